@@ -1,0 +1,67 @@
+/* arena.c: large arenas ask for huge pages: a training step walks tens of megabytes by stride,
+ * and 4 KiB pages would spend it in the second-level TLB. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* posix_memalign, madvise */
+#endif
+#include "arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+#if defined(_MSC_VER)
+#include <malloc.h>
+#endif
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+void *fbp_arena_take(fbp_arena_t *arena, size_t count, size_t elem_size) {
+    size_t bytes, end;
+    if (!fbp_size_mul(count, elem_size, &bytes) || !fbp_size_add(bytes, FBP_CACHE_LINE - 1, &bytes)) {
+        arena->overflow = true;
+        return NULL;
+    }
+    bytes &= ~(size_t)(FBP_CACHE_LINE - 1);
+    if (!fbp_size_add(arena->used, bytes, &end) || (arena->base != NULL && end > arena->size)) {
+        arena->overflow = true;
+        return NULL;
+    }
+    void *taken = arena->base != NULL ? arena->base + arena->used : NULL;
+    arena->used = end;
+    return taken;
+}
+
+bool fbp_arena_commit(fbp_arena_t *arena) {
+    if (arena->overflow) return false;
+    const bool huge = arena->used >= 2 * HUGE_PAGE;
+    const size_t align = huge ? HUGE_PAGE : FBP_CACHE_LINE;
+    size_t bytes;
+    if (!fbp_size_add(arena->used, align, &bytes)) return false;
+    bytes &= ~(align - 1);
+    void *memory = NULL;
+#if defined(_MSC_VER)
+    memory = _aligned_malloc(bytes, align);
+#else
+    if (posix_memalign(&memory, align, bytes) != 0) memory = NULL;
+#endif
+    if (memory == NULL) return false;
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (huge) (void)madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    memset(memory, 0, bytes);
+    arena->base = memory;
+    arena->size = arena->used;
+    arena->used = 0;
+    return true;
+}
+
+void fbp_arena_free(fbp_arena_t *arena) {
+#if defined(_MSC_VER)
+    _aligned_free(arena->base);
+#else
+    free(arena->base);
+#endif
+    *arena = (fbp_arena_t){0};
+}

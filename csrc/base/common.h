@@ -1,0 +1,52 @@
+/* common.h: compiler shims, small integer helpers and checked sizes. Ground floor: includes
+ * nothing of the project and knows nothing of networks. */
+#ifndef FASTBP_BASE_COMMON_H
+#define FASTBP_BASE_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define FBP_INLINE static inline __attribute__((always_inline, unused))
+#define FBP_NOINLINE __attribute__((noinline))
+#define FBP_UNUSED __attribute__((unused))
+#define FBP_LIKELY(x) __builtin_expect(!!(x), 1)
+#define FBP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define FBP_PRAGMA(x) _Pragma(#x)
+#if defined(__clang__)
+#define FBP_UNROLL(n) FBP_PRAGMA(clang loop unroll_count(n))
+#else
+#define FBP_UNROLL(n) FBP_PRAGMA(GCC unroll n)
+#endif
+#else
+#define FBP_INLINE static __forceinline
+#define FBP_NOINLINE __declspec(noinline)
+#define FBP_UNUSED
+#define FBP_LIKELY(x) (x)
+#define FBP_UNLIKELY(x) (x)
+#define FBP_UNROLL(n)
+#endif
+
+#define FBP_CACHE_LINE 64 /* bytes; every buffer of the engine starts on one */
+
+FBP_INLINE long fbp_min_long(long a, long b) { return a < b ? a : b; }
+FBP_INLINE long fbp_max_long(long a, long b) { return a > b ? a : b; }
+FBP_INLINE long fbp_ceil_div(long a, long b) { return (a + b - 1) / b; }
+FBP_INLINE long fbp_round_up(long a, long b) { return fbp_ceil_div(a, b) * b; }
+
+/* *out = a * b; false, with *out untouched, when the product does not fit. */
+FBP_INLINE bool fbp_size_mul(size_t a, size_t b, size_t *out) {
+    if (b != 0 && a > SIZE_MAX / b) return false;
+    *out = a * b;
+    return true;
+}
+
+/* *out = a + b; false, with *out untouched, when the sum does not fit. */
+FBP_INLINE bool fbp_size_add(size_t a, size_t b, size_t *out) {
+    if (a > SIZE_MAX - b) return false;
+    *out = a + b;
+    return true;
+}
+
+#endif

@@ -1,0 +1,135 @@
+/* cpu.c: cpuid leaves 1 and 7 with XGETBV for the system's part (Intel SDM vol. 1 §13-15), cache
+ * sizes from leaf 4 (Intel) or 0x8000001D (AMD), which share one layout. */
+#include "cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define FBP_X86 1
+#if defined(_MSC_VER)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#else
+#define FBP_X86 0
+#endif
+
+enum { DEFAULT_L1D = 32 << 10, DEFAULT_L2 = 512 << 10, DEFAULT_L3 = 8 << 20 };
+
+#if FBP_X86
+typedef struct {
+    unsigned a, b, c, d;
+} regs_t;
+
+static regs_t cpuid(unsigned leaf, unsigned subleaf) {
+    regs_t r = {0, 0, 0, 0};
+#if defined(_MSC_VER)
+    int v[4];
+    __cpuidex(v, (int)leaf, (int)subleaf);
+    r = (regs_t){(unsigned)v[0], (unsigned)v[1], (unsigned)v[2], (unsigned)v[3]};
+#else
+    __cpuid_count(leaf, subleaf, r.a, r.b, r.c, r.d);
+#endif
+    return r;
+}
+
+static uint64_t xgetbv0(void) {
+#if defined(_MSC_VER)
+    return _xgetbv(0);
+#else
+    unsigned lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return ((uint64_t)hi << 32) | lo;
+#endif
+}
+
+static bool bit(unsigned reg, int n) { return (reg >> n) & 1u; }
+
+static unsigned detect_features(unsigned max_leaf) {
+    if (max_leaf < 7) return 0;
+    const regs_t one = cpuid(1, 0), seven = cpuid(7, 0);
+    if (!bit(one.c, 27)) return 0; /* OSXSAVE */
+    const uint64_t saved = xgetbv0();
+    unsigned features = 0;
+    if ((saved & 0x6) == 0x6 && bit(one.c, 28) && bit(one.c, 12) && bit(seven.b, 5))
+        features |= FBP_CPU_AVX2;
+    if ((saved & 0xE6) == 0xE6 && (features & FBP_CPU_AVX2) && bit(seven.b, 16) &&
+        bit(seven.b, 17) && bit(seven.b, 30) && bit(seven.b, 31))
+        features |= FBP_CPU_AVX512;
+    return features;
+}
+
+static void detect_caches(fbp_cpu_t *cpu, unsigned leaf) {
+    for (unsigned i = 0; i < 8; ++i) {
+        const regs_t r = cpuid(leaf, i);
+        const unsigned type = r.a & 31u, level = (r.a >> 5) & 7u;
+        if (type == 0) return;
+        if (type == 2) continue; /* instructions */
+        const size_t bytes = (size_t)((r.b >> 22) + 1) * (((r.b >> 12) & 0x3FFu) + 1) *
+                             ((r.b & 0xFFFu) + 1) * ((size_t)r.c + 1);
+        if (level == 1) cpu->l1d = bytes;
+        if (level == 2) cpu->l2 = bytes;
+        if (level == 3) cpu->l3 = bytes;
+    }
+}
+
+static void detect_name(fbp_cpu_t *cpu, unsigned max_extended) {
+    if (max_extended < 0x80000004u) return;
+    char raw[49] = {0};
+    for (unsigned i = 0; i < 3; ++i) {
+        const regs_t r = cpuid(0x80000002u + i, 0);
+        memcpy(raw + 16 * i, &r, 16);
+    }
+    const char *start = raw + strspn(raw, " ");
+    size_t length = strlen(start);
+    while (length > 0 && start[length - 1] == ' ') --length;
+    memcpy(cpu->name, start, length);
+    cpu->name[length] = '\0';
+}
+
+static void detect(fbp_cpu_t *cpu) {
+    const unsigned max_leaf = cpuid(0, 0).a, max_extended = cpuid(0x80000000u, 0).a;
+    cpu->features = detect_features(max_leaf);
+    const bool amd_caches = max_extended >= 0x8000001Du && bit(cpuid(0x80000001u, 0).c, 22);
+    if (amd_caches) detect_caches(cpu, 0x8000001Du);
+    else if (max_leaf >= 4) detect_caches(cpu, 4);
+    detect_name(cpu, max_extended);
+}
+#else
+static size_t read_cache_file(int index) {
+    char path[96], text[32] = {0};
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
+    FILE *file = fopen(path, "r");
+    unsigned long kib = 0;
+    if (file == NULL) return 0;
+    if (fgets(text, sizeof text, file) != NULL && sscanf(text, "%luK", &kib) != 1) kib = 0;
+    fclose(file);
+    return (size_t)kib << 10;
+}
+
+static void detect(fbp_cpu_t *cpu) {
+#if defined(__aarch64__) || defined(_M_ARM64)
+    cpu->features = FBP_CPU_NEON;
+#endif
+    cpu->l1d = read_cache_file(0);
+    cpu->l2 = read_cache_file(2);
+    cpu->l3 = read_cache_file(3);
+}
+#endif
+
+const fbp_cpu_t *fbp_cpu(void) {
+    static fbp_cpu_t cpu;
+    static bool known = false; /* idempotent: a race writes the same values twice */
+    if (!known) {
+        fbp_cpu_t found = {0};
+        detect(&found);
+        if (found.l1d == 0) found.l1d = DEFAULT_L1D;
+        if (found.l2 == 0) found.l2 = DEFAULT_L2;
+        if (found.l3 == 0) found.l3 = DEFAULT_L3;
+        cpu = found;
+        known = true;
+    }
+    return &cpu;
+}
