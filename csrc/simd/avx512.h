@@ -1,0 +1,188 @@
+/* AVX-512 (F, DQ, BW, VL): 16 floats or 8 doubles, masks in k registers. */
+#ifndef FBP_SIMD_ISA
+#define FBP_SIMD_ISA "avx512"
+
+#include <immintrin.h>
+
+#include "../base/common.h"
+
+typedef __m512 v_t_f32;
+typedef __m512d v_t_f64;
+typedef __mmask16 m_t_f32;
+typedef __mmask8 m_t_f64;
+enum { V_LANES_f32 = 16, V_LANES_f64 = 8 };
+
+/* ---- constants and memory ---- */
+FBP_INLINE v_t_f32 v_zero_f32(void) { return _mm512_setzero_ps(); }
+FBP_INLINE v_t_f64 v_zero_f64(void) { return _mm512_setzero_pd(); }
+FBP_INLINE v_t_f32 v_set1_f32(float x) { return _mm512_set1_ps(x); }
+FBP_INLINE v_t_f64 v_set1_f64(double x) { return _mm512_set1_pd(x); }
+FBP_INLINE v_t_f32 v_load_f32(const float *p) { return _mm512_loadu_ps(p); }
+FBP_INLINE v_t_f64 v_load_f64(const double *p) { return _mm512_loadu_pd(p); }
+FBP_INLINE void v_store_f32(float *p, v_t_f32 v) { _mm512_storeu_ps(p, v); }
+FBP_INLINE void v_store_f64(double *p, v_t_f64 v) { _mm512_storeu_pd(p, v); }
+
+FBP_INLINE m_t_f32 v_first_f32(long n) { return (m_t_f32)((1u << n) - 1u); }
+FBP_INLINE m_t_f64 v_first_f64(long n) { return (m_t_f64)((1u << n) - 1u); }
+FBP_INLINE v_t_f32 v_load_m_f32(const float *p, m_t_f32 m) { return _mm512_maskz_loadu_ps(m, p); }
+FBP_INLINE v_t_f64 v_load_m_f64(const double *p, m_t_f64 m) { return _mm512_maskz_loadu_pd(m, p); }
+FBP_INLINE void v_store_m_f32(float *p, v_t_f32 v, m_t_f32 m) { _mm512_mask_storeu_ps(p, m, v); }
+FBP_INLINE void v_store_m_f64(double *p, v_t_f64 v, m_t_f64 m) { _mm512_mask_storeu_pd(p, m, v); }
+FBP_INLINE v_t_f32 v_load_n_f32(const float *p, long n) { return v_load_m_f32(p, v_first_f32(n)); }
+FBP_INLINE v_t_f64 v_load_n_f64(const double *p, long n) { return v_load_m_f64(p, v_first_f64(n)); }
+FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, long n) { v_store_m_f32(p, v, v_first_f32(n)); }
+FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, long n) { v_store_m_f64(p, v, v_first_f64(n)); }
+
+/* ---- arithmetic ---- */
+FBP_INLINE v_t_f32 v_add_f32(v_t_f32 a, v_t_f32 b) { return _mm512_add_ps(a, b); }
+FBP_INLINE v_t_f64 v_add_f64(v_t_f64 a, v_t_f64 b) { return _mm512_add_pd(a, b); }
+FBP_INLINE v_t_f32 v_sub_f32(v_t_f32 a, v_t_f32 b) { return _mm512_sub_ps(a, b); }
+FBP_INLINE v_t_f64 v_sub_f64(v_t_f64 a, v_t_f64 b) { return _mm512_sub_pd(a, b); }
+FBP_INLINE v_t_f32 v_mul_f32(v_t_f32 a, v_t_f32 b) { return _mm512_mul_ps(a, b); }
+FBP_INLINE v_t_f64 v_mul_f64(v_t_f64 a, v_t_f64 b) { return _mm512_mul_pd(a, b); }
+FBP_INLINE v_t_f32 v_div_f32(v_t_f32 a, v_t_f32 b) { return _mm512_div_ps(a, b); }
+FBP_INLINE v_t_f64 v_div_f64(v_t_f64 a, v_t_f64 b) { return _mm512_div_pd(a, b); }
+FBP_INLINE v_t_f32 v_fma_f32(v_t_f32 a, v_t_f32 b, v_t_f32 c) { return _mm512_fmadd_ps(a, b, c); }
+FBP_INLINE v_t_f64 v_fma_f64(v_t_f64 a, v_t_f64 b, v_t_f64 c) { return _mm512_fmadd_pd(a, b, c); }
+FBP_INLINE v_t_f32 v_fnma_f32(v_t_f32 a, v_t_f32 b, v_t_f32 c) { return _mm512_fnmadd_ps(a, b, c); }
+FBP_INLINE v_t_f64 v_fnma_f64(v_t_f64 a, v_t_f64 b, v_t_f64 c) { return _mm512_fnmadd_pd(a, b, c); }
+FBP_INLINE v_t_f32 v_sqrt_f32(v_t_f32 a) { return _mm512_sqrt_ps(a); }
+FBP_INLINE v_t_f64 v_sqrt_f64(v_t_f64 a) { return _mm512_sqrt_pd(a); }
+FBP_INLINE v_t_f32 v_neg_f32(v_t_f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+FBP_INLINE v_t_f64 v_neg_f64(v_t_f64 a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
+FBP_INLINE v_t_f32 v_abs_f32(v_t_f32 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+FBP_INLINE v_t_f64 v_abs_f64(v_t_f64 a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
+/* Truth table 0xd8: bit of b where c is set, else bit of a. */
+FBP_INLINE v_t_f32 v_copysign_f32(v_t_f32 a, v_t_f32 s) {
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+        _mm512_castps_si512(a), _mm512_castps_si512(s), _mm512_set1_epi32(INT32_MIN), 0xd8));
+}
+FBP_INLINE v_t_f64 v_copysign_f64(v_t_f64 a, v_t_f64 s) {
+    return _mm512_castsi512_pd(_mm512_ternarylogic_epi64(
+        _mm512_castpd_si512(a), _mm512_castpd_si512(s), _mm512_set1_epi64(INT64_MIN), 0xd8));
+}
+FBP_INLINE v_t_f32 v_min_f32(v_t_f32 a, v_t_f32 b) { return _mm512_min_ps(a, b); }
+FBP_INLINE v_t_f64 v_min_f64(v_t_f64 a, v_t_f64 b) { return _mm512_min_pd(a, b); }
+FBP_INLINE v_t_f32 v_max_f32(v_t_f32 a, v_t_f32 b) { return _mm512_max_ps(a, b); }
+FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return _mm512_max_pd(a, b); }
+FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return _mm512_roundscale_ps(x, 8); }
+FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return _mm512_roundscale_pd(x, 8); }
+
+/* ---- comparison and choice ---- */
+FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+FBP_INLINE m_t_f32 v_le_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+FBP_INLINE m_t_f64 v_le_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+FBP_INLINE m_t_f64 v_gt_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
+FBP_INLINE m_t_f32 v_ge_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+FBP_INLINE m_t_f64 v_ge_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ); }
+FBP_INLINE m_t_f32 v_eq_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+FBP_INLINE m_t_f64 v_eq_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+FBP_INLINE m_t_f32 v_ne_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+FBP_INLINE m_t_f64 v_ne_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
+FBP_INLINE m_t_f32 m_and_f32(m_t_f32 a, m_t_f32 b) { return _kand_mask16(a, b); }
+FBP_INLINE m_t_f64 m_and_f64(m_t_f64 a, m_t_f64 b) { return _kand_mask8(a, b); }
+FBP_INLINE m_t_f32 m_or_f32(m_t_f32 a, m_t_f32 b) { return _kor_mask16(a, b); }
+FBP_INLINE m_t_f64 m_or_f64(m_t_f64 a, m_t_f64 b) { return _kor_mask8(a, b); }
+FBP_INLINE m_t_f32 m_not_f32(m_t_f32 a) { return _knot_mask16(a); }
+FBP_INLINE m_t_f64 m_not_f64(m_t_f64 a) { return _knot_mask8(a); }
+FBP_INLINE int m_any_f32(m_t_f32 a) { return a != 0; }
+FBP_INLINE int m_any_f64(m_t_f64 a) { return a != 0; }
+FBP_INLINE v_t_f32 v_select_f32(m_t_f32 m, v_t_f32 a, v_t_f32 b) {
+    return _mm512_mask_blend_ps(m, b, a);
+}
+FBP_INLINE v_t_f64 v_select_f64(m_t_f64 m, v_t_f64 a, v_t_f64 b) {
+    return _mm512_mask_blend_pd(m, b, a);
+}
+FBP_INLINE v_t_f32 v_keep_f32(m_t_f32 m, v_t_f32 a) { return _mm512_maskz_mov_ps(m, a); }
+FBP_INLINE v_t_f64 v_keep_f64(m_t_f64 m, v_t_f64 a) { return _mm512_maskz_mov_pd(m, a); }
+
+/* ---- powers of two ---- */
+FBP_INLINE v_t_f32 v_ldexp_f32(v_t_f32 x, v_t_f32 n) { return _mm512_scalef_ps(x, n); }
+FBP_INLINE v_t_f64 v_ldexp_f64(v_t_f64 x, v_t_f64 n) { return _mm512_scalef_pd(x, n); }
+FBP_INLINE v_t_f32 v_scale_f32(v_t_f32 x, v_t_f32 n) { return _mm512_scalef_ps(x, n); }
+FBP_INLINE v_t_f64 v_scale_f64(v_t_f64 x, v_t_f64 n) { return _mm512_scalef_pd(x, n); }
+FBP_INLINE v_t_f32 v_pow2_f32(v_t_f32 n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
+FBP_INLINE v_t_f64 v_pow2_f64(v_t_f64 n) { return _mm512_scalef_pd(_mm512_set1_pd(1.0), n); }
+FBP_INLINE v_t_f32 v_exponent_f32(v_t_f32 x) { return _mm512_getexp_ps(x); }
+FBP_INLINE v_t_f64 v_exponent_f64(v_t_f64 x) { return _mm512_getexp_pd(x); }
+FBP_INLINE v_t_f32 v_mantissa_f32(v_t_f32 x) {
+    return _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+}
+FBP_INLINE v_t_f64 v_mantissa_f64(v_t_f64 x) {
+    return _mm512_getmant_pd(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+}
+
+/* ---- across lanes ---- */
+FBP_INLINE float v_sum_f32(v_t_f32 v) {
+    const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(d, _mm_movehdup_ps(d)));
+}
+FBP_INLINE double v_sum_f64(v_t_f64 v) {
+    const __m256d h = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+    const __m128d q = _mm_add_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(q, _mm_unpackhi_pd(q, q)));
+}
+FBP_INLINE float v_hmax_f32(v_t_f32 v) {
+    const __m256 h = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    const __m128 d = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)));
+}
+FBP_INLINE double v_hmax_f64(v_t_f64 v) {
+    const __m256d h = _mm256_max_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+    const __m128d q = _mm_max_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(q, _mm_unpackhi_pd(q, q)));
+}
+
+/* 4x4 blocks inside the 128-bit lanes first, then the lanes themselves, as a 4x4 of blocks. */
+FBP_INLINE void v_transpose_f32(v_t_f32 r[16]) {
+    __m512 t[16];
+    FBP_UNROLL(4)
+    for (int i = 0; i < 16; i += 4) {
+        const __m512d ab_lo = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
+        const __m512d ab_hi = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
+        const __m512d cd_lo = _mm512_castps_pd(_mm512_unpacklo_ps(r[i + 2], r[i + 3]));
+        const __m512d cd_hi = _mm512_castps_pd(_mm512_unpackhi_ps(r[i + 2], r[i + 3]));
+        t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_lo, cd_lo));
+        t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_lo, cd_lo));
+        t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_hi, cd_hi));
+        t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_hi, cd_hi));
+    }
+    FBP_UNROLL(4)
+    for (int i = 0; i < 4; i++) {
+        const __m512 lo02 = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+        const __m512 lo13 = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
+        const __m512 hi02 = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+        const __m512 hi13 = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
+        r[i] = _mm512_shuffle_f32x4(lo02, hi02, 0x88);
+        r[i + 4] = _mm512_shuffle_f32x4(lo13, hi13, 0x88);
+        r[i + 8] = _mm512_shuffle_f32x4(lo02, hi02, 0xdd);
+        r[i + 12] = _mm512_shuffle_f32x4(lo13, hi13, 0xdd);
+    }
+}
+/* 2x2 blocks inside the lanes, then a 4x4 of lanes. */
+FBP_INLINE void v_transpose_f64(v_t_f64 r[8]) {
+    __m512d t[8];
+    FBP_UNROLL(4)
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm512_unpacklo_pd(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_pd(r[i], r[i + 1]);
+    }
+    FBP_UNROLL(2)
+    for (int i = 0; i < 2; i++) {
+        const __m512d lo02 = _mm512_shuffle_f64x2(t[i], t[i + 2], 0x88);
+        const __m512d lo13 = _mm512_shuffle_f64x2(t[i], t[i + 2], 0xdd);
+        const __m512d hi02 = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], 0x88);
+        const __m512d hi13 = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], 0xdd);
+        r[i] = _mm512_shuffle_f64x2(lo02, hi02, 0x88);
+        r[i + 2] = _mm512_shuffle_f64x2(lo13, hi13, 0x88);
+        r[i + 4] = _mm512_shuffle_f64x2(lo02, hi02, 0xdd);
+        r[i + 6] = _mm512_shuffle_f64x2(lo13, hi13, 0xdd);
+    }
+}
+
+#endif

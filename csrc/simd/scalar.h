@@ -1,0 +1,172 @@
+/* One lane in plain C: the ISA that every machine has, and the easiest to read.
+ * v_fma rounds twice: libm's fma is a slow call where the hardware has none. */
+#ifndef FBP_SIMD_ISA
+#define FBP_SIMD_ISA "scalar"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "../base/common.h"
+
+typedef float v_t_f32;
+typedef double v_t_f64;
+typedef int m_t_f32;
+typedef int m_t_f64;
+enum { V_LANES_f32 = 1, V_LANES_f64 = 1 };
+
+/* ---- constants and memory ---- */
+FBP_INLINE v_t_f32 v_zero_f32(void) { return 0.0f; }
+FBP_INLINE v_t_f64 v_zero_f64(void) { return 0.0; }
+FBP_INLINE v_t_f32 v_set1_f32(float x) { return x; }
+FBP_INLINE v_t_f64 v_set1_f64(double x) { return x; }
+FBP_INLINE v_t_f32 v_load_f32(const float *p) { return *p; }
+FBP_INLINE v_t_f64 v_load_f64(const double *p) { return *p; }
+FBP_INLINE void v_store_f32(float *p, v_t_f32 v) { *p = v; }
+FBP_INLINE void v_store_f64(double *p, v_t_f64 v) { *p = v; }
+
+FBP_INLINE m_t_f32 v_first_f32(long n) { return n > 0; }
+FBP_INLINE m_t_f64 v_first_f64(long n) { return n > 0; }
+FBP_INLINE v_t_f32 v_load_m_f32(const float *p, m_t_f32 m) { return m ? *p : 0.0f; }
+FBP_INLINE v_t_f64 v_load_m_f64(const double *p, m_t_f64 m) { return m ? *p : 0.0; }
+FBP_INLINE void v_store_m_f32(float *p, v_t_f32 v, m_t_f32 m) { if (m) *p = v; }
+FBP_INLINE void v_store_m_f64(double *p, v_t_f64 v, m_t_f64 m) { if (m) *p = v; }
+FBP_INLINE v_t_f32 v_load_n_f32(const float *p, long n) { return v_load_m_f32(p, n > 0); }
+FBP_INLINE v_t_f64 v_load_n_f64(const double *p, long n) { return v_load_m_f64(p, n > 0); }
+FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, long n) { v_store_m_f32(p, v, n > 0); }
+FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, long n) { v_store_m_f64(p, v, n > 0); }
+
+/* ---- arithmetic ---- */
+FBP_INLINE v_t_f32 v_add_f32(v_t_f32 a, v_t_f32 b) { return a + b; }
+FBP_INLINE v_t_f64 v_add_f64(v_t_f64 a, v_t_f64 b) { return a + b; }
+FBP_INLINE v_t_f32 v_sub_f32(v_t_f32 a, v_t_f32 b) { return a - b; }
+FBP_INLINE v_t_f64 v_sub_f64(v_t_f64 a, v_t_f64 b) { return a - b; }
+FBP_INLINE v_t_f32 v_mul_f32(v_t_f32 a, v_t_f32 b) { return a * b; }
+FBP_INLINE v_t_f64 v_mul_f64(v_t_f64 a, v_t_f64 b) { return a * b; }
+FBP_INLINE v_t_f32 v_div_f32(v_t_f32 a, v_t_f32 b) { return a / b; }
+FBP_INLINE v_t_f64 v_div_f64(v_t_f64 a, v_t_f64 b) { return a / b; }
+FBP_INLINE v_t_f32 v_fma_f32(v_t_f32 a, v_t_f32 b, v_t_f32 c) { return a * b + c; }
+FBP_INLINE v_t_f64 v_fma_f64(v_t_f64 a, v_t_f64 b, v_t_f64 c) { return a * b + c; }
+FBP_INLINE v_t_f32 v_fnma_f32(v_t_f32 a, v_t_f32 b, v_t_f32 c) { return c - a * b; }
+FBP_INLINE v_t_f64 v_fnma_f64(v_t_f64 a, v_t_f64 b, v_t_f64 c) { return c - a * b; }
+FBP_INLINE v_t_f32 v_sqrt_f32(v_t_f32 a) { return __builtin_sqrtf(a); }
+FBP_INLINE v_t_f64 v_sqrt_f64(v_t_f64 a) { return __builtin_sqrt(a); }
+FBP_INLINE v_t_f32 v_neg_f32(v_t_f32 a) { return -a; }
+FBP_INLINE v_t_f64 v_neg_f64(v_t_f64 a) { return -a; }
+FBP_INLINE v_t_f32 v_abs_f32(v_t_f32 a) { return __builtin_fabsf(a); }
+FBP_INLINE v_t_f64 v_abs_f64(v_t_f64 a) { return __builtin_fabs(a); }
+FBP_INLINE v_t_f32 v_copysign_f32(v_t_f32 a, v_t_f32 s) { return __builtin_copysignf(a, s); }
+FBP_INLINE v_t_f64 v_copysign_f64(v_t_f64 a, v_t_f64 s) { return __builtin_copysign(a, s); }
+FBP_INLINE v_t_f32 v_min_f32(v_t_f32 a, v_t_f32 b) { return a < b ? a : b; }
+FBP_INLINE v_t_f64 v_min_f64(v_t_f64 a, v_t_f64 b) { return a < b ? a : b; }
+FBP_INLINE v_t_f32 v_max_f32(v_t_f32 a, v_t_f32 b) { return a > b ? a : b; }
+FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return a > b ? a : b; }
+/* Adding and removing 2^23 (2^52) of x's sign leaves no place for a fraction. */
+FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) {
+    const float big = __builtin_copysignf(0x1p23f, x);
+    return __builtin_fabsf(x) < 0x1p23f ? __builtin_copysignf((x + big) - big, x) : x;
+}
+FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) {
+    const double big = __builtin_copysign(0x1p52, x);
+    return __builtin_fabs(x) < 0x1p52 ? __builtin_copysign((x + big) - big, x) : x;
+}
+
+/* ---- comparison and choice ---- */
+FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return a < b; }
+FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return a < b; }
+FBP_INLINE m_t_f32 v_le_f32(v_t_f32 a, v_t_f32 b) { return a <= b; }
+FBP_INLINE m_t_f64 v_le_f64(v_t_f64 a, v_t_f64 b) { return a <= b; }
+FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return a > b; }
+FBP_INLINE m_t_f64 v_gt_f64(v_t_f64 a, v_t_f64 b) { return a > b; }
+FBP_INLINE m_t_f32 v_ge_f32(v_t_f32 a, v_t_f32 b) { return a >= b; }
+FBP_INLINE m_t_f64 v_ge_f64(v_t_f64 a, v_t_f64 b) { return a >= b; }
+FBP_INLINE m_t_f32 v_eq_f32(v_t_f32 a, v_t_f32 b) { return a == b; }
+FBP_INLINE m_t_f64 v_eq_f64(v_t_f64 a, v_t_f64 b) { return a == b; }
+FBP_INLINE m_t_f32 v_ne_f32(v_t_f32 a, v_t_f32 b) { return a != b; }
+FBP_INLINE m_t_f64 v_ne_f64(v_t_f64 a, v_t_f64 b) { return a != b; }
+FBP_INLINE m_t_f32 m_and_f32(m_t_f32 a, m_t_f32 b) { return a & b; }
+FBP_INLINE m_t_f64 m_and_f64(m_t_f64 a, m_t_f64 b) { return a & b; }
+FBP_INLINE m_t_f32 m_or_f32(m_t_f32 a, m_t_f32 b) { return a | b; }
+FBP_INLINE m_t_f64 m_or_f64(m_t_f64 a, m_t_f64 b) { return a | b; }
+FBP_INLINE m_t_f32 m_not_f32(m_t_f32 a) { return !a; }
+FBP_INLINE m_t_f64 m_not_f64(m_t_f64 a) { return !a; }
+FBP_INLINE int m_any_f32(m_t_f32 a) { return a; }
+FBP_INLINE int m_any_f64(m_t_f64 a) { return a; }
+FBP_INLINE v_t_f32 v_select_f32(m_t_f32 m, v_t_f32 a, v_t_f32 b) { return m ? a : b; }
+FBP_INLINE v_t_f64 v_select_f64(m_t_f64 m, v_t_f64 a, v_t_f64 b) { return m ? a : b; }
+FBP_INLINE v_t_f32 v_keep_f32(m_t_f32 m, v_t_f32 a) { return m ? a : 0.0f; }
+FBP_INLINE v_t_f64 v_keep_f64(m_t_f64 m, v_t_f64 a) { return m ? a : 0.0; }
+
+/* ---- powers of two ---- */
+FBP_INLINE uint32_t v_bits_f32(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+FBP_INLINE uint64_t v_bits_f64(double x) {
+    uint64_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+FBP_INLINE float v_from_bits_f32(uint32_t u) {
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+FBP_INLINE double v_from_bits_f64(uint64_t u) {
+    double x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+/* Adding 1.5·2^23 (1.5·2^52) leaves n + bias in the low bits; the shift drops the rest. */
+FBP_INLINE v_t_f32 v_pow2_f32(v_t_f32 n) {
+    return v_from_bits_f32(v_bits_f32(n + (0x1.8p23f + 127.0f)) << 23);
+}
+FBP_INLINE v_t_f64 v_pow2_f64(v_t_f64 n) {
+    return v_from_bits_f64(v_bits_f64(n + (0x1.8p52 + 1023.0)) << 52);
+}
+/* The last factor is the smallest normal number whenever an earlier product could be subnormal,
+ * and then the result is 0: only one rounding counts. */
+FBP_INLINE v_t_f32 v_scale_f32(v_t_f32 x, v_t_f32 n) {
+    const v_t_f32 last = v_max_f32(v_min_f32(n, 127.0f), -126.0f);
+    return x * v_pow2_f32(n - last) * v_pow2_f32(last);
+}
+FBP_INLINE v_t_f64 v_scale_f64(v_t_f64 x, v_t_f64 n) {
+    const v_t_f64 last = v_max_f64(v_min_f64(n, 1023.0), -1022.0);
+    return x * v_pow2_f64(n - last) * v_pow2_f64(last);
+}
+FBP_INLINE v_t_f32 v_ldexp_f32(v_t_f32 x, v_t_f32 n) {
+    const v_t_f32 last = v_max_f32(v_min_f32(n, 127.0f), -126.0f), rest = n - last;
+    const v_t_f32 mid = v_max_f32(v_min_f32(rest, 127.0f), -126.0f);
+    return x * v_pow2_f32(rest - mid) * v_pow2_f32(mid) * v_pow2_f32(last);
+}
+FBP_INLINE v_t_f64 v_ldexp_f64(v_t_f64 x, v_t_f64 n) {
+    const v_t_f64 last = v_max_f64(v_min_f64(n, 1023.0), -1022.0), rest = n - last;
+    const v_t_f64 mid = v_max_f64(v_min_f64(rest, 1023.0), -1022.0);
+    return x * v_pow2_f64(rest - mid) * v_pow2_f64(mid) * v_pow2_f64(last);
+}
+FBP_INLINE v_t_f32 v_exponent_f32(v_t_f32 x) {
+    const int tiny = x < 0x1p-126f;
+    return (float)((int)(v_bits_f32(tiny ? x * 0x1p24f : x) >> 23) - (tiny ? 127 + 24 : 127));
+}
+FBP_INLINE v_t_f64 v_exponent_f64(v_t_f64 x) {
+    const int tiny = x < 0x1p-1022;
+    return (double)((int)(v_bits_f64(tiny ? x * 0x1p53 : x) >> 52) - (tiny ? 1023 + 53 : 1023));
+}
+FBP_INLINE v_t_f32 v_mantissa_f32(v_t_f32 x) {
+    const uint32_t u = v_bits_f32(x < 0x1p-126f ? x * 0x1p24f : x);
+    return v_from_bits_f32((u & 0x007fffffu) | 0x3f800000u);
+}
+FBP_INLINE v_t_f64 v_mantissa_f64(v_t_f64 x) {
+    const uint64_t u = v_bits_f64(x < 0x1p-1022 ? x * 0x1p53 : x);
+    return v_from_bits_f64((u & 0x000fffffffffffffu) | 0x3ff0000000000000u);
+}
+
+/* ---- across lanes ---- */
+FBP_INLINE float v_sum_f32(v_t_f32 v) { return v; }
+FBP_INLINE double v_sum_f64(v_t_f64 v) { return v; }
+FBP_INLINE float v_hmax_f32(v_t_f32 v) { return v; }
+FBP_INLINE double v_hmax_f64(v_t_f64 v) { return v; }
+FBP_INLINE void v_transpose_f32(v_t_f32 r[1]) { (void)r; }
+FBP_INLINE void v_transpose_f64(v_t_f64 r[1]) { (void)r; }
+
+#endif
