@@ -1,0 +1,213 @@
+/* fastbp.h: the public interface of the engine. Plain C11; no Python, no global state but the
+ * choice of ISA.
+ *
+ * Layer l = 1 … L maps a^{l-1} (n_{l-1} units) to a^l (n_l units):
+ *   z^l = a^{l-1} W^l + b^l      a^l = σ_l(z^l)      δ^l = ∂J_i/∂z^l, one row per sample
+ * Parameters are one flat vector theta: W^1 (row-major n_0 × n_1), b^1, W^2, b^2, …; gradients and
+ * optimiser moments are twins of it. All of them belong to the caller. Buffers of `double` or
+ * `float` are passed as void and have the network's dtype unless said otherwise. Nothing here
+ * prints, exits or keeps a pointer of the caller's beyond what a contract says. */
+#ifndef FASTBP_H
+#define FASTBP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    FASTBP_OK = 0,
+    FASTBP_ERR_ARGUMENT = 1, /* a value outside its range or an unknown code */
+    FASTBP_ERR_MEMORY = 2,   /* no memory, or a size beyond size_t */
+    FASTBP_ERR_ISA = 3,      /* unknown, not built, or not supported by this machine */
+    FASTBP_ERR_STATE = 4,    /* called out of order, such as backward before forward */
+    FASTBP_ERR_DIVERGED = 5, /* a loss stopped being finite; parameters as before that step */
+} fastbp_status_t;
+
+typedef enum { FASTBP_F32 = 0, FASTBP_F64 = 1 } fastbp_dtype_t;
+
+typedef enum {
+    FASTBP_ACT_IDENTITY = 0,
+    FASTBP_ACT_SIGMOID = 1,
+    FASTBP_ACT_TANH = 2,
+    FASTBP_ACT_RELU = 3,
+    FASTBP_ACT_LEAKY_RELU = 4, /* alpha >= 0: slope at and below 0 */
+    FASTBP_ACT_ELU = 5,        /* alpha > 0 */
+    FASTBP_ACT_SOFTPLUS = 6,
+    FASTBP_ACT_SOFTMAX = 7, /* output layer only */
+    FASTBP_ACT_COUNT
+} fastbp_activation_t;
+
+typedef enum {
+    FASTBP_LOSS_SQUARED_ERROR = 0,        /* ½ Σ_k (a_k − y_k)² */
+    FASTBP_LOSS_MSE = 1,                  /* mean over k of (a_k − y_k)² */
+    FASTBP_LOSS_BINARY_CROSS_ENTROPY = 2, /* −Σ_k y_k log a_k + (1 − y_k) log(1 − a_k) */
+    FASTBP_LOSS_CROSS_ENTROPY = 3,        /* −Σ_k y_k log a_k */
+    FASTBP_LOSS_COUNT
+} fastbp_loss_t;
+
+typedef enum {
+    FASTBP_RULE_SGD = 0,
+    FASTBP_RULE_MOMENTUM = 1,
+    FASTBP_RULE_NESTEROV = 2,
+    FASTBP_RULE_ADAM = 3,
+    FASTBP_RULE_COUNT
+} fastbp_rule_t;
+
+/* ---- ISA ---------------------------------------------------------------------------------- */
+
+/* Name of the i-th ISA that was built and that this machine supports, slowest first; NULL past the
+ * end. There is always "scalar". */
+const char *fastbp_isa_available(int i);
+
+/* Chooses the ISA of everything created from now on; NULL for the fastest. To be called before the
+ * first network is made: objects of different ISAs do not mix. FASTBP_ERR_ISA leaves the choice. */
+fastbp_status_t fastbp_isa_select(const char *name);
+
+/* The chosen ISA; the fastest if nothing was chosen. */
+const char *fastbp_isa(void);
+
+typedef struct {
+    const char *cpu; /* brand string, "" when unknown */
+    size_t l1d, l2, l3;
+} fastbp_machine_t;
+
+fastbp_machine_t fastbp_machine(void);
+
+/* ---- Network: an architecture, immutable ----------------------------------------------------- */
+
+typedef struct fastbp_net fastbp_net_t;
+
+typedef struct {
+    int n_layers;            /* L >= 1 */
+    const long *widths;      /* L + 1 counts of units, each >= 1 */
+    const int *activations;  /* L of fastbp_activation_t */
+    const double *alphas;    /* L parameters of the activations */
+    fastbp_loss_t loss;
+    fastbp_dtype_t dtype;
+    double l1, l2;           /* >= 0 */
+} fastbp_spec_t;
+
+/* Copies the spec. FASTBP_ERR_ARGUMENT for a value out of range, FASTBP_ERR_MEMORY for sizes that
+ * overflow; *net is then NULL. */
+fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec);
+void fastbp_net_free(fastbp_net_t *net);
+
+size_t fastbp_net_n_params(const fastbp_net_t *net);
+
+/* ---- Data: a batch or a data set -------------------------------------------------------------- */
+
+typedef struct {
+    long rows;
+    const void *x; /* rows of n_0 elements */
+    long ldx;      /* distance between rows of x, in elements; any sign */
+    /* targets: labels, or rows of n_L elements; both NULL where none are needed */
+    const int32_t *labels; /* class indices, each in 0 … n_L − 1 */
+    const void *targets;
+    long ldy;
+    const void *weights; /* rows sample weights >= 0 with a positive sum, or NULL for ones */
+} fastbp_data_t;
+
+/* ---- Passes: forward and backward in the open -------------------------------------------------- */
+
+/* The buffers z, a, δ of every layer for one batch at a time, in one block of memory. */
+typedef struct fastbp_pass fastbp_pass_t;
+
+/* net must outlive the pass. Allocates for batches of up to `capacity` rows. */
+fastbp_status_t fastbp_pass_new(fastbp_pass_t **pass, const fastbp_net_t *net, long capacity);
+void fastbp_pass_free(fastbp_pass_t *pass);
+
+typedef enum { FASTBP_BUFFER_Z, FASTBP_BUFFER_A, FASTBP_BUFFER_DELTA } fastbp_buffer_t;
+
+/* The matrix (capacity, n_l) of layer l = 1 … L and its leading dimension; NULL if out of range. */
+void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int layer, long *ld);
+
+/* Fills z and a. Keeps data->x for the backward pass: the rows must stay as they are until then. */
+fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
+
+/* Fills every δ and grad (n_params elements, penalties included), and *cost with
+ * J = (1/S) Σ s_i J_i + l1 ‖W‖₁ + (l2/2) ‖W‖². data: rows, targets and weights; x is not read.
+ * theta as given to fastbp_forward. */
+fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
+                                void *grad, double *cost);
+
+/* The same recursion from an injected δ^L = delta (rows of n_L elements, ldd apart). */
+fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
+                                     long ldd, const void *weights, void *grad);
+
+/* out[rows, n_0] = δ^1 W^{1ᵀ} of the last backward pass, dense. */
+fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out);
+
+/* ---- Inference ------------------------------------------------------------------------------- */
+
+/* a^L of data->rows rows into out (dense), and/or *cost = J, penalties included; out or cost may
+ * be NULL. Works by row blocks and keeps nothing. */
+fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
+                               const fastbp_data_t *data, void *out, double *cost);
+
+/* ---- Updates and training -------------------------------------------------------------------- */
+
+typedef struct {
+    fastbp_rule_t rule;
+    double lr, momentum, beta1, beta2, eps;
+    uint64_t t;       /* steps taken; advanced by the engine */
+    void *moment[2];  /* twins of theta, as many as the rule uses, else NULL */
+} fastbp_optimizer_t;
+
+/* One update of theta by a gradient. */
+fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *grad,
+                            fastbp_optimizer_t *optimizer);
+
+/* A training session over one data set. Keeps pointers to theta, data's arrays and the optimizer
+ * until it is freed. */
+typedef struct fastbp_fit fastbp_fit_t;
+
+typedef struct {
+    long batch_size; /* >= 1; the last batch of an epoch may be smaller */
+    bool shuffle;
+    uint64_t seed; /* of the permutations */
+} fastbp_fit_options_t;
+
+fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void *theta,
+                               const fastbp_data_t *data, fastbp_optimizer_t *optimizer,
+                               const fastbp_fit_options_t *options);
+void fastbp_fit_free(fastbp_fit_t *fit);
+
+typedef struct {
+    bool epoch_done;
+    long epoch, step;  /* of the next step; 0-based. After FASTBP_ERR_DIVERGED: of the bad one */
+    double loss;       /* mean of J over the epoch so far, batches weighted by their S */
+    double last_loss;  /* J of the last step */
+} fastbp_progress_t;
+
+/* Runs whole steps until the epoch ends or `seconds` have passed, whichever comes first; at least
+ * one step. Allocates nothing. On FASTBP_ERR_DIVERGED theta is as before the step that failed. */
+fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress);
+
+/* ---- Kernels in the open: for tests and benchmarks --------------------------------------------- */
+
+typedef enum { FASTBP_GEMM_NN, FASTBP_GEMM_TN, FASTBP_GEMM_NT } fastbp_gemm_form_t;
+
+typedef struct {
+    fastbp_gemm_form_t form;
+    fastbp_dtype_t dtype;
+    long m, n, k;
+    const void *a, *b, *bias, *aux; /* bias and aux may be NULL; aux selects σ' over σ */
+    long lda, ldb, ldaux;
+    int activation;
+    double alpha;
+    bool panels; /* nn: B is copied into panels before the product, as the engine does with Wᵀ */
+    int repeats; /* the product is computed this often; the copy once */
+    void *c, *z; /* z may be NULL */
+    long ldc, ldz;
+} fastbp_gemm_call_t;
+
+fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call);
+
+/* out[i] = f(x[i]) with f by the FBP_VMATH_* code of kernels/vmath.h. */
+fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out);
+
+/* GFLOP/s of independent fused multiply-adds held in registers, in `seconds` of running: the peak
+ * that products are measured against. */
+double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds);
+
+#endif

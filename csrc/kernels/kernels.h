@@ -1,0 +1,107 @@
+/* kernels.h: the kernel table and the contract of each slot.
+ *
+ * Matrices are row-major with a leading dimension in elements. Pointers are void because one table
+ * type serves f32 and f64; a table's elem_size says which. Every kernel accepts every size >= 0,
+ * reads and writes only the elements named, needs no alignment beyond the element's own, never
+ * allocates, starts a thread or calls upwards. Each output element is computed by the same
+ * operations in the same order whatever block of the matrix it is asked for with, so results do not
+ * depend on how callers cut their work. */
+#ifndef FASTBP_KERNELS_H
+#define FASTBP_KERNELS_H
+
+#include "../base/common.h"
+#include "../fastbp.h"
+#include "vmath.h"
+
+/* A read-only matrix. */
+typedef struct {
+    const void *at;
+    long rows, cols, ld;
+} fbp_mat_t;
+
+/* What a product does to its result before it is stored for good. */
+typedef enum {
+    FBP_EPI_NONE,     /* C = AB + bias */
+    FBP_EPI_FORWARD,  /* C = σ(AB + bias), and z = AB + bias where z is asked for */
+    FBP_EPI_BACKWARD, /* C = (AB) ⊙ σ'(aux), aux being the activation's output */
+} fbp_epi_t;
+
+/* One product. A is always given by row pointers, so that a shuffled batch needs no gather copy:
+ *   gemm_nn  C[m,n] = epi(A[m,k] · B[k,n] + bias)   a: m pointers to rows of k elements
+ *   gemm_tn  C[m,n] = A[k,m]ᵀ · B[k,n]              a: k pointers to rows, columns a_offset … + m
+ *   gemm_nt  C[m,n] = epi(A[m,k] · B[n,k]ᵀ)         as nn; B dense, epi NONE or BACKWARD
+ * B is dense (b_panel = 0) or in panels of the table's panel_cols columns, row k of panel p at
+ * b + p·b_panel + k·panel_cols, the last panel padded with zeros. Sums run over k in order. */
+typedef struct {
+    void *c;
+    long ldc;
+    const void *const *a;
+    long a_offset; /* elements added to every row pointer */
+    const void *b;
+    long ldb;
+    long b_panel;
+    long m, n, k;
+    const void *bias; /* n elements or NULL (taken as 0); nn only */
+    fbp_epi_t epi;    /* tn: FBP_EPI_NONE */
+    int act;          /* FASTBP_ACT_*, not softmax, for the two other epilogues */
+    double alpha;
+    void *z; /* FORWARD: where to keep AB + bias, or NULL */
+    long ldz;
+    const void *aux; /* BACKWARD: a[m,n] of the layer whose δ is being made */
+    long ldaux;
+    void *pack; /* scratch of pack_elems elements, or NULL: B is then read where it lies */
+} fbp_gemm_t;
+
+/* One block of output rows. delta receives ∂J_i/∂a, or for a fused pair ∂J_i/∂z, times scale[i]
+ * where scale is given. row_loss[i] receives J_i. Labels or dense targets, never both. */
+typedef struct {
+    int loss;  /* FASTBP_LOSS_* */
+    bool fused; /* the output activation and the loss are a pair: use z */
+    long rows, cols;
+    const void *z, *a;
+    long ldz, lda;
+    const int32_t *labels;       /* rows class indices, or NULL */
+    const void *const *targets;  /* rows pointers to cols elements, or NULL */
+    const void *scale;           /* rows factors, or NULL */
+    void *delta;                 /* NULL: only the loss is wanted */
+    long ldd;
+    double *row_loss;
+} fbp_loss_t;
+
+/* From raw sums G = aᵀδ to parameters: g = G·grad_scale + l2·θ + l1·sign(θ), then the rule. */
+typedef struct {
+    int rule; /* FASTBP_RULE_* */
+    double grad_scale, l1, l2;
+    const void *weights; /* write_gradient only: θ for the penalties, same shape, ld = ldw */
+    long ldw;
+    double lr, momentum, beta1, beta2, eps;
+    double step_size;      /* Adam: lr / (1 − β1^t) */
+    double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
+} fbp_update_t;
+
+/* The remaining slots:
+ * pack_transposed  rows row0 … of W (the tile w) go, transposed, into panels of panel_cols input
+ *                  units: unit i, output j at panels[(i/P)·panel_stride + j·P + i%P]; row0 is a
+ *                  multiple of the lanes. Lanes past the tile's last row are written as zeros up to
+ *                  the next multiple of the lanes.
+ * column_sums      sums[j] = Σ_i x[i,j], i ascending.
+ * scale_rows       out[i,j] = x[i,j] · factors[i].
+ * act_forward      a = σ(z); softmax by rows; a may be z.
+ * act_backward     delta ⊙= σ'(z) expressed by a; softmax: delta = a ⊙ (delta − Σ_j delta_j a_j).
+ * write_gradient   grad = final gradient of the tile of raw sums.
+ * update           applies the rule to the tile of θ and of its moments (ldt for all three).
+ * penalty          l1·Σ|w| + (l2/2)·Σw², rows summed in order in double.
+ * vmath            out[i] = f(x[i]), f by FBP_VMATH_*; the errors are stated in vmath.inc. */
+typedef struct {
+#define FBP_KERNEL(type, name, params) type(*name) params;
+#include "kernels.def"
+#undef FBP_KERNEL
+    const char *isa;
+    size_t elem_size;
+    int lanes;       /* elements of a vector */
+    int tile_rows;   /* MR: rows of the register tile */
+    int panel_cols;  /* columns of a panel, a multiple of the lanes */
+    long pack_elems; /* elements of scratch that fbp_gemm_t.pack points to */
+} fbp_kernels_t;
+
+#endif

@@ -1,0 +1,107 @@
+/* open.c: single kernels behind the public interface, for tests and benchmarks. */
+#include "base/clock.h"
+#include "dispatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const void **rows;
+    void *panels, *pack;
+} gemm_buffers_t;
+
+static size_t panel_elems(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call) {
+    return (size_t)(fbp_round_up(call->n, kernels->panel_cols) * call->k);
+}
+
+/* B[k,n] into panels, by way of the transposing kernel from a transposed copy of B. */
+static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call, void *panels) {
+    const size_t elem = kernels->elem_size;
+    unsigned char *flipped = malloc((size_t)(call->n * call->k) * elem);
+    if (flipped == NULL) return false;
+    for (long i = 0; i < call->k; ++i)
+        for (long j = 0; j < call->n; ++j)
+            memcpy(flipped + (size_t)(j * call->k + i) * elem,
+                   (const unsigned char *)call->b + (size_t)(i * call->ldb + j) * elem, elem);
+    const fbp_mat_t w = {flipped, call->n, call->k, call->k};
+    kernels->pack_transposed(&w, 0, call->k * kernels->panel_cols, panels);
+    free(flipped);
+    return true;
+}
+
+static fbp_gemm_t describe(const fastbp_gemm_call_t *call, const fbp_kernels_t *kernels,
+                           const gemm_buffers_t *buffers) {
+    const fbp_epi_t epi = call->aux != NULL                            ? FBP_EPI_BACKWARD
+                          : call->activation == FASTBP_ACT_IDENTITY && call->z == NULL ? FBP_EPI_NONE
+                                                                        : FBP_EPI_FORWARD;
+    return (fbp_gemm_t){
+        .c = call->c,
+        .ldc = call->ldc,
+        .a = buffers->rows,
+        .b = call->panels ? buffers->panels : call->b,
+        .ldb = call->panels ? kernels->panel_cols : call->ldb,
+        .b_panel = call->panels ? call->k * kernels->panel_cols : 0,
+        .m = call->m,
+        .n = call->n,
+        .k = call->k,
+        .bias = call->bias,
+        .epi = epi,
+        .act = call->activation,
+        .alpha = call->alpha,
+        .z = call->z,
+        .ldz = call->ldz,
+        .aux = call->aux,
+        .ldaux = call->ldaux,
+        .pack = call->form == FASTBP_GEMM_NN ? buffers->pack : NULL,
+    };
+}
+
+fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
+    if (call->m < 1 || call->n < 1 || call->k < 1 || call->repeats < 1 ||
+        call->dtype > FASTBP_F64 || call->activation < 0 || call->activation >= FASTBP_ACT_SOFTMAX)
+        return FASTBP_ERR_ARGUMENT;
+    const fbp_kernels_t *kernels = fbp_kernels(call->dtype);
+    const long n_rows = call->form == FASTBP_GEMM_TN ? call->k : call->m;
+    gemm_buffers_t buffers = {
+        malloc((size_t)n_rows * sizeof(void *)),
+        call->panels ? malloc(panel_elems(kernels, call) * kernels->elem_size) : NULL,
+        malloc((size_t)kernels->pack_elems * kernels->elem_size),
+    };
+    bool ready = buffers.rows != NULL && buffers.pack != NULL;
+    if (ready && call->panels)
+        ready = buffers.panels != NULL && fill_panels(kernels, call, buffers.panels);
+    if (ready) {
+        for (long i = 0; i < n_rows; ++i)
+            buffers.rows[i] = (const unsigned char *)call->a + (size_t)(i * call->lda) * kernels->elem_size;
+        const fbp_gemm_t product = describe(call, kernels, &buffers);
+        void (*const form[])(const fbp_gemm_t *) = {kernels->gemm_nn, kernels->gemm_tn, kernels->gemm_nt};
+        for (int i = 0; i < call->repeats; ++i) form[call->form](&product);
+    }
+    free(buffers.rows);
+    free(buffers.panels);
+    free(buffers.pack);
+    return ready ? FASTBP_OK : FASTBP_ERR_MEMORY;
+}
+
+fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out) {
+    if (op < 0 || op >= FBP_VMATH_COUNT || dtype > FASTBP_F64 || n < 0) return FASTBP_ERR_ARGUMENT;
+    fbp_kernels(dtype)->vmath(op, n, x, out);
+    return FASTBP_OK;
+}
+
+double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds) {
+    enum { ROUNDS = 200000, CHAINS = 12 };
+    const fbp_kernels_t *kernels = fbp_kernels(dtype);
+    const float xy32[2] = {0.5f, 0.25f};
+    const double xy64[2] = {0.5, 0.25}, begin = fbp_seconds();
+    const void *xy = dtype == FASTBP_F32 ? (const void *)xy32 : (const void *)xy64;
+    double best = 0, now = begin;
+    do {
+        const double start = now;
+        (void)kernels->fma_chains(ROUNDS, xy);
+        now = fbp_seconds();
+        const double rate = 2.0 * CHAINS * ROUNDS * kernels->lanes / (now - start) * 1e-9;
+        best = rate > best ? rate : best;
+    } while (now - begin < seconds);
+    return best;
+}
