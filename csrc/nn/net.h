@@ -1,0 +1,31 @@
+/* net.h: an architecture with its offsets into theta. */
+#ifndef FASTBP_NN_NET_H
+#define FASTBP_NN_NET_H
+
+#include "../dispatch.h"
+
+typedef struct {
+    long n_in, n_out;
+    int act;
+    double alpha;
+    size_t w, b; /* offsets of W[n_in,n_out] and b[n_out] in theta, in elements */
+} fbp_layer_t;
+
+struct fastbp_net {
+    const fbp_kernels_t *kernels;
+    fastbp_dtype_t dtype;
+    int n_layers;
+    fbp_layer_t *layer; /* n_layers of them; layer[i] is layer l = i + 1 */
+    size_t n_params;
+    long max_width;
+    fastbp_loss_t loss;
+    bool fused; /* output activation and loss are a pair */
+    double l1, l2;
+};
+
+/* Address of element `offset` of a flat vector of the network's dtype. */
+FBP_INLINE void *fbp_at(const fastbp_net_t *net, const void *base, size_t offset) {
+    return (void *)((uintptr_t)base + offset * net->kernels->elem_size);
+}
+
+#endif

@@ -1,0 +1,143 @@
+/* pass.c: forward and backward in the open, with every z, a and δ kept for the caller to see. */
+#include "update.h"
+
+#include <stdlib.h>
+
+struct fastbp_pass {
+    fbp_plan_t plan;
+    fbp_batch_t batch; /* of the last forward; rows = 0 before it */
+    bool has_delta;    /* a backward pass has filled δ since */
+};
+
+fastbp_status_t fastbp_pass_new(fastbp_pass_t **out, const fastbp_net_t *net, long capacity) {
+    *out = NULL;
+    if (capacity < 1) return FASTBP_ERR_ARGUMENT;
+    fastbp_pass_t *pass = calloc(1, sizeof *pass);
+    if (pass == NULL) return FASTBP_ERR_MEMORY;
+    const fastbp_status_t status = fbp_plan_init(&pass->plan, net, FBP_PLAN_INSPECT, capacity);
+    if (status != FASTBP_OK) {
+        free(pass);
+        return status;
+    }
+    pass->batch.plan = &pass->plan;
+    *out = pass;
+    return FASTBP_OK;
+}
+
+void fastbp_pass_free(fastbp_pass_t *pass) {
+    if (pass == NULL) return;
+    fbp_plan_free(&pass->plan);
+    free(pass);
+}
+
+void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int layer, long *ld) {
+    if (layer < 1 || layer > pass->plan.net->n_layers) return NULL;
+    const fbp_rows_t *rows = which == FASTBP_BUFFER_Z   ? &pass->plan.z[layer]
+                             : which == FASTBP_BUFFER_A ? &pass->plan.a[layer]
+                                                        : &pass->plan.delta[layer];
+    *ld = rows->ld;
+    return rows->at;
+}
+
+/* Calls visit for each block of the batch's rows. */
+static void each_block(const fbp_batch_t *batch, void (*visit)(const fbp_batch_t *, long, long)) {
+    const long block = fbp_plan_block_rows(batch->plan, batch->rows);
+    for (long row0 = 0; row0 < batch->rows; row0 += block)
+        visit(batch, row0, fbp_min_long(block, batch->rows - row0));
+}
+
+fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data) {
+    if (data->rows < 1 || data->rows > pass->plan.capacity || data->x == NULL)
+        return FASTBP_ERR_ARGUMENT;
+    fbp_batch_load(&pass->batch, data, NULL, 0, data->rows);
+    pass->batch.theta = theta;
+    pass->has_delta = false;
+    each_block(&pass->batch, fbp_forward_rows);
+    return FASTBP_OK;
+}
+
+/* From δ^L, which is in place, to every δ and the gradient. */
+static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, void *grad) {
+    fbp_batch_t *batch = &pass->batch;
+    fbp_plan_t *plan = &pass->plan;
+    batch->theta = theta;
+    if (batch->weighted) {
+        const fastbp_status_t status = fbp_plan_add_scaled(plan);
+        if (status != FASTBP_OK) return status;
+    }
+    if (fbp_uses_transpose(batch))
+        for (long i = 0; i < plan->n_tiles; ++i)
+            if (plan->tile[i].layer > 0) fbp_transpose_tile(plan, theta, &plan->tile[i]);
+    each_block(batch, fbp_recursion_rows);
+    fbp_gradient_sweep(batch, 1 / fbp_weight_sum(batch), grad);
+    pass->has_delta = true;
+    return FASTBP_OK;
+}
+
+/* Loads targets and weights of the batch whose forward pass has been made. */
+static fastbp_status_t load_targets(fastbp_pass_t *pass, const fastbp_data_t *data) {
+    if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
+    if (data->rows != pass->batch.rows) return FASTBP_ERR_ARGUMENT;
+    fastbp_data_t targets = *data;
+    targets.x = NULL;
+    fbp_batch_load(&pass->batch, &targets, NULL, 0, data->rows);
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
+                                void *grad, double *cost) {
+    if (data->labels == NULL && data->targets == NULL) return FASTBP_ERR_ARGUMENT;
+    fastbp_status_t status = load_targets(pass, data);
+    if (status != FASTBP_OK) return status;
+    pass->batch.backward = true;
+    each_block(&pass->batch, fbp_loss_of_rows);
+    status = recur(pass, theta, grad);
+    if (status == FASTBP_OK)
+        *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) + fbp_penalty(&pass->plan, theta);
+    return status;
+}
+
+fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
+                                     long ldd, const void *weights, void *grad) {
+    const fastbp_data_t data = {.rows = pass->batch.rows, .weights = weights};
+    const fastbp_status_t status = load_targets(pass, &data);
+    if (status != FASTBP_OK) return status;
+    const fastbp_net_t *net = pass->plan.net;
+    const fbp_rows_t *into = &pass->plan.delta[net->n_layers];
+    const fbp_mat_t from = {delta, data.rows, net->layer[net->n_layers - 1].n_out, ldd};
+    net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &from, into->at, into->ld);
+    return recur(pass, theta, grad);
+}
+
+fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out) {
+    fbp_plan_t *plan = &pass->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *first = &net->layer[0];
+    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    for (long i = 0; i < plan->n_tiles && plan->tile[i].layer == 0; ++i)
+        fbp_transpose_tile(plan, theta, &plan->tile[i]);
+    const fbp_gemm_t product = {
+        .c = out,
+        .ldc = first->n_in,
+        .a = plan->delta[1].row,
+        .b = plan->wt[0],
+        .b_panel = first->n_out * net->kernels->panel_cols,
+        .m = pass->batch.rows,
+        .n = first->n_in,
+        .k = first->n_out,
+        .epi = FBP_EPI_NONE,
+    };
+    net->kernels->gemm_nn(&product);
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *grad,
+                            fastbp_optimizer_t *optimizer) {
+    if (!fbp_optimizer_valid(optimizer)) return FASTBP_ERR_ARGUMENT;
+    const fbp_update_t update = fbp_update_of(optimizer, optimizer->t + 1);
+    const fbp_mat_t sums = {grad, 1, (long)net->n_params, (long)net->n_params};
+    net->kernels->update(&update, &sums, theta, optimizer->moment[0], optimizer->moment[1],
+                         (long)net->n_params);
+    optimizer->t += 1;
+    return FASTBP_OK;
+}

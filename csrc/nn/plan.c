@@ -1,0 +1,158 @@
+/* plan.c: the arena is carved by one function, run once to count and once to hand out. */
+#include "plan.h"
+
+#include "../base/cpu.h"
+
+#include <stdlib.h>
+
+/* Tuning.
+ * TILE_UNITS: input units of a weight tile: a multiple of every tile_rows × lanes in use (14 and 16
+ * on AVX-512), so that register tiles and transposed blocks come out whole; 112 × 32 floats of raw
+ * sums are 14 KiB, half an L1.
+ * BLOCK_MIN_ROWS: fewest rows of a block while there are more: each block reads all of W, which
+ * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows. */
+#ifndef FBP_TILE_UNITS
+#define FBP_TILE_UNITS 112
+#endif
+#ifndef FBP_BLOCK_MIN_ROWS
+#define FBP_BLOCK_MIN_ROWS 252
+#endif
+
+static long odd_lines(long width, size_t elem_size) {
+    const long per_line = FBP_CACHE_LINE / (long)elem_size;
+    return (fbp_ceil_div(width, per_line) | 1) * per_line;
+}
+
+/* Width of layer l's output, l = 0 … L. */
+static long width_of(const fastbp_net_t *net, int l) {
+    return l == 0 ? net->layer[0].n_in : net->layer[l - 1].n_out;
+}
+
+static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, long width) {
+    const size_t elem_size = plan->net->kernels->elem_size;
+    const size_t capacity = (size_t)plan->capacity;
+    rows->ld = odd_lines(width, elem_size);
+    size_t row_bytes = 0;
+    if (!fbp_size_mul((size_t)rows->ld, elem_size, &row_bytes)) arena->overflow = true;
+    rows->at = fbp_arena_take(arena, capacity, row_bytes);
+    rows->row = fbp_arena_take(arena, capacity, sizeof *rows->row);
+    if (rows->at == NULL) return;
+    for (size_t i = 0; i < capacity; ++i)
+        rows->row[i] = (const unsigned char *)rows->at + i * row_bytes;
+}
+
+static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const fastbp_net_t *net = plan->net;
+    const fbp_kernels_t *kernels = net->kernels;
+    const bool inspect = plan->kind == FBP_PLAN_INSPECT;
+    for (int l = 1; l <= net->n_layers; ++l) {
+        const fbp_layer_t *layer = &net->layer[l - 1];
+        take_rows(plan, arena, &plan->a[l], layer->n_out);
+        take_rows(plan, arena, &plan->delta[l], layer->n_out);
+        if (inspect || l == net->n_layers) take_rows(plan, arena, &plan->z[l], layer->n_out);
+        if (l == 1 && !inspect) continue;
+        const long panels = fbp_ceil_div(layer->n_in, kernels->panel_cols) * kernels->panel_cols;
+        size_t elements;
+        if (!fbp_size_mul((size_t)panels, (size_t)layer->n_out, &elements)) arena->overflow = true;
+        else plan->wt[l - 1] = fbp_arena_take(arena, elements, kernels->elem_size);
+    }
+    plan->tile = fbp_arena_take(arena, (size_t)plan->n_tiles, sizeof *plan->tile);
+    plan->tile_penalty = fbp_arena_take(arena, (size_t)plan->n_tiles, sizeof(double));
+    plan->tile_sums =
+        fbp_arena_take(arena, (size_t)(FBP_TILE_UNITS * kernels->panel_cols), kernels->elem_size);
+    plan->column = fbp_arena_take(arena, (size_t)net->max_width, kernels->elem_size);
+}
+
+/* Layers alternate between two buffers; the output layer's z has its own. */
+static void carve_inference(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const fastbp_net_t *net = plan->net;
+    fbp_rows_t turn[2] = {{0}, {0}};
+    take_rows(plan, arena, &turn[0], net->max_width);
+    take_rows(plan, arena, &turn[1], net->max_width);
+    for (int l = 1; l <= net->n_layers; ++l) plan->a[l] = turn[l % 2];
+    take_rows(plan, arena, &plan->z[net->n_layers], width_of(net, net->n_layers));
+}
+
+static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const size_t capacity = (size_t)plan->capacity;
+    const fbp_kernels_t *kernels = plan->net->kernels;
+    plan->a[0].row = fbp_arena_take(arena, capacity, sizeof *plan->a[0].row);
+    plan->target = fbp_arena_take(arena, capacity, sizeof *plan->target);
+    plan->label = fbp_arena_take(arena, capacity, sizeof *plan->label);
+    plan->weight = fbp_arena_take(arena, capacity, kernels->elem_size);
+    plan->row_loss = fbp_arena_take(arena, capacity, sizeof *plan->row_loss);
+    plan->pack = fbp_arena_take(arena, (size_t)kernels->pack_elems, kernels->elem_size);
+    if (plan->kind == FBP_PLAN_INFER) carve_inference(plan, arena);
+    else carve_training(plan, arena);
+}
+
+/* Cuts every W into tiles of nearly equal height, whole vectors of units each; with tile == NULL
+ * it only counts them. */
+static long cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
+    long n = 0;
+    for (int i = 0; i < net->n_layers; ++i) {
+        const long units = net->layer[i].n_in, parts = fbp_ceil_div(units, FBP_TILE_UNITS);
+        const long height = fbp_round_up(fbp_ceil_div(units, parts), net->kernels->lanes);
+        for (long unit = 0; unit < units; unit += height, ++n)
+            if (tile != NULL) tile[n] = (fbp_tile_t){i, unit, fbp_min_long(units, unit + height)};
+    }
+    return n;
+}
+
+/* Counts with carve, commits, and hands out with carve again. */
+static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
+                                void (*carver)(fbp_plan_t *, fbp_arena_t *)) {
+    carver(plan, arena);
+    if (!fbp_arena_commit(arena)) return FASTBP_ERR_MEMORY;
+    carver(plan, arena);
+    return arena->overflow ? FASTBP_ERR_MEMORY : FASTBP_OK;
+}
+
+fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
+                              long capacity) {
+    const size_t slots = (size_t)net->n_layers + 1;
+    *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
+    plan->a = calloc(4 * slots, sizeof *plan->a);
+    plan->wt = calloc(slots, sizeof *plan->wt);
+    plan->n_tiles = cut_tiles(net, NULL);
+    fastbp_status_t status = FASTBP_ERR_MEMORY;
+    if (plan->a != NULL && plan->wt != NULL) {
+        plan->z = plan->a + slots;
+        plan->delta = plan->z + slots;
+        plan->scaled = plan->delta + slots;
+        status = allocate(plan, &plan->arena, carve);
+    }
+    if (status != FASTBP_OK) fbp_plan_free(plan);
+    else if (plan->tile != NULL) cut_tiles(net, plan->tile);
+    return status;
+}
+
+void fbp_plan_free(fbp_plan_t *plan) {
+    fbp_arena_free(&plan->arena);
+    fbp_arena_free(&plan->scaled_arena);
+    free(plan->a);
+    free(plan->wt);
+    *plan = (fbp_plan_t){0};
+}
+
+static void carve_scaled(fbp_plan_t *plan, fbp_arena_t *arena) {
+    for (int l = 1; l <= plan->net->n_layers; ++l)
+        take_rows(plan, arena, &plan->scaled[l], width_of(plan->net, l));
+}
+
+fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
+    if (plan->scaled_arena.base != NULL) return FASTBP_OK;
+    return allocate(plan, &plan->scaled_arena, carve_scaled);
+}
+
+/* As many rows as keep a and δ of the block in half of L2, but never so few that reading W for the
+ * block would cost more than the products. */
+long fbp_plan_block_rows(const fbp_plan_t *plan, long rows) {
+    const fastbp_net_t *net = plan->net;
+    long row_elems = net->layer[0].n_in;
+    for (int l = 1; l <= net->n_layers; ++l) row_elems += plan->a[l].ld + plan->delta[l].ld;
+    const long row_bytes = row_elems * (long)net->kernels->elem_size;
+    const long fit = fbp_max_long((long)(fbp_cpu()->l2 / 2) / row_bytes, FBP_BLOCK_MIN_ROWS);
+    const long blocks = fbp_ceil_div(rows, fbp_round_up(fit, net->kernels->tile_rows));
+    return fbp_round_up(fbp_ceil_div(rows, blocks), net->kernels->tile_rows);
+}

@@ -1,0 +1,64 @@
+/* plan.h: every buffer of a step, carved from one arena: activations and deltas of each layer, the
+ * transposed copies of W, scratch, and the list of tiles that the weight sweep works through.
+ *
+ * Rows of a, z and δ are an odd number of cache lines apart, so that a column of any width walks
+ * through all L1 sets; a stride of 4 KiB would alias them. W itself is dense, in theta. */
+#ifndef FASTBP_NN_PLAN_H
+#define FASTBP_NN_PLAN_H
+
+#include "../base/arena.h"
+#include "net.h"
+
+typedef enum {
+    FBP_PLAN_TRAIN,   /* a and δ of every layer, z of the output layer */
+    FBP_PLAN_INSPECT, /* and z of every layer, W^1ᵀ for the input gradient */
+    FBP_PLAN_INFER,   /* one block of rows, two alternating activation buffers */
+} fbp_plan_kind_t;
+
+/* capacity × width elements, with a list of pointers to the rows. */
+typedef struct {
+    void *at; /* NULL when the plan has no such buffer */
+    long ld;
+    const void **row;
+} fbp_rows_t;
+
+/* One task of the weight sweep: units unit0 … unit1 − 1 of layer[layer]'s input, all its outputs. */
+typedef struct {
+    int layer;
+    long unit0, unit1;
+} fbp_tile_t;
+
+typedef struct {
+    const fastbp_net_t *net;
+    fbp_plan_kind_t kind;
+    long capacity;
+    fbp_arena_t arena, scaled_arena;
+
+    /* indexed by layer l = 0 … L; a[0].row is the list of the batch's input rows */
+    fbp_rows_t *a, *z, *delta;
+    fbp_rows_t *scaled; /* s_i δ_i; at is NULL until fbp_plan_add_scaled */
+    void **wt;          /* by i = 0 … L − 1: panels of W^{i+1} transposed, or NULL */
+
+    const void **target; /* rows of dense targets */
+    int32_t *label;
+    void *weight; /* elements of the net's dtype */
+    double *row_loss;
+
+    fbp_tile_t *tile;
+    long n_tiles;
+    double *tile_penalty; /* by tile */
+
+    void *pack, *tile_sums, *column; /* scratch of one worker */
+} fbp_plan_t;
+
+fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
+                              long capacity);
+void fbp_plan_free(fbp_plan_t *plan);
+
+/* Makes room for s_i δ_i beside δ_i; a second call is free. */
+fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan);
+
+/* Rows that one task of the row sweep takes through the whole network. */
+long fbp_plan_block_rows(const fbp_plan_t *plan, long rows);
+
+#endif

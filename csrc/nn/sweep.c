@@ -1,0 +1,197 @@
+/* sweep.c: see sweep.h. Formulas: forward z = aW + b; recursion δ^l = (δ^{l+1} W^{l+1}ᵀ) ⊙ σ'_l;
+ * gradient aᵀδ (Rumelhart, Hinton, Williams, Nature 323, 1986). */
+#include "sweep.h"
+
+bool fbp_uses_transpose(const fbp_batch_t *batch) { return batch->rows > FBP_DOT_MAX_ROWS; }
+
+static void *row_at(const fbp_plan_t *plan, const fbp_rows_t *rows, long row) {
+    return fbp_at(plan->net, rows->at, (size_t)row * (size_t)rows->ld);
+}
+
+static fbp_mat_t block_of(const fbp_plan_t *plan, const fbp_rows_t *rows, long row0, long n, long cols) {
+    return (fbp_mat_t){row_at(plan, rows, row0), n, cols, rows->ld};
+}
+
+/* ---- row sweep ------------------------------------------------------------------------------ */
+
+/* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b); the output layer by way of its z, since a
+ * loss may want the logits and softmax needs whole rows. */
+static void forward_layer(const fbp_batch_t *batch, int l, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[l - 1];
+    const bool output = l == net->n_layers, keep = plan->z[l].at != NULL;
+    const fbp_rows_t *into = output ? &plan->z[l] : &plan->a[l];
+    const fbp_gemm_t product = {
+        .c = row_at(plan, into, row0),
+        .ldc = into->ld,
+        .a = plan->a[l - 1].row + row0,
+        .b = fbp_at(net, batch->theta, layer->w),
+        .ldb = layer->n_out,
+        .m = rows,
+        .n = layer->n_out,
+        .k = layer->n_in,
+        .bias = fbp_at(net, batch->theta, layer->b),
+        .epi = output ? FBP_EPI_NONE : FBP_EPI_FORWARD,
+        .act = layer->act,
+        .alpha = layer->alpha,
+        .z = keep && !output ? row_at(plan, &plan->z[l], row0) : NULL,
+        .ldz = plan->z[l].ld,
+        .pack = plan->pack,
+    };
+    net->kernels->gemm_nn(&product);
+    if (!output) return;
+    const fbp_mat_t z = block_of(plan, &plan->z[l], row0, rows, layer->n_out);
+    net->kernels->act_forward(layer->act, layer->alpha, &z, row_at(plan, &plan->a[l], row0),
+                              plan->a[l].ld);
+}
+
+void fbp_forward_rows(const fbp_batch_t *batch, long row0, long rows) {
+    for (int l = 1; l <= batch->plan->net->n_layers; ++l) forward_layer(batch, l, row0, rows);
+}
+
+void fbp_loss_of_rows(const fbp_batch_t *batch, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const int l = net->n_layers;
+    const fbp_layer_t *layer = &net->layer[l - 1];
+    void *delta = batch->backward ? row_at(plan, &plan->delta[l], row0) : NULL;
+    const bool fold = batch->weighted && batch->fold_weights;
+    const fbp_loss_t loss = {
+        .loss = (int)net->loss,
+        .fused = net->fused,
+        .rows = rows,
+        .cols = layer->n_out,
+        .z = row_at(plan, &plan->z[l], row0),
+        .a = row_at(plan, &plan->a[l], row0),
+        .ldz = plan->z[l].ld,
+        .lda = plan->a[l].ld,
+        .labels = batch->labels ? plan->label + row0 : NULL,
+        .targets = batch->labels ? NULL : plan->target + row0,
+        .scale = fold ? fbp_at(net, plan->weight, (size_t)row0) : NULL,
+        .delta = delta,
+        .ldd = plan->delta[l].ld,
+        .row_loss = plan->row_loss + row0,
+    };
+    net->kernels->loss_rows(&loss);
+    if (delta == NULL || net->fused) return;
+    const fbp_mat_t a = block_of(plan, &plan->a[l], row0, rows, layer->n_out);
+    net->kernels->act_backward(layer->act, layer->alpha, &a, delta, plan->delta[l].ld);
+}
+
+/* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1} */
+static void recursion_layer(const fbp_batch_t *batch, int l, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[l - 1], *below = &net->layer[l - 2];
+    const bool transposed = fbp_uses_transpose(batch);
+    const long panel = net->kernels->panel_cols;
+    const fbp_gemm_t product = {
+        .c = row_at(plan, &plan->delta[l - 1], row0),
+        .ldc = plan->delta[l - 1].ld,
+        .a = plan->delta[l].row + row0,
+        .b = transposed ? plan->wt[l - 1] : fbp_at(net, batch->theta, layer->w),
+        .ldb = transposed ? panel : layer->n_out,
+        .b_panel = transposed ? layer->n_out * panel : 0,
+        .m = rows,
+        .n = layer->n_in,
+        .k = layer->n_out,
+        .epi = FBP_EPI_BACKWARD,
+        .act = below->act,
+        .alpha = below->alpha,
+        .aux = row_at(plan, &plan->a[l - 1], row0),
+        .ldaux = plan->a[l - 1].ld,
+    };
+    if (transposed) net->kernels->gemm_nn(&product);
+    else net->kernels->gemm_nt(&product);
+}
+
+void fbp_recursion_rows(const fbp_batch_t *batch, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    for (int l = net->n_layers; l > 1; --l) recursion_layer(batch, l, row0, rows);
+    if (!batch->weighted || batch->fold_weights) return;
+    for (int l = 1; l <= net->n_layers; ++l) {
+        const fbp_mat_t delta = block_of(plan, &plan->delta[l], row0, rows, net->layer[l - 1].n_out);
+        net->kernels->scale_rows(&delta, fbp_at(net, plan->weight, (size_t)row0),
+                                 row_at(plan, &plan->scaled[l], row0), plan->scaled[l].ld);
+    }
+}
+
+/* Task `task` of the `n_tasks` blocks of a batch. */
+static void row_task(const fbp_batch_t *batch, long task, long block) {
+    const long row0 = task * block, rows = fbp_min_long(block, batch->rows - row0);
+    fbp_forward_rows(batch, row0, rows);
+    fbp_loss_of_rows(batch, row0, rows);
+    if (batch->backward) fbp_recursion_rows(batch, row0, rows);
+}
+
+void fbp_row_sweep(const fbp_batch_t *batch) {
+    const long block = fbp_plan_block_rows(batch->plan, batch->rows);
+    const long n_tasks = fbp_ceil_div(batch->rows, block);
+    for (long task = 0; task < n_tasks; ++task) row_task(batch, task, block);
+}
+
+/* ---- weight sweep --------------------------------------------------------------------------- */
+
+void fbp_transpose_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile) {
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    if (plan->wt[tile->layer] == NULL) return;
+    const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
+    const fbp_mat_t w = {fbp_at(net, theta, offset), tile->unit1 - tile->unit0, layer->n_out,
+                         layer->n_out};
+    net->kernels->pack_transposed(&w, tile->unit0, layer->n_out * net->kernels->panel_cols,
+                                  plan->wt[tile->layer]);
+}
+
+void fbp_weight_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_finish_fn finish,
+                     void *context) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_kernels_t *kernels = net->kernels;
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const bool scaled = batch->weighted && !batch->fold_weights;
+    const fbp_rows_t *delta = scaled ? &plan->scaled[tile->layer + 1] : &plan->delta[tile->layer + 1];
+    const long units = tile->unit1 - tile->unit0;
+    for (long j = 0; j < layer->n_out; j += kernels->panel_cols) {
+        const long cols = fbp_min_long(kernels->panel_cols, layer->n_out - j);
+        const fbp_gemm_t product = {
+            .c = plan->tile_sums,
+            .ldc = kernels->panel_cols,
+            .a = plan->a[tile->layer].row,
+            .a_offset = tile->unit0,
+            .b = fbp_at(net, delta->at, (size_t)j),
+            .ldb = delta->ld,
+            .m = units,
+            .n = cols,
+            .k = batch->rows,
+        };
+        kernels->gemm_tn(&product);
+        const fbp_mat_t sums = {plan->tile_sums, units, cols, kernels->panel_cols};
+        finish(context, tile, &sums, tile->unit0, j);
+    }
+    if (tile->unit0 != 0) return;
+    const fbp_mat_t all = block_of(plan, delta, 0, batch->rows, layer->n_out);
+    kernels->column_sums(&all, plan->column);
+    const fbp_mat_t sums = {plan->column, 1, layer->n_out, layer->n_out};
+    finish(context, tile, &sums, -1, 0);
+}
+
+/* ---- penalties ------------------------------------------------------------------------------- */
+
+double fbp_tile_penalty(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile) {
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
+    const fbp_mat_t w = {fbp_at(net, theta, offset), tile->unit1 - tile->unit0, layer->n_out,
+                         layer->n_out};
+    return net->kernels->penalty(&w, net->l1, net->l2);
+}
+
+double fbp_penalty(const fbp_plan_t *plan, const void *theta) {
+    double sum = 0;
+    if (plan->net->l1 == 0 && plan->net->l2 == 0) return 0;
+    for (long i = 0; i < plan->n_tiles; ++i) sum += fbp_tile_penalty(plan, theta, &plan->tile[i]);
+    return sum;
+}

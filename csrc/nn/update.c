@@ -1,0 +1,111 @@
+/* update.c: see update.h. */
+#include "update.h"
+
+#include <math.h>
+
+bool fbp_optimizer_valid(const fastbp_optimizer_t *o) {
+    static const int n_moments[FASTBP_RULE_COUNT] = {0, 1, 1, 2};
+    if (o->rule >= FASTBP_RULE_COUNT || !(o->lr > 0) || !isfinite(o->lr)) return false;
+    for (int i = 0; i < n_moments[o->rule]; ++i)
+        if (o->moment[i] == NULL) return false;
+    const bool adam = o->rule == FASTBP_RULE_ADAM;
+    const double decay1 = adam ? o->beta1 : o->momentum, decay2 = adam ? o->beta2 : 0;
+    return decay1 >= 0 && decay1 < 1 && decay2 >= 0 && decay2 < 1 && (!adam || o->eps > 0);
+}
+
+fbp_update_t fbp_update_of(const fastbp_optimizer_t *o, uint64_t t) {
+    fbp_update_t update = {
+        .rule = (int)o->rule,
+        .grad_scale = 1,
+        .lr = o->lr,
+        .momentum = o->momentum,
+        .beta1 = o->beta1,
+        .beta2 = o->beta2,
+        .eps = o->eps,
+    };
+    if (o->rule == FASTBP_RULE_ADAM) {
+        update.step_size = o->lr / (1 - pow(o->beta1, (double)t));
+        update.root_correction = 1 / sqrt(1 - pow(o->beta2, (double)t));
+    }
+    return update;
+}
+
+/* Where a strip of raw sums belongs: its offset in theta, and the distance between its rows. */
+typedef struct {
+    size_t offset;
+    long ld;
+    bool bias;
+} place_t;
+
+static place_t place_of(const fastbp_net_t *net, const fbp_tile_t *tile, long row, long column) {
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    if (row < 0) return (place_t){layer->b, layer->n_out, true};
+    const size_t offset = layer->w + (size_t)row * (size_t)layer->n_out + (size_t)column;
+    return (place_t){offset, layer->n_out, false};
+}
+
+/* ---- to a gradient ------------------------------------------------------------------------------ */
+
+typedef struct {
+    const fbp_batch_t *batch;
+    double scale;
+    void *grad;
+} gradient_t;
+
+static void finish_gradient(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
+                            long column) {
+    const gradient_t *to = context;
+    const fastbp_net_t *net = to->batch->plan->net;
+    const place_t place = place_of(net, tile, row, column);
+    const fbp_update_t update = {
+        .grad_scale = to->scale,
+        .l1 = place.bias ? 0 : net->l1,
+        .l2 = place.bias ? 0 : net->l2,
+        .weights = fbp_at(net, to->batch->theta, place.offset),
+        .ldw = place.ld,
+    };
+    net->kernels->write_gradient(&update, sums, fbp_at(net, to->grad, place.offset), place.ld);
+}
+
+void fbp_gradient_sweep(const fbp_batch_t *batch, double grad_scale, void *grad) {
+    gradient_t to = {batch, grad_scale, grad};
+    const fbp_plan_t *plan = batch->plan;
+    for (long task = 0; task < plan->n_tiles; ++task)
+        fbp_weight_tile(batch, &plan->tile[task], finish_gradient, &to);
+}
+
+/* ---- to new parameters ----------------------------------------------------------------------- */
+
+typedef struct {
+    const fbp_batch_t *batch;
+    const fbp_update_t *update;
+    const fastbp_optimizer_t *optimizer;
+    void *theta;
+} step_t;
+
+static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
+                          long column) {
+    const step_t *step = context;
+    const fastbp_net_t *net = step->batch->plan->net;
+    const place_t place = place_of(net, tile, row, column);
+    void *const *moment = step->optimizer->moment;
+    fbp_update_t update = *step->update;
+    update.l1 = place.bias ? 0 : net->l1;
+    update.l2 = place.bias ? 0 : net->l2;
+    net->kernels->update(&update, sums, fbp_at(net, step->theta, place.offset),
+                         moment[0] != NULL ? fbp_at(net, moment[0], place.offset) : NULL,
+                         moment[1] != NULL ? fbp_at(net, moment[1], place.offset) : NULL, place.ld);
+}
+
+void fbp_update_sweep(const fbp_batch_t *batch, const fbp_update_t *update,
+                      const fastbp_optimizer_t *optimizer, void *theta, bool keep_wt) {
+    step_t step = {batch, update, optimizer, theta};
+    const fbp_plan_t *plan = batch->plan;
+    const bool penal = plan->net->l1 != 0 || plan->net->l2 != 0;
+    for (long task = 0; task < plan->n_tiles; ++task) {
+        const fbp_tile_t *tile = &plan->tile[task];
+        if (penal) plan->tile_penalty[task] = fbp_tile_penalty(plan, theta, tile);
+        fbp_weight_tile(batch, tile, finish_update, &step);
+        if (keep_wt) fbp_transpose_tile(plan, theta, tile);
+    }
+}
