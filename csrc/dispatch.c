@@ -8,34 +8,37 @@
 
 typedef struct {
     const char *name;
-    unsigned needs; /* FBP_CPU_* */
+    unsigned needs;                /* FBP_CPU_* */
     const fbp_kernels_t *table[2]; /* by fastbp_dtype_t */
 } implementation_t;
 
-#define DECLARE(isa) extern const fbp_kernels_t fbp_kernels_f32_##isa, fbp_kernels_f64_##isa;
-#define ENTRY(isa, needs) {#isa, needs, {&fbp_kernels_f32_##isa, &fbp_kernels_f64_##isa}},
+#define DECLARE(isa) extern const fbp_kernels_t fbp_kernels_f32_##isa, fbp_kernels_f64_##isa
+#define ENTRY(isa, needs)                                                                          \
+    {                                                                                              \
+        #isa, needs, { &fbp_kernels_f32_##isa, &fbp_kernels_f64_##isa }                            \
+    }
 
-DECLARE(scalar)
+DECLARE(scalar);
 #ifdef FBP_HAVE_NEON
-DECLARE(neon)
+DECLARE(neon);
 #endif
 #ifdef FBP_HAVE_AVX2
-DECLARE(avx2)
+DECLARE(avx2);
 #endif
 #ifdef FBP_HAVE_AVX512
-DECLARE(avx512)
+DECLARE(avx512);
 #endif
 
 static const implementation_t implementations[] = {
-    ENTRY(scalar, 0)
+    ENTRY(scalar, 0),
 #ifdef FBP_HAVE_NEON
-    ENTRY(neon, FBP_CPU_NEON)
+    ENTRY(neon, FBP_CPU_NEON),
 #endif
 #ifdef FBP_HAVE_AVX2
-    ENTRY(avx2, FBP_CPU_AVX2)
+    ENTRY(avx2, FBP_CPU_AVX2),
 #endif
 #ifdef FBP_HAVE_AVX512
-    ENTRY(avx512, FBP_CPU_AVX512)
+    ENTRY(avx512, FBP_CPU_AVX512),
 #endif
 };
 

@@ -1,5 +1,5 @@
-/* dispatch.h: which kernels run. A table is filled with the scalar kernels first and then overridden
- * by the chosen ISA's, so that every slot is callable. */
+/* dispatch.h: which kernels run. A table is filled with the scalar kernels first and then
+ * overridden by the chosen ISA's, so that every slot is callable. */
 #ifndef FASTBP_DISPATCH_H
 #define FASTBP_DISPATCH_H
 

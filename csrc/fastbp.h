@@ -53,7 +53,7 @@ typedef enum {
     FASTBP_RULE_COUNT
 } fastbp_rule_t;
 
-/* ---- ISA ---------------------------------------------------------------------------------- */
+/* ---- ISA ---- */
 
 /* Name of the i-th ISA that was built and that this machine supports, slowest first; NULL past the
  * end. There is always "scalar". */
@@ -73,18 +73,18 @@ typedef struct {
 
 fastbp_machine_t fastbp_machine(void);
 
-/* ---- Network: an architecture, immutable ----------------------------------------------------- */
+/* ---- Network: an architecture, immutable ---- */
 
 typedef struct fastbp_net fastbp_net_t;
 
 typedef struct {
-    int n_layers;            /* L >= 1 */
-    const long *widths;      /* L + 1 counts of units, each >= 1 */
-    const int *activations;  /* L of fastbp_activation_t */
-    const double *alphas;    /* L parameters of the activations */
+    int n_layers;           /* L >= 1 */
+    const long *widths;     /* L + 1 counts of units, each >= 1 */
+    const int *activations; /* L of fastbp_activation_t */
+    const double *alphas;   /* L parameters of the activations */
     fastbp_loss_t loss;
     fastbp_dtype_t dtype;
-    double l1, l2;           /* >= 0 */
+    double l1, l2; /* >= 0 */
 } fastbp_spec_t;
 
 /* Copies the spec. FASTBP_ERR_ARGUMENT for a value out of range, FASTBP_ERR_MEMORY for sizes that
@@ -94,7 +94,7 @@ void fastbp_net_free(fastbp_net_t *net);
 
 size_t fastbp_net_n_params(const fastbp_net_t *net);
 
-/* ---- Data: a batch or a data set -------------------------------------------------------------- */
+/* ---- Data: a batch or a data set ---- */
 
 typedef struct {
     long rows;
@@ -107,7 +107,7 @@ typedef struct {
     const void *weights; /* rows sample weights >= 0 with a positive sum, or NULL for ones */
 } fastbp_data_t;
 
-/* ---- Passes: forward and backward in the open -------------------------------------------------- */
+/* ---- Passes: forward and backward in the open ---- */
 
 /* The buffers z, a, δ of every layer for one batch at a time, in one block of memory. */
 typedef struct fastbp_pass fastbp_pass_t;
@@ -137,20 +137,20 @@ fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, con
 /* out[rows, n_0] = δ^1 W^{1ᵀ} of the last backward pass, dense. */
 fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out);
 
-/* ---- Inference ------------------------------------------------------------------------------- */
+/* ---- Inference ---- */
 
 /* a^L of data->rows rows into out (dense), and/or *cost = J, penalties included; out or cost may
  * be NULL. Works by row blocks and keeps nothing. */
 fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost);
 
-/* ---- Updates and training -------------------------------------------------------------------- */
+/* ---- Updates and training ---- */
 
 typedef struct {
     fastbp_rule_t rule;
     double lr, momentum, beta1, beta2, eps;
-    uint64_t t;       /* steps taken; advanced by the engine */
-    void *moment[2];  /* twins of theta, as many as the rule uses, else NULL */
+    uint64_t t;      /* steps taken; advanced by the engine */
+    void *moment[2]; /* twins of theta, as many as the rule uses, else NULL */
 } fastbp_optimizer_t;
 
 /* One update of theta by a gradient. */
@@ -174,16 +174,16 @@ void fastbp_fit_free(fastbp_fit_t *fit);
 
 typedef struct {
     bool epoch_done;
-    long epoch, step;  /* of the next step; 0-based. After FASTBP_ERR_DIVERGED: of the bad one */
-    double loss;       /* mean of J over the epoch so far, batches weighted by their S */
-    double last_loss;  /* J of the last step */
+    long epoch, step; /* of the next step; 0-based. After FASTBP_ERR_DIVERGED: of the bad one */
+    double loss;      /* mean of J over the epoch so far, batches weighted by their S */
+    double last_loss; /* J of the last step */
 } fastbp_progress_t;
 
 /* Runs whole steps until the epoch ends or `seconds` have passed, whichever comes first; at least
  * one step. Allocates nothing. On FASTBP_ERR_DIVERGED theta is as before the step that failed. */
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress);
 
-/* ---- Kernels in the open: for tests and benchmarks --------------------------------------------- */
+/* ---- Kernels in the open: for tests and benchmarks ---- */
 
 typedef enum { FASTBP_GEMM_NN, FASTBP_GEMM_TN, FASTBP_GEMM_NT } fastbp_gemm_form_t;
 

@@ -15,7 +15,8 @@ static size_t panel_elems(const fbp_kernels_t *kernels, const fastbp_gemm_call_t
 }
 
 /* B[k,n] into panels, by way of the transposing kernel from a transposed copy of B. */
-static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call, void *panels) {
+static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call,
+                        void *panels) {
     const size_t elem = kernels->elem_size;
     unsigned char *flipped = malloc((size_t)(call->n * call->k) * elem);
     if (flipped == NULL) return false;
@@ -31,9 +32,10 @@ static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *
 
 static fbp_gemm_t describe(const fastbp_gemm_call_t *call, const fbp_kernels_t *kernels,
                            const gemm_buffers_t *buffers) {
-    const fbp_epi_t epi = call->aux != NULL                            ? FBP_EPI_BACKWARD
-                          : call->activation == FASTBP_ACT_IDENTITY && call->z == NULL ? FBP_EPI_NONE
-                                                                        : FBP_EPI_FORWARD;
+    const fbp_epi_t epi = call->aux != NULL ? FBP_EPI_BACKWARD
+                          : call->activation == FASTBP_ACT_IDENTITY && call->z == NULL
+                              ? FBP_EPI_NONE
+                              : FBP_EPI_FORWARD;
     return (fbp_gemm_t){
         .c = call->c,
         .ldc = call->ldc,
@@ -72,9 +74,11 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
         ready = buffers.panels != NULL && fill_panels(kernels, call, buffers.panels);
     if (ready) {
         for (long i = 0; i < n_rows; ++i)
-            buffers.rows[i] = (const unsigned char *)call->a + (size_t)(i * call->lda) * kernels->elem_size;
+            buffers.rows[i] =
+                (const unsigned char *)call->a + (size_t)(i * call->lda) * kernels->elem_size;
         const fbp_gemm_t product = describe(call, kernels, &buffers);
-        void (*const form[])(const fbp_gemm_t *) = {kernels->gemm_nn, kernels->gemm_tn, kernels->gemm_nt};
+        void (*const form[])(const fbp_gemm_t *) = {kernels->gemm_nn, kernels->gemm_tn,
+                                                    kernels->gemm_nt};
         for (int i = 0; i < call->repeats; ++i) form[call->form](&product);
     }
     free(buffers.rows);

@@ -19,7 +19,8 @@
 
 void *fbp_arena_take(fbp_arena_t *arena, size_t count, size_t elem_size) {
     size_t bytes, end;
-    if (!fbp_size_mul(count, elem_size, &bytes) || !fbp_size_add(bytes, FBP_CACHE_LINE - 1, &bytes)) {
+    if (!fbp_size_mul(count, elem_size, &bytes) ||
+        !fbp_size_add(bytes, FBP_CACHE_LINE - 1, &bytes)) {
         arena->overflow = true;
         return NULL;
     }

@@ -14,7 +14,8 @@ enum {
 typedef struct {
     unsigned features; /* FBP_CPU_* */
     char name[64];     /* brand string, "" when unknown */
-    size_t l1d, l2, l3; /* bytes of the data caches seen by one core; documented guesses if unknown */
+    size_t l1d, l2,
+        l3; /* bytes of the data caches seen by one core; documented guesses if unknown */
 } fbp_cpu_t;
 
 /* Detected at the first call, constant from then on. */

@@ -27,7 +27,7 @@ FBP_INLINE fbp_random_t fbp_philox(uint64_t seed, uint32_t stream, uint32_t step
     return (fbp_random_t){{c0, c1, c2, c3}};
 }
 
-/* floor(r * n / 2^64), r uniform on 64 bits and 0 < n < 2^32: the high word of the 96-bit product. */
+/* floor(r · n / 2^64) for r of 64 bits and 0 < n < 2^32: the top of their 96-bit product. */
 FBP_INLINE uint64_t fbp_random_below(fbp_random_t r, uint64_t n) {
     const uint64_t low = (uint64_t)r.word[0] * n;
     const uint64_t high = (uint64_t)r.word[1] * n;

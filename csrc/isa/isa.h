@@ -1,6 +1,6 @@
 /* isa.h: the rest of every isa/<name>.c, which has named itself (FBP_ISA) and its register tiles
- * (FBP_TILES, FBP_MR_<vectors>): the operations of that ISA, then the kernels twice. Included once a
- * translation unit, hence no guard. */
+ * (FBP_TILES, FBP_MR_<vectors>): the operations of that ISA, then the kernels twice. Included once
+ * a translation unit, hence no guard. */
 
 #include "../kernels/kernels.h"
 

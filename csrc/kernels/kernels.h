@@ -55,15 +55,15 @@ typedef struct {
 /* One block of output rows. delta receives ∂J_i/∂a, or for a fused pair ∂J_i/∂z, times scale[i]
  * where scale is given. row_loss[i] receives J_i. Labels or dense targets, never both. */
 typedef struct {
-    int loss;  /* FASTBP_LOSS_* */
+    int loss;   /* FASTBP_LOSS_* */
     bool fused; /* the output activation and the loss are a pair: use z */
     long rows, cols;
     const void *z, *a;
     long ldz, lda;
-    const int32_t *labels;       /* rows class indices, or NULL */
-    const void *const *targets;  /* rows pointers to cols elements, or NULL */
-    const void *scale;           /* rows factors, or NULL */
-    void *delta;                 /* NULL: only the loss is wanted */
+    const int32_t *labels;      /* rows class indices, or NULL */
+    const void *const *targets; /* rows pointers to cols elements, or NULL */
+    const void *scale;          /* rows factors, or NULL */
+    void *delta;                /* NULL: only the loss is wanted */
     long ldd;
     double *row_loss;
 } fbp_loss_t;
@@ -75,7 +75,7 @@ typedef struct {
     const void *weights; /* write_gradient only: θ for the penalties, same shape, ld = ldw */
     long ldw;
     double lr, momentum, beta1, beta2, eps;
-    double step_size;      /* Adam: lr / (1 − β1^t) */
+    double step_size;       /* Adam: lr / (1 − β1^t) */
     double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
 } fbp_update_t;
 

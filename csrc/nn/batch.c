@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-void fbp_batch_load(fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order, long first,
-                    long rows) {
+void fbp_batch_load(fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
+                    long first, long rows) {
     fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const size_t elem_size = net->kernels->elem_size;

@@ -8,16 +8,16 @@ typedef struct {
     fbp_plan_t *plan;
     const void *theta;
     long rows;
-    bool labels;        /* the targets are plan->label, otherwise plan->target */
-    bool weighted;      /* rows carry plan->weight */
-    bool fold_weights;  /* δ^L is multiplied by s_i at the start; otherwise plan->scaled is filled */
-    bool backward;      /* after the loss, the recursion */
+    bool labels;       /* the targets are plan->label, otherwise plan->target */
+    bool weighted;     /* rows carry plan->weight */
+    bool fold_weights; /* δ^L is multiplied by s_i at the start; otherwise plan->scaled is filled */
+    bool backward;     /* after the loss, the recursion */
 } fbp_batch_t;
 
 /* Fills the plan's lists with `rows` samples of data: those named by order[0 …], or from `first` on
  * where order is NULL. Rows of x and of dense targets are pointed to, not copied. */
-void fbp_batch_load(fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order, long first,
-                    long rows);
+void fbp_batch_load(fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
+                    long first, long rows);
 
 /* S = Σ s_i over the batch, and Σ s_i J_i from plan->row_loss; both in a fixed order. */
 double fbp_weight_sum(const fbp_batch_t *batch);

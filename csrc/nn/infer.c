@@ -34,7 +34,7 @@ fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
         loss += fbp_loss_sum(&batch);
         weight += fbp_weight_sum(&batch);
     }
-    if (cost != NULL) *cost = loss / weight + fbp_penalty(&plan, theta);
+    if (cost != NULL) *cost = loss / weight + fbp_penalty(net, theta);
     fbp_plan_free(&plan);
     return FASTBP_OK;
 }

@@ -49,6 +49,19 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     return true;
 }
 
+/* Cuts every W into tiles of nearly equal height, whole vectors of units each; with tile == NULL
+ * it only counts them. */
+static long cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
+    long n = 0;
+    for (int i = 0; i < net->n_layers; ++i) {
+        const long units = net->layer[i].n_in, parts = fbp_ceil_div(units, FBP_TILE_UNITS);
+        const long height = fbp_round_up(fbp_ceil_div(units, parts), net->kernels->lanes);
+        for (long unit = 0; unit < units; unit += height, ++n)
+            if (tile != NULL) tile[n] = (fbp_tile_t){i, unit, fbp_min_long(units, unit + height)};
+    }
+    return n;
+}
+
 fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     *out = NULL;
     if (!valid(spec)) return FASTBP_ERR_ARGUMENT;
@@ -62,16 +75,24 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     net->fused = is_pair(spec->activations[spec->n_layers - 1], spec->loss);
     net->l1 = spec->l1;
     net->l2 = spec->l2;
-    if (net->layer == NULL || !lay_out(net, spec)) {
+    bool ready = net->layer != NULL && lay_out(net, spec);
+    if (ready) {
+        net->n_tiles = cut_tiles(net, NULL);
+        net->tile = calloc((size_t)net->n_tiles, sizeof *net->tile);
+        ready = net->tile != NULL;
+    }
+    if (!ready) {
         fastbp_net_free(net);
         return FASTBP_ERR_MEMORY;
     }
+    cut_tiles(net, net->tile);
     *out = net;
     return FASTBP_OK;
 }
 
 void fastbp_net_free(fastbp_net_t *net) {
     if (net == NULL) return;
+    free(net->tile);
     free(net->layer);
     free(net);
 }

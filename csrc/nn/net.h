@@ -1,4 +1,4 @@
-/* net.h: an architecture with its offsets into theta. */
+/* net.h: an architecture with its offsets into theta and the tiles its weights are cut into. */
 #ifndef FASTBP_NN_NET_H
 #define FASTBP_NN_NET_H
 
@@ -11,11 +11,26 @@ typedef struct {
     size_t w, b; /* offsets of W[n_in,n_out] and b[n_out] in theta, in elements */
 } fbp_layer_t;
 
+/* One task of the weight sweep: input units unit0 … unit1 − 1 of layer[layer], all its outputs. */
+typedef struct {
+    int layer;
+    long unit0, unit1;
+} fbp_tile_t;
+
+/* Input units of a tile at most: a multiple of every tile_rows × lanes in use (14 and 16 on
+ * AVX-512), so that register tiles and transposed blocks come out whole; 112 × 32 floats of raw
+ * sums are 14 KiB, half an L1. */
+#ifndef FBP_TILE_UNITS
+#define FBP_TILE_UNITS 112
+#endif
+
 struct fastbp_net {
     const fbp_kernels_t *kernels;
     fastbp_dtype_t dtype;
     int n_layers;
     fbp_layer_t *layer; /* n_layers of them; layer[i] is layer l = i + 1 */
+    fbp_tile_t *tile;   /* every W cut into tiles, layer by layer, units ascending */
+    long n_tiles;
     size_t n_params;
     long max_width;
     fastbp_loss_t loss;

@@ -66,8 +66,8 @@ static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, void *grad)
         if (status != FASTBP_OK) return status;
     }
     if (fbp_uses_transpose(batch))
-        for (long i = 0; i < plan->n_tiles; ++i)
-            if (plan->tile[i].layer > 0) fbp_transpose_tile(plan, theta, &plan->tile[i]);
+        for (long i = 0; i < plan->net->n_tiles; ++i)
+            if (plan->net->tile[i].layer > 0) fbp_transpose_tile(plan, theta, &plan->net->tile[i]);
     each_block(batch, fbp_recursion_rows);
     fbp_gradient_sweep(batch, 1 / fbp_weight_sum(batch), grad);
     pass->has_delta = true;
@@ -93,7 +93,8 @@ fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fa
     each_block(&pass->batch, fbp_loss_of_rows);
     status = recur(pass, theta, grad);
     if (status == FASTBP_OK)
-        *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) + fbp_penalty(&pass->plan, theta);
+        *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) +
+                fbp_penalty(pass->plan.net, theta);
     return status;
 }
 
@@ -114,8 +115,8 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *first = &net->layer[0];
     if (!pass->has_delta) return FASTBP_ERR_STATE;
-    for (long i = 0; i < plan->n_tiles && plan->tile[i].layer == 0; ++i)
-        fbp_transpose_tile(plan, theta, &plan->tile[i]);
+    for (long i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)
+        fbp_transpose_tile(plan, theta, &net->tile[i]);
     const fbp_gemm_t product = {
         .c = out,
         .ldc = first->n_in,

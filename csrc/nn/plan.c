@@ -6,14 +6,8 @@
 #include <stdlib.h>
 
 /* Tuning.
- * TILE_UNITS: input units of a weight tile: a multiple of every tile_rows × lanes in use (14 and 16
- * on AVX-512), so that register tiles and transposed blocks come out whole; 112 × 32 floats of raw
- * sums are 14 KiB, half an L1.
  * BLOCK_MIN_ROWS: fewest rows of a block while there are more: each block reads all of W, which
  * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows. */
-#ifndef FBP_TILE_UNITS
-#define FBP_TILE_UNITS 112
-#endif
 #ifndef FBP_BLOCK_MIN_ROWS
 #define FBP_BLOCK_MIN_ROWS 252
 #endif
@@ -56,8 +50,7 @@ static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
         if (!fbp_size_mul((size_t)panels, (size_t)layer->n_out, &elements)) arena->overflow = true;
         else plan->wt[l - 1] = fbp_arena_take(arena, elements, kernels->elem_size);
     }
-    plan->tile = fbp_arena_take(arena, (size_t)plan->n_tiles, sizeof *plan->tile);
-    plan->tile_penalty = fbp_arena_take(arena, (size_t)plan->n_tiles, sizeof(double));
+    plan->tile_penalty = fbp_arena_take(arena, (size_t)net->n_tiles, sizeof *plan->tile_penalty);
     plan->tile_sums =
         fbp_arena_take(arena, (size_t)(FBP_TILE_UNITS * kernels->panel_cols), kernels->elem_size);
     plan->column = fbp_arena_take(arena, (size_t)net->max_width, kernels->elem_size);
@@ -86,19 +79,6 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     else carve_training(plan, arena);
 }
 
-/* Cuts every W into tiles of nearly equal height, whole vectors of units each; with tile == NULL
- * it only counts them. */
-static long cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
-    long n = 0;
-    for (int i = 0; i < net->n_layers; ++i) {
-        const long units = net->layer[i].n_in, parts = fbp_ceil_div(units, FBP_TILE_UNITS);
-        const long height = fbp_round_up(fbp_ceil_div(units, parts), net->kernels->lanes);
-        for (long unit = 0; unit < units; unit += height, ++n)
-            if (tile != NULL) tile[n] = (fbp_tile_t){i, unit, fbp_min_long(units, unit + height)};
-    }
-    return n;
-}
-
 /* Counts with carve, commits, and hands out with carve again. */
 static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
                                 void (*carver)(fbp_plan_t *, fbp_arena_t *)) {
@@ -114,7 +94,6 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
     plan->a = calloc(4 * slots, sizeof *plan->a);
     plan->wt = calloc(slots, sizeof *plan->wt);
-    plan->n_tiles = cut_tiles(net, NULL);
     fastbp_status_t status = FASTBP_ERR_MEMORY;
     if (plan->a != NULL && plan->wt != NULL) {
         plan->z = plan->a + slots;
@@ -123,7 +102,6 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
         status = allocate(plan, &plan->arena, carve);
     }
     if (status != FASTBP_OK) fbp_plan_free(plan);
-    else if (plan->tile != NULL) cut_tiles(net, plan->tile);
     return status;
 }
 

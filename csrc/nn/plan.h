@@ -1,5 +1,5 @@
 /* plan.h: every buffer of a step, carved from one arena: activations and deltas of each layer, the
- * transposed copies of W, scratch, and the list of tiles that the weight sweep works through.
+ * transposed copies of W, and scratch.
  *
  * Rows of a, z and δ are an odd number of cache lines apart, so that a column of any width walks
  * through all L1 sets; a stride of 4 KiB would alias them. W itself is dense, in theta. */
@@ -22,12 +22,6 @@ typedef struct {
     const void **row;
 } fbp_rows_t;
 
-/* One task of the weight sweep: units unit0 … unit1 − 1 of layer[layer]'s input, all its outputs. */
-typedef struct {
-    int layer;
-    long unit0, unit1;
-} fbp_tile_t;
-
 typedef struct {
     const fastbp_net_t *net;
     fbp_plan_kind_t kind;
@@ -44,9 +38,7 @@ typedef struct {
     void *weight; /* elements of the net's dtype */
     double *row_loss;
 
-    fbp_tile_t *tile;
-    long n_tiles;
-    double *tile_penalty; /* by tile */
+    double *tile_penalty; /* by tile of the net */
 
     void *pack, *tile_sums, *column; /* scratch of one worker */
 } fbp_plan_t;

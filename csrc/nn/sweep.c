@@ -8,11 +8,12 @@ static void *row_at(const fbp_plan_t *plan, const fbp_rows_t *rows, long row) {
     return fbp_at(plan->net, rows->at, (size_t)row * (size_t)rows->ld);
 }
 
-static fbp_mat_t block_of(const fbp_plan_t *plan, const fbp_rows_t *rows, long row0, long n, long cols) {
+static fbp_mat_t block_of(const fbp_plan_t *plan, const fbp_rows_t *rows, long row0, long n,
+                          long cols) {
     return (fbp_mat_t){row_at(plan, rows, row0), n, cols, rows->ld};
 }
 
-/* ---- row sweep ------------------------------------------------------------------------------ */
+/* ---- row sweep ---- */
 
 /* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b); the output layer by way of its z, since a
  * loss may want the logits and softmax needs whole rows. */
@@ -112,7 +113,8 @@ void fbp_recursion_rows(const fbp_batch_t *batch, long row0, long rows) {
     for (int l = net->n_layers; l > 1; --l) recursion_layer(batch, l, row0, rows);
     if (!batch->weighted || batch->fold_weights) return;
     for (int l = 1; l <= net->n_layers; ++l) {
-        const fbp_mat_t delta = block_of(plan, &plan->delta[l], row0, rows, net->layer[l - 1].n_out);
+        const fbp_mat_t delta =
+            block_of(plan, &plan->delta[l], row0, rows, net->layer[l - 1].n_out);
         net->kernels->scale_rows(&delta, fbp_at(net, plan->weight, (size_t)row0),
                                  row_at(plan, &plan->scaled[l], row0), plan->scaled[l].ld);
     }
@@ -132,16 +134,21 @@ void fbp_row_sweep(const fbp_batch_t *batch) {
     for (long task = 0; task < n_tasks; ++task) row_task(batch, task, block);
 }
 
-/* ---- weight sweep --------------------------------------------------------------------------- */
+/* ---- weight sweep ---- */
+
+/* The rows of W that a tile stands for. */
+static fbp_mat_t tile_weights(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile) {
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
+    return (fbp_mat_t){fbp_at(net, theta, offset), tile->unit1 - tile->unit0, layer->n_out,
+                       layer->n_out};
+}
 
 void fbp_transpose_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile) {
     const fastbp_net_t *net = plan->net;
-    const fbp_layer_t *layer = &net->layer[tile->layer];
     if (plan->wt[tile->layer] == NULL) return;
-    const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
-    const fbp_mat_t w = {fbp_at(net, theta, offset), tile->unit1 - tile->unit0, layer->n_out,
-                         layer->n_out};
-    net->kernels->pack_transposed(&w, tile->unit0, layer->n_out * net->kernels->panel_cols,
+    const fbp_mat_t w = tile_weights(net, theta, tile);
+    net->kernels->pack_transposed(&w, tile->unit0, w.cols * net->kernels->panel_cols,
                                   plan->wt[tile->layer]);
 }
 
@@ -152,7 +159,8 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_finis
     const fbp_kernels_t *kernels = net->kernels;
     const fbp_layer_t *layer = &net->layer[tile->layer];
     const bool scaled = batch->weighted && !batch->fold_weights;
-    const fbp_rows_t *delta = scaled ? &plan->scaled[tile->layer + 1] : &plan->delta[tile->layer + 1];
+    const fbp_rows_t *delta =
+        scaled ? &plan->scaled[tile->layer + 1] : &plan->delta[tile->layer + 1];
     const long units = tile->unit1 - tile->unit0;
     for (long j = 0; j < layer->n_out; j += kernels->panel_cols) {
         const long cols = fbp_min_long(kernels->panel_cols, layer->n_out - j);
@@ -178,20 +186,16 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_finis
     finish(context, tile, &sums, -1, 0);
 }
 
-/* ---- penalties ------------------------------------------------------------------------------- */
+/* ---- penalties ---- */
 
-double fbp_tile_penalty(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile) {
-    const fastbp_net_t *net = plan->net;
-    const fbp_layer_t *layer = &net->layer[tile->layer];
-    const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
-    const fbp_mat_t w = {fbp_at(net, theta, offset), tile->unit1 - tile->unit0, layer->n_out,
-                         layer->n_out};
+double fbp_tile_penalty(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile) {
+    const fbp_mat_t w = tile_weights(net, theta, tile);
     return net->kernels->penalty(&w, net->l1, net->l2);
 }
 
-double fbp_penalty(const fbp_plan_t *plan, const void *theta) {
+double fbp_penalty(const fastbp_net_t *net, const void *theta) {
     double sum = 0;
-    if (plan->net->l1 == 0 && plan->net->l2 == 0) return 0;
-    for (long i = 0; i < plan->n_tiles; ++i) sum += fbp_tile_penalty(plan, theta, &plan->tile[i]);
+    if (net->l1 == 0 && net->l2 == 0) return 0;
+    for (long i = 0; i < net->n_tiles; ++i) sum += fbp_tile_penalty(net, theta, &net->tile[i]);
     return sum;
 }

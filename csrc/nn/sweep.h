@@ -1,8 +1,8 @@
 /* sweep.h: the two sweeps of a training step. Rows of a batch are independent, so a task of the row
  * sweep takes a block of rows through forward, loss and the whole δ recursion while they sit in L2.
- * A task of the weight sweep takes a tile of one W and sums aᵀδ over the full batch in a fixed order.
- * Each number is made by exactly one task in one order, so results do not depend on how tasks are
- * shared out; tasks of one sweep may run in any order or at once. */
+ * A task of the weight sweep takes a tile of one W and sums aᵀδ over the full batch in a fixed
+ * order. Each number is made by exactly one task in one order, so results do not depend on how
+ * tasks are shared out; tasks of one sweep may run in any order or at once. */
 #ifndef FASTBP_NN_SWEEP_H
 #define FASTBP_NN_SWEEP_H
 
@@ -32,13 +32,13 @@ void fbp_transpose_tile(const fbp_plan_t *plan, const void *theta, const fbp_til
 
 /* Raw sums aᵀδ of a tile, one strip of columns at a time, handed to `finish` with the strip's place
  * in W; then, for the tile that starts at unit 0, Σ_i δ_i of the layer with row = -1. */
-typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
-                              long column);
+typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
+                              long row, long column);
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_finish_fn finish,
                      void *context);
 
 /* l1 ‖W‖₁ + (l2/2) ‖W‖², tile by tile. */
-double fbp_penalty(const fbp_plan_t *plan, const void *theta);
-double fbp_tile_penalty(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
+double fbp_penalty(const fastbp_net_t *net, const void *theta);
+double fbp_tile_penalty(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile);
 
 #endif

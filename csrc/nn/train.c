@@ -1,5 +1,5 @@
 /* train.c: a training session: shuffle, batches, steps and the running loss, without a word from
- * the caller until the epoch or the time slice ends. Nothing here allocates after fastbp_fit_new. */
+ * the caller until the epoch or the time slice ends. Nothing allocates after fastbp_fit_new. */
 #include "update.h"
 
 #include "../base/clock.h"
@@ -16,8 +16,8 @@ struct fastbp_fit {
     fastbp_optimizer_t *optimizer;
     fastbp_fit_options_t options;
     void *theta;
-    uint32_t *order; /* this epoch's permutation, or NULL without shuffling */
-    bool keep_wt;    /* batches are large enough for transposed copies */
+    uint32_t *order;         /* this epoch's permutation, or NULL without shuffling */
+    bool keep_wt;            /* batches are large enough for transposed copies */
     long epoch, step, first; /* of the next step; `first` is its first sample */
     double loss_sum, weight_sum, last_loss;
 };
@@ -49,11 +49,14 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
         fastbp_fit_free(fit);
         return status;
     }
-    fit->batch = (fbp_batch_t){.plan = &fit->plan, .theta = theta, .rows = capacity,
-                               .fold_weights = true, .backward = true};
+    fit->batch = (fbp_batch_t){.plan = &fit->plan,
+                               .theta = theta,
+                               .rows = capacity,
+                               .fold_weights = true,
+                               .backward = true};
     fit->keep_wt = fbp_uses_transpose(&fit->batch);
-    for (long i = 0; fit->keep_wt && i < fit->plan.n_tiles; ++i)
-        fbp_transpose_tile(&fit->plan, theta, &fit->plan.tile[i]);
+    for (long i = 0; fit->keep_wt && i < fit->plan.net->n_tiles; ++i)
+        fbp_transpose_tile(&fit->plan, theta, &fit->plan.net->tile[i]);
     *out = fit;
     return FASTBP_OK;
 }
@@ -101,7 +104,8 @@ static fastbp_status_t train_step(fastbp_fit_t *fit) {
         update.grad_scale = 1 / weight;
         fbp_update_sweep(batch, &update, fit->optimizer, fit->theta, fit->keep_wt);
         fit->optimizer->t += 1;
-        for (long i = 0; i < fit->plan.n_tiles; ++i) fit->last_loss += fit->plan.tile_penalty[i];
+        for (long i = 0; i < fit->plan.net->n_tiles; ++i)
+            fit->last_loss += fit->plan.tile_penalty[i];
         fit->loss_sum += fit->last_loss * weight;
         fit->weight_sum += weight;
     }

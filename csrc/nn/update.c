@@ -44,7 +44,7 @@ static place_t place_of(const fastbp_net_t *net, const fbp_tile_t *tile, long ro
     return (place_t){offset, layer->n_out, false};
 }
 
-/* ---- to a gradient ------------------------------------------------------------------------------ */
+/* ---- to a gradient ---- */
 
 typedef struct {
     const fbp_batch_t *batch;
@@ -70,11 +70,11 @@ static void finish_gradient(void *context, const fbp_tile_t *tile, const fbp_mat
 void fbp_gradient_sweep(const fbp_batch_t *batch, double grad_scale, void *grad) {
     gradient_t to = {batch, grad_scale, grad};
     const fbp_plan_t *plan = batch->plan;
-    for (long task = 0; task < plan->n_tiles; ++task)
-        fbp_weight_tile(batch, &plan->tile[task], finish_gradient, &to);
+    for (long task = 0; task < plan->net->n_tiles; ++task)
+        fbp_weight_tile(batch, &plan->net->tile[task], finish_gradient, &to);
 }
 
-/* ---- to new parameters ----------------------------------------------------------------------- */
+/* ---- to new parameters ---- */
 
 typedef struct {
     const fbp_batch_t *batch;
@@ -102,9 +102,9 @@ void fbp_update_sweep(const fbp_batch_t *batch, const fbp_update_t *update,
     step_t step = {batch, update, optimizer, theta};
     const fbp_plan_t *plan = batch->plan;
     const bool penal = plan->net->l1 != 0 || plan->net->l2 != 0;
-    for (long task = 0; task < plan->n_tiles; ++task) {
-        const fbp_tile_t *tile = &plan->tile[task];
-        if (penal) plan->tile_penalty[task] = fbp_tile_penalty(plan, theta, tile);
+    for (long task = 0; task < plan->net->n_tiles; ++task) {
+        const fbp_tile_t *tile = &plan->net->tile[task];
+        if (penal) plan->tile_penalty[task] = fbp_tile_penalty(plan->net, theta, tile);
         fbp_weight_tile(batch, tile, finish_update, &step);
         if (keep_wt) fbp_transpose_tile(plan, theta, tile);
     }

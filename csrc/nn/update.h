@@ -15,8 +15,8 @@ fbp_update_t fbp_update_of(const fastbp_optimizer_t *optimizer, uint64_t t);
 void fbp_gradient_sweep(const fbp_batch_t *batch, double grad_scale, void *grad);
 
 /* The weight sweep with the update applied tile by tile; theta is written, and with keep_wt so are
- * the transposed copies. plan->tile_penalty receives each tile's penalty before its update, where the
- * network has one. */
+ * the transposed copies. plan->tile_penalty receives each tile's penalty before its update, where
+ * the network has one. */
 void fbp_update_sweep(const fbp_batch_t *batch, const fbp_update_t *update,
                       const fastbp_optimizer_t *optimizer, void *theta, bool keep_wt);
 

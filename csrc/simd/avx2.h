@@ -166,8 +166,8 @@ FBP_INLINE v_t_f32 v_exponent_f32(v_t_f32 x) {
 FBP_INLINE v_t_f64 v_exponent_f64(v_t_f64 x) {
     const m_t_f64 tiny = v_lt_f64(x, _mm256_set1_pd(0x1p-1022));
     const v_t_f64 y = v_select_f64(tiny, _mm256_mul_pd(x, _mm256_set1_pd(0x1p53)), x);
-    const v_t_f64 bias = v_select_f64(tiny, _mm256_set1_pd(0x1p52 + 1023 + 53),
-                                      _mm256_set1_pd(0x1p52 + 1023));
+    const v_t_f64 bias =
+        v_select_f64(tiny, _mm256_set1_pd(0x1p52 + 1023 + 53), _mm256_set1_pd(0x1p52 + 1023));
     const __m256d e = _mm256_castsi256_pd(_mm256_srli_epi64(V_INT_F64(y), 52));
     return _mm256_sub_pd(_mm256_or_pd(e, _mm256_set1_pd(0x1p52)), bias);
 }

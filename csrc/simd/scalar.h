@@ -28,8 +28,12 @@ FBP_INLINE m_t_f32 v_first_f32(long n) { return n > 0; }
 FBP_INLINE m_t_f64 v_first_f64(long n) { return n > 0; }
 FBP_INLINE v_t_f32 v_load_m_f32(const float *p, m_t_f32 m) { return m ? *p : 0.0f; }
 FBP_INLINE v_t_f64 v_load_m_f64(const double *p, m_t_f64 m) { return m ? *p : 0.0; }
-FBP_INLINE void v_store_m_f32(float *p, v_t_f32 v, m_t_f32 m) { if (m) *p = v; }
-FBP_INLINE void v_store_m_f64(double *p, v_t_f64 v, m_t_f64 m) { if (m) *p = v; }
+FBP_INLINE void v_store_m_f32(float *p, v_t_f32 v, m_t_f32 m) {
+    if (m) *p = v;
+}
+FBP_INLINE void v_store_m_f64(double *p, v_t_f64 v, m_t_f64 m) {
+    if (m) *p = v;
+}
 FBP_INLINE v_t_f32 v_load_n_f32(const float *p, long n) { return v_load_m_f32(p, n > 0); }
 FBP_INLINE v_t_f64 v_load_n_f64(const double *p, long n) { return v_load_m_f64(p, n > 0); }
 FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, long n) { v_store_m_f32(p, v, n > 0); }
