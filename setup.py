@@ -1,0 +1,146 @@
+"""Builds fastbp._core: the C engine of csrc/ and its Cython binding in one extension.
+
+FASTBP_WERROR=1 makes warnings in csrc/ errors. FASTBP_DEBUG=1 keeps assertions and symbols.
+"""
+
+import os
+import platform
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+WERROR = os.environ.get("FASTBP_WERROR") == "1"
+DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
+
+CSRC = Path("csrc")
+MACHINE_ISAS = {"x86_64": ["scalar", "avx2", "avx512"], "aarch64": ["scalar", "neon"]}
+
+# Flags by compiler and kind of file. Each file of csrc/isa/ has a kind of its own, named after it;
+# no other kind may assume a feature of the processor.
+FLAGS = {
+    "unix": {
+        "engine": [
+            *("-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
+            *("-fno-wrapv", "-fvisibility=hidden", "-pthread", "-MMD"),  # -fwrapv: Python's CFLAGS
+            *("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wundef"),
+        ],
+        "scalar": [],
+        "avx2": ["-mavx2", "-mfma"],
+        "avx512": [
+            *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
+            "-mprefer-vector-width=512",
+        ],
+        "neon": [],
+        "binding": ["-O2", "-fvisibility=hidden", "-MMD"],
+        "werror": ["-Werror"],
+        "debug": ["-g", "-UNDEBUG"],
+        "release": ["-g0"],  # Python's CFLAGS bring -g, and debug sections would fill the wheel
+        "link": ["-pthread", "-lm"],
+    },
+    "msvc": {
+        "engine": ["/std:c11", "/O2", "/fp:precise", "/utf-8", "/W3"],
+        "scalar": [],
+        "avx2": ["/arch:AVX2"],
+        "avx512": ["/arch:AVX512"],
+        "neon": [],
+        "binding": ["/O2"],
+        "werror": ["/WX"],
+        "debug": ["/Z7", "/UNDEBUG"],
+        "release": [],
+        "link": [],
+    },
+}
+
+
+def target_machine():
+    """x86_64, aarch64, or another name, whose only ISA is scalar."""
+    if sys.maxsize < 2**32:
+        return "32-bit"
+    name = platform.machine().lower()
+    if sys.platform == "darwin":  # one architecture a build, for an ISA file fits only one
+        archs = os.environ.setdefault("ARCHFLAGS", f"-arch {name}").split()[1::2]
+        name = archs[0] if len(archs) == 1 else "several"
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+def is_fresh(obj, source):
+    """Whether obj is newer than this file and than all it was made from.
+
+    The latter is what the compiler listed (-MMD), or else the source and every header.
+    """
+    if not obj.exists():
+        return False
+    listed = obj.with_suffix(".d")
+    if listed.exists():
+        inputs = listed.read_text().replace("\\\n", " ").partition(": ")[2].split()
+    else:
+        inputs = [source, *(p for p in CSRC.rglob("*") if p.suffix in {".h", ".inc", ".def"})]
+    made = obj.stat().st_mtime
+    return all(os.path.exists(p) and os.path.getmtime(p) <= made for p in [__file__, *inputs])
+
+
+class BuildEngine(build_ext):
+    """Compiles each source with flags of its own, in parallel, if it changed; then links."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.isas = MACHINE_ISAS.get(target_machine(), ["scalar"])
+        if self.editable_mode:  # setuptools offers a temporary folder, which forgets the objects
+            name = f"editable.{self.plat_name}-{sys.implementation.cache_tag}"
+            self.build_temp = os.path.join("build", name)
+        if DEBUG:
+            self.build_temp += "-debug"
+
+    def run(self):
+        super().run()
+        if not self.inplace:  # Python started in this folder finds fastbp/ before what is installed
+            self.copy_extensions_to_source()
+
+    def build_extension(self, ext):
+        self.family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        (made,) = cythonize(ext, build_dir=self.build_temp, language_level=3, force=self.force)
+        jobs = [*self.engine_jobs(), *((source, ["binding"], []) for source in made.sources)]
+        with ThreadPoolExecutor(self.parallel or max(2, os.cpu_count() or 1)) as pool:
+            objects = list(pool.map(lambda job: self.compile(ext, *job), jobs))
+        ext.sources, ext.extra_objects, ext.depends = [], objects, objects
+        ext.extra_link_args = FLAGS[self.family]["link"]
+        super().build_extension(ext)
+
+    def engine_jobs(self):
+        """(source, kinds of flags, macros) of the files that this machine needs, longest first."""
+        tables = [(f"FBP_HAVE_{isa.upper()}", "1") for isa in self.isas if isa != "scalar"]
+        jobs = [(f"csrc/isa/{isa}.c", ["engine", isa], []) for isa in reversed(self.isas)]
+        for path in sorted(CSRC.rglob("*.c")):
+            if path.parent.name != "isa":
+                macros = tables if path == CSRC / "dispatch.c" else []
+                jobs.append((path.as_posix(), ["engine"], macros))
+        return jobs
+
+    def compile(self, ext, source, kinds, macros):
+        """The object of one source, made anew unless it is fresh."""
+        (obj,) = self.compiler.object_filenames([source], output_dir=self.build_temp)
+        if is_fresh(Path(obj), source) and not self.force:
+            return obj
+        kinds = [*kinds, "debug" if DEBUG else "release"]
+        if WERROR and "engine" in kinds:
+            kinds.append("werror")
+        Path(obj).unlink(missing_ok=True)
+        self.compiler.compile(
+            [source],
+            output_dir=self.build_temp,
+            macros=macros,
+            include_dirs=ext.include_dirs,
+            extra_postargs=[flag for kind in kinds for flag in FLAGS[self.family][kind]],
+        )
+        return obj
+
+
+if __name__ == "__main__":
+    setup(
+        ext_modules=[Extension("fastbp._core", ["fastbp/_core.pyx"], include_dirs=["csrc"])],
+        cmdclass={"build_ext": BuildEngine},
+    )

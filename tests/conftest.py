@@ -1,0 +1,38 @@
+"""Options and settings of the whole suite."""
+
+from zlib import crc32
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import fastbp
+
+SEED = 20260101
+
+settings.register_profile("fastbp", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("fastbp")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="visit every case where the suite otherwise samples (all float32 arguments, …)",
+    )
+
+
+def pytest_report_header(config):
+    return f"fastbp {fastbp.__version__}, ISA {fastbp.isa()}, seed {SEED}, hypothesis derandomised"
+
+
+@pytest.fixture(scope="session")
+def exhaustive(request) -> bool:
+    """Whether every case is to be visited."""
+    return request.config.getoption("--exhaustive")
+
+
+@pytest.fixture
+def rng(request) -> np.random.Generator:
+    """Random numbers that depend on the suite's seed and the test's name alone."""
+    return np.random.default_rng([SEED, crc32(request.node.nodeid.encode())])

@@ -1,0 +1,102 @@
+"""The package as installed: what importing it costs the process, metadata, choice of ISA."""
+
+import importlib.metadata
+import importlib.resources
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fastbp
+from fastbp._core import available_isas
+
+
+def run(*arguments, **environment):
+    """A fresh interpreter run with these arguments and environment variables added.
+
+    -P keeps the folder the suite is started in, which holds the sources, out of its path.
+    """
+    return subprocess.run(
+        [sys.executable, "-P", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=120,
+    )
+
+
+def output(code, **environment):
+    done = run("-c", code, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_import_loads_only_numpy_and_the_standard_library():
+    loaded = output(
+        "import sys, numpy; before = set(sys.modules); import fastbp;"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    foreign = set(loaded) - sys.stdlib_module_names - {"numpy", "fastbp", "cython_runtime"}
+    assert not {name for name in foreign if not name.startswith("_cython_")}
+
+
+def test_import_warns_of_nothing():
+    assert output("import fastbp; print('quiet')", PYTHONWARNINGS="error") == ["quiet"]
+
+
+def test_subnormals_survive():
+    code = (
+        "import sys, numpy as np, fastbp;"
+        "net = fastbp.Network((3, 5, 1), dtype={!r}, seed=0);"
+        "net.fit(np.eye(3), np.ones((3, 1)), epochs=2);"
+        "print(sys.float_info.min / 2 != 0, np.finfo('f4').smallest_normal / np.float32(2) != 0)"
+    )
+    for dtype in ("float32", "float64"):
+        assert output(code.format(dtype)) == ["True", "True"]
+
+
+def test_module_runs_as_a_program():
+    done = run("-m", "fastbp", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout and "predict" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("isa", available_isas())
+def test_isa_can_be_chosen(isa):
+    assert output("import fastbp; print(fastbp.isa())", FASTBP_ISA=isa) == [isa]
+
+
+@pytest.mark.parametrize(
+    "name", sorted({"avx2", "avx512", "neon", "sse9", "scalar,avx2"} - set(available_isas()))
+)
+def test_isa_that_cannot_run_fails_with_the_list(name):
+    done = run("-c", "import fastbp", FASTBP_ISA=name)
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert "FASTBP_ISA" in message and name in message
+    assert all(isa in message for isa in available_isas())
+
+
+def test_isa_of_this_run_is_the_one_asked_for():
+    assert fastbp.isa() == os.environ.get("FASTBP_ISA", available_isas()[-1])
+
+
+def test_metadata():
+    metadata = importlib.metadata.metadata("fastbp")
+    assert metadata["Version"] == fastbp.__version__
+    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert metadata["Requires-Python"] == ">=3.11"
+    needed = [r for r in importlib.metadata.requires("fastbp") if "extra ==" not in r]
+    assert needed == ["numpy>=1.24"]
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="fastbp")
+    assert script.value == "fastbp.cli:main"
+
+
+@pytest.mark.parametrize(
+    "name", ["py.typed", "_core.pyi", "datasets/digits.npz", "datasets/README.md"]
+)
+def test_package_data_is_installed(name):
+    assert importlib.resources.files("fastbp").joinpath(name).is_file()

@@ -1,0 +1,213 @@
+"""The house rules: who may include and import whom, and what each room must not do."""
+
+import ast
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CSRC = ROOT / "csrc"
+PACKAGE = ROOT / "fastbp"
+
+# What a file of each room of csrc/ may include besides its own room: folders, or single files.
+# A room reaches everything that the rooms it includes reach.
+PUBLIC = "fastbp.h"
+ROOMS = {
+    "fastbp.h": [],
+    "base": [],
+    "simd": ["base/common.h"],
+    "kernels": ["simd", PUBLIC],
+    "isa": ["kernels"],
+    "dispatch": ["isa", "base/cpu.h"],
+    "threads": ["base"],
+    "nn": ["dispatch", "threads", "base", PUBLIC],
+    "open": ["dispatch", "base", PUBLIC],
+}
+FORBIDDEN_IN_KERNELS = re.compile(
+    r"\b(malloc|calloc|realloc|aligned_alloc|posix_memalign|free|\w*printf|puts|fopen|abort|exit"
+    r"|pthread_\w+|thrd_\w+|mtx_\w+)\b"
+)
+# Modules that may be imported only by the files named; everything else is NumPy and Python's own.
+OPTIONAL = {"sklearn": {"fastbp.sklearn"}, "tqdm": {"fastbp.callbacks"}}
+BELOW_NETWORK = {"fastbp.reference", "fastbp._validation", "fastbp.optim"}
+ABOVE_NETWORK = {"fastbp.sklearn", "fastbp.cli", "fastbp.export", "fastbp.__main__"}
+
+
+def engine_files():
+    return sorted(p for p in CSRC.rglob("*") if p.suffix in {".c", ".h", ".inc", ".def"})
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/|//[^\n]*", " ", text, flags=re.DOTALL)
+
+
+def room(path):
+    """`nn` for csrc/nn/plan.c, `dispatch` for csrc/dispatch.h, `fastbp.h` for itself."""
+    parts = path.relative_to(CSRC).parts
+    if len(parts) > 1:
+        return parts[0]
+    return parts[0] if parts[0] == PUBLIC else path.stem
+
+
+def allowed(name):
+    """Rooms and single files that the room `name` may include, all the way down."""
+    found = {name}
+    for other in ROOMS[name]:
+        found |= allowed(other) if other in ROOMS else {other}
+    return found
+
+
+@pytest.mark.parametrize("path", engine_files(), ids=lambda p: p.relative_to(CSRC).as_posix())
+def test_includes_run_one_way(path):
+    for quoted in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE):
+        near = (path.parent / quoted).resolve()
+        target = near if near.exists() else CSRC / quoted
+        assert target.exists(), f"{quoted} is not in csrc/"
+        relative = target.relative_to(CSRC).as_posix()
+        assert {room(target), relative} & allowed(room(path)), f"{path.name} includes {relative}"
+
+
+@pytest.mark.parametrize("name", ["simd", "kernels", "isa"])
+def test_kernels_only_compute(name):
+    for path in (CSRC / name).iterdir():
+        if path.suffix in {".c", ".h", ".inc"}:
+            found = FORBIDDEN_IN_KERNELS.findall(without_comments(path.read_text()))
+            assert not found, f"{path.name} uses {found}"
+
+
+def build_flags():
+    """The table FLAGS of setup.py."""
+    for node in ast.parse((ROOT / "setup.py").read_text()).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "FLAGS":
+            return eval(compile(ast.Expression(node.value), "setup.py", "eval"), {})
+    raise AssertionError("setup.py has no table FLAGS")
+
+
+@pytest.mark.parametrize("family", ["unix", "msvc"])
+def test_only_isa_files_get_isa_flags(family):
+    isas = {path.stem for path in (CSRC / "isa").glob("*.c")}
+    for kind, flags in build_flags()[family].items():
+        chosen = [flag for flag in flags if re.match(r"-m|/arch", flag)]
+        assert not chosen or kind in isas, f"{kind} gets {chosen}"
+        assert not {"-ffast-math", "-Ofast", "-march=native", "/fp:fast"} & set(flags)
+    assert isas <= set(build_flags()[family])
+
+
+@pytest.mark.parametrize("path", engine_files(), ids=lambda p: p.relative_to(CSRC).as_posix())
+def test_no_source_changes_its_target(path):
+    text = without_comments(path.read_text())
+    assert not re.search(r"#\s*pragma\s+(GCC|clang)\s+(target|optimize)|\btarget\s*\(\s*\"", text)
+
+
+def imports(path):
+    """(module, whether at module level) of every import that runs, in absolute names."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, [parent, node.module]))
+            inner = [f"{base}.{alias.name}" for alias in node.names]
+            names = [each if is_module(each) else base for each in inner]
+        else:
+            continue
+        yield from ((each, node in tree.body) for each in names)
+
+
+def is_module(name):
+    path = ROOT.joinpath(*name.split("."))
+    return any(path.with_suffix(s).exists() for s in (".py", ".pyx")) or path.is_dir()
+
+
+def module_graph(*, top_level_only):
+    """Module name → names of the fastbp modules it imports."""
+    graph = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found = {m for m, top in imports(path) if top or not top_level_only}
+        graph[name] = {m for m in found if m.partition(".")[0] == "fastbp"} - {name}
+    return graph
+
+
+def reachable(graph, start):
+    """Modules that `start` imports, directly or not; fastbp/__init__.py itself left out."""
+    found, queue = set(), [start]
+    while queue:
+        new = graph.get(queue.pop(), set()) - found - {"fastbp"}
+        found |= new
+        queue += new
+    return found
+
+
+def inside(name, packages):
+    return any(name == p or name.startswith(p + ".") for p in packages)
+
+
+def test_imports_have_no_cycle():
+    graph = module_graph(top_level_only=True)
+    for name in graph:
+        assert name not in reachable(graph, name), f"{name} imports itself in the end"
+
+
+def test_imports_run_one_way():
+    graph = module_graph(top_level_only=False)
+    for name, found in graph.items():
+        if inside(name, BELOW_NETWORK):
+            upwards = {m for m in reachable(graph, name) if inside(m, {"fastbp.network"})}
+            assert not upwards, f"{name} reaches {upwards}"
+        if not inside(name, ABOVE_NETWORK) and name != "fastbp":
+            upwards = {m for m in found if inside(m, ABOVE_NETWORK)}
+            assert not upwards, f"{name} imports {upwards}"
+
+
+def test_reference_never_reaches_the_engine():
+    graph = module_graph(top_level_only=False)
+    modules = [name for name in graph if inside(name, {"fastbp.reference"})]
+    assert modules
+    for name in modules:
+        assert "fastbp._core" not in reachable(graph, name)
+        assert "fastbp" not in graph[name]
+
+
+def test_other_packages_are_imported_where_they_belong():
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for module, top in imports(path):
+            package = module.partition(".")[0]
+            if package in sys.stdlib_module_names or package in {"fastbp", "numpy"}:
+                continue
+            assert name in OPTIONAL.get(package, ()), f"{name} imports {package}"
+            assert not top or name == "fastbp.sklearn", f"{name} imports {package} when imported"
+
+
+def sources(*folders):
+    suffixes = {".py", ".pyx", ".pxd", ".pyi", ".c", ".h", ".inc", ".def"}
+    for folder in folders:
+        yield from (p for p in (ROOT / folder).rglob("*") if p.suffix in suffixes)
+
+
+def test_files_stay_short():
+    for path in sources("csrc", "fastbp", "tests", "benchmarks", "examples"):
+        lines = len(path.read_text().splitlines())
+        assert lines <= 500, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def test_version_stands_in_one_place():
+    stated = runpy.run_path(str(PACKAGE / "_version.py"))["__version__"]
+    version = re.compile(rf"(?<![\d.]){re.escape(stated)}(?![\d.])")
+    paths = [*sources("csrc", "fastbp"), ROOT / "setup.py", ROOT / "pyproject.toml"]
+    assert [p.name for p in paths if version.search(p.read_text())] == ["_version.py"]
