@@ -1,0 +1,252 @@
+"""What the engine's Network and the NumPy reference share: shape, state and description.
+
+No arithmetic of forward or backward passes lives here, so that the two stay independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+
+from . import _validation as check
+from .activations import Activation, resolve_layers
+from .callbacks import CallbackRunner, Progress
+from .history import History
+from .initializers import InitFunction, Initializer, draw_parameters
+from .layers import Layer
+from .losses import Loss, warn_unpaired
+from .losses import resolve as resolve_loss
+from .metrics import default_score
+from .optim import Optimizer
+from .optim import resolve as resolve_optimizer
+
+Array = np.ndarray
+ActivationSpec = str | Activation
+Data = tuple[Array, Array, Array | None]  # X, targets, sample weights
+
+# The attributes that, with theta, make a network again.
+_STATE = ("widths", "dtype", "activations", "criterion", "l1", "l2", "seed", "preprocessing")
+
+
+def aligned_zeros(n: int, dtype: np.dtype) -> Array:
+    """A zero vector (n,) that starts on a cache line, so that no vector load straddles two.
+
+    >>> aligned_zeros(3, np.dtype("float32")).ctypes.data % 64
+    0
+    """
+    spare = 64 // dtype.itemsize
+    room = np.zeros(n + spare, dtype)
+    start = -room.ctypes.data % 64 // dtype.itemsize
+    return room[start : start + n]
+
+
+class Session(Protocol):
+    """One `fit` of a network over checked data; how the steps are made is the subclass's affair."""
+
+    def epoch(self, epoch: int) -> float:
+        """All batches of an epoch; the mean of J. Raises DivergenceError."""
+
+
+class NetworkBase:
+    """Constructor, parameters, training loop and description; see `fastbp.Network`."""
+
+    def __init__(
+        self,
+        widths: Iterable[int],
+        *,
+        activation: ActivationSpec | Sequence[ActivationSpec],
+        output: ActivationSpec,
+        loss: str | Loss,
+        dtype: object,
+        init: str | Initializer | InitFunction,
+        seed: int | None,
+        l1: float,
+        l2: float,
+    ) -> None:
+        self.widths = check.check_widths(widths)
+        self.dtype = check.check_dtype(dtype)
+        self.activations = resolve_layers(len(self.widths) - 1, activation, output)
+        self.criterion = resolve_loss(loss)
+        self.l1 = check.check_nonnegative(l1, "l1")
+        self.l2 = check.check_nonnegative(l2, "l2")
+        self.seed = check.check_seed(seed)
+        self.preprocessing: dict | None = None
+        sizes = zip(self.widths, self.widths[1:], self.activations, strict=False)
+        self._build(draw_parameters(sizes, init, self.seed, self.dtype))
+        warn_unpaired(self.criterion, self.activations[-1], stacklevel=4)
+
+    def _build(self, theta: Array) -> None:
+        """Everything that follows from the attributes and theta: views, buffers, engine."""
+        self._theta, self._grad = (aligned_zeros(theta.size, self.dtype) for _ in range(2))
+        self._theta[...] = theta
+        blocks, gradients = self.unpack(self._theta), self.unpack(self._grad)
+        self.layers = tuple(
+            Layer(activation, *block, *gradient)
+            for activation, block, gradient in zip(self.activations, blocks, gradients, strict=True)
+        )
+        self._forget()
+
+    def _forget(self) -> None:
+        """Back to the state before any forward: no z, a, delta, and no gradient to step along."""
+        self._n_rows = 0
+        self._has_gradient = False
+        for layer in self.layers:
+            layer.forget()
+
+    def unpack(self, flat: Array) -> list[tuple[Array, Array]]:
+        """Views (W^1, b^1), (W^2, b^2), … of a flat vector laid out as theta.
+
+        flat (n_params,), any dtype; W (n_in, n_out), b (n_out,).
+        """
+        blocks, start = [], 0
+        for n_in, n_out in zip(self.widths, self.widths[1:], strict=False):
+            middle, end = start + n_in * n_out, start + (n_in + 1) * n_out
+            blocks.append((flat[start:middle].reshape(n_in, n_out), flat[middle:end]))
+            start = end
+        return blocks
+
+    @property
+    def theta(self) -> Array:
+        """All parameters, flat: W^1 row by row, b^1, W^2, b^2, …; assigning copies in."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, value: object) -> None:
+        self._theta[...] = check.as_parameters(value, self._theta.shape, self.dtype, "theta")
+
+    @property
+    def grad(self) -> Array:
+        """The gradient of J of the last backward, a twin of theta."""
+        return self._grad
+
+    # ---- training -------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: object,
+        y: object,
+        *,
+        epochs: int = 10,
+        batch_size: int = 64,
+        optimizer: str | Optimizer = "adam",
+        shuffle: bool = True,
+        sample_weight: object = None,
+        validation_data: Sequence[object] | None = None,
+        callbacks: Iterable[object] = (),
+        progress: bool = False,
+        n_threads: int | None = None,
+    ) -> History:
+        """Train by mini-batches and return the History, one entry an epoch.
+
+        X (n, n_0) and y (n, n_L), (n,) where n_L is 1, or class indices (n,) for cross_entropy;
+        sample_weight (n,), not negative. Each epoch visits the samples in the order of
+        `fastbp._shuffle.permutation(seed, epoch, n)`, or as given where shuffle is False, in
+        runs of batch_size, the last one shorter; a batch whose weights are all 0 is left out.
+        optimizer: a name or an object of `fastbp.optim`, whose state goes on where it stood.
+        validation_data: (X, y) or (X, y, weights), scored after every epoch. callbacks: see
+        `fastbp.callbacks`. progress: a tqdm bar where tqdm is installed, else a line an epoch.
+        Afterwards z, a and delta are forgotten.
+
+        Raises TypeError or ValueError, with nothing changed, for arguments that do not fit or
+        hold NaN, and DivergenceError before the step whose J is not finite. KeyboardInterrupt
+        leaves the network after a whole step.
+
+        >>> import fastbp
+        >>> net = fastbp.Network((1, 1), seed=0)
+        >>> net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2).epochs
+        2
+        """
+        data = self._data(X, y, sample_weight, "X")
+        epochs = check.check_positive_int(epochs, "epochs")
+        batch_size = check.check_positive_int(batch_size, "batch_size")
+        if n_threads is not None:
+            check.check_positive_int(n_threads, "n_threads")
+        validation = None
+        if validation_data is not None:
+            validation = self._data(*check.split_validation(validation_data), "validation X")
+        optimizer = resolve_optimizer(optimizer)
+        runner = CallbackRunner(callbacks, self, Progress(epochs) if progress else None)
+        optimizer.bind(self._theta.size, self.dtype)
+        session = self._session(data, optimizer, batch_size, bool(shuffle))
+        self._forget()
+        with runner:
+            return self._train(session, len(data[0]), validation, epochs, runner)
+
+    def _train(
+        self,
+        session: Session,
+        n_rows: int,
+        validation: Data | None,
+        epochs: int,
+        runner: CallbackRunner,
+    ) -> History:
+        history = History()
+        for epoch in range(epochs):
+            started = perf_counter()
+            logs = {"loss": session.epoch(epoch)}
+            seconds = max(perf_counter() - started, 1e-9)
+            if validation is not None:
+                J, a = self._evaluate(*validation)
+                score = default_score(self.criterion, a, *validation[1:])
+                logs |= {"val_loss": J, "val_score": score}
+            logs["samples_per_second"] = n_rows / seconds
+            history.add(logs)
+            if runner.epoch_end(epoch, logs):
+                break
+        return history
+
+    def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
+        """(X, y, weights or None) of a data set, checked and finite."""
+        X = check.as_matrix(X, self.widths[0], self.dtype, name=name)
+        check.check_finite(X, name)
+        y = self._targets(y, len(X), name)
+        return X, y, check.as_weights(sample_weight, len(X), self.dtype, rows_of=name)
+
+    def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array:
+        """int32 class indices (n,) or rows (n, n_L), as the loss takes them."""
+        n_out = self.widths[-1]
+        return check.as_targets(y, self.criterion, n_rows, n_out, self.dtype, rows_of=rows_of)[1]
+
+    def _session(self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool) -> Session:
+        raise NotImplementedError
+
+    def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
+        """J and a^L of checked data."""
+        raise NotImplementedError
+
+    # ---- description ----------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """A table of the layers with their parameters, as text.
+
+        >>> import fastbp
+        >>> print(fastbp.Network((2, 3, 1)).summary())
+        layer         units  activation        parameters
+            1        2 -> 3  relu                       9
+            2        3 -> 1  identity                   4
+        total                                          13  float32, loss squared_error
+        """
+        lines = ["layer         units  activation        parameters"]
+        for number, layer in enumerate(self.layers, 1):
+            n_in, n_out = layer.W.shape
+            units, count = f"{n_in} -> {n_out}", layer.W.size + layer.b.size
+            lines.append(f"{number:5}{units:>14}  {layer.activation!s:16}  {count:10}")
+        lines.append(f"total{self._theta.size:44}  {self.dtype}, loss {self.criterion}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        names = [str(activation) for activation in self.activations]
+        kind = type(self).__module__.removesuffix(".network") + "." + type(self).__qualname__
+        return f"{kind}({self.widths}, {names}, loss='{self.criterion}', dtype='{self.dtype}')"
+
+    def __getstate__(self) -> dict[str, object]:
+        state = {name: getattr(self, name) for name in _STATE}
+        return state | {"theta": np.array(self._theta)}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        theta = state["theta"]
+        self.__dict__.update((name, state[name]) for name in _STATE)
+        self._build(theta)

@@ -1,0 +1,343 @@
+"""Every check of a shape, a dtype or a range, with its message: expected, got, the way out.
+
+A wrong kind of thing (dtype, type) is a TypeError, a wrong size or value a ValueError.
+Nothing here changes its arguments, and arrays are copied only where the layout demands it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .losses import Loss
+
+NO_FORWARD = "call forward(X) first: backward works on its z and a"
+NO_BACKWARD = "call backward(y) first: there is no gradient yet"
+
+_MAX_BYTES = 2**62
+_SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
+
+
+# ---- names --------------------------------------------------------------------------------
+
+
+def unknown_name(kind: str, got: object, names: Iterable[str]) -> ValueError:
+    """The error for a name that a registry does not hold; it lists the known ones."""
+    return ValueError(f"unknown {kind} {got!r}; known: {', '.join(names)}")
+
+
+def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, float | None]:
+    """Take "name" or "name(number)" apart; the name must be one of `names`.
+
+    >>> split_spec("leaky_relu(0.1)", "activation", ("relu", "leaky_relu"))
+    ('leaky_relu', 0.1)
+    """
+    if not isinstance(spec, str):
+        raise TypeError(f"{kind} must be a name such as {names[0]!r}; got {_kind(spec)}")
+    match = _SPEC.fullmatch(spec)
+    if match is None or match[1] not in names:
+        raise unknown_name(kind, spec, names)
+    if match[2] is None:
+        return match[1], None
+    try:
+        return match[1], float(match[2])
+    except ValueError:
+        raise ValueError(
+            f"{kind} {spec!r} must have one number in its brackets, as in {match[1]}(0.1)"
+        ) from None
+
+
+# ---- numbers ------------------------------------------------------------------------------
+
+
+def check_positive_int(value: object, name: str) -> int:
+    """A whole number >= 1, as int."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number; got {_shown(value)}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1; got {value}")
+    return int(value)
+
+
+def check_real(value: object, name: str) -> float:
+    """A finite real number, as float."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number; got {_shown(value)}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite; got {value}")
+    return float(value)
+
+
+def check_positive(value: object, name: str) -> float:
+    """A finite number > 0, as float."""
+    number = check_real(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} must be greater than 0; got {value}")
+    return number
+
+
+def check_nonnegative(value: object, name: str) -> float:
+    """A finite number >= 0, as float."""
+    number = check_real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} must not be negative; got {value}")
+    return number
+
+
+def check_fraction(value: object, name: str) -> float:
+    """A number in [0, 1), as float."""
+    number = check_real(value, name)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1; got {value}")
+    return number
+
+
+def check_seed(seed: object) -> int:
+    """The 64-bit seed; None draws 63 fresh bits from the operating system."""
+    if seed is None:
+        return int.from_bytes(os.urandom(8), "little") >> 1
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, Integral):
+        raise TypeError(f"seed must be a whole number or None; got {_shown(seed)}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be at least 0 and below 2**64; got {seed}")
+    return int(seed)
+
+
+# ---- the network's own shape --------------------------------------------------------------
+
+
+def check_widths(widths: Iterable[int]) -> tuple[int, ...]:
+    """The number of units of every layer, inputs first, as a tuple of at least two ints >= 1."""
+    if isinstance(widths, (str, bytes)) or not isinstance(widths, Iterable):
+        raise TypeError(
+            f"widths must be a sequence of whole numbers such as (4, 16, 3); got {_shown(widths)}"
+        )
+    checked = tuple(check_positive_int(n, f"widths[{i}]") for i, n in enumerate(widths))
+    if len(checked) < 2:
+        raise ValueError(
+            f"widths must have at least 2 entries, inputs and outputs; got {len(checked)}"
+        )
+    n_params = count_parameters(checked)
+    if n_params * 8 >= _MAX_BYTES:
+        raise ValueError(
+            f"widths ask for {n_params} parameters, more than an address space holds; "
+            "use fewer units"
+        )
+    return checked
+
+
+def count_parameters(widths: Sequence[int]) -> int:
+    """Length of theta: weights and biases of all layers."""
+    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
+
+
+def check_dtype(dtype: object) -> np.dtype:
+    """float32 or float64, as np.dtype."""
+    wrong = TypeError(f"dtype must be 'float32' or 'float64'; got {dtype!r}")
+    if dtype is None:  # which NumPy takes for float64
+        raise wrong
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        raise wrong from None
+    if checked not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise wrong
+    return checked
+
+
+# ---- arrays -------------------------------------------------------------------------------
+
+
+def as_matrix(
+    X: object, n_cols: int, dtype: np.dtype, *, name: str = "X", where: str = "widths[0]"
+) -> np.ndarray:
+    """X as a 2-D array of `dtype` with n_cols columns, aligned, each row contiguous.
+
+    The same object where it is so already, a copy otherwise. Rows may be any distance apart.
+    """
+    array = _as_numbers(X, name)
+    if array.ndim == 1 and n_cols == 1:
+        raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[:, None] for one column")
+    if array.ndim == 1 and array.shape[0] == n_cols:
+        raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[None, :] for one sample")
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must be 2-D, (samples, {n_cols}); got {array.ndim}-D, shape {array.shape}"
+        )
+    if array.shape[1] != n_cols:
+        takes = "has" if where == "widths[-1]" else "takes"
+        raise ValueError(
+            f"{name} has {array.shape[1]} columns; the network {takes} {n_cols} ({where})"
+        )
+    if array.shape[0] == 0:
+        raise ValueError(f"{name} has no rows; give at least one sample")
+    return _laid_out(array, dtype)
+
+
+def as_targets(
+    y: object, loss: Loss, n_rows: int, n_out: int, dtype: np.dtype, *, rows_of: str = "X"
+) -> tuple[str, np.ndarray]:
+    """("labels", int32 (n,)) or ("dense", `dtype` (n, n_out)): the targets `loss` accepts.
+
+    cross_entropy takes class indices of an integer dtype (or bool, where there are two classes),
+    or rows of probabilities; the other losses (n, n_out), or (n,) where n_out is 1.
+    """
+    array = _as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
+    _check_rows(array, n_rows, "y", rows_of)
+    if loss.labels and array.ndim == 1:
+        return "labels", _as_labels(array, n_out)
+    if array.ndim == 1 and n_out == 1:
+        array = array[:, None]
+    if loss.labels and array.ndim == 2 and array.shape[1] == 1 != n_out:
+        raise ValueError(
+            f"y has 1 column; {loss.name} takes class indices (n,) or rows of {n_out} "
+            "probabilities: write y[:, 0] for class indices"
+        )
+    if array.ndim == 1:
+        raise ValueError(f"y must be 2-D, (samples, {n_out}), for {loss.name}; got 1-D")
+    dense = as_matrix(array, n_out, dtype, name="y", where="widths[-1]")
+    check_finite(dense, "y")
+    if loss.labels:
+        _check_probabilities(dense, array.dtype)
+    elif loss.name == "binary_cross_entropy" and (dense.min() < 0 or dense.max() > 1):
+        raise ValueError(
+            f"y must lie between 0 and 1 for binary_cross_entropy; "
+            f"got values from {dense.min()} to {dense.max()}"
+        )
+    return "dense", dense
+
+
+def as_weights(
+    sample_weight: object, n_rows: int, dtype: np.dtype, *, rows_of: str = "X"
+) -> np.ndarray | None:
+    """Sample weights as a contiguous `dtype` vector, non-negative with a positive sum; or None."""
+    if sample_weight is None:
+        return None
+    array = _as_numbers(sample_weight, "sample_weight")
+    if array.ndim != 1:
+        raise ValueError(f"sample_weight must be 1-D, one weight a sample; got shape {array.shape}")
+    _check_rows(array, n_rows, "sample_weight", rows_of)
+    weights = _laid_out(array, dtype)
+    check_finite(weights, "sample_weight")
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
+    total = weights.sum(dtype=np.float64)
+    if not 0 < total <= np.finfo(dtype).max:
+        raise ValueError(f"sample_weight must have a positive, finite sum; it is {total}")
+    return weights
+
+
+def as_delta(delta_L: object, n_rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
+    """The error signal for `backward_from`: (rows of the last forward, n_out)."""
+    delta = as_matrix(delta_L, n_out, dtype, name="delta_L", where="widths[-1]")
+    _check_rows(delta, n_rows, "delta_L", "the last forward")
+    return delta
+
+
+def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> np.ndarray:
+    """`value` as a C-contiguous array of exactly this shape, for theta, W or b."""
+    array = _as_numbers(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; the network has {shape}")
+    return np.ascontiguousarray(array, dtype)
+
+
+def check_finite(array: np.ndarray, name: str) -> None:
+    """ValueError naming the first row that holds a NaN or an infinity."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    row = int(np.argwhere(~finite)[0, 0])
+    raise ValueError(
+        f"{name} holds NaN or infinity, first in row {row}; drop or fill such rows before"
+    )
+
+
+def split_validation(validation_data: object) -> tuple[object, object, object]:
+    """(Xv, yv, weights or None) of what `fit` is given as validation_data."""
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+        raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+    return tuple(validation_data) + (None,) * (3 - len(validation_data))
+
+
+# ---- helpers ------------------------------------------------------------------------------
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _shown(value: object) -> str:
+    return f"{value!r} ({_kind(value)})"
+
+
+def _as_numbers(value: object, name: str, hint: str = "convert it to numbers first") -> np.ndarray:
+    """`value` as an array of bool, int or float dtype, without a copy if it is an array."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} has rows of different lengths; make it rectangular") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}: {hint}")
+    return array
+
+
+def _laid_out(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array itself if aligned, of `dtype`, and contiguous in its last axis; else a copy."""
+    rows_contiguous = array.shape[-1] == 1 or array.strides[-1] == array.itemsize
+    whole_strides = all(stride % array.itemsize == 0 for stride in array.strides[:-1])
+    if array.dtype == dtype and rows_contiguous and whole_strides and array.flags.aligned:
+        return array
+    return np.array(array, dtype=dtype, order="C")
+
+
+def _check_rows(array: np.ndarray, n_rows: int, name: str, rows_of: str) -> None:
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have one entry a sample; got a single value")
+    if array.shape[0] != n_rows:
+        raise ValueError(f"{name} has {array.shape[0]} rows; {rows_of} has {n_rows}")
+
+
+def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
+    if array.dtype.kind == "f":
+        raise TypeError(
+            f"y must hold class indices of an integer dtype; got {array.dtype}: write y.astype(int)"
+        )
+    if array.dtype.kind == "b" and n_out != 2:
+        raise TypeError(
+            f"y of dtype bool names 2 classes; the network has {n_out} (widths[-1]): "
+            "write y.astype(int) if that is meant"
+        )
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= n_out:
+        raise ValueError(
+            f"y holds class index {low if low < 0 else high}; "
+            f"they run from 0 to {n_out - 1} (widths[-1] is {n_out})"
+        )
+    return np.ascontiguousarray(array, np.int32)
+
+
+def _check_probabilities(rows: np.ndarray, given: np.dtype) -> None:
+    """Rows >= 0 that sum to 1, up to the rounding of a row normalised in float32 or coarser.
+
+    n_out additions of relative error eps/2 and a division leave the sum within n_out * eps.
+    """
+    if rows.min() < 0:
+        raise ValueError(f"y must hold probabilities, none negative; got {rows.min()}")
+    eps = float(np.finfo(np.float32).eps)
+    if given.kind == "f":
+        eps = max(eps, float(np.finfo(given).eps))
+    sums = rows.sum(axis=1, dtype=np.float64)
+    row = int(np.argmax(np.abs(sums - 1)))
+    if abs(sums[row] - 1) > rows.shape[1] * eps:
+        raise ValueError(
+            f"each row of y must sum to 1 for cross_entropy; row {row} sums to {sums[row]}"
+        )

@@ -1,0 +1,237 @@
+"""Activations and losses, each beside its derivative.
+
+Rows are samples. An activation is a pair: `a = forward(z, alpha)`, and `backward(g, z, a, alpha)`
+that turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements. A loss is a pair as
+well: its value per sample, and its gradient with respect to a.
+
+The values of identity, sigmoid, tanh, softplus, softmax and all losses also take complex z whose
+imaginary part is an infinitesimal step, for complex-step derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import numpy as np
+
+from ..activations import Activation
+from ..losses import Loss
+
+Array = np.ndarray
+
+
+# ---- activations --------------------------------------------------------------------------
+
+
+def identity(z: Array, alpha: float) -> Array:
+    return z.copy()
+
+
+def identity_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g.copy()
+
+
+def sigmoid(z: Array, alpha: float) -> Array:
+    e = np.exp(-_magnitude(z))
+    return np.where(z.real < 0, e, 1) / (1 + e)
+
+
+def sigmoid_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * a * (1 - a)
+
+
+def tanh(z: Array, alpha: float) -> Array:
+    return np.tanh(z)
+
+
+def tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * (1 - a) * (1 + a)
+
+
+def relu(z: Array, alpha: float) -> Array:
+    return np.maximum(z, 0)
+
+
+def relu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(z > 0, g, 0)
+
+
+def leaky_relu(z: Array, alpha: float) -> Array:
+    return np.where(z > 0, z, alpha * z)
+
+
+def leaky_relu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(z > 0, g, alpha * g)
+
+
+def elu(z: Array, alpha: float) -> Array:
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+
+
+def elu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(z > 0, g, g * alpha * np.exp(np.minimum(z, 0)))
+
+
+def softplus(z: Array, alpha: float) -> Array:
+    return _positive_part(z) + np.log1p(np.exp(-_magnitude(z)))
+
+
+def softplus_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * sigmoid(z, alpha)
+
+
+def softmax(z: Array, alpha: float) -> Array:
+    e = np.exp(z - _row_max(z))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    """The full Jacobian product: ∂a_j/∂z_k = a_j ([j = k] − a_k)."""
+    return a * (g - (g * a).sum(axis=1, keepdims=True))
+
+
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+    "identity": (identity, identity_backward),
+    "sigmoid": (sigmoid, sigmoid_backward),
+    "tanh": (tanh, tanh_backward),
+    "relu": (relu, relu_backward),
+    "leaky_relu": (leaky_relu, leaky_relu_backward),
+    "elu": (elu, elu_backward),
+    "softplus": (softplus, softplus_backward),
+    "softmax": (softmax, softmax_backward),
+}
+
+
+# ---- losses -------------------------------------------------------------------------------
+
+
+def squared_error(a: Array, y: Array) -> Array:
+    return ((a - y) ** 2).sum(axis=1) / 2
+
+
+def squared_error_gradient(a: Array, y: Array) -> Array:
+    return a - y
+
+
+def mse(a: Array, y: Array) -> Array:
+    return ((a - y) ** 2).mean(axis=1)
+
+
+def mse_gradient(a: Array, y: Array) -> Array:
+    return 2 * (a - y) / a.shape[1]
+
+
+def binary_cross_entropy(a: Array, y: Array) -> Array:
+    eps = np.finfo(a.dtype).eps
+    p = np.where(a.real < eps, eps, np.where(a.real > 1 - eps, 1 - eps, a))
+    return -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(axis=1)
+
+
+def binary_cross_entropy_gradient(a: Array, y: Array) -> Array:
+    eps = np.finfo(a.dtype).eps
+    inside = (a > eps) & (a < 1 - eps)
+    p = np.where(inside, a, 0.5)
+    return np.where(inside, (p - y) / (p * (1 - p)), 0)
+
+
+def cross_entropy(a: Array, y: Array) -> Array:
+    eps = np.finfo(a.dtype).eps
+    return -(y * np.log(np.where(a.real < eps, eps, a))).sum(axis=1)
+
+
+def cross_entropy_gradient(a: Array, y: Array) -> Array:
+    eps = np.finfo(a.dtype).eps
+    return np.where(a > eps, -y / np.maximum(a, eps), 0)
+
+
+LOSSES: dict[str, tuple[Callable, Callable]] = {
+    "squared_error": (squared_error, squared_error_gradient),
+    "mse": (mse, mse_gradient),
+    "binary_cross_entropy": (binary_cross_entropy, binary_cross_entropy_gradient),
+    "cross_entropy": (cross_entropy, cross_entropy_gradient),
+}
+
+
+# ---- losses fused with their output activation: from the logits z, with δ = a − y ----------
+
+
+def binary_cross_entropy_of_logits(z: Array, y: Array) -> Array:
+    """−y log σ(z) − (1−y) log(1 − σ(z)), without overflow or cancellation."""
+    linear = z * np.where(z.real > 0, 1 - y, -y)
+    return (linear + np.log1p(np.exp(-_magnitude(z)))).sum(axis=1)
+
+
+def cross_entropy_of_logits(z: Array, y: Array) -> Array:
+    """−Σ y_k log softmax(z)_k = Σ y_k (log Σ_j exp z_j − z_k), shifted by the largest z."""
+    shifted = z - _row_max(z)
+    log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return (y * (log_sum - shifted)).sum(axis=1)
+
+
+FROM_LOGITS: dict[str, Callable] = {
+    "binary_cross_entropy": binary_cross_entropy_of_logits,
+    "cross_entropy": cross_entropy_of_logits,
+}
+
+
+# ---- what a layer, and the output, ask for ------------------------------------------------
+
+
+def activate(activation: Activation, z: Array) -> Array:
+    """a = σ(z), (batch, n).
+
+    >>> activate(Activation("relu"), np.array([[-1.0, 2.0]]))
+    array([[0., 2.]])
+    """
+    forward, _ = ACTIVATIONS[activation.name]
+    return forward(z, activation.alpha)
+
+
+def pull_back(activation: Activation, g: Array, z: Array, a: Array) -> Array:
+    """∂J/∂z = g ⊙ σ'(z) from g = ∂J/∂a, (batch, n)."""
+    _, backward = ACTIVATIONS[activation.name]
+    return backward(g, z, a, activation.alpha)
+
+
+def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
+    """J_i of every sample, (batch,), from the z and a of the output layer."""
+    if loss.pairs_with(output):
+        return FROM_LOGITS[loss.name](z, y)
+    value, _ = LOSSES[loss.name]
+    return value(a, y)
+
+
+def output_delta(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
+    """δ^L = ∂J_i/∂z^L, (batch, n_L): a − y for a pair, else ∂J_i/∂a ⊙ σ'(z)."""
+    if loss.pairs_with(output):
+        return a - y
+    _, gradient = LOSSES[loss.name]
+    return pull_back(output, gradient(a, y), z, a)
+
+
+# ---- helpers ------------------------------------------------------------------------------
+
+
+def _magnitude(z: Array) -> Array:
+    """|z| of real z; for complex z its analytic continuation from the real axis."""
+    return np.where(z.real < 0, -z, z)
+
+
+def _positive_part(z: Array) -> Array:
+    return np.where(z.real < 0, 0, z)
+
+
+def _row_max(z: Array) -> Array:
+    return z.real.max(axis=1, keepdims=True)
+
+
+def quiet(function: Callable) -> Callable:
+    """Let infinities and NaN pass without NumPy's warnings, as the engine does."""
+
+    @wraps(function)
+    def silenced(*args: object, **kwargs: object) -> object:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return function(*args, **kwargs)
+
+    return silenced

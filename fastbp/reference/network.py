@@ -1,0 +1,260 @@
+"""The network in NumPy: the whole of backpropagation is `forward` and `_propagate` below.
+
+    forward    z^l = a^{l-1} W^l + b^l                    a^l = σ_l(z^l)
+    output     δ^L = ∂J_i/∂a^L ⊙ σ_L'(z^L)
+    recursion  δ^l = (δ^{l+1} W^{l+1}ᵀ) ⊙ σ_l'(z^l)
+    gradients  dW^l = (1/S) Σ_i s_i a_i^{l-1}ᵀ δ_i^l + l1·sign(W^l) + l2·W^l
+               db^l = (1/S) Σ_i s_i δ_i^l
+
+with S = Σ s_i. Rumelhart, Hinton & Williams, "Learning representations by back-propagating
+errors", Nature 323, 1986. δ is per sample: neither multiplied by s_i nor divided by S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+
+import numpy as np
+
+from .. import _validation as check
+from .._base import ActivationSpec, Array, Data, NetworkBase
+from ..initializers import InitFunction, Initializer
+from ..losses import Loss
+from ..optim import Optimizer
+from ..optim import resolve as resolve_optimizer
+from .cost import cost, dense, objective, outputs, penalty
+from .formulas import activate, output_delta, pull_back, quiet, sample_losses
+from .training import Training
+from .updates import update
+
+
+class Network(NetworkBase):
+    """A dense network with the interface of `fastbp.Network`, in NumPy alone.
+
+    widths: units of every layer, inputs first. activation: that of the hidden layers, or a list
+    of one each; output: that of the last. dtype: "float64" or "float32". init, seed: see
+    `fastbp.initializers`; `seed` becomes an int drawn afresh when None. l1, l2 >= 0 penalise
+    weights, never biases. Raises ValueError or TypeError for anything outside that, and warns
+    (UserWarning) of a logarithmic loss on outputs beyond (0, 1).
+
+    >>> net = Network((2, 3, 1), activation="tanh", seed=0); net
+    fastbp.reference.Network((2, 3, 1), ['tanh', 'identity'], loss='squared_error', dtype='float64')
+    >>> net.forward([[0.0, 0.0]])
+    array([[0.]])
+    """
+
+    def __init__(
+        self,
+        widths: Iterable[int],
+        *,
+        activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
+        output: ActivationSpec = "identity",
+        loss: str | Loss = "squared_error",
+        dtype: object = "float64",
+        init: str | Initializer | InitFunction = "auto",
+        seed: int | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__(
+            widths,
+            activation=activation,
+            output=output,
+            loss=loss,
+            dtype=dtype,
+            init=init,
+            seed=seed,
+            l1=l1,
+            l2=l2,
+        )
+
+    # ---- forward and backward -------------------------------------------------------------
+
+    @quiet
+    def forward(self, X: object) -> Array:
+        """The outputs a^L (batch, n_L) of X (batch, n_0), a fresh array; fills z and a.
+
+        Raises TypeError or ValueError for an X of another kind, rank or width.
+
+        >>> Network((2, 1), init="zeros").forward([[1, 2], [3, 4]]).shape
+        (2, 1)
+        """
+        return self._forward(check.as_matrix(X, self.widths[0], self.dtype)).copy()
+
+    def _forward(self, X: Array) -> Array:
+        self._X = a = X
+        self._n_rows = len(X)
+        for layer in self.layers:
+            layer.z = a @ layer.W + layer.b
+            layer.a = a = activate(layer.activation, layer.z)
+            layer.delta = None
+        return a
+
+    @quiet
+    def backward(self, y: object, sample_weight: object = None) -> float:
+        """J of the last forward for the targets y; fills delta and grad of every layer.
+
+        y (batch, n_L), or class indices (batch,) for cross_entropy; sample_weight (batch,),
+        not negative. Raises RuntimeError before a forward, TypeError or ValueError for targets
+        or weights that do not fit.
+
+        >>> net = Network((1, 1), init="zeros"); _ = net.forward([[3.0]]); net.backward([[2.0]])
+        2.0
+        >>> net.layers[0].delta, net.layers[0].dW
+        (array([[-2.]]), array([[-6.]]))
+        """
+        n, rows_of = self._rows_forwarded(), "the last forward"
+        y = dense(self, self._targets(y, n, rows_of))
+        s = check.as_weights(sample_weight, n, self.dtype, rows_of=rows_of)
+        return self._backward(y, np.ones(n, self.dtype) if s is None else s)
+
+    @quiet
+    def backward_from(self, delta_L: object, *, sample_weight: object = None) -> None:
+        """The recursion from an injected δ^L (batch, n_L); fills delta and grad.
+
+        With δ^L = a^L − y it gives what `backward` gives for a paired loss. The penalties of l1
+        and l2 are part of grad here too. Raises as `backward` does.
+
+        >>> net = Network((1, 1), init="zeros"); _ = net.forward([[3.0]])
+        >>> net.backward_from([[-2.0]]); net.grad
+        array([-6., -2.])
+        """
+        n = self._rows_forwarded()
+        delta = check.as_delta(delta_L, n, self.widths[-1], self.dtype)
+        s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
+        self.layers[-1].delta = delta.copy()
+        self._propagate(np.ones(n, self.dtype) if s is None else s)
+
+    def _backward(self, y: Array, s: Array) -> float:
+        top = self.layers[-1]
+        J = s @ sample_losses(self.criterion, top.activation, top.z, top.a, y) / s.sum()
+        top.delta = output_delta(self.criterion, top.activation, top.z, top.a, y)
+        self._propagate(s)
+        return float(J + penalty(self, self.theta))
+
+    def _propagate(self, s: Array) -> None:
+        """δ and the gradients of every layer, from the δ of the last one down."""
+        S = s.sum()
+        for i in reversed(range(len(self.layers))):
+            layer = self.layers[i]
+            a_in = self.layers[i - 1].a if i > 0 else self._X
+            layer.dW[...] = a_in.T @ (s[:, None] * layer.delta) / S
+            layer.dW[...] += self.l1 * np.sign(layer.W) + self.l2 * layer.W
+            layer.db[...] = s @ layer.delta / S
+            if i > 0:
+                below = self.layers[i - 1]
+                g = layer.delta @ layer.W.T
+                below.delta = pull_back(below.activation, g, below.z, below.a)
+        self._has_gradient = True
+
+    @quiet
+    def input_gradient(self) -> Array:
+        """∂J_i/∂x = δ^1 W^1ᵀ of the last backward, one row a sample: (batch, n_0), fresh.
+
+        It takes W as it is now: call it before `step`. Raises RuntimeError when no
+        backward came after the last forward.
+
+        >>> net = Network((1, 1)); net.layers[0].W = [[5.0]]; _ = net.forward([[3.0]])
+        >>> net.backward_from([[2.0]]); net.input_gradient()
+        array([[10.]])
+        """
+        first = self.layers[0]
+        if first.delta is None:
+            raise RuntimeError(check.NO_BACKWARD)
+        return first.delta @ first.W.T
+
+    # ---- the objective --------------------------------------------------------------------
+
+    def loss(self, X: object, y: object, sample_weight: object = None) -> float:
+        """J of X and y, penalties included; the stored z, a and delta stay as they are.
+
+        Raises TypeError or ValueError for arrays that do not fit.
+
+        >>> Network((1, 1), init="zeros").loss([[3.0]], [[2.0]])
+        2.0
+        """
+        return float(objective(self, X, y, sample_weight=sample_weight))
+
+    def value_and_grad(self, X: object, y: object, theta: object = None) -> tuple[float, Array]:
+        """(J, a fresh copy of its gradient), at the network's own theta or at the one given.
+
+        Without theta it is `forward` and `backward`. With it, theta of the network is as before
+        afterwards, and the next backward, step or input_gradient needs a new forward or
+        backward. Raises TypeError or ValueError for arrays that do not fit.
+
+        >>> Network((1, 1), init="zeros").value_and_grad([[3.0]], [[2.0]], theta=[1.0, 0.0])
+        (0.5, array([3., 1.]))
+        """
+        if theta is None:
+            X = check.as_matrix(X, self.widths[0], self.dtype)
+            y = self._targets(y, len(X))
+            self.forward(X)
+            return self.backward(y), self.grad.copy()
+        theta = check.as_parameters(theta, self.theta.shape, self.dtype, "theta")
+        own = self.theta.copy()
+        try:
+            self.theta[...] = theta
+            return self.value_and_grad(X, y)
+        finally:
+            self.theta[...] = own
+            self._forget()
+
+    # ---- training -------------------------------------------------------------------------
+
+    @quiet
+    def step(self, optimizer: str | Optimizer) -> None:
+        """Apply an optimiser to theta with the gradient of the last backward.
+
+        An optimiser keeps its state between calls, so pass the same object each time. Raises
+        RuntimeError before a backward, ValueError for an optimiser of another network's size.
+
+        >>> from fastbp.optim import SGD
+        >>> net = Network((1, 1), init="zeros"); _ = net.value_and_grad([[3.0]], [[2.0]])
+        >>> net.step(SGD(0.5)); net.theta
+        array([3., 1.])
+        """
+        optimizer = resolve_optimizer(optimizer)
+        if not self._has_gradient:
+            raise RuntimeError(check.NO_BACKWARD)
+        update(optimizer, self.theta, self.grad)
+
+    def predict(self, X: object) -> Array:
+        """The outputs a^L (batch, n_L); the stored z, a and delta stay as they are.
+
+        Raises TypeError or ValueError for an X of another kind, rank or width.
+
+        >>> Network((2, 3), init="zeros", output="softmax", loss="cross_entropy").predict([[1, 2]])
+        array([[0.33333333, 0.33333333, 0.33333333]])
+        """
+        return outputs(self, check.as_matrix(X, self.widths[0], self.dtype), self.theta)[1]
+
+    @quiet
+    def train_step(self, X: Array, y: Array, s: Array, optimizer: Optimizer) -> float:
+        """J of one checked batch, and the update, left out where J is not finite.
+
+        X (n, n_0), y (n, n_L), s (n,), all of the network's dtype.
+        """
+        self._forward(X)
+        J = self._backward(y, s)
+        if isfinite(J):
+            update(optimizer, self.theta, self.grad)
+        return J
+
+    def _session(
+        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool
+    ) -> Training:
+        return Training(self, data, optimizer, batch_size, shuffle)
+
+    def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
+        J, a = cost(self, X, y, sample_weight, self.theta)
+        return float(J), a
+
+    def _rows_forwarded(self) -> int:
+        if self._n_rows == 0:
+            raise RuntimeError(check.NO_FORWARD)
+        return self._n_rows
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._X: Array | None = None

@@ -1,0 +1,221 @@
+"""Backpropagation element by element, as a textbook writes it: one sample, one unit, one weight.
+
+A unit's error signal comes in, is multiplied by the local derivative, and is shared out to the
+units below by the weights it came through. The gradient of a weight is the activity at its lower
+end times the error at its upper end; that of a bias is the error itself. All in Python floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import exp, expm1, log, log1p, tanh
+
+import numpy as np
+
+from .. import _validation as check
+from ..activations import Activation
+from ..losses import Loss
+
+
+@dataclass
+class SlowBackprop:
+    """Per layer: z, a, delta (batch, n), dW (n_in, n_out) and db (n_out,); and the cost J."""
+
+    z: list[np.ndarray]
+    a: list[np.ndarray]
+    delta: list[np.ndarray]
+    dW: list[np.ndarray]
+    db: list[np.ndarray]
+    J: float
+
+
+def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
+    """Forward and backward pass of a reference Network, by loops; the network is left alone.
+
+    X (batch, n_0), y and sample_weight as for `Network.backward`, with the same errors.
+
+    >>> from fastbp.reference import Network
+    >>> slow_backprop(Network((2, 3, 1), seed=0), [[1.0, 2.0]], [[0.5]]).dW[0].shape
+    (2, 3)
+    """
+    float64 = np.dtype(np.float64)
+    X = check.as_matrix(X, net.widths[0], float64).tolist()
+    kind, y = check.as_targets(y, net.criterion, len(X), net.widths[-1], float64)
+    if kind == "labels":
+        y = [[float(k == label) for k in range(net.widths[-1])] for label in y]
+    s = check.as_weights(sample_weight, len(X), float64)
+    s = [1.0] * len(X) if s is None else s.tolist()
+    S = sum(s)
+
+    W = [layer.W.tolist() for layer in net.layers]
+    b = [layer.b.tolist() for layer in net.layers]
+    L = len(net.layers)
+    dW = [[[0.0] * n_out for _ in range(n_in)] for n_in, n_out in _shapes(net)]
+    db = [[0.0] * n_out for _, n_out in _shapes(net)]
+    eps = float(np.finfo(net.dtype).eps)
+    J = 0.0
+    zs, as_, deltas = [], [], []
+    for i in range(len(X)):
+        # forward: what each unit receives, and what it makes of it
+        z, a = [], []
+        below = X[i]
+        for layer in range(L):
+            z.append(
+                [
+                    b[layer][k] + sum(below[j] * W[layer][j][k] for j in range(len(below)))
+                    for k in range(len(b[layer]))
+                ]
+            )
+            a.append(_activate(net.activations[layer], z[layer]))
+            below = a[layer]
+        J += s[i] * _loss(net, z[-1], a[-1], y[i], eps) / S
+
+        # the error of the outputs, then layer by layer down
+        delta = [[0.0]] * L
+        delta[-1] = _output_error(net, z[-1], a[-1], y[i], eps)
+        for layer in range(L - 2, -1, -1):
+            delta[layer] = [
+                _derivative(net.activations[layer], z[layer][j])
+                * sum(delta[layer + 1][k] * W[layer + 1][j][k] for k in range(len(b[layer + 1])))
+                for j in range(len(b[layer]))
+            ]
+
+        # every weight takes its share
+        for layer in range(L):
+            below = a[layer - 1] if layer > 0 else X[i]
+            for k in range(len(b[layer])):
+                db[layer][k] += s[i] * delta[layer][k] / S
+                for j in range(len(below)):
+                    dW[layer][j][k] += s[i] * below[j] * delta[layer][k] / S
+        zs.append(z)
+        as_.append(a)
+        deltas.append(delta)
+
+    # penalties: weights only
+    for layer in range(L):
+        for j in range(len(W[layer])):
+            for k in range(len(b[layer])):
+                w = W[layer][j][k]
+                J += net.l1 * abs(w) + net.l2 / 2 * w * w
+                dW[layer][j][k] += net.l1 * ((w > 0) - (w < 0)) + net.l2 * w
+    return SlowBackprop(
+        z=_by_layer(zs),
+        a=_by_layer(as_),
+        delta=_by_layer(deltas),
+        dW=[np.array(block) for block in dW],
+        db=[np.array(block) for block in db],
+        J=J,
+    )
+
+
+# ---- one layer's units --------------------------------------------------------------------
+
+
+def _activate(activation: Activation, z: list[float]) -> list[float]:
+    if activation.name == "softmax":
+        top = max(z)
+        total = sum(exp(z_k - top) for z_k in z)
+        return [exp(z_k - top) / total for z_k in z]
+    return [_value(activation, z_k) for z_k in z]
+
+
+def _value(activation: Activation, z: float) -> float:
+    match activation.name:
+        case "identity":
+            return z
+        case "sigmoid":
+            return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))
+        case "tanh":
+            return tanh(z)
+        case "relu":
+            return max(z, 0.0)
+        case "leaky_relu":
+            return z if z > 0 else activation.alpha * z
+        case "elu":
+            return z if z > 0 else activation.alpha * expm1(z)
+        case "softplus":
+            return max(z, 0.0) + log1p(exp(-abs(z)))
+    raise ValueError(f"no elemental form of {activation}")
+
+
+def _derivative(activation: Activation, z: float) -> float:
+    match activation.name:
+        case "identity":
+            return 1.0
+        case "sigmoid":
+            o = _value(activation, z)
+            return o * (1 - o)
+        case "tanh":
+            return 1 - tanh(z) ** 2
+        case "relu":
+            return 1.0 if z > 0 else 0.0
+        case "leaky_relu":
+            return 1.0 if z > 0 else activation.alpha
+        case "elu":
+            return 1.0 if z > 0 else activation.alpha * exp(z)
+        case "softplus":
+            return _value(Activation("sigmoid"), z)
+    raise ValueError(f"no elemental form of {activation}")
+
+
+# ---- the outputs --------------------------------------------------------------------------
+
+
+def _loss(net, z: list[float], a: list[float], y: list[float], eps: float) -> float:
+    K = len(a)
+    if net.criterion.pairs_with(net.activations[-1]):
+        if net.criterion.name == "cross_entropy":
+            top = max(z)
+            log_total = log(sum(exp(z_k - top) for z_k in z))
+            return sum(y[k] * (log_total - (z[k] - top)) for k in range(K))
+        softplus = Activation("softplus")
+        return sum(
+            y[k] * _value(softplus, -z[k]) + (1 - y[k]) * _value(softplus, z[k]) for k in range(K)
+        )
+    match net.criterion.name:
+        case "squared_error":
+            return sum((a[k] - y[k]) ** 2 for k in range(K)) / 2
+        case "mse":
+            return sum((a[k] - y[k]) ** 2 for k in range(K)) / K
+        case "cross_entropy":
+            return -sum(y[k] * log(max(a[k], eps)) for k in range(K))
+        case "binary_cross_entropy":
+            p = [min(max(a_k, eps), 1 - eps) for a_k in a]
+            return -sum(y[k] * log(p[k]) + (1 - y[k]) * log(1 - p[k]) for k in range(K))
+    raise ValueError(f"no elemental form of {net.criterion}")
+
+
+def _output_error(net, z: list[float], a: list[float], y: list[float], eps: float) -> list[float]:
+    K = len(a)
+    output = net.activations[-1]
+    if net.criterion.pairs_with(output):
+        return [a[k] - y[k] for k in range(K)]
+    g = [_loss_slope(net.criterion, a[k], y[k], K, eps) for k in range(K)]
+    if output.name == "softmax":
+        return [sum(g[j] * a[j] * ((j == k) - a[k]) for j in range(K)) for k in range(K)]
+    return [g[k] * _derivative(output, z[k]) for k in range(K)]
+
+
+def _loss_slope(loss: Loss, a: float, y: float, K: int, eps: float) -> float:
+    match loss.name:
+        case "squared_error":
+            return a - y
+        case "mse":
+            return 2 * (a - y) / K
+        case "cross_entropy":
+            return -y / a if a > eps else 0.0
+        case "binary_cross_entropy":
+            return (a - y) / (a * (1 - a)) if eps < a < 1 - eps else 0.0
+    raise ValueError(f"no elemental form of {loss}")
+
+
+# ---- helpers ------------------------------------------------------------------------------
+
+
+def _shapes(net) -> list[tuple[int, int]]:
+    return list(pairwise(net.widths))
+
+
+def _by_layer(samples: list[list[list[float]]]) -> list[np.ndarray]:
+    return [np.array(rows) for rows in zip(*samples, strict=True)]

@@ -1,0 +1,62 @@
+"""Scores against their definitions by hand."""
+
+import numpy as np
+import pytest
+
+from fastbp.losses import Loss
+from fastbp.metrics import accuracy, binary_accuracy, default_score, r2
+
+A = np.array([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4], [0.2, 0.1, 0.7]])
+
+
+def test_accuracy():
+    labels = np.array([0, 1, 0, 2])
+    assert accuracy(A, labels) == 0.75
+    assert accuracy(A, np.eye(3)[labels]) == 0.75
+    assert accuracy(A, labels, np.array([1.0, 1.0, 6.0, 0.0])) == 0.25
+
+
+def test_binary_accuracy_counts_all_outputs():
+    a = np.array([[0.5, 0.25], [0.75, 0.75]])
+    y = np.array([[1.0, 1.0], [1.0, 1.0]])
+    assert binary_accuracy(a, y) == 0.75
+    assert binary_accuracy(a, y, np.array([3.0, 1.0])) == 0.625
+
+
+def test_r2():
+    y = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 4.0]])
+    assert r2(y, y) == 1
+    mean = np.broadcast_to(y.mean(axis=0), y.shape)
+    assert r2(mean, y) == 0
+    # outputs: 1 - 4/8 and 1 - 3/6
+    assert r2(y + [[2.0, 1.0], [0.0, 1.0], [0.0, 1.0]], y) == 0.5
+
+
+def test_r2_with_weights_is_r2_of_repetitions():
+    rng = np.random.default_rng(0)
+    a, y = rng.integers(-8, 8, (2, 5, 2)).astype(float)
+    times = np.array([1, 2, 4, 1, 8])  # 16 in all: the means are exact either way
+    repeated = r2(np.repeat(a, times, axis=0), np.repeat(y, times, axis=0))
+    assert r2(a, y, times.astype(float)) == repeated
+
+
+def test_r2_of_a_constant_target():
+    y = np.ones((3, 1))
+    assert r2(y, y) == 1
+    assert r2(y + 0.5, y) == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "score"),
+    [
+        ("cross_entropy", accuracy),
+        ("binary_cross_entropy", binary_accuracy),
+        ("mse", r2),
+        ("squared_error", r2),
+    ],
+)
+def test_default_score(loss, score):
+    y, s = np.eye(3)[[0, 1, 0, 2]], np.array([1.0, 2.0, 3.0, 4.0])
+    assert default_score(Loss(loss), A, y) == score(A, y)
+    assert default_score(Loss(loss), A, y, s) == score(A, y, s)
+    assert isinstance(default_score(Loss(loss), A.astype(np.float32), y.astype(np.float32)), float)

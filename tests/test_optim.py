@@ -1,0 +1,194 @@
+"""Optimisers against closed-form steps and PyTorch's definitions written out by hand."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+from fastbp.optim import SGD, Adam, Optimizer, resolve
+from fastbp.reference.updates import update
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+def torch_sgd(theta, gradients, lr, momentum=0.0, nesterov=False):
+    """torch.optim.SGD of the documentation, dampening 0, on lists of floats."""
+    theta, buffer = list(theta), None
+    for g in gradients:
+        if momentum != 0:
+            if buffer is None:
+                buffer = list(g)
+            else:
+                buffer = [momentum * b + x for b, x in zip(buffer, g, strict=True)]
+            ahead = [x + momentum * b for x, b in zip(g, buffer, strict=True)]
+            g = ahead if nesterov else buffer
+        theta = [p - lr * x for p, x in zip(theta, g, strict=True)]
+    return theta
+
+
+def torch_adam(theta, gradients, lr, betas, eps):
+    """torch.optim.Adam of the documentation: bias-corrected moments."""
+    theta = list(theta)
+    m, v = [0.0] * len(theta), [0.0] * len(theta)
+    for t, g in enumerate(gradients, 1):
+        for k, x in enumerate(g):
+            m[k] = betas[0] * m[k] + (1 - betas[0]) * x
+            v[k] = betas[1] * v[k] + (1 - betas[1]) * x * x
+            m_hat, v_hat = m[k] / (1 - betas[0] ** t), v[k] / (1 - betas[1] ** t)
+            theta[k] -= lr * m_hat / (math.sqrt(v_hat) + eps)
+    return theta
+
+
+STEPS, SIZE = 20, 7
+
+
+@pytest.fixture
+def start_and_gradients():
+    rng = np.random.default_rng(4)
+    return rng.normal(size=SIZE), rng.normal(size=(STEPS, SIZE))
+
+
+def trajectory(optimizer, theta, gradients):
+    theta = theta.copy()
+    for g in gradients:
+        update(optimizer, theta, g)
+    return theta
+
+
+@pytest.mark.parametrize(
+    ("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True), (0.5, True)]
+)
+def test_sgd_is_pytorchs(momentum, nesterov, start_and_gradients):
+    theta, gradients = start_and_gradients
+    got = trajectory(SGD(0.1, momentum=momentum, nesterov=nesterov), theta, gradients)
+    expected = torch_sgd(theta.tolist(), gradients.tolist(), 0.1, momentum, nesterov)
+    # four roundings a step of numbers no larger than lr Σ|g|/(1 − μ) + |theta|
+    scale = abs(theta) + 0.1 * abs(gradients).sum(axis=0) / (1 - momentum)
+    assert (abs(got - expected) <= 4 * STEPS * EPS * scale).all()
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9), (0.0, 0.99)])
+@pytest.mark.parametrize("eps", [1e-8, 1e-2])
+def test_adam_is_pytorchs(betas, eps, start_and_gradients):
+    theta, gradients = start_and_gradients
+    got = trajectory(Adam(0.01, betas=betas, eps=eps), theta, gradients)
+    expected = torch_adam(theta.tolist(), gradients.tolist(), 0.01, betas, eps)
+    # a step is at most lr (1 − b1)/sqrt(1 − b2) once corrected, here <= 10 lr. Each of up to t
+    # terms of m and v is rounded three times, m cancels within Σ|g|: t + 10 roundings of a step
+    scale = abs(theta) + STEPS * 0.01 * 10
+    assert (abs(got - expected) <= (STEPS + 10) * EPS * scale).all()
+
+
+def test_constant_gradient_in_closed_form():
+    g, mu, lr, t = 2.0, 0.5, 0.25, 3  # powers of two: exact
+    for optimizer, moved in [
+        (SGD(lr), lr * g * t),
+        # m_t = g (1 − μ^t)/(1 − μ): 2, 3, 3.5
+        (SGD(lr, momentum=mu), lr * 8.5),
+        # g + μ m_t: 3, 3.5, 3.75
+        (SGD(lr, momentum=mu, nesterov=True), lr * 10.25),
+    ]:
+        assert trajectory(optimizer, np.array([1.0]), np.full((t, 1), g)) == 1.0 - moved
+        assert optimizer.t == t
+
+
+def test_adam_moves_by_lr_under_a_constant_gradient():
+    """m̂ = g and v̂ = g², so that each step is lr g/(|g| + eps)."""
+    theta = trajectory(Adam(0.125, eps=1e-30), np.zeros(2), np.tile([3.0, -0.25], (5, 1)))
+    # m and v gather t roundings, the corrections two more
+    np.testing.assert_allclose(theta, [-0.625, 0.625], rtol=5 * 10 * EPS)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), Adam()], ids=repr)
+def test_float32_stays_float32(optimizer):
+    theta = np.ones(3, np.float32)
+    update(optimizer, theta, np.ones(3, np.float32))
+    assert theta.dtype == np.float32
+    assert all(moment.dtype == np.float32 for moment in optimizer.moments)
+
+
+def test_state():
+    adam = Adam()
+    assert adam.moments == [] and adam.t == 0
+    theta = np.ones(3)
+    update(adam, theta, np.ones(3))
+    assert len(adam.moments) == adam.n_moments == 2 and adam.t == 1
+    twin = pickle.loads(pickle.dumps(adam))
+    other = copy.deepcopy(adam)
+    first, second = theta.copy(), theta.copy()
+    update(adam, theta, np.full(3, 2.0))
+    update(twin, first, np.full(3, 2.0))
+    update(other, second, np.full(3, 2.0))
+    np.testing.assert_array_equal(theta, first)
+    np.testing.assert_array_equal(theta, second)
+    with pytest.raises(ValueError, match=r"state of 3 parameters of float64; the network has 4 "):
+        adam.bind(4, np.dtype("float64"))
+    with pytest.raises(ValueError, match=r"has 3 of float32: use another optimiser, or reset"):
+        adam.bind(3, np.dtype("float32"))
+    adam.reset()
+    adam.bind(4, np.dtype("float32"))
+    assert adam.t == 0 and not adam.moments[0].any() and adam.moments[0].dtype == np.float32
+
+
+def test_momentum_may_be_switched_on_later():
+    sgd = SGD(0.5)
+    theta = np.zeros(2)
+    update(sgd, theta, np.ones(2))
+    sgd.momentum = 0.5
+    assert (sgd.code, sgd.n_moments) == (1, 1)
+    update(sgd, theta, np.ones(2))
+    np.testing.assert_array_equal(theta, [-1.0, -1.0])
+
+
+def test_hyper_parameters():
+    assert SGD(0.5, momentum=0.25).hyper() == (0.5, 0.25, 0.0, 0.0)
+    assert Adam(0.5, betas=(0.25, 0.75), eps=0.125).hyper() == (0.5, 0.25, 0.75, 0.125)
+    adam = Adam()
+    adam.lr = 0.25
+    adam.betas = [0.5, 0.5]
+    assert adam.hyper() == (0.25, 0.5, 0.5, 1e-8)
+    assert eval(repr(adam)).hyper() == adam.hyper()
+    sgd = SGD(1, momentum=0.5, nesterov=True)
+    assert repr(eval(repr(sgd))) == repr(sgd)
+
+
+def test_resolve():
+    assert isinstance(resolve("sgd"), SGD) and isinstance(resolve("adam"), Adam)
+    adam = Adam()
+    assert resolve(adam) is adam
+    with pytest.raises(ValueError, match="unknown optimizer 'lbfgs'; known: sgd, adam"):
+        resolve("lbfgs")
+    with pytest.raises(TypeError, match="a name or an Optimizer object; got type"):
+        resolve(Adam)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SGD(0), ValueError, "lr must be greater than 0; got 0"),
+        (lambda: SGD(-0.1), ValueError, "lr must be greater than 0; got -0.1"),
+        (lambda: SGD(math.inf), ValueError, "lr must be finite; got inf"),
+        (lambda: SGD("0.1"), TypeError, r"lr must be a number; got '0.1' \(str\)"),
+        (lambda: SGD(True), TypeError, "lr must be a number"),
+        (lambda: SGD(momentum=1.0), ValueError, "momentum must be at least 0 and below 1; got 1"),
+        (lambda: SGD(nesterov=True), ValueError, "nesterov needs a momentum greater than 0"),
+        (lambda: Adam(betas=(0.9, 1.0)), ValueError, r"betas\[1\] must be at least 0 and below 1"),
+        (lambda: Adam(betas=0.9), TypeError, r"betas must be two numbers such as \(0.9, 0.999\)"),
+        (lambda: Adam(betas=(0.9,)), TypeError, "betas must be two numbers"),
+        (lambda: Adam(eps=0), ValueError, "eps must be greater than 0; got 0"),
+        (lambda: setattr(Adam(), "lr", math.nan), ValueError, "lr must be finite; got nan"),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_new_rules_have_their_place():
+    class Sign(Optimizer):
+        """An optimiser without an update rule in the engine."""
+
+    with pytest.raises(NotImplementedError):
+        _ = Sign().code

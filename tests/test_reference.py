@@ -1,0 +1,301 @@
+"""The reference against calculus: central differences, complex steps, and loops by hand."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from fastbp import activations, losses
+from fastbp.reference import Network, objective, slow_backprop
+
+EPS = float(np.finfo(np.float64).eps)
+MARGIN = 1e-2  # how far from a kink or a pole the differentiated points are kept
+
+ANALYTIC = ("identity", "sigmoid", "tanh", "softplus", "softmax")
+HIDDEN = tuple(name for name in activations.NAMES if name != "softmax")
+WIDTHS = (3, 4, 2, 3)
+BATCH = 5
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*takes the logarithm:UserWarning")
+
+
+def targets_for(loss, rng, n, n_out):
+    if loss == "cross_entropy":
+        return rng.dirichlet(np.ones(n_out), n)
+    if loss == "binary_cross_entropy":
+        return rng.uniform(size=(n, n_out))
+    return rng.normal(size=(n, n_out))
+
+
+def away_from_kinks(net, X):
+    """No z near 0 and no output near the ends of (0, 1), so that J is smooth around theta."""
+    net.forward(X)
+    zs = np.concatenate([layer.z.ravel() for layer in net.layers])
+    a = net.layers[-1].a
+    return min(abs(zs).min(), abs(a).min(), abs(1 - a).min(), abs(net.theta).min()) > MARGIN
+
+
+def smooth_case(hidden, output, loss, widths=WIDTHS, n=BATCH, **options):
+    """The first seeded network, data and weights with all kinks out of reach."""
+    for seed in itertools.count():
+        rng = np.random.default_rng(seed)
+        net = Network(widths, activation=hidden, output=output, loss=loss, seed=seed, **options)
+        net.theta = rng.normal(scale=0.7, size=net.theta.size)
+        net.layers[-1].b = rng.uniform(0.2, 0.6, widths[-1])
+        X = rng.normal(size=(n, widths[0]))
+        # relu outputs below 0 are exactly 0, at the clip of a logarithmic loss, but stay there
+        kinks = away_from_kinks(net, X) or (
+            output == "relu" and abs(net.layers[-1].z).min() > MARGIN
+        )
+        if kinks:
+            y = targets_for(loss, rng, n, widths[-1])
+            return net, X, y, rng.uniform(0.5, 2.0, n)
+    raise AssertionError("unreachable")
+
+
+def sum_length(net, n):
+    """Rounded operations that one element of a gradient has been through, at most."""
+    return n + 2 * sum(net.widths) + 10 * len(net.layers)
+
+
+def central_difference(f, x, k, h):
+    step = np.zeros_like(x)
+    step[k] = h
+    return (f(x + step) - f(x - step)) / (2 * h)
+
+
+def assert_central(f, x, gradient, n_ops):
+    """gradient == f'(x) within truncation (estimated from 2h) plus rounding (n_ops eps |f|/h)."""
+    h = EPS ** (1 / 3)
+    rounding = n_ops * EPS * (1 + abs(f(x))) / h
+    for k in range(x.size):
+        near, far = central_difference(f, x, k, h), central_difference(f, x, k, 2 * h)
+        assert abs(gradient[k] - near) <= abs(far - near) + rounding, (k, gradient[k], near)
+
+
+def magnitude_bound(net, s):
+    """Σ of absolute values of all terms that make up the gradient: what rounding scales with."""
+    S = s.sum()
+    delta = abs(net.layers[-1].delta) + abs(net.layers[-1].a) + 1
+    bound = 0.0
+    for i in reversed(range(len(net.layers))):
+        a_in = abs(net.layers[i - 1].a) + abs(net.layers[i - 1].z) if i else abs(net._X)
+        bound = max(bound, ((1 + a_in).T @ (s[:, None] * delta) / S).max())
+        delta = delta @ abs(net.layers[i].W).T
+    return bound * (1 + max(abs(layer.z).max() for layer in net.layers))
+
+
+# ---- gradients ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", losses.NAMES)
+@pytest.mark.parametrize("output", activations.NAMES)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_gradient_agrees_with_central_differences(hidden, output, loss):
+    net, X, y, s = smooth_case(hidden, output, loss, l1=0.03, l2=0.2)
+    net.forward(X)
+    J = net.backward(y, s)
+    assert J == net.loss(X, y, s)
+    assert_central(
+        lambda theta: float(objective(net, X, y, theta, s)),
+        net.theta.copy(),
+        net.grad,
+        sum_length(net, BATCH),
+    )
+
+
+@pytest.mark.parametrize("loss", losses.NAMES)
+@pytest.mark.parametrize("output", ANALYTIC)
+@pytest.mark.parametrize("hidden", [name for name in ANALYTIC if name != "softmax"])
+def test_gradient_agrees_with_complex_step(hidden, output, loss):
+    net, X, y, s = smooth_case(hidden, output, loss, l1=0.03, l2=0.2)
+    net.forward(X)
+    net.backward(y, s)
+    tiny = 1e-100
+    expected = np.empty_like(net.theta)
+    for k in range(net.theta.size):
+        theta = net.theta.astype(complex)
+        theta[k] += 1j * tiny
+        expected[k] = objective(net, X, y, theta, s).imag / tiny
+    # 1/(a (1 − a)) <= 1/MARGIN of a logarithmic loss on a multiplies the rounding of a
+    pole = 1 if net.criterion.pair in (None, output) else 1 / MARGIN
+    tolerance = sum_length(net, BATCH) * EPS * magnitude_bound(net, s) * pole
+    assert abs(net.grad - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize("output", activations.NAMES)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_input_gradient_agrees_with_central_differences(hidden, output):
+    net, X, y, _ = smooth_case(hidden, output, "squared_error")
+    net.forward(X)
+    net.backward(y)
+    gradient = net.input_gradient()
+    for i in range(BATCH):
+        target = y[i : i + 1]
+        assert_central(
+            lambda x, target=target: net.loss(x[None, :], target),
+            X[i],
+            gradient[i],
+            sum_length(net, 1),
+        )
+
+
+# ---- the elemental form -------------------------------------------------------------------
+
+widths_strategy = st.lists(st.sampled_from([1, 2, 3, 5, 7, 17]), min_size=2, max_size=5)
+
+
+@given(
+    widths=widths_strategy,
+    hidden=st.sampled_from(HIDDEN),
+    output=st.sampled_from(activations.NAMES),
+    loss=st.sampled_from(losses.NAMES),
+    n=st.sampled_from([1, 2, 7]),
+    weighted=st.booleans(),
+    penalty=st.sampled_from([0.0, 0.1]),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=150)
+def test_slow_form_equals_vector_form(widths, hidden, output, loss, n, weighted, penalty, seed):
+    rng = np.random.default_rng(seed)
+    net = Network(
+        widths, activation=hidden, output=output, loss=loss, seed=seed, l1=penalty, l2=penalty
+    )
+    net.layers[-1].W *= 0.1
+    net.layers[-1].b = rng.uniform(0.2, 0.6, widths[-1])
+    X = rng.normal(size=(n, widths[0]))
+    y = targets_for(loss, rng, n, widths[-1])
+    s = rng.uniform(0.5, 2.0, n) if weighted else None
+    net.forward(X)
+    J = net.backward(y, s)
+    slow = slow_backprop(net, X, y, s)
+
+    # next to the poles of a logarithm a rounding of a changes the slope without bound
+    a = net.layers[-1].a
+    inside = (a > MARGIN) & (a < 1 - MARGIN)
+    assume(net.criterion.pair in (None, output) or inside.all())
+    pole = 1 if net.criterion.pair in (None, output) else 1 / MARGIN
+    weights = np.ones(n) if s is None else s
+    tolerance = 2 * sum_length(net, n) * EPS * magnitude_bound(net, weights) * pole
+    assert abs(J - slow.J) <= tolerance + sum_length(net, n) * EPS * abs(J)
+    for i, layer in enumerate(net.layers):
+        assert layer.z.shape == layer.a.shape == layer.delta.shape == (n, widths[i + 1])
+        for name in ("z", "a", "dW", "db"):
+            error = abs(getattr(layer, name) - getattr(slow, name)[i]).max()
+            assert error <= tolerance, (name, i)
+        # δ is not divided by S, which the bound has been
+        assert abs(layer.delta - slow.delta[i]).max() <= tolerance * weights.sum() / weights.min()
+
+
+def test_slow_form_takes_class_indices():
+    net = Network((2, 3, 3), output="softmax", loss="cross_entropy", seed=0)
+    X = np.array([[0.5, -1.0], [2.0, 0.25]])
+    by_label = slow_backprop(net, X, [2, 0])
+    by_row = slow_backprop(net, X, [[0, 0, 1], [1, 0, 0]])
+    assert by_label.J == by_row.J
+    np.testing.assert_array_equal(by_label.dW[0], by_row.dW[0])
+
+
+# ---- what the terms of J mean -------------------------------------------------------------
+
+
+def random_case(loss="squared_error", output="identity", n=6, **options):
+    rng = np.random.default_rng(11)
+    net = Network((3, 4, 2), activation="tanh", output=output, loss=loss, seed=3, **options)
+    return net, rng.normal(size=(n, 3)), targets_for(loss, rng, n, 2)
+
+
+def test_whole_weights_are_repetitions():
+    net, X, y = random_case()
+    times = np.array([1, 3, 2, 1, 4, 1])
+    J, grad = net.value_and_grad(np.repeat(X, times, axis=0), np.repeat(y, times, axis=0))
+    net.forward(X)
+    assert math.isclose(net.backward(y, times), J, rel_tol=times.sum() * EPS)
+    scale = magnitude_bound(net, times.astype(float))
+    assert abs(net.grad - grad).max() <= 2 * sum_length(net, times.sum()) * EPS * scale
+
+
+def test_delta_is_per_sample():
+    net, X, y = random_case()
+    net.forward(X)
+    net.backward(y)
+    together = [layer.delta.copy() for layer in net.layers]
+    net.backward(y, np.arange(1.0, 7.0))
+    for layer, delta in zip(net.layers, together, strict=True):
+        np.testing.assert_array_equal(layer.delta, delta)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output"), [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")]
+)
+def test_paired_delta_is_a_minus_y(loss, output):
+    net, X, y = random_case(loss, output)
+    a = net.forward(X)
+    net.backward(y)
+    np.testing.assert_array_equal(net.layers[-1].delta, a - y)
+
+
+def test_class_indices_are_one_hot_rows():
+    net, X, _ = random_case("cross_entropy", "softmax")
+    labels = np.array([0, 1, 1, 0, 1, 0])
+    J, grad = net.value_and_grad(X, labels)
+    J_rows, grad_rows = net.value_and_grad(X, np.eye(2)[labels])
+    assert J == J_rows
+    np.testing.assert_array_equal(grad, grad_rows)
+
+
+def test_penalties_leave_biases_alone_and_sign_of_zero_is_zero():
+    net, X, _ = random_case(l1=0.5, l2=0.25)
+    net.layers[0].W[0, 0] = 0.0
+    net.layers[0].W[0, 1] = -2.0
+    net.layers[0].W[0, 2] = 4.0
+    net.layers[0].b = [7.0, 7.0, 7.0, 7.0]
+    net.forward(X)
+    net.backward_from(np.zeros((6, 2)))
+    np.testing.assert_array_equal(net.layers[0].dW[0, :3], [0.0, -1.0, 1.5])
+    for layer in net.layers:
+        np.testing.assert_array_equal(layer.db, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "slope"), [("relu", 0.0), ("leaky_relu(0.25)", 0.25), ("leaky_relu(0)", 0.0)]
+)
+def test_slope_at_exactly_zero(activation, slope):
+    net = Network((1, 1, 1), activation=activation, init="zeros")
+    net.layers[1].W = [[1.0]]
+    net.forward([[1.0]])
+    net.backward_from([[1.0]])
+    assert net.layers[0].delta == slope
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "cross_entropy"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_unpaired_logarithm_is_clipped_with_no_slope(loss, dtype):
+    net = Network((1, 2), loss=loss, dtype=dtype, init="zeros")
+    net.layers[0].b = [-3.0, 3.0]
+    net.forward([[1.0]])
+    J = net.backward([[1.0, 0.0]])
+    eps = float(np.finfo(dtype).eps)
+    lost = 2 if loss == "binary_cross_entropy" else 1  # the second output is 1 - eps, against 0
+    # log rounds to eps of its value, and so does the sum
+    assert math.isclose(J, -lost * math.log(eps), rel_tol=4 * eps)
+    np.testing.assert_array_equal(net.layers[0].delta, 0.0)
+
+
+def test_logits_far_out_stay_finite():
+    for loss, output in [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")]:
+        net = Network((1, 2), output=output, loss=loss, init="zeros")
+        net.layers[0].b = [1000.0, -1000.0]
+        net.forward([[0.0]])
+        assert net.backward([[0.0, 1.0]]) == 2000.0
+        np.testing.assert_array_equal(net.layers[0].delta, [[1.0, -1.0]])
+
+
+def test_nan_and_infinity_pass_silently():
+    for hidden in HIDDEN:
+        net = Network((2, 3, 1), activation=hidden, seed=0)
+        assert np.isnan(net.predict([[np.nan, 1.0]])).all()
+        net.predict([[np.inf, 1.0]])

@@ -1,0 +1,229 @@
+"""Names, codes and parameters of activations, losses and initialisers."""
+
+import copy
+import itertools
+import math
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastbp import activations, initializers, losses
+from fastbp.activations import Activation, resolve_layers
+from fastbp.initializers import Initializer, draw, draw_parameters
+from fastbp.losses import Loss
+from fastbp.optim import SGD, Adam
+
+HEADER = Path(__file__).parents[1] / "csrc" / "fastbp.h"
+RELU, TANH = Activation("relu"), Activation("tanh")
+
+
+def c_enum(prefix):
+    """{name: value} of the enumerators FASTBP_<prefix>_NAME = value of the public header."""
+    found = re.findall(rf"FASTBP_{prefix}_([A-Z0-9_]+)\s*=\s*(\d+)", HEADER.read_text("utf-8"))
+    return {name.lower(): int(value) for name, value in found}
+
+
+def test_activation_codes_are_those_of_the_engine():
+    assert c_enum("ACT") == {name: Activation(name).code for name in activations.NAMES}
+
+
+def test_loss_codes_are_those_of_the_engine():
+    assert c_enum("LOSS") == {name: Loss(name).code for name in losses.NAMES}
+
+
+def test_rule_codes_are_those_of_the_engine():
+    rules = {
+        "sgd": SGD(),
+        "momentum": SGD(momentum=0.9),
+        "nesterov": SGD(momentum=0.9, nesterov=True),
+        "adam": Adam(),
+    }
+    assert c_enum("RULE") == {name: rule.code for name, rule in rules.items()}
+
+
+# ---- activations --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "alpha", "text"),
+    [
+        ("relu", "relu", 0.0, "relu"),
+        ("leaky_relu", "leaky_relu", 0.01, "leaky_relu(0.01)"),
+        (" leaky_relu( 0.1 ) ", "leaky_relu", 0.1, "leaky_relu(0.1)"),
+        ("leaky_relu(0)", "leaky_relu", 0.0, "leaky_relu(0.0)"),
+        ("elu", "elu", 1.0, "elu(1.0)"),
+        ("elu(2e-1)", "elu", 0.2, "elu(0.2)"),
+        (Activation("elu", 3), "elu", 3.0, "elu(3.0)"),
+    ],
+)
+def test_activation_specs(spec, name, alpha, text):
+    activation = activations.resolve(spec)
+    assert (activation.name, activation.alpha, str(activation)) == (name, alpha, text)
+    assert isinstance(activation.alpha, float)
+
+
+@pytest.mark.parametrize("name", activations.NAMES)
+def test_activation_text_leads_back(name):
+    activation = Activation(name)
+    assert activations.resolve(str(activation)) == activation
+    assert pickle.loads(pickle.dumps(activation)) == copy.copy(activation) == activation
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("swosh", ValueError, "unknown activation 'swosh'; known: identity, sigmoid, tanh, relu"),
+        ("relu)", ValueError, r"unknown activation 'relu\)'"),
+        ("", ValueError, "unknown activation ''"),
+        ("relu(0.1)", ValueError, "relu takes no parameter; got 0.1"),
+        ("leaky_relu(x)", ValueError, r"one number in its brackets, as in leaky_relu\(0.1\)"),
+        ("leaky_relu(-1)", ValueError, "alpha of leaky_relu must not be negative; got -1"),
+        ("elu(0)", ValueError, "alpha of elu must be greater than 0; got 0"),
+        ("elu(nan)", ValueError, "alpha of elu must be finite; got nan"),
+        (None, TypeError, "activation must be a name such as 'identity'; got NoneType"),
+        (math.tanh, TypeError, "activation must be a name such as 'identity'; got builtin"),
+    ],
+)
+def test_activation_errors(spec, error, message):
+    with pytest.raises(error, match=message):
+        activations.resolve(spec)
+
+
+def test_layers_of_activations():
+    assert resolve_layers(3, "tanh", "softmax") == (TANH, TANH, Activation("softmax"))
+    assert resolve_layers(3, [RELU, "tanh"], "identity")[:2] == (RELU, TANH)
+    assert resolve_layers(1, [], "tanh") == resolve_layers(1, "relu", "tanh") == (TANH,)
+    with pytest.raises(ValueError, match="lists 3 names; the network has 2 hidden layers"):
+        resolve_layers(3, ["relu"] * 3, "identity")
+    with pytest.raises(ValueError, match="give it as output='softmax'"):
+        resolve_layers(3, ["relu", "softmax"], "identity")
+
+
+# ---- losses -------------------------------------------------------------------------------
+
+
+def test_losses():
+    assert losses.resolve("mse") == losses.resolve(Loss("mse")) == Loss("mse")
+    assert [name for name in losses.NAMES if Loss(name).labels] == ["cross_entropy"]
+    paired = [
+        (loss, output)
+        for loss, output in itertools.product(losses.NAMES, activations.NAMES)
+        if Loss(loss).pairs_with(Activation(output))
+    ]
+    assert paired == [("binary_cross_entropy", "sigmoid"), ("cross_entropy", "softmax")]
+    with pytest.raises(ValueError, match="unknown loss 'l2'; known: squared_error, mse, binary_"):
+        losses.resolve("l2")
+    with pytest.raises(ValueError, match="mse takes no parameter; got 2"):
+        losses.resolve("mse(2)")
+    with pytest.raises(TypeError, match="loss must be a name such as 'squared_error'; got int"):
+        losses.resolve(3)
+
+
+# ---- initialisers -------------------------------------------------------------------------
+
+
+def philox(seed=1):
+    return np.random.Generator(np.random.Philox(seed))
+
+
+VARIANCES = {
+    "he": lambda n_in, n_out: 2 / n_in,
+    "glorot": lambda n_in, n_out: 2 / (n_in + n_out),
+    "lecun": lambda n_in, n_out: 1 / n_in,
+}
+
+
+@pytest.mark.parametrize("law", ["normal", "uniform"])
+@pytest.mark.parametrize("scheme", VARIANCES)
+def test_scaled_initialisers(scheme, law):
+    n_in, n_out = 200, 300
+    W = draw(f"{scheme}_{law}", n_in, n_out, philox(), RELU)
+    variance = VARIANCES[scheme](n_in, n_out)
+    # the mean of n squares has standard error sqrt((kurtosis − 1)/n) times the variance
+    error = math.sqrt({"normal": 2.0, "uniform": 0.8}[law] / W.size)
+    assert abs((W**2).mean() / variance - 1) < 5 * error
+    assert abs(W.mean()) < 5 * math.sqrt(variance / W.size)
+    if law == "uniform":
+        limit = math.sqrt(3 * variance)
+        assert 0.99 * limit < abs(W).max() <= limit
+
+
+def test_normal_zeros_and_aliases():
+    W = draw("normal(0.5)", 200, 300, philox(), RELU)
+    np.testing.assert_array_equal(W, 0.5 * draw("normal(1)", 200, 300, philox(), RELU))
+    assert initializers.resolve("normal").std == 0.01
+    assert not draw("zeros", 3, 2, philox(), RELU).any()
+    for alias, name in [
+        ("he", "he_normal"),
+        ("glorot", "glorot_uniform"),
+        ("lecun", "lecun_normal"),
+    ]:
+        assert initializers.resolve(alias) == Initializer(name)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (3, 7), (33, 33), (1, 5)])
+def test_orthogonal(shape):
+    W = draw("orthogonal", *shape, philox(), RELU)
+    assert W.shape == shape
+    rows, columns = max(shape), min(shape)
+    gram = W.T @ W if shape[0] >= shape[1] else W @ W.T
+    # Householder QR: ‖QᵀQ − I‖ <= c m n^{3/2} eps (Higham, Accuracy and Stability, theorem 19.4)
+    bound = rows * columns**1.5 * np.finfo(float).eps
+    assert abs(gram - np.eye(columns)).max() <= bound
+
+
+def test_orthogonal_is_not_biased_by_qr():
+    """Signs of the diagonal of R are taken out, so the first column points anywhere."""
+    signs = [draw("orthogonal", 3, 3, philox(seed), RELU)[0, 0] > 0 for seed in range(400)]
+    assert abs(sum(signs) - 200) < 5 * math.sqrt(400 / 4)
+
+
+@pytest.mark.parametrize("name", activations.NAMES)
+def test_auto(name):
+    expected = "he_normal" if name in ("relu", "leaky_relu", "elu") else "glorot_uniform"
+    activation = Activation(name)
+    np.testing.assert_array_equal(
+        draw("auto", 4, 3, philox(), activation), draw(expected, 4, 3, philox(), activation)
+    )
+
+
+def test_draw_parameters_runs_through_one_stream():
+    layers = [(3, 4, RELU), (4, 2, TANH)]
+    theta = draw_parameters(layers, "auto", 7, np.dtype("float64"))
+    rng = philox(7)
+    np.testing.assert_array_equal(theta[:12], draw("he_normal", 3, 4, rng, RELU).ravel())
+    np.testing.assert_array_equal(theta[12:16], 0)
+    np.testing.assert_array_equal(theta[16:24], draw("glorot_uniform", 4, 2, rng, TANH).ravel())
+    np.testing.assert_array_equal(theta[24:], 0)
+    single = draw_parameters(layers, "auto", 7, np.dtype("float32"))
+    assert single.dtype == np.float32
+    np.testing.assert_array_equal(single, theta.astype(np.float32))
+
+
+def test_callable_initialiser():
+    def rising(n_in, n_out, rng):
+        assert isinstance(rng, np.random.Generator)
+        return np.arange(n_in * n_out).reshape(n_in, n_out)
+
+    theta = draw_parameters([(2, 3, RELU)], rising, 0, np.dtype("float32"))
+    np.testing.assert_array_equal(theta, [0, 1, 2, 3, 4, 5, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("init", "error", "message"),
+    [
+        ("xavier", ValueError, "unknown init 'xavier'; known: auto, he_normal, .*, he, glorot"),
+        ("he(2)", ValueError, "init 'he_normal' takes no parameter; got 2"),
+        ("normal(-1)", ValueError, "std of normal must be greater than 0; got -1"),
+        (0.1, TypeError, "init must be a name such as 'auto'; got float"),
+        (lambda n_in, n_out, rng: np.ones((n_out, n_in)), ValueError, r"shape \(3, 2\); the net"),
+        (lambda n_in, n_out, rng: np.full((n_in, n_out), np.nan), ValueError, "holds NaN or inf"),
+        (lambda n_in, n_out, rng: "abc", TypeError, "array of init must hold real numbers"),
+    ],
+)
+def test_initialiser_errors(init, error, message):
+    with pytest.raises(error, match=message):
+        draw_parameters([(2, 3, RELU)], init, 0, np.dtype("float32"))
