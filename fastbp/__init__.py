@@ -1,0 +1,35 @@
+"""fastbp: dense networks trained on a CPU by backpropagation in C, with every δ in hand.
+
+>>> import fastbp
+>>> net = fastbp.Network((2, 8, 1), activation="tanh", seed=0)
+>>> history = net.fit([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0], epochs=100, batch_size=4)
+>>> net.predict([[0, 1]]).shape
+(1, 1)
+"""
+
+from . import activations, datasets, errors, initializers, losses, optim, reference, testing
+from ._config import isa, show_config
+from ._version import __version__
+from .errors import DivergenceError, ModelFileError
+from .history import History
+from .io import load
+from .network import Network
+
+__all__ = [
+    "DivergenceError",
+    "History",
+    "ModelFileError",
+    "Network",
+    "__version__",
+    "activations",
+    "datasets",
+    "errors",
+    "initializers",
+    "isa",
+    "load",
+    "losses",
+    "optim",
+    "reference",
+    "show_config",
+    "testing",
+]

@@ -1,0 +1,144 @@
+"""The engine's public interface, csrc/fastbp.h, as Cython sees it."""
+
+from libc.stdint cimport int32_t, uint64_t
+
+
+cdef extern from "kernels/vmath.h" nogil:
+    int FBP_VMATH_EXP, FBP_VMATH_EXPM1, FBP_VMATH_LOG, FBP_VMATH_LOG1P
+    int FBP_VMATH_TANH, FBP_VMATH_SIGMOID, FBP_VMATH_SOFTPLUS
+
+
+cdef extern from "fastbp.h" nogil:
+    ctypedef enum fastbp_status_t:
+        FASTBP_OK
+        FASTBP_ERR_ARGUMENT
+        FASTBP_ERR_MEMORY
+        FASTBP_ERR_ISA
+        FASTBP_ERR_STATE
+        FASTBP_ERR_DIVERGED
+
+    ctypedef enum fastbp_dtype_t:
+        FASTBP_F32
+        FASTBP_F64
+
+    ctypedef enum fastbp_activation_t:
+        pass
+
+    ctypedef enum fastbp_loss_t:
+        pass
+
+    ctypedef enum fastbp_rule_t:
+        pass
+
+    const char *fastbp_isa_available(int i)
+    fastbp_status_t fastbp_isa_select(const char *name)
+    const char *fastbp_isa()
+
+    ctypedef struct fastbp_machine_t:
+        const char *cpu
+        size_t l1d, l2, l3
+
+    fastbp_machine_t fastbp_machine()
+
+    ctypedef struct fastbp_net_t:
+        pass
+
+    ctypedef struct fastbp_spec_t:
+        int n_layers
+        const long *widths
+        const int *activations
+        const double *alphas
+        fastbp_loss_t loss
+        fastbp_dtype_t dtype
+        double l1, l2
+
+    fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec)
+    void fastbp_net_free(fastbp_net_t *net)
+    size_t fastbp_net_n_params(const fastbp_net_t *net)
+
+    ctypedef struct fastbp_data_t:
+        long rows
+        const void *x
+        long ldx
+        const int32_t *labels
+        const void *targets
+        long ldy
+        const void *weights
+
+    ctypedef struct fastbp_pass_t:
+        pass
+
+    ctypedef enum fastbp_buffer_t:
+        FASTBP_BUFFER_Z
+        FASTBP_BUFFER_A
+        FASTBP_BUFFER_DELTA
+
+    fastbp_status_t fastbp_pass_new(fastbp_pass_t **p, const fastbp_net_t *net, long capacity)
+    void fastbp_pass_free(fastbp_pass_t *p)
+    void *fastbp_pass_buffer(const fastbp_pass_t *p, fastbp_buffer_t which, int layer, long *ld)
+    fastbp_status_t fastbp_forward(fastbp_pass_t *p, const void *theta, const fastbp_data_t *data)
+    fastbp_status_t fastbp_backward(
+        fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, void *grad, double *cost)
+    fastbp_status_t fastbp_backward_from(
+        fastbp_pass_t *p, const void *theta, const void *delta, long ldd, const void *weights,
+        void *grad)
+    fastbp_status_t fastbp_input_gradient(fastbp_pass_t *p, const void *theta, void *out)
+
+    fastbp_status_t fastbp_predict(
+        const fastbp_net_t *net, const void *theta, const fastbp_data_t *data, void *out,
+        double *cost)
+
+    ctypedef struct fastbp_optimizer_t:
+        fastbp_rule_t rule
+        double lr, momentum, beta1, beta2, eps
+        uint64_t t
+        void *moment[2]
+
+    fastbp_status_t fastbp_step(
+        const fastbp_net_t *net, void *theta, const void *grad, fastbp_optimizer_t *optimizer)
+
+    ctypedef struct fastbp_fit_t:
+        pass
+
+    ctypedef struct fastbp_fit_options_t:
+        long batch_size
+        bint shuffle
+        uint64_t seed
+
+    fastbp_status_t fastbp_fit_new(
+        fastbp_fit_t **fit, const fastbp_net_t *net, void *theta, const fastbp_data_t *data,
+        fastbp_optimizer_t *optimizer, const fastbp_fit_options_t *options)
+    void fastbp_fit_free(fastbp_fit_t *fit)
+
+    ctypedef struct fastbp_progress_t:
+        bint epoch_done
+        long epoch, step
+        double loss, last_loss
+
+    fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress)
+
+    ctypedef enum fastbp_gemm_form_t:
+        FASTBP_GEMM_NN
+        FASTBP_GEMM_TN
+        FASTBP_GEMM_NT
+
+    ctypedef struct fastbp_gemm_call_t:
+        fastbp_gemm_form_t form
+        fastbp_dtype_t dtype
+        long m, n, k
+        const void *a
+        const void *b
+        const void *bias
+        const void *aux
+        long lda, ldb, ldaux
+        int activation
+        double alpha
+        bint panels
+        int repeats
+        void *c
+        void *z
+        long ldc, ldz
+
+    fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call)
+    fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out)
+    double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds)

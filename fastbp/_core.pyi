@@ -1,0 +1,83 @@
+"""Types of the binding; what each thing does is said in _core.pyx and csrc/fastbp.h."""
+
+import numpy as np
+
+from .optim import Optimizer
+
+def available_isas() -> list[str]: ...
+def select_isa(name: str) -> None: ...
+def isa() -> str: ...
+def machine() -> tuple[str, int, int, int]: ...
+
+class Net:
+    n_params: int
+    widths: tuple[int, ...]
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        activations: tuple[int, ...],
+        alphas: tuple[float, ...],
+        loss: int,
+        f64: bool,
+        l1: float,
+        l2: float,
+    ) -> None: ...
+    def predict(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray) -> None: ...
+    def cost(
+        self,
+        theta: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        out: np.ndarray | None = None,
+    ) -> float: ...
+    def step(self, theta: np.ndarray, grad: np.ndarray, optimizer: Optimizer) -> None: ...
+
+class Buffer:
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Pass:
+    net: Net
+    capacity: int
+    def __init__(self, net: Net, capacity: int) -> None: ...
+    def buffer(self, which: str, layer: int) -> Buffer: ...
+    def forward(self, theta: np.ndarray, x: np.ndarray) -> None: ...
+    def backward(
+        self, theta: np.ndarray, y: np.ndarray, weights: np.ndarray | None, grad: np.ndarray
+    ) -> float: ...
+    def backward_from(
+        self, theta: np.ndarray, delta: np.ndarray, weights: np.ndarray | None, grad: np.ndarray
+    ) -> None: ...
+    def input_gradient(self, theta: np.ndarray, out: np.ndarray) -> None: ...
+
+class Fit:
+    def __init__(
+        self,
+        net: Net,
+        theta: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        optimizer: Optimizer,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+    ) -> None: ...
+    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]: ...
+
+def vmath(name: str, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def gemm(
+    form: str,
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    *,
+    bias: np.ndarray | None = None,
+    activation: int = 0,
+    alpha: float = 0,
+    aux: np.ndarray | None = None,
+    z: np.ndarray | None = None,
+    panels: bool = False,
+    repeats: int = 1,
+) -> None: ...
+def fma_peak(f64: bool = False, seconds: float = 0.2) -> float: ...

@@ -1,0 +1,452 @@
+# cython: embedsignature=True
+"""Binding of the C engine: pointer extraction, one call without the GIL, status to exception.
+
+No arithmetic and no policy live here. Arrays come in by the buffer protocol, so that the binary is
+not tied to a NumPy ABI; `_validation` has made them right before, and `_locate` refuses what would
+not be safe to hand to C.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.stdint cimport int32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+
+# ---- buffers ----------------------------------------------------------------------------------
+
+
+cdef struct Matrix:
+    void *at
+    long rows, cols, ld  # ld in elements
+
+
+cdef Matrix _locate(object array, char code, bint writable=False) except *:
+    """Where a 1-D or 2-D buffer of format `code` lies; a vector counts as one row.
+
+    The buffer is let go at once: callers keep `array` alive for the length of the C call.
+    """
+    cdef Py_buffer view
+    cdef Matrix found
+    cdef int flags = PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0)
+    PyObject_GetBuffer(array, &view, flags)
+    try:
+        if view.ndim not in (1, 2) or view.format == NULL or view.format[0] != code:
+            raise TypeError(f"expected a 1-D or 2-D buffer of format {chr(code)!r}")
+        last = view.ndim - 1
+        if view.shape[last] > 1 and view.strides[last] != view.itemsize:
+            raise ValueError("the last axis must be contiguous")
+        if view.ndim == 2 and view.strides[0] % view.itemsize != 0:
+            raise ValueError("rows must be a whole number of elements apart")
+        found.at = view.buf
+        found.rows = view.shape[0] if view.ndim == 2 else 1
+        found.cols = view.shape[last]
+        found.ld = view.strides[0] // view.itemsize if view.ndim == 2 else found.cols
+        return found
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef void *_vector(object array, char code, size_t n, bint writable=False) except? NULL:
+    """Address of a dense buffer of n elements, 1-D or 2-D."""
+    cdef Matrix found = _locate(array, code, writable)
+    if <size_t>(found.rows * found.cols) != n or (found.rows > 1 and found.ld != found.cols):
+        raise ValueError(f"expected a dense buffer of {n} elements")
+    return found.at
+
+
+cdef int _check(fastbp_status_t status) except -1:
+    if status == FASTBP_OK:
+        return 0
+    if status == FASTBP_ERR_MEMORY:
+        raise MemoryError("not enough memory for the buffers of this network and batch")
+    if status == FASTBP_ERR_STATE:
+        raise RuntimeError("called out of order")
+    raise ValueError("the engine refused an argument")
+
+
+# ---- ISA ----------------------------------------------------------------------------------------
+
+
+def available_isas():
+    """Names of the ISAs that were built and that this machine supports, slowest first."""
+    cdef int i = 0
+    names = []
+    while fastbp_isa_available(i) != NULL:
+        names.append(fastbp_isa_available(i).decode())
+        i += 1
+    return names
+
+
+def select_isa(str name):
+    """Choose an ISA for all networks made from now on; ValueError if it is not available."""
+    encoded = name.encode()
+    if fastbp_isa_select(encoded) != FASTBP_OK:
+        raise ValueError(f"ISA {name!r} is not available here: {', '.join(available_isas())}")
+
+
+def isa():
+    """Name of the chosen ISA."""
+    return fastbp_isa().decode()
+
+
+def machine():
+    """(processor name, L1d bytes, L2 bytes, L3 bytes)."""
+    cdef fastbp_machine_t m = fastbp_machine()
+    return m.cpu.decode(errors="replace"), m.l1d, m.l2, m.l3
+
+
+# ---- network ------------------------------------------------------------------------------------
+
+
+cdef class Net:
+    """An architecture: widths (L + 1), activation codes and alphas (L), loss code, penalties."""
+
+    cdef fastbp_net_t *net
+    cdef readonly size_t n_params
+    cdef readonly tuple widths
+    cdef char code  # buffer format of the dtype: f or d
+
+    def __cinit__(self, tuple widths, tuple activations, tuple alphas, int loss, bint f64,
+                  double l1, double l2):
+        cdef int n = <int>len(widths) - 1
+        cdef fastbp_spec_t spec
+        cdef long *c_widths = <long *>malloc((n + 1) * sizeof(long))
+        cdef int *c_activations = <int *>malloc((n + 1) * sizeof(int))
+        cdef double *c_alphas = <double *>malloc((n + 1) * sizeof(double))
+        try:
+            if c_widths == NULL or c_activations == NULL or c_alphas == NULL:
+                raise MemoryError()
+            for i in range(n + 1):
+                c_widths[i] = widths[i]
+            for i in range(n):
+                c_activations[i] = activations[i]
+                c_alphas[i] = alphas[i]
+            spec = fastbp_spec_t(n, c_widths, c_activations, c_alphas, <fastbp_loss_t>loss,
+                                 FASTBP_F64 if f64 else FASTBP_F32, l1, l2)
+            _check(fastbp_net_new(&self.net, &spec))
+        finally:
+            free(c_widths)
+            free(c_activations)
+            free(c_alphas)
+        self.widths = widths
+        self.code = b"d" if f64 else b"f"
+        self.n_params = fastbp_net_n_params(self.net)
+
+    def __dealloc__(self):
+        fastbp_net_free(self.net)
+
+    cdef fastbp_data_t data(self, object x, object y, object weights, long rows) except *:
+        """Pointers to a batch; x or y may be None, y holds int32 labels (n,) or dense rows."""
+        cdef fastbp_data_t data
+        cdef Matrix at
+        data.rows = rows
+        data.x = data.targets = data.weights = NULL
+        data.labels = NULL
+        data.ldx = data.ldy = 0
+        if x is not None:
+            at = _locate(x, self.code)
+            if at.rows != rows or at.cols != self.widths[0]:
+                raise ValueError("x does not have the shape of this batch")
+            data.x = at.at
+            data.ldx = at.ld
+        if y is not None and y.ndim == 1:
+            data.labels = <const int32_t *>_vector(y, b"i", rows)
+        elif y is not None:
+            at = _locate(y, self.code)
+            if at.rows != rows or at.cols != self.widths[-1]:
+                raise ValueError("y does not have the shape of this batch")
+            data.targets = at.at
+            data.ldy = at.ld
+        if weights is not None:
+            data.weights = _vector(weights, self.code, rows)
+        return data
+
+    def predict(self, theta, x, out):
+        """a^L of the rows of x into out (dense)."""
+        cdef void *params = _vector(theta, self.code, self.n_params)
+        cdef fastbp_data_t data = self.data(x, None, None, x.shape[0])
+        cdef void *to = _vector(out, self.code, data.rows * <size_t>self.widths[-1], True)
+        cdef fastbp_status_t status
+        with nogil:
+            status = fastbp_predict(self.net, params, &data, to, NULL)
+        _check(status)
+
+    def cost(self, theta, x, y, weights, out=None):
+        """J of a data set; a^L into out as well, if it is given."""
+        cdef void *params = _vector(theta, self.code, self.n_params)
+        cdef fastbp_data_t data = self.data(x, y, weights, x.shape[0])
+        cdef void *to = NULL
+        cdef double cost = 0
+        cdef fastbp_status_t status
+        if out is not None:
+            to = _vector(out, self.code, data.rows * <size_t>self.widths[-1], True)
+        with nogil:
+            status = fastbp_predict(self.net, params, &data, to, &cost)
+        _check(status)
+        return cost
+
+    def step(self, theta, grad, optimizer):
+        """One update of theta by grad with a bound fastbp.optim.Optimizer."""
+        cdef fastbp_optimizer_t state = _optimizer(self, optimizer)
+        cdef void *params = _vector(theta, self.code, self.n_params, True)
+        cdef void *slope = _vector(grad, self.code, self.n_params)
+        cdef fastbp_status_t status
+        with nogil:
+            status = fastbp_step(self.net, params, slope, &state)
+        _check(status)
+        optimizer.t = state.t
+
+
+cdef fastbp_optimizer_t _optimizer(Net net, object optimizer) except *:
+    cdef fastbp_optimizer_t state
+    cdef double lr, first, second, eps
+    lr, first, second, eps = optimizer.hyper()
+    moments = optimizer.moments
+    state.rule = <fastbp_rule_t><int>optimizer.code
+    state.lr = lr
+    state.momentum = state.beta1 = first
+    state.beta2 = second
+    state.eps = eps
+    state.t = optimizer.t
+    for i in range(2):
+        state.moment[i] = NULL
+        if i < len(moments):
+            state.moment[i] = _vector(moments[i], net.code, net.n_params, True)
+    return state
+
+
+# ---- passes ----------------------------------------------------------------------------------
+
+
+cdef class Buffer:
+    """One z, a or delta of a pass, (capacity, units), by the buffer protocol; keeps the pass."""
+
+    cdef object owner
+    cdef void *at
+    cdef Py_ssize_t shape[2]
+    cdef Py_ssize_t strides[2]
+    cdef char format[2]
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        view.obj = self
+        view.buf = self.at
+        view.len = self.shape[0] * self.shape[1] * self.strides[1]
+        view.readonly = 0
+        view.itemsize = self.strides[1]
+        view.format = self.format
+        view.ndim = 2
+        view.shape = self.shape
+        view.strides = self.strides
+        view.suboffsets = NULL
+        view.internal = NULL
+        if not flags & PyBUF_STRIDES:
+            raise BufferError("rows are padded: ask for strides")
+
+    def __releasebuffer__(self, Py_buffer *view):
+        pass
+
+
+cdef class Pass:
+    """Buffers for forward and backward passes of up to `capacity` rows."""
+
+    cdef fastbp_pass_t *at
+    cdef readonly Net net
+    cdef readonly long capacity
+    cdef long rows
+    cdef object x  # the rows that the engine points to
+
+    def __cinit__(self, Net net, long capacity):
+        self.net = net
+        self.capacity = capacity
+        _check(fastbp_pass_new(&self.at, net.net, capacity))
+
+    def __dealloc__(self):
+        fastbp_pass_free(self.at)
+
+    def buffer(self, str which, int layer):
+        """The Buffer of "z", "a" or "delta" of layer l = 1 ... L."""
+        cdef Buffer buffer = Buffer()
+        cdef fastbp_buffer_t kind
+        cdef long ld
+        kind = {"z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA}[which]
+        buffer.at = fastbp_pass_buffer(self.at, kind, layer, &ld)
+        if buffer.at == NULL:
+            raise IndexError(f"there is no layer {layer}")
+        buffer.owner = self
+        buffer.format[0] = self.net.code
+        buffer.format[1] = 0
+        buffer.shape[0] = self.capacity
+        buffer.shape[1] = self.net.widths[layer]
+        buffer.strides[1] = 8 if self.net.code == b"d" else 4
+        buffer.strides[0] = ld * buffer.strides[1]
+        return buffer
+
+    def forward(self, theta, x):
+        """Every z and a for the rows of x, which is kept for the backward pass."""
+        cdef void *params = _vector(theta, self.net.code, self.net.n_params)
+        cdef fastbp_data_t data = self.net.data(x, None, None, x.shape[0])
+        cdef fastbp_status_t status
+        with nogil:
+            status = fastbp_forward(self.at, params, &data)
+        _check(status)
+        self.x = x
+        self.rows = data.rows
+
+    def backward(self, theta, y, weights, grad):
+        """Every delta and grad for the targets y; returns J."""
+        cdef void *params = _vector(theta, self.net.code, self.net.n_params)
+        cdef void *slope = _vector(grad, self.net.code, self.net.n_params, True)
+        cdef fastbp_data_t data = self.net.data(None, y, weights, self.rows)
+        cdef double cost = 0
+        cdef fastbp_status_t status
+        with nogil:
+            status = fastbp_backward(self.at, params, &data, slope, &cost)
+        _check(status)
+        return cost
+
+    def backward_from(self, theta, delta, weights, grad):
+        """Every delta and grad from an injected delta^L."""
+        cdef void *params = _vector(theta, self.net.code, self.net.n_params)
+        cdef void *slope = _vector(grad, self.net.code, self.net.n_params, True)
+        cdef Matrix source = _locate(delta, self.net.code)
+        cdef void *factors = NULL
+        cdef fastbp_status_t status
+        if source.rows != self.rows or source.cols != self.net.widths[-1]:
+            raise ValueError("delta does not have the shape of this batch")
+        if weights is not None:
+            factors = _vector(weights, self.net.code, self.rows)
+        with nogil:
+            status = fastbp_backward_from(self.at, params, source.at, source.ld, factors, slope)
+        _check(status)
+
+    def input_gradient(self, theta, out):
+        """delta^1 W^1^T of the last backward pass into out (dense)."""
+        cdef void *params = _vector(theta, self.net.code, self.net.n_params)
+        cdef void *to = _vector(out, self.net.code, self.rows * <size_t>self.net.widths[0], True)
+        cdef fastbp_status_t status
+        with nogil:
+            status = fastbp_input_gradient(self.at, params, to)
+        _check(status)
+
+
+# ---- training ----------------------------------------------------------------------------------
+
+
+cdef class Fit:
+    """A training session: keeps the arrays it was given until it goes."""
+
+    cdef fastbp_fit_t *fit
+    cdef fastbp_optimizer_t state
+    cdef Net net
+    cdef object optimizer
+    cdef tuple kept
+
+    def __cinit__(self, Net net, theta, x, y, weights, optimizer, long batch_size, bint shuffle,
+                  uint64_t seed):
+        cdef fastbp_data_t data = net.data(x, y, weights, x.shape[0])
+        cdef fastbp_fit_options_t options = fastbp_fit_options_t(batch_size, shuffle, seed)
+        cdef void *params = _vector(theta, net.code, net.n_params, True)
+        self.net = net
+        self.optimizer = optimizer
+        self.state = _optimizer(net, optimizer)
+        self.kept = (theta, x, y, weights, *optimizer.moments)
+        _check(fastbp_fit_new(&self.fit, net.net, params, &data, &self.state, &options))
+
+    def __dealloc__(self):
+        fastbp_fit_free(self.fit)
+
+    def run(self, double seconds):
+        """Whole steps until the epoch ends or the time is up, with the optimiser as it now is.
+
+        Returns (diverged, epoch done, epoch, step, mean loss so far, last loss).
+        """
+        cdef fastbp_progress_t progress
+        cdef fastbp_status_t status
+        self.state = _optimizer(self.net, self.optimizer)
+        with nogil:
+            status = fastbp_fit_run(self.fit, seconds, &progress)
+        self.optimizer.t = self.state.t
+        if status != FASTBP_ERR_DIVERGED:
+            _check(status)
+        return (status == FASTBP_ERR_DIVERGED, progress.epoch_done, progress.epoch, progress.step,
+                progress.loss, progress.last_loss)
+
+
+# ---- kernels in the open, for tests and benchmarks -----------------------------------------
+
+
+_VMATH = {
+    "exp": FBP_VMATH_EXP, "expm1": FBP_VMATH_EXPM1, "log": FBP_VMATH_LOG,
+    "log1p": FBP_VMATH_LOG1P, "tanh": FBP_VMATH_TANH, "sigmoid": FBP_VMATH_SIGMOID,
+    "softplus": FBP_VMATH_SOFTPLUS,
+}
+
+
+def vmath(str name, x, out=None):
+    """f(x) by the engine's vector function, element by element; x is 1-D, float32 or float64."""
+    import numpy
+
+    cdef int op = _VMATH[name]
+    cdef char code = b"d" if x.dtype.itemsize == 8 else b"f"
+    out = numpy.empty_like(x) if out is None else out
+    cdef long n = x.shape[0]
+    cdef void *source = _vector(x, code, n)
+    cdef void *to = _vector(out, code, n, True)
+    cdef fastbp_dtype_t dtype = FASTBP_F64 if code == b"d" else FASTBP_F32
+    cdef fastbp_status_t status
+    with nogil:
+        status = fastbp_vmath(op, dtype, n, source, to)
+    _check(status)
+    return out
+
+
+def gemm(str form, a, b, c, *, bias=None, int activation=0, double alpha=0, aux=None, z=None,
+         bint panels=False, int repeats=1):
+    """C by one of the engine's products: "nn" A B, "tn" A^T B, "nt" A B^T, epilogue included.
+
+    aux given: C = (product) * sigma'(aux); otherwise C = sigma(product + bias), z = product + bias.
+    """
+    cdef char code = b"d" if a.dtype.itemsize == 8 else b"f"
+    cdef Matrix at_a = _locate(a, code)
+    cdef Matrix at_b = _locate(b, code)
+    cdef Matrix at_c = _locate(c, code, True)
+    cdef Matrix at_z, at_aux
+    cdef fastbp_gemm_call_t call
+    cdef fastbp_status_t status
+    call.form = {"nn": FASTBP_GEMM_NN, "tn": FASTBP_GEMM_TN, "nt": FASTBP_GEMM_NT}[form]
+    call.dtype = FASTBP_F64 if code == b"d" else FASTBP_F32
+    call.m, call.n = at_c.rows, at_c.cols
+    call.k = at_a.rows if form == "tn" else at_a.cols
+    if (at_a.rows, at_a.cols) != ((call.k, call.m) if form == "tn" else (call.m, call.k)):
+        raise ValueError("a does not fit c")
+    if (at_b.rows, at_b.cols) != ((call.n, call.k) if form == "nt" else (call.k, call.n)):
+        raise ValueError("b does not fit a and c")
+    call.a, call.lda = at_a.at, at_a.ld
+    call.b, call.ldb = at_b.at, at_b.ld
+    call.c, call.ldc = at_c.at, at_c.ld
+    call.bias = NULL if bias is None else _vector(bias, code, call.n)
+    call.z = call.aux = NULL
+    call.ldz = call.ldaux = 0
+    for name, array in (("z", z), ("aux", aux)):
+        if array is not None and array.shape != c.shape:
+            raise ValueError(f"{name} does not have the shape of c")
+    if z is not None:
+        at_z = _locate(z, code, True)
+        call.z, call.ldz = at_z.at, at_z.ld
+    if aux is not None:
+        at_aux = _locate(aux, code)
+        call.aux, call.ldaux = at_aux.at, at_aux.ld
+    call.activation, call.alpha = activation, alpha
+    call.panels, call.repeats = panels, repeats
+    with nogil:
+        status = fastbp_gemm(&call)
+    _check(status)
+
+
+def fma_peak(bint f64=False, double seconds=0.2):
+    """GFLOP/s of multiply-adds held in registers, on one core, on the chosen ISA."""
+    cdef double peak
+    with nogil:
+        peak = fastbp_fma_peak(FASTBP_F64 if f64 else FASTBP_F32, seconds)
+    return peak

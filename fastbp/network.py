@@ -1,0 +1,282 @@
+"""The network on the C engine: checks, then one call each; the hot paths are in csrc/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+
+import numpy as np
+
+from . import _core
+from . import _validation as check
+from ._base import ActivationSpec, Array, Data, NetworkBase
+from .errors import DivergenceError
+from .initializers import InitFunction, Initializer
+from .losses import Loss
+from .optim import Optimizer
+from .optim import resolve as resolve_optimizer
+
+_SLICE = 0.05  # seconds of training between two looks at signals
+
+
+class Network(NetworkBase):
+    """A dense network trained by backpropagation, with every z, a and δ in hand.
+
+    widths: units of every layer, inputs first. activation: that of the hidden layers, or a list
+    of one each; output: that of the last; see `fastbp.activations.NAMES`. loss: see
+    `fastbp.losses.NAMES`. dtype: "float32" or "float64", of parameters and arithmetic. init:
+    see `fastbp.initializers`; seed: a whole number, drawn afresh when None; it fixes the initial
+    weights and the order of the samples. l1, l2 >= 0 penalise weights, never biases:
+
+        J = (1/S) Σ_i s_i J_i + l1 ‖W‖₁ + (l2/2) ‖W‖²        S = Σ s_i
+
+    `theta` and `grad` are flat; `layers[i].W`, `.b`, `.dW`, `.db` are views of them, and
+    `layers[i].z`, `.a`, `.delta` views of the engine's own buffers. δ is per sample: neither
+    multiplied by s_i nor divided by S. Rumelhart, Hinton & Williams, Nature 323, 1986.
+
+    Raises ValueError or TypeError for anything outside that, and warns (UserWarning) of a
+    logarithmic loss on outputs beyond (0, 1).
+
+    >>> net = Network((2, 3, 1), activation="tanh", seed=0); net
+    fastbp.Network((2, 3, 1), ['tanh', 'identity'], loss='squared_error', dtype='float32')
+    >>> net.forward([[0.0, 0.0]])
+    array([[0.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        widths: Iterable[int],
+        *,
+        activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
+        output: ActivationSpec = "identity",
+        loss: str | Loss = "squared_error",
+        dtype: object = "float32",
+        init: str | Initializer | InitFunction = "auto",
+        seed: int | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__(
+            widths,
+            activation=activation,
+            output=output,
+            loss=loss,
+            dtype=dtype,
+            init=init,
+            seed=seed,
+            l1=l1,
+            l2=l2,
+        )
+
+    def _build(self, theta: Array) -> None:
+        self._net = _core.Net(
+            self.widths,
+            tuple(activation.code for activation in self.activations),
+            tuple(activation.alpha for activation in self.activations),
+            self.criterion.code,
+            self.dtype == np.float64,
+            self.l1,
+            self.l2,
+        )
+        self._pass: _core.Pass | None = None
+        self._buffers: dict[str, list[Array]] = {}
+        super()._build(theta)
+
+    # ---- forward and backward -------------------------------------------------------------
+
+    def forward(self, X: object) -> Array:
+        """The outputs a^L (batch, n_L) of X (batch, n_0), a fresh array; fills z and a.
+
+        An X that is already a C-contiguous array of the network's dtype is not copied: leave
+        it as it is until `backward`. Raises TypeError or ValueError for an X of another kind,
+        rank or width.
+
+        >>> Network((2, 1), init="zeros").forward([[1, 2], [3, 4]]).shape
+        (2, 1)
+        """
+        self._forward(check.as_matrix(X, self.widths[0], self.dtype), self._theta)
+        return self.layers[-1].a.copy()
+
+    def _forward(self, X: Array, theta: Array) -> None:
+        n = X.shape[0]
+        if self._pass is None or n > self._pass.capacity:
+            self._pass = None
+            self._forget()
+            self._pass = _core.Pass(self._net, n)
+            self._buffers = {
+                which: [
+                    np.asarray(self._pass.buffer(which, i + 1)) for i in range(len(self.layers))
+                ]
+                for which in ("z", "a", "delta")
+            }
+        self._pass.forward(theta, X)
+        self._n_rows = n
+        for layer, z, a in zip(self.layers, self._buffers["z"], self._buffers["a"], strict=True):
+            layer.z, layer.a, layer.delta = z[:n], a[:n], None
+
+    def backward(self, y: object, sample_weight: object = None) -> float:
+        """J of the last forward for the targets y; fills delta and grad of every layer.
+
+        y (batch, n_L), or class indices (batch,) for cross_entropy; sample_weight (batch,),
+        not negative. Raises RuntimeError before a forward, TypeError or ValueError for targets
+        or weights that do not fit.
+
+        >>> net = Network((1, 1), init="zeros"); _ = net.forward([[3.0]]); net.backward([[2.0]])
+        2.0
+        >>> net.layers[0].delta, net.layers[0].dW
+        (array([[-2.]], dtype=float32), array([[-6.]], dtype=float32))
+        """
+        n, rows_of = self._rows_forwarded(), "the last forward"
+        y = self._targets(y, n, rows_of)
+        s = check.as_weights(sample_weight, n, self.dtype, rows_of=rows_of)
+        J = self._pass.backward(self._theta, y, s, self._grad)
+        self._show_delta()
+        return J
+
+    def backward_from(self, delta_L: object, *, sample_weight: object = None) -> None:
+        """The recursion from an injected δ^L (batch, n_L); fills delta and grad.
+
+        With δ^L = a^L − y it gives what `backward` gives for a paired loss. The penalties of l1
+        and l2 are part of grad here too. Raises as `backward` does.
+
+        >>> net = Network((1, 1), init="zeros"); _ = net.forward([[3.0]])
+        >>> net.backward_from([[-2.0]]); net.grad
+        array([-6., -2.], dtype=float32)
+        """
+        n = self._rows_forwarded()
+        delta = check.as_delta(delta_L, n, self.widths[-1], self.dtype)
+        s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
+        self._pass.backward_from(self._theta, delta, s, self._grad)
+        self._show_delta()
+
+    def _show_delta(self) -> None:
+        for layer, delta in zip(self.layers, self._buffers["delta"], strict=True):
+            layer.delta = delta[: self._n_rows]
+        self._has_gradient = True
+
+    def _rows_forwarded(self) -> int:
+        if self._n_rows == 0:
+            raise RuntimeError(check.NO_FORWARD)
+        return self._n_rows
+
+    def input_gradient(self) -> Array:
+        """∂J_i/∂x = δ^1 W^1ᵀ of the last backward, one row a sample: (batch, n_0), fresh.
+
+        It takes W as it is now: call it before `step`. Raises RuntimeError when no
+        backward came after the last forward.
+
+        >>> net = Network((1, 1)); net.layers[0].W = [[5.0]]; _ = net.forward([[3.0]])
+        >>> net.backward_from([[2.0]]); net.input_gradient()
+        array([[10.]], dtype=float32)
+        """
+        if self.layers[0].delta is None:
+            raise RuntimeError(check.NO_BACKWARD)
+        out = np.empty((self._n_rows, self.widths[0]), self.dtype)
+        self._pass.input_gradient(self._theta, out)
+        return out
+
+    # ---- the objective --------------------------------------------------------------------
+
+    def loss(self, X: object, y: object, sample_weight: object = None) -> float:
+        """J of X and y, penalties included; the stored z, a and delta stay as they are.
+
+        Raises TypeError or ValueError for arrays that do not fit.
+
+        >>> Network((1, 1), init="zeros").loss([[3.0]], [[2.0]])
+        2.0
+        """
+        X = check.as_matrix(X, self.widths[0], self.dtype)
+        y = self._targets(y, len(X))
+        s = check.as_weights(sample_weight, len(X), self.dtype)
+        return self._net.cost(self._theta, X, y, s)
+
+    def value_and_grad(self, X: object, y: object, theta: object = None) -> tuple[float, Array]:
+        """(J, a fresh copy of its gradient), at the network's own theta or at the one given.
+
+        Without theta it is `forward` and `backward`. With it, theta of the network is as before
+        afterwards, and the next backward, step or input_gradient needs a new forward or
+        backward. Raises TypeError or ValueError for arrays that do not fit.
+
+        >>> Network((1, 1), init="zeros").value_and_grad([[3.0]], [[2.0]], theta=[1.0, 0.0])
+        (0.5, array([3., 1.], dtype=float32))
+        """
+        X = check.as_matrix(X, self.widths[0], self.dtype)
+        y = self._targets(y, len(X))
+        if theta is None:
+            self._forward(X, self._theta)
+            J = self._pass.backward(self._theta, y, None, self._grad)
+            self._show_delta()
+            return J, self._grad.copy()
+        theta = check.as_parameters(theta, self._theta.shape, self.dtype, "theta")
+        grad = np.empty_like(self._grad)
+        try:
+            self._forward(X, theta)
+            return self._pass.backward(theta, y, None, grad), grad
+        finally:
+            self._forget()
+
+    # ---- training and use -----------------------------------------------------------------
+
+    def step(self, optimizer: str | Optimizer) -> None:
+        """Apply an optimiser to theta with the gradient of the last backward.
+
+        An optimiser keeps its state between calls, so pass the same object each time. Raises
+        RuntimeError before a backward, ValueError for an optimiser of another network's size.
+
+        >>> from fastbp.optim import SGD
+        >>> net = Network((1, 1), init="zeros"); _ = net.value_and_grad([[3.0]], [[2.0]])
+        >>> net.step(SGD(0.5)); net.theta
+        array([3., 1.], dtype=float32)
+        """
+        optimizer = resolve_optimizer(optimizer)
+        if not self._has_gradient:
+            raise RuntimeError(check.NO_BACKWARD)
+        optimizer.bind(self._theta.size, self.dtype)
+        self._net.step(self._theta, self._grad, optimizer)
+
+    def predict(self, X: object) -> Array:
+        """The outputs a^L (batch, n_L); the stored z, a and delta stay as they are.
+
+        Raises TypeError or ValueError for an X of another kind, rank or width.
+
+        >>> Network((2, 2), init="zeros", output="softmax", loss="cross_entropy").predict([[1, 2]])
+        array([[0.5, 0.5]], dtype=float32)
+        """
+        X = check.as_matrix(X, self.widths[0], self.dtype)
+        out = np.empty((X.shape[0], self.widths[-1]), self.dtype)
+        self._net.predict(self._theta, X, out)
+        return out
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to a file in the safetensors layout; see `fastbp.io`.
+
+        Raises ValueError for parameters that are not finite, OSError where it cannot write.
+        """
+        from .io import save
+
+        save(self, path)
+
+    def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
+        out = np.empty((X.shape[0], self.widths[-1]), self.dtype)
+        return self._net.cost(self._theta, X, y, sample_weight, out), out
+
+    def _session(
+        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool
+    ) -> _Session:
+        fit = _core.Fit(self._net, self._theta, *data, optimizer, batch_size, shuffle, self.seed)
+        return _Session(fit)
+
+
+class _Session:
+    """A fit in slices, so that Ctrl-C is answered between them, at a whole step."""
+
+    def __init__(self, fit: _core.Fit) -> None:
+        self._fit = fit
+
+    def epoch(self, epoch: int) -> float:
+        done = False
+        while not done:
+            diverged, done, epoch, step, mean, last = self._fit.run(_SLICE)
+            if diverged:
+                raise DivergenceError(last, epoch=epoch, step=step)
+        return mean
