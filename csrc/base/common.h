@@ -13,6 +13,8 @@
 #define FBP_UNUSED __attribute__((unused))
 #define FBP_LIKELY(x) __builtin_expect(!!(x), 1)
 #define FBP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define FBP_PREFETCH_L2(p) __builtin_prefetch((p), 0, 2)
+#define FBP_OPAQUE(x) __asm__("" : "+r"(x)) /* the compiler forgets how x was computed */
 #define FBP_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
 #define FBP_UNROLL(n) FBP_PRAGMA(clang loop unroll_count(n))
@@ -26,6 +28,8 @@
 #define FBP_LIKELY(x) (x)
 #define FBP_UNLIKELY(x) (x)
 #define FBP_UNROLL(n)
+#define FBP_PREFETCH_L2(p) ((void)0)
+#define FBP_OPAQUE(x) ((void)0)
 #endif
 
 #define FBP_CACHE_LINE 64 /* bytes; every buffer of the engine starts on one */

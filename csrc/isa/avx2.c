@@ -1,13 +1,16 @@
 /* avx2.c: the kernels for AVX2 + FMA, 16 registers: 6×2 accumulators, two of B, one of A. */
 #define FBP_ISA avx2
 /* clang-format off */
-#define FBP_TILES(X)                                                                               \
-    X(1,1) X(2,1) X(3,1) X(4,1) X(5,1) X(6,1) X(7,1) X(8,1) X(9,1) X(10,1) X(11,1) X(12,1)         \
-    X(1,2) X(2,2) X(3,2) X(4,2) X(5,2) X(6,2) X(1,4) X(2,4) X(3,4) X(1,8)
+#define FBP_TILES(X) \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(1, 2) \
+    X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(1, 4) X(2, 4) X(3, 4) X(1, 8)
+#define FBP_TALL_TILES(X) X(12, 1)
 /* clang-format on */
 #define FBP_MR_1 12
 #define FBP_MR_2 6
 #define FBP_MR_4 3
 #define FBP_MR_8 1
+#define FBP_NN_ROWS 11
+#define FBP_KC_TN 160 /* a turn takes 6 cycles: both columns of lines have to stay in L1 */
 #include "../simd/avx2.h"
 #include "isa.h"

@@ -99,7 +99,7 @@ typedef struct {
     const char *isa;
     size_t elem_size;
     int lanes;       /* elements of a vector */
-    int tile_rows;   /* MR: rows of the register tile */
+    int tile_rows;   /* rows of gemm_nn's register tile */
     int panel_cols;  /* columns of a panel, a multiple of the lanes */
     long pack_elems; /* elements of scratch that fbp_gemm_t.pack points to */
 } fbp_kernels_t;

@@ -64,15 +64,9 @@ FBP_INLINE v_t_f32 v_min_f32(v_t_f32 a, v_t_f32 b) { return a < b ? a : b; }
 FBP_INLINE v_t_f64 v_min_f64(v_t_f64 a, v_t_f64 b) { return a < b ? a : b; }
 FBP_INLINE v_t_f32 v_max_f32(v_t_f32 a, v_t_f32 b) { return a > b ? a : b; }
 FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return a > b ? a : b; }
-/* Adding and removing 2^23 (2^52) of x's sign leaves no place for a fraction. */
-FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) {
-    const float big = __builtin_copysignf(0x1p23f, x);
-    return __builtin_fabsf(x) < 0x1p23f ? __builtin_copysignf((x + big) - big, x) : x;
-}
-FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) {
-    const double big = __builtin_copysign(0x1p52, x);
-    return __builtin_fabs(x) < 0x1p52 ? __builtin_copysign((x + big) - big, x) : x;
-}
+/* Adding and removing 1.5·2^23 (1.5·2^52) leaves no place for a fraction. */
+FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
+FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return (x + 0x1.8p52) - 0x1.8p52; }
 
 /* ---- comparison and choice ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return a < b; }

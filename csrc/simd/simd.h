@@ -51,7 +51,7 @@ typedef double real_t_f64;
 #define v_copysign FBP_NAME(v_copysign) /* (magnitude, sign) */
 #define v_min FBP_NAME(v_min)
 #define v_max FBP_NAME(v_max)
-#define v_round FBP_NAME(v_round) /* to the nearest integer, ties to even */
+#define v_round FBP_NAME(v_round) /* nearest integer, ties to even, |x| <= 2^22 (f64: 2^51) */
 
 /* Comparison and choice: ordered, but v_ne is true for NaN. v_select(m, a, b) = m ? a : b. */
 #define v_lt FBP_NAME(v_lt)
