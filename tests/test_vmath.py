@@ -1,0 +1,197 @@
+"""The vector functions of csrc/kernels/vmath.inc against a wider type, in ulp of the exact result.
+
+float32 is held against NumPy in float64, float64 against long double. The bounds are those stated
+at the head of vmath.inc: the largest errors of an exhaustive (float32) and a long random (float64)
+search over all instruction sets, rounded up.
+"""
+
+import numpy as np
+import pytest
+
+from fastbp import _core
+
+# name: (bound in float32, bound in float64)
+BOUNDS_ULP = {
+    "exp": (1.2, 1.3),
+    "expm1": (1.8, 2.3),
+    "log": (0.9, 0.9),
+    "log1p": (1.4, 1.4),
+    "tanh": (1.8, 2.0),
+    "sigmoid": (1.9, 1.9),
+    "softplus": (1.9, 1.9),
+}
+# Where the float32 function is neither constant, nor x itself, nor NaN, as float32 rounds it.
+DOMAINS = {
+    "exp": (-104.5, 89.5),
+    "expm1": (-18.5, 89.5),
+    "log": (0.0, np.inf),
+    "log1p": (-1.0, np.inf),
+    "tanh": (-9.5, 9.5),
+    "sigmoid": (-104.5, 18.5),
+    "softplus": (-104.5, 20.5),
+}
+TINY = 2.0**-27  # below it, 1 + x = 1 in float32, to half an ulp
+NAMES = tuple(BOUNDS_ULP)
+CHUNK = 1 << 16
+needs_long_double = pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant <= np.finfo(np.float64).nmant,
+    reason="long double is no wider than double on this platform",
+)
+
+
+def exact(name, x):
+    """f(x) in the dtype of x, a wider one than that under test."""
+    with np.errstate(all="ignore"):
+        if name == "sigmoid":
+            e = np.exp(-np.abs(x))
+            return np.where(x < 0, e, 1) / (1 + e)
+        if name == "softplus":
+            return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+        return getattr(np, name)(x)
+
+
+def error_ulp(got, want):
+    """|got − want| in ulp of want; 0 where both are NaN or round to the same number."""
+    info = np.finfo(got.dtype)
+    with np.errstate(all="ignore"):
+        rounded = want.astype(got.dtype)
+        exponent = np.maximum(np.frexp(np.where(np.isfinite(want), want, 1))[1] - 1, info.minexp)
+        wide = got.astype(want.dtype)
+        beyond = np.copysign(np.ldexp(want.dtype.type(1), info.maxexp), wide)  # inf, as a number
+        distance = np.abs(np.where(np.isinf(wide), beyond, wide) - want)
+        error = np.ldexp(distance, info.nmant - exponent)
+    same = (got == rounded) | (np.isnan(got) & np.isnan(want))
+    return np.where(same, 0, np.where(np.isnan(error), np.inf, error)).astype(np.float64)
+
+
+def check(name, x, wide):
+    """Assert the stated bound for f(x), x any array of the dtype under test."""
+    bound = BOUNDS_ULP[name][x.dtype.itemsize // 8]
+    for start in range(0, x.size, CHUNK):
+        part = x[start : start + CHUNK]
+        with np.errstate(invalid="ignore"):  # signalling NaNs among the bit patterns
+            error = error_ulp(_core.vmath(name, part), exact(name, part.astype(wide)))
+        worst = error.argmax()
+        assert error[worst] <= bound, f"{name}({part[worst]!r}) is {error[worst]:.3f} ulp off"
+
+
+def float32_patterns(first, last, step):
+    """The float32 whose bit patterns are first, first + step, … < last, CHUNK at a time."""
+    for start in range(first, last, step * CHUNK):
+        stop = min(start + step * CHUNK, last)
+        yield np.arange(start, stop, step).astype(np.uint32).view(np.float32)
+
+
+def pattern(x):
+    return int(np.float32(x).view(np.uint32))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_within_bound_where_it_varies(name, exhaustive):
+    low, high = DOMAINS[name]
+    tiny = 0.0 if name == "log" else TINY
+    step = 1 if exhaustive else 1021
+    for part in float32_patterns(pattern(tiny), pattern(high) + 1, step):
+        check(name, part, np.float64)
+    if low < 0:
+        for part in float32_patterns(pattern(-tiny), pattern(low) + 1, step):
+            check(name, part, np.float64)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_within_bound_everywhere(name, exhaustive):
+    for part in float32_patterns(0, 1 << 32, 251 if exhaustive else 65521):
+        check(name, part, np.float64)
+
+
+@needs_long_double
+@pytest.mark.parametrize("name", NAMES)
+def test_float64_within_bound(name, exhaustive, rng):
+    low, high = {"exp": (-746, 710.5), "expm1": (-40, 710.5), "tanh": (-20, 20)}.get(
+        name, (-1, 20) if "log" in name else (-746, 760)
+    )
+    for _ in range(400 if exhaustive else 1):
+        n = CHUNK // 8
+        sign = rng.choice([-1.0, 1.0], n)
+        half_steps = (rng.integers(-1000, 1000, n) + 0.5) * np.log(2) / 2  # ends of the reduction
+        near_one = 1 + sign * np.ldexp(rng.random(n), rng.integers(-50, 0, n))
+        x = np.concatenate(
+            [
+                rng.uniform(low, high, 2 * n),
+                rng.uniform(-4, 4, n),
+                sign * np.ldexp(1 + rng.random(n), rng.integers(-60, 8, n)),
+                half_steps * (1 + 1e-9 * rng.standard_normal(n)),
+                near_one,
+                near_one - 1,
+                rng.integers(0, 1 << 64, n, dtype=np.uint64).view(np.float64),
+            ]
+        )
+        check(name, x, np.longdouble)
+
+
+SPECIAL = [  # x, then exp, expm1, log, log1p, tanh, sigmoid, softplus of it
+    (0.0, (1, 0.0, -np.inf, 0.0, 0.0, 0.5, None)),
+    (-0.0, (1, -0.0, -np.inf, -0.0, -0.0, 0.5, None)),
+    (1.0, (None, None, 0.0, None, None, None, None)),
+    (-1.0, (None, None, np.nan, -np.inf, None, None, None)),
+    (-2.0, (None, None, np.nan, np.nan, None, None, None)),
+    (np.inf, (np.inf, np.inf, np.inf, np.inf, 1, 1, np.inf)),
+    (-np.inf, (0.0, -1, np.nan, np.nan, -1, 0.0, 0.0)),
+    (np.nan, (np.nan,) * 7),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_special_values(name, dtype):
+    for x, results in SPECIAL:
+        want = results[NAMES.index(name)]
+        if want is not None:
+            got = _core.vmath(name, np.array([x], dtype))
+            np.testing.assert_array_equal(got, np.array([want], dtype), err_msg=f"{name}({x})")
+            assert np.isnan(want) or np.signbit(got[0]) == np.signbit(want), f"{name}({x})"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wide"),
+    [(np.float32, np.float64), pytest.param(np.float64, np.longdouble, marks=needs_long_double)],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_ends_of_the_ranges(name, dtype, wide):
+    """Subnormal and largest arguments, and 64 neighbours of each edge of the result's range."""
+    info = np.finfo(dtype)
+    log_max, log_tiny = np.log(info.max), -np.log(info.tiny)
+    log_least = log_tiny + info.nmant * np.log(dtype(2))
+    edges = [info.tiny, info.smallest_subnormal, 1, info.eps, log_max, log_tiny, log_least]
+    edges += np.sqrt([2, 0.5]).tolist() + [np.sqrt(2) - 1, 1 - np.sqrt(0.5)]
+    bits = f"i{info.bits // 8}"
+    around = np.array(edges, dtype).view(bits)[:, None] + np.arange(-64, 65, dtype=bits)
+    x = around[around >= 0].view(dtype)
+    check(name, np.concatenate([x, -np.abs(x), np.array([info.max, info.min], dtype)]), wide)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_length_and_offset(name, dtype, rng):
+    """Full vectors and tails give the same bits, and nothing beyond the end is written."""
+    x = rng.uniform(0.1, 3, 48).astype(dtype)
+    alone = np.concatenate([_core.vmath(name, x[i : i + 1]) for i in range(x.size)])
+    for n in (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47):
+        for offset in (0, 1):
+            out = np.full(x.size + 2, -77, dtype)
+            inside = slice(1 + offset, 1 + offset + n)
+            _core.vmath(name, x[offset : offset + n], out[inside])
+            np.testing.assert_array_equal(out[inside], alone[offset : offset + n])
+            assert (np.delete(out, inside) == -77).all()
+    in_place = x.copy()
+    _core.vmath(name, in_place, in_place)
+    np.testing.assert_array_equal(in_place, alone)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_is_odd_and_both_stay_in_range(dtype, rng):
+    x = np.concatenate([rng.uniform(-40, 40, 20000), rng.standard_normal(20000)]).astype(dtype)
+    tanh, sigmoid = _core.vmath("tanh", x), _core.vmath("sigmoid", x)
+    np.testing.assert_array_equal(_core.vmath("tanh", -x), -tanh)
+    assert np.abs(tanh).max() <= 1
+    assert sigmoid.min() >= 0 and sigmoid.max() <= 1
