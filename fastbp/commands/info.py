@@ -1,0 +1,22 @@
+"""`fastbp info`: what the engine runs on."""
+
+from __future__ import annotations
+
+import argparse
+
+from .._config import show_config
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Add this command to the parser."""
+    return subparsers.add_parser(
+        "info",
+        help="print version, instruction set, caches and cores",
+        description="Print the version, the instruction sets available and chosen, caches, cores.",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the configuration."""
+    show_config()
+    return 0

@@ -1,0 +1,105 @@
+"""Options that commands share, and readers of option values for argparse."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from .. import _validation as check
+from .. import activations
+
+BUILT_IN = ("digits", "fashion-mnist")
+
+
+class UsageError(Exception):
+    """Options that do not go together: reported as argparse reports its own errors."""
+
+
+def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """The options on reading a data file."""
+    group = parser.add_argument_group("reading the data")
+    group.add_argument(
+        "--header",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether the first line of a .csv holds names (auto: if none of its cells is a number)",
+    )
+    group.add_argument(
+        "--delimiter", type=_character, default=",", help="what separates the cells of a .csv (,)"
+    )
+    group.add_argument(
+        "--folder", metavar="DIR", help="where the four IDX files of fashion-mnist are"
+    )
+
+
+def check_source(args: argparse.Namespace) -> None:
+    """UsageError where --folder comes without fashion-mnist."""
+    if args.folder is not None and args.data != "fashion-mnist":
+        raise UsageError("--folder goes with fashion-mnist only")
+
+
+def whole(name: str) -> Callable[[str], int]:
+    """Reader of a whole number >= 1."""
+    return _reader(lambda text: check.check_positive_int(int(text), name), "a whole number >= 1")
+
+
+def positive(name: str) -> Callable[[str], float]:
+    """Reader of a number > 0."""
+    return _reader(lambda text: check.check_positive(float(text), name), "a number > 0")
+
+
+def nonnegative(name: str) -> Callable[[str], float]:
+    """Reader of a number >= 0."""
+    return _reader(lambda text: check.check_nonnegative(float(text), name), "a number >= 0")
+
+
+def fraction(name: str) -> Callable[[str], float]:
+    """Reader of a number in [0, 1)."""
+    return _reader(lambda text: check.check_fraction(float(text), name), "at least 0 and below 1")
+
+
+def seed(text: str) -> int:
+    """Reader of a seed, 0 to 2**64 - 1."""
+    return _reader(lambda text: check.check_seed(int(text)), "a whole number, 0 to 2**64 - 1")(text)
+
+
+def hidden(text: str) -> tuple[int, ...]:
+    """Reader of the units of the hidden layers: "256,128", or "none".
+
+    >>> hidden("256,128"), hidden("none")
+    ((256, 128), ())
+    """
+    if text.strip() == "none":
+        return ()
+    read = whole("--hidden")
+    return tuple(read(part) for part in text.split(","))
+
+
+def activation(text: str) -> tuple[activations.Activation, ...]:
+    """Reader of one activation for all hidden layers, or of one each: "relu,leaky_relu(0.1)".
+
+    >>> [str(a) for a in activation("tanh")]
+    ['tanh']
+    """
+    try:
+        parts = text.split(",")
+        return activations.resolve_layers(len(parts) + 1, parts, "identity")[:-1]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _reader(read: Callable[[str], object], expected: str) -> Callable[[str], object]:
+    def parse(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {expected}; got {text!r}") from None
+
+    return parse
+
+
+def _character(text: str) -> str:
+    text = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(text) != 1 or text in '"\r\n ':
+        raise argparse.ArgumentTypeError(f"expected one character, or tab; got {text!r}")
+    return text

@@ -1,0 +1,106 @@
+"""Data to try fastbp on: digits that ship with it, and Fashion-MNIST read from its own files.
+
+Pixels come as they are stored (0 to 16, 0 to 255), as float32 rows; classes as int64.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from ..splits import hold_out
+from .idx import read_idx
+
+__all__ = ["DIGITS_SPLIT", "digits_split", "load_digits", "load_fashion_mnist", "read_idx"]
+
+FASHION_MNIST_FOLDER = "/usr/share/datasets/fashion-mnist"
+
+# The stratified quarter that is held out; README.md says how representative it is.
+DIGITS_SPLIT = {"fraction": 0.25, "seed": 6}
+
+Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """The 1,797 handwritten digits of the UCI optical recognition test set (CC BY 4.0).
+
+    Returns X (1797, 64) float32, 8×8 images row by row, whole numbers 0 to 16, and y (1797,)
+    int64, the digit. Source: Alpaydin & Kaynak, 1998, doi:10.24432/C50P49.
+
+    >>> X, y = load_digits()
+    >>> X.shape, X.max(), y[:10]
+    ((1797, 64), np.float32(16.0), array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))
+    """
+    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as data:
+        return data["X"].astype(np.float32), data["y"].astype(np.int64)
+
+
+def digits_split() -> Split:
+    """(X_train, y_train, X_test, y_test): `load_digits` with its fixed quarter held out.
+
+    1,348 images to train on and 449 to test, every digit by its share; the same on every machine.
+
+    >>> [part.shape for part in digits_split()]
+    [(1348, 64), (1348,), (449, 64), (449,)]
+    """
+    X, y = load_digits()
+    train, test = hold_out(len(y), DIGITS_SPLIT["fraction"], seed=DIGITS_SPLIT["seed"], labels=y)
+    return X[train], y[train], X[test], y[test]
+
+
+def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
+    """(X_train, y_train, X_test, y_test) of Fashion-MNIST, or of MNIST, from its four IDX files.
+
+    Args:
+        folder: where `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two of `t10k`
+            are, each plain or ending in .gz; by default where Debian's package puts them.
+
+    Returns:
+        X (n, pixels) float32, 0 to 255, and y (n,) int64.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says where to get it.
+        DataError: a file is damaged, or the files do not belong together.
+
+    Source: Xiao, Rasul & Vollgraf, "Fashion-MNIST", arXiv:1708.07747, 2017 (MIT licence).
+    """
+    folder = Path(FASHION_MNIST_FOLDER if folder is None else folder)
+    X_train, y_train = _read_part(folder, "train")
+    X_test, y_test = _read_part(folder, "t10k")
+    if X_train.shape[1] != X_test.shape[1]:
+        raise DataError(
+            f"{folder}: train images have {X_train.shape[1]} pixels, t10k images {X_test.shape[1]}"
+        )
+    return X_train, y_train, X_test, y_test
+
+
+def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    images_path = _find(folder, f"{part}-images-idx3-ubyte")
+    labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.dtype != np.uint8 or images.ndim != 3 or images.size == 0:
+        raise DataError(
+            f"{images_path}: expected uint8 images of shape (n, height, width); "
+            f"got {images.dtype} of shape {images.shape}"
+        )
+    if labels.dtype != np.uint8 or labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{labels_path}: expected {len(images)} uint8 labels, one an image; "
+            f"got {labels.dtype} of shape {labels.shape}"
+        )
+    if labels.max() > 9:
+        raise DataError(f"{labels_path}: labels must be 0 to 9; got {labels.max()}")
+    return images.reshape(len(images), -1).astype(np.float32), labels.astype(np.int64)
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"{folder / name} or {name}.gz not found: give the folder that holds the files, or, "
+        "on Debian and its kin, run apt-get install dataset-fashion-mnist"
+    )

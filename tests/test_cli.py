@@ -1,0 +1,430 @@
+"""The command: what it prints, writes and returns, for good input and bad."""
+
+import csv
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_idx import write_folder
+
+import fastbp
+from fastbp import Network
+from fastbp.cli import main
+from fastbp.commands import train
+
+WINE = "sugar,colour,acid,kind\n"
+QUICK = ["--epochs", "3", "--hidden", "4"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_wine(path="wine.csv", n=60):
+    """Three kinds of wine that colour and acid tell apart."""
+    rng = np.random.default_rng(1)
+    lines = [WINE]
+    for i in range(n):
+        colour, acid = ("red", "white")[i % 2], rng.uniform(0, 10)
+        kind = "sweet, light" if colour == "white" and acid < 5 else colour
+        lines.append(f'{rng.normal():.3f},{colour},{acid:.3f},"{kind}"\n')
+    with open(path, "w") as file:
+        file.writelines(lines)
+    return path
+
+
+def write_line(path="line.csv", n=80):
+    """y = 100 + 30 a - 20 b"""
+    a, b = np.random.default_rng(2).uniform(-1, 1, (2, n))
+    rows = np.column_stack([a, b, 100 + 30 * a - 20 * b])
+    np.savetxt(path, rows, delimiter=",", header="a,b,y", comments="", fmt="%.17g")
+    return path
+
+
+def table(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+def accuracy(text):
+    return float(re.search(r"test accuracy: ([\d.]+) %", text)[1])
+
+
+# ---- train --------------------------------------------------------------------------------
+
+
+def test_digits(capsys):
+    assert main(["train"]) == 0
+    out, err = capsys.readouterr()
+    assert accuracy(out) >= 97.5
+    assert "1348 rows to train on, 449 to test" in out and "64-256-10" in out
+    assert out.endswith("model written to fastbp-model.safetensors\n")
+    assert "samples/s" in err
+    # the model that was written is the one that was scored
+    assert main(["predict", "fastbp-model.safetensors", "digits"]) == 0
+    header, *rows = table(capsys.readouterr().out)
+    assert header == ["digit"]
+    _, _, _, y = fastbp.datasets.digits_split()
+    right = (np.array(rows, int)[:, 0] == y).sum()
+    assert f"({right} of 449)" in out
+
+
+def test_one_seed_gives_the_same_file():
+    for name, seed in [("a", "5"), ("b", "5"), ("c", "6")]:
+        assert main(["train", *QUICK, "-q", "--seed", seed, "-o", name]) == 0
+    a, b, c = (Path(name).read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_classification_of_a_table(capsys):
+    write_wine()
+    assert main(["train", "wine.csv", "--target", "kind", "-o", "wine", "--lr", "0.01"]) == 0
+    out = capsys.readouterr().out
+    assert "48 rows to train on, 12 to test; 3 features, classification: 3 classes" in out
+    assert accuracy(out) > 90
+    # the columns of another file, found by name
+    with open("new.csv", "w") as file:
+        file.write("acid,more,colour,sugar\n1,x,white,0\n9,y,white,0\n5,z,red,0\n")
+    assert main(["predict", "wine", "new.csv"]) == 0
+    assert table(capsys.readouterr().out) == [["kind"], ["sweet, light"], ["white"], ["red"]]
+    assert main(["predict", "wine", "new.csv", "--proba"]) == 0
+    header, *rows = table(capsys.readouterr().out)
+    assert header == ["kind"] + [f"probability of {k}" for k in ("red", "sweet, light", "white")]
+    for row in rows:
+        # three probabilities, each rounded to float32
+        assert abs(sum(map(float, row[1:])) - 1) <= 3 * np.finfo(np.float32).eps
+
+
+def test_regression_on_a_table(capsys):
+    write_line()
+    options = ["--hidden", "none", "--dtype", "float64", "--epochs", "300", "--lr", "0.02"]
+    assert main(["train", "line.csv", "-o", "m", *options]) == 0
+    out = capsys.readouterr().out
+    assert "regression: y" in out and "network 2-1 (identity; squared_error, float64)" in out
+    assert float(re.search(r"test R2: ([\d.]+)", out)[1]) > 0.999
+    with open("new.csv", "w") as file:
+        file.write("b,a\n0,0\n0,1\n1,0\n")
+    assert main(["predict", "m", "new.csv"]) == 0
+    (name,), *rows = table(capsys.readouterr().out)
+    assert name == "y"
+    # in the target's own units, where R2 > 0.999 leaves a deviation of about 1/30 of its own
+    spread = 30 / np.sqrt(3) + 20 / np.sqrt(3)
+    np.testing.assert_allclose(
+        np.array(rows, float)[:, 0], [100, 130, 80], rtol=0, atol=3 * spread * np.sqrt(0.001)
+    )
+
+
+def test_task_can_be_chosen(capsys):
+    with open("few.csv", "w") as file:
+        file.write("a,y\n" + "".join(f"{i},{i % 3}\n" for i in range(30)))
+    assert main(["train", "few.csv", *QUICK]) == 0
+    assert "classification: 3 classes" in capsys.readouterr().out
+    assert main(["train", "few.csv", "--task", "regression", *QUICK]) == 0
+    assert "regression: y" in capsys.readouterr().out
+
+
+def test_npz_and_npy(capsys):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(40, 3))
+    labels = np.where(X[:, 0] > 0, "up", "down")
+    np.savez("d.npz", X=X, y=labels, both=X[:, :2] * 1.5)
+    np.save("d.npy", np.column_stack([X, X[:, 0]]))
+    assert main(["train", "d.npz", "-o", "a", *QUICK]) == 0
+    assert main(["train", "d.npz", "--target", "both", "-o", "b", *QUICK]) == 0
+    assert main(["train", "d.npy", "-o", "c", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "classification: 2 classes" in out and "both1, both2" in out
+    for model, data, header in [("a", "d.npz", ["y"]), ("b", "d.npz", ["both1", "both2"]),
+                                ("c", "d.npy", ["4"])]:  # fmt: skip
+        assert main(["predict", model, data]) == 0
+        got = table(capsys.readouterr().out)
+        assert got[0] == header and len(got) == 41
+
+
+def test_fashion_mnist_from_a_folder(capsys, tmp_path):
+    folder = str(write_folder(tmp_path, packed=True))
+    assert main(["train", "fashion-mnist", "--folder", folder, *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "12 rows to train on, 6 to test; 12 features, classification: 10 classes" in out
+    model = "fastbp-model.safetensors"
+    assert main(["predict", model, "fashion-mnist", "--folder", folder]) == 0
+    assert len(table(capsys.readouterr().out)) == 7
+    # pixels are scaled by what a byte holds, with the mean of the training images
+    kept = fastbp.load(model).preprocessing
+    assert set(kept["scale"]) == {255.0} and min(kept["mean"]) > 0
+
+
+def test_options_reach_the_network(capsys):
+    options = ["--hidden", "7,5", "--activation", "tanh,leaky_relu(0.2)", "--dtype", "float64",
+               "--l1", "0.001", "--l2", "0.01", "--seed", "9", "--optimizer", "sgd", "--lr", "0.05",
+               "--momentum", "0.9", "--nesterov", "--batch-size", "100", "--epochs", "2",
+               "--hold-out", "0.5", "--no-standardize"]  # fmt: skip
+    assert main(["train", *options]) == 0
+    out = capsys.readouterr().out
+    assert "SGD(lr=0.05, momentum=0.9, nesterov=True), batches of 100" in out
+    assert "899 rows to train on, 898 to test" in out
+    net = fastbp.load("fastbp-model.safetensors")
+    assert net.widths == (64, 7, 5, 10) and net.dtype == np.float64
+    assert [str(a) for a in net.activations] == ["tanh", "leaky_relu(0.2)", "softmax"]
+    assert (net.l1, net.l2, net.seed) == (0.001, 0.01, 9)
+    assert set(net.preprocessing["mean"]) == {0.0} and set(net.preprocessing["scale"]) == {1.0}
+
+
+def test_no_hold_out_trains_on_everything(capsys):
+    assert main(["train", "--hold-out", "0", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "1797 rows to train on;" in out and "test" not in out.split("\n", 1)[1]
+
+
+def test_quiet(capfd):
+    assert main(["train", "--quiet", *QUICK]) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_line_an_epoch_without_tqdm(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert main(["train", *QUICK]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    pattern = r"epoch 1/3  loss [\d.]+  val_loss [\d.]+  val_score [\d.]+  [\d,]+ samples/s"
+    assert re.fullmatch(pattern, lines[0])
+
+
+# ---- what stops it ------------------------------------------------------------------------
+
+
+def test_ctrl_c_keeps_the_model_trained_so_far(capsys, monkeypatch):
+    class Interrupted(Network):
+        def fit(self, *data, callbacks, epochs, **keywords):
+            super().fit(*data, callbacks=callbacks, epochs=2, **keywords)
+            self.theta[0] = 42
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "Network", Interrupted)
+    assert main(["train", "--hidden", "4"]) == 130
+    out, err = capsys.readouterr()
+    assert "test accuracy" in out
+    message = "interrupted after 2 whole epochs; the model trained so far is in fastbp-model"
+    assert message in err.splitlines()[-1]
+    assert fastbp.load("fastbp-model.safetensors").theta[0] == 42
+
+
+def test_ctrl_c_before_training_leaves_nothing(capsys, monkeypatch):
+    def interrupt(*args, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "open_source", interrupt)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "fastbp: error: interrupted\n"
+    assert os.listdir() == []
+
+
+def test_a_diverging_run_leaves_the_old_model(capsys):
+    write_line()
+    assert main(["train", "line.csv", "-q", *QUICK]) == 0
+    old = Path("fastbp-model.safetensors").read_bytes()
+    args = ["--optimizer", "sgd", "--lr", "1e30", "--no-standardize", "--task", "regression"]
+    assert main(["train", "line.csv", "-q", *args, *QUICK]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("fastbp: error: the loss is") and err.count("\n") == 1
+    assert Path("fastbp-model.safetensors").read_bytes() == old
+    assert len(os.listdir()) == 2
+
+
+USAGE = {
+    "no command": ([], "required: COMMAND"),
+    "unknown command": (["fly"], "invalid choice: 'fly'"),
+    "hidden": (["train", "--hidden", "4,0"], "expected a whole number >= 1; got '0'"),
+    "hidden text": (["train", "--hidden", "wide"], "expected a whole number >= 1; got 'wide'"),
+    "activation": (["train", "--activation", "magic"], "unknown activation 'magic'; known: ident"),
+    "softmax": (["train", "--activation", "softmax"], "softmax is for the output layer only"),
+    "activations": (["train", "--activation", "relu,tanh"], "lists 2 names for 1 hidden layers"),
+    "epochs": (["train", "--epochs", "0"], "argument --epochs: expected a whole number >= 1"),
+    "lr": (["train", "--lr", "nan"], "argument --lr: expected a number > 0; got 'nan'"),
+    "l2": (["train", "--l2", "-1"], "argument --l2: expected a number >= 0"),
+    "hold-out": (["train", "--hold-out", "1"], "--hold-out: expected at least 0 and below 1"),
+    "seed": (["train", "--seed", "-1"], "argument --seed: expected a whole number, 0 to 2**64"),
+    "dtype": (["train", "--dtype", "float16"], "invalid choice: 'float16'"),
+    "delimiter": (["train", "--delimiter", ";;"], "expected one character"),
+    "momentum": (["train", "--momentum", "0.9"], "go with --optimizer sgd"),
+    "nesterov": (["train", "--optimizer", "sgd", "--nesterov"], "--nesterov needs --momentum"),
+    "target": (["train", "--target", "x"], "--target goes with a data file; digits has its own"),
+    "folder": (["train", "--folder", "x"], "--folder goes with fashion-mnist only"),
+    "fashion": (["train", "fashion-mnist", "--hold-out", "0.1"], "which has its test images"),
+    "predict": (["predict", "model"], "required: DATA"),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_wrong_usage(capsys, name):
+    args, message = USAGE[name]
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("usage: fastbp")
+    assert message in " ".join(err.split())
+    assert os.listdir() == []
+
+
+BAD = {
+    "no file": (["train", "none.csv"], "none.csv: No such file or directory"),
+    "no ending": (["train", "iris"], "iris: expected a file ending in .csv, .npz or .npy"),
+    "bad cell": (["train", "bad.csv"], "bad.csv, line 3, column 1 ('a'): expected a number"),
+    "no column": (["train", "wine.csv", "--target", "price"], "no column 'price'; there are 4"),
+    "no folder for the model": (["train", "-o", "none/m"], "none: no such folder"),
+    "a folder as model": (["train", "-o", "."], ".: Is a directory"),
+    "fashion": (["train", "fashion-mnist", "--folder", "."], "apt-get install dataset-fashion-mn"),
+    "hold-out": (["train", "wine.csv", "--hold-out", "0.001"], "60 to train on and 0 to score"),
+    "no model": (["predict", "none", "wine.csv"], "none: No such file or directory"),
+    "not a model": (["predict", "wine.csv", "wine.csv"], "wine.csv: the header claims"),
+    "not our model": (["predict", "theirs", "wine.csv"], "theirs: expected the metadata of a fas"),
+    "no data": (["predict", "model", "none.csv"], "none.csv: No such file or directory"),
+    "other columns": (["predict", "model", "bad.csv"], "bad.csv: the model takes 3 columns"),
+    "category": (["predict", "model", "blue.csv"], "line 2, column 'colour': unknown category 'bl"),
+    "images": (["predict", "model", "digits"], "digits: the model takes 3 columns, 1 of them text"),
+    "proba": (["predict", "line", "line.csv", "--proba"], "--proba needs a model that tells class"),
+    "forged": (["predict", "forged", "wine.csv"], "forged: the preprocessing does not hold: expec"),
+    "misfit": (
+        ["predict", "misfit", "wine.csv"],
+        "4 inputs and 3 outputs; the network has 4 and 2",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with two models and files of many faults."""
+    folder, old = tmp_path_factory.mktemp("models"), os.getcwd()
+    os.chdir(folder)
+    try:
+        write_wine(), write_line()
+        assert main(["train", "wine.csv", "-q", "-o", "model", *QUICK]) == 0
+        assert main(["train", "line.csv", "-q", "-o", "line", *QUICK]) == 0
+        with open("bad.csv", "w") as file:
+            file.write("a,b\n1,2\nx,3\n")
+        with open("blue.csv", "w") as file:
+            file.write(WINE + "1,blue,2,red\n")
+        fastbp.io.write_safetensors("theirs", {"a": np.zeros(1)})
+        kept = fastbp.load("model").preprocessing
+        fastbp.io.save(Network((4, 3)), "forged", preprocessing={"task": "classification"})
+        fastbp.io.save(Network((4, 2)), "misfit", preprocessing=kept)
+    finally:
+        os.chdir(old)
+    return folder
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_and_models(capsys, monkeypatch, models, name):
+    monkeypatch.chdir(models)
+    before = sorted(os.listdir())
+    args, message = BAD[name]
+    assert main(args) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("fastbp: error: ") and err.count("\n") == 1
+    assert message in err
+    assert sorted(os.listdir()) == before
+
+
+# ---- predict ------------------------------------------------------------------------------
+
+
+def test_predictions_into_a_file_or_a_device(capsys, models, monkeypatch):
+    monkeypatch.chdir(models)
+    assert main(["predict", "model", "wine.csv"]) == 0
+    expected = capsys.readouterr().out
+    assert main(["predict", "model", "wine.csv", "-o", "out.csv"]) == 0
+    assert main(["predict", "model", "wine.csv", "-o", os.devnull]) == 0
+    assert capsys.readouterr().out == ""
+    assert Path("out.csv").read_bytes().decode() == expected
+    os.remove("out.csv")
+
+
+def test_a_network_saved_without_preprocessing(capsys):
+    net = Network((2, 3), dtype="float64", seed=1)
+    net.save("net")
+    Network((2, 3), output="softmax", loss="cross_entropy", seed=1).save("classes")
+    X = np.random.default_rng(0).normal(size=(5, 2))
+    np.savetxt("x.csv", X, delimiter=",", header="any,names", comments="", fmt="%.17g")
+    assert main(["predict", "net", "x.csv"]) == 0
+    header, *rows = table(capsys.readouterr().out)
+    assert header == ["output1", "output2", "output3"]
+    assert np.array(rows, float).tobytes() == net.predict(X).tobytes()
+    assert main(["predict", "classes", "x.csv"]) == 0
+    header, *rows = table(capsys.readouterr().out)
+    assert header == ["class"]
+    assert (
+        np.array(rows, int)[:, 0].tolist() == fastbp.load("classes").predict(X).argmax(1).tolist()
+    )
+    np.save("x.npy", np.ones((2, 3)))
+    assert main(["predict", "net", "x.npy"]) == 1
+    assert "x.npy: the model takes 2 columns" in capsys.readouterr().err
+
+
+# ---- info, and the process ----------------------------------------------------------------
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert fastbp.__version__ in out and fastbp.isa() in out and np.__version__ in out
+
+
+def test_version_and_help(capsys):
+    for args, text in [(["--version"], f"fastbp {fastbp.__version__}\n"), (["-h"], "usage: fastbp"),
+                       (["train", "-h"], "examples:")]:  # fmt: skip
+        with pytest.raises(SystemExit) as caught:
+            main(args)
+        assert caught.value.code == 0 and text in capsys.readouterr().out
+
+
+def command(*args, **keywords):
+    """The command in a process of its own, as `python -m fastbp`."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-P", "-m", "fastbp", *args], **pipes, **keywords)
+
+
+def test_as_a_process():
+    process = command("train", *QUICK)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert b"test accuracy" in out and b"samples/s" in err
+    process = command("predict", "fastbp-model.safetensors", "none.npy")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, b"")
+    assert err == b"fastbp: error: none.npy: No such file or directory\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
+def test_interrupt_signal():
+    process = command("train", "--epochs", "100000000")
+    seen = b""
+    while b"epoch" not in seen.split(b"samples/s")[0] or b"samples/s" not in seen:
+        byte = process.stderr.read(1)
+        assert byte, seen
+        seen += byte
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert b"the model trained so far is in fastbp-model.safetensors" in err
+    assert b"Traceback" not in err
+    assert accuracy(out.decode()) > 0
+    assert np.isfinite(fastbp.load("fastbp-model.safetensors").theta).all()
+
+
+def test_a_reader_that_leaves_early():
+    Network((1, 4), dtype="float64").save("net")
+    np.save("x.npy", np.random.default_rng(0).normal(size=(20_000, 1)))
+    # over a megabyte: more than a pipe holds
+    process = command("predict", "net", "x.npy")
+    assert process.stdout.readline() == b"output1,output2,output3,output4\n"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 141
+    process.stderr.close()

@@ -1,0 +1,303 @@
+"""Tables from files, every fault named by line and column, and what their targets ask for."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbp.errors import DataError
+from fastbp.tabular import infer_task, read_features, read_table
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="data.csv"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+HOUSES = "size,rooms,town,price\n50,2,Köln,100.5\n80, 3 ,Bonn,200\n120,5,Köln,300\n"
+
+
+# ---- .csv ---------------------------------------------------------------------------------
+
+
+def test_csv_with_names(write):
+    table = read_table(write(HOUSES))
+    assert table.names == ("size", "rooms", "town") and table.target_names == ("price",)
+    assert table.values[:, :2].tolist() == [[50, 2], [80, 3], [120, 5]]
+    assert np.isnan(table.values[:, 2]).all()
+    assert table.text[2].tolist() == ["Köln", "Bonn", "Köln"]
+    assert table.target.tolist() == [100.5, 200, 300]
+    assert [table.place(row) for row in range(3)] == ["line 2", "line 3", "line 4"]
+    assert table.n_columns == 4
+
+
+@pytest.mark.parametrize("target", ["town", "3", "-2"])
+def test_target_by_name_or_number(write, target):
+    table = read_table(write(HOUSES), target=target)
+    assert table.target_names == ("town",) and table.names == ("size", "rooms", "price")
+    assert table.target.tolist() == ["Köln", "Bonn", "Köln"]
+
+
+def test_csv_without_names(write):
+    table = read_table(write("1,2,3\n4,5,6\n"), target="1")
+    assert table.names == ("2", "3") and table.target_names == ("1",)
+    assert table.values.tolist() == [[2, 3], [5, 6]] and table.place(0) == "line 1"
+
+
+def test_header_option(write):
+    path = write("2001,2002,y\n1,2,3\n4,5,6\n")
+    with pytest.raises(DataError, match=r"line 1, column 3: expected a number; got 'y'"):
+        read_table(path)
+    assert read_table(path, header="yes").names == ("2001", "2002")
+    text = write("a,b\nc,d\n", "text.csv")
+    assert read_table(text).n_rows == 1
+    assert read_table(text, header="no").n_rows == 2
+
+
+def test_a_name_goes_before_a_number(write):
+    assert read_table(write("3,x,2\n1,2,3\n"), target="2", header="yes").target.tolist() == [3]
+
+
+def test_quotes_byte_order_mark_line_ends_and_empty_lines(write):
+    text = '\ufeff"a, b","with ""quotes""",y\r\n\r\n1,"two\nlines",3\r\n4,x,5\r\n\r\n'
+    table = read_table(write(text))
+    assert table.names == ("a, b", 'with "quotes"')
+    assert table.text[1].tolist() == ["two\nlines", "x"]
+    assert [table.place(0), table.place(1)] == ["line 3", "line 5"]
+
+
+def test_columns_dropped_and_columns_taken_for_categories(write):
+    path = write("id,code,x,y\n1,10,0.5,1\n2,20,0.25,0\n")
+    table = read_table(path, drop=["id"], categorical=["code", "y"])
+    assert table.names == ("code", "x")
+    assert table.text[0].tolist() == ["10", "20"] and table.target.tolist() == ["1", "0"]
+    # without a target named, the last column that is left
+    assert read_table(path, drop=["-1", "1"]).target_names == ("x",)
+
+
+def test_delimiter(write):
+    path = write("a;b\n1;2\n3;4\n")
+    with pytest.raises(DataError, match="only one column found.*--delimiter ';'"):
+        read_table(path)
+    assert read_table(path, delimiter=";").names == ("a",)
+
+
+BAD_CSV = {
+    "empty file": (b"", "the file is empty"),
+    "names only": (b"a,b\n", "no rows follow the names"),
+    "longer line": (b"a,b\n1,2\n3,4,5\n", "line 3: 3 cells; line 1 has 2"),
+    "shorter line": (b"a,b\n1,2\n\n3\n", "line 4: 1 cells; line 1 has 2"),
+    "missing number": (b"a,b\n1,2\n,4\n", r"line 3, column 1 \('a'\): the value is missing"),
+    "missing text": (b"a,b\nx,2\n,4\n", r"line 3, column 1 \('a'\): the value is missing"),
+    "missing target": (b"a,b\n1,2\n3,\n", r"line 3, column 2 \('b'\): the value is missing"),
+    "NaN": (b"a,b\n1,2\nnan,4\n", "column 1 .'a'.: expected a finite number; got 'nan'"),
+    "infinity": (b"a,b\n1,2\n3,-inf\n", "column 2 .'b'.: expected a finite number; got '-inf'"),
+    "overflow": (b"a,b\n1,2\n3,1e999\n", "expected a finite number; got '1e999'"),
+    "a text among numbers": (b"a,b\n1,2\n1 kg,4\n", "line 3, column 1 .'a'.*number; got '1 kg'"),
+    "NA among numbers": (b"a,b\n1,2\nNA,4\n", "expected a number; got 'NA'"),
+    "two names alike": (b"a,b,a\n1,2,3\n", "columns 1 and 3 are both named 'a'"),
+    "one column": (b"a\n1\n", "at least one feature"),
+    "Latin-1": (b"a,b\n\xe9,2\n", "expected UTF-8 text"),
+    "open quote": (b'a,b\n"1,2\n3,4\n', "line 2: .*end of data"),
+    "text after a quote": (b'a,b\n"1"x,2\n', "line 2"),
+    "giant cell": (b"a,b\n" + b"x" * 200_000 + b",2\n", "line 2: field larger than"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CSV)
+def test_bad_csv(write, name):
+    content, message = BAD_CSV[name]
+    path = write(content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("option", [{"target": "z"}, {"drop": ["0"]}, {"categorical": ["-4"]}])
+def test_a_column_that_is_not_there(write, option):
+    with pytest.raises(DataError, match="no column .*; there are 3: a, b, c"):
+        read_table(write("a,b,c\n1,2,3\n"), **option)
+
+
+def test_a_target_that_is_dropped(write):
+    with pytest.raises(DataError, match="expected a target and at least one feature"):
+        read_table(write("a,b,c\n1,2,3\n"), target="a", drop=["a"])
+
+
+def test_files_of_another_kind(tmp_path):
+    with pytest.raises(DataError, match="ending in .csv, .npz or .npy"):
+        read_table(tmp_path / "data.xlsx")
+    for ending in ("csv", "npy", "npz"):
+        with pytest.raises(FileNotFoundError):
+            read_table(tmp_path / f"none.{ending}")
+
+
+@given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
+                min_size=1, max_size=5))  # fmt: skip
+def test_numbers_come_back_bit_for_bit(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("csv") / "data.csv"
+    path.write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
+    table = read_table(path)
+    got = np.column_stack([table.values, table.target])
+    assert got.tobytes() == np.array(rows).tobytes()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_table_or_a_data_error(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("any")
+    for ending in ("csv", "npy", "npz"):
+        path = folder / f"data.{ending}"
+        path.write_bytes(content)
+        try:
+            assert read_table(path).n_rows > 0
+        except DataError as error:
+            assert str(path) in str(error)
+
+
+# ---- NumPy files --------------------------------------------------------------------------
+
+
+def test_npz(tmp_path):
+    path = tmp_path / "data.npz"
+    X, y = np.arange(24, dtype=np.uint8).reshape(4, 3, 2), np.array(["a", "b", "a", "b"])
+    np.savez(path, X=X, y=y, other=y)
+    table = read_table(path)
+    assert table.values.dtype == np.uint8 and table.values.tolist() == X.reshape(4, 6).tolist()
+    assert table.target_names == ("y",) and table.target.tolist() == y.tolist()
+    assert table.names == ("1", "2", "3", "4", "5", "6") and table.place(0) == "row 1"
+    assert read_table(path, target="other").target_names == ("other",)
+
+
+def test_npz_with_one_other_array_and_several_targets(tmp_path):
+    path = tmp_path / "data.npz"
+    np.savez(path, inputs=np.eye(3), out=np.ones((3, 2)))
+    table = read_table(path, target="out")
+    assert table.target_names == ("out1", "out2") and table.target.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({"X": np.eye(2)}, "no array 'y'; it holds X"),
+        ({"a": np.eye(2), "b": np.eye(2), "y": np.ones(2)}, "expected an array X besides"),
+        ({"X": np.eye(2), "y": np.ones(3)}, r"y has shape \(3,\); expected \(2,\)"),
+        ({"X": np.eye(2), "y": np.ones((2, 2, 2))}, "y has shape"),
+        ({"X": np.ones(2), "y": np.ones(2)}, r"features have shape \(2,\)"),
+        ({"X": np.ones((2, 0)), "y": np.ones(2)}, "none of them 0"),
+        ({"X": np.eye(2) * 1j, "y": np.ones(2)}, "features have dtype complex128"),
+        ({"X": np.array([["a"]]), "y": np.ones(1)}, "features have dtype"),
+        ({"X": np.eye(2), "y": np.array([1, 1j])}, "y has dtype complex128"),
+        ({"X": np.array([[1, np.nan]]), "y": np.ones(1)}, "row 1, column 2: .*got nan"),
+        ({"X": np.eye(2), "y": np.array([1, np.inf])}, "row 2, y column 1: .*got inf"),
+    ],
+)
+def test_bad_npz(tmp_path, arrays, message):
+    path = tmp_path / "data.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=message):
+        read_table(path)
+
+
+def test_npy(tmp_path):
+    path = tmp_path / "data.npy"
+    np.save(path, np.arange(12.0).reshape(3, 4))
+    table = read_table(path, target="2", drop=["4"])
+    assert table.names == ("1", "3") and table.target_names == ("2",) and table.n_columns == 4
+    assert table.values.tolist() == [[0, 2], [4, 6], [8, 10]]
+    assert table.target.tolist() == [1, 5, 9]
+
+
+@pytest.mark.parametrize("array", [np.ones(3), np.ones((2, 2, 2)), np.ones((0, 3))])
+def test_bad_npy(tmp_path, array):
+    np.save(tmp_path / "data.npy", array)
+    with pytest.raises(DataError, match=r"expected a 2-D array \(rows, columns\); got shape"):
+        read_table(tmp_path / "data.npy")
+
+
+def test_nothing_is_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    objects = np.array([[Trap(), 1]], dtype=object)
+    np.save(tmp_path / "data.npy", objects, allow_pickle=True)
+    np.savez(tmp_path / "data.npz", X=objects, y=np.ones(1))
+    for name in ("data.npy", "data.npz"):
+        with pytest.raises(DataError, match="not a readable NumPy file"):
+            read_table(tmp_path / name)
+
+
+def test_options_that_a_kind_of_file_does_not_have(tmp_path):
+    for name, option in [("a.npz", "drop"), ("a.npz", "categorical"), ("a.npy", "categorical")]:
+        with pytest.raises(DataError, match=f"--{option} 1 does not go with this kind of file"):
+            read_table(tmp_path / name, **{option: ["1"]})
+
+
+# ---- the task -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "target, task",
+    [
+        (["a", "b"], "classification"),
+        ([True, False], "classification"),
+        ([0, 1, 2], "classification"),
+        ([0.0, 1.0, -3.0], "classification"),
+        (range(20), "classification"),
+        (range(21), "regression"),
+        ([0.0, 1.0, 0.5], "regression"),
+        ([[0, 1], [1, 0]], "regression"),
+    ],
+)
+def test_task_inferred(target, task):
+    assert infer_task(np.array(target)) == task
+
+
+# ---- columns for a model ------------------------------------------------------------------
+
+
+def test_features_are_found_by_name_and_others_left_out(write):
+    path = write("z,b,a\nword,1,2\n,3,4\n")
+    table = read_features(path, ("a", "b"))
+    assert table.values.tolist() == [[2, 1], [4, 3]] and table.names == ("a", "b")
+
+
+def test_features_are_found_by_place_in_a_file_without_names(write, tmp_path):
+    features = {"names": ("2", "3"), "n_columns": 3}
+    for text, expected in [("1,2\n", [[1, 2]]), ("9,1,2\n", [[1, 2]])]:
+        assert read_features(write(text), **features).values.tolist() == expected
+        np.save(tmp_path / "data.npy", np.array([[float(cell) for cell in text.split(",")]]))
+        assert read_features(tmp_path / "data.npy", **features).values.tolist() == expected
+    with pytest.raises(DataError, match="the model takes 2 columns, 2, 3; the file has 4"):
+        read_features(write("1,2,3,4\n"), **features)
+    # names of the training file, none here
+    assert read_features(write("1,2\n"), ("a", "b"), n_columns=3).values.tolist() == [[1, 2]]
+    with pytest.raises(DataError, match="takes 2 columns, a, b; the file has 3"):
+        read_features(write("1,2,3\n"), ("a", "b"), n_columns=3)
+
+
+def test_a_missing_feature_is_named(write):
+    with pytest.raises(DataError, match="takes 2 columns, a, b; the file has 2, b, c: 'a' is miss"):
+        read_features(write("b,c\n1,2\n"), ("a", "b"))
+
+
+def test_numbers_and_texts_are_read_as_the_model_was_trained(write):
+    path = write("a,b\n1,2\n3,4\n")
+    table = read_features(path, ("a", "b"), categorical={"b"})
+    assert table.text[1].tolist() == ["2", "4"]
+    with pytest.raises(DataError, match="expected a number; got 'x'"):
+        read_features(write("a,b\nx,2\ny,3\n"), ("a", "b"))
+
+
+def test_features_of_numpy_files(tmp_path):
+    np.savez(tmp_path / "data.npz", X=np.eye(2), y=np.ones(2))
+    assert read_features(tmp_path / "data.npz", ("1", "2")).values.tolist() == np.eye(2).tolist()
+    np.savez(tmp_path / "data.npz", data=np.eye(2))
+    assert read_features(tmp_path / "data.npz").n_rows == 2
+    with pytest.raises(DataError, match="texts in column '2'; give it a .csv file"):
+        read_features(tmp_path / "data.npz", ("1", "2"), categorical={"2"})
