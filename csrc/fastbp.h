@@ -73,6 +73,14 @@ typedef struct {
 
 fastbp_machine_t fastbp_machine(void);
 
+/* ---- Threads ---- */
+
+/* The most threads that a call uses from now on, the caller's own among them; 0 goes back to the
+ * default, which is the processors this process may run on, or the quota of its control group if
+ * that is less. Small work runs on fewer. Results do not depend on it. */
+fastbp_status_t fastbp_set_num_threads(int n);
+int fastbp_get_num_threads(void);
+
 /* ---- Network: an architecture, immutable ---- */
 
 typedef struct fastbp_net fastbp_net_t;
@@ -121,6 +129,9 @@ typedef enum { FASTBP_BUFFER_Z, FASTBP_BUFFER_A, FASTBP_BUFFER_DELTA } fastbp_bu
 /* The matrix (capacity, n_l) of layer l = 1 … L and its leading dimension; NULL if out of range. */
 void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int layer, long *ld);
 
+/* Whether [at, at + bytes) touches the memory of the pass: inputs that do must be copied first. */
+bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t bytes);
+
 /* Fills z and a. Keeps data->x for the backward pass: the rows must stay as they are until then. */
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
 
@@ -165,6 +176,7 @@ typedef struct {
     long batch_size; /* >= 1; the last batch of an epoch may be smaller */
     bool shuffle;
     uint64_t seed; /* of the permutations */
+    int n_threads; /* at most; 0 for fastbp_get_num_threads */
 } fastbp_fit_options_t;
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void *theta,

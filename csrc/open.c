@@ -1,9 +1,19 @@
-/* open.c: single kernels behind the public interface, for tests and benchmarks. */
+/* open.c: the parts of the public interface that need no network: the limit of threads, and single
+ * kernels for tests and benchmarks. */
 #include "base/clock.h"
 #include "dispatch.h"
+#include "threads/count.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+fastbp_status_t fastbp_set_num_threads(int n) {
+    if (n < 0) return FASTBP_ERR_ARGUMENT;
+    fbp_set_thread_limit(n);
+    return FASTBP_OK;
+}
+
+int fastbp_get_num_threads(void) { return fbp_thread_limit(); }
 
 typedef struct {
     const void **rows;

@@ -8,7 +8,7 @@
 """
 
 from . import activations, datasets, errors, initializers, losses, optim, reference, testing
-from ._config import isa, show_config
+from ._config import get_num_threads, isa, set_num_threads, show_config
 from ._version import __version__
 from .errors import DivergenceError, ModelFileError
 from .history import History
@@ -24,12 +24,14 @@ __all__ = [
     "activations",
     "datasets",
     "errors",
+    "get_num_threads",
     "initializers",
     "isa",
     "load",
     "losses",
     "optim",
     "reference",
+    "set_num_threads",
     "show_config",
     "testing",
 ]

@@ -147,7 +147,8 @@ class NetworkBase:
         runs of batch_size, the last one shorter; a batch whose weights are all 0 is left out.
         optimizer: a name or an object of `fastbp.optim`, whose state goes on where it stood.
         validation_data: (X, y) or (X, y, weights), scored after every epoch. callbacks: see
-        `fastbp.callbacks`. progress: a tqdm bar where tqdm is installed, else a line an epoch.
+        `fastbp.callbacks`. n_threads: the most threads to use, by default
+        `fastbp.get_num_threads()`; small work takes fewer, and the bits do not depend on it. progress: a tqdm bar where tqdm is installed, else a line an epoch.
         Afterwards z, a and delta are forgotten.
 
         Raises TypeError or ValueError, with nothing changed, for arguments that do not fit or
@@ -162,15 +163,15 @@ class NetworkBase:
         data = self._data(X, y, sample_weight, "X")
         epochs = check.check_positive_int(epochs, "epochs")
         batch_size = check.check_positive_int(batch_size, "batch_size")
-        if n_threads is not None:
-            check.check_positive_int(n_threads, "n_threads")
+        n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
         validation = None
         if validation_data is not None:
             validation = self._data(*check.split_validation(validation_data), "validation X")
         optimizer = resolve_optimizer(optimizer)
         runner = CallbackRunner(callbacks, self, Progress(epochs) if progress else None)
         optimizer.bind(self._theta.size, self.dtype)
-        session = self._session(data, optimizer, batch_size, bool(shuffle))
+        batch_size = min(batch_size, len(data[0]))
+        session = self._session(data, optimizer, batch_size, bool(shuffle), n_threads)
         self._forget()
         with runner:
             return self._train(session, len(data[0]), validation, epochs, runner)
@@ -210,7 +211,9 @@ class NetworkBase:
         n_out = self.widths[-1]
         return check.as_targets(y, self.criterion, n_rows, n_out, self.dtype, rows_of=rows_of)[1]
 
-    def _session(self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool) -> Session:
+    def _session(
+        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool, n_threads: int
+    ) -> Session:
         raise NotImplementedError
 
     def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:

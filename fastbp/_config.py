@@ -8,6 +8,7 @@ import platform
 import numpy as np
 
 from . import _core
+from . import _validation as check
 from ._version import __version__
 
 
@@ -25,7 +26,53 @@ def _choose_isa() -> None:
         ) from None
 
 
+def _choose_threads() -> None:
+    """The environment's number of threads; OMP_NUM_THREADS is looked at last, and so wins.
+
+    joblib and its like set it in their workers, which share the cores among themselves.
+    """
+    for name in ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").strip()
+        if name == "OMP_NUM_THREADS":
+            value = value.split(",")[0].strip()  # one number a nesting level
+        if not value:
+            continue
+        if value.isascii() and value.isdigit() and 0 < int(value) <= check.MAX_THREADS:
+            _core.set_num_threads(int(value))
+        elif name == "FASTBP_NUM_THREADS":
+            raise ImportError(
+                f"{name}={value!r} must be a whole number from 1 to {check.MAX_THREADS}; "
+                "set it so, or unset it"
+            )
+
+
 _choose_isa()
+_choose_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """The most threads that training and prediction use from now on, in this process.
+
+    n is 1 … 1024. Raises TypeError or ValueError otherwise. Small work takes fewer, and results
+    do not depend on it, to the last bit.
+
+    >>> before = get_num_threads(); set_num_threads(1); get_num_threads()
+    1
+    >>> set_num_threads(before)
+    """
+    _core.set_num_threads(check.check_n_threads(n, "n"))
+
+
+def get_num_threads() -> int:
+    """The most threads that training and prediction use.
+
+    By default the processors this process may run on, or the CPU quota of its control group if
+    that is less; FASTBP_NUM_THREADS, then OMP_NUM_THREADS, then `set_num_threads` change it.
+
+    >>> get_num_threads() >= 1
+    True
+    """
+    return _core.get_num_threads()
 
 
 def isa() -> str:
@@ -56,6 +103,7 @@ def config() -> dict[str, object]:
         "l2_bytes": l2,
         "l3_bytes": l3,
         "cores": usable_cores(),
+        "threads": get_num_threads(),
     }
 
 

@@ -40,6 +40,9 @@ cdef extern from "fastbp.h" nogil:
 
     fastbp_machine_t fastbp_machine()
 
+    fastbp_status_t fastbp_set_num_threads(int n)
+    int fastbp_get_num_threads()
+
     ctypedef struct fastbp_net_t:
         pass
 
@@ -76,6 +79,7 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_pass_new(fastbp_pass_t **p, const fastbp_net_t *net, long capacity)
     void fastbp_pass_free(fastbp_pass_t *p)
     void *fastbp_pass_buffer(const fastbp_pass_t *p, fastbp_buffer_t which, int layer, long *ld)
+    bint fastbp_pass_overlaps(const fastbp_pass_t *p, const void *at, size_t bytes)
     fastbp_status_t fastbp_forward(fastbp_pass_t *p, const void *theta, const fastbp_data_t *data)
     fastbp_status_t fastbp_backward(
         fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, void *grad, double *cost)
@@ -104,6 +108,7 @@ cdef extern from "fastbp.h" nogil:
         long batch_size
         bint shuffle
         uint64_t seed
+        int n_threads
 
     fastbp_status_t fastbp_fit_new(
         fastbp_fit_t **fit, const fastbp_net_t *net, void *theta, const fastbp_data_t *data,

@@ -96,6 +96,19 @@ def machine():
     return m.cpu.decode(errors="replace"), m.l1d, m.l2, m.l3
 
 
+# ---- threads ------------------------------------------------------------------------------------
+
+
+def set_num_threads(int n):
+    """The most threads that a call uses; 0 for the default."""
+    _check(fastbp_set_num_threads(n))
+
+
+def get_num_threads():
+    """The most threads that a call uses."""
+    return fastbp_get_num_threads()
+
+
 # ---- network ------------------------------------------------------------------------------------
 
 
@@ -188,7 +201,8 @@ cdef class Net:
 
     def step(self, theta, grad, optimizer):
         """One update of theta by grad with a bound fastbp.optim.Optimizer."""
-        cdef fastbp_optimizer_t state = _optimizer(self, optimizer)
+        moments = list(optimizer.moments)
+        cdef fastbp_optimizer_t state = _optimizer(self, optimizer, moments)
         cdef void *params = _vector(theta, self.code, self.n_params, True)
         cdef void *slope = _vector(grad, self.code, self.n_params)
         cdef fastbp_status_t status
@@ -198,11 +212,10 @@ cdef class Net:
         optimizer.t = state.t
 
 
-cdef fastbp_optimizer_t _optimizer(Net net, object optimizer) except *:
+cdef fastbp_optimizer_t _optimizer(Net net, object optimizer, list moments) except *:
     cdef fastbp_optimizer_t state
     cdef double lr, first, second, eps
     lr, first, second, eps = optimizer.hyper()
-    moments = optimizer.moments
     state.rule = <fastbp_rule_t><int>optimizer.code
     state.lr = lr
     state.momentum = state.beta1 = first
@@ -229,6 +242,8 @@ cdef class Buffer:
     cdef char format[2]
 
     def __getbuffer__(self, Py_buffer *view, int flags):
+        if flags & PyBUF_STRIDES != PyBUF_STRIDES:
+            raise BufferError("rows are padded: ask for strides")
         view.obj = self
         view.buf = self.at
         view.len = self.shape[0] * self.shape[1] * self.strides[1]
@@ -240,8 +255,6 @@ cdef class Buffer:
         view.strides = self.strides
         view.suboffsets = NULL
         view.internal = NULL
-        if not flags & PyBUF_STRIDES:
-            raise BufferError("rows are padded: ask for strides")
 
     def __releasebuffer__(self, Py_buffer *view):
         pass
@@ -281,6 +294,15 @@ cdef class Pass:
         buffer.strides[1] = 8 if self.net.code == b"d" else 4
         buffer.strides[0] = ld * buffer.strides[1]
         return buffer
+
+    def overlaps(self, array):
+        """Whether a 2-D array shares memory with the buffers of this pass."""
+        cdef Matrix at = _locate(array, self.net.code)
+        cdef long first = min(0, (at.rows - 1) * at.ld)
+        cdef long last = max(0, (at.rows - 1) * at.ld) + at.cols
+        cdef size_t size = 8 if self.net.code == b"d" else 4
+        return fastbp_pass_overlaps(
+            self.at, <char *>at.at + first * <long>size, (last - first) * size)
 
     def forward(self, theta, x):
         """Every z and a for the rows of x, which is kept for the backward pass."""
@@ -343,14 +365,16 @@ cdef class Fit:
     cdef tuple kept
 
     def __cinit__(self, Net net, theta, x, y, weights, optimizer, long batch_size, bint shuffle,
-                  uint64_t seed):
+                  uint64_t seed, int n_threads=0):
         cdef fastbp_data_t data = net.data(x, y, weights, x.shape[0])
-        cdef fastbp_fit_options_t options = fastbp_fit_options_t(batch_size, shuffle, seed)
+        cdef fastbp_fit_options_t options = fastbp_fit_options_t(
+            batch_size, shuffle, seed, n_threads)
         cdef void *params = _vector(theta, net.code, net.n_params, True)
         self.net = net
         self.optimizer = optimizer
-        self.state = _optimizer(net, optimizer)
-        self.kept = (theta, x, y, weights, *optimizer.moments)
+        moments = list(optimizer.moments)
+        self.state = _optimizer(net, optimizer, moments)
+        self.kept = (theta, x, y, weights)
         _check(fastbp_fit_new(&self.fit, net.net, params, &data, &self.state, &options))
 
     def __dealloc__(self):
@@ -363,7 +387,8 @@ cdef class Fit:
         """
         cdef fastbp_progress_t progress
         cdef fastbp_status_t status
-        self.state = _optimizer(self.net, self.optimizer)
+        moments = list(self.optimizer.moments)  # kept for the length of the call
+        self.state = _optimizer(self.net, self.optimizer, moments)
         with nogil:
             status = fastbp_fit_run(self.fit, seconds, &progress)
         self.optimizer.t = self.state.t

@@ -67,6 +67,17 @@ def check_positive_int(value: object, name: str) -> int:
     return int(value)
 
 
+MAX_THREADS = 1024  # of the engine's pool
+
+
+def check_n_threads(value: object, name: str) -> int:
+    """A number of threads, 1 … 1024, as int."""
+    n = check_positive_int(value, name)
+    if n > MAX_THREADS:
+        raise ValueError(f"{name} must be at most {MAX_THREADS}; got {value}")
+    return n
+
+
 def check_real(value: object, name: str) -> float:
     """A finite real number, as float."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
@@ -247,7 +258,7 @@ def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: 
     array = _as_numbers(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; the network has {shape}")
-    return np.ascontiguousarray(array, dtype)
+    return _dense(array, dtype)
 
 
 def check_finite(array: np.ndarray, name: str) -> None:
@@ -299,6 +310,11 @@ def _laid_out(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.array(array, dtype=dtype, order="C")
 
 
+def _dense(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array itself if C-contiguous, aligned and of `dtype`; else a copy that is."""
+    return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+
 def _check_rows(array: np.ndarray, n_rows: int, name: str, rows_of: str) -> None:
     if array.ndim == 0:
         raise ValueError(f"{name} must have one entry a sample; got a single value")
@@ -322,7 +338,7 @@ def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
             f"y holds class index {low if low < 0 else high}; "
             f"they run from 0 to {n_out - 1} (widths[-1] is {n_out})"
         )
-    return np.ascontiguousarray(array, np.int32)
+    return _dense(array, np.dtype(np.int32))
 
 
 def _check_probabilities(rows: np.ndarray, given: np.dtype) -> None:

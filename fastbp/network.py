@@ -109,6 +109,8 @@ class Network(NetworkBase):
                 ]
                 for which in ("z", "a", "delta")
             }
+        if self._pass.overlaps(X):  # a view of a, which is about to be overwritten
+            X = X.copy()
         self._pass.forward(theta, X)
         self._n_rows = n
         for layer, z, a in zip(self.layers, self._buffers["z"], self._buffers["a"], strict=True):
@@ -145,6 +147,8 @@ class Network(NetworkBase):
         """
         n = self._rows_forwarded()
         delta = check.as_delta(delta_L, n, self.widths[-1], self.dtype)
+        if self._pass.overlaps(delta):
+            delta = delta.copy()
         s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
         self._pass.backward_from(self._theta, delta, s, self._grad)
         self._show_delta()
@@ -261,19 +265,24 @@ class Network(NetworkBase):
         return self._net.cost(self._theta, X, y, sample_weight, out), out
 
     def _session(
-        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool
+        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool, n_threads: int
     ) -> _Session:
-        fit = _core.Fit(self._net, self._theta, *data, optimizer, batch_size, shuffle, self.seed)
-        return _Session(fit)
+        options = (batch_size, shuffle, self.seed, n_threads)
+        fit = _core.Fit(self._net, self._theta, *data, optimizer, *options)
+        return _Session(fit, optimizer, self._theta)
 
 
 class _Session:
     """A fit in slices, so that Ctrl-C is answered between them, at a whole step."""
 
-    def __init__(self, fit: _core.Fit) -> None:
+    def __init__(self, fit: _core.Fit, optimizer: Optimizer, theta: Array) -> None:
         self._fit = fit
+        self._optimizer = optimizer
+        self._theta = theta
 
     def epoch(self, epoch: int) -> float:
+        # a callback may have reset the optimiser, or given it momentum
+        self._optimizer.bind(self._theta.size, self._theta.dtype)
         done = False
         while not done:
             diverged, done, epoch, step, mean, last = self._fit.run(_SLICE)

@@ -115,7 +115,7 @@ class _Objective:
         self._data = (X.astype(np.float64), self._targets(net, y, len(X)), sample_weight)
         self.value = self(self.theta)
         terms = len(X) + sum(net.widths)  # the longest chain of sums behind one entry
-        scale = np.abs(self.grad).max(initial=0.0)
+        scale = np.abs(self.grad).max(initial=0.0, where=np.isfinite(self.grad))
         self.rounding_of_grad = terms * float(np.finfo(net.dtype).eps) * scale
         self.rounding_of_value = terms * float(np.finfo(np.float64).eps) * max(1.0, abs(self.value))
 
@@ -160,7 +160,7 @@ def _check_entry(objective: _Objective, k: int) -> tuple[float, float]:
     low, high = best.one_sided
     if best.is_kink and low - tolerance <= g <= high + tolerance:
         error = 0.0
-    return error, tolerance
+    return float(error), float(tolerance)
 
 
 class _Estimate:
@@ -175,7 +175,11 @@ class _Estimate:
         rounding = 4 * objective.rounding_of_value / h
         self.slope = (4 * fine - coarse) / 3
         self.uncertainty = abs(coarse - fine) + rounding
-        self.one_sided = sorted(((up2 - J) / (h / 2), (J - down2) / (h / 2)))
+        right, left = (
+            2 * (up2 - J) / (h / 2) - (up - J) / h,
+            2 * (J - down2) / (h / 2) - (J - down) / h,
+        )
+        self.one_sided = sorted((right, left))
         bend, bend2 = abs(up - 2 * J + down) / h, abs(up2 - 2 * J + down2) / (h / 2)
         # the one-sided slopes of a smooth J close in as h does, those at a kink stay apart
         self.is_kink = bend2 > 0.75 * bend + rounding

@@ -24,7 +24,7 @@ ROOMS = {
     "dispatch": ["isa", "base/cpu.h"],
     "threads": ["base"],
     "nn": ["dispatch", "threads", "base", PUBLIC],
-    "open": ["dispatch", "base", PUBLIC],
+    "open": ["dispatch", "threads", "base", PUBLIC],
 }
 FORBIDDEN_IN_KERNELS = re.compile(
     r"\b(malloc|calloc|realloc|aligned_alloc|posix_memalign|free|\w*printf|puts|fopen|abort|exit"
@@ -33,7 +33,9 @@ FORBIDDEN_IN_KERNELS = re.compile(
 # Modules that may be imported only by the files named; everything else is NumPy and Python's own.
 OPTIONAL = {"sklearn": {"fastbp.sklearn"}, "tqdm": {"fastbp.callbacks"}}
 BELOW_NETWORK = {"fastbp.reference", "fastbp._validation", "fastbp.optim"}
-ABOVE_NETWORK = {"fastbp.sklearn", "fastbp.cli", "fastbp.export", "fastbp.__main__"}
+ABOVE_NETWORK = {
+    *("fastbp.sklearn", "fastbp.cli", "fastbp.commands", "fastbp.export", "fastbp.__main__"),
+}
 
 
 def engine_files():

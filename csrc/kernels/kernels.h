@@ -19,6 +19,8 @@ typedef struct {
     long rows, cols, ld;
 } fbp_mat_t;
 
+enum { FBP_MAX_WARM = 3 };
+
 /* What a product does to its result before it is stored for good. */
 typedef enum {
     FBP_EPI_NONE,     /* C = AB + bias */
@@ -50,6 +52,10 @@ typedef struct {
     const void *aux; /* BACKWARD: a[m,n] of the layer whose δ is being made */
     long ldaux;
     void *pack; /* scratch of pack_elems elements, or NULL: B is then read where it lies */
+    /* tn: up to three more m × n matrices, ldwarm apart by row, that the caller touches next; they
+     * are asked into L2 while the product is made. NULL ends the list. */
+    const void *warm[FBP_MAX_WARM];
+    long ldwarm;
 } fbp_gemm_t;
 
 /* One block of output rows. delta receives ∂J_i/∂a, or for a fused pair ∂J_i/∂z, times scale[i]

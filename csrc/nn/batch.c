@@ -3,19 +3,21 @@
 
 #include <string.h>
 
-void fbp_batch_load(fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
-                    long first, long rows) {
+void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data) {
+    batch->rows = data->rows;
+    batch->labels = data->labels != NULL;
+    batch->weighted = data->weights != NULL;
+}
+
+void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
+                    long first, long row0, long rows) {
     fbp_plan_t *plan = batch->plan;
-    const fastbp_net_t *net = plan->net;
-    const size_t elem_size = net->kernels->elem_size;
+    const size_t elem_size = plan->net->kernels->elem_size;
     const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)elem_size;
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)elem_size;
     const unsigned char *x = data->x, *y = data->targets, *weights = data->weights;
     unsigned char *weight = plan->weight;
-    batch->rows = rows;
-    batch->labels = data->labels != NULL;
-    batch->weighted = weights != NULL;
-    for (long i = 0; i < rows; ++i) {
+    for (long i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
         if (x != NULL) plan->a[0].row[i] = x + at * x_stride;
         if (y != NULL) plan->target[i] = y + at * y_stride;

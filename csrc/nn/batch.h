@@ -14,10 +14,14 @@ typedef struct {
     bool backward;     /* after the loss, the recursion */
 } fbp_batch_t;
 
-/* Fills the plan's lists with `rows` samples of data: those named by order[0 …], or from `first` on
- * where order is NULL. Rows of x and of dense targets are pointed to, not copied. */
-void fbp_batch_load(fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
-                    long first, long rows);
+/* Tells a batch what data it is made of; its rows are still to be loaded. */
+void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data);
+
+/* Fills rows row0 … row0 + rows − 1 of the plan's lists with the samples order[row0], …, or
+ * first + row0, … where order is NULL. Rows of x and of dense targets are pointed to, not copied.
+ */
+void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
+                    long first, long row0, long rows);
 
 /* S = Σ s_i over the batch, and Σ s_i J_i from plan->row_loss; both in a fixed order. */
 double fbp_weight_sum(const fbp_batch_t *batch);

@@ -1,6 +1,8 @@
 /* pass.c: forward and backward in the open, with every z, a and δ kept for the caller to see. */
 #include "update.h"
 
+#include "../threads/pool.h"
+
 #include <stdlib.h>
 
 struct fastbp_pass {
@@ -14,7 +16,7 @@ fastbp_status_t fastbp_pass_new(fastbp_pass_t **out, const fastbp_net_t *net, lo
     if (capacity < 1) return FASTBP_ERR_ARGUMENT;
     fastbp_pass_t *pass = calloc(1, sizeof *pass);
     if (pass == NULL) return FASTBP_ERR_MEMORY;
-    const fastbp_status_t status = fbp_plan_init(&pass->plan, net, FBP_PLAN_INSPECT, capacity);
+    const fastbp_status_t status = fbp_plan_init(&pass->plan, net, FBP_PLAN_INSPECT, capacity, 1);
     if (status != FASTBP_OK) {
         free(pass);
         return status;
@@ -39,39 +41,81 @@ void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int l
     return rows->at;
 }
 
-/* Calls visit for each block of the batch's rows. */
-static void each_block(const fbp_batch_t *batch, void (*visit)(const fbp_batch_t *, long, long)) {
-    const long block = fbp_plan_block_rows(batch->plan, batch->rows);
-    for (long row0 = 0; row0 < batch->rows; row0 += block)
-        visit(batch, row0, fbp_min_long(block, batch->rows - row0));
+bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t bytes) {
+    const uintptr_t from = (uintptr_t)at, own = (uintptr_t)pass->plan.arena.base;
+    return from < own + pass->plan.arena.size && own < from + bytes;
+}
+
+/* What the workers of a region share; each phase ends at a barrier. */
+typedef struct {
+    const fbp_batch_t *batch;
+    void *grad;
+    double grad_scale;
+    bool loss; /* δ^L is made from targets; otherwise it is in place */
+} region_t;
+
+static void run_forward(void *context, fbp_team_t *team, int worker) {
+    const fbp_batch_t *batch = ((const region_t *)context)->batch;
+    const long blocks = fbp_plan_blocks(batch->plan, batch->rows, fbp_team_size(team));
+    for (long t = fbp_team_next(team); t < blocks; t = fbp_team_next(team)) {
+        const long row0 = t * batch->rows / blocks, end = (t + 1) * batch->rows / blocks;
+        fbp_forward_rows(batch, &batch->plan->scratch[worker], row0, end - row0);
+    }
+}
+
+static void run_backward(void *context, fbp_team_t *team, int worker) {
+    const region_t *region = context;
+    const fbp_batch_t *batch = region->batch;
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const long blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
+    if (fbp_uses_transpose(batch))
+        for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
+            if (net->tile[t].layer > 0) fbp_transpose_tile(plan, batch->theta, &net->tile[t]);
+    fbp_team_barrier(team);
+    for (long t = fbp_team_next(team); t < blocks; t = fbp_team_next(team)) {
+        const long row0 = t * batch->rows / blocks, end = (t + 1) * batch->rows / blocks;
+        if (region->loss) fbp_loss_rows(batch, row0, end - row0);
+        fbp_recursion_rows(batch, row0, end - row0);
+    }
+    fbp_team_barrier(team);
+    for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
+        fbp_gradient_tile(batch, &plan->scratch[worker], &net->tile[t], region->grad_scale,
+                          region->grad);
+}
+
+/* Runs a region on as many threads as the batch is worth. */
+static fastbp_status_t run(fbp_batch_t *batch, int products, fbp_region_fn body, region_t *region) {
+    const int workers = fbp_workers_for(batch->plan->net, batch->rows, products, 0);
+    const fastbp_status_t status = fbp_plan_add_workers(batch->plan, workers);
+    if (status == FASTBP_OK) fbp_pool_run(workers, body, region);
+    return status;
 }
 
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data) {
     if (data->rows < 1 || data->rows > pass->plan.capacity || data->x == NULL)
         return FASTBP_ERR_ARGUMENT;
-    fbp_batch_load(&pass->batch, data, NULL, 0, data->rows);
+    fbp_batch_describe(&pass->batch, data);
+    fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
     pass->batch.theta = theta;
     pass->has_delta = false;
-    each_block(&pass->batch, fbp_forward_rows);
-    return FASTBP_OK;
+    region_t region = {.batch = &pass->batch};
+    return run(&pass->batch, 1, run_forward, &region);
 }
 
-/* From δ^L, which is in place, to every δ and the gradient. */
-static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, void *grad) {
+/* Every δ and the gradient, from the targets or from a δ^L that is in place. */
+static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, void *grad) {
     fbp_batch_t *batch = &pass->batch;
-    fbp_plan_t *plan = &pass->plan;
     batch->theta = theta;
+    batch->backward = true;
     if (batch->weighted) {
-        const fastbp_status_t status = fbp_plan_add_scaled(plan);
+        const fastbp_status_t status = fbp_plan_add_scaled(&pass->plan);
         if (status != FASTBP_OK) return status;
     }
-    if (fbp_uses_transpose(batch))
-        for (long i = 0; i < plan->net->n_tiles; ++i)
-            if (plan->net->tile[i].layer > 0) fbp_transpose_tile(plan, theta, &plan->net->tile[i]);
-    each_block(batch, fbp_recursion_rows);
-    fbp_gradient_sweep(batch, 1 / fbp_weight_sum(batch), grad);
-    pass->has_delta = true;
-    return FASTBP_OK;
+    region_t region = {batch, grad, 1 / fbp_weight_sum(batch), loss};
+    const fastbp_status_t status = run(batch, 2, run_backward, &region);
+    pass->has_delta = status == FASTBP_OK;
+    return status;
 }
 
 /* Loads targets and weights of the batch whose forward pass has been made. */
@@ -80,7 +124,8 @@ static fastbp_status_t load_targets(fastbp_pass_t *pass, const fastbp_data_t *da
     if (data->rows != pass->batch.rows) return FASTBP_ERR_ARGUMENT;
     fastbp_data_t targets = *data;
     targets.x = NULL;
-    fbp_batch_load(&pass->batch, &targets, NULL, 0, data->rows);
+    fbp_batch_describe(&pass->batch, &targets);
+    fbp_batch_load(&pass->batch, &targets, NULL, 0, 0, data->rows);
     return FASTBP_OK;
 }
 
@@ -89,9 +134,7 @@ fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fa
     if (data->labels == NULL && data->targets == NULL) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = load_targets(pass, data);
     if (status != FASTBP_OK) return status;
-    pass->batch.backward = true;
-    each_block(&pass->batch, fbp_loss_of_rows);
-    status = recur(pass, theta, grad);
+    status = recur(pass, theta, true, grad);
     if (status == FASTBP_OK)
         *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) +
                 fbp_penalty(pass->plan.net, theta);
@@ -107,7 +150,7 @@ fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, con
     const fbp_rows_t *into = &pass->plan.delta[net->n_layers];
     const fbp_mat_t from = {delta, data.rows, net->layer[net->n_layers - 1].n_out, ldd};
     net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &from, into->at, into->ld);
-    return recur(pass, theta, grad);
+    return recur(pass, theta, false, grad);
 }
 
 fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out) {

@@ -2,14 +2,20 @@
 #include "plan.h"
 
 #include "../base/cpu.h"
+#include "../threads/count.h"
 
 #include <stdlib.h>
 
 /* Tuning.
  * BLOCK_MIN_ROWS: fewest rows of a block while there are more: each block reads all of W, which
- * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows. */
+ * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows.
+ * MIN_WORK: floating-point operations of a step that a worker has to get: some 10 µs on one core,
+ * against 1 to 2 µs for two barriers. */
 #ifndef FBP_BLOCK_MIN_ROWS
 #define FBP_BLOCK_MIN_ROWS 252
+#endif
+#ifndef FBP_MIN_WORK
+#define FBP_MIN_WORK 1e6
 #endif
 
 static long odd_lines(long width, size_t elem_size) {
@@ -51,9 +57,6 @@ static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
         else plan->wt[l - 1] = fbp_arena_take(arena, elements, kernels->elem_size);
     }
     plan->tile_penalty = fbp_arena_take(arena, (size_t)net->n_tiles, sizeof *plan->tile_penalty);
-    plan->tile_sums =
-        fbp_arena_take(arena, (size_t)(FBP_TILE_UNITS * kernels->panel_cols), kernels->elem_size);
-    plan->column = fbp_arena_take(arena, (size_t)net->max_width, kernels->elem_size);
 }
 
 /* Layers alternate between two buffers; the output layer's z has its own. */
@@ -74,7 +77,6 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     plan->label = fbp_arena_take(arena, capacity, sizeof *plan->label);
     plan->weight = fbp_arena_take(arena, capacity, kernels->elem_size);
     plan->row_loss = fbp_arena_take(arena, capacity, sizeof *plan->row_loss);
-    plan->pack = fbp_arena_take(arena, (size_t)kernels->pack_elems, kernels->elem_size);
     if (plan->kind == FBP_PLAN_INFER) carve_inference(plan, arena);
     else carve_training(plan, arena);
 }
@@ -88,8 +90,40 @@ static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
     return arena->overflow ? FASTBP_ERR_MEMORY : FASTBP_OK;
 }
 
+static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const fastbp_net_t *net = plan->net;
+    const fbp_kernels_t *kernels = net->kernels;
+    const size_t elem = kernels->elem_size;
+    for (int w = 0; w < plan->n_workers; ++w) {
+        fbp_scratch_t *scratch = &plan->scratch[w];
+        scratch->pack = fbp_arena_take(arena, (size_t)kernels->pack_elems, elem);
+        if (plan->kind == FBP_PLAN_INFER) continue;
+        scratch->tile_sums = fbp_arena_take(arena, FBP_TILE_UNITS * FBP_TILE_OUTPUTS, elem);
+        scratch->column = fbp_arena_take(arena, (size_t)net->max_width, elem);
+    }
+}
+
+fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
+    if (n <= plan->n_workers) return FASTBP_OK;
+    fbp_scratch_t *scratch = realloc(plan->scratch, (size_t)n * sizeof *scratch);
+    if (scratch == NULL) return FASTBP_ERR_MEMORY;
+    fbp_arena_t arena = {0};
+    const int before = plan->n_workers;
+    plan->scratch = scratch;
+    plan->n_workers = n;
+    const fastbp_status_t status = allocate(plan, &arena, carve_scratch);
+    if (status != FASTBP_OK) {
+        plan->n_workers = before;
+        fbp_arena_free(&arena);
+        return status;
+    }
+    fbp_arena_free(&plan->scratch_arena);
+    plan->scratch_arena = arena;
+    return FASTBP_OK;
+}
+
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
-                              long capacity) {
+                              long capacity, int n_workers) {
     const size_t slots = (size_t)net->n_layers + 1;
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
     plan->a = calloc(4 * slots, sizeof *plan->a);
@@ -100,6 +134,7 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
         plan->delta = plan->z + slots;
         plan->scaled = plan->delta + slots;
         status = allocate(plan, &plan->arena, carve);
+        if (status == FASTBP_OK) status = fbp_plan_add_workers(plan, n_workers);
     }
     if (status != FASTBP_OK) fbp_plan_free(plan);
     return status;
@@ -108,6 +143,8 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
 void fbp_plan_free(fbp_plan_t *plan) {
     fbp_arena_free(&plan->arena);
     fbp_arena_free(&plan->scaled_arena);
+    fbp_arena_free(&plan->scratch_arena);
+    free(plan->scratch);
     free(plan->a);
     free(plan->wt);
     *plan = (fbp_plan_t){0};
@@ -123,14 +160,21 @@ fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
     return allocate(plan, &plan->scaled_arena, carve_scaled);
 }
 
+int fbp_workers_for(const fastbp_net_t *net, long rows, int products, int wanted) {
+    const double work = 2.0 * (double)net->n_params * (double)rows * products;
+    const double worth = work / FBP_MIN_WORK;
+    if (wanted == 0) wanted = fbp_thread_limit();
+    return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
+}
+
 /* As many rows as keep a and δ of the block in half of L2, but never so few that reading W for the
  * block would cost more than the products. */
-long fbp_plan_block_rows(const fbp_plan_t *plan, long rows) {
+long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     const fastbp_net_t *net = plan->net;
     long row_elems = net->layer[0].n_in;
     for (int l = 1; l <= net->n_layers; ++l) row_elems += plan->a[l].ld + plan->delta[l].ld;
     const long row_bytes = row_elems * (long)net->kernels->elem_size;
     const long fit = fbp_max_long((long)(fbp_cpu()->l2 / 2) / row_bytes, FBP_BLOCK_MIN_ROWS);
-    const long blocks = fbp_ceil_div(rows, fbp_round_up(fit, net->kernels->tile_rows));
-    return fbp_round_up(fbp_ceil_div(rows, blocks), net->kernels->tile_rows);
+    const long blocks = fbp_round_up(fbp_ceil_div(rows, fit), team_size);
+    return fbp_min_long(blocks, fbp_ceil_div(rows, net->kernels->tile_rows));
 }

@@ -22,6 +22,13 @@ typedef struct {
     const void **row;
 } fbp_rows_t;
 
+/* What one worker may write to while it runs a task. */
+typedef struct {
+    void *pack;      /* for fbp_gemm_t.pack */
+    void *tile_sums; /* raw sums of a weight tile */
+    void *column;    /* Σ_i δ_i of a layer */
+} fbp_scratch_t;
+
 typedef struct {
     const fastbp_net_t *net;
     fbp_plan_kind_t kind;
@@ -40,17 +47,28 @@ typedef struct {
 
     double *tile_penalty; /* by tile of the net */
 
-    void *pack, *tile_sums, *column; /* scratch of one worker */
+    int n_workers;
+    fbp_scratch_t *scratch; /* by worker */
+    fbp_arena_t scratch_arena;
 } fbp_plan_t;
 
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
-                              long capacity);
+                              long capacity, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
 
 /* Makes room for s_i δ_i beside δ_i; a second call is free. */
 fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan);
 
-/* Rows that one task of the row sweep takes through the whole network. */
-long fbp_plan_block_rows(const fbp_plan_t *plan, long rows);
+/* Scratch for at least n workers; free when it is there already. */
+fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n);
+
+/* Workers that `rows` samples are worth, at most `wanted` (0: fastbp_get_num_threads): each gets
+ * enough arithmetic to pay for waking it and for two barriers. products: how often every W is
+ * multiplied by, 1 for inference and 3 for training. */
+int fbp_workers_for(const fastbp_net_t *net, long rows, int products, int wanted);
+
+/* How many blocks the row sweep cuts a batch into for a team; block t of n goes from row
+ * t·rows/n to (t + 1)·rows/n. */
+long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size);
 
 #endif

@@ -17,7 +17,8 @@ static fbp_mat_t block_of(const fbp_plan_t *plan, const fbp_rows_t *rows, long r
 
 /* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b); the output layer by way of its z, since a
  * loss may want the logits and softmax needs whole rows. */
-static void forward_layer(const fbp_batch_t *batch, int l, long row0, long rows) {
+static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                          long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
@@ -38,7 +39,7 @@ static void forward_layer(const fbp_batch_t *batch, int l, long row0, long rows)
         .alpha = layer->alpha,
         .z = keep && !output ? row_at(plan, &plan->z[l], row0) : NULL,
         .ldz = plan->z[l].ld,
-        .pack = plan->pack,
+        .pack = scratch->pack,
     };
     net->kernels->gemm_nn(&product);
     if (!output) return;
@@ -47,11 +48,13 @@ static void forward_layer(const fbp_batch_t *batch, int l, long row0, long rows)
                               plan->a[l].ld);
 }
 
-void fbp_forward_rows(const fbp_batch_t *batch, long row0, long rows) {
-    for (int l = 1; l <= batch->plan->net->n_layers; ++l) forward_layer(batch, l, row0, rows);
+void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
+                      long rows) {
+    for (int l = 1; l <= batch->plan->net->n_layers; ++l)
+        forward_layer(batch, scratch, l, row0, rows);
 }
 
-void fbp_loss_of_rows(const fbp_batch_t *batch, long row0, long rows) {
+void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const int l = net->n_layers;
@@ -120,20 +123,6 @@ void fbp_recursion_rows(const fbp_batch_t *batch, long row0, long rows) {
     }
 }
 
-/* Task `task` of the `n_tasks` blocks of a batch. */
-static void row_task(const fbp_batch_t *batch, long task, long block) {
-    const long row0 = task * block, rows = fbp_min_long(block, batch->rows - row0);
-    fbp_forward_rows(batch, row0, rows);
-    fbp_loss_of_rows(batch, row0, rows);
-    if (batch->backward) fbp_recursion_rows(batch, row0, rows);
-}
-
-void fbp_row_sweep(const fbp_batch_t *batch) {
-    const long block = fbp_plan_block_rows(batch->plan, batch->rows);
-    const long n_tasks = fbp_ceil_div(batch->rows, block);
-    for (long task = 0; task < n_tasks; ++task) row_task(batch, task, block);
-}
-
 /* ---- weight sweep ---- */
 
 /* The rows of W that a tile stands for. */
@@ -152,8 +141,8 @@ void fbp_transpose_tile(const fbp_plan_t *plan, const void *theta, const fbp_til
                                   plan->wt[tile->layer]);
 }
 
-void fbp_weight_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_finish_fn finish,
-                     void *context) {
+void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
@@ -162,11 +151,12 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_finis
     const fbp_rows_t *delta =
         scaled ? &plan->scaled[tile->layer + 1] : &plan->delta[tile->layer + 1];
     const long units = tile->unit1 - tile->unit0;
-    for (long j = 0; j < layer->n_out; j += kernels->panel_cols) {
-        const long cols = fbp_min_long(kernels->panel_cols, layer->n_out - j);
-        const fbp_gemm_t product = {
-            .c = plan->tile_sums,
-            .ldc = kernels->panel_cols,
+    const size_t first = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
+    for (long j = 0; j < layer->n_out; j += FBP_TILE_OUTPUTS) {
+        const long cols = fbp_min_long(FBP_TILE_OUTPUTS, layer->n_out - j);
+        fbp_gemm_t product = {
+            .c = scratch->tile_sums,
+            .ldc = FBP_TILE_OUTPUTS,
             .a = plan->a[tile->layer].row,
             .a_offset = tile->unit0,
             .b = fbp_at(net, delta->at, (size_t)j),
@@ -174,15 +164,18 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_finis
             .m = units,
             .n = cols,
             .k = batch->rows,
+            .ldwarm = layer->n_out,
         };
+        for (int w = 0; w < FBP_MAX_WARM && warm[w] != NULL; ++w)
+            product.warm[w] = fbp_at(net, warm[w], first + (size_t)j);
         kernels->gemm_tn(&product);
-        const fbp_mat_t sums = {plan->tile_sums, units, cols, kernels->panel_cols};
+        const fbp_mat_t sums = {scratch->tile_sums, units, cols, FBP_TILE_OUTPUTS};
         finish(context, tile, &sums, tile->unit0, j);
     }
     if (tile->unit0 != 0) return;
     const fbp_mat_t all = block_of(plan, delta, 0, batch->rows, layer->n_out);
-    kernels->column_sums(&all, plan->column);
-    const fbp_mat_t sums = {plan->column, 1, layer->n_out, layer->n_out};
+    kernels->column_sums(&all, scratch->column);
+    const fbp_mat_t sums = {scratch->column, 1, layer->n_out, layer->n_out};
     finish(context, tile, &sums, -1, 0);
 }
 

@@ -15,30 +15,35 @@
 
 bool fbp_uses_transpose(const fbp_batch_t *batch);
 
-/* Row sweep, task t of n: rows of every layer's a and z. */
-void fbp_forward_rows(const fbp_batch_t *batch, long row0, long rows);
+/* ---- row sweep: a block of rows, loaded before ---- */
+
+/* Every layer's a, and z where the plan keeps it. */
+void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0, long rows);
 
 /* plan->row_loss of the rows and, where batch->backward, their δ^L. Needs their forward. */
-void fbp_loss_of_rows(const fbp_batch_t *batch, long row0, long rows);
+void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows);
 
 /* δ^{L−1} … δ^1 of the rows from their δ^L, and s_i δ_i where the batch asks for it. */
 void fbp_recursion_rows(const fbp_batch_t *batch, long row0, long rows);
 
-/* The three above for all rows, block by block: the row sweep. */
-void fbp_row_sweep(const fbp_batch_t *batch);
+/* ---- weight sweep: a tile of one W ---- */
 
-/* Panels of W^{i+1}ᵀ from tile `tile` of theta. */
+/* Panels of W^{i+1}ᵀ from a tile of theta, where the plan has room for them. */
 void fbp_transpose_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
 
-/* Raw sums aᵀδ of a tile, one strip of columns at a time, handed to `finish` with the strip's place
- * in W; then, for the tile that starts at unit 0, Σ_i δ_i of the layer with row = -1. */
+/* Takes raw sums aᵀδ of a run of outputs with their place in W; then, for the tile that starts at
+ * unit 0, Σ_i δ_i of the layer with row = -1. */
 typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
                               long row, long column);
-void fbp_weight_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_finish_fn finish,
-                     void *context);
 
-/* l1 ‖W‖₁ + (l2/2) ‖W‖², tile by tile. */
-double fbp_penalty(const fastbp_net_t *net, const void *theta);
+/* Sums a tile over the batch and hands it to `finish`, run by run. warm: flat vectors laid out as
+ * theta that finish will touch, NULL after the last. */
+void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]);
+
+/* ---- l1 ‖W‖₁ + (l2/2) ‖W‖² ---- */
+
 double fbp_tile_penalty(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile);
+double fbp_penalty(const fastbp_net_t *net, const void *theta); /* tile by tile, in order */
 
 #endif

@@ -1,23 +1,29 @@
 /* train.c: a training session: shuffle, batches, steps and the running loss, without a word from
- * the caller until the epoch or the time slice ends. Nothing allocates after fastbp_fit_new. */
+ * the caller until the epoch or the time slice ends. Nothing allocates after fastbp_fit_new.
+ *
+ * One region of the pool runs all steps of a slice. Every worker walks through the same batches
+ * with a description of its own and decides alike; worker 0 alone keeps the books. A step has two
+ * barriers: after the row sweep, and after the weight sweep. */
 #include "update.h"
 
 #include "../base/clock.h"
 #include "../base/rng.h"
+#include "../threads/pool.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct fastbp_fit {
     fbp_plan_t plan;
-    fbp_batch_t batch;
+    fbp_batch_t batch; /* what all batches have in common */
     fastbp_data_t data;
     fastbp_optimizer_t *optimizer;
     fastbp_fit_options_t options;
     void *theta;
-    uint32_t *order;         /* this epoch's permutation, or NULL without shuffling */
-    bool keep_wt;            /* batches are large enough for transposed copies */
+    uint32_t *order; /* this epoch's permutation, or NULL without shuffling */
+    bool keep_wt;    /* batches are large enough for transposed copies */
+    int n_workers;
+    bool session;            /* open at the pool */
     long epoch, step, first; /* of the next step; `first` is its first sample */
     double loss_sum, weight_sum, last_loss;
 };
@@ -31,7 +37,8 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
                                const fastbp_data_t *data, fastbp_optimizer_t *optimizer,
                                const fastbp_fit_options_t *options) {
     *out = NULL;
-    if (!valid_data(data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1)
+    if (!valid_data(data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1 ||
+        options->n_threads < 0)
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
     if (fit == NULL) return FASTBP_ERR_MEMORY;
@@ -40,7 +47,9 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->optimizer = optimizer;
     fit->options = *options;
     fit->theta = theta;
-    fastbp_status_t status = fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity);
+    fit->n_workers = fbp_workers_for(net, capacity, 3, options->n_threads);
+    fastbp_status_t status =
+        fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, fit->n_workers);
     if (status == FASTBP_OK && options->shuffle) {
         fit->order = malloc((size_t)data->rows * sizeof *fit->order);
         if (fit->order == NULL) status = FASTBP_ERR_MEMORY;
@@ -49,20 +58,21 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
         fastbp_fit_free(fit);
         return status;
     }
-    fit->batch = (fbp_batch_t){.plan = &fit->plan,
-                               .theta = theta,
-                               .rows = capacity,
-                               .fold_weights = true,
-                               .backward = true};
+    fbp_batch_describe(&fit->batch, data);
+    fit->batch.plan = &fit->plan;
+    fit->batch.theta = theta;
+    fit->batch.fold_weights = fit->batch.backward = true;
+    fit->batch.rows = capacity;
     fit->keep_wt = fbp_uses_transpose(&fit->batch);
-    for (long i = 0; fit->keep_wt && i < fit->plan.net->n_tiles; ++i)
-        fbp_transpose_tile(&fit->plan, theta, &fit->plan.net->tile[i]);
+    fit->session = fit->n_workers > 1;
+    if (fit->session) fbp_pool_open_session();
     *out = fit;
     return FASTBP_OK;
 }
 
 void fastbp_fit_free(fastbp_fit_t *fit) {
     if (fit == NULL) return;
+    if (fit->session) fbp_pool_close_session();
     fbp_plan_free(&fit->plan);
     free(fit->order);
     free(fit);
@@ -81,47 +91,115 @@ static void shuffle(fastbp_fit_t *fit) {
     }
 }
 
+/* The caller may have changed theta since the last epoch, so the transposed copies are made anew.
+ */
 static void begin_epoch(fastbp_fit_t *fit) {
+    const fastbp_net_t *net = fit->plan.net;
     fit->loss_sum = fit->weight_sum = 0;
     fit->step = 0;
     if (fit->order != NULL) shuffle(fit);
+    for (long i = 0; fit->keep_wt && i < net->n_tiles; ++i)
+        fbp_transpose_tile(&fit->plan, fit->theta, &net->tile[i]);
 }
 
-/* One whole step, or none: a loss that is not finite is found between the sweeps, before any
- * parameter has changed. A batch whose weights are all 0 has no gradient and is passed over. */
-static fastbp_status_t train_step(fastbp_fit_t *fit) {
-    fbp_batch_t *batch = &fit->batch;
-    const long rows = fbp_min_long(fit->options.batch_size, fit->data.rows - fit->first);
-    const uint32_t *order = fit->order != NULL ? fit->order + fit->first : NULL;
-    fbp_batch_load(batch, &fit->data, order, fit->first, rows);
-    const double weight = fbp_weight_sum(batch);
-    if (weight > 0) {
-        fbp_row_sweep(batch);
-        const double loss = fbp_loss_sum(batch) / weight;
-        fit->last_loss = loss;
-        if (!isfinite(loss)) return FASTBP_ERR_DIVERGED;
-        fbp_update_t update = fbp_update_of(fit->optimizer, fit->optimizer->t + 1);
-        update.grad_scale = 1 / weight;
-        fbp_update_sweep(batch, &update, fit->optimizer, fit->theta, fit->keep_wt);
-        fit->optimizer->t += 1;
-        for (long i = 0; i < fit->plan.net->n_tiles; ++i)
-            fit->last_loss += fit->plan.tile_penalty[i];
-        fit->loss_sum += fit->last_loss * weight;
-        fit->weight_sum += weight;
+/* ---- a slice of steps ---- */
+
+typedef struct {
+    fastbp_fit_t *fit;
+    double deadline;
+    bool diverged, stop; /* written by worker 0, read by all after a barrier */
+} slice_t;
+
+/* Rows of a batch through the network, and, where there are penalties, tiles of W through those. */
+static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long first,
+                      fbp_team_t *team, int worker) {
+    const fbp_plan_t *plan = &fit->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_scratch_t *scratch = &plan->scratch[worker];
+    const uint32_t *order = fit->order != NULL ? fit->order + first : NULL;
+    const long blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
+    const long tiles = net->l1 != 0 || net->l2 != 0 ? net->n_tiles : 0;
+    for (long t = fbp_team_next(team); t < blocks + tiles; t = fbp_team_next(team)) {
+        if (t >= blocks) {
+            const fbp_tile_t *tile = &net->tile[t - blocks];
+            plan->tile_penalty[t - blocks] = fbp_tile_penalty(net, fit->theta, tile);
+            continue;
+        }
+        const long row0 = t * batch->rows / blocks;
+        const long rows = (t + 1) * batch->rows / blocks - row0;
+        fbp_batch_load(batch, &fit->data, order, first, row0, rows);
+        fbp_forward_rows(batch, scratch, row0, rows);
+        fbp_loss_rows(batch, row0, rows);
+        fbp_recursion_rows(batch, row0, rows);
     }
+}
+
+static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, double weight,
+                         uint64_t t, fbp_team_t *team, int worker) {
+    const fbp_plan_t *plan = &fit->plan;
+    const fastbp_net_t *net = plan->net;
+    fbp_update_t update = fbp_update_of(fit->optimizer, t);
+    update.grad_scale = 1 / weight;
+    for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
+        const fbp_tile_t *tile = &net->tile[i];
+        fbp_update_tile(batch, &plan->scratch[worker], tile, &update, fit->optimizer, fit->theta);
+        if (fit->keep_wt) fbp_transpose_tile(plan, fit->theta, tile);
+    }
+}
+
+/* J of a batch whose row sweep is done. */
+static double objective(const fastbp_fit_t *fit, const fbp_batch_t *batch, double weight) {
+    double J = fbp_loss_sum(batch) / weight;
+    for (long i = 0; i < fit->plan.net->n_tiles; ++i) J += fit->plan.tile_penalty[i];
+    return J;
+}
+
+static void keep_books(slice_t *slice, long rows, double weight, double J) {
+    fastbp_fit_t *fit = slice->fit;
     fit->first += rows;
     fit->step += 1;
-    return FASTBP_OK;
+    if (weight > 0) {
+        fit->last_loss = J;
+        fit->loss_sum += J * weight;
+        fit->weight_sum += weight;
+        fit->optimizer->t += 1;
+    }
+    slice->stop = fit->first >= fit->data.rows || fbp_seconds() >= slice->deadline;
+}
+
+/* Whole steps only: a J that is not finite is found between the sweeps, before any parameter has
+ * changed. A batch whose weights are all 0 has no gradient and is passed over. */
+static void run_steps(void *context, fbp_team_t *team, int worker) {
+    slice_t *slice = context;
+    fastbp_fit_t *fit = slice->fit;
+    fbp_batch_t batch = fit->batch;
+    long first = fit->first;
+    uint64_t t = fit->optimizer->t;
+    fbp_team_barrier(team); /* all have read where to begin before worker 0 moves on */
+    do {
+        batch.rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
+        row_sweep(fit, &batch, first, team, worker);
+        fbp_team_barrier(team);
+        const double weight = fbp_weight_sum(&batch);
+        const double J = weight > 0 ? objective(fit, &batch, weight) : 0;
+        if (!isfinite(J)) {
+            if (worker == 0) fit->last_loss = J;
+            if (worker == 0) slice->diverged = true;
+            return;
+        }
+        if (weight > 0) weight_sweep(fit, &batch, weight, ++t, team, worker);
+        if (worker == 0) keep_books(slice, batch.rows, weight, J);
+        first += batch.rows;
+        fbp_team_barrier(team);
+    } while (!slice->stop);
 }
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
-    const double deadline = fbp_seconds() + seconds;
-    fastbp_status_t status = FASTBP_OK;
+    if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
+    slice_t slice = {.fit = fit, .deadline = fbp_seconds() + seconds};
     if (fit->first == 0) begin_epoch(fit);
-    do {
-        status = train_step(fit);
-    } while (status == FASTBP_OK && fit->first < fit->data.rows && fbp_seconds() < deadline);
-    const bool done = fit->first >= fit->data.rows;
+    fbp_pool_run(fit->n_workers, run_steps, &slice);
+    const bool done = !slice.diverged && fit->first >= fit->data.rows;
     *progress = (fastbp_progress_t){
         .epoch_done = done,
         .epoch = fit->epoch,
@@ -133,5 +211,5 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
         fit->epoch += 1;
         fit->first = 0;
     }
-    return status;
+    return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
 }

@@ -67,11 +67,11 @@ static void finish_gradient(void *context, const fbp_tile_t *tile, const fbp_mat
     net->kernels->write_gradient(&update, sums, fbp_at(net, to->grad, place.offset), place.ld);
 }
 
-void fbp_gradient_sweep(const fbp_batch_t *batch, double grad_scale, void *grad) {
+void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                       const fbp_tile_t *tile, double grad_scale, void *grad) {
     gradient_t to = {batch, grad_scale, grad};
-    const fbp_plan_t *plan = batch->plan;
-    for (long task = 0; task < plan->net->n_tiles; ++task)
-        fbp_weight_tile(batch, &plan->net->tile[task], finish_gradient, &to);
+    const void *const warm[FBP_MAX_WARM] = {grad};
+    fbp_weight_tile(batch, scratch, tile, finish_gradient, &to, warm);
 }
 
 /* ---- to new parameters ---- */
@@ -97,15 +97,9 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
                          moment[1] != NULL ? fbp_at(net, moment[1], place.offset) : NULL, place.ld);
 }
 
-void fbp_update_sweep(const fbp_batch_t *batch, const fbp_update_t *update,
-                      const fastbp_optimizer_t *optimizer, void *theta, bool keep_wt) {
+void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
     step_t step = {batch, update, optimizer, theta};
-    const fbp_plan_t *plan = batch->plan;
-    const bool penal = plan->net->l1 != 0 || plan->net->l2 != 0;
-    for (long task = 0; task < plan->net->n_tiles; ++task) {
-        const fbp_tile_t *tile = &plan->net->tile[task];
-        if (penal) plan->tile_penalty[task] = fbp_tile_penalty(plan->net, theta, tile);
-        fbp_weight_tile(batch, tile, finish_update, &step);
-        if (keep_wt) fbp_transpose_tile(plan, theta, tile);
-    }
+    const void *const warm[FBP_MAX_WARM] = {theta, optimizer->moment[0], optimizer->moment[1]};
+    fbp_weight_tile(batch, scratch, tile, finish_update, &step, warm);
 }

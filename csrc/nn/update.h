@@ -11,13 +11,13 @@ bool fbp_optimizer_valid(const fastbp_optimizer_t *optimizer);
 /* The constants of step t (>= 1) of an optimiser. */
 fbp_update_t fbp_update_of(const fastbp_optimizer_t *optimizer, uint64_t t);
 
-/* grad = (sums · grad_scale, with penalties) for all tiles: the weight sweep to a flat gradient. */
-void fbp_gradient_sweep(const fbp_batch_t *batch, double grad_scale, void *grad);
+/* grad of one tile = (sums · grad_scale, with penalties). */
+void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                       const fbp_tile_t *tile, double grad_scale, void *grad);
 
-/* The weight sweep with the update applied tile by tile; theta is written, and with keep_wt so are
- * the transposed copies. plan->tile_penalty receives each tile's penalty before its update, where
- * the network has one. */
-void fbp_update_sweep(const fbp_batch_t *batch, const fbp_update_t *update,
-                      const fastbp_optimizer_t *optimizer, void *theta, bool keep_wt);
+/* One tile of theta and of its moments brought to the next step, while its sums are in L1 and L2.
+ */
+void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta);
 
 #endif

@@ -242,7 +242,7 @@ class Network(NetworkBase):
         return J
 
     def _session(
-        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool
+        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool, n_threads: int
     ) -> Training:
         return Training(self, data, optimizer, batch_size, shuffle)
 

@@ -1,0 +1,192 @@
+/* pool.c: see pool.h. Waiting is spinning first, on one atomic word, and then sleeping on a
+ * condition variable; with more threads than processors it is sleeping at once. The barrier is
+ * central and counts generations: Mellor-Crummey & Scott, ACM TOCS 9(1), 1991, §3. */
+#include "pool.h"
+
+#include "count.h"
+#include "sys.h"
+
+#include <stdatomic.h>
+
+/* Turns of the spin loop: a pause takes some 40 to 60 cycles on Zen and on Intel since Skylake, so
+ * that 2000 are 25 to 40 microseconds: longer than most waits at a barrier, too short to be noticed
+ * as load. */
+#ifndef FBP_SPIN_TURNS
+#define FBP_SPIN_TURNS 2000
+#endif
+
+enum { MAX_THREADS = 1024 };
+
+struct fbp_team {
+    int size, spin;
+    _Alignas(FBP_CACHE_LINE) atomic_int arrived;
+    _Alignas(FBP_CACHE_LINE) atomic_uint generation;
+    _Alignas(FBP_CACHE_LINE) atomic_long next;
+    atomic_int sleepers;
+    fbp_mutex_t lock;
+    fbp_cond_t wake;
+};
+
+/* Who waits for a word to leave a value, spins on it and then sleeps. Whoever changes it calls
+ * notify afterwards; both sides use sequentially consistent order, so that one sees the other. */
+static void wait_until_changed(const atomic_uint *word, unsigned old, int spin, fbp_mutex_t *lock,
+                               fbp_cond_t *wake, atomic_int *sleepers) {
+    for (int turn = 0; turn < spin; ++turn) {
+        if (atomic_load_explicit(word, memory_order_acquire) != old) return;
+        fbp_pause();
+    }
+    fbp_lock(lock);
+    atomic_fetch_add(sleepers, 1);
+    while (atomic_load(word) == old) fbp_wait(wake, lock);
+    atomic_fetch_sub(sleepers, 1);
+    fbp_unlock(lock);
+}
+
+static void notify(fbp_mutex_t *lock, fbp_cond_t *wake, atomic_int *sleepers) {
+    if (atomic_load(sleepers) == 0) return;
+    fbp_lock(lock);
+    fbp_wake_all(wake);
+    fbp_unlock(lock);
+}
+
+/* ---- the team ---- */
+
+int fbp_team_size(const fbp_team_t *team) { return team->size; }
+
+long fbp_team_next(fbp_team_t *team) {
+    return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
+}
+
+void fbp_team_barrier(fbp_team_t *team) {
+    if (team->size == 1) {
+        atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+        return;
+    }
+    const unsigned generation = atomic_load(&team->generation);
+    const int size = team->size, spin = team->spin; /* not to be read once all have arrived */
+    if (atomic_fetch_add(&team->arrived, 1) + 1 < size) {
+        wait_until_changed(&team->generation, generation, spin, &team->lock, &team->wake,
+                           &team->sleepers);
+        return;
+    }
+    atomic_store(&team->arrived, 0);
+    atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+    atomic_store(&team->generation, generation + 1);
+    notify(&team->lock, &team->wake, &team->sleepers);
+}
+
+/* ---- the pool ---- */
+
+typedef struct {
+    fbp_region_fn region;
+    void *context;
+    unsigned number; /* counts jobs */
+} job_t;
+
+static struct {
+    atomic_flag busy; /* somebody runs a region; guards n_started, n_cpus and born */
+    int n_started;    /* threads beside the caller */
+    int n_cpus;
+    unsigned born[MAX_THREADS]; /* the last job posted before a thread was started */
+    atomic_int sessions;
+    fbp_mutex_t lock; /* guards job and the team's size, which change together */
+    fbp_cond_t wake;
+    atomic_int sleepers;
+    job_t job;
+    atomic_uint posted; /* job.number, to wait on */
+    fbp_team_t team;
+} pool = {
+    .busy = ATOMIC_FLAG_INIT,
+    .lock = FBP_MUTEX_INIT,
+    .wake = FBP_COND_INIT,
+    .team = {.lock = FBP_MUTEX_INIT, .wake = FBP_COND_INIT},
+};
+
+/* Waits for jobs for ever. A worker beyond the team's size goes back to waiting; a member cannot
+ * miss a job, since the caller waits for it at the end. */
+FBP_THREAD_ENTRY(worker_main, arg) {
+    const int worker = (int)(intptr_t)arg;
+    unsigned seen = pool.born[worker];
+    for (;;) {
+        const int spin = atomic_load(&pool.sessions) > 0 ? FBP_SPIN_TURNS : 0;
+        wait_until_changed(&pool.posted, seen, spin, &pool.lock, &pool.wake, &pool.sleepers);
+        fbp_lock(&pool.lock);
+        const job_t job = pool.job;
+        const bool member = worker < pool.team.size;
+        fbp_unlock(&pool.lock);
+        seen = job.number;
+        if (!member) continue;
+        job.region(job.context, &pool.team, worker);
+        fbp_team_barrier(&pool.team); /* the end of the region */
+    }
+    FBP_THREAD_RETURN;
+}
+
+#if !defined(_WIN32)
+/* In the child of a fork there is one thread, and the locks are as the fork found them. */
+static void forget_threads(void) {
+    atomic_flag_clear(&pool.busy);
+    pool.n_started = 0;
+    atomic_store(&pool.sleepers, 0);
+    atomic_store(&pool.team.sleepers, 0);
+    atomic_store(&pool.team.arrived, 0);
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pthread_mutex_init(&pool.team.lock, NULL);
+    pthread_cond_init(&pool.team.wake, NULL);
+}
+#endif
+
+/* Starts threads until there are `wanted` beside the caller, or as many as the system gives. */
+static void start_threads(int wanted) {
+#if !defined(_WIN32)
+    static bool registered = false;
+    if (!registered) registered = pthread_atfork(NULL, NULL, forget_threads) == 0;
+#endif
+    pool.n_cpus = fbp_usable_cpus();
+    while (pool.n_started < wanted) {
+        const int worker = pool.n_started + 1;
+        pool.born[worker] = pool.job.number;
+        if (!fbp_spawn(worker_main, (void *)(intptr_t)worker)) return;
+        pool.n_started = worker;
+    }
+}
+
+static void post(const job_t *job, int size) {
+    fbp_lock(&pool.lock);
+    pool.job = (job_t){job->region, job->context, pool.job.number + 1};
+    pool.team.size = size;
+    pool.team.spin = size <= pool.n_cpus ? FBP_SPIN_TURNS : 0;
+    atomic_store_explicit(&pool.team.next, 0, memory_order_relaxed);
+    atomic_store(&pool.posted, pool.job.number);
+    fbp_unlock(&pool.lock);
+    notify(&pool.lock, &pool.wake, &pool.sleepers);
+}
+
+static void run_alone(const job_t *job) {
+    fbp_team_t alone = {.size = 1};
+    job->region(job->context, &alone, 0);
+}
+
+void fbp_pool_run(int n_threads, fbp_region_fn region, void *context) {
+    const job_t job = {.region = region, .context = context};
+    if (n_threads <= 1 || atomic_flag_test_and_set(&pool.busy)) {
+        run_alone(&job);
+        return;
+    }
+    const int wanted = (n_threads < MAX_THREADS ? n_threads : MAX_THREADS) - 1;
+    if (pool.n_started < wanted) start_threads(wanted);
+    const int size = 1 + (wanted < pool.n_started ? wanted : pool.n_started);
+    if (size == 1) {
+        run_alone(&job);
+    } else {
+        post(&job, size);
+        region(context, &pool.team, 0);
+        fbp_team_barrier(&pool.team);
+    }
+    atomic_flag_clear(&pool.busy);
+}
+
+void fbp_pool_open_session(void) { atomic_fetch_add(&pool.sessions, 1); }
+
+void fbp_pool_close_session(void) { atomic_fetch_sub(&pool.sessions, 1); }

@@ -1,0 +1,29 @@
+/* pool.h: one lazy, process-wide pool of threads. It knows nothing of networks: it runs a function
+ * on several threads at once and lets them meet. The caller is worker 0. */
+#ifndef FASTBP_THREADS_POOL_H
+#define FASTBP_THREADS_POOL_H
+
+/* The workers of one region. */
+typedef struct fbp_team fbp_team_t;
+
+typedef void (*fbp_region_fn)(void *context, fbp_team_t *team, int worker);
+
+/* Runs region(context, team, worker) on up to n_threads threads and returns when all have returned.
+ * Threads are started when first needed. The team is smaller than asked for when threads cannot be
+ * started, and it is the caller alone while another caller has the pool: then too the region runs
+ * to its end. Safe after fork: the child starts threads of its own. */
+void fbp_pool_run(int n_threads, fbp_region_fn region, void *context);
+
+int fbp_team_size(const fbp_team_t *team);
+
+/* Waits for all workers of the team. What any wrote before, all see after. */
+void fbp_team_barrier(fbp_team_t *team);
+
+/* The next of the tasks 0, 1, 2, … that nobody has taken since the last barrier. */
+long fbp_team_next(fbp_team_t *team);
+
+/* While a session is open, idle workers spin for some tens of microseconds before they sleep. */
+void fbp_pool_open_session(void);
+void fbp_pool_close_session(void);
+
+#endif

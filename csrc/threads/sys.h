@@ -1,0 +1,62 @@
+/* sys.h: the few system calls of the pool under one name on POSIX and Windows. */
+#ifndef FASTBP_THREADS_SYS_H
+#define FASTBP_THREADS_SYS_H
+
+#include "../base/common.h"
+
+#if defined(_WIN32)
+#include <windows.h>
+
+typedef SRWLOCK fbp_mutex_t;
+typedef CONDITION_VARIABLE fbp_cond_t;
+#define FBP_MUTEX_INIT SRWLOCK_INIT
+#define FBP_COND_INIT CONDITION_VARIABLE_INIT
+#define FBP_THREAD_ENTRY(name, arg) static DWORD WINAPI name(LPVOID arg)
+#define FBP_THREAD_RETURN return 0
+
+FBP_INLINE void fbp_lock(fbp_mutex_t *m) { AcquireSRWLockExclusive(m); }
+FBP_INLINE void fbp_unlock(fbp_mutex_t *m) { ReleaseSRWLockExclusive(m); }
+FBP_INLINE void fbp_wait(fbp_cond_t *c, fbp_mutex_t *m) {
+    SleepConditionVariableSRW(c, m, INFINITE, 0);
+}
+FBP_INLINE void fbp_wake_all(fbp_cond_t *c) { WakeAllConditionVariable(c); }
+FBP_INLINE bool fbp_spawn(LPTHREAD_START_ROUTINE entry, void *arg) {
+    HANDLE thread = CreateThread(NULL, 0, entry, arg, 0, NULL);
+    if (thread == NULL) return false;
+    CloseHandle(thread);
+    return true;
+}
+#else
+#include <pthread.h>
+
+typedef pthread_mutex_t fbp_mutex_t;
+typedef pthread_cond_t fbp_cond_t;
+#define FBP_MUTEX_INIT PTHREAD_MUTEX_INITIALIZER
+#define FBP_COND_INIT PTHREAD_COND_INITIALIZER
+#define FBP_THREAD_ENTRY(name, arg) static void *name(void *arg)
+#define FBP_THREAD_RETURN return NULL
+
+FBP_INLINE void fbp_lock(fbp_mutex_t *m) { pthread_mutex_lock(m); }
+FBP_INLINE void fbp_unlock(fbp_mutex_t *m) { pthread_mutex_unlock(m); }
+FBP_INLINE void fbp_wait(fbp_cond_t *c, fbp_mutex_t *m) { pthread_cond_wait(c, m); }
+FBP_INLINE void fbp_wake_all(fbp_cond_t *c) { pthread_cond_broadcast(c); }
+FBP_INLINE bool fbp_spawn(void *(*entry)(void *), void *arg) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, entry, arg) != 0) return false;
+    pthread_detach(thread);
+    return true;
+}
+#endif
+
+/* Tells the core that this is a spin loop. */
+FBP_INLINE void fbp_pause(void) {
+#if defined(_MSC_VER)
+    YieldProcessor();
+#elif defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+#endif
