@@ -1,0 +1,129 @@
+"""Pairs of networks, the engine's and the reference's, with data, and how they must agree."""
+
+import multiprocessing
+
+import numpy as np
+from error_bounds import ErrorBounds
+
+import fastbp
+from fastbp import activations, reference
+from fastbp.optim import SGD, Adam
+
+HIDDEN = tuple(name for name in activations.NAMES if name != "softmax")
+DTYPES = ("float32", "float64")
+LOGARITHMIC = ("binary_cross_entropy", "cross_entropy")
+OPTIMIZERS = {
+    "sgd": lambda: SGD(0.1),
+    "momentum": lambda: SGD(0.05, momentum=0.9),
+    "nesterov": lambda: SGD(0.05, momentum=0.9, nesterov=True),
+    "adam": lambda: Adam(0.01, betas=(0.8, 0.99)),
+}
+
+
+def targets_for(rng, loss, n, n_out):
+    """Dense targets (n, n_out) that the loss accepts."""
+    if loss == "cross_entropy":
+        return rng.dirichlet(np.ones(n_out), n)
+    if loss == "binary_cross_entropy":
+        return rng.uniform(size=(n, n_out))
+    return rng.normal(size=(n, n_out))
+
+
+class Twins:
+    """An engine network of some dtype, its float64 reference, and n samples X, y.
+
+    Parameters and data are exact in dtype, so both compute from the same numbers. Outputs under
+    an unpaired logarithm are kept between 0.1 and 0.9, clear of its poles and of the clip, which
+    lies at another eps in another dtype.
+    """
+
+    def __init__(self, rng, widths, *, hidden, output, loss, dtype, n, labels=False, **options):
+        options |= {"activation": hidden, "output": output, "loss": loss, "seed": 0}
+        self.rng, self.loss, self.dtype = rng, loss, dtype
+        self.engine = fastbp.Network(widths, dtype=dtype, **options)
+        self.reference = reference.Network(widths, **options)
+        self.X = self._exact(rng.normal(size=(n, widths[0])))
+        self.y = self._exact(targets_for(rng, loss, n, widths[-1]))
+        if labels and loss == "cross_entropy":
+            self.y = rng.integers(widths[-1], size=n)
+        for layer in self.reference.layers:
+            layer.W = rng.normal(size=layer.W.shape) / np.sqrt(len(layer.W))
+            layer.b = rng.normal(scale=0.3, size=layer.b.shape)
+        if loss in LOGARITHMIC and not self.paired:
+            self._keep_outputs_inside()
+        self.set_theta(self.reference.theta)
+
+    @property
+    def paired(self):
+        net = self.reference
+        return net.criterion.pairs_with(net.activations[-1])
+
+    def _exact(self, array):
+        return array.astype(self.dtype).astype(np.float64)
+
+    def _keep_outputs_inside(self):
+        net, inputs = self.reference, self.X
+        if len(net.layers) > 1:
+            net.forward(self.X)
+            inputs = net.layers[-2].a
+        top = net.layers[-1]
+        top.W *= 0.1 / max(0.1, abs(inputs @ top.W).max())
+        low, high = (-1.3, -0.4) if top.activation.name == "softplus" else (0.3, 0.6)
+        top.b = self.rng.uniform(low, high, top.b.shape)
+
+    def set_theta(self, theta):
+        self.engine.theta = theta
+        self.reference.theta = self.engine.theta.astype(np.float64)
+
+    def weights(self):
+        return self._exact(self.rng.uniform(0.5, 2.0, len(self.X)))
+
+    def dense_y(self):
+        return np.eye(self.reference.widths[-1])[self.y] if self.y.ndim == 1 else self.y
+
+    # ---- agreement ------------------------------------------------------------------------
+
+    def bounds(self, s=None, **options):
+        s = np.ones(len(self.X)) if s is None else s
+        return ErrorBounds(self.reference, self.dense_y(), s, self.dtype, **options)
+
+    def check_layers(self, bounds, names=("z", "a", "delta", "dW", "db")):
+        """Every z, a, δ, dW and db, element by element."""
+        pairs = zip(self.engine.layers, self.reference.layers, strict=True)
+        for i, (engine, exact) in enumerate(pairs):
+            for name in names:
+                computed = getattr(engine, name)
+                assert computed.dtype == self.dtype
+                within(computed, getattr(exact, name), getattr(bounds, name)[i], f"{name} of {i}")
+
+    def check_pass(self, s=None):
+        """forward, backward, their results, and what input_gradient and loss make of them."""
+        out = self.engine.forward(self.X)
+        self.reference.forward(self.X)
+        J = self.engine.backward(self.y, s)
+        exact_J = self.reference.backward(self.y, s)
+        bounds = self.bounds(s)
+        self.check_layers(bounds)
+        within(out, self.reference.layers[-1].a, bounds.a[-1], "output")
+        within(J, exact_J, bounds.J, "J")
+        within(self.engine.loss(self.X, self.y, s), exact_J, bounds.J, "loss")
+        gradient = self.engine.input_gradient()
+        within(gradient, self.reference.input_gradient(), bounds.input, "input gradient")
+        return bounds
+
+
+def within(computed, exact, bound, what):
+    """|computed − exact| <= bound in every element; the bound itself must mean something."""
+    error = abs(np.asarray(computed, np.float64) - exact)
+    assert np.isfinite(bound).all(), what
+    worst = np.argmax(error - bound)
+    message = f"{what}: off by {np.ravel(error)[worst]}, allowed {np.ravel(bound)[worst]}"
+    assert (error <= bound).all(), message
+
+
+def in_child(function, *arguments):
+    """Run function in a fresh process; a crash or an exception, shown on stderr, is a failure."""
+    child = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    child.start()
+    child.join()
+    assert child.exitcode == 0, f"exit code {child.exitcode}"

@@ -1,0 +1,205 @@
+"""How far rounding may carry a computed forward and backward pass from the exact one.
+
+Running error analysis, element by element, on the float64 reference: every quantity comes with a
+bound E on the error of a computation in another dtype, eps its machine epsilon. A sum of k
+products errs by k eps Σ|a||b|; a function passes on E times its slope and adds a few eps of its
+result. eps is two unit roundoffs: one share for the tested side, one for the reference's own
+rounding and for terms of second order. Higham, Accuracy and Stability of Numerical Algorithms,
+2nd ed., ch. 3.
+"""
+
+import numpy as np
+
+EPS64 = float(np.finfo(np.float64).eps)
+
+# eps of a per element: 4 ulp at most of the engine's functions, and what stands around them
+OPERATIONS = {
+    "identity": 0,
+    "relu": 0,
+    "leaky_relu": 3,
+    "sigmoid": 8,
+    "tanh": 6,
+    "elu": 10,
+    "softplus": 8,
+}
+
+
+def product(E_a, a, B):
+    """E of a @ B where a errs by E_a and B is exact, without the roundings of the sum itself."""
+    return E_a @ abs(B)
+
+
+def sum_rounding(k, eps):
+    """A sum of k products, and what may be added to it, over the sum of magnitudes."""
+    return (k + 2) * eps
+
+
+def slope(name, alpha, z, a):
+    """σ'(z), (batch, n), of an element-wise activation; by a where that is exact enough."""
+    one = np.ones_like(a)
+    below = z <= 0
+    return {
+        "identity": lambda: one,
+        "sigmoid": lambda: a * (1 - a),
+        "tanh": lambda: (1 - a) * (1 + a),
+        "relu": lambda: np.where(below, 0, one),
+        "leaky_relu": lambda: np.where(below, alpha, one),
+        "elu": lambda: np.where(below, alpha * np.exp(np.minimum(z, 0)), one),
+        "softplus": lambda: -np.expm1(-a),
+    }[name]()
+
+
+def kink(name, alpha):
+    """How far σ' jumps at 0."""
+    return {"relu": 1.0, "leaky_relu": abs(1 - alpha), "elu": abs(1 - alpha)}.get(name, 0.0)
+
+
+def forward_error(name, alpha, z, a, E_z, eps):
+    """E of a = σ(z) where z errs by E_z; |σ''| <= max(1, alpha) for all of them."""
+    if name == "softmax":
+        width = z.shape[1]
+        fall = z.max(axis=1, keepdims=True) - z
+        E_top = E_z.max(axis=1, keepdims=True)
+        return a * np.expm1(E_z + E_top + (fall + width + 12) * eps)
+    steepest = abs(slope(name, alpha, z, a)) + E_z * max(1.0, alpha)
+    steepest += np.where(abs(z) <= E_z, kink(name, alpha), 0)
+    return steepest * E_z + OPERATIONS[name] * eps * abs(a)
+
+
+def slope_error(name, alpha, z, a, E_z, E_a, eps):
+    """E of σ' where it is computed from a, which errs by E_a, or from z."""
+    d = slope(name, alpha, z, a)
+    smooth = {
+        "identity": lambda: 0 * a,
+        "sigmoid": lambda: abs(1 - 2 * a) * E_a + E_a**2 + 2 * eps * abs(a),
+        "tanh": lambda: 2 * abs(a) * E_a + E_a**2 + 2 * eps,
+        "relu": lambda: 0 * a,
+        "leaky_relu": lambda: np.where(z <= 0, 3 * eps * alpha, 0),
+        "elu": lambda: np.where(z <= E_z, E_a + 10 * eps * alpha, 0),
+        "softplus": lambda: np.exp(-a) * E_a + E_a**2 + 12 * eps * d,
+    }[name]()
+    return smooth + np.where(abs(z) <= E_z, kink(name, alpha), 0)
+
+
+def pull_back_error(name, alpha, g, z, a, E_g, E_z, E_a, eps):
+    """E of δ = ∂J/∂z made from g = ∂J/∂a, which errs by E_g."""
+    if name == "softmax":
+        width = a.shape[1]
+        mean = (g * a).sum(axis=1, keepdims=True)
+        E_mean = (E_g * a + abs(g) * E_a + E_g * E_a).sum(axis=1, keepdims=True)
+        E_mean += sum_rounding(width, eps) * (abs(g) * a).sum(axis=1, keepdims=True)
+        E_gap = E_g + E_mean + eps * (abs(g) + abs(mean))
+        return E_a * abs(g - mean) + (a + E_a) * E_gap + 2 * eps * a * abs(g - mean)
+    d = slope(name, alpha, z, a)
+    E_d = slope_error(name, alpha, z, a, E_z, E_a, eps)
+    return E_g * abs(d) + (abs(g) + E_g) * E_d + 3 * eps * abs(g * d)
+
+
+def value_error(loss, paired, z, a, y, E_z, E_a, eps):
+    """E of J_i, (batch,), of the loss of a name."""
+    n = a.shape[1]
+    if paired and loss == "cross_entropy":
+        rounding = n + 16 + 5 * np.log(n) + 2 * abs(z).max(axis=1)
+        return ((a + y) * E_z + E_z**2).sum(axis=1) + eps * rounding
+    if paired:
+        terms = (1 + y) * abs(z) + np.log1p(np.exp(-abs(z)))
+        return (abs(a - y) * E_z + E_z**2 + (n + 8) * eps * terms).sum(axis=1)
+    if loss in ("squared_error", "mse"):
+        scale = 0.5 if loss == "squared_error" else 1 / n
+        E = scale * (2 * abs(a - y) * E_a + E_a**2)
+        return (E + (n + 5) * eps * scale * (a - y) ** 2).sum(axis=1)
+    E = y / (a - E_a) * E_a + (n + 8) * eps * y * abs(np.log(a))
+    if loss == "binary_cross_entropy":
+        rest = 1 - a
+        E += (1 - y) * (E_a + eps) / (rest - E_a) + (n + 8) * eps * (1 - y) * abs(np.log(rest))
+    return E.sum(axis=1)
+
+
+def loss_gradient(loss, a, y, E_a, eps):
+    """(g, E): ∂J_i/∂a of an unpaired loss, for outputs clear of the clip of a logarithm."""
+    n = a.shape[1]
+    if loss in ("squared_error", "mse"):
+        scale = 1 if loss == "squared_error" else 2 / n
+        g = scale * (a - y)
+        return g, scale * E_a + 4 * eps * abs(g)
+    if loss == "cross_entropy":
+        g = -y / a
+        return g, y / (a * (a - E_a)) * E_a + 2 * eps * abs(g)
+    rest = 1 - a
+    g = (a - y) / (a * rest)
+    bend = y / (a * (a - E_a)) + (1 - y) / (rest * (rest - E_a))
+    return g, bend * E_a + (5 + 1 / rest) * eps * abs(g)
+
+
+class ErrorBounds:
+    """E of everything that forward and backward of a reference network have computed.
+
+    net: a float64 `fastbp.reference.Network` after both; y dense (batch, n_L), s (batch,). Lists
+    `z`, `a`, `delta`, `dW`, `db` by layer, `input` (batch, n_0), `J`. With exact_delta the δ of
+    the last layer is taken as given, as `backward_from` does, and J is None.
+    """
+
+    def __init__(self, net, y, s, dtype, exact_delta=False):
+        self._net, self._y, self._s = net, y, s
+        self._eps = float(np.finfo(dtype).eps)
+        self.z, self.a, self.J = [], [], None
+        self._forward()
+        self._backward(0 * net.layers[-1].delta if exact_delta else self._output())
+
+    def _forward(self):
+        a, E_a = self._net._X, 0 * self._net._X
+        for layer in self._net.layers:
+            size = abs(a) @ abs(layer.W) + abs(layer.b)
+            E_z = product(E_a, a, layer.W) + sum_rounding(len(layer.W), self._eps) * size
+            name, alpha = layer.activation.name, layer.activation.alpha
+            a, E_a = layer.a, forward_error(name, alpha, layer.z, layer.a, E_z, self._eps)
+            self.z.append(E_z)
+            self.a.append(E_a)
+
+    def _output(self):
+        """E of δ^L; and of J on the way."""
+        net, y, s, eps = self._net, self._y, self._s, self._eps
+        top, E_z, E_a = net.layers[-1], self.z[-1], self.a[-1]
+        name, alpha = top.activation.name, top.activation.alpha
+        loss, paired = net.criterion.name, net.criterion.pairs_with(top.activation)
+        E_rows = value_error(loss, paired, top.z, top.a, y, E_z, E_a, eps)
+        W_size = sum(net.l1 * abs(p.W).sum() + net.l2 / 2 * (p.W**2).sum() for p in net.layers)
+        penalty = (max(net.widths) + 6) * eps * W_size
+        J_size = abs(net.loss(net._X, y, s))
+        self.J = (s @ E_rows) / s.sum() + penalty + (len(s) + net.theta.size + 8) * EPS64 * J_size
+        if paired:
+            return E_a + eps * abs(top.a - y)
+        g, E_g = loss_gradient(loss, top.a, y, E_a, eps)
+        return pull_back_error(name, alpha, g, top.z, top.a, E_g, E_z, E_a, eps)
+
+    def _backward(self, E_delta):
+        net, eps, S = self._net, self._eps, self._s.sum()
+        s = self._s[:, None]
+        n_layers = len(net.layers)
+        self.delta, self.dW, self.db = ([None] * n_layers for _ in range(3))
+        for i in reversed(range(n_layers)):
+            layer, below = net.layers[i], net.layers[i - 1] if i else None
+            a_in, E_in = (abs(below.a), self.a[i - 1]) if i else (abs(net._X), 0 * net._X)
+            size, E = s * abs(layer.delta), s * E_delta
+            terms = len(s) + 6
+            self.dW[i] = (E_in.T @ (size + E) + a_in.T @ E + terms * eps * a_in.T @ size) / S
+            self.dW[i] += 4 * eps * (net.l1 + net.l2 * abs(layer.W))
+            self.db[i] = (E + terms * eps * size).sum(axis=0) / S
+            self.delta[i] = E_delta
+            E_g = product(E_delta, layer.delta, layer.W.T)
+            E_g += sum_rounding(layer.W.shape[1], eps) * (abs(layer.delta) @ abs(layer.W).T)
+            if i == 0:
+                self.input = E_g
+                return
+            name, alpha = below.activation.name, below.activation.alpha
+            E_delta = pull_back_error(
+                name,
+                alpha,
+                layer.delta @ layer.W.T,
+                below.z,
+                below.a,
+                E_g,
+                self.z[i - 1],
+                self.a[i - 1],
+                eps,
+            )

@@ -1,0 +1,248 @@
+"""How a fit in the engine may end other than by its last epoch, and what it leaves behind."""
+
+import _thread
+import copy
+import gc
+import signal
+import sys
+import threading
+import time
+import weakref
+from itertools import islice
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES
+
+import fastbp
+from fastbp import _core
+from fastbp._shuffle import permutation
+from fastbp.optim import SGD, Adam
+
+N, BATCH = 11, 4
+
+
+def case(dtype="float64", **options):
+    """A network 3-4-2 and N samples of a function it can approach."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(N, 3)).astype(dtype)
+    y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
+    net = fastbp.Network((3, 4, 2), activation="tanh", dtype=dtype, seed=5, **options)
+    return net, X, y
+
+
+def batches(net, n=N, batch_size=BATCH):
+    """The rows of every step of a shuffled fit, epoch after epoch."""
+    epoch = 0
+    while True:
+        order = permutation(net.seed, epoch, n)
+        yield from (order[first : first + batch_size] for first in range(0, n, batch_size))
+        epoch += 1
+
+
+# ---- divergence ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_divergence_is_raised_before_the_update(dtype):
+    net, X, y = case(dtype)
+    twin = copy.deepcopy(net)
+    optimizer, same = (SGD(1.0, momentum=0.5) for _ in range(2))
+    huge = float(np.finfo(dtype).max) ** 0.75
+
+    def heat(epoch, logs):
+        optimizer.lr = huge if epoch == 1 else 1.0
+
+    with pytest.raises(fastbp.DivergenceError) as info:
+        net.fit(X, y, epochs=9, batch_size=BATCH, optimizer=optimizer, callbacks=[heat])
+    error = info.value
+    steps_an_epoch = -(-N // BATCH)
+    steps = error.epoch * steps_an_epoch + error.step
+    assert not np.isfinite(error.value)
+    assert error.epoch == 2 and 1 <= error.step < steps_an_epoch
+    assert f"epoch {error.epoch}, step {error.step} (counted from 0)" in str(error)
+    assert "lower the learning rate" in str(error)
+
+    for step, rows in enumerate(islice(batches(net), steps)):
+        same.lr = huge if step >= 2 * steps_an_epoch else 1.0
+        assert np.isfinite(twin.value_and_grad(X[rows], y[rows])[0])
+        twin.step(same)
+    np.testing.assert_array_equal(net.theta, twin.theta)
+    assert optimizer.t == steps
+    np.testing.assert_array_equal(optimizer.moments, same.moments)
+
+
+@pytest.mark.parametrize("batch_size", [4, N])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_divergence_at_once_changes_nothing(value, batch_size):
+    net, X, y = case()
+    net.layers[1].b[0] = value
+    before, adam = net.theta.copy(), Adam()
+    with pytest.raises(fastbp.DivergenceError, match="epoch 0, step 0 ") as info:
+        net.fit(X, y, batch_size=batch_size, optimizer=adam)
+    assert (info.value.epoch, info.value.step, adam.t) == (0, 0, 0)
+    np.testing.assert_array_equal(net.theta, before)
+    net.layers[1].b[0] = 0.0
+    assert np.isfinite(net.fit(X, y, epochs=2, batch_size=batch_size, optimizer=adam).loss).all()
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_a_penalty_beyond_all_numbers_is_divergence(penalty):
+    """J is what has to stay finite, not its first term alone."""
+    net = fastbp.Network((1, 2), dtype="float64", seed=0, **{penalty: 1.0})
+    net.layers[0].W = [[1.7e308, -1.7e308]]
+    before = net.theta.copy()
+    X, y = np.zeros((4, 1)), np.zeros((4, 2))
+    assert net.loss(X, y) == np.inf
+    with pytest.raises(fastbp.DivergenceError, match="the loss is inf at epoch 0, step 0 "):
+        net.fit(X, y, epochs=1)
+    np.testing.assert_array_equal(net.theta, before)
+
+
+def test_divergence_beside_the_label_is_seen():
+    net = fastbp.Network((1, 2), output="sigmoid", loss="cross_entropy", seed=0)
+    net.layers[0].W = [[1.0, np.inf]]  # 0 · inf is NaN
+    before = net.theta.copy()
+    with pytest.raises(fastbp.DivergenceError):
+        net.fit([[0.0]], [0], epochs=1)
+    np.testing.assert_array_equal(net.theta, before)
+
+
+# ---- Ctrl-C -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keyboard():
+    """SIGINT raises KeyboardInterrupt, whatever the process was started with."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Interrupter:
+    """Presses Ctrl-C from another thread, a while after the fit has begun."""
+
+    def on_fit_begin(self, net):
+        self.thread = threading.Timer(0.1, _thread.interrupt_main)
+        self.thread.start()
+
+    def on_fit_end(self, net):
+        self.thread.join()
+
+
+def test_interrupt_within_an_epoch(keyboard):
+    """An epoch of a million steps ends after a whole one, with a network that can go on."""
+    rng = np.random.default_rng(0)
+    n = 1_000_000
+    X, y = rng.normal(size=(n, 3)), rng.normal(size=(n, 2))
+    net, twin = case()[0], case()[0]
+    adam, same = Adam(), Adam()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, epochs=1000, batch_size=1, optimizer=adam, callbacks=[Interrupter()])
+    assert 0 < adam.t
+    same.bind(twin.theta.size, twin.dtype)
+    fit = _core.Fit(twin._net, twin.theta, X, y, None, same, 1, True, twin.seed)
+    while same.t < adam.t:
+        fit.run(0.0)
+    np.testing.assert_array_equal(net.theta, twin.theta)
+    net.fit(X[:50], y[:50], epochs=1, optimizer=adam)
+    assert np.isfinite(net.loss(X[:50], y[:50]))
+
+
+def test_interrupt_in_a_callback(keyboard):
+    net, X, y = case()
+    ended = []
+
+    class Watcher:
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        def on_fit_end(self, network):
+            ended.append(network is net)
+
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, epochs=9, optimizer=SGD(0.1), callbacks=[Watcher()])
+    assert ended == [True]
+    twin = case()[0]
+    twin.fit(X, y, epochs=3, optimizer=SGD(0.1))
+    np.testing.assert_array_equal(net.theta, twin.theta)
+
+
+# ---- the interpreter meanwhile, and afterwards --------------------------------------------
+
+
+@pytest.fixture
+def voluntary_switches():
+    """Threads take turns only where the running one lets go of the interpreter."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_other_threads_run_during_a_step(voluntary_switches):
+    rng = np.random.default_rng(0)
+    net = fastbp.Network((100, 400, 400, 10), seed=0)
+    X, y = (rng.normal(size=(4000, width)).astype(np.float32) for width in (100, 10))
+    sgd = SGD(1e-6)
+    sgd.bind(net.theta.size, net.dtype)
+    fit = _core.Fit(net._net, net.theta, X, y, None, sgd, 4000, False, 0)
+    turns, stop = [], threading.Event()
+
+    def take_turns():
+        while not stop.is_set():
+            turns.append(None)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    try:
+        before = len(turns)
+        fit.run(0.0)  # one step of some 10^10 operations
+        after = len(turns)
+    finally:
+        stop.set()
+        thread.join()
+    assert after > before
+
+
+def test_a_session_keeps_its_arrays_and_lets_them_go():
+    net, X, y = case()
+    sgd = SGD(0.1, momentum=0.9)
+    sgd.bind(net.theta.size, net.dtype)
+    weights = np.ones(N)
+    fit = _core.Fit(net._net, net.theta, X, y, weights, sgd, BATCH, True, 0)
+    kept = [weakref.ref(array) for array in (X, y, weights)]
+    del X, y, weights, net, sgd
+    gc.collect()
+    assert all(reference() is not None for reference in kept)
+    while not fit.run(1.0)[1]:
+        pass
+    del fit
+    gc.collect()
+    assert all(reference() is None for reference in kept)
+
+
+def test_state_after_fit():
+    net, X, y = case()
+    net.forward(X)
+    net.backward(y)
+    kept = X.copy(), y.copy()
+    net.fit(X, y, epochs=1)
+    np.testing.assert_array_equal(X, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
+    assert net.layers[0].z is None and net.layers[0].delta is None
+    with pytest.raises(RuntimeError, match="call forward"):
+        net.backward(y)
+    with pytest.raises(RuntimeError, match="call backward"):
+        net.step("sgd")
+
+
+def test_progress_goes_to_stderr(capsys):
+    net, X, y = case()
+    net.fit(X, y, epochs=3, progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == "" and "3/3" in captured.err
+    net.fit(X, y, epochs=3)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,325 @@
+"""Input that a Network refuses, with nothing changed, and input it must take in any layout."""
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES
+
+import fastbp
+from fastbp import Network
+from fastbp.optim import SGD, Adam
+
+N = 12
+
+
+@pytest.fixture
+def ready():
+    """A 4-5-3 classifier after forward and backward of N samples, with the samples."""
+    rng = np.random.default_rng(8)
+    net = Network((4, 5, 3), output="softmax", loss="cross_entropy", seed=2)
+    X, y = rng.normal(size=(N, 4)), rng.integers(3, size=N)
+    net.forward(X)
+    net.backward(y)
+    return net, X, y
+
+
+def state(net):
+    """Copies of everything a call could change."""
+    arrays = [net.theta, net.grad]
+    for layer in net.layers:
+        arrays += [layer.z, layer.a, layer.delta]
+    return [None if array is None else array.copy() for array in arrays]
+
+
+def assert_refused(net, call, error, message):
+    before = state(net)
+    with pytest.raises(error, match=message):
+        call()
+    for now, kept in zip(state(net), before, strict=True):
+        np.testing.assert_array_equal(now, kept)
+
+
+# ---- arrays that do not fit ---------------------------------------------------------------
+
+BAD_X = [
+    (np.ones(4), ValueError, r"X must be 2-D; got 1-D: write X\[None, :\] for one sample"),
+    (np.ones(5), ValueError, r"X must be 2-D, \(samples, 4\); got 1-D, shape \(5,\)"),
+    (np.ones((2, 3, 4)), ValueError, "X must be 2-D"),
+    (1.0, ValueError, "X must be 2-D"),
+    (np.ones((6, 5)), ValueError, r"X has 5 columns; the network takes 4 \(widths\[0\]\)"),
+    (np.ones((0, 4)), ValueError, "X has no rows; give at least one sample"),
+    (np.ones((2, 4), complex), TypeError, "X must hold real numbers; got dtype complex128"),
+    (np.ones((2, 4), object), TypeError, "X must hold real numbers; got dtype object: convert"),
+    ([["1", "2", "3", "4"]], TypeError, "X must hold real numbers; got dtype <U1"),
+    ([[1, 2, 3, 4], [1, 2]], ValueError, "X has rows of different lengths"),
+    (None, TypeError, "X must hold real numbers"),
+]
+
+
+@pytest.mark.parametrize(("X", "error", "message"), BAD_X)
+def test_inputs_that_do_not_fit(ready, X, error, message):
+    net, _, y = ready
+    for call in (
+        lambda: net.forward(X),
+        lambda: net.predict(X),
+        lambda: net.loss(X, y),
+        lambda: net.value_and_grad(X, y),
+        lambda: net.fit(X, y),
+    ):
+        assert_refused(net, call, error, message)
+
+
+BAD_Y = [
+    (np.full(N, 3), ValueError, r"y holds class index 3; they run from 0 to 2 \(widths\[-1\] is 3"),
+    (np.arange(N) - 1, ValueError, "y holds class index -1; they run from 0 to 2"),
+    (np.zeros(N), TypeError, r"class indices of an integer dtype; got float64: write y.astype\("),
+    (np.zeros(N, bool), TypeError, "y of dtype bool names 2 classes; the network has 3"),
+    (np.zeros(N - 1, int), ValueError, "y has 11 rows; {rows} has 12"),
+    (["cat"] * N, TypeError, "y must hold real numbers; got dtype <U3: encode classes with"),
+    (np.zeros((N, 1), int), ValueError, r"y has 1 column; .* write y\[:, 0\] for class indices"),
+    (np.full((N, 3), 0.5), ValueError, "each row of y must sum to 1 for cross_entropy; row 0"),
+    (np.full((N, 3), np.nan), ValueError, "y holds NaN or infinity, first in row 0"),
+    (np.tile([2.0, -1.0, 0.0], (N, 1)), ValueError, "y must hold probabilities, none negative"),
+    (0, ValueError, "y must have one entry a sample; got a single value"),
+]
+
+
+@pytest.mark.parametrize(("y", "error", "message"), BAD_Y)
+def test_targets_that_do_not_fit(ready, y, error, message):
+    net, X, _ = ready
+    forwarded = message.format(rows="the last forward")
+    assert_refused(net, lambda: net.backward(y), error, forwarded)
+    message = message.format(rows="X")
+    for call in (
+        lambda: net.loss(X, y),
+        lambda: net.value_and_grad(X, y),
+        lambda: net.fit(X, y),
+    ):
+        assert_refused(net, call, error, message)
+
+
+BAD_WEIGHTS = [
+    (-np.ones(N), ValueError, "sample_weight must not be negative; got -1"),
+    (np.full(N, np.nan), ValueError, "sample_weight holds NaN or infinity, first in row 0"),
+    (np.full(N, np.inf), ValueError, "sample_weight holds NaN or infinity"),
+    (np.zeros(N), ValueError, r"sample_weight must have a positive, finite sum; it is 0\.0"),
+    (np.full(N, 3e38), ValueError, "sample_weight must have a positive, finite sum"),
+    (np.ones(5), ValueError, "sample_weight has 5 rows; .* has 12"),
+    (np.ones((N, 1)), ValueError, "sample_weight must be 1-D, one weight a sample"),
+    (["1"] * N, TypeError, "sample_weight must hold real numbers"),
+]
+
+
+@pytest.mark.parametrize(("s", "error", "message"), BAD_WEIGHTS)
+def test_weights_that_do_not_fit(ready, s, error, message):
+    net, X, y = ready
+    for call in (
+        lambda: net.backward(y, s),
+        lambda: net.backward_from(np.ones((N, 3)), sample_weight=s),
+        lambda: net.loss(X, y, s),
+        lambda: net.fit(X, y, sample_weight=s),
+    ):
+        assert_refused(net, call, error, message)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda n, X, y: n.backward_from(X), ValueError, r"delta_L has 4 columns; .* has 3 \(wid"),
+        (lambda n, X, y: n.backward_from(X[:5, :3]), ValueError, "delta_L has 5 rows; the last f"),
+        (lambda n, X, y: n.value_and_grad(X, y, [1.0]), ValueError, r"theta has shape \(1,\); the"),
+        (
+            lambda n, X, y: n.step("rprop"),
+            ValueError,
+            "unknown optimizer 'rprop'; known: sgd, adam",
+        ),
+        (lambda n, X, y: n.step(0.1), TypeError, "optimizer must be a name or an Optimizer object"),
+        (lambda n, X, y: n.fit(X, y, epochs=0), ValueError, "epochs must be at least 1; got 0"),
+        (lambda n, X, y: n.fit(X, y, epochs=2.0), TypeError, "epochs must be a whole number"),
+        (lambda n, X, y: n.fit(X, y, batch_size=0), ValueError, "batch_size must be at least 1"),
+        (lambda n, X, y: n.fit(X, y, n_threads=0), ValueError, "n_threads must be at least 1"),
+        (lambda n, X, y: n.fit(X, y, callbacks=print), TypeError, r"write callbacks=\[callback\]"),
+        (lambda n, X, y: n.fit(X, y, callbacks=[3]), TypeError, "callback 3 is neither callable"),
+        (lambda n, X, y: n.fit(X, y, validation_data=X), TypeError, r"validation_data must be \(X"),
+        (
+            lambda n, X, y: n.fit(X, y, validation_data=(X, y[1:])),
+            ValueError,
+            "validation X has 12",
+        ),
+        (lambda n, X, y: n.fit(X / 0.0, y), ValueError, "X holds NaN or infinity, first in row 0"),
+        (lambda n, X, y: n.fit(X, y, optimizer="lbfgs"), ValueError, "unknown optimizer 'lbfgs'"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_other_arguments(ready, call, error, message):
+    net, X, y = ready
+    assert_refused(net, lambda: call(net, X, y), error, message)
+
+
+def test_an_optimizer_of_another_network(ready):
+    net, X, y = ready
+    adam, other = Adam(), Network((4, 5, 3), dtype="float64", seed=0)
+    other.fit(X, np.ones((N, 3)), epochs=1, optimizer=adam)
+    moments = [moment.copy() for moment in adam.moments]
+    message = "holds the state of 43 parameters of float64; the network has 43 of float32"
+    for call in (lambda: net.step(adam), lambda: net.fit(X, y, optimizer=adam)):
+        assert_refused(net, call, ValueError, message)
+    assert adam.t == 1
+    np.testing.assert_array_equal(adam.moments, moments)
+    adam.reset()
+    net.step(adam)
+
+
+def test_calls_out_of_order(ready):
+    _, X, y = ready
+    net = Network((4, 5, 3), output="softmax", loss="cross_entropy", seed=2)
+    first, then = r"call forward\(X\) first", r"call backward\(y\) first"
+    assert_refused(net, lambda: net.backward(y), RuntimeError, first)
+    assert_refused(net, lambda: net.backward_from(np.ones((N, 3))), RuntimeError, first)
+    assert_refused(net, net.input_gradient, RuntimeError, then)
+    assert_refused(net, lambda: net.step("sgd"), RuntimeError, then)
+    net.forward(X)
+    assert_refused(net, net.input_gradient, RuntimeError, then)
+    assert_refused(net, lambda: net.step("sgd"), RuntimeError, then)
+
+
+def test_a_batch_beyond_all_memory(ready):
+    net, X, y = ready
+    theta, endless = net.theta.copy(), np.broadcast_to(np.float32(1), (2**44, 4))
+    for call in (lambda: net.forward(endless), lambda: net.predict(endless)):
+        with pytest.raises(MemoryError):
+            call()
+    np.testing.assert_array_equal(net.theta, theta)
+    net.forward(X)
+    assert np.isfinite(net.backward(y))
+
+
+def test_a_batch_larger_than_the_data_is_the_data(ready):
+    _, X, y = ready
+    huge, whole = (Network((4, 3), loss="mse", seed=1) for _ in range(2))
+    targets = np.eye(3)[y]
+    huge.fit(X, targets, epochs=2, batch_size=2**70)
+    whole.fit(X, targets, epochs=2, batch_size=N)
+    np.testing.assert_array_equal(huge.theta, whole.theta)
+
+
+# ---- constructors -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("widths", "options", "error", "message"),
+    [
+        ((4,), {}, ValueError, "widths must have at least 2 entries"),
+        ((4, 0), {}, ValueError, r"widths\[1\] must be at least 1; got 0"),
+        ((4, 2.0), {}, TypeError, r"widths\[1\] must be a whole number; got 2.0"),
+        ((2**31, 2**31), {}, ValueError, "widths ask for .* parameters, more than an address spa"),
+        ((2**62, 2**62), {}, ValueError, "more than an address space holds; use fewer units"),
+        ((2, 3, 2), {"activation": "softmax"}, ValueError, "softmax is for the output layer only"),
+        ((2, 3, 2), {"activation": "swish"}, ValueError, "unknown activation 'swish'; known: iden"),
+        ((2, 3, 2), {"activation": ["relu"] * 2}, ValueError, "lists 2 names; .* 1 hidden layers"),
+        ((2, 2), {"output": "leaky_relu(-1)"}, ValueError, "alpha of leaky_relu must not be neg"),
+        ((2, 2), {"output": "elu(0)"}, ValueError, "alpha of elu must be greater than 0"),
+        ((2, 2), {"output": "relu(0.1)"}, ValueError, "relu takes no parameter; got 0.1"),
+        ((2, 2), {"loss": "hinge"}, ValueError, "unknown loss 'hinge'; known: squared_error, mse"),
+        ((2, 2), {"init": "xavier"}, ValueError, "unknown init 'xavier'; known: auto, he"),
+        ((2, 2), {"dtype": "float16"}, TypeError, "dtype must be 'float32' or 'float64'; got 'flo"),
+        ((2, 2), {"l1": -1}, ValueError, "l1 must not be negative; got -1"),
+        ((2, 2), {"l2": np.nan}, ValueError, "l2 must be finite; got nan"),
+        ((2, 2), {"seed": -1}, ValueError, "seed must be at least 0"),
+    ],
+)
+def test_constructors(widths, options, error, message):
+    with pytest.raises(error, match=message):
+        Network(widths, **options)
+
+
+def test_unpaired_logarithm_warns_and_names_the_pair():
+    with pytest.warns(UserWarning, match="use output='softmax'") as caught:
+        Network((2, 3), loss="cross_entropy")
+    assert caught[0].filename == __file__
+
+
+# ---- layouts that must work ---------------------------------------------------------------
+
+
+def misaligned(array):
+    room = np.empty(array.nbytes + 1, np.uint8)
+    shifted = room[1:].view(array.dtype).reshape(array.shape)
+    shifted[...] = array
+    assert not shifted.flags.aligned
+    return shifted
+
+
+def read_only(array):
+    locked = array.copy()
+    locked.flags.writeable = False
+    return locked
+
+
+LAYOUTS = {
+    "Fortran order": np.asfortranarray,
+    "every other column": lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+    "every other row": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "rows backwards": lambda array: array[::-1].copy()[::-1],
+    "columns backwards": lambda array: array[..., ::-1].copy()[..., ::-1],
+    "padded rows": lambda array: np.concatenate([array, array], axis=-1)[..., : array.shape[-1]],
+    "read-only": read_only,
+    "misaligned": misaligned,
+    "byte-swapped": lambda array: array.astype(array.dtype.newbyteorder()),
+    "a list": lambda array: array.tolist(),
+    "long double": lambda array: array.astype(np.longdouble if array.dtype.kind == "f" else "i8"),
+    "small numbers": lambda array: array.astype("f2" if array.dtype.kind == "f" else "i1"),
+    "a memory map": lambda array: np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape),
+}
+
+
+def results(net, X, y, s, delta, theta):
+    """Everything that comes out of a copy of the network for these arrays."""
+    twin = Network.__new__(Network)
+    twin.__setstate__(net.__getstate__())
+    found = [twin.predict(X), twin.forward(X), twin.backward(y, s), twin.grad.copy()]
+    found += [twin.input_gradient(), twin.loss(X, y, s), *twin.value_and_grad(X, y)]
+    found += twin.value_and_grad(X, y, theta)
+    twin.forward(X)
+    twin.backward_from(delta, sample_weight=s)
+    found += [twin.grad.copy(), twin.input_gradient()]
+    options = {"epochs": 2, "batch_size": 5, "optimizer": SGD(0.1), "sample_weight": s}
+    found.append(twin.fit(X, y, validation_data=(X, y, s), **options).val_loss)
+    return [*found, twin.theta.copy()]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("labels", [False, True])
+def test_any_layout_gives_the_same_bits(rng, layout, dtype, labels):
+    """Quarters are the same numbers in every dtype."""
+    net = Network((4, 5, 3), output="softmax", loss="cross_entropy", dtype=dtype, seed=2)
+    X = (rng.integers(-8, 9, (N, 4)) / 4).astype(dtype)
+    y = rng.integers(3, size=N).astype(np.int32)
+    s = (rng.integers(1, 9, N) / 4).astype(dtype)
+    delta = (rng.integers(-8, 9, (N, 3)) / 4).astype(dtype)
+    theta = (rng.integers(-8, 9, net.theta.size) / 4).astype(dtype)
+    y = y if labels else np.eye(3, dtype=dtype)[y]
+    expected = results(net, X, y, s, delta, theta)
+    laid_out = [LAYOUTS[layout](array) for array in (X, y, s, delta, theta)]
+    for got, wanted in zip(results(net, *laid_out), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_repeated_rows_need_no_memory(rng):
+    net = Network((4, 5, 3), seed=2)
+    row, target = rng.normal(size=(1, 4)), rng.normal(size=(1, 3))
+    many, targets = np.broadcast_to(row, (40, 4)), np.broadcast_to(target, (40, 3))
+    expected = net.value_and_grad(many.copy(), targets.copy())
+    J, grad = net.value_and_grad(many, targets)
+    assert J == expected[0]
+    np.testing.assert_array_equal(grad, expected[1])
+
+
+def test_lists_integers_and_booleans_are_numbers():
+    net = fastbp.Network((2, 2), output="sigmoid", loss="binary_cross_entropy", seed=0)
+    X, y = [[0, 1], [1, 1]], [[True, False], [False, True]]
+    expected = net.value_and_grad(np.array(X, float), np.array(y, float))
+    J, grad = net.value_and_grad(X, y)
+    assert J == expected[0]
+    np.testing.assert_array_equal(grad, expected[1])
+    np.testing.assert_array_equal(net.predict(np.array(X, bool)), net.predict(X))

@@ -1,0 +1,182 @@
+"""What the engine does with memory: nothing outside its operands, nothing new in a step.
+
+Both are watched from a child process: one may crash, the other has its allocator replaced.
+"""
+
+import ctypes
+import mmap
+import struct
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES, OPTIMIZERS, in_child, targets_for
+
+import fastbp
+from fastbp import _core
+
+LINUX = sys.platform == "linux" and sys.maxsize > 2**32
+
+
+# ---- guard pages --------------------------------------------------------------------------
+
+
+class Guarded:
+    """Copies of arrays that touch a page which nobody may read, at their end or their start."""
+
+    def __init__(self, at_end):
+        self._at_end, self._maps = at_end, []
+        self._protect = ctypes.CDLL(None).mprotect
+        self._protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+    def __call__(self, array):
+        page = mmap.PAGESIZE
+        size = -(-array.nbytes // page) * page
+        room = mmap.mmap(-1, size + 2 * page)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(room))
+        for guard in (start, start + page + size):
+            assert self._protect(guard, page, 0) == 0
+        self._maps.append(room)
+        offset = page + (size - array.nbytes if self._at_end else 0)
+        copy = np.frombuffer(room, array.dtype, array.size, offset).reshape(array.shape)
+        copy[...] = array
+        return copy
+
+
+def multiply_beside_guards(dtype):
+    for at_end in (True, False):
+        for m, n, k in product((1, 5, 15, 57), (1, 9, 16, 31, 33, 66), (1, 9, 17, 385)):
+            guarded = Guarded(at_end)
+            A, B = np.ones((m, k), dtype), np.ones((k, n), dtype)
+            c, aux, bias = (guarded(np.ones(s, dtype)) for s in ((m, n), (m, n), n))
+            for form in ("nn", "panels", "tn", "nt"):
+                a = guarded(A.T if form == "tn" else A)
+                b = guarded(B.T if form == "nt" else B)
+                panels, form = form == "panels", form.replace("panels", "nn")
+                _core.gemm(form, a, b, c, panels=panels)
+                assert (c == k).all()
+                if form != "tn":
+                    _core.gemm(form, a, b, c, aux=aux, activation=1, panels=panels)
+                if form == "nn":
+                    _core.gemm(form, a, b, c, bias=bias, z=aux, activation=2, panels=panels)
+
+
+def train_beside_guards(dtype, output, loss):
+    rng = np.random.default_rng(3)
+    sizes = product(((1, 1), (3, 5, 2), (17, 33, 9), (15, 16, 7, 31)), (1, 8, 9, 17))
+    for (widths, n), at_end in product(sizes, (True, False)):
+        guarded = Guarded(at_end)
+        net = fastbp.Network(widths, output=output, loss=loss, dtype=dtype, l1=0.1, seed=0)
+        net._theta, net._grad = guarded(net._theta), guarded(net._grad)
+        X = guarded(rng.normal(size=(n, widths[0])).astype(dtype))
+        y = guarded(targets_for(rng, loss, n, widths[-1]).astype(dtype))
+        s = guarded(np.ones(n, dtype))
+        net.forward(X)
+        net.backward(y, s)
+        net.backward_from(y, sample_weight=s)
+        net.input_gradient()
+        net.predict(X)
+        net.loss(X, y, s)
+        if loss == "cross_entropy":
+            y = guarded(rng.integers(widths[-1], size=n).astype(np.int32))
+        for make in OPTIMIZERS.values():
+            optimizer = make()
+            optimizer.bind(net.theta.size, net.dtype)
+            optimizer.moments = [guarded(moment) for moment in optimizer.moments]
+            net.value_and_grad(X, y)
+            net.step(optimizer)
+            net.fit(X, y, sample_weight=s, epochs=1, batch_size=9, optimizer=optimizer)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_stay_inside_their_operands(dtype):
+    in_child(multiply_beside_guards, dtype)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy"), ("tanh", "mse")],
+)
+def test_passes_and_training_stay_inside_their_arrays(dtype, output, loss):
+    in_child(train_beside_guards, dtype, output, loss)
+
+
+# ---- allocations --------------------------------------------------------------------------
+
+ALLOCATOR = ("malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc", "mmap")
+HOOKS = []  # kept alive as long as the library may call them
+
+
+def import_slots(path):
+    """{name: [offset, …]}: where a 64-bit ELF file keeps the addresses of what it imports."""
+    data = path.read_bytes()
+    start, size, count = struct.unpack_from("<40xQ10xHH", data)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", data, start + i * size) for i in range(count)]
+    slots = {}
+    for _, kind, _, _, offset, length, link, _, _, _ in sections:
+        if kind != 4:  # SHT_RELA
+            continue
+        symbols, strings = sections[link], sections[sections[link][6]]
+        for where, info, _ in struct.iter_unpack("<QQq", data[offset : offset + length]):
+            (name,) = struct.unpack_from("<I", data, symbols[4] + 24 * (info >> 32))
+            begin = strings[4] + name
+            slots.setdefault(data[begin : data.index(0, begin)].decode(), []).append(where)
+    return slots
+
+
+def count_allocator_calls(path):
+    """Lead every call of the library into the allocator through a counter; returns the calls."""
+    calls, libc = [], ctypes.CDLL(None)
+    prototype = ctypes.CFUNCTYPE(ctypes.c_void_p, *[ctypes.c_void_p] * 6)
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    base = min(int(line.split("-")[0], 16) for line in maps if line.endswith(str(path)))
+
+    def counter(name):
+        real = prototype((name, libc))
+
+        def call(*arguments):
+            calls.append(name)
+            return real(*arguments)
+
+        return prototype(call)
+
+    for name, offsets in import_slots(path).items():
+        for offset in offsets if name in ALLOCATOR else ():
+            hook, slot = counter(name), base + offset
+            HOOKS.append(hook)
+            assert libc.mprotect(slot & -mmap.PAGESIZE, mmap.PAGESIZE, 3) == 0
+            ctypes.c_void_p.from_address(slot).value = ctypes.cast(hook, ctypes.c_void_p).value
+    return calls
+
+
+def train_and_count(dtype):
+    calls = count_allocator_calls(Path(_core.__file__).resolve())
+    rng = np.random.default_rng(3)
+    for make, weighted in product(OPTIMIZERS.values(), (False, True)):
+        net = fastbp.Network((7, 40, 3), dtype=dtype, l2=0.1, seed=0)
+        X, y = rng.normal(size=(50, 7)).astype(dtype), rng.normal(size=(50, 3)).astype(dtype)
+        s = rng.uniform(size=50).astype(dtype) if weighted else None
+        optimizer = make()
+        optimizer.bind(net.theta.size, net.dtype)
+        calls.clear()
+        fit = _core.Fit(net._net, net.theta, X, y, s, optimizer, 8, True, 0)
+        assert calls, "the counter sees the buffers of a session"
+        calls.clear()
+        for _ in range(3):
+            while not fit.run(0.0)[1]:
+                pass
+        fit.run(1.0)
+        assert optimizer.t == 4 * 7
+        assert calls == []
+
+
+@pytest.mark.skipif(not LINUX, reason="it reads ELF imports and /proc/self/maps")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_allocates_nothing(dtype):
+    in_child(train_and_count, dtype)
