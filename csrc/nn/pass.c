@@ -69,14 +69,14 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const long blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
-    if (fbp_uses_transpose(batch))
+    if (fbp_uses_copies(batch))
         for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
-            if (net->tile[t].layer > 0) fbp_transpose_tile(plan, batch->theta, &net->tile[t]);
+            if (net->tile[t].layer > 0) fbp_copy_tile(plan, batch->theta, &net->tile[t]);
     fbp_team_barrier(team);
     for (long t = fbp_team_next(team); t < blocks; t = fbp_team_next(team)) {
         const long row0 = t * batch->rows / blocks, end = (t + 1) * batch->rows / blocks;
         if (region->loss) fbp_loss_rows(batch, row0, end - row0);
-        fbp_recursion_rows(batch, row0, end - row0);
+        fbp_recursion_rows(batch, &plan->scratch[worker], row0, end - row0);
     }
     fbp_team_barrier(team);
     for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
@@ -159,7 +159,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     const fbp_layer_t *first = &net->layer[0];
     if (!pass->has_delta) return FASTBP_ERR_STATE;
     for (long i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)
-        fbp_transpose_tile(plan, theta, &net->tile[i]);
+        fbp_copy_tile(plan, theta, &net->tile[i]);
     const fbp_gemm_t product = {
         .c = out,
         .ldc = first->n_in,

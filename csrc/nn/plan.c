@@ -9,10 +9,16 @@
 /* Tuning.
  * BLOCK_MIN_ROWS: fewest rows of a block while there are more: each block reads all of W, which
  * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows.
+ * PANELS_MIN_BYTES: bytes of a row of W from which training keeps a copy of W in panels, made by
+ * the update while the tile is in L1. Rows of W this long lie on pages of their own; read as they
+ * lie, 504 × 784 × 1024 runs at 89 % of peak, copied strip by strip at 92, in panels at 94 to 97.
  * MIN_WORK: floating-point operations of a step that a worker has to get: some 10 µs on one core,
  * against 1 to 2 µs for two barriers. */
 #ifndef FBP_BLOCK_MIN_ROWS
 #define FBP_BLOCK_MIN_ROWS 252
+#endif
+#ifndef FBP_PANELS_MIN_BYTES
+#define FBP_PANELS_MIN_BYTES 4096
 #endif
 #ifndef FBP_MIN_WORK
 #define FBP_MIN_WORK 1e6
@@ -41,6 +47,15 @@ static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, lo
         rows->row[i] = (const unsigned char *)rows->at + i * row_bytes;
 }
 
+/* Room for a matrix of `across` columns in panels of `depth` rows. */
+static void *take_panels(const fbp_plan_t *plan, fbp_arena_t *arena, long across, long depth) {
+    const fbp_kernels_t *kernels = plan->net->kernels;
+    const long padded = fbp_round_up(across, kernels->panel_cols);
+    size_t elements;
+    if (!fbp_size_mul((size_t)padded, (size_t)depth, &elements)) arena->overflow = true;
+    return arena->overflow ? NULL : fbp_arena_take(arena, elements, kernels->elem_size);
+}
+
 static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
@@ -50,11 +65,9 @@ static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
         take_rows(plan, arena, &plan->a[l], layer->n_out);
         take_rows(plan, arena, &plan->delta[l], layer->n_out);
         if (inspect || l == net->n_layers) take_rows(plan, arena, &plan->z[l], layer->n_out);
-        if (l == 1 && !inspect) continue;
-        const long panels = fbp_ceil_div(layer->n_in, kernels->panel_cols) * kernels->panel_cols;
-        size_t elements;
-        if (!fbp_size_mul((size_t)panels, (size_t)layer->n_out, &elements)) arena->overflow = true;
-        else plan->wt[l - 1] = fbp_arena_take(arena, elements, kernels->elem_size);
+        if (l > 1 || inspect) plan->wt[l - 1] = take_panels(plan, arena, layer->n_in, layer->n_out);
+        if (!inspect && layer->n_out * (long)kernels->elem_size >= FBP_PANELS_MIN_BYTES)
+            plan->wp[l - 1] = take_panels(plan, arena, layer->n_out, layer->n_in);
     }
     plan->tile_penalty = fbp_arena_take(arena, (size_t)net->n_tiles, sizeof *plan->tile_penalty);
 }
@@ -99,6 +112,7 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
         scratch->pack = fbp_arena_take(arena, (size_t)kernels->pack_elems, elem);
         if (plan->kind == FBP_PLAN_INFER) continue;
         scratch->tile_sums = fbp_arena_take(arena, FBP_TILE_UNITS * FBP_TILE_OUTPUTS, elem);
+        scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
         scratch->column = fbp_arena_take(arena, (size_t)net->max_width, elem);
     }
 }
@@ -127,9 +141,11 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
     const size_t slots = (size_t)net->n_layers + 1;
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
     plan->a = calloc(4 * slots, sizeof *plan->a);
-    plan->wt = calloc(slots, sizeof *plan->wt);
+    plan->wt = calloc(2 * slots, sizeof *plan->wt);
+    plan->state_is_cold = 3 * net->n_params * net->kernels->elem_size > fbp_cpu()->l2;
     fastbp_status_t status = FASTBP_ERR_MEMORY;
     if (plan->a != NULL && plan->wt != NULL) {
+        plan->wp = plan->wt + slots;
         plan->z = plan->a + slots;
         plan->delta = plan->z + slots;
         plan->scaled = plan->delta + slots;

@@ -26,6 +26,7 @@ typedef struct {
 typedef struct {
     void *pack;      /* for fbp_gemm_t.pack */
     void *tile_sums; /* raw sums of a weight tile */
+    void *turned;    /* the same, of the last few outputs, output by output */
     void *column;    /* Σ_i δ_i of a layer */
 } fbp_scratch_t;
 
@@ -38,7 +39,10 @@ typedef struct {
     /* indexed by layer l = 0 … L; a[0].row is the list of the batch's input rows */
     fbp_rows_t *a, *z, *delta;
     fbp_rows_t *scaled; /* s_i δ_i; at is NULL until fbp_plan_add_scaled */
-    void **wt;          /* by i = 0 … L − 1: panels of W^{i+1} transposed, or NULL */
+    /* by i = 0 … L − 1: copies of W^{i+1} in panels, as it is and transposed, or NULL */
+    void **wp, **wt;
+
+    bool state_is_cold; /* θ and its twins do not stay in L2 from step to step */
 
     const void **target; /* rows of dense targets */
     int32_t *label;

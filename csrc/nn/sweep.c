@@ -2,7 +2,7 @@
  * gradient aᵀδ (Rumelhart, Hinton, Williams, Nature 323, 1986). */
 #include "sweep.h"
 
-bool fbp_uses_transpose(const fbp_batch_t *batch) { return batch->rows > FBP_DOT_MAX_ROWS; }
+bool fbp_uses_copies(const fbp_batch_t *batch) { return batch->rows > FBP_DOT_MAX_ROWS; }
 
 static void *row_at(const fbp_plan_t *plan, const fbp_rows_t *rows, long row) {
     return fbp_at(plan->net, rows->at, (size_t)row * (size_t)rows->ld);
@@ -24,12 +24,15 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     const fbp_layer_t *layer = &net->layer[l - 1];
     const bool output = l == net->n_layers, keep = plan->z[l].at != NULL;
     const fbp_rows_t *into = output ? &plan->z[l] : &plan->a[l];
+    const void *panels = fbp_uses_copies(batch) ? plan->wp[l - 1] : NULL;
+    const long panel = net->kernels->panel_cols;
     const fbp_gemm_t product = {
         .c = row_at(plan, into, row0),
         .ldc = into->ld,
         .a = plan->a[l - 1].row + row0,
-        .b = fbp_at(net, batch->theta, layer->w),
-        .ldb = layer->n_out,
+        .b = panels != NULL ? panels : fbp_at(net, batch->theta, layer->w),
+        .ldb = panels != NULL ? panel : layer->n_out,
+        .b_panel = panels != NULL ? layer->n_in * panel : 0,
         .m = rows,
         .n = layer->n_out,
         .k = layer->n_in,
@@ -84,11 +87,12 @@ void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
 }
 
 /* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1} */
-static void recursion_layer(const fbp_batch_t *batch, int l, long row0, long rows) {
+static void recursion_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                            long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1], *below = &net->layer[l - 2];
-    const bool transposed = fbp_uses_transpose(batch);
+    const bool transposed = fbp_uses_copies(batch);
     const long panel = net->kernels->panel_cols;
     const fbp_gemm_t product = {
         .c = row_at(plan, &plan->delta[l - 1], row0),
@@ -105,15 +109,17 @@ static void recursion_layer(const fbp_batch_t *batch, int l, long row0, long row
         .alpha = below->alpha,
         .aux = row_at(plan, &plan->a[l - 1], row0),
         .ldaux = plan->a[l - 1].ld,
+        .pack = scratch->pack,
     };
     if (transposed) net->kernels->gemm_nn(&product);
     else net->kernels->gemm_nt(&product);
 }
 
-void fbp_recursion_rows(const fbp_batch_t *batch, long row0, long rows) {
+void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
+                        long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    for (int l = net->n_layers; l > 1; --l) recursion_layer(batch, l, row0, rows);
+    for (int l = net->n_layers; l > 1; --l) recursion_layer(batch, scratch, l, row0, rows);
     if (!batch->weighted || batch->fold_weights) return;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_mat_t delta =
@@ -133,49 +139,87 @@ static fbp_mat_t tile_weights(const fastbp_net_t *net, const void *theta, const 
                        layer->n_out};
 }
 
-void fbp_transpose_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile) {
+void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile) {
+    const fbp_kernels_t *kernels = plan->net->kernels;
+    const fbp_mat_t w = tile_weights(plan->net, theta, tile);
+    const long panel = kernels->panel_cols, n_in = plan->net->layer[tile->layer].n_in;
+    void *as_it_is = plan->wp[tile->layer], *transposed = plan->wt[tile->layer];
+    if (as_it_is != NULL) kernels->pack_panels(&w, tile->unit0, n_in * panel, as_it_is);
+    if (transposed != NULL) kernels->pack_transposed(&w, tile->unit0, w.cols * panel, transposed);
+}
+
+/* Outputs beyond the last whole vector, where the product is cheaper the other way round: a column
+ * of δ by vectors of units, rather than a unit by a vector of δ that is mostly empty. Needs a^{l−1}
+ * at a fixed stride, which a shuffled input has not. */
+static long turned_outputs(const fastbp_net_t *net, const fbp_tile_t *tile) {
+    const long lanes = net->kernels->lanes, units = tile->unit1 - tile->unit0;
+    const long rest = net->layer[tile->layer].n_out % lanes;
+    if (tile->layer == 0 || rest > FBP_TURNED_MAX) return 0;
+    return rest * fbp_ceil_div(units, lanes) < units ? rest : 0;
+}
+
+/* tile_sums[units, cols] = aᵀδ for outputs column … of a tile, of which the last `turned` by
+ * δᵀa; an element's sum over the batch is the same either way, to the last bit. */
+static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                      const fbp_tile_t *tile, const fbp_rows_t *delta, long column, long cols,
+                      long turned, const void *const warm[FBP_MAX_WARM]) {
+    const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    if (plan->wt[tile->layer] == NULL) return;
-    const fbp_mat_t w = tile_weights(net, theta, tile);
-    net->kernels->pack_transposed(&w, tile->unit0, w.cols * net->kernels->panel_cols,
-                                  plan->wt[tile->layer]);
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const long units = tile->unit1 - tile->unit0, wide = cols - turned;
+    const size_t first = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out + (size_t)column;
+    fbp_gemm_t product = {
+        .c = scratch->tile_sums,
+        .ldc = FBP_TILE_OUTPUTS,
+        .a = plan->a[tile->layer].row,
+        .a_offset = tile->unit0,
+        .b = fbp_at(net, delta->at, (size_t)column),
+        .ldb = delta->ld,
+        .m = units,
+        .n = wide,
+        .k = batch->rows,
+        .ldwarm = layer->n_out,
+    };
+    for (int w = 0; w < FBP_MAX_WARM && warm[w] != NULL; ++w)
+        product.warm[w] = fbp_at(net, warm[w], first);
+    net->kernels->gemm_tn(&product);
+    if (turned == 0) return;
+    const fbp_rows_t *a = &plan->a[tile->layer];
+    const fbp_gemm_t across = {
+        .c = scratch->turned,
+        .ldc = FBP_TILE_UNITS,
+        .a = delta->row,
+        .a_offset = column + wide,
+        .b = fbp_at(net, a->at, (size_t)tile->unit0),
+        .ldb = a->ld,
+        .m = turned,
+        .n = units,
+        .k = batch->rows,
+    };
+    net->kernels->gemm_tn(&across);
+    const fbp_mat_t sums = {scratch->turned, turned, units, FBP_TILE_UNITS};
+    net->kernels->transpose(&sums, fbp_at(net, scratch->tile_sums, (size_t)wide), FBP_TILE_OUTPUTS);
 }
 
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    const fbp_kernels_t *kernels = net->kernels;
-    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const long n_out = net->layer[tile->layer].n_out, units = tile->unit1 - tile->unit0;
     const bool scaled = batch->weighted && !batch->fold_weights;
     const fbp_rows_t *delta =
         scaled ? &plan->scaled[tile->layer + 1] : &plan->delta[tile->layer + 1];
-    const long units = tile->unit1 - tile->unit0;
-    const size_t first = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
-    for (long j = 0; j < layer->n_out; j += FBP_TILE_OUTPUTS) {
-        const long cols = fbp_min_long(FBP_TILE_OUTPUTS, layer->n_out - j);
-        fbp_gemm_t product = {
-            .c = scratch->tile_sums,
-            .ldc = FBP_TILE_OUTPUTS,
-            .a = plan->a[tile->layer].row,
-            .a_offset = tile->unit0,
-            .b = fbp_at(net, delta->at, (size_t)j),
-            .ldb = delta->ld,
-            .m = units,
-            .n = cols,
-            .k = batch->rows,
-            .ldwarm = layer->n_out,
-        };
-        for (int w = 0; w < FBP_MAX_WARM && warm[w] != NULL; ++w)
-            product.warm[w] = fbp_at(net, warm[w], first + (size_t)j);
-        kernels->gemm_tn(&product);
+    const long turned = turned_outputs(net, tile);
+    for (long j = 0; j < n_out; j += FBP_TILE_OUTPUTS) {
+        const long cols = fbp_min_long(FBP_TILE_OUTPUTS, n_out - j);
+        tile_sums(batch, scratch, tile, delta, j, cols, j + cols == n_out ? turned : 0, warm);
         const fbp_mat_t sums = {scratch->tile_sums, units, cols, FBP_TILE_OUTPUTS};
         finish(context, tile, &sums, tile->unit0, j);
     }
     if (tile->unit0 != 0) return;
-    const fbp_mat_t all = block_of(plan, delta, 0, batch->rows, layer->n_out);
-    kernels->column_sums(&all, scratch->column);
-    const fbp_mat_t sums = {scratch->column, 1, layer->n_out, layer->n_out};
+    const fbp_mat_t all = block_of(plan, delta, 0, batch->rows, n_out);
+    net->kernels->column_sums(&all, scratch->column);
+    const fbp_mat_t sums = {scratch->column, 1, n_out, n_out};
     finish(context, tile, &sums, -1, 0);
 }
 

@@ -8,12 +8,12 @@
 
 #include "batch.h"
 
-/* Batches up to this many rows use W itself for δ·Wᵀ; larger ones its transposed copy. */
+/* Batches up to this many rows use W itself, also for δ·Wᵀ; larger ones its copies. */
 #ifndef FBP_DOT_MAX_ROWS
 #define FBP_DOT_MAX_ROWS 8
 #endif
 
-bool fbp_uses_transpose(const fbp_batch_t *batch);
+bool fbp_uses_copies(const fbp_batch_t *batch);
 
 /* ---- row sweep: a block of rows, loaded before ---- */
 
@@ -24,12 +24,13 @@ void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, lo
 void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows);
 
 /* δ^{L−1} … δ^1 of the rows from their δ^L, and s_i δ_i where the batch asks for it. */
-void fbp_recursion_rows(const fbp_batch_t *batch, long row0, long rows);
+void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
+                        long rows);
 
 /* ---- weight sweep: a tile of one W ---- */
 
-/* Panels of W^{i+1}ᵀ from a tile of theta, where the plan has room for them. */
-void fbp_transpose_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
+/* The copies of a tile of theta that the plan has room for: plan->wp and plan->wt. */
+void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
 
 /* Takes raw sums aᵀδ of a run of outputs with their place in W; then, for the tile that starts at
  * unit 0, Σ_i δ_i of the layer with row = -1. */

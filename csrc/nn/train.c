@@ -20,8 +20,8 @@ struct fastbp_fit {
     fastbp_optimizer_t *optimizer;
     fastbp_fit_options_t options;
     void *theta;
-    uint32_t *order; /* this epoch's permutation, or NULL without shuffling */
-    bool keep_wt;    /* batches are large enough for transposed copies */
+    uint32_t *order;  /* this epoch's permutation, or NULL without shuffling */
+    bool keep_copies; /* batches are large enough for copies of W */
     int n_workers;
     bool session;            /* open at the pool */
     long epoch, step, first; /* of the next step; `first` is its first sample */
@@ -63,7 +63,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->batch.theta = theta;
     fit->batch.fold_weights = fit->batch.backward = true;
     fit->batch.rows = capacity;
-    fit->keep_wt = fbp_uses_transpose(&fit->batch);
+    fit->keep_copies = fbp_uses_copies(&fit->batch);
     fit->session = fit->n_workers > 1;
     if (fit->session) fbp_pool_open_session();
     *out = fit;
@@ -91,15 +91,15 @@ static void shuffle(fastbp_fit_t *fit) {
     }
 }
 
-/* The caller may have changed theta since the last epoch, so the transposed copies are made anew.
+/* The caller may have changed theta since the last epoch, so the copies of W are made anew.
  */
 static void begin_epoch(fastbp_fit_t *fit) {
     const fastbp_net_t *net = fit->plan.net;
     fit->loss_sum = fit->weight_sum = 0;
     fit->step = 0;
     if (fit->order != NULL) shuffle(fit);
-    for (long i = 0; fit->keep_wt && i < net->n_tiles; ++i)
-        fbp_transpose_tile(&fit->plan, fit->theta, &net->tile[i]);
+    for (long i = 0; fit->keep_copies && i < net->n_tiles; ++i)
+        fbp_copy_tile(&fit->plan, fit->theta, &net->tile[i]);
 }
 
 /* ---- a slice of steps ---- */
@@ -130,7 +130,7 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
         fbp_batch_load(batch, &fit->data, order, first, row0, rows);
         fbp_forward_rows(batch, scratch, row0, rows);
         fbp_loss_rows(batch, row0, rows);
-        fbp_recursion_rows(batch, row0, rows);
+        fbp_recursion_rows(batch, scratch, row0, rows);
     }
 }
 
@@ -143,7 +143,7 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, doub
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
         fbp_update_tile(batch, &plan->scratch[worker], tile, &update, fit->optimizer, fit->theta);
-        if (fit->keep_wt) fbp_transpose_tile(plan, fit->theta, tile);
+        if (fit->keep_copies) fbp_copy_tile(plan, fit->theta, tile);
     }
 }
 

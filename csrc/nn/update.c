@@ -70,7 +70,7 @@ static void finish_gradient(void *context, const fbp_tile_t *tile, const fbp_mat
 void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                        const fbp_tile_t *tile, double grad_scale, void *grad) {
     gradient_t to = {batch, grad_scale, grad};
-    const void *const warm[FBP_MAX_WARM] = {grad};
+    const void *const warm[FBP_MAX_WARM] = {batch->plan->state_is_cold ? grad : NULL};
     fbp_weight_tile(batch, scratch, tile, finish_gradient, &to, warm);
 }
 
@@ -100,6 +100,8 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
     step_t step = {batch, update, optimizer, theta};
-    const void *const warm[FBP_MAX_WARM] = {theta, optimizer->moment[0], optimizer->moment[1]};
+    const bool cold = batch->plan->state_is_cold;
+    const void *const warm[FBP_MAX_WARM] = {cold ? theta : NULL, optimizer->moment[0],
+                                            optimizer->moment[1]};
     fbp_weight_tile(batch, scratch, tile, finish_update, &step, warm);
 }

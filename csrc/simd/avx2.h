@@ -59,6 +59,8 @@ FBP_INLINE v_t_f32 v_mul_f32(v_t_f32 a, v_t_f32 b) { return _mm256_mul_ps(a, b);
 FBP_INLINE v_t_f64 v_mul_f64(v_t_f64 a, v_t_f64 b) { return _mm256_mul_pd(a, b); }
 FBP_INLINE v_t_f32 v_div_f32(v_t_f32 a, v_t_f32 b) { return _mm256_div_ps(a, b); }
 FBP_INLINE v_t_f64 v_div_f64(v_t_f64 a, v_t_f64 b) { return _mm256_div_pd(a, b); }
+FBP_INLINE v_t_f32 v_quotient_f32(v_t_f32 a, v_t_f32 b) { return _mm256_div_ps(a, b); }
+FBP_INLINE v_t_f64 v_quotient_f64(v_t_f64 a, v_t_f64 b) { return _mm256_div_pd(a, b); }
 FBP_INLINE v_t_f32 v_fma_f32(v_t_f32 a, v_t_f32 b, v_t_f32 c) { return _mm256_fmadd_ps(a, b, c); }
 FBP_INLINE v_t_f64 v_fma_f64(v_t_f64 a, v_t_f64 b, v_t_f64 c) { return _mm256_fmadd_pd(a, b, c); }
 FBP_INLINE v_t_f32 v_fnma_f32(v_t_f32 a, v_t_f32 b, v_t_f32 c) { return _mm256_fnmadd_ps(a, b, c); }

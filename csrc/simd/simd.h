@@ -43,6 +43,7 @@ typedef double real_t_f64;
 #define v_sub FBP_NAME(v_sub)
 #define v_mul FBP_NAME(v_mul)
 #define v_div FBP_NAME(v_div)
+#define v_quotient FBP_NAME(v_quotient) /* a / b to 2 ulp, b normal and finite */
 #define v_fma FBP_NAME(v_fma)
 #define v_fnma FBP_NAME(v_fnma)
 #define v_sqrt FBP_NAME(v_sqrt)

@@ -59,10 +59,13 @@ def outputs(net: Network, X: Array, theta: Array) -> tuple[Array, Array]:
 
 def penalty(net: Network, theta: Array) -> np.number:
     """l1‖W‖₁ + (l2/2)‖W‖² over all layers; biases are free. Analytic in complex W off zero."""
-    return sum(
-        net.l1 * np.where(W.real < 0, -W, W).sum() + net.l2 / 2 * (W * W).sum()
-        for W, _ in net.unpack(theta)
-    )
+    total = net.dtype.type(0)
+    for W, _ in net.unpack(theta):
+        if net.l1 > 0:
+            total = total + net.l1 * np.where(W.real < 0, -W, W).sum()
+        if net.l2 > 0:
+            total = total + net.l2 / 2 * (W * W).sum()
+    return total
 
 
 def dense(net: Network, y: Array) -> Array:
