@@ -195,6 +195,10 @@ typedef struct {
  * one step. Allocates nothing. On FASTBP_ERR_DIVERGED theta is as before the step that failed. */
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress);
 
+/* Gives a session without shuffling other data, of at most batch_size rows or as many as it was
+ * made for: the next run is one step on it. For training on batches that come one by one. */
+fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
+
 /* ---- Kernels in the open: for tests and benchmarks ---- */
 
 typedef enum { FASTBP_GEMM_NN, FASTBP_GEMM_TN, FASTBP_GEMM_NT } fastbp_gemm_form_t;

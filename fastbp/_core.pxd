@@ -120,6 +120,7 @@ cdef extern from "fastbp.h" nogil:
         long epoch, step
         double loss, last_loss
 
+    fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data)
     fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress)
 
     ctypedef enum fastbp_gemm_form_t:

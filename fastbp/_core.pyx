@@ -398,6 +398,13 @@ cdef class Fit:
                 progress.loss, progress.last_loss)
 
 
+    def rebind(self, x, y, weights):
+        """Other data, of at most as many rows as the session was made for, not shuffled."""
+        cdef fastbp_data_t data = self.net.data(x, y, weights, x.shape[0])
+        _check(fastbp_fit_rebind(self.fit, &data))
+        self.kept = (self.kept[0], x, y, weights)
+
+
 # ---- kernels in the open, for tests and benchmarks -----------------------------------------
 
 

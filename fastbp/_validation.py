@@ -174,6 +174,10 @@ def as_matrix(
 
     The same object where it is so already, a copy otherwise. Rows may be any distance apart.
     """
+    if type(X) is np.ndarray and X.dtype == dtype and X.ndim == 2 and X.shape[1] == n_cols:
+        flags = X.flags
+        if flags.c_contiguous and flags.aligned and X.shape[0] > 0:
+            return X  # nothing to do, and soon seen: this is what one-row calls pay for
     array = _as_numbers(X, name)
     if array.ndim == 1 and n_cols == 1:
         raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[:, None] for one column")
@@ -312,7 +316,10 @@ def _laid_out(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _dense(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The array itself if C-contiguous, aligned and of `dtype`; else a copy that is."""
-    return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned:
+        return array
+    return np.array(array, dtype, order="C")
 
 
 def _check_rows(array: np.ndarray, n_rows: int, name: str, rows_of: str) -> None:
@@ -332,7 +339,11 @@ def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
             f"y of dtype bool names 2 classes; the network has {n_out} (widths[-1]): "
             "write y.astype(int) if that is meant"
         )
-    low, high = int(array.min()), int(array.max())
+    if array.size <= 16:  # a reduction of NumPy costs more than a few Python ints
+        values = array.tolist()
+        low, high = int(min(values)), int(max(values))
+    else:
+        low, high = int(array.min()), int(array.max())
     if low < 0 or high >= n_out:
         raise ValueError(
             f"y holds class index {low if low < 0 else high}; "

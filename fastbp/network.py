@@ -79,6 +79,7 @@ class Network(NetworkBase):
             self.l2,
         )
         self._pass: _core.Pass | None = None
+        self._stepper: _Session | None = None
         self._buffers: dict[str, list[Array]] = {}
         super()._build(theta)
 
@@ -238,6 +239,41 @@ class Network(NetworkBase):
         optimizer.bind(self._theta.size, self.dtype)
         self._net.step(self._theta, self._grad, optimizer)
 
+    def train_batch(
+        self, X: object, y: object, optimizer: Optimizer, *, sample_weight: object = None
+    ) -> float:
+        """One training step on the batch X (batch, n_0), y; returns its J before the update.
+
+        The lightest way to train on samples that come one by one: forward, backward and update
+        in one call of the engine. optimizer: an object of `fastbp.optim`, the same each time. The
+        stored z, a and delta stay as they are. Raises TypeError or ValueError for arrays that do
+        not fit, and DivergenceError, with nothing changed, where J is not finite.
+
+        >>> from fastbp.optim import SGD
+        >>> net = Network((1, 1), init="zeros"); net.train_batch([[3.0]], [[2.0]], SGD(0.5))
+        2.0
+        >>> net.theta
+        array([3., 1.], dtype=float32)
+        """
+        X = check.as_matrix(X, self.widths[0], self.dtype)
+        y = self._targets(y, len(X))
+        s = check.as_weights(sample_weight, len(X), self.dtype)
+        stepper = self._stepper
+        if stepper is None or not stepper.takes(optimizer, len(X)):
+            if not isinstance(optimizer, Optimizer):
+                raise TypeError(
+                    f"optimizer must be an object of fastbp.optim, such as Adam(), which keeps its "
+                    f"state from call to call; got {optimizer!r}"
+                )
+            self._stepper = None
+            optimizer.bind(self._theta.size, self.dtype)
+            options = (len(X), False, self.seed)
+            fit = _core.Fit(self._net, self._theta, X, y, s, optimizer, *options)
+            self._stepper = stepper = _Session(fit, optimizer, self._theta, len(X))
+        else:
+            stepper.rebind(X, y, s)
+        return stepper.epoch(0)
+
     def predict(self, X: object) -> Array:
         """The outputs a^L (batch, n_L); the stored z, a and delta stay as they are.
 
@@ -269,16 +305,22 @@ class Network(NetworkBase):
     ) -> _Session:
         options = (batch_size, shuffle, self.seed, n_threads)
         fit = _core.Fit(self._net, self._theta, *data, optimizer, *options)
-        return _Session(fit, optimizer, self._theta)
+        return _Session(fit, optimizer, self._theta, batch_size)
 
 
 class _Session:
     """A fit in slices, so that Ctrl-C is answered between them, at a whole step."""
 
-    def __init__(self, fit: _core.Fit, optimizer: Optimizer, theta: Array) -> None:
+    def __init__(self, fit: _core.Fit, optimizer: Optimizer, theta: Array, batch_size: int) -> None:
         self._fit = fit
         self._optimizer = optimizer
         self._theta = theta
+        self._batch_size = batch_size
+        self.rebind = fit.rebind
+
+    def takes(self, optimizer: Optimizer, n_rows: int) -> bool:
+        """Whether a batch of so many rows can go through this session with this optimiser."""
+        return optimizer is self._optimizer and n_rows <= self._batch_size
 
     def epoch(self, epoch: int) -> float:
         # a callback may have reset the optimiser, or given it momentum

@@ -85,6 +85,15 @@ typedef struct {
     double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
 } fbp_update_t;
 
+enum { FBP_OUTER_MAX = 8 };
+
+/* The sum over a batch of few rows, not yet made: Σ_k a[k][unit0 … + units]ᵀ δ_k. */
+typedef struct {
+    const void *const *a; /* delta.rows pointers to rows of units */
+    long unit0, units;
+    fbp_mat_t delta; /* at most FBP_OUTER_MAX rows */
+} fbp_outer_t;
+
 /* The remaining slots:
  * pack_transposed  rows row0 … of W (the tile w) go, transposed, into panels of panel_cols input
  *                  units: unit i, output j at panels[(i/P)·panel_stride + j·P + i%P]; row0 is a
@@ -99,6 +108,7 @@ typedef struct {
  * act_backward     delta ⊙= σ'(z) expressed by a; softmax: delta = a ⊙ (delta − Σ_j delta_j a_j).
  * write_gradient   grad = final gradient of the tile of raw sums.
  * update           applies the rule to the tile of θ and of its moments (ldt for all three).
+ * update_outer     the same from the factors of the raw sums, to the same bits.
  * penalty          l1·Σ|w| + (l2/2)·Σw², rows summed in order in double.
  * vmath            out[i] = f(x[i]), f by FBP_VMATH_*; the errors are stated in vmath.inc. */
 typedef struct {

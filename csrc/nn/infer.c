@@ -1,15 +1,37 @@
 /* infer.c: outputs and losses of any number of rows. Blocks of rows are shared out among the
  * workers, each of which takes them through two buffers of its own and keeps nothing. */
-#include "sweep.h"
+#include "infer.h"
 
 #include "../threads/pool.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* Rows that go through the network at a time: tall enough to pay for reading W. */
 #ifndef FBP_INFER_ROWS
 #define FBP_INFER_ROWS 256
 #endif
+
+/* Rows that the network's own buffers hold: up to here a call's overhead is what counts. */
+enum { CACHED_ROWS = 8 };
+
+struct fbp_infer_cache {
+    atomic_flag busy; /* a call is using it; another one allocates */
+    bool made;
+    fbp_plan_t plan;
+};
+
+struct fbp_infer_cache *fbp_infer_cache_new(void) {
+    struct fbp_infer_cache *cache = calloc(1, sizeof *cache);
+    if (cache != NULL) atomic_flag_clear(&cache->busy);
+    return cache;
+}
+
+void fbp_infer_cache_free(struct fbp_infer_cache *cache) {
+    if (cache == NULL) return;
+    if (cache->made) fbp_plan_free(&cache->plan);
+    free(cache);
+}
 
 typedef struct {
     const fastbp_net_t *net;
@@ -57,24 +79,50 @@ static double cost_of(const infer_t *infer) {
     return loss / weight + fbp_penalty(infer->net, infer->theta);
 }
 
+/* The few rows of a call through the cached plan; false when it is in use or cannot be made. */
+static bool predict_cached(const fastbp_net_t *net, infer_t *infer) {
+    struct fbp_infer_cache *cache = net->infer_cache;
+    if (cache == NULL || infer->data->rows > CACHED_ROWS) return false;
+    if (atomic_flag_test_and_set_explicit(&cache->busy, memory_order_acquire)) return false;
+    if (!cache->made)
+        cache->made = fbp_plan_init(&cache->plan, net, FBP_PLAN_INFER, CACHED_ROWS, 1) == FASTBP_OK;
+    if (cache->made) infer_block(infer, &cache->plan, 0);
+    const bool done = cache->made;
+    atomic_flag_clear_explicit(&cache->busy, memory_order_release);
+    return done;
+}
+
+static fastbp_status_t predict_shared(const fastbp_net_t *net, infer_t *infer) {
+    const long blocks = fbp_ceil_div(infer->data->rows, infer->block_rows);
+    const int worth = fbp_workers_for(net, infer->data->rows, FBP_INFER_WORK, 0);
+    const int workers = (int)fbp_min_long(blocks, worth);
+    infer->plan = calloc((size_t)workers, sizeof *infer->plan);
+    fastbp_status_t status = infer->plan != NULL ? FASTBP_OK : FASTBP_ERR_MEMORY;
+    for (int w = 0; status == FASTBP_OK && w < workers; ++w)
+        status = fbp_plan_init(&infer->plan[w], net, FBP_PLAN_INFER, infer->block_rows, 1);
+    if (status == FASTBP_OK) fbp_pool_run(workers, run_blocks, infer);
+    for (int w = 0; infer->plan != NULL && w < workers; ++w) fbp_plan_free(&infer->plan[w]);
+    free(infer->plan);
+    return status;
+}
+
 fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost) {
     if (data->rows < 1 || data->x == NULL) return FASTBP_ERR_ARGUMENT;
     if (cost != NULL && data->labels == NULL && data->targets == NULL) return FASTBP_ERR_ARGUMENT;
     const long block_rows = fbp_min_long(data->rows, FBP_INFER_ROWS);
-    const long blocks = fbp_ceil_div(data->rows, block_rows);
-    const int workers = (int)fbp_min_long(blocks, fbp_workers_for(net, data->rows, 1, 0));
+    double one_block[2];
     infer_t infer = {net, theta, data, out, NULL, NULL, block_rows};
-    infer.plan = calloc((size_t)workers, sizeof *infer.plan);
-    if (cost != NULL) infer.block_sum = calloc((size_t)blocks, 2 * sizeof *infer.block_sum);
+    if (cost != NULL && block_rows == data->rows) {
+        infer.block_sum = one_block;
+    } else if (cost != NULL) {
+        const size_t blocks = (size_t)fbp_ceil_div(data->rows, block_rows);
+        infer.block_sum = calloc(blocks, 2 * sizeof *infer.block_sum);
+        if (infer.block_sum == NULL) return FASTBP_ERR_MEMORY;
+    }
     fastbp_status_t status = FASTBP_OK;
-    if (infer.plan == NULL || (cost != NULL && infer.block_sum == NULL)) status = FASTBP_ERR_MEMORY;
-    for (int w = 0; status == FASTBP_OK && w < workers; ++w)
-        status = fbp_plan_init(&infer.plan[w], net, FBP_PLAN_INFER, block_rows, 1);
-    if (status == FASTBP_OK) fbp_pool_run(workers, run_blocks, &infer);
+    if (!predict_cached(net, &infer)) status = predict_shared(net, &infer);
     if (status == FASTBP_OK && cost != NULL) *cost = cost_of(&infer);
-    for (int w = 0; infer.plan != NULL && w < workers; ++w) fbp_plan_free(&infer.plan[w]);
-    free(infer.plan);
-    free(infer.block_sum);
+    if (infer.block_sum != one_block) free(infer.block_sum);
     return status;
 }

@@ -1,6 +1,8 @@
 /* net.c: checks a specification and lays out theta as W^1, b^1, W^2, b^2, … */
 #include "net.h"
 
+#include "infer.h"
+
 #include <stdlib.h>
 
 /* Sizes beyond this many bytes could not be indexed by a signed 64-bit stride. */
@@ -86,12 +88,14 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
         return FASTBP_ERR_MEMORY;
     }
     cut_tiles(net, net->tile);
+    net->infer_cache = fbp_infer_cache_new();
     *out = net;
     return FASTBP_OK;
 }
 
 void fastbp_net_free(fastbp_net_t *net) {
     if (net == NULL) return;
+    fbp_infer_cache_free(net->infer_cache);
     free(net->tile);
     free(net->layer);
     free(net);

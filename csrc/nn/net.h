@@ -32,7 +32,10 @@ enum {
     FBP_TURNED_MAX = 12
 }; /* outputs beyond the last whole vector that are summed turned round */
 
+struct fbp_infer_cache; /* infer.h */
+
 struct fastbp_net {
+    struct fbp_infer_cache *infer_cache;
     const fbp_kernels_t *kernels;
     fastbp_dtype_t dtype;
     int n_layers;

@@ -85,8 +85,9 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
 }
 
 /* Runs a region on as many threads as the batch is worth. */
-static fastbp_status_t run(fbp_batch_t *batch, int products, fbp_region_fn body, region_t *region) {
-    const int workers = fbp_workers_for(batch->plan->net, batch->rows, products, 0);
+static fastbp_status_t run(fbp_batch_t *batch, fbp_work_t work, fbp_region_fn body,
+                           region_t *region) {
+    const int workers = fbp_workers_for(batch->plan->net, batch->rows, work, 0);
     const fastbp_status_t status = fbp_plan_add_workers(batch->plan, workers);
     if (status == FASTBP_OK) fbp_pool_run(workers, body, region);
     return status;
@@ -100,7 +101,7 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     pass->batch.theta = theta;
     pass->has_delta = false;
     region_t region = {.batch = &pass->batch};
-    return run(&pass->batch, 1, run_forward, &region);
+    return run(&pass->batch, FBP_INFER_WORK, run_forward, &region);
 }
 
 /* Every δ and the gradient, from the targets or from a δ^L that is in place. */
@@ -113,7 +114,7 @@ static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, 
         if (status != FASTBP_OK) return status;
     }
     region_t region = {batch, grad, 1 / fbp_weight_sum(batch), loss};
-    const fastbp_status_t status = run(batch, 2, run_backward, &region);
+    const fastbp_status_t status = run(batch, FBP_BACKWARD_WORK, run_backward, &region);
     pass->has_delta = status == FASTBP_OK;
     return status;
 }

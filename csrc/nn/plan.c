@@ -12,8 +12,9 @@
  * PANELS_MIN_BYTES: bytes of a row of W from which training keeps a copy of W in panels, made by
  * the update while the tile is in L1. Rows of W this long lie on pages of their own; read as they
  * lie, 504 × 784 × 1024 runs at 89 % of peak, copied strip by strip at 92, in panels at 94 to 97.
- * MIN_WORK: floating-point operations of a step that a worker has to get: some 10 µs on one core,
- * against 1 to 2 µs for two barriers. */
+ * MIN_WORK: floating-point operations that a worker has to get: some 35 µs on one core. Two
+ * barriers cost 1 to 2 µs while all workers run, and a time slice of the system's when one of them
+ * does not, which a step that is over sooner should not stake. */
 #ifndef FBP_BLOCK_MIN_ROWS
 #define FBP_BLOCK_MIN_ROWS 252
 #endif
@@ -21,7 +22,7 @@
 #define FBP_PANELS_MIN_BYTES 4096
 #endif
 #ifndef FBP_MIN_WORK
-#define FBP_MIN_WORK 1e6
+#define FBP_MIN_WORK 4e6
 #endif
 
 static long odd_lines(long width, size_t elem_size) {
@@ -176,9 +177,9 @@ fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
     return allocate(plan, &plan->scaled_arena, carve_scaled);
 }
 
-int fbp_workers_for(const fastbp_net_t *net, long rows, int products, int wanted) {
-    const double work = 2.0 * (double)net->n_params * (double)rows * products;
-    const double worth = work / FBP_MIN_WORK;
+int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wanted) {
+    const double total = (double)net->n_params * (work.per_row * (double)rows + work.once);
+    const double worth = total / FBP_MIN_WORK;
     if (wanted == 0) wanted = fbp_thread_limit();
     return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
 }

@@ -201,24 +201,33 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     net->kernels->transpose(&sums, fbp_at(net, scratch->tile_sums, (size_t)wide), FBP_TILE_OUTPUTS);
 }
 
+/* The δ that the gradients of a layer are made of. */
+static const fbp_rows_t *weighted_delta(const fbp_batch_t *batch, const fbp_tile_t *tile) {
+    const bool scaled = batch->weighted && !batch->fold_weights;
+    return scaled ? &batch->plan->scaled[tile->layer + 1] : &batch->plan->delta[tile->layer + 1];
+}
+
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
-    const fbp_plan_t *plan = batch->plan;
-    const fastbp_net_t *net = plan->net;
+    const fastbp_net_t *net = batch->plan->net;
     const long n_out = net->layer[tile->layer].n_out, units = tile->unit1 - tile->unit0;
-    const bool scaled = batch->weighted && !batch->fold_weights;
-    const fbp_rows_t *delta =
-        scaled ? &plan->scaled[tile->layer + 1] : &plan->delta[tile->layer + 1];
     const long turned = turned_outputs(net, tile);
     for (long j = 0; j < n_out; j += FBP_TILE_OUTPUTS) {
         const long cols = fbp_min_long(FBP_TILE_OUTPUTS, n_out - j);
-        tile_sums(batch, scratch, tile, delta, j, cols, j + cols == n_out ? turned : 0, warm);
+        tile_sums(batch, scratch, tile, weighted_delta(batch, tile), j, cols,
+                  j + cols == n_out ? turned : 0, warm);
         const fbp_mat_t sums = {scratch->tile_sums, units, cols, FBP_TILE_OUTPUTS};
         finish(context, tile, &sums, tile->unit0, j);
     }
+}
+
+void fbp_bias_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                   fbp_finish_fn finish, void *context) {
+    const fbp_plan_t *plan = batch->plan;
+    const long n_out = plan->net->layer[tile->layer].n_out;
     if (tile->unit0 != 0) return;
-    const fbp_mat_t all = block_of(plan, delta, 0, batch->rows, n_out);
-    net->kernels->column_sums(&all, scratch->column);
+    const fbp_mat_t all = block_of(plan, weighted_delta(batch, tile), 0, batch->rows, n_out);
+    plan->net->kernels->column_sums(&all, scratch->column);
     const fbp_mat_t sums = {scratch->column, 1, n_out, n_out};
     finish(context, tile, &sums, -1, 0);
 }

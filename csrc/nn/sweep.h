@@ -32,15 +32,18 @@ void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, 
 /* The copies of a tile of theta that the plan has room for: plan->wp and plan->wt. */
 void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
 
-/* Takes raw sums aᵀδ of a run of outputs with their place in W; then, for the tile that starts at
- * unit 0, Σ_i δ_i of the layer with row = -1. */
+/* Takes raw sums of a run of outputs with their place in W, or, with row = -1, those of b. */
 typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
                               long row, long column);
 
-/* Sums a tile over the batch and hands it to `finish`, run by run. warm: flat vectors laid out as
- * theta that finish will touch, NULL after the last. */
+/* Sums aᵀδ of a tile over the batch and hands them to `finish`, run by run. warm: flat vectors laid
+ * out as theta that finish will touch, NULL after the last. */
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]);
+
+/* The same with Σ_i δ_i of a layer, for the tile of it that starts at unit 0; else nothing. */
+void fbp_bias_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                   fbp_finish_fn finish, void *context);
 
 /* ---- l1 ‖W‖₁ + (l2/2) ‖W‖² ---- */
 

@@ -47,7 +47,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->optimizer = optimizer;
     fit->options = *options;
     fit->theta = theta;
-    fit->n_workers = fbp_workers_for(net, capacity, 3, options->n_threads);
+    fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
     fastbp_status_t status =
         fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, fit->n_workers);
     if (status == FASTBP_OK && options->shuffle) {
@@ -67,6 +67,15 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->session = fit->n_workers > 1;
     if (fit->session) fbp_pool_open_session();
     *out = fit;
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) {
+    if (fit->order != NULL) return FASTBP_ERR_STATE;
+    if (!valid_data(data) || data->rows > fit->plan.capacity) return FASTBP_ERR_ARGUMENT;
+    fit->data = *data;
+    fbp_batch_describe(&fit->batch, data);
+    fit->first = 0;
     return FASTBP_OK;
 }
 

@@ -72,6 +72,7 @@ void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     gradient_t to = {batch, grad_scale, grad};
     const void *const warm[FBP_MAX_WARM] = {batch->plan->state_is_cold ? grad : NULL};
     fbp_weight_tile(batch, scratch, tile, finish_gradient, &to, warm);
+    fbp_bias_tile(batch, scratch, tile, finish_gradient, &to);
 }
 
 /* ---- to new parameters ---- */
@@ -83,25 +84,57 @@ typedef struct {
     void *theta;
 } step_t;
 
+static void *moment_at(const fastbp_net_t *net, const fastbp_optimizer_t *o, int i, size_t offset) {
+    return o->moment[i] != NULL ? fbp_at(net, o->moment[i], offset) : NULL;
+}
+
 static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
                           long column) {
     const step_t *step = context;
     const fastbp_net_t *net = step->batch->plan->net;
     const place_t place = place_of(net, tile, row, column);
-    void *const *moment = step->optimizer->moment;
     fbp_update_t update = *step->update;
     update.l1 = place.bias ? 0 : net->l1;
     update.l2 = place.bias ? 0 : net->l2;
     net->kernels->update(&update, sums, fbp_at(net, step->theta, place.offset),
-                         moment[0] != NULL ? fbp_at(net, moment[0], place.offset) : NULL,
-                         moment[1] != NULL ? fbp_at(net, moment[1], place.offset) : NULL, place.ld);
+                         moment_at(net, step->optimizer, 0, place.offset),
+                         moment_at(net, step->optimizer, 1, place.offset), place.ld);
+}
+
+/* A tile of W straight from the few rows of the batch; its biases as always. */
+static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const fbp_rows_t *delta) {
+    const fbp_plan_t *plan = step->batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const place_t place = place_of(net, tile, tile->unit0, 0);
+    const fbp_outer_t outer = {
+        .a = plan->a[tile->layer].row,
+        .unit0 = tile->unit0,
+        .units = tile->unit1 - tile->unit0,
+        .delta = {delta->at, step->batch->rows, place.ld, delta->ld},
+    };
+    fbp_update_t update = *step->update;
+    update.l1 = net->l1;
+    update.l2 = net->l2;
+    net->kernels->update_outer(&update, &outer, fbp_at(net, step->theta, place.offset),
+                               moment_at(net, step->optimizer, 0, place.offset),
+                               moment_at(net, step->optimizer, 1, place.offset), place.ld);
 }
 
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
     step_t step = {batch, update, optimizer, theta};
+    const fbp_rows_t *delta = &batch->plan->delta[tile->layer + 1];
+    if (batch->rows <= FBP_OUTER_MAX) {
+        update_from_rows(&step, tile, delta);
+        fbp_bias_tile(batch, scratch, tile, finish_update, &step);
+        return;
+    }
     const bool cold = batch->plan->state_is_cold;
-    const void *const warm[FBP_MAX_WARM] = {cold ? theta : NULL, optimizer->moment[0],
-                                            optimizer->moment[1]};
+    const void *const warm[FBP_MAX_WARM] = {
+        cold ? theta : NULL,
+        optimizer->moment[0],
+        optimizer->moment[1],
+    };
     fbp_weight_tile(batch, scratch, tile, finish_update, &step, warm);
+    fbp_bias_tile(batch, scratch, tile, finish_update, &step);
 }

@@ -241,6 +241,25 @@ class Network(NetworkBase):
             update(optimizer, self.theta, self.grad)
         return J
 
+    def train_batch(
+        self, X: object, y: object, optimizer: Optimizer, *, sample_weight: object = None
+    ) -> float:
+        """One training step on the batch X (batch, n_0), y; returns its J before the update.
+
+        Raises as `fastbp.Network.train_batch` does.
+
+        >>> from fastbp.optim import SGD
+        >>> net = Network((1, 1), init="zeros"); net.train_batch([[3.0]], [[2.0]], SGD(0.5))
+        2.0
+        """
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be an object of fastbp.optim; got {optimizer!r}")
+        X = check.as_matrix(X, self.widths[0], self.dtype)
+        y = self._targets(y, len(X))
+        s = check.as_weights(sample_weight, len(X), self.dtype)
+        optimizer.bind(self._theta.size, self.dtype)
+        return Training(self, (X, y, s), optimizer, len(X), False).epoch(0)
+
     def _session(
         self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool, n_threads: int
     ) -> Training:

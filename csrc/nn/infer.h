@@ -1,0 +1,11 @@
+/* infer.h: buffers that a network keeps for predicting a few rows without an allocation. */
+#ifndef FASTBP_NN_INFER_H
+#define FASTBP_NN_INFER_H
+
+#include "sweep.h"
+
+/* NULL when memory is short: predicting then allocates. */
+struct fbp_infer_cache *fbp_infer_cache_new(void);
+void fbp_infer_cache_free(struct fbp_infer_cache *cache);
+
+#endif
