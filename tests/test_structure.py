@@ -31,10 +31,17 @@ FORBIDDEN_IN_KERNELS = re.compile(
     r"|pthread_\w+|thrd_\w+|mtx_\w+)\b"
 )
 # Modules that may be imported only by the files named; everything else is NumPy and Python's own.
-OPTIONAL = {"sklearn": {"fastbp.sklearn"}, "tqdm": {"fastbp.callbacks"}}
+OPTIONAL = {
+    "sklearn": {"fastbp.sklearn", "fastbp.bench.peers.scikit"},
+    "tqdm": {"fastbp.callbacks"},
+    "torch": {"fastbp.bench.peers.pytorch"},
+    "jax": {"fastbp.bench.peers.jax_cpu"},
+    "matplotlib": {"fastbp.bench.plot"},
+}
 BELOW_NETWORK = {"fastbp.reference", "fastbp._validation", "fastbp.optim"}
 ABOVE_NETWORK = {
     *("fastbp.sklearn", "fastbp.cli", "fastbp.commands", "fastbp.export", "fastbp.__main__"),
+    "fastbp.bench",
 }
 
 

@@ -4,6 +4,6 @@ A command is a module with `add_parser(subparsers) -> ArgumentParser` and `run(a
 to add one, write the module and put it into COMMANDS.
 """
 
-from . import info, predict, train
+from . import bench, info, predict, train
 
-COMMANDS = (train, predict, info)
+COMMANDS = (train, predict, bench, info)

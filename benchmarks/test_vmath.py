@@ -1,0 +1,30 @@
+"""The vector functions: ns an element, on arguments that fit the first cache."""
+
+import numpy as np
+import pytest
+
+from fastbp import _core
+
+N = 2048
+RANGES = {
+    "exp": (-20, 20),
+    "expm1": (-20, 20),
+    "log": (1e-6, 1e6),
+    "log1p": (-0.9, 1e6),
+    "tanh": (-10, 10),
+    "sigmoid": (-20, 20),
+    "softplus": (-20, 20),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", RANGES)
+def test_vmath(meter, name, dtype):
+    x = np.random.default_rng(0).uniform(*RANGES[name], N).astype(dtype)
+    out = np.empty_like(x)
+
+    def run(repeats):
+        for _ in range(repeats):
+            _core.vmath(name, x, out)
+
+    meter(run, elements=N, dtype=dtype)

@@ -1,0 +1,314 @@
+"""`fastbp bench`: what it says, never how fast anything is."""
+
+import json
+import os
+import re
+import sys
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastbp import _core, reference
+from fastbp.bench import report, timing
+from fastbp.bench.client import WorkerError, start
+from fastbp.bench.data import make
+from fastbp.bench.memory import forget_peak, peak_bytes
+from fastbp.bench.peers import ENGINE, PEERS, PROGRAMS
+from fastbp.bench.runner import Options, measure
+from fastbp.bench.suites import CONFIGS, KINDS, SUITES, Config, select
+from fastbp.cli import main
+
+TINY = Config("tiny", (3, 4, 2), "tanh", "mse", 2, n_rows=6)
+ALONE = ["bench", "--quick", "--rounds", "1", "--threads", "1", "--peers", "none"]
+FAST = Options(threads=(1, 2), rounds=2, seconds=1e-4, peak_seconds=1e-4)
+
+
+# ---- configurations -----------------------------------------------------------------------
+
+
+def products(config):
+    """2·m·n·k of every product that a training step, or a prediction, of one row takes."""
+    net = reference.Network(config.widths, init="zeros")
+    total = 0
+    for i, layer in enumerate(net.layers):
+        total += 2 * layer.W.size  # z = a W
+        if config.kind != "predict":
+            total += 2 * layer.W.size  # dW = aᵀ δ
+            total += 2 * layer.W.size if i else 0  # δ Wᵀ
+    return total
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=lambda config: config.name)
+def test_flops_count_every_product(config):
+    assert config.flops_per_sample == products(config)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=lambda config: config.name)
+def test_configurations_are_whole(config):
+    assert config.kind in KINDS
+    assert 0 <= config.n_steps * config.batch - config.rows < config.batch
+    if config.kind == "steps":
+        assert config.rows % config.batch == 0
+        assert config.n_steps >= 8
+
+
+def test_names_are_unique():
+    configs = {config for suite in SUITES.values() for config in suite.configs}
+    assert len({config.name for config in configs}) == len(configs)
+
+
+def test_selection():
+    assert [c.name for c, _ in select()] == [c.name for c in SUITES["steps"].configs]
+    assert {c.name for c, _ in select(["all"])} == set(CONFIGS)
+    assert select(["threads"])[0][1] is False
+    assert select(["threads", "steps"])[0][1] is True
+    with pytest.raises(ValueError, match="unknown suite 'step'; there are: steps, "):
+        select(["step"])
+    with pytest.raises(ValueError, match="unknown configuration 'r2'; there are: rl, "):
+        select(configs=["r2"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_data_fit_the_network(dtype):
+    for config in (TINY, CONFIGS["mnist-s"]):
+        data = make(config, dtype)
+        assert data.X.shape == (config.rows, config.widths[0])
+        assert data.X.dtype == dtype
+        assert data.X.flags.c_contiguous
+        assert len(data.y) == config.rows
+        assert np.array_equal(make(config, dtype).X, data.X)
+
+
+# ---- programs and their processes ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("program", ["fastbp", "reference"])
+def test_programs_without_peers_do_all_kinds(program, kind):
+    runner = PROGRAMS[program]()
+    runner.setup(Config("tiny", (3, 4, 2), "relu", "cross_entropy", 2, kind, 6), 1, "float64")
+    runner.run(2)
+    assert runner.n_steps == 3
+
+
+def test_sklearn_does_all_kinds():
+    pytest.importorskip("sklearn")
+    for kind in KINDS:
+        for loss in ("cross_entropy", "mse"):
+            runner = PROGRAMS["sklearn"]()
+            runner.setup(Config("tiny", (3, 4, 3), "relu", loss, 2, kind, 6), 1, "float32")
+            runner.run(1)
+
+
+def test_peers_are_asked_for_only_where_installed():
+    for name in PEERS:
+        package = PROGRAMS[name].package
+        assert PROGRAMS[name].installed() == (not package or find_spec(package) is not None)
+
+
+def test_threads_are_fixed_before_a_process_starts():
+    for name in PROGRAMS:
+        environment = PROGRAMS[name].environment(3)
+        assert environment["OMP_NUM_THREADS"] == environment["FASTBP_NUM_THREADS"] == "3"
+
+
+def test_worker_answers_and_ends():
+    with start(ENGINE, 1, _core.available_isas()[0]) as worker:
+        assert worker.setup(TINY, "float32")["source"] == "synthetic"
+        assert worker.ask("calibrate", seconds=1e-4)["repeats"] >= 1
+        reply = worker.ask("time", repeats=2, warm=True, peak_seconds=1e-4)
+        assert reply["seconds"] > 0
+        assert reply["peak"] > 0
+    assert worker.process.returncode == 0
+
+
+def test_worker_that_fails_says_why():
+    with start(ENGINE, 1) as worker, pytest.raises(WorkerError, match="^ValueError: .*softplux"):
+        worker.setup(Config("bad", (3, 4, 2), "softplux", "mse", 2), "float32")
+    with start(ENGINE, 1, "mmx") as worker, pytest.raises(WorkerError, match="FASTBP_ISA='mmx'"):
+        worker.setup(TINY, "float32")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux's /proc")
+def test_peak_memory_is_counted():
+    before = peak_bytes()
+    held = np.ones(2**23)
+    assert peak_bytes() - before > held.nbytes / 2
+    del held
+    forget_peak()
+    assert peak_bytes() - before < 2**25
+
+
+# ---- the report ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A report with a peer that is always there and one that fails."""
+    told = []
+    made = measure([(TINY, True), (CONFIGS["predict-rl"], False)], ["reference"], FAST, told.append)
+    assert len(told) == 2
+    return json.loads(json.dumps(made))
+
+
+def test_report_is_laid_out_as_documented(found):
+    documented = re.findall(r"^    (\w+) ", report.__doc__, re.MULTILINE)
+    assert list(found) == documented
+    documented = re.findall(r"^      (\w+) ", report.__doc__, re.MULTILINE)
+    assert list(found["results"][0]) == documented
+    assert found["schema"] == "fastbp-bench/1"
+    assert found["machine"]["isa"] in _core.available_isas()
+    assert found["machine"]["versions"]["numpy"] == np.__version__
+    assert found["options"].keys() == {field.name for field in fields(Options)}
+
+
+def test_report_holds_every_run(found):
+    tiny, predict = found["results"]
+    runs = {(run["program"], run["threads"]): run for run in tiny["runs"]}
+    assert set(runs) == {(p, n) for p in ("fastbp", "reference") for n in (1, 2)}
+    assert {run["program"] for run in predict["runs"]} == {"fastbp"}
+    for (program, _), run in runs.items():
+        documented = re.findall(r"^        (\w+)(?:, (\w+))?", report.__doc__, re.MULTILINE)
+        assert list(run) <= [name for names in documented for name in names if name]
+        us = run["us"]
+        assert 0 < us["min"] <= us["q1"] <= us["median"] <= us["q3"]
+        assert len(run["rounds_us"]) == FAST.rounds
+        assert run["samples_per_second"] == pytest.approx(1e6 * TINY.batch / us["median"])
+        flops = TINY.flops_per_sample * TINY.batch
+        assert run["gflops"] == pytest.approx(1e-3 * flops / us["median"])
+        assert ("peak_share" in run) == (program == ENGINE)
+    assert "memory_bytes" in runs["fastbp", 1]
+    assert "memory_bytes" not in runs["reference", 1]
+
+
+def test_ratios_pair_the_best_threads_round_by_round(found):
+    tiny, predict = found["results"]
+    runs = {(run["program"], run["threads"]): run for run in tiny["runs"]}
+    best = {p: runs[p, n]["rounds_us"] for p, n in tiny["threads"].items()}
+    for program, n in tiny["threads"].items():
+        medians = [runs[program, m]["us"]["median"] for m in (1, 2)]
+        assert runs[program, n]["us"]["median"] == min(medians)
+    pairs = zip(best["reference"], best["fastbp"], strict=True)
+    ratio = timing.summary(a / b for a, b in pairs)
+    assert tiny["ratios"] == {"reference": pytest.approx(ratio)}
+    assert (tiny["best"], tiny["best_usual"]) == ("reference", None)
+    assert tiny["speedup"]["1"]["median"] == 1
+    assert predict["ratios"] == {}
+    assert predict["best"] is None
+
+
+def test_report_says_when_it_was_not_alone(found):
+    cores = found["results"][0]["runs"][0]["cores_used"]
+    for share, noted in ((1.0, False), (0.5, True)):
+        cores["median"] = share
+        assert ("tiny: something else was running" in report.table(found)) == noted
+
+
+def test_report_is_shown_to_people(found):
+    text = report.table(found)
+    assert re.search(r"^tiny ", text, re.MULTILINE)
+    assert "reference" in text.splitlines()[0]
+    lines = report.block(found["results"][0]).splitlines()
+    assert lines[0].startswith("tiny: 3-4-2 tanh, mse, batch 2; one core peaks at ")
+    assert len(lines) == 6
+
+
+def test_peer_that_fails_is_noted(monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    monkeypatch.setattr(PROGRAMS["reference"], "environment", lambda n: {"FASTBP_ISA": "mmx"})
+    made = measure([(TINY, True)], ["reference"], FAST)
+    assert [failure["threads"] for failure in made["failures"]] == [1, 2]
+    assert "mmx" in made["failures"][0]["error"]
+    assert made["results"][0]["ratios"] == {}
+    assert "tiny: no reference on 2 threads: ImportError" in report.table(made)
+
+
+@pytest.mark.parametrize("with_peers", [True, False])
+def test_chart_is_drawn(found, tmp_path, with_peers):
+    pytest.importorskip("matplotlib")
+    from fastbp.bench.plot import draw
+
+    for result in found["results"]:
+        result["ratios"] = result["ratios"] if with_peers else {}
+    draw(found, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---- the command ----------------------------------------------------------------------------
+
+
+def test_command_without_peers(capsys):
+    assert main([*ALONE, "--config", "rl", "--json"]) == 0
+    out, err = capsys.readouterr()
+    made = json.loads(out)
+    assert [result["config"]["name"] for result in made["results"]] == ["rl"]
+    assert made["options"]["rounds"] == 1
+    assert err.startswith("rl: 8-64-64-2 tanh")
+
+
+def test_command_writes_and_shows_a_report(found, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("old.json").write_text(json.dumps(found))
+    assert main(["bench", "--from", "old.json", "--json", "new.json"]) == 0
+    assert json.loads(Path("new.json").read_text()) == found
+    assert "tiny" in capsys.readouterr().out
+
+
+def test_command_chooses_the_isa(capsys):
+    isa = _core.available_isas()[0]
+    assert main([*ALONE, "--config", "predict-rl", "--isa", isa, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["machine"]["isa"] == isa
+
+
+def test_command_lists(capsys):
+    assert main(["bench", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in [*SUITES, *CONFIGS, *PEERS])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--config", "r2"], 2, "unknown configuration 'r2'; there are: rl, tab"),
+        (["--suite", "step"], 2, "unknown suite 'step'"),
+        (["--peers", "keras"], 2, "unknown 'keras'; there are: torch, "),
+        (["--isa", "mmx"], 2, "--isa mmx does not run on this machine; these do: scalar"),
+        (["--threads", "0"], 2, "expected a whole number >= 1"),
+        (["--from", "no.json"], 1, "no.json: No such file"),
+        (["--from", "other.json"], 1, "other.json is not a report of fastbp bench"),
+        (["--from", "text.json"], 1, "text.json is not JSON"),
+        (["--json", "no/where.json"], 1, "no: no such folder"),
+    ],
+)
+def test_command_refuses(arguments, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("other.json").write_text("{}")
+    Path("text.json").write_text("so fast")
+    try:
+        assert main(["bench", *arguments]) == code
+    except SystemExit as ended:
+        assert ended.code == code
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package", "command"),
+    [
+        (["--peers", "torch"], "torch", "pip install torch"),
+        (["--peers", "sklearn"], "sklearn", "pip install scikit-learn"),
+        (["--plot", "chart.png"], "matplotlib", "pip install 'fastbp[plot]'"),
+    ],
+)
+def test_command_names_what_to_install(arguments, package, command, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+
+    def missing(name):
+        return None if name == package else find_spec(name)
+
+    monkeypatch.setattr("fastbp.bench.peers.base.find_spec", missing)
+    monkeypatch.setattr("fastbp.commands.bench.find_spec", missing)
+    assert main(["bench", *arguments]) == 1
+    assert command in capsys.readouterr().err
