@@ -1,6 +1,6 @@
 """Builds fastbp._core: the C engine of csrc/ and its Cython binding in one extension.
 
-FASTBP_WERROR=1 makes warnings in csrc/ errors. FASTBP_DEBUG=1 keeps assertions and symbols.
+FASTBP_WERROR=1 makes warnings in csrc/ errors. FASTBP_DEBUG=1 keeps debugging symbols.
 """
 
 import os
@@ -37,7 +37,7 @@ FLAGS = {
         "neon": [],
         "binding": ["-O2", "-fvisibility=hidden", "-MMD"],
         "werror": ["-Werror"],
-        "debug": ["-g", "-UNDEBUG"],
+        "debug": ["-g"],
         "release": ["-g0"],  # Python's CFLAGS bring -g, and debug sections would fill the wheel
         "link": ["-pthread", "-lm"],
     },
@@ -49,7 +49,7 @@ FLAGS = {
         "neon": [],
         "binding": ["/O2"],
         "werror": ["/WX"],
-        "debug": ["/Z7", "/UNDEBUG"],
+        "debug": ["/Z7"],
         "release": [],
         "link": [],
     },

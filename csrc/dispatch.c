@@ -44,8 +44,10 @@ static const implementation_t implementations[] = {
 
 enum { N_IMPLEMENTATIONS = sizeof implementations / sizeof implementations[0] };
 
-static fbp_kernels_t active[2];
-static const implementation_t *chosen = NULL;
+/* By implementation and dtype; an entry is made when first chosen and never changes, so that what
+ * holds on to a table keeps its ISA. */
+static fbp_kernels_t tables[N_IMPLEMENTATIONS][2];
+static const fbp_kernels_t *active = NULL; /* the row of the chosen one */
 
 static bool supported(const implementation_t *impl) {
     return (fbp_cpu()->features & impl->needs) == impl->needs;
@@ -58,6 +60,7 @@ static const implementation_t *nth_supported(int i) {
     return NULL;
 }
 
+/* Every slot that an ISA leaves empty is the scalar one's; today all of them fill all. */
 static fbp_kernels_t overridden(const fbp_kernels_t *base, const fbp_kernels_t *by) {
     fbp_kernels_t table = *by;
 #define FBP_KERNEL(type, name, params)                                                             \
@@ -68,9 +71,11 @@ static fbp_kernels_t overridden(const fbp_kernels_t *base, const fbp_kernels_t *
 }
 
 static void choose(const implementation_t *impl) {
+    fbp_kernels_t *row = tables[impl - implementations];
     for (int dtype = 0; dtype < 2; ++dtype)
-        active[dtype] = overridden(implementations[0].table[dtype], impl->table[dtype]);
-    chosen = impl;
+        if (row[dtype].isa == NULL)
+            row[dtype] = overridden(implementations[0].table[dtype], impl->table[dtype]);
+    active = row;
 }
 
 static const implementation_t *fastest(void) {
@@ -100,7 +105,7 @@ fastbp_status_t fastbp_isa_select(const char *name) {
 const char *fastbp_isa(void) { return fbp_kernels(FASTBP_F32)->isa; }
 
 const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype) {
-    if (chosen == NULL) choose(fastest());
+    if (active == NULL) choose(fastest());
     return &active[dtype];
 }
 

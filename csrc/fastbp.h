@@ -1,5 +1,5 @@
 /* fastbp.h: the public interface of the engine. Plain C11; no Python, no global state but the
- * choice of ISA.
+ * choice of ISA, the pool of threads and their limit.
  *
  * Layer l = 1 … L maps a^{l-1} (n_{l-1} units) to a^l (n_l units):
  *   z^l = a^{l-1} W^l + b^l      a^l = σ_l(z^l)      δ^l = ∂J_i/∂z^l, one row per sample
@@ -169,7 +169,8 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
                             fastbp_optimizer_t *optimizer);
 
 /* A training session over one data set. Keeps pointers to theta, data's arrays and the optimizer
- * until it is freed. */
+ * until it is freed. The caller may write to theta between epochs, not within one: copies of W are
+ * made when an epoch begins. */
 typedef struct fastbp_fit fastbp_fit_t;
 
 typedef struct {

@@ -79,7 +79,8 @@ static bool offered(const fastbp_gemm_call_t *call) {
 fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     if (call->m < 1 || call->n < 1 || call->k < 1 || call->repeats < 1 ||
         call->dtype > FASTBP_F64 || call->activation < 0 ||
-        call->activation >= FASTBP_ACT_SOFTMAX || !offered(call))
+        call->activation == FASTBP_ACT_SOFTMAX || call->activation >= FASTBP_ACT_COUNT ||
+        !offered(call))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(call->dtype);
     const long n_rows = call->form == FASTBP_GEMM_TN ? call->k : call->m;

@@ -147,8 +147,9 @@ class NetworkBase:
         runs of batch_size, the last one shorter; a batch whose weights are all 0 is left out.
         optimizer: a name or an object of `fastbp.optim`, whose state goes on where it stood.
         validation_data: (X, y) or (X, y, weights), scored after every epoch. callbacks: see
-        `fastbp.callbacks`. n_threads: the most threads to use, by default
-        `fastbp.get_num_threads()`; small work takes fewer, and the bits do not depend on it. progress: a tqdm bar where tqdm is installed, else a line an epoch.
+        `fastbp.callbacks`. progress: a tqdm bar where tqdm is installed, else a line an epoch.
+        n_threads: the most threads to use, by default `fastbp.get_num_threads()`; small work takes
+        fewer, and no bit of the result depends on it.
         Afterwards z, a and delta are forgotten.
 
         Raises TypeError or ValueError, with nothing changed, for arguments that do not fit or

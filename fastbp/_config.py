@@ -37,8 +37,9 @@ def _choose_threads() -> None:
             value = value.split(",")[0].strip()  # one number a nesting level
         if not value:
             continue
-        if value.isascii() and value.isdigit() and 0 < int(value) <= check.MAX_THREADS:
-            _core.set_num_threads(int(value))
+        digits = value.lstrip("0") if value.isascii() and value.isdigit() else ""
+        if 0 < len(digits) <= 4 and int(digits) <= check.MAX_THREADS:
+            _core.set_num_threads(int(digits))
         elif name == "FASTBP_NUM_THREADS":
             raise ImportError(
                 f"{name}={value!r} must be a whole number from 1 to {check.MAX_THREADS}; "

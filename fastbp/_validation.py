@@ -267,10 +267,16 @@ def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: 
 
 def check_finite(array: np.ndarray, name: str) -> None:
     """ValueError naming the first row that holds a NaN or an infinity."""
-    finite = np.isfinite(array)
-    if finite.all():
+    with np.errstate(all="ignore"):
+        if np.isfinite(np.add.reduce(array, axis=None)):
+            return  # a sum without a NaN or infinity has none among its terms
+    for first in range(0, len(array), 4096):  # it may also have overflowed
+        finite = np.isfinite(array[first : first + 4096])
+        if not finite.all():
+            break
+    else:
         return
-    row = int(np.argwhere(~finite)[0, 0])
+    row = first + int(np.argwhere(~finite)[0, 0])
     raise ValueError(
         f"{name} holds NaN or infinity, first in row {row}; drop or fill such rows before"
     )

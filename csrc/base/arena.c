@@ -39,7 +39,7 @@ bool fbp_arena_commit(fbp_arena_t *arena) {
     const bool huge = arena->used >= 2 * HUGE_PAGE;
     const size_t align = huge ? HUGE_PAGE : FBP_CACHE_LINE;
     size_t bytes;
-    if (!fbp_size_add(arena->used, align, &bytes)) return false;
+    if (!fbp_size_add(arena->used, align - 1, &bytes)) return false;
     bytes &= ~(align - 1);
     void *memory = NULL;
 #if defined(_MSC_VER)

@@ -10,9 +10,6 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define FBP_INLINE static inline __attribute__((always_inline, unused))
 #define FBP_NOINLINE __attribute__((noinline))
-#define FBP_UNUSED __attribute__((unused))
-#define FBP_LIKELY(x) __builtin_expect(!!(x), 1)
-#define FBP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define FBP_PREFETCH_L2(p) __builtin_prefetch((p), 0, 2)
 #define FBP_OPAQUE(x) __asm__("" : "+r"(x)) /* the compiler forgets how x was computed */
 #define FBP_PRAGMA(x) _Pragma(#x)
@@ -24,9 +21,6 @@
 #else
 #define FBP_INLINE static __forceinline
 #define FBP_NOINLINE __declspec(noinline)
-#define FBP_UNUSED
-#define FBP_LIKELY(x) (x)
-#define FBP_UNLIKELY(x) (x)
 #define FBP_UNROLL(n)
 #define FBP_PREFETCH_L2(p) ((void)0)
 #define FBP_OPAQUE(x) ((void)0)

@@ -33,7 +33,8 @@ typedef enum {
  *   gemm_tn  C[m,n] = A[k,m]ᵀ · B[k,n]              a: k pointers to rows, columns a_offset … + m
  *   gemm_nt  C[m,n] = epi(A[m,k] · B[n,k]ᵀ)         as nn; B dense, epi NONE or BACKWARD
  * B is dense (b_panel = 0) or in panels of the table's panel_cols columns, row k of panel p at
- * b + p·b_panel + k·panel_cols, the last panel padded with zeros. Sums run over k in order. */
+ * b + p·b_panel + k·panel_cols, the last panel padded with zeros. Sums run over k in order,
+ * but those of nt and of nn's last few columns, which run in the lanes of a vector first. */
 typedef struct {
     void *c;
     long ldc;
@@ -109,7 +110,7 @@ typedef struct {
  * write_gradient   grad = final gradient of the tile of raw sums.
  * update           applies the rule to the tile of θ and of its moments (ldt for all three).
  * update_outer     the same from the factors of the raw sums, to the same bits.
- * penalty          l1·Σ|w| + (l2/2)·Σw², rows summed in order in double.
+ * penalty          l1·Σ|w| + (l2/2)·Σw²; sums of rows, in the dtype, added in order in double.
  * vmath            out[i] = f(x[i]), f by FBP_VMATH_*; the errors are stated in vmath.inc. */
 typedef struct {
 #define FBP_KERNEL(type, name, params) type(*name) params;

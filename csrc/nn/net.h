@@ -17,8 +17,8 @@ typedef struct {
     long unit0, unit1;
 } fbp_tile_t;
 
-/* FBP_TILE_UNITS: input units of a tile at most: a multiple of every tile_rows × lanes in use (14
- * and 16 on AVX-512), so that register tiles and transposed blocks come out whole.
+/* FBP_TILE_UNITS: input units of a tile at most: a multiple of all lanes in use, so that transposed
+ * blocks come out whole, and of the 14 rows of a register tile on AVX-512.
  * FBP_TILE_OUTPUTS: outputs whose raw sums are made before the update goes over them; with 32 at a
  * time, θ and its moments are visited in runs too short for the prefetchers, and Adam on 784 × 512
  * parameters costs 0.50 ns each, in runs of 64 or more 0.29 (AVX-512, one core). */

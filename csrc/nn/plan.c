@@ -8,11 +8,12 @@
 
 /* Tuning.
  * BLOCK_MIN_ROWS: fewest rows of a block while there are more: each block reads all of W, which
- * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows.
+ * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows (one core,
+ * AVX-512, f32).
  * PANELS_MIN_BYTES: bytes of a row of W from which training keeps a copy of W in panels, made by
  * the update while the tile is in L1. Rows of W this long lie on pages of their own; read as they
  * lie, 504 × 784 × 1024 runs at 89 % of peak, copied strip by strip at 92, in panels at 94 to 97.
- * MIN_WORK: floating-point operations that a worker has to get: some 35 µs on one core. Two
+ * MIN_WORK: floating-point operations that a worker has to get: some 17 µs on one core. Two
  * barriers cost 1 to 2 µs while all workers run, and a time slice of the system's when one of them
  * does not, which a step that is over sooner should not stake. */
 #ifndef FBP_BLOCK_MIN_ROWS
@@ -22,7 +23,7 @@
 #define FBP_PANELS_MIN_BYTES 4096
 #endif
 #ifndef FBP_MIN_WORK
-#define FBP_MIN_WORK 4e6
+#define FBP_MIN_WORK 2e6
 #endif
 
 static long odd_lines(long width, size_t elem_size) {
@@ -98,10 +99,11 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
 /* Counts with carve, commits, and hands out with carve again. */
 static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
                                 void (*carver)(fbp_plan_t *, fbp_arena_t *)) {
+    *arena = (fbp_arena_t){0};
     carver(plan, arena);
     if (!fbp_arena_commit(arena)) return FASTBP_ERR_MEMORY;
     carver(plan, arena);
-    return arena->overflow ? FASTBP_ERR_MEMORY : FASTBP_OK;
+    return FASTBP_OK;
 }
 
 static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
@@ -118,22 +120,20 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
     }
 }
 
+/* What is there stays as it is until all of the new is there. */
 fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
     if (n <= plan->n_workers) return FASTBP_OK;
-    fbp_scratch_t *scratch = realloc(plan->scratch, (size_t)n * sizeof *scratch);
-    if (scratch == NULL) return FASTBP_ERR_MEMORY;
-    fbp_arena_t arena = {0};
-    const int before = plan->n_workers;
-    plan->scratch = scratch;
-    plan->n_workers = n;
-    const fastbp_status_t status = allocate(plan, &arena, carve_scratch);
-    if (status != FASTBP_OK) {
-        plan->n_workers = before;
-        fbp_arena_free(&arena);
-        return status;
+    fbp_plan_t more = *plan;
+    more.n_workers = n;
+    more.scratch = calloc((size_t)n, sizeof *more.scratch);
+    if (more.scratch == NULL) return FASTBP_ERR_MEMORY;
+    if (allocate(&more, &more.scratch_arena, carve_scratch) != FASTBP_OK) {
+        free(more.scratch);
+        return FASTBP_ERR_MEMORY;
     }
     fbp_arena_free(&plan->scratch_arena);
-    plan->scratch_arena = arena;
+    free(plan->scratch);
+    *plan = more;
     return FASTBP_OK;
 }
 

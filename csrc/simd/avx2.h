@@ -89,28 +89,14 @@ FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return _mm256_round_pd(x, 8); }
 /* ---- comparison and choice ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
-FBP_INLINE m_t_f32 v_le_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
-FBP_INLINE m_t_f64 v_le_f64(v_t_f64 a, v_t_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LE_OQ); }
 FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FBP_INLINE m_t_f64 v_gt_f64(v_t_f64 a, v_t_f64 b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
-FBP_INLINE m_t_f32 v_ge_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_GE_OQ); }
-FBP_INLINE m_t_f64 v_ge_f64(v_t_f64 a, v_t_f64 b) { return _mm256_cmp_pd(a, b, _CMP_GE_OQ); }
 FBP_INLINE m_t_f32 v_eq_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 FBP_INLINE m_t_f64 v_eq_f64(v_t_f64 a, v_t_f64 b) { return _mm256_cmp_pd(a, b, _CMP_EQ_OQ); }
 FBP_INLINE m_t_f32 v_ne_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ); }
 FBP_INLINE m_t_f64 v_ne_f64(v_t_f64 a, v_t_f64 b) { return _mm256_cmp_pd(a, b, _CMP_NEQ_UQ); }
 FBP_INLINE m_t_f32 m_and_f32(m_t_f32 a, m_t_f32 b) { return _mm256_and_ps(a, b); }
 FBP_INLINE m_t_f64 m_and_f64(m_t_f64 a, m_t_f64 b) { return _mm256_and_pd(a, b); }
-FBP_INLINE m_t_f32 m_or_f32(m_t_f32 a, m_t_f32 b) { return _mm256_or_ps(a, b); }
-FBP_INLINE m_t_f64 m_or_f64(m_t_f64 a, m_t_f64 b) { return _mm256_or_pd(a, b); }
-FBP_INLINE m_t_f32 m_not_f32(m_t_f32 a) {
-    return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1)));
-}
-FBP_INLINE m_t_f64 m_not_f64(m_t_f64 a) {
-    return _mm256_xor_pd(a, _mm256_castsi256_pd(_mm256_set1_epi32(-1)));
-}
-FBP_INLINE int m_any_f32(m_t_f32 a) { return _mm256_movemask_ps(a) != 0; }
-FBP_INLINE int m_any_f64(m_t_f64 a) { return _mm256_movemask_pd(a) != 0; }
 FBP_INLINE v_t_f32 v_select_f32(m_t_f32 m, v_t_f32 a, v_t_f32 b) {
     return _mm256_blendv_ps(b, a, m);
 }
@@ -143,20 +129,6 @@ FBP_INLINE v_t_f64 v_scale_f64(v_t_f64 x, v_t_f64 n) {
     const v_t_f64 last = _mm256_max_pd(_mm256_min_pd(n, hi), lo);
     const v_t_f64 first = v_pow2_f64(_mm256_sub_pd(n, last));
     return _mm256_mul_pd(_mm256_mul_pd(x, first), v_pow2_f64(last));
-}
-FBP_INLINE v_t_f32 v_ldexp_f32(v_t_f32 x, v_t_f32 n) {
-    const v_t_f32 lo = _mm256_set1_ps(-126.0f), hi = _mm256_set1_ps(127.0f);
-    const v_t_f32 last = _mm256_max_ps(_mm256_min_ps(n, hi), lo), rest = _mm256_sub_ps(n, last);
-    const v_t_f32 mid = _mm256_max_ps(_mm256_min_ps(rest, hi), lo);
-    const v_t_f32 first = _mm256_mul_ps(x, v_pow2_f32(_mm256_sub_ps(rest, mid)));
-    return _mm256_mul_ps(_mm256_mul_ps(first, v_pow2_f32(mid)), v_pow2_f32(last));
-}
-FBP_INLINE v_t_f64 v_ldexp_f64(v_t_f64 x, v_t_f64 n) {
-    const v_t_f64 lo = _mm256_set1_pd(-1022.0), hi = _mm256_set1_pd(1023.0);
-    const v_t_f64 last = _mm256_max_pd(_mm256_min_pd(n, hi), lo), rest = _mm256_sub_pd(n, last);
-    const v_t_f64 mid = _mm256_max_pd(_mm256_min_pd(rest, hi), lo);
-    const v_t_f64 first = _mm256_mul_pd(x, v_pow2_f64(_mm256_sub_pd(rest, mid)));
-    return _mm256_mul_pd(_mm256_mul_pd(first, v_pow2_f64(mid)), v_pow2_f64(last));
 }
 FBP_INLINE v_t_f32 v_exponent_f32(v_t_f32 x) {
     const m_t_f32 tiny = v_lt_f32(x, _mm256_set1_ps(0x1p-126f));

@@ -78,24 +78,14 @@ FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return _mm512_roundscale_pd(x, 8); }
 /* ---- comparison and choice ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
-FBP_INLINE m_t_f32 v_le_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
-FBP_INLINE m_t_f64 v_le_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
 FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FBP_INLINE m_t_f64 v_gt_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
-FBP_INLINE m_t_f32 v_ge_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
-FBP_INLINE m_t_f64 v_ge_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ); }
 FBP_INLINE m_t_f32 v_eq_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 FBP_INLINE m_t_f64 v_eq_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
 FBP_INLINE m_t_f32 v_ne_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
 FBP_INLINE m_t_f64 v_ne_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
 FBP_INLINE m_t_f32 m_and_f32(m_t_f32 a, m_t_f32 b) { return _kand_mask16(a, b); }
 FBP_INLINE m_t_f64 m_and_f64(m_t_f64 a, m_t_f64 b) { return _kand_mask8(a, b); }
-FBP_INLINE m_t_f32 m_or_f32(m_t_f32 a, m_t_f32 b) { return _kor_mask16(a, b); }
-FBP_INLINE m_t_f64 m_or_f64(m_t_f64 a, m_t_f64 b) { return _kor_mask8(a, b); }
-FBP_INLINE m_t_f32 m_not_f32(m_t_f32 a) { return _knot_mask16(a); }
-FBP_INLINE m_t_f64 m_not_f64(m_t_f64 a) { return _knot_mask8(a); }
-FBP_INLINE int m_any_f32(m_t_f32 a) { return a != 0; }
-FBP_INLINE int m_any_f64(m_t_f64 a) { return a != 0; }
 FBP_INLINE v_t_f32 v_select_f32(m_t_f32 m, v_t_f32 a, v_t_f32 b) {
     return _mm512_mask_blend_ps(m, b, a);
 }
@@ -106,8 +96,6 @@ FBP_INLINE v_t_f32 v_keep_f32(m_t_f32 m, v_t_f32 a) { return _mm512_maskz_mov_ps
 FBP_INLINE v_t_f64 v_keep_f64(m_t_f64 m, v_t_f64 a) { return _mm512_maskz_mov_pd(m, a); }
 
 /* ---- powers of two ---- */
-FBP_INLINE v_t_f32 v_ldexp_f32(v_t_f32 x, v_t_f32 n) { return _mm512_scalef_ps(x, n); }
-FBP_INLINE v_t_f64 v_ldexp_f64(v_t_f64 x, v_t_f64 n) { return _mm512_scalef_pd(x, n); }
 FBP_INLINE v_t_f32 v_scale_f32(v_t_f32 x, v_t_f32 n) { return _mm512_scalef_ps(x, n); }
 FBP_INLINE v_t_f64 v_scale_f64(v_t_f64 x, v_t_f64 n) { return _mm512_scalef_pd(x, n); }
 FBP_INLINE v_t_f32 v_pow2_f32(v_t_f32 n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }

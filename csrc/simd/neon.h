@@ -97,26 +97,16 @@ FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return vrndnq_f64(x); }
 /* ---- comparison and choice ---- */
 FBP_INLINE m_t_f32 m_and_f32(m_t_f32 a, m_t_f32 b) { return vandq_u32(a, b); }
 FBP_INLINE m_t_f64 m_and_f64(m_t_f64 a, m_t_f64 b) { return vandq_u64(a, b); }
-FBP_INLINE m_t_f32 m_or_f32(m_t_f32 a, m_t_f32 b) { return vorrq_u32(a, b); }
-FBP_INLINE m_t_f64 m_or_f64(m_t_f64 a, m_t_f64 b) { return vorrq_u64(a, b); }
-FBP_INLINE m_t_f32 m_not_f32(m_t_f32 a) { return vmvnq_u32(a); }
-FBP_INLINE m_t_f64 m_not_f64(m_t_f64 a) {
-    return vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(a)));
-}
-FBP_INLINE int m_any_f32(m_t_f32 a) { return vmaxvq_u32(a) != 0; }
-FBP_INLINE int m_any_f64(m_t_f64 a) { return vmaxvq_u32(vreinterpretq_u32_u64(a)) != 0; }
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return vcltq_f32(a, b); }
 FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return vcltq_f64(a, b); }
-FBP_INLINE m_t_f32 v_le_f32(v_t_f32 a, v_t_f32 b) { return vcleq_f32(a, b); }
-FBP_INLINE m_t_f64 v_le_f64(v_t_f64 a, v_t_f64 b) { return vcleq_f64(a, b); }
 FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return vcgtq_f32(a, b); }
 FBP_INLINE m_t_f64 v_gt_f64(v_t_f64 a, v_t_f64 b) { return vcgtq_f64(a, b); }
-FBP_INLINE m_t_f32 v_ge_f32(v_t_f32 a, v_t_f32 b) { return vcgeq_f32(a, b); }
-FBP_INLINE m_t_f64 v_ge_f64(v_t_f64 a, v_t_f64 b) { return vcgeq_f64(a, b); }
 FBP_INLINE m_t_f32 v_eq_f32(v_t_f32 a, v_t_f32 b) { return vceqq_f32(a, b); }
 FBP_INLINE m_t_f64 v_eq_f64(v_t_f64 a, v_t_f64 b) { return vceqq_f64(a, b); }
-FBP_INLINE m_t_f32 v_ne_f32(v_t_f32 a, v_t_f32 b) { return m_not_f32(vceqq_f32(a, b)); }
-FBP_INLINE m_t_f64 v_ne_f64(v_t_f64 a, v_t_f64 b) { return m_not_f64(vceqq_f64(a, b)); }
+FBP_INLINE m_t_f32 v_ne_f32(v_t_f32 a, v_t_f32 b) { return vmvnq_u32(vceqq_f32(a, b)); }
+FBP_INLINE m_t_f64 v_ne_f64(v_t_f64 a, v_t_f64 b) {
+    return vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(vceqq_f64(a, b))));
+}
 FBP_INLINE v_t_f32 v_select_f32(m_t_f32 m, v_t_f32 a, v_t_f32 b) { return vbslq_f32(m, a, b); }
 FBP_INLINE v_t_f64 v_select_f64(m_t_f64 m, v_t_f64 a, v_t_f64 b) { return vbslq_f64(m, a, b); }
 FBP_INLINE v_t_f32 v_keep_f32(m_t_f32 m, v_t_f32 a) { return vbslq_f32(m, a, v_zero_f32()); }
@@ -140,20 +130,6 @@ FBP_INLINE v_t_f64 v_scale_f64(v_t_f64 x, v_t_f64 n) {
     const v_t_f64 lo = vdupq_n_f64(-1022.0), hi = vdupq_n_f64(1023.0);
     const v_t_f64 last = vmaxq_f64(vminq_f64(n, hi), lo);
     return vmulq_f64(vmulq_f64(x, v_pow2_f64(vsubq_f64(n, last))), v_pow2_f64(last));
-}
-FBP_INLINE v_t_f32 v_ldexp_f32(v_t_f32 x, v_t_f32 n) {
-    const v_t_f32 lo = vdupq_n_f32(-126.0f), hi = vdupq_n_f32(127.0f);
-    const v_t_f32 last = vmaxq_f32(vminq_f32(n, hi), lo), rest = vsubq_f32(n, last);
-    const v_t_f32 mid = vmaxq_f32(vminq_f32(rest, hi), lo);
-    const v_t_f32 first = vmulq_f32(x, v_pow2_f32(vsubq_f32(rest, mid)));
-    return vmulq_f32(vmulq_f32(first, v_pow2_f32(mid)), v_pow2_f32(last));
-}
-FBP_INLINE v_t_f64 v_ldexp_f64(v_t_f64 x, v_t_f64 n) {
-    const v_t_f64 lo = vdupq_n_f64(-1022.0), hi = vdupq_n_f64(1023.0);
-    const v_t_f64 last = vmaxq_f64(vminq_f64(n, hi), lo), rest = vsubq_f64(n, last);
-    const v_t_f64 mid = vmaxq_f64(vminq_f64(rest, hi), lo);
-    const v_t_f64 first = vmulq_f64(x, v_pow2_f64(vsubq_f64(rest, mid)));
-    return vmulq_f64(vmulq_f64(first, v_pow2_f64(mid)), v_pow2_f64(last));
 }
 FBP_INLINE v_t_f32 v_exponent_f32(v_t_f32 x) {
     const m_t_f32 tiny = vcltq_f32(x, vdupq_n_f32(0x1p-126f));

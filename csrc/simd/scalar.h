@@ -73,24 +73,14 @@ FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return (x + 0x1.8p52) - 0x1.8p52; }
 /* ---- comparison and choice ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return a < b; }
 FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return a < b; }
-FBP_INLINE m_t_f32 v_le_f32(v_t_f32 a, v_t_f32 b) { return a <= b; }
-FBP_INLINE m_t_f64 v_le_f64(v_t_f64 a, v_t_f64 b) { return a <= b; }
 FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return a > b; }
 FBP_INLINE m_t_f64 v_gt_f64(v_t_f64 a, v_t_f64 b) { return a > b; }
-FBP_INLINE m_t_f32 v_ge_f32(v_t_f32 a, v_t_f32 b) { return a >= b; }
-FBP_INLINE m_t_f64 v_ge_f64(v_t_f64 a, v_t_f64 b) { return a >= b; }
 FBP_INLINE m_t_f32 v_eq_f32(v_t_f32 a, v_t_f32 b) { return a == b; }
 FBP_INLINE m_t_f64 v_eq_f64(v_t_f64 a, v_t_f64 b) { return a == b; }
 FBP_INLINE m_t_f32 v_ne_f32(v_t_f32 a, v_t_f32 b) { return a != b; }
 FBP_INLINE m_t_f64 v_ne_f64(v_t_f64 a, v_t_f64 b) { return a != b; }
 FBP_INLINE m_t_f32 m_and_f32(m_t_f32 a, m_t_f32 b) { return a & b; }
 FBP_INLINE m_t_f64 m_and_f64(m_t_f64 a, m_t_f64 b) { return a & b; }
-FBP_INLINE m_t_f32 m_or_f32(m_t_f32 a, m_t_f32 b) { return a | b; }
-FBP_INLINE m_t_f64 m_or_f64(m_t_f64 a, m_t_f64 b) { return a | b; }
-FBP_INLINE m_t_f32 m_not_f32(m_t_f32 a) { return !a; }
-FBP_INLINE m_t_f64 m_not_f64(m_t_f64 a) { return !a; }
-FBP_INLINE int m_any_f32(m_t_f32 a) { return a; }
-FBP_INLINE int m_any_f64(m_t_f64 a) { return a; }
 FBP_INLINE v_t_f32 v_select_f32(m_t_f32 m, v_t_f32 a, v_t_f32 b) { return m ? a : b; }
 FBP_INLINE v_t_f64 v_select_f64(m_t_f64 m, v_t_f64 a, v_t_f64 b) { return m ? a : b; }
 FBP_INLINE v_t_f32 v_keep_f32(m_t_f32 m, v_t_f32 a) { return m ? a : 0.0f; }
@@ -133,16 +123,6 @@ FBP_INLINE v_t_f32 v_scale_f32(v_t_f32 x, v_t_f32 n) {
 FBP_INLINE v_t_f64 v_scale_f64(v_t_f64 x, v_t_f64 n) {
     const v_t_f64 last = v_max_f64(v_min_f64(n, 1023.0), -1022.0);
     return x * v_pow2_f64(n - last) * v_pow2_f64(last);
-}
-FBP_INLINE v_t_f32 v_ldexp_f32(v_t_f32 x, v_t_f32 n) {
-    const v_t_f32 last = v_max_f32(v_min_f32(n, 127.0f), -126.0f), rest = n - last;
-    const v_t_f32 mid = v_max_f32(v_min_f32(rest, 127.0f), -126.0f);
-    return x * v_pow2_f32(rest - mid) * v_pow2_f32(mid) * v_pow2_f32(last);
-}
-FBP_INLINE v_t_f64 v_ldexp_f64(v_t_f64 x, v_t_f64 n) {
-    const v_t_f64 last = v_max_f64(v_min_f64(n, 1023.0), -1022.0), rest = n - last;
-    const v_t_f64 mid = v_max_f64(v_min_f64(rest, 1023.0), -1022.0);
-    return x * v_pow2_f64(rest - mid) * v_pow2_f64(mid) * v_pow2_f64(last);
 }
 FBP_INLINE v_t_f32 v_exponent_f32(v_t_f32 x) {
     const int tiny = x < 0x1p-126f;

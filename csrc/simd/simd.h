@@ -5,7 +5,7 @@
  * Contracts that the names do not tell:
  *   v_min(a, b) = a < b ? a : b and v_max likewise: b when unordered, so v_min(limit, x) keeps NaN
  *   v_fma(a, b, c) = a b + c, v_fnma(a, b, c) = c - a b: one rounding, two on scalar
- *   v_scale, v_ldexp, v_pow2: n holds integers; the result is rounded once, subnormals included
+ *   v_scale, v_pow2: n holds integers; the result is rounded once, subnormals included
  *   masks: lanes off are neither read nor written; v_load_m and v_load_n give 0 there            */
 #ifndef FASTBP_SIMD_H
 #define FASTBP_SIMD_H
@@ -56,26 +56,19 @@ typedef double real_t_f64;
 
 /* Comparison and choice: ordered, but v_ne is true for NaN. v_select(m, a, b) = m ? a : b. */
 #define v_lt FBP_NAME(v_lt)
-#define v_le FBP_NAME(v_le)
 #define v_gt FBP_NAME(v_gt)
-#define v_ge FBP_NAME(v_ge)
 #define v_eq FBP_NAME(v_eq)
 #define v_ne FBP_NAME(v_ne)
 #define m_and FBP_NAME(m_and)
-#define m_or FBP_NAME(m_or)
-#define m_not FBP_NAME(m_not)
-#define m_any FBP_NAME(m_any) /* int: is a lane on? */
 #define v_select FBP_NAME(v_select)
 #define v_keep FBP_NAME(v_keep) /* m ? a : 0 */
 
 /* Powers of two.          f32                f64
  *   v_pow2(n)      2^n    -126 <= n <= 127   -1022 <= n <= 1023
  *   v_scale(x, n)  x 2^n  -252 <= n <= 254   -2044 <= n <= 2046
- *   v_ldexp(x, n)  x 2^n  |n| <= 300         |n| <= 2200
  *   finite x > 0 = v_mantissa(x) 2^v_exponent(x), 1 <= v_mantissa(x) < 2, subnormal x too   */
 #define v_pow2 FBP_NAME(v_pow2)
 #define v_scale FBP_NAME(v_scale)
-#define v_ldexp FBP_NAME(v_ldexp)
 #define v_exponent FBP_NAME(v_exponent)
 #define v_mantissa FBP_NAME(v_mantissa)
 

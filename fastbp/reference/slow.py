@@ -44,6 +44,8 @@ def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
     kind, y = check.as_targets(y, net.criterion, len(X), net.widths[-1], float64)
     if kind == "labels":
         y = [[float(k == label) for k in range(net.widths[-1])] for label in y]
+    else:
+        y = y.tolist()
     s = check.as_weights(sample_weight, len(X), float64)
     s = [1.0] * len(X) if s is None else s.tolist()
     S = sum(s)
