@@ -11,6 +11,8 @@
 #define FBP_MR_4 3
 #define FBP_MR_8 1
 #define FBP_NN_ROWS 11
-#define FBP_KC_TN 160 /* a turn takes 6 cycles: both columns of lines have to stay in L1 */
+#ifndef FBP_KC_TN
+#define FBP_KC_TN 160
+#endif
 #include "../simd/avx2.h"
 #include "isa.h"
