@@ -42,13 +42,19 @@ FBP_INLINE v_t_f32 v_mul_f32(v_t_f32 a, v_t_f32 b) { return _mm512_mul_ps(a, b);
 FBP_INLINE v_t_f64 v_mul_f64(v_t_f64 a, v_t_f64 b) { return _mm512_mul_pd(a, b); }
 FBP_INLINE v_t_f32 v_div_f32(v_t_f32 a, v_t_f32 b) { return _mm512_div_ps(a, b); }
 FBP_INLINE v_t_f64 v_div_f64(v_t_f64 a, v_t_f64 b) { return _mm512_div_pd(a, b); }
-/* q = a r, then q + r (a - b q), with r = 1/b to 14 bits: 28 bits of the quotient, in FMA slots
- * where the divider would take seven cycles. */
+/* q = a r, then q + r (a - b q), r being 1/b to 14 bits, or to 56 after two of Newton's steps: FMA
+ * slots where the divider would take 7 cycles (f32) or 16 (f64) on Zen 4. */
 FBP_INLINE v_t_f32 v_quotient_f32(v_t_f32 a, v_t_f32 b) {
     const v_t_f32 r = _mm512_rcp14_ps(b), q = _mm512_mul_ps(a, r);
     return _mm512_fmadd_ps(_mm512_fnmadd_ps(b, q, a), r, q);
 }
-FBP_INLINE v_t_f64 v_quotient_f64(v_t_f64 a, v_t_f64 b) { return _mm512_div_pd(a, b); }
+FBP_INLINE v_t_f64 v_quotient_f64(v_t_f64 a, v_t_f64 b) {
+    const v_t_f64 one = _mm512_set1_pd(1.0), r0 = _mm512_rcp14_pd(b);
+    const v_t_f64 r1 = _mm512_fmadd_pd(_mm512_fnmadd_pd(b, r0, one), r0, r0);
+    const v_t_f64 r = _mm512_fmadd_pd(_mm512_fnmadd_pd(b, r1, one), r1, r1);
+    const v_t_f64 q = _mm512_mul_pd(a, r);
+    return _mm512_fmadd_pd(_mm512_fnmadd_pd(b, q, a), r, q);
+}
 FBP_INLINE v_t_f32 v_fma_f32(v_t_f32 a, v_t_f32 b, v_t_f32 c) { return _mm512_fmadd_ps(a, b, c); }
 FBP_INLINE v_t_f64 v_fma_f64(v_t_f64 a, v_t_f64 b, v_t_f64 c) { return _mm512_fmadd_pd(a, b, c); }
 FBP_INLINE v_t_f32 v_fnma_f32(v_t_f32 a, v_t_f32 b, v_t_f32 c) { return _mm512_fnmadd_ps(a, b, c); }
