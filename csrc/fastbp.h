@@ -200,6 +200,55 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
  * made for: the next run is one step on it. For training on batches that come one by one. */
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
 
+/* ---- Where the time of a session goes ---- */
+
+typedef enum {
+    FASTBP_PHASE_FORWARD = 0,  /* σ(a^{l−1} W^l + b^l) */
+    FASTBP_PHASE_LOSS = 1,     /* J_i and δ^L, of layer L; l1 and l2 of any layer */
+    FASTBP_PHASE_DELTA = 2,    /* (δ^l W^lᵀ) ⊙ σ'_{l−1}; layers 2 … L */
+    FASTBP_PHASE_GRADIENT = 3, /* a^{l−1ᵀ} δ^l and Σ_i δ_i^l */
+    FASTBP_PHASE_UPDATE = 4,   /* the optimiser, and the copies of W^l */
+    FASTBP_PHASE_WAITING = 5,  /* at barriers; of no layer, like the next */
+    FASTBP_PHASE_OTHER = 6,    /* shuffling, finding the rows, keeping books */
+    FASTBP_PHASE_COUNT
+} fastbp_phase_t;
+
+/* Starts or stops the clocks of the runs to come. The first start allocates and may end in
+ * FASTBP_ERR_MEMORY; a session that never starts them pays a branch a layer. Neither theta nor any
+ * result depends on it. */
+fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on);
+
+/* Steps made and the time they took, shuffling included. */
+typedef struct {
+    long steps;
+    double seconds;
+} fastbp_fit_runs_t;
+
+typedef struct {
+    double seconds[FASTBP_PHASE_COUNT]; /* summed over the threads; 0 without clocks */
+    bool panels;                        /* forward reads a copy of W in panels */
+    bool transposed; /* δ comes from a transposed copy of W, by gemm_nn; else from W, by gemm_nt */
+    bool outer;      /* the update makes the gradient as it goes; else gemm_tn does */
+} fastbp_layer_report_t;
+
+typedef struct {
+    int threads;         /* the most that a run has used; 0 before the first */
+    int threads_planned; /* what the work is worth: more than used where the pool had no more */
+    int threads_allowed; /* as asked for, or fastbp_get_num_threads */
+    double step_work;    /* floating-point operations that a full batch is worth, update included */
+    double thread_work;  /* what each thread has to get of them for another to be used */
+    long next_rows;      /* rows of a batch that would use one more */
+    long copies_above;   /* batches of more rows than this use copies of W */
+    long row_blocks, tiles; /* tasks of a full batch: of the row sweep, and of the weight sweep */
+    size_t bytes;           /* of the session's own memory */
+    fastbp_fit_runs_t clocked, plain; /* with clocks and, since their first start, without */
+} fastbp_fit_report_t;
+
+/* What the session uses and what its clocks say. layer[L + 1]: layer[l] of layer l = 1 … L, and
+ * layer[0] of none, with the last two phases. The seconds of a thread add up to its runs. */
+void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
+                       fastbp_layer_report_t *layer);
+
 /* ---- Kernels in the open: for tests and benchmarks ---- */
 
 typedef enum { FASTBP_GEMM_NN, FASTBP_GEMM_TN, FASTBP_GEMM_NT } fastbp_gemm_form_t;
@@ -227,5 +276,10 @@ fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x
 /* GFLOP/s of independent fused multiply-adds held in registers, in `seconds` of running: the peak
  * that products are measured against. */
 double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds);
+
+/* GB/s, read and written, of a += s·b over `bytes` of memory shared out among up to n_threads
+ * threads (0 for fastbp_get_num_threads), in `seconds` of running: what passes over memory of that
+ * size are measured against. 0 when there is no such memory. */
+double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds);
 
 #endif

@@ -1,8 +1,10 @@
 /* open.c: the parts of the public interface that need no network: the limit of threads, and single
  * kernels for tests and benchmarks. */
+#include "base/arena.h"
 #include "base/clock.h"
 #include "dispatch.h"
 #include "threads/count.h"
+#include "threads/pool.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -128,4 +130,74 @@ double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds) {
         best = rate > best ? rate : best;
     } while (now - begin < seconds);
     return best;
+}
+
+/* ---- a += s·b ---- */
+
+typedef struct {
+    const fbp_kernels_t *kernels;
+    void *a, *b;
+    double *rate; /* by worker, of the window that is over */
+    long n;
+    double deadline, best;
+    bool stop; /* written by worker 0, read by all after a barrier */
+} stream_t;
+
+/* Bytes a second of one worker over a millisecond or more of passes over its share. */
+static double stream_window(const stream_t *stream, long first, long n) {
+    enum { MIN_BYTES = 1 << 17 }; /* between two looks at the clock */
+    const size_t elem = stream->kernels->elem_size, at = (size_t)first * elem;
+    const fbp_update_t update = {.rule = FASTBP_RULE_SGD, .grad_scale = 1, .lr = 0.5};
+    const fbp_mat_t b = {(const unsigned char *)stream->b + at, 1, n, n};
+    const double bytes = 3.0 * (double)n * (double)elem;
+    const long repeats = 1 + (long)(MIN_BYTES / (bytes + 1));
+    const double begin = fbp_seconds();
+    double moved = 0, now;
+    do {
+        for (long i = 0; i < repeats; ++i)
+            stream->kernels->update(&update, &b, (unsigned char *)stream->a + at, NULL, NULL, n);
+        moved += bytes * (double)repeats;
+        now = fbp_seconds();
+    } while (now - begin < 1e-3);
+    return moved / (now - begin);
+}
+
+static void run_stream(void *context, fbp_team_t *team, int worker) {
+    stream_t *stream = context;
+    const long size = fbp_team_size(team);
+    const long first = stream->n * worker / size, end = stream->n * (worker + 1) / size;
+    do {
+        fbp_team_barrier(team);
+        stream->rate[worker] = stream_window(stream, first, end - first);
+        fbp_team_barrier(team);
+        if (worker == 0) {
+            double sum = 0;
+            for (long w = 0; w < size; ++w) sum += stream->rate[w];
+            stream->best = sum > stream->best ? sum : stream->best;
+            stream->stop = fbp_seconds() >= stream->deadline;
+        }
+        fbp_team_barrier(team);
+    } while (!stream->stop);
+}
+
+static void carve_stream(stream_t *stream, fbp_arena_t *arena, int n_threads) {
+    stream->a = fbp_arena_take(arena, (size_t)stream->n, stream->kernels->elem_size);
+    stream->b = fbp_arena_take(arena, (size_t)stream->n, stream->kernels->elem_size);
+    stream->rate = fbp_arena_take(arena, (size_t)n_threads, sizeof *stream->rate);
+}
+
+double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds) {
+    const fbp_kernels_t *kernels = fbp_kernels(dtype);
+    const size_t n = bytes / 2 / kernels->elem_size;
+    if (n < 1 || n > PTRDIFF_MAX / 1024 || n_threads < 0) return 0;
+    if (n_threads == 0) n_threads = fbp_thread_limit();
+    stream_t stream = {.kernels = kernels, .n = (long)n};
+    fbp_arena_t arena = {0};
+    carve_stream(&stream, &arena, n_threads);
+    if (!fbp_arena_commit(&arena)) return 0;
+    carve_stream(&stream, &arena, n_threads);
+    stream.deadline = fbp_seconds() + seconds;
+    fbp_pool_run(n_threads, run_stream, &stream);
+    fbp_arena_free(&arena);
+    return stream.best * 1e-9;
 }

@@ -123,6 +123,25 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data)
     fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress)
 
+    ctypedef struct fastbp_layer_report_t:
+        double seconds[7]  # FASTBP_PHASE_COUNT
+        bint panels, transposed, outer
+
+    ctypedef struct fastbp_fit_runs_t:
+        long steps
+        double seconds
+
+    ctypedef struct fastbp_fit_report_t:
+        int threads, threads_planned, threads_allowed
+        double step_work, thread_work
+        long next_rows, copies_above, row_blocks, tiles
+        size_t bytes
+        fastbp_fit_runs_t clocked, plain
+
+    fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bint on)
+    void fastbp_fit_report(
+        const fastbp_fit_t *fit, fastbp_fit_report_t *report, fastbp_layer_report_t *layer)
+
     ctypedef enum fastbp_gemm_form_t:
         FASTBP_GEMM_NN
         FASTBP_GEMM_TN
@@ -148,3 +167,4 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call)
     fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out)
     double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds)
+    double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds)

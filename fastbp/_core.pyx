@@ -70,18 +70,15 @@ cdef int _check(fastbp_status_t status) except -1:
 
 def available_isas():
     """Names of the ISAs that were built and that this machine supports, slowest first."""
-    cdef int i = 0
-    names = []
-    while fastbp_isa_available(i) != NULL:
-        names.append(fastbp_isa_available(i).decode())
-        i += 1
-    return names
+    cdef int i, n = 0
+    while fastbp_isa_available(n) != NULL:
+        n += 1
+    return [fastbp_isa_available(i).decode() for i in range(n)]
 
 
 def select_isa(str name):
     """Choose an ISA for all networks made from now on; ValueError if it is not available."""
-    encoded = name.encode()
-    if fastbp_isa_select(encoded) != FASTBP_OK:
+    if fastbp_isa_select(name.encode()) != FASTBP_OK:
         raise ValueError(f"ISA {name!r} is not available here: {', '.join(available_isas())}")
 
 
@@ -397,6 +394,17 @@ cdef class Fit:
         return (status == FASTBP_ERR_DIVERGED, progress.epoch_done, progress.epoch, progress.step,
                 progress.loss, progress.last_loss)
 
+    def set_clocks(self, bint on):
+        """Start or stop the clocks of the runs to come."""
+        _check(fastbp_fit_set_clocks(self.fit, on))
+
+    def report(self):
+        """fastbp_fit_report_t as a dict, and under "layers" what belongs to each, [0] to none."""
+        cdef fastbp_fit_report_t report
+        room = bytearray(len(self.net.widths) * sizeof(fastbp_layer_report_t))
+        cdef fastbp_layer_report_t *layers = <fastbp_layer_report_t *><char *>room
+        fastbp_fit_report(self.fit, &report, layers)
+        return dict(report, layers=[layers[i] for i in range(len(self.net.widths))])
 
     def rebind(self, x, y, weights):
         """Other data, of at most as many rows as the session was made for, not shuffled."""
@@ -482,3 +490,11 @@ def fma_peak(bint f64=False, double seconds=0.2):
     with nogil:
         peak = fastbp_fma_peak(FASTBP_F64 if f64 else FASTBP_F32, seconds)
     return peak
+
+
+def memory_rate(bint f64=False, size_t bytes=1 << 28, int n_threads=0, double seconds=0.05):
+    """GB/s of a += s b over so much memory, read and written, on up to n_threads threads."""
+    cdef double rate
+    with nogil:
+        rate = fastbp_memory_rate(FASTBP_F64 if f64 else FASTBP_F32, bytes, n_threads, seconds)
+    return rate

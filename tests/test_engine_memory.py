@@ -167,8 +167,10 @@ def train_and_count(dtype):
         calls.clear()
         fit = _core.Fit(net._net, net.theta, X, y, s, optimizer, 8, True, 0)
         assert calls, "the counter sees the buffers of a session"
+        fit.set_clocks(True)
         calls.clear()
-        for _ in range(3):
+        for epoch in range(3):
+            fit.set_clocks(epoch == 2)
             while not fit.run(0.0)[1]:
                 pass
         fit.run(1.0)

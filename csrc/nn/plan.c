@@ -4,6 +4,7 @@
 #include "../base/cpu.h"
 #include "../threads/count.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* Tuning.
@@ -112,6 +113,7 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
     const size_t elem = kernels->elem_size;
     for (int w = 0; w < plan->n_workers; ++w) {
         fbp_scratch_t *scratch = &plan->scratch[w];
+        scratch->profile = NULL;
         scratch->pack = fbp_arena_take(arena, (size_t)kernels->pack_elems, elem);
         if (plan->kind == FBP_PLAN_INFER) continue;
         scratch->tile_sums = fbp_arena_take(arena, FBP_TILE_UNITS * FBP_TILE_OUTPUTS, elem);
@@ -177,9 +179,19 @@ fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
     return allocate(plan, &plan->scaled_arena, carve_scaled);
 }
 
+double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work) {
+    return (double)net->n_params * (work.per_row * (double)rows + work.once);
+}
+
+double fbp_work_per_worker(void) { return FBP_MIN_WORK; }
+
+long fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work) {
+    const double each = workers * FBP_MIN_WORK / (double)net->n_params;
+    return fbp_max_long(1, (long)ceil((each - work.once) / work.per_row));
+}
+
 int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wanted) {
-    const double total = (double)net->n_params * (work.per_row * (double)rows + work.once);
-    const double worth = total / FBP_MIN_WORK;
+    const double worth = fbp_work_of(net, rows, work) / FBP_MIN_WORK;
     if (wanted == 0) wanted = fbp_thread_limit();
     return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
 }

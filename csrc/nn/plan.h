@@ -8,6 +8,7 @@
 
 #include "../base/arena.h"
 #include "net.h"
+#include "profile.h"
 
 typedef enum {
     FBP_PLAN_TRAIN,   /* a and δ of every layer, z of the output layer */
@@ -24,10 +25,11 @@ typedef struct {
 
 /* What one worker may write to while it runs a task. */
 typedef struct {
-    void *pack;      /* for fbp_gemm_t.pack */
-    void *tile_sums; /* raw sums of a weight tile */
-    void *turned;    /* the same, of the last few outputs, output by output */
-    void *column;    /* Σ_i δ_i of a layer */
+    void *pack;             /* for fbp_gemm_t.pack */
+    void *tile_sums;        /* raw sums of a weight tile */
+    void *turned;           /* the same, of the last few outputs, output by output */
+    void *column;           /* Σ_i δ_i of a layer */
+    fbp_profile_t *profile; /* the worker's clock, or NULL */
 } fbp_scratch_t;
 
 typedef struct {
@@ -80,6 +82,12 @@ typedef struct {
 /* Workers that `rows` samples are worth, at most `wanted` (0: fbp_thread_limit): each gets enough
  * arithmetic to pay for waking it and for two barriers. */
 int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wanted);
+
+/* Operations of such work, how many of them a worker has to get, and from how many rows on so many
+ * workers are worth it. */
+double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work);
+double fbp_work_per_worker(void);
+long fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work);
 
 /* How many blocks the row sweep cuts a batch into for a team; block t of n goes from row
  * t·rows/n to (t + 1)·rows/n. */

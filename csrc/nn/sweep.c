@@ -53,8 +53,10 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
 
 void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                       long rows) {
-    for (int l = 1; l <= batch->plan->net->n_layers; ++l)
+    for (int l = 1; l <= batch->plan->net->n_layers; ++l) {
         forward_layer(batch, scratch, l, row0, rows);
+        fbp_lap(scratch->profile, l, FASTBP_PHASE_FORWARD);
+    }
 }
 
 void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
@@ -119,7 +121,10 @@ void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, 
                         long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    for (int l = net->n_layers; l > 1; --l) recursion_layer(batch, scratch, l, row0, rows);
+    for (int l = net->n_layers; l > 1; --l) {
+        recursion_layer(batch, scratch, l, row0, rows);
+        fbp_lap(scratch->profile, l, FASTBP_PHASE_DELTA);
+    }
     if (!batch->weighted || batch->fold_weights) return;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_mat_t delta =
@@ -216,8 +221,10 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         const long cols = fbp_min_long(FBP_TILE_OUTPUTS, n_out - j);
         tile_sums(batch, scratch, tile, weighted_delta(batch, tile), j, cols,
                   j + cols == n_out ? turned : 0, warm);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
         const fbp_mat_t sums = {scratch->tile_sums, units, cols, FBP_TILE_OUTPUTS};
         finish(context, tile, &sums, tile->unit0, j);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
     }
 }
 
@@ -228,6 +235,7 @@ void fbp_bias_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const
     if (tile->unit0 != 0) return;
     const fbp_mat_t all = block_of(plan, weighted_delta(batch, tile), 0, batch->rows, n_out);
     plan->net->kernels->column_sums(&all, scratch->column);
+    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
     const fbp_mat_t sums = {scratch->column, 1, n_out, n_out};
     finish(context, tile, &sums, -1, 0);
 }

@@ -8,6 +8,7 @@
 
 #include "../base/clock.h"
 #include "../base/rng.h"
+#include "../threads/count.h"
 #include "../threads/pool.h"
 
 #include <math.h>
@@ -26,6 +27,10 @@ struct fastbp_fit {
     bool session;            /* open at the pool */
     long epoch, step, first; /* of the next step; `first` is its first sample */
     double loss_sum, weight_sum, last_loss;
+    int team_size; /* the largest so far */
+    fbp_clocks_t clocks;
+    bool clocked;                   /* they run */
+    fastbp_fit_runs_t timed, plain; /* with clocks and, since their first start, without */
 };
 
 static bool valid_data(const fastbp_data_t *data) {
@@ -83,6 +88,7 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
     if (fit == NULL) return;
     if (fit->session) fbp_pool_close_session();
     fbp_plan_free(&fit->plan);
+    fbp_clocks_free(&fit->clocks);
     free(fit->order);
     free(fit);
 }
@@ -132,13 +138,16 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
         if (t >= blocks) {
             const fbp_tile_t *tile = &net->tile[t - blocks];
             plan->tile_penalty[t - blocks] = fbp_tile_penalty(net, fit->theta, tile);
+            fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_LOSS);
             continue;
         }
         const long row0 = t * batch->rows / blocks;
         const long rows = (t + 1) * batch->rows / blocks - row0;
         fbp_batch_load(batch, &fit->data, order, first, row0, rows);
+        fbp_lap(scratch->profile, 0, FASTBP_PHASE_OTHER);
         fbp_forward_rows(batch, scratch, row0, rows);
         fbp_loss_rows(batch, row0, rows);
+        fbp_lap(scratch->profile, net->n_layers, FASTBP_PHASE_LOSS);
         fbp_recursion_rows(batch, scratch, row0, rows);
     }
 }
@@ -147,12 +156,14 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, doub
                          uint64_t t, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
+    const fbp_scratch_t *scratch = &plan->scratch[worker];
     fbp_update_t update = fbp_update_of(fit->optimizer, t);
     update.grad_scale = 1 / weight;
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
-        fbp_update_tile(batch, &plan->scratch[worker], tile, &update, fit->optimizer, fit->theta);
+        fbp_update_tile(batch, scratch, tile, &update, fit->optimizer, fit->theta);
         if (fit->keep_copies) fbp_copy_tile(plan, fit->theta, tile);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
     }
 }
 
@@ -184,11 +195,16 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
     fbp_batch_t batch = fit->batch;
     long first = fit->first;
     uint64_t t = fit->optimizer->t;
+    fbp_profile_t *profile = fit->plan.scratch[worker].profile;
+    if (worker == 0) fit->team_size = (int)fbp_max_long(fit->team_size, fbp_team_size(team));
+    else fbp_lap_begin(profile);
     fbp_team_barrier(team); /* all have read where to begin before worker 0 moves on */
+    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     do {
         batch.rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
         row_sweep(fit, &batch, first, team, worker);
         fbp_team_barrier(team);
+        fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
         const double weight = fbp_weight_sum(&batch);
         const double J = weight > 0 ? objective(fit, &batch, weight) : 0;
         if (!isfinite(J)) {
@@ -196,18 +212,32 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
             if (worker == 0) slice->diverged = true;
             return;
         }
+        fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         if (weight > 0) weight_sweep(fit, &batch, weight, ++t, team, worker);
         if (worker == 0) keep_books(slice, batch.rows, weight, J);
+        fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += batch.rows;
         fbp_team_barrier(team);
+        fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     } while (!slice->stop);
+}
+
+static void count_run(fastbp_fit_t *fit, long steps, double begin) {
+    fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
+    runs->steps += steps;
+    runs->seconds += fbp_seconds() - begin;
 }
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
     if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
-    slice_t slice = {.fit = fit, .deadline = fbp_seconds() + seconds};
+    const double begin = fbp_seconds();
+    slice_t slice = {.fit = fit, .deadline = begin + seconds};
+    fbp_lap_begin(fit->plan.scratch[0].profile);
     if (fit->first == 0) begin_epoch(fit);
+    fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
+    const long step = fit->step;
     fbp_pool_run(fit->n_workers, run_steps, &slice);
+    if (fit->clocks.worker != NULL) count_run(fit, fit->step - step, begin);
     const bool done = !slice.diverged && fit->first >= fit->data.rows;
     *progress = (fastbp_progress_t){
         .epoch_done = done,
@@ -221,4 +251,46 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
         fit->first = 0;
     }
     return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
+}
+
+/* ---- where the time goes ---- */
+
+fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on) {
+    if (on && fit->clocks.worker == NULL) {
+        const fastbp_status_t status =
+            fbp_clocks_init(&fit->clocks, fit->n_workers, fit->plan.net->n_layers);
+        if (status != FASTBP_OK) return status;
+    }
+    for (int w = 0; w < fit->n_workers; ++w)
+        fit->plan.scratch[w].profile = on ? &fit->clocks.worker[w] : NULL;
+    fit->clocked = on;
+    return FASTBP_OK;
+}
+
+void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
+                       fastbp_layer_report_t *layer) {
+    const fbp_plan_t *plan = &fit->plan;
+    const fastbp_net_t *net = plan->net;
+    const int wanted = fit->options.n_threads, team_size = fit->team_size;
+    const size_t order = fit->order != NULL ? (size_t)fit->data.rows * sizeof *fit->order : 0;
+    *report = (fastbp_fit_report_t){
+        .threads = team_size,
+        .threads_planned = fit->n_workers,
+        .threads_allowed = wanted > 0 ? wanted : fbp_thread_limit(),
+        .step_work = fbp_work_of(net, plan->capacity, FBP_TRAIN_WORK),
+        .thread_work = fbp_work_per_worker(),
+        .next_rows = fbp_rows_for(net, fit->n_workers + 1, FBP_TRAIN_WORK),
+        .copies_above = FBP_DOT_MAX_ROWS,
+        .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size + (team_size == 0)),
+        .tiles = net->n_tiles,
+        .bytes = plan->arena.size + plan->scratch_arena.size + order,
+        .clocked = fit->timed,
+        .plain = fit->plain,
+    };
+    for (int l = 0; l <= net->n_layers; ++l) {
+        fbp_clocks_sum(&fit->clocks, l, layer[l].seconds);
+        layer[l].outer = plan->capacity <= FBP_OUTER_MAX;
+        layer[l].panels = l > 0 && fit->keep_copies && plan->wp[l - 1] != NULL;
+        layer[l].transposed = l > 0 && fit->keep_copies && plan->wt[l - 1] != NULL;
+    }
 }

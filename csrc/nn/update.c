@@ -126,6 +126,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     const fbp_rows_t *delta = &batch->plan->delta[tile->layer + 1];
     if (batch->rows <= FBP_OUTER_MAX) {
         update_from_rows(&step, tile, delta);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
         fbp_bias_tile(batch, scratch, tile, finish_update, &step);
         return;
     }
