@@ -16,7 +16,7 @@ from tiny_idx import write_folder
 import fastbp
 from fastbp import Network
 from fastbp.cli import main
-from fastbp.commands import train
+from fastbp.commands import recipe, train
 
 WINE = "sugar,colour,acid,kind\n"
 QUICK = ["--epochs", "3", "--hidden", "4"]
@@ -206,7 +206,7 @@ def test_ctrl_c_keeps_the_model_trained_so_far(capsys, monkeypatch):
             self.theta[0] = 42
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "Network", Interrupted)
+    monkeypatch.setattr(recipe, "Network", Interrupted)
     assert main(["train", "--hidden", "4"]) == 130
     out, err = capsys.readouterr()
     assert "test accuracy" in out

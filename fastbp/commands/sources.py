@@ -1,4 +1,4 @@
-"""Where `fastbp train` takes its data from, and the recipe that goes with each."""
+"""Where `fastbp train` and `explain` take their data from, and the recipe that goes with each."""
 
 from __future__ import annotations
 

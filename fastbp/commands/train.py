@@ -13,12 +13,11 @@ from .._files import check_writable
 from ..io import save
 from ..metrics import r2
 from ..network import Network
-from ..optim import SGD, Adam, Optimizer
-from ..preprocessing import TASKS, Preprocessing
+from ..optim import Optimizer
+from ..preprocessing import Preprocessing
 from ..splits import hold_out
 from ..tabular import Table, infer_task
-from . import options
-from .options import UsageError
+from . import options, recipe
 from .sources import Source, open_source
 
 MODEL = "fastbp-model.safetensors"
@@ -45,103 +44,31 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "data",
-        metavar="DATA",
-        nargs="?",
-        default="digits",
-        help="digits (the default), fashion-mnist, or a file ending in .csv, .npz or .npy",
-    )
+    recipe.add_data_argument(parser)
     parser.add_argument(
         "-o", "--output", metavar="MODEL", default=MODEL, help=f"model file to write ({MODEL})"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
-    _add_data_options(parser)
-    _add_network_options(parser)
-    _add_training_options(parser)
-    return parser
-
-
-def _add_data_options(parser: argparse.ArgumentParser) -> None:
-    options.add_file_options(parser)
-    group = parser.add_argument_group("the table")
-    group.add_argument(
-        "--target",
-        metavar="COLUMN",
-        help="column to predict: name, or number from 1 (the last); of a .npz the array (y)",
-    )
-    group.add_argument("--task", choices=TASKS, help="by default what the target looks like")
-    group.add_argument(
-        "--drop", metavar="COLUMN", action="append", default=[], help="leave a column out"
-    )
-    group.add_argument(
-        "--categorical",
-        metavar="COLUMN",
-        action="append",
-        default=[],
-        help="take a column of numbers for categories; one of texts is one anyway",
-    )
-    group.add_argument(
+    recipe.add_table_options(parser).add_argument(
         "--hold-out",
         metavar="FRACTION",
         type=options.fraction("--hold-out"),
         help="share of the rows to score on instead of training on them (0.2; digits: 0.25)",
     )
-    group.add_argument(
-        "--no-standardize", action="store_true", help="leave features and targets unscaled"
+    recipe.add_network_options(parser)
+    recipe.add_training_options(parser).add_argument(
+        "--epochs", metavar="N", type=options.whole("--epochs")
     )
-
-
-def _add_network_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the network")
-    group.add_argument(
-        "--hidden", metavar="N,N", type=options.hidden, help="units of the hidden layers, or none"
-    )
-    group.add_argument(
-        "--activation",
-        type=options.activation,
-        default="relu",
-        help="of the hidden layers: one, or one each, comma-separated (relu)",
-    )
-    group.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    group.add_argument(
-        "--l1", type=options.nonnegative("--l1"), default=0.0, help="penalty on |W| (0)"
-    )
-    group.add_argument(
-        "--l2", type=options.nonnegative("--l2"), default=0.0, help="penalty on W^2/2 (0)"
-    )
-
-
-def _add_training_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the training")
-    group.add_argument("--epochs", metavar="N", type=options.whole("--epochs"))
-    group.add_argument("--batch-size", metavar="N", type=options.whole("--batch-size"))
-    group.add_argument("--optimizer", choices=("adam", "sgd"), default="adam")
-    group.add_argument(
-        "--lr",
-        type=options.positive("--lr"),
-        help="learning rate (adam 0.001, fashion-mnist 0.0002; sgd 0.01)",
-    )
-    group.add_argument(
-        "--momentum", type=options.fraction("--momentum"), help="of sgd, in [0, 1) (0)"
-    )
-    group.add_argument("--nesterov", action="store_true", help="Nesterov's momentum (sgd)")
-    group.add_argument(
-        "--seed",
-        type=options.seed,
-        default=0,
-        help="of the initial weights and the order of the rows (0)",
-    )
+    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the model, say how well it does."""
     say = (lambda text: None) if args.quiet else _say
-    options.check_source(args)
-    _check_momentum(args)
+    recipe.check_options(args)
     check_writable(args.output)
     source = open_source(args)
-    optimizer = _optimizer(args, source)
+    optimizer = recipe.make_optimizer(args, source)
     task = args.task or infer_task(source.table.target)
     train_rows, test = _split(source, args, task)
     prep = Preprocessing.fit(
@@ -151,14 +78,14 @@ def run(args: argparse.Namespace) -> int:
         standardize=not args.no_standardize,
         pixel_scale=source.pixel_scale,
     )
-    net = _network(args, source, prep)
+    net = recipe.make_network(args, source, prep)
     train = source.table if train_rows is None else source.table.take(train_rows)
     batch_size = args.batch_size or source.batch_size
     _describe(say, net, prep, train, test, optimizer, batch_size)
     n_epochs, interrupted = _fit(
         net,
-        _arrays(prep, train, net.dtype),
-        None if test is None else _arrays(prep, test, net.dtype),
+        recipe.arrays(prep, train, net.dtype),
+        None if test is None else recipe.arrays(prep, test, net.dtype),
         epochs=args.epochs or source.epochs,
         batch_size=batch_size,
         optimizer=optimizer,
@@ -182,20 +109,6 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _check_momentum(args: argparse.Namespace) -> None:
-    if args.optimizer != "sgd" and (args.momentum is not None or args.nesterov):
-        raise UsageError("--momentum and --nesterov go with --optimizer sgd")
-    if args.nesterov and not args.momentum:
-        raise UsageError("--nesterov needs --momentum above 0")
-
-
-def _optimizer(args: argparse.Namespace, source: Source) -> Optimizer:
-    if args.optimizer == "adam":
-        return Adam(source.adam_lr if args.lr is None else args.lr)
-    keywords = {} if args.lr is None else {"lr": args.lr}
-    return SGD(**keywords, momentum=args.momentum or 0.0, nesterov=args.nesterov)
-
-
 def _split(
     source: Source, args: argparse.Namespace, task: str
 ) -> tuple[np.ndarray | None, Table | None]:
@@ -207,30 +120,6 @@ def _split(
     labels = table.target if task == "classification" and table.target.ndim == 1 else None
     train_rows, rows = hold_out(table.n_rows, fraction, seed=source.split_seed, labels=labels)
     return train_rows, table.take(rows)
-
-
-def _network(args: argparse.Namespace, source: Source, prep: Preprocessing) -> Network:
-    hidden = source.hidden if args.hidden is None else args.hidden
-    activation = args.activation
-    if len(activation) not in (1, len(hidden)):
-        raise UsageError(
-            f"--activation lists {len(activation)} names for {len(hidden)} hidden layers"
-        )
-    classes = prep.task == "classification"
-    return Network(
-        (prep.n_inputs, *hidden, prep.n_outputs),
-        activation=activation[0] if len(activation) == 1 else activation,
-        output="softmax" if classes else "identity",
-        loss="cross_entropy" if classes else "squared_error",
-        dtype=args.dtype,
-        seed=args.seed,
-        l1=args.l1,
-        l2=args.l2,
-    )
-
-
-def _arrays(prep: Preprocessing, table: Table, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    return prep.inputs(table, dtype), prep.targets(table, dtype)
 
 
 def _fit(
