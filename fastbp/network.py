@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from .initializers import InitFunction, Initializer
 from .losses import Loss
 from .optim import Optimizer
 from .optim import resolve as resolve_optimizer
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
 
 _SLICE = 0.05  # seconds of training between two looks at signals
 
@@ -286,6 +290,47 @@ class Network(NetworkBase):
         out = np.empty((X.shape[0], self.widths[-1]), self.dtype)
         self._net.predict(self._theta, X, out)
         return out
+
+    def explain(
+        self,
+        X: object,
+        y: object,
+        *,
+        batch_size: int = 64,
+        optimizer: str | Optimizer = "adam",
+        sample_weight: object = None,
+        n_threads: int | None = None,
+        seconds: float = 0.5,
+    ) -> Explanation:
+        """Where the time of a training step goes, by layer and phase, beside the machine's limits.
+
+        The arguments are those of `fit`; `seconds` > 0 is how long steps are run, on copies, with
+        clocks and without in turn: parameters, stored passes and the optimiser stay as they are.
+        Limits take some 0.2 s more. The rows after the last whole batch are left out. `print` the
+        result for a table, or take its fields and `to_dict()`; `docs/explain.md` tells what they
+        mean.
+
+        Raises TypeError or ValueError as `fit` does, and DivergenceError where J is not finite.
+
+        >>> net = Network((8, 64, 64, 2), activation="tanh", seed=0)
+        >>> found = net.explain([[0.5] * 8] * 64, [[0.0, 1.0]] * 64, seconds=0.01)
+        >>> [f"{p.layer} {p.phase}" for p in found.phases if p.layer == 3]
+        ['3 forward', '3 loss', '3 delta', '3 gradient', '3 update']
+        >>> abs(sum(p.share for p in found.phases) - 1) < 1e-9
+        True
+        """
+        from .explain import explain
+
+        return explain(
+            self,
+            X,
+            y,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            sample_weight=sample_weight,
+            n_threads=n_threads,
+            seconds=seconds,
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a file in the safetensors layout; see `fastbp.io`.

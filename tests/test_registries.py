@@ -12,6 +12,7 @@ import pytest
 
 from fastbp import activations, initializers, losses
 from fastbp.activations import Activation, resolve_layers
+from fastbp.explanation import PHASES
 from fastbp.initializers import Initializer, draw, draw_parameters
 from fastbp.losses import Loss
 from fastbp.optim import SGD, Adam
@@ -42,6 +43,10 @@ def test_rule_codes_are_those_of_the_engine():
         "adam": Adam(),
     }
     assert c_enum("RULE") == {name: rule.code for name, rule in rules.items()}
+
+
+def test_phases_are_those_of_the_engine():
+    assert c_enum("PHASE") == {name: code for code, name in enumerate(PHASES)}
 
 
 # ---- activations --------------------------------------------------------------------------

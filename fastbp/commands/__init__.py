@@ -4,6 +4,6 @@ A command is a module with `add_parser(subparsers) -> ArgumentParser` and `run(a
 to add one, write the module and put it into COMMANDS.
 """
 
-from . import bench, info, predict, train
+from . import bench, explain, info, predict, train
 
-COMMANDS = (train, predict, bench, info)
+COMMANDS = (train, predict, explain, bench, info)

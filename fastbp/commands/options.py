@@ -58,6 +58,12 @@ def fraction(name: str) -> Callable[[str], float]:
     return _reader(lambda text: check.check_fraction(float(text), name), "at least 0 and below 1")
 
 
+def threads(text: str) -> int:
+    """Reader of a number of threads, 1 to 1024."""
+    read = _reader(lambda text: check.check_n_threads(int(text), "--threads"), "1 to 1024")
+    return read(text)
+
+
 def seed(text: str) -> int:
     """Reader of a seed, 0 to 2**64 - 1."""
     return _reader(lambda text: check.check_seed(int(text)), "a whole number, 0 to 2**64 - 1")(text)

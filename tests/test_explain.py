@@ -1,0 +1,440 @@
+"""`Network.explain` and `fastbp explain`: what is said, not how fast anything is."""
+
+import copy
+import json
+import os
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import _core
+from fastbp import explain as measuring
+from fastbp.cli import main
+from fastbp.errors import DivergenceError
+from fastbp.explanation import PRODUCTS
+from fastbp.optim import SGD, Adam
+
+WIDTHS, BATCH = (5, 9, 7, 3), 8
+SECONDS = 0.002
+EPS = np.finfo(float).eps
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(measuring, "_LIMIT_SECONDS", 0.001)
+
+
+def network(widths=WIDTHS, **options):
+    options = {"output": "softmax", "loss": "cross_entropy", "seed": 3} | options
+    return fastbp.Network(widths, **options)
+
+
+def data(net, n=27):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(n, net.widths[0])).astype(net.dtype)
+    return X, rng.integers(net.widths[-1], size=n)
+
+
+def explained(net=None, n=27, **options):
+    net = net or network()
+    return net.explain(*data(net, n), **{"batch_size": BATCH, "seconds": SECONDS} | options)
+
+
+def places(found):
+    return [(p.layer, p.phase) for p in found.phases]
+
+
+def kernels(found, phase):
+    return [p.kernel for p in found.phases if p.phase == phase]
+
+
+# ---- figures ------------------------------------------------------------------------------
+
+
+def test_layers_and_phases():
+    found = explained(batch_size=9)
+    assert places(found) == [
+        *[(1, "forward"), (1, "gradient"), (1, "update")],
+        *[(2, "forward"), (2, "delta"), (2, "gradient"), (2, "update")],
+        *[(3, "forward"), (3, "loss"), (3, "delta"), (3, "gradient"), (3, "update")],
+        *[(None, "waiting"), (None, "other")],
+    ]
+    assert kernels(found, "forward") == ["gemm_nn"] * 3
+    assert kernels(found, "gradient") == ["gemm_tn"] * 3
+    assert found.widths == WIDTHS and found.activations == ("relu", "relu", "softmax")
+    assert (found.loss, found.dtype, found.isa) == ("cross_entropy", "float32", fastbp.isa())
+    assert (found.batch_size, found.optimizer) == (9, repr(Adam()))
+    assert found.steps >= 1 and found.weight_tiles >= 3 and found.row_blocks >= 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_phases_add_up_to_the_step(dtype, n_threads):
+    found = explained(network((30, 200, 150, 3), dtype=dtype), 300, batch_size=100,
+                      n_threads=n_threads)  # fmt: skip
+    shares = [p.share for p in found.phases]
+    assert min(shares) >= 0
+    # each term rounds once, the sum of n another n times
+    assert abs(sum(shares) - 1) <= 2 * len(shares) * EPS
+    assert abs(sum(p.us for p in found.phases) / found.step_us - 1) <= 4 * len(shares) * EPS
+    totals = [found.total(phase) for phase in {p.phase for p in found.phases}]
+    assert abs(sum(totals) - 1) <= 2 * len(shares) * EPS
+    assert all(p.us > 0 for p in found.phases if p.phase in PRODUCTS)
+
+
+@pytest.mark.parametrize("batch", [8, 9])
+def test_rates_follow_from_operations_and_bytes(batch):
+    found = explained(network(l2=0.1), batch_size=batch, optimizer=SGD(momentum=0.9))
+    size, outer, copied = 4, batch <= 8, batch > 8
+    for p in found.phases[:-2]:
+        n_in, n_out = WIDTHS[p.layer - 1 : p.layer + 1]
+        rows = batch * (n_in + n_out)
+        product = p.phase in PRODUCTS or (outer and p.phase == "update")
+        operations = 2 * n_in * n_out * batch if product else None
+        n_bytes = (
+            size
+            * {
+                "forward": n_in * n_out + n_out + rows,
+                "loss": n_in * n_out + (3 * batch * n_out if p.layer == 3 else 0),
+                "delta": n_in * n_out + rows + batch * n_in,
+                "gradient": rows,
+                "update": 4 * (n_in + 1) * n_out
+                + copied * n_in * n_out * (p.layer > 1)
+                + outer * rows,
+            }[p.phase]
+        )
+        # GFLOP/s times us, and GB/s times us, are thousands; a handful of roundings
+        assert p.gbytes * p.us * 1e3 == pytest.approx(n_bytes, rel=8 * EPS)
+        fractions = {"memory": p.gbytes / found.memory_rate, "fma": 0.0}
+        assert (p.gflops is None) == (operations is None)
+        if operations is not None:
+            assert p.gflops * p.us * 1e3 == pytest.approx(operations, rel=8 * EPS)
+            fractions["fma"] = p.gflops / (found.fma_peak * found.threads.at_once)
+        assert p.of_limit == pytest.approx(max(fractions.values()), rel=16 * EPS)
+        assert p.limit == max(fractions, key=fractions.get)
+    whole = sum(2 * a * b for a, b in pairwise(WIDTHS)) * batch * 3
+    whole -= 2 * WIDTHS[0] * WIDTHS[1] * batch  # the first layer sends no δ back
+    assert found.gflops * found.plain_step_us * 1e3 == pytest.approx(whole, rel=16 * EPS)
+    assert found.samples_per_second * found.plain_step_us == pytest.approx(batch * 1e6, rel=8 * EPS)
+
+
+def test_copies_follow_the_batch_and_the_widths():
+    few, many = explained(batch_size=8), explained(batch_size=9)
+    assert kernels(few, "delta") == ["gemm_nt"] * 2
+    assert few.copies.startswith("none: a batch of at most 8 rows")
+    assert kernels(many, "delta") == ["gemm_nn, transposed"] * 2
+    assert many.copies.startswith("Wᵀ of layers 2 to 3: a batch of more than 8 rows")
+    assert kernels(few, "update") == ["update_outer"] * 3 and kernels(few, "gradient") == []
+    assert kernels(many, "update") == ["update", *["update, 1 copy"] * 2]
+    alone = explained(network((5, 3)), batch_size=9)
+    assert kernels(alone, "delta") == [] and alone.copies.startswith("none: a single layer")
+    wide = explained(network((5, 1024, 3)), batch_size=9)
+    assert kernels(wide, "forward") == ["gemm_nn, panels", "gemm_nn"]
+    assert kernels(wide, "update") == ["update, 1 copy"] * 2
+    assert wide.copies.startswith("Wᵀ of layer 2; W in panels of layer 1: ")
+
+
+def test_penalties_are_a_loss_of_every_layer():
+    assert kernels(explained(network(l1=0.1)), "loss") == ["penalty", "penalty", "loss_rows"]
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 20])
+def test_any_number_of_rows(n):
+    found = explained(n=n, sample_weight=np.arange(n) >= n - 1)
+    assert found.batch_size == min(n, BATCH)
+    assert found.steps >= 1
+
+
+def test_targets_by_row():
+    net = network(loss="squared_error", output="identity")
+    X, _ = data(net)
+    found = net.explain(X, np.ones((27, 3)), seconds=SECONDS)
+    assert found.loss == "squared_error"
+
+
+def test_memory_counts_what_the_session_holds():
+    small, large = explained(batch_size=2), explained(batch_size=20)
+    assert 0 < small.arena_bytes < large.arena_bytes
+    assert large.memory_bytes > large.arena_bytes
+    # SGD has no moments, Adam two
+    plain = explained(batch_size=20, optimizer="sgd")
+    assert large.memory_bytes - plain.memory_bytes == 2 * network().theta.nbytes
+
+
+# ---- threads ------------------------------------------------------------------------------
+
+
+def test_threads_and_why():
+    large = network((64, 256, 64, 10))
+    one = explained(large, 256, batch_size=256, n_threads=1).threads
+    assert (one.used, one.allowed, one.why) == (1, 1, "n_threads=1")
+    two = explained(large, 256, batch_size=256, n_threads=2).threads
+    assert (two.used, two.allowed) == (2, 2) and two.why.startswith("all that are allowed")
+    assert two.work >= two.work_each * 2
+    tiny = explained(n_threads=2).threads
+    assert (tiny.used, tiny.allowed) == (1, 2) and "every thread has to get" in tiny.why
+    assert tiny.work < tiny.work_each * 2
+    more = explained(n=tiny.next_batch, n_threads=2, batch_size=tiny.next_batch).threads
+    less = explained(n=tiny.next_batch, n_threads=2, batch_size=tiny.next_batch - 1).threads
+    assert (more.used, less.used) == (2, 1)
+    before = fastbp.get_num_threads()
+    try:
+        fastbp.set_num_threads(1)
+        assert explained().threads.why == "this process is to use one"
+    finally:
+        fastbp.set_num_threads(before)
+
+
+def test_a_busy_pool_is_named():
+    report = {"threads": 1, "threads_planned": 2, "threads_allowed": 4, "step_work": 1e9,
+              "thread_work": 1e6, "next_rows": 1}  # fmt: skip
+    assert "2 were wanted" in measuring._threads(report, asked=True).why
+
+
+# ---- what it leaves alone -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", [Adam(0.1), SGD(0.1, momentum=0.9)])
+def test_nothing_is_changed(optimizer):
+    net, twin = network(), network()
+    X, y = data(net)
+    twin_optimizer = copy.deepcopy(optimizer)
+    for each, rule in ((net, optimizer), (twin, twin_optimizer)):
+        each.fit(X, y, epochs=2, batch_size=BATCH, optimizer=rule)
+        each.forward(X)
+        each.backward(y)
+    net.explain(X, y, batch_size=9, optimizer=optimizer, seconds=SECONDS)
+    assert repr(optimizer) == repr(twin_optimizer) and optimizer.t == twin_optimizer.t
+    for one, two in (
+        *[(net.theta, twin.theta), (net.grad, twin.grad)],
+        *zip(optimizer.moments, twin_optimizer.moments, strict=True),
+        *((getattr(a, name), getattr(b, name)) for name in ("z", "a", "delta")
+          for a, b in zip(net.layers, twin.layers, strict=True)),
+    ):  # fmt: skip
+        assert one.tobytes() == two.tobytes()
+    net.step(optimizer)
+    twin.step(twin_optimizer)
+    assert net.theta.tobytes() == twin.theta.tobytes()
+
+
+def test_clocks_leave_the_bits_alone():
+    net = network((30, 200, 150, 3), l2=0.01)
+    X, y = data(net, 300)
+    y = y.astype(np.int32)
+    found = []
+    for clocks, n_threads in ((False, 1), (True, 1), (True, 2)):
+        theta, optimizer = net.theta.copy(), Adam()
+        optimizer.bind(theta.size, net.dtype)
+        fit = _core.Fit(net._net, theta, X, y, None, optimizer, 100, True, 0, n_threads)
+        for epoch in range(4):
+            fit.set_clocks(clocks and epoch % 2 == 0)
+            while not fit.run(0.0)[1]:
+                pass
+        found.append(theta.tobytes())
+        report = fit.report()
+        assert report["clocked"]["steps"] == (6 if clocks else 0)
+        assert report["plain"]["steps"] == (6 if clocks else 0)
+        assert (np.sum([layer["seconds"] for layer in report["layers"]]) > 0) == clocks
+    assert len(set(found)) == 1
+
+
+def test_a_session_before_its_first_run():
+    net = network()
+    X, y = data(net)
+    optimizer = SGD()
+    fit = _core.Fit(net._net, net.theta, X, y.astype(np.int32), None, optimizer, 8, False, 0)
+    report = fit.report()
+    assert report["threads"] == 0
+    assert report["clocked"] == report["plain"] == {"steps": 0, "seconds": 0.0}
+    nothing = [0.0] * len(measuring.PHASES)
+    assert [layer["seconds"] for layer in report["layers"]] == [nothing] * len(WIDTHS)
+
+
+# ---- bad input ----------------------------------------------------------------------------
+
+BAD = {
+    "columns": (lambda n, X, y: n.explain(X[:, 1:], y), ValueError, "X has 4 columns; the network"),
+    "nan": (lambda n, X, y: n.explain(X * np.nan, y), ValueError, "X holds NaN or infinity"),
+    "targets": (lambda n, X, y: n.explain(X, y[1:]), ValueError, "rows"),
+    "weights": (lambda n, X, y: n.explain(X, y, sample_weight=-1 * y), ValueError, "weight"),
+    "batch": (lambda n, X, y: n.explain(X, y, batch_size=0), ValueError, "batch_size must be"),
+    "threads": (lambda n, X, y: n.explain(X, y, n_threads=0), ValueError, "n_threads must be at"),
+    "seconds": (lambda n, X, y: n.explain(X, y, seconds=0), ValueError, "seconds must be"),
+    "text": (lambda n, X, y: n.explain(X, y, seconds="1"), TypeError, "seconds must be"),
+    "name": (lambda n, X, y: n.explain(X, y, optimizer="magic"), ValueError, "'magic'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name):
+    call, error, message = BAD[name]
+    net = network()
+    before = net.theta.tobytes()
+    with pytest.raises(error, match=message):
+        call(net, *data(net))
+    assert net.theta.tobytes() == before
+
+
+def test_another_networks_optimizer():
+    adam = Adam()
+    adam.bind(5, np.dtype("float32"))
+    with pytest.raises(ValueError, match="holds the state of 5 parameters"):
+        explained(optimizer=adam)
+
+
+def test_a_loss_that_is_not_finite():
+    net = network()
+    net.layers[0].W[0, 0] = np.nan
+    with pytest.raises(DivergenceError, match="epoch 0, step 0"):
+        explained(net)
+
+
+# ---- the memory limit ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("f64", [False, True])
+@pytest.mark.parametrize("n_threads", [0, 1, 2, 7])
+def test_memory_rate(f64, n_threads):
+    for n_bytes in (16, 100, 1 << 16):
+        assert _core.memory_rate(f64, n_bytes, n_threads, 0.0) > 0
+
+
+def test_memory_rate_without_memory():
+    assert _core.memory_rate(False, 0, 1, 0.0) == 0
+    assert _core.memory_rate(False, 2**62, 1, 0.0) == 0
+
+
+# ---- for people and programs --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def found():
+    return explained(network((11, 30, 30, 30, 30, 7, 3), l2=0.1), 64, batch_size=16)
+
+
+def test_the_dict_is_json(found):
+    plain = found.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["widths"] == [11, 30, 30, 30, 30, 7, 3]
+    assert plain["threads"]["used"] == found.threads.used
+    assert plain["advice"] == list(found.advice) and len(plain["phases"]) == len(found.phases)
+
+
+def test_the_table(found):
+    lines = str(found).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].startswith("network  11-30×4-7-3 (relu×5, softmax; cross_entropy), float32")
+    start = next(i for i, line in enumerate(lines) if line.startswith("layer"))
+    body = lines[start + 1 : start + 1 + len(found.phases)]
+    for line, p in zip(body, found.phases, strict=True):
+        assert p.phase in line and f"{100 * p.share:.1f} %" in line
+    assert [line.split()[0] for line in body if "->" in line] == list("123456")
+    assert lines[start + 1 + len(body)].split()[0] == "step"
+    assert 1 <= len(found.advice) <= 2 and found.advice[0].split()[0] in str(found)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4, 1e6])
+def test_the_table_keeps_its_width(found, scale):
+    phases = tuple(replace(p, us=p.us * scale / found.step_us * 100) for p in found.phases)
+    text = str(replace(found, step_us=100 * scale, phases=phases, widths=(12345,) * 7))
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def shares(found, **given):
+    """The explanation with other shares: of the phases named, the first layer's rows."""
+    left = 1 - sum(given.values())
+    phases = []
+    for p in found.phases:
+        share = given.pop(p.phase, 0.0) if p.layer in (1, None) else 0.0
+        phases.append(replace(p, share=share, of_limit=None if p.limit is None else 0.95))
+    phases[0] = replace(phases[0], share=phases[0].share + left)
+    threads = replace(found.threads, used=2, allowed=2, cpus=2, work=1e9, work_each=1e6)
+    best = _core.available_isas()[-1]
+    return replace(found, phases=tuple(phases), threads=threads, isa=best, cpu_share=1.0)
+
+
+def test_advice(found):
+    good = shares(found)
+    assert "nothing else stands out: fewer units" in good.advice[0]
+    assert "float32, fewer" in replace(good, dtype="float64").advice[0]
+    assert "The update takes 30 %" in shares(found, update=0.3).advice[0]
+    assert "books take 15 %" in shares(found, other=0.15).advice[0]
+    both = shares(found, waiting=0.25, update=0.3, other=0.15).advice
+    assert len(both) == 2 and "The update" in both[0] and "wait for each other for 25 %" in both[1]
+    few = replace(good.threads, used=1, allowed=2, work=4e5, next_batch=80)
+    idle = replace(good, threads=few, batch_size=16)
+    assert "a step worth 0.400 MFLOP is below the threshold of 2; batches of 80" in idle.advice[0]
+    assert "Other programs had the CPUs for 40 %" in replace(good, cpu_share=0.6).advice[0]
+    assert replace(shares(found, waiting=0.4), cpu_share=0.6).advice[0].startswith("The threads")
+    crowd = replace(good, threads=replace(good.threads, used=3, allowed=3, cpus=2))
+    assert crowd.advice[0] == "3 threads share 2 CPUs: n_threads=2 is faster."
+    assert replace(crowd, phases=shares(found, waiting=0.4).phases).advice == crowd.advice
+    slow = replace(good.phases[0], of_limit=0.5)
+    text = replace(good, phases=(slow, *good.phases[1:])).advice[0]
+    assert "Most is lost in layer 1, forward" in text and "at 50 % of its limit" in text
+    lower = replace(good, isa="none")
+    assert lower.advice[0].startswith("The kernels are those of none")
+
+
+# ---- the command --------------------------------------------------------------------------
+
+QUICK = ["explain", "--seconds", "0.002", "--hidden", "8"]
+
+
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_command(capsys, empty_folder):
+    assert main([*QUICK, "--batch-size", "16", "--optimizer", "sgd", "--momentum", "0.9"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and out.startswith("network  64-8-10 (relu, softmax; cross_entropy)")
+    assert "batch    16, SGD(lr=0.01, momentum=0.9, nesterov=False)" in out
+    assert os.listdir() == []
+
+
+def test_command_for_programs(capsys, empty_folder):
+    np.savetxt("t.csv", np.random.default_rng(0).normal(size=(40, 3)), delimiter=",")
+    args = ["t.csv", "--json", "--threads", "1", "--dtype", "float64", "--l2", "0.1"]
+    assert main([*QUICK, *args]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["widths"] == [2, 8, 1] and found["dtype"] == "float64"
+    assert found["threads"]["why"] == "n_threads=1"
+    assert [p["kernel"] for p in found["phases"] if p["phase"] == "loss"] == [
+        "penalty",
+        "loss_rows",
+    ]
+
+
+def test_command_where_only_ascii_is_shown(capsys, empty_folder, monkeypatch):
+    with open("out.txt", "w", encoding="ascii") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        assert main(QUICK) == 0
+    assert "?s with the clocks" in Path("out.txt").read_text("ascii")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--seconds", "0"], "--seconds: expected a number > 0"),
+        (["--threads", "0"], "--threads: expected 1 to 1024"),
+        (["--threads", "1025"], "--threads: expected 1 to 1024"),
+        (["--epochs", "3"], "unrecognized arguments: --epochs"),
+        (["--momentum", "0.9"], "go with --optimizer sgd"),
+        (["--target", "x"], "digits has its own"),
+    ],
+)
+def test_command_wrongly_used(capsys, args, message):
+    with pytest.raises(SystemExit) as caught:
+        main([*QUICK, *args])
+    assert caught.value.code == 2 and message in " ".join(capsys.readouterr().err.split())
+
+
+def test_command_with_bad_data(capsys, empty_folder):
+    assert main(["explain", "none.csv"]) == 1
+    assert "none.csv: No such file" in capsys.readouterr().err
