@@ -32,11 +32,6 @@ class Engine(Program):
         optimizer = Adam(config.learning_rate)
         X, y = data.X, data.y
 
-        def online() -> None:
-            net.forward(X)
-            net.backward(y)
-            net.step(optimizer)
-
         def fit(repeats: int) -> None:
             net.fit(
                 X,
@@ -47,7 +42,10 @@ class Engine(Program):
                 n_threads=n_threads,
             )
 
-        self.unit = {"predict": lambda: net.predict(X), "online": online}.get(config.kind)
+        self.unit = {
+            "predict": lambda: net.predict(X),
+            "online": lambda: net.train_batch(X, y, optimizer),
+        }.get(config.kind)
         self.fit = fit
 
     def run(self, repeats: int) -> None:
