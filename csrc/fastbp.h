@@ -109,7 +109,7 @@ typedef struct {
     const void *x; /* rows of n_0 elements */
     long ldx;      /* distance between rows of x, in elements; any sign */
     /* targets: labels, or rows of n_L elements; both NULL where none are needed */
-    const int32_t *labels; /* class indices, each in 0 … n_L − 1 */
+    const int32_t *labels; /* class indices, each in 0 … n_L − 1: the caller's promise */
     const void *targets;
     long ldy;
     const void *weights; /* rows sample weights >= 0 with a positive sum, or NULL for ones */

@@ -6,6 +6,7 @@ No arithmetic of forward or backward passes lives here, so that the two stay ind
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from time import perf_counter
 from typing import Protocol
 
@@ -27,8 +28,8 @@ Array = np.ndarray
 ActivationSpec = str | Activation
 Data = tuple[Array, Array, Array | None]  # X, targets, sample weights
 
-# The attributes that, with theta, make a network again.
-_STATE = ("widths", "dtype", "activations", "criterion", "l1", "l2", "seed", "preprocessing")
+# What a network is made of, for good; with theta and preprocessing it can be made again.
+_FIXED = ("widths", "dtype", "activations", "criterion", "l1", "l2", "seed")
 
 
 def aligned_zeros(n: int, dtype: np.dtype) -> Array:
@@ -66,24 +67,33 @@ class NetworkBase:
         l1: float,
         l2: float,
     ) -> None:
-        self.widths = check.check_widths(widths)
-        self.dtype = check.check_dtype(dtype)
-        self.activations = resolve_layers(len(self.widths) - 1, activation, output)
-        self.criterion = resolve_loss(loss)
-        self.l1 = check.check_nonnegative(l1, "l1")
-        self.l2 = check.check_nonnegative(l2, "l2")
-        self.seed = check.check_seed(seed)
+        self._widths = check.check_widths(widths)
+        self._dtype = check.check_dtype(dtype)
+        self._activations = resolve_layers(len(self._widths) - 1, activation, output)
+        self._criterion = resolve_loss(loss)
+        self._l1 = check.check_nonnegative(l1, "l1")
+        self._l2 = check.check_nonnegative(l2, "l2")
+        self._seed = check.check_seed(seed)
         self.preprocessing: dict | None = None
         sizes = zip(self.widths, self.widths[1:], self.activations, strict=False)
         self._build(draw_parameters(sizes, init, self.seed, self.dtype))
         warn_unpaired(self.criterion, self.activations[-1], stacklevel=4)
+
+    widths = property(attrgetter("_widths"), doc="Units of every layer, inputs first.")
+    dtype = property(attrgetter("_dtype"), doc="np.dtype of parameters and arithmetic.")
+    activations = property(attrgetter("_activations"), doc="One Activation a layer.")
+    criterion = property(attrgetter("_criterion"), doc="The Loss.")
+    l1 = property(attrgetter("_l1"), doc="Weight of ‖W‖₁ in J.")
+    l2 = property(attrgetter("_l2"), doc="Weight of ‖W‖²/2 in J.")
+    seed = property(attrgetter("_seed"), doc="The seed, an int, also where none was given.")
+    layers = property(attrgetter("_layers"), doc="The layers; layers[i] is layer i + 1.")
 
     def _build(self, theta: Array) -> None:
         """Everything that follows from the attributes and theta: views, buffers, engine."""
         self._theta, self._grad = (aligned_zeros(theta.size, self.dtype) for _ in range(2))
         self._theta[...] = theta
         blocks, gradients = self.unpack(self._theta), self.unpack(self._grad)
-        self.layers = tuple(
+        self._layers = tuple(
             Layer(activation, *block, *gradient)
             for activation, block, gradient in zip(self.activations, blocks, gradients, strict=True)
         )
@@ -247,10 +257,11 @@ class NetworkBase:
         return f"{kind}({self.widths}, {names}, loss='{self.criterion}', dtype='{self.dtype}')"
 
     def __getstate__(self) -> dict[str, object]:
-        state = {name: getattr(self, name) for name in _STATE}
+        state = {name: getattr(self, name) for name in (*_FIXED, "preprocessing")}
         return state | {"theta": np.array(self._theta)}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         theta = state["theta"]
-        self.__dict__.update((name, state[name]) for name in _STATE)
+        self.__dict__.update((f"_{name}", state[name]) for name in _FIXED)
+        self.preprocessing = state["preprocessing"]
         self._build(theta)

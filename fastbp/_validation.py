@@ -82,9 +82,13 @@ def check_real(value: object, name: str) -> float:
     """A finite real number, as float."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {_shown(value)}")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be finite; got a number beyond a float") from None
+    if not math.isfinite(number):
         raise ValueError(f"{name} must be finite; got {value}")
-    return float(value)
+    return number
 
 
 def check_positive(value: object, name: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 
 from . import _validation as check
@@ -26,14 +28,39 @@ class Layer:
 
     def __init__(self, activation: Activation, W: Array, b: Array, dW: Array, db: Array) -> None:
         self.activation = activation
-        self._W, self._b, self.dW, self.db = W, b, dW, db
+        self._W, self._b, self._dW, self._db = W, b, dW, db
         self.forget()
+
+    dW = property(attrgetter("_dW"), doc="Gradient of J with respect to W (n_in, n_out).")
+    db = property(attrgetter("_db"), doc="Gradient of J with respect to b (n_out,).")
+    z = property(
+        attrgetter("_z"), doc="Pre-activations (batch, n_out) of the last forward, or None."
+    )
+    a = property(attrgetter("_a"), doc="Activations (batch, n_out) of the last forward, or None.")
+
+    @property
+    def delta(self) -> Array | None:
+        """Errors (batch, n_out) of the last backward, or None; per sample."""
+        return self._delta
+
+    @delta.setter
+    def delta(self, value: object) -> None:
+        raise AttributeError(
+            "delta is made by backward: inject an error signal with net.backward_from(delta_L), "
+            "or write into the array, layer.delta[...] = …"
+        )
 
     def forget(self) -> None:
         """Drop z, a and delta."""
-        self.z: Array | None = None
-        self.a: Array | None = None
-        self.delta: Array | None = None
+        self.show_forward(None, None)
+
+    def show_forward(self, z: Array | None, a: Array | None) -> None:
+        """What a forward pass has made, for the network to call; delta is gone with it."""
+        self._z, self._a, self._delta = z, a, None
+
+    def show_delta(self, delta: Array) -> None:
+        """What a backward pass has made, for the network to call."""
+        self._delta = delta
 
     @property
     def W(self) -> Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from os import PathLike
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,6 +22,20 @@ from .optim import resolve as resolve_optimizer
 if TYPE_CHECKING:
     from .explanation import Explanation
 
+_Method = TypeVar("_Method", bound=Callable)
+
+
+def _alone(method: _Method) -> _Method:
+    """Calls of such methods on one network wait for each other: they share its buffers."""
+
+    @wraps(method)
+    def call(self: Network, *args: object, **kwargs: object) -> object:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
 _SLICE = 0.05  # seconds of training between two looks at signals
 
 
@@ -33,6 +49,9 @@ class Network(NetworkBase):
     weights and the order of the samples. l1, l2 >= 0 penalise weights, never biases:
 
         J = (1/S) Σ_i s_i J_i + l1 ‖W‖₁ + (l2/2) ‖W‖²        S = Σ s_i
+
+    Threads may share a network: `predict` and `loss` run at the same time, calls that use the
+    stored passes wait for each other, and two that change theta at once mix their updates.
 
     `theta` and `grad` are flat; `layers[i].W`, `.b`, `.dW`, `.db` are views of them, and
     `layers[i].z`, `.a`, `.delta` views of the engine's own buffers. δ is per sample: neither
@@ -82,6 +101,7 @@ class Network(NetworkBase):
             self.l1,
             self.l2,
         )
+        self._lock = Lock()
         self._pass: _core.Pass | None = None
         self._stepper: _Session | None = None
         self._buffers: dict[str, list[Array]] = {}
@@ -89,6 +109,7 @@ class Network(NetworkBase):
 
     # ---- forward and backward -------------------------------------------------------------
 
+    @_alone
     def forward(self, X: object) -> Array:
         """The outputs a^L (batch, n_L) of X (batch, n_0), a fresh array; fills z and a.
 
@@ -119,8 +140,9 @@ class Network(NetworkBase):
         self._pass.forward(theta, X)
         self._n_rows = n
         for layer, z, a in zip(self.layers, self._buffers["z"], self._buffers["a"], strict=True):
-            layer.z, layer.a, layer.delta = z[:n], a[:n], None
+            layer.show_forward(z[:n], a[:n])
 
+    @_alone
     def backward(self, y: object, sample_weight: object = None) -> float:
         """J of the last forward for the targets y; fills delta and grad of every layer.
 
@@ -140,6 +162,7 @@ class Network(NetworkBase):
         self._show_delta()
         return J
 
+    @_alone
     def backward_from(self, delta_L: object, *, sample_weight: object = None) -> None:
         """The recursion from an injected δ^L (batch, n_L); fills delta and grad.
 
@@ -160,7 +183,7 @@ class Network(NetworkBase):
 
     def _show_delta(self) -> None:
         for layer, delta in zip(self.layers, self._buffers["delta"], strict=True):
-            layer.delta = delta[: self._n_rows]
+            layer.show_delta(delta[: self._n_rows])
         self._has_gradient = True
 
     def _rows_forwarded(self) -> int:
@@ -168,6 +191,7 @@ class Network(NetworkBase):
             raise RuntimeError(check.NO_FORWARD)
         return self._n_rows
 
+    @_alone
     def input_gradient(self) -> Array:
         """∂J_i/∂x = δ^1 W^1ᵀ of the last backward, one row a sample: (batch, n_0), fresh.
 
@@ -199,6 +223,7 @@ class Network(NetworkBase):
         s = check.as_weights(sample_weight, len(X), self.dtype)
         return self._net.cost(self._theta, X, y, s)
 
+    @_alone
     def value_and_grad(self, X: object, y: object, theta: object = None) -> tuple[float, Array]:
         """(J, a fresh copy of its gradient), at the network's own theta or at the one given.
 
@@ -226,6 +251,7 @@ class Network(NetworkBase):
 
     # ---- training and use -----------------------------------------------------------------
 
+    @_alone
     def step(self, optimizer: str | Optimizer) -> None:
         """Apply an optimiser to theta with the gradient of the last backward.
 
@@ -243,6 +269,7 @@ class Network(NetworkBase):
         optimizer.bind(self._theta.size, self.dtype)
         self._net.step(self._theta, self._grad, optimizer)
 
+    @_alone
     def train_batch(
         self, X: object, y: object, optimizer: Optimizer, *, sample_weight: object = None
     ) -> float:
@@ -276,7 +303,10 @@ class Network(NetworkBase):
             self._stepper = stepper = _Session(fit, optimizer, self._theta, len(X))
         else:
             stepper.rebind(X, y, s)
-        return stepper.epoch(0)
+        try:
+            return stepper.epoch(0)
+        except DivergenceError as error:
+            raise DivergenceError(error.value, epoch=0, step=optimizer.t) from None
 
     def predict(self, X: object) -> Array:
         """The outputs a^L (batch, n_L); the stored z, a and delta stay as they are.

@@ -105,7 +105,7 @@ class SGD(Optimizer):
 
     momentum = _Hyper(check.check_fraction)
 
-    def __init__(self, lr: float = 0.01, *, momentum: float = 0.0, nesterov: bool = False) -> None:
+    def __init__(self, lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__()
         self.lr = lr
         self.momentum = momentum
@@ -145,7 +145,6 @@ class Adam(Optimizer):
     def __init__(
         self,
         lr: float = 0.001,
-        *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:

@@ -1,5 +1,7 @@
 """Input that a Network refuses, with nothing changed, and input it must take in any layout."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from engine_cases import DTYPES
@@ -323,3 +325,47 @@ def test_lists_integers_and_booleans_are_numbers():
     assert J == expected[0]
     np.testing.assert_array_equal(grad, expected[1])
     np.testing.assert_array_equal(net.predict(np.array(X, bool)), net.predict(X))
+
+
+# ---- what a network is made of cannot be changed ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["widths", "dtype", "activations", "criterion", "l1", "l2", "seed"]
+)
+def test_what_the_engine_was_made_with_stays(name):
+    net = fastbp.Network((3, 4, 2), seed=0)
+    before = getattr(net, name)
+    with pytest.raises(AttributeError, match=name):
+        setattr(net, name, before)
+
+
+def test_arrays_of_a_layer_cannot_be_swapped():
+    layer = fastbp.Network((3, 4, 2), seed=0).layers[0]
+    for name in ("dW", "db", "z", "a"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(layer, name, None)
+    with pytest.raises(AttributeError, match="backward_from"):
+        layer.delta = np.zeros((1, 4))
+
+
+def test_a_penalty_beyond_a_float_is_an_error():
+    with pytest.raises(ValueError, match="l2 must be finite"):
+        fastbp.Network((3, 2), l2=10**400)
+
+
+def test_threads_may_share_a_network(rng):
+    """Calls wait for each other; before they did, the engine read rows that were gone."""
+    net, optimizer = fastbp.Network((6, 40, 3), seed=0), fastbp.optim.SGD(1e-3)
+    sizes = rng.integers(1, 300, 60).tolist()
+
+    def work(rows):
+        X, y = np.ones((rows, 6), np.float32), np.zeros((rows, 3), np.float32)
+        net.value_and_grad(X, y)
+        net.train_batch(X, y, optimizer)
+        return net.forward(X).shape == (rows, 3)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, sizes))
+    assert np.isfinite(net.theta).all()
+    assert optimizer.t == len(sizes)

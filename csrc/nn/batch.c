@@ -9,6 +9,12 @@ void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data) {
     batch->weighted = data->weights != NULL;
 }
 
+bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
+    if (data->labels != NULL)
+        return net->loss == FASTBP_LOSS_CROSS_ENTROPY && data->targets == NULL;
+    return data->targets != NULL;
+}
+
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
                     long first, long row0, long rows) {
     fbp_plan_t *plan = batch->plan;

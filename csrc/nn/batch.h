@@ -17,6 +17,9 @@ typedef struct {
 /* Tells a batch what data it is made of; its rows are still to be loaded. */
 void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data);
 
+/* Whether a loss can be made of the targets of data: labels for cross-entropy, or dense rows. */
+bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data);
+
 /* Fills rows row0 … row0 + rows − 1 of the plan's lists with the samples order[row0], …, or
  * first + row0, … where order is NULL. Rows of x and of dense targets are pointed to, not copied.
  */

@@ -109,7 +109,7 @@ static fastbp_status_t predict_shared(const fastbp_net_t *net, infer_t *infer) {
 fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost) {
     if (data->rows < 1 || data->x == NULL) return FASTBP_ERR_ARGUMENT;
-    if (cost != NULL && data->labels == NULL && data->targets == NULL) return FASTBP_ERR_ARGUMENT;
+    if (cost != NULL && !fbp_targets_fit(net, data)) return FASTBP_ERR_ARGUMENT;
     const long block_rows = fbp_min_long(data->rows, FBP_INFER_ROWS);
     double one_block[2];
     infer_t infer = {net, theta, data, out, NULL, NULL, block_rows};

@@ -132,7 +132,7 @@ static fastbp_status_t load_targets(fastbp_pass_t *pass, const fastbp_data_t *da
 
 fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
                                 void *grad, double *cost) {
-    if (data->labels == NULL && data->targets == NULL) return FASTBP_ERR_ARGUMENT;
+    if (!fbp_targets_fit(pass->plan.net, data)) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = load_targets(pass, data);
     if (status != FASTBP_OK) return status;
     status = recur(pass, theta, true, grad);

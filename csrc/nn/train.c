@@ -33,16 +33,16 @@ struct fastbp_fit {
     fastbp_fit_runs_t timed, plain; /* with clocks and, since their first start, without */
 };
 
-static bool valid_data(const fastbp_data_t *data) {
+static bool valid_data(const fastbp_net_t *net, const fastbp_data_t *data) {
     return data->rows >= 1 && data->rows <= (long)INT32_MAX && data->x != NULL &&
-           (data->labels != NULL) != (data->targets != NULL);
+           fbp_targets_fit(net, data);
 }
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void *theta,
                                const fastbp_data_t *data, fastbp_optimizer_t *optimizer,
                                const fastbp_fit_options_t *options) {
     *out = NULL;
-    if (!valid_data(data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1 ||
+    if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1 ||
         options->n_threads < 0)
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
@@ -77,7 +77,8 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
 
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) {
     if (fit->order != NULL) return FASTBP_ERR_STATE;
-    if (!valid_data(data) || data->rows > fit->plan.capacity) return FASTBP_ERR_ARGUMENT;
+    if (!valid_data(fit->plan.net, data) || data->rows > fit->plan.capacity)
+        return FASTBP_ERR_ARGUMENT;
     fit->data = *data;
     fbp_batch_describe(&fit->batch, data);
     fit->first = 0;

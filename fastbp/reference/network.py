@@ -86,9 +86,9 @@ class Network(NetworkBase):
         self._X = a = X
         self._n_rows = len(X)
         for layer in self.layers:
-            layer.z = a @ layer.W + layer.b
-            layer.a = a = activate(layer.activation, layer.z)
-            layer.delta = None
+            z = a @ layer.W + layer.b
+            a = activate(layer.activation, z)
+            layer.show_forward(z, a)
         return a
 
     @quiet
@@ -123,13 +123,13 @@ class Network(NetworkBase):
         n = self._rows_forwarded()
         delta = check.as_delta(delta_L, n, self.widths[-1], self.dtype)
         s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
-        self.layers[-1].delta = delta.copy()
+        self.layers[-1].show_delta(delta.copy())
         self._propagate(np.ones(n, self.dtype) if s is None else s)
 
     def _backward(self, y: Array, s: Array) -> float:
         top = self.layers[-1]
         J = s @ sample_losses(self.criterion, top.activation, top.z, top.a, y) / s.sum()
-        top.delta = output_delta(self.criterion, top.activation, top.z, top.a, y)
+        top.show_delta(output_delta(self.criterion, top.activation, top.z, top.a, y))
         self._propagate(s)
         return float(J + penalty(self, self.theta))
 
@@ -145,7 +145,7 @@ class Network(NetworkBase):
             if i > 0:
                 below = self.layers[i - 1]
                 g = layer.delta @ layer.W.T
-                below.delta = pull_back(below.activation, g, below.z, below.a)
+                below.show_delta(pull_back(below.activation, g, below.z, below.a))
         self._has_gradient = True
 
     @quiet
