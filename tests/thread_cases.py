@@ -1,0 +1,205 @@
+"""Fits that are worth a team of threads, and ways to run what may hang, crash or start threads."""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+from engine_cases import OPTIMIZERS, targets_for
+
+import fastbp
+
+TEAMS = (1, 2, 3, 4, 7)
+LIMIT = 120  # seconds until what should take one or two is taken for hung
+FORK_LIMIT = LIMIT / 2  # the same for a forked child, often of a process that is watched itself
+SMALL = (8, 64, 64, 2)  # at batches of 4, not worth a second thread
+# Shape of a fit: widths, samples, batch size. The work of a step would occupy seven threads, and
+# blocks of rows split unevenly among any team.
+SHAPES = {
+    "batches of 61, rest of 5": ((40, 257, 255, 9), 66, 61),
+    "batches of 61, rest of 33": ((40, 257, 255, 9), 94, 61),
+    "batches of 8, rest of 3": ((60, 560, 590, 9), 11, 8),
+    "one batch of 263": ((20, 130, 121, 9), 263, 1000),
+    "blocks taller than one team": ((9, 53, 31, 2), 2500, 2100),
+}
+FIT = "batches of 61, rest of 5"
+NARROW = "one batch of 263"  # cheap where there are thousands of samples
+
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="it counts /proc/self/task")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is POSIX")
+
+
+# ---- fits ---------------------------------------------------------------------------------
+
+
+def problem(shape=FIT, *, output="identity", loss="squared_error", n=None, **options):
+    """A network with samples X, y of its dtype: the same at every call. n: other than SHAPES'."""
+    widths, n_shape, _ = SHAPES[shape]
+    n = n or n_shape
+    rng = np.random.default_rng(31)
+    net = fastbp.Network(widths, output=output, loss=loss, seed=6, **options)
+    X = (rng.normal(size=(n, widths[0])) / np.sqrt(widths[0])).astype(net.dtype)
+    y = targets_for(rng, loss, n, widths[-1])
+    return net, X, y.argmax(axis=1) if net.criterion.labels else y.astype(net.dtype)
+
+
+def weights_for(X):
+    """Some of them 0."""
+    return (np.arange(len(X)) % 4 * 0.5).astype(X.dtype)
+
+
+def trajectory(n_threads, shape=FIT, *, rule="adam", epochs=2, weighted=False, **options):
+    """theta after every epoch, losses, moments and step count of a fit, in bytes."""
+    net, X, y = problem(shape, **options)
+    optimizer, seen = OPTIMIZERS[rule](), []
+    history = net.fit(
+        X,
+        y,
+        epochs=epochs,
+        batch_size=SHAPES[shape][2],
+        optimizer=optimizer,
+        sample_weight=weights_for(X) if weighted else None,
+        callbacks=[lambda epoch, logs: seen.append(net.theta.tobytes())],
+        n_threads=n_threads,
+    )
+    assert len(set(seen)) == epochs, "it learns"
+    moments = [moment.tobytes() for moment in optimizer.moments]
+    return [*seen, *moments, np.array(history.loss).tobytes(), optimizer.t]
+
+
+@contextlib.contextmanager
+def limit_of(n):
+    """set_num_threads(n) for a while."""
+    before = fastbp.get_num_threads()
+    fastbp.set_num_threads(n)
+    try:
+        yield
+    finally:
+        fastbp.set_num_threads(before)
+
+
+# ---- what may hang --------------------------------------------------------------------------
+
+
+class Outcome(Future):
+    """A future that takes the exception of a with block."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if error is not None:
+            self.set_exception(error)
+        return True
+
+
+def in_time(function, *arguments, **options):
+    """function(*arguments), on a thread that is left behind with TimeoutError if it hangs."""
+    outcome = Outcome()
+
+    def run():
+        with outcome:
+            outcome.set_result(function(*arguments, **options))
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result(LIMIT)
+
+
+def _lead_group(function, arguments):
+    if hasattr(os, "setsid"):
+        os.setsid()
+    function(*arguments)
+
+
+def isolated(function, *arguments):
+    """Run function in a fresh process; if it hangs, end it with all that it started."""
+    child = multiprocessing.get_context("spawn").Process(
+        target=_lead_group, args=(function, arguments)
+    )
+    child.start()
+    child.join(LIMIT)
+    if child.is_alive():
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
+        child.join()
+        pytest.fail(f"{function.__name__} hangs")
+    assert child.exitcode == 0, f"{function.__name__}: exit code {child.exitcode}"
+
+
+def fork():
+    """os.fork without Python's warning that other threads stay behind, which is the point."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def start_forked(function, *arguments):
+    """Call function in a forked child, which writes its result to a pipe; see `result_of`."""
+    reader, writer = os.pipe()
+    pid = fork()
+    if pid:
+        os.close(writer)
+        return pid, reader
+    code = 1
+    try:
+        os.close(reader)
+        result = pickle.dumps(function(*arguments))
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(result)
+        code = 0
+    finally:
+        if code:
+            traceback.print_exc()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def result_of(child):
+    """What the function of a forked child returned; a hanging child is killed."""
+    pid, reader = child
+    data, deadline = b"", time.monotonic() + FORK_LIMIT
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            part = pipe.read(1 << 16)
+            data += part
+            if not part:
+                break
+        else:
+            os.kill(pid, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, "the forked child hangs" if status == -signal.SIGKILL else f"exit {status}"
+    return pickle.loads(data)
+
+
+def forked(function, *arguments):
+    return result_of(start_forked(function, *arguments))
+
+
+# ---- threads ----------------------------------------------------------------------------------
+
+
+def tasks():
+    """How many threads this process has."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def _count(function, arguments, options):
+    before = tasks()
+    function(*arguments, **options)
+    return tasks() - before
+
+
+def helpers(function, *arguments, **options):
+    """How many threads the engine starts for a call, made in a forked child: it has none yet."""
+    return forked(_count, function, arguments, options)
