@@ -1,11 +1,15 @@
 /* pool.c: see pool.h. Waiting is spinning first, on one atomic word, and then sleeping on a
  * condition variable; with more threads than processors it is sleeping at once. The barrier is
  * central and counts generations: Mellor-Crummey & Scott, ACM TOCS 9(1), 1991, §3. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* pthread_sigmask */
+#endif
 #include "pool.h"
 
 #include "count.h"
 #include "sys.h"
 
+#include <fenv.h>
 #include <stdatomic.h>
 
 /* Turns of the spin loop: a pause takes some 40 to 60 cycles on Zen and on Intel since Skylake, so
@@ -80,6 +84,7 @@ void fbp_team_barrier(fbp_team_t *team) {
 typedef struct {
     fbp_region_fn region;
     void *context;
+    fenv_t modes;    /* the caller's rounding and flushing, or bits would depend on who computes */
     unsigned number; /* counts jobs */
 } job_t;
 
@@ -116,6 +121,7 @@ FBP_THREAD_ENTRY(worker_main, arg) {
         fbp_unlock(&pool.lock);
         seen = job.number;
         if (!member) continue;
+        fesetenv(&job.modes);
         job.region(job.context, &pool.team, worker);
         fbp_team_barrier(&pool.team); /* the end of the region */
     }
@@ -127,6 +133,7 @@ FBP_THREAD_ENTRY(worker_main, arg) {
 static void forget_threads(void) {
     atomic_flag_clear(&pool.busy);
     pool.n_started = 0;
+    atomic_store(&pool.posted, pool.job.number); /* a fork may have come between the two */
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.team.sleepers, 0);
     atomic_store(&pool.team.arrived, 0);
@@ -135,14 +142,18 @@ static void forget_threads(void) {
     pthread_mutex_init(&pool.team.lock, NULL);
     pthread_cond_init(&pool.team.wake, NULL);
 }
+
+/* Before the pool is first taken, so that no child can find it taken for ever. */
+static void watch_forks(void) {
+    static atomic_flag watching = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&watching)) (void)pthread_atfork(NULL, NULL, forget_threads);
+}
+#else
+static void watch_forks(void) {}
 #endif
 
 /* Starts threads until there are `wanted` beside the caller, or as many as the system gives. */
 static void start_threads(int wanted) {
-#if !defined(_WIN32)
-    static bool registered = false;
-    if (!registered) registered = pthread_atfork(NULL, NULL, forget_threads) == 0;
-#endif
     pool.n_cpus = fbp_usable_cpus();
     while (pool.n_started < wanted) {
         const int worker = pool.n_started + 1;
@@ -154,7 +165,7 @@ static void start_threads(int wanted) {
 
 static void post(const job_t *job, int size) {
     fbp_lock(&pool.lock);
-    pool.job = (job_t){job->region, job->context, pool.job.number + 1};
+    pool.job = (job_t){job->region, job->context, job->modes, pool.job.number + 1};
     pool.team.size = size;
     pool.team.spin = size <= pool.n_cpus ? FBP_SPIN_TURNS : 0;
     atomic_store_explicit(&pool.team.next, 0, memory_order_relaxed);
@@ -169,7 +180,8 @@ static void run_alone(const job_t *job) {
 }
 
 void fbp_pool_run(int n_threads, fbp_region_fn region, void *context) {
-    const job_t job = {.region = region, .context = context};
+    job_t job = {.region = region, .context = context};
+    if (n_threads > 1) watch_forks();
     if (n_threads <= 1 || atomic_flag_test_and_set(&pool.busy)) {
         run_alone(&job);
         return;
@@ -180,6 +192,7 @@ void fbp_pool_run(int n_threads, fbp_region_fn region, void *context) {
     if (size == 1) {
         run_alone(&job);
     } else {
+        fegetenv(&job.modes);
         post(&job, size);
         region(context, &pool.team, 0);
         fbp_team_barrier(&pool.team);

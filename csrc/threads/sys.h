@@ -28,6 +28,7 @@ FBP_INLINE bool fbp_spawn(LPTHREAD_START_ROUTINE entry, void *arg) {
 }
 #else
 #include <pthread.h>
+#include <signal.h>
 
 typedef pthread_mutex_t fbp_mutex_t;
 typedef pthread_cond_t fbp_cond_t;
@@ -42,9 +43,13 @@ FBP_INLINE void fbp_wait(fbp_cond_t *c, fbp_mutex_t *m) { pthread_cond_wait(c, m
 FBP_INLINE void fbp_wake_all(fbp_cond_t *c) { pthread_cond_broadcast(c); }
 FBP_INLINE bool fbp_spawn(void *(*entry)(void *), void *arg) {
     pthread_t thread;
-    if (pthread_create(&thread, NULL, entry, arg) != 0) return false;
-    pthread_detach(thread);
-    return true;
+    sigset_t all, before; /* signals are for the threads of the program, not for the pool's */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const bool started = pthread_create(&thread, NULL, entry, arg) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (started) pthread_detach(thread);
+    return started;
 }
 #endif
 
