@@ -11,6 +11,9 @@
 #define FBP_MR_4 3
 #define FBP_MR_8 1
 #define FBP_NN_ROWS 11
+#ifndef FBP_PACK_MIN_BYTES
+#define FBP_PACK_MIN_BYTES 2048 /* of strips as narrow as these, L1 has to hold more rows */
+#endif
 #ifndef FBP_KC_TN
 #define FBP_KC_TN 160
 #endif
