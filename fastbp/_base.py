@@ -5,6 +5,7 @@ No arithmetic of forward or backward passes lives here, so that the two stay ind
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from time import perf_counter
@@ -51,7 +52,7 @@ class Session(Protocol):
         """All batches of an epoch; the mean of J. Raises DivergenceError."""
 
 
-class NetworkBase:
+class NetworkBase(ABC):
     """Constructor, parameters, training loop and description; see `fastbp.Network`."""
 
     def __init__(
@@ -222,14 +223,15 @@ class NetworkBase:
         n_out = self.widths[-1]
         return check.as_targets(y, self.criterion, n_rows, n_out, self.dtype, rows_of=rows_of)[1]
 
+    @abstractmethod
     def _session(
         self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool, n_threads: int
     ) -> Session:
-        raise NotImplementedError
+        """A session over checked data; n_threads 0 for the default."""
 
+    @abstractmethod
     def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
         """J and a^L of checked data."""
-        raise NotImplementedError
 
     # ---- description ----------------------------------------------------------------------
 

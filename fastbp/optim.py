@@ -12,6 +12,7 @@ gradient g of the flat parameters theta, t counting from 1:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -35,7 +36,7 @@ class _Hyper:
         instance.__dict__[self.name] = self.test(value, self.name)
 
 
-class Optimizer:
+class Optimizer(ABC):
     """What all optimisers share: the step count `t` and the `moments`, twins of theta.
 
     State is made on first use with a network and kept from call to call; `reset` drops it.
@@ -51,18 +52,18 @@ class Optimizer:
         self.reset()
 
     @property
+    @abstractmethod
     def code(self) -> int:
         """The number of the update rule in the C enum: sgd 0, momentum 1, nesterov 2, adam 3."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def n_moments(self) -> int:
         """How many twins of theta the update rule keeps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hyper(self) -> tuple[float, float, float, float]:
         """(lr, momentum or beta1, beta2, eps), 0.0 where the rule has none."""
-        raise NotImplementedError
 
     def reset(self) -> None:
         """Forget the state: no steps taken, no moments, bound to no network.
@@ -195,9 +196,10 @@ def resolve(spec: str | Optimizer) -> Optimizer:
     if isinstance(spec, Optimizer):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(
-            f"optimizer must be a name or an Optimizer object; got {type(spec).__name__}"
-        )
+        got = type(spec).__name__
+        if isinstance(spec, type):
+            got = f"the class {spec.__name__}: write {spec.__name__}()"
+        raise TypeError(f"optimizer must be a name or an Optimizer object; got {got}")
     if spec not in _BY_NAME:
         raise check.unknown_name("optimizer", spec, NAMES)
     return _BY_NAME[spec]()

@@ -160,7 +160,9 @@ def test_resolve():
     assert resolve(adam) is adam
     with pytest.raises(ValueError, match="unknown optimizer 'lbfgs'; known: sgd, adam"):
         resolve("lbfgs")
-    with pytest.raises(TypeError, match="a name or an Optimizer object; got type"):
+    with pytest.raises(
+        TypeError, match=r"a name or an Optimizer object; got the class Adam: write Adam\(\)"
+    ):
         resolve(Adam)
 
 
@@ -190,5 +192,5 @@ def test_new_rules_have_their_place():
     class Sign(Optimizer):
         """An optimiser without an update rule in the engine."""
 
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(TypeError, match="abstract"):
         _ = Sign().code

@@ -10,13 +10,13 @@
 /* Tuning.
  * BLOCK_MIN_ROWS: fewest rows of a block while there are more: each block reads all of W, which
  * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows (one core,
- * AVX-512, f32).
+ * AVX-512, f32, on a prototype with tiles of 14 rows).
  * PANELS_MIN_BYTES: bytes of a row of W from which training keeps a copy of W in panels, made by
  * the update while the tile is in L1. Rows of W this long lie on pages of their own; read as they
  * lie, 504 × 784 × 1024 runs at 89 % of peak, copied strip by strip at 92, in panels at 94 to 97.
- * MIN_WORK: floating-point operations that a worker has to get: some 17 µs on one core. Two
- * barriers cost 1 to 2 µs while all workers run, and a time slice of the system's when one of them
- * does not, which a step that is over sooner should not stake. */
+ * MIN_WORK: floating-point operations that a worker has to get: 17 µs at 118 GFLOP/s. Waking a
+ * worker and two barriers cost 2.5 to 4.5 µs while all workers run, and a time slice of the
+ * system's when one of them does not, which a step that is over sooner should not stake. */
 #ifndef FBP_BLOCK_MIN_ROWS
 #define FBP_BLOCK_MIN_ROWS 252
 #endif

@@ -42,8 +42,8 @@ FBP_INLINE v_t_f32 v_mul_f32(v_t_f32 a, v_t_f32 b) { return _mm512_mul_ps(a, b);
 FBP_INLINE v_t_f64 v_mul_f64(v_t_f64 a, v_t_f64 b) { return _mm512_mul_pd(a, b); }
 FBP_INLINE v_t_f32 v_div_f32(v_t_f32 a, v_t_f32 b) { return _mm512_div_ps(a, b); }
 FBP_INLINE v_t_f64 v_div_f64(v_t_f64 a, v_t_f64 b) { return _mm512_div_pd(a, b); }
-/* q = a r, then q + r (a - b q), r being 1/b to 14 bits, or to 56 after two of Newton's steps: FMA
- * slots where the divider would take 7 cycles (f32) or 16 (f64) on Zen 4. */
+/* q = a r, then q + r (a - b q), r being 1/b to 14 bits, or to 56 after two of Newton's steps, in
+ * FMA slots, which wait less than for the divider. */
 FBP_INLINE v_t_f32 v_quotient_f32(v_t_f32 a, v_t_f32 b) {
     const v_t_f32 r = _mm512_rcp14_ps(b), q = _mm512_mul_ps(a, r);
     return _mm512_fmadd_ps(_mm512_fnmadd_ps(b, q, a), r, q);

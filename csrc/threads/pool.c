@@ -12,9 +12,9 @@
 #include <fenv.h>
 #include <stdatomic.h>
 
-/* Turns of the spin loop: a pause takes some 40 to 60 cycles on Zen and on Intel since Skylake, so
- * that 2000 are 25 to 40 microseconds: longer than most waits at a barrier, too short to be noticed
- * as load. */
+/* Turns of the spin loop, with a pause in each: meant as tens of microseconds, longer than most
+ * waits at a barrier and too short to be noticed as load. What a pause takes differs by processor.
+ */
 #ifndef FBP_SPIN_TURNS
 #define FBP_SPIN_TURNS 2000
 #endif

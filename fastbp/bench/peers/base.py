@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import cycle
@@ -24,7 +25,7 @@ def batches(X: Array, y: Array, batch: int) -> Iterator[tuple[Array, Array]]:
     return cycle([(X[i : i + batch], y[i : i + batch]) for i in starts])
 
 
-class Program:
+class Program(ABC):
     """One way to train a network: `setup`, and then `run` as often as wanted.
 
     It runs in a process of its own, so `setup` imports what it drives; nothing else does.
@@ -61,9 +62,9 @@ class Program:
         self.prepare(config, data, n_threads, dtype)
         return data
 
+    @abstractmethod
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
         """Set `unit`, and `n_steps` where a repeat is not one pass over the data."""
-        raise NotImplementedError
 
     def run(self, repeats: int) -> None:
         """Do the work `repeats` times, and finish it."""
