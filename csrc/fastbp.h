@@ -282,4 +282,9 @@ double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds);
  * size are measured against. 0 when there is no such memory. */
 double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds);
 
+/* Seconds that a region on n_threads threads with two barriers and nothing to do takes, on average
+ * over `repeats` of them in an open session: what a step pays for its threads. 0 threads, or no
+ * repeats, take no time. */
+double fastbp_pool_latency(int n_threads, long repeats);
+
 #endif

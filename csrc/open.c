@@ -201,3 +201,20 @@ double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, dou
     fbp_arena_free(&arena);
     return stream.best * 1e-9;
 }
+
+static void run_nothing(void *context, fbp_team_t *team, int worker) {
+    (void)context, (void)worker;
+    fbp_team_barrier(team);
+    fbp_team_barrier(team);
+}
+
+double fastbp_pool_latency(int n_threads, long repeats) {
+    if (n_threads < 1 || repeats < 1) return 0;
+    fbp_pool_open_session();
+    fbp_pool_run(n_threads, run_nothing, NULL); /* starts the threads */
+    const double begin = fbp_seconds();
+    for (long i = 0; i < repeats; ++i) fbp_pool_run(n_threads, run_nothing, NULL);
+    const double each = (fbp_seconds() - begin) / (double)repeats;
+    fbp_pool_close_session();
+    return each;
+}

@@ -23,6 +23,7 @@ NO_FORWARD = "call forward(X) first: backward works on its z and a"
 NO_BACKWARD = "call backward(y) first: there is no gradient yet"
 
 _MAX_BYTES = 2**62
+_FEW = 16  # elements up to which Python numbers cost less than a reduction of NumPy
 _SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
 
 
@@ -209,7 +210,10 @@ def as_targets(
     cross_entropy takes class indices of an integer dtype (or bool, where there are two classes),
     or rows of probabilities; the other losses (n, n_out), or (n,) where n_out is 1.
     """
-    array = _as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
+    if type(y) is np.ndarray and y.dtype == np.int32:
+        array = y  # seen at once: one-row calls pay for every look
+    else:
+        array = _as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
     _check_rows(array, n_rows, "y", rows_of)
     if loss.labels and array.ndim == 1:
         return "labels", _as_labels(array, n_out)
@@ -271,6 +275,8 @@ def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: 
 
 def check_finite(array: np.ndarray, name: str) -> None:
     """ValueError naming the first row that holds a NaN or an infinity."""
+    if array.size <= _FEW and all(map(math.isfinite, array.ravel().tolist())):
+        return
     with np.errstate(all="ignore"):
         if np.isfinite(np.add.reduce(array, axis=None)):
             return  # a sum without a NaN or infinity has none among its terms
@@ -349,7 +355,7 @@ def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
             f"y of dtype bool names 2 classes; the network has {n_out} (widths[-1]): "
             "write y.astype(int) if that is meant"
         )
-    if array.size <= 16:  # a reduction of NumPy costs more than a few Python ints
+    if array.size <= _FEW:
         values = array.tolist()
         low, high = int(min(values)), int(max(values))
     else:

@@ -83,6 +83,8 @@ class Optimizer(ABC):
         >>> adam = Adam(); adam.bind(5, np.dtype("float32")); len(adam.moments)
         2
         """
+        if self._bound == (n_params, dtype) and len(self.moments) == self.n_moments:
+            return
         wanted = (n_params, np.dtype(dtype))
         if self._bound not in (None, wanted):
             raise ValueError(

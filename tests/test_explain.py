@@ -303,6 +303,11 @@ def test_memory_rate(f64, n_threads):
         assert _core.memory_rate(f64, n_bytes, n_threads, 0.0) > 0
 
 
+def test_pool_latency():
+    assert _core.pool_latency(2, 3) > 0
+    assert _core.pool_latency(0, 3) == _core.pool_latency(2, 0) == 0
+
+
 def test_memory_rate_without_memory():
     assert _core.memory_rate(False, 0, 1, 0.0) == 0
     assert _core.memory_rate(False, 2**62, 1, 0.0) == 0

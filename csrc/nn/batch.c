@@ -33,6 +33,27 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
     }
 }
 
+/* To the end of the last whole vector: a masked load waits for every line that it spans. */
+static void prefetch_row(const unsigned char *row, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += FBP_CACHE_LINE) FBP_PREFETCH_L2(row + at);
+    FBP_PREFETCH_L2(row + (size_t)fbp_round_up((long)bytes, FBP_CACHE_LINE) - 1);
+}
+
+void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, const uint32_t *order,
+                        long first, long row0, long rows) {
+    const size_t size = net->kernels->elem_size;
+    const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)size;
+    const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)size;
+    const size_t x_bytes = (size_t)net->layer[0].n_in * size;
+    const size_t y_bytes = (size_t)net->layer[net->n_layers - 1].n_out * size;
+    const unsigned char *x = data->x, *y = data->targets;
+    for (long i = row0; i < row0 + rows; ++i) {
+        const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
+        prefetch_row(x + at * x_stride, x_bytes);
+        if (y != NULL) prefetch_row(y + at * y_stride, y_bytes);
+    }
+}
+
 static double weight_of(const fbp_batch_t *batch, long i) {
     const void *weight = batch->plan->weight;
     if (!batch->weighted) return 1;

@@ -26,6 +26,12 @@ bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data);
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
                     long first, long row0, long rows);
 
+/* Asks for x and dense targets of those rows, of a batch that begins at order[0], or at first,
+ * into L2: shuffled rows are where no prefetcher looks. 6-50-50-50-3 at batch 1000: 500 → 465 µs.
+ */
+void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, const uint32_t *order,
+                        long first, long row0, long rows);
+
 /* S = Σ s_i over the batch, and Σ s_i J_i from plan->row_loss; both in a fixed order. */
 double fbp_weight_sum(const fbp_batch_t *batch);
 double fbp_loss_sum(const fbp_batch_t *batch);

@@ -196,14 +196,15 @@ int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wan
     return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
 }
 
-/* As many rows as keep a and δ of the block in half of L2, but never so few that reading W for the
- * block would cost more than the products. */
+/* As many rows, about, as keep a and δ of the block in half of L2, but never so few that reading W
+ * for the block would cost more than the products: 256 rows of 256×9-10 in one block take 2 % less
+ * time than in two. */
 long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     const fastbp_net_t *net = plan->net;
     long row_elems = net->layer[0].n_in;
     for (int l = 1; l <= net->n_layers; ++l) row_elems += plan->a[l].ld + plan->delta[l].ld;
     const long row_bytes = row_elems * (long)net->kernels->elem_size;
     const long fit = fbp_max_long((long)(fbp_cpu()->l2 / 2) / row_bytes, FBP_BLOCK_MIN_ROWS);
-    const long blocks = fbp_round_up(fbp_ceil_div(rows, fit), team_size);
+    const long blocks = fbp_round_up(fbp_max_long(1, rows / fit), team_size);
     return fbp_min_long(blocks, fbp_ceil_div(rows, net->kernels->tile_rows));
 }

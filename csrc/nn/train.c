@@ -153,15 +153,20 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
     }
 }
 
-static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, double weight,
-                         uint64_t t, fbp_team_t *team, int worker) {
+/* Tiles of every W; each also asks for its share of the rows of the next batch. */
+static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long next,
+                         double weight, uint64_t t, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     fbp_update_t update = fbp_update_of(fit->optimizer, t);
     update.grad_scale = 1 / weight;
+    const uint32_t *order = fit->order != NULL ? fit->order + next : NULL;
+    const long coming = fbp_min_long(fit->options.batch_size, fit->data.rows - next);
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
+        const long row0 = i * coming / net->n_tiles, end = (i + 1) * coming / net->n_tiles;
+        fbp_batch_prefetch(net, &fit->data, order, next, row0, end - row0);
         fbp_update_tile(batch, scratch, tile, &update, fit->optimizer, fit->theta);
         if (fit->keep_copies) fbp_copy_tile(plan, fit->theta, tile);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
@@ -214,7 +219,7 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
-        if (weight > 0) weight_sweep(fit, &batch, weight, ++t, team, worker);
+        if (weight > 0) weight_sweep(fit, &batch, first + batch.rows, weight, ++t, team, worker);
         if (worker == 0) keep_books(slice, batch.rows, weight, J);
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += batch.rows;

@@ -120,8 +120,11 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const f
                                moment_at(net, step->optimizer, 1, place.offset), place.ld);
 }
 
+/* Where a tile's rows come in runs of outputs, which no prefetcher follows, the products ask for θ
+ * and its moments ahead; a tile of whole rows is one stretch of each. */
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
+    static const void *const none[FBP_MAX_WARM] = {NULL};
     step_t step = {batch, update, optimizer, theta};
     const fbp_rows_t *delta = &batch->plan->delta[tile->layer + 1];
     if (batch->rows <= FBP_OUTER_MAX) {
@@ -130,12 +133,13 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         fbp_bias_tile(batch, scratch, tile, finish_update, &step);
         return;
     }
-    const bool cold = batch->plan->state_is_cold;
+    const fbp_plan_t *plan = batch->plan;
+    const bool runs = plan->net->layer[tile->layer].n_out > FBP_TILE_OUTPUTS;
     const void *const warm[FBP_MAX_WARM] = {
-        cold ? theta : NULL,
+        plan->state_is_cold ? theta : NULL,
         optimizer->moment[0],
         optimizer->moment[1],
     };
-    fbp_weight_tile(batch, scratch, tile, finish_update, &step, warm);
+    fbp_weight_tile(batch, scratch, tile, finish_update, &step, runs ? warm : none);
     fbp_bias_tile(batch, scratch, tile, finish_update, &step);
 }
