@@ -104,8 +104,27 @@ size_t fastbp_net_n_params(const fastbp_net_t *net);
 
 /* ---- Data: a batch or a data set ---- */
 
+/* What x holds. Rows of the network's own dtype are read where they lie; rows of any other type are
+ * converted when they are needed, each element as it is, rounded once where it has to be. */
+typedef enum {
+    FASTBP_X_OWN = 0,
+    FASTBP_X_I8 = 1,
+    FASTBP_X_U8 = 2,
+    FASTBP_X_I16 = 3,
+    FASTBP_X_U16 = 4,
+    FASTBP_X_I32 = 5,
+    FASTBP_X_U32 = 6,
+    FASTBP_X_I64 = 7,
+    FASTBP_X_U64 = 8,
+    FASTBP_X_F16 = 9, /* IEEE 754 binary16 */
+    FASTBP_X_F32 = 10,
+    FASTBP_X_F64 = 11,
+    FASTBP_X_COUNT
+} fastbp_element_t;
+
 typedef struct {
     long rows;
+    fastbp_element_t x_type;
     const void *x; /* rows of n_0 elements */
     long ldx;      /* distance between rows of x, in elements; any sign */
     /* targets: labels, or rows of n_L elements; both NULL where none are needed */
@@ -197,7 +216,8 @@ typedef struct {
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress);
 
 /* Gives a session without shuffling other data, of at most batch_size rows or as many as it was
- * made for: the next run is one step on it. For training on batches that come one by one. */
+ * made for: the next run is one step on it. For training on batches that come one by one.
+ * Allocates only when x is the first that has to be converted. */
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
 
 /* ---- Where the time of a session goes ---- */
@@ -209,7 +229,7 @@ typedef enum {
     FASTBP_PHASE_GRADIENT = 3, /* a^{l−1ᵀ} δ^l and Σ_i δ_i^l */
     FASTBP_PHASE_UPDATE = 4,   /* the optimiser, and the copies of W^l */
     FASTBP_PHASE_WAITING = 5,  /* at barriers; of no layer, like the next */
-    FASTBP_PHASE_OTHER = 6,    /* shuffling, finding the rows, keeping books */
+    FASTBP_PHASE_OTHER = 6,    /* shuffling, finding and converting rows, keeping books */
     FASTBP_PHASE_COUNT
 } fastbp_phase_t;
 

@@ -152,10 +152,11 @@ class NetworkBase(ABC):
     ) -> History:
         """Train by mini-batches and return the History, one entry an epoch.
 
-        X (n, n_0) and y (n, n_L), (n,) where n_L is 1, or class indices (n,) for cross_entropy;
-        sample_weight (n,), not negative. Each epoch visits the samples in the order of
-        `fastbp._shuffle.permutation(seed, epoch, n)`, or as given where shuffle is False, in
-        runs of batch_size, the last one shorter; a batch whose weights are all 0 is left out.
+        X (n, n_0), of any real dtype: docs/data.md; y (n, n_L), (n,) where n_L is 1, or class
+        indices (n,) for cross_entropy; sample_weight (n,), not negative. Each epoch visits the
+        samples in the order of `fastbp._shuffle.permutation(seed, epoch, n)`, or as given where
+        shuffle is False, in runs of batch_size, the last one shorter; a batch whose weights are
+        all 0 is left out.
         optimizer: a name or an object of `fastbp.optim`, whose state goes on where it stood.
         validation_data: (X, y) or (X, y, weights), scored after every epoch. callbacks: see
         `fastbp.callbacks`. progress: a tqdm bar where tqdm is installed, else a line an epoch.
@@ -213,10 +214,14 @@ class NetworkBase(ABC):
 
     def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
         """(X, y, weights or None) of a data set, checked and finite."""
-        X = check.as_matrix(X, self.widths[0], self.dtype, name=name)
-        check.check_finite(X, name)
+        X = self._inputs(X, name)
+        check.check_finite(X, name, self.dtype)
         y = self._targets(y, len(X), name)
         return X, y, check.as_weights(sample_weight, len(X), self.dtype, rows_of=name)
+
+    def _inputs(self, X: object, name: str = "X") -> Array:
+        """X (n, n_0) as the passes take it, finite or not."""
+        return check.as_matrix(X, self.widths[0], self.dtype, name=name)
 
     def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array:
         """int32 class indices (n,) or rows (n, n_L), as the loss takes them."""

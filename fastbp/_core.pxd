@@ -59,8 +59,23 @@ cdef extern from "fastbp.h" nogil:
     void fastbp_net_free(fastbp_net_t *net)
     size_t fastbp_net_n_params(const fastbp_net_t *net)
 
+    ctypedef enum fastbp_element_t:
+        FASTBP_X_OWN
+        FASTBP_X_I8
+        FASTBP_X_U8
+        FASTBP_X_I16
+        FASTBP_X_U16
+        FASTBP_X_I32
+        FASTBP_X_U32
+        FASTBP_X_I64
+        FASTBP_X_U64
+        FASTBP_X_F16
+        FASTBP_X_F32
+        FASTBP_X_F64
+
     ctypedef struct fastbp_data_t:
         long rows
+        fastbp_element_t x_type
         const void *x
         long ldx
         const int32_t *labels

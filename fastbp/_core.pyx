@@ -19,20 +19,42 @@ from libc.stdlib cimport free, malloc
 cdef struct Matrix:
     void *at
     long rows, cols, ld  # ld in elements
+    fastbp_element_t element
 
 
-cdef Matrix _locate(object array, char code, bint writable=False) except *:
-    """Where a 1-D or 2-D buffer of format `code` lies; a vector counts as one row.
+# what X may hold besides the network's dtype, by kind and bytes of an element
+_ELEMENTS = {
+    "i1": FASTBP_X_I8, "i2": FASTBP_X_I16, "i4": FASTBP_X_I32, "i8": FASTBP_X_I64,
+    "u1": FASTBP_X_U8, "u2": FASTBP_X_U16, "u4": FASTBP_X_U32, "u8": FASTBP_X_U64,
+    "f2": FASTBP_X_F16, "f4": FASTBP_X_F32, "f8": FASTBP_X_F64,
+}
+_KINDS = dict.fromkeys("bhilq", "i") | dict.fromkeys("?BHILQ", "u") | dict.fromkeys("efd", "f")
 
-    The buffer is let go at once: callers keep `array` alive for the length of the C call.
+
+cdef fastbp_element_t _element(str kind, Py_ssize_t size) except *:
+    """What a buffer holds whose format has this letter."""
+    try:
+        return _ELEMENTS[f"{_KINDS[kind]}{size}"]
+    except KeyError:
+        raise TypeError(f"a buffer of format {kind!r} is not one that the engine reads") from None
+
+
+cdef Matrix _locate(object array, char code, bint writable=False, bint foreign=False) except *:
+    """Where a 1-D or 2-D buffer of format `code` lies, or, if `foreign`, of any that is read.
+
+    A vector counts as one row. The buffer is let go at once: callers keep `array` alive for the
+    length of the C call.
     """
     cdef Py_buffer view
     cdef Matrix found
     cdef int flags = PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0)
+    cdef bint own
     PyObject_GetBuffer(array, &view, flags)
     try:
-        if view.ndim not in (1, 2) or view.format == NULL or view.format[0] != code:
+        own = view.format != NULL and view.format[0] == code
+        if view.ndim not in (1, 2) or view.format == NULL or not (own or foreign):
             raise TypeError(f"expected a 1-D or 2-D buffer of format {chr(code)!r}")
+        found.element = FASTBP_X_OWN if own else _element(chr(view.format[0]), view.itemsize)
         last = view.ndim - 1
         if view.shape[last] > 1 and view.strides[last] != view.itemsize:
             raise ValueError("the last axis must be contiguous")
@@ -151,11 +173,13 @@ cdef class Net:
         cdef fastbp_data_t data
         cdef Matrix at
         data.rows = rows
+        data.x_type = FASTBP_X_OWN
         data.x = data.targets = data.weights = NULL
         data.labels = NULL
         data.ldx = data.ldy = 0
         if x is not None:
-            at = _locate(x, self.code)
+            at = _locate(x, self.code, False, True)
+            data.x_type = at.element
             if at.rows != rows or at.cols != self.widths[0]:
                 raise ValueError("x does not have the shape of this batch")
             data.x = at.at
@@ -294,10 +318,10 @@ cdef class Pass:
 
     def overlaps(self, array):
         """Whether a 2-D array shares memory with the buffers of this pass."""
-        cdef Matrix at = _locate(array, self.net.code)
+        cdef Matrix at = _locate(array, self.net.code, False, True)
         cdef long first = min(0, (at.rows - 1) * at.ld)
         cdef long last = max(0, (at.rows - 1) * at.ld) + at.cols
-        cdef size_t size = 8 if self.net.code == b"d" else 4
+        cdef size_t size = array.itemsize
         return fastbp_pass_overlaps(
             self.at, <char *>at.at + first * <long>size, (last - first) * size)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 NO_FORWARD = "call forward(X) first: backward works on its z and a"
 NO_BACKWARD = "call backward(y) first: there is no gradient yet"
 
+# dtypes of X whose rows the engine reads where they lie, besides its own; `convert` of the kernels
+READ = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
+
 _MAX_BYTES = 2**62
 _FEW = 16  # elements up to which Python numbers cost less than a reduction of NumPy
 _SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
@@ -179,10 +182,32 @@ def as_matrix(
 
     The same object where it is so already, a copy otherwise. Rows may be any distance apart.
     """
-    if type(X) is np.ndarray and X.dtype == dtype and X.ndim == 2 and X.shape[1] == n_cols:
-        flags = X.flags
-        if flags.c_contiguous and flags.aligned and X.shape[0] > 0:
-            return X  # nothing to do, and soon seen: this is what one-row calls pay for
+    if type(X) is np.ndarray and X.dtype == dtype and _is_dense(X, n_cols):
+        return X
+    return _laid_out(_as_rows(X, n_cols, name, where), dtype)
+
+
+def as_inputs(X: object, n_cols: int, dtype: np.dtype, *, name: str = "X") -> np.ndarray:
+    """`as_matrix` for what the engine reads: of `dtype`, or of a dtype in `READ`, as X has it.
+
+    >>> as_inputs(np.zeros((2, 3), np.uint8), 3, np.dtype("float32")).dtype
+    dtype('uint8')
+    """
+    if type(X) is np.ndarray and (X.dtype == dtype or X.dtype in READ) and _is_dense(X, n_cols):
+        return X
+    array = _as_rows(X, n_cols, name, "widths[0]")
+    return _laid_out(array, array.dtype if array.dtype in READ else dtype)
+
+
+def _is_dense(X: np.ndarray, n_cols: int) -> bool:
+    """Whether there is nothing to do, soon seen: this is what one-row calls pay for."""
+    flags = X.flags
+    dense = flags.c_contiguous and flags.aligned
+    return dense and X.ndim == 2 and X.shape[1] == n_cols and X.shape[0] > 0
+
+
+def _as_rows(X: object, n_cols: int, name: str, where: str) -> np.ndarray:
+    """X as an array (n, n_cols) of numbers, n >= 1, whatever its dtype and layout."""
     array = _as_numbers(X, name)
     if array.ndim == 1 and n_cols == 1:
         raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[:, None] for one column")
@@ -199,7 +224,7 @@ def as_matrix(
         )
     if array.shape[0] == 0:
         raise ValueError(f"{name} has no rows; give at least one sample")
-    return _laid_out(array, dtype)
+    return array
 
 
 def as_targets(
@@ -273,23 +298,38 @@ def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: 
     return _dense(array, dtype)
 
 
-def check_finite(array: np.ndarray, name: str) -> None:
-    """ValueError naming the first row that holds a NaN or an infinity."""
-    if array.size <= _FEW and all(map(math.isfinite, array.ravel().tolist())):
+def check_finite(array: np.ndarray, name: str, dtype: np.dtype | None = None) -> None:
+    """ValueError naming the first row that holds a NaN or an infinity, in `dtype` if given."""
+    if array.dtype.kind != "f":
+        return
+    dtype = array.dtype if dtype is None else dtype
+    few = array.size <= _FEW and dtype == array.dtype
+    if few and all(map(math.isfinite, array.ravel().tolist())):
         return
     with np.errstate(all="ignore"):
-        if np.isfinite(np.add.reduce(array, axis=None)):
-            return  # a sum without a NaN or infinity has none among its terms
-    for first in range(0, len(array), 4096):  # it may also have overflowed
-        finite = np.isfinite(array[first : first + 4096])
-        if not finite.all():
-            break
-    else:
-        return
-    row = first + int(np.argwhere(~finite)[0, 0])
-    raise ValueError(
-        f"{name} holds NaN or infinity, first in row {row}; drop or fill such rows before"
+        if _soon_seen_finite(array, dtype):
+            return
+        for first in range(0, len(array), 4096):  # a sum may also have overflowed
+            finite = np.isfinite(array[first : first + 4096].astype(dtype, copy=False))
+            if not finite.all():
+                break
+        else:
+            return
+    place = np.argwhere(~finite)[0]
+    row = first + int(place[0])
+    what = (
+        f"a number beyond {dtype}" if np.isfinite(array[(row, *place[1:])]) else "NaN or infinity"
     )
+    raise ValueError(f"{name} holds {what}, first in row {row}; drop or fill such rows before")
+
+
+def _soon_seen_finite(array: np.ndarray, dtype: np.dtype) -> bool:
+    """True only if all is finite in `dtype`: by reductions, which make no array."""
+    if dtype.itemsize < array.itemsize:
+        return bool(np.isfinite(np.array([array.min(), array.max()]).astype(dtype)).all())
+    # a sum without a NaN or infinity has none among its terms; float16 soon overflows
+    wide = np.float32 if array.itemsize < 4 else array.dtype
+    return bool(np.isfinite(np.add.reduce(array, axis=None, dtype=wide)))
 
 
 def split_validation(validation_data: object) -> tuple[object, object, object]:

@@ -113,14 +113,14 @@ class Network(NetworkBase):
     def forward(self, X: object) -> Array:
         """The outputs a^L (batch, n_L) of X (batch, n_0), a fresh array; fills z and a.
 
-        An X that is already a C-contiguous array of the network's dtype is not copied: leave
-        it as it is until `backward`. Raises TypeError or ValueError for an X of another kind,
+        An X of the network's dtype whose rows are contiguous is not copied: leave it as it is
+        until `backward`. Raises TypeError or ValueError for an X of another kind,
         rank or width.
 
         >>> Network((2, 1), init="zeros").forward([[1, 2], [3, 4]]).shape
         (2, 1)
         """
-        self._forward(check.as_matrix(X, self.widths[0], self.dtype), self._theta)
+        self._forward(self._inputs(X), self._theta)
         return self.layers[-1].a.copy()
 
     def _forward(self, X: Array, theta: Array) -> None:
@@ -218,7 +218,7 @@ class Network(NetworkBase):
         >>> Network((1, 1), init="zeros").loss([[3.0]], [[2.0]])
         2.0
         """
-        X = check.as_matrix(X, self.widths[0], self.dtype)
+        X = self._inputs(X)
         y = self._targets(y, len(X))
         s = check.as_weights(sample_weight, len(X), self.dtype)
         return self._net.cost(self._theta, X, y, s)
@@ -234,7 +234,7 @@ class Network(NetworkBase):
         >>> Network((1, 1), init="zeros").value_and_grad([[3.0]], [[2.0]], theta=[1.0, 0.0])
         (0.5, array([3., 1.], dtype=float32))
         """
-        X = check.as_matrix(X, self.widths[0], self.dtype)
+        X = self._inputs(X)
         y = self._targets(y, len(X))
         if theta is None:
             self._forward(X, self._theta)
@@ -286,7 +286,7 @@ class Network(NetworkBase):
         >>> net.theta
         array([3., 1.], dtype=float32)
         """
-        X = check.as_matrix(X, self.widths[0], self.dtype)
+        X = self._inputs(X)
         y = self._targets(y, len(X))
         s = check.as_weights(sample_weight, len(X), self.dtype)
         stepper = self._stepper
@@ -316,7 +316,7 @@ class Network(NetworkBase):
         >>> Network((2, 2), init="zeros", output="softmax", loss="cross_entropy").predict([[1, 2]])
         array([[0.5, 0.5]], dtype=float32)
         """
-        X = check.as_matrix(X, self.widths[0], self.dtype)
+        X = self._inputs(X)
         out = np.empty((X.shape[0], self.widths[-1]), self.dtype)
         self._net.predict(self._theta, X, out)
         return out
@@ -370,6 +370,9 @@ class Network(NetworkBase):
         from .io import save
 
         save(self, path)
+
+    def _inputs(self, X: object, name: str = "X") -> Array:
+        return check.as_inputs(X, self.widths[0], self.dtype, name=name)
 
     def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
         out = np.empty((X.shape[0], self.widths[-1]), self.dtype)

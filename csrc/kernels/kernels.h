@@ -105,6 +105,7 @@ typedef struct {
  * transpose        out[j,i] = x[i,j]; for small matrices.
  * column_sums      sums[j] = Σ_i x[i,j], i ascending.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
+ * convert          out[i] = x[i], x being n elements of a FASTBP_X_*, not OWN; rounded once.
  * act_forward      a = σ(z); softmax by rows; a may be z.
  * act_backward     delta ⊙= σ'(z) expressed by a; softmax: delta = a ⊙ (delta − Σ_j delta_j a_j).
  * write_gradient   grad = final gradient of the tile of raw sums.

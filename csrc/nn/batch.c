@@ -9,23 +9,47 @@ void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data) {
     batch->weighted = data->weights != NULL;
 }
 
+fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data) {
+    if (data->x == NULL || (unsigned)data->x_type >= FASTBP_X_COUNT) return FASTBP_ERR_ARGUMENT;
+    return data->x_type == FASTBP_X_OWN ? FASTBP_OK : fbp_plan_add_input(plan);
+}
+
+static size_t x_size(const fastbp_net_t *net, const fastbp_data_t *data) {
+    static const size_t size[FASTBP_X_COUNT] = {
+        [FASTBP_X_I8] = 1,  [FASTBP_X_U8] = 1,  [FASTBP_X_I16] = 2, [FASTBP_X_U16] = 2,
+        [FASTBP_X_I32] = 4, [FASTBP_X_U32] = 4, [FASTBP_X_I64] = 8, [FASTBP_X_U64] = 8,
+        [FASTBP_X_F16] = 2, [FASTBP_X_F32] = 4, [FASTBP_X_F64] = 8,
+    };
+    return data->x_type == FASTBP_X_OWN ? net->kernels->elem_size : size[data->x_type];
+}
+
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
     if (data->labels != NULL)
         return net->loss == FASTBP_LOSS_CROSS_ENTROPY && data->targets == NULL;
     return data->targets != NULL;
 }
 
+/* Where row i of a batch is to be read, x being the sample in the caller's array. */
+static const void *input_row(const fbp_plan_t *plan, const fastbp_data_t *data, const void *x,
+                             long i) {
+    const fastbp_net_t *net = plan->net;
+    if (data->x_type == FASTBP_X_OWN) return x;
+    void *row = fbp_at(net, plan->input.at, (size_t)i * (size_t)plan->input.ld);
+    net->kernels->convert((int)data->x_type, net->layer[0].n_in, x, row);
+    return row;
+}
+
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
                     long first, long row0, long rows) {
     fbp_plan_t *plan = batch->plan;
     const size_t elem_size = plan->net->kernels->elem_size;
-    const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)elem_size;
+    const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)x_size(plan->net, data);
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)elem_size;
     const unsigned char *x = data->x, *y = data->targets, *weights = data->weights;
     unsigned char *weight = plan->weight;
     for (long i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
-        if (x != NULL) plan->a[0].row[i] = x + at * x_stride;
+        if (x != NULL) plan->a[0].row[i] = input_row(plan, data, x + at * x_stride, i);
         if (y != NULL) plan->target[i] = y + at * y_stride;
         if (data->labels != NULL) plan->label[i] = data->labels[at];
         if (weights != NULL)
@@ -41,10 +65,10 @@ static void prefetch_row(const unsigned char *row, size_t bytes) {
 
 void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, const uint32_t *order,
                         long first, long row0, long rows) {
-    const size_t size = net->kernels->elem_size;
-    const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)size;
+    const size_t size = net->kernels->elem_size, of_x = x_size(net, data);
+    const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)of_x;
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)size;
-    const size_t x_bytes = (size_t)net->layer[0].n_in * size;
+    const size_t x_bytes = (size_t)net->layer[0].n_in * of_x;
     const size_t y_bytes = (size_t)net->layer[net->n_layers - 1].n_out * size;
     const unsigned char *x = data->x, *y = data->targets;
     for (long i = row0; i < row0 + rows; ++i) {

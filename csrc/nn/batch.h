@@ -17,12 +17,15 @@ typedef struct {
 /* Tells a batch what data it is made of; its rows are still to be loaded. */
 void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data);
 
+/* Whether the rows of x can be read; makes room in the plan if they are to be converted. */
+fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data);
+
 /* Whether a loss can be made of the targets of data: labels for cross-entropy, or dense rows. */
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data);
 
 /* Fills rows row0 … row0 + rows − 1 of the plan's lists with the samples order[row0], …, or
- * first + row0, … where order is NULL. Rows of x and of dense targets are pointed to, not copied.
- */
+ * first + row0, … where order is NULL. Rows of x and of dense targets are pointed to, not copied;
+ * rows of x of another type are converted, into the plan. */
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
                     long first, long row0, long rows);
 

@@ -86,8 +86,8 @@ static bool predict_cached(const fastbp_net_t *net, infer_t *infer) {
     if (atomic_flag_test_and_set_explicit(&cache->busy, memory_order_acquire)) return false;
     if (!cache->made)
         cache->made = fbp_plan_init(&cache->plan, net, FBP_PLAN_INFER, CACHED_ROWS, 1) == FASTBP_OK;
-    if (cache->made) infer_block(infer, &cache->plan, 0);
-    const bool done = cache->made;
+    const bool done = cache->made && fbp_batch_accept(&cache->plan, infer->data) == FASTBP_OK;
+    if (done) infer_block(infer, &cache->plan, 0);
     atomic_flag_clear_explicit(&cache->busy, memory_order_release);
     return done;
 }
@@ -98,8 +98,10 @@ static fastbp_status_t predict_shared(const fastbp_net_t *net, infer_t *infer) {
     const int workers = (int)fbp_min_long(blocks, worth);
     infer->plan = calloc((size_t)workers, sizeof *infer->plan);
     fastbp_status_t status = infer->plan != NULL ? FASTBP_OK : FASTBP_ERR_MEMORY;
-    for (int w = 0; status == FASTBP_OK && w < workers; ++w)
+    for (int w = 0; status == FASTBP_OK && w < workers; ++w) {
         status = fbp_plan_init(&infer->plan[w], net, FBP_PLAN_INFER, infer->block_rows, 1);
+        if (status == FASTBP_OK) status = fbp_batch_accept(&infer->plan[w], infer->data);
+    }
     if (status == FASTBP_OK) fbp_pool_run(workers, run_blocks, infer);
     for (int w = 0; infer->plan != NULL && w < workers; ++w) fbp_plan_free(&infer->plan[w]);
     free(infer->plan);
@@ -108,7 +110,7 @@ static fastbp_status_t predict_shared(const fastbp_net_t *net, infer_t *infer) {
 
 fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost) {
-    if (data->rows < 1 || data->x == NULL) return FASTBP_ERR_ARGUMENT;
+    if (data->rows < 1) return FASTBP_ERR_ARGUMENT;
     if (cost != NULL && !fbp_targets_fit(net, data)) return FASTBP_ERR_ARGUMENT;
     const long block_rows = fbp_min_long(data->rows, FBP_INFER_ROWS);
     double one_block[2];

@@ -94,8 +94,9 @@ static fastbp_status_t run(fbp_batch_t *batch, fbp_work_t work, fbp_region_fn bo
 }
 
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data) {
-    if (data->rows < 1 || data->rows > pass->plan.capacity || data->x == NULL)
-        return FASTBP_ERR_ARGUMENT;
+    if (data->rows < 1 || data->rows > pass->plan.capacity) return FASTBP_ERR_ARGUMENT;
+    const fastbp_status_t status = fbp_batch_accept(&pass->plan, data);
+    if (status != FASTBP_OK) return status;
     fbp_batch_describe(&pass->batch, data);
     fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
     pass->batch.theta = theta;
@@ -125,6 +126,7 @@ static fastbp_status_t load_targets(fastbp_pass_t *pass, const fastbp_data_t *da
     if (data->rows != pass->batch.rows) return FASTBP_ERR_ARGUMENT;
     fastbp_data_t targets = *data;
     targets.x = NULL;
+    targets.x_type = FASTBP_X_OWN;
     fbp_batch_describe(&pass->batch, &targets);
     fbp_batch_load(&pass->batch, &targets, NULL, 0, 0, data->rows);
     return FASTBP_OK;

@@ -162,6 +162,7 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
 void fbp_plan_free(fbp_plan_t *plan) {
     fbp_arena_free(&plan->arena);
     fbp_arena_free(&plan->scaled_arena);
+    fbp_arena_free(&plan->input_arena);
     fbp_arena_free(&plan->scratch_arena);
     free(plan->scratch);
     free(plan->a);
@@ -177,6 +178,15 @@ static void carve_scaled(fbp_plan_t *plan, fbp_arena_t *arena) {
 fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
     if (plan->scaled_arena.base != NULL) return FASTBP_OK;
     return allocate(plan, &plan->scaled_arena, carve_scaled);
+}
+
+static void carve_input(fbp_plan_t *plan, fbp_arena_t *arena) {
+    take_rows(plan, arena, &plan->input, width_of(plan->net, 0));
+}
+
+fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan) {
+    if (plan->input_arena.base != NULL) return FASTBP_OK;
+    return allocate(plan, &plan->input_arena, carve_input);
 }
 
 double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work) {

@@ -36,11 +36,12 @@ typedef struct {
     const fastbp_net_t *net;
     fbp_plan_kind_t kind;
     long capacity;
-    fbp_arena_t arena, scaled_arena;
+    fbp_arena_t arena, scaled_arena, input_arena;
 
     /* indexed by layer l = 0 … L; a[0].row is the list of the batch's input rows */
     fbp_rows_t *a, *z, *delta;
     fbp_rows_t *scaled; /* s_i δ_i; at is NULL until fbp_plan_add_scaled */
+    fbp_rows_t input;   /* rows of x that had to be converted; NULL until fbp_plan_add_input */
     /* by i = 0 … L − 1: copies of W^{i+1} in panels, as it is and transposed, or NULL */
     void **wp, **wt;
 
@@ -64,6 +65,9 @@ void fbp_plan_free(fbp_plan_t *plan);
 
 /* Makes room for s_i δ_i beside δ_i; a second call is free. */
 fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan);
+
+/* Makes room for the rows of x in the net's dtype; a second call is free. */
+fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan);
 
 /* Scratch for at least n workers; free when it is there already. */
 fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n);

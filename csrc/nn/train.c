@@ -34,8 +34,7 @@ struct fastbp_fit {
 };
 
 static bool valid_data(const fastbp_net_t *net, const fastbp_data_t *data) {
-    return data->rows >= 1 && data->rows <= (long)INT32_MAX && data->x != NULL &&
-           fbp_targets_fit(net, data);
+    return data->rows >= 1 && data->rows <= (long)INT32_MAX && fbp_targets_fit(net, data);
 }
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void *theta,
@@ -55,6 +54,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
     fastbp_status_t status =
         fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, fit->n_workers);
+    if (status == FASTBP_OK) status = fbp_batch_accept(&fit->plan, data);
     if (status == FASTBP_OK && options->shuffle) {
         fit->order = malloc((size_t)data->rows * sizeof *fit->order);
         if (fit->order == NULL) status = FASTBP_ERR_MEMORY;
@@ -79,6 +79,8 @@ fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) 
     if (fit->order != NULL) return FASTBP_ERR_STATE;
     if (!valid_data(fit->plan.net, data) || data->rows > fit->plan.capacity)
         return FASTBP_ERR_ARGUMENT;
+    const fastbp_status_t status = fbp_batch_accept(&fit->plan, data);
+    if (status != FASTBP_OK) return status;
     fit->data = *data;
     fbp_batch_describe(&fit->batch, data);
     fit->first = 0;
@@ -289,7 +291,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .copies_above = FBP_DOT_MAX_ROWS,
         .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size + (team_size == 0)),
         .tiles = net->n_tiles,
-        .bytes = plan->arena.size + plan->scratch_arena.size + order,
+        .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size + order,
         .clocked = fit->timed,
         .plain = fit->plain,
     };
