@@ -1,4 +1,4 @@
-"""Every example in docstrings, the README and docs/ runs and prints what it says."""
+"""Every example in docstrings, the README and docs/ runs and prints what it says; links lead on."""
 
 import doctest
 import importlib
@@ -43,3 +43,22 @@ def test_page_examples(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = re.sub(r"^```.*", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     run(doctest.DocTestParser().get_doctest(text, {}, path.name, str(path), 0))
+
+
+def links(path):
+    """Targets of the links in a page that are files of this repository."""
+    found = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    return [target.partition("#")[0] for target in found if not re.match(r"[a-z]+:|#", target)]
+
+
+@pytest.mark.parametrize("folder", [".", "docs", "examples", "tests", "csrc", "benchmarks"])
+def test_links_to_files(folder):
+    for path in (ROOT / folder).glob("*.md"):
+        broken = [target for target in links(path) if not (path.parent / target).exists()]
+        assert not broken, f"{folder}/{path.name} links to {broken}"
+
+
+def test_every_page_is_in_the_index():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    listed = {target for target in links(ROOT / "docs/README.md") if "/" not in target}
+    assert pages == listed, "every page in docs/ has its line in the table of docs/README.md"

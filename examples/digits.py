@@ -1,0 +1,86 @@
+"""Handwritten digits: a classifier with a validation set, its accuracy and what it mixes up.
+
+Data: the 1,797 images of 8 × 8 pixels that come with fastbp (`fastbp.datasets.load_digits`; UCI,
+Alpaydin & Kaynak 1998, CC BY 4.0). A quarter is held out to test and a sixth of the rest to
+validate: a callback watches the validation score and keeps the best weights, so that the test
+images are looked at once, at the end.
+
+Expected: about 97 % of the 449 test images right, in half a second.
+
+    python examples/digits.py
+"""
+
+import numpy as np
+
+import fastbp
+from fastbp.datasets import digits_split
+from fastbp.splits import hold_out
+
+PATIENCE = 15  # epochs without a better validation score before the fit stops
+
+
+class KeepBest:
+    """Stops a fit that no longer gets better, and puts the best weights back."""
+
+    def on_fit_begin(self, net):
+        self.net, self.score, self.epoch, self.theta = net, -np.inf, 0, None
+
+    def on_epoch_end(self, epoch, logs):
+        if logs["val_score"] > self.score:
+            self.score, self.epoch, self.theta = logs["val_score"], epoch, self.net.theta.copy()
+        return epoch - self.epoch >= PATIENCE
+
+    def on_fit_end(self, net):
+        if self.theta is not None:
+            net.theta = self.theta
+
+
+def confusion(y, predicted, n_classes=10):
+    """counts[i, j] (n_classes, n_classes): images of the digit i that were read as j."""
+    counts = np.zeros((n_classes, n_classes), int)
+    np.add.at(counts, (y, predicted), 1)
+    return counts
+
+
+def draw(pixels):
+    """Pixels (64,), 0 to 1, as eight lines of text."""
+    shades = np.array(list(" .:-=+*#%@"))
+    rows = shades[np.minimum(pixels * 10, 9).astype(int)].reshape(8, 8)
+    return "\n".join("".join(shade * 2 for shade in row) for row in rows)
+
+
+def main():
+    """Trains, prints, and returns the accuracy on the test images."""
+    X, y, X_test, y_test = digits_split()
+    X, X_test = X / 16, X_test / 16
+    train, validate = hold_out(len(y), 1 / 6, labels=y)
+
+    net = fastbp.Network((64, 100, 10), output="softmax", loss="cross_entropy", seed=0, l2=1e-4)
+    best = KeepBest()
+    history = net.fit(
+        *(X[train], y[train]),
+        epochs=200,
+        batch_size=32,
+        optimizer=fastbp.optim.Adam(2e-3),
+        validation_data=(X[validate], y[validate]),
+        callbacks=[best],
+    )
+    print(f"{history.epochs} epochs; best on the validation images: {best.score:.1%}")
+
+    p = net.predict(X_test)
+    predicted = p.argmax(axis=1)
+    accuracy = float((predicted == y_test).mean())
+    print(f"test accuracy {accuracy:.1%}\n\nrows: the digit; columns: what it was read as")
+    print("     " + " ".join(f"{digit:3}" for digit in range(10)))
+    for digit, row in enumerate(confusion(y_test, predicted)):
+        print(f"{digit:3}  " + " ".join(f"{count:3}" if count else "  ." for count in row))
+
+    wrong = np.flatnonzero(predicted != y_test)
+    worst = wrong[p[wrong].max(axis=1).argmax()]
+    print(f"\nthe surest mistake: a {y_test[worst]}, read as {predicted[worst]}", end=" ")
+    print(f"with probability {p[worst].max():.2f}\n{draw(X_test[worst])}")
+    return accuracy
+
+
+if __name__ == "__main__":
+    main()

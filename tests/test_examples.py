@@ -1,0 +1,52 @@
+"""The programs in examples/ run, and what they end with is as good as they say."""
+
+import ast
+import runpy
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "examples"
+PROGRAMS = sorted(FOLDER.glob("*.py"))
+
+
+def digits(accuracy):
+    assert accuracy > 0.95
+
+
+def spiral(accuracy):
+    assert min(accuracy) > 0.95
+
+
+def surrogate_ode(errors):
+    state, slopes = errors
+    assert state < 0.02 and slopes < 0.3
+
+
+def word_ranking(share):
+    assert share > 0.78
+
+
+def cartpole(length):
+    assert length > 195
+
+
+def run(name):
+    return runpy.run_path(str(FOLDER / f"{name}.py"))["main"]()
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.stem)
+def test_example_keeps_its_promise(path, capsys):
+    if path.stem == "word_ranking":
+        pytest.importorskip("pydoc_data.topics", reason="this Python comes without its manual")
+    globals()[path.stem](run(path.stem))
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.stem)
+def test_example_says_what_it_is(path):
+    text = path.read_text(encoding="utf-8")
+    said = ast.get_docstring(ast.parse(text))
+    assert f"    python examples/{path.name}" in said and "Expected:" in said
+    assert f"[{path.name}]({path.name})" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
