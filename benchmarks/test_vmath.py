@@ -14,6 +14,7 @@ RANGES = {
     "tanh": (-10, 10),
     "sigmoid": (-20, 20),
     "softplus": (-20, 20),
+    "silu": (-20, 20),
 }
 
 

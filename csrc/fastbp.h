@@ -33,7 +33,14 @@ typedef enum {
     FASTBP_ACT_LEAKY_RELU = 4, /* alpha >= 0: slope at and below 0 */
     FASTBP_ACT_ELU = 5,        /* alpha > 0 */
     FASTBP_ACT_SOFTPLUS = 6,
-    FASTBP_ACT_SOFTMAX = 7, /* output layer only */
+    FASTBP_ACT_SELU = 7,
+    FASTBP_ACT_RELU6 = 8,
+    FASTBP_ACT_HARD_TANH = 9,
+    FASTBP_ACT_HARD_SIGMOID = 10,
+    FASTBP_ACT_SOFTSIGN = 11,
+    FASTBP_ACT_EXP = 12,
+    FASTBP_ACT_SILU = 13,
+    FASTBP_ACT_SOFTMAX = 14, /* output layer only */
     FASTBP_ACT_COUNT
 } fastbp_activation_t;
 
@@ -277,7 +284,8 @@ typedef struct {
     fastbp_gemm_form_t form;
     fastbp_dtype_t dtype;
     long m, n, k;
-    /* bias and aux may be NULL; aux selects σ' over σ. nt takes σ' only, tn no epilogue at all. */
+    /* bias and aux may be NULL; aux, the z or the a that σ' is made from, selects σ' over σ. nt takes
+     * σ' only, tn no epilogue at all. */
     const void *a, *b, *bias, *aux;
     long lda, ldb, ldaux;
     int activation;

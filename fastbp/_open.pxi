@@ -4,7 +4,7 @@
 _VMATH = {
     "exp": FBP_VMATH_EXP, "expm1": FBP_VMATH_EXPM1, "log": FBP_VMATH_LOG,
     "log1p": FBP_VMATH_LOG1P, "tanh": FBP_VMATH_TANH, "sigmoid": FBP_VMATH_SIGMOID,
-    "softplus": FBP_VMATH_SOFTPLUS,
+    "softplus": FBP_VMATH_SOFTPLUS, "silu": FBP_VMATH_SILU,
 }
 
 
@@ -30,7 +30,8 @@ def gemm(str form, a, b, c, *, bias=None, int activation=0, double alpha=0, aux=
          bint panels=False, int repeats=1):
     """C by one of the engine's products: "nn" A B, "tn" A^T B, "nt" A B^T, epilogue included.
 
-    aux given: C = (product) * sigma'(aux); otherwise C = sigma(product + bias), z = product + bias.
+    aux given, the a or z of Activation.derivative_from: C = (product) * sigma'; otherwise
+    C = sigma(product + bias), z = product + bias.
     """
     cdef char code = b"d" if a.dtype.itemsize == 8 else b"f"
     cdef Matrix at_a = _locate(a, code)

@@ -10,16 +10,23 @@ from dataclasses import dataclass
 
 from . import _validation as check
 
-# name: (code, default alpha or None where there is none)
-_TABLE: dict[str, tuple[int, float | None]] = {
-    "identity": (0, None),
-    "sigmoid": (1, None),
-    "tanh": (2, None),
-    "relu": (3, None),
-    "leaky_relu": (4, 0.01),
-    "elu": (5, 1.0),
-    "softplus": (6, None),
-    "softmax": (7, None),
+# name: (code, default alpha or None where there is none, what the derivative is made from)
+_TABLE: dict[str, tuple[int, float | None, str]] = {
+    "identity": (0, None, "a"),
+    "sigmoid": (1, None, "a"),
+    "tanh": (2, None, "a"),
+    "relu": (3, None, "a"),
+    "leaky_relu": (4, 0.01, "a"),
+    "elu": (5, 1.0, "a"),
+    "softplus": (6, None, "a"),
+    "selu": (7, None, "a"),
+    "relu6": (8, None, "a"),
+    "hard_tanh": (9, None, "a"),
+    "hard_sigmoid": (10, None, "a"),
+    "softsign": (11, None, "a"),
+    "exp": (12, None, "a"),
+    "silu": (13, None, "z"),
+    "softmax": (14, None, "a"),
 }
 
 NAMES: tuple[str, ...] = tuple(_TABLE)
@@ -59,6 +66,15 @@ class Activation:
     def code(self) -> int:
         """The number of this activation in the C enum."""
         return _TABLE[self.name][0]
+
+    @property
+    def derivative_from(self) -> str:
+        """What the engine makes sigma' from: "a", the output, or "z", which is then kept for it.
+
+        >>> Activation("tanh").derivative_from, Activation("silu").derivative_from
+        ('a', 'z')
+        """
+        return _TABLE[self.name][2]
 
     def __str__(self) -> str:
         return self.name if _TABLE[self.name][1] is None else f"{self.name}({self.alpha!r})"

@@ -16,7 +16,12 @@ from . import _validation as check
 from .activations import Activation
 
 _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
-_HE_FAMILY = ("relu", "leaky_relu", "elu")
+# What "auto" draws by activation: He's for what passes about half of its input, LeCun's where the
+# activation normalises itself (Klambauer et al. 2017); for all others glorot_uniform.
+_AUTO = {
+    **dict.fromkeys(("relu", "leaky_relu", "elu", "relu6", "silu"), "he_normal"),
+    "selu": "lecun_normal",
+}
 
 InitFunction = Callable[[int, int, np.random.Generator], np.ndarray]
 
@@ -99,7 +104,7 @@ def draw(
 ) -> np.ndarray:
     """One weight matrix (n_in, n_out), float64, for a layer with this activation.
 
-    "auto" is he_normal for the relu family and glorot_uniform for the rest. A callable must
+    "auto" is he_normal for the relu family, lecun_normal for selu, glorot_uniform for the rest. A callable must
     return a finite (n_in, n_out); TypeError or ValueError otherwise.
 
     >>> rng = np.random.Generator(np.random.Philox(1))
@@ -114,7 +119,7 @@ def draw(
         return W
     name = init.name
     if name == "auto":
-        name = "he_normal" if activation.name in _HE_FAMILY else "glorot_uniform"
+        name = _AUTO.get(activation.name, "glorot_uniform")
     if name == "zeros":
         return np.zeros(shape)
     if name == "normal":

@@ -1,5 +1,6 @@
 """Pairs of networks, the engine's and the reference's, with data, and how they must agree."""
 
+import itertools
 import multiprocessing
 
 import numpy as np
@@ -29,6 +30,25 @@ def targets_for(rng, loss, n, n_out):
     return rng.normal(size=(n, n_out))
 
 
+def combinations(*others):
+    """(hidden, output, *rest): every activation in both places with every one of others' product.
+
+    A layer does not know its neighbours', so not every hidden one is taken with every output.
+    """
+    outputs, rests = activations.NAMES, list(itertools.product(*others))
+    below = [
+        (hidden, outputs[(i + j) % len(outputs)], *rest)
+        for i, hidden in enumerate(HIDDEN)
+        for j, rest in enumerate(rests)
+    ]
+    above = [
+        (HIDDEN[(i + j) % len(HIDDEN)], output, *rest)
+        for i, output in enumerate(outputs)
+        for j, rest in enumerate(rests)
+    ]
+    return list(dict.fromkeys(below + above))
+
+
 class Twins:
     """An engine network of some dtype, its float64 reference, and n samples X, y.
 
@@ -48,6 +68,7 @@ class Twins:
             self.y = rng.integers(widths[-1], size=n)
         for layer in self.reference.layers:
             layer.W = rng.normal(size=layer.W.shape) / np.sqrt(len(layer.W))
+            layer.W *= 0.2 if "exp" in hidden else 1  # or it would grow from layer to layer
             layer.b = rng.normal(scale=0.3, size=layer.b.shape)
         if loss in LOGARITHMIC and not self.paired:
             self._keep_outputs_inside()
@@ -68,7 +89,7 @@ class Twins:
             inputs = net.layers[-2].a
         top = net.layers[-1]
         top.W *= 0.1 / max(0.1, abs(inputs @ top.W).max())
-        low, high = (-1.3, -0.4) if top.activation.name == "softplus" else (0.3, 0.6)
+        low, high = (-1.3, -0.4) if top.activation.name in ("softplus", "exp") else (0.3, 0.6)
         top.b = self.rng.uniform(low, high, top.b.shape)
 
     def set_theta(self, theta):

@@ -21,7 +21,27 @@ OPERATIONS = {
     "tanh": 6,
     "elu": 10,
     "softplus": 8,
+    "selu": 12,
+    "relu6": 0,
+    "hard_tanh": 0,
+    "hard_sigmoid": 4,
+    "softsign": 4,
+    "exp": 6,
+    "silu": 8,
 }
+# most of |σ''| where it is more than 1
+CURVATURE = {"selu": 1.76, "softsign": 2.0}
+# where σ' jumps, and how far
+KINKS = {
+    "relu": lambda alpha: [(0, 1)],
+    "leaky_relu": lambda alpha: [(0, abs(1 - alpha))],
+    "elu": lambda alpha: [(0, abs(1 - alpha))],
+    "selu": lambda alpha: [(0, SELU[0] * SELU[1] - SELU[0])],
+    "relu6": lambda alpha: [(0, 1), (6, 1)],
+    "hard_tanh": lambda alpha: [(-1, 1), (1, 1)],
+    "hard_sigmoid": lambda alpha: [(-3, 1 / 6), (3, 1 / 6)],
+}
+SELU = (1.0507009873554805, 1.6732632423543772)
 
 
 def product(E_a, a, B):
@@ -46,23 +66,44 @@ def slope(name, alpha, z, a):
         "leaky_relu": lambda: np.where(below, alpha, one),
         "elu": lambda: np.where(below, alpha * np.exp(np.minimum(z, 0)), one),
         "softplus": lambda: -np.expm1(-a),
+        "selu": lambda: SELU[0] * np.where(below, SELU[1] * np.exp(np.minimum(z, 0)), one),
+        "relu6": lambda: np.where((a > 0) & (a < 6), one, 0),
+        "hard_tanh": lambda: np.where(abs(a) < 1, one, 0),
+        "hard_sigmoid": lambda: np.where((a > 0) & (a < 1), one / 6, 0),
+        "softsign": lambda: (1 - abs(a)) ** 2,
+        "exp": lambda: a,
+        "silu": lambda: sigmoid(z) * (1 + z * sigmoid(-z)),
     }[name]()
 
 
-def kink(name, alpha):
-    """How far σ' jumps at 0."""
-    return {"relu": 1.0, "leaky_relu": abs(1 - alpha), "elu": abs(1 - alpha)}.get(name, 0.0)
+def sigmoid(z):
+    return np.exp(-np.logaddexp(0, -z))
+
+
+def jump(name, alpha, z, E_z, eps):
+    """How far σ' may be off where the kinks of σ are within E_z, or within rounding, of z."""
+    return sum(
+        np.where(abs(z - at) <= E_z + 4 * eps * abs(at), height, 0.0)
+        for at, height in KINKS.get(name, lambda alpha: [(0, 0)])(alpha)
+    )
+
+
+def bend(name, alpha, z, E_z):
+    """Most of |σ''| within E_z of z."""
+    if name == "exp":
+        return np.exp(z + E_z)
+    return CURVATURE.get(name, max(1.0, alpha))
 
 
 def forward_error(name, alpha, z, a, E_z, eps):
-    """E of a = σ(z) where z errs by E_z; |σ''| <= max(1, alpha) for all of them."""
+    """E of a = σ(z) where z errs by E_z."""
     if name == "softmax":
         width = z.shape[1]
         fall = z.max(axis=1, keepdims=True) - z
         E_top = E_z.max(axis=1, keepdims=True)
         return a * np.expm1(E_z + E_top + (fall + width + 12) * eps)
-    steepest = abs(slope(name, alpha, z, a)) + E_z * max(1.0, alpha)
-    steepest += np.where(abs(z) <= E_z, kink(name, alpha), 0)
+    steepest = abs(slope(name, alpha, z, a)) + E_z * bend(name, alpha, z, E_z)
+    steepest += jump(name, alpha, z, E_z, eps)
     return steepest * E_z + OPERATIONS[name] * eps * abs(a)
 
 
@@ -77,8 +118,15 @@ def slope_error(name, alpha, z, a, E_z, E_a, eps):
         "leaky_relu": lambda: np.where(z <= 0, 3 * eps * alpha, 0),
         "elu": lambda: np.where(z <= E_z, E_a + 10 * eps * alpha, 0),
         "softplus": lambda: np.exp(-a) * E_a + E_a**2 + 12 * eps * d,
+        "selu": lambda: np.where(z <= E_z, E_a + 12 * eps * SELU[0] * SELU[1], 3 * eps),
+        "relu6": lambda: 0 * a,
+        "hard_tanh": lambda: 0 * a,
+        "hard_sigmoid": lambda: 2 * eps * d,
+        "softsign": lambda: 2 * (1 - abs(a)) * E_a + E_a**2 + 6 * eps * (1 - abs(a)),
+        "exp": lambda: E_a,
+        "silu": lambda: bend(name, alpha, z, E_z) * E_z + 16 * eps,
     }[name]()
-    return smooth + np.where(abs(z) <= E_z, kink(name, alpha), 0)
+    return smooth + jump(name, alpha, z, E_z, eps)
 
 
 def pull_back_error(name, alpha, g, z, a, E_g, E_z, E_a, eps):

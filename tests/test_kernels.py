@@ -97,10 +97,11 @@ class Case:
         within(computed, a, E_a, (form, act, self.A.shape, self.B.shape))
 
     def check_backward(self, form, act, **layout):
-        """C = (AB) ⊙ σ'(aux), aux an output of σ rounded to dtype."""
-        z = self.rng.normal(size=self.z.shape)
+        """C = (AB) ⊙ σ', made from aux: a rounded to dtype, or an exact z."""
+        z = self.exact(*self.z.shape)
         a = activate(act, z)
-        computed = product(form, self.A, self.B, self.dtype, act=act, aux=a, **layout)
+        aux = {"a": a, "z": z}[act.derivative_from]
+        computed = product(form, self.A, self.B, self.dtype, act=act, aux=aux, **layout)
         rounded, none = self.eps * abs(a), np.zeros_like(z)
         E = pull_back_error(act.name, act.alpha, self.z, z, a, self.E_z, none, rounded, self.eps)
         within(computed, pull_back(act, self.z, z, a), E, (form, act, self.A.shape))

@@ -5,11 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
+from engine_cases import combinations
 
-from fastbp import activations, losses
+from fastbp import losses
 from fastbp.reference import Network
 
-HIDDEN = tuple(name for name in activations.NAMES if name != "softmax")
 WIDTHS = (3, 4, 2, 3)
 BATCH = 5
 
@@ -26,9 +26,7 @@ def case(loss="squared_error", output="identity", n=6, **options):
 # ---- dtype --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", losses.NAMES)
-@pytest.mark.parametrize("output", activations.NAMES)
-@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize(("hidden", "output", "loss"), combinations(losses.NAMES))
 def test_float32_stays_float32(hidden, output, loss):
     net = Network(
         WIDTHS, activation=hidden, output=output, loss=loss, dtype="float32", seed=5, l1=0.1, l2=0.1

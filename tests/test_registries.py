@@ -18,6 +18,7 @@ from fastbp.losses import Loss
 from fastbp.optim import SGD, Adam
 
 HEADER = Path(__file__).parents[1] / "csrc" / "fastbp.h"
+ACTIVATIONS = HEADER.parent / "kernels" / "activations.h"
 RELU, TANH = Activation("relu"), Activation("tanh")
 
 
@@ -29,6 +30,16 @@ def c_enum(prefix):
 
 def test_activation_codes_are_those_of_the_engine():
     assert c_enum("ACT") == {name: Activation(name).code for name in activations.NAMES}
+
+
+def test_derivatives_are_made_from_what_the_engine_makes_them_from():
+    listed = re.findall(
+        r"X\(FASTBP_ACT_(\w+), (\w+), FBP_BY_([AZ])\)", ACTIVATIONS.read_text("utf-8")
+    )
+    assert all(code.lower() == name for code, name, _ in listed)
+    expected = {name: Activation(name).derivative_from for name in activations.NAMES}
+    assert expected.pop("softmax") == "a"
+    assert {name: source.lower() for _, name, source in listed} == expected
 
 
 def test_loss_codes_are_those_of_the_engine():
@@ -186,9 +197,15 @@ def test_orthogonal_is_not_biased_by_qr():
     assert abs(sum(signs) - 200) < 5 * math.sqrt(400 / 4)
 
 
+AUTO = {
+    **dict.fromkeys(("relu", "leaky_relu", "elu", "relu6", "silu"), "he_normal"),
+    "selu": "lecun_normal",
+}
+
+
 @pytest.mark.parametrize("name", activations.NAMES)
 def test_auto(name):
-    expected = "he_normal" if name in ("relu", "leaky_relu", "elu") else "glorot_uniform"
+    expected = AUTO.get(name, "glorot_uniform")
     activation = Activation(name)
     np.testing.assert_array_equal(
         draw("auto", 4, 3, philox(), activation), draw(expected, 4, 3, philox(), activation)

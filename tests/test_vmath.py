@@ -19,6 +19,7 @@ BOUNDS_ULP = {
     "tanh": (1.8, 2.0),
     "sigmoid": (1.9, 1.9),
     "softplus": (1.9, 1.9),
+    "silu": (2.4, 2.3),
 }
 # Where the float32 function is neither constant, nor x itself, nor NaN, as float32 rounds it.
 DOMAINS = {
@@ -29,6 +30,7 @@ DOMAINS = {
     "tanh": (-9.5, 9.5),
     "sigmoid": (-104.5, 18.5),
     "softplus": (-104.5, 20.5),
+    "silu": (-110.0, 20.5),
 }
 TINY = 2.0**-27  # below it, 1 + x = 1 in float32, to half an ulp
 NAMES = tuple(BOUNDS_ULP)
@@ -47,6 +49,8 @@ def exact(name, x):
             return np.where(x < 0, e, 1) / (1 + e)
         if name == "softplus":
             return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+        if name == "silu":
+            return np.where(np.isneginf(x), 0, x / (1 + np.exp(-x)))
         return getattr(np, name)(x)
 
 
@@ -129,15 +133,15 @@ def test_float64_within_bound(name, exhaustive, rng):
         check(name, x, np.longdouble)
 
 
-SPECIAL = [  # x, then exp, expm1, log, log1p, tanh, sigmoid, softplus of it
-    (0.0, (1, 0.0, -np.inf, 0.0, 0.0, 0.5, None)),
-    (-0.0, (1, -0.0, -np.inf, -0.0, -0.0, 0.5, None)),
-    (1.0, (None, None, 0.0, None, None, None, None)),
-    (-1.0, (None, None, np.nan, -np.inf, None, None, None)),
-    (-2.0, (None, None, np.nan, np.nan, None, None, None)),
-    (np.inf, (np.inf, np.inf, np.inf, np.inf, 1, 1, np.inf)),
-    (-np.inf, (0.0, -1, np.nan, np.nan, -1, 0.0, 0.0)),
-    (np.nan, (np.nan,) * 7),
+SPECIAL = [  # x, then exp, expm1, log, log1p, tanh, sigmoid, softplus, silu of it
+    (0.0, (1, 0.0, -np.inf, 0.0, 0.0, 0.5, None, 0.0)),
+    (-0.0, (1, -0.0, -np.inf, -0.0, -0.0, 0.5, None, -0.0)),
+    (1.0, (None, None, 0.0, None, None, None, None, None)),
+    (-1.0, (None, None, np.nan, -np.inf, None, None, None, None)),
+    (-2.0, (None, None, np.nan, np.nan, None, None, None, None)),
+    (np.inf, (np.inf, np.inf, np.inf, np.inf, 1, 1, np.inf, np.inf)),
+    (-np.inf, (0.0, -1, np.nan, np.nan, -1, 0.0, 0.0, -0.0)),
+    (np.nan, (np.nan,) * len(NAMES)),
 ]
 
 

@@ -11,6 +11,7 @@
 
 #include "../base/common.h"
 #include "../fastbp.h"
+#include "activations.h"
 #include "vmath.h"
 
 /* A read-only matrix. */
@@ -25,7 +26,7 @@ enum { FBP_MAX_WARM = 3 };
 typedef enum {
     FBP_EPI_NONE,     /* C = AB + bias */
     FBP_EPI_FORWARD,  /* C = σ(AB + bias), and z = AB + bias where z is asked for */
-    FBP_EPI_BACKWARD, /* C = (AB) ⊙ σ'(aux), aux being the activation's output */
+    FBP_EPI_BACKWARD, /* C = (AB) ⊙ σ', which is made from aux: the activation's a, or its z */
 } fbp_epi_t;
 
 /* One product. A is always given by row pointers, so that a shuffled batch needs no gather copy:
@@ -50,7 +51,7 @@ typedef struct {
     double alpha;
     void *z; /* FORWARD: where to keep AB + bias, or NULL */
     long ldz;
-    const void *aux; /* BACKWARD: a[m,n] of the layer whose δ is being made */
+    const void *aux; /* BACKWARD: a[m,n] of the layer whose δ is being made; z if fbp_act_by_z */
     long ldaux;
     void *pack; /* nn: scratch of pack_elems elements, or NULL: B is then read where it lies */
     /* tn: up to three more m × n matrices, ldwarm apart by row, that the caller touches next; they
@@ -107,7 +108,8 @@ typedef struct {
  * scale_rows       out[i,j] = x[i,j] · factors[i].
  * convert          out[i] = x[i], x being n elements of a FASTBP_X_*, not OWN; rounded once.
  * act_forward      a = σ(z); softmax by rows; a may be z.
- * act_backward     delta ⊙= σ'(z) expressed by a; softmax: delta = a ⊙ (delta − Σ_j delta_j a_j).
+ * act_backward     delta ⊙= σ', made from aux = a, or z if fbp_act_by_z; softmax, with p = aux:
+ *                  delta = p ⊙ (delta − Σ_j delta_j p_j).
  * write_gradient   grad = final gradient of the tile of raw sums.
  * update           applies the rule to the tile of θ and of its moments (ldt for all three).
  * update_outer     the same from the factors of the raw sums, to the same bits.

@@ -10,6 +10,7 @@ typedef enum {
     FBP_VMATH_TANH,
     FBP_VMATH_SIGMOID,
     FBP_VMATH_SOFTPLUS,
+    FBP_VMATH_SILU,
     FBP_VMATH_COUNT
 } fbp_vmath_op_t;
 

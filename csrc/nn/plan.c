@@ -67,7 +67,8 @@ static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
         const fbp_layer_t *layer = &net->layer[l - 1];
         take_rows(plan, arena, &plan->a[l], layer->n_out);
         take_rows(plan, arena, &plan->delta[l], layer->n_out);
-        if (inspect || l == net->n_layers) take_rows(plan, arena, &plan->z[l], layer->n_out);
+        if (inspect || l == net->n_layers || fbp_act_by_z(layer->act))
+            take_rows(plan, arena, &plan->z[l], layer->n_out);
         if (l > 1 || inspect) plan->wt[l - 1] = take_panels(plan, arena, layer->n_in, layer->n_out);
         if (!inspect && layer->n_out * (long)kernels->elem_size >= FBP_PANELS_MIN_BYTES)
             plan->wp[l - 1] = take_panels(plan, arena, layer->n_out, layer->n_in);
@@ -170,6 +171,10 @@ void fbp_plan_free(fbp_plan_t *plan) {
     *plan = (fbp_plan_t){0};
 }
 
+const fbp_rows_t *fbp_plan_slope_rows(const fbp_plan_t *plan, int l) {
+    return fbp_act_by_z(plan->net->layer[l - 1].act) ? &plan->z[l] : &plan->a[l];
+}
+
 static void carve_scaled(fbp_plan_t *plan, fbp_arena_t *arena) {
     for (int l = 1; l <= plan->net->n_layers; ++l)
         take_rows(plan, arena, &plan->scaled[l], width_of(plan->net, l));
@@ -206,13 +211,16 @@ int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wan
     return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
 }
 
-/* As many rows, about, as keep a and δ of the block in half of L2, but never so few that reading W
- * for the block would cost more than the products: 256 rows of 256×9-10 in one block take 2 % less
- * time than in two. */
+/* As many rows, about, as keep a, δ and what z they need of the block in half of L2, but never so
+ * few that reading W for the block would cost more than the products: 256 rows of 256×9-10 in one
+ * block take 2 % less time than in two. */
 long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     const fastbp_net_t *net = plan->net;
     long row_elems = net->layer[0].n_in;
-    for (int l = 1; l <= net->n_layers; ++l) row_elems += plan->a[l].ld + plan->delta[l].ld;
+    for (int l = 1; l <= net->n_layers; ++l) {
+        row_elems += plan->a[l].ld + plan->delta[l].ld;
+        if (fbp_act_by_z(net->layer[l - 1].act)) row_elems += plan->z[l].ld;
+    }
     const long row_bytes = row_elems * (long)net->kernels->elem_size;
     const long fit = fbp_max_long((long)(fbp_cpu()->l2 / 2) / row_bytes, FBP_BLOCK_MIN_ROWS);
     const long blocks = fbp_round_up(fbp_max_long(1, rows / fit), team_size);

@@ -11,7 +11,7 @@
 #include "profile.h"
 
 typedef enum {
-    FBP_PLAN_TRAIN,   /* a and δ of every layer, z of the output layer */
+    FBP_PLAN_TRAIN,   /* a and δ of every layer; z of the output layer and where σ' needs it */
     FBP_PLAN_INSPECT, /* and z of every layer, W^1ᵀ for the input gradient */
     FBP_PLAN_INFER,   /* one block of rows, two alternating activation buffers */
 } fbp_plan_kind_t;
@@ -62,6 +62,9 @@ typedef struct {
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
                               long capacity, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
+
+/* What σ' of layer l = 1 … L is made from: z if fbp_act_by_z, else a. */
+const fbp_rows_t *fbp_plan_slope_rows(const fbp_plan_t *plan, int l);
 
 /* Makes room for s_i δ_i beside δ_i; a second call is free. */
 fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan);

@@ -84,8 +84,8 @@ void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
     };
     net->kernels->loss_rows(&loss);
     if (delta == NULL || net->fused) return;
-    const fbp_mat_t a = block_of(plan, &plan->a[l], row0, rows, layer->n_out);
-    net->kernels->act_backward(layer->act, layer->alpha, &a, delta, plan->delta[l].ld);
+    const fbp_mat_t aux = block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, layer->n_out);
+    net->kernels->act_backward(layer->act, layer->alpha, &aux, delta, plan->delta[l].ld);
 }
 
 /* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1} */
@@ -94,6 +94,7 @@ static void recursion_layer(const fbp_batch_t *batch, const fbp_scratch_t *scrat
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1], *below = &net->layer[l - 2];
+    const fbp_rows_t *aux = fbp_plan_slope_rows(plan, l - 1);
     const bool transposed = fbp_uses_copies(batch);
     const long panel = net->kernels->panel_cols;
     const fbp_gemm_t product = {
@@ -109,8 +110,8 @@ static void recursion_layer(const fbp_batch_t *batch, const fbp_scratch_t *scrat
         .epi = FBP_EPI_BACKWARD,
         .act = below->act,
         .alpha = below->alpha,
-        .aux = row_at(plan, &plan->a[l - 1], row0),
-        .ldaux = plan->a[l - 1].ld,
+        .aux = row_at(plan, aux, row0),
+        .ldaux = aux->ld,
         .pack = scratch->pack,
     };
     if (transposed) net->kernels->gemm_nn(&product);

@@ -4,8 +4,8 @@ Rows are samples. An activation is a pair: `a = forward(z, alpha)`, and `backwar
 that turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements. A loss is a pair as
 well: its value per sample, and its gradient with respect to a.
 
-The values of identity, sigmoid, tanh, softplus, softmax and all losses also take complex z whose
-imaginary part is an infinitesimal step, for complex-step derivatives.
+The values of identity, sigmoid, tanh, softplus, softsign, exp, silu, softmax and all losses also
+take complex z whose imaginary part is an infinitesimal step, for complex-step derivatives.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from ..activations import Activation
 from ..losses import Loss
 
 Array = np.ndarray
+
+SELU_LAMBDA = 1.0507009873554804934193349852946
+SELU_ALPHA = 1.6732632423543772848170429916717
 
 
 # ---- activations --------------------------------------------------------------------------
@@ -81,6 +84,62 @@ def softplus_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * sigmoid(z, alpha)
 
 
+def selu(z: Array, alpha: float) -> Array:
+    return SELU_LAMBDA * elu(z, SELU_ALPHA)
+
+
+def selu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return SELU_LAMBDA * elu_backward(g, z, a, SELU_ALPHA)
+
+
+def relu6(z: Array, alpha: float) -> Array:
+    return np.minimum(np.maximum(z, 0), 6)
+
+
+def relu6_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where((z > 0) & (z < 6), g, 0)
+
+
+def hard_tanh(z: Array, alpha: float) -> Array:
+    return np.minimum(np.maximum(z, -1), 1)
+
+
+def hard_tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(abs(z) < 1, g, 0)
+
+
+def hard_sigmoid(z: Array, alpha: float) -> Array:
+    return relu6(z + 3, alpha) / 6
+
+
+def hard_sigmoid_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(abs(z) < 3, g / 6, 0)
+
+
+def softsign(z: Array, alpha: float) -> Array:
+    return np.where(np.isinf(z), np.sign(z.real), z / (1 + _magnitude(z)))
+
+
+def softsign_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g / (1 + abs(z)) ** 2
+
+
+def exp(z: Array, alpha: float) -> Array:
+    return np.exp(z)
+
+
+def exp_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * a
+
+
+def silu(z: Array, alpha: float) -> Array:
+    return _gated(z, sigmoid(z, alpha))
+
+
+def silu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * sigmoid(z, alpha) * (1 + _gated(z, sigmoid(-z, alpha)))
+
+
 def softmax(z: Array, alpha: float) -> Array:
     e = np.exp(z - _row_max(z))
     return e / e.sum(axis=1, keepdims=True)
@@ -99,6 +158,13 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "leaky_relu": (leaky_relu, leaky_relu_backward),
     "elu": (elu, elu_backward),
     "softplus": (softplus, softplus_backward),
+    "selu": (selu, selu_backward),
+    "relu6": (relu6, relu6_backward),
+    "hard_tanh": (hard_tanh, hard_tanh_backward),
+    "hard_sigmoid": (hard_sigmoid, hard_sigmoid_backward),
+    "softsign": (softsign, softsign_backward),
+    "exp": (exp, exp_backward),
+    "silu": (silu, silu_backward),
     "softmax": (softmax, softmax_backward),
 }
 
@@ -220,6 +286,11 @@ def _magnitude(z: Array) -> Array:
 
 def _positive_part(z: Array) -> Array:
     return np.where(z.real < 0, 0, z)
+
+
+def _gated(z: Array, gate: Array) -> Array:
+    """z ⊙ gate, where a gate that is shut leaves 0, of an infinite z too."""
+    return np.where(gate == 0, 0, z * gate)
 
 
 def _row_max(z: Array) -> Array:

@@ -16,6 +16,7 @@ import numpy as np
 from .. import _validation as check
 from ..activations import Activation
 from ..losses import Loss
+from .formulas import SELU_ALPHA, SELU_LAMBDA
 
 
 @dataclass
@@ -138,6 +139,20 @@ def _value(activation: Activation, z: float) -> float:
             return z if z > 0 else activation.alpha * expm1(z)
         case "softplus":
             return max(z, 0.0) + log1p(exp(-abs(z)))
+        case "selu":
+            return SELU_LAMBDA * (z if z > 0 else SELU_ALPHA * expm1(z))
+        case "relu6":
+            return min(max(z, 0.0), 6.0)
+        case "hard_tanh":
+            return min(max(z, -1.0), 1.0)
+        case "hard_sigmoid":
+            return min(max(z + 3, 0.0), 6.0) / 6
+        case "softsign":
+            return z / (1 + abs(z))
+        case "exp":
+            return exp(z)
+        case "silu":
+            return z * _value(Activation("sigmoid"), z)
     raise ValueError(f"no elemental form of {activation}")
 
 
@@ -158,6 +173,21 @@ def _derivative(activation: Activation, z: float) -> float:
             return 1.0 if z > 0 else activation.alpha * exp(z)
         case "softplus":
             return _value(Activation("sigmoid"), z)
+        case "selu":
+            return SELU_LAMBDA * (1.0 if z > 0 else SELU_ALPHA * exp(z))
+        case "relu6":
+            return 1.0 if 0 < z < 6 else 0.0
+        case "hard_tanh":
+            return 1.0 if -1 < z < 1 else 0.0
+        case "hard_sigmoid":
+            return 1 / 6 if -3 < z < 3 else 0.0
+        case "softsign":
+            return 1 / (1 + abs(z)) ** 2
+        case "exp":
+            return exp(z)
+        case "silu":
+            s = _value(Activation("sigmoid"), z)
+            return s + z * s * (1 - s)
     raise ValueError(f"no elemental form of {activation}")
 
 

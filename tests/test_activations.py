@@ -1,0 +1,87 @@
+"""Every activation alone: its error in ulp, its limits, and what docs/activations.md says of it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES, HIDDEN
+from test_vmath import error_ulp, needs_long_double
+
+import fastbp
+from fastbp import activations
+from fastbp._core import gemm
+from fastbp.activations import Activation
+from fastbp.optim import SGD
+from fastbp.reference.formulas import activate, quiet
+
+PAGE = Path(__file__).parents[1] / "docs" / "activations.md"
+WIDER = [("float32", np.float64), pytest.param("float64", np.longdouble, marks=needs_long_double)]
+BY_Z = [name for name in HIDDEN if Activation(name).derivative_from == "z"]
+
+
+def table():
+    """{name: cells} of the page's table, the name's own cell without brackets left out."""
+    rows = re.findall(r"^\| `(\w+)(?:\(α\))?` \|(.*)\|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    return {name: [cell.strip() for cell in cells.split(" | ")] for name, cells in rows}
+
+
+def value(name, z):
+    """σ(z) by the engine, z 1-D: a product of depth 1 and its epilogue."""
+    a = np.empty((1, len(z)), z.dtype)
+    act = Activation(name)
+    gemm("nn", np.ones((1, 1), z.dtype), z[None, :], a, activation=act.code, alpha=act.alpha)
+    return a[0]
+
+
+def exact(name, z):
+    """σ(z) in the wider dtype of z, with the parameter as the narrower one rounds it."""
+    return np.asarray(quiet(activate)(Activation(name), z))
+
+
+def test_the_page_lists_every_activation():
+    rows = table()
+    assert list(rows) == list(activations.NAMES)
+    for name, (_, _, source, *_) in rows.items():
+        assert source == Activation(name).derivative_from, name
+
+
+@pytest.mark.parametrize(("dtype", "wide"), WIDER)
+@pytest.mark.parametrize("name", HIDDEN)
+def test_error_is_within_the_bound_of_the_page(rng, name, dtype, wide):
+    bound = float(table()[name][3].split(" / ")[DTYPES.index(dtype)])
+    n = 20000
+    z = np.concatenate(
+        [
+            rng.uniform(-8, 8, n),
+            rng.uniform(-800, 800, n),
+            rng.choice([-1.0, 1.0], n) * 10.0 ** rng.uniform(-37, 3, n),
+        ]
+    ).astype(dtype)
+    error = error_ulp(value(name, z), exact(name, z.astype(wide)))
+    worst = error.argmax()
+    assert error[worst] <= bound, f"{name}({z[worst]!r}) is {error[worst]:.2f} ulp off"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", HIDDEN)
+def test_limits_and_nan(name, dtype):
+    z = np.array([-np.inf, np.finfo(dtype).min, np.finfo(dtype).max, np.inf, np.nan], dtype)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(value(name, z), exact(name, z), rtol=2 * eps, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [3, 40])
+@pytest.mark.parametrize("name", BY_Z)
+def test_training_keeps_the_z_it_needs(rng, name, n, dtype):
+    """A step of `fit` is the bits of `value_and_grad` and `step`, which see every z."""
+    X, y = rng.normal(size=(n, 5)).astype(dtype), rng.normal(size=(n, 2)).astype(dtype)
+    options = {"activation": [name, "tanh", name], "output": name, "dtype": dtype, "seed": 3}
+    fitted, stepped = (fastbp.Network((5, 33, 17, 9, 2), **options) for _ in range(2))
+    fitted.fit(X, y, epochs=2, batch_size=n, shuffle=False, optimizer=SGD(0.1))
+    optimizer = SGD(0.1)
+    for _ in range(2):
+        stepped.value_and_grad(X, y)
+        stepped.step(optimizer)
+    np.testing.assert_array_equal(fitted.theta, stepped.theta)
