@@ -49,6 +49,19 @@ typedef enum {
     FASTBP_LOSS_MSE = 1,                  /* mean over k of (a_k − y_k)² */
     FASTBP_LOSS_BINARY_CROSS_ENTROPY = 2, /* −Σ_k y_k log a_k + (1 − y_k) log(1 − a_k) */
     FASTBP_LOSS_CROSS_ENTROPY = 3,        /* −Σ_k y_k log a_k */
+    /* e = a_k − y_k, and the mean over k, up to squared_hinge */
+    FASTBP_LOSS_MAE = 4,            /* |e| */
+    FASTBP_LOSS_HUBER = 5,          /* ½ e² to |e| = δ, then δ (|e| − ½ δ) */
+    FASTBP_LOSS_LOG_COSH = 6,       /* log cosh e */
+    FASTBP_LOSS_POISSON = 7,        /* e^{a_k} − y_k a_k, or a_k − y_k log(a_k + 1e-8) */
+    FASTBP_LOSS_HINGE = 8,          /* max(0, 1 − y_k a_k) */
+    FASTBP_LOSS_SQUARED_HINGE = 9,  /* max(0, 1 − y_k a_k)² */
+    FASTBP_LOSS_KL_DIVERGENCE = 10, /* Σ_k y_k (log y_k − log a_k) */
+    FASTBP_LOSS_FOCAL = 11,         /* −Σ_k α_k y_k (1 − a_k)^γ log a_k; softmax only */
+    FASTBP_LOSS_BINARY_FOCAL = 12,  /* mean over k of that of {a_k, 1 − a_k}; sigmoid only */
+    FASTBP_LOSS_MULTI_MARGIN = 13,  /* mean over k of max(0, margin − a_label + a_k), k ≠ label */
+    FASTBP_LOSS_QUANTILE = 14,      /* mean of max(τ (y − a), (τ − 1)(y − a)); y-major outputs */
+    FASTBP_LOSS_GAUSSIAN_NLL = 15,  /* mean of ½ (s + (y − m)² e^{−s}); outputs m…, then s… */
     FASTBP_LOSS_COUNT
 } fastbp_loss_t;
 
@@ -100,6 +113,13 @@ typedef struct {
     fastbp_loss_t loss;
     fastbp_dtype_t dtype;
     double l1, l2; /* >= 0 */
+    /* cross_entropy: none, or label smoothing and n_L class weights; binary_cross_entropy: none, or
+     * n_L weights of y = 1; huber: δ; poisson: whether a is the log of the rate; focal: γ and n_L
+     * α; binary_focal: γ, α of y = 0, α of y = 1; multi_margin: the margin; quantile: every τ */
+    const double *loss_params;
+    int n_loss_params;
+    long
+        n_targets; /* of a row of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, n_L */
 } fastbp_spec_t;
 
 /* Copies the spec. FASTBP_ERR_ARGUMENT for a value out of range, FASTBP_ERR_MEMORY for sizes that
@@ -134,7 +154,7 @@ typedef struct {
     fastbp_element_t x_type;
     const void *x; /* rows of n_0 elements */
     long ldx;      /* distance between rows of x, in elements; any sign */
-    /* targets: labels, or rows of n_L elements; both NULL where none are needed */
+    /* targets: labels, or rows of n_targets elements; both NULL where none are needed */
     const int32_t *labels; /* class indices, each in 0 … n_L − 1: the caller's promise */
     const void *targets;
     long ldy;

@@ -19,7 +19,7 @@ from .callbacks import CallbackRunner, Progress
 from .history import History
 from .initializers import InitFunction, Initializer, draw_parameters
 from .layers import Layer
-from .losses import Loss, warn_unpaired
+from .losses import Loss, check_output, warn_unpaired
 from .losses import resolve as resolve_loss
 from .metrics import default_score
 from .optim import Optimizer
@@ -72,6 +72,7 @@ class NetworkBase(ABC):
         self._dtype = check.check_dtype(dtype)
         self._activations = resolve_layers(len(self._widths) - 1, activation, output)
         self._criterion = resolve_loss(loss)
+        check_output(self._criterion, self._activations[-1], self._widths[-1])
         self._l1 = check.check_nonnegative(l1, "l1")
         self._l2 = check.check_nonnegative(l2, "l2")
         self._seed = check.check_seed(seed)

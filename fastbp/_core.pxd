@@ -54,6 +54,9 @@ cdef extern from "fastbp.h" nogil:
         fastbp_loss_t loss
         fastbp_dtype_t dtype
         double l1, l2
+        const double *loss_params
+        int n_loss_params
+        long n_targets
 
     fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec)
     void fastbp_net_free(fastbp_net_t *net)

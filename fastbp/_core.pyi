@@ -25,6 +25,8 @@ class Net:
         f64: bool,
         l1: float,
         l2: float,
+        loss_params: tuple[float, ...],
+        n_targets: int,
     ) -> None: ...
     def predict(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray) -> None: ...
     def cost(

@@ -132,36 +132,46 @@ def get_num_threads():
 
 
 cdef class Net:
-    """An architecture: widths (L + 1), activation codes and alphas (L), loss code, penalties."""
+    """An architecture: widths (L + 1), activation codes and alphas (L), loss code, penalties, the
+    loss's parameters and the columns of its dense targets."""
 
     cdef fastbp_net_t *net
     cdef readonly size_t n_params
     cdef readonly tuple widths
+    cdef long n_targets
     cdef char code  # buffer format of the dtype: f or d
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, int loss, bint f64,
-                  double l1, double l2):
+                  double l1, double l2, tuple loss_params, long n_targets):
         cdef int n = <int>len(widths) - 1
         cdef fastbp_spec_t spec
         cdef long *c_widths = <long *>malloc((n + 1) * sizeof(long))
         cdef int *c_activations = <int *>malloc((n + 1) * sizeof(int))
         cdef double *c_alphas = <double *>malloc((n + 1) * sizeof(double))
+        cdef int n_params = <int>len(loss_params)
+        cdef double *c_params = <double *>malloc((n_params + 1) * sizeof(double))
         try:
-            if c_widths == NULL or c_activations == NULL or c_alphas == NULL:
+            if (c_widths == NULL or c_activations == NULL or c_alphas == NULL
+                    or c_params == NULL):
                 raise MemoryError()
             for i in range(n + 1):
                 c_widths[i] = widths[i]
             for i in range(n):
                 c_activations[i] = activations[i]
                 c_alphas[i] = alphas[i]
+            for i in range(n_params):
+                c_params[i] = loss_params[i]
             spec = fastbp_spec_t(n, c_widths, c_activations, c_alphas, <fastbp_loss_t>loss,
-                                 FASTBP_F64 if f64 else FASTBP_F32, l1, l2)
+                                 FASTBP_F64 if f64 else FASTBP_F32, l1, l2, c_params, n_params,
+                                 n_targets)
             _check(fastbp_net_new(&self.net, &spec))
         finally:
             free(c_widths)
             free(c_activations)
             free(c_alphas)
+            free(c_params)
         self.widths = widths
+        self.n_targets = n_targets
         self.code = b"d" if f64 else b"f"
         self.n_params = fastbp_net_n_params(self.net)
 
@@ -188,7 +198,7 @@ cdef class Net:
             data.labels = <const int32_t *>_vector(y, b"i", rows)
         elif y is not None:
             at = _locate(y, self.code)
-            if at.rows != rows or at.cols != self.widths[-1]:
+            if at.rows != rows or at.cols != self.n_targets:
                 raise ValueError("y does not have the shape of this batch")
             data.targets = at.at
             data.ldy = at.ld

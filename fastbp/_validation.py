@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._target_values import check_target_values
+
 if TYPE_CHECKING:
     from .losses import Loss
 
@@ -230,10 +232,11 @@ def _as_rows(X: object, n_cols: int, name: str, where: str) -> np.ndarray:
 def as_targets(
     y: object, loss: Loss, n_rows: int, n_out: int, dtype: np.dtype, *, rows_of: str = "X"
 ) -> tuple[str, np.ndarray]:
-    """("labels", int32 (n,)) or ("dense", `dtype` (n, n_out)): the targets `loss` accepts.
+    """("labels", int32 (n,)) or ("dense", `dtype` (n, n_targets)): the targets `loss` accepts.
 
-    cross_entropy takes class indices of an integer dtype (or bool, where there are two classes),
-    or rows of probabilities; the other losses (n, n_out), or (n,) where n_out is 1.
+    n_targets is n_out for most, see `Loss.n_targets`; where it is 1, (n,) will do. Losses of
+    classes take class indices of an integer dtype (or bool, where there are two classes), and
+    cross_entropy and focal also rows of probabilities.
     """
     if type(y) is np.ndarray and y.dtype == np.int32:
         array = y  # seen at once: one-row calls pay for every look
@@ -242,24 +245,25 @@ def as_targets(
     _check_rows(array, n_rows, "y", rows_of)
     if loss.labels and array.ndim == 1:
         return "labels", _as_labels(array, n_out)
-    if array.ndim == 1 and n_out == 1:
+    n_targets = loss.n_targets(n_out)
+    if array.ndim == 1 and n_targets == 1:
         array = array[:, None]
-    if loss.labels and array.ndim == 2 and array.shape[1] == 1 != n_out:
-        raise ValueError(
-            f"y has 1 column; {loss.name} takes class indices (n,) or rows of {n_out} "
-            "probabilities: write y[:, 0] for class indices"
-        )
+    if (
+        loss.labels
+        and array.ndim == 2
+        and (loss.targets == "indices" or array.shape[1] == 1 != n_out)
+    ):
+        raise _not_labels(array, loss, n_out)
     if array.ndim == 1:
-        raise ValueError(f"y must be 2-D, (samples, {n_out}), for {loss.name}; got 1-D")
-    dense = as_matrix(array, n_out, dtype, name="y", where="widths[-1]")
-    check_finite(dense, "y")
-    if loss.labels:
-        _check_probabilities(dense, array.dtype)
-    elif loss.name == "binary_cross_entropy" and (dense.min() < 0 or dense.max() > 1):
+        raise ValueError(f"y must be 2-D, (samples, {n_targets}), for {loss.name}; got 1-D")
+    if array.ndim == 2 and array.shape[1] != n_targets != n_out:
         raise ValueError(
-            f"y must lie between 0 and 1 for binary_cross_entropy; "
-            f"got values from {dense.min()} to {dense.max()}"
+            f"y has {array.shape[1]} columns; {loss.name} with {n_out} outputs (widths[-1]) takes "
+            f"{n_targets}"
         )
+    dense = as_matrix(array, n_targets, dtype, name="y", where="widths[-1]")
+    check_finite(dense, "y")
+    check_target_values(dense, array.dtype, loss)
     return "dense", dense
 
 
@@ -408,19 +412,11 @@ def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
     return _dense(array, np.dtype(np.int32))
 
 
-def _check_probabilities(rows: np.ndarray, given: np.dtype) -> None:
-    """Rows >= 0 that sum to 1, up to the rounding of a row normalised in float32 or coarser.
-
-    n_out additions of relative error eps/2 and a division leave the sum within n_out * eps.
-    """
-    if rows.min() < 0:
-        raise ValueError(f"y must hold probabilities, none negative; got {rows.min()}")
-    eps = float(np.finfo(np.float32).eps)
-    if given.kind == "f":
-        eps = max(eps, float(np.finfo(given).eps))
-    sums = rows.sum(axis=1, dtype=np.float64)
-    row = int(np.argmax(np.abs(sums - 1)))
-    if abs(sums[row] - 1) > rows.shape[1] * eps:
-        raise ValueError(
-            f"each row of y must sum to 1 for cross_entropy; row {row} sums to {sums[row]}"
-        )
+def _not_labels(array: np.ndarray, loss: Loss, n_out: int) -> ValueError:
+    rows = "" if loss.targets == "indices" else f" or rows of {n_out} probabilities"
+    columns = array.shape[1]
+    way = "y[:, 0]" if columns == 1 else "y.argmax(axis=1)"
+    return ValueError(
+        f"y has {columns} column{'s' * (columns != 1)}; {loss.name} takes class indices (n,){rows}: "
+        f"write {way} for class indices"
+    )

@@ -1,4 +1,4 @@
-"""Scores of predictions: accuracy, R², and which of them belongs to a loss."""
+"""Scores of predictions: accuracies, R², and which of them belongs to a loss."""
 
 from __future__ import annotations
 
@@ -46,21 +46,43 @@ def r2(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) ->
     return float(np.where(constant, residual == 0, score).mean())
 
 
+def sign_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+    """Weighted share of all outputs on the same side of 0 as y: `a`, `y` both (n, K).
+
+    >>> sign_accuracy(np.array([[0.5], [-2.0]]), np.array([[1.0], [1.0]]))
+    0.5
+    """
+    return _mean(((a >= 0) == (y >= 0)).mean(axis=1), sample_weight)
+
+
 def default_score(
     loss: Loss, a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> float:
-    """The score that goes with a loss: accuracy for the cross-entropies, R² for the rest.
+    """The score that goes with a loss: an accuracy for those of classes, R² for the rest.
 
-    `a` (n, K) outputs; `y` as `_validation.as_targets` returns it.
+    `a` (n, K) outputs; `y` as `_validation.as_targets` returns it. R² is that of the means
+    (gaussian_nll), the rates (poisson), and the quantiles nearest to the median.
 
     >>> default_score(Loss("mse"), np.array([[1.0], [3.0]]), np.array([[1.0], [3.0]]))
     1.0
     """
-    if loss.name == "cross_entropy":
+    if loss.labels or loss.name == "kl_divergence":
         return accuracy(a, y, sample_weight)
-    if loss.name == "binary_cross_entropy":
+    if loss.name in ("binary_cross_entropy", "binary_focal"):
         return binary_accuracy(a, y, sample_weight)
-    return r2(a, y, sample_weight)
+    if loss.targets == "signs":
+        return sign_accuracy(a, y, sample_weight)
+    return r2(_predicted(loss, a), y, sample_weight)
+
+
+def _predicted(loss: Loss, a: np.ndarray) -> np.ndarray:
+    """What outputs say of the targets themselves."""
+    if loss.name == "gaussian_nll":
+        return a[:, : a.shape[1] // 2]
+    if loss.name == "quantile":
+        taus = np.asarray(loss.options["taus"])
+        return a[:, np.argmin(abs(taus - 0.5)) :: len(taus)]
+    return np.exp(a) if loss.name == "poisson" and loss.options["log_input"] else a
 
 
 def _mean(correct: np.ndarray, sample_weight: np.ndarray | None) -> float:

@@ -100,6 +100,8 @@ class Network(NetworkBase):
             self.dtype == np.float64,
             self.l1,
             self.l2,
+            self.criterion.params(self.widths[-1]),
+            self.criterion.n_targets(self.widths[-1]),
         )
         self._lock = Lock()
         self._pass: _core.Pass | None = None

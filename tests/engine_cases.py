@@ -13,6 +13,8 @@ from fastbp.optim import SGD, Adam
 HIDDEN = tuple(name for name in activations.NAMES if name != "softmax")
 DTYPES = ("float32", "float64")
 LOGARITHMIC = ("binary_cross_entropy", "cross_entropy")
+# The losses that are met in every combination with everything else; test_losses.py has them all.
+LOSSES = ("squared_error", "mse", *LOGARITHMIC)
 OPTIMIZERS = {
     "sgd": lambda: SGD(0.1),
     "momentum": lambda: SGD(0.05, momentum=0.9),

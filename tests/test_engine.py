@@ -6,6 +6,7 @@ from engine_cases import (
     DTYPES,
     HIDDEN,
     LOGARITHMIC,
+    LOSSES,
     Twins,
     combinations,
     targets_for,
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp import activations, losses, reference
+from fastbp import activations, reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*takes the logarithm:UserWarning")
 
@@ -38,7 +39,7 @@ def output_width(rng, output, loss):
 # ---- every combination --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("hidden", "output", "loss", "dtype"), combinations(losses.NAMES, DTYPES))
+@pytest.mark.parametrize(("hidden", "output", "loss", "dtype"), combinations(LOSSES, DTYPES))
 def test_every_combination(rng, hidden, output, loss, dtype):
     for penalty in PENALTIES:
         for weighted in (False, True):
@@ -72,7 +73,7 @@ def test_every_batch_size(rng, n, dtype):
     widths=st.lists(st.integers(1, 40), min_size=2, max_size=5),
     hidden=st.sampled_from([*HIDDEN, "leaky_relu(0)", "leaky_relu(1.5)", "elu(0.3)", "elu(2)"]),
     output=st.sampled_from(activations.NAMES),
-    loss=st.sampled_from(losses.NAMES),
+    loss=st.sampled_from(LOSSES),
     dtype=st.sampled_from(DTYPES),
     n=st.integers(1, 40),
     weighted=st.booleans(),

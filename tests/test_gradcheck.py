@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from engine_cases import DTYPES, LOGARITHMIC, combinations, targets_for
+from engine_cases import DTYPES, LOGARITHMIC, LOSSES, combinations, targets_for
 
 import fastbp
-from fastbp import losses, reference
+from fastbp import reference
 from fastbp.testing import gradcheck
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*takes the logarithm:UserWarning")
@@ -44,7 +44,7 @@ def wrong(rng, where, amount, dtype="float64"):
 # ---- what is right ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("hidden", "output", "loss", "dtype"), combinations(losses.NAMES, DTYPES))
+@pytest.mark.parametrize(("hidden", "output", "loss", "dtype"), combinations(LOSSES, DTYPES))
 def test_every_combination_passes(rng, hidden, output, loss, dtype):
     net, X, y = case(rng, loss=loss, activation=hidden, output=output, dtype=dtype, l2=0.1)
     report = gradcheck(net, X, y, max_per_block=6)

@@ -5,9 +5,8 @@ import pickle
 
 import numpy as np
 import pytest
-from engine_cases import combinations
+from engine_cases import LOSSES, combinations
 
-from fastbp import losses
 from fastbp.reference import Network
 
 WIDTHS = (3, 4, 2, 3)
@@ -26,7 +25,7 @@ def case(loss="squared_error", output="identity", n=6, **options):
 # ---- dtype --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("hidden", "output", "loss"), combinations(losses.NAMES))
+@pytest.mark.parametrize(("hidden", "output", "loss"), combinations(LOSSES))
 def test_float32_stays_float32(hidden, output, loss):
     net = Network(
         WIDTHS, activation=hidden, output=output, loss=loss, dtype="float32", seed=5, l1=0.1, l2=0.1
@@ -180,5 +179,5 @@ def test_unpaired_logarithm_warns_and_names_the_pair():
         Network((2, 3), loss="cross_entropy")
     assert caught[0].filename == __file__
     for output in ("softmax", "sigmoid"):
-        for loss in losses.NAMES:
+        for loss in LOSSES:
             Network((2, 3), output=output, loss=loss)

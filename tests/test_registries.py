@@ -123,13 +123,20 @@ def test_layers_of_activations():
 
 def test_losses():
     assert losses.resolve("mse") == losses.resolve(Loss("mse")) == Loss("mse")
-    assert [name for name in losses.NAMES if Loss(name).labels] == ["cross_entropy"]
+    labelled = [name for name in losses.NAMES if Loss(name).labels]
+    assert labelled == ["cross_entropy", "focal", "multi_margin"]
     paired = [
         (loss, output)
         for loss, output in itertools.product(losses.NAMES, activations.NAMES)
         if Loss(loss).pairs_with(Activation(output))
     ]
-    assert paired == [("binary_cross_entropy", "sigmoid"), ("cross_entropy", "softmax")]
+    assert paired == [
+        ("binary_cross_entropy", "sigmoid"),
+        ("cross_entropy", "softmax"),
+        ("kl_divergence", "softmax"),
+        ("focal", "softmax"),
+        ("binary_focal", "sigmoid"),
+    ]
     with pytest.raises(ValueError, match="unknown loss 'l2'; known: squared_error, mse, binary_"):
         losses.resolve("l2")
     with pytest.raises(ValueError, match="mse takes no parameter; got 2"):

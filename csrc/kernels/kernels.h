@@ -69,9 +69,12 @@ typedef struct {
     const void *z, *a;
     long ldz, lda;
     const int32_t *labels;      /* rows class indices, or NULL */
-    const void *const *targets; /* rows pointers to cols elements, or NULL */
-    const void *scale;          /* rows factors, or NULL */
-    void *delta;                /* NULL: only the loss is wanted */
+    const void *const *targets; /* rows pointers to n_targets elements, or NULL */
+    long n_targets;             /* cols but for quantile and gaussian_nll */
+    const void *params;         /* n_params elements, as fastbp_spec_t tells */
+    long n_params;
+    const void *scale; /* rows factors, or NULL */
+    void *delta;       /* NULL: only the loss is wanted */
     long ldd;
     double *row_loss;
 } fbp_loss_t;

@@ -1,6 +1,8 @@
 /* batch.c: gathers pointers and small per-sample values; sums them in a fixed order. */
 #include "batch.h"
 
+#include "loss.h"
+
 #include <string.h>
 
 void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data) {
@@ -24,9 +26,8 @@ static size_t x_size(const fastbp_net_t *net, const fastbp_data_t *data) {
 }
 
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
-    if (data->labels != NULL)
-        return net->loss == FASTBP_LOSS_CROSS_ENTROPY && data->targets == NULL;
-    return data->targets != NULL;
+    if (data->labels != NULL) return fbp_loss_takes_labels(net->loss) && data->targets == NULL;
+    return data->targets != NULL && net->loss != FASTBP_LOSS_MULTI_MARGIN;
 }
 
 /* Where row i of a batch is to be read, x being the sample in the caller's array. */
@@ -69,7 +70,7 @@ void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, cons
     const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)of_x;
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)size;
     const size_t x_bytes = (size_t)net->layer[0].n_in * of_x;
-    const size_t y_bytes = (size_t)net->layer[net->n_layers - 1].n_out * size;
+    const size_t y_bytes = (size_t)net->n_targets * size;
     const unsigned char *x = data->x, *y = data->targets;
     for (long i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
@@ -85,7 +86,16 @@ static double weight_of(const fbp_batch_t *batch, long i) {
                                                  : ((const double *)weight)[i];
 }
 
+/* The same with the weights of the samples' classes. */
+static double class_weight_sum(const fbp_batch_t *batch) {
+    double sum = 0;
+    for (long i = 0; i < batch->rows; ++i)
+        sum += weight_of(batch, i) * fbp_class_weight(batch->plan->net, batch->plan->label[i]);
+    return sum;
+}
+
 double fbp_weight_sum(const fbp_batch_t *batch) {
+    if (batch->labels && fbp_loss_weighs_classes(batch->plan->net)) return class_weight_sum(batch);
     if (!batch->weighted) return (double)batch->rows;
     double sum = 0;
     for (long i = 0; i < batch->rows; ++i) sum += weight_of(batch, i);

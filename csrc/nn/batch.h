@@ -20,7 +20,8 @@ void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data);
 /* Whether the rows of x can be read; makes room in the plan if they are to be converted. */
 fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data);
 
-/* Whether a loss can be made of the targets of data: labels for cross-entropy, or dense rows. */
+/* Whether a loss can be made of the targets of data: labels for a loss of classes, or dense
+ * rows. */
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data);
 
 /* Fills rows row0 … row0 + rows − 1 of the plan's lists with the samples order[row0], …, or
@@ -35,7 +36,8 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
 void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, const uint32_t *order,
                         long first, long row0, long rows);
 
-/* S = Σ s_i over the batch, and Σ s_i J_i from plan->row_loss; both in a fixed order. */
+/* S = Σ s_i over the batch, times the class weights of labels, and Σ s_i J_i from plan->row_loss;
+ * both in a fixed order. */
 double fbp_weight_sum(const fbp_batch_t *batch);
 double fbp_loss_sum(const fbp_batch_t *batch);
 

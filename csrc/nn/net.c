@@ -2,6 +2,7 @@
 #include "net.h"
 
 #include "infer.h"
+#include "loss.h"
 
 #include <stdlib.h>
 
@@ -24,12 +25,7 @@ static bool valid(const fastbp_spec_t *spec) {
     if (!(spec->l1 >= 0) || !(spec->l2 >= 0)) return false;
     for (int i = 0; i < spec->n_layers; ++i)
         if (!valid_layer(spec, i)) return false;
-    return true;
-}
-
-static bool is_pair(int act, fastbp_loss_t loss) {
-    return (act == FASTBP_ACT_SOFTMAX && loss == FASTBP_LOSS_CROSS_ENTROPY) ||
-           (act == FASTBP_ACT_SIGMOID && loss == FASTBP_LOSS_BINARY_CROSS_ENTROPY);
+    return fbp_loss_valid(spec);
 }
 
 /* Fills the layers and n_params; false when a size does not fit. */
@@ -73,11 +69,9 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     net->kernels = fbp_kernels(spec->dtype);
     net->dtype = spec->dtype;
     net->n_layers = spec->n_layers;
-    net->loss = spec->loss;
-    net->fused = is_pair(spec->activations[spec->n_layers - 1], spec->loss);
     net->l1 = spec->l1;
     net->l2 = spec->l2;
-    bool ready = net->layer != NULL && lay_out(net, spec);
+    bool ready = net->layer != NULL && fbp_loss_init(net, spec) && lay_out(net, spec);
     if (ready) {
         net->n_tiles = cut_tiles(net, NULL);
         net->tile = calloc((size_t)net->n_tiles, sizeof *net->tile);
@@ -96,6 +90,7 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
 void fastbp_net_free(fastbp_net_t *net) {
     if (net == NULL) return;
     fbp_infer_cache_free(net->infer_cache);
+    free(net->loss_params);
     free(net->tile);
     free(net->layer);
     free(net);

@@ -45,7 +45,10 @@ struct fastbp_net {
     size_t n_params;
     long max_width;
     fastbp_loss_t loss;
-    bool fused; /* output activation and loss are a pair */
+    bool fused;        /* output activation and loss are a pair */
+    void *loss_params; /* n_loss_params elements of the dtype, or NULL */
+    int n_loss_params;
+    long n_targets; /* elements of a row of dense targets */
     double l1, l2;
 };
 

@@ -1,11 +1,12 @@
 """Backpropagation in NumPy, in the most readable form there is: the engine's oracle.
 
-    formulas.py  every activation and loss beside its derivative
+    formulas.py  every activation beside its derivative
+    losses.py    every loss beside its gradient
     network.py   Network, with the engine's interface: forward, backward, step, fit
     cost.py      J as a pure function of theta
     training.py  an epoch of fit
     updates.py   the optimisers' update rules
-    slow.py      the same again as loops over samples, units and weights
+    slow.py      the same again as loops over samples, units and weights, losses in slow_losses.py
 
 Constructor, checks and the outer loop of fit are shared with the engine's Network (`_base`);
 no arithmetic is, and nothing here uses the C engine.

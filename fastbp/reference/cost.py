@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _validation as check
 from .formulas import activate, quiet, sample_losses
+from .losses import weight_sum
 
 if TYPE_CHECKING:
     from .network import Network
@@ -44,7 +45,7 @@ def cost(
     s = np.ones(len(X), net.dtype) if sample_weight is None else sample_weight
     z, a = outputs(net, X, theta)
     J_i = sample_losses(net.criterion, net.activations[-1], z, a, dense(net, y))
-    return s @ J_i / s.sum() + penalty(net, theta), a
+    return s @ J_i / weight_sum(net.criterion, y, s) + penalty(net, theta), a
 
 
 @quiet
@@ -69,5 +70,5 @@ def penalty(net: Network, theta: Array) -> np.number:
 
 
 def dense(net: Network, y: Array) -> Array:
-    """Checked targets as rows (n, n_L): class indices (n,) become rows of 0 and 1."""
+    """Checked targets as rows (n, n_targets): class indices (n,) become rows of 0 and 1."""
     return np.eye(net.widths[-1], dtype=net.dtype)[y] if y.ndim == 1 else y

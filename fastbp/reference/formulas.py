@@ -1,11 +1,10 @@
-"""Activations and losses, each beside its derivative.
+"""Activations, each beside its derivative, and what layers and outputs make of them.
 
 Rows are samples. An activation is a pair: `a = forward(z, alpha)`, and `backward(g, z, a, alpha)`
-that turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements. A loss is a pair as
-well: its value per sample, and its gradient with respect to a.
+that turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements.
 
-The values of identity, sigmoid, tanh, softplus, softsign, exp, silu, softmax and all losses also
-take complex z whose imaginary part is an infinitesimal step, for complex-step derivatives.
+The values of identity, sigmoid, tanh, softplus, softsign, exp, silu and softmax also take
+complex z whose imaginary part is an infinitesimal step, for complex-step derivatives.
 """
 
 from __future__ import annotations
@@ -17,6 +16,10 @@ import numpy as np
 
 from ..activations import Activation
 from ..losses import Loss
+from .losses import FROM_LOGITS, LOSSES
+from .losses import magnitude as _magnitude
+from .losses import positive_part as _positive_part
+from .losses import row_max as _row_max
 
 Array = np.ndarray
 
@@ -169,78 +172,6 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-# ---- losses -------------------------------------------------------------------------------
-
-
-def squared_error(a: Array, y: Array) -> Array:
-    return ((a - y) ** 2).sum(axis=1) / 2
-
-
-def squared_error_gradient(a: Array, y: Array) -> Array:
-    return a - y
-
-
-def mse(a: Array, y: Array) -> Array:
-    return ((a - y) ** 2).mean(axis=1)
-
-
-def mse_gradient(a: Array, y: Array) -> Array:
-    return 2 * (a - y) / a.shape[1]
-
-
-def binary_cross_entropy(a: Array, y: Array) -> Array:
-    eps = np.finfo(a.dtype).eps
-    p = np.where(a.real < eps, eps, np.where(a.real > 1 - eps, 1 - eps, a))
-    return -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(axis=1)
-
-
-def binary_cross_entropy_gradient(a: Array, y: Array) -> Array:
-    eps = np.finfo(a.dtype).eps
-    inside = (a > eps) & (a < 1 - eps)
-    p = np.where(inside, a, 0.5)
-    return np.where(inside, (p - y) / (p * (1 - p)), 0)
-
-
-def cross_entropy(a: Array, y: Array) -> Array:
-    eps = np.finfo(a.dtype).eps
-    return -(y * np.log(np.where(a.real < eps, eps, a))).sum(axis=1)
-
-
-def cross_entropy_gradient(a: Array, y: Array) -> Array:
-    eps = np.finfo(a.dtype).eps
-    return np.where(a > eps, -y / np.maximum(a, eps), 0)
-
-
-LOSSES: dict[str, tuple[Callable, Callable]] = {
-    "squared_error": (squared_error, squared_error_gradient),
-    "mse": (mse, mse_gradient),
-    "binary_cross_entropy": (binary_cross_entropy, binary_cross_entropy_gradient),
-    "cross_entropy": (cross_entropy, cross_entropy_gradient),
-}
-
-
-# ---- losses fused with their output activation: from the logits z, with δ = a − y ----------
-
-
-def binary_cross_entropy_of_logits(z: Array, y: Array) -> Array:
-    """−y log σ(z) − (1−y) log(1 − σ(z)), without overflow or cancellation."""
-    linear = z * np.where(z.real > 0, 1 - y, -y)
-    return (linear + np.log1p(np.exp(-_magnitude(z)))).sum(axis=1)
-
-
-def cross_entropy_of_logits(z: Array, y: Array) -> Array:
-    """−Σ y_k log softmax(z)_k = Σ y_k (log Σ_j exp z_j − z_k), shifted by the largest z."""
-    shifted = z - _row_max(z)
-    log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return (y * (log_sum - shifted)).sum(axis=1)
-
-
-FROM_LOGITS: dict[str, Callable] = {
-    "binary_cross_entropy": binary_cross_entropy_of_logits,
-    "cross_entropy": cross_entropy_of_logits,
-}
-
-
 # ---- what a layer, and the output, ask for ------------------------------------------------
 
 
@@ -263,38 +194,27 @@ def pull_back(activation: Activation, g: Array, z: Array, a: Array) -> Array:
 def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
     """J_i of every sample, (batch,), from the z and a of the output layer."""
     if loss.pairs_with(output):
-        return FROM_LOGITS[loss.name](z, y)
+        value, _ = FROM_LOGITS[loss.name]
+        return value(z, y, **loss.options)
     value, _ = LOSSES[loss.name]
-    return value(a, y)
+    return value(a, y, **loss.options)
 
 
 def output_delta(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
     """δ^L = ∂J_i/∂z^L, (batch, n_L): a − y for a pair, else ∂J_i/∂a ⊙ σ'(z)."""
     if loss.pairs_with(output):
-        return a - y
+        _, delta = FROM_LOGITS[loss.name]
+        return delta(z, a, y, **loss.options)
     _, gradient = LOSSES[loss.name]
-    return pull_back(output, gradient(a, y), z, a)
+    return pull_back(output, gradient(a, y, **loss.options), z, a)
 
 
 # ---- helpers ------------------------------------------------------------------------------
 
 
-def _magnitude(z: Array) -> Array:
-    """|z| of real z; for complex z its analytic continuation from the real axis."""
-    return np.where(z.real < 0, -z, z)
-
-
-def _positive_part(z: Array) -> Array:
-    return np.where(z.real < 0, 0, z)
-
-
 def _gated(z: Array, gate: Array) -> Array:
     """z ⊙ gate, where a gate that is shut leaves 0, of an infinite z too."""
     return np.where(gate == 0, 0, z * gate)
-
-
-def _row_max(z: Array) -> Array:
-    return z.real.max(axis=1, keepdims=True)
 
 
 def quiet(function: Callable) -> Callable:

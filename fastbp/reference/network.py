@@ -6,8 +6,9 @@
     gradients  dW^l = (1/S) Σ_i s_i a_i^{l-1}ᵀ δ_i^l + l1·sign(W^l) + l2·W^l
                db^l = (1/S) Σ_i s_i δ_i^l
 
-with S = Σ s_i. Rumelhart, Hinton & Williams, "Learning representations by back-propagating
-errors", Nature 323, 1986. δ is per sample: neither multiplied by s_i nor divided by S.
+with S = Σ s_i; `weight_sum` has class weights. Rumelhart, Hinton & Williams, "Learning
+representations by back-propagating errors", Nature 323, 1986. δ is per sample: neither multiplied
+by s_i nor divided by S.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from .cost import cost, dense, objective, outputs, penalty
 from .formulas import activate, output_delta, pull_back, quiet, sample_losses
+from .losses import weight_sum
 from .training import Training
 from .updates import update
 
@@ -105,7 +107,7 @@ class Network(NetworkBase):
         (array([[-2.]]), array([[-6.]]))
         """
         n, rows_of = self._rows_forwarded(), "the last forward"
-        y = dense(self, self._targets(y, n, rows_of))
+        y = self._targets(y, n, rows_of)
         s = check.as_weights(sample_weight, n, self.dtype, rows_of=rows_of)
         return self._backward(y, np.ones(n, self.dtype) if s is None else s)
 
@@ -124,18 +126,19 @@ class Network(NetworkBase):
         delta = check.as_delta(delta_L, n, self.widths[-1], self.dtype)
         s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
         self.layers[-1].show_delta(delta.copy())
-        self._propagate(np.ones(n, self.dtype) if s is None else s)
+        s = np.ones(n, self.dtype) if s is None else s
+        self._propagate(s, s.sum())
 
     def _backward(self, y: Array, s: Array) -> float:
-        top = self.layers[-1]
-        J = s @ sample_losses(self.criterion, top.activation, top.z, top.a, y) / s.sum()
+        top, S = self.layers[-1], weight_sum(self.criterion, y, s)
+        y = dense(self, y)
+        J = s @ sample_losses(self.criterion, top.activation, top.z, top.a, y) / S
         top.show_delta(output_delta(self.criterion, top.activation, top.z, top.a, y))
-        self._propagate(s)
+        self._propagate(s, S)
         return float(J + penalty(self, self.theta))
 
-    def _propagate(self, s: Array) -> None:
+    def _propagate(self, s: Array, S: np.number) -> None:
         """δ and the gradients of every layer, from the δ of the last one down."""
-        S = s.sum()
         for i in reversed(range(len(self.layers))):
             layer = self.layers[i]
             a_in = self.layers[i - 1].a if i > 0 else self._X
@@ -233,7 +236,7 @@ class Network(NetworkBase):
     def train_step(self, X: Array, y: Array, s: Array, optimizer: Optimizer) -> float:
         """J of one checked batch, and the update, left out where J is not finite.
 
-        X (n, n_0), y (n, n_L), s (n,), all of the network's dtype.
+        X (n, n_0), y as `_targets` returns it, s (n,).
         """
         self._forward(X)
         J = self._backward(y, s)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import exp, expm1, log, log1p, tanh
+from math import exp, expm1, log1p, tanh
 
 import numpy as np
 
 from .. import _validation as check
 from ..activations import Activation
-from ..losses import Loss
 from .formulas import SELU_ALPHA, SELU_LAMBDA
+from .slow_losses import loss_slopes, loss_value
 
 
 @dataclass
@@ -43,13 +43,18 @@ def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
     float64 = np.dtype(np.float64)
     X = check.as_matrix(X, net.widths[0], float64).tolist()
     kind, y = check.as_targets(y, net.criterion, len(X), net.widths[-1], float64)
+    labels = y if kind == "labels" else None
     if kind == "labels":
         y = [[float(k == label) for k in range(net.widths[-1])] for label in y]
     else:
         y = y.tolist()
     s = check.as_weights(sample_weight, len(X), float64)
     s = [1.0] * len(X) if s is None else s.tolist()
-    S = sum(s)
+    weight = net.criterion.options.get("class_weight")
+    if labels is None or weight is None:
+        S = sum(s)
+    else:  # a sample counts as much as its class
+        S = sum(s[i] * weight[label % len(weight)] for i, label in enumerate(labels))
 
     W = [layer.W.tolist() for layer in net.layers]
     b = [layer.b.tolist() for layer in net.layers]
@@ -72,7 +77,8 @@ def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
             )
             a.append(_activate(net.activations[layer], z[layer]))
             below = a[layer]
-        J += s[i] * _loss(net, z[-1], a[-1], y[i], eps) / S
+        paired = net.criterion.pairs_with(net.activations[-1])
+        J += s[i] * loss_value(net.criterion, paired, z[-1], a[-1], y[i], eps) / S
 
         # the error of the outputs, then layer by layer down
         delta = [[0.0]] * L
@@ -194,52 +200,16 @@ def _derivative(activation: Activation, z: float) -> float:
 # ---- the outputs --------------------------------------------------------------------------
 
 
-def _loss(net, z: list[float], a: list[float], y: list[float], eps: float) -> float:
-    K = len(a)
-    if net.criterion.pairs_with(net.activations[-1]):
-        if net.criterion.name == "cross_entropy":
-            top = max(z)
-            log_total = log(sum(exp(z_k - top) for z_k in z))
-            return sum(y[k] * (log_total - (z[k] - top)) for k in range(K))
-        softplus = Activation("softplus")
-        return sum(
-            y[k] * _value(softplus, -z[k]) + (1 - y[k]) * _value(softplus, z[k]) for k in range(K)
-        )
-    match net.criterion.name:
-        case "squared_error":
-            return sum((a[k] - y[k]) ** 2 for k in range(K)) / 2
-        case "mse":
-            return sum((a[k] - y[k]) ** 2 for k in range(K)) / K
-        case "cross_entropy":
-            return -sum(y[k] * log(max(a[k], eps)) for k in range(K))
-        case "binary_cross_entropy":
-            p = [min(max(a_k, eps), 1 - eps) for a_k in a]
-            return -sum(y[k] * log(p[k]) + (1 - y[k]) * log(1 - p[k]) for k in range(K))
-    raise ValueError(f"no elemental form of {net.criterion}")
-
-
 def _output_error(net, z: list[float], a: list[float], y: list[float], eps: float) -> list[float]:
     K = len(a)
     output = net.activations[-1]
-    if net.criterion.pairs_with(output):
+    paired = net.criterion.pairs_with(output)
+    if paired and str(net.criterion) in ("cross_entropy", "binary_cross_entropy"):
         return [a[k] - y[k] for k in range(K)]
-    g = [_loss_slope(net.criterion, a[k], y[k], K, eps) for k in range(K)]
+    g = loss_slopes(net.criterion, paired, z, a, y, eps)
     if output.name == "softmax":
         return [sum(g[j] * a[j] * ((j == k) - a[k]) for j in range(K)) for k in range(K)]
     return [g[k] * _derivative(output, z[k]) for k in range(K)]
-
-
-def _loss_slope(loss: Loss, a: float, y: float, K: int, eps: float) -> float:
-    match loss.name:
-        case "squared_error":
-            return a - y
-        case "mse":
-            return 2 * (a - y) / K
-        case "cross_entropy":
-            return -y / a if a > eps else 0.0
-        case "binary_cross_entropy":
-            return (a - y) / (a * (1 - a)) if eps < a < 1 - eps else 0.0
-    raise ValueError(f"no elemental form of {loss}")
 
 
 # ---- helpers ------------------------------------------------------------------------------

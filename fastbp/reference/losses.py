@@ -1,0 +1,328 @@
+"""Losses, each value beside its gradient; formulas and sources in docs/losses.md.
+
+A loss is a pair: its value per sample, and its gradient with respect to a, from outputs a and
+targets y and the options of the loss. One that pairs with an output activation has the same from
+the logits: value, and δ. Rows are samples; class indices have become rows of 0 and 1.
+
+Values also take complex a or z whose imaginary part is an infinitesimal step, for complex-step
+derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..losses import Loss
+
+Array = np.ndarray
+Weights = tuple[float, ...] | None
+
+
+def squared_error(a: Array, y: Array) -> Array:
+    return ((a - y) ** 2).sum(axis=1) / 2
+
+
+def squared_error_gradient(a: Array, y: Array) -> Array:
+    return a - y
+
+
+def mse(a: Array, y: Array) -> Array:
+    return ((a - y) ** 2).mean(axis=1)
+
+
+def mse_gradient(a: Array, y: Array) -> Array:
+    return 2 * (a - y) / a.shape[1]
+
+
+def mae(a: Array, y: Array) -> Array:
+    return magnitude(a - y).mean(axis=1)
+
+
+def mae_gradient(a: Array, y: Array) -> Array:
+    return np.sign(a - y) / a.shape[1]
+
+
+def huber(a: Array, y: Array, delta: float) -> Array:
+    e = a - y
+    inside = abs(e.real) <= delta
+    return np.where(inside, e * e / 2, delta * (magnitude(e) - delta / 2)).mean(axis=1)
+
+
+def huber_gradient(a: Array, y: Array, delta: float) -> Array:
+    return np.clip(a - y, -delta, delta) / a.shape[1]
+
+
+def log_cosh(a: Array, y: Array) -> Array:
+    """log cosh e = log(1 + 2 sinh²(e/2)), where nothing cancels; far out |e| − log 2 + … ."""
+    x = magnitude(a - y)
+    near = x.real < 1
+    small = np.log1p(2 * np.sinh(np.where(near, x, 0) / 2) ** 2)
+    return np.where(near, small, x - np.log(2) + np.log1p(np.exp(-2 * x))).mean(axis=1)
+
+
+def log_cosh_gradient(a: Array, y: Array) -> Array:
+    return np.tanh(a - y) / a.shape[1]
+
+
+def poisson(a: Array, y: Array, log_input: bool) -> Array:
+    terms = np.exp(a) - y * a if log_input else a - y * np.log(a + _POISSON_EPS)
+    return terms.mean(axis=1)
+
+
+def poisson_gradient(a: Array, y: Array, log_input: bool) -> Array:
+    slope = np.exp(a) - y if log_input else 1 - y / (a + _POISSON_EPS)
+    return slope / a.shape[1]
+
+
+_POISSON_EPS = 1e-8  # PyTorch's
+
+
+def hinge(a: Array, y: Array) -> Array:
+    return positive_part(1 - y * a).mean(axis=1)
+
+
+def hinge_gradient(a: Array, y: Array) -> Array:
+    return np.where(1 - y * a > 0, -y, 0) / a.shape[1]
+
+
+def squared_hinge(a: Array, y: Array) -> Array:
+    return (positive_part(1 - y * a) ** 2).mean(axis=1)
+
+
+def squared_hinge_gradient(a: Array, y: Array) -> Array:
+    return -2 * y * np.maximum(0, 1 - y * a) / a.shape[1]
+
+
+# ---- logarithms of probabilities; a is clipped at eps, and the slope 0 where the clip holds ----
+
+
+def binary_cross_entropy(a: Array, y: Array, pos_weight: Weights = None) -> Array:
+    eps = np.finfo(a.dtype).eps
+    p = np.where(a.real < eps, eps, np.where(a.real > 1 - eps, 1 - eps, a))
+    return -(_weighted(y, pos_weight) * np.log(p) + (1 - y) * np.log(1 - p)).sum(axis=1)
+
+
+def binary_cross_entropy_gradient(a: Array, y: Array, pos_weight: Weights = None) -> Array:
+    eps = np.finfo(a.dtype).eps
+    inside = (a > eps) & (a < 1 - eps)
+    p = np.where(inside, a, 0.5)
+    if pos_weight is None:
+        return np.where(inside, (p - y) / (p * (1 - p)), 0)
+    return np.where(inside, (1 - y) / (1 - p) - _weighted(y, pos_weight) / p, 0)
+
+
+def binary_cross_entropy_of_logits(z: Array, y: Array, pos_weight: Weights = None) -> Array:
+    """−y log σ(z) − (1−y) log(1 − σ(z)), without overflow or cancellation."""
+    log_part = np.log1p(np.exp(-magnitude(z)))
+    if pos_weight is None:
+        return (z * np.where(z.real > 0, 1 - y, -y) + log_part).sum(axis=1)
+    of_one, of_zero = positive_part(-z) + log_part, positive_part(z) + log_part
+    return (_weighted(y, pos_weight) * of_one + (1 - y) * of_zero).sum(axis=1)
+
+
+def binary_cross_entropy_delta(z: Array, a: Array, y: Array, pos_weight: Weights = None) -> Array:
+    if pos_weight is None:
+        return a - y
+    positive = _weighted(y, pos_weight)
+    return (positive + 1 - y) * a - positive
+
+
+def cross_entropy(
+    a: Array, y: Array, label_smoothing: float = 0.0, class_weight: Weights = None
+) -> Array:
+    eps = np.finfo(a.dtype).eps
+    q = _smoothed(y, label_smoothing, class_weight)
+    return -(q * np.log(np.where(a.real < eps, eps, a))).sum(axis=1)
+
+
+def cross_entropy_gradient(
+    a: Array, y: Array, label_smoothing: float = 0.0, class_weight: Weights = None
+) -> Array:
+    eps = np.finfo(a.dtype).eps
+    return np.where(a > eps, -_smoothed(y, label_smoothing, class_weight) / np.maximum(a, eps), 0)
+
+
+def cross_entropy_of_logits(
+    z: Array, y: Array, label_smoothing: float = 0.0, class_weight: Weights = None
+) -> Array:
+    """−Σ q_k log softmax(z)_k = Σ q_k (log Σ_j exp z_j − z_k), shifted by the largest z."""
+    return -(_smoothed(y, label_smoothing, class_weight) * _log_softmax(z)).sum(axis=1)
+
+
+def cross_entropy_delta(
+    z: Array, a: Array, y: Array, label_smoothing: float = 0.0, class_weight: Weights = None
+) -> Array:
+    if label_smoothing == 0 and class_weight is None:
+        return a - y
+    q = _smoothed(y, label_smoothing, class_weight)
+    return a * q.sum(axis=1, keepdims=True) - q
+
+
+def _smoothed(y: Array, label_smoothing: float, class_weight: Weights) -> Array:
+    """q_k = w_k ((1 − ε) y_k + ε/K)."""
+    if label_smoothing > 0:
+        y = (1 - label_smoothing) * y + label_smoothing / y.shape[1]
+    return _weighted(y, class_weight)
+
+
+def _weighted(y: Array, weight: Weights) -> Array:
+    return y if weight is None else y * np.asarray(weight, y.dtype)
+
+
+def kl_divergence(a: Array, y: Array) -> Array:
+    return cross_entropy(a, y) - _entropy(y)
+
+
+def kl_divergence_gradient(a: Array, y: Array) -> Array:
+    return cross_entropy_gradient(a, y)
+
+
+def kl_divergence_of_logits(z: Array, y: Array) -> Array:
+    return cross_entropy_of_logits(z, y) - _entropy(y)
+
+
+def kl_divergence_delta(z: Array, a: Array, y: Array) -> Array:
+    return a - y
+
+
+def _entropy(y: Array) -> Array:
+    return -(y * np.log(np.where(y > 0, y, 1))).sum(axis=1)
+
+
+def focal_of_logits(z: Array, y: Array, gamma: float, alpha: Weights) -> Array:
+    log_p = _log_softmax(z)
+    return -(_weighted(y, alpha) * (1 - np.exp(log_p)) ** gamma * log_p).sum(axis=1)
+
+
+def focal_delta(z: Array, a: Array, y: Array, gamma: float, alpha: Weights) -> Array:
+    """δ = h − p Σ_k h_k with h_k = p_k ∂J_i/∂p_k."""
+    log_p, rest = _log_softmax(z), 1 - a
+    closed = rest <= 0
+    ratio = np.where(closed, -1, a * log_p / np.where(closed, 1, rest))
+    h = _weighted(y, alpha) * rest**gamma * (gamma * ratio - 1)
+    return h - a * h.sum(axis=1, keepdims=True)
+
+
+def binary_focal_of_logits(z: Array, y: Array, gamma: float, alpha: float | None) -> Array:
+    of_p, of_rest, weight = _binary_focal_parts(z, y, alpha)
+    return (weight * np.exp(-gamma * of_rest) * of_p).mean(axis=1)
+
+
+def binary_focal_delta(z: Array, a: Array, y: Array, gamma: float, alpha: float | None) -> Array:
+    of_p, of_rest, weight = _binary_focal_parts(z, y, alpha)
+    bend = gamma * np.exp(-of_p) * of_p + np.exp(-of_rest)
+    return (1 - 2 * y) * weight * np.exp(-gamma * of_rest) * bend / z.shape[1]
+
+
+def _binary_focal_parts(z: Array, y: Array, alpha: float | None) -> tuple[Array, Array, Array]:
+    """−log p and −log(1 − p) of the class that y names, and its weight."""
+    u = (2 * y - 1) * z
+    log_part = np.log1p(np.exp(-magnitude(u)))
+    weight = np.ones_like(y) if alpha is None else np.where(y > 0.5, alpha, 1 - alpha)
+    return positive_part(-u) + log_part, positive_part(u) + log_part, weight.astype(y.dtype)
+
+
+def _log_softmax(z: Array) -> Array:
+    shifted = z - row_max(z)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+# ---- losses whose targets are not of the outputs' shape ------------------------------------
+
+
+def multi_margin(a: Array, y: Array, margin: float) -> Array:
+    return positive_part(_margins(a, y, margin)).sum(axis=1) / a.shape[1]
+
+
+def multi_margin_gradient(a: Array, y: Array, margin: float) -> Array:
+    short_of = (_margins(a, y, margin) > 0).astype(a.dtype)
+    return (short_of - y * short_of.sum(axis=1, keepdims=True)) / a.shape[1]
+
+
+def _margins(a: Array, y: Array, margin: float) -> Array:
+    """margin − a_label + a_k for the classes beside the label, 0 for itself."""
+    return (1 - y) * (margin - ((a * y).sum(axis=1, keepdims=True) - a))
+
+
+def quantile(a: Array, y: Array, taus: tuple[float, ...]) -> Array:
+    e, tau = _residuals(a, y, taus)
+    return np.where(e.real > 0, tau * e, (tau - 1) * e).mean(axis=1)
+
+
+def quantile_gradient(a: Array, y: Array, taus: tuple[float, ...]) -> Array:
+    e, tau = _residuals(a, y, taus)
+    return np.where(e > 0, -tau, np.where(e < 0, 1 - tau, e)) / a.shape[1]
+
+
+def _residuals(a: Array, y: Array, taus: tuple[float, ...]) -> tuple[Array, Array]:
+    """y − a, every target as often as there are taus, and the tau of every output."""
+    return np.repeat(y, len(taus), axis=1) - a, np.tile(np.asarray(taus, y.dtype), y.shape[1])
+
+
+def gaussian_nll(a: Array, y: Array) -> Array:
+    mean, log_var = np.split(a, 2, axis=1)
+    return ((log_var + (y - mean) ** 2 * np.exp(-log_var)) / 2).mean(axis=1)
+
+
+def gaussian_nll_gradient(a: Array, y: Array) -> Array:
+    mean, log_var = np.split(a, 2, axis=1)
+    t = (mean - y) * np.exp(-log_var)
+    return np.concatenate([t, (1 - (mean - y) * t) / 2], axis=1) / y.shape[1]
+
+
+# ---- tables -------------------------------------------------------------------------------
+
+LOSSES: dict[str, tuple[Callable, Callable]] = {
+    "squared_error": (squared_error, squared_error_gradient),
+    "mse": (mse, mse_gradient),
+    "binary_cross_entropy": (binary_cross_entropy, binary_cross_entropy_gradient),
+    "cross_entropy": (cross_entropy, cross_entropy_gradient),
+    "mae": (mae, mae_gradient),
+    "huber": (huber, huber_gradient),
+    "log_cosh": (log_cosh, log_cosh_gradient),
+    "poisson": (poisson, poisson_gradient),
+    "hinge": (hinge, hinge_gradient),
+    "squared_hinge": (squared_hinge, squared_hinge_gradient),
+    "kl_divergence": (kl_divergence, kl_divergence_gradient),
+    "multi_margin": (multi_margin, multi_margin_gradient),
+    "quantile": (quantile, quantile_gradient),
+    "gaussian_nll": (gaussian_nll, gaussian_nll_gradient),
+}
+
+FROM_LOGITS: dict[str, tuple[Callable, Callable]] = {
+    "binary_cross_entropy": (binary_cross_entropy_of_logits, binary_cross_entropy_delta),
+    "cross_entropy": (cross_entropy_of_logits, cross_entropy_delta),
+    "kl_divergence": (kl_divergence_of_logits, kl_divergence_delta),
+    "focal": (focal_of_logits, focal_delta),
+    "binary_focal": (binary_focal_of_logits, binary_focal_delta),
+}
+
+
+def weight_sum(loss: Loss, y: Array, s: Array) -> np.number:
+    """S that J is divided by: Σ s_i, times the class weights where y holds class indices (n,).
+
+    >>> float(weight_sum(Loss("cross_entropy", class_weight=[1, 3]), np.array([0, 1]), np.ones(2)))
+    4.0
+    """
+    weight = loss.options.get("class_weight")
+    if y.ndim > 1 or weight is None:
+        return s.sum()
+    return s @ np.broadcast_to(np.asarray(weight, s.dtype), max(len(weight), y.max() + 1))[y]
+
+
+# ---- helpers ------------------------------------------------------------------------------
+
+
+def magnitude(z: Array) -> Array:
+    """|z| of real z; for complex z its analytic continuation from the real axis."""
+    return np.where(z.real < 0, -z, z)
+
+
+def positive_part(z: Array) -> Array:
+    return np.where(z.real < 0, 0, z)
+
+
+def row_max(z: Array) -> Array:
+    return z.real.max(axis=1, keepdims=True)

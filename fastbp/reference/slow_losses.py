@@ -1,0 +1,187 @@
+"""The losses element by element, in Python floats, as their definitions are written."""
+
+from __future__ import annotations
+
+from math import cosh, exp, log, log1p, tanh
+
+from ..losses import Loss
+
+
+def loss_value(
+    loss: Loss, paired: bool, z: list[float], a: list[float], y: list[float], eps: float
+) -> float:
+    """J_i of one sample, from the logits z for a pair, else from the outputs a."""
+    K = len(a)
+    if loss.name in _LOGARITHMIC:
+        log_p, log_rest = _logarithms(loss, paired, z, a, eps)
+        return sum(_log_term(loss, y, k, log_p[k], log_rest[k]) for k in range(K))
+    if loss.name == "multi_margin":
+        label = y.index(1.0)
+        margin = loss.options["margin"]
+        return sum(max(0.0, margin - a[label] + a[k]) for k in range(K) if k != label) / K
+    if loss.name == "quantile":
+        taus = loss.options["taus"]
+        return sum(_pinball(y[k // len(taus)] - a[k], taus[k % len(taus)]) for k in range(K)) / K
+    if loss.name == "gaussian_nll":
+        n = K // 2
+        return sum(a[n + k] + (y[k] - a[k]) ** 2 / exp(a[n + k]) for k in range(n)) / 2 / n
+    total = sum(_value(loss, a[k], y[k]) for k in range(K))
+    return total if loss.name == "squared_error" else total / K
+
+
+def loss_slopes(
+    loss: Loss, paired: bool, z: list[float], a: list[float], y: list[float], eps: float
+) -> list[float]:
+    """∂J_i/∂a_k of one sample; without a clip for a pair, where the chain rule goes on from it."""
+    K = len(a)
+    if loss.name in _LOGARITHMIC:
+        low = 0.0 if paired else eps
+        inside = [low < a_k < 1 - low or (loss.pair == "softmax" and a_k > low) for a_k in a]
+        return [_log_slope(loss, y, k, a[k]) if inside[k] else 0.0 for k in range(K)]
+    if loss.name == "multi_margin":
+        label = y.index(1.0)
+        short_of = [k != label and loss.options["margin"] - a[label] + a[k] > 0 for k in range(K)]
+        return [(short_of[k] - (k == label) * sum(short_of)) / K for k in range(K)]
+    if loss.name == "quantile":
+        taus = loss.options["taus"]
+        pairs = [(y[k // len(taus)] - a[k], taus[k % len(taus)]) for k in range(K)]
+        return [(-tau if e > 0 else 1 - tau if e < 0 else 0.0) / K for e, tau in pairs]
+    if loss.name == "gaussian_nll":
+        n = K // 2
+        means = [(a[k] - y[k]) / exp(a[n + k]) / n for k in range(n)]
+        return means + [(1 - (y[k] - a[k]) ** 2 / exp(a[n + k])) / 2 / n for k in range(n)]
+    slopes = [_slope(loss, a[k], y[k]) for k in range(K)]
+    return slopes if loss.name == "squared_error" else [slope / K for slope in slopes]
+
+
+# ---- one output ---------------------------------------------------------------------------
+
+
+def _value(loss: Loss, a: float, y: float) -> float:
+    e = a - y
+    match loss.name:
+        case "squared_error":
+            return e**2 / 2
+        case "mse":
+            return e**2
+        case "mae":
+            return abs(e)
+        case "huber":
+            delta = loss.options["delta"]
+            return e**2 / 2 if abs(e) <= delta else delta * (abs(e) - delta / 2)
+        case "log_cosh":
+            return log(cosh(e))
+        case "poisson":
+            return exp(a) - y * a if loss.options["log_input"] else a - y * log(a + 1e-8)
+        case "hinge":
+            return max(0.0, 1 - y * a)
+        case "squared_hinge":
+            return max(0.0, 1 - y * a) ** 2
+    raise ValueError(f"no elemental form of {loss}")
+
+
+def _slope(loss: Loss, a: float, y: float) -> float:
+    e = a - y
+    match loss.name:
+        case "squared_error":
+            return e
+        case "mse":
+            return 2 * e
+        case "mae":
+            return float((e > 0) - (e < 0))
+        case "huber":
+            return max(-loss.options["delta"], min(loss.options["delta"], e))
+        case "log_cosh":
+            return tanh(e)
+        case "poisson":
+            return exp(a) - y if loss.options["log_input"] else 1 - y / (a + 1e-8)
+        case "hinge":
+            return -y if y * a < 1 else 0.0
+        case "squared_hinge":
+            return -2 * y * (1 - y * a) if y * a < 1 else 0.0
+    raise ValueError(f"no elemental form of {loss}")
+
+
+def _pinball(e: float, tau: float) -> float:
+    return max(tau * e, (tau - 1) * e)
+
+
+# ---- logarithms of probabilities ------------------------------------------------------------
+
+_LOGARITHMIC = (
+    *("binary_cross_entropy", "cross_entropy", "kl_divergence", "focal", "binary_focal"),
+)
+
+
+def _logarithms(
+    loss: Loss, paired: bool, z: list[float], a: list[float], eps: float
+) -> tuple[list[float], list[float]]:
+    """log p_k and log(1 − p_k), of the logits of a pair or of outputs held within (0, 1)."""
+    if not paired:
+        top = 1 - eps if loss.pair == "sigmoid" else float("inf")
+        p = [min(max(a_k, eps), top) for a_k in a]
+        return [log(p_k) for p_k in p], [log(1 - p_k) if p_k < 1 else 0.0 for p_k in p]
+    if loss.pair == "sigmoid":
+        return [-_softplus(-z_k) for z_k in z], [-_softplus(z_k) for z_k in z]
+    top = max(z)
+    log_total = log(sum(exp(z_k - top) for z_k in z))
+    log_p = [z_k - top - log_total for z_k in z]
+    return log_p, [log(1 - a_k) if a_k < 1 else 0.0 for a_k in a]
+
+
+def _softplus(z: float) -> float:
+    return max(z, 0.0) + log1p(exp(-abs(z)))
+
+
+def _option(weights: tuple[float, ...] | None, k: int) -> float:
+    return 1.0 if weights is None else weights[k % len(weights)]
+
+
+def _log_term(loss: Loss, y: list[float], k: int, log_p: float, log_rest: float) -> float:
+    """What output k adds to J_i."""
+    options, K = loss.options, len(y)
+    match loss.name:
+        case "binary_cross_entropy":
+            return -_option(options["pos_weight"], k) * y[k] * log_p - (1 - y[k]) * log_rest
+        case "cross_entropy":
+            epsilon = options["label_smoothing"]
+            share = (1 - epsilon) * y[k] + epsilon / K
+            return -_option(options["class_weight"], k) * share * log_p
+        case "kl_divergence":
+            return y[k] * (log(y[k]) - log_p) if y[k] > 0 else 0.0
+        case "focal":
+            gamma = options["gamma"]
+            return -_option(options["alpha"], k) * y[k] * (1 - exp(log_p)) ** gamma * log_p
+    gamma, alpha = options["gamma"], options["alpha"]
+    one, zero = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+    if y[k] == 1:
+        return -one * exp(log_rest) ** gamma * log_p / K
+    return -zero * exp(log_p) ** gamma * log_rest / K
+
+
+def _log_slope(loss: Loss, y: list[float], k: int, p: float) -> float:
+    """∂J_i/∂p of output k."""
+    options, K = loss.options, len(y)
+    match loss.name:
+        case "binary_cross_entropy":
+            return -_option(options["pos_weight"], k) * y[k] / p + (1 - y[k]) / (1 - p)
+        case "cross_entropy":
+            epsilon = options["label_smoothing"]
+            share = (1 - epsilon) * y[k] + epsilon / K
+            return -_option(options["class_weight"], k) * share / p
+        case "kl_divergence":
+            return -y[k] / p
+        case "focal":
+            return _option(options["alpha"], k) * y[k] * _focal_slope(p, options["gamma"])
+    alpha = options["alpha"]
+    one, zero = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+    if y[k] == 1:
+        return one * _focal_slope(p, options["gamma"]) / K
+    return -zero * _focal_slope(1 - p, options["gamma"]) / K
+
+
+def _focal_slope(p: float, gamma: float) -> float:
+    """Of −(1 − p)^γ log p."""
+    if p == 1:
+        return -1.0 if gamma == 0 else 0.0
+    return gamma * (1 - p) ** (gamma - 1) * log(p) - (1 - p) ** gamma / p
