@@ -27,9 +27,7 @@ def options_from_text(
     ('focal', [(None, 2.0), ('alpha', (1.0, 3.0))])
     """
     if not isinstance(spec, str):
-        raise TypeError(
-            f"loss must be a name such as {names[0]!r}, or a Loss; got {type(spec).__name__}"
-        )
+        raise TypeError(f"loss must be a name such as {names[0]!r}; got {type(spec).__name__}")
     match = _LOSS.fullmatch(spec)
     if match is None or match[1] not in names:
         raise check.unknown_name("loss", spec, names)

@@ -203,7 +203,7 @@ def _merge(
     merged: dict[str, object] = {}
     for place, (option, value) in enumerate(given):
         if not known:
-            shown = value if option is None else f"{option}={value}"
+            shown = f"{value:g}" if isinstance(value, float) else value
             raise ValueError(f"{name} takes no parameter; got {shown}")
         if option is None and place >= len(known):
             raise ValueError(f"{name} takes {', '.join(known)}; got {len(given)} values")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from engine_cases import DTYPES, HIDDEN, OPTIMIZERS
+from engine_cases import DTYPES, HIDDEN, LOSSES, OPTIMIZERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from thread_cases import (
@@ -21,7 +21,7 @@ from thread_cases import (
 )
 
 import fastbp
-from fastbp import activations, losses
+from fastbp import activations
 
 PAIRS = [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy")]
 ROWS = [150, 301]  # of passes
@@ -99,7 +99,7 @@ def test_every_activation_under_an_unpaired_loss(name, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("loss", losses.NAMES)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss(loss, output, dtype):
     check_trajectories(FIT, activation="tanh", output=output, loss=loss, dtype=dtype)
 
