@@ -70,5 +70,5 @@ def prepare(rng, net):
         return
     if net.criterion.pair is not None or str(net.criterion).startswith("poisson(log_input=false"):
         top.W *= 0.05
-        low, high = (-1.0, -0.6) if top.activation.name == "softplus" else (0.3, 0.6)
+        low, high = (-1.0, -0.6) if top.activation.name in ("softplus", "exp") else (0.3, 0.6)
         top.b = rng.uniform(low, high, top.b.shape)

@@ -80,9 +80,10 @@ def test_engine_equals_reference(rng, spec, output, dtype):
         net.layers[0].W = np.eye(WIDTH)
     n = 37
     X = rng.normal(scale=2.0, size=(n, WIDTH))
+    X = np.minimum(X, 1) if output == "exp" else X  # poisson takes exp of it once more
     if not nets[0].criterion.pairs_with(nets[0].activations[-1]) and output != "softmax":
         positive = nets[0].criterion.pair is not None or "false" in spec
-        X = rng.uniform(0.1, 0.45, X.shape) if positive else X
+        X = rng.uniform(0.1, 0.45, X.shape) - (output == "exp") if positive else X
     X = X.astype(dtype).astype(float)
     s = rng.uniform(0.5, 2.0, n).astype(dtype).astype(float)
     eps = float(np.finfo(dtype).eps)
