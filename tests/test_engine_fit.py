@@ -14,6 +14,7 @@ from error_bounds import ErrorBounds
 import fastbp
 from fastbp import _core, reference
 from fastbp.metrics import default_score
+from fastbp.reference.cost import dense
 from fastbp.optim import SGD, Adam
 from fastbp.reference.updates import update
 
@@ -67,7 +68,7 @@ class Jittered(reference.Network):
     def train_step(self, X, y, s, optimizer):
         self._forward(X)
         J = self._backward(y, s)
-        bounds = ErrorBounds(self, y, s, self._other)
+        bounds = ErrorBounds(self, dense(self, y), s, self._other)
         for layer, dW, db in zip(self.layers, bounds.dW, bounds.db, strict=True):
             layer.dW[...] += self._noise(dW)
             layer.db[...] += self._noise(db)
