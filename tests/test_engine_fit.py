@@ -14,8 +14,8 @@ from error_bounds import ErrorBounds
 import fastbp
 from fastbp import _core, reference
 from fastbp.metrics import default_score
-from fastbp.reference.cost import dense
 from fastbp.optim import SGD, Adam
+from fastbp.reference.cost import dense
 from fastbp.reference.updates import update
 
 N = 23

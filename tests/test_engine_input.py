@@ -221,7 +221,7 @@ def test_a_batch_larger_than_the_data_is_the_data(ready):
         ((2, 2), {"output": "leaky_relu(-1)"}, ValueError, "alpha of leaky_relu must not be neg"),
         ((2, 2), {"output": "elu(0)"}, ValueError, "alpha of elu must be greater than 0"),
         ((2, 2), {"output": "relu(0.1)"}, ValueError, "relu takes no parameter; got 0.1"),
-        ((2, 2), {"loss": "hinge"}, ValueError, "unknown loss 'hinge'; known: squared_error, mse"),
+        ((2, 2), {"loss": "magic"}, ValueError, "unknown loss 'magic'; known: squared_error, mse"),
         ((2, 2), {"init": "xavier"}, ValueError, "unknown init 'xavier'; known: auto, he"),
         ((2, 2), {"dtype": "float16"}, TypeError, "dtype must be 'float32' or 'float64'; got 'flo"),
         ((2, 2), {"l1": -1}, ValueError, "l1 must not be negative; got -1"),
