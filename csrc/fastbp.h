@@ -70,6 +70,18 @@ typedef enum {
     FASTBP_RULE_MOMENTUM = 1,
     FASTBP_RULE_NESTEROV = 2,
     FASTBP_RULE_ADAM = 3,
+    FASTBP_RULE_AMSGRAD = 4,
+    FASTBP_RULE_RADAM = 5,
+    FASTBP_RULE_NADAM = 6,
+    FASTBP_RULE_ADAMAX = 7,
+    FASTBP_RULE_ADAGRAD = 8,
+    FASTBP_RULE_ADADELTA = 9,
+    FASTBP_RULE_RMSPROP = 10,
+    FASTBP_RULE_RMSPROP_MOMENTUM = 11,
+    FASTBP_RULE_RMSPROP_CENTERED = 12,
+    FASTBP_RULE_RMSPROP_CENTERED_MOMENTUM = 13,
+    FASTBP_RULE_LION = 14,
+    FASTBP_RULE_RPROP = 15,
     FASTBP_RULE_COUNT
 } fastbp_rule_t;
 
@@ -203,11 +215,36 @@ fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
 
 /* ---- Updates and training ---- */
 
+enum { FASTBP_MOMENTS = 3 };
+
+/* What limits the gradient: the size of every element, or the norm of each W and each b, or that of
+ * all together, by a factor limit/(norm + 1e-6) where that is below 1. */
+typedef enum {
+    FASTBP_CLIP_NONE = 0,
+    FASTBP_CLIP_VALUE = 1,
+    FASTBP_CLIP_NORM = 2,
+    FASTBP_CLIP_GLOBAL_NORM = 3,
+} fastbp_clip_t;
+
+/* A rule with its hyper-parameters and its state. The formulas stand in kernels/optimizer.inc and
+ * kernels/rules.inc; zeros leave every option off. */
 typedef struct {
     fastbp_rule_t rule;
-    double lr, momentum, beta1, beta2, eps;
-    uint64_t t;      /* steps taken; advanced by the engine */
-    void *moment[2]; /* twins of theta, as many as the rule uses, else NULL */
+    double lr, momentum, beta1, beta2, eps;     /* beta2: also ρ of Adadelta and α of RMSprop */
+    double dampening, lr_decay, momentum_decay; /* of momentum, Adagrad, NAdam */
+    double shrink, grow, least, most;           /* of Rprop: factors and limits of a step */
+    double weight_decay;
+    bool decoupled; /* θ ← (1 − lr·weight_decay) θ rather than g ← g + weight_decay·θ */
+    bool maximize;
+    fastbp_clip_t clip;
+    double limit;
+    const double *lr_factors; /* n_layers, each > 0, or NULL */
+    double average_decay;
+    uint64_t average_start;       /* t when the average began: it takes θ over at the next step */
+    uint64_t t;                   /* steps taken; advanced by the engine */
+    void *moment[FASTBP_MOMENTS]; /* twins of theta, as many as the rule uses, else NULL */
+    void *grad;                   /* a twin of theta to work in, for clipping by norms, else NULL */
+    void *average; /* a twin of theta: its running mean with average_decay, or NULL */
 } fastbp_optimizer_t;
 
 /* One update of theta by a gradient. */

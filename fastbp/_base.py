@@ -120,6 +120,19 @@ class NetworkBase(ABC):
             start = end
         return blocks
 
+    def _blocks(self) -> list[tuple[slice, slice]]:
+        """Where W and b of every layer stand in theta."""
+        found, start = [], 0
+        for n_in, n_out in zip(self.widths, self.widths[1:], strict=False):
+            middle, end = start + n_in * n_out, start + (n_in + 1) * n_out
+            found.append((slice(start, middle), slice(middle, end)))
+            start = end
+        return found
+
+    def _bind(self, optimizer: Optimizer) -> None:
+        """Make room for the optimiser's state, or see that it is of this network."""
+        optimizer.bind(self._theta.size, self.dtype, len(self.layers))
+
     @property
     def theta(self) -> Array:
         """All parameters, flat: W^1 row by row, b^1, W^2, b^2, …; assigning copies in."""
@@ -183,8 +196,8 @@ class NetworkBase(ABC):
             validation = self._data(*check.split_validation(validation_data), "validation X")
         optimizer = resolve_optimizer(optimizer)
         runner = CallbackRunner(callbacks, self, Progress(epochs) if progress else None)
-        optimizer.bind(self._theta.size, self.dtype)
-        batch_size = min(batch_size, len(data[0]))
+        self._bind(optimizer)
+        batch_size = len(data[0]) if optimizer.full_batch else min(batch_size, len(data[0]))
         session = self._session(data, optimizer, batch_size, bool(shuffle), n_threads)
         self._forget()
         with runner:

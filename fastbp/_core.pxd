@@ -110,11 +110,26 @@ cdef extern from "fastbp.h" nogil:
         const fastbp_net_t *net, const void *theta, const fastbp_data_t *data, void *out,
         double *cost)
 
+    ctypedef enum fastbp_clip_t:
+        FASTBP_CLIP_NONE
+
     ctypedef struct fastbp_optimizer_t:
         fastbp_rule_t rule
         double lr, momentum, beta1, beta2, eps
+        double dampening, lr_decay, momentum_decay
+        double shrink, grow, least, most
+        double weight_decay
+        bint decoupled
+        bint maximize
+        fastbp_clip_t clip
+        double limit
+        const double *lr_factors
+        double average_decay
+        uint64_t average_start
         uint64_t t
-        void *moment[2]
+        void *moment[3]
+        void *grad
+        void *average
 
     fastbp_status_t fastbp_step(
         const fastbp_net_t *net, void *theta, const void *grad, fastbp_optimizer_t *optimizer)

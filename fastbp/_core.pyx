@@ -232,8 +232,8 @@ cdef class Net:
 
     def step(self, theta, grad, optimizer):
         """One update of theta by grad with a bound fastbp.optim.Optimizer."""
-        moments = list(optimizer.moments)
-        cdef fastbp_optimizer_t state = _optimizer(self, optimizer, moments)
+        cdef list kept = []
+        cdef fastbp_optimizer_t state = _optimizer(self, optimizer, kept)
         cdef void *params = _vector(theta, self.code, self.n_params, True)
         cdef void *slope = _vector(grad, self.code, self.n_params)
         cdef fastbp_status_t status
@@ -243,20 +243,36 @@ cdef class Net:
         optimizer.t = state.t
 
 
-cdef fastbp_optimizer_t _optimizer(Net net, object optimizer, list moments) except *:
+cdef fastbp_optimizer_t _optimizer(Net net, object optimizer, list kept) except *:
+    """The optimiser for the engine; what it points to is added to `kept`."""
     cdef fastbp_optimizer_t state
-    cdef double lr, first, second, eps
-    lr, first, second, eps = optimizer.hyper()
-    state.rule = <fastbp_rule_t><int>optimizer.code
-    state.lr = lr
-    state.momentum = state.beta1 = first
-    state.beta2 = second
-    state.eps = eps
+    cdef int rule, clip
+    cdef int i = 0
+    (rule, state.lr, state.momentum, state.beta1, state.beta2, state.eps, state.dampening,
+     state.lr_decay, state.momentum_decay, state.shrink, state.grow, state.least, state.most,
+     state.weight_decay, state.decoupled, state.maximize, clip, state.limit, factors,
+     state.average_decay) = optimizer.packed()
+    state.rule = <fastbp_rule_t>rule
+    state.clip = <fastbp_clip_t>clip
     state.t = optimizer.t
-    for i in range(2):
-        state.moment[i] = NULL
-        if i < len(moments):
-            state.moment[i] = _vector(moments[i], net.code, net.n_params, True)
+    state.lr_factors = NULL
+    if factors is not None:
+        state.lr_factors = <const double *>_vector(factors, b"d", len(net.widths) - 1)
+        kept.append(factors)
+    state.moment[0] = state.moment[1] = state.moment[2] = state.grad = state.average = NULL
+    for moment in optimizer.moments:
+        if i < 3:
+            state.moment[i] = _vector(moment, net.code, net.n_params, True)
+        kept.append(moment)
+        i += 1
+    if optimizer.scratch is not None:
+        state.grad = _vector(optimizer.scratch, net.code, net.n_params, True)
+        kept.append(optimizer.scratch)
+    state.average_start = 0
+    if optimizer.average is not None:
+        state.average = _vector(optimizer.average, net.code, net.n_params, True)
+        state.average_start = optimizer.average_start
+        kept.append(optimizer.average)
     return state
 
 
@@ -403,8 +419,7 @@ cdef class Fit:
         cdef void *params = _vector(theta, net.code, net.n_params, True)
         self.net = net
         self.optimizer = optimizer
-        moments = list(optimizer.moments)
-        self.state = _optimizer(net, optimizer, moments)
+        self.state = _optimizer(net, optimizer, [])
         self.kept = (theta, x, y, weights)
         _check(fastbp_fit_new(&self.fit, net.net, params, &data, &self.state, &options))
 
@@ -418,8 +433,8 @@ cdef class Fit:
         """
         cdef fastbp_progress_t progress
         cdef fastbp_status_t status
-        moments = list(self.optimizer.moments)  # kept for the length of the call
-        self.state = _optimizer(self.net, self.optimizer, moments)
+        kept = []  # for the length of the call
+        self.state = _optimizer(self.net, self.optimizer, kept)
         with nogil:
             status = fastbp_fit_run(self.fit, seconds, &progress)
         self.optimizer.t = self.state.t

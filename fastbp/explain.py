@@ -45,11 +45,12 @@ def explain(
 ) -> Explanation:
     """See `fastbp.Network.explain`."""
     X, y, s = net._data(X, y, sample_weight, "X")
-    batch_size = min(check.check_positive_int(batch_size, "batch_size"), len(X))
+    batch_size = check.check_positive_int(batch_size, "batch_size")
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     seconds = check.check_positive(seconds, "seconds")
     optimizer = copy.deepcopy(resolve_optimizer(optimizer))
-    optimizer.bind(net.theta.size, net.dtype)
+    net._bind(optimizer)
+    batch_size = len(X) if optimizer.full_batch else min(batch_size, len(X))
     shown = repr(optimizer)
     optimizer.lr = min(optimizer.lr, _LEAST_LR)  # every step is one of the network as it stands
     rows = len(X) // batch_size * batch_size

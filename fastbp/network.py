@@ -268,7 +268,7 @@ class Network(NetworkBase):
         optimizer = resolve_optimizer(optimizer)
         if not self._has_gradient:
             raise RuntimeError(check.NO_BACKWARD)
-        optimizer.bind(self._theta.size, self.dtype)
+        self._bind(optimizer)
         self._net.step(self._theta, self._grad, optimizer)
 
     @_alone
@@ -299,7 +299,7 @@ class Network(NetworkBase):
                     f"state from call to call; got {optimizer!r}"
                 )
             self._stepper = None
-            optimizer.bind(self._theta.size, self.dtype)
+            self._bind(optimizer)
             options = (len(X), False, self.seed)
             fit = _core.Fit(self._net, self._theta, X, y, s, optimizer, *options)
             self._stepper = stepper = _Session(fit, optimizer, self._theta, len(X))

@@ -8,7 +8,7 @@ from error_bounds import ErrorBounds
 
 import fastbp
 from fastbp import activations, reference
-from fastbp.optim import SGD, Adam
+from fastbp.optim import SGD, Adam, AdamW, RMSprop
 
 HIDDEN = tuple(name for name in activations.NAMES if name != "softmax")
 DTYPES = ("float32", "float64")
@@ -20,6 +20,9 @@ OPTIMIZERS = {
     "momentum": lambda: SGD(0.05, momentum=0.9),
     "nesterov": lambda: SGD(0.05, momentum=0.9, nesterov=True),
     "adam": lambda: Adam(0.01, betas=(0.8, 0.99)),
+    "adamw": lambda: AdamW(0.01, betas=(0.8, 0.99), weight_decay=0.1, ema=0.9),
+    # three moments, and the gradient written down; a large eps, for v − a² may come near to 0
+    "rmsprop": lambda: RMSprop(0.002, 0.9, 0.1, momentum=0.5, centered=True, clip_global_norm=0.3),
 }
 
 

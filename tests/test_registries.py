@@ -15,7 +15,19 @@ from fastbp.activations import Activation, resolve_layers
 from fastbp.explanation import PHASES
 from fastbp.initializers import Initializer, draw, draw_parameters
 from fastbp.losses import Loss
-from fastbp.optim import SGD, Adam
+from fastbp.optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from fastbp.optim.base import CLIPS
 
 HEADER = Path(__file__).parents[1] / "csrc" / "fastbp.h"
 ACTIVATIONS = HEADER.parent / "kernels" / "activations.h"
@@ -52,8 +64,24 @@ def test_rule_codes_are_those_of_the_engine():
         "momentum": SGD(momentum=0.9),
         "nesterov": SGD(momentum=0.9, nesterov=True),
         "adam": Adam(),
+        "amsgrad": Adam(amsgrad=True),
+        "radam": RAdam(),
+        "nadam": NAdam(),
+        "adamax": Adamax(),
+        "adagrad": Adagrad(),
+        "adadelta": Adadelta(),
+        "rmsprop": RMSprop(),
+        "rmsprop_momentum": RMSprop(momentum=0.9),
+        "rmsprop_centered": RMSprop(centered=True),
+        "rmsprop_centered_momentum": RMSprop(centered=True, momentum=0.9),
+        "lion": Lion(),
+        "rprop": Rprop(),
     }
     assert c_enum("RULE") == {name: rule.code for name, rule in rules.items()}
+
+
+def test_clip_codes_are_those_of_the_engine():
+    assert c_enum("CLIP") == {"none": 0} | {k.removeprefix("clip_"): v for k, v in CLIPS.items()}
 
 
 def test_phases_are_those_of_the_engine():

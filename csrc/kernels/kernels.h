@@ -79,7 +79,27 @@ typedef struct {
     double *row_loss;
 } fbp_loss_t;
 
-/* From raw sums G = aᵀδ to parameters: g = G·grad_scale + l2·θ + l1·sign(θ), then the rule. */
+/* Every rule that has a kernel, with the number of its moments; RAdam is Adam with constants of its
+ * own. */
+#define FBP_EVERY_RULE(X)                                                                          \
+    X(FASTBP_RULE_SGD, 0)                                                                          \
+    X(FASTBP_RULE_MOMENTUM, 1)                                                                     \
+    X(FASTBP_RULE_NESTEROV, 1)                                                                     \
+    X(FASTBP_RULE_ADAM, 2)                                                                         \
+    X(FASTBP_RULE_AMSGRAD, 3)                                                                      \
+    X(FASTBP_RULE_NADAM, 2)                                                                        \
+    X(FASTBP_RULE_ADAMAX, 2)                                                                       \
+    X(FASTBP_RULE_ADAGRAD, 1)                                                                      \
+    X(FASTBP_RULE_ADADELTA, 2)                                                                     \
+    X(FASTBP_RULE_RMSPROP, 1)                                                                      \
+    X(FASTBP_RULE_RMSPROP_MOMENTUM, 2)                                                             \
+    X(FASTBP_RULE_RMSPROP_CENTERED, 2)                                                             \
+    X(FASTBP_RULE_RMSPROP_CENTERED_MOMENTUM, 3)                                                    \
+    X(FASTBP_RULE_LION, 1)                                                                         \
+    X(FASTBP_RULE_RPROP, 2)
+
+/* From raw sums G = aᵀδ to parameters: g = G·grad_scale + l2·θ + l1·sign(θ), then the rule. What
+ * stands below `options` is read by update_rule alone. */
 typedef struct {
     int rule; /* FASTBP_RULE_* */
     double grad_scale, l1, l2;
@@ -88,7 +108,20 @@ typedef struct {
     double lr, momentum, beta1, beta2, eps;
     double step_size;       /* Adam: lr / (1 − β1^t) */
     double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
+    bool options;           /* update and update_outer cannot do it: update_rule is needed */
+    double clip, sign;      /* g ← clamp(g, ±clip)·sign */
+    double decay, keep;     /* then g ← g + decay·θ, and θ ← keep·θ */
+    double gain;            /* momentum: factor of g */
+    double ahead;           /* NAdam: factor of m where g has 1 */
+    double shrink, grow, least, most; /* Rprop */
+    double average_weight;            /* average ← average + average_weight (θ − average) */
 } fbp_update_t;
+
+/* θ, its moments, NULL where the rule has none, and its average or NULL, all at the same place. */
+typedef struct {
+    void *theta, *moment[FASTBP_MOMENTS], *average;
+    long ld;
+} fbp_twins_t;
 
 enum { FBP_OUTER_MAX = 8 };
 
@@ -116,6 +149,8 @@ typedef struct {
  * write_gradient   grad = final gradient of the tile of raw sums.
  * update           applies the rule to the tile of θ and of its moments (ldt for all three).
  * update_outer     the same from the factors of the raw sums, to the same bits.
+ * update_rule      every rule with every option: rules.inc. Without options to the bits of update,
+ *                  but for Adam, whose constants have the gradient's scale in them there.
  * penalty          l1·Σ|w| + (l2/2)·Σw²; sums of rows, in the dtype, added in order in double.
  * vmath            out[i] = f(x[i]), f by FBP_VMATH_*; the errors are stated in vmath.inc. */
 typedef struct {

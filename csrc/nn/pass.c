@@ -177,14 +177,3 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     net->kernels->gemm_nn(&product);
     return FASTBP_OK;
 }
-
-fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *grad,
-                            fastbp_optimizer_t *optimizer) {
-    if (!fbp_optimizer_valid(optimizer)) return FASTBP_ERR_ARGUMENT;
-    const fbp_update_t update = fbp_update_of(optimizer, optimizer->t + 1);
-    const fbp_mat_t sums = {grad, 1, (long)net->n_params, (long)net->n_params};
-    net->kernels->update(&update, &sums, theta, optimizer->moment[0], optimizer->moment[1],
-                         (long)net->n_params);
-    optimizer->t += 1;
-    return FASTBP_OK;
-}

@@ -74,6 +74,7 @@ static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
             plan->wp[l - 1] = take_panels(plan, arena, layer->n_out, layer->n_in);
     }
     plan->tile_penalty = fbp_arena_take(arena, (size_t)net->n_tiles, sizeof *plan->tile_penalty);
+    plan->tile_square = fbp_arena_take(arena, 2 * (size_t)net->n_tiles, sizeof *plan->tile_square);
 }
 
 /* Layers alternate between two buffers; the output layer's z has its own. */

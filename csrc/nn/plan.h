@@ -53,6 +53,7 @@ typedef struct {
     double *row_loss;
 
     double *tile_penalty; /* by tile of the net */
+    double *tile_square;  /* Σ g² of W and of b, by tile; for clipping by norms */
 
     int n_workers;
     fbp_scratch_t *scratch; /* by worker */

@@ -175,6 +175,35 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long
     }
 }
 
+/* The same in two rounds, for norms want the whole gradient before the first update: tiles of the
+ * gradient with their sums of squares, and, behind a barrier, tiles of θ. */
+static void clipped_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, double weight,
+                          uint64_t t, fbp_team_t *team, int worker) {
+    const fbp_plan_t *plan = &fit->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_scratch_t *scratch = &plan->scratch[worker];
+    const fastbp_optimizer_t *optimizer = fit->optimizer;
+    void *grad = optimizer->grad;
+    for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
+        const fbp_tile_t *tile = &net->tile[i];
+        fbp_gradient_tile(batch, scratch, tile, 1 / weight, grad);
+        for (int bias = 0; bias < 2; ++bias)
+            plan->tile_square[2 * i + bias] =
+                bias && tile->unit0 != 0 ? 0 : fbp_tile_square(net, grad, tile, bias);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
+    }
+    fbp_team_barrier(team);
+    fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
+    const fbp_update_t update = fbp_update_of(optimizer, t);
+    const fbp_clipping_t clipping = fbp_clipping_of(net, optimizer, grad, plan->tile_square);
+    for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
+        const fbp_tile_t *tile = &net->tile[i];
+        fbp_update_written(net, tile, &update, optimizer, &clipping, grad, fit->theta);
+        if (fit->keep_copies) fbp_copy_tile(plan, fit->theta, tile);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
+    }
+}
+
 /* J of a batch whose row sweep is done. */
 static double objective(const fastbp_fit_t *fit, const fbp_batch_t *batch, double weight) {
     double J = fbp_loss_sum(batch) / weight;
@@ -221,7 +250,10 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
-        if (weight > 0) weight_sweep(fit, &batch, first + batch.rows, weight, ++t, team, worker);
+        if (weight > 0 && fbp_clips_norms(fit->optimizer))
+            clipped_sweep(fit, &batch, weight, ++t, team, worker);
+        else if (weight > 0)
+            weight_sweep(fit, &batch, first + batch.rows, weight, ++t, team, worker);
         if (worker == 0) keep_books(slice, batch.rows, weight, J);
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += batch.rows;

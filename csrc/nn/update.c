@@ -3,17 +3,73 @@
 
 #include <math.h>
 
+static bool is_fraction(double x) { return x >= 0 && x < 1; }
+static bool is_positive(double x) { return x > 0 && isfinite(x); }
+
+static bool valid_options(const fastbp_optimizer_t *o) {
+    if (!(o->weight_decay >= 0) || !isfinite(o->weight_decay)) return false;
+    if (o->clip > FASTBP_CLIP_GLOBAL_NORM || (o->clip != FASTBP_CLIP_NONE && !(o->limit > 0)))
+        return false;
+    if (fbp_clips_norms(o) && o->grad == NULL) return false;
+    return o->average == NULL || is_fraction(o->average_decay);
+}
+
 bool fbp_optimizer_valid(const fastbp_optimizer_t *o) {
-    static const int n_moments[FASTBP_RULE_COUNT] = {0, 1, 1, 2};
-    if (o->rule >= FASTBP_RULE_COUNT || !(o->lr > 0) || !isfinite(o->lr)) return false;
+    static const int n_moments[FASTBP_RULE_COUNT] = {
+#define MOMENTS(rule, n) [rule] = n,
+        FBP_EVERY_RULE(MOMENTS)
+#undef MOMENTS
+            [FASTBP_RULE_RADAM] = 2,
+    };
+    if (o->rule >= FASTBP_RULE_COUNT || !is_positive(o->lr) || !valid_options(o)) return false;
     for (int i = 0; i < n_moments[o->rule]; ++i)
         if (o->moment[i] == NULL) return false;
-    const bool adam = o->rule == FASTBP_RULE_ADAM;
-    const double decay1 = adam ? o->beta1 : o->momentum, decay2 = adam ? o->beta2 : 0;
-    return decay1 >= 0 && decay1 < 1 && decay2 >= 0 && decay2 < 1 && (!adam || o->eps > 0);
+    const bool divides = o->rule >= FASTBP_RULE_ADAM && o->rule < FASTBP_RULE_LION;
+    if (divides && !(o->eps > 0)) return false;
+    if (o->rule == FASTBP_RULE_RPROP &&
+        !(o->shrink > 0 && o->shrink < 1 && o->grow > 1 && o->least > 0 && o->most >= o->least))
+        return false;
+    return is_fraction(o->momentum) && is_fraction(o->beta1) && is_fraction(o->beta2) &&
+           is_fraction(o->dampening) && o->lr_decay >= 0 && o->momentum_decay >= 0;
+}
+
+/* ---- the constants of a step ---- */
+
+/* μ_1 … μ_t of NAdam, μ_i = β1 (1 − q^i/2), multiplied: a function of t alone, so that no state is
+ * kept. Ends early where nothing changes any more: 1 − product is 1, or the factors are β1. */
+static double nadam_product(double beta1, double q, uint64_t t) {
+    double product = 1, power = 1;
+    for (uint64_t i = 1; i <= t && product > 1e-20; ++i) {
+        power *= q;
+        if (power < 0x1p-54) return product * pow(beta1, (double)(t - i + 1));
+        product *= beta1 * (1 - 0.5 * power);
+    }
+    return product;
+}
+
+static void set_nadam(fbp_update_t *update, const fastbp_optimizer_t *o, double t) {
+    const double mu = o->beta1 * (1 - 0.5 * pow(0.96, t * o->momentum_decay));
+    const double next = o->beta1 * (1 - 0.5 * pow(0.96, (t + 1) * o->momentum_decay));
+    const double product = nadam_product(o->beta1, pow(0.96, o->momentum_decay), (uint64_t)t);
+    update->step_size = o->lr * (1 - mu) / (1 - product);
+    update->ahead = o->lr * next / (1 - product * next) / update->step_size;
+}
+
+/* RAdam (Liu et al., 2020) is Adam with a rectified step, or, as long as the variance of v cannot
+ * be told, without √v. */
+static void set_radam(fbp_update_t *update, const fastbp_optimizer_t *o, double t) {
+    const double power = pow(o->beta2, t), most = 2 / (1 - o->beta2) - 1;
+    const double length = most - 2 * t * power / (1 - power);
+    update->rule = FASTBP_RULE_ADAM;
+    update->root_correction = length > 5;
+    if (length > 5)
+        update->step_size *= sqrt((1 - power) * (length - 4) * (length - 2) * most /
+                                  ((most - 4) * (most - 2) * length));
+    else update->eps = 1;
 }
 
 fbp_update_t fbp_update_of(const fastbp_optimizer_t *o, uint64_t t) {
+    const double steps = (double)t;
     fbp_update_t update = {
         .rule = (int)o->rule,
         .grad_scale = 1,
@@ -22,12 +78,37 @@ fbp_update_t fbp_update_of(const fastbp_optimizer_t *o, uint64_t t) {
         .beta1 = o->beta1,
         .beta2 = o->beta2,
         .eps = o->eps,
+        .clip = o->clip == FASTBP_CLIP_VALUE ? o->limit : INFINITY,
+        .sign = o->maximize ? -1 : 1,
+        .decay = o->decoupled ? 0 : o->weight_decay,
+        .keep = o->decoupled ? 1 - o->lr * o->weight_decay : 1,
+        .gain = t == 1 ? 1 : 1 - o->dampening,
+        .shrink = o->shrink,
+        .grow = o->grow,
+        .least = o->least,
+        .most = o->most,
+        .average_weight = t == o->average_start + 1 ? 1 : 1 - o->average_decay,
     };
-    if (o->rule == FASTBP_RULE_ADAM) {
-        update.step_size = o->lr / (1 - pow(o->beta1, (double)t));
-        update.root_correction = 1 / sqrt(1 - pow(o->beta2, (double)t));
+    if (o->rule >= FASTBP_RULE_ADAM) {
+        update.step_size = o->lr / (1 - pow(o->beta1, steps));
+        update.root_correction = 1 / sqrt(1 - pow(o->beta2, steps));
     }
+    if (o->rule == FASTBP_RULE_NADAM) set_nadam(&update, o, steps);
+    if (o->rule == FASTBP_RULE_RADAM) set_radam(&update, o, steps);
+    if (o->rule == FASTBP_RULE_ADAGRAD) update.step_size = o->lr / (1 + (steps - 1) * o->lr_decay);
+    update.options = update.rule > FASTBP_RULE_ADAM || o->weight_decay != 0 || o->maximize ||
+                     o->clip == FASTBP_CLIP_VALUE || update.gain != 1 || o->average != NULL;
     return update;
+}
+
+/* The same for a layer with a learning rate of its own. */
+static fbp_update_t scaled(const fbp_update_t *update, const fastbp_optimizer_t *o, int layer) {
+    fbp_update_t own = *update;
+    if (o->lr_factors == NULL) return own;
+    own.lr *= o->lr_factors[layer];
+    own.step_size *= o->lr_factors[layer];
+    if (o->decoupled) own.keep = 1 - own.lr * o->weight_decay;
+    return own;
 }
 
 /* Where a strip of raw sums belongs: its offset in theta, and the distance between its rows. */
@@ -79,13 +160,24 @@ void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
 
 typedef struct {
     const fbp_batch_t *batch;
-    const fbp_update_t *update;
+    fbp_update_t update;
     const fastbp_optimizer_t *optimizer;
     void *theta;
 } step_t;
 
-static void *moment_at(const fastbp_net_t *net, const fastbp_optimizer_t *o, int i, size_t offset) {
-    return o->moment[i] != NULL ? fbp_at(net, o->moment[i], offset) : NULL;
+static void *twin_at(const fastbp_net_t *net, void *twin, size_t offset) {
+    return twin != NULL ? fbp_at(net, twin, offset) : NULL;
+}
+
+/* θ and its twins from `offset` on, `ld` apart by row, brought to the next step by `sums`. */
+static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
+                  void *theta, const fbp_mat_t *sums, size_t offset, long ld) {
+    fbp_twins_t twins = {.theta = fbp_at(net, theta, offset), .ld = ld};
+    for (int i = 0; i < FASTBP_MOMENTS; ++i) twins.moment[i] = twin_at(net, o->moment[i], offset);
+    twins.average = twin_at(net, o->average, offset);
+    if (update->options) net->kernels->update_rule(update, sums, &twins);
+    else
+        net->kernels->update(update, sums, twins.theta, twins.moment[0], twins.moment[1], twins.ld);
 }
 
 static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
@@ -93,18 +185,17 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
     const step_t *step = context;
     const fastbp_net_t *net = step->batch->plan->net;
     const place_t place = place_of(net, tile, row, column);
-    fbp_update_t update = *step->update;
+    fbp_update_t update = step->update;
     update.l1 = place.bias ? 0 : net->l1;
     update.l2 = place.bias ? 0 : net->l2;
-    net->kernels->update(&update, sums, fbp_at(net, step->theta, place.offset),
-                         moment_at(net, step->optimizer, 0, place.offset),
-                         moment_at(net, step->optimizer, 1, place.offset), place.ld);
+    apply(net, &update, step->optimizer, step->theta, sums, place.offset, place.ld);
 }
 
 /* A tile of W straight from the few rows of the batch; its biases as always. */
 static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const fbp_rows_t *delta) {
     const fbp_plan_t *plan = step->batch->plan;
     const fastbp_net_t *net = plan->net;
+    const fastbp_optimizer_t *o = step->optimizer;
     const place_t place = place_of(net, tile, tile->unit0, 0);
     const fbp_outer_t outer = {
         .a = plan->a[tile->layer].row,
@@ -112,12 +203,12 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const f
         .units = tile->unit1 - tile->unit0,
         .delta = {delta->at, step->batch->rows, place.ld, delta->ld},
     };
-    fbp_update_t update = *step->update;
+    fbp_update_t update = step->update;
     update.l1 = net->l1;
     update.l2 = net->l2;
     net->kernels->update_outer(&update, &outer, fbp_at(net, step->theta, place.offset),
-                               moment_at(net, step->optimizer, 0, place.offset),
-                               moment_at(net, step->optimizer, 1, place.offset), place.ld);
+                               twin_at(net, o->moment[0], place.offset),
+                               twin_at(net, o->moment[1], place.offset), place.ld);
 }
 
 /* Where a tile's rows come in runs of outputs, which no prefetcher follows, the products ask for θ
@@ -125,9 +216,9 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const f
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
     static const void *const none[FBP_MAX_WARM] = {NULL};
-    step_t step = {batch, update, optimizer, theta};
+    step_t step = {batch, scaled(update, optimizer, tile->layer), optimizer, theta};
     const fbp_rows_t *delta = &batch->plan->delta[tile->layer + 1];
-    if (batch->rows <= FBP_OUTER_MAX) {
+    if (batch->rows <= FBP_OUTER_MAX && !update->options) {
         update_from_rows(&step, tile, delta);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
         fbp_bias_tile(batch, scratch, tile, finish_update, &step);
@@ -142,4 +233,36 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     };
     fbp_weight_tile(batch, scratch, tile, finish_update, &step, runs ? warm : none);
     fbp_bias_tile(batch, scratch, tile, finish_update, &step);
+}
+
+/* ---- to new parameters, from a gradient that is written down ---- */
+
+void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
+                        const fastbp_optimizer_t *o, const fbp_clipping_t *clipping,
+                        const void *grad, void *theta) {
+    fbp_update_t own = scaled(update, o, tile->layer);
+    for (int bias = 0; bias < 2; ++bias) {
+        if (bias && tile->unit0 != 0) return;
+        const place_t place = place_of(net, tile, bias ? -1 : tile->unit0, 0);
+        const long count = bias ? place.ld : (tile->unit1 - tile->unit0) * place.ld;
+        const fbp_mat_t sums = {fbp_at(net, grad, place.offset), 1, count, count};
+        own.grad_scale = fbp_clip_factor(clipping, tile->layer, bias);
+        apply(net, &own, o, theta, &sums, place.offset, count);
+    }
+}
+
+fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *grad,
+                            fastbp_optimizer_t *optimizer) {
+    if (!fbp_optimizer_valid(optimizer)) return FASTBP_ERR_ARGUMENT;
+    const fbp_update_t update = fbp_update_of(optimizer, optimizer->t + 1);
+    if (optimizer->lr_factors == NULL && !fbp_clips_norms(optimizer)) {
+        const fbp_mat_t sums = {grad, 1, (long)net->n_params, (long)net->n_params};
+        apply(net, &update, optimizer, theta, &sums, 0, (long)net->n_params);
+    } else {
+        const fbp_clipping_t clipping = fbp_clipping_of(net, optimizer, grad, NULL);
+        for (long i = 0; i < net->n_tiles; ++i)
+            fbp_update_written(net, &net->tile[i], &update, optimizer, &clipping, grad, theta);
+    }
+    optimizer->t += 1;
+    return FASTBP_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef FASTBP_NN_UPDATE_H
 #define FASTBP_NN_UPDATE_H
 
+#include "clip.h"
 #include "sweep.h"
 
 /* True when the rule is known, its hyper-parameters are in range and its moments are there. */
@@ -19,5 +20,11 @@ void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
  */
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta);
+
+/* The same from a gradient that is written down, penalties included, by the factors of `clipping`.
+ */
+void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
+                        const fastbp_optimizer_t *optimizer, const fbp_clipping_t *clipping,
+                        const void *grad, void *theta);
 
 #endif

@@ -220,7 +220,7 @@ class Network(NetworkBase):
         optimizer = resolve_optimizer(optimizer)
         if not self._has_gradient:
             raise RuntimeError(check.NO_BACKWARD)
-        update(optimizer, self.theta, self.grad)
+        update(optimizer, self.theta, self.grad, self._blocks())
 
     def predict(self, X: object) -> Array:
         """The outputs a^L (batch, n_L); the stored z, a and delta stay as they are.
@@ -241,7 +241,7 @@ class Network(NetworkBase):
         self._forward(X)
         J = self._backward(y, s)
         if isfinite(J):
-            update(optimizer, self.theta, self.grad)
+            update(optimizer, self.theta, self.grad, self._blocks())
         return J
 
     def train_batch(
@@ -260,7 +260,7 @@ class Network(NetworkBase):
         X = check.as_matrix(X, self.widths[0], self.dtype)
         y = self._targets(y, len(X))
         s = check.as_weights(sample_weight, len(X), self.dtype)
-        optimizer.bind(self._theta.size, self.dtype)
+        self._bind(optimizer)
         return Training(self, (X, y, s), optimizer, len(X), False).epoch(0)
 
     def _session(

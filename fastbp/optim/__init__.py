@@ -1,0 +1,72 @@
+"""Optimisers: hyper-parameters and state. The arithmetic is the engine's (or the reference's).
+
+    base.py       what all share: options, state
+    sgd.py        SGD, Lion, Rprop
+    adam.py       Adam, AdamW, NAdam, RAdam, Adamax
+    adaptive.py   Adagrad, Adadelta, RMSprop
+    averaging.py  averages of theta: SWA, and what `ema` gathers
+    files.py      an optimiser in a file, and back
+
+Rules and defaults are PyTorch's (torch.optim), so that whole trajectories can be compared;
+`docs/optimizers.md` has the formulas side by side. The gradient g is that of J, penalties included.
+"""
+
+from __future__ import annotations
+
+from .. import _validation as check
+from .adam import Adam, Adamax, AdamW, NAdam, RAdam
+from .adaptive import Adadelta, Adagrad, RMSprop
+from .averaging import SWA, averaged
+from .base import Optimizer
+from .files import load
+from .sgd import SGD, Lion, Rprop
+
+__all__ = [
+    "NAMES",
+    "SGD",
+    "SWA",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "averaged",
+    "load",
+    "resolve",
+]
+
+_BY_NAME: dict[str, type[Optimizer]] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        *(SGD, Adam, AdamW, NAdam, RAdam, Adamax),
+        *(RMSprop, Adagrad, Adadelta, Lion, Rprop),
+    )
+}
+
+NAMES: tuple[str, ...] = tuple(_BY_NAME)
+
+
+def resolve(spec: str | Optimizer) -> Optimizer:
+    """A new optimiser with default hyper-parameters for a name, or the Optimizer given.
+
+    Raises ValueError, listing the known names, for an unknown one.
+
+    >>> resolve("adam")
+    Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
+    """
+    if isinstance(spec, Optimizer):
+        return spec
+    if not isinstance(spec, str):
+        got = type(spec).__name__
+        if isinstance(spec, type):
+            got = f"the class {spec.__name__}: write {spec.__name__}()"
+        raise TypeError(f"optimizer must be a name or an Optimizer object; got {got}")
+    if spec not in _BY_NAME:
+        raise check.unknown_name("optimizer", spec, NAMES)
+    return _BY_NAME[spec]()

@@ -1,0 +1,345 @@
+"""Every rule and every option: the engine's step against the reference's, NaN, options, state."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES
+
+import fastbp
+from fastbp import optim, reference
+from fastbp.optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from fastbp.optim.base import Options
+from fastbp.reference.updates import update
+
+RULES = {
+    "sgd": lambda **o: SGD(0.1, **o),
+    "dampened": lambda **o: SGD(0.1, momentum=0.9, dampening=0.25, **o),
+    "nesterov": lambda **o: SGD(0.1, momentum=0.9, nesterov=True, **o),
+    "adam": lambda **o: Adam(0.01, **o),
+    "adamw": lambda **o: AdamW(0.01, **o),
+    "amsgrad": lambda **o: Adam(0.01, betas=(0.8, 0.9), amsgrad=True, **o),
+    "decoupled amsgrad": lambda **o: AdamW(0.01, amsgrad=True, **o),
+    "radam": lambda **o: RAdam(0.01, betas=(0.8, 0.9), **o),
+    "nadam": lambda **o: NAdam(0.01, **o),
+    "nadam of a fast decay": lambda **o: NAdam(0.01, betas=(0.99, 0.9), momentum_decay=100, **o),
+    "adamax": lambda **o: Adamax(0.01, betas=(0.9, 0.9), **o),
+    "adagrad": lambda **o: Adagrad(0.1, lr_decay=0.1, initial_accumulator_value=0.5, **o),
+    "adadelta": lambda **o: Adadelta(0.5, **o),
+    "rmsprop": lambda **o: RMSprop(0.01, **o),
+    "rmsprop with momentum": lambda **o: RMSprop(0.01, momentum=0.9, **o),
+    "rmsprop centred": lambda **o: RMSprop(0.01, centered=True, **o),
+    "rmsprop centred with momentum": lambda **o: RMSprop(0.01, centered=True, momentum=0.9, **o),
+    "lion": lambda **o: Lion(0.01, **o),
+    "rprop": lambda **o: Rprop(0.01, **o),
+}
+WIDTHS, STEPS = (5, 9, 300, 3), 8  # 300: a row of W that is more than one run of the update
+
+
+def gradients(n):
+    """STEPS gradients, exact in float32, no element near 0."""
+    rng = np.random.default_rng(5)
+    g = rng.uniform(0.25, 2.0, (STEPS, n)) * rng.choice([-1, 1], (STEPS, n))
+    return g.astype(np.float32)
+
+
+def walk(net, optimizer, noise=None):
+    """theta after STEPS steps along fixed gradients, whatever the loss."""
+    theta = np.sin(np.arange(net.theta.size)).astype(np.float32)
+    net.theta = theta
+    net.forward(np.zeros((1, WIDTHS[0])))
+    net.backward(np.zeros((1, WIDTHS[-1])))
+    for g in gradients(net.theta.size):
+        net.grad[...] = g
+        if noise is not None:
+            for array in (net.grad, net.theta, *optimizer.moments):
+                array += noise(array)
+        net.step(optimizer)
+    return net.theta.astype(np.float64)
+
+
+def agrees(make, dtype):
+    """The engine stays within what rounding errors of random sign do to the reference."""
+    optimizer = make()
+    theta = walk(fastbp.Network(WIDTHS, dtype=dtype, seed=0), optimizer)
+    twin = make()
+    exact = walk(reference.Network(WIDTHS, seed=0), twin)
+    drift, average_drift = 0.0, 0.0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        eps = 6 * np.finfo(dtype).eps
+        other = make()
+        jittered = walk(
+            reference.Network(WIDTHS, seed=0),
+            other,
+            lambda x, rng=rng, eps=eps: eps * abs(x) * rng.uniform(-1, 1, x.shape),
+        )
+        drift = max(drift, abs(jittered - exact).max())
+        if other.average is not None:
+            average_drift = max(average_drift, abs(other.average - twin.average).max())
+    moved = abs(exact - np.sin(np.arange(exact.size))).max()
+    assert drift < 0.01 * moved, "a drift of this size would hide mistakes"
+    assert abs(theta - exact).max() <= drift
+    assert optimizer.t == twin.t == STEPS
+    if twin.average is not None:
+        assert abs(optimizer.average - twin.average).max() <= average_drift
+        assert abs(twin.average - exact).max() > 100 * average_drift
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_the_engine_steps_as_the_reference(rule, dtype):
+    agrees(RULES[rule], dtype)
+
+
+OPTIONS = {
+    "weight decay": {"weight_decay": 0.1},
+    "maximize": {"maximize": True, "weight_decay": 0.1},
+    "clip by value": {"clip_value": 0.5},
+    "clip by norm": {"clip_norm": 2.0},
+    "clip by global norm": {"clip_global_norm": 2.0, "maximize": True},
+    "layers": {"lr_factors": (0.5, 1.0, 2.0), "weight_decay": 0.1},
+    "layers and norms": {"lr_factors": (0.5, 1.0, 2.0), "clip_norm": 20.0, "ema": 0.5},
+    "mean": {"ema": 0.75},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("rule", ["sgd", "dampened", "adam", "adamw", "nadam", "adagrad"])
+def test_options_are_those_of_the_reference(rule, options):
+    agrees(lambda: RULES[rule](**options), "float32")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_nan_stays_where_it_is(rule, dtype):
+    net = fastbp.Network((3, 7), dtype=dtype, seed=0)
+    net.forward(np.zeros((1, 3)))
+    net.backward(np.zeros((1, 7)))
+    net.grad[...] = 1.0
+    net.grad[[2, 17, 26]] = np.nan
+    net.step(RULES[rule]())
+    assert np.flatnonzero(np.isnan(net.theta)).tolist() == [2, 17, 26]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("batch_size", [3, 20])
+def test_a_fit_makes_the_steps_of_the_reference(rule, batch_size):
+    """Steps fused into the weight sweep, of few rows and of many, with penalties."""
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(20, 5)), rng.normal(size=(20, 3))
+    results = []
+    for network in (fastbp.Network, reference.Network):
+        net = network(WIDTHS, activation="tanh", dtype="float64", l1=0.001, l2=0.01, seed=1)
+        optimizer = RULES[rule](clip_value=0.3) if rule != "rprop" else RULES[rule]()
+        history = net.fit(X, y, epochs=3, batch_size=batch_size, optimizer=optimizer)
+        results.append((net.theta.copy(), np.array(history.loss), optimizer.t))
+    (theta, losses, t), (exact, exact_losses, steps) = results
+    assert t == steps == (3 if rule == "rprop" else 3 * -(-20 // batch_size))
+    # far above rounding in float64, far below what a wrong formula does
+    np.testing.assert_allclose(theta, exact, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(losses, exact_losses, rtol=1e-9)
+
+
+# ---- state --------------------------------------------------------------------------------
+
+
+def trained(optimizer, epochs, net=None):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 2))
+    net = fastbp.Network((4, 6, 2), seed=1) if net is None else net
+    net.fit(X, y, epochs=epochs, batch_size=5, shuffle=False, optimizer=optimizer)
+    return net
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_loaded_optimizer_goes_on_bit_for_bit(rule, tmp_path):
+    options = {} if rule == "rprop" else {"clip_norm": 1.0, "lr_factors": (0.5, 2)}
+    whole, first = RULES[rule](ema=0.9, **options), RULES[rule](ema=0.9, **options)
+    expected = trained(whole, 4)
+    net = trained(first, 2)
+    first.save(tmp_path / "state.safetensors")
+    second = optim.load(tmp_path / "state.safetensors")
+    assert repr(second) == repr(first) and second.t == first.t
+    third = type(first)()
+    third.load_state_dict(first.state_dict())
+    other = copy.deepcopy(net)
+    for again, state in ((net, second), (other, third)):
+        trained(state, 2, again)
+        np.testing.assert_array_equal(again.theta, expected.theta)
+        np.testing.assert_array_equal(state.average, whole.average)
+        for moment, exact in zip(state.moments, whole.moments, strict=True):
+            np.testing.assert_array_equal(moment, exact)
+    fresh = trained(RULES[rule](ema=0.9, **options), 2, copy.deepcopy(expected))
+    trained(whole, 2, expected)
+    assert rule == "sgd" or not np.array_equal(fresh.theta, expected.theta)
+
+
+def test_state_of_another_class_is_refused():
+    state = Adam(0.5).state_dict()
+    sgd = SGD(0.25)
+    with pytest.raises(ValueError, match="the state of Adam; the optimiser is SGD"):
+        sgd.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"expected a dict of state_dict\(\) with average"):
+        sgd.load_state_dict({"t": 1})
+    broken = sgd.state_dict() | {"hyper": {"lr": -1.0}}
+    with pytest.raises(ValueError, match="lr must be greater than 0"):
+        sgd.load_state_dict(broken)
+    assert sgd.lr == 0.25
+
+
+def test_files_that_are_no_optimizer(tmp_path):
+    path = tmp_path / "x.safetensors"
+    fastbp.Network((2, 1), seed=0).save(path)
+    with pytest.raises(fastbp.ModelFileError, match="expected the metadata of an optimiser"):
+        optim.load(path)
+    adam = Adam()
+    adam.bind(3, np.dtype("float32"))
+    adam.save(path)
+    tensors, metadata = fastbp.io.read_safetensors(path)
+    text = metadata["optimizer"]
+    for change, message in [
+        ({"optimizer": text.replace('"Adam"', '"Eve"')}, "unknown optimiser 'Eve'"),
+        ({"optimizer": text.replace("0.001", "-1")}, "lr must be greater than 0; got -1"),
+        ({"optimizer": text.replace('"t": 0', '"t": -1')}, "t of the optimizer cannot be -1"),
+        ({"optimizer": "{}"}, "must have exactly the fields name, hyper, t"),
+        ({"more": "x"}, "expected the metadata format, version, optimizer"),
+        ({"version": "2"}, "version '1'; got"),
+    ]:
+        fastbp.io.write_safetensors(path, tensors, metadata | change)
+        with pytest.raises(fastbp.ModelFileError, match=message):
+            optim.load(path)
+    for wrong, message in [
+        ({"moments.0": tensors["moments.0"]}, "has 2 moments; got 1"),
+        (tensors | {"other": np.zeros(3, np.float32)}, "expected tensors moments.0"),
+        (tensors | {"moments.1": np.zeros(4, np.float32)}, "vectors of one size"),
+        (tensors | {"moments.1": np.zeros((3, 1), np.float32)}, "vectors of one size"),
+    ]:
+        fastbp.io.write_safetensors(path, wrong, metadata)
+        with pytest.raises(fastbp.ModelFileError, match=message):
+            optim.load(path)
+
+    class Own(SGD):
+        """Not of this package."""
+
+    with pytest.raises(TypeError, match=r"only optimisers of fastbp.optim go into files; got Own"):
+        Own().save(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SGD(clip=1), TypeError, r"SGD\(\) has no argument 'clip'; known: lr, momentum"),
+        (lambda: Rprop(weight_decay=1), TypeError, "has no argument 'weight_decay'"),
+        (lambda: Rprop(lr_factors=(1,)), TypeError, "has no argument 'lr_factors'"),
+        (lambda: Rprop(etas=(1.5, 2)), ValueError, "etas must be a number below 1 and one above"),
+        (lambda: Rprop(step_sizes=(2, 1)), ValueError, r"step_sizes must be \(least, most\)"),
+        (lambda: AdamW(weight_decay=-1), ValueError, "weight_decay must not be negative; got -1"),
+        (lambda: Adam(amsgrad=1), TypeError, "amsgrad must be True or False; got 1"),
+        (lambda: SGD(momentum=0.9, nesterov=True, dampening=0.5), ValueError, "dampening 0"),
+        (lambda: SGD(clip_value=0), ValueError, "clip_value must be greater than 0; got 0"),
+        (
+            lambda: SGD(clip_value=1, clip_norm=1),
+            ValueError,
+            "choose one of clip_value and clip_norm",
+        ),
+        (lambda: SGD(lr_factors=0.5), TypeError, "lr_factors must be one number a layer"),
+        (lambda: SGD(lr_factors=(1, 0)), ValueError, r"lr_factors\[1\] must be greater than 0"),
+        (lambda: trained(SGD(lr_factors=(1,)), 1), ValueError, "the network has 2 layers"),
+        (lambda: SGD(ema=1.0), ValueError, "ema must be at least 0 and below 1"),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_options_may_change_between_calls():
+    adam = Adam()
+    net = trained(adam, 1)
+    adam.clip_norm, adam.ema, adam.amsgrad = 0.1, 0.5, True
+    trained(adam, 1, net)
+    assert adam.average_start == 4 and len(adam.moments) == 3 and adam.scratch is not None
+    adam.clip_value = 1.0
+    with pytest.raises(ValueError, match="choose one of clip_value and clip_norm"):
+        trained(adam, 1, net)
+
+
+def test_one_step_of_some_by_hand():
+    def after(optimizer, *grads):
+        theta = np.array([1.0])
+        for g in grads:
+            update(optimizer, theta, np.array([g]))
+        return theta[0]
+
+    assert after(Lion(0.25, weight_decay=0.5), 3.0) == 1 * (1 - 0.125) - 0.25
+    assert after(Adagrad(0.5, eps=1e-30), -2.0) == 1.5
+    assert after(Adamax(0.5, eps=1e-30), 4.0) == pytest.approx(0.5)
+    assert after(Rprop(0.5), 3.0, 1.0) == pytest.approx(1 - 0.5 - 0.6)
+    assert after(Rprop(0.5), 3.0, -1.0) == 0.5  # it turns: no step
+    assert after(Rprop(0.5), 3.0, -1.0, -1.0) == 0.75  # then one of half the size
+    assert after(SGD(0.5, maximize=True), 3.0) == 2.5
+    assert after(SGD(1.0, clip_value=0.25), 3.0) == 0.75
+    assert after(SGD(1.0, clip_norm=0.25), 3.0) == pytest.approx(0.75)
+    assert after(AdamW(0.5, weight_decay=1.0, eps=1e-30), 3.0) == pytest.approx(0.0)
+
+
+# ---- averages -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
+def test_swa_is_the_mean_of_epochs(network):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 2))
+    net, swa, seen = network((4, 6, 2), dtype="float64", seed=1), optim.SWA(1, every=2), []
+    for _ in range(2):  # epochs 0 … 5 of this object
+        net.fit(X, y, epochs=3, callbacks=[swa, lambda e, logs: seen.append(net.theta.copy())])
+    assert swa.n_averaged == 3
+    eps = np.finfo(float).eps
+    np.testing.assert_allclose(swa.average, np.mean(seen[1::2], axis=0), rtol=10 * eps, atol=eps)
+    own = net.theta.copy()
+    with pytest.raises(KeyError), optim.averaged(net, swa) as inside:
+        assert inside is net and np.array_equal(net.theta, swa.average)
+        raise KeyError
+    np.testing.assert_array_equal(net.theta, own)
+    with pytest.raises(ValueError, match="average of 44 parameters; the network has 3"):
+        network((2, 1), seed=0).fit([[0.0, 1.0]], [[0.0]], callbacks=[swa])
+
+
+def test_averages_that_are_not_there():
+    net = fastbp.Network((2, 1), seed=0)
+    for source in (SGD(), SGD(ema=0.5), optim.SWA()):
+        with pytest.raises(RuntimeError, match="has no average yet"), optim.averaged(net, source):
+            pass
+    with pytest.raises(ValueError, match="start, if not 0, must be at least 1; got -1"):
+        optim.SWA(-1)
+    with pytest.raises(ValueError, match="every must be at least 1"):
+        optim.SWA(every=0)
+    sgd = SGD(ema=0.5)
+    trained(sgd, 1)
+    sgd.ema = None
+    trained(sgd, 1)
+    assert sgd.average is None
+
+
+def test_every_optimizer_is_in_the_docs():
+    page = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text("utf-8")
+    for name in optim.NAMES:
+        kind = type(optim.resolve(name))
+        assert f"| `{name}` | `{kind.__name__}(" in page
+        assert kind.__name__ in optim.__all__
+    for option in Options.__annotations__:
+        assert f"| `{option}=" in page
