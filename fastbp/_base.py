@@ -22,7 +22,7 @@ from .layers import Layer
 from .losses import Loss, check_output, warn_unpaired
 from .losses import resolve as resolve_loss
 from .metrics import default_score
-from .optim import Optimizer
+from .optim import LBFGS, Optimizer
 from .optim import resolve as resolve_optimizer
 
 Array = np.ndarray
@@ -156,7 +156,7 @@ class NetworkBase(ABC):
         *,
         epochs: int = 10,
         batch_size: int = 64,
-        optimizer: str | Optimizer = "adam",
+        optimizer: str | Optimizer | LBFGS = "adam",
         shuffle: bool = True,
         sample_weight: object = None,
         validation_data: Sequence[object] | None = None,
@@ -194,11 +194,14 @@ class NetworkBase(ABC):
         validation = None
         if validation_data is not None:
             validation = self._data(*check.split_validation(validation_data), "validation X")
-        optimizer = resolve_optimizer(optimizer)
+        optimizer = resolve_optimizer(optimizer, fit=True)
         runner = CallbackRunner(callbacks, self, Progress(epochs) if progress else None)
-        self._bind(optimizer)
-        batch_size = len(data[0]) if optimizer.full_batch else min(batch_size, len(data[0]))
-        session = self._session(data, optimizer, batch_size, bool(shuffle), n_threads)
+        if isinstance(optimizer, LBFGS):
+            session = optimizer.session(self, data)
+        else:
+            self._bind(optimizer)
+            batch_size = len(data[0]) if optimizer.full_batch else min(batch_size, len(data[0]))
+            session = self._session(data, optimizer, batch_size, bool(shuffle), n_threads)
         self._forget()
         with runner:
             return self._train(session, len(data[0]), validation, epochs, runner)

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fastbp.optim import SGD, Adam, Optimizer, resolve
+from fastbp.optim import LBFGS, SGD, Adam, Optimizer, resolve
 from fastbp.reference.updates import update
 
 EPS = float(np.finfo(np.float64).eps)
@@ -159,8 +159,14 @@ def test_resolve():
     assert isinstance(resolve("sgd"), SGD) and isinstance(resolve("adam"), Adam)
     adam = Adam()
     assert resolve(adam) is adam
-    with pytest.raises(ValueError, match="unknown optimizer 'lbfgs'; known: sgd, adam, "):
-        resolve("lbfgs")
+    with pytest.raises(ValueError, match="unknown optimizer 'ftrl'; known: sgd, adam, .*, rprop$"):
+        resolve("ftrl")
+    with pytest.raises(ValueError, match="unknown optimizer 'ftrl'; known: .*, lbfgs$"):
+        resolve("ftrl", fit=True)
+    for lbfgs in ("lbfgs", LBFGS()):
+        with pytest.raises(TypeError, match="LBFGS makes no single steps: give it to fit"):
+            resolve(lbfgs)
+    assert isinstance(resolve("lbfgs", fit=True), LBFGS)
     with pytest.raises(
         TypeError, match=r"a name or an Optimizer object; got the class Adam: write Adam\(\)"
     ):

@@ -33,6 +33,7 @@ FORBIDDEN_IN_KERNELS = re.compile(
 # Modules that may be imported only by the files named; everything else is NumPy and Python's own.
 OPTIONAL = {
     "sklearn": {"fastbp.sklearn", "fastbp.bench.peers.scikit"},
+    "scipy": {"fastbp.optim.lbfgs"},
     "tqdm": {"fastbp.callbacks"},
     "torch": {"fastbp.bench.peers.pytorch"},
     "jax": {"fastbp.bench.peers.jax_cpu"},

@@ -6,6 +6,7 @@
     adaptive.py   Adagrad, Adadelta, RMSprop
     averaging.py  averages of theta: SWA, and what `ema` gathers
     files.py      an optimiser in a file, and back
+    lbfgs.py      L-BFGS through SciPy
 
 Rules and defaults are PyTorch's (torch.optim), so that whole trajectories can be compared;
 `docs/optimizers.md` has the formulas side by side. The gradient g is that of J, penalties included.
@@ -19,9 +20,11 @@ from .adaptive import Adadelta, Adagrad, RMSprop
 from .averaging import SWA, averaged
 from .base import Optimizer
 from .files import load
+from .lbfgs import LBFGS
 from .sgd import SGD, Lion, Rprop
 
 __all__ = [
+    "LBFGS",
     "NAMES",
     "SGD",
     "SWA",
@@ -52,21 +55,26 @@ _BY_NAME: dict[str, type[Optimizer]] = {
 NAMES: tuple[str, ...] = tuple(_BY_NAME)
 
 
-def resolve(spec: str | Optimizer) -> Optimizer:
+def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | LBFGS:
     """A new optimiser with default hyper-parameters for a name, or the Optimizer given.
 
-    Raises ValueError, listing the known names, for an unknown one.
+    fit: whether it may be "lbfgs", or an LBFGS, which makes no single steps. Raises ValueError,
+    listing the known names, for an unknown one, TypeError for another kind of thing.
 
     >>> resolve("adam")
     Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
     """
-    if isinstance(spec, Optimizer):
+    if isinstance(spec, Optimizer) or (fit and isinstance(spec, LBFGS)):
         return spec
+    if spec == "lbfgs" or isinstance(spec, LBFGS):
+        if fit:
+            return LBFGS()
+        raise TypeError("LBFGS makes no single steps: give it to fit, or take another optimizer")
     if not isinstance(spec, str):
         got = type(spec).__name__
         if isinstance(spec, type):
             got = f"the class {spec.__name__}: write {spec.__name__}()"
         raise TypeError(f"optimizer must be a name or an Optimizer object; got {got}")
     if spec not in _BY_NAME:
-        raise check.unknown_name("optimizer", spec, NAMES)
+        raise check.unknown_name("optimizer", spec, (*NAMES, "lbfgs") if fit else NAMES)
     return _BY_NAME[spec]()

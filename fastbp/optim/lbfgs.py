@@ -1,0 +1,120 @@
+"""L-BFGS through SciPy: whole data sets, line searches, curvature from the last gradients."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import _validation as check
+from ..errors import DivergenceError
+
+if TYPE_CHECKING:
+    from .._base import Data, NetworkBase
+
+
+class LBFGS:
+    """L-BFGS-B of SciPy (Byrd, Lu, Nocedal & Zhu 1995), for `fit` alone; extra `scipy`.
+
+    An epoch is one run of at most max_iter iterations on all rows, whatever batch_size and shuffle
+    say, from where the last one ended, with a curvature of its own: one epoch of
+    LBFGS(max_iter=500) rather than many. It ends early where (J_k − J_{k+1})/max(|J_k|, |J_{k+1}|, 1) <= ftol or
+    the largest |g| <= gtol; both, and history_size, the pairs of steps and gradients that it keeps,
+    are SciPy's defaults. The epoch's loss is J at its end. Evaluations are `forward` and
+    `backward`, with sample weights and penalties, on as many threads as `get_num_threads` says;
+    SciPy works in double, and float64 networks come closer to the minimum.
+
+    n_iterations, n_evaluations and message tell of the last run. Raises TypeError or ValueError for
+    arguments out of range, ImportError in `fit` where SciPy is not installed.
+
+    >>> LBFGS(max_iter=200)
+    LBFGS(max_iter=200, history_size=10, ftol=2.220446049250313e-09, gtol=1e-05)
+    """
+
+    full_batch = True
+
+    def __init__(
+        self,
+        max_iter: int = 100,
+        history_size: int = 10,
+        *,
+        ftol: float = 2.220446049250313e-09,
+        gtol: float = 1e-5,
+    ) -> None:
+        self.max_iter = check.check_positive_int(max_iter, "max_iter")
+        self.history_size = check.check_positive_int(history_size, "history_size")
+        self.ftol = check.check_nonnegative(ftol, "ftol")
+        self.gtol = check.check_nonnegative(gtol, "gtol")
+        self.n_iterations = self.n_evaluations = 0
+        self.message = ""
+
+    def session(self, net: NetworkBase, data: Data) -> Session:
+        """A fit of `net` on checked data. Raises ImportError where SciPy is not installed."""
+        try:
+            from scipy.optimize import minimize
+        except ImportError as error:
+            raise ImportError('LBFGS needs SciPy: pip install "fastbp[scipy]"') from error
+        return Session(self, net, data, minimize)
+
+    def __repr__(self) -> str:
+        return (
+            f"LBFGS(max_iter={self.max_iter}, history_size={self.history_size}, "
+            f"ftol={self.ftol}, gtol={self.gtol})"
+        )
+
+
+class Session:
+    """One `fit`: data, and an epoch that is a run of SciPy's minimize."""
+
+    def __init__(self, optimizer: LBFGS, net: NetworkBase, data: Data, minimize) -> None:
+        X, self._y, self._s = data
+        self._X = np.ascontiguousarray(X, net.dtype)
+        self._optimizer, self._net, self._minimize = optimizer, net, minimize
+
+    def _value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        net = self._net
+        net.theta[...] = theta
+        net.forward(self._X)
+        J = net.backward(self._y, self._s)
+        return J, net.grad.astype(np.float64)
+
+    def epoch(self, epoch: int) -> float:
+        """J after a run; theta is the last iterate, also where a run breaks off.
+
+        Raises DivergenceError, with theta as it was, where J is not finite to begin with.
+        """
+        optimizer, net = self._optimizer, self._net
+        start = net.theta.astype(np.float64)
+        accepted = start
+        options = {
+            "maxiter": optimizer.max_iter,
+            "maxcor": optimizer.history_size,
+            "ftol": optimizer.ftol,
+            "gtol": optimizer.gtol,
+        }
+
+        def accept(theta: np.ndarray) -> None:
+            nonlocal accepted
+            accepted = theta.copy()
+
+        try:
+            J = self._value_and_grad(start)[0]
+            if not isfinite(J):
+                raise DivergenceError(J, epoch=epoch, step=0)
+            result = self._minimize(
+                self._value_and_grad,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                callback=accept,
+                options=options,
+            )
+            if isfinite(result.fun) and result.fun <= J:
+                accept(result.x)
+        finally:
+            net.theta[...] = accepted
+            net._forget()
+        optimizer.n_iterations, optimizer.n_evaluations = int(result.nit), int(result.nfev) + 1
+        optimizer.message = str(result.message)
+        return net.loss(self._X, self._y, self._s)
