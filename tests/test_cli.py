@@ -176,6 +176,13 @@ def test_options_reach_the_network(capsys):
     assert set(net.preprocessing["mean"]) == {0.0} and set(net.preprocessing["scale"]) == {1.0}
 
 
+def test_an_optimizer_by_name(capsys):
+    assert main(["train", "--optimizer", "lion", "--lr", "0.002", *QUICK]) == 0
+    assert "Lion(lr=0.002, betas=(0.9, 0.99)), batches of" in capsys.readouterr().out
+    assert main(["train", "--optimizer", "rmsprop", *QUICK]) == 0
+    assert "RMSprop(lr=0.01, alpha=0.99" in capsys.readouterr().out
+
+
 def test_no_hold_out_trains_on_everything(capsys):
     assert main(["train", "--hold-out", "0", *QUICK]) == 0
     out = capsys.readouterr().out
