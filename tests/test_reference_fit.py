@@ -154,7 +154,7 @@ def test_state_after_fit():
         ({"epochs": 2.0}, TypeError, "epochs must be a whole number"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),
-        ({"optimizer": "rprop"}, ValueError, "unknown optimizer 'rprop'; known: sgd, adam"),
+        ({"optimizer": "ftrl"}, ValueError, "unknown optimizer 'ftrl'; known: sgd, adam"),
         ({"optimizer": 0.1}, TypeError, "optimizer must be a name or an Optimizer"),
         ({"callbacks": print}, TypeError, r"write callbacks=\[callback\]"),
         ({"callbacks": [3]}, TypeError, "callback 3 is neither callable nor has any of"),
