@@ -117,6 +117,28 @@ int fastbp_get_num_threads(void);
 
 typedef struct fastbp_net fastbp_net_t;
 
+/* What a layer has besides σ(uW + b), u being the output of the layer below; all zero for nothing.
+ * Parameters of layer l in theta: W, b unless no_bias, then gain and shift of its norm. A layer
+ * with dropout, norm or residual is not the last, and its a^l is out:
+ *   z = uW + b      n = norm(z)      a = σ(n)      out = a ⊙ m/(1 − p) + u
+ * with the mask m in training sessions alone. docs/layers.md has the formulas. */
+typedef enum {
+    FASTBP_NORM_NONE = 0,
+    FASTBP_NORM_LAYER = 1, /* (z − mean)/√(var + eps) · gain + shift, by rows; gain[n], shift[n] */
+    FASTBP_NORM_RMS = 2,   /* z/√(mean z² + eps) · gain; gain[n] */
+    FASTBP_NORM_COUNT
+} fastbp_norm_t;
+
+typedef struct {
+    bool no_bias;
+    fastbp_norm_t norm;
+    double norm_eps;   /* > 0 where there is a norm */
+    double dropout;    /* p, 0 <= p < 1 */
+    bool residual;     /* n_in = n_out */
+    double max_norm;   /* > 0: after an update, ‖W[:,k]‖ is at most that; 0: any */
+    bool non_negative; /* after an update, W >= 0 */
+} fastbp_layer_options_t;
+
 typedef struct {
     int n_layers;           /* L >= 1 */
     const long *widths;     /* L + 1 counts of units, each >= 1 */
@@ -132,6 +154,8 @@ typedef struct {
     int n_loss_params;
     long
         n_targets; /* of a row of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, n_L */
+    const fastbp_layer_options_t *options; /* L of them, or NULL: plain layers */
+    double input_dropout;                  /* p of the inputs, 0 <= p < 1 */
 } fastbp_spec_t;
 
 /* Copies the spec. FASTBP_ERR_ARGUMENT for a value out of range, FASTBP_ERR_MEMORY for sizes that
@@ -140,6 +164,10 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec);
 void fastbp_net_free(fastbp_net_t *net);
 
 size_t fastbp_net_n_params(const fastbp_net_t *net);
+
+/* Whether updates change the parameters of layer l = 1 … L; at first they do. The one thing about a
+ * network that may change: not while a call that trains it is running. */
+void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bool trainable);
 
 /* ---- Data: a batch or a data set ---- */
 
@@ -190,7 +218,8 @@ void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int l
 /* Whether [at, at + bytes) touches the memory of the pass: inputs that do must be copied first. */
 bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t bytes);
 
-/* Fills z and a. Keeps data->x for the backward pass: the rows must stay as they are until then. */
+/* Fills z and a; nothing is dropped. Keeps data->x for the backward pass: the rows must stay as
+ * they are until then. */
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
 
 /* Fills every δ and grad (n_params elements, penalties included), and *cost with
@@ -203,7 +232,7 @@ fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fa
 fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
                                      long ldd, const void *weights, void *grad);
 
-/* out[rows, n_0] = δ^1 W^{1ᵀ} of the last backward pass, dense. */
+/* out[rows, n_0] = δ^1 W^{1ᵀ} of the last backward pass, and a residual's share; dense. */
 fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out);
 
 /* ---- Inference ---- */
@@ -247,7 +276,7 @@ typedef struct {
     void *average; /* a twin of theta: its running mean with average_decay, or NULL */
 } fastbp_optimizer_t;
 
-/* One update of theta by a gradient. */
+/* One update of theta by a gradient: trainable layers only, and their constraints after it. */
 fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *grad,
                             fastbp_optimizer_t *optimizer);
 
@@ -259,7 +288,7 @@ typedef struct fastbp_fit fastbp_fit_t;
 typedef struct {
     long batch_size; /* >= 1; the last batch of an epoch may be smaller */
     bool shuffle;
-    uint64_t seed; /* of the permutations */
+    uint64_t seed; /* of the permutations, and of dropout's masks with optimizer->t for the step */
     int n_threads; /* at most; 0 for fastbp_get_num_threads */
 } fastbp_fit_options_t;
 
@@ -341,8 +370,8 @@ typedef struct {
     fastbp_gemm_form_t form;
     fastbp_dtype_t dtype;
     long m, n, k;
-    /* bias and aux may be NULL; aux, the z or the a that σ' is made from, selects σ' over σ. nt takes
-     * σ' only, tn no epilogue at all. */
+    /* bias and aux may be NULL; aux, the z or the a that σ' is made from, selects σ' over σ. nt
+     * takes σ' only, tn no epilogue at all. */
     const void *a, *b, *bias, *aux;
     long lda, ldb, ldaux;
     int activation;

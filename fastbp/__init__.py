@@ -10,12 +10,14 @@
 from . import activations, datasets, errors, initializers, losses, optim, reference, testing
 from ._config import get_num_threads, isa, set_num_threads, show_config
 from ._version import __version__
+from .dense import Dense
 from .errors import DivergenceError, ModelFileError
 from .history import History
 from .io import load
 from .network import Network
 
 __all__ = [
+    "Dense",
     "DivergenceError",
     "History",
     "ModelFileError",

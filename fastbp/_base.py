@@ -6,18 +6,21 @@ No arithmetic of forward or backward passes lives here, so that the two stay ind
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
 from . import _validation as check
 from .activations import Activation, resolve_layers
 from .callbacks import CallbackRunner, Progress
+from .dense import Dense, check_layers, count_parameters, draw_parameters, settled, unpack
 from .history import History
-from .initializers import InitFunction, Initializer, draw_parameters
+from .initializers import InitFunction, Initializer
 from .layers import Layer
 from .losses import Loss, check_output, warn_unpaired
 from .losses import resolve as resolve_loss
@@ -30,7 +33,7 @@ ActivationSpec = str | Activation
 Data = tuple[Array, Array, Array | None]  # X, targets, sample weights
 
 # What a network is made of, for good; with theta and preprocessing it can be made again.
-_FIXED = ("widths", "dtype", "activations", "criterion", "l1", "l2", "seed")
+_FIXED = ("dtype", "dense", "input_dropout", "criterion", "l1", "l2", "seed")
 
 
 def aligned_zeros(n: int, dtype: np.dtype) -> Array:
@@ -55,6 +58,8 @@ class Session(Protocol):
 class NetworkBase(ABC):
     """Constructor, parameters, training loop and description; see `fastbp.Network`."""
 
+    _DTYPE = "float32"  # unless the subclass says otherwise
+
     def __init__(
         self,
         widths: Iterable[int],
@@ -68,22 +73,93 @@ class NetworkBase(ABC):
         l1: float,
         l2: float,
     ) -> None:
-        self._widths = check.check_widths(widths)
+        n_in, *units = check.check_widths(widths)
+        activations = resolve_layers(len(units), activation, output)
+        layers = [Dense(n, a, init=init) for n, a in zip(units, activations, strict=True)]
+        self._make(n_in, layers, loss=loss, dtype=dtype, seed=seed, l1=l1, l2=l2)
+        warn_unpaired(self.criterion, self.activations[-1], stacklevel=4)
+
+    @classmethod
+    def from_layers(
+        cls,
+        n_in: int,
+        layers: Sequence[Dense],
+        *,
+        loss: str | Loss = "squared_error",
+        dtype: object = None,
+        seed: int | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        input_dropout: float = 0.0,
+    ) -> Self:
+        """A network of n_in inputs and `fastbp.Dense` layers, each with options of its own.
+
+        The last layer is the output: it has no norm, dropout or residual. input_dropout: p of the
+        inputs, 0 <= p < 1. dtype: None for the constructor's default. The rest is as there; plain
+        layers give the same network as it does. Dropout is on in `fit` and `train_batch` alone:
+        `forward`, `backward`, `predict` and `loss` drop nothing. A mask is a function of the seed,
+        the optimiser's step count t, the layer, the sample's place in the batch and the unit.
+        `docs/layers.md` has the formulas. Raises TypeError or ValueError for what does not fit.
+
+        >>> import fastbp
+        >>> hidden = fastbp.Dense(8, "relu", norm="layer", dropout=0.2)
+        >>> net = fastbp.Network.from_layers(4, [hidden, fastbp.Dense(1)], seed=0)
+        >>> print(net.summary())
+        layer         units  activation        parameters
+            1        4 -> 8  relu                      56  layer norm, dropout 0.2
+            2        8 -> 1  identity                   9
+        total                                          65  float32, loss squared_error
+        """
+        net = cls.__new__(cls)
+        dtype = cls._DTYPE if dtype is None else dtype
+        dropout = check.check_fraction(input_dropout, "input_dropout")
+        more = {"dtype": dtype, "seed": seed, "l1": l1, "l2": l2, "input_dropout": dropout}
+        net._make(check.check_positive_int(n_in, "n_in"), layers, loss=loss, **more)
+        warn_unpaired(net.criterion, net.activations[-1])
+        return net
+
+    def _make(
+        self,
+        n_in: int,
+        layers: Sequence[Dense],
+        *,
+        loss: str | Loss,
+        dtype: object,
+        seed: int | None,
+        l1: float,
+        l2: float,
+        input_dropout: float = 0.0,
+    ) -> None:
+        layers = check_layers(n_in, layers)
+        check.check_size(count_parameters(n_in, layers))
         self._dtype = check.check_dtype(dtype)
-        self._activations = resolve_layers(len(self._widths) - 1, activation, output)
+        self._set_shape(n_in, tuple(settled(layer, self.dtype) for layer in layers))
+        self._input_dropout = input_dropout
         self._criterion = resolve_loss(loss)
         check_output(self._criterion, self._activations[-1], self._widths[-1])
         self._l1 = check.check_nonnegative(l1, "l1")
         self._l2 = check.check_nonnegative(l2, "l2")
         self._seed = check.check_seed(seed)
         self.preprocessing: dict | None = None
-        sizes = zip(self.widths, self.widths[1:], self.activations, strict=False)
-        self._build(draw_parameters(sizes, init, self.seed, self.dtype))
-        warn_unpaired(self.criterion, self.activations[-1], stacklevel=4)
+        self._build(draw_parameters(n_in, layers, self.seed, self.dtype))
+        for layer, made in zip(self.layers, layers, strict=True):
+            layer.trainable = made.trainable
+
+    def _set_shape(self, n_in: int, dense: tuple[Dense, ...]) -> None:
+        self._dense = dense
+        self._widths = (n_in, *(layer.n_out for layer in dense))
+        self._activations = tuple(layer.activation for layer in dense)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `Network(widths, …)` makes such networks: σ(uW + b) in every layer."""
+        return self.input_dropout == 0 and not any(layer.options() for layer in self.dense)
 
     widths = property(attrgetter("_widths"), doc="Units of every layer, inputs first.")
-    dtype = property(attrgetter("_dtype"), doc="np.dtype of parameters and arithmetic.")
     activations = property(attrgetter("_activations"), doc="One Activation a layer.")
+    dense = property(attrgetter("_dense"), doc="One `fastbp.Dense` a layer, as it was made.")
+    input_dropout = property(attrgetter("_input_dropout"), doc="p of the inputs' dropout.")
+    dtype = property(attrgetter("_dtype"), doc="np.dtype of parameters and arithmetic.")
     criterion = property(attrgetter("_criterion"), doc="The Loss.")
     l1 = property(attrgetter("_l1"), doc="Weight of ‖W‖₁ in J.")
     l2 = property(attrgetter("_l2"), doc="Weight of ‖W‖²/2 in J.")
@@ -94,12 +170,16 @@ class NetworkBase(ABC):
         """Everything that follows from the attributes and theta: views, buffers, engine."""
         self._theta, self._grad = (aligned_zeros(theta.size, self.dtype) for _ in range(2))
         self._theta[...] = theta
-        blocks, gradients = self.unpack(self._theta), self.unpack(self._grad)
+        blocks, gradients = self.blocks(self._theta), self.blocks(self._grad)
         self._layers = tuple(
-            Layer(activation, *block, *gradient)
-            for activation, block, gradient in zip(self.activations, blocks, gradients, strict=True)
+            Layer(dense, blocks[i], gradients[i], self._on_trainable(i))
+            for i, dense in enumerate(self.dense)
         )
         self._forget()
+
+    def _on_trainable(self, i: int) -> Callable[[bool], object] | None:
+        """What to tell when layers[i] is frozen or thawed."""
+        return None
 
     def _forget(self) -> None:
         """Back to the state before any forward: no z, a, delta, and no gradient to step along."""
@@ -108,25 +188,32 @@ class NetworkBase(ABC):
         for layer in self.layers:
             layer.forget()
 
-    def unpack(self, flat: Array) -> list[tuple[Array, Array]]:
+    def unpack(self, flat: Array) -> list[tuple[Array, Array | None]]:
         """Views (W^1, b^1), (W^2, b^2), … of a flat vector laid out as theta.
 
-        flat (n_params,), any dtype; W (n_in, n_out), b (n_out,).
+        flat (n_params,), any dtype; W (n_in, n_out), b (n_out,) or None where there is none.
         """
-        blocks, start = [], 0
-        for n_in, n_out in zip(self.widths, self.widths[1:], strict=False):
-            middle, end = start + n_in * n_out, start + (n_in + 1) * n_out
-            blocks.append((flat[start:middle].reshape(n_in, n_out), flat[middle:end]))
-            start = end
-        return blocks
+        return [(blocks["W"], blocks.get("b")) for blocks in self.blocks(flat)]
 
-    def _blocks(self) -> list[tuple[slice, slice]]:
-        """Where W and b of every layer stand in theta."""
+    def blocks(self, flat: Array) -> list[dict[str, Array]]:
+        """Views of a flat vector laid out as theta, by layer: "W", "b", "gain", "shift".
+
+        Those that a layer has, in the order of theta.
+
+        >>> import fastbp
+        >>> net = fastbp.Network.from_layers(2, [fastbp.Dense(3, norm="rms"), fastbp.Dense(1)])
+        >>> [list(blocks) for blocks in net.blocks(net.theta)]
+        [['W', 'b', 'gain'], ['W', 'b']]
+        """
+        return unpack(flat, self.widths[0], self.dense)
+
+    def _blocks(self) -> list[tuple[slice, ...]]:
+        """Where W, b, gain and shift of every layer stand in theta, as far as it has them."""
         found, start = [], 0
-        for n_in, n_out in zip(self.widths, self.widths[1:], strict=False):
-            middle, end = start + n_in * n_out, start + (n_in + 1) * n_out
-            found.append((slice(start, middle), slice(middle, end)))
-            start = end
+        for blocks in self.blocks(self._theta):
+            ends = list(accumulate((block.size for block in blocks.values()), initial=start))
+            found.append(tuple(slice(*ends_of) for ends_of in pairwise(ends)))
+            start = ends[-1]
         return found
 
     def _bind(self, optimizer: Optimizer) -> None:
@@ -135,7 +222,10 @@ class NetworkBase(ABC):
 
     @property
     def theta(self) -> Array:
-        """All parameters, flat: W^1 row by row, b^1, W^2, b^2, …; assigning copies in."""
+        """All parameters, flat: W^1 row by row, b^1, W^2, b^2, …; assigning copies in.
+
+        The gain and the shift of a norm stand behind the b of their layer.
+        """
         return self._theta
 
     @theta.setter
@@ -270,22 +360,33 @@ class NetworkBase(ABC):
         lines = ["layer         units  activation        parameters"]
         for number, layer in enumerate(self.layers, 1):
             n_in, n_out = layer.W.shape
-            units, count = f"{n_in} -> {n_out}", layer.W.size + layer.b.size
-            lines.append(f"{number:5}{units:>14}  {layer.activation!s:16}  {count:10}")
+            units, count = f"{n_in} -> {n_out}", sum(p.size for p in layer.parameters().values())
+            more = [*self.dense[number - 1].options(), *(() if layer.trainable else ("frozen",))]
+            line = f"{number:5}{units:>14}  {layer.activation!s:16}  {count:10}  {', '.join(more)}"
+            lines.append(line.rstrip())
         lines.append(f"total{self._theta.size:44}  {self.dtype}, loss {self.criterion}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         names = [str(activation) for activation in self.activations]
         kind = type(self).__module__.removesuffix(".network") + "." + type(self).__qualname__
+        if not self.is_plain:
+            drop = f", input_dropout={self.input_dropout}" if self.input_dropout else ""
+            layers = [replace(layer.dense, trainable=layer.trainable) for layer in self.layers]
+            made = f"{self.widths[0]}, {layers}, loss='{self.criterion}', dtype='{self.dtype}'"
+            return f"{kind}.from_layers({made}{drop})"
         return f"{kind}({self.widths}, {names}, loss='{self.criterion}', dtype='{self.dtype}')"
 
     def __getstate__(self) -> dict[str, object]:
-        state = {name: getattr(self, name) for name in (*_FIXED, "preprocessing")}
-        return state | {"theta": np.array(self._theta)}
+        state = {name: getattr(self, name) for name in ("widths", *_FIXED, "preprocessing")}
+        trainable = tuple(layer.trainable for layer in self.layers)
+        return state | {"theta": np.array(self._theta), "trainable": trainable}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         theta = state["theta"]
         self.__dict__.update((f"_{name}", state[name]) for name in _FIXED)
+        self._set_shape(state["widths"][0], state["dense"])
         self.preprocessing = state["preprocessing"]
         self._build(theta)
+        for layer, trainable in zip(self.layers, state["trainable"], strict=True):
+            layer.trainable = trainable

@@ -46,6 +46,18 @@ cdef extern from "fastbp.h" nogil:
     ctypedef struct fastbp_net_t:
         pass
 
+    ctypedef enum fastbp_norm_t:
+        pass
+
+    ctypedef struct fastbp_layer_options_t:
+        bint no_bias
+        fastbp_norm_t norm
+        double norm_eps
+        double dropout
+        bint residual
+        double max_norm
+        bint non_negative
+
     ctypedef struct fastbp_spec_t:
         int n_layers
         const long *widths
@@ -57,10 +69,13 @@ cdef extern from "fastbp.h" nogil:
         const double *loss_params
         int n_loss_params
         long n_targets
+        const fastbp_layer_options_t *options
+        double input_dropout
 
     fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec)
     void fastbp_net_free(fastbp_net_t *net)
     size_t fastbp_net_n_params(const fastbp_net_t *net)
+    void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bint trainable)
 
     ctypedef enum fastbp_element_t:
         FASTBP_X_OWN

@@ -27,7 +27,10 @@ class Net:
         l2: float,
         loss_params: tuple[float, ...],
         n_targets: int,
+        options: tuple[tuple[float, ...], ...] = (),
+        input_dropout: float = 0.0,
     ) -> None: ...
+    def set_trainable(self, layer: int, trainable: bool) -> None: ...
     def predict(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray) -> None: ...
     def cost(
         self,

@@ -131,9 +131,15 @@ def get_num_threads():
 # ---- network ------------------------------------------------------------------------------------
 
 
+include "_layers.pxi"  # options of layers
+
+
 cdef class Net:
     """An architecture: widths (L + 1), activation codes and alphas (L), loss code, penalties, the
-    loss's parameters and the columns of its dense targets."""
+    loss's parameters and the columns of its dense targets.
+
+    options: a tuple a layer, of the fields of fastbp_layer_options_t; empty: plain layers.
+    """
 
     cdef fastbp_net_t *net
     cdef readonly size_t n_params
@@ -142,7 +148,8 @@ cdef class Net:
     cdef char code  # buffer format of the dtype: f or d
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, int loss, bint f64,
-                  double l1, double l2, tuple loss_params, long n_targets):
+                  double l1, double l2, tuple loss_params, long n_targets, tuple options=(),
+                  double input_dropout=0):
         cdef int n = <int>len(widths) - 1
         cdef fastbp_spec_t spec
         cdef long *c_widths = <long *>malloc((n + 1) * sizeof(long))
@@ -150,6 +157,7 @@ cdef class Net:
         cdef double *c_alphas = <double *>malloc((n + 1) * sizeof(double))
         cdef int n_params = <int>len(loss_params)
         cdef double *c_params = <double *>malloc((n_params + 1) * sizeof(double))
+        cdef fastbp_layer_options_t *c_options = NULL
         try:
             if (c_widths == NULL or c_activations == NULL or c_alphas == NULL
                     or c_params == NULL):
@@ -164,12 +172,17 @@ cdef class Net:
             spec = fastbp_spec_t(n, c_widths, c_activations, c_alphas, <fastbp_loss_t>loss,
                                  FASTBP_F64 if f64 else FASTBP_F32, l1, l2, c_params, n_params,
                                  n_targets)
+            if options:
+                c_options = _layer_options(options)
+            spec.options = c_options
+            spec.input_dropout = input_dropout
             _check(fastbp_net_new(&self.net, &spec))
         finally:
             free(c_widths)
             free(c_activations)
             free(c_alphas)
             free(c_params)
+            free(c_options)
         self.widths = widths
         self.n_targets = n_targets
         self.code = b"d" if f64 else b"f"
@@ -205,6 +218,10 @@ cdef class Net:
         if weights is not None:
             data.weights = _vector(weights, self.code, rows)
         return data
+
+    def set_trainable(self, int layer, bint trainable):
+        """Whether updates change layer l = 1 ... L."""
+        fastbp_net_set_trainable(self.net, layer, trainable)
 
     def predict(self, theta, x, out):
         """a^L of the rows of x into out (dense)."""

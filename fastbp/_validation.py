@@ -146,18 +146,17 @@ def check_widths(widths: Iterable[int]) -> tuple[int, ...]:
         raise ValueError(
             f"widths must have at least 2 entries, inputs and outputs; got {len(checked)}"
         )
-    n_params = count_parameters(checked)
+    check_size(sum((n_in + 1) * n_out for n_in, n_out in pairwise(checked)))
+    return checked
+
+
+def check_size(n_params: int) -> None:
+    """ValueError for more parameters than could be addressed."""
     if n_params * 8 >= _MAX_BYTES:
         raise ValueError(
             f"widths ask for {n_params} parameters, more than an address space holds; "
             "use fewer units"
         )
-    return checked
-
-
-def count_parameters(widths: Sequence[int]) -> int:
-    """Length of theta: weights and biases of all layers."""
-    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
 
 
 def check_dtype(dtype: object) -> np.dtype:

@@ -176,6 +176,10 @@ class _Step:
         for clock, layer in zip(clocks, self.report["layers"], strict=True):
             if layer["outer"]:  # the sums of δ are all that is left of the gradient
                 clock["update"] += clock.pop("gradient")
+        places = set(self._places())
+        for l, clock in enumerate(clocks[1:], 1):  # passing by a frozen layer is nobody's phase
+            passed = [phase for phase in clock if (l, phase) not in places]
+            clocks[0]["other"] += sum(clock[phase] for phase in passed)
         # what the threads had; the rest of it they spent outside the region, without work
         whole = max(clocked, self.report["threads"] * self.report["clocked"]["seconds"])
         found = [self._phase(l, phase, clocks[l][phase] / whole) for l, phase in self._places()]
@@ -203,6 +207,10 @@ class _Step:
         last = len(self.net.layers)
         absent = {(1, "delta")}
         absent |= {(l, "gradient") for l in range(1, last + 1) if self._layer(l)["outer"]}
+        frozen = [l for l, layer in enumerate(self.net.layers, 1) if not layer.trainable]
+        absent |= {(l, phase) for l in frozen for phase in ("gradient", "update")}
+        lowest = min(set(range(1, last + 1)) - set(frozen), default=last + 1)
+        absent |= {(l, "delta") for l in range(1, min(lowest, last) + 1)}
         if not self._penalised:
             absent |= {(l, "loss") for l in range(1, last)}
         every = ((l, phase) for l in range(1, last + 1) for phase in PHASES[:5])
@@ -239,7 +247,8 @@ class _Step:
     def _bytes(self, l: int, phase: str) -> int:
         """Every operand read once, every result written once."""
         (n_in, n_out), batch = self.net.layers[l - 1].W.shape, self.batch
-        W, b, rows = n_in * n_out, n_out, batch * (n_in + n_out)
+        sizes = [block.size for block in self.net.layers[l - 1].parameters().values()]
+        W, b, rows = n_in * n_out, sum(sizes[1:]), batch * (n_in + n_out)
         output = batch * n_out if l == len(self.net.layers) else 0
         copies = self._layer(l)["panels"] + self._layer(l)["transposed"]
         elements = {

@@ -6,7 +6,7 @@ He et al. 2015 (arXiv:1502.01852), Glorot & Bengio 2010, LeCun et al. 1998, Saxe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -132,25 +132,6 @@ def draw(
         return rng.normal(0.0, sqrt(variance), shape)
     limit = sqrt(3 * variance)
     return rng.uniform(-limit, limit, shape)
-
-
-def draw_parameters(
-    layers: Iterable[tuple[int, int, Activation]],
-    init: str | Initializer | InitFunction,
-    seed: int,
-    dtype: np.dtype,
-) -> np.ndarray:
-    """The flat theta = W^1, b^1, W^2, b^2, … of layers given as (n_in, n_out, activation).
-
-    >>> relu = Activation("relu")
-    >>> draw_parameters([(3, 4, relu), (4, 2, relu)], "auto", 7, np.dtype("float32")).shape
-    (26,)
-    """
-    rng = np.random.Generator(np.random.Philox(seed))
-    parts = []
-    for n_in, n_out, activation in layers:
-        parts += [draw(init, n_in, n_out, rng, activation).ravel(), np.zeros(n_out)]
-    return np.concatenate(parts).astype(dtype)
 
 
 def _orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,15 +1,17 @@
 """Model files: a Network saved as safetensors, and loaded again bit for bit. No pickle.
 
 The tensors are "layers.0.W" (n_in, n_out), "layers.0.b" (n_out,), "layers.1.W"… The metadata hold
-`format` "fastbp", `version` "1", `architecture` (JSON) and, where there is one, `preprocessing`
-(JSON). An unknown field anywhere is an error: a later version that adds one changes `version`.
+`format` "fastbp", `version`, `architecture` (JSON) and, where there is one, `preprocessing` (JSON).
+An unknown field anywhere is an error: a later version that adds one changes `version`. A network
+that `Network(widths, …)` makes is written as version 1; one whose layers have options, as
+version 2, with `layers` and `input_dropout` in its architecture, and "layers.0.gain", ".shift".
 """
 
 from __future__ import annotations
 
 import json
 import os
-from itertools import pairwise
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,12 +23,15 @@ from ._safetensors import (
     shown,
     write_safetensors,
 )
+from .activations import resolve_layers
+from .dense import Dense
 from .errors import ModelFileError
+from .layers import Layer
 from .network import Network
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
 
-FORMAT, VERSION = "fastbp", "1"
+FORMAT, VERSIONS = "fastbp", ("1", "2")
 
 # field of the architecture: (the types it may have in JSON, how to name them)
 _TEXT = ((str,), "a string")
@@ -41,6 +46,17 @@ _FIELDS = {
     "l1": _NUMBER,
     "l2": _NUMBER,
     "seed": ((int,), "an integer"),
+}
+_FIELDS_2 = {**_FIELDS, "layers": _LIST, "input_dropout": _NUMBER}
+_FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
+_LAYER = {
+    "bias": _FLAG,
+    "dropout": _NUMBER,
+    "norm": ((str, _OPTIONAL), "a string or null"),
+    "residual": _FLAG,
+    "trainable": _FLAG,
+    "max_norm": ((int, float, _OPTIONAL), "a number or null"),
+    "non_negative": _FLAG,
 }
 
 
@@ -60,7 +76,7 @@ def save(net: Network, path: str | os.PathLike[str], *, preprocessing: dict | No
     """
     tensors = {}
     for i, layer in enumerate(net.layers):
-        tensors |= {f"layers.{i}.W": layer.W, f"layers.{i}.b": layer.b}
+        tensors |= {f"layers.{i}.{name}": view for name, view in layer.parameters().items()}
     for name, tensor in tensors.items():
         index = _first_non_finite(tensor)
         if index is not None:
@@ -70,7 +86,7 @@ def save(net: Network, path: str | os.PathLike[str], *, preprocessing: dict | No
             )
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": "1" if _fits_version_1(net) else "2",
         "architecture": json.dumps(_architecture(net), allow_nan=False),
     }
     preprocessing = net.preprocessing if preprocessing is None else preprocessing
@@ -94,25 +110,34 @@ def load(path: str | os.PathLike[str]) -> Network:
     with open_reader(path) as reader:
         metadata = _check_format(reader.metadata)
         architecture = parse_json(metadata["architecture"], "the architecture")
-        _check_architecture(architecture)
+        _check_architecture(architecture, metadata["version"])
         preprocessing = metadata.get("preprocessing")
         if preprocessing is not None:
             preprocessing = parse_json(preprocessing, "the preprocessing")
-        _check_tensors(reader, architecture["widths"], architecture["dtype"])
-        net = _build(architecture)
+        layers = _layers(architecture)
+        _check_tensors(reader, architecture["widths"][0], layers, architecture["dtype"])
+        net = _build(architecture, layers)
         net.preprocessing = preprocessing
         for i, layer in enumerate(net.layers):
-            layer.W[...] = _read_finite(reader, f"layers.{i}.W")
-            layer.b[...] = _read_finite(reader, f"layers.{i}.b")
+            for name, view in layer.parameters().items():
+                view[...] = _read_finite(reader, f"layers.{i}.{name}")
     return net
 
 
 # ---- helpers ------------------------------------------------------------------------------
 
 
+def _fits_version_1(net: Network) -> bool:
+    return net.is_plain and all(layer.trainable for layer in net.layers)
+
+
 def _architecture(net: Network) -> dict[str, object]:
     *hidden, output = (str(activation) for activation in net.activations)
-    return {
+    more = {}
+    if not _fits_version_1(net):
+        more = {"layers": [_options(layer) for layer in net.layers]}
+        more["input_dropout"] = net.input_dropout
+    return more | {
         "widths": list(net.widths),
         "activations": hidden,
         "output": output,
@@ -124,6 +149,13 @@ def _architecture(net: Network) -> dict[str, object]:
     }
 
 
+def _options(layer: Layer) -> dict[str, object]:
+    dense = layer.dense
+    options = {name: getattr(dense, name) for name in _LAYER}
+    norm = None if dense.norm is None else str(dense.norm)
+    return options | {"norm": norm, "trainable": layer.trainable}
+
+
 def _check_format(metadata: dict[str, str]) -> dict[str, str]:
     known = ("format", "version", "architecture", "preprocessing")
     if metadata.get("format") != FORMAT:
@@ -131,9 +163,9 @@ def _check_format(metadata: dict[str, str]) -> dict[str, str]:
             f"expected the metadata of a fastbp model, format {FORMAT!r}; "
             f"got format {shown(metadata.get('format'))}"
         )
-    if metadata.get("version") != VERSION:
+    if metadata.get("version") not in VERSIONS:
         raise ModelFileError(
-            f"expected version {VERSION!r} of the fastbp format; got "
+            f"expected version {' or '.join(map(repr, VERSIONS))} of the fastbp format; got "
             f"{shown(metadata.get('version'))}: a newer fastbp may read it"
         )
     for key in metadata:
@@ -144,19 +176,25 @@ def _check_format(metadata: dict[str, str]) -> dict[str, str]:
     return metadata
 
 
-def _check_architecture(architecture: dict[str, object]) -> None:
-    for key in architecture:
-        if key not in _FIELDS:
+def _check_fields(got: object, fields: dict[str, tuple], where: str) -> None:
+    """`got` is an object of exactly these fields, each of its type."""
+    if not isinstance(got, dict):
+        raise ModelFileError(f"{where} must be an object; got {shown(got)}")
+    for key in got:
+        if key not in fields:
             raise ModelFileError(
-                f"the architecture has the unknown field {shown(key)}; known: {', '.join(_FIELDS)}"
+                f"{where} has the unknown field {shown(key)}; known: {', '.join(fields)}"
             )
-    for key, (types, kind) in _FIELDS.items():
-        if key not in architecture:
-            raise ModelFileError(f"the architecture lacks {key!r}")
-        if type(architecture[key]) not in types:
-            raise ModelFileError(
-                f"{key} in the architecture must be {kind}; got {shown(architecture[key])}"
-            )
+    for key, (types, kind) in fields.items():
+        if key not in got:
+            raise ModelFileError(f"{where} lacks {key!r}")
+        if type(got[key]) not in types:
+            raise ModelFileError(f"{key} in {where} must be {kind}; got {shown(got[key])}")
+
+
+def _check_architecture(architecture: dict[str, object], version: str) -> None:
+    fields = _FIELDS if version == "1" else _FIELDS_2
+    _check_fields(architecture, fields, "the architecture")
     widths = architecture["widths"]
     if len(widths) < 2 or not all(type(n) is int and n > 0 for n in widths):
         raise ModelFileError("widths in the architecture must be two or more positive integers")
@@ -167,16 +205,35 @@ def _check_architecture(architecture: dict[str, object]) -> None:
         )
 
 
-def _check_tensors(reader: Reader, widths: list[int], dtype: str) -> None:
+def _layers(architecture: dict[str, object]) -> list[Dense]:
+    """The layers of a checked architecture, still without activations or parameters."""
+    units = architecture["widths"][1:]
+    options = architecture.get("layers", [{}] * len(units))
+    if len(options) != len(units):
+        raise ModelFileError(
+            f"layers in the architecture must list {len(units)}; got {len(options)}"
+        )
+    for i, each in enumerate(options):
+        if "layers" in architecture:
+            _check_fields(each, _LAYER, f"layer {i} of the architecture")
+    try:
+        return [Dense(n, **each) for n, each in zip(units, options, strict=True)]
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the architecture does not hold: {error}") from error
+
+
+def _check_tensors(reader: Reader, n_in: int, layers: list[Dense], dtype: str) -> None:
     """The file's tensors are those of the architecture, before any memory is taken for it."""
     expected: dict[str, tuple[int, ...]] = {}
-    for i, (n_in, n_out) in enumerate(pairwise(widths)):
-        expected |= {f"layers.{i}.W": (n_in, n_out), f"layers.{i}.b": (n_out,)}
+    for i, layer in enumerate(layers):
+        shapes = layer.shapes(n_in)
+        expected |= {f"layers.{i}.{name}": shape for name, shape in shapes.items()}
+        n_in = layer.n_out
     for name in reader.entries:
         if name not in expected:
             raise ModelFileError(
-                f"unexpected tensor {shown(name)}; a network of {len(widths) - 1} layers has "
-                f"layers.0.W to layers.{len(widths) - 2}.b"
+                f"unexpected tensor {shown(name)}; a network of {len(layers)} layers has "
+                f"{next(iter(expected))} to {list(expected)[-1]}"
             )
     for name, shape in expected.items():
         entry = reader.entries.get(name)
@@ -189,11 +246,18 @@ def _check_tensors(reader: Reader, widths: list[int], dtype: str) -> None:
             )
 
 
-def _build(architecture: dict[str, object]) -> Network:
+def _build(architecture: dict[str, object], layers: list[Dense]) -> Network:
     keywords = dict(architecture)
-    widths, activation = keywords.pop("widths"), keywords.pop("activations")
+    widths, output = keywords.pop("widths"), keywords.pop("output")
+    hidden = keywords.pop("activations")
+    keywords.pop("layers", None)
     try:
-        return Network(widths, activation=activation, init="zeros", **keywords)
+        activations = resolve_layers(len(layers), hidden, output)
+        layers = [
+            replace(layer, activation=activation, init="zeros")
+            for layer, activation in zip(layers, activations, strict=True)
+        ]
+        return Network.from_layers(widths[0], layers, **keywords)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the architecture does not hold: {error}") from error
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 
 import numpy as np
 
 from . import _validation as check
-from .activations import Activation
+from .dense import Dense
 
 Array = np.ndarray
 
@@ -17,26 +18,55 @@ class Layer:
 
     W (n_in, n_out) and b (n_out,) are views of theta, dW and db of grad: writing into them
     changes the network, and assigning an array to W or b copies it in (ValueError for another
-    shape). z, a and delta, all (batch, n_out), belong to the last forward and backward, and are
-    None before. Writing into delta changes only what `input_gradient` makes of that of the first
-    layer, until the next backward; `backward_from` is the way to inject an error signal.
+    shape). Likewise gain and shift (n_out,) of a norm, with dgain and dshift; what the layer does
+    not have is None. z, a and delta, all (batch, n_out), belong to the last forward and backward,
+    and are None before: z = uW + b, a the layer's output, delta = ∂J_i/∂z. Writing into delta
+    changes only what `input_gradient` makes of that of the first layer, until the next backward;
+    `backward_from` is the way to inject an error signal.
+
+    `trainable`, True at first, may be set: training and `step` leave a layer where it is False as
+    it is.
 
     >>> from fastbp import Network
     >>> layer = Network((2, 3), seed=0).layers[0]; layer.b = [1, 2, 3]; layer.b
     array([1., 2., 3.], dtype=float32)
     """
 
-    def __init__(self, activation: Activation, W: Array, b: Array, dW: Array, db: Array) -> None:
-        self.activation = activation
-        self._W, self._b, self._dW, self._db = W, b, dW, db
+    def __init__(
+        self,
+        dense: Dense,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        on_trainable: Callable[[bool], object] | None = None,
+    ) -> None:
+        self._dense = dense
+        self.activation = dense.activation
+        self._parameters, self._gradients = dict(parameters), dict(gradients)
+        self._on_trainable = on_trainable
+        self.trainable = True
         self.forget()
 
-    dW = property(attrgetter("_dW"), doc="Gradient of J with respect to W (n_in, n_out).")
-    db = property(attrgetter("_db"), doc="Gradient of J with respect to b (n_out,).")
+    dense = property(
+        attrgetter("_dense"),
+        doc="The `fastbp.Dense` it was made of; whether it is trained is said here.",
+    )
     z = property(
         attrgetter("_z"), doc="Pre-activations (batch, n_out) of the last forward, or None."
     )
-    a = property(attrgetter("_a"), doc="Activations (batch, n_out) of the last forward, or None.")
+    a = property(attrgetter("_a"), doc="Outputs (batch, n_out) of the last forward, or None.")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training and `step` change the parameters."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: object) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"trainable must be True or False; got {value!r}")
+        self._trainable = bool(value)
+        if self._on_trainable is not None:
+            self._on_trainable(self._trainable)
 
     @property
     def delta(self) -> Array | None:
@@ -62,24 +92,83 @@ class Layer:
         """What a backward pass has made, for the network to call."""
         self._delta = delta
 
+    def parameters(self) -> dict[str, Array]:
+        """The views that there are, by name: W, b, gain, shift, in the order of theta.
+
+        >>> from fastbp import Dense, Network
+        >>> net = Network.from_layers(2, [Dense(3, bias=False)], seed=0)
+        >>> {name: view.shape for name, view in net.layers[0].parameters().items()}
+        {'W': (2, 3)}
+        """
+        return dict(self._parameters)
+
+    def gradients(self) -> dict[str, Array]:
+        """The views of grad by the same names."""
+        return dict(self._gradients)
+
+    def _set(self, name: str, value: object) -> None:
+        to = self._parameters.get(name)
+        if to is None:
+            raise AttributeError(f"this layer has no {name}; it is {self._dense!r}")
+        to[...] = check.as_parameters(value, to.shape, to.dtype, name)
+
     @property
     def W(self) -> Array:
         """Weights (n_in, n_out): W[j, k] leads from unit j below to unit k."""
-        return self._W
+        return self._parameters["W"]
 
     @W.setter
     def W(self, value: object) -> None:
-        self._W[...] = check.as_parameters(value, self._W.shape, self._W.dtype, "W")
+        self._set("W", value)
 
     @property
-    def b(self) -> Array:
+    def b(self) -> Array | None:
         """Biases (n_out,)."""
-        return self._b
+        return self._parameters.get("b")
 
     @b.setter
     def b(self, value: object) -> None:
-        self._b[...] = check.as_parameters(value, self._b.shape, self._b.dtype, "b")
+        self._set("b", value)
+
+    @property
+    def gain(self) -> Array | None:
+        """Gain (n_out,) of the norm."""
+        return self._parameters.get("gain")
+
+    @gain.setter
+    def gain(self, value: object) -> None:
+        self._set("gain", value)
+
+    @property
+    def shift(self) -> Array | None:
+        """Shift (n_out,) of the norm."""
+        return self._parameters.get("shift")
+
+    @shift.setter
+    def shift(self, value: object) -> None:
+        self._set("shift", value)
+
+    @property
+    def dW(self) -> Array:
+        """Gradient of J with respect to W (n_in, n_out)."""
+        return self._gradients["W"]
+
+    @property
+    def db(self) -> Array | None:
+        """Gradient of J with respect to b (n_out,)."""
+        return self._gradients.get("b")
+
+    @property
+    def dgain(self) -> Array | None:
+        """Gradient of J with respect to the norm's gain (n_out,)."""
+        return self._gradients.get("gain")
+
+    @property
+    def dshift(self) -> Array | None:
+        """Gradient of J with respect to the norm's shift (n_out,)."""
+        return self._gradients.get("shift")
 
     def __repr__(self) -> str:
-        n_in, n_out = self._W.shape
-        return f"Layer({n_in} -> {n_out}, {self.activation})"
+        n_in, n_out = self.W.shape
+        said = [f"{n_in} -> {n_out}", str(self.activation), *self._dense.options()]
+        return f"Layer({', '.join(said if self.trainable else [*said, 'frozen'])})"

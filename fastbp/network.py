@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from os import PathLike
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 from . import _core
 from . import _validation as check
 from ._base import ActivationSpec, Array, Data, NetworkBase
+from .dense import Dense
 from .errors import DivergenceError
 from .initializers import InitFunction, Initializer
 from .losses import Loss
@@ -34,6 +35,13 @@ def _alone(method: _Method) -> _Method:
             return method(self, *args, **kwargs)
 
     return call
+
+
+def _options(layer: Dense) -> tuple[float, ...]:
+    """The fields of the engine's fastbp_layer_options_t."""
+    norm = (0, 0.0) if layer.norm is None else (layer.norm.code, layer.norm.eps)
+    limit = layer.max_norm or 0.0
+    return (not layer.bias, *norm, layer.dropout, layer.residual, limit, layer.non_negative)
 
 
 _SLICE = 0.05  # seconds of training between two looks at signals
@@ -102,12 +110,17 @@ class Network(NetworkBase):
             self.l2,
             self.criterion.params(self.widths[-1]),
             self.criterion.n_targets(self.widths[-1]),
+            tuple(_options(layer) for layer in self.dense),
+            self.input_dropout,
         )
         self._lock = Lock()
         self._pass: _core.Pass | None = None
         self._stepper: _Session | None = None
         self._buffers: dict[str, list[Array]] = {}
         super()._build(theta)
+
+    def _on_trainable(self, i: int) -> Callable[[bool], object]:
+        return partial(self._net.set_trainable, i + 1)
 
     # ---- forward and backward -------------------------------------------------------------
 

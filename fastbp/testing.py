@@ -20,7 +20,7 @@ _RETRIES = 3  # smaller steps, each an eighth, for where a kink lies within the 
 
 @dataclass(frozen=True)
 class BlockReport:
-    """How one W or b fared: entries checked, the largest error and what was allowed there."""
+    """How one W, b, gain or shift fared: entries checked, the largest error and what was allowed there."""
 
     name: str
     size: int
@@ -73,7 +73,7 @@ def gradcheck(
     """Compare the gradient of J that `backward` gives with central differences of J.
 
     net: a fastbp.Network or fastbp.reference.Network; X (batch, n_0), y and sample_weight as for
-    `backward`. At most max_per_block entries of each W and b are checked, drawn with `seed`.
+    `backward`. At most max_per_block entries of each W, b, gain and shift are checked, drawn with `seed`.
     The allowed difference is what rounding and truncation can explain. At a kink (ReLU at 0) a
     gradient between the one-sided slopes counts as right. The network's own forward and
     backward are run; its parameters do not change.
@@ -94,7 +94,7 @@ def gradcheck(
     rng = np.random.Generator(np.random.Philox(check.check_seed(seed)))
     blocks, start = [], 0
     for i, layer in enumerate(net.layers):
-        for name, grad in (("W", layer.dW), ("b", layer.db)):
+        for name, grad in layer.gradients().items():
             count = min(grad.size, max_per_block)
             chosen = start + np.sort(rng.choice(grad.size, count, replace=False))
             blocks.append(_check_block(objective, f"layers[{i}].{name}", grad.size, chosen))

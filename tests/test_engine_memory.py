@@ -15,7 +15,7 @@ import pytest
 from engine_cases import DTYPES, OPTIMIZERS, in_child, targets_for
 
 import fastbp
-from fastbp import _core
+from fastbp import Dense, _core
 
 LINUX = sys.platform == "linux" and sys.maxsize > 2**32
 
@@ -63,12 +63,23 @@ def multiply_beside_guards(dtype):
                     _core.gemm(form, a, b, c, bias=bias, z=aux, activation=2, panels=panels)
 
 
+def with_options(widths, *, output="identity", **more):
+    """A network whose hidden layers have everything that a layer can have."""
+    n_in, *hidden, n_out = widths
+    options = {"norm": "layer", "dropout": 0.4, "max_norm": 1.0, "non_negative": True}
+    layers = [Dense(n, "tanh", bias=False, **options) for n in hidden]
+    layers += [Dense(n, "relu", residual=True, **options) for n in hidden[-1:]]
+    layers += [Dense(n_out, output, max_norm=2.0)]
+    return fastbp.Network.from_layers(n_in, layers, input_dropout=0.2, **more)
+
+
 def train_beside_guards(dtype, output, loss):
     rng = np.random.default_rng(3)
     sizes = product(((1, 1), (3, 5, 2), (17, 33, 9), (15, 16, 7, 31)), (1, 8, 9, 17))
-    for (widths, n), at_end in product(sizes, (True, False)):
+    kinds = (fastbp.Network, with_options)
+    for (widths, n), at_end, kind in product(sizes, (True, False), kinds):
         guarded = Guarded(at_end)
-        net = fastbp.Network(widths, output=output, loss=loss, dtype=dtype, l1=0.1, seed=0)
+        net = kind(widths, output=output, loss=loss, dtype=dtype, l1=0.1, seed=0)
         net._theta, net._grad = guarded(net._theta), guarded(net._grad)
         X = guarded(rng.normal(size=(n, widths[0])).astype(dtype))
         y = guarded(targets_for(rng, loss, n, widths[-1]).astype(dtype))
@@ -158,8 +169,9 @@ def count_allocator_calls(path):
 def train_and_count(dtype):
     calls = count_allocator_calls(Path(_core.__file__).resolve())
     rng = np.random.default_rng(3)
-    for make, weighted in product(OPTIMIZERS.values(), (False, True)):
-        net = fastbp.Network((7, 40, 3), dtype=dtype, l2=0.1, seed=0)
+    kinds = (fastbp.Network, with_options)
+    for make, weighted, kind in product(OPTIMIZERS.values(), (False, True), kinds):
+        net = kind((7, 40, 3), dtype=dtype, l2=0.1, seed=0)
         X, y = rng.normal(size=(50, 7)).astype(dtype), rng.normal(size=(50, 3)).astype(dtype)
         s = rng.uniform(size=50).astype(dtype) if weighted else None
         optimizer = make()

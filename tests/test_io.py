@@ -264,7 +264,7 @@ def test_forged_architecture(tmp_path, name):
 
 
 FORGED_METADATA = {
-    "version": ("2", "expected version '1' .* got '2': a newer fastbp"),
+    "version": ("3", "expected version '1' or '2' .* got '3': a newer fastbp"),
     "author": ("me", "unknown metadata 'author'"),
     "architecture": ("[1]", "the architecture must be a JSON object; got a list"),
     "architecture infinite": ('{"l1": 1e999}', "lacks 'widths'"),

@@ -12,8 +12,9 @@ import pytest
 
 from fastbp import activations, initializers, losses
 from fastbp.activations import Activation, resolve_layers
+from fastbp.dense import NORMS, Dense, Norm, draw_parameters
 from fastbp.explanation import PHASES
-from fastbp.initializers import Initializer, draw, draw_parameters
+from fastbp.initializers import Initializer, draw
 from fastbp.losses import Loss
 from fastbp.optim import (
     SGD,
@@ -52,6 +53,10 @@ def test_derivatives_are_made_from_what_the_engine_makes_them_from():
     expected = {name: Activation(name).derivative_from for name in activations.NAMES}
     assert expected.pop("softmax") == "a"
     assert {name: source.lower() for _, name, source in listed} == expected
+
+
+def test_norm_codes_are_those_of_the_engine():
+    assert c_enum("NORM") == {"none": 0} | {name: Norm(name).code for name in NORMS}
 
 
 def test_loss_codes_are_those_of_the_engine():
@@ -248,14 +253,14 @@ def test_auto(name):
 
 
 def test_draw_parameters_runs_through_one_stream():
-    layers = [(3, 4, RELU), (4, 2, TANH)]
-    theta = draw_parameters(layers, "auto", 7, np.dtype("float64"))
+    layers = [Dense(4, RELU), Dense(2, TANH)]
+    theta = draw_parameters(3, layers, 7, np.dtype("float64"))
     rng = philox(7)
     np.testing.assert_array_equal(theta[:12], draw("he_normal", 3, 4, rng, RELU).ravel())
     np.testing.assert_array_equal(theta[12:16], 0)
     np.testing.assert_array_equal(theta[16:24], draw("glorot_uniform", 4, 2, rng, TANH).ravel())
     np.testing.assert_array_equal(theta[24:], 0)
-    single = draw_parameters(layers, "auto", 7, np.dtype("float32"))
+    single = draw_parameters(3, layers, 7, np.dtype("float32"))
     assert single.dtype == np.float32
     np.testing.assert_array_equal(single, theta.astype(np.float32))
 
@@ -265,7 +270,7 @@ def test_callable_initialiser():
         assert isinstance(rng, np.random.Generator)
         return np.arange(n_in * n_out).reshape(n_in, n_out)
 
-    theta = draw_parameters([(2, 3, RELU)], rising, 0, np.dtype("float32"))
+    theta = draw_parameters(2, [Dense(3, RELU, init=rising)], 0, np.dtype("float32"))
     np.testing.assert_array_equal(theta, [0, 1, 2, 3, 4, 5, 0, 0, 0])
 
 
@@ -283,4 +288,4 @@ def test_callable_initialiser():
 )
 def test_initialiser_errors(init, error, message):
     with pytest.raises(error, match=message):
-        draw_parameters([(2, 3, RELU)], init, 0, np.dtype("float32"))
+        draw_parameters(2, [Dense(3, RELU, init=init)], 0, np.dtype("float32"))

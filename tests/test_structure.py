@@ -19,7 +19,7 @@ ROOMS = {
     "fastbp.h": [],
     "base": [],
     "simd": ["base/common.h"],
-    "kernels": ["simd", PUBLIC],
+    "kernels": ["simd", "base/rng.h", PUBLIC],
     "isa": ["kernels"],
     "dispatch": ["isa", "base/cpu.h"],
     "threads": ["base"],

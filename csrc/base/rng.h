@@ -6,7 +6,13 @@
 
 #include "common.h"
 
-enum { FBP_STREAM_SHUFFLE = 0 };
+enum { FBP_STREAM_SHUFFLE = 0, FBP_STREAM_DROPOUT = 0x10000 }; /* + layer, 0 for the inputs */
+
+/* Multipliers of a round, and what the key grows by. */
+#define FBP_PHILOX_M0 0xD2511F53u
+#define FBP_PHILOX_M1 0xCD9E8D57u
+#define FBP_PHILOX_W0 0x9E3779B9u
+#define FBP_PHILOX_W1 0xBB67AE85u
 
 typedef struct {
     uint32_t word[4];
@@ -16,13 +22,13 @@ FBP_INLINE fbp_random_t fbp_philox(uint64_t seed, uint32_t stream, uint32_t step
     uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32), c2 = step, c3 = stream;
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     for (int round = 0; round < 10; ++round) {
-        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        const uint64_t p0 = (uint64_t)FBP_PHILOX_M0 * c0, p1 = (uint64_t)FBP_PHILOX_M1 * c2;
         c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
         c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
         c1 = (uint32_t)p1;
         c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        k0 += FBP_PHILOX_W0;
+        k1 += FBP_PHILOX_W1;
     }
     return (fbp_random_t){{c0, c1, c2, c3}};
 }

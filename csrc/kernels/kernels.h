@@ -10,6 +10,7 @@
 #define FASTBP_KERNELS_H
 
 #include "../base/common.h"
+#include "../base/rng.h"
 #include "../fastbp.h"
 #include "activations.h"
 #include "vmath.h"
@@ -59,6 +60,25 @@ typedef struct {
     const void *warm[FBP_MAX_WARM];
     long ldwarm;
 } fbp_gemm_t;
+
+/* n = (z − mean) · r · gain + shift by rows, r = 1/√(var + eps); RMS: mean = 0, no shift. */
+typedef struct {
+    int kind; /* FASTBP_NORM_*, not NONE */
+    double eps;
+    const void *gain, *shift; /* cols elements each; shift NULL for RMS */
+} fbp_norm_t;
+
+/* A mask of rows row0 … of a batch, cols units wide: unit j of row i is dropped where its word of
+ * philox(seed, stream, step, ·) is below drop_below, else multiplied by scale. Words 0 and 1 of
+ * index (i << 32) + 8 g + c, c < 8, belong to units 32 g + 2 c and the next, words 2 and 3 to
+ * those 16 further: vectors of up to 8 counters store whole vectors of units. */
+typedef struct {
+    uint64_t seed;
+    uint32_t stream, step;
+    long row0, rows, cols;
+    uint32_t drop_below; /* p · 2^32 */
+    double scale;        /* 1/(1 − p) */
+} fbp_dropout_t;
 
 /* One block of output rows. delta receives ∂J_i/∂a, or for a fused pair ∂J_i/∂z, times scale[i]
  * where scale is given. row_loss[i] receives J_i. Labels or dense targets, never both. */
@@ -143,6 +163,13 @@ typedef struct {
  * column_sums      sums[j] = Σ_i x[i,j], i ascending.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
  * convert          out[i] = x[i], x being n elements of a FASTBP_X_*, not OWN; rounded once.
+ * add_rows         out[i,j] = x[i,j] + y[i][j], y being pointers to rows; out may be x.
+ * limit_columns    columns of W of norm above `most` times most/(norm + 1e-7), as torch.renorm.
+ * norm_forward     out = n, and stats[i] = (mean, r) of row i unless stats is NULL; out may be z.
+ * norm_backward    delta = ∂J/∂n → ∂J/∂z; kept receives ∂J/∂n.
+ * norm_gradient    gain[j] = Σ_i f_i g[i,j] x̂[i,j], shift[j] = Σ_i f_i g[i,j], i ascending,
+ *                  x̂ = (z − mean) r; f = 1 where factors is NULL.
+ * dropout          out[i,j] = from[i][j] · (dropped ? 0 : scale); out may hold the rows of from.
  * act_forward      a = σ(z); softmax by rows; a may be z.
  * act_backward     delta ⊙= σ', made from aux = a, or z if fbp_act_by_z; softmax, with p = aux:
  *                  delta = p ⊙ (delta − Σ_j delta_j p_j).

@@ -12,6 +12,9 @@ typedef struct {
     bool weighted;     /* rows carry plan->weight */
     bool fold_weights; /* δ^L is multiplied by s_i at the start; otherwise plan->scaled is filled */
     bool backward;     /* after the loss, the recursion */
+    bool drop;         /* dropout is on; the masks are a function of seed and step */
+    uint64_t seed, step;
+    int lowest; /* the recursion may end with δ of this layer; 0 or 1: it goes all the way */
 } fbp_batch_t;
 
 /* Tells a batch what data it is made of; its rows are still to be loaded. */

@@ -1,4 +1,5 @@
-/* net.c: checks a specification and lays out theta as W^1, b^1, W^2, b^2, … */
+/* net.c: checks a specification and lays out theta as W^1, b^1, W^2, b^2, …, a norm's gain and
+ * shift behind the b of their layer. */
 #include "net.h"
 
 #include "infer.h"
@@ -19,29 +20,69 @@ static bool valid_layer(const fastbp_spec_t *spec, int i) {
     return spec->widths[i] >= 1 && spec->widths[i + 1] >= 1;
 }
 
+static bool is_rate(double p) { return p >= 0 && p < 1; }
+
+/* A loss may work from the z of the last layer, so that one is a plain σ(uW + b). */
+static bool valid_options(const fastbp_spec_t *spec, int i) {
+    const fastbp_layer_options_t *has = &spec->options[i];
+    const bool last = i == spec->n_layers - 1;
+    if (has->norm >= FASTBP_NORM_COUNT || !is_rate(has->dropout) || !(has->max_norm >= 0))
+        return false;
+    if (has->norm != FASTBP_NORM_NONE && !(has->norm_eps > 0)) return false;
+    if (has->residual && spec->widths[i] != spec->widths[i + 1]) return false;
+    return !last || (has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual);
+}
+
 static bool valid(const fastbp_spec_t *spec) {
     if (spec->n_layers < 1 || spec->dtype > FASTBP_F64 || spec->loss >= FASTBP_LOSS_COUNT)
         return false;
-    if (!(spec->l1 >= 0) || !(spec->l2 >= 0)) return false;
+    if (!(spec->l1 >= 0) || !(spec->l2 >= 0) || !is_rate(spec->input_dropout)) return false;
     for (int i = 0; i < spec->n_layers; ++i)
-        if (!valid_layer(spec, i)) return false;
+        if (!valid_layer(spec, i) || (spec->options != NULL && !valid_options(spec, i)))
+            return false;
     return fbp_loss_valid(spec);
+}
+
+/* Gives a block of `count` elements the next place in theta; false when a size does not fit. */
+static bool place(const fastbp_net_t *net, size_t *at, size_t count, size_t *offset) {
+    size_t bytes;
+    *offset = *at;
+    return fbp_size_add(*at, count, at) && fbp_size_mul(*at, net->kernels->elem_size, &bytes) &&
+           bytes <= MAX_BYTES;
+}
+
+static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *at) {
+    const fastbp_layer_options_t *has = &layer->has;
+    const size_t n_out = (size_t)layer->n_out;
+    const size_t gains = has->norm != FASTBP_NORM_NONE ? n_out : 0;
+    const size_t shifts = has->norm == FASTBP_NORM_LAYER ? n_out : 0;
+    size_t weights;
+    return fbp_size_mul((size_t)layer->n_in, n_out, &weights) &&
+           place(net, at, weights, &layer->w) &&
+           place(net, at, has->no_bias ? 0 : n_out, &layer->b) &&
+           place(net, at, gains, &layer->gain) && place(net, at, shifts, &layer->shift);
 }
 
 /* Fills the layers and n_params; false when a size does not fit. */
 static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     size_t at = 0;
     net->max_width = spec->widths[0];
+    net->drops = spec->input_dropout > 0;
     for (int i = 0; i < net->n_layers; ++i) {
-        const long n_in = spec->widths[i], n_out = spec->widths[i + 1];
         fbp_layer_t *layer = &net->layer[i];
-        *layer = (fbp_layer_t){n_in, n_out, spec->activations[i], spec->alphas[i], at, 0};
-        size_t weights, bytes;
-        if (!fbp_size_mul((size_t)n_in, (size_t)n_out, &weights)) return false;
-        if (!fbp_size_add(at, weights, &layer->b)) return false;
-        if (!fbp_size_add(layer->b, (size_t)n_out, &at)) return false;
-        if (!fbp_size_mul(at, net->kernels->elem_size, &bytes) || bytes > MAX_BYTES) return false;
-        net->max_width = fbp_max_long(net->max_width, n_out);
+        *layer = (fbp_layer_t){
+            .n_in = spec->widths[i],
+            .n_out = spec->widths[i + 1],
+            .act = spec->activations[i],
+            .alpha = spec->alphas[i],
+        };
+        if (spec->options != NULL) layer->has = spec->options[i];
+        const fastbp_layer_options_t *has = &layer->has;
+        layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual;
+        if (!lay_out_layer(net, layer, &at)) return false;
+        net->max_width = fbp_max_long(net->max_width, layer->n_out);
+        net->drops |= has->dropout > 0;
+        net->max_norm |= has->max_norm > 0;
     }
     net->n_params = at;
     return true;
@@ -71,6 +112,7 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     net->n_layers = spec->n_layers;
     net->l1 = spec->l1;
     net->l2 = spec->l2;
+    net->input_dropout = spec->input_dropout;
     bool ready = net->layer != NULL && fbp_loss_init(net, spec) && lay_out(net, spec);
     if (ready) {
         net->n_tiles = cut_tiles(net, NULL);
@@ -97,3 +139,27 @@ void fastbp_net_free(fastbp_net_t *net) {
 }
 
 size_t fastbp_net_n_params(const fastbp_net_t *net) { return net->n_params; }
+
+void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bool trainable) {
+    if (layer >= 1 && layer <= net->n_layers) net->layer[layer - 1].frozen = !trainable;
+}
+
+fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int part) {
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const long n_out = layer->n_out, vector = tile->unit0 == 0 ? n_out : 0;
+    const bool norm = layer->has.norm != FASTBP_NORM_NONE;
+    switch (part) {
+    case FBP_PART_W:
+        return (fbp_part_t){layer->w + (size_t)tile->unit0 * (size_t)n_out,
+                            (tile->unit1 - tile->unit0) * n_out};
+    case FBP_PART_B: return (fbp_part_t){layer->b, layer->has.no_bias ? 0 : vector};
+    case FBP_PART_GAIN: return (fbp_part_t){layer->gain, norm ? vector : 0};
+    default: return (fbp_part_t){layer->shift, layer->has.norm == FASTBP_NORM_LAYER ? vector : 0};
+    }
+}
+
+int fbp_lowest_trained(const fastbp_net_t *net) {
+    int l = 1;
+    while (l <= net->n_layers && net->layer[l - 1].frozen) ++l;
+    return l;
+}

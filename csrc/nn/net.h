@@ -9,6 +9,10 @@ typedef struct {
     int act;
     double alpha;
     size_t w, b; /* offsets of W[n_in,n_out] and b[n_out] in theta, in elements */
+    fastbp_layer_options_t has;
+    size_t gain, shift; /* offsets of what the norm has, [n_out] each */
+    bool plain;         /* out = σ(uW + b): no norm, dropout or residual */
+    bool frozen;        /* updates leave its parameters */
 } fbp_layer_t;
 
 /* One task of the weight sweep: input units unit0 … unit1 − 1 of layer[layer], all its outputs. */
@@ -50,7 +54,23 @@ struct fastbp_net {
     int n_loss_params;
     long n_targets; /* elements of a row of dense targets */
     double l1, l2;
+    double input_dropout;
+    bool drops;    /* a layer or the input has dropout */
+    bool max_norm; /* a layer has that constraint */
 };
+
+/* What a layer has in theta: W, cut by tiles, and vectors that go with the tile of unit 0. */
+enum { FBP_PART_W, FBP_PART_B, FBP_PART_GAIN, FBP_PART_SHIFT, FBP_PARTS };
+
+typedef struct {
+    size_t offset; /* in theta, in elements */
+    long count;    /* 0 where the layer, or the tile, has no such part */
+} fbp_part_t;
+
+fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int part);
+
+/* The lowest layer l that updates change; L + 1 when there is none. */
+int fbp_lowest_trained(const fastbp_net_t *net);
 
 /* Address of element `offset` of a flat vector of the network's dtype. */
 FBP_INLINE void *fbp_at(const fastbp_net_t *net, const void *base, size_t offset) {

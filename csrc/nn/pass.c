@@ -1,4 +1,5 @@
 /* pass.c: forward and backward in the open, with every z, a and δ kept for the caller to see. */
+#include "options.h"
 #include "update.h"
 
 #include "../threads/pool.h"
@@ -175,5 +176,9 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
         .epi = FBP_EPI_NONE,
     };
     net->kernels->gemm_nn(&product);
+    if (first->has.residual) {
+        const fbp_mat_t g = {out, pass->batch.rows, first->n_in, first->n_in};
+        net->kernels->add_rows(&g, plan->skip.row, out, first->n_in);
+    }
     return FASTBP_OK;
 }

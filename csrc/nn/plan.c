@@ -59,22 +59,48 @@ static void *take_panels(const fbp_plan_t *plan, fbp_arena_t *arena, long across
     return arena->overflow ? NULL : fbp_arena_take(arena, elements, kernels->elem_size);
 }
 
+/* Whether the way back through a hidden layer needs its z. */
+static bool keeps_z(const fbp_layer_t *layer) {
+    return fbp_act_by_z(layer->act) || layer->has.norm != FASTBP_NORM_NONE;
+}
+
+/* What a layer needs beside z, a and δ. Sessions drop, passes never do. */
+static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const fastbp_layer_options_t *has = &layer->has;
+    const bool train = plan->kind == FBP_PLAN_TRAIN;
+    if (has->residual || (train && has->dropout > 0))
+        take_rows(plan, arena, &plan->act[l], layer->n_out);
+    if (has->norm == FASTBP_NORM_NONE) return;
+    take_rows(plan, arena, &plan->dn[l], layer->n_out);
+    if (fbp_act_by_z(layer->act)) take_rows(plan, arena, &plan->n[l], layer->n_out);
+    plan->stats[l] =
+        fbp_arena_take(arena, 2 * (size_t)plan->capacity, plan->net->kernels->elem_size);
+}
+
 static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
     const bool inspect = plan->kind == FBP_PLAN_INSPECT;
+    long skip_width = 0;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_layer_t *layer = &net->layer[l - 1];
         take_rows(plan, arena, &plan->a[l], layer->n_out);
         take_rows(plan, arena, &plan->delta[l], layer->n_out);
-        if (inspect || l == net->n_layers || fbp_act_by_z(layer->act))
+        if (inspect || l == net->n_layers || keeps_z(layer))
             take_rows(plan, arena, &plan->z[l], layer->n_out);
         if (l > 1 || inspect) plan->wt[l - 1] = take_panels(plan, arena, layer->n_in, layer->n_out);
         if (!inspect && layer->n_out * (long)kernels->elem_size >= FBP_PANELS_MIN_BYTES)
             plan->wp[l - 1] = take_panels(plan, arena, layer->n_out, layer->n_in);
+        carve_options(plan, arena, l);
+        if (layer->has.residual) skip_width = fbp_max_long(skip_width, layer->n_out);
     }
+    if (skip_width > 0) take_rows(plan, arena, &plan->skip, skip_width);
+    if (!inspect && net->input_dropout > 0)
+        take_rows(plan, arena, &plan->dropped, width_of(net, 0));
     plan->tile_penalty = fbp_arena_take(arena, (size_t)net->n_tiles, sizeof *plan->tile_penalty);
-    plan->tile_square = fbp_arena_take(arena, 2 * (size_t)net->n_tiles, sizeof *plan->tile_square);
+    plan->tile_square =
+        fbp_arena_take(arena, FBP_PARTS * (size_t)net->n_tiles, sizeof *plan->tile_square);
 }
 
 /* Layers alternate between two buffers; the output layer's z has its own. */
@@ -120,7 +146,7 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
         if (plan->kind == FBP_PLAN_INFER) continue;
         scratch->tile_sums = fbp_arena_take(arena, FBP_TILE_UNITS * FBP_TILE_OUTPUTS, elem);
         scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
-        scratch->column = fbp_arena_take(arena, (size_t)net->max_width, elem);
+        scratch->column = fbp_arena_take(arena, 2 * (size_t)net->max_width, elem);
     }
 }
 
@@ -145,15 +171,19 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
                               long capacity, int n_workers) {
     const size_t slots = (size_t)net->n_layers + 1;
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
-    plan->a = calloc(4 * slots, sizeof *plan->a);
-    plan->wt = calloc(2 * slots, sizeof *plan->wt);
+    plan->a = calloc(7 * slots, sizeof *plan->a);
+    plan->wt = calloc(3 * slots, sizeof *plan->wt);
     plan->state_is_cold = 3 * net->n_params * net->kernels->elem_size > fbp_cpu()->l2;
     fastbp_status_t status = FASTBP_ERR_MEMORY;
     if (plan->a != NULL && plan->wt != NULL) {
         plan->wp = plan->wt + slots;
+        plan->stats = plan->wp + slots;
         plan->z = plan->a + slots;
         plan->delta = plan->z + slots;
         plan->scaled = plan->delta + slots;
+        plan->act = plan->scaled + slots;
+        plan->dn = plan->act + slots;
+        plan->n = plan->dn + slots;
         status = allocate(plan, &plan->arena, carve);
         if (status == FASTBP_OK) status = fbp_plan_add_workers(plan, n_workers);
     }
@@ -173,7 +203,8 @@ void fbp_plan_free(fbp_plan_t *plan) {
 }
 
 const fbp_rows_t *fbp_plan_slope_rows(const fbp_plan_t *plan, int l) {
-    return fbp_act_by_z(plan->net->layer[l - 1].act) ? &plan->z[l] : &plan->a[l];
+    if (!fbp_act_by_z(plan->net->layer[l - 1].act)) return fbp_activated(plan, l);
+    return plan->n[l].at != NULL ? &plan->n[l] : &plan->z[l];
 }
 
 static void carve_scaled(fbp_plan_t *plan, fbp_arena_t *arena) {
@@ -220,7 +251,8 @@ long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     long row_elems = net->layer[0].n_in;
     for (int l = 1; l <= net->n_layers; ++l) {
         row_elems += plan->a[l].ld + plan->delta[l].ld;
-        if (fbp_act_by_z(net->layer[l - 1].act)) row_elems += plan->z[l].ld;
+        row_elems += plan->act[l].ld + plan->dn[l].ld + plan->n[l].ld;
+        if (keeps_z(&net->layer[l - 1])) row_elems += plan->z[l].ld;
     }
     const long row_bytes = row_elems * (long)net->kernels->elem_size;
     const long fit = fbp_max_long((long)(fbp_cpu()->l2 / 2) / row_bytes, FBP_BLOCK_MIN_ROWS);

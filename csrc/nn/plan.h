@@ -28,7 +28,7 @@ typedef struct {
     void *pack;             /* for fbp_gemm_t.pack */
     void *tile_sums;        /* raw sums of a weight tile */
     void *turned;           /* the same, of the last few outputs, output by output */
-    void *column;           /* Σ_i δ_i of a layer */
+    void *column;           /* Σ_i δ_i of a layer; gradients of its gain and shift */
     fbp_profile_t *profile; /* the worker's clock, or NULL */
 } fbp_scratch_t;
 
@@ -42,6 +42,12 @@ typedef struct {
     fbp_rows_t *a, *z, *delta;
     fbp_rows_t *scaled; /* s_i δ_i; at is NULL until fbp_plan_add_scaled */
     fbp_rows_t input;   /* rows of x that had to be converted; NULL until fbp_plan_add_input */
+    /* Of layers that are not plain; a[l] is their out. act: σ(n), at is NULL where a[l] holds it.
+     * With a norm, dn: ∂J_i/∂n; n where σ' needs it; stats: (mean, 1/√…) of each row. skip:
+     * ∂J_i/∂out of the last residual layer that the recursion met; dropped: inputs. */
+    fbp_rows_t *act, *dn, *n;
+    void **stats;
+    fbp_rows_t skip, dropped;
     /* by i = 0 … L − 1: copies of W^{i+1} in panels, as it is and transposed, or NULL */
     void **wp, **wt;
 
@@ -53,7 +59,7 @@ typedef struct {
     double *row_loss;
 
     double *tile_penalty; /* by tile of the net */
-    double *tile_square;  /* Σ g² of W and of b, by tile; for clipping by norms */
+    double *tile_square;  /* Σ g² of the FBP_PARTS, by tile; for clipping by norms */
 
     int n_workers;
     fbp_scratch_t *scratch; /* by worker */
@@ -64,7 +70,12 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
                               long capacity, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
 
-/* What σ' of layer l = 1 … L is made from: z if fbp_act_by_z, else a. */
+/* Where σ(n) of layer l = 1 … L is; in a plain layer it is all of a[l]. */
+FBP_INLINE const fbp_rows_t *fbp_activated(const fbp_plan_t *plan, int l) {
+    return plan->act[l].at != NULL ? &plan->act[l] : &plan->a[l];
+}
+
+/* What σ' of layer l is made from: n (without a norm z) if fbp_act_by_z, else σ(n). */
 const fbp_rows_t *fbp_plan_slope_rows(const fbp_plan_t *plan, int l);
 
 /* Makes room for s_i δ_i beside δ_i; a second call is free. */
@@ -96,6 +107,15 @@ int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wan
 double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work);
 double fbp_work_per_worker(void);
 long fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work);
+
+/* Address of a row, and n rows from there on as a matrix. */
+FBP_INLINE void *fbp_row_at(const fbp_plan_t *plan, const fbp_rows_t *rows, long row) {
+    return fbp_at(plan->net, rows->at, (size_t)row * (size_t)rows->ld);
+}
+FBP_INLINE fbp_mat_t fbp_block_of(const fbp_plan_t *plan, const fbp_rows_t *rows, long row0, long n,
+                                  long cols) {
+    return (fbp_mat_t){fbp_row_at(plan, rows, row0), n, cols, rows->ld};
+}
 
 /* How many blocks the row sweep cuts a batch into for a team; block t of n goes from row
  * t·rows/n to (t + 1)·rows/n. */

@@ -1,33 +1,26 @@
 /* sweep.c: see sweep.h. Formulas: forward z = aW + b; recursion δ^l = (δ^{l+1} W^{l+1}ᵀ) ⊙ σ'_l;
  * gradient aᵀδ (Rumelhart, Hinton, Williams, Nature 323, 1986). */
+#include "options.h"
 #include "sweep.h"
 
 bool fbp_uses_copies(const fbp_batch_t *batch) { return batch->rows > FBP_DOT_MAX_ROWS; }
 
-static void *row_at(const fbp_plan_t *plan, const fbp_rows_t *rows, long row) {
-    return fbp_at(plan->net, rows->at, (size_t)row * (size_t)rows->ld);
-}
-
-static fbp_mat_t block_of(const fbp_plan_t *plan, const fbp_rows_t *rows, long row0, long n,
-                          long cols) {
-    return (fbp_mat_t){row_at(plan, rows, row0), n, cols, rows->ld};
-}
-
 /* ---- row sweep ---- */
 
 /* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b); the output layer by way of its z, since a
- * loss may want the logits and softmax needs whole rows. */
+ * loss may want the logits and softmax needs whole rows, and so a layer with a norm. */
 static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                           long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     const bool output = l == net->n_layers, keep = plan->z[l].at != NULL;
-    const fbp_rows_t *into = output ? &plan->z[l] : &plan->a[l];
+    const bool norm = layer->has.norm != FASTBP_NORM_NONE, raw = output || norm;
+    const fbp_rows_t *into = raw && keep ? &plan->z[l] : fbp_activated(plan, l);
     const void *panels = fbp_uses_copies(batch) ? plan->wp[l - 1] : NULL;
     const long panel = net->kernels->panel_cols;
     const fbp_gemm_t product = {
-        .c = row_at(plan, into, row0),
+        .c = fbp_row_at(plan, into, row0),
         .ldc = into->ld,
         .a = plan->a[l - 1].row + row0,
         .b = panels != NULL ? panels : fbp_at(net, batch->theta, layer->w),
@@ -36,23 +29,25 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
         .m = rows,
         .n = layer->n_out,
         .k = layer->n_in,
-        .bias = fbp_at(net, batch->theta, layer->b),
-        .epi = output ? FBP_EPI_NONE : FBP_EPI_FORWARD,
+        .bias = layer->has.no_bias ? NULL : fbp_at(net, batch->theta, layer->b),
+        .epi = raw ? FBP_EPI_NONE : FBP_EPI_FORWARD,
         .act = layer->act,
         .alpha = layer->alpha,
-        .z = keep && !output ? row_at(plan, &plan->z[l], row0) : NULL,
+        .z = keep && !raw ? fbp_row_at(plan, &plan->z[l], row0) : NULL,
         .ldz = plan->z[l].ld,
         .pack = scratch->pack,
     };
     net->kernels->gemm_nn(&product);
+    if (!layer->plain) fbp_options_forward(batch, l, row0, rows);
     if (!output) return;
-    const fbp_mat_t z = block_of(plan, &plan->z[l], row0, rows, layer->n_out);
-    net->kernels->act_forward(layer->act, layer->alpha, &z, row_at(plan, &plan->a[l], row0),
+    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, layer->n_out);
+    net->kernels->act_forward(layer->act, layer->alpha, &z, fbp_row_at(plan, &plan->a[l], row0),
                               plan->a[l].ld);
 }
 
 void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                       long rows) {
+    if (batch->drop && batch->plan->net->input_dropout > 0) fbp_drop_input(batch, row0, rows);
     for (int l = 1; l <= batch->plan->net->n_layers; ++l) {
         forward_layer(batch, scratch, l, row0, rows);
         fbp_lap(scratch->profile, l, FASTBP_PHASE_FORWARD);
@@ -64,15 +59,15 @@ void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
     const fastbp_net_t *net = plan->net;
     const int l = net->n_layers;
     const fbp_layer_t *layer = &net->layer[l - 1];
-    void *delta = batch->backward ? row_at(plan, &plan->delta[l], row0) : NULL;
+    void *delta = batch->backward ? fbp_row_at(plan, &plan->delta[l], row0) : NULL;
     const bool fold = batch->weighted && batch->fold_weights;
     const fbp_loss_t loss = {
         .loss = (int)net->loss,
         .fused = net->fused,
         .rows = rows,
         .cols = layer->n_out,
-        .z = row_at(plan, &plan->z[l], row0),
-        .a = row_at(plan, &plan->a[l], row0),
+        .z = fbp_row_at(plan, &plan->z[l], row0),
+        .a = fbp_row_at(plan, &plan->a[l], row0),
         .ldz = plan->z[l].ld,
         .lda = plan->a[l].ld,
         .labels = batch->labels ? plan->label + row0 : NULL,
@@ -87,11 +82,13 @@ void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
     };
     net->kernels->loss_rows(&loss);
     if (delta == NULL || net->fused) return;
-    const fbp_mat_t aux = block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, layer->n_out);
+    const fbp_mat_t aux =
+        fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, layer->n_out);
     net->kernels->act_backward(layer->act, layer->alpha, &aux, delta, plan->delta[l].ld);
 }
 
-/* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1} */
+/* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1}; where either layer has more to it, the
+ * product alone, and the rest by rows. */
 static void recursion_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
                             long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
@@ -99,9 +96,10 @@ static void recursion_layer(const fbp_batch_t *batch, const fbp_scratch_t *scrat
     const fbp_layer_t *layer = &net->layer[l - 1], *below = &net->layer[l - 2];
     const fbp_rows_t *aux = fbp_plan_slope_rows(plan, l - 1);
     const bool transposed = fbp_uses_copies(batch);
+    const bool fused = below->plain && !layer->has.residual;
     const long panel = net->kernels->panel_cols;
     const fbp_gemm_t product = {
-        .c = row_at(plan, &plan->delta[l - 1], row0),
+        .c = fbp_row_at(plan, &plan->delta[l - 1], row0),
         .ldc = plan->delta[l - 1].ld,
         .a = plan->delta[l].row + row0,
         .b = transposed ? plan->wt[l - 1] : fbp_at(net, batch->theta, layer->w),
@@ -110,31 +108,32 @@ static void recursion_layer(const fbp_batch_t *batch, const fbp_scratch_t *scrat
         .m = rows,
         .n = layer->n_in,
         .k = layer->n_out,
-        .epi = FBP_EPI_BACKWARD,
+        .epi = fused ? FBP_EPI_BACKWARD : FBP_EPI_NONE,
         .act = below->act,
         .alpha = below->alpha,
-        .aux = row_at(plan, aux, row0),
+        .aux = fbp_row_at(plan, aux, row0),
         .ldaux = aux->ld,
         .pack = scratch->pack,
     };
     if (transposed) net->kernels->gemm_nn(&product);
     else net->kernels->gemm_nt(&product);
+    if (!fused) fbp_options_backward(batch, l - 1, row0, rows);
 }
 
 void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                         long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    for (int l = net->n_layers; l > 1; --l) {
+    for (int l = net->n_layers; l > 1 && l > batch->lowest; --l) {
         recursion_layer(batch, scratch, l, row0, rows);
         fbp_lap(scratch->profile, l, FASTBP_PHASE_DELTA);
     }
     if (!batch->weighted || batch->fold_weights) return;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_mat_t delta =
-            block_of(plan, &plan->delta[l], row0, rows, net->layer[l - 1].n_out);
+            fbp_block_of(plan, &plan->delta[l], row0, rows, net->layer[l - 1].n_out);
         net->kernels->scale_rows(&delta, fbp_at(net, plan->weight, (size_t)row0),
-                                 row_at(plan, &plan->scaled[l], row0), plan->scaled[l].ld);
+                                 fbp_row_at(plan, &plan->scaled[l], row0), plan->scaled[l].ld);
     }
 }
 
@@ -232,16 +231,25 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     }
 }
 
-void fbp_bias_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
-                   fbp_finish_fn finish, void *context) {
+void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     fbp_finish_fn finish, void *context) {
     const fbp_plan_t *plan = batch->plan;
-    const long n_out = plan->net->layer[tile->layer].n_out;
+    const fbp_layer_t *layer = &plan->net->layer[tile->layer];
+    const long n_out = layer->n_out;
     if (tile->unit0 != 0) return;
-    const fbp_mat_t all = block_of(plan, weighted_delta(batch, tile), 0, batch->rows, n_out);
-    plan->net->kernels->column_sums(&all, scratch->column);
-    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
     const fbp_mat_t sums = {scratch->column, 1, n_out, n_out};
-    finish(context, tile, &sums, -1, 0);
+    if (!layer->has.no_bias) {
+        const fbp_mat_t all =
+            fbp_block_of(plan, weighted_delta(batch, tile), 0, batch->rows, n_out);
+        plan->net->kernels->column_sums(&all, scratch->column);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
+        finish(context, tile, &sums, FBP_ROW_BIAS, 0);
+    }
+    if (layer->has.norm == FASTBP_NORM_NONE) return;
+    const fbp_mat_t shift_sums = {fbp_norm_sums(batch, scratch, tile->layer + 1), 1, n_out, n_out};
+    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
+    finish(context, tile, &sums, FBP_ROW_GAIN, 0);
+    if (layer->has.norm == FASTBP_NORM_LAYER) finish(context, tile, &shift_sums, FBP_ROW_SHIFT, 0);
 }
 
 /* ---- penalties ---- */

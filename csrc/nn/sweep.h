@@ -32,7 +32,10 @@ void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, 
 /* The copies of a tile of theta that the plan has room for: plan->wp and plan->wt. */
 void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
 
-/* Takes raw sums of a run of outputs with their place in W, or, with row = -1, those of b. */
+/* In place of a row of W: these are the sums of b, or of what a norm has. */
+enum { FBP_ROW_BIAS = -FBP_PART_B, FBP_ROW_GAIN = -FBP_PART_GAIN, FBP_ROW_SHIFT = -FBP_PART_SHIFT };
+
+/* Takes raw sums of a run of outputs with their place in W, or one of the rows above. */
 typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
                               long row, long column);
 
@@ -41,9 +44,10 @@ typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_m
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]);
 
-/* The same with Σ_i δ_i of a layer, for the tile of it that starts at unit 0; else nothing. */
-void fbp_bias_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
-                   fbp_finish_fn finish, void *context);
+/* The same with Σ_i δ_i of a layer, and the sums of its norm, for the tile of it that starts at
+ * unit 0; else nothing. */
+void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     fbp_finish_fn finish, void *context);
 
 /* ---- l1 ‖W‖₁ + (l2/2) ‖W‖² ---- */
 

@@ -4,6 +4,7 @@
  * One region of the pool runs all steps of a slice. Every worker walks through the same batches
  * with a description of its own and decides alike; worker 0 alone keeps the books. A step has two
  * barriers: after the row sweep, and after the weight sweep. */
+#include "options.h"
 #include "update.h"
 
 #include "../base/clock.h"
@@ -68,6 +69,8 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->batch.theta = theta;
     fit->batch.fold_weights = fit->batch.backward = true;
     fit->batch.rows = capacity;
+    fit->batch.drop = net->drops;
+    fit->batch.seed = options->seed;
     fit->keep_copies = fbp_uses_copies(&fit->batch);
     fit->session = fit->n_workers > 1;
     if (fit->session) fbp_pool_open_session();
@@ -155,6 +158,13 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
     }
 }
 
+/* The copies of a tile whose update is done; columns that are limited are not done yet. */
+static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
+    const fbp_layer_t *layer = &fit->plan.net->layer[tile->layer];
+    if (fit->keep_copies && !layer->frozen && layer->has.max_norm == 0)
+        fbp_copy_tile(&fit->plan, fit->theta, tile);
+}
+
 /* Tiles of every W; each also asks for its share of the rows of the next batch. */
 static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long next,
                          double weight, uint64_t t, fbp_team_t *team, int worker) {
@@ -170,7 +180,7 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long
         const long row0 = i * coming / net->n_tiles, end = (i + 1) * coming / net->n_tiles;
         fbp_batch_prefetch(net, &fit->data, order, next, row0, end - row0);
         fbp_update_tile(batch, scratch, tile, &update, fit->optimizer, fit->theta);
-        if (fit->keep_copies) fbp_copy_tile(plan, fit->theta, tile);
+        copy_updated(fit, tile);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
     }
 }
@@ -186,10 +196,10 @@ static void clipped_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, dou
     void *grad = optimizer->grad;
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
-        fbp_gradient_tile(batch, scratch, tile, 1 / weight, grad);
-        for (int bias = 0; bias < 2; ++bias)
-            plan->tile_square[2 * i + bias] =
-                bias && tile->unit0 != 0 ? 0 : fbp_tile_square(net, grad, tile, bias);
+        if (!net->layer[tile->layer].frozen)
+            fbp_gradient_tile(batch, scratch, tile, 1 / weight, grad);
+        for (int part = 0; part < FBP_PARTS; ++part)
+            plan->tile_square[FBP_PARTS * i + part] = fbp_tile_square(net, grad, tile, part);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
     }
     fbp_team_barrier(team);
@@ -199,8 +209,39 @@ static void clipped_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, dou
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
         fbp_update_written(net, tile, &update, optimizer, &clipping, grad, fit->theta);
-        if (fit->keep_copies) fbp_copy_tile(plan, fit->theta, tile);
+        copy_updated(fit, tile);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
+    }
+}
+
+/* Whether ‖W[:,k]‖ is to be held below a limit after the weight sweep. */
+static bool limited(const fbp_layer_t *layer) { return layer->has.max_norm > 0 && !layer->frozen; }
+
+/* A column's norm takes all of its tiles: strips of whole columns, then the copies of their W. */
+static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int worker) {
+    const fbp_plan_t *plan = &fit->plan;
+    const fastbp_net_t *net = plan->net;
+    fbp_profile_t *profile = plan->scratch[worker].profile;
+    fbp_team_barrier(team);
+    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    long next = fbp_team_next(team), strip = 0;
+    for (int i = 0; i < net->n_layers; ++i) {
+        const long n_out = net->layer[i].n_out;
+        for (long j = 0; limited(&net->layer[i]) && j < n_out; j += FBP_TILE_OUTPUTS, ++strip) {
+            if (strip != next) continue;
+            const long cols = fbp_min_long(FBP_TILE_OUTPUTS, n_out - j);
+            fbp_constrain_columns(net, fit->theta, i, j, cols);
+            fbp_lap(profile, i + 1, FASTBP_PHASE_UPDATE);
+            next = fbp_team_next(team);
+        }
+    }
+    fbp_team_barrier(team);
+    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    if (!fit->keep_copies) return;
+    for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
+        if (!limited(&net->layer[net->tile[t].layer])) continue;
+        fbp_copy_tile(plan, fit->theta, &net->tile[t]);
+        fbp_lap(profile, net->tile[t].layer + 1, FASTBP_PHASE_UPDATE);
     }
 }
 
@@ -232,6 +273,7 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
     fbp_batch_t batch = fit->batch;
     long first = fit->first;
     uint64_t t = fit->optimizer->t;
+    batch.lowest = fbp_lowest_trained(fit->plan.net);
     fbp_profile_t *profile = fit->plan.scratch[worker].profile;
     if (worker == 0) fit->team_size = (int)fbp_max_long(fit->team_size, fbp_team_size(team));
     else fbp_lap_begin(profile);
@@ -239,6 +281,7 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
     fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     do {
         batch.rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
+        batch.step = t;
         row_sweep(fit, &batch, first, team, worker);
         fbp_team_barrier(team);
         fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
@@ -254,6 +297,7 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
             clipped_sweep(fit, &batch, weight, ++t, team, worker);
         else if (weight > 0)
             weight_sweep(fit, &batch, first + batch.rows, weight, ++t, team, worker);
+        if (weight > 0 && fit->plan.net->max_norm) constraint_sweep(fit, team, worker);
         if (worker == 0) keep_books(slice, batch.rows, weight, J);
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += batch.rows;

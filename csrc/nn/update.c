@@ -1,4 +1,5 @@
 /* update.c: see update.h. */
+#include "options.h"
 #include "update.h"
 
 #include <math.h>
@@ -115,14 +116,14 @@ static fbp_update_t scaled(const fbp_update_t *update, const fastbp_optimizer_t 
 typedef struct {
     size_t offset;
     long ld;
-    bool bias;
+    bool penal; /* l1 and l2 count: W alone */
 } place_t;
 
 static place_t place_of(const fastbp_net_t *net, const fbp_tile_t *tile, long row, long column) {
     const fbp_layer_t *layer = &net->layer[tile->layer];
-    if (row < 0) return (place_t){layer->b, layer->n_out, true};
+    if (row < 0) return (place_t){fbp_tile_part(net, tile, (int)-row).offset, layer->n_out, false};
     const size_t offset = layer->w + (size_t)row * (size_t)layer->n_out + (size_t)column;
-    return (place_t){offset, layer->n_out, false};
+    return (place_t){offset, layer->n_out, true};
 }
 
 /* ---- to a gradient ---- */
@@ -140,8 +141,8 @@ static void finish_gradient(void *context, const fbp_tile_t *tile, const fbp_mat
     const place_t place = place_of(net, tile, row, column);
     const fbp_update_t update = {
         .grad_scale = to->scale,
-        .l1 = place.bias ? 0 : net->l1,
-        .l2 = place.bias ? 0 : net->l2,
+        .l1 = place.penal ? net->l1 : 0,
+        .l2 = place.penal ? net->l2 : 0,
         .weights = fbp_at(net, to->batch->theta, place.offset),
         .ldw = place.ld,
     };
@@ -153,7 +154,7 @@ void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     gradient_t to = {batch, grad_scale, grad};
     const void *const warm[FBP_MAX_WARM] = {batch->plan->state_is_cold ? grad : NULL};
     fbp_weight_tile(batch, scratch, tile, finish_gradient, &to, warm);
-    fbp_bias_tile(batch, scratch, tile, finish_gradient, &to);
+    fbp_vector_tile(batch, scratch, tile, finish_gradient, &to);
 }
 
 /* ---- to new parameters ---- */
@@ -180,18 +181,29 @@ static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fas
         net->kernels->update(update, sums, twins.theta, twins.moment[0], twins.moment[1], twins.ld);
 }
 
+/* A tile whose layer is frozen: an average of θ is θ. */
+static void leave_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fastbp_optimizer_t *o,
+                       const void *theta) {
+    for (int part = 0; o->average != NULL && part < FBP_PARTS; ++part) {
+        const fbp_part_t at = fbp_tile_part(net, tile, part);
+        const fbp_mat_t own = {fbp_at(net, theta, at.offset), 1, at.count, at.count};
+        net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &own, fbp_at(net, o->average, at.offset),
+                                  at.count);
+    }
+}
+
 static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
                           long column) {
     const step_t *step = context;
     const fastbp_net_t *net = step->batch->plan->net;
     const place_t place = place_of(net, tile, row, column);
     fbp_update_t update = step->update;
-    update.l1 = place.bias ? 0 : net->l1;
-    update.l2 = place.bias ? 0 : net->l2;
+    update.l1 = place.penal ? net->l1 : 0;
+    update.l2 = place.penal ? net->l2 : 0;
     apply(net, &update, step->optimizer, step->theta, sums, place.offset, place.ld);
 }
 
-/* A tile of W straight from the few rows of the batch; its biases as always. */
+/* A tile of W straight from the few rows of the batch; its vectors as always. */
 static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const fbp_rows_t *delta) {
     const fbp_plan_t *plan = step->batch->plan;
     const fastbp_net_t *net = plan->net;
@@ -217,14 +229,19 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
                      const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
     static const void *const none[FBP_MAX_WARM] = {NULL};
     step_t step = {batch, scaled(update, optimizer, tile->layer), optimizer, theta};
-    const fbp_rows_t *delta = &batch->plan->delta[tile->layer + 1];
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_rows_t *delta = &plan->delta[tile->layer + 1];
+    if (plan->net->layer[tile->layer].frozen) {
+        leave_tile(plan->net, tile, optimizer, theta);
+        return;
+    }
     if (batch->rows <= FBP_OUTER_MAX && !update->options) {
         update_from_rows(&step, tile, delta);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
-        fbp_bias_tile(batch, scratch, tile, finish_update, &step);
+        fbp_vector_tile(batch, scratch, tile, finish_update, &step);
+        fbp_constrain_tile(plan->net, theta, tile);
         return;
     }
-    const fbp_plan_t *plan = batch->plan;
     const bool runs = plan->net->layer[tile->layer].n_out > FBP_TILE_OUTPUTS;
     const void *const warm[FBP_MAX_WARM] = {
         plan->state_is_cold ? theta : NULL,
@@ -232,7 +249,8 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         optimizer->moment[1],
     };
     fbp_weight_tile(batch, scratch, tile, finish_update, &step, runs ? warm : none);
-    fbp_bias_tile(batch, scratch, tile, finish_update, &step);
+    fbp_vector_tile(batch, scratch, tile, finish_update, &step);
+    fbp_constrain_tile(plan->net, theta, tile);
 }
 
 /* ---- to new parameters, from a gradient that is written down ---- */
@@ -241,13 +259,25 @@ void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const f
                         const fastbp_optimizer_t *o, const fbp_clipping_t *clipping,
                         const void *grad, void *theta) {
     fbp_update_t own = scaled(update, o, tile->layer);
-    for (int bias = 0; bias < 2; ++bias) {
-        if (bias && tile->unit0 != 0) return;
-        const place_t place = place_of(net, tile, bias ? -1 : tile->unit0, 0);
-        const long count = bias ? place.ld : (tile->unit1 - tile->unit0) * place.ld;
-        const fbp_mat_t sums = {fbp_at(net, grad, place.offset), 1, count, count};
-        own.grad_scale = fbp_clip_factor(clipping, tile->layer, bias);
-        apply(net, &own, o, theta, &sums, place.offset, count);
+    if (net->layer[tile->layer].frozen) {
+        leave_tile(net, tile, o, theta);
+        return;
+    }
+    for (int part = 0; part < FBP_PARTS; ++part) {
+        const fbp_part_t at = fbp_tile_part(net, tile, part);
+        if (at.count == 0) continue;
+        const fbp_mat_t sums = {fbp_at(net, grad, at.offset), 1, at.count, at.count};
+        own.grad_scale = fbp_clip_factor(clipping, tile->layer, part);
+        apply(net, &own, o, theta, &sums, at.offset, at.count);
+    }
+    fbp_constrain_tile(net, theta, tile);
+}
+
+static void constrain_columns(const fastbp_net_t *net, void *theta) {
+    for (int i = 0; i < net->n_layers; ++i) {
+        const fbp_layer_t *layer = &net->layer[i];
+        if (layer->has.max_norm > 0 && !layer->frozen)
+            fbp_constrain_columns(net, theta, i, 0, layer->n_out);
     }
 }
 
@@ -255,7 +285,10 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
                             fastbp_optimizer_t *optimizer) {
     if (!fbp_optimizer_valid(optimizer)) return FASTBP_ERR_ARGUMENT;
     const fbp_update_t update = fbp_update_of(optimizer, optimizer->t + 1);
-    if (optimizer->lr_factors == NULL && !fbp_clips_norms(optimizer)) {
+    bool by_layer = optimizer->lr_factors != NULL || fbp_clips_norms(optimizer);
+    for (int i = 0; i < net->n_layers; ++i)
+        by_layer |= net->layer[i].frozen || net->layer[i].has.non_negative;
+    if (!by_layer) {
         const fbp_mat_t sums = {grad, 1, (long)net->n_params, (long)net->n_params};
         apply(net, &update, optimizer, theta, &sums, 0, (long)net->n_params);
     } else {
@@ -263,6 +296,7 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
         for (long i = 0; i < net->n_tiles; ++i)
             fbp_update_written(net, &net->tile[i], &update, optimizer, &clipping, grad, theta);
     }
+    constrain_columns(net, theta);
     optimizer->t += 1;
     return FASTBP_OK;
 }

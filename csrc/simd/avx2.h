@@ -158,6 +158,32 @@ FBP_INLINE v_t_f64 v_mantissa_f64(v_t_f64 x) {
     return _mm256_or_pd(_mm256_and_pd(y, fraction), _mm256_set1_pd(1.0));
 }
 
+/* ---- random words ---- */
+typedef __m256i w_t;
+enum { W_LANES = 4 };
+FBP_INLINE w_t w_set1(uint64_t x) { return _mm256_set1_epi64x((long long)x); }
+FBP_INLINE w_t w_count(uint64_t first) {
+    return _mm256_add_epi64(w_set1(first), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+FBP_INLINE w_t w_mul(w_t a, w_t b) { return _mm256_mul_epu32(a, b); }
+FBP_INLINE w_t w_high(w_t a) { return _mm256_srli_epi64(a, 32); }
+FBP_INLINE w_t w_xor(w_t a, w_t b) { return _mm256_xor_si256(a, b); }
+FBP_INLINE void w_store_pairs(uint32_t *p, w_t even, w_t odd) {
+    _mm256_storeu_si256((__m256i *)(void *)p,
+                        _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
+}
+/* Comparisons are signed: both sides move by 2^31. */
+FBP_INLINE m_t_f32 v_below_f32(const uint32_t *p, uint32_t limit) {
+    const __m256i sign = _mm256_set1_epi32(INT32_MIN);
+    const __m256i words = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(
+        _mm256_xor_si256(_mm256_set1_epi32((int)limit), sign), _mm256_xor_si256(words, sign)));
+}
+FBP_INLINE m_t_f64 v_below_f64(const uint32_t *p, uint32_t limit) {
+    const __m256i words = _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm256_castsi256_pd(_mm256_cmpgt_epi64(w_set1(limit), words));
+}
+
 /* ---- across lanes ---- */
 FBP_INLINE float v_sum_f32(v_t_f32 v) {
     const __m128 q = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

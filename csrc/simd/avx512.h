@@ -115,6 +115,27 @@ FBP_INLINE v_t_f64 v_mantissa_f64(v_t_f64 x) {
     return _mm512_getmant_pd(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
 }
 
+/* ---- random words ---- */
+typedef __m512i w_t;
+enum { W_LANES = 8 };
+FBP_INLINE w_t w_set1(uint64_t x) { return _mm512_set1_epi64((long long)x); }
+FBP_INLINE w_t w_count(uint64_t first) {
+    return _mm512_add_epi64(w_set1(first), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+}
+FBP_INLINE w_t w_mul(w_t a, w_t b) { return _mm512_mul_epu32(a, b); }
+FBP_INLINE w_t w_high(w_t a) { return _mm512_srli_epi64(a, 32); }
+FBP_INLINE w_t w_xor(w_t a, w_t b) { return _mm512_xor_si512(a, b); }
+FBP_INLINE void w_store_pairs(uint32_t *p, w_t even, w_t odd) {
+    _mm512_storeu_si512(p, _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32)));
+}
+FBP_INLINE m_t_f32 v_below_f32(const uint32_t *p, uint32_t limit) {
+    return _mm512_cmplt_epu32_mask(_mm512_loadu_si512(p), _mm512_set1_epi32((int)limit));
+}
+FBP_INLINE m_t_f64 v_below_f64(const uint32_t *p, uint32_t limit) {
+    return _mm256_cmplt_epu32_mask(_mm256_loadu_si256((const __m256i *)(const void *)p),
+                                   _mm256_set1_epi32((int)limit));
+}
+
 /* ---- across lanes ---- */
 FBP_INLINE float v_sum_f32(v_t_f32 v) {
     const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));

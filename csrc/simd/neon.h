@@ -154,6 +154,26 @@ FBP_INLINE v_t_f64 v_mantissa_f64(v_t_f64 x) {
     return vbslq_f64(vdupq_n_u64(0x000fffffffffffffu), y, vdupq_n_f64(1.0));
 }
 
+/* ---- random words ---- */
+typedef uint64x2_t w_t;
+enum { W_LANES = 2 };
+FBP_INLINE w_t w_set1(uint64_t x) { return vdupq_n_u64(x); }
+FBP_INLINE w_t w_count(uint64_t first) {
+    return vaddq_u64(vdupq_n_u64(first), vcombine_u64(vcreate_u64(0), vcreate_u64(1)));
+}
+FBP_INLINE w_t w_mul(w_t a, w_t b) { return vmull_u32(vmovn_u64(a), vmovn_u64(b)); }
+FBP_INLINE w_t w_high(w_t a) { return vshrq_n_u64(a, 32); }
+FBP_INLINE w_t w_xor(w_t a, w_t b) { return veorq_u64(a, b); }
+FBP_INLINE void w_store_pairs(uint32_t *p, w_t even, w_t odd) {
+    vst1q_u32(p, vreinterpretq_u32_u64(vsliq_n_u64(even, odd, 32)));
+}
+FBP_INLINE m_t_f32 v_below_f32(const uint32_t *p, uint32_t limit) {
+    return vcltq_u32(vld1q_u32(p), vdupq_n_u32(limit));
+}
+FBP_INLINE m_t_f64 v_below_f64(const uint32_t *p, uint32_t limit) {
+    return vcltq_u64(vmovl_u32(vld1_u32(p)), vdupq_n_u64(limit));
+}
+
 /* ---- across lanes ---- */
 FBP_INLINE float v_sum_f32(v_t_f32 v) {
     const float32x2_t d = vadd_f32(vget_low_f32(v), vget_high_f32(v));

@@ -141,6 +141,21 @@ FBP_INLINE v_t_f64 v_mantissa_f64(v_t_f64 x) {
     return v_from_bits_f64((u & 0x000fffffffffffffu) | 0x3ff0000000000000u);
 }
 
+/* ---- random words ---- */
+typedef uint64_t w_t;
+enum { W_LANES = 1 };
+FBP_INLINE w_t w_set1(uint64_t x) { return x; }
+FBP_INLINE w_t w_count(uint64_t first) { return first; }
+FBP_INLINE w_t w_mul(w_t a, w_t b) { return (uint64_t)(uint32_t)a * (uint32_t)b; }
+FBP_INLINE w_t w_high(w_t a) { return a >> 32; }
+FBP_INLINE w_t w_xor(w_t a, w_t b) { return a ^ b; }
+FBP_INLINE void w_store_pairs(uint32_t *p, w_t even, w_t odd) {
+    p[0] = (uint32_t)even;
+    p[1] = (uint32_t)odd;
+}
+FBP_INLINE m_t_f32 v_below_f32(const uint32_t *p, uint32_t limit) { return *p < limit; }
+FBP_INLINE m_t_f64 v_below_f64(const uint32_t *p, uint32_t limit) { return *p < limit; }
+
 /* ---- across lanes ---- */
 FBP_INLINE float v_sum_f32(v_t_f32 v) { return v; }
 FBP_INLINE double v_sum_f64(v_t_f64 v) { return v; }

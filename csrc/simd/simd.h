@@ -72,6 +72,12 @@ typedef double real_t_f64;
 #define v_exponent FBP_NAME(v_exponent)
 #define v_mantissa FBP_NAME(v_mantissa)
 
+/* Random words, alike for f32 and f64: w_t has W_LANES lanes of 64 bits, of which only the lower 32
+ * count but in what w_mul makes of them. w_count(n): n, n + 1, …; w_mul: 32 × 32 → 64;
+ * w_store_pairs(p, even, odd): p[2q] = even lane q, p[2q + 1] = odd lane q.
+ * v_below(p, limit): the lanes of a v_t whose p[lane] < limit, unsigned. */
+#define v_below FBP_NAME(v_below)
+
 /* Across lanes: lane i meets lane i + n/2, then n/4, ...; v_hmax with a NaN lane is unspecified.
  * v_transpose(r): the V_LANES x V_LANES block whose rows are r[0], r[1], ..., in place. */
 #define v_sum FBP_NAME(v_sum)

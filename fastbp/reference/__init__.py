@@ -2,6 +2,7 @@
 
     formulas.py  every activation beside its derivative
     losses.py    every loss beside its gradient
+    layers.py    norm, dropout and residual of a layer, each beside its derivative
     network.py   Network, with the engine's interface: forward, backward, step, fit
     cost.py      J as a pure function of theta
     training.py  an epoch of fit

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _validation as check
-from .formulas import activate, quiet, sample_losses
+from .formulas import quiet, sample_losses
+from .layers import forward
 from .losses import weight_sum
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ def cost(
 @quiet
 def outputs(net: Network, X: Array, theta: Array) -> tuple[Array, Array]:
     """(z^L, a^L) for the rows of X."""
-    a = X
-    for activation, (W, b) in zip(net.activations, net.unpack(theta), strict=True):
-        z = a @ W + b
-        a = activate(activation, z)
-    return z, a
+    out = X
+    for dense_layer, blocks in zip(net.dense, net.blocks(theta), strict=True):
+        trace = forward(dense_layer, blocks, out)
+        out = trace.out
+    return trace.z, out
 
 
 def penalty(net: Network, theta: Array) -> np.number:

@@ -25,7 +25,17 @@ from ..losses import Loss
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from .cost import cost, dense, objective, outputs, penalty
-from .formulas import activate, output_delta, pull_back, quiet, sample_losses
+from .formulas import output_delta, quiet, sample_losses
+from .layers import (
+    Trace,
+    backward,
+    constrain,
+    dropout_mask,
+    dropped,
+    forward,
+    gradients,
+    through,
+)
 from .losses import weight_sum
 from .training import Training
 from .updates import update
@@ -45,6 +55,8 @@ class Network(NetworkBase):
     >>> net.forward([[0.0, 0.0]])
     array([[0.]])
     """
+
+    _DTYPE = "float64"
 
     def __init__(
         self,
@@ -84,14 +96,26 @@ class Network(NetworkBase):
         """
         return self._forward(check.as_matrix(X, self.widths[0], self.dtype)).copy()
 
-    def _forward(self, X: Array) -> Array:
-        self._X = a = X
+    def _forward(self, X: Array, step: int | None = None) -> Array:
+        """step: updates made before, for the masks of dropout; None: nothing is dropped."""
         self._n_rows = len(X)
-        for layer in self.layers:
-            z = a @ layer.W + layer.b
-            a = activate(layer.activation, z)
-            layer.show_forward(z, a)
-        return a
+        self._X = u = dropped(
+            X, self.input_dropout, self._mask(0, X.shape, self.input_dropout, step)
+        )
+        self._traces = []
+        for l, layer in enumerate(self.layers, 1):
+            dense, shape = layer.dense, (len(X), layer.dense.n_out)
+            kept = self._mask(l, shape, dense.dropout, step)
+            trace = forward(dense, layer.parameters(), u, kept)
+            layer.show_forward(trace.z, trace.out)
+            self._traces.append(trace)
+            u = trace.out
+        return u
+
+    def _mask(self, l: int, shape: tuple[int, int], p: float, step: int | None) -> Array | None:
+        if step is None or p == 0:
+            return None
+        return dropout_mask(self.seed, l, step, shape, p)
 
     @quiet
     def backward(self, y: object, sample_weight: object = None) -> float:
@@ -140,15 +164,15 @@ class Network(NetworkBase):
     def _propagate(self, s: Array, S: np.number) -> None:
         """δ and the gradients of every layer, from the δ of the last one down."""
         for i in reversed(range(len(self.layers))):
-            layer = self.layers[i]
-            a_in = self.layers[i - 1].a if i > 0 else self._X
-            layer.dW[...] = a_in.T @ (s[:, None] * layer.delta) / S
+            layer, trace = self.layers[i], self._traces[i]
+            for name, total in gradients(layer.dense, trace, layer.delta, s).items():
+                layer.gradients()[name][...] = total / S
             layer.dW[...] += self.l1 * np.sign(layer.W) + self.l2 * layer.W
-            layer.db[...] = s @ layer.delta / S
             if i > 0:
                 below = self.layers[i - 1]
-                g = layer.delta @ layer.W.T
-                below.show_delta(pull_back(below.activation, g, below.z, below.a))
+                g = through(layer.dense, layer.parameters(), trace, layer.delta)
+                delta = backward(below.dense, below.parameters(), self._traces[i - 1], g)
+                below.show_delta(delta)
         self._has_gradient = True
 
     @quiet
@@ -165,7 +189,7 @@ class Network(NetworkBase):
         first = self.layers[0]
         if first.delta is None:
             raise RuntimeError(check.NO_BACKWARD)
-        return first.delta @ first.W.T
+        return through(first.dense, first.parameters(), self._traces[0], first.delta)
 
     # ---- the objective --------------------------------------------------------------------
 
@@ -220,7 +244,29 @@ class Network(NetworkBase):
         optimizer = resolve_optimizer(optimizer)
         if not self._has_gradient:
             raise RuntimeError(check.NO_BACKWARD)
-        update(optimizer, self.theta, self.grad, self._blocks())
+        self._update(optimizer)
+
+    def _update(self, optimizer: Optimizer) -> None:
+        """The rule, frozen layers left out, and then the constraints."""
+        self._bind(optimizer)
+        frozen = [i for i, layer in enumerate(self.layers) if not layer.trainable]
+        blocks = self._blocks()
+        parts = [part for i in frozen for part in blocks[i]]
+        state = (self.theta, *optimizer.moments)
+        before = [[twin[part].copy() for part in parts] for twin in state]
+        g = self.grad.copy()
+        for part in parts:
+            g[part] = 0
+        update(optimizer, self.theta, g, blocks)
+        for twin, kept in zip(state, before, strict=True):
+            for part, values in zip(parts, kept, strict=True):
+                twin[part] = values
+        if optimizer.average is not None:
+            for part in parts:
+                optimizer.average[part] = self.theta[part]
+        for layer in self.layers:
+            if layer.trainable:
+                constrain(layer.dense, layer.W)
 
     def predict(self, X: object) -> Array:
         """The outputs a^L (batch, n_L); the stored z, a and delta stay as they are.
@@ -238,10 +284,10 @@ class Network(NetworkBase):
 
         X (n, n_0), y as `_targets` returns it, s (n,).
         """
-        self._forward(X)
+        self._forward(X, optimizer.t)
         J = self._backward(y, s)
         if isfinite(J):
-            update(optimizer, self.theta, self.grad, self._blocks())
+            self._update(optimizer)
         return J
 
     def train_batch(
@@ -280,3 +326,4 @@ class Network(NetworkBase):
     def _forget(self) -> None:
         super()._forget()
         self._X: Array | None = None
+        self._traces: list[Trace] = []

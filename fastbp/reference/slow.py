@@ -40,6 +40,10 @@ def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
     >>> slow_backprop(Network((2, 3, 1), seed=0), [[1.0, 2.0]], [[0.5]]).dW[0].shape
     (2, 3)
     """
+    if not net.is_plain:
+        raise ValueError(
+            f"slow_backprop takes plain layers, as Network(widths, …) makes; got {net!r}"
+        )
     float64 = np.dtype(np.float64)
     X = check.as_matrix(X, net.widths[0], float64).tolist()
     kind, y = check.as_targets(y, net.criterion, len(X), net.widths[-1], float64)

@@ -1,0 +1,153 @@
+/* options.c: see options.h. */
+#include "options.h"
+
+#include "../base/rng.h"
+
+static bool drops(const fbp_batch_t *batch, int l) {
+    return batch->drop && batch->plan->net->layer[l - 1].has.dropout > 0;
+}
+
+/* The mask of rows row0 … of layer l = 0 … L: a function of seed, step, l, the row's place in the
+ * batch and the unit, so that it can be made again and depends on nothing else. */
+static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, long row0, long rows,
+                             long cols) {
+    return (fbp_dropout_t){
+        .seed = batch->seed,
+        .stream = FBP_STREAM_DROPOUT + (uint32_t)l,
+        .step = (uint32_t)batch->step,
+        .row0 = row0,
+        .rows = rows,
+        .cols = cols,
+        .drop_below = (uint32_t)(p * 0x1p32),
+        .scale = 1 / (1 - p),
+    };
+}
+
+void fbp_drop_input(const fbp_batch_t *batch, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_dropout_t mask =
+        mask_of(batch, 0, net->input_dropout, row0, rows, net->layer[0].n_in);
+    net->kernels->dropout(&mask, plan->a[0].row + row0, fbp_row_at(plan, &plan->dropped, row0),
+                          plan->dropped.ld);
+    for (long i = row0; i < row0 + rows; ++i) plan->a[0].row[i] = plan->dropped.row[i];
+}
+
+static fbp_norm_t norm_of(const fbp_batch_t *batch, int l) {
+    const fastbp_net_t *net = batch->plan->net;
+    const fbp_layer_t *layer = &net->layer[l - 1];
+    const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
+    return (fbp_norm_t){
+        .kind = (int)layer->has.norm,
+        .eps = layer->has.norm_eps,
+        .gain = fbp_at(net, batch->theta, layer->gain),
+        .shift = shifts ? fbp_at(net, batch->theta, layer->shift) : NULL,
+    };
+}
+
+static void *stats_at(const fbp_plan_t *plan, int l, long row) {
+    return plan->stats[l] != NULL ? fbp_at(plan->net, plan->stats[l], 2 * (size_t)row) : NULL;
+}
+
+void fbp_options_forward(const fbp_batch_t *batch, int l, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_kernels_t *kernels = plan->net->kernels;
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const fbp_rows_t *out = &plan->a[l], *act = fbp_activated(plan, l);
+    const long n = layer->n_out;
+    const fbp_mat_t a = fbp_block_of(plan, act, row0, rows, n);
+    if (layer->has.norm != FASTBP_NORM_NONE) {
+        const fbp_norm_t norm = norm_of(batch, l);
+        const fbp_rows_t *before = plan->z[l].at != NULL ? &plan->z[l] : act;
+        const fbp_mat_t z = fbp_block_of(plan, before, row0, rows, n);
+        const fbp_rows_t *after = plan->n[l].at != NULL ? &plan->n[l] : act;
+        const fbp_mat_t normed = fbp_block_of(plan, after, row0, rows, n);
+        kernels->norm_forward(&norm, &z, stats_at(plan, l, row0), fbp_row_at(plan, after, row0),
+                              after->ld);
+        kernels->act_forward(layer->act, layer->alpha, &normed, fbp_row_at(plan, act, row0),
+                             act->ld);
+    }
+    const bool dropped = drops(batch, l);
+    if (dropped) {
+        const fbp_dropout_t mask = mask_of(batch, l, layer->has.dropout, row0, rows, n);
+        kernels->dropout(&mask, act->row + row0, fbp_row_at(plan, out, row0), out->ld);
+    }
+    if (layer->has.residual) {
+        const fbp_mat_t d = dropped ? fbp_block_of(plan, out, row0, rows, n) : a;
+        kernels->add_rows(&d, plan->a[l - 1].row + row0, fbp_row_at(plan, out, row0), out->ld);
+    }
+}
+
+/* ∂J_i/∂out in plan->delta[l] → δ^l, for a layer that is not plain. */
+static void through_layer(const fbp_batch_t *batch, int l, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_kernels_t *kernels = plan->net->kernels;
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const fbp_rows_t *delta = &plan->delta[l];
+    const long n = layer->n_out;
+    void *at = fbp_row_at(plan, delta, row0);
+    if (layer->has.residual) {
+        const fbp_mat_t g = fbp_block_of(plan, delta, row0, rows, n);
+        kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &g, fbp_row_at(plan, &plan->skip, row0),
+                             plan->skip.ld);
+    }
+    if (drops(batch, l)) {
+        const fbp_dropout_t mask = mask_of(batch, l, layer->has.dropout, row0, rows, n);
+        kernels->dropout(&mask, delta->row + row0, at, delta->ld);
+    }
+    const fbp_mat_t aux = fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, n);
+    kernels->act_backward(layer->act, layer->alpha, &aux, at, delta->ld);
+    if (layer->has.norm == FASTBP_NORM_NONE) return;
+    const fbp_norm_t norm = norm_of(batch, l);
+    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, n);
+    kernels->norm_backward(&norm, &z, stats_at(plan, l, row0), at, delta->ld,
+                           fbp_row_at(plan, &plan->dn[l], row0), plan->dn[l].ld);
+}
+
+void fbp_options_backward(const fbp_batch_t *batch, int l, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_kernels_t *kernels = plan->net->kernels;
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const fbp_rows_t *delta = &plan->delta[l];
+    const fbp_mat_t g = fbp_block_of(plan, delta, row0, rows, layer->n_out);
+    void *at = fbp_row_at(plan, delta, row0);
+    if (plan->net->layer[l].has.residual)
+        kernels->add_rows(&g, plan->skip.row + row0, at, delta->ld);
+    if (!layer->plain) {
+        through_layer(batch, l, row0, rows);
+        return;
+    }
+    const fbp_rows_t *slope = fbp_plan_slope_rows(plan, l);
+    const fbp_mat_t aux = fbp_block_of(plan, slope, row0, rows, layer->n_out);
+    kernels->act_backward(layer->act, layer->alpha, &aux, at, delta->ld);
+}
+
+const void *fbp_norm_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const long n = net->layer[l - 1].n_out;
+    const bool weighted = batch->weighted && !batch->fold_weights;
+    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], 0, batch->rows, n);
+    const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], 0, batch->rows, n);
+    void *shift = fbp_at(net, scratch->column, (size_t)net->max_width);
+    net->kernels->norm_gradient(&z, plan->stats[l], &g, weighted ? plan->weight : NULL,
+                                scratch->column, shift);
+    return shift;
+}
+
+/* ---- constraints ---- */
+
+void fbp_constrain_tile(const fastbp_net_t *net, void *theta, const fbp_tile_t *tile) {
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    if (!layer->has.non_negative) return;
+    const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
+    void *at = fbp_at(net, theta, offset);
+    const fbp_mat_t w = {at, tile->unit1 - tile->unit0, layer->n_out, layer->n_out};
+    net->kernels->act_forward(FASTBP_ACT_RELU, 0, &w, at, layer->n_out);
+}
+
+void fbp_constrain_columns(const fastbp_net_t *net, void *theta, int i, long column0, long cols) {
+    const fbp_layer_t *layer = &net->layer[i];
+    net->kernels->limit_columns(layer->has.max_norm, layer->n_in, cols,
+                                fbp_at(net, theta, layer->w + (size_t)column0), layer->n_out);
+}

@@ -1,0 +1,101 @@
+"""Networks of layers with options, the engine's and the reference's, and how they must agree."""
+
+import numpy as np
+
+import fastbp
+from fastbp import Dense, reference
+
+OUTPUTS = {"squared_error": "identity", "cross_entropy": "softmax"}
+
+# name: hidden layers on 17 inputs; every option alone, then together
+STACKS = {
+    "no bias": [Dense(33, "tanh", bias=False), Dense(7, "softplus", bias=False)],
+    "layer": [Dense(33, "tanh", norm="layer"), Dense(7, "softplus", norm="layer(1e-3)")],
+    "rms": [Dense(33, "tanh", norm="rms(1e-5)"), Dense(7, "softplus", norm="rms(0.1)")],
+    "residual": [
+        Dense(17, "tanh", residual=True),
+        Dense(33, "sigmoid"),
+        Dense(33, "tanh", residual=True),
+        Dense(33, "softplus", residual=True),
+    ],
+    "all": [
+        Dense(17, "tanh", residual=True, norm="layer", bias=False),
+        Dense(130, "silu", norm="rms(1e-5)"),
+        Dense(130, "softplus", residual=True, norm="layer"),
+        Dense(5, "tanh"),
+    ],
+}
+DROPPING = {
+    "dropout": [Dense(33, "tanh", dropout=0.5), Dense(300, "softplus", dropout=0.1)],
+    "all": [
+        Dense(17, "tanh", residual=True, norm="layer", dropout=0.3),
+        Dense(130, "softplus", norm="rms(1e-5)", dropout=0.5, bias=False),
+        Dense(130, "silu", residual=True, dropout=0.25),
+    ],
+}
+CONSTRAINED = {
+    "max_norm": [Dense(33, "tanh", max_norm=0.8), Dense(300, "softplus", max_norm=0.5)],
+    "non_negative": [Dense(33, "tanh", non_negative=True), Dense(7, "tanh", norm="layer")],
+    "both": [Dense(33, "tanh", non_negative=True, max_norm=0.7, norm="layer")],
+}
+
+
+def case(hidden, *, kind=fastbp.Network, dtype="float64", n=23, loss="cross_entropy", **more):
+    """A network on 17 inputs with 3 outputs, and n samples X, y, exact in float32."""
+    rng = np.random.default_rng(5)
+    top = Dense(3, OUTPUTS[loss], max_norm=more.pop("max_norm", None))
+    net = kind.from_layers(17, [*hidden, top], loss=loss, dtype=dtype, seed=3, **more)
+    theta = net.theta + 0.2 * rng.normal(size=net.theta.size)
+    net.theta = theta.astype(np.float32)
+    net.layers[-1].W *= 0.125  # else softmax is so sure that a − y is nothing but its rounding
+    X = rng.normal(size=(n, 17)).astype(np.float32)
+    y = rng.integers(3, size=n)
+    return net, X.astype(dtype), y if loss == "cross_entropy" else np.eye(3, dtype=dtype)[y]
+
+
+def check(run, hidden, dtype, **options):
+    """run(net, X, y) → {name: array} of the engine against the reference's.
+
+    A computation in dtype is the exact one on data some sums' roundings away (backward error), so
+    the reference on such data tells how far off the engine may be: four draws show the size, not the
+    worst, which is given twice as much. Returns what the engine made.
+    """
+    net, X, y = case(hidden, dtype=dtype, **options)
+    found = run(net, X, y)
+    exact = run(*case(hidden, kind=reference.Network, **options))
+    terms = max(net.widths) + len(X)
+    size = terms * float(np.finfo(dtype).eps)
+    rng = np.random.default_rng(11)
+    drift = dict.fromkeys(exact, 0.0)
+    for _ in range(4):
+        other, X, y = case(hidden, kind=reference.Network, **options)
+        other.theta *= 1 + size * rng.uniform(-1, 1, other.theta.size)
+        moved = run(other, X * (1 + size * rng.uniform(-1, 1, X.shape)), y)
+        for name in exact:
+            drift[name] = max(drift[name], np.abs(moved[name] - exact[name]).max())
+    for name, value in exact.items():
+        allowed = 2 * drift[name] + size * np.abs(value).max()
+        assert allowed <= 0.05 * np.abs(value).max(), f"{name}: this would hide mistakes"
+        error = np.abs(np.asarray(found[name], np.float64) - value).max()
+        assert error <= allowed, f"{name}: off by {error}, allowed {allowed}"
+    return found
+
+
+def passes(net, X, y, s=None):
+    """Everything that forward and backward make."""
+    found = {"out": net.forward(X), "J": np.array([net.backward(y, s)]), "grad": net.grad.copy()}
+    found["input"] = net.input_gradient()
+    for i, layer in enumerate(net.layers):
+        found |= {f"{name} {i}": getattr(layer, name) for name in ("z", "a", "delta")}
+    return found | {"predict": net.predict(X), "loss": np.array([net.loss(X, y, s)])}
+
+
+def training(optimizer, **options):
+    """run for `check`: theta and losses of a fit."""
+
+    def run(net, X, y):
+        start = net.theta.copy()
+        history = net.fit(X, y, optimizer=optimizer(), **options)
+        return {"moved": net.theta - start, "loss": np.array(history.loss)}
+
+    return run

@@ -1,0 +1,124 @@
+"""Layers with options against PyTorch: outputs, gradients, and trajectories of 20 steps."""
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import Dense
+from fastbp.optim import SGD, Adam
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+LAYERS = [
+    Dense(9, "tanh", norm="layer", bias=False),
+    Dense(9, "softplus", residual=True, norm="rms"),
+    Dense(9, "tanh", residual=True, max_norm=0.9),
+    Dense(6, "sigmoid", non_negative=True),
+    Dense(3, "softmax"),
+]
+SIGMA = {
+    "tanh": torch.tanh,
+    "softplus": torch.nn.functional.softplus,
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda z: z,  # cross_entropy takes logits
+}
+RULES = {
+    "sgd": (lambda: SGD(0.1, momentum=0.9), lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
+    "adam": (lambda: Adam(0.01), lambda p: torch.optim.Adam(p, 0.01)),
+}
+
+
+class Block(torch.nn.Module):
+    """One fastbp layer by PyTorch's modules, with the same parameters."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.dense = layer.dense
+        n_in, n_out = layer.W.shape
+        self.linear = torch.nn.Linear(n_in, n_out, bias=self.dense.bias, dtype=torch.float64)
+        self.norm = torch.nn.Identity()
+        if self.dense.norm is not None:
+            kind = {"layer": torch.nn.LayerNorm, "rms": torch.nn.RMSNorm}[self.dense.norm.name]
+            self.norm = kind(n_out, dtype=torch.float64)
+        with torch.no_grad():
+            for name, view in layer.parameters().items():
+                self.twin(name).copy_(torch.tensor(view.T if name == "W" else view))
+
+    def twin(self, name):
+        return {
+            "W": self.linear.weight,
+            "b": self.linear.bias,
+            "gain": getattr(self.norm, "weight", None),
+            "shift": getattr(self.norm, "bias", None),
+        }[name]
+
+    def forward(self, u):
+        a = SIGMA[self.dense.activation.name](self.norm(self.linear(u)))
+        return a + u if self.dense.residual else a
+
+    @torch.no_grad()
+    def constrain(self):
+        W = self.linear.weight
+        if self.dense.non_negative:
+            W.clamp_(min=0)
+        if self.dense.max_norm is not None:
+            W.copy_(torch.renorm(W, 2, 0, self.dense.max_norm))  # rows of its weight: units
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(3)
+    net = fastbp.Network.from_layers(5, LAYERS, loss="cross_entropy", dtype="float64", seed=4)
+    net.theta += 0.2 * rng.normal(size=net.theta.size)
+    blocks = torch.nn.Sequential(*(Block(layer) for layer in net.layers))
+    X, y = rng.normal(size=(60, 5)), rng.integers(3, size=60)
+    return net, blocks, X, y
+
+
+def close(computed, exact):
+    # sums of 60 rows and five layers, some of them divided by a spread below 1
+    np.testing.assert_allclose(computed, exact, rtol=1e-10, atol=1e-12)
+
+
+def test_outputs_and_gradients(pair):
+    net, blocks, X, y = pair
+    inputs = torch.tensor(X, requires_grad=True)
+    logits = blocks(inputs)
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(y))
+    loss.backward()
+    close(net.forward(X), torch.softmax(logits, 1).detach())
+    close(net.backward(y), loss.item())
+    close(net.input_gradient() / len(X), inputs.grad)
+    for layer, block in zip(net.layers, blocks, strict=True):
+        for name, gradient in layer.gradients().items():
+            expected = block.twin(name).grad
+            close(gradient, expected.T if name == "W" else expected)
+
+
+@pytest.mark.parametrize("frozen", [(), (0, 2)])
+@pytest.mark.parametrize("rule", RULES)
+def test_twenty_steps(pair, rule, frozen):
+    net, blocks, X, y = pair
+    ours, theirs = RULES[rule]
+    for i in frozen:
+        net.layers[i].trainable = False
+        blocks[i].requires_grad_(False)
+    optimizer, twin = ours(), theirs([p for p in blocks.parameters() if p.requires_grad])
+    for step in range(20):
+        rows = slice(step % 3 * 20, step % 3 * 20 + 20)
+        twin.zero_grad()
+        loss = torch.nn.functional.cross_entropy(
+            blocks(torch.tensor(X[rows])), torch.tensor(y[rows])
+        )
+        loss.backward()
+        twin.step()
+        for i, block in enumerate(blocks):
+            if i not in frozen:
+                block.constrain()
+        close(net.train_batch(X[rows], y[rows], optimizer), loss.item())
+    for layer, block in zip(net.layers, blocks, strict=True):
+        for name, view in layer.parameters().items():
+            expected = block.twin(name).detach()
+            np.testing.assert_allclose(
+                view, expected.T if name == "W" else expected, rtol=1e-7, atol=1e-9
+            )
