@@ -40,7 +40,11 @@ typedef enum {
     FASTBP_ACT_SOFTSIGN = 11,
     FASTBP_ACT_EXP = 12,
     FASTBP_ACT_SILU = 13,
-    FASTBP_ACT_SOFTMAX = 14, /* output layer only */
+    FASTBP_ACT_GELU = 14,      /* z Φ(z), by erf */
+    FASTBP_ACT_GELU_TANH = 15, /* its approximation by tanh */
+    FASTBP_ACT_MISH = 16,
+    FASTBP_ACT_SIN = 17,
+    FASTBP_ACT_SOFTMAX = 18, /* output layer only */
     FASTBP_ACT_COUNT
 } fastbp_activation_t;
 

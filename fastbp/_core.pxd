@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, uint64_t
 cdef extern from "kernels/vmath.h" nogil:
     int FBP_VMATH_EXP, FBP_VMATH_EXPM1, FBP_VMATH_LOG, FBP_VMATH_LOG1P
     int FBP_VMATH_TANH, FBP_VMATH_SIGMOID, FBP_VMATH_SOFTPLUS, FBP_VMATH_SILU
+    int FBP_VMATH_MISH, FBP_VMATH_GELU, FBP_VMATH_GELU_TANH, FBP_VMATH_SIN, FBP_VMATH_COS
 
 
 cdef extern from "fastbp.h" nogil:

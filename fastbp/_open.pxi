@@ -4,7 +4,9 @@
 _VMATH = {
     "exp": FBP_VMATH_EXP, "expm1": FBP_VMATH_EXPM1, "log": FBP_VMATH_LOG,
     "log1p": FBP_VMATH_LOG1P, "tanh": FBP_VMATH_TANH, "sigmoid": FBP_VMATH_SIGMOID,
-    "softplus": FBP_VMATH_SOFTPLUS, "silu": FBP_VMATH_SILU,
+    "softplus": FBP_VMATH_SOFTPLUS, "silu": FBP_VMATH_SILU, "mish": FBP_VMATH_MISH,
+    "gelu": FBP_VMATH_GELU, "gelu_tanh": FBP_VMATH_GELU_TANH, "sin": FBP_VMATH_SIN,
+    "cos": FBP_VMATH_COS,
 }
 
 

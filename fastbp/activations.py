@@ -26,7 +26,11 @@ _TABLE: dict[str, tuple[int, float | None, str]] = {
     "softsign": (11, None, "a"),
     "exp": (12, None, "a"),
     "silu": (13, None, "z"),
-    "softmax": (14, None, "a"),
+    "gelu": (14, None, "z"),
+    "gelu_tanh": (15, None, "z"),
+    "mish": (16, None, "z"),
+    "sin": (17, None, "z"),
+    "softmax": (18, None, "a"),
 }
 
 NAMES: tuple[str, ...] = tuple(_TABLE)

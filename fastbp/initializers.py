@@ -17,10 +17,14 @@ from .activations import Activation
 
 _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
 # What "auto" draws by activation: He's for what passes about half of its input, LeCun's where the
-# activation normalises itself (Klambauer et al. 2017); for all others glorot_uniform.
+# activation normalises itself (Klambauer et al. 2017), He's uniform for sin, which halves the
+# variance (Sitzmann et al. 2020, arXiv:2006.09661); for all others glorot_uniform.
 _AUTO = {
-    **dict.fromkeys(("relu", "leaky_relu", "elu", "relu6", "silu"), "he_normal"),
+    **dict.fromkeys(
+        ("relu", "leaky_relu", "elu", "relu6", "silu", "gelu", "gelu_tanh", "mish"), "he_normal"
+    ),
     "selu": "lecun_normal",
+    "sin": "he_uniform",
 }
 
 InitFunction = Callable[[int, int, np.random.Generator], np.ndarray]
@@ -104,7 +108,8 @@ def draw(
 ) -> np.ndarray:
     """One weight matrix (n_in, n_out), float64, for a layer with this activation.
 
-    "auto" is he_normal for the relu family, lecun_normal for selu, glorot_uniform for the rest. A callable must
+    "auto" is he_normal for the relu family, lecun_normal for selu, he_uniform for sin,
+    glorot_uniform for the rest. A callable must
     return a finite (n_in, n_out); TypeError or ValueError otherwise.
 
     >>> rng = np.random.Generator(np.random.Philox(1))

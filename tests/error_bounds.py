@@ -8,6 +8,8 @@ rounding and for terms of second order. Higham, Accuracy and Stability of Numeri
 2nd ed., ch. 3.
 """
 
+import math
+
 import numpy as np
 
 EPS64 = float(np.finfo(np.float64).eps)
@@ -28,9 +30,13 @@ OPERATIONS = {
     "softsign": 4,
     "exp": 6,
     "silu": 8,
+    "gelu": 12,
+    "gelu_tanh": 10,
+    "mish": 8,
+    "sin": 6,
 }
 # most of |σ''| where it is more than 1
-CURVATURE = {"selu": 1.76, "softsign": 2.0}
+CURVATURE = {"selu": 1.76, "softsign": 2.0, "mish": 1.1}
 # where σ' jumps, and how far
 KINKS = {
     "relu": lambda alpha: [(0, 1)],
@@ -57,7 +63,8 @@ def sum_rounding(k, eps):
 def slope(name, alpha, z, a):
     """σ'(z), (batch, n), of an element-wise activation; by a where that is exact enough."""
     one = np.ones_like(a)
-    below = z <= 0
+    below, p = z <= 0, np.logaddexp(0, z)
+    v, steep = (np.sqrt(8 / np.pi) * f for f in (z + 0.044715 * z**3, 1 + 0.134145 * z**2))
     return {
         "identity": lambda: one,
         "sigmoid": lambda: a * (1 - a),
@@ -73,11 +80,18 @@ def slope(name, alpha, z, a):
         "softsign": lambda: (1 - abs(a)) ** 2,
         "exp": lambda: a,
         "silu": lambda: sigmoid(z) * (1 + z * sigmoid(-z)),
+        "gelu": lambda: normal(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
+        "gelu_tanh": lambda: sigmoid(v) * (1 + z * sigmoid(-v) * steep),
+        "mish": lambda: np.tanh(p) + z * sigmoid(z) * (1 - np.tanh(p) ** 2),
+        "sin": lambda: np.cos(z),
     }[name]()
 
 
 def sigmoid(z):
     return np.exp(-np.logaddexp(0, -z))
+
+
+normal = np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2, otypes=[float])
 
 
 def jump(name, alpha, z, E_z, eps):
@@ -104,11 +118,13 @@ def forward_error(name, alpha, z, a, E_z, eps):
         return a * np.expm1(E_z + E_top + (fall + width + 12) * eps)
     steepest = abs(slope(name, alpha, z, a)) + E_z * bend(name, alpha, z, E_z)
     steepest += jump(name, alpha, z, E_z, eps)
-    return steepest * E_z + OPERATIONS[name] * eps * abs(a)
+    # relative to a; in its tail the tanh form of gelu rounds an exponent
+    size = np.maximum(abs(a), abs(z) / 8) if name == "gelu_tanh" else abs(a)
+    return steepest * E_z + OPERATIONS[name] * eps * size
 
 
 def slope_error(name, alpha, z, a, E_z, E_a, eps):
-    """E of σ' where it is computed from a, which errs by E_a, or from z."""
+    """E of σ' where it is computed from a, which errs by E_a, or (not in the list) from z."""
     d = slope(name, alpha, z, a)
     smooth = {
         "identity": lambda: 0 * a,
@@ -124,8 +140,7 @@ def slope_error(name, alpha, z, a, E_z, E_a, eps):
         "hard_sigmoid": lambda: 2 * eps * d,
         "softsign": lambda: 2 * (1 - abs(a)) * E_a + E_a**2 + 6 * eps * (1 - abs(a)),
         "exp": lambda: E_a,
-        "silu": lambda: bend(name, alpha, z, E_z) * E_z + 16 * eps,
-    }[name]()
+    }.get(name, lambda: bend(name, alpha, z, E_z) * E_z + 16 * eps)()
     return smooth + jump(name, alpha, z, E_z, eps)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_vmath as vmath
 from engine_cases import DTYPES, HIDDEN
 from test_vmath import error_ulp, needs_long_double
 
@@ -35,7 +36,9 @@ def value(name, z):
 
 
 def exact(name, z):
-    """σ(z) in the wider dtype of z, with the parameter as the narrower one rounds it."""
+    """σ(z) in the dtype of z, to which the reference's erf and constants are not exact enough."""
+    if name in vmath.NAMES:
+        return vmath.exact(name, z)
     return np.asarray(quiet(activate)(Activation(name), z))
 
 
@@ -49,7 +52,7 @@ def test_the_page_lists_every_activation():
 @pytest.mark.parametrize(("dtype", "wide"), WIDER)
 @pytest.mark.parametrize("name", HIDDEN)
 def test_error_is_within_the_bound_of_the_page(rng, name, dtype, wide):
-    bound = float(table()[name][3].split(" / ")[DTYPES.index(dtype)])
+    bound = float(re.findall(r"[\d.]+", table()[name][3])[DTYPES.index(dtype)])
     n = 20000
     z = np.concatenate(
         [
@@ -58,7 +61,8 @@ def test_error_is_within_the_bound_of_the_page(rng, name, dtype, wide):
             rng.choice([-1.0, 1.0], n) * 10.0 ** rng.uniform(-37, 3, n),
         ]
     ).astype(dtype)
-    error = error_ulp(value(name, z), exact(name, z.astype(wide)))
+    z_wide = z.astype(wide)
+    error = error_ulp(value(name, z), exact(name, z_wide), vmath.floor(name, z_wide))
     worst = error.argmax()
     assert error[worst] <= bound, f"{name}({z[worst]!r}) is {error[worst]:.2f} ulp off"
 

@@ -18,8 +18,8 @@ EPS = float(np.finfo(np.float64).eps)
 MARGIN = 1e-2  # how far from a kink or a pole the differentiated points are kept
 
 ANALYTIC = (
-    *("identity", "sigmoid", "tanh", "softplus", "softsign", "exp", "silu"),
-    "softmax",
+    *("identity", "sigmoid", "tanh", "softplus", "softsign", "exp", "silu", "gelu_tanh", "mish"),
+    *("sin", "softmax"),
 )
 WIDTHS = (3, 4, 2, 3)
 BATCH = 5

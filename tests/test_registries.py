@@ -238,8 +238,11 @@ def test_orthogonal_is_not_biased_by_qr():
 
 
 AUTO = {
-    **dict.fromkeys(("relu", "leaky_relu", "elu", "relu6", "silu"), "he_normal"),
+    **dict.fromkeys(
+        ("relu", "leaky_relu", "elu", "relu6", "silu", "gelu", "gelu_tanh", "mish"), "he_normal"
+    ),
     "selu": "lecun_normal",
+    "sin": "he_uniform",
 }
 
 

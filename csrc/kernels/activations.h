@@ -23,7 +23,11 @@ enum { FBP_BY_A, FBP_BY_Z };
     X(FASTBP_ACT_HARD_SIGMOID, hard_sigmoid, FBP_BY_A)                                             \
     X(FASTBP_ACT_SOFTSIGN, softsign, FBP_BY_A)                                                     \
     X(FASTBP_ACT_EXP, exp, FBP_BY_A)                                                               \
-    X(FASTBP_ACT_SILU, silu, FBP_BY_Z)
+    X(FASTBP_ACT_SILU, silu, FBP_BY_Z)                                                             \
+    X(FASTBP_ACT_GELU, gelu, FBP_BY_Z)                                                             \
+    X(FASTBP_ACT_GELU_TANH, gelu_tanh, FBP_BY_Z)                                                   \
+    X(FASTBP_ACT_MISH, mish, FBP_BY_Z)                                                             \
+    X(FASTBP_ACT_SIN, sin, FBP_BY_Z)
 
 /* Whether σ' of an activation is made from z rather than from a; softmax: from a. */
 FBP_INLINE bool fbp_act_by_z(int act) {

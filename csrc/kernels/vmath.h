@@ -11,6 +11,11 @@ typedef enum {
     FBP_VMATH_SIGMOID,
     FBP_VMATH_SOFTPLUS,
     FBP_VMATH_SILU,
+    FBP_VMATH_MISH,
+    FBP_VMATH_GELU,
+    FBP_VMATH_GELU_TANH,
+    FBP_VMATH_SIN,
+    FBP_VMATH_COS,
     FBP_VMATH_COUNT
 } fbp_vmath_op_t;
 

@@ -23,8 +23,8 @@ def objective(
     """J of X and y at theta (the network's own if None), as a NumPy scalar.
 
     X, y and sample_weight as for `Network.loss`; theta (n_params,). theta may be complex where
-    all activations are analytic (identity, sigmoid, tanh, softplus, softsign, exp, silu, softmax):
-    Im J(theta + ih e_k)/h is then the derivative along k to full precision, the complex step of
+    all activations are analytic (identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh,
+    mish, sin, softmax): Im J(theta + ih e_k)/h is then the derivative along k to full precision, the complex step of
     Squire & Trapp, SIAM Review 40, 1998. Raises TypeError or ValueError for arrays that do not
     fit.
 

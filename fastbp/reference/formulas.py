@@ -3,12 +3,13 @@
 Rows are samples. An activation is a pair: `a = forward(z, alpha)`, and `backward(g, z, a, alpha)`
 that turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements.
 
-The values of identity, sigmoid, tanh, softplus, softsign, exp, silu and softmax also take
-complex z whose imaginary part is an infinitesimal step, for complex-step derivatives.
+The values of identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh, mish, sin and softmax
+also take complex z whose imaginary part is an infinitesimal step, for complex-step derivatives.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 
@@ -143,6 +144,41 @@ def silu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * sigmoid(z, alpha) * (1 + _gated(z, sigmoid(-z, alpha)))
 
 
+def gelu(z: Array, alpha: float) -> Array:
+    return _gated(z, _normal(z))
+
+
+def gelu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * (_normal(z) + _gated(z, np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)))
+
+
+def gelu_tanh(z: Array, alpha: float) -> Array:
+    return _gated(z, sigmoid(_cubic(z), alpha))
+
+
+def gelu_tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    s, rest = sigmoid(_cubic(z), alpha), sigmoid(-_cubic(z), alpha)
+    steepness = math.sqrt(8 / math.pi) * (z + 3 * 0.044715 * z**3)
+    return g * s * (1 + _gated(steepness, rest))
+
+
+def mish(z: Array, alpha: float) -> Array:
+    return _gated(z, np.tanh(softplus(z, alpha)))
+
+
+def mish_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    t = np.tanh(softplus(z, alpha))
+    return g * (t + _gated(z, (1 - t) * (1 + t) * sigmoid(z, alpha)))
+
+
+def sin(z: Array, alpha: float) -> Array:
+    return np.sin(z)
+
+
+def sin_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * np.cos(z)
+
+
 def softmax(z: Array, alpha: float) -> Array:
     e = np.exp(z - _row_max(z))
     return e / e.sum(axis=1, keepdims=True)
@@ -168,6 +204,10 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "softsign": (softsign, softsign_backward),
     "exp": (exp, exp_backward),
     "silu": (silu, silu_backward),
+    "gelu": (gelu, gelu_backward),
+    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
+    "mish": (mish, mish_backward),
+    "sin": (sin, sin_backward),
     "softmax": (softmax, softmax_backward),
 }
 
@@ -215,6 +255,19 @@ def output_delta(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -
 def _gated(z: Array, gate: Array) -> Array:
     """z ⊙ gate, where a gate that is shut leaves 0, of an infinite z too."""
     return np.where(gate == 0, 0, z * gate)
+
+
+def _normal(z: Array) -> Array:
+    """Φ(z), the distribution function of the standard normal, in the dtype of z."""
+    return (_erfc(-z / math.sqrt(2)) / 2).astype(z.dtype)
+
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def _cubic(z: Array) -> Array:
+    """v with 1 + tanh(v/2) = 2 sigmoid(v), the inner function of gelu_tanh."""
+    return math.sqrt(8 / math.pi) * (z + 0.044715 * z**3)
 
 
 def quiet(function: Callable) -> Callable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import exp, expm1, log1p, tanh
+from math import cos, erfc, exp, expm1, log1p, pi, sin, sqrt, tanh
 
 import numpy as np
 
@@ -163,6 +163,14 @@ def _value(activation: Activation, z: float) -> float:
             return exp(z)
         case "silu":
             return z * _value(Activation("sigmoid"), z)
+        case "gelu":
+            return z * erfc(-z / sqrt(2)) / 2
+        case "gelu_tanh":
+            return z * _value(Activation("sigmoid"), sqrt(8 / pi) * (z + 0.044715 * z**3))
+        case "mish":
+            return z * tanh(_value(Activation("softplus"), z))
+        case "sin":
+            return sin(z)
     raise ValueError(f"no elemental form of {activation}")
 
 
@@ -198,6 +206,16 @@ def _derivative(activation: Activation, z: float) -> float:
         case "silu":
             s = _value(Activation("sigmoid"), z)
             return s + z * s * (1 - s)
+        case "gelu":
+            return erfc(-z / sqrt(2)) / 2 + z * exp(-z * z / 2) / sqrt(2 * pi)
+        case "gelu_tanh":
+            s = _value(Activation("sigmoid"), sqrt(8 / pi) * (z + 0.044715 * z**3))
+            return s + z * s * (1 - s) * sqrt(8 / pi) * (1 + 3 * 0.044715 * z * z)
+        case "mish":
+            t = tanh(_value(Activation("softplus"), z))
+            return t + z * (1 - t * t) * _value(Activation("sigmoid"), z)
+        case "sin":
+            return cos(z)
     raise ValueError(f"no elemental form of {activation}")
 
 

@@ -1,0 +1,95 @@
+"""Activations against PyTorch: values, slopes at and between the kinks, and trajectories."""
+
+import numpy as np
+import pytest
+from engine_cases import HIDDEN
+
+import fastbp
+from fastbp._core import gemm
+from fastbp.activations import Activation
+from fastbp.optim import SGD
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+nn = torch.nn
+
+FUNCTIONS = {
+    "identity": nn.Identity(),
+    "sigmoid": nn.Sigmoid(),
+    "tanh": nn.Tanh(),
+    "relu": nn.ReLU(),
+    "leaky_relu": nn.LeakyReLU(),
+    "elu": nn.ELU(),
+    "softplus": nn.Softplus(threshold=40),  # beyond which PyTorch's is the identity
+    "selu": nn.SELU(),
+    "relu6": nn.ReLU6(),
+    "hard_tanh": nn.Hardtanh(),
+    "hard_sigmoid": nn.Hardsigmoid(),
+    "softsign": nn.Softsign(),
+    "exp": torch.exp,
+    "silu": nn.SiLU(),
+    "gelu": nn.GELU(),
+    "gelu_tanh": nn.GELU("tanh"),
+    "mish": nn.Mish(),
+    "sin": torch.sin,
+}
+EPS = float(np.finfo(np.float64).eps)
+# relative: in its slope of hard_sigmoid PyTorch has 1/6 to the precision of float32, whatever z's
+CONSTANTS = {"hard_sigmoid": float(np.finfo(np.float32).eps)}
+
+
+def test_every_activation_is_compared():
+    assert set(FUNCTIONS) == set(HIDDEN)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_values_and_slopes(rng, name):
+    """At every kink, too: there the slopes are conventions, and PyTorch's."""
+    act = Activation(name)
+    z = np.concatenate([rng.uniform(-12, 12, 2000), np.arange(-8, 9), [0.0, -0.0]])
+    x = torch.from_numpy(z.copy()).requires_grad_()
+    expected = FUNCTIONS[name](x)
+    expected.sum().backward()
+    one, a, slopes = np.ones((1, 1)), np.empty((1, len(z))), np.empty((1, len(z)))
+    options = {"activation": act.code, "alpha": act.alpha}
+    gemm("nn", one, z[None, :], a, **options)
+    aux = a if act.derivative_from == "a" else z[None, :]
+    gemm("nn", one, np.ones((1, len(z))), slopes, aux=aux, **options)
+    # each side errs by a few eps of the largest term, which for exp is a itself
+    size = 1 + abs(z) + abs(a[0])
+    assert (abs(a[0] - expected.detach().numpy()) <= 8 * EPS * size).all()
+    tolerance = 16 * EPS * size + CONSTANTS.get(name, 0.0) * abs(slopes[0])
+    assert (abs(slopes[0] - x.grad.numpy()) <= tolerance).all()
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_twenty_steps(rng, name):
+    """The same start, data and rate: the parameters stay together."""
+    widths = (4, 9, 7, 2)
+    net = fastbp.Network(
+        widths, activation=name, output=name, loss="mse", dtype="float64", seed=1, init="glorot"
+    )
+    net.theta *= 0.5 if name == "exp" else 1
+    twin = []
+    for layer in net.layers:
+        linear = nn.Linear(*layer.W.shape, dtype=torch.float64)
+        linear.weight.data = torch.from_numpy(layer.W.T.copy())
+        linear.bias.data = torch.from_numpy(layer.b.copy())
+        twin.append(linear)
+    X, y = rng.normal(size=(30, 4)), rng.uniform(0.2, 0.8, size=(30, 2))
+    optimizer = torch.optim.SGD([p for linear in twin for p in linear.parameters()], lr=0.05)
+    for _ in range(20):
+        optimizer.zero_grad()
+        a = torch.from_numpy(X)
+        for linear in twin:
+            a = FUNCTIONS[name](linear(a))
+        nn.functional.mse_loss(a, torch.from_numpy(y)).backward()
+        optimizer.step()
+    start = net.theta.copy()
+    net.fit(X, y, epochs=20, batch_size=30, shuffle=False, optimizer=SGD(0.05))
+    # what is learnt, in 20 steps through 3 layers, is off by the roundings of slopes and sums
+    moved = abs(net.theta - start).max()
+    tolerance = 20 * 3 * (sum(widths) * EPS + CONSTANTS.get(name, 0.0)) * max(1.0, moved)
+    for layer, linear in zip(net.layers, twin, strict=True):
+        assert abs(layer.W - linear.weight.detach().numpy().T).max() <= tolerance
+        assert abs(layer.b - linear.bias.detach().numpy()).max() <= tolerance
+    assert moved > 1e-4, "it learns"
