@@ -294,6 +294,10 @@ typedef struct {
     bool shuffle;
     uint64_t seed; /* of the permutations, and of dropout's masks with optimizer->t for the step */
     int n_threads; /* at most; 0 for fastbp_get_num_threads */
+    long first_epoch; /* >= 0: the number of the first epoch, which its permutation goes by */
+    /* Rows of a batch that go through the network at once, a smaller batch each, whose gradients
+     * are added up to that of the whole; 0 for all. Buffers are of that many rows. */
+    long part_rows;
 } fastbp_fit_options_t;
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void *theta,
@@ -311,6 +315,13 @@ typedef struct {
 /* Runs whole steps until the epoch ends or `seconds` have passed, whichever comes first; at least
  * one step. Allocates nothing. On FASTBP_ERR_DIVERGED theta is as before the step that failed. */
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress);
+
+/* Learning rates, and momenta or β1 (NULL: as they are), of the steps of an epoch, by their number
+ * within it, to be used instead of the optimiser's until others are given; rates NULL ends it.
+ * Both hold n elements, no fewer than an epoch has steps, rates >= 0 and momenta in [0, 1), and
+ * stay with the caller as long as they are in use. */
+fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
+                                     long n);
 
 /* Gives a session without shuffling other data, of at most batch_size rows or as many as it was
  * made for: the next run is one step on it. For training on batches that come one by one.

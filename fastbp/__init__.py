@@ -7,13 +7,24 @@
 (1, 1)
 """
 
-from . import activations, datasets, errors, initializers, losses, optim, reference, testing
+from . import (
+    activations,
+    datasets,
+    errors,
+    initializers,
+    losses,
+    optim,
+    reference,
+    schedules,
+    testing,
+)
 from ._config import get_num_threads, isa, set_num_threads, show_config
 from ._version import __version__
 from .dense import Dense
 from .errors import DivergenceError, ModelFileError
 from .history import History
 from .io import load
+from .lr_range import lr_finder
 from .network import Network
 
 __all__ = [
@@ -31,8 +42,10 @@ __all__ = [
     "isa",
     "load",
     "losses",
+    "lr_finder",
     "optim",
     "reference",
+    "schedules",
     "set_num_threads",
     "show_config",
     "testing",

@@ -5,32 +5,26 @@ No arithmetic of forward or backward passes lives here, so that the two stay ind
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from operator import attrgetter
-from time import perf_counter
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
 from . import _validation as check
+from ._fitting import Array, Fitting
 from .activations import Activation, resolve_layers
-from .callbacks import CallbackRunner, Progress
 from .dense import Dense, check_layers, count_parameters, draw_parameters, settled, unpack
-from .history import History
 from .initializers import InitFunction, Initializer
 from .layers import Layer
 from .losses import Loss, check_output, warn_unpaired
 from .losses import resolve as resolve_loss
-from .metrics import default_score
-from .optim import LBFGS, Optimizer
-from .optim import resolve as resolve_optimizer
+from .optim import Optimizer
 
-Array = np.ndarray
 ActivationSpec = str | Activation
-Data = tuple[Array, Array, Array | None]  # X, targets, sample weights
 
 # What a network is made of, for good; with theta and preprocessing it can be made again.
 _FIXED = ("dtype", "dense", "input_dropout", "criterion", "l1", "l2", "seed")
@@ -48,14 +42,7 @@ def aligned_zeros(n: int, dtype: np.dtype) -> Array:
     return room[start : start + n]
 
 
-class Session(Protocol):
-    """One `fit` of a network over checked data; how the steps are made is the subclass's affair."""
-
-    def epoch(self, epoch: int) -> float:
-        """All batches of an epoch; the mean of J. Raises DivergenceError."""
-
-
-class NetworkBase(ABC):
+class NetworkBase(Fitting, ABC):
     """Constructor, parameters, training loop and description; see `fastbp.Network`."""
 
     _DTYPE = "float32"  # unless the subclass says otherwise
@@ -237,95 +224,6 @@ class NetworkBase(ABC):
         """The gradient of J of the last backward, a twin of theta."""
         return self._grad
 
-    # ---- training -------------------------------------------------------------------------
-
-    def fit(
-        self,
-        X: object,
-        y: object,
-        *,
-        epochs: int = 10,
-        batch_size: int = 64,
-        optimizer: str | Optimizer | LBFGS = "adam",
-        shuffle: bool = True,
-        sample_weight: object = None,
-        validation_data: Sequence[object] | None = None,
-        callbacks: Iterable[object] = (),
-        progress: bool = False,
-        n_threads: int | None = None,
-    ) -> History:
-        """Train by mini-batches and return the History, one entry an epoch.
-
-        X (n, n_0), of any real dtype: docs/data.md; y (n, n_L), (n,) where n_L is 1, or class
-        indices (n,) for cross_entropy; sample_weight (n,), not negative. Each epoch visits the
-        samples in the order of `fastbp._shuffle.permutation(seed, epoch, n)`, or as given where
-        shuffle is False, in runs of batch_size, the last one shorter; a batch whose weights are
-        all 0 is left out.
-        optimizer: a name or an object of `fastbp.optim`, whose state goes on where it stood.
-        validation_data: (X, y) or (X, y, weights), scored after every epoch. callbacks: see
-        `fastbp.callbacks`. progress: a tqdm bar where tqdm is installed, else a line an epoch.
-        n_threads: the most threads to use, by default `fastbp.get_num_threads()`; small work takes
-        fewer, and no bit of the result depends on it.
-        Afterwards z, a and delta are forgotten.
-
-        Raises TypeError or ValueError, with nothing changed, for arguments that do not fit or
-        hold NaN, and DivergenceError before the step whose J is not finite. KeyboardInterrupt
-        leaves the network after a whole step.
-
-        >>> import fastbp
-        >>> net = fastbp.Network((1, 1), seed=0)
-        >>> net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2).epochs
-        2
-        """
-        data = self._data(X, y, sample_weight, "X")
-        epochs = check.check_positive_int(epochs, "epochs")
-        batch_size = check.check_positive_int(batch_size, "batch_size")
-        n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
-        validation = None
-        if validation_data is not None:
-            validation = self._data(*check.split_validation(validation_data), "validation X")
-        optimizer = resolve_optimizer(optimizer, fit=True)
-        runner = CallbackRunner(callbacks, self, Progress(epochs) if progress else None)
-        if isinstance(optimizer, LBFGS):
-            session = optimizer.session(self, data)
-        else:
-            self._bind(optimizer)
-            batch_size = len(data[0]) if optimizer.full_batch else min(batch_size, len(data[0]))
-            session = self._session(data, optimizer, batch_size, bool(shuffle), n_threads)
-        self._forget()
-        with runner:
-            return self._train(session, len(data[0]), validation, epochs, runner)
-
-    def _train(
-        self,
-        session: Session,
-        n_rows: int,
-        validation: Data | None,
-        epochs: int,
-        runner: CallbackRunner,
-    ) -> History:
-        history = History()
-        for epoch in range(epochs):
-            started = perf_counter()
-            logs = {"loss": session.epoch(epoch)}
-            seconds = max(perf_counter() - started, 1e-9)
-            if validation is not None:
-                J, a = self._evaluate(*validation)
-                score = default_score(self.criterion, a, *validation[1:])
-                logs |= {"val_loss": J, "val_score": score}
-            logs["samples_per_second"] = n_rows / seconds
-            history.add(logs)
-            if runner.epoch_end(epoch, logs):
-                break
-        return history
-
-    def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
-        """(X, y, weights or None) of a data set, checked and finite."""
-        X = self._inputs(X, name)
-        check.check_finite(X, name, self.dtype)
-        y = self._targets(y, len(X), name)
-        return X, y, check.as_weights(sample_weight, len(X), self.dtype, rows_of=name)
-
     def _inputs(self, X: object, name: str = "X") -> Array:
         """X (n, n_0) as the passes take it, finite or not."""
         return check.as_matrix(X, self.widths[0], self.dtype, name=name)
@@ -334,16 +232,6 @@ class NetworkBase(ABC):
         """int32 class indices (n,) or rows (n, n_L), as the loss takes them."""
         n_out = self.widths[-1]
         return check.as_targets(y, self.criterion, n_rows, n_out, self.dtype, rows_of=rows_of)[1]
-
-    @abstractmethod
-    def _session(
-        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool, n_threads: int
-    ) -> Session:
-        """A session over checked data; n_threads 0 for the default."""
-
-    @abstractmethod
-    def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
-        """J and a^L of checked data."""
 
     # ---- description ----------------------------------------------------------------------
 

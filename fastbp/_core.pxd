@@ -158,6 +158,8 @@ cdef extern from "fastbp.h" nogil:
         bint shuffle
         uint64_t seed
         int n_threads
+        long first_epoch
+        long part_rows
 
     fastbp_status_t fastbp_fit_new(
         fastbp_fit_t **fit, const fastbp_net_t *net, void *theta, const fastbp_data_t *data,
@@ -169,6 +171,8 @@ cdef extern from "fastbp.h" nogil:
         long epoch, step
         double loss, last_loss
 
+    fastbp_status_t fastbp_fit_set_rates(
+        fastbp_fit_t *fit, const double *rates, const double *momenta, long n)
     fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data)
     fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress)
 

@@ -426,13 +426,13 @@ cdef class Fit:
     cdef fastbp_optimizer_t state
     cdef Net net
     cdef object optimizer
-    cdef tuple kept
+    cdef tuple kept, rates
 
     def __cinit__(self, Net net, theta, x, y, weights, optimizer, long batch_size, bint shuffle,
-                  uint64_t seed, int n_threads=0):
+                  uint64_t seed, int n_threads=0, long first_epoch=0, long part_rows=0):
         cdef fastbp_data_t data = net.data(x, y, weights, x.shape[0])
         cdef fastbp_fit_options_t options = fastbp_fit_options_t(
-            batch_size, shuffle, seed, n_threads)
+            batch_size, shuffle, seed, n_threads, first_epoch, part_rows)
         cdef void *params = _vector(theta, net.code, net.n_params, True)
         self.net = net
         self.optimizer = optimizer
@@ -459,6 +459,14 @@ cdef class Fit:
             _check(status)
         return (status == FASTBP_ERR_DIVERGED, progress.epoch_done, progress.epoch, progress.step,
                 progress.loss, progress.last_loss)
+
+    def set_rates(self, rates, momenta=None):
+        """float64 learning rates (n,) of the steps of an epoch, and momenta; None for neither."""
+        cdef size_t n = 0 if rates is None else len(rates)
+        cdef const double *lr = NULL if rates is None else <double *>_vector(rates, b"d", n)
+        cdef const double *mu = NULL if momenta is None else <double *>_vector(momenta, b"d", n)
+        _check(fastbp_fit_set_rates(self.fit, lr, mu, n))
+        self.rates = (rates, momenta)
 
     def set_clocks(self, bint on):
         """Start or stop the clocks of the runs to come."""

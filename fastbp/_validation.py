@@ -73,6 +73,15 @@ def check_positive_int(value: object, name: str) -> int:
     return int(value)
 
 
+def check_count(value: object, name: str) -> int:
+    """A whole number >= 0, as int."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number; got {_shown(value)}")
+    if value < 0:
+        raise ValueError(f"{name} must not be negative; got {value}")
+    return int(value)
+
+
 MAX_THREADS = 1024  # of the engine's pool
 
 

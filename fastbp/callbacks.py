@@ -1,120 +1,287 @@
-"""Watching and stopping a fit: how callbacks are called, and the progress report.
+"""Watching, stopping and recording a fit: the protocol of callbacks, and ready ones.
 
 A callback is either a function `callback(epoch, logs)` or an object with any of
 
-    on_fit_begin(net)    on_epoch_end(epoch, logs)    on_fit_end(net)
+    on_fit_begin(net)            before the first step
+    on_epoch_end(epoch, logs)    after every epoch and its validation; true stops the fit
+    on_batch_end(step, logs)     after every batch; true stops the fit
+    on_divergence(error)         J is not finite; true ends the fit instead of raising the error
+    on_fit_end(net)              however the fit ends
 
-`epoch` counts from 0; `logs` is a dict with `loss`, `samples_per_second` and, with validation
-data, `val_loss` and `val_score`. Something true from the function or from on_epoch_end stops
-the fit after that epoch; all the others are still called. on_fit_end is called however the fit
-ends.
+`epoch` counts from 0, `step` is the batch within its epoch, from 0 too. The logs of an epoch are a
+dict with `loss`, `lr`, `samples_per_second` and, with validation data, `val_loss` and `val_score`;
+those of a batch hold `epoch`, `loss` (its J before the update) and `lr`. All callbacks are called
+in their order even where one wants to stop. on_batch_end costs a return from the engine after every
+batch; without it, none is made. Training goes on with whatever a callback makes of the weights or
+of the optimiser.
+
+>>> import fastbp
+>>> X = [[0.0], [1.0], [2.0], [3.0]]; y = [[1.0], [3.0], [5.0], [7.0]]
+>>> stop = EarlyStopping("loss", patience=5, min_delta=1e-4)
+>>> history = fastbp.Network((1, 1), seed=0).fit(
+...     X, y, epochs=10000, optimizer=fastbp.optim.Adam(0.1), callbacks=[stop]
+... )
+>>> history.epochs < 1000, history.stopped_by
+(True, 'callback')
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Self
+import csv
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-_METHODS = ("on_fit_begin", "on_epoch_end", "on_fit_end")
+import numpy as np
+
+from . import _validation as check
+from ._monitor import Monitor
+from ._runner import CallbackRunner, ProgressBar
+from .errors import DivergenceError
+
+if TYPE_CHECKING:
+    from ._base import NetworkBase
+
+__all__ = [
+    "CSVLogger",
+    "CallbackRunner",
+    "EarlyStopping",
+    "LambdaCallback",
+    "ModelCheckpoint",
+    "Progress",
+    "ProgressBar",
+    "TerminateOnNaN",
+]
+
+Progress = ProgressBar
 
 
-class CallbackRunner:
-    """The callbacks of one fit, `progress` last, as a context: begins on entry, ends on exit.
+class EarlyStopping:
+    """Stops when `monitor` has not improved for `patience` epochs, and restores the best weights.
 
-    Raises TypeError for something that is neither callable nor has one of the methods.
+    An improvement is one of more than min_delta >= 0 over the best so far. mode: "min", "max", or
+    "auto", which takes names with score, accuracy, f1, r2, auc, precision, recall or correlation in
+    them for "max" and all others for "min". restore_best: however the fit ends, theta is then that
+    of the best epoch. Afterwards `best` and `best_epoch` tell which, and `stopped_epoch` when it
+    stopped the fit, or None. Raises ValueError in `fit` where the logs lack `monitor`.
 
-    >>> with CallbackRunner([lambda epoch, logs: epoch == 1], net=None) as run:
-    ...     [run.epoch_end(epoch, {"loss": 0.5}) for epoch in range(2)]
-    [False, True]
+    >>> stop = EarlyStopping("val_loss", patience=2); stop.on_fit_begin(None)
+    >>> [stop.on_epoch_end(i, {"val_loss": J}) for i, J in enumerate([3.0, 2.0, 2.5, 2.0])]
+    [False, False, False, True]
+    >>> stop.best, stop.best_epoch, stop.stopped_epoch
+    (2.0, 1, 3)
     """
 
     def __init__(
-        self, callbacks: Iterable[object], net: object, progress: Progress | None = None
-    ) -> None:
-        if not isinstance(callbacks, Iterable):
-            raise TypeError("callbacks must be a sequence: write callbacks=[callback]")
-        self._callbacks = [*callbacks] if progress is None else [*callbacks, progress]
-        self._net = net
-        for callback in self._callbacks:
-            if not callable(callback) and not _has_methods(callback):
-                raise TypeError(
-                    f"callback {callback!r} is neither callable nor has any of "
-                    f"{', '.join(_METHODS)}"
-                )
-
-    def __enter__(self) -> Self:
-        for callback in self._callbacks:
-            if hasattr(callback, "on_fit_begin"):
-                callback.on_fit_begin(self._net)
-        return self
-
-    def epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
-        """Tell all callbacks; True when one of them wants to stop."""
-        stop = False
-        for callback in self._callbacks:
-            if hasattr(callback, "on_epoch_end"):
-                stop |= bool(callback.on_epoch_end(epoch, logs))
-            elif not _has_methods(callback):
-                stop |= bool(callback(epoch, logs))
-        return stop
-
-    def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        monitor: str = "val_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
     ) -> None:
-        for callback in self._callbacks:
-            if hasattr(callback, "on_fit_end"):
-                callback.on_fit_end(self._net)
+        self._monitor = Monitor(monitor, mode, min_delta, "EarlyStopping")
+        self.patience = check.check_positive_int(patience, "patience")
+        self.restore_best = bool(restore_best)
+        self.on_fit_begin(None)
+
+    @property
+    def best(self) -> float:
+        """The best value seen; NaN before the first."""
+        return self._monitor.best
+
+    def on_fit_begin(self, net: NetworkBase | None) -> None:
+        self._monitor.reset()
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self._net, self._theta, self._waited = net, None, 0
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        if self._monitor.improves(logs):
+            self.best_epoch, self._waited = epoch, 0
+            if self.restore_best and self._net is not None:
+                self._keep(self._net.theta)
+            return False
+        self._waited += 1
+        if self._waited < self.patience:
+            return False
+        self.stopped_epoch = epoch
+        return True
+
+    def _keep(self, theta: np.ndarray) -> None:
+        if self._theta is None:
+            self._theta = np.empty_like(theta)
+        self._theta[...] = theta
+
+    def on_fit_end(self, net: NetworkBase) -> None:
+        if self._theta is not None:
+            net.theta = self._theta
+        self._net = self._theta = None
 
 
-class Progress:
-    """What progress=True shows: a tqdm bar where tqdm is installed, else a line an epoch.
+class ModelCheckpoint:
+    """Saves the network after every epoch, or, with save_best_only, after every better one.
 
-    Both go to stderr. `epochs` is the number asked for. tqdm is imported on first use.
+    path: may hold {epoch} and names of the logs, as in "model-{epoch:03d}.safetensors"; epochs
+    count from 0 there too. Files are written as `fastbp.io.save` does, whole or not at all. mode
+    as for `EarlyStopping`. `last_path` is the file written last, `best` the best value seen. Raises
+    ValueError in `fit` where save_best_only is asked for and the logs lack `monitor`.
 
-    >>> Progress.line(0, 10, {"loss": 0.25, "samples_per_second": 12345.6})
-    'epoch 1/10  loss 0.2500  12,346 samples/s'
+    >>> import fastbp
+    >>> keep = ModelCheckpoint("best.safetensors", monitor="loss", save_best_only=True)
+    >>> net = fastbp.Network((1, 1), seed=0)
+    >>> _ = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=3, callbacks=[keep])
+    >>> fastbp.load(keep.last_path).widths
+    (1, 1)
     """
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-        self._bar = None
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        mode: str = "auto",
+    ) -> None:
+        self.path = os.fspath(path)
+        self.save_best_only = bool(save_best_only)
+        self._monitor = Monitor(monitor, mode, 0.0, "ModelCheckpoint")
+        self.last_path: str | None = None
+        self._net: NetworkBase | None = None
 
-    @staticmethod
-    def line(epoch: int, epochs: int, logs: Mapping[str, float]) -> str:
-        """The line of one epoch."""
-        numbers = (f"{name} {text}" for name, text in _formatted(logs).items())
-        rate = f"{logs['samples_per_second']:,.0f} samples/s"
-        return "  ".join([f"epoch {epoch + 1}/{epochs}", *numbers, rate])
+    @property
+    def best(self) -> float:
+        """The best value seen; NaN before the first, and without save_best_only."""
+        return self._monitor.best
 
-    def on_fit_begin(self, net: object) -> None:
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return
-        self._bar = tqdm(total=self._epochs, unit="epoch", file=sys.stderr)
+    def on_fit_begin(self, net: NetworkBase) -> None:
+        self._monitor.reset()
+        self._net = net
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        if self._bar is None:
-            print(self.line(epoch, self._epochs, logs), file=sys.stderr, flush=True)
+        from .io import save
+
+        if self.save_best_only and not self._monitor.improves(logs):
             return
-        rate = f"{logs['samples_per_second']:,.0f}"
-        self._bar.set_postfix(_formatted(logs) | {"samples/s": rate}, refresh=False)
-        self._bar.update()
+        path = self.path.format(epoch=epoch, **logs)
+        save(self._net, path)
+        self.last_path = path
+
+    def on_fit_end(self, net: NetworkBase) -> None:
+        self._net = None
+
+
+class CSVLogger:
+    """Writes the logs of every epoch to a .csv file, flushed line by line.
+
+    The first line holds `epoch` and the names of the logs. append: go on in a file that is there,
+    whose names must be the same (ValueError if not); otherwise it is replaced.
+
+    >>> import fastbp
+    >>> log = CSVLogger("log.csv")
+    >>> net = fastbp.Network((1, 1), seed=0)
+    >>> _ = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2, callbacks=[log])
+    >>> import pathlib; pathlib.Path("log.csv").read_text().splitlines()[0]
+    'epoch,loss,lr,samples_per_second'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.append = bool(append)
+        self._file = None
+
+    def on_fit_begin(self, net: object) -> None:
+        self._names: list[str] = []
+        if self.append and os.path.exists(self.path):
+            with open(self.path, newline="", encoding="utf-8") as file:
+                self._names = next(csv.reader(file), [])
+        mode = "a" if self.append else "w"
+        self._file = open(self.path, mode, newline="", encoding="utf-8")  # noqa: SIM115
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        names = ["epoch", *logs]
+        writer = csv.writer(self._file, lineterminator="\n")
+        if not self._names:
+            writer.writerow(names)
+            self._names = names
+        elif names != self._names:
+            raise ValueError(
+                f"{self.path} has the columns {', '.join(self._names)}; the logs have "
+                f"{', '.join(names)}: write to another file, or with append=False"
+            )
+        writer.writerow([epoch, *(repr(float(value)) for value in logs.values())])
+        self._file.flush()
 
     def on_fit_end(self, net: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
-def _has_methods(callback: object) -> bool:
-    return any(hasattr(callback, method) for method in _METHODS)
+class TerminateOnNaN:
+    """Ends a fit that diverges, without an error: weights are those before the step that would
+    have spoilt them, and `history.stopped_by` is "divergence".
+
+    It also stops after an epoch where any of the logs, such as val_loss, is not finite. `error`
+    holds the DivergenceError, which names epoch and step, or None.
+
+    >>> import fastbp
+    >>> end = TerminateOnNaN(); net = fastbp.Network((1, 1), dtype="float64", seed=0)
+    >>> hot = fastbp.optim.SGD(1e6)
+    >>> net.fit([[3.0]], [[2.0]], epochs=99, optimizer=hot, callbacks=[end]).stopped_by
+    'divergence'
+    >>> end.error.epoch > 0 and bool(np.isfinite(net.theta).all())
+    True
+    """
+
+    def __init__(self) -> None:
+        self.error: DivergenceError | None = None
+
+    def on_fit_begin(self, net: object) -> None:
+        self.error = None
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        return not all(math.isfinite(value) for value in logs.values())
+
+    def on_divergence(self, error: DivergenceError) -> bool:
+        self.error = error
+        return True
 
 
-def _formatted(logs: Mapping[str, float]) -> dict[str, str]:
-    return {name: f"{logs[name]:.4f}" for name in ("loss", "val_loss", "val_score") if name in logs}
+class LambdaCallback:
+    """A callback of functions, each named as the method it is to be.
+
+    Raises TypeError for something that cannot be called, and where none is given.
+
+    >>> import fastbp
+    >>> seen = []
+    >>> tell = LambdaCallback(on_batch_end=lambda step, logs: seen.append(step))
+    >>> net = fastbp.Network((1, 1), seed=0)
+    >>> _ = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2, batch_size=1, callbacks=[tell])
+    >>> seen
+    [0, 1, 0, 1]
+    """
+
+    def __init__(
+        self,
+        *,
+        on_fit_begin: Callable[[object], object] | None = None,
+        on_epoch_end: Callable[[int, dict[str, float]], object] | None = None,
+        on_batch_end: Callable[[int, dict[str, float]], object] | None = None,
+        on_divergence: Callable[[DivergenceError], object] | None = None,
+        on_fit_end: Callable[[object], object] | None = None,
+    ) -> None:
+        given = {
+            "on_fit_begin": on_fit_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_batch_end": on_batch_end,
+            "on_divergence": on_divergence,
+            "on_fit_end": on_fit_end,
+        }
+        functions = {name: function for name, function in given.items() if function is not None}
+        if not functions:
+            raise TypeError(f"LambdaCallback needs one of {', '.join(given)}")
+        for name, function in functions.items():
+            if not callable(function):
+                raise TypeError(f"{name} must be a function; got {function!r}")
+            setattr(self, name, function)

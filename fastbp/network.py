@@ -12,7 +12,8 @@ import numpy as np
 
 from . import _core
 from . import _validation as check
-from ._base import ActivationSpec, Array, Data, NetworkBase
+from ._base import ActivationSpec, Array, NetworkBase
+from ._fitting import Data, SessionOptions
 from .dense import Dense
 from .errors import DivergenceError
 from .initializers import InitFunction, Initializer
@@ -42,9 +43,6 @@ def _options(layer: Dense) -> tuple[float, ...]:
     norm = (0, 0.0) if layer.norm is None else (layer.norm.code, layer.norm.eps)
     limit = layer.max_norm or 0.0
     return (not layer.bias, *norm, layer.dropout, layer.residual, limit, layer.non_negative)
-
-
-_SLICE = 0.05  # seconds of training between two looks at signals
 
 
 class Network(NetworkBase):
@@ -318,10 +316,10 @@ class Network(NetworkBase):
             self._stepper = stepper = _Session(fit, optimizer, self._theta, len(X))
         else:
             stepper.rebind(X, y, s)
-        try:
-            return stepper.epoch(0)
-        except DivergenceError as error:
-            raise DivergenceError(error.value, epoch=0, step=optimizer.t) from None
+        diverged, _, _, _, J, last = stepper.run(0.0)
+        if diverged:
+            raise DivergenceError(last, epoch=0, step=optimizer.t)
+        return J
 
     def predict(self, X: object) -> Array:
         """The outputs a^L (batch, n_L); the stored z, a and delta stay as they are.
@@ -393,34 +391,27 @@ class Network(NetworkBase):
         out = np.empty((X.shape[0], self.widths[-1]), self.dtype)
         return self._net.cost(self._theta, X, y, sample_weight, out), out
 
-    def _session(
-        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool, n_threads: int
-    ) -> _Session:
-        options = (batch_size, shuffle, self.seed, n_threads)
-        fit = _core.Fit(self._net, self._theta, *data, optimizer, *options)
-        return _Session(fit, optimizer, self._theta, batch_size)
+    def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> _Session:
+        batches = (options.batch_size, options.shuffle, self.seed, options.n_threads)
+        batches += (options.first_epoch, options.part_rows)
+        fit = _core.Fit(self._net, self._theta, *data, optimizer, *batches)
+        return _Session(fit, optimizer, self._theta, options.batch_size)
 
 
 class _Session:
-    """A fit in slices, so that Ctrl-C is answered between them, at a whole step."""
+    """A session of the engine, and for whom it was made."""
 
     def __init__(self, fit: _core.Fit, optimizer: Optimizer, theta: Array, batch_size: int) -> None:
         self._fit = fit
         self._optimizer = optimizer
         self._theta = theta
         self._batch_size = batch_size
-        self.rebind = fit.rebind
+        self.rebind, self.set_rates = fit.rebind, fit.set_rates
 
     def takes(self, optimizer: Optimizer, n_rows: int) -> bool:
         """Whether a batch of so many rows can go through this session with this optimiser."""
         return optimizer is self._optimizer and n_rows <= self._batch_size
 
-    def epoch(self, epoch: int) -> float:
-        # a callback may have reset the optimiser, or given it momentum
+    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
         self._optimizer.bind(self._theta.size, self._theta.dtype)
-        done = False
-        while not done:
-            diverged, done, epoch, step, mean, last = self._fit.run(_SLICE)
-            if diverged:
-                raise DivergenceError(last, epoch=epoch, step=step)
-        return mean
+        return self._fit.run(seconds)

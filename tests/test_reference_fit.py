@@ -133,7 +133,7 @@ def test_callbacks_watch_and_stop():
         validation_data=(X, y),
         callbacks=[Watcher(), lambda epoch, logs: seen.append((epoch, sorted(logs))) or epoch == 1],
     )
-    names = ["loss", "samples_per_second", "val_loss", "val_score"]
+    names = ["loss", "lr", "samples_per_second", "val_loss", "val_score"]
     assert seen == [True, (0, names), (1, names), "end"]
     assert history.epochs == 2
 

@@ -34,10 +34,10 @@ FORBIDDEN_IN_KERNELS = re.compile(
 OPTIONAL = {
     "sklearn": {"fastbp.sklearn", "fastbp.bench.peers.scikit"},
     "scipy": {"fastbp.optim.lbfgs"},
-    "tqdm": {"fastbp.callbacks"},
+    "tqdm": {"fastbp._runner"},
     "torch": {"fastbp.bench.peers.pytorch"},
     "jax": {"fastbp.bench.peers.jax_cpu"},
-    "matplotlib": {"fastbp.bench.plot"},
+    "matplotlib": {"fastbp.bench.plot", "fastbp.lr_range"},
 }
 BELOW_NETWORK = {"fastbp.reference", "fastbp._validation", "fastbp.optim"}
 ABOVE_NETWORK = {

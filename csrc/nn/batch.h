@@ -14,7 +14,8 @@ typedef struct {
     bool backward;     /* after the loss, the recursion */
     bool drop;         /* dropout is on; the masks are a function of seed and step */
     uint64_t seed, step;
-    int lowest; /* the recursion may end with δ of this layer; 0 or 1: it goes all the way */
+    long offset; /* of the first row within the batch that this is a part of; for the masks */
+    int lowest;  /* the recursion may end with δ of this layer; 0 or 1: it goes all the way */
 } fbp_batch_t;
 
 /* Tells a batch what data it is made of; its rows are still to be loaded. */

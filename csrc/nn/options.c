@@ -15,7 +15,7 @@ static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, long row
         .seed = batch->seed,
         .stream = FBP_STREAM_DROPOUT + (uint32_t)l,
         .step = (uint32_t)batch->step,
-        .row0 = row0,
+        .row0 = batch->offset + row0,
         .rows = rows,
         .cols = cols,
         .drop_below = (uint32_t)(p * 0x1p32),

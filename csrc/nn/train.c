@@ -15,13 +15,20 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* A rate of 0 would make the constants that Adam folds infinite; one this small moves no parameter
+ * that is not itself as small. */
+#define LEAST_RATE 1e-30
+
 struct fastbp_fit {
     fbp_plan_t plan;
     fbp_batch_t batch; /* what all batches have in common */
     fastbp_data_t data;
     fastbp_optimizer_t *optimizer;
+    fastbp_optimizer_t base;       /* the optimiser as the run began */
+    const double *rates, *momenta; /* by step of the epoch, in place of base's; or NULL */
     fastbp_fit_options_t options;
     void *theta;
+    void *sums;       /* a twin of theta for the gradients of a batch's parts, or NULL */
     uint32_t *order;  /* this epoch's permutation, or NULL without shuffling */
     bool keep_copies; /* batches are large enough for copies of W */
     int n_workers;
@@ -43,14 +50,17 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
                                const fastbp_fit_options_t *options) {
     *out = NULL;
     if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1 ||
-        options->n_threads < 0)
+        options->n_threads < 0 || options->first_epoch < 0 || options->part_rows < 0)
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
     if (fit == NULL) return FASTBP_ERR_MEMORY;
-    const long capacity = fbp_min_long(options->batch_size, data->rows);
+    const long batch_rows = fbp_min_long(options->batch_size, data->rows);
+    const bool parts = options->part_rows > 0 && options->part_rows < batch_rows;
+    const long capacity = parts ? options->part_rows : batch_rows;
     fit->data = *data;
     fit->optimizer = optimizer;
     fit->options = *options;
+    fit->epoch = options->first_epoch;
     fit->theta = theta;
     fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
     fastbp_status_t status =
@@ -59,6 +69,10 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     if (status == FASTBP_OK && options->shuffle) {
         fit->order = malloc((size_t)data->rows * sizeof *fit->order);
         if (fit->order == NULL) status = FASTBP_ERR_MEMORY;
+    }
+    if (status == FASTBP_OK && parts) {
+        fit->sums = calloc(net->n_params, net->kernels->elem_size);
+        if (fit->sums == NULL) status = FASTBP_ERR_MEMORY;
     }
     if (status != FASTBP_OK) {
         fastbp_fit_free(fit);
@@ -90,12 +104,26 @@ fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) 
     return FASTBP_OK;
 }
 
+fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
+                                     long n) {
+    if (rates != NULL && n < fbp_ceil_div(fit->data.rows, fit->options.batch_size))
+        return FASTBP_ERR_ARGUMENT;
+    for (long i = 0; rates != NULL && i < n; ++i)
+        if (!(rates[i] >= 0) || !isfinite(rates[i])) return FASTBP_ERR_ARGUMENT;
+    for (long i = 0; momenta != NULL && i < n; ++i)
+        if (!(momenta[i] >= 0 && momenta[i] < 1)) return FASTBP_ERR_ARGUMENT;
+    fit->rates = rates;
+    fit->momenta = rates != NULL ? momenta : NULL;
+    return FASTBP_OK;
+}
+
 void fastbp_fit_free(fastbp_fit_t *fit) {
     if (fit == NULL) return;
     if (fit->session) fbp_pool_close_session();
     fbp_plan_free(&fit->plan);
     fbp_clocks_free(&fit->clocks);
     free(fit->order);
+    free(fit->sums);
     free(fit);
 }
 
@@ -158,6 +186,14 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
     }
 }
 
+/* The optimiser at a step of the epoch. */
+static fastbp_optimizer_t optimizer_at(const fastbp_fit_t *fit, long step) {
+    fastbp_optimizer_t now = fit->base;
+    if (fit->rates != NULL) now.lr = fmax(fit->rates[step], LEAST_RATE);
+    if (fit->momenta != NULL) now.momentum = now.beta1 = fit->momenta[step];
+    return now;
+}
+
 /* The copies of a tile whose update is done; columns that are limited are not done yet. */
 static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
     const fbp_layer_t *layer = &fit->plan.net->layer[tile->layer];
@@ -171,7 +207,8 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
-    fbp_update_t update = fbp_update_of(fit->optimizer, t);
+    const fastbp_optimizer_t now = optimizer_at(fit, (next - 1) / fit->options.batch_size);
+    fbp_update_t update = fbp_update_of(&now, t);
     update.grad_scale = 1 / weight;
     const uint32_t *order = fit->order != NULL ? fit->order + next : NULL;
     const long coming = fbp_min_long(fit->options.batch_size, fit->data.rows - next);
@@ -185,33 +222,77 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long
     }
 }
 
-/* The same in two rounds, for norms want the whole gradient before the first update: tiles of the
- * gradient with their sums of squares, and, behind a barrier, tiles of θ. */
-static void clipped_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, double weight,
-                          uint64_t t, fbp_team_t *team, int worker) {
+static void update_written(const fastbp_fit_t *fit, const fbp_tile_t *tile,
+                           const fbp_update_t *update, const fastbp_optimizer_t *optimizer,
+                           const fbp_clipping_t *clipping, const void *grad,
+                           const fbp_scratch_t *scratch) {
+    const fbp_plan_t *plan = &fit->plan;
+    fbp_update_written(plan->net, tile, update, optimizer, clipping, grad, fit->theta);
+    copy_updated(fit, tile);
+    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
+}
+
+/* The same with the gradient written down, as the parts of a batch want it, and norms, for which
+ * there are two rounds: tiles of the gradient with their sums of squares, and, behind a barrier,
+ * tiles of θ. */
+static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long next,
+                          double weight, uint64_t t, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
-    const fastbp_optimizer_t *optimizer = fit->optimizer;
-    void *grad = optimizer->grad;
+    const fastbp_optimizer_t now = optimizer_at(fit, (next - 1) / fit->options.batch_size);
+    const fbp_update_t update = fbp_update_of(&now, t);
+    const bool norms = fbp_clips_norms(&now);
+    const fbp_clipping_t free_of_it = {.all = 1};
+    void *grad = fit->sums != NULL ? fit->sums : now.grad;
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
-        if (!net->layer[tile->layer].frozen)
-            fbp_gradient_tile(batch, scratch, tile, 1 / weight, grad);
-        for (int part = 0; part < FBP_PARTS; ++part)
+        const bool frozen = net->layer[tile->layer].frozen;
+        if (fit->sums != NULL) fbp_close_tile(net, tile, 1 / weight, fit->theta, grad);
+        else if (!frozen) fbp_gradient_tile(batch, scratch, tile, 1 / weight, grad);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
+        if (!norms) update_written(fit, tile, &update, &now, &free_of_it, grad, scratch);
+        for (int part = 0; norms && part < FBP_PARTS; ++part)
             plan->tile_square[FBP_PARTS * i + part] = fbp_tile_square(net, grad, tile, part);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
     }
+    if (!norms) return;
     fbp_team_barrier(team);
     fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
-    const fbp_update_t update = fbp_update_of(optimizer, t);
-    const fbp_clipping_t clipping = fbp_clipping_of(net, optimizer, grad, plan->tile_square);
-    for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
-        const fbp_tile_t *tile = &net->tile[i];
-        fbp_update_written(net, tile, &update, optimizer, &clipping, grad, fit->theta);
-        copy_updated(fit, tile);
-        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
+    const fbp_clipping_t clipping = fbp_clipping_of(net, &now, grad, plan->tile_square);
+    for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team))
+        update_written(fit, &net->tile[i], &update, &now, &clipping, grad, scratch);
+}
+
+/* The batch from `first` on, of `rows` rows, part by part: their gradients into fit->sums. The
+ * weight of it all is left in *weight. Returns Σ s_i J_i, not finite as soon as that of a part is
+ * not, with all workers behind a barrier. */
+static double gather_parts(const fastbp_fit_t *fit, fbp_batch_t *batch, long first, long rows,
+                           double *weight, fbp_team_t *team, int worker) {
+    const fastbp_net_t *net = fit->plan.net;
+    const fbp_scratch_t *scratch = &fit->plan.scratch[worker];
+    double losses = 0;
+    *weight = 0;
+    for (long row = 0; row < rows; row += batch->rows) {
+        batch->rows = fbp_min_long(fit->plan.capacity, rows - row);
+        batch->offset = row;
+        row_sweep(fit, batch, first + row, team, worker);
+        fbp_team_barrier(team);
+        fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
+        const double own = fbp_weight_sum(batch);
+        const bool is_first = *weight == 0;
+        *weight += own;
+        if (own > 0) losses += fbp_loss_sum(batch);
+        if (!isfinite(losses)) return losses;
+        const long tiles = own > 0 ? net->n_tiles : 0;
+        for (long i = fbp_team_next(team); i < tiles; i = fbp_team_next(team)) {
+            fbp_gather_tile(batch, scratch, &net->tile[i], is_first, fit->sums);
+            fbp_lap(scratch->profile, net->tile[i].layer + 1, FASTBP_PHASE_GRADIENT);
+        }
+        fbp_team_barrier(team);
+        fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
     }
+    return losses;
 }
 
 /* Whether ‖W[:,k]‖ is to be held below a limit after the weight sweep. */
@@ -246,8 +327,8 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
 }
 
 /* J of a batch whose row sweep is done. */
-static double objective(const fastbp_fit_t *fit, const fbp_batch_t *batch, double weight) {
-    double J = fbp_loss_sum(batch) / weight;
+static double objective(const fastbp_fit_t *fit, double losses, double weight) {
+    double J = losses / weight;
     for (long i = 0; i < fit->plan.net->n_tiles; ++i) J += fit->plan.tile_penalty[i];
     return J;
 }
@@ -280,27 +361,33 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
     fbp_team_barrier(team); /* all have read where to begin before worker 0 moves on */
     fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     do {
-        batch.rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
+        const long rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
+        double weight, losses;
         batch.step = t;
-        row_sweep(fit, &batch, first, team, worker);
-        fbp_team_barrier(team);
-        fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
-        const double weight = fbp_weight_sum(&batch);
-        const double J = weight > 0 ? objective(fit, &batch, weight) : 0;
+        if (fit->sums != NULL) {
+            losses = gather_parts(fit, &batch, first, rows, &weight, team, worker);
+        } else {
+            batch.rows = rows;
+            row_sweep(fit, &batch, first, team, worker);
+            fbp_team_barrier(team);
+            fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+            weight = fbp_weight_sum(&batch);
+            losses = fbp_loss_sum(&batch);
+        }
+        const double J = weight > 0 ? objective(fit, losses, weight) : 0;
         if (!isfinite(J)) {
             if (worker == 0) fit->last_loss = J;
             if (worker == 0) slice->diverged = true;
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
-        if (weight > 0 && fbp_clips_norms(fit->optimizer))
-            clipped_sweep(fit, &batch, weight, ++t, team, worker);
-        else if (weight > 0)
-            weight_sweep(fit, &batch, first + batch.rows, weight, ++t, team, worker);
+        if (weight > 0 && (fit->sums != NULL || fbp_clips_norms(fit->optimizer)))
+            written_sweep(fit, &batch, first + rows, weight, ++t, team, worker);
+        else if (weight > 0) weight_sweep(fit, &batch, first + rows, weight, ++t, team, worker);
         if (weight > 0 && fit->plan.net->max_norm) constraint_sweep(fit, team, worker);
-        if (worker == 0) keep_books(slice, batch.rows, weight, J);
+        if (worker == 0) keep_books(slice, rows, weight, J);
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
-        first += batch.rows;
+        first += rows;
         fbp_team_barrier(team);
         fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     } while (!slice->stop);
@@ -314,6 +401,7 @@ static void count_run(fastbp_fit_t *fit, long steps, double begin) {
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
     if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
+    fit->base = *fit->optimizer;
     const double begin = fbp_seconds();
     slice_t slice = {.fit = fit, .deadline = begin + seconds};
     fbp_lap_begin(fit->plan.scratch[0].profile);
@@ -357,6 +445,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     const fastbp_net_t *net = plan->net;
     const int wanted = fit->options.n_threads, team_size = fit->team_size;
     const size_t order = fit->order != NULL ? (size_t)fit->data.rows * sizeof *fit->order : 0;
+    const size_t sums = fit->sums != NULL ? net->n_params * net->kernels->elem_size : 0;
     *report = (fastbp_fit_report_t){
         .threads = team_size,
         .threads_planned = fit->n_workers,
@@ -367,7 +456,8 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .copies_above = FBP_DOT_MAX_ROWS,
         .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size + (team_size == 0)),
         .tiles = net->n_tiles,
-        .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size + order,
+        .bytes =
+            plan->arena.size + plan->scratch_arena.size + plan->input_arena.size + order + sums,
         .clocked = fit->timed,
         .plain = fit->plain,
     };

@@ -157,6 +157,53 @@ void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     fbp_vector_tile(batch, scratch, tile, finish_gradient, &to);
 }
 
+/* ---- to the gradient of several batches ---- */
+
+typedef struct {
+    const fastbp_net_t *net;
+    bool first;
+    void *grad;
+} gather_t;
+
+/* Later batches go by the kernel of plain SGD, which has it all: grad −= 1 · (−1 · sum). */
+static void finish_gather(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
+                          long column) {
+    const gather_t *to = context;
+    const place_t place = place_of(to->net, tile, row, column);
+    void *grad = fbp_at(to->net, to->grad, place.offset);
+    const fbp_update_t write = {.grad_scale = 1};
+    const fbp_update_t add = {.rule = FASTBP_RULE_SGD, .grad_scale = -1, .lr = 1};
+    if (to->first) to->net->kernels->write_gradient(&write, sums, grad, place.ld);
+    else to->net->kernels->update(&add, sums, grad, NULL, NULL, place.ld);
+}
+
+void fbp_gather_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     bool first, void *grad) {
+    gather_t to = {batch->plan->net, first, grad};
+    if (to.net->layer[tile->layer].frozen) return;
+    const void *const warm[FBP_MAX_WARM] = {batch->plan->state_is_cold ? grad : NULL};
+    fbp_weight_tile(batch, scratch, tile, finish_gather, &to, warm);
+    fbp_vector_tile(batch, scratch, tile, finish_gather, &to);
+}
+
+void fbp_close_tile(const fastbp_net_t *net, const fbp_tile_t *tile, double grad_scale,
+                    const void *theta, void *grad) {
+    if (net->layer[tile->layer].frozen) return;
+    for (int part = 0; part < FBP_PARTS; ++part) {
+        const fbp_part_t at = fbp_tile_part(net, tile, part);
+        if (at.count == 0) continue;
+        const fbp_mat_t sums = {fbp_at(net, grad, at.offset), 1, at.count, at.count};
+        const fbp_update_t update = {
+            .grad_scale = grad_scale,
+            .l1 = part == FBP_PART_W ? net->l1 : 0,
+            .l2 = part == FBP_PART_W ? net->l2 : 0,
+            .weights = fbp_at(net, theta, at.offset),
+            .ldw = at.count,
+        };
+        net->kernels->write_gradient(&update, &sums, fbp_at(net, grad, at.offset), at.count);
+    }
+}
+
 /* ---- to new parameters ---- */
 
 typedef struct {

@@ -16,6 +16,15 @@ fbp_update_t fbp_update_of(const fastbp_optimizer_t *optimizer, uint64_t t);
 void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                        const fbp_tile_t *tile, double grad_scale, void *grad);
 
+/* grad of one tile, 0 in the `first` batch, += its raw sums. */
+void fbp_gather_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     bool first, void *grad);
+
+/* Raw sums of one tile that were gathered become its gradient, in place: · grad_scale, with
+ * penalties of theta. */
+void fbp_close_tile(const fastbp_net_t *net, const fbp_tile_t *tile, double grad_scale,
+                    const void *theta, void *grad);
+
 /* One tile of theta and of its moments brought to the next step, while its sums are in L1 and L2.
  */
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _validation as check
-from ..errors import DivergenceError
 
 if TYPE_CHECKING:
-    from .._base import Data, NetworkBase
+    from .._base import NetworkBase
+    from .._fitting import Data
 
 
 class LBFGS:
@@ -71,6 +71,7 @@ class Session:
         X, self._y, self._s = data
         self._X = np.ascontiguousarray(X, net.dtype)
         self._optimizer, self._net, self._minimize = optimizer, net, minimize
+        self._epoch = -1
 
     def _value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         net = self._net
@@ -79,11 +80,13 @@ class Session:
         J = net.backward(self._y, self._s)
         return J, net.grad.astype(np.float64)
 
-    def epoch(self, epoch: int) -> float:
-        """J after a run; theta is the last iterate, also where a run breaks off.
+    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
+        """An epoch, however long it takes; see `fastbp._fitting.Ran`.
 
-        Raises DivergenceError, with theta as it was, where J is not finite to begin with.
+        theta is the last iterate, also where a run breaks off, and as it was where J is not finite
+        to begin with.
         """
+        self._epoch += 1
         optimizer, net = self._optimizer, self._net
         start = net.theta.astype(np.float64)
         accepted = start
@@ -101,7 +104,7 @@ class Session:
         try:
             J = self._value_and_grad(start)[0]
             if not isfinite(J):
-                raise DivergenceError(J, epoch=epoch, step=0)
+                return True, False, self._epoch, 0, J, J
             result = self._minimize(
                 self._value_and_grad,
                 start,
@@ -117,4 +120,5 @@ class Session:
             net._forget()
         optimizer.n_iterations, optimizer.n_evaluations = int(result.nit), int(result.nfev) + 1
         optimizer.message = str(result.message)
-        return net.loss(self._X, self._y, self._s)
+        J = net.loss(self._X, self._y, self._s)
+        return False, True, self._epoch, 1, J, J

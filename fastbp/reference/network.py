@@ -19,7 +19,9 @@ from math import isfinite
 import numpy as np
 
 from .. import _validation as check
-from .._base import ActivationSpec, Array, Data, NetworkBase
+from .._base import ActivationSpec, Array, NetworkBase
+from .._fitting import Data, SessionOptions
+from ..errors import DivergenceError
 from ..initializers import InitFunction, Initializer
 from ..losses import Loss
 from ..optim import Optimizer
@@ -112,10 +114,13 @@ class Network(NetworkBase):
             u = trace.out
         return u
 
+    _offset = 0  # of the first row within the batch that the rows are a part of
+
     def _mask(self, l: int, shape: tuple[int, int], p: float, step: int | None) -> Array | None:
         if step is None or p == 0:
             return None
-        return dropout_mask(self.seed, l, step, shape, p)
+        n, cols = shape
+        return dropout_mask(self.seed, l, step, (self._offset + n, cols), p)[self._offset :]
 
     @quiet
     def backward(self, y: object, sample_weight: object = None) -> float:
@@ -307,12 +312,14 @@ class Network(NetworkBase):
         y = self._targets(y, len(X))
         s = check.as_weights(sample_weight, len(X), self.dtype)
         self._bind(optimizer)
-        return Training(self, (X, y, s), optimizer, len(X), False).epoch(0)
+        options = SessionOptions(batch_size=len(X), shuffle=False, n_threads=0)
+        diverged, _, _, _, J, last = Training(self, (X, y, s), optimizer, options).run(0.0)
+        if diverged:
+            raise DivergenceError(last, epoch=0, step=optimizer.t)
+        return J
 
-    def _session(
-        self, data: Data, optimizer: Optimizer, batch_size: int, shuffle: bool, n_threads: int
-    ) -> Training:
-        return Training(self, data, optimizer, batch_size, shuffle)
+    def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> Training:
+        return Training(self, data, optimizer, options)
 
     def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
         J, a = cost(self, X, y, sample_weight, self.theta)

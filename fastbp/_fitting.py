@@ -1,0 +1,379 @@
+"""The training loop that the engine's Network and the reference share.
+
+A session makes the steps, in slices of time; what stands around them is here: the checks of
+`fit`'s arguments, validation, logs, callbacks, and the ways in which a fit may end.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from . import _validation as check
+from ._class_weight import weigh
+from ._runner import CallbackRunner, ProgressBar
+from .errors import DivergenceError
+from .history import History
+from .metrics import Metric, default_score
+from .metrics import resolve as resolve_metrics
+from .optim import LBFGS, Optimizer
+from .optim import resolve as resolve_optimizer
+from .schedules import Schedule, Span
+from .schedules import resolve as resolve_schedule
+from .splits import hold_out
+
+if TYPE_CHECKING:
+    from .losses import Loss
+
+Array = np.ndarray
+Data = tuple[Array, Array, Array | None]  # X, targets, sample weights
+
+SLICE = 0.05  # seconds of training between two looks at signals and at the clock
+
+
+class Ran(NamedTuple):
+    """What a slice tells: J was not finite in `step`, the epoch is done, so many steps of it are
+    made, the mean of J over them, J of the last one.
+    """
+
+    diverged: bool
+    done: bool
+    epoch: int
+    step: int
+    loss: float
+    last_loss: float
+
+
+class Session(Protocol):
+    """Steps over checked data; how they are made is the affair of who makes the session."""
+
+    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
+        """Whole steps, one at least, until the epoch ends or the time is up: a `Ran`.
+
+        The optimiser is taken as it is at that moment, reset or given momentum since. Nothing of
+        the step that diverged has been done.
+        """
+
+    def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
+        """Learning rates, and momenta or β1, of the coming epoch's steps; None: the optimiser's."""
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How the rows of a data set become batches; n_threads is 0 for the default.
+
+    part_rows: how many rows of a batch go through the network at once, 0 for all.
+    """
+
+    batch_size: int
+    shuffle: bool
+    n_threads: int = 0
+    first_epoch: int = 0
+    part_rows: int = 0
+
+
+class Fitting:
+    """`fit`, for NetworkBase."""
+
+    def fit(
+        self,
+        X: object,
+        y: object,
+        *,
+        epochs: int = 10,
+        initial_epoch: int = 0,
+        batch_size: int = 64,
+        accumulate: int = 1,
+        optimizer: str | Optimizer | LBFGS = "adam",
+        schedule: str | Schedule | None = None,
+        shuffle: bool = True,
+        sample_weight: object = None,
+        class_weight: object = None,
+        metrics: Iterable[object] = (),
+        validation_data: Sequence[object] | None = None,
+        validation_split: float = 0.0,
+        time_budget: float | None = None,
+        callbacks: Iterable[object] = (),
+        progress: bool = False,
+        n_threads: int | None = None,
+    ) -> History:
+        """Train by mini-batches and return the History, one entry an epoch.
+
+        X (n, n_0), of any real dtype: docs/data.md; y (n, n_L), (n,) where n_L is 1, or class
+        indices (n,) for cross_entropy; sample_weight (n,), not negative. Each epoch visits the
+        samples in the order of `fastbp._shuffle.permutation(seed, epoch, n)`, or as given where
+        shuffle is False, in runs of batch_size, the last one shorter; a batch whose weights are
+        all 0 is left out.
+        class_weight: {class: weight}, an array of one a class, or "balanced", multiplied into the
+        samples' weights; validation goes without. metrics: names of `fastbp.metrics`, functions
+        (outputs, targets, weights) -> number, or a dict of them, of the training rows and of those
+        held out, both as the epoch ends.
+        accumulate: take one step by the gradient of so many batches, as with a batch_size so many
+        times as large, in the memory of one: steps, rates and logs are those of the large batch.
+        optimizer: a name or an object of `fastbp.optim`, whose state goes on where it stood.
+        schedule: a name or an object of `fastbp.schedules`, likewise, which makes the learning
+        rates out of the optimiser's. initial_epoch: begin with the epoch of this number, so that
+        with optimiser and schedule kept two fits are one.
+        validation_data: (X, y) or (X, y, weights), scored after every epoch. validation_split:
+        instead, the share of the rows to hold out for that, chosen by the network's seed; of class
+        indices each class gives its share. time_budget: seconds after which the fit ends, with a
+        whole step; the epoch cut short counts in the History. callbacks: see `fastbp.callbacks`.
+        progress: a tqdm bar where tqdm is installed, else a line an epoch.
+        n_threads: the most threads to use, by default `fastbp.get_num_threads()`; small work takes
+        fewer, and no bit of the result depends on it.
+        Afterwards z, a and delta are forgotten.
+
+        Raises TypeError or ValueError, with nothing changed, for arguments that do not fit or
+        hold NaN, and DivergenceError before the step whose J is not finite. KeyboardInterrupt
+        leaves the network after a whole step.
+
+        >>> import fastbp
+        >>> net = fastbp.Network((1, 1), seed=0)
+        >>> net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2).epochs
+        2
+        """
+        data = self._data(X, y, sample_weight, "X")
+        epochs = check.check_positive_int(epochs, "epochs")
+        initial_epoch = check.check_count(initial_epoch, "initial_epoch")
+        if initial_epoch >= epochs:
+            raise ValueError(f"initial_epoch is {initial_epoch}; epochs, {epochs}, must be more")
+        batch_size = check.check_positive_int(batch_size, "batch_size")
+        accumulate = check.check_positive_int(accumulate, "accumulate")
+        n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
+        if time_budget is not None:
+            time_budget = check.check_positive(time_budget, "time_budget")
+        metrics = resolve_metrics(metrics, self.criterion)
+        data, validation = self._split(data, validation_data, validation_split)
+        unweighted = data[2]
+        data = (*data[:2], self._weigh(class_weight, *data[1:]))
+        optimizer = resolve_optimizer(optimizer, fit=True)
+        schedule = None if schedule is None else resolve_schedule(schedule)
+        runner = CallbackRunner(callbacks, self, ProgressBar(epochs) if progress else None)
+        n_rows = len(data[0])
+        part_rows = 0 if accumulate == 1 else batch_size
+        batch_size = min(batch_size * accumulate, n_rows)
+        batch_size = n_rows if optimizer.full_batch else batch_size
+        if isinstance(optimizer, LBFGS):
+            if schedule is not None:
+                raise ValueError("LBFGS searches for the length of its steps: leave schedule out")
+            session = optimizer.session(self, data)
+        else:
+            self._bind(optimizer)
+            options = SessionOptions(batch_size, bool(shuffle), n_threads, initial_epoch, part_rows)
+            session = self._session(data, optimizer, options)
+        span = Span(epochs, n_rows, batch_size)
+        if schedule is not None:
+            schedule.bind(span)
+        self._forget()
+        with runner:
+            loop = _Loop(self, session, optimizer, schedule, span, runner)
+            loop.score_on((*data[:2], unweighted), validation, metrics)
+            return loop.run(initial_epoch, time_budget)
+
+    def partial_fit(
+        self,
+        X: object,
+        y: object,
+        *,
+        batch_size: int = 64,
+        optimizer: str | Optimizer = "adam",
+        shuffle: bool = True,
+        sample_weight: object = None,
+        class_weight: object = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """One epoch over X and y, as `fit` makes it; returns the mean of J.
+
+        An optimiser given by name is made by the first call and kept by the network for those to
+        come, while they give the same name; it is not saved with it. Calls count epochs, so that
+        each has another order of the samples. Raises as `fit` does.
+
+        >>> import fastbp
+        >>> net = fastbp.Network((1, 1), seed=0)
+        >>> J = [net.partial_fit([[0.0], [1.0]], [[1.0], [3.0]]) for _ in range(3)]
+        >>> J[2] < J[0]
+        True
+        """
+        kept: _Partial | None = getattr(self, "_partial", None)
+        if kept is None or kept.spec is not optimizer and kept.spec != optimizer:
+            kept = _Partial(optimizer, resolve_optimizer(optimizer))
+        history = self.fit(
+            X,
+            y,
+            epochs=kept.epochs + 1,
+            initial_epoch=kept.epochs,
+            batch_size=batch_size,
+            optimizer=kept.optimizer,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            n_threads=n_threads,
+        )
+        kept.epochs += 1
+        self._partial = kept
+        return history.loss[0]
+
+    def _weigh(self, class_weight: object, y: Array, s: Array | None) -> Array | None:
+        return weigh(class_weight, y, s, self.criterion, self.widths[-1], self._dtype)
+
+    def _split(
+        self, data: Data, validation_data: Sequence[object] | None, share: float
+    ) -> tuple[Data, Data | None]:
+        """What to train on and what to score on."""
+        share = check.check_fraction(share, "validation_split")
+        if validation_data is not None:
+            if share:
+                raise ValueError("give validation_data or validation_split, not both")
+            return data, self._data(*check.split_validation(validation_data), "validation X")
+        if not share:
+            return data, None
+        X, y, s = data
+        labels = y if y.ndim == 1 else None
+        train, held = hold_out(len(X), share, seed=self._seed, labels=labels)
+
+        def take(rows: Array, name: str) -> Data:
+            weights = None if s is None else check.as_weights(s[rows], len(rows), self._dtype)
+            return X[rows], y[rows], weights
+
+        return take(train, "X"), take(held, "validation X")
+
+    def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
+        """(X, y, weights or None) of a data set, checked and finite."""
+        X = self._inputs(X, name)
+        check.check_finite(X, name, self._dtype)
+        y = self._targets(y, len(X), name)
+        return X, y, check.as_weights(sample_weight, len(X), self._dtype, rows_of=name)
+
+    @abstractmethod
+    def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> Session:
+        """A session over checked data."""
+
+    @abstractmethod
+    def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
+        """J and a^L of checked data."""
+
+
+@dataclass
+class _Partial:
+    """What partial_fit keeps: how the optimiser was given, the optimiser, and epochs made."""
+
+    spec: str | Optimizer
+    optimizer: Optimizer
+    epochs: int = 0
+
+
+class _Loop:
+    """The epochs of one fit."""
+
+    def __init__(
+        self,
+        net: Fitting,
+        session: Session,
+        optimizer: Optimizer,
+        schedule: Schedule | None,
+        span: Span,
+        runner: CallbackRunner,
+    ) -> None:
+        self._net, self._session, self._optimizer = net, session, optimizer
+        self._schedule, self._span, self._runner = schedule, span, runner
+        self._per_batch = runner.per_batch
+        self._stopped_by: str | None = None
+
+    def score_on(self, train: Data, validation: Data | None, metrics: dict[str, Metric]) -> None:
+        """Say what is scored after every epoch: training rows by metrics alone."""
+        self._train, self._validation, self._metrics = train, validation, metrics
+
+    def run(self, first: int, time_budget: float | None) -> History:
+        history = History()
+        self._deadline = float("inf") if time_budget is None else perf_counter() + time_budget
+        for epoch in range(first, self._span.epochs):
+            self._set_rates()
+            logs = self._epoch(epoch)
+            if logs is None:
+                break
+            logs |= self._score(self._net.criterion)
+            logs["samples_per_second"] = self._speed
+            history.add(logs)
+            if self._schedule is not None and self._schedule.observe(logs):
+                self._stopped_by = self._stopped_by or "schedule"
+            if self._runner.epoch_end(epoch, logs):
+                self._stopped_by = self._stopped_by or "callback"
+            if self._stopped_by is not None:
+                break
+        history.stopped_by = self._stopped_by
+        return history
+
+    def _set_rates(self) -> None:
+        if self._schedule is None:
+            return
+        t = self._schedule.counts(self._span.steps)
+        self._rates = np.ascontiguousarray(self._schedule.rates(self._optimizer.lr, t), np.float64)
+        momenta = self._schedule.momenta(t)
+        if getattr(self._optimizer, "momentum", 0) == 0 and not hasattr(self._optimizer, "betas"):
+            momenta = None  # a rule without any stays without
+        self._session.set_rates(self._rates, momenta)
+
+    def _lr(self, ran: Ran) -> dict[str, float]:
+        """The learning rate of the last step, where there is such a thing."""
+        if self._schedule is not None:
+            return {"lr": float(self._rates[ran.step - 1])}
+        return {"lr": self._optimizer.lr} if hasattr(self._optimizer, "lr") else {}
+
+    def _epoch(self, epoch: int) -> dict[str, float] | None:
+        """The logs of an epoch, which may have been cut short; None where it diverged."""
+        started, steps = perf_counter(), 0
+        try:
+            while True:
+                left = max(self._deadline - perf_counter(), 0.0)
+                ran = Ran(*self._session.run(0.0 if self._per_batch else min(SLICE, left)))
+                steps = ran.step
+                if ran.diverged:
+                    self._diverged(DivergenceError(ran.last_loss, epoch=epoch, step=steps))
+                    return None
+                self._look(epoch, ran)
+                if ran.done or self._stopped_by is not None:
+                    break
+        finally:
+            if self._schedule is not None and steps > 0:
+                self._schedule.advance(steps)
+        rows = min(steps * self._span.batch_size, self._span.n_rows)
+        self._speed = rows / max(perf_counter() - started, 1e-9)
+        return {"loss": ran.loss} | self._lr(ran)
+
+    def _look(self, epoch: int, ran: Ran) -> None:
+        """What there is to do between two slices."""
+        if self._per_batch:
+            logs = {"epoch": epoch, "loss": ran.last_loss} | self._lr(ran)
+            if self._runner.batch_end(ran.step - 1, logs):
+                self._stopped_by = "callback"
+                return
+        if perf_counter() >= self._deadline:
+            self._stopped_by = "time_budget"
+
+    def _diverged(self, error: DivergenceError) -> None:
+        if not self._runner.diverged(error):
+            raise error
+        self._stopped_by = "divergence"
+
+    def _score(self, loss: Loss) -> dict[str, float]:
+        logs = {}
+        if self._metrics:
+            outputs = self._net._evaluate(*self._train)[1]
+            logs |= {name: self._apply(name, outputs, self._train) for name in self._metrics}
+        if self._validation is not None:
+            J, outputs = self._net._evaluate(*self._validation)
+            logs |= {
+                "val_loss": J,
+                "val_score": default_score(loss, outputs, *self._validation[1:]),
+            }
+            for name in self._metrics:
+                logs[f"val_{name}"] = self._apply(name, outputs, self._validation)
+        return logs
+
+    def _apply(self, name: str, outputs: Array, data: Data) -> float:
+        return float(self._metrics[name](outputs, *data[1:]))

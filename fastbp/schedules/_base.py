@@ -1,0 +1,134 @@
+"""What all schedules share: t, its state, and the fit they are bound to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import _validation as check
+
+PER = ("epoch", "step")
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a fit is made of: so many epochs, each of so many rows in runs of batch_size."""
+
+    epochs: int
+    n_rows: int
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch.
+
+        >>> Span(epochs=3, n_rows=10, batch_size=4).steps
+        3
+        """
+        return -(-self.n_rows // self.batch_size)
+
+
+class Schedule(ABC):
+    """What all schedules share. `t` is the number of epochs or steps behind it.
+
+    per: "epoch" or "step", what t counts. Subclasses give `rates`.
+    """
+
+    _state: tuple[str, ...] = ("t",)
+
+    def __init__(self, per: str = "epoch") -> None:
+        if per not in PER:
+            raise check.unknown_name("per", per, PER)
+        self.per = per
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to t = 0, bound to no fit."""
+        self.t = 0
+        self._span: Span | None = None
+
+    def bind(self, span: Span, offset: int = 0) -> None:
+        """Tell what fit it is for; lengths of None become that of the first, less `offset`."""
+        self._span = span
+
+    @abstractmethod
+    def rates(self, lr: float, t: Array) -> Array:
+        """The learning rate at counts t (n,), for an optimiser of rate lr: (n,) float64."""
+
+    def momenta(self, t: Array) -> Array | None:
+        """Momentum, or β1, at counts t (n,); None to leave it as it is."""
+        return None
+
+    def observe(self, logs: Mapping[str, float]) -> bool:
+        """Hear the logs of an epoch; true to stop the fit."""
+        return False
+
+    def counts(self, n_steps: int) -> Array:
+        """t at the steps of the coming epoch, (n_steps,) int64.
+
+        >>> from fastbp.schedules import StepLR
+        >>> StepLR(2).counts(3).tolist(), StepLR(2, per="step").counts(3).tolist()
+        ([0, 0, 0], [0, 1, 2])
+        """
+        return self.t + (np.arange(n_steps) if self.per == "step" else np.zeros(n_steps, np.int64))
+
+    def advance(self, n_steps: int) -> None:
+        """An epoch of so many steps is over."""
+        self.t += n_steps if self.per == "step" else 1
+
+    def state_dict(self) -> dict[str, float | None]:
+        """The state as numbers by name; hyper-parameters are not part of it.
+
+        >>> from fastbp.schedules import CosineAnnealingLR
+        >>> schedule = CosineAnnealingLR(10); schedule.t = 3; schedule.state_dict()
+        {'t': 3, 'total': 10}
+        """
+        return {name: getattr(self, name) for name in self._state}
+
+    def load_state_dict(self, state: Mapping[str, float | None]) -> None:
+        """Take the state from `state_dict`. Raises ValueError for one of another schedule."""
+        if set(state) != set(self._state):
+            raise ValueError(
+                f"the state of a {type(self).__name__} has {', '.join(self._state)}; "
+                f"got {', '.join(map(str, state))}"
+            )
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in vars(self).items() if k[0] != "_" and k not in self._state}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
+
+class Lasting(Schedule):
+    """A schedule over `total` epochs or steps, the whole fit where that is None."""
+
+    _state = ("t", "total")
+
+    def __init__(self, length: int | None, name: str, per: str) -> None:
+        self._name = name
+        setattr(self, name, None if length is None else check.check_positive_int(length, name))
+        super().__init__(per)
+
+    def reset(self) -> None:
+        super().reset()
+        self.total: int | None = getattr(self, self._name)
+
+    def bind(self, span: Span, offset: int = 0) -> None:
+        super().bind(span, offset)
+        if self.total is None:
+            whole = span.epochs * (span.steps if self.per == "step" else 1)
+            self.total = max(1, whole - offset)
+
+    def bound(self) -> int:
+        """The length. Raises RuntimeError where it is still to come from a fit."""
+        if self.total is None:
+            raise RuntimeError(
+                f"a {type(self).__name__} of no length gets it from a fit; give it one before"
+            )
+        return self.total

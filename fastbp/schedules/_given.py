@@ -1,0 +1,290 @@
+"""Schedules that are functions of t alone, as torch.optim.lr_scheduler and scikit-learn have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from .. import _validation as check
+from ._base import Array, Lasting, Schedule
+
+
+class ConstantLR(Lasting):
+    """lr · factor for t < total_iters, then lr. factor in (0, 1].
+
+    >>> ConstantLR(0.5, 2).rates(1.0, np.arange(4)).tolist()
+    [0.5, 0.5, 1.0, 1.0]
+    """
+
+    def __init__(
+        self, factor: float = 1 / 3, total_iters: int | None = 5, *, per: str = "epoch"
+    ) -> None:
+        self.factor = check.check_positive(factor, "factor")
+        super().__init__(total_iters, "total_iters", per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        return np.where(t < self.bound(), lr * self.factor, lr)
+
+
+class LinearLR(Lasting):
+    """lr times a factor that goes from start_factor to end_factor over total_iters, then stays.
+
+    lr_t = lr (start + (end − start) min(t, T)/T). start_factor in (0, 1], end_factor in [0, 1].
+
+    >>> LinearLR(0.5, total_iters=2).rates(1.0, np.arange(4)).tolist()
+    [0.5, 0.75, 1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int | None = 5,
+        *,
+        per: str = "epoch",
+    ) -> None:
+        self.start_factor = check.check_positive(start_factor, "start_factor")
+        self.end_factor = check.check_nonnegative(end_factor, "end_factor")
+        super().__init__(total_iters, "total_iters", per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        share = np.minimum(t, self.bound()) / self.bound()
+        return lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
+
+
+class StepLR(Schedule):
+    """lr · gamma^⌊t / step_size⌋.
+
+    >>> StepLR(2, gamma=0.5).rates(1.0, np.arange(5)).tolist()
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+
+    def __init__(self, step_size: int, gamma: float = 0.1, *, per: str = "epoch") -> None:
+        self.step_size = check.check_positive_int(step_size, "step_size")
+        self.gamma = check.check_positive(gamma, "gamma")
+        super().__init__(per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        return lr * self.gamma ** (t // self.step_size)
+
+
+class MultiStepLR(Schedule):
+    """lr · gamma^k, where k milestones are at or behind t; one given twice counts twice.
+
+    >>> MultiStepLR([1, 3], gamma=0.5).rates(1.0, np.arange(5)).tolist()
+    [1.0, 0.5, 0.5, 0.25, 0.25]
+    """
+
+    def __init__(
+        self, milestones: Iterable[int], gamma: float = 0.1, *, per: str = "epoch"
+    ) -> None:
+        given = enumerate(milestones)
+        self.milestones = sorted(check.check_positive_int(m, f"milestones[{i}]") for i, m in given)
+        self.gamma = check.check_positive(gamma, "gamma")
+        super().__init__(per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        return lr * self.gamma ** np.searchsorted(self.milestones, t, side="right")
+
+
+class ExponentialLR(Schedule):
+    """lr · gamma^t.
+
+    >>> ExponentialLR(0.5).rates(1.0, np.arange(3)).tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    def __init__(self, gamma: float, *, per: str = "epoch") -> None:
+        self.gamma = check.check_positive(gamma, "gamma")
+        super().__init__(per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        return lr * self.gamma ** t.astype(float)
+
+
+class PolynomialLR(Lasting):
+    """lr (1 − min(t, T)/T)^power with T = total_iters.
+
+    >>> PolynomialLR(4).rates(1.0, np.arange(6)).tolist()
+    [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
+
+    def __init__(
+        self, total_iters: int | None = 5, power: float = 1.0, *, per: str = "epoch"
+    ) -> None:
+        self.power = check.check_positive(power, "power")
+        super().__init__(total_iters, "total_iters", per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        return lr * (1 - np.minimum(t, self.bound()) / self.bound()) ** self.power
+
+
+class CosineAnnealingLR(Lasting):
+    """eta_min + (lr − eta_min)(1 + cos(π t/T_max))/2; beyond T_max it rises again.
+
+    Loshchilov & Hutter, "SGDR", 2017 (arXiv:1608.03983), without the restarts.
+
+    >>> CosineAnnealingLR(4).rates(1.0, np.arange(5)).round(3).tolist()
+    [1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+
+    def __init__(
+        self, T_max: int | None = None, eta_min: float = 0.0, *, per: str = "epoch"
+    ) -> None:
+        self.eta_min = check.check_nonnegative(eta_min, "eta_min")
+        super().__init__(T_max, "T_max", per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        return _cosine(lr, self.eta_min, t / self.bound())
+
+
+class CosineAnnealingWarmRestarts(Schedule):
+    """A cosine from lr to eta_min over T_0, begun anew each time, T_mult times as long as before.
+
+    Loshchilov & Hutter, "SGDR", 2017 (arXiv:1608.03983).
+
+    >>> CosineAnnealingWarmRestarts(2, T_mult=2).rates(1.0, np.arange(7)).round(3).tolist()
+    [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
+    """
+
+    def __init__(
+        self, T_0: int, T_mult: int = 1, eta_min: float = 0.0, *, per: str = "epoch"
+    ) -> None:
+        self.T_0 = check.check_positive_int(T_0, "T_0")
+        self.T_mult = check.check_positive_int(T_mult, "T_mult")
+        self.eta_min = check.check_nonnegative(eta_min, "eta_min")
+        super().__init__(per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        if self.T_mult == 1:
+            return _cosine(lr, self.eta_min, t % self.T_0 / self.T_0)
+        starts, length, start = [], self.T_0, 0
+        while start <= t.max(initial=0):
+            starts.append(start)
+            start, length = start + length, length * self.T_mult
+        cycle = np.searchsorted(starts, t, side="right") - 1
+        since = t - np.take(starts, cycle)
+        return _cosine(lr, self.eta_min, since / (self.T_0 * float(self.T_mult) ** cycle))
+
+
+class OneCycleLR(Lasting):
+    """Up from max_lr/div_factor to max_lr over pct_start of the steps, then down to
+    max_lr/(div_factor · final_div_factor); with three_phase down as long as up, then on down.
+
+    max_lr None stands for the optimiser's lr, which is not used otherwise. total_steps None stands
+    for the whole fit; beyond it the last rate stays. With cycle_momentum the momentum, or Adam's
+    β1, goes the other way, from max_momentum to base_momentum and back; an SGD without momentum
+    stays without. anneal_strategy: "cos" or "linear". Smith & Topin, "Super-convergence", 2019
+    (arXiv:1708.07120).
+
+    >>> OneCycleLR(1.0, total_steps=10).rates(0.1, np.arange(10)).round(3).tolist()
+    [0.04, 0.52, 1.0, 0.95, 0.812, 0.611, 0.389, 0.188, 0.05, 0.0]
+    """
+
+    def __init__(
+        self,
+        max_lr: float | None = None,
+        total_steps: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        *,
+        per: str = "step",
+    ) -> None:
+        self.max_lr = None if max_lr is None else check.check_positive(max_lr, "max_lr")
+        self.pct_start = check.check_nonnegative(pct_start, "pct_start")
+        if self.pct_start > 1:
+            raise ValueError(f"pct_start must be at most 1; got {pct_start}")
+        if anneal_strategy not in ("cos", "linear"):
+            raise check.unknown_name("anneal_strategy", anneal_strategy, ("cos", "linear"))
+        self.anneal_strategy = anneal_strategy
+        self.cycle_momentum = bool(cycle_momentum)
+        self.base_momentum = check.check_fraction(base_momentum, "base_momentum")
+        self.max_momentum = check.check_fraction(max_momentum, "max_momentum")
+        self.div_factor = check.check_positive(div_factor, "div_factor")
+        self.final_div_factor = check.check_positive(final_div_factor, "final_div_factor")
+        self.three_phase = bool(three_phase)
+        super().__init__(total_steps, "total_steps", per)
+
+    def _anneal(self, levels: list[float], t: Array) -> Array:
+        """From level to level; `levels` has one more than there are phases."""
+        total = self.bound()
+        up = self.pct_start * total
+        ends = [up - 1, 2 * up - 2, total - 1] if self.three_phase else [up - 1, total - 1]
+        starts = [0.0, *ends[:-1]]
+        t = np.minimum(t, total - 1).astype(float)
+        phase = np.searchsorted(ends[:-1], t, side="left")
+        start, end = np.take(starts, phase), np.take(ends, phase)
+        length = np.where(end == start, 1.0, end - start)
+        share = (t - start) / length
+        a, b = np.take(levels[:-1], phase), np.take(levels[1:], phase)
+        if self.anneal_strategy == "linear":
+            return (b - a) * share + a
+        return b + (a - b) / 2 * (np.cos(np.pi * share) + 1)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        most = lr if self.max_lr is None else self.max_lr
+        first = most / self.div_factor
+        last = first / self.final_div_factor
+        return self._anneal([first, most, *[first] * self.three_phase, last], t)
+
+    def momenta(self, t: Array) -> Array | None:
+        if not self.cycle_momentum:
+            return None
+        low, high = self.base_momentum, self.max_momentum
+        return self._anneal([high, low, high, *[high] * self.three_phase], t)
+
+
+class InverseScaling(Schedule):
+    """lr / (s + 1)^power_t, s the samples seen before: scikit-learn's "invscaling".
+
+    per "epoch" as scikit-learn does it, the rate changes after every pass; power_t > 0.
+
+    >>> from fastbp.schedules import Span
+    >>> schedule = InverseScaling(); schedule.bind(Span(epochs=3, n_rows=8, batch_size=4))
+    >>> schedule.rates(1.0, np.arange(3)).round(4).tolist()
+    [1.0, 0.3333, 0.2425]
+    """
+
+    def __init__(self, power_t: float = 0.5, *, per: str = "epoch") -> None:
+        self.power_t = check.check_positive(power_t, "power_t")
+        super().__init__(per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        if self._span is None:
+            raise RuntimeError("InverseScaling counts samples: a fit tells it how many there are")
+        epoch, step = (
+            (t, 0) if self.per == "epoch" else (t // self._span.steps, t % self._span.steps)
+        )
+        seen = epoch * float(self._span.n_rows) + step * self._span.batch_size
+        return lr / (seen + 1) ** self.power_t
+
+
+class LambdaLR(Schedule):
+    """lr · f(t) for a function f of a whole number, called once a step or epoch ahead of the engine.
+
+    >>> LambdaLR(lambda t: 0.5**t).rates(1.0, np.arange(3)).tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    def __init__(self, lr_lambda: Callable[[int], float], *, per: str = "epoch") -> None:
+        if not callable(lr_lambda):
+            raise TypeError(f"lr_lambda must be a function of t; got {lr_lambda!r}")
+        self.lr_lambda = lr_lambda
+        super().__init__(per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        at, where = np.unique(t, return_inverse=True)
+        factors = [check.check_nonnegative(self.lr_lambda(int(i)), "lr_lambda(t)") for i in at]
+        return lr * np.array(factors, float)[where]
+
+
+def _cosine(high: float, low: float, share: Array) -> Array:
+    """From high at share 0 to low at share 1."""
+    return low + (high - low) * (1 + np.cos(np.pi * share)) / 2

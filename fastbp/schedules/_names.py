@@ -1,0 +1,115 @@
+"""Schedules by name, and the warm-up that goes before any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from .. import _validation as check
+from ._base import Array, Schedule, Span
+from ._given import (
+    ConstantLR,
+    CosineAnnealingLR,
+    InverseScaling,
+    LinearLR,
+    OneCycleLR,
+    PolynomialLR,
+)
+from ._seen import Adaptive, ReduceLROnPlateau
+
+_BY_NAME: dict[str, Callable[[], Schedule]] = {
+    "constant": lambda: ConstantLR(1.0, 1),
+    "linear": lambda: LinearLR(1.0, 0.0, None),
+    "polynomial": lambda: PolynomialLR(None),
+    "cosine": CosineAnnealingLR,
+    "one_cycle": OneCycleLR,
+    "invscaling": InverseScaling,
+    "plateau": ReduceLROnPlateau,
+    "adaptive": Adaptive,
+}
+
+NAMES: tuple[str, ...] = tuple(_BY_NAME)
+
+
+def resolve(spec: str | Schedule) -> Schedule:
+    """A new schedule for a name, of the whole fit's length where it has one, or the one given.
+
+    Raises ValueError, listing the known names, for an unknown one.
+
+    >>> resolve("cosine")
+    CosineAnnealingLR(eta_min=0.0, T_max=None, per='epoch')
+    """
+    if isinstance(spec, Schedule):
+        return spec
+    if not isinstance(spec, str):
+        got = type(spec).__name__
+        if isinstance(spec, type):
+            got = f"the class {spec.__name__}: write {spec.__name__}(...)"
+        raise TypeError(f"schedule must be a name or a Schedule object; got {got}")
+    if spec not in _BY_NAME:
+        raise check.unknown_name("schedule", spec, NAMES)
+    return _BY_NAME[spec]()
+
+
+class Warmup(Schedule):
+    """`LinearLR` from start_factor over total_iters, and then another schedule from its t = 0 on.
+
+    then: a Schedule or a name, None for a constant rate. What t counts, epochs or steps, is the
+    other schedule's `per`; for a constant rate it is given here.
+
+    >>> from fastbp.schedules import StepLR
+    >>> Warmup(StepLR(1, 0.5), 2, start_factor=0.5).rates(1.0, np.arange(5)).tolist()
+    [0.5, 0.75, 1.0, 0.5, 0.25]
+    """
+
+    def __init__(
+        self,
+        then: str | Schedule | None = None,
+        total_iters: int = 5,
+        start_factor: float = 1 / 3,
+        *,
+        per: str | None = None,
+    ) -> None:
+        self.then = resolve("constant" if then is None else then)
+        if then is None and per is not None:
+            self.then = ConstantLR(1.0, 1, per=per)
+        elif per not in (None, self.then.per):
+            raise ValueError(f"per is {per!r}, but {self.then!r} counts by {self.then.per}")
+        self.total_iters = check.check_positive_int(total_iters, "total_iters")
+        self.start_factor = check.check_positive(start_factor, "start_factor")
+        self._rise = LinearLR(self.start_factor, 1.0, self.total_iters, per=self.then.per)
+        super().__init__(self.then.per)
+
+    def reset(self) -> None:
+        super().reset()
+        self.then.reset()
+
+    def bind(self, span: Span, offset: int = 0) -> None:
+        super().bind(span, offset)
+        self.then.bind(span, offset + self.total_iters)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        after = self.then.rates(lr, np.maximum(t - self.total_iters, 0))
+        start = self.then.rates(lr, np.zeros_like(t))
+        rise = self._rise.rates(1.0, t)
+        return np.where(t < self.total_iters, start * rise, after)
+
+    def momenta(self, t: Array) -> Array | None:
+        return self.then.momenta(np.maximum(t - self.total_iters, 0))
+
+    def observe(self, logs: Mapping[str, float]) -> bool:
+        return self.t > self.total_iters and self.then.observe(logs)
+
+    def advance(self, n_steps: int) -> None:
+        super().advance(n_steps)
+        self.then.t = max(0, self.t - self.total_iters)
+
+    def state_dict(self) -> dict[str, float | None]:
+        return super().state_dict() | {f"then.{k}": v for k, v in self.then.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, float | None]) -> None:
+        own = {name: value for name, value in state.items() if not name.startswith("then.")}
+        then = {name[5:]: value for name, value in state.items() if name.startswith("then.")}
+        self.then.load_state_dict(then)
+        super().load_state_dict(own)

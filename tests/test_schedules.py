@@ -1,0 +1,418 @@
+"""Learning rates over a fit: closed forms, state, and that both networks step with them."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES, OPTIMIZERS
+
+import fastbp
+from fastbp import _core, reference, schedules
+from fastbp.optim import SGD, Adam
+from fastbp.schedules import (
+    Adaptive,
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    InverseScaling,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    Span,
+    StepLR,
+    Warmup,
+)
+
+N = 23
+NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
+EVERY = {
+    "constant": lambda per: ConstantLR(0.5, 2, per=per),
+    "linear": lambda per: LinearLR(0.1, 1.0, 7, per=per),
+    "step": lambda per: StepLR(3, 0.5, per=per),
+    "milestones": lambda per: MultiStepLR([2, 2, 5], 0.5, per=per),
+    "exponential": lambda per: ExponentialLR(0.9, per=per),
+    "polynomial": lambda per: PolynomialLR(None, 2.0, per=per),
+    "cosine": lambda per: CosineAnnealingLR(eta_min=1e-4, per=per),
+    "restarts": lambda per: CosineAnnealingWarmRestarts(2, 2, per=per),
+    "one cycle": lambda per: OneCycleLR(0.03, per=per),
+    "invscaling": lambda per: InverseScaling(0.3, per=per),
+    "lambda": lambda per: LambdaLR(lambda t: 1 / (t + 1), per=per),
+    "warm-up": lambda per: Warmup(CosineAnnealingLR(per=per), 3),
+}
+
+
+def case(network=fastbp.Network, dtype="float64", **options):
+    """A network 3-5-2 and N samples of a function it can approach."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(N, 3)).astype(dtype)
+    y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
+    return network((3, 5, 2), activation="tanh", dtype=dtype, seed=5, **options), X, y
+
+
+def rates(schedule, n, lr=1.0):
+    return schedule.rates(lr, np.arange(n)).tolist()
+
+
+# ---- closed forms -------------------------------------------------------------------------
+
+
+def test_what_depends_on_t_alone():
+    assert rates(ConstantLR(0.25, 2), 4, 2.0) == [0.5, 0.5, 2.0, 2.0]
+    assert rates(LinearLR(0.5, 0.25, 2), 4) == [0.5, 0.375, 0.25, 0.25]
+    assert rates(StepLR(2, 0.5), 5) == [1, 1, 0.5, 0.5, 0.25]
+    assert rates(MultiStepLR([3, 1, 3], 0.5), 5) == [1, 0.5, 0.5, 0.125, 0.125]
+    assert rates(ExponentialLR(0.5), 4, 4.0) == [4, 2, 1, 0.5]
+    assert rates(PolynomialLR(4, 2.0), 6) == [1, 0.5625, 0.25, 0.0625, 0, 0]
+    assert rates(CosineAnnealingLR(2, eta_min=0.5), 5) == pytest.approx([1, 0.75, 0.5, 0.75, 1])
+
+
+@pytest.mark.parametrize("T_mult", [1, 2, 3])
+def test_restarts_against_the_loop_of_the_paper(T_mult):
+    expected, since, length = [], 0, 3
+    for _ in range(200):
+        expected.append(0.1 + 0.9 * (1 + math.cos(math.pi * since / length)) / 2)
+        since += 1
+        if since == length:
+            since, length = 0, length * T_mult
+    found = rates(CosineAnnealingWarmRestarts(3, T_mult, 0.1), 200)
+    # roundings of an argument up to π, a cosine and three operations on numbers up to 2
+    np.testing.assert_allclose(found, expected, rtol=0, atol=8 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("three_phase", [False, True])
+def test_the_corners_of_one_cycle(three_phase):
+    cycle = OneCycleLR(
+        1.0, 40, pct_start=0.25, anneal_strategy="linear", three_phase=three_phase, per="epoch"
+    )
+    t = np.arange(45)
+    lr, momentum = cycle.rates(0.3, t), cycle.momenta(t)
+    assert lr[0] == 0.04 and lr[9] == 1.0 and lr.argmax() == 9
+    assert momentum[0] == 0.95 and momentum[9] == 0.85
+    assert lr[39:] == pytest.approx([0.04 / 1e4] * 6) and momentum[39:] == pytest.approx([0.95] * 6)
+    assert (np.diff(lr[:10]) > 0).all() and (np.diff(lr[9:40]) < 0).all()
+    if three_phase:
+        assert lr[18] == pytest.approx(0.04) and momentum[18:].tolist() == [0.95] * 27
+    assert OneCycleLR(None, 40).rates(0.3, t).max() == pytest.approx(0.3)
+    assert OneCycleLR(1.0, 40, cycle_momentum=False).momenta(t) is None
+
+
+def test_inverse_scaling_counts_samples():
+    for per, seen in (("epoch", [0, 10, 20]), ("step", [0, 4, 8, 10, 14, 18, 20])):
+        schedule = InverseScaling(0.5, per=per)
+        schedule.bind(Span(epochs=3, n_rows=10, batch_size=4))
+        found = rates(schedule, len(seen), 2.0)
+        assert found == [2.0 / (s + 1) ** 0.5 for s in seen]
+    with pytest.raises(RuntimeError, match="a fit tells it how many there are"):
+        rates(InverseScaling(), 1)
+
+
+def run_on(schedule, values, lr=1.0, name="loss"):
+    """The rates of epochs whose logs hold these values."""
+    found = []
+    for value in values:
+        found += schedule.rates(lr, schedule.counts(1)).tolist()
+        schedule.advance(1)
+        schedule.observe({name: value})
+    return found
+
+
+def test_plateau():
+    flat = [1.0] * 6
+    assert run_on(ReduceLROnPlateau(patience=0), flat[:3]) == [1.0, 1.0, 0.1]
+    cool = ReduceLROnPlateau(patience=1, factor=0.5, cooldown=2, min_lr=0.4)
+    # cut after epoch 2; epochs 3 and 4 do not count; then again after two more, down to min_lr
+    assert run_on(cool, [1.0] * 9) == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.4, 0.4]
+    higher = ReduceLROnPlateau("max", patience=0, threshold=0.5, threshold_mode="abs", factor=0.5)
+    assert run_on(higher, [1.0, 1.5, 2.1, 2.2]) == [1.0, 1.0, 0.5, 0.5]
+    relative = ReduceLROnPlateau(patience=0, threshold=0.5, factor=0.5)
+    assert run_on(relative, [1.0, 0.6, 0.4, 0.1]) == [1.0, 1.0, 0.5, 0.5]
+    named = ReduceLROnPlateau(patience=0, monitor="val_f1", mode="max")
+    assert run_on(named, [1.0, 0.9, 0.9], name="val_f1") == [1.0, 1.0, 0.1]
+    with pytest.raises(ValueError, match="ReduceLROnPlateau monitors 'val_f1', which the logs la"):
+        named.observe({"loss": 1.0})
+    small = ReduceLROnPlateau(patience=0, eps=0.95)
+    assert run_on(small, [1.0, 1.0, 1.0]) == [1.0, 1.0, 1.0]
+
+
+def test_plateau_prefers_validation():
+    plateau = ReduceLROnPlateau(patience=0)
+    plateau.rates(1.0, np.arange(1))
+    for val in (1.0, 2.0):
+        plateau.observe({"loss": -val, "val_loss": val})
+    assert plateau.scale == 0.1
+
+
+def test_adaptive_ends_where_scikit_learn_ends():
+    """More than `patience` epochs without a gain of tol: a fifth; at 1e-6 or below, the end."""
+    adaptive = Adaptive(patience=1, tol=0.1)
+    stops, found = [], []
+    for loss in [1.0, 0.95, 0.92, 0.5, 0.5, 0.5]:
+        found += adaptive.rates(4e-6, np.arange(1)).tolist()
+        stops.append(adaptive.observe({"loss": loss}))
+    assert found == pytest.approx([4e-6] * 3 + [8e-7] * 3)
+    assert stops == [False] * 5 + [True]
+
+
+def test_adaptive_on_a_score():
+    adaptive = Adaptive(patience=0, monitor="val_score")
+    assert run_on(adaptive, [0.5, 0.6, 0.6], name="val_score") == [1.0, 1.0, 1.0]
+    assert adaptive.scale == 0.2
+
+
+def test_warm_up_goes_before_any():
+    steps = Warmup(StepLR(2, 0.5), 4, start_factor=0.2)
+    assert rates(steps, 8) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 0.5, 0.5])
+    flat = Warmup(None, 2, 0.5, per="step")
+    assert flat.per == "step" and rates(flat, 4) == [0.5, 0.75, 1, 1]
+    cosine = Warmup("cosine", 2, 0.5)
+    cosine.bind(Span(epochs=6, n_rows=10, batch_size=5))
+    assert rates(cosine, 6) == pytest.approx([0.5, 0.75, *rates(CosineAnnealingLR(4), 4)])
+    plateau = Warmup(ReduceLROnPlateau(patience=0), 2, 0.5)
+    assert run_on(plateau, [1.0] * 5) == [0.5, 0.75, 1.0, 1.0, pytest.approx(0.1)]
+
+
+# ---- in a fit -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+@pytest.mark.parametrize("name", EVERY)
+@NETWORKS
+def test_a_fit_steps_with_the_rates_it_is_given(network, name, per):
+    """Bit for bit the same as an optimiser whose rate and momentum are set by hand."""
+    net, X, y = case(network)
+    twin = case(network)[0]
+    schedule = EVERY[name](per)
+    momentum = 0.9 if name == "one cycle" else 0.0
+    history = net.fit(
+        X,
+        y,
+        epochs=3,
+        batch_size=8,
+        optimizer=SGD(0.05, momentum=momentum),
+        schedule=schedule,
+        shuffle=False,
+    )
+    other = EVERY[name](per)
+    other.bind(Span(3, N, 8))
+    t = np.arange(9) if per == "step" else np.repeat(np.arange(3), 3)
+    lrs, momenta, sgd = other.rates(0.05, t), other.momenta(t), SGD(0.05, momentum=momentum)
+    for i in range(9):
+        rows = slice(8 * (i % 3), 8 * (i % 3) + 8)
+        sgd.lr = max(lrs[i], 1e-30)
+        if momenta is not None:
+            sgd.momentum = momenta[i]
+        twin.value_and_grad(X[rows], y[rows])
+        twin.step(sgd)
+    np.testing.assert_array_equal(net.theta, twin.theta)
+    assert history.lr == lrs[2::3].tolist()
+    assert schedule.t == (9 if per == "step" else 3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_both_networks_agree(rule, dtype):
+    nets = [case(network, dtype)[0] for network in (fastbp.Network, reference.Network)]
+    _, X, y = case(dtype=dtype)
+    for net in nets:
+        net.fit(X, y, epochs=4, batch_size=5, optimizer=OPTIMIZERS[rule](), schedule="one_cycle")
+    # 20 steps, each rounding theta and a gradient of at most 5 + 5 terms; Adam divides by √v,
+    # which magnifies by 1/√(1 − β2) at most
+    tolerance = 20 * 10 * np.finfo(dtype).eps * 10
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+@NETWORKS
+def test_a_rate_of_zero_leaves_the_parameters(network, rule, dtype):
+    net, X, y = case(network, dtype)
+    for layer in net.layers:
+        layer.b = np.ones(layer.b.shape)
+    net.fit(X[:, :], y, epochs=1, optimizer=(own := OPTIMIZERS[rule]()))
+    before = net.theta.copy()
+    history = net.fit(X, y, epochs=2, optimizer=own, schedule=LambdaLR(lambda t: 0.0))
+    np.testing.assert_array_equal(net.theta, before)
+    assert own.t == 3 and history.lr == [0.0, 0.0]
+    assert all(np.isfinite(moment).all() for moment in own.moments)
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+@NETWORKS
+def test_two_fits_are_one(network, per):
+    whole, X, y = case(network)
+    parts = case(network)[0]
+    options = {"batch_size": 6, "optimizer": Adam(0.01), "schedule": Warmup("cosine", 2)}
+    if per == "step":
+        options["schedule"] = Warmup(CosineAnnealingLR(per="step"), 5)
+    kept = pickle.loads(pickle.dumps(options))
+    one = whole.fit(X, y, epochs=6, **options)
+    first = parts.fit(X, y, epochs=6, callbacks=[lambda epoch, logs: epoch == 2], **kept)
+    state = kept["schedule"].state_dict()
+    kept["schedule"] = pickle.loads(pickle.dumps(options["schedule"]))
+    kept["schedule"].reset()
+    kept["schedule"].load_state_dict(state)
+    second = parts.fit(X, y, epochs=6, initial_epoch=3, **kept)
+    assert one.loss == first.loss + second.loss and one.lr == first.lr + second.lr
+    np.testing.assert_array_equal(whole.theta, parts.theta)
+    assert second.epochs == 3
+
+
+def test_a_fit_that_is_cut_short_counts_its_steps():
+    net, X, y = case()
+    schedule, adam = ExponentialLR(0.99, per="step"), Adam()
+    history = net.fit(
+        X, y, epochs=10**9, batch_size=1, optimizer=adam, schedule=schedule, time_budget=0.02
+    )
+    assert schedule.t == adam.t and history.lr[-1] == pytest.approx(1e-3 * 0.99 ** (adam.t - 1))
+    hot, schedule = SGD(0.1), LambdaLR(lambda t: 1.0 if t < 7 else 1e200, per="step")
+    with pytest.raises(fastbp.DivergenceError):
+        net.fit(X, y, epochs=9, batch_size=4, optimizer=hot, schedule=schedule)
+    assert schedule.t == hot.t
+
+
+def test_a_callback_may_change_the_rate_under_a_schedule():
+    net, X, y = case()
+    adam = Adam(0.01)
+
+    def halve(epoch, logs):
+        adam.lr /= 2
+
+    history = net.fit(
+        X, y, epochs=3, optimizer=adam, schedule=ExponentialLR(0.5), callbacks=[halve]
+    )
+    assert history.lr == pytest.approx([0.01, 0.0025, 0.000625])
+
+
+def test_adaptive_may_end_a_fit():
+    net, X, y = case()
+    schedule = Adaptive(patience=0, tol=1e9)
+    history = net.fit(X, y, epochs=99, optimizer=SGD(1e-4), schedule=schedule)
+    assert history.stopped_by == "schedule"
+    assert history.lr == pytest.approx([1e-4, 1e-4, 2e-5, 4e-6, 8e-7])
+
+
+@pytest.mark.parametrize("name", schedules.NAMES)
+@NETWORKS
+def test_names(network, name):
+    net, X, y = case(network)
+    history = net.fit(X, y, epochs=4, batch_size=8, schedule=name)
+    assert len(history.lr) == 4 and np.isfinite(history.loss).all()
+    if name in ("cosine", "polynomial", "linear", "invscaling"):
+        assert history.lr[0] == 0.001 and (np.diff(history.lr) < 0).all()
+
+
+# ---- refusals -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: StepLR(0), ValueError, "step_size must be at least 1"),
+        (lambda: StepLR(1, per="batch"), ValueError, "unknown per 'batch'; known: epoch, step"),
+        (lambda: MultiStepLR([1, 0]), ValueError, r"milestones\[1\] must be at least 1"),
+        (lambda: ExponentialLR(0), ValueError, "gamma must be greater than 0"),
+        (lambda: ReduceLROnPlateau("up"), ValueError, "unknown mode 'up'"),
+        (lambda: ReduceLROnPlateau(factor=1.0), ValueError, "factor must be at least 0 and below"),
+        (lambda: ReduceLROnPlateau(patience=-1), ValueError, "patience must not be negative"),
+        (lambda: OneCycleLR(pct_start=2), ValueError, "pct_start must be at most 1"),
+        (lambda: OneCycleLR(anneal_strategy="x"), ValueError, "known: cos, linear"),
+        (lambda: LambdaLR(3), TypeError, "lr_lambda must be a function"),
+        (lambda: Warmup("cosine", per="step"), ValueError, "per is 'step', but Cosine.* by epoch"),
+        (lambda: schedules.resolve("sine"), ValueError, "unknown schedule 'sine'; known: constant"),
+        (lambda: schedules.resolve(StepLR), TypeError, r"the class StepLR: write StepLR\("),
+        (lambda: StepLR(1).load_state_dict({"x": 1}), ValueError, "StepLR has t; got x"),
+        (lambda: rates(CosineAnnealingLR(), 2), RuntimeError, "gets it from a fit"),
+        (lambda: rates(LambdaLR(lambda t: -1.0), 1), ValueError, r"lr_lambda\(t\) must not be neg"),
+    ],
+)
+def test_refusals(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_initial_epoch_must_leave_something():
+    net, X, y = case()
+    with pytest.raises(ValueError, match="initial_epoch is 3; epochs, 3, must be more"):
+        net.fit(X, y, epochs=3, initial_epoch=3)
+
+
+def test_the_engine_refuses_rates_out_of_range():
+    net, X, y = case()
+    sgd = SGD(0.1)
+    sgd.bind(net.theta.size, net.dtype)
+    fit = _core.Fit(net._net, net.theta, X, y, None, sgd, 8, True, 0)
+    good = np.full(3, 0.1)
+    fit.set_rates(good, good)
+    fit.set_rates(None)
+    for rate, momentum in (
+        (good[:2], None),
+        (-good, None),
+        (good * np.nan, None),
+        (good, good * 10),
+    ):
+        with pytest.raises(ValueError, match="refused"):
+            fit.set_rates(rate, momentum)
+
+
+# ---- the range test -----------------------------------------------------------------------
+
+
+@NETWORKS
+def test_lr_finder(network):
+    net, X, y = case(network)
+    before, adam = net.theta.copy(), Adam(0.5)
+    found = fastbp.lr_finder(net, X, y, batch_size=5, optimizer=adam, steps=60)
+    np.testing.assert_array_equal(net.theta, before)
+    assert adam.t == 0 and adam.lr == 0.5
+    assert len(found.lrs) == len(found.losses) == len(found.smoothed) <= 60
+    np.testing.assert_allclose(np.diff(np.log(found.lrs)), np.log(1e8) / 59, rtol=1e-12)
+    # the same steps by hand
+    twin, own = case(network)[0], Adam()
+    for step in range(12):
+        order = fastbp._shuffle.permutation(5, step // 5, N)
+        rows = order[5 * (step % 5) : 5 * (step % 5) + 5]
+        own.lr = float(found.lrs[step])
+        J = twin.train_batch(X[rows], y[rows], own)
+        assert found.losses[step] == pytest.approx(J, rel=1e-12)
+
+
+@NETWORKS
+def test_the_suggestion_is_where_it_falls(network):
+    net, X, y = case(network)
+    found = fastbp.lr_finder(net, X, y, batch_size=N)
+    lowest = found.lrs[np.argmin(found.smoothed)]
+    assert 1e-4 < found.suggestion < lowest < found.lrs[-1]
+    for lr in (found.suggestion / 100, found.suggestion * 1000):
+        losses = []
+        for rate in (found.suggestion, lr):
+            twin = case(network)[0]
+            twin.fit(X, y, epochs=30, batch_size=N, optimizer=Adam(rate))
+            losses.append(twin.loss(X, y))
+        assert losses[0] < losses[1]
+
+
+def test_lr_finder_ends_where_it_diverges():
+    net, X, y = case()
+    before = net.theta.copy()
+    found = fastbp.lr_finder(net, X, y, optimizer=SGD(), end_lr=1e30, stop_factor=1e300)
+    assert len(found.lrs) < 100 and np.isfinite(found.losses).all()
+    with pytest.raises(ValueError, match="give a smaller start_lr"):
+        fastbp.lr_finder(net, X, y, optimizer=SGD(), start_lr=1e300, end_lr=1e301)
+    with pytest.raises(ValueError, match="the rate must grow"):
+        fastbp.lr_finder(net, X, y, start_lr=1.0, end_lr=0.1)
+    np.testing.assert_array_equal(net.theta, before)
+
+
+def test_lr_finder_plots():
+    pytest.importorskip("matplotlib", reason="matplotlib is optional")
+    net, X, y = case()
+    found = fastbp.lr_finder(net, X, y, batch_size=5)
+    ax = found.plot()
+    assert ax.get_xscale() == "log"
+    assert f"{found.suggestion:.2g}" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert found.plot(ax) is ax

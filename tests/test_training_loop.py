@@ -1,0 +1,301 @@
+"""What stands around the steps of a fit: stopping, callbacks, splits, budgets; in both networks."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import reference
+from fastbp.callbacks import (
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    ModelCheckpoint,
+    TerminateOnNaN,
+)
+from fastbp.optim import SGD, Adam
+from fastbp.splits import hold_out
+
+N = 24
+NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
+
+
+def case(network=fastbp.Network, **options):
+    """A network 3-5-2 and N samples of a function it can approach."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(N, 3))
+    y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
+    return network((3, 5, 2), activation="tanh", dtype="float64", seed=5, **options), X, y
+
+
+# ---- early stopping -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "stops", "best"),
+    [
+        ([3, 2, 2, 2, 2], {"patience": 3}, 4, 1),
+        ([3, 2, 1.95, 1.9, 0], {"patience": 2, "min_delta": 0.2}, 3, 1),
+        ([1, 2, 3, 2, 2.5], {"patience": 2, "mode": "max"}, 4, 2),
+        ([3, math.nan, math.nan, 1], {"patience": 2}, 2, 0),
+        ([math.nan, 3, 2, 1], {"patience": 2}, None, 3),
+        ([4, 5, 3, 5, 2], {"patience": 2}, None, 4),
+    ],
+)
+def test_patience(values, options, stops, best):
+    stop = EarlyStopping("val_loss", **options)
+    answers = []
+    for epoch, value in enumerate(values):
+        answers.append(stop.on_epoch_end(epoch, {"val_loss": value}))
+        if answers[-1]:
+            break
+    assert (answers.index(True) if any(answers) else None) == stops == stop.stopped_epoch
+    assert stop.best_epoch == best and stop.best == values[best]
+
+
+@NETWORKS
+@pytest.mark.parametrize("restore", [True, False])
+def test_the_best_weights_are_restored(network, restore):
+    """A rate that jumps up after four epochs makes the later ones worse."""
+    net, X, y = case(network)
+    sgd, thetas, losses = SGD(0.1), [], []
+
+    def spoil(epoch, logs):
+        thetas.append(net.theta.copy())
+        losses.append(logs["val_loss"])
+        sgd.lr = 3.0 if epoch >= 3 else 0.1
+
+    stop = EarlyStopping(patience=3, restore_best=restore)
+    options = {"epochs": 50, "batch_size": 5, "optimizer": sgd, "callbacks": [spoil, stop]}
+    history = net.fit(X, y, validation_data=(X, y), **options)
+    assert history.stopped_by == "callback"
+    assert history.epochs == stop.stopped_epoch + 1 == stop.best_epoch + 4 < 50
+    assert stop.best_epoch == int(np.argmin(losses))
+    np.testing.assert_array_equal(net.theta, thetas[stop.best_epoch if restore else -1])
+
+
+def test_the_best_weights_are_restored_after_an_interrupt():
+    net, X, y = case()
+    start = net.theta.copy()
+
+    def interrupt(epoch, logs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        logs["mine"] = epoch
+
+    stop = EarlyStopping("mine", mode="min")
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, callbacks=[interrupt, stop])
+    twin = case()[0]
+    twin.fit(X, y, epochs=1)
+    assert stop.best_epoch == 0
+    np.testing.assert_array_equal(net.theta, twin.theta)
+    assert not np.array_equal(net.theta, start)
+
+
+@pytest.mark.parametrize(
+    ("name", "higher"),
+    [("val_loss", False), ("loss", False), ("val_score", True), ("val_accuracy", True)],
+)
+def test_auto_knows_which_way_is_up(name, higher):
+    stop = EarlyStopping(name)
+    for epoch, value in enumerate([1.0, 2.0]):
+        stop.on_epoch_end(epoch, {name: value})
+    assert stop.best == (2.0 if higher else 1.0)
+
+
+def test_what_is_not_in_the_logs_is_named():
+    net, X, y = case()
+    for callback in (EarlyStopping(), ModelCheckpoint("x.safetensors", save_best_only=True)):
+        with pytest.raises(ValueError, match="monitors 'val_loss', which the logs lack.*loss, lr"):
+            net.fit(X, y, epochs=1, callbacks=[callback])
+    with pytest.raises(ValueError, match="unknown mode 'up'; known: auto, min, max"):
+        EarlyStopping(mode="up")
+    with pytest.raises(ValueError, match="patience must be at least 1"):
+        EarlyStopping(patience=0)
+    with pytest.raises(TypeError, match="monitor must be the name"):
+        EarlyStopping(3)
+    with pytest.raises(TypeError, match=r"EarlyStopping is a class: write EarlyStopping\(\)"):
+        net.fit(X, y, callbacks=[EarlyStopping])
+
+
+# ---- the other ready callbacks ------------------------------------------------------------
+
+
+def test_checkpoints(tmp_path):
+    net, X, y = case()
+    every = ModelCheckpoint(tmp_path / "e{epoch:02d}.safetensors")
+    best = ModelCheckpoint(tmp_path / "best.safetensors", monitor="val", save_best_only=True)
+    values, thetas = [3.0, 1.0, 2.0], []
+
+    def invent(epoch, logs):
+        logs["val"] = values[epoch]
+        thetas.append(net.theta.copy())
+
+    net.fit(X, y, epochs=3, callbacks=[invent, every, best])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.safetensors",
+        *(f"e0{epoch}.safetensors" for epoch in range(3)),
+    ]
+    for epoch in range(3):
+        saved = fastbp.load(tmp_path / f"e0{epoch}.safetensors")
+        np.testing.assert_array_equal(saved.theta, thetas[epoch])
+    np.testing.assert_array_equal(fastbp.load(best.last_path).theta, thetas[1])
+    assert best.best == 1.0 and every.last_path.endswith("e02.safetensors")
+
+
+@NETWORKS
+def test_csv_log(network, tmp_path):
+    net, X, y = case(network)
+    path = tmp_path / "log.csv"
+    histories = [
+        net.fit(X, y, epochs=2, validation_data=(X, y), callbacks=[CSVLogger(path, append=append)])
+        for append in (False, True)
+    ]
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 0, 1]
+    for name in ("loss", "val_loss", "val_score", "lr", "samples_per_second"):
+        whole = histories[0][name] + histories[1][name]
+        assert [float(row[name]) for row in rows] == whole
+    with pytest.raises(ValueError, match="has the columns epoch, loss, lr, val_loss"):
+        net.fit(X, y, epochs=1, callbacks=[CSVLogger(path, append=True)])
+    net.fit(X, y, epochs=1, callbacks=[CSVLogger(path)])
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_line_is_on_disk_as_its_epoch_ends(tmp_path):
+    net, X, y = case()
+    lines = []
+
+    def read(epoch, logs):
+        lines.append(len((tmp_path / "log.csv").read_text().splitlines()))
+
+    net.fit(X, y, epochs=3, callbacks=[CSVLogger(tmp_path / "log.csv"), read])
+    assert lines == [2, 3, 4]
+
+
+@NETWORKS
+def test_divergence_in_silence(network):
+    net, X, y = case(network)
+    twin = case(network)[0]
+    with pytest.raises(fastbp.DivergenceError) as info:
+        twin.fit(X, y, epochs=99, batch_size=5, optimizer=SGD(1e40))
+    end = TerminateOnNaN()
+    history = net.fit(X, y, epochs=99, batch_size=5, optimizer=SGD(1e40), callbacks=[end])
+    assert history.stopped_by == "divergence" and history.epochs == info.value.epoch
+    assert (end.error.epoch, end.error.step) == (info.value.epoch, info.value.step)
+    np.testing.assert_array_equal(net.theta, twin.theta)
+
+
+def test_a_validation_that_is_not_finite_terminates():
+    end = TerminateOnNaN()
+    assert end.on_epoch_end(0, {"loss": 1.0, "val_loss": math.nan})
+    assert not end.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
+
+
+def test_lambda_callback_refuses():
+    with pytest.raises(TypeError, match="LambdaCallback needs one of on_fit_begin"):
+        LambdaCallback()
+    with pytest.raises(TypeError, match="on_epoch_end must be a function; got 3"):
+        LambdaCallback(on_epoch_end=3)
+
+
+# ---- batches ------------------------------------------------------------------------------
+
+
+@NETWORKS
+def test_every_batch_is_told(network):
+    """The same training as without, and J of every batch."""
+    net, X, y = case(network)
+    twin = case(network)[0]
+    seen = []
+    tell = LambdaCallback(on_batch_end=lambda step, logs: seen.append((logs["epoch"], step, logs)))
+    history = net.fit(X, y, epochs=2, batch_size=7, callbacks=[tell], optimizer=Adam(0.01))
+    assert [(epoch, step) for epoch, step, _ in seen] == [(e, s) for e in (0, 1) for s in range(4)]
+    for epoch in (0, 1):
+        losses = [logs["loss"] for at, _, logs in seen if at == epoch]
+        mean = np.average(losses, weights=[7, 7, 7, 3])
+        assert history.loss[epoch] == pytest.approx(mean, rel=1e-14)
+    assert {logs["lr"] for *_, logs in seen} == {0.01} == set(history.lr)
+    twin.fit(X, y, epochs=2, batch_size=7, optimizer=Adam(0.01))
+    np.testing.assert_array_equal(net.theta, twin.theta)
+
+
+@NETWORKS
+def test_a_batch_may_be_the_last(network):
+    net, X, y = case(network)
+    adam, ends = Adam(), []
+    stop = LambdaCallback(
+        on_batch_end=lambda step, logs: logs["epoch"] == 1 and step == 2,
+        on_epoch_end=lambda epoch, logs: ends.append(epoch),
+    )
+    history = net.fit(X, y, epochs=9, batch_size=5, optimizer=adam, callbacks=[stop])
+    assert (adam.t, history.epochs, history.stopped_by, ends) == (5 + 3, 2, "callback", [0, 1])
+
+
+# ---- time and data ------------------------------------------------------------------------
+
+
+@NETWORKS
+def test_time_budget(network):
+    net, X, y = case(network)
+    adam = Adam()
+    history = net.fit(X, y, epochs=10**9, batch_size=1, optimizer=adam, time_budget=0.05)
+    assert history.stopped_by == "time_budget"
+    assert (history.epochs - 1) * N < adam.t <= history.epochs * N
+    assert net.fit(X, y, epochs=1, time_budget=1000.0).stopped_by is None
+    short = net.fit(X, y, epochs=3, batch_size=5, optimizer=adam, time_budget=1e-9)
+    assert short.epochs == 1 and math.isfinite(short.loss[0])
+    with pytest.raises(ValueError, match="time_budget must be greater than 0"):
+        net.fit(X, y, time_budget=0)
+
+
+@NETWORKS
+def test_validation_split(network):
+    net, X, y = case(network)
+    twin = case(network)[0]
+    s = np.arange(1.0, N + 1)
+    history = net.fit(X, y, epochs=2, sample_weight=s, validation_split=0.25)
+    train, held = hold_out(N, 0.25, seed=5)
+    assert len(held) == 6
+    other = twin.fit(
+        X[train],
+        y[train],
+        epochs=2,
+        sample_weight=s[train],
+        validation_data=(X[held], y[held], s[held]),
+    )
+    assert history.val_loss == other.val_loss and history.loss == other.loss
+    np.testing.assert_array_equal(net.theta, twin.theta)
+
+
+@NETWORKS
+def test_a_split_of_classes_is_stratified(network):
+    net = network((1, 3), output="softmax", loss="cross_entropy", seed=0)
+    labels = np.repeat([0, 1, 2], [20, 12, 8])
+    held = []
+    original = net._evaluate
+    net._evaluate = lambda X, y, s: held.append(np.bincount(y)) or original(X, y, s)
+    net.fit(np.zeros((40, 1)), labels, epochs=1, validation_split=0.25)
+    assert held[0].tolist() == [5, 3, 2]
+
+
+def test_what_a_split_refuses():
+    net, X, y = case()
+    with pytest.raises(ValueError, match="validation_split must be at least 0 and below 1; got 1"):
+        net.fit(X, y, validation_split=1.0)
+    with pytest.raises(ValueError, match="validation_data or validation_split, not both"):
+        net.fit(X, y, validation_split=0.5, validation_data=(X, y))
+    with pytest.raises(ValueError, match="splits 24 rows into 24 to train on and 0 to score"):
+        net.fit(X, y, validation_split=0.01)
+
+
+def test_history_by_name():
+    history = fastbp.History()
+    history.add({"loss": 1.0, "f1": 0.5})
+    assert history["f1"] == history.f1 == [0.5] and history.val_loss == []
+    with pytest.raises(KeyError, match="no 'val_loss' in this History; it has loss, f1"):
+        history["val_loss"]
