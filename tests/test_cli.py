@@ -183,6 +183,27 @@ def test_an_optimizer_by_name(capsys):
     assert "RMSprop(lr=0.01, alpha=0.99" in capsys.readouterr().out
 
 
+def test_patience_keeps_the_best_epoch(capsys, monkeypatch):
+    seen = []
+
+    class Watched(Network):
+        def fit(self, *data, **keywords):
+            history = super().fit(*data, **keywords)
+            seen.append((history, keywords))
+            return history
+
+    monkeypatch.setattr(recipe, "Network", Watched)
+    quick = ["--epochs", "40", "--hidden", "4", "--lr", "0.3"]
+    assert main(["train", write_wine(), *quick, "--patience", "3", "--schedule", "cosine"]) == 0
+    history, keywords = seen[0]
+    best = int(np.argmin(history.val_loss))
+    assert keywords["validation_split"] == 0.1 and keywords["validation_data"] is None
+    assert history.epochs == min(40, best + 4) and history.lr[0] == 0.3 > history.lr[1]
+    assert "test accuracy" in capsys.readouterr().out
+    assert main(["train", write_wine(), *quick, "--validation-split", "0.2"]) == 0
+    assert seen[1][0].epochs == 40 and len(seen[1][0].val_loss) == 40
+
+
 def test_no_hold_out_trains_on_everything(capsys):
     assert main(["train", "--hold-out", "0", *QUICK]) == 0
     out = capsys.readouterr().out
@@ -261,6 +282,11 @@ USAGE = {
     "delimiter": (["train", "--delimiter", ";;"], "expected one character"),
     "momentum": (["train", "--momentum", "0.9"], "go with --optimizer sgd"),
     "nesterov": (["train", "--optimizer", "sgd", "--nesterov"], "--nesterov needs --momentum"),
+    "patience": (
+        ["train", "--patience", "3", "--validation-split", "0"],
+        "--patience needs a --validation-split above 0",
+    ),
+    "schedule": (["train", "--schedule", "sine"], "invalid choice: 'sine'"),
     "target": (["train", "--target", "x"], "--target goes with a data file; digits has its own"),
     "folder": (["train", "--folder", "x"], "--folder goes with fashion-mnist only"),
     "fashion": (["train", "fashion-mnist", "--hold-out", "0.1"], "which has its test images"),

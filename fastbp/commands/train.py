@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .. import schedules
 from .._config import isa
 from .._files import check_writable
+from ..callbacks import EarlyStopping
 from ..io import save
 from ..metrics import r2
 from ..network import Network
@@ -18,9 +20,11 @@ from ..preprocessing import Preprocessing
 from ..splits import hold_out
 from ..tabular import Table, infer_task
 from . import options, recipe
+from .options import UsageError
 from .sources import Source, open_source
 
 MODEL = "fastbp-model.safetensors"
+_SHARE = 0.1  # of --validation-split where --patience is given alone
 
 _EXAMPLES = """\
 examples:
@@ -31,7 +35,8 @@ examples:
 
 Without --task, a target of texts, or of at most 20 distinct whole numbers, is classified, any
 other is a regression. The rows held out depend on the data alone, not on --seed; they are scored
-after every epoch and decide nothing: the model written is that of the last epoch.
+after every epoch and decide nothing: the model written is that of the last epoch. With --patience
+a share of the others is scored instead, and the model is that of the epoch that did best on it.
 """
 
 
@@ -56,8 +61,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="share of the rows to score on instead of training on them (0.2; digits: 0.25)",
     )
     recipe.add_network_options(parser)
-    recipe.add_training_options(parser).add_argument(
-        "--epochs", metavar="N", type=options.whole("--epochs")
+    group = recipe.add_training_options(parser)
+    group.add_argument("--epochs", metavar="N", type=options.whole("--epochs"))
+    group.add_argument("--schedule", choices=schedules.NAMES, help="of the learning rate (none)")
+    group.add_argument(
+        "--validation-split",
+        metavar="FRACTION",
+        type=options.fraction("--validation-split"),
+        help="share of the rows to train on that is scored after every epoch (0; --patience: 0.1)",
+    )
+    group.add_argument(
+        "--patience",
+        metavar="N",
+        type=options.whole("--patience"),
+        help="stop after N epochs without a better loss on that share, and keep the best",
     )
     return parser
 
@@ -66,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, write the model, say how well it does."""
     say = (lambda text: None) if args.quiet else _say
     recipe.check_options(args)
+    split = _share(args)
     check_writable(args.output)
     source = open_source(args)
     optimizer = recipe.make_optimizer(args, source)
@@ -85,7 +103,10 @@ def run(args: argparse.Namespace) -> int:
     n_epochs, interrupted = _fit(
         net,
         recipe.arrays(prep, train, net.dtype),
-        None if test is None else recipe.arrays(prep, test, net.dtype),
+        None if test is None or split > 0 else recipe.arrays(prep, test, net.dtype),
+        callbacks=[] if args.patience is None else [EarlyStopping(patience=args.patience)],
+        validation_split=split,
+        schedule=args.schedule,
         epochs=args.epochs or source.epochs,
         batch_size=batch_size,
         optimizer=optimizer,
@@ -109,6 +130,15 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
+def _share(args: argparse.Namespace) -> float:
+    """The share of the rows to train on that decides when to stop, or is scored at least."""
+    if args.patience is None:
+        return args.validation_split or 0.0
+    if args.validation_split == 0:
+        raise UsageError("--patience needs a --validation-split above 0")
+    return args.validation_split or _SHARE
+
+
 def _split(
     source: Source, args: argparse.Namespace, task: str
 ) -> tuple[np.ndarray | None, Table | None]:
@@ -126,6 +156,7 @@ def _fit(
     net: Network,
     data: tuple[np.ndarray, np.ndarray],
     validation_data: tuple[np.ndarray, np.ndarray] | None,
+    callbacks: list[object],
     **keywords: object,
 ) -> tuple[int, bool]:
     """Train; the number of whole epochs, and whether Ctrl-C ended them."""
@@ -136,7 +167,7 @@ def _fit(
         done = epoch + 1
 
     try:
-        net.fit(*data, validation_data=validation_data, callbacks=[count], **keywords)
+        net.fit(*data, validation_data=validation_data, callbacks=[count, *callbacks], **keywords)
     except KeyboardInterrupt:
         return done, True
     return done, False
