@@ -21,6 +21,7 @@ typedef enum {
     FASTBP_ERR_ISA = 3,      /* unknown, not built, or not supported by this machine */
     FASTBP_ERR_STATE = 4,    /* called out of order, such as backward before forward */
     FASTBP_ERR_DIVERGED = 5, /* a loss stopped being finite; parameters as before that step */
+    FASTBP_ERR_CALL = 6, /* a function of the caller's gave up; parameters as before that step */
 } fastbp_status_t;
 
 typedef enum { FASTBP_F32 = 0, FASTBP_F64 = 1 } fastbp_dtype_t;
@@ -54,18 +55,21 @@ typedef enum {
     FASTBP_LOSS_BINARY_CROSS_ENTROPY = 2, /* −Σ_k y_k log a_k + (1 − y_k) log(1 − a_k) */
     FASTBP_LOSS_CROSS_ENTROPY = 3,        /* −Σ_k y_k log a_k */
     /* e = a_k − y_k, and the mean over k, up to squared_hinge */
-    FASTBP_LOSS_MAE = 4,            /* |e| */
-    FASTBP_LOSS_HUBER = 5,          /* ½ e² to |e| = δ, then δ (|e| − ½ δ) */
-    FASTBP_LOSS_LOG_COSH = 6,       /* log cosh e */
-    FASTBP_LOSS_POISSON = 7,        /* e^{a_k} − y_k a_k, or a_k − y_k log(a_k + 1e-8) */
-    FASTBP_LOSS_HINGE = 8,          /* max(0, 1 − y_k a_k) */
-    FASTBP_LOSS_SQUARED_HINGE = 9,  /* max(0, 1 − y_k a_k)² */
-    FASTBP_LOSS_KL_DIVERGENCE = 10, /* Σ_k y_k (log y_k − log a_k) */
-    FASTBP_LOSS_FOCAL = 11,         /* −Σ_k α_k y_k (1 − a_k)^γ log a_k; softmax only */
-    FASTBP_LOSS_BINARY_FOCAL = 12,  /* mean over k of that of {a_k, 1 − a_k}; sigmoid only */
-    FASTBP_LOSS_MULTI_MARGIN = 13,  /* mean over k of max(0, margin − a_label + a_k), k ≠ label */
-    FASTBP_LOSS_QUANTILE = 14,      /* mean of max(τ (y − a), (τ − 1)(y − a)); y-major outputs */
-    FASTBP_LOSS_GAUSSIAN_NLL = 15,  /* mean of ½ (s + (y − m)² e^{−s}); outputs m…, then s… */
+    FASTBP_LOSS_MAE = 4,             /* |e| */
+    FASTBP_LOSS_HUBER = 5,           /* ½ e² to |e| = δ, then δ (|e| − ½ δ) */
+    FASTBP_LOSS_LOG_COSH = 6,        /* log cosh e */
+    FASTBP_LOSS_POISSON = 7,         /* e^{a_k} − y_k a_k, or a_k − y_k log(a_k + 1e-8) */
+    FASTBP_LOSS_HINGE = 8,           /* max(0, 1 − y_k a_k) */
+    FASTBP_LOSS_SQUARED_HINGE = 9,   /* max(0, 1 − y_k a_k)² */
+    FASTBP_LOSS_KL_DIVERGENCE = 10,  /* Σ_k y_k (log y_k − log a_k) */
+    FASTBP_LOSS_FOCAL = 11,          /* −Σ_k α_k y_k (1 − a_k)^γ log a_k; softmax only */
+    FASTBP_LOSS_BINARY_FOCAL = 12,   /* mean over k of that of {a_k, 1 − a_k}; sigmoid only */
+    FASTBP_LOSS_MULTI_MARGIN = 13,   /* mean over k of max(0, margin − a_label + a_k), k ≠ label */
+    FASTBP_LOSS_QUANTILE = 14,       /* mean of max(τ (y − a), (τ − 1)(y − a)); y-major outputs */
+    FASTBP_LOSS_GAUSSIAN_NLL = 15,   /* mean of ½ (s + (y − m)² e^{−s}); outputs m…, then s… */
+    FASTBP_LOSS_MARGIN_RANKING = 16, /* mean of max(0, Δ + a'_k − a_k); rows 2i and 2i + 1, a and
+                                        a', are a pair and count as one sample */
+    FASTBP_LOSS_CUSTOM = 17,         /* a function of the caller's */
     FASTBP_LOSS_COUNT
 } fastbp_loss_t;
 
@@ -143,6 +147,14 @@ typedef struct {
     bool non_negative; /* after an update, W >= 0 */
 } fastbp_layer_options_t;
 
+/* A loss of the caller's: J_i of `rows` outputs a (n_L columns, lda apart), whose targets are rows
+ * of n_targets elements, into row_loss and, unless slope is NULL, ∂J_i/∂a into slope. Anything but
+ * FASTBP_OK gives up. It has to treat every sample by itself: training and backward passes call it
+ * once a batch, on the caller's thread, but costs by blocks of rows, on several. */
+typedef fastbp_status_t (*fastbp_loss_fn)(void *context, long rows, const void *a, long lda,
+                                          const void *const *targets, double *row_loss, void *slope,
+                                          long ld_slope);
+
 typedef struct {
     int n_layers;           /* L >= 1 */
     const long *widths;     /* L + 1 counts of units, each >= 1 */
@@ -153,11 +165,15 @@ typedef struct {
     double l1, l2; /* >= 0 */
     /* cross_entropy: none, or label smoothing and n_L class weights; binary_cross_entropy: none, or
      * n_L weights of y = 1; huber: δ; poisson: whether a is the log of the rate; focal: γ and n_L
-     * α; binary_focal: γ, α of y = 0, α of y = 1; multi_margin: the margin; quantile: every τ */
+     * α; binary_focal: γ, α of y = 0, α of y = 1; multi_margin, margin_ranking: the margin;
+     * quantile: every τ */
     const double *loss_params;
     int n_loss_params;
-    long
-        n_targets; /* of a row of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, n_L */
+    /* columns of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, 0 for margin_ranking,
+     * any number for custom, n_L for the rest */
+    long n_targets;
+    fastbp_loss_fn loss_fn; /* of custom, and what it is called with; else NULL */
+    void *loss_context;
     const fastbp_layer_options_t *options; /* L of them, or NULL: plain layers */
     double input_dropout;                  /* p of the inputs, 0 <= p < 1 */
 } fastbp_spec_t;

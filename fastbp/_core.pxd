@@ -17,6 +17,7 @@ cdef extern from "fastbp.h" nogil:
         FASTBP_ERR_ISA
         FASTBP_ERR_STATE
         FASTBP_ERR_DIVERGED
+        FASTBP_ERR_CALL
 
     ctypedef enum fastbp_dtype_t:
         FASTBP_F32
@@ -59,6 +60,10 @@ cdef extern from "fastbp.h" nogil:
         double max_norm
         bint non_negative
 
+    ctypedef fastbp_status_t (*fastbp_loss_fn)(
+        void *context, long rows, const void *a, long lda, const void *const *targets,
+        double *row_loss, void *slope, long ld_slope) noexcept
+
     ctypedef struct fastbp_spec_t:
         int n_layers
         const long *widths
@@ -70,6 +75,8 @@ cdef extern from "fastbp.h" nogil:
         const double *loss_params
         int n_loss_params
         long n_targets
+        fastbp_loss_fn loss_fn
+        void *loss_context
         const fastbp_layer_options_t *options
         double input_dropout
 

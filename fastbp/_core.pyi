@@ -1,5 +1,6 @@
 """Types of the binding; what each thing does is said in _core.pyx and csrc/fastbp.h."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ class Net:
         n_targets: int,
         options: tuple[tuple[float, ...], ...] = (),
         input_dropout: float = 0.0,
+        function: Callable[[bytearray, bytearray], tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> None: ...
     def set_trainable(self, layer: int, trainable: bool) -> None: ...
     def predict(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray) -> None: ...

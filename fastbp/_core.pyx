@@ -145,11 +145,13 @@ cdef class Net:
     cdef readonly size_t n_params
     cdef readonly tuple widths
     cdef long n_targets
+    cdef object function  # of the bytes of a and of y, or None; see _loss.pxi
+    cdef object error  # what it has raised
     cdef char code  # buffer format of the dtype: f or d
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, int loss, bint f64,
                   double l1, double l2, tuple loss_params, long n_targets, tuple options=(),
-                  double input_dropout=0):
+                  double input_dropout=0, function=None):
         cdef int n = <int>len(widths) - 1
         cdef fastbp_spec_t spec
         cdef long *c_widths = <long *>malloc((n + 1) * sizeof(long))
@@ -171,7 +173,7 @@ cdef class Net:
                 c_params[i] = loss_params[i]
             spec = fastbp_spec_t(n, c_widths, c_activations, c_alphas, <fastbp_loss_t>loss,
                                  FASTBP_F64 if f64 else FASTBP_F32, l1, l2, c_params, n_params,
-                                 n_targets)
+                                 n_targets, &_call_loss, <void *>self)
             if options:
                 c_options = _layer_options(options)
             spec.options = c_options
@@ -185,11 +187,19 @@ cdef class Net:
             free(c_options)
         self.widths = widths
         self.n_targets = n_targets
+        self.function = function
         self.code = b"d" if f64 else b"f"
         self.n_params = fastbp_net_n_params(self.net)
 
     def __dealloc__(self):
         fastbp_net_free(self.net)
+
+    cdef int check(self, fastbp_status_t status) except -1:
+        """_check, and the exception of a loss in Python."""
+        if status == FASTBP_ERR_CALL:
+            error, self.error = self.error, None
+            raise error
+        return _check(status)
 
     cdef fastbp_data_t data(self, object x, object y, object weights, long rows) except *:
         """Pointers to a batch; x or y may be None, y holds int32 labels (n,) or dense rows."""
@@ -244,7 +254,7 @@ cdef class Net:
             to = _vector(out, self.code, data.rows * <size_t>self.widths[-1], True)
         with nogil:
             status = fastbp_predict(self.net, params, &data, to, &cost)
-        _check(status)
+        self.check(status)
         return cost
 
     def step(self, theta, grad, optimizer):
@@ -388,7 +398,7 @@ cdef class Pass:
         cdef fastbp_status_t status
         with nogil:
             status = fastbp_backward(self.at, params, &data, slope, &cost)
-        _check(status)
+        self.net.check(status)
         return cost
 
     def backward_from(self, theta, delta, weights, grad):
@@ -456,7 +466,7 @@ cdef class Fit:
             status = fastbp_fit_run(self.fit, seconds, &progress)
         self.optimizer.t = self.state.t
         if status != FASTBP_ERR_DIVERGED:
-            _check(status)
+            self.net.check(status)
         return (status == FASTBP_ERR_DIVERGED, progress.epoch_done, progress.epoch, progress.step,
                 progress.loss, progress.last_loss)
 
@@ -487,4 +497,5 @@ cdef class Fit:
         self.kept = (self.kept[0], x, y, weights)
 
 
+include "_loss.pxi"  # a loss in Python
 include "_open.pxi"  # kernels and threads in the open

@@ -143,6 +143,7 @@ class Fitting:
         if initial_epoch >= epochs:
             raise ValueError(f"initial_epoch is {initial_epoch}; epochs, {epochs}, must be more")
         batch_size = check.check_positive_int(batch_size, "batch_size")
+        self.criterion.check_batch_size(batch_size)
         accumulate = check.check_positive_int(accumulate, "accumulate")
         n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
         if time_budget is not None:
@@ -233,6 +234,10 @@ class Fitting:
         if not share:
             return data, None
         X, y, s = data
+        if y is None:
+            raise ValueError(
+                f"validation_split would part the pairs of {self.criterion}: give validation_data"
+            )
         labels = y if y.ndim == 1 else None
         train, held = hold_out(len(X), share, seed=self._seed, labels=labels)
 

@@ -21,6 +21,16 @@ def check_target_values(y: np.ndarray, given: np.dtype, loss: Loss) -> None:
         check(y, given, loss.name)
 
 
+def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
+    """ValueError unless there are no targets and an even number of rows."""
+    if y is not None:
+        raise ValueError(f"{name} has no targets, it compares rows 2i and 2i + 1: give y as None")
+    if n_rows % 2:
+        raise ValueError(
+            f"{rows_of} has {n_rows} rows; {name} takes pairs of them: true, corrupted, true, …"
+        )
+
+
 def _check_fractions(y: np.ndarray, given: np.dtype, name: str) -> None:
     if y.min() < 0 or y.max() > 1:
         raise ValueError(

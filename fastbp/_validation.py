@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._target_values import check_target_values
+from ._target_values import check_pairs, check_target_values
 
 if TYPE_CHECKING:
     from .losses import Loss
@@ -239,13 +239,18 @@ def _as_rows(X: object, n_cols: int, name: str, where: str) -> np.ndarray:
 
 def as_targets(
     y: object, loss: Loss, n_rows: int, n_out: int, dtype: np.dtype, *, rows_of: str = "X"
-) -> tuple[str, np.ndarray]:
+) -> tuple[str, np.ndarray | None]:
     """("labels", int32 (n,)) or ("dense", `dtype` (n, n_targets)): the targets `loss` accepts.
+
+    ("pairs", None) for a loss of pairs of rows, whose y has to be None.
 
     n_targets is n_out for most, see `Loss.n_targets`; where it is 1, (n,) will do. Losses of
     classes take class indices of an integer dtype (or bool, where there are two classes), and
     cross_entropy and focal also rows of probabilities.
     """
+    if loss.group > 1:
+        check_pairs(y, n_rows, loss.name, rows_of)
+        return "pairs", None
     if type(y) is np.ndarray and y.dtype == np.int32:
         array = y  # seen at once: one-row calls pay for every look
     else:

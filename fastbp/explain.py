@@ -58,7 +58,9 @@ def explain(
     theta = aligned_zeros(net.theta.size, net.dtype)
     theta[...] = net.theta
     options = (batch_size, True, net.seed, n_threads)
-    fit = _core.Fit(net._net, theta, X[:rows], y[:rows], weights, optimizer, *options)
+    fit = _core.Fit(
+        net._net, theta, X[:rows], None if y is None else y[:rows], weights, optimizer, *options
+    )
 
     f64 = net.dtype == np.float64
     peak = _core.fma_peak(f64, _LIMIT_SECONDS)

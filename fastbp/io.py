@@ -27,6 +27,7 @@ from .activations import resolve_layers
 from .dense import Dense
 from .errors import ModelFileError
 from .layers import Layer
+from .losses import CustomLoss
 from .network import Network
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
@@ -71,9 +72,14 @@ def save(net: Network, path: str | os.PathLike[str], *, preprocessing: dict | No
 
     Raises:
         ValueError: a NaN or an infinity in a weight, or in `preprocessing`.
-        TypeError: `preprocessing` that JSON cannot hold.
+        TypeError: `preprocessing` that JSON cannot hold, or a loss that is a function.
         OSError: as `open` does.
     """
+    if isinstance(net.criterion, CustomLoss):
+        raise TypeError(
+            f"a model file cannot hold the loss {net.criterion}, which is a function; pickle the "
+            "network, or save its theta"
+        )
     tensors = {}
     for i, layer in enumerate(net.layers):
         tensors |= {f"layers.{i}.{name}": view for name, view in layer.parameters().items()}

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from . import _validation as check
 from ._loss_options import (
     check_alpha,
@@ -80,7 +82,9 @@ _TABLE: dict[str, _Entry] = {
     "multi_margin": _Entry(13, targets="indices", options={"margin": (1.0, check.check_positive)}),
     "quantile": _Entry(14, options={"taus": ((0.5,), check_taus)}),
     "gaussian_nll": _Entry(15),
+    "margin_ranking": _Entry(16, targets="pairs", options={"margin": (1.0, check.check_positive)}),
 }
+_CUSTOM = _Entry(17)
 
 NAMES: tuple[str, ...] = tuple(_TABLE)
 
@@ -124,17 +128,21 @@ class Loss:
     @property
     def options(self) -> dict[str, Option]:
         """{option: value}, defaults included."""
-        return dict(zip(_TABLE[self.name].options or {}, self.values, strict=True))
+        return dict(zip(self._entry.options or {}, self.values, strict=True))
+
+    @property
+    def _entry(self) -> _Entry:
+        return _TABLE[self.name]
 
     @property
     def code(self) -> int:
         """The number of this loss in the C enum."""
-        return _TABLE[self.name].code
+        return self._entry.code
 
     @cached_property
     def targets(self) -> str:
         """What the targets hold: numbers, fractions, classes, …; see docs/losses.md."""
-        return _TABLE[self.name].targets
+        return self._entry.targets
 
     @cached_property
     def labels(self) -> bool:
@@ -144,7 +152,7 @@ class Loss:
     @property
     def pair(self) -> str | None:
         """Name of the output activation with which delta^L is computed from the logits."""
-        return _TABLE[self.name].pair
+        return self._entry.pair
 
     def pairs_with(self, output: Activation) -> bool:
         """Whether the loss is fused with this output activation.
@@ -162,7 +170,22 @@ class Loss:
         """
         if self.name == "quantile":
             return n_out // len(self.options["taus"])
+        if self.name == "margin_ranking":
+            return 0
         return n_out // 2 if self.name == "gaussian_nll" else n_out
+
+    @property
+    def group(self) -> int:
+        """Rows that are one sample: 2 for pairs, else 1."""
+        return 2 if self.targets == "pairs" else 1
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """ValueError for batches that would part the rows of a sample."""
+        if batch_size % self.group:
+            raise ValueError(
+                f"batch_size must be even for {self.name}, whose samples are pairs of rows; "
+                f"got {batch_size}"
+            )
 
     def params(self, n_out: int) -> tuple[float, ...]:
         """The parameters as the engine takes them, see `fastbp_spec_t` in csrc/fastbp.h."""
@@ -182,7 +205,7 @@ class Loss:
         return options["taus"] if self.name == "quantile" else tuple(map(float, self.values))
 
     def __str__(self) -> str:
-        table = _TABLE[self.name].options or {}
+        table = self._entry.options or {}
         shown = [
             f"{option}={text_of_option(value)}"
             for (option, (default, _)), value in zip(table.items(), self.values, strict=True)
@@ -222,20 +245,92 @@ def _per_output(weights: tuple[float, ...] | None, n_out: int) -> tuple[float, .
     return weights * n_out if len(weights) == 1 else weights
 
 
-def resolve(spec: str | Loss) -> Loss:
-    """The Loss meant by a name, with options or without, or a Loss itself.
+def resolve(spec: str | Loss | Callable) -> Loss:
+    """The Loss meant by a name, with options or without, a function, or a Loss itself.
 
     Raises ValueError, listing the names, if unknown.
 
     >>> resolve("mse").code
     1
     """
-    return spec if isinstance(spec, Loss) else Loss(spec)
+    if isinstance(spec, Loss):
+        return spec
+    return CustomLoss(spec) if callable(spec) else Loss(spec)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class CustomLoss(Loss):
+    """A loss of your own: function(a, y) -> (J_i, ∂J_i/∂a) in NumPy.
+
+    It gets outputs a (n, K) and targets y (n, n_targets; K unless given) of the network's dtype, as
+    copies, and returns the loss of every sample (n,) and its gradient (n, K). Samples must not
+    look at each other: a cost is taken by blocks of rows. Training calls it once a batch, with the
+    GIL; all the rest stays in the engine. Pickling needs a function that pickles.
+
+    >>> def cubic(a, y):
+    ...     e = a - y
+    ...     return (abs(e) ** 3).sum(axis=1), 3 * e * abs(e)
+    >>> import fastbp
+    >>> net = fastbp.Network((1, 1), loss=cubic, init="zeros")
+    >>> net.value_and_grad([[1.0]], [[2.0]])
+    (8.0, array([-12., -12.], dtype=float32))
+    """
+
+    function: Callable
+    width: int | None
+
+    def __init__(self, function: Callable, *, n_targets: int | None = None) -> None:
+        if not callable(function):
+            raise TypeError(f"a loss of your own must be callable; got {type(function).__name__}")
+        width = None if n_targets is None else check.check_positive_int(n_targets, "n_targets")
+        for field, value in (("name", "custom"), ("values", ()), ("function", function)):
+            object.__setattr__(self, field, value)
+        object.__setattr__(self, "width", width)
+
+    @property
+    def _entry(self) -> _Entry:
+        return _CUSTOM
+
+    def n_targets(self, n_out: int) -> int:
+        """Columns of the targets."""
+        return n_out if self.width is None else self.width
+
+    def evaluate(self, a: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(J_i (n,) in float64, ∂J_i/∂a of the dtype of a) of the function, checked, both dense."""
+        result = self.function(a, y)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                f"{self} must return (loss of every sample, its gradient); "
+                f"got {type(result).__name__}"
+            )
+        values, slopes = np.asarray(result[0]), np.asarray(result[1])
+        if values.shape != a.shape[:1] or slopes.shape != a.shape:
+            raise ValueError(
+                f"{self} must return shapes {a.shape[:1]} and {a.shape}; "
+                f"got {values.shape} and {slopes.shape}"
+            )
+        return np.ascontiguousarray(values, np.float64), np.ascontiguousarray(slopes, a.dtype)
+
+    def __str__(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def engine_function(loss: Loss, dtype: np.dtype, n_out: int) -> Callable | None:
+    """What the engine calls with the bytes of a and y for a loss of the user's, else None."""
+    if not isinstance(loss, CustomLoss):
+        return None
+    n_targets = loss.n_targets(n_out)
+
+    def call(a: bytearray, y: bytearray) -> tuple[np.ndarray, np.ndarray]:
+        outputs = np.frombuffer(a, dtype).reshape(-1, n_out)
+        return loss.evaluate(outputs, np.frombuffer(y, dtype).reshape(-1, n_targets))
+
+    return call
 
 
 def check_output(loss: Loss, output: Activation, n_out: int) -> None:
     """ValueError where the loss does not take such outputs, or not so many of them."""
-    if not _TABLE[loss.name].alone and not loss.pairs_with(output):
+    if not loss._entry.alone and not loss.pairs_with(output):
         raise ValueError(f"{loss.name} needs output={loss.pair!r}; got {output}")
     for option in ("class_weight", "alpha", "pos_weight"):
         weights = loss.options.get(option)

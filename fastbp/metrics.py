@@ -180,17 +180,32 @@ def rmse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) 
     return float(np.sqrt(mse(a, y, sample_weight)))
 
 
+def pair_accuracy(a: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+    """Weighted share of pairs whose first row has the higher output: `a` (2 n, K).
+
+    >>> pair_accuracy(np.array([[2.0], [1.0], [0.0], [3.0]]))
+    0.5
+    """
+    weight = None if sample_weight is None else sample_weight[::2]
+    return _mean((a[::2] > a[1::2]).mean(axis=1), weight)
+
+
 def default_score(
     loss: Loss, a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> float:
     """The score that goes with a loss: an accuracy for those of classes, R² for the rest.
 
     `a` (n, K) outputs; `y` as `_validation.as_targets` returns it. R² is that of the means
-    (gaussian_nll), the rates (poisson), and the quantiles nearest to the median.
+    (gaussian_nll), the rates (poisson), and the quantiles nearest to the median; NaN for a loss of the
+    user's whose targets are not of the outputs' shape.
 
     >>> default_score(Loss("mse"), np.array([[1.0], [3.0]]), np.array([[1.0], [3.0]]))
     1.0
     """
+    if loss.name == "margin_ranking":
+        return pair_accuracy(a, sample_weight)
+    if loss.name == "custom" and a.shape != y.shape:
+        return float("nan")
     if loss.labels or loss.name == "kl_divergence":
         return accuracy(a, y, sample_weight)
     if loss.name in ("binary_cross_entropy", "binary_focal"):

@@ -17,7 +17,7 @@ from ._fitting import Data, SessionOptions
 from .dense import Dense
 from .errors import DivergenceError
 from .initializers import InitFunction, Initializer
-from .losses import Loss
+from .losses import Loss, engine_function
 from .optim import Optimizer
 from .optim import resolve as resolve_optimizer
 
@@ -110,6 +110,7 @@ class Network(NetworkBase):
             self.criterion.n_targets(self.widths[-1]),
             tuple(_options(layer) for layer in self.dense),
             self.input_dropout,
+            engine_function(self.criterion, self.dtype, self.widths[-1]),
         )
         self._lock = Lock()
         self._pass: _core.Pass | None = None

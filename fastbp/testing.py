@@ -120,9 +120,9 @@ class _Objective:
         self.rounding_of_value = terms * float(np.finfo(np.float64).eps) * max(1.0, abs(self.value))
 
     @staticmethod
-    def _targets(net: NetworkBase, y: object, n_rows: int) -> Array:
+    def _targets(net: NetworkBase, y: object, n_rows: int) -> Array | None:
         kind, y = check.as_targets(y, net.criterion, n_rows, net.widths[-1], net.dtype)
-        return y if kind == "labels" else y.astype(np.float64)
+        return y.astype(np.float64) if kind == "dense" else y
 
     def __call__(self, theta: Array) -> float:
         self._twin.theta = theta

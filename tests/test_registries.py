@@ -15,7 +15,7 @@ from fastbp.activations import Activation, resolve_layers
 from fastbp.dense import NORMS, Dense, Norm, draw_parameters
 from fastbp.explanation import PHASES
 from fastbp.initializers import Initializer, draw
-from fastbp.losses import Loss
+from fastbp.losses import CustomLoss, Loss
 from fastbp.optim import (
     SGD,
     Adadelta,
@@ -60,7 +60,8 @@ def test_norm_codes_are_those_of_the_engine():
 
 
 def test_loss_codes_are_those_of_the_engine():
-    assert c_enum("LOSS") == {name: Loss(name).code for name in losses.NAMES}
+    codes = {name: Loss(name).code for name in losses.NAMES}
+    assert c_enum("LOSS") == codes | {"custom": CustomLoss(max).code}
 
 
 def test_rule_codes_are_those_of_the_engine():

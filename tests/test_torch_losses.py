@@ -69,6 +69,10 @@ def kl(z, y):
     return nn.KLDivLoss(reduction="batchmean")(F.log_softmax(z, dim=1), y)
 
 
+def ranking(a, y):
+    return nn.MarginRankingLoss(margin=0.5)(a[::2], a[1::2], torch.ones_like(a[::2]))
+
+
 # (our loss, our output, theirs of z^L, targets)
 CASES = [
     ("mae", "identity", nn.L1Loss(), numbers),
@@ -101,6 +105,7 @@ CASES = [
     ("quantile(0.1, 0.7)", "identity", pinball([0.1, 0.7]), lambda rng: rng.normal(size=(N, 2))),
     ("gaussian_nll", "identity", gaussian, lambda rng: rng.normal(size=(N, 2))),
     (f"focal(1.5, {WEIGHT})", "softmax", focal(1.5, W), indices),
+    ("margin_ranking(0.5)", "identity", ranking, lambda rng: None),
     ("binary_focal", "sigmoid", binary_focal(2, 0.25), lambda rng: rng.integers(2, size=(N, K))),
 ]
 
@@ -117,7 +122,9 @@ def test_gradient_and_twenty_steps(rng, spec, output, theirs, draw):
         for layer, module in zip(net.layers, linear, strict=True):
             module.weight.copy_(torch.from_numpy(layer.W.T.copy()))
             module.bias.copy_(torch.from_numpy(layer.b.copy()))
-    target = torch.from_numpy(y if y.ndim == 1 else y.astype(float))
+    target = None
+    if y is not None:
+        target = torch.from_numpy(y if y.ndim == 1 else y.astype(float))
     descent = torch.optim.SGD(twin.parameters(), lr=0.05)
     ours = SGD(0.05)
     for _ in range(20):

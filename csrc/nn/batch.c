@@ -27,6 +27,7 @@ static size_t x_size(const fastbp_net_t *net, const fastbp_data_t *data) {
 
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
     if (data->labels != NULL) return fbp_loss_takes_labels(net->loss) && data->targets == NULL;
+    if (net->group > 1) return data->targets == NULL && data->rows % net->group == 0;
     return data->targets != NULL && net->loss != FASTBP_LOSS_MULTI_MARGIN;
 }
 
@@ -53,8 +54,10 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
         if (x != NULL) plan->a[0].row[i] = input_row(plan, data, x + at * x_stride, i);
         if (y != NULL) plan->target[i] = y + at * y_stride;
         if (data->labels != NULL) plan->label[i] = data->labels[at];
-        if (weights != NULL)
-            memcpy(weight + (size_t)i * elem_size, weights + (size_t)at * elem_size, elem_size);
+        if (weights != NULL) {
+            const size_t of = (size_t)(at - at % plan->net->group); /* a sample's first row */
+            memcpy(weight + (size_t)i * elem_size, weights + of * elem_size, elem_size);
+        }
     }
 }
 
@@ -94,12 +97,14 @@ static double class_weight_sum(const fbp_batch_t *batch) {
     return sum;
 }
 
+/* Both rows of a pair carry its weight. */
 double fbp_weight_sum(const fbp_batch_t *batch) {
+    const double group = (double)batch->plan->net->group;
     if (batch->labels && fbp_loss_weighs_classes(batch->plan->net)) return class_weight_sum(batch);
-    if (!batch->weighted) return (double)batch->rows;
+    if (!batch->weighted) return (double)batch->rows / group;
     double sum = 0;
     for (long i = 0; i < batch->rows; ++i) sum += weight_of(batch, i);
-    return sum;
+    return sum / group;
 }
 
 /* Four partial sums: a single chain of additions would cost four cycles a row. */

@@ -24,8 +24,8 @@ void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data);
 /* Whether the rows of x can be read; makes room in the plan if they are to be converted. */
 fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data);
 
-/* Whether a loss can be made of the targets of data: labels for a loss of classes, or dense
- * rows. */
+/* Whether a loss can be made of the targets of data: labels for a loss of classes, none
+ * for pairs, or dense rows. */
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data);
 
 /* Fills rows row0 … row0 + rows − 1 of the plan's lists with the samples order[row0], …, or

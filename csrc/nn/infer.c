@@ -37,9 +37,10 @@ typedef struct {
     const fastbp_net_t *net;
     const void *theta;
     const fastbp_data_t *data;
-    void *out;         /* or NULL */
-    double *block_sum; /* Σ s_i J_i and Σ s_i by block, or NULL */
-    fbp_plan_t *plan;  /* by worker */
+    void *out;            /* or NULL */
+    double *block_sum;    /* Σ s_i J_i and Σ s_i by block, or NULL */
+    atomic_bool *gave_up; /* a loss of the caller's */
+    fbp_plan_t *plan;     /* by worker */
     long block_rows;
 } infer_t;
 
@@ -58,6 +59,7 @@ static void infer_block(const infer_t *infer, fbp_plan_t *plan, long block) {
                                   fbp_at(net, infer->out, (size_t)row0 * (size_t)n_out), n_out);
     }
     if (infer->block_sum == NULL) return;
+    if (net->loss_fn != NULL && !fbp_custom_loss(&batch)) atomic_store(infer->gave_up, true);
     fbp_loss_rows(&batch, 0, batch.rows);
     infer->block_sum[2 * block] = fbp_loss_sum(&batch);
     infer->block_sum[2 * block + 1] = fbp_weight_sum(&batch);
@@ -114,7 +116,8 @@ fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
     if (cost != NULL && !fbp_targets_fit(net, data)) return FASTBP_ERR_ARGUMENT;
     const long block_rows = fbp_min_long(data->rows, FBP_INFER_ROWS);
     double one_block[2];
-    infer_t infer = {net, theta, data, out, NULL, NULL, block_rows};
+    atomic_bool gave_up = false;
+    infer_t infer = {net, theta, data, out, NULL, &gave_up, NULL, block_rows};
     if (cost != NULL && block_rows == data->rows) {
         infer.block_sum = one_block;
     } else if (cost != NULL) {
@@ -124,6 +127,7 @@ fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
     }
     fastbp_status_t status = FASTBP_OK;
     if (!predict_cached(net, &infer)) status = predict_shared(net, &infer);
+    if (status == FASTBP_OK && atomic_load(&gave_up)) status = FASTBP_ERR_CALL;
     if (status == FASTBP_OK && cost != NULL) *cost = cost_of(&infer);
     if (infer.block_sum != one_block) free(infer.block_sum);
     return status;

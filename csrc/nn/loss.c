@@ -29,6 +29,8 @@ bool fbp_loss_valid(const fastbp_spec_t *spec) {
     case FASTBP_LOSS_BINARY_FOCAL: return as_wide && pair && n == 3;
     case FASTBP_LOSS_QUANTILE: return n >= 1 && n_out % n == 0 && targets == n_out / n;
     case FASTBP_LOSS_GAUSSIAN_NLL: return n == 0 && n_out % 2 == 0 && targets == n_out / 2;
+    case FASTBP_LOSS_MARGIN_RANKING: return n == 1 && targets == 0;
+    case FASTBP_LOSS_CUSTOM: return n == 0 && targets >= 1 && spec->loss_fn != NULL;
     default: return as_wide && n == 0;
     }
 }
@@ -39,6 +41,9 @@ bool fbp_loss_init(fastbp_net_t *net, const fastbp_spec_t *spec) {
     net->fused = is_pair(spec->activations[spec->n_layers - 1], spec->loss);
     net->n_targets = spec->n_targets;
     net->n_loss_params = n;
+    net->group = spec->loss == FASTBP_LOSS_MARGIN_RANKING ? 2 : 1;
+    net->loss_fn = spec->loss == FASTBP_LOSS_CUSTOM ? spec->loss_fn : NULL;
+    net->loss_context = spec->loss_context;
     if (n == 0) return true;
     net->loss_params = calloc((size_t)n, sizeof(double));
     if (net->loss_params == NULL) return false;

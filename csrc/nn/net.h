@@ -52,7 +52,10 @@ struct fastbp_net {
     bool fused;        /* output activation and loss are a pair */
     void *loss_params; /* n_loss_params elements of the dtype, or NULL */
     int n_loss_params;
-    long n_targets; /* elements of a row of dense targets */
+    long n_targets;         /* elements of a row of dense targets */
+    long group;             /* rows that are one sample and stay together: 2 for pairs, else 1 */
+    fastbp_loss_fn loss_fn; /* or NULL */
+    void *loss_context;
     double l1, l2;
     double input_dropout;
     bool drops;    /* a layer or the input has dropout */

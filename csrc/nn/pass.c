@@ -59,7 +59,8 @@ static void run_forward(void *context, fbp_team_t *team, int worker) {
     const fbp_batch_t *batch = ((const region_t *)context)->batch;
     const long blocks = fbp_plan_blocks(batch->plan, batch->rows, fbp_team_size(team));
     for (long t = fbp_team_next(team); t < blocks; t = fbp_team_next(team)) {
-        const long row0 = t * batch->rows / blocks, end = (t + 1) * batch->rows / blocks;
+        const long row0 = fbp_block_row(batch->plan, batch->rows, t, blocks);
+        const long end = fbp_block_row(batch->plan, batch->rows, t + 1, blocks);
         fbp_forward_rows(batch, &batch->plan->scratch[worker], row0, end - row0);
     }
 }
@@ -75,7 +76,8 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
             if (net->tile[t].layer > 0) fbp_copy_tile(plan, batch->theta, &net->tile[t]);
     fbp_team_barrier(team);
     for (long t = fbp_team_next(team); t < blocks; t = fbp_team_next(team)) {
-        const long row0 = t * batch->rows / blocks, end = (t + 1) * batch->rows / blocks;
+        const long row0 = fbp_block_row(batch->plan, batch->rows, t, blocks);
+        const long end = fbp_block_row(batch->plan, batch->rows, t + 1, blocks);
         if (region->loss) fbp_loss_rows(batch, row0, end - row0);
         fbp_recursion_rows(batch, &plan->scratch[worker], row0, end - row0);
     }
@@ -138,6 +140,8 @@ fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fa
     if (!fbp_targets_fit(pass->plan.net, data)) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = load_targets(pass, data);
     if (status != FASTBP_OK) return status;
+    pass->batch.backward = true;
+    if (pass->plan.net->loss_fn != NULL && !fbp_custom_loss(&pass->batch)) return FASTBP_ERR_CALL;
     status = recur(pass, theta, true, grad);
     if (status == FASTBP_OK)
         *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) +

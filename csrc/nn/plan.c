@@ -259,3 +259,8 @@ long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     const long blocks = fbp_round_up(fbp_max_long(1, rows / fit), team_size);
     return fbp_min_long(blocks, fbp_ceil_div(rows, net->kernels->tile_rows));
 }
+
+long fbp_block_row(const fbp_plan_t *plan, long rows, long t, long blocks) {
+    const long group = plan->net->group;
+    return t * (rows / group) / blocks * group;
+}

@@ -117,8 +117,9 @@ FBP_INLINE fbp_mat_t fbp_block_of(const fbp_plan_t *plan, const fbp_rows_t *rows
     return (fbp_mat_t){fbp_row_at(plan, rows, row0), n, cols, rows->ld};
 }
 
-/* How many blocks the row sweep cuts a batch into for a team; block t of n goes from row
- * t·rows/n to (t + 1)·rows/n. */
+/* How many blocks the row sweep cuts a batch into for a team, and the row that block t of them
+ * begins at: whole samples, t·rows/blocks where a sample is a row. */
 long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size);
+long fbp_block_row(const fbp_plan_t *plan, long rows, long t, long blocks);
 
 #endif

@@ -54,6 +54,26 @@ void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, lo
     }
 }
 
+bool fbp_custom_loss(const fbp_batch_t *batch) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const int l = net->n_layers;
+    return net->loss_fn(net->loss_context, batch->rows, plan->a[l].at, plan->a[l].ld, plan->target,
+                        plan->row_loss, batch->backward ? plan->delta[l].at : NULL,
+                        plan->delta[l].ld) == FASTBP_OK;
+}
+
+/* Multiplies the ∂J_i/∂a that fbp_custom_loss has left by s_i, as kernels do with their own. */
+static void weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_rows_t *delta = &plan->delta[net->n_layers];
+    const fbp_mat_t slope =
+        fbp_block_of(plan, delta, row0, rows, net->layer[net->n_layers - 1].n_out);
+    net->kernels->scale_rows(&slope, fbp_at(net, plan->weight, (size_t)row0),
+                             fbp_row_at(plan, delta, row0), delta->ld);
+}
+
 void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
@@ -80,7 +100,8 @@ void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
         .ldd = plan->delta[l].ld,
         .row_loss = plan->row_loss + row0,
     };
-    net->kernels->loss_rows(&loss);
+    if (net->loss_fn == NULL) net->kernels->loss_rows(&loss);
+    else if (delta != NULL && fold) weigh_rows(batch, row0, rows);
     if (delta == NULL || net->fused) return;
     const fbp_mat_t aux =
         fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, layer->n_out);

@@ -20,7 +20,12 @@ bool fbp_uses_copies(const fbp_batch_t *batch);
 /* Every layer's a, and z where the plan keeps it. */
 void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0, long rows);
 
-/* plan->row_loss of the rows and, where batch->backward, their δ^L. Needs their forward. */
+/* A loss of the caller's: plan->row_loss and, where batch->backward, ∂J_i/∂a of all rows of the
+ * batch, whose forward is done. False when it gives up. */
+bool fbp_custom_loss(const fbp_batch_t *batch);
+
+/* plan->row_loss of the rows and, where batch->backward, their δ^L. Needs their forward, and
+ * fbp_custom_loss where the network has one. */
 void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows);
 
 /* δ^{L−1} … δ^1 of the rows from their δ^L, and s_i δ_i where the batch asks for it. */

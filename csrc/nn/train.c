@@ -50,6 +50,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
                                const fastbp_fit_options_t *options) {
     *out = NULL;
     if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1 ||
+        options->batch_size % net->group != 0 || options->part_rows % net->group != 0 ||
         options->n_threads < 0 || options->first_epoch < 0 || options->part_rows < 0)
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
@@ -127,10 +128,12 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
     free(fit);
 }
 
-/* Fisher-Yates from the identity; the value for place i depends on (seed, epoch, i) alone. */
+/* Fisher-Yates from the identity; the value for place i depends on (seed, epoch, i) alone. Samples
+ * of several rows move as a whole. */
 static void shuffle(fastbp_fit_t *fit) {
-    for (long i = 0; i < fit->data.rows; ++i) fit->order[i] = (uint32_t)i;
-    for (long i = fit->data.rows - 1; i > 0; --i) {
+    const long group = fit->plan.net->group, n = fit->data.rows / group;
+    for (long i = 0; i < n; ++i) fit->order[i] = (uint32_t)i;
+    for (long i = n - 1; i > 0; --i) {
         const fbp_random_t r =
             fbp_philox(fit->options.seed, FBP_STREAM_SHUFFLE, (uint32_t)fit->epoch, (uint64_t)i);
         const uint64_t j = fbp_random_below(r, (uint64_t)i + 1);
@@ -138,6 +141,9 @@ static void shuffle(fastbp_fit_t *fit) {
         fit->order[i] = fit->order[j];
         fit->order[j] = held;
     }
+    if (group == 1) return;
+    for (long i = fit->data.rows - 1; i >= 0; --i) /* from the back: i / group is still unread */
+        fit->order[i] = fit->order[i / group] * (uint32_t)group + (uint32_t)(i % group);
 }
 
 /* The caller may have changed theta since the last epoch, so the copies of W are made anew.
@@ -156,18 +162,22 @@ static void begin_epoch(fastbp_fit_t *fit) {
 typedef struct {
     fastbp_fit_t *fit;
     double deadline;
-    bool diverged, stop; /* written by worker 0, read by all after a barrier */
+    bool diverged, gave_up, stop; /* written by worker 0, read by all after a barrier */
 } slice_t;
 
-/* Rows of a batch through the network, and, where there are penalties, tiles of W through those. */
-static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long first,
+typedef enum { FORWARD = 1, BACKWARD = 2, BOTH = 3 } stage_t;
+
+/* Rows of a batch through the network, forward to a^L, or from there back, or all the way; and on
+ * the way back, where there are penalties, tiles of W through those. */
+static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long first, stage_t stage,
                       fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     const uint32_t *order = fit->order != NULL ? fit->order + first : NULL;
     const long blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
-    const long tiles = net->l1 != 0 || net->l2 != 0 ? net->n_tiles : 0;
+    const bool penalised = stage != FORWARD && (net->l1 != 0 || net->l2 != 0);
+    const long tiles = penalised ? net->n_tiles : 0;
     for (long t = fbp_team_next(team); t < blocks + tiles; t = fbp_team_next(team)) {
         if (t >= blocks) {
             const fbp_tile_t *tile = &net->tile[t - blocks];
@@ -175,15 +185,38 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
             fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_LOSS);
             continue;
         }
-        const long row0 = t * batch->rows / blocks;
-        const long rows = (t + 1) * batch->rows / blocks - row0;
-        fbp_batch_load(batch, &fit->data, order, first, row0, rows);
-        fbp_lap(scratch->profile, 0, FASTBP_PHASE_OTHER);
-        fbp_forward_rows(batch, scratch, row0, rows);
+        const long row0 = fbp_block_row(plan, batch->rows, t, blocks);
+        const long rows = fbp_block_row(plan, batch->rows, t + 1, blocks) - row0;
+        if (stage & FORWARD) {
+            fbp_batch_load(batch, &fit->data, order, first, row0, rows);
+            fbp_lap(scratch->profile, 0, FASTBP_PHASE_OTHER);
+            fbp_forward_rows(batch, scratch, row0, rows);
+        }
+        if (!(stage & BACKWARD)) continue;
         fbp_loss_rows(batch, row0, rows);
         fbp_lap(scratch->profile, net->n_layers, FASTBP_PHASE_LOSS);
         fbp_recursion_rows(batch, scratch, row0, rows);
     }
+}
+
+/* All the way, around a loss of the caller's, which worker 0 calls for the whole batch. */
+static void whole_sweep(slice_t *slice, const fbp_batch_t *batch, long first, fbp_team_t *team,
+                        int worker) {
+    fbp_profile_t *profile = slice->fit->plan.scratch[worker].profile;
+    if (batch->plan->net->loss_fn == NULL) {
+        row_sweep(slice->fit, batch, first, BOTH, team, worker);
+        return;
+    }
+    row_sweep(slice->fit, batch, first, FORWARD, team, worker);
+    fbp_team_barrier(team);
+    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    if (worker == 0) {
+        slice->gave_up = !fbp_custom_loss(batch);
+        fbp_lap(profile, batch->plan->net->n_layers, FASTBP_PHASE_LOSS);
+    }
+    fbp_team_barrier(team);
+    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    if (!slice->gave_up) row_sweep(slice->fit, batch, first, BACKWARD, team, worker);
 }
 
 /* The optimiser at a step of the epoch. */
@@ -267,8 +300,9 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, lon
 /* The batch from `first` on, of `rows` rows, part by part: their gradients into fit->sums. The
  * weight of it all is left in *weight. Returns Σ s_i J_i, not finite as soon as that of a part is
  * not, with all workers behind a barrier. */
-static double gather_parts(const fastbp_fit_t *fit, fbp_batch_t *batch, long first, long rows,
+static double gather_parts(slice_t *slice, fbp_batch_t *batch, long first, long rows,
                            double *weight, fbp_team_t *team, int worker) {
+    const fastbp_fit_t *fit = slice->fit;
     const fastbp_net_t *net = fit->plan.net;
     const fbp_scratch_t *scratch = &fit->plan.scratch[worker];
     double losses = 0;
@@ -276,9 +310,10 @@ static double gather_parts(const fastbp_fit_t *fit, fbp_batch_t *batch, long fir
     for (long row = 0; row < rows; row += batch->rows) {
         batch->rows = fbp_min_long(fit->plan.capacity, rows - row);
         batch->offset = row;
-        row_sweep(fit, batch, first + row, team, worker);
+        whole_sweep(slice, batch, first + row, team, worker);
         fbp_team_barrier(team);
         fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
+        if (slice->gave_up) return losses;
         const double own = fbp_weight_sum(batch);
         const bool is_first = *weight == 0;
         *weight += own;
@@ -365,15 +400,16 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
         double weight, losses;
         batch.step = t;
         if (fit->sums != NULL) {
-            losses = gather_parts(fit, &batch, first, rows, &weight, team, worker);
+            losses = gather_parts(slice, &batch, first, rows, &weight, team, worker);
         } else {
             batch.rows = rows;
-            row_sweep(fit, &batch, first, team, worker);
+            whole_sweep(slice, &batch, first, team, worker);
             fbp_team_barrier(team);
             fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
             weight = fbp_weight_sum(&batch);
             losses = fbp_loss_sum(&batch);
         }
+        if (slice->gave_up) return;
         const double J = weight > 0 ? objective(fit, losses, weight) : 0;
         if (!isfinite(J)) {
             if (worker == 0) fit->last_loss = J;
@@ -410,7 +446,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
     const long step = fit->step;
     fbp_pool_run(fit->n_workers, run_steps, &slice);
     if (fit->clocks.worker != NULL) count_run(fit, fit->step - step, begin);
-    const bool done = !slice.diverged && fit->first >= fit->data.rows;
+    const bool done = !slice.diverged && !slice.gave_up && fit->first >= fit->data.rows;
     *progress = (fastbp_progress_t){
         .epoch_done = done,
         .epoch = fit->epoch,
@@ -422,6 +458,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
         fit->epoch += 1;
         fit->first = 0;
     }
+    if (slice.gave_up) return FASTBP_ERR_CALL;
     return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
 }
 

@@ -70,6 +70,6 @@ def penalty(net: Network, theta: Array) -> np.number:
     return total
 
 
-def dense(net: Network, y: Array) -> Array:
+def dense(net: Network, y: Array | None) -> Array | None:
     """Checked targets as rows (n, n_targets): class indices (n,) become rows of 0 and 1."""
-    return np.eye(net.widths[-1], dtype=net.dtype)[y] if y.ndim == 1 else y
+    return y if y is None or y.ndim > 1 else np.eye(net.widths[-1], dtype=net.dtype)[y]

@@ -16,7 +16,7 @@ from functools import wraps
 import numpy as np
 
 from ..activations import Activation
-from ..losses import Loss
+from ..losses import CustomLoss, Loss
 from .losses import FROM_LOGITS, LOSSES
 from .losses import magnitude as _magnitude
 from .losses import positive_part as _positive_part
@@ -236,6 +236,8 @@ def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array) 
     if loss.pairs_with(output):
         value, _ = FROM_LOGITS[loss.name]
         return value(z, y, **loss.options)
+    if isinstance(loss, CustomLoss):
+        return loss.evaluate(a, y)[0]
     value, _ = LOSSES[loss.name]
     return value(a, y, **loss.options)
 
@@ -245,6 +247,8 @@ def output_delta(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -
     if loss.pairs_with(output):
         _, delta = FROM_LOGITS[loss.name]
         return delta(z, a, y, **loss.options)
+    if isinstance(loss, CustomLoss):
+        return pull_back(output, loss.evaluate(a, y)[1], z, a)
     _, gradient = LOSSES[loss.name]
     return pull_back(output, gradient(a, y, **loss.options), z, a)
 

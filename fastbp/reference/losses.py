@@ -272,6 +272,17 @@ def gaussian_nll_gradient(a: Array, y: Array) -> Array:
     return np.concatenate([t, (1 - (mean - y) * t) / 2], axis=1) / y.shape[1]
 
 
+def margin_ranking(a: Array, y: None, margin: float) -> Array:
+    """That of a pair is J_i of its first row."""
+    lack = positive_part(margin - (a[::2] - a[1::2])).mean(axis=1)
+    return np.stack([lack, 0 * lack], axis=1).ravel()
+
+
+def margin_ranking_gradient(a: Array, y: None, margin: float) -> Array:
+    short_of = np.where(margin - (a[::2] - a[1::2]) > 0, 1, 0).astype(a.dtype) / a.shape[1]
+    return np.stack([-short_of, short_of], axis=1).reshape(a.shape)
+
+
 # ---- tables -------------------------------------------------------------------------------
 
 LOSSES: dict[str, tuple[Callable, Callable]] = {
@@ -289,6 +300,7 @@ LOSSES: dict[str, tuple[Callable, Callable]] = {
     "multi_margin": (multi_margin, multi_margin_gradient),
     "quantile": (quantile, quantile_gradient),
     "gaussian_nll": (gaussian_nll, gaussian_nll_gradient),
+    "margin_ranking": (margin_ranking, margin_ranking_gradient),
 }
 
 FROM_LOGITS: dict[str, tuple[Callable, Callable]] = {
@@ -300,15 +312,22 @@ FROM_LOGITS: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-def weight_sum(loss: Loss, y: Array, s: Array) -> np.number:
+def sample_weights(loss: Loss, s: Array) -> Array:
+    """s (n,) of the rows: both of a pair have that of the first."""
+    return np.repeat(s[:: loss.group], loss.group)
+
+
+def weight_sum(loss: Loss, y: Array | None, s: Array) -> np.number:
     """S that J is divided by: Σ s_i, times the class weights where y holds class indices (n,).
+
+    A pair of rows counts once.
 
     >>> float(weight_sum(Loss("cross_entropy", class_weight=[1, 3]), np.array([0, 1]), np.ones(2)))
     4.0
     """
     weight = loss.options.get("class_weight")
-    if y.ndim > 1 or weight is None:
-        return s.sum()
+    if weight is None or y.ndim > 1:
+        return s[:: loss.group].sum()
     return s @ np.broadcast_to(np.asarray(weight, s.dtype), max(len(weight), y.max() + 1))[y]
 
 

@@ -38,7 +38,7 @@ from .layers import (
     gradients,
     through,
 )
-from .losses import weight_sum
+from .losses import sample_weights, weight_sum
 from .training import Training
 from .updates import update
 
@@ -163,7 +163,7 @@ class Network(NetworkBase):
         y = dense(self, y)
         J = s @ sample_losses(self.criterion, top.activation, top.z, top.a, y) / S
         top.show_delta(output_delta(self.criterion, top.activation, top.z, top.a, y))
-        self._propagate(s, S)
+        self._propagate(sample_weights(self.criterion, s), S)
         return float(J + penalty(self, self.theta))
 
     def _propagate(self, s: Array, S: np.number) -> None:

@@ -47,6 +47,8 @@ def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
     float64 = np.dtype(np.float64)
     X = check.as_matrix(X, net.widths[0], float64).tolist()
     kind, y = check.as_targets(y, net.criterion, len(X), net.widths[-1], float64)
+    if kind == "pairs":
+        raise ValueError(f"no elemental form of {net.criterion}, whose samples are pairs of rows")
     labels = y if kind == "labels" else None
     if kind == "labels":
         y = [[float(k == label) for k in range(net.widths[-1])] for label in y]

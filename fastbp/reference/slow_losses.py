@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from math import cosh, exp, log, log1p, tanh
 
-from ..losses import Loss
+import numpy as np
+
+from ..losses import CustomLoss, Loss
 
 
 def loss_value(
@@ -12,6 +14,8 @@ def loss_value(
 ) -> float:
     """J_i of one sample, from the logits z for a pair, else from the outputs a."""
     K = len(a)
+    if isinstance(loss, CustomLoss):
+        return float(loss.evaluate(np.array([a]), np.array([y]))[0][0])
     if loss.name in _LOGARITHMIC:
         log_p, log_rest = _logarithms(loss, paired, z, a, eps)
         return sum(_log_term(loss, y, k, log_p[k], log_rest[k]) for k in range(K))
@@ -34,6 +38,8 @@ def loss_slopes(
 ) -> list[float]:
     """∂J_i/∂a_k of one sample; without a clip for a pair, where the chain rule goes on from it."""
     K = len(a)
+    if isinstance(loss, CustomLoss):
+        return loss.evaluate(np.array([a]), np.array([y]))[1][0].tolist()
     if loss.name in _LOGARITHMIC:
         low = 0.0 if paired else eps
         inside = [low < a_k < 1 - low or (loss.pair == "softmax" and a_k > low) for a_k in a]

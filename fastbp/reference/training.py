@@ -40,7 +40,10 @@ class Training:
     def _begin_epoch(self) -> None:
         n = len(self._X)
         shuffle = self._options.shuffle
-        self._order = permutation(self._net.seed, self._epoch, n) if shuffle else np.arange(n)
+        group = self._net.criterion.group  # rows that are one sample stay behind one another
+        order = permutation(self._net.seed, self._epoch, n // group)
+        order = (order[:, None] * group + np.arange(group)).ravel()
+        self._order = order if shuffle else np.arange(n)
         self._step = 0
         self._total = self._weight = self._last = 0.0
 
@@ -77,10 +80,13 @@ class Training:
             self._first = 0
         return ran
 
+    def _targets(self, rows: np.ndarray) -> np.ndarray | None:
+        return None if self._y is None else self._y[rows]
+
     def _batch(self, rows: np.ndarray) -> tuple[float, float]:
         """J before the update and S of a batch; no update where J is not finite or S is 0."""
         s = self._s[rows]
-        S = float(weight_sum(self._net.criterion, self._y[rows], s))
+        S = float(weight_sum(self._net.criterion, self._targets(rows), s))
         if S == 0:
             return 0.0, S
         lr = None if self._rates is None else float(self._rates[self._step])
@@ -89,7 +95,7 @@ class Training:
             part = self._options.part_rows
             if 0 < part < len(rows):
                 return self._by_parts(rows, part) / S, S
-            return self._net.train_step(self._X[rows], self._y[rows], s, self._optimizer), S
+            return self._net.train_step(self._X[rows], self._targets(rows), s, self._optimizer), S
 
     @quiet
     def _by_parts(self, rows: np.ndarray, size: int) -> float:
@@ -97,13 +103,13 @@ class Training:
         net, grad, J, S = self._net, np.zeros_like(self._net.grad), 0.0, 0.0
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
-            weight = float(weight_sum(net.criterion, self._y[part], self._s[part]))
+            weight = float(weight_sum(net.criterion, self._targets(part), self._s[part]))
             if weight == 0:
                 continue
             net._offset = first  # dropout's masks are those of the whole batch
             net._forward(self._X[part], self._optimizer.t)
             net._offset = 0
-            J += weight * net._backward(self._y[part], self._s[part])
+            J += weight * net._backward(self._targets(part), self._s[part])
             grad += weight * net.grad
             S += weight
         if isfinite(J):
