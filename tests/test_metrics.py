@@ -60,3 +60,17 @@ def test_default_score(loss, score):
     assert default_score(Loss(loss), A, y) == score(A, y)
     assert default_score(Loss(loss), A, y, s) == score(A, y, s)
     assert isinstance(default_score(Loss(loss), A.astype(np.float32), y.astype(np.float32)), float)
+
+
+def test_scores_of_losses_whose_outputs_are_not_the_targets():
+    y = np.array([[1.0], [2.0], [4.0]])
+    a = np.hstack([y - 1, y, y + 1])
+    assert default_score(Loss("quantile(0.1, 0.5, 0.9)"), a, y) == 1
+    assert default_score(Loss("quantile(0.1, 0.4, 0.9)"), a, y) == 1  # nearest to the median
+    assert default_score(Loss("gaussian_nll"), np.hstack([y, 0 * y]), y) == 1
+    assert default_score(Loss("poisson"), np.log(y), y) == pytest.approx(1)
+    assert default_score(Loss("poisson(log_input=false)"), y, y) == 1
+    assert default_score(Loss("hinge"), np.array([[3.0], [-2.0]]), np.array([[1.0], [1.0]])) == 0.5
+    scores, s = np.array([[2.0], [1.0], [0.0], [3.0]]), np.array([3.0, 9.0, 1.0, 9.0])
+    assert default_score(Loss("margin_ranking"), scores, None) == 0.5
+    assert default_score(Loss("margin_ranking"), scores, None, s) == 0.75
