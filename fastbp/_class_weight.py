@@ -41,6 +41,8 @@ def weigh(
 
 def _classes(y: Array, loss: Loss, n_out: int) -> tuple[Array, int]:
     """The class of every row, and how many classes there may be."""
+    if y is None:
+        raise ValueError(f"class_weight needs targets that name classes; {loss} has no targets")
     if y.ndim == 1:
         return y, n_out
     if loss.labels:

@@ -146,6 +146,31 @@ def test_own_losses_are_named_pickled_and_not_saved(tmp_path):
     assert not net.criterion.pairs_with(Activation("softmax"))
 
 
+@pytest.mark.parametrize(("loss", "labelled"), [(root, True), ("margin_ranking", False)])
+def test_batches_in_parts(rng, loss, labelled):
+    """accumulate gives the steps of the large batch; what the function raises comes through."""
+    X, y = rng.normal(size=(240, 5)), rng.normal(size=(240, 3)) if labelled else None
+    thetas = []
+    for kind, batch_size, accumulate in [
+        (fastbp.Network, 80, 1),
+        (fastbp.Network, 20, 4),
+        (reference.Network, 20, 4),
+    ]:
+        net = kind((5, 8, 3), activation="tanh", loss=loss, dtype="float64", seed=0)
+        net.fit(X, y, epochs=2, batch_size=batch_size, accumulate=accumulate, optimizer="sgd")
+        thetas.append(net.theta)
+    np.testing.assert_allclose(thetas[1:], [thetas[0]] * 2, atol=1e-13)
+
+    def late(a, y):
+        if len(a) == 10:
+            raise KeyError("mine")
+        return root(a, y)
+
+    net = fastbp.Network((5, 3), loss=late, seed=0)
+    with pytest.raises(KeyError):
+        net.fit(X[:70], rng.normal(size=(70, 3)), batch_size=20, accumulate=4)
+
+
 # ---- pairs ----------------------------------------------------------------------------------
 
 
@@ -206,6 +231,10 @@ def test_pairs_that_are_none(kind):
             method(np.zeros((4, 2)), np.zeros(4))
     with pytest.raises(ValueError, match="batch_size must be even for margin_ranking, .* got 63"):
         net.fit(np.zeros((4, 2)), None, batch_size=63)
+    with pytest.raises(ValueError, match="validation_split would part the pairs of margin_ranking"):
+        net.fit(np.zeros((4, 2)), None, validation_split=0.5)
+    with pytest.raises(ValueError, match="targets that name classes; margin_ranking has no"):
+        net.fit(np.zeros((4, 2)), None, class_weight="balanced")
     assert net.predict(np.zeros((3, 2))).shape == (3, 1)
     if kind is fastbp.Network:
         net.explain(np.zeros((64, 2)), None, seconds=0.01)
