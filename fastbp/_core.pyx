@@ -194,13 +194,6 @@ cdef class Net:
     def __dealloc__(self):
         fastbp_net_free(self.net)
 
-    cdef int check(self, fastbp_status_t status) except -1:
-        """_check, and the exception of a loss in Python."""
-        if status == FASTBP_ERR_CALL:
-            error, self.error = self.error, None
-            raise error
-        return _check(status)
-
     cdef fastbp_data_t data(self, object x, object y, object weights, long rows) except *:
         """Pointers to a batch; x or y may be None, y holds int32 labels (n,) or dense rows."""
         cdef fastbp_data_t data
@@ -254,7 +247,7 @@ cdef class Net:
             to = _vector(out, self.code, data.rows * <size_t>self.widths[-1], True)
         with nogil:
             status = fastbp_predict(self.net, params, &data, to, &cost)
-        self.check(status)
+        _check_call(self, status)
         return cost
 
     def step(self, theta, grad, optimizer):
@@ -398,7 +391,7 @@ cdef class Pass:
         cdef fastbp_status_t status
         with nogil:
             status = fastbp_backward(self.at, params, &data, slope, &cost)
-        self.net.check(status)
+        _check_call(self.net, status)
         return cost
 
     def backward_from(self, theta, delta, weights, grad):
@@ -466,7 +459,7 @@ cdef class Fit:
             status = fastbp_fit_run(self.fit, seconds, &progress)
         self.optimizer.t = self.state.t
         if status != FASTBP_ERR_DIVERGED:
-            self.net.check(status)
+            _check_call(self.net, status)
         return (status == FASTBP_ERR_DIVERGED, progress.epoch_done, progress.epoch, progress.step,
                 progress.loss, progress.last_loss)
 

@@ -35,3 +35,11 @@ cdef int _fill_loss(Net net, long rows, const void *a, long lda, const void *con
         for i in range(<size_t>rows):
             memcpy(<char *>slope + i * ld_slope * size, g + i * n_out * size, n_out * size)
     return 0
+
+
+cdef int _check_call(Net net, fastbp_status_t status) except -1:
+    """_check, and the exception of a loss in Python."""
+    if status == FASTBP_ERR_CALL:
+        error, net.error = net.error, None
+        raise error
+    return _check(status)

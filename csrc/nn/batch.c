@@ -1,6 +1,7 @@
 /* batch.c: gathers pointers and small per-sample values; sums them in a fixed order. */
 #include "batch.h"
 
+#include "../base/rng.h"
 #include "loss.h"
 
 #include <string.h>
@@ -113,4 +114,19 @@ double fbp_loss_sum(const fbp_batch_t *batch) {
     for (long i = 0; i < batch->rows; ++i)
         part[i % 4] += weight_of(batch, i) * batch->plan->row_loss[i];
     return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+void fbp_shuffle(uint32_t *order, long rows, long group, uint64_t seed, long epoch) {
+    const long n = rows / group;
+    for (long i = 0; i < n; ++i) order[i] = (uint32_t)i;
+    for (long i = n - 1; i > 0; --i) {
+        const fbp_random_t r = fbp_philox(seed, FBP_STREAM_SHUFFLE, (uint32_t)epoch, (uint64_t)i);
+        const uint64_t j = fbp_random_below(r, (uint64_t)i + 1);
+        const uint32_t held = order[i];
+        order[i] = order[j];
+        order[j] = held;
+    }
+    if (group == 1) return;
+    for (long i = rows - 1; i >= 0; --i) /* from the back: order[i / group] is still unread */
+        order[i] = order[i / group] * (uint32_t)group + (uint32_t)(i % group);
 }

@@ -8,7 +8,6 @@
 #include "update.h"
 
 #include "../base/clock.h"
-#include "../base/rng.h"
 #include "../threads/count.h"
 #include "../threads/pool.h"
 
@@ -128,31 +127,14 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
     free(fit);
 }
 
-/* Fisher-Yates from the identity; the value for place i depends on (seed, epoch, i) alone. Samples
- * of several rows move as a whole. */
-static void shuffle(fastbp_fit_t *fit) {
-    const long group = fit->plan.net->group, n = fit->data.rows / group;
-    for (long i = 0; i < n; ++i) fit->order[i] = (uint32_t)i;
-    for (long i = n - 1; i > 0; --i) {
-        const fbp_random_t r =
-            fbp_philox(fit->options.seed, FBP_STREAM_SHUFFLE, (uint32_t)fit->epoch, (uint64_t)i);
-        const uint64_t j = fbp_random_below(r, (uint64_t)i + 1);
-        const uint32_t held = fit->order[i];
-        fit->order[i] = fit->order[j];
-        fit->order[j] = held;
-    }
-    if (group == 1) return;
-    for (long i = fit->data.rows - 1; i >= 0; --i) /* from the back: i / group is still unread */
-        fit->order[i] = fit->order[i / group] * (uint32_t)group + (uint32_t)(i % group);
-}
-
 /* The caller may have changed theta since the last epoch, so the copies of W are made anew.
  */
 static void begin_epoch(fastbp_fit_t *fit) {
     const fastbp_net_t *net = fit->plan.net;
     fit->loss_sum = fit->weight_sum = 0;
     fit->step = 0;
-    if (fit->order != NULL) shuffle(fit);
+    if (fit->order != NULL)
+        fbp_shuffle(fit->order, fit->data.rows, net->group, fit->options.seed, fit->epoch);
     for (long i = 0; fit->keep_copies && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->plan, fit->theta, &net->tile[i]);
 }
