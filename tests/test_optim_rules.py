@@ -154,6 +154,22 @@ def test_a_fit_makes_the_steps_of_the_reference(rule, batch_size):
     np.testing.assert_allclose(losses, exact_losses, rtol=1e-9)
 
 
+@pytest.mark.parametrize("options", [o for o in OPTIONS.values() if len(o) > 1], ids=str)
+@pytest.mark.parametrize("rule", ["sgd", "adamw", "rmsprop centred with momentum"])
+def test_threads_leave_no_trace(rule, options):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(64, 100)), rng.normal(size=(64, 7))
+    results = set()
+    for n_threads in (1, 2, 3, 5):
+        net = fastbp.Network((100, 150, 150, 7), activation="tanh", seed=1)
+        optimizer = RULES[rule](**options)
+        net.fit(X, y, epochs=3, batch_size=32, optimizer=optimizer, n_threads=n_threads)
+        state = [net.theta, *optimizer.moments]
+        state += [] if optimizer.average is None else [optimizer.average]
+        results.add(b"".join(array.tobytes() for array in state))
+    assert len(results) == 1
+
+
 # ---- state --------------------------------------------------------------------------------
 
 
