@@ -80,6 +80,29 @@ def test_it_breaks_off_at_the_last_iterate(monkeypatch):
     assert net.loss(X, y) < start
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_layers_that_are_frozen_or_bounded(network):
+    pytest.importorskip("scipy", reason="SciPy is not installed")
+    X, y = line()
+    layers = [
+        fastbp.Dense(6, "tanh", trainable=False),
+        fastbp.Dense(5, "tanh", norm="layer"),
+        fastbp.Dense(1, non_negative=True),
+    ]
+    net = network.from_layers(3, layers, dtype="float64", seed=0)
+    before, start = net.theta.copy(), net.loss(X, y)
+    assert (net.layers[2].W < 0).any()
+    history = net.fit(X, y, epochs=2, optimizer=LBFGS(max_iter=30))
+    assert history.loss[1] <= history.loss[0] < start
+    np.testing.assert_array_equal(net.theta[: 3 * 6 + 6], before[: 3 * 6 + 6])
+    assert (net.theta[3 * 6 + 6 :] != before[3 * 6 + 6 :]).any()
+    assert (net.layers[2].W >= 0).all()
+    layers[1] = fastbp.Dense(5, max_norm=1.0)
+    net = network.from_layers(3, layers, seed=0)
+    with pytest.raises(ValueError, match="LBFGS cannot keep the max_norm of layer 2"):
+        net.fit(X, y, optimizer=LBFGS())
+
+
 def test_divergence_changes_nothing():
     pytest.importorskip("scipy", reason="SciPy is not installed")
     net = fastbp.Network((1, 1), dtype="float64", init="zeros")

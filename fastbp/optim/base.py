@@ -100,7 +100,7 @@ class Optimizer(ABC):
     maximize: climb, θ moving along +g.
     clip_value, clip_norm, clip_global_norm: at most one, > 0, limits the gradient g of J, penalties
     included, before all else: |g| of every element to clip_value; or by a factor
-    min(1, limit/(norm + 1e-6)) the norm of every W and every b to clip_norm, or that of all of them
+    min(1, limit/(norm + 1e-6)) the norm of every W, b, gain and shift to clip_norm, or that of all
     together to clip_global_norm. PyTorch's clip_grad_value_ and clip_grad_norm_.
     lr_factors: one number > 0 a layer, by which its learning rate is multiplied.
     ema: in [0, 1); keeps the running mean of theta, see `fastbp.optim.averaged`.

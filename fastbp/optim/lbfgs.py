@@ -23,10 +23,12 @@ class LBFGS:
     the largest |g| <= gtol; both, and history_size, the pairs of steps and gradients that it keeps,
     are SciPy's defaults. The epoch's loss is J at its end. Evaluations are `forward` and
     `backward`, with sample weights and penalties, on as many threads as `get_num_threads` says;
-    SciPy works in double, and float64 networks come closer to the minimum.
+    SciPy works in double, and float64 networks come closer to the minimum. Nothing is dropped out;
+    frozen layers stay, and a non_negative W is a bound.
 
     n_iterations, n_evaluations and message tell of the last run. Raises TypeError or ValueError for
-    arguments out of range, ImportError in `fit` where SciPy is not installed.
+    arguments out of range; in `fit` ImportError where SciPy is not installed, ValueError for layers
+    with a max_norm.
 
     >>> LBFGS(max_iter=200)
     LBFGS(max_iter=200, history_size=10, ftol=2.220446049250313e-09, gtol=1e-05)
@@ -55,6 +57,12 @@ class LBFGS:
             from scipy.optimize import minimize
         except ImportError as error:
             raise ImportError('LBFGS needs SciPy: pip install "fastbp[scipy]"') from error
+        for number, layer in enumerate(net.layers, 1):
+            if layer.dense.max_norm is not None and layer.trainable:
+                raise ValueError(
+                    f"LBFGS cannot keep the max_norm of layer {number}: leave it out, or take "
+                    "another optimizer"
+                )
         return Session(self, net, data, minimize)
 
     def __repr__(self) -> str:
@@ -73,12 +81,24 @@ class Session:
         self._optimizer, self._net, self._minimize = optimizer, net, minimize
         self._epoch = -1
 
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """(whether a parameter is trained, the least that it may be), twins of theta."""
+        net = self._net
+        free, least = np.ones(net.theta.size, bool), np.full(net.theta.size, -np.inf)
+        parts = zip(net.layers, net.blocks(free), net.blocks(least), strict=True)
+        for layer, trained, lower in parts:
+            for block in trained.values():
+                block[...] = layer.trainable
+            if layer.dense.non_negative and layer.trainable:
+                lower["W"][...] = 0.0
+        return free, least
+
     def _value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         net = self._net
         net.theta[...] = theta
         net.forward(self._X)
         J = net.backward(self._y, self._s)
-        return J, net.grad.astype(np.float64)
+        return J, np.where(self._free, net.grad.astype(np.float64), 0.0)
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
         """An epoch, however long it takes; see `fastbp._fitting.Ran`.
@@ -88,8 +108,9 @@ class Session:
         """
         self._epoch += 1
         optimizer, net = self._optimizer, self._net
-        start = net.theta.astype(np.float64)
-        accepted = start
+        self._free, least = self._limits()
+        accepted = net.theta.astype(np.float64)
+        start = np.maximum(accepted, least)
         options = {
             "maxiter": optimizer.max_iter,
             "maxcor": optimizer.history_size,
@@ -111,6 +132,7 @@ class Session:
                 jac=True,
                 method="L-BFGS-B",
                 callback=accept,
+                bounds=[(low, None) for low in least] if (least == 0.0).any() else None,
                 options=options,
             )
             if isfinite(result.fun) and result.fun <= J:
