@@ -23,6 +23,12 @@ def surrogate_ode(errors):
     assert state < 0.02 and slopes < 0.3
 
 
+def uncertainty(found):
+    share, sigma_error = found
+    assert min(share["constant"]) < 0.8 < 0.82 < min(share["gaussian"] + share["quantile"])
+    assert max(share["gaussian"] + share["quantile"]) < 0.97 and sigma_error < 0.2
+
+
 def word_ranking(share):
     assert share > 0.78
 
@@ -39,6 +45,7 @@ def run(name):
 def test_example_keeps_its_promise(path, capsys):
     if path.stem == "word_ranking":
         pytest.importorskip("pydoc_data.topics", reason="this Python comes without its manual")
+    assert path.stem in globals(), f"write {path.stem}(outcome) above, which asserts what it ends with"
     globals()[path.stem](run(path.stem))
     assert capsys.readouterr().out
 
