@@ -76,6 +76,22 @@ def test_limits_and_nan(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", HIDDEN)
+def test_slopes_at_the_limits(name, dtype):
+    z = np.array([-np.inf, np.finfo(dtype).min, np.finfo(dtype).max, np.inf], dtype)
+    slopes = []
+    for kind in (fastbp.Network, fastbp.reference.Network):
+        net = kind((1, 4, 4), activation=name, dtype=dtype, init="zeros")
+        net.layers[0].b = z
+        net.layers[1].W = np.eye(4)
+        net.forward([[0.0]])
+        net.backward_from(np.ones((1, 4)))
+        slopes.append(net.layers[0].delta)
+    assert np.isfinite(slopes[0]).all() or name == "exp"
+    np.testing.assert_allclose(*slopes, rtol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [3, 40])
 @pytest.mark.parametrize("name", BY_Z)
 def test_training_keeps_the_z_it_needs(rng, name, n, dtype):

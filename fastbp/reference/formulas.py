@@ -141,7 +141,7 @@ def silu(z: Array, alpha: float) -> Array:
 
 
 def silu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
-    return g * sigmoid(z, alpha) * (1 + _gated(z, sigmoid(-z, alpha)))
+    return g * (sigmoid(z, alpha) + _gated(silu(z, alpha), sigmoid(-z, alpha)))
 
 
 def gelu(z: Array, alpha: float) -> Array:
