@@ -8,7 +8,7 @@ in square brackets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from . import _validation as check
@@ -103,7 +103,8 @@ def check_alpha(value: object, name: str) -> float:
 def check_weights(value: object, name: str) -> tuple[float, ...]:
     """One weight for all, or one each: numbers >= 0, not all of them 0, as a tuple."""
     weights = tuple(
-        check.check_nonnegative(weight, f"{name}[{i}]") for i, weight in enumerate(_listed(value))
+        check.check_nonnegative(weight, f"{name}[{i}]")
+        for i, weight in enumerate(_listed(value, name))
     )
     if not weights or max(weights) == 0:
         raise ValueError(f"{name} must hold a weight greater than 0; got {value!r}")
@@ -112,7 +113,9 @@ def check_weights(value: object, name: str) -> tuple[float, ...]:
 
 def check_taus(value: object, name: str) -> tuple[float, ...]:
     """Numbers in (0, 1), strictly ascending, as a tuple."""
-    taus = tuple(check.check_real(tau, f"{name}[{i}]") for i, tau in enumerate(_listed(value)))
+    taus = tuple(
+        check.check_real(tau, f"{name}[{i}]") for i, tau in enumerate(_listed(value, name))
+    )
     if not taus or not all(0 < tau < 1 for tau in taus):
         raise ValueError(f"{name} must lie strictly between 0 and 1; got {value!r}")
     if any(later <= tau for tau, later in pairwise(taus)):
@@ -120,7 +123,9 @@ def check_taus(value: object, name: str) -> tuple[float, ...]:
     return taus
 
 
-def _listed(value: object) -> Iterable[object]:
+def _listed(value: object, name: str) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a list of numbers, one an output; got {value!r}")
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return value
     return (value,)

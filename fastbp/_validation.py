@@ -258,7 +258,10 @@ def as_targets(
         array = _as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
     _check_rows(array, n_rows, "y", rows_of)
     if loss.labels and array.ndim == 1:
-        return "labels", _as_labels(array, n_out)
+        labels = _as_labels(array, n_out)
+        if loss.ignored and loss.ignored.issuperset(labels.tolist()):
+            raise ValueError(f"class_weight of {loss.name} is 0 for every class in y")
+        return "labels", labels
     n_targets = loss.n_targets(n_out)
     if array.ndim == 1 and n_targets == 1:
         array = array[:, None]

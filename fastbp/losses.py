@@ -204,6 +204,16 @@ class Loss:
             return (options["gamma"], *((1.0, 1.0) if alpha is None else (1 - alpha, alpha)))
         return options["taus"] if self.name == "quantile" else tuple(map(float, self.values))
 
+    @cached_property
+    def ignored(self) -> frozenset[int]:
+        """The classes that class_weight gives no weight.
+
+        >>> Loss("cross_entropy", class_weight=[0, 1, 0]).ignored == {0, 2}
+        True
+        """
+        weights = self.options.get("class_weight") or ()
+        return frozenset(k for k, weight in enumerate(weights) if weight == 0)
+
     def __str__(self) -> str:
         table = self._entry.options or {}
         shown = [
@@ -341,8 +351,8 @@ def check_output(loss: Loss, output: Activation, n_out: int) -> None:
             )
     if loss.name == "gaussian_nll" and n_out % 2:
         raise ValueError(
-            f"gaussian_nll takes a mean and a log-variance for each target; the network has "
-            f"{n_out} outputs (widths[-1]): make it {n_out + 1} or {max(2, n_out - 1)}"
+            f"gaussian_nll takes a mean and a log-variance for each target, an even number of "
+            f"outputs; the network has {n_out} (widths[-1])"
         )
     if loss.name == "quantile" and n_out % len(loss.options["taus"]):
         n = len(loss.options["taus"])
