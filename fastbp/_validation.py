@@ -57,7 +57,7 @@ def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, floa
         return match[1], float(match[2])
     except ValueError:
         raise ValueError(
-            f"{kind} {spec!r} must have one number in its brackets, as in leaky_relu(0.1), or no "
+            f"{kind} {spec!r} must have one number in its brackets, as in {match[1]}(0.1), or no "
             "brackets"
         ) from None
 
