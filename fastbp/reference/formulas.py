@@ -159,7 +159,7 @@ def gelu_tanh(z: Array, alpha: float) -> Array:
 def gelu_tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     s, rest = sigmoid(_cubic(z), alpha), sigmoid(-_cubic(z), alpha)
     steepness = math.sqrt(8 / math.pi) * (z + 3 * 0.044715 * z**3)
-    return g * s * (1 + _gated(steepness, rest))
+    return g * (s + _gated(steepness, s * rest))
 
 
 def mish(z: Array, alpha: float) -> Array:
