@@ -321,11 +321,20 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void
                                const fastbp_fit_options_t *options);
 void fastbp_fit_free(fastbp_fit_t *fit);
 
+/* Where a session stands. An epoch may be made of several blocks of samples, bound one after
+ * another; a data set that is all there is block 0. */
 typedef struct {
-    bool epoch_done;
+    long epoch, step;            /* of the next step; 0-based, of all blocks of the epoch */
+    long block, first;           /* the next sample, counted in the order of the block */
+    double loss_sum, weight_sum; /* Σ S·J and Σ S over the steps of the epoch */
+} fastbp_place_t;
+
+typedef struct {
+    bool epoch_done;  /* or the block, where epochs are made of several */
     long epoch, step; /* of the next step; 0-based. After FASTBP_ERR_DIVERGED: of the bad one */
     double loss;      /* mean of J over the epoch so far, batches weighted by their S */
     double last_loss; /* J of the last step */
+    fastbp_place_t place;
 } fastbp_progress_t;
 
 /* Runs whole steps until the epoch ends or `seconds` have passed, whichever comes first; at least
@@ -334,15 +343,21 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
 
 /* Learning rates, and momenta or β1 (NULL: as they are), of the steps of an epoch, by their number
  * within it, to be used instead of the optimiser's until others are given; rates NULL ends it.
- * Both hold n elements, no fewer than an epoch has steps, rates >= 0 and momenta in [0, 1), and
- * stay with the caller as long as they are in use. */
+ * Both hold n elements, of which the last is for all further steps, rates >= 0 and momenta in
+ * [0, 1), and stay with the caller as long as they are in use. */
 fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
                                      long n);
 
-/* Gives a session without shuffling other data, of at most batch_size rows or as many as it was
- * made for: the next run is one step on it. For training on batches that come one by one.
- * Allocates only when x is the first that has to be converted. */
+/* Gives a session other data, for an epoch of its own or, by fastbp_fit_seek, as the next block of
+ * one: of at most batch_size rows or as many as it was made for; FASTBP_ERR_ARGUMENT if it has no
+ * room. Allocates only when x is the first that has to be converted. */
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
+
+/* Puts a session at a place: the data bound being block place->block, the next run goes on with its
+ * sample place->first; if there is no such sample, it makes no step and ends the epoch. The order
+ * of the samples is a function of seed, epoch and block, so that what was at a place once can go on
+ * from there. */
+fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place);
 
 /* ---- Where the time of a session goes ---- */
 

@@ -26,6 +26,7 @@ from .history import History
 from .io import load
 from .lr_range import lr_finder
 from .network import Network
+from .streaming import stream
 
 __all__ = [
     "Dense",
@@ -48,5 +49,6 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "show_config",
+    "stream",
     "testing",
 ]

@@ -173,14 +173,21 @@ cdef extern from "fastbp.h" nogil:
         fastbp_optimizer_t *optimizer, const fastbp_fit_options_t *options)
     void fastbp_fit_free(fastbp_fit_t *fit)
 
+    ctypedef struct fastbp_place_t:
+        long epoch, step
+        long block, first
+        double loss_sum, weight_sum
+
     ctypedef struct fastbp_progress_t:
         bint epoch_done
         long epoch, step
         double loss, last_loss
+        fastbp_place_t place
 
     fastbp_status_t fastbp_fit_set_rates(
         fastbp_fit_t *fit, const double *rates, const double *momenta, long n)
     fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data)
+    fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place)
     fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress)
 
     ctypedef struct fastbp_layer_report_t:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _validation as check
 from ._class_weight import weigh
 from ._runner import CallbackRunner, ProgressBar
+from ._session import Array, Data, Place, Ran, Session, SessionOptions
 from .errors import DivergenceError
 from .history import History
 from .metrics import Metric, default_score
@@ -26,55 +28,13 @@ from .optim import resolve as resolve_optimizer
 from .schedules import Schedule, Span
 from .schedules import resolve as resolve_schedule
 from .splits import hold_out
+from .streaming import Stream
 
 if TYPE_CHECKING:
     from .losses import Loss
 
-Array = np.ndarray
-Data = tuple[Array, Array, Array | None]  # X, targets, sample weights
-
+_MAX_ROWS = 2**31 - 1  # of a data set, or of a block
 SLICE = 0.05  # seconds of training between two looks at signals and at the clock
-
-
-class Ran(NamedTuple):
-    """What a slice tells: J was not finite in `step`, the epoch is done, so many steps of it are
-    made, the mean of J over them, J of the last one.
-    """
-
-    diverged: bool
-    done: bool
-    epoch: int
-    step: int
-    loss: float
-    last_loss: float
-
-
-class Session(Protocol):
-    """Steps over checked data; how they are made is the affair of who makes the session."""
-
-    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
-        """Whole steps, one at least, until the epoch ends or the time is up: a `Ran`.
-
-        The optimiser is taken as it is at that moment, reset or given momentum since. Nothing of
-        the step that diverged has been done.
-        """
-
-    def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
-        """Learning rates, and momenta or β1, of the coming epoch's steps; None: the optimiser's."""
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """How the rows of a data set become batches; n_threads is 0 for the default.
-
-    part_rows: how many rows of a batch go through the network at once, 0 for all.
-    """
-
-    batch_size: int
-    shuffle: bool
-    n_threads: int = 0
-    first_epoch: int = 0
-    part_rows: int = 0
 
 
 class Fitting:
@@ -83,7 +43,7 @@ class Fitting:
     def fit(
         self,
         X: object,
-        y: object,
+        y: object = None,
         *,
         epochs: int = 10,
         initial_epoch: int = 0,
@@ -105,10 +65,10 @@ class Fitting:
         """Train by mini-batches and return the History, one entry an epoch.
 
         X (n, n_0), of any real dtype: docs/data.md; y (n, n_L), (n,) where n_L is 1, or class
-        indices (n,) for cross_entropy; sample_weight (n,), not negative. Each epoch visits the
-        samples in the order of `fastbp._shuffle.permutation(seed, epoch, n)`, or as given where
-        shuffle is False, in runs of batch_size, the last one shorter; a batch whose weights are
-        all 0 is left out.
+        indices (n,) for cross_entropy; sample_weight (n,), not negative. Or X alone, a stream of
+        blocks of them: `fastbp.stream`. Each epoch visits the samples in the order of
+        `fastbp._shuffle.permutation(seed, epoch, n)`, or as given where shuffle is False, in runs
+        of batch_size, the last one shorter; a batch whose weights are all 0 is left out.
         class_weight: {class: weight}, an array of one a class, or "balanced", multiplied into the
         samples' weights; validation goes without. metrics: names of `fastbp.metrics`, functions
         (outputs, targets, weights) -> number, or a dict of them, of the training rows and of those
@@ -137,7 +97,7 @@ class Fitting:
         >>> net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2).epochs
         2
         """
-        data = self._data(X, y, sample_weight, "X")
+        source = self._source(X, y, sample_weight)
         epochs = check.check_positive_int(epochs, "epochs")
         initial_epoch = check.check_count(initial_epoch, "initial_epoch")
         if initial_epoch >= epochs:
@@ -149,32 +109,34 @@ class Fitting:
         if time_budget is not None:
             time_budget = check.check_positive(time_budget, "time_budget")
         metrics = resolve_metrics(metrics, self.criterion)
-        data, validation = self._split(data, validation_data, validation_split)
-        unweighted = data[2]
-        data = (*data[:2], self._weigh(class_weight, *data[1:]))
+        source, validation = self._split(source, validation_data, validation_split)
+        scored = None if isinstance(source, Stream) else source
+        source = self._weigh(class_weight, source)
         optimizer = resolve_optimizer(optimizer, fit=True)
         schedule = None if schedule is None else resolve_schedule(schedule)
         runner = CallbackRunner(callbacks, self, ProgressBar(epochs) if progress else None)
-        n_rows = len(data[0])
-        part_rows = 0 if accumulate == 1 else batch_size
-        batch_size = min(batch_size * accumulate, n_rows)
-        batch_size = n_rows if optimizer.full_batch else batch_size
+        place = Place(initial_epoch)
+        part_rows = 0 if accumulate == 1 else min(batch_size, _MAX_ROWS)
+        batch_size, span = _cut(source, batch_size * accumulate, epochs, optimizer)
         if isinstance(optimizer, LBFGS):
             if schedule is not None:
                 raise ValueError("LBFGS searches for the length of its steps: leave schedule out")
-            session = optimizer.session(self, data)
+            session = optimizer.session(self, source)
         else:
             self._bind(optimizer)
-            options = SessionOptions(batch_size, bool(shuffle), n_threads, initial_epoch, part_rows)
-            session = self._session(data, optimizer, options)
-        span = Span(epochs, n_rows, batch_size)
+            options = SessionOptions(batch_size, bool(shuffle), n_threads, part_rows=part_rows)
+            session = self._begin(source, optimizer, options, epochs, place)
         if schedule is not None:
+            if span.n_rows is None and schedule.per == "step":
+                raise ValueError(
+                    "a schedule by step needs a stream of arrays, whose steps are known"
+                )
             schedule.bind(span)
         self._forget()
-        with runner:
+        with closing(session), runner:
             loop = _Loop(self, session, optimizer, schedule, span, runner)
-            loop.score_on((*data[:2], unweighted), validation, metrics)
-            return loop.run(initial_epoch, time_budget)
+            loop.score_on(scored, validation, metrics)
+            return loop.run(place.epoch, time_budget)
 
     def partial_fit(
         self,
@@ -219,21 +181,62 @@ class Fitting:
         self._partial = kept
         return history.loss[0]
 
-    def _weigh(self, class_weight: object, y: Array, s: Array | None) -> Array | None:
-        return weigh(class_weight, y, s, self.criterion, self.widths[-1], self._dtype)
+    def _weigh(self, class_weight: object, source: Data | Stream) -> Data | Stream:
+        if isinstance(source, Stream):
+            if class_weight is not None:
+                raise TypeError("class_weight is for arrays; a stream has weights in its blocks")
+            return source
+        X, y, s = source
+        return X, y, weigh(class_weight, y, s, self.criterion, self.widths[-1], self._dtype)
+
+    def _source(self, X: object, y: object, sample_weight: object) -> Data | Stream:
+        if not isinstance(X, Stream):
+            if y is None and self.criterion.group == 1:
+                raise TypeError("fit takes X and y, or a stream: see fastbp.stream")
+            return self._data(X, y, sample_weight, "X")
+        if self.criterion.group > 1:
+            raise TypeError(f"a stream would part the rows that {self.criterion} takes together")
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise TypeError(f"a stream has its own {name}; pass None, and {name} to stream()")
+        return X
+
+    def _begin(
+        self,
+        source: Data | Stream,
+        optimizer: Optimizer,
+        options: SessionOptions,
+        epochs: int,
+        place: Place,
+    ) -> Session:
+        """A session that is to go on at a place, up to so many epochs."""
+        if not isinstance(source, Stream):
+            session = self._session(source, optimizer, options)
+            session.seek(place)
+            return session
+        from ._blocks import BlockSession
+
+        if source.n_epochs is not None and epochs > source.n_epochs:
+            raise ValueError(
+                f"{source!r} gives its blocks once, not in {epochs} epochs: pass the function that "
+                "makes it to fastbp.stream, or epochs=1"
+            )
+        return BlockSession(self, source, optimizer, options, epochs, place)
 
     def _split(
-        self, data: Data, validation_data: Sequence[object] | None, share: float
-    ) -> tuple[Data, Data | None]:
+        self, source: Data | Stream, validation_data: Sequence[object] | None, share: float
+    ) -> tuple[Data | Stream, Data | None]:
         """What to train on and what to score on."""
         share = check.check_fraction(share, "validation_split")
         if validation_data is not None:
             if share:
                 raise ValueError("give validation_data or validation_split, not both")
-            return data, self._data(*check.split_validation(validation_data), "validation X")
+            return source, self._data(*check.split_validation(validation_data), "validation X")
         if not share:
-            return data, None
-        X, y, s = data
+            return source, None
+        if isinstance(source, Stream):
+            raise TypeError("validation_split is for arrays; give validation_data with a stream")
+        X, y, s = source
         if y is None:
             raise ValueError(
                 f"validation_split would part the pairs of {self.criterion}: give validation_data"
@@ -272,6 +275,22 @@ class _Partial:
     epochs: int = 0
 
 
+def _cut(
+    source: Data | Stream, batch_size: int, epochs: int, optimizer: Optimizer | LBFGS
+) -> tuple[int, Span]:
+    """The size of a batch, and what the fit is made of."""
+    if isinstance(source, Stream):
+        if optimizer.full_batch:
+            raise TypeError(
+                f"{type(optimizer).__name__} needs all rows at once, and a stream never has them"
+            )
+        batch_size = min(batch_size, _MAX_ROWS)
+        return batch_size, Span(epochs, source.n_rows, batch_size, source.n_steps(batch_size))
+    n_rows = len(source[0])
+    batch_size = n_rows if optimizer.full_batch else min(batch_size, n_rows)
+    return batch_size, Span(epochs, n_rows, batch_size)
+
+
 class _Loop:
     """The epochs of one fit."""
 
@@ -289,8 +308,10 @@ class _Loop:
         self._per_batch = runner.per_batch
         self._stopped_by: str | None = None
 
-    def score_on(self, train: Data, validation: Data | None, metrics: dict[str, Metric]) -> None:
-        """Say what is scored after every epoch: training rows by metrics alone."""
+    def score_on(
+        self, train: Data | None, validation: Data | None, metrics: dict[str, Metric]
+    ) -> None:
+        """Say what is scored after every epoch: training rows by metrics alone, if they are at hand."""
         self._train, self._validation, self._metrics = train, validation, metrics
 
     def run(self, first: int, time_budget: float | None) -> History:
@@ -326,12 +347,12 @@ class _Loop:
     def _lr(self, ran: Ran) -> dict[str, float]:
         """The learning rate of the last step, where there is such a thing."""
         if self._schedule is not None:
-            return {"lr": float(self._rates[ran.step - 1])}
+            return {"lr": float(self._rates[min(ran.step, len(self._rates)) - 1])}
         return {"lr": self._optimizer.lr} if hasattr(self._optimizer, "lr") else {}
 
     def _epoch(self, epoch: int) -> dict[str, float] | None:
         """The logs of an epoch, which may have been cut short; None where it diverged."""
-        started, steps = perf_counter(), 0
+        started, steps, rows = perf_counter(), 0, self._session.rows_done
         try:
             while True:
                 left = max(self._deadline - perf_counter(), 0.0)
@@ -346,8 +367,7 @@ class _Loop:
         finally:
             if self._schedule is not None and steps > 0:
                 self._schedule.advance(steps)
-        rows = min(steps * self._span.batch_size, self._span.n_rows)
-        self._speed = rows / max(perf_counter() - started, 1e-9)
+        self._speed = (self._session.rows_done - rows) / max(perf_counter() - started, 1e-9)
         return {"loss": ran.loss} | self._lr(ran)
 
     def _look(self, epoch: int, ran: Ran) -> None:
@@ -367,7 +387,7 @@ class _Loop:
 
     def _score(self, loss: Loss) -> dict[str, float]:
         logs = {}
-        if self._metrics:
+        if self._metrics and self._train is not None:
             outputs = self._net._evaluate(*self._train)[1]
             logs |= {name: self._apply(name, outputs, self._train) for name in self._metrics}
         if self._validation is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 STREAM_SHUFFLE = 0
+STREAM_BLOCKS = 16  # the order of the blocks of a stream; not drawn in C
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
@@ -50,17 +51,20 @@ def random_words(seed: int, stream: int, step: int, index: np.ndarray) -> np.nda
     return philox4x32(counter, (seed % 2**32, seed >> 32))
 
 
-def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
+def permutation(
+    seed: int, epoch: int, n: int, *, block: int = 0, stream: int = STREAM_SHUFFLE
+) -> np.ndarray:
     """The order (n,) int64 in which epoch `epoch` visits n < 2**32 samples: Fisher–Yates.
 
     For i from n-1 down to 1, swap p[i] with p[j], j = floor(u (i+1) / 2**64), where u is the
-    64-bit value at index i.
+    64-bit value at index i + 2**32 block. A data set that is all there is block 0.
 
     >>> sorted(permutation(0, 0, 6).tolist())
     [0, 1, 2, 3, 4, 5]
     """
     i = np.arange(n, dtype=np.uint64)
-    words = random_words(seed, STREAM_SHUFFLE, epoch, i).astype(np.uint64)
+    index = i + np.uint64(block << 32)
+    words = random_words(seed, stream, epoch, index).astype(np.uint64)
     low, high, bound = words[:, 0], words[:, 1], i + np.uint64(1)
     # floor((high·2³² + low)·bound / 2⁶⁴) in 64 bits, as high·bound + 2³² <= 2⁶⁴
     swap_with = ((high * bound + ((low * bound) >> _32)) >> _32).tolist()

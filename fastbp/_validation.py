@@ -285,9 +285,17 @@ def as_targets(
 
 
 def as_weights(
-    sample_weight: object, n_rows: int, dtype: np.dtype, *, rows_of: str = "X"
+    sample_weight: object,
+    n_rows: int,
+    dtype: np.dtype,
+    *,
+    rows_of: str = "X",
+    some: bool = True,
 ) -> np.ndarray | None:
-    """Sample weights as a contiguous `dtype` vector, non-negative with a positive sum; or None."""
+    """Sample weights as a contiguous `dtype` vector, none negative; or None.
+
+    Their sum is finite, and positive where `some` of them have to be.
+    """
     if sample_weight is None:
         return None
     array = _as_numbers(sample_weight, "sample_weight")
@@ -299,7 +307,7 @@ def as_weights(
     if weights.min() < 0:
         raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
     total = weights.sum(dtype=np.float64)
-    if not 0 < total <= np.finfo(dtype).max:
+    if (some and total == 0) or not 0 <= total <= np.finfo(dtype).max:
         raise ValueError(f"sample_weight must have a positive, finite sum; it is {total}")
     return weights
 
@@ -327,9 +335,9 @@ def check_finite(array: np.ndarray, name: str, dtype: np.dtype | None = None) ->
     few = array.size <= _FEW and dtype == array.dtype
     if few and all(map(math.isfinite, array.ravel().tolist())):
         return
+    if soon_seen_finite(array, dtype):
+        return
     with np.errstate(all="ignore"):
-        if _soon_seen_finite(array, dtype):
-            return
         for first in range(0, len(array), 4096):  # a sum may also have overflowed
             finite = np.isfinite(array[first : first + 4096].astype(dtype, copy=False))
             if not finite.all():
@@ -344,7 +352,8 @@ def check_finite(array: np.ndarray, name: str, dtype: np.dtype | None = None) ->
     raise ValueError(f"{name} holds {what}, first in row {row}; drop or fill such rows before")
 
 
-def _soon_seen_finite(array: np.ndarray, dtype: np.dtype) -> bool:
+@np.errstate(all="ignore")
+def soon_seen_finite(array: np.ndarray, dtype: np.dtype) -> bool:
     """True only if all is finite in `dtype`: by reductions, which make no array."""
     if dtype.itemsize < array.itemsize:
         return bool(np.isfinite(np.array([array.min(), array.max()]).astype(dtype)).all())

@@ -13,7 +13,7 @@ import numpy as np
 from . import _core
 from . import _validation as check
 from ._base import ActivationSpec, Array, NetworkBase
-from ._fitting import Data, SessionOptions
+from ._session import Data, Place, SessionOptions
 from .dense import Dense
 from .errors import DivergenceError
 from .initializers import InitFunction, Initializer
@@ -314,7 +314,7 @@ class Network(NetworkBase):
             self._bind(optimizer)
             options = (len(X), False, self.seed)
             fit = _core.Fit(self._net, self._theta, X, y, s, optimizer, *options)
-            self._stepper = stepper = _Session(fit, optimizer, self._theta, len(X))
+            self._stepper = stepper = _Session(fit, optimizer, self._theta, len(X), len(X))
         else:
             stepper.rebind(X, y, s)
         diverged, _, _, _, J, last = stepper.run(0.0)
@@ -396,17 +396,20 @@ class Network(NetworkBase):
         batches = (options.batch_size, options.shuffle, self.seed, options.n_threads)
         batches += (options.first_epoch, options.part_rows)
         fit = _core.Fit(self._net, self._theta, *data, optimizer, *batches)
-        return _Session(fit, optimizer, self._theta, options.batch_size)
+        return _Session(fit, optimizer, self._theta, options.batch_size, len(data[0]))
 
 
 class _Session:
     """A session of the engine, and for whom it was made."""
 
-    def __init__(self, fit: _core.Fit, optimizer: Optimizer, theta: Array, batch_size: int) -> None:
+    def __init__(
+        self, fit: _core.Fit, optimizer: Optimizer, theta: Array, batch_size: int, n_rows: int
+    ) -> None:
         self._fit = fit
         self._optimizer = optimizer
         self._theta = theta
         self._batch_size = batch_size
+        self._n_rows = n_rows
         self.rebind, self.set_rates = fit.rebind, fit.set_rates
 
     def takes(self, optimizer: Optimizer, n_rows: int) -> bool:
@@ -416,3 +419,26 @@ class _Session:
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
         self._optimizer.bind(self._theta.size, self._theta.dtype)
         return self._fit.run(seconds)
+
+    @property
+    def place(self) -> Place:
+        return Place(*self._fit.place)
+
+    @property
+    def rows_done(self) -> int:
+        place = self.place
+        return place.epoch * self._n_rows + place.first
+
+    def bind(self, data: Data) -> bool:
+        try:
+            self.rebind(*data)
+        except ValueError:  # more rows than it has room for
+            return False
+        self._n_rows = len(data[0])
+        return True
+
+    def seek(self, place: Place) -> None:
+        self._fit.seek(*place)
+
+    def close(self) -> None:
+        """Nothing to do: buffers and threads go with the session."""

@@ -6,7 +6,11 @@
 
 #include "common.h"
 
-enum { FBP_STREAM_SHUFFLE = 0, FBP_STREAM_DROPOUT = 0x10000 }; /* + layer, 0 for the inputs */
+enum {
+    FBP_STREAM_SHUFFLE = 0,
+    FBP_STREAM_BLOCKS = 16,       /* the order of blocks, which Python draws */
+    FBP_STREAM_DROPOUT = 0x10000, /* + layer, 0 for the inputs */
+};
 
 /* Multipliers of a round, and what the key grows by. */
 #define FBP_PHILOX_M0 0xD2511F53u

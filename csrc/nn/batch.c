@@ -116,11 +116,12 @@ double fbp_loss_sum(const fbp_batch_t *batch) {
     return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
-void fbp_shuffle(uint32_t *order, long rows, long group, uint64_t seed, long epoch) {
+void fbp_shuffle(uint32_t *order, long rows, long group, uint64_t seed, long epoch, long block) {
     const long n = rows / group;
     for (long i = 0; i < n; ++i) order[i] = (uint32_t)i;
     for (long i = n - 1; i > 0; --i) {
-        const fbp_random_t r = fbp_philox(seed, FBP_STREAM_SHUFFLE, (uint32_t)epoch, (uint64_t)i);
+        const fbp_random_t r = fbp_philox(seed, FBP_STREAM_SHUFFLE, (uint32_t)epoch,
+                                          (uint64_t)block << 32 | (uint64_t)i);
         const uint64_t j = fbp_random_below(r, (uint64_t)i + 1);
         const uint32_t held = order[i];
         order[i] = order[j];

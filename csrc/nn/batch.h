@@ -41,8 +41,9 @@ void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, cons
                         long first, long row0, long rows);
 
 /* The order of an epoch: Fisher-Yates from the identity, whose value for place i depends on
- * (seed, epoch, i) alone. Samples of `group` rows move as a whole; rows is a multiple of it. */
-void fbp_shuffle(uint32_t *order, long rows, long group, uint64_t seed, long epoch);
+ * (seed, epoch, block, i) alone. Samples of `group` rows move as a whole; rows is a multiple of it.
+ */
+void fbp_shuffle(uint32_t *order, long rows, long group, uint64_t seed, long epoch, long block);
 
 /* S = Σ s_i over the batch, times the class weights of labels, and Σ s_i J_i from plan->row_loss;
  * both in a fixed order. */

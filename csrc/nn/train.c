@@ -25,15 +25,18 @@ struct fastbp_fit {
     fastbp_optimizer_t *optimizer;
     fastbp_optimizer_t base;       /* the optimiser as the run began */
     const double *rates, *momenta; /* by step of the epoch, in place of base's; or NULL */
+    long n_rates;
     fastbp_fit_options_t options;
     void *theta;
     void *sums;       /* a twin of theta for the gradients of a batch's parts, or NULL */
     uint32_t *order;  /* this epoch's permutation, or NULL without shuffling */
+    long order_room;  /* samples that it can hold */
     bool keep_copies; /* batches are large enough for copies of W */
     int n_workers;
-    bool session;            /* open at the pool */
-    long epoch, step, first; /* of the next step; `first` is its first sample */
-    double loss_sum, weight_sum, last_loss;
+    bool session;         /* open at the pool */
+    fastbp_place_t place; /* of the next step */
+    bool in_place;        /* order and copies of W are made for it */
+    double last_loss;
     int team_size; /* the largest so far */
     fbp_clocks_t clocks;
     bool clocked;                   /* they run */
@@ -60,7 +63,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->data = *data;
     fit->optimizer = optimizer;
     fit->options = *options;
-    fit->epoch = options->first_epoch;
+    fit->place.epoch = options->first_epoch;
     fit->theta = theta;
     fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
     fastbp_status_t status =
@@ -69,6 +72,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     if (status == FASTBP_OK && options->shuffle) {
         fit->order = malloc((size_t)data->rows * sizeof *fit->order);
         if (fit->order == NULL) status = FASTBP_ERR_MEMORY;
+        fit->order_room = data->rows;
     }
     if (status == FASTBP_OK && parts) {
         fit->sums = calloc(net->n_params, net->kernels->elem_size);
@@ -93,26 +97,28 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
 }
 
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) {
-    if (fit->order != NULL) return FASTBP_ERR_STATE;
-    if (!valid_data(fit->plan.net, data) || data->rows > fit->plan.capacity)
+    const long batch = fbp_min_long(fit->options.batch_size, data->rows);
+    if (!valid_data(fit->plan.net, data) || (fit->sums == NULL && batch > fit->plan.capacity) ||
+        (fit->order != NULL && data->rows > fit->order_room))
         return FASTBP_ERR_ARGUMENT;
     const fastbp_status_t status = fbp_batch_accept(&fit->plan, data);
     if (status != FASTBP_OK) return status;
     fit->data = *data;
     fbp_batch_describe(&fit->batch, data);
-    fit->first = 0;
+    fit->place = (fastbp_place_t){.epoch = fit->place.epoch};
+    fit->in_place = false;
     return FASTBP_OK;
 }
 
 fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
                                      long n) {
-    if (rates != NULL && n < fbp_ceil_div(fit->data.rows, fit->options.batch_size))
-        return FASTBP_ERR_ARGUMENT;
+    if (rates != NULL && n < 1) return FASTBP_ERR_ARGUMENT;
     for (long i = 0; rates != NULL && i < n; ++i)
         if (!(rates[i] >= 0) || !isfinite(rates[i])) return FASTBP_ERR_ARGUMENT;
     for (long i = 0; momenta != NULL && i < n; ++i)
         if (!(momenta[i] >= 0 && momenta[i] < 1)) return FASTBP_ERR_ARGUMENT;
     fit->rates = rates;
+    fit->n_rates = n;
     fit->momenta = rates != NULL ? momenta : NULL;
     return FASTBP_OK;
 }
@@ -127,16 +133,25 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
     free(fit);
 }
 
-/* The caller may have changed theta since the last epoch, so the copies of W are made anew.
+/* The order of the block at hand, and copies of W made anew, for the caller may have changed theta.
  */
-static void begin_epoch(fastbp_fit_t *fit) {
+static void get_in_place(fastbp_fit_t *fit) {
     const fastbp_net_t *net = fit->plan.net;
-    fit->loss_sum = fit->weight_sum = 0;
-    fit->step = 0;
     if (fit->order != NULL)
-        fbp_shuffle(fit->order, fit->data.rows, net->group, fit->options.seed, fit->epoch);
+        fbp_shuffle(fit->order, fit->data.rows, net->group, fit->options.seed, fit->place.epoch,
+                    fit->place.block);
     for (long i = 0; fit->keep_copies && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->plan, fit->theta, &net->tile[i]);
+    fit->in_place = true;
+}
+
+fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) {
+    if (place->epoch < 0 || place->step < 0 || place->block < 0 || place->first < 0 ||
+        place->block > (long)INT32_MAX || place->first > fit->data.rows)
+        return FASTBP_ERR_ARGUMENT;
+    fit->place = *place;
+    fit->in_place = false;
+    return FASTBP_OK;
 }
 
 /* ---- a slice of steps ---- */
@@ -204,8 +219,9 @@ static void whole_sweep(slice_t *slice, const fbp_batch_t *batch, long first, fb
 /* The optimiser at a step of the epoch. */
 static fastbp_optimizer_t optimizer_at(const fastbp_fit_t *fit, long step) {
     fastbp_optimizer_t now = fit->base;
-    if (fit->rates != NULL) now.lr = fmax(fit->rates[step], LEAST_RATE);
-    if (fit->momenta != NULL) now.momentum = now.beta1 = fit->momenta[step];
+    const long at = fbp_min_long(step, fit->n_rates - 1);
+    if (fit->rates != NULL) now.lr = fmax(fit->rates[at], LEAST_RATE);
+    if (fit->momenta != NULL) now.momentum = now.beta1 = fit->momenta[at];
     return now;
 }
 
@@ -218,12 +234,12 @@ static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
 
 /* Tiles of every W; each also asks for its share of the rows of the next batch. */
 static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long next,
-                         double weight, uint64_t t, fbp_team_t *team, int worker) {
+                         const fastbp_optimizer_t *now, double weight, uint64_t t, fbp_team_t *team,
+                         int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
-    const fastbp_optimizer_t now = optimizer_at(fit, (next - 1) / fit->options.batch_size);
-    fbp_update_t update = fbp_update_of(&now, t);
+    fbp_update_t update = fbp_update_of(now, t);
     update.grad_scale = 1 / weight;
     const uint32_t *order = fit->order != NULL ? fit->order + next : NULL;
     const long coming = fbp_min_long(fit->options.batch_size, fit->data.rows - next);
@@ -250,23 +266,23 @@ static void update_written(const fastbp_fit_t *fit, const fbp_tile_t *tile,
 /* The same with the gradient written down, as the parts of a batch want it, and norms, for which
  * there are two rounds: tiles of the gradient with their sums of squares, and, behind a barrier,
  * tiles of θ. */
-static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long next,
-                          double weight, uint64_t t, fbp_team_t *team, int worker) {
+static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
+                          const fastbp_optimizer_t *now, double weight, uint64_t t,
+                          fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
-    const fastbp_optimizer_t now = optimizer_at(fit, (next - 1) / fit->options.batch_size);
-    const fbp_update_t update = fbp_update_of(&now, t);
-    const bool norms = fbp_clips_norms(&now);
+    const fbp_update_t update = fbp_update_of(now, t);
+    const bool norms = fbp_clips_norms(now);
     const fbp_clipping_t free_of_it = {.all = 1};
-    void *grad = fit->sums != NULL ? fit->sums : now.grad;
+    void *grad = fit->sums != NULL ? fit->sums : now->grad;
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
         const bool frozen = net->layer[tile->layer].frozen;
         if (fit->sums != NULL) fbp_close_tile(net, tile, 1 / weight, fit->theta, grad);
         else if (!frozen) fbp_gradient_tile(batch, scratch, tile, 1 / weight, grad);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
-        if (!norms) update_written(fit, tile, &update, &now, &free_of_it, grad, scratch);
+        if (!norms) update_written(fit, tile, &update, now, &free_of_it, grad, scratch);
         for (int part = 0; norms && part < FBP_PARTS; ++part)
             plan->tile_square[FBP_PARTS * i + part] = fbp_tile_square(net, grad, tile, part);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
@@ -274,9 +290,9 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, lon
     if (!norms) return;
     fbp_team_barrier(team);
     fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
-    const fbp_clipping_t clipping = fbp_clipping_of(net, &now, grad, plan->tile_square);
+    const fbp_clipping_t clipping = fbp_clipping_of(net, now, grad, plan->tile_square);
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team))
-        update_written(fit, &net->tile[i], &update, &now, &clipping, grad, scratch);
+        update_written(fit, &net->tile[i], &update, now, &clipping, grad, scratch);
 }
 
 /* The batch from `first` on, of `rows` rows, part by part: their gradients into fit->sums. The
@@ -352,15 +368,15 @@ static double objective(const fastbp_fit_t *fit, double losses, double weight) {
 
 static void keep_books(slice_t *slice, long rows, double weight, double J) {
     fastbp_fit_t *fit = slice->fit;
-    fit->first += rows;
-    fit->step += 1;
+    fit->place.first += rows;
+    fit->place.step += 1;
     if (weight > 0) {
         fit->last_loss = J;
-        fit->loss_sum += J * weight;
-        fit->weight_sum += weight;
+        fit->place.loss_sum += J * weight;
+        fit->place.weight_sum += weight;
         fit->optimizer->t += 1;
     }
-    slice->stop = fit->first >= fit->data.rows || fbp_seconds() >= slice->deadline;
+    slice->stop = fit->place.first >= fit->data.rows || fbp_seconds() >= slice->deadline;
 }
 
 /* Whole steps only: a J that is not finite is found between the sweeps, before any parameter has
@@ -369,7 +385,7 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
     slice_t *slice = context;
     fastbp_fit_t *fit = slice->fit;
     fbp_batch_t batch = fit->batch;
-    long first = fit->first;
+    long first = fit->place.first, step = fit->place.step;
     uint64_t t = fit->optimizer->t;
     batch.lowest = fbp_lowest_trained(fit->plan.net);
     fbp_profile_t *profile = fit->plan.scratch[worker].profile;
@@ -399,13 +415,16 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
-        if (weight > 0 && (fit->sums != NULL || fbp_clips_norms(fit->optimizer)))
-            written_sweep(fit, &batch, first + rows, weight, ++t, team, worker);
-        else if (weight > 0) weight_sweep(fit, &batch, first + rows, weight, ++t, team, worker);
+        const fastbp_optimizer_t now = optimizer_at(fit, step);
+        if (weight > 0 && (fit->sums != NULL || fbp_clips_norms(&now)))
+            written_sweep(fit, &batch, &now, weight, ++t, team, worker);
+        else if (weight > 0)
+            weight_sweep(fit, &batch, first + rows, &now, weight, ++t, team, worker);
         if (weight > 0 && fit->plan.net->max_norm) constraint_sweep(fit, team, worker);
         if (worker == 0) keep_books(slice, rows, weight, J);
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += rows;
+        step += 1;
         fbp_team_barrier(team);
         fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     } while (!slice->stop);
@@ -423,23 +442,22 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
     const double begin = fbp_seconds();
     slice_t slice = {.fit = fit, .deadline = begin + seconds};
     fbp_lap_begin(fit->plan.scratch[0].profile);
-    if (fit->first == 0) begin_epoch(fit);
+    if (!fit->in_place) get_in_place(fit);
     fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
-    const long step = fit->step;
-    fbp_pool_run(fit->n_workers, run_steps, &slice);
-    if (fit->clocks.worker != NULL) count_run(fit, fit->step - step, begin);
-    const bool done = !slice.diverged && !slice.gave_up && fit->first >= fit->data.rows;
+    const long step = fit->place.step;
+    if (fit->place.first < fit->data.rows) fbp_pool_run(fit->n_workers, run_steps, &slice);
+    if (fit->clocks.worker != NULL) count_run(fit, fit->place.step - step, begin);
+    const bool done = !slice.diverged && !slice.gave_up && fit->place.first >= fit->data.rows;
     *progress = (fastbp_progress_t){
         .epoch_done = done,
-        .epoch = fit->epoch,
-        .step = fit->step,
-        .loss = fit->loss_sum / fit->weight_sum,
+        .epoch = fit->place.epoch,
+        .step = fit->place.step,
+        .loss = fit->place.loss_sum / fit->place.weight_sum,
         .last_loss = fit->last_loss,
+        .place = fit->place,
     };
-    if (done) {
-        fit->epoch += 1;
-        fit->first = 0;
-    }
+    if (done) fit->place = (fastbp_place_t){.epoch = fit->place.epoch + 1};
+    if (done || slice.diverged || slice.gave_up) fit->in_place = false;
     if (slice.gave_up) return FASTBP_ERR_CALL;
     return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
 }

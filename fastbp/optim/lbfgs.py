@@ -80,6 +80,10 @@ class Session:
         self._X = np.ascontiguousarray(X, net.dtype)
         self._optimizer, self._net, self._minimize = optimizer, net, minimize
         self._epoch = -1
+        self.rows_done = 0
+
+    def close(self) -> None:
+        """Nothing to do."""
 
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:
         """(whether a parameter is trained, the least that it may be), twins of theta."""
@@ -143,4 +147,5 @@ class Session:
         optimizer.n_iterations, optimizer.n_evaluations = int(result.nit), int(result.nfev) + 1
         optimizer.message = str(result.message)
         J = net.loss(self._X, self._y, self._s)
+        self.rows_done += len(self._X)
         return False, True, self._epoch, 1, J, J

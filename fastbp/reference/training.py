@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._fitting import Data, SessionOptions
+from .._fitting import Data, Place, SessionOptions
 from .._shuffle import permutation
 from ..optim import Optimizer
 from .formulas import quiet
@@ -26,26 +26,37 @@ class Training:
     def __init__(
         self, net: Network, data: Data, optimizer: Optimizer, options: SessionOptions
     ) -> None:
-        X, y, s = data
-        self._net, self._X, self._y = net, X, y
-        self._s = np.ones(len(X), net.dtype) if s is None else s
-        self._optimizer, self._options = optimizer, options
-        self._epoch, self._first = options.first_epoch, 0
+        self._net, self._optimizer, self._options = net, optimizer, options
         self.set_rates(None)
+        self.bind(data)
+        self.seek(Place(options.first_epoch))
 
     def set_rates(self, rates: np.ndarray | None, momenta: np.ndarray | None = None) -> None:
         """Learning rates, and momenta or β1, by step of the epoch; None for the optimiser's own."""
         self._rates, self._momenta = rates, momenta
 
-    def _begin_epoch(self) -> None:
-        n = len(self._X)
-        shuffle = self._options.shuffle
-        group = self._net.criterion.group  # rows that are one sample stay behind one another
-        order = permutation(self._net.seed, self._epoch, n // group)
-        order = (order[:, None] * group + np.arange(group)).ravel()
-        self._order = order if shuffle else np.arange(n)
-        self._step = 0
-        self._total = self._weight = self._last = 0.0
+    def bind(self, data: Data) -> bool:
+        """Other data, to be gone on with by `seek`."""
+        X, y, s = data
+        self._X, self._y = self._net._inputs(X), y
+        self._s = np.ones(len(X), self._net.dtype) if s is None else s
+        return True
+
+    def seek(self, place: Place) -> None:
+        """Go on from a place, the data at hand being block `turn` of the data set."""
+        n, seed, group = len(self._X), self._net.seed, self._net.criterion.group
+        self._order = np.arange(n)
+        if self._options.shuffle:  # rows that are one sample stay behind one another
+            order = permutation(seed, place.epoch, n // group, block=place.turn)
+            self._order = (order[:, None] * group + np.arange(group)).ravel()
+        self.place, self._last, self._over = place, 0.0, False
+
+    @property
+    def rows_done(self) -> int:
+        return self.place.epoch * len(self._X) + self.place.first
+
+    def close(self) -> None:
+        """Nothing to do."""
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
         """Steps until the epoch ends or the time is up, one at least; see `fastbp._fitting.Ran`.
@@ -54,43 +65,40 @@ class Training:
         has nothing to say and is left out. The network forgets z, a and delta.
         """
         deadline = perf_counter() + seconds
-        if self._first == 0:
-            self._begin_epoch()
-        diverged = done = False
-        while not done:
-            J, S = self._batch(self._order[self._first : self._first + self._options.batch_size])
-            if not isfinite(J):
-                diverged = True
-                self._last = J
-                break
-            self._first += self._options.batch_size
-            self._step += 1
+        if self._over:
+            self.seek(Place(self.place.epoch + 1))
+        n, diverged = len(self._X), False
+        epoch, step, turn, first, total, weight = self.place
+        while first < n:
+            end = min(first + self._options.batch_size, n)
+            J, S = self._batch(self._order[first:end], step)
+            diverged = not isfinite(J)
             if S > 0:
                 self._last = J
-                self._total += J * S
-                self._weight += S
-            done = self._first >= len(self._X)
+            if diverged:
+                break
+            first, step = end, step + 1
+            total, weight = total + J * S, weight + S
             if perf_counter() >= deadline:
                 break
         self._net._forget()
-        mean = self._total / self._weight if self._weight > 0 else nan
-        ran = diverged, done, self._epoch, self._step, mean, self._last
-        if done:
-            self._epoch += 1
-            self._first = 0
-        return ran
+        self.place = Place(epoch, step, turn, first, total, weight)
+        self._over = first == n and not diverged
+        mean = total / weight if weight > 0 else nan
+        return diverged, self._over, epoch, step, mean, self._last
 
     def _targets(self, rows: np.ndarray) -> np.ndarray | None:
         return None if self._y is None else self._y[rows]
 
-    def _batch(self, rows: np.ndarray) -> tuple[float, float]:
+    def _batch(self, rows: np.ndarray, step: int) -> tuple[float, float]:
         """J before the update and S of a batch; no update where J is not finite or S is 0."""
         s = self._s[rows]
         S = float(weight_sum(self._net.criterion, self._targets(rows), s))
         if S == 0:
             return 0.0, S
-        lr = None if self._rates is None else float(self._rates[self._step])
-        momentum = None if self._momenta is None else float(self._momenta[self._step])
+        at = 0 if self._rates is None else min(step, len(self._rates) - 1)
+        lr = None if self._rates is None else float(self._rates[at])
+        momentum = None if self._momenta is None else float(self._momenta[at])
         with scheduled(self._optimizer, lr, momentum):
             part = self._options.part_rows
             if 0 < part < len(rows):

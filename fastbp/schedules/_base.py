@@ -17,19 +17,26 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Span:
-    """What a fit is made of: so many epochs, each of so many rows in runs of batch_size."""
+    """What a fit is made of: so many epochs, each of so many rows in runs of batch_size.
+
+    n_rows is None where it is not known; n_steps: steps of an epoch, where runs are also cut
+    otherwise.
+    """
 
     epochs: int
-    n_rows: int
+    n_rows: int | None
     batch_size: int
+    n_steps: int | None = None
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch.
+        """Steps of an epoch; 1 where they are not known.
 
         >>> Span(epochs=3, n_rows=10, batch_size=4).steps
         3
         """
+        if self.n_rows is None or self.n_steps is not None:
+            return self.n_steps or 1
         return -(-self.n_rows // self.batch_size)
 
 

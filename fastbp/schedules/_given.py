@@ -257,7 +257,7 @@ class InverseScaling(Schedule):
         super().__init__(per)
 
     def rates(self, lr: float, t: Array) -> Array:
-        if self._span is None:
+        if self._span is None or self._span.n_rows is None:
             raise RuntimeError("InverseScaling counts samples: a fit tells it how many there are")
         epoch, step = (
             (t, 0) if self.per == "epoch" else (t // self._span.steps, t % self._span.steps)
