@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from os import PathLike
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from .splits import hold_out
 from .streaming import Stream
 
 if TYPE_CHECKING:
+    from .checkpoints import Record
     from .losses import Loss
 
 _MAX_ROWS = 2**31 - 1  # of a data set, or of a block
@@ -58,6 +60,9 @@ class Fitting:
         validation_data: Sequence[object] | None = None,
         validation_split: float = 0.0,
         time_budget: float | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        every: str = "1 epoch",
+        resume: bool | str = "auto",
         callbacks: Iterable[object] = (),
         progress: bool = False,
         n_threads: int | None = None,
@@ -82,7 +87,10 @@ class Fitting:
         validation_data: (X, y) or (X, y, weights), scored after every epoch. validation_split:
         instead, the share of the rows to hold out for that, chosen by the network's seed; of class
         indices each class gives its share. time_budget: seconds after which the fit ends, with a
-        whole step; the epoch cut short counts in the History. callbacks: see `fastbp.callbacks`.
+        whole step; the epoch cut short counts in the History. checkpoint: a folder that is given
+        all that the fit needs to go on bit for bit, every so many "epochs", "steps", "s", "min" or
+        "h" and at its end; resume: "auto" to go on from what is there, if anything is, True to
+        insist on it, False to begin anew: docs/checkpoints.md. callbacks: see `fastbp.callbacks`.
         progress: a tqdm bar where tqdm is installed, else a line an epoch.
         n_threads: the most threads to use, by default `fastbp.get_num_threads()`; small work takes
         fewer, and no bit of the result depends on it.
@@ -109,13 +117,27 @@ class Fitting:
         if time_budget is not None:
             time_budget = check.check_positive(time_budget, "time_budget")
         metrics = resolve_metrics(metrics, self.criterion)
+        optimizer = resolve_optimizer(optimizer, fit=True)
+        schedule = None if schedule is None else resolve_schedule(schedule)
+        record = None
+        if checkpoint is not None:
+            from .checkpoints import Checkpoints, Record, identity
+
+            if isinstance(optimizer, LBFGS):
+                raise TypeError(
+                    "LBFGS makes an epoch in one go: leave checkpoint out, save the net"
+                )
+            record = Record(Checkpoints(checkpoint, every, resume), self, optimizer, schedule)
+            cuts = {"batch_size": batch_size, "accumulate": accumulate, "shuffle": bool(shuffle)}
+            cuts |= {"validation_split": validation_split, "class_weight": repr(class_weight)}
+            record.open(identity(self, source, optimizer, schedule, cuts))
         source, validation = self._split(source, validation_data, validation_split)
         scored = None if isinstance(source, Stream) else source
         source = self._weigh(class_weight, source)
-        optimizer = resolve_optimizer(optimizer, fit=True)
-        schedule = None if schedule is None else resolve_schedule(schedule)
         runner = CallbackRunner(callbacks, self, ProgressBar(epochs) if progress else None)
         place = Place(initial_epoch)
+        if record is not None:
+            place = record.restore(place)
         part_rows = 0 if accumulate == 1 else min(batch_size, _MAX_ROWS)
         batch_size, span = _cut(source, batch_size * accumulate, epochs, optimizer)
         if isinstance(optimizer, LBFGS):
@@ -135,6 +157,8 @@ class Fitting:
         self._forget()
         with closing(session), runner:
             loop = _Loop(self, session, optimizer, schedule, span, runner)
+            if record is not None:
+                loop.keep(record)
             loop.score_on(scored, validation, metrics)
             return loop.run(place.epoch, time_budget)
 
@@ -307,6 +331,13 @@ class _Loop:
         self._schedule, self._span, self._runner = schedule, span, runner
         self._per_batch = runner.per_batch
         self._stopped_by: str | None = None
+        self._history = History()
+        self._record: Record | None = None
+
+    def keep(self, record: Record) -> None:
+        """Write checkpoints, and go on from the one that was read."""
+        self._record = record
+        self._stopped_by = record.begin(self._history, self._runner)
 
     def score_on(
         self, train: Data | None, validation: Data | None, metrics: dict[str, Metric]
@@ -315,8 +346,10 @@ class _Loop:
         self._train, self._validation, self._metrics = train, validation, metrics
 
     def run(self, first: int, time_budget: float | None) -> History:
-        history = History()
+        history = self._history
         self._deadline = float("inf") if time_budget is None else perf_counter() + time_budget
+        if self._stopped_by is not None:
+            first = self._span.epochs
         for epoch in range(first, self._span.epochs):
             self._set_rates()
             logs = self._epoch(epoch)
@@ -329,7 +362,10 @@ class _Loop:
                 self._stopped_by = self._stopped_by or "schedule"
             if self._runner.epoch_end(epoch, logs):
                 self._stopped_by = self._stopped_by or "callback"
-            if self._stopped_by is not None:
+            last = self._stopped_by is not None or epoch + 1 == self._span.epochs
+            if self._record is not None:
+                self._record.epoch_end(epoch + 1, self._stopped_by, last)
+            if last:
                 break
         history.stopped_by = self._stopped_by
         return history
@@ -364,6 +400,12 @@ class _Loop:
                 self._look(epoch, ran)
                 if ran.done or self._stopped_by is not None:
                     break
+                if self._record is not None:
+                    self._record.look(self._session.place)
+        except KeyboardInterrupt:
+            if self._record is not None:
+                self._record.save(self._session.place)
+            raise
         finally:
             if self._schedule is not None and steps > 0:
                 self._schedule.advance(steps)
@@ -379,6 +421,8 @@ class _Loop:
                 return
         if perf_counter() >= self._deadline:
             self._stopped_by = "time_budget"
+            if self._record is not None and not ran.done:
+                self._record.cut(self._session.place)
 
     def _diverged(self, error: DivergenceError) -> None:
         if not self._runner.diverged(error):

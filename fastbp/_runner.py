@@ -67,6 +67,24 @@ class CallbackRunner:
         """True when a callback wants the fit to end in silence instead of raising."""
         return self._ask("on_divergence", error)
 
+    def states(self) -> list[list]:
+        """[name, state] of every callback that has a state_dict."""
+        return [[type(c).__name__, c.state_dict()] for c in self._keeping()]
+
+    def load_states(self, states: list[list]) -> None:
+        """Hand the states of such callbacks back. Raises ValueError where they are others."""
+        names = [type(callback).__name__ for callback in self._keeping()]
+        if names != [name for name, _ in states]:
+            raise ValueError(
+                f"the callbacks with a state are {names or 'none'}; those of the checkpoint were "
+                f"{[name for name, _ in states] or 'none'}: pass the same, in the same order"
+            )
+        for callback, (_, state) in zip(self._keeping(), states, strict=True):
+            callback.load_state_dict(state)
+
+    def _keeping(self) -> list:
+        return [callback for callback in self._callbacks if hasattr(callback, "state_dict")]
+
     def _ask(self, method: str, *arguments: object) -> bool:
         answer = False
         for callback in self._callbacks:

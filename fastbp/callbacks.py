@@ -7,6 +7,7 @@ A callback is either a function `callback(epoch, logs)` or an object with any of
     on_batch_end(step, logs)     after every batch; true stops the fit
     on_divergence(error)         J is not finite; true ends the fit instead of raising the error
     on_fit_end(net)              however the fit ends
+    state_dict(), load_state_dict(state)    what a checkpoint of the fit keeps of it
 
 `epoch` counts from 0, `step` is the batch within its epoch, from 0 too. The logs of an epoch are a
 dict with `loss`, `lr`, `samples_per_second` and, with validation data, `val_loss` and `val_score`;
@@ -109,6 +110,22 @@ class EarlyStopping:
         self.stopped_epoch = epoch
         return True
 
+    def state_dict(self) -> dict[str, object]:
+        """The best value and weights, and how long it has waited: for checkpoints of a fit."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "waited": self._waited,
+            "theta": self._theta,
+        }
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._monitor.best = state["best"]
+        self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
+        self._waited, self._theta = state["waited"], state["theta"]
+
     def _keep(self, theta: np.ndarray) -> None:
         if self._theta is None:
             self._theta = np.empty_like(theta)
@@ -169,6 +186,14 @@ class ModelCheckpoint:
 
     def on_fit_end(self, net: NetworkBase) -> None:
         self._net = None
+
+    def state_dict(self) -> dict[str, object]:
+        """The best value and the last file: for checkpoints of a fit."""
+        return {"best": self.best, "last_path": self.last_path}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._monitor.best, self.last_path = state["best"], state["last_path"]
 
 
 class CSVLogger:
