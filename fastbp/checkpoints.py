@@ -241,7 +241,7 @@ def _sample(net: NetworkBase, source: Data | Stream) -> str:
     arrays = source.arrays() if isinstance(source, Stream) else source
     if arrays is None:
         return repr(type(source).__name__)
-    digest, n = hashlib.sha256(), len(arrays[1])
+    digest, n = hashlib.sha256(), arrays[0].shape[0]
     for i in sorted({int(i) for i in np.linspace(0, n - 1, _SAMPLE)}):
         digest.update(net._inputs(arrays[0][i : i + 1]).astype(net.dtype).tobytes())
         for array in arrays[1:]:

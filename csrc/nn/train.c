@@ -25,13 +25,12 @@ struct fastbp_fit {
     fastbp_optimizer_t *optimizer;
     fastbp_optimizer_t base;       /* the optimiser as the run began */
     const double *rates, *momenta; /* by step of the epoch, in place of base's; or NULL */
-    long n_rates;
     fastbp_fit_options_t options;
     void *theta;
-    void *sums;       /* a twin of theta for the gradients of a batch's parts, or NULL */
-    uint32_t *order;  /* this epoch's permutation, or NULL without shuffling */
-    long order_room;  /* samples that it can hold */
-    bool keep_copies; /* batches are large enough for copies of W */
+    void *sums;               /* a twin of theta for the gradients of a batch's parts, or NULL */
+    uint32_t *order;          /* this epoch's permutation, or NULL without shuffling */
+    long order_room, n_rates; /* samples that it can hold; elements of rates */
+    bool keep_copies;         /* batches are large enough for copies of W */
     int n_workers;
     bool session;         /* open at the pool */
     fastbp_place_t place; /* of the next step */
@@ -114,7 +113,7 @@ fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, con
                                      long n) {
     if (rates != NULL && n < 1) return FASTBP_ERR_ARGUMENT;
     for (long i = 0; rates != NULL && i < n; ++i)
-        if (!(rates[i] >= 0) || !isfinite(rates[i])) return FASTBP_ERR_ARGUMENT;
+        if (!(rates[i] >= 0 && isfinite(rates[i]))) return FASTBP_ERR_ARGUMENT;
     for (long i = 0; momenta != NULL && i < n; ++i)
         if (!(momenta[i] >= 0 && momenta[i] < 1)) return FASTBP_ERR_ARGUMENT;
     fit->rates = rates;
@@ -133,8 +132,7 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
     free(fit);
 }
 
-/* The order of the block at hand, and copies of W made anew, for the caller may have changed theta.
- */
+/* Order and copies of W made anew, for the caller may have changed theta since. */
 static void get_in_place(fastbp_fit_t *fit) {
     const fastbp_net_t *net = fit->plan.net;
     if (fit->order != NULL)
@@ -415,7 +413,7 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
-        const fastbp_optimizer_t now = optimizer_at(fit, step);
+        const fastbp_optimizer_t now = optimizer_at(fit, step++);
         if (weight > 0 && (fit->sums != NULL || fbp_clips_norms(&now)))
             written_sweep(fit, &batch, &now, weight, ++t, team, worker);
         else if (weight > 0)
@@ -424,16 +422,9 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
         if (worker == 0) keep_books(slice, rows, weight, J);
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += rows;
-        step += 1;
         fbp_team_barrier(team);
         fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     } while (!slice->stop);
-}
-
-static void count_run(fastbp_fit_t *fit, long steps, double begin) {
-    fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
-    runs->steps += steps;
-    runs->seconds += fbp_seconds() - begin;
 }
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
@@ -446,7 +437,11 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
     fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
     const long step = fit->place.step;
     if (fit->place.first < fit->data.rows) fbp_pool_run(fit->n_workers, run_steps, &slice);
-    if (fit->clocks.worker != NULL) count_run(fit, fit->place.step - step, begin);
+    fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
+    if (fit->clocks.worker != NULL) {
+        runs->steps += fit->place.step - step;
+        runs->seconds += fbp_seconds() - begin;
+    }
     const bool done = !slice.diverged && !slice.gave_up && fit->place.first >= fit->data.rows;
     *progress = (fastbp_progress_t){
         .epoch_done = done,
@@ -461,8 +456,6 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
     if (slice.gave_up) return FASTBP_ERR_CALL;
     return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
 }
-
-/* ---- where the time goes ---- */
 
 fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on) {
     if (on && fit->clocks.worker == NULL) {
