@@ -242,7 +242,7 @@ bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t byte
  * they are until then. */
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
 
-/* Fills every δ and grad (n_params elements, penalties included), and *cost with
+/* Fills every δ and grad (n_params elements, penalties included; NULL: only δ), and *cost with
  * J = (1/S) Σ s_i J_i + l1 ‖W‖₁ + (l2/2) ‖W‖². data: rows, targets and weights; x is not read.
  * theta as given to fastbp_forward. */
 fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
@@ -252,8 +252,51 @@ fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fa
 fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
                                      long ldd, const void *weights, void *grad);
 
+/* The same in pieces, so that a caller may read, change or replace a δ between them by
+ * fastbp_pass_buffer. First δ^L, from targets, with J, or injected; then for l = L − 1 … 1
+ * fastbp_backward_layer: δ^l from δ^{l+1} as that now is; last the gradient of the δ in place. */
+fastbp_status_t fastbp_backward_output(fastbp_pass_t *pass, const void *theta,
+                                       const fastbp_data_t *data, double *cost);
+fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, long ldd,
+                                       const void *weights);
+fastbp_status_t fastbp_backward_layer(fastbp_pass_t *pass, const void *theta, int layer);
+fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *pass, const void *theta, void *grad);
+
+/* g[rows, n_l] from ∂J_i/∂a^l to ∂J_i/∂z^l, in place, by the last forward pass: g ⊙ σ'(z^l). */
+fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long ldg);
+
 /* out[rows, n_0] = δ^1 W^{1ᵀ} of the last backward pass, and a residual's share; dense. */
 fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out);
+
+/* ---- Derivatives; theta as given to fastbp_forward ---- */
+
+/* out[rows, n_0] = Σ_k v_k ∂a_k^L/∂x from v[rows, n_L], whose rows are ldv apart; and all of
+ * out[rows, n_L, n_0] = ∂a^L/∂x, by n_L recursions. After a forward pass, whose z and a stay; δ is
+ * overwritten, as if there had been no backward pass. */
+fastbp_status_t fastbp_vjp(fastbp_pass_t *pass, const void *theta, const void *v, long ldv,
+                           void *out);
+fastbp_status_t fastbp_jacobian(fastbp_pass_t *pass, const void *theta, void *out);
+
+/* After a backward pass, of each sample alone, without sample weights and penalties:
+ * out[rows, n_params] = ∂J_i/∂theta; out[rows, L] = its norm over the parameters of
+ * each layer, from a and δ alone. */
+fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *pass, void *out);
+fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *pass, double *out);
+
+/* out[l] = a^l ⊙ ∂J_i/∂a^l, [rows, n_l], for l = 0 … L, a^0 being x, after fastbp_backward, whose
+ * targets must be as they were. */
+fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *const *out);
+
+/* out[rows, n_L] = R{a^L}: how the outputs change, to first order, as the inputs move along
+ * dx[rows, n_0], whose rows are lddx apart, and theta along dtheta; either may be NULL. After a
+ * forward pass, of which nothing changes. */
+fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, long lddx,
+                           const void *dtheta, void *out);
+
+/* out = ∇²J · v, both like theta, exactly: after fastbp_backward, whose x and targets must be as they
+ * were. Every activation and loss; at a kink the second derivative is 0. Like fastbp_jvp it allocates
+ * as much again as the pass when first called, and does not know norms: FASTBP_ERR_ARGUMENT. */
+fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v, void *out);
 
 /* ---- Inference ---- */
 

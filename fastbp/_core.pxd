@@ -127,7 +127,25 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_backward_from(
         fastbp_pass_t *p, const void *theta, const void *delta, long ldd, const void *weights,
         void *grad)
+    fastbp_status_t fastbp_backward_output(
+        fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, double *cost)
+    fastbp_status_t fastbp_backward_inject(
+        fastbp_pass_t *p, const void *delta, long ldd, const void *weights)
+    fastbp_status_t fastbp_backward_layer(fastbp_pass_t *p, const void *theta, int layer)
+    fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *p, const void *theta, void *grad)
+    fastbp_status_t fastbp_pull_back(fastbp_pass_t *p, int layer, void *g, long ldg)
     fastbp_status_t fastbp_input_gradient(fastbp_pass_t *p, const void *theta, void *out)
+
+    fastbp_status_t fastbp_vjp(
+        fastbp_pass_t *p, const void *theta, const void *v, long ldv, void *out)
+    fastbp_status_t fastbp_jacobian(fastbp_pass_t *p, const void *theta, void *out)
+    fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *p, void *out)
+    fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *p, double *out)
+    fastbp_status_t fastbp_relevance(fastbp_pass_t *p, const void *theta, void **out)
+    fastbp_status_t fastbp_jvp(
+        fastbp_pass_t *p, const void *theta, const void *dx, long lddx, const void *dtheta,
+        void *out)
+    fastbp_status_t fastbp_hvp(fastbp_pass_t *p, const void *theta, const void *v, void *out)
 
     fastbp_status_t fastbp_predict(
         const fastbp_net_t *net, const void *theta, const fastbp_data_t *data, void *out,

@@ -383,12 +383,14 @@ cdef class Pass:
         self.rows = data.rows
 
     def backward(self, theta, y, weights, grad):
-        """Every delta and grad for the targets y; returns J."""
+        """Every delta and, unless it is None, grad for the targets y; returns J."""
         cdef void *params = _vector(theta, self.net.code, self.net.n_params)
-        cdef void *slope = _vector(grad, self.net.code, self.net.n_params, True)
+        cdef void *slope = NULL
         cdef fastbp_data_t data = self.net.data(None, y, weights, self.rows)
         cdef double cost = 0
         cdef fastbp_status_t status
+        if grad is not None:
+            slope = _vector(grad, self.net.code, self.net.n_params, True)
         with nogil:
             status = fastbp_backward(self.at, params, &data, slope, &cost)
         _check_call(self.net, status)
@@ -421,4 +423,5 @@ cdef class Pass:
 
 include "_fit.pxi"  # training sessions
 include "_loss.pxi"  # a loss in Python
+include "_derive.pxi"  # derivatives, and backward in pieces
 include "_open.pxi"  # kernels and threads in the open

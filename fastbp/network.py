@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from os import PathLike
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,9 +13,12 @@ import numpy as np
 from . import _core
 from . import _validation as check
 from ._base import ActivationSpec, Array, NetworkBase
+from ._hooked import EngineHooks
+from ._probe import EngineDerivatives
 from ._session import Data, Place, SessionOptions
 from .dense import Dense
 from .errors import DivergenceError
+from .hooks import Hook
 from .initializers import InitFunction, Initializer
 from .losses import Loss, engine_function
 from .optim import Optimizer
@@ -45,7 +48,7 @@ def _options(layer: Dense) -> tuple[float, ...]:
     return (not layer.bias, *norm, layer.dropout, layer.residual, limit, layer.non_negative)
 
 
-class Network(NetworkBase):
+class Network(EngineDerivatives, EngineHooks, NetworkBase):
     """A dense network trained by backpropagation, with every z, a and δ in hand.
 
     widths: units of every layer, inputs first. activation: that of the hidden layers, or a list
@@ -112,8 +115,9 @@ class Network(NetworkBase):
             self.input_dropout,
             engine_function(self.criterion, self.dtype, self.widths[-1]),
         )
-        self._lock = Lock()
+        self._lock = RLock()
         self._pass: _core.Pass | None = None
+        self._probe: _core.Pass | None = None
         self._stepper: _Session | None = None
         self._buffers: dict[str, list[Array]] = {}
         super()._build(theta)
@@ -138,6 +142,7 @@ class Network(NetworkBase):
         return self.layers[-1].a.copy()
 
     def _forward(self, X: Array, theta: Array) -> None:
+        self._not_in_hook()
         n = X.shape[0]
         if self._pass is None or n > self._pass.capacity:
             self._pass = None
@@ -157,11 +162,13 @@ class Network(NetworkBase):
             layer.show_forward(z[:n], a[:n])
 
     @_alone
-    def backward(self, y: object, sample_weight: object = None) -> float:
+    def backward(
+        self, y: object, sample_weight: object = None, *, hook: Hook | None = None
+    ) -> float:
         """J of the last forward for the targets y; fills delta and grad of every layer.
 
         y (batch, n_L), or class indices (batch,) for cross_entropy; sample_weight (batch,),
-        not negative. Raises RuntimeError before a forward, TypeError or ValueError for targets
+        not negative; hook: see `on_delta`, for this call. Raises RuntimeError before a forward, TypeError or ValueError for targets
         or weights that do not fit.
 
         >>> net = Network((1, 1), init="zeros"); _ = net.forward([[3.0]]); net.backward([[2.0]])
@@ -172,12 +179,14 @@ class Network(NetworkBase):
         n, rows_of = self._rows_forwarded(), "the last forward"
         y = self._targets(y, n, rows_of)
         s = check.as_weights(sample_weight, n, self.dtype, rows_of=rows_of)
-        J = self._pass.backward(self._theta, y, s, self._grad)
+        J = self._backward(self._theta, y, s, self._grad, self._hook_for(hook))
         self._show_delta()
         return J
 
     @_alone
-    def backward_from(self, delta_L: object, *, sample_weight: object = None) -> None:
+    def backward_from(
+        self, delta_L: object, *, sample_weight: object = None, hook: Hook | None = None
+    ) -> None:
         """The recursion from an injected δ^L (batch, n_L); fills delta and grad.
 
         With δ^L = a^L − y it gives what `backward` gives for a paired loss. The penalties of l1
@@ -192,7 +201,7 @@ class Network(NetworkBase):
         if self._pass.overlaps(delta):
             delta = delta.copy()
         s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
-        self._pass.backward_from(self._theta, delta, s, self._grad)
+        self._backward_from(self._theta, delta, s, self._grad, self._hook_for(hook))
         self._show_delta()
 
     def _show_delta(self) -> None:
@@ -252,14 +261,14 @@ class Network(NetworkBase):
         y = self._targets(y, len(X))
         if theta is None:
             self._forward(X, self._theta)
-            J = self._pass.backward(self._theta, y, None, self._grad)
+            J = self._backward(self._theta, y, None, self._grad, self._hook)
             self._show_delta()
             return J, self._grad.copy()
         theta = check.as_parameters(theta, self._theta.shape, self.dtype, "theta")
         grad = np.empty_like(self._grad)
         try:
             self._forward(X, theta)
-            return self._pass.backward(theta, y, None, grad), grad
+            return self._backward(theta, y, None, grad, self._hook), grad
         finally:
             self._forget()
 
@@ -285,14 +294,21 @@ class Network(NetworkBase):
 
     @_alone
     def train_batch(
-        self, X: object, y: object, optimizer: Optimizer, *, sample_weight: object = None
+        self,
+        X: object,
+        y: object,
+        optimizer: Optimizer,
+        *,
+        sample_weight: object = None,
+        hook: Hook | None = None,
     ) -> float:
         """One training step on the batch X (batch, n_0), y; returns its J before the update.
 
         The lightest way to train on samples that come one by one: forward, backward and update
         in one call of the engine. optimizer: an object of `fastbp.optim`, the same each time. The
-        stored z, a and delta stay as they are. Raises TypeError or ValueError for arrays that do
-        not fit, and DivergenceError, with nothing changed, where J is not finite.
+        stored z, a and delta stay as they are; with a hook, see `on_delta`, they are those of this
+        batch. Raises TypeError or ValueError for arrays that do not fit, and DivergenceError, with
+        no parameter changed, where J is not finite.
 
         >>> from fastbp.optim import SGD
         >>> net = Network((1, 1), init="zeros"); net.train_batch([[3.0]], [[2.0]], SGD(0.5))
@@ -304,12 +320,16 @@ class Network(NetworkBase):
         y = self._targets(y, len(X))
         s = check.as_weights(sample_weight, len(X), self.dtype)
         stepper = self._stepper
-        if stepper is None or not stepper.takes(optimizer, len(X)):
+        hook = self._hook_for(hook)
+        if hook is not None or stepper is None or not stepper.takes(optimizer, len(X)):
             if not isinstance(optimizer, Optimizer):
                 raise TypeError(
                     f"optimizer must be an object of fastbp.optim, such as Adam(), which keeps its "
                     f"state from call to call; got {optimizer!r}"
                 )
+            if hook is not None:
+                self._no_dropout()
+                return self._train_hooked(X, y, s, optimizer, hook)
             self._stepper = None
             self._bind(optimizer)
             options = (len(X), False, self.seed)
@@ -393,6 +413,7 @@ class Network(NetworkBase):
         return self._net.cost(self._theta, X, y, sample_weight, out), out
 
     def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> _Session:
+        self._no_hook("fit")
         batches = (options.batch_size, options.shuffle, self.seed, options.n_threads)
         batches += (options.first_epoch, options.part_rows)
         fit = _core.Fit(self._net, self._theta, *data, optimizer, *batches)

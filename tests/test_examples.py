@@ -38,6 +38,10 @@ def cartpole(length):
     assert length > 195
 
 
+def direct_feedback_alignment(accuracy):
+    assert min(accuracy) > 0.94
+
+
 def run(name):
     return runpy.run_path(str(FOLDER / f"{name}.py"))["main"]()
 

@@ -99,6 +99,31 @@ typedef struct {
     double *row_loss;
 } fbp_loss_t;
 
+/* What moves δ besides R{∂J_i/∂a}: the bend of the activation. rz = R{z}, ra = R{a}, g = ∂J_i/∂a.
+ */
+typedef struct {
+    int act;
+    double alpha;
+    long rows, cols;
+    const void *z, *a, *rz, *ra, *g;
+    long ldz, lda, ldrz, ldra, ldg;
+    void *delta;
+    long ldd;
+} fbp_curve_t;
+
+/* Whether σ'' is 0 everywhere but at kinks: act_curve does nothing. */
+FBP_INLINE bool fbp_act_is_straight(int act) {
+    switch (act) {
+    case FASTBP_ACT_IDENTITY:
+    case FASTBP_ACT_RELU:
+    case FASTBP_ACT_LEAKY_RELU:
+    case FASTBP_ACT_RELU6:
+    case FASTBP_ACT_HARD_TANH:
+    case FASTBP_ACT_HARD_SIGMOID: return true;
+    default: return false;
+    }
+}
+
 /* Every rule that has a kernel, with the number of its moments; RAdam is Adam with constants of its
  * own. */
 #define FBP_EVERY_RULE(X)                                                                          \
@@ -163,6 +188,7 @@ typedef struct {
  * column_sums      sums[j] = Σ_i x[i,j], i ascending.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
  * convert          out[i] = x[i], x being n elements of a FASTBP_X_*, not OWN; rounded once.
+ * multiply_rows    out[i,j] ⊙= x[i][j], x being pointers to rows.
  * add_rows         out[i,j] = x[i,j] + y[i][j], y being pointers to rows; out may be x.
  * limit_columns    columns of W of norm above `most` times most/(norm + 1e-7), as torch.renorm.
  * norm_forward     out = n, and stats[i] = (mean, r) of row i unless stats is NULL; out may be z.
@@ -173,6 +199,9 @@ typedef struct {
  * act_forward      a = σ(z); softmax by rows; a may be z.
  * act_backward     delta ⊙= σ', made from aux = a, or z if fbp_act_by_z; softmax, with p = aux:
  *                  delta = p ⊙ (delta − Σ_j delta_j p_j).
+ * act_curve        delta += g ⊙ σ''(z) ⊙ rz; softmax: the change of its Jacobian product, by ra.
+ * loss_curve       loss->delta = R{∂J_i/∂a} from rz = R{z}, ra = R{a}; of a pair R{δ}; row_loss and
+ *                  scale are not used.
  * write_gradient   grad = final gradient of the tile of raw sums.
  * update           applies the rule to the tile of θ and of its moments (ldt for all three).
  * update_outer     the same from the factors of the raw sums, to the same bits.

@@ -104,6 +104,14 @@ static void through_layer(const fbp_batch_t *batch, int l, long row0, long rows)
                            fbp_row_at(plan, &plan->dn[l], row0), plan->dn[l].ld);
 }
 
+void fbp_norm_pull_back(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
+                        long ldd) {
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_norm_t norm = norm_of(batch, l);
+    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, plan->net->layer[l - 1].n_out);
+    plan->net->kernels->norm_backward(&norm, &z, stats_at(plan, l, row0), delta, ldd, delta, ldd);
+}
+
 void fbp_options_backward(const fbp_batch_t *batch, int l, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;

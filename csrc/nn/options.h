@@ -19,6 +19,10 @@ void fbp_options_forward(const fbp_batch_t *batch, int l, long row0, long rows);
  */
 void fbp_options_backward(const fbp_batch_t *batch, int l, long row0, long rows);
 
+/* delta[rows,n_l] from ∂J_i/∂n to ∂J_i/∂z, of a layer with a norm; nothing is kept. */
+void fbp_norm_pull_back(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
+                        long ldd);
+
 /* Sums over the batch of s_i g_i ⊙ x̂_i (gain) into scratch->column, and of s_i g_i (shift) to where
  * the result points, g = ∂J_i/∂n. */
 const void *fbp_norm_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l);

@@ -1,16 +1,10 @@
 /* pass.c: forward and backward in the open, with every z, a and δ kept for the caller to see. */
+#include "pass.h"
+
 #include "options.h"
 #include "update.h"
 
-#include "../threads/pool.h"
-
 #include <stdlib.h>
-
-struct fastbp_pass {
-    fbp_plan_t plan;
-    fbp_batch_t batch; /* of the last forward; rows = 0 before it */
-    bool has_delta;    /* a backward pass has filled δ since */
-};
 
 fastbp_status_t fastbp_pass_new(fastbp_pass_t **out, const fastbp_net_t *net, long capacity) {
     *out = NULL;
@@ -29,6 +23,7 @@ fastbp_status_t fastbp_pass_new(fastbp_pass_t **out, const fastbp_net_t *net, lo
 
 void fastbp_pass_free(fastbp_pass_t *pass) {
     if (pass == NULL) return;
+    fbp_tangent_free(pass->tangent);
     fbp_plan_free(&pass->plan);
     free(pass);
 }
@@ -47,54 +42,69 @@ bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t byte
     return from < own + pass->plan.arena.size && own < from + bytes;
 }
 
-/* What the workers of a region share; each phase ends at a barrier. */
+/* ---- regions ---- */
+
+fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn body,
+                             void *context) {
+    const int workers = fbp_workers_for(pass->plan.net, pass->batch.rows, work, 0);
+    const fastbp_status_t status = fbp_plan_add_workers(&pass->plan, workers);
+    if (status == FASTBP_OK) fbp_pool_run(workers, body, context);
+    return status;
+}
+
+void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last) {
+    const fastbp_net_t *net = batch->plan->net;
+    if (!fbp_uses_copies(batch)) return;
+    for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
+        const int l = net->tile[t].layer + 1;
+        if (first <= l && l <= last) fbp_copy_tile(batch->plan, batch->theta, &net->tile[t]);
+    }
+}
+
+bool fbp_pass_next(const fbp_batch_t *batch, fbp_team_t *team, fbp_block_t *block) {
+    const long blocks = fbp_plan_blocks(batch->plan, batch->rows, fbp_team_size(team));
+    const long t = fbp_team_next(team);
+    if (t >= blocks) return false;
+    block->row0 = fbp_block_row(batch->plan, batch->rows, t, blocks);
+    block->rows = fbp_block_row(batch->plan, batch->rows, t + 1, blocks) - block->row0;
+    return true;
+}
+
+/* What the workers of a backward pass, or of a part of it, share. */
 typedef struct {
     const fbp_batch_t *batch;
-    void *grad;
+    bool loss;       /* δ^L is made from targets; otherwise it is in place */
+    int top, bottom; /* δ^{top−1} … δ^bottom are made, from δ^top */
+    void *grad;      /* NULL where it is not wanted */
     double grad_scale;
-    bool loss; /* δ^L is made from targets; otherwise it is in place */
-} region_t;
+} backward_t;
 
 static void run_forward(void *context, fbp_team_t *team, int worker) {
-    const fbp_batch_t *batch = ((const region_t *)context)->batch;
-    const long blocks = fbp_plan_blocks(batch->plan, batch->rows, fbp_team_size(team));
-    for (long t = fbp_team_next(team); t < blocks; t = fbp_team_next(team)) {
-        const long row0 = fbp_block_row(batch->plan, batch->rows, t, blocks);
-        const long end = fbp_block_row(batch->plan, batch->rows, t + 1, blocks);
-        fbp_forward_rows(batch, &batch->plan->scratch[worker], row0, end - row0);
-    }
+    const fbp_batch_t *batch = context;
+    for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
+        fbp_forward_rows(batch, &batch->plan->scratch[worker], block.row0, block.rows);
 }
 
 static void run_backward(void *context, fbp_team_t *team, int worker) {
-    const region_t *region = context;
-    const fbp_batch_t *batch = region->batch;
-    const fbp_plan_t *plan = batch->plan;
-    const fastbp_net_t *net = plan->net;
-    const long blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
-    if (fbp_uses_copies(batch))
-        for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
-            if (net->tile[t].layer > 0) fbp_copy_tile(plan, batch->theta, &net->tile[t]);
+    const backward_t *part = context;
+    const fbp_batch_t *batch = part->batch;
+    const fastbp_net_t *net = batch->plan->net;
+    const fbp_scratch_t *scratch = &batch->plan->scratch[worker];
+    fbp_pass_copy(batch, team, part->bottom + 1, part->top);
     fbp_team_barrier(team);
-    for (long t = fbp_team_next(team); t < blocks; t = fbp_team_next(team)) {
-        const long row0 = fbp_block_row(batch->plan, batch->rows, t, blocks);
-        const long end = fbp_block_row(batch->plan, batch->rows, t + 1, blocks);
-        if (region->loss) fbp_loss_rows(batch, row0, end - row0);
-        fbp_recursion_rows(batch, &plan->scratch[worker], row0, end - row0);
+    for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
+        if (part->loss) fbp_loss_rows(batch, block.row0, block.rows);
+        for (int l = part->top; l > part->bottom; --l)
+            fbp_delta_rows(batch, scratch, l, block.row0, block.rows);
+        if (part->grad != NULL) fbp_weigh_rows(batch, block.row0, block.rows);
     }
     fbp_team_barrier(team);
+    if (part->grad == NULL) return;
     for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
-        fbp_gradient_tile(batch, &plan->scratch[worker], &net->tile[t], region->grad_scale,
-                          region->grad);
+        fbp_gradient_tile(batch, scratch, &net->tile[t], part->grad_scale, part->grad);
 }
 
-/* Runs a region on as many threads as the batch is worth. */
-static fastbp_status_t run(fbp_batch_t *batch, fbp_work_t work, fbp_region_fn body,
-                           region_t *region) {
-    const int workers = fbp_workers_for(batch->plan->net, batch->rows, work, 0);
-    const fastbp_status_t status = fbp_plan_add_workers(batch->plan, workers);
-    if (status == FASTBP_OK) fbp_pool_run(workers, body, region);
-    return status;
-}
+/* ---- forward ---- */
 
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data) {
     if (data->rows < 1 || data->rows > pass->plan.capacity) return FASTBP_ERR_ARGUMENT;
@@ -104,23 +114,24 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
     pass->batch.theta = theta;
     pass->has_delta = false;
-    region_t region = {.batch = &pass->batch};
-    return run(&pass->batch, FBP_INFER_WORK, run_forward, &region);
+    return fbp_pass_run(pass, FBP_INFER_WORK, run_forward, &pass->batch);
 }
 
-/* Every δ and the gradient, from the targets or from a δ^L that is in place. */
-static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, void *grad) {
+/* ---- backward, whole or layer by layer ---- */
+
+/* δ^L from targets where `loss`; then from δ^top down to δ^bottom; then the gradient into grad. */
+static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, int top, int bottom,
+                             void *grad) {
     fbp_batch_t *batch = &pass->batch;
     batch->theta = theta;
     batch->backward = true;
-    if (batch->weighted) {
+    if (batch->weighted && grad != NULL) {
         const fastbp_status_t status = fbp_plan_add_scaled(&pass->plan);
         if (status != FASTBP_OK) return status;
     }
-    region_t region = {batch, grad, 1 / fbp_weight_sum(batch), loss};
-    const fastbp_status_t status = run(batch, FBP_BACKWARD_WORK, run_backward, &region);
-    pass->has_delta = status == FASTBP_OK;
-    return status;
+    backward_t part = {batch, loss, top, bottom, grad, 1 / fbp_weight_sum(batch)};
+    const fbp_work_t work = grad != NULL ? FBP_BACKWARD_WORK : FBP_INFER_WORK;
+    return fbp_pass_run(pass, work, run_backward, &part);
 }
 
 /* Loads targets and weights of the batch whose forward pass has been made. */
@@ -135,30 +146,66 @@ static fastbp_status_t load_targets(fastbp_pass_t *pass, const fastbp_data_t *da
     return FASTBP_OK;
 }
 
-fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
-                                void *grad, double *cost) {
-    if (!fbp_targets_fit(pass->plan.net, data)) return FASTBP_ERR_ARGUMENT;
+static fastbp_status_t from_targets(fastbp_pass_t *pass, const void *theta,
+                                    const fastbp_data_t *data, int bottom, void *grad,
+                                    double *cost) {
+    const fastbp_net_t *net = pass->plan.net;
+    pass->has_delta = false;
+    if (!fbp_targets_fit(net, data)) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = load_targets(pass, data);
     if (status != FASTBP_OK) return status;
     pass->batch.backward = true;
-    if (pass->plan.net->loss_fn != NULL && !fbp_custom_loss(&pass->batch)) return FASTBP_ERR_CALL;
-    status = recur(pass, theta, true, grad);
-    if (status == FASTBP_OK)
-        *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) +
-                fbp_penalty(pass->plan.net, theta);
-    return status;
+    if (net->loss_fn != NULL && !fbp_custom_loss(&pass->batch)) return FASTBP_ERR_CALL;
+    status = recur(pass, theta, true, net->n_layers, bottom, grad);
+    if (status != FASTBP_OK) return status;
+    *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) + fbp_penalty(net, theta);
+    pass->has_delta = bottom == 1;
+    return FASTBP_OK;
 }
 
-fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
-                                     long ldd, const void *weights, void *grad) {
+fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
+                                void *grad, double *cost) {
+    return from_targets(pass, theta, data, 1, grad, cost);
+}
+
+fastbp_status_t fastbp_backward_output(fastbp_pass_t *pass, const void *theta,
+                                       const fastbp_data_t *data, double *cost) {
+    return from_targets(pass, theta, data, pass->plan.net->n_layers, NULL, cost);
+}
+
+fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, long ldd,
+                                       const void *weights) {
     const fastbp_data_t data = {.rows = pass->batch.rows, .weights = weights};
+    pass->has_delta = false;
     const fastbp_status_t status = load_targets(pass, &data);
     if (status != FASTBP_OK) return status;
     const fastbp_net_t *net = pass->plan.net;
     const fbp_rows_t *into = &pass->plan.delta[net->n_layers];
     const fbp_mat_t from = {delta, data.rows, net->layer[net->n_layers - 1].n_out, ldd};
     net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &from, into->at, into->ld);
-    return recur(pass, theta, false, grad);
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_backward_layer(fastbp_pass_t *pass, const void *theta, int layer) {
+    if (layer < 1 || layer >= pass->plan.net->n_layers) return FASTBP_ERR_ARGUMENT;
+    if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
+    return recur(pass, theta, false, layer + 1, layer, NULL);
+}
+
+fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *pass, const void *theta, void *grad) {
+    if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
+    const fastbp_status_t status = recur(pass, theta, false, 1, 1, grad);
+    pass->has_delta = status == FASTBP_OK;
+    return status;
+}
+
+fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
+                                     long ldd, const void *weights, void *grad) {
+    fastbp_status_t status = fastbp_backward_inject(pass, delta, ldd, weights);
+    if (status != FASTBP_OK) return status;
+    status = recur(pass, theta, false, pass->plan.net->n_layers, 1, grad);
+    pass->has_delta = status == FASTBP_OK;
+    return status;
 }
 
 fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out) {

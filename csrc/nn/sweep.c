@@ -74,18 +74,16 @@ static void weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
                              fbp_row_at(plan, delta, row0), delta->ld);
 }
 
-void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
+/* What the loss kernel is told of a block of rows, as the network pairs loss and output. */
+static fbp_loss_t loss_of(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const int l = net->n_layers;
-    const fbp_layer_t *layer = &net->layer[l - 1];
-    void *delta = batch->backward ? fbp_row_at(plan, &plan->delta[l], row0) : NULL;
-    const bool fold = batch->weighted && batch->fold_weights;
-    const fbp_loss_t loss = {
+    return (fbp_loss_t){
         .loss = (int)net->loss,
         .fused = net->fused,
         .rows = rows,
-        .cols = layer->n_out,
+        .cols = net->layer[l - 1].n_out,
         .z = fbp_row_at(plan, &plan->z[l], row0),
         .a = fbp_row_at(plan, &plan->a[l], row0),
         .ldz = plan->z[l].ld,
@@ -95,33 +93,60 @@ void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
         .n_targets = net->n_targets,
         .params = net->loss_params,
         .n_params = net->n_loss_params,
-        .scale = fold ? fbp_at(net, plan->weight, (size_t)row0) : NULL,
-        .delta = delta,
-        .ldd = plan->delta[l].ld,
         .row_loss = plan->row_loss + row0,
     };
-    if (net->loss_fn == NULL) net->kernels->loss_rows(&loss);
-    else if (delta != NULL && fold) weigh_rows(batch, row0, rows);
-    if (delta == NULL || net->fused) return;
-    const fbp_mat_t aux =
-        fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, layer->n_out);
-    net->kernels->act_backward(layer->act, layer->alpha, &aux, delta, plan->delta[l].ld);
 }
 
-/* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1}; where either layer has more to it, the
- * product alone, and the rest by rows. */
-static void recursion_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
-                            long row0, long rows) {
+void fbp_pull_back_rows(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
+                        long ldd) {
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const fbp_mat_t aux =
+        fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, layer->n_out);
+    plan->net->kernels->act_backward(layer->act, layer->alpha, &aux, delta, ldd);
+    if (layer->has.norm != FASTBP_NORM_NONE) fbp_norm_pull_back(batch, l, row0, rows, delta, ldd);
+}
+
+void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    const fbp_layer_t *layer = &net->layer[l - 1], *below = &net->layer[l - 2];
-    const fbp_rows_t *aux = fbp_plan_slope_rows(plan, l - 1);
+    const int l = net->n_layers;
+    const bool fold = batch->weighted && batch->fold_weights;
+    fbp_loss_t loss = loss_of(batch, row0, rows);
+    loss.scale = fold ? fbp_at(net, plan->weight, (size_t)row0) : NULL;
+    loss.delta = batch->backward ? fbp_row_at(plan, &plan->delta[l], row0) : NULL;
+    loss.ldd = plan->delta[l].ld;
+    if (net->loss_fn == NULL) net->kernels->loss_rows(&loss);
+    else if (loss.delta != NULL && fold) weigh_rows(batch, row0, rows);
+    if (loss.delta == NULL || net->fused) return;
+    fbp_pull_back_rows(batch, l, row0, rows, loss.delta, loss.ldd);
+}
+
+void fbp_loss_slope_rows(const fbp_batch_t *batch, long row0, long rows, void *out, long ldo) {
+    fbp_loss_t loss = loss_of(batch, row0, rows);
+    loss.fused = false;
+    loss.delta = out;
+    loss.ldd = ldo;
+    batch->plan->net->kernels->loss_rows(&loss);
+}
+
+void fbp_loss_curve_rows(const fbp_batch_t *batch, long row0, const fbp_mat_t *rz,
+                         const fbp_mat_t *ra, void *out, long ldo) {
+    fbp_loss_t loss = loss_of(batch, row0, ra->rows);
+    loss.delta = out;
+    loss.ldd = ldo;
+    batch->plan->net->kernels->loss_curve(&loss, rz, ra);
+}
+
+/* c[rows,n_in] = delta[rows,n_out] · W^lᵀ, without its epilogue */
+static fbp_gemm_t delta_times_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                                      long row0, long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[l - 1];
     const bool transposed = fbp_uses_copies(batch);
-    const bool fused = below->plain && !layer->has.residual;
     const long panel = net->kernels->panel_cols;
-    const fbp_gemm_t product = {
-        .c = fbp_row_at(plan, &plan->delta[l - 1], row0),
-        .ldc = plan->delta[l - 1].ld,
+    return (fbp_gemm_t){
         .a = plan->delta[l].row + row0,
         .b = transposed ? plan->wt[l - 1] : fbp_at(net, batch->theta, layer->w),
         .ldb = transposed ? panel : layer->n_out,
@@ -129,26 +154,48 @@ static void recursion_layer(const fbp_batch_t *batch, const fbp_scratch_t *scrat
         .m = rows,
         .n = layer->n_in,
         .k = layer->n_out,
-        .epi = fused ? FBP_EPI_BACKWARD : FBP_EPI_NONE,
-        .act = below->act,
-        .alpha = below->alpha,
-        .aux = fbp_row_at(plan, aux, row0),
-        .ldaux = aux->ld,
         .pack = scratch->pack,
     };
-    if (transposed) net->kernels->gemm_nn(&product);
-    else net->kernels->gemm_nt(&product);
+}
+
+static void multiply(const fbp_batch_t *batch, const fbp_gemm_t *product) {
+    const fbp_kernels_t *kernels = batch->plan->net->kernels;
+    if (fbp_uses_copies(batch)) kernels->gemm_nn(product);
+    else kernels->gemm_nt(product);
+}
+
+/* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1}; where either layer has more to it, the
+ * product alone, and the rest by rows. */
+void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                    long rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_layer_t *layer = &plan->net->layer[l - 1], *below = &plan->net->layer[l - 2];
+    const fbp_rows_t *aux = fbp_plan_slope_rows(plan, l - 1);
+    const bool fused = below->plain && !layer->has.residual;
+    fbp_gemm_t product = delta_times_weights(batch, scratch, l, row0, rows);
+    product.c = fbp_row_at(plan, &plan->delta[l - 1], row0);
+    product.ldc = plan->delta[l - 1].ld;
+    product.epi = fused ? FBP_EPI_BACKWARD : FBP_EPI_NONE;
+    product.act = below->act;
+    product.alpha = below->alpha;
+    product.aux = fbp_row_at(plan, aux, row0);
+    product.ldaux = aux->ld;
+    multiply(batch, &product);
     if (!fused) fbp_options_backward(batch, l - 1, row0, rows);
 }
 
-void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
-                        long rows) {
+void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                    long rows, void *out, long ldo) {
+    fbp_gemm_t product = delta_times_weights(batch, scratch, l, row0, rows);
+    product.c = out;
+    product.ldc = ldo;
+    product.epi = FBP_EPI_NONE;
+    multiply(batch, &product);
+}
+
+void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    for (int l = net->n_layers; l > 1 && l > batch->lowest; --l) {
-        recursion_layer(batch, scratch, l, row0, rows);
-        fbp_lap(scratch->profile, l, FASTBP_PHASE_DELTA);
-    }
     if (!batch->weighted || batch->fold_weights) return;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_mat_t delta =
@@ -156,6 +203,15 @@ void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, 
         net->kernels->scale_rows(&delta, fbp_at(net, plan->weight, (size_t)row0),
                                  fbp_row_at(plan, &plan->scaled[l], row0), plan->scaled[l].ld);
     }
+}
+
+void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
+                        long rows) {
+    for (int l = batch->plan->net->n_layers; l > 1 && l > batch->lowest; --l) {
+        fbp_delta_rows(batch, scratch, l, row0, rows);
+        fbp_lap(scratch->profile, l, FASTBP_PHASE_DELTA);
+    }
+    fbp_weigh_rows(batch, row0, rows);
 }
 
 /* ---- weight sweep ---- */

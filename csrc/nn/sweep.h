@@ -28,9 +28,34 @@ bool fbp_custom_loss(const fbp_batch_t *batch);
  * fbp_custom_loss where the network has one. */
 void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows);
 
-/* δ^{L−1} … δ^1 of the rows from their δ^L, and s_i δ_i where the batch asks for it. */
+/* δ^{L−1} … δ^1 of the rows from their δ^L, and s_i δ_i where the batch asks for it: what the next
+ * two do. */
 void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                         long rows);
+
+/* δ^{l−1} of the rows from their δ^l, l = 2 … L. */
+void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                    long rows);
+
+/* s_i δ_i of every layer, where the batch is weighted and does not fold its weights. */
+void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows);
+
+/* ---- pieces of it, for derivatives ---- */
+
+/* delta[rows,n_l] ⊙= σ'_l, or softmax's Jacobian product; delta: ∂J_i/∂a^l, then ∂J_i/∂z^l. */
+void fbp_pull_back_rows(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
+                        long ldd);
+
+/* out[rows,n_{l−1}] = δ^l W^lᵀ = ∂J_i/∂a^{l−1}, l = 1 … L; batches that use copies need theirs. */
+void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                    long rows, void *out, long ldo);
+
+/* out[rows,n_L] = ∂J_i/∂a^L, also where loss and output are a pair. */
+void fbp_loss_slope_rows(const fbp_batch_t *batch, long row0, long rows, void *out, long ldo);
+
+/* out[rows,n_L] = R{∂J_i/∂a^L} from rz = R{z^L} and ra = R{a^L}; of a pair R{δ^L}. */
+void fbp_loss_curve_rows(const fbp_batch_t *batch, long row0, const fbp_mat_t *rz,
+                         const fbp_mat_t *ra, void *out, long ldo);
 
 /* ---- weight sweep: a tile of one W ---- */
 

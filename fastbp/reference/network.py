@@ -14,6 +14,7 @@ by s_i nor divided by S.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import isfinite
 
 import numpy as np
@@ -22,11 +23,13 @@ from .. import _validation as check
 from .._base import ActivationSpec, Array, NetworkBase
 from .._fitting import Data, SessionOptions
 from ..errors import DivergenceError
+from ..hooks import Hook, Hooks
 from ..initializers import InitFunction, Initializer
 from ..losses import Loss
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from .cost import cost, dense, objective, outputs, penalty
+from .derivatives import NumpyDerivatives
 from .formulas import output_delta, quiet, sample_losses
 from .layers import (
     Trace,
@@ -43,7 +46,7 @@ from .training import Training
 from .updates import update
 
 
-class Network(NetworkBase):
+class Network(NumpyDerivatives, Hooks, NetworkBase):
     """A dense network with the interface of `fastbp.Network`, in NumPy alone.
 
     widths: units of every layer, inputs first. activation: that of the hidden layers, or a list
@@ -100,6 +103,7 @@ class Network(NetworkBase):
 
     def _forward(self, X: Array, step: int | None = None) -> Array:
         """step: updates made before, for the masks of dropout; None: nothing is dropped."""
+        self._not_in_hook()
         self._n_rows = len(X)
         self._X = u = dropped(
             X, self.input_dropout, self._mask(0, X.shape, self.input_dropout, step)
@@ -123,11 +127,13 @@ class Network(NetworkBase):
         return dropout_mask(self.seed, l, step, (self._offset + n, cols), p)[self._offset :]
 
     @quiet
-    def backward(self, y: object, sample_weight: object = None) -> float:
+    def backward(
+        self, y: object, sample_weight: object = None, *, hook: Hook | None = None
+    ) -> float:
         """J of the last forward for the targets y; fills delta and grad of every layer.
 
         y (batch, n_L), or class indices (batch,) for cross_entropy; sample_weight (batch,),
-        not negative. Raises RuntimeError before a forward, TypeError or ValueError for targets
+        not negative; hook: see `on_delta`, for this call. Raises RuntimeError before a forward, TypeError or ValueError for targets
         or weights that do not fit.
 
         >>> net = Network((1, 1), init="zeros"); _ = net.forward([[3.0]]); net.backward([[2.0]])
@@ -138,10 +144,13 @@ class Network(NetworkBase):
         n, rows_of = self._rows_forwarded(), "the last forward"
         y = self._targets(y, n, rows_of)
         s = check.as_weights(sample_weight, n, self.dtype, rows_of=rows_of)
-        return self._backward(y, np.ones(n, self.dtype) if s is None else s)
+        s = np.ones(n, self.dtype) if s is None else s
+        return self._backward(y, s, self._hook_for(hook))
 
     @quiet
-    def backward_from(self, delta_L: object, *, sample_weight: object = None) -> None:
+    def backward_from(
+        self, delta_L: object, *, sample_weight: object = None, hook: Hook | None = None
+    ) -> None:
         """The recursion from an injected δ^L (batch, n_L); fills delta and grad.
 
         With δ^L = a^L − y it gives what `backward` gives for a paired loss. The penalties of l1
@@ -156,20 +165,23 @@ class Network(NetworkBase):
         s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
         self.layers[-1].show_delta(delta.copy())
         s = np.ones(n, self.dtype) if s is None else s
-        self._propagate(s, s.sum())
+        self._propagate(s, s.sum(), self._hook_for(hook))
 
-    def _backward(self, y: Array, s: Array) -> float:
+    def _backward(self, y: Array, s: Array, hook: Hook | None = None) -> float:
         top, S = self.layers[-1], weight_sum(self.criterion, y, s)
         y = dense(self, y)
         J = s @ sample_losses(self.criterion, top.activation, top.z, top.a, y) / S
         top.show_delta(output_delta(self.criterion, top.activation, top.z, top.a, y))
-        self._propagate(sample_weights(self.criterion, s), S)
+        self._propagate(sample_weights(self.criterion, s), S, hook)
         return float(J + penalty(self, self.theta))
 
-    def _propagate(self, s: Array, S: np.number) -> None:
+    def _propagate(self, s: Array, S: np.number, hook: Hook | None = None) -> None:
         """δ and the gradients of every layer, from the δ of the last one down."""
+        self._not_in_hook()
         for i in reversed(range(len(self.layers))):
             layer, trace = self.layers[i], self._traces[i]
+            if hook is not None:
+                self._show_to(hook, i + 1)
             for name, total in gradients(layer.dense, trace, layer.delta, s).items():
                 layer.gradients()[name][...] = total / S
             layer.dW[...] += self.l1 * np.sign(layer.W) + self.l2 * layer.W
@@ -179,6 +191,18 @@ class Network(NetworkBase):
                 delta = backward(below.dense, below.parameters(), self._traces[i - 1], g)
                 below.show_delta(delta)
         self._has_gradient = True
+
+    def _show_to(self, hook: Hook, l: int) -> None:
+        try:
+            self._call_hook(hook, l, self.layers[l - 1].delta)
+        except BaseException:
+            self._has_gradient = False  # some layers have theirs, some have not
+            self._hide_delta()
+            raise
+
+    def _pull_back(self, l: int, g: Array) -> Array:
+        layer, trace = self.layers[l - 1], replace(self._traces[l - 1])  # which keeps its own g
+        return backward(layer.dense, layer.parameters(), trace, g)
 
     @quiet
     def input_gradient(self) -> Array:
@@ -284,19 +308,27 @@ class Network(NetworkBase):
         return outputs(self, check.as_matrix(X, self.widths[0], self.dtype), self.theta)[1]
 
     @quiet
-    def train_step(self, X: Array, y: Array, s: Array, optimizer: Optimizer) -> float:
+    def train_step(
+        self, X: Array, y: Array, s: Array, optimizer: Optimizer, hook: Hook | None = None
+    ) -> float:
         """J of one checked batch, and the update, left out where J is not finite.
 
         X (n, n_0), y as `_targets` returns it, s (n,).
         """
         self._forward(X, optimizer.t)
-        J = self._backward(y, s)
+        J = self._backward(y, s, hook)
         if isfinite(J):
             self._update(optimizer)
         return J
 
     def train_batch(
-        self, X: object, y: object, optimizer: Optimizer, *, sample_weight: object = None
+        self,
+        X: object,
+        y: object,
+        optimizer: Optimizer,
+        *,
+        sample_weight: object = None,
+        hook: Hook | None = None,
     ) -> float:
         """One training step on the batch X (batch, n_0), y; returns its J before the update.
 
@@ -311,14 +343,23 @@ class Network(NetworkBase):
         X = check.as_matrix(X, self.widths[0], self.dtype)
         y = self._targets(y, len(X))
         s = check.as_weights(sample_weight, len(X), self.dtype)
+        hook = self._hook_for(hook)
         self._bind(optimizer)
-        options = SessionOptions(batch_size=len(X), shuffle=False, n_threads=0)
-        diverged, _, _, _, J, last = Training(self, (X, y, s), optimizer, options).run(0.0)
+        if hook is not None:
+            self._no_dropout()
+            J = last = self.train_step(
+                X, y, np.ones(len(X), self.dtype) if s is None else s, optimizer, hook
+            )
+            diverged = not isfinite(J)
+        else:
+            options = SessionOptions(batch_size=len(X), shuffle=False, n_threads=0)
+            diverged, _, _, _, J, last = Training(self, (X, y, s), optimizer, options).run(0.0)
         if diverged:
             raise DivergenceError(last, epoch=0, step=optimizer.t)
         return J
 
     def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> Training:
+        self._no_hook("fit")
         return Training(self, data, optimizer, options)
 
     def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:

@@ -1,0 +1,258 @@
+/* derive.c: first derivatives beyond the gradient of J, from the passes that give it: products with
+ * the Jacobian ∂a^L/∂x, the gradient of every J_i and its norm, a^l ⊙ ∂J_i/∂a^l. A sample's
+ * gradient is a_i^{l−1ᵀ} δ_i^l, so its norm is ‖a_i^{l−1}‖ ‖δ_i^l‖ and needs no gradient
+ * (Goodfellow, "Efficient per-example gradient computations", arXiv 1510.01799, 2015). */
+#include "pass.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- out = vᵀ ∂a^L/∂x ---- */
+
+typedef struct {
+    const fbp_batch_t *batch;
+    const void *v; /* rows of n_L elements, ldv apart; NULL for every unit vector in turn */
+    long ldv;
+    void *out; /* [rows, vectors, n_0] */
+} pull_t;
+
+/* δ^L of the rows = v, or the unit vector of output k where v is NULL. */
+static void seed_rows(const pull_t *pull, const fbp_block_t *block, long k) {
+    const fbp_plan_t *plan = pull->batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const int l = net->n_layers;
+    const long n_out = net->layer[l - 1].n_out, ld = plan->delta[l].ld;
+    void *delta = fbp_at(net, plan->delta[l].at, (size_t)(block->row0 * ld));
+    if (pull->v != NULL) {
+        const ptrdiff_t from = (ptrdiff_t)block->row0 * pull->ldv;
+        const fbp_mat_t v = {fbp_at(net, pull->v, (size_t)from), block->rows, n_out, pull->ldv};
+        net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &v, delta, ld);
+        return;
+    }
+    for (long i = 0; i < block->rows; ++i) {
+        void *row = fbp_at(net, delta, (size_t)(i * ld));
+        memset(row, 0, (size_t)n_out * net->kernels->elem_size);
+        if (net->dtype == FASTBP_F32) ((float *)row)[k] = 1;
+        else ((double *)row)[k] = 1;
+    }
+}
+
+static void run_pull(void *context, fbp_team_t *team, int worker) {
+    const pull_t *pull = context;
+    const fbp_batch_t *batch = pull->batch;
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_scratch_t *scratch = &plan->scratch[worker];
+    const fbp_rows_t *top = &plan->delta[net->n_layers];
+    const long n_in = net->layer[0].n_in;
+    const long vectors = pull->v != NULL ? 1 : net->layer[net->n_layers - 1].n_out;
+    fbp_pass_copy(batch, team, 1, net->n_layers);
+    fbp_team_barrier(team);
+    for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
+        for (long k = 0; k < vectors; ++k) {
+            seed_rows(pull, &block, k);
+            fbp_pull_back_rows(batch, net->n_layers, block.row0, block.rows,
+                               fbp_at(net, top->at, (size_t)(block.row0 * top->ld)), top->ld);
+            fbp_recursion_rows(batch, scratch, block.row0, block.rows);
+            const size_t first = (size_t)(block.row0 * vectors + k) * (size_t)n_in;
+            void *out = fbp_at(net, pull->out, first);
+            fbp_slope_rows(batch, scratch, 1, block.row0, block.rows, out, vectors * n_in);
+            if (!net->layer[0].has.residual) continue;
+            const fbp_mat_t slope = {out, block.rows, n_in, vectors * n_in};
+            net->kernels->add_rows(&slope, plan->skip.row + block.row0, out, vectors * n_in);
+        }
+}
+
+static fastbp_status_t pull_back(fastbp_pass_t *pass, const void *theta, pull_t *pull) {
+    const long outputs = pass->plan.net->layer[pass->plan.net->n_layers - 1].n_out;
+    if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
+    pass->has_delta = false;
+    pass->batch.theta = theta;
+    pass->batch.weighted = false;
+    pull->batch = &pass->batch;
+    const double vectors = pull->v != NULL ? 1 : (double)outputs;
+    return fbp_pass_run(pass, (fbp_work_t){2 * vectors, 0}, run_pull, pull);
+}
+
+fastbp_status_t fastbp_vjp(fastbp_pass_t *pass, const void *theta, const void *v, long ldv,
+                           void *out) {
+    if (v == NULL) return FASTBP_ERR_ARGUMENT;
+    pull_t pull = {.v = v, .ldv = ldv, .out = out};
+    return pull_back(pass, theta, &pull);
+}
+
+fastbp_status_t fastbp_jacobian(fastbp_pass_t *pass, const void *theta, void *out) {
+    pull_t pull = {.out = out};
+    return pull_back(pass, theta, &pull);
+}
+
+fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long ldg) {
+    if (layer < 1 || layer > pass->plan.net->n_layers) return FASTBP_ERR_ARGUMENT;
+    if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
+    fbp_pull_back_rows(&pass->batch, layer, 0, pass->batch.rows, g, ldg);
+    return FASTBP_OK;
+}
+
+/* ---- every sample's own gradient ---- */
+
+typedef struct {
+    const fbp_batch_t *batch;
+    void *out;
+} samples_t;
+
+/* gain and shift of sample i, [n_out] each, of a layer with a norm: ∂J_i/∂n ⊙ x̂ and ∂J_i/∂n. */
+static void norm_gradient(const fbp_plan_t *plan, int l, long i, void *gain, void *shift) {
+    const fastbp_net_t *net = plan->net;
+    const long n_out = net->layer[l - 1].n_out;
+    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], i, 1, n_out);
+    const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], i, 1, n_out);
+    net->kernels->norm_gradient(&z, fbp_at(net, plan->stats[l], 2 * (size_t)i), &g, NULL, gain,
+                                shift);
+}
+
+/* One row of out, laid out as theta: a_i^{l−1ᵀ} δ_i^l, δ_i^l and what a norm has, of every layer.
+ * scratch->column takes a shift that the norm has not. */
+static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long i,
+                            void *row) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    for (int l = 1; l <= net->n_layers; ++l) {
+        const fbp_layer_t *layer = &net->layer[l - 1];
+        const fbp_gemm_t outer = {
+            .c = fbp_at(net, row, layer->w),
+            .ldc = layer->n_out,
+            .a = plan->a[l - 1].row + i,
+            .b = plan->delta[l].row[i],
+            .ldb = plan->delta[l].ld,
+            .m = layer->n_in,
+            .n = layer->n_out,
+            .k = 1,
+        };
+        net->kernels->gemm_tn(&outer);
+        if (!layer->has.no_bias)
+            memcpy(fbp_at(net, row, layer->b), plan->delta[l].row[i],
+                   (size_t)layer->n_out * net->kernels->elem_size);
+        const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
+        if (layer->has.norm != FASTBP_NORM_NONE)
+            norm_gradient(plan, l, i, fbp_at(net, row, layer->gain),
+                          shifts ? fbp_at(net, row, layer->shift) : scratch->column);
+    }
+}
+
+static void run_sample_gradients(void *context, fbp_team_t *team, int worker) {
+    const samples_t *samples = context;
+    const fbp_plan_t *plan = samples->batch->plan;
+    for (fbp_block_t block; fbp_pass_next(samples->batch, team, &block);)
+        for (long i = block.row0; i < block.row0 + block.rows; ++i)
+            sample_gradient(samples->batch, &plan->scratch[worker], i,
+                            fbp_at(plan->net, samples->out, (size_t)i * plan->net->n_params));
+}
+
+fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *pass, void *out) {
+    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    samples_t samples = {&pass->batch, out};
+    return fbp_pass_run(pass, FBP_INFER_WORK, run_sample_gradients, &samples);
+}
+
+static double square_of(const fastbp_net_t *net, const void *row, long n) {
+    const fbp_mat_t x = {row, 1, n, n};
+    return net->kernels->penalty(&x, 0, 2);
+}
+
+/* ‖∂J_i/∂(parameters of layer l)‖ */
+static double sample_norm(const fbp_plan_t *plan, const fbp_scratch_t *scratch, int l, long i) {
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[l - 1];
+    const double a2 = square_of(net, plan->a[l - 1].row[i], layer->n_in);
+    const double delta2 = square_of(net, plan->delta[l].row[i], layer->n_out);
+    const double bias = layer->has.no_bias ? 0 : 1;
+    if (layer->has.norm == FASTBP_NORM_NONE) return sqrt(delta2) * sqrt(a2 + bias);
+    void *gain = scratch->column, *shift = fbp_at(net, gain, (size_t)net->max_width);
+    norm_gradient(plan, l, i, gain, shift);
+    const double gain2 = square_of(net, gain, layer->n_out);
+    const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
+    const double shift2 = shifts ? square_of(net, shift, layer->n_out) : 0;
+    return sqrt(delta2 * (a2 + bias) + gain2 + shift2);
+}
+
+static void run_norms(void *context, fbp_team_t *team, int worker) {
+    const samples_t *samples = context;
+    const fbp_plan_t *plan = samples->batch->plan;
+    const int n_layers = plan->net->n_layers;
+    double *out = samples->out;
+    for (fbp_block_t block; fbp_pass_next(samples->batch, team, &block);)
+        for (long i = block.row0; i < block.row0 + block.rows; ++i)
+            for (int l = 1; l <= n_layers; ++l)
+                out[i * n_layers + l - 1] = sample_norm(plan, &plan->scratch[worker], l, i);
+}
+
+fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *pass, double *out) {
+    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    samples_t samples = {&pass->batch, out};
+    return fbp_pass_run(pass, FBP_INFER_WORK, run_norms, &samples);
+}
+
+/* ---- a^l ⊙ ∂J_i/∂a^l ---- */
+
+typedef struct {
+    const fbp_batch_t *batch;
+    void *const *out; /* by l = 0 … L: [rows, n_l], dense */
+} relevance_t;
+
+/* x += y, both dense */
+static void add_to(const fastbp_net_t *net, void *x, const void *y, long rows, long cols) {
+    for (long i = 0; i < rows; ++i) {
+        const void *from = fbp_at(net, y, (size_t)(i * cols));
+        void *to = fbp_at(net, x, (size_t)(i * cols));
+        const fbp_mat_t row = {to, 1, cols, cols};
+        net->kernels->add_rows(&row, &from, to, cols);
+    }
+}
+
+static void run_relevance(void *context, fbp_team_t *team, int worker) {
+    const relevance_t *relevance = context;
+    const fbp_batch_t *batch = relevance->batch;
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const int top = net->n_layers;
+    fbp_pass_copy(batch, team, 1, top);
+    fbp_team_barrier(team);
+    for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
+        const long row0 = block.row0, rows = block.rows;
+        long units = net->layer[top - 1].n_out;
+        void *above = fbp_at(net, relevance->out[top], (size_t)(row0 * units));
+        if (net->loss_fn == NULL) fbp_loss_slope_rows(batch, row0, rows, above, units);
+        for (int l = top; l >= 1; --l) {
+            const long below = net->layer[l - 1].n_in;
+            void *slope = fbp_at(net, relevance->out[l - 1], (size_t)(row0 * below));
+            fbp_slope_rows(batch, &plan->scratch[worker], l, row0, rows, slope, below);
+            if (net->layer[l - 1].has.residual) add_to(net, slope, above, rows, below);
+            net->kernels->multiply_rows(plan->a[l].row + row0, rows, units, above, units);
+            above = slope;
+            units = below;
+        }
+        net->kernels->multiply_rows(plan->a[0].row + row0, rows, units, above, units);
+    }
+}
+
+/* out = ∂J_i/∂a^L of a loss of the caller's, which comes by way of δ^L; false where it gives up. */
+static bool own_slopes(fastbp_pass_t *pass, void *out) {
+    const fastbp_net_t *net = pass->plan.net;
+    const int l = net->n_layers;
+    const long rows = pass->batch.rows, n_out = net->layer[l - 1].n_out;
+    const fbp_rows_t *delta = &pass->plan.delta[l];
+    if (!fbp_custom_loss(&pass->batch)) return false;
+    const fbp_mat_t slopes = {delta->at, rows, n_out, delta->ld};
+    net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &slopes, out, n_out);
+    fbp_pull_back_rows(&pass->batch, l, 0, rows, delta->at, delta->ld);
+    return true;
+}
+
+fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *const *out) {
+    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    if (pass->plan.net->loss_fn != NULL && !own_slopes(pass, out[pass->plan.net->n_layers]))
+        return FASTBP_ERR_CALL;
+    pass->batch.theta = theta;
+    relevance_t relevance = {&pass->batch, out};
+    return fbp_pass_run(pass, FBP_INFER_WORK, run_relevance, &relevance);
+}

@@ -1,0 +1,35 @@
+/* pass.h: what the files on passes share: the pass itself, and regions over its batch. */
+#ifndef FASTBP_NN_PASS_H
+#define FASTBP_NN_PASS_H
+
+#include "../threads/pool.h"
+#include "sweep.h"
+
+struct fastbp_pass {
+    fbp_plan_t plan;
+    fbp_batch_t batch;   /* of the last forward; rows = 0 before it */
+    bool has_delta;      /* a backward pass has filled δ since */
+    fbp_plan_t *tangent; /* what moves along a direction; NULL until it is needed */
+};
+
+/* A plan like the pass's for R{z}, R{a}, R{δ} and a spare matrix a layer, its scaled; a second call
+ * is free. */
+fastbp_status_t fbp_tangent_new(fbp_plan_t **tangent, const fbp_plan_t *plan);
+void fbp_tangent_free(fbp_plan_t *tangent);
+
+/* Runs a region on as many threads as so much work on the batch is worth. */
+fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn body,
+                             void *context);
+
+/* The copies of W^l that the batch uses, l = first … last, as tasks; a barrier has to follow. */
+void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last);
+
+/* A block of the batch's rows, as a task. */
+typedef struct {
+    long row0, rows;
+} fbp_block_t;
+
+/* The next block of the batch that nobody has taken since the last barrier; false past the end. */
+bool fbp_pass_next(const fbp_batch_t *batch, fbp_team_t *team, fbp_block_t *block);
+
+#endif

@@ -1,0 +1,273 @@
+/* tangent.c: derivatives along a direction, by the R-operator: R{x} is how x changes as theta moves
+ * along V and the inputs along dX (Pearlmutter, "Fast exact multiplication by the Hessian", Neural
+ * Computation 6, 1994). With g^l = ∂J_i/∂a^l = δ^{l+1} W^{l+1}ᵀ,
+ *   R{z^l} = R{a^{l−1}} W^l + a^{l−1} V^l + v^l      R{a^l} = σ' ⊙ R{z^l}
+ *   R{g^l} = R{δ^{l+1}} W^{l+1}ᵀ + δ^{l+1} V^{l+1}ᵀ  R{δ^l} = σ' ⊙ R{g^l} + g^l ⊙ σ'' ⊙ R{z^l}
+ *   H V: of W^l (1/S) Σ s_i (a^{l−1ᵀ} R{δ^l} + R{a^{l−1}}ᵀ δ^l) + l2 V^l, of b^l (1/S) Σ s_i
+ * R{δ^l}. R{z}, R{a} and R{δ} lie in a plan like that of z, a and δ, whose copies are those of V.
+ */
+#include "pass.h"
+#include "update.h"
+
+#include <stdlib.h>
+
+/* The pass, its tangent, and both mixed: plans differ in whose δ meets whose weights. */
+typedef struct {
+    const fbp_batch_t *batch;
+    fbp_plan_t *tangent;
+    const void *v; /* the direction of theta, or NULL */
+    bool moved_x;  /* tangent->a[0] holds dX */
+    fbp_plan_t moved_plan, crossed_plan;
+    fbp_batch_t moved;   /* W with R{δ}: R{δ} Wᵀ */
+    fbp_batch_t summed;  /* a with R{δ}, V for the penalty: aᵀ R{δ} + l2 V */
+    fbp_batch_t crossed; /* R{a} and V with δ: δ Vᵀ and R{a}ᵀ δ */
+    fastbp_net_t smooth; /* the net without l1, whose second derivative is 0 */
+    double grad_scale;
+    void *out;
+} curve_t;
+
+fastbp_status_t fbp_tangent_new(fbp_plan_t **out, const fbp_plan_t *plan) {
+    if (*out != NULL) return FASTBP_OK;
+    fbp_plan_t *tangent = malloc(sizeof *tangent);
+    if (tangent == NULL) return FASTBP_ERR_MEMORY;
+    fastbp_status_t status = fbp_plan_init(tangent, plan->net, FBP_PLAN_INSPECT, plan->capacity, 1);
+    if (status == FASTBP_OK) status = fbp_plan_add_scaled(tangent);
+    if (status == FASTBP_OK) {
+        *out = tangent;
+        return FASTBP_OK;
+    }
+    fbp_tangent_free(tangent);
+    return status;
+}
+
+void fbp_tangent_free(fbp_plan_t *tangent) {
+    if (tangent == NULL) return;
+    fbp_plan_free(tangent);
+    free(tangent);
+}
+
+/* x += y of a block */
+static void add_rows(const fbp_plan_t *t, const fbp_rows_t *x, const fbp_block_t *block, long cols,
+                     const fbp_rows_t *y) {
+    const fbp_mat_t sum = fbp_block_of(t, x, block->row0, block->rows, cols);
+    t->net->kernels->add_rows(&sum, y->row + block->row0, fbp_row_at(t, x, block->row0), x->ld);
+}
+
+static void copy_rows(const fbp_plan_t *t, const fbp_rows_t *from, const fbp_block_t *block,
+                      long cols, const fbp_rows_t *to) {
+    const fbp_mat_t rows = fbp_block_of(t, from, block->row0, block->rows, cols);
+    t->net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &rows, fbp_row_at(t, to, block->row0),
+                                 to->ld);
+}
+
+/* ---- forward ---- */
+
+/* out[rows,n_out] = a[rows,n_in] · W^l (+ bias), W^l from theta */
+static void times_weights(const curve_t *c, const fbp_rows_t *a, const void *theta, bool bias,
+                          int l, const fbp_block_t *block, const fbp_scratch_t *scratch,
+                          const fbp_rows_t *out) {
+    const fastbp_net_t *net = c->tangent->net;
+    const fbp_layer_t *layer = &net->layer[l - 1];
+    const fbp_gemm_t product = {
+        .c = fbp_row_at(c->tangent, out, block->row0),
+        .ldc = out->ld,
+        .a = a->row + block->row0,
+        .b = fbp_at(net, theta, layer->w),
+        .ldb = layer->n_out,
+        .m = block->rows,
+        .n = layer->n_out,
+        .k = layer->n_in,
+        .bias = bias && !layer->has.no_bias ? fbp_at(net, theta, layer->b) : NULL,
+        .pack = scratch->pack,
+    };
+    net->kernels->gemm_nn(&product);
+}
+
+/* R{z^l} and R{a^l} of a block */
+static void forward_layer(const curve_t *c, int l, const fbp_block_t *block,
+                          const fbp_scratch_t *scratch) {
+    fbp_plan_t *t = c->tangent;
+    const fbp_layer_t *layer = &t->net->layer[l - 1];
+    const long n_out = layer->n_out;
+    const bool carried = l > 1 || c->moved_x; /* R{a^{l−1}} is not 0 */
+    const fbp_rows_t *rz = &t->z[l], *ra = &t->a[l];
+    if (c->v != NULL)
+        times_weights(c, &c->batch->plan->a[l - 1], c->v, true, l, block, scratch, rz);
+    if (carried)
+        times_weights(c, &t->a[l - 1], c->batch->theta, false, l, block, scratch,
+                      c->v != NULL ? ra : rz);
+    if (carried && c->v != NULL) add_rows(t, rz, block, n_out, ra);
+    copy_rows(t, rz, block, n_out, ra);
+    fbp_pull_back_rows(c->batch, l, block->row0, block->rows, fbp_row_at(t, ra, block->row0),
+                       ra->ld);
+    if (layer->has.residual && carried) add_rows(t, ra, block, n_out, &t->a[l - 1]);
+}
+
+/* ---- backward ---- */
+
+/* R{δ^l} from R{g^l}, which stands in its place, and from g^l, which stands in scaled[l]. */
+static void bend_layer(const curve_t *c, int l, const fbp_block_t *block) {
+    const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
+    const fbp_layer_t *layer = &t->net->layer[l - 1];
+    const long row0 = block->row0;
+    const fbp_curve_t curve = {
+        .act = layer->act,
+        .alpha = layer->alpha,
+        .rows = block->rows,
+        .cols = layer->n_out,
+        .z = fbp_row_at(plan, &plan->z[l], row0),
+        .ldz = plan->z[l].ld,
+        .a = fbp_row_at(plan, fbp_activated(plan, l), row0),
+        .lda = fbp_activated(plan, l)->ld,
+        .rz = fbp_row_at(t, &t->z[l], row0),
+        .ldrz = t->z[l].ld,
+        .ra = fbp_row_at(t, &t->a[l], row0),
+        .ldra = t->a[l].ld,
+        .g = fbp_row_at(t, &t->scaled[l], row0),
+        .ldg = t->scaled[l].ld,
+        .delta = fbp_row_at(t, &t->delta[l], row0),
+        .ldd = t->delta[l].ld,
+    };
+    t->net->kernels->act_curve(&curve);
+}
+
+/* R{δ^L} of a block */
+static void output_layer(const curve_t *c, const fbp_block_t *block) {
+    const fbp_plan_t *t = c->tangent;
+    const int l = t->net->n_layers;
+    const fbp_rows_t *delta = &t->delta[l], *g = &t->scaled[l];
+    const long n_out = t->net->layer[l - 1].n_out;
+    const fbp_mat_t rz = fbp_block_of(t, &t->z[l], block->row0, block->rows, n_out);
+    const fbp_mat_t ra = fbp_block_of(t, &t->a[l], block->row0, block->rows, n_out);
+    void *rows = fbp_row_at(t, delta, block->row0);
+    fbp_loss_curve_rows(c->batch, block->row0, &rz, &ra, rows, delta->ld);
+    if (t->net->fused) return;
+    fbp_pull_back_rows(c->batch, l, block->row0, block->rows, rows, delta->ld);
+    fbp_loss_slope_rows(c->batch, block->row0, block->rows, fbp_row_at(t, g, block->row0), g->ld);
+    bend_layer(c, l, block);
+}
+
+/* R{δ^l} of a block from R{δ^{l+1}} and δ^{l+1}. Past a residual layer above, R{g^l} and g^l have
+ * the share of t->skip = R{g^{l+1}} and of t->scaled[l + 1] = g^{l+1}. */
+static void recursion_layer(const curve_t *c, int l, const fbp_block_t *block,
+                            const fbp_scratch_t *scratch) {
+    fbp_plan_t *t = c->tangent;
+    const fbp_layer_t *layer = &t->net->layer[l - 1];
+    const fbp_rows_t *delta = &t->delta[l], *spare = &t->scaled[l];
+    const bool above_skips = t->net->layer[l].has.residual;
+    const long n_out = layer->n_out;
+    void *rows = fbp_row_at(t, delta, block->row0), *other = fbp_row_at(t, spare, block->row0);
+    fbp_slope_rows(&c->moved, scratch, l + 1, block->row0, block->rows, rows, delta->ld);
+    fbp_slope_rows(&c->crossed, scratch, l + 1, block->row0, block->rows, other, spare->ld);
+    add_rows(t, delta, block, n_out, spare);
+    if (above_skips) add_rows(t, delta, block, n_out, &t->skip);
+    if (layer->has.residual) copy_rows(t, delta, block, n_out, &t->skip);
+    fbp_pull_back_rows(c->batch, l, block->row0, block->rows, rows, delta->ld);
+    const bool straight = fbp_act_is_straight(layer->act);
+    if (straight && t->skip.at == NULL) return;
+    fbp_slope_rows(c->batch, scratch, l + 1, block->row0, block->rows, other, spare->ld);
+    if (above_skips) add_rows(t, spare, block, n_out, &t->scaled[l + 1]);
+    if (!straight) bend_layer(c, l, block);
+}
+
+/* Adds raw sums to what the tile of the product with H holds. */
+static void add_sums(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
+                     long column) {
+    const curve_t *c = context;
+    const fastbp_net_t *net = c->tangent->net;
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const size_t at = layer->w + (size_t)row * (size_t)layer->n_out + (size_t)column;
+    void *out = fbp_at(net, c->out, at);
+    const fbp_update_t add = {
+        .grad_scale = c->grad_scale, .l2 = 1, .weights = out, .ldw = layer->n_out};
+    net->kernels->write_gradient(&add, sums, out, layer->n_out);
+}
+
+static void run_curve(void *context, fbp_team_t *team, int worker) {
+    static const void *const none[FBP_MAX_WARM] = {NULL};
+    curve_t *c = context;
+    const fastbp_net_t *net = c->tangent->net;
+    const int top = net->n_layers;
+    const fbp_scratch_t *scratch = &c->batch->plan->scratch[worker];
+    fbp_pass_copy(c->batch, team, 2, top);
+    fbp_team_barrier(team);
+    fbp_pass_copy(&c->crossed, team, 2, top);
+    fbp_team_barrier(team);
+    for (fbp_block_t block; fbp_pass_next(c->batch, team, &block);) {
+        for (int l = 1; l <= top; ++l) forward_layer(c, l, &block, scratch);
+        output_layer(c, &block);
+        for (int l = top - 1; l >= 1; --l) recursion_layer(c, l, &block, scratch);
+        fbp_weigh_rows(c->batch, block.row0, block.rows);
+        fbp_weigh_rows(&c->summed, block.row0, block.rows);
+    }
+    fbp_team_barrier(team);
+    for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
+        const fbp_tile_t *tile = &net->tile[t];
+        fbp_gradient_tile(&c->summed, scratch, tile, c->grad_scale, c->out);
+        if (tile->layer > 0) fbp_weight_tile(&c->crossed, scratch, tile, add_sums, c, none);
+    }
+}
+
+static void run_tangent(void *context, fbp_team_t *team, int worker) {
+    const curve_t *c = context;
+    for (fbp_block_t block; fbp_pass_next(c->batch, team, &block);)
+        for (int l = 1; l <= c->tangent->net->n_layers; ++l)
+            forward_layer(c, l, &block, &c->batch->plan->scratch[worker]);
+}
+
+/* ---- calls ---- */
+
+static bool has_norm(const fastbp_net_t *net) {
+    for (int i = 0; i < net->n_layers; ++i)
+        if (net->layer[i].has.norm != FASTBP_NORM_NONE) return true;
+    return false;
+}
+
+fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, long lddx,
+                           const void *dtheta, void *out) {
+    const fastbp_net_t *net = pass->plan.net;
+    if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
+    if ((dx == NULL && dtheta == NULL) || has_norm(net)) return FASTBP_ERR_ARGUMENT;
+    fastbp_status_t status = fbp_tangent_new(&pass->tangent, &pass->plan);
+    if (status != FASTBP_OK) return status;
+    pass->batch.theta = theta;
+    curve_t c = {
+        .batch = &pass->batch, .tangent = pass->tangent, .v = dtheta, .moved_x = dx != NULL};
+    for (long i = 0; dx != NULL && i < pass->batch.rows; ++i)
+        pass->tangent->a[0].row[i] = fbp_at(net, dx, (size_t)((ptrdiff_t)i * lddx));
+    status = fbp_pass_run(pass, (fbp_work_t){4, 0}, run_tangent, &c);
+    if (status != FASTBP_OK) return status;
+    const fbp_rows_t *ra = &pass->tangent->a[net->n_layers];
+    const long n_out = net->layer[net->n_layers - 1].n_out;
+    const fbp_mat_t moved = {ra->at, pass->batch.rows, n_out, ra->ld};
+    net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &moved, out, n_out);
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v, void *out) {
+    const fastbp_net_t *net = pass->plan.net;
+    fbp_plan_t *plan = &pass->plan;
+    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    if (has_norm(net)) return FASTBP_ERR_ARGUMENT;
+    fastbp_status_t status = fbp_tangent_new(&pass->tangent, plan);
+    if (status == FASTBP_OK && pass->batch.weighted) status = fbp_plan_add_scaled(plan);
+    if (status != FASTBP_OK) return status;
+    pass->batch.theta = theta;
+    fbp_plan_t *tangent = pass->tangent;
+    curve_t c = {.batch = &pass->batch, .tangent = tangent, .v = v, .out = out};
+    c.grad_scale = 1 / fbp_weight_sum(&pass->batch);
+    c.smooth = *net;
+    c.smooth.l1 = 0;
+    c.moved_plan = *plan;
+    c.moved_plan.net = &c.smooth;
+    c.moved_plan.delta = tangent->delta;
+    c.moved_plan.scaled = tangent->scaled;
+    c.crossed_plan = *tangent;
+    c.crossed_plan.delta = plan->delta;
+    c.crossed_plan.scaled = plan->scaled;
+    c.moved = c.summed = c.crossed = pass->batch;
+    c.moved.plan = c.summed.plan = &c.moved_plan;
+    c.crossed.plan = &c.crossed_plan;
+    c.summed.theta = c.crossed.theta = v;
+    return fbp_pass_run(pass, (fbp_work_t){12, 8}, run_curve, &c);
+}

@@ -1,0 +1,131 @@
+"""The hook between layers: δ read, changed or replaced on its way down; see `docs/hooks.md`.
+
+What both kinds of Network share. A hook is a function `hook(l, delta)`, called in a backward pass
+with l = L, L − 1, …, 1 and δ^l (batch, n_l), an array that it may write into. It returns None, or
+an array to take the place of δ^l. The recursion and the gradients go on from what it leaves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+
+from . import _validation as check
+
+Array = np.ndarray
+Hook = Callable[[int, Array], object]
+
+
+class Hooks(ABC):
+    """`on_delta` and `pull_back`; a mixin of Network."""
+
+    widths: tuple[int, ...]
+    dtype: np.dtype
+    layers: tuple
+    _hook: Hook | None = None
+    _in_hook = False
+
+    def on_delta(self, hook: Hook | None) -> Hook | None:
+        """Let every backward pass from now on call hook(l, delta); None lets it end.
+
+        The hook is called for l = L, …, 1 with δ^l (batch, n_l), before δ^{l−1} is made from it:
+        it may write into delta, or return an array to take its place. It holds for `backward`,
+        `backward_from`, `value_and_grad` and `train_batch`; `fit`, which runs inside the engine,
+        refuses. One hook at a time; copies and files of the network do not have it. Returns the
+        hook, so that it may be used as a decorator. Raises TypeError for what cannot be called.
+
+        >>> import fastbp
+        >>> net = fastbp.Network((1, 1, 1), activation="identity", seed=0)
+        >>> @net.on_delta
+        ... def report(l, delta):
+        ...     print("layer", l, delta.shape)
+        >>> _ = net.forward([[3.0]]); _ = net.backward([[2.0]])
+        layer 2 (1, 1)
+        layer 1 (1, 1)
+        >>> net.on_delta(None)
+        """
+        self._hook = None if hook is None else _callable(hook)
+        return hook
+
+    def pull_back(self, l: int, g: object) -> Array:
+        """g ⊙ σ_l'(z^l) by the last forward pass: ∂J/∂z^l (batch, n_l) from g = ∂J/∂a^l.
+
+        For hooks that make a δ^l of their own. l = 1 … L; of softmax it is the whole Jacobian
+        product. Raises RuntimeError before a forward, TypeError or ValueError for an l or g that
+        does not fit.
+
+        >>> import fastbp
+        >>> net = fastbp.Network((1, 2, 1), seed=0); net.layers[0].b = [1.0, -1.0]
+        >>> _ = net.forward([[0.0]]); net.pull_back(1, [[5.0, 5.0]])
+        array([[5., 0.]], dtype=float32)
+        """
+        n = self._rows_forwarded()
+        l = check.check_positive_int(l, "l")
+        if l >= len(self.widths):
+            raise ValueError(f"l must be a layer, 1 to {len(self.widths) - 1}; got {l}")
+        g = check.as_matrix(g, self.widths[l], self.dtype, name="g", where=f"widths[{l}]")
+        if len(g) != n:
+            raise ValueError(f"g has {len(g)} rows; the last forward has {n}")
+        return self._pull_back(l, g)
+
+    def _hook_for(self, hook: Hook | None) -> Hook | None:
+        """The hook of one call: its own, or the network's."""
+        return self._hook if hook is None else _callable(hook)
+
+    def _call_hook(self, hook: Hook, l: int, delta: Array) -> None:
+        """Show δ^l, and put what the hook makes of it in its place."""
+        self.layers[l - 1].show_delta(delta)
+        self._in_hook = True
+        try:
+            given = hook(l, delta)
+        finally:
+            self._in_hook = False
+        if given is None or given is delta:
+            return
+        name, where = "the delta that the hook returned", f"widths[{l}]"
+        given = check.as_matrix(given, self.widths[l], self.dtype, name=name, where=where)
+        if len(given) != len(delta):
+            raise ValueError(f"{name} has {len(given)} rows; the batch has {len(delta)}")
+        delta[...] = given
+
+    def _hide_delta(self) -> None:
+        """Back to the state after forward, where a hook has failed half-way."""
+        for layer in self.layers:
+            layer.show_forward(layer.z, layer.a)
+
+    def _not_in_hook(self) -> None:
+        if self._in_hook:
+            raise RuntimeError(
+                "a hook runs within a backward pass of its network, which cannot start another: "
+                "use predict or loss there, or another network"
+            )
+
+    def _no_hook(self, what: str) -> None:
+        if self._hook is not None:
+            raise RuntimeError(
+                f"{what} runs inside the engine, where no hook is called: write a loop of "
+                "train_batch, or take the hook away with net.on_delta(None)"
+            )
+
+    def _no_dropout(self) -> None:
+        if self.input_dropout > 0 or any(layer.dense.dropout > 0 for layer in self.layers):
+            raise ValueError(
+                "train_batch with a hook goes through the stored passes, which drop nothing, and "
+                "this network has dropout: train it without a hook"
+            )
+
+    @abstractmethod
+    def _rows_forwarded(self) -> int:
+        """Rows of the last forward; RuntimeError before it."""
+
+    @abstractmethod
+    def _pull_back(self, l: int, g: Array) -> Array:
+        """The same of a checked g, which stays as it is."""
+
+
+def _callable(hook: Hook) -> Hook:
+    if not callable(hook):
+        raise TypeError(f"a hook must be a function of (l, delta); got {hook!r}")
+    return hook

@@ -1,0 +1,236 @@
+"""Products with the Jacobian from the right and with the Hessian: exact, by the R-operator."""
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES, Twins
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loss_cases import CASES, WIDTH, all_targets, prepare
+from thread_cases import limit_of
+
+import fastbp
+from fastbp import activations, reference
+from fastbp.losses import Loss
+
+WIDTHS = (5, 19, 8, 3)
+TALL = (40, 257, 255, 9)  # worth a team of threads
+# every loss and option on outputs of the three kinds: its pair, other probabilities, any number
+KINDS = ("softmax", "sigmoid", "tanh")
+LOSSES_ON = [(s, out) for s, out in CASES if out in KINDS[: 2 + (Loss(s).pair is None)]]
+LOSSES_ON = [(s, out) for s, out in LOSSES_ON if Loss(s).targets != "pairs"]
+
+
+def twins(rng, output="identity", loss="squared_error", *, widths=WIDTHS, n=11, **options):
+    options = {"hidden": "tanh", "dtype": "float64", **options}
+    return Twins(rng, widths, output=output, loss=loss, n=n, **options)
+
+
+def direction(twin, rng):
+    return twin._exact(rng.normal(size=twin.engine.theta.size))
+
+
+def close(computed, exact, dtype):
+    """To the rounding of a few thousand operations at the scale of the whole."""
+    exact = np.asarray(exact, np.float64)
+    assert computed.shape == exact.shape
+    assert computed.dtype == dtype
+    scale = max(abs(exact).max(initial=0), 1e-3)
+    assert abs(computed - exact).max(initial=0) <= 2000 * np.finfo(dtype).eps * scale
+
+
+def check_all(twin, rng, s=None):
+    engine, exact, X, y = twin.engine, twin.reference, twin.X, twin.y
+    v, dX = direction(twin, rng), twin._exact(rng.normal(size=X.shape))
+    close(engine.jvp(X, dX), exact.jvp(X, dX), twin.dtype)
+    close(engine.jvp(X, dtheta=v), exact.jvp(X, dtheta=v), twin.dtype)
+    close(engine.jvp(X, dX, dtheta=v), exact.jvp(X, dX, dtheta=v), twin.dtype)
+    close(engine.hvp(X, y, v, s), exact.hvp(X, y, v, s), twin.dtype)
+
+
+# ---- engine against reference -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 8, 9, 33])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_engine_agrees_with_the_reference(rng, n, weighted, dtype):
+    twin = twins(rng, "tanh", "mse", n=n, dtype=dtype, l1=0.1, l2=0.2)
+    check_all(twin, rng, twin.weights() if weighted else None)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hidden", [name for name in activations.NAMES if name != "softmax"])
+def test_every_activation(rng, hidden, dtype):
+    check_all(twins(rng, hidden, "mse", hidden=hidden, dtype=dtype), rng)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("spec", "output"), LOSSES_ON)
+def test_every_loss(rng, spec, output, dtype):
+    net, exact = loss_networks(rng, spec, output, dtype)
+    X, s = rng.normal(size=(5, 3)), rng.uniform(0.5, 2.0, 5)
+    X, s, v = (each.astype(dtype) for each in (X, s, rng.normal(size=net.theta.size)))
+    for y in all_targets(rng, spec, 5, WIDTH):
+        y = y if y.dtype.kind == "i" else y.astype(dtype)
+        computed, wanted = net.hvp(X, y, v, s), exact.hvp(X, y, v, s)
+        scale = max(abs(wanted).max(), abs(exact.value_and_grad(X, y)[1]).max())
+        assert abs(computed - wanted).max() <= 5000 * np.finfo(dtype).eps * scale
+
+
+def loss_networks(rng, spec, output, dtype="float64"):
+    """Networks of the engine and of the reference with outputs that the loss takes."""
+    options = {"output": output, "loss": spec, "activation": "tanh", "seed": 0, "l2": 0.1}
+    net = fastbp.Network((3, 5, WIDTH), dtype=dtype, **options)
+    prepare(rng, net)
+    exact = reference.Network((3, 5, WIDTH), **options)
+    exact.theta = net.theta.astype(np.float64)
+    return net, exact
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_class_indices_as_targets(rng, output):
+    check_all(twins(rng, output, "cross_entropy", labels=True), rng)
+
+
+@settings(max_examples=25)
+@given(
+    widths=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    n=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+    dtype=st.sampled_from(DTYPES),
+)
+def test_any_shape(widths, n, seed, dtype):
+    rng = np.random.default_rng(seed)
+    check_all(twins(rng, widths=widths, n=n, dtype=dtype), rng)
+
+
+# ---- against differences and each other ---------------------------------------------------------
+
+
+def central(f, step):
+    """df/dt at 0, by two central differences and Richardson's extrapolation."""
+    coarse, fine = ((f(h) - f(-h)) / (2 * h) for h in (step, step / 2))
+    return (4 * fine - coarse) / 3
+
+
+@pytest.mark.parametrize(("spec", "output"), LOSSES_ON)
+def test_hvp_is_the_slope_of_the_gradient(rng, spec, output):
+    for net in loss_networks(rng, spec, output):
+        X, v, theta = rng.normal(size=(4, 3)), rng.normal(size=net.theta.size), net.theta.copy()
+        y = all_targets(rng, spec, 4, WIDTH)[-1]
+        exact = central(lambda t: net.value_and_grad(X, y, theta + t * v)[1], 1e-4)  # noqa: B023
+        tolerance = 1e-6 * max(abs(exact).max(), abs(net.value_and_grad(X, y)[1]).max())
+        np.testing.assert_allclose(net.hvp(X, y, v), exact, rtol=1e-6, atol=tolerance)
+
+
+@pytest.mark.parametrize("hidden", [name for name in activations.NAMES if name != "softmax"])
+@pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
+def test_every_activation_bends_as_differences_say(rng, hidden, module):
+    twin = twins(rng, hidden, "squared_error", widths=(3, 4, 2), hidden=hidden, n=2)
+    net = twin.engine if module is fastbp else twin.reference
+    X, y, v, theta = twin.X, twin.y, direction(twin, rng), net.theta.copy()
+    dX = rng.normal(size=X.shape)
+
+    def output(t):
+        net.theta = theta + t * v
+        try:
+            return net.predict(X + t * dX)
+        finally:
+            net.theta = theta
+
+    exact = central(output, 1e-4)
+    np.testing.assert_allclose(net.jvp(X, dX, dtheta=v), exact, rtol=1e-6, atol=1e-9)
+    exact = central(lambda t: net.value_and_grad(X, y, theta + t * v)[1], 1e-4)
+    np.testing.assert_allclose(net.hvp(X, y, v), exact, rtol=1e-6, atol=1e-7 * abs(exact).max())
+
+
+def test_the_hessian_is_symmetric(rng):
+    twin = twins(rng, "softmax", "mse", widths=(3, 4, 3))
+    net, X, y = twin.engine, twin.X, twin.y
+    H = np.stack([net.hvp(X, y, e) for e in np.eye(net.theta.size)])
+    np.testing.assert_allclose(H, H.T, rtol=1e-9, atol=1e-12 * abs(H).max())
+    u, v = rng.normal(size=(2, net.theta.size))
+    np.testing.assert_allclose(net.hvp(X, y, 2 * u - v), H @ (2 * u - v), rtol=1e-8)
+
+
+def test_jvp_and_vjp_are_each_others_transposes(rng):
+    twin = twins(rng, "softmax", "cross_entropy")
+    X, u, v = twin.X, rng.normal(size=(11, 5)), rng.normal(size=(11, 3))
+    left, right = twin.engine.vjp(X, v), twin.engine.jvp(X, u)
+    np.testing.assert_allclose((left * u).sum(axis=1), (v * right).sum(axis=1), rtol=1e-9)
+    J = twin.engine.jacobian(X)
+    np.testing.assert_allclose(right, np.einsum("ikj,ij->ik", J, u), rtol=1e-9, atol=1e-13)
+
+
+def test_of_a_linear_net_it_is_the_gauss_newton_product(rng):
+    twin = twins(rng, "identity", "squared_error", widths=(4, 2), n=30)
+    X, v = twin.X, direction(twin, rng)
+    moved = X @ v[:8].reshape(4, 2) + v[8:]
+    exact = np.concatenate([(X.T @ moved / 30).ravel(), moved.mean(axis=0)])
+    np.testing.assert_allclose(twin.engine.hvp(X, twin.y, v), exact, rtol=1e-12)
+
+
+# ---- what they leave alone, and what they refuse ------------------------------------------------
+
+
+@pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
+def test_stored_passes_stay(rng, module):
+    net = module.Network((4, 6, 2), seed=0)
+    X, y, v = rng.normal(size=(7, 4)), rng.normal(size=(7, 2)), rng.normal(size=net.theta.size)
+    net.value_and_grad(X[:5], y[:5])
+    kept = [net.grad, *(getattr(layer, n) for layer in net.layers for n in ("z", "a", "delta"))]
+    before = [each.copy() for each in kept]
+    net.jvp(X, X, dtheta=v)
+    net.hvp(X, y, v)
+    for view, old in zip(kept, before, strict=True):
+        np.testing.assert_array_equal(view, old)
+    assert net.layers[0].delta is kept[3]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [8, 301])
+def test_any_number_of_threads_gives_the_same_bits(dtype, n):
+    rng = np.random.default_rng(5)
+    net = fastbp.Network(TALL, activation="tanh", dtype=dtype, seed=1, l2=0.1)
+    X, y, v = (rng.normal(size=s) for s in ((n, TALL[0]), (n, TALL[-1]), net.theta.size))
+    s = np.arange(n) % 3 + 0.5
+
+    def everything():
+        found = [net.jvp(X, X), net.jvp(X, dtheta=v), net.hvp(X, y, v), net.hvp(X, y, v, s)]
+        return [each.tobytes() for each in found]
+
+    with limit_of(1):
+        alone = everything()
+    for team in (2, 3):
+        with limit_of(team):
+            assert everything() == alone
+
+
+def test_calls_of_any_size_follow_each_other(rng):
+    """The buffers are made for the largest batch so far, weighted or not."""
+    twin = twins(rng, n=60)
+    X, y, v, s = twin.X, twin.y, direction(twin, rng), twin.weights()
+    for rows in (3, 60, 9, 1):
+        part = slice(0, rows)
+        for weights in (None, s[part]):
+            computed = twin.engine.hvp(X[part], y[part], v, weights)
+            close(computed, twin.reference.hvp(X[part], y[part], v, weights), np.float64)
+        close(twin.engine.jvp(X[part], X[part]), twin.reference.jvp(X[part], X[part]), np.float64)
+
+
+@pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
+def test_arrays_that_do_not_fit(module):
+    net = module.Network((3, 2))
+    X, y = np.zeros((4, 3)), np.zeros((4, 2))
+    with pytest.raises(ValueError, match="needs a direction"):
+        net.jvp(X)
+    with pytest.raises(ValueError, match="dX has 2 columns; the network takes 3"):
+        net.jvp(X, y)
+    with pytest.raises(ValueError, match="dX has 3 rows; X has 4"):
+        net.jvp(X, X[:3])
+    with pytest.raises(ValueError, match=r"dtheta has shape \(7,\); the network has \(8,\)"):
+        net.jvp(X, dtheta=np.zeros(7))
+    with pytest.raises(ValueError, match=r"v has shape \(9,\); the network has \(8,\)"):
+        net.hvp(X, y, np.zeros(9))
+    with pytest.raises(ValueError, match="sample_weight has 3 rows; X has 4"):
+        net.hvp(X, y, np.zeros(8), np.ones(3))

@@ -1,0 +1,292 @@
+"""Jacobian, vjp, gradients sample by sample, relevance: against the reference and differences."""
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES, Twins
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loss_cases import CASES, WIDTH, all_targets, prepare
+from thread_cases import limit_of
+
+import fastbp
+from fastbp import activations, reference
+from fastbp.losses import Loss
+from fastbp.reference.losses import FROM_LOGITS, LOSSES
+
+OUTPUTS = [("identity", "squared_error"), ("softmax", "cross_entropy"), ("tanh", "mse")]
+OUTPUTS += [("sigmoid", "binary_cross_entropy"), ("softmax", "mse"), ("sigmoid", "cross_entropy")]
+WIDTHS = (5, 19, 8, 3)
+TALL = (40, 257, 255, 9)  # worth a team of threads
+# every loss and option on outputs of the three kinds: its pair, other probabilities, any number
+KINDS = ("softmax", "sigmoid", "tanh")
+LOSSES_ON = [(s, out) for s, out in CASES if out in KINDS[: 2 + (Loss(s).pair is None)]]
+LOSSES_ON = [(s, out) for s, out in LOSSES_ON if Loss(s).targets != "pairs"]
+
+
+def twins(rng, output="identity", loss="squared_error", *, widths=WIDTHS, n=11, **options):
+    options = {"hidden": "tanh", "dtype": "float64", **options}
+    return Twins(rng, widths, output=output, loss=loss, n=n, **options)
+
+
+def close(computed, exact, dtype):
+    """To the rounding of a few hundred operations at the scale of the whole."""
+    exact = np.asarray(exact, np.float64)
+    assert computed.shape == exact.shape
+    scale = max(abs(exact).max(initial=0), 1e-3)
+    assert abs(computed - exact).max(initial=0) <= 400 * np.finfo(dtype).eps * scale
+
+
+def differences(f, x, step=1e-5):
+    """∂f/∂x of f over every entry of x, along a new last axis, by central differences."""
+    slopes = []
+    for k in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[k] += step
+        down[k] -= step
+        slopes.append((f(up) - f(down)) / (2 * step))
+    return np.stack(slopes, axis=-1)
+
+
+# ---- engine against reference -------------------------------------------------------------------
+
+
+def check_all(twin, rng):
+    engine, exact, X, y = twin.engine, twin.reference, twin.X, twin.y
+    v = twin._exact(rng.normal(size=(len(X), engine.widths[-1])))
+    close(engine.vjp(X, v), exact.vjp(X, v), twin.dtype)
+    close(engine.jacobian(X), exact.jacobian(X), twin.dtype)
+    close(engine.per_sample_gradients(X, y), exact.per_sample_gradients(X, y), twin.dtype)
+    close(engine.gradient_norms(X, y), exact.gradient_norms(X, y), twin.dtype)
+    layers = [net.gradient_norms(X, y, per_layer=True) for net in (engine, exact)]
+    close(*layers, twin.dtype)
+    for computed, wanted in zip(engine.relevance(X, y), exact.relevance(X, y), strict=True):
+        close(computed, wanted, twin.dtype)
+        assert computed.dtype == twin.dtype
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("output", "loss"), OUTPUTS)
+@pytest.mark.parametrize("n", [1, 8, 9, 33])
+def test_the_engine_agrees_with_the_reference(rng, n, output, loss, dtype):
+    check_all(twins(rng, output, loss, n=n, dtype=dtype), rng)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_class_indices_as_targets(rng, dtype):
+    check_all(twins(rng, "softmax", "cross_entropy", labels=True, dtype=dtype), rng)
+
+
+@pytest.mark.parametrize("hidden", [name for name in activations.NAMES if name != "softmax"])
+def test_every_activation(rng, hidden):
+    check_all(twins(rng, hidden, "mse", hidden=hidden), rng)
+
+
+@settings(max_examples=25)
+@given(
+    widths=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    n=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+    dtype=st.sampled_from(DTYPES),
+)
+def test_any_shape(widths, n, seed, dtype):
+    rng = np.random.default_rng(seed)
+    check_all(twins(rng, widths=widths, n=n, dtype=dtype), rng)
+
+
+# ---- against differences and each other ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("output", "loss"), OUTPUTS)
+def test_the_jacobian_is_that_of_differences(rng, output, loss):
+    net, X = twins(rng, output, loss, n=3).engine, rng.normal(size=(3, 5))
+    for i, J in enumerate(net.jacobian(X)):
+        numeric = differences(lambda x: net.predict(x)[0], X[i : i + 1])
+        np.testing.assert_allclose(J, numeric, rtol=1e-6, atol=1e-9)
+
+
+def test_vjp_is_a_product_with_the_jacobian(rng):
+    net, X, v = twins(rng).engine, rng.normal(size=(40, 5)), rng.normal(size=(40, 3))
+    np.testing.assert_allclose(
+        net.vjp(X, v), np.einsum("ik,ikj->ij", v, net.jacobian(X)), rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(("spec", "output"), LOSSES_ON)
+def test_every_loss(rng, spec, output):
+    options = {"output": output, "loss": spec, "activation": "tanh", "dtype": "float64", "seed": 0}
+    engine, exact = (module.Network((3, 5, WIDTH), **options) for module in (fastbp, reference))
+    prepare(rng, engine)
+    exact.theta = engine.theta
+    X = rng.normal(size=(5, 3))
+    for y in all_targets(rng, spec, 5, WIDTH):
+        rows = engine.per_sample_gradients(X, y)
+        close(rows, exact.per_sample_gradients(X, y), np.float64)
+        np.testing.assert_allclose(engine.gradient_norms(X, y), np.linalg.norm(rows, axis=1))
+        for computed, wanted in zip(engine.relevance(X, y), exact.relevance(X, y), strict=True):
+            close(computed, wanted, np.float64)
+        sensitive = differences(lambda a: slow_value(engine, a, y), engine.predict(X)[:1])  # noqa: B023
+        np.testing.assert_allclose(
+            engine.relevance(X, y)[-1][0], engine.predict(X)[0] * sensitive, rtol=1e-5, atol=1e-8
+        )
+
+
+def slow_value(net, a, y):
+    """J_0 of outputs a (1, n_L), whatever they were made by."""
+    loss = net.criterion
+    labels = y.ndim == 1 and loss.labels
+    rows = np.eye(a.shape[1])[y[:1]] if labels else np.reshape(y, (len(y), -1))[:1]
+    if loss.name in LOSSES:
+        return LOSSES[loss.name][0](a, rows, **loss.options)[0]
+    z = np.log(a) if net.activations[-1].name == "softmax" else np.log(a / (1 - a))
+    if net.activations[-1].name != "softmax":
+        return FROM_LOGITS[loss.name][0](z, rows, **loss.options)[0]
+    gamma, alpha = loss.options["gamma"], loss.options["alpha"]
+    weight = 1 if alpha is None else np.array(alpha)
+    return -(weight * rows * (1 - a) ** gamma * np.log(a)).sum()
+
+
+@pytest.mark.parametrize(("output", "loss"), OUTPUTS)
+def test_gradients_of_samples_are_those_of_differences(rng, output, loss):
+    twin = twins(rng, output, loss, widths=(3, 4, 2), n=3, l2=0.3)
+    net, X, y = twin.engine, twin.X, twin.y
+    theta, rows = net.theta.copy(), net.per_sample_gradients(X, y)
+    bare = reference.Network((3, 4, 2), activation="tanh", output=output, loss=loss)
+    for i, row in enumerate(rows):
+
+        def cost(at, i=i):
+            bare.theta = at
+            return np.array(bare.loss(X[i : i + 1], y[i : i + 1]))
+
+        np.testing.assert_allclose(row, differences(cost, theta), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(("output", "loss"), OUTPUTS)
+def test_the_mean_over_samples_is_the_gradient(rng, output, loss):
+    twin = twins(rng, output, loss)
+    _, grad = twin.engine.value_and_grad(twin.X, twin.y)
+    rows = twin.engine.per_sample_gradients(twin.X, twin.y)
+    np.testing.assert_allclose(rows.mean(axis=0), grad, rtol=1e-10, atol=1e-13)
+
+
+def test_relevance_is_activity_times_slope(rng):
+    twin = twins(rng, "identity", "squared_error", n=4)
+    net, X, y = twin.engine, twin.X, twin.y
+    found = net.relevance(X, y)
+    net.forward(X)
+    net.backward(y)
+    np.testing.assert_allclose(found[0], X * net.input_gradient(), rtol=1e-12)
+    np.testing.assert_allclose(found[-1], net.layers[-1].a * (net.layers[-1].a - y))
+    for l in (1, 2):
+        slope = net.layers[l].delta @ net.layers[l].W.T
+        np.testing.assert_allclose(found[l], net.layers[l - 1].a * slope, rtol=1e-10)
+
+
+def test_relevance_is_conserved_by_relu_without_biases(rng):
+    twin = twins(rng, "relu", "squared_error", hidden="relu")
+    for layer in twin.engine.layers:
+        layer.b = np.zeros_like(layer.b)
+    sums = [each.sum(axis=1) for each in twin.engine.relevance(twin.X, twin.y)]
+    for each in sums[1:]:
+        np.testing.assert_allclose(each, sums[0], rtol=1e-9, atol=1e-12)
+
+
+# ---- what they leave alone ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", [fastbp, reference])
+def test_stored_passes_stay(rng, module):
+    net = module.Network((4, 6, 2), seed=0)
+    X, y = rng.normal(size=(7, 4)), rng.normal(size=(7, 2))
+    net.forward(X[:5])
+    net.backward(y[:5])
+    names = [(layer, name) for layer in net.layers for name in ("z", "a", "delta", "dW", "db")]
+    views = [getattr(layer, name) for layer, name in names]
+    before = [view.copy() for view in views]
+    net.vjp(X, y)
+    net.jacobian(X)
+    net.per_sample_gradients(X, y)
+    net.gradient_norms(X, y)
+    net.relevance(X, y)
+    for (layer, name), view, old in zip(names, views, before, strict=True):
+        assert getattr(layer, name) is view
+        np.testing.assert_array_equal(view, old)
+    with pytest.raises(RuntimeError, match="forward"):
+        fresh = module.Network((4, 2))
+        fresh.jacobian(X)
+        fresh.backward(y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [8, 301])
+def test_any_number_of_threads_gives_the_same_bits(dtype, n):
+    rng = np.random.default_rng(5)
+    net = fastbp.Network(TALL, activation="tanh", dtype=dtype, seed=1)
+    X, y = rng.normal(size=(n, TALL[0])), rng.normal(size=(n, TALL[-1]))
+
+    def everything():
+        found = [net.vjp(X, y), net.jacobian(X), net.gradient_norms(X, y), *net.relevance(X, y)]
+        found.append(net.per_sample_gradients(X[:8], y[:8]))
+        return [each.tobytes() for each in found]
+
+    with limit_of(1):
+        alone = everything()
+    for team in (2, 3):
+        with limit_of(team):
+            assert everything() == alone
+
+
+def test_nan_passes(rng):
+    net = fastbp.Network((3, 4, 2), activation="tanh", seed=0)
+    X, y = np.zeros((3, 3)), np.zeros((3, 2))
+    X[1, 2] = np.nan
+    for found in (net.vjp(X, y + 1), net.jacobian(X), net.gradient_norms(X, y)):
+        assert np.isnan(found[1]).all()
+        assert np.isfinite(found[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("module", [fastbp, reference])
+def test_arrays_that_do_not_fit(module):
+    net = module.Network((3, 2))
+    X = np.zeros((4, 3))
+    with pytest.raises(ValueError, match="X has 2 columns; the network takes 3"):
+        net.jacobian(np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="v has 3 rows; X has 4"):
+        net.vjp(X, np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="v has 3 columns; the network has 2"):
+        net.vjp(X, np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="y has 3 rows; X has 4"):
+        net.per_sample_gradients(X, np.zeros((3, 2)))
+
+
+def cubic(a, y):
+    e = a - y
+    return (abs(e) ** 3).sum(axis=1), 3 * e * abs(e)
+
+
+@pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
+@pytest.mark.parametrize("loss", ["margin_ranking", cubic], ids=["pairs", "own"])
+def test_pairs_of_rows_and_a_loss_of_the_users(rng, loss, module):
+    net = module.Network((3, 5, 2), activation="tanh", output="tanh", loss=loss, dtype="float64")
+    X = rng.normal(size=(8, 3))
+    y = None if loss == "margin_ranking" else rng.normal(size=(8, 2))
+    rows, samples = net.per_sample_gradients(X, y), 4 if y is None else 8
+    grad = net.value_and_grad(X, y)[1]
+    np.testing.assert_allclose(rows.sum(axis=0) / samples, grad, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(net.gradient_norms(X, y), np.linalg.norm(rows, axis=1))
+    found = net.relevance(X, y)
+    np.testing.assert_allclose(found[0], X * net.input_gradient(), rtol=1e-9, atol=1e-13)
+    if y is not None:
+        a = net.predict(X)
+        np.testing.assert_allclose(found[-1], a * cubic(a, y)[1], rtol=1e-9)
+    net.forward(X)
+    deltas = []
+    net.backward(y, hook=lambda l, delta: deltas.append(delta.copy()))
+    np.testing.assert_allclose(net.grad, grad, rtol=1e-12)
+    v, theta = rng.normal(size=net.theta.size), net.theta.copy()
+    if y is not None:
+        with pytest.raises(ValueError, match="hvp needs the second derivative of the loss"):
+            net.hvp(X, y, v)
+        return
+    moved = [net.value_and_grad(X, y, theta + t * v)[1] for t in (1e-5, -1e-5)]
+    exact = (moved[0] - moved[1]) / 2e-5
+    np.testing.assert_allclose(net.hvp(X, y, v), exact, rtol=1e-5, atol=1e-7)

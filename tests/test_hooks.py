@@ -1,0 +1,258 @@
+"""Hooks: what they see, what they change, and what they must not do."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES, OPTIMIZERS, targets_for
+from thread_cases import limit_of
+
+import fastbp
+from fastbp import reference
+from fastbp.errors import DivergenceError
+from fastbp.optim import SGD
+
+WIDTHS = (5, 9, 17, 3)
+MODULES = pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
+
+
+def problem(module=fastbp, n=20, *, output="identity", loss="squared_error", **options):
+    options = {"activation": "tanh", "dtype": "float64", "seed": 3, **options}
+    rng = np.random.default_rng(8)
+    net = module.Network(WIDTHS, output=output, loss=loss, **options)
+    return net, rng.normal(size=(n, WIDTHS[0])), targets_for(rng, loss, n, WIDTHS[-1])
+
+
+def passes(net):
+    return [np.copy(layer.delta) for layer in net.layers] + [net.grad.copy()]
+
+
+# ---- a hook that only looks ---------------------------------------------------------------------
+
+
+@MODULES
+@pytest.mark.parametrize("n", [1, 8, 9, 40])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_hook_that_reads_changes_no_bit(module, n, weighted):
+    for output, loss in [("identity", "mse"), ("softmax", "cross_entropy"), ("softmax", "mse")]:
+        net, X, y = problem(module, n, output=output, loss=loss, l2=0.1)
+        s = np.linspace(0.5, 2, n) if weighted else None
+        net.forward(X)
+        J, plain, seen = net.backward(y, s), passes(net), []
+        for _ in range(2):
+            seen.clear()
+            assert net.backward(y, s, hook=lambda l, delta: seen.append((l, delta.copy()))) == J  # noqa: B023
+            for computed, exact in zip(passes(net), plain, strict=True):
+                np.testing.assert_array_equal(computed, exact)
+        assert [l for l, _ in seen] == [3, 2, 1]
+        for l, delta in seen:
+            np.testing.assert_array_equal(delta, plain[l - 1])
+        below = net.layers[0].delta @ net.layers[0].W.T
+        np.testing.assert_allclose(net.input_gradient(), below, rtol=1e-10, atol=1e-13)
+
+
+@MODULES
+def test_an_injected_error_passes_the_hook(module):
+    net, X, y = problem(module)
+    net.forward(X)
+    net.backward_from(y)
+    plain, layers = passes(net), []
+    net.backward_from(y, hook=lambda l, delta: layers.append(l))
+    assert layers == [3, 2, 1]
+    for computed, exact in zip(passes(net), plain, strict=True):
+        np.testing.assert_array_equal(computed, exact)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_steps_under_a_hook_are_those_without(rule, dtype):
+    plain, X, y = problem(dtype=dtype)
+    hooked = copy.deepcopy(plain)
+    first, second = OPTIMIZERS[rule](), OPTIMIZERS[rule]()
+    tolerance = 50 * np.finfo(dtype).eps
+    for _ in range(5):
+        J = plain.train_batch(X, y, first)
+        np.testing.assert_allclose(
+            hooked.train_batch(X, y, second, hook=lambda l, delta: None), J, rtol=tolerance
+        )
+    np.testing.assert_allclose(hooked.theta, plain.theta, rtol=tolerance, atol=tolerance)
+    assert first.t == second.t == 5
+    assert hooked.layers[0].delta.shape == (20, 9)
+
+
+# ---- a hook that changes δ ----------------------------------------------------------------------
+
+
+@MODULES
+@pytest.mark.parametrize("returned", [False, True])
+def test_the_recursion_goes_on_from_what_the_hook_leaves(module, returned):
+    net, X, y = problem(module)
+    noise = {l: np.random.default_rng(l).normal(size=(20, WIDTHS[l])) for l in (1, 2, 3)}
+
+    def hook(l, delta):
+        if returned:
+            return (delta + noise[l])[::1].tolist() if l == 2 else delta + noise[l]
+        delta += noise[l]
+        return None
+
+    net.forward(X)
+    out = net.layers[-1].a
+    net.backward(y, hook=hook)
+    a = [X, *(layer.a for layer in net.layers)]
+    delta = out - y + noise[3]
+    for l in (3, 2, 1):
+        layer = net.layers[l - 1]
+        np.testing.assert_allclose(layer.delta, delta, rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(layer.dW, a[l - 1].T @ delta / 20, rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(layer.db, delta.mean(axis=0), rtol=1e-10, atol=1e-13)
+        if l > 1:
+            delta = (delta @ layer.W.T) * (1 - a[l - 1] ** 2) + noise[l - 1]
+    np.testing.assert_allclose(net.input_gradient(), delta @ net.layers[0].W.T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [6, 300])
+def test_any_number_of_threads_gives_the_same_bits(n):
+    widths = (40, 257, 255, 9)
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(n, 40)), rng.normal(size=(n, 9))
+
+    def theta(threads):
+        net = fastbp.Network(widths, activation="tanh", seed=0)
+        with limit_of(threads):
+            for _ in range(2):
+                net.train_batch(X, y, SGD(0.01), hook=lambda l, delta: 0.5 * delta)
+        return net.theta.tobytes()
+
+    assert theta(1) == theta(2) == theta(3)
+
+
+@MODULES
+def test_pull_back_is_a_product_with_the_slope(module):
+    net, X, _ = problem(module, output="softmax", loss="cross_entropy")
+    net.forward(X)
+    g = np.random.default_rng(1).normal(size=(20, 17))
+    kept = g.copy()
+    np.testing.assert_allclose(net.pull_back(2, g), g * (1 - net.layers[1].a ** 2), rtol=1e-12)
+    np.testing.assert_array_equal(g, kept)
+    g, p = g[:, :3], net.layers[2].a
+    exact = p * (g - (g * p).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(net.pull_back(3, g), exact, rtol=1e-10, atol=1e-15)
+
+
+# ---- a hook that stays --------------------------------------------------------------------------
+
+
+@MODULES
+def test_a_registered_hook_is_called_by_every_backward(module):
+    net, X, y = problem(module)
+    calls = []
+    assert net.on_delta(lambda l, delta: calls.append(l)) is not None
+    net.forward(X)
+    for call in (
+        lambda: net.backward(y),
+        lambda: net.backward_from(y),
+        lambda: net.value_and_grad(X, y),
+        lambda: net.value_and_grad(X, y, theta=net.theta),
+        lambda: net.train_batch(X, y, SGD(0.1)),
+    ):
+        calls.clear()
+        call()
+        assert calls == [3, 2, 1]
+    own = []
+    net.forward(X)
+    net.backward(y, hook=lambda l, delta: own.append(l))
+    assert own == calls == [3, 2, 1], "the hook of a call takes the place of the network's"
+    for call in (
+        lambda: net.jacobian(X),
+        lambda: net.vjp(X, y),
+        lambda: net.gradient_norms(X, y),
+        lambda: net.predict(X),
+        lambda: net.loss(X, y),
+        lambda: pickle.loads(pickle.dumps(net.theta)),
+    ):
+        call()
+    assert calls == [3, 2, 1]
+    with pytest.raises(RuntimeError, match="train_batch"):
+        net.fit(X, y, epochs=1)
+    assert copy.deepcopy(net)._hook is None
+    net.on_delta(None)
+    net.fit(X, y, epochs=1)
+    assert calls == [3, 2, 1]
+
+
+# ---- what goes wrong ----------------------------------------------------------------------------
+
+
+@MODULES
+def test_a_hook_that_raises_leaves_the_state_after_forward(module):
+    net, X, y = problem(module)
+    net.forward(X)
+    before = net.theta.copy()
+
+    def hook(l, delta):
+        if l == 1:
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        net.backward(y, hook=hook)
+    assert all(layer.delta is None for layer in net.layers)
+    assert net.layers[0].a.shape == (20, 9)
+    with pytest.raises(RuntimeError):
+        net.input_gradient()
+    with pytest.raises(RuntimeError):
+        net.step(SGD(0.1))
+    with pytest.raises(KeyError):
+        net.train_batch(X, y, SGD(0.1), hook=hook)
+    np.testing.assert_array_equal(net.theta, before)
+    net.forward(X)
+    net.backward(y)
+
+
+@MODULES
+def test_a_hook_cannot_start_another_pass(module):
+    net, X, y = problem(module)
+    seen = []
+
+    def hook(l, delta):
+        seen.append(net.predict(X).shape)
+        seen.append(net.loss(X, y))
+        for call in (lambda: net.forward(X), lambda: net.backward(y), lambda: net.backward_from(y)):
+            with pytest.raises(RuntimeError, match="hook"):
+                call()
+
+    net.forward(X)
+    net.backward(y, hook=hook)
+    assert len(seen) == 6
+
+
+@MODULES
+def test_what_a_hook_returns_must_fit(module):
+    net, X, y = problem(module)
+    net.forward(X)
+    with pytest.raises(ValueError, match="returned has 2 columns"):
+        net.backward(y, hook=lambda l, delta: np.zeros((20, 2)))
+    with pytest.raises(ValueError, match="returned has 4 rows; the batch has 20"):
+        net.backward(y, hook=lambda l, delta: delta[:4])
+    with pytest.raises(TypeError, match="function of"):
+        net.backward(y, hook="sgd")
+    with pytest.raises(TypeError, match="function of"):
+        net.on_delta(3)
+    with pytest.raises(ValueError, match="1 to 3"):
+        net.pull_back(4, y)
+    with pytest.raises(ValueError, match="g has 3 columns; the network takes 17"):
+        net.pull_back(2, y)
+    with pytest.raises(ValueError, match="g has 2 rows"):
+        net.pull_back(3, y[:2])
+    with pytest.raises(RuntimeError, match="forward"):
+        module.Network((2, 1)).pull_back(1, [[1.0]])
+
+
+@MODULES
+def test_a_loss_that_is_not_finite_stops_the_step(module):
+    net, X, y = problem(module)
+    net.theta = net.theta * 1e308
+    before = net.theta.copy()
+    with pytest.raises(DivergenceError):
+        net.train_batch(X, y, SGD(0.1), hook=lambda l, delta: None)
+    np.testing.assert_array_equal(net.theta, before)
