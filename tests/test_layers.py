@@ -11,7 +11,7 @@ from layer_cases import CONSTRAINED, DROPPING, STACKS, case, check, passes, trai
 import fastbp
 from fastbp import Dense, Network, reference
 from fastbp.dense import Norm
-from fastbp.optim import SGD, Adam
+from fastbp.optim import LBFGS, SGD, Adam, AdamW
 from fastbp.reference.layers import dropout_mask
 from fastbp.testing import gradcheck
 
@@ -319,6 +319,58 @@ def test_frozen_layers_match_the_reference():
         Dense(9, "tanh", residual=True, trainable=False, norm="rms", max_norm=0.1),
     ]
     check(training(Adam, epochs=2, batch_size=9), stack, "float64", l1=0.01)
+
+
+OPTIONS = {
+    "clip_norm": lambda: SGD(0.1, momentum=0.9, clip_norm=0.02),
+    "clip_global_norm": lambda: SGD(0.1, clip_global_norm=0.05),
+    "everything": lambda: AdamW(
+        0.01, eps=1e-3, weight_decay=0.1, lr_factors=(1, 0.5, 2, 1), ema=0.9, clip_value=0.01
+    ),
+}
+
+
+@pytest.mark.parametrize("batch_size", [5, 23])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_of_optimizers(name, batch_size):
+    """Gain and shift are clipped as W and b are, and what is frozen is no part of any norm."""
+    stack = [
+        Dense(17, "tanh", residual=True, norm="layer", max_norm=0.9),
+        Dense(130, "tanh", norm="layer", trainable=False),
+        Dense(9, "tanh", norm="rms", non_negative=True, bias=False),
+    ]
+
+    def run(net, X, y):
+        frozen = net.layers[1].W.copy()
+        optimizer = OPTIONS[name]()
+        found = training(lambda: optimizer, epochs=3, batch_size=batch_size)(net, X, y)
+        net.value_and_grad(X, y)
+        net.step(optimizer)
+        found["theta"] = net.theta.copy()
+        assert np.array_equal(net.layers[1].W, frozen)
+        if optimizer.average is not None:
+            found["average"] = optimizer.average.copy()
+            assert np.array_equal(net.blocks(optimizer.average)[1]["W"], frozen)
+        return found
+
+    for dtype in DTYPES:
+        check(run, stack, dtype)
+
+
+def test_lbfgs_leaves_frozen_layers_and_refuses_what_it_cannot_hold():
+    pytest.importorskip("scipy")
+    net, X, y = case(STACKS["layer"])
+    net.layers[0].trainable = False
+    before = net.theta.copy()
+    losses = net.fit(X, y, epochs=2, optimizer=LBFGS(max_iter=5)).loss
+    assert losses[1] < net.loss(X, y) or losses[1] < losses[0]
+    parts = zip(net.blocks(net.theta), net.blocks(before), strict=True)
+    same = [all(np.array_equal(now[k], was[k]) for k in was) for now, was in parts]
+    assert same == [True, False, False]
+    for stack, message in ((DROPPING["all"], "takes no dropout"), (CONSTRAINED["both"], "cannot keep")):
+        net, X, y = case(stack)
+        with pytest.raises(ValueError, match=f"LBFGS {message}"):
+            net.fit(X, y, optimizer=LBFGS())
 
 
 def test_layers_can_be_thawed_between_epochs():

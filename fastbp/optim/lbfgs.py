@@ -52,7 +52,13 @@ class LBFGS:
         self.message = ""
 
     def session(self, net: NetworkBase, data: Data) -> Session:
-        """A fit of `net` on checked data. Raises ImportError where SciPy is not installed."""
+        """A fit of `net` on checked data.
+
+        Raises ImportError where SciPy is not installed, ValueError for a network with dropout, for
+        J would be another at every call, or with a max_norm, which SciPy cannot keep.
+        """
+        if net.input_dropout > 0 or any(layer.dropout > 0 for layer in net.dense):
+            raise ValueError("LBFGS takes no dropout: it minimises one J; use another optimiser")
         try:
             from scipy.optimize import minimize
         except ImportError as error:
