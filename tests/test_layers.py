@@ -367,7 +367,10 @@ def test_lbfgs_leaves_frozen_layers_and_refuses_what_it_cannot_hold():
     parts = zip(net.blocks(net.theta), net.blocks(before), strict=True)
     same = [all(np.array_equal(now[k], was[k]) for k in was) for now, was in parts]
     assert same == [True, False, False]
-    for stack, message in ((DROPPING["all"], "takes no dropout"), (CONSTRAINED["both"], "cannot keep")):
+    for stack, message in (
+        (DROPPING["all"], "takes no dropout"),
+        (CONSTRAINED["both"], "cannot keep"),
+    ):
         net, X, y = case(stack)
         with pytest.raises(ValueError, match=f"LBFGS {message}"):
             net.fit(X, y, optimizer=LBFGS())
