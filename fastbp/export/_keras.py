@@ -1,0 +1,61 @@
+"""Keras' weights: the list that get_weights gives and set_weights takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..network import Network
+
+if TYPE_CHECKING:
+    Array = np.ndarray
+
+
+def to_keras_weights(net: Network) -> list[Array]:
+    """[W, b, …] of every layer, copies, for `model.set_weights` of the same layers in Keras.
+
+    With a norm: W, b, gain, shift, as Dense followed by LayerNormalization or RMSNormalization.
+
+    >>> import fastbp
+    >>> [w.shape for w in fastbp.export.to_keras_weights(fastbp.Network((2, 3, 1)))]
+    [(2, 3), (3,), (3, 1), (1,)]
+    """
+    return [np.array(view) for layer in net.layers for view in layer.parameters().values()]
+
+
+def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
+    """A plain network with the weights of Keras' Dense layers: [W, b, W, b, …].
+
+    network: activation, output, loss and what else `fastbp.Network` takes but widths; dtype is that
+    of the weights unless it is given. Raises ValueError for weights that do not follow each other.
+
+    >>> import fastbp
+    >>> net = fastbp.Network((2, 3, 1), seed=0)
+    >>> again = fastbp.export.from_keras_weights(fastbp.export.to_keras_weights(net))
+    >>> bool((again.theta == net.theta).all())
+    True
+    """
+    return from_pairs([np.asarray(w) for w in weights], network)
+
+
+def from_pairs(arrays: Sequence[Array], network: dict[str, Any]) -> Network:
+    """A plain network of W (n_in, n_out), b (n_out,), W, b, …."""
+    if len(arrays) == 0 or len(arrays) % 2:
+        raise ValueError(f"expected pairs of weights and biases; got {len(arrays)} arrays")
+    widths: list[int] = []
+    for place, (W, b) in enumerate(zip(arrays[::2], arrays[1::2], strict=True), 1):
+        if W.ndim != 2 or b.shape != W.shape[1:] or (widths and len(W) != widths[-1]):
+            below = f", with {widths[-1]} units below" if widths else ""
+            raise ValueError(
+                f"layer {place} must have weights (n_in, n_out) and biases (n_out,){below}; "
+                f"got {W.shape} and {b.shape}, counted (in, out)"
+            )
+        widths = [*(widths or [len(W)]), W.shape[1]]
+    wide = any(array.dtype == np.float64 for array in arrays)
+    options = {"dtype": "float64" if wide else "float32", "init": "zeros"} | network
+    net = Network(widths, **options)
+    for layer, W, b in zip(net.layers, arrays[::2], arrays[1::2], strict=True):
+        layer.W, layer.b = W, b
+    return net

@@ -1,0 +1,235 @@
+"""PyTorch: state dicts without it, modules with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..activations import Activation
+from ._keras import from_pairs
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+Array = np.ndarray
+
+# fastbp's name: (torch.nn's, its arguments)
+_MODULES: dict[str, tuple[str, dict[str, Any]]] = {
+    "identity": ("Identity", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "relu": ("ReLU", {}),
+    "leaky_relu": ("LeakyReLU", {"negative_slope": "alpha"}),
+    "elu": ("ELU", {"alpha": "alpha"}),
+    "softplus": ("Softplus", {"beta": 1.0}),
+    "softmax": ("Softmax", {"dim": -1}),
+    "selu": ("SELU", {}),
+    "gelu": ("GELU", {"approximate": "none"}),
+    "gelu_tanh": ("GELU", {"approximate": "tanh"}),
+    "silu": ("SiLU", {}),
+    "mish": ("Mish", {}),
+    "hard_tanh": ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}),
+    "hard_sigmoid": ("Hardsigmoid", {}),
+    "relu6": ("ReLU6", {}),
+    "softsign": ("Softsign", {}),
+}
+
+
+def _places(net: Network):
+    """(place in the Sequential, kind, layer) of every module; kinds: linear, norm, act, dropout."""
+    place = 0
+    for layer in net.layers:
+        kinds = {
+            "linear": True,
+            "norm": layer.dense.norm is not None,
+            "act": layer.activation.name != "identity",
+            "dropout": layer.dense.dropout > 0,
+        }
+        for kind, there in kinds.items():
+            if there:
+                yield place, kind, layer
+                place += 1
+
+
+def to_state_dict(net: Network) -> dict[str, Array]:
+    """Copies of the parameters by the names of `to_torch`'s Sequential, weights (out, in).
+
+    PyTorch is not needed; `module.load_state_dict` takes them after torch.from_numpy.
+
+    >>> import fastbp
+    >>> state = fastbp.export.to_state_dict(fastbp.Network((2, 3, 1)))
+    >>> {name: array.shape for name, array in state.items()}
+    {'0.weight': (3, 2), '0.bias': (3,), '2.weight': (1, 3), '2.bias': (1,)}
+    """
+    state = {}
+    for place, kind, layer in _places(net):
+        names = {"linear": {"weight": layer.W.T, "bias": layer.b}}
+        names["norm"] = {"weight": layer.gain, "bias": layer.shift}
+        for name, view in names.get(kind, {}).items():
+            if view is not None:
+                state[f"{place}.{name}"] = np.array(view, order="C")
+    return state
+
+
+def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
+    """A plain network with the linear layers of a state dict, in its order.
+
+    state: {"….weight": (out, in), "….bias": (out,), …}, NumPy arrays or what np.asarray takes, such
+    as tensors of PyTorch on the CPU. network: activation, output, loss and what else
+    `fastbp.Network` takes but widths. Raises ValueError for anything else in it.
+
+    >>> import fastbp
+    >>> net = fastbp.Network((2, 3, 1), seed=0)
+    >>> again = fastbp.export.from_state_dict(fastbp.export.to_state_dict(net), activation="relu")
+    >>> bool((again.theta == net.theta).all())
+    True
+    """
+    arrays = {name: np.asarray(value) for name, value in state.items()}
+    pairs = []
+    for name, array in arrays.items():
+        stem, _, kind = name.rpartition(".")
+        if kind == "weight":
+            if f"{stem}.bias" not in arrays or array.ndim != 2:
+                raise ValueError(
+                    f"{name} must be a matrix (out, in) with a bias beside it; "
+                    f"got shape {array.shape}: norms and layers without bias go by "
+                    "from_torch"
+                )
+            pairs += [array.T, arrays[f"{stem}.bias"]]
+        elif kind != "bias" or f"{stem}.weight" not in arrays:
+            raise ValueError(f"{name} is neither a weight nor the bias of one")
+    return from_pairs(pairs, network)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError('this needs PyTorch: run pip install "fastbp[torch]"') from error
+    return torch
+
+
+def to_torch(net: Network) -> Any:
+    """The network as a torch.nn.Sequential of copies: Linear, norm, activation, Dropout.
+
+    Raises ValueError for what a Sequential cannot hold: residual layers, and the activations that
+    PyTorch has no module for (exp, sin).
+    """
+    torch = _torch()
+    modules = []
+    for _, kind, layer in _places(net):
+        n_in, n_out = layer.W.shape
+        if layer.dense.residual:
+            raise ValueError("a Sequential has no residual layers: build a module of your own")
+        if kind == "linear":
+            modules.append(torch.nn.Linear(n_in, n_out, bias=layer.b is not None))
+        elif kind == "norm":
+            norm = layer.dense.norm
+            cls = torch.nn.LayerNorm if norm.name == "layer" else torch.nn.RMSNorm
+            modules.append(cls(n_out, eps=norm.eps))
+        elif kind == "dropout":
+            modules.append(torch.nn.Dropout(layer.dense.dropout))
+        else:
+            modules.append(_module(torch, layer.activation))
+    sequential = torch.nn.Sequential(*modules).to(getattr(torch, net.dtype.name))
+    state = {name: torch.from_numpy(array) for name, array in to_state_dict(net).items()}
+    sequential.load_state_dict(state)
+    return sequential
+
+
+def _module(torch: Any, activation: Activation) -> Any:
+    if activation.name not in _MODULES:
+        raise ValueError(f"PyTorch has no module for {activation}; it has {', '.join(_MODULES)}")
+    name, arguments = _MODULES[activation.name]
+    given = {key: activation.alpha if v == "alpha" else v for key, v in arguments.items()}
+    return getattr(torch.nn, name)(**given)
+
+
+def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network: Any) -> Network:
+    """A network with copies of a torch.nn.Sequential's layers.
+
+    Linear, then optionally LayerNorm or RMSNorm over all its units, one activation, and Dropout, in
+    that order, again and again. loss and network: for `Network.from_layers`. dtype is that of the
+    parameters. Raises ValueError that names the module which does not fit.
+    """
+    from ..dense import Dense, Norm
+    from ..network import Network
+
+    torch = _torch()
+    layers: list[dict[str, Any]] = []
+    states: list[dict[str, Array]] = []
+    order = 0
+    for place, module in enumerate(sequential):
+        kind = type(module).__name__
+        rank = _rank(torch, module)
+        if rank == 0:
+            layers.append({"n_out": module.out_features, "bias": module.bias is not None})
+            states.append({"W": _array(module.weight).T})
+            if module.bias is not None:
+                states[-1]["b"] = _array(module.bias)
+        elif not layers or rank is None or rank <= order:
+            raise ValueError(
+                f"module {place}, {kind}, does not fit: expected Linear, then at most a norm, an "
+                "activation and Dropout, in this order"
+            )
+        elif rank == 1:
+            if list(module.normalized_shape) != [layers[-1]["n_out"]]:
+                raise ValueError(f"module {place}, {kind}, must go over all units of its layer")
+            name = "layer" if kind == "LayerNorm" else "rms"
+            layers[-1]["norm"] = Norm(name, module.eps)
+            states[-1] |= _norm_state(module, name, layers[-1]["n_out"])
+        elif rank == 2:
+            layers[-1]["activation"] = _activation(module, place)
+        else:
+            layers[-1]["dropout"] = module.p
+        order = rank
+    if not layers:
+        raise ValueError("the Sequential is empty; expected a Linear at least")
+    n_in = states[0]["W"].shape[0]
+    dtype = str(states[0]["W"].dtype)
+    built = [Dense(**layer) for layer in layers]
+    net = Network.from_layers(n_in, built, **({"loss": loss, "dtype": dtype} | network))
+    for layer, state in zip(net.layers, states, strict=True):
+        for name, view in layer.parameters().items():
+            view[...] = state[name]
+    return net
+
+
+def _rank(torch: Any, module: Any) -> int | None:
+    """Where in a layer a module stands: 0 Linear, 1 norm, 2 activation, 3 Dropout; None nowhere."""
+    nn = torch.nn
+    if isinstance(module, nn.Linear):
+        return 0
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        return 1
+    if isinstance(module, nn.Dropout):
+        return 3
+    return 2 if type(module).__name__ in {name for name, _ in _MODULES.values()} else None
+
+
+def _array(tensor: Any) -> Array:
+    return np.array(tensor.detach().cpu().numpy())
+
+
+def _norm_state(module: Any, name: str, n: int) -> dict[str, Array]:
+    gain = np.ones(n) if module.weight is None else _array(module.weight)
+    if name == "rms":
+        return {"gain": gain}
+    bias = getattr(module, "bias", None)
+    return {"gain": gain, "shift": np.zeros(n) if bias is None else _array(bias)}
+
+
+def _activation(module: Any, place: int) -> Activation:
+    kind = type(module).__name__
+    for name, (torch_name, arguments) in _MODULES.items():
+        if torch_name != kind:
+            continue
+        fixed = {key: v for key, v in arguments.items() if v != "alpha"}
+        if kind == "Softmax" and module.dim == 1:
+            fixed = {}
+        if all(getattr(module, key) == value for key, value in fixed.items()):
+            keys = [key for key, v in arguments.items() if v == "alpha"]
+            return Activation(name, float(getattr(module, keys[0])) if keys else None)
+    raise ValueError(f"module {place}, {module}, has settings that fastbp has no activation for")

@@ -1,0 +1,70 @@
+"""Learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from ..history import History
+from ._axes import axes_or_new
+
+
+class HistoryDisplay:
+    """Numbers by epoch: the training's solid, the validation's dashed in the same colour.
+
+    series: {name: numbers}. Attributes after `plot`: `ax_`, `figure_`, `lines_`.
+
+    >>> import fastbp
+    >>> net = fastbp.Network((1, 4, 1), seed=0)
+    >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=3)
+    >>> display = fastbp.plot.HistoryDisplay.from_history(history)  # doctest: +SKIP
+    """
+
+    def __init__(self, series: Mapping[str, Sequence[float]]) -> None:
+        self.series = {name: np.asarray(values, float) for name, values in series.items()}
+
+    @classmethod
+    def from_history(
+        cls, history: History, *, names: Sequence[str] | None = None, ax: Any = None
+    ) -> Self:
+        """Draw the curves of `names`, by default those of the losses.
+
+        Raises KeyError for a name that the History does not hold.
+        """
+        recorded = history.series()
+        if names is None:
+            names = [name for name in ("loss", "val_loss") if name in recorded]
+        return cls({name: history[name] for name in names}).plot(ax)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
+        """Draw loss_curve_, and validation_scores_ where there are, of an estimator.
+
+        Raises AttributeError for one that is not fitted or has no loss curve.
+        """
+        series = {"loss": estimator.loss_curve_}
+        if getattr(estimator, "validation_scores_", None):
+            series["val_score"] = estimator.validation_scores_
+        return cls(series).plot(ax=ax)
+
+    def plot(self, ax: Any = None, *, log: bool = False) -> Self:
+        """Draw on ax, or on a new figure. log: logarithmic values."""
+        self.ax_ = ax = axes_or_new(ax, figsize=(6.4, 4))
+        self.figure_ = ax.figure
+        self.lines_ = []
+        colours: dict[str, str] = {}
+        for name, values in self.series.items():
+            base = name.removeprefix("val_")
+            held_out = base != name
+            colour = colours.setdefault(base, f"C{len(colours)}")
+            epochs = np.arange(1, len(values) + 1)
+            style = {"linestyle": "--" if held_out else "-", "color": colour, "label": name}
+            marker = "o" if len(values) == 1 else None
+            self.lines_ += ax.plot(epochs, values, marker=marker, **style)
+        ax.set(xlabel="epoch", yscale="log" if log else "linear")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(alpha=0.3)
+        ax.legend()
+        return self

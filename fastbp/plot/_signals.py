@@ -1,0 +1,136 @@
+"""Histograms of a and δ of every layer over training: vanishing and exploding errors at a glance."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from ._axes import grid_of_axes
+
+Array = np.ndarray
+
+_BINS = 60
+_RANGE = (-12.0, 2.0)  # powers of ten
+
+
+class SignalsRecorder:
+    """A callback that, after every `every`-th epoch, notes how large |a| and |δ| are, by layer.
+
+    X, y: a batch to look at, as for `forward` and `backward`; some hundred rows are enough.
+    `epochs`: those looked at. `a`, `delta`: lists of (layers, 60) shares of units whose magnitude
+    lies in each of 60 equal steps of log10 from −12 to 2, the ends taking in what lies beyond;
+    `zero_a`, `zero_delta`: (layers,) shares that are exactly 0.
+
+    >>> import numpy as np, fastbp
+    >>> X = np.random.default_rng(0).standard_normal((32, 3)); y = X[:, :1]
+    >>> net = fastbp.Network((3, 8, 1), activation="tanh", seed=0)
+    >>> recorder = fastbp.plot.SignalsRecorder(X, y)
+    >>> _ = net.fit(X, y, epochs=3, callbacks=[recorder])
+    >>> recorder.epochs, recorder.delta[0].shape
+    ([0, 1, 2], (2, 60))
+    """
+
+    def __init__(self, X: object, y: object, *, every: int = 1) -> None:
+        if every < 1:
+            raise ValueError(f"every must be at least 1; got {every}")
+        self.X, self.y, self.every = X, y, every
+        self.epochs: list[int] = []
+        self.a: list[Array] = []
+        self.delta: list[Array] = []
+        self.zero_a: list[Array] = []
+        self.zero_delta: list[Array] = []
+
+    def on_fit_begin(self, net: Any) -> None:
+        self._net = net
+
+    def on_epoch_end(self, epoch: int, logs: object) -> None:
+        if epoch % self.every:
+            return
+        net = self._net
+        net.forward(self.X)
+        net.backward(self.y)
+        self.epochs.append(epoch)
+        for name in ("a", "delta"):
+            shares = [_shares(getattr(layer, name)) for layer in net.layers]
+            getattr(self, name).append(np.array([share for share, _ in shares]))
+            getattr(self, f"zero_{name}").append(np.array([zero for _, zero in shares]))
+
+    def on_fit_end(self, net: object) -> None:
+        del self._net
+
+
+def _shares(values: Array) -> tuple[Array, float]:
+    size = np.abs(np.asarray(values, float)).ravel()
+    powers = np.log10(size[size > 0])
+    counts, _ = np.histogram(np.clip(powers, *_RANGE), bins=_BINS, range=_RANGE)
+    return counts / max(1, size.size), float(np.mean(size == 0))
+
+
+class SignalsDisplay:
+    """|a| and |δ| of every layer over training, from a SignalsRecorder: a row a layer.
+
+    The line is the median. Shares that are exactly 0, ReLU's resting units, stand in the titles.
+    Attributes after `plot`: `ax_` (layers, 2), `figure_`.
+    """
+
+    def __init__(self, recorder: SignalsRecorder) -> None:
+        if not recorder.epochs:
+            raise ValueError("the recorder has seen no epoch: give it to fit(callbacks=[recorder])")
+        self.recorder = recorder
+
+    @classmethod
+    def from_recorder(cls, recorder: SignalsRecorder) -> Self:
+        """Draw what the recorder has seen. Raises ValueError where that is nothing."""
+        return cls(recorder).plot()
+
+    def plot(self) -> Self:
+        """Draw on a new figure."""
+        recorder = self.recorder
+        layers = len(recorder.a[0])
+        self.ax_ = grid_of_axes(
+            layers, 2, figsize=(8, 1.6 * layers + 0.8), sharex=True, sharey=True
+        )
+        self.figure_ = self.ax_[0, 0].figure
+        sides = (("a", "a", "Greens"), ("delta", "δ", "Reds"))
+        for column, (name, symbol, colours) in enumerate(sides):
+            shares = np.array(getattr(recorder, name))
+            zeros = getattr(recorder, f"zero_{name}")[-1]
+            for row in range(layers):
+                ax = self.ax_[row, column]
+                self._panel(ax, shares[:, row], colours)
+                ax.set_title(f"|{symbol}|, layer {row + 1}; {zeros[row]:.0%} are 0", fontsize=9)
+        self.ax_[0, 0].set_ylim(self._lowest(), _RANGE[1])
+        for ax in self.ax_[-1]:
+            ax.set_xlabel("epoch")
+        for ax in self.ax_[:, 0]:
+            ax.set_ylabel("power of ten", fontsize=9)
+        return self
+
+    def _lowest(self) -> float:
+        """The power of ten below which fewer than one in a thousand lie, in any panel."""
+        shares = np.array([*self.recorder.a, *self.recorder.delta])
+        below = np.cumsum(shares, axis=-1).max(axis=(0, 1))
+        return float(np.linspace(*_RANGE, _BINS + 1)[min((below < 1e-3).sum(), _BINS - 10)])
+
+    def _panel(self, ax: Any, shares: Array, colours: str) -> None:
+        """shares (epochs, bins)."""
+        epochs = np.asarray(self.recorder.epochs)
+        step = self.recorder.every
+        extent = (epochs[0] - step / 2, epochs[-1] + step / 2, *_RANGE)
+        most = shares.max() or 1.0
+        ax.imshow(
+            np.sqrt(shares.T / most),
+            origin="lower",
+            extent=extent,
+            aspect="auto",
+            cmap=colours,
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+        )
+        totals = shares.sum(axis=1)
+        seen = totals > 0
+        middle = (np.cumsum(shares, axis=1) >= totals[:, None] / 2).argmax(axis=1)
+        edges = np.linspace(*_RANGE, _BINS + 1)
+        ax.plot(epochs[seen], (edges[middle] + edges[1] / 2 - edges[0] / 2)[seen], "k", lw=1)

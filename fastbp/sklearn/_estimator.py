@@ -1,0 +1,299 @@
+"""What both estimators share: parameters, the network behind the attributes, and `fit`."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterable
+from itertools import pairwise
+from math import inf, sqrt
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from .._validation import check_finite, split_validation
+from ..activations import Activation
+from ..dense import Dense, Norm
+from ..losses import Loss
+from ..network import Network
+from ..optim import SGD, Adam, Optimizer
+from ..schedules import Schedule
+from ._callbacks import CallbackSupportMixin, Tasks
+from ._training import Training, minimize_by_lbfgs
+
+Array = np.ndarray
+
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def _from(low: float, kind: type = Real, closed: str = "left") -> Interval:
+    return Interval(kind, low, None, closed=closed)
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator):
+    """Parameters, network and training; a subclass knows its targets, its loss and its score."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "hidden_layer_sizes": ["array-like", _from(1, Integral)],
+        "activation": [str, Activation, list, tuple],
+        "solver": [StrOptions({"sgd", "adam", "lbfgs"}), Optimizer],
+        "alpha": [_from(0)],
+        "batch_size": [StrOptions({"auto"}), _from(1, Integral)],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
+        "learning_rate_init": [_from(0, closed="neither")],
+        "power_t": [_from(0)],
+        "max_iter": [_from(1, Integral)],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_from(0)],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [_from(0, closed="neither")],
+        "n_iter_no_change": [_from(1, Integral), Options(Real, {inf})],
+        "max_fun": [_from(1, Integral)],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "norm": [str, Norm, None],
+        "callbacks": ["array-like"],
+        "n_threads": [_from(1, Integral), None],
+    }
+
+    # ---- the network, by scikit-learn's names ---------------------------------------------
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """W of every layer, (units below, units): views of the network's own."""
+        return [layer.W for layer in self._network().layers]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """b of every layer, (units,): views of the network's own."""
+        return [layer.b for layer in self._network().layers]
+
+    @property
+    def n_layers_(self) -> int:
+        """Layers, the inputs among them."""
+        return len(self._network().widths)
+
+    @property
+    def out_activation_(self) -> str:
+        """The activation of the outputs, by scikit-learn's name."""
+        name = self._network().activations[-1].name
+        return "logistic" if name == "sigmoid" else name
+
+    def _network(self) -> Network:
+        if "network_" not in self.__dict__:
+            kind = type(self).__name__
+            raise AttributeError(f"this {kind} has no weights yet: call fit first")
+        return self.__dict__["network_"]
+
+    # ---- training -------------------------------------------------------------------------
+
+    def _fit(
+        self,
+        X: object,
+        y: object,
+        sample_weight: object = None,
+        validation_data: object = None,
+        *,
+        incremental: bool = False,
+    ) -> None:
+        """All of `fit`, or one pass over the data where `incremental`."""
+        self._validate_params()
+        sizes = self._hidden_sizes()
+        first = "network_" not in self.__dict__ or not (self.warm_start or incremental)
+        X, y = validate_data(
+            self, X, y, multi_output=True, dtype=FLOATS, y_numeric=self._numeric, reset=first
+        )
+        told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        self._take_targets(y, new=first and not incremental)
+        y = self._encode(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        weights = self._weighted(y, sample_weight)
+        if weights is not None and not weights.all():
+            X, y, weights = (each[weights != 0] for each in (X, y, weights))
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            self._begin((X.shape[1], *sizes, self._n_units()), X.dtype)
+        X = X.astype(self.network_.dtype, copy=False)
+        epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
+        tasks = Tasks(self, epochs, told)
+        if self.solver == "lbfgs":
+            minimize_by_lbfgs(self, X, y, weights)
+        else:
+            Training(self, X, y, weights, validation_data, incremental).run(tasks)
+        tasks.end()
+
+    def _hidden_sizes(self) -> tuple[int, ...]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return tuple(int(size) for size in sizes)
+
+    def _begin(self, widths: tuple[int, ...], dtype: np.dtype) -> None:
+        """A new network, with scikit-learn's initial weights for this random state."""
+        self.n_iter_ = self.t_ = 0
+        self.__dict__.pop("_optimizer", None)
+        self.loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        early = bool(self.early_stopping)
+        self.best_loss_ = None if early else inf
+        self.validation_scores_ = [] if early else None
+        self.best_validation_score_ = -inf if early else None
+        rng = self._random_state
+        drawn = []
+        for n_in, n_out in pairwise(widths):
+            bound = self._initial_bound(n_in, n_out)
+            drawn += [rng.uniform(-bound, bound, (n_in, n_out)), rng.uniform(-bound, bound, n_out)]
+        self.network_ = self._make_network(widths, dtype)
+        for layer, W, b in zip(self.network_.layers, drawn[::2], drawn[1::2], strict=True):
+            layer.W, layer.b = W, b
+
+    def _make_network(self, widths: tuple[int, ...], dtype: np.dtype, l2: float = 0.0) -> Network:
+        """A network without weights; its seed goes by the random state, which stays as it is."""
+        output, loss = self._objective()
+        hidden = self.activation
+        if not isinstance(hidden, (list, tuple)):
+            hidden = [hidden] * (len(widths) - 2)
+        elif len(hidden) != len(widths) - 2:
+            raise ValueError(
+                f"activation lists {len(hidden)} names; there are {len(widths) - 2} hidden layers"
+            )
+        names = {"logistic": "sigmoid"}
+        layers = [
+            Dense(n_out, names.get(each, each), dropout=self.dropout, norm=self.norm, init="zeros")
+            for n_out, each in zip(widths[1:-1], hidden, strict=True)
+        ]
+        layers.append(Dense(widths[-1], output, init="zeros"))
+        seed = int(copy.deepcopy(self._random_state).randint(np.iinfo(np.int32).max))
+        return Network.from_layers(widths[0], layers, loss=loss, dtype=dtype, seed=seed, l2=l2)
+
+    def _initial_bound(self, n_in: int, n_out: int) -> float:
+        """Half the range of initial weights: Glorot & Bengio, AISTATS 2010, as scikit-learn."""
+        return sqrt((2.0 if self.activation == "logistic" else 6.0) / (n_in + n_out))
+
+    def _penalise(self, l2: float) -> Network:
+        """The network, remade with the same parameters where its l2 has to be another."""
+        net = self.network_
+        if net.l2 != l2:
+            self.network_ = self._make_network(net.widths, net.dtype, l2)
+            self.network_.theta = net.theta
+        return self.network_
+
+    def _make_optimizer(self) -> Optimizer:
+        if isinstance(self.solver, Optimizer):
+            optimizer = copy.deepcopy(self.solver)
+            optimizer.reset()
+            return optimizer
+        if self.solver == "adam":
+            return Adam(self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
+        nesterov = self.nesterovs_momentum and self.momentum > 0
+        return SGD(self.learning_rate_init, self.momentum, nesterov)
+
+    def _clipped_batch_size(self, n_samples: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_samples)
+        if self.batch_size > n_samples:
+            warnings.warn(
+                f"batch_size is {self.batch_size} and there are {n_samples} samples: "
+                "it is clipped to them",
+                UserWarning,
+                stacklevel=2,
+            )
+        return min(int(self.batch_size), n_samples)
+
+    def _validation(self, data: object) -> tuple[Array, Array, Array | None]:
+        """validation_data as (X, encoded y, weights or None)."""
+        X, y, *weights = split_validation(data)
+        X, y = validate_data(
+            self, X, y, multi_output=True, dtype=FLOATS, y_numeric=self._numeric, reset=False
+        )
+        weights = (
+            _check_sample_weight(weights[0], X) if weights and weights[0] is not None else None
+        )
+        return X.astype(self.network_.dtype, copy=False), self._encode(y), weights
+
+    # ---- use ------------------------------------------------------------------------------
+
+    def _outputs(self, X: object) -> Array:
+        """a^L (samples, n_outputs) of X, checked; an array that is right already at little cost."""
+        known = self.__dict__
+        if "network_" not in known:
+            check_is_fitted(self)
+        net: Network = known["network_"]
+        plain = (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype in FLOATS
+            and X.shape[1] == net.widths[0]
+            and len(X) > 0
+            and "feature_names_in_" not in known
+            and _finite(X)
+        )
+        if not plain:
+            X = validate_data(self, X, dtype=FLOATS, reset=False)
+        return net.predict(X)
+
+    def _has_epochs(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return True
+
+    # ---- what a subclass knows ------------------------------------------------------------
+
+    _numeric: bool  # targets are numbers
+
+    @abstractmethod
+    def _objective(self) -> tuple[str, str | Loss]:
+        """(output activation, loss) by fastbp's names."""
+
+    def _n_units(self) -> int:
+        """Units of the output layer."""
+        return self.n_outputs_
+
+    @abstractmethod
+    def _take_targets(self, y: Array, *, new: bool) -> None:
+        """What is learned of the targets before training, n_outputs_ among it; else held to it."""
+
+    @abstractmethod
+    def _encode(self, y: Array) -> Array:
+        """Targets as the network takes them."""
+
+    @abstractmethod
+    def _stratified(self, y: Array) -> bool:
+        """Whether a split keeps the proportions of encoded targets."""
+
+    @abstractmethod
+    def _reported(self, J: float) -> float:
+        """J as scikit-learn counts it."""
+
+    @abstractmethod
+    def _weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
+        """The weights of encoded targets."""
+
+    @abstractmethod
+    def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
+        """The validation score of encoded targets."""
+
+
+def _finite(X: Array) -> bool:
+    try:
+        check_finite(X, "X")
+    except ValueError:
+        return False
+    return True

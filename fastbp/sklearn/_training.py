@@ -1,0 +1,234 @@
+"""The solvers: scikit-learn's rules of when to stop around fastbp's epochs, and L-BFGS by SciPy."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from .._fitting import SLICE, Ran, SessionOptions
+from .._runner import CallbackRunner
+from ..errors import DivergenceError
+from ..schedules import Schedule, Span
+
+if TYPE_CHECKING:
+    from ._callbacks import Tasks
+    from ._estimator import BaseMLP
+
+Array = np.ndarray
+
+
+class Training:
+    """One stochastic fit of an estimator whose network and random state stand.
+
+    X (n, n_features), y as the network takes it, weights (n,) or None. Epochs go on until
+    max_iter, or until the loss, with early stopping the validation score, has not got better by
+    tol for more than n_iter_no_change of them.
+    """
+
+    def __init__(
+        self,
+        est: BaseMLP,
+        X: Array,
+        y: Array,
+        weights: Array | None,
+        validation_data: object,
+        incremental: bool,
+    ) -> None:
+        if est.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self.est, self.incremental = est, incremental
+        self.held_out = None
+        if validation_data is not None:
+            self.held_out = est._validation(validation_data)
+        elif est.early_stopping:
+            X, y, weights = self._split(X, y, weights)
+        self.n_samples = len(X)
+        batch_size = est._clipped_batch_size(self.n_samples)
+        mean_weight = 1.0 if weights is None else float(weights.mean())
+        net = est._penalise(est.alpha / (batch_size * mean_weight))
+        if not (incremental and hasattr(est, "_optimizer")):
+            est._optimizer = est._make_optimizer()
+        est._optimizer.bind(net.theta.size, net.dtype)
+        data = net._data(X, y, weights, "X")
+        options = SessionOptions(
+            batch_size, bool(est.shuffle), est.n_threads or 0, len(est.loss_curve_)
+        )
+        self.session = net._session(data, est._optimizer, options)
+        self.schedule = est.learning_rate if isinstance(est.learning_rate, Schedule) else None
+        if self.schedule is not None:
+            self.schedule = copy.deepcopy(self.schedule)
+            self.span = Span(est.max_iter, self.n_samples, batch_size)
+            self.schedule.bind(self.span)
+
+    def _split(self, X: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array]:
+        """Training rows; the others are held out, in classes' proportions where there are any."""
+        est = self.est
+        arrays = [X, y] if weights is None else [X, y, weights]
+        parts = train_test_split(
+            *arrays,
+            random_state=est._random_state,
+            test_size=est.validation_fraction,
+            stratify=y if est._stratified(y) else None,
+        )
+        train, held_out = parts[::2], parts[1::2]
+        if len(held_out[0]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+        none = [None] if weights is None else []
+        self.held_out = (*held_out, *none)
+        return (*train, *none)
+
+    def run(self, tasks: Tasks) -> None:
+        est = self.est
+        best = est.network_.theta.copy() if est.early_stopping else None
+        est.n_iter_ = 0
+        with CallbackRunner(est.callbacks, est.network_) as callbacks:
+            try:
+                for epoch in range(est.max_iter):
+                    tasks.epoch_begin()
+                    improved = self._epoch(epoch)
+                    if improved and best is not None:
+                        best[...] = est.network_.theta
+                    logs = self._logs()
+                    self.observed = self.schedule is not None and self.schedule.observe(logs)
+                    stop = (
+                        callbacks.epoch_end(epoch, logs)
+                        | self._finished()
+                        | self.observed
+                        | tasks.epoch_end()
+                    )
+                    if stop or self.incremental:
+                        break
+                    if est.n_iter_ == est.max_iter:
+                        warnings.warn(
+                            f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
+                            "reached and the optimization hasn't converged yet.",
+                            ConvergenceWarning,
+                            stacklevel=5,
+                        )
+            except KeyboardInterrupt:
+                warnings.warn("Training interrupted by user.", UserWarning, stacklevel=5)
+        if best is not None:
+            est.network_.theta = best
+
+    def _epoch(self, epoch: int) -> bool:
+        """One pass over the data; whether the validation score is the best so far."""
+        est = self.est
+        self._set_rates()
+        ran = Ran(*self.session.run(SLICE))
+        while not (ran.done or ran.diverged):
+            self._set_rates()
+        ran = Ran(*self.session.run(SLICE))
+        if self.schedule is not None:
+            self.schedule.advance(ran.step)
+        if ran.diverged:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed: "
+                f"{DivergenceError(ran.last_loss, epoch=ran.epoch, step=ran.step)}"
+            )
+        est.n_iter_ += 1
+        est.t_ += self.n_samples
+        est.loss_ = est._reported(ran.loss)
+        est.loss_curve_.append(est.loss_)
+        if est.verbose:
+            print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+        improved = self._score() if self.held_out is not None else False
+        if not est.early_stopping:
+            worse = est.loss_ > est.best_loss_ - est.tol
+            est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
+            est.best_loss_ = min(est.best_loss_, est.loss_)
+        if est.solver == "sgd" and est.learning_rate == "invscaling":
+            est._optimizer.lr = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+        return improved
+
+    def _set_rates(self) -> None:
+        if self.schedule is None:
+            return
+        t = self.schedule.counts(self.span.steps)
+        rates = self.schedule.rates(self.est._optimizer.lr, t)
+        self.session.set_rates(np.ascontiguousarray(rates, np.float64))
+
+    def _score(self) -> bool:
+        est = self.est
+        score = est._score_encoded(*self.held_out)
+        if est.validation_scores_ is None:
+            est.validation_scores_, est.best_validation_score_ = [], -np.inf
+        est.validation_scores_.append(score)
+        if est.verbose:
+            print(f"Validation score: {score:f}")
+        if est.early_stopping:
+            worse = score < est.best_validation_score_ + est.tol
+            est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
+        improved = score > est.best_validation_score_
+        est.best_validation_score_ = max(est.best_validation_score_, score)
+        return improved
+
+    def _logs(self) -> dict[str, float]:
+        logs = {"loss": self.est.loss_}
+        if self.held_out is not None:
+            logs["val_score"] = self.est.validation_scores_[-1]
+        return logs
+
+    def _finished(self) -> bool:
+        """Whether there is nothing more to be had; adaptive rates fall before that is said."""
+        est = self.est
+        if est._no_improvement_count <= est.n_iter_no_change:
+            return False
+        what = "Validation score" if est.early_stopping else "Training loss"
+        why = (
+            f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} "
+            "consecutive epochs."
+        )
+        if est.solver == "sgd" and est.learning_rate == "adaptive" and est._optimizer.lr > 1e-6:
+            est._no_improvement_count = 0
+            est._optimizer.lr /= 5
+            if est.verbose:
+                print(f"{why} Setting learning rate to {est._optimizer.lr:f}")
+            return False
+        if est.verbose:
+            print(f"{why} Stopping.")
+        return True
+
+
+def minimize_by_lbfgs(est: BaseMLP, X: Array, y: Array, weights: Array | None) -> None:
+    """Full-batch minimisation of the objective by SciPy's L-BFGS-B."""
+    total = len(X) if weights is None else float(weights.sum())
+    net = est._penalise(est.alpha / total)
+
+    def value_and_grad(theta: Array) -> tuple[float, Array]:
+        net.theta = theta
+        net.forward(X)
+        J = net.backward(y, weights)
+        return J, net.grad.astype(np.float64)
+
+    result = minimize(
+        value_and_grad,
+        net.theta.astype(np.float64),
+        method="L-BFGS-B",
+        jac=True,
+        options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
+    )
+    if not np.isfinite(result.fun) or not np.isfinite(result.x).all():
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values "
+            "and need to be preprocessed."
+        )
+    net.theta = result.x
+    est.n_iter_ = min(result.nit, est.max_iter)
+    est.loss_ = est._reported(float(result.fun))
+    if result.status != 0:
+        warnings.warn(
+            f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): "
+            f"{result.message}. Increase max_iter (it is {est.max_iter}) or scale the data.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )

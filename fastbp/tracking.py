@@ -1,0 +1,127 @@
+"""Callbacks that send a fit's numbers to TensorBoard, MLflow or Weights & Biases.
+
+Each goes through the tracker's own package, imported when the callback is made. The keys of `logs`
+are the names of the curves; steps are epochs, from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from os import PathLike, fspath
+from typing import Any
+
+
+def _package(name: str, install: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(f"this callback needs {install}: run pip install {install}") from error
+
+
+class TensorBoard:
+    """Write every epoch's logs into `folder`, one scalar each, for `tensorboard --logdir folder`.
+
+    A fit begins a new event file in it. Needs the package tensorboard, not TensorFlow.
+
+    >>> import fastbp
+    >>> net = fastbp.Network((1, 1), seed=0)
+    >>> net.fit([[0.0]], [[1.0]], callbacks=[TensorBoard("runs/one")])  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self._summary = _package("tensorboard.summary", "tensorboard")
+        self.folder = fspath(folder)
+        self._writer: Any = None
+
+    def on_fit_begin(self, net: object) -> None:
+        self._writer = self._summary.Writer(self.folder)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        for name, value in logs.items():
+            self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()
+
+    def on_fit_end(self, net: object) -> None:
+        self._writer.close()
+        self._writer = None
+
+
+class MLflow:
+    """Log every epoch's logs as metrics of MLflow's active run, or of a new one that ends with it.
+
+    What the network is made of goes along as parameters. Needs the package mlflow, or
+    mlflow-skinny.
+
+    >>> import fastbp
+    >>> net = fastbp.Network((1, 1), seed=0)
+    >>> net.fit([[0.0]], [[1.0]], callbacks=[MLflow()])  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self._mlflow = _package("mlflow", "mlflow")
+        self._own_run = False
+
+    def on_fit_begin(self, net: Any) -> None:
+        self._own_run = self._mlflow.active_run() is None
+        if self._own_run:
+            self._mlflow.start_run()
+        self._mlflow.log_params(describe(net))
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        self._mlflow.log_metrics({name: float(v) for name, v in logs.items()}, step=epoch)
+
+    def on_fit_end(self, net: object) -> None:
+        if self._own_run:
+            self._mlflow.end_run()
+            self._own_run = False
+
+
+class WandB:
+    """Log every epoch's logs to the active run of Weights & Biases, or to a new one that ends with it.
+
+    options: for `wandb.init` of a new run, such as project="…" or mode="offline". What the network
+    is made of goes into the run's config. Needs the package wandb.
+
+    >>> import fastbp
+    >>> net = fastbp.Network((1, 1), seed=0)
+    >>> net.fit([[0.0]], [[1.0]], callbacks=[WandB(project="digits")])  # doctest: +SKIP
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._wandb = _package("wandb", "wandb")
+        self._options = options
+        self._run: Any = None
+        self._own_run = False
+
+    def on_fit_begin(self, net: Any) -> None:
+        self._own_run = self._wandb.run is None
+        self._run = self._wandb.init(**self._options) if self._own_run else self._wandb.run
+        self._run.config.update(describe(net), allow_val_change=True)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        self._run.log({"epoch": epoch, **logs})
+
+    def on_fit_end(self, net: object) -> None:
+        if self._own_run:
+            self._run.finish()
+        self._run = None
+
+
+def describe(net: Any) -> dict[str, Any]:
+    """What a network is made of, as plain values.
+
+    >>> import fastbp
+    >>> describe(fastbp.Network((2, 3, 1), seed=7))["widths"]
+    '2-3-1'
+    """
+    return {
+        "widths": "-".join(map(str, net.widths)),
+        "activations": ", ".join(map(str, net.activations)),
+        "loss": str(net.criterion),
+        "dtype": str(net.dtype),
+        "l1": net.l1,
+        "l2": net.l2,
+        "seed": net.seed,
+        "parameters": int(net.theta.size),
+    }

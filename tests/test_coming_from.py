@@ -1,0 +1,60 @@
+"""docs/coming_from.md: every right-hand cell runs, and the left-hand ones where they can."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+PAGE = Path(__file__).parents[1] / "docs/coming_from.md"
+
+
+def tables():
+    """{heading: [(left, right), …]} of the page."""
+    found = {}
+    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
+        heading, _, body = section.partition("\n")
+        found[heading] = re.findall(r"^\| `(.+)` \| `(.+)` \|$", body, re.MULTILINE)
+        assert len(found[heading]) == len(re.findall(r"^\|", body, re.MULTILINE)) - 2
+    return found
+
+
+def run(cells, folder, monkeypatch):
+    """The names that are there after the cells, in order, in a folder of their own."""
+    monkeypatch.chdir(folder)
+    rng = np.random.default_rng(0)
+    names = {"X": rng.standard_normal((64, 8)).astype(np.float32), "y": rng.integers(0, 3, 64)}
+    with contextlib.redirect_stdout(io.StringIO()):
+        for cell in cells:
+            try:
+                exec(cell, names)  # noqa: S102
+            except Exception as error:
+                raise AssertionError(f"the cell `{cell}` does not run") from error
+    return names
+
+
+def test_every_right_hand_cell_runs(tmp_path, monkeypatch):
+    rows = tables()
+    assert list(rows) == ["scikit-learn", "PyTorch", "Keras"]
+    cells = [right for table in rows.values() for _, right in table]
+    names = run(cells, tmp_path, monkeypatch)
+    assert len(names["model"].loss_curve_) == 6
+    assert names["out"].shape == (64, 3)
+    assert np.isfinite(names["J"])
+    assert {path.name for path in tmp_path.iterdir()} == {"net.safetensors"}
+    import fastbp
+
+    fastbp.set_num_threads(None)
+
+
+@pytest.mark.parametrize(
+    ("section", "package"), [("scikit-learn", "sklearn"), ("PyTorch", "torch")]
+)
+def test_left_hand_cells_run(section, package, tmp_path, monkeypatch):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    run([left for left, _ in tables()[section]], tmp_path, monkeypatch)

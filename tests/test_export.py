@@ -1,0 +1,251 @@
+"""Exports predict what the network predicts, on the other side's own software."""
+
+import ctypes
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import Dense, activations, export
+
+DTYPES = ["float32", "float64"]
+TOLERANCE = {"float32": {"rtol": 5e-5, "atol": 5e-6}, "float64": {"rtol": 1e-11, "atol": 1e-12}}
+
+
+def network(name, dtype):
+    """A small network with this activation in both layers, or one with every kind of layer."""
+    loss = "cross_entropy" if name in ("softmax", "all kinds") else "squared_error"
+    if name == "all kinds":
+        layers = [
+            Dense(6, "relu", norm="layer", dropout=0.2),
+            Dense(6, "silu", norm="rms", residual=True, bias=False),
+            Dense(6, "elu(0.3)", residual=True),
+            Dense(3, "softmax"),
+        ]
+        net = fastbp.Network.from_layers(5, layers, loss=loss, dtype=dtype, seed=1)
+    else:
+        hidden = "tanh" if name == "softmax" else name
+        net = fastbp.Network(
+            (5, 7, 4), activation=hidden, output=name, loss=loss, dtype=dtype, seed=1
+        )
+    rng = np.random.default_rng(0)
+    net.theta = net.theta + rng.normal(0, 0.1, net.theta.size).astype(dtype)
+    return net
+
+
+def rows(dtype, n=20):
+    return (1.5 * np.random.default_rng(1).standard_normal((n, 5))).astype(dtype)
+
+
+CASES = [*activations.NAMES, "all kinds"]
+
+
+# ---- C ------------------------------------------------------------------------------------
+
+
+def compiled(source, folder):
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler on PATH")
+    (folder / "model.c").write_text(source)
+    strict = ["-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+    library = folder / "model.so"
+    paths = ["-o", library, folder / "model.c", "-lm"]
+    subprocess.run([compiler, *strict, "-shared", "-fPIC", *paths], check=True)
+    return ctypes.CDLL(str(library))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_c_predicts_the_same(dtype, tmp_path):
+    nets = {f"net{i}": network(name, dtype) for i, name in enumerate(CASES)}
+    sources = [export.c(net, name=name) for name, net in nets.items()]
+    library = compiled("".join(sources), tmp_path)
+    X = rows(dtype)
+    for (name, net), case in zip(nets.items(), CASES, strict=True):
+        expected = net.predict(X)
+        out = np.empty_like(expected)
+        for x, to in zip(X, out, strict=True):
+            pointers = [ctypes.c_void_p(each.ctypes.data) for each in (x, to)]
+            getattr(library, f"{name}_predict")(*pointers)
+        np.testing.assert_allclose(out, expected, **TOLERANCE[dtype], err_msg=case)
+
+
+def test_c_is_one_function_in_a_file(tmp_path):
+    net = network("relu", "float32")
+    source = export.c(net, tmp_path / "net.c", name="net")
+    assert (tmp_path / "net.c").read_text() == source
+    assert source.count("\nvoid ") == 1
+    assert "malloc" not in source
+    assert "double" not in source
+    with pytest.raises(ValueError, match="identifier of C"):
+        export.c(net, name="2 nets")
+    net.theta[3] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        export.c(net)
+
+
+# ---- ONNX ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_onnx_predicts_the_same(name, dtype, tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    net = network(name, dtype)
+    model = export.onnx(net, tmp_path / "net.onnx")
+    assert model.opset_import[0].version == 18
+    session = runtime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    X = rows(dtype)
+    np.testing.assert_allclose(session.run(None, {"x": X})[0], net.predict(X), **TOLERANCE[dtype])
+    assert session.run(["y"], {"x": X[:1]})[0].shape == (1, net.widths[-1])
+
+
+def test_onnx_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(ImportError, match=r'pip install "fastbp\[onnx\]"'):
+        export.onnx(network("relu", "float32"))
+
+
+def pipelines():
+    from sklearn.datasets import load_diabetes, load_wine
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+    X, y = load_wine(return_X_y=True)
+    diabetes = load_diabetes(return_X_y=True)
+    options = {"hidden_layer_sizes": (8, 6), "max_iter": 30, "random_state": 0}
+    cases = {
+        "classes": (MLPClassifier(activation="silu", **options), X, y),
+        "names": (MLPClassifier(**options), X, np.array(["a", "bb", "ccc"])[y]),
+        "two classes": (MLPClassifier(**options), X, y == 1),
+        "labels": (MLPClassifier(**options), X, np.eye(3, dtype=int)[y]),
+        "number": (MLPRegressor(activation="tanh", **options), *diabetes),
+        "numbers": (MLPRegressor(**options), X, X[:, :2]),
+    }
+    for name, (model, inputs, targets) in cases.items():
+        yield name, make_pipeline(StandardScaler(), model).fit(inputs, targets), inputs
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pipelines_go_to_onnx(dtype):
+    skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    export.register_skl2onnx()
+    for name, model, X in pipelines():
+        inputs = X.astype(dtype)
+        options = {type(model[-1]): {"zipmap": False}} if hasattr(model, "classes_") else None
+        graph = skl2onnx.to_onnx(model, inputs[:1], target_opset=18, options=options)
+        session = runtime.InferenceSession(
+            graph.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        found = session.run(None, {"X": inputs})
+        predicted = model.predict(inputs)
+        if options is None:
+            found[0] = found[0].reshape(predicted.shape)
+            np.testing.assert_allclose(found[0], predicted, rtol=1e-3, err_msg=name)
+        else:
+            np.testing.assert_array_equal(found[0], predicted, err_msg=name)
+            expected = model.predict_proba(inputs)
+            np.testing.assert_allclose(found[1], expected, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+# ---- PyTorch and Keras --------------------------------------------------------------------
+
+
+def test_state_dict_there_and_back():
+    net = network("tanh", "float64")
+    state = export.to_state_dict(net)
+    assert list(state) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    np.testing.assert_array_equal(state["2.weight"], net.layers[1].W.T)
+    assert not np.shares_memory(state["0.bias"], net.layers[0].b)
+    again = export.from_state_dict(state, activation="tanh", output="tanh")
+    assert again.dtype == np.float64
+    np.testing.assert_array_equal(again.predict(rows("float64")), net.predict(rows("float64")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"1.running_mean": np.zeros(7)}, "running_mean"),
+        ({"9.weight": np.ones((3, 9)), "9.bias": np.ones(3)}, "layer 3"),
+        ({"9.weight": np.ones((3, 4))}, "bias beside it"),
+    ],
+)
+def test_state_dicts_of_another_kind(change, message):
+    state = export.to_state_dict(network("tanh", "float64"))
+    with pytest.raises(ValueError, match=message):
+        export.from_state_dict(state | change)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_torch_there_and_back(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    net = network(name, "float64")
+    if name in ("exp", "sin", "all kinds"):
+        with pytest.raises(ValueError, match="no"):
+            export.to_torch(net)
+        return
+    module = export.to_torch(net)
+    X = rows("float64")
+    predicted = module(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(predicted, net.predict(X), rtol=1e-9, atol=1e-12)
+    loss = "cross_entropy" if name == "softmax" else "squared_error"
+    again = export.from_torch(module, loss=loss)
+    assert [str(a) for a in again.activations] == [str(a) for a in net.activations]
+    np.testing.assert_array_equal(again.theta, net.theta)
+
+
+def test_torch_with_norms_and_dropout():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    layers = [Dense(6, "relu", norm="layer", dropout=0.2), Dense(5, "gelu", norm="rms(1e-4)")]
+    net = fastbp.Network.from_layers(5, [*layers, Dense(2, bias=False)], seed=0)
+    module = export.to_torch(net).eval()
+    X = rows("float32")
+    predicted = module(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(predicted, net.predict(X), rtol=1e-4, atol=1e-5)
+    again = export.from_torch(module)
+    np.testing.assert_array_equal(again.theta, net.theta)
+    assert [layer.dense for layer in again.layers] == [layer.dense for layer in net.layers]
+    nn = torch.nn
+    for wrong in ([nn.ReLU()], [nn.Linear(2, 3), nn.ReLU(), nn.LayerNorm(3)], [nn.Conv1d(1, 1, 1)]):
+        with pytest.raises(ValueError, match=r"module \d.*does not fit"):
+            export.from_torch(nn.Sequential(*wrong))
+    with pytest.raises(ValueError, match="settings"):
+        export.from_torch(nn.Sequential(nn.Linear(2, 3), nn.Softplus(beta=2)))
+
+
+def test_keras_weights_there_and_back():
+    net = network("tanh", "float32")
+    weights = export.to_keras_weights(net)
+    assert [w.shape for w in weights] == [(5, 7), (7,), (7, 4), (4,)]
+    again = export.from_keras_weights(weights, activation="tanh", output="tanh")
+    np.testing.assert_array_equal(again.predict(rows("float32")), net.predict(rows("float32")))
+    with pytest.raises(ValueError, match="pairs"):
+        export.from_keras_weights(weights[:-1])
+    with pytest.raises(ValueError, match=r"layer 2.*7 units below"):
+        export.from_keras_weights([weights[0], weights[1], weights[2].T, weights[1]])
+
+
+# ---- without copies -----------------------------------------------------------------------
+
+
+def test_views_by_dlpack_and_the_buffer_protocol():
+    net = network("tanh", "float32")
+    net.forward(rows("float32"))
+    for view in (net.theta, net.layers[0].W, net.layers[0].a, net.layers[1].z):
+        assert np.shares_memory(np.from_dlpack(view), view)
+        assert np.shares_memory(np.asarray(memoryview(view)), view)
+
+
+def test_views_become_tensors_of_torch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    net = network("tanh", "float32")
+    W = torch.from_dlpack(net.layers[0].W)
+    W[2, 1] = 7
+    assert net.layers[0].W[2, 1] == 7

@@ -1,0 +1,153 @@
+"""Pictures hold the numbers they are of."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import plot
+
+matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    matplotlib.pyplot.close("all")
+
+
+def plane(n=80, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 2)).astype(np.float32)
+    return X, (X[:, 0] * X[:, 1] > 0).astype(int)
+
+
+def drawn(figure):
+    """Pixels of a figure, (height, width, 3)."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+
+
+def test_learning_curves():
+    X, y = plane()
+    net = fastbp.Network((2, 8, 2), output="softmax", loss="cross_entropy", seed=0)
+    history = net.fit(X, y, epochs=4, validation_data=(X, y))
+    display = plot.HistoryDisplay.from_history(history)
+    assert [line.get_label() for line in display.lines_] == ["loss", "val_loss"]
+    np.testing.assert_array_equal(display.lines_[1].get_ydata(), history.val_loss)
+    np.testing.assert_array_equal(display.lines_[0].get_xdata(), [1, 2, 3, 4])
+    assert display.lines_[0].get_color() == display.lines_[1].get_color()
+    scores = plot.HistoryDisplay.from_history(history, names=["val_score"], ax=display.ax_)
+    assert scores.ax_ is display.ax_
+    with pytest.raises(KeyError, match="nonsense"):
+        plot.HistoryDisplay.from_history(history, names=["nonsense"])
+
+
+def test_learning_curves_of_an_estimator():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    from fastbp.sklearn import MLPClassifier
+
+    X, y = plane()
+    model = MLPClassifier(4, max_iter=3, random_state=0, early_stopping=True)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        model.fit(X, y)
+    display = plot.HistoryDisplay.from_estimator(model)
+    np.testing.assert_array_equal(display.lines_[0].get_ydata(), model.loss_curve_)
+    np.testing.assert_array_equal(display.lines_[1].get_ydata(), model.validation_scores_)
+
+
+def test_weights_as_a_matrix():
+    net = fastbp.Network((6, 4, 1), seed=0)
+    display = plot.WeightsDisplay.from_network(net, 0)
+    image = display.ax_.images[0]
+    np.testing.assert_allclose(image.get_array(), net.layers[0].W.T)
+    low, high = image.get_clim()
+    assert -low == high == pytest.approx(np.abs(net.layers[0].W).max())
+
+
+def test_weights_as_pictures():
+    net = fastbp.Network((6, 4, 1), seed=0)
+    display = plot.WeightsDisplay.from_network(net, 0, shape=(2, 3), units=3)
+    pictures = [ax.images[0].get_array() for ax in display.ax_.flat if ax.images]
+    assert len(pictures) == 3
+    np.testing.assert_allclose(pictures[2], net.layers[0].W[:, 2].reshape(2, 3))
+    with pytest.raises(ValueError, match=r"6 weights.*2 × 2 is 4"):
+        plot.WeightsDisplay.from_network(net, 0, shape=(2, 2))
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
+def test_boundary_is_what_the_network_says(output):
+    X, y = plane()
+    loss = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}
+    widths = (2, 8, 3 if output == "softmax" else 1)
+    net = fastbp.Network(widths, output=output, loss=loss[output], seed=0)
+    display = plot.BoundaryDisplay.from_network(net, X, y, resolution=20)
+    at = np.array([[display.xs[3], display.ys[11]]], np.float32)
+    said = net.predict(at)[0]
+    expected = said.argmax() if output == "softmax" else said[0]
+    assert display.response[11, 3] == pytest.approx(expected, abs=1e-5)
+    assert display.xs[0] < X[:, 0].min() and display.ys[-1] > X[:, 1].max()
+    assert len(display.ax_.collections[-1].get_offsets()) == len(X)
+    with pytest.raises(ValueError, match="3"):
+        plot.BoundaryDisplay.from_network(fastbp.Network((3, 1)), X)
+
+
+def test_signals_over_training():
+    X, y = plane()
+    net = fastbp.Network((2, 16, 8, 1), output="sigmoid", loss="binary_cross_entropy", seed=0)
+    recorder = plot.SignalsRecorder(X, y[:, None], every=2)
+    net.fit(X, y, epochs=5, callbacks=[recorder])
+    assert recorder.epochs == [0, 2, 4]
+    shares = np.array(recorder.delta)
+    assert shares.shape == (3, 3, 60)
+    np.testing.assert_allclose(shares.sum(axis=2) + np.array(recorder.zero_delta), 1)
+    net.forward(X)
+    net.backward(y[:, None])
+    assert recorder.zero_a[-1][0] == np.mean(net.layers[0].a == 0) > 0
+    display = plot.SignalsDisplay.from_recorder(recorder)
+    assert display.ax_.shape == (3, 2)
+    assert "are 0" in display.ax_[0, 0].get_title()
+    assert len(np.unique(drawn(display.figure_).reshape(-1, 3), axis=0)) > 20
+
+
+def test_a_recorder_does_not_change_training():
+    X, y = plane()
+    nets = [fastbp.Network((2, 8, 1), seed=0) for _ in range(2)]
+    nets[0].fit(X, y, epochs=3)
+    nets[1].fit(X, y, epochs=3, callbacks=[plot.SignalsRecorder(X, y[:, None])])
+    np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
+    with pytest.raises(ValueError, match="seen no epoch"):
+        plot.SignalsDisplay.from_recorder(plot.SignalsRecorder(X, y))
+    with pytest.raises(ValueError, match="every"):
+        plot.SignalsRecorder(X, y, every=0)
+
+
+def test_the_network_with_a_sample_in_it():
+    net = fastbp.Network((2, 3, 1), activation="tanh", seed=0)
+    display = plot.NetworkDisplay.from_network(net, [0.5, -1.0], 2.0)
+    texts = display.ax_.texts
+    green = [t.get_text() for t in texts if t.get_color() == "tab:green"]
+    red = [t.get_text() for t in texts if t.get_color() == "tab:red"]
+    a = [0.5, -1.0, *net.layers[0].a[0], *net.layers[1].a[0]]
+    assert green == [f"{value:.3g}" for value in a]
+    assert red == [f"{v:.2g}" for v in [*net.layers[0].delta[0], *net.layers[1].delta[0]]]
+    assert len(display.ax_.lines) == 2 * 3 + 3
+    pixels = drawn(display.figure_)
+    assert np.any((pixels[..., 1] > pixels[..., 0] + 80) & (pixels[..., 1] > pixels[..., 2] + 80))
+
+
+def test_a_wide_network_is_drawn_in_part():
+    net = fastbp.Network((64, 10), output="softmax", loss="cross_entropy", seed=0)
+    display = plot.NetworkDisplay.from_network(net, np.ones(64), 3)
+    assert any("48 more" in text.get_text() for text in display.ax_.texts)
+    assert len(display.ax_.lines) == 16 * 10
+    without = plot.NetworkDisplay.from_network(net, np.ones(64))
+    assert not [t for t in without.ax_.texts if t.get_color() == "tab:red"]
+
+
+def test_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "fastbp\[plot\]"'):
+        plot.WeightsDisplay(np.eye(2)).plot()

@@ -1,0 +1,451 @@
+"""fastbp.sklearn beside scikit-learn itself: what it checks of estimators, and the same numbers."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from sklearn import config_context, neural_network
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastbp
+from fastbp.sklearn import MLPClassifier, MLPRegressor, from_sklearn, to_sklearn
+
+BOTH = [MLPClassifier, MLPRegressor]
+THEIRS = {
+    MLPClassifier: neural_network.MLPClassifier,
+    MLPRegressor: neural_network.MLPRegressor,
+}
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@parametrize_with_checks([kind(max_iter=50) for kind in BOTH])
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+def data_for(kind, n=120, seed=0):
+    """Wine for a classifier, diabetes for a regressor; scaled, n samples in random order."""
+    X, y = (load_wine if kind is MLPClassifier else load_diabetes)(return_X_y=True)
+    chosen = np.random.default_rng(seed).permutation(len(X))[:n]
+    y = y[chosen] if kind is MLPClassifier else scale(y)[chosen]
+    return scale(X)[chosen], y
+
+
+def pair(kind, X, y, fit_params=None, **params):
+    """Ours and scikit-learn's, fitted alike; without shuffling they take the same steps.
+
+    But for where epsilon stands in Adam, which a small one hides, and for the penalty in an
+    epoch's last, shorter batch.
+    """
+    params = {"hidden_layer_sizes": (12, 8), "random_state": 3, "shuffle": False, **params}
+    params.setdefault("epsilon", 1e-14)
+    return [each(**params).fit(X, y, **(fit_params or {})) for each in (kind, THEIRS[kind])]
+
+
+def assert_same_fit(ours, theirs, rtol=1e-4):
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.t_ == theirs.t_
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=rtol)
+    for own, other in zip(
+        ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
+    ):
+        np.testing.assert_allclose(own, other, rtol=100 * rtol, atol=10 * rtol)
+
+
+SOLVERS = {
+    "adam": {},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.01},
+    "plain sgd": {"solver": "sgd", "momentum": 0.0},
+    "heavy ball": {"solver": "sgd", "nesterovs_momentum": False},
+    "batches of 30": {"batch_size": 30},
+    "logistic": {"activation": "logistic", "alpha": 0.1},
+    "tanh": {"activation": "tanh"},
+    "float32": {"activation": "tanh"},
+}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("name", SOLVERS)
+def test_takes_the_steps_of_scikit_learn(kind, name):
+    X, y = data_for(kind)
+    rtol = 3e-4 if name == "batches of 30" else 1e-4
+    if name == "float32":
+        X, rtol = X.astype(np.float32), 1e-3
+    ours, theirs = pair(kind, X, y, max_iter=20, **SOLVERS[name])
+    assert_same_fit(ours, theirs, rtol)
+    assert ours.coefs_[0].dtype == X.dtype
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_sample_weights_are_scikit_learns(kind):
+    X, y = data_for(kind)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    # one batch: the mean over several is by weight here, by samples there
+    ours, theirs = pair(kind, X, y, {"sample_weight": weights}, batch_size=len(X), max_iter=20)
+    assert_same_fit(ours, theirs)
+
+
+def test_rates_fall_by_inverse_scaling():
+    X, y = data_for(MLPClassifier)
+    kind = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.5}
+    ours, theirs = pair(MLPClassifier, X, y, momentum=0.0, max_iter=15, **kind)
+    assert_same_fit(ours, theirs)
+
+
+def test_adaptive_rates_fall_and_end_training():
+    X, y = data_for(MLPClassifier)
+    kind = {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1}
+    ours, theirs = pair(
+        MLPClassifier, X, y, momentum=0.0, max_iter=400, n_iter_no_change=2, tol=0.01, **kind
+    )
+    assert ours.n_iter_ == theirs.n_iter_ < 400
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_lbfgs_finds_the_same_minimum(kind):
+    X, y = data_for(kind)
+    ours, theirs = pair(kind, X, y, solver="lbfgs", activation="tanh", alpha=1.0, tol=1e-7)
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=5e-3)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), atol=0.1)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_early_stopping_holds_out_the_same_rows(kind):
+    X, y = data_for(kind)
+    if kind is MLPClassifier:
+        y = (y > 0).astype(int)  # with more classes scikit-learn does not keep proportions
+    ours, theirs = pair(kind, X, y, early_stopping=True, max_iter=40, n_iter_no_change=5)
+    np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, atol=1e-3)
+    assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_, abs=1e-3)
+    assert ours.best_loss_ is None
+    held = ours.validation_scores_.index(max(ours.validation_scores_))
+    assert ours.n_iter_ > held
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_validation_data_of_the_users_own(kind):
+    X, y = data_for(kind)
+    model = kind(hidden_layer_sizes=8, early_stopping=True, max_iter=30, random_state=0)
+    model.fit(X[:80], y[:80], validation_data=(X[80:], y[80:]))
+    assert model.t_ == 80 * model.n_iter_
+    assert model.best_validation_score_ == pytest.approx(model.score(X[80:], y[80:]))
+    watched = kind(hidden_layer_sizes=8, max_iter=3, random_state=0).fit(
+        X, y, validation_data=(X, y)
+    )
+    assert watched.validation_scores_[-1] == pytest.approx(watched.score(X, y))
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_partial_fit_goes_on(kind):
+    X, y = data_for(kind)
+    classes = {"classes": np.unique(y)} if kind is MLPClassifier else {}
+    fits = [
+        each(hidden_layer_sizes=8, random_state=3, shuffle=False) for each in (kind, THEIRS[kind])
+    ]
+    for model in fits:
+        model.partial_fit(X, y, **classes)
+        for _ in range(4):
+            model.partial_fit(X, y)
+    assert fits[0].t_ == 5 * len(X)
+    np.testing.assert_allclose(fits[0].loss_curve_, fits[1].loss_curve_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_warm_start_goes_on(kind):
+    X, y = data_for(kind)
+    fits = [
+        each(hidden_layer_sizes=8, random_state=3, shuffle=False, max_iter=4)
+        for each in (kind, THEIRS[kind])
+    ]
+    for model in fits:
+        model.set_params(warm_start=True).fit(X, y).fit(X, y)
+    np.testing.assert_allclose(fits[0].loss_curve_, fits[1].loss_curve_, rtol=1e-4)
+    assert len(fits[0].loss_curve_) == 8
+    assert len(fits[0].set_params(warm_start=False).fit(X, y).loss_curve_) == 4
+
+
+def test_several_labels_a_sample():
+    X, _ = data_for(MLPClassifier)
+    Y = (X[:, :3] + X[:, 3:6] > 0).astype(int)
+    ours, theirs = pair(MLPClassifier, X, Y, max_iter=20)
+    assert_same_fit(ours, theirs)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-3)
+    assert ours.out_activation_ == theirs.out_activation_ == "logistic"
+
+
+def test_several_outputs():
+    X, y = data_for(MLPRegressor)
+    ours, theirs = pair(MLPRegressor, X, np.column_stack([y, -y, X[:, 0]]), max_iter=20)
+    assert_same_fit(ours, theirs, 1e-3)
+    assert ours.predict(X).shape == (len(X), 3)
+
+
+def test_labels_of_any_kind():
+    X, y = data_for(MLPClassifier)
+    names = np.array(["apple", "pear", "quince"])[y]
+    model = MLPClassifier(8, random_state=0, max_iter=60, learning_rate_init=0.02).fit(X, names)
+    assert list(model.classes_) == ["apple", "pear", "quince"]
+    assert model.score(X, names) > 0.9
+    two = MLPClassifier(8, random_state=0, max_iter=60).fit(X, names == "pear")
+    assert two.predict(X).dtype == bool
+    assert two.predict_proba(X).shape == (len(X), 2)
+    np.testing.assert_allclose(two.predict_proba(X).sum(axis=1), 1)
+
+
+def test_class_weights_multiply_sample_weights():
+    X, y = data_for(MLPClassifier)
+    weights = np.array([1.0, 4.0, 0.5])
+    by_class = MLPClassifier(8, random_state=0, max_iter=5, class_weight=dict(enumerate(weights)))
+    by_sample = MLPClassifier(8, random_state=0, max_iter=5)
+    factor = np.linspace(1, 2, len(X))
+    by_class.fit(X, y, sample_weight=factor)
+    by_sample.fit(X, y, sample_weight=factor * weights[y])
+    np.testing.assert_array_equal(by_class.predict_proba(X), by_sample.predict_proba(X))
+    balanced = MLPClassifier(8, random_state=0, max_iter=5, class_weight="balanced").fit(X, y)
+    counts = np.bincount(y)
+    by_sample.fit(X, y, sample_weight=(len(y) / (3 * counts))[y])
+    np.testing.assert_allclose(balanced.predict_proba(X), by_sample.predict_proba(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_an_activation_for_each_layer_and_an_optimiser_of_ones_own(kind):
+    X, y = data_for(kind)
+    sgd = fastbp.optim.SGD(0.05, momentum=0.8)
+    model = kind(
+        hidden_layer_sizes=(8, 6),
+        activation=["elu(0.5)", "logistic"],
+        solver=sgd,
+        random_state=0,
+        max_iter=5,
+    )
+    model.fit(X, y)
+    assert [str(a) for a in model.network_.activations[:2]] == ["elu(0.5)", "sigmoid"]
+    assert sgd.t == 0
+    assert model.n_iter_ == 5
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_attributes(kind):
+    X, y = data_for(kind)
+    ours, theirs = pair(kind, X, y, max_iter=3)
+    public = {name for name in dir(theirs) if name.endswith("_") and not name.startswith("_")}
+    assert public <= set(dir(ours))
+    for name in ("n_layers_", "n_outputs_", "out_activation_", "n_features_in_", "n_iter_", "t_"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert [W.shape for W in ours.coefs_] == [W.shape for W in theirs.coefs_]
+    assert np.shares_memory(ours.coefs_[0], ours.network_.theta)
+    with pytest.raises(AttributeError, match="call fit first"):
+        kind().coefs_  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_defaults_are_scikit_learns(kind):
+    ours, theirs = kind().get_params(), THEIRS[kind]().get_params()
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_pickle_and_clone(kind):
+    X, y = data_for(kind)
+    model = kind(hidden_layer_sizes=8, max_iter=3, random_state=0).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    again.partial_fit(X, y)
+    model.partial_fit(X, y)
+    np.testing.assert_array_equal(again.coefs_[0], model.coefs_[0])
+    assert not hasattr(clone(model), "network_")
+
+
+def test_among_scikit_learns_own_tools():
+    X, y = data_for(MLPClassifier)
+    base = MLPClassifier(8, max_iter=30, learning_rate_init=0.02, random_state=0)
+    pipe = make_pipeline(StandardScaler(), base)
+    grid = {"mlpclassifier__alpha": [1e-4, 1.0], "mlpclassifier__activation": ["tanh", "relu"]}
+    search = GridSearchCV(pipe, grid, cv=2, n_jobs=2, error_score="raise").fit(X, y)
+    assert search.best_score_ > 0.8
+    assert cross_val_predict(pipe, X, y, cv=2, method="predict_proba").shape == (len(X), 3)
+    calibrated = CalibratedClassifierCV(base, cv=2).fit(X, y)
+    assert calibrated.score(X, y) > 0.8
+    found = permutation_importance(base.fit(X, y), X, y, n_repeats=2, random_state=0)
+    assert found.importances_mean.max() > 0
+    assert "MLPClassifier" in base._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("load", "kind"),
+    [(load_digits, MLPClassifier), (load_breast_cancer, MLPClassifier)],
+)
+def test_scores_are_scikit_learns(load, kind):
+    X, y = load(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(scale(X), y, random_state=0)
+    scores = [
+        each(max_iter=15, random_state=1, learning_rate_init=0.005)
+        .fit(X_train, y_train)
+        .score(X_test, y_test)
+        for each in (kind, THEIRS[kind])
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=0.02)
+    assert scores[0] > 0.9
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_frames_with_their_names(kind, package):
+    frames = pytest.importorskip(package, reason=f"{package} is not installed")
+    X, y = data_for(kind)
+    names = [f"column {j}" for j in range(X.shape[1])]
+    frame = frames.DataFrame(dict(zip(names, X.T, strict=True)))
+    model = kind(hidden_layer_sizes=4, max_iter=2, random_state=0).fit(frame, y)
+    assert list(model.feature_names_in_) == names
+    plain = kind(hidden_layer_sizes=4, max_iter=2, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.predict(frame), plain.predict(X))
+    with pytest.warns(UserWarning, match="valid feature names"):
+        model.predict(X)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[names[::-1]])
+
+
+def test_metadata_is_routed():
+    X, y = data_for(MLPClassifier)
+    weights = np.linspace(0.1, 3, len(X))
+    base = MLPClassifier(4, max_iter=5, random_state=0)
+    plain = clone(base).fit(scale(X), y, sample_weight=weights)
+    with config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipe = make_pipeline(scaler, base.set_fit_request(sample_weight=True))
+        pipe.fit(X, y, sample_weight=weights)
+    np.testing.assert_allclose(pipe.predict_proba(X), plain.predict_proba(scale(X)), rtol=1e-6)
+
+
+def test_estimators_of_scikit_learn_there_and_back():
+    X, y = data_for(MLPClassifier)
+    Y = (X[:, :3] > 0).astype(int)
+    for kind, targets in [
+        (MLPClassifier, y),
+        (MLPClassifier, y == 1),
+        (MLPClassifier, np.array(["a", "b", "c"])[y]),
+        (MLPClassifier, Y),
+        (MLPRegressor, X[:, 0]),
+        (MLPRegressor, X[:, :2]),
+    ]:
+        params = {"hidden_layer_sizes": (6, 5), "activation": "logistic", "max_iter": 10}
+        theirs = THEIRS[kind](random_state=0, **params).fit(X, targets)
+        ours = from_sklearn(theirs)
+        again = to_sklearn(ours)
+        assert type(again) is THEIRS[kind]
+        assert again.get_params() == theirs.get_params()
+        for model in (ours, again):
+            method = "predict_proba" if kind is MLPClassifier else "predict"
+            found, expected = (getattr(each, method)(X) for each in (model, theirs))
+            np.testing.assert_allclose(found, expected, rtol=1e-9)
+            np.testing.assert_array_equal(model.predict(X)[:5].shape, targets[:5].shape)
+            model.partial_fit(X, targets)
+            assert model.loss_curve_[-1] < theirs.loss_curve_[0]
+            assert model.t_ == 11 * len(X)
+
+
+def test_what_scikit_learn_cannot_hold():
+    X, y = data_for(MLPClassifier)
+    with pytest.raises(ValueError, match="silu"):
+        to_sklearn(MLPClassifier(4, "silu", max_iter=1).fit(X, y))
+    with pytest.raises(TypeError, match="StandardScaler"):
+        from_sklearn(StandardScaler())
+    with pytest.raises(NotFittedError):
+        from_sklearn(neural_network.MLPClassifier())
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_scikit_learns_own_callbacks(kind):
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn is older than 1.9")
+    X, y = data_for(kind)
+    monitor = callback.ScoringMonitor(scoring="accuracy" if kind is MLPClassifier else "r2")
+    model = kind(hidden_layer_sizes=4, max_iter=5, random_state=0)
+    model.set_callbacks(monitor).fit(X, y)
+    assert not hasattr(model, "_callback_fit_ctx")
+    plain = kind(hidden_layer_sizes=4, max_iter=5, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    scores = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    name = "accuracy" if kind is MLPClassifier else "r2"
+    assert len(scores) == 5
+    assert scores[-1][name] == pytest.approx(plain.score(X, y))
+
+
+# ---- bad input ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"alpha": -1},
+        {"solver": "newton"},
+        {"activation": "step"},
+        {"hidden_layer_sizes": (4, 0)},
+        {"hidden_layer_sizes": -3},
+        {"learning_rate_init": 0},
+        {"max_iter": 0},
+        {"validation_fraction": 1.0},
+        {"batch_size": 0},
+        {"n_threads": 0},
+        {"activation": ["relu"]},
+    ],
+)
+def test_refuses_parameters_out_of_range(kind, params):
+    X, y = data_for(kind, 20)
+    with pytest.raises(ValueError, match=r"\w"):
+        kind(hidden_layer_sizes=(4, 4), random_state=0).set_params(**params).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_says_what_is_wrong(kind):
+    X, y = data_for(kind, 40)
+    with pytest.raises(NotFittedError):
+        kind().predict(X)
+    with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
+        model = kind(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="features"):
+        model.predict(X[:, 1:])
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict(np.full_like(X, np.nan))
+    with pytest.raises(ValueError, match="early_stopping"):
+        kind(early_stopping=True).partial_fit(X, y, **classes_of(kind, y))
+    with pytest.raises(AttributeError, match="partial_fit"):
+        kind(solver="lbfgs").partial_fit(X, y)
+    with pytest.warns(UserWarning, match="clipped"):
+        kind(hidden_layer_sizes=4, batch_size=1000, max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="non-finite"):
+        kind(
+            hidden_layer_sizes=4, solver="sgd", learning_rate_init=1e30, max_iter=20, random_state=0
+        ).fit(X, 5 * y)
+
+
+def classes_of(kind, y):
+    return {"classes": np.unique(y)} if kind is MLPClassifier else {}
+
+
+def test_says_what_is_wrong_with_classes():
+    X, y = data_for(MLPClassifier, 60)
+    with pytest.raises(ValueError, match="classes must be passed"):
+        MLPClassifier().partial_fit(X, y)
+    model = MLPClassifier(4).partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="not the same as on last call"):
+        model.partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="not in `self.classes_`"):
+        model.partial_fit(X, y + 1)
+    with pytest.raises(ValueError, match="same classes"):
+        MLPClassifier(4, warm_start=True, max_iter=1).fit(X, y).fit(X[y > 0], y[y > 0])
+    with pytest.raises(ValueError, match="class_weight"):
+        MLPClassifier(4, class_weight="balanced").fit(X, np.eye(3)[y][:, :2] + 0)
