@@ -214,6 +214,11 @@ typedef struct {
     fastbp_element_t x_type;
     const void *x; /* rows of n_0 elements */
     long ldx;      /* distance between rows of x, in elements; any sign */
+    /* Compressed rows (CSR), or NULL for dense ones: row i is x[indptr[i]] … x[indptr[i + 1] − 1],
+     * of the network's dtype, in the columns `indices`, ascending in a row and below n_0. Not where
+     * the input has dropout or the first layer is residual. */
+    const int64_t *indptr;
+    const int32_t *indices;
     /* targets: labels, or rows of n_targets elements; both NULL where none are needed */
     const int32_t *labels; /* class indices, each in 0 … n_L − 1: the caller's promise */
     const void *targets;

@@ -16,6 +16,7 @@ import numpy as np
 
 from . import _validation as check
 from ._fitting import Array, Fitting
+from ._sparse import as_sparse_rows, is_sparse
 from .activations import Activation, resolve_layers
 from .dense import Dense, check_layers, count_parameters, draw_parameters, settled, unpack
 from .initializers import InitFunction, Initializer
@@ -226,6 +227,8 @@ class NetworkBase(Fitting, ABC):
 
     def _inputs(self, X: object, name: str = "X") -> Array:
         """X (n, n_0) as the passes take it, finite or not."""
+        if is_sparse(X):
+            return as_sparse_rows(X, self.widths[0], self.dtype, name).toarray()
         return check.as_matrix(X, self.widths[0], self.dtype, name=name)
 
     def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array:

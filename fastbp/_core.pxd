@@ -1,6 +1,6 @@
 """The engine's public interface, csrc/fastbp.h, as Cython sees it."""
 
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 cdef extern from "kernels/vmath.h" nogil:
@@ -104,6 +104,8 @@ cdef extern from "fastbp.h" nogil:
         fastbp_element_t x_type
         const void *x
         long ldx
+        const int64_t *indptr
+        const int32_t *indices
         const int32_t *labels
         const void *targets
         long ldy

@@ -9,8 +9,10 @@ not be safe to hand to C.
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
+
+from ._sparse import SparseRows
 
 
 # ---- buffers ----------------------------------------------------------------------------------
@@ -203,7 +205,16 @@ cdef class Net:
         data.x = data.targets = data.weights = NULL
         data.labels = NULL
         data.ldx = data.ldy = 0
-        if x is not None:
+        data.indptr = NULL
+        data.indices = NULL
+        if isinstance(x, SparseRows):
+            if x.shape != (rows, self.widths[0]):
+                raise ValueError("x does not have the shape of this batch")
+            data.x = _vector(x.values, self.code, len(x.values))
+            data.indptr = <const int64_t *>_vector(
+                x.indptr, <char>ord(x.indptr.dtype.char), rows + 1)
+            data.indices = <const int32_t *>_vector(x.indices, b"i", len(x.indices))
+        elif x is not None:
             at = _locate(x, self.code, False, True)
             data.x_type = at.element
             if at.rows != rows or at.cols != self.widths[0]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._sparse import SparseRows, as_sparse_rows, is_sparse
 from ._target_values import check_pairs, check_target_values
 
 if TYPE_CHECKING:
@@ -198,7 +199,9 @@ def as_matrix(
     return _laid_out(_as_rows(X, n_cols, name, where), dtype)
 
 
-def as_inputs(X: object, n_cols: int, dtype: np.dtype, *, name: str = "X") -> np.ndarray:
+def as_inputs(
+    X: object, n_cols: int, dtype: np.dtype, *, name: str = "X"
+) -> np.ndarray | SparseRows:
     """`as_matrix` for what the engine reads: of `dtype`, or of a dtype in `READ`, as X has it.
 
     >>> as_inputs(np.zeros((2, 3), np.uint8), 3, np.dtype("float32")).dtype
@@ -206,6 +209,8 @@ def as_inputs(X: object, n_cols: int, dtype: np.dtype, *, name: str = "X") -> np
     """
     if type(X) is np.ndarray and (X.dtype == dtype or X.dtype in READ) and _is_dense(X, n_cols):
         return X
+    if is_sparse(X):
+        return as_sparse_rows(X, n_cols, dtype, name)
     array = _as_rows(X, n_cols, name, "widths[0]")
     return _laid_out(array, array.dtype if array.dtype in READ else dtype)
 
@@ -329,6 +334,9 @@ def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: 
 
 def check_finite(array: np.ndarray, name: str, dtype: np.dtype | None = None) -> None:
     """ValueError naming the first row that holds a NaN or an infinity, in `dtype` if given."""
+    if isinstance(array, SparseRows):
+        array = array.values
+        name = f"the elements of {name}"
     if array.dtype.kind != "f":
         return
     dtype = array.dtype if dtype is None else dtype

@@ -16,6 +16,7 @@ from ._base import ActivationSpec, Array, NetworkBase
 from ._hooked import EngineHooks
 from ._probe import EngineDerivatives
 from ._session import Data, Place, SessionOptions
+from ._sparse import SparseRows
 from .dense import Dense
 from .errors import DivergenceError
 from .hooks import Hook
@@ -154,7 +155,9 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
                 ]
                 for which in ("z", "a", "delta")
             }
-        if self._pass.overlaps(X):  # a view of a, which is about to be overwritten
+        if type(X) is not SparseRows and self._pass.overlaps(
+            X
+        ):  # a view of a, which is about to be overwritten
             X = X.copy()
         self._pass.forward(theta, X)
         self._n_rows = n
@@ -405,8 +408,14 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
 
         save(self, path)
 
-    def _inputs(self, X: object, name: str = "X") -> Array:
-        return check.as_inputs(X, self.widths[0], self.dtype, name=name)
+    def _inputs(self, X: object, name: str = "X") -> Array | SparseRows:
+        X = check.as_inputs(X, self.widths[0], self.dtype, name=name)
+        if type(X) is SparseRows and (self.input_dropout or self.dense[0].residual):
+            raise TypeError(
+                f"{name} is sparse, and the first layer needs whole rows for its input dropout or "
+                f"residual: write {name}.toarray()"
+            )
+        return X
 
     def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
         out = np.empty((X.shape[0], self.widths[-1]), self.dtype)

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from scipy import sparse
 from sklearn import config_context, neural_network
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -255,6 +256,19 @@ def test_attributes(kind):
 def test_defaults_are_scikit_learns(kind):
     ours, theirs = kind().get_params(), THEIRS[kind]().get_params()
     assert {name: ours[name] for name in theirs} == theirs
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_sparse_rows_are_the_rows(kind, solver):
+    X, y = data_for(kind)
+    X[np.abs(X) < 0.5] = 0
+    params = {"hidden_layer_sizes": 6, "max_iter": 8, "random_state": 0, "solver": solver}
+    full = kind(**params).fit(X, y)
+    for form in (sparse.csr_matrix, sparse.csc_array):
+        model = kind(**params).fit(form(X), y)
+        np.testing.assert_allclose(model.predict(form(X)), full.predict(X), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(model.coefs_[0], full.coefs_[0], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -177,6 +177,15 @@ typedef struct {
     fbp_mat_t delta; /* at most FBP_OUTER_MAX rows */
 } fbp_outer_t;
 
+/* A row of X compressed: x[index[k]] = value[k], k = 0 … count − 1, index ascending; else 0. */
+typedef struct {
+    const void *value;
+    const int32_t *index;
+    long count;
+} fbp_sparse_row_t;
+
+enum { FBP_SPARSE_VECTORS = 4 }; /* of z in registers at a time */
+
 /* The remaining slots:
  * pack_transposed  rows row0 … of W (the tile w) go, transposed, into panels of panel_cols input
  *                  units: unit i, output j at panels[(i/P)·panel_stride + j·P + i%P]; row0 is a
@@ -188,6 +197,9 @@ typedef struct {
  * column_sums      sums[j] = Σ_i x[i,j], i ascending.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
  * convert          out[i] = x[i], x being n elements of a FASTBP_X_*, not OWN; rounded once.
+ * sparse_forward   z[i] = x_i W + bias (or NULL) for `rows` compressed rows x_i; W is dense.
+ * sparse_sums      sums[u − unit0,:] = Σ_i x_iu δ_i, units unit0 … unit1 − 1, i ascending; delta
+ *                  has a row for each of x.
  * multiply_rows    out[i,j] ⊙= x[i][j], x being pointers to rows.
  * add_rows         out[i,j] = x[i,j] + y[i][j], y being pointers to rows; out may be x.
  * limit_columns    columns of W of norm above `most` times most/(norm + 1e-7), as torch.renorm.

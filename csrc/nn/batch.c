@@ -8,12 +8,19 @@
 
 void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data) {
     batch->rows = data->rows;
+    batch->sparse = data->indptr != NULL;
     batch->labels = data->labels != NULL;
     batch->weighted = data->weights != NULL;
 }
 
 fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data) {
     if (data->x == NULL || (unsigned)data->x_type >= FASTBP_X_COUNT) return FASTBP_ERR_ARGUMENT;
+    if (data->indptr != NULL) {
+        const bool whole_rows = plan->net->input_dropout > 0 || plan->net->layer[0].has.residual;
+        if (data->x_type != FASTBP_X_OWN || data->indices == NULL || whole_rows)
+            return FASTBP_ERR_ARGUMENT;
+        return fbp_plan_add_sparse(plan);
+    }
     return data->x_type == FASTBP_X_OWN ? FASTBP_OK : fbp_plan_add_input(plan);
 }
 
@@ -42,6 +49,12 @@ static const void *input_row(const fbp_plan_t *plan, const fastbp_data_t *data, 
     return row;
 }
 
+static fbp_sparse_row_t sparse_row(const fastbp_data_t *data, size_t elem_size, ptrdiff_t at) {
+    const int64_t begin = data->indptr[at];
+    return (fbp_sparse_row_t){(const unsigned char *)data->x + (size_t)begin * elem_size,
+                              data->indices + begin, (long)(data->indptr[at + 1] - begin)};
+}
+
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
                     long first, long row0, long rows) {
     fbp_plan_t *plan = batch->plan;
@@ -52,7 +65,8 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
     unsigned char *weight = plan->weight;
     for (long i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
-        if (x != NULL) plan->a[0].row[i] = input_row(plan, data, x + at * x_stride, i);
+        if (data->indptr != NULL) plan->sparse[i] = sparse_row(data, elem_size, at);
+        else if (x != NULL) plan->a[0].row[i] = input_row(plan, data, x + at * x_stride, i);
         if (y != NULL) plan->target[i] = y + at * y_stride;
         if (data->labels != NULL) plan->label[i] = data->labels[at];
         if (weights != NULL) {
@@ -78,7 +92,7 @@ void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, cons
     const unsigned char *x = data->x, *y = data->targets;
     for (long i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
-        prefetch_row(x + at * x_stride, x_bytes);
+        if (data->indptr == NULL) prefetch_row(x + at * x_stride, x_bytes);
         if (y != NULL) prefetch_row(y + at * y_stride, y_bytes);
     }
 }

@@ -11,6 +11,7 @@ typedef struct {
     bool labels;       /* the targets are plan->label, otherwise plan->target */
     bool weighted;     /* rows carry plan->weight */
     bool fold_weights; /* δ^L is multiplied by s_i at the start; otherwise plan->scaled is filled */
+    bool sparse;       /* the rows of x are plan->sparse, otherwise plan->a[0].row */
     bool backward;     /* after the loss, the recursion */
     bool drop;         /* dropout is on; the masks are a function of seed and step */
     uint64_t seed, step;

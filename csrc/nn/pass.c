@@ -141,7 +141,10 @@ static fastbp_status_t load_targets(fastbp_pass_t *pass, const fastbp_data_t *da
     fastbp_data_t targets = *data;
     targets.x = NULL;
     targets.x_type = FASTBP_X_OWN;
+    targets.indptr = NULL;
+    const bool sparse = pass->batch.sparse;
     fbp_batch_describe(&pass->batch, &targets);
+    pass->batch.sparse = sparse;
     fbp_batch_load(&pass->batch, &targets, NULL, 0, 0, data->rows);
     return FASTBP_OK;
 }

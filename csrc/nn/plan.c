@@ -194,6 +194,7 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
 void fbp_plan_free(fbp_plan_t *plan) {
     fbp_arena_free(&plan->arena);
     fbp_arena_free(&plan->scaled_arena);
+    fbp_arena_free(&plan->sparse_arena);
     fbp_arena_free(&plan->input_arena);
     fbp_arena_free(&plan->scratch_arena);
     free(plan->scratch);
@@ -224,6 +225,15 @@ static void carve_input(fbp_plan_t *plan, fbp_arena_t *arena) {
 fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan) {
     if (plan->input_arena.base != NULL) return FASTBP_OK;
     return allocate(plan, &plan->input_arena, carve_input);
+}
+
+static void carve_sparse(fbp_plan_t *plan, fbp_arena_t *arena) {
+    plan->sparse = fbp_arena_take(arena, (size_t)plan->capacity, sizeof *plan->sparse);
+}
+
+fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan) {
+    if (plan->sparse_arena.base != NULL) return FASTBP_OK;
+    return allocate(plan, &plan->sparse_arena, carve_sparse);
 }
 
 double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work) {

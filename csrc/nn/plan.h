@@ -36,12 +36,13 @@ typedef struct {
     const fastbp_net_t *net;
     fbp_plan_kind_t kind;
     long capacity;
-    fbp_arena_t arena, scaled_arena, input_arena;
+    fbp_arena_t arena, scaled_arena, input_arena, sparse_arena;
 
     /* indexed by layer l = 0 … L; a[0].row is the list of the batch's input rows */
     fbp_rows_t *a, *z, *delta;
-    fbp_rows_t *scaled; /* s_i δ_i; at is NULL until fbp_plan_add_scaled */
-    fbp_rows_t input;   /* rows of x that had to be converted; NULL until fbp_plan_add_input */
+    fbp_rows_t *scaled;       /* s_i δ_i; at is NULL until fbp_plan_add_scaled */
+    fbp_sparse_row_t *sparse; /* compressed rows of x; NULL until fbp_plan_add_sparse */
+    fbp_rows_t input; /* rows of x that had to be converted; NULL until fbp_plan_add_input */
     /* Of layers that are not plain; a[l] is their out. act: σ(n), at is NULL where a[l] holds it.
      * With a norm, dn: ∂J_i/∂n; n where σ' needs it; stats: (mean, 1/√…) of each row. skip:
      * ∂J_i/∂out of the last residual layer that the recursion met; dropped: inputs. */
@@ -83,6 +84,9 @@ fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan);
 
 /* Makes room for the rows of x in the net's dtype; a second call is free. */
 fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan);
+
+/* Makes room for a list of compressed rows; a second call is free. */
+fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan);
 
 /* Scratch for at least n workers; free when it is there already. */
 fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n);

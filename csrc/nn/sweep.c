@@ -7,6 +7,21 @@ bool fbp_uses_copies(const fbp_batch_t *batch) { return batch->rows > FBP_DOT_MA
 
 /* ---- row sweep ---- */
 
+/* The first layer's product of compressed rows, and what the epilogue does for dense ones. */
+static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, long row0) {
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_kernels_t *kernels = plan->net->kernels;
+    const fbp_layer_t *layer = &plan->net->layer[0];
+    const fbp_mat_t w = {fbp_at(plan->net, batch->theta, layer->w), layer->n_in, layer->n_out,
+                         layer->n_out};
+    void *const z = product->z != NULL ? product->z : product->c;
+    const long ldz = product->z != NULL ? product->ldz : product->ldc;
+    kernels->sparse_forward(plan->sparse + row0, product->m, &w, product->bias, z, ldz);
+    if (product->epi == FBP_EPI_NONE) return;
+    const fbp_mat_t from = {z, product->m, layer->n_out, ldz};
+    kernels->act_forward(layer->act, layer->alpha, &from, product->c, product->ldc);
+}
+
 /* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b); the output layer by way of its z, since a
  * loss may want the logits and softmax needs whole rows, and so a layer with a norm. */
 static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
@@ -37,7 +52,8 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
         .ldz = plan->z[l].ld,
         .pack = scratch->pack,
     };
-    net->kernels->gemm_nn(&product);
+    if (batch->sparse && l == 1) forward_sparse(batch, &product, row0);
+    else net->kernels->gemm_nn(&product);
     if (!layer->plain) fbp_options_forward(batch, l, row0, rows);
     if (!output) return;
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, layer->n_out);
@@ -286,6 +302,16 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     net->kernels->transpose(&sums, fbp_at(net, scratch->tile_sums, (size_t)wide), FBP_TILE_OUTPUTS);
 }
 
+/* The same of the first layer where X is compressed. */
+static void tile_sums_sparse(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                             const fbp_tile_t *tile, const fbp_rows_t *delta, long column,
+                             long cols) {
+    const fastbp_net_t *net = batch->plan->net;
+    const fbp_mat_t part = {fbp_at(net, delta->at, (size_t)column), batch->rows, cols, delta->ld};
+    net->kernels->sparse_sums(batch->plan->sparse, &part, tile->unit0, tile->unit1,
+                              scratch->tile_sums, FBP_TILE_OUTPUTS);
+}
+
 /* The δ that the gradients of a layer are made of. */
 static const fbp_rows_t *weighted_delta(const fbp_batch_t *batch, const fbp_tile_t *tile) {
     const bool scaled = batch->weighted && !batch->fold_weights;
@@ -299,8 +325,10 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     const long turned = turned_outputs(net, tile);
     for (long j = 0; j < n_out; j += FBP_TILE_OUTPUTS) {
         const long cols = fbp_min_long(FBP_TILE_OUTPUTS, n_out - j);
-        tile_sums(batch, scratch, tile, weighted_delta(batch, tile), j, cols,
-                  j + cols == n_out ? turned : 0, warm);
+        const fbp_rows_t *delta = weighted_delta(batch, tile);
+        if (batch->sparse && tile->layer == 0)
+            tile_sums_sparse(batch, scratch, tile, delta, j, cols);
+        else tile_sums(batch, scratch, tile, delta, j, cols, j + cols == n_out ? turned : 0, warm);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
         const fbp_mat_t sums = {scratch->tile_sums, units, cols, FBP_TILE_OUTPUTS};
         finish(context, tile, &sums, tile->unit0, j);

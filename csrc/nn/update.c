@@ -282,7 +282,8 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         leave_tile(plan->net, tile, optimizer, theta);
         return;
     }
-    if (batch->rows <= FBP_OUTER_MAX && !update->options) {
+    const bool sparse = batch->sparse && tile->layer == 0;
+    if (batch->rows <= FBP_OUTER_MAX && !update->options && !sparse) {
         update_from_rows(&step, tile, delta);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
         fbp_vector_tile(batch, scratch, tile, finish_update, &step);

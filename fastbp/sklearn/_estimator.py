@@ -29,6 +29,7 @@ from ._training import Training, minimize_by_lbfgs
 
 Array = np.ndarray
 
+SPARSE = ("csr", "csc")
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
@@ -114,7 +115,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         sizes = self._hidden_sizes()
         first = "network_" not in self.__dict__ or not (self.warm_start or incremental)
         X, y = validate_data(
-            self, X, y, multi_output=True, dtype=FLOATS, y_numeric=self._numeric, reset=first
+            self,
+            X,
+            y,
+            accept_sparse=SPARSE,
+            multi_output=True,
+            dtype=FLOATS,
+            y_numeric=self._numeric,
+            reset=first,
         )
         told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         self._take_targets(y, new=first and not incremental)
@@ -219,7 +227,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """validation_data as (X, encoded y, weights or None)."""
         X, y, *weights = split_validation(data)
         X, y = validate_data(
-            self, X, y, multi_output=True, dtype=FLOATS, y_numeric=self._numeric, reset=False
+            self,
+            X,
+            y,
+            accept_sparse=SPARSE,
+            multi_output=True,
+            dtype=FLOATS,
+            y_numeric=self._numeric,
+            reset=False,
         )
         weights = (
             _check_sample_weight(weights[0], X) if weights and weights[0] is not None else None
@@ -244,7 +259,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             and _finite(X)
         )
         if not plain:
-            X = validate_data(self, X, dtype=FLOATS, reset=False)
+            X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         return net.predict(X)
 
     def _has_epochs(self) -> bool:
@@ -253,6 +268,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
             )
         return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     # ---- what a subclass knows ------------------------------------------------------------
 

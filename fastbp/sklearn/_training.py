@@ -11,8 +11,9 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from .._fitting import SLICE, Ran, SessionOptions
+from .._fitting import SLICE
 from .._runner import CallbackRunner
+from .._session import Ran, SessionOptions
 from ..errors import DivergenceError
 from ..schedules import Schedule, Span
 
@@ -48,7 +49,7 @@ class Training:
             self.held_out = est._validation(validation_data)
         elif est.early_stopping:
             X, y, weights = self._split(X, y, weights)
-        self.n_samples = len(X)
+        self.n_samples = X.shape[0]
         batch_size = est._clipped_batch_size(self.n_samples)
         mean_weight = 1.0 if weights is None else float(weights.mean())
         net = est._penalise(est.alpha / (batch_size * mean_weight))
@@ -77,7 +78,7 @@ class Training:
             stratify=y if est._stratified(y) else None,
         )
         train, held_out = parts[::2], parts[1::2]
-        if len(held_out[0]) < 2:
+        if held_out[0].shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' "
                 "or the size of your dataset."
@@ -201,7 +202,7 @@ class Training:
 
 def minimize_by_lbfgs(est: BaseMLP, X: Array, y: Array, weights: Array | None) -> None:
     """Full-batch minimisation of the objective by SciPy's L-BFGS-B."""
-    total = len(X) if weights is None else float(weights.sum())
+    total = X.shape[0] if weights is None else float(weights.sum())
     net = est._penalise(est.alpha / total)
 
     def value_and_grad(theta: Array) -> tuple[float, Array]:

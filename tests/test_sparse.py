@@ -1,0 +1,171 @@
+"""Compressed rows of X give what the same rows written out give."""
+
+import numpy as np
+import pytest
+
+import fastbp
+
+sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+
+
+def matrix(n, n_in, density, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    full = rng.standard_normal((n, n_in)) * (rng.random((n, n_in)) < density)
+    full[n // 2] = 0  # a row without any
+    return sparse.csr_matrix(full.astype(dtype))
+
+
+def network(dtype, widths=(300, 37, 5), **options):
+    options = {"output": "softmax", "loss": "cross_entropy", "seed": 1} | options
+    return fastbp.Network(widths, dtype=dtype, **options)
+
+
+def tolerance(dtype, n):
+    """Both ways of summing n products differ by no more than 2 n eps of the terms' size."""
+    return {"rtol": 4 * n * float(np.finfo(dtype).eps), "atol": 4 * n * float(np.finfo(dtype).eps)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 3, 700])
+def test_predict_and_loss(dtype, rows):
+    X = matrix(rows, 300, 0.1, dtype)
+    y = np.random.default_rng(0).integers(0, 5, rows)
+    for activation in ("relu", "silu", "tanh"):
+        net = network(dtype, activation=activation)
+        full = X.toarray()
+        near = tolerance(dtype, 300)
+        np.testing.assert_allclose(net.predict(X), net.predict(full), **near)
+        assert net.loss(X, y) == pytest.approx(net.loss(full, y), rel=near["rtol"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("widths", "batch", "options"),
+    [
+        ((300, 37, 5), 64, {}),
+        ((300, 37, 5), 4, {}),
+        ((17, 5), 8, {"l2": 0.01}),
+        ((1000, 300, 5), 100, {"activation": "silu"}),
+    ],
+)
+def test_training_takes_the_same_steps(dtype, widths, batch, options):
+    X = matrix(260, widths[0], 0.05, dtype)
+    y = np.random.default_rng(0).integers(0, 5, 260)
+    weights = np.linspace(0.1, 2, 260)
+    nets = [network(dtype, widths, **options) for _ in range(2)]
+    losses = [
+        net.fit(
+            each,
+            y,
+            epochs=3,
+            batch_size=batch,
+            sample_weight=weights,
+            optimizer=fastbp.optim.SGD(0.1, momentum=0.9),
+        ).loss
+        for net, each in zip(nets, (X, X.toarray()), strict=True)
+    ]
+    steps = 3 * 260 // batch
+    near = tolerance(dtype, 300 * steps)
+    np.testing.assert_allclose(losses[0], losses[1], **near)
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, **near)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_passes(dtype):
+    X = matrix(90, 300, 0.1, dtype)
+    y = np.random.default_rng(0).integers(0, 5, 90)
+    weights = np.linspace(0.1, 2, 90)
+    net = network(dtype)
+    near = tolerance(dtype, 300)
+    a = net.forward(X)
+    J = net.backward(y, weights)
+    found = net.grad.copy(), net.input_gradient()
+    np.testing.assert_allclose(a, net.forward(X.toarray()), **near)
+    assert net.backward(y, weights) == pytest.approx(J, rel=near["rtol"])
+    np.testing.assert_allclose(found[0], net.grad, **near)
+    np.testing.assert_allclose(found[1], net.input_gradient(), **near)
+    assert net.value_and_grad(X, y)[0] == pytest.approx(net.loss(X, y), rel=near["rtol"])
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    X = matrix(600, 2000, 0.02, "float32")
+    y = np.random.default_rng(0).integers(0, 5, 600)
+    found = []
+    for threads in (1, 2, 3):
+        net = network("float32", (2000, 256, 5))
+        net.fit(X, y, epochs=2, batch_size=256, n_threads=threads)
+        found.append(net.theta.copy())
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_layers_with_options_and_batches():
+    X = matrix(120, 80, 0.1, "float32")
+    y = X.toarray()[:, :3]
+    layers = [fastbp.Dense(16, "relu", norm="layer"), fastbp.Dense(16, "tanh", residual=True)]
+    nets = [
+        fastbp.Network.from_layers(80, [*layers, fastbp.Dense(3)], loss="mse", seed=0)
+        for _ in range(2)
+    ]
+    adam = [fastbp.optim.SGD(0.05) for _ in nets]
+    for start in range(0, 120, 30):
+        part = slice(start, start + 30)
+        J = [
+            net.train_batch(each[part], y[part], optimizer)
+            for net, optimizer, each in zip(nets, adam, (X, X.toarray()), strict=True)
+        ]
+        assert J[0] == pytest.approx(J[1], rel=1e-4)
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-3, atol=1e-5)
+
+
+def test_what_comes_in_other_forms():
+    X = matrix(50, 30, 0.2, "float64")
+    net = network("float32", (30, 8, 5))
+    expected = net.predict(X.toarray())
+    shuffled = X.copy()
+    for i in range(50):  # columns of a row in falling order
+        part = slice(X.indptr[i], X.indptr[i + 1])
+        shuffled.indices[part] = X.indices[part][::-1]
+        shuffled.data[part] = X.data[part][::-1]
+    shuffled.has_sorted_indices = shuffled.has_canonical_format = False
+    twice = sparse.coo_matrix(
+        (np.r_[X.data, X.data] / 2, (np.tile(X.tocoo().row, 2), np.tile(X.tocoo().col, 2))),
+        shape=X.shape,
+    )
+    before = shuffled.data.copy()
+    for each in (X.tocsc(), shuffled, twice, sparse.csr_array(X), X.astype(np.float32)):
+        np.testing.assert_allclose(net.predict(each), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(shuffled.data, before)
+
+
+def test_the_reference_takes_them_too():
+    X = matrix(40, 30, 0.2, "float64")
+    y = np.random.default_rng(0).integers(0, 5, 40)
+    net = network("float64", (30, 8, 5))
+    twin = fastbp.reference.Network((30, 8, 5), output="softmax", loss="cross_entropy", seed=1)
+    histories = [each.fit(X, y, epochs=2, batch_size=16) for each in (net, twin)]
+    np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-10)
+
+
+def test_says_what_is_wrong():
+    X = matrix(40, 30, 0.2, "float32")
+    y = np.zeros(40, int)
+    net = network("float32", (30, 8, 5))
+    with pytest.raises(ValueError, match=r"\(samples, 30\)"):
+        net.predict(X[:, 1:])
+    with pytest.raises(ValueError, match="no samples"):
+        net.predict(X[:0])
+    with pytest.raises(TypeError, match="real numbers"):
+        net.predict(X.astype(complex))
+    damaged = X.copy()
+    damaged.indices[3] = 30
+    with pytest.raises(ValueError, match=r"outside 0 … 29"):
+        net.predict(damaged)
+    spoiled = X.copy()
+    spoiled.data[3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        net.fit(spoiled, y, epochs=1)
+    assert np.isnan(net.predict(spoiled)).any()
+    whole = fastbp.Network.from_layers(30, [fastbp.Dense(5)], input_dropout=0.5)
+    with pytest.raises(TypeError, match="whole rows"):
+        whole.predict(X)
