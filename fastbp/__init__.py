@@ -9,14 +9,18 @@
 
 from . import (
     activations,
+    callbacks,
     datasets,
     errors,
+    export,
     initializers,
     losses,
     optim,
+    plot,
     reference,
     schedules,
     testing,
+    tracking,
 )
 from ._config import get_num_threads, isa, set_num_threads, show_config
 from ._version import __version__
@@ -36,8 +40,10 @@ __all__ = [
     "Network",
     "__version__",
     "activations",
+    "callbacks",
     "datasets",
     "errors",
+    "export",
     "get_num_threads",
     "initializers",
     "isa",
@@ -45,10 +51,12 @@ __all__ = [
     "losses",
     "lr_finder",
     "optim",
+    "plot",
     "reference",
     "schedules",
     "set_num_threads",
     "show_config",
     "stream",
     "testing",
+    "tracking",
 ]

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from . import _validation as check
+from ._description import network_html, summary
 from ._fitting import Array, Fitting
 from ._sparse import as_sparse_rows, is_sparse
 from .activations import Activation, resolve_layers
@@ -93,10 +94,10 @@ class NetworkBase(Fitting, ABC):
         >>> hidden = fastbp.Dense(8, "relu", norm="layer", dropout=0.2)
         >>> net = fastbp.Network.from_layers(4, [hidden, fastbp.Dense(1)], seed=0)
         >>> print(net.summary())
-        layer         units  activation        parameters
-            1        4 -> 8  relu                      56  layer norm, dropout 0.2
-            2        8 -> 1  identity                   9
-        total                                          65  float32, loss squared_error
+        layer  units   activation  parameters  memory  FLOPs  options
+        1      4 -> 8  relu                56   224 B     64  layer norm, dropout 0.2
+        2      8 -> 1  identity             9    36 B     16
+        total                              65   260 B     80  float32, loss squared_error
         """
         net = cls.__new__(cls)
         dtype = cls._DTYPE if dtype is None else dtype
@@ -239,24 +240,22 @@ class NetworkBase(Fitting, ABC):
     # ---- description ----------------------------------------------------------------------
 
     def summary(self) -> str:
-        """A table of the layers with their parameters, as text.
+        """A table of the layers: parameters, their memory, and FLOPs of one sample forward.
+
+        A training step takes three times as many a sample, less those of the first layer's δ.
 
         >>> import fastbp
         >>> print(fastbp.Network((2, 3, 1)).summary())
-        layer         units  activation        parameters
-            1        2 -> 3  relu                       9
-            2        3 -> 1  identity                   4
-        total                                          13  float32, loss squared_error
+        layer  units   activation  parameters  memory  FLOPs  options
+        1      2 -> 3  relu                 9    36 B     12
+        2      3 -> 1  identity             4    16 B      6
+        total                              13    52 B     18  float32, loss squared_error
         """
-        lines = ["layer         units  activation        parameters"]
-        for number, layer in enumerate(self.layers, 1):
-            n_in, n_out = layer.W.shape
-            units, count = f"{n_in} -> {n_out}", sum(p.size for p in layer.parameters().values())
-            more = [*self.dense[number - 1].options(), *(() if layer.trainable else ("frozen",))]
-            line = f"{number:5}{units:>14}  {layer.activation!s:16}  {count:10}  {', '.join(more)}"
-            lines.append(line.rstrip())
-        lines.append(f"total{self._theta.size:44}  {self.dtype}, loss {self.criterion}")
-        return "\n".join(lines)
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        """The same, for notebooks."""
+        return network_html(self)
 
     def __repr__(self) -> str:
         names = [str(activation) for activation in self.activations]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ._description import history_html
+
 
 @dataclass(repr=False)
 class History:
@@ -53,6 +55,10 @@ class History:
         return {
             name: value for name, value in vars(self).items() if isinstance(value, list) and value
         }
+
+    def _repr_html_(self) -> str:
+        """A table with a curve for everything recorded, for notebooks."""
+        return history_html(self)
 
     def __repr__(self) -> str:
         lasts = "".join(

@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
+import fastbp
+
 PAGE = Path(__file__).parents[1] / "docs/coming_from.md"
 
 
@@ -38,6 +40,13 @@ def run(cells, folder, monkeypatch):
     return names
 
 
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    n = fastbp.get_num_threads()
+    yield
+    fastbp.set_num_threads(n)
+
+
 def test_every_right_hand_cell_runs(tmp_path, monkeypatch):
     rows = tables()
     assert list(rows) == ["scikit-learn", "PyTorch", "Keras"]
@@ -47,9 +56,6 @@ def test_every_right_hand_cell_runs(tmp_path, monkeypatch):
     assert names["out"].shape == (64, 3)
     assert np.isfinite(names["J"])
     assert {path.name for path in tmp_path.iterdir()} == {"net.safetensors"}
-    import fastbp
-
-    fastbp.set_num_threads(None)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
+_FLOAT, _DOUBLE = 1, 11  # onnx.TensorProto.FLOAT, DOUBLE
 OPSET = 18  # of the default domain; ONNX Runtime has it since 1.14
 
 
@@ -35,7 +36,7 @@ class Graph:
         prefix: str = "",
     ) -> None:
         self._add_node, self._add_constant = add_node, add_constant
-        self._dtype, self._prefix = dtype, prefix
+        self.dtype, self._prefix = dtype, prefix
         self._count = 0
         self._known: dict[float, str] = {}
 
@@ -53,7 +54,7 @@ class Graph:
     def number(self, value: float) -> str:
         """The name of a constant scalar."""
         if value not in self._known:
-            self._known[value] = self.array(np.array(value, self._dtype))
+            self._known[value] = self.array(np.array(value, self.dtype))
         return self._known[value]
 
     def axis(self, axis: int) -> str:
@@ -92,7 +93,9 @@ def _softplus(g: Graph, z: str) -> str:
 
 
 def _gelu(g: Graph, z: str) -> str:
-    share = g("Add", g("Erf", g("Mul", z, 0.7071067811865476)), 1.0)
+    """z Φ(z), with erf in float32: ONNX Runtime has no other."""
+    erf = g("Erf", g("Cast", g("Mul", z, 0.7071067811865476), to=_FLOAT))
+    share = g("Add", g("Cast", erf, to=_FLOAT if g.dtype == np.float32 else _DOUBLE), 1.0)
     return g("Mul", g("Mul", z, 0.5), share)
 
 
@@ -156,7 +159,7 @@ def _norm(g: Graph, layer: Layer, z: str) -> str:
 def onnx(net: Network, path: str | PathLike[str] | None = None, *, name: str = "model") -> Any:
     """The network as an onnx.ModelProto, of opset 18: input "x" (batch, n_0), output "y".
 
-    Everything is of the network's dtype. path: also write it there, whole or not at all. Needs the
+    Everything is of the network's dtype, but for erf of gelu, which is float32. path: also write it there, whole or not at all. Needs the
     package onnx. The suite runs every activation through ONNX Runtime.
 
     >>> import fastbp

@@ -31,7 +31,11 @@ def register_skl2onnx() -> None:
         "FastbpMLPClassifier",
         _classifier_shapes,
         _convert_classifier,
-        options={"zipmap": [True, False, "columns"], "output_class_labels": [False, True]},
+        options={
+            "zipmap": [True, False, "columns"],
+            "output_class_labels": [False, True],
+            "nocl": [True, False],
+        },
     )
     update_registered_converter(
         MLPRegressor, "FastbpMLPRegressor", _regressor_shapes, _convert_regressor

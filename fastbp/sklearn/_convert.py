@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn import neural_network
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import MLPClassifier
@@ -46,6 +47,7 @@ def from_sklearn(estimator: Any) -> BaseMLP:
         ours.classes_ = np.array(estimator.classes_)
         ours._multilabel = estimator._label_binarizer.y_type_.startswith("multilabel")
     ours.n_outputs_ = estimator.n_outputs_
+    ours._random_state = check_random_state(ours.random_state)
     coefs, intercepts = estimator.coefs_, estimator.intercepts_
     widths = (len(coefs[0]), *(W.shape[1] for W in coefs))
     ours.network_ = ours._make_network(widths, coefs[0].dtype)

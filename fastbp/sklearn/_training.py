@@ -126,8 +126,7 @@ class Training:
         self._set_rates()
         ran = Ran(*self.session.run(SLICE))
         while not (ran.done or ran.diverged):
-            self._set_rates()
-        ran = Ran(*self.session.run(SLICE))
+            ran = Ran(*self.session.run(SLICE))
         if self.schedule is not None:
             self.schedule.advance(ran.step)
         if ran.diverged:
