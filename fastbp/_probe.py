@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import _core
+from ._sparse import SparseRows
 from .derivatives import Array, Derivatives
 
 
@@ -20,7 +21,9 @@ class EngineDerivatives(Derivatives):
     _probe: _core.Pass | None
 
     def _forwarded(self, X: Array) -> _core.Pass:
-        """The probe, with z and a of X."""
+        """The probe, with z and a of X; of sparse rows, which must be whole here, a copy."""
+        if isinstance(X, SparseRows):
+            X = X.toarray()
         if self._probe is None or len(X) > self._probe.capacity:
             self._probe = None  # let go of the old one first
             self._probe = _core.Pass(self._net, len(X))

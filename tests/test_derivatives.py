@@ -290,3 +290,22 @@ def test_pairs_of_rows_and_a_loss_of_the_users(rng, loss, module):
     moved = [net.value_and_grad(X, y, theta + t * v)[1] for t in (1e-5, -1e-5)]
     exact = (moved[0] - moved[1]) / 2e-5
     np.testing.assert_allclose(net.hvp(X, y, v), exact, rtol=1e-5, atol=1e-7)
+
+
+def test_sparse_rows_are_those_written_out(rng):
+    sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+    net = fastbp.Network((30, 5, 3), activation="tanh", dtype="float64", seed=0)
+    X = rng.normal(size=(12, 30)) * (rng.uniform(size=(12, 30)) < 0.1)
+    y, v = rng.normal(size=(12, 3)), rng.normal(size=net.theta.size)
+    for call in (
+        net.jacobian,
+        lambda X: net.vjp(X, y),
+        lambda X: net.per_sample_gradients(X, y),
+        lambda X: net.gradient_norms(X, y),
+        lambda X: net.relevance(X, y)[0],
+        lambda X: net.jvp(X, dtheta=v),
+        lambda X: net.hvp(X, y, v),
+    ):
+        exact = call(X)
+        net.jacobian(X + 1)  # another pass in between: rows that lie there are not those of X
+        np.testing.assert_array_equal(call(sparse.csr_array(X)), exact)
