@@ -127,7 +127,7 @@ class ProgressBar:
 
     def on_fit_begin(self, net: object) -> None:
         try:
-            from tqdm import tqdm
+            from tqdm.auto import tqdm  # a widget in notebooks
         except ImportError:
             return
         self._bar = tqdm(total=self._epochs, unit="epoch", file=sys.stderr)

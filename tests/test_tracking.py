@@ -106,7 +106,8 @@ def test_tensorboard(tmp_path):
 def test_mlflow_itself(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
     try:
         history = fitted(tracking.MLflow())
         assert mlflow.active_run() is None
