@@ -7,13 +7,14 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from estimator_cases import BOTH, THEIRS, data_for, pair
 from scipy import sparse
-from sklearn import config_context, neural_network
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.inspection import permutation_importance
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
@@ -22,12 +23,6 @@ from sklearn.utils.validation import has_fit_parameter
 
 import fastbp
 from fastbp.sklearn import MLPClassifier, MLPRegressor, from_sklearn, to_sklearn
-
-BOTH = [MLPClassifier, MLPRegressor]
-THEIRS = {
-    MLPClassifier: neural_network.MLPClassifier,
-    MLPRegressor: neural_network.MLPRegressor,
-}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -42,25 +37,6 @@ def name_of(part):
 @pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=name_of)
 def test_check_estimator(estimator, check):
     check(estimator)
-
-
-def data_for(kind, n=120, seed=0):
-    """Wine for a classifier, diabetes for a regressor; scaled, n samples in random order."""
-    X, y = (load_wine if kind is MLPClassifier else load_diabetes)(return_X_y=True)
-    chosen = np.random.default_rng(seed).permutation(len(X))[:n]
-    y = y[chosen] if kind is MLPClassifier else scale(y)[chosen]
-    return scale(X)[chosen], y
-
-
-def pair(kind, X, y, fit_params=None, **params):
-    """Ours and scikit-learn's, fitted alike; without shuffling they take the same steps.
-
-    But for where epsilon stands in Adam, which a small one hides, and for the penalty in an
-    epoch's last, shorter batch.
-    """
-    params = {"hidden_layer_sizes": (12, 8), "random_state": 3, "shuffle": False, **params}
-    params.setdefault("epsilon", 1e-14)
-    return [each(**params).fit(X, y, **(fit_params or {})) for each in (kind, THEIRS[kind])]
 
 
 def assert_same_fit(ours, theirs, rtol=1e-4):
@@ -249,6 +225,55 @@ def test_an_activation_for_each_layer_and_an_optimiser_of_ones_own(kind):
     assert model.n_iter_ == 5
 
 
+@pytest.mark.parametrize(
+    "loss", ["mse", "mae", "huber(0.5)", "log_cosh", "quantile(0.3)", "gaussian_nll", "poisson"]
+)
+def test_losses_of_the_regressor(loss):
+    X, y = data_for(MLPRegressor)
+    y = np.exp(y / 2)
+    model = MLPRegressor(loss, (16,), max_iter=60, learning_rate_init=0.01, random_state=0)
+    model.fit(X, y)
+    assert model.predict(X).shape == y.shape
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert model.score(X, y) == pytest.approx(r2_score(y, model.predict(X)))
+    assert model.score(X, y) > 0.2
+    assert model.n_outputs_ == 1
+
+
+def test_several_quantiles():
+    X, y = data_for(MLPRegressor)
+    model = MLPRegressor("quantile(0.1, 0.9)", (16,), max_iter=150, random_state=0)
+    model.set_params(learning_rate_init=0.01, early_stopping=True, n_iter_no_change=150).fit(X, y)
+    low, high = model.predict(X).T
+    assert 0.5 < np.mean((low <= y) & (y <= high)) < 1
+    assert model.score(X, y) == pytest.approx(-model.network_.loss(X, y[:, None]))
+    assert model.best_validation_score_ < 0
+
+
+def test_poisson_is_scikit_learns():
+    X, y = data_for(MLPRegressor)
+    if "loss" not in THEIRS[MLPRegressor]().get_params():
+        pytest.skip("scikit-learn's own has the Poisson loss from 1.7 on")
+    ours, theirs = pair(MLPRegressor, X, np.round(np.exp(y)), loss="poisson", max_iter=20)
+    assert ours.out_activation_ == theirs.out_activation_ == "exp"
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-2)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_dropout_norm_and_schedules(kind):
+    X, y = data_for(kind)
+    params = {"dropout": 0.3, "norm": "layer", "max_iter": 6, "random_state": 0}
+    schedule = fastbp.schedules.ExponentialLR(0.5)
+    model = kind(hidden_layer_sizes=(8, 6), learning_rate=schedule, **params).fit(X, y)
+    hidden = [layer.dense for layer in model.network_.layers[:-1]]
+    assert [(d.dropout, d.norm.name) for d in hidden] == [(0.3, "layer")] * 2
+    assert schedule.t == 0
+    plain = kind(hidden_layer_sizes=(8, 6), **params).fit(X, y)
+    assert plain.loss_curve_[0] == model.loss_curve_[0]
+    assert plain.loss_curve_[-1] != model.loss_curve_[-1]
+    np.testing.assert_array_equal(plain.predict(X), plain.predict(X))
+
+
 @pytest.mark.parametrize("kind", BOTH)
 def test_attributes(kind):
     X, y = data_for(kind)
@@ -385,16 +410,6 @@ def test_estimators_of_scikit_learn_there_and_back():
             assert model.t_ == 11 * len(X)
 
 
-def test_what_scikit_learn_cannot_hold():
-    X, y = data_for(MLPClassifier)
-    with pytest.raises(ValueError, match="silu"):
-        to_sklearn(MLPClassifier(4, "silu", max_iter=1).fit(X, y))
-    with pytest.raises(TypeError, match="StandardScaler"):
-        from_sklearn(StandardScaler())
-    with pytest.raises(NotFittedError):
-        from_sklearn(neural_network.MLPClassifier())
-
-
 @pytest.mark.parametrize("kind", BOTH)
 def test_scikit_learns_own_callbacks(kind):
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn is older than 1.9")
@@ -409,71 +424,3 @@ def test_scikit_learns_own_callbacks(kind):
     name = "accuracy" if kind is MLPClassifier else "r2"
     assert len(scores) == 5
     assert scores[-1][name] == pytest.approx(plain.score(X, y))
-
-
-# ---- bad input ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", BOTH)
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"alpha": -1},
-        {"solver": "newton"},
-        {"activation": "step"},
-        {"hidden_layer_sizes": (4, 0)},
-        {"hidden_layer_sizes": -3},
-        {"learning_rate_init": 0},
-        {"max_iter": 0},
-        {"validation_fraction": 1.0},
-        {"batch_size": 0},
-        {"n_threads": 0},
-        {"activation": ["relu"]},
-    ],
-)
-def test_refuses_parameters_out_of_range(kind, params):
-    X, y = data_for(kind, 20)
-    with pytest.raises(ValueError, match=r"\w"):
-        kind(hidden_layer_sizes=(4, 4), random_state=0).set_params(**params).fit(X, y)
-
-
-@pytest.mark.parametrize("kind", BOTH)
-def test_says_what_is_wrong(kind):
-    X, y = data_for(kind, 40)
-    with pytest.raises(NotFittedError):
-        kind().predict(X)
-    with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
-        model = kind(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(X, y)
-    with pytest.raises(ValueError, match="features"):
-        model.predict(X[:, 1:])
-    with pytest.raises(ValueError, match="NaN"):
-        model.predict(np.full_like(X, np.nan))
-    with pytest.raises(ValueError, match="early_stopping"):
-        kind(early_stopping=True).partial_fit(X, y, **classes_of(kind, y))
-    with pytest.raises(AttributeError, match="partial_fit"):
-        kind(solver="lbfgs").partial_fit(X, y)
-    with pytest.warns(UserWarning, match="clipped"):
-        kind(hidden_layer_sizes=4, batch_size=1000, max_iter=1).fit(X, y)
-    with pytest.raises(ValueError, match="non-finite"):
-        kind(
-            hidden_layer_sizes=4, solver="sgd", learning_rate_init=1e30, max_iter=20, random_state=0
-        ).fit(X, 5 * y)
-
-
-def classes_of(kind, y):
-    return {"classes": np.unique(y)} if kind is MLPClassifier else {}
-
-
-def test_says_what_is_wrong_with_classes():
-    X, y = data_for(MLPClassifier, 60)
-    with pytest.raises(ValueError, match="classes must be passed"):
-        MLPClassifier().partial_fit(X, y)
-    model = MLPClassifier(4).partial_fit(X, y, classes=[0, 1, 2])
-    with pytest.raises(ValueError, match="not the same as on last call"):
-        model.partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(ValueError, match="not in `self.classes_`"):
-        model.partial_fit(X, y + 1)
-    with pytest.raises(ValueError, match="same classes"):
-        MLPClassifier(4, warm_start=True, max_iter=1).fit(X, y).fit(X[y > 0], y[y > 0])
-    with pytest.raises(ValueError, match="class_weight"):
-        MLPClassifier(4, class_weight="balanced").fit(X, np.eye(3)[y][:, :2] + 0)

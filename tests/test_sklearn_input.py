@@ -1,0 +1,90 @@
+"""fastbp.sklearn given what it cannot use: what was expected, what came."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from estimator_cases import BOTH, data_for
+from sklearn import neural_network
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.preprocessing import StandardScaler
+
+from fastbp.sklearn import MLPClassifier, from_sklearn, to_sklearn
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def test_what_scikit_learn_cannot_hold():
+    X, y = data_for(MLPClassifier)
+    with pytest.raises(ValueError, match="silu"):
+        to_sklearn(MLPClassifier(4, "silu", max_iter=1).fit(X, y))
+    with pytest.raises(TypeError, match="StandardScaler"):
+        from_sklearn(StandardScaler())
+    with pytest.raises(NotFittedError):
+        from_sklearn(neural_network.MLPClassifier())
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"alpha": -1},
+        {"solver": "newton"},
+        {"activation": "step"},
+        {"hidden_layer_sizes": (4, 0)},
+        {"hidden_layer_sizes": -3},
+        {"learning_rate_init": 0},
+        {"max_iter": 0},
+        {"validation_fraction": 1.0},
+        {"batch_size": 0},
+        {"n_threads": 0},
+        {"activation": ["relu"]},
+    ],
+)
+def test_refuses_parameters_out_of_range(kind, params):
+    X, y = data_for(kind, 20)
+    with pytest.raises(ValueError, match=r"\w"):
+        kind(hidden_layer_sizes=(4, 4), random_state=0).set_params(**params).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_says_what_is_wrong(kind):
+    X, y = data_for(kind, 40)
+    with pytest.raises(NotFittedError):
+        kind().predict(X)
+    with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
+        model = kind(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="features"):
+        model.predict(X[:, 1:])
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict(np.full_like(X, np.nan))
+    with pytest.raises(ValueError, match="early_stopping"):
+        kind(early_stopping=True).partial_fit(X, y, **classes_of(kind, y))
+    with pytest.raises(AttributeError, match="partial_fit"):
+        kind(solver="lbfgs").partial_fit(X, y)
+    with pytest.warns(UserWarning, match="clipped"):
+        kind(hidden_layer_sizes=4, batch_size=1000, max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="non-finite"):
+        kind(
+            hidden_layer_sizes=4, solver="sgd", learning_rate_init=1e30, max_iter=20, random_state=0
+        ).fit(X, 5 * y)
+
+
+def classes_of(kind, y):
+    return {"classes": np.unique(y)} if kind is MLPClassifier else {}
+
+
+def test_says_what_is_wrong_with_classes():
+    X, y = data_for(MLPClassifier, 60)
+    with pytest.raises(ValueError, match="classes must be passed"):
+        MLPClassifier().partial_fit(X, y)
+    model = MLPClassifier(4).partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="not the same as on last call"):
+        model.partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="not in `self.classes_`"):
+        model.partial_fit(X, y + 1)
+    with pytest.raises(ValueError, match="same classes"):
+        MLPClassifier(4, warm_start=True, max_iter=1).fit(X, y).fit(X[y > 0], y[y > 0])
+    with pytest.raises(ValueError, match="class_weight"):
+        MLPClassifier(4, class_weight="balanced").fit(X, np.eye(3)[y][:, :2] + 0)
