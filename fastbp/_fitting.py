@@ -14,8 +14,6 @@ from os import PathLike
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from . import _validation as check
 from ._class_weight import weigh
 from ._runner import CallbackRunner, ProgressBar
@@ -373,9 +371,8 @@ class _Loop:
     def _set_rates(self) -> None:
         if self._schedule is None:
             return
-        t = self._schedule.counts(self._span.steps)
-        self._rates = np.ascontiguousarray(self._schedule.rates(self._optimizer.lr, t), np.float64)
-        momenta = self._schedule.momenta(t)
+        self._rates = self._schedule.epoch_rates(self._optimizer.lr, self._span.steps)
+        momenta = self._schedule.momenta(self._schedule.counts(self._span.steps))
         if getattr(self._optimizer, "momentum", 0) == 0 and not hasattr(self._optimizer, "betas"):
             momenta = None  # a rule without any stays without
         self._session.set_rates(self._rates, momenta)

@@ -233,6 +233,25 @@ def test_keras_weights_there_and_back():
         export.from_keras_weights([weights[0], weights[1], weights[2].T, weights[1]])
 
 
+def test_keras_itself(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    layers = keras.layers
+    net = fastbp.Network.from_layers(5, [Dense(7, norm="layer(1e-3)"), Dense(4)], seed=1)
+    plain = fastbp.Network((5, 7, 4), activation="tanh", seed=1)
+    X = rows("float32")
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(7, "tanh"), layers.Dense(4)])
+    model.set_weights(export.to_keras_weights(plain))
+    np.testing.assert_allclose(model.predict(X, verbose=0), plain.predict(X), rtol=1e-4, atol=1e-6)
+    again = export.from_keras_weights(model.get_weights(), activation="tanh")
+    np.testing.assert_array_equal(again.theta, plain.theta)
+    normed = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(7), layers.LayerNormalization(), layers.Dense(4)]
+    )
+    normed.set_weights(export.to_keras_weights(net))
+    np.testing.assert_allclose(normed.predict(X, verbose=0), net.predict(X), rtol=1e-3, atol=1e-5)
+
+
 # ---- without copies -----------------------------------------------------------------------
 
 

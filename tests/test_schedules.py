@@ -315,6 +315,7 @@ def test_names(network, name):
         (lambda: StepLR(0), ValueError, "step_size must be at least 1"),
         (lambda: StepLR(1, per="batch"), ValueError, "unknown per 'batch'; known: epoch, step"),
         (lambda: MultiStepLR([1, 0]), ValueError, r"milestones\[1\] must be at least 1"),
+        (lambda: MultiStepLR(3), TypeError, "milestones must be a list of whole numbers; got 3"),
         (lambda: ExponentialLR(0), ValueError, "gamma must be greater than 0"),
         (lambda: ReduceLROnPlateau("up"), ValueError, "unknown mode 'up'"),
         (lambda: ReduceLROnPlateau(factor=1.0), ValueError, "factor must be at least 0 and below"),
@@ -339,6 +340,16 @@ def test_initial_epoch_must_leave_something():
     net, X, y = case()
     with pytest.raises(ValueError, match="initial_epoch is 3; epochs, 3, must be more"):
         net.fit(X, y, epochs=3, initial_epoch=3)
+
+
+@pytest.mark.parametrize("kind", [fastbp.Network, fastbp.reference.Network])
+def test_a_rate_that_overflows_is_named(kind):
+    net = kind((1, 1), seed=0)
+    before = net.theta.copy()
+    schedule = schedules.ExponentialLR(1e300, per="step")
+    with pytest.raises(ValueError, match=r"ExponentialLR gives a learning rate of inf at t = 2"):
+        net.fit(np.ones((9, 1)), np.ones(9), epochs=1, batch_size=3, schedule=schedule)
+    np.testing.assert_array_equal(net.theta, before)
 
 
 def test_the_engine_refuses_rates_out_of_range():

@@ -71,6 +71,26 @@ class Schedule(ABC):
         """Momentum, or β1, at counts t (n,); None to leave it as it is."""
         return None
 
+    def epoch_rates(self, lr: float, n_steps: int) -> Array:
+        """The rates of the coming epoch's steps, (n_steps,) float64.
+
+        Raises ValueError where one is not a finite number, which names it.
+
+        >>> from fastbp.schedules import StepLR
+        >>> StepLR(2, per="step").epoch_rates(1.0, 3).tolist()
+        [1.0, 1.0, 0.1]
+        """
+        t = self.counts(n_steps)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rates = np.ascontiguousarray(self.rates(lr, t), np.float64)
+        if not np.isfinite(rates).all():
+            bad = int(np.argmin(np.isfinite(rates)))
+            raise ValueError(
+                f"{type(self).__name__} gives a learning rate of {rates[bad]} at t = {t[bad]}, from "
+                f"lr = {lr}; it must stay finite"
+            )
+        return rates
+
     def observe(self, logs: Mapping[str, float]) -> bool:
         """Hear the logs of an epoch; true to stop the fit."""
         return False

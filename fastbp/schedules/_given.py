@@ -79,6 +79,8 @@ class MultiStepLR(Schedule):
     def __init__(
         self, milestones: Iterable[int], gamma: float = 0.1, *, per: str = "epoch"
     ) -> None:
+        if not isinstance(milestones, Iterable):
+            raise TypeError(f"milestones must be a list of whole numbers; got {milestones!r}")
         given = enumerate(milestones)
         self.milestones = sorted(check.check_positive_int(m, f"milestones[{i}]") for i, m in given)
         self.gamma = check.check_positive(gamma, "gamma")

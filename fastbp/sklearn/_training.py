@@ -153,9 +153,8 @@ class Training:
     def _set_rates(self) -> None:
         if self.schedule is None:
             return
-        t = self.schedule.counts(self.span.steps)
-        rates = self.schedule.rates(self.est._optimizer.lr, t)
-        self.session.set_rates(np.ascontiguousarray(rates, np.float64))
+        rates = self.schedule.epoch_rates(self.est._optimizer.lr, self.span.steps)
+        self.session.set_rates(rates)
 
     def _score(self) -> bool:
         est = self.est
