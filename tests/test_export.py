@@ -233,6 +233,7 @@ def test_keras_weights_there_and_back():
         export.from_keras_weights([weights[0], weights[1], weights[2].T, weights[1]])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, on NumPy
 def test_keras_itself(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "numpy")
     keras = pytest.importorskip("keras", reason="Keras is not installed")
