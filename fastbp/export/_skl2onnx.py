@@ -22,7 +22,7 @@ def register_skl2onnx() -> None:
         from skl2onnx import update_registered_converter
     except ImportError as error:
         raise ImportError(
-            'pipelines go to ONNX by skl2onnx: run pip install "fastbp[onnx,sklearn]"'
+            'pipelines go to ONNX by skl2onnx: run pip install "fastbp[skl2onnx]"'
         ) from error
     from ..sklearn import MLPClassifier, MLPRegressor
 
