@@ -129,6 +129,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         y = self._encode(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
+            if sample_weight.min() < 0:
+                raise ValueError(f"sample_weight must not be negative; got {sample_weight.min()}")
         weights = self._weighted(y, sample_weight)
         if weights is not None and not weights.all():
             X, y, weights = (each[weights != 0] for each in (X, y, weights))
