@@ -71,7 +71,7 @@ def run_progress():
 
 
 def test_a_line_an_epoch_without_tqdm(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     run_progress()
     out, err = capsys.readouterr()
     assert out == ""

@@ -216,7 +216,7 @@ def test_quiet(capfd):
 
 
 def test_a_line_an_epoch_without_tqdm(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     assert main(["train", *QUICK]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
