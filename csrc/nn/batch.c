@@ -39,11 +39,11 @@ bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
     return data->targets != NULL && net->loss != FASTBP_LOSS_MULTI_MARGIN;
 }
 
-/* Where row i of a batch is to be read, x being the sample in the caller's array. */
+/* Where row i of a batch is to be read, x being the sample in the caller's array, of another type.
+ */
 static const void *input_row(const fbp_plan_t *plan, const fastbp_data_t *data, const void *x,
                              long i) {
     const fastbp_net_t *net = plan->net;
-    if (data->x_type == FASTBP_X_OWN) return x;
     void *row = fbp_at(net, plan->input.at, (size_t)i * (size_t)plan->input.ld);
     net->kernels->convert((int)data->x_type, net->layer[0].n_in, x, row);
     return row;
@@ -66,6 +66,7 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
     for (long i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
         if (data->indptr != NULL) plan->sparse[i] = sparse_row(data, elem_size, at);
+        else if (x != NULL && data->x_type == FASTBP_X_OWN) plan->a[0].row[i] = x + at * x_stride;
         else if (x != NULL) plan->a[0].row[i] = input_row(plan, data, x + at * x_stride, i);
         if (y != NULL) plan->target[i] = y + at * y_stride;
         if (data->labels != NULL) plan->label[i] = data->labels[at];

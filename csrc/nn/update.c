@@ -241,13 +241,12 @@ static void leave_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fa
 
 static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
                           long column) {
-    const step_t *step = context;
+    step_t *step = context;
     const fastbp_net_t *net = step->batch->plan->net;
     const place_t place = place_of(net, tile, row, column);
-    fbp_update_t update = step->update;
-    update.l1 = place.penal ? net->l1 : 0;
-    update.l2 = place.penal ? net->l2 : 0;
-    apply(net, &update, step->optimizer, step->theta, sums, place.offset, place.ld);
+    step->update.l1 = place.penal ? net->l1 : 0;
+    step->update.l2 = place.penal ? net->l2 : 0;
+    apply(net, &step->update, step->optimizer, step->theta, sums, place.offset, place.ld);
 }
 
 /* A tile of W straight from the few rows of the batch; its vectors as always. */

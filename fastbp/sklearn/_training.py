@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from .._fitting import SLICE
 from .._runner import CallbackRunner
 from .._session import Ran, SessionOptions
+from .._validation import as_weights
 from ..errors import DivergenceError
 from ..schedules import Schedule, Span
 
@@ -56,7 +57,9 @@ class Training:
         if not (incremental and hasattr(est, "_optimizer")):
             est._optimizer = est._make_optimizer()
         est._optimizer.bind(net.theta.size, net.dtype)
-        data = net._data(X, y, weights, "X")
+        rows = net._inputs(X)  # seen to be finite before
+        weights = as_weights(weights, len(rows), net.dtype)
+        data = rows, net._targets(y, len(rows)), weights
         options = SessionOptions(
             batch_size, bool(est.shuffle), est.n_threads or 0, len(est.loss_curve_)
         )
