@@ -126,7 +126,7 @@ class Reader:
                 self._taken.acquire()
                 if self._closed:
                     break
-        except BaseException as error:  # noqa: BLE001 - whoever takes the item is to hear of it
+        except BaseException as error:  # noqa: BLE001 - else take() would wait for ever
             self._ready.put((None, error))
         self._items.close()
 

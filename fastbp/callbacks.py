@@ -197,7 +197,7 @@ class ModelCheckpoint:
 
 
 class CSVLogger:
-    """Writes the logs of every epoch to a .csv file, flushed line by line.
+    """Writes the logs of every epoch to a .csv file, a line on disk as its epoch ends.
 
     The first line holds `epoch` and the names of the logs. append: go on in a file that is there,
     whose names must be the same (ValueError if not); otherwise it is replaced.
@@ -213,34 +213,28 @@ class CSVLogger:
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path = os.fspath(path)
         self.append = bool(append)
-        self._file = None
 
     def on_fit_begin(self, net: object) -> None:
         self._names: list[str] = []
         if self.append and os.path.exists(self.path):
             with open(self.path, newline="", encoding="utf-8") as file:
                 self._names = next(csv.reader(file), [])
-        mode = "a" if self.append else "w"
-        self._file = open(self.path, mode, newline="", encoding="utf-8")  # noqa: SIM115
+        with open(self.path, "a" if self.append else "w", encoding="utf-8"):
+            pass  # a path that cannot be written to is told before training
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         names = ["epoch", *logs]
-        writer = csv.writer(self._file, lineterminator="\n")
-        if not self._names:
-            writer.writerow(names)
-            self._names = names
-        elif names != self._names:
+        if self._names and names != self._names:
             raise ValueError(
                 f"{self.path} has the columns {', '.join(self._names)}; the logs have "
                 f"{', '.join(names)}: write to another file, or with append=False"
             )
-        writer.writerow([epoch, *(repr(float(value)) for value in logs.values())])
-        self._file.flush()
-
-    def on_fit_end(self, net: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if not self._names:
+                writer.writerow(names)
+            writer.writerow([epoch, *(repr(float(value)) for value in logs.values())])
+        self._names = names
 
 
 class TerminateOnNaN:

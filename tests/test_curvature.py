@@ -113,12 +113,18 @@ def central(f, step):
     return (4 * fine - coarse) / 3
 
 
+def gradient_along(net, X, y, v):
+    """t → the gradient at theta + t v."""
+    theta = net.theta.copy()
+    return lambda t: net.value_and_grad(X, y, theta + t * v)[1]
+
+
 @pytest.mark.parametrize(("spec", "output"), LOSSES_ON)
 def test_hvp_is_the_slope_of_the_gradient(rng, spec, output):
     for net in loss_networks(rng, spec, output):
-        X, v, theta = rng.normal(size=(4, 3)), rng.normal(size=net.theta.size), net.theta.copy()
+        X, v = rng.normal(size=(4, 3)), rng.normal(size=net.theta.size)
         y = all_targets(rng, spec, 4, WIDTH)[-1]
-        exact = central(lambda t: net.value_and_grad(X, y, theta + t * v)[1], 1e-4)  # noqa: B023
+        exact = central(gradient_along(net, X, y, v), 1e-4)
         tolerance = 1e-6 * max(abs(exact).max(), abs(net.value_and_grad(X, y)[1]).max())
         np.testing.assert_allclose(net.hvp(X, y, v), exact, rtol=1e-6, atol=tolerance)
 

@@ -1,5 +1,7 @@
 """Jacobian, vjp, gradients sample by sample, relevance: against the reference and differences."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from engine_cases import DTYPES, Twins
@@ -124,13 +126,13 @@ def test_every_loss(rng, spec, output):
         np.testing.assert_allclose(engine.gradient_norms(X, y), np.linalg.norm(rows, axis=1))
         for computed, wanted in zip(engine.relevance(X, y), exact.relevance(X, y), strict=True):
             close(computed, wanted, np.float64)
-        sensitive = differences(lambda a: slow_value(engine, a, y), engine.predict(X)[:1])  # noqa: B023
+        sensitive = differences(partial(slow_value, engine, y), engine.predict(X)[:1])
         np.testing.assert_allclose(
             engine.relevance(X, y)[-1][0], engine.predict(X)[0] * sensitive, rtol=1e-5, atol=1e-8
         )
 
 
-def slow_value(net, a, y):
+def slow_value(net, y, a):
     """J_0 of outputs a (1, n_L), whatever they were made by."""
     loss = net.criterion
     labels = y.ndim == 1 and loss.labels

@@ -1,13 +1,12 @@
 """Inputs of other dtypes: read where they lie, and to the bit what converting them all gives."""
 
-import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from engine_cases import DTYPES, in_child
-from test_engine_memory import LINUX, Guarded, count_allocator_calls
+from test_engine_memory import Guarded, count_allocator_calls, needs_elf, needs_mprotect
 
 import fastbp
 from fastbp import _core, reference
@@ -239,7 +238,7 @@ def read_beside_guards(given):
             net.train_batch(X, y, Adam())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+@needs_mprotect
 @pytest.mark.parametrize("given", ["uint8", "float16", "float64"])
 def test_nothing_outside_the_rows_is_read(given):
     in_child(read_beside_guards, given)
@@ -259,6 +258,6 @@ def train_narrow_and_count():
     assert calls == []
 
 
-@pytest.mark.skipif(not LINUX, reason="it reads ELF imports and /proc/self/maps")
+@needs_elf
 def test_a_step_allocates_nothing():
     in_child(train_narrow_and_count)

@@ -18,6 +18,8 @@ import fastbp
 from fastbp import Dense, _core
 
 LINUX = sys.platform == "linux" and sys.maxsize > 2**32
+needs_mprotect = pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+needs_elf = pytest.mark.skipif(not LINUX, reason="it reads ELF imports and /proc/self/maps")
 
 
 # ---- guard pages --------------------------------------------------------------------------
@@ -101,13 +103,13 @@ def train_beside_guards(dtype, output, loss):
             net.fit(X, y, sample_weight=s, epochs=1, batch_size=9, optimizer=optimizer)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+@needs_mprotect
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_stay_inside_their_operands(dtype):
     in_child(multiply_beside_guards, dtype)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+@needs_mprotect
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("output", "loss"),
@@ -190,7 +192,7 @@ def train_and_count(dtype):
         assert calls == []
 
 
-@pytest.mark.skipif(not LINUX, reason="it reads ELF imports and /proc/self/maps")
+@needs_elf
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_step_allocates_nothing(dtype):
     in_child(train_and_count, dtype)

@@ -31,6 +31,11 @@ def passes(net):
 # ---- a hook that only looks ---------------------------------------------------------------------
 
 
+def reader(seen):
+    """A hook that copies what it is shown to `seen`, as (l, δ)."""
+    return lambda l, delta: seen.append((l, delta.copy()))
+
+
 @MODULES
 @pytest.mark.parametrize("n", [1, 8, 9, 40])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -42,7 +47,7 @@ def test_a_hook_that_reads_changes_no_bit(module, n, weighted):
         J, plain, seen = net.backward(y, s), passes(net), []
         for _ in range(2):
             seen.clear()
-            assert net.backward(y, s, hook=lambda l, delta: seen.append((l, delta.copy()))) == J  # noqa: B023
+            assert net.backward(y, s, hook=reader(seen)) == J
             for computed, exact in zip(passes(net), plain, strict=True):
                 np.testing.assert_array_equal(computed, exact)
         assert [l for l, _ in seen] == [3, 2, 1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from engine_cases import DTYPES, OPTIMIZERS
-from test_engine_memory import LINUX, Guarded, count_allocator_calls
+from test_engine_memory import LINUX, Guarded, count_allocator_calls, needs_elf
 from thread_cases import SHAPES, isolated, limit_of, needs_proc, problem, tasks, weights_for
 
 from fastbp import _core
@@ -57,7 +57,7 @@ def pass_and_count(dtype, n_threads):
     assert tasks() == before + n_threads - 1
 
 
-@pytest.mark.skipif(not LINUX, reason="it reads ELF imports and /proc/self/maps")
+@needs_elf
 @needs_proc
 @pytest.mark.parametrize("work", [fit_and_count, pass_and_count])
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -57,12 +57,12 @@ class NumpyDerivatives(Derivatives):
     def _sample_gradients(self, X: Array, y: Array) -> Array:
         traces, deltas, _ = self._passes(X, y)
         out = np.empty((len(X), self.theta.size), self.dtype)
-        for i in range(len(X)):
-            for trace, delta, blocks in zip(traces, deltas, self.blocks(out[i]), strict=True):
-                of_norm = _norm_gradients(trace)
-                for name, block in blocks.items():
-                    sample = {"W": lambda: np.outer(trace.u[i], delta[i]), "b": lambda: delta[i]}  # noqa: B023
-                    block[...] = sample[name]() if name in sample else of_norm[name][i]
+        for l, (trace, delta) in enumerate(zip(traces, deltas, strict=True)):
+            of_W = trace.u[:, :, None] * delta[:, None, :]
+            gradients = {"W": of_W, "b": delta, **_norm_gradients(trace)}
+            for i, row in enumerate(out):
+                for name, block in self.blocks(row)[l].items():
+                    block[...] = gradients[name][i]
         return out
 
     @quiet

@@ -7,12 +7,10 @@ Constructor, attributes, defaults and meanings are scikit-learn's own; each clas
 beyond them. Needs scikit-learn 1.6 or later: `pip install "fastbp[sklearn]"`.
 """
 
-try:
-    import sklearn as _sklearn  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        'fastbp.sklearn needs scikit-learn: run pip install "fastbp[sklearn]"'
-    ) from error
+from importlib.util import find_spec
+
+if find_spec("sklearn") is None:
+    raise ImportError('fastbp.sklearn needs scikit-learn: run pip install "fastbp[sklearn]"')
 
 from ._classifier import MLPClassifier
 from ._convert import from_sklearn, to_sklearn
