@@ -275,6 +275,19 @@ def test_dropout_norm_and_schedules(kind):
 
 
 @pytest.mark.parametrize("kind", BOTH)
+def test_optimisers_that_need_all_rows_or_the_layers(kind):
+    X, y = data_for(kind)
+    rprop = kind(hidden_layer_sizes=6, solver=fastbp.optim.Rprop(), max_iter=4, batch_size=10)
+    assert rprop.fit(X, y)._optimizer.t == 4
+    frozen = fastbp.optim.Adam(0.01, lr_factors=(1e-30, 1.0))
+    model = kind(hidden_layer_sizes=6, solver=frozen, max_iter=4, random_state=0)
+    start = kind(hidden_layer_sizes=6, solver=frozen, max_iter=1, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.fit(X, y).coefs_[0], start.coefs_[0])
+    with pytest.raises(ValueError, match="lr_factors"):
+        kind(hidden_layer_sizes=(6, 5), solver=frozen, max_iter=1).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", BOTH)
 def test_attributes(kind):
     X, y = data_for(kind)
     ours, theirs = pair(kind, X, y, max_iter=3)

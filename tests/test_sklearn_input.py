@@ -63,6 +63,8 @@ def test_says_what_is_wrong(kind):
         kind(early_stopping=True).partial_fit(X, y, **classes_of(kind, y))
     with pytest.raises(AttributeError, match="partial_fit"):
         kind(solver="lbfgs").partial_fit(X, y)
+    with pytest.raises(ValueError, match="lbfgs minimises one J, and dropout"):
+        kind(solver="lbfgs", dropout=0.5).fit(X, y)
     with pytest.raises(ValueError, match="sample_weight must not be negative; got -2"):
         kind().fit(X, y, sample_weight=np.full(len(X), -2.0))
     with pytest.warns(UserWarning, match="clipped"):

@@ -227,7 +227,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _validation(self, data: object) -> tuple[Array, Array, Array | None]:
         """validation_data as (X, encoded y, weights or None)."""
-        X, y, *weights = split_validation(data)
+        X, y, weights = split_validation(data)
         X, y = validate_data(
             self,
             X,
@@ -238,9 +238,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             y_numeric=self._numeric,
             reset=False,
         )
-        weights = (
-            _check_sample_weight(weights[0], X) if weights and weights[0] is not None else None
-        )
+        weights = None if weights is None else _check_sample_weight(weights, X)
         return X.astype(self.network_.dtype, copy=False), self._encode(y), weights
 
     # ---- use ------------------------------------------------------------------------------

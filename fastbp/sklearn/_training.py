@@ -51,12 +51,14 @@ class Training:
         elif est.early_stopping:
             X, y, weights = self._split(X, y, weights)
         self.n_samples = X.shape[0]
-        batch_size = est._clipped_batch_size(self.n_samples)
-        mean_weight = 1.0 if weights is None else float(weights.mean())
-        net = est._penalise(est.alpha / (batch_size * mean_weight))
         if not (incremental and hasattr(est, "_optimizer")):
             est._optimizer = est._make_optimizer()
-        est._optimizer.bind(net.theta.size, net.dtype)
+        batch_size = est._clipped_batch_size(self.n_samples)
+        if est._optimizer.full_batch:
+            batch_size = self.n_samples
+        mean_weight = 1.0 if weights is None else float(weights.mean())
+        net = est._penalise(est.alpha / (batch_size * mean_weight))
+        net._bind(est._optimizer)
         rows = net._inputs(X)  # seen to be finite before
         weights = as_weights(weights, len(rows), net.dtype)
         data = rows, net._targets(y, len(rows)), weights
@@ -102,11 +104,11 @@ class Training:
                     if improved and best is not None:
                         best[...] = est.network_.theta
                     logs = self._logs()
-                    self.observed = self.schedule is not None and self.schedule.observe(logs)
+                    observed = self.schedule is not None and self.schedule.observe(logs)
                     stop = (
                         callbacks.epoch_end(epoch, logs)
                         | self._finished()
-                        | self.observed
+                        | observed
                         | tasks.epoch_end()
                     )
                     if stop or self.incremental:
@@ -203,6 +205,8 @@ class Training:
 
 def minimize_by_lbfgs(est: BaseMLP, X: Array, y: Array, weights: Array | None) -> None:
     """Full-batch minimisation of the objective by SciPy's L-BFGS-B."""
+    if est.dropout:
+        raise ValueError("lbfgs minimises one J, and dropout makes another at every call: use adam")
     total = X.shape[0] if weights is None else float(weights.sum())
     net = est._penalise(est.alpha / total)
 
