@@ -23,8 +23,7 @@ struct fastbp_fit {
     fbp_batch_t batch; /* what all batches have in common */
     fastbp_data_t data;
     fastbp_optimizer_t *optimizer;
-    fastbp_optimizer_t base;       /* the optimiser as the run began */
-    const double *rates, *momenta; /* by step of the epoch, in place of base's; or NULL */
+    const double *rates, *momenta; /* by step of the epoch, in place of the optimizer's; or NULL */
     fastbp_fit_options_t options;
     void *theta;
     void *sums;               /* a twin of theta for the gradients of a batch's parts, or NULL */
@@ -214,13 +213,11 @@ static void whole_sweep(slice_t *slice, const fbp_batch_t *batch, long first, fb
     if (!slice->gave_up) row_sweep(slice->fit, batch, first, BACKWARD, team, worker);
 }
 
-/* The optimiser at a step of the epoch. */
-static fastbp_optimizer_t optimizer_at(const fastbp_fit_t *fit, long step) {
-    fastbp_optimizer_t now = fit->base;
+/* What a schedule says for a step of the epoch. */
+static void set_rates(const fastbp_fit_t *fit, long step, fastbp_optimizer_t *now) {
     const long at = fbp_min_long(step, fit->n_rates - 1);
-    if (fit->rates != NULL) now.lr = fmax(fit->rates[at], LEAST_RATE);
-    if (fit->momenta != NULL) now.momentum = now.beta1 = fit->momenta[at];
-    return now;
+    if (fit->rates != NULL) now->lr = fmax(fit->rates[at], LEAST_RATE);
+    if (fit->momenta != NULL) now->momentum = now->beta1 = fit->momenta[at];
 }
 
 /* The copies of a tile whose update is done; columns that are limited are not done yet. */
@@ -383,6 +380,7 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
     slice_t *slice = context;
     fastbp_fit_t *fit = slice->fit;
     fbp_batch_t batch = fit->batch;
+    fastbp_optimizer_t now = *fit->optimizer;
     long first = fit->place.first, step = fit->place.step;
     uint64_t t = fit->optimizer->t;
     batch.lowest = fbp_lowest_trained(fit->plan.net);
@@ -413,7 +411,7 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
-        const fastbp_optimizer_t now = optimizer_at(fit, step++);
+        set_rates(fit, step++, &now);
         if (weight > 0 && (fit->sums != NULL || fbp_clips_norms(&now)))
             written_sweep(fit, &batch, &now, weight, ++t, team, worker);
         else if (weight > 0)
@@ -429,7 +427,6 @@ static void run_steps(void *context, fbp_team_t *team, int worker) {
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
     if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
-    fit->base = *fit->optimizer;
     const double begin = fbp_seconds();
     slice_t slice = {.fit = fit, .deadline = begin + seconds};
     fbp_lap_begin(fit->plan.scratch[0].profile);

@@ -105,7 +105,6 @@ fbp_update_t fbp_update_of(const fastbp_optimizer_t *o, uint64_t t) {
 /* The same for a layer with a learning rate of its own. */
 static fbp_update_t scaled(const fbp_update_t *update, const fastbp_optimizer_t *o, int layer) {
     fbp_update_t own = *update;
-    if (o->lr_factors == NULL) return own;
     own.lr *= o->lr_factors[layer];
     own.step_size *= o->lr_factors[layer];
     if (o->decoupled) own.keep = 1 - own.lr * o->weight_decay;
@@ -208,7 +207,7 @@ void fbp_close_tile(const fastbp_net_t *net, const fbp_tile_t *tile, double grad
 
 typedef struct {
     const fbp_batch_t *batch;
-    fbp_update_t update;
+    fbp_update_t *update;
     const fastbp_optimizer_t *optimizer;
     void *theta;
 } step_t;
@@ -241,12 +240,12 @@ static void leave_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fa
 
 static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
                           long column) {
-    step_t *step = context;
+    const step_t *step = context;
     const fastbp_net_t *net = step->batch->plan->net;
     const place_t place = place_of(net, tile, row, column);
-    step->update.l1 = place.penal ? net->l1 : 0;
-    step->update.l2 = place.penal ? net->l2 : 0;
-    apply(net, &step->update, step->optimizer, step->theta, sums, place.offset, place.ld);
+    step->update->l1 = place.penal ? net->l1 : 0;
+    step->update->l2 = place.penal ? net->l2 : 0;
+    apply(net, step->update, step->optimizer, step->theta, sums, place.offset, place.ld);
 }
 
 /* A tile of W straight from the few rows of the batch; its vectors as always. */
@@ -261,10 +260,9 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const f
         .units = tile->unit1 - tile->unit0,
         .delta = {delta->at, step->batch->rows, place.ld, delta->ld},
     };
-    fbp_update_t update = step->update;
-    update.l1 = net->l1;
-    update.l2 = net->l2;
-    net->kernels->update_outer(&update, &outer, fbp_at(net, step->theta, place.offset),
+    step->update->l1 = net->l1;
+    step->update->l2 = net->l2;
+    net->kernels->update_outer(step->update, &outer, fbp_at(net, step->theta, place.offset),
                                twin_at(net, o->moment[0], place.offset),
                                twin_at(net, o->moment[1], place.offset), place.ld);
 }
@@ -272,9 +270,14 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const f
 /* Where a tile's rows come in runs of outputs, which no prefetcher follows, the products ask for θ
  * and its moments ahead; a tile of whole rows is one stretch of each. */
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
-                     const fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
+                     fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
     static const void *const none[FBP_MAX_WARM] = {NULL};
-    step_t step = {batch, scaled(update, optimizer, tile->layer), optimizer, theta};
+    step_t step = {batch, update, optimizer, theta};
+    fbp_update_t own;
+    if (optimizer->lr_factors != NULL) {
+        own = scaled(update, optimizer, tile->layer);
+        step.update = &own;
+    }
     const fbp_plan_t *plan = batch->plan;
     const fbp_rows_t *delta = &plan->delta[tile->layer + 1];
     if (plan->net->layer[tile->layer].frozen) {
@@ -305,7 +308,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
 void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
                         const fastbp_optimizer_t *o, const fbp_clipping_t *clipping,
                         const void *grad, void *theta) {
-    fbp_update_t own = scaled(update, o, tile->layer);
+    fbp_update_t own = o->lr_factors != NULL ? scaled(update, o, tile->layer) : *update;
     if (net->layer[tile->layer].frozen) {
         leave_tile(net, tile, o, theta);
         return;
