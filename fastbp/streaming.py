@@ -17,7 +17,7 @@ from ._shuffle import STREAM_BLOCKS, permutation
 
 __all__ = ["ArrayStream", "Block", "BlockStream", "Stream", "stream"]
 
-_BLOCK_BYTES = 2**25  # of X, at most, where block_rows is left to us
+_BLOCK_BYTES = 2**23  # of X, at most, where block_rows is left to us: the cache keeps that
 
 
 class Block(NamedTuple):
