@@ -282,14 +282,14 @@ fastbp_status_t fastbp_vjp(fastbp_pass_t *pass, const void *theta, const void *v
                            void *out);
 fastbp_status_t fastbp_jacobian(fastbp_pass_t *pass, const void *theta, void *out);
 
-/* After a backward pass, of each sample alone, without sample weights and penalties:
- * out[rows, n_params] = ∂J_i/∂theta; out[rows, L] = its norm over the parameters of
- * each layer, from a and δ alone. */
+/* After a backward pass over dense rows, of each sample alone, without sample weights and
+ * penalties: out[rows, n_params] = ∂J_i/∂theta; out[rows, L] = its norm over the parameters of each
+ * layer, from a and δ alone. */
 fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *pass, void *out);
 fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *pass, double *out);
 
-/* out[l] = a^l ⊙ ∂J_i/∂a^l, [rows, n_l], for l = 0 … L, a^0 being x, after fastbp_backward, whose
- * targets must be as they were. */
+/* out[l] = a^l ⊙ ∂J_i/∂a^l, [rows, n_l], for l = 0 … L, a^0 being x, after fastbp_backward over
+ * dense rows, whose targets must be as they were. */
 fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *const *out);
 
 /* out[rows, n_L] = R{a^L}: how the outputs change, to first order, as the inputs move along
@@ -359,7 +359,6 @@ typedef struct {
     bool shuffle;
     uint64_t seed; /* of the permutations, and of dropout's masks with optimizer->t for the step */
     int n_threads; /* at most; 0 for fastbp_get_num_threads */
-    long first_epoch; /* >= 0: the number of the first epoch, which its permutation goes by */
     /* Rows of a batch that go through the network at once, a smaller batch each, whose gradients
      * are added up to that of the whole; 0 for all. Buffers are of that many rows. */
     long part_rows;
@@ -398,8 +397,9 @@ fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, con
                                      long n);
 
 /* Gives a session other data, for an epoch of its own or, by fastbp_fit_seek, as the next block of
- * one: of at most batch_size rows or as many as it was made for; FASTBP_ERR_ARGUMENT if it has no
- * room. Allocates only when x is the first that has to be converted. */
+ * one: whose batches and, where it shuffles, rows are no more than those it was made for;
+ * FASTBP_ERR_ARGUMENT if it has no room. Allocates only when x is the first that has to be
+ * converted. */
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
 
 /* Puts a session at a place: the data bound being block place->block, the next run goes on with its

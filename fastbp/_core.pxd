@@ -185,7 +185,6 @@ cdef extern from "fastbp.h" nogil:
         bint shuffle
         uint64_t seed
         int n_threads
-        long first_epoch
         long part_rows
 
     fastbp_status_t fastbp_fit_new(

@@ -79,7 +79,6 @@ class Fit:
         shuffle: bool,
         seed: int,
         n_threads: int = 0,
-        first_epoch: int = 0,
         part_rows: int = 0,
     ) -> None: ...
     def set_rates(self, rates: np.ndarray | None, momenta: np.ndarray | None = None) -> None: ...

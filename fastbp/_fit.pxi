@@ -14,10 +14,10 @@ cdef class Fit:
     cdef fastbp_place_t at
 
     def __cinit__(self, Net net, theta, x, y, weights, optimizer, long batch_size, bint shuffle,
-                  uint64_t seed, int n_threads=0, long first_epoch=0, long part_rows=0):
+                  uint64_t seed, int n_threads=0, long part_rows=0):
         cdef fastbp_data_t data = net.data(x, y, weights, x.shape[0])
         cdef fastbp_fit_options_t options = fastbp_fit_options_t(
-            batch_size, shuffle, seed, n_threads, first_epoch, part_rows)
+            batch_size, shuffle, seed, n_threads, part_rows)
         cdef void *params = _vector(theta, net.code, net.n_params, True)
         self.net = net
         self.optimizer = optimizer
@@ -40,9 +40,9 @@ cdef class Fit:
         with nogil:
             status = fastbp_fit_run(self.fit, seconds, &progress)
         self.optimizer.t = self.state.t
-        self.at = progress.place
         if status != FASTBP_ERR_DIVERGED:
             _check_call(self.net, status)
+        self.at = progress.place
         return (status == FASTBP_ERR_DIVERGED, progress.epoch_done, progress.epoch, progress.step,
                 progress.loss, progress.last_loss)
 

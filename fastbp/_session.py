@@ -76,5 +76,4 @@ class SessionOptions:
     batch_size: int
     shuffle: bool
     n_threads: int = 0
-    first_epoch: int = 0
     part_rows: int = 0

@@ -424,7 +424,7 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
     def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> _Session:
         self._no_hook("fit")
         batches = (options.batch_size, options.shuffle, self.seed, options.n_threads)
-        batches += (options.first_epoch, options.part_rows)
+        batches += (options.part_rows,)
         fit = _core.Fit(self._net, self._theta, *data, optimizer, *batches)
         return _Session(fit, optimizer, self._theta, options.batch_size, len(data[0]))
 

@@ -129,7 +129,7 @@ def stream(
 
     X (n, n_0), y and sample_weight (n,): arrays, `numpy.memmap`, or anything else that has `shape`
     and gives rows for a slice, such as a data set of h5py; block_rows: rows that are read at a
-    time, by default as many as fill 32 MiB, at most, and a power of two. `fit` shuffles the blocks,
+    time, by default as many as fill 8 MiB, at most, and a power of two. `fit` shuffles the blocks,
     and the rows within each.
 
     Or X alone: an iterable of blocks (X, y) or (X, y, sample_weight), or a function without

@@ -379,8 +379,8 @@ def test_arrays_need_targets(make):
 
 
 def test_block_rows_by_default():
-    assert fastbp.stream(X, Y).block_rows == 2**21
-    assert fastbp.stream(np.zeros((5, 784), np.uint8), Y[:5]).block_rows == 2**15
+    assert fastbp.stream(X, Y).block_rows == 2**19
+    assert fastbp.stream(np.zeros((5, 784), np.uint8), Y[:5]).block_rows == 2**13
     assert fastbp.stream(np.broadcast_to(1.0, (5, 2**30)), Y[:5]).block_rows == 1
 
 

@@ -30,7 +30,13 @@ static double factor_of(double limit, double square) {
 
 fbp_clipping_t fbp_clipping_of(const fastbp_net_t *net, const fastbp_optimizer_t *optimizer,
                                const void *grad, const double *squares) {
-    fbp_clipping_t c = {net, optimizer->clip, optimizer->limit, 1, grad, squares};
+    fbp_clipping_t c = {.net = net,
+                        .clip = optimizer->clip,
+                        .limit = optimizer->limit,
+                        .all = 1,
+                        .grad = grad,
+                        .squares = squares,
+                        .layer = -1};
     if (c.clip != FASTBP_CLIP_GLOBAL_NORM) return c;
     double sum = 0;
     for (long i = 0; i < net->n_tiles; ++i)
@@ -39,10 +45,14 @@ fbp_clipping_t fbp_clipping_of(const fastbp_net_t *net, const fastbp_optimizer_t
     return c;
 }
 
-double fbp_clip_factor(const fbp_clipping_t *c, int layer, int part) {
+double fbp_clip_factor(fbp_clipping_t *c, int layer, int part) {
     if (c->clip != FASTBP_CLIP_NORM) return c->all;
-    double sum = 0;
+    if (c->layer == layer) return c->own[part];
+    double sum[FBP_PARTS] = {0};
     for (long i = 0; i < c->net->n_tiles; ++i)
-        if (c->net->tile[i].layer == layer) sum += square_of(c, i, part);
-    return factor_of(c->limit, sum);
+        for (int p = 0; c->net->tile[i].layer == layer && p < FBP_PARTS; ++p)
+            sum[p] += square_of(c, i, p);
+    for (int p = 0; p < FBP_PARTS; ++p) c->own[p] = factor_of(c->limit, sum[p]);
+    c->layer = layer;
+    return c->own[part];
 }

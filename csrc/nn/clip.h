@@ -20,12 +20,15 @@ typedef struct {
     double limit, all; /* all: the factor of every gradient, for the global norm */
     const void *grad;
     const double *squares; /* of the FBP_PARTS, tile by tile, or NULL: made from grad when needed */
+    int layer;             /* whose factors are in `own`; -1: none yet */
+    double own[FBP_PARTS];
 } fbp_clipping_t;
 
 fbp_clipping_t fbp_clipping_of(const fastbp_net_t *net, const fastbp_optimizer_t *optimizer,
                                const void *grad, const double *squares);
 
-/* The factor of the gradient of one part of layer[layer]. */
-double fbp_clip_factor(const fbp_clipping_t *clipping, int layer, int part);
+/* The factor of the gradient of one part of layer[layer]; free where the last call was for the same
+ * layer. */
+double fbp_clip_factor(fbp_clipping_t *clipping, int layer, int part);
 
 #endif

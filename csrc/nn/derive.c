@@ -150,6 +150,7 @@ static void run_sample_gradients(void *context, fbp_team_t *team, int worker) {
 
 fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *pass, void *out) {
     if (!pass->has_delta) return FASTBP_ERR_STATE;
+    if (pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
     samples_t samples = {&pass->batch, out};
     return fbp_pass_run(pass, FBP_INFER_WORK, run_sample_gradients, &samples);
 }
@@ -188,6 +189,7 @@ static void run_norms(void *context, fbp_team_t *team, int worker) {
 
 fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *pass, double *out) {
     if (!pass->has_delta) return FASTBP_ERR_STATE;
+    if (pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
     samples_t samples = {&pass->batch, out};
     return fbp_pass_run(pass, FBP_INFER_WORK, run_norms, &samples);
 }
@@ -249,7 +251,8 @@ static bool own_slopes(fastbp_pass_t *pass, void *out) {
 }
 
 fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *const *out) {
-    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    if (!pass->has_delta || !pass->has_targets) return FASTBP_ERR_STATE;
+    if (pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
     if (pass->plan.net->loss_fn != NULL && !own_slopes(pass, out[pass->plan.net->n_layers]))
         return FASTBP_ERR_CALL;
     pass->batch.theta = theta;

@@ -67,7 +67,6 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
 static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     size_t at = 0;
     net->max_width = spec->widths[0];
-    net->drops = spec->input_dropout > 0;
     for (int i = 0; i < net->n_layers; ++i) {
         fbp_layer_t *layer = &net->layer[i];
         *layer = (fbp_layer_t){
@@ -81,7 +80,6 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual;
         if (!lay_out_layer(net, layer, &at)) return false;
         net->max_width = fbp_max_long(net->max_width, layer->n_out);
-        net->drops |= has->dropout > 0;
         net->max_norm |= has->max_norm > 0;
     }
     net->n_params = at;

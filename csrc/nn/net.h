@@ -58,7 +58,6 @@ struct fastbp_net {
     void *loss_context;
     double l1, l2;
     double input_dropout;
-    bool drops;    /* a layer or the input has dropout */
     bool max_norm; /* a layer has that constraint */
 };
 

@@ -78,7 +78,7 @@ void fbp_options_forward(const fbp_batch_t *batch, int l, long row0, long rows) 
     }
 }
 
-/* ∂J_i/∂out in plan->delta[l] → δ^l, for a layer that is not plain. */
+/* ∂J_i/∂out in plan->delta[l] → δ^l */
 static void through_layer(const fbp_batch_t *batch, int l, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
@@ -97,37 +97,27 @@ static void through_layer(const fbp_batch_t *batch, int l, long row0, long rows)
     }
     const fbp_mat_t aux = fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, n);
     kernels->act_backward(layer->act, layer->alpha, &aux, at, delta->ld);
-    if (layer->has.norm == FASTBP_NORM_NONE) return;
-    const fbp_norm_t norm = norm_of(batch, l);
-    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, n);
-    kernels->norm_backward(&norm, &z, stats_at(plan, l, row0), at, delta->ld,
+    if (layer->has.norm != FASTBP_NORM_NONE)
+        fbp_norm_pull_back(batch, l, row0, rows, at, delta->ld,
                            fbp_row_at(plan, &plan->dn[l], row0), plan->dn[l].ld);
 }
 
 void fbp_norm_pull_back(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
-                        long ldd) {
+                        long ldd, void *kept, long ldk) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_norm_t norm = norm_of(batch, l);
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, plan->net->layer[l - 1].n_out);
-    plan->net->kernels->norm_backward(&norm, &z, stats_at(plan, l, row0), delta, ldd, delta, ldd);
+    plan->net->kernels->norm_backward(&norm, &z, stats_at(plan, l, row0), delta, ldd, kept, ldk);
 }
 
 void fbp_options_backward(const fbp_batch_t *batch, int l, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
-    const fbp_layer_t *layer = &plan->net->layer[l - 1];
     const fbp_rows_t *delta = &plan->delta[l];
-    const fbp_mat_t g = fbp_block_of(plan, delta, row0, rows, layer->n_out);
-    void *at = fbp_row_at(plan, delta, row0);
+    const fbp_mat_t g = fbp_block_of(plan, delta, row0, rows, plan->net->layer[l - 1].n_out);
     if (plan->net->layer[l].has.residual)
-        kernels->add_rows(&g, plan->skip.row + row0, at, delta->ld);
-    if (!layer->plain) {
-        through_layer(batch, l, row0, rows);
-        return;
-    }
-    const fbp_rows_t *slope = fbp_plan_slope_rows(plan, l);
-    const fbp_mat_t aux = fbp_block_of(plan, slope, row0, rows, layer->n_out);
-    kernels->act_backward(layer->act, layer->alpha, &aux, at, delta->ld);
+        kernels->add_rows(&g, plan->skip.row + row0, fbp_row_at(plan, delta, row0), delta->ld);
+    through_layer(batch, l, row0, rows);
 }
 
 const void *fbp_norm_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l) {

@@ -19,13 +19,19 @@ void fbp_options_forward(const fbp_batch_t *batch, int l, long row0, long rows);
  */
 void fbp_options_backward(const fbp_batch_t *batch, int l, long row0, long rows);
 
-/* delta[rows,n_l] from ∂J_i/∂n to ∂J_i/∂z, of a layer with a norm; nothing is kept. */
+/* delta[rows,n_l] from ∂J_i/∂n to ∂J_i/∂z, of a layer with a norm; kept receives ∂J_i/∂n, or is
+ * delta. */
 void fbp_norm_pull_back(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
-                        long ldd);
+                        long ldd, void *kept, long ldk);
 
 /* Sums over the batch of s_i g_i ⊙ x̂_i (gain) into scratch->column, and of s_i g_i (shift) to where
  * the result points, g = ∂J_i/∂n. */
 const void *fbp_norm_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l);
+
+/* Whether ‖W[:,k]‖ is to be held below a limit after an update. */
+FBP_INLINE bool fbp_limits_columns(const fbp_layer_t *layer) {
+    return layer->has.max_norm > 0 && !layer->frozen;
+}
 
 /* The constraints of layer[i] after an update: W >= 0 of a tile, ‖W[:,k]‖ <= max_norm of columns
  * column0 … + cols. */

@@ -113,7 +113,7 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     fbp_batch_describe(&pass->batch, data);
     fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
     pass->batch.theta = theta;
-    pass->has_delta = false;
+    pass->has_delta = pass->has_targets = false;
     return fbp_pass_run(pass, FBP_INFER_WORK, run_forward, &pass->batch);
 }
 
@@ -138,6 +138,7 @@ static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, 
 static fastbp_status_t load_targets(fastbp_pass_t *pass, const fastbp_data_t *data) {
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
     if (data->rows != pass->batch.rows) return FASTBP_ERR_ARGUMENT;
+    pass->has_targets = false;
     fastbp_data_t targets = *data;
     targets.x = NULL;
     targets.x_type = FASTBP_X_OWN;
@@ -162,7 +163,7 @@ static fastbp_status_t from_targets(fastbp_pass_t *pass, const void *theta,
     status = recur(pass, theta, true, net->n_layers, bottom, grad);
     if (status != FASTBP_OK) return status;
     *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) + fbp_penalty(net, theta);
-    pass->has_delta = bottom == 1;
+    pass->has_delta = pass->has_targets = bottom == 1;
     return FASTBP_OK;
 }
 

@@ -9,6 +9,7 @@ struct fastbp_pass {
     fbp_plan_t plan;
     fbp_batch_t batch;   /* of the last forward; rows = 0 before it */
     bool has_delta;      /* a backward pass has filled δ since */
+    bool has_targets;    /* … from targets, which are still in the plan */
     fbp_plan_t *tangent; /* what moves along a direction; NULL until it is needed */
 };
 

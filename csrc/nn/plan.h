@@ -11,7 +11,8 @@
 #include "profile.h"
 
 typedef enum {
-    FBP_PLAN_TRAIN,   /* a and δ of every layer; z of the output layer and where σ' needs it */
+    FBP_PLAN_TRAIN, /* a and δ of every layer; z of the output layer and where σ' or a norm needs it
+                     */
     FBP_PLAN_INSPECT, /* and z of every layer, W^1ᵀ for the input gradient */
     FBP_PLAN_INFER,   /* one block of rows, two alternating activation buffers */
 } fbp_plan_kind_t;

@@ -120,7 +120,8 @@ void fbp_pull_back_rows(const fbp_batch_t *batch, int l, long row0, long rows, v
     const fbp_mat_t aux =
         fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, layer->n_out);
     plan->net->kernels->act_backward(layer->act, layer->alpha, &aux, delta, ldd);
-    if (layer->has.norm != FASTBP_NORM_NONE) fbp_norm_pull_back(batch, l, row0, rows, delta, ldd);
+    if (layer->has.norm != FASTBP_NORM_NONE)
+        fbp_norm_pull_back(batch, l, row0, rows, delta, ldd, delta, ldd);
 }
 
 void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {

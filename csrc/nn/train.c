@@ -51,7 +51,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     *out = NULL;
     if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1 ||
         options->batch_size % net->group != 0 || options->part_rows % net->group != 0 ||
-        options->n_threads < 0 || options->first_epoch < 0 || options->part_rows < 0)
+        options->n_threads < 0 || options->part_rows < 0)
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
     if (fit == NULL) return FASTBP_ERR_MEMORY;
@@ -61,7 +61,6 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->data = *data;
     fit->optimizer = optimizer;
     fit->options = *options;
-    fit->place.epoch = options->first_epoch;
     fit->theta = theta;
     fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
     fastbp_status_t status =
@@ -70,7 +69,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     if (status == FASTBP_OK && options->shuffle) {
         fit->order = malloc((size_t)data->rows * sizeof *fit->order);
         if (fit->order == NULL) status = FASTBP_ERR_MEMORY;
-        fit->order_room = data->rows;
+        else fit->order_room = data->rows;
     }
     if (status == FASTBP_OK && parts) {
         fit->sums = calloc(net->n_params, net->kernels->elem_size);
@@ -81,11 +80,12 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
         return status;
     }
     fbp_batch_describe(&fit->batch, data);
+    if (fit->batch.sparse) fit->plan.wp[0] = NULL; /* compressed rows read W as it lies */
     fit->batch.plan = &fit->plan;
     fit->batch.theta = theta;
     fit->batch.fold_weights = fit->batch.backward = true;
     fit->batch.rows = capacity;
-    fit->batch.drop = net->drops;
+    fit->batch.drop = true;
     fit->batch.seed = options->seed;
     fit->keep_copies = fbp_uses_copies(&fit->batch);
     fit->session = fit->n_workers > 1;
@@ -162,7 +162,7 @@ typedef struct {
 typedef enum { FORWARD = 1, BACKWARD = 2, BOTH = 3 } stage_t;
 
 /* Rows of a batch through the network, forward to a^L, or from there back, or all the way; and on
- * the way back, where there are penalties, tiles of W through those. */
+ * the way back, where there are penalties, tiles of W through those; once a step. */
 static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long first, stage_t stage,
                       fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
@@ -170,7 +170,7 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     const uint32_t *order = fit->order != NULL ? fit->order + first : NULL;
     const long blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
-    const bool penalised = stage != FORWARD && (net->l1 != 0 || net->l2 != 0);
+    const bool penalised = stage != FORWARD && batch->offset == 0 && (net->l1 != 0 || net->l2 != 0);
     const long tiles = penalised ? net->n_tiles : 0;
     for (long t = fbp_team_next(team); t < blocks + tiles; t = fbp_team_next(team)) {
         if (t >= blocks) {
@@ -223,7 +223,7 @@ static void set_rates(const fastbp_fit_t *fit, long step, fastbp_optimizer_t *no
 /* The copies of a tile whose update is done; columns that are limited are not done yet. */
 static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
     const fbp_layer_t *layer = &fit->plan.net->layer[tile->layer];
-    if (fit->keep_copies && !layer->frozen && layer->has.max_norm == 0)
+    if (fit->keep_copies && !layer->frozen && !fbp_limits_columns(layer))
         fbp_copy_tile(&fit->plan, fit->theta, tile);
 }
 
@@ -250,7 +250,7 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long
 
 static void update_written(const fastbp_fit_t *fit, const fbp_tile_t *tile,
                            const fbp_update_t *update, const fastbp_optimizer_t *optimizer,
-                           const fbp_clipping_t *clipping, const void *grad,
+                           fbp_clipping_t *clipping, const void *grad,
                            const fbp_scratch_t *scratch) {
     const fbp_plan_t *plan = &fit->plan;
     fbp_update_written(plan->net, tile, update, optimizer, clipping, grad, fit->theta);
@@ -269,7 +269,7 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     const fbp_update_t update = fbp_update_of(now, t);
     const bool norms = fbp_clips_norms(now);
-    const fbp_clipping_t free_of_it = {.all = 1};
+    fbp_clipping_t free_of_it = {.all = 1};
     void *grad = fit->sums != NULL ? fit->sums : now->grad;
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
@@ -285,7 +285,7 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
     if (!norms) return;
     fbp_team_barrier(team);
     fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
-    const fbp_clipping_t clipping = fbp_clipping_of(net, now, grad, plan->tile_square);
+    fbp_clipping_t clipping = fbp_clipping_of(net, now, grad, plan->tile_square);
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team))
         update_written(fit, &net->tile[i], &update, now, &clipping, grad, scratch);
 }
@@ -323,9 +323,6 @@ static double gather_parts(slice_t *slice, fbp_batch_t *batch, long first, long 
     return losses;
 }
 
-/* Whether ‖W[:,k]‖ is to be held below a limit after the weight sweep. */
-static bool limited(const fbp_layer_t *layer) { return layer->has.max_norm > 0 && !layer->frozen; }
-
 /* A column's norm takes all of its tiles: strips of whole columns, then the copies of their W. */
 static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
@@ -336,7 +333,8 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     long next = fbp_team_next(team), strip = 0;
     for (int i = 0; i < net->n_layers; ++i) {
         const long n_out = net->layer[i].n_out;
-        for (long j = 0; limited(&net->layer[i]) && j < n_out; j += FBP_TILE_OUTPUTS, ++strip) {
+        for (long j = 0; fbp_limits_columns(&net->layer[i]) && j < n_out;
+             j += FBP_TILE_OUTPUTS, ++strip) {
             if (strip != next) continue;
             const long cols = fbp_min_long(FBP_TILE_OUTPUTS, n_out - j);
             fbp_constrain_columns(net, fit->theta, i, j, cols);
@@ -348,7 +346,7 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     if (!fit->keep_copies) return;
     for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
-        if (!limited(&net->layer[net->tile[t].layer])) continue;
+        if (!fbp_limits_columns(&net->layer[net->tile[t].layer])) continue;
         fbp_copy_tile(plan, fit->theta, &net->tile[t]);
         fbp_lap(profile, net->tile[t].layer + 1, FASTBP_PHASE_UPDATE);
     }
@@ -471,7 +469,10 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const int wanted = fit->options.n_threads, team_size = fit->team_size;
-    const size_t order = fit->order != NULL ? (size_t)fit->data.rows * sizeof *fit->order : 0;
+    const size_t order = (size_t)fit->order_room * sizeof *fit->order;
+    const bool outer = plan->capacity <= FBP_OUTER_MAX && fit->sums == NULL &&
+                       !fbp_clips_norms(fit->optimizer) &&
+                       !fbp_update_of(fit->optimizer, fit->optimizer->t + 1).options;
     const size_t sums = fit->sums != NULL ? net->n_params * net->kernels->elem_size : 0;
     *report = (fastbp_fit_report_t){
         .threads = team_size,
@@ -483,14 +484,14 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .copies_above = FBP_DOT_MAX_ROWS,
         .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size + (team_size == 0)),
         .tiles = net->n_tiles,
-        .bytes =
-            plan->arena.size + plan->scratch_arena.size + plan->input_arena.size + order + sums,
+        .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
+                 plan->sparse_arena.size + order + sums,
         .clocked = fit->timed,
         .plain = fit->plain,
     };
     for (int l = 0; l <= net->n_layers; ++l) {
         fbp_clocks_sum(&fit->clocks, l, layer[l].seconds);
-        layer[l].outer = plan->capacity <= FBP_OUTER_MAX;
+        layer[l].outer = outer && !(fit->batch.sparse && l == 1);
         layer[l].panels = l > 0 && fit->keep_copies && plan->wp[l - 1] != NULL;
         layer[l].transposed = l > 0 && fit->keep_copies && plan->wt[l - 1] != NULL;
     }

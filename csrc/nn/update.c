@@ -164,16 +164,14 @@ typedef struct {
     void *grad;
 } gather_t;
 
-/* Later batches go by the kernel of plain SGD, which has it all: grad −= 1 · (−1 · sum). */
 static void finish_gather(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
                           long column) {
     const gather_t *to = context;
     const place_t place = place_of(to->net, tile, row, column);
     void *grad = fbp_at(to->net, to->grad, place.offset);
-    const fbp_update_t write = {.grad_scale = 1};
-    const fbp_update_t add = {.rule = FASTBP_RULE_SGD, .grad_scale = -1, .lr = 1};
-    if (to->first) to->net->kernels->write_gradient(&write, sums, grad, place.ld);
-    else to->net->kernels->update(&add, sums, grad, NULL, NULL, place.ld);
+    const fbp_update_t add = {
+        .grad_scale = 1, .l2 = to->first ? 0 : 1, .weights = grad, .ldw = place.ld};
+    to->net->kernels->write_gradient(&add, sums, grad, place.ld);
 }
 
 void fbp_gather_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
@@ -306,8 +304,8 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
 /* ---- to new parameters, from a gradient that is written down ---- */
 
 void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
-                        const fastbp_optimizer_t *o, const fbp_clipping_t *clipping,
-                        const void *grad, void *theta) {
+                        const fastbp_optimizer_t *o, fbp_clipping_t *clipping, const void *grad,
+                        void *theta) {
     fbp_update_t own = o->lr_factors != NULL ? scaled(update, o, tile->layer) : *update;
     if (net->layer[tile->layer].frozen) {
         leave_tile(net, tile, o, theta);
@@ -326,8 +324,7 @@ void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const f
 static void constrain_columns(const fastbp_net_t *net, void *theta) {
     for (int i = 0; i < net->n_layers; ++i) {
         const fbp_layer_t *layer = &net->layer[i];
-        if (layer->has.max_norm > 0 && !layer->frozen)
-            fbp_constrain_columns(net, theta, i, 0, layer->n_out);
+        if (fbp_limits_columns(layer)) fbp_constrain_columns(net, theta, i, 0, layer->n_out);
     }
 }
 
@@ -342,7 +339,7 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
         const fbp_mat_t sums = {grad, 1, (long)net->n_params, (long)net->n_params};
         apply(net, &update, optimizer, theta, &sums, 0, (long)net->n_params);
     } else {
-        const fbp_clipping_t clipping = fbp_clipping_of(net, optimizer, grad, NULL);
+        fbp_clipping_t clipping = fbp_clipping_of(net, optimizer, grad, NULL);
         for (long i = 0; i < net->n_tiles; ++i)
             fbp_update_written(net, &net->tile[i], &update, optimizer, &clipping, grad, theta);
     }

@@ -34,7 +34,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
 /* The same from a gradient that is written down, penalties included, by the factors of `clipping`.
  */
 void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
-                        const fastbp_optimizer_t *optimizer, const fbp_clipping_t *clipping,
+                        const fastbp_optimizer_t *optimizer, fbp_clipping_t *clipping,
                         const void *grad, void *theta);
 
 #endif

@@ -29,7 +29,7 @@ class Training:
         self._net, self._optimizer, self._options = net, optimizer, options
         self.set_rates(None)
         self.bind(data)
-        self.seek(Place(options.first_epoch))
+        self.seek(Place(0))
 
     def set_rates(self, rates: np.ndarray | None, momenta: np.ndarray | None = None) -> None:
         """Learning rates, and momenta or β1, by step of the epoch; None for the optimiser's own."""
