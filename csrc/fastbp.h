@@ -299,9 +299,8 @@ fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *d
                            const void *dtheta, void *out);
 
 /* out = ∇²J · v, both like theta, exactly: after fastbp_backward, whose x and targets must be as
- * they were. Every activation and loss; at a kink the second derivative is 0. Like fastbp_jvp it
- * allocates as much again as the pass when first called, and does not know norms:
- * FASTBP_ERR_ARGUMENT. */
+ * they were. Every activation, norm and loss but the caller's own; at a kink the second derivative
+ * is 0. Like fastbp_jvp it allocates as much again as the pass when first called. */
 fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v, void *out);
 
 /* ---- Inference ---- */

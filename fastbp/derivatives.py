@@ -24,7 +24,6 @@ class Derivatives(ABC):
     widths: tuple[int, ...]
     dtype: np.dtype
     theta: Array
-    layers: tuple
     criterion: Loss
     _inputs: Callable[..., Array]  # X as the passes take it, and y as the loss does: NetworkBase's
     _targets: Callable[..., Array]
@@ -118,7 +117,7 @@ class Derivatives(ABC):
 
         Σ_j ∂a^L/∂x_j dX_j + Σ_k ∂a^L/∂theta_k dtheta_k of each sample, for dX like X, dtheta like
         theta, or both. It is `torch.func.jvp(f, (theta, X), (dtheta, dX))[1]`. Raises TypeError
-        or ValueError for arrays that do not fit, without either, or for a layer with a norm.
+        or ValueError for arrays that do not fit, or without either.
 
         >>> import fastbp
         >>> net = fastbp.Network((2, 1)); net.layers[0].W = [[3.0], [4.0]]
@@ -127,7 +126,6 @@ class Derivatives(ABC):
         >>> net.jvp([[1.0, 2.0]], dtheta=[1.0, 0.0, 0.5])
         array([[1.5]], dtype=float32)
         """
-        self._no_norm("jvp", "vjp and jacobian")
         if dX is None and dtheta is None:
             raise ValueError("jvp needs a direction: dX like X, dtheta= like theta, or both")
         X = self._inputs(X)
@@ -144,14 +142,13 @@ class Derivatives(ABC):
         difference taken; it costs some three gradients. X, y and sample_weight as for `loss`;
         J with its penalties, of which l1 has no second derivative. Where an activation or loss
         has a kink, that does not have one either: as `torch.func.jvp(torch.func.grad(J), …)`.
-        Raises TypeError or ValueError for arrays that do not fit, or for a layer with a norm.
+        Raises TypeError or ValueError for arrays that do not fit, or for a loss of your own.
 
         >>> import fastbp
         >>> net = fastbp.Network((1, 1), l2=0.5)
         >>> net.hvp([[3.0], [1.0]], [[0.0], [0.0]], [1.0, 0.0])
         array([5.5, 2. ], dtype=float32)
         """
-        self._no_norm("hvp", "differences of value_and_grad")
         if self.criterion.name == "custom":
             raise ValueError(
                 f"hvp needs the second derivative of the loss, which {self.criterion} does not "
@@ -163,14 +160,6 @@ class Derivatives(ABC):
         return self._hvp(X, y, check.as_parameters(v, self.theta.shape, self.dtype, "v"), s)
 
     # ---- checks ---------------------------------------------------------------------------
-
-    def _no_norm(self, what: str, instead: str) -> None:
-        for l, layer in enumerate(self.layers, 1):
-            if layer.dense.norm is not None:
-                raise ValueError(
-                    f"{what} does not go through norms, and layer {l} has one, "
-                    f"{layer.dense.norm}: use {instead}"
-                )
 
     def _beside(self, v: object, n_rows: int, n_cols: int, name: str, where: str) -> Array:
         """A matrix with a row for every one of X."""

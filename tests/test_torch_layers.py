@@ -95,6 +95,40 @@ def test_outputs_and_gradients(pair):
             close(gradient, expected.T if name == "W" else expected)
 
 
+def named(net, blocks, flat):
+    """A vector like theta as tensors, by the names that PyTorch has for its parameters."""
+    found = {}
+    for i, (own, block) in enumerate(zip(net.blocks(flat), blocks, strict=True)):
+        places = {id(p): f"{i}.{name}" for name, p in block.named_parameters()}
+        for name, part in own.items():
+            place = places[id(block.twin(name))]
+            found[place] = torch.tensor(part.T if name == "W" else part)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of its own
+def test_products_along_a_direction(pair):
+    func = pytest.importorskip("torch.func", reason="PyTorch is older than 2.0")
+    net, blocks, X, y = pair
+    v, dX = np.sin(np.arange(net.theta.size)), np.cos(X)
+    theta, along = named(net, blocks, net.theta), named(net, blocks, v)
+    inputs, labels = torch.tensor(X), torch.tensor(y)
+
+    def outputs(theta, inputs):
+        return torch.softmax(func.functional_call(blocks, theta, (inputs,)), 1)
+
+    def cost(theta):
+        logits = func.functional_call(blocks, theta, (inputs,))
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    moved = func.jvp(outputs, (theta, inputs), (along, torch.tensor(dX)))[1]
+    close(net.jvp(X, dX, dtheta=v), moved.detach())
+    exact = func.jvp(func.grad(cost), (theta,), (along,))[1]
+    for name, found in named(net, blocks, net.hvp(X, y, v)).items():
+        scale = float(abs(exact[name]).max())
+        np.testing.assert_allclose(found, exact[name].detach(), rtol=1e-9, atol=1e-11 * scale)
+
+
 @pytest.mark.parametrize("frozen", [(), (0, 2)])
 @pytest.mark.parametrize("rule", RULES)
 def test_twenty_steps(pair, rule, frozen):

@@ -111,6 +111,20 @@ typedef struct {
     long ldd;
 } fbp_curve_t;
 
+/* What moves a norm: z, stats = (mean, r) by rows and gain as norm_forward had them, the direction
+ * of gain and shift, and R{z}, which norm_push turns into R{x̂} for norm_curve. */
+typedef struct {
+    int kind;                                    /* FASTBP_NORM_*, not NONE */
+    const void *gain, *moved_gain, *moved_shift; /* cols elements each; the latter NULL for 0 */
+    long rows, cols;
+    const void *z, *stats;
+    long ldz;
+    void *moved, *moved_r; /* R{z}, then R{x̂}; R{r}, an element a row */
+    long ldm;
+    const void *g; /* ∂J/∂n; norm_curve only */
+    long ldg;
+} fbp_norm_curve_t;
+
 /* Whether σ'' is 0 everywhere but at kinks: act_curve does nothing. */
 FBP_INLINE bool fbp_act_is_straight(int act) {
     switch (act) {
@@ -207,6 +221,8 @@ enum { FBP_SPARSE_VECTORS = 4 }; /* of z in registers at a time */
  * norm_backward    delta = ∂J/∂n → ∂J/∂z; kept receives ∂J/∂n.
  * norm_gradient    gain[j] = Σ_i f_i g[i,j] x̂[i,j], shift[j] = Σ_i f_i g[i,j], i ascending,
  *                  x̂ = (z − mean) r; f = 1 where factors is NULL.
+ * norm_push        out = R{n}; moved = R{z} → R{x̂}, and moved_r = R{r}.
+ * norm_curve       delta = R{∂J/∂n} → R{∂J/∂z}; kept receives R{∂J/∂n}.
  * dropout          out[i,j] = from[i][j] · (dropped ? 0 : scale); out may hold the rows of from.
  * act_forward      a = σ(z); softmax by rows; a may be z.
  * act_backward     delta ⊙= σ', made from aux = a, or z if fbp_act_by_z; softmax, with p = aux:

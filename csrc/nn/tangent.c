@@ -4,14 +4,17 @@
  *   R{z^l} = R{a^{l−1}} W^l + a^{l−1} V^l + v^l      R{a^l} = σ' ⊙ R{z^l}
  *   R{g^l} = R{δ^{l+1}} W^{l+1}ᵀ + δ^{l+1} V^{l+1}ᵀ  R{δ^l} = σ' ⊙ R{g^l} + g^l ⊙ σ'' ⊙ R{z^l}
  *   H V: of W^l (1/S) Σ s_i (a^{l−1ᵀ} R{δ^l} + R{a^{l−1}}ᵀ δ^l) + l2 V^l, of b^l (1/S) Σ s_i
- * R{δ^l}. R{z}, R{a} and R{δ} lie in a plan like that of z, a and δ, whose copies are those of V.
- */
+ * R{δ^l}. R{z}, R{a} and R{δ} lie in a plan like that of z, a and δ, whose copies are those of V. A
+ * norm n = norm(z) comes between z and σ both ways, by norm_curve.inc; d = ∂J_i/∂n. H V of its gain
+ * is (1/S) Σ s_i (R{d} ⊙ x̂ + d ⊙ R{x̂}), of its shift (1/S) Σ s_i R{d}. */
 #include "pass.h"
 #include "update.h"
 
 #include <stdlib.h>
 
-/* The pass, its tangent, and both mixed: plans differ in whose δ meets whose weights. */
+/* The pass, its tangent, and both mixed: plans differ in whose δ meets whose weights. Of a layer
+ * with a norm the tangent's stats hold R{r}, its z R{z}, then R{x̂}, then s_i d ⊙ R{x̂}, and its dn
+ * R{n}, then R{d}. */
 typedef struct {
     const fbp_batch_t *batch;
     fbp_plan_t *tangent;
@@ -60,6 +63,46 @@ static void copy_rows(const fbp_plan_t *t, const fbp_rows_t *from, const fbp_blo
                                  to->ld);
 }
 
+/* x ⊙= σ'(n) of a block, or softmax's Jacobian product */
+static void times_slope(const curve_t *c, int l, const fbp_block_t *block, const fbp_rows_t *x) {
+    const fbp_plan_t *plan = c->batch->plan;
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const fbp_mat_t aux =
+        fbp_block_of(plan, fbp_plan_slope_rows(plan, l), block->row0, block->rows, layer->n_out);
+    plan->net->kernels->act_backward(layer->act, layer->alpha, &aux,
+                                     fbp_row_at(c->tangent, x, block->row0), x->ld);
+}
+
+/* R{n^l}, where R{a^l} and R{d} are made of it; without a norm n = z. */
+static const fbp_rows_t *moved_n(const fbp_plan_t *t, int l) {
+    return t->dn[l].at != NULL ? &t->dn[l] : &t->z[l];
+}
+
+/* A block of layer l, which has a norm. */
+static fbp_norm_curve_t norm_of(const curve_t *c, int l, const fbp_block_t *block) {
+    const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
+    const fastbp_net_t *net = t->net;
+    const fbp_layer_t *layer = &net->layer[l - 1];
+    const size_t row0 = (size_t)block->row0;
+    const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
+    return (fbp_norm_curve_t){
+        .kind = (int)layer->has.norm,
+        .gain = fbp_at(net, c->batch->theta, layer->gain),
+        .moved_gain = c->v != NULL ? fbp_at(net, c->v, layer->gain) : NULL,
+        .moved_shift = c->v != NULL && shifts ? fbp_at(net, c->v, layer->shift) : NULL,
+        .rows = block->rows,
+        .cols = layer->n_out,
+        .z = fbp_row_at(plan, &plan->z[l], block->row0),
+        .stats = fbp_at(net, plan->stats[l], 2 * row0),
+        .ldz = plan->z[l].ld,
+        .moved = fbp_row_at(t, &t->z[l], block->row0),
+        .moved_r = fbp_at(net, t->stats[l], row0),
+        .ldm = t->z[l].ld,
+        .g = fbp_row_at(plan, &plan->dn[l], block->row0),
+        .ldg = plan->dn[l].ld,
+    };
+}
+
 /* ---- forward ---- */
 
 /* out[rows,n_out] = a[rows,n_in] · W^l (+ bias), W^l from theta */
@@ -97,30 +140,37 @@ static void forward_layer(const curve_t *c, int l, const fbp_block_t *block,
         times_weights(c, &t->a[l - 1], c->batch->theta, false, l, block, scratch,
                       c->v != NULL ? ra : rz);
     if (carried && c->v != NULL) add_rows(t, rz, block, n_out, ra);
-    copy_rows(t, rz, block, n_out, ra);
-    fbp_pull_back_rows(c->batch, l, block->row0, block->rows, fbp_row_at(t, ra, block->row0),
-                       ra->ld);
+    if (layer->has.norm != FASTBP_NORM_NONE) {
+        const fbp_norm_curve_t norm = norm_of(c, l, block);
+        const fbp_rows_t *rn = moved_n(t, l);
+        t->net->kernels->norm_push(&norm, fbp_row_at(t, rn, block->row0), rn->ld);
+    }
+    copy_rows(t, moved_n(t, l), block, n_out, ra);
+    times_slope(c, l, block, ra);
     if (layer->has.residual && carried) add_rows(t, ra, block, n_out, &t->a[l - 1]);
 }
 
 /* ---- backward ---- */
 
-/* R{δ^l} from R{g^l}, which stands in its place, and from g^l, which stands in scaled[l]. */
+/* R{d} of layer l, which is R{δ^l} without a norm, from σ' ⊙ R{g^l}, which stands in its place, and
+ * from g^l, which stands in scaled[l]. */
 static void bend_layer(const curve_t *c, int l, const fbp_block_t *block) {
     const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
     const fbp_layer_t *layer = &t->net->layer[l - 1];
     const long row0 = block->row0;
+    const fbp_rows_t *n = plan->n[l].at != NULL ? &plan->n[l] : &plan->z[l]; /* if fbp_act_by_z */
+    const fbp_rows_t *rn = moved_n(t, l);
     const fbp_curve_t curve = {
         .act = layer->act,
         .alpha = layer->alpha,
         .rows = block->rows,
         .cols = layer->n_out,
-        .z = fbp_row_at(plan, &plan->z[l], row0),
-        .ldz = plan->z[l].ld,
+        .z = fbp_row_at(plan, n, row0),
+        .ldz = n->ld,
         .a = fbp_row_at(plan, fbp_activated(plan, l), row0),
         .lda = fbp_activated(plan, l)->ld,
-        .rz = fbp_row_at(t, &t->z[l], row0),
-        .ldrz = t->z[l].ld,
+        .rz = fbp_row_at(t, rn, row0),
+        .ldrz = rn->ld,
         .ra = fbp_row_at(t, &t->a[l], row0),
         .ldra = t->a[l].ld,
         .g = fbp_row_at(t, &t->scaled[l], row0),
@@ -129,6 +179,22 @@ static void bend_layer(const curve_t *c, int l, const fbp_block_t *block) {
         .ldd = t->delta[l].ld,
     };
     t->net->kernels->act_curve(&curve);
+}
+
+/* R{δ^l} from R{d}, which stands in its place; and s_i d ⊙ R{x̂} from R{x̂}. */
+static void bend_norm(const curve_t *c, int l, const fbp_block_t *block) {
+    const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
+    const fbp_kernels_t *kernels = t->net->kernels;
+    const long row0 = block->row0, rows = block->rows, n_out = t->net->layer[l - 1].n_out;
+    const fbp_rows_t *delta = &t->delta[l], *kept = &t->dn[l], *rx = &t->z[l];
+    const fbp_norm_curve_t norm = norm_of(c, l, block);
+    kernels->norm_curve(&norm, fbp_row_at(t, delta, row0), delta->ld, fbp_row_at(t, kept, row0),
+                        kept->ld);
+    void *at = fbp_row_at(t, rx, row0);
+    kernels->multiply_rows(plan->dn[l].row + row0, rows, n_out, at, rx->ld);
+    if (!c->batch->weighted) return;
+    const fbp_mat_t all = fbp_block_of(t, rx, row0, rows, n_out);
+    kernels->scale_rows(&all, fbp_at(t->net, plan->weight, (size_t)row0), at, rx->ld);
 }
 
 /* R{δ^L} of a block */
@@ -142,7 +208,7 @@ static void output_layer(const curve_t *c, const fbp_block_t *block) {
     void *rows = fbp_row_at(t, delta, block->row0);
     fbp_loss_curve_rows(c->batch, block->row0, &rz, &ra, rows, delta->ld);
     if (t->net->fused) return;
-    fbp_pull_back_rows(c->batch, l, block->row0, block->rows, rows, delta->ld);
+    times_slope(c, l, block, delta);
     fbp_loss_slope_rows(c->batch, block->row0, block->rows, fbp_row_at(t, g, block->row0), g->ld);
     bend_layer(c, l, block);
 }
@@ -162,25 +228,39 @@ static void recursion_layer(const curve_t *c, int l, const fbp_block_t *block,
     add_rows(t, delta, block, n_out, spare);
     if (above_skips) add_rows(t, delta, block, n_out, &t->skip);
     if (layer->has.residual) copy_rows(t, delta, block, n_out, &t->skip);
-    fbp_pull_back_rows(c->batch, l, block->row0, block->rows, rows, delta->ld);
+    times_slope(c, l, block, delta);
     const bool straight = fbp_act_is_straight(layer->act);
-    if (straight && t->skip.at == NULL) return;
-    fbp_slope_rows(c->batch, scratch, l + 1, block->row0, block->rows, other, spare->ld);
-    if (above_skips) add_rows(t, spare, block, n_out, &t->scaled[l + 1]);
+    if (!straight || t->skip.at != NULL) {
+        fbp_slope_rows(c->batch, scratch, l + 1, block->row0, block->rows, other, spare->ld);
+        if (above_skips) add_rows(t, spare, block, n_out, &t->scaled[l + 1]);
+    }
     if (!straight) bend_layer(c, l, block);
+    if (layer->has.norm != FASTBP_NORM_NONE) bend_norm(c, l, block);
 }
 
-/* Adds raw sums to what the tile of the product with H holds. */
+/* Adds raw sums, of W or of gain, to what the tile of the product with H holds. */
 static void add_sums(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
                      long column) {
     const curve_t *c = context;
     const fastbp_net_t *net = c->tangent->net;
     const fbp_layer_t *layer = &net->layer[tile->layer];
-    const size_t at = layer->w + (size_t)row * (size_t)layer->n_out + (size_t)column;
-    void *out = fbp_at(net, c->out, at);
+    const size_t in_w = layer->w + (size_t)row * (size_t)layer->n_out + (size_t)column;
+    void *out = fbp_at(net, c->out, row == FBP_ROW_GAIN ? layer->gain : in_w);
     const fbp_update_t add = {
         .grad_scale = c->grad_scale, .l2 = 1, .weights = out, .ldw = layer->n_out};
     net->kernels->write_gradient(&add, sums, out, layer->n_out);
+}
+
+/* Σ_i s_i d ⊙ R{x̂} for the gain of a layer, by the tile of unit 0. */
+static void add_norm_sums(curve_t *c, const fbp_scratch_t *scratch, const fbp_tile_t *tile) {
+    const fbp_plan_t *t = c->tangent;
+    const fbp_layer_t *layer = &t->net->layer[tile->layer];
+    const long n_out = layer->n_out;
+    if (tile->unit0 != 0 || layer->has.norm == FASTBP_NORM_NONE) return;
+    const fbp_mat_t all = fbp_block_of(t, &t->z[tile->layer + 1], 0, c->batch->rows, n_out);
+    t->net->kernels->column_sums(&all, scratch->column);
+    const fbp_mat_t sums = {scratch->column, 1, n_out, n_out};
+    add_sums(c, tile, &sums, FBP_ROW_GAIN, 0);
 }
 
 static void run_curve(void *context, fbp_team_t *team, int worker) {
@@ -205,6 +285,7 @@ static void run_curve(void *context, fbp_team_t *team, int worker) {
         const fbp_tile_t *tile = &net->tile[t];
         fbp_gradient_tile(&c->summed, scratch, tile, c->grad_scale, c->out);
         if (tile->layer > 0) fbp_weight_tile(&c->crossed, scratch, tile, add_sums, c, none);
+        add_norm_sums(c, scratch, tile);
     }
 }
 
@@ -217,17 +298,11 @@ static void run_tangent(void *context, fbp_team_t *team, int worker) {
 
 /* ---- calls ---- */
 
-static bool has_norm(const fastbp_net_t *net) {
-    for (int i = 0; i < net->n_layers; ++i)
-        if (net->layer[i].has.norm != FASTBP_NORM_NONE) return true;
-    return false;
-}
-
 fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, long lddx,
                            const void *dtheta, void *out) {
     const fastbp_net_t *net = pass->plan.net;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
-    if ((dx == NULL && dtheta == NULL) || has_norm(net)) return FASTBP_ERR_ARGUMENT;
+    if (dx == NULL && dtheta == NULL) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = fbp_tangent_new(&pass->tangent, &pass->plan);
     if (status != FASTBP_OK) return status;
     pass->batch.theta = theta;
@@ -248,7 +323,6 @@ fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v
     const fastbp_net_t *net = pass->plan.net;
     fbp_plan_t *plan = &pass->plan;
     if (!pass->has_delta) return FASTBP_ERR_STATE;
-    if (has_norm(net)) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = fbp_tangent_new(&pass->tangent, plan);
     if (status == FASTBP_OK && pass->batch.weighted) status = fbp_plan_add_scaled(plan);
     if (status != FASTBP_OK) return status;
@@ -262,6 +336,7 @@ fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v
     c.moved_plan.net = &c.smooth;
     c.moved_plan.delta = tangent->delta;
     c.moved_plan.scaled = tangent->scaled;
+    c.moved_plan.dn = tangent->dn;
     c.crossed_plan = *tangent;
     c.crossed_plan.delta = plan->delta;
     c.crossed_plan.scaled = plan->scaled;

@@ -1,4 +1,4 @@
-"""Second derivatives of activations and losses along a tangent, beside `formulas`.
+"""Second derivatives of activations, norms and losses along a tangent, beside `formulas`.
 
 R{x} is the derivative of x along a direction (Pearlmutter, Neural Computation 6, 1994). At a kink
 the second derivative counts as 0.
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..activations import Activation
+from ..dense import Norm
 from ..losses import CustomLoss, Loss
 from .formulas import SELU_ALPHA, SELU_LAMBDA, pull_back, sigmoid, softplus
 from .losses import (
@@ -110,6 +111,33 @@ BENDS: dict[str, Callable] = {
     "mish": mish_bend,
     "sin": sin_bend,
 }
+
+
+# ---- norms, beside those of `layers` ---------------------------------------------------------
+
+
+def normalise_push(norm: Norm, rz: Array, x: Array, r: Array) -> tuple[Array, Array]:
+    """(R{x̂}, R{r}) from R{z}."""
+    q = _mean(x * rz)
+    return r * (_centred(norm, rz) - q * x), -(r**2) * q
+
+
+def normalise_curve(
+    norm: Norm, h: Array, rh: Array, x: Array, r: Array, rx: Array, rr: Array
+) -> Array:
+    """R{∂J/∂z} of ∂J/∂z = r k, k = h − mean h − x̂ mean(h ⊙ x̂), from R{h}; h = ∂J/∂x̂."""
+    hx = _mean(h * x)
+    k = _centred(norm, h) - x * hx
+    rk = _centred(norm, rh) - rx * hx - x * _mean(rh * x + h * rx)
+    return rr * k + r * rk
+
+
+def _centred(norm: Norm, h: Array) -> Array:
+    return h - _mean(h) if norm.name == "layer" else h
+
+
+def _mean(h: Array) -> Array:
+    return h.mean(axis=1, keepdims=True)
 
 
 # ---- losses: R{∂J_i/∂a} from R{a} -----------------------------------------------------------

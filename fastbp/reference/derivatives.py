@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..derivatives import Array, Derivatives
+from ..layers import Layer
 from .cost import dense
-from .curves import curve, output_curve, output_slope, push
+from .curves import curve, normalise_curve, normalise_push, output_curve, output_slope, push
 from .formulas import output_delta, pull_back, quiet
 from .layers import Trace, backward, forward, through
 from .losses import sample_weights, weight_sum
+
+
+@dataclass
+class Moved:
+    """R{x} of what a `Trace` has, by the same names."""
+
+    u: Array
+    x: Array | None
+    r: Array | None
+    n: Array
+    a: Array
+    out: Array
 
 
 class NumpyDerivatives(Derivatives):
@@ -78,42 +93,52 @@ class NumpyDerivatives(Derivatives):
             squares.append(square)
         return np.sqrt(np.stack(squares, axis=1), dtype=np.float64)
 
-    def _tangents(
-        self, traces: list[Trace], dX: Array | None, v: Array | None
-    ) -> tuple[list[Array], list[Array], list[Array]]:
-        """(R{z}, R{σ(z)} and R{a^0} … R{a^L}) as X moves along dX and theta along v."""
-        moved = self.blocks(np.zeros_like(self.theta) if v is None else v)
-        rz, rs, ra = [], [], [np.zeros_like(traces[0].u) if dX is None else dX]
-        for layer, trace, along in zip(self.layers, traces, moved, strict=True):
-            rz.append(ra[-1] @ layer.W + trace.u @ along["W"] + along.get("b", 0))
-            rs.append(push(layer.activation, rz[-1], trace.z, trace.a))
-            ra.append(rs[-1] + ra[-1] if layer.dense.residual else rs[-1])
-        return rz, rs, ra
+    def _tangents(self, traces: list[Trace], dX: Array | None, v: Array | None) -> list[Moved]:
+        """How every trace moves as X does along dX and theta along v."""
+        along = self.blocks(np.zeros_like(self.theta) if v is None else v)
+        ru, moved = np.zeros_like(traces[0].u) if dX is None else dX, []
+        for layer, trace, V in zip(self.layers, traces, along, strict=True):
+            rz = ru @ layer.W + trace.u @ V["W"] + V.get("b", 0)
+            rn, rx, rr = rz, None, None
+            if layer.dense.norm is not None:
+                rx, rr = normalise_push(layer.dense.norm, rz, trace.x, trace.r)
+                rn = layer.parameters()["gain"] * rx + V["gain"] * trace.x + V.get("shift", 0)
+            ra = push(layer.activation, rn, trace.n, trace.a)
+            moved.append(Moved(ru, rx, rr, rn, ra, ra + ru if layer.dense.residual else ra))
+            ru = moved[-1].out
+        return moved
 
     @quiet
     def _jvp(self, X: Array, dX: Array | None, dtheta: Array | None) -> Array:
-        return self._tangents(self._traces_of(X), dX, dtheta)[2][-1]
+        return self._tangents(self._traces_of(X), dX, dtheta)[-1].out
 
     @quiet
     def _hvp(self, X: Array, y: Array, v: Array, s: Array | None) -> Array:
         traces, deltas, g = self._passes(X, y)
-        rz, rs, ra = self._tangents(traces, None, v)
+        moved = self._tangents(traces, None, v)
         s = np.ones(len(X), self.dtype) if s is None else s
         by = sample_weights(self.criterion, s)[:, None] / weight_sum(self.criterion, y, s)
-        moved, out, top = self.blocks(v), np.empty_like(v), traces[-1]
+        along, out, top, m = self.blocks(v), np.empty_like(v), traces[-1], moved[-1]
         loss, output, y = self.criterion, self.layers[-1].activation, dense(self, y)
-        r = output_curve(loss, output, g[-1], top.z, top.a, y, rz[-1], rs[-1])
+        rdn = output_curve(loss, output, g[-1], top.z, top.a, y, m.n, m.a)
         rg = 0
         for i in reversed(range(len(self.layers))):
-            layer, trace, blocks = self.layers[i], traces[i], self.blocks(out)[i]
-            V = moved[i]["W"]
-            blocks["W"][...] = trace.u.T @ (by * r) + ra[i].T @ (by * deltas[i]) + self.l2 * V
-            if "b" in blocks:
-                blocks["b"][...] = (by * r).sum(axis=0)
+            layer, trace, m, V = self.layers[i], traces[i], moved[i], along[i]
+            r = _through_norm(layer, V, trace, m, rdn)
+            sums = {
+                "W": trace.u.T @ (by * r) + m.u.T @ (by * deltas[i]) + self.l2 * V["W"],
+                "b": (by * r).sum(axis=0),
+            }
+            if layer.dense.norm is not None:
+                sums["gain"] = (by * (rdn * trace.x + trace.dn * m.x)).sum(axis=0)
+                sums["shift"] = (by * rdn).sum(axis=0)
+            for name, block in self.blocks(out)[i].items():
+                block[...] = sums[name]
             if i > 0:
-                rg = r @ layer.W.T + deltas[i] @ V.T + (rg if layer.dense.residual else 0)
-                below, act = traces[i - 1], self.layers[i - 1].activation
-                r = curve(act, g[i], rg, below.z, below.a, rz[i - 1], rs[i - 1])
+                skipped = rg if layer.dense.residual else 0
+                rg = r @ layer.W.T + deltas[i] @ V["W"].T + skipped
+                below, act, m = traces[i - 1], self.layers[i - 1].activation, moved[i - 1]
+                rdn = curve(act, g[i], rg, below.n, below.a, m.n, m.a)
         return out
 
     @quiet
@@ -126,3 +151,14 @@ class NumpyDerivatives(Derivatives):
 def _norm_gradients(trace: Trace) -> dict[str, Array]:
     """∂J_i of gain and shift of a norm, (batch, n); {} without one."""
     return {} if trace.x is None else {"gain": trace.dn * trace.x, "shift": trace.dn}
+
+
+def _through_norm(
+    layer: Layer, along: dict[str, Array], trace: Trace, moved: Moved, rdn: Array
+) -> Array:
+    """R{δ} from rdn = R{∂J_i/∂n}; along: R{·} of the layer's parameters."""
+    norm, gain = layer.dense.norm, layer.parameters().get("gain")
+    if norm is None:
+        return rdn
+    h, rh = gain * trace.dn, gain * rdn + along["gain"] * trace.dn
+    return normalise_curve(norm, h, rh, trace.x, trace.r, moved.x, moved.r)
