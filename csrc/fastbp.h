@@ -294,13 +294,13 @@ fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *c
 
 /* out[rows, n_L] = R{a^L}: how the outputs change, to first order, as the inputs move along
  * dx[rows, n_0], whose rows are lddx apart, and theta along dtheta; either may be NULL. After a
- * forward pass, of which nothing changes. */
+ * forward pass over dense rows, of which nothing changes. */
 fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, long lddx,
                            const void *dtheta, void *out);
 
-/* out = ∇²J · v, both like theta, exactly: after fastbp_backward, whose x and targets must be as
- * they were. Every activation, norm and loss but the caller's own; at a kink the second derivative
- * is 0. Like fastbp_jvp it allocates as much again as the pass when first called. */
+/* out = ∇²J · v, both like theta, exactly: after fastbp_backward over dense rows; x and targets
+ * must be as they were. Every activation, norm and loss but the caller's own; at a kink the second
+ * derivative is 0. Like fastbp_jvp it allocates as much again as the pass when first called. */
 fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v, void *out);
 
 /* ---- Inference ---- */

@@ -13,9 +13,6 @@ struct fastbp_pass {
     fbp_plan_t *tangent; /* what moves along a direction; NULL until it is needed */
 };
 
-/* A plan like the pass's for R{z}, R{a}, R{δ} and a spare matrix a layer, its scaled; a second call
- * is free. */
-fastbp_status_t fbp_tangent_new(fbp_plan_t **tangent, const fbp_plan_t *plan);
 void fbp_tangent_free(fbp_plan_t *tangent);
 
 /* Runs a region on as many threads as so much work on the batch is worth. */

@@ -29,7 +29,9 @@ typedef struct {
     void *out;
 } curve_t;
 
-fastbp_status_t fbp_tangent_new(fbp_plan_t **out, const fbp_plan_t *plan) {
+/* A plan like the pass's for R{z}, R{a}, R{δ} and a spare matrix a layer, its scaled; a second call
+ * is free. */
+static fastbp_status_t new_tangent(fbp_plan_t **out, const fbp_plan_t *plan) {
     if (*out != NULL) return FASTBP_OK;
     fbp_plan_t *tangent = malloc(sizeof *tangent);
     if (tangent == NULL) return FASTBP_ERR_MEMORY;
@@ -302,8 +304,8 @@ fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *d
                            const void *dtheta, void *out) {
     const fastbp_net_t *net = pass->plan.net;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
-    if (dx == NULL && dtheta == NULL) return FASTBP_ERR_ARGUMENT;
-    fastbp_status_t status = fbp_tangent_new(&pass->tangent, &pass->plan);
+    if ((dx == NULL && dtheta == NULL) || pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
+    fastbp_status_t status = new_tangent(&pass->tangent, &pass->plan);
     if (status != FASTBP_OK) return status;
     pass->batch.theta = theta;
     curve_t c = {
@@ -322,8 +324,9 @@ fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *d
 fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v, void *out) {
     const fastbp_net_t *net = pass->plan.net;
     fbp_plan_t *plan = &pass->plan;
-    if (!pass->has_delta) return FASTBP_ERR_STATE;
-    fastbp_status_t status = fbp_tangent_new(&pass->tangent, plan);
+    if (!pass->has_delta || !pass->has_targets) return FASTBP_ERR_STATE;
+    if (pass->batch.sparse || net->loss_fn != NULL) return FASTBP_ERR_ARGUMENT;
+    fastbp_status_t status = new_tangent(&pass->tangent, plan);
     if (status == FASTBP_OK && pass->batch.weighted) status = fbp_plan_add_scaled(plan);
     if (status != FASTBP_OK) return status;
     pass->batch.theta = theta;
