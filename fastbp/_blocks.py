@@ -16,6 +16,7 @@ import numpy as np
 
 from . import _validation as check
 from ._session import Array, Data, Place, Ran, Session, SessionOptions
+from ._sparse import SparseRows
 from .optim import Optimizer
 from .streaming import Block, Stream
 
@@ -164,8 +165,10 @@ def _checked(net: NetworkBase, block: Block, store: _Store) -> Data:
     if s is not None:
         s = check.as_weights(s, len(X), net.dtype, rows_of=block.name, some=False)
     store.turn()
-    kept = store.keep("X", X, net.dtype)
-    if kept is None:
+    if isinstance(X, SparseRows):
+        check.check_finite(X, block.name, net.dtype)
+        kept = X[:]
+    elif (kept := store.keep("X", X, net.dtype)) is None:
         check.check_finite(X, block.name, net.dtype)
         kept = store.keep("X", X, None)
     return kept, store.keep("y", y, None), None if s is None else store.keep("s", s, None)

@@ -24,6 +24,7 @@ import numpy as np
 
 from ._safetensors import open_reader, read_safetensors, write_safetensors
 from ._session import Data, Place
+from ._sparse import SparseRows
 from .errors import ModelFileError
 from .history import History
 from .optim import Optimizer
@@ -243,7 +244,9 @@ def _sample(net: NetworkBase, source: Data | Stream) -> str:
         return repr(type(source).__name__)
     digest, n = hashlib.sha256(), arrays[0].shape[0]
     for i in sorted({int(i) for i in np.linspace(0, n - 1, _SAMPLE)}):
-        digest.update(net._inputs(arrays[0][i : i + 1]).astype(net.dtype).tobytes())
+        row = net._inputs(arrays[0][i : i + 1])
+        row = row.toarray() if isinstance(row, SparseRows) else row
+        digest.update(row.astype(net.dtype).tobytes())
         for array in arrays[1:]:
             if array is not None:
                 digest.update(np.asarray(array[i : i + 1], np.float64).tobytes())

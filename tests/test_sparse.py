@@ -143,8 +143,66 @@ def test_the_reference_takes_them_too():
     y = np.random.default_rng(0).integers(0, 5, 40)
     net = network("float64", (30, 8, 5))
     twin = fastbp.reference.Network((30, 8, 5), output="softmax", loss="cross_entropy", seed=1)
+    full = X.toarray()
+    np.testing.assert_array_equal(twin.forward(X), twin.forward(full))
+    np.testing.assert_array_equal(twin.predict(X), twin.predict(full))
+    assert twin.loss(X, y) == twin.loss(full, y) == twin.value_and_grad(X, y)[0]
+    sgd = fastbp.optim.SGD(0.1)
+    assert twin.train_batch(X, y, sgd) == pytest.approx(net.train_batch(X, y, sgd), rel=1e-10)
     histories = [each.fit(X, y, epochs=2, batch_size=16) for each in (net, twin)]
     np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-10)
+
+
+KINDS = pytest.mark.parametrize("kind", [fastbp.Network, fastbp.reference.Network])
+
+
+def trained(kind, *source, **options):
+    """theta after two epochs of a network 30-8-5."""
+    net = kind((30, 8, 5), output="softmax", loss="cross_entropy", dtype="float64", seed=1)
+    net.fit(*source, **{"epochs": 2, "batch_size": 8, "shuffle": False} | options)
+    return net.theta
+
+
+@KINDS
+def test_streams(kind):
+    X = matrix(40, 30, 0.2, "float64")
+    y = np.random.default_rng(0).integers(0, 5, 40)
+
+    def blocks():  # of growing sizes, the memory of each spoilt when the next one is made
+        for first, end in ((0, 8), (8, 24), (24, 40)):
+            block = X[first:end].copy()
+            yield block, y[first:end]
+            block.data[:] = np.nan
+
+    whole = trained(kind, X, y)
+    np.testing.assert_array_equal(trained(kind, fastbp.stream(X, y, block_rows=16)), whole)
+    np.testing.assert_array_equal(trained(kind, fastbp.stream(blocks)), whole)
+    X.data[-1] = np.inf
+    with pytest.raises(ValueError, match=r"X\[32:40\] holds NaN or infinity"):
+        trained(kind, fastbp.stream(X, y, block_rows=16))
+
+
+@KINDS
+@pytest.mark.parametrize("streamed", [False, True])
+def test_checkpoints(kind, streamed, tmp_path):
+    X = matrix(40, 30, 0.2, "float64")
+    y = np.random.default_rng(0).integers(0, 5, 40)
+    source = (fastbp.stream(X, y, block_rows=16),) if streamed else (X, y)
+    trained(kind, *source, epochs=1, checkpoint=tmp_path)
+    resumed = trained(kind, *source, checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed, trained(kind, *source))
+    with pytest.raises(ValueError, match="its data is"):
+        trained(kind, 2 * X, y, checkpoint=tmp_path)
+
+
+def test_lbfgs():
+    X = matrix(40, 30, 0.2, "float64")
+    y = np.random.default_rng(0).integers(0, 5, 40)
+    found = [
+        trained(fastbp.Network, rows, y, optimizer=fastbp.optim.LBFGS(5), epochs=1)
+        for rows in (X, X.toarray())
+    ]
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
 
 
 def test_says_what_is_wrong():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _validation as check
+from .._sparse import is_sparse
 
 if TYPE_CHECKING:
     from .._base import NetworkBase
@@ -83,7 +84,7 @@ class Session:
 
     def __init__(self, optimizer: LBFGS, net: NetworkBase, data: Data, minimize) -> None:
         X, self._y, self._s = data
-        self._X = np.ascontiguousarray(X, net.dtype)
+        self._X = X if is_sparse(X) else np.ascontiguousarray(X, net.dtype)
         self._optimizer, self._net, self._minimize = optimizer, net, minimize
         self._epoch = -1
         self.rows_done = 0
@@ -111,7 +112,7 @@ class Session:
         return J, np.where(self._free, net.grad.astype(np.float64), 0.0)
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
-        """An epoch, however long it takes; see `fastbp._fitting.Ran`.
+        """An epoch, however long it takes; see `fastbp._session.Ran`.
 
         theta is the last iterate, also where a run breaks off, and as it was where J is not finite
         to begin with.

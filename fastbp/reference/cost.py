@@ -32,7 +32,7 @@ def objective(
     >>> net = Network((1, 1)); float(objective(net, [[3.0]], [[2.0]], np.zeros(2)))
     2.0
     """
-    X = check.as_matrix(X, net.widths[0], net.dtype)
+    X = net._inputs(X)
     y = net._targets(y, len(X))
     s = check.as_weights(sample_weight, len(X), net.dtype)
     return cost(net, X, y, s, net.theta if theta is None else theta)[0]

@@ -99,7 +99,7 @@ class Network(NumpyDerivatives, Hooks, NetworkBase):
         >>> Network((2, 1), init="zeros").forward([[1, 2], [3, 4]]).shape
         (2, 1)
         """
-        return self._forward(check.as_matrix(X, self.widths[0], self.dtype)).copy()
+        return self._forward(self._inputs(X)).copy()
 
     def _forward(self, X: Array, step: int | None = None) -> Array:
         """step: updates made before, for the masks of dropout; None: nothing is dropped."""
@@ -243,7 +243,7 @@ class Network(NumpyDerivatives, Hooks, NetworkBase):
         (0.5, array([3., 1.]))
         """
         if theta is None:
-            X = check.as_matrix(X, self.widths[0], self.dtype)
+            X = self._inputs(X)
             y = self._targets(y, len(X))
             self.forward(X)
             return self.backward(y), self.grad.copy()
@@ -305,7 +305,7 @@ class Network(NumpyDerivatives, Hooks, NetworkBase):
         >>> Network((2, 3), init="zeros", output="softmax", loss="cross_entropy").predict([[1, 2]])
         array([[0.33333333, 0.33333333, 0.33333333]])
         """
-        return outputs(self, check.as_matrix(X, self.widths[0], self.dtype), self.theta)[1]
+        return outputs(self, self._inputs(X), self.theta)[1]
 
     @quiet
     def train_step(
@@ -340,7 +340,7 @@ class Network(NumpyDerivatives, Hooks, NetworkBase):
         """
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an object of fastbp.optim; got {optimizer!r}")
-        X = check.as_matrix(X, self.widths[0], self.dtype)
+        X = self._inputs(X)
         y = self._targets(y, len(X))
         s = check.as_weights(sample_weight, len(X), self.dtype)
         hook = self._hook_for(hook)

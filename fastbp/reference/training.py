@@ -37,9 +37,8 @@ class Training:
 
     def bind(self, data: Data) -> bool:
         """Other data, to be gone on with by `seek`."""
-        X, y, s = data
-        self._X, self._y = self._net._inputs(X), y
-        self._s = np.ones(len(X), self._net.dtype) if s is None else s
+        self._X, self._y, s = data
+        self._s = np.ones(len(self._X), self._net.dtype) if s is None else s
         return True
 
     def seek(self, place: Place) -> None:
@@ -59,7 +58,7 @@ class Training:
         """Nothing to do."""
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
-        """Steps until the epoch ends or the time is up, one at least; see `fastbp._fitting.Ran`.
+        """Steps until the epoch ends or the time is up, one at least; see `fastbp._session.Ran`.
 
         The mean is that of J over the batches, each weighted by its S = Σ s_i. A batch with S = 0
         has nothing to say and is left out. The network forgets z, a and delta.
