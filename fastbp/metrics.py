@@ -246,8 +246,8 @@ def resolve(specs: Iterable[str | Metric] | Mapping[str, str | Metric], loss: Lo
     """{name: function(a, y, sample_weight)} of names, functions, or a dict of them by name.
 
     What a name means follows the loss: whether outputs are classes, decisions of their own, or
-    numbers. Raises ValueError, listing the known names, for an unknown one, and for one that the
-    logs have already.
+    numbers. Raises ValueError, listing the known names, for an unknown one, for one that the logs
+    have already or that comes twice, and for one that asks for targets where the loss has none.
 
     >>> found = resolve(["accuracy", "top_k_accuracy(3)"], Loss("cross_entropy"))
     >>> list(found), found["accuracy"](np.eye(2), np.array([0, 0]), None)
@@ -255,9 +255,11 @@ def resolve(specs: Iterable[str | Metric] | Mapping[str, str | Metric], loss: Lo
     """
     if isinstance(specs, str) or not isinstance(specs, Iterable):
         raise TypeError(f'metrics must be a sequence: write metrics=["accuracy"]; got {specs!r}')
-    named = specs if isinstance(specs, Mapping) else {_name(spec): spec for spec in specs}
-    found = {}
-    for name, spec in named.items():
+    named = specs.items() if isinstance(specs, Mapping) else [(_name(spec), spec) for spec in specs]
+    found: dict[str, Metric] = {}
+    for name, spec in named:
+        if name in found:
+            raise ValueError(f"two metrics are called {name!r}: give a dict of them by name")
         if name in _TAKEN or name.startswith("val_"):
             raise ValueError(f"a metric cannot be called {name!r}: the logs have that name already")
         found[name] = spec if callable(spec) else _by_name(spec, loss)
@@ -270,11 +272,14 @@ def _name(spec: object) -> str:
 
 def _by_name(spec: object, loss: Loss) -> Metric:
     name, number = check.split_spec(spec, "metric", NAMES)
-    if name == "top_k_accuracy":
-        k = check.check_positive_int(5 if number is None else int(number), "k of top_k_accuracy")
-        return partial(top_k_accuracy, k=k)
-    if number is not None:
+    if number is not None and name != "top_k_accuracy":
         raise ValueError(f"metric {name!r} takes no number; got {spec!r}")
+    if loss.targets == "pairs":
+        if name != "accuracy":
+            raise ValueError(f"metric {name!r} needs targets; {loss.name} has none: take accuracy")
+        return _pair_accuracy
+    if name == "top_k_accuracy":
+        return partial(top_k_accuracy, k=_k(number))
     signs = loss.targets == "signs"
     decisions = signs or loss.name in ("binary_cross_entropy", "binary_focal")
     if name == "accuracy":
@@ -288,6 +293,18 @@ def _by_name(spec: object, loss: Loss) -> Metric:
         return _OF_NUMBERS[name](_predicted(loss, a), y, sample_weight)
 
     return of_numbers
+
+
+def _k(number: float | None) -> int:
+    if number is None:
+        return 5
+    if not number.is_integer():
+        raise ValueError(f"k of top_k_accuracy must be a whole number; got {number:g}")
+    return check.check_positive_int(int(number), "k of top_k_accuracy")
+
+
+def _pair_accuracy(a: np.ndarray, y: None, sample_weight: np.ndarray | None) -> float:
+    return pair_accuracy(a, sample_weight)
 
 
 def _accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> float:

@@ -131,6 +131,21 @@ def test_names_follow_the_loss():
         ([3], TypeError, "metric must be a name such as 'accuracy'"),
         (["f1(2)"], ValueError, "takes no number"),
         (["top_k_accuracy(0)"], ValueError, "k of top_k_accuracy must be at least 1"),
+        (
+            ["top_k_accuracy(2.7)"],
+            ValueError,
+            "k of top_k_accuracy must be a whole number; got 2.7",
+        ),
+        (
+            ["top_k_accuracy(inf)"],
+            ValueError,
+            "k of top_k_accuracy must be a whole number; got inf",
+        ),
+        (
+            [lambda a, y, s: 1.0, lambda a, y, s: 2.0],
+            ValueError,
+            "two metrics are called '<lambda>'",
+        ),
         ({"loss": "f1"}, ValueError, "a metric cannot be called 'loss'"),
         ({"val_f1": "f1"}, ValueError, "a metric cannot be called 'val_f1'"),
     ],
@@ -181,6 +196,21 @@ def test_metrics_by_a_dict_and_with_weights(network):
     s = np.arange(1.0, N + 1)
     history = net.fit(X, y, epochs=1, sample_weight=s, metrics={"error": "rmse"})
     assert history["error"] == [metrics.rmse(net.predict(X), y, s)]
+
+
+@NETWORKS
+def test_pairs_have_an_accuracy_and_no_targets(network):
+    X, s = np.random.default_rng(2).normal(size=(N, 3)), np.repeat(np.arange(1.0, N // 2 + 1), 2)
+    net = network((3, 4, 1), loss="margin_ranking", dtype="float64", seed=5)
+    history = net.fit(X, epochs=1, sample_weight=s, metrics=["accuracy"], validation_data=(X, None))
+    outputs = net.predict(X)
+    assert history["accuracy"] == [metrics.pair_accuracy(outputs, s)]
+    assert history.val_accuracy == history.val_score == [metrics.pair_accuracy(outputs)]
+    before = net.theta.copy()
+    for name in {*metrics.NAMES} - {"accuracy"}:
+        with pytest.raises(ValueError, match=f"'{name}' needs targets; margin_ranking has none"):
+            net.fit(X, epochs=1, metrics=[name])
+    np.testing.assert_array_equal(net.theta, before)
 
 
 # ---- weights of classes -------------------------------------------------------------------

@@ -137,6 +137,9 @@ def test_plateau():
         named.observe({"loss": 1.0})
     small = ReduceLROnPlateau(patience=0, eps=0.95)
     assert run_on(small, [1.0, 1.0, 1.0]) == [1.0, 1.0, 1.0]
+    for mode in ("min", "max"):  # a NaN is no best that nothing could beat
+        steady = ReduceLROnPlateau(mode, patience=1)
+        assert run_on(steady, [math.nan, 1.0, 1.0, math.nan, 1.0]) == [1.0, 1.0, 1.0, 1.0, 0.1]
 
 
 def test_plateau_prefers_validation():

@@ -88,7 +88,8 @@ class ReduceLROnPlateau(_Reducing):
         value = self._value(logs)
         sign = 1 if self._higher else -1
         step = self.threshold * (self.best if self.threshold_mode == "rel" else 1)
-        if math.isinf(self.best) or sign * (value - (self.best + sign * step)) > 0:
+        first = math.isinf(self.best) and not math.isnan(value)
+        if first or sign * (value - (self.best + sign * step)) > 0:
             self.best, self.waited = value, 0
         else:
             self.waited += 1
