@@ -103,8 +103,8 @@ class Fitting:
         >>> net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2).epochs
         2
         """
-        source = self._source(X, y, sample_weight)
         epochs = check.check_positive_int(epochs, "epochs")
+        source = self._source(X, y, sample_weight, epochs)
         initial_epoch = check.check_count(initial_epoch, "initial_epoch")
         if initial_epoch >= epochs:
             raise ValueError(f"initial_epoch is {initial_epoch}; epochs, {epochs}, must be more")
@@ -117,7 +117,8 @@ class Fitting:
         metrics = resolve_metrics(metrics, self.criterion)
         optimizer = resolve_optimizer(optimizer, fit=True)
         schedule = None if schedule is None else resolve_schedule(schedule)
-        record = None
+        runner = CallbackRunner(callbacks, self, ProgressBar(epochs) if progress else None)
+        record, seed = None, self._seed
         if checkpoint is not None:
             from .checkpoints import Checkpoints, Record, identity
 
@@ -125,32 +126,27 @@ class Fitting:
                 raise TypeError(
                     "LBFGS makes an epoch in one go: leave checkpoint out, save the net"
                 )
-            record = Record(Checkpoints(checkpoint, every, resume), self, optimizer, schedule)
+            files = Checkpoints(checkpoint, every, resume)
+            record = Record(files, self, optimizer, schedule, runner)
             cuts = {"batch_size": batch_size, "accumulate": accumulate, "shuffle": bool(shuffle)}
             cuts |= {"validation_split": validation_split, "class_weight": repr(class_weight)}
-            record.open(identity(self, source, optimizer, schedule, cuts))
-        source, validation = self._split(source, validation_data, validation_split)
+            seed = record.open(identity(self, source, optimizer, schedule, cuts))
+        source, validation = self._split(source, validation_data, validation_split, seed)
         scored = None if isinstance(source, Stream) else source
         source = self._weigh(class_weight, source)
-        runner = CallbackRunner(callbacks, self, ProgressBar(epochs) if progress else None)
-        place = Place(initial_epoch)
-        if record is not None:
-            place = record.restore(place)
         part_rows = 0 if accumulate == 1 else min(batch_size, _MAX_ROWS)
         batch_size, span = _cut(source, batch_size * accumulate, epochs, optimizer)
+        _check_schedule(schedule, optimizer, span)
+        place = Place(initial_epoch)
+        if record is not None:  # behind what fit refuses, for it changes the network
+            place = record.restore(place)
         if isinstance(optimizer, LBFGS):
-            if schedule is not None:
-                raise ValueError("LBFGS searches for the length of its steps: leave schedule out")
             session = optimizer.session(self, source)
         else:
             self._bind(optimizer)
             options = SessionOptions(batch_size, bool(shuffle), n_threads, part_rows=part_rows)
             session = self._begin(source, optimizer, options, epochs, place)
         if schedule is not None:
-            if span.n_rows is None and schedule.per == "step":
-                raise ValueError(
-                    "a schedule by step needs a stream of arrays, whose steps are known"
-                )
             schedule.bind(span)
         self._forget()
         with closing(session), runner:
@@ -211,7 +207,7 @@ class Fitting:
         X, y, s = source
         return X, y, weigh(class_weight, y, s, self.criterion, self.widths[-1], self._dtype)
 
-    def _source(self, X: object, y: object, sample_weight: object) -> Data | Stream:
+    def _source(self, X: object, y: object, sample_weight: object, epochs: int) -> Data | Stream:
         if not isinstance(X, Stream):
             if y is None and self.criterion.group == 1:
                 raise TypeError("fit takes X and y, or a stream: see fastbp.stream")
@@ -221,6 +217,11 @@ class Fitting:
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
                 raise TypeError(f"a stream has its own {name}; pass None, and {name} to stream()")
+        if X.n_epochs is not None and epochs > X.n_epochs:
+            raise ValueError(
+                f"{X!r} gives its blocks once, not in {epochs} epochs: pass the function that "
+                "makes it to fastbp.stream, or epochs=1"
+            )
         return X
 
     def _begin(
@@ -238,15 +239,14 @@ class Fitting:
             return session
         from ._blocks import BlockSession
 
-        if source.n_epochs is not None and epochs > source.n_epochs:
-            raise ValueError(
-                f"{source!r} gives its blocks once, not in {epochs} epochs: pass the function that "
-                "makes it to fastbp.stream, or epochs=1"
-            )
         return BlockSession(self, source, optimizer, options, epochs, place)
 
     def _split(
-        self, source: Data | Stream, validation_data: Sequence[object] | None, share: float
+        self,
+        source: Data | Stream,
+        validation_data: Sequence[object] | None,
+        share: float,
+        seed: int,
     ) -> tuple[Data | Stream, Data | None]:
         """What to train on and what to score on."""
         share = check.check_fraction(share, "validation_split")
@@ -264,13 +264,13 @@ class Fitting:
                 f"validation_split would part the pairs of {self.criterion}: give validation_data"
             )
         labels = y if y.ndim == 1 else None
-        train, held = hold_out(len(X), share, seed=self._seed, labels=labels)
+        train, held = hold_out(len(X), share, seed=seed, labels=labels)
 
-        def take(rows: Array, name: str) -> Data:
+        def take(rows: Array) -> Data:
             weights = None if s is None else check.as_weights(s[rows], len(rows), self._dtype)
             return X[rows], y[rows], weights
 
-        return take(train, "X"), take(held, "validation X")
+        return take(train), take(held)
 
     def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
         """(X, y, weights or None) of a data set, checked and finite."""
@@ -313,6 +313,13 @@ def _cut(
     return batch_size, Span(epochs, n_rows, batch_size)
 
 
+def _check_schedule(schedule: Schedule | None, optimizer: Optimizer | LBFGS, span: Span) -> None:
+    if schedule is not None and isinstance(optimizer, LBFGS):
+        raise ValueError("LBFGS searches for the length of its steps: leave schedule out")
+    if schedule is not None and schedule.per == "step" and span.n_rows is None:
+        raise ValueError("a schedule by step needs a stream of arrays, whose steps are known")
+
+
 class _Loop:
     """The epochs of one fit."""
 
@@ -335,7 +342,7 @@ class _Loop:
     def keep(self, record: Record) -> None:
         """Write checkpoints, and go on from the one that was read."""
         self._record = record
-        self._stopped_by = record.begin(self._history, self._runner)
+        self._stopped_by = record.begin(self._history)
 
     def score_on(
         self, train: Data | None, validation: Data | None, metrics: dict[str, Metric]

@@ -71,14 +71,17 @@ class CallbackRunner:
         """[name, state] of every callback that has a state_dict."""
         return [[type(c).__name__, c.state_dict()] for c in self._keeping()]
 
-    def load_states(self, states: list[list]) -> None:
-        """Hand the states of such callbacks back. Raises ValueError where they are others."""
+    def check_states(self, states: list[list]) -> None:
+        """Raises ValueError for states that are of other callbacks than these."""
         names = [type(callback).__name__ for callback in self._keeping()]
         if names != [name for name, _ in states]:
             raise ValueError(
                 f"the callbacks with a state are {names or 'none'}; those of the checkpoint were "
                 f"{[name for name, _ in states] or 'none'}: pass the same, in the same order"
             )
+
+    def load_states(self, states: list[list]) -> None:
+        """Hand states that were checked back to their callbacks."""
         for callback, (_, state) in zip(self._keeping(), states, strict=True):
             callback.load_state_dict(state)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,7 +39,6 @@ __all__ = ["Checkpoints", "Record", "identity"]
 FORMAT, VERSION = "fastbp-checkpoint", "1"
 _METADATA = {"format", "version", "generation", "state", "sha256"}
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in the repr of a function
 _SAMPLE = 64  # rows that tell a data set from another
 _UNITS = ("epoch", "epochs", "step", "steps", *_SECONDS)
 
@@ -131,19 +129,21 @@ class Record:
         net: NetworkBase,
         optimizer: Optimizer,
         schedule: Schedule | None,
+        runner: CallbackRunner,
     ) -> None:
         self._files, self._net, self._optimizer, self._schedule = files, net, optimizer, schedule
+        self._runner = runner
         self._cut_short = False
 
-    def open(self, identity: Mapping[str, object]) -> None:
-        """Read what there is, and take over its seed.
+    def open(self, identity: Mapping[str, object]) -> int:
+        """Read what there is, and return the seed of the fit: its, or the network's own.
 
         Raises ValueError where it is of a fit of something else.
         """
         self._identity = identity = _plain(identity)
         self._saved = self._files.read()
         if self._saved is None:
-            return
+            return self._net.seed
         for name, value in identity.items():
             stored = self._saved["identity"].get(name)
             if stored != value:
@@ -152,12 +152,14 @@ class Record:
                     f"{stored}, here it is {value}; give another folder, or resume=False to begin "
                     "anew"
                 )
-        self._net._seed = self._saved["seed"]
+        self._runner.check_states(self._saved["callbacks"])
+        return self._saved["seed"]
 
     def restore(self, place: Place) -> Place:
-        """Parameters, optimiser and schedule as they were; where to go on, else from `place`."""
+        """Seed, parameters, optimiser, schedule as they were; where to go on, else from `place`."""
         if self._saved is None:
             return place
+        self._net._seed = self._saved["seed"]
         self._net.theta = self._saved["theta"]
         self._optimizer.load_state_dict(self._saved["optimizer"])
         if self._schedule is not None:
@@ -165,14 +167,14 @@ class Record:
         self._files.rest(self._optimizer.t)
         return Place(*self._saved["place"])
 
-    def begin(self, history: History, runner: CallbackRunner) -> str | None:
+    def begin(self, history: History) -> str | None:
         """History and callbacks as they were, and what had stopped the fit."""
-        self._history, self._runner = history, runner
+        self._history = history
         saved, self._saved = self._saved, None
         if saved is None:
             return None
         vars(history).update(saved["history"])
-        runner.load_states(saved["callbacks"])
+        self._runner.load_states(saved["callbacks"])
         return saved["stopped_by"]
 
     def look(self, place: Place) -> None:
@@ -221,17 +223,13 @@ def identity(
     differ, for they change in a fit; the checkpoint's are taken.
     """
     ours = ("theta", "preprocessing", "seed")
-    described = {k: _text(v) for k, v in net.__getstate__().items() if k not in ours}
+    described = {k: _listed(v) for k, v in net.__getstate__().items() if k not in ours}
     state = optimizer.state_dict()
     hyper = {k: v for k, v in state["hyper"].items() if k != "lr"}
     found = {f"network's {name}": value for name, value in described.items()}
     found |= {"optimizer": state["name"], "optimizer's settings": hyper}
     found |= {"schedule": None if schedule is None else type(schedule).__name__, **cuts}
     return found | {"data": _sample(net, source)}
-
-
-def _text(value: object) -> str:
-    return _ADDRESS.sub("", _listed(value))
 
 
 def _listed(value: object) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fastbp._safetensors import read_safetensors, write_safetensors
 from fastbp.callbacks import EarlyStopping
 from fastbp.checkpoints import Checkpoints
 from fastbp.optim import LBFGS, SGD, Adam, NAdam, RAdam
-from fastbp.schedules import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
+from fastbp.schedules import CosineAnnealingLR, ExponentialLR, OneCycleLR, ReduceLROnPlateau
 
 N, WIDTHS = 50, (4, 9, 3)
 KINDS = {"engine": fastbp.Network, "reference": reference.Network}
@@ -339,18 +340,39 @@ def other_callbacks(run):
 )
 def test_checkpoints_of_other_fits(change, options, message, tmp_path):
     Run(epochs=2).fit(checkpoint=tmp_path)
-    run = Run(epochs=3)
+    run = Run(epochs=3, seed=9)
     if change is not None:
         change(run)
-    before = run.net.theta.copy()
-    with pytest.raises(ValueError, match=message):
-        run.fit(checkpoint=tmp_path, **options)
-    if change is not other_callbacks:
-        np.testing.assert_array_equal(run.net.theta, before)
+    assert_refused(run, ValueError, message, checkpoint=tmp_path, **options)
     other = Run(epochs=2, seed=4)
     if change is not None:
         change(other)
     other.fit(checkpoint=tmp_path, resume=False, **options)
+
+
+def assert_refused(run, error, message, *callbacks, **options):
+    """With nothing changed by what there is to go on from."""
+    theta, seed = run.net.theta.copy(), run.net.seed
+    with pytest.raises(error, match=message):
+        run.fit(*callbacks, **options)
+    np.testing.assert_array_equal(run.net.theta, theta)
+    assert run.net.seed == seed and run.optimizer.t == run.schedule.t == 0
+
+
+def test_what_fit_refuses_beside_a_checkpoint(tmp_path):
+    first = Run(source="blocks", epochs=2)
+    first.schedule = ExponentialLR(0.5)
+    first.fit(checkpoint=tmp_path)
+    run = Run(source="blocks", epochs=3, seed=9)
+    run.schedule = ExponentialLR(0.5, per="step")
+    for message, callbacks, options in (
+        ("a schedule by step needs a stream of arrays", (), {}),
+        ("callback 'x' is neither callable", ("x",), {}),
+        (r"validation_data must be \(X, y\)", (), {"validation_data": 3}),
+    ):
+        options["checkpoint"] = tmp_path
+        assert_refused(run, (TypeError, ValueError), message, *callbacks, **options)
+    assert "fastbp reader" not in [thread.name for thread in threading.enumerate()]
 
 
 @pytest.mark.parametrize(

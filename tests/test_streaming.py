@@ -435,3 +435,4 @@ def test_rates_reach_the_steps_of_every_block(make, data):
     np.testing.assert_array_equal(nets[2].theta, again.theta)
     with pytest.raises(ValueError, match="a schedule by step needs a stream of arrays"):
         make().fit(*sources[2], schedule=ExponentialLR(0.8, per="step"))
+    assert_no_reader()
