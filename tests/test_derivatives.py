@@ -192,6 +192,20 @@ def test_relevance_is_conserved_by_relu_without_biases(rng):
         np.testing.assert_allclose(each, sums[0], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("module", [fastbp, fastbp.reference])
+def test_focal_without_gamma_is_cross_entropy_where_p_is_1(module):
+    """There (1 − p)^γ is 0⁰, which counts as 1."""
+    nets = [
+        module.Network((1, 3), output="softmax", loss=loss, dtype="float64", init="zeros")
+        for loss in ("cross_entropy", "focal(0)")
+    ]
+    for net in nets:
+        net.layers[0].W = [[800.0, 0.0, -800.0]]
+    found = [net.relevance([[1.0]], [0]) for net in nets]
+    assert found[0][-1].tolist() == [[-1.0, 0.0, 0.0]]
+    np.testing.assert_array_equal(found[0][-1], found[1][-1])
+
+
 # ---- what they leave alone ----------------------------------------------------------------------
 
 

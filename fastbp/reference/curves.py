@@ -21,6 +21,8 @@ from .losses import (
     LOSSES,
     Weights,
     _binary_focal_parts,
+    _focal_h,
+    _focal_ratio,
     _log_softmax,
     _smoothed,
     _weighted,
@@ -230,17 +232,12 @@ def cross_entropy_pair(z: Array, a: Array, y: Array, r: Tangents, **options: obj
     return _smoothed(y, **options).sum(axis=1, keepdims=True) * r[1]
 
 
-def focal_by_p(z: Array, a: Array, y: Array, gamma: float, alpha: Weights) -> Array:
-    """h_k = p_k ∂J_i/∂p_k."""
-    ratio, power = _focal_parts(z, a, gamma)
-    return _weighted(y, alpha) * power * (1 - a) * (gamma * ratio - 1)
-
-
 def focal_pair(z: Array, a: Array, y: Array, r: Tangents, gamma: float, alpha: Weights) -> Array:
     """δ = h − p Σh; h_k is a function of p_k alone."""
-    ratio, power = _focal_parts(z, a, gamma)
-    h = focal_by_p(z, a, y, gamma, alpha)
-    bend = gamma * power * (_log_softmax(z) + 2 - (gamma - 1) * ratio)
+    closed, h = a >= 1, _focal_h(z, a, y, gamma, alpha)
+    # (1 − p)^{γ−1}, at p = 1 its limit, or 0 where there is none
+    power = np.where(closed, float(gamma == 1), np.where(closed, 1, 1 - a) ** (gamma - 1))
+    bend = gamma * power * (_log_softmax(z) + 2 - (gamma - 1) * _focal_ratio(z, a))
     rh = _weighted(y, alpha) * bend * r[1]
     return rh - r[1] * h.sum(axis=1, keepdims=True) - a * rh.sum(axis=1, keepdims=True)
 
@@ -252,14 +249,6 @@ def binary_focal_pair(
     p, q = np.exp(-of_p), np.exp(-of_rest)
     bend = gamma * (gamma * p * of_p + q - q * (of_p - 1)) + q
     return weight * np.exp(-gamma * of_rest) * p * bend * r[0] / z.shape[1]
-
-
-def _focal_parts(z: Array, a: Array, gamma: float) -> tuple[Array, Array]:
-    """p log p / (1 − p) and (1 − p)^{γ−1}, at p = 1 their limits, or 0 where there is none."""
-    closed = a >= 1
-    rest = np.where(closed, 1, 1 - a)
-    ratio = np.where(closed, -1, a * _log_softmax(z) / rest)
-    return ratio, np.where(closed, float(gamma == 1), rest ** (gamma - 1))
 
 
 PAIR_CURVES: dict[str, Callable] = {
@@ -290,7 +279,7 @@ def curve(
     return moved + g * BENDS[activation.name](z, a, activation.alpha) * rz
 
 
-def output_slope(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
+def output_slope(loss: Loss, z: Array, a: Array, y: Array) -> Array:
     """∂J_i/∂a^L, also of losses that know their logits alone; clipped as logarithms are."""
     if isinstance(loss, CustomLoss):
         return loss.evaluate(a, y)[1]
@@ -302,7 +291,7 @@ def output_slope(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -
     if loss.name == "binary_focal":
         inside = (a > eps) & (a < 1 - eps)
         return np.where(inside, d / np.where(inside, a * (1 - a), 1), 0)
-    named = focal_by_p(z, a, y, **loss.options)
+    named = _focal_h(z, a, y, **loss.options)
     return np.where(a > eps, named / np.maximum(a, eps), 0)
 
 

@@ -56,7 +56,7 @@ class NumpyDerivatives(Derivatives):
         top, loss, output = traces[-1], self.criterion, self.layers[-1].activation
         y = dense(self, y)
         deltas, slopes = self._errors(traces, output_delta(loss, output, top.z, top.a, y))
-        return traces, deltas, [*slopes, output_slope(loss, output, top.z, top.a, y)]
+        return traces, deltas, [*slopes, output_slope(loss, top.z, top.a, y)]
 
     @quiet
     def _vjp(self, X: Array, v: Array) -> Array:

@@ -197,12 +197,20 @@ def focal_of_logits(z: Array, y: Array, gamma: float, alpha: Weights) -> Array:
 
 
 def focal_delta(z: Array, a: Array, y: Array, gamma: float, alpha: Weights) -> Array:
-    """δ = h − p Σ_k h_k with h_k = p_k ∂J_i/∂p_k."""
-    log_p, rest = _log_softmax(z), 1 - a
-    closed = rest <= 0
-    ratio = np.where(closed, -1, a * log_p / np.where(closed, 1, rest))
-    h = _weighted(y, alpha) * rest**gamma * (gamma * ratio - 1)
+    """δ = h − p Σ_k h_k."""
+    h = _focal_h(z, a, y, gamma, alpha)
     return h - a * h.sum(axis=1, keepdims=True)
+
+
+def _focal_h(z: Array, a: Array, y: Array, gamma: float, alpha: Weights) -> Array:
+    """h_k = p_k ∂J_i/∂p_k."""
+    return _weighted(y, alpha) * (1 - a) ** gamma * (gamma * _focal_ratio(z, a) - 1)
+
+
+def _focal_ratio(z: Array, a: Array) -> Array:
+    """p log p / (1 − p), at p = 1 its limit."""
+    closed = a >= 1
+    return np.where(closed, -1, a * _log_softmax(z) / np.where(closed, 1, 1 - a))
 
 
 def binary_focal_of_logits(z: Array, y: Array, gamma: float, alpha: float | None) -> Array:
