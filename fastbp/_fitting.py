@@ -135,7 +135,7 @@ class Fitting:
         scored = None if isinstance(source, Stream) else source
         source = self._weigh(class_weight, source)
         part_rows = 0 if accumulate == 1 else min(batch_size, _MAX_ROWS)
-        batch_size, span = _cut(source, batch_size * accumulate, epochs, optimizer)
+        batch_size, span = cut(source, batch_size * accumulate, epochs, optimizer)
         _check_schedule(schedule, optimizer, span)
         place = Place(initial_epoch)
         if record is not None:  # behind what fit refuses, for it changes the network
@@ -297,7 +297,7 @@ class _Partial:
     epochs: int = 0
 
 
-def _cut(
+def cut(
     source: Data | Stream, batch_size: int, epochs: int, optimizer: Optimizer | LBFGS
 ) -> tuple[int, Span]:
     """The size of a batch, and what the fit is made of."""

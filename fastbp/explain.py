@@ -18,6 +18,7 @@ from . import _core
 from . import _validation as check
 from ._base import aligned_zeros
 from ._config import isa, usable_cores
+from ._fitting import cut
 from .errors import DivergenceError
 from .explanation import PHASES, PRODUCTS, Explanation, PhaseTime, Threads, megaflop
 from .optim import Optimizer
@@ -44,13 +45,14 @@ def explain(
     seconds: float = 0.5,
 ) -> Explanation:
     """See `fastbp.Network.explain`."""
-    X, y, s = net._data(X, y, sample_weight, "X")
+    X, y, s = data = net._data(X, y, sample_weight, "X")
     batch_size = check.check_positive_int(batch_size, "batch_size")
+    net.criterion.check_batch_size(batch_size)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     seconds = check.check_positive(seconds, "seconds")
     optimizer = copy.deepcopy(resolve_optimizer(optimizer))
     net._bind(optimizer)
-    batch_size = len(X) if optimizer.full_batch else min(batch_size, len(X))
+    batch_size, _ = cut(data, batch_size, 1, optimizer)
     shown = repr(optimizer)
     optimizer.lr = min(optimizer.lr, _LEAST_LR)  # every step is one of the network as it stands
     rows = len(X) // batch_size * batch_size

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validation as check
-from ._fitting import Ran, SessionOptions
+from ._fitting import cut
+from ._session import Ran, Session, SessionOptions
 from .optim import Optimizer
 from .optim import resolve as resolve_optimizer
 
@@ -52,10 +53,9 @@ class LRRange:
 
         ax: the axes to draw on, new ones if None. Needs the extra `plot`.
         """
-        if ax is None:
-            from matplotlib.figure import Figure
+        from .plot._axes import axes_or_new
 
-            ax = Figure(figsize=(6, 4), layout="constrained").add_subplot()
+        ax = axes_or_new(ax, figsize=(6, 4))
         ax.plot(self.lrs, self.losses, color="0.8", label="loss")
         ax.plot(self.lrs, self.smoothed, label="smoothed")
         ax.axvline(self.suggestion, color="0.4", linestyle=":", label=f"{self.suggestion:.2g}")
@@ -98,16 +98,18 @@ def lr_finder(
     """
     data = net._data(X, y, sample_weight, "X")
     lrs = _rates(start_lr, end_lr, steps)
-    batch_size = min(check.check_positive_int(batch_size, "batch_size"), len(data[0]))
+    optimizer = copy.deepcopy(resolve_optimizer(optimizer))
+    batch_size = check.check_positive_int(batch_size, "batch_size")
+    net.criterion.check_batch_size(batch_size)
+    batch_size, span = cut(data, batch_size, 1, optimizer)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     smoothing = check.check_fraction(smoothing, "smoothing")
     stop_factor = check.check_positive(stop_factor, "stop_factor")
-    optimizer = copy.deepcopy(resolve_optimizer(optimizer))
     net._bind(optimizer)
     theta = net.theta.copy()
     try:
         session = net._session(data, optimizer, SessionOptions(batch_size, True, n_threads))
-        losses = _climb(session, lrs, -(-len(data[0]) // batch_size), smoothing, stop_factor)
+        losses, smoothed = _climb(session, lrs, span.steps, smoothing, stop_factor)
     finally:
         net.theta = theta
     if len(losses) < 2:
@@ -115,7 +117,7 @@ def lr_finder(
             f"J is not finite after a step with a rate of {lrs[0]}; give a smaller start_lr, or "
             "scale the inputs and targets"
         )
-    return LRRange(lrs[: len(losses)], np.array(losses), _smooth(losses, smoothing))
+    return LRRange(lrs[: len(losses)], np.array(losses), np.array(smoothed))
 
 
 def _rates(start: float, end: float, steps: int) -> np.ndarray:
@@ -129,9 +131,12 @@ def _rates(start: float, end: float, steps: int) -> np.ndarray:
     return np.geomspace(start, end, steps)
 
 
-def _climb(session, lrs: np.ndarray, per_epoch: int, beta: float, factor: float) -> list[float]:
-    """J of every step until one goes wrong."""
+def _climb(
+    session: Session, lrs: np.ndarray, per_epoch: int, beta: float, factor: float
+) -> tuple[list[float], list[float]]:
+    """J of every step until one goes wrong, and J smoothed."""
     losses: list[float] = []
+    smoothed: list[float] = []
     mean, best = 0.0, np.inf
     done = True
     for i in range(len(lrs)):
@@ -144,16 +149,8 @@ def _climb(session, lrs: np.ndarray, per_epoch: int, beta: float, factor: float)
             break
         losses.append(ran.last_loss)
         mean = beta * mean + (1 - beta) * ran.last_loss
-        smoothed = mean / (1 - beta ** (i + 1))
-        best = min(best, smoothed)
-        if not isfinite(smoothed) or smoothed > factor * best:
+        smoothed.append(mean / (1 - beta ** (i + 1)))
+        best = min(best, smoothed[-1])
+        if not isfinite(smoothed[-1]) or smoothed[-1] > factor * best:
             break
-    return losses
-
-
-def _smooth(losses: list[float], beta: float) -> np.ndarray:
-    mean, out = 0.0, []
-    for i, loss in enumerate(losses):
-        mean = beta * mean + (1 - beta) * loss
-        out.append(mean / (1 - beta ** (i + 1)))
-    return np.array(out)
+    return losses, smoothed

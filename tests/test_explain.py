@@ -279,6 +279,12 @@ def test_bad_input(name):
     assert net.theta.tobytes() == before
 
 
+def test_batches_that_part_pairs():
+    net = fastbp.Network((3, 1), loss="margin_ranking", seed=0)
+    with pytest.raises(ValueError, match="batch_size must be even for margin_ranking"):
+        net.explain(np.ones((20, 3)), None, batch_size=5)
+
+
 def test_another_networks_optimizer():
     adam = Adam()
     adam.bind(5, np.dtype("float32"))

@@ -422,11 +422,24 @@ def test_lr_finder_ends_where_it_diverges():
     np.testing.assert_array_equal(net.theta, before)
 
 
+@NETWORKS
+def test_lr_finder_cuts_batches_as_fit_does(network):
+    net, X, y = case(network)
+    few = {"batch_size": 5, "steps": 3, "optimizer": "rprop"}
+    J = fastbp.lr_finder(net, X, y, **few).losses[0]
+    assert J == pytest.approx(net.loss(X, y), rel=1e-12)
+    pairs = network((3, 1), loss="margin_ranking", seed=0)
+    with pytest.raises(ValueError, match="batch_size must be even for margin_ranking"):
+        fastbp.lr_finder(pairs, X[:20], None, batch_size=5)
+
+
 def test_lr_finder_plots():
-    pytest.importorskip("matplotlib", reason="matplotlib is optional")
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is optional")
+    matplotlib.use("Agg")
     net, X, y = case()
     found = fastbp.lr_finder(net, X, y, batch_size=5)
     ax = found.plot()
     assert ax.get_xscale() == "log"
     assert f"{found.suggestion:.2g}" in [text.get_text() for text in ax.get_legend().get_texts()]
     assert found.plot(ax) is ax
+    matplotlib.pyplot.close(ax.figure)

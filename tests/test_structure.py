@@ -39,12 +39,12 @@ OPTIONAL = {
     "tqdm": {"fastbp._runner"},
     "torch": {"fastbp.bench.peers.pytorch", "fastbp.export"},
     "jax": {"fastbp.bench.peers.jax_cpu"},
-    "matplotlib": {"fastbp.bench.plot", "fastbp.plot", "fastbp.lr_range"},
+    "matplotlib": {"fastbp.bench.plot", "fastbp.plot"},
 }
 BELOW_NETWORK = {"fastbp.reference", "fastbp._validation", "fastbp.optim"}
 ABOVE_NETWORK = {
     *("fastbp.sklearn", "fastbp.cli", "fastbp.commands", "fastbp.export", "fastbp.__main__"),
-    *("fastbp.bench", "fastbp.plot"),
+    *("fastbp.bench", "fastbp.plot", "fastbp.lr_range"),
 }
 
 
