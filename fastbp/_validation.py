@@ -317,11 +317,20 @@ def as_weights(
     return weights
 
 
-def as_delta(delta_L: object, n_rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
-    """The error signal for `backward_from`: (rows of the last forward, n_out)."""
-    delta = as_matrix(delta_L, n_out, dtype, name="delta_L", where="widths[-1]")
-    _check_rows(delta, n_rows, "delta_L", "the last forward")
-    return delta
+def as_rows(
+    value: object,
+    n_rows: int,
+    n_cols: int,
+    dtype: np.dtype,
+    *,
+    name: str,
+    where: str,
+    rows_of: str = "X",
+) -> np.ndarray:
+    """`as_matrix` with a row for every one of X, or of what else has these rows."""
+    matrix = as_matrix(value, n_cols, dtype, name=name, where=where)
+    _check_rows(matrix, n_rows, name, rows_of)
+    return matrix
 
 
 def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> np.ndarray:

@@ -41,7 +41,8 @@ class Derivatives(ABC):
         array([[6., 8.]], dtype=float32)
         """
         X = self._inputs(X)
-        return self._vjp(X, self._beside(v, len(X), self.widths[-1], "v", "widths[-1]"))
+        told = {"name": "v", "where": "widths[-1]"}
+        return self._vjp(X, check.as_rows(v, len(X), self.widths[-1], self.dtype, **told))
 
     def jacobian(self, X: object) -> Array:
         """∂a_k^L/∂x_j of every sample: (batch, n_L, n_0), by n_L recursions from one forward.
@@ -130,7 +131,8 @@ class Derivatives(ABC):
             raise ValueError("jvp needs a direction: dX like X, dtheta= like theta, or both")
         X = self._inputs(X)
         if dX is not None:
-            dX = self._beside(dX, len(X), self.widths[0], "dX", "widths[0]")
+            told = {"name": "dX", "where": "widths[0]"}
+            dX = check.as_rows(dX, len(X), self.widths[0], self.dtype, **told)
         if dtheta is not None:
             dtheta = check.as_parameters(dtheta, self.theta.shape, self.dtype, "dtheta")
         return self._jvp(X, dX, dtheta)
@@ -158,15 +160,6 @@ class Derivatives(ABC):
         y = self._targets(y, len(X))
         s = check.as_weights(sample_weight, len(X), self.dtype)
         return self._hvp(X, y, check.as_parameters(v, self.theta.shape, self.dtype, "v"), s)
-
-    # ---- checks ---------------------------------------------------------------------------
-
-    def _beside(self, v: object, n_rows: int, n_cols: int, name: str, where: str) -> Array:
-        """A matrix with a row for every one of X."""
-        v = check.as_matrix(v, n_cols, self.dtype, name=name, where=where)
-        if len(v) != n_rows:
-            raise ValueError(f"{name} has {len(v)} rows; X has {n_rows}")
-        return v
 
     # ---- arithmetic, on checked arrays ------------------------------------------------------
 

@@ -65,10 +65,8 @@ class Hooks(ABC):
         l = check.check_positive_int(l, "l")
         if l >= len(self.widths):
             raise ValueError(f"l must be a layer, 1 to {len(self.widths) - 1}; got {l}")
-        g = check.as_matrix(g, self.widths[l], self.dtype, name="g", where=f"widths[{l}]")
-        if len(g) != n:
-            raise ValueError(f"g has {len(g)} rows; the last forward has {n}")
-        return self._pull_back(l, g)
+        told = {"name": "g", "where": f"widths[{l}]", "rows_of": "the last forward"}
+        return self._pull_back(l, check.as_rows(g, n, self.widths[l], self.dtype, **told))
 
     def _hook_for(self, hook: Hook | None) -> Hook | None:
         """The hook of one call: its own, or the network's."""
@@ -85,10 +83,8 @@ class Hooks(ABC):
         if given is None or given is delta:
             return
         name, where = "the delta that the hook returned", f"widths[{l}]"
-        given = check.as_matrix(given, self.widths[l], self.dtype, name=name, where=where)
-        if len(given) != len(delta):
-            raise ValueError(f"{name} has {len(given)} rows; the batch has {len(delta)}")
-        delta[...] = given
+        told = {"name": name, "where": where, "rows_of": "the batch"}
+        delta[...] = check.as_rows(given, len(delta), self.widths[l], self.dtype, **told)
 
     def _hide_delta(self) -> None:
         """Back to the state after forward, where a hook has failed half-way."""

@@ -200,7 +200,8 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
         array([-6., -2.], dtype=float32)
         """
         n = self._rows_forwarded()
-        delta = check.as_delta(delta_L, n, self.widths[-1], self.dtype)
+        told = {"name": "delta_L", "where": "widths[-1]", "rows_of": "the last forward"}
+        delta = check.as_rows(delta_L, n, self.widths[-1], self.dtype, **told)
         if self._pass.overlaps(delta):
             delta = delta.copy()
         s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")

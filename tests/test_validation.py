@@ -258,10 +258,11 @@ def test_weight_errors(weights, error, message):
 
 
 def test_delta_and_parameters():
+    told = {"name": "delta_L", "where": "widths[-1]", "rows_of": "the last forward"}
     with pytest.raises(ValueError, match=r"delta_L has 3 columns; the network has 2 \(widths\[-1"):
-        check.as_delta(np.ones((4, 3)), 4, 2, F64)
+        check.as_rows(np.ones((4, 3)), 4, 2, F64, **told)
     with pytest.raises(ValueError, match="delta_L has 5 rows; the last forward has 4"):
-        check.as_delta(np.ones((5, 2)), 4, 2, F64)
+        check.as_rows(np.ones((5, 2)), 4, 2, F64, **told)
     with pytest.raises(TypeError, match="W must hold real numbers"):
         check.as_parameters([["a"]], (1, 1), F64, "W")
     assert check.as_parameters([[1, 2]], (1, 2), F32, "W").dtype == np.float32

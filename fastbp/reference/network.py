@@ -161,7 +161,8 @@ class Network(NumpyDerivatives, Hooks, NetworkBase):
         array([-6., -2.])
         """
         n = self._rows_forwarded()
-        delta = check.as_delta(delta_L, n, self.widths[-1], self.dtype)
+        told = {"name": "delta_L", "where": "widths[-1]", "rows_of": "the last forward"}
+        delta = check.as_rows(delta_L, n, self.widths[-1], self.dtype, **told)
         s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
         self.layers[-1].show_delta(delta.copy())
         s = np.ones(n, self.dtype) if s is None else s
