@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,7 +82,7 @@ def network_html(net: NetworkBase) -> str:
     """The rows as a table of HTML, under the name of the class."""
     body = _table(_HEADS, (row.texts() for row in rows(net)))
     widths = " - ".join(map(str, net.widths))
-    return f"<div><b>{escape(type(net).__name__)}</b> {escape(widths)}{body}</div>"
+    return f"<div><b>{_escaped(type(net).__name__)}</b> {_escaped(widths)}{body}</div>"
 
 
 def history_html(history: History) -> str:
@@ -97,12 +96,18 @@ def history_html(history: History) -> str:
     heads = ("", "first", "least", "most", "last", "by epoch")
     ended = f", ended by {history.stopped_by}" if history.stopped_by else ""
     plural = "epoch" if history.epochs == 1 else "epochs"
-    title = f"<b>History</b> of {history.epochs} {plural}{escape(ended)}"
+    title = f"<b>History</b> of {history.epochs} {plural}{_escaped(ended)}"
     return f"<div>{title}{_rows(heads, lines)}</div>"
 
 
+def _escaped(text: str) -> str:
+    from html import escape  # for notebooks alone, with two thousand names of characters
+
+    return escape(text)
+
+
 def _cell(text: str, tag: str = "td") -> str:
-    return f'<{tag} style="text-align:left">{escape(text)}</{tag}>'
+    return f'<{tag} style="text-align:left">{_escaped(text)}</{tag}>'
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -78,7 +78,7 @@ def text_of_option(value: object) -> str:
 
 
 def check_flag(value: object, name: str) -> bool:
-    """True or False; 1.0 and 0.0 count as them, for text has but numbers."""
+    """True or False; 1.0 and 0.0 count as them, since poisson(1) is read as a number."""
     if value not in (True, False):
         raise TypeError(f"{name} must be true or false; got {value!r}")
     return bool(value)

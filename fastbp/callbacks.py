@@ -28,7 +28,6 @@ of the optimiser.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -217,12 +216,16 @@ class CSVLogger:
     def on_fit_begin(self, net: object) -> None:
         self._names: list[str] = []
         if self.append and os.path.exists(self.path):
+            import csv
+
             with open(self.path, newline="", encoding="utf-8") as file:
                 self._names = next(csv.reader(file), [])
         with open(self.path, "a" if self.append else "w", encoding="utf-8"):
             pass  # a path that cannot be written to is told before training
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        import csv
+
         names = ["epoch", *logs]
         if self._names and names != self._names:
             raise ValueError(

@@ -11,7 +11,7 @@ from ._base import Array, Lasting, Schedule
 
 
 class ConstantLR(Lasting):
-    """lr · factor for t < total_iters, then lr. factor in (0, 1].
+    """lr · factor for t < total_iters, then lr. factor > 0.
 
     >>> ConstantLR(0.5, 2).rates(1.0, np.arange(4)).tolist()
     [0.5, 0.5, 1.0, 1.0]
@@ -30,7 +30,7 @@ class ConstantLR(Lasting):
 class LinearLR(Lasting):
     """lr times a factor that goes from start_factor to end_factor over total_iters, then stays.
 
-    lr_t = lr (start + (end − start) min(t, T)/T). start_factor in (0, 1], end_factor in [0, 1].
+    lr_t = lr (start + (end − start) min(t, T)/T). start_factor > 0, end_factor >= 0.
 
     >>> LinearLR(0.5, total_iters=2).rates(1.0, np.arange(4)).tolist()
     [0.5, 0.75, 1.0, 1.0]
