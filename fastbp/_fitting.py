@@ -355,6 +355,7 @@ class _Loop:
         self._deadline = float("inf") if time_budget is None else perf_counter() + time_budget
         if self._stopped_by is not None:
             first = self._span.epochs
+        self._rows_done = self._session.rows_done
         for epoch in range(first, self._span.epochs):
             self._set_rates()
             logs = self._epoch(epoch)
@@ -392,7 +393,7 @@ class _Loop:
 
     def _epoch(self, epoch: int) -> dict[str, float] | None:
         """The logs of an epoch, which may have been cut short; None where it diverged."""
-        started, steps, rows = perf_counter(), 0, self._session.rows_done
+        started, steps = perf_counter(), 0
         try:
             while True:
                 left = max(self._deadline - perf_counter(), 0.0)
@@ -413,7 +414,8 @@ class _Loop:
         finally:
             if self._schedule is not None and steps > 0:
                 self._schedule.advance(steps)
-        self._speed = (self._session.rows_done - rows) / max(perf_counter() - started, 1e-9)
+        before, self._rows_done = self._rows_done, self._session.rows_done
+        self._speed = (self._rows_done - before) / max(perf_counter() - started, 1e-9)
         return {"loss": ran.loss} | self._lr(ran)
 
     def _look(self, epoch: int, ran: Ran) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -37,27 +37,21 @@ class CallbackRunner:
                 raise TypeError(
                     f"callback {callback!r} is neither callable nor has any of {', '.join(METHODS)}"
                 )
+        self._methods = {name: list(_each(self._callbacks, name)) for name in METHODS}
 
     @property
     def per_batch(self) -> bool:
         """Whether a callback wants to hear of every batch, so that slices are of one step."""
-        return any(hasattr(callback, "on_batch_end") for callback in self._callbacks)
+        return bool(self._methods["on_batch_end"])
 
     def __enter__(self) -> Self:
-        for callback in self._callbacks:
-            if hasattr(callback, "on_fit_begin"):
-                callback.on_fit_begin(self._net)
+        for begin in self._methods["on_fit_begin"]:
+            begin(self._net)
         return self
 
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Tell all callbacks; True when one of them wants to stop."""
-        stop = False
-        for callback in self._callbacks:
-            if hasattr(callback, "on_epoch_end"):
-                stop |= bool(callback.on_epoch_end(epoch, logs))
-            elif not _has_methods(callback):
-                stop |= bool(callback(epoch, logs))
-        return stop
+        return self._ask("on_epoch_end", epoch, logs)
 
     def batch_end(self, step: int, logs: dict[str, float]) -> bool:
         """Tell those that opted in; True when one of them wants to stop."""
@@ -89,11 +83,8 @@ class CallbackRunner:
         return [callback for callback in self._callbacks if hasattr(callback, "state_dict")]
 
     def _ask(self, method: str, *arguments: object) -> bool:
-        answer = False
-        for callback in self._callbacks:
-            if hasattr(callback, method):
-                answer |= bool(getattr(callback, method)(*arguments))
-        return answer
+        answers = [bool(ask(*arguments)) for ask in self._methods[method]]
+        return any(answers)
 
     def __exit__(
         self,
@@ -101,9 +92,8 @@ class CallbackRunner:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for callback in self._callbacks:
-            if hasattr(callback, "on_fit_end"):
-                callback.on_fit_end(self._net)
+        for end in self._methods["on_fit_end"]:
+            end(self._net)
 
 
 class ProgressBar:
@@ -151,6 +141,15 @@ class ProgressBar:
 
 def _has_methods(callback: object) -> bool:
     return any(hasattr(callback, method) for method in METHODS)
+
+
+def _each(callbacks: Iterable[object], method: str) -> Iterator[Callable[..., object]]:
+    """That method of all who have it; a function is its own on_epoch_end."""
+    for callback in callbacks:
+        if hasattr(callback, method):
+            yield getattr(callback, method)
+        elif method == "on_epoch_end" and not _has_methods(callback):
+            yield callback
 
 
 def _formatted(logs: Mapping[str, float]) -> dict[str, str]:

@@ -457,8 +457,8 @@ class _Session:
 
     @property
     def rows_done(self) -> int:
-        place = self.place
-        return place.epoch * self._n_rows + place.first
+        epoch, _, _, first, _, _ = self._fit.place
+        return epoch * self._n_rows + first
 
     def bind(self, data: Data) -> bool:
         try:
