@@ -127,6 +127,9 @@ def pipelines():
         "labels": (MLPClassifier(**options), X, np.eye(3, dtype=int)[y]),
         "number": (MLPRegressor(activation="tanh", **options), *diabetes),
         "numbers": (MLPRegressor(**options), X, X[:, :2]),
+        "means": (MLPRegressor("gaussian_nll", **options), X, X[:, 0]),
+        "two means": (MLPRegressor("gaussian_nll", **options), X, X[:, :2]),
+        "quantiles": (MLPRegressor("quantile(0.1, 0.5, 0.9)", **options), X, X[:, 0]),
     }
     for name, (model, inputs, targets) in cases.items():
         yield name, make_pipeline(StandardScaler(), model).fit(inputs, targets), inputs
@@ -148,6 +151,7 @@ def test_pipelines_go_to_onnx(dtype):
         found = session.run(None, {"X": inputs})
         predicted = model.predict(inputs)
         if options is None:
+            assert session.get_outputs()[0].shape[1] == found[0].shape[1]
             found[0] = found[0].reshape(predicted.shape)
             np.testing.assert_allclose(found[0], predicted, rtol=1e-3, err_msg=name)
         else:

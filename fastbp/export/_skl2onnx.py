@@ -50,9 +50,15 @@ def _float_type(operator: Any) -> Any:
     return DoubleTensorType if double else FloatTensorType
 
 
+def _columns(model: Any) -> int:
+    """Columns of a regressor's `predict`: of gaussian_nll's outputs the means alone."""
+    net = model.network_
+    return model.n_outputs_ if net.criterion.name == "gaussian_nll" else net.widths[-1]
+
+
 def _regressor_shapes(operator: Any) -> None:
     n = operator.inputs[0].get_first_dimension()
-    operator.outputs[0].type = _float_type(operator)([n, operator.raw_operator.n_outputs_])
+    operator.outputs[0].type = _float_type(operator)([n, _columns(operator.raw_operator)])
 
 
 def _classifier_shapes(operator: Any) -> None:
@@ -99,16 +105,20 @@ class _Writer:
 
     def constant(self, name: str, values: Array) -> None:
         """A constant array: real, int64 or of strings."""
-        kinds = {"f": self._types.FLOAT, "d": self._types.DOUBLE, "l": self._types.INT64}
-        kind = kinds.get(values.dtype.char, self._types.STRING)
-        flat = [str(v).encode() for v in values] if kind == self._types.STRING else values.ravel()
+        types = self._types
+        kinds = {"float32": types.FLOAT, "float64": types.DOUBLE, "int64": types.INT64}
+        kind = kinds.get(values.dtype.name, types.STRING)
+        flat = [str(v).encode() for v in values] if kind == types.STRING else values.ravel()
         self._container.add_initializer(name, kind, list(values.shape), list(flat))
 
 
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
+    model = operator.raw_operator
     writer = _Writer(scope, operator, container)
-    y = operator.outputs[0].full_name
-    writer.graph("Cast", writer.outputs, to=writer.real, output=y)
+    g, y, k = writer.graph, writer.outputs, _columns(model)
+    if k < model.network_.widths[-1]:
+        y = g("Gather", y, g.array(np.arange(k, dtype=np.int64), "columns"), axis=1)
+    g("Cast", y, to=writer.real, output=operator.outputs[0].full_name)
 
 
 def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
