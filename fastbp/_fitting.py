@@ -379,11 +379,9 @@ class _Loop:
     def _set_rates(self) -> None:
         if self._schedule is None:
             return
-        self._rates = self._schedule.epoch_rates(self._optimizer.lr, self._span.steps)
-        momenta = self._schedule.momenta(self._schedule.counts(self._span.steps))
-        if getattr(self._optimizer, "momentum", 0) == 0 and not hasattr(self._optimizer, "betas"):
-            momenta = None  # a rule without any stays without
-        self._session.set_rates(self._rates, momenta)
+        optimizer, n_steps = self._optimizer, self._span.steps
+        self._rates = self._schedule.epoch_rates(optimizer.lr, n_steps)
+        self._session.set_rates(self._rates, self._schedule.epoch_momenta(optimizer, n_steps))
 
     def _lr(self, ran: Ran) -> dict[str, float]:
         """The learning rate of the last step, where there is such a thing."""

@@ -1,5 +1,6 @@
 """fastbp.sklearn beside scikit-learn itself: what it checks of estimators, and the same numbers."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -272,6 +273,20 @@ def test_dropout_norm_and_schedules(kind):
     assert plain.loss_curve_[0] == model.loss_curve_[0]
     assert plain.loss_curve_[-1] != model.loss_curve_[-1]
     np.testing.assert_array_equal(plain.predict(X), plain.predict(X))
+
+
+@pytest.mark.parametrize("optimizer", [fastbp.optim.SGD(0.05, momentum=0.8), fastbp.optim.Adam()])
+@pytest.mark.parametrize("cycle_momentum", [True, False])
+def test_one_cycle_is_that_of_a_network(optimizer, cycle_momentum):
+    X, y = data_for(MLPRegressor)
+    schedule = fastbp.schedules.OneCycleLR(0.1, cycle_momentum=cycle_momentum)
+    params = {"hidden_layer_sizes": 6, "random_state": 0, "shuffle": False, "warm_start": True}
+    model = MLPRegressor(**params, batch_size=32, solver=optimizer, max_iter=1).fit(X, y)
+    net = copy.deepcopy(model.network_)
+    model.set_params(max_iter=4, learning_rate=schedule).fit(X, y)
+    options = {"optimizer": copy.deepcopy(optimizer), "schedule": schedule, "shuffle": False}
+    net.fit(X, y, epochs=4, batch_size=32, **options)
+    np.testing.assert_array_equal(model.network_.theta, net.theta)
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -91,6 +91,20 @@ class Schedule(ABC):
             )
         return rates
 
+    def epoch_momenta(self, optimizer: object, n_steps: int) -> Array | None:
+        """Momentum, or β1, at the coming epoch's steps (n_steps,); None to leave it as it is.
+
+        A rule that has none stays without.
+
+        >>> from fastbp.optim import SGD
+        >>> from fastbp.schedules import OneCycleLR
+        >>> OneCycleLR(4).epoch_momenta(SGD(), 3) is None
+        True
+        """
+        if getattr(optimizer, "momentum", 0) == 0 and not hasattr(optimizer, "betas"):
+            return None
+        return self.momenta(self.counts(n_steps))
+
     def observe(self, logs: Mapping[str, float]) -> bool:
         """Hear the logs of an epoch; true to stop the fit."""
         return False

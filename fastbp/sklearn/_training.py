@@ -158,8 +158,9 @@ class Training:
     def _set_rates(self) -> None:
         if self.schedule is None:
             return
-        rates = self.schedule.epoch_rates(self.est._optimizer.lr, self.span.steps)
-        self.session.set_rates(rates)
+        optimizer, n_steps = self.est._optimizer, self.span.steps
+        rates = self.schedule.epoch_rates(optimizer.lr, n_steps)
+        self.session.set_rates(rates, self.schedule.epoch_momenta(optimizer, n_steps))
 
     def _score(self) -> bool:
         est = self.est
