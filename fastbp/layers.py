@@ -42,8 +42,8 @@ class Layer:
         self._dense = dense
         self.activation = dense.activation
         self._parameters, self._gradients = dict(parameters), dict(gradients)
-        self._on_trainable = on_trainable
-        self.trainable = True
+        self._trainable = True
+        self.report_to(on_trainable)
         self.forget()
 
     dense = property(
@@ -79,6 +79,11 @@ class Layer:
             "delta is made by backward: inject an error signal with net.backward_from(delta_L), "
             "or write into the array, layer.delta[...] = …"
         )
+
+    def report_to(self, on_trainable: Callable[[bool], object] | None) -> None:
+        """Whom to tell, now and when it changes, whether the layer is trained."""
+        self._on_trainable = on_trainable
+        self.trainable = self._trainable
 
     def forget(self) -> None:
         """Drop z, a and delta."""

@@ -102,6 +102,12 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
         )
 
     def _build(self, theta: Array) -> None:
+        self._lock = RLock()
+        self._make_engine()
+        super()._build(theta)
+
+    def _make_engine(self) -> None:
+        """The engine's own network, which has no parameters, and no passes or sessions of it yet."""
         self._net = _core.Net(
             self.widths,
             tuple(activation.code for activation in self.activations),
@@ -116,12 +122,20 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
             self.input_dropout,
             engine_function(self.criterion, self.dtype, self.widths[-1]),
         )
-        self._lock = RLock()
         self._pass: _core.Pass | None = None
         self._probe: _core.Pass | None = None
         self._stepper: _Session | None = None
         self._buffers: dict[str, list[Array]] = {}
-        super()._build(theta)
+
+    def _set_l2(self, l2: float) -> None:
+        """Another l2 >= 0; parameters and their views stay, z, a and delta are forgotten."""
+        if l2 == self.l2:
+            return
+        self._l2 = float(l2)
+        self._make_engine()
+        for i, layer in enumerate(self.layers):
+            layer.report_to(self._on_trainable(i))
+        self._forget()
 
     def _on_trainable(self, i: int) -> Callable[[bool], object]:
         return partial(self._net.set_trainable, i + 1)

@@ -165,6 +165,25 @@ def test_warm_start_goes_on(kind):
     assert len(fits[0].set_params(warm_start=False).fit(X, y).loss_curve_) == 4
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_the_network_lasts_from_call_to_call(solver):
+    X, y = data_for(MLPRegressor)
+    params = {"hidden_layer_sizes": 6, "max_iter": 3, "random_state": 0, "warm_start": True}
+    model = MLPRegressor(solver=solver, **params).fit(X, y)
+    net, W = model.network_, model.coefs_
+    net.preprocessing, net.layers[0].trainable = {"by": "hand"}, False
+    before = [each.copy() for each in W]
+    for rows in (40, 31, 100):  # the penalty is alpha over the batch, or over all rows
+        model.fit(X[:rows], y[:rows])
+        assert net.l2 == pytest.approx(1e-4 / rows)
+    assert model.network_ is net
+    np.testing.assert_array_equal(W[0], before[0])
+    assert not np.array_equal(W[1], before[1])
+    assert W[1] is model.coefs_[1]
+    assert not net.layers[0].trainable
+    assert net.preprocessing == {"by": "hand"}
+
+
 def test_several_labels_a_sample():
     X, _ = data_for(MLPClassifier)
     Y = (X[:, :3] + X[:, 3:6] > 0).astype(int)

@@ -172,7 +172,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         for layer, W, b in zip(self.network_.layers, drawn[::2], drawn[1::2], strict=True):
             layer.W, layer.b = W, b
 
-    def _make_network(self, widths: tuple[int, ...], dtype: np.dtype, l2: float = 0.0) -> Network:
+    def _make_network(self, widths: tuple[int, ...], dtype: np.dtype) -> Network:
         """A network without weights; its seed goes by the random state, which stays as it is."""
         output, loss = self._objective()
         hidden = self.activation
@@ -189,19 +189,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         ]
         layers.append(Dense(widths[-1], output, init="zeros"))
         seed = int(copy.deepcopy(self._random_state).randint(np.iinfo(np.int32).max))
-        return Network.from_layers(widths[0], layers, loss=loss, dtype=dtype, seed=seed, l2=l2)
+        return Network.from_layers(widths[0], layers, loss=loss, dtype=dtype, seed=seed)
 
     def _initial_bound(self, n_in: int, n_out: int) -> float:
         """Half the range of initial weights: Glorot & Bengio, AISTATS 2010, as scikit-learn."""
         return sqrt((2.0 if self.activation == "logistic" else 6.0) / (n_in + n_out))
-
-    def _penalise(self, l2: float) -> Network:
-        """The network, remade with the same parameters where its l2 has to be another."""
-        net = self.network_
-        if net.l2 != l2:
-            self.network_ = self._make_network(net.widths, net.dtype, l2)
-            self.network_.theta = net.theta
-        return self.network_
 
     def _make_optimizer(self) -> Optimizer:
         if isinstance(self.solver, Optimizer):

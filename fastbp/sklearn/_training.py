@@ -57,7 +57,8 @@ class Training:
         if est._optimizer.full_batch:
             batch_size = self.n_samples
         mean_weight = 1.0 if weights is None else float(weights.mean())
-        net = est._penalise(est.alpha / (batch_size * mean_weight))
+        net = est.network_
+        net._set_l2(est.alpha / (batch_size * mean_weight))
         net._bind(est._optimizer)
         rows = net._inputs(X)  # seen to be finite before
         weights = as_weights(weights, len(rows), net.dtype)
@@ -209,12 +210,17 @@ def minimize_by_lbfgs(est: BaseMLP, X: Array, y: Array, weights: Array | None) -
     if est.dropout:
         raise ValueError("lbfgs minimises one J, and dropout makes another at every call: use adam")
     total = X.shape[0] if weights is None else float(weights.sum())
-    net = est._penalise(est.alpha / total)
+    net = est.network_
+    net._set_l2(est.alpha / total)
+    frozen = [layer for layer in net.layers if not layer.trainable]
 
     def value_and_grad(theta: Array) -> tuple[float, Array]:
         net.theta = theta
         net.forward(X)
         J = net.backward(y, weights)
+        for layer in frozen:
+            for gradient in layer.gradients().values():
+                gradient[...] = 0.0
         return J, net.grad.astype(np.float64)
 
     result = minimize(
