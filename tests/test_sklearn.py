@@ -458,6 +458,15 @@ def test_estimators_of_scikit_learn_there_and_back():
 
 
 @pytest.mark.parametrize("kind", BOTH)
+def test_another_solver_goes_on_from_scikit_learns_lbfgs(kind):
+    X, y = data_for(kind)
+    ours = from_sklearn(THEIRS[kind](solver="lbfgs", random_state=0, max_iter=9).fit(X, y))
+    assert ours.set_params(solver="adam").partial_fit(X, y).t_ == len(X)
+    assert len(ours.loss_curve_) == 1
+    assert ours.set_params(warm_start=True, max_iter=2).fit(X, y).n_iter_ == 2
+
+
+@pytest.mark.parametrize("kind", BOTH)
 def test_scikit_learns_own_callbacks(kind):
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn is older than 1.9")
     X, y = data_for(kind)

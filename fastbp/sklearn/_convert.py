@@ -53,6 +53,7 @@ def from_sklearn(estimator: Any) -> BaseMLP:
     ours.network_ = ours._make_network(widths, coefs[0].dtype)
     for layer, W, b in zip(ours.network_.layers, coefs, intercepts, strict=True):
         layer.W, layer.b = W, b
+    ours._clear_record()
     _copy_record(estimator, ours)
     return ours
 

@@ -155,14 +155,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _begin(self, widths: tuple[int, ...], dtype: np.dtype) -> None:
         """A new network, with scikit-learn's initial weights for this random state."""
-        self.n_iter_ = self.t_ = 0
         self.__dict__.pop("_optimizer", None)
-        self.loss_curve_: list[float] = []
-        self._no_improvement_count = 0
-        early = bool(self.early_stopping)
-        self.best_loss_ = None if early else inf
-        self.validation_scores_ = [] if early else None
-        self.best_validation_score_ = -inf if early else None
+        self._clear_record()
         rng = self._random_state
         drawn = []
         for n_in, n_out in pairwise(widths):
@@ -171,6 +165,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.network_ = self._make_network(widths, dtype)
         for layer, W, b in zip(self.network_.layers, drawn[::2], drawn[1::2], strict=True):
             layer.W, layer.b = W, b
+
+    def _clear_record(self) -> None:
+        """What is told of a training, before any."""
+        self.n_iter_ = self.t_ = 0
+        self.loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        early = bool(self.early_stopping)
+        self.best_loss_ = None if early else inf
+        self.validation_scores_ = [] if early else None
+        self.best_validation_score_ = -inf if early else None
 
     def _make_network(self, widths: tuple[int, ...], dtype: np.dtype) -> Network:
         """A network without weights; its seed goes by the random state, which stays as it is."""
