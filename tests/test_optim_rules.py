@@ -340,10 +340,13 @@ def test_averages_that_are_not_there():
     for source in (SGD(), SGD(ema=0.5), optim.SWA()):
         with pytest.raises(RuntimeError, match="has no average yet"), optim.averaged(net, source):
             pass
-    with pytest.raises(ValueError, match="start, if not 0, must be at least 1; got -1"):
+    with pytest.raises(ValueError, match="start must not be negative; got -1"):
         optim.SWA(-1)
     with pytest.raises(ValueError, match="every must be at least 1"):
         optim.SWA(every=0)
+    for start in (False, 0.0):
+        with pytest.raises(TypeError, match="start must be a whole number"):
+            optim.SWA(start)
     sgd = SGD(ema=0.5)
     trained(sgd, 1)
     sgd.ema = None

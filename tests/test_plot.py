@@ -122,6 +122,8 @@ def test_a_recorder_does_not_change_training():
         plot.SignalsDisplay.from_recorder(plot.SignalsRecorder(X, y))
     with pytest.raises(ValueError, match="every"):
         plot.SignalsRecorder(X, y, every=0)
+    with pytest.raises(TypeError, match="every must be a whole number"):
+        plot.SignalsRecorder(X, y, every=1.5)
 
 
 def test_the_network_with_a_sample_in_it():

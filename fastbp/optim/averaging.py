@@ -36,7 +36,7 @@ class SWA:
     """
 
     def __init__(self, start: int = 0, every: int = 1) -> None:
-        self.start = 0 if start == 0 else check.check_positive_int(start, "start, if not 0,")
+        self.start = check.check_count(start, "start")
         self.every = check.check_positive_int(every, "every")
         self.average: np.ndarray | None = None
         self.n_averaged = 0

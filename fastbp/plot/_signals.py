@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .. import _validation as check
 from ._axes import grid_of_axes
 
 Array = np.ndarray
@@ -32,9 +33,8 @@ class SignalsRecorder:
     """
 
     def __init__(self, X: object, y: object, *, every: int = 1) -> None:
-        if every < 1:
-            raise ValueError(f"every must be at least 1; got {every}")
-        self.X, self.y, self.every = X, y, every
+        self.X, self.y = X, y
+        self.every = check.check_positive_int(every, "every")
         self.epochs: list[int] = []
         self.a: list[Array] = []
         self.delta: list[Array] = []
