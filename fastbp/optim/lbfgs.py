@@ -20,16 +20,17 @@ class LBFGS:
 
     An epoch is one run of at most max_iter iterations on all rows, whatever batch_size and shuffle
     say, from where the last one ended, with a curvature of its own: one epoch of
-    LBFGS(max_iter=500) rather than many. It ends early where (J_k − J_{k+1})/max(|J_k|, |J_{k+1}|, 1) <= ftol or
-    the largest |g| <= gtol; both, and history_size, the pairs of steps and gradients that it keeps,
-    are SciPy's defaults. The epoch's loss is J at its end. Evaluations are `forward` and
-    `backward`, with sample weights and penalties, on as many threads as `get_num_threads` says;
-    SciPy works in double, and float64 networks come closer to the minimum. Nothing is dropped out;
-    frozen layers stay, and a non_negative W is a bound.
+    LBFGS(max_iter=500) rather than many. It ends early where
+    (J_k − J_{k+1})/max(|J_k|, |J_{k+1}|, 1) <= ftol or the largest |g| <= gtol; both, and
+    history_size, the pairs of steps and gradients that it keeps, are SciPy's defaults. The epoch's
+    loss is J at its end. Evaluations are `forward` and `backward`, with sample weights and
+    penalties, on as many threads as `get_num_threads` says; SciPy works in double, and float64
+    networks come closer to the minimum. Frozen layers stay, and a non_negative W is a bound;
+    networks with dropout and layers with a max_norm are refused.
 
     n_iterations, n_evaluations and message tell of the last run. Raises TypeError or ValueError for
-    arguments out of range; in `fit` ImportError where SciPy is not installed, ValueError for layers
-    with a max_norm.
+    arguments out of range; in `fit` ImportError where SciPy is not installed, ValueError for
+    dropout or a max_norm.
 
     >>> LBFGS(max_iter=200)
     LBFGS(max_iter=200, history_size=10, ftol=2.220446049250313e-09, gtol=1e-05)
