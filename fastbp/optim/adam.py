@@ -11,21 +11,32 @@ Betas = tuple[float, float]
 class _Moments(Optimizer):
     """Two moments, of g and of g² or |g|, with decays `betas` and a number eps > 0."""
 
+    n_moments = 2
     lr = Hyper(check.check_positive, 0.001, shown=True)
     betas = Hyper(fractions, (0.9, 0.999), shown=True)
     eps = Hyper(check.check_positive, 1e-8, shown=True)
     weight_decay = Hyper(check.check_nonnegative, 0.0)
-
-    @property
-    def n_moments(self) -> int:
-        return 2
 
     def hyper(self) -> dict[str, float]:
         beta1, beta2 = self.betas
         return {"lr": self.lr, "beta1": beta1, "beta2": beta2, "eps": self.eps}
 
 
-class Adam(_Moments):
+class _AMSGrad(_Moments):
+    """A third moment where `amsgrad` is set, the largest of the second."""
+
+    amsgrad = Hyper(flag, False)
+
+    @property
+    def code(self) -> int:
+        return 4 if self.amsgrad else 3
+
+    @property
+    def n_moments(self) -> int:
+        return 3 if self.amsgrad else 2
+
+
+class Adam(_AMSGrad):
     """Adam, Kingma & Ba 2014 (arXiv:1412.6980), with bias corrections, as PyTorch has it.
 
         g += weight_decay θ, or θ *= 1 − lr weight_decay where decoupled_weight_decay
@@ -40,7 +51,6 @@ class Adam(_Moments):
     Adam(lr=0.01, betas=(0.9, 0.999), eps=1e-08)
     """
 
-    amsgrad = Hyper(flag, False)
     decoupled_weight_decay = Hyper(flag, False)
 
     def __init__(
@@ -64,16 +74,8 @@ class Adam(_Moments):
             **options,
         )
 
-    @property
-    def code(self) -> int:
-        return 4 if self.amsgrad else 3
 
-    @property
-    def n_moments(self) -> int:
-        return 3 if self.amsgrad else 2
-
-
-class AdamW(_Moments):
+class AdamW(_AMSGrad):
     """Adam with decoupled weight decay, Loshchilov & Hutter 2017 (arXiv:1711.05101).
 
         θ *= 1 − lr weight_decay;   then Adam's step
@@ -86,7 +88,6 @@ class AdamW(_Moments):
     """
 
     weight_decay = Hyper(check.check_nonnegative, 0.01, shown=True)
-    amsgrad = Hyper(flag, False)
     decoupled_weight_decay = True
 
     def __init__(
@@ -103,14 +104,6 @@ class AdamW(_Moments):
             lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **options
         )
 
-    @property
-    def code(self) -> int:
-        return 4 if self.amsgrad else 3
-
-    @property
-    def n_moments(self) -> int:
-        return 3 if self.amsgrad else 2
-
 
 class NAdam(_Moments):
     """Adam with Nesterov's momentum, Dozat 2016, as PyTorch has it.
@@ -124,6 +117,7 @@ class NAdam(_Moments):
     NAdam(lr=0.002, betas=(0.9, 0.999), eps=1e-08, momentum_decay=0.004)
     """
 
+    code = 6
     lr = Hyper(check.check_positive, 0.002, shown=True)
     momentum_decay = Hyper(check.check_nonnegative, 0.004, shown=True)
     decoupled_weight_decay = Hyper(flag, False)
@@ -149,10 +143,6 @@ class NAdam(_Moments):
             **options,
         )
 
-    @property
-    def code(self) -> int:
-        return 6
-
     def hyper(self) -> dict[str, float]:
         return super().hyper() | {"momentum_decay": self.momentum_decay}
 
@@ -171,6 +161,7 @@ class RAdam(_Moments):
     RAdam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
     """
 
+    code = 5
     decoupled_weight_decay = Hyper(flag, False)
 
     def __init__(
@@ -192,10 +183,6 @@ class RAdam(_Moments):
             **options,
         )
 
-    @property
-    def code(self) -> int:
-        return 5
-
 
 class Adamax(_Moments):
     """Adam by the largest |g|, Kingma & Ba 2014 (section 7.1), as PyTorch has it.
@@ -209,6 +196,7 @@ class Adamax(_Moments):
     Adamax(lr=0.002, betas=(0.9, 0.999), eps=1e-08)
     """
 
+    code = 7
     lr = Hyper(check.check_positive, 0.002, shown=True)
 
     def __init__(
@@ -221,7 +209,3 @@ class Adamax(_Moments):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **options)
-
-    @property
-    def code(self) -> int:
-        return 7

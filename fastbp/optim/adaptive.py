@@ -19,6 +19,8 @@ class Adagrad(Optimizer):
     Adagrad(lr=0.1, lr_decay=0.0, eps=1e-10)
     """
 
+    code = 8
+    n_moments = 1
     lr = Hyper(check.check_positive, 0.01, shown=True)
     lr_decay = Hyper(check.check_nonnegative, 0.0, shown=True)
     eps = Hyper(check.check_positive, 1e-10, shown=True)
@@ -44,14 +46,6 @@ class Adagrad(Optimizer):
             **options,
         )
 
-    @property
-    def code(self) -> int:
-        return 8
-
-    @property
-    def n_moments(self) -> int:
-        return 1
-
     def _first_value(self, moment: int) -> float:
         return self.initial_accumulator_value
 
@@ -72,6 +66,8 @@ class Adadelta(Optimizer):
     Adadelta(lr=1.0, rho=0.9, eps=1e-06)
     """
 
+    code = 9
+    n_moments = 2
     lr = Hyper(check.check_positive, 1.0, shown=True)
     rho = Hyper(check.check_fraction, 0.9, shown=True)
     eps = Hyper(check.check_positive, 1e-6, shown=True)
@@ -87,14 +83,6 @@ class Adadelta(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, **options)
-
-    @property
-    def code(self) -> int:
-        return 9
-
-    @property
-    def n_moments(self) -> int:
-        return 2
 
     def hyper(self) -> dict[str, float]:
         return {"lr": self.lr, "beta2": self.rho, "eps": self.eps}

@@ -79,6 +79,8 @@ class Lion(Optimizer):
     Lion(lr=0.001, betas=(0.9, 0.99))
     """
 
+    code = 14
+    n_moments = 1
     lr = Hyper(check.check_positive, 0.0001, shown=True)
     betas = Hyper(fractions, (0.9, 0.99), shown=True)
     weight_decay = Hyper(check.check_nonnegative, 0.0)
@@ -93,14 +95,6 @@ class Lion(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(lr=lr, betas=betas, weight_decay=weight_decay, **options)
-
-    @property
-    def code(self) -> int:
-        return 14
-
-    @property
-    def n_moments(self) -> int:
-        return 1
 
     def hyper(self) -> dict[str, float]:
         return {"lr": self.lr, "beta1": self.betas[0], "beta2": self.betas[1]}
@@ -135,6 +129,8 @@ class Rprop(Optimizer):
     Rprop(lr=0.01, etas=(0.5, 1.2), step_sizes=(1e-06, 50.0))
     """
 
+    code = 15
+    n_moments = 2
     lr = Hyper(check.check_positive, 0.01, shown=True)
     etas = Hyper(_shrink_and_grow, (0.5, 1.2), shown=True)
     step_sizes = Hyper(_limits, (1e-6, 50.0), shown=True)
@@ -149,14 +145,6 @@ class Rprop(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(lr=lr, etas=etas, step_sizes=step_sizes, **options)
-
-    @property
-    def code(self) -> int:
-        return 15
-
-    @property
-    def n_moments(self) -> int:
-        return 2
 
     def _first_value(self, moment: int) -> float:
         return self.lr if moment == 1 else 0.0
