@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from engine_cases import DTYPES, OPTIMIZERS
+from fit_cases import N, case
 
 import fastbp
 from fastbp import _core, reference, schedules
@@ -28,7 +29,6 @@ from fastbp.schedules import (
     Warmup,
 )
 
-N = 23
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
 EVERY = {
     "constant": lambda per: ConstantLR(0.5, 2, per=per),
@@ -44,14 +44,6 @@ EVERY = {
     "lambda": lambda per: LambdaLR(lambda t: 1 / (t + 1), per=per),
     "warm-up": lambda per: Warmup(CosineAnnealingLR(per=per), 3),
 }
-
-
-def case(network=fastbp.Network, dtype="float64", **options):
-    """A network 3-5-2 and N samples of a function it can approach."""
-    rng = np.random.default_rng(2)
-    X = rng.normal(size=(N, 3)).astype(dtype)
-    y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
-    return network((3, 5, 2), activation="tanh", dtype=dtype, seed=5, **options), X, y
 
 
 def rates(schedule, n, lr=1.0):

@@ -1,0 +1,15 @@
+"""A network and a task that the tests of fits share."""
+
+import numpy as np
+
+import fastbp
+
+N = 23
+
+
+def case(network=fastbp.Network, dtype="float64", **options):
+    """A network 3-5-2 and N samples of a function it can approach."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(N, 3)).astype(dtype)
+    y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
+    return network((3, 5, 2), activation="tanh", dtype=dtype, seed=5, **options), X, y
