@@ -86,7 +86,7 @@ def network_html(net: NetworkBase) -> str:
 
 
 def history_html(history: History) -> str:
-    """Name, first, best and last value of everything recorded, with its curve."""
+    """Name, first, least, most and last value of everything recorded, with its curve."""
     lines = []
     for name, values in history.series().items():
         numbers = [float(value) for value in values]

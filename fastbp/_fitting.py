@@ -90,8 +90,8 @@ class Fitting:
         "h" and at its end; resume: "auto" to go on from what is there, if anything is, True to
         insist on it, False to begin anew: docs/checkpoints.md. callbacks: see `fastbp.callbacks`.
         progress: a tqdm bar where tqdm is installed, else a line an epoch.
-        n_threads: the most threads to use, by default `fastbp.get_num_threads()`; small work takes
-        fewer, and no bit of the result depends on it.
+        n_threads: the most threads to use, by default `fastbp.get_num_threads()`, which LBFGS takes
+        in any case; small work takes fewer, and no bit of the result depends on it.
         Afterwards z, a and delta are forgotten.
 
         Raises TypeError or ValueError, with nothing changed, for arguments that do not fit or

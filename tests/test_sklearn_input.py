@@ -7,6 +7,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from estimator_cases import BOTH, data_for
 from sklearn import neural_network
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import StandardScaler
 
@@ -65,6 +66,12 @@ def test_says_what_is_wrong(kind):
         kind(solver="lbfgs").partial_fit(X, y)
     with pytest.raises(ValueError, match="lbfgs minimises one J, and dropout"):
         kind(solver="lbfgs", dropout=0.5).fit(X, y)
+    lbfgs = kind(hidden_layer_sizes=4, solver="lbfgs", max_iter=1, early_stopping=True)
+    with pytest.raises(ValueError, match="no epochs, which validation_data would watch"):
+        lbfgs.fit(X, y, validation_data=("nonsense",))
+    with pytest.raises(ValueError, match="no epochs, which callbacks would watch"):
+        clone(lbfgs).set_params(callbacks=[print]).fit(X, y)
+    assert lbfgs.fit(X, y).n_iter_ == 1  # early_stopping means nothing there, as in scikit-learn
     with pytest.raises(ValueError, match="sample_weight must not be negative; got -2"):
         kind().fit(X, y, sample_weight=np.full(len(X), -2.0))
     with pytest.warns(UserWarning, match="clipped"):

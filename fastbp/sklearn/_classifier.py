@@ -26,11 +26,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     """scikit-learn's MLPClassifier on the fastbp engine.
 
     activation: scikit-learn's names, those of `fastbp.activations`, or a list of one for each
-    hidden layer. solver: "adam", "sgd", "lbfgs", or an object of `fastbp.optim`, of which a copy
-    is used. learning_rate: scikit-learn's names, or a schedule of `fastbp.schedules`. dropout,
-    norm: of every hidden layer, as in `fastbp.Dense`. class_weight: a dict of label: weight, "balanced" or None, times sample_weight;
-    not for several labels a sample. callbacks: see `fastbp.callbacks`. n_threads: the most threads
-    to use. All else is scikit-learn's: https://scikit-learn.org/stable/modules/generated/\
+    hidden layer. solver: "adam", "sgd", "lbfgs", or an object of `fastbp.optim`, any but `LBFGS`,
+    of which a copy is used. learning_rate: scikit-learn's names, or a schedule of
+    `fastbp.schedules`. dropout, norm: of every hidden layer, as in `fastbp.Dense`. class_weight: a
+    dict of label: weight, "balanced" or None, times sample_weight; not for several labels a sample.
+    callbacks: see `fastbp.callbacks`; not with "lbfgs". n_threads: the most threads to train with;
+    "lbfgs" and predictions take `fastbp.get_num_threads()`. All else is scikit-learn's:
+    https://scikit-learn.org/stable/modules/generated/\
 sklearn.neural_network.MLPClassifier.html
 
     >>> from sklearn.datasets import load_iris
@@ -113,7 +115,7 @@ sklearn.neural_network.MLPClassifier.html
         """Train on X (n, features) and labels y (n,), or 0 and 1 for each label (n, labels).
 
         sample_weight (n,). validation_data: (X, y) or (X, y, weights), scored after every epoch
-        (`validation_scores_`) and, with early_stopping, in place of a part of X.
+        (`validation_scores_`) and, with early_stopping, in place of a part of X; not with "lbfgs".
         """
         self._fit(X, y, sample_weight, validation_data)
         return self

@@ -112,6 +112,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     ) -> None:
         """All of `fit`, or one pass over the data where `incremental`."""
         self._validate_params()
+        if self.solver == "lbfgs":
+            self._refuse_epochs(validation_data)
         sizes = self._hidden_sizes()
         first = "network_" not in self.__dict__ or not (self.warm_start or incremental)
         X, y = validate_data(
@@ -145,6 +147,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         else:
             Training(self, X, y, weights, validation_data, incremental).run(tasks)
         tasks.end()
+
+    def _refuse_epochs(self, validation_data: object) -> None:
+        """ValueError for what needs epochs."""
+        given = {
+            "callbacks": len(self.callbacks) > 0,
+            "validation_data": validation_data is not None,
+        }
+        for name, is_given in given.items():
+            if is_given:
+                raise ValueError(
+                    f"lbfgs makes no epochs, which {name} would watch: leave {name} out, or use adam"
+                )
 
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes

@@ -23,10 +23,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     loss: "squared_error", "poisson", or any loss of `fastbp.losses` for numbers, by name or as an
     object. activation: scikit-learn's names, those of `fastbp.activations`, or a list of one for
-    each hidden layer. solver: "adam", "sgd", "lbfgs", or an object of `fastbp.optim`, of which a
-    copy is used. learning_rate: scikit-learn's names, or a schedule of `fastbp.schedules`. dropout,
-    norm: of every hidden layer, as in `fastbp.Dense`. callbacks: see `fastbp.callbacks`. n_threads: the most threads to use. All else
-    is scikit-learn's: https://scikit-learn.org/stable/modules/generated/\
+    each hidden layer. solver: "adam", "sgd", "lbfgs", or an object of `fastbp.optim`, any but
+    `LBFGS`, of which a copy is used. learning_rate: scikit-learn's names, or a schedule of
+    `fastbp.schedules`. dropout, norm: of every hidden layer, as in `fastbp.Dense`. callbacks: see
+    `fastbp.callbacks`; not with "lbfgs". n_threads: the most threads to train with; "lbfgs" and
+    predictions take `fastbp.get_num_threads()`. All else is scikit-learn's:
+    https://scikit-learn.org/stable/modules/generated/\
 sklearn.neural_network.MLPRegressor.html
 
     >>> import numpy as np
@@ -106,7 +108,7 @@ sklearn.neural_network.MLPRegressor.html
         """Train on X (n, features) and y (n,) or (n, outputs).
 
         sample_weight (n,). validation_data: (X, y) or (X, y, weights), scored after every epoch
-        (`validation_scores_`) and, with early_stopping, in place of a part of X.
+        (`validation_scores_`) and, with early_stopping, in place of a part of X; not with "lbfgs".
         """
         self._fit(X, y, sample_weight, validation_data)
         return self
