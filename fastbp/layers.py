@@ -13,6 +13,12 @@ from .dense import Dense
 Array = np.ndarray
 
 
+class _Passed:
+    """What the last passes made; apart from the layer, where setting an attribute takes longer."""
+
+    __slots__ = ("a", "delta", "z")
+
+
 class Layer:
     """One dense layer of a network: its views and the arrays of the last passes.
 
@@ -25,7 +31,7 @@ class Layer:
     `backward_from` is the way to inject an error signal.
 
     `trainable`, True at first, may be set: training and `step` leave a layer where it is False as
-    it is.
+    it is. Nothing but W, b, gain, shift and trainable may be set: AttributeError.
 
     >>> from fastbp import Network
     >>> layer = Network((2, 3), seed=0).layers[0]; layer.b = [1, 2, 3]; layer.b
@@ -40,20 +46,30 @@ class Layer:
         on_trainable: Callable[[bool], object] | None = None,
     ) -> None:
         self._dense = dense
-        self.activation = dense.activation
         self._parameters, self._gradients = dict(parameters), dict(gradients)
+        self._passed = _Passed()
         self._trainable = True
         self.report_to(on_trainable)
         self.forget()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not isinstance(getattr(type(self), name, None), property) and name[0] != "_":
+            raise AttributeError(
+                f"a layer has no {name} to set; W, b, gain, shift and trainable may be set"
+            )
+        super().__setattr__(name, value)
 
     dense = property(
         attrgetter("_dense"),
         doc="The `fastbp.Dense` it was made of; whether it is trained is said here.",
     )
+    activation = property(attrgetter("_dense.activation"), doc="Its `fastbp.Activation`.")
     z = property(
-        attrgetter("_z"), doc="Pre-activations (batch, n_out) of the last forward, or None."
+        attrgetter("_passed.z"), doc="Pre-activations (batch, n_out) of the last forward, or None."
     )
-    a = property(attrgetter("_a"), doc="Outputs (batch, n_out) of the last forward, or None.")
+    a = property(
+        attrgetter("_passed.a"), doc="Outputs (batch, n_out) of the last forward, or None."
+    )
 
     @property
     def trainable(self) -> bool:
@@ -71,7 +87,7 @@ class Layer:
     @property
     def delta(self) -> Array | None:
         """Errors (batch, n_out) of the last backward, or None; per sample."""
-        return self._delta
+        return self._passed.delta
 
     @delta.setter
     def delta(self, value: object) -> None:
@@ -91,11 +107,12 @@ class Layer:
 
     def show_forward(self, z: Array | None, a: Array | None) -> None:
         """What a forward pass has made, for the network to call; delta is gone with it."""
-        self._z, self._a, self._delta = z, a, None
+        passed = self._passed
+        passed.z, passed.a, passed.delta = z, a, None
 
     def show_delta(self, delta: Array) -> None:
         """What a backward pass has made, for the network to call."""
-        self._delta = delta
+        self._passed.delta = delta
 
     def parameters(self) -> dict[str, Array]:
         """The views that there are, by name: W, b, gain, shift, in the order of theta.

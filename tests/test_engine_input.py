@@ -342,11 +342,16 @@ def test_what_the_engine_was_made_with_stays(name):
 
 def test_arrays_of_a_layer_cannot_be_swapped():
     layer = fastbp.Network((3, 4, 2), seed=0).layers[0]
-    for name in ("dW", "db", "z", "a"):
+    for name in ("dW", "db", "z", "a", "activation", "dense"):
         with pytest.raises(AttributeError, match=name):
             setattr(layer, name, None)
     with pytest.raises(AttributeError, match="backward_from"):
         layer.delta = np.zeros((1, 4))
+    for name in ("w", "bias", "forget"):
+        with pytest.raises(
+            AttributeError, match=f"no {name} to set; W, b, gain, shift and trainab"
+        ):
+            setattr(layer, name, np.zeros(3))
 
 
 def test_a_penalty_beyond_a_float_is_an_error():
