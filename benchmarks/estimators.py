@@ -2,10 +2,11 @@
 
     python benchmarks/estimators.py [--rounds 5] [--only digits,wine]
 
-Both with the same parameters, data and random state, fitted in turns; scikit-learn at each number of
-BLAS threads, fastbp at its default. Printed is a table in Markdown: the scores on rows held out, the
-median times of a fit, scikit-learn's at its best number of threads, and the median of the ratios of
-a round. Two of the data sets are synthetic and say so. Needs scikit-learn and threadpoolctl.
+Both with the same parameters, data and random state, fitted in turns; scikit-learn at each number
+of BLAS threads, fastbp at its default. Printed is a table in Markdown: the scores on rows held out,
+the median times of a fit, scikit-learn's at its best number of threads, and the median of the
+ratios of a round. Two of the data sets are synthetic and say so. Needs scikit-learn and
+threadpoolctl.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 Data: the 1,797 images of 8 × 8 pixels that come with fastbp (`fastbp.datasets.load_digits`; UCI,
 Alpaydin & Kaynak 1998, CC BY 4.0). A quarter is held out to test and a sixth of the rest to
-validate: the fit ends when their score has not risen for 15 epochs, and goes back to the best weights,
-so that the test images are looked at once, at the end.
+validate: the fit ends when their score has not risen for 15 epochs, and goes back to the best
+weights, so that the test images are looked at once, at the end.
 
 Expected: about 97 % of the 449 test images right, in half a second.
 

@@ -8,9 +8,9 @@ What it gives: one forward pass for any t in place of an integration up to t; an
 pass, `backward_from` with δ = 1 at the output that one asks for and then `input_gradient`, how that
 output depends on the start, on the damping and on time. Both are compared with the integrator.
 
-Expected: an error of about 0.01 in θ and ω, and of 5 to 20 % in the sensitivities; ten times as fast
-as the integrator or more, though hardly faster than one that is content with the same error. In one
-to two seconds.
+Expected: an error of about 0.01 in θ and ω, and of 5 to 20 % in the sensitivities; ten times as
+fast as the integrator or more, though hardly faster than one that is content with the same error.
+In one to two seconds.
 
     python examples/surrogate_ode.py
 """

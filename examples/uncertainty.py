@@ -1,8 +1,9 @@
 """Regression that says how sure it is: means with variances, and quantiles, by what they cover.
 
-Data: made here by the law y = sin 2x + x/2 + σ(x) ε with ε normal and σ(x) = 0.1 + 0.5/(1 + e^{−2x}),
-so that the noise on the right is six times that on the left; 4,000 points to train on, 4,000 others
-to test. As σ is known, what the networks say of it can be held against the truth.
+Data: made here by the law y = sin 2x + x/2 + σ(x) ε with ε normal and
+σ(x) = 0.1 + 0.5/(1 + e^{−2x}), so that the noise on the right is six times that on the left; 4,000
+points to train on, 4,000 others to test. As σ is known, what the networks say of it can be held
+against the truth.
 
 Three intervals that are to hold 90 % of the targets:
 
@@ -11,7 +12,8 @@ Three intervals that are to hold 90 % of the targets:
     quantile   the quantiles 0.05 and 0.95 of each x by `quantile`, whatever the noise's shape
 
 Expected: all hold about 90 % on the whole, but where there is little noise the first holds nearly
-everything and where there is much some 75 %, and the other two 85 to 95 % everywhere. About a second.
+everything and where there is much some 75 %, and the other two 85 to 95 % everywhere. About a
+second.
 
     python examples/uncertainty.py
 """

@@ -76,7 +76,8 @@ def _factors(class_weight: object, classes: Array, n_classes: int) -> Array:
     factors = np.asarray(class_weight, dtype=np.float64)
     if factors.shape != (n_classes,):
         raise ValueError(
-            f"class_weight has shape {factors.shape}; there are {n_classes} classes: one weight each"
+            f"class_weight has shape {factors.shape}; there are {n_classes} classes: "
+            "one weight each"
         )
     for i, weight in enumerate(factors.tolist()):
         check.check_nonnegative(weight, f"class_weight[{i}]")

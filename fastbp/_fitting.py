@@ -347,7 +347,7 @@ class _Loop:
     def score_on(
         self, train: Data | None, validation: Data | None, metrics: dict[str, Metric]
     ) -> None:
-        """Say what is scored after every epoch: training rows by metrics alone, if they are at hand."""
+        """Say what is scored after every epoch: training rows by metrics alone, where at hand."""
         self._train, self._validation, self._metrics = train, validation, metrics
 
     def run(self, first: int, time_budget: float | None) -> History:

@@ -1,4 +1,4 @@
-"""Compressed rows (CSR) as the engine reads them: SciPy's matrices come in, nothing is densified."""
+"""Compressed rows (CSR) as the engine reads them: SciPy's matrices come in as they are."""
 
 from __future__ import annotations
 

@@ -460,6 +460,6 @@ def _not_labels(array: np.ndarray, loss: Loss, n_out: int) -> ValueError:
     columns = array.shape[1]
     way = "y[:, 0]" if columns == 1 else "y.argmax(axis=1)"
     return ValueError(
-        f"y has {columns} column{'s' * (columns != 1)}; {loss.name} takes class indices (n,){rows}: "
-        f"write {way} for class indices"
+        f"y has {columns} column{'s' * (columns != 1)}; {loss.name} takes class indices (n,){rows}"
+        f": write {way} for class indices"
     )

@@ -222,7 +222,7 @@ def unpack(flat: Array, n_in: int, layers: Sequence[Dense]) -> list[dict[str, Ar
     """Views of a flat vector laid out as theta, by layer: {"W": …, "b": …, …}.
 
     >>> found = unpack(np.arange(14), 3, [Dense(2, norm="rms"), Dense(2, bias=False)])
-    >>> [{name: block.tolist() for name, block in blocks.items() if name != "W"} for blocks in found]
+    >>> [{name: each.tolist() for name, each in blocks.items() if name != "W"} for blocks in found]
     [{'b': [6, 7], 'gain': [8, 9]}, {}]
     """
     found, start = [], 0

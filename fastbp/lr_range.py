@@ -32,7 +32,7 @@ class LRRange:
 
     @property
     def suggestion(self) -> float:
-        """The rate amid the quarter of the steps over which J falls most steeply, up to its minimum.
+        """The rate amid the quarter of the steps, up to J's minimum, where J falls most steeply.
 
         Steeply: by the line of least squares through J over log lr, since batches are noisy.
 

@@ -196,8 +196,8 @@ def default_score(
     """The score that goes with a loss: an accuracy for those of classes, R² for the rest.
 
     `a` (n, K) outputs; `y` as `_validation.as_targets` returns it. R² is that of the means
-    (gaussian_nll), the rates (poisson), and the quantiles nearest to the median; NaN for a loss of the
-    user's whose targets are not of the outputs' shape.
+    (gaussian_nll), the rates (poisson), and the quantiles nearest to the median; NaN for a loss of
+    the user's whose targets are not of the outputs' shape.
 
     >>> default_score(Loss("mse"), np.array([[1.0], [3.0]]), np.array([[1.0], [3.0]]))
     1.0

@@ -20,7 +20,7 @@ _RETRIES = 3  # smaller steps, each an eighth, for where a kink lies within the 
 
 @dataclass(frozen=True)
 class BlockReport:
-    """How one W, b, gain or shift fared: entries checked, the largest error and what was allowed there."""
+    """How one W, b, gain or shift fared: entries checked, the largest error, and what may be."""
 
     name: str
     size: int
@@ -73,9 +73,9 @@ def gradcheck(
     """Compare the gradient of J that `backward` gives with central differences of J.
 
     net: a fastbp.Network or fastbp.reference.Network; X (batch, n_0), y and sample_weight as for
-    `backward`. At most max_per_block entries of each W, b, gain and shift are checked, drawn with `seed`.
-    The allowed difference is what rounding and truncation can explain. At a kink (ReLU at 0) a
-    gradient between the one-sided slopes counts as right. The network's own forward and
+    `backward`. At most max_per_block entries of each W, b, gain and shift are checked, drawn with
+    `seed`. The allowed difference is what rounding and truncation can explain. At a kink (ReLU at
+    0) a gradient between the one-sided slopes counts as right. The network's own forward and
     backward are run; its parameters do not change.
 
     Raises AssertionError with the report when an entry differs, unless raise_on_failure is

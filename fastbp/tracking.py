@@ -78,7 +78,7 @@ class MLflow:
 
 
 class WandB:
-    """Log every epoch's logs to the active run of Weights & Biases, or to a new one that ends with it.
+    """Log every epoch's logs to the active run of Weights & Biases, or a new one that ends with it.
 
     options: for `wandb.init` of a new run, such as project="…" or mode="offline". What the network
     is made of goes into the run's config. Needs the package wandb.

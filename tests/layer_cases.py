@@ -57,8 +57,8 @@ def check(run, hidden, dtype, **options):
     """run(net, X, y) → {name: array} of the engine against the reference's.
 
     A computation in dtype is the exact one on data some sums' roundings away (backward error), so
-    the reference on such data tells how far off the engine may be: four draws show the size, not the
-    worst, which is given twice as much. Returns what the engine made.
+    the reference on such data tells how far off the engine may be: four draws show the size, not
+    the worst, which is given twice as much. Returns what the engine made.
     """
     net, X, y = case(hidden, dtype=dtype, **options)
     found = run(net, X, y)

@@ -187,7 +187,9 @@ def test_replaced_stretches_load_or_are_refused(saved, start, length, new):
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
     | st.sampled_from(["relu", "softmax", "mse", "float64", "leaky_relu(-1)", "elu()"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
     max_leaves=6,
 )  # fmt: skip
 

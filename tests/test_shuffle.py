@@ -1,4 +1,4 @@
-"""The counter RNG against the published vectors, and the shuffle against whole-number arithmetic."""
+"""The counter RNG against the published vectors, the shuffle against whole-number arithmetic."""
 
 import math
 

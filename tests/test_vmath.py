@@ -53,7 +53,7 @@ needs_long_double = pytest.mark.skipif(
 
 
 def normal_distribution(x):
-    """Φ(x): φ(t) times a series of positive terms up to t = |x| = 1.5, a continued fraction from it.
+    """Φ(x): φ(t) times a series of positive terms up to t = |x| = 1.5, a continued fraction above.
 
     Abramowitz & Stegun 26.2.11 and 26.2.14. t² is taken in two parts: its rounding, times t², would
     be seen.

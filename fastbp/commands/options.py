@@ -22,7 +22,7 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
         "--header",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="whether the first line of a .csv holds names (auto: if none of its cells is a number)",
+        help="whether the first line of a .csv holds names (auto: if no cell of it is a number)",
     )
     group.add_argument(
         "--delimiter", type=_character, default=",", help="what separates the cells of a .csv (,)"

@@ -159,8 +159,9 @@ def _norm(g: Graph, layer: Layer, z: str) -> str:
 def onnx(net: Network, path: str | PathLike[str] | None = None, *, name: str = "model") -> Any:
     """The network as an onnx.ModelProto, of opset 18: input "x" (batch, n_0), output "y".
 
-    Everything is of the network's dtype, but for erf of gelu, which is float32. path: also write it there, whole or not at all. Needs the
-    package onnx. The suite runs every activation through ONNX Runtime.
+    Everything is of the network's dtype, but for erf of gelu, which is float32. path: also write it
+    there, whole or not at all. Needs the package onnx. The suite runs every activation through ONNX
+    Runtime.
 
     >>> import fastbp
     >>> model = fastbp.export.onnx(fastbp.Network((2, 3, 1), seed=0))

@@ -1,4 +1,4 @@
-"""What all optimisers share: hyper-parameters, options, and the state that belongs to the object."""
+"""What all optimisers share: hyper-parameters, options, and state that is the object's."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ def load(path: str | os.PathLike[str]) -> Optimizer:
     """Read the optimiser that `Optimizer.save` wrote; a training goes on with it bit for bit.
 
     The file may be untrusted: it is checked before memory is taken for it, and nothing in it is
-    executed. Raises ModelFileError for a file that is not such an optimiser, OSError as `open` does.
+    executed. Raises ModelFileError for a file that is not such an optimiser, OSError as `open`
+    does.
 
     >>> from fastbp.optim import Adam
     >>> Adam(0.5).save("adam.safetensors"); load("adam.safetensors")

@@ -1,4 +1,4 @@
-"""Histograms of a and δ of every layer over training: vanishing and exploding errors at a glance."""
+"""Histograms of a and δ by layer over training: vanishing and exploding errors at a glance."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ def objective(
 
     X, y and sample_weight as for `Network.loss`; theta (n_params,). theta may be complex where
     all activations are analytic (identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh,
-    mish, sin, softmax): Im J(theta + ih e_k)/h is then the derivative along k to full precision, the complex step of
-    Squire & Trapp, SIAM Review 40, 1998. Raises TypeError or ValueError for arrays that do not
-    fit.
+    mish, sin, softmax): Im J(theta + ih e_k)/h is then the derivative along k to full precision,
+    the complex step of Squire & Trapp, SIAM Review 40, 1998. Raises TypeError or ValueError for
+    arrays that do not fit.
 
     >>> from fastbp.reference import Network
     >>> net = Network((1, 1)); float(objective(net, [[3.0]], [[2.0]], np.zeros(2)))

@@ -3,8 +3,9 @@
 Rows are samples. An activation is a pair: `a = forward(z, alpha)`, and `backward(g, z, a, alpha)`
 that turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements.
 
-The values of identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh, mish, sin and softmax
-also take complex z whose imaginary part is an infinitesimal step, for complex-step derivatives.
+The values of identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh, mish, sin and
+softmax also take complex z whose imaginary part is an infinitesimal step, for complex-step
+derivatives.
 """
 
 from __future__ import annotations

@@ -133,8 +133,8 @@ class Network(NumpyDerivatives, Hooks, NetworkBase):
         """J of the last forward for the targets y; fills delta and grad of every layer.
 
         y (batch, n_L), or class indices (batch,) for cross_entropy; sample_weight (batch,),
-        not negative; hook: see `on_delta`, for this call. Raises RuntimeError before a forward, TypeError or ValueError for targets
-        or weights that do not fit.
+        not negative; hook: see `on_delta`, for this call. Raises RuntimeError before a forward,
+        TypeError or ValueError for targets or weights that do not fit.
 
         >>> net = Network((1, 1), init="zeros"); _ = net.forward([[3.0]]); net.backward([[2.0]])
         2.0

@@ -106,7 +106,7 @@ class Training:
 
     @quiet
     def _by_parts(self, rows: np.ndarray, size: int) -> float:
-        """S·J of a batch, and the update by the mean of its parts' gradients, weighted by their S."""
+        """S·J of a batch, and the update by the mean of its parts' gradients, weighted by S."""
         net, grad, J, S = self._net, np.zeros_like(self._net.grad), 0.0, 0.0
         for first in range(0, len(rows), size):
             part = rows[first : first + size]

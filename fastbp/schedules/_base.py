@@ -86,8 +86,8 @@ class Schedule(ABC):
         if not np.isfinite(rates).all():
             bad = int(np.argmin(np.isfinite(rates)))
             raise ValueError(
-                f"{type(self).__name__} gives a learning rate of {rates[bad]} at t = {t[bad]}, from "
-                f"lr = {lr}; it must stay finite"
+                f"{type(self).__name__} gives a learning rate of {rates[bad]} at t = {t[bad]}, "
+                f"from lr = {lr}; it must stay finite"
             )
         return rates
 

@@ -1,4 +1,4 @@
-"""Schedules that are functions of t alone, as torch.optim.lr_scheduler and scikit-learn have them."""
+"""Schedules that are functions of t alone, as those of PyTorch and scikit-learn."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ class InverseScaling(Schedule):
 
 
 class LambdaLR(Schedule):
-    """lr · f(t) for a function f of a whole number, called once a step or epoch ahead of the engine.
+    """lr · f(t) for a function f of a whole number, called ahead, once a step or epoch.
 
     >>> LambdaLR(lambda t: 0.5**t).rates(1.0, np.arange(3)).tolist()
     [1.0, 0.5, 0.25]

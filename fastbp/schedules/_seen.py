@@ -115,7 +115,8 @@ class Adaptive(_Reducing):
 
     >>> adaptive = Adaptive(patience=1); rates = []
     >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0):
-    ...     rates += adaptive.rates(1.0, np.arange(1)).tolist(); _ = adaptive.observe({"loss": loss})
+    ...     rates += adaptive.rates(1.0, np.arange(1)).tolist()
+    ...     _ = adaptive.observe({"loss": loss})
     >>> rates
     [1.0, 1.0, 1.0, 1.0, 0.2]
     """

@@ -157,7 +157,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         for name, is_given in given.items():
             if is_given:
                 raise ValueError(
-                    f"lbfgs makes no epochs, which {name} would watch: leave {name} out, or use adam"
+                    f"lbfgs makes no epochs, which {name} would watch: "
+                    f"leave {name} out, or use adam"
                 )
 
     def _hidden_sizes(self) -> tuple[int, ...]:
