@@ -147,6 +147,8 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
         scratch->tile_sums = fbp_arena_take(arena, FBP_TILE_UNITS * FBP_TILE_OUTPUTS, elem);
         scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
         scratch->column = fbp_arena_take(arena, 2 * (size_t)net->max_width, elem);
+        if (fbp_odd_outputs(net, 0) > 0)
+            take_rows(plan, arena, &scratch->input, fbp_min_long(width_of(net, 0), FBP_TILE_UNITS));
     }
 }
 

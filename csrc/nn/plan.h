@@ -29,6 +29,7 @@ typedef struct {
     void *pack;             /* for fbp_gemm_t.pack */
     void *tile_sums;        /* raw sums of a weight tile */
     void *turned;           /* the same, of the last few outputs, output by output */
+    fbp_rows_t input;       /* the tile's units of x; at is NULL where x is read as it lies */
     void *column;           /* Σ_i δ_i of a layer; gradients of its gain and shift */
     fbp_profile_t *profile; /* the worker's clock, or NULL */
 } fbp_scratch_t;
@@ -71,6 +72,12 @@ typedef struct {
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
                               long capacity, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
+
+/* Outputs of layer[i] beyond the last whole vector, if they may be summed turned round. */
+FBP_INLINE long fbp_odd_outputs(const fastbp_net_t *net, int i) {
+    const long rest = net->layer[i].n_out % net->kernels->lanes;
+    return rest <= FBP_TURNED_MAX ? rest : 0;
+}
 
 /* Where σ(n) of layer l = 1 … L is; in a plain layer it is all of a[l]. */
 FBP_INLINE const fbp_rows_t *fbp_activated(const fbp_plan_t *plan, int l) {

@@ -3,6 +3,8 @@
 #include "options.h"
 #include "sweep.h"
 
+#include <string.h>
+
 bool fbp_uses_copies(const fbp_batch_t *batch) { return batch->rows > FBP_DOT_MAX_ROWS; }
 
 /* ---- row sweep ---- */
@@ -251,13 +253,22 @@ void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *
 }
 
 /* Outputs beyond the last whole vector, where the product is cheaper the other way round: a column
- * of δ by vectors of units, rather than a unit by a vector of δ that is mostly empty. Needs a^{l−1}
- * at a fixed stride, which a shuffled input has not. */
+ * of δ by vectors of units, rather than a unit by a vector of δ that is mostly empty. Of x the
+ * units have to be gathered first, which takes some 16 products a row. */
 static long turned_outputs(const fastbp_net_t *net, const fbp_tile_t *tile) {
-    const long lanes = net->kernels->lanes, units = tile->unit1 - tile->unit0;
-    const long rest = net->layer[tile->layer].n_out % lanes;
-    if (tile->layer == 0 || rest > FBP_TURNED_MAX) return 0;
-    return rest * fbp_ceil_div(units, lanes) < units ? rest : 0;
+    const long units = tile->unit1 - tile->unit0, rest = fbp_odd_outputs(net, tile->layer);
+    const long cost = rest * fbp_ceil_div(units, net->kernels->lanes);
+    return cost + (tile->layer == 0 ? 16 : 0) < units ? rest : 0;
+}
+
+/* The tile's units of x into scratch->input, at a fixed stride, which shuffled rows have not. */
+static void gather_input(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                         const fbp_tile_t *tile) {
+    const fbp_plan_t *plan = batch->plan;
+    const size_t bytes = (size_t)(tile->unit1 - tile->unit0) * plan->net->kernels->elem_size;
+    for (long i = 0; i < batch->rows; ++i)
+        memcpy(fbp_row_at(plan, &scratch->input, i),
+               fbp_at(plan->net, plan->a[0].row[i], (size_t)tile->unit0), bytes);
 }
 
 /* tile_sums[units, cols] = aᵀδ for outputs column … of a tile, of which the last `turned` by
@@ -270,11 +281,15 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     const fbp_layer_t *layer = &net->layer[tile->layer];
     const long units = tile->unit1 - tile->unit0, wide = cols - turned;
     const size_t first = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out + (size_t)column;
+    const bool gathered = turned > 0 && tile->layer == 0;
+    if (gathered) gather_input(batch, scratch, tile);
+    const fbp_rows_t *a = gathered ? &scratch->input : &plan->a[tile->layer];
+    const long unit0 = gathered ? 0 : tile->unit0;
     fbp_gemm_t product = {
         .c = scratch->tile_sums,
         .ldc = FBP_TILE_OUTPUTS,
-        .a = plan->a[tile->layer].row,
-        .a_offset = tile->unit0,
+        .a = a->row,
+        .a_offset = unit0,
         .b = fbp_at(net, delta->at, (size_t)column),
         .ldb = delta->ld,
         .m = units,
@@ -286,13 +301,12 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
         product.warm[w] = fbp_at(net, warm[w], first);
     net->kernels->gemm_tn(&product);
     if (turned == 0) return;
-    const fbp_rows_t *a = &plan->a[tile->layer];
     const fbp_gemm_t across = {
         .c = scratch->turned,
         .ldc = FBP_TILE_UNITS,
         .a = delta->row,
         .a_offset = column + wide,
-        .b = fbp_at(net, a->at, (size_t)tile->unit0),
+        .b = fbp_at(net, a->at, (size_t)unit0),
         .ldb = a->ld,
         .m = turned,
         .n = units,
