@@ -193,7 +193,10 @@ def test_metrics_by_a_dict_and_with_weights(network):
 
 @NETWORKS
 def test_pairs_have_an_accuracy_and_no_targets(network):
-    X, s = np.random.default_rng(2).normal(size=(N, 3)), np.repeat(np.arange(1.0, N // 2 + 1), 2)
+    X, s = (
+        np.random.default_rng(2).normal(size=(N - 1, 3)),
+        np.repeat(np.arange(1.0, N // 2 + 1), 2),
+    )
     net = network((3, 4, 1), loss="margin_ranking", dtype="float64", seed=5)
     history = net.fit(X, epochs=1, sample_weight=s, metrics=["accuracy"], validation_data=(X, None))
     outputs = net.predict(X)

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from .._fitting import SLICE
 from .._runner import CallbackRunner
-from .._session import Ran, SessionOptions
+from .._session import Place, Ran, SessionOptions
 from .._validation import as_weights
 from ..errors import DivergenceError
 from ..schedules import Schedule, Span
@@ -63,10 +63,9 @@ class Training:
         rows = net._inputs(X)  # seen to be finite before
         weights = as_weights(weights, len(rows), net.dtype)
         data = rows, net._targets(y, len(rows)), weights
-        options = SessionOptions(
-            batch_size, bool(est.shuffle), est.n_threads or 0, len(est.loss_curve_)
-        )
+        options = SessionOptions(batch_size, bool(est.shuffle), est.n_threads or 0)
         self.session = net._session(data, est._optimizer, options)
+        self.session.seek(Place(len(est.loss_curve_)))
         self.schedule = est.learning_rate if isinstance(est.learning_rate, Schedule) else None
         if self.schedule is not None:
             self.schedule = copy.deepcopy(self.schedule)
