@@ -2,27 +2,14 @@
 
 import numpy as np
 import pytest
-from engine_cases import DTYPES, Twins
+from derivative_cases import ANY_SHAPE, LOSSES_ON, TALL, twins
+from engine_cases import DTYPES
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from loss_cases import CASES, WIDTH, all_targets, prepare
-from thread_cases import limit_of
+from loss_cases import WIDTH, all_targets, prepare
+from thread_cases import same_on_any_team
 
 import fastbp
 from fastbp import activations, reference
-from fastbp.losses import Loss
-
-WIDTHS = (5, 19, 8, 3)
-TALL = (40, 257, 255, 9)  # worth a team of threads
-# every loss and option on outputs of the three kinds: its pair, other probabilities, any number
-KINDS = ("softmax", "sigmoid", "tanh")
-LOSSES_ON = [(s, out) for s, out in CASES if out in KINDS[: 2 + (Loss(s).pair is None)]]
-LOSSES_ON = [(s, out) for s, out in LOSSES_ON if Loss(s).targets != "pairs"]
-
-
-def twins(rng, output="identity", loss="squared_error", *, widths=WIDTHS, n=11, **options):
-    options = {"hidden": "tanh", "dtype": "float64", **options}
-    return Twins(rng, widths, output=output, loss=loss, n=n, **options)
 
 
 def direction(twin, rng):
@@ -93,12 +80,7 @@ def test_class_indices_as_targets(rng, output):
 
 
 @settings(max_examples=25)
-@given(
-    widths=st.lists(st.integers(1, 40), min_size=2, max_size=5),
-    n=st.integers(1, 40),
-    seed=st.integers(0, 1000),
-    dtype=st.sampled_from(DTYPES),
-)
+@given(**ANY_SHAPE)
 def test_any_shape(widths, n, seed, dtype):
     rng = np.random.default_rng(seed)
     check_all(twins(rng, widths=widths, n=n, dtype=dtype), rng)
@@ -203,13 +185,9 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, n):
 
     def everything():
         found = [net.jvp(X, X), net.jvp(X, dtheta=v), net.hvp(X, y, v), net.hvp(X, y, v, s)]
-        return [each.tobytes() for each in found]
+        return found
 
-    with limit_of(1):
-        alone = everything()
-    for team in (2, 3):
-        with limit_of(team):
-            assert everything() == alone
+    same_on_any_team(everything)
 
 
 def test_calls_of_any_size_follow_each_other(rng):

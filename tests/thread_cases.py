@@ -88,6 +88,18 @@ def limit_of(n):
         fastbp.set_num_threads(before)
 
 
+def same_on_any_team(compute):
+    """compute() gives arrays, of the same bits on 1, 2 and 3 threads."""
+
+    def bits(team):
+        with limit_of(team):
+            return [each.tobytes() for each in compute()]
+
+    alone = bits(1)
+    for team in (2, 3):
+        assert bits(team) == alone
+
+
 # ---- what may hang --------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """The update rules: theta changed in place by one gradient, as PyTorch defines them.
 
-A rule takes theta and the final gradient g, (n,) both, its moments, t >= 1 and the numbers of
+A rule takes theta and the final gradient g, (n,) both, its moments, t >= 1 and the numbers h of
 `Optimizer.hyper`. What the options of all optimisers do stands in `update`.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod, sqrt
+from types import SimpleNamespace as Hyper
 
 import numpy as np
 
@@ -17,192 +18,113 @@ Array = np.ndarray
 Blocks = Sequence[Sequence[slice]]  # by layer the parts of theta that are one array each: W and b
 
 
-def sgd(theta: Array, g: Array, moments: list[Array], t: int, lr: float, momentum: float) -> None:
-    theta -= lr * g
+def sgd(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    theta -= h.lr * g
 
 
-def momentum(
-    theta: Array,
-    g: Array,
-    moments: list[Array],
-    t: int,
-    lr: float,
-    momentum: float,
-    dampening: float,
-) -> None:
+def momentum(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m = moments[0]
-    m[...] = momentum * m + (g if t == 1 else (1 - dampening) * g)
-    theta -= lr * m
+    m[...] = h.momentum * m + (g if t == 1 else (1 - h.dampening) * g)
+    theta -= h.lr * m
 
 
-def nesterov(
-    theta: Array, g: Array, moments: list[Array], t: int, lr: float, momentum: float
-) -> None:
+def nesterov(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m = moments[0]
-    m[...] = momentum * m + g
-    theta -= lr * (g + momentum * m)
+    m[...] = h.momentum * m + g
+    theta -= h.lr * (g + h.momentum * m)
 
 
-def _means(moments: list[Array], g: Array, beta1: float, beta2: float) -> tuple[Array, Array]:
+def _means(moments: list[Array], g: Array, h: Hyper) -> tuple[Array, Array]:
     """The running means of g and g², brought up to date."""
     m, v = moments[:2]
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g * g
+    m[...] = h.beta1 * m + (1 - h.beta1) * g
+    v[...] = h.beta2 * v + (1 - h.beta2) * g * g
     return m, v
 
 
-def adam(
-    theta: Array,
-    g: Array,
-    moments: list[Array],
-    t: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
-    m, v = _means(moments, g, beta1, beta2)
-    theta -= lr / (1 - beta1**t) * m / (np.sqrt(v) / sqrt(1 - beta2**t) + eps)
+def adam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    m, v = _means(moments, g, h)
+    theta -= h.lr / (1 - h.beta1**t) * m / (np.sqrt(v) / sqrt(1 - h.beta2**t) + h.eps)
 
 
-def amsgrad(
-    theta: Array,
-    g: Array,
-    moments: list[Array],
-    t: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
-    m, v = _means(moments, g, beta1, beta2)
+def amsgrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    m, v = _means(moments, g, h)
     largest = moments[2]
     largest[...] = np.maximum(largest, v)
-    theta -= lr / (1 - beta1**t) * m / (np.sqrt(largest) / sqrt(1 - beta2**t) + eps)
+    theta -= h.lr / (1 - h.beta1**t) * m / (np.sqrt(largest) / sqrt(1 - h.beta2**t) + h.eps)
 
 
-def radam(
-    theta: Array,
-    g: Array,
-    moments: list[Array],
-    t: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
-    m, v = _means(moments, g, beta1, beta2)
-    corrected = m / (1 - beta1**t)
-    most = 2 / (1 - beta2) - 1
-    length = most - 2 * t * beta2**t / (1 - beta2**t)
+def radam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    m, v = _means(moments, g, h)
+    corrected = m / (1 - h.beta1**t)
+    rest = 1 - h.beta2**t
+    most = 2 / (1 - h.beta2) - 1
+    length = most - 2 * t * h.beta2**t / rest
     if length <= 5:
-        theta -= lr * corrected
+        theta -= h.lr * corrected
         return
     rectified = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
-    theta -= lr * corrected * sqrt(rectified) * sqrt(1 - beta2**t) / (np.sqrt(v) + eps)
+    theta -= h.lr * corrected * sqrt(rectified) * sqrt(rest) / (np.sqrt(v) + h.eps)
 
 
-def nadam(
-    theta: Array,
-    g: Array,
-    moments: list[Array],
-    t: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    momentum_decay: float,
-) -> None:
-    m, v = _means(moments, g, beta1, beta2)
-    mu = [beta1 * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in range(1, t + 2)]
+def nadam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    m, v = _means(moments, g, h)
+    mu = [h.beta1 * (1 - 0.5 * 0.96 ** (i * h.momentum_decay)) for i in range(1, t + 2)]
     now = (1 - mu[-2]) / (1 - prod(mu[:-1])) * g
     ahead = mu[-1] / (1 - prod(mu)) * m
-    theta -= lr * (now + ahead) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    theta -= h.lr * (now + ahead) / (np.sqrt(v / (1 - h.beta2**t)) + h.eps)
 
 
-def adamax(
-    theta: Array,
-    g: Array,
-    moments: list[Array],
-    t: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
+def adamax(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m, u = moments
-    m[...] = beta1 * m + (1 - beta1) * g
-    u[...] = np.maximum(beta2 * u, abs(g) + eps)
-    theta -= lr / (1 - beta1**t) * m / u
+    m[...] = h.beta1 * m + (1 - h.beta1) * g
+    u[...] = np.maximum(h.beta2 * u, abs(g) + h.eps)
+    theta -= h.lr / (1 - h.beta1**t) * m / u
 
 
-def adagrad(
-    theta: Array, g: Array, moments: list[Array], t: int, lr: float, lr_decay: float, eps: float
-) -> None:
+def adagrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     v = moments[0]
     v[...] += g * g
-    theta -= lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(v) + eps)
+    theta -= h.lr / (1 + (t - 1) * h.lr_decay) * g / (np.sqrt(v) + h.eps)
 
 
-def adadelta(
-    theta: Array, g: Array, moments: list[Array], t: int, lr: float, beta2: float, eps: float
-) -> None:
+def adadelta(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     v, w = moments
-    v[...] = beta2 * v + (1 - beta2) * g * g
-    step = np.sqrt(w + eps) / np.sqrt(v + eps) * g
-    w[...] = beta2 * w + (1 - beta2) * step * step
-    theta -= lr * step
+    v[...] = h.beta2 * v + (1 - h.beta2) * g * g
+    step = np.sqrt(w + h.eps) / np.sqrt(v + h.eps) * g
+    w[...] = h.beta2 * w + (1 - h.beta2) * step * step
+    theta -= h.lr * step
 
 
 def _rmsprop(centered: bool, with_momentum: bool) -> Callable[..., None]:
-    def rule(
-        theta: Array,
-        g: Array,
-        moments: list[Array],
-        t: int,
-        lr: float,
-        beta2: float,
-        eps: float,
-        momentum: float = 0.0,
-    ) -> None:
+    def rule(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
         v = variance = moments[0]
-        v[...] = beta2 * v + (1 - beta2) * g * g
+        v[...] = h.beta2 * v + (1 - h.beta2) * g * g
         if centered:
             mean = moments[1]
-            mean[...] = beta2 * mean + (1 - beta2) * g
+            mean[...] = h.beta2 * mean + (1 - h.beta2) * g
             variance = np.maximum(v - mean * mean, 0)
-        step = g / (np.sqrt(variance) + eps)
+        step = g / (np.sqrt(variance) + h.eps)
         if with_momentum:
             m = moments[1 + centered]
-            m[...] = step = momentum * m + step
-        theta -= lr * step
+            m[...] = step = h.momentum * m + step
+        theta -= h.lr * step
 
     return rule
 
 
-def lion(
-    theta: Array, g: Array, moments: list[Array], t: int, lr: float, beta1: float, beta2: float
-) -> None:
+def lion(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m = moments[0]
-    theta -= lr * np.sign(beta1 * m + (1 - beta1) * g)
-    m[...] = beta2 * m + (1 - beta2) * g
+    theta -= h.lr * np.sign(h.beta1 * m + (1 - h.beta1) * g)
+    m[...] = h.beta2 * m + (1 - h.beta2) * g
 
 
-def rprop(
-    theta: Array,
-    g: Array,
-    moments: list[Array],
-    t: int,
-    lr: float,
-    shrink: float,
-    grow: float,
-    least: float,
-    most: float,
-) -> None:
+def rprop(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     last, step = moments
     turn = last * g
-    factor = np.where(turn > 0, grow, np.where(turn < 0, shrink, np.where(turn == 0, 1, turn)))
-    step[...] = np.clip(step * factor, least, most)
+    same = np.where(turn == 0, 1, turn)  # NaN stays
+    factor = np.where(turn > 0, h.grow, np.where(turn < 0, h.shrink, same))
+    step[...] = np.clip(step * factor, h.least, h.most)
     last[...] = np.where(turn < 0, 0, g)
     theta -= np.sign(last) * step
 
@@ -255,12 +177,12 @@ def update(
     factors = optimizer.lr_factors or (1.0,) * len(blocks)
     for layer, factor in zip(blocks, factors, strict=True):
         part = slice(layer[0].start, layer[-1].stop)
-        hyper = optimizer.hyper()
-        hyper["lr"] *= factor
+        hyper = Hyper(**optimizer.hyper())
+        hyper.lr *= factor
         if optimizer.weight_decay != 0 and optimizer.decoupled_weight_decay:
-            theta[part] *= 1 - hyper["lr"] * optimizer.weight_decay
+            theta[part] *= 1 - hyper.lr * optimizer.weight_decay
         moments = [moment[part] for moment in optimizer.moments]
-        RULES[optimizer.code](theta[part], g[part], moments, optimizer.t, **hyper)
+        RULES[optimizer.code](theta[part], g[part], moments, optimizer.t, hyper)
     if optimizer.average is not None:
         first = optimizer.t == optimizer.average_start + 1
         weight = 1.0 if first else 1 - optimizer.ema

@@ -116,16 +116,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._refuse_epochs(validation_data)
         sizes = self._hidden_sizes()
         first = "network_" not in self.__dict__ or not (self.warm_start or incremental)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=SPARSE,
-            multi_output=True,
-            dtype=FLOATS,
-            y_numeric=self._numeric,
-            reset=first,
-        )
+        X, y = self._validated(X, y, reset=first)
         told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         self._take_targets(y, new=first and not incremental)
         y = self._encode(y)
@@ -236,10 +227,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         return min(int(self.batch_size), n_samples)
 
-    def _validation(self, data: object) -> tuple[Array, Array, Array | None]:
-        """validation_data as (X, encoded y, weights or None)."""
-        X, y, weights = split_validation(data)
-        X, y = validate_data(
+    def _validated(self, X: object, y: object, *, reset: bool) -> tuple[Array, Array]:
+        """scikit-learn's checks; reset: features are counted and named anew."""
+        return validate_data(
             self,
             X,
             y,
@@ -247,8 +237,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             multi_output=True,
             dtype=FLOATS,
             y_numeric=self._numeric,
-            reset=False,
+            reset=reset,
         )
+
+    def _validation(self, data: object) -> tuple[Array, Array, Array | None]:
+        """validation_data as (X, encoded y, weights or None)."""
+        X, y, weights = split_validation(data)
+        X, y = self._validated(X, y, reset=False)
         weights = None if weights is None else _check_sample_weight(weights, X)
         return X.astype(self.network_.dtype, copy=False), self._encode(y), weights
 

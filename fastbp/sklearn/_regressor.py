@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ._callbacks import with_callbacks
-from ._estimator import FLOATS, SPARSE, BaseMLP
+from ._estimator import BaseMLP
 
 Array = np.ndarray
 
@@ -185,8 +185,6 @@ sklearn.neural_network.MLPRegressor.html
         """R², as scikit-learn's; with several quantiles an output, minus the mean pinball loss."""
         if self._n_units() == self.n_outputs_ or self._criterion().name == "gaussian_nll":
             return super().score(X, y, sample_weight)
-        X, y = validate_data(
-            self, X, y, accept_sparse=SPARSE, multi_output=True, dtype=FLOATS, reset=False
-        )
+        X, y = self._validated(X, y, reset=False)
         X = X.astype(self.network_.dtype, copy=False)
         return self._score_encoded(X, self._encode(y), sample_weight)
