@@ -349,8 +349,8 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
                             fastbp_optimizer_t *optimizer);
 
 /* A training session over one data set. Keeps pointers to theta, data's arrays and the optimizer
- * until it is freed. The caller may write to theta between epochs, not within one: copies of W are
- * made when an epoch begins. */
+ * until it is freed. The caller may write to theta between epochs and before a run of one step, not
+ * within an epoch otherwise: copies of W are made then. */
 typedef struct fastbp_fit fastbp_fit_t;
 
 typedef struct {
@@ -385,7 +385,8 @@ typedef struct {
 } fastbp_progress_t;
 
 /* Runs whole steps until the epoch ends or `seconds` have passed, whichever comes first; at least
- * one step. Allocates nothing. On FASTBP_ERR_DIVERGED theta is as before the step that failed. */
+ * one step, and one only where seconds is 0. Allocates nothing. On FASTBP_ERR_DIVERGED theta is as
+ * before the step that failed. */
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress);
 
 /* Learning rates, and momenta or β1 (NULL: as they are), of the steps of an epoch, by their number

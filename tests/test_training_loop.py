@@ -216,6 +216,21 @@ def test_every_batch_is_told(network):
     np.testing.assert_array_equal(net.theta, twin.theta)
 
 
+def test_weights_written_between_batches_count():
+    """Copies of W, which batches of more than 8 rows read, follow."""
+    nets = []
+    for network in (fastbp.Network, reference.Network):
+        net, X, y = case(network)
+
+        def shrink(step, logs, net=net):
+            net.theta *= 0.5
+
+        keep_small = LambdaCallback(on_batch_end=shrink)
+        net.fit(X, y, epochs=3, batch_size=10, optimizer=SGD(0.1), callbacks=[keep_small])
+        nets.append(net)
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-9, atol=1e-12)
+
+
 @NETWORKS
 def test_a_batch_may_be_the_last(network):
     net, X, y = case(network)

@@ -131,13 +131,15 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
     free(fit);
 }
 
-/* Order and copies of W made anew, for the caller may have changed theta since. */
-static void get_in_place(fastbp_fit_t *fit) {
+/* The order of the epoch, and copies of W, which the caller may have changed: between epochs, or
+ * between single steps. */
+static void get_in_place(fastbp_fit_t *fit, bool single) {
     const fastbp_net_t *net = fit->plan.net;
-    if (fit->order != NULL)
+    const bool copy = fit->keep_copies && (single || !fit->in_place);
+    if (fit->order != NULL && !fit->in_place)
         fbp_shuffle(fit->order, fit->data.rows, net->group, fit->options.seed, fit->place.epoch,
                     fit->place.block);
-    for (long i = 0; fit->keep_copies && i < net->n_tiles; ++i)
+    for (long i = 0; copy && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->plan, fit->theta, &net->tile[i]);
     fit->in_place = true;
 }
@@ -428,7 +430,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
     const double begin = fbp_seconds();
     slice_t slice = {.fit = fit, .deadline = begin + seconds};
     fbp_lap_begin(fit->plan.scratch[0].profile);
-    if (!fit->in_place) get_in_place(fit);
+    get_in_place(fit, seconds <= 0);
     fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
     const long step = fit->place.step;
     if (fit->place.first < fit->data.rows) fbp_pool_run(fit->n_workers, run_steps, &slice);
