@@ -7,9 +7,9 @@ from math import isfinite
 import numpy as np
 
 from . import _core
-from .errors import DivergenceError
 from .hooks import Array, Hook, Hooks
 from .optim import Optimizer
+from .reference.training import Training
 
 
 class EngineHooks(Hooks):
@@ -57,12 +57,15 @@ class EngineHooks(Hooks):
     def _train_hooked(
         self, X: Array, y: Array, s: Array | None, optimizer: Optimizer, hook: Hook
     ) -> float:
-        """One step on checked data by way of the stored pass, which drops nothing; J before it."""
+        """One step on checked data by way of the stored pass, which drops nothing; J before it.
+
+        Where J is not finite, there is no step.
+        """
         self._bind(optimizer)
         self._forward(X, self._theta)
         J = _core.backward_output(self._pass, self._theta, y, s)
         if not isfinite(J):
-            raise DivergenceError(J, epoch=0, step=optimizer.t)
+            return J
         self._recur(self._theta, self._grad, hook)
         self._show_delta()
         self._net.step(self._theta, self._grad, optimizer)
@@ -73,3 +76,13 @@ class EngineHooks(Hooks):
         with self._lock:
             _core.pull_back(self._pass, l, out)
         return out
+
+
+class HookedTraining(Training):
+    """The batches of a fit that has a hook to call, each by way of the network's stored pass."""
+
+    _least_rate = 1e-30  # as in csrc/nn/train.c: the engine's rules take no 0
+
+    def _step(self, X: Array, y: Array | None, s: Array) -> float:
+        with self._net._lock:
+            return self._net._train_hooked(X, y, s, self._optimizer, self._hook)

@@ -32,9 +32,10 @@ class Hooks(ABC):
 
         The hook is called for l = L, …, 1 with δ^l (batch, n_l), before δ^{l−1} is made from it:
         it may write into delta, or return an array to take its place. It holds for `backward`,
-        `backward_from`, `value_and_grad` and `train_batch`; `fit`, which runs inside the engine,
-        refuses. One hook at a time; copies and files of the network do not have it. Returns the
-        hook, so that it may be used as a decorator. Raises TypeError for what cannot be called.
+        `backward_from`, `value_and_grad`, `train_batch` and `fit`, which then goes batch by batch
+        through Python. One hook at a time; copies and files of the network do not have it.
+        Returns the hook, so that it may be used as a decorator. Raises TypeError for what cannot
+        be called.
 
         >>> import fastbp
         >>> net = fastbp.Network((1, 1, 1), activation="identity", seed=0)
@@ -98,17 +99,21 @@ class Hooks(ABC):
                 "use predict or loss there, or another network"
             )
 
-    def _no_hook(self, what: str) -> None:
+    def _hook_of_fit(self, part_rows: int) -> Hook | None:
+        """The hook that a fit has to call; ValueError for a fit that cannot call it."""
         if self._hook is not None:
-            raise RuntimeError(
-                f"{what} runs inside the engine, where no hook is called: write a loop of "
-                "train_batch, or take the hook away with net.on_delta(None)"
+            self._no_dropout()
+        if self._hook is not None and part_rows > 0:
+            raise ValueError(
+                "accumulate adds up gradients where no hook is called: leave accumulate out, or "
+                "take the hook away with net.on_delta(None)"
             )
+        return self._hook
 
     def _no_dropout(self) -> None:
         if self.input_dropout > 0 or any(layer.dense.dropout > 0 for layer in self.layers):
             raise ValueError(
-                "train_batch with a hook goes through the stored passes, which drop nothing, and "
+                "training with a hook goes through the stored passes, which drop nothing, and "
                 "this network has dropout: train it without a hook"
             )
 

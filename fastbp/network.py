@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
+from math import isfinite
 from os import PathLike
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +14,7 @@ import numpy as np
 from . import _core
 from . import _validation as check
 from ._base import ActivationSpec, Array, NetworkBase
-from ._hooked import EngineHooks
+from ._hooked import EngineHooks, HookedTraining
 from ._probe import EngineDerivatives
 from ._session import Data, Place, SessionOptions
 from ._sparse import SparseRows
@@ -347,7 +348,10 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
                 )
             if hook is not None:
                 self._no_dropout()
-                return self._train_hooked(X, y, s, optimizer, hook)
+                J = self._train_hooked(X, y, s, optimizer, hook)
+                if not isfinite(J):
+                    raise DivergenceError(J, epoch=0, step=optimizer.t)
+                return J
             self._stepper = None
             self._bind(optimizer)
             options = (len(X), False, self.seed)
@@ -436,8 +440,11 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
         out = np.empty((X.shape[0], self.widths[-1]), self.dtype)
         return self._net.cost(self._theta, X, y, sample_weight, out), out
 
-    def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> _Session:
-        self._no_hook("fit")
+    def _session(
+        self, data: Data, optimizer: Optimizer, options: SessionOptions
+    ) -> _Session | HookedTraining:
+        if self._hook is not None:
+            return HookedTraining(self, data, optimizer, options)
         batches = (options.batch_size, options.shuffle, self.seed, options.n_threads)
         batches += (options.part_rows,)
         fit = _core.Fit(self._net, self._theta, *data, optimizer, *batches)

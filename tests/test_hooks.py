@@ -10,6 +10,7 @@ from thread_cases import limit_of
 
 import fastbp
 from fastbp import reference
+from fastbp._shuffle import permutation
 from fastbp.errors import DivergenceError
 from fastbp.optim import SGD
 
@@ -178,12 +179,89 @@ def test_a_registered_hook_is_called_by_every_backward(module):
     ):
         call()
     assert calls == [3, 2, 1]
-    with pytest.raises(RuntimeError, match="train_batch"):
-        net.fit(X, y, epochs=1)
+    net.fit(X, y, epochs=2, batch_size=10)
+    assert calls == [3, 2, 1] * 5
+    calls[3:] = []
     assert copy.deepcopy(net)._hook is None
     net.on_delta(None)
     net.fit(X, y, epochs=1)
     assert calls == [3, 2, 1]
+
+
+# ---- fit ----------------------------------------------------------------------------------------
+
+
+def halve(l, delta):
+    if l > 1:
+        delta *= 0.5
+
+
+@MODULES
+def test_fit_goes_batch_by_batch(module):
+    """As a loop of train_batch over the same batches."""
+    net, X, y = problem(module, l2=0.01)
+    twin, s = problem(module, l2=0.01)[0], np.linspace(0.5, 2, 20)
+    net.on_delta(halve)
+    history = net.fit(X, y, epochs=2, batch_size=8, optimizer=SGD(0.1, 0.9), sample_weight=s)
+    sgd, J = SGD(0.1, 0.9), []
+    for epoch in range(2):
+        order = permutation(twin.seed, epoch, 20)
+        for rows in np.split(order, [8, 16]):
+            J += [twin.train_batch(X[rows], y[rows], sgd, sample_weight=s[rows], hook=halve)]
+            J += [s[rows].sum()]
+    np.testing.assert_array_equal(net.theta, twin.theta)
+    J = np.reshape(J, (2, 3, 2))
+    means = np.average(J[..., 0], axis=1, weights=J[..., 1])
+    np.testing.assert_allclose(history.loss, means, rtol=1e-14)
+    assert all(layer.delta is None for layer in net.layers)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy(class_weight=[1, 2, 3])"])
+def test_fit_agrees_with_the_reference(loss):
+    output = "identity" if loss == "mse" else "softmax"
+    thetas = []
+    for module in (fastbp, reference):
+        net, X, y = problem(module, output=output, loss=loss)
+        y = y if loss == "mse" else np.arange(20) % 3
+        net.on_delta(halve)
+        schedule = fastbp.schedules.OneCycleLR(0.1)
+        if loss != "mse":
+            schedule = fastbp.schedules.LambdaLR(lambda t: t % 2)
+        net.fit(X, y, epochs=3, batch_size=6, optimizer="adam", schedule=schedule)
+        thetas.append(net.theta)
+    np.testing.assert_allclose(*thetas, rtol=1e-7, atol=1e-9)
+
+
+@MODULES
+def test_fit_with_a_hook_streams_and_resumes(module, tmp_path):
+    X, y = np.arange(100, dtype=np.uint8).reshape(20, 5), problem()[2]
+    thetas = []
+    for cuts in ((4,), (2, 4)):
+        net = problem(module)[0]
+        folder = tmp_path / str(len(cuts))
+        for epochs in cuts:
+            blocks = fastbp.stream(X, y, block_rows=8)
+            net.on_delta(halve)
+            net.fit(blocks, epochs=epochs, batch_size=4, optimizer=SGD(1e-4), checkpoint=folder)
+            net = problem(module)[0] if epochs < cuts[-1] else net
+        thetas.append(net.theta)
+    np.testing.assert_array_equal(*thetas)
+
+
+@MODULES
+def test_fit_refuses_what_no_hook_can_see(module):
+    net, X, y = problem(module)
+    net.on_delta(halve)
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match="accumulate adds up gradients where no hook is called"):
+        net.fit(X, y, epochs=1, batch_size=4, accumulate=2)
+    dropping = module.Network.from_layers(5, [fastbp.Dense(4, dropout=0.5), fastbp.Dense(3)])
+    dropping.on_delta(halve)
+    with pytest.raises(ValueError, match="training with a hook .* this network has dropout"):
+        dropping.fit(X, y, epochs=1)
+    np.testing.assert_array_equal(net.theta, before)
+    with pytest.raises(DivergenceError, match="epoch 0"):
+        net.fit(X, y * 1e200, epochs=1, optimizer=SGD(1e200))
 
 
 # ---- what goes wrong ----------------------------------------------------------------------------

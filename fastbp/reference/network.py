@@ -360,7 +360,6 @@ class Network(NumpyDerivatives, Hooks, NetworkBase):
         return J
 
     def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> Training:
-        self._no_hook("fit")
         return Training(self, data, optimizer, options)
 
     def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:

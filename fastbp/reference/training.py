@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 class Training:
     """Data (X, y, weights or None), an optimiser and the batches of a reference Network."""
 
+    _least_rate = 0.0
+
     def __init__(
         self, net: Network, data: Data, optimizer: Optimizer, options: SessionOptions
     ) -> None:
         self._net, self._optimizer, self._options = net, optimizer, options
+        self._hook = net._hook_of_fit(options.part_rows)
         self.set_rates(None)
         self.bind(data)
         self.seek(Place(0))
@@ -96,13 +99,17 @@ class Training:
         if S == 0:
             return 0.0, S
         at = 0 if self._rates is None else min(step, len(self._rates) - 1)
-        lr = None if self._rates is None else float(self._rates[at])
+        lr = None if self._rates is None else max(float(self._rates[at]), self._least_rate)
         momentum = None if self._momenta is None else float(self._momenta[at])
         with scheduled(self._optimizer, lr, momentum):
             part = self._options.part_rows
             if 0 < part < len(rows):
                 return self._by_parts(rows, part) / S, S
-            return self._net.train_step(self._X[rows], self._targets(rows), s, self._optimizer), S
+            return self._step(self._X[rows], self._targets(rows), s), S
+
+    def _step(self, X: np.ndarray, y: np.ndarray | None, s: np.ndarray) -> float:
+        """J of a batch and the update, left out where J is not finite."""
+        return self._net.train_step(X, y, s, self._optimizer, self._hook)
 
     @quiet
     def _by_parts(self, rows: np.ndarray, size: int) -> float:
@@ -136,7 +143,9 @@ def scheduled(optimizer: Optimizer, lr: float | None, momentum: float | None) ->
         own[betas] = (momentum, *own[betas][1:])
     elif momentum is not None:
         own["momentum"] = momentum
+    own["_packed"] = None
     try:
         yield
     finally:
+        own["_packed"] = None
         own.update((name, kept[name]) for name in ("lr", betas, "momentum") if name in kept)
