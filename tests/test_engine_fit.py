@@ -65,9 +65,9 @@ class Jittered(reference.Network):
     def _noise(self, size):
         return self._rng.uniform(-1, 1, size.shape) * size
 
-    def train_step(self, X, y, s, optimizer):
+    def train_step(self, X, y, s, optimizer, hook):
         self._forward(X)
-        J = self._backward(y, s)
+        J = self._backward(y, s, hook)
         bounds = ErrorBounds(self, dense(self, y), s, self._other)
         for layer, dW, db in zip(self.layers, bounds.dW, bounds.db, strict=True):
             layer.dW[...] += self._noise(dW)

@@ -135,6 +135,13 @@ static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
     return FASTBP_OK;
 }
 
+/* Whether layer 1 has outputs to be summed turned round, and a tile's units of x stay in L2. */
+static bool gathers_input(const fbp_plan_t *plan) {
+    const size_t row = FBP_TILE_UNITS * plan->net->kernels->elem_size;
+    return plan->kind == FBP_PLAN_TRAIN && fbp_odd_outputs(plan->net, 0) > 0 &&
+           (size_t)plan->capacity * row <= fbp_cpu()->l2 / 2;
+}
+
 static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
@@ -147,7 +154,7 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
         scratch->tile_sums = fbp_arena_take(arena, FBP_TILE_UNITS * FBP_TILE_OUTPUTS, elem);
         scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
         scratch->column = fbp_arena_take(arena, 2 * (size_t)net->max_width, elem);
-        if (fbp_odd_outputs(net, 0) > 0)
+        if (gathers_input(plan))
             take_rows(plan, arena, &scratch->input, fbp_min_long(width_of(net, 0), FBP_TILE_UNITS));
     }
 }

@@ -11,8 +11,7 @@
 #include "profile.h"
 
 typedef enum {
-    FBP_PLAN_TRAIN, /* a and δ of every layer; z of the output layer and where σ' or a norm needs it
-                     */
+    FBP_PLAN_TRAIN,   /* a and δ of every layer; z of the output and where σ' or a norm needs it */
     FBP_PLAN_INSPECT, /* and z of every layer, W^1ᵀ for the input gradient */
     FBP_PLAN_INFER,   /* one block of rows, two alternating activation buffers */
 } fbp_plan_kind_t;
@@ -29,7 +28,7 @@ typedef struct {
     void *pack;             /* for fbp_gemm_t.pack */
     void *tile_sums;        /* raw sums of a weight tile */
     void *turned;           /* the same, of the last few outputs, output by output */
-    fbp_rows_t input;       /* the tile's units of x; at is NULL where x is read as it lies */
+    fbp_rows_t input;       /* a tile's units of x; at is NULL where x is read as it lies */
     void *column;           /* Σ_i δ_i of a layer; gradients of its gain and shift */
     fbp_profile_t *profile; /* the worker's clock, or NULL */
 } fbp_scratch_t;

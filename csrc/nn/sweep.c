@@ -254,8 +254,10 @@ void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *
 
 /* Outputs beyond the last whole vector, where the product is cheaper the other way round: a column
  * of δ by vectors of units, rather than a unit by a vector of δ that is mostly empty. Of x the
- * units have to be gathered first, which takes some 16 products a row. */
-static long turned_outputs(const fastbp_net_t *net, const fbp_tile_t *tile) {
+ * units have to be gathered first, if there is room, which takes some 16 products a row. */
+static long turned_outputs(const fastbp_net_t *net, const fbp_scratch_t *scratch,
+                           const fbp_tile_t *tile) {
+    if (tile->layer == 0 && scratch->input.at == NULL) return 0;
     const long units = tile->unit1 - tile->unit0, rest = fbp_odd_outputs(net, tile->layer);
     const long cost = rest * fbp_ceil_div(units, net->kernels->lanes);
     return cost + (tile->layer == 0 ? 16 : 0) < units ? rest : 0;
@@ -337,7 +339,7 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
     const fastbp_net_t *net = batch->plan->net;
     const long n_out = net->layer[tile->layer].n_out, units = tile->unit1 - tile->unit0;
-    const long turned = turned_outputs(net, tile);
+    const long turned = turned_outputs(net, scratch, tile);
     for (long j = 0; j < n_out; j += FBP_TILE_OUTPUTS) {
         const long cols = fbp_min_long(FBP_TILE_OUTPUTS, n_out - j);
         const fbp_rows_t *delta = weighted_delta(batch, tile);
