@@ -65,7 +65,8 @@ void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *
 /* In place of a row of W: these are the sums of b, or of what a norm has. */
 enum { FBP_ROW_BIAS = -FBP_PART_B, FBP_ROW_GAIN = -FBP_PART_GAIN, FBP_ROW_SHIFT = -FBP_PART_SHIFT };
 
-/* Takes raw sums of a run of outputs with their place in W, or one of the rows above. */
+/* Takes raw sums of a run of outputs with their place in W, whole rows of W in one long one; or one
+ * of the rows above. */
 typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
                               long row, long column);
 
