@@ -457,6 +457,7 @@ def test_estimators_of_scikit_learn_there_and_back():
             assert model.t_ == 11 * len(X)
 
 
+@pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")
 @pytest.mark.parametrize("kind", BOTH)
 def test_another_solver_goes_on_from_scikit_learns_lbfgs(kind):
     X, y = data_for(kind)
