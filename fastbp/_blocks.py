@@ -127,7 +127,7 @@ class Reader:
                 self._taken.acquire()
                 if self._closed:
                     break
-        except BaseException as error:  # noqa: BLE001 - else take() would wait for ever
+        except BaseException as error:  # noqa: BLE001 - take() raises it, or would wait for ever
             self._ready.put((None, error))
         self._items.close()
 

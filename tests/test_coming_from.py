@@ -34,7 +34,7 @@ def run(cells, folder, monkeypatch):
     with contextlib.redirect_stdout(io.StringIO()):
         for cell in cells:
             try:
-                exec(cell, names)  # noqa: S102 - the page is ours
+                exec(cell, names)  # noqa: S102 - cells of a page of this repository, no input
             except Exception as error:
                 raise AssertionError(f"the cell `{cell}` does not run") from error
     return names

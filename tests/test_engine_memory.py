@@ -18,8 +18,12 @@ import fastbp
 from fastbp import Dense, _core
 
 LINUX = sys.platform == "linux" and sys.maxsize > 2**32
-needs_mprotect = pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
-needs_elf = pytest.mark.skipif(not LINUX, reason="it reads ELF imports and /proc/self/maps")
+needs_mprotect = pytest.mark.skipif(
+    sys.platform == "win32", reason="guard pages are made by mprotect, which Windows has not"
+)
+needs_elf = pytest.mark.skipif(
+    not LINUX, reason="calls of malloc are found in 64-bit ELF imports and /proc/self/maps"
+)
 
 
 # ---- guard pages --------------------------------------------------------------------------

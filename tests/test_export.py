@@ -48,7 +48,7 @@ CASES = [*activations.NAMES, "all kinds"]
 def compiled(source, folder):
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        pytest.skip("no C compiler on PATH, which a wheel installs without")
+        pytest.skip("no C compiler on PATH to compile the exported file with")
     (folder / "model.c").write_text(source)
     strict = ["-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-Werror"]
     library = folder / "model.so"

@@ -26,7 +26,10 @@ import fastbp
 from fastbp.sklearn import MLPClassifier, MLPRegressor, from_sklearn, to_sklearn
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
+since_1_7 = pytest.mark.skipif(
+    not has_fit_parameter(THEIRS[MLPClassifier], "sample_weight"),
+    reason="weights and the Poisson loss are compared with scikit-learn's, there from 1.7 on",
+)
 
 CHECKS = [pair for kind in BOTH for pair in estimator_checks_generator(kind(max_iter=50))]
 
@@ -74,12 +77,11 @@ def test_takes_the_steps_of_scikit_learn(kind, name):
     assert ours.coefs_[0].dtype == X.dtype
 
 
+@since_1_7
 @pytest.mark.parametrize("kind", BOTH)
 def test_sample_weights_are_scikit_learns(kind):
     X, y = data_for(kind)
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
-    if not has_fit_parameter(THEIRS[kind], "sample_weight"):
-        pytest.skip("scikit-learn's own take sample weights from 1.7 on")
     # one batch: the mean over several is by weight here, by samples there
     ours, theirs = pair(kind, X, y, {"sample_weight": weights}, batch_size=len(X), max_iter=20)
     assert_same_fit(ours, theirs)
@@ -270,10 +272,9 @@ def test_several_quantiles():
     assert model.best_validation_score_ < 0
 
 
+@since_1_7
 def test_poisson_is_scikit_learns():
     X, y = data_for(MLPRegressor)
-    if "loss" not in THEIRS[MLPRegressor]().get_params():
-        pytest.skip("scikit-learn's own has the Poisson loss from 1.7 on")
     ours, theirs = pair(MLPRegressor, X, np.round(np.exp(y)), loss="poisson", max_iter=20)
     assert ours.out_activation_ == theirs.out_activation_ == "exp"
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-2)
@@ -406,9 +407,10 @@ def test_frames_with_their_names(kind, package):
     names = [f"column {j}" for j in range(X.shape[1])]
     frame = frames.DataFrame(dict(zip(names, X.T, strict=True)))
     theirs = THEIRS[kind](hidden_layer_sizes=4, max_iter=2).fit(frame, y)
-    if not hasattr(theirs, "feature_names_in_"):
-        pytest.skip(f"this scikit-learn does not read the names of {package} frames")
     model = kind(hidden_layer_sizes=4, max_iter=2, random_state=0).fit(frame, y)
+    assert hasattr(model, "feature_names_in_") == hasattr(theirs, "feature_names_in_")
+    if not hasattr(theirs, "feature_names_in_"):
+        pytest.skip(f"scikit-learn reads the names, and this version none of {package} frames")
     assert list(model.feature_names_in_) == names
     plain = kind(hidden_layer_sizes=4, max_iter=2, random_state=0).fit(X, y)
     np.testing.assert_array_equal(model.predict(frame), plain.predict(X))
