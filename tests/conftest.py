@@ -1,5 +1,6 @@
 """Options and settings of the whole suite."""
 
+import signal
 from zlib import crc32
 
 import numpy as np
@@ -36,3 +37,14 @@ def exhaustive(request) -> bool:
 def rng(request) -> np.random.Generator:
     """Random numbers that depend on the suite's seed and the test's name alone."""
     return np.random.default_rng([SEED, crc32(request.node.nodeid.encode())])
+
+
+@pytest.fixture
+def keyboard():
+    """SIGINT raises KeyboardInterrupt here, and ends programs that are started meanwhile.
+
+    A shell starts its background programs with SIGINT ignored, and theirs inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

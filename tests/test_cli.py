@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -417,33 +418,42 @@ def test_version_and_help(capsys):
         assert caught.value.code == 0 and text in capsys.readouterr().out
 
 
+@contextmanager
 def command(*args, **keywords):
-    """The command in a process of its own, as `python -m fastbp`."""
+    """The command in a process of its own, as `python -m fastbp`; gone when the test is done.
+
+    With the fixture `keyboard` it takes SIGINT as a program that was started in a terminal does.
+    """
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-P", "-m", "fastbp", *args], **pipes, **keywords)
+    program = [sys.executable, "-P", "-m", "fastbp", *args]
+    with subprocess.Popen(program, **pipes, **keywords) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # nothing to do after a test that passes: it has waited for the end
 
 
 def test_as_a_process():
-    process = command("train", *QUICK)
-    out, err = process.communicate(timeout=60)
+    with command("train", *QUICK) as process:
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert b"test accuracy" in out and b"samples/s" in err
-    process = command("predict", "fastbp-model.safetensors", "none.npy")
-    out, err = process.communicate(timeout=60)
+    with command("predict", "fastbp-model.safetensors", "none.npy") as process:
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, b"")
     assert err == b"fastbp: error: none.npy: No such file or directory\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
-def test_interrupt_signal():
-    process = command("train", "--epochs", "100000000")
-    seen = b""
-    while b"epoch" not in seen.split(b"samples/s")[0] or b"samples/s" not in seen:
-        byte = process.stderr.read(1)
-        assert byte, seen
-        seen += byte
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+def test_interrupt_signal(keyboard):
+    with command("train", "--epochs", "100000000") as process:
+        seen = b""
+        while b"epoch" not in seen.split(b"samples/s")[0] or b"samples/s" not in seen:
+            byte = process.stderr.read(1)
+            assert byte, seen
+            seen += byte
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert b"the model trained so far is in fastbp-model.safetensors" in err
     assert b"Traceback" not in err
@@ -455,9 +465,8 @@ def test_a_reader_that_leaves_early():
     Network((1, 4), dtype="float64").save("net")
     np.save("x.npy", np.random.default_rng(0).normal(size=(20_000, 1)))
     # over a megabyte: more than a pipe holds
-    process = command("predict", "net", "x.npy")
-    assert process.stdout.readline() == b"output1,output2,output3,output4\n"
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait(timeout=60) == 141
-    process.stderr.close()
+    with command("predict", "net", "x.npy") as process:
+        assert process.stdout.readline() == b"output1,output2,output3,output4\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 141

@@ -111,14 +111,6 @@ def test_divergence_beside_the_label_is_seen():
 # ---- Ctrl-C -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def keyboard():
-    """SIGINT raises KeyboardInterrupt, whatever the process was started with."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 class Interrupter:
     """Presses Ctrl-C from another thread, a while after the fit has begun."""
 
