@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from thread_cases import eventually
 
 import fastbp
 from fastbp import reference
@@ -209,9 +210,7 @@ def test_a_killed_process(tmp_path):
     code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     child = subprocess.Popen([sys.executable, "-c", code])
     try:
-        until = time.monotonic() + 60
-        while len(list(tmp_path.glob("checkpoint-*"))) < 2 and time.monotonic() < until:
-            time.sleep(0.01)
+        eventually(lambda: len(list(tmp_path.glob("checkpoint-*"))) == 2)
         time.sleep(0.1)
     finally:
         child.kill()

@@ -1,12 +1,12 @@
 """Training from streams: the order of samples, what it equals in memory, errors, read-ahead."""
 
 import threading
-import time
 import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from thread_cases import eventually
 
 import fastbp
 from fastbp import reference
@@ -239,7 +239,8 @@ def test_divergence_names_the_step_of_the_epoch(make):
 
 
 def assert_no_reader():
-    assert not [t for t in threading.enumerate() if t.name == "fastbp reader"]
+    """It was told to end, and does so as soon as it may run."""
+    eventually(lambda: all(t.name != "fastbp reader" for t in threading.enumerate()))
 
 
 def test_a_source_may_use_its_memory_again(make, data):
@@ -265,9 +266,7 @@ def test_at_most_one_block_is_read_ahead():
     try:
         for i in range(4):
             assert reader.take() == i
-            until = time.perf_counter() + 5
-            while len(made) < i + 2 and time.perf_counter() < until:
-                time.sleep(0.001)
+            eventually(lambda expected=i + 2: len(made) >= expected)
             assert len(made) == i + 2
     finally:
         reader.close()

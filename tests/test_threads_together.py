@@ -12,6 +12,7 @@ from thread_cases import (
     FIT,
     NARROW,
     SHAPES,
+    eventually,
     in_time,
     isolated,
     limit_of,
@@ -149,11 +150,17 @@ class CtrlC:
         self.after = after
 
     def on_fit_begin(self, net=None):
-        threading.Thread(target=self._press, daemon=True).start()
+        self.thread = threading.Thread(target=self._press, daemon=True)
+        self.thread.start()
 
     def _press(self):
         time.sleep(self.after)
         os.kill(os.getpid(), signal.SIGINT)
+
+    def wait_until_gone(self):
+        """Until the system too has forgotten the thread, which may be some time after `join`."""
+        self.thread.join()
+        eventually(lambda: str(self.thread.native_id) not in os.listdir("/proc/self/task"))
 
 
 def interrupted_fit(n_threads, shape):
@@ -162,8 +169,10 @@ def interrupted_fit(n_threads, shape):
     twin = problem(shape)[0]
     adam, same = OPTIMIZERS["adam"](), OPTIMIZERS["adam"]()
     fit = {"batch_size": batch_size, "optimizer": adam, "n_threads": n_threads}
+    ctrl_c = CtrlC(0.3)
     with pytest.raises(KeyboardInterrupt):
-        net.fit(X, y, epochs=10**6, callbacks=[CtrlC(0.3)], **fit)
+        net.fit(X, y, epochs=10**6, callbacks=[ctrl_c], **fit)
+    ctrl_c.wait_until_gone()
     assert np.isfinite(net.theta).all()
 
     same.bind(twin.theta.size, twin.dtype)

@@ -201,6 +201,14 @@ def forked(function, *arguments):
 # ---- threads ----------------------------------------------------------------------------------
 
 
+def eventually(condition):
+    """Wait for what other threads bring about, however long they are kept from running."""
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.001)
+
+
 def tasks():
     """How many threads this process has."""
     return len(os.listdir("/proc/self/task"))
