@@ -7,14 +7,14 @@ lines count from 1, as in cut, sort and spreadsheets; -1 is the last column.
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from ._numpyfile import open_npz, read_npy
+from ._size_limit import MAX_BYTES, check_max_bytes
 from .csvfile import Cells, read_csv
 from .errors import DataError
 
@@ -108,6 +108,7 @@ def read_table(
     categorical: Sequence[str] = (),
     header: str = "auto",
     delimiter: str = ",",
+    max_bytes: int = MAX_BYTES,
 ) -> Table:
     """Read features and target from a .csv, .npz or .npy file.
 
@@ -121,24 +122,29 @@ def read_table(
         header: "yes", "no", or "auto": whether the first line of a .csv holds names. "auto" says
             yes when no cell of it is a number.
         delimiter: the character between the cells of a .csv.
+        max_bytes: the most that an array of the file may take in memory, 4 GiB by default: a
+            small compressed file can claim far more than the machine has.
 
     Raises:
         DataError: naming file, line and column, for anything but a rectangular table without
-            missing values.
+            missing values, and for one beyond max_bytes.
         OSError: as `open` does.
     """
     source = os.fspath(path)
+    max_bytes = check_max_bytes(max_bytes)
     kind = _kind_of(source)
     if kind == ".npz":
         _refuse(source, drop=drop, categorical=categorical)
-        archive = _load(source)
         key = target or "y"
-        if key not in archive:
-            raise DataError(f"{source}: no array {key!r}; it holds {', '.join(archive)}")
-        return from_arrays(source, _features_of(archive, source, key), archive[key], target=key)
+        with open_npz(source, max_bytes=max_bytes) as archive:
+            if key not in archive.names:
+                raise DataError(f"no array {key!r}; it holds {', '.join(archive.names) or 'none'}")
+            X = archive.read(_features_of(archive.names, key))
+            y = archive.read(key)
+        return from_arrays(source, X, y, target=key)
     if kind == ".npy":
         _refuse(source, categorical=categorical)
-        X = _load_matrix(source)
+        X = _load_matrix(source, max_bytes)
         names = tuple(str(i + 1) for i in range(X.shape[1]))
         goal, kept = _split_columns(source, names, target, drop)
         table = from_arrays(source, X[:, kept], X[:, goal], target=names[goal])
@@ -161,11 +167,12 @@ def read_features(
     target: str = "y",
     header: str = "auto",
     delimiter: str = ",",
+    max_bytes: int = MAX_BYTES,
 ) -> Table:
     """Read the columns that a model takes; a file with names may hold others as well.
 
     Args:
-        path, header, delimiter: as for `read_table`.
+        path, header, delimiter, max_bytes: as for `read_table`.
         names: the model's features in order. They are found by name, or, in a file without
             names, by place: it has just these columns, or the `n_columns` of the file that the
             model was trained on. None: all columns of the file, whatever their names.
@@ -176,6 +183,7 @@ def read_features(
         DataError: as `read_table`; also for a column that is missing.
     """
     source = os.fspath(path)
+    max_bytes = check_max_bytes(max_bytes)
     kind = _kind_of(source)
     if kind == ".csv":
         cells = read_csv(source, header=header, delimiter=delimiter)
@@ -188,7 +196,11 @@ def read_features(
         return _from_cells(cells, chosen, texts)
     for name in categorical:
         raise DataError(f"{source}: the model takes texts in column {name!r}; give it a .csv file")
-    X = _load_matrix(source) if kind == ".npy" else _features_of(_load(source), source, target)
+    if kind == ".npy":
+        X = _load_matrix(source, max_bytes)
+    else:
+        with open_npz(source, max_bytes=max_bytes) as archive:
+            X = archive.read(_features_of(archive.names, target))
     table = from_arrays(source, X)
     chosen = _choose(source, table.names, False, names, n_columns)
     found = tuple(table.names[column] for column in chosen)
@@ -320,34 +332,21 @@ def _refuse(source: str, **options: Sequence[str]) -> None:
             raise DataError(f"{source}: --{name} {value[0]} does not go with this kind of file")
 
 
-def _load(source: str) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file, or {"": array} of a .npy file; never unpickles."""
-    try:
-        with open(source, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"": loaded}
-            with loaded:
-                return {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{source}: not a readable NumPy file: {error}") from error
-
-
-def _load_matrix(source: str) -> np.ndarray:
-    X = _load(source).get("")
-    if X is None or X.ndim != 2 or X.size == 0:
-        shape = "several arrays" if X is None else f"shape {X.shape}"
-        raise DataError(f"{source}: expected a 2-D array (rows, columns); got {shape}")
+def _load_matrix(source: str, max_bytes: int) -> np.ndarray:
+    X = read_npy(source, max_bytes=max_bytes)
+    if X.ndim != 2 or X.size == 0:
+        raise DataError(f"{source}: expected a 2-D array (rows, columns); got shape {X.shape}")
     return X
 
 
-def _features_of(archive: Mapping[str, np.ndarray], source: str, target: str) -> np.ndarray:
-    """The array X, or the only one that is not the target."""
-    others = [name for name in archive if name != target]
-    name = "X" if "X" in others else others[0] if len(others) == 1 else None
-    if name is None:
+def _features_of(names: Sequence[str], target: str) -> str:
+    """The name of the features: X, or the only array that is not the target."""
+    others = [name for name in names if name != target]
+    if "X" in others:
+        return "X"
+    if len(others) != 1:
         raise DataError(
-            f"{source}: expected an array X besides the target {target!r}; "
-            f"it holds {', '.join(archive) or 'none'}"
+            f"expected an array X besides the target {target!r}; it holds "
+            f"{', '.join(names) or 'none'}"
         )
-    return archive[name]
+    return others[0]

@@ -127,7 +127,9 @@ DAMAGED = {
     "cut dimensions": (GOOD[:10], "the dimensions should take 8 bytes; the file ends after 6"),
     "cut data": (GOOD[:-1], "shape .2, 3., should take 6 bytes; the file ends after 5"),
     "more data": (GOOD + b"\0", "more bytes follow"),
-    "giant": (GOOD[:4] + b"\xff" * 8 + GOOD[12:], "the file ends after 6"),
+    "large": (GOOD[:4] + b"\0\xff\xff\xff\0\0\0\x09" + GOOD[12:], "the file ends after 6"),
+    "giant": (GOOD[:4] + b"\xff" * 8 + GOOD[12:], "overflows 63 bits"),
+    "giant, behind a 0": (b"\0\0\x08\3\0\0\0\0" + b"\xff" * 8, "overflows 63 bits"),
     "png": (b"\x89PNG\r\n\x1a\n", "not an IDX file"),
 }
 
@@ -141,6 +143,18 @@ def test_damaged_idx(tmp_path, name, packed):
     with pytest.raises(DataError, match=message) as caught:
         read_idx(path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_limit_of_idx(tmp_path, packed):
+    path, content = tmp_path / "data", idx(np.zeros((100, 10)), 14)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(DataError, match="data: the array, .*, takes 8000 bytes.*--max-bytes 8000"):
+        read_idx(path, max_bytes=7999)
+    assert read_idx(path, max_bytes=8000).shape == (100, 10)
+    folder = write_folder(tmp_path, packed=packed)
+    with pytest.raises(DataError, match="the limit is 100"):
+        load_fashion_mnist(folder, max_bytes=100)
 
 
 def test_damaged_gzip(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from .. import _validation as check
 from .. import activations
+from .._size_limit import MAX_BYTES, check_max_bytes
 
 BUILT_IN = ("digits", "fashion-mnist")
 
@@ -26,6 +27,13 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--delimiter", type=_character, default=",", help="what separates the cells of a .csv (,)"
+    )
+    group.add_argument(
+        "--max-bytes",
+        metavar="SIZE",
+        type=size,
+        default=MAX_BYTES,
+        help="the most that an array of the data may take in memory, such as 500M or 16G (4G)",
     )
     group.add_argument(
         "--folder", metavar="DIR", help="where the four IDX files of fashion-mnist are"
@@ -56,6 +64,21 @@ def nonnegative(name: str) -> Callable[[str], float]:
 def fraction(name: str) -> Callable[[str], float]:
     """Reader of a number in [0, 1)."""
     return _reader(lambda text: check.check_fraction(float(text), name), "at least 0 and below 1")
+
+
+def size(text: str) -> int:
+    """Reader of a number of bytes; K, M, G and T stand for powers of 1024.
+
+    >>> size("2K"), size("100")
+    (2048, 100)
+    """
+    read = _reader(_bytes, "a number of bytes such as 500M or 16G")
+    return read(text)
+
+
+def _bytes(text: str) -> int:
+    power = "KMGT".find(text[-1:].upper()) + 1 if text else 0
+    return check_max_bytes(int(text[:-1] if power else text) * 1024**power)
 
 
 def threads(text: str) -> int:

@@ -98,7 +98,7 @@ def _plain(n_in: int, n_out: int, *, labels: bool) -> Preprocessing:
 
 def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Table:
     if args.data in options.BUILT_IN:
-        table = from_arrays(args.data, test_images(args.data, args.folder))
+        table = from_arrays(args.data, test_images(args.data, args.folder, args.max_bytes))
     else:
         table = read_features(
             args.data,
@@ -108,6 +108,7 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
             target=prep.target[0],
             header=args.header,
             delimiter=args.delimiter,
+            max_bytes=args.max_bytes,
         )
     if len(table.names) != len(prep.features) or len(table.text) != len(prep.categories):
         raise DataError(

@@ -50,7 +50,7 @@ def open_source(args: argparse.Namespace) -> Source:
         _refuse_table_options(args)
         if args.hold_out is not None:
             raise UsageError("--hold-out does not go with fashion-mnist, which has its test images")
-        X, y, X_test, y_test = datasets.load_fashion_mnist(args.folder)
+        X, y, X_test, y_test = datasets.load_fashion_mnist(args.folder, max_bytes=args.max_bytes)
         return Source(
             table=from_arrays("fashion-mnist", X, y, target="class"),
             hidden=(256, 128, 100),
@@ -67,15 +67,16 @@ def open_source(args: argparse.Namespace) -> Source:
         categorical=args.categorical,
         header=args.header,
         delimiter=args.delimiter,
+        max_bytes=args.max_bytes,
     )
     return Source(table=table, hidden=(128, 64), epochs=100, batch_size=32, hold_out=0.2)
 
 
-def test_images(name: str, folder: str | None) -> np.ndarray:
+def test_images(name: str, folder: str | None, max_bytes: int) -> np.ndarray:
     """The test images of a built-in data set."""
     if name == "digits":
         return datasets.digits_split()[2]
-    return datasets.load_fashion_mnist(folder)[2]
+    return datasets.load_fashion_mnist(folder, max_bytes=max_bytes)[2]
 
 
 def _refuse_table_options(args: argparse.Namespace) -> None:

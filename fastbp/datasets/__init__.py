@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._size_limit import MAX_BYTES
 from ..errors import DataError
 from ..splits import hold_out
 from .idx import read_idx
@@ -51,12 +52,15 @@ def digits_split() -> Split:
     return X[train], y[train], X[test], y[test]
 
 
-def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
+def load_fashion_mnist(
+    folder: str | os.PathLike[str] | None = None, *, max_bytes: int = MAX_BYTES
+) -> Split:
     """(X_train, y_train, X_test, y_test) of Fashion-MNIST, or of MNIST, from its four IDX files.
 
     Args:
         folder: where `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two of `t10k`
             are, each plain or ending in .gz; by default where Debian's package puts them.
+        max_bytes: as for `read_idx`.
 
     Returns:
         X (n, pixels) float32, 0 to 255, and y (n,) int64.
@@ -68,8 +72,8 @@ def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
     Source: Xiao, Rasul & Vollgraf, "Fashion-MNIST", arXiv:1708.07747, 2017 (MIT licence).
     """
     folder = Path(FASHION_MNIST_FOLDER if folder is None else folder)
-    X_train, y_train = _read_part(folder, "train")
-    X_test, y_test = _read_part(folder, "t10k")
+    X_train, y_train = _read_part(folder, "train", max_bytes)
+    X_test, y_test = _read_part(folder, "t10k", max_bytes)
     if X_train.shape[1] != X_test.shape[1]:
         raise DataError(
             f"{folder}: train images have {X_train.shape[1]} pixels, t10k images {X_test.shape[1]}"
@@ -77,10 +81,11 @@ def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
     return X_train, y_train, X_test, y_test
 
 
-def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_part(folder: Path, part: str, max_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     images_path = _find(folder, f"{part}-images-idx3-ubyte")
     labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
-    images, labels = read_idx(images_path), read_idx(labels_path)
+    images = read_idx(images_path, max_bytes=max_bytes)
+    labels = read_idx(labels_path, max_bytes=max_bytes)
     if images.dtype != np.uint8 or images.ndim != 3 or images.size == 0:
         raise DataError(
             f"{images_path}: expected uint8 images of shape (n, height, width); "
