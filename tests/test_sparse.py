@@ -217,7 +217,7 @@ def test_says_what_is_wrong():
         net.predict(X.astype(complex))
     damaged = X.copy()
     damaged.indices[3] = 30
-    with pytest.raises(ValueError, match=r"outside 0 … 29"):
+    with pytest.raises(ValueError, match=r"column 30 outside 0 … 29"):
         net.predict(damaged)
     spoiled = X.copy()
     spoiled.data[3] = np.nan
@@ -227,3 +227,76 @@ def test_says_what_is_wrong():
     whole = fastbp.Network.from_layers(30, [fastbp.Dense(5)], input_dropout=0.5)
     with pytest.raises(TypeError, match="whole rows"):
         whole.predict(X)
+
+
+def damaged(part, array):
+    """A matrix whose `part` is another array; SciPy has looked at it before and remembers that."""
+    X = matrix(40, 30, 0.2, "float32")
+    assert X.has_canonical_format
+    setattr(X, part, array(getattr(X, part)))
+    return X
+
+
+def changed(at, value, dtype=None):
+    """A function that gives a copy with another value at one place."""
+
+    def change(array):
+        array = array.astype(dtype or array.dtype)
+        array[at] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("part", "array", "says"),
+    [
+        ("indices", lambda a: a[:10], r"indptr ends with \d+; indices holds 10"),
+        ("data", lambda a: a[:10], r"indptr ends with \d+; data holds 10"),
+        ("indptr", lambda a: a[:10], "indptr has 10 entries; it needs 41"),
+        ("indptr", changed(0, 1), "must begin with 0; it begins with 1"),
+        ("indptr", changed(3, 2**31, np.uint32), r"must not fall; indptr\[3\] is 2147483648"),
+        ("indptr", changed(3, 2**63, np.uint64), "must not fall"),
+        ("indptr", changed(-1, 2**31, np.uint32), "indptr ends with 2147483648"),
+        ("indptr", changed(3, -1), "must not fall"),
+        ("indptr", lambda a: a.astype(float), "whole numbers"),
+        ("indices", changed(4, 30), "column 30 outside 0 … 29"),
+        ("indices", changed(4, -1), "column -1 outside 0 … 29"),
+        ("indices", changed(4, 2**32 + 1, np.int64), "column 4294967297 outside 0 … 29"),
+        ("indices", changed(4, 2**64 - 1, np.uint64), "column -1 outside 0 … 29"),
+        ("indices", lambda a: a[:, None], "1-D"),
+    ],
+)
+@pytest.mark.parametrize("kind", [fastbp.Network, fastbp.reference.Network])
+def test_a_damaged_structure_is_refused(kind, part, array, says):
+    """A cached has_canonical_format, or differences of unsigned numbers, would let it through."""
+    X, y = damaged(part, array), np.zeros(40, int)
+    net = kind((30, 8, 5), output="softmax", loss="cross_entropy", seed=1)
+    before = net.theta.copy()
+    calls = (net.predict, net.forward, lambda X: net.loss(X, y), lambda X: net.fit(X, y))
+    for call in (*calls, lambda X: net.train_batch(X, y, fastbp.optim.SGD())):
+        with pytest.raises(ValueError, match=f"X is damaged: .*{says}"):
+            call(X)
+    np.testing.assert_array_equal(net.theta, before)
+
+
+@pytest.mark.parametrize("form", ["csc", "bsr", "coo"])
+def test_a_damaged_structure_of_another_form_is_refused(form):
+    """Before SciPy converts it, for the conversion does not look."""
+    X = matrix(40, 30, 0.2, "float32").asformat(form)
+    (X.row if form == "coo" else X.indices)[4] = 2**30
+    with pytest.raises(ValueError, match="X is damaged: it has a .* 1073741824 outside"):
+        network("float32", (30, 8, 5)).predict(X)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_order_and_duplicates_do_not_depend_on_flags(flag):
+    """Columns that fall and come twice, whatever SciPy believes of them."""
+    X = matrix(40, 30, 0.2, "float32")
+    X.indices[:] = X.indices[::-1] // 2
+    X.has_sorted_indices = X.has_canonical_format = flag
+    rows = np.zeros((40, 30), "float32")
+    np.add.at(rows, (np.repeat(np.arange(40), np.diff(X.indptr)), X.indices), X.data)
+    net = network("float32", (30, 8, 5))
+    np.testing.assert_allclose(net.predict(X), net.predict(rows), **tolerance("float32", 30))
+    assert not X.has_sorted_indices or flag  # X itself is as it was
