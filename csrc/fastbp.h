@@ -215,12 +215,13 @@ typedef struct {
     const void *x; /* rows of n_0 elements */
     long ldx;      /* distance between rows of x, in elements; any sign */
     /* Compressed rows (CSR), or NULL for dense ones: row i is x[indptr[i]] … x[indptr[i + 1] − 1],
-     * of the network's dtype, in the columns `indices`, ascending in a row and below n_0. Not where
-     * the input has dropout or the first layer is residual. */
+     * of the network's dtype, in the columns `indices`, ascending in a row and below n_0: the
+     * caller's promise, which nobody may break while they are in use. Not where the input has
+     * dropout or the first layer is residual. */
     const int64_t *indptr;
     const int32_t *indices;
     /* targets: labels, or rows of n_targets elements; both NULL where none are needed */
-    const int32_t *labels; /* class indices, each in 0 … n_L − 1: the caller's promise */
+    const int32_t *labels; /* class indices in 0 … n_L − 1; any other is taken for 0 */
     const void *targets;
     long ldy;
     const void *weights; /* rows sample weights >= 0 with a positive sum, or NULL for ones */

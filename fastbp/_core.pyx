@@ -345,7 +345,7 @@ cdef class Pass:
     cdef readonly Net net
     cdef readonly long capacity
     cdef long rows
-    cdef object x  # the rows that the engine points to
+    cdef object x, y  # the rows that the engine points to
 
     def __cinit__(self, Net net, long capacity):
         self.net = net
@@ -405,6 +405,7 @@ cdef class Pass:
         with nogil:
             status = fastbp_backward(self.at, params, &data, slope, &cost)
         _check_call(self.net, status)
+        self.y = y
         return cost
 
     def backward_from(self, theta, delta, weights, grad):

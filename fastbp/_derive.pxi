@@ -14,6 +14,7 @@ def backward_output(Pass p, theta, y, weights):
     with nogil:
         status = fastbp_backward_output(p.at, params, &data, &cost)
     _check_call(p.net, status)
+    p.y = y
     return cost
 
 

@@ -277,6 +277,8 @@ class Fitting:
         X = self._inputs(X, name)
         check.check_finite(X, name, self._dtype)
         y = self._targets(y, len(X), name)
+        if y is not None and y.ndim == 1:
+            y = y.copy()  # a class that is written to the caller's y meanwhile may not exist
         return X, y, check.as_weights(sample_weight, len(X), self._dtype, rows_of=name)
 
     @abstractmethod

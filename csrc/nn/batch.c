@@ -55,6 +55,14 @@ static fbp_sparse_row_t sparse_row(const fastbp_data_t *data, size_t elem_size, 
                               data->indices + begin, (long)(data->indptr[at + 1] - begin)};
 }
 
+/* The label of a sample, read once: somebody may write to the caller's array meanwhile, and what
+ * was in range when it was checked must not lead outside a row of outputs now. */
+static int32_t label_of(const fbp_batch_t *batch, const fastbp_data_t *data, ptrdiff_t at) {
+    const fastbp_net_t *net = batch->plan->net;
+    const int32_t label = *(const volatile int32_t *)&data->labels[at];
+    return label >= 0 && label < net->layer[net->n_layers - 1].n_out ? label : 0;
+}
+
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
                     long first, long row0, long rows) {
     fbp_plan_t *plan = batch->plan;
@@ -69,7 +77,7 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
         else if (x != NULL && data->x_type == FASTBP_X_OWN) plan->a[0].row[i] = x + at * x_stride;
         else if (x != NULL) plan->a[0].row[i] = input_row(plan, data, x + at * x_stride, i);
         if (y != NULL) plan->target[i] = y + at * y_stride;
-        if (data->labels != NULL) plan->label[i] = data->labels[at];
+        if (data->labels != NULL) plan->label[i] = label_of(batch, data, at);
         if (weights != NULL) {
             const size_t of = (size_t)(at - at % plan->net->group); /* a sample's first row */
             memcpy(weight + (size_t)i * elem_size, weights + of * elem_size, elem_size);

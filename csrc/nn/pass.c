@@ -114,7 +114,9 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
     pass->batch.theta = theta;
     pass->has_delta = pass->has_targets = false;
-    return fbp_pass_run(pass, FBP_INFER_WORK, run_forward, &pass->batch);
+    const fastbp_status_t ran = fbp_pass_run(pass, FBP_INFER_WORK, run_forward, &pass->batch);
+    if (ran != FASTBP_OK) pass->batch.rows = 0; /* and data->x need not stay */
+    return ran;
 }
 
 /* ---- backward, whole or layer by layer ---- */
