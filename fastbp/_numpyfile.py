@@ -25,6 +25,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ._files import naming
 from ._size_limit import array_bytes
 from .errors import DataError
 
@@ -111,7 +112,7 @@ def open_npz(path: str | os.PathLike[str], *, max_bytes: int) -> Iterator[Archiv
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     try:
-        with open(path, "rb") as file:
+        with naming(os.fsdecode(path)), open(path, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise DataError("expected an ordinary file; this is a device or a pipe")
             yield file

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ._files import atomic_write
+from ._files import atomic_write, naming
 from .errors import ModelFileError
 
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors package
@@ -81,7 +81,7 @@ class Reader:
 def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
     """Open and check `path`; every ModelFileError of the block begins with its name."""
     try:
-        with open(path, "rb") as file:
+        with naming(os.fsdecode(path)), open(path, "rb") as file:
             yield Reader(file)
     except ModelFileError as error:
         raise ModelFileError(f"{os.fsdecode(path)}: {error}") from error.__cause__

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _validation as check
+from ._files import naming
 from ._monitor import Monitor
 from ._runner import CallbackRunner, ProgressBar
 from .errors import DivergenceError
@@ -220,7 +221,7 @@ class CSVLogger:
 
             with open(self.path, newline="", encoding="utf-8") as file:
                 self._names = next(csv.reader(file), [])
-        with open(self.path, "a" if self.append else "w", encoding="utf-8"):
+        with naming(self.path), open(self.path, "a" if self.append else "w", encoding="utf-8"):
             pass  # a path that cannot be written to is told before training
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
@@ -232,7 +233,7 @@ class CSVLogger:
                 f"{self.path} has the columns {', '.join(self._names)}; the logs have "
                 f"{', '.join(names)}: write to another file, or with append=False"
             )
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
+        with naming(self.path), open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if not self._names:
                 writer.writerow(names)

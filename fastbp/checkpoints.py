@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._files import check_writable, sweep
 from ._safetensors import open_reader, read_safetensors, write_safetensors
 from ._session import Data, Place
 from ._sparse import SparseRows
@@ -46,8 +47,10 @@ _UNITS = ("epoch", "epochs", "step", "steps", *_SECONDS)
 class Checkpoints:
     """The two files of a folder, and when the next is due.
 
+    What killed processes left in the folder, half-written files, is removed.
+
     Raises TypeError or ValueError for an `every` or a `resume` that is none, OSError for a folder
-    that cannot be made.
+    that cannot be made or written to.
 
     >>> Checkpoints("run", "500 steps", "auto").path(3).name
     'checkpoint-1.safetensors'
@@ -61,6 +64,9 @@ class Checkpoints:
         self._amount, self._unit = _interval(every)
         self.folder, self._resume = Path(os.fsdecode(folder)), resume
         self.folder.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder)
+        for generation in (0, 1):
+            check_writable(self.path(generation))
         self._generation = 0
         self._alone = False  # what is in the folder is of this fit
         self.rest(0)
@@ -112,8 +118,9 @@ class Checkpoints:
 
     def save(self, state: Mapping[str, object], t: int) -> None:
         """Write the next generation. Raises OSError, with the one before still there."""
-        self._generation += 1
-        _write(self.path(self._generation), self._generation, state)
+        generation = self._generation + 1
+        _write(self.path(generation), generation, state)
+        self._generation = generation
         if not self._alone:  # the other is of a fit that was not resumed
             self.path(self._generation + 1).unlink(missing_ok=True)
         self._alone = True

@@ -11,11 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ._files import naming
 from ._version import __version__
 from .commands import COMMANDS
 from .commands.options import UsageError
 from .errors import DivergenceError
 
+_STDOUT = "standard output"
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
@@ -27,18 +29,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        code = args.run(args)
-        sys.stdout.flush()
+        with naming(_STDOUT):  # files name themselves
+            code = args.run(args)
+            sys.stdout.flush()
         return code
     except UsageError as error:
         args.parser.error(str(error))
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # so that the interpreter's own flush at exit does not fail in turn
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return BROKEN_PIPE
     except OSError as error:
+        if error.filename == _STDOUT:
+            _drop_output()
         named = error.filename is not None and error.strerror
         return _fail(f"{error.filename}: {error.strerror}" if named else str(error), 1)
     except (ValueError, DivergenceError) as error:
@@ -58,6 +62,11 @@ def build_parser() -> argparse.ArgumentParser:
         sub = command.add_parser(subparsers)
         sub.set_defaults(run=command.run, parser=sub)
     return parser
+
+
+def _drop_output() -> None:
+    """Send what is left to nowhere, so that the interpreter's own flush at exit does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from .._files import atomic_write
 from .peers import ENGINE, PROGRAMS
 from .suites import join_widths
 
@@ -46,7 +47,9 @@ def draw(report: dict, path: str | os.PathLike[str]) -> None:
     left.set_ylim(len(results) - 0.4, -0.6)
     figure.suptitle(_title(report, with_peers), fontsize=11, color=_INK, x=0.01, ha="left")
     figure.supxlabel(_machine(report), fontsize=7.5, color="#666666", x=0.01, ha="left")
-    figure.savefig(path, dpi=160)
+    ending = os.path.splitext(os.fspath(path))[1][1:] or "png"
+    with atomic_write(path) as file:
+        figure.savefig(file, format=ending, dpi=160)
 
 
 def _draw_ratios(axes, results: list[dict]) -> None:

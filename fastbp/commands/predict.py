@@ -12,7 +12,7 @@ from typing import TextIO
 
 import numpy as np
 
-from .._files import atomic_write
+from .._files import atomic_write, check_writable, naming
 from ..errors import DataError, ModelFileError
 from ..io import load
 from ..network import Network
@@ -48,6 +48,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> int:
     """Predict, and write the answers."""
     options.check_source(args)
+    if args.output != "-" and not _is_device(args.output):
+        check_writable(args.output)
     net = load(args.model)
     prep = _preprocessing(net, args.model)
     if args.proba and prep.task != "classification":
@@ -139,14 +141,19 @@ def _digits(row: np.ndarray) -> list[str]:
 def _write(path: str, lines: Iterable[list[object]]) -> None:
     if path == "-":
         _write_lines(sys.stdout, lines)
-    elif os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device
-        with open(path, "w", encoding="utf-8", newline="") as file:
+    elif _is_device(path):
+        with naming(path), open(path, "w", encoding="utf-8", newline="") as file:
             _write_lines(file, lines)
     else:
         with atomic_write(path) as file:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
             _write_lines(text, lines)
             text.detach()
+
+
+def _is_device(path: str) -> bool:
+    """Whether a path is that of a pipe or a device, which no file replaces."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _write_lines(file: TextIO, lines: Iterable[list[object]]) -> None:

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .._files import naming
 from .._size_limit import MAX_BYTES, array_bytes, check_max_bytes
 from ..errors import DataError
 
@@ -43,7 +44,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
         OSError: as `open` does.
     """
     path, max_bytes = Path(path), check_max_bytes(max_bytes)
-    with path.open("rb") as raw:
+    with naming(str(path)), path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         try:

@@ -1,0 +1,362 @@
+"""Writing a file: whole or not at all, whatever the disk, the system or a signal does to it."""
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import _files
+from fastbp._files import atomic_write, check_writable, naming, sweep
+from fastbp.callbacks import CSVLogger
+from fastbp.checkpoints import Checkpoints
+from fastbp.cli import main
+from fastbp.optim import Adam
+
+POSIX = os.name == "posix"
+needs_locks = pytest.mark.skipif(not POSIX, reason="Windows has no flock; files left there stay")
+
+
+class Failing:
+    """Stands for a module or a file: the `at`-th call of its functions is refused with `code`."""
+
+    def __init__(self, real, at, code, log):
+        self._real, self._at, self._code, self._log = real, at, code, log
+
+    def __getattr__(self, name):
+        value = getattr(self._real, name)
+        if name in ("fsdecode", "strerror") or isinstance(value, type) or not callable(value):
+            return value
+
+        def call(*arguments, **keywords):
+            self._log.append(name)
+            if len(self._log) == self._at:
+                if name == "close":  # which frees the descriptor even where it fails
+                    value(*arguments)
+                names = [each for each in arguments[:1] if isinstance(each, str)]
+                raise OSError(self._code, os.strerror(self._code), *names)
+            found = value(*arguments, **keywords)
+            return Failing(found, self._at, self._code, self._log) if name == "fdopen" else found
+
+        return call
+
+    def __enter__(self):
+        self._real.__enter__()
+        return self
+
+    def __exit__(self, *raised):
+        self.close()
+
+
+ERRORS = {name: getattr(errno, name) for name in ("EIO", "EINVAL", "ENOSPC", "EXDEV", "EACCES")}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+@pytest.mark.parametrize("exists", [False, True])
+def test_any_call_may_fail(tmp_path, monkeypatch, name, exists):
+    """After an exception the path is what it was, and the message names it."""
+    path, code = tmp_path.resolve() / "file", ERRORS[name]
+    seen = []
+    for at in range(1, 100):
+        path.unlink(missing_ok=True)
+        if exists:
+            path.write_bytes(b"old")
+        log = []
+        with monkeypatch.context() as patch:
+            for module in ("os", "fcntl") if POSIX else ("os",):
+                real = getattr(_files, module)
+                patch.setattr(_files, module, Failing(real, at, code, log))
+            patch.setattr(_files, "_swept", set())
+            try:
+                with atomic_write(path) as file:
+                    file.write(b"n")
+                    file.write(b"ew")
+                failed = None
+            except OSError as error:
+                failed = error
+        if failed is None:
+            assert path.read_bytes() == b"new"
+        else:
+            assert (failed.errno, failed.filename) == (code, str(path)), log
+            assert (path.read_bytes() if path.exists() else None) == (b"old" if exists else None)
+            seen.append(log[at - 1])
+        assert [each.name for each in tmp_path.iterdir()] == (["file"] if path.exists() else [])
+        if len(log) < at:
+            break
+    assert {"open", "write", "flush", "fsync", "close", "replace"} <= set(seen)
+    assert at < 100 and seen.count("fsync") == 1  # that of the folder was passed over
+
+
+def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
+    """Some file systems refuse fsync of a folder, and one of mode 0300 cannot be opened."""
+    real_fsync, real_open = os.fsync, os.open
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real_fsync(descriptor)
+
+    def open_(path, *arguments):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real_open(path, *arguments)
+
+    net = fastbp.Network((2, 1), seed=0)
+    for name, function in (("fsync", fsync), ("open", open_)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"fastbp._files.os.{name}", function)
+            net.save(tmp_path / name)
+        assert fastbp.load(tmp_path / name).theta.tobytes() == net.theta.tobytes()
+
+
+# ---- messages -----------------------------------------------------------------------------
+
+
+def test_naming_leaves_names_and_kinds_alone():
+    with pytest.raises(FileNotFoundError) as caught, naming("here"):
+        raise OSError(errno.ENOENT, "No such file", "there")
+    assert caught.value.filename == "there"
+    with pytest.raises(BrokenPipeError) as caught, naming("here"):
+        raise OSError(errno.EPIPE, "Broken pipe")
+    assert caught.value.filename == "here"
+    with pytest.raises(OSError, match="^not one of the system's$"), naming("here"):
+        raise OSError("not one of the system's")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_names_the_file(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    net = fastbp.Network((2, 1), seed=0)
+    X, y = np.ones((3, 2)), np.ones((3, 1))
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        net.fit(X, y, epochs=1, callbacks=[CSVLogger("/dev/full")])
+    net.save("net")
+    np.save("x.npy", X)
+    assert main(["predict", "net", "x.npy", "-o", "/dev/full"]) == 1
+    assert capsys.readouterr().err == "fastbp: error: /dev/full: No space left on device\n"
+    command = [sys.executable, "-m", "fastbp", "predict", "net", "x.npy"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "fastbp: error: standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(not POSIX, reason="no limit on the size of a file")
+@pytest.mark.parametrize(
+    "write",
+    [
+        "net.save('out')",
+        "fastbp.optim.Adam().save('out')",
+        "fastbp.export.c(net, 'out')",
+        "net.fit(X, X, epochs=1, checkpoint='.')",
+        "fastbp.cli.main(['predict', 'net', 'x.npy', '-o', 'out'])",
+    ],
+)
+def test_a_file_that_cannot_grow_is_named(tmp_path, write):
+    fastbp.Network((100, 100), seed=0).save(tmp_path / "net")
+    np.save(tmp_path / "x.npy", np.ones((900, 100)))
+    code = (
+        "import resource, numpy as np, fastbp, fastbp.cli, fastbp.export\n"
+        "net, X = fastbp.load('net'), np.ones((2, 100))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        f"{write}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    last = done.stderr.splitlines()[-1]
+    name = "checkpoint-1.safetensors" if "checkpoint" in write else "out"
+    assert last.endswith((f"File too large: '{name}'", f"{name}: File too large")), last
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["net", "x.npy"]
+
+
+# ---- kills --------------------------------------------------------------------------------
+
+CHILD = """
+import sys
+from fastbp._files import atomic_write
+with atomic_write({path!r}) as file:
+    file.write(b"half")
+    file.flush()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+LOOP = """
+import fastbp
+net = fastbp.Network((50, 50), seed=0)
+while True:
+    net.save({path!r})
+"""
+
+
+def child(code, path):
+    return subprocess.Popen(
+        [sys.executable, "-c", code.format(path=str(path))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL if POSIX else signal.SIGTERM)
+    process.communicate()
+
+
+def left_in(folder):
+    return [path for path in folder.iterdir() if path.name.startswith(".fastbp-")]
+
+
+@needs_locks
+def test_what_a_killed_process_left_goes_and_what_a_live_one_writes_stays(tmp_path):
+    dead, live = child(CHILD, tmp_path / "a"), child(CHILD, tmp_path / "b")
+    try:
+        assert dead.stdout.readline() == live.stdout.readline() == b"ready\n"
+        kill(dead)
+        assert len(left_in(tmp_path)) == 2
+        sweep(tmp_path)
+        assert len(left_in(tmp_path)) == 1
+        with atomic_write(tmp_path / "c"):
+            sweep(tmp_path)
+            assert len(left_in(tmp_path)) == 2
+        live.communicate(b"go on")
+        assert live.returncode == 0 and (tmp_path / "b").read_bytes() == b"half"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c"]
+    finally:
+        kill(live)
+
+
+@needs_locks
+def test_killed_at_any_time(tmp_path, monkeypatch):
+    """The file is whole after every kill, and the next process removes what is left."""
+    path = tmp_path / "net"
+    for turn in range(8):
+        process = child(LOOP, path)
+        while not path.exists():
+            time.sleep(0.005)
+        time.sleep(0.005 * turn)
+        kill(process)
+        fastbp.load(path)
+        path.unlink()
+    Checkpoints(tmp_path, "1 epoch", "auto")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".fastbp-0123456789abcdef.tmp").write_bytes(b"of some kill")
+    monkeypatch.setattr(_files, "_swept", set())  # as in another process
+    fastbp.Network((2, 1), seed=0).save(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@needs_locks
+def test_a_sweep_removes_ordinary_files_of_that_name_only(tmp_path):
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"")
+    (tmp_path / ".fastbp-link.tmp").symlink_to(kept)
+    (tmp_path / ".fastbp-folder.tmp").mkdir()
+    os.mkfifo(tmp_path / ".fastbp-pipe.tmp")
+    (tmp_path / ".fastbp-file").write_bytes(b"")
+    before = sorted(tmp_path.iterdir())
+    sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
+    sweep(tmp_path / "none")
+
+
+@needs_locks
+def test_a_file_that_a_sweep_took_is_made_again(tmp_path, monkeypatch):
+    """It came between the making of the file and its lock."""
+    real, turns = _files.fcntl.flock, iter([BlockingIOError(), "removed"])
+
+    def flock(descriptor, kind):
+        turn = next(turns, None)
+        if isinstance(turn, OSError):
+            raise turn
+        real(descriptor, kind)
+        if turn == "removed":
+            for path in left_in(tmp_path):
+                path.unlink()
+
+    monkeypatch.setattr("fastbp._files.fcntl.flock", flock)
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@needs_locks
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def flock(descriptor, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fastbp._files.fcntl.flock", flock)
+    with atomic_write(tmp_path / "a") as file:
+        sweep(tmp_path)
+        file.write(b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+# ---- before the work ----------------------------------------------------------------------
+
+
+def refuse_new_files(monkeypatch, code):
+    """As a read-only file system does, or a folder without permission, to root as well."""
+    real = os.open
+
+    def open_(path, flags, *arguments):
+        if flags & os.O_CREAT:
+            raise OSError(code, os.strerror(code), path)
+        return real(path, flags, *arguments)
+
+    monkeypatch.setattr("fastbp._files.os.open", open_)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_to_is_told_before_training(tmp_path, monkeypatch, code):
+    net, optimizer = fastbp.Network((2, 1), seed=0), Adam()
+    theta = net.theta.copy()
+    refuse_new_files(monkeypatch, code)
+    X = np.ones((3, 2))
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
+        net.fit(X, X[:, :1], epochs=3, optimizer=optimizer, checkpoint=tmp_path)
+    assert (caught.value.errno, caught.value.filename) == (code, str(tmp_path))
+    assert optimizer.t == 0 and net.theta.tobytes() == theta.tobytes()
+    with pytest.raises(OSError, match=os.strerror(code)):
+        check_writable(tmp_path / "model")
+
+
+def test_a_checkpoint_whose_place_is_taken_is_told_before_training(tmp_path):
+    (tmp_path / "checkpoint-1.safetensors").mkdir()
+    optimizer = Adam()
+    with pytest.raises(IsADirectoryError, match="checkpoint-1"):
+        fastbp.Network((2, 1), seed=0).fit(
+            np.ones((3, 2)), np.ones(3), optimizer=optimizer, checkpoint=tmp_path
+        )
+    assert optimizer.t == 0
+
+
+def test_predict_tells_before_it_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "no model", "no data", "-o", "no folder/out.csv"]) == 1
+    assert capsys.readouterr().err.endswith("no folder: no such folder\n")
+
+
+def test_a_checkpoint_that_failed_does_not_cost_the_other(tmp_path, monkeypatch):
+    files = Checkpoints(tmp_path, "1 epoch", "auto")
+    files.read()
+    files.save({"a": 1}, 1)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastbp._files.os.fsync", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="checkpoint-0.safetensors"):
+                files.save({"a": 2}, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1.safetensors"]
