@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import _validation as check
+from ._numbers import as_array
 from .losses import Loss
 
 Array = np.ndarray
@@ -73,7 +74,7 @@ def _factors(class_weight: object, classes: Array, n_classes: int) -> Array:
                 )
             factors[index] = check.check_nonnegative(weight, f"class_weight[{index}]")
         return factors
-    factors = np.asarray(class_weight, dtype=np.float64)
+    factors = as_array(class_weight, "class_weight").astype(np.float64)
     if factors.shape != (n_classes,):
         raise ValueError(
             f"class_weight has shape {factors.shape}; there are {n_classes} classes: "

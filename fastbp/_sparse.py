@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._numbers import narrowed, refuse_masked
+
 Array = np.ndarray
 
 
@@ -60,6 +62,7 @@ def as_sparse_rows(X: object, n_cols: int, dtype: np.dtype, name: str) -> Sparse
         raise ValueError(f"{name} has no samples")
     if X.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got {X.dtype}")
+    refuse_masked(getattr(X, "data", None), name)
     _check_other_form(X, name)
     X = X.tocsr()
     values = np.asarray(X.data)
@@ -67,7 +70,7 @@ def as_sparse_rows(X: object, n_cols: int, dtype: np.dtype, name: str) -> Sparse
     values = values[: len(indices)]
     if not _ascends(indices, indptr):
         values, indices, indptr = _summed(values, indices, indptr)
-    values = np.ascontiguousarray(values, dtype)
+    values = narrowed(values, dtype, name)
     return SparseRows(values, indices.astype(np.int32, copy=False), indptr, n_cols)
 
 

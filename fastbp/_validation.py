@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._numbers import as_numbers, beyond
 from ._sparse import SparseRows, as_sparse_rows, is_sparse
 from ._target_values import check_pairs, check_target_values
 
@@ -224,7 +225,7 @@ def _is_dense(X: np.ndarray, n_cols: int) -> bool:
 
 def _as_rows(X: object, n_cols: int, name: str, where: str) -> np.ndarray:
     """X as an array (n, n_cols) of numbers, n >= 1, whatever its dtype and layout."""
-    array = _as_numbers(X, name)
+    array = as_numbers(X, name)
     if array.ndim == 1 and n_cols == 1:
         raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[:, None] for one column")
     if array.ndim == 1 and array.shape[0] == n_cols:
@@ -260,7 +261,7 @@ def as_targets(
     if type(y) is np.ndarray and y.dtype == np.int32:
         array = y  # seen at once: one-row calls pay for every look
     else:
-        array = _as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
+        array = as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
     _check_rows(array, n_rows, "y", rows_of)
     if loss.labels and array.ndim == 1:
         labels = _as_labels(array, n_out)
@@ -284,7 +285,7 @@ def as_targets(
             f"{n_targets}"
         )
     dense = as_matrix(array, n_targets, dtype, name="y", where="widths[-1]")
-    check_finite(dense, "y")
+    check_finite(dense, "y", given=array)
     check_target_values(dense, array.dtype, loss)
     return "dense", dense
 
@@ -303,12 +304,12 @@ def as_weights(
     """
     if sample_weight is None:
         return None
-    array = _as_numbers(sample_weight, "sample_weight")
+    array = as_numbers(sample_weight, "sample_weight")
     if array.ndim != 1:
         raise ValueError(f"sample_weight must be 1-D, one weight a sample; got shape {array.shape}")
     _check_rows(array, n_rows, "sample_weight", rows_of)
     weights = _laid_out(array, dtype)
-    check_finite(weights, "sample_weight")
+    check_finite(weights, "sample_weight", given=array)
     if weights.min() < 0:
         raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
     total = weights.sum(dtype=np.float64)
@@ -335,14 +336,31 @@ def as_rows(
 
 def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> np.ndarray:
     """`value` as a C-contiguous array of exactly this shape, for theta, W or b."""
-    array = _as_numbers(value, name)
+    array = as_numbers(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; the network has {shape}")
     return _dense(array, dtype)
 
 
-def check_finite(array: np.ndarray, name: str, dtype: np.dtype | None = None) -> None:
-    """ValueError naming the first row that holds a NaN or an infinity, in `dtype` if given."""
+def writeable(array: np.ndarray) -> np.ndarray:
+    """The array itself if it may be written to, else a copy: state may come as a read-only map.
+
+    joblib maps large arrays of what it sends to workers, and of what it loads with mmap_mode="r".
+    """
+    return array if array.flags.writeable else np.array(array, subok=False)
+
+
+def check_finite(
+    array: np.ndarray,
+    name: str,
+    dtype: np.dtype | None = None,
+    *,
+    given: np.ndarray | None = None,
+) -> None:
+    """ValueError naming the first row that holds a NaN or an infinity, in `dtype` if not None.
+
+    given: what the array was converted from, which tells a number that was too large from infinity.
+    """
     if isinstance(array, SparseRows):
         array = array.values
         name = f"the elements of {name}"
@@ -362,11 +380,13 @@ def check_finite(array: np.ndarray, name: str, dtype: np.dtype | None = None) ->
         else:
             return
     place = np.argwhere(~finite)[0]
-    row = first + int(place[0])
-    what = (
-        f"a number beyond {dtype}" if np.isfinite(array[(row, *place[1:])]) else "NaN or infinity"
+    place[0] += first
+    value = (array if given is None else given)[tuple(place)]
+    if np.isfinite(value):
+        raise beyond(value, dtype, name, f" in row {place[0]}")
+    raise ValueError(
+        f"{name} holds NaN or infinity, first in row {place[0]}; drop or fill such rows before"
     )
-    raise ValueError(f"{name} holds {what}, first in row {row}; drop or fill such rows before")
 
 
 @np.errstate(all="ignore")
@@ -397,24 +417,14 @@ def _shown(value: object) -> str:
     return f"{value!r} ({_kind(value)})"
 
 
-def _as_numbers(value: object, name: str, hint: str = "convert it to numbers first") -> np.ndarray:
-    """`value` as an array of bool, int or float dtype, without a copy if it is an array."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name} has rows of different lengths; make it rectangular") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}: {hint}")
-    return array
-
-
 def _laid_out(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The array itself if aligned, of `dtype`, and contiguous in its last axis; else a copy."""
     rows_contiguous = array.shape[-1] == 1 or array.strides[-1] == array.itemsize
     whole_strides = all(stride % array.itemsize == 0 for stride in array.strides[:-1])
     if array.dtype == dtype and rows_contiguous and whole_strides and array.flags.aligned:
         return array
-    return np.array(array, dtype=dtype, order="C")
+    with np.errstate(over="ignore"):  # told by `check_finite`, where it matters
+        return np.array(array, dtype=dtype, order="C")
 
 
 def _dense(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

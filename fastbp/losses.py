@@ -24,6 +24,7 @@ from ._loss_options import (
     options_from_text,
     text_of_option,
 )
+from ._numbers import as_array
 from .activations import Activation
 
 Option = float | bool | tuple[float, ...] | None
@@ -313,7 +314,8 @@ class CustomLoss(Loss):
                 f"{self} must return (loss of every sample, its gradient); "
                 f"got {type(result).__name__}"
             )
-        values, slopes = np.asarray(result[0]), np.asarray(result[1])
+        values = as_array(result[0], f"the loss of {self}")
+        slopes = as_array(result[1], f"the gradient of {self}")
         if values.shape != a.shape[:1] or slopes.shape != a.shape:
             raise ValueError(
                 f"{self} must return shapes {a.shape[:1]} and {a.shape}; "

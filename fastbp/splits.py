@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._numbers import as_array
+
 
 def hold_out(
     n_rows: int, fraction: float, *, seed: int = 0, labels: np.ndarray | None = None
@@ -36,7 +38,7 @@ def hold_out(
     if labels is None:
         held[np.argsort(keys, kind="stable")[:n_held]] = True
     else:
-        _hold_out_by_class(held, keys, np.asarray(labels), n_held)
+        _hold_out_by_class(held, keys, as_array(labels, "labels"), n_held)
     n_held = int(held.sum())
     if fraction > 0.0 and not 0 < n_held < n_rows:
         raise ValueError(

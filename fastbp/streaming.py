@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _validation as check
+from ._numbers import refuse_masked
 from ._shuffle import STREAM_BLOCKS, permutation
 
 __all__ = ["ArrayStream", "Block", "BlockStream", "Stream", "stream"]
@@ -56,8 +57,8 @@ class ArrayStream(Stream):
     """Blocks of block_rows rows of arrays, or of anything that has a shape and slices."""
 
     def __init__(self, X: object, y: object, sample_weight: object, block_rows: int | None) -> None:
-        self._X, self._y = _sliced(X), _sliced(y)
-        self._s = None if sample_weight is None else _sliced(sample_weight)
+        self._X, self._y = _sliced(X, "X"), _sliced(y, "y")
+        self._s = None if sample_weight is None else _sliced(sample_weight, "sample_weight")
         if len(self._X.shape) != 2:
             raise ValueError(f"X must be 2-D, (samples, inputs); got shape {self._X.shape}")
         self.n_rows = int(self._X.shape[0])
@@ -167,6 +168,7 @@ def stream(
     return BlockStream(X)
 
 
-def _sliced(array: object) -> object:
-    """The array itself if it has rows to slice, else NumPy's idea of it."""
+def _sliced(array: object, name: str) -> object:
+    """The array itself if it has rows to slice, else NumPy's idea of it; no masked element."""
+    refuse_masked(array, name)
     return array if hasattr(array, "shape") and hasattr(array, "__len__") else np.asarray(array)

@@ -50,7 +50,7 @@ BAD_X = [
     (np.ones((6, 5)), ValueError, r"X has 5 columns; the network takes 4 \(widths\[0\]\)"),
     (np.ones((0, 4)), ValueError, "X has no rows; give at least one sample"),
     (np.ones((2, 4), complex), TypeError, "X must hold real numbers; got dtype complex128"),
-    (np.ones((2, 4), object), TypeError, "X must hold real numbers; got dtype object: convert"),
+    (np.full((2, 4), "a", object), TypeError, "X must hold real numbers; columns 0, 1, 2, 3 hold"),
     ([["1", "2", "3", "4"]], TypeError, "X must hold real numbers; got dtype <U1"),
     ([[1, 2, 3, 4], [1, 2]], ValueError, "X has rows of different lengths"),
     (None, TypeError, "X must hold real numbers"),

@@ -135,7 +135,7 @@ def test_other_arrays_are_copied(X, dtype):
         (np.ones((0, 4)), 4, ValueError, "X has no rows; give at least one sample"),
         ([[1, 2], [3]], 2, ValueError, "X has rows of different lengths"),
         (np.ones((2, 4), complex), 4, TypeError, "must hold real numbers; got dtype complex128"),
-        (np.ones((2, 4), object), 4, TypeError, "got dtype object: convert it to numbers first"),
+        (np.full((2, 4), "a", object), 4, TypeError, "columns 0, 1, 2, 3 hold 'a' .str. in row 0"),
         ([["a", "b"]], 2, TypeError, "X must hold real numbers; got dtype <U1"),
         (np.ones((2, 4), "M8[s]"), 4, TypeError, "X must hold real numbers"),
         (None, 4, TypeError, "got dtype object"),

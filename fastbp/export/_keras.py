@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._numbers import as_array
 from ..network import Network
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
     >>> bool((again.theta == net.theta).all())
     True
     """
-    return from_pairs([np.asarray(w) for w in weights], network)
+    return from_pairs([as_array(w, "weights") for w in weights], network)
 
 
 def from_pairs(arrays: Sequence[Array], network: dict[str, Any]) -> Network:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._numbers import as_array
 from ..activations import Activation
 from ._keras import from_pairs
 
@@ -86,7 +87,7 @@ def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
     >>> bool((again.theta == net.theta).all())
     True
     """
-    arrays = {name: np.asarray(value) for name, value in state.items()}
+    arrays = {name: as_array(value, name) for name, value in state.items()}
     pairs = []
     for name, array in arrays.items():
         stem, _, kind = name.rpartition(".")

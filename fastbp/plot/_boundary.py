@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .._numbers import as_array
 from ._axes import axes_or_new
 
 Array = np.ndarray
@@ -50,8 +51,8 @@ class BoundaryDisplay:
         """
         if net.widths[0] != 2:
             raise ValueError(f"a plane has 2 inputs; the network has {net.widths[0]}")
-        X = np.asarray(X, float)
-        y = None if y is None else np.asarray(y).reshape(len(X))
+        X = as_array(X, "X").astype(float)
+        y = None if y is None else as_array(y, "y").reshape(len(X))
         low, high = X.min(axis=0), X.max(axis=0)
         room = margin * np.where(high > low, high - low, 1)
         xs, ys = (

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .._numbers import as_array
 from ._axes import axes_or_new
 
 Array = np.ndarray
@@ -31,12 +32,12 @@ class NetworkDisplay:
         y: a number, a class index, or (n_L,). Runs `forward` and `backward` on the sample: z, a
         and δ of net are then those of it. Raises ValueError for a sample that does not fit.
         """
-        x = np.asarray(x, net.dtype).reshape(1, -1)
+        x = as_array(x, "x").astype(net.dtype).reshape(1, -1)
         outputs = [x[0].copy()]
         net.forward(x)
         delta = None
         if y is not None:
-            y = np.asarray(y)
+            y = as_array(y, "y")
             labels = net.criterion.labels and y.ndim == 0
             net.backward(y.reshape(1) if labels else y.reshape(1, -1))
             delta = [np.array(layer.delta[0]) for layer in net.layers]

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .._numbers import as_array
 from ._axes import axes_or_new, grid_of_axes
 
 Array = np.ndarray
@@ -22,7 +23,7 @@ class WeightsDisplay:
     """
 
     def __init__(self, W: Array, *, shape: tuple[int, int] | None = None, units: int = 25) -> None:
-        self.W = np.asarray(W, float)
+        self.W = as_array(W, "W").astype(float)
         if shape is not None and shape[0] * shape[1] != len(self.W):
             raise ValueError(
                 f"shape must hold the {len(self.W)} weights of a unit; "

@@ -140,6 +140,7 @@ sklearn.neural_network.MLPClassifier.html
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if classes is None:
             return
+        self._refuse_masked(y=y, classes=classes)
         classes = unique_labels(classes)
         if known is None:
             self._multilabel = type_of_target(y).startswith("multilabel")
@@ -203,6 +204,11 @@ sklearn.neural_network.MLPClassifier.html
     def predict(self, X) -> Array:
         """Labels (n,), or 0 and 1 for each label (n, labels)."""
         return self._decide(self._outputs(X))
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Accuracy, as scikit-learn's."""
+        self._refuse_masked(y=y, sample_weight=sample_weight)
+        return super().score(X, y, sample_weight)
 
     def predict_proba(self, X) -> Array:
         """Probabilities (n, classes) in the order of classes_; (n, labels) with several labels."""

@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from .._numbers import narrowed, refuse_masked
 from .._validation import check_finite, split_validation
 from ..activations import Activation
 from ..dense import Dense, Norm
@@ -120,6 +121,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         self._take_targets(y, new=first and not incremental)
         y = self._encode(y)
+        self._refuse_masked(sample_weight=sample_weight)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
             if sample_weight.min() < 0:
@@ -130,7 +132,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self._random_state = check_random_state(self.random_state)
         if first:
             self._begin((X.shape[1], *sizes, self._n_units()), X.dtype)
-        X = X.astype(self.network_.dtype, copy=False)
+        X = in_dtype(X, self.network_.dtype)
         epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
         tasks = Tasks(self, epochs, told)
         if self.solver == "lbfgs":
@@ -228,7 +230,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return min(int(self.batch_size), n_samples)
 
     def _validated(self, X: object, y: object, *, reset: bool) -> tuple[Array, Array]:
-        """scikit-learn's checks; reset: features are counted and named anew."""
+        """scikit-learn's checks, and masked elements; reset: count and name the features anew."""
+        self._refuse_masked(X=X, y=y)
         return validate_data(
             self,
             X,
@@ -240,12 +243,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             reset=reset,
         )
 
+    @staticmethod
+    def _refuse_masked(**given: object) -> None:
+        """ValueError for a masked element, which scikit-learn's checks take for its fill value."""
+        for name, value in given.items():
+            refuse_masked(getattr(value, "data", value) if hasattr(value, "tocsr") else value, name)
+
     def _validation(self, data: object) -> tuple[Array, Array, Array | None]:
         """validation_data as (X, encoded y, weights or None)."""
         X, y, weights = split_validation(data)
         X, y = self._validated(X, y, reset=False)
+        self._refuse_masked(sample_weight=weights)
         weights = None if weights is None else _check_sample_weight(weights, X)
-        return X.astype(self.network_.dtype, copy=False), self._encode(y), weights
+        return in_dtype(X, self.network_.dtype), self._encode(y), weights
 
     # ---- use ------------------------------------------------------------------------------
 
@@ -265,6 +275,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             and _finite(X)
         )
         if not plain:
+            self._refuse_masked(X=X)
             X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         return net.predict(X)
 
@@ -315,6 +326,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     @abstractmethod
     def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
         """The validation score of encoded targets."""
+
+
+def in_dtype(X: Array, dtype: np.dtype) -> Array:
+    """X, dense or sparse, in the network's dtype; ValueError for a number beyond it."""
+    if X.dtype == dtype:
+        return X
+    if not hasattr(X, "tocsr"):
+        return narrowed(X, dtype, "X")
+    converted = X.copy()
+    converted.data = narrowed(X.data, dtype, "X")
+    return converted
 
 
 def _finite(X: Array) -> bool:

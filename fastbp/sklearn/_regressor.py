@@ -13,7 +13,7 @@ from sklearn.utils.validation import column_or_1d
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ._callbacks import with_callbacks
-from ._estimator import BaseMLP
+from ._estimator import BaseMLP, in_dtype
 
 Array = np.ndarray
 
@@ -183,8 +183,9 @@ sklearn.neural_network.MLPRegressor.html
 
     def score(self, X, y, sample_weight=None) -> float:
         """R², as scikit-learn's; with several quantiles an output, minus the mean pinball loss."""
+        self._refuse_masked(y=y, sample_weight=sample_weight)
         if self._n_units() == self.n_outputs_ or self._criterion().name == "gaussian_nll":
             return super().score(X, y, sample_weight)
         X, y = self._validated(X, y, reset=False)
-        X = X.astype(self.network_.dtype, copy=False)
+        X = in_dtype(X, self.network_.dtype)
         return self._score_encoded(X, self._encode(y), sample_weight)
