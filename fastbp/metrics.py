@@ -1,4 +1,9 @@
-"""Scores of predictions, by name for `fit`, and which of them belongs to a loss."""
+"""Scores of predictions, by name for `fit`, and which of them belongs to a loss.
+
+Each says where it is defined whether more of it is better, as `greater_is_better`; so may yours,
+with `higher_is_better` or `lower_is_better`. Those of the package return NaN where the outputs or
+the targets hold one, and refuse masked arrays.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,22 @@ from functools import partial
 import numpy as np
 
 from . import _validation as check
+from ._metric_functions import (
+    TrueFirst,
+    declare,
+    direction,
+    higher_is_better,
+    lower_is_better,
+    measured,
+    names_y_true,
+)
 from .losses import Loss
 
+# ---- metrics ------------------------------------------------------------------------------
 
+
+@higher_is_better
+@measured
 def accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Weighted share of rows whose largest output is the class that y names.
 
@@ -23,6 +41,8 @@ def accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = No
     return _mean(a.argmax(axis=1) == classes, sample_weight)
 
 
+@higher_is_better
+@measured
 def binary_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Weighted share of all outputs on the same side of one half as y: `a`, `y` both (n, K).
 
@@ -32,6 +52,8 @@ def binary_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | No
     return _mean(((a >= 0.5) == (y >= 0.5)).mean(axis=1), sample_weight)
 
 
+@higher_is_better
+@measured
 def r2(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Coefficient of determination, 1 − Σ(y−a)²/Σ(y−ȳ)², averaged over the outputs.
 
@@ -50,6 +72,8 @@ def r2(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) ->
     return float(np.where(constant, residual == 0, score).mean())
 
 
+@higher_is_better
+@measured
 def sign_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Weighted share of all outputs on the same side of 0 as y: `a`, `y` both (n, K).
 
@@ -59,6 +83,8 @@ def sign_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None
     return _mean(((a >= 0) == (y >= 0)).mean(axis=1), sample_weight)
 
 
+@higher_is_better
+@measured
 def balanced_accuracy(
     a: np.ndarray,
     y: np.ndarray,
@@ -82,6 +108,8 @@ def balanced_accuracy(
     return float(_ratio(s @ (found & true), total)[total > 0].mean())
 
 
+@higher_is_better
+@measured
 def precision(
     a: np.ndarray,
     y: np.ndarray,
@@ -104,6 +132,8 @@ def precision(
     return float(_ratio(right, taken)[kept].mean())
 
 
+@higher_is_better
+@measured
 def recall(
     a: np.ndarray,
     y: np.ndarray,
@@ -121,6 +151,8 @@ def recall(
     return float(_ratio(right, there)[kept].mean())
 
 
+@higher_is_better
+@measured
 def f1(
     a: np.ndarray,
     y: np.ndarray,
@@ -138,6 +170,8 @@ def f1(
     return float(_ratio(2 * right, taken + there)[kept].mean())
 
 
+@higher_is_better
+@measured
 def top_k_accuracy(
     a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None, *, k: int = 5
 ) -> float:
@@ -153,6 +187,8 @@ def top_k_accuracy(
     return _mean((a > own).sum(axis=1) < k, sample_weight)
 
 
+@lower_is_better
+@measured
 def mae(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Weighted mean over rows and outputs of |a − y|: `a`, `y` both (n, K).
 
@@ -162,6 +198,8 @@ def mae(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -
     return _mean(abs(a.astype(np.float64) - y).mean(axis=1), sample_weight)
 
 
+@lower_is_better
+@measured
 def mse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Weighted mean over rows and outputs of (a − y)²: `a`, `y` both (n, K).
 
@@ -171,6 +209,8 @@ def mse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -
     return _mean(((a.astype(np.float64) - y) ** 2).mean(axis=1), sample_weight)
 
 
+@lower_is_better
+@measured
 def rmse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """The square root of `mse`.
 
@@ -180,6 +220,8 @@ def rmse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) 
     return float(np.sqrt(mse(a, y, sample_weight)))
 
 
+@higher_is_better
+@measured
 def pair_accuracy(a: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Weighted share of pairs whose first row has the higher output: `a` (2 n, K).
 
@@ -190,6 +232,7 @@ def pair_accuracy(a: np.ndarray, sample_weight: np.ndarray | None = None) -> flo
     return _mean((a[::2] > a[1::2]).mean(axis=1), weight)
 
 
+@higher_is_better
 def default_score(
     loss: Loss, a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> float:
@@ -237,17 +280,38 @@ _OF_CLASSES = {
 }
 _OF_NUMBERS = {"r2": r2, "mae": mae, "mse": mse, "rmse": rmse}
 
-NAMES: tuple[str, ...] = ("accuracy", "top_k_accuracy", *_OF_CLASSES, *_OF_NUMBERS)
+_KNOWN = {"accuracy": accuracy, "top_k_accuracy": top_k_accuracy, **_OF_CLASSES, **_OF_NUMBERS}
+
+NAMES: tuple[str, ...] = tuple(_KNOWN)
 
 _TAKEN = ("loss", "lr", "samples_per_second", "epoch", "epochs", "stopped_by", "series", "add")
+
+
+def direction_of(name: str) -> bool | None:
+    """`direction` of an entry of the logs by this package's own name; None for another name.
+
+    >>> direction_of("val_loss"), direction_of("top_k_accuracy(3)"), direction_of("val_acc")
+    (False, True, None)
+    """
+    if name == "val_score":
+        return direction(default_score)
+    name = name.removeprefix("val_")
+    if name == "loss":
+        return False
+    function = _KNOWN.get(name.partition("(")[0])
+    return None if function is None else direction(function)
 
 
 def resolve(specs: Iterable[str | Metric] | Mapping[str, str | Metric], loss: Loss) -> dict:
     """{name: function(a, y, sample_weight)} of names, functions, or a dict of them by name.
 
     What a name means follows the loss: whether outputs are classes, decisions of their own, or
-    numbers. Raises ValueError, listing the known names, for an unknown one, for one that the logs
-    have already or that comes twice, and for one that asks for targets where the loss has none.
+    numbers. A function whose signature names y_true, as those of `sklearn.metrics` do, is called
+    with y_true, y_pred and sample_weight by name: y_pred is what the outputs say of the targets,
+    that is the outputs but for gaussian_nll, quantile and poisson. Raises ValueError, listing
+    the known names, for an unknown one, for one that the logs have already or that comes twice,
+    and for one that asks for targets where the loss has none; TypeError for a function that cannot
+    be called so.
 
     >>> found = resolve(["accuracy", "top_k_accuracy(3)"], Loss("cross_entropy"))
     >>> list(found), found["accuracy"](np.eye(2), np.array([0, 0]), None)
@@ -262,12 +326,21 @@ def resolve(specs: Iterable[str | Metric] | Mapping[str, str | Metric], loss: Lo
             raise ValueError(f"two metrics are called {name!r}: give a dict of them by name")
         if name in _TAKEN or name.startswith("val_"):
             raise ValueError(f"a metric cannot be called {name!r}: the logs have that name already")
-        found[name] = spec if callable(spec) else _by_name(spec, loss)
+        found[name] = _own(name, spec, loss) if callable(spec) else _by_name(spec, loss)
     return found
 
 
 def _name(spec: object) -> str:
     return spec if isinstance(spec, str) else getattr(spec, "__name__", type(spec).__name__)
+
+
+def _own(name: str, metric: Metric, loss: Loss) -> Metric:
+    """A function of the user's as a fit calls it."""
+    if not names_y_true(name, metric):
+        return metric
+    if loss.targets == "pairs":
+        raise ValueError(f"metric {name!r} needs y_true; {loss.name} has no targets")
+    return TrueFirst(metric, partial(_predicted, loss))
 
 
 def _by_name(spec: object, loss: Loss) -> Metric:
@@ -292,7 +365,7 @@ def _by_name(spec: object, loss: Loss) -> Metric:
             raise ValueError(f"metric {name!r} is of numbers; {loss.name} has class indices")
         return _OF_NUMBERS[name](_predicted(loss, a), y, sample_weight)
 
-    return of_numbers
+    return declare(of_numbers, direction(_OF_NUMBERS[name]))
 
 
 def _k(number: float | None) -> int:
@@ -303,10 +376,12 @@ def _k(number: float | None) -> int:
     return check.check_positive_int(int(number), "k of top_k_accuracy")
 
 
+@higher_is_better
 def _pair_accuracy(a: np.ndarray, y: None, sample_weight: np.ndarray | None) -> float:
     return pair_accuracy(a, sample_weight)
 
 
+@higher_is_better
 def _accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> float:
     one = y.ndim == 2 and y.shape[1] == 1
     return (binary_accuracy if one else accuracy)(a, y, sample_weight)

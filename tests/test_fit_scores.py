@@ -40,6 +40,38 @@ def test_scores_of_classes():
     assert metrics.f1(A, Y, S) == pytest.approx((2 / 5 + 4 / 9 + 8 / 16) / 3)
 
 
+@pytest.mark.parametrize("name", metrics.NAMES)
+@pytest.mark.parametrize("rows", [slice(None), slice(1, 2)], ids=["all rows", "one row"])
+def test_scores_of_nan_are_nan(name, rows):
+    a = A.copy()
+    a[rows] = np.nan
+    score = getattr(metrics, name)
+    assert np.isnan(score(a, np.eye(3)[Y])) and not np.isnan(score(A, np.eye(3)[Y]))
+    assert np.isnan(score(np.eye(3)[Y], a, S))
+    assert np.isnan(score(a=a, y=np.eye(3)[Y], sample_weight=S))
+
+
+def test_scores_of_a_loss_are_nan_for_nan():
+    for loss in ("mse", "cross_entropy", "binary_cross_entropy", "hinge", "kl_divergence"):
+        y = Y if loss == "cross_entropy" else np.eye(3)[Y]
+        assert np.isnan(metrics.default_score(Loss(loss), np.full((5, 3), np.nan), y))
+    for score in (metrics.binary_accuracy, metrics.sign_accuracy):
+        assert np.isnan(score(np.array([[np.nan], [1.0]]), np.ones((2, 1))))
+    assert np.isnan(metrics.pair_accuracy(np.array([[np.nan], [1.0]])))
+    assert np.isnan(metrics.default_score(Loss("margin_ranking"), np.full((2, 1), np.nan), None))
+
+
+@NETWORKS
+@pytest.mark.parametrize("name", metrics.NAMES)
+def test_a_network_of_nan_has_no_good_score(network, name):
+    net, X, y = classes(network)
+    if name in ("r2", "mae", "mse", "rmse"):
+        net, X, y = case(network)
+    net.theta = np.full(net.theta.size, np.nan)
+    score = metrics.resolve([name], net.criterion)[name]
+    assert np.isnan(score(net.predict(X), net._targets(y, len(X)), None))
+
+
 def test_classes_that_are_nowhere_do_not_count():
     wide = np.hstack([A, np.zeros((5, 2))])
     for score in (metrics.precision, metrics.recall, metrics.f1, metrics.balanced_accuracy):
