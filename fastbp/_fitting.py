@@ -14,13 +14,15 @@ from os import PathLike
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from . import _validation as check
 from ._class_weight import weigh
 from ._runner import CallbackRunner, ProgressBar
+from ._scoring import Scoring
 from ._session import Array, Data, Place, Ran, Session, SessionOptions
 from .errors import DivergenceError
 from .history import History
-from .metrics import Metric, default_score
 from .metrics import resolve as resolve_metrics
 from .optim import LBFGS, Optimizer
 from .optim import resolve as resolve_optimizer
@@ -31,7 +33,6 @@ from .streaming import Stream
 
 if TYPE_CHECKING:
     from .checkpoints import Record
-    from .losses import Loss
 
 _MAX_ROWS = 2**31 - 1  # of a data set, or of a block
 SLICE = 0.05  # seconds of training between two looks at signals and at the clock
@@ -132,11 +133,16 @@ class Fitting:
             cuts |= {"validation_split": validation_split, "class_weight": repr(class_weight)}
             seed = record.open(identity(self, source, optimizer, schedule, cuts))
         source, validation = self._split(source, validation_data, validation_split, seed)
-        scored = None if isinstance(source, Stream) else source
+        train = None if isinstance(source, Stream) else source
+        scoring = Scoring(self, train, validation, metrics)
         source = self._weigh(class_weight, source)
         part_rows = 0 if accumulate == 1 else min(batch_size, _MAX_ROWS)
         batch_size, span = cut(source, batch_size * accumulate, epochs, optimizer)
         _check_schedule(schedule, optimizer, span)
+        expected = scoring.expected(rates=schedule is not None or hasattr(optimizer, "lr"))
+        if schedule is not None:
+            schedule.check_logs(expected)
+        runner.check_logs(expected)
         place = Place(initial_epoch)
         if record is not None:  # behind what fit refuses, for it changes the network
             place = record.restore(place)
@@ -150,10 +156,9 @@ class Fitting:
             schedule.bind(span)
         self._forget()
         with closing(session), runner:
-            loop = _Loop(self, session, optimizer, schedule, span, runner)
+            loop = _Loop(session, optimizer, schedule, span, runner, scoring)
             if record is not None:
                 loop.keep(record)
-            loop.score_on(scored, validation, metrics)
             return loop.run(place.epoch, time_budget)
 
     def partial_fit(
@@ -274,8 +279,9 @@ class Fitting:
 
     def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
         """(X, y, weights or None) of a data set, checked and finite."""
+        given = X if type(X) is np.ndarray else None
         X = self._inputs(X, name)
-        check.check_finite(X, name, self._dtype)
+        check.check_finite(X, name, self._dtype, given=given)
         y = self._targets(y, len(X), name)
         if y is not None and y.ndim == 1:
             y = y.copy()  # a class that is written to the caller's y meanwhile may not exist
@@ -327,14 +333,14 @@ class _Loop:
 
     def __init__(
         self,
-        net: Fitting,
         session: Session,
         optimizer: Optimizer,
         schedule: Schedule | None,
         span: Span,
         runner: CallbackRunner,
+        scoring: Scoring,
     ) -> None:
-        self._net, self._session, self._optimizer = net, session, optimizer
+        self._session, self._optimizer, self._scoring = session, optimizer, scoring
         self._schedule, self._span, self._runner = schedule, span, runner
         self._per_batch = runner.per_batch
         self._stopped_by: str | None = None
@@ -345,12 +351,6 @@ class _Loop:
         """Write checkpoints, and go on from the one that was read."""
         self._record = record
         self._stopped_by = record.begin(self._history)
-
-    def score_on(
-        self, train: Data | None, validation: Data | None, metrics: dict[str, Metric]
-    ) -> None:
-        """Say what is scored after every epoch: training rows by metrics alone, where at hand."""
-        self._train, self._validation, self._metrics = train, validation, metrics
 
     def run(self, first: int, time_budget: float | None) -> History:
         history = self._history
@@ -363,7 +363,7 @@ class _Loop:
             logs = self._epoch(epoch)
             if logs is None:
                 break
-            logs |= self._score(self._net.criterion)
+            logs |= self._scoring.logs()
             logs["samples_per_second"] = self._speed
             history.add(logs)
             if self._schedule is not None and self._schedule.observe(logs):
@@ -434,21 +434,3 @@ class _Loop:
         if not self._runner.diverged(error):
             raise error
         self._stopped_by = "divergence"
-
-    def _score(self, loss: Loss) -> dict[str, float]:
-        logs = {}
-        if self._metrics and self._train is not None:
-            outputs = self._net._evaluate(*self._train)[1]
-            logs |= {name: self._apply(name, outputs, self._train) for name in self._metrics}
-        if self._validation is not None:
-            J, outputs = self._net._evaluate(*self._validation)
-            logs |= {
-                "val_loss": J,
-                "val_score": default_score(loss, outputs, *self._validation[1:]),
-            }
-            for name in self._metrics:
-                logs[f"val_{name}"] = self._apply(name, outputs, self._validation)
-        return logs
-
-    def _apply(self, name: str, outputs: Array, data: Data) -> float:
-        return float(self._metrics[name](outputs, *data[1:]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
+from ._monitor import ExpectedLogs
 from .errors import DivergenceError
 
 METHODS = ("on_fit_begin", "on_epoch_end", "on_batch_end", "on_divergence", "on_fit_end")
@@ -43,6 +44,17 @@ class CallbackRunner:
     def per_batch(self) -> bool:
         """Whether a callback wants to hear of every batch, so that slices are of one step."""
         return bool(self._methods["on_batch_end"])
+
+    def check_logs(self, expected: ExpectedLogs) -> None:
+        """Let all callbacks look at what the logs will hold, each before it adds its own entries.
+
+        Call it before anything has changed: it raises what they raise.
+        """
+        for callback in self._callbacks:
+            if hasattr(callback, "check_logs"):
+                callback.check_logs(expected)
+            if hasattr(callback, "on_epoch_end") or not _has_methods(callback):
+                expected.add(callback)
 
     def __enter__(self) -> Self:
         for begin in self._methods["on_fit_begin"]:
@@ -105,6 +117,8 @@ class ProgressBar:
     >>> ProgressBar.line(0, 10, {"loss": 0.25, "samples_per_second": 12345.6})
     'epoch 1/10  loss 0.2500  12,346 samples/s'
     """
+
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
 
     def __init__(self, epochs: int | None = None) -> None:
         self._epochs = epochs

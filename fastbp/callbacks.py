@@ -2,6 +2,7 @@
 
 A callback is either a function `callback(epoch, logs)` or an object with any of
 
+    check_logs(expected)         before anything has changed: raises where the logs will not do
     on_fit_begin(net)            before the first step
     on_epoch_end(epoch, logs)    after every epoch and its validation; true stops the fit
     on_batch_end(step, logs)     after every batch; true stops the fit
@@ -10,11 +11,16 @@ A callback is either a function `callback(epoch, logs)` or an object with any of
     state_dict(), load_state_dict(state)    what a checkpoint of the fit keeps of it
 
 `epoch` counts from 0, `step` is the batch within its epoch, from 0 too. The logs of an epoch are a
-dict with `loss`, `lr`, `samples_per_second` and, with validation data, `val_loss` and `val_score`;
-those of a batch hold `epoch`, `loss` (its J before the update) and `lr`. All callbacks are called
-in their order even where one wants to stop. on_batch_end costs a return from the engine after every
-batch; without it, none is made. Training goes on with whatever a callback makes of the weights or
-of the optimiser.
+dict with `loss`, `lr`, metrics, with validation data `val_loss`, `val_score` and the metrics as
+`val_…`, and `samples_per_second`; those of a batch hold `epoch`, `loss` (its J before the update)
+and `lr`. All callbacks are called in their order even where one wants to stop. on_batch_end costs a
+return from the engine after every batch; without it, none is made. Training goes on with whatever a
+callback makes of the weights or of the optimiser.
+
+`expected` is a dict of the names that the logs of an epoch will have: True where more is better,
+False where less is better, None where that is not known. A callback that adds entries to the logs
+says so by the attribute `adds_logs`, such a dict too, {} for none. Behind a callback without that
+attribute, a name that is not expected is not refused until the first epoch ends without it.
 
 >>> import fastbp
 >>> X = [[0.0], [1.0], [2.0], [3.0]]; y = [[1.0], [3.0], [5.0], [7.0]]
@@ -31,13 +37,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from . import _validation as check
 from ._files import naming
-from ._monitor import Monitor
+from ._monitor import ExpectedLogs, Monitor
+from ._path_pattern import check_pattern, fill
 from ._runner import CallbackRunner, ProgressBar
 from .errors import DivergenceError
 
@@ -62,10 +69,11 @@ class EarlyStopping:
     """Stops when `monitor` has not improved for `patience` epochs, and restores the best weights.
 
     An improvement is one of more than min_delta >= 0 over the best so far. mode: "min", "max", or
-    "auto", which takes names with score, accuracy, f1, r2, auc, precision, recall or correlation in
-    them for "max" and all others for "min". restore_best: however the fit ends, theta is then that
-    of the best epoch. Afterwards `best` and `best_epoch` tell which, and `stopped_epoch` when it
-    stopped the fit, or None. Raises ValueError in `fit` where the logs lack `monitor`.
+    "auto" for what the monitored loss, score or metric declares: all of this package do, and yours
+    do with `fastbp.metrics.higher_is_better` or `lower_is_better`. restore_best: however the fit
+    ends, theta is then that of the best epoch. Afterwards `best` and `best_epoch` tell which, and
+    `stopped_epoch` when it stopped the fit, or None. Before training `fit` raises ValueError where
+    the logs will lack `monitor`, and for "auto" where nothing is declared of it.
 
     >>> stop = EarlyStopping("val_loss", patience=2); stop.on_fit_begin(None)
     >>> [stop.on_epoch_end(i, {"val_loss": J}) for i, J in enumerate([3.0, 2.0, 2.5, 2.0])]
@@ -73,6 +81,8 @@ class EarlyStopping:
     >>> stop.best, stop.best_epoch, stop.stopped_epoch
     (2.0, 1, 3)
     """
+
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
 
     def __init__(
         self,
@@ -82,7 +92,7 @@ class EarlyStopping:
         mode: str = "auto",
         restore_best: bool = True,
     ) -> None:
-        self._monitor = Monitor(monitor, mode, min_delta, "EarlyStopping")
+        self._monitor = Monitor(monitor, mode, min_delta, type(self).__name__)
         self.patience = check.check_positive_int(patience, "patience")
         self.restore_best = bool(restore_best)
         self.on_fit_begin(None)
@@ -91,6 +101,10 @@ class EarlyStopping:
     def best(self) -> float:
         """The best value seen; NaN before the first."""
         return self._monitor.best
+
+    def check_logs(self, expected: ExpectedLogs) -> None:
+        """ValueError where the logs will lack `monitor`, or where nothing is declared of it."""
+        self._monitor.check_logs(expected)
 
     def on_fit_begin(self, net: NetworkBase | None) -> None:
         self._monitor.reset()
@@ -124,11 +138,11 @@ class EarlyStopping:
         """Go on from what `state_dict` gave."""
         self._monitor.best = state["best"]
         self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
-        self._waited, self._theta = state["waited"], state["theta"]
+        theta = state["theta"]
+        self._waited, self._theta = state["waited"], None if theta is None else np.array(theta)
 
     def _keep(self, theta: np.ndarray) -> None:
-        if self._theta is None:
-            self._theta = np.empty_like(theta)
+        self._theta = np.empty_like(theta) if self._theta is None else check.writeable(self._theta)
         self._theta[...] = theta
 
     def on_fit_end(self, net: NetworkBase) -> None:
@@ -140,10 +154,15 @@ class EarlyStopping:
 class ModelCheckpoint:
     """Saves the network after every epoch, or, with save_best_only, after every better one.
 
-    path: may hold {epoch} and names of the logs, as in "model-{epoch:03d}.safetensors"; epochs
-    count from 0 there too. Files are written as `fastbp.io.save` does, whole or not at all. mode
-    as for `EarlyStopping`. `last_path` is the file written last, `best` the best value seen. Raises
-    ValueError in `fit` where save_best_only is asked for and the logs lack `monitor`.
+    path: its last part may hold {epoch} and names of the logs, as in
+    "model-{epoch:03d}-{val_accuracy:.3f}.safetensors"; epochs count from 0 there too. A name is
+    taken whole, as in {top_k_accuracy(2):.2f}; one with a brace, a colon or an exclamation mark in
+    it needs another, by a dict of metrics. Braces that are no fields are doubled: {{ and }}. Files
+    are written as `fastbp.io.save` does, whole or not at all. mode as for `EarlyStopping`.
+    `last_path` is the file written last, `best` the best value seen. Before training `fit` raises
+    ValueError for a path with another field, and, with save_best_only, for a `monitor` that the
+    logs will lack or of which nothing is declared; OSError for a folder that is not there or cannot
+    be written to.
 
     >>> import fastbp
     >>> keep = ModelCheckpoint("best.safetensors", monitor="loss", save_best_only=True)
@@ -153,6 +172,8 @@ class ModelCheckpoint:
     (1, 1)
     """
 
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -160,9 +181,9 @@ class ModelCheckpoint:
         save_best_only: bool = False,
         mode: str = "auto",
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self.save_best_only = bool(save_best_only)
-        self._monitor = Monitor(monitor, mode, 0.0, "ModelCheckpoint")
+        self._monitor = Monitor(monitor, mode, 0.0, type(self).__name__)
         self.last_path: str | None = None
         self._net: NetworkBase | None = None
 
@@ -170,6 +191,12 @@ class ModelCheckpoint:
     def best(self) -> float:
         """The best value seen; NaN before the first, and without save_best_only."""
         return self._monitor.best
+
+    def check_logs(self, expected: ExpectedLogs) -> None:
+        """ValueError or OSError for a path that could not be written, or a monitor that fails."""
+        if self.save_best_only:
+            self._monitor.check_logs(expected)
+        check_pattern(self.path, expected)
 
     def on_fit_begin(self, net: NetworkBase) -> None:
         self._monitor.reset()
@@ -180,7 +207,7 @@ class ModelCheckpoint:
 
         if self.save_best_only and not self._monitor.improves(logs):
             return
-        path = self.path.format(epoch=epoch, **logs)
+        path = fill(self.path, {"epoch": epoch, **logs})
         save(self._net, path)
         self.last_path = path
 
@@ -210,17 +237,36 @@ class CSVLogger:
     'epoch,loss,lr,samples_per_second'
     """
 
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
+
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path = os.fspath(path)
         self.append = bool(append)
 
-    def on_fit_begin(self, net: object) -> None:
-        self._names: list[str] = []
-        if self.append and os.path.exists(self.path):
-            import csv
+    def check_logs(self, expected: ExpectedLogs) -> None:
+        """ValueError where the file that is to go on has other columns."""
+        self._names = self._columns()
+        if expected.complete:
+            self._check_names(["epoch", *expected])
 
-            with open(self.path, newline="", encoding="utf-8") as file:
-                self._names = next(csv.reader(file), [])
+    def _columns(self) -> list[str]:
+        """The first line of the file that is to go on."""
+        if not self.append or not os.path.exists(self.path):
+            return []
+        import csv
+
+        with open(self.path, newline="", encoding="utf-8") as file:
+            return next(csv.reader(file), [])
+
+    def _check_names(self, names: list[str]) -> None:
+        if self._names and names != self._names:
+            raise ValueError(
+                f"{self.path} has the columns {', '.join(self._names)}; the logs have "
+                f"{', '.join(names)}: write to another file, or with append=False"
+            )
+
+    def on_fit_begin(self, net: object) -> None:
+        self._names = self._columns()
         with naming(self.path), open(self.path, "a" if self.append else "w", encoding="utf-8"):
             pass  # a path that cannot be written to is told before training
 
@@ -228,11 +274,7 @@ class CSVLogger:
         import csv
 
         names = ["epoch", *logs]
-        if self._names and names != self._names:
-            raise ValueError(
-                f"{self.path} has the columns {', '.join(self._names)}; the logs have "
-                f"{', '.join(names)}: write to another file, or with append=False"
-            )
+        self._check_names(names)
         with naming(self.path), open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if not self._names:
@@ -256,6 +298,8 @@ class TerminateOnNaN:
     >>> end.error.epoch > 0 and bool(np.isfinite(net.theta).all())
     True
     """
+
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
 
     def __init__(self) -> None:
         self.error: DivergenceError | None = None

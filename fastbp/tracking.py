@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, ClassVar
 
 
 def _package(name: str, install: str) -> Any:
@@ -28,6 +28,8 @@ class TensorBoard:
     >>> net = fastbp.Network((1, 1), seed=0)
     >>> net.fit([[0.0]], [[1.0]], callbacks=[TensorBoard("runs/one")])  # doctest: +SKIP
     """
+
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
 
     def __init__(self, folder: str | PathLike[str]) -> None:
         self._summary = _package("tensorboard.summary", "tensorboard")
@@ -58,6 +60,8 @@ class MLflow:
     >>> net.fit([[0.0]], [[1.0]], callbacks=[MLflow()])  # doctest: +SKIP
     """
 
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
+
     def __init__(self) -> None:
         self._mlflow = _package("mlflow", "mlflow")
         self._own_run = False
@@ -87,6 +91,8 @@ class WandB:
     >>> net = fastbp.Network((1, 1), seed=0)
     >>> net.fit([[0.0]], [[1.0]], callbacks=[WandB(project="digits")])  # doctest: +SKIP
     """
+
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
 
     def __init__(self, **options: Any) -> None:
         self._wandb = _package("wandb", "wandb")

@@ -119,7 +119,7 @@ def test_what_is_not_in_the_logs_is_named():
 def test_checkpoints(tmp_path):
     net, X, y = case()
     every = ModelCheckpoint(tmp_path / "e{epoch:02d}.safetensors")
-    best = ModelCheckpoint(tmp_path / "best.safetensors", monitor="val", save_best_only=True)
+    best = ModelCheckpoint(tmp_path / "best.safetensors", "val", save_best_only=True, mode="min")
     values, thetas = [3.0, 1.0, 2.0], []
 
     def invent(epoch, logs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class SWA:
     ...     y = net.predict([[0.5]])
     """
 
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
+
     def __init__(self, start: int = 0, every: int = 1) -> None:
         self.start = check.check_count(start, "start")
         self.every = check.check_positive_int(every, "every")
@@ -59,6 +61,7 @@ class SWA:
         if self.average is None:
             self.average = theta.copy()
         else:
+            self.average = check.writeable(self.average)
             self.average += (theta - self.average) / (self.n_averaged + 1)
         self.n_averaged += 1
 

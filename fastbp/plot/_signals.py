@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class SignalsRecorder:
     >>> recorder.epochs, recorder.delta[0].shape
     ([0, 1, 2], (2, 60))
     """
+
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
 
     def __init__(self, X: object, y: object, *, every: int = 1) -> None:
         self.X, self.y = X, y

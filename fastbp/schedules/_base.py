@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _validation as check
+from .._monitor import ExpectedLogs
 
 PER = ("epoch", "step")
 
@@ -104,6 +105,10 @@ class Schedule(ABC):
         if getattr(optimizer, "momentum", 0) == 0 and not hasattr(optimizer, "betas"):
             return None
         return self.momenta(self.counts(n_steps))
+
+    def check_logs(self, expected: ExpectedLogs) -> bool:
+        """Before a fit: ValueError where its logs will lack what `observe` looks at; else True."""
+        return True
 
     def observe(self, logs: Mapping[str, float]) -> bool:
         """Hear the logs of an epoch; true to stop the fit."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from .. import _validation as check
+from .._monitor import ExpectedLogs
 from ._base import Array, Schedule, Span
 from ._given import (
     ConstantLR,
@@ -97,6 +98,9 @@ class Warmup(Schedule):
 
     def momenta(self, t: Array) -> Array | None:
         return self.then.momenta(np.maximum(t - self.total_iters, 0))
+
+    def check_logs(self, expected: ExpectedLogs) -> bool:
+        return self.then.check_logs(expected)
 
     def observe(self, logs: Mapping[str, float]) -> bool:
         return self.t > self.total_iters and self.then.observe(logs)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import _validation as check
-from .._monitor import better_is_higher, check_name, look_up
+from .._monitor import ExpectedLogs, check_mode, check_name, higher_is_better, look_up
 from ._base import Array, Schedule
 
 
@@ -17,33 +17,46 @@ class _Reducing(Schedule):
 
     _state = ("t", "scale", "best", "waited")
 
-    def __init__(self, monitor: str | None, higher: bool) -> None:
+    def __init__(self, monitor: str | None, mode: str) -> None:
         self.monitor = None if monitor is None else check_name(monitor)
-        self._higher = higher
+        self.mode = check_mode(mode)
+        self._higher: bool | None = None  # known from the first look at a fit's logs on
         super().__init__("epoch")
 
     def reset(self) -> None:
         super().reset()
         self.scale, self.waited = 1.0, 0
-        self.best = -math.inf if self._higher else math.inf
+        self.best = math.inf  # infinite: no value seen
 
     def rates(self, lr: float, t: Array) -> Array:
         self._lr = lr
         return np.full(t.shape, lr * self.scale)
 
+    def check_logs(self, expected: ExpectedLogs) -> bool:
+        name, owner = self._entry(expected), type(self).__name__
+        expected.check(name, owner)
+        self._higher = higher_is_better(name, self.mode, owner, expected)
+        return True
+
+    def _entry(self, logs: Mapping[str, object]) -> str:
+        return self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+
     def _value(self, logs: Mapping[str, float]) -> float:
-        name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
-        return float(look_up(name, logs, type(self).__name__))
+        name, owner = self._entry(logs), type(self).__name__
+        value = look_up(name, logs, owner)
+        if self._higher is None:
+            self._higher = higher_is_better(name, self.mode, owner)
+        return value
 
 
 class ReduceLROnPlateau(_Reducing):
     """The rate times `factor` when `monitor` has not improved for more than `patience` epochs.
 
-    monitor: an entry of the logs; None for val_loss where there is validation data, else loss. An
-    improvement is, for mode "min", a value below best (1 − threshold), or with threshold_mode "abs"
-    below best − threshold; for "max" above best (1 + threshold), best + threshold. After a cut
-    `cooldown` epochs do not count. The rate stays at or above min_lr, and cuts of eps or less are
-    left out.
+    monitor: an entry of the logs; None for val_loss where there is validation data, else loss.
+    mode: "min", "max", or "auto", as for `EarlyStopping`. An improvement is, for "min", a value
+    below best (1 − threshold), or with threshold_mode "abs" below best − threshold; for "max" above
+    best (1 + threshold), best + threshold. After a cut `cooldown` epochs do not count. The rate
+    stays at or above min_lr, and cuts of eps or less are left out.
 
     >>> plateau = ReduceLROnPlateau(patience=1); rates = []
     >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0):
@@ -56,7 +69,7 @@ class ReduceLROnPlateau(_Reducing):
 
     def __init__(
         self,
-        mode: str = "min",
+        mode: str = "auto",
         factor: float = 0.1,
         patience: int = 10,
         threshold: float = 1e-4,
@@ -67,18 +80,16 @@ class ReduceLROnPlateau(_Reducing):
         *,
         monitor: str | None = None,
     ) -> None:
-        if mode not in ("min", "max"):
-            raise check.unknown_name("mode", mode, ("min", "max"))
         if threshold_mode not in ("rel", "abs"):
             raise check.unknown_name("threshold_mode", threshold_mode, ("rel", "abs"))
-        self.mode, self.threshold_mode = mode, threshold_mode
+        self.threshold_mode = threshold_mode
         self.factor = check.check_fraction(check.check_positive(factor, "factor"), "factor")
         self.patience = check.check_count(patience, "patience")
         self.threshold = check.check_nonnegative(threshold, "threshold")
         self.cooldown = check.check_count(cooldown, "cooldown")
         self.min_lr = check.check_nonnegative(min_lr, "min_lr")
         self.eps = check.check_nonnegative(eps, "eps")
-        super().__init__(monitor, mode == "max")
+        super().__init__(monitor, mode)
 
     def reset(self) -> None:
         super().reset()
@@ -111,7 +122,7 @@ class Adaptive(_Reducing):
     """A fifth of the rate whenever `patience` epochs in a row and one more bring no improvement by
     `tol`, and the end of the fit instead once the rate is at 1e-6: scikit-learn's "adaptive".
 
-    monitor: as for `ReduceLROnPlateau`; scikit-learn's n_iter_no_change is `patience`.
+    monitor, mode: as for `ReduceLROnPlateau`; scikit-learn's n_iter_no_change is `patience`.
 
     >>> adaptive = Adaptive(patience=1); rates = []
     >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0):
@@ -129,19 +140,21 @@ class Adaptive(_Reducing):
         min_lr: float = 1e-6,
         *,
         monitor: str | None = None,
+        mode: str = "auto",
     ) -> None:
         self.patience = check.check_count(patience, "patience")
         self.tol = check.check_nonnegative(tol, "tol")
         self.factor = check.check_fraction(check.check_positive(factor, "factor"), "factor")
         self.min_lr = check.check_nonnegative(min_lr, "min_lr")
-        super().__init__(monitor, monitor is not None and better_is_higher(monitor))
+        super().__init__(monitor, mode)
 
     def observe(self, logs: Mapping[str, float]) -> bool:
         value = self._value(logs)
         sign = 1 if self._higher else -1
-        improved = sign * (value - self.best) >= self.tol
+        first = math.isinf(self.best) and not math.isnan(value)
+        improved = first or sign * (value - self.best) >= self.tol
         self.waited = 0 if improved else self.waited + 1
-        if sign * (value - self.best) > 0:
+        if first or sign * (value - self.best) > 0:
             self.best = value
         if self.waited <= self.patience:
             return False

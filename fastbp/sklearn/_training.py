@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from .._fitting import SLICE
+from .._monitor import ExpectedLogs
 from .._runner import CallbackRunner
 from .._session import Place, Ran, SessionOptions
 from .._validation import as_weights
@@ -58,6 +59,13 @@ class Training:
             batch_size = self.n_samples
         mean_weight = 1.0 if weights is None else float(weights.mean())
         net = est.network_
+        self.callbacks = CallbackRunner(est.callbacks, net)
+        expected = ExpectedLogs(loss=False)
+        if self.held_out is not None:
+            expected["val_score"] = True
+        if isinstance(est.learning_rate, Schedule):
+            est.learning_rate.check_logs(expected)
+        self.callbacks.check_logs(expected)
         net._set_l2(est.alpha / (batch_size * mean_weight))
         net._bind(est._optimizer)
         rows = net._inputs(X)  # seen to be finite before
@@ -96,7 +104,7 @@ class Training:
         est = self.est
         best = est.network_.theta.copy() if est.early_stopping else None
         est.n_iter_ = 0
-        with CallbackRunner(est.callbacks, est.network_) as callbacks:
+        with self.callbacks as callbacks:
             try:
                 for epoch in range(est.max_iter):
                     tasks.epoch_begin()

@@ -1,0 +1,344 @@
+"""What a callback or a schedule watches: which way is up, and what is refused before training."""
+
+import inspect
+
+import numpy as np
+import pytest
+from fit_cases import N, case
+
+import fastbp
+from fastbp import metrics, optim, plot, reference, tracking
+from fastbp.callbacks import (
+    CallbackRunner,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    ModelCheckpoint,
+    ProgressBar,
+    TerminateOnNaN,
+)
+from fastbp.losses import Loss
+from fastbp.schedules import Adaptive, ReduceLROnPlateau, Warmup
+from fastbp.streaming import stream
+
+NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
+HIGHER = {"accuracy", "top_k_accuracy", "balanced_accuracy", "precision", "recall", "f1", "r2"}
+LOWER = {"mae", "mse", "rmse"}
+
+
+def untold(a, y, sample_weight):
+    """A metric of the user's that declares nothing."""
+    return 0.5
+
+
+@metrics.higher_is_better
+def auroc(a, y, sample_weight):
+    return 0.5
+
+
+@metrics.lower_is_better
+def brier_score(a, y, sample_weight):
+    return 0.5
+
+
+def watchers(name, **options):
+    """Everything that has a monitor, watching that entry."""
+    return [
+        EarlyStopping(name, **options),
+        ModelCheckpoint("unused.safetensors", name, save_best_only=True, **options),
+        ReduceLROnPlateau(monitor=name, **options),
+        Adaptive(monitor=name, **options),
+        Warmup(ReduceLROnPlateau(monitor=name, **options)),
+    ]
+
+
+def fit(watcher, net, X, y, **options):
+    """A fit that has the watcher where it belongs."""
+    place = {"callbacks": [watcher]} if hasattr(watcher, "on_epoch_end") else {"schedule": watcher}
+    return net.fit(X, y, **options, **place)
+
+
+def higher(watcher):
+    """Which way the watcher takes for up."""
+    return getattr(watcher, "then", getattr(watcher, "_monitor", watcher))._higher
+
+
+# ---- which way is up ----------------------------------------------------------------------
+
+
+def test_every_metric_declares_which_way_is_up():
+    assert set(metrics.NAMES) == HIGHER | LOWER
+    for loss in ("mse", "cross_entropy", "binary_cross_entropy", "hinge", "margin_ranking"):
+        names = ["accuracy"] if loss == "margin_ranking" else metrics.NAMES
+        for name, metric in metrics.resolve(names, Loss(loss)).items():
+            assert metrics.direction(metric) is (name in HIGHER), (loss, name)
+    for name in metrics.NAMES:
+        assert getattr(metrics, name).greater_is_better is (name in HIGHER)
+        assert metrics.direction_of(name) is metrics.direction_of(f"val_{name}") is (name in HIGHER)
+    functions = dict(inspect.getmembers(metrics, inspect.isfunction)).values()
+    helpers = (metrics._predicted, metrics._counts, metrics._decisions)
+    scores = [f for f in functions if "a" in inspect.signature(f).parameters and f not in helpers]
+    assert len(scores) >= 14 and all(hasattr(f, "greater_is_better") for f in scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "up"),
+    [
+        *((f"{prefix}{name}", True) for name in sorted(HIGHER) for prefix in ("", "val_")),
+        *((f"{prefix}{name}", False) for name in sorted(LOWER) for prefix in ("", "val_")),
+        ("loss", False),
+        ("val_loss", False),
+        ("val_score", True),
+        ("val_top_k_accuracy(2)", True),
+    ],
+)
+def test_auto_follows_the_declaration_by_hand(name, up):
+    stop = EarlyStopping(name)
+    for epoch, value in enumerate([2.0, 3.0, 1.0]):
+        stop.on_epoch_end(epoch, {name: value})
+    assert stop.best == (3.0 if up else 1.0)
+    plateau = ReduceLROnPlateau(patience=0, monitor=name)
+    plateau.rates(1.0, np.arange(1))
+    for value in (2.0, 3.0 if up else 1.0):
+        plateau.observe({name: value})
+    assert plateau.scale == 1.0
+    plateau.observe({name: 2.0})
+    assert plateau.scale == 0.1
+
+
+@pytest.mark.parametrize(
+    ("spec", "up"),
+    [("accuracy", True), (auroc, True), (brier_score, False), (metrics.mae, False)],
+)
+@NETWORKS
+def test_auto_follows_the_declaration_in_a_fit(network, spec, up):
+    """The name says nothing, and misleads where it can."""
+    net, X, y = case(network)
+    for name in ("m", "accuracy_gap", "score"):
+        for prefix in ("", "val_"):
+            for watcher in watchers(prefix + name):
+                fit(watcher, net, X, y, epochs=1, metrics={name: spec}, validation_data=(X, y))
+                assert higher(watcher) is up
+
+
+NAMES = ["val_acc", "val_auroc", "mcc", "kappa", "iou", "ndcg", "neg_log_loss", "accuracy_gap"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "brier_score", "r2_score", "f1_macro", "lr"])
+def test_auto_refuses_other_names_by_hand(name):
+    with pytest.raises(ValueError, match=f"cannot tell .*{name}.*say mode='min' or 'max'"):
+        EarlyStopping(name).on_epoch_end(0, {name: 0.5})
+    for kind in (ReduceLROnPlateau, Adaptive):
+        with pytest.raises(ValueError, match=f"{kind.__name__} cannot tell .*say mode='min' or"):
+            kind(monitor=name).observe({name: 0.5})
+
+
+@pytest.mark.parametrize("name", ["accuracy", "val_acc", "lr", "samples_per_second"])
+@NETWORKS
+def test_auto_refuses_what_declares_nothing_before_training(network, name):
+    net, X, y = case(network)
+    theta, adam = net.theta.copy(), optim.Adam()
+    options = {"metrics": {"accuracy": untold, "acc": untold}, "optimizer": adam}
+    for watcher in watchers(name):
+        with pytest.raises(ValueError, match=f"cannot tell .*{name}.*say mode='min' or 'max'"):
+            fit(watcher, net, X, y, validation_data=(X, y), **options)
+    np.testing.assert_array_equal(net.theta, theta)
+    assert adam.t == 0 and adam.moments == []
+    for mode in ("min", "max"):
+        for watcher in watchers(name, mode=mode):
+            fit(watcher, net, X, y, epochs=1, validation_data=(X, y), **options)
+            assert higher(watcher) is (mode == "max")
+
+
+def test_declarations_must_be_true_or_false():
+    def odd(a, y, sample_weight):
+        return 0.0
+
+    odd.greater_is_better = "yes"
+    net, X, y = case()
+    with pytest.raises(TypeError, match="greater_is_better must be True or False; got 'yes'"):
+        net.fit(X, y, metrics=[odd])
+
+
+def test_what_a_fit_has_learned_does_not_outlast_it():
+    """The same callback in a fit where the name means something else."""
+    net, X, y = case()
+    stop = EarlyStopping("m")
+    net.fit(X, y, epochs=1, metrics={"m": "mae"}, callbacks=[stop])
+    assert higher(stop) is False
+    net.fit(X, y, epochs=1, metrics={"m": "r2"}, callbacks=[stop])
+    assert higher(stop) is True
+
+
+# ---- what the logs will hold --------------------------------------------------------------
+
+
+@NETWORKS
+@pytest.mark.parametrize("validation", [False, True])
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_the_logs_are_known_before_the_first_epoch(network, validation, optimizer):
+    net, X, y = case(network)
+    told = []
+
+    class Look:
+        def check_logs(self, expected):
+            told.append(list(expected))
+
+        def on_epoch_end(self, epoch, logs):
+            told.append(list(logs))
+
+    options = {"validation_data": (X, y)} if validation else {}
+    optimizer = optim.LBFGS() if optimizer == "lbfgs" else optimizer
+    net.fit(
+        X, y, epochs=1, optimizer=optimizer, metrics=["mae", auroc], callbacks=[Look()], **options
+    )
+    assert told[0] == told[1]
+
+
+def test_logs_of_a_stream_hold_no_training_metrics():
+    net, X, y = case()
+    with pytest.raises(ValueError, match="monitors 'mae', which the logs lack: they hold loss, lr"):
+        net.fit(stream(X, y), metrics=["mae"], callbacks=[EarlyStopping("mae")])
+    net.fit(
+        stream(X, y),
+        epochs=1,
+        metrics=["mae"],
+        validation_data=(X, y),
+        callbacks=[EarlyStopping("val_mae")],
+    )
+
+
+@NETWORKS
+def test_missing_entries_are_refused_before_training(network):
+    net, X, y = case(network)
+    theta, adam = net.theta.copy(), optim.Adam()
+    for mode in ("auto", "min"):
+        for watcher in watchers("val_mae", mode=mode):
+            with pytest.raises(
+                ValueError, match="monitors 'val_mae', which the logs lack: they ho"
+            ):
+                fit(watcher, net, X, y, metrics=["mae"], optimizer=adam)
+    np.testing.assert_array_equal(net.theta, theta)
+    assert adam.moments == []
+
+
+def test_entries_that_callbacks_add():
+    net, X, y = case()
+
+    def add(epoch, logs):
+        logs["mine"] = -float(epoch)
+
+    stop = EarlyStopping("mine", mode="max", patience=2)
+    assert net.fit(X, y, callbacks=[add, stop]).epochs == 3  # may add any: not refused
+    with pytest.raises(ValueError, match="cannot tell whether more of 'mine'"):
+        net.fit(X, y, callbacks=[add, EarlyStopping("mine")])
+    with pytest.raises(ValueError, match="monitors 'mine', which the logs lack"):
+        net.fit(X, y, callbacks=[EarlyStopping("mine", mode="max"), add])  # the one after adds it
+    add.adds_logs = {"mine": True}
+    stop = EarlyStopping("mine", patience=2)
+    assert net.fit(X, y, callbacks=[add, stop]).epochs == 3 and stop.best == 0
+    with pytest.raises(ValueError, match="monitors 'other', which the logs lack: .*mine"):
+        net.fit(X, y, callbacks=[add, EarlyStopping("other", mode="max")])
+    batches = LambdaCallback(on_batch_end=lambda step, logs: None)  # sees no logs of epochs
+    with pytest.raises(ValueError, match="monitors 'other', which the logs lack"):
+        net.fit(X, y, callbacks=[batches, EarlyStopping("other", mode="max")])
+    add.adds_logs = ["mine"]
+    with pytest.raises(TypeError, match=r"adds_logs of .* must be a dict .*; got \['mine'\]"):
+        net.fit(X, y, callbacks=[add])
+
+
+def test_own_callbacks_add_nothing():
+    kinds = [EarlyStopping, ModelCheckpoint, CSVLogger, TerminateOnNaN, ProgressBar, optim.SWA]
+    kinds += [tracking.TensorBoard, tracking.MLflow, tracking.WandB, plot.SignalsRecorder]
+    for kind in kinds:
+        assert kind.adds_logs == {}, kind
+
+
+def test_a_runner_of_ones_own():
+    with CallbackRunner([EarlyStopping("val_loss", patience=1)], net=None) as run:
+        assert [run.epoch_end(i, {"val_loss": J}) for i, J in enumerate([1.0, 2.0])] == [
+            False,
+            True,
+        ]
+
+
+def test_csv_columns_are_compared_before_training(tmp_path):
+    net, X, y = case()
+    path = tmp_path / "log.csv"
+    net.fit(X, y, epochs=1, callbacks=[CSVLogger(path)])
+    before, theta = path.read_bytes(), net.theta.copy()
+    with pytest.raises(ValueError, match="has the columns .*; the logs have .*mae"):
+        net.fit(X, y, metrics=["mae"], callbacks=[CSVLogger(path, append=True)])
+    with pytest.raises(ValueError, match="monitors 'val_loss'"):
+        net.fit(X, y, callbacks=[CSVLogger(path), EarlyStopping()])
+    assert path.read_bytes() == before
+    np.testing.assert_array_equal(net.theta, theta)
+
+
+# ---- paths of ModelCheckpoint -------------------------------------------------------------
+
+PATHS = [
+    (
+        "net-{val_acc}.safetensors",
+        ValueError,
+        r"field \{val_acc\}; the logs hold epoch, loss, lr, m",
+    ),
+    ("net-{}.safetensors", ValueError, r"field \{\}; .*write \{\{ and \}\} for braces"),
+    ("{}/net.safetensors", ValueError, "fields belong in its last part.*write {{ and }}"),
+    ("run-{epoch}/net.safetensors", ValueError, "fields belong in its last part"),
+    ("net-{epoch.safetensors", ValueError, "cannot be used: .*write {{ and }}"),
+    ("net-}.safetensors", ValueError, "cannot be used: .*write {{ and }}"),
+    ("net-{epoch:.3q}.safetensors", ValueError, "cannot be filled in: .*'q'"),
+    ("net-{mae:d}.safetensors", ValueError, "cannot be filled in: .*'d'"),
+    ("missing/net.safetensors", FileNotFoundError, "missing"),
+    ("folder", IsADirectoryError, "folder"),
+]
+
+
+@NETWORKS
+@pytest.mark.parametrize(("path", "error", "message"), PATHS, ids=[path for path, *_ in PATHS])
+def test_bad_paths_are_refused_before_training(network, path, error, message, tmp_path):
+    (tmp_path / "folder").mkdir()
+    net, X, y = case(network)
+    theta = net.theta.copy()
+    with pytest.raises(error, match=message):
+        net.fit(X, y, metrics=["mae"], callbacks=[ModelCheckpoint(tmp_path / path)])
+    np.testing.assert_array_equal(net.theta, theta)
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch):
+    net, X, y = case()
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(PermissionError, match="Permission denied"):
+        net.fit(X, y, callbacks=[ModelCheckpoint(tmp_path / "net.safetensors")])
+
+
+def test_every_metric_can_be_named_in_a_path(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(N, 3)), np.arange(N) % 3
+    net = fastbp.Network((3, 4, 3), output="softmax", loss="cross_entropy", seed=0)
+
+    def dotted(a, y, sample_weight):
+        return 0.25
+
+    dotted.__name__ = "module.dotted[0]"
+    for scores, name in [
+        (["top_k_accuracy(2)", dotted], "{val_top_k_accuracy(2):.0f}-{module.dotted[0]:.2f}"),
+        ({"top2": "top_k_accuracy(2)"}, "{val_top2:.0f}-{epoch}"),
+        (["accuracy"], "{{epoch}}-{samples_per_second:.0f}-{lr!r}"),
+    ]:
+        keep = ModelCheckpoint(tmp_path / f"{name}.safetensors")
+        net.fit(X, y, epochs=1, metrics=scores, validation_data=(X, y), callbacks=[keep])
+        assert fastbp.load(keep.last_path).widths == (3, 4, 3)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 3 and sum(n.endswith("-0.25.safetensors") for n in names) == 1
+    assert sum(n.startswith("{epoch}-") for n in names) == 1
+
+
+def test_braces_in_a_folder_can_be_doubled(tmp_path):
+    (tmp_path / "{run}").mkdir()
+    net, X, y = case()
+    keep = ModelCheckpoint(f"{tmp_path}/{{{{run}}}}/net-{{epoch}}.safetensors")
+    net.fit(X, y, epochs=1, callbacks=[keep])
+    assert [p.name for p in (tmp_path / "{run}").iterdir()] == ["net-0.safetensors"]
