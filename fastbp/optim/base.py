@@ -105,7 +105,8 @@ class Optimizer(ABC):
     lr_factors: one number > 0 a layer, by which its learning rate is multiplied.
     ema: in [0, 1); keeps the running mean of theta, see `fastbp.optim.averaged`.
 
-    State is made on first use with a network and kept from call to call; `reset` drops it.
+    State is made on first use with a network and kept from call to call; `reset` drops it. Arrays
+    that come read-only, such as maps of joblib's, are copied before they are written to.
     Hyper-parameters are attributes and may be changed between calls.
     """
 
@@ -220,15 +221,19 @@ class Optimizer(ABC):
                 "use another optimiser, or reset() this one"
             )
         self._bound = wanted
+        self.moments = [check.writeable(moment) for moment in self.moments]
         while len(self.moments) < self.n_moments:
             first = self._first_value(len(self.moments))
             self.moments.append(np.full(n_params, first, dtype))
+        self.scratch = None if self.scratch is None else check.writeable(self.scratch)
         if self.scratch is None and self._clip()[0] > CLIPS["clip_value"]:
             self.scratch = np.zeros(n_params, dtype)
         if self.ema is None:
             self.average = None
         elif self.average is None:
             self.average, self.average_start = np.zeros(n_params, dtype), self.t
+        else:
+            self.average = check.writeable(self.average)
         self._ready = True
 
     # ---- state ----------------------------------------------------------------------------
@@ -296,6 +301,11 @@ class Optimizer(ABC):
         kept = [*self.moments, *([] if self.average is None else [self.average])]
         if kept:
             self._bound = (kept[0].size, kept[0].dtype)
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """From a pickle, whose arrays may be read-only maps: `bind` looks at them again."""
+        self.__dict__.update(state)
+        self._ready = False
 
     def save(self, path: object) -> None:
         """Write hyper-parameters and state to a file; `fastbp.optim.load` reads it.
