@@ -1,5 +1,6 @@
 """What a callback or a schedule watches: which way is up, and what is refused before training."""
 
+import errno
 import inspect
 
 import numpy as np
@@ -308,8 +309,11 @@ def test_bad_paths_are_refused_before_training(network, path, error, message, tm
 
 
 def test_an_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch):
+    def refuse(folder):  # for root, who may write anywhere
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     net, X, y = case()
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+    monkeypatch.setattr("fastbp._files._create", refuse)
     with pytest.raises(PermissionError, match="Permission denied"):
         net.fit(X, y, callbacks=[ModelCheckpoint(tmp_path / "net.safetensors")])
 
