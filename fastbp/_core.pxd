@@ -1,4 +1,4 @@
-"""The engine's public interface, csrc/fastbp.h, as Cython sees it."""
+"""The public interfaces, csrc/fastbp.h and csrc/text/csv.h, as Cython sees them."""
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
@@ -255,3 +255,51 @@ cdef extern from "fastbp.h" nogil:
     double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds)
     double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds)
     double fastbp_pool_latency(int n_threads, long repeats)
+
+
+cdef extern from "text/csv.h" nogil:
+    int FASTBP_CELL_EMPTY, FASTBP_CELL_DIGITS, FASTBP_CELL_NUMBER, FASTBP_CELL_CODE
+    int FASTBP_CELL_ZEROS, FASTBP_CELL_PADDED, FASTBP_CELL_TEXT, FASTBP_CELL_KINDS
+    size_t FASTBP_CSV_MAX_CELL
+
+    ctypedef enum fastbp_csv_status_t:
+        FASTBP_CSV_OK
+        FASTBP_CSV_RAGGED
+        FASTBP_CSV_QUOTE
+        FASTBP_CSV_OPEN
+        FASTBP_CSV_LONG
+
+    ctypedef struct fastbp_csv_t:
+        char delimiter
+        char decimal
+        char thousands
+        long n_columns
+        int64_t line
+        int64_t n_rows
+        long n_cells
+        int64_t n_marked
+
+    ctypedef struct fastbp_csv_block_t:
+        const char *bytes
+        size_t size
+        bint last
+
+    ctypedef struct fastbp_csv_span_t:
+        size_t at
+        size_t size
+        bint doubled
+
+    ctypedef struct fastbp_csv_columns_t:
+        int64_t *counts
+        int64_t *first
+        unsigned char *kinds
+
+    fastbp_csv_status_t fastbp_csv_numbers(
+        fastbp_csv_t *csv, const fastbp_csv_block_t *block, long max_rows,
+        const fastbp_csv_columns_t *columns, double *values, int64_t *lines, long *n_rows,
+        size_t *used)
+    fastbp_csv_status_t fastbp_csv_spans(
+        fastbp_csv_t *csv, const fastbp_csv_block_t *block, long max_rows, const long *chosen,
+        long n_chosen, fastbp_csv_span_t *spans, long *n_rows, size_t *used)
+    fastbp_csv_status_t fastbp_csv_width(
+        fastbp_csv_t *csv, const fastbp_csv_block_t *block, long *n_columns)

@@ -128,3 +128,37 @@ def memory_rate(
     f64: bool = False, bytes: int = ..., n_threads: int = 0, seconds: float = 0.05
 ) -> float: ...
 def pool_latency(n_threads: int, repeats: int) -> float: ...
+
+CELL_KINDS: dict[str, int]
+MAX_CELL: int
+
+class CsvPass:
+    line: int
+    n_cells: int
+    n_marked: int
+    def __init__(
+        self, delimiter: str, decimal: str, thousands: str, n_columns: int = 0
+    ) -> None: ...
+    def width(self, block: bytearray, start: int, stop: int, last: bool) -> tuple[int, str]: ...
+    def numbers(
+        self,
+        block: bytearray,
+        start: int,
+        stop: int,
+        last: bool,
+        values: np.ndarray,
+        lines: np.ndarray,
+        counts: np.ndarray,
+        first: np.ndarray,
+        kinds: np.ndarray,
+    ) -> tuple[int, int, str]: ...
+    def texts(
+        self,
+        block: bytearray,
+        start: int,
+        stop: int,
+        last: bool,
+        chosen: tuple[int, ...],
+        known: list[dict[bytes, int]],
+        codes: np.ndarray,
+    ) -> tuple[int, int, str]: ...

@@ -437,3 +437,4 @@ include "_fit.pxi"  # training sessions
 include "_loss.pxi"  # a loss in Python
 include "_derive.pxi"  # derivatives, and backward in pieces
 include "_open.pxi"  # kernels and threads in the open
+include "_csv.pxi"  # .csv files

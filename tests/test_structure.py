@@ -23,6 +23,7 @@ ROOMS = {
     "isa": ["kernels"],
     "dispatch": ["isa", "base/cpu.h"],
     "threads": ["base"],
+    "text": ["base"],
     "nn": ["dispatch", "threads", "base", PUBLIC],
     "open": ["dispatch", "threads", "base", PUBLIC],
 }

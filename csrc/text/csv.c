@@ -1,0 +1,259 @@
+/* csv.c: blocks of bytes into records and cells. Every read is bounded by the end of the block; a
+ * record that the block does not hold whole is left for the next one. */
+#include "csv.h"
+#include "number.h"
+#include <string.h>
+
+/* What follows a cell. */
+typedef enum {
+    NEXT_CELL,
+    NEXT_RECORD,
+    NEXT_BLOCK, /* the cell does not end here */
+    FAULT,
+} next_t;
+
+typedef struct {
+    const char *p, *end;
+    bool last;
+    char delimiter;
+    int64_t line;
+    fastbp_csv_status_t fault;
+} reader_t;
+
+typedef struct {
+    const char *begin, *end; /* without quotes and outer blanks */
+    bool doubled;
+} cell_t;
+
+/* ---- bytes ---- */
+
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\v' || c == '\f'; }
+
+static bool is_break(char c) { return c == '\n' || c == '\r'; }
+
+/* Skips blanks that are no delimiters. */
+static void skip_blanks(reader_t *r) {
+    while (r->p < r->end && is_blank(*r->p) && (*r->p != r->delimiter || r->delimiter == ' '))
+        r->p++;
+}
+
+/* Skips a line break, of one byte or two; false where the block ends before that is known. */
+static bool skip_break(reader_t *r) {
+    if (*r->p == '\r') {
+        if (r->p + 1 == r->end && !r->last) return false;
+        if (r->p + 1 < r->end && r->p[1] == '\n') r->p++;
+    }
+    r->p++;
+    r->line++;
+    return true;
+}
+
+static next_t fault(reader_t *r, fastbp_csv_status_t status) {
+    r->fault = status;
+    return FAULT;
+}
+
+/* What to do where the block ends in a cell that began at `begin`. */
+static next_t at_the_end(reader_t *r, const char *begin) {
+    if ((size_t)(r->end - begin) > FASTBP_CSV_MAX_CELL) return fault(r, FASTBP_CSV_LONG);
+    return r->last ? NEXT_RECORD : NEXT_BLOCK;
+}
+
+/* ---- cells ---- */
+
+static void trim(cell_t *cell) {
+    while (cell->begin < cell->end && (is_blank(*cell->begin) || is_break(*cell->begin)))
+        cell->begin++;
+    while (cell->begin < cell->end && (is_blank(cell->end[-1]) || is_break(cell->end[-1])))
+        cell->end--;
+}
+
+/* Line breaks within quotes count as lines. */
+static void count_lines(reader_t *r, const char *p, const char *end) {
+    for (; p < end; p++) r->line += *p == '\n' || (*p == '\r' && p[1] != '\n');
+}
+
+/* From what stands behind a cell to the next cell or record. */
+static next_t after_cell(reader_t *r, const char *begin) {
+    if (r->delimiter == ' ') skip_blanks(r);
+    if (r->p == r->end) return at_the_end(r, begin);
+    if (is_break(*r->p)) return skip_break(r) ? NEXT_RECORD : NEXT_BLOCK;
+    if (r->delimiter != ' ') r->p++;
+    return NEXT_CELL;
+}
+
+/* The cell within quotes that begins at r->p, behind the first of them. */
+static next_t quoted_cell(reader_t *r, cell_t *cell) {
+    const char *begin = r->p;
+    cell->begin = begin;
+    cell->doubled = false;
+    for (;;) {
+        const char *quote = memchr(r->p, '"', (size_t)(r->end - r->p));
+        if (quote == NULL || (quote + 1 == r->end && !r->last)) {
+            next_t next = at_the_end(r, begin);
+            return next == NEXT_RECORD ? fault(r, FASTBP_CSV_OPEN) : next;
+        }
+        cell->end = quote;
+        r->p = quote + 1;
+        if (r->p == r->end || *r->p != '"') break;
+        cell->doubled = true;
+        r->p++;
+    }
+    if ((size_t)(cell->end - begin) > FASTBP_CSV_MAX_CELL) return fault(r, FASTBP_CSV_LONG);
+    count_lines(r, begin, cell->end); /* p[1] is at most the closing quote */
+    trim(cell);
+    bool apart = r->p < r->end && is_blank(*r->p);
+    skip_blanks(r);
+    if (r->p == r->end) return at_the_end(r, begin);
+    bool ends = is_break(*r->p) || *r->p == r->delimiter || (r->delimiter == ' ' && apart);
+    return ends ? after_cell(r, begin) : fault(r, FASTBP_CSV_QUOTE);
+}
+
+static next_t read_cell(reader_t *r, cell_t *cell) {
+    skip_blanks(r);
+    if (r->p < r->end && *r->p == '"') {
+        r->p++;
+        return quoted_cell(r, cell);
+    }
+    const char *p = r->p, *end = r->end;
+    const char delimiter = r->delimiter, other = delimiter == ' ' ? '\t' : delimiter;
+    while (p < end && *p != delimiter && *p != other && *p != '\n' && *p != '\r') p++;
+    *cell = (cell_t){r->p, p, false};
+    if ((size_t)(p - r->p) > FASTBP_CSV_MAX_CELL) return fault(r, FASTBP_CSV_LONG);
+    r->p = p;
+    trim(cell);
+    return after_cell(r, cell->begin);
+}
+
+/* ---- records ---- */
+
+static reader_t open_block(const fastbp_csv_t *csv, const fastbp_csv_block_t *block) {
+    const char *bytes = block->size > 0 ? block->bytes : "";
+    return (reader_t){bytes,          bytes + block->size, block->last,
+                      csv->delimiter, csv->line,           FASTBP_CSV_OK};
+}
+
+/* Passes over lines without a cell; whether a record begins at r->p. */
+static bool find_record(reader_t *r) {
+    for (;;) {
+        const char *begin = r->p;
+        skip_blanks(r);
+        if (r->p == r->end || !is_break(*r->p)) {
+            bool found = r->p < r->end;
+            if (found || !r->last) r->p = begin;
+            return found;
+        }
+        if (!skip_break(r)) {
+            r->p = begin;
+            return false;
+        }
+    }
+}
+
+/* A record that is being read. */
+typedef struct {
+    const char *begin;
+    int64_t line;
+    long n_cells;
+    next_t next;
+} record_t;
+
+static bool open_record(reader_t *r, record_t *record) {
+    if (!find_record(r)) return false;
+    *record = (record_t){r->p, r->line, 0, NEXT_CELL};
+    return true;
+}
+
+/* Reads the next cell; false where it does not end in this block, or is at fault. */
+static bool next_cell(reader_t *r, record_t *record, cell_t *cell) {
+    record->next = read_cell(r, cell);
+    record->n_cells++;
+    return record->next <= NEXT_RECORD;
+}
+
+/* Whether the record was read whole and has the cells it must have; else back to its begin. */
+static bool close_record(fastbp_csv_t *csv, reader_t *r, record_t *record) {
+    cell_t cell;
+    while (record->next == NEXT_CELL) (void)next_cell(r, record, &cell);
+    if (record->next == NEXT_RECORD) {
+        csv->n_cells = record->n_cells;
+        if (record->n_cells == csv->n_columns) {
+            csv->n_rows++;
+            return true;
+        }
+        r->fault = FASTBP_CSV_RAGGED;
+    }
+    r->p = record->begin;
+    r->line = record->line;
+    return false;
+}
+
+/* Ends a call: what was used, where the next record begins, and the fault, if any. */
+static fastbp_csv_status_t close_block(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
+                                       const reader_t *r, size_t *used) {
+    csv->line = r->line;
+    *used = block->size > 0 ? (size_t)(r->p - block->bytes) : 0;
+    return r->fault;
+}
+
+fastbp_csv_status_t fastbp_csv_numbers(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
+                                       long max_rows, const fastbp_csv_columns_t *columns,
+                                       double *values, int64_t *lines, long *n_rows, size_t *used) {
+    reader_t r = open_block(csv, block);
+    record_t record;
+    *n_rows = 0;
+    while (*n_rows < max_rows && open_record(&r, &record)) {
+        cell_t cell;
+        bool marked;
+        int64_t n_marked = 0;
+        for (long j = 0; j < csv->n_columns && record.next == NEXT_CELL; j++) {
+            if (!next_cell(&r, &record, &cell)) break;
+            columns->kinds[j] = (unsigned char)fbp_cell(cell.begin, cell.end, csv->decimal,
+                                                        csv->thousands, &values[j], &marked);
+            n_marked += marked;
+        }
+        if (!close_record(csv, &r, &record)) break;
+        for (long j = 0; j < csv->n_columns; j++) { /* only now: the next block has it again */
+            long at = j * FASTBP_CELL_KINDS + columns->kinds[j];
+            if (columns->counts[at]++ == 0) columns->first[at] = csv->n_rows - 1;
+        }
+        csv->n_marked += n_marked;
+        lines[(*n_rows)++] = record.line;
+        values += csv->n_columns;
+    }
+    return close_block(csv, block, &r, used);
+}
+
+fastbp_csv_status_t fastbp_csv_spans(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
+                                     long max_rows, const long *chosen, long n_chosen,
+                                     fastbp_csv_span_t *spans, long *n_rows, size_t *used) {
+    reader_t r = open_block(csv, block);
+    record_t record;
+    *n_rows = 0;
+    while (*n_rows < max_rows && open_record(&r, &record)) {
+        cell_t cell;
+        for (long c = 0; c < n_chosen && record.next == NEXT_CELL;) {
+            if (!next_cell(&r, &record, &cell)) break;
+            if (chosen[c] != record.n_cells - 1) continue;
+            spans[c++] = (fastbp_csv_span_t){(size_t)(cell.begin - block->bytes),
+                                             (size_t)(cell.end - cell.begin), cell.doubled};
+        }
+        if (!close_record(csv, &r, &record)) break;
+        (*n_rows)++;
+        spans += n_chosen;
+    }
+    return close_block(csv, block, &r, used);
+}
+
+fastbp_csv_status_t fastbp_csv_width(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
+                                     long *n_columns) {
+    reader_t r = open_block(csv, block);
+    record_t record;
+    cell_t cell;
+    *n_columns = 0;
+    if (!open_record(&r, &record)) return FASTBP_CSV_OK;
+    while (record.next == NEXT_CELL) (void)next_cell(&r, &record, &cell);
+    if (record.next == NEXT_RECORD) *n_columns = record.n_cells;
+    if (record.next == FAULT) csv->line = record.line;
+    return r.fault;
+}

@@ -1,0 +1,274 @@
+/* number.c: the grammar of plain numbers, and their correct rounding.
+ *
+ *   number = [+-] (digits [. [digits]] | . digits) [e [+-] digits]
+ *
+ * w · 10^q with an integer w of at most 19 digits: a product or quotient of two doubles where both
+ * are exact (W. D. Clinger, "How to read floating point numbers accurately", 1990), or else one
+ * product or quotient of 128 bits by 5^|q|, rounded once. The rest goes to strtod. */
+#include "number.h"
+#include "../base/common.h"
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_DIGITS = 19,   /* that uint64_t holds, whatever they are */
+    KEPT_DIGITS = 780, /* more than 767 decide nothing but ties, and one digit more does that */
+    MAX_MARKED = 128,  /* bytes of a number with thousands marks, which double has 309 digits for */
+    MAX_EXPONENT = 100000,
+};
+
+/* ---- digits to double ---- */
+
+#if defined(__SIZEOF_INT128__)
+__extension__ typedef unsigned __int128 wide_t;
+
+/* 5^27 < 2^63 is the last that fits. */
+static const uint64_t FIVES[] = {
+    1u,
+    5u,
+    25u,
+    125u,
+    625u,
+    3125u,
+    15625u,
+    78125u,
+    390625u,
+    1953125u,
+    9765625u,
+    48828125u,
+    244140625u,
+    1220703125u,
+    6103515625u,
+    30517578125u,
+    152587890625u,
+    762939453125u,
+    3814697265625u,
+    19073486328125u,
+    95367431640625u,
+    476837158203125u,
+    2384185791015625u,
+    11920928955078125u,
+    59604644775390625u,
+    298023223876953125u,
+    1490116119384765625u,
+    7450580596923828125u,
+};
+enum { MAX_FIVE = sizeof FIVES / sizeof FIVES[0] - 1 };
+
+static int leading_zeros(uint64_t x) { return __builtin_clzll(x); }
+
+/* m · 2^e, with `more` for bits below m that are not 0; m has its top bit, the result is normal. */
+static double round_to_even(uint64_t m, bool more, int e) {
+    uint64_t kept = m >> 11, rest = m & 0x7ff;
+    bool up = rest > 0x400 || (rest == 0x400 && (more || (kept & 1)));
+    uint64_t power = (uint64_t)(1023 + e + 11) << 52;
+    double scale;
+    memcpy(&scale, &power, sizeof scale);
+    return (double)(kept + up) * scale;
+}
+
+/* w · 10^q, rounded once; w > 0, |q| <= MAX_FIVE. */
+static double times_power(uint64_t w, int q) {
+    int lz = leading_zeros(w);
+    w <<= lz;
+    uint64_t five = FIVES[q < 0 ? -q : q];
+    int fz = leading_zeros(five);
+    five <<= fz;
+    if (q < 0) { /* w/five in (½, 2): 64 bits of it, the remainder tells the rest */
+        int shift = w >= five ? 63 : 64;
+        wide_t dividend = (wide_t)w << shift;
+        uint64_t quotient = (uint64_t)(dividend / five);
+        bool more = dividend != (wide_t)quotient * five;
+        return round_to_even(quotient, more, q + fz - lz - shift);
+    }
+    wide_t product = (wide_t)w * five; /* in [2^126, 2^128) */
+    int top = (product >> 127) == 0;
+    product <<= top;
+    return round_to_even((uint64_t)(product >> 64), (uint64_t)product != 0, q + 64 - lz - fz - top);
+}
+#endif
+
+/* Powers of ten that are exact in double. */
+static const double TENS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                              1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                              1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+enum { MAX_TEN = sizeof TENS / sizeof TENS[0] - 1 };
+
+/* Whether w · 10^q was found, in *out; all the digits of the number are in w. */
+static bool from_word(uint64_t w, int q, double *out) {
+    if (w == 0) {
+        *out = 0.0;
+        return true;
+    }
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD == 0
+    if (w <= (uint64_t)1 << 53 && -MAX_TEN <= q && q <= MAX_TEN) {
+        *out = q < 0 ? (double)w / TENS[-q] : (double)w * TENS[q];
+        return true;
+    }
+#endif
+#if defined(__SIZEOF_INT128__)
+    if (-MAX_FIVE <= q && q <= MAX_FIVE) {
+        *out = times_power(w, q);
+        return true;
+    }
+#endif
+    return false;
+}
+
+/* Digits p … end, a point among them or not, times 10^exponent. strtod gets an integer and an
+ * exponent, which it reads alike in every locale. */
+static double from_digits(const char *p, const char *end, long exponent) {
+    char text[KEPT_DIGITS + 16];
+    size_t n = 0;
+    bool point = false, more = false;
+    for (; p < end; p++) {
+        if (*p == '.') {
+            point = true;
+            continue;
+        }
+        if (n == 0 && *p == '0') {
+            exponent -= point;
+        } else if (n < KEPT_DIGITS) {
+            text[n++] = *p;
+            exponent -= point;
+        } else {
+            more = more || *p != '0';
+            exponent += !point;
+        }
+    }
+    if (more) { /* a digit that stands for all that were left out */
+        text[n++] = '1';
+        exponent--;
+    }
+    exponent = fbp_max_long(-MAX_EXPONENT, fbp_min_long(exponent, MAX_EXPONENT));
+    text[n++] = 'e';
+    text[n++] = exponent < 0 ? '-' : '+';
+    unsigned long size = (unsigned long)(exponent < 0 ? -exponent : exponent);
+    for (unsigned long unit = MAX_EXPONENT; unit > 0; unit /= 10)
+        text[n++] = (char)('0' + size / unit % 10);
+    text[n] = '\0';
+    return strtod(text, NULL);
+}
+
+/* ---- the grammar ---- */
+
+static bool is_digit(char c) { return '0' <= c && c <= '9'; }
+
+/* Reads an exponent behind its e, saturating; false where there is none. */
+static bool read_exponent(const char *p, const char *end, long *exponent, bool *sign) {
+    *sign = p < end && (*p == '+' || *p == '-');
+    bool minus = *sign && *p == '-';
+    p += *sign;
+    if (p == end) return false;
+    long e = 0;
+    for (; p < end; p++) {
+        if (!is_digit(*p)) return false;
+        if (e < MAX_EXPONENT) e = 10 * e + (*p - '0');
+    }
+    *exponent = minus ? -e : e;
+    return true;
+}
+
+/* The cell [p, end), not empty, in the grammar above. */
+static fastbp_cell_kind_t plain_number(const char *p, const char *end, double *value) {
+    bool minus = *p == '-', signs = minus || *p == '+';
+    p += signs;
+    const char *digits = p, *point = NULL;
+    uint64_t w = 0;
+    int n = 0; /* digits of w, zeros in front not counted */
+    for (; p < end; p++) {
+        if (is_digit(*p)) {
+            if (n < MAX_DIGITS) w = 10 * w + (uint64_t)(*p - '0');
+            if (w > 0 && n <= MAX_DIGITS) n++;
+        } else if (*p == '.' && point == NULL) {
+            point = p;
+        } else {
+            break;
+        }
+    }
+    const char *stop = p;
+    if (stop - digits == (point != NULL)) return FASTBP_CELL_TEXT; /* no digit */
+    long exponent = 0;
+    bool scaled = p < end, e_sign = false;
+    if (scaled && (*p | 0x20) != 'e') return FASTBP_CELL_TEXT;
+    if (scaled && !read_exponent(p + 1, end, &exponent, &e_sign)) return FASTBP_CELL_TEXT;
+
+    long q = exponent - (point != NULL ? (long)(stop - point - 1) : 0);
+    bool whole_word = n <= MAX_DIGITS && -MAX_EXPONENT < q && q < MAX_EXPONENT;
+    if (!whole_word || !from_word(w, (int)q, value)) *value = from_digits(digits, stop, exponent);
+    if (minus) *value = -*value;
+
+    bool zero = digits[0] == '0' && stop - digits > 1 && digits[1] != '.';
+    bool bare = !signs && point == NULL && !e_sign;
+    if (zero) return bare && !scaled ? FASTBP_CELL_ZEROS : FASTBP_CELL_PADDED;
+    if (!bare) return FASTBP_CELL_NUMBER;
+    return scaled ? FASTBP_CELL_CODE : FASTBP_CELL_DIGITS;
+}
+
+/* ---- marks ---- */
+
+/* Bytes of the thousands mark at p, 0 for none. A blank stands for the no-break and thin spaces
+ * that programs write, an apostrophe for the curved one. */
+static size_t mark_at(const char *p, const char *end, char thousands) {
+    static const char *const BLANKS[] = {"\xc2\xa0", "\xe2\x80\xaf", "\xe2\x80\x89"};
+    if (thousands == 0) return 0;
+    if (*p == thousands) return 1;
+    size_t left = (size_t)(end - p);
+    if (thousands == '\'') return left >= 3 && memcmp(p, "\xe2\x80\x99", 3) == 0 ? 3 : 0;
+    if (thousands != ' ') return 0;
+    for (size_t i = 0; i < sizeof BLANKS / sizeof BLANKS[0]; i++) {
+        size_t size = strlen(BLANKS[i]);
+        if (left >= size && memcmp(p, BLANKS[i], size) == 0) return size;
+    }
+    return 0;
+}
+
+/* Writes the cell in the grammar above to out[MAX_MARKED]; its length, 0 where marks are not where
+ * they belong: between groups of three digits, the first of one to three, before the decimal. */
+static size_t without_marks(const char *p, const char *end, char decimal, char thousands,
+                            char *out) {
+    size_t n = 0, group = 0;
+    bool grouped = false;
+    if (end - p > MAX_MARKED) return 0;
+    if (*p == '+' || *p == '-') out[n++] = *p++;
+    for (; p < end; p++) {
+        size_t mark = mark_at(p, end, thousands);
+        if (mark > 0) {
+            if (group == 0 || group > 3 || (grouped && group != 3)) return 0;
+            grouped = true;
+            group = 0;
+            p += mark - 1;
+        } else if (is_digit(*p)) {
+            out[n++] = *p;
+            group++;
+        } else {
+            break;
+        }
+    }
+    if (grouped && group != 3) return 0;
+    if (p < end && *p == decimal) {
+        out[n++] = '.';
+        p++;
+    }
+    for (; p < end; p++) {
+        if (*p == '.') return 0;
+        out[n++] = *p;
+    }
+    return n;
+}
+
+fastbp_cell_kind_t fbp_cell(const char *p, const char *end, char decimal, char thousands,
+                            double *value, bool *marked) {
+    *value = NAN;
+    *marked = false;
+    if (p == end) return FASTBP_CELL_EMPTY;
+    if (decimal == '.' && thousands == 0) return plain_number(p, end, value);
+    char text[MAX_MARKED];
+    size_t n = without_marks(p, end, decimal, thousands, text);
+    if (n == 0) return FASTBP_CELL_TEXT;
+    fastbp_cell_kind_t kind = plain_number(text, text + n, value);
+    *marked = kind != FASTBP_CELL_TEXT && (n != (size_t)(end - p) || memcmp(text, p, n) != 0);
+    return *marked && kind == FASTBP_CELL_DIGITS ? FASTBP_CELL_NUMBER : kind;
+}

@@ -1,0 +1,12 @@
+/* number.h: what a cell is, and the double nearest to a plain decimal number. */
+#ifndef FASTBP_TEXT_NUMBER_H
+#define FASTBP_TEXT_NUMBER_H
+
+#include "csv.h"
+
+/* The kind of the cell [p, end), and its value, NaN for EMPTY and TEXT. *marked tells whether a
+ * decimal comma or a thousands mark was read. Infinity for numbers beyond double. */
+fastbp_cell_kind_t fbp_cell(const char *p, const char *end, char decimal, char thousands,
+                            double *value, bool *marked);
+
+#endif

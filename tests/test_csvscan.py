@@ -1,0 +1,305 @@
+"""The engine's reader of .csv files: cells against the csv module, numbers against float()."""
+
+import csv
+import io
+import os
+import re
+import struct
+import threading
+import tracemalloc
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastbp import _csvscan
+from fastbp._core import CELL_KINDS, CsvPass
+from fastbp._csvscan import Format, scan
+from fastbp.errors import DataError
+
+HEADER = Path(__file__).parents[1] / "csrc" / "text" / "csv.h"
+KINDS = list(CELL_KINDS)
+
+
+def read_cell(text, decimal=".", thousands=""):
+    """(kind, value) of one cell."""
+    block = bytearray(text.encode() + b"\n")
+    values, lines, kinds = np.empty((1, 1)), np.empty(1, np.int64), np.empty(1, np.uint8)
+    counts, first = np.zeros((2, 1, len(KINDS)), np.int64)
+    reader = CsvPass("|", decimal, thousands, 1)
+    found = reader.numbers(block, 0, len(block), True, values, lines, counts, first, kinds)
+    assert found == (1, len(block), "") and lines[0] == 1
+    return KINDS[kinds[0]], values[0, 0].item()
+
+
+def bits(number):
+    return struct.pack("d", number)
+
+
+def cells(path, **format):
+    found = scan(path, Format(**format))
+    texts = found.texts(range(len(found.head)))
+    columns = [words[codes] for words, codes in (texts[j] for j in range(len(found.head)))]
+    assert found.head == tuple(column[0] for column in columns)
+    return [list(row) for row in zip(*columns, strict=True)], found
+
+
+def test_kinds_are_those_of_the_engine():
+    listed = re.findall(r"FASTBP_CELL_([A-Z]+) = (\d+)", HEADER.read_text("utf-8"))
+    assert {name.lower(): int(value) for name, value in listed} == CELL_KINDS
+
+
+# ---- numbers ------------------------------------------------------------------------------
+
+GRAMMAR = {
+    "digits": "0 7 12 9007199254740993",
+    "number": "-0 +5 .5 5. 0.5 -12.25 1e-05 2.5e+03 1.5E3 .5e3 1e+2 -1e5 1e+999",
+    "code": "1E2 34e10 0e5 1e999",
+    "zeros": "007 00 0123",
+    "padded": "-007 01.5 00e1 +00",
+    "text": "1_0 nan inf Infinity 0x1F 1e 1e+ e5 . - + .e5 1.2.3 1-2 --1 1,5 12% $3 1e5.0 \u22125",
+}
+
+
+@pytest.mark.parametrize("kind", GRAMMAR)
+def test_grammar(kind):
+    for text in GRAMMAR[kind].split():
+        found, value = read_cell(text)
+        assert found == kind, text
+        assert np.isnan(value) if kind == "text" else bits(value) == bits(float(text)), text
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 25))
+def test_doubles_are_read_as_python_reads_them(number, digits):
+    for text in (repr(number), f"{number:.{digits}e}", f"{number:.{digits}f}"):
+        assert bits(read_cell(text)[1]) == bits(float(text)), text
+
+
+@given(
+    st.text("0123456789", min_size=1, max_size=30),
+    st.integers(0, 30),
+    st.integers(-345, 330),
+)
+def test_digits_are_read_as_python_reads_them(digits, point, exponent):
+    for text in (digits, f"{digits[:point]}.{digits[point:]}e{exponent:+d}"):
+        assert bits(read_cell(text)[1]) == bits(float(text)), text
+
+
+@given(st.integers(2**52, 2**53 - 1), st.integers(-1074, 970), st.sampled_from([-1, 0, 1]))
+def test_numbers_halfway_between_two_doubles(m, e, side):
+    """(m + 1/2) 2^e with all its digits, and its neighbours some 1100 digits on."""
+    exact = Fraction(2 * m + 1) * Fraction(2) ** (e - 1)
+    scale = 10 ** max(0, 1 - e)
+    digits = str(exact.numerator * scale // exact.denominator)  # an integer, since 2 divides 10
+    digits = str(int(digits) * 10**30 + side)
+    text = f"{digits}e-{max(0, 1 - e) + 30}"
+    assert bits(read_cell(text)[1]) == bits(float(text))
+
+
+def test_locale_does_not_matter():
+    import locale
+
+    old = locale.setlocale(locale.LC_NUMERIC)
+    for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "C.UTF-8"):
+        try:
+            locale.setlocale(locale.LC_NUMERIC, name)
+        except locale.Error:
+            continue
+        try:
+            # beyond the powers of ten that the engine has: strtod
+            assert read_cell("1.2345678901234567e-200") == ("number", 1.2345678901234567e-200)
+        finally:
+            locale.setlocale(locale.LC_NUMERIC, old)
+
+
+@pytest.mark.parametrize(
+    "decimal, thousands, text, value",
+    [
+        (",", "", "1,5", 1.5),
+        (",", "", "-0,25e+1", -2.5),
+        (",", "", "12", 12),
+        (",", ".", "1.234,5", 1234.5),
+        (",", ".", "1234,5", 1234.5),
+        (",", ".", "1.234.567", 1234567),
+        (".", ",", "1,200", 1200),
+        (".", "'", "1'200.5", 1200.5),
+        (".", "'", "1\u2019200.5", 1200.5),
+        (".", "_", "1_200", 1200),
+        (".", " ", "1 200", 1200),
+        (",", " ", "1\u00a0200,5", 1200.5),
+        (",", " ", "1\u202f200\u2009300", 1200300),
+    ],
+)
+def test_decimal_and_thousands(decimal, thousands, text, value):
+    kind = "digits" if text.isdigit() else "number"
+    assert read_cell(text, decimal, thousands) == (kind, value)
+
+
+@pytest.mark.parametrize(
+    "decimal, thousands, text",
+    [
+        (",", "", "1.5"),
+        (",", "", "1,5,0"),
+        (",", ".", "12.34"),
+        (",", ".", "1.23.456"),
+        (",", ".", "1234.567"),
+        (",", ".", "1.234.56"),
+        (".", ",", ",200"),
+        (".", ",", "1.5,000"),
+        (".", " ", "1  200"),
+    ],
+)
+def test_marks_in_wrong_places(decimal, thousands, text):
+    assert read_cell(text, decimal, thousands)[0] == "text"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"delimiter": ";;"}, "delimiter must be one ASCII character"),
+        ({"delimiter": '"'}, "delimiter must be"),
+        ({"delimiter": "\u00a7"}, "delimiter must be"),
+        ({"decimal": ";"}, "decimal must be '.' or ','"),
+        ({"decimal": ""}, "decimal must be"),
+        ({"thousands": "x"}, "thousands must be one of"),
+        ({"thousands": None}, "thousands must be one of"),
+        ({"thousands": "."}, "decimal and thousands are both '.'"),
+        ({"delimiter": " ", "thousands": " "}, "a blank cannot be"),
+    ],
+)
+def test_formats_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        Format(**options)
+
+
+# ---- cells --------------------------------------------------------------------------------
+
+WORDS = st.text('ab1.,;" \n\r\t\u00fc', max_size=6).map("x".__add__)
+
+
+@given(
+    rows=st.integers(1, 4).flatmap(
+        lambda n: st.lists(st.lists(WORDS, min_size=n, max_size=n), min_size=1, max_size=5)
+    ),
+    delimiter=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    block=st.sampled_from([1, 2, 3, 7, 1000]),
+)
+def test_cells_are_those_of_the_csv_module(tmp_path_factory, rows, delimiter, quoting, block):
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter, quoting=quoting).writerows(rows)
+    path = tmp_path_factory.mktemp("cells") / "data.csv"
+    path.write_bytes(text.getvalue().encode())
+    text.seek(0)
+    expected = [[c.strip() for c in row] for row in csv.reader(text, delimiter=delimiter)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_csvscan, "BLOCK", block)
+        assert cells(path, delimiter=delimiter)[0] == expected
+
+
+@given(
+    st.text('12.,"\n\r -e\u00a0', max_size=60).map(str.encode) | st.binary(max_size=60),
+    st.sampled_from([",", " "]),
+    st.integers(1, 9),
+)
+def test_blocks_of_any_size_give_the_same(tmp_path_factory, content, delimiter, block):
+    path = tmp_path_factory.mktemp("blocks") / "data.csv"
+    path.write_bytes(content)
+
+    def outcome():
+        try:
+            rows, found = cells(path, delimiter=delimiter)
+        except DataError as error:
+            return str(error)
+        return rows, found.values.tobytes(), found.lines.tolist(), found.counts.tolist()
+
+    whole = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_csvscan, "BLOCK", block)
+        assert outcome() == whole
+
+
+def test_blanks_before_and_after_quotes(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text('1.5, "x, y" ,\t"7"\n')
+    rows, found = cells(path)
+    assert rows == [["1.5", "x, y", "7"]] and found.values[0, [0, 2]].tolist() == [1.5, 7]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_runs_of_blanks_between_cells(tmp_path, end):
+    path = tmp_path / "data.csv"
+    path.write_bytes(end.join(["  1   2\t3 ", "", '"a b"  5 "6"', ""]).encode())
+    rows, found = cells(path, delimiter=" ")
+    assert rows == [["1", "2", "3"], ["a b", "5", "6"]] and found.lines.tolist() == [1, 3]
+
+
+def test_lines_are_counted_through_quotes_and_empty_ones(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_bytes(b'\n\n1,"a\nb\r\nc\rd"\n   \n2,e\r3,f\r\n4,g')
+    assert cells(path)[1].lines.tolist() == [3, 8, 9, 10]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_read_once(tmp_path):
+    path = tmp_path / "data.csv"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("1,a\n2,b\n",))
+    writer.start()
+    assert cells(path)[0] == [["1", "a"], ["2", "b"]]
+    writer.join()
+
+
+def test_a_file_that_changes_between_passes(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("1,a\n2,b\n")
+    found = scan(path, Format())
+    path.write_text("1,a\n2,b\n3,c\n")
+    with pytest.raises(DataError, match="the file was changed while it was read"):
+        found.texts([1])
+
+
+@pytest.mark.parametrize(
+    "content, options, message",
+    [
+        (b"", {}, "the file is empty"),
+        (b" \n\n  \n", {}, "the file is empty"),
+        (b"1,2\n3\n", {}, "line 2: 1 cells; line 1 has 2"),
+        (b"\n1,2\n\n3,4,5\n", {}, "line 4: 3 cells; line 2 has 2"),
+        (b'1,"a"b\n', {}, "line 1: text follows a closing quote"),
+        (b'1,2\n3,"4\n5,6', {}, "line 2: a quote is not closed"),
+        (b'1,2\n"' + b"3,4\n" * 40_000, {}, "line 2: a cell has more than 131,072 bytes"),
+        (b"1," * 100_000 + b"1", {}, "100,001 columns; at most 100,000"),
+        (b"\xff\xfe1\x00", {}, "UTF-16"),
+        (b"a\0b,2\n", {}, "line 1, column 1: .*NUL"),
+        (b"a,2\n\xe9,3\n", {}, "line 2, column 1: expected UTF-8 text"),
+        (b"1,5,2,5\n", {"decimal": ","}, "no number holds ',', which also separates cells"),
+    ],
+)  # fmt: skip
+def test_bad_files(tmp_path, content, options, message):
+    path = tmp_path / "data.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        cells(path, **options)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    "content, width",
+    [(b"1,2,3,4,5,6,7,8\n" * 20_000, 8), (b"1\n" * 100_000, 1), (b"1," * 9_999 + b"1\n", 10_000)],
+)
+def test_memory_is_that_of_the_numbers(tmp_path, content, width):
+    """8 bytes for each number and each line, some in reserve, and a block; no object for a cell."""
+    path = tmp_path / "data.csv"
+    path.write_bytes(content)
+    n_rows = content.count(b"\n")
+    tracemalloc.start()
+    scan(path, Format())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    arrays = 8 * n_rows * (width + 1)
+    of_columns = 600 * width  # name and counts
+    assert peak <= 2.5 * arrays + of_columns + 2 * _csvscan.BLOCK
