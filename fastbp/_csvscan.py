@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ._core import CELL_KINDS, MAX_CELL, CsvPass
+from ._size_limit import MAX_BYTES, array_bytes
 from .errors import DataError
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -120,15 +121,15 @@ class Scan:
         return found
 
 
-def scan(path: str | os.PathLike[str], format: Format) -> Scan:
+def scan(path: str | os.PathLike[str], format: Format, *, max_bytes: int = MAX_BYTES) -> Scan:
     """Read a file once.
 
     Raises:
         DataError: the file is empty, a line has more or fewer cells than the first, a quote is
-            misplaced or a cell has more than 131,072 bytes.
+            misplaced, a cell has more than 131,072 bytes, or the numbers take more than max_bytes.
         OSError: as `open` does.
     """
-    work = _Numbers(_File(os.fspath(path)), format)
+    work = _Numbers(_File(os.fspath(path)), format, max_bytes)
     work.file.read(work.take)
     if not work.head:
         raise DataError(f"{work.file.source}: the file is empty")
@@ -138,8 +139,8 @@ def scan(path: str | os.PathLike[str], format: Format) -> Scan:
 class _Numbers:
     """The first pass: arrays that grow, by what the file's size lets expect."""
 
-    def __init__(self, file: _File, format: Format) -> None:
-        self.file, self.format = file, format
+    def __init__(self, file: _File, format: Format, max_bytes: int) -> None:
+        self.file, self.format, self.max_bytes = file, format, max_bytes
         self.head: tuple[str, ...] = ()
         self.n = 0
 
@@ -204,6 +205,13 @@ class _Numbers:
         return rows, used
 
     def _grow(self, n: int) -> None:
+        """Make room for n records, at most one beyond the limit: there may be none to fill it."""
+        width = len(self.head)
+        most = self.max_bytes // (8 * width)
+        if self.n > most:
+            what = f"{self.file.source}: the table of {self.n} rows or more"
+            array_bytes((n, width), np.dtype(np.float64), self.max_bytes, what)
+        n = min(n, most + 1)
         values, lines = np.empty((n, len(self.head))), np.empty(n, np.int64)
         values[: self.n], lines[: self.n] = self.values, self.lines
         self.values, self.lines = values, lines

@@ -12,13 +12,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from .csvfile import Format
 from .errors import DataError
 from .tabular import Table
 
 TASKS = ("classification", "regression")
 MAX_CATEGORIES = 256  # distinct texts in one column; beyond, the column names rows
+_MARKS = ("decimal", "thousands")  # fields that a dict may lack
 _BLOCK = 4096  # rows scaled at a time, so that the float64 in between stays small
 _MAX_WHOLE = 2**53  # whole numbers up to here are exact in float64
+_MAX_DIGITS = 21  # of a whole number in a message
 
 Class = str | int | bool
 
@@ -31,7 +34,8 @@ class Preprocessing:
     categories: {feature: its texts}, each text an input of its own, 1 where the cell is that text.
     mean, scale: of every input; x becomes (x − mean)/scale. target: name of each output's column,
     one alone for classes. classes: of a classification, in the order of the outputs; target_mean,
-    target_scale: of a regression, whose outputs a answer a·scale + mean.
+    target_scale: of a regression, whose outputs a answer a·scale + mean. decimal, thousands: marks
+    in the numbers of the training file, a .csv.
 
     Raises ValueError where these do not fit together.
     """
@@ -46,6 +50,8 @@ class Preprocessing:
     classes: tuple[Class, ...] = ()
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -101,6 +107,8 @@ class Preprocessing:
             mean=tuple(mean),
             scale=tuple(scale),
             target=table.target_names,
+            decimal=table.format.decimal,
+            thousands=table.format.thousands,
             **goal,
         )
 
@@ -167,15 +175,21 @@ class Preprocessing:
         return outputs * np.array(self.target_scale) + np.array(self.target_mean)
 
     def to_dict(self) -> dict:
-        """All of it as a dict for JSON."""
-        return asdict(self)
+        """All of it as a dict for JSON; marks in numbers only where they are not the usual ones."""
+        fields = asdict(self)
+        usual = type(self).__dataclass_fields__
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in _MARKS or value != usual[name].default
+        }
 
     @classmethod
     def from_dict(cls, value: Mapping[str, object]) -> Preprocessing:
         """The inverse of `to_dict`, after JSON. ValueError for anything that does not fit."""
         fields = cls.__dataclass_fields__.keys()
-        if value.keys() != fields:
-            odd = sorted(set(value) ^ set(fields))
+        odd = sorted((set(value) ^ set(fields)) - set(_MARKS))
+        if odd:
             raise ValueError(f"expected the fields {', '.join(fields)}; not so: {', '.join(odd)}")
         lists = {
             name: tuple(item) for name, item in value.items() if isinstance(item, (list, tuple))
@@ -240,9 +254,10 @@ def _classes(table: Table) -> tuple[Class, ...]:
     if target.dtype.kind == "f":
         odd = np.flatnonzero((target != np.round(target)) | (np.abs(target) > _MAX_WHOLE))
         if odd.size:
+            value = _as_itself(target[odd[0]])
             raise DataError(
                 f"{table.source}, {table.place(odd[0])}: classification takes texts, booleans or "
-                f"whole numbers; {table.target_names[0]!r} is {target[odd[0]]}"
+                f"whole numbers of 64 bits; {table.target_names[0]!r} is {value}"
             )
         target = target.astype(np.int64)
     classes = tuple(np.unique(target).tolist())
@@ -252,6 +267,11 @@ def _classes(table: Table) -> tuple[Class, ...]:
             f"{table.target_names[0]!r} is {classes[0]!r} in every row"
         )
     return classes
+
+
+def _as_itself(number: float) -> str:
+    """A number as people write it: whole ones without a point."""
+    return f"{number:.0f}" if _MAX_WHOLE <= abs(number) < 10**_MAX_DIGITS else str(number)
 
 
 def _check_categories(table: Table, name: str, texts: list[str]) -> None:
@@ -282,6 +302,7 @@ def _mark(X: np.ndarray, self: Preprocessing, table: Table, column: int) -> None
 def _check(p: Preprocessing) -> None:
     if p.task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}; got {p.task!r}")
+    Format(decimal=p.decimal, thousands=p.thousands)  # raises ValueError
     _check_texts(p.features, "features")
     _check_texts(p.target, "target")
     if type(p.n_columns) is not int or p.n_columns < len(p.features):

@@ -15,11 +15,12 @@ import numpy as np
 
 from ._numpyfile import open_npz, read_npy
 from ._size_limit import MAX_BYTES, check_max_bytes
-from .csvfile import Cells, read_csv
+from .csvfile import Cells, Format, read_csv
 from .errors import DataError
 
 # A whole-number target with more distinct values than this is taken for a quantity.
 MAX_INFERRED_CLASSES = 20
+_MIN_ROWS_PER_CLASS = 10  # of a target of texts; with fewer it is taken for something else
 
 Names = tuple[str, ...]
 
@@ -31,6 +32,8 @@ class Table:
     values (n, columns) holds the numbers, NaN in the columns of `text` {column: cells (n,)};
     target (n,) or (n, k) numbers, or (n,) texts, its columns in `target_names`. `lines` are those
     of the rows in a text file; `n_columns` counts the columns of the file, target included.
+    `format` is that of a .csv file; `notes` say what was decided about it that a user may want
+    otherwise.
     """
 
     source: str
@@ -41,6 +44,8 @@ class Table:
     target: np.ndarray | None = None
     lines: np.ndarray | None = None
     n_columns: int = 0
+    format: Format = field(default_factory=Format)
+    notes: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -108,9 +113,14 @@ def read_table(
     categorical: Sequence[str] = (),
     header: str = "auto",
     delimiter: str = ",",
+    decimal: str = ".",
+    thousands: str = "",
     max_bytes: int = MAX_BYTES,
 ) -> Table:
     """Read features and target from a .csv, .npz or .npy file.
+
+    A column of a .csv file is numeric if every cell is a plain number, and of texts if none is;
+    docs/formats.md has the grammar.
 
     Args:
         path: its ending decides. A .npz holds the arrays X and y, a .npy one 2-D array.
@@ -119,15 +129,19 @@ def read_table(
         drop: columns to leave out, by name or number (.csv, .npy).
         categorical: columns whose cells are texts even where they look like numbers (.csv). A
             column without a single number in it is one anyway.
-        header: "yes", "no", or "auto": whether the first line of a .csv holds names. "auto" says
-            yes when no cell of it is a number.
-        delimiter: the character between the cells of a .csv.
+        header: "yes", "no", or "auto": whether the first line of a .csv holds names. "auto" looks
+            at it and at the columns below.
+        delimiter: the character between the cells of a .csv; " " for any run of blanks.
+        decimal: the decimal mark of the numbers of a .csv, "." or ",".
+        thousands: what stands between groups of three digits there, one of `. , ' _` or a blank
+            (of any width); "" for nothing.
         max_bytes: the most that an array of the file may take in memory, 4 GiB by default: a
             small compressed file can claim far more than the machine has.
 
     Raises:
-        DataError: naming file, line and column, for anything but a rectangular table without
-            missing values, and for one beyond max_bytes.
+        DataError: naming file, line and column, for anything but a rectangular table of plain
+            numbers and texts without missing values, and for one beyond max_bytes.
+        ValueError: a delimiter, decimal or thousands that cannot be, or not together.
         OSError: as `open` does.
     """
     source = os.fspath(path)
@@ -149,13 +163,15 @@ def read_table(
         goal, kept = _split_columns(source, names, target, drop)
         table = from_arrays(source, X[:, kept], X[:, goal], target=names[goal])
         return replace(table, names=tuple(names[i] for i in kept), n_columns=len(names))
-    cells = read_csv(source, header=header, delimiter=delimiter)
-    goal, kept = _split_columns(source, cells.names, target, drop)
+    format = Format(delimiter, decimal, thousands)
+    cells = read_csv(source, header=header, format=format, max_bytes=max_bytes)
+    goal, kept = _split_columns(source, cells.names, target, drop, index=cells.index)
     forced = {find_column(name, cells.names, source) for name in categorical}
-    texts = {column for column in (*kept, goal) if column in forced or cells.is_text(column)}
-    table = _from_cells(cells, kept, texts)
-    goal_cells = cells.texts(goal) if goal in texts else cells.numbers(goal)
-    return replace(table, target=goal_cells, target_names=(cells.names[goal],))
+    texts = cells.text_columns([column for column in (*kept, goal) if column not in forced])
+    notes = cells.codes_among(sorted(texts))
+    if cells.index and goal != 0 and 0 not in (find_column(n, cells.names, source) for n in drop):
+        notes = [_index_note(cells), *notes]
+    return _from_cells(cells, kept, texts | forced, goal=goal, notes=notes)
 
 
 def read_features(
@@ -167,33 +183,38 @@ def read_features(
     target: str = "y",
     header: str = "auto",
     delimiter: str = ",",
+    decimal: str = ".",
+    thousands: str = "",
     max_bytes: int = MAX_BYTES,
 ) -> Table:
     """Read the columns that a model takes; a file with names may hold others as well.
 
     Args:
-        path, header, delimiter, max_bytes: as for `read_table`.
+        path, header, delimiter, decimal, thousands, max_bytes: as for `read_table`.
         names: the model's features in order. They are found by name, or, in a file without
             names, by place: it has just these columns, or the `n_columns` of the file that the
-            model was trained on. None: all columns of the file, whatever their names.
+            model was trained on. None: all columns of the file, whatever their names, but for an
+            index.
         categorical: those of `names` that hold texts.
         target: in a .npz, the array that is not the features.
 
     Raises:
         DataError: as `read_table`; also for a column that is missing.
+        ValueError: as `read_table`.
     """
     source = os.fspath(path)
     max_bytes = check_max_bytes(max_bytes)
     kind = _kind_of(source)
     if kind == ".csv":
-        cells = read_csv(source, header=header, delimiter=delimiter)
-        chosen = _choose(source, cells.names, cells.named, names, n_columns)
+        format = Format(delimiter, decimal, thousands)
+        cells = read_csv(source, header=header, format=format, wanted=names, max_bytes=max_bytes)
+        index = cells.index and names is None
+        chosen = _choose(source, cells.names, cells.named, names, n_columns)[int(index) :]
+        found = [cells.names[column] for column in chosen] if names is None else names
         texts = {
-            column
-            for column, name in zip(chosen, names or cells.names, strict=True)
-            if name in set(categorical)
+            column for column, name in zip(chosen, found, strict=True) if name in set(categorical)
         }
-        return _from_cells(cells, chosen, texts)
+        return _from_cells(cells, chosen, texts, notes=[_index_note(cells)] if index else [])
     for name in categorical:
         raise DataError(f"{source}: the model takes texts in column {name!r}; give it a .csv file")
     if kind == ".npy":
@@ -224,6 +245,31 @@ def infer_task(target: np.ndarray) -> str:
     return "classification" if few else "regression"
 
 
+def choose_task(table: Table, task: str | None = None) -> str:
+    """`task`, or, where that is None, the task that the target of the table asks for.
+
+    Raises DataError for a target of texts with more than two classes and as many as a tenth of its
+    rows, unless the task was given: such texts are names, dates, or numbers in another notation.
+
+    >>> choose_task(from_arrays("memory", np.eye(3), np.array([0.5, 1.5, 2.5])))
+    'regression'
+    """
+    if task is not None:
+        return task
+    target = table.target
+    if target.ndim == 1 and target.dtype.kind in "OU":
+        n_classes = len(np.unique(target))
+        if n_classes > 2 and _MIN_ROWS_PER_CLASS * n_classes >= len(target):
+            raise DataError(
+                f"{table.source}: the target {table.target_names[0]!r} holds texts such as "
+                f"{str(target[0])!r}, {n_classes} distinct ones in {len(target)} rows: too many "
+                f"for classes, fewer than a tenth of the rows. Choose another column (--target); "
+                f"write numbers as plain numbers; or, if these are classes, say --task "
+                f"classification"
+            )
+    return infer_task(target)
+
+
 def find_column(spec: str, names: Names, source: str) -> int:
     """Index of the column that `spec` names, or numbers from 1, or from -1 backwards.
 
@@ -247,15 +293,15 @@ def find_column(spec: str, names: Names, source: str) -> int:
 
 
 def _split_columns(
-    source: str, names: Names, target: str | None, drop: Sequence[str]
+    source: str, names: Names, target: str | None, drop: Sequence[str], *, index: bool = False
 ) -> tuple[int, list[int]]:
-    """Index of the target and those of the features."""
+    """Index of the target and those of the features; the first column is left out if an `index`."""
     dropped = {find_column(name, names, source) for name in drop}
     if target is None:
         goal = max((i for i in range(len(names)) if i not in dropped), default=0)
     else:
         goal = find_column(target, names, source)
-    kept = [i for i in range(len(names)) if i != goal and i not in dropped]
+    kept = [i for i in range(int(index), len(names)) if i != goal and i not in dropped]
     if not kept or goal in dropped:
         raise DataError(
             f"{source}: expected a target and at least one feature; of the columns "
@@ -264,23 +310,50 @@ def _split_columns(
     return goal, kept
 
 
-def _from_cells(cells: Cells, columns: Sequence[int], texts: set[int]) -> Table:
-    """The features of a .csv file: `columns` in order, those of `texts` as texts."""
-    values = np.full((len(cells.rows), len(columns)), np.nan)
-    text = {}
+def _from_cells(
+    cells: Cells,
+    columns: Sequence[int],
+    texts: set[int],
+    *,
+    goal: int | None = None,
+    notes: Sequence[str] = (),
+) -> Table:
+    """The table of a .csv file: its `columns`, those of `texts` as texts, and the target `goal`."""
+    wanted = [*columns] if goal is None else [*columns, goal]
+    cells.check_numbers([column for column in wanted if column not in texts])
+    text = cells.texts([column for column in wanted if column in texts])
+    target = None
+    if goal is not None:
+        target = text[goal] if goal in text else cells.exact(goal)
+    values = _columns(cells.values, columns)
     for i, column in enumerate(columns):
-        if column in texts:
-            text[i] = cells.texts(column)
-        else:
-            values[:, i] = cells.numbers(column)
+        if column in text:
+            values[:, i] = np.nan  # codes of digits were read as numbers too
     return Table(
         source=cells.source,
         names=tuple(cells.names[column] for column in columns),
         values=values,
-        text=text,
-        lines=np.array(cells.lines),
+        text={i: text[column] for i, column in enumerate(columns) if column in text},
+        target_names=() if goal is None else (cells.names[goal],),
+        target=target,
+        lines=cells.lines,
         n_columns=len(cells.names),
+        format=cells.scan.format,
+        notes=(*cells.notes, *notes),
     )
+
+
+def _columns(values: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """Some columns of a matrix, without a copy where they lie side by side."""
+    first, n = columns[0], len(columns)
+    if list(columns) == list(range(first, first + n)):
+        return values[:, first : first + n]
+    return values[:, columns]
+
+
+def _index_note(cells: Cells) -> str:
+    name = repr(cells.scan.head[0]) if cells.scan.head[0] else "without a name"
+    return f"column 1, {name}, numbers the rows and is left out (give it a name to train on it)"
 
 
 def _choose(

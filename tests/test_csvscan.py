@@ -287,6 +287,16 @@ def test_bad_files(tmp_path, content, options, message):
     assert str(caught.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("n", [1, 2, 1000])
+def test_a_limit_on_memory(tmp_path, n):
+    path = tmp_path / "data.csv"
+    path.write_bytes(b"1,2,3\n" * n)
+    assert len(scan(path, Format(), max_bytes=24 * n).lines) == n
+    with pytest.raises(DataError, match=r"rows or more, float64 of shape .* --max-bytes") as caught:
+        scan(path, Format(), max_bytes=24 * n - 1)
+    assert str(path) in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "content, width",
     [(b"1,2,3,4,5,6,7,8\n" * 20_000, 8), (b"1\n" * 100_000, 1), (b"1," * 9_999 + b"1\n", 10_000)],

@@ -52,7 +52,7 @@ def test_csv_without_names(write):
 def test_header_option(write):
     path = write("2001,2002,y\n1,2,3\n4,5,6\n")
     with pytest.raises(DataError, match=r"line 1, column 3: expected a number; got 'y'"):
-        read_table(path)
+        read_table(path, header="no")
     assert read_table(path, header="yes").names == ("2001", "2002")
     text = write("a,b\nc,d\n", "text.csv")
     assert read_table(text).n_rows == 1
@@ -95,17 +95,23 @@ BAD_CSV = {
     "missing number": (b"a,b\n1,2\n,4\n", r"line 3, column 1 \('a'\): the value is missing"),
     "missing text": (b"a,b\nx,2\n,4\n", r"line 3, column 1 \('a'\): the value is missing"),
     "missing target": (b"a,b\n1,2\n3,\n", r"line 3, column 2 \('b'\): the value is missing"),
-    "NaN": (b"a,b\n1,2\nnan,4\n", "column 1 .'a'.: expected a finite number; got 'nan'"),
+    "NaN": (b"a,b\n1,2\nnan,4\n", r"column 1 \('a'\): 'nan': the value is missing"),
     "infinity": (b"a,b\n1,2\n3,-inf\n", "column 2 .'b'.: expected a finite number; got '-inf'"),
-    "overflow": (b"a,b\n1,2\n3,1e999\n", "expected a finite number; got '1e999'"),
+    "overflow": (b"a,b\n1,2\n3,1e+999\n", "expected a finite number; got '1e\\+999'"),
     "a text among numbers": (b"a,b\n1,2\n1 kg,4\n", "line 3, column 1 .'a'.*number; got '1 kg'"),
-    "NA among numbers": (b"a,b\n1,2\nNA,4\n", "expected a number; got 'NA'"),
+    "NA among numbers": (
+        b"a,b\n1,2\nNA,4\n",
+        "line 3, column 1 .'a'.: 'NA': the value is missing",
+    ),
     "two names alike": (b"a,b,a\n1,2,3\n", "columns 1 and 3 are both named 'a'"),
     "one column": (b"a\n1\n", "at least one feature"),
     "Latin-1": (b"a,b\n\xe9,2\n", "expected UTF-8 text"),
-    "open quote": (b'a,b\n"1,2\n3,4\n', "line 2: .*end of data"),
+    "open quote": (b'a,b\n"1,2\n3,4\n', "line 2: a quote is not closed before the end"),
     "text after a quote": (b'a,b\n"1"x,2\n', "line 2"),
-    "giant cell": (b"a,b\n" + b"x" * 200_000 + b",2\n", "line 2: field larger than"),
+    "giant cell": (
+        b"a,b\n" + b"x" * 200_000 + b",2\n",
+        "line 2: a cell has more than 131,072 b",
+    ),
 }
 
 
@@ -142,7 +148,7 @@ def test_files_of_another_kind(tmp_path):
 def test_numbers_come_back_bit_for_bit(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "data.csv"
     path.write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
-    table = read_table(path)
+    table = read_table(path, header="no")
     got = np.column_stack([table.values, table.target])
     assert got.tobytes() == np.array(rows).tobytes()
 

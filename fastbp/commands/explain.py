@@ -7,7 +7,7 @@ import json
 import sys
 
 from ..preprocessing import Preprocessing
-from ..tabular import infer_task
+from ..tabular import choose_task
 from . import options, recipe
 from .sources import open_source
 
@@ -55,9 +55,11 @@ def run(args: argparse.Namespace) -> int:
     """Measure, and print the table or the JSON."""
     recipe.check_options(args)
     source = open_source(args)
+    for note in source.table.notes:
+        print(f"fastbp: {note}", file=sys.stderr)
     prep = Preprocessing.fit(
         source.table,
-        args.task or infer_task(source.table.target),
+        choose_task(source.table, args.task),
         standardize=not args.no_standardize,
         pixel_scale=source.pixel_scale,
     )

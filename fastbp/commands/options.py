@@ -8,6 +8,7 @@ from collections.abc import Callable
 from .. import _validation as check
 from .. import activations
 from .._size_limit import MAX_BYTES, check_max_bytes
+from ..csvfile import DECIMALS, THOUSANDS, Format
 
 BUILT_IN = ("digits", "fashion-mnist")
 
@@ -23,10 +24,25 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
         "--header",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="whether the first line of a .csv holds names (auto: if no cell of it is a number)",
+        help="whether the first line of a .csv holds names (auto: what it looks like)",
     )
     group.add_argument(
-        "--delimiter", type=_character, default=",", help="what separates the cells of a .csv (,)"
+        "--delimiter",
+        type=_character,
+        default=",",
+        help="what separates the cells of a .csv: one character, tab, or ' ' for blanks (,)",
+    )
+    group.add_argument(
+        "--decimal",
+        choices=DECIMALS,
+        help="the decimal mark of the numbers of a .csv (predict: the model's; else .)",
+    )
+    group.add_argument(
+        "--thousands",
+        metavar="MARK",
+        choices=THOUSANDS,
+        help="what stands between groups of three digits in a .csv: one of . , ' _ or a blank, or "
+        "'' (predict: the model's; else nothing)",
     )
     group.add_argument(
         "--max-bytes",
@@ -38,6 +54,27 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--folder", metavar="DIR", help="where the four IDX files of fashion-mnist are"
     )
+
+
+def file_options(args: argparse.Namespace, known: Format | None = None) -> dict[str, object]:
+    """The keywords of `read_table` on how to read a file; marks not given are those of `known`.
+
+    Raises UsageError where they do not go together.
+    """
+    known = Format() if known is None else known
+    decimal = known.decimal if args.decimal is None else args.decimal
+    thousands = known.thousands if args.thousands is None else args.thousands
+    try:
+        Format(args.delimiter, decimal, thousands)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return {
+        "header": args.header,
+        "delimiter": args.delimiter,
+        "decimal": decimal,
+        "thousands": thousands,
+        "max_bytes": args.max_bytes,
+    }
 
 
 def check_source(args: argparse.Namespace) -> None:
@@ -129,6 +166,6 @@ def _reader(read: Callable[[str], object], expected: str) -> Callable[[str], obj
 
 def _character(text: str) -> str:
     text = {"\\t": "\t", "tab": "\t"}.get(text, text)
-    if len(text) != 1 or text in '"\r\n ':
-        raise argparse.ArgumentTypeError(f"expected one character, or tab; got {text!r}")
+    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
+        raise argparse.ArgumentTypeError(f"expected one character (ASCII), or tab; got {text!r}")
     return text

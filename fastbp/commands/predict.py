@@ -13,6 +13,7 @@ from typing import TextIO
 import numpy as np
 
 from .._files import atomic_write, check_writable, naming
+from ..csvfile import Format
 from ..errors import DataError, ModelFileError
 from ..io import load
 from ..network import Network
@@ -55,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if args.proba and prep.task != "classification":
         raise ModelFileError(f"{args.model}: --proba needs a model that tells classes apart")
     table = _read(args, prep, by_name=net.preprocessing is not None)
+    for note in table.notes:
+        print(f"fastbp: {note}", file=sys.stderr)
     outputs = net.predict(prep.inputs(table, net.dtype))
     _write(args.output, _lines(prep, outputs, args.proba))
     return 0
@@ -108,9 +111,7 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
             categorical=prep.categories,
             n_columns=prep.n_columns,
             target=prep.target[0],
-            header=args.header,
-            delimiter=args.delimiter,
-            max_bytes=args.max_bytes,
+            **options.file_options(args, Format(decimal=prep.decimal, thousands=prep.thousands)),
         )
     if len(table.names) != len(prep.features) or len(table.text) != len(prep.categories):
         raise DataError(

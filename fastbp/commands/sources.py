@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import datasets
 from ..tabular import Table, from_arrays, read_table
-from .options import UsageError
+from .options import UsageError, file_options
 
 SPLIT_SEED = 0  # of a user's file; apart from --seed, so that seeds are scored on the same rows
 
@@ -65,9 +65,7 @@ def open_source(args: argparse.Namespace) -> Source:
         target=args.target,
         drop=args.drop,
         categorical=args.categorical,
-        header=args.header,
-        delimiter=args.delimiter,
-        max_bytes=args.max_bytes,
+        **file_options(args),
     )
     return Source(table=table, hidden=(128, 64), epochs=100, batch_size=32, hold_out=0.2)
 

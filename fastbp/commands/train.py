@@ -18,7 +18,7 @@ from ..network import Network
 from ..optim import Optimizer
 from ..preprocessing import Preprocessing
 from ..splits import hold_out
-from ..tabular import Table, infer_task
+from ..tabular import Table, choose_task
 from . import options, recipe
 from .options import UsageError
 from .sources import Source, open_source
@@ -34,9 +34,10 @@ examples:
   fastbp train fashion-mnist --epochs 15      apt-get install dataset-fashion-mnist first
 
 Without --task, a target of texts, or of at most 20 distinct whole numbers, is classified, any
-other is a regression. The rows held out depend on the data alone, not on --seed; they are scored
-after every epoch and decide nothing: the model written is that of the last epoch. With --patience
-a share of the others is scored instead, and the model is that of the epoch that did best on it.
+other is a regression. A target of more than two distinct texts, a tenth as many as the rows, is
+refused. The rows held out depend on the data alone, not on --seed; they are scored after every
+epoch and decide nothing: the model written is that of the last epoch. With --patience a share of
+the others is scored instead, and the model is that of the epoch that did best on it.
 """
 
 
@@ -86,8 +87,10 @@ def run(args: argparse.Namespace) -> int:
     split = _share(args)
     check_writable(args.output)
     source = open_source(args)
+    for note in source.table.notes:
+        say(f"{source.table.source}: {note}")
     optimizer = recipe.make_optimizer(args, source)
-    task = args.task or infer_task(source.table.target)
+    task = choose_task(source.table, args.task)
     train_rows, test = _split(source, args, task)
     prep = Preprocessing.fit(
         source.table,

@@ -1,0 +1,149 @@
+"""Whether the first line of a .csv file holds names, and whether its first column is an index."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._core import CELL_KINDS
+from ._csvscan import Scan
+from ._notation import is_missing, other_notation
+from .errors import DataError
+
+EMPTY, DIGITS, TEXT = (CELL_KINDS[kind] for kind in ("empty", "digits", "text"))
+NUMBERS = [CELL_KINDS[kind] for kind in ("digits", "number", "code")]
+_FEW = 10  # rows below whose spread says little
+_FAR = 10.0  # times the largest number of few rows, 1 at least
+
+_NO = "--header no if it is a row"
+_YES = "--header yes if it holds names"
+
+
+def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool, str | None]:
+    """Whether line 1 holds names, and what to tell the user where that is not plain to see.
+
+    It does where it holds `wanted`, the names that a model takes, unless these are mere numbers of
+    columns. Else a text above a column of
+    numbers is a name. A line of numbers holds names if they are 0, 1, … n - 1, or lie far from the
+    columns below; a line of texts above texts does unless one of them stands in its column again.
+
+    Raises DataError where 0, 1 may be names as well as a row.
+    """
+    if wanted is not None and set(wanted) <= set(scan.head) and not _are_places(wanted, scan):
+        return True, None
+    above_numbers = _numeric_below(scan)
+    words = [_is_word(scan, column) for column in range(len(scan.head))]
+    numbers = ~np.isin(scan.kinds, (EMPTY, TEXT))
+    if not numbers.any():
+        if above_numbers[scan.kinds == TEXT].any() and any(words):
+            return True, None
+        return _texts_alone(scan)
+    if len(scan.lines) == 1:
+        return False, None
+    line = f"line {scan.lines[0]}"
+    shown = _shown(scan.head)
+    if _counts_up(scan):
+        _refuse_0_1(scan)
+        return True, f"{line} is taken for names, since it counts up from 0: {shown} ({_NO})"
+    above = np.array(words) & above_numbers
+    plain = [text for text, kind in zip(scan.head, scan.kinds, strict=True) if kind == DIGITS]
+    if above.any() and len(plain) == numbers.sum() == len(set(plain)):
+        return True, f"{line} is taken for names: {shown} ({_NO})"
+    if _far_from_below(scan, numbers & above_numbers) and not _recurs(scan):
+        reason = "since its numbers are far from those below"
+        return True, f"{line} is taken for names, {reason}: {shown} ({_NO})"
+    return False, None
+
+
+def is_index(scan: Scan) -> bool:
+    """Whether the first column, its name left out, numbers the rows below line 1.
+
+    pandas writes such a column: whole numbers, every one another. "Unnamed: 0" is what it calls
+    one that it has read and written again; that one must count up from 0.
+    """
+    if scan.head[0] not in ("", "Unnamed: 0") or scan.counts[0, DIGITS] != len(scan.lines) - 1:
+        return False
+    numbers = scan.values[1:, 0]
+    if scan.head[0] == "":
+        return len(numbers) > 0 and len(np.unique(numbers)) == len(numbers)
+    return bool((numbers == np.arange(len(numbers))).all())
+
+
+def _are_places(wanted: tuple[str, ...], scan: Scan) -> bool:
+    """Whether names are numbers of columns, such as a file without names gives them."""
+    return set(wanted) <= {str(i) for i in range(len(scan.head) + 1)}
+
+
+def _numeric_below(scan: Scan) -> np.ndarray:
+    """Which columns hold plain numbers alone below the first record, at least one."""
+    below = scan.counts.sum(axis=1)
+    return (scan.counts[:, NUMBERS].sum(axis=1) == below) & (below > 0)
+
+
+def _is_word(scan: Scan, column: int) -> bool:
+    """Whether the cell in the first record could be a name, and is no number of any notation."""
+    text = scan.head[column]
+    return (
+        scan.kinds[column] == TEXT
+        and not is_missing(text)
+        and other_notation(text, scan.format) is None
+    )
+
+
+def _texts_alone(scan: Scan) -> tuple[bool, str | None]:
+    """A first record without a number, above texts."""
+    if not any(_is_word(scan, column) for column in range(len(scan.head))):
+        return False, None  # missing values, or another notation: the error to come is about them
+    if len(scan.lines) == 1:
+        return True, None
+    line = f"line {scan.lines[0]}"
+    again = _recurs(scan)
+    if again:
+        return False, f"{line} is taken for a row, since {again!r} stands below it too ({_YES})"
+    return True, f"{line} is taken for names: {_shown(scan.head)} ({_NO})"
+
+
+def _recurs(scan: Scan) -> str | None:
+    """A text of the first record that stands in its column again."""
+    columns = [column for column, kind in enumerate(scan.kinds) if kind == TEXT]
+    for column, (_, codes) in scan.texts(columns).items():
+        if (codes[1:] == codes[0]).any():
+            return scan.head[column]
+    return None
+
+
+def _counts_up(scan: Scan) -> bool:
+    """Whether the first record is 0, 1, … n - 1, with an empty cell before it or not."""
+    texts = scan.head[scan.head[0] == "" :]
+    return len(texts) > 1 and all(text == str(i) for i, text in enumerate(texts))
+
+
+def _refuse_0_1(scan: Scan) -> None:
+    """DataError where 0, 1 alone stand in line 1 and both may be values of their columns."""
+    if len(scan.head) != 2 or scan.head[0] == "":
+        return
+    if (scan.values[1:, 0] == 0).any() and (scan.values[1:, 1] == 1).any():
+        raise DataError(
+            f"{scan.source}, line {scan.lines[0]}: 0, 1 may be names or a row; "
+            f"say --header yes or --header no"
+        )
+
+
+def _far_from_below(scan: Scan, compared: np.ndarray) -> bool:
+    """Whether all numbers of the first record lie outside the range below, most of them far.
+
+    Far means by more than the width of the range, or, of a few rows, by ten times the largest.
+    """
+    head, below = scan.values[0, compared], scan.values[1:, compared]
+    if not 2 <= len(head) == len(np.unique(head)) == (~np.isin(scan.kinds, (EMPTY, TEXT))).sum():
+        return False  # names are distinct, and all of them are compared
+    low, high = below.min(axis=0), below.max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = np.maximum(low - head, head - high)
+        if len(below) < _FEW:
+            return bool((distance > _FAR * np.maximum(1, abs(below).max(axis=0))).all())
+        return bool((distance > 0).all() and 2 * (distance > high - low).sum() > len(head))
+
+
+def _shown(texts: tuple[str, ...]) -> str:
+    shown = ", ".join(text or "(empty)" for text in texts[:8])
+    return shown if len(texts) <= 8 else f"{shown}, …"

@@ -1,0 +1,135 @@
+"""The command on .csv files as they come: marks in numbers, headers, indices, blanks."""
+
+import os
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.cli import main
+
+QUICK = ["--epochs", "3", "--hidden", "4"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write(text, name="data.csv"):
+    with open(name, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    return name
+
+
+def rows(n=40, columns=3, delimiter=",", seed=0):
+    X = np.random.default_rng(seed).normal(size=(n, columns))
+    return "".join(delimiter.join(map(repr, row)) + "\n" for row in X.tolist())
+
+
+def refused(capsys, *args):
+    """The message of a command that ends with 1 and writes nothing."""
+    before = sorted(os.listdir())
+    assert main(args) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and sorted(os.listdir()) == before
+    return err
+
+
+def test_decimal_commas_are_refused_and_then_read(capsys):
+    text = rows(delimiter=";").replace(".", ",")
+    path = write("a;b;y\n" + text)
+    assert "a decimal comma (--decimal ,)" in refused(capsys, "train", path, "--delimiter", ";")
+    options = ["--delimiter", ";", "--decimal", ","]
+    assert main(["train", path, "-o", "m", *options, *QUICK]) == 0
+    assert "2 features, regression: y" in capsys.readouterr().out
+    # predict reads rows as train did, unless told otherwise
+    assert fastbp.load("m").preprocessing["decimal"] == ","
+    assert main(["predict", "m", path, "--delimiter", ";"]) == 0
+    answers = capsys.readouterr().out
+    plain = write("a,b,y\n" + rows(), "plain.csv")
+    assert "no number holds ','" in refused(capsys, "predict", "m", plain)
+    points = write("a;b\n0.5;1", "points.csv")
+    assert "'0.5'" in refused(capsys, "predict", "m", points, "--delimiter", ";")
+    assert main(["predict", "m", plain, "--decimal", "."]) == 0
+    assert capsys.readouterr().out == answers
+
+
+def test_thousands_are_kept_with_the_model(capsys):
+    path = write('a,y\n"1,200",1.5\n"3,400",2.5\n"5,600",0.5\n' * 1 + '"7,800",1.25\n' * 9)
+    assert "--thousands ," in refused(capsys, "train", path)
+    assert main(["train", path, "-q", "-o", "m", "--thousands", ",", *QUICK]) == 0
+    assert fastbp.load("m").preprocessing["thousands"] == ","
+    assert "decimal" not in fastbp.load("m").preprocessing
+    assert main(["predict", "m", path]) == 0
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--decimal", ";"], "argument --decimal: invalid choice"),
+        (["--thousands", "x"], "argument --thousands: invalid choice"),
+        (["--decimal", ",", "--thousands", ","], "decimal and thousands are both ','"),
+        (["--delimiter", " ", "--thousands", " "], "a blank cannot be delimiter and thousands"),
+        (["--delimiter", "\u00a7"], "expected one character (ASCII)"),
+    ],
+)
+def test_wrong_usage(capsys, options, message):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", write("a,y\n1,2\n"), *options])
+    assert caught.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_target_of_many_texts(capsys):
+    text = "".join(f"{i},name {i % 8}\n" for i in range(64))
+    path = write("x,y\n" + text)
+    for command in ("train", "explain"):
+        assert "8 distinct ones in 64 rows: too many for classes" in refused(capsys, command, path)
+    assert main(["train", path, "--task", "classification", *QUICK]) == 0
+    assert "classification: 8 classes" in capsys.readouterr().out
+
+
+def test_what_was_decided_about_a_file_is_said(capsys):
+    path = write("0,1,2\n" + rows())
+    assert main(["train", path, "-o", "m", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("data.csv: line 1 is taken for names, since it counts up from 0")
+    assert main(["train", path, "-q", "-o", "m", *QUICK]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["predict", "m", path]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("fastbp: line 1 is taken for names") and out.count("\n") == 41
+    indexed = "".join(f"{i},{row}\n" for i, row in enumerate(rows().split()))
+    assert main(["train", write(",a,b,y\n" + indexed), *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "column 1, without a name, numbers the rows and is left out" in out
+    assert "2 features, regression: y" in out
+    assert main(["explain", "data.csv", "--json", "--seconds", "0.01"]) == 0
+    assert "column 1, without a name" in capsys.readouterr().err
+
+
+def test_a_file_separated_by_blanks(capsys):
+    path = write(rows(delimiter="   "))
+    assert "--delimiter ' '" in refused(capsys, "train", path)
+    assert main(["train", path, "--delimiter", " ", *QUICK]) == 0
+    assert "2 features, regression: 3" in capsys.readouterr().out
+
+
+def test_large_classes_print_as_themselves(capsys):
+    labels = [2**53 + 1, 2**60 + 3]
+    path = write("x,y\n" + "".join(f"{i},{labels[i % 2]}\n" for i in range(20)))
+    assert main(["train", path, "-q", "-o", "m", *QUICK]) == 0
+    assert main(["predict", "m", path]) == 0
+    answers = set(capsys.readouterr().out.split()[1:])
+    assert answers <= {str(label) for label in labels}
+    assert fastbp.load("m").preprocessing["classes"] == labels
+    path = write(f"x,y\n1,{2**64 + 2**20}\n2,3\n3,3\n")
+    assert f"'y' is {2**64 + 2**20}" in refused(capsys, "train", path)
+
+
+@pytest.mark.parametrize("missing", ["NA", "?", "-", ""])
+def test_a_missing_number_is_called_missing(capsys, missing):
+    message = refused(capsys, "train", write(f"a,y\n1.5,1\n{missing},2\n"))
+    assert "line 3, column 1 ('a'): " in message and "the value is missing" in message
+    assert "--categorical" not in message

@@ -1,0 +1,326 @@
+"""What a column of a .csv file is taken for, what is refused, which lines and columns are data."""
+
+import numpy as np
+import pytest
+
+from fastbp.errors import DataError
+from fastbp.tabular import choose_task, from_arrays, read_features, read_table
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="data.csv"):
+        path = tmp_path / name
+        path.write_text(text, newline="")
+        return path
+
+    return write
+
+
+def column(*cells):
+    """A file of the column x with these cells, and a target."""
+    return "x,y\n" + "".join(f'"{cell}",{i % 2}\n' for i, cell in enumerate(cells))
+
+
+# ---- numbers and texts --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1", "-2", "+3", "0"],
+        ["1.5", ".5", "5.", "-0.25"],
+        ["1e-05", "2.5e+03", "100"],
+        ["1E2", "3.5E2"],  # a point somewhere: measurements
+        ["1e5", "-2"],
+    ],
+)
+def test_plain_numbers(write, cells):
+    table = read_table(write(column(*cells)))
+    assert table.values[:, 0].tolist() == [float(cell) for cell in cells]
+    assert not table.text and table.notes == ()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["Nan", "Inf", "Ada"],
+        ["infinity", "ada"],
+        ["1E2", "3E4"],
+        ["1E2", "34"],
+        ["007", "012", "123"],
+        ["00", "1E5"],
+        ["1E2", "A12"],
+        ["2020-01-01", "2020-01-02"],
+        ["10:30", "11:30"],
+        ["1.2.3", "1.2.4"],
+    ],
+)
+def test_texts_that_float_would_read_some_of(write, cells):
+    table = read_table(write(column(*cells)))
+    assert table.text[0].tolist() == cells and np.isnan(table.values[:, 0]).all()
+
+
+def test_codes_taken_for_texts_are_told(write):
+    table = read_table(write(column("34", "007")))
+    (note,) = table.notes
+    assert note.startswith("column 1 ('x') holds codes such as 007, taken for texts (numbers are")
+
+
+NOTATIONS = {
+    "underscores": (["1_000", "2_000"], "underscores between digits .--thousands _."),
+    "decimal comma": (["6,62", "1,5"], "a decimal comma .--decimal ,."),
+    "comma": (["1,375", "1,200"], r"a decimal comma .* or a thousands separator .--thousands ,."),
+    "thousands": (["1,234,567", "2,345,678"], "a thousands separator .--thousands ,."),
+    "both": (["1,234.5", "2,345.6"], "a thousands separator .--thousands ,."),
+    "german": (["1.234,5", "2.345,6"], "--decimal , --thousands ."),
+    "points": (["1.234.567", "2.345.678"], "a thousands separator .--thousands .."),
+    "swiss": (["1'200", "1'300"], 'a thousands separator .--thousands "\'".'),
+    "blanks": (["1 200", "1 300"], "blanks between groups of digits .--thousands ' '."),
+    "no-break": (["1\u00a0200,5", "1\u202f300,5"], "blanks between groups of digits"),
+    "dollar": (["$1200", "$1300"], "a currency sign; remove it"),
+    "euro": (["\u20ac 5", "\u20ac 6"], "a currency sign; remove it"),
+    "EUR": (["5 EUR", "6 EUR"], "a currency sign; remove it"),
+    "percent": (["12%", "13 %"], "a percent sign; remove it"),
+    "minus": (["\u22125", "\u22126"], r"the minus sign U\+2212; write -"),
+    "parentheses": (["(12.5)", "(13.5)"], "parentheses for a negative number"),
+    "hexadecimal": (["0x1F", "0x2F"], "hexadecimal digits"),
+    "Fortran": (["1.5D+03", "2.5D+03"], "a Fortran exponent"),
+    "digits": (["\u0661\u0662", "\u0663"], "digits other than 0"),
+    "several": (["1;2", "2;3"], "several numbers; .*--delimiter ';'"),
+}
+
+
+@pytest.mark.parametrize("name", NOTATIONS)
+@pytest.mark.parametrize("more", [(), ("2",), ("2", "NA"), ("7", "unknown")])
+def test_another_notation_is_named(write, name, more):
+    cells, message = NOTATIONS[name]
+    path = write(column(*cells, *more))
+    with pytest.raises(DataError, match=r"line 2, column 1 \('x'\): .*got .*: .*" + message):
+        read_table(path)
+    assert len(read_table(path, categorical=["x"]).text[0]) == len(cells + [*more])
+
+
+def test_words_among_which_one_looks_like_a_number(write):
+    cells = ["large", "12%", "small", "tiny"]
+    assert read_table(write(column(*cells))).text[0].tolist() == cells
+
+
+def test_decimal_and_thousands(write):
+    path = write("a;b;y\n1.375,5;2500;6,62\n12,25;1.000.000;-0,5\n")
+    table = read_table(path, delimiter=";", decimal=",", thousands=".")
+    assert table.values.tolist() == [[1375.5, 2500], [12.25, 1e6]]
+    assert table.target.tolist() == [6.62, -0.5]
+    features = {"names": ("b", "a"), "delimiter": ";", "decimal": ",", "thousands": "."}
+    assert read_features(path, **features).values.tolist() == [[2500, 1375.5], [1e6, 12.25]]
+    with pytest.raises(DataError, match=r"line 2, column 1 .'a'.: .*'1.375,5'"):
+        read_features(path, ("a",), delimiter=";")
+
+
+def test_quoted_thousands_between_commas(write):
+    table = read_table(write('a,y\n"1,200",1\n"2,300",0\n'), thousands=",")
+    assert table.values.tolist() == [[1200], [2300]]
+
+
+def test_a_decimal_point_where_a_comma_is_said(write):
+    path = write("a;y\n1.5;2\n2.5;3\n")
+    with pytest.raises(DataError, match=r"'1.5': a notation other than --decimal ,"):
+        read_table(path, delimiter=";", decimal=",")
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "nan", "n/a", "?", "-", "null"])
+def test_missing_values_are_not_categories(write, missing):
+    for cells in (["1.5", missing, "2"], [missing, missing]):
+        with pytest.raises(DataError, match="the value is missing; fill it, or leave") as caught:
+            read_table(write(column(*cells)))
+        assert "--categorical" not in str(caught.value)
+    with pytest.raises(DataError, match="the value is missing"):
+        read_features(write(column("1", missing)), ("x",))
+
+
+@pytest.mark.parametrize(
+    "cells, message",
+    [
+        (["1.5", "01.5"], "got '01.5', with a zero in front"),
+        (["-007", "-012"], "got '-007', with a zero in front"),
+        (["1.5", "inf"], "expected a finite number; got 'inf'"),
+        (["1.5", "1e+999"], r"expected a finite number; got '1e\+999'"),
+        (["1.5", "three"], "expected a number; got 'three' .--categorical"),
+    ],
+)
+def test_columns_that_are_neither(write, cells, message):
+    with pytest.raises(DataError, match=message):
+        read_table(write(column(*cells)))
+
+
+def test_numbers_for_a_model_are_held_to_the_same_grammar(write):
+    for cell in ("1_0", "007", "nan", "1,5", "12%", "x"):
+        with pytest.raises(DataError, match=r"line 3, column 1 \('x'\)"):
+            read_features(write(column("1", cell)), ("x",))
+    assert read_features(write(column("1E2")), ("x",)).values.tolist() == [[100]]
+
+
+def test_dropped_columns_may_hold_anything(write):
+    path = write("id,x,y\n1_0,1,2\nNA,3,4\n")
+    assert read_table(path, drop=["id"]).values.tolist() == [[1], [3]]
+
+
+# ---- targets ------------------------------------------------------------------------------
+
+
+def test_a_target_of_many_texts_is_refused(write):
+    rows = "".join(f"{i},name {i % 10}\n" for i in range(100))
+    table = read_table(write("x,y\n" + rows))
+    with pytest.raises(DataError, match="10 distinct ones in 100 rows: .* --task classification"):
+        choose_task(table)
+    assert choose_task(table, "classification") == "classification"
+    more = "".join(f"{i},name {i % 10}\n" for i in range(101))
+    assert choose_task(read_table(write("x,y\n" + more))) == "classification"
+    with pytest.raises(DataError, match="3 distinct ones in 30 rows"):
+        choose_task(from_arrays("memory", np.eye(30), np.repeat(["a", "b", "c"], 10)))
+    assert choose_task(from_arrays("m", np.eye(4), np.array(list("abab")))) == "classification"
+
+
+@pytest.mark.parametrize("base", [2**53, 2**62, 2**63 + 2**62, -(2**60)])
+def test_large_whole_targets_stay_themselves(write, base):
+    labels = [base + i % 2 for i in range(4)]
+    table = read_table(write("x,y\n" + "".join(f"{i},{y}\n" for i, y in enumerate(labels))))
+    assert table.target.tolist() == labels and table.target.dtype.kind in "iu"
+
+
+def test_large_targets_beyond_64_bits(write):
+    for text in ("1e+30", str(2**70)):
+        table = read_table(write(f"x,y\n1,{text}\n2,3\n"))
+        assert table.target.tolist() == [float(text), 3]
+
+
+# ---- the first line -----------------------------------------------------------------------
+
+
+def frame(n=12, columns=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, columns))
+
+
+def lines(array):
+    return "".join(",".join(map(repr, row)) + "\n" for row in array.tolist())
+
+
+def test_numbers_from_0_on_are_names(write):
+    table = read_table(write("0,1,2\n" + lines(frame())))
+    assert table.names == ("0", "1") and table.target_names == ("2",) and table.n_rows == 12
+    (note,) = table.notes
+    assert note.startswith(
+        "line 1 is taken for names, since it counts up from 0: 0, 1, 2 (--header no"
+    )
+    assert read_table(write("0,1,2\n" + lines(frame())), header="no").n_rows == 13
+
+
+def test_0_1_over_zeros_and_ones_must_be_said(write):
+    path = write("0,1\n1,0\n0,0\n1,1\n")
+    with pytest.raises(DataError, match="line 1: 0, 1 may be names or a row; say --header"):
+        read_table(path)
+    assert read_table(path, header="no").n_rows == 4
+    assert read_table(path, header="yes").n_rows == 3
+    assert read_table(write("0,1\n0.5,0\n0.25,1\n")).names == ("0",)
+
+
+@pytest.mark.parametrize("n", [3, 9, 50])
+@pytest.mark.parametrize("first", ["2001,2002,2003", "400.5,410.5,420.5", "2001,2002,yield"])
+def test_numbers_far_from_those_below_are_names(write, n, first):
+    table = read_table(write(f"{first}\n" + lines(frame(n))))
+    assert table.n_rows == n and (*table.names, *table.target_names) == tuple(first.split(","))
+    (note,) = table.notes
+    assert "line 1 is taken for names" in note and "--header no" in note
+
+
+def test_years_beside_a_column_of_texts(write):
+    pairs = zip("abab", lines(frame(4)).split(), strict=True)
+    rows = "".join(f"{word},{row}\n" for word, row in pairs)
+    assert read_table(write("kind,2001,2002,2003\n" + rows)).n_rows == 4
+    assert read_table(write("a,0.5,0.25,0.125\n" + rows)).n_rows == 5
+
+
+def test_rows_of_numbers_are_no_names(write):
+    for first in ["1,2,3", "0.5,0.1,-2", "3,3,3"]:
+        assert read_table(write(f"{first}\n" + lines(frame()))).n_rows == 13, first
+    whole = np.random.default_rng(1).integers(0, 1000, (40, 4))
+    assert read_table(write(lines(whole))).n_rows == 40
+    # the first row of columns that rise
+    rising = np.column_stack([np.arange(50), np.arange(50) ** 2, np.arange(50) * 3.5])
+    assert read_table(write(lines(rising + 1))).n_rows == 50
+
+
+def test_an_outlier_in_the_first_row_is_no_name(write):
+    assert read_table(write("1000,0.5,0.25\n" + lines(frame()))).n_rows == 13
+
+
+def test_a_word_in_a_row_of_measurements_is_a_fault(write):
+    with pytest.raises(DataError, match="line 1, column 3: expected a number; got 'x'"):
+        read_table(write("0.5,1.5,x\n" + lines(frame())))
+
+
+def test_letters_without_names_keep_their_first_row(write):
+    table = read_table(write("p,x\ne,x\np,y\ne,y\n"))
+    assert table.n_rows == 4 and table.target.tolist() == ["x", "x", "y", "y"]
+    assert "line 1 is taken for a row, since 'p' stands below it too" in table.notes[0]
+    named = read_table(write("shape,kind\ne,x\np,y\n"))
+    assert named.n_rows == 2
+    assert named.notes == ("line 1 is taken for names: shape, kind (--header no if it is a row)",)
+
+
+def test_plain_headers_need_no_word(write):
+    assert read_table(write("a,b\n1,2\n3,4\n")).notes == ()
+
+
+def test_names_that_the_model_takes_are_names(write):
+    path = write("2001,2002\n2010,2020\n")
+    assert read_features(path, ("2002", "2001")).values.tolist() == [[2020, 2010]]
+    # numbers of columns, such as a training file without names has, say nothing
+    assert read_features(write("1,2\n2,1\n"), ("1", "2"), n_columns=3).n_rows == 2
+
+
+# ---- index --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 2, 3, 4], [7, 2, 9, 4]])
+def test_an_index_is_left_out(write, order):
+    rows = "".join(f"{i},{row}\n" for i, row in zip(order, lines(frame(4)).split(), strict=True))
+    path = write(",a,b,y\n" + rows)
+    table = read_table(path)
+    assert table.names == ("a", "b") and table.values.tolist() == frame(4)[:, :2].tolist()
+    (note,) = table.notes
+    assert note.startswith("column 1, without a name, numbers the rows and is left out (give it a")
+    assert read_features(path).names == ("a", "b", "y")
+    assert read_table(path, drop=["1"]).notes == ()
+    # numbers as names beside an index
+    assert read_table(write(",0,1,2\n" + rows)).names == ("0", "1")
+
+
+def test_an_index_written_twice(write):
+    rows = "".join(f"{i},{row}\n" for i, row in enumerate(lines(frame(4)).split()))
+    assert read_table(write("Unnamed: 0,a,b,y\n" + rows)).names == ("a", "b")
+
+
+def test_columns_without_a_name_that_are_no_index(write):
+    assert read_table(write(",b\n1,2\n1,4\n")).names == ("1",)
+    assert read_table(write(",b\n0.5,2\n1.5,4\n")).names == ("1",)
+    assert read_table(write("i,a,b\n0,2,3\n1,4,5\n")).names == ("i", "a")
+
+
+# ---- separated by blanks ------------------------------------------------------------------
+
+
+def test_blanks_as_delimiter(write):
+    path = write("  5.1  3.5 0\n  4.9  3.0 1\n")
+    with pytest.raises(DataError, match="blanks between numbers: .*--delimiter ' '"):
+        read_table(path)
+    table = read_table(path, delimiter=" ")
+    assert table.values.tolist() == [[5.1, 3.5], [4.9, 3.0]] and table.target.tolist() == [0, 1]
+    with pytest.raises(DataError, match="blanks between numbers"):
+        read_table(write("a b c\n1 2 3\n"))
+
+
+def test_blanks_before_quotes(write):
+    table = read_table(write('x, "kind, of", y\n1.5, "x", "7"\n2.5, "z", "8"\n'))
+    assert table.names == ("x", "kind, of") and table.text[1].tolist() == ["x", "z"]
+    assert table.target.tolist() == [7, 8]
