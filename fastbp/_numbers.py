@@ -6,8 +6,7 @@ Nothing that says "missing" becomes a number: masked elements, None and NA are r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Complex, Integral, Number, Real
 
 import numpy as np
 
@@ -104,7 +103,9 @@ def _from_objects(array: Array, given: object, name: str, hint: str | None) -> A
 
 
 def _is_number(kind: type) -> bool:
-    return issubclass(kind, (bool, np.bool_, Real, Decimal))
+    if issubclass(kind, (bool, np.bool_, Real)):
+        return True
+    return issubclass(kind, Number) and not issubclass(kind, Complex)  # Decimal is that
 
 
 def _is_missing(kind: type) -> bool:

@@ -44,7 +44,6 @@ import numpy as np
 from . import _validation as check
 from ._files import naming
 from ._monitor import ExpectedLogs, Monitor
-from ._path_pattern import check_pattern, fill
 from ._runner import CallbackRunner, ProgressBar
 from .errors import DivergenceError
 
@@ -194,6 +193,8 @@ class ModelCheckpoint:
 
     def check_logs(self, expected: ExpectedLogs) -> None:
         """ValueError or OSError for a path that could not be written, or a monitor that fails."""
+        from ._path_pattern import check_pattern
+
         if self.save_best_only:
             self._monitor.check_logs(expected)
         check_pattern(self.path, expected)
@@ -203,6 +204,7 @@ class ModelCheckpoint:
         self._net = net
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        from ._path_pattern import fill
         from .io import save
 
         if self.save_best_only and not self._monitor.improves(logs):
