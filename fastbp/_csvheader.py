@@ -44,9 +44,7 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
     if _counts_up(scan):
         _refuse_0_1(scan)
         return True, f"{line} is taken for names, since it counts up from 0: {shown} ({_NO})"
-    above = np.array(words) & above_numbers
-    plain = [text for text, kind in zip(scan.head, scan.kinds, strict=True) if kind == DIGITS]
-    if above.any() and len(plain) == numbers.sum() == len(set(plain)):
+    if (np.array(words) & above_numbers).any() and _name_like(scan, numbers):
         return True, f"{line} is taken for names: {shown} ({_NO})"
     if _far_from_below(scan, numbers & above_numbers) and not _recurs(scan):
         reason = "since its numbers are far from those below"
@@ -126,6 +124,20 @@ def _refuse_0_1(scan: Scan) -> None:
             f"{scan.source}, line {scan.lines[0]}: 0, 1 may be names or a row; "
             f"say --header yes or --header no"
         )
+
+
+def _name_like(scan: Scan, numbers: np.ndarray) -> bool:
+    """Whether the numbers of the first record, beside a word above numbers, may be names too.
+
+    So they are if they count up from 0, or are distinct, whole and none like those below.
+    """
+    if (scan.kinds[numbers] != DIGITS).any():
+        return False
+    names, below = scan.values[0, numbers], scan.values[1:, numbers]
+    if len(names) > 1 and (names == np.arange(len(names))).all():
+        return True
+    inside = (np.nanmin(below, axis=0) <= names) & (names <= np.nanmax(below, axis=0))
+    return len(np.unique(names)) == len(names) and not inside.any()
 
 
 def _far_from_below(scan: Scan, compared: np.ndarray) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
@@ -76,12 +76,19 @@ class Scan:
     counts: np.ndarray
     first: np.ndarray
     file: _File
+    _known: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
-    def texts(self, columns: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """{column: (its distinct texts, index into them of each record)}, by one more pass."""
-        chosen = tuple(sorted(columns))
-        if not chosen:
-            return {}
+    def texts(self, columns: Collection[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """{column: (its distinct texts, index into them of each record)}.
+
+        One more pass over the file reads all columns that were not asked for before.
+        """
+        new = tuple(sorted(column for column in columns if column not in self._known))
+        if new:
+            self._known.update(self._read_texts(new))
+        return {column: self._known[column] for column in sorted(columns)}
+
+    def _read_texts(self, chosen: tuple[int, ...]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         reader = _pass(self.format, len(self.head))
         known: list[dict[bytes, int]] = [{} for _ in chosen]
         codes = np.empty((len(self.lines), len(chosen)), np.int32)
@@ -224,6 +231,9 @@ class _Numbers:
         }
         if fault == "ragged":
             what[fault] = f"{reader.n_cells} cells; line {self.lines[0]} has {len(self.head)}"
+            other = other_delimiter(self.head[0], self.format)
+            if len(self.head) == 1 and other is not None:
+                what[fault] += f"; is {other} the delimiter (--delimiter {other})?"
         return DataError(f"{self.file.source}, line {reader.line}: {what[fault]}")
 
     def result(self) -> Scan:
@@ -308,6 +318,12 @@ class _File:
             raise DataError(f"{self.source}: expected UTF-8 text; this is UTF-16: save it as UTF-8")
         if mark != b"\xef\xbb\xbf":
             file.seek(0)
+
+
+def other_delimiter(cell: str, format: Format) -> str | None:
+    """What stands in the only cell of a line and may be the delimiter, as --delimiter takes it."""
+    marks = ((";", "';'"), ("\t", "tab"), ("|", "'|'"))
+    return next((name for mark, name in marks if mark in cell and mark != format.delimiter), None)
 
 
 def not_utf8(source: str, line: int, column: int, error: ValueError) -> DataError:

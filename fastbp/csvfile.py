@@ -13,18 +13,19 @@ import numpy as np
 
 from ._core import CELL_KINDS
 from ._csvheader import find_header, is_index
-from ._csvscan import DECIMALS, THOUSANDS, Format, Scan, scan
+from ._csvscan import DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
 from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
 from ._size_limit import MAX_BYTES
 from .errors import DataError
 
-__all__ = ["DECIMALS", "THOUSANDS", "Cells", "Format", "read_csv"]
+__all__ = ["DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
 
 EMPTY, DIGITS, NUMBER, CODE, ZEROS, PADDED, TEXT = CELL_KINDS.values()
+HEADERS = ("auto", "yes", "no")
 _EXACT = 2.0**53  # whole numbers below are exact in float64
-_OTHER_DELIMITERS = ((";", "';'"), ("\t", "tab"), ("|", "'|'"))
 _MISSING = "the value is missing; fill it, or leave the row or the column (--drop) out"
-_HINT = "--categorical takes a column for texts, --header says whether line 1 holds names"
+_CATEGORICAL = "--categorical takes a column for texts"
+_MODEL = "the model was trained on numbers there"
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,15 @@ class Cells:
                 )
         return notes
 
-    def check_numbers(self, columns: Sequence[int]) -> None:
-        """DataError for the first cell of the columns that is not a finite, plain number."""
+    def check_numbers(self, columns: Sequence[int], *, model: bool = False) -> None:
+        """DataError for the first cell of the columns that is not a finite, plain number.
+
+        model: the columns are those that a model takes for numbers, which nobody can choose.
+        """
         for column in columns:
             kinds = self._counts(column)
             if kinds[EMPTY] or kinds[ZEROS] or kinds[PADDED] or kinds[TEXT]:
-                raise self._first_fault(column)
+                raise self._first_fault(column, _MODEL if model else _CATEGORICAL)
             if not np.isfinite(self.values[:, column]).all():
                 row = int(np.flatnonzero(~np.isfinite(self.values[:, column]))[0])
                 cell = self._cell(column, row)
@@ -139,23 +143,20 @@ class Cells:
 
     # ---- faults ------------------------------------------------------------------------------
 
-    def _first_fault(self, column: int) -> DataError:
+    def _first_fault(self, column: int, hint: str) -> DataError:
         """The error for the first cell of a column of numbers that is no plain number."""
         row, cell, kind = self._first(column, (EMPTY, ZEROS, PADDED, TEXT))
         if kind in (ZEROS, PADDED):
-            what = (
-                f"expected a plain number; got {cell!r}, with a zero in front: write numbers "
-                f"without it, or take a column of codes for texts (--categorical)"
-            )
+            what = f"expected a plain number; got {cell!r}, with a zero in front; {hint}"
             return self._fault(row, column, what)
-        return self._fault(row, column, self._what(cell))
+        return self._fault(row, column, self._what(cell, hint))
 
     def _fault_of_text(self, column: int, text: str) -> DataError:
         texts, codes = self._texts([column])[column]
         row = int(np.flatnonzero(texts[codes] == text)[0])
-        return self._fault(row, column, self._what(text))
+        return self._fault(row, column, self._what(text, _CATEGORICAL))
 
-    def _what(self, cell: str) -> str:
+    def _what(self, cell: str, hint: str) -> str:
         """What is wrong with a cell that is no number in any case."""
         if cell == "":
             return _MISSING
@@ -165,8 +166,8 @@ class Cells:
             return f"expected a finite number; got {cell!r}"
         other = other_notation(cell, self.scan.format)
         if other is not None:
-            return f"expected a plain number; got {cell!r}: {other}"
-        return f"expected a number; got {cell!r} ({_HINT})"
+            return f"expected a plain number; got {cell!r}: {other}; {hint}"
+        return f"expected a number; got {cell!r}; {hint}; --header says whether line 1 holds names"
 
     def _first(self, column: int, kinds: Sequence[int]) -> tuple[int, str, int]:
         """Row, text and kind of the first cell of one of these kinds."""
@@ -214,8 +215,11 @@ def read_csv(
     Raises:
         DataError: the file holds no rows, a line has more or fewer cells than the first, two
             columns share a name, the file is not UTF-8 text, or it is beyond max_bytes.
+        ValueError: an unknown header.
         OSError: as `open` does.
     """
+    if header not in HEADERS:
+        raise ValueError(f"header must be one of {', '.join(HEADERS)}; got {header!r}")
     read = scan(path, Format() if format is None else format, max_bytes=max_bytes)
     source, width = read.source, len(read.head)
     named, note = (header == "yes", None) if header != "auto" else find_header(read, wanted)
@@ -253,9 +257,9 @@ def _check_unique(names: tuple[str, ...], source: str, line: int) -> None:
 def _suspect_delimiter(read: Scan, named: bool) -> None:
     """DataError where the cells of the only column hold what separates cells."""
     cell = read.head[0]
-    for mark, name in _OTHER_DELIMITERS:
-        if mark in cell and mark != read.format.delimiter:
-            raise _wrong_delimiter(read, name)
+    other = other_delimiter(cell, read.format)
+    if other is not None:
+        raise _wrong_delimiter(read, other)
     if named:
         texts, codes = read.texts([0])[0]
         cell = texts[codes[1]]

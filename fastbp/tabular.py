@@ -141,7 +141,7 @@ def read_table(
     Raises:
         DataError: naming file, line and column, for anything but a rectangular table of plain
             numbers and texts without missing values, and for one beyond max_bytes.
-        ValueError: a delimiter, decimal or thousands that cannot be, or not together.
+        ValueError: a header, delimiter, decimal or thousands that cannot be, or not together.
         OSError: as `open` does.
     """
     source = os.fspath(path)
@@ -320,7 +320,8 @@ def _from_cells(
 ) -> Table:
     """The table of a .csv file: its `columns`, those of `texts` as texts, and the target `goal`."""
     wanted = [*columns] if goal is None else [*columns, goal]
-    cells.check_numbers([column for column in wanted if column not in texts])
+    numbers = [column for column in wanted if column not in texts]
+    cells.check_numbers(numbers, model=goal is None)
     text = cells.texts([column for column in wanted if column in texts])
     target = None
     if goal is not None:

@@ -98,7 +98,7 @@ def test_another_notation_is_named(write, name, more):
     path = write(column(*cells, *more))
     with pytest.raises(DataError, match=r"line 2, column 1 \('x'\): .*got .*: .*" + message):
         read_table(path)
-    assert len(read_table(path, categorical=["x"]).text[0]) == len(cells + [*more])
+    assert len(read_table(path, categorical=["x"]).text[0]) == len([*cells, *more])
 
 
 def test_words_among_which_one_looks_like_a_number(write):
@@ -145,7 +145,7 @@ def test_missing_values_are_not_categories(write, missing):
         (["-007", "-012"], "got '-007', with a zero in front"),
         (["1.5", "inf"], "expected a finite number; got 'inf'"),
         (["1.5", "1e+999"], r"expected a finite number; got '1e\+999'"),
-        (["1.5", "three"], "expected a number; got 'three' .--categorical"),
+        (["1.5", "three"], "expected a number; got 'three'; --categorical takes a column"),
     ],
 )
 def test_columns_that_are_neither(write, cells, message):
@@ -155,8 +155,9 @@ def test_columns_that_are_neither(write, cells, message):
 
 def test_numbers_for_a_model_are_held_to_the_same_grammar(write):
     for cell in ("1_0", "007", "nan", "1,5", "12%", "x"):
-        with pytest.raises(DataError, match=r"line 3, column 1 \('x'\)"):
+        with pytest.raises(DataError, match=r"line 3, column 1 \('x'\)") as caught:
             read_features(write(column("1", cell)), ("x",))
+        assert "--categorical" not in str(caught.value)
     assert read_features(write(column("1E2")), ("x",)).values.tolist() == [[100]]
 
 
@@ -254,9 +255,20 @@ def test_an_outlier_in_the_first_row_is_no_name(write):
     assert read_table(write("1000,0.5,0.25\n" + lines(frame()))).n_rows == 13
 
 
-def test_a_word_in_a_row_of_measurements_is_a_fault(write):
+@pytest.mark.parametrize("first", ["0.5,1.5,x", "3,4,x"])
+def test_a_word_in_a_row_of_measurements_is_a_fault(write, first):
     with pytest.raises(DataError, match="line 1, column 3: expected a number; got 'x'"):
-        read_table(write("0.5,1.5,x\n" + lines(frame())))
+        read_table(write(f"{first}\n" + lines(5 * frame())))
+
+
+def test_numbers_and_a_word_as_names(write):
+    path = write("0,1,y\n" + lines(frame()))
+    assert read_table(path).names == ("0", "1") and read_table(path).target_names == ("y",)
+
+
+def test_header_is_one_of_three(write):
+    with pytest.raises(ValueError, match="header must be one of auto, yes, no; got True"):
+        read_table(write("a,b\n1,2\n"), header=True)
 
 
 def test_letters_without_names_keep_their_first_row(write):
@@ -318,6 +330,11 @@ def test_blanks_as_delimiter(write):
     assert table.values.tolist() == [[5.1, 3.5], [4.9, 3.0]] and table.target.tolist() == [0, 1]
     with pytest.raises(DataError, match="blanks between numbers"):
         read_table(write("a b c\n1 2 3\n"))
+
+
+def test_the_delimiter_that_a_ragged_file_may_have(write):
+    with pytest.raises(DataError, match="line 2: 2 cells; line 1 has 1; is ';' the delimiter"):
+        read_table(write("a;b;c\n1,5;2;3\n"))
 
 
 def test_blanks_before_quotes(write):

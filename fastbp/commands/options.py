@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .. import _validation as check
 from .. import activations
 from .._size_limit import MAX_BYTES, check_max_bytes
-from ..csvfile import DECIMALS, THOUSANDS, Format
+from ..csvfile import DECIMALS, HEADERS, THOUSANDS, Format
 
 BUILT_IN = ("digits", "fashion-mnist")
 
@@ -22,7 +22,7 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading the data")
     group.add_argument(
         "--header",
-        choices=("auto", "yes", "no"),
+        choices=HEADERS,
         default="auto",
         help="whether the first line of a .csv holds names (auto: what it looks like)",
     )
