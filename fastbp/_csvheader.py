@@ -22,9 +22,9 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
     """Whether line 1 holds names, and what to tell the user where that is not plain to see.
 
     It does where it holds `wanted`, the names that a model takes, unless these are mere numbers of
-    columns. Else a text above a column of
-    numbers is a name. A line of numbers holds names if they are 0, 1, … n - 1, or lie far from the
-    columns below; a line of texts above texts does unless one of them stands in its column again.
+    columns. Else a text above a column of numbers is a name. A line of numbers holds names if they
+    are 0, 1, … n - 1, count up in equal steps above fractions, or lie far from the columns below; a
+    line of texts above texts does unless one of them stands in its column again.
 
     Raises DataError where 0, 1 may be names as well as a row.
     """
@@ -46,10 +46,14 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
         return True, f"{line} is taken for names, since it counts up from 0: {shown} ({_NO})"
     if (np.array(words) & above_numbers).any() and _name_like(scan, numbers):
         return True, f"{line} is taken for names: {shown} ({_NO})"
-    if _far_from_below(scan, numbers & above_numbers) and not _recurs(scan):
-        reason = "since its numbers are far from those below"
-        return True, f"{line} is taken for names, {reason}: {shown} ({_NO})"
-    return False, None
+    reason = None
+    if _far_from_below(scan, numbers & above_numbers):
+        reason = "its numbers are far from those below"
+    elif _steps_above_fractions(scan, numbers & above_numbers):
+        reason = "it counts up in equal steps, above fractions"
+    if reason is None or _recurs(scan):
+        return False, None
+    return True, f"{line} is taken for names, since {reason}: {shown} ({_NO})"
 
 
 def is_index(scan: Scan) -> bool:
@@ -154,6 +158,21 @@ def _far_from_below(scan: Scan, compared: np.ndarray) -> bool:
         if len(below) < _FEW:
             return bool((distance > _FAR * np.maximum(1, abs(below).max(axis=0))).all())
         return bool((distance > 0).all() and 2 * (distance > high - low).sum() > len(head))
+
+
+def _steps_above_fractions(scan: Scan, compared: np.ndarray) -> bool:
+    """Whether three whole numbers or more count up in equal steps above columns of fractions."""
+    names = scan.values[0, compared]
+    kinds = scan.kinds[~np.isin(scan.kinds, (EMPTY, TEXT))]
+    if not 3 <= len(names) == len(kinds) or (kinds != DIGITS).any():
+        return False
+    steps = np.diff(names)
+    whole = scan.counts[compared, DIGITS]
+    return bool(
+        steps[0] > 0
+        and (steps == steps[0]).all()
+        and (2 * whole < scan.counts[compared].sum(axis=1)).all()
+    )
 
 
 def _shown(texts: tuple[str, ...]) -> str:

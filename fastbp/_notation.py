@@ -121,5 +121,5 @@ def _several(text: str) -> str | None:
     for mark, name in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (None, "' '")):
         parts = text.split(mark)
         if len(parts) > 1 and all(_LIKE.fullmatch(part.strip()) for part in parts):
-            return f"several numbers; is that the delimiter (--delimiter {name})?"
+            return f"several numbers, with what may be the delimiter (--delimiter {name})"
     return None

@@ -263,9 +263,9 @@ def choose_task(table: Table, task: str | None = None) -> str:
             raise DataError(
                 f"{table.source}: the target {table.target_names[0]!r} holds texts such as "
                 f"{str(target[0])!r}, {n_classes} distinct ones in {len(target)} rows: too many "
-                f"for classes, fewer than a tenth of the rows. Choose another column (--target); "
-                f"write numbers as plain numbers; or, if these are classes, say --task "
-                f"classification"
+                f"for classes, which should be fewer than a tenth of the rows. Choose another "
+                f"column (--target); write numbers as plain numbers; or, if these are classes, "
+                f"say --task classification"
             )
     return infer_task(target)
 

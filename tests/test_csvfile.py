@@ -87,7 +87,7 @@ NOTATIONS = {
     "hexadecimal": (["0x1F", "0x2F"], "hexadecimal digits"),
     "Fortran": (["1.5D+03", "2.5D+03"], "a Fortran exponent"),
     "digits": (["\u0661\u0662", "\u0663"], "digits other than 0"),
-    "several": (["1;2", "2;3"], "several numbers; .*--delimiter ';'"),
+    "several": (["1;2", "2;3"], "several numbers, .*--delimiter ';'"),
 }
 
 
@@ -234,6 +234,16 @@ def test_numbers_far_from_those_below_are_names(write, n, first):
     assert "line 1 is taken for names" in note and "--header no" in note
 
 
+def test_whole_numbers_in_steps_above_fractions_are_names(write):
+    around = lines(1000 * frame(40) + 2000)
+    table = read_table(write("2001,2002,2003\n" + around))
+    assert table.names == ("2001", "2002") and "in equal steps, above fractions" in table.notes[0]
+    for first in ("2001,2002,2004", "2003,2002,2001", "2001,2002.5,2004"):
+        assert read_table(write(f"{first}\n" + around)).n_rows == 41
+    whole = "".join(f"{i},{2 * i},{3 * i % 7}\n" for i in range(1, 40))
+    assert read_table(write("10,20,30\n" + whole)).n_rows == 40
+
+
 def test_years_beside_a_column_of_texts(write):
     pairs = zip("abab", lines(frame(4)).split(), strict=True)
     rows = "".join(f"{word},{row}\n" for word, row in pairs)
@@ -242,7 +252,7 @@ def test_years_beside_a_column_of_texts(write):
 
 
 def test_rows_of_numbers_are_no_names(write):
-    for first in ["1,2,3", "0.5,0.1,-2", "3,3,3"]:
+    for first in ["3,1,2", "0.5,0.1,-2", "3,3,3"]:
         assert read_table(write(f"{first}\n" + lines(frame()))).n_rows == 13, first
     whole = np.random.default_rng(1).integers(0, 1000, (40, 4))
     assert read_table(write(lines(whole))).n_rows == 40

@@ -272,6 +272,7 @@ def test_a_file_that_changes_between_passes(tmp_path):
         (b'1,"a"b\n', {}, "line 1: text follows a closing quote"),
         (b'1,2\n3,"4\n5,6', {}, "line 2: a quote is not closed"),
         (b'1,2\n"' + b"3,4\n" * 40_000, {}, "line 2: a cell has more than 131,072 bytes"),
+        (b"1,2\n" + b"3" * 131_073 + b",4\n", {}, "line 2: a cell has more than 131,072 bytes"),
         (b"1," * 100_000 + b"1", {}, "100,001 columns; at most 100,000"),
         (b"\xff\xfe1\x00", {}, "UTF-16"),
         (b"a\0b,2\n", {}, "line 1, column 1: .*NUL"),
