@@ -196,21 +196,41 @@ static fastbp_csv_status_t close_block(fastbp_csv_t *csv, const fastbp_csv_block
     return r->fault;
 }
 
+/* Reads the next cell if it is a plain number with nothing around it: most are, and their end need
+ * not be looked for. False, with nothing read, for all others, and at the end of the block. */
+static bool next_plain(reader_t *r, record_t *record, fastbp_cell_kind_t *kind, double *value) {
+    const char *begin = r->p, *stop;
+    if (begin == r->end) return false;
+    *kind = fbp_plain_number(begin, r->end, value, &stop);
+    if (*kind == FASTBP_CELL_TEXT || stop == r->end) return false;
+    if (*stop != r->delimiter && !is_break(*stop)) return false;
+    if ((size_t)(stop - begin) > FASTBP_CSV_MAX_CELL) return false;
+    r->p = stop;
+    record->next = after_cell(r, begin);
+    record->n_cells++;
+    return true;
+}
+
 fastbp_csv_status_t fastbp_csv_numbers(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
                                        long max_rows, const fastbp_csv_columns_t *columns,
                                        double *values, int64_t *lines, long *n_rows, size_t *used) {
     reader_t r = open_block(csv, block);
     record_t record;
+    const bool plain = csv->decimal == '.' && csv->thousands == 0;
     *n_rows = 0;
     while (*n_rows < max_rows && open_record(&r, &record)) {
-        cell_t cell;
-        bool marked;
         int64_t n_marked = 0;
         for (long j = 0; j < csv->n_columns && record.next == NEXT_CELL; j++) {
-            if (!next_cell(&r, &record, &cell)) break;
-            columns->kinds[j] = (unsigned char)fbp_cell(cell.begin, cell.end, csv->decimal,
-                                                        csv->thousands, &values[j], &marked);
-            n_marked += marked;
+            fastbp_cell_kind_t kind;
+            if (!plain || !next_plain(&r, &record, &kind, &values[j])) {
+                cell_t cell;
+                bool marked;
+                if (!next_cell(&r, &record, &cell)) break;
+                kind = fbp_cell(cell.begin, cell.end, csv->decimal, csv->thousands, &values[j],
+                                &marked);
+                n_marked += marked;
+            }
+            columns->kinds[j] = (unsigned char)kind;
         }
         if (!close_record(csv, &r, &record)) break;
         for (long j = 0; j < csv->n_columns; j++) { /* only now: the next block has it again */

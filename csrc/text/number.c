@@ -156,55 +156,110 @@ static double from_digits(const char *p, const char *end, long exponent) {
 
 static bool is_digit(char c) { return '0' <= c && c <= '9'; }
 
-/* Reads an exponent behind its e, saturating; false where there is none. */
-static bool read_exponent(const char *p, const char *end, long *exponent, bool *sign) {
+/* Reads an exponent from its e on, saturating, and moves *p behind it; false where there is none.
+ */
+static bool read_exponent(const char **at, const char *end, long *exponent, bool *sign) {
+    const char *p = *at + 1;
     *sign = p < end && (*p == '+' || *p == '-');
     bool minus = *sign && *p == '-';
     p += *sign;
-    if (p == end) return false;
+    if (p == end || !is_digit(*p)) return false;
     long e = 0;
-    for (; p < end; p++) {
-        if (!is_digit(*p)) return false;
+    for (; p < end && is_digit(*p); p++)
         if (e < MAX_EXPONENT) e = 10 * e + (*p - '0');
-    }
     *exponent = minus ? -e : e;
+    *at = p;
     return true;
 }
 
-/* The cell [p, end), not empty, in the grammar above. */
-static fastbp_cell_kind_t plain_number(const char *p, const char *end, double *value) {
+#if defined(_WIN32) || (defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+enum { AT_ONCE = 8 };
+
+/* Reads eight digits, the first in the lowest byte, by pairs, fours and eights. */
+static bool eight_digits(const char *p, uint64_t *out) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    const uint64_t high = 0xf0f0f0f0f0f0f0f0u, threes = 0x3030303030303030u;
+    const uint64_t carry = 0x0606060606060606u; /* takes : … ? to the next sixteen characters */
+    if ((x & high) != threes || ((x + carry) & high) != threes) return false;
+    x -= threes;
+    x = (x * 10 + (x >> 8)) & 0x00ff00ff00ff00ffu;
+    x = (x * 100 + (x >> 16)) & 0x0000ffff0000ffffu;
+    *out = (x * 10000 + (x >> 32)) & 0xffffffffu;
+    return true;
+}
+#else
+enum { AT_ONCE = MAX_DIGITS + 1 }; /* never */
+
+static bool eight_digits(const char *p, uint64_t *out) {
+    (void)p, (void)out;
+    return false;
+}
+#endif
+
+/* Digits of a number so far: those of w, zeros in front not counted, up to one more than fit. */
+typedef struct {
+    uint64_t w;
+    int n;
+} digits_t;
+
+/* Adds the digits from p on; where they end. */
+static const char *read_digits(const char *p, const char *end, digits_t *digits) {
+    uint64_t w = digits->w;
+    int n = digits->n;
+    if (n == 0)
+        while (p < end && *p == '0') p++;
+    for (uint64_t eight; n + AT_ONCE <= MAX_DIGITS && end - p >= AT_ONCE; p += AT_ONCE) {
+        if (!eight_digits(p, &eight)) break;
+        w = 100000000 * w + eight;
+        n += AT_ONCE;
+    }
+    for (; p < end && is_digit(*p); p++) {
+        if (n < MAX_DIGITS) w = 10 * w + (uint64_t)(*p - '0');
+        if (n <= MAX_DIGITS) n++;
+    }
+    *digits = (digits_t){w, n};
+    return p;
+}
+
+fastbp_cell_kind_t fbp_plain_number(const char *p, const char *end, double *value,
+                                    const char **stop) {
     bool minus = *p == '-', signs = minus || *p == '+';
     p += signs;
-    const char *digits = p, *point = NULL;
-    uint64_t w = 0;
-    int n = 0; /* digits of w, zeros in front not counted */
-    for (; p < end; p++) {
-        if (is_digit(*p)) {
-            if (n < MAX_DIGITS) w = 10 * w + (uint64_t)(*p - '0');
-            if (w > 0 && n <= MAX_DIGITS) n++;
-        } else if (*p == '.' && point == NULL) {
-            point = p;
-        } else {
-            break;
-        }
+    digits_t digits = {0, 0};
+    const char *first = p, *point = NULL;
+    p = read_digits(p, end, &digits);
+    if (p < end && *p == '.') {
+        point = p;
+        p = read_digits(p + 1, end, &digits);
     }
-    const char *stop = p;
-    if (stop - digits == (point != NULL)) return FASTBP_CELL_TEXT; /* no digit */
+    const char *last = p;
+    if (last - first == (point != NULL)) return FASTBP_CELL_TEXT; /* no digit */
     long exponent = 0;
-    bool scaled = p < end, e_sign = false;
-    if (scaled && (*p | 0x20) != 'e') return FASTBP_CELL_TEXT;
-    if (scaled && !read_exponent(p + 1, end, &exponent, &e_sign)) return FASTBP_CELL_TEXT;
+    bool scaled = p < end && (*p | 0x20) == 'e', e_sign = false;
+    if (scaled && !read_exponent(&p, end, &exponent, &e_sign)) return FASTBP_CELL_TEXT;
+    *stop = p;
 
-    long q = exponent - (point != NULL ? (long)(stop - point - 1) : 0);
-    bool whole_word = n <= MAX_DIGITS && -MAX_EXPONENT < q && q < MAX_EXPONENT;
-    if (!whole_word || !from_word(w, (int)q, value)) *value = from_digits(digits, stop, exponent);
+    long q = exponent - (point != NULL ? (long)(last - point - 1) : 0);
+    bool whole_word = digits.n <= MAX_DIGITS && -MAX_EXPONENT < q && q < MAX_EXPONENT;
+    if (!whole_word || !from_word(digits.w, (int)q, value))
+        *value = from_digits(first, last, exponent);
     if (minus) *value = -*value;
 
-    bool zero = digits[0] == '0' && stop - digits > 1 && digits[1] != '.';
+    bool zero = first[0] == '0' && last - first > 1 && first[1] != '.';
     bool bare = !signs && point == NULL && !e_sign;
     if (zero) return bare && !scaled ? FASTBP_CELL_ZEROS : FASTBP_CELL_PADDED;
     if (!bare) return FASTBP_CELL_NUMBER;
     return scaled ? FASTBP_CELL_CODE : FASTBP_CELL_DIGITS;
+}
+
+/* The cell [p, end), not empty, in the grammar above. */
+static fastbp_cell_kind_t plain_number(const char *p, const char *end, double *value) {
+    const char *stop;
+    fastbp_cell_kind_t kind = fbp_plain_number(p, end, value, &stop);
+    if (kind != FASTBP_CELL_TEXT && stop == end) return kind;
+    *value = NAN;
+    return FASTBP_CELL_TEXT;
 }
 
 /* ---- marks ---- */
