@@ -271,7 +271,7 @@ cdef class Net:
         with nogil:
             status = fastbp_step(self.net, params, slope, &state)
         _check(status)
-        optimizer.t = state.t
+        optimizer._t = state.t
 
 
 cdef fastbp_optimizer_t _optimizer(Net net, object optimizer, list kept) except *:
@@ -285,7 +285,7 @@ cdef fastbp_optimizer_t _optimizer(Net net, object optimizer, list kept) except 
      state.average_decay) = optimizer.packed()
     state.rule = <fastbp_rule_t>rule
     state.clip = <fastbp_clip_t>clip
-    state.t = optimizer.t
+    state.t = optimizer._t
     state.lr_factors = NULL
     if factors is not None:
         state.lr_factors = <const double *>_vector(factors, b"d", len(net.widths) - 1)

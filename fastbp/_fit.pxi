@@ -39,7 +39,7 @@ cdef class Fit:
         self.state = _optimizer(self.net, self.optimizer, kept)
         with nogil:
             status = fastbp_fit_run(self.fit, seconds, &progress)
-        self.optimizer.t = self.state.t
+        self.optimizer._t = self.state.t
         if status != FASTBP_ERR_DIVERGED:
             _check_call(self.net, status)
         self.at = progress.place

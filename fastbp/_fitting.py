@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from time import perf_counter
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .checkpoints import Record
 
 _MAX_ROWS = 2**31 - 1  # of a data set, or of a block
+_MAX_EPOCHS = int(np.iinfo("l").max)  # the engine counts them in a C long
 SLICE = 0.05  # seconds of training between two looks at signals and at the clock
 
 
@@ -105,6 +106,8 @@ class Fitting:
         2
         """
         epochs = check.check_positive_int(epochs, "epochs")
+        if epochs > _MAX_EPOCHS:
+            raise ValueError(f"epochs must be at most {_MAX_EPOCHS}; got {epochs}")
         source = self._source(X, y, sample_weight, epochs)
         initial_epoch = check.check_count(initial_epoch, "initial_epoch")
         if initial_epoch >= epochs:
@@ -155,7 +158,7 @@ class Fitting:
         if schedule is not None:
             schedule.bind(span)
         self._forget()
-        with closing(session), runner:
+        with closing(session), record or nullcontext(), runner:
             loop = _Loop(session, optimizer, schedule, span, runner, scoring)
             if record is not None:
                 loop.keep(record)

@@ -16,7 +16,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -26,6 +26,7 @@ from ._files import atomic_write, naming
 from .errors import ModelFileError
 
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors package
+MAX_TENSORS = 65_536  # of a file; a header may not keep a reader busy
 MAX_RANK = 32  # dimensions of an array in NumPy before 2.0
 _MAX_INT = 2**63 - 1
 
@@ -58,7 +59,7 @@ class Reader:
         self._file = file
         text, data_size = _read_header(file)
         self._data_start = file.tell()
-        header = parse_json(text, "the header")
+        header = parse_json(text, "the header", max_entries=MAX_TENSORS)
         self.metadata = _check_metadata(header.pop("__metadata__", {}))
         self.entries = {name: _check_entry(name, fields) for name, fields in header.items()}
         _check_layout(self.entries.values(), data_size)
@@ -115,7 +116,8 @@ def write_safetensors(
 
     Raises:
         TypeError: a tensor of another dtype, or metadata that is not str → str.
-        ValueError: a tensor named "__metadata__", or a header over 100 MB.
+        ValueError: a tensor named "__metadata__", more than 65,536 tensors, or a header over
+            100 MB.
         OSError: as `open` does.
     """
     arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
@@ -132,12 +134,19 @@ def write_safetensors(
             file.write(little.reshape(-1).view(np.uint8))
 
 
-def parse_json(text: bytes | str, what: str) -> dict:
-    """A JSON object without duplicate keys, NaN or Infinity; else ModelFileError about `what`."""
+def parse_json(
+    text: bytes | str, what: str, *, finite: bool = True, max_entries: int | None = None
+) -> dict:
+    """A JSON object without duplicate keys; else ModelFileError about `what`.
+
+    finite: refuse NaN, Infinity and numbers beyond a double, such as 1e999. max_entries: the most
+    objects that it may hold, metadata aside.
+    """
+    options = {"parse_constant": _refuse_constant, "parse_float": _finite} if finite else {}
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=_unique_keys(max_entries), **options)
     except ModelFileError as error:
         raise ModelFileError(f"{what}: {error}") from None
     except (ValueError, RecursionError) as error:
@@ -261,14 +270,31 @@ def _check_layout(entries: Iterable[Entry], data_size: int) -> None:
         raise ModelFileError(f"{data_size - covered} bytes follow the last tensor")
 
 
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ModelFileError(f"the key {shown(key)} appears twice")
-            seen.add(key)
+def _unique_keys(most: int | None) -> Callable[[list[tuple[str, object]]], dict[str, object]]:
+    """What makes objects of pairs, each key once, and so many of them in a whole at most."""
+    made = 0
+
+    def make(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal made
+        made += 1
+        if most is not None and made > most + 2:  # the metadata, and the whole
+            raise ModelFileError(f"more than {most} entries")
+        value = dict(pairs)
+        if len(value) != len(pairs):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                if key in seen:
+                    raise ModelFileError(f"the key {shown(key)} appears twice")
+                seen.add(key)
+        return value
+
+    return make
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ModelFileError(f"the number {shown(text)} is beyond the range of a double")
     return value
 
 
@@ -289,6 +315,8 @@ def _make_header(arrays: Mapping[str, np.ndarray], order: list[str], metadata: d
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"metadata must be str → str; got {key!r}: {type(value).__name__}")
+    if len(arrays) > MAX_TENSORS:
+        raise ValueError(f"a file takes at most {MAX_TENSORS} tensors; got {len(arrays)}")
     if "__metadata__" in arrays:
         raise ValueError("a tensor cannot be named '__metadata__': the metadata stand there")
     header: dict[str, object] = {"__metadata__": metadata} if metadata else {}

@@ -46,7 +46,7 @@ def random_words(seed: int, stream: int, step: int, index: np.ndarray) -> np.nda
     counter = np.empty((index.size, 4), np.uint32)
     counter[:, 0] = index & _LOW
     counter[:, 1] = index >> _32
-    counter[:, 2] = step
+    counter[:, 2] = step % 2**32
     counter[:, 3] = stream
     return philox4x32(counter, (seed % 2**32, seed >> 32))
 

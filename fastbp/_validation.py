@@ -67,21 +67,26 @@ def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, floa
 # ---- numbers ------------------------------------------------------------------------------
 
 
+MAX_COUNT = 2**63 - 1  # of epochs, steps, samples, bytes
+
+
 def check_positive_int(value: object, name: str) -> int:
-    """A whole number >= 1, as int."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be a whole number; got {_shown(value)}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1; got {value}")
-    return int(value)
+    """A whole number from 1 to 2**63 - 1, as int."""
+    return _whole(value, name, 1, "be at least 1")
 
 
 def check_count(value: object, name: str) -> int:
-    """A whole number >= 0, as int."""
+    """A whole number from 0 to 2**63 - 1, as int."""
+    return _whole(value, name, 0, "not be negative")
+
+
+def _whole(value: object, name: str, least: int, must: str) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number; got {_shown(value)}")
-    if value < 0:
-        raise ValueError(f"{name} must not be negative; got {value}")
+    if value < least:
+        raise ValueError(f"{name} must {must}; got {value}")
+    if value > MAX_COUNT:
+        raise ValueError(f"{name} must be below 2**63; got {value}")
     return int(value)
 
 

@@ -45,6 +45,7 @@ from . import _validation as check
 from ._files import naming
 from ._monitor import ExpectedLogs, Monitor
 from ._runner import CallbackRunner, ProgressBar
+from ._state import any_number, checked_state, optional, text, vector
 from .errors import DivergenceError
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ __all__ = [
 ]
 
 Progress = ProgressBar
+
+# What state_dict() of EarlyStopping and of ModelCheckpoint holds.
+_STOPPING = {
+    "best": any_number,
+    "best_epoch": optional(check.check_count),
+    "stopped_epoch": optional(check.check_count),
+    "waited": check.check_count,
+    "theta": optional(vector),
+}
+_SAVING = {"best": any_number, "last_path": optional(text)}
 
 
 class EarlyStopping:
@@ -134,10 +145,16 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave.
+
+        Raises TypeError or ValueError, with nothing changed, for a state that cannot be.
+        """
+        state = checked_state(state, _STOPPING, "EarlyStopping")
+        theta = state["theta"]
+        if theta is not None and self._net is not None:
+            check.as_parameters(theta, self._net.theta.shape, self._net.dtype, "theta")
         self._monitor.best = state["best"]
         self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
-        theta = state["theta"]
         self._waited, self._theta = state["waited"], None if theta is None else np.array(theta)
 
     def _keep(self, theta: np.ndarray) -> None:
@@ -221,7 +238,8 @@ class ModelCheckpoint:
         return {"best": self.best, "last_path": self.last_path}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave. Raises as that of `EarlyStopping` does."""
+        state = checked_state(state, _SAVING, "ModelCheckpoint")
         self._monitor.best, self.last_path = state["best"], state["last_path"]
 
 

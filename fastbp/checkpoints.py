@@ -1,28 +1,27 @@
 """Checkpoints of a fit: what it needs to go on bit for bit, in two files used in turn.
 
 The newer file is written while the older stays as it is, each whole or not at all, so that one is
-there whatever happens. Both are safetensors: the arrays as tensors, and in the metadata `format`
-"fastbp-checkpoint", `version` "1", `generation` (a number that goes up), `state` (JSON, in which
-{"$tensor": name} stands for an array) and `sha256`, over all of them. `docs/checkpoints.md` tells
-how they are used.
+there whatever happens. `_checkpoint_file` has what is in them, `docs/checkpoints.md` tells how they
+are used.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from . import _validation as check
+from ._checkpoint_file import plain, read, write
 from ._files import check_writable, sweep
-from ._safetensors import open_reader, read_safetensors, write_safetensors
 from ._session import Data, Place
 from ._sparse import SparseRows
 from .errors import ModelFileError
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoints", "Record", "identity"]
 
-FORMAT, VERSION = "fastbp-checkpoint", "1"
-_METADATA = {"format", "version", "generation", "state", "sha256"}
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _SAMPLE = 64  # rows that tell a data set from another
 _UNITS = ("epoch", "epochs", "step", "steps", *_SECONDS)
@@ -87,7 +84,7 @@ class Checkpoints:
         for path in map(self.path, (0, 1)):
             with suppress(FileNotFoundError):
                 try:
-                    found.append(_read(path, tensors=self._resume is not False))
+                    found.append(read(path, tensors=self._resume is not False))
                 except ModelFileError as error:
                     broken.append(str(error))
         generation, state = max(found, key=lambda pair: pair[0], default=(0, None))
@@ -119,7 +116,7 @@ class Checkpoints:
     def save(self, state: Mapping[str, object], t: int) -> None:
         """Write the next generation. Raises OSError, with the one before still there."""
         generation = self._generation + 1
-        _write(self.path(generation), generation, state)
+        write(self.path(generation), generation, state)
         self._generation = generation
         if not self._alone:  # the other is of a fit that was not resumed
             self.path(self._generation + 1).unlink(missing_ok=True)
@@ -141,38 +138,80 @@ class Record:
         self._files, self._net, self._optimizer, self._schedule = files, net, optimizer, schedule
         self._runner = runner
         self._cut_short = False
+        self._before: tuple | None = None  # what `restore` changed, until the fit has begun
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Put back what `restore` changed where the fit could not begin."""
+        if self._before is None:
+            return
+        self._net._seed, self._net.theta, optimizer, schedule = self._before
+        vars(self._optimizer).clear()
+        vars(self._optimizer).update(optimizer)
+        if self._schedule is not None:
+            self._schedule.load_state_dict(schedule)
 
     def open(self, identity: Mapping[str, object]) -> int:
         """Read what there is, and return the seed of the fit: its, or the network's own.
 
         Raises ValueError where it is of a fit of something else.
         """
-        self._identity = identity = _plain(identity)
+        self._identity = identity = plain(identity)
         self._saved = self._files.read()
         if self._saved is None:
             return self._net.seed
+        saved = self._saved
         for name, value in identity.items():
-            stored = self._saved["identity"].get(name)
+            stored = saved["identity"].get(name)
             if stored != value:
                 raise ValueError(
                     f"the checkpoint in {self._files.folder} is of another fit: its {name} is "
                     f"{stored}, here it is {value}; give another folder, or resume=False to begin "
                     "anew"
                 )
-        self._runner.check_states(self._saved["callbacks"])
-        return self._saved["seed"]
+        self._runner.check_states(saved["callbacks"])
+        try:
+            self._check(saved)
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"the checkpoint in {self._files.folder} does not hold: {error}"
+            ) from error
+        return saved["seed"]
+
+    def _check(self, saved: dict) -> None:
+        """That parameters, optimiser and schedule take what is saved, tried on copies."""
+        net = self._net
+        check.as_parameters(saved["theta"], net.theta.shape, net.dtype, "theta")
+        if saved["theta"].dtype != net.dtype:
+            raise ValueError(f"theta is {saved['theta'].dtype}; the network has {net.dtype}")
+        optimizer = copy.copy(self._optimizer)
+        optimizer.load_state_dict(saved["optimizer"])
+        optimizer.bind(net.theta.size, net.dtype, len(net.layers))
+        if (self._schedule is None) != (saved["schedule"] is None):
+            raise ValueError("it lacks the state of the schedule, or has one too many")
+        if self._schedule is not None:
+            copy.deepcopy(self._schedule).load_state_dict(saved["schedule"])
 
     def restore(self, place: Place) -> Place:
         """Seed, parameters, optimiser, schedule as they were; where to go on, else from `place`."""
         if self._saved is None:
             return place
+        schedule = None if self._schedule is None else self._schedule.state_dict()
+        self._before = (
+            self._net.seed,
+            self._net.theta.copy(),
+            dict(vars(self._optimizer)),
+            schedule,
+        )
         self._net._seed = self._saved["seed"]
         self._net.theta = self._saved["theta"]
         self._optimizer.load_state_dict(self._saved["optimizer"])
         if self._schedule is not None:
             self._schedule.load_state_dict(self._saved["schedule"])
         self._files.rest(self._optimizer.t)
-        return Place(*self._saved["place"])
+        return self._saved["place"]
 
     def begin(self, history: History) -> str | None:
         """History and callbacks as they were, and what had stopped the fit."""
@@ -182,6 +221,7 @@ class Record:
             return None
         vars(history).update(saved["history"])
         self._runner.load_states(saved["callbacks"])
+        self._before = None
         return saved["stopped_by"]
 
     def look(self, place: Place) -> None:
@@ -272,79 +312,3 @@ def _interval(every: object) -> tuple[float, str]:
     if unit not in _UNITS or not 0 < amount < float("inf"):
         raise ValueError(wrong)
     return amount, unit
-
-
-# ---- files --------------------------------------------------------------------------------
-
-
-def _write(path: Path, generation: int, state: Mapping[str, object]) -> None:
-    tensors: dict[str, np.ndarray] = {}
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "generation": str(generation),
-        "state": json.dumps(_flat(state, tensors, "state")),
-    }
-    metadata["sha256"] = _digest(metadata, tensors)
-    write_safetensors(path, tensors, metadata)
-
-
-def _read(path: Path, *, tensors: bool) -> tuple[int, dict | None]:
-    """(generation, state) of a file; without tensors, of the header alone, and no state."""
-    if not tensors:
-        with open_reader(path) as reader:
-            return _generation_of(path, reader.metadata), None
-    arrays, metadata = read_safetensors(path)
-    generation = _generation_of(path, metadata)
-    if _digest(metadata, arrays) != metadata["sha256"]:
-        raise ModelFileError(f"{path}: the checksum does not hold, so the file is damaged")
-    return generation, _nested(json.loads(metadata["state"]), arrays)
-
-
-def _generation_of(path: Path, metadata: Mapping[str, str]) -> int:
-    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-        raise ModelFileError(f"{path}: not a checkpoint of format {FORMAT!r}, version {VERSION!r}")
-    if metadata.keys() != _METADATA or not metadata["generation"].isdecimal():
-        raise ModelFileError(f"{path}: expected the metadata {', '.join(sorted(_METADATA))}")
-    return int(metadata["generation"])
-
-
-def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(metadata.keys() - {"sha256"}):
-        digest.update(json.dumps([name, metadata[name]]).encode())
-    for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
-        digest.update(json.dumps([name, str(tensor.dtype), tensor.shape]).encode())
-        digest.update(tensor.view(np.uint8).reshape(-1).data)
-    return digest.hexdigest()
-
-
-def _flat(value: object, tensors: dict[str, np.ndarray], name: str) -> object:
-    """The value as JSON has it, its arrays moved to `tensors`."""
-    if isinstance(value, np.ndarray):
-        tensors[name] = value
-        return {"$tensor": name}
-    if isinstance(value, Mapping):
-        return {str(key): _flat(each, tensors, f"{name}.{key}") for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_flat(each, tensors, f"{name}.{i}") for i, each in enumerate(value)]
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(f"a checkpoint cannot hold {name}, of {type(value).__name__}")
-
-
-def _nested(value: object, tensors: Mapping[str, np.ndarray]) -> object:
-    if isinstance(value, dict):
-        if value.keys() == {"$tensor"}:
-            tensor = tensors[value["$tensor"]]
-            return tensor.view(tensor.dtype.newbyteorder("="))  # whose buffers say "f", not "<f"
-        return {key: _nested(each, tensors) for key, each in value.items()}
-    return [_nested(each, tensors) for each in value] if isinstance(value, list) else value
-
-
-def _plain(value: object) -> object:
-    """A value without arrays as it comes back from a file."""
-    return json.loads(json.dumps(_flat(value, {}, "identity")))

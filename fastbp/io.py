@@ -15,7 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ._finite import check_finite_parameters, first_non_finite
 from ._safetensors import (
+    MAX_TENSORS,
     Reader,
     open_reader,
     parse_json,
@@ -80,16 +82,13 @@ def save(net: Network, path: str | os.PathLike[str], *, preprocessing: dict | No
             f"a model file cannot hold the loss {net.criterion}, which is a function; pickle the "
             "network, or save its theta"
         )
+    check_finite_parameters(
+        net.layers,
+        f"a model file takes finite weights only: nothing was written to {os.fsdecode(path)}",
+    )
     tensors = {}
     for i, layer in enumerate(net.layers):
         tensors |= {f"layers.{i}.{name}": view for name, view in layer.parameters().items()}
-    for name, tensor in tensors.items():
-        index = _first_non_finite(tensor)
-        if index is not None:
-            raise ValueError(
-                f"{name} holds {tensor[index]} at {list(index)}; a model file takes finite "
-                f"weights only, and nothing was written to {os.fsdecode(path)}"
-            )
     metadata = {
         "format": FORMAT,
         "version": "1" if _fits_version_1(net) else "2",
@@ -202,6 +201,10 @@ def _check_architecture(architecture: dict[str, object], version: str) -> None:
     fields = _FIELDS if version == "1" else _FIELDS_2
     _check_fields(architecture, fields, "the architecture")
     widths = architecture["widths"]
+    if len(widths) > MAX_TENSORS:  # every layer has a tensor
+        raise ModelFileError(
+            f"the architecture has {len(widths)} widths; at most {MAX_TENSORS} are allowed"
+        )
     if len(widths) < 2 or not all(type(n) is int and n > 0 for n in widths):
         raise ModelFileError("widths in the architecture must be two or more positive integers")
     if architecture["dtype"] not in ("float32", "float64"):
@@ -270,14 +273,9 @@ def _build(architecture: dict[str, object], layers: list[Dense]) -> Network:
 
 def _read_finite(reader: Reader, name: str) -> np.ndarray:
     tensor = reader.read(name)
-    index = _first_non_finite(tensor)
+    index = first_non_finite(tensor)
     if index is not None:
         raise ModelFileError(
             f"tensor {name!r} holds {tensor[index]} at {list(index)}; expected finite weights"
         )
     return tensor
-
-
-def _first_non_finite(tensor: np.ndarray) -> tuple[int, ...] | None:
-    finite = np.isfinite(tensor)
-    return None if finite.all() else tuple(np.argwhere(~finite)[0].tolist())

@@ -269,7 +269,7 @@ FORGED_METADATA = {
     "version": ("3", "expected version '1' or '2' .* got '3': a newer fastbp"),
     "author": ("me", "unknown metadata 'author'"),
     "architecture": ("[1]", "the architecture must be a JSON object; got a list"),
-    "architecture infinite": ('{"l1": 1e999}', "lacks 'widths'"),
+    "architecture infinite": ('{"l1": 1e999}', "'1e999' is beyond the range of a double"),
     "architecture twice": ('{"l1": 1, "l1": 2}', "'l1' appears twice"),
     "preprocessing": ("", "the preprocessing is not valid UTF-8 JSON"),
     "preprocessing NaN": ('{"mean": NaN}', "the preprocessing: NaN is not JSON"),

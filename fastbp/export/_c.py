@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._files import atomic_write
+from .._finite import check_finite_parameters
 from ..activations import Activation
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def c(net: Network, path: str | PathLike[str] | None = None, *, name: str = "mod
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be an identifier of C, such as model; got {name!r}")
-    if not np.isfinite(net.theta).all():
-        raise ValueError("the network has parameters that are not finite: train it anew")
+    check_finite_parameters(net.layers, "C source takes finite weights only")
     source = _typed("".join(_parts(net, name)), net.dtype)
     if path is not None:
         with atomic_write(path) as file:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._finite import check_finite_parameters
 from .._numbers import as_array
 from ..network import Network
 
@@ -18,11 +19,13 @@ def to_keras_weights(net: Network) -> list[Array]:
     """[W, b, …] of every layer, copies, for `model.set_weights` of the same layers in Keras.
 
     With a norm: W, b, gain, shift, as Dense followed by LayerNormalization or RMSNormalization.
+    Raises ValueError for parameters that are not finite.
 
     >>> import fastbp
     >>> [w.shape for w in fastbp.export.to_keras_weights(fastbp.Network((2, 3, 1)))]
     [(2, 3), (3,), (3, 1), (1,)]
     """
+    check_finite_parameters(net.layers, "Keras takes finite weights only")
     return [np.array(view) for layer in net.layers for view in layer.parameters().values()]
 
 
@@ -30,7 +33,8 @@ def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
     """A plain network with the weights of Keras' Dense layers: [W, b, W, b, …].
 
     network: activation, output, loss and what else `fastbp.Network` takes but widths; dtype is that
-    of the weights unless it is given. Raises ValueError for weights that do not follow each other.
+    of the weights unless it is given. Raises ValueError for weights that do not follow each other,
+    or are not finite.
 
     >>> import fastbp
     >>> net = fastbp.Network((2, 3, 1), seed=0)
@@ -59,4 +63,5 @@ def from_pairs(arrays: Sequence[Array], network: dict[str, Any]) -> Network:
     net = Network(widths, **options)
     for layer, W, b in zip(net.layers, arrays[::2], arrays[1::2], strict=True):
         layer.W, layer.b = W, b
+    check_finite_parameters(net.layers, "a network takes finite weights only")
     return net

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._files import atomic_write
+from .._finite import check_finite_parameters
 from ..activations import Activation
 
 if TYPE_CHECKING:
@@ -161,13 +162,14 @@ def onnx(net: Network, path: str | PathLike[str] | None = None, *, name: str = "
 
     Everything is of the network's dtype, but for erf of gelu, which is float32. path: also write it
     there, whole or not at all. Needs the package onnx. The suite runs every activation through ONNX
-    Runtime.
+    Runtime. Raises ValueError for parameters that are not finite.
 
     >>> import fastbp
     >>> model = fastbp.export.onnx(fastbp.Network((2, 3, 1), seed=0))
     >>> model.graph.input[0].name, model.opset_import[0].version
     ('x', 18)
     """
+    check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
     try:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._finite import check_finite_parameters
 from ._onnx import OPSET, Graph, emit_layers
 
 Array = np.ndarray
@@ -82,6 +83,7 @@ class _Writer:
         self._scope, self._container = scope, container
         self._versions, self._types = defs, TensorProto
         net = operator.raw_operator.network_
+        check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
         prefix = scope.get_unique_variable_name("fastbp") + "_"
         self.graph = Graph(self._node, self.constant, net.dtype, prefix)
         own = TensorProto.FLOAT if net.dtype == np.float32 else TensorProto.DOUBLE

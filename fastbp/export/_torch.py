@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._numbers import as_array
+from .._finite import check_finite_parameters
+from .._numbers import as_numbers
 from ..activations import Activation
 from ._keras import from_pairs
 
@@ -57,13 +58,15 @@ def _places(net: Network):
 def to_state_dict(net: Network) -> dict[str, Array]:
     """Copies of the parameters by the names of `to_torch`'s Sequential, weights (out, in).
 
-    PyTorch is not needed; `module.load_state_dict` takes them after torch.from_numpy.
+    PyTorch is not needed; `module.load_state_dict` takes them after torch.from_numpy. Raises
+    ValueError for parameters that are not finite.
 
     >>> import fastbp
     >>> state = fastbp.export.to_state_dict(fastbp.Network((2, 3, 1)))
     >>> {name: array.shape for name, array in state.items()}
     {'0.weight': (3, 2), '0.bias': (3,), '2.weight': (1, 3), '2.bias': (1,)}
     """
+    check_finite_parameters(net.layers, "a state dict takes finite weights only")
     state = {}
     for place, kind, layer in _places(net):
         names = {"linear": {"weight": layer.W.T, "bias": layer.b}}
@@ -79,7 +82,8 @@ def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
 
     state: {"….weight": (out, in), "….bias": (out,), …}, NumPy arrays or what np.asarray takes, such
     as tensors of PyTorch on the CPU. network: activation, output, loss and what else
-    `fastbp.Network` takes but widths. Raises ValueError for anything else in it.
+    `fastbp.Network` takes but widths. Raises TypeError for what is not a dict of names and arrays
+    of numbers, ValueError for anything else in it and for weights that are not finite.
 
     >>> import fastbp
     >>> net = fastbp.Network((2, 3, 1), seed=0)
@@ -87,7 +91,7 @@ def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
     >>> bool((again.theta == net.theta).all())
     True
     """
-    arrays = {name: as_array(value, name) for name, value in state.items()}
+    arrays = _arrays_of(state)
     pairs = []
     for name, array in arrays.items():
         stem, _, kind = name.rpartition(".")
@@ -104,6 +108,17 @@ def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
     return from_pairs(pairs, network)
 
 
+def _arrays_of(state: object) -> dict[str, Array]:
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state must be a dict of names and arrays; got {type(state).__name__}")
+    arrays = {}
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the names in a state dict must be strings; got {name!r}")
+        arrays[name] = as_numbers(value, name)
+    return arrays
+
+
 def _torch() -> Any:
     try:
         import torch
@@ -116,7 +131,7 @@ def to_torch(net: Network) -> Any:
     """The network as a torch.nn.Sequential of copies: Linear, norm, activation, Dropout.
 
     Raises ValueError for what a Sequential cannot hold: residual layers, and the activations that
-    PyTorch has no module for (exp, sin).
+    PyTorch has no module for (exp, sin); and for parameters that are not finite.
     """
     torch = _torch()
     modules = []
@@ -195,6 +210,7 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
     for layer, state in zip(net.layers, states, strict=True):
         for name, view in layer.parameters().items():
             view[...] = state[name]
+    check_finite_parameters(net.layers, "a network takes finite weights only")
     return net
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import ClassVar, TypedDict, Unpack
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
 
 from .. import _validation as check
+from .._state import checked_state, optional, text, vector
 
 # The doubles of fastbp_optimizer_t that belong to a rule, in the order in which they are passed.
 RULE_NUMBERS = (
@@ -64,16 +65,35 @@ def fractions(value: object, name: str) -> tuple[float, float]:
     return two_numbers(value, name, "(0.9, 0.999)", check.check_fraction)
 
 
-def _optional(test: Callable[[object, str], float]) -> Callable[[object, str], float | None]:
-    return lambda value, name: None if value is None else test(value, name)
-
-
 def _factors(value: object, name: str) -> tuple[float, ...] | None:
     if value is None:
         return None
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be one number a layer, such as (0.1, 1.0); got {value!r}")
     return tuple(check.check_positive(x, f"{name}[{i}]") for i, x in enumerate(value))
+
+
+def _settings(value: object, name: str) -> dict[str, object]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{name} must be a dict of settings by name; got {type(value).__name__}")
+    return dict(value)
+
+
+def _vectors(value: object, name: str) -> list[np.ndarray]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"{name} must be a list of arrays; got {type(value).__name__}")
+    return [vector(each, f"{name}[{i}]") for i, each in enumerate(value)]
+
+
+# What state_dict() of an optimiser holds.
+_STATE = {
+    "name": text,
+    "hyper": _settings,
+    "t": check.check_count,
+    "moments": _vectors,
+    "average": optional(vector),
+    "average_start": check.check_count,
+}
 
 
 def _native(array: np.ndarray) -> np.ndarray:
@@ -111,18 +131,18 @@ class Optimizer(ABC):
     """
 
     maximize = Hyper(flag, False)
-    clip_value = Hyper(_optional(check.check_positive), None)
-    clip_norm = Hyper(_optional(check.check_positive), None)
-    clip_global_norm = Hyper(_optional(check.check_positive), None)
+    clip_value = Hyper(optional(check.check_positive), None)
+    clip_norm = Hyper(optional(check.check_positive), None)
+    clip_global_norm = Hyper(optional(check.check_positive), None)
     lr_factors = Hyper(_factors, None)
-    ema = Hyper(_optional(check.check_fraction), None)
+    ema = Hyper(optional(check.check_fraction), None)
 
     lr: float
     weight_decay: float = 0.0
     decoupled_weight_decay: bool = False
     full_batch: bool = False
 
-    t: int
+    _t: int  # for the engine, which counts without a check
     moments: list[np.ndarray]
     average: np.ndarray | None
     scratch: np.ndarray | None
@@ -238,6 +258,15 @@ class Optimizer(ABC):
 
     # ---- state ----------------------------------------------------------------------------
 
+    @property
+    def t(self) -> int:
+        """Steps taken, 0 to 2**63 - 1."""
+        return self._t
+
+    @t.setter
+    def t(self, value: int) -> None:
+        self._t = check.check_count(value, "t")
+
     def reset(self) -> None:
         """Forget the state: no steps taken, no moments, no average, bound to no network.
 
@@ -272,35 +301,41 @@ class Optimizer(ABC):
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Take over what `state_dict` of an optimiser of the same class gave.
 
-        Raises ValueError for the state of another class or with fields missing.
+        Raises TypeError or ValueError, with nothing changed, for the state of another class, with
+        fields missing, or with values that cannot be.
 
         >>> from fastbp.optim import SGD
         >>> sgd = SGD(); sgd.load_state_dict(SGD(0.5, momentum=0.9).state_dict()); sgd
         SGD(lr=0.5, momentum=0.9, nesterov=False)
         """
-        expected = {"name", "hyper", "t", "moments", "average", "average_start"}
-        if state.keys() != expected:
-            raise ValueError(
-                f"expected a dict of state_dict() with {', '.join(sorted(expected))}; "
-                f"got {', '.join(map(str, state))}"
-            )
+        state = self._checked(state)  # nothing has changed where this raises
+        for name, value in state["hyper"].items():
+            setattr(self, name, value)
+        self.reset()
+        self._t, self.average_start = state["t"], state["average_start"]
+        self.moments = [_native(moment) for moment in state["moments"]]
+        if state["average"] is not None:
+            self.average = _native(state["average"])
+        kept = [*self.moments, *([] if self.average is None else [self.average])]
+        if kept:
+            self._bound = (kept[0].size, kept[0].dtype)
+
+    def _checked(self, state: object) -> dict[str, Any]:
+        """The fields of a state, each of its kind, and all of them together."""
+        state = checked_state(state, _STATE, f"{type(self).__name__}.state_dict()")
         if state["name"] != type(self).__name__:
             raise ValueError(
                 f"this is the state of {state['name']}; the optimiser is {type(self).__name__}: "
                 "load it into one of the same class"
             )
-        type(self)(**state["hyper"])  # nothing has changed where this raises
-        for name, value in state["hyper"].items():
-            setattr(self, name, value)
-        self.reset()
-        self.t = state["t"]
-        self.moments = [_native(moment) for moment in state["moments"]]
-        if state["average"] is not None:
-            self.average = _native(state["average"])
-        self.average_start = state["average_start"]
-        kept = [*self.moments, *([] if self.average is None else [self.average])]
-        if kept:
-            self._bound = (kept[0].size, kept[0].dtype)
+        n_moments = type(self)(**state["hyper"]).n_moments
+        moments = state["moments"]
+        kept = [*moments, *([] if state["average"] is None else [state["average"]])]
+        if len({(each.size, each.dtype.newbyteorder("=")) for each in kept}) > 1:
+            raise ValueError("moments and average must be of one size and dtype")
+        if moments and not n_moments <= len(moments) <= 3:
+            raise ValueError(f"{type(self).__name__} has {n_moments} moments; got {len(moments)}")
+        return state
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """From a pickle, whose arrays may be read-only maps: `bind` looks at them again."""

@@ -169,7 +169,7 @@ def update(
     array([0.5])
     """
     optimizer.bind(theta.size, theta.dtype, len(blocks))
-    optimizer.t += 1
+    optimizer._t += 1
     g = _clip(optimizer, grad, blocks)
     g = -g if optimizer.maximize else g
     if optimizer.weight_decay != 0 and not optimizer.decoupled_weight_decay:

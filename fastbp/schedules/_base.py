@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _validation as check
 from .._monitor import ExpectedLogs
+from .._state import any_number, checked_state, optional
 
 PER = ("epoch", "step")
 
@@ -41,6 +42,16 @@ class Span:
         return -(-self.n_rows // self.batch_size)
 
 
+# What the state of a schedule may be, by name; others are numbers.
+_CHECKS = {
+    "t": check.check_count,
+    "total": optional(check.check_positive_int),
+    "scale": check.check_nonnegative,
+    "waited": check.check_count,
+    "cooling": check.check_count,
+}
+
+
 class Schedule(ABC):
     """What all schedules share. `t` is the number of epochs or steps behind it.
 
@@ -57,8 +68,17 @@ class Schedule(ABC):
 
     def reset(self) -> None:
         """Back to t = 0, bound to no fit."""
-        self.t = 0
+        self._t = 0
         self._span: Span | None = None
+
+    @property
+    def t(self) -> int:
+        """Epochs or steps behind it, 0 to 2**63 - 1."""
+        return self._t
+
+    @t.setter
+    def t(self, value: int) -> None:
+        self._t = check.check_count(value, "t")
 
     def bind(self, span: Span, offset: int = 0) -> None:
         """Tell what fit it is for; lengths of None become that of the first, less `offset`."""
@@ -137,14 +157,18 @@ class Schedule(ABC):
         return {name: getattr(self, name) for name in self._state}
 
     def load_state_dict(self, state: Mapping[str, float | None]) -> None:
-        """Take the state from `state_dict`. Raises ValueError for one of another schedule."""
-        if set(state) != set(self._state):
-            raise ValueError(
-                f"the state of a {type(self).__name__} has {', '.join(self._state)}; "
-                f"got {', '.join(map(str, state))}"
-            )
-        for name, value in state.items():
-            setattr(self, name, value)
+        """Take the state from `state_dict`.
+
+        Raises TypeError or ValueError, with nothing changed, for the state of another schedule and
+        for values that cannot be.
+        """
+        vars(self).update(self._checked(state))
+
+    def _checked(self, state: object) -> dict[str, float | None]:
+        """The attributes that a state sets."""
+        fields = {name: _CHECKS.get(name, any_number) for name in self._state}
+        state = checked_state(state, fields, f"a {type(self).__name__}")
+        return {"_t" if name == "t" else name: value for name, value in state.items()}
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in vars(self).items() if k[0] != "_" and k not in self._state}

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _validation as check
 from .._monitor import ExpectedLogs
+from .._state import check_mapping
 from ._base import Array, Schedule, Span
 from ._given import (
     ConstantLR,
@@ -113,7 +114,9 @@ class Warmup(Schedule):
         return super().state_dict() | {f"then.{k}": v for k, v in self.then.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, float | None]) -> None:
-        own = {name: value for name, value in state.items() if not name.startswith("then.")}
-        then = {name[5:]: value for name, value in state.items() if name.startswith("then.")}
+        check_mapping(state, f"a {type(self).__name__}")
+        own = {name: value for name, value in state.items() if not str(name).startswith("then.")}
+        then = {name[5:]: value for name, value in state.items() if name not in own}
+        own = self._checked(own)
         self.then.load_state_dict(then)
-        super().load_state_dict(own)
+        vars(self).update(own)

@@ -1,0 +1,33 @@
+"""Parameters that are to leave the process, or to come into it, hold no NaN and no infinity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .layers import Layer
+
+
+def first_non_finite(array: np.ndarray) -> tuple[int, ...] | None:
+    """Index of the first NaN or infinity, None where there is none."""
+    finite = np.isfinite(array)
+    return None if finite.all() else tuple(np.argwhere(~finite)[0].tolist())
+
+
+def check_finite_parameters(layers: Iterable[Layer], why: str) -> None:
+    """ValueError that names the first parameter which is not finite, and tells why it must be.
+
+    >>> import fastbp
+    >>> check_finite_parameters(fastbp.Network((2, 1)).layers, "it is to be saved")
+    """
+    for i, layer in enumerate(layers):
+        for name, view in layer.parameters().items():
+            index = first_non_finite(view)
+            if index is not None:
+                raise ValueError(
+                    f"layers.{i}.{name} holds {view[index]} at {list(index)}, which is not finite; "
+                    f"{why}"
+                )
