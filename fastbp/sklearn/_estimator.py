@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import inf, sqrt
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -27,6 +27,7 @@ from ..optim import SGD, Adam, Optimizer
 from ..schedules import Schedule
 from ._callbacks import CallbackSupportMixin, Tasks
 from ._training import Training, minimize_by_lbfgs
+from ._weights import Weights
 
 Array = np.ndarray
 
@@ -73,32 +74,88 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # ---- the network, by scikit-learn's names ---------------------------------------------
 
+    # As with scikit-learn's, weights may be set before there is a network: `_given` keeps them for
+    # the first partial_fit, or a warm start, which begins from them.
+
     @property
     def coefs_(self) -> list[Array]:
-        """W of every layer, (units below, units): views of the network's own."""
-        return [layer.W for layer in self._network().layers]
+        """W of every layer, (units below, units): views of the network's own.
+
+        Assigning a list of arrays, or an array to an item, copies into them.
+        """
+        return self._weights("coefs_", "W")
+
+    @coefs_.setter
+    def coefs_(self, values: Sequence[object]) -> None:
+        self._set_weights("coefs_", values)
 
     @property
     def intercepts_(self) -> list[Array]:
-        """b of every layer, (units,): views of the network's own."""
-        return [layer.b for layer in self._network().layers]
+        """b of every layer, (units,): views of the network's own, to be set as `coefs_` are."""
+        return self._weights("intercepts_", "b")
+
+    @intercepts_.setter
+    def intercepts_(self, values: Sequence[object]) -> None:
+        self._set_weights("intercepts_", values)
 
     @property
     def n_layers_(self) -> int:
         """Layers, the inputs among them."""
-        return len(self._network().widths)
+        known = self._before_network("n_layers_")
+        return len(self._network().widths) if known is None else known
+
+    @n_layers_.setter
+    def n_layers_(self, value: int) -> None:
+        self._give("n_layers_", value)
 
     @property
     def out_activation_(self) -> str:
         """The activation of the outputs, by scikit-learn's name."""
+        known = self._before_network("out_activation_")
+        if known is not None:
+            return known
         name = self._network().activations[-1].name
         return "logistic" if name == "sigmoid" else name
+
+    @out_activation_.setter
+    def out_activation_(self, value: str) -> None:
+        self._give("out_activation_", value)
 
     def _network(self) -> Network:
         if "network_" not in self.__dict__:
             kind = type(self).__name__
             raise AttributeError(f"this {kind} has no weights yet: call fit first")
         return self.__dict__["network_"]
+
+    def _weights(self, name: str, parameter: str) -> list:
+        known = self._before_network(name)
+        if known is not None:
+            return known
+        layers = self._network().layers
+        return Weights(name, [layer.parameters()[parameter] for layer in layers])
+
+    def _set_weights(self, name: str, values: Sequence[object]) -> None:
+        if "network_" in self.__dict__:
+            getattr(self, name).assign(values)
+        else:
+            self._give(name, list(values))
+
+    def _before_network(self, name: str) -> Any:
+        """What was set by this name while there was no network; None if there is nothing."""
+        return None if "network_" in self.__dict__ else self.__dict__.get("_given", {}).get(name)
+
+    def _give(self, name: str, value: object) -> None:
+        if "network_" in self.__dict__:
+            raise AttributeError(f"{name} follows from the network and cannot be set")
+        self.__dict__.setdefault("_given", {})[name] = value
+
+    def _take_given(self, net: Network) -> None:
+        """Weights that were set before there was this network, in place of those drawn."""
+        given = self.__dict__.get("_given", {})
+        for name, parameter in (("coefs_", "W"), ("intercepts_", "b")):
+            if name in given:
+                arrays = [layer.parameters()[parameter] for layer in net.layers]
+                Weights(name, arrays).assign(given[name])
 
     # ---- training -------------------------------------------------------------------------
 
@@ -131,7 +188,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             X, y, weights = (each[weights != 0] for each in (X, y, weights))
         self._random_state = check_random_state(self.random_state)
         if first:
-            self._begin((X.shape[1], *sizes, self._n_units()), X.dtype)
+            widths = (X.shape[1], *sizes, self._n_units())
+            self._begin(widths, X.dtype, from_given=self.warm_start or incremental)
         X = in_dtype(X, self.network_.dtype)
         epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
         tasks = Tasks(self, epochs, told)
@@ -161,8 +219,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return tuple(int(size) for size in sizes)
 
-    def _begin(self, widths: tuple[int, ...], dtype: np.dtype) -> None:
-        """A new network, with scikit-learn's initial weights for this random state."""
+    def _begin(self, widths: tuple[int, ...], dtype: np.dtype, *, from_given: bool) -> None:
+        """A new network, with scikit-learn's initial weights for this random state.
+
+        from_given: weights that were set before take the place of those drawn.
+        """
         self.__dict__.pop("_optimizer", None)
         self._clear_record()
         rng = self._random_state
@@ -170,9 +231,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         for n_in, n_out in pairwise(widths):
             bound = self._initial_bound(n_in, n_out)
             drawn += [rng.uniform(-bound, bound, (n_in, n_out)), rng.uniform(-bound, bound, n_out)]
-        self.network_ = self._make_network(widths, dtype)
-        for layer, W, b in zip(self.network_.layers, drawn[::2], drawn[1::2], strict=True):
+        net = self._make_network(widths, dtype)
+        for layer, W, b in zip(net.layers, drawn[::2], drawn[1::2], strict=True):
             layer.W, layer.b = W, b
+        if from_given:
+            self._take_given(net)
+        self.network_ = net
+        self.__dict__.pop("_given", None)
 
     def _clear_record(self) -> None:
         """What is told of a training, before any."""

@@ -88,7 +88,7 @@ class Training:
             *arrays,
             random_state=est._random_state,
             test_size=est.validation_fraction,
-            stratify=y if est._stratified(y) else None,
+            stratify=y > 0.5 if est._stratified(y) else None,
         )
         train, held_out = parts[::2], parts[1::2]
         if held_out[0].shape[0] < 2:
@@ -108,7 +108,12 @@ class Training:
             try:
                 for epoch in range(est.max_iter):
                     tasks.epoch_begin()
-                    improved = self._epoch(epoch)
+                    ran = self._epoch()
+                    if ran.diverged:
+                        self._diverged(ran)
+                        tasks.epoch_end()
+                        break
+                    improved = self._record(ran)
                     if improved and best is not None:
                         best[...] = est.network_.theta
                     logs = self._logs()
@@ -133,21 +138,38 @@ class Training:
         if best is not None:
             est.network_.theta = best
 
-    def _epoch(self, epoch: int) -> bool:
-        """One pass over the data; whether the validation score is the best so far."""
-        est = self.est
+    def _epoch(self) -> Ran:
+        """One pass over the data, or as far as J is finite."""
         self._set_rates()
         ran = Ran(*self.session.run(SLICE))
         while not (ran.done or ran.diverged):
             ran = Ran(*self.session.run(SLICE))
         if self.schedule is not None:
             self.schedule.advance(ran.step)
-        if ran.diverged:
+        return ran
+
+    def _diverged(self, ran: Ran) -> None:
+        """ValueError; with early stopping a warning, since the best weights so far are kept."""
+        est = self.est
+        why = DivergenceError(ran.last_loss, epoch=ran.epoch, step=ran.step)
+        if not est.early_stopping:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed: "
-                f"{DivergenceError(ran.last_loss, epoch=ran.epoch, step=ran.step)}"
+                f"values and need to be preprocessed: {why}"
             )
+        est.n_iter_ += 1
+        est.loss_ = ran.last_loss
+        est.loss_curve_.append(est.loss_)
+        est.validation_scores_.append(np.nan)
+        warnings.warn(
+            f"Training diverged, and the best weights before that are kept: {why}",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+
+    def _record(self, ran: Ran) -> bool:
+        """Count an epoch that is done; whether its validation score is the best so far."""
+        est = self.est
         est.n_iter_ += 1
         est.t_ += self.n_samples
         est.loss_ = est._reported(ran.loss)
@@ -172,7 +194,8 @@ class Training:
 
     def _score(self) -> bool:
         est = self.est
-        score = est._score_encoded(*self.held_out)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a fit that is about to diverge
+            score = est._score_encoded(*self.held_out)
         if est.validation_scores_ is None:
             est.validation_scores_, est.best_validation_score_ = [], -np.inf
         est.validation_scores_.append(score)

@@ -1,0 +1,43 @@
+"""`coefs_` and `intercepts_`: one array per layer, each a view of the network's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+
+import numpy as np
+
+from .._validation import as_parameters
+
+Array = np.ndarray
+
+
+class Weights(list):
+    """The arrays of a network, one per layer; assigning to an item copies into its array.
+
+    >>> W = np.zeros((1, 2)); weights = Weights("coefs_", [W]); weights[0] = [[1, 2]]; W
+    array([[1., 2.]])
+    """
+
+    def __init__(self, name: str, arrays: Iterable[Array]) -> None:
+        super().__init__(arrays)
+        self._name = name
+
+    def __setitem__(self, i: int, value: object) -> None:
+        if not isinstance(i, Integral):
+            raise TypeError(f"{self._name} takes one array at a time; got the index {i!r}")
+        self[i][...] = self._checked(i, value)
+
+    def assign(self, values: Sequence[object]) -> None:
+        """Copy every value into its array; ValueError if one does not fit, with none changed."""
+        if len(values) != len(self):
+            raise ValueError(
+                f"{self._name} lists {len(values)} arrays; the network has {len(self)} layers"
+            )
+        checked = [np.array(self._checked(i, value)) for i, value in enumerate(values)]
+        for array, value in zip(self, checked, strict=True):
+            array[...] = value
+
+    def _checked(self, i: int, value: object) -> Array:
+        array = self[i]
+        return as_parameters(value, array.shape, array.dtype, f"{self._name}[{i}]")

@@ -1,0 +1,109 @@
+"""Weights of estimators that are set by hand, and those that a diverging fit ends with."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.exceptions import ConvergenceWarning
+
+from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+X = np.linspace(-1, 1, 40)[:, None]
+Y = 3 * X[:, 0]
+
+
+def fitted(**options):
+    model = MLPRegressor(hidden_layer_sizes=3, max_iter=2, random_state=0, tol=0, **options)
+    with pytest.warns(ConvergenceWarning):
+        return model.fit(X, Y)
+
+
+# ---- assignment ---------------------------------------------------------------------------
+
+
+def test_assigned_weights_are_copied_into_the_network():
+    model = fitted()
+    W, b = [np.ones((1, 3)), np.full((3, 1), 2.0)], [np.zeros(3), np.ones(1)]
+    model.coefs_, model.intercepts_ = W, b
+    theta = model.network_.theta
+    assert np.shares_memory(model.coefs_[0], theta)
+    np.testing.assert_array_equal(theta, [1, 1, 1, 0, 0, 0, 2, 2, 2, 1])
+    np.testing.assert_array_equal(model.predict([[2.0]]), [13.0])
+    W[0][...] = 7.0
+    assert (model.coefs_[0] == 1).all(), "a copy"
+    model.coefs_[1] = [[1.0], [0.0], [0.0]]
+    model.intercepts_[1][...] = 0.5
+    np.testing.assert_array_equal(model.predict([[2.0]]), [2.5])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    {
+        "too few": (lambda m: setattr(m, "coefs_", m.coefs_[:1]), "coefs_ lists 1 arrays; the ne"),
+        "shape": (
+            lambda m: setattr(m, "coefs_", [np.ones((1, 3)), np.ones((1, 3))]),
+            r"coefs_\[1\] has shape \(1, 3\); the network has \(3, 1\)",
+        ),
+        "item": (
+            lambda m: m.intercepts_.__setitem__(0, np.ones(2)),
+            r"intercepts_\[0\] has shape \(2,\); the network has \(3,\)",
+        ),
+    }.values(),
+)
+def test_weights_that_do_not_fit_change_nothing(change, message):
+    model = fitted()
+    before = model.network_.theta.copy()
+    with pytest.raises(ValueError, match=message):
+        change(model)
+    np.testing.assert_array_equal(model.network_.theta, before)
+
+
+def test_what_follows_from_the_network_is_not_set():
+    model = fitted()
+    for name in ("n_layers_", "out_activation_"):
+        with pytest.raises(AttributeError, match=f"{name} follows from the network"):
+            setattr(model, name, getattr(model, name))
+    with pytest.raises(TypeError, match="coefs_ takes one array at a time"):
+        model.coefs_[:] = model.coefs_
+
+
+def test_a_first_partial_fit_begins_from_weights_that_were_set():
+    begun = MLPRegressor(hidden_layer_sizes=3, random_state=0, solver="sgd")
+    begun.coefs_ = [np.zeros((1, 3)), np.zeros((3, 1))]
+    begun.intercepts_ = [np.zeros(3), np.zeros(1)]
+    again = pickle.loads(pickle.dumps(begun)).partial_fit(X, Y + 1)
+    assert not again.coefs_[0].any() and again.intercepts_[1][0] > 0
+    wrong = MLPRegressor(hidden_layer_sizes=4, random_state=0)
+    wrong.coefs_ = begun.coefs_
+    with pytest.raises(ValueError, match=r"coefs_\[0\] has shape \(1, 3\); the network has"):
+        wrong.partial_fit(X, Y)
+    assert not hasattr(wrong, "network_")
+    fresh = begun.set_params(tol=1e9).fit(X, Y)
+    assert fresh.coefs_[0].any(), "fit without warm_start draws its own"
+
+
+# ---- divergence ---------------------------------------------------------------------------
+
+
+def test_a_diverging_fit_ends_with_the_best_weights_so_far():
+    options = {"solver": "sgd", "momentum": 0, "learning_rate_init": 1.5, "activation": "identity"}
+    model = MLPRegressor(
+        hidden_layer_sizes=3, early_stopping=True, n_iter_no_change=500, random_state=0, **options
+    )
+    with pytest.warns(ConvergenceWarning, match="Training diverged.*the loss is (inf|nan)"):
+        model.fit(X, Y)
+    assert np.isnan(model.validation_scores_[-1]) and not np.isfinite(model.loss_curve_[-1])
+    assert len(model.validation_scores_) == len(model.loss_curve_) == model.n_iter_
+    assert model.best_validation_score_ == np.nanmax(model.validation_scores_[:-1])
+    assert np.isfinite(model.predict(X)).all()
+    with pytest.raises(ValueError, match="non-finite parameter weights.*the loss is (inf|nan) at"):
+        model.set_params(early_stopping=False).fit(X, Y)
+
+
+def test_a_class_of_one_member_cannot_be_held_out():
+    model = MLPClassifier(early_stopping=True)
+    with pytest.raises(ValueError, match="least populated class.* 1 member"):
+        model.fit(X[:4], [0, 0, 0, 1])
