@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ._core import CELL_KINDS, MAX_CELL, CsvPass
+from ._files import naming
 from ._size_limit import MAX_BYTES, array_bytes
 from .errors import DataError
 
@@ -268,7 +269,7 @@ class _File:
 
     def read(self, take: Callable[[bytearray, int, int, bool], int]) -> None:
         """Hand out blocks; `take` says where the part that it did not use begins."""
-        with self._open() as file:
+        with naming(self.source), self._open() as file:
             self._skip_mark(file)
             block, stop, last = bytearray(BLOCK), 0, False
             self._done = 0

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ._size_limit import MAX_BYTES, array_bytes
 from .csvfile import Format
 from .errors import DataError
 from .tabular import Table
@@ -122,12 +123,15 @@ class Preprocessing:
         """Number of outputs: classes, or columns of the target."""
         return len(self.classes) or len(self.target)
 
-    def inputs(self, table: Table, dtype: np.dtype) -> np.ndarray:
+    def inputs(self, table: Table, dtype: np.dtype, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
         """The network's X (n, n_inputs) of a table with these features.
 
-        Raises DataError for a category that was not in the training file.
+        Raises DataError for a category that was not in the training file, and where X would take
+        more than max_bytes bytes: each category is a column of its own.
         """
-        X = np.zeros((table.n_rows, self.n_inputs), dtype)
+        shape = (table.n_rows, self.n_inputs)
+        array_bytes(shape, np.dtype(dtype), max_bytes, f"{table.source}: the network's input")
+        X = np.zeros(shape, dtype)
         numbers, places, at = [], [], 0
         for column, name in enumerate(self.features):
             if name in self.categories:

@@ -243,6 +243,22 @@ def test_the_limit_is_told_and_can_be_raised(tmp_path):
             read_table(tmp_path / name, max_bytes="4G")
 
 
+def test_the_limit_of_what_categories_become(tmp_path, monkeypatch, capsys):
+    """Each is an input of its own: a small file can make a large matrix."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"level{i % 200},{i}.5" for i in range(400)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,y", *rows]) + "\n")
+    quick = ["--epochs", "1", "--hidden", "2", "-q", "--hold-out", "0"]
+    assert main(["train", "a.csv", "--max-bytes", "319999", *quick]) == 1
+    told = "a.csv: the network's input, float32 of shape (400, 200), takes 320000 bytes in memory"
+    assert told in capsys.readouterr().err
+    assert main(["train", "a.csv", "--max-bytes", "320000", *quick]) == 0
+    predict = ["predict", "fastbp-model.safetensors", "a.csv", "-o", "out.csv"]
+    assert main([*predict, "--max-bytes", "319999"]) == 1
+    assert told in capsys.readouterr().err
+    assert main(predict) == 0
+
+
 def test_the_limit_of_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("a.npy", np.arange(900.0).reshape(300, 3))

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     )
     net = recipe.make_network(args, source, prep)
     found = net.explain(
-        *recipe.arrays(prep, source.table, net.dtype),
+        *recipe.arrays(args, prep, source.table, net.dtype),
         batch_size=args.batch_size or source.batch_size,
         optimizer=recipe.make_optimizer(args, source),
         n_threads=args.threads,

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     table = _read(args, prep, by_name=net.preprocessing is not None)
     for note in table.notes:
         print(f"fastbp: {note}", file=sys.stderr)
-    outputs = net.predict(prep.inputs(table, net.dtype))
+    outputs = net.predict(prep.inputs(table, net.dtype, max_bytes=args.max_bytes))
     _write(args.output, _lines(prep, outputs, args.proba))
     return 0
 

@@ -139,6 +139,8 @@ def make_network(args: argparse.Namespace, source: Source, prep: Preprocessing) 
     )
 
 
-def arrays(prep: Preprocessing, table: Table, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+def arrays(
+    args: argparse.Namespace, prep: Preprocessing, table: Table, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
     """(X, y) of the rows of a table."""
-    return prep.inputs(table, dtype), prep.targets(table, dtype)
+    return prep.inputs(table, dtype, max_bytes=args.max_bytes), prep.targets(table, dtype)

@@ -105,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
     _describe(say, net, prep, train, test, optimizer, batch_size)
     n_epochs, interrupted = _fit(
         net,
-        recipe.arrays(prep, train, net.dtype),
-        None if test is None or split > 0 else recipe.arrays(prep, test, net.dtype),
+        recipe.arrays(args, prep, train, net.dtype),
+        None if test is None or split > 0 else recipe.arrays(args, prep, test, net.dtype),
         callbacks=[] if args.patience is None else [EarlyStopping(patience=args.patience)],
         validation_split=split,
         schedule=args.schedule,
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     )
     save(net, args.output, preprocessing=prep.to_dict())
     if test is not None:
-        say(_score(net, prep, test))
+        say(_score(args, net, prep, test))
     say(f"model written to {args.output}")
     if interrupted:
         print(
@@ -195,8 +195,9 @@ def _describe(
     )
 
 
-def _score(net: Network, prep: Preprocessing, test: Table) -> str:
-    answers = prep.answers(net.predict(prep.inputs(test, net.dtype)))
+def _score(args: argparse.Namespace, net: Network, prep: Preprocessing, test: Table) -> str:
+    X = prep.inputs(test, net.dtype, max_bytes=args.max_bytes)
+    answers = prep.answers(net.predict(X))
     if prep.task == "classification":
         right = int((answers == prep.targets(test, net.dtype)).sum())
         return f"test accuracy: {100 * right / test.n_rows:.2f} % ({right} of {test.n_rows})"
