@@ -133,7 +133,9 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
         g("Cast", g("Greater", p, 0.5), to=integers, output=label)
         g("Cast", p, to=writer.real, output=probabilities)
         return
-    if model.n_outputs_ == 1:
+    if len(model.classes_) == 1:
+        p = g("Add", g("Mul", p, 0.0), 1.0)
+    elif model.n_outputs_ == 1:
         p = g("Concat", g("Sub", 1.0, p), p, axis=1)
     g("Cast", p, to=writer.real, output=probabilities)
     index = g("ArgMax", p, axis=1, keepdims=0)

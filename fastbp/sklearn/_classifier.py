@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d
 
 from ._callbacks import with_callbacks
-from ._estimator import BaseMLP
+from ._estimator import BaseMLP, of_numpy_dtype
 
 Array = np.ndarray
 
@@ -141,7 +141,7 @@ sklearn.neural_network.MLPClassifier.html
         if classes is None:
             return
         self._refuse_masked(y=y, classes=classes)
-        classes = unique_labels(classes)
+        classes = unique_labels(of_numpy_dtype(classes))
         if known is None:
             self._multilabel = type_of_target(y).startswith("multilabel")
             self.classes_ = np.arange(np.shape(y)[1]) if self._multilabel else classes
@@ -188,10 +188,11 @@ sklearn.neural_network.MLPClassifier.html
         if self._multilabel:
             raise ValueError("class_weight is for one label a sample; y has several")
         indices = y.ravel().astype(np.intp)
-        present = np.unique(indices)
+        # a batch of partial_fit may lack a class; those of a dict are known without it
+        known = np.unique(indices) if self.class_weight == "balanced" else slice(None)
         weights = np.ones(len(self.classes_))
-        weights[present] = compute_class_weight(
-            self.class_weight, classes=self.classes_[present], y=self.classes_[indices]
+        weights[known] = compute_class_weight(
+            self.class_weight, classes=self.classes_[known], y=self.classes_[indices]
         )
         return weights[indices] * (1 if sample_weight is None else sample_weight)
 
@@ -211,10 +212,15 @@ sklearn.neural_network.MLPClassifier.html
         return super().score(X, y, sample_weight)
 
     def predict_proba(self, X) -> Array:
-        """Probabilities (n, classes) in the order of classes_; (n, labels) with several labels."""
+        """Probabilities (n, classes) in the order of classes_; (n, labels) with several labels.
+
+        All are 1 where there is one class.
+        """
         p = self._outputs(X)
         if p.shape[1] > 1 or self._multilabel:
             return p
+        if len(self.classes_) == 1:
+            return np.ones_like(p)
         both = np.empty((len(p), 2), p.dtype)
         np.subtract(1, p[:, 0], out=both[:, 0])
         both[:, 1] = p[:, 0]

@@ -6,6 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from itertools import pairwise
 from math import inf, sqrt
 from numbers import Integral, Real
@@ -32,6 +33,12 @@ from ._weights import Weights
 Array = np.ndarray
 
 SPARSE = ("csr", "csc")
+# From scikit-learn 1.9 on its check refuses weights that are all 0, unless it is told not to.
+_MAY_BE_ZERO = {
+    name: True
+    for name in signature(_check_sample_weight).parameters
+    if name == "allow_all_zero_weights"
+}
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
@@ -178,18 +185,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         self._take_targets(y, new=first and not incremental)
         y = self._encode(y)
-        self._refuse_masked(sample_weight=sample_weight)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-            if sample_weight.min() < 0:
-                raise ValueError(f"sample_weight must not be negative; got {sample_weight.min()}")
-        weights = self._weighted(y, sample_weight)
+        weights = self._weighted(y, self._checked_weights(sample_weight, X))
+        if weights is not None and not weights.any() and not incremental:
+            raise ValueError("Sample weights must contain at least one non-zero number.")
         if weights is not None and not weights.all():
             X, y, weights = (each[weights != 0] for each in (X, y, weights))
         self._random_state = check_random_state(self.random_state)
         if first:
             widths = (X.shape[1], *sizes, self._n_units())
             self._begin(widths, X.dtype, from_given=self.warm_start or incremental)
+        if X.shape[0] == 0:  # a batch without weight, which is passed over as in fit
+            return
         X = in_dtype(X, self.network_.dtype)
         epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
         tasks = Tasks(self, epochs, told)
@@ -198,6 +204,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         else:
             Training(self, X, y, weights, validation_data, incremental).run(tasks)
         tasks.end()
+
+    def _checked_weights(self, sample_weight: object, X: Array) -> Array | None:
+        """Weights (n,), none negative, perhaps all 0."""
+        if sample_weight is None:
+            return None
+        self._refuse_masked(sample_weight=sample_weight)
+        weights = _check_sample_weight(sample_weight, X, **_MAY_BE_ZERO)
+        if weights.min() < 0:
+            raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
+        return weights
 
     def _refuse_epochs(self, validation_data: object) -> None:
         """ValueError for what needs epochs."""
@@ -300,7 +316,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return validate_data(
             self,
             X,
-            y,
+            of_numpy_dtype(y),
             accept_sparse=SPARSE,
             multi_output=True,
             dtype=FLOATS,
@@ -391,6 +407,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     @abstractmethod
     def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
         """The validation score of encoded targets."""
+
+
+def of_numpy_dtype(y: object) -> object:
+    """A pandas Series or column of nullable integers or booleans in NumPy's dtype for them.
+
+    scikit-learn's checks make float64 of it, so that the label 1 would be 1.0. What lacks values is
+    left as it is, for those checks to refuse.
+    """
+    dtypes = [*y.dtypes] if hasattr(y, "columns") else [getattr(y, "dtype", None)]
+    found = [getattr(dtype, "numpy_dtype", None) for dtype in dtypes]
+    if not all(isinstance(dtype, np.dtype) and dtype.kind in "biu" for dtype in found):
+        return y
+    return y if np.any(y.isna()) else y.to_numpy(np.result_type(*found))
 
 
 def in_dtype(X: Array, dtype: np.dtype) -> Array:
