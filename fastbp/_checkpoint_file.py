@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,7 @@ _MAX_DEPTH = 32  # of objects and lists in a state
 
 
 def write(path: Path, generation: int, state: Mapping[str, object]) -> None:
+    """Write a file of that generation, whole or not at all; OSError where it cannot."""
     tensors: dict[str, np.ndarray] = {}
     metadata = {
         "format": FORMAT,
@@ -40,7 +42,10 @@ def write(path: Path, generation: int, state: Mapping[str, object]) -> None:
 
 
 def read(path: Path, *, tensors: bool) -> tuple[int, dict | None]:
-    """(generation, state) of a file; without tensors, of the header alone, and no state."""
+    """(generation, state) of a file; without tensors, of the header alone, and no state.
+
+    Raises ModelFileError for a file that is damaged, or holds something else.
+    """
     if not tensors:
         with open_reader(path) as reader:
             return _generation_of(path, reader.metadata), None
@@ -57,9 +62,12 @@ def read(path: Path, *, tensors: bool) -> tuple[int, dict | None]:
 def _generation_of(path: Path, metadata: Mapping[str, str]) -> int:
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         raise ModelFileError(f"{path}: not a checkpoint of format {FORMAT!r}, version {VERSION!r}")
-    if metadata.keys() != _METADATA or not metadata["generation"].isdecimal():
+    if metadata.keys() != _METADATA:
         raise ModelFileError(f"{path}: expected the metadata {', '.join(sorted(_METADATA))}")
-    return int(metadata["generation"])
+    generation = metadata["generation"]
+    if not re.fullmatch(r"[0-9]{1,18}", generation):
+        raise ModelFileError(f"{path}: the generation cannot be {shown(generation)}")
+    return int(generation)
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:
@@ -73,15 +81,18 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> s
     return digest.hexdigest()
 
 
-def _flat(value: object, tensors: dict[str, np.ndarray], name: str) -> object:
+def _flat(value: object, tensors: dict[str, np.ndarray], name: str, depth: int = 0) -> object:
     """The value as JSON has it, its arrays moved to `tensors`."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"a checkpoint cannot hold {name}, nested more than {_MAX_DEPTH} deep")
     if isinstance(value, np.ndarray):
         tensors[name] = value
         return {"$tensor": name}
     if isinstance(value, Mapping):
-        return {str(key): _flat(each, tensors, f"{name}.{key}") for key, each in value.items()}
+        pairs = ((str(key), f"{name}.{key}", each) for key, each in value.items())
+        return {key: _flat(each, tensors, inner, depth + 1) for key, inner, each in pairs}
     if isinstance(value, (list, tuple)):
-        return [_flat(each, tensors, f"{name}.{i}") for i, each in enumerate(value)]
+        return [_flat(each, tensors, f"{name}.{i}", depth + 1) for i, each in enumerate(value)]
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -147,9 +158,10 @@ def _place(value: object, name: str) -> Place:
 
 
 def _history(value: object, name: str) -> dict[str, list[float]]:
-    """Lists of numbers by name, none of which hides what a History has of its own."""
+    """Lists of numbers by name, none of which hides a method of History or why the fit ended."""
     for key, series in _object(value, name).items():
-        if not isinstance(series, list) or hasattr(History, key):
+        hides = callable(getattr(History, key, None)) or key == "stopped_by"
+        if not isinstance(series, list) or hides:
             raise TypeError(f"{name} must hold lists of numbers by name; got {shown(key)}")
         for number in series:
             any_number(number, f"{key} in {name}")

@@ -101,7 +101,7 @@ def naming(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        nameless = error.filename is None or _is_temporary(os.path.basename(error.filename))
+        nameless = error.filename is None or _is_temporary(error.filename)
         if error.errno is None or not nameless:
             raise
         raise OSError(error.errno, error.strerror, name) from error
@@ -110,8 +110,12 @@ def naming(name: str) -> Iterator[None]:
 # ---- temporary files ----------------------------------------------------------------------
 
 
-def _is_temporary(name: object) -> bool:
-    return isinstance(name, str) and name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+def _is_temporary(path: object) -> bool:
+    """Whether a path, or whatever else an OSError calls its file, is that of a temporary file."""
+    if not isinstance(path, str):
+        return False
+    name = os.path.basename(path)
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def _create(folder: str) -> tuple[int, str]:

@@ -125,6 +125,9 @@ def test_naming_leaves_names_and_kinds_alone():
     with pytest.raises(BrokenPipeError) as caught, naming("here"):
         raise OSError(errno.EPIPE, "Broken pipe")
     assert caught.value.filename == "here"
+    with pytest.raises(OSError) as caught, naming("here"):
+        raise OSError(errno.EBADF, "Bad file descriptor", 3)
+    assert caught.value.filename == 3
     with pytest.raises(OSError, match="^not one of the system's$"), naming("here"):
         raise OSError("not one of the system's")
 

@@ -133,6 +133,7 @@ NO_STATE = {
     "history": (put("history", "loss", 3), "history of a checkpoint must hold lists"),
     "history of text": (put("history", "loss", ["x"]), "loss in history of a checkpoint must"),
     "history hides a method": (put("history", "add", [1.0]), "got 'add'"),
+    "history hides why": (put("history", "stopped_by", [1.0]), "got 'stopped_by'"),
     "callbacks": (put("callbacks", {}), "callbacks of a checkpoint must be a list"),
     "a callback": (put("callbacks", 0, "x"), "must be a list of names and states"),
     "stopped_by": (put("stopped_by", 1), "stopped_by of a checkpoint must be a string"),
@@ -153,6 +154,37 @@ def test_a_checkpoint_that_is_none(tmp_path, name):
     ):
         fit.run(tmp_path, 4, resume=True)
     assert fit.state() == before
+
+
+def test_a_state_that_could_not_be_read_again_is_not_written(tmp_path):
+    class Deep(Keeping):
+        def state_dict(self):
+            return {"seen": 1, "more": json.loads("[" * 40 + "]" * 40)}
+
+    fit = Fit()
+    fit.callbacks[1] = Deep()
+    with pytest.raises(ValueError, match=r"cannot hold state.callbacks.1.1.more.*than 32 deep"):
+        fit.run(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("generation", ["-1", "", "9" * 19, "9" * 5000, "\u0661"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_generation_that_cannot_be(tmp_path, generation, resume):
+    Fit().run(tmp_path, 1)
+    (path,) = tmp_path.iterdir()
+    tensors, metadata = read_safetensors(path)
+    metadata["generation"] = generation
+    metadata["sha256"] = _digest(metadata, tensors)
+    write_safetensors(path, tensors, metadata)
+    if not resume:
+        assert Fit().run(tmp_path, 1, resume=False).epochs == 1
+        return
+    with (
+        pytest.warns(UserWarning, match="the generation cannot be"),
+        pytest.raises(FileNotFoundError, match="no checkpoint to resume from"),
+    ):
+        Fit().run(tmp_path, 1, resume=True)
 
 
 # What does not go with this fit: an error.
