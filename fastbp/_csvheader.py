@@ -29,7 +29,9 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
     Raises DataError where 0, 1 may be names as well as a row.
     """
     if wanted is not None and set(wanted) <= set(scan.head) and not _are_places(wanted, scan):
-        return True, None
+        known = all(map(str.isdecimal, wanted))
+        note = "line 1 is taken for the names that the model takes" if known else None
+        return True, note and f"{note}: {_shown(scan.head)} ({_NO})"
     above_numbers = _numeric_below(scan)
     words = [_is_word(scan, column) for column in range(len(scan.head))]
     numbers = ~np.isin(scan.kinds, (EMPTY, TEXT))
@@ -71,8 +73,11 @@ def is_index(scan: Scan) -> bool:
 
 
 def _are_places(wanted: tuple[str, ...], scan: Scan) -> bool:
-    """Whether names are numbers of columns, such as a file without names gives them."""
-    return set(wanted) <= {str(i) for i in range(len(scan.head) + 1)}
+    """Whether names are numbers of columns, from 1, as a file without names gives them.
+
+    The file that the model was trained on may have had one column more, the target.
+    """
+    return set(wanted) <= {str(i) for i in range(1, len(scan.head) + 2)}
 
 
 def _numeric_below(scan: Scan) -> np.ndarray:
@@ -115,7 +120,7 @@ def _recurs(scan: Scan) -> str | None:
 
 def _counts_up(scan: Scan) -> bool:
     """Whether the first record is 0, 1, … n - 1, with an empty cell before it or not."""
-    texts = scan.head[scan.head[0] == "" :]
+    texts = scan.head[1:] if scan.head[0] == "" else scan.head
     return len(texts) > 1 and all(text == str(i) for i, text in enumerate(texts))
 
 
@@ -140,7 +145,8 @@ def _name_like(scan: Scan, numbers: np.ndarray) -> bool:
     names, below = scan.values[0, numbers], scan.values[1:, numbers]
     if len(names) > 1 and (names == np.arange(len(names))).all():
         return True
-    inside = (np.nanmin(below, axis=0) <= names) & (names <= np.nanmax(below, axis=0))
+    low, high = np.fmin.reduce(below), np.fmax.reduce(below)  # NaN above texts
+    inside = (low <= names) & (names <= high)
     return len(np.unique(names)) == len(names) and not inside.any()
 
 

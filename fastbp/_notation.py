@@ -14,8 +14,9 @@ from ._csvscan import Format
 
 _MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "?", "-", "--", "."}
 _INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
-_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LIKE = re.compile(r"[+-]?[\d.,' _\u00a0\u2009\u202f\u2019]*\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
+_LONGEST = 64  # characters of a number in another notation; patterns may try long texts for ever
 _SAMPLE = 1000  # distinct texts of a column that are looked at
 
 _DECIMAL = "a decimal comma (--decimal ,)"
@@ -76,6 +77,8 @@ def other_notation(text: str, format: Format) -> str | None:
         )
         plain = Format(format.delimiter)
         return f"a notation other than {marks}" if format != plain and "." in text else None
+    if len(text) > _LONGEST:
+        return _several(text)
     for pattern, what in _NOTATIONS:
         if pattern.fullmatch(text):
             return what
@@ -116,10 +119,14 @@ def _signs(text: str) -> str | None:
     return None
 
 
+def _is_like(part: str) -> bool:
+    return len(part) <= _LONGEST and _LIKE.fullmatch(part.strip()) is not None
+
+
 def _several(text: str) -> str | None:
     """Numbers with what may be the file's delimiter between them."""
     for mark, name in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (None, "' '")):
         parts = text.split(mark)
-        if len(parts) > 1 and all(_LIKE.fullmatch(part.strip()) for part in parts):
+        if len(parts) > 1 and all(map(_is_like, parts)):
             return f"several numbers, with what may be the delimiter (--delimiter {name})"
     return None

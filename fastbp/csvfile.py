@@ -24,6 +24,7 @@ EMPTY, DIGITS, NUMBER, CODE, ZEROS, PADDED, TEXT = CELL_KINDS.values()
 HEADERS = ("auto", "yes", "no")
 _EXACT = 2.0**53  # whole numbers below are exact in float64
 _MISSING = "the value is missing; fill it, or leave the row or the column (--drop) out"
+_SHOWN = 60  # characters of a cell in a message
 _CATEGORICAL = "--categorical takes a column for texts"
 _MODEL = "the model was trained on numbers there"
 
@@ -90,7 +91,7 @@ class Cells:
             if not finite and not np.isfinite(self.values[:, column]).all():
                 row = int(np.flatnonzero(~np.isfinite(self.values[:, column]))[0])
                 cell = self._cell(column, row)
-                raise self._fault(row, column, f"expected a finite number; got {cell!r}")
+                raise self._fault(row, column, f"expected a finite number; got {_short(cell)}")
 
     def texts(self, columns: Sequence[int]) -> dict[int, np.ndarray]:
         """{column: its cells as an object array of str}. DataError for an empty cell."""
@@ -148,7 +149,7 @@ class Cells:
         """The error for the first cell of a column of numbers that is no plain number."""
         row, cell, kind = self._first(column, (EMPTY, ZEROS, PADDED, TEXT))
         if kind in (ZEROS, PADDED):
-            what = f"expected a plain number; got {cell!r}, with a zero in front; {hint}"
+            what = f"expected a plain number; got {_short(cell)}, with a zero in front; {hint}"
             return self._fault(row, column, what)
         return self._fault(row, column, self._what(cell, hint))
 
@@ -164,11 +165,12 @@ class Cells:
         if is_missing(cell):
             return f"{cell!r}: {_MISSING}"
         if is_infinite(cell):
-            return f"expected a finite number; got {cell!r}"
+            return f"expected a finite number; got {_short(cell)}"
         other = other_notation(cell, self.scan.format)
         if other is not None:
-            return f"expected a plain number; got {cell!r}: {other}; {hint}"
-        return f"expected a number; got {cell!r}; {hint}; --header says whether line 1 holds names"
+            return f"expected a plain number; got {_short(cell)}: {other}; {hint}"
+        names = "--header says whether line 1 holds names"
+        return f"expected a number; got {_short(cell)}; {hint}; {names}"
 
     def _first(self, column: int, kinds: Sequence[int]) -> tuple[int, str, int]:
         """Row, text and kind of the first cell of one of these kinds."""
@@ -275,6 +277,11 @@ def _wrong_delimiter(read: Scan, name: str) -> DataError:
         f"{read.source}: only one column found; its cells hold {what}: "
         f"is that the delimiter (--delimiter {name})?"
     )
+
+
+def _short(cell: str) -> str:
+    """A cell in quotes, cut where it is long."""
+    return repr(cell if len(cell) <= _SHOWN else f"{cell[:_SHOWN]}…")
 
 
 def _named(cells: Cells, column: int) -> str:

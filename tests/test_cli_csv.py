@@ -99,7 +99,8 @@ def test_what_was_decided_about_a_file_is_said(capsys):
     assert capsys.readouterr() == ("", "")
     assert main(["predict", "m", path]) == 0
     out, err = capsys.readouterr()
-    assert err.startswith("fastbp: line 1 is taken for names") and out.count("\n") == 41
+    assert err.startswith("fastbp: line 1 is taken for the names that the model takes: 0, 1, 2")
+    assert out.count("\n") == 41
     indexed = "".join(f"{i},{row}\n" for i, row in enumerate(rows().split()))
     assert main(["train", write(",a,b,y\n" + indexed), *QUICK]) == 0
     out = capsys.readouterr().out

@@ -276,6 +276,18 @@ def test_numbers_and_a_word_as_names(write):
     assert read_table(path).names == ("0", "1") and read_table(path).target_names == ("y",)
 
 
+def test_a_number_as_name_above_texts(write):
+    table = read_table(write("x,2001,y\n1,red,2\n3,blue,4\n"))
+    assert table.names == ("x", "2001") and table.text[1].tolist() == ["red", "blue"]
+
+
+@pytest.mark.parametrize("cell", ["1" * 100_000 + "x", "1," * 50_000, "1_" * 50_000, "(" * 100_000])
+def test_long_cells_cost_no_more_than_their_length(write, cell):
+    with pytest.raises(DataError, match="expected a .*number; got '.{61}'") as caught:
+        read_table(write(column("1", cell)))
+    assert len(str(caught.value)) < 500
+
+
 def test_header_is_one_of_three(write):
     with pytest.raises(ValueError, match="header must be one of auto, yes, no; got True"):
         read_table(write("a,b\n1,2\n"), header=True)
@@ -297,6 +309,10 @@ def test_plain_headers_need_no_word(write):
 def test_names_that_the_model_takes_are_names(write):
     path = write("2001,2002\n2010,2020\n")
     assert read_features(path, ("2002", "2001")).values.tolist() == [[2020, 2010]]
+    path = write("2,0,1\n0.5,1.5,2.5\n3.5,4.5,5.5\n")
+    table = read_features(path, ("0", "1", "2"))
+    assert table.values.tolist() == [[1.5, 2.5, 0.5], [4.5, 5.5, 3.5]]
+    assert table.notes[0].startswith("line 1 is taken for the names that the model takes: 2, 0, 1")
     # numbers of columns, such as a training file without names has, say nothing
     assert read_features(write("1,2\n2,1\n"), ("1", "2"), n_columns=3).n_rows == 2
 
