@@ -112,9 +112,9 @@ class Fitting:
         initial_epoch = check.check_count(initial_epoch, "initial_epoch")
         if initial_epoch >= epochs:
             raise ValueError(f"initial_epoch is {initial_epoch}; epochs, {epochs}, must be more")
-        batch_size = check.check_positive_int(batch_size, "batch_size")
+        batch_size = check.check_at_most_all(batch_size, "batch_size")
         self.criterion.check_batch_size(batch_size)
-        accumulate = check.check_positive_int(accumulate, "accumulate")
+        accumulate = check.check_at_most_all(accumulate, "accumulate")
         n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
         if time_budget is not None:
             time_budget = check.check_positive(time_budget, "time_budget")

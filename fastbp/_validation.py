@@ -72,20 +72,25 @@ MAX_COUNT = 2**63 - 1  # of epochs, steps, samples, bytes
 
 def check_positive_int(value: object, name: str) -> int:
     """A whole number from 1 to 2**63 - 1, as int."""
-    return _whole(value, name, 1, "be at least 1")
+    return _whole(value, name, 1, "be at least 1", MAX_COUNT)
+
+
+def check_at_most_all(value: object, name: str) -> int:
+    """A whole number >= 1 that is taken for all there is where it is larger, such as a batch."""
+    return _whole(value, name, 1, "be at least 1", math.inf)
 
 
 def check_count(value: object, name: str) -> int:
     """A whole number from 0 to 2**63 - 1, as int."""
-    return _whole(value, name, 0, "not be negative")
+    return _whole(value, name, 0, "not be negative", MAX_COUNT)
 
 
-def _whole(value: object, name: str, least: int, must: str) -> int:
+def _whole(value: object, name: str, least: int, must: str, most: float) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number; got {_shown(value)}")
     if value < least:
         raise ValueError(f"{name} must {must}; got {value}")
-    if value > MAX_COUNT:
+    if value > most:
         raise ValueError(f"{name} must be below 2**63; got {value}")
     return int(value)
 

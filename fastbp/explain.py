@@ -46,7 +46,7 @@ def explain(
 ) -> Explanation:
     """See `fastbp.Network.explain`."""
     X, y, s = data = net._data(X, y, sample_weight, "X")
-    batch_size = check.check_positive_int(batch_size, "batch_size")
+    batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     seconds = check.check_positive(seconds, "seconds")

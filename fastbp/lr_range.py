@@ -99,7 +99,7 @@ def lr_finder(
     data = net._data(X, y, sample_weight, "X")
     lrs = _rates(start_lr, end_lr, steps)
     optimizer = copy.deepcopy(resolve_optimizer(optimizer))
-    batch_size = check.check_positive_int(batch_size, "batch_size")
+    batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
     batch_size, span = cut(data, batch_size, 1, optimizer)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
