@@ -127,46 +127,48 @@ sklearn.neural_network.MLPClassifier.html
 
         classes: all labels that there will be; needed in the first call.
         """
-        self._declare(y, classes)
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True, classes=classes)
         return self
 
     # ---- labels ---------------------------------------------------------------------------
 
-    def _declare(self, y: object, classes: object) -> None:
-        """Takes the classes of a first partial_fit, and holds later ones to them."""
-        known = getattr(self, "classes_", None)
+    def _take_targets(self, y: Array, *, new: bool, incremental: bool, classes: object) -> None:
+        check_classification_targets(y)
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError("y holds several columns of more than two classes: fit one a column")
+        several = kind.startswith("multilabel")
+        if incremental:
+            self._declare(classes, n_labels=y.shape[1] if several else 0)
+        else:
+            labels = np.arange(y.shape[1]) if several else unique_labels(y)
+            if new:
+                self._multilabel, self.classes_ = several, labels
+            elif set(labels) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the "
+                    f"previous call to fit. Previously got {self.classes_}, `y` has {labels}"
+                )
+        n = len(self.classes_)
+        self.n_outputs_ = n if self._multilabel or n > 2 else 1
+
+    def _declare(self, classes: object, *, n_labels: int) -> None:
+        """Take the classes of a first partial_fit, and hold later ones to them."""
+        known = self.__dict__.get("classes_")
         if known is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if classes is None:
             return
-        self._refuse_masked(y=y, classes=classes)
+        self._refuse_masked(classes=classes)
         classes = unique_labels(of_numpy_dtype(classes))
         if known is None:
-            self._multilabel = type_of_target(y).startswith("multilabel")
-            self.classes_ = np.arange(np.shape(y)[1]) if self._multilabel else classes
+            self._multilabel = n_labels > 0
+            self.classes_ = np.arange(n_labels) if self._multilabel else classes
         elif not np.array_equal(known, classes):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, "
                 f"was: {known!r}"
             )
-
-    def _take_targets(self, y: Array, *, new: bool) -> None:
-        check_classification_targets(y)
-        kind = type_of_target(y)
-        if kind == "multiclass-multioutput":
-            raise ValueError("y holds several columns of more than two classes: fit one a column")
-        several = kind == "multilabel-indicator"
-        labels = np.arange(y.shape[1]) if several else unique_labels(y)
-        if new:
-            self._multilabel, self.classes_ = several, labels
-        elif self.warm_start and set(labels) != set(self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {labels}"
-            )
-        n = len(self.classes_)
-        self.n_outputs_ = n if self._multilabel or n > 2 else 1
 
     def _encode(self, y: Array) -> Array:
         if self._multilabel:

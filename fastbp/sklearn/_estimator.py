@@ -27,7 +27,8 @@ from ..network import Network
 from ..optim import SGD, Adam, Optimizer
 from ..schedules import Schedule
 from ._callbacks import CallbackSupportMixin, Tasks
-from ._training import Training, minimize_by_lbfgs
+from ._state import check_same_network, unchanged_if_refused
+from ._training import Minimization, Training
 from ._weights import Weights
 
 Array = np.ndarray
@@ -174,16 +175,42 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         validation_data: object = None,
         *,
         incremental: bool = False,
+        classes: object = None,
     ) -> None:
-        """All of `fit`, or one pass over the data where `incremental`."""
-        self._validate_params()
+        """All of `fit`, or one pass over the data where `incremental`.
+
+        Refused arguments leave the estimator as it was. What is raised later, by a callback or by
+        Ctrl-C, leaves the weights of the last whole step.
+        """
+        told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        with unchanged_if_refused(self):
+            self._validate_params()
+            solve = self._prepare(X, y, sample_weight, validation_data, incremental, classes)
+        if solve is None:
+            return
+        epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
+        tasks = Tasks(self, epochs, told)
+        solve.run(tasks)
+        tasks.end()
+
+    def _prepare(
+        self,
+        X: object,
+        y: object,
+        sample_weight: object,
+        validation_data: object,
+        incremental: bool,
+        classes: object,
+    ) -> Training | Minimization | None:
+        """All that may refuse, and what is to be run; None for a batch without weight."""
         if self.solver == "lbfgs":
             self._refuse_epochs(validation_data)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
         sizes = self._hidden_sizes()
         first = "network_" not in self.__dict__ or not (self.warm_start or incremental)
         X, y = self._validated(X, y, reset=first)
-        told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        self._take_targets(y, new=first and not incremental)
+        self._take_targets(y, new=first, incremental=incremental, classes=classes)
         y = self._encode(y)
         weights = self._weighted(y, self._checked_weights(sample_weight, X))
         if weights is not None and not weights.any() and not incremental:
@@ -194,16 +221,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if first:
             widths = (X.shape[1], *sizes, self._n_units())
             self._begin(widths, X.dtype, from_given=self.warm_start or incremental)
-        if X.shape[0] == 0:  # a batch without weight, which is passed over as in fit
-            return
-        X = in_dtype(X, self.network_.dtype)
-        epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
-        tasks = Tasks(self, epochs, told)
-        if self.solver == "lbfgs":
-            minimize_by_lbfgs(self, X, y, weights)
         else:
-            Training(self, X, y, weights, validation_data, incremental).run(tasks)
-        tasks.end()
+            check_same_network(self, sizes)
+        if X.shape[0] == 0:  # a batch without weight, which is passed over as in fit
+            return None
+        X = in_dtype(X, self.network_.dtype)
+        if self.solver == "lbfgs":
+            return Minimization(self, X, y, weights)
+        return Training(self, X, y, weights, validation_data, incremental)
 
     def _checked_weights(self, sample_weight: object, X: Array) -> Array | None:
         """Weights (n,), none negative, perhaps all 0."""
@@ -227,6 +252,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                     f"lbfgs makes no epochs, which {name} would watch: "
                     f"leave {name} out, or use adam"
                 )
+        if self.dropout:
+            raise ValueError(
+                "lbfgs minimises one J, and dropout makes another at every call: use adam"
+            )
 
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
@@ -240,7 +269,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
         from_given: weights that were set before take the place of those drawn.
         """
-        self.__dict__.pop("_optimizer", None)
+        for name in ("_optimizer", "_optimizer_settings", "_schedule", "_schedule_given"):
+            self.__dict__.pop(name, None)
         self._clear_record()
         rng = self._random_state
         drawn = []
@@ -268,21 +298,23 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _make_network(self, widths: tuple[int, ...], dtype: np.dtype) -> Network:
         """A network without weights; its seed goes by the random state, which stays as it is."""
         output, loss = self._objective()
-        hidden = self.activation
-        if not isinstance(hidden, (list, tuple)):
-            hidden = [hidden] * (len(widths) - 2)
-        elif len(hidden) != len(widths) - 2:
-            raise ValueError(
-                f"activation lists {len(hidden)} names; there are {len(widths) - 2} hidden layers"
-            )
-        names = {"logistic": "sigmoid"}
-        layers = [
-            Dense(n_out, names.get(each, each), dropout=self.dropout, norm=self.norm, init="zeros")
-            for n_out, each in zip(widths[1:-1], hidden, strict=True)
-        ]
-        layers.append(Dense(widths[-1], output, init="zeros"))
+        layers = [*self._hidden_layers(widths[1:-1]), Dense(widths[-1], output, init="zeros")]
         seed = int(copy.deepcopy(self._random_state).randint(np.iinfo(np.int32).max))
         return Network.from_layers(widths[0], layers, loss=loss, dtype=dtype, seed=seed)
+
+    def _hidden_layers(self, sizes: Sequence[int]) -> list[Dense]:
+        names = self.activation
+        if not isinstance(names, (list, tuple)):
+            names = [names] * len(sizes)
+        elif len(names) != len(sizes):
+            raise ValueError(
+                f"activation lists {len(names)} names; there are {len(sizes)} hidden layers"
+            )
+        ours = {"logistic": "sigmoid"}
+        return [
+            Dense(n, ours.get(each, each), dropout=self.dropout, norm=self.norm, init="zeros")
+            for n, each in zip(sizes, names, strict=True)
+        ]
 
     def _initial_bound(self, n_in: int, n_out: int) -> float:
         """Half the range of initial weights: Glorot & Bengio, AISTATS 2010, as scikit-learn."""
@@ -385,8 +417,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return self.n_outputs_
 
     @abstractmethod
-    def _take_targets(self, y: Array, *, new: bool) -> None:
-        """What is learned of the targets before training, n_outputs_ among it; else held to it."""
+    def _take_targets(self, y: Array, *, new: bool, incremental: bool, classes: object) -> None:
+        """Learn of the targets what is known before training, n_outputs_ among it.
+
+        Where they are not new, or classes were declared, hold them to it.
+        """
 
     @abstractmethod
     def _encode(self, y: Array) -> Array:

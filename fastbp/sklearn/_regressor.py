@@ -147,10 +147,9 @@ sklearn.neural_network.MLPRegressor.html
         each = len(loss.options["taus"]) if loss.name == "quantile" else 1
         return self.n_outputs_ * (2 if loss.name == "gaussian_nll" else each)
 
-    def _take_targets(self, y: Array, *, new: bool) -> None:
+    def _take_targets(self, y: Array, *, new: bool, incremental: bool, classes: object) -> None:
         columns = 1 if y.ndim == 1 else y.shape[1]
-        known = self.__dict__.get("network_")
-        if not new and known is not None and columns != self.n_outputs_:
+        if not new and columns != self.n_outputs_:
             raise ValueError(f"y has {columns} columns; before it had {self.n_outputs_}")
         self.n_outputs_ = columns
 

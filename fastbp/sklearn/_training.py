@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,8 @@ from .._runner import CallbackRunner
 from .._session import Place, Ran, SessionOptions
 from .._validation import as_weights
 from ..errors import DivergenceError
-from ..schedules import Schedule, Span
+from ..schedules import Span
+from ._state import kept_optimizer, kept_schedule
 
 if TYPE_CHECKING:
     from ._callbacks import Tasks
@@ -43,8 +43,6 @@ class Training:
         validation_data: object,
         incremental: bool,
     ) -> None:
-        if est.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
         self.est, self.incremental = est, incremental
         self.held_out = None
         if validation_data is not None:
@@ -52,33 +50,45 @@ class Training:
         elif est.early_stopping:
             X, y, weights = self._split(X, y, weights)
         self.n_samples = X.shape[0]
-        if not (incremental and hasattr(est, "_optimizer")):
-            est._optimizer = est._make_optimizer()
+        self.schedule = kept_schedule(est, going_on=incremental)
+        est._optimizer = kept_optimizer(est, going_on=incremental)
         batch_size = est._clipped_batch_size(self.n_samples)
         if est._optimizer.full_batch:
             batch_size = self.n_samples
         mean_weight = 1.0 if weights is None else float(weights.mean())
         net = est.network_
         self.callbacks = CallbackRunner(est.callbacks, net)
-        expected = ExpectedLogs(loss=False)
-        if self.held_out is not None:
-            expected["val_score"] = True
-        if isinstance(est.learning_rate, Schedule):
-            est.learning_rate.check_logs(expected)
-        self.callbacks.check_logs(expected)
-        net._set_l2(est.alpha / (batch_size * mean_weight))
-        net._bind(est._optimizer)
+        self._check_logs()
         rows = net._inputs(X)  # seen to be finite before
         weights = as_weights(weights, len(rows), net.dtype)
         data = rows, net._targets(y, len(rows)), weights
+        net._bind(est._optimizer)
+        # nothing raises from here on
+        net._set_l2(est.alpha / (batch_size * mean_weight))
         options = SessionOptions(batch_size, bool(est.shuffle), est.n_threads or 0)
         self.session = net._session(data, est._optimizer, options)
         self.session.seek(Place(len(est.loss_curve_)))
-        self.schedule = est.learning_rate if isinstance(est.learning_rate, Schedule) else None
         if self.schedule is not None:
-            self.schedule = copy.deepcopy(self.schedule)
             self.span = Span(est.max_iter, self.n_samples, batch_size)
             self.schedule.bind(self.span)
+        self._open_record()
+
+    def _check_logs(self) -> None:
+        """Monitors of schedule and callbacks are held against the logs that there will be."""
+        expected = ExpectedLogs(loss=False)
+        if self.held_out is not None:
+            expected["val_score"] = True
+        if self.schedule is not None:
+            self.schedule.check_logs(expected)
+        self.callbacks.check_logs(expected)
+
+    def _open_record(self) -> None:
+        """What is counted, where the fit before did not: it may have had other parameters."""
+        est = self.est
+        if est.early_stopping and est.validation_scores_ is None:
+            est.validation_scores_, est.best_validation_score_ = [], -np.inf
+        if not est.early_stopping and est.best_loss_ is None:
+            est.best_loss_ = np.inf
 
     def _split(self, X: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array]:
         """Training rows; the others are held out, in classes' proportions where there are any."""
@@ -235,43 +245,51 @@ class Training:
         return True
 
 
-def minimize_by_lbfgs(est: BaseMLP, X: Array, y: Array, weights: Array | None) -> None:
+class Minimization:
     """Full-batch minimisation of the objective by SciPy's L-BFGS-B."""
-    if est.dropout:
-        raise ValueError("lbfgs minimises one J, and dropout makes another at every call: use adam")
-    total = X.shape[0] if weights is None else float(weights.sum())
-    net = est.network_
-    net._set_l2(est.alpha / total)
-    frozen = [layer for layer in net.layers if not layer.trainable]
 
-    def value_and_grad(theta: Array) -> tuple[float, Array]:
-        net.theta = theta
-        net.forward(X)
-        J = net.backward(y, weights)
-        for layer in frozen:
-            for gradient in layer.gradients().values():
-                gradient[...] = 0.0
-        return J, net.grad.astype(np.float64)
+    def __init__(self, est: BaseMLP, X: Array, y: Array, weights: Array | None) -> None:
+        net = est.network_
+        self.est = est
+        rows = net._inputs(X)
+        self.data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)
+        # nothing raises from here on
+        net._set_l2(est.alpha / (len(rows) if weights is None else float(weights.sum())))
 
-    result = minimize(
-        value_and_grad,
-        net.theta.astype(np.float64),
-        method="L-BFGS-B",
-        jac=True,
-        options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
-    )
-    if not np.isfinite(result.fun) or not np.isfinite(result.x).all():
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large values "
-            "and need to be preprocessed."
+    def run(self, tasks: Tasks) -> None:
+        est, net = self.est, self.est.network_
+        X, y, weights = self.data
+        frozen = [layer for layer in net.layers if not layer.trainable]
+
+        def value_and_grad(theta: Array) -> tuple[float, Array]:
+            net.theta = theta
+            net.forward(X)
+            J = net.backward(y, weights)
+            for layer in frozen:
+                for gradient in layer.gradients().values():
+                    gradient[...] = 0.0
+            return J, net.grad.astype(np.float64)
+
+        result = minimize(
+            value_and_grad,
+            net.theta.astype(np.float64),
+            method="L-BFGS-B",
+            jac=True,
+            options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
         )
-    net.theta = result.x
-    est.n_iter_ = min(result.nit, est.max_iter)
-    est.loss_ = est._reported(float(result.fun))
-    if result.status != 0:
-        warnings.warn(
-            f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): "
-            f"{result.message}. Increase max_iter (it is {est.max_iter}) or scale the data.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
+        if not np.isfinite(result.fun) or not np.isfinite(result.x).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        net.theta = result.x
+        est.n_iter_ = min(result.nit, est.max_iter)
+        est.loss_ = est._reported(float(result.fun))
+        if result.status != 0:
+            warnings.warn(
+                f"lbfgs failed to converge after {result.nit} iteration(s) "
+                f"(status={result.status}): {result.message}. Increase max_iter (it is "
+                f"{est.max_iter}) or scale the data.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )

@@ -1,0 +1,91 @@
+"""What is kept from one fit to the next, and what a fit that is refused leaves as it was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..optim import Optimizer
+from ..schedules import Schedule
+
+if TYPE_CHECKING:
+    from ._estimator import BaseMLP
+
+
+@contextmanager
+def unchanged_if_refused(est: BaseMLP) -> Iterator[None]:
+    """Run checks and preparations of a fit; if one raises, every attribute is what it was.
+
+    What is prepared has to be bound to attributes, not written into objects that they hold. Random
+    numbers that were drawn from a generator of the caller's are put back.
+    """
+    before = dict(vars(est))
+    shared = est.random_state is None or isinstance(est.random_state, np.random.RandomState)
+    rng = check_random_state(est.random_state) if shared else None
+    drawn = None if rng is None else rng.get_state()
+    try:
+        yield
+    except BaseException:
+        vars(est).clear()
+        vars(est).update(before)
+        if rng is not None:
+            rng.set_state(drawn)
+        raise
+
+
+def check_same_network(est: BaseMLP, sizes: tuple[int, ...]) -> None:
+    """ValueError for a parameter that asks for another network than the one to be trained on."""
+    net = est.network_
+    hidden, wanted = net.dense[:-1], est._hidden_layers(sizes)
+    pairs = {"hidden_layer_sizes": ([each.n_out for each in hidden], list(sizes))}
+    for name, attribute in (("activation", "activation"), ("dropout", "dropout"), ("norm", "norm")):
+        pairs[name] = tuple(
+            [str(getattr(each, attribute)) for each in layers] for layers in (hidden, wanted)
+        )
+    pairs["loss"] = (str(net.criterion), str(est._objective()[1]))
+    for name, (old, new) in pairs.items():
+        if old != new:
+            raise ValueError(
+                f"{name} is now {new}; the network was made with {old}, and a warm start or "
+                f"partial_fit goes on with that network: set {name} back, or begin anew by fit "
+                "with warm_start=False, or with a clone of the estimator"
+            )
+
+
+def kept_optimizer(est: BaseMLP, *, going_on: bool) -> Optimizer:
+    """The optimiser of the last fit with its state, where that goes on and has the same rule.
+
+    Parameters that were set since take effect. Otherwise a new optimiser.
+    """
+    fresh = est._make_optimizer()
+    known = vars(est)
+    kept = known.get("_optimizer")
+    settings = fresh.state_dict()["hyper"]
+    made = known.get("_optimizer_settings", settings)
+    est._optimizer_settings = settings
+    if not going_on or type(kept) is not type(fresh):
+        return fresh
+    changed = {name: value for name, value in settings.items() if made.get(name) != value}
+    if not changed:
+        return kept
+    state = kept.state_dict()
+    state["hyper"] |= changed
+    if kept.n_moments != fresh.n_moments:
+        state["moments"] = []
+    fresh.load_state_dict(state)
+    return fresh
+
+
+def kept_schedule(est: BaseMLP, *, going_on: bool) -> Schedule | None:
+    """A copy of the schedule in `learning_rate`: the one of the last fit where that goes on."""
+    given = est.learning_rate if isinstance(est.learning_rate, Schedule) else None
+    known = vars(est)
+    if going_on and known.get("_schedule_given") is given:
+        return known.get("_schedule")
+    est._schedule_given, est._schedule = given, copy.deepcopy(given)
+    return est._schedule

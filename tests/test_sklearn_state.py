@@ -1,0 +1,278 @@
+"""What estimators keep from one fit to the next, and that a refused fit leaves no trace."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from fastbp import optim, schedules
+from fastbp.callbacks import EarlyStopping
+from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 3))
+LABELS = np.arange(40) % 3
+NUMBERS = X @ [1.0, 2.0, 3.0]
+KINDS = {"classifier": (MLPClassifier, LABELS), "regressor": (MLPRegressor, NUMBERS)}
+
+
+def make(kind, **options):
+    few = {"hidden_layer_sizes": 4, "max_iter": 3, "tol": 1e9, "n_iter_no_change": 1}
+    return KINDS[kind][0](**few | {"random_state": 0} | options)
+
+
+def part(model, kind, rows=slice(None)):
+    """One partial_fit."""
+    classes = {"classes": [0, 1, 2]} if kind == "classifier" else {}
+    return model.partial_fit(X[rows], KINDS[kind][1][rows], **classes)
+
+
+# ---- refused ------------------------------------------------------------------------------
+
+HOLES = np.where(np.arange(120).reshape(40, 3) == 5, np.nan, X)
+BAD_PARAMS = {
+    "negative alpha": {"alpha": -1.0},
+    "no such solver": {"solver": "newton"},
+    "no such activation": {"activation": "swish!"},
+    "too many activations": {"activation": ["relu", "tanh"]},
+    "no such norm": {"norm": "group"},
+    "no units": {"hidden_layer_sizes": (4, 0)},
+    "no such seed": {"random_state": "zero"},
+    "callback that is none": {"callbacks": [42]},
+    "monitor that is none": {"callbacks": [EarlyStopping("val_auc", mode="max")]},
+    "plateau of what is not there": {
+        "learning_rate": schedules.ReduceLROnPlateau(monitor="val_score")
+    },
+    "lbfgs with callbacks": {"solver": "lbfgs", "callbacks": [EarlyStopping("loss")]},
+    "lbfgs with dropout": {"solver": "lbfgs", "dropout": 0.5},
+    "factors of other layers": {"solver": optim.SGD(0.1, lr_factors=(1.0, 2.0, 3.0))},
+}
+BAD_ARGUMENTS = {
+    "hole in X": lambda y: (HOLES, y),
+    "columns": lambda y: (X[:, 0], y),
+    "rows": lambda y: (X, y[:-1]),
+    "text": lambda y: ([["a", "b", "c"]] * 40, y),
+    "hole in y": lambda y: (X, np.where(np.arange(40) == 3, np.nan, y)),
+    "masked": lambda y: (np.ma.masked_greater(X, 0), y),
+    "weights of other rows": lambda y: (X, y, np.ones(39)),
+    "negative weights": lambda y: (X, y, -np.ones(40)),
+    "frame of other columns": lambda y: (pd.DataFrame(X).assign(more=1.0), y),
+}
+
+
+def state(model):
+    return pickle.dumps(vars(model))
+
+
+def assert_unchanged(model, before, fitted, change):
+    with pytest.raises((ValueError, TypeError)):
+        change()
+    assert state(model) == before
+    if not fitted:
+        with pytest.raises(NotFittedError):
+            model.predict(X)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("fitted", [False, True], ids=["unfitted", "fitted"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", BAD_ARGUMENTS)
+def test_refused_arguments_leave_no_trace(bad, kind, fitted, method):
+    model = make(kind)
+    if fitted:
+        part(model, kind)
+    arguments = BAD_ARGUMENTS[bad](KINDS[kind][1])
+    if bad == "frame of other columns" and not fitted:
+        pytest.skip("any columns will do for a first fit")
+    if method == "partial_fit" and kind == "classifier":
+        arguments = (*arguments, None)[:3] + ([0, 1, 2],)
+    before = state(model)
+    call = model.partial_fit if method == "partial_fit" or fitted else model.fit
+    assert_unchanged(model, before, fitted, lambda: call(*arguments))
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "warm fit"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", BAD_PARAMS)
+def test_refused_parameters_leave_no_trace(bad, kind, method):
+    lbfgs = BAD_PARAMS[bad].get("solver") == "lbfgs"
+    for fitted in (False, True):
+        model = make(kind, warm_start=method == "warm fit")
+        if fitted:
+            part(model, kind)
+        model.set_params(**BAD_PARAMS[bad])
+        before = state(model)
+        if method == "partial_fit":
+            if lbfgs:
+                continue  # it has no partial_fit
+            assert_unchanged(model, before, fitted, lambda model=model: part(model, kind))
+        else:
+            assert_unchanged(
+                model, before, fitted, lambda model=model: model.fit(X, KINDS[kind][1])
+            )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "data",
+    [(X, LABELS[:-1]), (X[:, :2], LABELS), (HOLES, LABELS), (X,), (X, LABELS + 7.5)],
+    ids=["rows", "columns", "hole", "no targets", "classes"],
+)
+def test_refused_validation_data_do_not_redraw_the_network(kind, data):
+    if kind == "regressor" and data[-1] is not X and np.shape(data[-1]) == (40,):
+        data = (data[0], np.where(data[1] == data[1][0], np.inf, data[1]))
+    model = make(kind, random_state=None).fit(X, KINDS[kind][1])
+    before = state(model)
+    with pytest.raises((ValueError, TypeError)):
+        model.fit(X, KINDS[kind][1], validation_data=data)
+    assert state(model) == before
+
+
+def test_a_refused_fit_draws_nothing_from_the_generator_of_the_caller():
+    rng = np.random.RandomState(5)
+    model = make("classifier", random_state=rng)
+    expected = rng.get_state()[1].copy()
+    with pytest.raises(ValueError):
+        model.fit(X, LABELS, validation_data=(X, LABELS[1:]))
+    np.testing.assert_array_equal(rng.get_state()[1], expected)
+
+
+def test_classes_of_a_refused_first_partial_fit_are_not_kept():
+    model = make("classifier")
+    with pytest.raises(ValueError, match="classes not in"):
+        model.partial_fit(X, LABELS, classes=[0, 1])
+    assert not hasattr(model, "classes_")
+    assert part(model, "classifier").classes_.tolist() == [0, 1, 2]
+
+
+# ---- between fits -------------------------------------------------------------------------
+
+SCHEDULES = {
+    "steps": lambda: schedules.StepLR(2, 0.5),
+    "each step": lambda: schedules.ExponentialLR(0.9, per="step"),
+    "warm-up": lambda: schedules.Warmup(schedules.CosineAnnealingLR(T_max=3), 3),
+    "plateau": lambda: schedules.ReduceLROnPlateau(patience=1, threshold=1e9),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_go_on_over_partial_fits(kind, schedule):
+    """As one fit of so many epochs over the same rows."""
+    options = {"shuffle": False, "solver": "sgd", "learning_rate": SCHEDULES[schedule]()}
+    parts = make(kind, **options)
+    for _ in range(6):
+        part(parts, kind)
+        parts = pickle.loads(pickle.dumps(parts))
+    options = {**options, "max_iter": 6, "tol": 0, "n_iter_no_change": 99}
+    whole = make(kind, **options)
+    with pytest.warns(Warning, match="Maximum iterations"):
+        whole.fit(X, KINDS[kind][1])
+    np.testing.assert_array_equal(parts.network_.theta, whole.network_.theta)
+    assert parts.learning_rate.t == 0, "the one of the caller is not touched"
+
+
+def test_another_schedule_begins_at_its_beginning():
+    model = make("regressor", solver="sgd", learning_rate=schedules.StepLR(1, 0.1))
+    for _ in range(3):
+        part(model, "regressor")
+    model.set_params(learning_rate=schedules.StepLR(5, 0.1))
+    assert part(model, "regressor")._schedule.t == 1
+
+
+CHANGES = {
+    "learning_rate_init": {"learning_rate_init": 0.3},
+    "momentum": {"momentum": 0.2},
+    "nesterov": {"nesterovs_momentum": False},
+    "no momentum": {"momentum": 0.0},
+    "batch_size": {"batch_size": 7},
+    "alpha": {"alpha": 3.0},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_rates_and_penalties_take_effect(kind, change):
+    model = part(make(kind, solver="sgd"), kind)
+    other = pickle.loads(pickle.dumps(model))
+    steps = model._optimizer.t
+    part(model.set_params(**CHANGES[change]), kind)
+    part(other, kind)
+    assert (model.network_.theta != other.network_.theta).any()
+    assert model._optimizer.t > steps, "its state goes on"
+
+
+def test_the_state_of_the_optimiser_is_kept_when_its_numbers_change():
+    model = part(make("regressor", shuffle=False), "regressor")
+    twin = pickle.loads(pickle.dumps(model))
+    model.set_params(learning_rate_init=0.05, beta_2=0.9, epsilon=1e-3)
+    twin._optimizer.lr, twin._optimizer.betas, twin._optimizer.eps = 0.05, (0.9, 0.9), 1e-3
+    for each in (model, twin):
+        part(each, "regressor")
+    np.testing.assert_array_equal(model.network_.theta, twin.network_.theta)
+
+
+def test_a_rate_that_has_fallen_stays_when_something_else_changes():
+    model = part(make("regressor", solver="sgd", learning_rate="invscaling"), "regressor")
+    fallen = model._optimizer.lr
+    assert fallen < model.learning_rate_init
+    model.set_params(momentum=0.5, learning_rate="constant")
+    assert part(model, "regressor")._optimizer.lr == fallen
+
+
+def test_another_solver_begins_with_a_new_state():
+    model = part(make("regressor", solver="sgd"), "regressor")
+    theta = model.network_.theta
+    optimizer = part(model.set_params(solver="adam"), "regressor")._optimizer
+    assert (type(optimizer), optimizer.t) == (optim.Adam, 1)
+    assert model.network_.theta is theta
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "warm fit"])
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("classifier", {"hidden_layer_sizes": (5,)}, r"hidden_layer_sizes is now \[5\]; the net"),
+        ("classifier", {"hidden_layer_sizes": (4, 4)}, r"hidden_layer_sizes is now \[4, 4\]"),
+        ("regressor", {"activation": "tanh"}, r"activation is now \['tanh'\]; .* \['relu'\]"),
+        ("regressor", {"dropout": 0.5}, r"dropout is now \['0.5'\]; .* with \['0.0'\]"),
+        ("regressor", {"norm": "layer"}, "norm is now"),
+        ("regressor", {"loss": "huber"}, "loss is now huber; .* squared_error"),
+        ("regressor", {"loss": "huber(2.0)"}, r"loss is now huber\(delta=2.0\)"),
+    ],
+)
+def test_what_needs_another_network_is_refused(how, kind, change, message):
+    model = part(make(kind, warm_start=True), kind).set_params(**change)
+    before = state(model)
+    with pytest.raises(ValueError, match=message + ".*begin anew by fit"):
+        part(model, kind) if how == "partial_fit" else model.fit(X, KINDS[kind][1])
+    assert state(model) == before
+    model.set_params(warm_start=False).fit(X, KINDS[kind][1])
+    clone(model).fit(X, KINDS[kind][1])
+
+
+def test_equal_by_another_name_is_no_other_network():
+    model = make("classifier", activation="logistic", warm_start=True).fit(X, LABELS)
+    model.set_params(activation=["sigmoid"], hidden_layer_sizes=[4]).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("first", [True, False])
+def test_early_stopping_may_change_between_warm_fits(kind, first):
+    model = make(kind, warm_start=True, early_stopping=first).fit(X, KINDS[kind][1])
+    model.set_params(early_stopping=not first).fit(X, KINDS[kind][1])
+    assert len(model.loss_curve_) >= 2
+
+
+def test_a_warm_start_does_not_bind_partial_fit_to_all_classes():
+    model = make("classifier", warm_start=True)
+    part(model, "classifier")
+    part(model, "classifier", rows=LABELS < 2)
+    with pytest.raises(ValueError, match="warm_start can only be used where `y` has the same"):
+        model.fit(X, LABELS % 2)
