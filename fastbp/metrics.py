@@ -24,6 +24,25 @@ from ._metric_functions import (
 )
 from .losses import Loss
 
+__all__ = [
+    "NAMES",
+    "accuracy",
+    "balanced_accuracy",
+    "binary_accuracy",
+    "f1",
+    "higher_is_better",
+    "lower_is_better",
+    "mae",
+    "mse",
+    "pair_accuracy",
+    "precision",
+    "r2",
+    "recall",
+    "rmse",
+    "sign_accuracy",
+    "top_k_accuracy",
+]
+
 # ---- metrics ------------------------------------------------------------------------------
 
 

@@ -18,6 +18,8 @@ from ._size_limit import MAX_BYTES, check_max_bytes
 from .csvfile import Cells, Format, read_csv
 from .errors import DataError
 
+__all__ = ["Table", "from_arrays", "read_features", "read_table"]
+
 # A whole-number target with more distinct values than this is taken for a quantity.
 MAX_INFERRED_CLASSES = 20
 _MIN_ROWS_PER_CLASS = 10  # of a target of texts; with fewer it is taken for something else

@@ -1,9 +1,14 @@
-"""Every example in docstrings, the README and docs/ runs and prints what it says; links lead on."""
+"""Every example in docstrings, the README and docs/ runs and prints what it says; links lead on.
+
+What the documentation site generates is checked here as far as that needs none of its tools.
+"""
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -51,7 +56,9 @@ def links(path):
     return [target.partition("#")[0] for target in found if not re.match(r"[a-z]+:|#", target)]
 
 
-@pytest.mark.parametrize("folder", [".", "docs", "examples", "tests", "csrc", "benchmarks"])
+@pytest.mark.parametrize(
+    "folder", [".", "docs", "examples", "tests", "csrc", "benchmarks", "docs/site"]
+)
 def test_links_to_files(folder):
     for path in (ROOT / folder).glob("*.md"):
         broken = [target for target in links(path) if not (path.parent / target).exists()]
@@ -62,3 +69,53 @@ def test_every_page_is_in_the_index():
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
     listed = {target for target in links(ROOT / "docs/README.md") if "/" not in target}
     assert pages == listed, "every page in docs/ has its line in the table of docs/README.md"
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """{full name: page} of the API reference, modules included."""
+    pytest.importorskip("sklearn", reason="fastbp.sklearn cannot be imported")
+    pages = runpy.run_path(str(ROOT / "docs/site/api.py"))["pages"]()
+    found = {page.path: page for page in pages}
+    return found | {f"{page.module.__name__}.{name}": page for page in pages for name in page.names}
+
+
+def test_api_reference_has_every_public_name(reference):
+    for module in filter(inspect.ismodule, map(pkgutil.resolve_name, reference)):
+        names = {name for name in getattr(module, "__all__", ()) if not name.startswith("__")}
+        missing = {name for name in names if f"{module.__name__}.{name}" not in reference}
+        assert not missing, f"no page of the API reference documents {missing} of {module.__name__}"
+
+
+def test_api_reference_has_every_public_module(reference):
+    for module in pkgutil.iter_modules(fastbp.__path__, "fastbp."):
+        if "._" not in module.name and hasattr(importlib.import_module(module.name), "__all__"):
+            assert module.name in reference
+
+
+def test_public_names_have_docstrings(reference):
+    things = {name: pkgutil.resolve_name(name) for name in reference}
+    bare = [name for name, thing in things.items() if callable(thing) and not inspect.getdoc(thing)]
+    assert not bare, f"public names without a docstring: {bare}"
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name
+)
+def test_names_on_pages_are_in_the_api_reference(path, reference):
+    for name in re.findall(r"`(fastbp(?:\.\w+)+)(?:\([^`]*\))?`", path.read_text(encoding="utf-8")):
+        documented = name
+        while documented not in reference:
+            documented = documented.rpartition(".")[0]
+        member = hasattr(pkgutil.resolve_name(documented), name[len(documented) + 1 :])
+        module = inspect.ismodule(pkgutil.resolve_name(documented))
+        assert documented == name or (member and not module), (
+            f"{path.name} says {name}, which is not a public name: is it in `__all__`?"
+        )
+
+
+def test_gallery_has_every_display():
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    drawn = runpy.run_path(str(ROOT / "docs/site/gallery.py"))["DRAWN"]
+    displays = {name for name in fastbp.plot.__all__ if name.endswith("Display")}
+    assert {function.__name__ for function in drawn} == displays

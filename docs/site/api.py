@@ -1,0 +1,101 @@
+"""The API reference: which page documents which public name.
+
+A public name is one in the `__all__` of fastbp or of one of its public modules, so a new name has
+its place here without a change. Needs fastbp and its extras alone, no tool of the site.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import fastbp
+
+
+@dataclass
+class Page:
+    """One page of the reference, `api/<path>.md`: either a module with `names`, or one class."""
+
+    path: str  # the dotted name of what the page opens with
+    module: ModuleType
+    names: list[str] = field(default_factory=list)
+
+
+def modules():
+    """fastbp and its public modules: no underscore, and an `__all__`."""
+    below = sorted(m.name for m in pkgutil.iter_modules(fastbp.__path__) if m.name[0] != "_")
+    found = [importlib.import_module(f"fastbp.{name}") for name in below]
+    return [
+        fastbp,
+        *(m for m in found if hasattr(m, "__all__") or m.__name__[7:] in fastbp.__all__),
+    ]
+
+
+def public_names(module):
+    """What a module offers: its `__all__`, or else what it defines without an underscore."""
+    if hasattr(module, "__all__"):
+        return module.__all__
+    return [
+        name
+        for name, thing in vars(module).items()
+        if name[0] != "_" and getattr(thing, "__module__", None) == module.__name__
+    ]
+
+
+def pages():
+    """The pages: one for each module, and one for each class of `fastbp` itself."""
+    found = []
+    for module in modules():
+        page = Page(module.__name__, module)
+        found.append(page)
+        for name in public_names(module):
+            thing = getattr(module, name)
+            if inspect.ismodule(thing) or name == "__version__":
+                continue
+            if module is fastbp and inspect.isclass(thing):
+                found.append(Page(f"fastbp.{name}", module, [name]))
+            else:
+                page.names.append(name)
+    return found
+
+
+def markdown(page):
+    """A page as directives of mkdocstrings."""
+    if page.path != page.module.__name__:
+        return directive(page.path, 1)
+    head = directive(page.path, 1, members="[]")
+    return head + "".join(directive(f"{page.path}.{name}", 2) for name in page.names)
+
+
+def directive(name, level, **options):
+    lines = [f"::: {name}", "    options:", f"      heading_level: {level}"]
+    return (
+        "\n".join([*lines, *(f"      {key}: {value}" for key, value in options.items())]) + "\n\n"
+    )
+
+
+def index():
+    """The first page: a table of names and their summaries for each module."""
+    text = ["# API reference\n"]
+    everything = pages()
+    for module in modules():
+        name = module.__name__
+        text.append(f"## [{name}]({name}.md)\n\n{summary(module)}\n\n| name | |\n|---|---|")
+        for page in everything:
+            if page.module is module:
+                text += [row(page, public) for public in page.names]
+        text.append("")
+    return "\n".join(text)
+
+
+def row(page, name):
+    full = f"{page.module.__name__}.{name}"
+    return f"| [`{name}`]({page.path}.md#{full}) | {summary(getattr(page.module, name))} |"
+
+
+def summary(thing):
+    """The first paragraph of a docstring as one line of a table; nothing for a constant."""
+    if not (callable(thing) or inspect.ismodule(thing)):
+        return ""
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split()).replace("|", "\\|")

@@ -1,0 +1,97 @@
+"""The gallery: one function for each class that draws, run while the site is built.
+
+Each returns the figure; its docstring and source are shown beside the picture.
+"""
+
+import inspect
+import io
+from pathlib import PurePosixPath
+
+import matplotlib
+import numpy as np
+
+import fastbp
+from fastbp import plot
+from fastbp.datasets import load_digits
+
+INTRODUCTION = """# Gallery
+
+Every picture on this page was drawn by the code below it while the site was built.
+[Pictures](../docs/plots.md) explains how the classes are used.
+"""
+
+
+def spirals(n=200, seed=0):
+    """Two arms of a spiral: points (n, 2) with their arm (n,)."""
+    rng = np.random.default_rng(seed)
+    turn = np.sqrt(rng.random(n)) * 3 * np.pi
+    arm = rng.integers(2, size=n)
+    angle = turn + np.pi * arm
+    points = np.column_stack([np.cos(angle), np.sin(angle)]) * turn[:, None] / 10
+    return points + rng.normal(scale=0.02, size=(n, 2)), arm
+
+
+def BoundaryDisplay():
+    """What a network of two inputs decides between the arms of a spiral."""
+    X, y = spirals()
+    net = fastbp.Network((2, 64, 64, 1), output="sigmoid", loss="binary_cross_entropy", seed=0)
+    net.fit(X, y, epochs=300, optimizer=fastbp.optim.Adam(3e-3))
+    return plot.BoundaryDisplay.from_network(net, X, y).figure_
+
+
+def HistoryDisplay():
+    """Learning curves on the training rows and on those held out."""
+    X, y = load_digits()
+    net = fastbp.Network((64, 50, 10), output="softmax", loss="cross_entropy", seed=0)
+    history = net.fit(X / 16, y, epochs=30, validation_split=0.2)
+    return plot.HistoryDisplay.from_history(history).figure_
+
+
+def NetworkDisplay():
+    """One sample in a network: activations a in green, errors δ in red, weights as lines."""
+    net = fastbp.Network((2, 4, 3, 1), activation="tanh", seed=0)
+    return plot.NetworkDisplay.from_network(net, [0.5, -1.0], 1.0).figure_
+
+
+def SignalsDisplay():
+    """How large a and δ are in every layer, over the epochs."""
+    X, y = load_digits()
+    recorder = plot.SignalsRecorder(X / 16, y)
+    net = fastbp.Network((64, 32, 32, 10), output="softmax", loss="cross_entropy", seed=0)
+    net.fit(X / 16, y, epochs=20, callbacks=[recorder])
+    return plot.SignalsDisplay.from_recorder(recorder).figure_
+
+
+def WeightsDisplay():
+    """The weights into each unit of the first layer, as pictures of 8 × 8 pixels."""
+    X, y = load_digits()
+    net = fastbp.Network((64, 16, 10), output="softmax", loss="cross_entropy", seed=0, l2=1e-3)
+    net.fit(X / 16, y, epochs=30)
+    return plot.WeightsDisplay.from_network(net, 0, shape=(8, 8)).figure_
+
+
+DRAWN = [BoundaryDisplay, HistoryDisplay, NetworkDisplay, SignalsDisplay, WeightsDisplay]
+
+
+def markdown(folder):
+    """The page, which finds `<class>.png` in a folder beside it."""
+    text = [INTRODUCTION]
+    for function in DRAWN:
+        name, caption = function.__name__, inspect.getdoc(function)
+        body = inspect.getsource(function).split('"""\n')[1]
+        picture = PurePosixPath(folder, f"{name}.png")
+        text.append(f"## [{name}](../api/fastbp.plot.md#fastbp.plot.{name})\n")
+        text.append(f"{caption}\n\n![{caption}]({picture})\n")
+        text.append(f"```python\n{inspect.cleandoc(body).replace('return ', '')}\n```\n")
+    text.append(f"`spirals` makes the points:\n\n```python\n{inspect.getsource(spirals)}```\n")
+    return "\n".join(text)
+
+
+def draw(function):
+    """The PNG of a picture, as bytes."""
+    matplotlib.use("Agg")
+    figure = function()
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=150, bbox_inches="tight")
+    matplotlib.pyplot.close(figure)
+    return png.getvalue()
