@@ -121,7 +121,7 @@ def lion(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None
 
 def rprop(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     last, step = moments
-    turn = last * g
+    turn = np.sign(last) * np.sign(g)  # a product of gradients may underflow to 0
     same = np.where(turn == 0, 1, turn)  # NaN stays
     factor = np.where(turn > 0, h.grow, np.where(turn < 0, h.shrink, same))
     step[...] = np.clip(step * factor, h.least, h.most)
