@@ -9,7 +9,7 @@ import numpy as np
 from .. import _validation as check
 from .formulas import quiet, sample_losses
 from .layers import forward
-from .losses import weight_sum
+from .losses import mean_loss
 
 if TYPE_CHECKING:
     from .network import Network
@@ -46,7 +46,7 @@ def cost(
     s = np.ones(len(X), net.dtype) if sample_weight is None else sample_weight
     z, a = outputs(net, X, theta)
     J_i = sample_losses(net.criterion, net.activations[-1], z, a, dense(net, y))
-    return s @ J_i / weight_sum(net.criterion, y, s) + penalty(net, theta), a
+    return mean_loss(net.criterion, y, s, J_i) + penalty(net, theta), a
 
 
 @quiet
@@ -61,8 +61,9 @@ def outputs(net: Network, X: Array, theta: Array) -> tuple[Array, Array]:
 
 def penalty(net: Network, theta: Array) -> np.number:
     """l1‖W‖₁ + (l2/2)‖W‖² over all layers; biases are free. Analytic in complex W off zero."""
-    total = net.dtype.type(0)
+    total = np.float64(0)
     for W, _ in net.unpack(theta):
+        W = W.astype(np.result_type(W, np.float64), copy=False)
         if net.l1 > 0:
             total = total + net.l1 * np.where(W.real < 0, -W, W).sum()
         if net.l2 > 0:

@@ -335,8 +335,20 @@ def weight_sum(loss: Loss, y: Array | None, s: Array) -> np.number:
     """
     weight = loss.options.get("class_weight")
     if weight is None or y.ndim > 1:
-        return s[:: loss.group].sum()
-    return s @ np.broadcast_to(np.asarray(weight, s.dtype), max(len(weight), y.max() + 1))[y]
+        return s[:: loss.group].sum(dtype=np.float64)
+    each = np.broadcast_to(np.asarray(weight, s.dtype), max(len(weight), y.max() + 1))[y]
+    return s.astype(np.float64) @ each
+
+
+def mean_loss(loss: Loss, y: Array | None, s: Array, J_i: Array) -> np.number:
+    """Σ s_i J_i / S, added up in double (of complex J_i too) whatever the dtype.
+
+    >>> J_i = np.array([1e8, 1.0, -1e8, 1.0], np.float32)
+    >>> float(mean_loss(Loss("mse"), None, np.ones(4, np.float32), J_i))
+    0.5
+    """
+    J_i = J_i.astype(np.result_type(J_i, np.float64), copy=False)
+    return s.astype(np.float64) @ J_i / weight_sum(loss, y, s)
 
 
 # ---- helpers ------------------------------------------------------------------------------

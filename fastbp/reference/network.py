@@ -41,7 +41,7 @@ from .layers import (
     gradients,
     through,
 )
-from .losses import sample_weights, weight_sum
+from .losses import mean_loss, sample_weights, weight_sum
 from .training import Training
 from .updates import update
 
@@ -166,12 +166,13 @@ class Network(NumpyDerivatives, Hooks, NetworkBase):
         s = check.as_weights(sample_weight, n, self.dtype, rows_of="the last forward")
         self.layers[-1].show_delta(delta.copy())
         s = np.ones(n, self.dtype) if s is None else s
-        self._propagate(s, s.sum(), self._hook_for(hook))
+        self._propagate(s, s.sum(dtype=np.float64), self._hook_for(hook))
 
     def _backward(self, y: Array, s: Array, hook: Hook | None = None) -> float:
         top, S = self.layers[-1], weight_sum(self.criterion, y, s)
-        y = dense(self, y)
-        J = s @ sample_losses(self.criterion, top.activation, top.z, top.a, y) / S
+        labels, y = y, dense(self, y)
+        J_i = sample_losses(self.criterion, top.activation, top.z, top.a, y)
+        J = mean_loss(self.criterion, labels, s, J_i)
         top.show_delta(output_delta(self.criterion, top.activation, top.z, top.a, y))
         self._propagate(sample_weights(self.criterion, s), S, hook)
         return float(J + penalty(self, self.theta))
