@@ -21,6 +21,7 @@ from ._class_weight import weigh
 from ._runner import CallbackRunner, ProgressBar
 from ._scoring import Scoring
 from ._session import Array, Data, Place, Ran, Session, SessionOptions
+from ._target_values import warn_of_lost_digits
 from .errors import DivergenceError
 from .history import History
 from .metrics import resolve as resolve_metrics
@@ -96,6 +97,7 @@ class Fitting:
         in any case; small work takes fewer, and no bit of the result depends on it.
         Afterwards z, a and delta are forgotten.
 
+        Warns (UserWarning) where float32 would round away what distinguishes the targets.
         Raises TypeError or ValueError, with nothing changed, for arguments that do not fit or
         hold NaN, and DivergenceError before the step whose J is not finite. KeyboardInterrupt
         leaves the network after a whole step.
@@ -219,7 +221,9 @@ class Fitting:
         if not isinstance(X, Stream):
             if y is None and self.criterion.group == 1:
                 raise TypeError("fit takes X and y, or a stream: see fastbp.stream")
-            return self._data(X, y, sample_weight, "X")
+            data = self._data(X, y, sample_weight, "X")
+            warn_of_lost_digits(y, self.criterion, self._dtype, stacklevel=3)
+            return data
         if self.criterion.group > 1:
             raise TypeError(f"a stream would part the rows that {self.criterion} takes together")
         for name, value in (("y", y), ("sample_weight", sample_weight)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .losses import Loss
+
+# Rounding to steps of h adds h²/12 to a variance: of a spread of 16 h, 1/3000.
+_LEAST_STEPS = 16
 
 
 def check_target_values(y: np.ndarray, given: np.dtype, loss: Loss) -> None:
@@ -29,6 +33,33 @@ def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
         raise ValueError(
             f"{rows_of} has {n_rows} rows; {name} takes pairs of them: true, corrupted, true, …"
         )
+
+
+def warn_of_lost_digits(y: object, loss: Loss, dtype: np.dtype, stacklevel: int) -> None:
+    """UserWarning where `dtype` rounds away what distinguishes targets that are numbers.
+
+    y (n,) or (n, n_targets), as the user gave it: targets of a spread (standard deviation) below
+    _LEAST_STEPS numbers of `dtype`. stacklevel: as for warnings.warn, from the caller on.
+    """
+    array = np.asarray(y)
+    if loss.targets != "numbers" or array.dtype.kind not in "iuf" or dtype.itemsize == 8:
+        return
+    columns = array.reshape(len(array), -1)
+    low, high = columns.min(axis=0).astype(np.float64), columns.max(axis=0).astype(np.float64)
+    top = np.maximum(abs(low), abs(high))
+    step = np.spacing(top.astype(dtype)).astype(np.float64)
+    # a range r of n values has a spread of r/√(2n) at least
+    close = (low < high) & (high - low < _LEAST_STEPS * step * np.sqrt(2 * len(columns)))
+    for j in np.flatnonzero(close):
+        spread = float(columns[:, j].astype(np.float64).std())
+        if spread < _LEAST_STEPS * step[j]:
+            warnings.warn(
+                f"y has a standard deviation of {spread:.3g} at numbers of {top[j]:.3g} (column "
+                f"{j}), where {dtype} numbers are {step[j]:.3g} apart: most of what distinguishes "
+                "them is lost. Subtract the mean of y before, or take float64",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
 
 
 def _check_fractions(y: np.ndarray, given: np.dtype, name: str) -> None:
