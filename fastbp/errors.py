@@ -1,4 +1,4 @@
-"""Exceptions of fastbp's own."""
+"""Exceptions and warnings of fastbp's own."""
 
 
 class DivergenceError(ArithmeticError):
@@ -40,3 +40,7 @@ class DataError(ValueError):
 
     The message names the file and, where there is one, the line and column.
     """
+
+
+class ConvergenceWarning(UserWarning):
+    """Given where training ended at no minimum; the message says why, and what to change."""

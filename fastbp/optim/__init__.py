@@ -7,6 +7,7 @@
     averaging.py  averages of theta: SWA, and what `ema` gathers
     files.py      an optimiser in a file, and back
     lbfgs.py      L-BFGS through SciPy
+    _objective.py J in double and in the targets' units, for L-BFGS
 
 Rules and defaults are PyTorch's (torch.optim), so that whole trajectories can be compared;
 `docs/optimizers.md` has the formulas side by side. The gradient g is that of J, penalties included.

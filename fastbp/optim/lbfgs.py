@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -9,10 +12,12 @@ import numpy as np
 
 from .. import _validation as check
 from .._sparse import is_sparse
+from ..errors import ConvergenceWarning
+from ._objective import Objective
 
 if TYPE_CHECKING:
     from .._base import NetworkBase
-    from .._fitting import Data
+    from .._fitting import Array, Data
 
 
 class LBFGS:
@@ -23,10 +28,16 @@ class LBFGS:
     LBFGS(max_iter=500) rather than many. It ends early where
     (J_k − J_{k+1})/max(|J_k|, |J_{k+1}|, 1) <= ftol or the largest |g| <= gtol; both, and
     history_size, the pairs of steps and gradients that it keeps, are SciPy's defaults. The epoch's
-    loss is J at its end. Evaluations are `forward` and `backward`, with sample weights and
-    penalties, on as many threads as `get_num_threads` says; SciPy works in double, and float64
-    networks come closer to the minimum. Frozen layers stay, and a non_negative W is a bound;
+    loss is J at its end. Evaluations are forward and backward passes, with sample weights and
+    penalties, on as many threads as `get_num_threads` says. They run in float64 whatever the
+    network's dtype, since SciPy compares values of J that differ in few digits; theta is rounded
+    to the dtype at the end. Targets far from 0 or of a spread far from 1 are fitted in units of
+    their own, see docs/optimizers.md. Frozen layers stay, and a non_negative W is a bound;
     networks with dropout and layers with a max_norm are refused.
+
+    Warns (`fastbp.errors.ConvergenceWarning`) where the line search failed, where a run stopped
+    although one more step down the gradient would lower J by more than 1 %, and where a float32
+    network cannot hold the result.
 
     n_iterations, n_evaluations and message tell of the last run. Raises TypeError or ValueError for
     arguments out of range; in `fit` ImportError where SciPy is not installed, ValueError for
@@ -61,17 +72,14 @@ class LBFGS:
         """
         if net.input_dropout > 0 or any(layer.dropout > 0 for layer in net.dense):
             raise ValueError("LBFGS takes no dropout: it minimises one J; use another optimiser")
-        try:
-            from scipy.optimize import minimize
-        except ImportError as error:
-            raise ImportError('LBFGS needs SciPy: pip install "fastbp[scipy]"') from error
+        _scipy_minimize()
         for number, layer in enumerate(net.layers, 1):
             if layer.dense.max_norm is not None and layer.trainable:
                 raise ValueError(
                     f"LBFGS cannot keep the max_norm of layer {number}: leave it out, or take "
                     "another optimizer"
                 )
-        return Session(self, net, data, minimize)
+        return Session(self, net, data)
 
     def __repr__(self) -> str:
         return (
@@ -80,37 +88,112 @@ class LBFGS:
         )
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of SciPy's came to.
+
+    J at its end, as the network itself computes it; SciPy's counts, status (0: converged, 1: a
+    limit of the caller's, 2: the line search failed) and message; and what is wrong with the
+    result, with the way out, or None.
+    """
+
+    J: float
+    n_iterations: int
+    n_evaluations: int
+    status: int
+    message: str
+    trouble: str | None
+
+
+def descend(
+    net: NetworkBase, X: Array, y: Array | None, s: Array | None, options: dict[str, float]
+) -> Outcome | None:
+    """One run of L-BFGS-B from theta of `net`, with SciPy's options; theta ends at its best.
+
+    None, with theta as it was, where J is not finite to begin with. However the run breaks off,
+    theta is that of the last iterate. z, a and delta are forgotten.
+    """
+    minimize, end = _scipy_minimize(), net.theta.copy()
+    try:
+        objective = Objective(net, X, y, s)
+        if not isfinite(objective.J):
+            return None
+        try:
+            result = minimize(
+                objective,
+                objective.start,
+                jac=True,
+                method="L-BFGS-B",
+                callback=objective.accept,
+                bounds=objective.bounds,
+                options=options | {"gtol": objective.tolerance(options["gtol"])},
+            )
+            lowest = objective.cost_of(result.fun)
+            if lowest <= objective.J:
+                objective.accept(result.x)
+            else:  # NaN too
+                lowest = objective.J
+            trouble = _trouble(objective, result, lowest)
+        finally:
+            end = objective.theta
+    finally:
+        net.theta[...] = end
+        net._forget()
+    J = net.loss(X, y, s)
+    if trouble is None:
+        trouble = _rounding(objective, lowest, J, net.dtype)
+    counts = int(result.nit), int(result.nfev) + 1
+    return Outcome(J, *counts, int(result.status), str(result.message), trouble)
+
+
+def _trouble(objective: Objective, result: object, lowest: float) -> str | None:
+    """Why the point that SciPy stopped at, with J at its lowest, is no minimum."""
+    if result.status == 1:
+        return None
+    why = f"its line search failed ({result.message})" if result.status else ""
+    if not why and lowest > 0.01 * objective.J:
+        share = objective.share_left()
+        if share > 0.01:
+            why = f"one step down the gradient would still take {share:.0%} off J"
+    if not why:
+        return None
+    return (
+        f"it stopped after {result.nit} iterations where {why}: scale the columns of X and y to "
+        "mean 0 and standard deviation 1, or lower the tolerances"
+    )
+
+
+def _rounding(objective: Objective, lowest: float, J: float, dtype: np.dtype) -> str | None:
+    """What is lost where a network of `dtype` has J in place of the lowest, in double."""
+    if objective.spread is None or J - lowest <= 1e-3 * objective.spread:
+        return None
+    return (
+        f"{dtype} has too few digits for it: J is {lowest:.6g} in float64, and {J:.6g} with "
+        f"parameters and outputs in {dtype}. Subtract the mean of y and divide by its standard "
+        "deviation before, or take float64"
+    )
+
+
+def _scipy_minimize() -> Callable:
+    try:
+        from scipy.optimize import minimize
+    except ImportError as error:
+        raise ImportError('LBFGS needs SciPy: pip install "fastbp[scipy]"') from error
+    return minimize
+
+
 class Session:
     """One `fit`: data, and an epoch that is a run of SciPy's minimize."""
 
-    def __init__(self, optimizer: LBFGS, net: NetworkBase, data: Data, minimize) -> None:
+    def __init__(self, optimizer: LBFGS, net: NetworkBase, data: Data) -> None:
         X, self._y, self._s = data
         self._X = X if is_sparse(X) else np.ascontiguousarray(X, net.dtype)
-        self._optimizer, self._net, self._minimize = optimizer, net, minimize
+        self._optimizer, self._net = optimizer, net
         self._epoch = -1
         self.rows_done = 0
 
     def close(self) -> None:
         """Nothing to do."""
-
-    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """(whether a parameter is trained, the least that it may be), twins of theta."""
-        net = self._net
-        free, least = np.ones(net.theta.size, bool), np.full(net.theta.size, -np.inf)
-        parts = zip(net.layers, net.blocks(free), net.blocks(least), strict=True)
-        for layer, trained, lower in parts:
-            for block in trained.values():
-                block[...] = layer.trainable
-            if layer.dense.non_negative and layer.trainable:
-                lower["W"][...] = 0.0
-        return free, least
-
-    def _value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        net = self._net
-        net.theta[...] = theta
-        net.forward(self._X)
-        J = net.backward(self._y, self._s)
-        return J, np.where(self._free, net.grad.astype(np.float64), 0.0)
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
         """An epoch, however long it takes; see `fastbp._session.Ran`.
@@ -120,40 +203,21 @@ class Session:
         """
         self._epoch += 1
         optimizer, net = self._optimizer, self._net
-        self._free, least = self._limits()
-        accepted = net.theta.astype(np.float64)
-        start = np.maximum(accepted, least)
         options = {
             "maxiter": optimizer.max_iter,
             "maxcor": optimizer.history_size,
             "ftol": optimizer.ftol,
             "gtol": optimizer.gtol,
         }
-
-        def accept(theta: np.ndarray) -> None:
-            nonlocal accepted
-            accepted = theta.copy()
-
-        try:
-            J = self._value_and_grad(start)[0]
-            if not isfinite(J):
-                return True, False, self._epoch, 0, J, J
-            result = self._minimize(
-                self._value_and_grad,
-                start,
-                jac=True,
-                method="L-BFGS-B",
-                callback=accept,
-                bounds=[(low, None) for low in least] if (least == 0.0).any() else None,
-                options=options,
-            )
-            if isfinite(result.fun) and result.fun <= J:
-                accept(result.x)
-        finally:
-            net.theta[...] = accepted
-            net._forget()
-        optimizer.n_iterations, optimizer.n_evaluations = int(result.nit), int(result.nfev) + 1
-        optimizer.message = str(result.message)
-        J = net.loss(self._X, self._y, self._s)
+        outcome = descend(net, self._X, self._y, self._s, options)
+        if outcome is None:
+            J = net.loss(self._X, self._y, self._s)
+            return True, False, self._epoch, 0, J, J
+        optimizer.n_iterations = outcome.n_iterations
+        optimizer.n_evaluations = outcome.n_evaluations
+        optimizer.message = outcome.message
+        if outcome.trouble is not None:
+            message = f"LBFGS has not found a minimum: {outcome.trouble}"
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
         self.rows_done += len(self._X)
-        return False, True, self._epoch, 1, J, J
+        return False, True, self._epoch, 1, outcome.J, outcome.J

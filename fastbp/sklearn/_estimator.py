@@ -220,7 +220,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self._random_state = check_random_state(self.random_state)
         if first:
             widths = (X.shape[1], *sizes, self._n_units())
-            self._begin(widths, X.dtype, from_given=self.warm_start or incremental)
+            dtype = np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
+            self._begin(widths, dtype, from_given=self.warm_start or incremental)
         else:
             check_same_network(self, sizes)
         if X.shape[0] == 0:  # a batch without weight, which is passed over as in fit

@@ -27,7 +27,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     `LBFGS`, of which a copy is used. learning_rate: scikit-learn's names, or a schedule of
     `fastbp.schedules`. dropout, norm: of every hidden layer, as in `fastbp.Dense`. callbacks: see
     `fastbp.callbacks`; not with "lbfgs". n_threads: the most threads to train with; "lbfgs" and
-    predictions take `fastbp.get_num_threads()`. All else is scikit-learn's:
+    predictions take `fastbp.get_num_threads()`. "lbfgs" makes a float64 network whatever the dtype
+    of X, and fits targets in any units: docs/sklearn.md. All else is scikit-learn's:
     https://scikit-learn.org/stable/modules/generated/\
 sklearn.neural_network.MLPRegressor.html
 
@@ -169,7 +170,7 @@ sklearn.neural_network.MLPRegressor.html
         net = self.network_
         if self.n_outputs_ == 1 or net.criterion.name != "squared_error":
             return J
-        penalty = net.l2 / 2 * sum(float(np.vdot(W, W)) for W in self.coefs_)
+        penalty = net.l2 / 2 * sum(float((W.astype(np.float64) ** 2).sum()) for W in self.coefs_)
         return (J - penalty) / self.n_outputs_ + penalty
 
     def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
@@ -178,13 +179,15 @@ sklearn.neural_network.MLPRegressor.html
             return np.nan
         if outputs.shape[1] > self.n_outputs_ and self.network_.criterion.name == "quantile":
             return -self.network_.loss(X, y, sample_weight)
-        return float(r2_score(y, self._predicted(outputs), sample_weight=sample_weight))
+        predicted = self._predicted(outputs).astype(np.float64)  # sums of float32 lose digits
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def score(self, X, y, sample_weight=None) -> float:
         """R², as scikit-learn's; with several quantiles an output, minus the mean pinball loss."""
         self._refuse_masked(y=y, sample_weight=sample_weight)
         if self._n_units() == self.n_outputs_ or self._criterion().name == "gaussian_nll":
-            return super().score(X, y, sample_weight)
+            predicted = self.predict(X).astype(np.float64)  # sums of float32 lose digits
+            return float(r2_score(y, predicted, sample_weight=sample_weight))
         X, y = self._validated(X, y, reset=False)
         X = in_dtype(X, self.network_.dtype)
         return self._score_encoded(X, self._encode(y), sample_weight)

@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
@@ -14,8 +13,10 @@ from .._fitting import SLICE
 from .._monitor import ExpectedLogs
 from .._runner import CallbackRunner
 from .._session import Place, Ran, SessionOptions
+from .._target_values import warn_of_lost_digits
 from .._validation import as_weights
 from ..errors import DivergenceError
+from ..optim.lbfgs import descend
 from ..schedules import Span
 from ._state import kept_optimizer, kept_schedule
 
@@ -55,10 +56,11 @@ class Training:
         batch_size = est._clipped_batch_size(self.n_samples)
         if est._optimizer.full_batch:
             batch_size = self.n_samples
-        mean_weight = 1.0 if weights is None else float(weights.mean())
+        mean_weight = 1.0 if weights is None else float(weights.mean(dtype=np.float64))
         net = est.network_
         self.callbacks = CallbackRunner(est.callbacks, net)
         self._check_logs()
+        warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
         rows = net._inputs(X)  # seen to be finite before
         weights = as_weights(weights, len(rows), net.dtype)
         data = rows, net._targets(y, len(rows)), weights
@@ -251,45 +253,31 @@ class Minimization:
     def __init__(self, est: BaseMLP, X: Array, y: Array, weights: Array | None) -> None:
         net = est.network_
         self.est = est
+        warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
         rows = net._inputs(X)
         self.data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)
+        total = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
         # nothing raises from here on
-        net._set_l2(est.alpha / (len(rows) if weights is None else float(weights.sum())))
+        net._set_l2(est.alpha / total)
 
     def run(self, tasks: Tasks) -> None:
         est, net = self.est, self.est.network_
-        X, y, weights = self.data
-        frozen = [layer for layer in net.layers if not layer.trainable]
-
-        def value_and_grad(theta: Array) -> tuple[float, Array]:
-            net.theta = theta
-            net.forward(X)
-            J = net.backward(y, weights)
-            for layer in frozen:
-                for gradient in layer.gradients().values():
-                    gradient[...] = 0.0
-            return J, net.grad.astype(np.float64)
-
-        result = minimize(
-            value_and_grad,
-            net.theta.astype(np.float64),
-            method="L-BFGS-B",
-            jac=True,
-            options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
-        )
-        if not np.isfinite(result.fun) or not np.isfinite(result.x).all():
+        options = {"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol}
+        outcome = descend(net, *self.data, options)
+        if outcome is None or not np.isfinite(net.theta).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
-        net.theta = result.x
-        est.n_iter_ = min(result.nit, est.max_iter)
-        est.loss_ = est._reported(float(result.fun))
-        if result.status != 0:
-            warnings.warn(
-                f"lbfgs failed to converge after {result.nit} iteration(s) "
-                f"(status={result.status}): {result.message}. Increase max_iter (it is "
-                f"{est.max_iter}) or scale the data.",
-                ConvergenceWarning,
-                stacklevel=5,
+        est.n_iter_ = min(outcome.n_iterations, est.max_iter)
+        est.loss_ = est._reported(outcome.J)
+        if outcome.status == 1:
+            message = (
+                f"lbfgs failed to converge after {outcome.n_iterations} iteration(s) "
+                f"(status={outcome.status}): {outcome.message}. Increase max_iter (it is "
+                f"{est.max_iter}) or scale the data."
             )
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        if outcome.trouble is not None:
+            message = f"lbfgs failed to converge: {outcome.trouble}"
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
