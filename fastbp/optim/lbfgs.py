@@ -36,8 +36,8 @@ class LBFGS:
     networks with dropout and layers with a max_norm are refused.
 
     Warns (`fastbp.errors.ConvergenceWarning`) where the line search failed, where a run stopped
-    although one more step down the gradient would lower J by more than 1 %, and where a float32
-    network cannot hold the result.
+    with J above 1 % of that at the start although one step down the gradient would still lower it
+    by more than 1 %, and where a float32 network cannot hold the result.
 
     n_iterations, n_evaluations and message tell of the last run. Raises TypeError or ValueError for
     arguments out of range; in `fit` ImportError where SciPy is not installed, ValueError for
