@@ -23,13 +23,11 @@ class Page:
 
 
 def modules():
-    """fastbp and its public modules: no underscore, and an `__all__`."""
+    """fastbp and its public modules: no underscore, and in `fastbp.__all__` or with an own one."""
     below = sorted(m.name for m in pkgutil.iter_modules(fastbp.__path__) if m.name[0] != "_")
-    found = [importlib.import_module(f"fastbp.{name}") for name in below]
-    return [
-        fastbp,
-        *(m for m in found if hasattr(m, "__all__") or m.__name__[7:] in fastbp.__all__),
-    ]
+    found = {name: importlib.import_module(f"fastbp.{name}") for name in below}
+    public = [name for name in below if name in fastbp.__all__ or hasattr(found[name], "__all__")]
+    return [fastbp, *(found[name] for name in public)]
 
 
 def public_names(module):
@@ -69,10 +67,9 @@ def markdown(page):
 
 
 def directive(name, level, **options):
-    lines = [f"::: {name}", "    options:", f"      heading_level: {level}"]
-    return (
-        "\n".join([*lines, *(f"      {key}: {value}" for key, value in options.items())]) + "\n\n"
-    )
+    given = {"heading_level": level, **options}
+    lines = "".join(f"      {key}: {value}\n" for key, value in given.items())
+    return f"::: {name}\n    options:\n{lines}\n"
 
 
 def index():

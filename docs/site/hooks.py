@@ -1,7 +1,8 @@
 """How the site is made of this repository; mkdocs.yml names this file as a hook.
 
-Pages are known by their paths in the repository, so links between them lead on here as they do
-there. Three parts are generated: the API reference, the gallery, and a page for each example.
+Pages are known by their paths in the repository, so links between them work on the site as they do
+in the repository. Three parts are generated: the API reference, the gallery, and a page for each
+example.
 """
 
 import ast
