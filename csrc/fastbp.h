@@ -6,7 +6,8 @@
  * Parameters are one flat vector theta: W^1 (row-major n_0 × n_1), b^1, W^2, b^2, …; gradients and
  * optimiser moments are twins of it. All of them belong to the caller. Buffers of `double` or
  * `float` are passed as void and have the network's dtype unless said otherwise. Nothing here
- * prints, exits or keeps a pointer of the caller's beyond what a contract says. */
+ * prints, exits or keeps a pointer of the caller's beyond what a contract says. Subnormals are
+ * zeros here, on x86-64 and AArch64; on return the calling thread has its own modes again. */
 #ifndef FASTBP_H
 #define FASTBP_H
 
@@ -149,8 +150,9 @@ typedef struct {
 
 /* A loss of the caller's: J_i of `rows` outputs a (n_L columns, lda apart), whose targets are rows
  * of n_targets elements, into row_loss and, unless slope is NULL, ∂J_i/∂a into slope. Anything but
- * FASTBP_OK gives up. It has to treat every sample by itself: training and backward passes call it
- * once a batch, on the caller's thread, but costs by blocks of rows, on several. */
+ * FASTBP_OK gives up. It has to treat every sample by itself, and runs in the caller's modes:
+ * training and backward call it once a batch, on his thread, costs by blocks of rows, on several.
+ */
 typedef fastbp_status_t (*fastbp_loss_fn)(void *context, long rows, const void *a, long lda,
                                           const void *const *targets, double *row_loss, void *slope,
                                           long ld_slope);
@@ -215,9 +217,8 @@ typedef struct {
     const void *x; /* rows of n_0 elements */
     long ldx;      /* distance between rows of x, in elements; any sign */
     /* Compressed rows (CSR), or NULL for dense ones: row i is x[indptr[i]] … x[indptr[i + 1] − 1],
-     * of the network's dtype, in the columns `indices`, ascending in a row and below n_0: the
-     * caller's promise, which nobody may break while they are in use. Not where the input has
-     * dropout or the first layer is residual. */
+     * of the network's dtype, in the columns `indices`, ascending in a row, below n_0 and not
+     * written to meanwhile. Not where the input has dropout or the first layer is residual. */
     const int64_t *indptr;
     const int32_t *indices;
     /* targets: labels, or rows of n_targets elements; both NULL where none are needed */

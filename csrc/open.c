@@ -101,7 +101,9 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
         const fbp_gemm_t product = describe(call, kernels, &buffers);
         void (*const form[])(const fbp_gemm_t *) = {kernels->gemm_nn, kernels->gemm_tn,
                                                     kernels->gemm_nt};
+        const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
         for (int i = 0; i < call->repeats; ++i) form[call->form](&product);
+        fbp_set_fpmode(callers_mode);
     }
     free(buffers.rows);
     free(buffers.panels);
@@ -111,7 +113,9 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
 
 fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out) {
     if (op < 0 || op >= FBP_VMATH_COUNT || dtype > FASTBP_F64 || n < 0) return FASTBP_ERR_ARGUMENT;
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     fbp_kernels(dtype)->vmath(op, n, x, out);
+    fbp_set_fpmode(callers_mode);
     return FASTBP_OK;
 }
 

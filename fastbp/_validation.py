@@ -322,8 +322,10 @@ def as_weights(
     check_finite(weights, "sample_weight", given=array)
     if weights.min() < 0:
         raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
-    total = weights.sum(dtype=np.float64)
-    if (some and total == 0) or not 0 <= total <= np.finfo(dtype).max:
+    total, info = weights.sum(dtype=np.float64), np.finfo(dtype)
+    # a weight below the smallest normal number is 0 to the engine
+    none = total < len(weights) * info.tiny and weights.max() < info.tiny
+    if (some and none) or not 0 <= total <= info.max:
         raise ValueError(f"sample_weight must have a positive, finite sum; it is {total}")
     return weights
 

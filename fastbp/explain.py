@@ -50,8 +50,7 @@ def explain(
     net.criterion.check_batch_size(batch_size)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     seconds = check.check_positive(seconds, "seconds")
-    optimizer = copy.deepcopy(resolve_optimizer(optimizer))
-    net._bind(optimizer)
+    optimizer = _copied(net, optimizer)
     batch_size, _ = cut(data, batch_size, 1, optimizer)
     shown = repr(optimizer)
     optimizer.lr = min(optimizer.lr, _LEAST_LR)  # every step is one of the network as it stands
@@ -104,6 +103,19 @@ def explain(
         arena_bytes=report["bytes"],
         phases=tuple(step.phases()),
     )
+
+
+def _copied(net: Network, optimizer: str | Optimizer) -> Optimizer:
+    """A copy with the moments as they are, for steps take longer or less long with them.
+
+    Of the one that partial_fit keeps, if this is the name by which it was given.
+    """
+    kept = getattr(net, "_partial", None)
+    if isinstance(optimizer, str) and kept is not None and kept.spec == optimizer:
+        optimizer = kept.optimizer
+    optimizer = copy.deepcopy(resolve_optimizer(optimizer))
+    net._bind(optimizer)
+    return optimizer
 
 
 def _run(fit: _core.Fit, seconds: float) -> None:

@@ -392,6 +392,8 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
 
         The arguments are those of `fit`; `seconds` > 0 is how long steps are run, on copies, with
         clocks and without in turn: parameters, stored passes and the optimiser stay as they are.
+        The copy of the optimiser has its moments as they now are; a name stands for the one that
+        `partial_fit` keeps under it, or else for a new one.
         Limits take some 0.2 s more. The rows after the last whole batch are left out. `print` the
         result for a table, or take its fields and `to_dict()`; `docs/explain.md` tells what they
         mean.

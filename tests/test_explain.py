@@ -221,6 +221,33 @@ def test_nothing_is_changed(optimizer):
     assert net.theta.tobytes() == twin.theta.tobytes()
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_moments_are_measured_as_they_are(monkeypatch, kept):
+    """Those of the object, or of the one that partial_fit keeps under the name: on a copy."""
+    net, seen = network(), []
+    X, y = data(net)
+    adam = Adam()
+    if kept:
+        net.partial_fit(X, y, optimizer="adam")
+        adam = net._partial.optimizer
+    else:
+        net.fit(X, y, epochs=2, batch_size=BATCH, optimizer=adam)
+    moments = [moment.copy() for moment in adam.moments]
+
+    def begin(*arguments):
+        used = next(each for each in arguments if isinstance(each, Adam))
+        seen.append((used.t, [moment.copy() for moment in used.moments], used))
+        return fit(*arguments)
+
+    fit = _core.Fit
+    monkeypatch.setattr(_core, "Fit", begin)
+    net.explain(X, y, batch_size=9, optimizer="adam" if kept else adam, seconds=SECONDS)
+    ((t, begun, used),) = seen
+    assert t == adam.t > 0 and used is not adam
+    for began, before, after in zip(begun, moments, adam.moments, strict=True):
+        assert began.tobytes() == before.tobytes() == after.tobytes()
+
+
 def test_clocks_leave_the_bits_alone():
     net = network((30, 200, 150, 3), l2=0.01)
     X, y = data(net, 300)

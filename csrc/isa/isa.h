@@ -41,14 +41,17 @@ extern const fbp_kernels_t FBP_ISA_NAME(fbp_kernels_f32), FBP_ISA_NAME(fbp_kerne
 #define FBP_IS_F64 0
 #define FBP_EPSILON FLT_EPSILON
 #define FBP_LARGEST FLT_MAX
+#define FBP_SMALLEST FLT_MIN
 #include "../kernels/all.inc"
 #undef FBP_SFX
 #undef FBP_IS_F64
 #undef FBP_EPSILON
 #undef FBP_LARGEST
+#undef FBP_SMALLEST
 
 #define FBP_SFX f64
 #define FBP_IS_F64 1
 #define FBP_EPSILON DBL_EPSILON
 #define FBP_LARGEST DBL_MAX
+#define FBP_SMALLEST DBL_MIN
 #include "../kernels/all.inc"

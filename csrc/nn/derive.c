@@ -89,7 +89,9 @@ fastbp_status_t fastbp_jacobian(fastbp_pass_t *pass, const void *theta, void *ou
 fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long ldg) {
     if (layer < 1 || layer > pass->plan.net->n_layers) return FASTBP_ERR_ARGUMENT;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     fbp_pull_back_rows(&pass->batch, layer, 0, pass->batch.rows, g, ldg);
+    fbp_set_fpmode(callers_mode);
     return FASTBP_OK;
 }
 
@@ -243,11 +245,10 @@ static bool own_slopes(fastbp_pass_t *pass, void *out) {
     const int l = net->n_layers;
     const long rows = pass->batch.rows, n_out = net->layer[l - 1].n_out;
     const fbp_rows_t *delta = &pass->plan.delta[l];
-    if (!fbp_custom_loss(&pass->batch)) return false;
+    if (!fbp_custom_loss(&pass->batch, fbp_fpmode())) return false;
     const fbp_mat_t slopes = {delta->at, rows, n_out, delta->ld};
     net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &slopes, out, n_out);
-    fbp_pull_back_rows(&pass->batch, l, 0, rows, delta->at, delta->ld);
-    return true;
+    return fastbp_pull_back(pass, l, delta->at, delta->ld) == FASTBP_OK;
 }
 
 fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *const *out) {

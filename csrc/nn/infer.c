@@ -44,7 +44,8 @@ typedef struct {
     long block_rows;
 } infer_t;
 
-static void infer_block(const infer_t *infer, fbp_plan_t *plan, long block) {
+static void infer_block(const infer_t *infer, fbp_plan_t *plan, long block,
+                        fbp_fpmode_t callers_mode) {
     const fastbp_net_t *net = infer->net;
     const int l = net->n_layers;
     const long n_out = net->layer[l - 1].n_out, row0 = block * infer->block_rows;
@@ -59,7 +60,8 @@ static void infer_block(const infer_t *infer, fbp_plan_t *plan, long block) {
                                   fbp_at(net, infer->out, (size_t)row0 * (size_t)n_out), n_out);
     }
     if (infer->block_sum == NULL) return;
-    if (net->loss_fn != NULL && !fbp_custom_loss(&batch)) atomic_store(infer->gave_up, true);
+    if (net->loss_fn != NULL && !fbp_custom_loss(&batch, callers_mode))
+        atomic_store(infer->gave_up, true);
     fbp_loss_rows(&batch, 0, batch.rows);
     infer->block_sum[2 * block] = fbp_loss_sum(&batch);
     infer->block_sum[2 * block + 1] = fbp_weight_sum(&batch);
@@ -69,16 +71,19 @@ static void run_blocks(void *context, fbp_team_t *team, int worker) {
     const infer_t *infer = context;
     const long blocks = fbp_ceil_div(infer->data->rows, infer->block_rows);
     for (long b = fbp_team_next(team); b < blocks; b = fbp_team_next(team))
-        infer_block(infer, &infer->plan[worker], b);
+        infer_block(infer, &infer->plan[worker], b, fbp_team_callers_mode(team));
 }
 
 static double cost_of(const infer_t *infer) {
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     double loss = 0, weight = 0;
     for (long row0 = 0, b = 0; row0 < infer->data->rows; row0 += infer->block_rows, ++b) {
         loss += infer->block_sum[2 * b];
         weight += infer->block_sum[2 * b + 1];
     }
-    return loss / weight + fbp_penalty(infer->net, infer->theta);
+    const double cost = loss / weight + fbp_penalty(infer->net, infer->theta);
+    fbp_set_fpmode(callers_mode);
+    return cost;
 }
 
 /* The few rows of a call through the cached plan; false when it is in use or cannot be made. */
@@ -89,7 +94,11 @@ static bool predict_cached(const fastbp_net_t *net, infer_t *infer) {
     if (!cache->made)
         cache->made = fbp_plan_init(&cache->plan, net, FBP_PLAN_INFER, CACHED_ROWS, 1) == FASTBP_OK;
     const bool done = cache->made && fbp_batch_accept(&cache->plan, infer->data) == FASTBP_OK;
-    if (done) infer_block(infer, &cache->plan, 0);
+    if (done) {
+        const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+        infer_block(infer, &cache->plan, 0, callers_mode);
+        fbp_set_fpmode(callers_mode);
+    }
     atomic_flag_clear_explicit(&cache->busy, memory_order_release);
     return done;
 }

@@ -5,6 +5,8 @@
 #include "infer.h"
 #include "loss.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* Sizes beyond this many bytes could not be indexed by a signed 64-bit stride. */
@@ -65,6 +67,7 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
 
 /* Fills the layers and n_params; false when a size does not fit. */
 static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
+    const double smallest = net->dtype == FASTBP_F32 ? (double)FLT_MIN : DBL_MIN;
     size_t at = 0;
     net->max_width = spec->widths[0];
     for (int i = 0; i < net->n_layers; ++i) {
@@ -76,7 +79,8 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
             .alpha = spec->alphas[i],
         };
         if (spec->options != NULL) layer->has = spec->options[i];
-        const fastbp_layer_options_t *has = &layer->has;
+        fastbp_layer_options_t *has = &layer->has;
+        has->norm_eps = fmax(has->norm_eps, smallest); /* a subnormal one would be 0 */
         layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual;
         if (!lay_out_layer(net, layer, &at)) return false;
         net->max_width = fbp_max_long(net->max_width, layer->n_out);

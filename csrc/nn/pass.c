@@ -111,7 +111,9 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     const fastbp_status_t status = fbp_batch_accept(&pass->plan, data);
     if (status != FASTBP_OK) return status;
     fbp_batch_describe(&pass->batch, data);
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
+    fbp_set_fpmode(callers_mode);
     pass->batch.theta = theta;
     pass->has_delta = pass->has_targets = false;
     const fastbp_status_t ran = fbp_pass_run(pass, FBP_INFER_WORK, run_forward, &pass->batch);
@@ -131,7 +133,9 @@ static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, 
         const fastbp_status_t status = fbp_plan_add_scaled(&pass->plan);
         if (status != FASTBP_OK) return status;
     }
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     backward_t part = {batch, loss, top, bottom, grad, 1 / fbp_weight_sum(batch)};
+    fbp_set_fpmode(callers_mode);
     const fbp_work_t work = grad != NULL ? FBP_BACKWARD_WORK : FBP_INFER_WORK;
     return fbp_pass_run(pass, work, run_backward, &part);
 }
@@ -161,10 +165,13 @@ static fastbp_status_t from_targets(fastbp_pass_t *pass, const void *theta,
     fastbp_status_t status = load_targets(pass, data);
     if (status != FASTBP_OK) return status;
     pass->batch.backward = true;
-    if (net->loss_fn != NULL && !fbp_custom_loss(&pass->batch)) return FASTBP_ERR_CALL;
+    if (net->loss_fn != NULL && !fbp_custom_loss(&pass->batch, fbp_fpmode()))
+        return FASTBP_ERR_CALL;
     status = recur(pass, theta, true, net->n_layers, bottom, grad);
     if (status != FASTBP_OK) return status;
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) + fbp_penalty(net, theta);
+    fbp_set_fpmode(callers_mode);
     pass->has_delta = pass->has_targets = bottom == 1;
     return FASTBP_OK;
 }
@@ -219,6 +226,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *first = &net->layer[0];
     if (!pass->has_delta) return FASTBP_ERR_STATE;
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     for (long i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)
         fbp_copy_tile(plan, theta, &net->tile[i]);
     const fbp_gemm_t product = {
@@ -237,5 +245,6 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
         const fbp_mat_t g = {out, pass->batch.rows, first->n_in, first->n_in};
         net->kernels->add_rows(&g, plan->skip.row, out, first->n_in);
     }
+    fbp_set_fpmode(callers_mode);
     return FASTBP_OK;
 }

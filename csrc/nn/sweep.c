@@ -72,13 +72,17 @@ void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, lo
     }
 }
 
-bool fbp_custom_loss(const fbp_batch_t *batch) {
+bool fbp_custom_loss(const fbp_batch_t *batch, fbp_fpmode_t callers_mode) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const int l = net->n_layers;
-    return net->loss_fn(net->loss_context, batch->rows, plan->a[l].at, plan->a[l].ld, plan->target,
-                        plan->row_loss, batch->backward ? plan->delta[l].at : NULL,
-                        plan->delta[l].ld) == FASTBP_OK;
+    const fbp_fpmode_t ours = fbp_fpmode();
+    fbp_set_fpmode(callers_mode);
+    const fastbp_status_t status =
+        net->loss_fn(net->loss_context, batch->rows, plan->a[l].at, plan->a[l].ld, plan->target,
+                     plan->row_loss, batch->backward ? plan->delta[l].at : NULL, plan->delta[l].ld);
+    fbp_set_fpmode(ours);
+    return status == FASTBP_OK;
 }
 
 /* Multiplies the ∂J_i/∂a that fbp_custom_loss has left by s_i, as kernels do with their own. */

@@ -6,6 +6,7 @@
 #ifndef FASTBP_NN_SWEEP_H
 #define FASTBP_NN_SWEEP_H
 
+#include "../base/fpmode.h"
 #include "batch.h"
 
 /* Batches up to this many rows use W itself, also for δ·Wᵀ; larger ones its copies. */
@@ -21,8 +22,9 @@ bool fbp_uses_copies(const fbp_batch_t *batch);
 void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0, long rows);
 
 /* A loss of the caller's: plan->row_loss and, where batch->backward, ∂J_i/∂a of all rows of the
- * batch, whose forward is done. False when it gives up. */
-bool fbp_custom_loss(const fbp_batch_t *batch);
+ * batch, whose forward is done. It is called in the mode of arithmetic that the caller of the
+ * engine has. False when it gives up. */
+bool fbp_custom_loss(const fbp_batch_t *batch, fbp_fpmode_t callers_mode);
 
 /* plan->row_loss of the rows and, where batch->backward, their δ^L. Needs their forward, and
  * fbp_custom_loss where the network has one. */

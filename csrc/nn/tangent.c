@@ -332,7 +332,9 @@ fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v
     pass->batch.theta = theta;
     fbp_plan_t *tangent = pass->tangent;
     curve_t c = {.batch = &pass->batch, .tangent = tangent, .v = v, .out = out};
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     c.grad_scale = 1 / fbp_weight_sum(&pass->batch);
+    fbp_set_fpmode(callers_mode);
     c.smooth = *net;
     c.smooth.l1 = 0;
     c.moved_plan = *plan;

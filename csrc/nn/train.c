@@ -207,7 +207,7 @@ static void whole_sweep(slice_t *slice, const fbp_batch_t *batch, long first, fb
     fbp_team_barrier(team);
     fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
     if (worker == 0) {
-        slice->gave_up = !fbp_custom_loss(batch);
+        slice->gave_up = !fbp_custom_loss(batch, fbp_team_callers_mode(team));
         fbp_lap(profile, batch->plan->net->n_layers, FASTBP_PHASE_LOSS);
     }
     fbp_team_barrier(team);

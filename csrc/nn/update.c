@@ -331,6 +331,7 @@ static void constrain_columns(const fastbp_net_t *net, void *theta) {
 fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *grad,
                             fastbp_optimizer_t *optimizer) {
     if (!fbp_optimizer_valid(optimizer)) return FASTBP_ERR_ARGUMENT;
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     const fbp_update_t update = fbp_update_of(optimizer, optimizer->t + 1);
     bool by_layer = optimizer->lr_factors != NULL || fbp_clips_norms(optimizer);
     for (int i = 0; i < net->n_layers; ++i)
@@ -344,6 +345,7 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
             fbp_update_written(net, &net->tile[i], &update, optimizer, &clipping, grad, theta);
     }
     constrain_columns(net, theta);
+    fbp_set_fpmode(callers_mode);
     optimizer->t += 1;
     return FASTBP_OK;
 }

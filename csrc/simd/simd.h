@@ -5,7 +5,7 @@
  * Contracts that the names do not tell:
  *   v_min(a, b) = a < b ? a : b and v_max likewise: b when unordered, so v_min(limit, x) keeps NaN
  *   v_fma(a, b, c) = a b + c, v_fnma(a, b, c) = c - a b: one rounding, two on scalar
- *   v_scale, v_pow2: n holds integers; the result is rounded once, subnormals included
+ *   v_scale, v_pow2: n holds integers; the result is rounded once
  *   masks: lanes off are neither read nor written; v_load_m and v_load_n give 0 there            */
 #ifndef FASTBP_SIMD_H
 #define FASTBP_SIMD_H
@@ -43,7 +43,7 @@ typedef double real_t_f64;
 #define v_sub FBP_NAME(v_sub)
 #define v_mul FBP_NAME(v_mul)
 #define v_div FBP_NAME(v_div)
-#define v_quotient FBP_NAME(v_quotient) /* a / b to 2 ulp, b normal and finite */
+#define v_quotient FBP_NAME(v_quotient) /* a / b to 2 ulp, b and 1 / b normal; else 0 may be */
 #define v_fma FBP_NAME(v_fma)
 #define v_fnma FBP_NAME(v_fnma)
 #define v_sqrt FBP_NAME(v_sqrt)
@@ -66,7 +66,8 @@ typedef double real_t_f64;
 /* Powers of two.          f32                f64
  *   v_pow2(n)      2^n    -126 <= n <= 127   -1022 <= n <= 1023
  *   v_scale(x, n)  x 2^n  -252 <= n <= 254   -2044 <= n <= 2046
- *   finite x > 0 = v_mantissa(x) 2^v_exponent(x), 1 <= v_mantissa(x) < 2, subnormal x too   */
+ *   finite x > 0 = v_mantissa(x) 2^v_exponent(x), 1 <= v_mantissa(x) < 2; subnormal x too,
+ *   where the thread does not flush them */
 #define v_pow2 FBP_NAME(v_pow2)
 #define v_scale FBP_NAME(v_scale)
 #define v_exponent FBP_NAME(v_exponent)

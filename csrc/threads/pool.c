@@ -23,6 +23,7 @@ enum { MAX_THREADS = 1024 };
 
 struct fbp_team {
     int size, spin;
+    fbp_fpmode_t callers_mode;
     _Alignas(FBP_CACHE_LINE) atomic_int arrived;
     _Alignas(FBP_CACHE_LINE) atomic_uint generation;
     _Alignas(FBP_CACHE_LINE) atomic_long next;
@@ -57,6 +58,8 @@ static void notify(fbp_mutex_t *lock, fbp_cond_t *wake, atomic_int *sleepers) {
 
 int fbp_team_size(const fbp_team_t *team) { return team->size; }
 
+fbp_fpmode_t fbp_team_callers_mode(const fbp_team_t *team) { return team->callers_mode; }
+
 long fbp_team_next(fbp_team_t *team) {
     return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
 }
@@ -84,7 +87,7 @@ void fbp_team_barrier(fbp_team_t *team) {
 typedef struct {
     fbp_region_fn region;
     void *context;
-    fenv_t modes;    /* the caller's rounding and flushing, or bits would depend on who computes */
+    fenv_t modes;    /* the caller's, rounding above all, or bits would depend on who computes */
     unsigned number; /* counts jobs */
 } job_t;
 
@@ -122,6 +125,7 @@ FBP_THREAD_ENTRY(worker_main, arg) {
         seen = job.number;
         if (!member) continue;
         fesetenv(&job.modes);
+        (void)fbp_flush_subnormals();
         job.region(job.context, &pool.team, worker);
         fbp_team_barrier(&pool.team); /* the end of the region */
     }
@@ -163,10 +167,11 @@ static void start_threads(int wanted) {
     }
 }
 
-static void post(const job_t *job, int size) {
+static void post(const job_t *job, int size, fbp_fpmode_t callers_mode) {
     fbp_lock(&pool.lock);
     pool.job = (job_t){job->region, job->context, job->modes, pool.job.number + 1};
     pool.team.size = size;
+    pool.team.callers_mode = callers_mode;
     pool.team.spin = size <= pool.n_cpus ? FBP_SPIN_TURNS : 0;
     atomic_store_explicit(&pool.team.next, 0, memory_order_relaxed);
     atomic_store(&pool.posted, pool.job.number);
@@ -175,8 +180,9 @@ static void post(const job_t *job, int size) {
 }
 
 static void run_alone(const job_t *job) {
-    fbp_team_t alone = {.size = 1};
+    fbp_team_t alone = {.size = 1, .callers_mode = fbp_flush_subnormals()};
     job->region(job->context, &alone, 0);
+    fbp_set_fpmode(alone.callers_mode);
 }
 
 void fbp_pool_run(int n_threads, fbp_region_fn region, void *context) {
@@ -193,9 +199,11 @@ void fbp_pool_run(int n_threads, fbp_region_fn region, void *context) {
         run_alone(&job);
     } else {
         fegetenv(&job.modes);
-        post(&job, size);
+        const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+        post(&job, size, callers_mode);
         region(context, &pool.team, 0);
         fbp_team_barrier(&pool.team);
+        fbp_set_fpmode(callers_mode);
     }
     atomic_flag_clear(&pool.busy);
 }

@@ -3,6 +3,8 @@
 #ifndef FASTBP_THREADS_POOL_H
 #define FASTBP_THREADS_POOL_H
 
+#include "../base/fpmode.h"
+
 /* The workers of one region. */
 typedef struct fbp_team fbp_team_t;
 
@@ -11,10 +13,14 @@ typedef void (*fbp_region_fn)(void *context, fbp_team_t *team, int worker);
 /* Runs region(context, team, worker) on up to n_threads threads and returns when all have returned.
  * Threads are started when first needed. The team is smaller than asked for when threads cannot be
  * started, and it is the caller alone while another caller has the pool: then too the region runs
- * to its end. Safe after fork: the child starts threads of its own. */
+ * to its end. Safe after fork: the child starts threads of its own. Every worker has the caller's
+ * modes of arithmetic, but that subnormals are flushed; on return the caller has its own. */
 void fbp_pool_run(int n_threads, fbp_region_fn region, void *context);
 
 int fbp_team_size(const fbp_team_t *team);
+
+/* The mode that the caller of fbp_pool_run had, for what is called back in a region. */
+fbp_fpmode_t fbp_team_callers_mode(const fbp_team_t *team);
 
 /* Waits for all workers of the team. What any wrote before, all see after. */
 void fbp_team_barrier(fbp_team_t *team);

@@ -1,0 +1,78 @@
+"""The time of a training step as gradients die and moments decay towards 0.
+
+    python benchmarks/dying_gradients.py [--steps 5000] [--parts 10] [--dtype float32]
+
+784-128-10 relu, cross-entropy: one sample over and over by Adam and by SGD with momentum, batch 1;
+and batches of 64 in which most inputs are 0 but for a few rows of the data, so that their moments
+decay between visits, also by both. Steps are made one `train_batch` or one epoch at a time; what is
+printed is the fastest of each tenth of them, in processor time of the calling thread, and the ratio
+of the slowest such part to the first. It is near 1 where the time does not depend on how small the
+moments are.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+import fastbp
+from fastbp.optim import SGD, Adam
+
+WIDTHS, RARE_ROWS, BATCH = (784, 128, 10), 2048, 64
+
+
+def one_sample(dtype, optimizer):
+    """A function that makes a step on the same sample, and how many steps that is."""
+    net = fastbp.Network(WIDTHS, output="softmax", loss="cross_entropy", dtype=dtype, seed=0)
+    rng = np.random.default_rng(0)
+    X, y = rng.random((1, WIDTHS[0])).astype(dtype), np.array([3], np.int32)
+    return lambda: net.train_batch(X, y, optimizer), 1
+
+
+def rare_features(dtype, optimizer):
+    """A function that makes an epoch over rows with two hundred inputs that one row each has."""
+    net = fastbp.Network(WIDTHS, output="softmax", loss="cross_entropy", dtype=dtype, seed=0)
+    rng = np.random.default_rng(0)
+    X = np.zeros((RARE_ROWS, WIDTHS[0]), dtype)
+    X[:, :50] = rng.random((RARE_ROWS, 50))
+    X[np.arange(WIDTHS[0] - 50), 50 + np.arange(WIDTHS[0] - 50)] = 1
+    y = rng.integers(WIDTHS[-1], size=RARE_ROWS).astype(np.int32)
+
+    def epoch():
+        net.fit(X, y, epochs=1, batch_size=BATCH, optimizer=optimizer, n_threads=1)
+
+    return epoch, RARE_ROWS // BATCH
+
+
+def parts_of(make, steps, parts):
+    """Microseconds of a step: of each part of the training, the fastest call."""
+    call, per_call = make
+    calls = max(1, steps // parts // per_call)
+    best = []
+    for _ in range(parts):
+        seconds = []
+        for _ in range(calls):
+            began = time.thread_time()
+            call()
+            seconds.append(time.thread_time() - began)
+        best.append(1e6 * min(seconds) / per_call)
+    return np.array(best)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=5000, help="of each training (5000)")
+    parser.add_argument("--parts", type=int, default=10, help="into which they are cut (10)")
+    parser.add_argument("--dtype", default="float32", help="float32 or float64 (float32)")
+    args = parser.parse_args()
+    rules = {"Adam": Adam, "momentum": lambda: SGD(1e-3, momentum=0.9)}
+    for task in (one_sample, rare_features):
+        for name, rule in rules.items():
+            us = parts_of(task(args.dtype, rule()), args.steps, args.parts)
+            shown = " ".join(f"{part:8.1f}" for part in us)
+            title = f"{task.__name__.replace('_', ' ')}, {name}"
+            print(f"{title:24}{shown} µs a step; slowest/first {us.max() / us[0]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
