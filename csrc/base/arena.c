@@ -11,7 +11,7 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(_MSC_VER)
+#if defined(_WIN32)
 #include <malloc.h>
 #endif
 
@@ -42,7 +42,7 @@ bool fbp_arena_commit(fbp_arena_t *arena) {
     if (!fbp_size_add(arena->used, align - 1, &bytes)) return false;
     bytes &= ~(align - 1);
     void *memory = NULL;
-#if defined(_MSC_VER)
+#if defined(_WIN32)
     memory = _aligned_malloc(bytes, align);
 #else
     if (posix_memalign(&memory, align, bytes) != 0) memory = NULL;
@@ -59,7 +59,7 @@ bool fbp_arena_commit(fbp_arena_t *arena) {
 }
 
 void fbp_arena_free(fbp_arena_t *arena) {
-#if defined(_MSC_VER)
+#if defined(_WIN32)
     _aligned_free(arena->base);
 #else
     free(arena->base);
