@@ -150,9 +150,8 @@ typedef struct {
 
 /* A loss of the caller's: J_i of `rows` outputs a (n_L columns, lda apart), whose targets are rows
  * of n_targets elements, into row_loss and, unless slope is NULL, ∂J_i/∂a into slope. Anything but
- * FASTBP_OK gives up. It has to treat every sample by itself, and runs in the caller's modes:
- * training and backward call it once a batch, on his thread, costs by blocks of rows, on several.
- */
+ * FASTBP_OK gives up. It treats every sample by itself, in the caller's modes: training and
+ * backward call it once a batch, on the caller's thread, costs by blocks of rows, on several. */
 typedef fastbp_status_t (*fastbp_loss_fn)(void *context, long rows, const void *a, long lda,
                                           const void *const *targets, double *row_loss, void *slope,
                                           long ld_slope);

@@ -225,3 +225,13 @@ def test_version_stands_in_one_place():
     version = re.compile(rf"(?<![\d.]){re.escape(stated)}(?![\d.])")
     paths = [*sources("csrc", "fastbp"), ROOT / "setup.py", ROOT / "pyproject.toml"]
     assert [p.name for p in paths if version.search(p.read_text())] == ["_version.py"]
+
+
+def test_the_system_is_not_asked_of_the_compiler():
+    """MinGW is Windows without _MSC_VER, so that may choose between intrinsics alone."""
+    asking = {p.relative_to(CSRC).as_posix() for p in engine_files() if "_MSC_VER" in p.read_text()}
+    assert asking <= {"base/cpu.c", "threads/sys.h"}
+    for name in asking:  # nor do the branches there call the system
+        text = (CSRC / name).read_text()
+        chosen = "".join(re.findall(r"_MSC_VER\)(.*?)#e", text, re.DOTALL))
+        assert not re.search(r"\b(_?aligned_\w+|posix_\w+|malloc|free)\b", chosen)
