@@ -52,8 +52,11 @@ def test_refuses_parameters_out_of_range(kind, params):
 @pytest.mark.parametrize("kind", BOTH)
 def test_says_what_is_wrong(kind):
     X, y = data_for(kind, 40)
-    with pytest.raises(NotFittedError):
-        kind().predict(X)
+    begun = kind()
+    begun.n_outputs_ = 1  # by hand, as a test of scikit-learn's does
+    for use in (kind().predict, begun.predict, lambda X: kind().score(X, y)):
+        with pytest.raises(NotFittedError):
+            use(X)
     with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
         model = kind(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="features"):

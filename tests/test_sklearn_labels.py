@@ -31,6 +31,11 @@ def test_one_class_is_certain(label):
     assert model.score(X, [label] * len(X)) == 1.0
 
 
+def test_scores_of_one_class_are_those_of_predict():
+    model = classifier(early_stopping=True).fit(X, [7] * len(X))
+    assert set(model.validation_scores_) == {1.0}
+
+
 def test_folds_of_one_class():
     y = np.repeat([0, 1], 15)
     with pytest.warns(RuntimeWarning, match="Number of classes in training fold"):
@@ -102,6 +107,9 @@ def test_a_part_may_lack_classes_that_have_weights():
         np.testing.assert_array_equal(model.network_.theta, other.network_.theta)
     with pytest.raises(ValueError, match="not in class_weight"):
         classifier(class_weight={0: 1.0, 5: 2.0}).fit(X, Y)
+    for weight, message in [(-1.0, "must not be negative; got -1"), (np.inf, "must be finite")]:
+        with pytest.raises(ValueError, match=r"class_weight\[2\] " + message):
+            classifier(class_weight={2: weight}).fit(X, Y)
 
 
 def test_a_part_without_weight_is_passed_over():

@@ -35,6 +35,11 @@ def part(model, kind, rows=slice(None)):
 
 # ---- refused ------------------------------------------------------------------------------
 
+
+def negative(t):
+    return -1.0
+
+
 HOLES = np.where(np.arange(120).reshape(40, 3) == 5, np.nan, X)
 BAD_PARAMS = {
     "negative alpha": {"alpha": -1.0},
@@ -49,6 +54,7 @@ BAD_PARAMS = {
     "plateau of what is not there": {
         "learning_rate": schedules.ReduceLROnPlateau(monitor="val_score")
     },
+    "rate that is none": {"learning_rate": schedules.LambdaLR(negative)},
     "lbfgs with callbacks": {"solver": "lbfgs", "callbacks": [EarlyStopping("loss")]},
     "lbfgs with dropout": {"solver": "lbfgs", "dropout": 0.5},
     "factors of other layers": {"solver": optim.SGD(0.1, lr_factors=(1.0, 2.0, 3.0))},
@@ -67,6 +73,7 @@ BAD_ARGUMENTS = {
 
 
 def state(model):
+    """Every attribute, down to the bits of theta and the moments."""
     return pickle.dumps(vars(model))
 
 
@@ -88,12 +95,12 @@ def test_refused_arguments_leave_no_trace(bad, kind, fitted, method):
     if fitted:
         part(model, kind)
     arguments = BAD_ARGUMENTS[bad](KINDS[kind][1])
-    if bad == "frame of other columns" and not fitted:
-        pytest.skip("any columns will do for a first fit")
+    if bad == "frame of other columns" and not (fitted and method == "partial_fit"):
+        pytest.skip("a fit takes any columns")
     if method == "partial_fit" and kind == "classifier":
         arguments = (*arguments, None)[:3] + ([0, 1, 2],)
     before = state(model)
-    call = model.partial_fit if method == "partial_fit" or fitted else model.fit
+    call = getattr(model, method)
     assert_unchanged(model, before, fitted, lambda: call(*arguments))
 
 
@@ -121,11 +128,19 @@ def test_refused_parameters_leave_no_trace(bad, kind, method):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "data",
-    [(X, LABELS[:-1]), (X[:, :2], LABELS), (HOLES, LABELS), (X,), (X, LABELS + 7.5)],
-    ids=["rows", "columns", "hole", "no targets", "classes"],
+    [
+        (X, LABELS[:-1]),
+        (X[:, :2], LABELS),
+        (HOLES, LABELS),
+        (X,),
+        (X, LABELS + 7.5),
+        (X, LABELS, -np.ones(40)),
+        (X, LABELS, np.zeros(40)),
+    ],
+    ids=["rows", "columns", "hole", "no targets", "classes", "negative weights", "no weight"],
 )
 def test_refused_validation_data_do_not_redraw_the_network(kind, data):
-    if kind == "regressor" and data[-1] is not X and np.shape(data[-1]) == (40,):
+    if kind == "regressor" and len(data) == 2 and np.shape(data[1]) == (40,):
         data = (data[0], np.where(data[1] == data[1][0], np.inf, data[1]))
     model = make(kind, random_state=None).fit(X, KINDS[kind][1])
     before = state(model)
@@ -178,6 +193,29 @@ def test_schedules_go_on_over_partial_fits(kind, schedule):
     assert parts.learning_rate.t == 0, "the one of the caller is not touched"
 
 
+WARM = {
+    "of its own length": (lambda: schedules.StepLR(2, 0.5), 6),
+    "by the samples": (schedules.InverseScaling, 6),
+    "rise and fall": (lambda: schedules.Warmup(schedules.ExponentialLR(0.5), 2), 6),
+    "as long as a fit": (schedules.OneCycleLR, 2),
+    "as long as a fit, after a rise": (lambda: schedules.Warmup("cosine", 1), 2),
+    "by what a fit sees": (schedules.ReduceLROnPlateau, 2),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("schedule", WARM)
+def test_schedules_over_warm_starts(schedule):
+    """What counts goes on, as "invscaling" does; what is of one fit begins again, as "adaptive"."""
+    made, counts = WARM[schedule][0](), WARM[schedule][1]
+    model = make("regressor", solver="sgd", learning_rate=made, warm_start=True, max_iter=2, tol=0)
+    for _ in range(3):
+        model.fit(X, NUMBERS)
+    assert model._schedule.t == counts
+    model.set_params(warm_start=False).fit(X, NUMBERS)
+    assert model._schedule.t == 2, "a fit without a warm start begins it again"
+
+
 def test_another_schedule_begins_at_its_beginning():
     model = make("regressor", solver="sgd", learning_rate=schedules.StepLR(1, 0.1))
     for _ in range(3):
@@ -190,7 +228,6 @@ CHANGES = {
     "learning_rate_init": {"learning_rate_init": 0.3},
     "momentum": {"momentum": 0.2},
     "nesterov": {"nesterovs_momentum": False},
-    "no momentum": {"momentum": 0.0},
     "batch_size": {"batch_size": 7},
     "alpha": {"alpha": 3.0},
 }
@@ -218,12 +255,54 @@ def test_the_state_of_the_optimiser_is_kept_when_its_numbers_change():
     np.testing.assert_array_equal(model.network_.theta, twin.network_.theta)
 
 
+def test_momentum_is_turned_off_and_on():
+    model = part(make("regressor", solver="sgd", shuffle=False), "regressor")
+    theta = model.network_.theta.copy()
+    part(model.set_params(momentum=0.0), "regressor")
+    J, net = model.loss_curve_[-1], make("regressor", solver="sgd", momentum=0.0, shuffle=False)
+    part(net, "regressor")
+    net.network_.theta = theta
+    part(net, "regressor")
+    assert net.loss_curve_[-1] == J
+    np.testing.assert_array_equal(model.network_.theta, net.network_.theta)
+    assert part(model.set_params(momentum=0.5), "regressor")._optimizer.momentum == 0.5
+
+
+def fallen(rule):
+    """A regressor after five parts by a rule that lets the rate fall, and its rate."""
+    model = make("regressor", solver="sgd", learning_rate=rule, learning_rate_init=0.1)
+    for _ in range(5):
+        part(model, "regressor")
+    assert model._optimizer.lr < 0.1
+    return model, model._optimizer.lr
+
+
 def test_a_rate_that_has_fallen_stays_when_something_else_changes():
-    model = part(make("regressor", solver="sgd", learning_rate="invscaling"), "regressor")
-    fallen = model._optimizer.lr
-    assert fallen < model.learning_rate_init
-    model.set_params(momentum=0.5, learning_rate="constant")
-    assert part(model, "regressor")._optimizer.lr == fallen
+    model, rate = fallen("adaptive")
+    part(model.set_params(momentum=0.5, n_iter_no_change=9), "regressor")
+    assert (model._optimizer.lr, model._optimizer.momentum) == (rate, 0.5)
+
+
+@pytest.mark.parametrize("rule", ["adaptive", "invscaling"])
+def test_another_rule_for_the_rate_begins_with_its_own(rule):
+    model, _ = fallen(rule)
+    part(model.set_params(learning_rate="constant"), "regressor")
+    assert model._optimizer.lr == 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "rate"),
+    [({"learning_rate_init": 0.4}, 0.4 / 201**0.5), ({"power_t": 0.25}, 0.1 / 201**0.25)],
+)
+def test_inverse_scaling_by_changed_numbers_counts_on(change, rate):
+    model, _ = fallen("invscaling")
+    model.set_params(momentum=0.0, **change)
+    twin = pickle.loads(pickle.dumps(model)).set_params(
+        learning_rate="constant", learning_rate_init=rate
+    )
+    for each in (model, twin):
+        part(each, "regressor")
+    np.testing.assert_array_equal(model.network_.theta, twin.network_.theta)
 
 
 def test_another_solver_begins_with_a_new_state():
@@ -268,6 +347,29 @@ def test_early_stopping_may_change_between_warm_fits(kind, first):
     model = make(kind, warm_start=True, early_stopping=first).fit(X, KINDS[kind][1])
     model.set_params(early_stopping=not first).fit(X, KINDS[kind][1])
     assert len(model.loss_curve_) >= 2
+    again = model if first else model.set_params(early_stopping=False).fit(X, KINDS[kind][1])
+    assert (again.validation_scores_, again.best_validation_score_) == (None, None)
+    assert again.best_loss_ == min(again.loss_curve_[-model.n_iter_ :])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_an_exception_in_training_leaves_the_weights_so_far(kind, early_stopping):
+    seen = []
+
+    def stop(epoch, logs):
+        seen.append((model.network_.theta.copy(), logs.get("val_score", epoch)))
+        if epoch == 4:
+            raise RuntimeError("enough")
+
+    options = {"learning_rate_init": 0.5, "tol": 0.0, "n_iter_no_change": 99, "max_iter": 9}
+    model = make(kind, callbacks=[stop], early_stopping=early_stopping, **options)
+    with pytest.raises(RuntimeError, match="enough"):
+        model.fit(X, KINDS[kind][1])
+    assert model.n_iter_ == len(model.loss_curve_) == 5
+    expected = max(seen, key=lambda each: each[1])[0]
+    np.testing.assert_array_equal(model.network_.theta, expected)
+    assert len(model.set_params(callbacks=()).predict(X)) == 40
 
 
 def test_a_warm_start_does_not_bind_partial_fit_to_all_classes():

@@ -126,6 +126,11 @@ class Schedule(ABC):
             return None
         return self.momenta(self.counts(n_steps))
 
+    @property
+    def _per_fit(self) -> bool:
+        """Whether it is of one fit: as long as that, or a reaction to what is seen in it."""
+        return False
+
     def check_logs(self, expected: ExpectedLogs) -> bool:
         """Before a fit: ValueError where its logs will lack what `observe` looks at; else True."""
         return True
@@ -194,6 +199,10 @@ class Lasting(Schedule):
         if self.total is None:
             whole = span.epochs * (span.steps if self.per == "step" else 1)
             self.total = max(1, whole - offset)
+
+    @property
+    def _per_fit(self) -> bool:
+        return getattr(self, self._name) is None
 
     def bound(self) -> int:
         """The length. Raises RuntimeError where it is still to come from a fit."""

@@ -97,6 +97,10 @@ class Warmup(Schedule):
         rise = self._rise.rates(1.0, t)
         return np.where(t < self.total_iters, start * rise, after)
 
+    @property
+    def _per_fit(self) -> bool:
+        return self.then._per_fit
+
     def momenta(self, t: Array) -> Array | None:
         return self.then.momenta(np.maximum(t - self.total_iters, 0))
 

@@ -28,6 +28,10 @@ class _Reducing(Schedule):
         self.scale, self.waited = 1.0, 0
         self.best = math.inf  # infinite: no value seen
 
+    @property
+    def _per_fit(self) -> bool:
+        return True
+
     def rates(self, lr: float, t: Array) -> Array:
         self._lr = lr
         return np.full(t.shape, lr * self.scale)

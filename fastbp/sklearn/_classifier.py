@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import column_or_1d
 
+from .._validation import check_nonnegative
 from ._callbacks import with_callbacks
 from ._estimator import BaseMLP, of_numpy_dtype
 
@@ -125,7 +126,9 @@ sklearn.neural_network.MLPClassifier.html
     def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
         """One pass over X and y in batches, going on from where training stands.
 
-        classes: all labels that there will be; needed in the first call.
+        classes: all labels that there will be; needed in the first call. A batch may lack some of
+        them, and is passed over where all weights are 0. Parameters that were set since the last
+        call take effect; ValueError for those that need another network.
         """
         self._fit(X, y, sample_weight, incremental=True, classes=classes)
         return self
@@ -189,6 +192,9 @@ sklearn.neural_network.MLPClassifier.html
             return sample_weight
         if self._multilabel:
             raise ValueError("class_weight is for one label a sample; y has several")
+        if isinstance(self.class_weight, dict):
+            for label, weight in self.class_weight.items():
+                check_nonnegative(weight, f"class_weight[{label!r}]")
         indices = y.ravel().astype(np.intp)
         # a batch of partial_fit may lack a class; those of a dict are known without it
         known = np.unique(indices) if self.class_weight == "balanced" else slice(None)
@@ -254,6 +260,8 @@ sklearn.neural_network.MLPClassifier.html
         outputs = self.network_.predict(X)
         if not np.isfinite(outputs).all():
             return np.nan
+        if len(self.classes_) == 1 and not self._multilabel:
+            return 1.0
         if y.ndim == 1:
             right = outputs.argmax(axis=1) == y
         else:

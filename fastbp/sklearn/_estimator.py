@@ -213,8 +213,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self._take_targets(y, new=first, incremental=incremental, classes=classes)
         y = self._encode(y)
         weights = self._weighted(y, self._checked_weights(sample_weight, X))
-        if weights is not None and not weights.any() and not incremental:
-            raise ValueError("Sample weights must contain at least one non-zero number.")
+        if weights is not None and not incremental:
+            _refuse_no_weight(weights)
         if weights is not None and not weights.all():
             X, y, weights = (each[weights != 0] for each in (X, y, weights))
         self._random_state = check_random_state(self.random_state)
@@ -331,6 +331,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         nesterov = self.nesterovs_momentum and self.momentum > 0
         return SGD(self.learning_rate_init, self.momentum, nesterov)
 
+    def _scales_by_samples(self) -> bool:
+        """Whether the rate is scaled by the samples seen, as `_scaled_rate` has it."""
+        return self.solver == "sgd" and self.learning_rate == "invscaling"
+
+    def _scaled_rate(self) -> float:
+        return self.learning_rate_init / (self.t_ + 1) ** self.power_t
+
     def _clipped_batch_size(self, n_samples: int) -> int:
         if self.batch_size == "auto":
             return min(200, n_samples)
@@ -367,8 +374,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """validation_data as (X, encoded y, weights or None)."""
         X, y, weights = split_validation(data)
         X, y = self._validated(X, y, reset=False)
-        self._refuse_masked(sample_weight=weights)
-        weights = None if weights is None else _check_sample_weight(weights, X)
+        weights = self._checked_weights(weights, X)
+        if weights is not None:
+            _refuse_no_weight(weights)
         return in_dtype(X, self.network_.dtype), self._encode(y), weights
 
     # ---- use ------------------------------------------------------------------------------
@@ -392,6 +400,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._refuse_masked(X=X)
             X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         return net.predict(X)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "network_" in self.__dict__
 
     def _has_epochs(self) -> bool:
         if self.solver == "lbfgs":
@@ -443,6 +454,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     @abstractmethod
     def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
         """The validation score of encoded targets."""
+
+
+def _refuse_no_weight(weights: Array) -> None:
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
 
 
 def of_numpy_dtype(y: object) -> object:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
@@ -117,7 +117,11 @@ sklearn.neural_network.MLPRegressor.html
     @available_if(lambda self: self._has_epochs())
     @with_callbacks
     def partial_fit(self, X, y, sample_weight=None) -> Self:
-        """One pass over X and y in batches, going on from where training stands."""
+        """One pass over X and y in batches, going on from where training stands.
+
+        Parameters that were set since the last call take effect; ValueError for those that need
+        another network.
+        """
         self._fit(X, y, sample_weight, incremental=True)
         return self
 
@@ -184,6 +188,7 @@ sklearn.neural_network.MLPRegressor.html
 
     def score(self, X, y, sample_weight=None) -> float:
         """R², as scikit-learn's; with several quantiles an output, minus the mean pinball loss."""
+        check_is_fitted(self)
         self._refuse_masked(y=y, sample_weight=sample_weight)
         if self._n_units() == self.n_outputs_ or self._criterion().name == "gaussian_nll":
             predicted = self.predict(X).astype(np.float64)  # sums of float32 lose digits

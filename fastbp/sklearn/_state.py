@@ -66,26 +66,33 @@ def kept_optimizer(est: BaseMLP, *, going_on: bool) -> Optimizer:
     known = vars(est)
     kept = known.get("_optimizer")
     settings = fresh.state_dict()["hyper"]
-    made = known.get("_optimizer_settings", settings)
-    est._optimizer_settings = settings
+    rule = None if isinstance(est.learning_rate, Schedule) else est.learning_rate
+    made, old_rule = known.get("_optimizer_settings", (settings, rule))
+    est._optimizer_settings = settings, rule
     if not going_on or type(kept) is not type(fresh):
         return fresh
     changed = {name: value for name, value in settings.items() if made.get(name) != value}
+    if rule != old_rule:  # the new one does not begin with the rate that the old one left
+        changed["lr"] = settings["lr"]
     if not changed:
         return kept
     state = kept.state_dict()
     state["hyper"] |= changed
-    if kept.n_moments != fresh.n_moments:
-        state["moments"] = []
+    if kept.n_moments != fresh.n_moments:  # as with momentum turned on: another rule's state
+        return type(fresh)(**state["hyper"])
     fresh.load_state_dict(state)
     return fresh
 
 
-def kept_schedule(est: BaseMLP, *, going_on: bool) -> Schedule | None:
-    """A copy of the schedule in `learning_rate`: the one of the last fit where that goes on."""
+def kept_schedule(est: BaseMLP, *, incremental: bool) -> Schedule | None:
+    """A copy of the schedule in `learning_rate`, with the state that the last fit left.
+
+    Another schedule than that of the last fit begins with its own state. So does, in a warm start,
+    one that is of a single fit, as the rate of learning_rate="adaptive" begins again there.
+    """
     given = est.learning_rate if isinstance(est.learning_rate, Schedule) else None
-    known = vars(est)
-    if going_on and known.get("_schedule_given") is given:
-        return known.get("_schedule")
-    est._schedule_given, est._schedule = given, copy.deepcopy(given)
-    return est._schedule
+    same = given is not None and vars(est).get("_schedule_given") is given
+    goes_on = same and (incremental or not given._per_fit)
+    schedule = copy.deepcopy(est._schedule if goes_on else given)
+    est._schedule_given, est._schedule = given, schedule
+    return schedule

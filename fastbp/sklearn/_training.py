@@ -51,7 +51,7 @@ class Training:
         elif est.early_stopping:
             X, y, weights = self._split(X, y, weights)
         self.n_samples = X.shape[0]
-        self.schedule = kept_schedule(est, going_on=incremental)
+        self.schedule = kept_schedule(est, incremental=incremental)
         est._optimizer = kept_optimizer(est, going_on=incremental)
         batch_size = est._clipped_batch_size(self.n_samples)
         if est._optimizer.full_batch:
@@ -60,6 +60,10 @@ class Training:
         net = est.network_
         self.callbacks = CallbackRunner(est.callbacks, net)
         self._check_logs()
+        if self.schedule is not None:
+            self.span = Span(est.max_iter, self.n_samples, batch_size)
+            self.schedule.bind(self.span)
+            self.first_rates = self._rates()
         warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
         rows = net._inputs(X)  # seen to be finite before
         weights = as_weights(weights, len(rows), net.dtype)
@@ -70,9 +74,8 @@ class Training:
         options = SessionOptions(batch_size, bool(est.shuffle), est.n_threads or 0)
         self.session = net._session(data, est._optimizer, options)
         self.session.seek(Place(len(est.loss_curve_)))
-        if self.schedule is not None:
-            self.span = Span(est.max_iter, self.n_samples, batch_size)
-            self.schedule.bind(self.span)
+        if incremental and est._scales_by_samples():
+            est._optimizer.lr = est._scaled_rate()
         self._open_record()
 
     def _check_logs(self) -> None:
@@ -85,12 +88,15 @@ class Training:
         self.callbacks.check_logs(expected)
 
     def _open_record(self) -> None:
-        """What is counted, where the fit before did not: it may have had other parameters."""
+        """What is counted begins again where the fit before had another early_stopping."""
         est = self.est
-        if est.early_stopping and est.validation_scores_ is None:
-            est.validation_scores_, est.best_validation_score_ = [], -np.inf
-        if not est.early_stopping and est.best_loss_ is None:
-            est.best_loss_ = np.inf
+        early = bool(est.early_stopping)
+        if early == (est.best_loss_ is None):
+            return
+        est._no_improvement_count = 0
+        est.best_loss_ = None if early else np.inf
+        est.validation_scores_ = [] if early else None
+        est.best_validation_score_ = -np.inf if early else None
 
     def _split(self, X: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array]:
         """Training rows; the others are held out, in classes' proportions where there are any."""
@@ -113,46 +119,56 @@ class Training:
         return (*train, *none)
 
     def run(self, tasks: Tasks) -> None:
+        """Train. However it ends, early stopping leaves the best weights so far."""
         est = self.est
         best = est.network_.theta.copy() if est.early_stopping else None
         est.n_iter_ = 0
-        with self.callbacks as callbacks:
-            try:
-                for epoch in range(est.max_iter):
-                    tasks.epoch_begin()
-                    ran = self._epoch()
-                    if ran.diverged:
-                        self._diverged(ran)
-                        tasks.epoch_end()
-                        break
-                    improved = self._record(ran)
-                    if improved and best is not None:
-                        best[...] = est.network_.theta
-                    logs = self._logs()
-                    observed = self.schedule is not None and self.schedule.observe(logs)
-                    stop = (
-                        callbacks.epoch_end(epoch, logs)
-                        | self._finished()
-                        | observed
-                        | tasks.epoch_end()
+        try:
+            with self.callbacks:
+                self._train(tasks, best)
+        finally:
+            if best is not None:
+                est.network_.theta = best
+
+    def _train(self, tasks: Tasks, best: Array | None) -> None:
+        """Epochs until there is a reason to stop; best: given theta whenever the score is best."""
+        est = self.est
+        try:
+            for epoch in range(est.max_iter):
+                tasks.epoch_begin()
+                ran = self._epoch()
+                if ran.diverged:
+                    self._diverged(ran)
+                    tasks.epoch_end()
+                    break
+                improved = self._record(ran)
+                if improved and best is not None:
+                    best[...] = est.network_.theta
+                logs = self._logs()
+                observed = self.schedule is not None and self.schedule.observe(logs)
+                stop = (
+                    self.callbacks.epoch_end(epoch, logs)
+                    | self._finished()
+                    | observed
+                    | tasks.epoch_end()
+                )
+                if stop or self.incremental:
+                    break
+                if est.n_iter_ == est.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
+                        "reached and the optimization hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=6,
                     )
-                    if stop or self.incremental:
-                        break
-                    if est.n_iter_ == est.max_iter:
-                        warnings.warn(
-                            f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
-                            "reached and the optimization hasn't converged yet.",
-                            ConvergenceWarning,
-                            stacklevel=5,
-                        )
-            except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", UserWarning, stacklevel=5)
-        if best is not None:
-            est.network_.theta = best
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=6)
 
     def _epoch(self) -> Ran:
         """One pass over the data, or as far as J is finite."""
-        self._set_rates()
+        if self.schedule is not None:
+            self.session.set_rates(*(self.first_rates or self._rates()))
+            self.first_rates = None
         ran = Ran(*self.session.run(SLICE))
         while not (ran.done or ran.diverged):
             ran = Ran(*self.session.run(SLICE))
@@ -176,7 +192,7 @@ class Training:
         warnings.warn(
             f"Training diverged, and the best weights before that are kept: {why}",
             ConvergenceWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
 
     def _record(self, ran: Ran) -> bool:
@@ -193,16 +209,15 @@ class Training:
             worse = est.loss_ > est.best_loss_ - est.tol
             est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
             est.best_loss_ = min(est.best_loss_, est.loss_)
-        if est.solver == "sgd" and est.learning_rate == "invscaling":
-            est._optimizer.lr = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+        if est._scales_by_samples():
+            est._optimizer.lr = est._scaled_rate()
         return improved
 
-    def _set_rates(self) -> None:
-        if self.schedule is None:
-            return
+    def _rates(self) -> tuple[Array, Array | None]:
+        """Rates and momenta of the coming epoch's steps, by the schedule."""
         optimizer, n_steps = self.est._optimizer, self.span.steps
         rates = self.schedule.epoch_rates(optimizer.lr, n_steps)
-        self.session.set_rates(rates, self.schedule.epoch_momenta(optimizer, n_steps))
+        return rates, self.schedule.epoch_momenta(optimizer, n_steps)
 
     def _score(self) -> bool:
         est = self.est
