@@ -3,16 +3,15 @@
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 
-pytest.importorskip("sklearn")
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from fastbp import optim, schedules
-from fastbp.callbacks import EarlyStopping
+from fastbp.callbacks import CSVLogger, EarlyStopping
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(0)
@@ -58,6 +57,7 @@ BAD_PARAMS = {
     "lbfgs with callbacks": {"solver": "lbfgs", "callbacks": [EarlyStopping("loss")]},
     "lbfgs with dropout": {"solver": "lbfgs", "dropout": 0.5},
     "factors of other layers": {"solver": optim.SGD(0.1, lr_factors=(1.0, 2.0, 3.0))},
+    "log in a folder that is missing": {"callbacks": [CSVLogger("missing/log.csv")]},
 }
 BAD_ARGUMENTS = {
     "hole in X": lambda y: (HOLES, y),
@@ -68,17 +68,19 @@ BAD_ARGUMENTS = {
     "masked": lambda y: (np.ma.masked_greater(X, 0), y),
     "weights of other rows": lambda y: (X, y, np.ones(39)),
     "negative weights": lambda y: (X, y, -np.ones(40)),
-    "frame of other columns": lambda y: (pd.DataFrame(X).assign(more=1.0), y),
+    "other columns": lambda y: (X[:, :2], y),
 }
 
 
 def state(model):
-    """Every attribute, down to the bits of theta and the moments."""
-    return pickle.dumps(vars(model))
+    """Every attribute but the callbacks, which have their own, down to the bits of theta and the
+    moments.
+    """
+    return pickle.dumps({name: v for name, v in vars(model).items() if name != "callbacks"})
 
 
 def assert_unchanged(model, before, fitted, change):
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((ValueError, TypeError, OSError)):
         change()
     assert state(model) == before
     if not fitted:
@@ -95,13 +97,27 @@ def test_refused_arguments_leave_no_trace(bad, kind, fitted, method):
     if fitted:
         part(model, kind)
     arguments = BAD_ARGUMENTS[bad](KINDS[kind][1])
-    if bad == "frame of other columns" and not (fitted and method == "partial_fit"):
+    if bad == "other columns" and not (fitted and method == "partial_fit"):
         pytest.skip("a fit takes any columns")
     if method == "partial_fit" and kind == "classifier":
         arguments = (*arguments, None)[:3] + ([0, 1, 2],)
     before = state(model)
     call = getattr(model, method)
     assert_unchanged(model, before, fitted, lambda: call(*arguments))
+
+
+def test_refused_frames_leave_the_names_of_the_columns():
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    model = make("classifier").fit(frame, LABELS)
+    before = state(model)
+    for other in (frame.assign(d=np.nan), HOLES):
+        with pytest.raises(ValueError, match="NaN"):
+            model.fit(other, LABELS)
+        assert state(model) == before
+    with pytest.raises(ValueError, match="feature names"):
+        model.partial_fit(frame.rename(columns={"a": "z"}), LABELS)
+    assert state(model) == before
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "warm fit"])
@@ -156,6 +172,41 @@ def test_a_refused_fit_draws_nothing_from_the_generator_of_the_caller():
     with pytest.raises(ValueError):
         model.fit(X, LABELS, validation_data=(X, LABELS[1:]))
     np.testing.assert_array_equal(rng.get_state()[1], expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rule", [schedules.CosineAnnealingLR(per="step"), "invscaling"])
+def test_what_goes_on_is_not_touched_by_a_refused_partial_fit(kind, rule):
+    """Penalty, schedule and rate, which the rows of the batch decide."""
+    model = part(make(kind, solver="sgd", learning_rate=rule), kind)
+    twin = pickle.loads(pickle.dumps(model))
+    changes = {"alpha": 9.0, "power_t": 0.1}
+    model.set_params(callbacks=[CSVLogger("missing/log.csv")], **changes)
+    before = state(model)
+    with pytest.raises(FileNotFoundError):
+        part(model, kind, rows=slice(9))
+    assert state(model) == before
+    for each in (model, twin):
+        part(each.set_params(callbacks=(), **changes), kind)
+    np.testing.assert_array_equal(model.network_.theta, twin.network_.theta)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_callbacks_hear_the_end_of_a_fit_that_began_and_nothing_of_one_refused(kind):
+    told = []
+
+    class Told:
+        def on_fit_begin(self, net):
+            told.append("begin")
+
+        def on_fit_end(self, net):
+            told.append("end")
+
+    model = make(kind, callbacks=[Told()]).fit(X, KINDS[kind][1])
+    assert told == ["begin", "end"]
+    with pytest.raises(ValueError):
+        model.fit(HOLES, KINDS[kind][1])
+    assert told == ["begin", "end"]
 
 
 def test_classes_of_a_refused_first_partial_fit_are_not_kept():

@@ -6,6 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from inspect import signature
 from itertools import pairwise
 from math import inf, sqrt
@@ -183,15 +184,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Ctrl-C, leaves the weights of the last whole step.
         """
         told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        with unchanged_if_refused(self):
-            self._validate_params()
-            solve = self._prepare(X, y, sample_weight, validation_data, incremental, classes)
-        if solve is None:
-            return
-        epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
-        tasks = Tasks(self, epochs, told)
-        solve.run(tasks)
-        tasks.end()
+        with ExitStack() as begun:
+            with unchanged_if_refused(self):
+                self._validate_params()
+                solve = self._prepare(X, y, sample_weight, validation_data, incremental, classes)
+                if solve is None:
+                    return
+                begun.enter_context(solve.callbacks)
+            epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
+            tasks = Tasks(self, epochs, told)
+            solve.run(tasks, begun)
+            tasks.end()
 
     def _prepare(
         self,

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 def unchanged_if_refused(est: BaseMLP) -> Iterator[None]:
     """Run checks and preparations of a fit; if one raises, every attribute is what it was.
 
-    What is prepared has to be bound to attributes, not written into objects that they hold. Random
-    numbers that were drawn from a generator of the caller's are put back.
+    What is prepared has to be bound to attributes, not written into objects that they hold, but for
+    the network's l2, which is put back. So are random numbers that were drawn from a generator of
+    the caller's.
     """
     before = dict(vars(est))
+    net = before.get("network_")
+    l2 = None if net is None else net.l2
     shared = est.random_state is None or isinstance(est.random_state, np.random.RandomState)
     rng = check_random_state(est.random_state) if shared else None
     drawn = None if rng is None else rng.get_state()
@@ -33,6 +36,8 @@ def unchanged_if_refused(est: BaseMLP) -> Iterator[None]:
     except BaseException:
         vars(est).clear()
         vars(est).update(before)
+        if net is not None:
+            net._set_l2(l2)
         if rng is not None:
             rng.set_state(drawn)
         raise
@@ -63,6 +68,8 @@ def kept_optimizer(est: BaseMLP, *, going_on: bool) -> Optimizer:
     Parameters that were set since take effect. Otherwise a new optimiser.
     """
     fresh = est._make_optimizer()
+    if going_on and est._scales_by_samples():
+        fresh.lr = est._scaled_rate()
     known = vars(est)
     kept = known.get("_optimizer")
     settings = fresh.state_dict()["hyper"]
@@ -74,7 +81,7 @@ def kept_optimizer(est: BaseMLP, *, going_on: bool) -> Optimizer:
     changed = {name: value for name, value in settings.items() if made.get(name) != value}
     if rule != old_rule:  # the new one does not begin with the rate that the old one left
         changed["lr"] = settings["lr"]
-    if not changed:
+    if all(getattr(kept, name) == value for name, value in changed.items()):
         return kept
     state = kept.state_dict()
     state["hyper"] |= changed

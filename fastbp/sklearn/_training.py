@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,13 +70,10 @@ class Training:
         weights = as_weights(weights, len(rows), net.dtype)
         data = rows, net._targets(y, len(rows)), weights
         net._bind(est._optimizer)
-        # nothing raises from here on
         net._set_l2(est.alpha / (batch_size * mean_weight))
         options = SessionOptions(batch_size, bool(est.shuffle), est.n_threads or 0)
         self.session = net._session(data, est._optimizer, options)
         self.session.seek(Place(len(est.loss_curve_)))
-        if incremental and est._scales_by_samples():
-            est._optimizer.lr = est._scaled_rate()
         self._open_record()
 
     def _check_logs(self) -> None:
@@ -118,13 +116,16 @@ class Training:
         self.held_out = (*held_out, *none)
         return (*train, *none)
 
-    def run(self, tasks: Tasks) -> None:
-        """Train. However it ends, early stopping leaves the best weights so far."""
+    def run(self, tasks: Tasks, begun: ExitStack) -> None:
+        """Train. However it ends, early stopping leaves the best weights so far.
+
+        begun: closed when the epochs are over; it tells callbacks of the end.
+        """
         est = self.est
         best = est.network_.theta.copy() if est.early_stopping else None
         est.n_iter_ = 0
         try:
-            with self.callbacks:
+            with begun:
                 self._train(tasks, best)
         finally:
             if best is not None:
@@ -271,11 +272,12 @@ class Minimization:
         warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
         rows = net._inputs(X)
         self.data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)
+        self.callbacks = CallbackRunner((), net)
         total = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
-        # nothing raises from here on
         net._set_l2(est.alpha / total)
 
-    def run(self, tasks: Tasks) -> None:
+    def run(self, tasks: Tasks, begun: ExitStack) -> None:
+        """Minimise; begun: of no callbacks, as there are no epochs."""
         est, net = self.est, self.est.network_
         options = {"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol}
         outcome = descend(net, *self.data, options)
