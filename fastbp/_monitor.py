@@ -97,6 +97,12 @@ class Monitor:
         self._higher: bool | None = None  # known from the first look on
         self.reset()
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """From a pickle; those of the first version hold which way is up as a sign."""
+        sign = state.pop("_sign", None)
+        older = {} if sign is None else {"_mode": "max" if sign < 0 else "min", "_higher": None}
+        self.__dict__.update(older | state)
+
     def reset(self) -> None:
         """Back to no value seen."""
         self.best = math.nan

@@ -126,3 +126,15 @@ def test_refusals(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(ImportError, match=r'pip install "fastbp\[scipy\]"'):
         net.fit([[1.0]], [[1.0]], optimizer=LBFGS())
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
+def test_a_fit_that_is_done_may_go_on(loss):
+    """J is nearly 0 and could fall to half of it: that is no reason for a warning."""
+    X = np.linspace(-1, 1, 8)[:, None]
+    classes = loss == "cross_entropy"
+    output = {"output": "softmax"} if classes else {}
+    net = fastbp.Network((1, 2 if classes else 1), loss=loss, seed=0, dtype="float64", **output)
+    y = (X[:, 0] > 0).astype(int) if classes else 2 * X + 1
+    history = net.fit(X, y, epochs=4, optimizer=LBFGS(max_iter=200))
+    assert history.loss[-1] < 1e-4

@@ -338,8 +338,11 @@ class Optimizer(ABC):
         return state
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """From a pickle, whose arrays may be read-only maps: `bind` looks at them again."""
-        self.__dict__.update(state)
+        """From a pickle, whose arrays may be read-only maps: `bind` looks at them again.
+
+        Those of the first version hold the step count as "t".
+        """
+        self.__dict__.update({"_t" if name == "t" else name: v for name, v in state.items()})
         self._ready = False
 
     def save(self, path: object) -> None:

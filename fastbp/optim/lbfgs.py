@@ -35,9 +35,10 @@ class LBFGS:
     their own, see docs/optimizers.md. Frozen layers stay, and a non_negative W is a bound;
     networks with dropout and layers with a max_norm are refused.
 
-    Warns (`fastbp.errors.ConvergenceWarning`) where the line search failed, where a run stopped
-    with J above 1 % of that at the start although one step down the gradient would still lower it
-    by more than 1 %, and where a float32 network cannot hold the result.
+    Warns (`fastbp.errors.ConvergenceWarning`) where the line search failed, where a float32 network
+    cannot hold the result, and where a run stopped with J above 1 % of that at the start although
+    one step down the gradient would still lower it by more than 1 %, and by more than a thousandth
+    of J of a network that answers with the mean of y (of 1, for losses that are not of numbers).
 
     n_iterations, n_evaluations and message tell of the last run. Raises TypeError or ValueError for
     arguments out of range; in `fit` ImportError where SciPy is not installed, ValueError for
@@ -153,7 +154,9 @@ def _trouble(objective: Objective, result: object, lowest: float) -> str | None:
     why = f"its line search failed ({result.message})" if result.status else ""
     if not why and lowest > 0.01 * objective.J:
         share = objective.share_left()
-        if share > 0.01:
+        # of what there was to gain: nobody misses a thousandth of it
+        whole = 1.0 if objective.spread is None else objective.spread
+        if share > 0.01 and share * lowest > 1e-3 * whole:
             why = f"one step down the gradient would still take {share:.0%} off J"
     if not why:
         return None

@@ -80,6 +80,10 @@ class Schedule(ABC):
     def t(self, value: int) -> None:
         self._t = check.check_count(value, "t")
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """From a pickle; those of the first version hold the count as "t"."""
+        self.__dict__.update({"_t" if name == "t" else name: v for name, v in state.items()})
+
     def bind(self, span: Span, offset: int = 0) -> None:
         """Tell what fit it is for; lengths of None become that of the first, less `offset`."""
         self._span = span

@@ -23,6 +23,10 @@ class _Reducing(Schedule):
         self._higher: bool | None = None  # known from the first look at a fit's logs on
         super().__init__("epoch")
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """From a pickle; those of the first version take less for better."""
+        super().__setstate__({"mode": "min"} | state)
+
     def reset(self) -> None:
         super().reset()
         self.scale, self.waited = 1.0, 0
