@@ -1,10 +1,10 @@
 """Labels of the classifier: one class, nullable dtypes, weights of classes in partial_fit."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-pytest.importorskip("sklearn")
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+pd = pytest.importorskip("pandas", reason="pandas is not installed")
 
 from sklearn.model_selection import KFold, cross_val_predict
 

@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from fastbp import optim, schedules
 from fastbp.callbacks import CSVLogger, EarlyStopping
+from fastbp.losses import CustomLoss
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(0)
@@ -46,6 +47,7 @@ BAD_PARAMS = {
     "no such activation": {"activation": "swish!"},
     "too many activations": {"activation": ["relu", "tanh"]},
     "no such norm": {"norm": "group"},
+    "half a unit": {"hidden_layer_sizes": (4.5,)},
     "no units": {"hidden_layer_sizes": (4, 0)},
     "no such seed": {"random_state": "zero"},
     "callback that is none": {"callbacks": [42]},
@@ -371,7 +373,7 @@ def test_another_solver_begins_with_a_new_state():
         ("classifier", {"hidden_layer_sizes": (5,)}, r"hidden_layer_sizes is now \[5\]; the net"),
         ("classifier", {"hidden_layer_sizes": (4, 4)}, r"hidden_layer_sizes is now \[4, 4\]"),
         ("regressor", {"activation": "tanh"}, r"activation is now \['tanh'\]; .* \['relu'\]"),
-        ("regressor", {"dropout": 0.5}, r"dropout is now \['0.5'\]; .* with \['0.0'\]"),
+        ("regressor", {"dropout": 0.5}, r"dropout is now \[0.5\]; .* with \[0.0\]"),
         ("regressor", {"norm": "layer"}, "norm is now"),
         ("regressor", {"loss": "huber"}, "loss is now huber; .* squared_error"),
         ("regressor", {"loss": "huber(2.0)"}, r"loss is now huber\(delta=2.0\)"),
@@ -385,6 +387,28 @@ def test_what_needs_another_network_is_refused(how, kind, change, message):
     assert state(model) == before
     model.set_params(warm_start=False).fit(X, KINDS[kind][1])
     clone(model).fit(X, KINDS[kind][1])
+
+
+def scaled(factor):
+    """A loss of one's own; all of them have the same name."""
+
+    def half_squares(a, y):
+        return factor * ((a - y) ** 2 / 2).sum(axis=1), factor * (a - y)
+
+    return CustomLoss(half_squares)
+
+
+def test_a_loss_of_ones_own_is_another_one_by_the_same_name():
+    model = part(make("regressor", loss=scaled(1.0)), "regressor")
+    part(model, "regressor")
+    with pytest.raises(ValueError, match="loss is now another half_squares; .* with half_squares"):
+        part(model.set_params(loss=scaled(2.0)), "regressor")
+
+
+def test_scores_are_of_the_loss_that_was_trained():
+    model = make("regressor", loss="quantile(0.1, 0.9)", learning_rate_init=0.1).fit(X, NUMBERS)
+    score = model.score(X, NUMBERS)
+    assert model.set_params(loss="squared_error").score(X, NUMBERS) == score < 0
 
 
 def test_equal_by_another_name_is_no_other_network():

@@ -190,7 +190,8 @@ sklearn.neural_network.MLPRegressor.html
         """R², as scikit-learn's; with several quantiles an output, minus the mean pinball loss."""
         check_is_fitted(self)
         self._refuse_masked(y=y, sample_weight=sample_weight)
-        if self._n_units() == self.n_outputs_ or self._criterion().name == "gaussian_nll":
+        criterion = self.network_.criterion
+        if criterion.name != "quantile" or len(criterion.options["taus"]) == 1:
             predicted = self.predict(X).astype(np.float64)  # sums of float32 lose digits
             return float(r2_score(y, predicted, sample_weight=sample_weight))
         X, y = self._validated(X, y, reset=False)

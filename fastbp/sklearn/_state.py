@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ..losses import resolve as resolve_loss
 from ..optim import Optimizer
 from ..schedules import Schedule
 
@@ -48,18 +49,25 @@ def check_same_network(est: BaseMLP, sizes: tuple[int, ...]) -> None:
     net = est.network_
     hidden, wanted = net.dense[:-1], est._hidden_layers(sizes)
     pairs = {"hidden_layer_sizes": ([each.n_out for each in hidden], list(sizes))}
-    for name, attribute in (("activation", "activation"), ("dropout", "dropout"), ("norm", "norm")):
-        pairs[name] = tuple(
-            [str(getattr(each, attribute)) for each in layers] for layers in (hidden, wanted)
-        )
-    pairs["loss"] = (str(net.criterion), str(est._objective()[1]))
+    for name in ("activation", "dropout", "norm"):
+        pairs[name] = tuple([getattr(each, name) for each in layers] for layers in (hidden, wanted))
+    pairs["loss"] = (net.criterion, resolve_loss(est._objective()[1]))
     for name, (old, new) in pairs.items():
         if old != new:
+            made, now = _shown(old), _shown(new)
             raise ValueError(
-                f"{name} is now {new}; the network was made with {old}, and a warm start or "
+                f"{name} is now {'another ' * (made == now)}{now}; the network was made with "
+                f"{made}, and a warm start or "
                 f"partial_fit goes on with that network: set {name} back, or begin anew by fit "
                 "with warm_start=False, or with a clone of the estimator"
             )
+
+
+def _shown(value: object) -> str:
+    """The value, or the values of a list, as one writes them in parameters."""
+    if isinstance(value, list):
+        return str([each if isinstance(each, (int, float)) else str(each) for each in value])
+    return str(value)
 
 
 def kept_optimizer(est: BaseMLP, *, going_on: bool) -> Optimizer:
