@@ -100,7 +100,7 @@ MAX_THREADS = 1024  # of the engine's pool
 
 def check_n_threads(value: object, name: str) -> int:
     """A number of threads, 1 … 1024, as int."""
-    n = check_positive_int(value, name)
+    n = _whole(value, name, 1, "be at least 1", math.inf)
     if n > MAX_THREADS:
         raise ValueError(f"{name} must be at most {MAX_THREADS}; got {value}")
     return n
