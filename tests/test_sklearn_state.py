@@ -74,11 +74,15 @@ BAD_ARGUMENTS = {
 }
 
 
+CALLBACKS = ("callbacks", "_skl_callbacks")
+
+
 def state(model):
     """Every attribute but the callbacks, which have their own, down to the bits of theta and the
     moments.
     """
-    return pickle.dumps({name: v for name, v in vars(model).items() if name != "callbacks"})
+    known = {name: v for name, v in vars(model).items() if name not in CALLBACKS}
+    return pickle.dumps(known)
 
 
 def assert_unchanged(model, before, fitted, change):
@@ -209,6 +213,18 @@ def test_callbacks_hear_the_end_of_a_fit_that_began_and_nothing_of_one_refused(k
     with pytest.raises(ValueError):
         model.fit(HOLES, KINDS[kind][1])
     assert told == ["begin", "end"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scikit_learns_callbacks_that_refuse_leave_no_trace(kind):
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn is older than 1.9")
+    model = part(make(kind), kind)
+    before = state(model)
+    model.set_callbacks(callback.ScoringMonitor(scoring="nonsense"))
+    for call in (lambda: part(model, kind), lambda: model.fit(X, KINDS[kind][1])):
+        with pytest.raises(ValueError, match="'nonsense' is not a valid scoring"):
+            call()
+        assert state(model) == before
 
 
 def test_classes_of_a_refused_first_partial_fit_are_not_kept():

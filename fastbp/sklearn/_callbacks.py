@@ -20,7 +20,10 @@ except ImportError:  # scikit-learn before 1.9
 if TYPE_CHECKING:
     from ._estimator import BaseMLP
 
-__all__ = ["CallbackSupportMixin", "Tasks", "with_callbacks"]
+__all__ = ["OF_ONE_FIT", "CallbackSupportMixin", "Tasks", "with_callbacks"]
+
+# What scikit-learn binds to an estimator while it is fitted, and takes off itself.
+OF_ONE_FIT = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 # What an estimator has to have to be used, besides a copy of its network.
 _FITTED = (

@@ -191,8 +191,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 if solve is None:
                     return
                 begun.enter_context(solve.callbacks)
-            epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
-            tasks = Tasks(self, epochs, told)
+                epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
+                tasks = Tasks(self, epochs, told)
             solve.run(tasks, begun)
             tasks.end()
 

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from ..losses import resolve as resolve_loss
 from ..optim import Optimizer
 from ..schedules import Schedule
+from ._callbacks import OF_ONE_FIT
 
 if TYPE_CHECKING:
     from ._estimator import BaseMLP
@@ -35,8 +36,9 @@ def unchanged_if_refused(est: BaseMLP) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        open_tasks = {name: vars(est)[name] for name in OF_ONE_FIT if name in vars(est)}
         vars(est).clear()
-        vars(est).update(before)
+        vars(est).update(before | open_tasks)
         if net is not None:
             net._set_l2(l2)
         if rng is not None:
