@@ -85,6 +85,13 @@ def test_nullable_labels_keep_their_dtype(dtype, values, expected, kind):
     assert begun.classes_.dtype == expected
 
 
+def test_several_nullable_labels():
+    y = pd.DataFrame(X > 0).astype("boolean")
+    model, plain = classifier().fit(X, y), classifier().fit(X, X > 0)
+    np.testing.assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+    assert model.score(X, y) == plain.score(X, X > 0)
+
+
 def test_nullable_labels_with_holes_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         classifier().fit(X, pd.Series([0, 1, None] * 10, dtype="Int64"))

@@ -61,6 +61,15 @@ def test_weights_that_do_not_fit_change_nothing(change, message):
     np.testing.assert_array_equal(model.network_.theta, before)
 
 
+@pytest.mark.parametrize("values", [None, 3.0, "zeros"])
+def test_weights_are_lists(values):
+    for model in (MLPRegressor(), fitted()):
+        before = pickle.dumps(vars(model))
+        with pytest.raises(TypeError, match="coefs_ must be a list of arrays, one per layer; got "):
+            model.coefs_ = values
+        assert pickle.dumps(vars(model)) == before
+
+
 def test_what_follows_from_the_network_is_not_set():
     model = fitted()
     for name in ("n_layers_", "out_activation_"):

@@ -217,7 +217,7 @@ sklearn.neural_network.MLPClassifier.html
     def score(self, X, y, sample_weight=None) -> float:
         """Accuracy, as scikit-learn's."""
         self._refuse_masked(y=y, sample_weight=sample_weight)
-        return super().score(X, y, sample_weight)
+        return super().score(X, of_numpy_dtype(y), sample_weight)
 
     def predict_proba(self, X) -> Array:
         """Probabilities (n, classes) in the order of classes_; (n, labels) with several labels.

@@ -95,7 +95,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return self._weights("coefs_", "W")
 
     @coefs_.setter
-    def coefs_(self, values: Sequence[object]) -> None:
+    def coefs_(self, values: Iterable[object]) -> None:
         self._set_weights("coefs_", values)
 
     @property
@@ -104,7 +104,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return self._weights("intercepts_", "b")
 
     @intercepts_.setter
-    def intercepts_(self, values: Sequence[object]) -> None:
+    def intercepts_(self, values: Iterable[object]) -> None:
         self._set_weights("intercepts_", values)
 
     @property
@@ -143,11 +143,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         layers = self._network().layers
         return Weights(name, [layer.parameters()[parameter] for layer in layers])
 
-    def _set_weights(self, name: str, values: Sequence[object]) -> None:
+    def _set_weights(self, name: str, values: Iterable[object]) -> None:
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise TypeError(f"{name} must be a list of arrays, one per layer; got {values!r}")
+        values = list(values)
         if "network_" in self.__dict__:
             getattr(self, name).assign(values)
         else:
-            self._give(name, list(values))
+            self._give(name, values)
 
     def _before_network(self, name: str) -> Any:
         """What was set by this name while there was no network; None if there is nothing."""
