@@ -17,8 +17,9 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d
 
 from .._validation import check_nonnegative
+from ._arrays import of_numpy_dtype, refuse_masked_elements
 from ._callbacks import with_callbacks
-from ._estimator import BaseMLP, of_numpy_dtype
+from ._estimator import BaseMLP
 
 Array = np.ndarray
 
@@ -162,7 +163,7 @@ sklearn.neural_network.MLPClassifier.html
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if classes is None:
             return
-        self._refuse_masked(classes=classes)
+        refuse_masked_elements(classes=classes)
         classes = unique_labels(of_numpy_dtype(classes))
         if known is None:
             self._multilabel = n_labels > 0
@@ -216,7 +217,7 @@ sklearn.neural_network.MLPClassifier.html
 
     def score(self, X, y, sample_weight=None) -> float:
         """Accuracy, as scikit-learn's."""
-        self._refuse_masked(y=y, sample_weight=sample_weight)
+        refuse_masked_elements(y=y, sample_weight=sample_weight)
         return super().score(X, of_numpy_dtype(y), sample_weight)
 
     def predict_proba(self, X) -> Array:

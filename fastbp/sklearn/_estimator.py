@@ -7,7 +7,6 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from inspect import signature
 from itertools import pairwise
 from math import inf, sqrt
 from numbers import Integral, Real
@@ -17,16 +16,23 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._numbers import narrowed, refuse_masked
-from .._validation import check_finite, split_validation
+from .._validation import split_validation
 from ..activations import Activation
 from ..dense import Dense, Norm
 from ..losses import Loss
 from ..network import Network
 from ..optim import SGD, Adam, Optimizer
 from ..schedules import Schedule
+from ._arrays import (
+    checked_weights,
+    in_dtype,
+    is_finite,
+    of_numpy_dtype,
+    refuse_masked_elements,
+    refuse_no_weight,
+)
 from ._callbacks import CallbackSupportMixin, Tasks
 from ._state import check_same_network, unchanged_if_refused
 from ._training import Minimization, Training
@@ -35,12 +41,6 @@ from ._weights import Weights
 Array = np.ndarray
 
 SPARSE = ("csr", "csc")
-# From scikit-learn 1.9 on its check refuses weights that are all 0, unless it is told not to.
-_MAY_BE_ZERO = {
-    name: True
-    for name in signature(_check_sample_weight).parameters
-    if name == "allow_all_zero_weights"
-}
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
@@ -218,9 +218,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         X, y = self._validated(X, y, reset=first)
         self._take_targets(y, new=first, incremental=incremental, classes=classes)
         y = self._encode(y)
-        weights = self._weighted(y, self._checked_weights(sample_weight, X))
+        weights = self._weighted(y, checked_weights(sample_weight, X))
         if weights is not None and not incremental:
-            _refuse_no_weight(weights)
+            refuse_no_weight(weights)
         if weights is not None and not weights.all():
             X, y, weights = (each[weights != 0] for each in (X, y, weights))
         self._random_state = check_random_state(self.random_state)
@@ -236,16 +236,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.solver == "lbfgs":
             return Minimization(self, X, y, weights)
         return Training(self, X, y, weights, validation_data, incremental)
-
-    def _checked_weights(self, sample_weight: object, X: Array) -> Array | None:
-        """Weights (n,), none negative, perhaps all 0."""
-        if sample_weight is None:
-            return None
-        self._refuse_masked(sample_weight=sample_weight)
-        weights = _check_sample_weight(sample_weight, X, **_MAY_BE_ZERO)
-        if weights.min() < 0:
-            raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
-        return weights
 
     def _refuse_epochs(self, validation_data: object) -> None:
         """ValueError for what needs epochs."""
@@ -360,7 +350,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _validated(self, X: object, y: object, *, reset: bool) -> tuple[Array, Array]:
         """scikit-learn's checks, and masked elements; reset: count and name the features anew."""
-        self._refuse_masked(X=X, y=y)
+        refuse_masked_elements(X=X, y=y)
         return validate_data(
             self,
             X,
@@ -372,19 +362,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             reset=reset,
         )
 
-    @staticmethod
-    def _refuse_masked(**given: object) -> None:
-        """ValueError for a masked element, which scikit-learn's checks take for its fill value."""
-        for name, value in given.items():
-            refuse_masked(getattr(value, "data", value) if hasattr(value, "tocsr") else value, name)
-
     def _validation(self, data: object) -> tuple[Array, Array, Array | None]:
         """validation_data as (X, encoded y, weights or None)."""
         X, y, weights = split_validation(data)
         X, y = self._validated(X, y, reset=False)
-        weights = self._checked_weights(weights, X)
+        weights = checked_weights(weights, X)
         if weights is not None:
-            _refuse_no_weight(weights)
+            refuse_no_weight(weights)
         return in_dtype(X, self.network_.dtype), self._encode(y), weights
 
     # ---- use ------------------------------------------------------------------------------
@@ -402,10 +386,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             and X.shape[1] == net.widths[0]
             and len(X) > 0
             and "feature_names_in_" not in known
-            and _finite(X)
+            and is_finite(X)
         )
         if not plain:
-            self._refuse_masked(X=X)
+            refuse_masked_elements(X=X)
             X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         return net.predict(X)
 
@@ -462,40 +446,3 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     @abstractmethod
     def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
         """The validation score of encoded targets."""
-
-
-def _refuse_no_weight(weights: Array) -> None:
-    if not weights.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-
-
-def of_numpy_dtype(y: object) -> object:
-    """A pandas Series or column of nullable integers or booleans in NumPy's dtype for them.
-
-    scikit-learn's checks make float64 of it, so that the label 1 would be 1.0. What lacks values is
-    left as it is, for those checks to refuse.
-    """
-    dtypes = [*y.dtypes] if hasattr(y, "columns") else [getattr(y, "dtype", None)]
-    found = [getattr(dtype, "numpy_dtype", None) for dtype in dtypes]
-    if not all(isinstance(dtype, np.dtype) and dtype.kind in "biu" for dtype in found):
-        return y
-    return y if np.any(y.isna()) else y.to_numpy(np.result_type(*found))
-
-
-def in_dtype(X: Array, dtype: np.dtype) -> Array:
-    """X, dense or sparse, in the network's dtype; ValueError for a number beyond it."""
-    if X.dtype == dtype:
-        return X
-    if not hasattr(X, "tocsr"):
-        return narrowed(X, dtype, "X")
-    converted = X.copy()
-    converted.data = narrowed(X.data, dtype, "X")
-    return converted
-
-
-def _finite(X: Array) -> bool:
-    try:
-        check_finite(X, "X")
-    except ValueError:
-        return False
-    return True

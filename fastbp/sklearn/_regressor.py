@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
+from ._arrays import in_dtype, refuse_masked_elements
 from ._callbacks import with_callbacks
-from ._estimator import BaseMLP, in_dtype
+from ._estimator import BaseMLP
 
 Array = np.ndarray
 
@@ -189,7 +190,7 @@ sklearn.neural_network.MLPRegressor.html
     def score(self, X, y, sample_weight=None) -> float:
         """R², as scikit-learn's; with several quantiles an output, minus the mean pinball loss."""
         check_is_fitted(self)
-        self._refuse_masked(y=y, sample_weight=sample_weight)
+        refuse_masked_elements(y=y, sample_weight=sample_weight)
         criterion = self.network_.criterion
         if criterion.name != "quantile" or len(criterion.options["taus"]) == 1:
             predicted = self.predict(X).astype(np.float64)  # sums of float32 lose digits
