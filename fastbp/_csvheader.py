@@ -22,13 +22,17 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
     """Whether line 1 holds names, and what to tell the user where that is not plain to see.
 
     It does where it holds `wanted`, the names that a model takes, unless these are mere numbers of
-    columns. Else a text above a column of numbers is a name. A line of numbers holds names if they
-    are 0, 1, … n - 1, count up in equal steps above fractions, or lie far from the columns below; a
-    line of texts above texts does unless one of them stands in its column again.
+    columns, which a file without names has. Else a text above a column of numbers is a name. A line
+    of numbers holds names if they are 0, 1, … n - 1, count up in equal steps above fractions, or
+    lie far from the columns below; a line of texts above texts does unless one of them stands in
+    its column again. For a model of a file without names both are rows.
 
     Raises DataError where 0, 1 may be names as well as a row.
     """
-    if wanted is not None and set(wanted) <= set(scan.head) and not _are_places(wanted, scan):
+    places = wanted is not None and _are_places(wanted, scan)
+    found = wanted is not None and set(wanted) <= set(scan.head)
+    rows_alone = places and not found
+    if found and not places:
         known = all(map(str.isdecimal, wanted))
         note = "line 1 is taken for the names that the model takes" if known else None
         return True, note and f"{note}: {_shown(scan.head)} ({_NO})"
@@ -38,8 +42,9 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
     if not numbers.any():
         if above_numbers[scan.kinds == TEXT].any() and any(words):
             return True, None
-        return _texts_alone(scan)
-    if len(scan.lines) == 1:
+        if not rows_alone:
+            return _texts_alone(scan)
+    if rows_alone or len(scan.lines) == 1:
         return False, None
     line = f"line {scan.lines[0]}"
     shown = _shown(scan.head)
@@ -59,17 +64,20 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
 
 
 def is_index(scan: Scan) -> bool:
-    """Whether the first column, its name left out, numbers the rows below line 1.
+    """Whether the first column numbers or names the rows below line 1.
 
-    pandas writes such a column: whole numbers, every one another. "Unnamed: 0" is what it calls
-    one that it has read and written again; that one must count up from 0.
+    pandas and R write such a column without a name: whole numbers or texts, all distinct. pandas
+    calls one that it has read and written again "Unnamed: 0"; that one must count up from 0.
     """
-    if scan.head[0] not in ("", "Unnamed: 0") or scan.counts[0, DIGITS] != len(scan.lines) - 1:
+    n, counts = len(scan.lines) - 1, scan.counts[0]
+    if scan.head[0] == "" and counts[TEXT] == n > 1:
+        return len(np.unique(scan.texts([0])[0][1][1:])) == n
+    if scan.head[0] not in ("", "Unnamed: 0") or counts[DIGITS] != n:
         return False
     numbers = scan.values[1:, 0]
     if scan.head[0] == "":
-        return len(numbers) > 0 and len(np.unique(numbers)) == len(numbers)
-    return bool((numbers == np.arange(len(numbers))).all())
+        return n > 0 and len(np.unique(numbers)) == n
+    return bool((numbers == np.arange(n)).all())
 
 
 def _are_places(wanted: tuple[str, ...], scan: Scan) -> bool:

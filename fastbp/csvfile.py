@@ -35,7 +35,7 @@ class Cells:
 
     names: of the header, or "1", "2", … where there is none (`named` False) or a cell is empty
     ("column 1" if another has the name "1"); index: whether the first column does nothing but
-    number the rows; notes: what was decided about the file that a user may want otherwise.
+    number or name the rows; notes: what was decided about the file that a user may want otherwise.
     """
 
     source: str

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ._core import CELL_KINDS
 from ._numpyfile import open_npz, read_npy
 from ._size_limit import MAX_BYTES, check_max_bytes
 from .csvfile import Cells, Format, read_csv
@@ -171,8 +172,11 @@ def read_table(
     forced = {find_column(name, cells.names, source) for name in categorical}
     texts = cells.text_columns([column for column in (*kept, goal) if column not in forced])
     notes = cells.codes_among(sorted(texts))
-    if cells.index and goal != 0 and 0 not in (find_column(n, cells.names, source) for n in drop):
+    left = 0 not in (*kept, goal) and 0 not in (find_column(n, cells.names, source) for n in drop)
+    if cells.index and left:
         notes = [_index_note(cells), *notes]
+    elif cells.named and cells.scan.head[0] == "" and 0 in kept:
+        notes = ["column 1 has no name and is taken for a feature (--drop 1 leaves it out)", *notes]
     return _from_cells(cells, kept, texts | forced, goal=goal, notes=notes)
 
 
@@ -308,6 +312,7 @@ def _split_columns(
         raise DataError(
             f"{source}: expected a target and at least one feature; of the columns "
             f"{_listed(names)} the target is {names[goal]!r}, which leaves {len(kept)}"
+            + (", as column 1 is an index (give it a name to train on it)" if index else "")
         )
     return goal, kept
 
@@ -356,7 +361,8 @@ def _columns(values: np.ndarray, columns: Sequence[int]) -> np.ndarray:
 
 def _index_note(cells: Cells) -> str:
     name = repr(cells.scan.head[0]) if cells.scan.head[0] else "without a name"
-    return f"column 1, {name}, numbers the rows and is left out (give it a name to train on it)"
+    does = "names" if cells.scan.counts[0, CELL_KINDS["text"]] else "numbers"
+    return f"column 1, {name}, {does} the rows and is left out (give it a name to train on it)"
 
 
 def _choose(

@@ -340,9 +340,38 @@ def test_an_index_written_twice(write):
 
 
 def test_columns_without_a_name_that_are_no_index(write):
-    assert read_table(write(",b\n1,2\n1,4\n")).names == ("1",)
-    assert read_table(write(",b\n0.5,2\n1.5,4\n")).names == ("1",)
+    for rows in ("1,2\n1,4\n", "0.5,2\n1.5,4\n", "red,2\nred,4\n", "red,2\n"):
+        table = read_table(write(",b\n" + rows))
+        assert table.names == ("1",)
+        assert "column 1 has no name and is taken for a feature (--drop 1" in table.notes[0]
     assert read_table(write("i,a,b\n0,2,3\n1,4,5\n")).names == ("i", "a")
+    named = read_table(write("i,a,b\nx,2,3\ny,4,5\n"))
+    assert named.names == ("i", "a") and named.notes == ()
+
+
+def test_names_of_rows_are_an_index(write):
+    table = read_table(write(',mpg,cyl\n"Mazda, RX4",21,6\nDatsun,22.8,4\n'))
+    assert table.names == ("mpg",) and table.text == {} and table.target.tolist() == [6, 4]
+    (note,) = table.notes
+    assert note.startswith("column 1, without a name, names the rows and is left out")
+
+
+def test_an_index_is_no_feature(write):
+    with pytest.raises(DataError, match="which leaves 0, as column 1 is an index"):
+        read_table(write(",y\n0,5\n1,7\n"))
+    assert read_table(write(",y\n0,5\n1,7\n"), target="1").notes == ()
+
+
+@pytest.mark.parametrize("rows", ["a,x\nb,y\n", "0,1\n1,0\n", "0,1\n5,7\n", "500,700\n1,2\n"])
+def test_a_model_of_rows_without_names_takes_rows(write, rows):
+    texts = ("1", "2") if rows[0] == "a" else ()
+    table = read_features(write(rows), ("1", "2"), categorical=texts, n_columns=3)
+    assert table.n_rows == 2 and table.notes == ()
+
+
+def test_a_model_of_rows_without_names_does_not_know_others(write):
+    with pytest.raises(DataError, match="'1' is missing"):
+        read_features(write("a,b\n1,2\n3,4\n"), ("1", "2"), n_columns=3)
 
 
 # ---- separated by blanks ------------------------------------------------------------------
