@@ -45,11 +45,12 @@ def warn_of_lost_digits(y: object, loss: Loss, dtype: np.dtype, stacklevel: int)
     if loss.targets != "numbers" or array.dtype.kind not in "iuf" or dtype.itemsize == 8:
         return
     columns = array.reshape(len(array), -1)
+    if _clearly_apart(columns, dtype):
+        return
     low, high = columns.min(axis=0).astype(np.float64), columns.max(axis=0).astype(np.float64)
     top = np.maximum(abs(low), abs(high))
     step = np.spacing(top.astype(dtype)).astype(np.float64)
-    # a range r of n values has a spread of r/√(2n) at least
-    close = (low < high) & (high - low < _LEAST_STEPS * step * np.sqrt(2 * len(columns)))
+    close = (low < high) & (high - low < _least_range(step, len(columns)))
     for j in np.flatnonzero(close):
         spread = float(columns[:, j].astype(np.float64).std())
         if spread < _LEAST_STEPS * step[j]:
@@ -60,6 +61,23 @@ def warn_of_lost_digits(y: object, loss: Loss, dtype: np.dtype, stacklevel: int)
                 UserWarning,
                 stacklevel=stacklevel + 1,
             )
+
+
+def _least_range(step: np.ndarray, n: int) -> np.ndarray:
+    """What n values range over at least where their spread is _LEAST_STEPS steps: theirs is at
+    least their range by √(2n).
+    """
+    return _LEAST_STEPS * step * np.sqrt(2 * n)
+
+
+def _clearly_apart(columns: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether a few rows show that no column is close, as of most targets: soon seen."""
+    n = len(columns)
+    few = columns[:: max(1, n // 64)]
+    top = max(abs(float(columns.min())), abs(float(columns.max())))
+    step = np.spacing(np.asarray(top, dtype)).astype(np.float64)
+    apart = few.max(axis=0).astype(np.float64) - few.min(axis=0).astype(np.float64)
+    return bool((apart >= _least_range(step, n)).all())
 
 
 def _check_fractions(y: np.ndarray, given: np.dtype, name: str) -> None:
