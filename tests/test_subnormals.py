@@ -311,7 +311,7 @@ def test_after_an_error(n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_after_an_interrupt(n_threads):
+def test_after_an_interrupt(keyboard, n_threads):
     net = fastbp.Network((64, 600, 10), seed=0)
     X, y = np.ones((300, 64), np.float32), np.zeros((300, 10), np.float32)
 
