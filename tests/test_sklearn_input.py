@@ -40,6 +40,7 @@ def test_what_scikit_learn_cannot_hold():
         {"validation_fraction": 1.0},
         {"batch_size": 0},
         {"n_threads": 0},
+        {"n_threads": 2**70},
         {"activation": ["relu"]},
     ],
 )
@@ -77,8 +78,9 @@ def test_says_what_is_wrong(kind):
     assert lbfgs.fit(X, y).n_iter_ == 1  # early_stopping means nothing there, as in scikit-learn
     with pytest.raises(ValueError, match="sample_weight must not be negative; got -2"):
         kind().fit(X, y, sample_weight=np.full(len(X), -2.0))
-    with pytest.warns(UserWarning, match="clipped"):
+    with pytest.warns(UserWarning, match="clipped") as warned:
         kind(hidden_layer_sizes=4, batch_size=1000, max_iter=1).fit(X, y)
+    assert "_training" not in warned[0].filename  # it points to the caller of fit
     with pytest.raises(ValueError, match="non-finite"):
         kind(
             hidden_layer_sizes=4, solver="sgd", learning_rate_init=1e30, max_iter=20, random_state=0

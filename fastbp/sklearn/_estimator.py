@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import split_validation
+from .._validation import MAX_THREADS, split_validation
 from ..activations import Activation
 from ..dense import Dense, Norm
 from ..losses import Loss
@@ -78,7 +78,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "norm": [str, Norm, None],
         "callbacks": ["array-like"],
-        "n_threads": [_from(1, Integral), None],
+        "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
     }
 
     # ---- the network, by scikit-learn's names ---------------------------------------------
@@ -344,7 +344,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 f"batch_size is {self.batch_size} and there are {n_samples} samples: "
                 "it is clipped to them",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=7,
             )
         return min(int(self.batch_size), n_samples)
 
