@@ -107,13 +107,8 @@ class Fitting:
         >>> net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2).epochs
         2
         """
-        epochs = check.check_positive_int(epochs, "epochs")
-        if epochs > _MAX_EPOCHS:
-            raise ValueError(f"epochs must be at most {_MAX_EPOCHS}; got {epochs}")
+        epochs, initial_epoch = _check_epochs(epochs, initial_epoch)
         source = self._source(X, y, sample_weight, epochs)
-        initial_epoch = check.check_count(initial_epoch, "initial_epoch")
-        if initial_epoch >= epochs:
-            raise ValueError(f"initial_epoch is {initial_epoch}; epochs, {epochs}, must be more")
         batch_size = check.check_at_most_all(batch_size, "batch_size")
         self.criterion.check_batch_size(batch_size)
         accumulate = check.check_at_most_all(accumulate, "accumulate")
@@ -145,9 +140,8 @@ class Fitting:
         batch_size, span = cut(source, batch_size * accumulate, epochs, optimizer)
         _check_schedule(schedule, optimizer, span)
         expected = scoring.expected(rates=schedule is not None or hasattr(optimizer, "lr"))
-        if schedule is not None:
-            schedule.check_logs(expected)
-        runner.check_logs(expected)
+        for watcher in (runner,) if schedule is None else (schedule, runner):
+            watcher.check_logs(expected)
         place = Place(initial_epoch)
         if record is not None:  # behind what fit refuses, for it changes the network
             place = record.restore(place)
@@ -326,6 +320,17 @@ def cut(
     n_rows = len(source[0])
     batch_size = n_rows if optimizer.full_batch else min(batch_size, n_rows)
     return batch_size, Span(epochs, n_rows, batch_size)
+
+
+def _check_epochs(epochs: object, initial_epoch: object) -> tuple[int, int]:
+    """(epochs, the first of them), of which there is one at least."""
+    epochs = check.check_positive_int(epochs, "epochs")
+    if epochs > _MAX_EPOCHS:
+        raise ValueError(f"epochs must be at most {_MAX_EPOCHS}; got {epochs}")
+    initial_epoch = check.check_count(initial_epoch, "initial_epoch")
+    if initial_epoch >= epochs:
+        raise ValueError(f"initial_epoch is {initial_epoch}; epochs, {epochs}, must be more")
+    return epochs, initial_epoch
 
 
 def _check_schedule(schedule: Schedule | None, optimizer: Optimizer | LBFGS, span: Span) -> None:
