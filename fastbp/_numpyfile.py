@@ -83,7 +83,7 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
-        """The arrays' names, in the order of the file; members that are no .npy are left out."""
+        """The arrays' names, in the order of the file; others than .npy are left out."""
         return list(self._members)
 
     def read(self, name: str) -> np.ndarray:
@@ -141,7 +141,7 @@ def _check_member(member: zipfile.ZipInfo, what: str) -> None:
 
 
 def _read_array(file: BinaryIO, size: int, what: str, max_bytes: int) -> np.ndarray:
-    """The array in the `size` bytes of a file, which stands at their begin."""
+    """The array in the `size` bytes of a file, which stands at their beginning."""
     text, start = _read_header(file, size, what)
     dtype, shape, fortran = _parse_header(text, what)
     n_bytes = array_bytes(shape, dtype, max_bytes, what)
@@ -176,7 +176,7 @@ def _check_elements(array: np.ndarray, what: str) -> None:
         codes = array.view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
         low, high = _SURROGATES
         if ((codes > _LAST_CHARACTER) | ((codes >= low) & (codes <= high))).any():
-            raise DataError(f"{what} holds texts with codes that are no characters")
+            raise DataError(f"{what} holds texts with codes that are not characters")
 
 
 def _read_header(file: BinaryIO, size: int, what: str) -> tuple[str, int]:

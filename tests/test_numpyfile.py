@@ -106,8 +106,8 @@ BAD = {
     "cut": (npy(GOOD)[:-1], "takes 96 bytes; 95 follow its header"),
     "more": (npy(GOOD) + b"\0", "takes 96 bytes; 97 follow its header"),
     "booleans of 2": (forged(header("'|b1'"), b"\2" * 12), "booleans other than 0 and 1"),
-    "no characters": (forged(header("'<U1'"), b"\0\0\x11\0" * 12), "codes that are no characters"),
-    "half a pair": (forged(header("'>U1'"), b"\0\0\xd8\0" * 12), "codes that are no characters"),
+    "no characters": (forged(header("'<U1'"), b"\0\0\x11\0" * 12), "codes that are not characters"),
+    "half a pair": (forged(header("'>U1'"), b"\0\0\xd8\0" * 12), "codes that are not characters"),
 }
 
 

@@ -198,6 +198,7 @@ OTHER_STATE = {
     "moments of numbers": (put("optimizer", "average", [1.0]), "must be a vector of float"),
     "t": (put("optimizer", "t", -5), "must not be negative"),
     "large t": (put("optimizer", "t", 2**64), "must be below 2"),
+    "average from later on": (put("optimizer", "average_start", 10**6), "must not be beyond t"),
     "hyper": (put("optimizer", "hyper", "lr", -1.0), "lr must be greater than 0"),
     "unknown hyper": (put("optimizer", "hyper", {"x": 1}), "no argument 'x'"),
     "hyper of another kind": (put("optimizer", "hyper", 1), "must be a dict of settings"),

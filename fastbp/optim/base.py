@@ -330,6 +330,10 @@ class Optimizer(ABC):
             )
         n_moments = type(self)(**state["hyper"]).n_moments
         moments = state["moments"]
+        if state["average_start"] > state["t"]:
+            raise ValueError(
+                f"average_start, {state['average_start']}, must not be beyond t, {state['t']}"
+            )
         kept = [*moments, *([] if state["average"] is None else [state["average"]])]
         if len({(each.size, each.dtype.newbyteorder("=")) for each in kept}) > 1:
             raise ValueError("moments and average must be of one size and dtype")
