@@ -8,10 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from numbers import Real
+from operator import attrgetter
 
 import numpy as np
 
+from ._validation import check_count
+
 Check = Callable[[object, str], object]
+
+
+def counted(doc: str) -> property:
+    """The property `t`, a count that is kept as `_t` and checked when it is set."""
+
+    def set_t(owner: object, value: int) -> None:
+        owner._t = check_count(value, "t")
+
+    return property(attrgetter("_t"), set_t, doc=doc)
+
+
+def from_first_version(state: Mapping[str, object]) -> dict[str, object]:
+    """The attributes of a pickled owner of such a count, which the first version kept as "t"."""
+    return {"_t" if name == "t" else name: value for name, value in state.items()}
 
 
 def checked_state(state: object, fields: Mapping[str, Check], owner: str) -> dict[str, object]:

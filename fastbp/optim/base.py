@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypedDict, Unpack
 import numpy as np
 
 from .. import _validation as check
-from .._state import checked_state, optional, text, vector
+from .._state import checked_state, counted, from_first_version, optional, text, vector
 
 # The doubles of fastbp_optimizer_t that belong to a rule, in the order in which they are passed.
 RULE_NUMBERS = (
@@ -258,14 +258,7 @@ class Optimizer(ABC):
 
     # ---- state ----------------------------------------------------------------------------
 
-    @property
-    def t(self) -> int:
-        """Steps taken, 0 to 2**63 - 1."""
-        return self._t
-
-    @t.setter
-    def t(self, value: int) -> None:
-        self._t = check.check_count(value, "t")
+    t = counted("Steps taken, 0 to 2**63 - 1.")
 
     def reset(self) -> None:
         """Forget the state: no steps taken, no moments, no average, bound to no network.
@@ -342,11 +335,8 @@ class Optimizer(ABC):
         return state
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """From a pickle, whose arrays may be read-only maps: `bind` looks at them again.
-
-        Those of the first version hold the step count as "t".
-        """
-        self.__dict__.update({"_t" if name == "t" else name: v for name, v in state.items()})
+        """From a pickle, whose arrays may be read-only maps: `bind` looks at them again."""
+        self.__dict__.update(from_first_version(state))
         self._ready = False
 
     def save(self, path: object) -> None:

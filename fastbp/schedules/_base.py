@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _validation as check
 from .._monitor import ExpectedLogs
-from .._state import any_number, checked_state, optional
+from .._state import any_number, checked_state, counted, from_first_version, optional
 
 PER = ("epoch", "step")
 
@@ -71,18 +71,11 @@ class Schedule(ABC):
         self._t = 0
         self._span: Span | None = None
 
-    @property
-    def t(self) -> int:
-        """Epochs or steps behind it, 0 to 2**63 - 1."""
-        return self._t
-
-    @t.setter
-    def t(self, value: int) -> None:
-        self._t = check.check_count(value, "t")
+    t = counted("Epochs or steps behind it, 0 to 2**63 - 1.")
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """From a pickle; those of the first version hold the count as "t"."""
-        self.__dict__.update({"_t" if name == "t" else name: v for name, v in state.items()})
+        """From a pickle."""
+        self.__dict__.update(from_first_version(state))
 
     def bind(self, span: Span, offset: int = 0) -> None:
         """Tell what fit it is for; lengths of None become that of the first, less `offset`."""
