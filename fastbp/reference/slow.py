@@ -107,13 +107,7 @@ def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
         as_.append(a)
         deltas.append(delta)
 
-    # penalties: weights only
-    for layer in range(L):
-        for j in range(len(W[layer])):
-            for k in range(len(b[layer])):
-                w = W[layer][j][k]
-                J += net.l1 * abs(w) + net.l2 / 2 * w * w
-                dW[layer][j][k] += net.l1 * ((w > 0) - (w < 0)) + net.l2 * w
+    J += _penalise(net, W, dW)
     return SlowBackprop(
         z=_by_layer(zs),
         a=_by_layer(as_),
@@ -125,6 +119,17 @@ def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
 
 
 # ---- one layer's units --------------------------------------------------------------------
+
+
+def _penalise(net, W, dW) -> float:
+    """The penalties of J, of weights only, whose gradients are added to dW."""
+    total = 0.0
+    for layer in range(len(W)):
+        for j in range(len(W[layer])):
+            for k, w in enumerate(W[layer][j]):
+                total += net.l1 * abs(w) + net.l2 / 2 * w * w
+                dW[layer][j][k] += net.l1 * ((w > 0) - (w < 0)) + net.l2 * w
+    return total
 
 
 def _activate(activation: Activation, z: list[float]) -> list[float]:
