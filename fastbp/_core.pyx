@@ -1,21 +1,61 @@
 # cython: embedsignature=True
-"""Binding of the C engine: pointer extraction, one call without the GIL, status to exception.
+"""Binding of the C engine: extract pointers, make one call without the GIL, raise on a bad status.
 
-No arithmetic and no policy live here. Arrays come in by the buffer protocol, so that the binary is
-not tied to a NumPy ABI; `_validation` has made them right before, and `_locate` refuses what would
+No arithmetic and no policy live here. Arrays come in through the buffer protocol, so the binary
+does not depend on a NumPy ABI. `_validation` has checked them before; `_locate` refuses what would
 not be safe to hand to C.
 """
+
+from array import array as c_array
 
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memcpy
+
+import numpy as np
 
 from ._sparse import SparseRows
 
 
-# ---- buffers ----------------------------------------------------------------------------------
+# ---- tables and constants ------------------------------------------------------------------------
+
+
+# The element types of X besides the network's own dtype, by kind and size in bytes.
+cdef dict _ELEMENTS = {
+    "i1": FASTBP_X_I8, "i2": FASTBP_X_I16, "i4": FASTBP_X_I32, "i8": FASTBP_X_I64,
+    "u1": FASTBP_X_U8, "u2": FASTBP_X_U16, "u4": FASTBP_X_U32, "u8": FASTBP_X_U64,
+    "f2": FASTBP_X_F16, "f4": FASTBP_X_F32, "f8": FASTBP_X_F64,
+}
+# The kind of an element by the letter of its buffer format.
+cdef dict _KINDS = (
+    dict.fromkeys("bhilq", "i") | dict.fromkeys("?BHILQ", "u") | dict.fromkeys("efd", "f")
+)
+cdef dict _BUFFERS = {
+    "z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA,
+}
+cdef dict _GEMM_FORMS = {"nn": FASTBP_GEMM_NN, "tn": FASTBP_GEMM_TN, "nt": FASTBP_GEMM_NT}
+cdef dict _VMATH = {
+    "exp": FBP_VMATH_EXP, "expm1": FBP_VMATH_EXPM1, "log": FBP_VMATH_LOG,
+    "log1p": FBP_VMATH_LOG1P, "tanh": FBP_VMATH_TANH, "sigmoid": FBP_VMATH_SIGMOID,
+    "softplus": FBP_VMATH_SOFTPLUS, "silu": FBP_VMATH_SILU, "mish": FBP_VMATH_MISH,
+    "gelu": FBP_VMATH_GELU, "gelu_tanh": FBP_VMATH_GELU_TANH, "sin": FBP_VMATH_SIN,
+    "cos": FBP_VMATH_COS,
+}
+cdef dict _CSV_FAULTS = {
+    FASTBP_CSV_OK: "", FASTBP_CSV_RAGGED: "ragged", FASTBP_CSV_QUOTE: "quote",
+    FASTBP_CSV_OPEN: "open", FASTBP_CSV_LONG: "long",
+}
+CELL_KINDS = {
+    "empty": FASTBP_CELL_EMPTY, "digits": FASTBP_CELL_DIGITS, "number": FASTBP_CELL_NUMBER,
+    "code": FASTBP_CELL_CODE, "zeros": FASTBP_CELL_ZEROS, "padded": FASTBP_CELL_PADDED,
+    "text": FASTBP_CELL_TEXT,
+}
+MAX_CELL = FASTBP_CSV_MAX_CELL
+
+
+# ---- pointers and status -------------------------------------------------------------------------
 
 
 cdef struct Matrix:
@@ -24,17 +64,8 @@ cdef struct Matrix:
     fastbp_element_t element
 
 
-# what X may hold besides the network's dtype, by kind and bytes of an element
-_ELEMENTS = {
-    "i1": FASTBP_X_I8, "i2": FASTBP_X_I16, "i4": FASTBP_X_I32, "i8": FASTBP_X_I64,
-    "u1": FASTBP_X_U8, "u2": FASTBP_X_U16, "u4": FASTBP_X_U32, "u8": FASTBP_X_U64,
-    "f2": FASTBP_X_F16, "f4": FASTBP_X_F32, "f8": FASTBP_X_F64,
-}
-_KINDS = dict.fromkeys("bhilq", "i") | dict.fromkeys("?BHILQ", "u") | dict.fromkeys("efd", "f")
-
-
 cdef fastbp_element_t _element(str kind, Py_ssize_t size) except *:
-    """What a buffer holds whose format has this letter."""
+    """The element type of a buffer whose format is this letter."""
     try:
         return _ELEMENTS[f"{_KINDS[kind]}{size}"]
     except KeyError:
@@ -42,10 +73,10 @@ cdef fastbp_element_t _element(str kind, Py_ssize_t size) except *:
 
 
 cdef Matrix _locate(object array, char code, bint writable=False, bint foreign=False) except *:
-    """Where a 1-D or 2-D buffer of format `code` lies, or, if `foreign`, of any that is read.
+    """Address and shape of a 1-D or 2-D buffer of format `code`; of any known one if `foreign`.
 
-    A vector counts as one row. The buffer is let go at once: callers keep `array` alive for the
-    length of the C call.
+    A vector counts as one row. The buffer is released at once: callers keep `array` alive until
+    the C call has returned.
     """
     cdef Py_buffer view
     cdef Matrix found
@@ -71,25 +102,60 @@ cdef Matrix _locate(object array, char code, bint writable=False, bint foreign=F
         PyBuffer_Release(&view)
 
 
-cdef void *_vector(object array, char code, size_t n, bint writable=False) except? NULL:
-    """Address of a dense buffer of n elements, 1-D or 2-D."""
-    cdef Matrix found = _locate(array, code, writable)
+cdef Matrix _locate_or_null(object array, char code, bint writable=False) except *:
+    """`_locate`, or a NULL address for None."""
+    if array is None:
+        return Matrix(NULL, 0, 0, 0, FASTBP_X_OWN)
+    return _locate(array, code, writable)
+
+
+cdef void *_dense(Matrix found, size_t n) except? NULL:
+    """The address of a located buffer, which must be n elements without gaps."""
     if <size_t>(found.rows * found.cols) != n or (found.rows > 1 and found.ld != found.cols):
         raise ValueError(f"expected a dense buffer of {n} elements")
     return found.at
 
 
-cdef int _check(fastbp_status_t status) except -1:
+cdef void *_vector(object array, char code, size_t n, bint writable=False) except? NULL:
+    """Address of a dense buffer of n elements, 1-D or 2-D."""
+    return _dense(_locate(array, code, writable), n)
+
+
+cdef void *_vector_or_null(object array, char code, size_t n, bint writable=False) except? NULL:
+    """`_vector`, or NULL for None."""
+    return NULL if array is None else _vector(array, code, n, writable)
+
+
+cdef int64_t *_int64s(object array, size_t n) except? NULL:
+    """Address of a dense, writable buffer of n int64."""
+    cdef Matrix found = _locate(array, 0, True, True)  # its letter differs from system to system
+    if found.element != FASTBP_X_I64:
+        raise TypeError("expected a buffer of int64")
+    return <int64_t *>_dense(found, n)
+
+
+cdef size_t _itemsize(char code) noexcept nogil:
+    """Size in bytes of an element of buffer format f or d."""
+    return 8 if code == b"d" else 4
+
+
+cdef fastbp_dtype_t _dtype(bint f64) noexcept nogil:
+    return FASTBP_F64 if f64 else FASTBP_F32
+
+
+cdef int _check(fastbp_status_t status) except -1 nogil:
+    """Raise the exception of a bad status."""
     if status == FASTBP_OK:
         return 0
-    if status == FASTBP_ERR_MEMORY:
-        raise MemoryError("not enough memory for the buffers of this network and batch")
-    if status == FASTBP_ERR_STATE:
-        raise RuntimeError("called out of order")
-    raise ValueError("the engine refused an argument")
+    with gil:
+        if status == FASTBP_ERR_MEMORY:
+            raise MemoryError("not enough memory for the buffers of this network and batch")
+        if status == FASTBP_ERR_STATE:
+            raise RuntimeError("called out of order")
+        raise ValueError("the engine refused an argument")
 
 
-# ---- ISA ----------------------------------------------------------------------------------------
+# ---- instruction sets, machine, threads ----------------------------------------------------------
 
 
 def available_isas():
@@ -101,7 +167,7 @@ def available_isas():
 
 
 def select_isa(str name):
-    """Choose an ISA for all networks made from now on; ValueError if it is not available."""
+    """Choose the ISA of all networks made from now on; ValueError if it is not available."""
     if fastbp_isa_select(name.encode()) != FASTBP_OK:
         raise ValueError(f"ISA {name!r} is not available here: {', '.join(available_isas())}")
 
@@ -117,76 +183,54 @@ def machine():
     return m.cpu.decode(errors="replace"), m.l1d, m.l2, m.l3
 
 
-# ---- threads ------------------------------------------------------------------------------------
-
-
 def set_num_threads(int n):
-    """The most threads that a call uses; 0 for the default."""
+    """Set how many threads a call may use; 0 for the default."""
     _check(fastbp_set_num_threads(n))
 
 
 def get_num_threads():
-    """The most threads that a call uses."""
+    """How many threads a call may use."""
     return fastbp_get_num_threads()
 
 
-# ---- network ------------------------------------------------------------------------------------
-
-
-include "_layers.pxi"  # options of layers
+# ---- networks ------------------------------------------------------------------------------------
 
 
 cdef class Net:
-    """An architecture: widths (L + 1), activation codes and alphas (L), loss code, penalties, the
-    loss's parameters and the columns of its dense targets.
+    """An architecture.
 
-    options: a tuple a layer, of the fields of fastbp_layer_options_t; empty: plain layers.
+    widths has L + 1 entries, activations (codes) and alphas have L; then follow the code of the
+    loss, penalties, the parameters of the loss and the number of columns of dense targets.
+    options: one tuple per layer with the fields of fastbp_layer_options_t, or empty for plain
+    layers. function: the loss in Python, from the bytes of a and y to (losses, slopes).
     """
 
     cdef fastbp_net_t *net
     cdef readonly size_t n_params
     cdef readonly tuple widths
     cdef long n_targets
-    cdef object function  # of the bytes of a and of y, or None; see _loss.pxi
-    cdef object error  # what it has raised
+    cdef object function
+    cdef object error  # the exception that function has raised
     cdef char code  # buffer format of the dtype: f or d
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, int loss, bint f64,
                   double l1, double l2, tuple loss_params, long n_targets, tuple options=(),
-                  double input_dropout=0, function=None):
+                  double input_dropout=0.0, function=None):
         cdef int n = <int>len(widths) - 1
+        cdef int n_loss_params = <int>len(loss_params)
+        cdef bytearray room = _layer_options(options)
+        cdef fastbp_layer_options_t *c_options = <fastbp_layer_options_t *><char *>room
         cdef fastbp_spec_t spec
-        cdef long *c_widths = <long *>malloc((n + 1) * sizeof(long))
-        cdef int *c_activations = <int *>malloc((n + 1) * sizeof(int))
-        cdef double *c_alphas = <double *>malloc((n + 1) * sizeof(double))
-        cdef int n_params = <int>len(loss_params)
-        cdef double *c_params = <double *>malloc((n_params + 1) * sizeof(double))
-        cdef fastbp_layer_options_t *c_options = NULL
-        try:
-            if (c_widths == NULL or c_activations == NULL or c_alphas == NULL
-                    or c_params == NULL):
-                raise MemoryError()
-            for i in range(n + 1):
-                c_widths[i] = widths[i]
-            for i in range(n):
-                c_activations[i] = activations[i]
-                c_alphas[i] = alphas[i]
-            for i in range(n_params):
-                c_params[i] = loss_params[i]
-            spec = fastbp_spec_t(n, c_widths, c_activations, c_alphas, <fastbp_loss_t>loss,
-                                 FASTBP_F64 if f64 else FASTBP_F32, l1, l2, c_params, n_params,
-                                 n_targets, &_call_loss, <void *>self)
-            if options:
-                c_options = _layer_options(options)
-            spec.options = c_options
-            spec.input_dropout = input_dropout
-            _check(fastbp_net_new(&self.net, &spec))
-        finally:
-            free(c_widths)
-            free(c_activations)
-            free(c_alphas)
-            free(c_params)
-            free(c_options)
+        c_widths, c_activations = c_array("l", widths), c_array("i", activations)
+        c_alphas, c_loss_params = c_array("d", alphas), c_array("d", loss_params)
+        if not options:
+            c_options = NULL
+        spec = fastbp_spec_t(
+            n, <long *>_vector(c_widths, b"l", n + 1), <int *>_vector(c_activations, b"i", n),
+            <double *>_vector(c_alphas, b"d", n), <fastbp_loss_t>loss, _dtype(f64), l1, l2,
+            <double *>_vector(c_loss_params, b"d", n_loss_params), n_loss_params, n_targets,
+            &_call_loss, <void *>self, c_options, input_dropout)
+        _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
         self.n_targets = n_targets
         self.function = function
@@ -196,17 +240,16 @@ cdef class Net:
     def __dealloc__(self):
         fastbp_net_free(self.net)
 
+    cdef void *like_theta(self, object array, bint writable=False) except? NULL:
+        """Address of theta, or of a vector of its shape and dtype."""
+        return _vector(array, self.code, self.n_params, writable)
+
     cdef fastbp_data_t data(self, object x, object y, object weights, long rows) except *:
-        """Pointers to a batch; x or y may be None, y holds int32 labels (n,) or dense rows."""
-        cdef fastbp_data_t data
+        """Pointers to a batch; x and y may be None, y holds int32 labels (n,) or dense rows."""
+        cdef fastbp_data_t data = fastbp_data_t(
+            rows, FASTBP_X_OWN, NULL, 0, NULL, NULL, NULL, NULL, 0,
+            _vector_or_null(weights, self.code, rows))
         cdef Matrix at
-        data.rows = rows
-        data.x_type = FASTBP_X_OWN
-        data.x = data.targets = data.weights = NULL
-        data.labels = NULL
-        data.ldx = data.ldy = 0
-        data.indptr = NULL
-        data.indices = NULL
         if isinstance(x, SparseRows):
             if x.shape != (rows, self.widths[0]):
                 raise ValueError("x does not have the shape of this batch")
@@ -229,8 +272,6 @@ cdef class Net:
                 raise ValueError("y does not have the shape of this batch")
             data.targets = at.at
             data.ldy = at.ld
-        if weights is not None:
-            data.weights = _vector(weights, self.code, rows)
         return data
 
     def set_trainable(self, int layer, bint trainable):
@@ -238,76 +279,100 @@ cdef class Net:
         fastbp_net_set_trainable(self.net, layer, trainable)
 
     def predict(self, theta, x, out):
-        """a^L of the rows of x into out (dense)."""
-        cdef void *params = _vector(theta, self.code, self.n_params)
+        """Write a^L of the rows of x into out (dense)."""
+        cdef void *params = self.like_theta(theta)
         cdef fastbp_data_t data = self.data(x, None, None, x.shape[0])
         cdef void *to = _vector(out, self.code, data.rows * <size_t>self.widths[-1], True)
-        cdef fastbp_status_t status
         with nogil:
-            status = fastbp_predict(self.net, params, &data, to, NULL)
-        _check(status)
+            _check(fastbp_predict(self.net, params, &data, to, NULL))
 
     def cost(self, theta, x, y, weights, out=None):
-        """J of a data set; a^L into out as well, if it is given."""
-        cdef void *params = _vector(theta, self.code, self.n_params)
+        """J of a data set; a^L is written into out as well, if it is given."""
+        cdef void *params = self.like_theta(theta)
         cdef fastbp_data_t data = self.data(x, y, weights, x.shape[0])
-        cdef void *to = NULL
+        cdef void *to = _vector_or_null(
+            out, self.code, data.rows * <size_t>self.widths[-1], True)
         cdef double cost = 0
-        cdef fastbp_status_t status
-        if out is not None:
-            to = _vector(out, self.code, data.rows * <size_t>self.widths[-1], True)
         with nogil:
-            status = fastbp_predict(self.net, params, &data, to, &cost)
-        _check_call(self, status)
+            _check_call(self, fastbp_predict(self.net, params, &data, to, &cost))
         return cost
 
     def step(self, theta, grad, optimizer):
-        """One update of theta by grad with a bound fastbp.optim.Optimizer."""
+        """Update theta once by grad, with a bound fastbp.optim.Optimizer."""
         cdef list kept = []
         cdef fastbp_optimizer_t state = _optimizer(self, optimizer, kept)
-        cdef void *params = _vector(theta, self.code, self.n_params, True)
-        cdef void *slope = _vector(grad, self.code, self.n_params)
-        cdef fastbp_status_t status
+        cdef void *params = self.like_theta(theta, True)
+        cdef void *slope = self.like_theta(grad)
         with nogil:
-            status = fastbp_step(self.net, params, slope, &state)
-        _check(status)
+            _check(fastbp_step(self.net, params, slope, &state))
         optimizer._t = state.t
 
 
-cdef fastbp_optimizer_t _optimizer(Net net, object optimizer, list kept) except *:
-    """The optimiser for the engine; what it points to is added to `kept`."""
-    cdef fastbp_optimizer_t state
-    cdef int rule, clip
-    cdef int i = 0
-    (rule, state.lr, state.momentum, state.beta1, state.beta2, state.eps, state.dampening,
-     state.lr_decay, state.momentum_decay, state.shrink, state.grow, state.least, state.most,
-     state.weight_decay, state.decoupled, state.maximize, clip, state.limit, factors,
-     state.average_decay) = optimizer.packed()
-    state.rule = <fastbp_rule_t>rule
-    state.clip = <fastbp_clip_t>clip
-    state.t = optimizer._t
-    state.lr_factors = NULL
-    if factors is not None:
-        state.lr_factors = <const double *>_vector(factors, b"d", len(net.widths) - 1)
-        kept.append(factors)
-    state.moment[0] = state.moment[1] = state.moment[2] = state.grad = state.average = NULL
-    for moment in optimizer.moments:
-        if i < 3:
-            state.moment[i] = _vector(moment, net.code, net.n_params, True)
-        kept.append(moment)
-        i += 1
-    if optimizer.scratch is not None:
-        state.grad = _vector(optimizer.scratch, net.code, net.n_params, True)
-        kept.append(optimizer.scratch)
-    state.average_start = 0
-    if optimizer.average is not None:
-        state.average = _vector(optimizer.average, net.code, net.n_params, True)
-        state.average_start = optimizer.average_start
-        kept.append(optimizer.average)
-    return state
+cdef bytearray _layer_options(tuple layers):
+    """An array of fastbp_layer_options_t, from one tuple of its fields per layer."""
+    cdef bytearray room = bytearray(len(layers) * sizeof(fastbp_layer_options_t))
+    cdef fastbp_layer_options_t *options = <fastbp_layer_options_t *><char *>room
+    for i, (no_bias, norm, eps, dropout, residual, max_norm, non_negative) in enumerate(layers):
+        options[i].no_bias = no_bias
+        options[i].norm = <fastbp_norm_t><int>norm
+        options[i].norm_eps = eps
+        options[i].dropout = dropout
+        options[i].residual = residual
+        options[i].max_norm = max_norm
+        options[i].non_negative = non_negative
+    return room
 
 
-# ---- passes ----------------------------------------------------------------------------------
+# ---- a loss in Python, called by the engine ------------------------------------------------------
+
+
+cdef fastbp_status_t _call_loss(void *context, long rows, const void *a, long lda,
+                                const void *const *targets, double *row_loss, void *slope,
+                                long ld_slope) noexcept with gil:
+    """The fastbp_loss_fn of a Net: calls its `function` on copies of the rows.
+
+    An exception is kept in `net.error`; `_check_call` raises it when the engine has returned.
+    """
+    cdef Net net = <Net>context
+    try:
+        _fill_loss(net, rows, a, lda, targets, row_loss, slope, ld_slope)
+        return FASTBP_OK
+    except BaseException as error:
+        net.error = error
+        return FASTBP_ERR_CALL
+
+
+cdef int _fill_loss(Net net, long rows, const void *a, long lda, const void *const *targets,
+                    double *row_loss, void *slope, long ld_slope) except -1:
+    cdef size_t size = _itemsize(net.code)
+    cdef size_t n_out = net.widths[-1], n_targets = net.n_targets, i
+    outputs = bytearray(rows * n_out * size)
+    wanted = bytearray(rows * n_targets * size)
+    cdef char *to_a = outputs
+    cdef char *to_y = wanted
+    cdef const char *g
+    for i in range(<size_t>rows):
+        memcpy(to_a + i * n_out * size, <const char *>a + i * lda * size, n_out * size)
+        memcpy(to_y + i * n_targets * size, targets[i], n_targets * size)
+    values, slopes = net.function(outputs, wanted)
+    memcpy(row_loss, _vector(values, b"d", rows), rows * sizeof(double))
+    if slope != NULL:
+        g = <const char *>_vector(slopes, net.code, rows * n_out)
+        for i in range(<size_t>rows):
+            memcpy(<char *>slope + i * ld_slope * size, g + i * n_out * size, n_out * size)
+    return 0
+
+
+cdef int _check_call(Net net, fastbp_status_t status) except -1 nogil:
+    """`_check`, which also raises the exception of a loss in Python."""
+    if status != FASTBP_ERR_CALL:
+        return _check(status)
+    with gil:
+        error, net.error = net.error, None
+        raise error
+
+
+# ---- passes --------------------------------------------------------------------------------------
 
 
 cdef class Buffer:
@@ -334,9 +399,6 @@ cdef class Buffer:
         view.suboffsets = NULL
         view.internal = NULL
 
-    def __releasebuffer__(self, Py_buffer *view):
-        pass
-
 
 cdef class Pass:
     """Buffers for forward and backward passes of up to `capacity` rows."""
@@ -355,12 +417,18 @@ cdef class Pass:
     def __dealloc__(self):
         fastbp_pass_free(self.at)
 
+    cdef Matrix rows_of(self, object array, long cols, bint writable=False) except *:
+        """Address of a matrix with as many rows as the last forward pass."""
+        cdef Matrix found = _locate(array, self.net.code, writable)
+        if found.rows != self.rows or found.cols != cols:
+            raise ValueError("the array does not have the shape of this batch")
+        return found
+
     def buffer(self, str which, int layer):
         """The Buffer of "z", "a" or "delta" of layer l = 1 ... L."""
         cdef Buffer buffer = Buffer()
-        cdef fastbp_buffer_t kind
+        cdef fastbp_buffer_t kind = _BUFFERS[which]
         cdef long ld
-        kind = {"z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA}[which]
         buffer.at = fastbp_pass_buffer(self.at, kind, layer, &ld)
         if buffer.at == NULL:
             raise IndexError(f"there is no layer {layer}")
@@ -369,7 +437,7 @@ cdef class Pass:
         buffer.format[1] = 0
         buffer.shape[0] = self.capacity
         buffer.shape[1] = self.net.widths[layer]
-        buffer.strides[1] = 8 if self.net.code == b"d" else 4
+        buffer.strides[1] = _itemsize(self.net.code)
         buffer.strides[0] = ld * buffer.strides[1]
         return buffer
 
@@ -383,58 +451,448 @@ cdef class Pass:
             self.at, <char *>at.at + first * <long>size, (last - first) * size)
 
     def forward(self, theta, x):
-        """Every z and a for the rows of x, which is kept for the backward pass."""
-        cdef void *params = _vector(theta, self.net.code, self.net.n_params)
+        """Compute every z and a for the rows of x, which is kept for the backward pass."""
+        cdef void *params = self.net.like_theta(theta)
         cdef fastbp_data_t data = self.net.data(x, None, None, x.shape[0])
-        cdef fastbp_status_t status
         with nogil:
-            status = fastbp_forward(self.at, params, &data)
-        _check(status)
+            _check(fastbp_forward(self.at, params, &data))
         self.x = x
         self.rows = data.rows
 
     def backward(self, theta, y, weights, grad):
-        """Every delta and, unless it is None, grad for the targets y; returns J."""
-        cdef void *params = _vector(theta, self.net.code, self.net.n_params)
-        cdef void *slope = NULL
+        """Compute every delta for the targets y and, unless it is None, grad; return J."""
+        cdef void *params = self.net.like_theta(theta)
+        cdef void *slope = _vector_or_null(grad, self.net.code, self.net.n_params, True)
         cdef fastbp_data_t data = self.net.data(None, y, weights, self.rows)
         cdef double cost = 0
-        cdef fastbp_status_t status
-        if grad is not None:
-            slope = _vector(grad, self.net.code, self.net.n_params, True)
         with nogil:
-            status = fastbp_backward(self.at, params, &data, slope, &cost)
-        _check_call(self.net, status)
+            _check_call(self.net, fastbp_backward(self.at, params, &data, slope, &cost))
         self.y = y
         return cost
 
     def backward_from(self, theta, delta, weights, grad):
-        """Every delta and grad from an injected delta^L."""
-        cdef void *params = _vector(theta, self.net.code, self.net.n_params)
-        cdef void *slope = _vector(grad, self.net.code, self.net.n_params, True)
-        cdef Matrix source = _locate(delta, self.net.code)
-        cdef void *factors = NULL
-        cdef fastbp_status_t status
-        if source.rows != self.rows or source.cols != self.net.widths[-1]:
-            raise ValueError("delta does not have the shape of this batch")
-        if weights is not None:
-            factors = _vector(weights, self.net.code, self.rows)
+        """Compute every delta and grad from a given delta^L."""
+        cdef void *params = self.net.like_theta(theta)
+        cdef void *slope = self.net.like_theta(grad, True)
+        cdef Matrix source = self.rows_of(delta, self.net.widths[-1])
+        cdef void *factors = _vector_or_null(weights, self.net.code, self.rows)
         with nogil:
-            status = fastbp_backward_from(self.at, params, source.at, source.ld, factors, slope)
-        _check(status)
+            _check(fastbp_backward_from(self.at, params, source.at, source.ld, factors, slope))
 
     def input_gradient(self, theta, out):
-        """delta^1 W^1^T of the last backward pass into out (dense)."""
-        cdef void *params = _vector(theta, self.net.code, self.net.n_params)
+        """Write delta^1 W^1^T of the last backward pass into out (dense)."""
+        cdef void *params = self.net.like_theta(theta)
         cdef void *to = _vector(out, self.net.code, self.rows * <size_t>self.net.widths[0], True)
-        cdef fastbp_status_t status
         with nogil:
-            status = fastbp_input_gradient(self.at, params, to)
-        _check(status)
+            _check(fastbp_input_gradient(self.at, params, to))
 
 
-include "_fit.pxi"  # training sessions
-include "_loss.pxi"  # a loss in Python
-include "_derive.pxi"  # derivatives, and backward in pieces
-include "_open.pxi"  # kernels and threads in the open
-include "_csv.pxi"  # .csv files
+# ---- the backward pass in pieces: on a Pass after forward, with the same theta -------------------
+
+
+def backward_output(Pass p, theta, y, weights):
+    """Compute delta^L for the targets y; return J."""
+    cdef void *params = p.net.like_theta(theta)
+    cdef fastbp_data_t data = p.net.data(None, y, weights, p.rows)
+    cdef double cost = 0
+    with nogil:
+        _check_call(p.net, fastbp_backward_output(p.at, params, &data, &cost))
+    p.y = y
+    return cost
+
+
+def backward_inject(Pass p, delta, weights):
+    """Take delta as delta^L."""
+    cdef Matrix source = p.rows_of(delta, p.net.widths[-1])
+    cdef void *factors = _vector_or_null(weights, p.net.code, p.rows)
+    _check(fastbp_backward_inject(p.at, source.at, source.ld, factors))
+
+
+def backward_layer(Pass p, theta, int layer):
+    """Compute delta^l of layer l = L - 1 ... 1 from the delta above it."""
+    cdef void *params = p.net.like_theta(theta)
+    with nogil:
+        _check(fastbp_backward_layer(p.at, params, layer))
+
+
+def backward_gradient(Pass p, theta, grad):
+    """Compute grad from the deltas as they are now."""
+    cdef void *params = p.net.like_theta(theta)
+    cdef void *slope = p.net.like_theta(grad, True)
+    with nogil:
+        _check(fastbp_backward_gradient(p.at, params, slope))
+
+
+def pull_back(Pass p, int layer, g):
+    """Turn g from dJ_i/da^l into dJ_i/dz^l, in place."""
+    cdef Matrix at
+    if not 1 <= layer < len(p.net.widths):
+        raise IndexError(f"there is no layer {layer}")
+    at = p.rows_of(g, p.net.widths[layer], True)
+    _check(fastbp_pull_back(p.at, layer, at.at, at.ld))
+
+
+# ---- derivatives: on a Pass after forward, with the same theta -----------------------------------
+
+
+def vjp(Pass p, theta, v, out):
+    """Write v da^L/dx, row by row, into out (rows, n_0)."""
+    cdef void *params = p.net.like_theta(theta)
+    cdef Matrix source = p.rows_of(v, p.net.widths[-1])
+    cdef void *to = _vector(out, p.net.code, p.rows * <size_t>p.net.widths[0], True)
+    with nogil:
+        _check(fastbp_vjp(p.at, params, source.at, source.ld, to))
+
+
+def jacobian(Pass p, theta, out):
+    """Write da^L/dx into out, dense, (rows, n_L n_0)."""
+    cdef void *params = p.net.like_theta(theta)
+    cdef size_t each = <size_t>p.net.widths[-1] * <size_t>p.net.widths[0]
+    cdef void *to = _vector(out, p.net.code, p.rows * each, True)
+    with nogil:
+        _check(fastbp_jacobian(p.at, params, to))
+
+
+def sample_gradients(Pass p, out):
+    """Write dJ_i/dtheta of the last backward pass into out (rows, n_params)."""
+    cdef void *to = _vector(out, p.net.code, p.rows * p.net.n_params, True)
+    with nogil:
+        _check(fastbp_sample_gradients(p.at, to))
+
+
+def gradient_norms(Pass p, out):
+    """Write the norms of dJ_i/d(W^l, b^l) of the last backward pass into out (rows, L), float64."""
+    cdef void *to = _vector(out, b"d", p.rows * <size_t>(len(p.net.widths) - 1), True)
+    with nogil:
+        _check(fastbp_gradient_norms(p.at, <double *>to))
+
+
+def relevance(Pass p, theta, list outs):
+    """Write a^l * dJ_i/da^l of the last backward pass, l = 0 ... L, into outs (rows, n_l)."""
+    cdef void *params = p.net.like_theta(theta)
+    cdef size_t n = len(p.net.widths)
+    cdef bytearray room = bytearray(n * sizeof(void *))
+    cdef void **to = <void **><char *>room
+    for i in range(n):
+        to[i] = _vector(outs[i], p.net.code, p.rows * <size_t>p.net.widths[i], True)
+    with nogil:
+        _check_call(p.net, fastbp_relevance(p.at, params, to))
+
+
+def jvp(Pass p, theta, dx, dtheta, out):
+    """Write da^L along dx (rows, n_0) and dtheta into out (rows, n_L); either may be None."""
+    cdef void *params = p.net.like_theta(theta)
+    cdef void *to = _vector(out, p.net.code, p.rows * <size_t>p.net.widths[-1], True)
+    cdef void *direction = _vector_or_null(dtheta, p.net.code, p.net.n_params)
+    cdef Matrix moved = _locate_or_null(None, p.net.code)
+    if dx is not None:
+        moved = p.rows_of(dx, p.net.widths[0])
+    with nogil:
+        _check(fastbp_jvp(p.at, params, moved.at, moved.ld, direction, to))
+
+
+def hvp(Pass p, theta, v, out):
+    """Write the Hessian of J of the last backward pass times v into out; both are like theta."""
+    cdef void *params = p.net.like_theta(theta)
+    cdef void *direction = p.net.like_theta(v)
+    cdef void *to = p.net.like_theta(out, True)
+    with nogil:
+        _check(fastbp_hvp(p.at, params, direction, to))
+
+
+# ---- updates and training sessions ---------------------------------------------------------------
+
+
+cdef fastbp_optimizer_t _optimizer(Net net, object optimizer, list kept) except *:
+    """The optimiser as the engine reads it; the arrays that it points to are added to `kept`."""
+    cdef fastbp_optimizer_t state
+    cdef int rule, clip
+    cdef int i = 0
+    (rule, state.lr, state.momentum, state.beta1, state.beta2, state.eps, state.dampening,
+     state.lr_decay, state.momentum_decay, state.shrink, state.grow, state.least, state.most,
+     state.weight_decay, state.decoupled, state.maximize, clip, state.limit, factors,
+     state.average_decay) = optimizer.packed()
+    state.rule = <fastbp_rule_t>rule
+    state.clip = <fastbp_clip_t>clip
+    state.t = optimizer._t
+    state.lr_factors = NULL
+    if factors is not None:
+        state.lr_factors = <const double *>_vector(factors, b"d", len(net.widths) - 1)
+        kept.append(factors)
+    state.moment[0] = state.moment[1] = state.moment[2] = state.grad = state.average = NULL
+    for moment in optimizer.moments:
+        if i < 3:
+            state.moment[i] = net.like_theta(moment, True)
+        kept.append(moment)
+        i += 1
+    if optimizer.scratch is not None:
+        state.grad = net.like_theta(optimizer.scratch, True)
+        kept.append(optimizer.scratch)
+    state.average_start = 0
+    if optimizer.average is not None:
+        state.average = net.like_theta(optimizer.average, True)
+        state.average_start = optimizer.average_start
+        kept.append(optimizer.average)
+    return state
+
+
+cdef class Fit:
+    """A training session; it keeps the arrays that it was given."""
+
+    cdef fastbp_fit_t *fit
+    cdef fastbp_optimizer_t state
+    cdef Net net
+    cdef object optimizer
+    cdef tuple kept, rates
+    cdef fastbp_place_t at
+
+    def __cinit__(self, Net net, theta, x, y, weights, optimizer, long batch_size, bint shuffle,
+                  uint64_t seed, int n_threads=0, long part_rows=0):
+        cdef fastbp_data_t data = net.data(x, y, weights, x.shape[0])
+        cdef fastbp_fit_options_t options = fastbp_fit_options_t(
+            batch_size, shuffle, seed, n_threads, part_rows)
+        cdef void *params = net.like_theta(theta, True)
+        self.net = net
+        self.optimizer = optimizer
+        self.state = _optimizer(net, optimizer, [])
+        self.kept = (theta, x, y, weights)
+        _check(fastbp_fit_new(&self.fit, net.net, params, &data, &self.state, &options))
+
+    def __dealloc__(self):
+        fastbp_fit_free(self.fit)
+
+    def run(self, double seconds):
+        """Run whole steps until the epoch ends or the time is up, with the optimiser as it is now.
+
+        Returns (diverged, epoch done, epoch, step, mean loss so far, last loss).
+        """
+        cdef fastbp_progress_t progress
+        cdef fastbp_status_t status
+        kept = []  # until the call has returned
+        self.state = _optimizer(self.net, self.optimizer, kept)
+        with nogil:
+            status = fastbp_fit_run(self.fit, seconds, &progress)
+        self.optimizer._t = self.state.t
+        if status != FASTBP_ERR_DIVERGED:
+            _check_call(self.net, status)
+        self.at = progress.place
+        return (status == FASTBP_ERR_DIVERGED, progress.epoch_done, progress.epoch, progress.step,
+                progress.loss, progress.last_loss)
+
+    def set_rates(self, rates, momenta=None):
+        """Set the learning rates and momenta of an epoch's steps, float64 (n,), or None."""
+        cdef size_t n = 0 if rates is None else len(rates)
+        cdef double *lr = <double *>_vector_or_null(rates, b"d", n)
+        cdef double *mu = <double *>_vector_or_null(momenta, b"d", n)
+        _check(fastbp_fit_set_rates(self.fit, lr, mu, n))
+        self.rates = (rates, momenta)
+
+    def set_clocks(self, bint on):
+        """Start or stop the clocks of the following runs."""
+        _check(fastbp_fit_set_clocks(self.fit, on))
+
+    def report(self):
+        """fastbp_fit_report_t as a dict; "layers" has one dict per layer, and [0] for no layer."""
+        cdef fastbp_fit_report_t report
+        cdef bytearray room = bytearray(len(self.net.widths) * sizeof(fastbp_layer_report_t))
+        cdef fastbp_layer_report_t *layers = <fastbp_layer_report_t *><char *>room
+        fastbp_fit_report(self.fit, &report, layers)
+        return dict(report, layers=[layers[i] for i in range(len(self.net.widths))])
+
+    def rebind(self, x, y, weights):
+        """Take other data; ValueError if there are more rows than the session has room for."""
+        cdef fastbp_data_t data = self.net.data(x, y, weights, x.shape[0])
+        _check(fastbp_fit_rebind(self.fit, &data))
+        self.kept = (self.kept[0], x, y, weights)
+
+    @property
+    def place(self):
+        """(epoch, step, block, first, loss sum, weight sum): where the last run ended."""
+        return (self.at.epoch, self.at.step, self.at.block, self.at.first, self.at.loss_sum,
+                self.at.weight_sum)
+
+    def seek(self, long epoch, long step, long block, long first, double loss_sum,
+             double weight_sum):
+        """Continue from such a place; the bound data is its block."""
+        self.at = fastbp_place_t(epoch, step, block, first, loss_sum, weight_sum)
+        _check(fastbp_fit_seek(self.fit, &self.at))
+
+
+# ---- .csv files ----------------------------------------------------------------------------------
+
+
+cdef fastbp_csv_block_t _block(object block, size_t start, size_t stop, bint last) except *:
+    """The bytes start ... stop of a bytearray."""
+    cdef Matrix found = _locate(block, b"B")
+    if start > stop or stop > <size_t>found.cols:
+        raise ValueError("the block is shorter than that")
+    return fastbp_csv_block_t(<const char *>found.at + start, stop - start, last)
+
+
+cdef class CsvPass:
+    """One pass over a .csv file, block by block; every method takes the bytes start ... stop.
+
+    Methods that read records return how many they read, the bytes that these took, and what is
+    wrong with the next record: "ragged", "quote", "open", "long", or "" for nothing.
+    """
+
+    cdef fastbp_csv_t csv
+
+    def __cinit__(self, str delimiter, str decimal, str thousands, long n_columns=0):
+        self.csv.delimiter = <char>ord(delimiter)
+        self.csv.decimal = <char>ord(decimal)
+        self.csv.thousands = <char>ord(thousands) if thousands else 0
+        self.csv.n_columns = n_columns
+        self.csv.line = 1
+
+    @property
+    def line(self):
+        """The line, from 1, in which the next record, or the faulty one, begins."""
+        return self.csv.line
+
+    @property
+    def n_cells(self):
+        """Cells of the record read last, or of the ragged one."""
+        return self.csv.n_cells
+
+    @property
+    def n_marked(self):
+        """Cells with a decimal comma or thousands marks."""
+        return self.csv.n_marked
+
+    def width(self, block, size_t start, size_t stop, bint last):
+        """(number of cells of the first record, fault); 0 cells if the block ends within it."""
+        cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
+        cdef long found = 0
+        cdef fastbp_csv_status_t status
+        with nogil:
+            status = fastbp_csv_width(&self.csv, &bytes, &found)
+        return found, _CSV_FAULTS[status]
+
+    def numbers(self, block, size_t start, size_t stop, bint last, values, lines, counts, first,
+                kinds):
+        """Read as many records as fit into rows of values (rows, columns) and lines (rows,)."""
+        cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
+        cdef Matrix rows = _locate(values, b"d", True)
+        cdef size_t n_counts = self.csv.n_columns * FASTBP_CELL_KINDS
+        cdef fastbp_csv_columns_t columns
+        cdef int64_t *c_lines = _int64s(lines, rows.rows)
+        cdef fastbp_csv_status_t status
+        cdef long n_rows = 0
+        cdef size_t used = 0
+        if rows.cols != self.csv.n_columns or (rows.rows > 1 and rows.ld != rows.cols):
+            raise ValueError(f"expected dense rows of {self.csv.n_columns}")
+        columns.counts = _int64s(counts, n_counts)
+        columns.first = _int64s(first, n_counts)
+        columns.kinds = <unsigned char *>_vector(kinds, b"B", self.csv.n_columns, True)
+        with nogil:
+            status = fastbp_csv_numbers(&self.csv, &bytes, rows.rows, &columns,
+                                        <double *>rows.at, c_lines, &n_rows, &used)
+        return n_rows, used, _CSV_FAULTS[status]
+
+    def texts(self, block, size_t start, size_t stop, bint last, tuple chosen, list known, codes):
+        """Read the texts of the columns `chosen`, in ascending order, of at most len(codes) rows.
+
+        known: one dict per column, {bytes of a text: its code}, which grows; codes
+        (rows, len(chosen)) int64.
+        """
+        cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
+        cdef long n = <long>len(chosen), n_rows = 0, i, c, max_rows = len(codes)
+        cdef int64_t *c_codes = _int64s(codes, max_rows * n)
+        c_chosen = c_array("l", chosen)
+        cdef long *columns = <long *>_vector(c_chosen, b"l", n)
+        cdef bytearray room = bytearray(max_rows * n * sizeof(fastbp_csv_span_t))
+        cdef fastbp_csv_span_t *spans = <fastbp_csv_span_t *><char *>room
+        cdef fastbp_csv_span_t *span = spans
+        cdef fastbp_csv_status_t status
+        cdef size_t used = 0
+        cdef dict texts
+        with nogil:
+            status = fastbp_csv_spans(&self.csv, &bytes, max_rows, columns, n, spans, &n_rows,
+                                      &used)
+        for i in range(n_rows):
+            for c in range(n):
+                texts = <dict>known[c]
+                text = (<const char *>bytes.bytes)[span.at:span.at + span.size]
+                if span.doubled:
+                    text = text.replace(b'""', b'"')
+                c_codes[i * n + c] = texts.setdefault(text, len(texts))
+                span += 1
+        return n_rows, used, _CSV_FAULTS[status]
+
+
+# ---- kernels and threads in the open, for tests and benchmarks -----------------------------------
+
+
+def vmath(str name, x, out=None):
+    """f(x) by the engine's vector function, element by element; x is 1-D, float32 or float64."""
+    cdef int op = _VMATH[name]
+    cdef char code = b"d" if x.dtype.itemsize == 8 else b"f"
+    out = np.empty_like(x) if out is None else out
+    cdef long n = x.shape[0]
+    cdef void *source = _vector(x, code, n)
+    cdef void *to = _vector(out, code, n, True)
+    with nogil:
+        _check(fastbp_vmath(op, _dtype(code == b"d"), n, source, to))
+    return out
+
+
+def gemm(str form, a, b, c, *, bias=None, int activation=0, double alpha=0.0, aux=None, z=None,
+         bint panels=False, int repeats=1):
+    """Compute c by one of the engine's products: "nn" A B, "tn" A^T B, "nt" A B^T, with epilogue.
+
+    With aux, the a or z of Activation.derivative_from: c = (product) * sigma'; otherwise
+    c = sigma(product + bias), z = product + bias.
+    """
+    cdef char code = b"d" if a.dtype.itemsize == 8 else b"f"
+    cdef Matrix at_a = _locate(a, code)
+    cdef Matrix at_b = _locate(b, code)
+    cdef Matrix at_c = _locate(c, code, True)
+    cdef Matrix at_z = _locate_or_null(z, code, True)
+    cdef Matrix at_aux = _locate_or_null(aux, code)
+    cdef fastbp_gemm_call_t call
+    call.form = _GEMM_FORMS[form]
+    call.dtype = _dtype(code == b"d")
+    call.m, call.n = at_c.rows, at_c.cols
+    call.k = at_a.rows if form == "tn" else at_a.cols
+    if (at_a.rows, at_a.cols) != ((call.k, call.m) if form == "tn" else (call.m, call.k)):
+        raise ValueError("a does not fit c")
+    if (at_b.rows, at_b.cols) != ((call.n, call.k) if form == "nt" else (call.k, call.n)):
+        raise ValueError("b does not fit a and c")
+    for name, array in (("z", z), ("aux", aux)):
+        if array is not None and array.shape != c.shape:
+            raise ValueError(f"{name} does not have the shape of c")
+    call.a, call.lda = at_a.at, at_a.ld
+    call.b, call.ldb = at_b.at, at_b.ld
+    call.c, call.ldc = at_c.at, at_c.ld
+    call.z, call.ldz = at_z.at, at_z.ld
+    call.aux, call.ldaux = at_aux.at, at_aux.ld
+    call.bias = _vector_or_null(bias, code, call.n)
+    call.activation, call.alpha = activation, alpha
+    call.panels, call.repeats = panels, repeats
+    with nogil:
+        _check(fastbp_gemm(&call))
+
+
+def fma_peak(bint f64=False, double seconds=0.2):
+    """GFLOP/s of multiply-adds held in registers, on one core, on the chosen ISA."""
+    cdef double peak
+    with nogil:
+        peak = fastbp_fma_peak(_dtype(f64), seconds)
+    return peak
+
+
+def memory_rate(bint f64=False, size_t bytes=1 << 28, int n_threads=0, double seconds=0.05):
+    """GB/s, read and written, of a += s b over `bytes` of memory, on up to n_threads threads."""
+    cdef double rate
+    with nogil:
+        rate = fastbp_memory_rate(_dtype(f64), bytes, n_threads, seconds)
+    return rate
+
+
+def pool_latency(int n_threads, long repeats):
+    """Mean seconds of a region of the thread pool with two barriers and no work."""
+    cdef double seconds
+    with nogil:
+        seconds = fastbp_pool_latency(n_threads, repeats)
+    return seconds

@@ -209,7 +209,7 @@ def test_other_packages_are_imported_where_they_belong():
 
 
 def sources(*folders):
-    suffixes = {".py", ".pyx", ".pxi", ".pxd", ".pyi", ".c", ".h", ".inc", ".def"}
+    suffixes = {".py", ".pyx", ".pxd", ".pyi", ".c", ".h", ".inc", ".def"}
     for folder in folders:
         yield from (p for p in (ROOT / folder).rglob("*") if p.suffix in suffixes)
 
