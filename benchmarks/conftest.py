@@ -6,7 +6,7 @@ import pytest
 
 import fastbp
 from fastbp import _core
-from fastbp.bench.timing import calibrate
+from fastbp.bench._timing import calibrate
 
 PEAK_SECONDS = 0.01
 ROUNDS = 7

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastbp import _core
-from fastbp.bench.suites import SUITES
+from fastbp.bench._suites import SUITES
 
 SQUARE = (256, 256, 256)
 PANEL_COPY = 64  # repeats a call at the least, so that copying B into panels does not show

@@ -8,13 +8,16 @@
 """
 
 from . import (
+    _older_names,
     activations,
     callbacks,
     datasets,
     errors,
     export,
     initializers,
+    io,
     losses,
+    metrics,
     optim,
     plot,
     reference,
@@ -23,14 +26,15 @@ from . import (
     tracking,
 )
 from ._config import get_num_threads, isa, set_num_threads, show_config
+from ._network.dense import Dense, Norm
+from ._network.network import Network
+from ._public import present
+from ._training.lr_finder import lr_finder
+from ._training.streams import stream
 from ._version import __version__
-from .dense import Dense
 from .errors import DivergenceError, ModelFileError
 from .history import History
 from .io import load
-from .lr_range import lr_finder
-from .network import Network
-from .streaming import stream
 
 __all__ = [
     "Dense",
@@ -38,6 +42,7 @@ __all__ = [
     "History",
     "ModelFileError",
     "Network",
+    "Norm",
     "__version__",
     "activations",
     "callbacks",
@@ -46,10 +51,12 @@ __all__ = [
     "export",
     "get_num_threads",
     "initializers",
+    "io",
     "isa",
     "load",
     "losses",
     "lr_finder",
+    "metrics",
     "optim",
     "plot",
     "reference",
@@ -60,3 +67,6 @@ __all__ = [
     "testing",
     "tracking",
 ]
+
+present(__name__, __all__)
+_older_names.install()

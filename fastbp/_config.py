@@ -8,7 +8,7 @@ import platform
 import numpy as np
 
 from . import _core
-from . import _validation as check
+from ._checks import arguments as check
 from ._version import __version__
 
 

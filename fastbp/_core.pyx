@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from ._sparse import SparseRows
+from ._checks.sparse import SparseRows
 
 
 # ---- tables and constants ------------------------------------------------------------------------

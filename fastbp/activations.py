@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from . import _validation as check
+from ._checks import arguments as check
 
 # name: (code, default alpha or None where there is none, what the derivative is made from)
 _TABLE: dict[str, tuple[int, float | None, str]] = {

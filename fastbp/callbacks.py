@@ -41,15 +41,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from . import _validation as check
-from ._files import naming
-from ._monitor import ExpectedLogs, Monitor
-from ._runner import CallbackRunner, ProgressBar
-from ._state import any_number, checked_state, optional, text, vector
+from ._checks import arguments as check
+from ._checks.state import any_number, checked_state, optional, text, vector
+from ._files.atomic import naming
+from ._public import present
+from ._training.runner import CallbackRunner, ProgressBar
 from .errors import DivergenceError
+from .metrics._monitor import ExpectedLogs, Monitor
 
 if TYPE_CHECKING:
-    from ._base import NetworkBase
+    from ._network.base import NetworkBase
 
 __all__ = [
     "CSVLogger",
@@ -210,7 +211,7 @@ class ModelCheckpoint:
 
     def check_logs(self, expected: ExpectedLogs) -> None:
         """ValueError or OSError for a path that could not be written, or a monitor that fails."""
-        from ._path_pattern import check_pattern
+        from ._training.path_pattern import check_pattern
 
         if self.save_best_only:
             self._monitor.check_logs(expected)
@@ -221,7 +222,7 @@ class ModelCheckpoint:
         self._net = net
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        from ._path_pattern import fill
+        from ._training.path_pattern import fill
         from .io import save
 
         if self.save_best_only and not self._monitor.improves(logs):
@@ -372,3 +373,6 @@ class LambdaCallback:
             if not callable(function):
                 raise TypeError(f"{name} must be a function; got {function!r}")
             setattr(self, name, function)
+
+
+present(__name__, __all__)

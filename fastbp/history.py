@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ._description import history_html
+from ._network.describe import history_html
 
 
 @dataclass(repr=False)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import _validation as check
+from ._checks import arguments as check
 
 Array = np.ndarray
 Hook = Callable[[int, Array], object]

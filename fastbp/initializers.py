@@ -12,7 +12,7 @@ from math import sqrt
 
 import numpy as np
 
-from . import _validation as check
+from ._checks import arguments as check
 from .activations import Activation
 
 _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}

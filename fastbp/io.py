@@ -15,8 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._finite import check_finite_parameters, first_non_finite
-from ._safetensors import (
+from ._files.safetensors import (
     MAX_TENSORS,
     Reader,
     open_reader,
@@ -25,12 +24,13 @@ from ._safetensors import (
     shown,
     write_safetensors,
 )
+from ._network.dense import Dense
+from ._network.finite import check_finite_parameters, first_non_finite
+from ._network.layers import Layer
+from ._network.network import Network
 from .activations import resolve_layers
-from .dense import Dense
 from .errors import ModelFileError
-from .layers import Layer
 from .losses import CustomLoss
-from .network import Network
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastbp import activations, losses
 from fastbp.activations import Activation
-from fastbp.losses import Loss
+from fastbp.losses import Loss, _losses
 
 WIDTH = 4  # outputs of the specs below
 SPECS = (
@@ -31,7 +31,7 @@ def outputs_of(spec):
     loss = Loss(spec)
     for name in activations.NAMES:
         try:
-            losses.check_output(loss, Activation(name), WIDTH)
+            _losses.check_output(loss, Activation(name), WIDTH)
         except ValueError:
             continue
         yield name

@@ -14,7 +14,7 @@ from fastbp import activations
 from fastbp._core import gemm
 from fastbp.activations import Activation
 from fastbp.optim import SGD
-from fastbp.reference.formulas import activate, quiet
+from fastbp.reference._formulas import activate, quiet
 
 PAGE = Path(__file__).parents[1] / "docs" / "activations.md"
 WIDER = [("float32", np.float64), pytest.param("float64", np.longdouble, marks=needs_long_double)]

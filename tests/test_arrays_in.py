@@ -10,7 +10,7 @@ sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
 
 import fastbp
 from fastbp import metrics, reference
-from fastbp._numbers import as_numbers
+from fastbp._checks.numbers import as_numbers
 
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
 X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])

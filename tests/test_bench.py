@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from fastbp import _core, reference
-from fastbp.bench import report, timing
-from fastbp.bench.client import WorkerError, start
-from fastbp.bench.data import make
-from fastbp.bench.memory import forget_peak, peak_bytes
+from fastbp._cli.main import main
+from fastbp.bench import _report as report
+from fastbp.bench import _timing as timing
+from fastbp.bench._client import WorkerError, start
+from fastbp.bench._data import make
+from fastbp.bench._memory import forget_peak, peak_bytes
+from fastbp.bench._runner import Options, measure
+from fastbp.bench._suites import CONFIGS, KINDS, SUITES, Config, select
 from fastbp.bench.peers import ENGINE, PEERS, PROGRAMS
-from fastbp.bench.runner import Options, measure
-from fastbp.bench.suites import CONFIGS, KINDS, SUITES, Config, select
-from fastbp.cli import main
 
 TINY = Config("tiny", (3, 4, 2), "tanh", "mse", 2, n_rows=6)
 ALONE = ["bench", "--quick", "--rounds", "1", "--threads", "1", "--peers", "none"]
@@ -229,7 +230,7 @@ def test_peer_that_fails_is_noted(monkeypatch):
 @pytest.mark.parametrize("with_peers", [True, False])
 def test_chart_is_drawn(found, tmp_path, with_peers):
     pytest.importorskip("matplotlib")
-    from fastbp.bench.plot import draw
+    from fastbp.bench._plot import draw
 
     for result in found["results"]:
         result["ratios"] = result["ratios"] if with_peers else {}
@@ -308,7 +309,7 @@ def test_command_names_what_to_install(arguments, package, command, capsys, monk
     def missing(name):
         return None if name == package else find_spec(name)
 
-    monkeypatch.setattr("fastbp.bench.peers.base.find_spec", missing)
-    monkeypatch.setattr("fastbp.commands.bench.find_spec", missing)
+    monkeypatch.setattr("fastbp.bench.peers._base.find_spec", missing)
+    monkeypatch.setattr("fastbp._cli.bench.find_spec", missing)
     assert main(["bench", *arguments]) == 1
     assert command in capsys.readouterr().err

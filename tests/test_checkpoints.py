@@ -13,9 +13,9 @@ from thread_cases import eventually
 
 import fastbp
 from fastbp import reference
-from fastbp._safetensors import read_safetensors, write_safetensors
+from fastbp._files.safetensors import read_safetensors, write_safetensors
+from fastbp._training.checkpoints import Checkpoints
 from fastbp.callbacks import EarlyStopping
-from fastbp.checkpoints import Checkpoints
 from fastbp.optim import LBFGS, SGD, Adam, NAdam, RAdam
 from fastbp.schedules import CosineAnnealingLR, ExponentialLR, OneCycleLR, ReduceLROnPlateau
 

@@ -16,8 +16,8 @@ from tiny_idx import write_folder
 
 import fastbp
 from fastbp import Network
-from fastbp.cli import main
-from fastbp.commands import recipe, train
+from fastbp._cli import recipe, train
+from fastbp._cli.main import main
 
 WINE = "sugar,colour,acid,kind\n"
 QUICK = ["--epochs", "3", "--hidden", "4"]

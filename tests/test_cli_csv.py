@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.cli import main
+from fastbp._cli.main import main
 
 QUICK = ["--epochs", "3", "--hidden", "4"]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fastbp.errors import DataError
-from fastbp.tabular import choose_task, from_arrays, read_features, read_table
+from fastbp.tabular import from_arrays, read_features, read_table
+from fastbp.tabular._table import choose_task
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp import _csvscan
 from fastbp._core import CELL_KINDS, CsvPass
-from fastbp._csvscan import Format, scan
 from fastbp.errors import DataError
+from fastbp.tabular import _scan as _csvscan
+from fastbp.tabular._scan import Format, scan
 
 HEADER = Path(__file__).parents[1] / "csrc" / "text" / "csv.h"
 KINDS = list(CELL_KINDS)

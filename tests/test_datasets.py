@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tiny_idx import CODES, idx, write_folder
 
 from fastbp import datasets
+from fastbp._training.splits import hold_out
 from fastbp.datasets import digits_split, load_digits, load_fashion_mnist, read_idx
 from fastbp.errors import DataError
-from fastbp.splits import hold_out
 
 # ---- digits -------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from thread_cases import same_on_any_team
 
 import fastbp
 from fastbp import activations, reference
-from fastbp.reference.losses import FROM_LOGITS, LOSSES
+from fastbp.reference._losses import FROM_LOGITS, LOSSES
 
 OUTPUTS = [("identity", "squared_error"), ("softmax", "cross_entropy"), ("tanh", "mse")]
 OUTPUTS += [("sigmoid", "binary_cross_entropy"), ("softmax", "mse"), ("sigmoid", "cross_entropy")]

@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,22 @@ def run(test):
     assert not report, "".join(report)
 
 
+def names_for_examples(module):
+    """The names of a module and of its private modules, which define its classes."""
+    private = [
+        each for name, each in sys.modules.items() if name.startswith(f"{module.__name__}._")
+    ]
+    return {name: thing for each in (*private, module) for name, thing in vars(each).items()}
+
+
 @pytest.mark.parametrize("name", modules())
 def test_docstring_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
-    for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name)):
+    module = importlib.import_module(name)
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for test in finder.find(module, globs=names_for_examples(module)):
         run(test)
 
 

@@ -10,7 +10,7 @@ from test_engine_memory import Guarded, count_allocator_calls, needs_elf, needs_
 
 import fastbp
 from fastbp import _core, reference
-from fastbp import _validation as check
+from fastbp._checks import arguments as check
 from fastbp.optim import Adam
 
 READ = sorted(check.READ, key=str)

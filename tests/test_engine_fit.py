@@ -13,10 +13,10 @@ from error_bounds import ErrorBounds
 
 import fastbp
 from fastbp import _core, reference
-from fastbp.metrics import default_score
+from fastbp.metrics._metrics import default_score
 from fastbp.optim import SGD, Adam
-from fastbp.reference.cost import dense
-from fastbp.reference.updates import update
+from fastbp.reference._cost import dense
+from fastbp.reference._updates import update
 
 N = 23
 NETS = {

@@ -16,7 +16,7 @@ from engine_cases import DTYPES
 
 import fastbp
 from fastbp import _core
-from fastbp._shuffle import permutation
+from fastbp._training.shuffle import permutation
 from fastbp.optim import SGD, Adam
 
 N, BATCH = 11, 4

@@ -12,10 +12,10 @@ import pytest
 
 import fastbp
 from fastbp import _core
-from fastbp import explain as measuring
-from fastbp.cli import main
+from fastbp._cli.main import main
+from fastbp._explain import measure as measuring
+from fastbp._explain.explanation import PRODUCTS
 from fastbp.errors import DivergenceError
-from fastbp.explanation import PRODUCTS
 from fastbp.optim import SGD, Adam
 
 WIDTHS, BATCH = (5, 9, 7, 3), 8

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _files
-from fastbp._files import atomic_write, check_writable, naming, sweep
+from fastbp._cli.main import main
+from fastbp._files import atomic as _files
+from fastbp._files.atomic import atomic_write, check_writable, naming, sweep
+from fastbp._training.checkpoints import Checkpoints
 from fastbp.callbacks import CSVLogger
-from fastbp.checkpoints import Checkpoints
-from fastbp.cli import main
 from fastbp.optim import Adam
 
 POSIX = os.name == "posix"
@@ -110,7 +110,7 @@ def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
     net = fastbp.Network((2, 1), seed=0)
     for name, function in (("fsync", fsync), ("open", open_)):
         with monkeypatch.context() as patch:
-            patch.setattr(f"fastbp._files.os.{name}", function)
+            patch.setattr(f"fastbp._files.atomic.os.{name}", function)
             net.save(tmp_path / name)
         assert fastbp.load(tmp_path / name).theta.tobytes() == net.theta.tobytes()
 
@@ -158,14 +158,14 @@ def test_a_full_disk_names_the_file(monkeypatch, tmp_path, capsys):
         "fastbp.optim.Adam().save('out')",
         "fastbp.export.c(net, 'out')",
         "net.fit(X, X, epochs=1, checkpoint='.')",
-        "fastbp.cli.main(['predict', 'net', 'x.npy', '-o', 'out'])",
+        "fastbp._cli.main.main(['predict', 'net', 'x.npy', '-o', 'out'])",
     ],
 )
 def test_a_file_that_cannot_grow_is_named(tmp_path, write):
     fastbp.Network((100, 100), seed=0).save(tmp_path / "net")
     np.save(tmp_path / "x.npy", np.ones((900, 100)))
     code = (
-        "import resource, numpy as np, fastbp, fastbp.cli, fastbp.export\n"
+        "import resource, numpy as np, fastbp, fastbp._cli.main, fastbp.export\n"
         "net, X = fastbp.load('net'), np.ones((2, 100))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         f"{write}"
@@ -187,7 +187,7 @@ def test_a_file_that_cannot_grow_is_named(tmp_path, write):
 
 CHILD = """
 import sys
-from fastbp._files import atomic_write
+from fastbp._files.atomic import atomic_write
 with atomic_write({path!r}) as file:
     file.write(b"half")
     file.flush()
@@ -286,7 +286,7 @@ def test_a_file_that_a_sweep_took_is_made_again(tmp_path, monkeypatch):
             for path in left_in(tmp_path):
                 path.unlink()
 
-    monkeypatch.setattr("fastbp._files.fcntl.flock", flock)
+    monkeypatch.setattr("fastbp._files.atomic.fcntl.flock", flock)
     with atomic_write(tmp_path / "a") as file:
         file.write(b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -297,7 +297,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     def flock(descriptor, kind):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("fastbp._files.fcntl.flock", flock)
+    monkeypatch.setattr("fastbp._files.atomic.fcntl.flock", flock)
     with atomic_write(tmp_path / "a") as file:
         sweep(tmp_path)
         file.write(b"new")
@@ -316,7 +316,7 @@ def refuse_new_files(monkeypatch, code):
             raise OSError(code, os.strerror(code), path)
         return real(path, flags, *arguments)
 
-    monkeypatch.setattr("fastbp._files.os.open", open_)
+    monkeypatch.setattr("fastbp._files.atomic.os.open", open_)
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
@@ -358,7 +358,7 @@ def test_a_checkpoint_that_failed_does_not_cost_the_other(tmp_path, monkeypatch)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastbp._files.os.fsync", full)
+        patch.setattr("fastbp._files.atomic.os.fsync", full)
         for _ in range(2):
             with pytest.raises(OSError, match="checkpoint-0.safetensors"):
                 files.save({"a": 2}, 2)

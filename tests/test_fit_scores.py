@@ -7,6 +7,7 @@ from fit_cases import N, case
 import fastbp
 from fastbp import metrics, reference
 from fastbp.losses import Loss
+from fastbp.metrics import _metrics
 from fastbp.optim import SGD, Adam
 
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
@@ -54,11 +55,11 @@ def test_scores_of_nan_are_nan(name, rows):
 def test_scores_of_a_loss_are_nan_for_nan():
     for loss in ("mse", "cross_entropy", "binary_cross_entropy", "hinge", "kl_divergence"):
         y = Y if loss == "cross_entropy" else np.eye(3)[Y]
-        assert np.isnan(metrics.default_score(Loss(loss), np.full((5, 3), np.nan), y))
+        assert np.isnan(_metrics.default_score(Loss(loss), np.full((5, 3), np.nan), y))
     for score in (metrics.binary_accuracy, metrics.sign_accuracy):
         assert np.isnan(score(np.array([[np.nan], [1.0]]), np.ones((2, 1))))
     assert np.isnan(metrics.pair_accuracy(np.array([[np.nan], [1.0]])))
-    assert np.isnan(metrics.default_score(Loss("margin_ranking"), np.full((2, 1), np.nan), None))
+    assert np.isnan(_metrics.default_score(Loss("margin_ranking"), np.full((2, 1), np.nan), None))
 
 
 @NETWORKS
@@ -68,7 +69,7 @@ def test_a_network_of_nan_has_no_good_score(network, name):
     if name in ("r2", "mae", "mse", "rmse"):
         net, X, y = case(network)
     net.theta = np.full(net.theta.size, np.nan)
-    score = metrics.resolve([name], net.criterion)[name]
+    score = _metrics.resolve([name], net.criterion)[name]
     assert np.isnan(score(net.predict(X), net._targets(y, len(X)), None))
 
 
@@ -134,17 +135,17 @@ def test_scores_against_scikit_learn(rng):
 def test_names_follow_the_loss():
     bits, one = np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[1.0], [0.0]])
     a = np.array([[0.9, 0.1], [0.4, 0.9]])
-    by = metrics.resolve(["accuracy", "f1"], Loss("binary_cross_entropy"))
+    by = _metrics.resolve(["accuracy", "f1"], Loss("binary_cross_entropy"))
     assert by["accuracy"](a, bits, None) == 0.75
     assert by["f1"](a, bits, None) == metrics.f1(a, bits, multilabel=True)
-    by = metrics.resolve(["accuracy"], Loss("mse"))
+    by = _metrics.resolve(["accuracy"], Loss("mse"))
     assert by["accuracy"](a[:, :1], one, None) == 1.0  # one output: two classes
     assert by["accuracy"](a, np.eye(2), None) == 1.0  # several: the largest
-    signs = metrics.resolve(["accuracy", "precision"], Loss("hinge"))
+    signs = _metrics.resolve(["accuracy", "precision"], Loss("hinge"))
     assert signs["accuracy"](a - 0.5, 2 * bits - 1, None) == 0.75
     assert signs["precision"](a - 0.5, 2 * bits - 1, None) == 1.0
     with pytest.raises(ValueError, match="'mae' is of numbers; cross_entropy has class indices"):
-        metrics.resolve(["mae"], Loss("cross_entropy"))["mae"](a, np.array([0, 1]), None)
+        _metrics.resolve(["mae"], Loss("cross_entropy"))["mae"](a, np.array([0, 1]), None)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from thread_cases import limit_of
 
 import fastbp
 from fastbp import reference
-from fastbp._shuffle import permutation
+from fastbp._training.shuffle import permutation
 from fastbp.errors import DivergenceError
 from fastbp.optim import SGD
 

@@ -349,10 +349,10 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch, step, error):
         # past the header, in the middle of the tensors
         calls = iter([np.ascontiguousarray] * 3)
         monkeypatch.setattr(
-            "fastbp._safetensors.np.ascontiguousarray", lambda *a: next(calls, fail)(*a)
+            "fastbp._files.safetensors.np.ascontiguousarray", lambda *a: next(calls, fail)(*a)
         )
     else:
-        monkeypatch.setattr(f"fastbp._files.os.{step}", fail)
+        monkeypatch.setattr(f"fastbp._files.atomic.os.{step}", fail)
     net = small_net()
     net.theta[...] = 0
     with pytest.raises(type(error)):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fastbp._core import gemm
 from fastbp.activations import Activation, resolve
-from fastbp.reference.formulas import activate, pull_back
+from fastbp.reference._formulas import activate, pull_back
 
 FORMS = ("nn", "panels", "tn", "nt")
 # below, at and above the register tiles and vectors of all ISAs; primes between

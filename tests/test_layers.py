@@ -10,9 +10,9 @@ from layer_cases import CONSTRAINED, DROPPING, STACKS, case, check, passes, trai
 
 import fastbp
 from fastbp import Dense, Network, reference
-from fastbp.dense import Norm
+from fastbp._network.dense import Norm
 from fastbp.optim import LBFGS, SGD, Adam, AdamW
-from fastbp.reference.layers import dropout_mask
+from fastbp.reference._layers import dropout_mask
 from fastbp.testing import gradcheck
 
 KINDS = (Network, reference.Network)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fastbp.losses import Loss
-from fastbp.metrics import accuracy, binary_accuracy, default_score, r2
+from fastbp.metrics import accuracy, binary_accuracy, r2
+from fastbp.metrics._metrics import default_score
 
 A = np.array([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4], [0.2, 0.1, 0.7]])
 

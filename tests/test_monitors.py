@@ -9,6 +9,7 @@ from fit_cases import N, case
 
 import fastbp
 from fastbp import metrics, optim, plot, reference, tracking
+from fastbp._training.streams import stream
 from fastbp.callbacks import (
     CallbackRunner,
     CSVLogger,
@@ -19,8 +20,8 @@ from fastbp.callbacks import (
     TerminateOnNaN,
 )
 from fastbp.losses import Loss
+from fastbp.metrics import _metrics
 from fastbp.schedules import Adaptive, ReduceLROnPlateau, Warmup
-from fastbp.streaming import stream
 
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
 HIGHER = {"accuracy", "top_k_accuracy", "balanced_accuracy", "precision", "recall", "f1", "r2"}
@@ -71,13 +72,15 @@ def test_every_metric_declares_which_way_is_up():
     assert set(metrics.NAMES) == HIGHER | LOWER
     for loss in ("mse", "cross_entropy", "binary_cross_entropy", "hinge", "margin_ranking"):
         names = ["accuracy"] if loss == "margin_ranking" else metrics.NAMES
-        for name, metric in metrics.resolve(names, Loss(loss)).items():
-            assert metrics.direction(metric) is (name in HIGHER), (loss, name)
+        for name, metric in _metrics.resolve(names, Loss(loss)).items():
+            assert _metrics.direction(metric) is (name in HIGHER), (loss, name)
     for name in metrics.NAMES:
         assert getattr(metrics, name).greater_is_better is (name in HIGHER)
-        assert metrics.direction_of(name) is metrics.direction_of(f"val_{name}") is (name in HIGHER)
-    functions = dict(inspect.getmembers(metrics, inspect.isfunction)).values()
-    helpers = (metrics._predicted, metrics._counts, metrics._decisions)
+        assert (
+            _metrics.direction_of(name) is _metrics.direction_of(f"val_{name}") is (name in HIGHER)
+        )
+    functions = dict(inspect.getmembers(_metrics, inspect.isfunction)).values()
+    helpers = (_metrics._predicted, _metrics._counts, _metrics._decisions)
     scores = [f for f in functions if "a" in inspect.signature(f).parameters and f not in helpers]
     assert len(scores) >= 14 and all(hasattr(f, "greater_is_better") for f in scores)
 
@@ -313,7 +316,7 @@ def test_an_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     net, X, y = case()
-    monkeypatch.setattr("fastbp._files._create", refuse)
+    monkeypatch.setattr("fastbp._files.atomic._create", refuse)
     with pytest.raises(PermissionError, match="Permission denied"):
         net.fit(X, y, callbacks=[ModelCheckpoint(tmp_path / "net.safetensors")])
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.cli import main
+from fastbp._cli.main import main
 from fastbp.errors import DataError
 from fastbp.tabular import read_features, read_table
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastbp.optim import LBFGS, SGD, Adam, Optimizer, resolve
-from fastbp.reference.updates import update
+from fastbp.reference._updates import update
 
 EPS = float(np.finfo(np.float64).eps)
 

@@ -22,8 +22,8 @@ from fastbp.optim import (
     RMSprop,
     Rprop,
 )
-from fastbp.optim.base import Options
-from fastbp.reference.updates import update
+from fastbp.optim._base import Options
+from fastbp.reference._updates import update
 
 RULES = {
     "sgd": lambda **o: SGD(0.1, **o),

@@ -92,7 +92,7 @@ def test_metadata():
     needed = [r for r in importlib.metadata.requires("fastbp") if "extra ==" not in r]
     assert needed == ["numpy>=1.24"]
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="fastbp")
-    assert script.value == "fastbp.cli:main"
+    assert script.value == "fastbp._cli.main:main"
 
 
 @pytest.mark.parametrize(

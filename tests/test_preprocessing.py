@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fastbp.errors import DataError
-from fastbp.preprocessing import Preprocessing
 from fastbp.tabular import from_arrays, read_table
+from fastbp.tabular._preprocessing import Preprocessing
 
 F64 = np.dtype(np.float64)
 HOUSES = "size,rooms,town,price\n50,2,Köln,100.5\n80,3,Bonn,200\n120,5,Köln,300\n"

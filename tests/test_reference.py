@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastbp import activations
 from fastbp.reference import Network, objective, slow_backprop
-from fastbp.reference.formulas import pull_back
+from fastbp.reference._formulas import pull_back
 
 EPS = float(np.finfo(np.float64).eps)
 MARGIN = 1e-2  # how far from a kink or a pole the differentiated points are kept

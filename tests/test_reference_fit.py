@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from fastbp._shuffle import permutation
+from fastbp._training.shuffle import permutation
 from fastbp.errors import DivergenceError
-from fastbp.metrics import default_score
+from fastbp.metrics._metrics import default_score
 from fastbp.optim import SGD, Adam
 from fastbp.reference import Network
 

@@ -11,24 +11,13 @@ import numpy as np
 import pytest
 
 from fastbp import activations, initializers, losses
+from fastbp._explain.explanation import PHASES
+from fastbp._network.dense import NORMS, Dense, Norm, draw_parameters
 from fastbp.activations import Activation, resolve_layers
-from fastbp.dense import NORMS, Dense, Norm, draw_parameters
-from fastbp.explanation import PHASES
 from fastbp.initializers import Initializer, draw
 from fastbp.losses import CustomLoss, Loss
-from fastbp.optim import (
-    SGD,
-    Adadelta,
-    Adagrad,
-    Adam,
-    Adamax,
-    Lion,
-    NAdam,
-    RAdam,
-    RMSprop,
-    Rprop,
-)
-from fastbp.optim.base import CLIPS
+from fastbp.optim import SGD, Adadelta, Adagrad, Adam, Adamax, Lion, NAdam, RAdam, RMSprop, Rprop
+from fastbp.optim._base import CLIPS
 
 HEADER = Path(__file__).parents[1] / "csrc" / "fastbp.h"
 ACTIVATIONS = HEADER.parent / "kernels" / "activations.h"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastbp import ModelFileError
-from fastbp._safetensors import open_reader
+from fastbp._files.safetensors import open_reader
 from fastbp.io import load, read_safetensors, write_safetensors
 
 
@@ -216,7 +216,7 @@ def test_file_and_folder_are_synced_before_save_returns(tmp_path, monkeypatch):
         assert os.path.dirname(source) == os.path.dirname(target)
         real_replace(source, target)
 
-    monkeypatch.setattr("fastbp._files.os.fsync", fsync)
-    monkeypatch.setattr("fastbp._files.os.replace", replace)
+    monkeypatch.setattr("fastbp._files.atomic.os.fsync", fsync)
+    monkeypatch.setattr("fastbp._files.atomic.os.replace", replace)
     write_safetensors(tmp_path / "t", {"a": np.zeros(2)})
     assert events == ["fsync file", "replace", "fsync folder"]

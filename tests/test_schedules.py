@@ -380,7 +380,7 @@ def test_lr_finder(network):
     # the same steps by hand
     twin, own = case(network)[0], Adam()
     for step in range(12):
-        order = fastbp._shuffle.permutation(5, step // 5, N)
+        order = fastbp._training.shuffle.permutation(5, step // 5, N)
         rows = order[5 * (step % 5) : 5 * (step % 5) + 5]
         own.lr = float(found.lrs[step])
         J = twin.train_batch(X[rows], y[rows], own)

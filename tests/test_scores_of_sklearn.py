@@ -13,6 +13,7 @@ from test_fit_scores import classes
 import fastbp
 from fastbp import metrics, reference
 from fastbp.losses import Loss
+from fastbp.metrics import _metrics
 
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
 
@@ -89,6 +90,6 @@ def test_functions_that_cannot_be_called_are_refused_before_training():
 
 
 def test_sklearn_scores_of_nan_are_nan():
-    score = metrics.resolve([sk.r2_score], Loss("mse"))["r2_score"]
+    score = _metrics.resolve([sk.r2_score], Loss("mse"))["r2_score"]
     assert np.isnan(score(np.full((5, 1), np.nan), np.ones((5, 1)), None))
-    assert metrics.direction(score) is None  # nothing is declared of it
+    assert _metrics.direction(score) is None  # nothing is declared of it

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fastbp._shuffle import permutation, philox4x32, random_words
+from fastbp._training.shuffle import permutation, philox4x32, random_words
 
 # Random123 1.14, examples/kat_vectors: philox4x32 10 rounds, counter, key, result
 KNOWN = [

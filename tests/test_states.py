@@ -9,7 +9,7 @@ import pytest
 
 import fastbp
 from fastbp import ModelFileError, export, reference
-from fastbp._checkpoint_file import _digest
+from fastbp._training.checkpoint_file import _digest
 from fastbp.callbacks import EarlyStopping, ModelCheckpoint
 from fastbp.io import read_safetensors, write_safetensors
 from fastbp.optim import SGD, Adam

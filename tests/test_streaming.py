@@ -10,8 +10,8 @@ from thread_cases import eventually
 
 import fastbp
 from fastbp import reference
-from fastbp._blocks import Reader
-from fastbp._shuffle import STREAM_BLOCKS, permutation
+from fastbp._training.blocks import Reader
+from fastbp._training.shuffle import STREAM_BLOCKS, permutation
 from fastbp.optim import LBFGS, SGD, Adam
 from fastbp.schedules import ExponentialLR
 

@@ -33,19 +33,19 @@ FORBIDDEN_IN_KERNELS = re.compile(
 )
 # Modules that may be imported only by the files named; everything else is NumPy and Python's own.
 OPTIONAL = {
-    "sklearn": {"fastbp.sklearn", "fastbp.bench.peers.scikit"},
-    "scipy": {"fastbp.optim.lbfgs", "fastbp.sklearn"},
+    "sklearn": {"fastbp.sklearn", "fastbp.bench.peers._scikit"},
+    "scipy": {"fastbp.optim._lbfgs", "fastbp.sklearn"},
     "onnx": {"fastbp.export"},
     "skl2onnx": {"fastbp.export"},
-    "tqdm": {"fastbp._runner"},
-    "torch": {"fastbp.bench.peers.pytorch", "fastbp.export"},
-    "jax": {"fastbp.bench.peers.jax_cpu"},
-    "matplotlib": {"fastbp.bench.plot", "fastbp.plot"},
+    "tqdm": {"fastbp._training.runner"},
+    "torch": {"fastbp.bench.peers._pytorch", "fastbp.export"},
+    "jax": {"fastbp.bench.peers._jax_cpu"},
+    "matplotlib": {"fastbp.bench._plot", "fastbp.plot"},
 }
-BELOW_NETWORK = {"fastbp.reference", "fastbp._validation", "fastbp.optim"}
+BELOW_NETWORK = {"fastbp.reference", "fastbp._checks.arguments", "fastbp.optim"}
 ABOVE_NETWORK = {
-    *("fastbp.sklearn", "fastbp.cli", "fastbp.commands", "fastbp.export", "fastbp.__main__"),
-    *("fastbp.bench", "fastbp.plot", "fastbp.lr_range"),
+    *("fastbp.sklearn", "fastbp._cli.main", "fastbp._cli", "fastbp.export", "fastbp.__main__"),
+    *("fastbp.bench", "fastbp.plot", "fastbp._training.lr_finder"),
 }
 
 
@@ -180,7 +180,7 @@ def test_imports_run_one_way():
     graph = module_graph(top_level_only=False)
     for name, found in graph.items():
         if inside(name, BELOW_NETWORK):
-            upwards = {m for m in reachable(graph, name) if inside(m, {"fastbp.network"})}
+            upwards = {m for m in reachable(graph, name) if inside(m, {"fastbp._network.network"})}
             assert not upwards, f"{name} reaches {upwards}"
         if not inside(name, ABOVE_NETWORK) and name != "fastbp":
             upwards = {m for m in found if inside(m, ABOVE_NETWORK)}

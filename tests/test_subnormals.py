@@ -221,7 +221,7 @@ def test_a_subnormal_eps_counts_as_the_smallest_normal(dtype):
         net.fit(X, y, epochs=3, batch_size=4, optimizer=optimizer)
         np.testing.assert_array_equal(net.layers[0].W[1:], before)
         assert np.isfinite(net.theta).all()
-    norm = fastbp.dense.Norm("layer", subnormal)
+    norm = fastbp.Norm("layer", subnormal)
     net = fastbp.Network.from_layers(3, [fastbp.Dense(4, norm=norm), fastbp.Dense(1)], dtype=dtype)
     net.theta[:] = 0
     assert np.isfinite(net.predict(np.ones((2, 3)))).all()

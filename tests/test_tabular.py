@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbp.errors import DataError
-from fastbp.tabular import infer_task, read_features, read_table
+from fastbp.tabular import read_features, read_table
+from fastbp.tabular._table import infer_task
 
 
 @pytest.fixture

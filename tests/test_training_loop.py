@@ -9,6 +9,7 @@ from fit_cases import N, case
 
 import fastbp
 from fastbp import reference
+from fastbp._training.splits import hold_out
 from fastbp.callbacks import (
     CSVLogger,
     EarlyStopping,
@@ -17,7 +18,6 @@ from fastbp.callbacks import (
     TerminateOnNaN,
 )
 from fastbp.optim import SGD, Adam
-from fastbp.splits import hold_out
 
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastbp import _validation as check
+from fastbp._checks import arguments as check
 from fastbp.losses import Loss
 
 F32, F64 = np.dtype("float32"), np.dtype("float64")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .._size_limit import MAX_BYTES
+from .._checks.size_limit import MAX_BYTES
+from .._public import present
+from .._training.splits import hold_out
 from ..errors import DataError
-from ..splits import hold_out
-from .idx import read_idx
+from ._idx import read_idx
 
 __all__ = ["DIGITS_SPLIT", "digits_split", "load_digits", "load_fashion_mnist", "read_idx"]
 
@@ -109,3 +110,6 @@ def _find(folder: Path, name: str) -> Path:
         f"{folder / name} or {name}.gz not found: give the folder that holds the files, or, "
         "on Debian and its kin, run apt-get install dataset-fashion-mnist"
     )
+
+
+present(__name__, __all__)

@@ -10,6 +10,7 @@ and the ways back: `from_state_dict`, `from_torch`, `from_keras_weights`. What m
 exported; `net.preprocessing` and dropout are not part of that. `net.save` writes safetensors.
 """
 
+from .._public import present
 from ._c import c
 from ._keras import from_keras_weights, to_keras_weights
 from ._onnx import onnx
@@ -27,3 +28,5 @@ __all__ = [
     "to_state_dict",
     "to_torch",
 ]
+
+present(__name__, __all__)

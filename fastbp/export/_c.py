@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._files import atomic_write
-from .._finite import check_finite_parameters
+from .._files.atomic import atomic_write
+from .._network.finite import check_finite_parameters
 from ..activations import Activation
 
 if TYPE_CHECKING:
-    from ..layers import Layer
-    from ..network import Network
+    from .._network.layers import Layer
+    from .._network.network import Network
 
 # σ(z) as a C expression; R(…) stands for a constant of the type, M(…) for a function of math.h.
 _EXPRESSIONS = {

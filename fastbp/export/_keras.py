@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._finite import check_finite_parameters
-from .._numbers import as_array
-from ..network import Network
+from .._checks.numbers import as_array
+from .._network.finite import check_finite_parameters
+from .._network.network import Network
 
 if TYPE_CHECKING:
     Array = np.ndarray

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._finite import check_finite_parameters
+from .._network.finite import check_finite_parameters
 from ._onnx import OPSET, Graph, emit_layers
 
 Array = np.ndarray

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._finite import check_finite_parameters
-from .._numbers import as_numbers
+from .._checks.numbers import as_numbers
+from .._network.finite import check_finite_parameters
 from ..activations import Activation
 from ._keras import from_pairs
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from .._network.network import Network
 
 Array = np.ndarray
 
@@ -170,8 +170,8 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
     that order, again and again. loss and network: for `Network.from_layers`. dtype is that of the
     parameters. Raises ValueError that names the module which does not fit.
     """
-    from ..dense import Dense, Norm
-    from ..network import Network
+    from .._network.dense import Dense, Norm
+    from .._network.network import Network
 
     torch = _torch()
     layers: list[dict[str, Any]] = []

@@ -1,12 +1,12 @@
 """Optimisers: hyper-parameters and state. The arithmetic is the engine's (or the reference's).
 
-    base.py       what all share: options, state
-    sgd.py        SGD, Lion, Rprop
-    adam.py       Adam, AdamW, NAdam, RAdam, Adamax
-    adaptive.py   Adagrad, Adadelta, RMSprop
-    averaging.py  averages of theta: SWA, and what `ema` gathers
-    files.py      an optimiser in a file, and back
-    lbfgs.py      L-BFGS through SciPy
+    _base.py      what all share: options, state
+    _sgd.py       SGD, Lion, Rprop
+    _adam.py      Adam, AdamW, NAdam, RAdam, Adamax
+    _adaptive.py  Adagrad, Adadelta, RMSprop
+    _averaging.py averages of theta: SWA, and what `ema` gathers
+    _files.py     an optimiser in a file, and back
+    _lbfgs.py     L-BFGS through SciPy
     _objective.py J in double and in the targets' units, for L-BFGS
 
 Rules and defaults are PyTorch's (torch.optim), so that whole trajectories can be compared;
@@ -15,14 +15,15 @@ Rules and defaults are PyTorch's (torch.optim), so that whole trajectories can b
 
 from __future__ import annotations
 
-from .. import _validation as check
-from .adam import Adam, Adamax, AdamW, NAdam, RAdam
-from .adaptive import Adadelta, Adagrad, RMSprop
-from .averaging import SWA, averaged
-from .base import Optimizer
-from .files import load
-from .lbfgs import LBFGS
-from .sgd import SGD, Lion, Rprop
+from .._checks import arguments as check
+from .._public import present
+from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
+from ._adaptive import Adadelta, Adagrad, RMSprop
+from ._averaging import SWA, averaged
+from ._base import Optimizer
+from ._files import load
+from ._lbfgs import LBFGS
+from ._sgd import SGD, Lion, Rprop
 
 __all__ = [
     "LBFGS",
@@ -79,3 +80,6 @@ def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | 
     if spec not in _BY_NAME:
         raise check.unknown_name("optimizer", spec, (*NAMES, "lbfgs") if fit else NAMES)
     return _BY_NAME[spec]()
+
+
+present(__name__, __all__)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import _validation as check
-from .._sparse import SparseRows
+from .._checks import arguments as check
+from .._checks.sparse import SparseRows
 
 if TYPE_CHECKING:
-    from .._base import NetworkBase
-    from .._fitting import Array
+    from .._network.base import NetworkBase
+    from .._training.fit import Array
 
 # Losses that are least where the outputs follow the targets, in whatever units these are.
 _OF_NUMBERS = ("squared_error", "mse", "mae", "huber", "log_cosh")

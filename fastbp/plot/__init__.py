@@ -11,6 +11,7 @@ imported when something is drawn.
     NetworkDisplay      units and weights, with a in green and δ in red, of one sample
 """
 
+from .._public import present
 from ._boundary import BoundaryDisplay
 from ._history import HistoryDisplay
 from ._network import NetworkDisplay
@@ -25,3 +26,5 @@ __all__ = [
     "SignalsRecorder",
     "WeightsDisplay",
 ]
+
+present(__name__, __all__)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .._numbers import as_array
+from .._checks.numbers import as_array
 from ._axes import axes_or_new
 
 Array = np.ndarray

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from .. import _validation as check
+from .._checks import arguments as check
 from ._axes import grid_of_axes
 
 Array = np.ndarray

@@ -12,6 +12,7 @@ same object goes on where the last one ended, `reset` goes back to t = 0, and `s
 [1.0, 1.0, 0.1, 0.1, 0.01]
 """
 
+from .._public import present
 from ._base import Schedule, Span
 from ._given import (
     ConstantLR,
@@ -49,3 +50,5 @@ __all__ = [
     "Warmup",
     "resolve",
 ]
+
+present(__name__, __all__)

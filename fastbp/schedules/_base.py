@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import _validation as check
-from .._monitor import ExpectedLogs
-from .._state import any_number, checked_state, counted, from_first_version, optional
+from .._checks import arguments as check
+from .._checks.state import any_number, checked_state, counted, from_first_version, optional
+from ..metrics._monitor import ExpectedLogs
 
 PER = ("epoch", "step")
 

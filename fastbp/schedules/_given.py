@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .. import _validation as check
+from .._checks import arguments as check
 from ._base import Array, Lasting, Schedule
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .. import _validation as check
-from .._monitor import ExpectedLogs
-from .._state import check_mapping
+from .._checks import arguments as check
+from .._checks.state import check_mapping
+from ..metrics._monitor import ExpectedLogs
 from ._base import Array, Schedule, Span
 from ._given import (
     ConstantLR,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .. import _validation as check
-from .._monitor import ExpectedLogs, check_mode, check_name, higher_is_better, look_up
+from .._checks import arguments as check
+from ..metrics._monitor import ExpectedLogs, check_mode, check_name, higher_is_better, look_up
 from ._base import Array, Schedule
 
 

@@ -12,8 +12,11 @@ from importlib.util import find_spec
 if find_spec("sklearn") is None:
     raise ImportError('fastbp.sklearn needs scikit-learn: run pip install "fastbp[sklearn]"')
 
+from .._public import present
 from ._classifier import MLPClassifier
 from ._convert import from_sklearn, to_sklearn
 from ._regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "to_sklearn"]
+
+present(__name__, __all__)

@@ -7,8 +7,8 @@ from inspect import signature
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
-from .._numbers import narrowed, refuse_masked
-from .._validation import check_finite
+from .._checks.arguments import check_finite
+from .._checks.numbers import narrowed, refuse_masked
 
 Array = np.ndarray
 

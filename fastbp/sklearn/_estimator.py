@@ -18,11 +18,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._validation import MAX_THREADS, split_validation
+from .._checks.arguments import MAX_THREADS, split_validation
+from .._network.dense import Dense, Norm
+from .._network.network import Network
 from ..activations import Activation
-from ..dense import Dense, Norm
 from ..losses import Loss
-from ..network import Network
 from ..optim import SGD, Adam, Optimizer
 from ..schedules import Schedule
 from ._arrays import (

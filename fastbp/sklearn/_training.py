@@ -10,14 +10,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from .._fitting import SLICE
-from .._monitor import ExpectedLogs
-from .._runner import CallbackRunner
-from .._session import Place, Ran, SessionOptions
-from .._target_values import warn_of_lost_digits
-from .._validation import as_weights
+from .._checks.arguments import as_weights
+from .._checks.targets import warn_of_lost_digits
+from .._training.fit import SLICE
+from .._training.runner import CallbackRunner
+from .._types import Place, Ran, SessionOptions
 from ..errors import DivergenceError
-from ..optim.lbfgs import descend
+from ..metrics._monitor import ExpectedLogs
+from ..optim._lbfgs import descend
 from ..schedules import Span
 from ._state import kept_optimizer, kept_schedule
 

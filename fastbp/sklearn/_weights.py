@@ -7,7 +7,7 @@ from numbers import Integral
 
 import numpy as np
 
-from .._validation import as_parameters
+from .._checks.arguments import as_parameters
 
 Array = np.ndarray
 

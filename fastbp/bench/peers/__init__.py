@@ -4,12 +4,12 @@ To add one: a module with a subclass of `Program`, its line in PROGRAMS, and, in
 tests/test_structure.py, leave to import the package that it drives.
 """
 
-from .base import Program
-from .engine import Engine
-from .jax_cpu import JaxAsync, JaxScan, JaxSteps
-from .numpy_reference import Reference
-from .pytorch import Compiled, Eager
-from .scikit import ScikitLearn
+from ._base import Program
+from ._engine import Engine
+from ._jax_cpu import JaxAsync, JaxScan, JaxSteps
+from ._numpy_reference import Reference
+from ._pytorch import Compiled, Eager
+from ._scikit import ScikitLearn
 
 PROGRAMS: dict[str, type[Program]] = {
     program.name: program

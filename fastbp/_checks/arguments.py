@@ -1,0 +1,487 @@
+"""Every check of a shape, a dtype or a range, with its message: expected, got, the way out.
+
+A wrong kind of thing (dtype, type) is a TypeError, a wrong size or value a ValueError.
+Nothing here changes its arguments, and arrays are copied only where the layout demands it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .numbers import as_numbers, beyond
+from .sparse import SparseRows, as_sparse_rows, is_sparse
+from .targets import check_pairs, check_target_values
+
+if TYPE_CHECKING:
+    from ..losses import Loss
+
+NO_FORWARD = "call forward(X) first: backward works on its z and a"
+NO_BACKWARD = "call backward(y) first: there is no gradient yet"
+
+# dtypes of X whose rows the engine reads where they lie, besides its own; `convert` of the kernels
+READ = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
+
+_MAX_BYTES = 2**62
+_FEW = 16  # elements up to which Python numbers cost less than a reduction of NumPy
+_SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
+
+
+# ---- names --------------------------------------------------------------------------------
+
+
+def unknown_name(kind: str, got: object, names: Iterable[str]) -> ValueError:
+    """The error for a name that a registry does not hold; it lists the known ones."""
+    return ValueError(f"unknown {kind} {got!r}; known: {', '.join(names)}")
+
+
+def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, float | None]:
+    """Take "name" or "name(number)" apart; the name must be one of `names`.
+
+    >>> split_spec("leaky_relu(0.1)", "activation", ("relu", "leaky_relu"))
+    ('leaky_relu', 0.1)
+    """
+    if not isinstance(spec, str):
+        raise TypeError(f"{kind} must be a name such as {names[0]!r}; got {_kind(spec)}")
+    match = _SPEC.fullmatch(spec)
+    if match is None or match[1] not in names:
+        raise unknown_name(kind, spec, names)
+    if match[2] is None:
+        return match[1], None
+    try:
+        return match[1], float(match[2])
+    except ValueError:
+        raise ValueError(
+            f"{kind} {spec!r} must have one number in its brackets, as in {match[1]}(0.1), or no "
+            "brackets"
+        ) from None
+
+
+# ---- numbers ------------------------------------------------------------------------------
+
+
+MAX_COUNT = 2**63 - 1  # of epochs, steps, samples, bytes
+
+
+def check_positive_int(value: object, name: str) -> int:
+    """A whole number from 1 to 2**63 - 1, as int."""
+    return _whole(value, name, 1, "be at least 1", MAX_COUNT)
+
+
+def check_at_most_all(value: object, name: str) -> int:
+    """A whole number >= 1 that is taken for all there is where it is larger, such as a batch."""
+    return _whole(value, name, 1, "be at least 1", math.inf)
+
+
+def check_count(value: object, name: str) -> int:
+    """A whole number from 0 to 2**63 - 1, as int."""
+    return _whole(value, name, 0, "not be negative", MAX_COUNT)
+
+
+def _whole(value: object, name: str, least: int, must: str, most: float) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number; got {_shown(value)}")
+    if value < least:
+        raise ValueError(f"{name} must {must}; got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be below 2**63; got {value}")
+    return int(value)
+
+
+MAX_THREADS = 1024  # of the engine's pool
+
+
+def check_n_threads(value: object, name: str) -> int:
+    """A number of threads, 1 … 1024, as int."""
+    n = _whole(value, name, 1, "be at least 1", math.inf)
+    if n > MAX_THREADS:
+        raise ValueError(f"{name} must be at most {MAX_THREADS}; got {value}")
+    return n
+
+
+def check_real(value: object, name: str) -> float:
+    """A finite real number, as float."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number; got {_shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be finite; got a number beyond a float") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite; got {value}")
+    return number
+
+
+def check_positive(value: object, name: str) -> float:
+    """A finite number > 0, as float."""
+    number = check_real(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} must be greater than 0; got {value}")
+    return number
+
+
+def check_nonnegative(value: object, name: str) -> float:
+    """A finite number >= 0, as float."""
+    number = check_real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} must not be negative; got {value}")
+    return number
+
+
+def check_fraction(value: object, name: str) -> float:
+    """A number in [0, 1), as float."""
+    number = check_real(value, name)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1; got {value}")
+    return number
+
+
+def check_seed(seed: object) -> int:
+    """The 64-bit seed; None draws 63 fresh bits from the operating system."""
+    if seed is None:
+        return int.from_bytes(os.urandom(8), "little") >> 1
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, Integral):
+        raise TypeError(f"seed must be a whole number or None; got {_shown(seed)}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be at least 0 and below 2**64; got {seed}")
+    return int(seed)
+
+
+# ---- the network's own shape --------------------------------------------------------------
+
+
+def check_widths(widths: Iterable[int]) -> tuple[int, ...]:
+    """The number of units of every layer, inputs first, as a tuple of at least two ints >= 1."""
+    if isinstance(widths, (str, bytes)) or not isinstance(widths, Iterable):
+        raise TypeError(
+            f"widths must be a sequence of whole numbers such as (4, 16, 3); got {_shown(widths)}"
+        )
+    checked = tuple(check_positive_int(n, f"widths[{i}]") for i, n in enumerate(widths))
+    if len(checked) < 2:
+        raise ValueError(
+            f"widths must have at least 2 entries, inputs and outputs; got {len(checked)}"
+        )
+    check_size(sum((n_in + 1) * n_out for n_in, n_out in pairwise(checked)))
+    return checked
+
+
+def check_size(n_params: int) -> None:
+    """ValueError for more parameters than could be addressed."""
+    if n_params * 8 >= _MAX_BYTES:
+        raise ValueError(
+            f"widths ask for {n_params} parameters, more than an address space holds; "
+            "use fewer units"
+        )
+
+
+def check_dtype(dtype: object) -> np.dtype:
+    """float32 or float64, as np.dtype."""
+    wrong = TypeError(f"dtype must be 'float32' or 'float64'; got {dtype!r}")
+    if dtype is None:  # which NumPy takes for float64
+        raise wrong
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        raise wrong from None
+    if checked not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise wrong
+    return checked
+
+
+# ---- arrays -------------------------------------------------------------------------------
+
+
+def as_matrix(
+    X: object, n_cols: int, dtype: np.dtype, *, name: str = "X", where: str = "widths[0]"
+) -> np.ndarray:
+    """X as a 2-D array of `dtype` with n_cols columns, aligned, each row contiguous.
+
+    The same object where it is so already, a copy otherwise. Rows may be any distance apart.
+    """
+    if type(X) is np.ndarray and X.dtype == dtype and _is_dense(X, n_cols):
+        return X
+    return _laid_out(_as_rows(X, n_cols, name, where), dtype)
+
+
+def as_inputs(
+    X: object, n_cols: int, dtype: np.dtype, *, name: str = "X"
+) -> np.ndarray | SparseRows:
+    """`as_matrix` for what the engine reads: of `dtype`, or of a dtype in `READ`, as X has it.
+
+    >>> as_inputs(np.zeros((2, 3), np.uint8), 3, np.dtype("float32")).dtype
+    dtype('uint8')
+    """
+    if type(X) is np.ndarray and (X.dtype == dtype or X.dtype in READ) and _is_dense(X, n_cols):
+        return X
+    if is_sparse(X):
+        return as_sparse_rows(X, n_cols, dtype, name)
+    array = _as_rows(X, n_cols, name, "widths[0]")
+    return _laid_out(array, array.dtype if array.dtype in READ else dtype)
+
+
+def _is_dense(X: np.ndarray, n_cols: int) -> bool:
+    """Whether there is nothing to do, soon seen: this is what one-row calls pay for."""
+    flags = X.flags
+    dense = flags.c_contiguous and flags.aligned
+    return dense and X.ndim == 2 and X.shape[1] == n_cols and X.shape[0] > 0
+
+
+def _as_rows(X: object, n_cols: int, name: str, where: str) -> np.ndarray:
+    """X as an array (n, n_cols) of numbers, n >= 1, whatever its dtype and layout."""
+    array = as_numbers(X, name)
+    if array.ndim == 1 and n_cols == 1:
+        raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[:, None] for one column")
+    if array.ndim == 1 and array.shape[0] == n_cols:
+        raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[None, :] for one sample")
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must be 2-D, (samples, {n_cols}); got {array.ndim}-D, shape {array.shape}"
+        )
+    if array.shape[1] != n_cols:
+        takes = "has" if where == "widths[-1]" else "takes"
+        raise ValueError(
+            f"{name} has {array.shape[1]} columns; the network {takes} {n_cols} ({where})"
+        )
+    if array.shape[0] == 0:
+        raise ValueError(f"{name} has no rows; give at least one sample")
+    return array
+
+
+def as_targets(
+    y: object, loss: Loss, n_rows: int, n_out: int, dtype: np.dtype, *, rows_of: str = "X"
+) -> tuple[str, np.ndarray | None]:
+    """("labels", int32 (n,)) or ("dense", `dtype` (n, n_targets)): the targets `loss` accepts.
+
+    ("pairs", None) for a loss of pairs of rows, whose y has to be None.
+
+    n_targets is n_out for most, see `Loss.n_targets`; where it is 1, (n,) will do. Losses of
+    classes take class indices of an integer dtype (or bool, where there are two classes), and
+    cross_entropy and focal also rows of probabilities.
+    """
+    if loss.group > 1:
+        check_pairs(y, n_rows, loss.name, rows_of)
+        return "pairs", None
+    if type(y) is np.ndarray and y.dtype == np.int32:
+        array = y  # seen at once: one-row calls pay for every look
+    else:
+        array = as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
+    _check_rows(array, n_rows, "y", rows_of)
+    if loss.labels and array.ndim == 1:
+        labels = _as_labels(array, n_out)
+        if loss.ignored and loss.ignored.issuperset(labels.tolist()):
+            raise ValueError(f"class_weight of {loss.name} is 0 for every class in y")
+        return "labels", labels
+    n_targets = loss.n_targets(n_out)
+    if array.ndim == 1 and n_targets == 1:
+        array = array[:, None]
+    if (
+        loss.labels
+        and array.ndim == 2
+        and (loss.targets == "indices" or array.shape[1] == 1 != n_out)
+    ):
+        raise _not_labels(array, loss, n_out)
+    if array.ndim == 1:
+        raise ValueError(f"y must be 2-D, (samples, {n_targets}), for {loss.name}; got 1-D")
+    if array.ndim == 2 and array.shape[1] != n_targets != n_out:
+        raise ValueError(
+            f"y has {array.shape[1]} columns; {loss.name} with {n_out} outputs (widths[-1]) takes "
+            f"{n_targets}"
+        )
+    dense = as_matrix(array, n_targets, dtype, name="y", where="widths[-1]")
+    check_finite(dense, "y", given=array)
+    check_target_values(dense, array.dtype, loss)
+    return "dense", dense
+
+
+def as_weights(
+    sample_weight: object,
+    n_rows: int,
+    dtype: np.dtype,
+    *,
+    rows_of: str = "X",
+    some: bool = True,
+) -> np.ndarray | None:
+    """Sample weights as a contiguous `dtype` vector, none negative; or None.
+
+    Their sum is finite, and positive where `some` of them have to be.
+    """
+    if sample_weight is None:
+        return None
+    array = as_numbers(sample_weight, "sample_weight")
+    if array.ndim != 1:
+        raise ValueError(f"sample_weight must be 1-D, one weight a sample; got shape {array.shape}")
+    _check_rows(array, n_rows, "sample_weight", rows_of)
+    weights = _laid_out(array, dtype)
+    check_finite(weights, "sample_weight", given=array)
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
+    total, info = weights.sum(dtype=np.float64), np.finfo(dtype)
+    # a weight below the smallest normal number is 0 to the engine
+    none = total < len(weights) * info.tiny and weights.max() < info.tiny
+    if (some and none) or not 0 <= total <= info.max:
+        raise ValueError(f"sample_weight must have a positive, finite sum; it is {total}")
+    return weights
+
+
+def as_rows(
+    value: object,
+    n_rows: int,
+    n_cols: int,
+    dtype: np.dtype,
+    *,
+    name: str,
+    where: str,
+    rows_of: str = "X",
+) -> np.ndarray:
+    """`as_matrix` with a row for every one of X, or of what else has these rows."""
+    matrix = as_matrix(value, n_cols, dtype, name=name, where=where)
+    _check_rows(matrix, n_rows, name, rows_of)
+    return matrix
+
+
+def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> np.ndarray:
+    """`value` as a C-contiguous array of exactly this shape, for theta, W or b."""
+    array = as_numbers(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; the network has {shape}")
+    return _dense(array, dtype)
+
+
+def writeable(array: np.ndarray) -> np.ndarray:
+    """The array itself if it may be written to, else a copy: state may come as a read-only map.
+
+    joblib maps large arrays of what it sends to workers, and of what it loads with mmap_mode="r".
+    """
+    return array if array.flags.writeable else np.array(array, subok=False)
+
+
+def check_finite(
+    array: np.ndarray,
+    name: str,
+    dtype: np.dtype | None = None,
+    *,
+    given: np.ndarray | None = None,
+) -> None:
+    """ValueError naming the first row that holds a NaN or an infinity, in `dtype` if not None.
+
+    given: what the array was converted from, which tells a number that was too large from infinity.
+    """
+    if isinstance(array, SparseRows):
+        array = array.values
+        name = f"the elements of {name}"
+    if array.dtype.kind != "f":
+        return
+    dtype = array.dtype if dtype is None else dtype
+    few = array.size <= _FEW and dtype == array.dtype
+    if few and all(map(math.isfinite, array.ravel().tolist())):
+        return
+    if soon_seen_finite(array, dtype):
+        return
+    with np.errstate(all="ignore"):
+        for first in range(0, len(array), 4096):  # a sum may also have overflowed
+            finite = np.isfinite(array[first : first + 4096].astype(dtype, copy=False))
+            if not finite.all():
+                break
+        else:
+            return
+    place = np.argwhere(~finite)[0]
+    place[0] += first
+    value = (array if given is None else given)[tuple(place)]
+    if np.isfinite(value):
+        raise beyond(value, dtype, name, f" in row {place[0]}")
+    raise ValueError(
+        f"{name} holds NaN or infinity, first in row {place[0]}; drop or fill such rows before"
+    )
+
+
+@np.errstate(all="ignore")
+def soon_seen_finite(array: np.ndarray, dtype: np.dtype) -> bool:
+    """True only if all is finite in `dtype`: by reductions, which make no array."""
+    if dtype.itemsize < array.itemsize:
+        return bool(np.isfinite(np.array([array.min(), array.max()]).astype(dtype)).all())
+    # a sum without a NaN or infinity has none among its terms; float16 soon overflows
+    wide = np.float32 if array.itemsize < 4 else array.dtype
+    return bool(np.isfinite(np.add.reduce(array, axis=None, dtype=wide)))
+
+
+def split_validation(validation_data: object) -> tuple[object, object, object]:
+    """(Xv, yv, weights or None) of what `fit` is given as validation_data."""
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+        raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+    return tuple(validation_data) + (None,) * (3 - len(validation_data))
+
+
+# ---- helpers ------------------------------------------------------------------------------
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _shown(value: object) -> str:
+    return f"{value!r} ({_kind(value)})"
+
+
+def _laid_out(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array itself if aligned, of `dtype`, and contiguous in its last axis; else a copy."""
+    rows_contiguous = array.shape[-1] == 1 or array.strides[-1] == array.itemsize
+    whole_strides = all(stride % array.itemsize == 0 for stride in array.strides[:-1])
+    if array.dtype == dtype and rows_contiguous and whole_strides and array.flags.aligned:
+        return array
+    with np.errstate(over="ignore"):  # told by `check_finite`, where it matters
+        return np.array(array, dtype=dtype, order="C")
+
+
+def _dense(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array itself if C-contiguous, aligned and of `dtype`; else a copy that is."""
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned:
+        return array
+    return np.array(array, dtype, order="C")
+
+
+def _check_rows(array: np.ndarray, n_rows: int, name: str, rows_of: str) -> None:
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have one entry a sample; got a single value")
+    if array.shape[0] != n_rows:
+        raise ValueError(f"{name} has {array.shape[0]} rows; {rows_of} has {n_rows}")
+
+
+def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
+    if array.dtype.kind == "f":
+        raise TypeError(
+            f"y must hold class indices of an integer dtype; got {array.dtype}: write y.astype(int)"
+        )
+    if array.dtype.kind == "b" and n_out != 2:
+        raise TypeError(
+            f"y of dtype bool names 2 classes; the network has {n_out} (widths[-1]): "
+            "write y.astype(int) if that is meant"
+        )
+    if array.size <= _FEW:
+        values = array.tolist()
+        low, high = int(min(values)), int(max(values))
+    else:
+        low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= n_out:
+        raise ValueError(
+            f"y holds class index {low if low < 0 else high}; "
+            f"they run from 0 to {n_out - 1} (widths[-1] is {n_out})"
+        )
+    return _dense(array, np.dtype(np.int32))
+
+
+def _not_labels(array: np.ndarray, loss: Loss, n_out: int) -> ValueError:
+    rows = "" if loss.targets == "indices" else f" or rows of {n_out} probabilities"
+    columns = array.shape[1]
+    way = "y[:, 0]" if columns == 1 else "y.argmax(axis=1)"
+    return ValueError(
+        f"y has {columns} column{'s' * (columns != 1)}; {loss.name} takes class indices (n,){rows}"
+        f": write {way} for class indices"
+    )

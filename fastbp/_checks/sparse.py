@@ -1,0 +1,153 @@
+"""Compressed rows (CSR) as the engine reads them: SciPy's matrices come in as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .numbers import narrowed, refuse_masked
+
+Array = np.ndarray
+
+
+class SparseRows:
+    """X (n, n_cols) of which only some elements are there.
+
+    Row i holds values[indptr[i] : indptr[i + 1]] in the columns indices[…], ascending; values of
+    the network's dtype, indices int32, indptr int64.
+    """
+
+    ndim = 2
+
+    def __init__(self, values: Array, indices: Array, indptr: Array, n_cols: int) -> None:
+        self.values, self.indices, self.indptr = values, indices, indptr
+        self.shape = (len(indptr) - 1, n_cols)
+        self.dtype = values.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: object) -> SparseRows:
+        """Those rows, copied; an array of indices or a slice."""
+        chosen = np.arange(len(self))[rows]
+        counts = np.diff(self.indptr)[chosen]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        at = np.arange(indptr[-1]) + np.repeat(self.indptr[chosen] - indptr[:-1], counts)
+        return SparseRows(self.values[at], self.indices[at], indptr, self.shape[1])
+
+    def toarray(self) -> Array:
+        """The rows written out."""
+        full = np.zeros(self.shape, self.dtype)
+        full[np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.indices] = self.values
+        return full
+
+
+def is_sparse(X: object) -> bool:
+    """Whether X is a SciPy sparse matrix or array, or rows made of one."""
+    return isinstance(X, SparseRows) or hasattr(X, "tocsr")
+
+
+def as_sparse_rows(X: object, n_cols: int, dtype: np.dtype, name: str) -> SparseRows:
+    """X of SciPy's as SparseRows, whose structure (indices, indptr) is a checked copy.
+
+    The values are those of X itself where they have the right dtype already. Duplicates are summed,
+    and columns sorted. Raises TypeError or ValueError for another shape, for elements that are not
+    real numbers, and for a damaged structure. X's own flags, such as has_canonical_format, are not
+    relied on: they outlive the arrays that they were true of.
+    """
+    if isinstance(X, SparseRows):
+        return X
+    if X.ndim != 2 or X.shape[1] != n_cols:
+        raise ValueError(f"{name} must be 2-D, (samples, {n_cols}); got shape {X.shape}")
+    if X.shape[0] == 0:
+        raise ValueError(f"{name} has no samples")
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers; got {X.dtype}")
+    refuse_masked(getattr(X, "data", None), name)
+    _check_other_form(X, name)
+    X = X.tocsr()
+    values = np.asarray(X.data)
+    indices, indptr = _structure(X.indices, X.indptr, len(values), X.shape, "column", name)
+    values = values[: len(indices)]
+    if not _ascends(indices, indptr):
+        values, indices, indptr = _summed(values, indices, indptr)
+    values = narrowed(values, dtype, name)
+    return SparseRows(values, indices.astype(np.int32, copy=False), indptr, n_cols)
+
+
+def _check_other_form(X: object, name: str) -> None:
+    """Of forms other than CSR, what SciPy's conversion would follow to wherever it leads."""
+    form = getattr(X, "format", None)
+    if form == "csc":
+        _structure(X.indices, X.indptr, len(X.data), X.shape[::-1], "row", name)
+    elif form == "bsr":
+        blocks = tuple(n // size for n, size in zip(X.shape, X.blocksize, strict=True))
+        _structure(X.indices, X.indptr, len(X.data), blocks, "column of blocks", name)
+    elif form == "coo":
+        for what, places, n in zip(("row", "col"), (X.row, X.col), X.shape, strict=True):
+            _check_range(_whole_numbers(places, f"{name} is damaged: its {what}"), n, what, name)
+            if len(places) != len(X.data):
+                raise ValueError(
+                    f"{name} is damaged: its {what} has {len(places)} entries; its data has "
+                    f"{len(X.data)}"
+                )
+
+
+def _structure(
+    indices: Array, indptr: Array, n_values: int, shape: tuple[int, int], what: str, name: str
+) -> tuple[Array, Array]:
+    """Copies of the indices and, as int64, the indptr of shape[0] compressed lines, checked.
+
+    The copies are checked, not the originals, which somebody else may write to meanwhile.
+    """
+    damaged = f"{name} is damaged: its"
+    indptr = _whole_numbers(indptr, f"{damaged} indptr").astype(np.int64, copy=False)
+    indices = _whole_numbers(indices, f"{damaged} indices")
+    if len(indptr) != shape[0] + 1:
+        raise ValueError(f"{damaged} indptr has {len(indptr)} entries; it needs {shape[0] + 1}")
+    if indptr[0] != 0:
+        raise ValueError(f"{damaged} indptr must begin with 0; it begins with {indptr[0]}")
+    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
+    if len(falls):
+        i = falls[0]
+        raise ValueError(
+            f"{damaged} indptr must not fall; indptr[{i}] is {indptr[i]}, then {indptr[i + 1]}"
+        )
+    for part, there in (("indices", len(indices)), ("data", n_values)):
+        if indptr[-1] > there:
+            raise ValueError(f"{damaged} indptr ends with {indptr[-1]}; {part} holds {there}")
+    indices = indices[: indptr[-1]]
+    _check_range(indices, shape[1], what, name)
+    return indices, indptr
+
+
+def _check_range(places: Array, n: int, what: str, name: str) -> None:
+    if len(places) and not (places.min() >= 0 and places.max() < n):
+        wrong = places[(places < 0) | (places >= n)][0]
+        raise ValueError(f"{name} is damaged: it has a {what} {wrong} outside 0 … {n - 1}")
+
+
+def _whole_numbers(array: Array, what: str) -> Array:
+    """A copy, int32 where it is that already, else int64: differences of either do not wrap."""
+    array = np.asarray(array)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"{what} must be whole numbers, 1-D; got {array.dtype}, {array.ndim}-D")
+    return np.array(array, np.int32 if array.dtype == np.int32 else np.int64)
+
+
+def _ascends(indices: Array, indptr: Array) -> bool:
+    """Whether columns ascend in every row, without duplicates."""
+    rises = indices[1:] > indices[:-1]
+    starts = indptr[1:-1]
+    rises[starts[(starts > 0) & (starts < len(indices))] - 1] = True
+    return bool(rises.all())
+
+
+def _summed(values: Array, indices: Array, indptr: Array) -> tuple[Array, Array, Array]:
+    """The same rows with ascending columns, elements of one place added up."""
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    order = np.lexsort((indices, rows))
+    rows, indices = rows[order], indices[order]
+    first = np.flatnonzero(np.r_[True, (np.diff(rows) != 0) | (np.diff(indices) != 0)])
+    counts = np.bincount(rows[first], minlength=len(indptr) - 1)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return np.add.reduceat(values[order], first), indices[first], indptr

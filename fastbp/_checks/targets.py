@@ -1,0 +1,132 @@
+"""What the values of dense targets must be, by the kind that a loss names."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..losses import Loss
+
+# Rounding to steps of h adds h²/12 to a variance: of a spread of 16 h, 1/3000.
+_LEAST_STEPS = 16
+
+
+def check_target_values(y: np.ndarray, given: np.dtype, loss: Loss) -> None:
+    """ValueError, with the way out, for finite targets y (n, K) that the loss does not take.
+
+    given: the dtype that the targets came in, which tells how exactly rows can sum to 1.
+    """
+    check = _CHECKS.get(loss.targets)
+    if check is not None:
+        check(y, given, loss.name)
+
+
+def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
+    """ValueError unless there are no targets and an even number of rows."""
+    if y is not None:
+        raise ValueError(f"{name} has no targets, it compares rows 2i and 2i + 1: give y as None")
+    if n_rows % 2:
+        raise ValueError(
+            f"{rows_of} has {n_rows} rows; {name} takes pairs of them: true, corrupted, true, …"
+        )
+
+
+def warn_of_lost_digits(y: object, loss: Loss, dtype: np.dtype, stacklevel: int) -> None:
+    """UserWarning where `dtype` rounds away what distinguishes targets that are numbers.
+
+    y (n,) or (n, n_targets), as the user gave it: targets of a spread (standard deviation) below
+    _LEAST_STEPS numbers of `dtype`. stacklevel: as for warnings.warn, from the caller on.
+    """
+    array = np.asarray(y)
+    if loss.targets != "numbers" or array.dtype.kind not in "iuf" or dtype.itemsize == 8:
+        return
+    columns = array.reshape(len(array), -1)
+    if _clearly_apart(columns, dtype):
+        return
+    low, high = columns.min(axis=0).astype(np.float64), columns.max(axis=0).astype(np.float64)
+    top = np.maximum(abs(low), abs(high))
+    step = np.spacing(top.astype(dtype)).astype(np.float64)
+    close = (low < high) & (high - low < _least_range(step, len(columns)))
+    for j in np.flatnonzero(close):
+        spread = float(columns[:, j].astype(np.float64).std())
+        if spread < _LEAST_STEPS * step[j]:
+            warnings.warn(
+                f"y has a standard deviation of {spread:.3g} at numbers of {top[j]:.3g} (column "
+                f"{j}), where {dtype} numbers are {step[j]:.3g} apart: most of what distinguishes "
+                "them is lost. Subtract the mean of y before, or take float64",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+
+def _least_range(step: np.ndarray, n: int) -> np.ndarray:
+    """What n values range over at least where their spread is _LEAST_STEPS steps: theirs is at
+    least their range by √(2n).
+    """
+    return _LEAST_STEPS * step * np.sqrt(2 * n)
+
+
+def _clearly_apart(columns: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether a few rows show that no column is close, as of most targets: soon seen."""
+    n = len(columns)
+    few = columns[:: max(1, n // 64)]
+    top = max(abs(float(columns.min())), abs(float(columns.max())))
+    step = np.spacing(np.asarray(top, dtype)).astype(np.float64)
+    apart = few.max(axis=0).astype(np.float64) - few.min(axis=0).astype(np.float64)
+    return bool((apart >= _least_range(step, n)).all())
+
+
+def _check_fractions(y: np.ndarray, given: np.dtype, name: str) -> None:
+    if y.min() < 0 or y.max() > 1:
+        raise ValueError(
+            f"y must lie between 0 and 1 for {name}; got values from {y.min()} to {y.max()}"
+        )
+
+
+def _check_counts(y: np.ndarray, given: np.dtype, name: str) -> None:
+    if y.min() < 0:
+        raise ValueError(f"y must hold counts, none negative, for {name}; got {y.min()}")
+
+
+def _check_bits(y: np.ndarray, given: np.dtype, name: str) -> None:
+    odd = y[(y != 0) & (y != 1)]
+    if odd.size:
+        raise ValueError(f"y must hold 0 and 1 for {name}; got {odd[0]}")
+
+
+def _check_signs(y: np.ndarray, given: np.dtype, name: str) -> None:
+    odd = y[abs(y) != 1]
+    if odd.size:
+        raise ValueError(
+            f"y must hold -1 and 1 for {name}; got {odd[0]}: of 0 and 1 make 2 * y - 1"
+        )
+
+
+def _check_probabilities(y: np.ndarray, given: np.dtype, name: str) -> None:
+    """Rows >= 0 that sum to 1, up to the rounding of a row normalised in float32 or coarser.
+
+    K additions of relative error eps/2 and a division leave the sum within K * eps.
+    """
+    if y.min() < 0:
+        raise ValueError(f"y must hold probabilities, none negative; got {y.min()}")
+    eps = float(np.finfo(np.float32).eps)
+    if given.kind == "f":
+        eps = max(eps, float(np.finfo(given).eps))
+    sums = y.sum(axis=1, dtype=np.float64)
+    row = int(np.argmax(np.abs(sums - 1)))
+    if abs(sums[row] - 1) > y.shape[1] * eps:
+        raise ValueError(f"each row of y must sum to 1 for {name}; row {row} sums to {sums[row]}")
+
+
+_CHECKS: dict[str, Callable[[np.ndarray, np.dtype, str], None]] = {
+    "fractions": _check_fractions,
+    "counts": _check_counts,
+    "bits": _check_bits,
+    "signs": _check_signs,
+    "classes": _check_probabilities,
+    "probabilities": _check_probabilities,
+}

@@ -1,0 +1,174 @@
+"""`fastbp bench`: how fast the engine is here, beside whatever peers are installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+
+from .. import _core
+from .._config import usable_cores
+from .._files.atomic import atomic_write, check_writable
+from ..bench import _report as report
+from ..bench._runner import Options, measure
+from ..bench._suites import CONFIGS, SUITES, select
+from ..bench.peers import PEERS, PROGRAMS
+from . import options
+from .options import UsageError
+
+_QUICK = {"rounds": 3, "seconds": 0.02}
+
+_EXAMPLES = """\
+examples:
+  fastbp bench                            training steps, against every peer installed
+  fastbp bench --quick --config rl,tab    a first impression
+  fastbp bench --suite width,batch        how it scales, without peers
+  fastbp bench --isa avx2 --peers none --json avx2.json
+  fastbp bench --from avx2.json --plot avx2.png
+
+Every program runs in a process of its own; the rounds of all of them alternate, and ratios are
+taken within a round. Let nothing else run meanwhile.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Add this command to the parser."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure speed, beside that of the peers installed",
+        description="Measure training steps, epochs and predictions, beside peers.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to measure")
+    what.add_argument(
+        "--suite", metavar="NAME,…", type=_names, default=(), help=f"{', '.join(SUITES)}, or all"
+    )
+    what.add_argument(
+        "--config", metavar="NAME,…", type=_names, default=(), help="single configurations"
+    )
+    what.add_argument("--list", action="store_true", help="list suites, configurations and peers")
+    what.add_argument(
+        "--peers",
+        metavar="NAME,…",
+        type=_names,
+        help=f"{', '.join(PEERS)}; all, or none (those installed)",
+    )
+    what.add_argument(
+        "--threads", metavar="N,…", type=_counts, help="numbers to try, least first (1,2)"
+    )
+    what.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    what.add_argument("--isa", help="instruction set of the engine (the best)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--rounds", metavar="N", type=options.whole("--rounds"))
+    how.add_argument("--quick", action="store_true", help="three short rounds")
+    how.add_argument(
+        "--peer-memory", action="store_true", help="measure the memory of peers too (slow)"
+    )
+    how.add_argument("--from", dest="source", metavar="FILE", help="measure nothing; show FILE")
+    out = parser.add_argument_group("what to write")
+    out.add_argument(
+        "--json", metavar="FILE", nargs="?", const="-", help="the report (- or nothing: stdout)"
+    )
+    out.add_argument("--plot", metavar="FILE", help="a chart: .png, .svg or .pdf (matplotlib)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, or read a report; print it, and write what is asked for."""
+    if args.list:
+        _list()
+        return 0
+    if args.plot is not None and find_spec("matplotlib") is None:
+        raise ValueError("--plot needs matplotlib: pip install 'fastbp[plot]'")
+    for path in (args.json, args.plot):
+        if path not in (None, "-"):
+            check_writable(path)
+    found = _read(args.source) if args.source is not None else _measure(args)
+    if args.json == "-":
+        print(json.dumps(found, indent=1))
+    else:
+        print(f"{report.header(found)}\n\n{report.table(found)}")
+        if args.json is not None:
+            with atomic_write(args.json) as file:
+                file.write(json.dumps(found, indent=1).encode() + b"\n")
+    if args.plot is not None:
+        from ..bench._plot import draw
+
+        draw(found, args.plot)
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> dict:
+    try:
+        selection = select(args.suite, args.config)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if args.peers is not None:
+        selection = [(config, True) for config, _ in selection]
+    if args.isa is not None and args.isa not in _core.available_isas():
+        raise UsageError(
+            f"--isa {args.isa} does not run on this machine; these do: "
+            f"{', '.join(_core.available_isas())}"
+        )
+    keywords = dict(_QUICK) if args.quick else {}
+    if args.rounds is not None:
+        keywords["rounds"] = args.rounds
+    chosen = Options(
+        threads=args.threads or tuple(range(1, min(2, usable_cores()) + 1)),
+        dtype=args.dtype,
+        isa=args.isa,
+        peer_memory=args.peer_memory,
+        **keywords,
+    )
+    return measure(selection, _peers(args.peers), chosen, _tell)
+
+
+def _peers(names: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Those named, or all that are installed."""
+    if names is None:
+        return tuple(name for name in PEERS if PROGRAMS[name].installed())
+    if names == ("none",):
+        return ()
+    for name in PEERS if names == ("all",) else names:
+        if name not in PEERS:
+            raise UsageError(f"--peers: unknown {name!r}; there are: {', '.join(PEERS)}")
+        if not PROGRAMS[name].installed():
+            package = PROGRAMS[name].package
+            package = {"sklearn": "scikit-learn"}.get(package, package)
+            raise ValueError(f"{name} is not installed: pip install {package}")
+    return PEERS if names == ("all",) else names
+
+
+def _read(path: str) -> dict:
+    with open(path, encoding="utf-8") as file:
+        try:
+            found = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict) or found.get("schema") != report.SCHEMA:
+        raise ValueError(f"{path} is not a report of fastbp bench ({report.SCHEMA})")
+    return found
+
+
+def _list() -> None:
+    for name, suite in SUITES.items():
+        print(f"{name}: {suite.title}{'' if suite.peers else ' (peers only where named)'}")
+        for config in suite.configs:
+            print(f"    {config.name:16}{CONFIGS[config.name].describe()}")
+    installed = [name for name in PEERS if PROGRAMS[name].installed()]
+    print(f"peers: {', '.join(PEERS)}; installed: {', '.join(installed)}")
+
+
+def _tell(text: str) -> None:
+    print(text, end="\n\n", file=sys.stderr, flush=True)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    read = options.whole("--threads")
+    return tuple(sorted({read(part) for part in text.split(",")}))

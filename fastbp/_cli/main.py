@@ -1,0 +1,74 @@
+"""The command `fastbp`: its parser, and what becomes of errors.
+
+Exit codes: 0 done, 1 bad data or model, 2 wrong usage, 130 interrupted, 141 nobody reads the
+output any more. Each subcommand is a module of `fastbp._cli`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .._files.atomic import naming
+from .._version import __version__
+from ..errors import DivergenceError
+from . import COMMANDS
+from .options import UsageError
+
+_STDOUT = "standard output"
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (by default that of the process) and return the exit code.
+
+    Raises SystemExit, as argparse does: 2 for wrong usage, 0 after --help and --version.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        with naming(_STDOUT):  # files name themselves
+            code = args.run(args)
+            sys.stdout.flush()
+        return code
+    except UsageError as error:
+        args.parser.error(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _drop_output()
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.filename == _STDOUT:
+            _drop_output()
+        named = error.filename is not None and error.strerror
+        return _fail(f"{error.filename}: {error.strerror}" if named else str(error), 1)
+    except (ValueError, DivergenceError) as error:
+        return _fail(str(error), 1)
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}", 1)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all subcommands; parsed arguments carry `run` and `parser`."""
+    parser = argparse.ArgumentParser(
+        prog="fastbp", description="Train dense networks on a CPU, and use them."
+    )
+    parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = command.add_parser(subparsers)
+        sub.set_defaults(run=command.run, parser=sub)
+    return parser
+
+
+def _drop_output() -> None:
+    """Send what is left to nowhere, so that the interpreter's own flush at exit does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"fastbp: error: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,171 @@
+"""Options that commands share, and readers of option values for argparse."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from .. import activations
+from .._checks import arguments as check
+from .._checks.size_limit import MAX_BYTES, check_max_bytes
+from ..tabular._csv import DECIMALS, HEADERS, THOUSANDS, Format
+
+BUILT_IN = ("digits", "fashion-mnist")
+
+
+class UsageError(Exception):
+    """Options that do not go together: reported as argparse reports its own errors."""
+
+
+def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """The options on reading a data file."""
+    group = parser.add_argument_group("reading the data")
+    group.add_argument(
+        "--header",
+        choices=HEADERS,
+        default="auto",
+        help="whether the first line of a .csv holds names (auto: what it looks like)",
+    )
+    group.add_argument(
+        "--delimiter",
+        type=_character,
+        default=",",
+        help="what separates the cells of a .csv: one character, tab, or ' ' for blanks (,)",
+    )
+    group.add_argument(
+        "--decimal",
+        choices=DECIMALS,
+        help="the decimal mark of the numbers of a .csv (predict: the model's; else .)",
+    )
+    group.add_argument(
+        "--thousands",
+        metavar="MARK",
+        choices=THOUSANDS,
+        help="what stands between groups of three digits in a .csv: one of . , ' _ or a blank, or "
+        "'' (predict: the model's; else nothing)",
+    )
+    group.add_argument(
+        "--max-bytes",
+        metavar="SIZE",
+        type=size,
+        default=MAX_BYTES,
+        help="the most that an array of the data may take in memory, such as 500M or 16G (4G)",
+    )
+    group.add_argument(
+        "--folder", metavar="DIR", help="where the four IDX files of fashion-mnist are"
+    )
+
+
+def file_options(args: argparse.Namespace, known: Format | None = None) -> dict[str, object]:
+    """The keywords of `read_table` on how to read a file; marks not given are those of `known`.
+
+    Raises UsageError where they do not go together.
+    """
+    known = Format() if known is None else known
+    decimal = known.decimal if args.decimal is None else args.decimal
+    thousands = known.thousands if args.thousands is None else args.thousands
+    try:
+        Format(args.delimiter, decimal, thousands)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return {
+        "header": args.header,
+        "delimiter": args.delimiter,
+        "decimal": decimal,
+        "thousands": thousands,
+        "max_bytes": args.max_bytes,
+    }
+
+
+def check_source(args: argparse.Namespace) -> None:
+    """UsageError where --folder comes without fashion-mnist."""
+    if args.folder is not None and args.data != "fashion-mnist":
+        raise UsageError("--folder goes with fashion-mnist only")
+
+
+def whole(name: str) -> Callable[[str], int]:
+    """Reader of a whole number >= 1."""
+    return _reader(lambda text: check.check_positive_int(int(text), name), "a whole number >= 1")
+
+
+def positive(name: str) -> Callable[[str], float]:
+    """Reader of a number > 0."""
+    return _reader(lambda text: check.check_positive(float(text), name), "a number > 0")
+
+
+def nonnegative(name: str) -> Callable[[str], float]:
+    """Reader of a number >= 0."""
+    return _reader(lambda text: check.check_nonnegative(float(text), name), "a number >= 0")
+
+
+def fraction(name: str) -> Callable[[str], float]:
+    """Reader of a number in [0, 1)."""
+    return _reader(lambda text: check.check_fraction(float(text), name), "at least 0 and below 1")
+
+
+def size(text: str) -> int:
+    """Reader of a number of bytes; K, M, G and T stand for powers of 1024.
+
+    >>> size("2K"), size("100")
+    (2048, 100)
+    """
+    read = _reader(_bytes, "a number of bytes such as 500M or 16G")
+    return read(text)
+
+
+def _bytes(text: str) -> int:
+    power = "KMGT".find(text[-1:].upper()) + 1 if text else 0
+    return check_max_bytes(int(text[:-1] if power else text) * 1024**power)
+
+
+def threads(text: str) -> int:
+    """Reader of a number of threads, 1 to 1024."""
+    read = _reader(lambda text: check.check_n_threads(int(text), "--threads"), "1 to 1024")
+    return read(text)
+
+
+def seed(text: str) -> int:
+    """Reader of a seed, 0 to 2**64 - 1."""
+    return _reader(lambda text: check.check_seed(int(text)), "a whole number, 0 to 2**64 - 1")(text)
+
+
+def hidden(text: str) -> tuple[int, ...]:
+    """Reader of the units of the hidden layers: "256,128", or "none".
+
+    >>> hidden("256,128"), hidden("none")
+    ((256, 128), ())
+    """
+    if text.strip() == "none":
+        return ()
+    read = whole("--hidden")
+    return tuple(read(part) for part in text.split(","))
+
+
+def activation(text: str) -> tuple[activations.Activation, ...]:
+    """Reader of one activation for all hidden layers, or of one each: "relu,leaky_relu(0.1)".
+
+    >>> [str(a) for a in activation("tanh")]
+    ['tanh']
+    """
+    try:
+        parts = text.split(",")
+        return activations.resolve_layers(len(parts) + 1, parts, "identity")[:-1]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _reader(read: Callable[[str], object], expected: str) -> Callable[[str], object]:
+    def parse(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {expected}; got {text!r}") from None
+
+    return parse
+
+
+def _character(text: str) -> str:
+    text = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
+        raise argparse.ArgumentTypeError(f"expected one character (ASCII), or tab; got {text!r}")
+    return text

@@ -1,0 +1,162 @@
+"""`fastbp predict`: what a model says about the rows of a file, as .csv."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+import numpy as np
+
+from .._files.atomic import atomic_write, check_writable, naming
+from .._network.network import Network
+from ..errors import DataError, ModelFileError
+from ..io import load
+from ..tabular import Table, from_arrays, read_features
+from ..tabular._csv import Format
+from ..tabular._preprocessing import Preprocessing
+from . import options
+from .sources import test_images
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Add this command to the parser."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="write a model's predictions for the rows of a file",
+        description="Write a model's predictions as .csv, one line a row, below a line of names.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="file written by fastbp train or net.save")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="a file ending in .csv, .npz or .npy; or digits or fashion-mnist: their test images",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="CSV", default="-", help="file to write (standard output)"
+    )
+    parser.add_argument(
+        "--proba", action="store_true", help="the probability of every class beside the class"
+    )
+    options.add_file_options(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict, and write the answers."""
+    options.check_source(args)
+    if args.output != "-" and not _is_device(args.output):
+        check_writable(args.output)
+    net = load(args.model)
+    prep = _preprocessing(net, args.model)
+    if args.proba and prep.task != "classification":
+        raise ModelFileError(f"{args.model}: --proba needs a model that tells classes apart")
+    table = _read(args, prep, by_name=net.preprocessing is not None)
+    for note in table.notes:
+        print(f"fastbp: {note}", file=sys.stderr)
+    outputs = net.predict(prep.inputs(table, net.dtype, max_bytes=args.max_bytes))
+    _write(args.output, _lines(prep, outputs, args.proba))
+    return 0
+
+
+def _preprocessing(net: Network, path: str) -> Preprocessing:
+    """What the model file holds, or, for a network saved without it, numbers in and out."""
+    n_in, n_out = net.widths[0], net.widths[-1]
+    if net.preprocessing is None:
+        return _plain(n_in, n_out, labels=net.criterion.labels)
+    try:
+        prep = Preprocessing.from_dict(net.preprocessing)
+        if (prep.n_inputs, prep.n_outputs) != (n_in, n_out):
+            raise ValueError(
+                f"it has {prep.n_inputs} inputs and {prep.n_outputs} outputs; "
+                f"the network has {n_in} and {n_out}"
+            )
+    except ValueError as error:
+        raise ModelFileError(f"{path}: the preprocessing does not hold: {error}") from error
+    return prep
+
+
+def _plain(n_in: int, n_out: int, *, labels: bool) -> Preprocessing:
+    goal = (
+        {"task": "classification", "target": ("class",), "classes": tuple(range(n_out))}
+        if labels
+        else {
+            "task": "regression",
+            "target": tuple(f"output{i + 1}" for i in range(n_out)),
+            "target_mean": (0.0,) * n_out,
+            "target_scale": (1.0,) * n_out,
+        }
+    )
+    return Preprocessing(
+        features=tuple(str(i + 1) for i in range(n_in)),
+        n_columns=n_in,
+        categories={},
+        mean=(0.0,) * n_in,
+        scale=(1.0,) * n_in,
+        **goal,
+    )
+
+
+def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Table:
+    if args.data in options.BUILT_IN:
+        table = from_arrays(args.data, test_images(args.data, args.folder, args.max_bytes))
+    else:
+        table = read_features(
+            args.data,
+            prep.features if by_name else None,
+            categorical=prep.categories,
+            n_columns=prep.n_columns,
+            target=prep.target[0],
+            **options.file_options(args, Format(decimal=prep.decimal, thousands=prep.thousands)),
+        )
+    if len(table.names) != len(prep.features) or len(table.text) != len(prep.categories):
+        raise DataError(
+            f"{args.data}: the model takes {len(prep.features)} columns, {len(prep.categories)} "
+            f"of them texts; the file has {len(table.names)}, {len(table.text)} of them texts"
+        )
+    return table
+
+
+def _lines(prep: Preprocessing, outputs: np.ndarray, proba: bool) -> Iterator[list[object]]:
+    """Rows of the .csv file, names first; numbers with the digits that tell them apart."""
+    answers = prep.answers(outputs)
+    if prep.task == "classification":
+        names = [f"probability of {label}" for label in prep.classes] if proba else []
+        yield [*prep.target, *names]
+        for answer, row in zip(answers.tolist(), outputs, strict=True):
+            yield [prep.classes[answer], *(_digits(row) if proba else ())]
+    else:
+        yield list(prep.target)
+        for row in answers.astype(outputs.dtype):
+            yield _digits(row)
+
+
+def _digits(row: np.ndarray) -> list[str]:
+    return [str(number) for number in row]
+
+
+def _write(path: str, lines: Iterable[list[object]]) -> None:
+    if path == "-":
+        _write_lines(sys.stdout, lines)
+    elif _is_device(path):
+        with naming(path), open(path, "w", encoding="utf-8", newline="") as file:
+            _write_lines(file, lines)
+    else:
+        with atomic_write(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            _write_lines(text, lines)
+            text.detach()
+
+
+def _is_device(path: str) -> bool:
+    """Whether a path is that of a pipe or a device, which no file replaces."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _write_lines(file: TextIO, lines: Iterable[list[object]]) -> None:
+    # row by row: where stdout is unbuffered, Python drops what a pipe does not take at once
+    csv.writer(file, lineterminator="\n").writerows(lines)

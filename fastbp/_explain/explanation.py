@@ -1,0 +1,316 @@
+"""What `Network.explain` found: the figures, a table of them for people, and advice."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from textwrap import wrap
+
+from .._core import available_isas
+
+PHASES = ("forward", "loss", "delta", "gradient", "update", "waiting", "other")  # order of C's enum
+PRODUCTS = ("forward", "delta", "gradient")
+_COLUMNS = 100
+
+
+@dataclass(frozen=True)
+class PhaseTime:
+    """One phase of one layer in the mean step.
+
+    layer: l = 1 … L, None for "waiting" and "other", which belong to none and have no limit.
+    kernel: the engine's function, and what it reads or writes beside W. A batch of few rows has no
+    phase "gradient", for "update" makes it as it goes. us: microseconds, the threads' mean; share:
+    of the step. gflops: GFLOP/s of a product, 2·n_in·n_out·batch operations, None where there is
+    none. gbytes: GB/s, every operand counted once. limit: "fma" or "memory", whichever is nearer;
+    of_limit: the fraction of it that was reached.
+    """
+
+    layer: int | None
+    phase: str
+    kernel: str | None
+    us: float
+    share: float
+    gflops: float | None = None
+    gbytes: float | None = None
+    limit: str | None = None
+    of_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many threads the steps ran on, and why.
+
+    allowed: `n_threads`, or `fastbp.get_num_threads()`. work: floating-point operations that a
+    step is worth, the update's included; work_each: what every thread has to get of them;
+    next_batch: the batch size from which one thread more would be used, were it allowed.
+    """
+
+    used: int
+    allowed: int
+    cpus: int
+    work: float
+    work_each: float
+    next_batch: int
+    why: str
+
+    @property
+    def at_once(self) -> int:
+        """How many of them can run at the same time."""
+        return min(self.used, self.cpus)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where the time of a training step goes; `str` makes a table of it, `to_dict` plain types.
+
+    steps: how many were timed. step_us: microseconds of one with clocks running, to which `phases`
+    add up; plain_step_us: without them, and from it samples_per_second, gflops (GFLOP/s of the
+    products alone) and of_peak, their fraction of the FMA peak of all threads that run at once.
+    fma_peak: GFLOP/s of one thread; memory_rate: GB/s of all that run at once, through
+    memory_bytes of memory. cpu_share: how much of their time the system gave the threads; less
+    than 1 where they wait long, and where other programs run. copies: which copies of W the engine
+    keeps, and why. row_blocks, weight_tiles: tasks of the two sweeps. arena_bytes: the engine's
+    own memory, to which parameters and moments come.
+    """
+
+    widths: tuple[int, ...]
+    activations: tuple[str, ...]
+    loss: str
+    dtype: str
+    optimizer: str
+    batch_size: int
+    isa: str
+    steps: int
+    step_us: float
+    plain_step_us: float
+    samples_per_second: float
+    gflops: float
+    of_peak: float
+    fma_peak: float
+    memory_rate: float
+    memory_bytes: int
+    cpu_share: float
+    threads: Threads
+    copies: str
+    row_blocks: int
+    weight_tiles: int
+    arena_bytes: int
+    phases: tuple[PhaseTime, ...]
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """One or two sentences on what costs most, and what would help."""
+        return _advise(self)
+
+    def total(self, phase: str) -> float:
+        """The share of the step, 0 … 1, that a phase takes in all layers together."""
+        return sum(each.share for each in self.phases if each.phase == phase)
+
+    def to_dict(self) -> dict[str, object]:
+        """All fields and the advice as dicts, lists, strings and numbers, as JSON has them."""
+        return _plain(asdict(self) | {"advice": self.advice})
+
+    def __str__(self) -> str:
+        return "\n".join([*_head(self), "", *_table(self), "", *_wrapped(self.advice)])
+
+
+def _plain(value: object) -> object:
+    """Tuples as lists, all the way down."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value
+
+
+# ---- for people ---------------------------------------------------------------------------
+
+
+def _head(e: Explanation) -> list[str]:
+    widths, activations = _runs(e.widths, "-"), _runs(e.activations, ", ")
+    t, used = e.threads, _count(e.threads.at_once, "thread")
+    step = f"{_digits(e.plain_step_us)} µs; {_digits(e.step_us)} µs with the clocks of this table"
+    speed = f"{e.samples_per_second:,.0f} samples/s, {e.gflops:.4g} GFLOP/s in products: "
+    speed += f"{_percent(e.of_peak)} of the FMA peak of {used}"
+    limits = f"{e.fma_peak:.4g} GFLOP/s a thread; {e.memory_rate:.4g} GB/s on {used}, "
+    limits += f"through {_size(e.memory_bytes)}"
+    threads = f"{t.used} of {t.allowed} allowed, {_count(t.cpus, 'CPU')}: {t.why}"
+    facts = {
+        "network": f"{widths} ({activations}; {e.loss}), {e.dtype}, kernels of {e.isa}",
+        "batch": f"{e.batch_size}, {e.optimizer}",
+        "step": step,
+        "speed": speed,
+        "limits": limits,
+        "threads": f"{threads}; running {_percent(e.cpu_share)} of the time",
+        "tasks": f"{_count(e.row_blocks, 'block')} of rows, {_count(e.weight_tiles, 'tile')} of W",
+        "copies": e.copies,
+        "memory": f"{_size(e.arena_bytes)} and the parameters with their moments",
+    }
+    return _wrapped([f"{name:8} {fact}" for name, fact in facts.items()], indent=9)
+
+
+def _table(e: Explanation) -> list[str]:
+    digits = sum(e.step_us < limit for limit in (1e5, 1e3, 1e2))
+    lines = [
+        _row("layer", "units", "phase", "kernel", "µs", "share", "GFLOP/s", "GB/s", "of limit")
+    ]
+    before = None
+    for p in e.phases:
+        layer = units = limit = ""
+        if p.layer not in (None, before):
+            layer, units = p.layer, f"{e.widths[p.layer - 1]} -> {e.widths[p.layer]}"
+        if p.limit is not None:
+            limit = f"{100 * p.of_limit:3.0f} % {p.limit}"
+        before = p.layer
+        times = f"{p.us:.{digits}f}", f"{100 * p.share:.1f} %"
+        rates = ("" if rate is None else f"{rate:.1f}" for rate in (p.gflops, p.gbytes))
+        lines.append(_row(layer, units, p.phase, p.kernel or "", *times, *rates, limit))
+    lines.append(_row("step ", "", "", "", f"{e.step_us:.{digits}f}", "100.0 %", "", "", ""))
+    return lines
+
+
+def _row(
+    layer: object,
+    units: str,
+    phase: str,
+    kernel: str,
+    us: str,
+    share: str,
+    gflops: str,
+    gbytes: str,
+    limit: str,
+) -> str:
+    place = f"{layer:>5}{units:>14}  {phase:9}{kernel:23}"
+    return f"{place}{us:>10}{share:>8}{gflops:>8}{gbytes:>7}  {limit}".rstrip()
+
+
+def _wrapped(lines: list[str] | tuple[str, ...], indent: int = 0) -> list[str]:
+    """Lines of at most _COLUMNS; what hangs over is indented."""
+    return [part for line in lines for part in wrap(line, _COLUMNS, subsequent_indent=" " * indent)]
+
+
+def _runs(values: tuple[object, ...], mark: str) -> str:
+    """Values with a mark between them, three or more equal ones drawn together.
+
+    >>> _runs((784, 256, 256, 256, 10, 10), "-")
+    '784-256×3-10-10'
+    """
+    found = ((value, len(list(run))) for value, run in groupby(values))
+    return mark.join(f"{value}×{n}" if n > 2 else mark.join([str(value)] * n) for value, n in found)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _digits(x: float) -> str:
+    return f"{x:,.{sum(x < limit for limit in (1e3, 1e2, 10))}f}"
+
+
+def megaflop(work: float) -> str:
+    """Floating-point operations as text.
+
+    >>> megaflop(4.1e5), megaflop(2.5e9)
+    ('0.410 MFLOP', '2,500 MFLOP')
+    """
+    return f"{_digits(work / 1e6)} MFLOP"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.3g} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.3g} kB"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+# ---- advice -------------------------------------------------------------------------------
+
+Finding = tuple[float, str] | None  # the share of the step at stake, and a sentence
+
+
+def _advise(e: Explanation) -> tuple[str, ...]:
+    """The two findings that weigh most, or what is left where there is none."""
+    found = sorted(filter(None, (rule(e) for rule in _RULES)), reverse=True)
+    return tuple(text for _, text in found[:2]) or (_nothing_found(e),)
+
+
+def _lower_isa(e: Explanation) -> Finding:
+    best = available_isas()[-1]
+    if e.isa == best:
+        return None
+    return 1.0, f"The kernels are those of {e.isa}: this machine has {best}, which is faster."
+
+
+def _other_programs(e: Explanation) -> Finding:
+    taken = 1 - e.cpu_share - e.total("waiting")
+    if taken < 0.1:
+        return None
+    text = f"Other programs had the CPUs for {_percent(taken)} of the time: "
+    return 1.0, text + "measure again when they are done."
+
+
+def _crowded(e: Explanation) -> Finding:
+    t = e.threads
+    if t.used <= t.cpus:
+        return None
+    return 1.0, f"{t.used} threads share {_count(t.cpus, 'CPU')}: n_threads={t.cpus} is faster."
+
+
+def _waiting(e: Explanation) -> Finding:
+    share = e.total("waiting")
+    if share < 0.1 or e.threads.used == 1 or _crowded(e) or _other_programs(e):
+        return None
+    text = f"The threads wait for each other for {_percent(share)} of the step: "
+    return share, text + "a larger batch would give them more to do between two barriers."
+
+
+def _idle_threads(e: Explanation) -> Finding:
+    t = e.threads
+    if t.used == t.allowed or t.next_batch <= e.batch_size:
+        return None
+    text = f"{_count(t.used, 'thread')}: a step worth {megaflop(t.work)} is below the threshold "
+    text += f"of {t.used + 1}; batches of {t.next_batch} would reach it."
+    return 1 - t.used / t.allowed, text
+
+
+def _large_update(e: Explanation) -> Finding:
+    share = e.total("update")
+    if share < 0.2:
+        return None
+    text = f"The update takes {_percent(share)} of the step: "
+    return share, text + "a larger batch would share it among more rows."
+
+
+def _books(e: Explanation) -> Finding:
+    share = e.total("other")
+    if share < 0.1:
+        return None
+    text = f"Finding rows and keeping books take {_percent(share)} of the step: "
+    return share, text + "a larger batch, or wider layers, would make them count for less."
+
+
+def _slow_product(e: Explanation) -> Finding:
+    """The product that loses most of the step against its limit."""
+    products = [p for p in e.phases if p.phase in PRODUCTS]
+    worst = max(products, key=lambda p: p.share * (1 - p.of_limit))
+    lost = worst.share * (1 - worst.of_limit)
+    if lost < 0.1:
+        return None
+    text = f"Most is lost in layer {worst.layer}, {worst.phase}: {_percent(worst.share)} of the "
+    return lost, text + f"step, at {_percent(worst.of_limit)} of its limit ({worst.limit})."
+
+
+_RULES = (
+    *(_lower_isa, _other_programs, _crowded, _waiting, _idle_threads),
+    *(_large_update, _books, _slow_product),
+)
+
+
+def _nothing_found(e: Explanation) -> str:
+    share = _percent(sum(map(e.total, PRODUCTS)))
+    less = "fewer units" if e.dtype == "float32" else "float32, fewer units"
+    return (
+        f"The products take {share} of the step and nothing else stands out: "
+        f"{less} or more CPUs are what would make it faster."
+    )

@@ -1,0 +1,246 @@
+"""NumPy's .npy and .npz files, read strictly: they may be untrusted.
+
+    6 bytes      \\x93NUMPY
+    2 bytes      version: 1.0, 2.0 or 3.0
+    2 or 4       N, the length of the header, little-endian; 4 bytes from version 2.0 on
+    N bytes      text of a Python dict with descr (dtype), fortran_order and shape
+    the rest     the elements
+
+A .npz is a zip of such files, stored or deflated. The text is matched, never evaluated, and no
+memory is taken for elements before dtype and shape agree with the bytes that are there. Format:
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from .._checks.size_limit import array_bytes
+from ..errors import DataError
+from .atomic import naming
+
+MAX_HEADER = 10_000  # bytes, as in numpy.load
+_MAX_RANK = 32  # dimensions of an array in NumPy before 2.0
+_CHUNK = 1 << 20
+_MAX_RATIO = 1032  # deflate: 258 bytes from two bits at best
+_ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x1, 0x20, 0x40  # flags of a zip's member
+
+# A field of the header, when blanks are single and quotes simple: a text, a flag or a tuple.
+_ITEM = r" ?'(\w+)' ?: ?(?:'([^']*)'|(True|False)|\(([\dL, ]*)\)) ?"
+_HEADER = re.compile(rf"\{{{_ITEM},{_ITEM},{_ITEM},? ?\}}")
+_DESCR = re.compile(r"[<>|=]?[?a-zA-Z]\d*")
+_SHAPE = re.compile(r"(?:(?:\d{1,20}L?,)+(?:\d{1,20}L?)?)?")
+# What zipfile raises for archives that are not whole, or of a kind it does not know.
+_ZIP_FAULTS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(ValueError, OverflowError, RuntimeError),
+)
+_SURROGATES = (0xD800, 0xDFFF)
+_LAST_CHARACTER = 0x10FFFF
+
+
+def read_npy(path: str | os.PathLike[str], *, max_bytes: int) -> np.ndarray:
+    """The array of a .npy file.
+
+    Raises:
+        DataError: anything but one whole array, of numbers, texts or booleans, of at most
+            max_bytes bytes.
+        OSError: as `open` does.
+    """
+    with _opened(path) as file:
+        return _read_array(file, os.fstat(file.fileno()).st_size, "the array", max_bytes)
+
+
+class Archive:
+    """An open .npz file: `names` of its arrays, and `read(name)`."""
+
+    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        try:
+            self._zip = zipfile.ZipFile(file)
+        except _ZIP_FAULTS as error:
+            raise DataError(f"not a readable .npz file: {error}") from error
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        size = os.fstat(file.fileno()).st_size
+        for member in self._zip.infolist():
+            if not 0 <= member.header_offset < size:
+                raise DataError(f"{member.filename!a} is said to begin outside the file")
+            if member.filename.endswith(".npy"):
+                name = member.filename.removesuffix(".npy")
+                if name in self._members:
+                    raise DataError(f"the array {name!r} is there twice")
+                self._members[name] = member
+
+    @property
+    def names(self) -> list[str]:
+        """The arrays' names, in the order of the file; others than .npy are left out."""
+        return list(self._members)
+
+    def read(self, name: str) -> np.ndarray:
+        """The array of that name. DataError as `read_npy` raises it."""
+        member, what = self._members[name], f"the array {name!r}"
+        _check_member(member, what)
+        try:
+            with self._zip.open(member) as file:
+                return _read_array(file, member.file_size, what, self._max_bytes)
+        except DataError:
+            raise
+        except _ZIP_FAULTS as error:
+            raise DataError(f"{what} is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def open_npz(path: str | os.PathLike[str], *, max_bytes: int) -> Iterator[Archive]:
+    """Open a .npz file, whose arrays are read one by one; every DataError begins with its name.
+
+    Raises as `read_npy` does.
+    """
+    with _opened(path) as file:
+        yield Archive(file, max_bytes)
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    try:
+        with naming(os.fsdecode(path)), open(path, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DataError("expected an ordinary file; this is a device or a pipe")
+            yield file
+    except DataError as error:
+        raise DataError(f"{os.fsdecode(path)}: {error}") from error.__cause__
+
+
+def _check_member(member: zipfile.ZipInfo, what: str) -> None:
+    """What the directory of the zip says of a member, before it is opened."""
+    if member.flag_bits & (_ENCRYPTED | _STRONGLY_ENCRYPTED):
+        raise DataError(f"{what} is encrypted; write it without a password")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or (
+        member.flag_bits & _PATCHED
+    ):
+        raise DataError(
+            f"{what} is compressed by method {member.compress_type}; expected 0 (stored) or 8 "
+            "(deflated), as numpy.savez and savez_compressed write"
+        )
+    most = member.compress_size
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        most = most * _MAX_RATIO + _MAX_RATIO
+    if member.file_size > most:
+        raise DataError(
+            f"{what} claims {member.file_size} bytes, which {member.compress_size} cannot expand to"
+        )
+
+
+def _read_array(file: BinaryIO, size: int, what: str, max_bytes: int) -> np.ndarray:
+    """The array in the `size` bytes of a file, which stands at their beginning."""
+    text, start = _read_header(file, size, what)
+    dtype, shape, fortran = _parse_header(text, what)
+    n_bytes = array_bytes(shape, dtype, max_bytes, what)
+    if n_bytes != size - start:
+        raise DataError(
+            f"{what}, {dtype} of shape {shape}, takes {n_bytes} bytes; {size - start} follow "
+            "its header"
+        )
+    data = np.empty(n_bytes, np.uint8)
+    _fill(file, data, what)
+    array = data.view(dtype) if n_bytes else np.empty(0, dtype)
+    _check_elements(array, what)
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def _fill(file: BinaryIO, data: np.ndarray, what: str) -> None:
+    """Read as many bytes as `data` takes."""
+    view, done = memoryview(data), 0
+    while done < len(view):
+        chunk = file.read(min(_CHUNK, len(view) - done))
+        if not chunk:
+            raise DataError(f"{what} takes {len(view)} bytes; the file ends after {done} of them")
+        view[done : done + len(chunk)] = chunk
+        done += len(chunk)
+
+
+def _check_elements(array: np.ndarray, what: str) -> None:
+    """Booleans are 0 or 1, and texts hold characters."""
+    if array.dtype.kind == "b" and (array.view(np.uint8) > 1).any():
+        raise DataError(f"{what} holds booleans other than 0 and 1")
+    if array.dtype.kind == "U":
+        codes = array.view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        low, high = _SURROGATES
+        if ((codes > _LAST_CHARACTER) | ((codes >= low) & (codes <= high))).any():
+            raise DataError(f"{what} holds texts with codes that are not characters")
+
+
+def _read_header(file: BinaryIO, size: int, what: str) -> tuple[str, int]:
+    """The header's text, and the number of bytes up to its end."""
+    magic = file.read(8)
+    if len(magic) < 8 or magic[:6] != b"\x93NUMPY":
+        raise DataError(f"{what} is not in the .npy format: it begins with {magic[:6]!r}")
+    version = tuple(magic[6:])
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise DataError(f"{what} has version {version[0]}.{version[1]} of .npy; known: 1.0 to 3.0")
+    width = 2 if version == (1, 0) else 4
+    length = int.from_bytes(file.read(width), "little")
+    start = 8 + width + length
+    if length > MAX_HEADER:
+        raise DataError(
+            f"the header of {what} claims {length} bytes; at most {MAX_HEADER} are allowed"
+        )
+    if start > size:
+        raise DataError(
+            f"the header of {what} claims {length} bytes; the file ends {start - size} before"
+        )
+    text = file.read(length)
+    try:
+        return text.decode("utf-8" if version == (3, 0) else "latin-1"), start
+    except UnicodeDecodeError as error:
+        raise DataError(f"the header of {what} is not text: {error}") from error
+
+
+def _parse_header(text: str, what: str) -> tuple[np.dtype, tuple[int, ...], bool]:
+    """(dtype, shape, fortran_order), each of its kind."""
+    text = " ".join(text.replace('"', "'").split())
+    found = _HEADER.fullmatch(text)
+    fields = {}
+    if found:
+        groups = found.groups()
+        fields = {groups[i]: groups[i + 1 : i + 4] for i in (0, 4, 8)}
+    if fields.keys() != {"descr", "fortran_order", "shape"}:
+        record = re.search(r"'descr' ?: ?\[", text)
+        wanted = "one of numbers or texts" if record else "descr, fortran_order and shape"
+        got = "an array of records" if record else ascii(text[:80])
+        raise DataError(f"the header of {what} must describe {wanted}; got {got}")
+    descr, fortran, shape = fields["descr"][0], fields["fortran_order"][1], fields["shape"][2]
+    shape = None if shape is None else shape.replace(" ", "")
+    if fortran is None or shape is None or not _SHAPE.fullmatch(shape):
+        raise DataError(
+            f"the header of {what} must have True or False for fortran_order and a tuple of whole "
+            f"numbers for shape; got {text[:80]!a}"
+        )
+    sizes = tuple(int(n.rstrip("L")) for n in shape.split(",") if n)
+    if len(sizes) > _MAX_RANK:
+        raise DataError(f"{what} has {len(sizes)} dimensions; at most {_MAX_RANK} are allowed")
+    return _dtype_of(descr, what), sizes, fortran == "True"
+
+
+def _dtype_of(descr: str | None, what: str) -> np.dtype:
+    """The dtype of elements that are bytes in a file: no Python objects, none of size 0."""
+    try:
+        dtype = np.dtype(descr) if descr and _DESCR.fullmatch(descr) else None
+    except TypeError:
+        dtype = None
+    if dtype is None:
+        raise DataError(f"{what} has the dtype {ascii(descr)[:60]}, which NumPy does not know")
+    if dtype.kind == "O":
+        raise DataError(f"{what} holds Python objects, which only pickle reads; expected numbers")
+    if dtype.kind == "V" or dtype.itemsize == 0:
+        raise DataError(f"{what} has the dtype {descr}; expected numbers or texts")
+    return dtype

@@ -1,0 +1,253 @@
+"""What a layer is made of: `Dense`, for `Network.from_layers`, and theta laid out by it.
+
+Formulas, sources and PyTorch's names for each of them: `docs/layers.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .._checks import arguments as check
+from ..activations import Activation
+from ..activations import resolve as resolve_activation
+from ..initializers import InitFunction, Initializer, draw
+from ..initializers import resolve as resolve_init
+
+Array = np.ndarray
+
+# name: (code of the C enum, whether it has a shift)
+_NORMS = {"layer": (1, True), "rms": (2, False)}
+
+NORMS: tuple[str, ...] = tuple(_NORMS)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A normalisation of the pre-activations of every sample: "layer" or "rms".
+
+    eps > 0 is added to the variance, or to the mean square; None is PyTorch's default: 1e-5 for
+    "layer", the machine epsilon of the network's dtype for "rms". Raises ValueError for an unknown
+    name or a bad eps.
+
+    >>> Norm("layer")
+    Norm(name='layer', eps=1e-05)
+    >>> str(Norm("rms", 1e-6))
+    'rms(1e-06)'
+    """
+
+    name: str
+    eps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in _NORMS:
+            raise check.unknown_name("norm", self.name, NORMS)
+        if self.eps is not None:
+            object.__setattr__(self, "eps", check.check_positive(self.eps, f"eps of {self.name}"))
+        elif self.name == "layer":
+            object.__setattr__(self, "eps", 1e-5)
+
+    @property
+    def code(self) -> int:
+        """The number of this norm in the C enum."""
+        return _NORMS[self.name][0]
+
+    @property
+    def shifts(self) -> bool:
+        """Whether it has a trained shift beside its gain."""
+        return _NORMS[self.name][1]
+
+    def __str__(self) -> str:
+        return self.name if self.eps is None else f"{self.name}({self.eps!r})"
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer of `n_out` units, for `Network.from_layers`.
+
+    With u its input, z = uW + b, n = norm(z), a = σ(n), its output is a, or with `dropout` p and
+    `residual` a ⊙ m/(1 − p) + u. activation: σ, see `fastbp.activations.NAMES`. bias: whether
+    there is a b. dropout: p, 0 <= p < 1, in training alone. norm: None, "layer", "rms" or
+    `fastbp.Norm`, as in "layer(1e-6)" for its eps. residual: only with as many units as
+    inputs. init: of W, see `fastbp.initializers`. trainable: whether training changes the layer;
+    `net.layers[i].trainable` may be set later. max_norm: after every update each unit's incoming
+    weights are shrunk to this length, ‖W[:, k]‖ <= max_norm; None for any. non_negative: after
+    every update negative weights become 0.
+
+    Raises TypeError or ValueError for anything outside that.
+
+    >>> Dense(64, "relu", dropout=0.5, norm="layer")
+    Dense(64, 'relu', dropout=0.5, norm='layer(1e-05)')
+    """
+
+    n_out: int
+    activation: str | Activation = "identity"
+    bias: bool = True
+    dropout: float = 0.0
+    norm: str | Norm | None = None
+    residual: bool = False
+    init: str | Initializer | InitFunction = "auto"
+    trainable: bool = True
+    max_norm: float | None = None
+    non_negative: bool = False
+
+    def __post_init__(self) -> None:
+        norm = self.norm
+        if norm is not None and not isinstance(norm, Norm):
+            norm = Norm(*check.split_spec(norm, "norm", NORMS))
+        max_norm = self.max_norm
+        checked = {
+            "n_out": check.check_positive_int(self.n_out, "n_out"),
+            "activation": resolve_activation(self.activation),
+            "dropout": check.check_fraction(self.dropout, "dropout"),
+            "norm": norm,
+            "init": resolve_init(self.init),
+            "max_norm": None if max_norm is None else check.check_positive(max_norm, "max_norm"),
+        }
+        for name in ("bias", "residual", "trainable", "non_negative"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise TypeError(f"{name} must be True or False; got {getattr(self, name)!r}")
+            checked[name] = bool(getattr(self, name))
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the output is σ(uW + b), without norm, dropout or residual."""
+        return self.norm is None and self.dropout == 0 and not self.residual
+
+    def options(self) -> list[str]:
+        """What it has besides units and activation, in words.
+
+        >>> Dense(2, bias=False, norm="rms", max_norm=3).options()
+        ['no bias', 'rms norm', 'max_norm 3.0']
+        """
+        words = {
+            "no bias": not self.bias,
+            f"{self.norm.name if self.norm else ''} norm": self.norm is not None,
+            f"dropout {self.dropout}": self.dropout > 0,
+            "residual": self.residual,
+            f"max_norm {self.max_norm}": self.max_norm is not None,
+            "non-negative": self.non_negative,
+        }
+        return [word for word, holds in words.items() if holds]
+
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each of its parameters, in the order in which theta holds them."""
+        n_out = self.n_out
+        shapes: dict[str, tuple[int, ...]] = {"W": (n_in, n_out)}
+        if self.bias:
+            shapes["b"] = (n_out,)
+        if self.norm is not None:
+            shapes["gain"] = (n_out,)
+            if self.norm.shifts:
+                shapes["shift"] = (n_out,)
+        return shapes
+
+    def __repr__(self) -> str:
+        given = [f"{self.n_out}, {str(self.activation)!r}"]
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
+            if value != default:
+                text = str(value) if isinstance(value, (Norm, Initializer)) else value
+                given.append(f"{name}={text!r}")
+        return f"Dense({', '.join(given)})"
+
+
+_DEFAULTS = {
+    "bias": True,
+    "dropout": 0.0,
+    "norm": None,
+    "residual": False,
+    "init": Initializer("auto"),
+    "trainable": True,
+    "max_norm": None,
+    "non_negative": False,
+}
+
+
+def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
+    """The Dense layers of a network with n_in inputs, held against each other.
+
+    Raises TypeError or ValueError that names the layer.
+    """
+    if isinstance(layers, (str, bytes, Dense)) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a list of fastbp.Dense; got {layers!r}")
+    layers = tuple(layers)
+    if not layers:
+        raise ValueError("layers is empty; give at least the output layer, such as [Dense(1)]")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Dense):
+            raise TypeError(f"layers[{i}] must be a fastbp.Dense; got {layer!r}")
+        if layer.residual and layer.n_out != n_in:
+            raise ValueError(
+                f"layers[{i}] is residual and so needs as many units as inputs; "
+                f"it has {layer.n_out} units and {n_in} inputs"
+            )
+        if layer.activation.name == "softmax" and i < len(layers) - 1:
+            raise ValueError(f"softmax is for the output layer only; layers[{i}] is a hidden one")
+        n_in = layer.n_out
+    if not layers[-1].is_plain:
+        raise ValueError(
+            f"the output layer takes no norm, dropout or residual, since losses work from its z; "
+            f"got {layers[-1]!r}: put them on the layer before"
+        )
+    return layers
+
+
+def settled(layer: Dense, dtype: np.dtype) -> Dense:
+    """The layer as a network keeps it: what may change is not in it, an eps has become a number."""
+    norm = layer.norm
+    if norm is not None and norm.eps is None:
+        norm = Norm(norm.name, float(np.finfo(dtype).eps))
+    return replace(layer, init="auto", norm=norm, trainable=True)
+
+
+def count_parameters(n_in: int, layers: Sequence[Dense]) -> int:
+    """Length of theta.
+
+    >>> count_parameters(3, [Dense(4, norm="layer"), Dense(2, bias=False)])
+    32
+    """
+    total = 0
+    for layer in layers:
+        total += sum(int(np.prod(shape, dtype=object)) for shape in layer.shapes(n_in).values())
+        n_in = layer.n_out
+    return total
+
+
+def unpack(flat: Array, n_in: int, layers: Sequence[Dense]) -> list[dict[str, Array]]:
+    """Views of a flat vector laid out as theta, by layer: {"W": …, "b": …, …}.
+
+    >>> found = unpack(np.arange(14), 3, [Dense(2, norm="rms"), Dense(2, bias=False)])
+    >>> [{name: each.tolist() for name, each in blocks.items() if name != "W"} for blocks in found]
+    [{'b': [6, 7], 'gain': [8, 9]}, {}]
+    """
+    found, start = [], 0
+    for layer in layers:
+        blocks = {}
+        for name, shape in layer.shapes(n_in).items():
+            end = start + int(np.prod(shape))
+            blocks[name] = flat[start:end].reshape(shape)
+            start = end
+        found.append(blocks)
+        n_in = layer.n_out
+    return found
+
+
+def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dtype) -> Array:
+    """The first theta: every W by its init, gains 1, biases and shifts 0.
+
+    >>> draw_parameters(3, [Dense(4, "relu"), Dense(2)], 7, np.dtype("float32")).shape
+    (26,)
+    """
+    rng = np.random.Generator(np.random.Philox(seed))
+    theta = np.zeros(count_parameters(n_in, layers))
+    for layer, blocks in zip(layers, unpack(theta, n_in, layers), strict=True):
+        W = blocks["W"]
+        W[...] = draw(layer.init, *W.shape, rng, layer.activation)
+        if "gain" in blocks:
+            blocks["gain"][...] = 1
+    return theta.astype(dtype)

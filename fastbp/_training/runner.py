@@ -1,0 +1,171 @@
+"""How a fit calls its callbacks, and the progress report; `fastbp.callbacks` has the protocol."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import ClassVar, Self
+
+from ..errors import DivergenceError
+from ..metrics._monitor import ExpectedLogs
+
+METHODS = ("on_fit_begin", "on_epoch_end", "on_batch_end", "on_divergence", "on_fit_end")
+
+
+class CallbackRunner:
+    """The callbacks of one fit, `progress` last, as a context: begins on entry, ends on exit.
+
+    Raises TypeError for something that is neither callable nor has one of the methods.
+
+    >>> with CallbackRunner([lambda epoch, logs: epoch == 1], net=None) as run:
+    ...     [run.epoch_end(epoch, {"loss": 0.5}) for epoch in range(2)]
+    [False, True]
+    """
+
+    def __init__(
+        self, callbacks: Iterable[object], net: object, progress: ProgressBar | None = None
+    ) -> None:
+        if not isinstance(callbacks, Iterable):
+            raise TypeError("callbacks must be a sequence: write callbacks=[callback]")
+        self._callbacks = [*callbacks] if progress is None else [*callbacks, progress]
+        self._net = net
+        for callback in self._callbacks:
+            if isinstance(callback, type):
+                name = callback.__name__
+                raise TypeError(f"callback {name} is a class: write {name}() for an object of it")
+            if not callable(callback) and not _has_methods(callback):
+                raise TypeError(
+                    f"callback {callback!r} is neither callable nor has any of {', '.join(METHODS)}"
+                )
+        self._methods = {name: list(_each(self._callbacks, name)) for name in METHODS}
+
+    @property
+    def per_batch(self) -> bool:
+        """Whether a callback wants to hear of every batch, so that slices are of one step."""
+        return bool(self._methods["on_batch_end"])
+
+    def check_logs(self, expected: ExpectedLogs) -> None:
+        """Let all callbacks look at what the logs will hold, each before it adds its own entries.
+
+        Call it before anything has changed: it raises what they raise.
+        """
+        for callback in self._callbacks:
+            if hasattr(callback, "check_logs"):
+                callback.check_logs(expected)
+            if hasattr(callback, "on_epoch_end") or not _has_methods(callback):
+                expected.add(callback)
+
+    def __enter__(self) -> Self:
+        for begin in self._methods["on_fit_begin"]:
+            begin(self._net)
+        return self
+
+    def epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Tell all callbacks; True when one of them wants to stop."""
+        return self._ask("on_epoch_end", epoch, logs)
+
+    def batch_end(self, step: int, logs: dict[str, float]) -> bool:
+        """Tell those that opted in; True when one of them wants to stop."""
+        return self._ask("on_batch_end", step, logs)
+
+    def diverged(self, error: DivergenceError) -> bool:
+        """True when a callback wants the fit to end in silence instead of raising."""
+        return self._ask("on_divergence", error)
+
+    def states(self) -> list[list]:
+        """[name, state] of every callback that has a state_dict."""
+        return [[type(c).__name__, c.state_dict()] for c in self._keeping()]
+
+    def check_states(self, states: list[list]) -> None:
+        """Raises ValueError for states that are of other callbacks than these."""
+        names = [type(callback).__name__ for callback in self._keeping()]
+        if names != [name for name, _ in states]:
+            raise ValueError(
+                f"the callbacks with a state are {names or 'none'}; those of the checkpoint were "
+                f"{[name for name, _ in states] or 'none'}: pass the same, in the same order"
+            )
+
+    def load_states(self, states: list[list]) -> None:
+        """Hand states that were checked back to their callbacks."""
+        for callback, (_, state) in zip(self._keeping(), states, strict=True):
+            callback.load_state_dict(state)
+
+    def _keeping(self) -> list:
+        return [callback for callback in self._callbacks if hasattr(callback, "state_dict")]
+
+    def _ask(self, method: str, *arguments: object) -> bool:
+        answers = [bool(ask(*arguments)) for ask in self._methods[method]]
+        return any(answers)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for end in self._methods["on_fit_end"]:
+            end(self._net)
+
+
+class ProgressBar:
+    """What progress=True shows: a tqdm bar where tqdm is installed, else a line an epoch.
+
+    Both go to stderr. `epochs` is the number asked for, None where it is not known. tqdm is
+    imported on first use.
+
+    >>> ProgressBar.line(0, 10, {"loss": 0.25, "samples_per_second": 12345.6})
+    'epoch 1/10  loss 0.2500  12,346 samples/s'
+    """
+
+    adds_logs: ClassVar[dict[str, bool | None]] = {}
+
+    def __init__(self, epochs: int | None = None) -> None:
+        self._epochs = epochs
+        self._bar = None
+
+    @staticmethod
+    def line(epoch: int, epochs: int | None, logs: Mapping[str, float]) -> str:
+        """The line of one epoch."""
+        numbers = (f"{name} {text}" for name, text in _formatted(logs).items())
+        rate = f"{logs['samples_per_second']:,.0f} samples/s"
+        of = "" if epochs is None else f"/{epochs}"
+        return "  ".join([f"epoch {epoch + 1}{of}", *numbers, rate])
+
+    def on_fit_begin(self, net: object) -> None:
+        try:
+            from tqdm.auto import tqdm  # a widget in notebooks
+        except ImportError:
+            return
+        self._bar = tqdm(total=self._epochs, unit="epoch", file=sys.stderr)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        if self._bar is None:
+            print(self.line(epoch, self._epochs, logs), file=sys.stderr, flush=True)
+            return
+        rate = f"{logs['samples_per_second']:,.0f}"
+        self._bar.set_postfix(_formatted(logs) | {"samples/s": rate}, refresh=False)
+        self._bar.update()
+
+    def on_fit_end(self, net: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _has_methods(callback: object) -> bool:
+    return any(hasattr(callback, method) for method in METHODS)
+
+
+def _each(callbacks: Iterable[object], method: str) -> Iterator[Callable[..., object]]:
+    """That method of all who have it; a function is its own on_epoch_end."""
+    for callback in callbacks:
+        if hasattr(callback, method):
+            yield getattr(callback, method)
+        elif method == "on_epoch_end" and not _has_methods(callback):
+            yield callback
+
+
+def _formatted(logs: Mapping[str, float]) -> dict[str, str]:
+    hidden = ("samples_per_second", "lr")
+    return {name: f"{value:.4f}" for name, value in logs.items() if name not in hidden}

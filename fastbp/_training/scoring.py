@@ -1,0 +1,64 @@
+"""What a fit scores after every epoch, and what its logs will therefore hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .._types import Array, Data
+from ..metrics._functions import check_weighted, direction
+from ..metrics._metrics import Metric, default_score
+from ..metrics._monitor import ExpectedLogs
+
+if TYPE_CHECKING:
+    from .fit import Fitting
+
+
+class Scoring:
+    """Metrics of the training rows, where they are at hand, and all scores of those held out.
+
+    Raises ValueError for a metric that takes no weights where samples have some.
+    """
+
+    def __init__(
+        self,
+        net: Fitting,
+        train: Data | None,
+        validation: Data | None,
+        metrics: Mapping[str, Metric],
+    ) -> None:
+        self._net, self._metrics = net, metrics
+        self._train, self._validation = train, validation
+        data = [each for each in (train, validation) if each is not None]
+        check_weighted(metrics, any(weights is not None for _, _, weights in data))
+
+    def expected(self, *, rates: bool) -> ExpectedLogs:
+        """The logs of an epoch to come, in their order; rates: whether `lr` is among them."""
+        expected = ExpectedLogs(loss=False)
+        if rates:
+            expected["lr"] = None
+        ways = {name: direction(metric) for name, metric in self._metrics.items()}
+        if self._train is not None:
+            expected |= ways
+        if self._validation is not None:
+            expected |= {"val_loss": False, "val_score": direction(default_score)}
+            expected |= {f"val_{name}": way for name, way in ways.items()}
+        expected["samples_per_second"] = None
+        return expected
+
+    def logs(self) -> dict[str, float]:
+        """The scores as the network now is."""
+        logs = {}
+        if self._metrics and self._train is not None:
+            outputs = self._net._evaluate(*self._train)[1]
+            logs |= {name: self._apply(name, outputs, self._train) for name in self._metrics}
+        if self._validation is not None:
+            J, outputs = self._net._evaluate(*self._validation)
+            score = default_score(self._net.criterion, outputs, *self._validation[1:])
+            logs |= {"val_loss": J, "val_score": score}
+            for name in self._metrics:
+                logs[f"val_{name}"] = self._apply(name, outputs, self._validation)
+        return logs
+
+    def _apply(self, name: str, outputs: Array, data: Data) -> float:
+        return float(self._metrics[name](outputs, *data[1:]))

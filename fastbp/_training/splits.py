@@ -1,0 +1,62 @@
+"""Hold-out splits that are the same on every machine and under every NumPy.
+
+Each row gets a 64-bit key from the raw Philox stream, which NumPy promises never to change (its
+``permutation`` carries no such promise); the rows with the smallest keys are held out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._checks.numbers import as_array
+
+
+def hold_out(
+    n_rows: int, fraction: float, *, seed: int = 0, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split ``range(n_rows)`` into training and held-out row numbers, both ascending.
+
+    Args:
+        n_rows: number of rows, at least 2.
+        fraction: share of the rows to hold out, in [0, 1); ``round(fraction * n_rows)`` rows.
+        seed: which split; the same seed gives the same split.
+        labels: one class per row, shape (n_rows,): each class then gives its share of the
+            held-out rows (stratified) but keeps at least one, so that fewer may be held out.
+
+    Raises:
+        ValueError: a fraction outside [0, 1), or one that leaves a part empty.
+
+    >>> train, test = hold_out(8, 0.25, seed=1)
+    >>> len(train), len(test)
+    (6, 2)
+    """
+    if not 0.0 <= fraction < 1.0:
+        raise ValueError(f"the hold-out fraction is {fraction}; it must lie in [0, 1)")
+    n_held = round(fraction * n_rows)
+    keys = np.random.Philox(key=seed).random_raw(n_rows)
+    held = np.zeros(n_rows, dtype=bool)
+    if labels is None:
+        held[np.argsort(keys, kind="stable")[:n_held]] = True
+    else:
+        _hold_out_by_class(held, keys, as_array(labels, "labels"), n_held)
+    n_held = int(held.sum())
+    if fraction > 0.0 and not 0 < n_held < n_rows:
+        raise ValueError(
+            f"a hold-out of {fraction} splits {n_rows} rows into {n_rows - n_held} to train on "
+            f"and {n_held} to score; give another fraction, or 0 for no hold-out"
+        )
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _hold_out_by_class(held: np.ndarray, keys: np.ndarray, labels: np.ndarray, n_held: int) -> None:
+    """Mark ``n_held`` rows, shared among the classes by largest remainder."""
+    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    share = counts * (n_held / len(labels))
+    quota = np.minimum(np.floor(share).astype(np.int64), counts - 1)
+    for c in np.argsort(quota - share, kind="stable"):
+        if quota.sum() == n_held:
+            break
+        quota[c] = min(quota[c] + 1, counts[c] - 1)
+    for c in range(len(classes)):
+        rows = np.flatnonzero(index == c)
+        held[rows[np.argsort(keys[rows], kind="stable")[: quota[c]]]] = True

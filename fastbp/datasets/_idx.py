@@ -1,0 +1,82 @@
+"""Reader of IDX, the format of MNIST and its kin: big-endian arrays, plain or gzipped.
+
+    2 bytes      zero
+    1 byte       type: 8 uint8, 9 int8, 11 int16, 12 int32, 13 float32, 14 float64
+    1 byte       number of dimensions
+    4 bytes each the dimensions
+    the rest     the elements, row-major
+
+Source: http://yann.lecun.com/exdb/mnist, "The IDX file format".
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .._checks.size_limit import MAX_BYTES, array_bytes, check_max_bytes
+from .._files.atomic import naming
+from ..errors import DataError
+
+_DTYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+_MAX_RANK = 8
+_CHUNK = 1 << 20
+
+
+def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.ndarray:
+    """The array of an IDX file, gzipped or not, in the native byte order.
+
+    The file may be untrusted: memory is taken as the data arrive, never on the header's word.
+
+    Args:
+        path: the file.
+        max_bytes: the most that the array may take in memory, 4 GiB by default: a small gzipped
+            file can claim far more than the machine has.
+
+    Raises:
+        DataError: a wrong magic number or type, fewer or more bytes than the dimensions take, or
+            an array beyond max_bytes.
+        OSError: as `open` does.
+    """
+    path, max_bytes = Path(path), check_max_bytes(max_bytes)
+    with naming(str(path)), path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        try:
+            if not packed:
+                return _read(raw, max_bytes)
+            with gzip.open(raw) as file:
+                return _read(file, max_bytes)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise DataError(f"{path}: damaged gzip file: {error}") from error
+
+
+def _read(file: BinaryIO, max_bytes: int) -> np.ndarray:
+    magic = _read_exactly(file, 4, "the magic number")
+    if magic[:2] != b"\0\0" or magic[2] not in _DTYPES or not 1 <= magic[3] <= _MAX_RANK:
+        raise DataError(f"not an IDX file: it begins with {magic.hex(' ')}, not 00 00 TYPE RANK")
+    dtype = np.dtype(_DTYPES[magic[2]])
+    sizes = _read_exactly(file, 4 * magic[3], "the dimensions")
+    shape = tuple(np.frombuffer(sizes, ">u4").tolist())
+    n_bytes = array_bytes(shape, dtype, max_bytes, "the array")
+    data = _read_exactly(file, n_bytes, f"the data, shape {shape},")
+    if file.read(1):
+        raise DataError(f"more bytes follow the data of shape {shape}")
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _read_exactly(file: BinaryIO, n: int, what: str) -> bytearray:
+    data = bytearray()
+    while len(data) < n:
+        chunk = file.read(min(n - len(data), _CHUNK))
+        if not chunk:
+            raise DataError(f"{what} should take {n} bytes; the file ends after {len(data)}")
+        data += chunk
+    return data

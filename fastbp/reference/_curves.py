@@ -1,0 +1,305 @@
+"""Second derivatives of activations, norms and losses along a tangent, beside `formulas`.
+
+R{x} is the derivative of x along a direction (Pearlmutter, Neural Computation 6, 1994). At a kink
+the second derivative counts as 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from .._network.dense import Norm
+from ..activations import Activation
+from ..losses import CustomLoss, Loss
+from ._formulas import SELU_ALPHA, SELU_LAMBDA, pull_back, sigmoid, softplus
+from ._losses import (
+    _POISSON_EPS,
+    FROM_LOGITS,
+    LOSSES,
+    Weights,
+    _binary_focal_parts,
+    _focal_h,
+    _focal_ratio,
+    _log_softmax,
+    _smoothed,
+    _weighted,
+)
+
+Array = np.ndarray
+
+
+# ---- activations: σ''(z) --------------------------------------------------------------------
+
+
+def straight(z: Array, a: Array, alpha: float) -> Array:
+    return np.zeros_like(z)
+
+
+def sigmoid_bend(z: Array, a: Array, alpha: float) -> Array:
+    return a * (1 - a) * (1 - 2 * a)
+
+
+def tanh_bend(z: Array, a: Array, alpha: float) -> Array:
+    return -2 * a * (1 - a) * (1 + a)
+
+
+def elu_bend(z: Array, a: Array, alpha: float) -> Array:
+    return np.where(z > 0, 0, alpha * np.exp(np.minimum(z, 0)))
+
+
+def softplus_bend(z: Array, a: Array, alpha: float) -> Array:
+    s = sigmoid(z, alpha)
+    return s * (1 - s)
+
+
+def selu_bend(z: Array, a: Array, alpha: float) -> Array:
+    return SELU_LAMBDA * elu_bend(z, a, SELU_ALPHA)
+
+
+def softsign_bend(z: Array, a: Array, alpha: float) -> Array:
+    return -2 * np.sign(z) / (1 + abs(z)) ** 3
+
+
+def exp_bend(z: Array, a: Array, alpha: float) -> Array:
+    return a
+
+
+def silu_bend(z: Array, a: Array, alpha: float) -> Array:
+    s = sigmoid(z, alpha)
+    return s * (1 - s) * (2 + z * (1 - 2 * s))
+
+
+def gelu_bend(z: Array, a: Array, alpha: float) -> Array:
+    return np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (2 - z**2)
+
+
+def gelu_tanh_bend(z: Array, a: Array, alpha: float) -> Array:
+    """Of z s(v): s(1 − s) (2v' + z (v'' + v'² (1 − 2s)))."""
+    c = math.sqrt(8 / math.pi)
+    s = sigmoid(c * (z + 0.044715 * z**3), alpha)
+    dv, ddv = c * (1 + 3 * 0.044715 * z**2), c * 6 * 0.044715 * z
+    return s * (1 - s) * (2 * dv + z * (ddv + dv**2 * (1 - 2 * s)))
+
+
+def mish_bend(z: Array, a: Array, alpha: float) -> Array:
+    t, s = np.tanh(softplus(z, alpha)), sigmoid(z, alpha)
+    return (1 - t) * (1 + t) * s * (2 + z * (1 - s - 2 * t * s))
+
+
+def sin_bend(z: Array, a: Array, alpha: float) -> Array:
+    return -a
+
+
+BENDS: dict[str, Callable] = {
+    "identity": straight,
+    "sigmoid": sigmoid_bend,
+    "tanh": tanh_bend,
+    "relu": straight,
+    "leaky_relu": straight,
+    "elu": elu_bend,
+    "softplus": softplus_bend,
+    "selu": selu_bend,
+    "relu6": straight,
+    "hard_tanh": straight,
+    "hard_sigmoid": straight,
+    "softsign": softsign_bend,
+    "exp": exp_bend,
+    "silu": silu_bend,
+    "gelu": gelu_bend,
+    "gelu_tanh": gelu_tanh_bend,
+    "mish": mish_bend,
+    "sin": sin_bend,
+}
+
+
+# ---- norms, beside those of `layers` ---------------------------------------------------------
+
+
+def normalise_push(norm: Norm, rz: Array, x: Array, r: Array) -> tuple[Array, Array]:
+    """(R{x̂}, R{r}) from R{z}."""
+    q = _mean(x * rz)
+    return r * (_centred(norm, rz) - q * x), -(r**2) * q
+
+
+def normalise_curve(
+    norm: Norm, h: Array, rh: Array, x: Array, r: Array, rx: Array, rr: Array
+) -> Array:
+    """R{∂J/∂z} of ∂J/∂z = r k, k = h − mean h − x̂ mean(h ⊙ x̂), from R{h}; h = ∂J/∂x̂."""
+    hx = _mean(h * x)
+    k = _centred(norm, h) - x * hx
+    rk = _centred(norm, rh) - rx * hx - x * _mean(rh * x + h * rx)
+    return rr * k + r * rk
+
+
+def _centred(norm: Norm, h: Array) -> Array:
+    return h - _mean(h) if norm.name == "layer" else h
+
+
+def _mean(h: Array) -> Array:
+    return h.mean(axis=1, keepdims=True)
+
+
+# ---- losses: R{∂J_i/∂a} from R{a} -----------------------------------------------------------
+
+
+def squared_error_curve(a: Array, y: Array, ra: Array) -> Array:
+    return ra
+
+
+def mse_curve(a: Array, y: Array, ra: Array) -> Array:
+    return 2 * ra / a.shape[1]
+
+
+def no_curve(a: Array, y: Array, ra: Array, **options: object) -> Array:
+    return np.zeros_like(a)
+
+
+def huber_curve(a: Array, y: Array, ra: Array, delta: float) -> Array:
+    return np.where(abs(a - y) < delta, ra, 0) / a.shape[1]
+
+
+def log_cosh_curve(a: Array, y: Array, ra: Array) -> Array:
+    return (1 - np.tanh(a - y) ** 2) * ra / a.shape[1]
+
+
+def poisson_curve(a: Array, y: Array, ra: Array, log_input: bool) -> Array:
+    bend = np.exp(a) if log_input else y / (a + _POISSON_EPS) ** 2
+    return bend * ra / a.shape[1]
+
+
+def squared_hinge_curve(a: Array, y: Array, ra: Array) -> Array:
+    return np.where(1 - y * a > 0, 2 * y * y * ra, 0) / a.shape[1]
+
+
+def binary_cross_entropy_curve(a: Array, y: Array, ra: Array, pos_weight: Weights = None) -> Array:
+    eps = np.finfo(a.dtype).eps
+    inside = (a > eps) & (a < 1 - eps)
+    p = np.where(inside, a, 0.5)
+    return np.where(inside, _weighted(y, pos_weight) / p**2 + (1 - y) / (1 - p) ** 2, 0) * ra
+
+
+def cross_entropy_curve(a: Array, y: Array, ra: Array, **options: object) -> Array:
+    eps = np.finfo(a.dtype).eps
+    q = _smoothed(y, **options) if options else y
+    return np.where(a > eps, q / np.maximum(a, eps) ** 2, 0) * ra
+
+
+def gaussian_nll_curve(a: Array, y: Array, ra: Array) -> Array:
+    (mean, log_var), (rm, rs) = np.split(a, 2, axis=1), np.split(ra, 2, axis=1)
+    precision = np.exp(-log_var)
+    t = (mean - y) * precision
+    rt = rm * precision - t * rs
+    return np.concatenate([rt, -(rm * t + (mean - y) * rt) / 2], axis=1) / y.shape[1]
+
+
+CURVES: dict[str, Callable] = {
+    "squared_error": squared_error_curve,
+    "mse": mse_curve,
+    "mae": no_curve,
+    "huber": huber_curve,
+    "log_cosh": log_cosh_curve,
+    "poisson": poisson_curve,
+    "hinge": no_curve,
+    "squared_hinge": squared_hinge_curve,
+    "binary_cross_entropy": binary_cross_entropy_curve,
+    "cross_entropy": cross_entropy_curve,
+    "kl_divergence": cross_entropy_curve,
+    "multi_margin": no_curve,
+    "margin_ranking": no_curve,
+    "quantile": no_curve,
+    "gaussian_nll": gaussian_nll_curve,
+}
+
+
+# ---- pairs: R{δ} from R{z} and R{a} ---------------------------------------------------------
+
+Tangents = tuple[Array, Array]  # R{z}, R{a}
+
+
+def binary_cross_entropy_pair(
+    z: Array, a: Array, y: Array, r: Tangents, pos_weight: Weights
+) -> Array:
+    return (_weighted(y, pos_weight) + 1 - y) * r[1]
+
+
+def cross_entropy_pair(z: Array, a: Array, y: Array, r: Tangents, **options: object) -> Array:
+    """δ = p Σq − q; without options Σq counts as 1, as it does there."""
+    if options.get("label_smoothing", 0) == 0 and options.get("class_weight") is None:
+        return r[1]
+    return _smoothed(y, **options).sum(axis=1, keepdims=True) * r[1]
+
+
+def focal_pair(z: Array, a: Array, y: Array, r: Tangents, gamma: float, alpha: Weights) -> Array:
+    """δ = h − p Σh; h_k is a function of p_k alone."""
+    closed, h = a >= 1, _focal_h(z, a, y, gamma, alpha)
+    # (1 − p)^{γ−1}, at p = 1 its limit, or 0 where there is none
+    power = np.where(closed, float(gamma == 1), np.where(closed, 1, 1 - a) ** (gamma - 1))
+    bend = gamma * power * (_log_softmax(z) + 2 - (gamma - 1) * _focal_ratio(z, a))
+    rh = _weighted(y, alpha) * bend * r[1]
+    return rh - r[1] * h.sum(axis=1, keepdims=True) - a * rh.sum(axis=1, keepdims=True)
+
+
+def binary_focal_pair(
+    z: Array, a: Array, y: Array, r: Tangents, gamma: float, alpha: float | None
+) -> Array:
+    of_p, of_rest, weight = _binary_focal_parts(z, y, alpha)
+    p, q = np.exp(-of_p), np.exp(-of_rest)
+    bend = gamma * (gamma * p * of_p + q - q * (of_p - 1)) + q
+    return weight * np.exp(-gamma * of_rest) * p * bend * r[0] / z.shape[1]
+
+
+PAIR_CURVES: dict[str, Callable] = {
+    "binary_cross_entropy": binary_cross_entropy_pair,
+    "cross_entropy": cross_entropy_pair,
+    "kl_divergence": cross_entropy_pair,
+    "focal": focal_pair,
+    "binary_focal": binary_focal_pair,
+}
+
+
+# ---- what a layer, and the output, ask for ------------------------------------------------
+
+
+def push(activation: Activation, rz: Array, z: Array, a: Array) -> Array:
+    """R{a} from R{z}: σ' ⊙ R{z}; softmax's Jacobian is symmetric."""
+    return pull_back(activation, rz, z, a)
+
+
+def curve(
+    activation: Activation, g: Array, rg: Array, z: Array, a: Array, rz: Array, ra: Array
+) -> Array:
+    """R{δ} of δ = the product of g = ∂J/∂a with σ'(z), or with softmax's Jacobian."""
+    moved = pull_back(activation, rg, z, a)
+    if activation.name == "softmax":
+        mean = (g * a).sum(axis=1, keepdims=True)
+        return moved + ra * (g - mean) - a * (g * ra).sum(axis=1, keepdims=True)
+    return moved + g * BENDS[activation.name](z, a, activation.alpha) * rz
+
+
+def output_slope(loss: Loss, z: Array, a: Array, y: Array) -> Array:
+    """∂J_i/∂a^L, also of losses that know their logits alone; clipped as logarithms are."""
+    if isinstance(loss, CustomLoss):
+        return loss.evaluate(a, y)[1]
+    if loss.name in LOSSES:
+        _, gradient = LOSSES[loss.name]
+        return gradient(a, y, **loss.options)
+    _, delta = FROM_LOGITS[loss.name]
+    eps, d = np.finfo(a.dtype).eps, delta(z, a, y, **loss.options)
+    if loss.name == "binary_focal":
+        inside = (a > eps) & (a < 1 - eps)
+        return np.where(inside, d / np.where(inside, a * (1 - a), 1), 0)
+    named = _focal_h(z, a, y, **loss.options)
+    return np.where(a > eps, named / np.maximum(a, eps), 0)
+
+
+def output_curve(
+    loss: Loss, output: Activation, g: Array, z: Array, a: Array, y: Array, rz: Array, ra: Array
+) -> Array:
+    """R{δ^L}; g = ∂J_i/∂a^L."""
+    if loss.pairs_with(output):
+        return PAIR_CURVES[loss.name](z, a, y, (rz, ra), **loss.options)
+    rg = CURVES[loss.name](a, y, ra, **loss.options)
+    return curve(output, g, rg, z, a, rz, ra)

@@ -1,0 +1,286 @@
+"""Activations, each beside its derivative, and what layers and outputs make of them.
+
+Rows are samples. An activation is a pair: `a = forward(z, alpha)`, and `backward(g, z, a, alpha)`
+that turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements.
+
+The values of identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh, mish, sin and
+softmax also take complex z whose imaginary part is an infinitesimal step, for complex-step
+derivatives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import wraps
+
+import numpy as np
+
+from ..activations import Activation
+from ..losses import CustomLoss, Loss
+from ._losses import FROM_LOGITS, LOSSES
+from ._losses import magnitude as _magnitude
+from ._losses import positive_part as _positive_part
+from ._losses import row_max as _row_max
+
+Array = np.ndarray
+
+SELU_LAMBDA = 1.0507009873554804934193349852946
+SELU_ALPHA = 1.6732632423543772848170429916717
+
+
+# ---- activations --------------------------------------------------------------------------
+
+
+def identity(z: Array, alpha: float) -> Array:
+    return z.copy()
+
+
+def identity_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g.copy()
+
+
+def sigmoid(z: Array, alpha: float) -> Array:
+    e = np.exp(-_magnitude(z))
+    return np.where(z.real < 0, e, 1) / (1 + e)
+
+
+def sigmoid_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * a * (1 - a)
+
+
+def tanh(z: Array, alpha: float) -> Array:
+    return np.tanh(z)
+
+
+def tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * (1 - a) * (1 + a)
+
+
+def relu(z: Array, alpha: float) -> Array:
+    return np.maximum(z, 0)
+
+
+def relu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(z > 0, g, 0)
+
+
+def leaky_relu(z: Array, alpha: float) -> Array:
+    return np.where(z > 0, z, alpha * z)
+
+
+def leaky_relu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(z > 0, g, alpha * g)
+
+
+def elu(z: Array, alpha: float) -> Array:
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+
+
+def elu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(z > 0, g, g * alpha * np.exp(np.minimum(z, 0)))
+
+
+def softplus(z: Array, alpha: float) -> Array:
+    return _positive_part(z) + np.log1p(np.exp(-_magnitude(z)))
+
+
+def softplus_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * sigmoid(z, alpha)
+
+
+def selu(z: Array, alpha: float) -> Array:
+    return SELU_LAMBDA * elu(z, SELU_ALPHA)
+
+
+def selu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return SELU_LAMBDA * elu_backward(g, z, a, SELU_ALPHA)
+
+
+def relu6(z: Array, alpha: float) -> Array:
+    return np.minimum(np.maximum(z, 0), 6)
+
+
+def relu6_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where((z > 0) & (z < 6), g, 0)
+
+
+def hard_tanh(z: Array, alpha: float) -> Array:
+    return np.minimum(np.maximum(z, -1), 1)
+
+
+def hard_tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(abs(z) < 1, g, 0)
+
+
+def hard_sigmoid(z: Array, alpha: float) -> Array:
+    return relu6(z + 3, alpha) / 6
+
+
+def hard_sigmoid_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return np.where(abs(z) < 3, g / 6, 0)
+
+
+def softsign(z: Array, alpha: float) -> Array:
+    return np.where(np.isinf(z), np.sign(z.real), z / (1 + _magnitude(z)))
+
+
+def softsign_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g / (1 + abs(z)) ** 2
+
+
+def exp(z: Array, alpha: float) -> Array:
+    return np.exp(z)
+
+
+def exp_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * a
+
+
+def silu(z: Array, alpha: float) -> Array:
+    return _gated(z, sigmoid(z, alpha))
+
+
+def silu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * (sigmoid(z, alpha) + _gated(silu(z, alpha), sigmoid(-z, alpha)))
+
+
+def gelu(z: Array, alpha: float) -> Array:
+    return _gated(z, _normal(z))
+
+
+def gelu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * (_normal(z) + _gated(z, np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)))
+
+
+def gelu_tanh(z: Array, alpha: float) -> Array:
+    return _gated(z, sigmoid(_cubic(z), alpha))
+
+
+def gelu_tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    s, rest = sigmoid(_cubic(z), alpha), sigmoid(-_cubic(z), alpha)
+    steepness = math.sqrt(8 / math.pi) * (z + 3 * 0.044715 * z**3)
+    return g * (s + _gated(steepness, s * rest))
+
+
+def mish(z: Array, alpha: float) -> Array:
+    return _gated(z, np.tanh(softplus(z, alpha)))
+
+
+def mish_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    t = np.tanh(softplus(z, alpha))
+    return g * (t + _gated(z, (1 - t) * (1 + t) * sigmoid(z, alpha)))
+
+
+def sin(z: Array, alpha: float) -> Array:
+    return np.sin(z)
+
+
+def sin_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    return g * np.cos(z)
+
+
+def softmax(z: Array, alpha: float) -> Array:
+    e = np.exp(z - _row_max(z))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
+    """The full Jacobian product: ∂a_j/∂z_k = a_j ([j = k] − a_k)."""
+    return a * (g - (g * a).sum(axis=1, keepdims=True))
+
+
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+    "identity": (identity, identity_backward),
+    "sigmoid": (sigmoid, sigmoid_backward),
+    "tanh": (tanh, tanh_backward),
+    "relu": (relu, relu_backward),
+    "leaky_relu": (leaky_relu, leaky_relu_backward),
+    "elu": (elu, elu_backward),
+    "softplus": (softplus, softplus_backward),
+    "selu": (selu, selu_backward),
+    "relu6": (relu6, relu6_backward),
+    "hard_tanh": (hard_tanh, hard_tanh_backward),
+    "hard_sigmoid": (hard_sigmoid, hard_sigmoid_backward),
+    "softsign": (softsign, softsign_backward),
+    "exp": (exp, exp_backward),
+    "silu": (silu, silu_backward),
+    "gelu": (gelu, gelu_backward),
+    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
+    "mish": (mish, mish_backward),
+    "sin": (sin, sin_backward),
+    "softmax": (softmax, softmax_backward),
+}
+
+
+# ---- what a layer, and the output, ask for ------------------------------------------------
+
+
+def activate(activation: Activation, z: Array) -> Array:
+    """a = σ(z), (batch, n).
+
+    >>> activate(Activation("relu"), np.array([[-1.0, 2.0]]))
+    array([[0., 2.]])
+    """
+    forward, _ = ACTIVATIONS[activation.name]
+    return forward(z, activation.alpha)
+
+
+def pull_back(activation: Activation, g: Array, z: Array, a: Array) -> Array:
+    """∂J/∂z = g ⊙ σ'(z) from g = ∂J/∂a, (batch, n)."""
+    _, backward = ACTIVATIONS[activation.name]
+    return backward(g, z, a, activation.alpha)
+
+
+def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
+    """J_i of every sample, (batch,), from the z and a of the output layer."""
+    if loss.pairs_with(output):
+        value, _ = FROM_LOGITS[loss.name]
+        return value(z, y, **loss.options)
+    if isinstance(loss, CustomLoss):
+        return loss.evaluate(a, y)[0]
+    value, _ = LOSSES[loss.name]
+    return value(a, y, **loss.options)
+
+
+def output_delta(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
+    """δ^L = ∂J_i/∂z^L, (batch, n_L): a − y for a pair, else ∂J_i/∂a ⊙ σ'(z)."""
+    if loss.pairs_with(output):
+        _, delta = FROM_LOGITS[loss.name]
+        return delta(z, a, y, **loss.options)
+    if isinstance(loss, CustomLoss):
+        return pull_back(output, loss.evaluate(a, y)[1], z, a)
+    _, gradient = LOSSES[loss.name]
+    return pull_back(output, gradient(a, y, **loss.options), z, a)
+
+
+# ---- helpers ------------------------------------------------------------------------------
+
+
+def _gated(z: Array, gate: Array) -> Array:
+    """z ⊙ gate, where a gate that is shut leaves 0, of an infinite z too."""
+    return np.where(gate == 0, 0, z * gate)
+
+
+def _normal(z: Array) -> Array:
+    """Φ(z), the distribution function of the standard normal, in the dtype of z."""
+    return (_erfc(-z / math.sqrt(2)) / 2).astype(z.dtype)
+
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def _cubic(z: Array) -> Array:
+    """v with 1 + tanh(v/2) = 2 sigmoid(v), the inner function of gelu_tanh."""
+    return math.sqrt(8 / math.pi) * (z + 0.044715 * z**3)
+
+
+def quiet(function: Callable) -> Callable:
+    """Let infinities and NaN pass without NumPy's warnings, as the engine does."""
+
+    @wraps(function)
+    def silenced(*args: object, **kwargs: object) -> object:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return function(*args, **kwargs)
+
+    return silenced

@@ -1,0 +1,132 @@
+"""Cells that are numbers in another notation than the reader's, or stand for a missing value.
+
+The reader takes plain numbers alone. Anything here is an error in a column of numbers, so that
+neither a wrong number nor hundreds of classes come of it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from ._scan import Format
+
+_MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "?", "-", "--", "."}
+_INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
+_PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_LIKE = re.compile(r"[+-]?[\d.,' _\u00a0\u2009\u202f\u2019]*\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
+_LONGEST = 64  # characters of a number in another notation; patterns may try long texts for ever
+_SAMPLE = 1000  # distinct texts of a column that are looked at
+
+_DECIMAL = "a decimal comma (--decimal ,)"
+_AMBIGUOUS = "a decimal comma (--decimal ,) or a thousands separator (--thousands ,)"
+_APOSTROPHE = 'a thousands separator (--thousands "\'")'
+_GROUP = r"[+-]?\d{{1,3}}({mark}\d{{3}})+"
+_EXPONENT = r"([eE][+-]?\d+)?"
+
+# Pattern of the whole cell, and what it says; the first that fits is taken.
+_NOTATIONS = [
+    (re.compile(pattern, re.ASCII), what)
+    for pattern, what in [
+        (r"[+-]?\d+(_\d+)+(\.\d*)?", "underscores between digits (--thousands _)"),
+        (r"[+-]?0[xX][0-9a-fA-F]+", "hexadecimal digits; write decimal ones"),
+        (r"[+-]?[\d.]*\d[\d.]*[dD][+-]?\d+", "a Fortran exponent; write e for d"),
+        (r"\([\d.,]*\d[\d.,]*\)", "parentheses for a negative number; write -"),
+        (_GROUP.format(mark=r"\.") + r",\d*", "--decimal , --thousands ."),
+        (_GROUP.format(mark=",") + r"\.\d*", "a thousands separator (--thousands ,)"),
+        (r"[+-]?\d{1,3},\d{3}", _AMBIGUOUS),
+        (_GROUP.format(mark=","), "a thousands separator (--thousands ,)"),
+        (r"[+-]?\d*,\d+" + _EXPONENT, _DECIMAL),
+        (r"[+-]?\d+,", _DECIMAL),
+        (r"[+-]?\d{1,3}(\.\d{3}){2,}", "a thousands separator (--thousands .)"),
+        (_GROUP.format(mark="['\u2019]") + r"(\.\d*)?", 'a thousands separator (--thousands "\'")'),
+        (
+            _GROUP.format(mark="[ \u00a0\u2009\u202f]") + r"([.,]\d*)?",
+            "blanks between groups of digits (--thousands ' ')",
+        ),
+    ]
+]
+_CURRENCIES = ("USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD")
+
+
+def is_missing(text: str) -> bool:
+    """Whether a text is what files have where a value is missing: empty, NA, nan, ?, - …"""
+    return text.lower() in _MISSING
+
+
+def is_infinite(text: str) -> bool:
+    """Whether a text says infinity."""
+    return _INFINITE.fullmatch(text) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is a plain number, with a leading zero or not."""
+    return _PLAIN.fullmatch(text) is not None
+
+
+def other_notation(text: str, format: Format) -> str | None:
+    """What makes a text a number in another notation, and the way out; None if it is none.
+
+    >>> other_notation("12%", Format()), other_notation("twelve", Format())
+    ('a percent sign; remove it', None)
+    """
+    if is_plain(text):
+        marks = f"--decimal {format.decimal}" + (
+            f" --thousands {format.thousands!r}" if format.thousands else ""
+        )
+        plain = Format(format.delimiter)
+        return f"a notation other than {marks}" if format != plain and "." in text else None
+    if len(text) > _LONGEST:
+        return _several(text)
+    for pattern, what in _NOTATIONS:
+        if pattern.fullmatch(text):
+            return what
+    return _signs(text) or _several(text)
+
+
+def looks_numeric(texts: Iterable[str], format: Format) -> str | None:
+    """The first of a column's distinct texts that is a number in another notation.
+
+    None unless at least half of the texts, those for missing values left out, are numbers in some
+    notation: a word among them may look like one.
+    """
+    found, like, n = None, 0, 0
+    for text, _ in zip(texts, range(_SAMPLE), strict=False):
+        if is_missing(text):
+            continue
+        n += 1
+        other = other_notation(text, format) is not None
+        like += other or is_plain(text)
+        found = text if other and found is None else found
+    return found if 2 * like >= n else None
+
+
+def _signs(text: str) -> str | None:
+    """Signs around a number: minus, percent, currency; digits of other scripts."""
+    if text[:1] in ("\u2212", "\u2013", "\ufe63", "\uff0d") and _LIKE.fullmatch(text[1:]):
+        return f"the minus sign U+{ord(text[0]):04X}; write -"
+    if text[-1:] in ("%", "\u2030") and _LIKE.fullmatch(text[:-1].strip()):
+        return "a percent sign; remove it" if text[-1] == "%" else "a per-mille sign; remove it"
+    bare = text
+    for code in _CURRENCIES:
+        bare = bare.removeprefix(code).removesuffix(code)
+    bare = "".join(c for c in bare if unicodedata.category(c) != "Sc").strip()
+    if bare != text and _LIKE.fullmatch(bare):
+        return "a currency sign; remove it"
+    if re.fullmatch(r"[+-]?\d+[.,]?\d*", text) and not text.isascii():
+        return "digits other than 0 … 9"
+    return None
+
+
+def _is_like(part: str) -> bool:
+    return len(part) <= _LONGEST and _LIKE.fullmatch(part.strip()) is not None
+
+
+def _several(text: str) -> str | None:
+    """Numbers with what may be the file's delimiter between them."""
+    for mark, name in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (None, "' '")):
+        parts = text.split(mark)
+        if len(parts) > 1 and all(map(_is_like, parts)):
+            return f"several numbers, with what may be the delimiter (--delimiter {name})"
+    return None

@@ -1,0 +1,359 @@
+"""What stands between a user's table and the network: scaling, categories, class names.
+
+A `Preprocessing` is found on the training rows, travels in the model file as JSON and is applied
+to whatever the model predicts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .._checks.size_limit import MAX_BYTES, array_bytes
+from ..errors import DataError
+from ._csv import Format
+from ._table import Table
+
+TASKS = ("classification", "regression")
+MAX_CATEGORIES = 256  # distinct texts in one column; beyond, the column names rows
+_MARKS = ("decimal", "thousands")  # fields that a dict may lack
+_BLOCK = 4096  # rows scaled at a time, so that the float64 in between stays small
+_MAX_WHOLE = 2**53  # whole numbers up to here are exact in float64
+_MAX_DIGITS = 21  # of a whole number in a message
+
+Class = str | int | bool
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a table becomes the network's inputs, and its outputs answers.
+
+    features: the columns' names in order, `n_columns` the number in the training file.
+    categories: {feature: its texts}, each text an input of its own, 1 where the cell is that text.
+    mean, scale: of every input; x becomes (x − mean)/scale. target: name of each output's column,
+    one alone for classes. classes: of a classification, in the order of the outputs; target_mean,
+    target_scale: of a regression, whose outputs a answer a·scale + mean. decimal, thousands: marks
+    in the numbers of the training file, a .csv.
+
+    Raises ValueError where these do not fit together.
+    """
+
+    task: str
+    features: tuple[str, ...]
+    n_columns: int
+    categories: dict[str, tuple[str, ...]]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    target: tuple[str, ...]
+    classes: tuple[Class, ...] = ()
+    target_mean: tuple[float, ...] = ()
+    target_scale: tuple[float, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @classmethod
+    def fit(
+        cls,
+        table: Table,
+        task: str,
+        *,
+        rows: np.ndarray | None = None,
+        standardize: bool = True,
+        pixel_scale: float | None = None,
+    ) -> Preprocessing:
+        """Find the statistics of the training rows of a table.
+
+        Args:
+            table: with a target; its categories and classes are all those that it holds.
+            task: "classification" or "regression".
+            rows: numbers of the training rows, whose means and deviations are taken; None: all.
+            standardize: False leaves numbers as they are (mean 0, scale 1).
+            pixel_scale: one scale for all features, such as the largest value a pixel may have,
+                in place of their standard deviations, which blow up pixels that hardly vary.
+
+        Raises:
+            DataError: a target that the task cannot use, or a column of texts with more than 256
+                categories.
+        """
+        mean, scale = [], []
+        categories = {}
+        rows = slice(None) if rows is None else rows
+        for column, name in enumerate(table.names):
+            if column in table.text:
+                texts = np.unique(table.text[column]).tolist()
+                _check_categories(table, name, texts)
+                categories[name] = tuple(texts)
+                mean += [0.0] * len(texts)
+                scale += [1.0] * len(texts)
+            else:
+                centre, spread = _statistics(table.values[rows, column], table, name, standardize)
+                mean.append(centre)
+                scale.append(pixel_scale if pixel_scale and standardize else spread)
+        goal = (
+            {"classes": _classes(table)}
+            if task == "classification"
+            else _target_statistics(table, rows, standardize)
+        )
+        return cls(
+            task=task,
+            features=table.names,
+            n_columns=table.n_columns,
+            categories=categories,
+            mean=tuple(mean),
+            scale=tuple(scale),
+            target=table.target_names,
+            decimal=table.format.decimal,
+            thousands=table.format.thousands,
+            **goal,
+        )
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of the network: categories count singly."""
+        return len(self.mean)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs: classes, or columns of the target."""
+        return len(self.classes) or len(self.target)
+
+    def inputs(self, table: Table, dtype: np.dtype, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
+        """The network's X (n, n_inputs) of a table with these features.
+
+        Raises DataError for a category that was not in the training file, and where X would take
+        more than max_bytes bytes: each category is a column of its own.
+        """
+        shape = (table.n_rows, self.n_inputs)
+        array_bytes(shape, np.dtype(dtype), max_bytes, f"{table.source}: the network's input")
+        X = np.zeros(shape, dtype)
+        numbers, places, at = [], [], 0
+        for column, name in enumerate(self.features):
+            if name in self.categories:
+                _mark(X[:, at : at + len(self.categories[name])], self, table, column)
+                at += len(self.categories[name])
+            else:
+                numbers.append(column)
+                places.append(at)
+                at += 1
+        if not self.categories:  # a slice is copied several times as fast as a list of columns
+            numbers = places = slice(None)
+        mean, scale = np.array(self.mean)[places], np.array(self.scale)[places]
+        for start in range(0, table.n_rows, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            X[rows, places] = (table.values[rows, numbers] - mean) / scale
+        return X
+
+    def targets(self, table: Table, dtype: np.dtype) -> np.ndarray:
+        """The network's y of a table: class indices (n,), or scaled numbers (n, n_outputs).
+
+        Raises DataError for a class that was not in the training file.
+        """
+        target = table.target
+        if self.task == "regression":
+            columns = target.reshape(len(target), -1)
+            return ((columns - self.target_mean) / self.target_scale).astype(dtype)
+        index = {label: i for i, label in enumerate(self.classes)}
+        labels = target.tolist()
+        for row, label in enumerate(labels):
+            if label not in index:
+                raise DataError(
+                    f"{table.source}, {table.place(row)}: the class {label!r} of "
+                    f"{self.target[0]!r} was not in the training file"
+                )
+        return np.array([index[label] for label in labels])
+
+    def answers(self, outputs: np.ndarray) -> np.ndarray:
+        """Predictions from the network's outputs (n, n_outputs).
+
+        Class indices (n,), to be looked up in `classes`, or float64 (n, n_outputs) in the
+        target's own units.
+        """
+        if self.task == "classification":
+            return outputs.argmax(axis=1)
+        return outputs * np.array(self.target_scale) + np.array(self.target_mean)
+
+    def to_dict(self) -> dict:
+        """All of it as a dict for JSON; marks in numbers only where they are not the usual ones."""
+        fields = asdict(self)
+        usual = type(self).__dataclass_fields__
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in _MARKS or value != usual[name].default
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, object]) -> Preprocessing:
+        """The inverse of `to_dict`, after JSON. ValueError for anything that does not fit."""
+        fields = cls.__dataclass_fields__.keys()
+        odd = sorted((set(value) ^ set(fields)) - set(_MARKS))
+        if odd:
+            raise ValueError(f"expected the fields {', '.join(fields)}; not so: {', '.join(odd)}")
+        lists = {
+            name: tuple(item) for name, item in value.items() if isinstance(item, (list, tuple))
+        }
+        categories = value["categories"]
+        if not isinstance(categories, dict) or not all(
+            isinstance(texts, (list, tuple)) for texts in categories.values()
+        ):
+            raise ValueError("categories must map names to lists of texts")
+        texts = {name: tuple(texts) for name, texts in categories.items()}
+        return cls(**{**value, **lists, "categories": texts})
+
+
+# ---- statistics ---------------------------------------------------------------------------
+
+
+def _statistics(
+    numbers: np.ndarray, table: Table, name: str, standardize: bool
+) -> tuple[float, float]:
+    """Mean and standard deviation (n in the denominator); (0, 1) unless asked to standardise.
+
+    The scale of a constant column is 1.
+    """
+    if not standardize:
+        return 0.0, 1.0
+    numbers = numbers.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        mean, deviation = float(numbers.mean()), float(numbers.std())
+    if not math.isfinite(deviation):
+        raise DataError(
+            f"{table.source}: column {name!r} holds numbers whose square overflows; scale them"
+        )
+    constant = deviation == 0 or numbers.min() == numbers.max()
+    return mean, 1.0 if constant else deviation
+
+
+def _target_statistics(
+    table: Table, rows: np.ndarray | slice, standardize: bool
+) -> dict[str, tuple[float, ...]]:
+    target = table.target
+    if target.dtype.kind not in "iuf":
+        raise DataError(
+            f"{table.source}: regression takes numbers; {table.target_names[0]!r} holds "
+            f"{target.tolist()[0]!r} ({table.place(0)})"
+        )
+    columns = target.reshape(len(target), -1)[rows].T
+    pairs = [
+        _statistics(column, table, name, standardize)
+        for column, name in zip(columns, table.target_names, strict=True)
+    ]
+    mean, scale = zip(*pairs, strict=True)
+    return {"target_mean": mean, "target_scale": scale}
+
+
+def _classes(table: Table) -> tuple[Class, ...]:
+    """The distinct targets in order: texts, booleans or ints."""
+    target = table.target
+    if target.ndim != 1:
+        raise DataError(
+            f"{table.source}: classification takes one target column; got {target.shape[1]}"
+        )
+    if target.dtype.kind == "f":
+        odd = np.flatnonzero((target != np.round(target)) | (np.abs(target) > _MAX_WHOLE))
+        if odd.size:
+            value = _as_itself(target[odd[0]])
+            raise DataError(
+                f"{table.source}, {table.place(odd[0])}: classification takes texts, booleans or "
+                f"whole numbers of 64 bits; {table.target_names[0]!r} is {value}"
+            )
+        target = target.astype(np.int64)
+    classes = tuple(np.unique(target).tolist())
+    if len(classes) < 2:
+        raise DataError(
+            f"{table.source}: classification takes two classes or more; "
+            f"{table.target_names[0]!r} is {classes[0]!r} in every row"
+        )
+    return classes
+
+
+def _as_itself(number: float) -> str:
+    """A number as people write it: whole ones without a point."""
+    return f"{number:.0f}" if _MAX_WHOLE <= abs(number) < 10**_MAX_DIGITS else str(number)
+
+
+def _check_categories(table: Table, name: str, texts: list[str]) -> None:
+    if len(texts) > MAX_CATEGORIES:
+        raise DataError(
+            f"{table.source}: column {name!r} has {len(texts)} distinct texts, more than "
+            f"{MAX_CATEGORIES}; leave it out with --drop"
+        )
+
+
+def _mark(X: np.ndarray, self: Preprocessing, table: Table, column: int) -> None:
+    """One-hot: put a 1 in the place of each row's category."""
+    name = self.features[column]
+    index = {text: i for i, text in enumerate(self.categories[name])}
+    for row, text in enumerate(table.text[column].tolist()):
+        if text not in index:
+            known = ", ".join(list(index)[:8]) + (", …" if len(index) > 8 else "")
+            raise DataError(
+                f"{table.source}, {table.place(row)}, column {name!r}: unknown category "
+                f"{text!r}; the model knows {known}"
+            )
+        X[row, index[text]] = 1
+
+
+# ---- checks -------------------------------------------------------------------------------
+
+
+def _check(p: Preprocessing) -> None:
+    if p.task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}; got {p.task!r}")
+    Format(decimal=p.decimal, thousands=p.thousands)  # raises ValueError
+    _check_texts(p.features, "features")
+    _check_texts(p.target, "target")
+    if type(p.n_columns) is not int or p.n_columns < len(p.features):
+        raise ValueError(f"n_columns must be at least {len(p.features)}; got {p.n_columns!r}")
+    for name, texts in p.categories.items():
+        if name not in p.features:
+            raise ValueError(f"categories of {name!r}, which is no feature")
+        _check_texts(texts, f"categories of {name!r}")
+    n_inputs = len(p.features) + sum(len(texts) - 1 for texts in p.categories.values())
+    _check_numbers(p.mean, "mean", n_inputs)
+    _check_numbers(p.scale, "scale", n_inputs, positive=True)
+    if p.task == "classification":
+        _check_classes(p.classes)
+        if len(p.target) != 1:
+            raise ValueError("a classification has one target")
+    elif p.classes:
+        raise ValueError("a regression has no classes")
+    n_targets = len(p.target) if p.task == "regression" else 0
+    _check_numbers(p.target_mean, "target_mean", n_targets)
+    _check_numbers(p.target_scale, "target_scale", n_targets, positive=True)
+
+
+def _check_texts(values: object, what: str) -> None:
+    if not isinstance(values, tuple) or not values or not all(type(v) is str for v in values):
+        raise ValueError(f"{what} must be a list of texts, one at least")
+    if len(set(values)) != len(values):
+        raise ValueError(f"{what} must be distinct")
+
+
+def _check_numbers(values: object, what: str, length: int, *, positive: bool = False) -> None:
+    if not isinstance(values, tuple) or len(values) != length:
+        raise ValueError(f"{what} must be a list of {length} numbers")
+    for value in values:
+        good = (type(value) is float and math.isfinite(value)) or (
+            type(value) is int and abs(value) <= _MAX_WHOLE
+        )
+        if not good or (positive and value <= 0):
+            kind = "finite positive" if positive else "finite"
+            raise ValueError(f"{what} must hold {kind} numbers; got {value!r}")
+
+
+def _check_classes(classes: object) -> None:
+    if not isinstance(classes, tuple) or len(classes) < 2:
+        raise ValueError("classes must be a list of two or more")
+    if type(classes[0]) not in (str, int, bool) or any(
+        type(label) is not type(classes[0]) for label in classes
+    ):
+        raise ValueError("classes must be texts, whole numbers or booleans, all of one kind")
+    if len(set(classes)) != len(classes):
+        raise ValueError("classes must be distinct")

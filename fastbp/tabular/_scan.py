@@ -1,0 +1,336 @@
+"""Passes over a .csv file, block by block: all columns as numbers, then some as texts.
+
+The engine cuts blocks into cells; memory is that of the numbers, 8 bytes a cell, and of one block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+
+from .._checks.size_limit import MAX_BYTES, array_bytes
+from .._core import CELL_KINDS, MAX_CELL, CsvPass
+from .._files.atomic import naming
+from ..errors import DataError
+
+BLOCK = 1 << 20  # bytes read at a time
+MAX_COLUMNS = 100_000  # beyond, names and counts would take more memory than the numbers
+_SAMPLE = 1 << 16  # texts at a time
+DECIMALS = (".", ",")
+THOUSANDS = ("", ".", ",", "'", "_", " ")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a .csv file writes cells and numbers.
+
+    delimiter: one ASCII character; " " means any run of blanks. decimal: "." or ",". thousands:
+    what stands between groups of three digits, one of `. , ' _` or a blank; "" for nothing.
+
+    Raises ValueError where these do not fit together.
+    """
+
+    delimiter: str = ","
+    decimal: str = "."
+    thousands: str = ""
+
+    def __post_init__(self) -> None:
+        one = isinstance(self.delimiter, str) and len(self.delimiter) == 1
+        if not one or not self.delimiter.isascii() or self.delimiter in '"\r\n\0':
+            raise ValueError(
+                f"delimiter must be one ASCII character, no quote or line break; "
+                f"got {self.delimiter!r}"
+            )
+        if not isinstance(self.decimal, str) or self.decimal not in DECIMALS:
+            raise ValueError(f"decimal must be '.' or ','; got {self.decimal!r}")
+        if not isinstance(self.thousands, str) or self.thousands not in THOUSANDS:
+            raise ValueError(
+                f"thousands must be one of . , ' _ or a blank, or empty; got {self.thousands!r}"
+            )
+        if self.thousands == self.decimal:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
+        if self.thousands == self.delimiter == " ":
+            raise ValueError("a blank cannot be delimiter and thousands at once")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """All records of a file as numbers, the first of them also as texts.
+
+    values: (n, columns) float64, NaN where a cell is no number; lines: (n,), where each record
+    begins. kinds: (columns,), what the cells of the first record are; counts: (columns, kinds), how
+    many cells of a kind follow below it; first: the record of the first of these.
+    """
+
+    source: str
+    format: Format
+    head: tuple[str, ...]
+    values: np.ndarray
+    lines: np.ndarray
+    kinds: np.ndarray
+    counts: np.ndarray
+    first: np.ndarray
+    file: _File
+    _known: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def texts(self, columns: Collection[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """{column: (its distinct texts, index into them of each record)}.
+
+        One more pass over the file reads all columns that were not asked for before.
+        """
+        new = tuple(sorted(column for column in columns if column not in self._known))
+        if new:
+            self._known.update(self._read_texts(new))
+        return {column: self._known[column] for column in sorted(columns)}
+
+    def _read_texts(self, chosen: tuple[int, ...]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        reader = _pass(self.format, len(self.head))
+        known: list[dict[bytes, int]] = [{} for _ in chosen]
+        codes = np.empty((len(self.lines), len(chosen)), np.int32)
+        batch = np.empty((max(1, _SAMPLE // len(chosen)), len(chosen)), np.int64)
+        n = 0
+
+        def take(block: bytearray, start: int, stop: int, last: bool) -> int:
+            nonlocal n
+            rows = -1
+            while rows != 0:
+                rows, used, fault = reader.texts(block, start, stop, last, chosen, known, batch)
+                if fault or n + rows > len(codes):
+                    raise self.file.changed()
+                codes[n : n + rows] = batch[:rows]
+                n += rows
+                start += used
+            return start
+
+        self.file.read(take)
+        if n != len(codes):
+            raise self.file.changed()
+        return {
+            column: (self._decoded(list(texts), column, codes[:, i]), codes[:, i])
+            for i, (column, texts) in enumerate(zip(chosen, known, strict=True))
+        }
+
+    def _decoded(self, texts: list[bytes], column: int, codes: np.ndarray) -> np.ndarray:
+        found = np.empty(len(texts), object)
+        for i, text in enumerate(texts):
+            try:
+                if 0 in text:
+                    raise ValueError("it holds a NUL byte")
+                found[i] = text.decode().strip()
+            except ValueError as error:
+                line = self.lines[np.flatnonzero(codes == i)[0]]
+                raise not_utf8(self.source, line, column, error) from None
+        return found
+
+
+def scan(path: str | os.PathLike[str], format: Format, *, max_bytes: int = MAX_BYTES) -> Scan:
+    """Read a file once.
+
+    Raises:
+        DataError: the file is empty, a line has more or fewer cells than the first, a quote is
+            misplaced, a cell has more than 131,072 bytes, or the numbers take more than max_bytes.
+        OSError: as `open` does.
+    """
+    work = _Numbers(_File(os.fspath(path)), format, max_bytes)
+    work.file.read(work.take)
+    if not work.head:
+        raise DataError(f"{work.file.source}: the file is empty")
+    return work.result()
+
+
+class _Numbers:
+    """The first pass: arrays that grow, by what the file's size lets expect."""
+
+    def __init__(self, file: _File, format: Format, max_bytes: int) -> None:
+        self.file, self.format, self.max_bytes = file, format, max_bytes
+        self.head: tuple[str, ...] = ()
+        self.n = 0
+
+    def take(self, block: bytearray, start: int, stop: int, last: bool) -> int:
+        """Read what records the block holds; where the rest begins."""
+        if not self.head:
+            start = self._begin(block, start, stop, last)
+            if not self.head:
+                return start
+        rows = -1
+        while rows != 0:
+            if self.n == len(self.values):
+                self._grow(self.file.expected(self.n))
+            rows, used = self._read(block, start, stop, last, self.n, self.counts)
+            start += used
+        return start
+
+    def _begin(self, block: bytearray, start: int, stop: int, last: bool) -> int:
+        """Read the first record, which says how many columns there are."""
+        source = self.file.source
+        reader = _pass(self.format, 0)
+        width, fault = reader.width(block, start, stop, last)
+        if fault:
+            raise self._fault(reader, fault)
+        if width == 0:
+            return start
+        if width > MAX_COLUMNS:
+            raise DataError(
+                f"{source}: {width:,} columns; at most {MAX_COLUMNS:,} are read from a .csv file "
+                f"(a .npy or .npz file may have more)"
+            )
+        self.reader = _pass(self.format, width)
+        known: list[dict[bytes, int]] = [{} for _ in range(width)]
+        codes = np.empty((1, width), np.int64)
+        _pass(self.format, width).texts(block, start, stop, last, tuple(range(width)), known, codes)
+        head = []
+        self.values, self.lines = np.empty((1, width)), np.empty(1, np.int64)
+        shape = (width, len(CELL_KINDS))
+        self.counts, self.first = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self.scratch = np.empty(width, np.uint8)
+        _, used = self._read(block, start, stop, last, 0, np.zeros(shape, np.int64))
+        self.kinds = self.scratch.copy()
+        for column, (text,) in enumerate(known):
+            try:
+                head.append(text.decode().strip())
+            except UnicodeDecodeError as error:
+                raise not_utf8(source, self.lines[0], column, error) from None
+        self.head = tuple(head)
+        return start + used
+
+    def _read(
+        self, block: bytearray, start: int, stop: int, last: bool, at: int, counts: np.ndarray
+    ) -> tuple[int, int]:
+        """Read records into the rows from `at` on; how many, and their bytes."""
+        rows, used, fault = self.reader.numbers(
+            *(block, start, stop, last, self.values[at:], self.lines[at:]),
+            *(counts, self.first, self.scratch),
+        )
+        if fault:
+            raise self._fault(self.reader, fault)
+        self.n += rows
+        return rows, used
+
+    def _grow(self, n: int) -> None:
+        """Make room for n records, at most one beyond the limit: there may be none to fill it."""
+        width = len(self.head)
+        most = self.max_bytes // (8 * width)
+        if self.n > most:
+            what = f"{self.file.source}: the table of {self.n} rows or more"
+            array_bytes((n, width), np.dtype(np.float64), self.max_bytes, what)
+        n = min(n, most + 1)
+        values, lines = np.empty((n, len(self.head))), np.empty(n, np.int64)
+        values[: self.n], lines[: self.n] = self.values, self.lines
+        self.values, self.lines = values, lines
+
+    def _fault(self, reader: CsvPass, fault: str) -> DataError:
+        what = {
+            "quote": 'text follows a closing quote; within quotes, "" stands for one quote',
+            "open": "a quote is not closed before the end of the file",
+            "long": f"a cell has more than {MAX_CELL:,} bytes; is a quote not closed?",
+        }
+        if fault == "ragged":
+            what[fault] = f"{reader.n_cells} cells; line {self.lines[0]} has {len(self.head)}"
+            other = other_delimiter(self.head[0], self.format)
+            if len(self.head) == 1 and other is not None:
+                what[fault] += f"; is {other} the delimiter (--delimiter {other})?"
+        return DataError(f"{self.file.source}, line {reader.line}: {what[fault]}")
+
+    def result(self) -> Scan:
+        """What was read, without spare rows where they are many."""
+        values, lines = self.values[: self.n], self.lines[: self.n]
+        if self.n < 7 * len(self.values) // 8:
+            values, lines = values.copy(), lines.copy()
+        if self.format.delimiter in (self.format.decimal, self.format.thousands):
+            self._check_marks()
+        kinds, counts = self.kinds, self.counts
+        return Scan(self.file.source, self.format, self.head, values, lines, kinds, counts,
+                    self.first, self.file)  # fmt: skip
+
+    def _check_marks(self) -> None:
+        """A comma that is to be in numbers and between cells must have been met within quotes."""
+        if self.reader.n_marked == 0:
+            raise DataError(
+                f"{self.file.source}: no number holds {self.format.delimiter!r}, which also "
+                f"separates cells; numbers that hold it (--decimal, --thousands) must stand in "
+                f"quotes, or the file needs another delimiter (--delimiter)"
+            )
+
+
+class _File:
+    """The bytes of a file, as often as asked; those of a pipe are kept."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._kept: bytes | None = None
+        self._state: tuple[int, int] | None = None
+        self._done = 0
+
+    def read(self, take: Callable[[bytearray, int, int, bool], int]) -> None:
+        """Hand out blocks; `take` says where the part that it did not use begins."""
+        with naming(self.source), self._open() as file:
+            self._skip_mark(file)
+            block, stop, last = bytearray(BLOCK), 0, False
+            self._done = 0
+            while not last:
+                with memoryview(block) as view, view[stop:] as free:
+                    n = file.readinto(free)
+                last = n == 0
+                stop += n
+                self._done += n
+                start = take(block, 0, stop, last)
+                if start > 0:
+                    block[: stop - start] = block[start:stop]
+                    stop -= start
+                if stop == len(block):
+                    block.extend(bytes(len(block)))
+
+    def expected(self, n: int) -> int:
+        """How many records to make room for, when n have been read so far."""
+        size = len(self._kept) if self._state is None else self._state[0]
+        share = size / max(self._done, 1)
+        return n + n // 2 + 16 if share < 1 else max(int(1.02 * share * n), n) + 16
+
+    def changed(self) -> DataError:
+        """The error for a second pass that does not find what the first one did."""
+        return DataError(f"{self.source}: the file was changed while it was read")
+
+    def _open(self) -> BinaryIO:
+        if self._kept is not None:
+            return io.BytesIO(self._kept)
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(self.source, "rb", buffering=0))
+            if not file.seekable():
+                self._kept = file.readall()
+                return io.BytesIO(self._kept)
+            status = os.fstat(file.fileno())
+            state = (status.st_size, status.st_mtime_ns)
+            if self._state not in (None, state):
+                raise self.changed()
+            self._state = state
+            stack.pop_all()
+            return file
+
+    def _skip_mark(self, file: BinaryIO) -> None:
+        """Skip a byte order mark. DataError for that of UTF-16."""
+        mark = file.read(3)
+        if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError(f"{self.source}: expected UTF-8 text; this is UTF-16: save it as UTF-8")
+        if mark != b"\xef\xbb\xbf":
+            file.seek(0)
+
+
+def other_delimiter(cell: str, format: Format) -> str | None:
+    """What stands in the only cell of a line and may be the delimiter, as --delimiter takes it."""
+    marks = ((";", "';'"), ("\t", "tab"), ("|", "'|'"))
+    return next((name for mark, name in marks if mark in cell and mark != format.delimiter), None)
+
+
+def not_utf8(source: str, line: int, column: int, error: ValueError) -> DataError:
+    """The error for a cell that is not text in UTF-8."""
+    return DataError(f"{source}, line {line}, column {column + 1}: expected UTF-8 text: {error}")
+
+
+def _pass(format: Format, n_columns: int) -> CsvPass:
+    return CsvPass(format.delimiter, format.decimal, format.thousands, n_columns)

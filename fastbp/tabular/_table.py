@@ -1,0 +1,432 @@
+"""A user's table from a .csv, .npz or .npy file, and what its target asks for.
+
+Columns are numbers, or texts that stand for categories. In messages and options columns and
+lines count from 1, as in cut, sort and spreadsheets; -1 is the last column.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from .._checks.size_limit import MAX_BYTES, check_max_bytes
+from .._core import CELL_KINDS
+from .._files.numpy_arrays import open_npz, read_npy
+from ..errors import DataError
+from ._csv import Cells, Format, read_csv
+
+# A whole-number target with more distinct values than this is taken for a quantity.
+MAX_INFERRED_CLASSES = 20
+_MIN_ROWS_PER_CLASS = 10  # of a target of texts; with fewer it is taken for something else
+
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Feature columns, by name, and the target, where there is one.
+
+    values (n, columns) holds the numbers, NaN in the columns of `text` {column: cells (n,)};
+    target (n,) or (n, k) numbers, or (n,) texts, its columns in `target_names`. `lines` are those
+    of the rows in a text file; `n_columns` counts the columns of the file, target included.
+    `format` is that of a .csv file; `notes` say what was decided about it that a user may want
+    otherwise.
+    """
+
+    source: str
+    names: Names
+    values: np.ndarray
+    text: Mapping[int, np.ndarray] = field(default_factory=dict)
+    target_names: Names = ()
+    target: np.ndarray | None = None
+    lines: np.ndarray | None = None
+    n_columns: int = 0
+    format: Format = field(default_factory=Format)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.values)
+
+    def place(self, row: int) -> str:
+        """Where a row stands: "line 7" of a text file, "row 5" of an array, from 1."""
+        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
+
+    def take(self, rows: np.ndarray) -> Table:
+        """The table of these rows only."""
+        return replace(
+            self,
+            values=self.values[rows],
+            text={column: cells[rows] for column, cells in self.text.items()},
+            target=None if self.target is None else self.target[rows],
+            lines=None if self.lines is None else self.lines[rows],
+        )
+
+
+def from_arrays(
+    source: str, X: np.ndarray, y: np.ndarray | None = None, *, target: str = "y"
+) -> Table:
+    """The Table of X (n, columns), numbers, and y (n,) or (n, k); columns are named "1", "2", ….
+
+    Further axes of X are flattened. `source` and `target` are the names for messages. Raises
+    DataError for shapes or dtypes that do not fit, NaN and infinity.
+
+    >>> from_arrays("memory", np.eye(2), np.array(["a", "b"])).names
+    ('1', '2')
+    """
+    if X.dtype.kind not in "biuf":
+        raise DataError(f"{source}: the features have dtype {X.dtype}; expected numbers")
+    if X.ndim < 2 or X.size == 0:
+        raise DataError(
+            f"{source}: the features have shape {X.shape}; expected (rows, columns), none of them 0"
+        )
+    X = X.reshape(len(X), -1)
+    _check_finite(X, source, "column")
+    names = tuple(str(i + 1) for i in range(X.shape[1]))
+    table = Table(source, names, X, n_columns=X.shape[1])
+    if y is None:
+        return table
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim not in (1, 2) or y.shape[0] != len(X) or y.size == 0:
+        raise DataError(
+            f"{source}: {target} has shape {y.shape}; expected ({len(X)},), one target a row, "
+            f"or ({len(X)}, k)"
+        )
+    if y.dtype.kind not in ("biufU" if y.ndim == 1 else "biuf"):
+        raise DataError(f"{source}: {target} has dtype {y.dtype}; expected numbers or texts")
+    if y.dtype.kind == "f":
+        _check_finite(y.reshape(len(y), -1), source, f"{target} column")
+    names = (target,) if y.ndim == 1 else tuple(f"{target}{i + 1}" for i in range(y.shape[1]))
+    return replace(table, target=y, target_names=names)
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    header: str = "auto",
+    delimiter: str = ",",
+    decimal: str = ".",
+    thousands: str = "",
+    max_bytes: int = MAX_BYTES,
+) -> Table:
+    """Read features and target from a .csv, .npz or .npy file.
+
+    A column of a .csv file is numeric if every cell is a plain number, and of texts if none is;
+    docs/formats.md has the grammar.
+
+    Args:
+        path: its ending decides. A .npz holds the arrays X and y, a .npy one 2-D array.
+        target: the column to predict, by name or by number from 1 (-1, the last, by default);
+            of a .npz the array's name, by default "y".
+        drop: columns to leave out, by name or number (.csv, .npy).
+        categorical: columns whose cells are texts even where they look like numbers (.csv). A
+            column without a single number in it is one anyway.
+        header: "yes", "no", or "auto": whether the first line of a .csv holds names. "auto" looks
+            at it and at the columns below.
+        delimiter: the character between the cells of a .csv; " " for any run of blanks.
+        decimal: the decimal mark of the numbers of a .csv, "." or ",".
+        thousands: what stands between groups of three digits there, one of `. , ' _` or a blank
+            (of any width); "" for nothing.
+        max_bytes: the most that an array of the file may take in memory, 4 GiB by default: a
+            small compressed file can claim far more than the machine has.
+
+    Raises:
+        DataError: naming file, line and column, for anything but a rectangular table of plain
+            numbers and texts without missing values, and for one beyond max_bytes.
+        ValueError: a header, delimiter, decimal or thousands that cannot be, or not together.
+        OSError: as `open` does.
+    """
+    source = os.fspath(path)
+    max_bytes = check_max_bytes(max_bytes)
+    kind = _kind_of(source)
+    if kind == ".npz":
+        _refuse(source, drop=drop, categorical=categorical)
+        key = target or "y"
+        with open_npz(source, max_bytes=max_bytes) as archive:
+            if key not in archive.names:
+                raise DataError(f"no array {key!r}; it holds {', '.join(archive.names) or 'none'}")
+            X = archive.read(_features_of(archive.names, key))
+            y = archive.read(key)
+        return from_arrays(source, X, y, target=key)
+    if kind == ".npy":
+        _refuse(source, categorical=categorical)
+        X = _load_matrix(source, max_bytes)
+        names = tuple(str(i + 1) for i in range(X.shape[1]))
+        goal, kept = _split_columns(source, names, target, drop)
+        table = from_arrays(source, X[:, kept], X[:, goal], target=names[goal])
+        return replace(table, names=tuple(names[i] for i in kept), n_columns=len(names))
+    format = Format(delimiter, decimal, thousands)
+    cells = read_csv(source, header=header, format=format, max_bytes=max_bytes)
+    goal, kept = _split_columns(source, cells.names, target, drop, index=cells.index)
+    forced = {find_column(name, cells.names, source) for name in categorical}
+    texts = cells.text_columns([column for column in (*kept, goal) if column not in forced])
+    notes = cells.codes_among(sorted(texts))
+    left = 0 not in (*kept, goal) and 0 not in (find_column(n, cells.names, source) for n in drop)
+    if cells.index and left:
+        notes = [_index_note(cells), *notes]
+    elif cells.named and cells.scan.head[0] == "" and 0 in kept:
+        notes = ["column 1 has no name and is taken for a feature (--drop 1 leaves it out)", *notes]
+    return _from_cells(cells, kept, texts | forced, goal=goal, notes=notes)
+
+
+def read_features(
+    path: str | os.PathLike[str],
+    names: Names | None = None,
+    *,
+    categorical: Iterable[str] = (),
+    n_columns: int = 0,
+    target: str = "y",
+    header: str = "auto",
+    delimiter: str = ",",
+    decimal: str = ".",
+    thousands: str = "",
+    max_bytes: int = MAX_BYTES,
+) -> Table:
+    """Read the columns that a model takes; a file with names may hold others as well.
+
+    Args:
+        path, header, delimiter, decimal, thousands, max_bytes: as for `read_table`.
+        names: the model's features in order. They are found by name, or, in a file without
+            names, by place: it has just these columns, or the `n_columns` of the file that the
+            model was trained on. None: all columns of the file, whatever their names, but for an
+            index.
+        categorical: those of `names` that hold texts.
+        target: in a .npz, the array that is not the features.
+
+    Raises:
+        DataError: as `read_table`; also for a column that is missing.
+        ValueError: as `read_table`.
+    """
+    source = os.fspath(path)
+    max_bytes = check_max_bytes(max_bytes)
+    kind = _kind_of(source)
+    if kind == ".csv":
+        format = Format(delimiter, decimal, thousands)
+        cells = read_csv(source, header=header, format=format, wanted=names, max_bytes=max_bytes)
+        index = cells.index and names is None
+        chosen = _choose(source, cells.names, cells.named, names, n_columns)[int(index) :]
+        found = [cells.names[column] for column in chosen] if names is None else names
+        texts = {
+            column for column, name in zip(chosen, found, strict=True) if name in set(categorical)
+        }
+        return _from_cells(cells, chosen, texts, notes=[_index_note(cells)] if index else [])
+    for name in categorical:
+        raise DataError(f"{source}: the model takes texts in column {name!r}; give it a .csv file")
+    if kind == ".npy":
+        X = _load_matrix(source, max_bytes)
+    else:
+        with open_npz(source, max_bytes=max_bytes) as archive:
+            X = archive.read(_features_of(archive.names, target))
+    table = from_arrays(source, X)
+    chosen = _choose(source, table.names, False, names, n_columns)
+    found = tuple(table.names[column] for column in chosen)
+    return replace(table, values=table.values[:, chosen], names=found)
+
+
+def infer_task(target: np.ndarray) -> str:
+    """The task a target asks for, "classification" or "regression".
+
+    Classification for texts, booleans, and whole numbers of at most 20 distinct values.
+
+    >>> infer_task(np.array([1.0, 2.0, 1.0])), infer_task(np.array([1.5, 2.0, 1.0]))
+    ('classification', 'regression')
+    """
+    if target.ndim > 1:
+        return "regression"
+    if target.dtype.kind not in "iuf":
+        return "classification"
+    whole = bool((target == np.round(target)).all())
+    few = whole and len(np.unique(target)) <= MAX_INFERRED_CLASSES
+    return "classification" if few else "regression"
+
+
+def choose_task(table: Table, task: str | None = None) -> str:
+    """`task`, or, where that is None, the task that the target of the table asks for.
+
+    Raises DataError for a target of texts with more than two classes and as many as a tenth of its
+    rows, unless the task was given: such texts are names, dates, or numbers in another notation.
+
+    >>> choose_task(from_arrays("memory", np.eye(3), np.array([0.5, 1.5, 2.5])))
+    'regression'
+    """
+    if task is not None:
+        return task
+    target = table.target
+    if target.ndim == 1 and target.dtype.kind in "OU":
+        n_classes = len(np.unique(target))
+        if n_classes > 2 and _MIN_ROWS_PER_CLASS * n_classes >= len(target):
+            raise DataError(
+                f"{table.source}: the target {table.target_names[0]!r} holds texts such as "
+                f"{str(target[0])!r}, {n_classes} distinct ones in {len(target)} rows: too many "
+                f"for classes, which should be fewer than a tenth of the rows. Choose another "
+                f"column (--target); write numbers as plain numbers; or, if these are classes, "
+                f"say --task classification"
+            )
+    return infer_task(target)
+
+
+def find_column(spec: str, names: Names, source: str) -> int:
+    """Index of the column that `spec` names, or numbers from 1, or from -1 backwards.
+
+    Raises DataError, listing the names, if there is none.
+
+    >>> find_column("price", ("size", "price"), "houses.csv"), find_column("-2", ("a", "b"), "")
+    (1, 0)
+    """
+    if spec in names:
+        return names.index(spec)
+    try:
+        number = int(spec)
+    except ValueError:
+        number = 0
+    if 1 <= abs(number) <= len(names):
+        return number - 1 if number > 0 else number + len(names)
+    raise DataError(f"{source}: no column {spec!r}; there are {len(names)}: {_listed(names)}")
+
+
+# ---- columns ------------------------------------------------------------------------------
+
+
+def _split_columns(
+    source: str, names: Names, target: str | None, drop: Sequence[str], *, index: bool = False
+) -> tuple[int, list[int]]:
+    """Index of the target and those of the features; the first column is left out if an `index`."""
+    dropped = {find_column(name, names, source) for name in drop}
+    if target is None:
+        goal = max((i for i in range(len(names)) if i not in dropped), default=0)
+    else:
+        goal = find_column(target, names, source)
+    kept = [i for i in range(int(index), len(names)) if i != goal and i not in dropped]
+    if not kept or goal in dropped:
+        raise DataError(
+            f"{source}: expected a target and at least one feature; of the columns "
+            f"{_listed(names)} the target is {names[goal]!r}, which leaves {len(kept)}"
+            + (", as column 1 is an index (give it a name to train on it)" if index else "")
+        )
+    return goal, kept
+
+
+def _from_cells(
+    cells: Cells,
+    columns: Sequence[int],
+    texts: set[int],
+    *,
+    goal: int | None = None,
+    notes: Sequence[str] = (),
+) -> Table:
+    """The table of a .csv file: its `columns`, those of `texts` as texts, and the target `goal`."""
+    wanted = [*columns] if goal is None else [*columns, goal]
+    numbers = [column for column in wanted if column not in texts]
+    cells.check_numbers(numbers, model=goal is None)
+    text = cells.texts([column for column in wanted if column in texts])
+    target = None
+    if goal is not None:
+        target = text[goal] if goal in text else cells.exact(goal)
+    values = _columns(cells.values, columns)
+    for i, column in enumerate(columns):
+        if column in text:
+            values[:, i] = np.nan  # codes of digits were read as numbers too
+    return Table(
+        source=cells.source,
+        names=tuple(cells.names[column] for column in columns),
+        values=values,
+        text={i: text[column] for i, column in enumerate(columns) if column in text},
+        target_names=() if goal is None else (cells.names[goal],),
+        target=target,
+        lines=cells.lines,
+        n_columns=len(cells.names),
+        format=cells.scan.format,
+        notes=(*cells.notes, *notes),
+    )
+
+
+def _columns(values: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """Some columns of a matrix, without a copy where they lie side by side."""
+    first, n = columns[0], len(columns)
+    if list(columns) == list(range(first, first + n)):
+        return values[:, first : first + n]
+    return values[:, columns]
+
+
+def _index_note(cells: Cells) -> str:
+    name = repr(cells.scan.head[0]) if cells.scan.head[0] else "without a name"
+    does = "names" if cells.scan.counts[0, CELL_KINDS["text"]] else "numbers"
+    return f"column 1, {name}, {does} the rows and is left out (give it a name to train on it)"
+
+
+def _choose(
+    source: str, found: Names, named: bool, names: Names | None, n_columns: int
+) -> list[int]:
+    """Indices in a file with columns `found` of the features `names`."""
+    if names is None:
+        return list(range(len(found)))
+    if not named and len(found) == len(names):
+        return list(range(len(found)))
+    missing = [name for name in names if name not in found]
+    if missing or not (named or len(found) == n_columns):
+        raise DataError(
+            f"{source}: the model takes {len(names)} columns, {_listed(names)}; "
+            f"the file has {len(found)}, {_listed(found)}"
+            + (f": {missing[0]!r} is missing" if missing and named else "")
+        )
+    return [found.index(name) for name in names]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:8])
+    return shown if len(names) <= 8 else f"{shown}, … {names[-1]}"
+
+
+def _check_finite(X: np.ndarray, source: str, what: str) -> None:
+    finite = np.isfinite(X)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise DataError(
+            f"{source}, row {row + 1}, {what} {column + 1}: expected a finite number; "
+            f"got {X[row, column]}"
+        )
+
+
+# ---- NumPy files --------------------------------------------------------------------------
+
+
+def _kind_of(source: str) -> str:
+    kind = Path(source).suffix.lower()
+    if kind not in (".csv", ".npz", ".npy"):
+        raise DataError(f"{source}: expected a file ending in .csv, .npz or .npy")
+    return kind
+
+
+def _refuse(source: str, **options: Sequence[str]) -> None:
+    for name, value in options.items():
+        if value:
+            raise DataError(f"{source}: --{name} {value[0]} does not go with this kind of file")
+
+
+def _load_matrix(source: str, max_bytes: int) -> np.ndarray:
+    X = read_npy(source, max_bytes=max_bytes)
+    if X.ndim != 2 or X.size == 0:
+        raise DataError(f"{source}: expected a 2-D array (rows, columns); got shape {X.shape}")
+    return X
+
+
+def _features_of(names: Sequence[str], target: str) -> str:
+    """The name of the features: X, or the only array that is not the target."""
+    others = [name for name in names if name != target]
+    if "X" in others:
+        return "X"
+    if len(others) != 1:
+        raise DataError(
+            f"expected an array X besides the target {target!r}; it holds "
+            f"{', '.join(names) or 'none'}"
+        )
+    return others[0]
