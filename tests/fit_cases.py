@@ -13,3 +13,12 @@ def case(network=fastbp.Network, dtype="float64", **options):
     X = rng.normal(size=(N, 3)).astype(dtype)
     y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
     return network((3, 5, 2), activation="tanh", dtype=dtype, seed=5, **options), X, y
+
+
+def classes(network=fastbp.Network, n_classes=3):
+    """A classifier 3-5-n_classes, N samples and their classes, of which none is rare."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(N, 3))
+    y = (np.arange(N) % 8 % n_classes).astype(np.int32)
+    options = {"output": "softmax", "loss": "cross_entropy", "dtype": "float64", "seed": 5}
+    return network((3, 5, n_classes), **options), X, y

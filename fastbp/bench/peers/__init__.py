@@ -1,7 +1,7 @@
 """The programs that are measured: the engine first, then its peers, by name.
 
 To add one: a module with a subclass of `Program`, its line in PROGRAMS, and, in
-tests/test_structure.py, leave to import the package that it drives.
+tests/package/test_structure.py, leave to import the package that it drives.
 """
 
 from ._base import Program

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fit_cases import N, case
+from fit_cases import N, case, classes
 
 import fastbp
 from fastbp import metrics, reference
@@ -11,14 +11,6 @@ from fastbp.metrics import _metrics
 from fastbp.optim import SGD, Adam
 
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
-
-
-def classes(network=fastbp.Network, n_classes=3):
-    rng = np.random.default_rng(2)
-    X = rng.normal(size=(N, 3))
-    y = (np.arange(N) % 8 % n_classes).astype(np.int32)
-    options = {"output": "softmax", "loss": "cross_entropy", "dtype": "float64", "seed": 5}
-    return network((3, 5, n_classes), **options), X, y
 
 
 # ---- metrics by hand ----------------------------------------------------------------------

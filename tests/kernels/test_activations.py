@@ -16,7 +16,7 @@ from fastbp.activations import Activation
 from fastbp.optim import SGD
 from fastbp.reference._formulas import activate, quiet
 
-PAGE = Path(__file__).parents[1] / "docs" / "activations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "activations.md"
 WIDER = [("float32", np.float64), pytest.param("float64", np.longdouble, marks=needs_long_double)]
 BY_Z = [name for name in HIDDEN if Activation(name).derivative_from == "z"]
 

@@ -7,8 +7,7 @@ import pytest
 
 sk = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
 
-from fit_cases import N, case
-from test_fit_scores import classes
+from fit_cases import N, case, classes
 
 import fastbp
 from fastbp import metrics, reference

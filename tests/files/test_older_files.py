@@ -11,7 +11,7 @@ import pytest
 import fastbp
 from fastbp import optim, reference
 
-FOLDER = Path(__file__).parent / "files_of_0_1_0"
+FOLDER = Path(__file__).parent / "of_0_1_0"
 EXPECTED = dict(np.load(FOLDER / "expected.npz"))
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # of float32: the files come from another instruction set
 

@@ -198,7 +198,7 @@ def test_a_fit_that_was_stopped_stays_so(tmp_path):
 
 CHILD = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {folders!r}
 from test_checkpoints import Every, Run
 Run(source="stream", epochs=10**6, patience=10**6).fit(
     Every(), checkpoint={folder!r}, every="3 steps"
@@ -207,7 +207,8 @@ Run(source="stream", epochs=10**6, patience=10**6).fit(
 
 
 def test_a_killed_process(tmp_path):
-    code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    folders = [str(folder) for folder in Path(__file__).parents[:2]]
+    code = CHILD.format(folders=folders, folder=str(tmp_path))
     child = subprocess.Popen([sys.executable, "-c", code])
     try:
         eventually(lambda: len(list(tmp_path.glob("checkpoint-*"))) == 2)

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from unit_cases import UNITS, offset_loss, one_thread_for_scipy, surface
 
 import fastbp
 from fastbp import optim, reference
@@ -13,31 +14,13 @@ from fastbp.metrics import r2
 from fastbp.optim import LBFGS, Rprop
 from fastbp.schedules import Adaptive, ReduceLROnPlateau
 
-# (offset, spread) of targets: what SI units, prices, populations and timestamps look like
-UNITS = [
-    *((0.0, 1.0), (0.0, 1e7), (0.0, 1e9), (0.0, 1e15), (0.0, 1e20), (0.0, 1e-6)),
-    *((1e3, 1.0), (1e6, 1.0), (1e9, 1.0), (1e12, 1e9), (-1e9, 1e3)),
-]
+__all__ = ["one_thread_for_scipy"]  # a fixture of these tests
+
 TOO_FINE = [(1e6, 1.0), (1e9, 1.0), (-1e9, 1e3)]  # for outputs in float32
-
-
-def surface(offset, spread, n=150):
-    """X (n, 5) in float32, y (n,) in float64: a smooth function in those units."""
-    X = np.random.default_rng(0).normal(size=(n, 5)).astype(np.float32)
-    return X, offset + spread * (np.tanh(X[:, 0].astype(float)) + 0.5 * X[:, 1])
 
 
 def determination(net, X, y):
     return r2(net.predict(X), y[:, None])
-
-
-@pytest.fixture(autouse=True)
-def one_thread_for_scipy():
-    """SciPy's BLAS waits actively for threads that a busy machine does not give it."""
-    pytest.importorskip("scipy.optimize", reason="SciPy is not installed")
-    pools = pytest.importorskip("threadpoolctl", reason="scikit-learn is not installed")
-    with pools.threadpool_limits(1):
-        yield
 
 
 # ---- L-BFGS ---------------------------------------------------------------------------------
@@ -161,12 +144,6 @@ def test_targets_whose_digits_are_lost(optimizer):
 
 
 # ---- comparisons ----------------------------------------------------------------------------
-
-
-def offset_loss(a, y):
-    """Half the square over 5e7, where float32 numbers are 4 apart."""
-    e = a.astype(float) - y
-    return 5e7 + (e * e).sum(axis=1) / 2, e
 
 
 def descending(network=fastbp.Network, epochs=12, **options):

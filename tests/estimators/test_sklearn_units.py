@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
-from test_units import UNITS, offset_loss, one_thread_for_scipy, surface
+from unit_cases import UNITS, offset_loss, one_thread_for_scipy, surface
 
 from fastbp.losses import CustomLoss
 from fastbp.sklearn import MLPClassifier, MLPRegressor

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "compare.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "compare.py"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 
 import fastbp
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 # Modules that need an extra, and what it brings.
 NEEDS = {"fastbp.sklearn": "sklearn"}

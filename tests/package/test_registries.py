@@ -19,7 +19,7 @@ from fastbp.losses import CustomLoss, Loss
 from fastbp.optim import SGD, Adadelta, Adagrad, Adam, Adamax, Lion, NAdam, RAdam, RMSprop, Rprop
 from fastbp.optim._base import CLIPS
 
-HEADER = Path(__file__).parents[1] / "csrc" / "fastbp.h"
+HEADER = Path(__file__).parents[2] / "csrc" / "fastbp.h"
 ACTIVATIONS = HEADER.parent / "kernels" / "activations.h"
 RELU, TANH = Activation("relu"), Activation("tanh")
 

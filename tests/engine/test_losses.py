@@ -375,7 +375,7 @@ def test_one_column_of_targets_may_be_flat(rng):
 
 
 def test_every_loss_is_documented():
-    page = (Path(__file__).parents[1] / "docs" / "losses.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
     for name in losses.NAMES:
         assert re.search(rf"^\| `{name}\b", page, re.MULTILINE), name
         for option in Loss(name).options:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 import fastbp
 
-PAGE = Path(__file__).parents[1] / "docs/coming_from.md"
+PAGE = Path(__file__).parents[2] / "docs/coming_from.md"
 
 
 def tables():
