@@ -1,5 +1,5 @@
-/* dispatch.c: the ordered list of implementations, slowest first, and the choice among them.
- * FBP_HAVE_<ISA> is defined by the build for each isa/<name>.c that it compiles. */
+/* dispatch.c: the list of implementations, slowest first, and the choice among them. The build
+ * defines FBP_HAVE_<ISA> for each isa/<name>.c that it compiles. */
 #include "dispatch.h"
 
 #include "base/cpu.h"
@@ -44,10 +44,7 @@ static const implementation_t implementations[] = {
 
 enum { N_IMPLEMENTATIONS = sizeof implementations / sizeof implementations[0] };
 
-/* By implementation and dtype; an entry is made when first chosen and never changes, so that what
- * holds on to a table keeps its ISA. */
-static fbp_kernels_t tables[N_IMPLEMENTATIONS][2];
-static const fbp_kernels_t *active = NULL; /* the row of the chosen one */
+static const implementation_t *active = NULL; /* the chosen one; NULL before any choice */
 
 static bool supported(const implementation_t *impl) {
     return (fbp_cpu()->features & impl->needs) == impl->needs;
@@ -58,24 +55,6 @@ static const implementation_t *nth_supported(int i) {
     for (int at = 0; at < N_IMPLEMENTATIONS; ++at)
         if (supported(&implementations[at]) && i-- == 0) return &implementations[at];
     return NULL;
-}
-
-/* Every slot that an ISA leaves empty is the scalar one's; today all of them fill all. */
-static fbp_kernels_t overridden(const fbp_kernels_t *base, const fbp_kernels_t *by) {
-    fbp_kernels_t table = *by;
-#define FBP_KERNEL(type, name, params)                                                             \
-    if (table.name == NULL) table.name = base->name;
-#include "kernels/kernels.def"
-#undef FBP_KERNEL
-    return table;
-}
-
-static void choose(const implementation_t *impl) {
-    fbp_kernels_t *row = tables[impl - implementations];
-    for (int dtype = 0; dtype < 2; ++dtype)
-        if (row[dtype].isa == NULL)
-            row[dtype] = overridden(implementations[0].table[dtype], impl->table[dtype]);
-    active = row;
 }
 
 static const implementation_t *fastest(void) {
@@ -91,12 +70,12 @@ const char *fastbp_isa_available(int i) {
 
 fastbp_status_t fastbp_isa_select(const char *name) {
     if (name == NULL) {
-        choose(fastest());
+        active = fastest();
         return FASTBP_OK;
     }
     for (int i = 0; nth_supported(i) != NULL; ++i)
         if (strcmp(nth_supported(i)->name, name) == 0) {
-            choose(nth_supported(i));
+            active = nth_supported(i);
             return FASTBP_OK;
         }
     return FASTBP_ERR_ISA;
@@ -105,8 +84,8 @@ fastbp_status_t fastbp_isa_select(const char *name) {
 const char *fastbp_isa(void) { return fbp_kernels(FASTBP_F32)->isa; }
 
 const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype) {
-    if (active == NULL) choose(fastest());
-    return &active[dtype];
+    if (active == NULL) active = fastest();
+    return active->table[dtype];
 }
 
 fastbp_machine_t fastbp_machine(void) {
