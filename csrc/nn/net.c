@@ -2,7 +2,7 @@
  * shift behind the b of their layer. */
 #include "net.h"
 
-#include "infer.h"
+#include "predict.h"
 #include "loss.h"
 
 #include <float.h>

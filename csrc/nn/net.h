@@ -37,7 +37,7 @@ enum {
     FBP_TURNED_MAX = 12
 }; /* outputs beyond the last whole vector that are summed turned round */
 
-struct fbp_infer_cache; /* infer.h */
+struct fbp_infer_cache; /* predict.h */
 
 struct fastbp_net {
     struct fbp_infer_cache *infer_cache;

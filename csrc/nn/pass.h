@@ -3,7 +3,7 @@
 #define FASTBP_NN_PASS_H
 
 #include "../threads/pool.h"
-#include "sweep.h"
+#include "rows.h"
 
 struct fastbp_pass {
     fbp_plan_t plan;

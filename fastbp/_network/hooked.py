@@ -81,7 +81,7 @@ class EngineHooks(Hooks):
 class HookedTraining(Training):
     """The batches of a fit that has a hook to call, each by way of the network's stored pass."""
 
-    _least_rate = 1e-30  # as in csrc/nn/train.c: the engine's rules take no 0
+    _least_rate = 1e-30  # as in csrc/nn/step.c: the engine's rules take no 0
 
     def _step(self, X: Array, y: Array | None, s: Array) -> float:
         with self._net._lock:

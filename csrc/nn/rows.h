@@ -1,10 +1,10 @@
-/* sweep.h: the two sweeps of a training step. Rows of a batch are independent, so a task of the row
+/* rows.h: the two sweeps of a training step. Rows of a batch are independent, so a task of the row
  * sweep takes a block of rows through forward, loss and the whole δ recursion while they sit in L2.
  * A task of the weight sweep takes a tile of one W and sums aᵀδ over the full batch in a fixed
  * order. Each number is made by exactly one task in one order, so results do not depend on how
  * tasks are shared out; tasks of one sweep may run in any order or at once. */
-#ifndef FASTBP_NN_SWEEP_H
-#define FASTBP_NN_SWEEP_H
+#ifndef FASTBP_NN_ROWS_H
+#define FASTBP_NN_ROWS_H
 
 #include "../base/fpmode.h"
 #include "batch.h"

@@ -1,7 +1,7 @@
-/* sweep.c: see sweep.h. Formulas: forward z = aW + b; recursion δ^l = (δ^{l+1} W^{l+1}ᵀ) ⊙ σ'_l;
+/* rows.c: see rows.h. Formulas: forward z = aW + b; recursion δ^l = (δ^{l+1} W^{l+1}ᵀ) ⊙ σ'_l;
  * gradient aᵀδ (Rumelhart, Hinton, Williams, Nature 323, 1986). */
 #include "options.h"
-#include "sweep.h"
+#include "rows.h"
 
 #include <string.h>
 

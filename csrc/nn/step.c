@@ -1,4 +1,4 @@
-/* train.c: a training session: shuffle, batches, steps and the running loss, without a word from
+/* step.c: a training session: shuffle, batches, steps and the running loss, without a word from
  * the caller until the epoch or the time slice ends. Nothing allocates after fastbp_fit_new.
  *
  * One region of the pool runs all steps of a slice. Every worker walks through the same batches

@@ -1,6 +1,6 @@
-/* infer.c: outputs and losses of any number of rows. Blocks of rows are shared out among the
+/* predict.c: outputs and losses of any number of rows. Blocks of rows are shared out among the
  * workers, each of which takes them through two buffers of its own and keeps nothing. */
-#include "infer.h"
+#include "predict.h"
 
 #include "../threads/pool.h"
 

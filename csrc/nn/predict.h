@@ -1,8 +1,8 @@
-/* infer.h: buffers that a network keeps for predicting a few rows without an allocation. */
-#ifndef FASTBP_NN_INFER_H
-#define FASTBP_NN_INFER_H
+/* predict.h: buffers that a network keeps for predicting a few rows without an allocation. */
+#ifndef FASTBP_NN_PREDICT_H
+#define FASTBP_NN_PREDICT_H
 
-#include "sweep.h"
+#include "rows.h"
 
 /* NULL when memory is short: predicting then allocates. */
 struct fbp_infer_cache *fbp_infer_cache_new(void);
