@@ -2,7 +2,6 @@
 #include "batch.h"
 
 #include "../base/rng.h"
-#include "loss.h"
 
 #include <string.h>
 
@@ -34,9 +33,9 @@ static size_t x_size(const fastbp_net_t *net, const fastbp_data_t *data) {
 }
 
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
-    if (data->labels != NULL) return fbp_loss_takes_labels(net->loss) && data->targets == NULL;
-    if (net->group > 1) return data->targets == NULL && data->rows % net->group == 0;
-    return data->targets != NULL && net->loss != FASTBP_LOSS_MULTI_MARGIN;
+    if (data->labels != NULL) return fbp_loss_takes_labels(net->loss.code) && data->targets == NULL;
+    if (net->loss.group > 1) return data->targets == NULL && data->rows % net->loss.group == 0;
+    return data->targets != NULL && net->loss.code != FASTBP_LOSS_MULTI_MARGIN;
 }
 
 /* Where row i of a batch is to be read, x being the sample in the caller's array, of another type.
@@ -79,7 +78,7 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
         if (y != NULL) plan->target[i] = y + at * y_stride;
         if (data->labels != NULL) plan->label[i] = label_of(batch, data, at);
         if (weights != NULL) {
-            const size_t of = (size_t)(at - at % plan->net->group); /* a sample's first row */
+            const size_t of = (size_t)(at - at % plan->net->loss.group); /* a sample's first row */
             memcpy(weight + (size_t)i * elem_size, weights + of * elem_size, elem_size);
         }
     }
@@ -97,7 +96,7 @@ void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, cons
     const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)of_x;
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)size;
     const size_t x_bytes = (size_t)net->layer[0].n_in * of_x;
-    const size_t y_bytes = (size_t)net->n_targets * size;
+    const size_t y_bytes = (size_t)net->loss.n_targets * size;
     const unsigned char *x = data->x, *y = data->targets;
     for (long i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
@@ -115,16 +114,19 @@ static double weight_of(const fbp_batch_t *batch, long i) {
 
 /* The same with the weights of the samples' classes. */
 static double class_weight_sum(const fbp_batch_t *batch) {
+    const fastbp_net_t *net = batch->plan->net;
     double sum = 0;
     for (long i = 0; i < batch->rows; ++i)
-        sum += weight_of(batch, i) * fbp_class_weight(batch->plan->net, batch->plan->label[i]);
+        sum +=
+            weight_of(batch, i) * fbp_class_weight(&net->loss, net->dtype, batch->plan->label[i]);
     return sum;
 }
 
 /* Both rows of a pair carry its weight. */
 double fbp_weight_sum(const fbp_batch_t *batch) {
-    const double group = (double)batch->plan->net->group;
-    if (batch->labels && fbp_loss_weighs_classes(batch->plan->net)) return class_weight_sum(batch);
+    const fbp_net_loss_t *loss = &batch->plan->net->loss;
+    const double group = (double)loss->group;
+    if (batch->labels && fbp_loss_weighs_classes(loss)) return class_weight_sum(batch);
     if (!batch->weighted) return (double)batch->rows / group;
     double sum = 0;
     for (long i = 0; i < batch->rows; ++i) sum += weight_of(batch, i);

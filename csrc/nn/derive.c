@@ -154,7 +154,7 @@ fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *pass, void *out) {
     if (!pass->has_delta) return FASTBP_ERR_STATE;
     if (pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
     samples_t samples = {&pass->batch, out};
-    return fbp_pass_run(pass, FBP_INFER_WORK, run_sample_gradients, &samples);
+    return fbp_pass_run(pass, FBP_FORWARD_WORK, run_sample_gradients, &samples);
 }
 
 static double square_of(const fastbp_net_t *net, const void *row, long n) {
@@ -193,7 +193,7 @@ fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *pass, double *out) {
     if (!pass->has_delta) return FASTBP_ERR_STATE;
     if (pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
     samples_t samples = {&pass->batch, out};
-    return fbp_pass_run(pass, FBP_INFER_WORK, run_norms, &samples);
+    return fbp_pass_run(pass, FBP_FORWARD_WORK, run_norms, &samples);
 }
 
 /* ---- a^l ⊙ ∂J_i/∂a^l ---- */
@@ -225,7 +225,7 @@ static void run_relevance(void *context, fbp_team_t *team, int worker) {
         const long row0 = block.row0, rows = block.rows;
         long units = net->layer[top - 1].n_out;
         void *above = fbp_at(net, relevance->out[top], (size_t)(row0 * units));
-        if (net->loss_fn == NULL) fbp_loss_slope_rows(batch, row0, rows, above, units);
+        if (net->loss.fn == NULL) fbp_loss_slope_rows(batch, row0, rows, above, units);
         for (int l = top; l >= 1; --l) {
             const long below = net->layer[l - 1].n_in;
             void *slope = fbp_at(net, relevance->out[l - 1], (size_t)(row0 * below));
@@ -254,9 +254,9 @@ static bool own_slopes(fastbp_pass_t *pass, void *out) {
 fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *const *out) {
     if (!pass->has_delta || !pass->has_targets) return FASTBP_ERR_STATE;
     if (pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
-    if (pass->plan.net->loss_fn != NULL && !own_slopes(pass, out[pass->plan.net->n_layers]))
+    if (pass->plan.net->loss.fn != NULL && !own_slopes(pass, out[pass->plan.net->n_layers]))
         return FASTBP_ERR_CALL;
     pass->batch.theta = theta;
     relevance_t relevance = {&pass->batch, out};
-    return fbp_pass_run(pass, FBP_INFER_WORK, run_relevance, &relevance);
+    return fbp_pass_run(pass, FBP_FORWARD_WORK, run_relevance, &relevance);
 }

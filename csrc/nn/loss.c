@@ -35,34 +35,41 @@ bool fbp_loss_valid(const fastbp_spec_t *spec) {
     }
 }
 
-bool fbp_loss_init(fastbp_net_t *net, const fastbp_spec_t *spec) {
+bool fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec) {
     const int n = spec->n_loss_params;
-    net->loss = spec->loss;
-    net->fused = is_pair(spec->activations[spec->n_layers - 1], spec->loss);
-    net->n_targets = spec->n_targets;
-    net->n_loss_params = n;
-    net->group = spec->loss == FASTBP_LOSS_MARGIN_RANKING ? 2 : 1;
-    net->loss_fn = spec->loss == FASTBP_LOSS_CUSTOM ? spec->loss_fn : NULL;
-    net->loss_context = spec->loss_context;
+    *loss = (fbp_net_loss_t){
+        .code = spec->loss,
+        .fused = is_pair(spec->activations[spec->n_layers - 1], spec->loss),
+        .n_params = n,
+        .n_targets = spec->n_targets,
+        .group = spec->loss == FASTBP_LOSS_MARGIN_RANKING ? 2 : 1,
+        .fn = spec->loss == FASTBP_LOSS_CUSTOM ? spec->loss_fn : NULL,
+        .context = spec->loss_context,
+    };
     if (n == 0) return true;
-    net->loss_params = calloc((size_t)n, sizeof(double));
-    if (net->loss_params == NULL) return false;
+    loss->params = calloc((size_t)n, sizeof(double));
+    if (loss->params == NULL) return false;
     for (int i = 0; i < n; ++i)
-        if (net->dtype == FASTBP_F32) ((float *)net->loss_params)[i] = (float)spec->loss_params[i];
-        else ((double *)net->loss_params)[i] = spec->loss_params[i];
+        if (spec->dtype == FASTBP_F32) ((float *)loss->params)[i] = (float)spec->loss_params[i];
+        else ((double *)loss->params)[i] = spec->loss_params[i];
     return true;
 }
 
-bool fbp_loss_takes_labels(fastbp_loss_t loss) {
-    return loss == FASTBP_LOSS_CROSS_ENTROPY || loss == FASTBP_LOSS_FOCAL ||
-           loss == FASTBP_LOSS_MULTI_MARGIN;
+void fbp_loss_free(fbp_net_loss_t *loss) {
+    free(loss->params);
+    *loss = (fbp_net_loss_t){0};
 }
 
-bool fbp_loss_weighs_classes(const fastbp_net_t *net) {
-    return net->loss == FASTBP_LOSS_CROSS_ENTROPY && net->n_loss_params > 0;
+bool fbp_loss_takes_labels(fastbp_loss_t code) {
+    return code == FASTBP_LOSS_CROSS_ENTROPY || code == FASTBP_LOSS_FOCAL ||
+           code == FASTBP_LOSS_MULTI_MARGIN;
 }
 
-double fbp_class_weight(const fastbp_net_t *net, long label) {
-    return net->dtype == FASTBP_F32 ? (double)((const float *)net->loss_params)[1 + label]
-                                    : ((const double *)net->loss_params)[1 + label];
+bool fbp_loss_weighs_classes(const fbp_net_loss_t *loss) {
+    return loss->code == FASTBP_LOSS_CROSS_ENTROPY && loss->n_params > 0;
+}
+
+double fbp_class_weight(const fbp_net_loss_t *loss, fastbp_dtype_t dtype, long label) {
+    return dtype == FASTBP_F32 ? (double)((const float *)loss->params)[1 + label]
+                               : ((const double *)loss->params)[1 + label];
 }

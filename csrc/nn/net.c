@@ -2,9 +2,6 @@
  * shift behind the b of their layer. */
 #include "net.h"
 
-#include "predict.h"
-#include "loss.h"
-
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -115,7 +112,7 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     net->l1 = spec->l1;
     net->l2 = spec->l2;
     net->input_dropout = spec->input_dropout;
-    bool ready = net->layer != NULL && fbp_loss_init(net, spec) && lay_out(net, spec);
+    bool ready = net->layer != NULL && fbp_loss_init(&net->loss, spec) && lay_out(net, spec);
     if (ready) {
         net->n_tiles = cut_tiles(net, NULL);
         net->tile = calloc((size_t)net->n_tiles, sizeof *net->tile);
@@ -126,15 +123,18 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
         return FASTBP_ERR_MEMORY;
     }
     cut_tiles(net, net->tile);
-    net->infer_cache = fbp_infer_cache_new();
+    net->predict = calloc(1, sizeof *net->predict);
+    if (net->predict != NULL) atomic_flag_clear(&net->predict->busy);
     *out = net;
     return FASTBP_OK;
 }
 
 void fastbp_net_free(fastbp_net_t *net) {
     if (net == NULL) return;
-    fbp_infer_cache_free(net->infer_cache);
-    free(net->loss_params);
+    if (net->predict != NULL && net->predict->buffers != NULL)
+        net->predict->free_buffers(net->predict->buffers);
+    free(net->predict);
+    fbp_loss_free(&net->loss);
     free(net->tile);
     free(net->layer);
     free(net);

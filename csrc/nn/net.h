@@ -3,6 +3,9 @@
 #define FASTBP_NN_NET_H
 
 #include "../dispatch.h"
+#include "loss.h"
+
+#include <stdatomic.h>
 
 typedef struct {
     long n_in, n_out;
@@ -37,10 +40,16 @@ enum {
     FBP_TURNED_MAX = 12
 }; /* outputs beyond the last whole vector that are summed turned round */
 
-struct fbp_infer_cache; /* predict.h */
+/* Buffers that a network keeps for a file above this one, which alone knows what they are: it fills
+ * the slot when it first needs them, and leaves the function that frees them here. */
+typedef struct {
+    atomic_flag busy; /* held by the one call that uses the slot */
+    void *buffers;    /* NULL until they are made */
+    void (*free_buffers)(void *buffers);
+} fbp_slot_t;
 
 struct fastbp_net {
-    struct fbp_infer_cache *infer_cache;
+    fbp_slot_t *predict; /* for predicting a few rows without an allocation; NULL: no memory */
     const fbp_kernels_t *kernels;
     fastbp_dtype_t dtype;
     int n_layers;
@@ -49,14 +58,7 @@ struct fastbp_net {
     long n_tiles;
     size_t n_params;
     long max_width;
-    fastbp_loss_t loss;
-    bool fused;        /* output activation and loss are a pair */
-    void *loss_params; /* n_loss_params elements of the dtype, or NULL */
-    int n_loss_params;
-    long n_targets;         /* elements of a row of dense targets */
-    long group;             /* rows that are one sample and stay together: 2 for pairs, else 1 */
-    fastbp_loss_fn loss_fn; /* or NULL */
-    void *loss_context;
+    fbp_net_loss_t loss;
     double l1, l2;
     double input_dropout;
     bool max_norm; /* a layer has that constraint */

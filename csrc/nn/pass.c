@@ -23,7 +23,7 @@ fastbp_status_t fastbp_pass_new(fastbp_pass_t **out, const fastbp_net_t *net, lo
 
 void fastbp_pass_free(fastbp_pass_t *pass) {
     if (pass == NULL) return;
-    fbp_tangent_free(pass->tangent);
+    fbp_plan_free(&pass->tangent);
     fbp_plan_free(&pass->plan);
     free(pass);
 }
@@ -116,7 +116,7 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     fbp_set_fpmode(callers_mode);
     pass->batch.theta = theta;
     pass->has_delta = pass->has_targets = false;
-    const fastbp_status_t ran = fbp_pass_run(pass, FBP_INFER_WORK, run_forward, &pass->batch);
+    const fastbp_status_t ran = fbp_pass_run(pass, FBP_FORWARD_WORK, run_forward, &pass->batch);
     if (ran != FASTBP_OK) pass->batch.rows = 0; /* and data->x need not stay */
     return ran;
 }
@@ -136,7 +136,7 @@ static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, 
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     backward_t part = {batch, loss, top, bottom, grad, 1 / fbp_weight_sum(batch)};
     fbp_set_fpmode(callers_mode);
-    const fbp_work_t work = grad != NULL ? FBP_BACKWARD_WORK : FBP_INFER_WORK;
+    const fbp_work_t work = grad != NULL ? FBP_BACKWARD_WORK : FBP_FORWARD_WORK;
     return fbp_pass_run(pass, work, run_backward, &part);
 }
 
@@ -165,7 +165,7 @@ static fastbp_status_t from_targets(fastbp_pass_t *pass, const void *theta,
     fastbp_status_t status = load_targets(pass, data);
     if (status != FASTBP_OK) return status;
     pass->batch.backward = true;
-    if (net->loss_fn != NULL && !fbp_custom_loss(&pass->batch, fbp_fpmode()))
+    if (net->loss.fn != NULL && !fbp_custom_loss(&pass->batch, fbp_fpmode()))
         return FASTBP_ERR_CALL;
     status = recur(pass, theta, true, net->n_layers, bottom, grad);
     if (status != FASTBP_OK) return status;

@@ -7,13 +7,11 @@
 
 struct fastbp_pass {
     fbp_plan_t plan;
-    fbp_batch_t batch;   /* of the last forward; rows = 0 before it */
-    bool has_delta;      /* a backward pass has filled δ since */
-    bool has_targets;    /* … from targets, which are still in the plan */
-    fbp_plan_t *tangent; /* what moves along a direction; NULL until it is needed */
+    fbp_batch_t batch;  /* of the last forward; rows = 0 before it */
+    bool has_delta;     /* a backward pass has filled δ since */
+    bool has_targets;   /* … from targets, which are still in the plan */
+    fbp_plan_t tangent; /* what moves along a direction; all zero until it is needed */
 };
-
-void fbp_tangent_free(fbp_plan_t *tangent);
 
 /* Runs a region on as many threads as so much work on the batch is worth. */
 fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn body,

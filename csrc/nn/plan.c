@@ -104,7 +104,7 @@ static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
 }
 
 /* Layers alternate between two buffers; the output layer's z has its own. */
-static void carve_inference(fbp_plan_t *plan, fbp_arena_t *arena) {
+static void carve_prediction(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     fbp_rows_t turn[2] = {{0}, {0}};
     take_rows(plan, arena, &turn[0], net->max_width);
@@ -121,7 +121,7 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     plan->label = fbp_arena_take(arena, capacity, sizeof *plan->label);
     plan->weight = fbp_arena_take(arena, capacity, kernels->elem_size);
     plan->row_loss = fbp_arena_take(arena, capacity, sizeof *plan->row_loss);
-    if (plan->kind == FBP_PLAN_INFER) carve_inference(plan, arena);
+    if (plan->kind == FBP_PLAN_PREDICT) carve_prediction(plan, arena);
     else carve_training(plan, arena);
 }
 
@@ -150,7 +150,7 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
         fbp_scratch_t *scratch = &plan->scratch[w];
         scratch->profile = NULL;
         scratch->pack = fbp_arena_take(arena, (size_t)kernels->pack_elems, elem);
-        if (plan->kind == FBP_PLAN_INFER) continue;
+        if (plan->kind == FBP_PLAN_PREDICT) continue;
         scratch->tile_sums = fbp_arena_take(arena, FBP_TILE_UNITS * FBP_TILE_OUTPUTS, elem);
         scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
         scratch->column = fbp_arena_take(arena, 2 * (size_t)net->max_width, elem);
@@ -280,6 +280,6 @@ long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
 }
 
 long fbp_block_row(const fbp_plan_t *plan, long rows, long t, long blocks) {
-    const long group = plan->net->group;
+    const long group = plan->net->loss.group;
     return t * (rows / group) / blocks * group;
 }

@@ -13,7 +13,7 @@
 typedef enum {
     FBP_PLAN_TRAIN,   /* a and δ of every layer; z of the output and where σ' or a norm needs it */
     FBP_PLAN_INSPECT, /* and z of every layer, W^1ᵀ for the input gradient */
-    FBP_PLAN_INFER,   /* one block of rows, two alternating activation buffers */
+    FBP_PLAN_PREDICT, /* one block of rows, two alternating activation buffers */
 } fbp_plan_kind_t;
 
 /* capacity × width elements, with a list of pointers to the rows. */
@@ -104,7 +104,7 @@ typedef struct {
     double per_row, once;
 } fbp_work_t;
 
-#define FBP_INFER_WORK ((fbp_work_t){2, 0})
+#define FBP_FORWARD_WORK ((fbp_work_t){2, 0})
 #define FBP_BACKWARD_WORK ((fbp_work_t){4, 8})
 #define FBP_TRAIN_WORK                                                                             \
     ((fbp_work_t){6, 30}) /* Adam: 0.25 ns a parameter against 0.0085 an operation */

@@ -1,8 +1,9 @@
-/* rows.h: the two sweeps of a training step. Rows of a batch are independent, so a task of the row
- * sweep takes a block of rows through forward, loss and the whole δ recursion while they sit in L2.
- * A task of the weight sweep takes a tile of one W and sums aᵀδ over the full batch in a fixed
- * order. Each number is made by exactly one task in one order, so results do not depend on how
- * tasks are shared out; tasks of one sweep may run in any order or at once. */
+/* rows.h: the row sweep of a training step, and the pieces of it that derivatives need. The rows of
+ * a batch are independent of one another, so one task takes a block of rows through forward, loss
+ * and the whole δ recursion while they are in L2.
+ *
+ * Each output is computed by exactly one task, in a fixed order. Results therefore do not depend on
+ * how tasks are shared out, and the tasks of one sweep may run in any order or at the same time. */
 #ifndef FASTBP_NN_ROWS_H
 #define FASTBP_NN_ROWS_H
 
@@ -58,33 +59,5 @@ void fbp_loss_slope_rows(const fbp_batch_t *batch, long row0, long rows, void *o
 /* out[rows,n_L] = R{∂J_i/∂a^L} from rz = R{z^L} and ra = R{a^L}; of a pair R{δ^L}. */
 void fbp_loss_curve_rows(const fbp_batch_t *batch, long row0, const fbp_mat_t *rz,
                          const fbp_mat_t *ra, void *out, long ldo);
-
-/* ---- weight sweep: a tile of one W ---- */
-
-/* The copies of a tile of theta that the plan has room for: plan->wp and plan->wt. */
-void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
-
-/* In place of a row of W: these are the sums of b, or of what a norm has. */
-enum { FBP_ROW_BIAS = -FBP_PART_B, FBP_ROW_GAIN = -FBP_PART_GAIN, FBP_ROW_SHIFT = -FBP_PART_SHIFT };
-
-/* Takes raw sums of a run of outputs with their place in W, whole rows of W in one long one; or one
- * of the rows above. */
-typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
-                              long row, long column);
-
-/* Sums aᵀδ of a tile over the batch and hands them to `finish`, run by run. warm: flat vectors laid
- * out as theta that finish will touch, NULL after the last. */
-void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
-                     fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]);
-
-/* The same with Σ_i δ_i of a layer, and the sums of its norm, for the tile of it that starts at
- * unit 0; else nothing. */
-void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
-                     fbp_finish_fn finish, void *context);
-
-/* ---- l1 ‖W‖₁ + (l2/2) ‖W‖² ---- */
-
-double fbp_tile_penalty(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile);
-double fbp_penalty(const fastbp_net_t *net, const void *theta); /* tile by tile, in order */
 
 #endif

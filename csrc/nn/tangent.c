@@ -10,8 +10,6 @@
 #include "pass.h"
 #include "update.h"
 
-#include <stdlib.h>
-
 /* The pass, its tangent, and both mixed: plans differ in whose δ meets whose weights. Of a layer
  * with a norm the tangent's stats hold R{r}, its z R{z}, then R{x̂}, then s_i d ⊙ R{x̂}, and its dn
  * R{n}, then R{d}. */
@@ -29,26 +27,16 @@ typedef struct {
     void *out;
 } curve_t;
 
-/* A plan like the pass's for R{z}, R{a}, R{δ} and a spare matrix a layer, its scaled; a second call
- * is free. */
-static fastbp_status_t new_tangent(fbp_plan_t **out, const fbp_plan_t *plan) {
-    if (*out != NULL) return FASTBP_OK;
-    fbp_plan_t *tangent = malloc(sizeof *tangent);
-    if (tangent == NULL) return FASTBP_ERR_MEMORY;
+/* Makes pass->tangent, a plan like the pass's own for R{z}, R{a} and R{δ}, whose `scaled` is a
+ * spare matrix per layer. A second call does nothing. */
+static fastbp_status_t make_tangent(fastbp_pass_t *pass) {
+    const fbp_plan_t *plan = &pass->plan;
+    fbp_plan_t *tangent = &pass->tangent;
+    if (tangent->net != NULL) return FASTBP_OK;
     fastbp_status_t status = fbp_plan_init(tangent, plan->net, FBP_PLAN_INSPECT, plan->capacity, 1);
     if (status == FASTBP_OK) status = fbp_plan_add_scaled(tangent);
-    if (status == FASTBP_OK) {
-        *out = tangent;
-        return FASTBP_OK;
-    }
-    fbp_tangent_free(tangent);
+    if (status != FASTBP_OK) fbp_plan_free(tangent);
     return status;
-}
-
-void fbp_tangent_free(fbp_plan_t *tangent) {
-    if (tangent == NULL) return;
-    fbp_plan_free(tangent);
-    free(tangent);
 }
 
 /* x += y of a block */
@@ -209,7 +197,7 @@ static void output_layer(const curve_t *c, const fbp_block_t *block) {
     const fbp_mat_t ra = fbp_block_of(t, &t->a[l], block->row0, block->rows, n_out);
     void *rows = fbp_row_at(t, delta, block->row0);
     fbp_loss_curve_rows(c->batch, block->row0, &rz, &ra, rows, delta->ld);
-    if (t->net->fused) return;
+    if (t->net->loss.fused) return;
     times_slope(c, l, block, delta);
     fbp_loss_slope_rows(c->batch, block->row0, block->rows, fbp_row_at(t, g, block->row0), g->ld);
     bend_layer(c, l, block);
@@ -305,16 +293,16 @@ fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *d
     const fastbp_net_t *net = pass->plan.net;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
     if ((dx == NULL && dtheta == NULL) || pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
-    fastbp_status_t status = new_tangent(&pass->tangent, &pass->plan);
+    fastbp_status_t status = make_tangent(pass);
     if (status != FASTBP_OK) return status;
     pass->batch.theta = theta;
-    curve_t c = {
-        .batch = &pass->batch, .tangent = pass->tangent, .v = dtheta, .moved_x = dx != NULL};
+    fbp_plan_t *tangent = &pass->tangent;
+    curve_t c = {.batch = &pass->batch, .tangent = tangent, .v = dtheta, .moved_x = dx != NULL};
     for (long i = 0; dx != NULL && i < pass->batch.rows; ++i)
-        pass->tangent->a[0].row[i] = fbp_at(net, dx, (size_t)((ptrdiff_t)i * lddx));
+        tangent->a[0].row[i] = fbp_at(net, dx, (size_t)((ptrdiff_t)i * lddx));
     status = fbp_pass_run(pass, (fbp_work_t){4, 0}, run_tangent, &c);
     if (status != FASTBP_OK) return status;
-    const fbp_rows_t *ra = &pass->tangent->a[net->n_layers];
+    const fbp_rows_t *ra = &tangent->a[net->n_layers];
     const long n_out = net->layer[net->n_layers - 1].n_out;
     const fbp_mat_t moved = {ra->at, pass->batch.rows, n_out, ra->ld};
     net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &moved, out, n_out);
@@ -325,12 +313,12 @@ fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v
     const fastbp_net_t *net = pass->plan.net;
     fbp_plan_t *plan = &pass->plan;
     if (!pass->has_delta || !pass->has_targets) return FASTBP_ERR_STATE;
-    if (pass->batch.sparse || net->loss_fn != NULL) return FASTBP_ERR_ARGUMENT;
-    fastbp_status_t status = new_tangent(&pass->tangent, plan);
+    if (pass->batch.sparse || net->loss.fn != NULL) return FASTBP_ERR_ARGUMENT;
+    fastbp_status_t status = make_tangent(pass);
     if (status == FASTBP_OK && pass->batch.weighted) status = fbp_plan_add_scaled(plan);
     if (status != FASTBP_OK) return status;
     pass->batch.theta = theta;
-    fbp_plan_t *tangent = pass->tangent;
+    fbp_plan_t *tangent = &pass->tangent;
     curve_t c = {.batch = &pass->batch, .tangent = tangent, .v = v, .out = out};
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     c.grad_scale = 1 / fbp_weight_sum(&pass->batch);

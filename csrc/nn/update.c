@@ -1,6 +1,8 @@
 /* update.c: see update.h. */
-#include "options.h"
 #include "update.h"
+
+#include "../base/fpmode.h"
+#include "options.h"
 
 #include <math.h>
 

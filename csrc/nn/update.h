@@ -4,7 +4,7 @@
 #define FASTBP_NN_UPDATE_H
 
 #include "clip.h"
-#include "rows.h"
+#include "tiles.h"
 
 /* True when the rule is known, its hyper-parameters are in range and its moments are there. */
 bool fbp_optimizer_valid(const fastbp_optimizer_t *optimizer);

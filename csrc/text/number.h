@@ -2,7 +2,9 @@
 #ifndef FASTBP_TEXT_NUMBER_H
 #define FASTBP_TEXT_NUMBER_H
 
-#include "csv.h"
+#include <stdbool.h>
+
+#include "cell.h"
 
 /* The plain number, with a point, that begins at p < end, and where it ends; TEXT, with *value and
  * *stop undefined, where none begins. */

@@ -4,6 +4,7 @@ import ast
 import re
 import runpy
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ ROOMS = {
     "nn": ["dispatch", "threads", "base", PUBLIC],
     "open": ["dispatch", "threads", "base", PUBLIC],
 }
+# The floors of csrc/nn/, the lowest first. A file includes headers of its own floor and of those
+# below it, and a .c file and its header stand on one floor.
+NN_FLOORS = [
+    ["profile", "loss", "net"],
+    ["plan", "batch"],
+    ["options", "rows", "tiles", "clip", "update"],
+    ["pass", "derive", "tangent", "predict", "session", "step", "fit"],
+]
 FORBIDDEN_IN_KERNELS = re.compile(
     r"\b(malloc|calloc|realloc|aligned_alloc|posix_memalign|free|\w*printf|puts|fopen|abort|exit"
     r"|pthread_\w+|thrd_\w+|mtx_\w+)\b"
@@ -73,14 +82,52 @@ def allowed(name):
     return found
 
 
-@pytest.mark.parametrize("path", engine_files(), ids=lambda p: p.relative_to(CSRC).as_posix())
-def test_includes_run_one_way(path):
+def included(path):
+    """The files of csrc/ that a file includes."""
     for quoted in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE):
         near = (path.parent / quoted).resolve()
         target = near if near.exists() else CSRC / quoted
         assert target.exists(), f"{quoted} is not in csrc/"
+        yield target
+
+
+@pytest.mark.parametrize("path", engine_files(), ids=lambda p: p.relative_to(CSRC).as_posix())
+def test_includes_run_one_way(path):
+    for target in included(path):
         relative = target.relative_to(CSRC).as_posix()
         assert {room(target), relative} & allowed(room(path)), f"{path.name} includes {relative}"
+
+
+def test_every_file_of_nn_has_one_floor():
+    listed = [stem for floor in NN_FLOORS for stem in floor]
+    assert sorted(listed) == sorted({path.stem for path in (CSRC / "nn").iterdir()})
+
+
+@pytest.mark.parametrize("path", sorted((CSRC / "nn").iterdir()), ids=lambda p: p.name)
+def test_no_file_of_nn_includes_a_higher_floor(path):
+    floor = {stem: level for level, stems in enumerate(NN_FLOORS, 1) for stem in stems}
+    for target in included(path):
+        if room(target) == "nn":
+            above = floor[target.stem] - floor[path.stem]
+            assert above <= 0, f"{path.name} includes {target.name}, {above} above it"
+
+
+def test_includes_have_no_circle():
+    """A .c file and its header are one: the header of a file must not need what needs that file."""
+    graph = {}
+    for path in engine_files():
+        node = unit(path)
+        graph.setdefault(node, set()).update({unit(target) for target in included(path)} - {node})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("a circle: " + ", included by ".join(error.args[1]))
+
+
+def unit(path):
+    """`nn/plan` for csrc/nn/plan.c and csrc/nn/plan.h; other files are units of their own."""
+    relative = path.relative_to(CSRC)
+    return (relative.with_suffix("") if path.suffix in {".c", ".h"} else relative).as_posix()
 
 
 @pytest.mark.parametrize("name", ["simd", "kernels", "isa"])

@@ -1,0 +1,201 @@
+/* fit.c: a training session from fastbp_fit_new to fastbp_fit_free: its buffers, the order of its
+ * samples, its place, its clocks, and the runs of steps that step.c makes. */
+#include "../base/clock.h"
+#include "../threads/count.h"
+#include "../threads/pool.h"
+#include "rows.h"
+#include "session.h"
+#include "step.h"
+#include "tiles.h"
+#include "update.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static bool valid_data(const fastbp_net_t *net, const fastbp_data_t *data) {
+    return data->rows >= 1 && data->rows <= (long)INT32_MAX && fbp_targets_fit(net, data);
+}
+
+fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void *theta,
+                               const fastbp_data_t *data, fastbp_optimizer_t *optimizer,
+                               const fastbp_fit_options_t *options) {
+    *out = NULL;
+    if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1 ||
+        options->batch_size % net->loss.group != 0 || options->part_rows % net->loss.group != 0 ||
+        options->n_threads < 0 || options->part_rows < 0)
+        return FASTBP_ERR_ARGUMENT;
+    fastbp_fit_t *fit = calloc(1, sizeof *fit);
+    if (fit == NULL) return FASTBP_ERR_MEMORY;
+    const long batch_rows = fbp_min_long(options->batch_size, data->rows);
+    const bool parts = options->part_rows > 0 && options->part_rows < batch_rows;
+    const long capacity = parts ? options->part_rows : batch_rows;
+    fit->data = *data;
+    fit->optimizer = optimizer;
+    fit->options = *options;
+    fit->theta = theta;
+    fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
+    fastbp_status_t status =
+        fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, fit->n_workers);
+    if (status == FASTBP_OK) status = fbp_batch_accept(&fit->plan, data);
+    if (status == FASTBP_OK && options->shuffle) {
+        fit->order = malloc((size_t)data->rows * sizeof *fit->order);
+        if (fit->order == NULL) status = FASTBP_ERR_MEMORY;
+        else fit->order_room = data->rows;
+    }
+    if (status == FASTBP_OK && parts) {
+        fit->sums = calloc(net->n_params, net->kernels->elem_size);
+        if (fit->sums == NULL) status = FASTBP_ERR_MEMORY;
+    }
+    if (status != FASTBP_OK) {
+        fastbp_fit_free(fit);
+        return status;
+    }
+    fbp_batch_describe(&fit->batch, data);
+    if (fit->batch.sparse) fit->plan.wp[0] = NULL; /* compressed rows read W as it lies */
+    fit->batch.plan = &fit->plan;
+    fit->batch.theta = theta;
+    fit->batch.fold_weights = fit->batch.backward = true;
+    fit->batch.rows = capacity;
+    fit->batch.drop = true;
+    fit->batch.seed = options->seed;
+    fit->keep_copies = fbp_uses_copies(&fit->batch);
+    fit->session = fit->n_workers > 1;
+    if (fit->session) fbp_pool_open_session();
+    *out = fit;
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) {
+    const long batch = fbp_min_long(fit->options.batch_size, data->rows);
+    if (!valid_data(fit->plan.net, data) || (fit->sums == NULL && batch > fit->plan.capacity) ||
+        (fit->order != NULL && data->rows > fit->order_room))
+        return FASTBP_ERR_ARGUMENT;
+    const fastbp_status_t status = fbp_batch_accept(&fit->plan, data);
+    if (status != FASTBP_OK) return status;
+    fit->data = *data;
+    fbp_batch_describe(&fit->batch, data);
+    fit->place = (fastbp_place_t){.epoch = fit->place.epoch};
+    fit->in_place = false;
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
+                                     long n) {
+    if (rates != NULL && n < 1) return FASTBP_ERR_ARGUMENT;
+    for (long i = 0; rates != NULL && i < n; ++i)
+        if (!(rates[i] >= 0 && isfinite(rates[i]))) return FASTBP_ERR_ARGUMENT;
+    for (long i = 0; momenta != NULL && i < n; ++i)
+        if (!(momenta[i] >= 0 && momenta[i] < 1)) return FASTBP_ERR_ARGUMENT;
+    fit->rates = rates;
+    fit->n_rates = n;
+    fit->momenta = rates != NULL ? momenta : NULL;
+    return FASTBP_OK;
+}
+
+void fastbp_fit_free(fastbp_fit_t *fit) {
+    if (fit == NULL) return;
+    if (fit->session) fbp_pool_close_session();
+    fbp_plan_free(&fit->plan);
+    fbp_clocks_free(&fit->clocks);
+    free(fit->order);
+    free(fit->sums);
+    free(fit);
+}
+
+/* The order of the epoch, and copies of W, which the caller may have changed: between epochs, or
+ * between single steps. */
+static void get_in_place(fastbp_fit_t *fit, bool single) {
+    const fastbp_net_t *net = fit->plan.net;
+    const bool copy = fit->keep_copies && (single || !fit->in_place);
+    if (fit->order != NULL && !fit->in_place)
+        fbp_shuffle(fit->order, fit->data.rows, net->loss.group, fit->options.seed,
+                    fit->place.epoch, fit->place.block);
+    for (long i = 0; copy && i < net->n_tiles; ++i)
+        fbp_copy_tile(&fit->plan, fit->theta, &net->tile[i]);
+    fit->in_place = true;
+}
+
+fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) {
+    if (place->epoch < 0 || place->step < 0 || place->block < 0 || place->first < 0 ||
+        place->block > (long)INT32_MAX || place->first > fit->data.rows)
+        return FASTBP_ERR_ARGUMENT;
+    fit->place = *place;
+    fit->in_place = false;
+    return FASTBP_OK;
+}
+
+/* ---- a slice of steps ---- */
+
+fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
+    if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
+    const double begin = fbp_seconds();
+    fbp_slice_t slice = {.fit = fit, .deadline = begin + seconds};
+    fbp_lap_begin(fit->plan.scratch[0].profile);
+    get_in_place(fit, seconds <= 0);
+    fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
+    const long step = fit->place.step;
+    if (fit->place.first < fit->data.rows) fbp_pool_run(fit->n_workers, fbp_run_steps, &slice);
+    fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
+    if (fit->clocks.worker != NULL) {
+        runs->steps += fit->place.step - step;
+        runs->seconds += fbp_seconds() - begin;
+    }
+    const bool done = !slice.diverged && !slice.loss_failed && fit->place.first >= fit->data.rows;
+    *progress = (fastbp_progress_t){
+        .epoch_done = done,
+        .epoch = fit->place.epoch,
+        .step = fit->place.step,
+        .loss = fit->place.loss_sum / fit->place.weight_sum,
+        .last_loss = fit->last_loss,
+        .place = fit->place,
+    };
+    if (done) fit->place = (fastbp_place_t){.epoch = fit->place.epoch + 1};
+    if (done || slice.diverged || slice.loss_failed) fit->in_place = false;
+    if (slice.loss_failed) return FASTBP_ERR_CALL;
+    return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
+}
+
+fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on) {
+    if (on && fit->clocks.worker == NULL) {
+        const fastbp_status_t status =
+            fbp_clocks_init(&fit->clocks, fit->n_workers, fit->plan.net->n_layers);
+        if (status != FASTBP_OK) return status;
+    }
+    for (int w = 0; w < fit->n_workers; ++w)
+        fit->plan.scratch[w].profile = on ? &fit->clocks.worker[w] : NULL;
+    fit->clocked = on;
+    return FASTBP_OK;
+}
+
+void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
+                       fastbp_layer_report_t *layer) {
+    const fbp_plan_t *plan = &fit->plan;
+    const fastbp_net_t *net = plan->net;
+    const int wanted = fit->options.n_threads, team_size = fit->team_size;
+    const size_t order = (size_t)fit->order_room * sizeof *fit->order;
+    const bool outer = plan->capacity <= FBP_OUTER_MAX && fit->sums == NULL &&
+                       !fbp_clips_norms(fit->optimizer) &&
+                       !fbp_update_of(fit->optimizer, fit->optimizer->t + 1).options;
+    const size_t sums = fit->sums != NULL ? net->n_params * net->kernels->elem_size : 0;
+    *report = (fastbp_fit_report_t){
+        .threads = team_size,
+        .threads_planned = fit->n_workers,
+        .threads_allowed = wanted > 0 ? wanted : fbp_thread_limit(),
+        .step_work = fbp_work_of(net, plan->capacity, FBP_TRAIN_WORK),
+        .thread_work = fbp_work_per_worker(),
+        .next_rows = fbp_rows_for(net, fit->n_workers + 1, FBP_TRAIN_WORK),
+        .copies_above = FBP_DOT_MAX_ROWS,
+        .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size + (team_size == 0)),
+        .tiles = net->n_tiles,
+        .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
+                 plan->sparse_arena.size + order + sums,
+        .clocked = fit->timed,
+        .plain = fit->plain,
+    };
+    for (int l = 0; l <= net->n_layers; ++l) {
+        fbp_clocks_sum(&fit->clocks, l, layer[l].seconds);
+        layer[l].outer = outer && !(fit->batch.sparse && l == 1);
+        layer[l].panels = l > 0 && fit->keep_copies && plan->wp[l - 1] != NULL;
+        layer[l].transposed = l > 0 && fit->keep_copies && plan->wt[l - 1] != NULL;
+    }
+}

@@ -1,0 +1,23 @@
+/* step.h: training steps on an open session. One region of the pool runs all steps of a slice:
+ * every worker goes through the same batches with its own description of them and makes the same
+ * decisions, and worker 0 alone updates the session. A step has two barriers: one after the row
+ * sweep, one after the weight sweep. */
+#ifndef FASTBP_NN_STEP_H
+#define FASTBP_NN_STEP_H
+
+#include "../threads/pool.h"
+#include "session.h"
+
+/* The steps of one fastbp_fit_run. */
+typedef struct {
+    fastbp_fit_t *fit;
+    double deadline;
+    bool diverged, loss_failed, stop; /* written by worker 0, read by all after a barrier */
+} fbp_slice_t;
+
+/* The region; context is an fbp_slice_t. The session is in place (order and copies of W) and has
+ * samples left. Runs at least one step, and whole steps only: a J that is not finite is found
+ * between the sweeps, before any parameter has changed. */
+void fbp_run_steps(void *context, fbp_team_t *team, int worker);
+
+#endif
