@@ -1,11 +1,57 @@
-"""Types of the binding; what each thing does is said in _core.pyx and csrc/fastbp.h."""
+"""Types of the binding; _core.pyx and csrc/fastbp.h say what each thing does.
+
+tests/package/test_core_stub.py compares names, parameters and defaults with the compiled module.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
+from ._checks.sparse import SparseRows
 from .optim import Optimizer
+
+# float32 or float64. Where a network is concerned, its dtype.
+_Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+_FloatsT = TypeVar("_FloatsT", npt.NDArray[np.float32], npt.NDArray[np.float64])
+_Float64s: TypeAlias = npt.NDArray[np.float64]
+_Int64s: TypeAlias = npt.NDArray[np.int64]
+# Rows of X, of any dtype that the engine converts.
+_Rows: TypeAlias = npt.NDArray[Any] | SparseRows
+# Dense targets, or class numbers.
+_Targets: TypeAlias = _Floats | npt.NDArray[np.int32]
+_Loss: TypeAlias = Callable[[bytearray, bytearray], tuple[_Float64s, _Floats]]
+# no_bias, norm, norm_eps, dropout, residual, max_norm, non_negative
+_LayerOptions: TypeAlias = tuple[bool, int, float, float, bool, float, bool]
+
+class _LayerReport(TypedDict):
+    seconds: list[float]
+    panels: bool
+    transposed: bool
+    outer: bool
+
+class _Runs(TypedDict):
+    steps: int
+    seconds: float
+
+class _Report(TypedDict):
+    threads: int
+    threads_planned: int
+    threads_allowed: int
+    step_work: float
+    thread_work: float
+    next_rows: int
+    copies_above: int
+    row_blocks: int
+    tiles: int
+    bytes: int
+    clocked: _Runs
+    plain: _Runs
+    layers: list[_LayerReport]
+
+CELL_KINDS: Final[dict[str, int]]
+MAX_CELL: Final[int]
 
 def available_isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...
@@ -15,8 +61,6 @@ def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 
 class Net:
-    n_params: int
-    widths: tuple[int, ...]
     def __init__(
         self,
         widths: tuple[int, ...],
@@ -28,52 +72,69 @@ class Net:
         l2: float,
         loss_params: tuple[float, ...],
         n_targets: int,
-        options: tuple[tuple[float, ...], ...] = (),
+        options: tuple[_LayerOptions, ...] = (),
         input_dropout: float = 0.0,
-        function: Callable[[bytearray, bytearray], tuple[np.ndarray, np.ndarray]] | None = None,
+        function: _Loss | None = None,
     ) -> None: ...
+    @property
+    def n_params(self) -> int: ...
+    @property
+    def widths(self) -> tuple[int, ...]: ...
     def set_trainable(self, layer: int, trainable: bool) -> None: ...
-    def predict(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray) -> None: ...
+    def predict(self, theta: _Floats, x: _Rows, out: _Floats) -> None: ...
     def cost(
         self,
-        theta: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-        weights: np.ndarray | None,
-        out: np.ndarray | None = None,
+        theta: _Floats,
+        x: _Rows,
+        y: _Targets,
+        weights: _Floats | None,
+        out: _Floats | None = None,
     ) -> float: ...
-    def step(self, theta: np.ndarray, grad: np.ndarray, optimizer: Optimizer) -> None: ...
+    def step(self, theta: _Floats, grad: _Floats, optimizer: Optimizer) -> None: ...
 
 class Buffer:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 class Pass:
-    net: Net
-    capacity: int
     def __init__(self, net: Net, capacity: int) -> None: ...
+    @property
+    def net(self) -> Net: ...
+    @property
+    def capacity(self) -> int: ...
     def buffer(self, which: str, layer: int) -> Buffer: ...
-    def overlaps(self, array: np.ndarray) -> bool: ...
-    def forward(self, theta: np.ndarray, x: np.ndarray) -> None: ...
+    def overlaps(self, array: npt.NDArray[Any]) -> bool: ...
+    def forward(self, theta: _Floats, x: _Rows) -> None: ...
     def backward(
-        self,
-        theta: np.ndarray,
-        y: np.ndarray,
-        weights: np.ndarray | None,
-        grad: np.ndarray | None,
+        self, theta: _Floats, y: _Targets, weights: _Floats | None, grad: _Floats | None
     ) -> float: ...
     def backward_from(
-        self, theta: np.ndarray, delta: np.ndarray, weights: np.ndarray | None, grad: np.ndarray
+        self, theta: _Floats, delta: _Floats, weights: _Floats | None, grad: _Floats
     ) -> None: ...
-    def input_gradient(self, theta: np.ndarray, out: np.ndarray) -> None: ...
+    def input_gradient(self, theta: _Floats, out: _Floats) -> None: ...
+
+def backward_output(p: Pass, theta: _Floats, y: _Targets, weights: _Floats | None) -> float: ...
+def backward_inject(p: Pass, delta: _Floats, weights: _Floats | None) -> None: ...
+def backward_layer(p: Pass, theta: _Floats, layer: int) -> None: ...
+def backward_gradient(p: Pass, theta: _Floats, grad: _Floats) -> None: ...
+def pull_back(p: Pass, layer: int, g: _Floats) -> None: ...
+def vjp(p: Pass, theta: _Floats, v: _Floats, out: _Floats) -> None: ...
+def jacobian(p: Pass, theta: _Floats, out: _Floats) -> None: ...
+def sample_gradients(p: Pass, out: _Floats) -> None: ...
+def gradient_norms(p: Pass, out: _Float64s) -> None: ...
+def relevance(p: Pass, theta: _Floats, outs: list[_Floats]) -> None: ...
+def jvp(
+    p: Pass, theta: _Floats, dx: _Floats | None, dtheta: _Floats | None, out: _Floats
+) -> None: ...
+def hvp(p: Pass, theta: _Floats, v: _Floats, out: _Floats) -> None: ...
 
 class Fit:
     def __init__(
         self,
         net: Net,
-        theta: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-        weights: np.ndarray | None,
+        theta: _Floats,
+        x: _Rows,
+        y: _Targets,
+        weights: _Floats | None,
         optimizer: Optimizer,
         batch_size: int,
         shuffle: bool,
@@ -81,64 +142,27 @@ class Fit:
         n_threads: int = 0,
         part_rows: int = 0,
     ) -> None: ...
-    def set_rates(self, rates: np.ndarray | None, momenta: np.ndarray | None = None) -> None: ...
+    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]: ...
+    def set_rates(self, rates: _Float64s | None, momenta: _Float64s | None = None) -> None: ...
+    def set_clocks(self, on: bool) -> None: ...
+    def report(self) -> _Report: ...
+    def rebind(self, x: _Rows, y: _Targets, weights: _Floats | None) -> None: ...
     @property
     def place(self) -> tuple[int, int, int, int, float, float]: ...
-    def rebind(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None: ...
     def seek(
         self, epoch: int, step: int, block: int, first: int, loss_sum: float, weight_sum: float
     ) -> None: ...
-    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]: ...
-    def set_clocks(self, on: bool) -> None: ...
-    def report(self) -> dict[str, Any]: ...
-
-def backward_output(
-    p: Pass, theta: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-) -> float: ...
-def backward_inject(p: Pass, delta: np.ndarray, weights: np.ndarray | None) -> None: ...
-def backward_layer(p: Pass, theta: np.ndarray, layer: int) -> None: ...
-def backward_gradient(p: Pass, theta: np.ndarray, grad: np.ndarray) -> None: ...
-def pull_back(p: Pass, layer: int, g: np.ndarray) -> None: ...
-def vjp(p: Pass, theta: np.ndarray, v: np.ndarray, out: np.ndarray) -> None: ...
-def jacobian(p: Pass, theta: np.ndarray, out: np.ndarray) -> None: ...
-def sample_gradients(p: Pass, out: np.ndarray) -> None: ...
-def gradient_norms(p: Pass, out: np.ndarray) -> None: ...
-def relevance(p: Pass, theta: np.ndarray, outs: list[np.ndarray]) -> None: ...
-def jvp(
-    p: Pass, theta: np.ndarray, dx: np.ndarray | None, dtheta: np.ndarray | None, out: np.ndarray
-) -> None: ...
-def hvp(p: Pass, theta: np.ndarray, v: np.ndarray, out: np.ndarray) -> None: ...
-def vmath(name: str, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
-def gemm(
-    form: str,
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    *,
-    bias: np.ndarray | None = None,
-    activation: int = 0,
-    alpha: float = 0,
-    aux: np.ndarray | None = None,
-    z: np.ndarray | None = None,
-    panels: bool = False,
-    repeats: int = 1,
-) -> None: ...
-def fma_peak(f64: bool = False, seconds: float = 0.2) -> float: ...
-def memory_rate(
-    f64: bool = False, bytes: int = ..., n_threads: int = 0, seconds: float = 0.05
-) -> float: ...
-def pool_latency(n_threads: int, repeats: int) -> float: ...
-
-CELL_KINDS: dict[str, int]
-MAX_CELL: int
 
 class CsvPass:
-    line: int
-    n_cells: int
-    n_marked: int
     def __init__(
         self, delimiter: str, decimal: str, thousands: str, n_columns: int = 0
     ) -> None: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def n_cells(self) -> int: ...
+    @property
+    def n_marked(self) -> int: ...
     def width(self, block: bytearray, start: int, stop: int, last: bool) -> tuple[int, str]: ...
     def numbers(
         self,
@@ -146,11 +170,11 @@ class CsvPass:
         start: int,
         stop: int,
         last: bool,
-        values: np.ndarray,
-        lines: np.ndarray,
-        counts: np.ndarray,
-        first: np.ndarray,
-        kinds: np.ndarray,
+        values: _Float64s,
+        lines: _Int64s,
+        counts: _Int64s,
+        first: _Int64s,
+        kinds: npt.NDArray[np.uint8],
     ) -> tuple[int, int, str]: ...
     def texts(
         self,
@@ -160,5 +184,26 @@ class CsvPass:
         last: bool,
         chosen: tuple[int, ...],
         known: list[dict[bytes, int]],
-        codes: np.ndarray,
+        codes: _Int64s,
     ) -> tuple[int, int, str]: ...
+
+def vmath(name: str, x: _FloatsT, out: _FloatsT | None = None) -> _FloatsT: ...
+def gemm(
+    form: str,
+    a: _Floats,
+    b: _Floats,
+    c: _Floats,
+    *,
+    bias: _Floats | None = None,
+    activation: int = 0,
+    alpha: float = 0.0,
+    aux: _Floats | None = None,
+    z: _Floats | None = None,
+    panels: bool = False,
+    repeats: int = 1,
+) -> None: ...
+def fma_peak(f64: bool = False, seconds: float = 0.2) -> float: ...
+def memory_rate(
+    f64: bool = False, bytes: int = 268435456, n_threads: int = 0, seconds: float = 0.05
+) -> float: ...
+def pool_latency(n_threads: int, repeats: int) -> float: ...
