@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-import numpy as np
+import numpy.typing as npt
 
-Array = np.ndarray
+Array: TypeAlias = npt.NDArray[Any]  # of any real dtype
 Data = tuple[Array, Array, Array | None]  # X, targets, sample weights
 
 

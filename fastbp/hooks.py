@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ._checks import arguments as check
+from ._types import Array
 
-Array = np.ndarray
 Hook = Callable[[int, Array], object]
 
 

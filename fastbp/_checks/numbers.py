@@ -10,7 +10,7 @@ from numbers import Complex, Integral, Number, Real
 
 import numpy as np
 
-Array = np.ndarray
+from .._types import Array
 
 _SHOWN = 5  # columns that an error names
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._types import Array
 from .numbers import narrowed, refuse_masked
-
-Array = np.ndarray
 
 
 class SparseRows:

@@ -16,7 +16,8 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.sparse import as_sparse_rows, is_sparse
-from .._training.fit import Array, Fitting
+from .._training.fit import Fitting
+from .._types import Array
 from ..activations import Activation, resolve_layers
 from ..initializers import InitFunction, Initializer
 from ..losses import Loss

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._checks import arguments as check
+from .._types import Array
 from ..activations import Activation
 from ..activations import resolve as resolve_activation
 from ..initializers import InitFunction, Initializer, draw
 from ..initializers import resolve as resolve_init
-
-Array = np.ndarray
 
 # name: (code of the C enum, whether it has a shift)
 _NORMS = {"layer": (1, True), "rms": (2, False)}

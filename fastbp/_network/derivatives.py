@@ -13,9 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from .._checks import arguments as check
+from .._types import Array
 from ..losses import Loss
-
-Array = np.ndarray
 
 
 class Derivatives(ABC):

@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import _core
 from .._checks.sparse import SparseRows
-from .derivatives import Array, Derivatives
+from .._types import Array
+from .derivatives import Derivatives
 
 
 class EngineDerivatives(Derivatives):

@@ -7,7 +7,8 @@ from math import isfinite
 import numpy as np
 
 from .. import _core
-from ..hooks import Array, Hook, Hooks
+from .._types import Array
+from ..hooks import Hook, Hooks
 from ..optim import Optimizer
 from ..reference._training import Training
 

@@ -8,9 +8,8 @@ from operator import attrgetter
 import numpy as np
 
 from .._checks import arguments as check
+from .._types import Array
 from .dense import Dense
-
-Array = np.ndarray
 
 
 class _Passed:

@@ -14,7 +14,7 @@ import numpy as np
 from .. import _core
 from .._checks import arguments as check
 from .._checks.sparse import SparseRows
-from .._types import Data, Place, SessionOptions
+from .._types import Array, Data, Place, SessionOptions
 from ..errors import DivergenceError
 from ..hooks import Hook
 from ..initializers import InitFunction, Initializer
@@ -22,7 +22,7 @@ from ..losses import Loss
 from ..losses._losses import engine_function
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
-from .base import ActivationSpec, Array, NetworkBase
+from .base import ActivationSpec, NetworkBase
 from .dense import Dense
 from .engine import EngineDerivatives
 from .hooked import EngineHooks, HookedTraining

@@ -8,9 +8,8 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.numbers import as_array
+from .._types import Array
 from ..losses import Loss
-
-Array = np.ndarray
 
 
 def weigh(

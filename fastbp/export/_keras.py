@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._checks.numbers import as_array
 from .._network.finite import check_finite_parameters
 from .._network.network import Network
-
-if TYPE_CHECKING:
-    Array = np.ndarray
+from .._types import Array
 
 
 def to_keras_weights(net: Network) -> list[Array]:

@@ -10,13 +10,13 @@ import numpy as np
 
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
+from .._types import Array
 from ..activations import Activation
 
 if TYPE_CHECKING:
     from .._network.layers import Layer
     from .._network.network import Network
 
-Array = np.ndarray
 
 _FLOAT, _DOUBLE = 1, 11  # onnx.TensorProto.FLOAT, DOUBLE
 OPSET = 18  # of the default domain; ONNX Runtime has it since 1.14

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._network.finite import check_finite_parameters
+from .._types import Array
 from ._onnx import OPSET, Graph, emit_layers
-
-Array = np.ndarray
 
 
 def register_skl2onnx() -> None:

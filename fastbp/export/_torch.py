@@ -9,13 +9,13 @@ import numpy as np
 
 from .._checks.numbers import as_numbers
 from .._network.finite import check_finite_parameters
+from .._types import Array
 from ..activations import Activation
 from ._keras import from_pairs
 
 if TYPE_CHECKING:
     from .._network.network import Network
 
-Array = np.ndarray
 
 # fastbp's name: (torch.nn's, its arguments)
 _MODULES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -12,12 +12,13 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.sparse import is_sparse
+from .._types import Array
 from ..errors import ConvergenceWarning
 from ._objective import Objective
 
 if TYPE_CHECKING:
     from .._network.base import NetworkBase
-    from .._training.fit import Array, Data
+    from .._training.fit import Data
 
 
 class LBFGS:

@@ -8,10 +8,11 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.sparse import SparseRows
+from .._types import Array
 
 if TYPE_CHECKING:
     from .._network.base import NetworkBase
-    from .._training.fit import Array
+
 
 # Losses that are least where the outputs follow the targets, in whatever units these are.
 _OF_NUMBERS = ("squared_error", "mse", "mae", "huber", "log_cosh")

@@ -7,9 +7,8 @@ from typing import Any, Self
 import numpy as np
 
 from .._checks.numbers import as_array
+from .._types import Array
 from ._axes import axes_or_new
-
-Array = np.ndarray
 
 
 class BoundaryDisplay:

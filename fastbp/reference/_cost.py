@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._checks import arguments as check
+from .._types import Array
 from ._formulas import quiet, sample_losses
 from ._layers import forward
 from ._losses import mean_loss
 
 if TYPE_CHECKING:
     from ._network import Network
-
-Array = np.ndarray
 
 
 def objective(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._network.dense import Norm
+from .._types import Array
 from ..activations import Activation
 from ..losses import CustomLoss, Loss
 from ._formulas import SELU_ALPHA, SELU_LAMBDA, pull_back, sigmoid, softplus
@@ -27,9 +28,6 @@ from ._losses import (
     _smoothed,
     _weighted,
 )
-
-Array = np.ndarray
-
 
 # ---- activations: σ''(z) --------------------------------------------------------------------
 

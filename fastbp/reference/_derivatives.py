@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._network.derivatives import Array, Derivatives
+from .._network.derivatives import Derivatives
 from .._network.layers import Layer
+from .._types import Array
 from ._cost import dense
 from ._curves import curve, normalise_curve, normalise_push, output_curve, output_slope, push
 from ._formulas import output_delta, pull_back, quiet

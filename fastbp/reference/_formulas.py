@@ -16,14 +16,13 @@ from functools import wraps
 
 import numpy as np
 
+from .._types import Array
 from ..activations import Activation
 from ..losses import CustomLoss, Loss
 from ._losses import FROM_LOGITS, LOSSES
 from ._losses import magnitude as _magnitude
 from ._losses import positive_part as _positive_part
 from ._losses import row_max as _row_max
-
-Array = np.ndarray
 
 SELU_LAMBDA = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717

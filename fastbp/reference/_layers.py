@@ -14,9 +14,8 @@ import numpy as np
 
 from .._network.dense import Dense, Norm
 from .._training.shuffle import random_words
+from .._types import Array
 from ._formulas import activate, pull_back
-
-Array = np.ndarray
 
 STREAM_DROPOUT = 0x10000  # of the inputs; that of layer l is l further
 

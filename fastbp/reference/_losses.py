@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._types import Array
 from ..losses import Loss
 
-Array = np.ndarray
 Weights = tuple[float, ...] | None
 
 

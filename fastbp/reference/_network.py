@@ -20,8 +20,9 @@ from math import isfinite
 import numpy as np
 
 from .._checks import arguments as check
-from .._network.base import ActivationSpec, Array, NetworkBase
+from .._network.base import ActivationSpec, NetworkBase
 from .._training.fit import Data, SessionOptions
+from .._types import Array
 from ..errors import DivergenceError
 from ..hooks import Hook, Hooks
 from ..initializers import InitFunction, Initializer

@@ -12,9 +12,9 @@ from types import SimpleNamespace as Hyper
 
 import numpy as np
 
+from .._types import Array
 from ..optim import Optimizer
 
-Array = np.ndarray
 Blocks = Sequence[Sequence[slice]]  # by layer the parts of theta that are one array each: W and b
 
 

@@ -10,11 +10,10 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.state import any_number, checked_state, counted, from_first_version, optional
+from .._types import Array
 from ..metrics._monitor import ExpectedLogs
 
 PER = ("epoch", "step")
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

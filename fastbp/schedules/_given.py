@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from .._checks import arguments as check
-from ._base import Array, Lasting, Schedule
+from .._types import Array
+from ._base import Lasting, Schedule
 
 
 class ConstantLR(Lasting):

@@ -8,8 +8,9 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.state import check_mapping
+from .._types import Array
 from ..metrics._monitor import ExpectedLogs
-from ._base import Array, Schedule, Span
+from ._base import Schedule, Span
 from ._given import (
     ConstantLR,
     CosineAnnealingLR,

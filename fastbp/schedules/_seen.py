@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._checks import arguments as check
+from .._types import Array
 from ..metrics._monitor import ExpectedLogs, check_mode, check_name, higher_is_better, look_up
-from ._base import Array, Schedule
+from ._base import Schedule
 
 
 class _Reducing(Schedule):

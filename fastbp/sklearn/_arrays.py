@@ -9,8 +9,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from .._checks.arguments import check_finite
 from .._checks.numbers import narrowed, refuse_masked
-
-Array = np.ndarray
+from .._types import Array
 
 # From scikit-learn 1.9 on its check refuses weights that are all 0, unless it is told not to.
 _MAY_BE_ZERO = {

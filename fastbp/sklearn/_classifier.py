@@ -17,11 +17,10 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d
 
 from .._checks.arguments import check_nonnegative
+from .._types import Array
 from ._arrays import of_numpy_dtype, refuse_masked_elements
 from ._callbacks import with_callbacks
 from ._estimator import BaseMLP
-
-Array = np.ndarray
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):

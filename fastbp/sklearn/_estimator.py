@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._checks.arguments import MAX_THREADS, split_validation
 from .._network.dense import Dense, Norm
 from .._network.network import Network
+from .._types import Array
 from ..activations import Activation
 from ..losses import Loss
 from ..optim import SGD, Adam, Optimizer
@@ -37,8 +38,6 @@ from ._callbacks import CallbackSupportMixin, Tasks
 from ._state import check_same_network, unchanged_if_refused
 from ._training import Minimization, Training
 from ._weights import Weights
-
-Array = np.ndarray
 
 SPARSE = ("csr", "csc")
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))

@@ -10,13 +10,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from .._types import Array
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ._arrays import in_dtype, refuse_masked_elements
 from ._callbacks import with_callbacks
 from ._estimator import BaseMLP
-
-Array = np.ndarray
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):

@@ -14,7 +14,7 @@ from .._checks.arguments import as_weights
 from .._checks.targets import warn_of_lost_digits
 from .._training.fit import SLICE
 from .._training.runner import CallbackRunner
-from .._types import Place, Ran, SessionOptions
+from .._types import Array, Place, Ran, SessionOptions
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 from ..optim._lbfgs import descend
@@ -24,8 +24,6 @@ from ._state import kept_optimizer, kept_schedule
 if TYPE_CHECKING:
     from ._callbacks import Tasks
     from ._estimator import BaseMLP
-
-Array = np.ndarray
 
 
 class Training:

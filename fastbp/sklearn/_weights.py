@@ -8,8 +8,7 @@ from numbers import Integral
 import numpy as np
 
 from .._checks.arguments import as_parameters
-
-Array = np.ndarray
+from .._types import Array
 
 
 class Weights(list):
