@@ -1,13 +1,15 @@
-/* fastbp.h: the public interface of the engine. Plain C11; no Python, no global state but the
- * choice of ISA, the pool of threads and their limit.
+/* fastbp.h: the public interface of the engine. Plain C11, without Python. The only global state is
+ * the chosen ISA, the pool of threads and the limit on their number.
  *
  * Layer l = 1 … L maps a^{l-1} (n_{l-1} units) to a^l (n_l units):
  *   z^l = a^{l-1} W^l + b^l      a^l = σ_l(z^l)      δ^l = ∂J_i/∂z^l, one row per sample
- * Parameters are one flat vector theta: W^1 (row-major n_0 × n_1), b^1, W^2, b^2, …; gradients and
- * optimiser moments are twins of it. All of them belong to the caller. Buffers of `double` or
- * `float` are passed as void and have the network's dtype unless said otherwise. Nothing here
- * prints, exits or keeps a pointer of the caller's beyond what a contract says. Subnormals are
- * zeros here, on x86-64 and AArch64; on return the calling thread has its own modes again. */
+ * The parameters are one flat vector theta: W^1 (row-major n_0 × n_1), b^1, W^2, b^2, …. Gradients
+ * and the moments of optimisers have the same layout. They all belong to the caller.
+ *
+ * A `void *` buffer holds `double` or `float`, the dtype of the network, unless its contract says
+ * otherwise. No function prints or exits. None keeps a pointer of the caller beyond the call unless
+ * its contract says so. On x86-64 and AArch64 the engine treats subnormals as zeros; on return the
+ * calling thread has its own floating-point modes again. */
 #ifndef FASTBP_H
 #define FASTBP_H
 
@@ -18,11 +20,11 @@
 typedef enum {
     FASTBP_OK = 0,
     FASTBP_ERR_ARGUMENT = 1, /* a value outside its range or an unknown code */
-    FASTBP_ERR_MEMORY = 2,   /* no memory, or a size beyond size_t */
-    FASTBP_ERR_ISA = 3,      /* unknown, not built, or not supported by this machine */
-    FASTBP_ERR_STATE = 4,    /* called out of order, such as backward before forward */
-    FASTBP_ERR_DIVERGED = 5, /* a loss stopped being finite; parameters as before that step */
-    FASTBP_ERR_CALL = 6, /* a function of the caller's gave up; parameters as before that step */
+    FASTBP_ERR_MEMORY = 2,   /* no memory, or a size that does not fit size_t */
+    FASTBP_ERR_ISA = 3,      /* an ISA that is unknown, not built, or not supported here */
+    FASTBP_ERR_STATE = 4,    /* called in the wrong order, such as backward before forward */
+    FASTBP_ERR_DIVERGED = 5, /* J is not finite; theta is as before that step */
+    FASTBP_ERR_CALL = 6,     /* the caller's loss function failed; theta is as before that step */
 } fastbp_status_t;
 
 typedef enum { FASTBP_F32 = 0, FASTBP_F64 = 1 } fastbp_dtype_t;
@@ -96,44 +98,47 @@ typedef enum {
 
 /* ---- ISA ---- */
 
-/* Name of the i-th ISA that was built and that this machine supports, slowest first; NULL past the
- * end. There is always "scalar". */
+/* The name of the i-th ISA that was built and that this machine supports, slowest first; NULL past
+ * the end. The first is always "scalar". */
 const char *fastbp_isa_available(int i);
 
-/* Chooses the ISA of everything created from now on; NULL for the fastest. To be called before the
- * first network is made: objects of different ISAs do not mix. FASTBP_ERR_ISA leaves the choice. */
+/* Chooses the ISA of every network made from now on; NULL chooses the fastest. Call it before you
+ * make the first network, because objects of different ISAs must not be mixed. FASTBP_ERR_ISA, for
+ * a name that fastbp_isa_available does not list, leaves the choice as it was. */
 fastbp_status_t fastbp_isa_select(const char *name);
 
-/* The chosen ISA; the fastest if nothing was chosen. */
+/* The name of the chosen ISA; the fastest if none was chosen. */
 const char *fastbp_isa(void);
 
 typedef struct {
-    const char *cpu; /* brand string, "" when unknown */
-    size_t l1d, l2, l3;
+    const char *cpu;    /* brand string, "" if unknown */
+    size_t l1d, l2, l3; /* bytes of the data caches that one core sees */
 } fastbp_machine_t;
 
 fastbp_machine_t fastbp_machine(void);
 
 /* ---- Threads ---- */
 
-/* The most threads that a call uses from now on, the caller's own among them; 0 goes back to the
- * default, which is the processors this process may run on, or the quota of its control group if
- * that is less. Small work runs on fewer. Results do not depend on it. */
+/* Sets the most threads that a call uses from now on, including the caller's own; 0 restores the
+ * default, which is the number of processors that this process may run on, or the quota of its
+ * control group if that is lower. Small work runs on fewer threads. Results do not depend on the
+ * number of threads. */
 fastbp_status_t fastbp_set_num_threads(int n);
 int fastbp_get_num_threads(void);
 
-/* ---- Network: an architecture, immutable ---- */
+/* ---- Network: an architecture; immutable, except for fastbp_net_set_trainable ---- */
 
 typedef struct fastbp_net fastbp_net_t;
 
-/* What a layer has besides σ(uW + b), u being the output of the layer below; all zero for nothing.
- * Parameters of layer l in theta: W, b unless no_bias, then gain and shift of its norm. A layer
- * with dropout, norm or residual is not the last, and its a^l is out:
+/* What a layer has besides σ(uW + b), where u is the output of the layer below. All zero is a plain
+ * layer. The parameters of layer l in theta are W, then b unless no_bias, then the gain and the
+ * shift of its norm. With options, a layer computes
  *   z = uW + b      n = norm(z)      a = σ(n)      out = a ⊙ m/(1 − p) + u
- * with the mask m in training sessions alone. docs/layers.md has the formulas. */
+ * and its a^l is `out`. The mask m applies in training sessions only. The last layer must have no
+ * norm, dropout or residual. docs/layers.md has the formulas. */
 typedef enum {
     FASTBP_NORM_NONE = 0,
-    FASTBP_NORM_LAYER = 1, /* (z − mean)/√(var + eps) · gain + shift, by rows; gain[n], shift[n] */
+    FASTBP_NORM_LAYER = 1, /* (z − mean)/√(var + eps) · gain + shift, per row; gain[n], shift[n] */
     FASTBP_NORM_RMS = 2,   /* z/√(mean z² + eps) · gain; gain[n] */
     FASTBP_NORM_COUNT
 } fastbp_norm_t;
@@ -141,25 +146,29 @@ typedef enum {
 typedef struct {
     bool no_bias;
     fastbp_norm_t norm;
-    double norm_eps;   /* > 0 where there is a norm */
+    double norm_eps;   /* > 0 if the layer has a norm */
     double dropout;    /* p, 0 <= p < 1 */
-    bool residual;     /* n_in = n_out */
-    double max_norm;   /* > 0: after an update, ‖W[:,k]‖ is at most that; 0: any */
-    bool non_negative; /* after an update, W >= 0 */
+    bool residual;     /* requires n_in = n_out */
+    double max_norm;   /* > 0: limit of every ‖W[:,k]‖ after an update; 0: no limit */
+    bool non_negative; /* W >= 0 after an update */
 } fastbp_layer_options_t;
 
-/* A loss of the caller's: J_i of `rows` outputs a (n_L columns, lda apart), whose targets are rows
- * of n_targets elements, into row_loss and, unless slope is NULL, ∂J_i/∂a into slope. Anything but
- * FASTBP_OK gives up. It treats every sample by itself, in the caller's modes: training and
- * backward call it once a batch, on the caller's thread, costs by blocks of rows, on several. */
+/* The caller's own loss. It writes J_i of `rows` samples to row_loss and, unless slope is NULL,
+ * ∂J_i/∂a to slope. a: rows of n_L outputs, lda apart; targets: pointers to rows of n_targets
+ * elements; slope: rows of n_L elements, ld_slope apart. J_i must depend on sample i alone.
+ *
+ * Training and backward call it once per batch (or part of one), on the caller's thread. A cost
+ * that fastbp_predict computes calls it per block of rows, possibly on several threads at the same
+ * time. It runs in the caller's floating-point modes. Any status but FASTBP_OK makes the call that
+ * needed the loss fail with FASTBP_ERR_CALL. */
 typedef fastbp_status_t (*fastbp_loss_fn)(void *context, long rows, const void *a, long lda,
                                           const void *const *targets, double *row_loss, void *slope,
                                           long ld_slope);
 
 typedef struct {
     int n_layers;           /* L >= 1 */
-    const long *widths;     /* L + 1 counts of units, each >= 1 */
-    const int *activations; /* L of fastbp_activation_t */
+    const long *widths;     /* n_0 … n_L: L + 1 numbers of units, each >= 1 */
+    const int *activations; /* L values of fastbp_activation_t */
     const double *alphas;   /* L parameters of the activations */
     fastbp_loss_t loss;
     fastbp_dtype_t dtype;
@@ -173,27 +182,28 @@ typedef struct {
     /* columns of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, 0 for margin_ranking,
      * any number for custom, n_L for the rest */
     long n_targets;
-    fastbp_loss_fn loss_fn; /* of custom, and what it is called with; else NULL */
+    fastbp_loss_fn loss_fn; /* for FASTBP_LOSS_CUSTOM, and its context; otherwise NULL */
     void *loss_context;
-    const fastbp_layer_options_t *options; /* L of them, or NULL: plain layers */
+    const fastbp_layer_options_t *options; /* one per layer, or NULL if all are plain */
     double input_dropout;                  /* p of the inputs, 0 <= p < 1 */
 } fastbp_spec_t;
 
-/* Copies the spec. FASTBP_ERR_ARGUMENT for a value out of range, FASTBP_ERR_MEMORY for sizes that
- * overflow; *net is then NULL. */
+/* Makes a network from a copy of the spec. FASTBP_ERR_ARGUMENT if a value is out of range,
+ * FASTBP_ERR_MEMORY if there is no memory or a size overflows; *net is then NULL. */
 fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec);
 void fastbp_net_free(fastbp_net_t *net);
 
+/* The number of elements of theta. */
 size_t fastbp_net_n_params(const fastbp_net_t *net);
 
-/* Whether updates change the parameters of layer l = 1 … L; at first they do. The one thing about a
- * network that may change: not while a call that trains it is running. */
+/* Sets whether updates change the parameters of layer l = 1 … L; in a new network they do. Nothing
+ * else about a network may change. Do not call it while another call trains the network. */
 void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bool trainable);
 
 /* ---- Data: a batch or a data set ---- */
 
-/* What x holds. Rows of the network's own dtype are read where they lie; rows of any other type are
- * converted when they are needed, each element as it is, rounded once where it has to be. */
+/* The type of the elements of x. Rows of the network's own dtype are read in place. Rows of any
+ * other type are converted when they are needed; each element is rounded at most once. */
 typedef enum {
     FASTBP_X_OWN = 0,
     FASTBP_X_I8 = 1,
@@ -214,53 +224,59 @@ typedef struct {
     long rows;
     fastbp_element_t x_type;
     const void *x; /* rows of n_0 elements */
-    long ldx;      /* distance between rows of x, in elements; any sign */
-    /* Compressed rows (CSR), or NULL for dense ones: row i is x[indptr[i]] … x[indptr[i + 1] − 1],
-     * of the network's dtype, in the columns `indices`, ascending in a row, below n_0 and not
-     * written to meanwhile. Not where the input has dropout or the first layer is residual. */
+    long ldx;      /* distance between rows of x, in elements; may be negative or zero */
+    /* Compressed sparse rows (CSR), or NULL for dense rows. Row i has the values x[indptr[i]] …
+     * x[indptr[i + 1] − 1], of the network's dtype, in the columns `indices` at the same places. In
+     * each row the columns ascend and are below n_0. Nothing may write to indptr and indices while
+     * the engine uses them. Sparse rows are refused if the inputs have dropout or the first layer
+     * is residual. */
     const int64_t *indptr;
     const int32_t *indices;
-    /* targets: labels, or rows of n_targets elements; both NULL where none are needed */
-    const int32_t *labels; /* class indices in 0 … n_L − 1; any other is taken for 0 */
+    /* Targets: labels, or rows of n_targets elements; both NULL if no targets are needed. */
+    const int32_t *labels; /* class indices in 0 … n_L − 1; any other value is read as 0 */
     const void *targets;
-    long ldy;
-    const void *weights; /* rows sample weights >= 0 with a positive sum, or NULL for ones */
+    long ldy;            /* distance between rows of targets, in elements */
+    const void *weights; /* one weight >= 0 per row, with a positive sum; NULL: all are 1 */
 } fastbp_data_t;
 
-/* ---- Passes: forward and backward in the open ---- */
+/* ---- Passes: forward and backward with every intermediate result ---- */
 
-/* The buffers z, a, δ of every layer for one batch at a time, in one block of memory. */
+/* The buffers z, a and δ of every layer for one batch at a time, in one block of memory. */
 typedef struct fastbp_pass fastbp_pass_t;
 
-/* net must outlive the pass. Allocates for batches of up to `capacity` rows. */
+/* Makes a pass for batches of up to `capacity` rows. The network must outlive it. */
 fastbp_status_t fastbp_pass_new(fastbp_pass_t **pass, const fastbp_net_t *net, long capacity);
 void fastbp_pass_free(fastbp_pass_t *pass);
 
 typedef enum { FASTBP_BUFFER_Z, FASTBP_BUFFER_A, FASTBP_BUFFER_DELTA } fastbp_buffer_t;
 
-/* The matrix (capacity, n_l) of layer l = 1 … L and its leading dimension; NULL if out of range. */
+/* The matrix (capacity, n_l) of layer l = 1 … L, with its leading dimension in *ld; NULL if the
+ * layer is out of range. */
 void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int layer, long *ld);
 
-/* Whether [at, at + bytes) touches the memory of the pass: inputs that do must be copied first. */
+/* Whether [at, at + bytes) overlaps the memory of the pass. The caller must copy such an input
+ * before it hands it to the pass. */
 bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t bytes);
 
-/* Fills z and a; nothing is dropped. Keeps data->x for the backward pass: the rows must stay as
- * they are until then. */
+/* Forward pass: fills z and a, without dropout. The pass keeps pointers to the rows of data->x,
+ * which must not change until the backward pass and the derivatives are done. */
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
 
-/* Fills every δ and grad (n_params elements, penalties included; NULL: only δ), and *cost with
- * J = (1/S) Σ s_i J_i + l1 ‖W‖₁ + (l2/2) ‖W‖². data: rows, targets and weights; x is not read.
- * theta as given to fastbp_forward. */
+/* Backward pass: fills every δ, grad (n_params elements, penalties included; NULL: only δ) and
+ * *cost with J = (1/S) Σ s_i J_i + l1 ‖W‖₁ + (l2/2) ‖W‖². data gives the number of rows, the
+ * targets and the weights; its x is not read. theta must be the one given to fastbp_forward. */
 fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
                                 void *grad, double *cost);
 
-/* The same recursion from an injected δ^L = delta (rows of n_L elements, ldd apart). */
+/* The same recursion from a given δ^L = delta (rows of n_L elements, ldd apart), without a loss. */
 fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
                                      long ldd, const void *weights, void *grad);
 
-/* The same in pieces, so that a caller may read, change or replace a δ between them by
- * fastbp_pass_buffer. First δ^L, from targets, with J, or injected; then for l = L − 1 … 1
- * fastbp_backward_layer: δ^l from δ^{l+1} as that now is; last the gradient of the δ in place. */
+/* The backward pass in pieces, between which a caller may read or replace a δ through
+ * fastbp_pass_buffer. Call them in this order:
+ *   1. fastbp_backward_output: δ^L and J from targets; or fastbp_backward_inject: the caller's δ^L.
+ *   2. fastbp_backward_layer for l = L − 1 … 1: δ^l from what δ^{l+1} is now.
+ *   3. fastbp_backward_gradient: grad from what every δ is now. */
 fastbp_status_t fastbp_backward_output(fastbp_pass_t *pass, const void *theta,
                                        const fastbp_data_t *data, double *cost);
 fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, long ldd,
@@ -268,46 +284,55 @@ fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, l
 fastbp_status_t fastbp_backward_layer(fastbp_pass_t *pass, const void *theta, int layer);
 fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *pass, const void *theta, void *grad);
 
-/* g[rows, n_l] from ∂J_i/∂a^l to ∂J_i/∂z^l, in place, by the last forward pass: g ⊙ σ'(z^l). */
+/* Turns g[rows, n_l] = ∂J_i/∂a^l into ∂J_i/∂z^l = g ⊙ σ'(z^l), in place, with the z and a of the
+ * last forward pass. Rows of g are ldg apart. */
 fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long ldg);
 
-/* out[rows, n_0] = δ^1 W^{1ᵀ} of the last backward pass, and a residual's share; dense. */
+/* ∂J_i/∂x after a backward pass: out[rows, n_0] = δ^1 W^{1ᵀ}, plus the share that a residual first
+ * layer passes on. out is dense. */
 fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out);
 
-/* ---- Derivatives; theta as given to fastbp_forward ---- */
+/* ---- Derivatives; theta must be the one given to fastbp_forward ---- */
 
-/* out[rows, n_0] = Σ_k v_k ∂a_k^L/∂x from v[rows, n_L], whose rows are ldv apart; and all of
- * out[rows, n_L, n_0] = ∂a^L/∂x, by n_L recursions. After a forward pass, whose z and a stay; δ is
- * overwritten, as if there had been no backward pass. */
+/* Products with the Jacobian of the outputs, after a forward pass:
+ *   fastbp_vjp       out[rows, n_0] = Σ_k v_k ∂a_k^L/∂x, from v[rows, n_L] with rows ldv apart
+ *   fastbp_jacobian  out[rows, n_L, n_0] = ∂a^L/∂x, by n_L recursions
+ * z and a stay as they are. δ is overwritten, so anything that needs a backward pass needs a new
+ * one. */
 fastbp_status_t fastbp_vjp(fastbp_pass_t *pass, const void *theta, const void *v, long ldv,
                            void *out);
 fastbp_status_t fastbp_jacobian(fastbp_pass_t *pass, const void *theta, void *out);
 
-/* After a backward pass over dense rows, of each sample alone, without sample weights and
- * penalties: out[rows, n_params] = ∂J_i/∂theta; out[rows, L] = its norm over the parameters of each
- * layer, from a and δ alone. */
+/* The gradient of every sample alone, without sample weights and penalties, after a backward pass
+ * over dense rows:
+ *   fastbp_sample_gradients  out[rows, n_params] = ∂J_i/∂theta
+ *   fastbp_gradient_norms    out[rows, L] = ‖∂J_i/∂(parameters of layer l)‖, computed from a and δ
+ *                            without the gradient itself */
 fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *pass, void *out);
 fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *pass, double *out);
 
-/* out[l] = a^l ⊙ ∂J_i/∂a^l, [rows, n_l], for l = 0 … L, a^0 being x, after fastbp_backward over
- * dense rows, whose targets must be as they were. */
+/* out[l][rows, n_l] = a^l ⊙ ∂J_i/∂a^l for l = 0 … L, with a^0 = x, after fastbp_backward over dense
+ * rows. The targets must not have changed since. */
 fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *const *out);
 
-/* out[rows, n_L] = R{a^L}: how the outputs change, to first order, as the inputs move along
- * dx[rows, n_0], whose rows are lddx apart, and theta along dtheta; either may be NULL. After a
- * forward pass over dense rows, of which nothing changes. */
+/* out[rows, n_L] = R{a^L}, the derivative of the outputs along a direction: the inputs move along
+ * dx[rows, n_0], whose rows are lddx apart, and theta moves along dtheta. One of the two may be
+ * NULL. To be called after a forward pass over dense rows, none of whose results it changes. The
+ * first call on a pass allocates as much memory as the pass has. */
 fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, long lddx,
                            const void *dtheta, void *out);
 
-/* out = ∇²J · v, both like theta, exactly: after fastbp_backward over dense rows; x and targets
- * must be as they were. Every activation, norm and loss but the caller's own; at a kink the second
- * derivative is 0. Like fastbp_jvp it allocates as much again as the pass when first called. */
+/* out = ∇²J · v, exactly, where out and v have the layout of theta. To be called after
+ * fastbp_backward over dense rows; x and the targets must not have changed since. It covers every
+ * activation, norm and loss except the caller's own (FASTBP_ERR_ARGUMENT); at a kink it takes σ''
+ * as 0. Like fastbp_jvp, the first call on a pass allocates as much memory as the pass has. */
 fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v, void *out);
 
-/* ---- Inference ---- */
+/* ---- Prediction ---- */
 
-/* a^L of data->rows rows into out (dense), and/or *cost = J, penalties included; out or cost may
- * be NULL. Works by row blocks and keeps nothing. */
+/* Writes a^L of data->rows rows to out (dense) and J, penalties included, to *cost. Either out or
+ * cost may be NULL. Works through blocks of rows and keeps no intermediate results. May be called
+ * from several threads at the same time. */
 fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost);
 
@@ -315,13 +340,12 @@ fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
 
 enum { FASTBP_MOMENTS = 3 };
 
-/* What limits the gradient: the size of every element, or the norm of each W and each b, or that of
- * all together, by a factor limit/(norm + 1e-6) where that is below 1. */
+/* How gradients are limited. The factor for a norm is min(1, limit/(norm + 1e-6)). */
 typedef enum {
     FASTBP_CLIP_NONE = 0,
-    FASTBP_CLIP_VALUE = 1,
-    FASTBP_CLIP_NORM = 2,
-    FASTBP_CLIP_GLOBAL_NORM = 3,
+    FASTBP_CLIP_VALUE = 1,       /* every element to [−limit, limit] */
+    FASTBP_CLIP_NORM = 2,        /* the norm of each W, b, gain and shift by itself */
+    FASTBP_CLIP_GLOBAL_NORM = 3, /* the norm of the whole gradient of the trainable layers */
 } fastbp_clip_t;
 
 /* A rule with its hyper-parameters and its state. The formulas stand in kernels/optimizer.inc and
@@ -345,22 +369,24 @@ typedef struct {
     void *average; /* a twin of theta: its running mean with average_decay, or NULL */
 } fastbp_optimizer_t;
 
-/* One update of theta by a gradient: trainable layers only, and their constraints after it. */
+/* One update of theta from a gradient. It changes trainable layers only, applies their constraints
+ * and advances optimizer->t. */
 fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *grad,
                             fastbp_optimizer_t *optimizer);
 
-/* A training session over one data set. Keeps pointers to theta, data's arrays and the optimizer
- * until it is freed. The caller may write to theta between epochs and before a run of one step, not
- * within an epoch otherwise: copies of W are made then. */
+/* A training session over one data set. It keeps pointers to theta, to the arrays of data and to
+ * the optimizer until it is freed. The caller may write to theta between epochs and before a run of
+ * a single step (seconds = 0), because the session copies W again then; not at any other time. */
 typedef struct fastbp_fit fastbp_fit_t;
 
 typedef struct {
-    long batch_size; /* >= 1; the last batch of an epoch may be smaller */
+    long batch_size; /* rows, >= 1; the last batch of an epoch may be smaller */
     bool shuffle;
-    uint64_t seed; /* of the permutations, and of dropout's masks with optimizer->t for the step */
-    int n_threads; /* at most; 0 for fastbp_get_num_threads */
-    /* Rows of a batch that go through the network at once, a smaller batch each, whose gradients
-     * are added up to that of the whole; 0 for all. Buffers are of that many rows. */
+    uint64_t seed; /* of the permutations and, together with optimizer->t, of dropout's masks */
+    int n_threads; /* the most threads; 0 for fastbp_get_num_threads */
+    /* Rows that go through the network at once, or 0 for the whole batch. A larger batch is
+     * processed in parts of that many rows, whose gradients are added up. Buffers hold part_rows
+     * rows, so a large batch needs little memory. */
     long part_rows;
 } fastbp_fit_options_t;
 
@@ -369,65 +395,66 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void
                                const fastbp_fit_options_t *options);
 void fastbp_fit_free(fastbp_fit_t *fit);
 
-/* Where a session stands. An epoch may be made of several blocks of samples, bound one after
- * another; a data set that is all there is block 0. */
+/* The place of a session in its training. An epoch may consist of several blocks of samples, which
+ * are bound one after another; a data set that is bound as a whole is block 0. */
 typedef struct {
-    long epoch, step;            /* of the next step; 0-based, of all blocks of the epoch */
-    long block, first;           /* the next sample, counted in the order of the block */
-    double loss_sum, weight_sum; /* Σ S·J and Σ S over the steps of the epoch */
+    long epoch, step;            /* of the next step, from 0; steps count over all blocks */
+    long block, first;           /* the next sample, counted in the shuffled order of the block */
+    double loss_sum, weight_sum; /* Σ S·J and Σ S over the steps of the epoch so far */
 } fastbp_place_t;
 
 typedef struct {
-    bool epoch_done;  /* or the block, where epochs are made of several */
-    long epoch, step; /* of the next step; 0-based. After FASTBP_ERR_DIVERGED: of the bad one */
-    double loss;      /* mean of J over the epoch so far, batches weighted by their S */
+    bool epoch_done;  /* the samples bound are used up: the epoch is done, or this block of it */
+    long epoch, step; /* of the next step, from 0; after FASTBP_ERR_DIVERGED, of the failed one */
+    double loss;      /* mean of J over the epoch so far, each batch weighted by its S */
     double last_loss; /* J of the last step */
-    fastbp_place_t place;
+    fastbp_place_t place; /* after the last step */
 } fastbp_progress_t;
 
-/* Runs whole steps until the epoch ends or `seconds` have passed, whichever comes first; at least
- * one step, and one only where seconds is 0. Allocates nothing. On FASTBP_ERR_DIVERGED theta is as
- * before the step that failed. */
+/* Runs whole steps until the epoch ends or `seconds` have passed, whichever comes first. It runs at
+ * least one step, and exactly one if seconds is 0. Allocates nothing. After FASTBP_ERR_DIVERGED or
+ * FASTBP_ERR_CALL, theta is as before the step that failed. */
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress);
 
-/* Learning rates, and momenta or β1 (NULL: as they are), of the steps of an epoch, by their number
- * within it, to be used instead of the optimiser's until others are given; rates NULL ends it.
- * Both hold n elements, of which the last is for all further steps, rates >= 0 and momenta in
- * [0, 1), and stay with the caller as long as they are in use. */
+/* Sets a learning rate and, unless momenta is NULL, a momentum (or β1) for each step of an epoch,
+ * in place of the optimizer's own. Step i of an epoch uses element i; steps past the end use the
+ * last of the n elements. rates >= 0, momenta in [0, 1). They apply until the next call; rates =
+ * NULL returns to the optimizer's own. The session keeps both pointers, so the caller keeps the
+ * arrays. */
 fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
                                      long n);
 
-/* Gives a session other data, for an epoch of its own or, by fastbp_fit_seek, as the next block of
- * one: whose batches and, where it shuffles, rows are no more than those it was made for;
- * FASTBP_ERR_ARGUMENT if it has no room. Allocates only when x is the first that has to be
- * converted. */
+/* Binds other data to a session, for an epoch of its own or, with fastbp_fit_seek, as the next
+ * block of an epoch. Batches must have no more rows than those that the session was made for and,
+ * if it shuffles, neither must the data; otherwise FASTBP_ERR_ARGUMENT. Allocates only if x has to
+ * be converted (or is sparse) for the first time. */
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
 
-/* Puts a session at a place: the data bound being block place->block, the next run goes on with its
- * sample place->first; if there is no such sample, it makes no step and ends the epoch. The order
- * of the samples is a function of seed, epoch and block, so that what was at a place once can go on
- * from there. */
+/* Moves a session to a place. The data bound is taken to be block place->block, and the next run
+ * continues with sample place->first of it; if there is no such sample, the run makes no step and
+ * ends the epoch. The order of the samples depends on seed, epoch and block only, so a new session
+ * can continue from the place of another one. */
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place);
 
 /* ---- Where the time of a session goes ---- */
 
 typedef enum {
     FASTBP_PHASE_FORWARD = 0,  /* σ(a^{l−1} W^l + b^l) */
-    FASTBP_PHASE_LOSS = 1,     /* J_i and δ^L, of layer L; l1 and l2 of any layer */
-    FASTBP_PHASE_DELTA = 2,    /* (δ^l W^lᵀ) ⊙ σ'_{l−1}; layers 2 … L */
+    FASTBP_PHASE_LOSS = 1,     /* J_i and δ^L, for layer L; penalties, for every layer */
+    FASTBP_PHASE_DELTA = 2,    /* (δ^l W^lᵀ) ⊙ σ'_{l−1}, for layers 2 … L */
     FASTBP_PHASE_GRADIENT = 3, /* a^{l−1ᵀ} δ^l and Σ_i δ_i^l */
     FASTBP_PHASE_UPDATE = 4,   /* the optimiser, and the copies of W^l */
-    FASTBP_PHASE_WAITING = 5,  /* at barriers; of no layer, like the next */
-    FASTBP_PHASE_OTHER = 6,    /* shuffling, finding and converting rows, keeping books */
+    FASTBP_PHASE_WAITING = 5,  /* at barriers; belongs to no layer, like the next phase */
+    FASTBP_PHASE_OTHER = 6,    /* shuffling, finding and converting rows, bookkeeping */
     FASTBP_PHASE_COUNT
 } fastbp_phase_t;
 
-/* Starts or stops the clocks of the runs to come. The first start allocates and may end in
- * FASTBP_ERR_MEMORY; a session that never starts them pays a branch a layer. Neither theta nor any
- * result depends on it. */
+/* Starts or stops the clocks for the runs that follow. The first start allocates and may return
+ * FASTBP_ERR_MEMORY. Without clocks, a run pays one branch per layer and phase. Results do not
+ * depend on the clocks. */
 fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on);
 
-/* Steps made and the time they took, shuffling included. */
+/* The number of steps made and the time they took, including shuffling. */
 typedef struct {
     long steps;
     double seconds;
@@ -436,29 +463,32 @@ typedef struct {
 typedef struct {
     double seconds[FASTBP_PHASE_COUNT]; /* summed over the threads; 0 without clocks */
     bool panels;                        /* forward reads a copy of W in panels */
-    bool transposed; /* δ comes from a transposed copy of W, by gemm_nn; else from W, by gemm_nt */
-    bool outer;      /* the update makes the gradient as it goes; else gemm_tn does */
+    bool transposed; /* δ comes from a transposed copy of W by gemm_nn, not from W by gemm_nt */
+    bool outer;      /* the update computes the gradient itself; otherwise gemm_tn does */
 } fastbp_layer_report_t;
 
 typedef struct {
-    int threads;         /* the most that a run has used; 0 before the first */
-    int threads_planned; /* what the work is worth: more than used where the pool had no more */
-    int threads_allowed; /* as asked for, or fastbp_get_num_threads */
-    double step_work;    /* floating-point operations that a full batch is worth, update included */
-    double thread_work;  /* what each thread has to get of them for another to be used */
-    long next_rows;      /* rows of a batch that would use one more */
-    long copies_above;   /* batches of more rows than this use copies of W */
-    long row_blocks, tiles; /* tasks of a full batch: of the row sweep, and of the weight sweep */
-    size_t bytes;           /* of the session's own memory */
-    fastbp_fit_runs_t clocked, plain; /* with clocks and, since their first start, without */
+    int threads;         /* the most threads that a run has used; 0 before the first run */
+    int threads_planned; /* threads that the work is enough for; a run may have got fewer */
+    int threads_allowed; /* the limit: options.n_threads, or fastbp_get_num_threads */
+    double step_work;    /* cost of a full batch in floating-point operations, with the update */
+    double thread_work;  /* operations that each thread must get before another one is used */
+    long next_rows;      /* rows of a batch that would use one thread more */
+    long copies_above;   /* batches with more rows than this use copies of W */
+    long row_blocks;     /* tasks of the row sweep for a full batch */
+    long tiles;          /* tasks of the weight sweep */
+    size_t bytes;        /* memory of the session itself */
+    fastbp_fit_runs_t clocked; /* runs with clocks */
+    fastbp_fit_runs_t plain;   /* runs without, since the clocks were first started */
 } fastbp_fit_report_t;
 
-/* What the session uses and what its clocks say. layer[L + 1]: layer[l] of layer l = 1 … L, and
- * layer[0] of none, with the last two phases. The seconds of a thread add up to its runs. */
+/* Reports what the session uses and where its time went. `layer` has L + 1 elements: layer[l] is
+ * layer l = 1 … L, and layer[0] has the phases that belong to no layer. The seconds of one thread
+ * add up to the time of its runs. */
 void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
                        fastbp_layer_report_t *layer);
 
-/* ---- Kernels in the open: for tests and benchmarks ---- */
+/* ---- Single kernels, for tests and benchmarks ---- */
 
 typedef enum { FASTBP_GEMM_NN, FASTBP_GEMM_TN, FASTBP_GEMM_NT } fastbp_gemm_form_t;
 
@@ -466,35 +496,37 @@ typedef struct {
     fastbp_gemm_form_t form;
     fastbp_dtype_t dtype;
     long m, n, k;
-    /* bias and aux may be NULL; aux, the z or the a that σ' is made from, selects σ' over σ. nt
-     * takes σ' only, tn no epilogue at all. */
+    /* bias and aux may be NULL. aux is the z or the a from which σ' is computed; with it the
+     * epilogue is ⊙ σ', without it σ. nt has the σ' epilogue only; tn has none. */
     const void *a, *b, *bias, *aux;
     long lda, ldb, ldaux;
     int activation;
     double alpha;
-    bool panels; /* nn: B is copied into panels before the product, as the engine does with Wᵀ */
-    int repeats; /* the product is computed this often; the copy once */
+    bool panels; /* nn: copy B into panels first, as the engine does with Wᵀ */
+    int repeats; /* how often the product is computed; the copy is made once */
     void *c, *z; /* z may be NULL */
     long ldc, ldz;
 } fastbp_gemm_call_t;
 
+/* Computes one product, `repeats` times. FASTBP_ERR_ARGUMENT if the form lacks what the call asks
+ * for; FASTBP_ERR_MEMORY if there is none for the pointers and copies. */
 fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call);
 
 /* out[i] = f(x[i]) with f by the FBP_VMATH_* code of kernels/vmath.h. */
 fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out);
 
-/* GFLOP/s of independent fused multiply-adds held in registers, in `seconds` of running: the peak
- * that products are measured against. */
+/* GFLOP/s of independent fused multiply-adds in registers, measured for `seconds`: the peak that
+ * products are compared with. */
 double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds);
 
-/* GB/s, read and written, of a += s·b over `bytes` of memory shared out among up to n_threads
- * threads (0 for fastbp_get_num_threads), in `seconds` of running: what passes over memory of that
- * size are measured against. 0 when there is no such memory. */
+/* GB/s, reads and writes together, of a += s·b over `bytes` of memory divided among up to n_threads
+ * threads (0 for fastbp_get_num_threads), measured for `seconds`: what passes over that much memory
+ * are compared with. 0 if the memory cannot be allocated. */
 double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds);
 
-/* Seconds that a region on n_threads threads with two barriers and nothing to do takes, on average
- * over `repeats` of them in an open session: what a step pays for its threads. 0 threads, or no
- * repeats, take no time. */
+/* Seconds that a region on n_threads threads takes if it has two barriers and no work, averaged
+ * over `repeats` regions in an open session: what a step pays for its threads. Returns 0 if
+ * n_threads or repeats is below 1. */
 double fastbp_pool_latency(int n_threads, long repeats);
 
 #endif
