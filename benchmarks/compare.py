@@ -1,20 +1,21 @@
-"""Compares two runs of the benchmarks, and measures what got slower again before saying so.
+"""Compare two runs of the benchmarks; measure again what got slower before reporting it.
 
     python benchmarks/compare.py OLD.json NEW.json [--threshold 0.05]
         [--rerun 'COMMAND'] [--reruns 2]
 
 Both files come from `pytest benchmarks --benchmark-json=FILE`, or both from
-`fastbp bench --json FILE`. Where both hold the FMA peak measured beside each time, it is time ×
-peak that is compared, so that a core that is slower today slows nothing; --raw compares times.
+`fastbp bench --json FILE`. If both contain the FMA peak that was measured with each time, the
+program compares time × peak, so a core with a lower clock rate does not look like a regression.
+With --raw it compares times.
 
-COMMAND runs in a shell and measures the suspects again: {json} in it stands for the file to write,
-{names} for the suspects, as arguments of pytest or as one of --config:
+COMMAND runs in a shell and measures the suspects again. In COMMAND, {json} stands for the file to
+write, and {names} for the suspects, as arguments of pytest or as one argument of --config:
 
     --rerun 'pytest {names} --benchmark-json={json}'
     --rerun 'fastbp bench --config {names} --peers none --json {json}'
 
-One that is as fast as before in any of the reruns is let off. Exit code: 0 nothing slower, 1
-something is, 2 wrong usage or files that cannot be compared.
+A suspect that is as fast as before in one of the reruns is not reported. Exit code: 0 if nothing is
+slower, 1 if something is, 2 for wrong usage or files that cannot be compared.
 """
 
 import argparse
@@ -42,7 +43,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Run:
-    """All entries of a file by name, and what has to be the same in both files."""
+    """All entries of a file by name, and the properties that must be the same in both files."""
 
     kind: str
     isa: str
@@ -50,7 +51,7 @@ class Run:
 
 
 def read(path):
-    """The Run of a file. Raises CompareError."""
+    """Return the Run of a file. Raises CompareError."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -61,11 +62,11 @@ def read(path):
         return read_bench(content)
     if isinstance(content, dict) and "benchmarks" in content:
         return read_pytest(content)
-    raise CompareError(f"{path} is neither of fastbp bench nor of pytest-benchmark")
+    raise CompareError(f"{path} is neither a fastbp bench file nor a pytest-benchmark file")
 
 
 def read_bench(content):
-    """The Run of a report of fastbp bench: the engine's entries."""
+    """Return the Run of a report of fastbp bench, with the entries of the engine."""
     entries = {}
     for result in content["results"]:
         peak = result["peak_gflops"]["median"]
@@ -78,7 +79,7 @@ def read_bench(content):
 
 
 def read_pytest(content):
-    """The Run of a file of pytest-benchmark."""
+    """Return the Run of a file of pytest-benchmark."""
     entries, isas = {}, set()
     for benchmark in content["benchmarks"]:
         info = benchmark["extra_info"]
@@ -89,14 +90,14 @@ def read_pytest(content):
 
 
 def change(old, new, raw):
-    """How much longer the new entry takes, as a fraction of the old."""
+    """Return how much longer the new entry takes, as a fraction of the old one."""
     if raw or old.scaled is None or new.scaled is None:
         return new.us / old.us - 1
     return new.scaled / old.scaled - 1
 
 
 def changes(old, new, raw):
-    """Name → change, for what both runs hold. Raises CompareError."""
+    """Return {name: change} for the entries of both runs. Raises CompareError."""
     if (old.kind, old.isa) != (new.kind, new.isa):
         raise CompareError(f"{old.kind}, {old.isa} against {new.kind}, {new.isa}")
     common = [name for name in old.entries if name in new.entries]
@@ -106,7 +107,7 @@ def changes(old, new, raw):
 
 
 def rerun(command, run, names):
-    """The Run of the suspects measured again. Raises CompareError."""
+    """Measure the suspects again and return their Run. Raises CompareError."""
     arguments = list(dict.fromkeys(run.entries[name].rerun for name in names))
     if run.kind == "fastbp bench":
         arguments = [",".join(arguments)]
@@ -121,7 +122,7 @@ def rerun(command, run, names):
 
 
 def confirm(old, new, suspects, args):
-    """Those of the suspects (name → change) that every rerun finds slower, at their least."""
+    """Return the suspects that every rerun finds slower, each with its smallest change."""
     for _ in range(args.reruns):
         if not suspects:
             break
@@ -141,11 +142,13 @@ def parse(argv):
     parser.add_argument("old", metavar="OLD.json")
     parser.add_argument("new", metavar="NEW.json")
     parser.add_argument(
-        "--threshold", type=float, default=0.05, help="slower by more is suspect (0.05)"
+        "--threshold", type=float, default=0.05, help="a larger slowdown is suspect (default: 0.05)"
     )
-    parser.add_argument("--raw", action="store_true", help="compare times, whatever the peak")
+    parser.add_argument("--raw", action="store_true", help="compare times and ignore the peak")
     parser.add_argument("--rerun", metavar="COMMAND", help="how to measure suspects again")
-    parser.add_argument("--reruns", metavar="N", type=int, default=2, help="how often (2)")
+    parser.add_argument(
+        "--reruns", metavar="N", type=int, default=2, help="number of reruns (default: 2)"
+    )
     args = parser.parse_args(argv)
     if args.threshold <= 0:
         parser.error("--threshold must be above 0")
@@ -155,7 +158,7 @@ def parse(argv):
 
 
 def main(argv=None):
-    """Print every change, the suspects and the verdict; return the exit code."""
+    """Print every change, the suspects and the result; return the exit code."""
     args = parse(argv)
     try:
         old, new = read(args.old), read(args.new)
@@ -165,7 +168,7 @@ def main(argv=None):
             before, after = old.entries[name].us, new.entries[name].us
             print(f"{name:{width}}  {before:12,.2f} µs  {after:12,.2f} µs  {100 * worse:+7.1f} %")
         for name in old.entries.keys() ^ new.entries.keys():
-            print(f"{name:{width}}  in one file only")
+            print(f"{name:{width}}  only in one file")
         slower = {name: worse for name, worse in found.items() if worse > args.threshold}
         if slower and args.rerun:
             print(f"measuring again: {', '.join(slower)}", flush=True)

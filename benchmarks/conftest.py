@@ -1,4 +1,4 @@
-"""What the benchmarks of the kernels share: the peak of the core, and the table at the end."""
+"""Shared by the kernel benchmarks: the FMA peak of the core, and the table at the end."""
 
 from statistics import median
 
@@ -13,16 +13,16 @@ ROUNDS = 7
 
 
 class Meter:
-    """Times a piece of work, and the FMA peak of the core before each round of it."""
+    """Measures the time of a piece of work, and the FMA peak of the core before each round."""
 
     def __init__(self, benchmark):
         self._benchmark = benchmark
 
     def __call__(self, run, *, seconds=0.02, often=1, flops=None, elements=None, dtype, threads=1):
-        """Rounds of run(repeats), each about `seconds` long; results go to extra_info.
+        """Time rounds of run(repeats), each about `seconds` long, and store results in extra_info.
 
-        often: how many pieces of work are in a repeat. flops, elements: of one piece; a share of
-        the peak, or ns an element, is worked out.
+        often is the number of pieces of work in one repeat. flops and elements refer to one piece;
+        they give the share of the peak and the ns per element.
         """
         peaks = []
 
@@ -38,7 +38,7 @@ class Meter:
         times = [time / (repeats * often) for time in self._benchmark.stats.stats.data]
         info["us"] = 1e6 * median(times)
         info["peak_gflops"] = median(peaks)
-        # what the core could have computed meanwhile: a time that its moods do not change
+        # the work the core could have done in this time; it does not depend on the clock rate
         info["mflop_time"] = median(1e3 * t * peak for t, peak in zip(times, peaks, strict=True))
         if flops is not None:
             info["gflops"] = 1e-9 * flops / median(times)
@@ -49,23 +49,23 @@ class Meter:
 
 @pytest.fixture
 def meter(benchmark):
-    """A Meter for this benchmark."""
+    """Return a Meter for this benchmark."""
     return Meter(benchmark)
 
 
 def pytest_configure(config):
-    """The table below takes the place of pytest-benchmark's own."""
+    """Hide the table of pytest-benchmark; the table below replaces it."""
     config.option.benchmark_quiet = True
 
 
 def pytest_terminal_summary(terminalreporter):
-    """A line a benchmark: time, GFLOP/s and share of the peak."""
+    """Print one line per benchmark: time, GFLOP/s and share of the peak."""
     session = getattr(terminalreporter.config, "_benchmarksession", None)
     found = [] if session is None else [b for b in session.benchmarks if "us" in b.extra_info]
     if not found:
         return
     width = max(len(b.name) for b in found)
-    terminalreporter.section(f"beside the FMA peak of the same run, {fastbp.isa()}")
+    terminalreporter.section(f"compared with the FMA peak of the same run, {fastbp.isa()}")
     columns = f"{'µs':>12}{'GFLOP/s':>10}{'of peak':>9}{'ns/element':>12}{'peak':>8}"
     terminalreporter.line(f"{'':{width}}{columns}")
     for b in found:

@@ -1,11 +1,12 @@
-"""Time and peak memory of reading a .csv file of numbers, beside pandas in the same run.
+"""Time and peak memory of reading a .csv file of numbers, compared with pandas in the same run.
 
     python benchmarks/csv_reader.py [--rows 100000] [--columns 31] [--rounds 7] [--folder DIR]
 
-Normal random numbers with all their digits, 100,000 × 31 of them 61 MB. Each reader reads the file
-in a process of its own, in turns; printed are the least seconds of one thread or more, as the clock
-on the wall has them, and the peak of resident memory of the process. pandas is left out where it is
-not installed; its default parser may miss the nearest double by an ulp, fastbp's never does.
+The file holds normal random numbers with all their digits; 100,000 × 31 of them take 61 MB. Each
+reader reads the file in its own process, and the readers take turns. For each reader, the program
+prints the shortest wall-clock time in seconds and the peak resident memory of the process. The
+readers may use several threads. pandas is left out if it is not installed. Its default parser may
+differ from the nearest double by one ulp; the result of fastbp is always the nearest double.
 """
 
 import argparse
@@ -32,7 +33,7 @@ KIB_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
 
 
 def measure(name, path):
-    """(seconds, MiB at the peak) of one reader."""
+    """Return (seconds, peak MiB) of one reader."""
     imports, call = READERS[name]
     program = MEASURE.format(imports=imports, call=call.format(path=str(path)))
     done = subprocess.run(

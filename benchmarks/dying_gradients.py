@@ -1,13 +1,15 @@
-"""The time of a training step as gradients die and moments decay towards 0.
+"""Time of a training step while gradients vanish and moments decay towards 0.
 
     python benchmarks/dying_gradients.py [--steps 5000] [--parts 10] [--dtype float32]
 
-784-128-10 relu, cross-entropy: one sample over and over by Adam and by SGD with momentum, batch 1;
-and batches of 64 in which most inputs are 0 but for a few rows of the data, so that their moments
-decay between visits, also by both. Steps are made one `train_batch` or one epoch at a time; what is
-printed is the fastest of each tenth of them, in processor time of the calling thread, and the ratio
-of the slowest such part to the first. It is near 1 where the time does not depend on how small the
-moments are.
+The network is 784-128-10 with relu and cross-entropy. There are two tasks, each with Adam and with
+SGD with momentum. The first trains on the same sample again and again, with batch size 1. The
+second trains on batches of 64, in which most inputs are 0 except in a few rows of the data; their
+moments decay between these rows. One `train_batch` or one epoch is timed at a time.
+
+For each tenth of the steps, the program prints the fastest time, in processor time of the calling
+thread. It also prints the ratio of the slowest of these parts to the first one. The ratio is near 1
+if the time does not depend on how small the moments are.
 """
 
 import argparse
@@ -22,7 +24,7 @@ WIDTHS, RARE_ROWS, BATCH = (784, 128, 10), 2048, 64
 
 
 def one_sample(dtype, optimizer):
-    """A function that makes a step on the same sample, and how many steps that is."""
+    """Return a function that makes one step on the same sample, and its number of steps."""
     net = fastbp.Network(WIDTHS, output="softmax", loss="cross_entropy", dtype=dtype, seed=0)
     rng = np.random.default_rng(0)
     X, y = rng.random((1, WIDTHS[0])).astype(dtype), np.array([3], np.int32)
@@ -30,7 +32,10 @@ def one_sample(dtype, optimizer):
 
 
 def rare_features(dtype, optimizer):
-    """A function that makes an epoch over rows with two hundred inputs that one row each has."""
+    """Return a function that makes an epoch over data with rare inputs, and its number of steps.
+
+    The first 50 inputs are dense. Each of the others is nonzero in a single row.
+    """
     net = fastbp.Network(WIDTHS, output="softmax", loss="cross_entropy", dtype=dtype, seed=0)
     rng = np.random.default_rng(0)
     X = np.zeros((RARE_ROWS, WIDTHS[0]), dtype)
@@ -45,7 +50,7 @@ def rare_features(dtype, optimizer):
 
 
 def parts_of(make, steps, parts):
-    """Microseconds of a step: of each part of the training, the fastest call."""
+    """Return microseconds per step for each part of the training, from its fastest call."""
     call, per_call = make
     calls = max(1, steps // parts // per_call)
     best = []
@@ -61,9 +66,13 @@ def parts_of(make, steps, parts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=5000, help="of each training (5000)")
-    parser.add_argument("--parts", type=int, default=10, help="into which they are cut (10)")
-    parser.add_argument("--dtype", default="float32", help="float32 or float64 (float32)")
+    parser.add_argument(
+        "--steps", type=int, default=5000, help="steps of each training (default: 5000)"
+    )
+    parser.add_argument(
+        "--parts", type=int, default=10, help="number of parts of each training (default: 10)"
+    )
+    parser.add_argument("--dtype", default="float32", help="float32 or float64 (default: float32)")
     args = parser.parse_args()
     rules = {"Adam": Adam, "momentum": lambda: SGD(1e-3, momentum=0.9)}
     for task in (one_sample, rare_features):
@@ -71,7 +80,7 @@ def main():
             us = parts_of(task(args.dtype, rule()), args.steps, args.parts)
             shown = " ".join(f"{part:8.1f}" for part in us)
             title = f"{task.__name__.replace('_', ' ')}, {name}"
-            print(f"{title:24}{shown} µs a step; slowest/first {us.max() / us[0]:.2f}")
+            print(f"{title:24}{shown} µs per step; slowest/first {us.max() / us[0]:.2f}")
 
 
 if __name__ == "__main__":

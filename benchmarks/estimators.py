@@ -1,12 +1,12 @@
-"""Scores and times of `fastbp.sklearn` beside scikit-learn's own estimators.
+"""Scores and times of `fastbp.sklearn`, compared with the estimators of scikit-learn.
 
     python benchmarks/estimators.py [--rounds 5] [--only digits,wine]
 
-Both with the same parameters, data and random state, fitted in turns; scikit-learn at each number
-of BLAS threads, fastbp at its default. Printed is a table in Markdown: the scores on rows held out,
-the median times of a fit, scikit-learn's at its best number of threads, and the median of the
-ratios of a round. Two of the data sets are synthetic and say so. Needs scikit-learn and
-threadpoolctl.
+Both libraries use the same parameters, data and random state, and fit in turn. scikit-learn runs
+with each number of BLAS threads, and fastbp with its default. The output is a Markdown table with
+the scores on held-out rows, the median times of a fit (for scikit-learn at its best number of
+threads), and the median of the ratios within a round. Two of the data sets are synthetic and say
+so. The program needs scikit-learn and threadpoolctl.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from fastbp.datasets import load_fashion_mnist
 
 
 def housing(n=20640):
-    """As the California housing data in shape: 8 features, skewed, and a price made of them."""
+    """Data shaped like California housing: 8 skewed features, and a price computed from them."""
     rng = np.random.default_rng(0)
     X = np.exp(rng.normal(0, 0.6, (n, 8)))
     price = X[:, 0] + np.log1p(X[:, 1]) - 0.4 * X[:, 2] * (X[:, 3] > 1) + np.sin(X[:, 4])
@@ -60,7 +60,7 @@ CASES = {
 
 
 def measure(name, rounds):
-    """(their score, ours, their median seconds at their best, ours, median ratio)."""
+    """Return (their score, our score, their best median seconds, ours, median ratio)."""
     load, regression, parameters = CASES[name]
     X, y = load()
     X = X if X.shape[1] == 784 else scale(X)
@@ -88,10 +88,13 @@ def measure(name, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default=",".join(CASES), help="names, with commas between")
+    parser.add_argument("--only", default=",".join(CASES), help="names, separated by commas")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    print("| data | score, scikit-learn | score, fastbp | s, scikit-learn | s, fastbp | times |")
+    print(
+        "| data | score, scikit-learn | score, fastbp "
+        "| seconds, scikit-learn | seconds, fastbp | ratio of times |"
+    )
     print("|---|---|---|---|---|---|")
     names = [name for name in CASES if name in options.only]
     for name in names:

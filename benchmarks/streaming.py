@@ -1,11 +1,12 @@
-"""The speed of training from a stream, as a share of training on the same arrays in memory.
+"""Speed of training from a stream, as a share of the speed on the same arrays in memory.
 
     python benchmarks/streaming.py [--rows 60000] [--rounds 7] [--threads 2] [--folder DIR]
 
-784-512-512-10 relu, cross-entropy, batch 128, Adam, float32: an epoch in memory and epochs from
-streams of several kinds, in turns, first in one order and then in the other. The files are written
-to DIR, by default a temporary folder, and read from the page cache if memory has room for them. The
-share is that of the epochs of the same round; printed are the median and the quartiles.
+The network is 784-512-512-10 with relu and cross-entropy, batch size 128, Adam, float32. An epoch
+in memory and epochs from several kinds of streams take turns, first in one order and then in the
+reverse order. The files are written to DIR, by default a temporary folder. They are read from the
+page cache if there is enough memory. Each share compares epochs of the same round; the program
+prints the median and the quartiles.
 """
 
 import argparse
@@ -25,14 +26,14 @@ def network():
 
 
 def on_disk(folder, name, array):
-    """The array as a read-only memmap of a file."""
+    """Write the array to a file and return a read-only memmap of it."""
     path = Path(folder) / name
     array.tofile(path)
     return np.memmap(path, array.dtype, "r", shape=array.shape)
 
 
 def sources(folder, rows):
-    """Name → what stands before epochs in `fit`; the first is what the others are held against."""
+    """Return {name: positional arguments of `fit`}; the first entry is the baseline."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(rows, WIDTHS[0]), dtype=np.uint8)
     y = rng.integers(WIDTHS[-1], size=rows).astype(np.int32)
@@ -54,7 +55,7 @@ def sources(folder, rows):
 
 
 def measure(source, epochs, threads):
-    """Seconds of an epoch; the learning rate leaves the weights as they are."""
+    """Return the seconds of an epoch; the learning rate is so small that weights hardly change."""
     net = network()
     if len(source) == 2 and source[0].dtype == np.uint8:
         net.layers[0].W /= 255
@@ -66,16 +67,20 @@ def measure(source, epochs, threads):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=60_000, help="samples of the data set (60000)")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each is measured (7)")
-    parser.add_argument("--epochs", type=int, default=1, help="epochs of a fit (1)")
-    parser.add_argument("--threads", type=int, default=2, help="of the engine (2)")
-    parser.add_argument("--folder", help="where the files are written")
+    parser.add_argument(
+        "--rows", type=int, default=60_000, help="number of samples (default: 60000)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="number of measurements of each (default: 7)"
+    )
+    parser.add_argument("--epochs", type=int, default=1, help="epochs of a fit (default: 1)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the engine (default: 2)")
+    parser.add_argument("--folder", help="folder for the files")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         programs = sources(folder, args.rows)
         times = {name: [] for name in programs}
-        for turn in range(args.rounds + 1):  # the first warms up
+        for turn in range(args.rounds + 1):  # the first round is a warm-up
             for name in list(programs)[:: 1 if turn % 2 else -1]:
                 seconds = measure(programs[name], args.epochs, args.threads)
                 if turn:
@@ -84,7 +89,7 @@ def main():
     for name, seconds in times.items():
         low, share, high = 100 * np.quantile(base / np.array(seconds), [0.25, 0.5, 0.75])
         ms = 1e3 * np.median(seconds)
-        print(f"{name:25}{ms:9.1f} ms an epoch{share:8.1f} %   ({low:.1f} to {high:.1f})")
+        print(f"{name:25}{ms:9.1f} ms per epoch{share:8.1f} %   ({low:.1f} to {high:.1f})")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The products, as a share of the FMA peak: a square one, and those of the suite's layers.
+"""Matrix products as a share of the FMA peak: a square product, and those of the suite's layers.
 
-nn: A[m,k] B[k,n], forward. tn: A[k,m]ᵀ B[k,n], the gradient of W. nt: A[m,k] B[n,k]ᵀ, δ without
-a transposed copy. Panels: B copied beforehand into strips of one register's columns, as training
-keeps W.
+nn: A[m,k] B[k,n], the forward pass. tn: A[k,m]ᵀ B[k,n], the gradient of W. nt: A[m,k] B[n,k]ᵀ, δ
+without a transposed copy. Panels: B is first copied into strips as wide as one register, which is
+how training keeps W.
 """
 
 from itertools import pairwise
@@ -14,11 +14,11 @@ from fastbp import _core
 from fastbp.bench._suites import SUITES
 
 SQUARE = (256, 256, 256)
-PANEL_COPY = 64  # repeats a call at the least, so that copying B into panels does not show
+PANEL_COPY = 64  # at least this many repeats per call, so that the copy of B is negligible
 
 
 def layers():
-    """(batch, n_in, n_out) of every layer of the suite, each once."""
+    """Return (batch, n_in, n_out) of every layer of the suite, without duplicates."""
     found = {}
     for config in SUITES["steps"].configs:
         for n_in, n_out in pairwise(config.widths):
@@ -27,7 +27,7 @@ def layers():
 
 
 def cases():
-    """(form, m, n, k, panels)."""
+    """Yield (form, m, n, k, panels)."""
     for form in ("nn", "tn", "nt"):
         yield form, *SQUARE, False
     yield "nn", *SQUARE, True

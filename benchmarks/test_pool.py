@@ -1,4 +1,4 @@
-"""The thread pool: a region with two barriers and no work, what a step pays for threads."""
+"""The thread pool: a region with two barriers and no work, the cost of threads per step."""
 
 import pytest
 

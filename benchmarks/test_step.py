@@ -1,4 +1,4 @@
-"""Training steps of the suite through `Network.fit`, many a fit; and single calls."""
+"""Training steps of the suite through `Network.fit`, many per fit, and single calls."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The vector functions: ns an element, on arguments that fit the first cache."""
+"""The vector functions: ns per element, on arguments that fit into the L1 cache."""
 
 import numpy as np
 import pytest

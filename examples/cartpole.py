@@ -1,16 +1,17 @@
-"""A policy gradient on the cart and pole, with the error signal of REINFORCE put in as δ.
+"""A policy gradient on the cart and pole, with the error signal of REINFORCE supplied as δ.
 
-Task: a pole stands on a cart, and at each step of 0.02 s the cart is pushed left or right by 10 N.
-An episode ends when the pole leans by more than 12°, the cart is more than 2.4 m off, or after 200
-steps. Physics and constants are those of Barto, Sutton & Anderson (1983), by Euler's method.
+Task: a pole stands on a cart. At each step of 0.02 s, the cart is pushed left or right by 10 N. An
+episode ends when the pole leans by more than 12°, when the cart is more than 2.4 m from the
+centre, or after 200 steps. Physics and constants are those of Barto, Sutton & Anderson (1983),
+integrated by Euler's method.
 
-Agent: a network from the state to the probabilities of both pushes. There is no target y to
-compare with; what is known is how much better than usual an episode went on after a push. REINFORCE
-(Williams 1992) climbs E[A log p(push)], and the gradient of −A log p(push) by the logits of a
-softmax is A (p − e_push), so that is the δ which `backward_from` takes. A is the return from that
-step on minus its mean over the episodes that got as far, the baseline.
+Agent: a network maps the state to the probabilities of both pushes. There is no target y to compare
+with. What is known is how much better than usual an episode continued after a push. REINFORCE
+(Williams 1992) maximises E[A log p(push)]. The gradient of −A log p(push) with respect to the
+logits of a softmax is A (p − e_push), so this is the δ for `backward_from`. A is the return from
+this step on minus a baseline, the mean return over the episodes that got as far.
 
-Expected: 200 of 200 steps, after some 15 to 40 updates of 64 episodes and in under a second.
+Expected: 200 of 200 steps, after about 15 to 40 updates of 64 episodes, in less than a second.
 
     python examples/cartpole.py
 """
@@ -24,12 +25,12 @@ FORCE, TAU = 10.0, 0.02  # N, s
 X_LIMIT, ANGLE_LIMIT = 2.4, np.deg2rad(12)
 MAX_STEPS = 200
 
-SCALE = np.array([1.0, 1.0, 5.0, 1.0], np.float32)  # puts all inputs in the order of one
+SCALE = np.array([1.0, 1.0, 5.0, 1.0], np.float32)  # brings all inputs to the order of 1
 EPISODES, DISCOUNT, MAX_UPDATES = 64, 0.98, 200
 
 
 def push(state, right):
-    """The states (n, 4) one step later; state: x, its speed, the pole's angle, its speed."""
+    """Return the states (n, 4) one step later: position, speed, angle, angular speed."""
     _, v, angle, spin = state.T
     force = np.where(right, FORCE, -FORCE)
     sin, cos = np.sin(angle), np.cos(angle)
@@ -40,7 +41,7 @@ def push(state, right):
 
 
 def play(net, n, rng, greedy=False):
-    """n episodes side by side: states (T, n, 4), pushes (T, n), and who was alive (T, n)."""
+    """Play n episodes; return states (T, n, 4), pushes (T, n) and who was alive (T, n)."""
     state, alive = rng.uniform(-0.05, 0.05, (n, 4)), np.ones(n, bool)
     states, pushes, lives = [], [], []
     while alive.any() and len(states) < MAX_STEPS:
@@ -55,7 +56,7 @@ def play(net, n, rng, greedy=False):
 
 
 def advantages(alive):
-    """A (T, n): discounted count of the steps still to live, less its mean, over its deviation."""
+    """Return A (T, n): discounted number of steps to come, minus its mean, divided by its std."""
     returns = np.zeros(alive.shape)
     after = np.zeros(alive.shape[1])
     for t in reversed(range(len(alive))):
@@ -66,7 +67,7 @@ def advantages(alive):
 
 
 def improve(net, optimizer, states, pushes, alive):
-    """One step up the policy gradient, on every push made while alive."""
+    """Make one step along the policy gradient, for every push made while alive."""
     A = advantages(alive)[alive, None]
     p = net.forward(states[alive] * SCALE)
     net.backward_from(A * (p - np.eye(2)[pushes[alive]]))
@@ -74,7 +75,7 @@ def improve(net, optimizer, states, pushes, alive):
 
 
 def main(seed=0, verbose=True):
-    """Trains, and returns the mean length of 100 new episodes without chance in the pushes."""
+    """Train; return the mean length of 100 new episodes with the more probable push."""
     rng = np.random.default_rng(seed)
     net = fastbp.Network(
         (4, 32, 2), activation="tanh", output="softmax", loss="cross_entropy", seed=seed
@@ -90,7 +91,7 @@ def main(seed=0, verbose=True):
         improve(net, optimizer, states, pushes, alive)
     length = float(play(net, 100, rng, greedy=True)[2].sum(axis=0).mean())
     if verbose:
-        print(f"after {update} updates, without chance: {length:.1f} of {MAX_STEPS} steps")
+        print(f"after {update} updates, always the better push: {length:.1f} of {MAX_STEPS} steps")
     return length
 
 

@@ -1,16 +1,16 @@
-"""Learning without the transposed weights: direct feedback alignment beside backpropagation.
+"""Direct feedback alignment compared with backpropagation: learning without W transposed.
 
-Every hidden layer gets the error of the outputs through fixed random weights of its own, in place
+Every hidden layer receives the error of the outputs through its own fixed random weights, in place
 of δ^{l+1} W^{l+1}ᵀ: δ^l = (δ^L B^l) ⊙ σ'(z^l) (Nøkland, "Direct feedback alignment provides
-learning in deep neural networks", NeurIPS 2016). A hook puts it in the place of δ^l; all else is
-the engine's.
+learning in deep neural networks", NeurIPS 2016). A hook replaces δ^l by this value; the engine does
+everything else.
 
 Data: the 1,797 images of 8 × 8 pixels that come with fastbp (`fastbp.datasets.load_digits`; UCI,
-Alpaydin & Kaynak 1998, CC BY 4.0), a quarter held out.
+Alpaydin & Kaynak 1998, CC BY 4.0). A quarter is held out as the test set.
 
-Expected: about 97 % of the 449 test images right by either rule. Under feedback alignment the
-angle between its gradient and that of backpropagation falls from 90° or so to 60°, for the weights
-come to agree with B; some two seconds.
+Expected: about 97 % of the 449 test images right with either rule, in about two seconds. With
+feedback alignment, the angle between its gradient and that of backpropagation falls from about 90°
+to 60°, because the weights align with B.
 
     python examples/direct_feedback_alignment.py
 """
@@ -24,7 +24,7 @@ WIDTHS = (64, 200, 200, 10)
 
 
 def feedback(net, rng):
-    """A hook that replaces the δ of hidden layers by the output's through random weights."""
+    """Return a hook that replaces δ of hidden layers by the output error times random weights."""
     B = {l: rng.normal(size=(WIDTHS[-1], WIDTHS[l])) / np.sqrt(WIDTHS[l]) for l in (1, 2)}
     error = {}
 
@@ -38,7 +38,7 @@ def feedback(net, rng):
 
 
 def train(net, X, y, hook, rng, epochs=30, batch=50):
-    """Trains in place; a hook of None is backpropagation."""
+    """Train in place; without a hook, the rule is backpropagation."""
     optimizer = fastbp.optim.Adam(1e-3)
     for _ in range(epochs):
         order = rng.permutation(len(X))
@@ -47,7 +47,7 @@ def train(net, X, y, hook, rng, epochs=30, batch=50):
 
 
 def angle(net, X, y, hook):
-    """Degrees between the gradients of the first layer's weights by hook and by backpropagation."""
+    """Return the angle in degrees between the first-layer dW with the hook and without it."""
     gradients = []
     for each in (hook, None):
         net.forward(X)
@@ -58,7 +58,7 @@ def angle(net, X, y, hook):
 
 
 def main():
-    """Trains by both rules, prints, and returns the accuracies on the test set: (DFA, backprop)."""
+    """Train with both rules, print, and return the test accuracies (DFA, backpropagation)."""
     X, y, X_test, y_test = digits_split()
     X, X_test = X / 16, X_test / 16
     accuracy = {}

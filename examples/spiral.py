@@ -1,10 +1,10 @@
-"""Two arms of a spiral, three turns each: what hidden layers are for, drawn as text.
+"""Two arms of a spiral, three turns each: why hidden layers are needed, drawn as text.
 
-Data: the points of Lang & Witbrock, "Learning to tell two spirals apart" (1988), 97 on each arm;
-the second arm is the first turned by half a turn. No line through the plane parts them, nor do
-few. The test points lie on the same arms, halfway between those trained on.
+Data: the points of Lang & Witbrock, "Learning to tell two spirals apart" (1988), 97 on each arm.
+The second arm is the first one rotated by half a turn. Neither one line nor a few lines can
+separate the arms. The test points lie on the same arms, halfway between the training points.
 
-Expected: every point right, those between as well, in about a second.
+Expected: all training points and all test points right, in about a second.
 
     python examples/spiral.py
 """
@@ -15,7 +15,7 @@ import fastbp
 
 
 def spiral(steps):
-    """Points (2n, 2) in the unit disc on both arms, and their arm (2n,), 0 or 1; steps (n,)."""
+    """Return points (2n, 2) in the unit disc on both arms, and their arm (2n,), 0 or 1."""
     radius = (104 - steps) / 104
     angle = steps * np.pi / 16
     arm = np.column_stack([radius * np.sin(angle), radius * np.cos(angle)])
@@ -23,7 +23,7 @@ def spiral(steps):
 
 
 def draw(net, X, y, size=41):
-    """The plane as text: `#` and blank what the network takes for either arm, `o` `x` points."""
+    """Return the plane as text: `#` and blank are the predicted arms, `o` and `x` the points."""
     axis = np.linspace(-1, 1, size)
     plane = np.stack(np.meshgrid(axis, -axis), axis=-1)
     picture = np.where(net.predict(plane.reshape(-1, 2)).reshape(size, size) > 0.5, "#", " ")
@@ -33,7 +33,7 @@ def draw(net, X, y, size=41):
 
 
 def main():
-    """Trains, draws, and returns the accuracies on the points trained on and on the test points."""
+    """Train, draw, and return the accuracies on the training points and the test points."""
     X, y = spiral(np.arange(97.0))
     X_test, y_test = spiral(np.arange(96) + 0.5)
 
@@ -45,8 +45,8 @@ def main():
     accuracy = ((net.predict(X).ravel() > 0.5) == y).mean()
     test = ((net.predict(X_test).ravel() > 0.5) == y_test).mean()
     print(draw(net, X, y))
-    print(f"\nloss {history.loss[0]:.3f} at first, {history.loss[-1]:.4f} at the end")
-    print(f"right: {accuracy:.1%} of the {len(y)} points, {test:.1%} of the {len(y_test)} between")
+    print(f"\nloss {history.loss[0]:.3f} at the start, {history.loss[-1]:.4f} at the end")
+    print(f"right: {accuracy:.1%} of {len(y)} training, {test:.1%} of {len(y_test)} test points")
     return float(accuracy), float(test)
 
 

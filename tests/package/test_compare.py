@@ -111,7 +111,7 @@ def test_compare_refuses_what_it_cannot_compare(compare, tmp_path, capsys):
         (bench_file(tmp_path / "bench.json", {"a": 10.0}), "against fastbp bench"),
         (pytest_file(tmp_path / "none.json", {"b": 10.0}), "no benchmark in common"),
         (str(tmp_path / "text.json"), "is not JSON"),
-        (str(tmp_path / "list.json"), "is neither of fastbp bench"),
+        (str(tmp_path / "list.json"), "is neither a fastbp bench file"),
         (str(tmp_path / "missing.json"), "No such file"),
     ]:
         assert compare.main([old, new]) == 2
