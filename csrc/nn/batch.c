@@ -1,4 +1,4 @@
-/* batch.c: gathers pointers and small per-sample values; sums them in a fixed order. */
+/* batch.c: see batch.h. */
 #include "batch.h"
 
 #include "../base/rng.h"
@@ -38,8 +38,7 @@ bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
     return data->targets != NULL && net->loss.code != FASTBP_LOSS_MULTI_MARGIN;
 }
 
-/* Where row i of a batch is to be read, x being the sample in the caller's array, of another type.
- */
+/* Converts a sample of x that has another type; the address of the converted row. */
 static const void *input_row(const fbp_plan_t *plan, const fastbp_data_t *data, const void *x,
                              long i) {
     const fastbp_net_t *net = plan->net;
@@ -54,8 +53,8 @@ static fbp_sparse_row_t sparse_row(const fastbp_data_t *data, size_t elem_size, 
                               data->indices + begin, (long)(data->indptr[at + 1] - begin)};
 }
 
-/* The label of a sample, read once: somebody may write to the caller's array meanwhile, and what
- * was in range when it was checked must not lead outside a row of outputs now. */
+/* The label of a sample, or 0 if it is out of range. It is read only once: another thread may write
+ * to the caller's array after the check, which must not lead outside a row of outputs. */
 static int32_t label_of(const fbp_batch_t *batch, const fastbp_data_t *data, ptrdiff_t at) {
     const fastbp_net_t *net = batch->plan->net;
     const int32_t label = *(const volatile int32_t *)&data->labels[at];
@@ -84,7 +83,7 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
     }
 }
 
-/* To the end of the last whole vector: a masked load waits for every line that it spans. */
+/* Prefetches a row to the end of its last whole vector: a masked load waits for all of it. */
 static void prefetch_row(const unsigned char *row, size_t bytes) {
     for (size_t at = 0; at < bytes; at += FBP_CACHE_LINE) FBP_PREFETCH_L2(row + at);
     FBP_PREFETCH_L2(row + (size_t)fbp_round_up((long)bytes, FBP_CACHE_LINE) - 1);
@@ -112,7 +111,7 @@ static double weight_of(const fbp_batch_t *batch, long i) {
                                                  : ((const double *)weight)[i];
 }
 
-/* The same with the weights of the samples' classes. */
+/* Σ s_i with the weights of the samples' classes. */
 static double class_weight_sum(const fbp_batch_t *batch) {
     const fastbp_net_t *net = batch->plan->net;
     double sum = 0;
@@ -122,7 +121,7 @@ static double class_weight_sum(const fbp_batch_t *batch) {
     return sum;
 }
 
-/* Both rows of a pair carry its weight. */
+/* Both rows of a pair have the weight of the pair. */
 double fbp_weight_sum(const fbp_batch_t *batch) {
     const fbp_net_loss_t *loss = &batch->plan->net->loss;
     const double group = (double)loss->group;
@@ -133,7 +132,7 @@ double fbp_weight_sum(const fbp_batch_t *batch) {
     return sum / group;
 }
 
-/* Four partial sums: a single chain of additions would cost four cycles a row. */
+/* Four partial sums, because one chain of additions would take four cycles per row. */
 double fbp_loss_sum(const fbp_batch_t *batch) {
     double part[4] = {0, 0, 0, 0};
     for (long i = 0; i < batch->rows; ++i)

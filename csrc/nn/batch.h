@@ -1,4 +1,4 @@
-/* batch.h: one batch on its way through a plan: which rows, and what is wanted of them. */
+/* batch.h: one batch on its way through a plan: its rows, and what has to be computed for them. */
 #ifndef FASTBP_NN_BATCH_H
 #define FASTBP_NN_BATCH_H
 
@@ -8,46 +8,44 @@ typedef struct {
     fbp_plan_t *plan;
     const void *theta;
     long rows;
-    bool labels;       /* the targets are plan->label, otherwise plan->target */
-    bool weighted;     /* rows carry plan->weight */
-    bool fold_weights; /* δ^L is multiplied by s_i at the start; otherwise plan->scaled is filled */
-    bool sparse;       /* the rows of x are plan->sparse, otherwise plan->a[0].row */
-    bool backward;     /* after the loss, the recursion */
-    bool drop;         /* dropout is on; the masks are a function of seed and step */
+    bool labels;       /* the targets are in plan->label, otherwise in plan->target */
+    bool weighted;     /* plan->weight has a weight for every row */
+    bool fold_weights; /* δ^L is multiplied by s_i; otherwise s_i δ_i is kept in plan->scaled */
+    bool sparse;       /* the rows of x are in plan->sparse, otherwise in plan->a[0].row */
+    bool backward;     /* the loss also computes δ^L, for the recursion */
+    bool drop;         /* dropout is on, with masks from seed and step */
     uint64_t seed, step;
-    long offset; /* of the first row within the batch that this is a part of; for the masks */
-    int lowest;  /* the recursion may end with δ of this layer; 0 or 1: it goes all the way */
+    long offset; /* place of the first row in the whole batch, of which this may be a part */
+    int lowest;  /* the recursion may stop at δ of this layer; 0 or 1: it goes down to layer 1 */
 } fbp_batch_t;
 
-/* Tells a batch what data it is made of; its rows are still to be loaded. */
+/* Sets the fields that depend on data. The rows are loaded later. */
 void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data);
 
-/* Whether the rows of x can be read; makes room in the plan if they are to be converted. */
+/* FASTBP_ERR_ARGUMENT if the rows of x cannot be read. Allocates room in the plan for rows that
+ * must be converted, or are sparse, unless it is there. */
 fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data);
 
-/* Whether a loss can be made of the targets of data: labels for a loss of classes, none
- * for pairs, or dense rows. */
+/* Whether the targets of data are what the loss takes: labels, dense rows, or none. */
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data);
 
-/* Fills rows row0 … row0 + rows − 1 of the plan's lists with the samples order[row0], …, or
- * first + row0, … where order is NULL. Rows of x and of dense targets are pointed to, not copied;
- * rows of x of another type are converted, into the plan. */
+/* Loads samples order[row0], … into rows row0 … row0 + rows − 1 of the plan's lists; if order is
+ * NULL, samples first + row0, …. The lists point to the rows of x and of dense targets, without
+ * copying them. Rows of x that have another type are converted into the plan. */
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
                     long first, long row0, long rows);
 
-/* Asks for x and dense targets of those rows, of a batch that begins at order[0], or at first,
- * into L2: shuffled rows are where no prefetcher looks. 6-50-50-50-3 at batch 1000: 500 → 465 µs.
- */
+/* Prefetches x and dense targets of such rows into L2, because no hardware prefetcher can foresee
+ * shuffled rows. 6-50-50-50-3 at batch 1000: 500 → 465 µs per step. */
 void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, const uint32_t *order,
                         long first, long row0, long rows);
 
-/* The order of an epoch: Fisher-Yates from the identity, whose value for place i depends on
- * (seed, epoch, block, i) alone. Samples of `group` rows move as a whole; rows is a multiple of it.
- */
+/* The order of an epoch: a Fisher-Yates shuffle whose random number for place i depends only on
+ * seed, epoch, block and i. Samples of `group` rows stay together; rows is a multiple of group. */
 void fbp_shuffle(uint32_t *order, long rows, long group, uint64_t seed, long epoch, long block);
 
-/* S = Σ s_i over the batch, times the class weights of labels, and Σ s_i J_i from plan->row_loss;
- * both in a fixed order. */
+/* S = Σ s_i over the batch, with the class weights of labels, and Σ s_i J_i from plan->row_loss.
+ * Both add up in a fixed order. */
 double fbp_weight_sum(const fbp_batch_t *batch);
 double fbp_loss_sum(const fbp_batch_t *batch);
 

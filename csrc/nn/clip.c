@@ -22,7 +22,7 @@ static double square_of(const fbp_clipping_t *c, long tile, int part) {
     return fbp_tile_square(c->net, c->grad, &c->net->tile[tile], part);
 }
 
-/* A factor that is NaN stays so. */
+/* If the square is NaN, so is the factor. */
 static double factor_of(double limit, double square) {
     const double factor = limit / (sqrt(square) + 1e-6);
     return factor > 1 ? 1 : factor;

@@ -1,34 +1,36 @@
-/* clip.h: by how much gradients are scaled so that a norm stays within a limit: that of every W,
- * b, gain and shift, or of all that are trained. PyTorch's clip_grad_norm_: limit/(norm + 1e-6)
- * where that is below 1.
+/* clip.h: the factors that keep the norm of a gradient within a limit: the norm of each W, b, gain
+ * and shift, or the norm of everything that is trained. As in PyTorch's clip_grad_norm_, the factor
+ * is min(1, limit/(norm + 1e-6)).
  *
- * Squares are added up by tile, the tiles in order, so that no bit depends on who summed which. */
+ * Squares are summed per tile and the tiles are added in order, so the bits do not depend on which
+ * worker summed which tile. */
 #ifndef FASTBP_NN_CLIP_H
 #define FASTBP_NN_CLIP_H
 
 #include "net.h"
 
-/* Whether the rule needs norms, and so the gradient written down before the first update. */
+/* Whether the optimiser clips by norms, so that the whole gradient must be in memory before the
+ * first update. */
 bool fbp_clips_norms(const fastbp_optimizer_t *optimizer);
 
-/* Σ g² of one of the FBP_PARTS of a tile; 0 where its layer is frozen. */
+/* Σ g² of one of the FBP_PARTS of a tile; 0 if its layer is frozen. */
 double fbp_tile_square(const fastbp_net_t *net, const void *grad, const fbp_tile_t *tile, int part);
 
 typedef struct {
     const fastbp_net_t *net;
     fastbp_clip_t clip;
-    double limit, all; /* all: the factor of every gradient, for the global norm */
+    double limit, all; /* all: the factor of the whole gradient, unless clip is FASTBP_CLIP_NORM */
     const void *grad;
-    const double *squares; /* of the FBP_PARTS, tile by tile, or NULL: made from grad when needed */
-    int layer;             /* whose factors are in `own`; -1: none yet */
+    const double *squares; /* Σ g² of the FBP_PARTS, tile by tile; NULL: computed from grad */
+    int layer;             /* the layer whose factors are in `own`; -1: none yet */
     double own[FBP_PARTS];
 } fbp_clipping_t;
 
 fbp_clipping_t fbp_clipping_of(const fastbp_net_t *net, const fastbp_optimizer_t *optimizer,
                                const void *grad, const double *squares);
 
-/* The factor of the gradient of one part of layer[layer]; free where the last call was for the same
- * layer. */
+/* The factor for the gradient of one part of layer[layer]. It costs nothing if the last call was
+ * for the same layer. */
 double fbp_clip_factor(fbp_clipping_t *clipping, int layer, int part);
 
 #endif

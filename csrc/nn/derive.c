@@ -1,7 +1,7 @@
-/* derive.c: first derivatives beyond the gradient of J, from the passes that give it: products with
- * the Jacobian ∂a^L/∂x, the gradient of every J_i and its norm, a^l ⊙ ∂J_i/∂a^l. A sample's
- * gradient is a_i^{l−1ᵀ} δ_i^l, so its norm is ‖a_i^{l−1}‖ ‖δ_i^l‖ and needs no gradient
- * (Goodfellow, "Efficient per-example gradient computations", arXiv 1510.01799, 2015). */
+/* derive.c: first derivatives other than the gradient of J, from a pass: products with the Jacobian
+ * ∂a^L/∂x, the gradient of every J_i and its norm, and a^l ⊙ ∂J_i/∂a^l. The gradient of a sample is
+ * a_i^{l−1ᵀ} δ_i^l, so its norm is ‖a_i^{l−1}‖ ‖δ_i^l‖ and needs no gradient (Goodfellow,
+ * "Efficient per-example gradient computations", arXiv 1510.01799, 2015). */
 #include "pass.h"
 
 #include <math.h>
@@ -11,12 +11,12 @@
 
 typedef struct {
     const fbp_batch_t *batch;
-    const void *v; /* rows of n_L elements, ldv apart; NULL for every unit vector in turn */
+    const void *v; /* rows of n_L elements, ldv apart; NULL: each unit vector in turn */
     long ldv;
     void *out; /* [rows, vectors, n_0] */
 } pull_t;
 
-/* δ^L of the rows = v, or the unit vector of output k where v is NULL. */
+/* δ^L of the rows = v, or the unit vector of output k if v is NULL. */
 static void seed_rows(const pull_t *pull, const fbp_block_t *block, long k) {
     const fbp_plan_t *plan = pull->batch->plan;
     const fastbp_net_t *net = plan->net;
@@ -95,14 +95,14 @@ fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long l
     return FASTBP_OK;
 }
 
-/* ---- every sample's own gradient ---- */
+/* ---- the gradient of each sample ---- */
 
 typedef struct {
     const fbp_batch_t *batch;
     void *out;
 } samples_t;
 
-/* gain and shift of sample i, [n_out] each, of a layer with a norm: ∂J_i/∂n ⊙ x̂ and ∂J_i/∂n. */
+/* The gradient of sample i for gain and shift of a norm, [n_out] each: ∂J_i/∂n ⊙ x̂ and ∂J_i/∂n. */
 static void norm_gradient(const fbp_plan_t *plan, int l, long i, void *gain, void *shift) {
     const fastbp_net_t *net = plan->net;
     const long n_out = net->layer[l - 1].n_out;
@@ -112,8 +112,8 @@ static void norm_gradient(const fbp_plan_t *plan, int l, long i, void *gain, voi
                                 shift);
 }
 
-/* One row of out, laid out as theta: a_i^{l−1ᵀ} δ_i^l, δ_i^l and what a norm has, of every layer.
- * scratch->column takes a shift that the norm has not. */
+/* One row of the result, laid out as theta: a_i^{l−1ᵀ} δ_i^l, δ_i^l and the vectors of a norm, for
+ * every layer. If a norm has no shift, that part goes to scratch->column. */
 static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long i,
                             void *row) {
     const fbp_plan_t *plan = batch->plan;
@@ -203,7 +203,7 @@ typedef struct {
     void *const *out; /* by l = 0 … L: [rows, n_l], dense */
 } relevance_t;
 
-/* x += y, both dense */
+/* x += y; both are dense. */
 static void add_to(const fastbp_net_t *net, void *x, const void *y, long rows, long cols) {
     for (long i = 0; i < rows; ++i) {
         const void *from = fbp_at(net, y, (size_t)(i * cols));
@@ -239,7 +239,7 @@ static void run_relevance(void *context, fbp_team_t *team, int worker) {
     }
 }
 
-/* out = ∂J_i/∂a^L of a loss of the caller's, which comes by way of δ^L; false where it gives up. */
+/* out = ∂J_i/∂a^L of the caller's own loss, by way of δ^L; false if the loss fails. */
 static bool own_slopes(fastbp_pass_t *pass, void *out) {
     const fastbp_net_t *net = pass->plan.net;
     const int l = net->n_layers;

@@ -1,5 +1,5 @@
-/* fit.c: a training session from fastbp_fit_new to fastbp_fit_free: its buffers, the order of its
- * samples, its place, its clocks, and the runs of steps that step.c makes. */
+/* fit.c: opens and closes training sessions, binds data to them, moves them, runs their steps and
+ * reports on them. The steps themselves are in step.c. */
 #include "../base/clock.h"
 #include "../threads/count.h"
 #include "../threads/pool.h"
@@ -40,7 +40,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     if (status == FASTBP_OK && options->shuffle) {
         fit->order = malloc((size_t)data->rows * sizeof *fit->order);
         if (fit->order == NULL) status = FASTBP_ERR_MEMORY;
-        else fit->order_room = data->rows;
+        else fit->order_capacity = data->rows;
     }
     if (status == FASTBP_OK && parts) {
         fit->sums = calloc(net->n_params, net->kernels->elem_size);
@@ -51,7 +51,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
         return status;
     }
     fbp_batch_describe(&fit->batch, data);
-    if (fit->batch.sparse) fit->plan.wp[0] = NULL; /* compressed rows read W as it lies */
+    if (fit->batch.sparse) fit->plan.wp[0] = NULL; /* products of sparse rows read W in place */
     fit->batch.plan = &fit->plan;
     fit->batch.theta = theta;
     fit->batch.fold_weights = fit->batch.backward = true;
@@ -59,8 +59,8 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->batch.drop = true;
     fit->batch.seed = options->seed;
     fit->keep_copies = fbp_uses_copies(&fit->batch);
-    fit->session = fit->n_workers > 1;
-    if (fit->session) fbp_pool_open_session();
+    fit->pool_session = fit->n_workers > 1;
+    if (fit->pool_session) fbp_pool_open_session();
     *out = fit;
     return FASTBP_OK;
 }
@@ -68,14 +68,14 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) {
     const long batch = fbp_min_long(fit->options.batch_size, data->rows);
     if (!valid_data(fit->plan.net, data) || (fit->sums == NULL && batch > fit->plan.capacity) ||
-        (fit->order != NULL && data->rows > fit->order_room))
+        (fit->order != NULL && data->rows > fit->order_capacity))
         return FASTBP_ERR_ARGUMENT;
     const fastbp_status_t status = fbp_batch_accept(&fit->plan, data);
     if (status != FASTBP_OK) return status;
     fit->data = *data;
     fbp_batch_describe(&fit->batch, data);
     fit->place = (fastbp_place_t){.epoch = fit->place.epoch};
-    fit->in_place = false;
+    fit->prepared = false;
     return FASTBP_OK;
 }
 
@@ -94,7 +94,7 @@ fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, con
 
 void fastbp_fit_free(fastbp_fit_t *fit) {
     if (fit == NULL) return;
-    if (fit->session) fbp_pool_close_session();
+    if (fit->pool_session) fbp_pool_close_session();
     fbp_plan_free(&fit->plan);
     fbp_clocks_free(&fit->clocks);
     free(fit->order);
@@ -102,17 +102,17 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
     free(fit);
 }
 
-/* The order of the epoch, and copies of W, which the caller may have changed: between epochs, or
- * between single steps. */
-static void get_in_place(fastbp_fit_t *fit, bool single) {
+/* Makes the order of the epoch and copies W. The caller may have changed W between epochs or before
+ * a run of a single step. */
+static void prepare(fastbp_fit_t *fit, bool single) {
     const fastbp_net_t *net = fit->plan.net;
-    const bool copy = fit->keep_copies && (single || !fit->in_place);
-    if (fit->order != NULL && !fit->in_place)
+    const bool copy = fit->keep_copies && (single || !fit->prepared);
+    if (fit->order != NULL && !fit->prepared)
         fbp_shuffle(fit->order, fit->data.rows, net->loss.group, fit->options.seed,
                     fit->place.epoch, fit->place.block);
     for (long i = 0; copy && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->plan, fit->theta, &net->tile[i]);
-    fit->in_place = true;
+    fit->prepared = true;
 }
 
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) {
@@ -120,18 +120,18 @@ fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) 
         place->block > (long)INT32_MAX || place->first > fit->data.rows)
         return FASTBP_ERR_ARGUMENT;
     fit->place = *place;
-    fit->in_place = false;
+    fit->prepared = false;
     return FASTBP_OK;
 }
 
-/* ---- a slice of steps ---- */
+/* ---- runs ---- */
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
     if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
     const double begin = fbp_seconds();
     fbp_slice_t slice = {.fit = fit, .deadline = begin + seconds};
     fbp_lap_begin(fit->plan.scratch[0].profile);
-    get_in_place(fit, seconds <= 0);
+    prepare(fit, seconds <= 0);
     fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
     const long step = fit->place.step;
     if (fit->place.first < fit->data.rows) fbp_pool_run(fit->n_workers, fbp_run_steps, &slice);
@@ -150,7 +150,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
         .place = fit->place,
     };
     if (done) fit->place = (fastbp_place_t){.epoch = fit->place.epoch + 1};
-    if (done || slice.diverged || slice.loss_failed) fit->in_place = false;
+    if (done || slice.diverged || slice.loss_failed) fit->prepared = false;
     if (slice.loss_failed) return FASTBP_ERR_CALL;
     return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
 }
@@ -172,7 +172,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const int wanted = fit->options.n_threads, team_size = fit->team_size;
-    const size_t order = (size_t)fit->order_room * sizeof *fit->order;
+    const size_t order = (size_t)fit->order_capacity * sizeof *fit->order;
     const bool outer = plan->capacity <= FBP_OUTER_MAX && fit->sums == NULL &&
                        !fbp_clips_norms(fit->optimizer) &&
                        !fbp_update_of(fit->optimizer, fit->optimizer->t + 1).options;

@@ -1,5 +1,5 @@
-/* net.c: checks a specification and lays out theta as W^1, b^1, W^2, b^2, …, a norm's gain and
- * shift behind the b of their layer. */
+/* net.c: checks a specification and lays out theta as W^1, b^1, W^2, b^2, …, with the gain and the
+ * shift of a norm after the b of its layer. */
 #include "net.h"
 
 #include <float.h>
@@ -21,7 +21,7 @@ static bool valid_layer(const fastbp_spec_t *spec, int i) {
 
 static bool is_rate(double p) { return p >= 0 && p < 1; }
 
-/* A loss may work from the z of the last layer, so that one is a plain σ(uW + b). */
+/* A loss may be computed from z of the last layer, so that layer must be plain. */
 static bool valid_options(const fastbp_spec_t *spec, int i) {
     const fastbp_layer_options_t *has = &spec->options[i];
     const bool last = i == spec->n_layers - 1;
@@ -42,7 +42,7 @@ static bool valid(const fastbp_spec_t *spec) {
     return fbp_loss_valid(spec);
 }
 
-/* Gives a block of `count` elements the next place in theta; false when a size does not fit. */
+/* Gives a block of `count` elements the next place in theta; false if a size does not fit. */
 static bool place(const fastbp_net_t *net, size_t *at, size_t count, size_t *offset) {
     size_t bytes;
     *offset = *at;
@@ -62,7 +62,7 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
            place(net, at, gains, &layer->gain) && place(net, at, shifts, &layer->shift);
 }
 
-/* Fills the layers and n_params; false when a size does not fit. */
+/* Fills the layers and n_params; false if a size does not fit. */
 static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     const double smallest = net->dtype == FASTBP_F32 ? (double)FLT_MIN : DBL_MIN;
     size_t at = 0;
@@ -77,7 +77,7 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         };
         if (spec->options != NULL) layer->has = spec->options[i];
         fastbp_layer_options_t *has = &layer->has;
-        has->norm_eps = fmax(has->norm_eps, smallest); /* a subnormal one would be 0 */
+        has->norm_eps = fmax(has->norm_eps, smallest); /* a subnormal eps would be read as 0 */
         layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual;
         if (!lay_out_layer(net, layer, &at)) return false;
         net->max_width = fbp_max_long(net->max_width, layer->n_out);
@@ -87,8 +87,8 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     return true;
 }
 
-/* Cuts every W into tiles of nearly equal height, whole vectors of units each; with tile == NULL
- * it only counts them. */
+/* Cuts every W into tiles of nearly equal height, in whole vectors of units. Returns the number of
+ * tiles; with tile == NULL it only counts them. */
 static long cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
     long n = 0;
     for (int i = 0; i < net->n_layers; ++i) {

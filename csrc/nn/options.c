@@ -7,8 +7,8 @@ static bool drops(const fbp_batch_t *batch, int l) {
     return batch->drop && batch->plan->net->layer[l - 1].has.dropout > 0;
 }
 
-/* The mask of rows row0 … of layer l = 0 … L: a function of seed, step, l, the row's place in the
- * batch and the unit, so that it can be made again and depends on nothing else. */
+/* The dropout mask of rows row0 … in layer l = 0 … L. It depends only on seed, step, l, the place
+ * of the row in the batch and the unit, so the backward step can compute it again. */
 static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, long row0, long rows,
                              long cols) {
     return (fbp_dropout_t){
@@ -78,7 +78,7 @@ void fbp_options_forward(const fbp_batch_t *batch, int l, long row0, long rows) 
     }
 }
 
-/* ∂J_i/∂out in plan->delta[l] → δ^l */
+/* Turns ∂J_i/∂out in plan->delta[l] into δ^l. */
 static void through_layer(const fbp_batch_t *batch, int l, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;

@@ -1,4 +1,4 @@
-/* pass.c: forward and backward in the open, with every z, a and δ kept for the caller to see. */
+/* pass.c: forward and backward passes that keep every z, a and δ for the caller. */
 #include "pass.h"
 
 #include "options.h"
@@ -117,13 +117,14 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     pass->batch.theta = theta;
     pass->has_delta = pass->has_targets = false;
     const fastbp_status_t ran = fbp_pass_run(pass, FBP_FORWARD_WORK, run_forward, &pass->batch);
-    if (ran != FASTBP_OK) pass->batch.rows = 0; /* and data->x need not stay */
+    if (ran != FASTBP_OK) pass->batch.rows = 0; /* there is no forward pass to go back through */
     return ran;
 }
 
-/* ---- backward, whole or layer by layer ---- */
+/* ---- backward, as a whole or layer by layer ---- */
 
-/* δ^L from targets where `loss`; then from δ^top down to δ^bottom; then the gradient into grad. */
+/* Computes δ^L from targets if `loss`, then δ^{top−1} … δ^bottom, then the gradient unless grad is
+ * NULL. */
 static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, int top, int bottom,
                              void *grad) {
     fbp_batch_t *batch = &pass->batch;
@@ -140,7 +141,7 @@ static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, 
     return fbp_pass_run(pass, work, run_backward, &part);
 }
 
-/* Loads targets and weights of the batch whose forward pass has been made. */
+/* Loads targets and weights for the batch of the last forward pass. */
 static fastbp_status_t load_targets(fastbp_pass_t *pass, const fastbp_data_t *data) {
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
     if (data->rows != pass->batch.rows) return FASTBP_ERR_ARGUMENT;

@@ -1,4 +1,4 @@
-/* pass.h: what the files on passes share: the pass itself, and regions over its batch. */
+/* pass.h: what the files about passes share: the pass itself, and regions over its batch. */
 #ifndef FASTBP_NN_PASS_H
 #define FASTBP_NN_PASS_H
 
@@ -7,25 +7,27 @@
 
 struct fastbp_pass {
     fbp_plan_t plan;
-    fbp_batch_t batch;  /* of the last forward; rows = 0 before it */
-    bool has_delta;     /* a backward pass has filled δ since */
-    bool has_targets;   /* … from targets, which are still in the plan */
-    fbp_plan_t tangent; /* what moves along a direction; all zero until it is needed */
+    fbp_batch_t batch;  /* of the last forward pass; rows = 0 before it */
+    bool has_delta;     /* a backward pass has filled every δ since */
+    bool has_targets;   /* it started from targets, which are still in the plan */
+    fbp_plan_t tangent; /* R{z}, R{a}, R{δ} of tangent.c; all zero until they are needed */
 };
 
-/* Runs a region on as many threads as so much work on the batch is worth. */
+/* Runs a region on as many threads as pay off for so much work on the batch. */
 fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn body,
                              void *context);
 
-/* The copies of W^l that the batch uses, l = first … last, as tasks; a barrier has to follow. */
+/* Makes the batch's copies of W^l, l = first … last, if it uses any, as tasks. A barrier must
+ * follow. */
 void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last);
 
-/* A block of the batch's rows, as a task. */
+/* A task: a block of the batch's rows. */
 typedef struct {
     long row0, rows;
 } fbp_block_t;
 
-/* The next block of the batch that nobody has taken since the last barrier; false past the end. */
+/* Takes the next block of the batch that no worker has taken since the last barrier; false if there
+ * is none. */
 bool fbp_pass_next(const fbp_batch_t *batch, fbp_team_t *team, fbp_block_t *block);
 
 #endif

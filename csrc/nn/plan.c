@@ -1,4 +1,5 @@
-/* plan.c: the arena is carved by one function, run once to count and once to hand out. */
+/* plan.c: see plan.h. One function carves the arena; it runs twice, first to count the bytes and
+ * then to hand out the buffers. */
 #include "plan.h"
 
 #include "../base/cpu.h"
@@ -7,16 +8,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Tuning.
- * BLOCK_MIN_ROWS: fewest rows of a block while there are more: each block reads all of W, which
- * costs 73, 87, 92, 96 GFLOP/s on 784-1024×3-10 with 28, 112, 252, 512 rows (one core,
- * AVX-512, f32, on a prototype with tiles of 14 rows).
- * PANELS_MIN_BYTES: bytes of a row of W from which training keeps a copy of W in panels, made by
- * the update while the tile is in L1. Rows of W this long lie on pages of their own; read as they
- * lie, 504 × 784 × 1024 runs at 89 % of peak, copied strip by strip at 92, in panels at 94 to 97.
- * MIN_WORK: floating-point operations that a worker has to get: 17 µs at 118 GFLOP/s. Waking a
- * worker and two barriers cost 2.5 to 4.5 µs while all workers run, and a time slice of the
- * system's when one of them does not, which a step that is over sooner should not stake. */
+/* Tuning. FBP_BLOCK_MIN_ROWS: the fewest rows of a block, if the batch has them. Each block reads
+ * all of W: 784-1024×3-10 runs at 73, 87, 92 and 96 GFLOP/s with blocks of 28, 112, 252 and 512
+ * rows (one core, AVX-512, f32, on a prototype with tiles of 14 rows). FBP_PANELS_MIN_BYTES: from
+ * this length of the rows of W on, training keeps a copy of W in panels, which the update writes
+ * while the tile is in L1. Rows this long are on different pages: in place, 504 × 784 × 1024 runs
+ * at 89 % of peak, copied strip by strip at 92, from panels at 94 to 97. FBP_MIN_WORK:
+ * floating-point operations that each worker must get: 17 µs at 118 GFLOP/s. Waking a worker and
+ * two barriers take 2.5 to 4.5 µs if all workers are running. If one has lost its processor they
+ * take a time slice of the system, which is a poor risk for a shorter step. */
 #ifndef FBP_BLOCK_MIN_ROWS
 #define FBP_BLOCK_MIN_ROWS 252
 #endif
@@ -32,7 +32,7 @@ static long odd_lines(long width, size_t elem_size) {
     return (fbp_ceil_div(width, per_line) | 1) * per_line;
 }
 
-/* Width of layer l's output, l = 0 … L. */
+/* The number of outputs of layer l = 0 … L. */
 static long width_of(const fastbp_net_t *net, int l) {
     return l == 0 ? net->layer[0].n_in : net->layer[l - 1].n_out;
 }
@@ -59,12 +59,12 @@ static void *take_panels(const fbp_plan_t *plan, fbp_arena_t *arena, long across
     return arena->overflow ? NULL : fbp_arena_take(arena, elements, kernels->elem_size);
 }
 
-/* Whether the way back through a hidden layer needs its z. */
+/* Whether the backward step through a hidden layer needs its z. */
 static bool keeps_z(const fbp_layer_t *layer) {
     return fbp_act_by_z(layer->act) || layer->has.norm != FASTBP_NORM_NONE;
 }
 
-/* What a layer needs beside z, a and δ. Sessions drop, passes never do. */
+/* The buffers of a layer besides z, a and δ. Only training sessions use dropout. */
 static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
     const fastbp_layer_options_t *has = &layer->has;
@@ -103,7 +103,7 @@ static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
         fbp_arena_take(arena, FBP_PARTS * (size_t)net->n_tiles, sizeof *plan->tile_square);
 }
 
-/* Layers alternate between two buffers; the output layer's z has its own. */
+/* The layers use two buffers in turn; z of the output layer has its own. */
 static void carve_prediction(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     fbp_rows_t turn[2] = {{0}, {0}};
@@ -125,7 +125,7 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     else carve_training(plan, arena);
 }
 
-/* Counts with carve, commits, and hands out with carve again. */
+/* Runs carver to count, allocates, and runs it again to hand out the buffers. */
 static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
                                 void (*carver)(fbp_plan_t *, fbp_arena_t *)) {
     *arena = (fbp_arena_t){0};
@@ -135,7 +135,7 @@ static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
     return FASTBP_OK;
 }
 
-/* Whether layer 1 has outputs to be summed turned round, and a tile's units of x stay in L2. */
+/* Whether layer 1 has outputs to be summed as δᵀa, and L2 can hold a tile's units of x. */
 static bool gathers_input(const fbp_plan_t *plan) {
     const size_t row = FBP_TILE_UNITS * plan->net->kernels->elem_size;
     return plan->kind == FBP_PLAN_TRAIN && fbp_odd_outputs(plan->net, 0) > 0 &&
@@ -159,7 +159,7 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
     }
 }
 
-/* What is there stays as it is until all of the new is there. */
+/* The old scratch stays valid if the new one cannot be allocated. */
 fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
     if (n <= plan->n_workers) return FASTBP_OK;
     fbp_plan_t more = *plan;
@@ -262,9 +262,9 @@ int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wan
     return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
 }
 
-/* As many rows, about, as keep a, δ and what z they need of the block in half of L2, but never so
- * few that reading W for the block would cost more than the products: 256 rows of 256×9-10 in one
- * block take 2 % less time than in two. */
+/* A block has about as many rows as let its a, δ and z stay in half of L2, but not so few that
+ * reading W takes longer than the products: 256 rows of 256×9-10 take 2 % less time in one block
+ * than in two. */
 long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     const fastbp_net_t *net = plan->net;
     long row_elems = net->layer[0].n_in;

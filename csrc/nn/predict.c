@@ -1,5 +1,5 @@
-/* predict.c: outputs and losses of any number of rows. Blocks of rows are shared out among the
- * workers, each of which takes them through two buffers of its own and keeps nothing. */
+/* predict.c: outputs and losses of any number of rows. Workers share the blocks of rows; each takes
+ * its blocks through two buffers of its own and keeps no intermediate results. */
 #include "../base/fpmode.h"
 #include "../threads/pool.h"
 #include "rows.h"
@@ -8,12 +8,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* Rows that go through the network at a time: tall enough to pay for reading W. */
+/* Rows that go through the network at a time: enough to repay reading W. */
 #ifndef FBP_PREDICT_ROWS
 #define FBP_PREDICT_ROWS 256
 #endif
 
-/* Rows that the network's own buffers hold: up to here a call's overhead is what counts. */
+/* Rows that the network's own buffers hold: the overhead of a call matters up to that many. */
 enum { KEPT_ROWS = 8 };
 
 typedef struct {
@@ -21,9 +21,9 @@ typedef struct {
     const void *theta;
     const fastbp_data_t *data;
     void *out;                /* or NULL */
-    double *block_sum;        /* Σ s_i J_i and Σ s_i by block, or NULL */
-    atomic_bool *loss_failed; /* a loss of the caller's */
-    fbp_plan_t *plan;         /* by worker */
+    double *block_sum;        /* Σ s_i J_i and Σ s_i of each block, or NULL */
+    atomic_bool *loss_failed; /* the caller's own loss */
+    fbp_plan_t *plan;         /* one per worker */
     long block_rows;
 } prediction_t;
 
@@ -75,8 +75,7 @@ static void free_plan(void *plan) {
     free(plan);
 }
 
-/* The plan that the network keeps in its slot, made when first needed; NULL if there is no memory.
- */
+/* The plan in the network's slot, made when first needed; NULL if there is no memory. */
 static fbp_plan_t *kept_plan(const fastbp_net_t *net) {
     fbp_slot_t *slot = net->predict;
     if (slot->buffers != NULL) return slot->buffers;
@@ -91,9 +90,7 @@ static fbp_plan_t *kept_plan(const fastbp_net_t *net) {
     return plan;
 }
 
-/* A call of few rows, on the plan that the network keeps; false if that is in use or cannot be
- * made.
- */
+/* Predicts few rows on the plan in the slot; false if that is in use or cannot be made. */
 static bool predict_few(const fastbp_net_t *net, prediction_t *prediction) {
     fbp_slot_t *slot = net->predict;
     if (slot == NULL || prediction->data->rows > KEPT_ROWS) return false;

@@ -1,5 +1,5 @@
-/* profile.h: clocks. A lap gives the time since the worker's last one to a phase, so that the laps
- * of a worker add up to all its time. Without clocks a lap costs a branch. */
+/* profile.h: the clocks of a session. A lap adds the time since the worker's last lap to a phase,
+ * so the laps of a worker add up to all of its time. Without clocks a lap costs one branch. */
 #ifndef FASTBP_NN_PROFILE_H
 #define FASTBP_NN_PROFILE_H
 
@@ -7,10 +7,10 @@
 #include "../base/clock.h"
 #include "../fastbp.h"
 
-/* The clock of one worker, on cache lines of its own. */
+/* The clock of one worker, alone on its cache lines. */
 typedef struct {
-    _Alignas(FBP_CACHE_LINE) double last;  /* when the last lap ended */
-    double (*seconds)[FASTBP_PHASE_COUNT]; /* by layer l = 1 … L; [0] is of no layer */
+    _Alignas(FBP_CACHE_LINE) double last;  /* time at which the last lap ended */
+    double (*seconds)[FASTBP_PHASE_COUNT]; /* by layer l = 1 … L; [0]: phases of no layer */
 } fbp_profile_t;
 
 typedef struct {
@@ -19,11 +19,11 @@ typedef struct {
     fbp_arena_t arena;
 } fbp_clocks_t;
 
-/* All clocks at 0. */
+/* Makes the clocks, all at 0. */
 fastbp_status_t fbp_clocks_init(fbp_clocks_t *clocks, int n_workers, int n_layers);
 void fbp_clocks_free(fbp_clocks_t *clocks);
 
-/* The seconds of a layer, summed over workers; zeros without clocks. */
+/* The seconds of a layer by phase, summed over the workers; zeros without clocks. */
 void fbp_clocks_sum(const fbp_clocks_t *clocks, int layer, double seconds[FASTBP_PHASE_COUNT]);
 
 FBP_INLINE void fbp_lap_begin(fbp_profile_t *profile) {

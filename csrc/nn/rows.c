@@ -8,7 +8,7 @@ bool fbp_uses_copies(const fbp_batch_t *batch) { return batch->rows > FBP_DOT_MA
 
 /* ---- forward ---- */
 
-/* The first layer's product of compressed rows, and what the epilogue does for dense ones. */
+/* The first layer for sparse rows: the product, and what the epilogue does for dense rows. */
 static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, long row0) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
@@ -23,8 +23,9 @@ static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, 
     kernels->act_forward(layer->act, layer->alpha, &from, product->c, product->ldc);
 }
 
-/* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b); the output layer by way of its z, since a
- * loss may want the logits and softmax needs whole rows, and so a layer with a norm. */
+/* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b). The product of the output layer is stored
+ * as z first, because the loss may need z and softmax needs whole rows; so is that of a layer with
+ * a norm. */
 static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                           long rows) {
     const fbp_plan_t *plan = batch->plan;
@@ -84,7 +85,7 @@ bool fbp_custom_loss(const fbp_batch_t *batch, fbp_fpmode_t callers_mode) {
     return status == FASTBP_OK;
 }
 
-/* Multiplies the ∂J_i/∂a that fbp_custom_loss has left by s_i, as kernels do with their own. */
+/* Multiplies ∂J_i/∂a from fbp_custom_loss by s_i. The loss kernels do that themselves. */
 static void weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
@@ -95,7 +96,7 @@ static void weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
                              fbp_row_at(plan, delta, row0), delta->ld);
 }
 
-/* What the loss kernel is told of a block of rows, as the network pairs loss and output. */
+/* The arguments of the loss kernel for a block of rows. */
 static fbp_loss_t loss_of(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
@@ -160,7 +161,7 @@ void fbp_loss_curve_rows(const fbp_batch_t *batch, long row0, const fbp_mat_t *r
     batch->plan->net->kernels->loss_curve(&loss, rz, ra);
 }
 
-/* c[rows,n_in] = delta[rows,n_out] · W^lᵀ, without its epilogue */
+/* The product delta[rows,n_out] · W^lᵀ, still without result and epilogue. */
 static fbp_gemm_t delta_times_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
                                       long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
@@ -186,8 +187,8 @@ static void multiply(const fbp_batch_t *batch, const fbp_gemm_t *product) {
     else kernels->gemm_nt(product);
 }
 
-/* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1}; where either layer has more to it, the
- * product alone, and the rest by rows. */
+/* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1}, in one product if both layers allow it.
+ * If not, the product comes first and the options of the layers follow row by row. */
 void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                     long rows) {
     const fbp_plan_t *plan = batch->plan;

@@ -10,53 +10,55 @@
 #include "../base/fpmode.h"
 #include "batch.h"
 
-/* Batches up to this many rows use W itself, also for δ·Wᵀ; larger ones its copies. */
+/* Batches with more rows than this use copies of W; smaller ones read W itself, also for δ·Wᵀ. */
 #ifndef FBP_DOT_MAX_ROWS
 #define FBP_DOT_MAX_ROWS 8
 #endif
 
 bool fbp_uses_copies(const fbp_batch_t *batch);
 
-/* ---- row sweep: a block of rows, loaded before ---- */
+/* ---- the sweep; the rows have been loaded ---- */
 
-/* Every layer's a, and z where the plan keeps it. */
+/* Computes a of every layer, and z where the plan has a buffer for it. */
 void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0, long rows);
 
-/* A loss of the caller's: plan->row_loss and, where batch->backward, ∂J_i/∂a of all rows of the
- * batch, whose forward is done. It is called in the mode of arithmetic that the caller of the
- * engine has. False when it gives up. */
+/* Calls the caller's own loss for all rows of the batch, after their forward: fills plan->row_loss
+ * and, if batch->backward, ∂J_i/∂a in plan->delta[L]. The function runs in callers_mode. Returns
+ * false if it fails. */
 bool fbp_custom_loss(const fbp_batch_t *batch, fbp_fpmode_t callers_mode);
 
-/* plan->row_loss of the rows and, where batch->backward, their δ^L. Needs their forward, and
- * fbp_custom_loss where the network has one. */
+/* Fills plan->row_loss of the rows and, if batch->backward, their δ^L, after their forward and, if
+ * the network has a loss of the caller's own, fbp_custom_loss. */
 void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows);
 
-/* δ^{L−1} … δ^1 of the rows from their δ^L, and s_i δ_i where the batch asks for it: what the next
- * two do. */
+/* δ^{L−1} … δ^1 of the rows from their δ^L, by fbp_delta_rows, and s_i δ_i, by fbp_weigh_rows. */
 void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                         long rows);
 
-/* δ^{l−1} of the rows from their δ^l, l = 2 … L. */
+/* δ^{l−1} of the rows from their δ^l, for l = 2 … L. */
 void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                     long rows);
 
-/* s_i δ_i of every layer, where the batch is weighted and does not fold its weights. */
+/* s_i δ_i of every layer; nothing if the batch has no weights or folds them into δ^L. */
 void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows);
 
-/* ---- pieces of it, for derivatives ---- */
+/* ---- pieces, for derivatives ---- */
 
-/* delta[rows,n_l] ⊙= σ'_l, or softmax's Jacobian product; delta: ∂J_i/∂a^l, then ∂J_i/∂z^l. */
+/* Turns delta[rows,n_l] = ∂J_i/∂a^l into ∂J_i/∂z^l, in place: ⊙ σ'_l, or the product with the
+ * Jacobian of softmax, and back through the norm if the layer has one. */
 void fbp_pull_back_rows(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
                         long ldd);
 
-/* out[rows,n_{l−1}] = δ^l W^lᵀ = ∂J_i/∂a^{l−1}, l = 1 … L; batches that use copies need theirs. */
+/* out[rows,n_{l−1}] = δ^l W^lᵀ = ∂J_i/∂a^{l−1}, for l = 1 … L. A batch that uses copies of W needs
+ * the one of W^l. */
 void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                     long rows, void *out, long ldo);
 
-/* out[rows,n_L] = ∂J_i/∂a^L, also where loss and output are a pair. */
+/* out[rows,n_L] = ∂J_i/∂a^L, even if loss and output are a pair. */
 void fbp_loss_slope_rows(const fbp_batch_t *batch, long row0, long rows, void *out, long ldo);
 
-/* out[rows,n_L] = R{∂J_i/∂a^L} from rz = R{z^L} and ra = R{a^L}; of a pair R{δ^L}. */
+/* out[rows,n_L] = R{∂J_i/∂a^L}, or R{δ^L} if loss and output are a pair, from rz = R{z^L} and
+ * ra = R{a^L}; tangent.c explains R. */
 void fbp_loss_curve_rows(const fbp_batch_t *batch, long row0, const fbp_mat_t *rz,
                          const fbp_mat_t *ra, void *out, long ldo);
 

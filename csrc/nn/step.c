@@ -8,14 +8,19 @@
 
 #include <math.h>
 
-/* A rate of 0 would make the constants that Adam folds infinite; one this small moves no parameter
- * that is not itself as small. */
+/* A rate of 0 would make folded constants of Adam infinite. A rate this small changes no parameter,
+ * unless the parameter is as small itself. */
 #define LEAST_RATE 1e-30
+
+static void wait_for_all(fbp_team_t *team, fbp_profile_t *profile) {
+    fbp_team_barrier(team);
+    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+}
 
 typedef enum { FORWARD = 1, BACKWARD = 2, BOTH = 3 } stage_t;
 
-/* Rows of a batch through the network, forward to a^L, or from there back, or all the way; and on
- * the way back, where there are penalties, tiles of W through those; once a step. */
+/* Takes the rows of a batch through the network: forward to a^L, backward from a^L, or both. A
+ * backward stage also computes the penalties, tile by tile of W, once per step. */
 static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long first, stage_t stage,
                       fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
@@ -46,7 +51,7 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
     }
 }
 
-/* All the way, around a loss of the caller's, which worker 0 calls for the whole batch. */
+/* Both stages. Between them worker 0 calls the caller's own loss, if any, for the whole batch. */
 static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, long first, fbp_team_t *team,
                         int worker) {
     fbp_profile_t *profile = slice->fit->plan.scratch[worker].profile;
@@ -55,32 +60,30 @@ static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, long first
         return;
     }
     row_sweep(slice->fit, batch, first, FORWARD, team, worker);
-    fbp_team_barrier(team);
-    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    wait_for_all(team, profile);
     if (worker == 0) {
         slice->loss_failed = !fbp_custom_loss(batch, fbp_team_callers_mode(team));
         fbp_lap(profile, batch->plan->net->n_layers, FASTBP_PHASE_LOSS);
     }
-    fbp_team_barrier(team);
-    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    wait_for_all(team, profile);
     if (!slice->loss_failed) row_sweep(slice->fit, batch, first, BACKWARD, team, worker);
 }
 
-/* What a schedule says for a step of the epoch. */
+/* Sets the rate and the momentum that a schedule has for this step of the epoch. */
 static void set_rates(const fastbp_fit_t *fit, long step, fastbp_optimizer_t *now) {
     const long at = fbp_min_long(step, fit->n_rates - 1);
     if (fit->rates != NULL) now->lr = fmax(fit->rates[at], LEAST_RATE);
     if (fit->momenta != NULL) now->momentum = now->beta1 = fit->momenta[at];
 }
 
-/* The copies of a tile whose update is done; columns that are limited are not done yet. */
+/* Copies a tile of W after its update, unless constraint_sweep has still to limit its columns. */
 static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
     const fbp_layer_t *layer = &fit->plan.net->layer[tile->layer];
     if (fit->keep_copies && !layer->frozen && !fbp_limits_columns(layer))
         fbp_copy_tile(&fit->plan, fit->theta, tile);
 }
 
-/* Tiles of every W; each also asks for its share of the rows of the next batch. */
+/* Updates every W, tile by tile. Each task also prefetches a share of the next batch's rows. */
 static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long next,
                          const fastbp_optimizer_t *now, double weight, uint64_t t, fbp_team_t *team,
                          int worker) {
@@ -111,9 +114,9 @@ static void update_written(const fastbp_fit_t *fit, const fbp_tile_t *tile,
     fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
 }
 
-/* The same with the gradient written down, as the parts of a batch want it, and norms, for which
- * there are two rounds: tiles of the gradient with their sums of squares, and, behind a barrier,
- * tiles of θ. */
+/* The same, but the gradient is written to memory first, which batches in parts and clipping by
+ * norms need. Clipping takes two rounds: tiles of the gradient with their sums of squares and,
+ * after a barrier, tiles of θ. */
 static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
                           const fastbp_optimizer_t *now, double weight, uint64_t t,
                           fbp_team_t *team, int worker) {
@@ -122,7 +125,7 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     const fbp_update_t update = fbp_update_of(now, t);
     const bool norms = fbp_clips_norms(now);
-    fbp_clipping_t free_of_it = {.all = 1};
+    fbp_clipping_t unclipped = {.all = 1};
     void *grad = fit->sums != NULL ? fit->sums : now->grad;
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
@@ -130,22 +133,21 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
         if (fit->sums != NULL) fbp_close_tile(net, tile, 1 / weight, fit->theta, grad);
         else if (!frozen) fbp_gradient_tile(batch, scratch, tile, 1 / weight, grad);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
-        if (!norms) update_written(fit, tile, &update, now, &free_of_it, grad, scratch);
+        if (!norms) update_written(fit, tile, &update, now, &unclipped, grad, scratch);
         for (int part = 0; norms && part < FBP_PARTS; ++part)
             plan->tile_square[FBP_PARTS * i + part] = fbp_tile_square(net, grad, tile, part);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
     }
     if (!norms) return;
-    fbp_team_barrier(team);
-    fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
+    wait_for_all(team, scratch->profile);
     fbp_clipping_t clipping = fbp_clipping_of(net, now, grad, plan->tile_square);
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team))
         update_written(fit, &net->tile[i], &update, now, &clipping, grad, scratch);
 }
 
-/* The batch from `first` on, of `rows` rows, part by part: their gradients into fit->sums. The
- * weight of it all is left in *weight. Returns Σ s_i J_i, not finite as soon as that of a part is
- * not, with all workers behind a barrier. */
+/* Processes a batch of `rows` rows from sample `first` on, part by part, and adds up the gradients
+ * in fit->sums. Returns Σ s_i J_i and sets *weight to Σ s_i. If the loss of a part fails or is not
+ * finite, it stops there, on all workers. */
 static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, long first, long rows,
                            double *weight, fbp_team_t *team, int worker) {
     const fastbp_fit_t *fit = slice->fit;
@@ -157,8 +159,7 @@ static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, long first, l
         batch->rows = fbp_min_long(fit->plan.capacity, rows - row);
         batch->offset = row;
         whole_sweep(slice, batch, first + row, team, worker);
-        fbp_team_barrier(team);
-        fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
+        wait_for_all(team, scratch->profile);
         if (slice->loss_failed) return losses;
         const double own = fbp_weight_sum(batch);
         const bool is_first = *weight == 0;
@@ -170,19 +171,18 @@ static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, long first, l
             fbp_gather_tile(batch, scratch, &net->tile[i], is_first, fit->sums);
             fbp_lap(scratch->profile, net->tile[i].layer + 1, FASTBP_PHASE_GRADIENT);
         }
-        fbp_team_barrier(team);
-        fbp_lap(scratch->profile, 0, FASTBP_PHASE_WAITING);
+        wait_for_all(team, scratch->profile);
     }
     return losses;
 }
 
-/* A column's norm takes all of its tiles: strips of whole columns, then the copies of their W. */
+/* Limits the norms of columns of W. A column crosses all tiles of its layer, so the tasks are
+ * strips of whole columns; after a barrier come the copies of W, by tile. */
 static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     fbp_profile_t *profile = plan->scratch[worker].profile;
-    fbp_team_barrier(team);
-    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    wait_for_all(team, profile);
     long next = fbp_team_next(team), strip = 0;
     for (int i = 0; i < net->n_layers; ++i) {
         const long n_out = net->layer[i].n_out;
@@ -195,8 +195,7 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
             next = fbp_team_next(team);
         }
     }
-    fbp_team_barrier(team);
-    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    wait_for_all(team, profile);
     if (!fit->keep_copies) return;
     for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         if (!fbp_limits_columns(&net->layer[net->tile[t].layer])) continue;
@@ -205,14 +204,14 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     }
 }
 
-/* J of a batch whose row sweep is done. */
+/* J of a batch after its row sweep. */
 static double objective(const fastbp_fit_t *fit, double losses, double weight) {
     double J = losses / weight;
     for (long i = 0; i < fit->plan.net->n_tiles; ++i) J += fit->plan.tile_penalty[i];
     return J;
 }
 
-static void keep_books(fbp_slice_t *slice, long rows, double weight, double J) {
+static void record_step(fbp_slice_t *slice, long rows, double weight, double J) {
     fastbp_fit_t *fit = slice->fit;
     fit->place.first += rows;
     fit->place.step += 1;
@@ -225,7 +224,7 @@ static void keep_books(fbp_slice_t *slice, long rows, double weight, double J) {
     slice->stop = fit->place.first >= fit->data.rows || fbp_seconds() >= slice->deadline;
 }
 
-/* A batch whose weights are all 0 has no gradient and changes nothing. */
+/* A batch whose weights are all 0 has no gradient: it changes no parameter and no sum. */
 void fbp_run_steps(void *context, fbp_team_t *team, int worker) {
     fbp_slice_t *slice = context;
     fastbp_fit_t *fit = slice->fit;
@@ -237,8 +236,7 @@ void fbp_run_steps(void *context, fbp_team_t *team, int worker) {
     fbp_profile_t *profile = fit->plan.scratch[worker].profile;
     if (worker == 0) fit->team_size = (int)fbp_max_long(fit->team_size, fbp_team_size(team));
     else fbp_lap_begin(profile);
-    fbp_team_barrier(team); /* all have read where to begin before worker 0 moves on */
-    fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+    wait_for_all(team, profile); /* worker 0 changes the place only after all have read it */
     do {
         const long rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
         double weight, losses;
@@ -248,8 +246,7 @@ void fbp_run_steps(void *context, fbp_team_t *team, int worker) {
         } else {
             batch.rows = rows;
             whole_sweep(slice, &batch, first, team, worker);
-            fbp_team_barrier(team);
-            fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+            wait_for_all(team, profile);
             weight = fbp_weight_sum(&batch);
             losses = fbp_loss_sum(&batch);
         }
@@ -267,10 +264,9 @@ void fbp_run_steps(void *context, fbp_team_t *team, int worker) {
         else if (weight > 0)
             weight_sweep(fit, &batch, first + rows, &now, weight, ++t, team, worker);
         if (weight > 0 && fit->plan.net->max_norm) constraint_sweep(fit, team, worker);
-        if (worker == 0) keep_books(slice, rows, weight, J);
+        if (worker == 0) record_step(slice, rows, weight, J);
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += rows;
-        fbp_team_barrier(team);
-        fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
+        wait_for_all(team, profile);
     } while (!slice->stop);
 }

@@ -1,7 +1,7 @@
-/* step.h: training steps on an open session. One region of the pool runs all steps of a slice:
- * every worker goes through the same batches with its own description of them and makes the same
- * decisions, and worker 0 alone updates the session. A step has two barriers: one after the row
- * sweep, one after the weight sweep. */
+/* step.h: training steps on an open session. One region of the pool runs all steps of a slice.
+ * Every worker goes through the same batches, has its own description of them and makes the same
+ * decisions; only worker 0 changes the session. A step has two barriers: one after the row sweep
+ * and one after the weight sweep. */
 #ifndef FASTBP_NN_STEP_H
 #define FASTBP_NN_STEP_H
 
@@ -15,9 +15,9 @@ typedef struct {
     bool diverged, loss_failed, stop; /* written by worker 0, read by all after a barrier */
 } fbp_slice_t;
 
-/* The region; context is an fbp_slice_t. The session is in place (order and copies of W) and has
- * samples left. Runs at least one step, and whole steps only: a J that is not finite is found
- * between the sweeps, before any parameter has changed. */
+/* The region of the pool; context is an fbp_slice_t. The session must be prepared and have samples
+ * left. Runs at least one step, and whole steps only: it finds a J that is not finite between the
+ * sweeps, before any parameter has changed. */
 void fbp_run_steps(void *context, fbp_team_t *team, int worker);
 
 #endif

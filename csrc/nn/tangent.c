@@ -1,18 +1,19 @@
-/* tangent.c: derivatives along a direction, by the R-operator: R{x} is how x changes as theta moves
- * along V and the inputs along dX (Pearlmutter, "Fast exact multiplication by the Hessian", Neural
- * Computation 6, 1994). With g^l = ∂J_i/∂a^l = δ^{l+1} W^{l+1}ᵀ,
+/* tangent.c: derivatives along a direction, by the R-operator: R{x} is the derivative of x as theta
+ * moves along V and the inputs move along dX (Pearlmutter, "Fast exact multiplication by the
+ * Hessian", Neural Computation 6, 1994). With g^l = ∂J_i/∂a^l = δ^{l+1} W^{l+1}ᵀ:
  *   R{z^l} = R{a^{l−1}} W^l + a^{l−1} V^l + v^l      R{a^l} = σ' ⊙ R{z^l}
  *   R{g^l} = R{δ^{l+1}} W^{l+1}ᵀ + δ^{l+1} V^{l+1}ᵀ  R{δ^l} = σ' ⊙ R{g^l} + g^l ⊙ σ'' ⊙ R{z^l}
- *   H V: of W^l (1/S) Σ s_i (a^{l−1ᵀ} R{δ^l} + R{a^{l−1}}ᵀ δ^l) + l2 V^l, of b^l (1/S) Σ s_i
- * R{δ^l}. R{z}, R{a} and R{δ} lie in a plan like that of z, a and δ, whose copies are those of V. A
- * norm n = norm(z) comes between z and σ both ways, by norm_curve.inc; d = ∂J_i/∂n. H V of its gain
- * is (1/S) Σ s_i (R{d} ⊙ x̂ + d ⊙ R{x̂}), of its shift (1/S) Σ s_i R{d}. */
+ *   H V for W^l: (1/S) Σ s_i (a^{l−1ᵀ} R{δ^l} + R{a^{l−1}}ᵀ δ^l) + l2 V^l
+ *   H V for b^l: (1/S) Σ s_i R{δ^l}
+ * R{z}, R{a} and R{δ} are in a plan like that of z, a and δ; its copies of weights are those of V.
+ * A norm n = norm(z) comes between z and σ in both directions, by norm_curve.inc. With d = ∂J_i/∂n,
+ * H V for its gain is (1/S) Σ s_i (R{d} ⊙ x̂ + d ⊙ R{x̂}), for its shift (1/S) Σ s_i R{d}. */
 #include "pass.h"
 #include "update.h"
 
-/* The pass, its tangent, and both mixed: plans differ in whose δ meets whose weights. Of a layer
- * with a norm the tangent's stats hold R{r}, its z R{z}, then R{x̂}, then s_i d ⊙ R{x̂}, and its dn
- * R{n}, then R{d}. */
+/* The pass, its tangent, and mixtures of both, which combine the δ of one with the weights of the
+ * other. In a layer with a norm, the tangent's stats hold R{r}; its z holds R{z}, then R{x̂}, then
+ * s_i d ⊙ R{x̂}; its dn holds R{n}, then R{d}. */
 typedef struct {
     const fbp_batch_t *batch;
     fbp_plan_t *tangent;
@@ -22,7 +23,7 @@ typedef struct {
     fbp_batch_t moved;   /* W with R{δ}: R{δ} Wᵀ */
     fbp_batch_t summed;  /* a with R{δ}, V for the penalty: aᵀ R{δ} + l2 V */
     fbp_batch_t crossed; /* R{a} and V with δ: δ Vᵀ and R{a}ᵀ δ */
-    fastbp_net_t smooth; /* the net without l1, whose second derivative is 0 */
+    fastbp_net_t smooth; /* the network without l1, whose second derivative is 0 */
     double grad_scale;
     void *out;
 } curve_t;
@@ -39,7 +40,7 @@ static fastbp_status_t make_tangent(fastbp_pass_t *pass) {
     return status;
 }
 
-/* x += y of a block */
+/* x += y for a block. */
 static void add_rows(const fbp_plan_t *t, const fbp_rows_t *x, const fbp_block_t *block, long cols,
                      const fbp_rows_t *y) {
     const fbp_mat_t sum = fbp_block_of(t, x, block->row0, block->rows, cols);
@@ -53,7 +54,7 @@ static void copy_rows(const fbp_plan_t *t, const fbp_rows_t *from, const fbp_blo
                                  to->ld);
 }
 
-/* x ⊙= σ'(n) of a block, or softmax's Jacobian product */
+/* x ⊙= σ'(n) for a block, or the product with the Jacobian of softmax. */
 static void times_slope(const curve_t *c, int l, const fbp_block_t *block, const fbp_rows_t *x) {
     const fbp_plan_t *plan = c->batch->plan;
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
@@ -63,12 +64,12 @@ static void times_slope(const curve_t *c, int l, const fbp_block_t *block, const
                                      fbp_row_at(c->tangent, x, block->row0), x->ld);
 }
 
-/* R{n^l}, where R{a^l} and R{d} are made of it; without a norm n = z. */
+/* The buffer with R{n^l}; without a norm n = z. */
 static const fbp_rows_t *moved_n(const fbp_plan_t *t, int l) {
     return t->dn[l].at != NULL ? &t->dn[l] : &t->z[l];
 }
 
-/* A block of layer l, which has a norm. */
+/* The arguments of the norm kernels for a block of layer l. */
 static fbp_norm_curve_t norm_of(const curve_t *c, int l, const fbp_block_t *block) {
     const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
     const fastbp_net_t *net = t->net;
@@ -116,7 +117,7 @@ static void times_weights(const curve_t *c, const fbp_rows_t *a, const void *the
     net->kernels->gemm_nn(&product);
 }
 
-/* R{z^l} and R{a^l} of a block */
+/* R{z^l} and R{a^l} of a block. */
 static void forward_layer(const curve_t *c, int l, const fbp_block_t *block,
                           const fbp_scratch_t *scratch) {
     fbp_plan_t *t = c->tangent;
@@ -142,8 +143,8 @@ static void forward_layer(const curve_t *c, int l, const fbp_block_t *block,
 
 /* ---- backward ---- */
 
-/* R{d} of layer l, which is R{δ^l} without a norm, from σ' ⊙ R{g^l}, which stands in its place, and
- * from g^l, which stands in scaled[l]. */
+/* Adds g^l ⊙ σ'' ⊙ R{n^l} to delta[l], which holds σ' ⊙ R{g^l}: the sum is R{d}, or R{δ^l} without
+ * a norm. g^l is in scaled[l]. */
 static void bend_layer(const curve_t *c, int l, const fbp_block_t *block) {
     const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
     const fbp_layer_t *layer = &t->net->layer[l - 1];
@@ -171,7 +172,7 @@ static void bend_layer(const curve_t *c, int l, const fbp_block_t *block) {
     t->net->kernels->act_curve(&curve);
 }
 
-/* R{δ^l} from R{d}, which stands in its place; and s_i d ⊙ R{x̂} from R{x̂}. */
+/* Turns R{d} in delta[l] into R{δ^l}, and R{x̂} into s_i d ⊙ R{x̂}. */
 static void bend_norm(const curve_t *c, int l, const fbp_block_t *block) {
     const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
     const fbp_kernels_t *kernels = t->net->kernels;
@@ -187,7 +188,7 @@ static void bend_norm(const curve_t *c, int l, const fbp_block_t *block) {
     kernels->scale_rows(&all, fbp_at(t->net, plan->weight, (size_t)row0), at, rx->ld);
 }
 
-/* R{δ^L} of a block */
+/* R{δ^L} of a block. */
 static void output_layer(const curve_t *c, const fbp_block_t *block) {
     const fbp_plan_t *t = c->tangent;
     const int l = t->net->n_layers;
@@ -203,8 +204,8 @@ static void output_layer(const curve_t *c, const fbp_block_t *block) {
     bend_layer(c, l, block);
 }
 
-/* R{δ^l} of a block from R{δ^{l+1}} and δ^{l+1}. Past a residual layer above, R{g^l} and g^l have
- * the share of t->skip = R{g^{l+1}} and of t->scaled[l + 1] = g^{l+1}. */
+/* R{δ^l} of a block from R{δ^{l+1}} and δ^{l+1}. If the layer above is residual, R{g^l} and g^l
+ * also get t->skip = R{g^{l+1}} and t->scaled[l + 1] = g^{l+1}. */
 static void recursion_layer(const curve_t *c, int l, const fbp_block_t *block,
                             const fbp_scratch_t *scratch) {
     fbp_plan_t *t = c->tangent;
@@ -228,7 +229,7 @@ static void recursion_layer(const curve_t *c, int l, const fbp_block_t *block,
     if (layer->has.norm != FASTBP_NORM_NONE) bend_norm(c, l, block);
 }
 
-/* Adds raw sums, of W or of gain, to what the tile of the product with H holds. */
+/* Adds raw sums, for W or for gain, to H V. */
 static void add_sums(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
                      long column) {
     const curve_t *c = context;
@@ -241,7 +242,7 @@ static void add_sums(void *context, const fbp_tile_t *tile, const fbp_mat_t *sum
     net->kernels->write_gradient(&add, sums, out, layer->n_out);
 }
 
-/* Σ_i s_i d ⊙ R{x̂} for the gain of a layer, by the tile of unit 0. */
+/* Adds Σ_i s_i d ⊙ R{x̂} for the gain of a layer; a task of the tile of unit 0. */
 static void add_norm_sums(curve_t *c, const fbp_scratch_t *scratch, const fbp_tile_t *tile) {
     const fbp_plan_t *t = c->tangent;
     const fbp_layer_t *layer = &t->net->layer[tile->layer];

@@ -1,12 +1,11 @@
-/* tiles.c: see tiles.h. The gradient of W is aᵀδ (Rumelhart, Hinton, Williams, Nature 323, 1986).
- */
+/* tiles.c: see tiles.h. For the gradient aᵀδ: Rumelhart, Hinton, Williams, Nature 323, 1986. */
 #include "tiles.h"
 
 #include "options.h"
 
 #include <string.h>
 
-/* The rows of W that a tile stands for. */
+/* The rows of W in a tile. */
 static fbp_mat_t tile_weights(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile) {
     const fbp_layer_t *layer = &net->layer[tile->layer];
     const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
@@ -25,9 +24,10 @@ void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *
 
 /* ---- raw sums ---- */
 
-/* Outputs beyond the last whole vector, where the product is cheaper the other way round: a column
- * of δ by vectors of units, rather than a unit by a vector of δ that is mostly empty. Of x the
- * units have to be gathered first, if there is room, which takes some 16 products a row. */
+/* How many outputs past the last whole vector are cheaper to sum as δᵀa: a column of δ times
+ * vectors of units, instead of a unit times a vector of δ that is mostly empty. In layer 1, the
+ * tile's units of x have to be gathered first, if there is room; that costs as much as some 16
+ * products per row. */
 static long turned_outputs(const fastbp_net_t *net, const fbp_scratch_t *scratch,
                            const fbp_tile_t *tile) {
     if (tile->layer == 0 && scratch->input.at == NULL) return 0;
@@ -36,7 +36,7 @@ static long turned_outputs(const fastbp_net_t *net, const fbp_scratch_t *scratch
     return cost + (tile->layer == 0 ? 16 : 0) < units ? rest : 0;
 }
 
-/* The tile's units of x into scratch->input, at a fixed stride, which shuffled rows have not. */
+/* Copies the tile's units of x into scratch->input, because shuffled rows have no fixed stride. */
 static void gather_input(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                          const fbp_tile_t *tile) {
     const fbp_plan_t *plan = batch->plan;
@@ -46,9 +46,9 @@ static void gather_input(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                fbp_at(plan->net, plan->a[0].row[i], (size_t)tile->unit0), bytes);
 }
 
-/* Raw sums of whole rows of W lie side by side, as the rows do: they are one stretch to an update,
- * which then has no short vectors and no strides of a power of two. 30-64-32-1 at batch 32 takes 7
- * % less a step, 784-128-10 at 64 3 %. */
+/* Raw sums of whole rows of W are contiguous, as those rows are in W. An update then goes over one
+ * long row, without short vectors and without strides that are a power of two. A step of 30-64-32-1
+ * at batch 32 takes 7 % less time, one of 784-128-10 at batch 64 3 % less. */
 static long sums_ld(const fbp_layer_t *layer) {
     return fbp_min_long(layer->n_out, FBP_TILE_OUTPUTS);
 }
@@ -59,8 +59,8 @@ static fbp_mat_t sums_of(const fbp_layer_t *layer, const fbp_scratch_t *scratch,
     return (fbp_mat_t){scratch->tile_sums, units, cols, FBP_TILE_OUTPUTS};
 }
 
-/* tile_sums[units, cols] = aᵀδ for outputs column … of a tile, of which the last `turned` by
- * δᵀa; an element's sum over the batch is the same either way, to the last bit. */
+/* tile_sums[units, cols] = aᵀδ for outputs column … of a tile. The last `turned` of them are
+ * computed as δᵀa; each sum over the batch has the same bits either way. */
 static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                       const fbp_tile_t *tile, const fbp_rows_t *delta, long column, long cols,
                       long turned, const void *const warm[FBP_MAX_WARM]) {
@@ -105,7 +105,7 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     net->kernels->transpose(&sums, fbp_at(net, scratch->tile_sums, (size_t)wide), sums_ld(layer));
 }
 
-/* The same of the first layer where X is compressed. */
+/* The same for the first layer if X is sparse. */
 static void tile_sums_sparse(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                              const fbp_tile_t *tile, const fbp_rows_t *delta, long column,
                              long cols) {
@@ -115,7 +115,7 @@ static void tile_sums_sparse(const fbp_batch_t *batch, const fbp_scratch_t *scra
                               scratch->tile_sums, sums_ld(&net->layer[0]));
 }
 
-/* The δ that the gradients of a layer are made of. */
+/* The δ from which the gradient of a tile is computed: s_i δ_i, or δ if the weights are in it. */
 static const fbp_rows_t *weighted_delta(const fbp_batch_t *batch, const fbp_tile_t *tile) {
     const bool scaled = batch->weighted && !batch->fold_weights;
     return scaled ? &batch->plan->scaled[tile->layer + 1] : &batch->plan->delta[tile->layer + 1];

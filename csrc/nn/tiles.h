@@ -6,30 +6,32 @@
 
 #include "batch.h"
 
-/* The copies of a tile of theta that the plan has room for: plan->wp and plan->wt. */
+/* Copies a tile of W into those of plan->wp and plan->wt that the plan has. */
 void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
 
-/* In place of a row of W: these are the sums of b, or of what a norm has. */
+/* Values of `row` below that stand for b, gain and shift instead of a row of W. */
 enum { FBP_ROW_BIAS = -FBP_PART_B, FBP_ROW_GAIN = -FBP_PART_GAIN, FBP_ROW_SHIFT = -FBP_PART_SHIFT };
 
-/* Takes raw sums of a run of outputs with their place in W, whole rows of W in one long one; or one
- * of the rows above. */
+/* Receives the raw sums of a part of a tile: units row … of W and outputs column …, or b, gain or
+ * shift. Whole rows of W come as one row with all their elements. */
 typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
                               long row, long column);
 
-/* Sums aᵀδ of a tile over the batch and hands them to `finish`, run by run. warm: flat vectors laid
- * out as theta that finish will touch, NULL after the last. */
+/* Sums aᵀδ of a tile over the batch and hands the sums to `finish`, FBP_TILE_OUTPUTS columns at a
+ * time. warm: vectors laid out as theta that `finish` will use, to be prefetched; NULL ends the
+ * list. */
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]);
 
-/* The same with Σ_i δ_i of a layer, and the sums of its norm, for the tile of it that starts at
- * unit 0; else nothing. */
+/* The same for the vectors of a layer: Σ_i δ_i and the sums of its norm. They belong to the tile
+ * that starts at unit 0; for other tiles it does nothing. */
 void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context);
 
 /* ---- l1 ‖W‖₁ + (l2/2) ‖W‖² ---- */
 
+/* The penalty of one tile of W, and of every W: the sum over tiles in order. */
 double fbp_tile_penalty(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile);
-double fbp_penalty(const fastbp_net_t *net, const void *theta); /* tile by tile, in order */
+double fbp_penalty(const fastbp_net_t *net, const void *theta);
 
 #endif
