@@ -1,5 +1,6 @@
-/* arena.c: large arenas ask for huge pages: a training step walks tens of megabytes by stride,
- * and 4 KiB pages would spend it in the second-level TLB. */
+/* arena.c: see arena.h. Large arenas ask for huge pages. A training step goes through tens of
+ * megabytes with large strides; on 4 KiB pages it would spend its time on misses of the
+ * second-level TLB. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* posix_memalign, madvise */
 #endif

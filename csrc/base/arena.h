@@ -1,5 +1,6 @@
-/* arena.h: one aligned allocation, carved once. Usage: run the same sequence of fbp_arena_take
- * calls twice; on an arena without memory they only count, so the plan is stated in one place. */
+/* arena.h: one aligned allocation for many buffers. Run the same sequence of fbp_arena_take calls
+ * twice: on an empty arena they only count the bytes; after fbp_arena_commit they hand out memory.
+ * So the layout is written down in one place. */
 #ifndef FASTBP_BASE_ARENA_H
 #define FASTBP_BASE_ARENA_H
 
@@ -9,13 +10,14 @@ typedef struct {
     unsigned char *base; /* NULL while counting */
     size_t used;         /* bytes handed out so far, a multiple of FBP_CACHE_LINE */
     size_t size;         /* bytes owned; 0 while counting */
-    bool overflow;       /* a size did not fit size_t, or more was taken than was counted */
+    bool overflow;       /* a size did not fit size_t, or more was taken than counted */
 } fbp_arena_t;
 
-/* Hands out count * elem_size bytes on a cache line; NULL while counting or after an overflow. */
+/* Hands out count * elem_size bytes that start on a cache line; NULL while counting or after an
+ * overflow. */
 void *fbp_arena_take(fbp_arena_t *arena, size_t count, size_t elem_size);
 
-/* Turns a counted arena into an owning one (zero-filled). False when memory is short. */
+/* Allocates the bytes that were counted, filled with zeros; false if there is no memory. */
 bool fbp_arena_commit(fbp_arena_t *arena);
 
 void fbp_arena_free(fbp_arena_t *arena);

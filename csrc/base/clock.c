@@ -1,4 +1,4 @@
-/* clock.c: POSIX monotonic clock, the performance counter on Windows. */
+/* clock.c: see clock.h. The monotonic clock of POSIX, the performance counter of Windows. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200112L
 #endif

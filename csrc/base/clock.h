@@ -1,4 +1,4 @@
-/* clock.h: seconds on a clock that never steps back. */
+/* clock.h: seconds on a clock that never goes backwards. */
 #ifndef FASTBP_BASE_CLOCK_H
 #define FASTBP_BASE_CLOCK_H
 

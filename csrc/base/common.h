@@ -1,5 +1,5 @@
-/* common.h: compiler shims, small integer helpers and checked sizes. Ground floor: includes
- * nothing of the project and knows nothing of networks. */
+/* common.h: differences between compilers, integer helpers and checked sizes. It includes nothing
+ * of the project and knows nothing of networks. */
 #ifndef FASTBP_BASE_COMMON_H
 #define FASTBP_BASE_COMMON_H
 
@@ -11,7 +11,7 @@
 #define FBP_INLINE static inline __attribute__((always_inline, unused))
 #define FBP_NOINLINE __attribute__((noinline))
 #define FBP_PREFETCH_L2(p) __builtin_prefetch((p), 0, 2)
-#define FBP_OPAQUE(x) __asm__("" : "+r"(x)) /* the compiler forgets how x was computed */
+#define FBP_OPAQUE(x) __asm__("" : "+r"(x)) /* hides from the compiler how x was computed */
 #define FBP_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
 #define FBP_UNROLL(n) FBP_PRAGMA(clang loop unroll_count(n))
@@ -26,21 +26,21 @@
 #define FBP_OPAQUE(x) ((void)0)
 #endif
 
-#define FBP_CACHE_LINE 64 /* bytes; every buffer of the engine starts on one */
+#define FBP_CACHE_LINE 64 /* bytes; every buffer of the engine starts on a cache line */
 
 FBP_INLINE long fbp_min_long(long a, long b) { return a < b ? a : b; }
 FBP_INLINE long fbp_max_long(long a, long b) { return a > b ? a : b; }
 FBP_INLINE long fbp_ceil_div(long a, long b) { return (a + b - 1) / b; }
 FBP_INLINE long fbp_round_up(long a, long b) { return fbp_ceil_div(a, b) * b; }
 
-/* *out = a * b; false, with *out untouched, when the product does not fit. */
+/* *out = a * b; false, without writing *out, if the product does not fit. */
 FBP_INLINE bool fbp_size_mul(size_t a, size_t b, size_t *out) {
     if (b != 0 && a > SIZE_MAX / b) return false;
     *out = a * b;
     return true;
 }
 
-/* *out = a + b; false, with *out untouched, when the sum does not fit. */
+/* *out = a + b; false, without writing *out, if the sum does not fit. */
 FBP_INLINE bool fbp_size_add(size_t a, size_t b, size_t *out) {
     if (a > SIZE_MAX - b) return false;
     *out = a + b;

@@ -1,5 +1,6 @@
-/* cpu.c: cpuid leaves 1 and 7 with XGETBV for the system's part (Intel SDM vol. 1 §13-15), cache
- * sizes from leaf 4 (Intel) or 0x8000001D (AMD), which share one layout. */
+/* cpu.c: see cpu.h. Features come from cpuid leaves 1 and 7 and, for what the system saves, XGETBV
+ * (Intel SDM vol. 1, §13-15); cache sizes from leaf 4 (Intel) or 0x8000001D (AMD), which have the
+ * same layout. */
 #include "cpu.h"
 
 #include <stdio.h>
@@ -66,7 +67,7 @@ static void detect_caches(fbp_cpu_t *cpu, unsigned leaf) {
         const regs_t r = cpuid(leaf, i);
         const unsigned type = r.a & 31u, level = (r.a >> 5) & 7u;
         if (type == 0) return;
-        if (type == 2) continue; /* instructions */
+        if (type == 2) continue; /* a cache of instructions */
         const size_t bytes = (size_t)((r.b >> 22) + 1) * (((r.b >> 12) & 0x3FFu) + 1) *
                              ((r.b & 0xFFFu) + 1) * ((size_t)r.c + 1);
         if (level == 1) cpu->l1d = bytes;
@@ -121,7 +122,7 @@ static void detect(fbp_cpu_t *cpu) {
 
 const fbp_cpu_t *fbp_cpu(void) {
     static fbp_cpu_t cpu;
-    static bool known = false; /* idempotent: a race writes the same values twice */
+    static bool known = false; /* a race is harmless: both threads write the same values */
     if (!known) {
         fbp_cpu_t found = {0};
         detect(&found);

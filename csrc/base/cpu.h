@@ -1,24 +1,26 @@
-/* cpu.h: what this processor and its operating system let a program use. */
+/* cpu.h: the features of this processor that the operating system lets a program use, and its
+ * caches. */
 #ifndef FASTBP_BASE_CPU_H
 #define FASTBP_BASE_CPU_H
 
 #include "common.h"
 
-/* Feature groups as the ISA files need them, each a superset of what their flags allow. */
+/* Groups of features as the ISA files need them. Each covers everything that the compiler flags of
+ * the ISA allow. */
 enum {
-    FBP_CPU_AVX2 = 1,   /* AVX2 + FMA, ymm state saved by the system */
-    FBP_CPU_AVX512 = 2, /* F + DQ + BW + VL, zmm and mask state saved by the system */
+    FBP_CPU_AVX2 = 1,   /* AVX2 + FMA; the system saves ymm registers */
+    FBP_CPU_AVX512 = 2, /* F + DQ + BW + VL; the system saves zmm and mask registers */
     FBP_CPU_NEON = 4,
 };
 
 typedef struct {
     unsigned features; /* FBP_CPU_* */
-    char name[64];     /* brand string, "" when unknown */
-    size_t l1d, l2,
-        l3; /* bytes of the data caches seen by one core; documented guesses if unknown */
+    char name[64];     /* brand string, "" if unknown */
+    /* Bytes of the data caches that one core sees; the defaults of cpu.c if unknown. */
+    size_t l1d, l2, l3;
 } fbp_cpu_t;
 
-/* Detected at the first call, constant from then on. */
+/* Detected by the first call and constant from then on. */
 const fbp_cpu_t *fbp_cpu(void);
 
 #endif

@@ -1,8 +1,8 @@
-/* fpmode.h: what a thread's floating-point unit does with subnormal numbers. Arithmetic on them
- * takes 100 cycles and more on Intel, and moments of gradients that have died stay among them, so
- * the engine reads and writes zeros of the same sign instead. x86: FTZ and DAZ of MXCSR (Intel SDM
- * vol. 1 §11.6.3, 10.2.3.3), of which every x86-64 has both; AArch64: FZ of FPCR (Arm ARM, C5.2.8).
- * Elsewhere nothing is changed. */
+/* fpmode.h: how a thread's floating-point unit treats subnormal numbers. Arithmetic on them takes
+ * 100 cycles or more on Intel, and the moments of gradients that have become zero decay into them
+ * and stay there. So the engine reads and writes zeros of the same sign instead. x86: FTZ and DAZ
+ * of MXCSR (Intel SDM vol. 1, §11.6.3 and §10.2.3.3), which every x86-64 has; AArch64: FZ of FPCR
+ * (Arm ARM, C5.2.8). On other machines nothing is changed. */
 #ifndef FASTBP_BASE_FPMODE_H
 #define FASTBP_BASE_FPMODE_H
 
@@ -11,7 +11,7 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include <xmmintrin.h>
 
-typedef unsigned fbp_fpmode_t; /* MXCSR: modes, and which exceptions there have been */
+typedef unsigned fbp_fpmode_t; /* MXCSR: the modes, and flags of past exceptions */
 enum { FBP_FLUSH_BITS = 0x8040 };
 
 FBP_INLINE fbp_fpmode_t fbp_fpmode(void) { return _mm_getcsr(); }
@@ -36,7 +36,8 @@ FBP_INLINE fbp_fpmode_t fbp_fpmode(void) { return 0; }
 FBP_INLINE void fbp_set_fpmode(fbp_fpmode_t mode) { (void)mode; }
 #endif
 
-/* Flushes subnormals on this thread from now on; returns the mode before, for fbp_set_fpmode. */
+/* Treats subnormals as zeros on this thread from now on. Returns the previous mode, to be given to
+ * fbp_set_fpmode. */
 FBP_INLINE fbp_fpmode_t fbp_flush_subnormals(void) {
     const fbp_fpmode_t before = fbp_fpmode();
     fbp_set_fpmode(before | FBP_FLUSH_BITS);

@@ -1,6 +1,7 @@
-/* rng.h: randomness as a function, value = philox(seed, stream, step, index), so that shuffles and
- * masks do not depend on threads, batch split or resume. Philox4x32-10: Salmon, Moraes, Dror, Shaw,
- * "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
+/* rng.h: random numbers as a function, value = philox(seed, stream, step, index). Shuffles and
+ * masks therefore do not depend on threads, on how a batch is divided, or on whether a fit was
+ * resumed. Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2,
+ * 3", SC 2011. */
 #ifndef FASTBP_BASE_RNG_H
 #define FASTBP_BASE_RNG_H
 
@@ -8,11 +9,11 @@
 
 enum {
     FBP_STREAM_SHUFFLE = 0,
-    FBP_STREAM_BLOCKS = 16,       /* the order of blocks, which Python draws */
+    FBP_STREAM_BLOCKS = 16,       /* the order of blocks; computed in Python */
     FBP_STREAM_DROPOUT = 0x10000, /* + layer, 0 for the inputs */
 };
 
-/* Multipliers of a round, and what the key grows by. */
+/* The multipliers of a round, and the increments of the key. */
 #define FBP_PHILOX_M0 0xD2511F53u
 #define FBP_PHILOX_M1 0xCD9E8D57u
 #define FBP_PHILOX_W0 0x9E3779B9u
@@ -37,7 +38,7 @@ FBP_INLINE fbp_random_t fbp_philox(uint64_t seed, uint32_t stream, uint32_t step
     return (fbp_random_t){{c0, c1, c2, c3}};
 }
 
-/* floor(r · n / 2^64) for r of 64 bits and 0 < n < 2^32: the top of their 96-bit product. */
+/* floor(r · n / 2^64) for 64 bits of r and 0 < n < 2^32: the top word of a 96-bit product. */
 FBP_INLINE uint64_t fbp_random_below(fbp_random_t r, uint64_t n) {
     const uint64_t low = (uint64_t)r.word[0] * n;
     const uint64_t high = (uint64_t)r.word[1] * n;

@@ -1,5 +1,5 @@
-/* csv.c: blocks of bytes into records and cells. Every read is bounded by the end of the block; a
- * record that the block does not hold whole is left for the next one. */
+/* csv.c: splits blocks of bytes into records and cells. Every read is bounded by the end of the
+ * block. A record that is not whole in this block is left for the next one. */
 #include "csv.h"
 #include "number.h"
 #include <string.h>
@@ -8,7 +8,7 @@
 typedef enum {
     NEXT_CELL,
     NEXT_RECORD,
-    NEXT_BLOCK, /* the cell does not end here */
+    NEXT_BLOCK, /* the cell does not end in this block */
     FAULT,
 } next_t;
 
@@ -31,13 +31,13 @@ static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\v' || c ==
 
 static bool is_break(char c) { return c == '\n' || c == '\r'; }
 
-/* Skips blanks that are no delimiters. */
+/* Skips blanks that are not delimiters. */
 static void skip_blanks(reader_t *r) {
     while (r->p < r->end && is_blank(*r->p) && (*r->p != r->delimiter || r->delimiter == ' '))
         r->p++;
 }
 
-/* Skips a line break, of one byte or two; false where the block ends before that is known. */
+/* Skips a line break of one or two bytes; false if the block ends before that is known. */
 static bool skip_break(reader_t *r) {
     if (*r->p == '\r') {
         if (r->p + 1 == r->end && !r->last) return false;
@@ -53,7 +53,7 @@ static next_t fault(reader_t *r, fastbp_csv_status_t status) {
     return FAULT;
 }
 
-/* What to do where the block ends in a cell that began at `begin`. */
+/* What follows if the block ends in a cell that began at `begin`. */
 static next_t at_the_end(reader_t *r, const char *begin) {
     if ((size_t)(r->end - begin) > FASTBP_CSV_MAX_CELL) return fault(r, FASTBP_CSV_LONG);
     return r->last ? NEXT_RECORD : NEXT_BLOCK;
@@ -73,7 +73,7 @@ static void count_lines(reader_t *r, const char *p, const char *end) {
     for (; p < end; p++) r->line += *p == '\n' || (*p == '\r' && p[1] != '\n');
 }
 
-/* From what stands behind a cell to the next cell or record. */
+/* Moves from the end of a cell to the next cell or record. */
 static next_t after_cell(reader_t *r, const char *begin) {
     if (r->delimiter == ' ') skip_blanks(r);
     if (r->p == r->end) return at_the_end(r, begin);
@@ -82,7 +82,7 @@ static next_t after_cell(reader_t *r, const char *begin) {
     return NEXT_CELL;
 }
 
-/* The cell within quotes that begins at r->p, behind the first of them. */
+/* Reads a quoted cell; r->p is after the opening quote. */
 static next_t quoted_cell(reader_t *r, cell_t *cell) {
     const char *begin = r->p;
     cell->begin = begin;
@@ -133,7 +133,7 @@ static reader_t open_block(const fastbp_csv_t *csv, const fastbp_csv_block_t *bl
                       csv->delimiter, csv->line,           FASTBP_CSV_OK};
 }
 
-/* Passes over lines without a cell; whether a record begins at r->p. */
+/* Skips lines without a cell. Returns whether a record begins at r->p. */
 static bool find_record(reader_t *r) {
     for (;;) {
         const char *begin = r->p;
@@ -150,7 +150,7 @@ static bool find_record(reader_t *r) {
     }
 }
 
-/* A record that is being read. */
+/* The record that is being read. */
 typedef struct {
     const char *begin;
     int64_t line;
@@ -164,14 +164,14 @@ static bool open_record(reader_t *r, record_t *record) {
     return true;
 }
 
-/* Reads the next cell; false where it does not end in this block, or is at fault. */
+/* Reads the next cell; false if it does not end in this block or has a fault. */
 static bool next_cell(reader_t *r, record_t *record, cell_t *cell) {
     record->next = read_cell(r, cell);
     record->n_cells++;
     return record->next <= NEXT_RECORD;
 }
 
-/* Whether the record was read whole and has the cells it must have; else back to its begin. */
+/* Whether the record is whole and has the right number of cells; if not, goes back to its start. */
 static bool close_record(fastbp_csv_t *csv, reader_t *r, record_t *record) {
     cell_t cell;
     while (record->next == NEXT_CELL) (void)next_cell(r, record, &cell);
@@ -188,7 +188,7 @@ static bool close_record(fastbp_csv_t *csv, reader_t *r, record_t *record) {
     return false;
 }
 
-/* Ends a call: what was used, where the next record begins, and the fault, if any. */
+/* Ends a call: reports what was used, the line of the next record, and the fault, if any. */
 static fastbp_csv_status_t close_block(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
                                        const reader_t *r, size_t *used) {
     csv->line = r->line;

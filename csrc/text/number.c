@@ -2,9 +2,10 @@
  *
  *   number = [+-] (digits [. [digits]] | . digits) [e [+-] digits]
  *
- * w · 10^q with an integer w of at most 19 digits: a product or quotient of two doubles where both
- * are exact (W. D. Clinger, "How to read floating point numbers accurately", 1990), or else one
- * product or quotient of 128 bits by 5^|q|, rounded once. The rest goes to strtod. */
+ * A number is w · 10^q with an integer w. If w has at most 19 digits, the result is a product or
+ * quotient of two doubles that are exact (W. D. Clinger, "How to read floating point numbers
+ * accurately", 1990), or else a 128-bit product or quotient by 5^|q|, rounded once. strtod does the
+ * rest. */
 #include "number.h"
 #include "../base/common.h"
 #include <float.h>
@@ -13,9 +14,9 @@
 #include <string.h>
 
 enum {
-    MAX_DIGITS = 19,   /* that uint64_t holds, whatever they are */
-    KEPT_DIGITS = 780, /* more than 767 decide nothing but ties, and one digit more does that */
-    MAX_MARKED = 128,  /* bytes of a number with thousands marks, which double has 309 digits for */
+    MAX_DIGITS = 19,   /* any 19 digits fit uint64_t */
+    KEPT_DIGITS = 780, /* past 767 digits, the rest can only break a tie; one digit stands for it */
+    MAX_MARKED = 128,  /* the most bytes of a number with thousands marks */
     MAX_EXPONENT = 100000,
 };
 
@@ -24,7 +25,7 @@ enum {
 #if defined(__SIZEOF_INT128__)
 __extension__ typedef unsigned __int128 wide_t;
 
-/* 5^27 < 2^63 is the last that fits. */
+/* 5^27 < 2^63 is the last one that fits. */
 static const uint64_t FIVES[] = {
     1u,
     5u,
@@ -59,7 +60,8 @@ enum { MAX_FIVE = sizeof FIVES / sizeof FIVES[0] - 1 };
 
 static int leading_zeros(uint64_t x) { return __builtin_clzll(x); }
 
-/* m · 2^e, with `more` for bits below m that are not 0; m has its top bit, the result is normal. */
+/* m · 2^e, rounded to even. `more`: some bits below m are not 0. The top bit of m is set, and the
+ * result is a normal number. */
 static double round_to_even(uint64_t m, bool more, int e) {
     uint64_t kept = m >> 11, rest = m & 0x7ff;
     bool up = rest > 0x400 || (rest == 0x400 && (more || (kept & 1)));
@@ -76,7 +78,7 @@ static double times_power(uint64_t w, int q) {
     uint64_t five = FIVES[q < 0 ? -q : q];
     int fz = leading_zeros(five);
     five <<= fz;
-    if (q < 0) { /* w/five in (½, 2): 64 bits of it, the remainder tells the rest */
+    if (q < 0) { /* w/five is in (½, 2): take 64 bits of it; the remainder says if there are more */
         int shift = w >= five ? 63 : 64;
         wide_t dividend = (wide_t)w << shift;
         uint64_t quotient = (uint64_t)(dividend / five);
@@ -96,7 +98,7 @@ static const double TENS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                               1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 enum { MAX_TEN = sizeof TENS / sizeof TENS[0] - 1 };
 
-/* Whether w · 10^q was found, in *out; all the digits of the number are in w. */
+/* *out = w · 10^q, where w has all digits of the number; false if this method cannot do it. */
 static bool from_word(uint64_t w, int q, double *out) {
     if (w == 0) {
         *out = 0.0;
@@ -117,8 +119,8 @@ static bool from_word(uint64_t w, int q, double *out) {
     return false;
 }
 
-/* Digits p … end, a point among them or not, times 10^exponent. strtod gets an integer and an
- * exponent, which it reads alike in every locale. */
+/* The digits p … end, possibly with a point, times 10^exponent. strtod gets an integer and an
+ * exponent, which it reads the same way in every locale. */
 static double from_digits(const char *p, const char *end, long exponent) {
     char text[KEPT_DIGITS + 16];
     size_t n = 0;
@@ -138,7 +140,7 @@ static double from_digits(const char *p, const char *end, long exponent) {
             exponent += !point;
         }
     }
-    if (more) { /* a digit that stands for all that were left out */
+    if (more) { /* one digit for all that were left out */
         text[n++] = '1';
         exponent--;
     }
@@ -156,8 +158,7 @@ static double from_digits(const char *p, const char *end, long exponent) {
 
 static bool is_digit(char c) { return '0' <= c && c <= '9'; }
 
-/* Reads an exponent from its e on, saturating, and moves *p behind it; false where there is none.
- */
+/* Reads an exponent from its e on, limits its size, and moves *at past it; false if it is none. */
 static bool read_exponent(const char **at, const char *end, long *exponent, bool *sign) {
     const char *p = *at + 1;
     *sign = p < end && (*p == '+' || *p == '-');
@@ -175,12 +176,12 @@ static bool read_exponent(const char **at, const char *end, long *exponent, bool
 #if defined(_WIN32) || (defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 enum { AT_ONCE = 8 };
 
-/* Reads eight digits, the first in the lowest byte, by pairs, fours and eights. */
+/* Reads eight digits at once: by pairs, fours and eights, the first digit in the lowest byte. */
 static bool eight_digits(const char *p, uint64_t *out) {
     uint64_t x;
     memcpy(&x, p, sizeof x);
     const uint64_t high = 0xf0f0f0f0f0f0f0f0u, threes = 0x3030303030303030u;
-    const uint64_t carry = 0x0606060606060606u; /* takes : … ? to the next sixteen characters */
+    const uint64_t carry = 0x0606060606060606u; /* moves : … ? out of the range of digits */
     if ((x & high) != threes || ((x + carry) & high) != threes) return false;
     x -= threes;
     x = (x * 10 + (x >> 8)) & 0x00ff00ff00ff00ffu;
@@ -189,7 +190,7 @@ static bool eight_digits(const char *p, uint64_t *out) {
     return true;
 }
 #else
-enum { AT_ONCE = MAX_DIGITS + 1 }; /* never */
+enum { AT_ONCE = MAX_DIGITS + 1 }; /* eight_digits is never called */
 
 static bool eight_digits(const char *p, uint64_t *out) {
     (void)p, (void)out;
@@ -197,13 +198,13 @@ static bool eight_digits(const char *p, uint64_t *out) {
 }
 #endif
 
-/* Digits of a number so far: those of w, zeros in front not counted, up to one more than fit. */
+/* The digits read so far: w, and their number without leading zeros, up to one more than fit. */
 typedef struct {
     uint64_t w;
     int n;
 } digits_t;
 
-/* Adds the digits from p on; where they end. */
+/* Adds the digits from p on. Returns their end. */
 static const char *read_digits(const char *p, const char *end, digits_t *digits) {
     uint64_t w = digits->w;
     int n = digits->n;
@@ -253,7 +254,7 @@ fastbp_cell_kind_t fbp_plain_number(const char *p, const char *end, double *valu
     return scaled ? FASTBP_CELL_CODE : FASTBP_CELL_DIGITS;
 }
 
-/* The cell [p, end), not empty, in the grammar above. */
+/* The kind of the cell [p, end), which is not empty, by the grammar above. */
 static fastbp_cell_kind_t plain_number(const char *p, const char *end, double *value) {
     const char *stop;
     fastbp_cell_kind_t kind = fbp_plain_number(p, end, value, &stop);
@@ -264,8 +265,8 @@ static fastbp_cell_kind_t plain_number(const char *p, const char *end, double *v
 
 /* ---- marks ---- */
 
-/* Bytes of the thousands mark at p, 0 for none. A blank stands for the no-break and thin spaces
- * that programs write, an apostrophe for the curved one. */
+/* The bytes of the thousands mark at p, 0 if there is none. A blank also means the no-break and
+ * thin spaces that programs write, an apostrophe also the curved one. */
 static size_t mark_at(const char *p, const char *end, char thousands) {
     static const char *const BLANKS[] = {"\xc2\xa0", "\xe2\x80\xaf", "\xe2\x80\x89"};
     if (thousands == 0) return 0;
@@ -280,8 +281,9 @@ static size_t mark_at(const char *p, const char *end, char thousands) {
     return 0;
 }
 
-/* Writes the cell in the grammar above to out[MAX_MARKED]; its length, 0 where marks are not where
- * they belong: between groups of three digits, the first of one to three, before the decimal. */
+/* Writes the cell in the grammar above to out[MAX_MARKED] and returns its length. Returns 0 if the
+ * marks are misplaced: they belong between groups of three digits before the decimal mark; the
+ * first group may have one to three digits. */
 static size_t without_marks(const char *p, const char *end, char decimal, char thousands,
                             char *out) {
     size_t n = 0, group = 0;

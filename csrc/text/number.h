@@ -1,4 +1,4 @@
-/* number.h: what a cell is, and the double nearest to a plain decimal number. */
+/* number.h: the kind of a cell, and the double nearest to a plain decimal number. */
 #ifndef FASTBP_TEXT_NUMBER_H
 #define FASTBP_TEXT_NUMBER_H
 
@@ -6,13 +6,14 @@
 
 #include "cell.h"
 
-/* The plain number, with a point, that begins at p < end, and where it ends; TEXT, with *value and
- * *stop undefined, where none begins. */
+/* Reads the plain number, with a decimal point, that begins at p < end. Returns its kind and sets
+ * *value, and *stop to its end. Returns TEXT, with *value and *stop undefined, if no number begins
+ * there. */
 fastbp_cell_kind_t fbp_plain_number(const char *p, const char *end, double *value,
                                     const char **stop);
 
-/* The kind of the cell [p, end), and its value, NaN for EMPTY and TEXT. *marked tells whether a
- * decimal comma or a thousands mark was read. Infinity for numbers beyond double. */
+/* The kind of the cell [p, end). Sets *value, NaN for EMPTY and TEXT and infinity for numbers
+ * beyond double, and *marked to whether a decimal comma or a thousands mark was read. */
 fastbp_cell_kind_t fbp_cell(const char *p, const char *end, char decimal, char thousands,
                             double *value, bool *marked);
 

@@ -1,6 +1,7 @@
-/* count.c: affinity and, on Linux, the quota of the control groups (cpu.max of version 2, up to the
- * root of what this process sees; cfs_quota_us of version 1). A fraction of a CPU rounds down: a
- * thread more than the quota pays for would be stopped for the rest of each period. */
+/* count.c: see count.h. Affinity and, on Linux, the quota of the control groups: cpu.max of version
+ * 2, in every group up to the root that this process sees, or cfs_quota_us of version 1. A fraction
+ * of a CPU is rounded down, because a thread beyond the quota would be stopped for the rest of each
+ * period. */
 #if defined(__linux__)
 #define _GNU_SOURCE
 #include <sched.h>
@@ -37,7 +38,7 @@ int fbp_usable_cpus(void) {
 #if defined(__linux__)
 enum { PATH_CAP = 4096, LINE_CAP = 4096 };
 
-/* First line of a file; false when it cannot be read. */
+/* Reads the first line of a file; false if it cannot be read. */
 static bool read_line(const char *path, char *line) {
     FILE *file = fopen(path, "re");
     if (file == NULL) return false;
@@ -46,7 +47,7 @@ static bool read_line(const char *path, char *line) {
     return got;
 }
 
-/* Whole CPUs that quota buys in each period, or limit if that is less or there is no quota. */
+/* The whole CPUs that the quota allows per period, at most limit; limit if there is no quota. */
 static int cpus_of(double quota, double period, int limit) {
     if (!(quota > 0) || !(period > 0)) return limit;
     const int whole = (int)(quota / period);
@@ -60,7 +61,7 @@ static int quota_v1(int limit) {
     return cpus_of(strtod(quota, NULL), strtod(period, NULL), limit);
 }
 
-/* group: this process's path below the mount, as /proc/self/cgroup has it behind "0::". */
+/* group: the path of this process below the mount, as in /proc/self/cgroup after "0::". */
 static int quota_v2(char *group, int limit) {
     char path[PATH_CAP + LINE_CAP], line[LINE_CAP];
     group[strcspn(group, "\n")] = '\0';
@@ -93,8 +94,8 @@ static int quota(int limit) { return limit; }
 
 int fbp_default_threads(void) { return quota(fbp_usable_cpus()); }
 
-static atomic_int limit_set;     /* 0: none */
-static atomic_int limit_default; /* 0: not asked for yet */
+static atomic_int limit_set;     /* 0: no limit was set */
+static atomic_int limit_default; /* 0: not determined yet */
 
 void fbp_set_thread_limit(int n) { atomic_store(&limit_set, n); }
 

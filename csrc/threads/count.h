@@ -1,14 +1,14 @@
-/* count.h: how many threads this process may keep busy. */
+/* count.h: how many threads this process should use. */
 #ifndef FASTBP_THREADS_COUNT_H
 #define FASTBP_THREADS_COUNT_H
 
-/* Processors in the affinity mask, or all that there are; at least 1. */
+/* The processors in the affinity mask, or all processors; at least 1. */
 int fbp_usable_cpus(void);
 
-/* min(fbp_usable_cpus, CPU quota of the control group), at least 1. */
+/* The lower of fbp_usable_cpus and the CPU quota of the control group; at least 1. */
 int fbp_default_threads(void);
 
-/* The most threads that work is to be spread over: n >= 1, or 0 for the default again. */
+/* The limit on threads of one call: n >= 1, or 0 to restore the default. */
 void fbp_set_thread_limit(int n);
 int fbp_thread_limit(void);
 
