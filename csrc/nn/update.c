@@ -104,7 +104,7 @@ fbp_update_t fbp_update_of(const fastbp_optimizer_t *o, uint64_t t) {
     return update;
 }
 
-/* The same for a layer with a learning rate of its own. */
+/* The constants for a layer with its own learning rate. */
 static fbp_update_t scaled(const fbp_update_t *update, const fastbp_optimizer_t *o, int layer) {
     fbp_update_t own = *update;
     own.lr *= o->lr_factors[layer];
@@ -113,11 +113,11 @@ static fbp_update_t scaled(const fbp_update_t *update, const fastbp_optimizer_t 
     return own;
 }
 
-/* Where a strip of raw sums belongs: its offset in theta, and the distance between its rows. */
+/* The place of a strip of raw sums in theta: its offset, and the distance between its rows. */
 typedef struct {
     size_t offset;
     long ld;
-    bool penal; /* l1 and l2 count: W alone */
+    bool penal; /* l1 and l2 apply: in W only */
 } place_t;
 
 static place_t place_of(const fastbp_net_t *net, const fbp_tile_t *tile, long row, long column) {
@@ -127,7 +127,7 @@ static place_t place_of(const fastbp_net_t *net, const fbp_tile_t *tile, long ro
     return (place_t){offset, layer->n_out, true};
 }
 
-/* ---- to a gradient ---- */
+/* ---- sums to a gradient ---- */
 
 typedef struct {
     const fbp_batch_t *batch;
@@ -158,7 +158,7 @@ void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     fbp_vector_tile(batch, scratch, tile, finish_gradient, &to);
 }
 
-/* ---- to the gradient of several batches ---- */
+/* ---- sums to the gradient of a batch in parts ---- */
 
 typedef struct {
     const fastbp_net_t *net;
@@ -203,7 +203,7 @@ void fbp_close_tile(const fastbp_net_t *net, const fbp_tile_t *tile, double grad
     }
 }
 
-/* ---- to new parameters ---- */
+/* ---- sums to new parameters ---- */
 
 typedef struct {
     const fbp_batch_t *batch;
@@ -216,7 +216,8 @@ static void *twin_at(const fastbp_net_t *net, void *twin, size_t offset) {
     return twin != NULL ? fbp_at(net, twin, offset) : NULL;
 }
 
-/* θ and its twins from `offset` on, `ld` apart by row, brought to the next step by `sums`. */
+/* Makes the step of `sums` on theta, the moments and the average from `offset` on, rows `ld` apart.
+ * */
 static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
                   void *theta, const fbp_mat_t *sums, size_t offset, long ld) {
     fbp_twins_t twins = {.theta = fbp_at(net, theta, offset), .ld = ld};
@@ -227,9 +228,9 @@ static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fas
         net->kernels->update(update, sums, twins.theta, twins.moment[0], twins.moment[1], twins.ld);
 }
 
-/* A tile whose layer is frozen: an average of θ is θ. */
-static void leave_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fastbp_optimizer_t *o,
-                       const void *theta) {
+/* A tile of a frozen layer: theta stays, so its average is theta. */
+static void skip_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fastbp_optimizer_t *o,
+                      const void *theta) {
     for (int part = 0; o->average != NULL && part < FBP_PARTS; ++part) {
         const fbp_part_t at = fbp_tile_part(net, tile, part);
         const fbp_mat_t own = {fbp_at(net, theta, at.offset), 1, at.count, at.count};
@@ -248,7 +249,7 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
     apply(net, step->update, step->optimizer, step->theta, sums, place.offset, place.ld);
 }
 
-/* A tile of W straight from the few rows of the batch; its vectors as always. */
+/* Updates a tile of W from the few rows of a batch directly, without raw sums in memory. */
 static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const fbp_rows_t *delta) {
     const fbp_plan_t *plan = step->batch->plan;
     const fastbp_net_t *net = plan->net;
@@ -267,8 +268,9 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const f
                                twin_at(net, o->moment[1], place.offset), place.ld);
 }
 
-/* Where a tile's rows come in runs of outputs, which no prefetcher follows, the products ask for θ
- * and its moments ahead; a tile of whole rows is one stretch of each. */
+/* If a tile takes several runs of outputs, which no hardware prefetcher follows, the products
+ * prefetch theta and the moments. A tile of whole rows is one contiguous piece of each and needs
+ * none. */
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
     static const void *const none[FBP_MAX_WARM] = {NULL};
@@ -281,7 +283,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     const fbp_plan_t *plan = batch->plan;
     const fbp_rows_t *delta = &plan->delta[tile->layer + 1];
     if (plan->net->layer[tile->layer].frozen) {
-        leave_tile(plan->net, tile, optimizer, theta);
+        skip_tile(plan->net, tile, optimizer, theta);
         return;
     }
     const bool sparse = batch->sparse && tile->layer == 0;
@@ -303,14 +305,14 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     fbp_constrain_tile(plan->net, theta, tile);
 }
 
-/* ---- to new parameters, from a gradient that is written down ---- */
+/* ---- a gradient in memory to new parameters ---- */
 
 void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
                         const fastbp_optimizer_t *o, fbp_clipping_t *clipping, const void *grad,
                         void *theta) {
     fbp_update_t own = o->lr_factors != NULL ? scaled(update, o, tile->layer) : *update;
     if (net->layer[tile->layer].frozen) {
-        leave_tile(net, tile, o, theta);
+        skip_tile(net, tile, o, theta);
         return;
     }
     for (int part = 0; part < FBP_PARTS; ++part) {
