@@ -76,24 +76,32 @@ typedef enum {
     FASTBP_LOSS_COUNT
 } fastbp_loss_t;
 
+/* Every update rule: X(CODE, name, moments, KERNEL). moments: how many twins of theta it keeps.
+ * KERNEL: the rule whose kernel makes its steps: another one where only the constants of a step
+ * differ. kernels/optimizer.inc and kernels/rules.inc have the formulas. */
+#define FASTBP_RULES(X)                                                                            \
+    X(SGD, sgd, 0, SGD)                                                                            \
+    X(MOMENTUM, momentum, 1, MOMENTUM)                                                             \
+    X(NESTEROV, nesterov, 1, NESTEROV)                                                             \
+    X(ADAM, adam, 2, ADAM)                                                                         \
+    X(AMSGRAD, amsgrad, 3, AMSGRAD)                                                                \
+    X(RADAM, radam, 2, ADAM)                                                                       \
+    X(NADAM, nadam, 2, NADAM)                                                                      \
+    X(ADAMAX, adamax, 2, ADAMAX)                                                                   \
+    X(ADAGRAD, adagrad, 1, ADAGRAD)                                                                \
+    X(ADADELTA, adadelta, 2, ADADELTA)                                                             \
+    X(RMSPROP, rmsprop, 1, RMSPROP)                                                                \
+    X(RMSPROP_MOMENTUM, rmsprop_momentum, 2, RMSPROP_MOMENTUM)                                     \
+    X(RMSPROP_CENTERED, rmsprop_centered, 2, RMSPROP_CENTERED)                                     \
+    X(RMSPROP_CENTERED_MOMENTUM, rmsprop_centered_momentum, 3, RMSPROP_CENTERED_MOMENTUM)          \
+    X(LION, lion, 1, LION)                                                                         \
+    X(RPROP, rprop, 2, RPROP)
+
 typedef enum {
-    FASTBP_RULE_SGD = 0,
-    FASTBP_RULE_MOMENTUM = 1,
-    FASTBP_RULE_NESTEROV = 2,
-    FASTBP_RULE_ADAM = 3,
-    FASTBP_RULE_AMSGRAD = 4,
-    FASTBP_RULE_RADAM = 5,
-    FASTBP_RULE_NADAM = 6,
-    FASTBP_RULE_ADAMAX = 7,
-    FASTBP_RULE_ADAGRAD = 8,
-    FASTBP_RULE_ADADELTA = 9,
-    FASTBP_RULE_RMSPROP = 10,
-    FASTBP_RULE_RMSPROP_MOMENTUM = 11,
-    FASTBP_RULE_RMSPROP_CENTERED = 12,
-    FASTBP_RULE_RMSPROP_CENTERED_MOMENTUM = 13,
-    FASTBP_RULE_LION = 14,
-    FASTBP_RULE_RPROP = 15,
-    FASTBP_RULE_COUNT
+#define FASTBP_RULE_CODE(CODE, name, moments, KERNEL) FASTBP_RULE_##CODE,
+    FASTBP_RULES(FASTBP_RULE_CODE)
+#undef FASTBP_RULE_CODE
+        FASTBP_RULE_COUNT
 } fastbp_rule_t;
 
 /* ---- ISA ---- */
@@ -348,13 +356,28 @@ typedef enum {
     FASTBP_CLIP_GLOBAL_NORM = 3, /* the norm of the whole gradient of the trainable layers */
 } fastbp_clip_t;
 
-/* A rule with its hyper-parameters and its state. The formulas stand in kernels/optimizer.inc and
- * kernels/rules.inc; zeros leave every option off. */
+/* Every hyper-parameter of a rule, X(name): a double of that name in fastbp_optimizer_t. */
+#define FASTBP_HYPERS(X)                                                                           \
+    X(lr)                                                                                          \
+    X(momentum)                                                                                    \
+    X(beta1)                                                                                       \
+    X(beta2) /* also ρ of Adadelta and α of RMSprop */                                             \
+    X(eps)                                                                                         \
+    X(dampening)      /* of momentum */                                                            \
+    X(lr_decay)       /* of Adagrad */                                                             \
+    X(momentum_decay) /* of NAdam */                                                               \
+    X(shrink)         /* of Rprop: factors and limits of a step */                                 \
+    X(grow)                                                                                        \
+    X(least)                                                                                       \
+    X(most)
+
+/* A rule with its hyper-parameters and its state. Hyper-parameters that the rule does not use are
+ * 0; zeros leave every option off. */
 typedef struct {
     fastbp_rule_t rule;
-    double lr, momentum, beta1, beta2, eps;     /* beta2: also ρ of Adadelta and α of RMSprop */
-    double dampening, lr_decay, momentum_decay; /* of momentum, Adagrad, NAdam */
-    double shrink, grow, least, most;           /* of Rprop: factors and limits of a step */
+#define FASTBP_HYPER_FIELD(name) double name;
+    FASTBP_HYPERS(FASTBP_HYPER_FIELD)
+#undef FASTBP_HYPER_FIELD
     double weight_decay;
     bool decoupled; /* θ ← (1 − lr·weight_decay) θ rather than g ← g + weight_decay·θ */
     bool maximize;
@@ -368,6 +391,12 @@ typedef struct {
     void *grad;                   /* a twin of theta to work in, for clipping by norms, else NULL */
     void *average; /* a twin of theta: its running mean with average_decay, or NULL */
 } fastbp_optimizer_t;
+
+/* For bindings, which fill an optimiser by name: "adam" of FASTBP_RULE_ADAM; the name of the i-th
+ * of FASTBP_HYPERS, and where an optimiser holds it. NULL past the end. */
+const char *fastbp_rule_name(int rule);
+const char *fastbp_hyper_name(int i);
+double *fastbp_hyper_at(fastbp_optimizer_t *optimizer, int i);
 
 /* One update of theta from a gradient. It changes trainable layers only, applies their constraints
  * and advances optimizer->t. */

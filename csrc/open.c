@@ -1,5 +1,5 @@
-/* open.c: the parts of the public interface that need no network: the limit of threads, and single
- * kernels for tests and benchmarks. */
+/* open.c: the parts of the public interface that need no network: the limit of threads, the names
+ * of rules and hyper-parameters, and single kernels for tests and benchmarks. */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "dispatch.h"
@@ -16,6 +16,38 @@ fastbp_status_t fastbp_set_num_threads(int n) {
 }
 
 int fastbp_get_num_threads(void) { return fbp_thread_limit(); }
+
+/* ---- names of rules and hyper-parameters ---- */
+
+const char *fastbp_rule_name(int rule) {
+    switch (rule) {
+#define NAME(CODE, name, ...)                                                                      \
+    case FASTBP_RULE_##CODE: return #name;
+        FASTBP_RULES(NAME)
+#undef NAME
+    default: return NULL;
+    }
+}
+
+static const struct {
+    const char *name;
+    size_t offset;
+} hypers[] = {
+#define HYPER(name) {#name, offsetof(fastbp_optimizer_t, name)},
+    FASTBP_HYPERS(HYPER)
+#undef HYPER
+};
+
+enum { N_HYPERS = sizeof hypers / sizeof hypers[0] };
+
+const char *fastbp_hyper_name(int i) { return i >= 0 && i < N_HYPERS ? hypers[i].name : NULL; }
+
+double *fastbp_hyper_at(fastbp_optimizer_t *optimizer, int i) {
+    if (fastbp_hyper_name(i) == NULL) return NULL;
+    return (double *)((char *)optimizer + hypers[i].offset);
+}
+
+/* ---- one product ---- */
 
 typedef struct {
     const void **rows;

@@ -155,12 +155,12 @@ cdef extern from "fastbp.h" nogil:
 
     ctypedef enum fastbp_clip_t:
         FASTBP_CLIP_NONE
+        FASTBP_CLIP_VALUE
+        FASTBP_CLIP_NORM
+        FASTBP_CLIP_GLOBAL_NORM
 
     ctypedef struct fastbp_optimizer_t:
         fastbp_rule_t rule
-        double lr, momentum, beta1, beta2, eps
-        double dampening, lr_decay, momentum_decay
-        double shrink, grow, least, most
         double weight_decay
         bint decoupled
         bint maximize
@@ -173,6 +173,10 @@ cdef extern from "fastbp.h" nogil:
         void *moment[3]
         void *grad
         void *average
+
+    const char *fastbp_rule_name(int rule)
+    const char *fastbp_hyper_name(int i)
+    double *fastbp_hyper_at(fastbp_optimizer_t *optimizer, int i)
 
     fastbp_status_t fastbp_step(
         const fastbp_net_t *net, void *theta, const void *grad, fastbp_optimizer_t *optimizer)

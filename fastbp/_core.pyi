@@ -60,6 +60,9 @@ def machine() -> tuple[str, int, int, int]: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 
+RULES: dict[str, int]
+HYPERS: dict[str, int]
+
 class Net:
     def __init__(
         self,

@@ -12,7 +12,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -22,6 +22,22 @@ from ._checks.sparse import SparseRows
 # ---- tables and constants ------------------------------------------------------------------------
 
 
+cdef dict _codes(const char *(*name_of)(int) noexcept nogil, int first=0):
+    """{name: code} of the codes from `first` on that the engine has a name for."""
+    cdef dict codes = {}
+    cdef const char *name = name_of(first)
+    while name != NULL:
+        codes[name.decode()] = first + len(codes)
+        name = name_of(first + <int>len(codes))
+    return codes
+
+
+RULES = _codes(&fastbp_rule_name)
+HYPERS = _codes(&fastbp_hyper_name)
+cdef dict _CLIPS = {
+    "none": FASTBP_CLIP_NONE, "value": FASTBP_CLIP_VALUE, "norm": FASTBP_CLIP_NORM,
+    "global_norm": FASTBP_CLIP_GLOBAL_NORM,
+}
 # The element types of X besides the network's own dtype, by kind and size in bytes.
 cdef dict _ELEMENTS = {
     "i1": FASTBP_X_I8, "i2": FASTBP_X_I16, "i4": FASTBP_X_I32, "i8": FASTBP_X_I64,
@@ -211,6 +227,7 @@ cdef class Net:
     cdef long n_targets
     cdef object function
     cdef object error  # the exception that function has raised
+    cdef Packed packed  # of the optimiser of the last step
     cdef char code  # buffer format of the dtype: f or d
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, int loss, bint f64,
@@ -232,6 +249,7 @@ cdef class Net:
             &_call_loss, <void *>self, c_options, input_dropout)
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
+        self.packed = Packed()
         self.n_targets = n_targets
         self.function = function
         self.code = b"d" if f64 else b"f"
@@ -300,7 +318,7 @@ cdef class Net:
     def step(self, theta, grad, optimizer):
         """Update theta once by grad, with a bound fastbp.optim.Optimizer."""
         cdef list kept = []
-        cdef fastbp_optimizer_t state = _optimizer(self, optimizer, kept)
+        cdef fastbp_optimizer_t state = self.packed.read(self, optimizer, kept)
         cdef void *params = self.like_theta(theta, True)
         cdef void *slope = self.like_theta(grad)
         with nogil:
@@ -603,36 +621,57 @@ def hvp(Pass p, theta, v, out):
 # ---- updates and training sessions ---------------------------------------------------------------
 
 
-cdef fastbp_optimizer_t _optimizer(Net net, object optimizer, list kept) except *:
-    """The optimiser as the engine reads it; the arrays that it points to are added to `kept`."""
+cdef class Packed:
+    """What an optimiser packs for the engine, unpacked again only when it has changed."""
+
+    cdef dict last
+    cdef fastbp_optimizer_t options  # rule, hyper-parameters and options; no pointers
+
+    cdef fastbp_optimizer_t read(self, Net net, object optimizer, list kept) except *:
+        """The optimiser as the engine reads it; the arrays it points to are added to `kept`."""
+        cdef fastbp_optimizer_t state
+        cdef dict packed = optimizer.packed()
+        cdef int i = 0
+        if packed is not self.last:
+            self.options = _unpacked(packed)
+            self.last = packed
+        state = self.options
+        state.t = optimizer._t
+        factors = packed["lr_factors"]
+        if factors is not None:
+            state.lr_factors = <const double *>_vector(factors, b"d", len(net.widths) - 1)
+            kept.append(factors)
+        for moment in optimizer.moments:
+            if i < 3:
+                state.moment[i] = net.like_theta(moment, True)
+            kept.append(moment)
+            i += 1
+        if optimizer.scratch is not None:
+            state.grad = net.like_theta(optimizer.scratch, True)
+            kept.append(optimizer.scratch)
+        if optimizer.average is not None:
+            state.average = net.like_theta(optimizer.average, True)
+            state.average_start = optimizer.average_start
+            kept.append(optimizer.average)
+        return state
+
+
+cdef fastbp_optimizer_t _unpacked(dict packed) except *:
+    """What `Optimizer.packed` holds, field by field; TypeError for a name that the engine lacks."""
     cdef fastbp_optimizer_t state
-    cdef int rule, clip
-    cdef int i = 0
-    (rule, state.lr, state.momentum, state.beta1, state.beta2, state.eps, state.dampening,
-     state.lr_decay, state.momentum_decay, state.shrink, state.grow, state.least, state.most,
-     state.weight_decay, state.decoupled, state.maximize, clip, state.limit, factors,
-     state.average_decay) = optimizer.packed()
-    state.rule = <fastbp_rule_t>rule
-    state.clip = <fastbp_clip_t>clip
-    state.t = optimizer._t
-    state.lr_factors = NULL
-    if factors is not None:
-        state.lr_factors = <const double *>_vector(factors, b"d", len(net.widths) - 1)
-        kept.append(factors)
-    state.moment[0] = state.moment[1] = state.moment[2] = state.grad = state.average = NULL
-    for moment in optimizer.moments:
-        if i < 3:
-            state.moment[i] = net.like_theta(moment, True)
-        kept.append(moment)
-        i += 1
-    if optimizer.scratch is not None:
-        state.grad = net.like_theta(optimizer.scratch, True)
-        kept.append(optimizer.scratch)
-    state.average_start = 0
-    if optimizer.average is not None:
-        state.average = net.like_theta(optimizer.average, True)
-        state.average_start = optimizer.average_start
-        kept.append(optimizer.average)
+    memset(&state, 0, sizeof(state))
+    try:
+        state.rule = <fastbp_rule_t><int>RULES[packed["rule"]]
+        for name, value in packed["hyper"].items():
+            fastbp_hyper_at(&state, HYPERS[name])[0] = value
+        state.clip = <fastbp_clip_t><int>_CLIPS[packed["clip"]]
+    except KeyError as unknown:
+        raise TypeError(f"the engine has no rule, hyper-parameter or clip {unknown}") from None
+    state.limit = packed["limit"]
+    state.weight_decay = packed["weight_decay"]
+    state.decoupled = packed["decoupled"]
+    state.maximize = packed["maximize"]
+    state.average_decay = packed["average_decay"]
     return state
 
 
@@ -641,6 +680,7 @@ cdef class Fit:
 
     cdef fastbp_fit_t *fit
     cdef fastbp_optimizer_t state
+    cdef Packed packed
     cdef Net net
     cdef object optimizer
     cdef tuple kept, rates
@@ -654,7 +694,8 @@ cdef class Fit:
         cdef void *params = net.like_theta(theta, True)
         self.net = net
         self.optimizer = optimizer
-        self.state = _optimizer(net, optimizer, [])
+        self.packed = Packed()
+        self.state = self.packed.read(net, optimizer, [])
         self.kept = (theta, x, y, weights)
         _check(fastbp_fit_new(&self.fit, net.net, params, &data, &self.state, &options))
 
@@ -669,7 +710,7 @@ cdef class Fit:
         cdef fastbp_progress_t progress
         cdef fastbp_status_t status
         kept = []  # until the call has returned
-        self.state = _optimizer(self.net, self.optimizer, kept)
+        self.state = self.packed.read(self.net, self.optimizer, kept)
         with nogil:
             status = fastbp_fit_run(self.fit, seconds, &progress)
         self.optimizer._t = self.state.t

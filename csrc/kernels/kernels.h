@@ -138,42 +138,43 @@ FBP_INLINE bool fbp_act_is_straight(int act) {
     }
 }
 
-/* Every rule that has a kernel, with the number of its moments; RAdam is Adam with constants of its
- * own. */
-#define FBP_EVERY_RULE(X)                                                                          \
-    X(FASTBP_RULE_SGD, 0)                                                                          \
-    X(FASTBP_RULE_MOMENTUM, 1)                                                                     \
-    X(FASTBP_RULE_NESTEROV, 1)                                                                     \
-    X(FASTBP_RULE_ADAM, 2)                                                                         \
-    X(FASTBP_RULE_AMSGRAD, 3)                                                                      \
-    X(FASTBP_RULE_NADAM, 2)                                                                        \
-    X(FASTBP_RULE_ADAMAX, 2)                                                                       \
-    X(FASTBP_RULE_ADAGRAD, 1)                                                                      \
-    X(FASTBP_RULE_ADADELTA, 2)                                                                     \
-    X(FASTBP_RULE_RMSPROP, 1)                                                                      \
-    X(FASTBP_RULE_RMSPROP_MOMENTUM, 2)                                                             \
-    X(FASTBP_RULE_RMSPROP_CENTERED, 2)                                                             \
-    X(FASTBP_RULE_RMSPROP_CENTERED_MOMENTUM, 3)                                                    \
-    X(FASTBP_RULE_LION, 1)                                                                         \
-    X(FASTBP_RULE_RPROP, 2)
+/* The rules that `update` and `update_outer` have a path of their own for, without options. */
+#define FBP_FUSED_RULES(X)                                                                         \
+    X(FASTBP_RULE_SGD) X(FASTBP_RULE_MOMENTUM) X(FASTBP_RULE_NESTEROV) X(FASTBP_RULE_ADAM)
 
-/* From raw sums G = aᵀδ to parameters: g = G·grad_scale + l2·θ + l1·sign(θ), then the rule. What
- * stands below `options` is read by update_rule alone. */
+FBP_INLINE bool fbp_rule_is_fused(int rule) {
+    switch (rule) {
+#define CASE(rule) case rule:
+        FBP_FUSED_RULES(CASE)
+#undef CASE
+        return true;
+    default: return false;
+    }
+}
+
+/* The constants of a step that rules.inc takes as they are, X(name), beside the hyper-parameters:
+ *   sign, decay     g ← clamp(g, ±clip)·sign + decay·θ
+ *   keep            then θ ← keep·θ
+ *   gain            momentum: factor of g
+ *   ahead           NAdam: factor of m where g has 1
+ *   step_size       Adam: lr / (1 − β1^t)
+ *   average_weight  average ← average + average_weight (θ − average) */
+#define FBP_STEP_CONSTANTS(X)                                                                      \
+    X(sign) X(decay) X(keep) X(gain) X(ahead) X(step_size) X(average_weight)
+
+/* From raw sums G = aᵀδ to parameters: g = G·grad_scale + l2·θ + l1·sign(θ), then the rule. */
 typedef struct {
-    int rule; /* FASTBP_RULE_* */
+    int rule; /* FASTBP_RULE_* that has a kernel */
     double grad_scale, l1, l2;
     const void *weights; /* write_gradient only: θ for the penalties, same shape, ld = ldw */
     long ldw;
-    double lr, momentum, beta1, beta2, eps;
-    double step_size;       /* Adam: lr / (1 − β1^t) */
-    double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
     bool options;           /* update and update_outer cannot do it: update_rule is needed */
-    double clip, sign;      /* g ← clamp(g, ±clip)·sign */
-    double decay, keep;     /* then g ← g + decay·θ, and θ ← keep·θ */
-    double gain;            /* momentum: factor of g */
-    double ahead;           /* NAdam: factor of m where g has 1 */
-    double shrink, grow, least, most; /* Rprop */
-    double average_weight;            /* average ← average + average_weight (θ − average) */
+    double clip;            /* update_rule only */
+    double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
+#define FBP_FIELD(name) double name;
+    FASTBP_HYPERS(FBP_FIELD)
+    FBP_STEP_CONSTANTS(FBP_FIELD)
+#undef FBP_FIELD
 } fbp_update_t;
 
 /* θ, its moments, NULL where the rule has none, and its average or NULL, all at the same place. */

@@ -17,18 +17,33 @@ static bool valid_options(const fastbp_optimizer_t *o) {
     return o->average == NULL || is_fraction(o->average_decay);
 }
 
+/* How many moments a rule has, and the rule whose kernel makes its steps. */
+static const struct {
+    int n_moments, kernel;
+} rules[] = {
+#define RULE(CODE, name, n_moments, KERNEL)                                                        \
+    [FASTBP_RULE_##CODE] = {n_moments, FASTBP_RULE_##KERNEL},
+    FASTBP_RULES(RULE)
+#undef RULE
+};
+
+/* Whether a rule divides by something that eps keeps away from 0. */
+static bool divides(fastbp_rule_t rule) {
+    switch (rule) {
+    case FASTBP_RULE_SGD:
+    case FASTBP_RULE_MOMENTUM:
+    case FASTBP_RULE_NESTEROV:
+    case FASTBP_RULE_LION:
+    case FASTBP_RULE_RPROP: return false;
+    default: return true;
+    }
+}
+
 bool fbp_optimizer_valid(const fastbp_optimizer_t *o) {
-    static const int n_moments[FASTBP_RULE_COUNT] = {
-#define MOMENTS(rule, n) [rule] = n,
-        FBP_EVERY_RULE(MOMENTS)
-#undef MOMENTS
-            [FASTBP_RULE_RADAM] = 2,
-    };
     if (o->rule >= FASTBP_RULE_COUNT || !is_positive(o->lr) || !valid_options(o)) return false;
-    for (int i = 0; i < n_moments[o->rule]; ++i)
+    for (int i = 0; i < rules[o->rule].n_moments; ++i)
         if (o->moment[i] == NULL) return false;
-    const bool divides = o->rule >= FASTBP_RULE_ADAM && o->rule < FASTBP_RULE_LION;
-    if (divides && !(o->eps > 0)) return false;
+    if (divides(o->rule) && !(o->eps > 0)) return false;
     if (o->rule == FASTBP_RULE_RPROP &&
         !(o->shrink > 0 && o->shrink < 1 && o->grow > 1 && o->least > 0 && o->most >= o->least))
         return false;
@@ -63,7 +78,6 @@ static void set_nadam(fbp_update_t *update, const fastbp_optimizer_t *o, double 
 static void set_radam(fbp_update_t *update, const fastbp_optimizer_t *o, double t) {
     const double power = pow(o->beta2, t), most = 2 / (1 - o->beta2) - 1;
     const double length = most - 2 * t * power / (1 - power);
-    update->rule = FASTBP_RULE_ADAM;
     update->root_correction = length > 5;
     if (length > 5)
         update->step_size *= sqrt((1 - power) * (length - 4) * (length - 2) * most /
@@ -71,35 +85,31 @@ static void set_radam(fbp_update_t *update, const fastbp_optimizer_t *o, double 
     else update->eps = 1;
 }
 
+/* 1 − β^t. */
+static double gathered(double beta, double t) { return beta > 0 ? 1 - pow(beta, t) : 1; }
+
 fbp_update_t fbp_update_of(const fastbp_optimizer_t *o, uint64_t t) {
     const double steps = (double)t;
+    const bool dampened = o->rule == FASTBP_RULE_MOMENTUM && t > 1;
     fbp_update_t update = {
-        .rule = (int)o->rule,
+        .rule = rules[o->rule].kernel,
         .grad_scale = 1,
-        .lr = o->lr,
-        .momentum = o->momentum,
-        .beta1 = o->beta1,
-        .beta2 = o->beta2,
-        .eps = o->eps,
-        .clip = o->clip == FASTBP_CLIP_VALUE ? o->limit : INFINITY,
+#define COPY(name) .name = o->name,
+        FASTBP_HYPERS(COPY)
+#undef COPY
+            .clip = o->clip == FASTBP_CLIP_VALUE ? o->limit : INFINITY,
         .sign = o->maximize ? -1 : 1,
         .decay = o->decoupled ? 0 : o->weight_decay,
         .keep = o->decoupled ? 1 - o->lr * o->weight_decay : 1,
-        .gain = t == 1 ? 1 : 1 - o->dampening,
-        .shrink = o->shrink,
-        .grow = o->grow,
-        .least = o->least,
-        .most = o->most,
+        .gain = dampened ? 1 - o->dampening : 1,
+        .step_size = o->lr / gathered(o->beta1, steps),
+        .root_correction = 1 / sqrt(gathered(o->beta2, steps)),
         .average_weight = t == o->average_start + 1 ? 1 : 1 - o->average_decay,
     };
-    if (o->rule >= FASTBP_RULE_ADAM) {
-        update.step_size = o->lr / (1 - pow(o->beta1, steps));
-        update.root_correction = 1 / sqrt(1 - pow(o->beta2, steps));
-    }
     if (o->rule == FASTBP_RULE_NADAM) set_nadam(&update, o, steps);
     if (o->rule == FASTBP_RULE_RADAM) set_radam(&update, o, steps);
     if (o->rule == FASTBP_RULE_ADAGRAD) update.step_size = o->lr / (1 + (steps - 1) * o->lr_decay);
-    update.options = update.rule > FASTBP_RULE_ADAM || o->weight_decay != 0 || o->maximize ||
+    update.options = !fbp_rule_is_fused(update.rule) || o->weight_decay != 0 || o->maximize ||
                      o->clip == FASTBP_CLIP_VALUE || update.gain != 1 || o->average != NULL;
     return update;
 }

@@ -110,7 +110,7 @@ def make_optimizer(args: argparse.Namespace, source: Source) -> Optimizer:
     if args.optimizer == "adam":
         return Adam(source.adam_lr if args.lr is None else args.lr)
     if args.optimizer == "sgd":
-        lr = SGD.lr.default if args.lr is None else args.lr
+        lr = SGD().lr if args.lr is None else args.lr
         return SGD(lr, momentum=args.momentum or 0.0, nesterov=args.nesterov)
     optimizer = resolve(args.optimizer)
     if args.lr is not None:

@@ -1,6 +1,7 @@
 """Optimisers: hyper-parameters and state. The arithmetic is the engine's (or the reference's).
 
-    _base.py      what all share: options, state
+    _base.py      what all share: options, state, what fit and the engine read
+    _hyper.py     how a class declares its hyper-parameters
     _sgd.py       SGD, Lion, Rprop
     _adam.py      Adam, AdamW, NAdam, RAdam, Adamax
     _adaptive.py  Adagrad, Adadelta, RMSprop

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from .._checks import arguments as check
-from ._base import Hyper, Optimizer, Options, Unpack, flag, fractions
-
-Betas = tuple[float, float]
+from .._checks.arguments import check_nonnegative, check_positive
+from ._base import Optimizer
+from ._hyper import flag, fractions, hyper
 
 
 class _Moments(Optimizer):
     """Two moments, of g and of g² or |g|, with decays `betas` and a number eps > 0."""
 
     n_moments = 2
-    lr = Hyper(check.check_positive, 0.001, shown=True)
-    betas = Hyper(fractions, (0.9, 0.999), shown=True)
-    eps = Hyper(check.check_positive, 1e-8, shown=True)
-    weight_decay = Hyper(check.check_nonnegative, 0.0)
 
-    def hyper(self) -> dict[str, float]:
-        beta1, beta2 = self.betas
-        return {"lr": self.lr, "beta1": beta1, "beta2": beta2, "eps": self.eps}
+    lr: float = hyper(
+        default=0.001, test=check_positive, doc="Learning rate, > 0.", engine="lr", shown=True
+    )
+    betas: tuple[float, float] = hyper(
+        default=(0.9, 0.999),
+        test=fractions,
+        doc="(b1, b2), the decays of the moments, both in [0, 1).",
+        engine="beta1 beta2",
+        shown=True,
+    )
+    eps: float = hyper(
+        default=1e-8,
+        test=check_positive,
+        doc="Added to roots; > 0.",
+        engine="eps",
+        shown=True,
+    )
+    weight_decay: float = hyper(
+        default=0.0, test=check_nonnegative, doc="At least 0.", kw_only=True
+    )
 
 
 class _AMSGrad(_Moments):
     """A third moment where `amsgrad` is set, the largest of the second."""
 
-    amsgrad = Hyper(flag, False)
+    amsgrad: bool = hyper(
+        default=False,
+        test=flag,
+        doc="The largest v so far in place of v, Reddi, Kale & Kumar 2018.",
+        kw_only=True,
+    )
 
     @property
-    def code(self) -> int:
-        return 4 if self.amsgrad else 3
+    def rule(self) -> str:
+        return "amsgrad" if self.amsgrad else "adam"
 
     @property
     def n_moments(self) -> int:
@@ -43,36 +60,15 @@ class Adam(_AMSGrad):
         m = b1 m + (1−b1) g;   v = b2 v + (1−b2) g²
         θ -= lr/(1−b1^t) · m / (sqrt(v)/sqrt(1−b2^t) + eps)
 
-    amsgrad: the largest v so far in place of v, Reddi, Kale & Kumar 2018. lr > 0; betas two numbers
-    in [0, 1); eps > 0; weight_decay >= 0; options: see `Optimizer`. Raises TypeError or ValueError
-    otherwise.
+    Raises TypeError or ValueError for arguments out of range.
 
     >>> Adam(0.01)
     Adam(lr=0.01, betas=(0.9, 0.999), eps=1e-08)
     """
 
-    decoupled_weight_decay = Hyper(flag, False)
-
-    def __init__(
-        self,
-        lr: float = 0.001,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        *,
-        weight_decay: float = 0.0,
-        amsgrad: bool = False,
-        decoupled_weight_decay: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            amsgrad=amsgrad,
-            decoupled_weight_decay=decoupled_weight_decay,
-            **options,
-        )
+    decoupled_weight_decay: bool = hyper(
+        default=False, test=flag, doc="Weight decay as AdamW has it.", kw_only=True
+    )
 
 
 class AdamW(_AMSGrad):
@@ -80,29 +76,18 @@ class AdamW(_AMSGrad):
 
         θ *= 1 − lr weight_decay;   then Adam's step
 
-    The arguments are Adam's, and weight_decay is 0.01 where none is given. All parameters decay,
-    biases too, as in PyTorch; the network's l1 and l2 are for weights alone.
+    All parameters decay, biases too, as in PyTorch; the network's l1 and l2 are for weights alone.
+    Raises TypeError or ValueError for arguments out of range.
 
     >>> AdamW(weight_decay=0.1)
     AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.1)
     """
 
-    weight_decay = Hyper(check.check_nonnegative, 0.01, shown=True)
     decoupled_weight_decay = True
 
-    def __init__(
-        self,
-        lr: float = 0.001,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        *,
-        weight_decay: float = 0.01,
-        amsgrad: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(
-            lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **options
-        )
+    weight_decay: float = hyper(
+        default=0.01, test=check_nonnegative, doc="Decoupled; at least 0.", kw_only=True, shown=True
+    )
 
 
 class NAdam(_Moments):
@@ -111,40 +96,28 @@ class NAdam(_Moments):
         μ_t = b1 (1 − 0.96^(t·momentum_decay)/2);   Π = μ_1 … μ_t;   m and v as Adam's
         θ -= lr ((1−μ_t)/(1−Π) g + μ_{t+1}/(1−Π μ_{t+1}) m) / (sqrt(v/(1−b2^t)) + eps)
 
-    momentum_decay >= 0; the other arguments are Adam's.
+    Raises TypeError or ValueError for arguments out of range.
 
     >>> NAdam()
     NAdam(lr=0.002, betas=(0.9, 0.999), eps=1e-08, momentum_decay=0.004)
     """
 
-    code = 6
-    lr = Hyper(check.check_positive, 0.002, shown=True)
-    momentum_decay = Hyper(check.check_nonnegative, 0.004, shown=True)
-    decoupled_weight_decay = Hyper(flag, False)
+    rule = "nadam"
 
-    def __init__(
-        self,
-        lr: float = 0.002,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        *,
-        weight_decay: float = 0.0,
-        momentum_decay: float = 0.004,
-        decoupled_weight_decay: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            momentum_decay=momentum_decay,
-            decoupled_weight_decay=decoupled_weight_decay,
-            **options,
-        )
-
-    def hyper(self) -> dict[str, float]:
-        return super().hyper() | {"momentum_decay": self.momentum_decay}
+    lr: float = hyper(
+        default=0.002, test=check_positive, doc="Learning rate, > 0.", engine="lr", shown=True
+    )
+    momentum_decay: float = hyper(
+        default=0.004,
+        test=check_nonnegative,
+        doc="How fast μ_t grows to b1, at least 0.",
+        engine="momentum_decay",
+        kw_only=True,
+        shown=True,
+    )
+    decoupled_weight_decay: bool = hyper(
+        default=False, test=flag, doc="Weight decay as AdamW has it.", kw_only=True
+    )
 
 
 class RAdam(_Moments):
@@ -155,33 +128,17 @@ class RAdam(_Moments):
                 r² = (ρ−4)(ρ−2)ρ∞ / ((ρ∞−4)(ρ∞−2)ρ)
         else    θ -= lr/(1−b1^t) · m
 
-    The arguments are Adam's. As PyTorch has it.
+    As PyTorch has it. Raises TypeError or ValueError for arguments out of range.
 
     >>> RAdam()
     RAdam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
     """
 
-    code = 5
-    decoupled_weight_decay = Hyper(flag, False)
+    rule = "radam"
 
-    def __init__(
-        self,
-        lr: float = 0.001,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        *,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            decoupled_weight_decay=decoupled_weight_decay,
-            **options,
-        )
+    decoupled_weight_decay: bool = hyper(
+        default=False, test=flag, doc="Weight decay as AdamW has it.", kw_only=True
+    )
 
 
 class Adamax(_Moments):
@@ -190,22 +147,14 @@ class Adamax(_Moments):
         g += weight_decay θ;   m = b1 m + (1−b1) g;   u = max(b2 u, |g| + eps)
         θ -= lr/(1−b1^t) · m/u
 
-    The arguments are Adam's.
+    Raises TypeError or ValueError for arguments out of range.
 
     >>> Adamax()
     Adamax(lr=0.002, betas=(0.9, 0.999), eps=1e-08)
     """
 
-    code = 7
-    lr = Hyper(check.check_positive, 0.002, shown=True)
+    rule = "adamax"
 
-    def __init__(
-        self,
-        lr: float = 0.002,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        *,
-        weight_decay: float = 0.0,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **options)
+    lr: float = hyper(
+        default=0.002, test=check_positive, doc="Learning rate, > 0.", engine="lr", shown=True
+    )

@@ -3,66 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, TypedDict, Unpack
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.state import checked_state, counted, from_first_version, optional, text, vector
-
-# The doubles of fastbp_optimizer_t that belong to a rule, in the order in which they are passed.
-RULE_NUMBERS = (
-    *("lr", "momentum", "beta1", "beta2", "eps", "dampening", "lr_decay", "momentum_decay"),
-    *("shrink", "grow", "least", "most"),
-)
-# option: its code in the C enum fastbp_clip_t
-CLIPS = {"clip_value": 1, "clip_norm": 2, "clip_global_norm": 3}
-
-
-class Hyper:
-    """A hyper-parameter: an attribute with a default that is checked whenever it is set.
-
-    shown: whether repr has it even where it is the default.
-    """
-
-    def __init__(
-        self, test: Callable[[object, str], object], default: object, *, shown: bool = False
-    ) -> None:
-        self.test, self.default, self.shown = test, default, shown
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: object, owner: type | None = None):
-        return self if instance is None else instance.__dict__[self.name]
-
-    def __set__(self, instance: object, value: object) -> None:
-        instance.__dict__[self.name] = self.test(value, self.name)
-        instance.__dict__["_packed"] = None
-        instance.__dict__["_ready"] = False
-
-
-def flag(value: object, name: str) -> bool:
-    """True or False."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False; got {value!r}")
-    return bool(value)
-
-
-def two_numbers(
-    value: object, name: str, example: str, test: Callable[[object, str], float]
-) -> tuple[float, float]:
-    """A pair, each of which passes the test."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name} must be two numbers such as {example}; got {value!r}")
-    first, second = (test(x, f"{name}[{i}]") for i, x in enumerate(value))
-    return first, second
-
-
-def fractions(value: object, name: str) -> tuple[float, float]:
-    """Two numbers in [0, 1)."""
-    return two_numbers(value, name, "(0.9, 0.999)", check.check_fraction)
+from ._hyper import Declared, flag, hyper
 
 
 def _factors(value: object, name: str) -> tuple[float, ...] | None:
@@ -103,83 +51,85 @@ def _native(array: np.ndarray) -> np.ndarray:
     return copy
 
 
-class Options(TypedDict, total=False):
-    """Keywords that every optimiser takes; see `Optimizer`."""
-
-    maximize: bool
-    clip_value: float | None
-    clip_norm: float | None
-    clip_global_norm: float | None
-    lr_factors: Iterable[float] | None
-    ema: float | None
-
-
-class Optimizer(ABC):
+class Optimizer(Declared, ABC):
     """What all optimisers share: the step count `t`, the `moments`, twins of theta, and options.
 
-    maximize: climb, θ moving along +g.
-    clip_value, clip_norm, clip_global_norm: at most one, > 0, limits the gradient g of J, penalties
-    included, before all else: |g| of every element to clip_value; or by a factor
-    min(1, limit/(norm + 1e-6)) the norm of every W, b, gain and shift to clip_norm, or that of all
-    together to clip_global_norm. PyTorch's clip_grad_value_ and clip_grad_norm_.
-    lr_factors: one number > 0 a layer, by which its learning rate is multiplied.
-    ema: in [0, 1); keeps the running mean of theta, see `fastbp.optim.averaged`.
+    At most one of clip_value, clip_norm and clip_global_norm limits the gradient g of J, penalties
+    included, before all else. A norm is limited by the factor min(1, limit/(norm + 1e-6)). They are
+    PyTorch's clip_grad_value_ and clip_grad_norm_.
 
     State is made on first use with a network and kept from call to call; `reset` drops it. Arrays
     that come read-only, such as maps of joblib's, are copied before they are written to.
     Hyper-parameters are attributes and may be changed between calls.
     """
 
-    maximize = Hyper(flag, False)
-    clip_value = Hyper(optional(check.check_positive), None)
-    clip_norm = Hyper(optional(check.check_positive), None)
-    clip_global_norm = Hyper(optional(check.check_positive), None)
-    lr_factors = Hyper(_factors, None)
-    ema = Hyper(optional(check.check_fraction), None)
+    maximize: bool = hyper(default=False, test=flag, doc="Climb: θ moves along +g.", kw_only=True)
+    clip_value: float | None = hyper(
+        default=None,
+        test=optional(check.check_positive),
+        doc="Limit of |g| of every element, > 0.",
+        kw_only=True,
+    )
+    clip_norm: float | None = hyper(
+        default=None,
+        test=optional(check.check_positive),
+        doc="Limit of the norm of g of every W, b, gain and shift, > 0.",
+        kw_only=True,
+    )
+    clip_global_norm: float | None = hyper(
+        default=None,
+        test=optional(check.check_positive),
+        doc="Limit of the norm of all of g, > 0.",
+        kw_only=True,
+    )
+    lr_factors: Iterable[float] | None = hyper(
+        default=None,
+        test=_factors,
+        doc="One number > 0 per layer, by which its learning rate is multiplied.",
+        kw_only=True,
+    )
+    ema: float | None = hyper(
+        default=None,
+        test=optional(check.check_fraction),
+        doc="In [0, 1): keep the running mean of theta, see `fastbp.optim.averaged`.",
+        kw_only=True,
+    )
 
-    lr: float
-    weight_decay: float = 0.0
-    decoupled_weight_decay: bool = False
-    full_batch: bool = False
+    weight_decay = 0.0
+    decoupled_weight_decay = False
+    full_batch = False
 
-    _t: int  # for the engine, which counts without a check
-    moments: list[np.ndarray]
-    average: np.ndarray | None
-    scratch: np.ndarray | None
-    _fields: ClassVar[dict[str, Hyper]] = {}
-
-    def __init_subclass__(cls) -> None:
-        options = list(Options.__annotations__)
-        owners = [owner for owner in reversed(cls.__mro__) if owner is not Optimizer]
-        own = list(dict.fromkeys(name for owner in owners for name in vars(owner)))
-        found = {name: getattr(cls, name, None) for name in own + options}
-        cls._fields = {name: field for name, field in found.items() if isinstance(field, Hyper)}
-
-    def __init__(self, **values: object) -> None:
-        for name in values:
-            if name not in self._fields:
-                raise TypeError(
-                    f"{type(self).__name__}() has no argument {name!r}; known: "
-                    f"{', '.join(self._fields)}"
-                )
-        for name, field in self._fields.items():
-            setattr(self, name, values.get(name, field.default))
+    def __post_init__(self) -> None:
         self._clip()
         self.reset()
 
+    def _changed(self) -> None:
+        self._packed = None
+        self._ready = False
+
     @property
     @abstractmethod
-    def code(self) -> int:
-        """The number of the update rule in the C enum fastbp_rule_t."""
+    def rule(self) -> str:
+        """The name of the update rule in the engine and in `fastbp.reference`."""
 
     @property
     @abstractmethod
     def n_moments(self) -> int:
         """How many twins of theta the update rule keeps."""
 
-    @abstractmethod
     def hyper(self) -> dict[str, float]:
-        """The numbers that the rule itself takes, by their names in the engine."""
+        """The numbers that the rule itself takes, by their names in the engine.
+
+        >>> from fastbp.optim import Lion
+        >>> Lion(0.5).hyper()
+        {'lr': 0.5, 'beta1': 0.9, 'beta2': 0.99}
+        """
+        numbers: dict[str, float] = {}
+        for name, field in self._fields.items():
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            numbers |= zip(field.engine, values, strict=False)  # most have no name there
+        return numbers
 
     def _first_value(self, moment: int) -> float:
         """What the elements of a new moment are."""
@@ -187,33 +137,35 @@ class Optimizer(ABC):
 
     # ---- for the engine -------------------------------------------------------------------
 
-    def packed(self) -> tuple:
-        """What the engine reads, in the order of `_core._optimizer`.
+    def packed(self) -> dict[str, object]:
+        """What the engine reads, by name; the same object until a hyper-parameter changes.
 
         >>> from fastbp.optim import SGD
-        >>> SGD(0.5).packed()[:2]
-        (0, 0.5)
+        >>> SGD(0.5, clip_norm=2).packed()["rule"], SGD(0.5, clip_norm=2).packed()["limit"]
+        ('sgd', 2.0)
         """
         if self._packed is None:
-            numbers = self.hyper()
-            self._packed = (
-                self.code,
-                *(numbers.get(name, 0.0) for name in RULE_NUMBERS),
-                self.weight_decay,
-                self.decoupled_weight_decay,
-                self.maximize,
-                *self._clip(),
-                None if self.lr_factors is None else np.array(self.lr_factors),
-                self.ema or 0.0,
-            )
+            clip, limit = self._clip()
+            self._packed = {
+                "rule": self.rule,
+                "hyper": self.hyper(),
+                "weight_decay": self.weight_decay,
+                "decoupled": self.decoupled_weight_decay,
+                "maximize": self.maximize,
+                "clip": clip,
+                "limit": limit,
+                "lr_factors": None if self.lr_factors is None else np.array(self.lr_factors),
+                "average_decay": self.ema or 0.0,
+            }
         return self._packed
 
-    def _clip(self) -> tuple[int, float]:
-        """(code of what is limited, the limit)."""
-        found = [name for name in CLIPS if getattr(self, name) is not None]
+    def _clip(self) -> tuple[str, float]:
+        """(what is limited: "none", "value", "norm" or "global_norm"; the limit)."""
+        options = ("clip_value", "clip_norm", "clip_global_norm")
+        found = [name for name in options if getattr(self, name) is not None]
         if len(found) > 1:
             raise ValueError(f"choose one of {' and '.join(found)}; the others must be None")
-        return (CLIPS[found[0]], getattr(self, found[0])) if found else (0, 0.0)
+        return (found[0].removeprefix("clip_"), getattr(self, found[0])) if found else ("none", 0.0)
 
     def bind(self, n_params: int, dtype: np.dtype, n_layers: int | None = None) -> None:
         """Allocate the moments, of the size and dtype of theta, unless they are there.
@@ -246,7 +198,7 @@ class Optimizer(ABC):
             first = self._first_value(len(self.moments))
             self.moments.append(np.full(n_params, first, dtype))
         self.scratch = None if self.scratch is None else check.writeable(self.scratch)
-        if self.scratch is None and self._clip()[0] > CLIPS["clip_value"]:
+        if self.scratch is None and self._clip()[0].endswith("norm"):
             self.scratch = np.zeros(n_params, dtype)
         if self.ema is None:
             self.average = None
@@ -268,10 +220,11 @@ class Optimizer(ABC):
         0
         """
         self.t = 0
-        self.moments = []
-        self.average, self.average_start = None, 0
-        self.scratch = None
-        self._packed: tuple | None = None
+        self.moments: list[np.ndarray] = []
+        self.average: np.ndarray | None = None
+        self.average_start = 0
+        self.scratch: np.ndarray | None = None
+        self._packed: dict[str, object] | None = None
         self._ready = False  # bound, and no hyper-parameter has changed since
         self._bound: tuple[int, np.dtype] | None = None
 
@@ -337,7 +290,7 @@ class Optimizer(ABC):
     def __setstate__(self, state: dict[str, object]) -> None:
         """From a pickle, whose arrays may be read-only maps: `bind` looks at them again."""
         self.__dict__.update(from_first_version(state))
-        self._ready = False
+        self._changed()
 
     def save(self, path: object) -> None:
         """Write hyper-parameters and state to a file; `fastbp.optim.load` reads it.
@@ -347,14 +300,3 @@ class Optimizer(ABC):
         from ._files import save
 
         save(self, path)
-
-    def __repr__(self) -> str:
-        shown = [
-            f"{name}={getattr(self, name)}"
-            for name, field in self._fields.items()
-            if field.shown or getattr(self, name) != field.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-
-__all__ = ["Hyper", "Optimizer", "Options", "Unpack", "flag", "fractions", "two_numbers"]

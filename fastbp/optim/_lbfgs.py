@@ -12,16 +12,16 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.sparse import is_sparse
-from .._types import Array
+from .._types import Array, Data
 from ..errors import ConvergenceWarning
+from ._hyper import Declared, hyper
 from ._objective import Objective
 
 if TYPE_CHECKING:
     from .._network.base import NetworkBase
-    from .._training.fit import Data
 
 
-class LBFGS:
+class LBFGS(Declared):
     """L-BFGS-B of SciPy (Byrd, Lu, Nocedal & Zhu 1995), for `fit` alone; extra `scipy`.
 
     An epoch is one run of at most max_iter iterations on all rows, whatever batch_size and shuffle
@@ -51,22 +51,38 @@ class LBFGS:
 
     full_batch = True
 
-    def __init__(
-        self,
-        max_iter: int = 100,
-        history_size: int = 10,
-        *,
-        ftol: float = 2.220446049250313e-09,
-        gtol: float = 1e-5,
-    ) -> None:
-        self.max_iter = check.check_positive_int(max_iter, "max_iter")
-        self.history_size = check.check_positive_int(history_size, "history_size")
-        self.ftol = check.check_nonnegative(ftol, "ftol")
-        self.gtol = check.check_nonnegative(gtol, "gtol")
+    max_iter: int = hyper(
+        default=100,
+        test=check.check_positive_int,
+        doc="Of a run, at least 1.",
+        shown=True,
+    )
+    history_size: int = hyper(
+        default=10,
+        test=check.check_positive_int,
+        doc="How many pairs of steps and gradients are kept, at least 1.",
+        shown=True,
+    )
+    ftol: float = hyper(
+        default=2.220446049250313e-09,
+        test=check.check_nonnegative,
+        doc="A run ends where J falls by less than this share, at least 0.",
+        kw_only=True,
+        shown=True,
+    )
+    gtol: float = hyper(
+        default=1e-5,
+        test=check.check_nonnegative,
+        doc="A run ends where no element of the gradient is larger, at least 0.",
+        kw_only=True,
+        shown=True,
+    )
+
+    def __post_init__(self) -> None:
         self.n_iterations = self.n_evaluations = 0
         self.message = ""
 
-    def session(self, net: NetworkBase, data: Data) -> Session:
+    def session(self, net: NetworkBase, data: Data) -> LineSearches:
         """A fit of `net` on checked data.
 
         Raises ImportError where SciPy is not installed, ValueError for a network with dropout, for
@@ -81,13 +97,7 @@ class LBFGS:
                     f"LBFGS cannot keep the max_norm of layer {number}: leave it out, or take "
                     "another optimizer"
                 )
-        return Session(self, net, data)
-
-    def __repr__(self) -> str:
-        return (
-            f"LBFGS(max_iter={self.max_iter}, history_size={self.history_size}, "
-            f"ftol={self.ftol}, gtol={self.gtol})"
-        )
+        return LineSearches(self, net, data)
 
 
 @dataclass(frozen=True)
@@ -186,7 +196,7 @@ def _scipy_minimize() -> Callable:
     return minimize
 
 
-class Session:
+class LineSearches:
     """One `fit`: data, and an epoch that is a run of SciPy's minimize."""
 
     def __init__(self, optimizer: LBFGS, net: NetworkBase, data: Data) -> None:

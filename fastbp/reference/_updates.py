@@ -1,7 +1,8 @@
 """The update rules: theta changed in place by one gradient, as PyTorch defines them.
 
 A rule takes theta and the final gradient g, (n,) both, its moments, t >= 1 and the numbers h of
-`Optimizer.hyper`. What the options of all optimisers do stands in `update`.
+`Optimizer.hyper`. `RULES` holds the rules by their names. What the options of all optimisers do
+stands in `update`.
 """
 
 from __future__ import annotations
@@ -15,19 +16,32 @@ import numpy as np
 from .._types import Array
 from ..optim import Optimizer
 
+Rule = Callable[[Array, Array, list[Array], int, Hyper], None]
 Blocks = Sequence[Sequence[slice]]  # by layer the parts of theta that are one array each: W and b
 
 
+RULES: dict[str, Rule] = {}
+
+
+def _rule(function: Rule) -> Rule:
+    """Put a function into RULES, under its name."""
+    RULES[function.__name__] = function
+    return function
+
+
+@_rule
 def sgd(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     theta -= h.lr * g
 
 
+@_rule
 def momentum(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m = moments[0]
     m[...] = h.momentum * m + (g if t == 1 else (1 - h.dampening) * g)
     theta -= h.lr * m
 
 
+@_rule
 def nesterov(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m = moments[0]
     m[...] = h.momentum * m + g
@@ -42,11 +56,13 @@ def _means(moments: list[Array], g: Array, h: Hyper) -> tuple[Array, Array]:
     return m, v
 
 
+@_rule
 def adam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m, v = _means(moments, g, h)
     theta -= h.lr / (1 - h.beta1**t) * m / (np.sqrt(v) / sqrt(1 - h.beta2**t) + h.eps)
 
 
+@_rule
 def amsgrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m, v = _means(moments, g, h)
     largest = moments[2]
@@ -54,6 +70,7 @@ def amsgrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> N
     theta -= h.lr / (1 - h.beta1**t) * m / (np.sqrt(largest) / sqrt(1 - h.beta2**t) + h.eps)
 
 
+@_rule
 def radam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m, v = _means(moments, g, h)
     corrected = m / (1 - h.beta1**t)
@@ -67,6 +84,7 @@ def radam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> Non
     theta -= h.lr * corrected * sqrt(rectified) * sqrt(rest) / (np.sqrt(v) + h.eps)
 
 
+@_rule
 def nadam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m, v = _means(moments, g, h)
     mu = [h.beta1 * (1 - 0.5 * 0.96 ** (i * h.momentum_decay)) for i in range(1, t + 2)]
@@ -75,6 +93,7 @@ def nadam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> Non
     theta -= h.lr * (now + ahead) / (np.sqrt(v / (1 - h.beta2**t)) + h.eps)
 
 
+@_rule
 def adamax(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m, u = moments
     m[...] = h.beta1 * m + (1 - h.beta1) * g
@@ -82,12 +101,14 @@ def adamax(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> No
     theta -= h.lr / (1 - h.beta1**t) * m / u
 
 
+@_rule
 def adagrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     v = moments[0]
     v[...] += g * g
     theta -= h.lr / (1 + (t - 1) * h.lr_decay) * g / (np.sqrt(v) + h.eps)
 
 
+@_rule
 def adadelta(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     v, w = moments
     v[...] = h.beta2 * v + (1 - h.beta2) * g * g
@@ -96,7 +117,7 @@ def adadelta(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> 
     theta -= h.lr * step
 
 
-def _rmsprop(centered: bool, with_momentum: bool) -> Callable[..., None]:
+def _rmsprop(centered: bool, with_momentum: bool) -> Rule:
     def rule(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
         v = variance = moments[0]
         v[...] = h.beta2 * v + (1 - h.beta2) * g * g
@@ -113,12 +134,22 @@ def _rmsprop(centered: bool, with_momentum: bool) -> Callable[..., None]:
     return rule
 
 
+RULES |= {
+    "rmsprop": _rmsprop(False, False),
+    "rmsprop_momentum": _rmsprop(False, True),
+    "rmsprop_centered": _rmsprop(True, False),
+    "rmsprop_centered_momentum": _rmsprop(True, True),
+}
+
+
+@_rule
 def lion(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     m = moments[0]
     theta -= h.lr * np.sign(h.beta1 * m + (1 - h.beta1) * g)
     m[...] = h.beta2 * m + (1 - h.beta2) * g
 
 
+@_rule
 def rprop(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
     last, step = moments
     turn = np.sign(last) * np.sign(g)  # a product of gradients may underflow to 0
@@ -127,14 +158,6 @@ def rprop(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> Non
     step[...] = np.clip(step * factor, h.least, h.most)
     last[...] = np.where(turn < 0, 0, g)
     theta -= np.sign(last) * step
-
-
-# in the order of Optimizer.code
-RULES = (
-    *(sgd, momentum, nesterov, adam, amsgrad, radam, nadam, adamax, adagrad, adadelta),
-    *(_rmsprop(centered, momentum) for centered in (False, True) for momentum in (False, True)),
-    *(lion, rprop),
-)
 
 
 def _clip(optimizer: Optimizer, grad: Array, blocks: Blocks) -> Array:
@@ -182,7 +205,7 @@ def update(
         if optimizer.weight_decay != 0 and optimizer.decoupled_weight_decay:
             theta[part] *= 1 - hyper.lr * optimizer.weight_decay
         moments = [moment[part] for moment in optimizer.moments]
-        RULES[optimizer.code](theta[part], g[part], moments, optimizer.t, hyper)
+        RULES[optimizer.rule](theta[part], g[part], moments, optimizer.t, hyper)
     if optimizer.average is not None:
         first = optimizer.t == optimizer.average_start + 1
         weight = 1.0 if first else 1 - optimizer.ema

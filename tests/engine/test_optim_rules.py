@@ -1,6 +1,7 @@
 """Every rule and every option: the engine's step against the reference's, NaN, options, state."""
 
 import copy
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from engine_cases import DTYPES
 
 import fastbp
-from fastbp import optim, reference
+from fastbp import _core, optim, reference
 from fastbp.optim import (
     SGD,
     Adadelta,
@@ -18,11 +19,11 @@ from fastbp.optim import (
     AdamW,
     Lion,
     NAdam,
+    Optimizer,
     RAdam,
     RMSprop,
     Rprop,
 )
-from fastbp.optim._base import Options
 from fastbp.reference._updates import update
 
 RULES = {
@@ -45,6 +46,13 @@ RULES = {
     "rmsprop centred with momentum": lambda **o: RMSprop(0.01, centered=True, momentum=0.9, **o),
     "lion": lambda **o: Lion(0.01, **o),
     "rprop": lambda **o: Rprop(0.01, **o),
+}
+# a new class is tested with its defaults until it has cases of its own
+_HAVE_CASES = {type(make()) for make in RULES.values()}
+RULES |= {
+    name: type(optim.resolve(name))
+    for name in optim.NAMES
+    if type(optim.resolve(name)) not in _HAVE_CASES
 }
 WIDTHS, STEPS = (5, 9, 300, 3), 8  # 300: a row of W that is more than one run of the update
 
@@ -97,6 +105,14 @@ def agrees(make, dtype):
     if twin.average is not None:
         assert abs(optimizer.average - twin.average).max() <= average_drift
         assert abs(twin.average - exact).max() > 100 * average_drift
+
+
+def test_every_rule_of_the_engine_has_a_case():
+    assert {make().rule for make in RULES.values()} == set(_core.RULES)
+
+
+def test_every_hyper_parameter_of_the_engine_is_set_by_a_case():
+    assert set().union(*(make().hyper() for make in RULES.values())) == set(_core.HYPERS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -360,5 +376,49 @@ def test_every_optimizer_is_in_the_docs():
         kind = type(optim.resolve(name))
         assert f"| `{name}` | `{kind.__name__}(" in page
         assert kind.__name__ in optim.__all__
-    for option in Options.__annotations__:
+    for option in inspect.signature(optim.Optimizer).parameters:
         assert f"| `{option}=" in page
+    classes = [thing for thing in vars(optim).values() if inspect.isclass(thing)]
+    named = {type(optim.resolve(name)) for name in optim.NAMES}
+    assert {kind for kind in classes if issubclass(kind, Optimizer)} == named | {Optimizer}
+
+
+@pytest.mark.parametrize("spec", [*optim.NAMES, "lbfgs"])
+def test_a_declared_hyper_parameter_is_an_argument_an_attribute_and_a_line_of_help(spec):
+    kind = type(optim.resolve(spec, fit=True))
+    parameters = inspect.signature(kind).parameters
+    assert next(iter(parameters.values())).kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    made = kind(**{name: parameter.default for name, parameter in parameters.items()})
+    for name, parameter in parameters.items():
+        assert getattr(made, name) == getattr(kind(), name) == parameter.default
+        line = f"\n{name} : {parameter.annotation}, default {parameter.default!r}\n    "
+        assert line in inspect.getdoc(kind)
+        assert inspect.getdoc(getattr(kind, name)) in inspect.getdoc(kind)
+    assert repr(made) == repr(kind())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: SGD(0.1, 0.9, True, 0.0),
+            r"SGD\(\) takes at most 3 arguments without a name; got 4",
+        ),
+        (lambda: SGD(0.1, lr=0.2), r"SGD\(\) got two values for argument 'lr'"),
+        (lambda: optim.LBFGS(lr=1), r"LBFGS\(\) has no argument 'lr'; known: max_iter, history_"),
+    ],
+)
+def test_arguments_that_a_constructor_does_not_take(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_a_class_of_the_users_may_have_a_constructor_of_its_own():
+    class Halved(SGD):
+        """SGD by half the rate."""
+
+        def __init__(self, rate):
+            super().__init__(rate / 2, momentum=0.5)
+
+    assert str(inspect.signature(Halved)) == "(rate)" and Halved.__doc__ == "SGD by half the rate."
+    assert repr(copy.copy(Halved(1.0))) == "Halved(lr=0.5, momentum=0.5, nesterov=False)"

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastbp import activations, initializers, losses
+import fastbp
+from fastbp import _core, activations, initializers, losses
 from fastbp._explain.explanation import PHASES
 from fastbp._network.dense import NORMS, Dense, Norm, draw_parameters
 from fastbp.activations import Activation, resolve_layers
 from fastbp.initializers import Initializer, draw
 from fastbp.losses import CustomLoss, Loss
-from fastbp.optim import SGD, Adadelta, Adagrad, Adam, Adamax, Lion, NAdam, RAdam, RMSprop, Rprop
-from fastbp.optim._base import CLIPS
+from fastbp.optim import SGD
+from fastbp.reference import _updates
 
 HEADER = Path(__file__).parents[2] / "csrc" / "fastbp.h"
 ACTIVATIONS = HEADER.parent / "kernels" / "activations.h"
@@ -53,30 +54,31 @@ def test_loss_codes_are_those_of_the_engine():
     assert c_enum("LOSS") == codes | {"custom": CustomLoss(max).code}
 
 
-def test_rule_codes_are_those_of_the_engine():
-    rules = {
-        "sgd": SGD(),
-        "momentum": SGD(momentum=0.9),
-        "nesterov": SGD(momentum=0.9, nesterov=True),
-        "adam": Adam(),
-        "amsgrad": Adam(amsgrad=True),
-        "radam": RAdam(),
-        "nadam": NAdam(),
-        "adamax": Adamax(),
-        "adagrad": Adagrad(),
-        "adadelta": Adadelta(),
-        "rmsprop": RMSprop(),
-        "rmsprop_momentum": RMSprop(momentum=0.9),
-        "rmsprop_centered": RMSprop(centered=True),
-        "rmsprop_centered_momentum": RMSprop(centered=True, momentum=0.9),
-        "lion": Lion(),
-        "rprop": Rprop(),
-    }
-    assert c_enum("RULE") == {name: rule.code for name, rule in rules.items()}
+def test_the_engine_and_the_reference_have_the_same_rules():
+    assert set(_core.RULES) == set(_updates.RULES)
 
 
-def test_clip_codes_are_those_of_the_engine():
-    assert c_enum("CLIP") == {"none": 0} | {k.removeprefix("clip_"): v for k, v in CLIPS.items()}
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rule": "ftrl"}, "no rule, hyper-parameter or clip 'ftrl'"),
+        ({"hyper": {"lr": 0.1, "beta3": 0.5}}, "no rule, hyper-parameter or clip 'beta3'"),
+        ({"clip": "sum"}, "no rule, hyper-parameter or clip 'sum'"),
+    ],
+)
+def test_what_the_engine_does_not_know_is_an_error(change, message, monkeypatch):
+    net, sgd = fastbp.Network((2, 1), seed=0), SGD()
+    packed = sgd.packed() | change
+    monkeypatch.setattr(sgd, "packed", lambda: packed)
+    with pytest.raises(TypeError, match=message):
+        net.train_batch([[1.0, 2.0]], [[3.0]], sgd)
+    assert sgd.t == 0
+
+
+def test_clips_are_those_of_the_engine():
+    limited = {name: SGD(**{name: 1.0}).packed()["clip"] for name in SGD._fields if "clip" in name}
+    assert c_enum("CLIP").keys() == {"none", *limited.values()}
+    assert limited.keys() == {f"clip_{clip}" for clip in limited.values()}
 
 
 def test_phases_are_those_of_the_engine():

@@ -293,7 +293,7 @@ def test_functions_are_one_idea():
 def test_files_are_one_subject():
     for path in sources("csrc", "fastbp", "tests", "benchmarks", "examples", "docs"):
         lines = len(path.read_text().splitlines())
-        assert lines <= 900, f"{path.relative_to(ROOT)} has {lines} lines"
+        assert lines <= 950, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
 def test_version_stands_in_one_place():

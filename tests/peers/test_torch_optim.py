@@ -9,35 +9,28 @@ from fastbp import optim
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 WIDTHS, STEPS = (4, 7, 2), 20
-# name of the class, which is the same there and here, and its keywords
+# name of the class, which is the same there and here, and its keywords; SGD has another default
+CLASSES = [type(optim.resolve(name)).__name__ for name in optim.NAMES]
 CASES = [
+    *((name, {}) for name in CLASSES if hasattr(torch.optim, name) and name != "SGD"),
     ("SGD", {"lr": 0.1}),
     ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1}),
     ("SGD", {"lr": 0.001, "momentum": 0.9, "nesterov": True, "maximize": True}),
-    ("Adam", {}),
     ("Adam", {"lr": 0.01, "amsgrad": True, "weight_decay": 0.1, "betas": (0.5, 0.7)}),
     ("Adam", {"lr": 0.01, "decoupled_weight_decay": True, "weight_decay": 0.1}),
     ("Adam", {"lr": 0.01, "maximize": True, "weight_decay": 0.1}),
-    ("AdamW", {}),
     ("AdamW", {"lr": 0.01, "amsgrad": True, "weight_decay": 0.5}),
-    ("NAdam", {}),
     ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "momentum_decay": 0.5}),
     ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ("RAdam", {}),
     ("RAdam", {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1}),
     ("RAdam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ("Adamax", {}),
     ("Adamax", {"lr": 0.01, "weight_decay": 0.1, "maximize": True}),
-    ("Adagrad", {}),
     ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.5}),
     ("Adagrad", {"lr": 0.1, "weight_decay": 0.1, "eps": 0.01}),
-    ("Adadelta", {}),
     ("Adadelta", {"lr": 0.5, "rho": 0.5, "weight_decay": 0.1}),
-    ("RMSprop", {}),
     ("RMSprop", {"momentum": 0.9, "weight_decay": 0.1}),
     ("RMSprop", {"centered": True, "alpha": 0.9}),
     ("RMSprop", {"centered": True, "momentum": 0.5}),
-    ("Rprop", {}),
     ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (0.01, 0.2)}),
 ]
 CLIPS = [

@@ -137,7 +137,7 @@ def test_momentum_may_be_switched_on_later():
     theta = np.zeros(2)
     update(sgd, theta, np.ones(2))
     sgd.momentum = 0.5
-    assert (sgd.code, sgd.n_moments) == (1, 1)
+    assert (sgd.rule, sgd.n_moments) == ("momentum", 1)
     update(sgd, theta, np.ones(2))
     np.testing.assert_array_equal(theta, [-1.0, -1.0])
 
@@ -200,4 +200,4 @@ def test_new_rules_have_their_place():
         """An optimiser without an update rule in the engine."""
 
     with pytest.raises(TypeError, match="abstract"):
-        _ = Sign().code
+        _ = Sign().rule

@@ -1,0 +1,171 @@
+"""Hyper-parameters: a class declares each one once, in one line.
+
+The constructor and its signature, the checks, `repr`, the numbers for the engine and the Parameters
+section of the class's docstring follow from these lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, Signature, cleandoc
+from typing import Any, ClassVar, dataclass_transform
+
+import numpy as np
+
+from .._checks import arguments as check
+
+Check = Callable[[object, str], object]
+
+
+class Hyper:
+    """One hyper-parameter: an attribute that is checked whenever it is set. `hyper` makes it."""
+
+    def __init__(
+        self,
+        default: object,
+        test: Check,
+        doc: str,
+        engine: tuple[str, ...],
+        kw_only: bool,
+        shown: bool,
+    ) -> None:
+        self.default, self.test, self.engine, self.__doc__ = default, test, engine, doc
+        self.kw_only, self.shown = kw_only, shown
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name, self.annotation = name, owner.__annotations__[name]
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else instance.__dict__[self.name]
+
+    def __set__(self, instance: Declared, value: object) -> None:
+        instance.__dict__[self.name] = self.test(value, self.name)
+        instance._changed()
+
+
+def hyper(
+    *,
+    default: object,
+    test: Check,
+    doc: str,
+    engine: str = "",
+    kw_only: bool = False,
+    shown: bool = False,
+) -> Any:
+    """Declare a hyper-parameter, as the value of an annotated name in a class.
+
+    Parameters
+    ----------
+    default : object
+        The value where none is given.
+    test : callable
+        (value, name) → the value to keep; TypeError or ValueError if it cannot be.
+    doc : str
+        What it is, and its range: one sentence for the docstring of the class.
+    engine : str, default ""
+        The names by which the engine knows it, separated by spaces: one for a number, one for each
+        number of a tuple.
+    kw_only : bool, default False
+        Whether the constructor takes it by keyword only.
+    shown : bool, default False
+        Whether `repr` shows it even if it has its default.
+    """
+    return Hyper(default, test, doc, tuple(engine.split()), kw_only, shown)
+
+
+@dataclass_transform(field_specifiers=(hyper,))
+class Declared:
+    """A class with hyper-parameters, whose constructor takes them."""
+
+    _fields: ClassVar[dict[str, Hyper]] = {}
+    __signature__: ClassVar[Signature | None]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # those of a base class first, but last what all kinds have in common
+        owners = list(reversed(cls.__mro__))
+        owners.sort(key=lambda owner: Declared in owner.__bases__)
+        names = dict.fromkeys(name for owner in owners for name in vars(owner))
+        found = {name: getattr(cls, name, None) for name in names}
+        cls._fields = {name: field for name, field in found.items() if isinstance(field, Hyper)}
+        own_constructor = cls.__init__ is not Declared.__init__
+        cls.__signature__ = None if own_constructor else _signature(cls._fields)
+        if cls.__doc__ is not None and not own_constructor:
+            cls.__doc__ = _documented(cls.__doc__, cls._fields)
+
+    def __init__(self, *args: object, **values: object) -> None:
+        positional = [name for name, field in self._fields.items() if not field.kw_only]
+        if len(args) > len(positional):
+            raise TypeError(
+                f"{type(self).__name__}() takes at most {len(positional)} arguments without a "
+                f"name; got {len(args)}"
+            )
+        for name in values:
+            if name not in self._fields:
+                raise TypeError(
+                    f"{type(self).__name__}() has no argument {name!r}; known: "
+                    f"{', '.join(self._fields)}"
+                )
+            if name in positional[: len(args)]:
+                raise TypeError(f"{type(self).__name__}() got two values for argument {name!r}")
+        values |= zip(positional, args, strict=False)
+        for name, field in self._fields.items():
+            setattr(self, name, values.get(name, field.default))
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """What remains to be done once all hyper-parameters have their values."""
+
+    def _changed(self) -> None:
+        """What a new value of a hyper-parameter makes out of date."""
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{name}={getattr(self, name)}"
+            for name, field in self._fields.items()
+            if field.shown or getattr(self, name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _signature(fields: dict[str, Hyper]) -> Signature:
+    kinds = {False: Parameter.POSITIONAL_OR_KEYWORD, True: Parameter.KEYWORD_ONLY}
+    parameters = [
+        Parameter(name, kinds[field.kw_only], default=field.default, annotation=field.annotation)
+        for name, field in fields.items()
+    ]
+    return Signature(sorted(parameters, key=lambda parameter: parameter.kind))
+
+
+def _documented(doc: str, fields: dict[str, Hyper]) -> str:
+    """The docstring with a Parameters section before its example."""
+    text, mark, example = cleandoc(doc).partition("\n>>> ")
+    lines = [text.rstrip(), "", "Parameters", "----------"]
+    for name, field in fields.items():
+        lines += [f"{name} : {field.annotation}, default {field.default!r}", f"    {field.__doc__}"]
+    return "\n".join(lines) + ("\n" + mark + example if mark else "") + "\n"
+
+
+# ---- checks -------------------------------------------------------------------------------
+
+
+def flag(value: object, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
+
+
+def two_numbers(
+    value: object, name: str, example: str, test: Callable[[object, str], float]
+) -> tuple[float, float]:
+    """A pair, each of which passes the test."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be two numbers such as {example}; got {value!r}")
+    first, second = (test(x, f"{name}[{i}]") for i, x in enumerate(value))
+    return first, second
+
+
+def fractions(value: object, name: str) -> tuple[float, float]:
+    """Two numbers in [0, 1)."""
+    return two_numbers(value, name, "(0.9, 0.999)", check.check_fraction)
