@@ -118,15 +118,12 @@ class Fitting:
         metrics = resolve_metrics(metrics, self.criterion)
         optimizer = resolve_optimizer(optimizer, fit=True)
         schedule = None if schedule is None else resolve_schedule(schedule)
+        optimizer.check_fit(checkpoint=checkpoint is not None, schedule=schedule is not None)
         runner = CallbackRunner(callbacks, self, ProgressBar(epochs) if progress else None)
         record, seed = None, self._seed
         if checkpoint is not None:
             from .checkpoints import Checkpoints, Record, identity
 
-            if isinstance(optimizer, LBFGS):
-                raise TypeError(
-                    "LBFGS makes an epoch in one go: leave checkpoint out, save the net"
-                )
             files = Checkpoints(checkpoint, every, resume)
             record = Record(files, self, optimizer, schedule, runner)
             cuts = {"batch_size": batch_size, "accumulate": accumulate, "shuffle": bool(shuffle)}
@@ -138,19 +135,16 @@ class Fitting:
         source = self._weigh(class_weight, source)
         part_rows = 0 if accumulate == 1 else min(batch_size, _MAX_ROWS)
         batch_size, span = cut(source, batch_size * accumulate, epochs, optimizer)
-        _check_schedule(schedule, optimizer, span)
+        if schedule is not None and schedule.per == "step" and span.n_rows is None:
+            raise ValueError("a schedule by step needs a stream of arrays, whose steps are known")
         expected = scoring.expected(rates=schedule is not None or hasattr(optimizer, "lr"))
         for watcher in (runner,) if schedule is None else (schedule, runner):
             watcher.check_logs(expected)
         place = Place(initial_epoch)
         if record is not None:  # behind what fit refuses, for it changes the network
             place = record.restore(place)
-        if isinstance(optimizer, LBFGS):
-            session = optimizer.session(self, source)
-        else:
-            self._bind(optimizer)
-            options = SessionOptions(batch_size, bool(shuffle), n_threads, part_rows=part_rows)
-            session = self._begin(source, optimizer, options, epochs, place)
+        options = SessionOptions(batch_size, bool(shuffle), n_threads, part_rows=part_rows)
+        session = optimizer.session(self, source, options, epochs, place)
         if schedule is not None:
             schedule.bind(span)
         self._forget()
@@ -331,13 +325,6 @@ def _check_epochs(epochs: object, initial_epoch: object) -> tuple[int, int]:
     if initial_epoch >= epochs:
         raise ValueError(f"initial_epoch is {initial_epoch}; epochs, {epochs}, must be more")
     return epochs, initial_epoch
-
-
-def _check_schedule(schedule: Schedule | None, optimizer: Optimizer | LBFGS, span: Span) -> None:
-    if schedule is not None and isinstance(optimizer, LBFGS):
-        raise ValueError("LBFGS searches for the length of its steps: leave schedule out")
-    if schedule is not None and schedule.per == "step" and span.n_rows is None:
-        raise ValueError("a schedule by step needs a stream of arrays, whose steps are known")
 
 
 class _Loop:

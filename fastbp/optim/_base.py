@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.state import checked_state, counted, from_first_version, optional, text, vector
+from .._types import Place, Session, SessionOptions
 from ._hyper import Declared, flag, hyper
 
 
@@ -49,6 +50,21 @@ def _native(array: np.ndarray) -> np.ndarray:
     copy = np.empty(array.shape, array.dtype.newbyteorder("="))
     copy[...] = array
     return copy
+
+
+class _Trainee(Protocol):
+    """What a session needs of the network that it trains."""
+
+    def _bind(self, optimizer: Optimizer) -> None: ...
+
+    def _begin(
+        self,
+        source: object,
+        optimizer: Optimizer,
+        options: SessionOptions,
+        epochs: int,
+        place: Place,
+    ) -> Session: ...
 
 
 class Optimizer(Declared, ABC):
@@ -135,7 +151,25 @@ class Optimizer(Declared, ABC):
         """What the elements of a new moment are."""
         return 0.0
 
-    # ---- for the engine -------------------------------------------------------------------
+    # ---- for fit and the engine -----------------------------------------------------------
+
+    def check_fit(self, *, checkpoint: bool, schedule: bool) -> None:
+        """Raise TypeError or ValueError for a fit that this optimiser cannot make."""
+
+    def session(
+        self,
+        net: _Trainee,
+        source: object,
+        options: SessionOptions,
+        epochs: int,
+        place: Place,
+    ) -> Session:
+        """The session that `fit` drives: the steps of `net` on a checked source of data.
+
+        epochs: how many the fit may have in all; place: where it begins.
+        """
+        net._bind(self)
+        return net._begin(source, self, options, epochs, place)
 
     def packed(self) -> dict[str, object]:
         """What the engine reads, by name; the same object until a hyper-parameter changes.

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.sparse import is_sparse
-from .._types import Array, Data
+from .._types import Array, Data, Place, SessionOptions
 from ..errors import ConvergenceWarning
 from ._hyper import Declared, hyper
 from ._objective import Objective
@@ -82,8 +82,17 @@ class LBFGS(Declared):
         self.n_iterations = self.n_evaluations = 0
         self.message = ""
 
-    def session(self, net: NetworkBase, data: Data) -> LineSearches:
-        """A fit of `net` on checked data.
+    def check_fit(self, *, checkpoint: bool, schedule: bool) -> None:
+        """Raise TypeError for a fit with checkpoints, ValueError for one with a schedule."""
+        if checkpoint:
+            raise TypeError("LBFGS makes an epoch in one go: leave checkpoint out, save the net")
+        if schedule:
+            raise ValueError("LBFGS searches for the length of its steps: leave schedule out")
+
+    def session(
+        self, net: NetworkBase, source: Data, options: SessionOptions, epochs: int, place: Place
+    ) -> LineSearches:
+        """A fit of `net` on checked data, of which neither options nor place change anything.
 
         Raises ImportError where SciPy is not installed, ValueError for a network with dropout, for
         J would be another at every call, or with a max_norm, which SciPy cannot keep.
@@ -97,7 +106,7 @@ class LBFGS(Declared):
                     f"LBFGS cannot keep the max_norm of layer {number}: leave it out, or take "
                     "another optimizer"
                 )
-        return LineSearches(self, net, data)
+        return LineSearches(self, net, source)
 
 
 @dataclass(frozen=True)
