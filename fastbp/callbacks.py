@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,7 @@ from ._checks.state import any_number, checked_state, optional, text, vector
 from ._files.atomic import naming
 from ._public import present
 from ._training.runner import CallbackRunner, ProgressBar
+from ._types import Array
 from .errors import DivergenceError
 from .metrics._monitor import ExpectedLogs, Monitor
 
@@ -121,7 +122,9 @@ class EarlyStopping:
         self._monitor.reset()
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
-        self._net, self._theta, self._waited = net, None, 0
+        self._net = net
+        self._theta: Array | None = None
+        self._waited = 0
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> bool:
         if self._monitor.improves(logs):
@@ -150,17 +153,19 @@ class EarlyStopping:
 
         Raises TypeError or ValueError, with nothing changed, for a state that cannot be.
         """
-        state = checked_state(state, _STOPPING, "EarlyStopping")
-        theta = state["theta"]
+        kept: dict[str, Any] = checked_state(state, _STOPPING, "EarlyStopping")
+        theta = kept["theta"]
         if theta is not None and self._net is not None:
             check.as_parameters(theta, self._net.theta.shape, self._net.dtype, "theta")
-        self._monitor.best = state["best"]
-        self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
-        self._waited, self._theta = state["waited"], None if theta is None else np.array(theta)
+        self._monitor.best = kept["best"]
+        self.best_epoch, self.stopped_epoch = kept["best_epoch"], kept["stopped_epoch"]
+        self._waited = kept["waited"]
+        self._theta = None if theta is None else np.array(theta)
 
-    def _keep(self, theta: np.ndarray) -> None:
-        self._theta = np.empty_like(theta) if self._theta is None else check.writeable(self._theta)
-        self._theta[...] = theta
+    def _keep(self, theta: Array) -> None:
+        kept = np.empty_like(theta) if self._theta is None else check.writeable(self._theta)
+        kept[...] = theta
+        self._theta = kept
 
     def on_fit_end(self, net: NetworkBase) -> None:
         if self._theta is not None:
@@ -240,8 +245,8 @@ class ModelCheckpoint:
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Go on from what `state_dict` gave. Raises as that of `EarlyStopping` does."""
-        state = checked_state(state, _SAVING, "ModelCheckpoint")
-        self._monitor.best, self.last_path = state["best"], state["last_path"]
+        kept: dict[str, Any] = checked_state(state, _SAVING, "ModelCheckpoint")
+        self._monitor.best, self.last_path = kept["best"], kept["last_path"]
 
 
 class CSVLogger:

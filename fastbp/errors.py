@@ -20,11 +20,11 @@ class DivergenceError(ArithmeticError):
         self.epoch = epoch
         self.step = step
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.value, self.epoch, self.step)
 
 
-def _rebuild(cls: type, value: float, epoch: int, step: int) -> DivergenceError:
+def _rebuild(cls: type[DivergenceError], value: float, epoch: int, step: int) -> DivergenceError:
     return cls(value, epoch=epoch, step=step)
 
 

@@ -122,8 +122,8 @@ class _Objective:
 
     @staticmethod
     def _targets(net: NetworkBase, y: object, n_rows: int) -> Array | None:
-        kind, y = check.as_targets(y, net.criterion, n_rows, net.widths[-1], net.dtype)
-        return y.astype(np.float64) if kind == "dense" else y
+        kind, targets = check.as_targets(y, net.criterion, n_rows, net.widths[-1], net.dtype)
+        return targets.astype(np.float64) if kind == "dense" and targets is not None else targets
 
     def __call__(self, theta: Array) -> float:
         self._twin.theta = theta

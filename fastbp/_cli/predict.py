@@ -10,10 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-import numpy as np
-
 from .._files.atomic import atomic_write, check_writable, naming
 from .._network.network import Network
+from .._types import Array
 from ..errors import DataError, ModelFileError
 from ..io import load
 from ..tabular import Table, from_arrays, read_features
@@ -121,7 +120,7 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
     return table
 
 
-def _lines(prep: Preprocessing, outputs: np.ndarray, proba: bool) -> Iterator[list[object]]:
+def _lines(prep: Preprocessing, outputs: Array, proba: bool) -> Iterator[list[object]]:
     """Rows of the .csv file, names first; numbers with the digits that tell them apart."""
     answers = prep.answers(outputs)
     if prep.task == "classification":
@@ -135,7 +134,7 @@ def _lines(prep: Preprocessing, outputs: np.ndarray, proba: bool) -> Iterator[li
             yield _digits(row)
 
 
-def _digits(row: np.ndarray) -> list[str]:
+def _digits(row: Array) -> list[str]:
     return [str(number) for number in row]
 
 

@@ -7,6 +7,7 @@ import argparse
 import numpy as np
 
 from .._network.network import Network
+from .._types import Array
 from ..optim import NAMES, SGD, Adam, Optimizer, resolve
 from ..tabular import Table
 from ..tabular._preprocessing import TASKS, Preprocessing
@@ -141,6 +142,6 @@ def make_network(args: argparse.Namespace, source: Source, prep: Preprocessing) 
 
 def arrays(
     args: argparse.Namespace, prep: Preprocessing, table: Table, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Array]:
     """(X, y) of the rows of a table."""
     return prep.inputs(table, dtype, max_bytes=args.max_bytes), prep.targets(table, dtype)

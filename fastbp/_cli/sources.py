@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-import numpy as np
-
 from .. import datasets
+from .._types import Array
 from ..tabular import Table, from_arrays, read_table
 from .options import UsageError, file_options
 
@@ -70,7 +69,7 @@ def open_source(args: argparse.Namespace) -> Source:
     return Source(table=table, hidden=(128, 64), epochs=100, batch_size=32, hold_out=0.2)
 
 
-def test_images(name: str, folder: str | None, max_bytes: int) -> np.ndarray:
+def test_images(name: str, folder: str | None, max_bytes: int) -> Array:
     """The test images of a built-in data set."""
     if name == "digits":
         return datasets.digits_split()[2]

@@ -13,6 +13,7 @@ from .._config import isa
 from .._files.atomic import check_writable
 from .._network.network import Network
 from .._training.splits import hold_out
+from .._types import Array
 from ..callbacks import EarlyStopping
 from ..io import save
 from ..metrics import r2
@@ -145,7 +146,7 @@ def _share(args: argparse.Namespace) -> float:
 
 def _split(
     source: Source, args: argparse.Namespace, task: str
-) -> tuple[np.ndarray | None, Table | None]:
+) -> tuple[Array | None, Table | None]:
     """Rows to train on (None: all), and the table to score."""
     fraction = source.hold_out if args.hold_out is None else args.hold_out
     if source.test is not None or fraction == 0:
@@ -158,8 +159,8 @@ def _split(
 
 def _fit(
     net: Network,
-    data: tuple[np.ndarray, np.ndarray],
-    validation_data: tuple[np.ndarray, np.ndarray] | None,
+    data: tuple[Array, Array],
+    validation_data: tuple[Array, Array] | None,
     callbacks: list[object],
     **keywords: object,
 ) -> tuple[int, bool]:

@@ -12,13 +12,12 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-try:
+if sys.platform != "win32":  # there are no locks on Windows: what a killed process left stays
     import fcntl
-except ImportError:  # Windows, where what a killed process left stays
-    fcntl = None
 
 # O_BINARY exists on Windows only
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -49,7 +48,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         descriptor, temporary = _create(folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                if fcntl is not None:  # another descriptor of the same lock, for the rename
+                if sys.platform != "win32":  # another descriptor of the same lock, for the rename
                     held.callback(_close, os.dup(descriptor))
                 if mode is not None:
                     os.chmod(temporary, mode)
@@ -87,7 +86,7 @@ def sweep(folder: str | os.PathLike[str]) -> None:
     """
     folder = os.path.realpath(os.fsdecode(folder))
     _swept.add(folder)
-    if fcntl is None:
+    if sys.platform == "win32":
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for path in [entry.path for entry in entries if _is_temporary(entry.name)]:
@@ -124,7 +123,7 @@ def _create(folder: str) -> tuple[int, str]:
         path = os.path.join(folder, f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
         descriptor = os.open(path, _NEW_FILE, 0o666)
         try:
-            if fcntl is None or _lock(descriptor, path):
+            if _lock(descriptor, path):
                 return descriptor, path
         except BaseException:
             _close(descriptor)
@@ -135,6 +134,8 @@ def _create(folder: str) -> tuple[int, str]:
 
 def _lock(descriptor: int, path: str) -> bool:
     """Lock a file that has been made; False where a sweep has taken it for one left behind."""
+    if sys.platform == "win32":
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

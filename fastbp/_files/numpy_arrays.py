@@ -21,11 +21,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedReader
+from typing import IO
 
 import numpy as np
 
 from .._checks.size_limit import array_bytes
+from .._types import Array
 from ..errors import DataError
 from .atomic import naming
 
@@ -49,7 +51,7 @@ _SURROGATES = (0xD800, 0xDFFF)
 _LAST_CHARACTER = 0x10FFFF
 
 
-def read_npy(path: str | os.PathLike[str], *, max_bytes: int) -> np.ndarray:
+def read_npy(path: str | os.PathLike[str], *, max_bytes: int) -> Array:
     """The array of a .npy file.
 
     Raises:
@@ -64,7 +66,7 @@ def read_npy(path: str | os.PathLike[str], *, max_bytes: int) -> np.ndarray:
 class Archive:
     """An open .npz file: `names` of its arrays, and `read(name)`."""
 
-    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
+    def __init__(self, file: BufferedReader, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         try:
             self._zip = zipfile.ZipFile(file)
@@ -86,7 +88,7 @@ class Archive:
         """The arrays' names, in the order of the file; others than .npy are left out."""
         return list(self._members)
 
-    def read(self, name: str) -> np.ndarray:
+    def read(self, name: str) -> Array:
         """The array of that name. DataError as `read_npy` raises it."""
         member, what = self._members[name], f"the array {name!r}"
         _check_member(member, what)
@@ -110,7 +112,7 @@ def open_npz(path: str | os.PathLike[str], *, max_bytes: int) -> Iterator[Archiv
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     try:
         with naming(os.fsdecode(path)), open(path, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -140,7 +142,7 @@ def _check_member(member: zipfile.ZipInfo, what: str) -> None:
         )
 
 
-def _read_array(file: BinaryIO, size: int, what: str, max_bytes: int) -> np.ndarray:
+def _read_array(file: IO[bytes], size: int, what: str, max_bytes: int) -> Array:
     """The array in the `size` bytes of a file, which stands at their beginning."""
     text, start = _read_header(file, size, what)
     dtype, shape, fortran = _parse_header(text, what)
@@ -157,9 +159,9 @@ def _read_array(file: BinaryIO, size: int, what: str, max_bytes: int) -> np.ndar
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
-def _fill(file: BinaryIO, data: np.ndarray, what: str) -> None:
+def _fill(file: IO[bytes], data: Array, what: str) -> None:
     """Read as many bytes as `data` takes."""
-    view, done = memoryview(data), 0
+    view, done = data.data, 0
     while done < len(view):
         chunk = file.read(min(_CHUNK, len(view) - done))
         if not chunk:
@@ -168,7 +170,7 @@ def _fill(file: BinaryIO, data: np.ndarray, what: str) -> None:
         done += len(chunk)
 
 
-def _check_elements(array: np.ndarray, what: str) -> None:
+def _check_elements(array: Array, what: str) -> None:
     """Booleans are 0 or 1, and texts hold characters."""
     if array.dtype.kind == "b" and (array.view(np.uint8) > 1).any():
         raise DataError(f"{what} holds booleans other than 0 and 1")
@@ -179,7 +181,7 @@ def _check_elements(array: np.ndarray, what: str) -> None:
             raise DataError(f"{what} holds texts with codes that are not characters")
 
 
-def _read_header(file: BinaryIO, size: int, what: str) -> tuple[str, int]:
+def _read_header(file: IO[bytes], size: int, what: str) -> tuple[str, int]:
     """The header's text, and the number of bytes up to its end."""
     magic = file.read(8)
     if len(magic) < 8 or magic[:6] != b"\x93NUMPY":

@@ -18,10 +18,12 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedReader
+from typing import Any
 
 import numpy as np
 
+from .._types import Array
 from ..errors import ModelFileError
 from .atomic import atomic_write, naming
 
@@ -30,7 +32,7 @@ MAX_TENSORS = 65_536  # of a file; a header may not keep a reader busy
 MAX_RANK = 32  # dimensions of an array in NumPy before 2.0
 _MAX_INT = 2**63 - 1
 
-DTYPES = {
+DTYPES: dict[str, np.dtype] = {
     "F16": np.dtype(np.float16),
     "F32": np.dtype(np.float32),
     "F64": np.dtype(np.float64),
@@ -55,7 +57,7 @@ class Entry:
 class Reader:
     """An open file whose header has been checked: `entries` by name, `metadata`, `read(name)`."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedReader) -> None:
         self._file = file
         text, data_size = _read_header(file)
         self._data_start = file.tell()
@@ -64,12 +66,12 @@ class Reader:
         self.entries = {name: _check_entry(name, fields) for name, fields in header.items()}
         _check_layout(self.entries.values(), data_size)
 
-    def read(self, name: str) -> np.ndarray:
+    def read(self, name: str) -> Array:
         """The tensor of that name, as a new array of the native byte order."""
         entry = self.entries[name]
         data = np.empty(entry.end - entry.begin, np.uint8)
         self._file.seek(self._data_start + entry.begin)
-        got = self._file.readinto(data)
+        got = self._file.readinto(data.data)
         if got != data.size:
             raise ModelFileError(
                 f"tensor {shown(name)} takes {data.size} bytes; the file ends after {got} of them"
@@ -90,7 +92,7 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
 
 def read_safetensors(
     path: str | os.PathLike[str],
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+) -> tuple[dict[str, Array], dict[str, str]]:
     """Read every tensor and the metadata of a safetensors file, which may be untrusted.
 
     Returns ({name: array}, {key: text}); the tensors stand in the order of the header.
@@ -106,7 +108,7 @@ def read_safetensors(
 
 def write_safetensors(
     path: str | os.PathLike[str],
-    tensors: Mapping[str, np.ndarray],
+    tensors: Mapping[str, Array],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write tensors and metadata as a safetensors file, whole or not at all.
@@ -131,22 +133,26 @@ def write_safetensors(
         for name in order:
             array = arrays[name]
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            file.write(little.reshape(-1).view(np.uint8))
+            file.write(little.reshape(-1).view(np.uint8).data)
 
 
 def parse_json(
     text: bytes | str, what: str, *, finite: bool = True, max_entries: int | None = None
-) -> dict:
+) -> dict[str, Any]:
     """A JSON object without duplicate keys; else ModelFileError about `what`.
 
     finite: refuse NaN, Infinity and numbers beyond a double, such as 1e999. max_entries: the most
     objects that it may hold, metadata aside.
     """
-    options = {"parse_constant": _refuse_constant, "parse_float": _finite} if finite else {}
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_unique_keys(max_entries), **options)
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys(max_entries),
+            parse_constant=_refuse_constant if finite else None,
+            parse_float=_finite if finite else None,
+        )
     except ModelFileError as error:
         raise ModelFileError(f"{what}: {error}") from None
     except (ValueError, RecursionError) as error:
@@ -165,7 +171,7 @@ def shown(value: object) -> str:
 # ---- the reader's checks ------------------------------------------------------------------
 
 
-def _read_header(file: BinaryIO) -> tuple[bytes, int]:
+def _read_header(file: BufferedReader) -> tuple[bytes, int]:
     """The header's bytes and the size of what follows them, by the size of the file."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
@@ -310,7 +316,9 @@ def _kind(value: object) -> str:
 # ---- the writer's header ------------------------------------------------------------------
 
 
-def _make_header(arrays: Mapping[str, np.ndarray], order: list[str], metadata: dict) -> bytes:
+def _make_header(
+    arrays: Mapping[str, Array], order: list[str], metadata: Mapping[str, object]
+) -> bytes:
     """Length and JSON of the header, padded so that the data begin at a multiple of 8."""
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
@@ -319,7 +327,7 @@ def _make_header(arrays: Mapping[str, np.ndarray], order: list[str], metadata: d
         raise ValueError(f"a file takes at most {MAX_TENSORS} tensors; got {len(arrays)}")
     if "__metadata__" in arrays:
         raise ValueError("a tensor cannot be named '__metadata__': the metadata stand there")
-    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     begin = 0
     for name in order:
         array = arrays[name]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import datasets
+from .._types import Array
 from ._suites import Config
 
 _SEED = 20260101
@@ -16,8 +17,8 @@ _SEED = 20260101
 class Data:
     """X (rows, n_0) C-contiguous, y (rows, n_L) or class indices (rows,), and where from."""
 
-    X: np.ndarray
-    y: np.ndarray
+    X: Array
+    y: Array
     source: str
 
     @property

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES
 from .._public import present
 from .._training.splits import hold_out
+from .._types import Array
 from ..errors import DataError
 from ._idx import read_idx
 
@@ -20,13 +22,21 @@ __all__ = ["DIGITS_SPLIT", "digits_split", "load_digits", "load_fashion_mnist", 
 
 FASHION_MNIST_FOLDER = "/usr/share/datasets/fashion-mnist"
 
+
+class DigitsSplit(TypedDict):
+    """Share of the digits that is held out, and the seed that draws them."""
+
+    fraction: float
+    seed: int
+
+
 # The stratified quarter that is held out; README.md says how representative it is.
-DIGITS_SPLIT = {"fraction": 0.25, "seed": 6}
+DIGITS_SPLIT: DigitsSplit = {"fraction": 0.25, "seed": 6}
 
-Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Split = tuple[Array, Array, Array, Array]
 
 
-def load_digits() -> tuple[np.ndarray, np.ndarray]:
+def load_digits() -> tuple[Array, Array]:
     """The 1,797 handwritten digits of the UCI optical recognition test set (CC BY 4.0).
 
     Returns X (1797, 64) float32, 8×8 images row by row, whole numbers 0 to 16, and y (1797,)
@@ -82,7 +92,7 @@ def load_fashion_mnist(
     return X_train, y_train, X_test, y_test
 
 
-def _read_part(folder: Path, part: str, max_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_part(folder: Path, part: str, max_bytes: int) -> tuple[Array, Array]:
     images_path = _find(folder, f"{part}-images-idx3-ubyte")
     labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
     images = read_idx(images_path, max_bytes=max_bytes)

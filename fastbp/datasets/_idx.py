@@ -14,13 +14,14 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES, array_bytes, check_max_bytes
 from .._files.atomic import naming
+from .._types import Array
 from ..errors import DataError
 
 _DTYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -28,7 +29,7 @@ _MAX_RANK = 8
 _CHUNK = 1 << 20
 
 
-def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.ndarray:
+def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Array:
     """The array of an IDX file, gzipped or not, in the native byte order.
 
     The file may be untrusted: memory is taken as the data arrive, never on the header's word.
@@ -43,7 +44,8 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
             an array beyond max_bytes.
         OSError: as `open` does.
     """
-    path, max_bytes = Path(path), check_max_bytes(max_bytes)
+    path = Path(path)
+    max_bytes = check_max_bytes(max_bytes)
     with naming(str(path)), path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
@@ -58,7 +60,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
             raise DataError(f"{path}: damaged gzip file: {error}") from error
 
 
-def _read(file: BinaryIO, max_bytes: int) -> np.ndarray:
+def _read(file: BufferedIOBase, max_bytes: int) -> Array:
     magic = _read_exactly(file, 4, "the magic number")
     if magic[:2] != b"\0\0" or magic[2] not in _DTYPES or not 1 <= magic[3] <= _MAX_RANK:
         raise DataError(f"not an IDX file: it begins with {magic.hex(' ')}, not 00 00 TYPE RANK")
@@ -72,7 +74,7 @@ def _read(file: BinaryIO, max_bytes: int) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read_exactly(file: BinaryIO, n: int, what: str) -> bytearray:
+def _read_exactly(file: BufferedIOBase, n: int, what: str) -> bytearray:
     data = bytearray()
     while len(data) < n:
         chunk = file.read(min(n - len(data), _CHUNK))

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
+from .._types import Array
 from ..activations import Activation
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _typed(source: str, dtype: np.dtype) -> str:
     single = dtype == np.float32
     suffix, digits = ("f", 9) if single else ("", 17)
 
-    def constant(found: re.Match) -> str:
+    def constant(found: re.Match[str]) -> str:
         return _number(float(found[1]), digits) + suffix
 
     source = re.sub(r"\bR\(([^()]*)\)", constant, source)
@@ -133,7 +134,7 @@ def _buffers(net: Network) -> list[int]:
     return [max(hidden[which::2]) for which in range(min(2, len(hidden)))]
 
 
-def _array(name: str, values: np.ndarray) -> str:
+def _array(name: str, values: Array) -> str:
     words = [f"R({v!r})" for v in values.ravel().tolist()]
     lines = [", ".join(words[i : i + 6]) for i in range(0, len(words), 6)]
     body = ",\n    ".join(lines)

@@ -132,7 +132,7 @@ def emit_activation(g: Graph, activation: Activation, z: str) -> str:
     """Nodes for σ(z); the name of their output."""
     if activation.name == "identity":
         return z
-    return _ACTIVATIONS[activation.name](g, z, activation.alpha)
+    return _ACTIVATIONS[activation.name](g, z, activation.alpha or 0.0)
 
 
 def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
@@ -153,8 +153,10 @@ def _norm(g: Graph, layer: Layer, z: str) -> str:
     if norm.name == "layer":
         z = g("Sub", z, g("ReduceMean", z, g.axis(-1)))
     square = g("ReduceMean", g("Mul", z, z), g.axis(-1))
-    n = g("Mul", g("Div", z, g("Sqrt", g("Add", square, norm.eps))), g.array(layer.gain, "gain"))
-    return g("Add", n, g.array(layer.shift, "shift")) if norm.shifts else n
+    n = g("Div", z, g("Sqrt", g("Add", square, norm.eps)))
+    parameters = layer.parameters()
+    n = g("Mul", n, g.array(parameters["gain"], "gain"))
+    return g("Add", n, g.array(parameters["shift"], "shift")) if norm.shifts else n
 
 
 def onnx(net: Network, path: str | PathLike[str] | None = None, *, name: str = "model") -> Any:

@@ -53,7 +53,7 @@ def _float_type(operator: Any) -> Any:
 def _columns(model: Any) -> int:
     """Columns of a regressor's `predict`: of gaussian_nll's outputs the means alone."""
     net = model.network_
-    return model.n_outputs_ if net.criterion.name == "gaussian_nll" else net.widths[-1]
+    return int(model.n_outputs_ if net.criterion.name == "gaussian_nll" else net.widths[-1])
 
 
 def _regressor_shapes(operator: Any) -> None:
@@ -91,7 +91,9 @@ class _Writer:
         double = _float_type(operator).__name__ == "DoubleTensorType"
         self.real = TensorProto.DOUBLE if double else TensorProto.FLOAT
 
-    def _node(self, op: str, inputs: Sequence[str], output: str, attributes: dict) -> None:
+    def _node(
+        self, op: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]
+    ) -> None:
         domain = "ai.onnx.ml" if op == "ArrayFeatureExtractor" else ""
         latest = 1 if domain else OPSET
         self._container.add_node(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..activations import Activation
 from ._keras import from_pairs
 
 if TYPE_CHECKING:
+    from .._network.layers import Layer
     from .._network.network import Network
 
 
@@ -39,7 +40,7 @@ _MODULES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def _places(net: Network):
+def _places(net: Network) -> Iterator[tuple[int, str, Layer]]:
     """(place in the Sequential, kind, layer) of every module; kinds: linear, norm, act, dropout."""
     place = 0
     for layer in net.layers:
@@ -206,7 +207,8 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
     n_in = states[0]["W"].shape[0]
     dtype = str(states[0]["W"].dtype)
     built = [Dense(**layer) for layer in layers]
-    net = Network.from_layers(n_in, built, **({"loss": loss, "dtype": dtype} | network))
+    options: dict[str, Any] = {"loss": loss, "dtype": dtype} | network
+    net = Network.from_layers(n_in, built, **options)
     for layer, state in zip(net.layers, states, strict=True):
         for name, view in layer.parameters().items():
             view[...] = state[name]

@@ -97,7 +97,7 @@ def _shown(n: int) -> Array:
     if n <= _MAX_UNITS:
         return np.arange(n)
     half = _MAX_UNITS // 2
-    return np.r_[:half, n - half : n]
+    return np.concatenate([np.arange(half), np.arange(n - half, n)])
 
 
 def _places(column: int, units: Array, tallest: int) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._checks.size_limit import MAX_BYTES
 from .._core import CELL_KINDS
+from .._types import Array
 from ..errors import DataError
 from ._header import find_header, is_index
 from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
@@ -46,14 +47,16 @@ class Cells:
     scan: Scan
 
     @property
-    def values(self) -> np.ndarray:
+    def values(self) -> Array:
         """All cells (rows, columns) as float64, NaN where they are no numbers."""
-        return self.scan.values[int(self.named) :]
+        values: Array = self.scan.values[int(self.named) :]
+        return values
 
     @property
-    def lines(self) -> np.ndarray:
+    def lines(self) -> Array:
         """Line of each row in the file."""
-        return self.scan.lines[int(self.named) :]
+        lines: Array = self.scan.lines[int(self.named) :]
+        return lines
 
     def text_columns(self, columns: Sequence[int]) -> set[int]:
         """Those of the columns that hold texts, or codes such as 007 or 1E2; the others numbers.
@@ -61,7 +64,7 @@ class Cells:
         Raises DataError for a column that is neither, or holds numbers in another notation.
         """
         found = {column for column in columns if self._is_text(column)}
-        for column, (texts, _) in self._texts(found).items():
+        for column, (texts, _) in self._texts(sorted(found)).items():
             self._check_text(column, texts)
         return found
 
@@ -93,7 +96,7 @@ class Cells:
                 cell = self._cell(column, row)
                 raise self._fault(row, column, f"expected a finite number; got {_short(cell)}")
 
-    def texts(self, columns: Sequence[int]) -> dict[int, np.ndarray]:
+    def texts(self, columns: Sequence[int]) -> dict[int, Array]:
         """{column: its cells as an object array of str}. DataError for an empty cell."""
         found = {}
         for column, (texts, codes) in self._texts(columns).items():
@@ -103,7 +106,7 @@ class Cells:
                 raise self._fault(int(empty[0]), column, _MISSING)
         return found
 
-    def exact(self, column: int) -> np.ndarray:
+    def exact(self, column: int) -> Array:
         """A column of numbers; as int64 or uint64 where they are whole and float64 rounds some."""
         values = self.values[:, column]
         if (abs(values) < _EXACT).all() or (values != np.round(values)).any():
@@ -119,9 +122,9 @@ class Cells:
 
     # ---- what a column holds -----------------------------------------------------------------
 
-    def _counts(self, column: int) -> np.ndarray:
+    def _counts(self, column: int) -> Array:
         """How many cells of each kind a column has."""
-        counts = self.scan.counts[column].copy()
+        counts: Array = self.scan.counts[column].copy()
         if not self.named:
             counts[self.scan.kinds[column]] += 1
         return counts
@@ -134,7 +137,7 @@ class Cells:
         codes = kinds[CODE] or kinds[ZEROS]
         return bool(codes and not (kinds[NUMBER] or kinds[PADDED]))
 
-    def _check_text(self, column: int, texts: np.ndarray) -> None:
+    def _check_text(self, column: int, texts: Array) -> None:
         """DataError where a column's distinct texts are numbers in another notation, or nothing."""
         if self._counts(column)[TEXT] == 0:
             return
@@ -183,9 +186,9 @@ class Cells:
 
     def _cell(self, column: int, row: int) -> str:
         texts, codes = self._texts([column])[column]
-        return texts[codes[row]]
+        return str(texts[codes[row]])
 
-    def _texts(self, columns: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    def _texts(self, columns: Sequence[int]) -> dict[int, tuple[Array, Array]]:
         """{column: (distinct texts of the rows, index of each row)}."""
         skipped = int(self.named)
         found = {}

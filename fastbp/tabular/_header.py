@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._core import CELL_KINDS
+from .._types import Array
 from ..errors import DataError
 from ._notation import is_missing, other_notation
 from ._scan import Scan
@@ -29,10 +30,12 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
 
     Raises DataError where 0, 1 may be names as well as a row.
     """
-    places = wanted is not None and _are_places(wanted, scan)
-    found = wanted is not None and set(wanted) <= set(scan.head)
-    rows_alone = places and not found
-    if found and not places:
+    found = rows_alone = False
+    if wanted is not None:
+        places = _are_places(wanted, scan)
+        found = not places and set(wanted) <= set(scan.head)
+        rows_alone = places and not set(wanted) <= set(scan.head)
+    if wanted is not None and found:
         known = all(map(str.isdecimal, wanted))
         note = "line 1 is taken for the names that the model takes" if known else None
         return True, note and f"{note}: {_shown(scan.head)} ({_NO})"
@@ -88,10 +91,10 @@ def _are_places(wanted: tuple[str, ...], scan: Scan) -> bool:
     return set(wanted) <= {str(i) for i in range(1, len(scan.head) + 2)}
 
 
-def _numeric_below(scan: Scan) -> np.ndarray:
+def _numeric_below(scan: Scan) -> Array:
     """Which columns hold plain numbers alone below the first record, at least one."""
     below = scan.counts.sum(axis=1)
-    return (scan.counts[:, NUMBERS].sum(axis=1) == below) & (below > 0)
+    return np.asarray((scan.counts[:, NUMBERS].sum(axis=1) == below) & (below > 0))
 
 
 def _is_word(scan: Scan, column: int) -> bool:
@@ -143,7 +146,7 @@ def _refuse_0_1(scan: Scan) -> None:
         )
 
 
-def _name_like(scan: Scan, numbers: np.ndarray) -> bool:
+def _name_like(scan: Scan, numbers: Array) -> bool:
     """Whether the numbers of the first record, beside a word above numbers, may be names too.
 
     So they are if they count up from 0, or are distinct, whole and none like those below.
@@ -158,7 +161,7 @@ def _name_like(scan: Scan, numbers: np.ndarray) -> bool:
     return len(np.unique(names)) == len(names) and not inside.any()
 
 
-def _far_from_below(scan: Scan, compared: np.ndarray) -> bool:
+def _far_from_below(scan: Scan, compared: Array) -> bool:
     """Whether all numbers of the first record lie outside the range below, most of them far.
 
     Far means by more than the width of the range, or, of a few rows, by ten times the largest.
@@ -174,7 +177,7 @@ def _far_from_below(scan: Scan, compared: np.ndarray) -> bool:
         return bool((distance > 0).all() and 2 * (distance > high - low).sum() > len(head))
 
 
-def _steps_above_fractions(scan: Scan, compared: np.ndarray) -> bool:
+def _steps_above_fractions(scan: Scan, compared: Array) -> bool:
     """Whether three whole numbers or more count up in equal steps above columns of fractions."""
     names = scan.values[0, compared]
     kinds = scan.kinds[~np.isin(scan.kinds, (EMPTY, TEXT))]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES, array_bytes
+from .._types import Array
 from ..errors import DataError
 from ._csv import Format
 from ._table import Table
@@ -63,7 +65,7 @@ class Preprocessing:
         table: Table,
         task: str,
         *,
-        rows: np.ndarray | None = None,
+        rows: Array | None = None,
         standardize: bool = True,
         pixel_scale: float | None = None,
     ) -> Preprocessing:
@@ -81,9 +83,10 @@ class Preprocessing:
             DataError: a target that the task cannot use, or a column of texts with more than 256
                 categories.
         """
-        mean, scale = [], []
+        mean: list[float] = []
+        scale: list[float] = []
         categories = {}
-        rows = slice(None) if rows is None else rows
+        chosen = slice(None) if rows is None else rows
         for column, name in enumerate(table.names):
             if column in table.text:
                 texts = np.unique(table.text[column]).tolist()
@@ -92,14 +95,16 @@ class Preprocessing:
                 mean += [0.0] * len(texts)
                 scale += [1.0] * len(texts)
             else:
-                centre, spread = _statistics(table.values[rows, column], table, name, standardize)
+                centre, spread = _statistics(table.values[chosen, column], table, name, standardize)
                 mean.append(centre)
                 scale.append(pixel_scale if pixel_scale and standardize else spread)
-        goal = (
-            {"classes": _classes(table)}
-            if task == "classification"
-            else _target_statistics(table, rows, standardize)
-        )
+        classes: tuple[Class, ...] = ()
+        target_mean: tuple[float, ...] = ()
+        target_scale: tuple[float, ...] = ()
+        if task == "classification":
+            classes = _classes(table)
+        else:
+            target_mean, target_scale = _target_statistics(table, chosen, standardize)
         return cls(
             task=task,
             features=table.names,
@@ -108,9 +113,11 @@ class Preprocessing:
             mean=tuple(mean),
             scale=tuple(scale),
             target=table.target_names,
+            classes=classes,
+            target_mean=target_mean,
+            target_scale=target_scale,
             decimal=table.format.decimal,
             thousands=table.format.thousands,
-            **goal,
         )
 
     @property
@@ -123,7 +130,7 @@ class Preprocessing:
         """Number of outputs: classes, or columns of the target."""
         return len(self.classes) or len(self.target)
 
-    def inputs(self, table: Table, dtype: np.dtype, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
+    def inputs(self, table: Table, dtype: np.dtype, *, max_bytes: int = MAX_BYTES) -> Array:
         """The network's X (n, n_inputs) of a table with these features.
 
         Raises DataError for a category that was not in the training file, and where X would take
@@ -132,7 +139,9 @@ class Preprocessing:
         shape = (table.n_rows, self.n_inputs)
         array_bytes(shape, np.dtype(dtype), max_bytes, f"{table.source}: the network's input")
         X = np.zeros(shape, dtype)
-        numbers, places, at = [], [], 0
+        numbers: list[int] = []
+        places: list[int] = []
+        at = 0
         for column, name in enumerate(self.features):
             if name in self.categories:
                 _mark(X[:, at : at + len(self.categories[name])], self, table, column)
@@ -141,23 +150,25 @@ class Preprocessing:
                 numbers.append(column)
                 places.append(at)
                 at += 1
-        if not self.categories:  # a slice is copied several times as fast as a list of columns
-            numbers = places = slice(None)
-        mean, scale = np.array(self.mean)[places], np.array(self.scale)[places]
+        # NumPy copies a slice several times as fast as a list of columns.
+        source: list[int] | slice = numbers if self.categories else slice(None)
+        goal: list[int] | slice = places if self.categories else slice(None)
+        mean, scale = np.array(self.mean)[goal], np.array(self.scale)[goal]
         for start in range(0, table.n_rows, _BLOCK):
             rows = slice(start, start + _BLOCK)
-            X[rows, places] = (table.values[rows, numbers] - mean) / scale
+            X[rows, goal] = (table.values[rows, source] - mean) / scale
         return X
 
-    def targets(self, table: Table, dtype: np.dtype) -> np.ndarray:
+    def targets(self, table: Table, dtype: np.dtype) -> Array:
         """The network's y of a table: class indices (n,), or scaled numbers (n, n_outputs).
 
         Raises DataError for a class that was not in the training file.
         """
-        target = table.target
+        target = table.require_target()
         if self.task == "regression":
             columns = target.reshape(len(target), -1)
-            return ((columns - self.target_mean) / self.target_scale).astype(dtype)
+            scaled = (columns - np.array(self.target_mean)) / np.array(self.target_scale)
+            return np.asarray(scaled, dtype)
         index = {label: i for i, label in enumerate(self.classes)}
         labels = target.tolist()
         for row, label in enumerate(labels):
@@ -168,17 +179,17 @@ class Preprocessing:
                 )
         return np.array([index[label] for label in labels])
 
-    def answers(self, outputs: np.ndarray) -> np.ndarray:
+    def answers(self, outputs: Array) -> Array:
         """Predictions from the network's outputs (n, n_outputs).
 
         Class indices (n,), to be looked up in `classes`, or float64 (n, n_outputs) in the
         target's own units.
         """
         if self.task == "classification":
-            return outputs.argmax(axis=1)
-        return outputs * np.array(self.target_scale) + np.array(self.target_mean)
+            return np.asarray(outputs.argmax(axis=1))
+        return np.asarray(outputs * np.array(self.target_scale) + np.array(self.target_mean))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """All of it as a dict for JSON; marks in numbers only where they are not the usual ones."""
         fields = asdict(self)
         usual = type(self).__dataclass_fields__
@@ -189,7 +200,7 @@ class Preprocessing:
         }
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, object]) -> Preprocessing:
+    def from_dict(cls, value: Mapping[str, Any]) -> Preprocessing:
         """The inverse of `to_dict`, after JSON. ValueError for anything that does not fit."""
         fields = cls.__dataclass_fields__.keys()
         odd = sorted((set(value) ^ set(fields)) - set(_MARKS))
@@ -210,9 +221,7 @@ class Preprocessing:
 # ---- statistics ---------------------------------------------------------------------------
 
 
-def _statistics(
-    numbers: np.ndarray, table: Table, name: str, standardize: bool
-) -> tuple[float, float]:
+def _statistics(numbers: Array, table: Table, name: str, standardize: bool) -> tuple[float, float]:
     """Mean and standard deviation (n in the denominator); (0, 1) unless asked to standardise.
 
     The scale of a constant column is 1.
@@ -231,9 +240,10 @@ def _statistics(
 
 
 def _target_statistics(
-    table: Table, rows: np.ndarray | slice, standardize: bool
-) -> dict[str, tuple[float, ...]]:
-    target = table.target
+    table: Table, rows: Array | slice, standardize: bool
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and scale of each column of the target."""
+    target = table.require_target()
     if target.dtype.kind not in "iuf":
         raise DataError(
             f"{table.source}: regression takes numbers; {table.target_names[0]!r} holds "
@@ -244,13 +254,12 @@ def _target_statistics(
         _statistics(column, table, name, standardize)
         for column, name in zip(columns, table.target_names, strict=True)
     ]
-    mean, scale = zip(*pairs, strict=True)
-    return {"target_mean": mean, "target_scale": scale}
+    return tuple(mean for mean, _ in pairs), tuple(scale for _, scale in pairs)
 
 
 def _classes(table: Table) -> tuple[Class, ...]:
     """The distinct targets in order: texts, booleans or ints."""
-    target = table.target
+    target = table.require_target()
     if target.ndim != 1:
         raise DataError(
             f"{table.source}: classification takes one target column; got {target.shape[1]}"
@@ -286,7 +295,7 @@ def _check_categories(table: Table, name: str, texts: list[str]) -> None:
         )
 
 
-def _mark(X: np.ndarray, self: Preprocessing, table: Table, column: int) -> None:
+def _mark(X: Array, self: Preprocessing, table: Table, column: int) -> None:
     """One-hot: put a 1 in the place of each row's category."""
     name = self.features[column]
     index = {text: i for i, text in enumerate(self.categories[name])}

@@ -10,13 +10,13 @@ import io
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES, array_bytes
 from .._core import CELL_KINDS, MAX_CELL, CsvPass
 from .._files.atomic import naming
+from .._types import Array
 from ..errors import DataError
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -71,15 +71,15 @@ class Scan:
     source: str
     format: Format
     head: tuple[str, ...]
-    values: np.ndarray
-    lines: np.ndarray
-    kinds: np.ndarray
-    counts: np.ndarray
-    first: np.ndarray
+    values: Array
+    lines: Array
+    kinds: Array
+    counts: Array
+    first: Array
     file: _File
-    _known: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _known: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
-    def texts(self, columns: Collection[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    def texts(self, columns: Collection[int]) -> dict[int, tuple[Array, Array]]:
         """{column: (its distinct texts, index into them of each record)}.
 
         One more pass over the file reads all columns that were not asked for before.
@@ -89,7 +89,7 @@ class Scan:
             self._known.update(self._read_texts(new))
         return {column: self._known[column] for column in sorted(columns)}
 
-    def _read_texts(self, chosen: tuple[int, ...]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    def _read_texts(self, chosen: tuple[int, ...]) -> dict[int, tuple[Array, Array]]:
         reader = _pass(self.format, len(self.head))
         known: list[dict[bytes, int]] = [{} for _ in chosen]
         codes = np.empty((len(self.lines), len(chosen)), np.int32)
@@ -116,7 +116,7 @@ class Scan:
             for i, (column, texts) in enumerate(zip(chosen, known, strict=True))
         }
 
-    def _decoded(self, texts: list[bytes], column: int, codes: np.ndarray) -> np.ndarray:
+    def _decoded(self, texts: list[bytes], column: int, codes: Array) -> Array:
         found = np.empty(len(texts), object)
         for i, text in enumerate(texts):
             try:
@@ -200,7 +200,7 @@ class _Numbers:
         return start + used
 
     def _read(
-        self, block: bytearray, start: int, stop: int, last: bool, at: int, counts: np.ndarray
+        self, block: bytearray, start: int, stop: int, last: bool, at: int, counts: Array
     ) -> tuple[int, int]:
         """Read records into the rows from `at` on; how many, and their bytes."""
         rows, used, fault = self.reader.numbers(
@@ -275,7 +275,7 @@ class _File:
             self._done = 0
             while not last:
                 with memoryview(block) as view, view[stop:] as free:
-                    n = file.readinto(free)
+                    n = file.readinto(free) or 0
                 last = n == 0
                 stop += n
                 self._done += n
@@ -288,7 +288,7 @@ class _File:
 
     def expected(self, n: int) -> int:
         """How many records to make room for, when n have been read so far."""
-        size = len(self._kept) if self._state is None else self._state[0]
+        size = len(self._kept or b"") if self._state is None else self._state[0]
         share = size / max(self._done, 1)
         return n + n // 2 + 16 if share < 1 else max(int(1.02 * share * n), n) + 16
 
@@ -296,7 +296,7 @@ class _File:
         """The error for a second pass that does not find what the first one did."""
         return DataError(f"{self.source}: the file was changed while it was read")
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> io.RawIOBase | io.BytesIO:
         if self._kept is not None:
             return io.BytesIO(self._kept)
         with contextlib.ExitStack() as stack:
@@ -312,9 +312,9 @@ class _File:
             stack.pop_all()
             return file
 
-    def _skip_mark(self, file: BinaryIO) -> None:
+    def _skip_mark(self, file: io.RawIOBase | io.BytesIO) -> None:
         """Skip a byte order mark. DataError for that of UTF-16."""
-        mark = file.read(3)
+        mark = file.read(3) or b""
         if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{self.source}: expected UTF-8 text; this is UTF-16: save it as UTF-8")
         if mark != b"\xef\xbb\xbf":

@@ -16,6 +16,7 @@ import numpy as np
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from .._core import CELL_KINDS
 from .._files.numpy_arrays import open_npz, read_npy
+from .._types import Array
 from ..errors import DataError
 from ._csv import Cells, Format, read_csv
 
@@ -39,11 +40,11 @@ class Table:
 
     source: str
     names: Names
-    values: np.ndarray
-    text: Mapping[int, np.ndarray] = field(default_factory=dict)
+    values: Array
+    text: Mapping[int, Array] = field(default_factory=dict)
     target_names: Names = ()
-    target: np.ndarray | None = None
-    lines: np.ndarray | None = None
+    target: Array | None = None
+    lines: Array | None = None
     n_columns: int = 0
     format: Format = field(default_factory=Format)
     notes: tuple[str, ...] = ()
@@ -53,11 +54,17 @@ class Table:
         """Number of rows."""
         return len(self.values)
 
+    def require_target(self) -> Array:
+        """The target. Raises DataError if the table has none."""
+        if self.target is None:
+            raise DataError(f"{self.source}: expected a target; the table has none")
+        return self.target
+
     def place(self, row: int) -> str:
         """Where a row stands: "line 7" of a text file, "row 5" of an array, from 1."""
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
-    def take(self, rows: np.ndarray) -> Table:
+    def take(self, rows: Array) -> Table:
         """The table of these rows only."""
         return replace(
             self,
@@ -68,9 +75,7 @@ class Table:
         )
 
 
-def from_arrays(
-    source: str, X: np.ndarray, y: np.ndarray | None = None, *, target: str = "y"
-) -> Table:
+def from_arrays(source: str, X: Array, y: Array | None = None, *, target: str = "y") -> Table:
     """The Table of X (n, columns), numbers, and y (n,) or (n, k); columns are named "1", "2", ….
 
     Further axes of X are flattened. `source` and `target` are the names for messages. Raises
@@ -232,7 +237,7 @@ def read_features(
     return replace(table, values=table.values[:, chosen], names=found)
 
 
-def infer_task(target: np.ndarray) -> str:
+def infer_task(target: Array) -> str:
     """The task a target asks for, "classification" or "regression".
 
     Classification for texts, booleans, and whole numbers of at most 20 distinct values.
@@ -260,7 +265,7 @@ def choose_task(table: Table, task: str | None = None) -> str:
     """
     if task is not None:
         return task
-    target = table.target
+    target = table.require_target()
     if target.ndim == 1 and target.dtype.kind in "OU":
         n_classes = len(np.unique(target))
         if n_classes > 2 and _MIN_ROWS_PER_CLASS * n_classes >= len(target):
@@ -349,7 +354,7 @@ def _from_cells(
     )
 
 
-def _columns(values: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+def _columns(values: Array, columns: Sequence[int]) -> Array:
     """Some columns of a matrix, without a copy where they lie side by side."""
     first, n = columns[0], len(columns)
     if list(columns) == list(range(first, first + n)):
@@ -386,7 +391,7 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 8 else f"{shown}, … {names[-1]}"
 
 
-def _check_finite(X: np.ndarray, source: str, what: str) -> None:
+def _check_finite(X: Array, source: str, what: str) -> None:
     finite = np.isfinite(X)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
@@ -412,7 +417,7 @@ def _refuse(source: str, **options: Sequence[str]) -> None:
             raise DataError(f"{source}: --{name} {value[0]} does not go with this kind of file")
 
 
-def _load_matrix(source: str, max_bytes: int) -> np.ndarray:
+def _load_matrix(source: str, max_bytes: int) -> Array:
     X = read_npy(source, max_bytes=max_bytes)
     if X.ndim != 2 or X.size == 0:
         raise DataError(f"{source}: expected a 2-D array (rows, columns); got shape {X.shape}")
