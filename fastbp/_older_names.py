@@ -36,6 +36,9 @@ RENAMED = {
     "reference.losses": "reference._losses",
     "reference.network": "reference._network",
     "reference.slow": "reference._slow",
+    "schedules._given": "schedules._formulas",
+    "schedules._names": "schedules._registry",
+    "schedules._seen": "schedules._plateau",
     "splits": "_training.splits",
     "streaming": "_training.streams",
 }

@@ -1,11 +1,13 @@
-"""Learning rates that change over a fit: `net.fit(..., schedule=...)`.
+"""Learning rates that change during a fit: `net.fit(..., schedule=...)`.
 
-A schedule makes the rate of epoch or step t = 0, 1, … out of the optimiser's `lr`, which stays as
-it is. `per` says what t counts. The engine gets the rates of an epoch's steps as one array, so
-that no Python runs between them. Names, formulas and defaults are those of
-torch.optim.lr_scheduler, but that a length of None stands for the whole fit; `InverseScaling` and
-`Adaptive` are scikit-learn's. A schedule has a state, its t, as an optimiser has: a fit with the
-same object goes on where the last one ended, `reset` goes back to t = 0, and `state_dict` keeps it.
+A schedule computes the learning rate at t = 0, 1, … from the optimiser's `lr`, which it does not
+change. `per` says whether t counts epochs or steps. The engine receives the rates of an epoch's
+steps as one array, so no Python code runs between steps. Names, formulas and defaults are those of
+`torch.optim.lr_scheduler`, with one exception: a length of None means the whole fit.
+`InverseScaling` and `Adaptive` follow scikit-learn.
+
+A schedule has a state, like an optimiser. A fit with the same object continues at the t where the
+last fit ended. `reset` sets t to 0, and `state_dict` returns the state.
 
 >>> import numpy as np
 >>> StepLR(2).rates(1.0, np.arange(5)).round(6).tolist()
@@ -14,7 +16,7 @@ same object goes on where the last one ended, `reset` goes back to t = 0, and `s
 
 from .._public import present
 from ._base import Schedule, Span
-from ._given import (
+from ._formulas import (
     ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
@@ -27,8 +29,8 @@ from ._given import (
     PolynomialLR,
     StepLR,
 )
-from ._names import NAMES, Warmup, resolve
-from ._seen import Adaptive, ReduceLROnPlateau
+from ._plateau import Adaptive, ReduceLROnPlateau
+from ._registry import NAMES, Warmup, resolve
 
 __all__ = [
     "NAMES",

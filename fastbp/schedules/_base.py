@@ -1,4 +1,4 @@
-"""What all schedules share: t, its state, and the fit they are bound to."""
+"""The base classes of all schedules: the count t, the state, and the link to a fit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,23 @@ PER = ("epoch", "step")
 
 @dataclass(frozen=True)
 class Span:
-    """What a fit is made of: so many epochs, each of so many rows in runs of batch_size.
+    """The length of a fit in epochs, rows and batches.
 
-    n_rows is None where it is not known; n_steps: steps of an epoch, where runs are also cut
-    otherwise.
+    Parameters
+    ----------
+    epochs : int
+        Number of epochs.
+    n_rows : int or None
+        Rows of the training data; None if unknown.
+    batch_size : int
+        Rows per batch.
+    n_steps : int or None, default None
+        Steps per epoch; None if they follow from `n_rows` and `batch_size`.
+
+    Examples
+    --------
+    >>> Span(epochs=3, n_rows=10, batch_size=4).steps
+    3
     """
 
     epochs: int
@@ -31,17 +44,13 @@ class Span:
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch; 1 where they are not known.
-
-        >>> Span(epochs=3, n_rows=10, batch_size=4).steps
-        3
-        """
+        """Steps per epoch; 1 if they are unknown."""
         if self.n_rows is None or self.n_steps is not None:
             return self.n_steps or 1
         return -(-self.n_rows // self.batch_size)
 
 
-# What the state of a schedule may be, by name; others are numbers.
+# The check of each entry of a schedule's state; entries not listed are numbers.
 _CHECKS = {
     "t": check.check_count,
     "total": optional(check.check_positive_int),
@@ -52,9 +61,22 @@ _CHECKS = {
 
 
 class Schedule(ABC):
-    """What all schedules share. `t` is the number of epochs or steps behind it.
+    """Base class of all schedules. A subclass defines `rates`.
 
-    per: "epoch" or "step", what t counts. Subclasses give `rates`.
+    Parameters
+    ----------
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Attributes
+    ----------
+    t : int
+        Number of epochs or steps completed so far.
+
+    Raises
+    ------
+    ValueError
+        If `per` is not one of the two names.
     """
 
     _state: tuple[str, ...] = ("t",)
@@ -66,32 +88,35 @@ class Schedule(ABC):
         self.reset()
 
     def reset(self) -> None:
-        """Back to t = 0, bound to no fit."""
+        """Set t to 0 and forget the fit."""
         self._t = 0
         self._span: Span | None = None
 
-    t = counted("Epochs or steps behind it, 0 to 2**63 - 1.")
+    t = counted("Number of epochs or steps completed so far, 0 to 2**63 - 1.")
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """From a pickle."""
+        """Restore the object from a pickle."""
         self.__dict__.update(from_first_version(state))
 
     def bind(self, span: Span, offset: int = 0) -> None:
-        """Tell what fit it is for; lengths of None become that of the first, less `offset`."""
+        """Set the fit that the schedule is used for.
+
+        A length of None becomes the length of the first fit, minus `offset` epochs or steps.
+        """
         self._span = span
 
     @abstractmethod
     def rates(self, lr: float, t: Array) -> Array:
-        """The learning rate at counts t (n,), for an optimiser of rate lr: (n,) float64."""
+        """Return the learning rates (n,), float64, at counts t (n,) for an optimiser of rate lr."""
 
     def momenta(self, t: Array) -> Array | None:
-        """Momentum, or β1, at counts t (n,); None to leave it as it is."""
+        """Return momentum or β1 at counts t (n,), or None to leave the optimiser's value."""
         return None
 
     def epoch_rates(self, lr: float, n_steps: int) -> Array:
-        """The rates of the coming epoch's steps, (n_steps,) float64.
+        """Return the rates of the coming epoch's steps, (n_steps,) float64.
 
-        Raises ValueError where one is not a finite number, which names it.
+        Raises ValueError if a rate is not finite.
 
         >>> from fastbp.schedules import StepLR
         >>> StepLR(2, per="step").epoch_rates(1.0, 3).tolist()
@@ -109,9 +134,9 @@ class Schedule(ABC):
         return rates
 
     def epoch_momenta(self, optimizer: object, n_steps: int) -> Array | None:
-        """Momentum, or β1, at the coming epoch's steps (n_steps,); None to leave it as it is.
+        """Return momentum or β1 at the coming epoch's steps (n_steps,), or None for no change.
 
-        A rule that has none stays without.
+        The result is always None for an optimiser without momentum.
 
         >>> from fastbp.optim import SGD
         >>> from fastbp.schedules import OneCycleLR
@@ -123,33 +148,36 @@ class Schedule(ABC):
         return self.momenta(self.counts(n_steps))
 
     @property
-    def _per_fit(self) -> bool:
-        """Whether it is of one fit: as long as that, or a reaction to what is seen in it."""
+    def _is_for_one_fit(self) -> bool:
+        """Whether it depends on one fit: on its length or on the logs of its epochs."""
         return False
 
     def check_logs(self, expected: ExpectedLogs) -> bool:
-        """Before a fit: ValueError where its logs will lack what `observe` looks at; else True."""
+        """Return True; raise ValueError if the fit's logs will lack the entry `observe` reads."""
         return True
 
     def observe(self, logs: Mapping[str, float]) -> bool:
-        """Hear the logs of an epoch; true to stop the fit."""
+        """Read the logs of a completed epoch; return True to stop the fit."""
         return False
 
     def counts(self, n_steps: int) -> Array:
-        """t at the steps of the coming epoch, (n_steps,) int64.
+        """Return t at each step of the coming epoch, (n_steps,) int64.
 
         >>> from fastbp.schedules import StepLR
         >>> StepLR(2).counts(3).tolist(), StepLR(2, per="step").counts(3).tolist()
         ([0, 0, 0], [0, 1, 2])
         """
-        return self.t + (np.arange(n_steps) if self.per == "step" else np.zeros(n_steps, np.int64))
+        first = int(self.t)
+        if self.per == "step":
+            return first + np.arange(n_steps)
+        return np.full(n_steps, first, np.int64)
 
     def advance(self, n_steps: int) -> None:
-        """An epoch of so many steps is over."""
+        """Count a completed epoch of `n_steps` steps."""
         self.t += n_steps if self.per == "step" else 1
 
     def state_dict(self) -> dict[str, float | None]:
-        """The state as numbers by name; hyper-parameters are not part of it.
+        """Return the state as numbers by name, without the hyper-parameters.
 
         >>> from fastbp.schedules import CosineAnnealingLR
         >>> schedule = CosineAnnealingLR(10); schedule.t = 3; schedule.state_dict()
@@ -158,26 +186,26 @@ class Schedule(ABC):
         return {name: getattr(self, name) for name in self._state}
 
     def load_state_dict(self, state: Mapping[str, float | None]) -> None:
-        """Take the state from `state_dict`.
+        """Restore the state returned by `state_dict`.
 
-        Raises TypeError or ValueError, with nothing changed, for the state of another schedule and
-        for values that cannot be.
+        Raises TypeError or ValueError, and changes nothing, if the state belongs to another kind
+        of schedule or a value is invalid.
         """
         vars(self).update(self._checked(state))
 
-    def _checked(self, state: object) -> dict[str, float | None]:
-        """The attributes that a state sets."""
+    def _checked(self, state: object) -> dict[str, object]:
+        """The attributes that a state sets, after checks."""
         fields = {name: _CHECKS.get(name, any_number) for name in self._state}
-        state = checked_state(state, fields, f"a {type(self).__name__}")
-        return {"_t" if name == "t" else name: value for name, value in state.items()}
+        checked = checked_state(state, fields, f"a {type(self).__name__}")
+        return {"_t" if name == "t" else name: value for name, value in checked.items()}
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in vars(self).items() if k[0] != "_" and k not in self._state}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
 
-class Lasting(Schedule):
-    """A schedule over `total` epochs or steps, the whole fit where that is None."""
+class ScheduleWithLength(Schedule):
+    """A schedule over `total` epochs or steps; None means the whole fit."""
 
     _state = ("t", "total")
 
@@ -197,13 +225,14 @@ class Lasting(Schedule):
             self.total = max(1, whole - offset)
 
     @property
-    def _per_fit(self) -> bool:
+    def _is_for_one_fit(self) -> bool:
         return getattr(self, self._name) is None
 
-    def bound(self) -> int:
-        """The length. Raises RuntimeError where it is still to come from a fit."""
+    def length(self) -> int:
+        """The length in epochs or steps; RuntimeError if no fit has set it yet."""
         if self.total is None:
             raise RuntimeError(
-                f"a {type(self).__name__} of no length gets it from a fit; give it one before"
+                f"this {type(self).__name__} gets its length from a fit; "
+                f"to use it without a fit, pass {self._name}"
             )
         return self.total

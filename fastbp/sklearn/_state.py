@@ -109,7 +109,7 @@ def kept_schedule(est: BaseMLP, *, incremental: bool) -> Schedule | None:
     """
     given = est.learning_rate if isinstance(est.learning_rate, Schedule) else None
     same = given is not None and vars(est).get("_schedule_given") is given
-    goes_on = same and (incremental or not given._per_fit)
+    goes_on = same and (incremental or not given._is_for_one_fit)
     schedule = copy.deepcopy(est._schedule if goes_on else given)
     est._schedule_given, est._schedule = given, schedule
     return schedule

@@ -1,4 +1,4 @@
-"""Schedules by name, and the warm-up that goes before any of them."""
+"""Schedules by name, and the warm-up that runs before another schedule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._checks.state import check_mapping
 from .._types import Array
 from ..metrics._monitor import ExpectedLogs
 from ._base import Schedule, Span
-from ._given import (
+from ._formulas import (
     ConstantLR,
     CosineAnnealingLR,
     InverseScaling,
@@ -19,7 +19,7 @@ from ._given import (
     OneCycleLR,
     PolynomialLR,
 )
-from ._seen import Adaptive, ReduceLROnPlateau
+from ._plateau import Adaptive, ReduceLROnPlateau
 
 _BY_NAME: dict[str, Callable[[], Schedule]] = {
     "constant": lambda: ConstantLR(1.0, 1),
@@ -36,9 +36,10 @@ NAMES: tuple[str, ...] = tuple(_BY_NAME)
 
 
 def resolve(spec: str | Schedule) -> Schedule:
-    """A new schedule for a name, of the whole fit's length where it has one, or the one given.
+    """Return a new schedule for a name, or the schedule itself.
 
-    Raises ValueError, listing the known names, for an unknown one.
+    A schedule made from a name lasts the whole fit if it has a length. Raises ValueError, listing
+    the known names, for an unknown name, and TypeError for anything that is neither.
 
     >>> resolve("cosine")
     CosineAnnealingLR(eta_min=0.0, T_max=None, per='epoch')
@@ -56,11 +57,26 @@ def resolve(spec: str | Schedule) -> Schedule:
 
 
 class Warmup(Schedule):
-    """`LinearLR` from start_factor over total_iters, and then another schedule from its t = 0 on.
+    """A linear rise of the rate, followed by another schedule that starts at its own t = 0.
 
-    then: a Schedule or a name, None for a constant rate. What t counts, epochs or steps, is the
-    other schedule's `per`; for a constant rate it is given here.
+    Parameters
+    ----------
+    then : str, Schedule or None, default None
+        The schedule after the rise; None for a constant rate.
+    total_iters : int, default 5
+        Length of the rise in epochs or steps.
+    start_factor : float, default 1/3
+        Factor of the first rate, greater than 0.
+    per : {"epoch", "step"} or None, default None
+        What t counts. None means the `per` of `then`; another value must agree with it.
 
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or if `per` differs from that of `then`.
+
+    Examples
+    --------
     >>> from fastbp.schedules import StepLR
     >>> Warmup(StepLR(1, 0.5), 2, start_factor=0.5).rates(1.0, np.arange(5)).tolist()
     [0.5, 0.75, 1.0, 0.5, 0.25]
@@ -99,8 +115,8 @@ class Warmup(Schedule):
         return np.where(t < self.total_iters, start * rise, after)
 
     @property
-    def _per_fit(self) -> bool:
-        return self.then._per_fit
+    def _is_for_one_fit(self) -> bool:
+        return self.then._is_for_one_fit
 
     def momenta(self, t: Array) -> Array | None:
         return self.then.momenta(np.maximum(t - self.total_iters, 0))
@@ -122,6 +138,6 @@ class Warmup(Schedule):
         check_mapping(state, f"a {type(self).__name__}")
         own = {name: value for name, value in state.items() if not str(name).startswith("then.")}
         then = {name[5:]: value for name, value in state.items() if name not in own}
-        own = self._checked(own)
+        checked = self._checked(own)
         self.then.load_state_dict(then)
-        vars(self).update(own)
+        vars(self).update(checked)

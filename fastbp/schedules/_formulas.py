@@ -1,4 +1,4 @@
-"""Schedules that are functions of t alone, as those of PyTorch and scikit-learn."""
+"""Schedules that are functions of t alone, as in PyTorch and scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._types import Array
-from ._base import Lasting, Schedule
+from ._base import Schedule, ScheduleWithLength
 
 
-class ConstantLR(Lasting):
-    """lr · factor for t < total_iters, then lr. factor > 0.
+class ConstantLR(ScheduleWithLength):
+    """lr · factor for t < total_iters, then lr.
 
+    The formula is that of `torch.optim.lr_scheduler.ConstantLR`.
+
+    Parameters
+    ----------
+    factor : float, default 1/3
+        Factor of the first rates, greater than 0.
+    total_iters : int or None, default 5
+        Length in epochs or steps; None for the whole fit.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> ConstantLR(0.5, 2).rates(1.0, np.arange(4)).tolist()
     [0.5, 0.5, 1.0, 1.0]
     """
@@ -25,14 +38,28 @@ class ConstantLR(Lasting):
         super().__init__(total_iters, "total_iters", per)
 
     def rates(self, lr: float, t: Array) -> Array:
-        return np.where(t < self.bound(), lr * self.factor, lr)
+        return np.where(t < self.length(), lr * self.factor, lr)
 
 
-class LinearLR(Lasting):
-    """lr times a factor that goes from start_factor to end_factor over total_iters, then stays.
+class LinearLR(ScheduleWithLength):
+    """lr times a factor that moves linearly from start_factor to end_factor, then stays there.
 
-    lr_t = lr (start + (end − start) min(t, T)/T). start_factor > 0, end_factor >= 0.
+    lr_t = lr · (start + (end − start) · min(t, T)/T) with T = total_iters; the formula is that of
+    `torch.optim.lr_scheduler.LinearLR`.
 
+    Parameters
+    ----------
+    start_factor : float, default 1/3
+        Factor at t = 0, greater than 0.
+    end_factor : float, default 1.0
+        Factor from t = T on, at least 0.
+    total_iters : int or None, default 5
+        Length T in epochs or steps; None for the whole fit.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> LinearLR(0.5, total_iters=2).rates(1.0, np.arange(4)).tolist()
     [0.5, 0.75, 1.0, 1.0]
     """
@@ -50,13 +77,26 @@ class LinearLR(Lasting):
         super().__init__(total_iters, "total_iters", per)
 
     def rates(self, lr: float, t: Array) -> Array:
-        share = np.minimum(t, self.bound()) / self.bound()
-        return lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
+        fraction = np.minimum(t, self.length()) / self.length()
+        return lr * (self.start_factor + (self.end_factor - self.start_factor) * fraction)
 
 
 class StepLR(Schedule):
     """lr · gamma^⌊t / step_size⌋.
 
+    The formula is that of `torch.optim.lr_scheduler.StepLR`.
+
+    Parameters
+    ----------
+    step_size : int
+        Number of epochs or steps with the same rate.
+    gamma : float, default 0.1
+        Factor after each of these periods, greater than 0.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> StepLR(2, gamma=0.5).rates(1.0, np.arange(5)).tolist()
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
@@ -71,8 +111,21 @@ class StepLR(Schedule):
 
 
 class MultiStepLR(Schedule):
-    """lr · gamma^k, where k milestones are at or behind t; one given twice counts twice.
+    """lr · gamma^k, where k is the number of milestones ≤ t.
 
+    The formula is that of `torch.optim.lr_scheduler.MultiStepLR`.
+
+    Parameters
+    ----------
+    milestones : iterable of int
+        Counts at which the rate changes, in any order; one that is given twice counts twice.
+    gamma : float, default 0.1
+        Factor at each milestone, greater than 0.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> MultiStepLR([1, 3], gamma=0.5).rates(1.0, np.arange(5)).tolist()
     [1.0, 0.5, 0.5, 0.25, 0.25]
     """
@@ -94,6 +147,17 @@ class MultiStepLR(Schedule):
 class ExponentialLR(Schedule):
     """lr · gamma^t.
 
+    The formula is that of `torch.optim.lr_scheduler.ExponentialLR`.
+
+    Parameters
+    ----------
+    gamma : float
+        Factor per epoch or step, greater than 0.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> ExponentialLR(0.5).rates(1.0, np.arange(3)).tolist()
     [1.0, 0.5, 0.25]
     """
@@ -106,9 +170,22 @@ class ExponentialLR(Schedule):
         return lr * self.gamma ** t.astype(float)
 
 
-class PolynomialLR(Lasting):
-    """lr (1 − min(t, T)/T)^power with T = total_iters.
+class PolynomialLR(ScheduleWithLength):
+    """lr · (1 − min(t, T)/T)^power with T = total_iters.
 
+    The formula is that of `torch.optim.lr_scheduler.PolynomialLR`.
+
+    Parameters
+    ----------
+    total_iters : int or None, default 5
+        Length T in epochs or steps; None for the whole fit.
+    power : float, default 1.0
+        Exponent, greater than 0.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> PolynomialLR(4).rates(1.0, np.arange(6)).tolist()
     [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
@@ -120,14 +197,26 @@ class PolynomialLR(Lasting):
         super().__init__(total_iters, "total_iters", per)
 
     def rates(self, lr: float, t: Array) -> Array:
-        return lr * (1 - np.minimum(t, self.bound()) / self.bound()) ** self.power
+        return lr * (1 - np.minimum(t, self.length()) / self.length()) ** self.power
 
 
-class CosineAnnealingLR(Lasting):
-    """eta_min + (lr − eta_min)(1 + cos(π t/T_max))/2; beyond T_max it rises again.
+class CosineAnnealingLR(ScheduleWithLength):
+    """eta_min + (lr − eta_min) · (1 + cos(π t/T_max))/2.
 
-    Loshchilov & Hutter, "SGDR", 2017 (arXiv:1608.03983), without the restarts.
+    The rate rises again after t = T_max. Loshchilov & Hutter, "SGDR", 2017 (arXiv:1608.03983),
+    without the restarts.
 
+    Parameters
+    ----------
+    T_max : int or None, default None
+        Half the period, in epochs or steps; None for the whole fit.
+    eta_min : float, default 0.0
+        Lowest rate, at least 0.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> CosineAnnealingLR(4).rates(1.0, np.arange(5)).round(3).tolist()
     [1.0, 0.854, 0.5, 0.146, 0.0]
     """
@@ -139,14 +228,27 @@ class CosineAnnealingLR(Lasting):
         super().__init__(T_max, "T_max", per)
 
     def rates(self, lr: float, t: Array) -> Array:
-        return _cosine(lr, self.eta_min, t / self.bound())
+        return _cosine(lr, self.eta_min, t / self.length())
 
 
 class CosineAnnealingWarmRestarts(Schedule):
-    """A cosine from lr to eta_min over T_0, begun anew each time, T_mult times as long as before.
+    """A cosine from lr to eta_min that restarts; each cycle is T_mult times as long as the last.
 
-    Loshchilov & Hutter, "SGDR", 2017 (arXiv:1608.03983).
+    Loshchilov & Hutter, "SGDR", 2017 (arXiv:1608.03983), equation 5.
 
+    Parameters
+    ----------
+    T_0 : int
+        Length of the first cycle in epochs or steps.
+    T_mult : int, default 1
+        Factor between the lengths of a cycle and the cycle before it.
+    eta_min : float, default 0.0
+        Lowest rate, at least 0.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> CosineAnnealingWarmRestarts(2, T_mult=2).rates(1.0, np.arange(7)).round(3).tolist()
     [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
     """
@@ -171,16 +273,44 @@ class CosineAnnealingWarmRestarts(Schedule):
         return _cosine(lr, self.eta_min, since / (self.T_0 * float(self.T_mult) ** cycle))
 
 
-class OneCycleLR(Lasting):
-    """Up from max_lr/div_factor to max_lr over pct_start of the steps, then down to
-    max_lr/(div_factor · final_div_factor); with three_phase down as long as up, then on down.
+class OneCycleLR(ScheduleWithLength):
+    """The rate rises from max_lr/div_factor to max_lr, then falls to a very small value.
 
-    max_lr None stands for the optimiser's lr, which is not used otherwise. total_steps None stands
-    for the whole fit; beyond it the last rate stays. With cycle_momentum the momentum, or Adam's
-    β1, goes the other way, from max_momentum to base_momentum and back; an SGD without momentum
-    stays without. anneal_strategy: "cos" or "linear". Smith & Topin, "Super-convergence", 2019
-    (arXiv:1708.07120).
+    The last rate is max_lr/(div_factor · final_div_factor). Smith & Topin, "Super-convergence",
+    2019 (arXiv:1708.07120).
 
+    Parameters
+    ----------
+    max_lr : float or None, default None
+        Highest rate. None means the optimiser's lr, which is not used otherwise.
+    total_steps : int or None, default None
+        Length in epochs or steps; None for the whole fit. After it the last rate stays.
+    pct_start : float, default 0.3
+        Fraction of the steps in which the rate rises, 0 to 1.
+    anneal_strategy : {"cos", "linear"}, default "cos"
+        Shape of the rise and the fall.
+    cycle_momentum : bool, default True
+        Whether momentum, or β1 of Adam, moves in the opposite direction: from `max_momentum` to
+        `base_momentum` and back. An SGD optimiser without momentum does not change.
+    base_momentum, max_momentum : float, default 0.85 and 0.95
+        Lowest and highest momentum, at least 0 and below 1.
+    div_factor : float, default 25.0
+        Highest rate divided by the first rate.
+    final_div_factor : float, default 1e4
+        First rate divided by the last rate.
+    three_phase : bool, default False
+        Whether the rate first falls back to its start, in as many steps as the rise took, and only
+        then to the last rate.
+    per : {"epoch", "step"}, default "step"
+        What t counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or is out of range.
+
+    Examples
+    --------
     >>> OneCycleLR(1.0, total_steps=10).rates(0.1, np.arange(10)).round(3).tolist()
     [0.04, 0.52, 1.0, 0.95, 0.812, 0.611, 0.389, 0.188, 0.05, 0.0]
     """
@@ -216,8 +346,8 @@ class OneCycleLR(Lasting):
         super().__init__(total_steps, "total_steps", per)
 
     def _anneal(self, levels: list[float], t: Array) -> Array:
-        """From level to level; `levels` has one more than there are phases."""
-        total = self.bound()
+        """Values that move from level to level; there is one more level than there are phases."""
+        total = self.length()
         up = self.pct_start * total
         ends = [up - 1, 2 * up - 2, total - 1] if self.three_phase else [up - 1, total - 1]
         starts = [0.0, *ends[:-1]]
@@ -225,17 +355,19 @@ class OneCycleLR(Lasting):
         phase = np.searchsorted(ends[:-1], t, side="left")
         start, end = np.take(starts, phase), np.take(ends, phase)
         length = np.where(end == start, 1.0, end - start)
-        share = (t - start) / length
-        a, b = np.take(levels[:-1], phase), np.take(levels[1:], phase)
+        fraction: Array = (t - start) / length
+        a: Array = np.take(levels[:-1], phase)
+        b: Array = np.take(levels[1:], phase)
         if self.anneal_strategy == "linear":
-            return (b - a) * share + a
-        return b + (a - b) / 2 * (np.cos(np.pi * share) + 1)
+            return (b - a) * fraction + a
+        height: Array = (a - b) / 2 * (np.cos(np.pi * fraction) + 1)
+        return b + height
 
     def rates(self, lr: float, t: Array) -> Array:
-        most = lr if self.max_lr is None else self.max_lr
-        first = most / self.div_factor
+        peak = lr if self.max_lr is None else self.max_lr
+        first = peak / self.div_factor
         last = first / self.final_div_factor
-        return self._anneal([first, most, *[first] * self.three_phase, last], t)
+        return self._anneal([first, peak, *[first] * self.three_phase, last], t)
 
     def momenta(self, t: Array) -> Array | None:
         if not self.cycle_momentum:
@@ -245,10 +377,19 @@ class OneCycleLR(Lasting):
 
 
 class InverseScaling(Schedule):
-    """lr / (s + 1)^power_t, s the samples seen before: scikit-learn's "invscaling".
+    """lr / (s + 1)^power_t, where s is the number of samples trained on so far.
 
-    per "epoch" as scikit-learn does it, the rate changes after every pass; power_t > 0.
+    This is scikit-learn's `learning_rate="invscaling"`, which changes the rate once per epoch.
 
+    Parameters
+    ----------
+    power_t : float, default 0.5
+        Exponent, greater than 0.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> from fastbp.schedules import Span
     >>> schedule = InverseScaling(); schedule.bind(Span(epochs=3, n_rows=8, batch_size=4))
     >>> schedule.rates(1.0, np.arange(3)).round(4).tolist()
@@ -261,17 +402,32 @@ class InverseScaling(Schedule):
 
     def rates(self, lr: float, t: Array) -> Array:
         if self._span is None or self._span.n_rows is None:
-            raise RuntimeError("InverseScaling counts samples: a fit tells it how many there are")
+            raise RuntimeError(
+                "InverseScaling needs the number of samples, which it gets from a fit; call bind "
+                "with a Span whose n_rows is set"
+            )
         epoch, step = (
             (t, 0) if self.per == "epoch" else (t // self._span.steps, t % self._span.steps)
         )
-        seen = epoch * float(self._span.n_rows) + step * self._span.batch_size
-        return lr / (seen + 1) ** self.power_t
+        samples = epoch * float(self._span.n_rows) + step * self._span.batch_size
+        return lr / (samples + 1) ** self.power_t
 
 
 class LambdaLR(Schedule):
-    """lr · f(t) for a function f of a whole number, called ahead, once a step or epoch.
+    """lr · f(t) for a user-defined function f.
 
+    The function is called once per step or epoch, before the epoch starts. The formula is that of
+    `torch.optim.lr_scheduler.LambdaLR`.
+
+    Parameters
+    ----------
+    lr_lambda : callable
+        Function of an int that returns a factor, at least 0.
+    per : {"epoch", "step"}, default "epoch"
+        What t counts.
+
+    Examples
+    --------
     >>> LambdaLR(lambda t: 0.5**t).rates(1.0, np.arange(3)).tolist()
     [1.0, 0.5, 0.25]
     """
@@ -283,11 +439,11 @@ class LambdaLR(Schedule):
         super().__init__(per)
 
     def rates(self, lr: float, t: Array) -> Array:
-        at, where = np.unique(t, return_inverse=True)
-        factors = [check.check_nonnegative(self.lr_lambda(int(i)), "lr_lambda(t)") for i in at]
-        return lr * np.array(factors, float)[where]
+        counts, inverse = np.unique(t, return_inverse=True)
+        factors = [check.check_nonnegative(self.lr_lambda(int(i)), "lr_lambda(t)") for i in counts]
+        return lr * np.array(factors, float)[inverse]
 
 
-def _cosine(high: float, low: float, share: Array) -> Array:
-    """From high at share 0 to low at share 1."""
-    return low + (high - low) * (1 + np.cos(np.pi * share)) / 2
+def _cosine(high: float, low: float, fraction: Array) -> Array:
+    """From `high` at fraction 0 to `low` at fraction 1."""
+    return low + (high - low) * (1 + np.cos(np.pi * fraction)) / 2

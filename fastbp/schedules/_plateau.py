@@ -1,4 +1,4 @@
-"""Schedules that follow what a fit sees: the rate is cut when nothing improves."""
+"""Schedules that reduce the rate when an entry of the logs stops improving."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ..metrics._monitor import ExpectedLogs, check_mode, check_name, higher_is_b
 from ._base import Schedule
 
 
-class _Reducing(Schedule):
-    """A rate that is cut when nothing improves; `scale` is what is left of the optimiser's."""
+class _Plateau(Schedule):
+    """A rate that falls when nothing improves; `scale` is the factor applied to the optimiser's."""
 
-    _state = ("t", "scale", "best", "waited")
+    _state: tuple[str, ...] = ("t", "scale", "best", "waited")
 
     def __init__(self, monitor: str | None, mode: str) -> None:
         self.monitor = None if monitor is None else check_name(monitor)
         self.mode = check_mode(mode)
-        self._higher: bool | None = None  # known from the first look at a fit's logs on
+        self._higher: bool | None = None  # None until the logs of a fit are known
         super().__init__("epoch")
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """From a pickle; those of the first version take less for better."""
+        """Restore the object from a pickle; in the first version lower values were always better."""
         super().__setstate__({"mode": "min"} | state)
 
     def reset(self) -> None:
         super().reset()
         self.scale, self.waited = 1.0, 0
-        self.best = math.inf  # infinite: no value seen
+        self.best = math.inf  # infinite: no value yet
 
     @property
-    def _per_fit(self) -> bool:
+    def _is_for_one_fit(self) -> bool:
         return True
 
     def rates(self, lr: float, t: Array) -> Array:
@@ -58,15 +58,43 @@ class _Reducing(Schedule):
         return value
 
 
-class ReduceLROnPlateau(_Reducing):
-    """The rate times `factor` when `monitor` has not improved for more than `patience` epochs.
+class ReduceLROnPlateau(_Plateau):
+    """Multiply the rate by `factor` after more than `patience` epochs without improvement.
 
-    monitor: an entry of the logs; None for val_loss where there is validation data, else loss.
-    mode: "min", "max", or "auto", as for `EarlyStopping`. An improvement is, for "min", a value
-    below best (1 − threshold), or with threshold_mode "abs" below best − threshold; for "max" above
-    best (1 + threshold), best + threshold. After a cut `cooldown` epochs do not count. The rate
-    stays at or above min_lr, and cuts of eps or less are left out.
+    With mode "min", a value is an improvement if it is below best · (1 − threshold), or with
+    threshold_mode "abs" below best − threshold. With mode "max", it must be above
+    best · (1 + threshold) or best + threshold. The rules are those of
+    `torch.optim.lr_scheduler.ReduceLROnPlateau`.
 
+    Parameters
+    ----------
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether lower or higher values are better. "auto" uses what the metric declares, as in
+        `fastbp.callbacks.EarlyStopping`.
+    factor : float, default 0.1
+        Factor of each reduction, above 0 and below 1.
+    patience : int, default 10
+        Number of epochs without improvement that are accepted.
+    threshold : float, default 1e-4
+        Smallest change that counts as an improvement.
+    threshold_mode : {"rel", "abs"}, default "rel"
+        Whether `threshold` is relative to the best value.
+    cooldown : int, default 0
+        Epochs after a reduction in which epochs without improvement are not counted.
+    min_lr : float, default 0.0
+        Lower bound of the rate.
+    eps : float, default 1e-8
+        A reduction by `eps` or less is not made.
+    monitor : str or None, default None
+        Entry of the logs. None means "val_loss" if there is validation data, otherwise "loss".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or is out of range.
+
+    Examples
+    --------
     >>> plateau = ReduceLROnPlateau(patience=1); rates = []
     >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0):
     ...     rates += plateau.rates(1.0, np.arange(1)).tolist(); _ = plateau.observe({"loss": loss})
@@ -116,23 +144,46 @@ class ReduceLROnPlateau(_Reducing):
         if self.cooling > 0:
             self.cooling, self.waited = self.cooling - 1, 0
         if self.waited > self.patience:
-            self._cut()
+            self._reduce()
             self.cooling, self.waited = self.cooldown, 0
         return False
 
-    def _cut(self) -> None:
+    def _reduce(self) -> None:
         old = self._lr * self.scale
         new = max(old * self.factor, self.min_lr)
         if old - new > self.eps:
             self.scale = new / self._lr
 
 
-class Adaptive(_Reducing):
-    """A fifth of the rate whenever `patience` epochs in a row and one more bring no improvement by
-    `tol`, and the end of the fit instead once the rate is at 1e-6: scikit-learn's "adaptive".
+class Adaptive(_Plateau):
+    """Divide the rate by 5 when the loss stops improving; stop the fit at a rate of 1e-6.
 
-    monitor, mode: as for `ReduceLROnPlateau`; scikit-learn's n_iter_no_change is `patience`.
+    The rate is reduced after more than `patience` epochs in a row without an improvement by `tol`.
+    If the rate is already at `min_lr`, the fit ends instead. This is scikit-learn's
+    `learning_rate="adaptive"`.
 
+    Parameters
+    ----------
+    patience : int, default 10
+        Number of epochs without improvement that are accepted; scikit-learn's n_iter_no_change.
+    tol : float, default 1e-4
+        Smallest change that counts as an improvement.
+    factor : float, default 0.2
+        Factor of each reduction, above 0 and below 1.
+    min_lr : float, default 1e-6
+        Rate at which the fit stops.
+    monitor : str or None, default None
+        Entry of the logs. None means "val_loss" if there is validation data, otherwise "loss".
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether lower or higher values are better, as in `ReduceLROnPlateau`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or is out of range.
+
+    Examples
+    --------
     >>> adaptive = Adaptive(patience=1); rates = []
     >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0):
     ...     rates += adaptive.rates(1.0, np.arange(1)).tolist()
