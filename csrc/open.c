@@ -1,4 +1,4 @@
-/* open.c: the parts of the public interface that need no network: the limit of threads, the names
+/* open.c: the parts of the public interface that need no network: the limit on threads, the names
  * of rules and hyper-parameters, and single kernels for tests and benchmarks. */
 #include "base/arena.h"
 #include "base/clock.h"
@@ -58,7 +58,7 @@ static size_t panel_elems(const fbp_kernels_t *kernels, const fastbp_gemm_call_t
     return (size_t)(fbp_round_up(call->n, kernels->panel_cols) * call->k);
 }
 
-/* B[k,n] into panels, by way of the transposing kernel from a transposed copy of B. */
+/* Copies B[k,n] into panels, by the transposing kernel from a transposed copy of B. */
 static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call,
                         void *panels) {
     const size_t elem = kernels->elem_size;
@@ -102,7 +102,7 @@ static fbp_gemm_t describe(const fastbp_gemm_call_t *call, const fbp_kernels_t *
     };
 }
 
-/* Whether the form has what the call asks of it: only nn takes all, tn makes the bare product. */
+/* Whether the form offers what the call asks for: nn offers all, tn the bare product only. */
 static bool offered(const fastbp_gemm_call_t *call) {
     if (call->form == FASTBP_GEMM_NN) return true;
     const bool forward = call->bias != NULL || call->z != NULL ||
@@ -173,15 +173,15 @@ double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds) {
 typedef struct {
     const fbp_kernels_t *kernels;
     void *a, *b;
-    double *rate; /* by worker, of the window that is over */
+    double *rate; /* one per worker, of the last window */
     long n;
     double deadline, best;
     bool stop; /* written by worker 0, read by all after a barrier */
 } stream_t;
 
-/* Bytes a second of one worker over a millisecond or more of passes over its share. */
+/* Bytes per second of one worker, which goes over its share again and again for a millisecond. */
 static double stream_window(const stream_t *stream, long first, long n) {
-    enum { MIN_BYTES = 1 << 17 }; /* between two looks at the clock */
+    enum { MIN_BYTES = 1 << 17 }; /* between two readings of the clock */
     const size_t elem = stream->kernels->elem_size, at = (size_t)first * elem;
     const fbp_update_t update = {.rule = FASTBP_RULE_SGD, .grad_scale = 1, .lr = 0.5};
     const fbp_mat_t b = {(const unsigned char *)stream->b + at, 1, n, n};

@@ -226,8 +226,7 @@ static void *twin_at(const fastbp_net_t *net, void *twin, size_t offset) {
     return twin != NULL ? fbp_at(net, twin, offset) : NULL;
 }
 
-/* Makes the step of `sums` on theta, the moments and the average from `offset` on, rows `ld` apart.
- * */
+/* Makes the step of `sums` on theta, moments and average, from `offset` on; rows are `ld` apart. */
 static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
                   void *theta, const fbp_mat_t *sums, size_t offset, long ld) {
     fbp_twins_t twins = {.theta = fbp_at(net, theta, offset), .ld = ld};
