@@ -371,25 +371,26 @@ typedef enum {
     X(least)                                                                                       \
     X(most)
 
-/* A rule with its hyper-parameters and its state. Hyper-parameters that the rule does not use are
- * 0; zeros leave every option off. */
+/* An update rule with its hyper-parameters, options and state. Hyper-parameters that the rule does
+ * not use are 0. An option that is 0 or NULL is off. */
 typedef struct {
     fastbp_rule_t rule;
 #define FASTBP_HYPER_FIELD(name) double name;
     FASTBP_HYPERS(FASTBP_HYPER_FIELD)
 #undef FASTBP_HYPER_FIELD
     double weight_decay;
-    bool decoupled; /* θ ← (1 − lr·weight_decay) θ rather than g ← g + weight_decay·θ */
+    bool decoupled; /* θ ← (1 − lr·weight_decay) θ instead of g ← g + weight_decay·θ */
     bool maximize;
     fastbp_clip_t clip;
-    double limit;
-    const double *lr_factors; /* n_layers, each > 0, or NULL */
+    double limit;             /* for clip */
+    const double *lr_factors; /* one factor > 0 of lr per layer, or NULL */
     double average_decay;
-    uint64_t average_start;       /* t when the average began: it takes θ over at the next step */
-    uint64_t t;                   /* steps taken; advanced by the engine */
-    void *moment[FASTBP_MOMENTS]; /* twins of theta, as many as the rule uses, else NULL */
-    void *grad;                   /* a twin of theta to work in, for clipping by norms, else NULL */
-    void *average; /* a twin of theta: its running mean with average_decay, or NULL */
+    uint64_t average_start; /* t at which the average begins: the next step sets it to θ */
+    uint64_t t;             /* steps taken; advanced by the engine */
+    /* Vectors with the layout of theta. */
+    void *moment[FASTBP_MOMENTS]; /* as many as the rule has; the others are NULL */
+    void *grad;                   /* scratch for clipping by norms, otherwise NULL */
+    void *average;                /* the running mean of theta with average_decay, or NULL */
 } fastbp_optimizer_t;
 
 /* For bindings, which fill an optimiser by name: "adam" of FASTBP_RULE_ADAM; the name of the i-th
