@@ -1,22 +1,33 @@
-"""What `fit` returns: one number an epoch of everything it watched."""
+"""What `fit` returns: one number per epoch of everything that it recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ._network.describe import history_html
+from ._html import cell, curve, heading, table_of_cells
 
 
 @dataclass(repr=False)
 class History:
     """Per-epoch record of a fit; `val_loss` and `val_score` are empty without validation data.
 
-    `loss` is the mean over batches of J (penalties included) before each batch's update,
-    weighted by the batch's sum of sample weights. `lr` is the learning rate of the epoch's last
-    step. Metrics stand under their own names, as `history.val_f1` or `history["val_f1"]`.
-    stopped_by: None where all epochs were made, else "callback", "schedule", "time_budget" or
-    "divergence".
+    Metrics have their own names, as `history.val_f1` or `history["val_f1"]`.
+
+    Attributes
+    ----------
+    loss : list of float
+        The mean over the batches of J, penalties included, before the update of each batch. Each
+        batch counts by its sum of sample weights.
+    val_loss, val_score : list of float
+        J and the default score of the validation data.
+    lr : list of float
+        The learning rate of the last step of each epoch.
+    samples_per_second : list of float
+        The speed of each epoch.
+    stopped_by : str or None
+        What ended the fit: "callback", "schedule", "time_budget" or "divergence"; None if it
+        trained all its epochs.
 
     >>> history = History(); history.add({"loss": 0.5, "samples_per_second": 1e6}); history
     History(epochs=1, loss=0.5)
@@ -35,19 +46,19 @@ class History:
         return len(self.loss)
 
     def add(self, logs: Mapping[str, float]) -> None:
-        """Append the numbers of one epoch, by name."""
+        """Append the values of one epoch, by name."""
         for name, value in logs.items():
             vars(self).setdefault(name, []).append(value)
 
     def __getitem__(self, name: str) -> list[float]:
-        """The numbers of that name. Raises KeyError, listing the names, for another one."""
+        """The values of that name. Raises KeyError, which lists the names, for another one."""
         series = self.series()
         if name not in series:
             raise KeyError(f"no {name!r} in this History; it has {', '.join(series)}")
         return series[name]
 
     def series(self) -> dict[str, list[float]]:
-        """All that was recorded, by name; what stayed empty is left out.
+        """Every series by name, without the empty ones.
 
         >>> history = History(); history.add({"loss": 0.5, "f1": 1.0}); history.series()
         {'loss': [0.5], 'f1': [1.0]}
@@ -57,8 +68,18 @@ class History:
         }
 
     def _repr_html_(self) -> str:
-        """A table with a curve for everything recorded, for notebooks."""
-        return history_html(self)
+        """First, least, greatest and last value of each series, and its curve, for notebooks."""
+        lines = []
+        for name, values in self.series().items():
+            numbers = [float(value) for value in values]
+            shown = (numbers[0], min(numbers), max(numbers), numbers[-1])
+            cells = [cell(name), *(cell(f"{number:.4g}") for number in shown)]
+            lines.append("".join(cells) + f"<td>{curve(numbers)}</td>")
+        heads = ("", "first", "least", "most", "last", "by epoch")
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        ended = f", ended by {self.stopped_by}" if self.stopped_by else ""
+        title = heading("History", f"of {epochs}{ended}")
+        return f"<div>{title}{table_of_cells(heads, lines)}</div>"
 
     def __repr__(self) -> str:
         lasts = "".join(

@@ -253,11 +253,15 @@ class NetworkBase(Fitting, ABC):
         2      3 -> 1  identity             4    16 B      6
         total                              13    52 B     18  float32, loss squared_error
         """
-        return summary(self)
+        return summary(self.layers, self._kind)
 
     def _repr_html_(self) -> str:
         """The same, for notebooks."""
-        return network_html(self)
+        return network_html(type(self).__name__, self.widths, self.layers, self._kind)
+
+    @property
+    def _kind(self) -> str:
+        return f"{self.dtype}, loss {self.criterion}"
 
     def __repr__(self) -> str:
         names = [str(activation) for activation in self.activations]
