@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ._checks.sparse import SparseRows
+from ._types import SparseRows
 from .optim import Optimizer
 
 # float32 or float64. Where a network is concerned, its dtype.

@@ -16,7 +16,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from ._checks.sparse import SparseRows
+from ._types import SparseRows
 
 
 # ---- tables and constants ------------------------------------------------------------------------

@@ -1,19 +1,73 @@
-"""What the training loop and those who make the steps have in common."""
+"""Types that several rooms share: arrays, data sets, and what a training session is.
+
+This module imports no other module of the package.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]  # of any real dtype
-Data = tuple[Array, Array, Array | None]  # X, targets, sample weights
+
+
+class SparseRows:
+    """Compressed rows (CSR): X (n, n_cols) of which only some elements are stored.
+
+    Row i holds values[indptr[i] : indptr[i + 1]] in the columns indices[…], which ascend. The
+    values have the dtype of the network, the indices int32, indptr int64.
+    """
+
+    ndim = 2
+
+    def __init__(self, values: Array, indices: Array, indptr: Array, n_cols: int) -> None:
+        self.values, self.indices, self.indptr = values, indices, indptr
+        self.shape = (len(indptr) - 1, n_cols)
+        self.dtype = values.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | Array) -> SparseRows:
+        """A copy of some rows."""
+        chosen = np.arange(len(self))[rows]
+        counts = np.diff(self.indptr)[chosen]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        at = np.arange(indptr[-1]) + np.repeat(self.indptr[chosen] - indptr[:-1], counts)
+        return SparseRows(self.values[at], self.indices[at], indptr, self.shape[1])
+
+    def toarray(self) -> Array:
+        """The same rows as a dense array."""
+        full = np.zeros(self.shape, self.dtype)
+        full[np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.indices] = self.values
+        return full
+
+
+Rows: TypeAlias = Array | SparseRows
+# X, targets (None for a loss of pairs of rows), sample weights or None; all of them checked
+Data: TypeAlias = tuple[Rows, Array | None, Array | None]
 
 
 class Ran(NamedTuple):
-    """What a slice tells: J was not finite in `step`, the epoch is done, so many steps of it are
-    made, the mean of J over them, J of the last one.
+    """The result of a slice of training.
+
+    Attributes
+    ----------
+    diverged : bool
+        Whether J was not finite in step `step`, which then changed nothing.
+    done : bool
+        Whether the epoch is complete.
+    epoch : int
+        The number of the epoch, from 0.
+    step : int
+        How many steps of the epoch have been made.
+    loss : float
+        The mean of J over those steps.
+    last_loss : float
+        J of the last step.
     """
 
     diverged: bool
@@ -25,11 +79,21 @@ class Ran(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a training stands: the next step of an epoch, and what its mean loss is made of.
+    """Where a training is: the next step of an epoch, and the terms of its mean loss so far.
 
-    turn: blocks of the epoch that are done, 0 where the data are all there; first: the next sample
-    of the block at hand, counted in the order in which it is visited. Orders are functions of seed,
-    epoch and block, so a training goes on from its place, theta and optimiser.
+    The order of the samples is a function of the seed, the epoch and the block. A training
+    therefore continues from a place, theta and the state of the optimiser.
+
+    Attributes
+    ----------
+    epoch, step : int
+        The number of the epoch and of the step within it, from 0.
+    turn : int
+        How many blocks of the epoch are complete; 0 for data that are not streamed.
+    first : int
+        The next sample of the current block, counted in the order of visits.
+    loss_sum, weight_sum : float
+        Σ S·J and Σ S over the batches of the epoch so far.
     """
 
     epoch: int
@@ -41,36 +105,53 @@ class Place(NamedTuple):
 
 
 class Session(Protocol):
-    """Steps over checked data; how they are made is the affair of who makes the session."""
+    """Training steps over checked data."""
 
-    place: Place  # where the last run ended; at the end of the data `first` is their number
-    rows_done: int  # counts on from epoch to epoch
+    @property
+    def place(self) -> Place:
+        """Where the last run ended; after the last batch, `first` is the number of rows."""
+
+    @property
+    def rows_done(self) -> int:
+        """Rows trained on since the first epoch."""
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
-        """Whole steps, one at least, until the epoch ends or the time is up: a `Ran`.
+        """Make whole steps, at least one, until the epoch or the time is over; returns a `Ran`.
 
-        The optimiser is taken as it is at that moment, reset or given momentum since. Nothing of
-        the step that diverged has been done.
+        Every run reads the optimiser as it is then, so it may have been reset or changed. A step
+        that diverges changes nothing.
         """
 
     def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
-        """Learning rates, and momenta or β1, of the coming epoch's steps; None: the optimiser's."""
+        """Set the learning rates, and the momenta or β1, of the steps of the coming epoch.
+
+        None stands for those of the optimiser.
+        """
 
     def bind(self, data: Data) -> bool:
-        """Other data, to be gone on with by `seek`; False if the session has no room for them."""
+        """Take other data, to be continued by `seek`; False if the session lacks room for them."""
 
     def seek(self, place: Place) -> None:
-        """Go on from a place, the data at hand being block `turn` of the data set."""
+        """Continue from a place; the bound data are block `turn` of the data set."""
 
     def close(self) -> None:
-        """The end: nothing is run any more."""
+        """End the session; `run` is not called again."""
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How the rows of a data set become batches; n_threads is 0 for the default.
+    """How the rows of a data set become batches.
 
-    part_rows: how many rows of a batch go through the network at once, 0 for all.
+    Attributes
+    ----------
+    batch_size : int
+        Rows of a batch.
+    shuffle : bool
+        Whether every epoch has an order of its own.
+    n_threads : int
+        The most threads to use, 0 for the default.
+    part_rows : int
+        How many rows of a batch go through the network at once, 0 for all.
     """
 
     batch_size: int

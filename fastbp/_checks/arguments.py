@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._types import SparseRows
 from .numbers import as_numbers, beyond
-from .sparse import SparseRows, as_sparse_rows, is_sparse
+from .sparse import as_sparse_rows, is_sparse
 from .targets import check_pairs, check_target_values
 
 if TYPE_CHECKING:
@@ -382,7 +383,7 @@ def check_finite(
     few = array.size <= _FEW and dtype == array.dtype
     if few and all(map(math.isfinite, array.ravel().tolist())):
         return
-    if soon_seen_finite(array, dtype):
+    if looks_finite(array, dtype):
         return
     with np.errstate(all="ignore"):
         for first in range(0, len(array), 4096):  # a sum may also have overflowed
@@ -402,7 +403,7 @@ def check_finite(
 
 
 @np.errstate(all="ignore")
-def soon_seen_finite(array: np.ndarray, dtype: np.dtype) -> bool:
+def looks_finite(array: np.ndarray, dtype: np.dtype) -> bool:
     """True only if all is finite in `dtype`: by reductions, which make no array."""
     if dtype.itemsize < array.itemsize:
         return bool(np.isfinite(np.array([array.min(), array.max()]).astype(dtype)).all())

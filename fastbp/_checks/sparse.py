@@ -4,40 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._types import Array
+from .._types import Array, SparseRows
 from .numbers import narrowed, refuse_masked
-
-
-class SparseRows:
-    """X (n, n_cols) of which only some elements are there.
-
-    Row i holds values[indptr[i] : indptr[i + 1]] in the columns indices[…], ascending; values of
-    the network's dtype, indices int32, indptr int64.
-    """
-
-    ndim = 2
-
-    def __init__(self, values: Array, indices: Array, indptr: Array, n_cols: int) -> None:
-        self.values, self.indices, self.indptr = values, indices, indptr
-        self.shape = (len(indptr) - 1, n_cols)
-        self.dtype = values.dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: object) -> SparseRows:
-        """Those rows, copied; an array of indices or a slice."""
-        chosen = np.arange(len(self))[rows]
-        counts = np.diff(self.indptr)[chosen]
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        at = np.arange(indptr[-1]) + np.repeat(self.indptr[chosen] - indptr[:-1], counts)
-        return SparseRows(self.values[at], self.indices[at], indptr, self.shape[1])
-
-    def toarray(self) -> Array:
-        """The rows written out."""
-        full = np.zeros(self.shape, self.dtype)
-        full[np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.indices] = self.values
-        return full
 
 
 def is_sparse(X: object) -> bool:

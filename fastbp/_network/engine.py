@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import _core
-from .._checks.sparse import SparseRows
-from .._types import Array
+from .._types import Array, SparseRows
 from .derivatives import Derivatives
 
 

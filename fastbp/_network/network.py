@@ -13,8 +13,7 @@ import numpy as np
 
 from .. import _core
 from .._checks import arguments as check
-from .._checks.sparse import SparseRows
-from .._types import Array, Data, Place, SessionOptions
+from .._types import Array, Data, Place, SessionOptions, SparseRows
 from ..errors import DivergenceError
 from ..hooks import Hook
 from ..initializers import InitFunction, Initializer

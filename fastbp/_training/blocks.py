@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.sparse import SparseRows
-from .._types import Array, Data, Place, Ran, Session, SessionOptions
+from .._types import Array, Data, Place, Ran, Session, SessionOptions, SparseRows
 from ..optim import Optimizer
 from .streams import Block, Stream
 
@@ -194,6 +193,6 @@ class _Store:
         for first in range(0, len(array), rows):
             piece = copy[first : first + rows]
             piece[...] = array[first : first + rows]
-            if look and not check.soon_seen_finite(piece, finite_in):
+            if look and not check.looks_finite(piece, finite_in):
                 return None
         return copy

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.sparse import SparseRows
 from .._files.atomic import check_writable, sweep
-from .._types import Data, Place
+from .._types import Data, Place, SparseRows
 from ..errors import ModelFileError
 from ..history import History
 from ..optim import Optimizer

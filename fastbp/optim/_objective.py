@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.sparse import SparseRows
-from .._types import Array
+from .._types import Array, SparseRows
 
 if TYPE_CHECKING:
     from .._network.base import NetworkBase
