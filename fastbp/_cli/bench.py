@@ -11,7 +11,8 @@ from .. import _core
 from .._config import usable_cores
 from .._files.atomic import atomic_write, check_writable
 from ..bench import _report as report
-from ..bench._runner import Options, measure
+from ..bench._lane import Options
+from ..bench._runner import measure
 from ..bench._suites import CONFIGS, SUITES, select
 from ..bench.peers import PEERS, PROGRAMS
 from . import options

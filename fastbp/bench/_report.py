@@ -4,7 +4,7 @@
     date       when it was made, ISO 8601, UTC
     machine    what fastbp.show_config shows, isa being that of the engine's runs, and
                versions {package: version}
-    options    the fields of `runner.Options`
+    options    the fields of `_lane.Options`
     failures   [{config, program, threads, error}], peers that could not be measured
     results    one entry a configuration:
       config         the fields of `suites.Config`, and rows, n_steps, flops_per_sample
@@ -34,15 +34,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING
 
 from .._config import config as machine_config
+from ._lane import Lane, Options
 from ._suites import Config
 from ._timing import paired_ratio, summary
 from .peers import ENGINE, PROGRAMS
-
-if TYPE_CHECKING:
-    from ._runner import Lane, Options
 
 SCHEMA = "fastbp-bench/1"
 _ALONE = 0.97  # of a core: with less, another process had the rest

@@ -4,63 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from time import sleep
 
 from . import _report as report
 from ._client import Worker, WorkerError, start
+from ._lane import Lane, Options
 from ._memory import numpy_bytes
 from ._suites import Config
 from .peers import ENGINE, PROGRAMS
-
-_SETTLE = 0.005  # seconds for the threads of the program before to stop spinning
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to measure. threads: counts that each program is tried at. isa: None for the default.
-
-    rounds: measurements of each program, of about `seconds` each; before each of the engine's
-    the peak of the core is measured for `peak_seconds`. peer_memory: measure that of peers too.
-    """
-
-    threads: tuple[int, ...] = (1, 2)
-    dtype: str = "float32"
-    isa: str | None = None
-    rounds: int = 9
-    seconds: float = 0.1
-    peak_seconds: float = 0.01
-    peer_memory: bool = False
-
-
-@dataclass
-class Lane:
-    """One program at one number of threads, on the way through the rounds."""
-
-    worker: Worker
-    repeats: int
-    source: str
-    seconds: list[float] = field(default_factory=list)  # a step, one entry a round
-    cores: list[float] = field(default_factory=list)  # processors used
-    peaks: list[float] = field(default_factory=list)  # GFLOP/s of one core, the engine's only
-
-    @property
-    def is_engine(self) -> bool:
-        return self.worker.program == ENGINE
-
-    def time(self, options: Options) -> None:
-        """One round."""
-        sleep(_SETTLE)
-        reply = self.worker.ask(
-            "time",
-            repeats=self.repeats,
-            warm=self.repeats > 1,  # one that fills a round by itself is warm soon enough
-            peak_seconds=options.peak_seconds if self.is_engine else 0.0,
-        )
-        self.seconds.append(reply["seconds"])
-        self.cores.append(reply["cores"])
-        if self.is_engine:
-            self.peaks.append(reply["peak"])
 
 
 def measure(

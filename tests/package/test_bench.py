@@ -17,8 +17,9 @@ from fastbp.bench import _report as report
 from fastbp.bench import _timing as timing
 from fastbp.bench._client import WorkerError, start
 from fastbp.bench._data import make
+from fastbp.bench._lane import Options
 from fastbp.bench._memory import forget_peak, peak_bytes
-from fastbp.bench._runner import Options, measure
+from fastbp.bench._runner import measure
 from fastbp.bench._suites import CONFIGS, KINDS, SUITES, Config, select
 from fastbp.bench.peers import ENGINE, PEERS, PROGRAMS
 
