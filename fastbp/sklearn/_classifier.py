@@ -21,6 +21,7 @@ from .._types import Array
 from ._arrays import of_numpy_dtype, refuse_masked_elements
 from ._callbacks import with_callbacks
 from ._estimator import BaseMLP
+from ._fit import fit_estimator
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -118,7 +119,7 @@ sklearn.neural_network.MLPClassifier.html
         sample_weight (n,). validation_data: (X, y) or (X, y, weights), scored after every epoch
         (`validation_scores_`) and, with early_stopping, in place of a part of X; not with "lbfgs".
         """
-        self._fit(X, y, sample_weight, validation_data)
+        fit_estimator(self, X, y, sample_weight, validation_data)
         return self
 
     @available_if(lambda self: self._has_epochs())
@@ -130,7 +131,7 @@ sklearn.neural_network.MLPClassifier.html
         them, and is passed over where all weights are 0. Parameters that were set since the last
         call take effect; ValueError for those that need another network.
         """
-        self._fit(X, y, sample_weight, incremental=True, classes=classes)
+        fit_estimator(self, X, y, sample_weight, incremental=True, classes=classes)
         return self
 
     # ---- labels ---------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from itertools import pairwise
 from math import inf, sqrt
 from numbers import Integral, Real
@@ -14,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -34,9 +32,7 @@ from ._arrays import (
     refuse_masked_elements,
     refuse_no_weight,
 )
-from ._callbacks import CallbackSupportMixin, Tasks
-from ._state import check_same_network, unchanged_if_refused
-from ._training import Minimization, Training
+from ._callbacks import CallbackSupportMixin
 from ._weights import Weights
 
 SPARSE = ("csr", "csc")
@@ -169,72 +165,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 Weights(name, arrays).assign(given[name])
 
     # ---- training -------------------------------------------------------------------------
-
-    def _fit(
-        self,
-        X: object,
-        y: object,
-        sample_weight: object = None,
-        validation_data: object = None,
-        *,
-        incremental: bool = False,
-        classes: object = None,
-    ) -> None:
-        """All of `fit`, or one pass over the data where `incremental`.
-
-        Refused arguments leave the estimator as it was. What is raised later, by a callback or by
-        Ctrl-C, leaves the weights of the last whole step.
-        """
-        told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        with ExitStack() as begun:
-            with unchanged_if_refused(self):
-                self._validate_params()
-                solve = self._prepare(X, y, sample_weight, validation_data, incremental, classes)
-                if solve is None:
-                    return
-                begun.enter_context(solve.callbacks)
-                epochs = 0 if self.solver == "lbfgs" else 1 if incremental else self.max_iter
-                tasks = Tasks(self, epochs, told)
-            solve.run(tasks, begun)
-            tasks.end()
-
-    def _prepare(
-        self,
-        X: object,
-        y: object,
-        sample_weight: object,
-        validation_data: object,
-        incremental: bool,
-        classes: object,
-    ) -> Training | Minimization | None:
-        """All that may refuse, and what is to be run; None for a batch without weight."""
-        if self.solver == "lbfgs":
-            self._refuse_epochs(validation_data)
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        sizes = self._hidden_sizes()
-        first = "network_" not in self.__dict__ or not (self.warm_start or incremental)
-        X, y = self._validated(X, y, reset=first)
-        self._take_targets(y, new=first, incremental=incremental, classes=classes)
-        y = self._encode(y)
-        weights = self._weighted(y, checked_weights(sample_weight, X))
-        if weights is not None and not incremental:
-            refuse_no_weight(weights)
-        if weights is not None and not weights.all():
-            X, y, weights = (each[weights != 0] for each in (X, y, weights))
-        self._random_state = check_random_state(self.random_state)
-        if first:
-            widths = (X.shape[1], *sizes, self._n_units())
-            dtype = np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
-            self._begin(widths, dtype, from_given=self.warm_start or incremental)
-        else:
-            check_same_network(self, sizes)
-        if X.shape[0] == 0:  # a batch without weight, which is passed over as in fit
-            return None
-        X = in_dtype(X, self.network_.dtype)
-        if self.solver == "lbfgs":
-            return Minimization(self, X, y, weights)
-        return Training(self, X, y, weights, validation_data, incremental)
 
     def _refuse_epochs(self, validation_data: object) -> None:
         """ValueError for what needs epochs."""

@@ -16,6 +16,7 @@ from ..losses import resolve as resolve_loss
 from ._arrays import in_dtype, refuse_masked_elements
 from ._callbacks import with_callbacks
 from ._estimator import BaseMLP
+from ._fit import fit_estimator
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -111,7 +112,7 @@ sklearn.neural_network.MLPRegressor.html
         sample_weight (n,). validation_data: (X, y) or (X, y, weights), scored after every epoch
         (`validation_scores_`) and, with early_stopping, in place of a part of X; not with "lbfgs".
         """
-        self._fit(X, y, sample_weight, validation_data)
+        fit_estimator(self, X, y, sample_weight, validation_data)
         return self
 
     @available_if(lambda self: self._has_epochs())
@@ -122,7 +123,7 @@ sklearn.neural_network.MLPRegressor.html
         Parameters that were set since the last call take effect; ValueError for those that need
         another network.
         """
-        self._fit(X, y, sample_weight, incremental=True)
+        fit_estimator(self, X, y, sample_weight, incremental=True)
         return self
 
     def predict(self, X) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -14,9 +13,7 @@ from ..losses import resolve as resolve_loss
 from ..optim import Optimizer
 from ..schedules import Schedule
 from ._callbacks import OF_ONE_FIT
-
-if TYPE_CHECKING:
-    from ._estimator import BaseMLP
+from ._estimator import BaseMLP
 
 
 @contextmanager

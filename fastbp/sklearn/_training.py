@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -19,11 +18,9 @@ from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 from ..optim._lbfgs import descend
 from ..schedules import Span
+from ._estimator import BaseMLP
 from ._state import kept_optimizer, kept_schedule
-
-if TYPE_CHECKING:
-    from ._callbacks import Tasks
-    from ._estimator import BaseMLP
+from ._tasks import Tasks
 
 
 class Training:
