@@ -53,7 +53,7 @@ class LRRange:
 
         ax: the axes to draw on, new ones if None. Needs the extra `plot`.
         """
-        from ..plot._axes import axes_or_new
+        from .._pyplot import axes_or_new
 
         ax = axes_or_new(ax, figsize=(6, 4))
         ax.plot(self.lrs, self.losses, color="0.8", label="loss")

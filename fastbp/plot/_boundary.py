@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 
 from .._checks.numbers import as_array
+from .._pyplot import axes_or_new
 from .._types import Array
-from ._axes import axes_or_new
 
 
 class BoundaryDisplay:

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from .._pyplot import axes_or_new
 from ..history import History
-from ._axes import axes_or_new
 
 
 class HistoryDisplay:

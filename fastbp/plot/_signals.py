@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .._checks import arguments as check
+from .._pyplot import grid_of_axes
 from .._types import Array
-from ._axes import grid_of_axes
 
 _BINS = 60
 _RANGE = (-12.0, 2.0)  # powers of ten

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from .._checks.numbers import as_array
+from .._pyplot import axes_or_new, grid_of_axes
 from .._types import Array
-from ._axes import axes_or_new, grid_of_axes
 
 
 class WeightsDisplay:

@@ -49,7 +49,7 @@ OPTIONAL = {
     "tqdm": {"fastbp._training.runner"},
     "torch": {"fastbp.bench.peers._pytorch", "fastbp.export"},
     "jax": {"fastbp.bench.peers._jax_cpu"},
-    "matplotlib": {"fastbp.bench._plot", "fastbp.plot"},
+    "matplotlib": {"fastbp._pyplot", "fastbp.bench._plot", "fastbp.plot"},
 }
 BELOW_NETWORK = {"fastbp.reference", "fastbp._checks.arguments", "fastbp.optim"}
 ABOVE_NETWORK = {
