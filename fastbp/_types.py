@@ -1,10 +1,13 @@
-"""Types that several rooms share: arrays, data sets, and what a training session is.
+"""Types that several rooms share: arrays, data sets, training sessions, and Protocols.
+
+A Protocol says what a room needs of an object that a room above it defines.
 
 This module imports no other module of the package.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -158,3 +161,125 @@ class SessionOptions:
     shuffle: bool
     n_threads: int = 0
     part_rows: int = 0
+
+
+class TargetRules(Protocol):
+    """What the checks of targets need of a `fastbp.losses.Loss`."""
+
+    @property
+    def name(self) -> str:
+        """The name of the loss, for messages."""
+
+    @property
+    def targets(self) -> str:
+        """What the targets hold: "numbers", "classes", …; see docs/losses.md."""
+
+    @property
+    def labels(self) -> bool:
+        """Whether the targets may be class indices."""
+
+    @property
+    def group(self) -> int:
+        """How many rows form one sample: 2 for a loss of pairs, else 1."""
+
+    @property
+    def ignored(self) -> frozenset[int]:
+        """The classes of weight 0."""
+
+    def n_targets(self, n_out: int) -> int:
+        """Columns of dense targets for a network of n_out outputs."""
+
+
+class Trainee(Protocol):
+    """What training needs of a network: `fastbp.Network`, or `fastbp.reference.Network`.
+
+    `Any` stands for what rooms above this one define: `criterion` is a `fastbp.losses.Loss`, an
+    optimiser one of `fastbp.optim`, `dense` and `layers` are `fastbp.Dense` and layers.
+    """
+
+    theta: Array
+
+    @property
+    def grad(self) -> Array:
+        """The gradient of J of the last backward pass, laid out as theta."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of parameters and arithmetic."""
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+
+    @property
+    def criterion(self) -> Any:
+        """The loss."""
+
+    @property
+    def activations(self) -> Sequence[Any]:
+        """The activation of every layer."""
+
+    @property
+    def dense(self) -> Sequence[Any]:
+        """The options that every layer was made with."""
+
+    @property
+    def layers(self) -> Sequence[Any]:
+        """The layers, each with `dense`, `trainable` and views of its parameters."""
+
+    @property
+    def input_dropout(self) -> float:
+        """The probability with which training drops an input."""
+
+    @property
+    def _hook(self) -> object:
+        """The hook of `on_delta`, or None."""
+
+    def forward(self, X: object) -> Array:
+        """The outputs, with z and a of every layer kept for `backward`."""
+
+    def backward(self, y: object, sample_weight: object = None) -> float:
+        """J, with its gradient in `grad`."""
+
+    def predict(self, X: object) -> Array:
+        """The outputs, with nothing kept."""
+
+    def loss(self, X: object, y: object, sample_weight: object = None) -> float:
+        """J of a data set."""
+
+    def blocks(self, flat: Array) -> list[dict[str, Array]]:
+        """Views of a vector laid out as theta, for every layer: "W", "b", "gain", "shift"."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What the network is made of, and its parameters."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become the network of a state."""
+
+    def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
+        """A checked data set."""
+
+    def _inputs(self, X: object, name: str = "X") -> Rows:
+        """X as the passes take it."""
+
+    def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array | None:
+        """The targets as the loss takes them."""
+
+    def _evaluate(
+        self, X: Rows, y: Array | None, sample_weight: Array | None
+    ) -> tuple[float, Array]:
+        """J and the outputs of a checked data set."""
+
+    def _bind(self, optimizer: Any) -> None:
+        """Allocate the optimiser's state for this network, or check that it belongs to it."""
+
+    def _session(self, data: Data, optimizer: Any, options: SessionOptions) -> Session:
+        """A session over a checked data set."""
+
+    def _begin(
+        self, source: Any, optimizer: Any, options: SessionOptions, epochs: int, place: Place
+    ) -> Session:
+        """A session over a data set or a stream that continues from a place."""
+
+    def _forget(self) -> None:
+        """Drop z, a and delta of every layer."""

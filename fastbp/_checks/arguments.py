@@ -12,17 +12,13 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._types import SparseRows
+from .._types import SparseRows, TargetRules
 from .numbers import as_numbers, beyond
 from .sparse import as_sparse_rows, is_sparse
 from .targets import check_pairs, check_target_values
-
-if TYPE_CHECKING:
-    from ..losses import Loss
 
 NO_FORWARD = "call forward(X) first: backward works on its z and a"
 NO_BACKWARD = "call backward(y) first: there is no gradient yet"
@@ -256,7 +252,7 @@ def _as_rows(X: object, n_cols: int, name: str, where: str) -> np.ndarray:
 
 
 def as_targets(
-    y: object, loss: Loss, n_rows: int, n_out: int, dtype: np.dtype, *, rows_of: str = "X"
+    y: object, loss: TargetRules, n_rows: int, n_out: int, dtype: np.dtype, *, rows_of: str = "X"
 ) -> tuple[str, np.ndarray | None]:
     """("labels", int32 (n,)) or ("dense", `dtype` (n, n_targets)): the targets `loss` accepts.
 
@@ -478,7 +474,7 @@ def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
     return _dense(array, np.dtype(np.int32))
 
 
-def _not_labels(array: np.ndarray, loss: Loss, n_out: int) -> ValueError:
+def _not_labels(array: np.ndarray, loss: TargetRules, n_out: int) -> ValueError:
     rows = "" if loss.targets == "indices" else f" or rows of {n_out} probabilities"
     columns = array.shape[1]
     way = "y[:, 0]" if columns == 1 else "y.argmax(axis=1)"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ..losses import Loss
+from .._types import TargetRules
 
 # Rounding to steps of h adds h²/12 to a variance: of a spread of 16 h, 1/3000.
 _LEAST_STEPS = 16
 
 
-def check_target_values(y: np.ndarray, given: np.dtype, loss: Loss) -> None:
+def check_target_values(y: np.ndarray, given: np.dtype, loss: TargetRules) -> None:
     """ValueError, with the way out, for finite targets y (n, K) that the loss does not take.
 
     given: the dtype that the targets came in, which tells how exactly rows can sum to 1.
@@ -35,7 +33,7 @@ def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
         )
 
 
-def warn_of_lost_digits(y: object, loss: Loss, dtype: np.dtype, stacklevel: int) -> None:
+def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype, stacklevel: int) -> None:
     """UserWarning where `dtype` rounds away what distinguishes targets that are numbers.
 
     y (n,) or (n, n_targets), as the user gave it: targets of a spread (standard deviation) below

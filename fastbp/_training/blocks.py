@@ -10,17 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Semaphore, Thread
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._checks import arguments as check
-from .._types import Array, Data, Place, Ran, Session, SessionOptions, SparseRows
+from .._types import Array, Data, Place, Ran, Session, SessionOptions, SparseRows, Trainee
 from ..optim import Optimizer
 from .streams import Block, Stream
-
-if TYPE_CHECKING:
-    from .._network.base import NetworkBase
 
 _PIECE = 2**18  # elements that are copied and then looked at while they are in cache
 _PATIENCE = 1.0  # seconds that a source may take to come to an end
@@ -33,7 +29,7 @@ class BlockSession:
 
     def __init__(
         self,
-        net: NetworkBase,
+        net: Trainee,
         stream: Stream,
         optimizer: Optimizer,
         options: SessionOptions,
@@ -146,7 +142,7 @@ class Reader:
 
 
 def _epochs(
-    net: NetworkBase, stream: Stream, shuffle: bool, epochs: range, skip: int
+    net: Trainee, stream: Stream, shuffle: bool, epochs: range, skip: int
 ) -> Iterator[Checked | None]:
     """The blocks of all epochs, copied and checked, and None at the end of each."""
     store = _Store()
@@ -157,7 +153,7 @@ def _epochs(
         yield None
 
 
-def _checked(net: NetworkBase, block: Block, store: _Store) -> Data:
+def _checked(net: Trainee, block: Block, store: _Store) -> Data:
     X = net._inputs(block.X, block.name)
     y = net._targets(block.y, len(X), block.name)
     s = block.sample_weight

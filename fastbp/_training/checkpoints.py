@@ -15,23 +15,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._files.atomic import check_writable, sweep
-from .._types import Data, Place, SparseRows
+from .._types import Data, Place, SparseRows, Trainee
 from ..errors import ModelFileError
 from ..history import History
 from ..optim import Optimizer
 from ..schedules import Schedule
 from .checkpoint_file import plain, read, write
+from .runner import CallbackRunner
 from .streams import Stream
-
-if TYPE_CHECKING:
-    from .._network.base import NetworkBase
-    from .runner import CallbackRunner
 
 __all__ = ["Checkpoints", "Record", "identity"]
 
@@ -129,7 +126,7 @@ class Record:
     def __init__(
         self,
         files: Checkpoints,
-        net: NetworkBase,
+        net: Trainee,
         optimizer: Optimizer,
         schedule: Schedule | None,
         runner: CallbackRunner,
@@ -257,7 +254,7 @@ class Record:
 
 
 def identity(
-    net: NetworkBase,
+    net: Trainee,
     source: Data | Stream,
     optimizer: Optimizer,
     schedule: Schedule | None,
@@ -282,7 +279,7 @@ def _listed(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _sample(net: NetworkBase, source: Data | Stream) -> str:
+def _sample(net: Trainee, source: Data | Stream) -> str:
     arrays = source.arrays() if isinstance(source, Stream) else source
     if arrays is None:
         return repr(type(source).__name__)

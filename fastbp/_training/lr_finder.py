@@ -8,18 +8,15 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._checks import arguments as check
-from .._types import Ran, Session, SessionOptions
+from .._types import Ran, Session, SessionOptions, Trainee
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from .fit import cut
-
-if TYPE_CHECKING:
-    from .._network.base import NetworkBase
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class LRRange:
 
 
 def lr_finder(
-    net: NetworkBase,
+    net: Trainee,
     X: object,
     y: object,
     *,

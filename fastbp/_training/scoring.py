@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from .._types import Array, Data
+from .._types import Array, Data, Trainee
 from ..metrics._functions import check_weighted, direction
 from ..metrics._metrics import Metric, default_score
 from ..metrics._monitor import ExpectedLogs
-
-if TYPE_CHECKING:
-    from .fit import Fitting
 
 
 class Scoring:
@@ -22,7 +18,7 @@ class Scoring:
 
     def __init__(
         self,
-        net: Fitting,
+        net: Trainee,
         train: Data | None,
         validation: Data | None,
         metrics: Mapping[str, Metric],

@@ -6,7 +6,8 @@
     _adam.py      Adam, AdamW, NAdam, RAdam, Adamax
     _adaptive.py  Adagrad, Adadelta, RMSprop
     _averaging.py averages of theta: SWA, and what `ema` gathers
-    _files.py     an optimiser in a file, and back
+    _names.py     the optimisers by name
+    _format.py    the file of an optimiser; _files.py reads one
     _lbfgs.py     L-BFGS through SciPy
     _objective.py J in double and in the targets' units, for L-BFGS
 
@@ -16,7 +17,6 @@ Rules and defaults are PyTorch's (torch.optim), so that whole trajectories can b
 
 from __future__ import annotations
 
-from .._checks import arguments as check
 from .._public import present
 from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ._adaptive import Adadelta, Adagrad, RMSprop
@@ -24,6 +24,7 @@ from ._averaging import SWA, averaged
 from ._base import Optimizer
 from ._files import load
 from ._lbfgs import LBFGS
+from ._names import NAMES, resolve
 from ._sgd import SGD, Lion, Rprop
 
 __all__ = [
@@ -46,41 +47,5 @@ __all__ = [
     "load",
     "resolve",
 ]
-
-_BY_NAME: dict[str, type[Optimizer]] = {
-    kind.__name__.lower(): kind
-    for kind in (
-        *(SGD, Adam, AdamW, NAdam, RAdam, Adamax),
-        *(RMSprop, Adagrad, Adadelta, Lion, Rprop),
-    )
-}
-
-NAMES: tuple[str, ...] = tuple(_BY_NAME)
-
-
-def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | LBFGS:
-    """A new optimiser with default hyper-parameters for a name, or the Optimizer given.
-
-    fit: whether it may be "lbfgs", or an LBFGS, which makes no single steps. Raises ValueError,
-    listing the known names, for an unknown one, TypeError for another kind of thing.
-
-    >>> resolve("adam")
-    Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
-    """
-    if isinstance(spec, Optimizer) or (fit and isinstance(spec, LBFGS)):
-        return spec
-    if spec == "lbfgs" or isinstance(spec, LBFGS):
-        if fit:
-            return LBFGS()
-        raise TypeError("LBFGS makes no single steps: give it to fit, or take another optimizer")
-    if not isinstance(spec, str):
-        got = type(spec).__name__
-        if isinstance(spec, type):
-            got = f"the class {spec.__name__}: write {spec.__name__}()"
-        raise TypeError(f"optimizer must be a name or an Optimizer object; got {got}")
-    if spec not in _BY_NAME:
-        raise check.unknown_name("optimizer", spec, (*NAMES, "lbfgs") if fit else NAMES)
-    return _BY_NAME[spec]()
-
 
 present(__name__, __all__)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.state import checked_state, counted, from_first_version, optional, text, vector
-from .._types import Place, Session, SessionOptions
+from .._types import Place, Session, SessionOptions, Trainee
+from ._format import write_state
 from ._hyper import Declared, flag, hyper
 
 
@@ -50,21 +52,6 @@ def _native(array: np.ndarray) -> np.ndarray:
     copy = np.empty(array.shape, array.dtype.newbyteorder("="))
     copy[...] = array
     return copy
-
-
-class _Trainee(Protocol):
-    """What a session needs of the network that it trains."""
-
-    def _bind(self, optimizer: Optimizer) -> None: ...
-
-    def _begin(
-        self,
-        source: object,
-        optimizer: Optimizer,
-        options: SessionOptions,
-        epochs: int,
-        place: Place,
-    ) -> Session: ...
 
 
 class Optimizer(Declared, ABC):
@@ -158,7 +145,7 @@ class Optimizer(Declared, ABC):
 
     def session(
         self,
-        net: _Trainee,
+        net: Trainee,
         source: object,
         options: SessionOptions,
         epochs: int,
@@ -326,11 +313,15 @@ class Optimizer(Declared, ABC):
         self.__dict__.update(from_first_version(state))
         self._changed()
 
-    def save(self, path: object) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write hyper-parameters and state to a file; `fastbp.optim.load` reads it.
 
-        Raises OSError where it cannot write. `docs/optimizers.md` tells what is in the file.
+        docs/optimizers.md describes the file. Raises TypeError for a class that is not one of
+        `fastbp.optim`, and OSError if the file cannot be written.
         """
-        from ._files import save
-
-        save(self, path)
+        if type(self).__module__ != Optimizer.__module__:
+            raise TypeError(
+                f"only optimisers of fastbp.optim go into files; got {type(self).__name__}: "
+                "use its state_dict()"
+            )
+        write_state(path, self.state_dict())

@@ -1,41 +1,16 @@
-"""An optimiser in a file, in the safetensors layout, and back bit for bit. No pickle.
-
-The tensors are "moments.0", "moments.1", … and, where there is one, "average", all (n_params,) and
-of the network's dtype. The metadata hold `format` "fastbp-optimizer", `version` "1" and `optimizer`
-(JSON): name, hyper, t, average_start. An unknown field anywhere is an error.
-"""
+"""Reading an optimiser from its file; `_format` describes the file."""
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
-from .._files.safetensors import Reader, open_reader, parse_json, shown, write_safetensors
+from .._files.safetensors import Reader, open_reader, shown
 from ..errors import ModelFileError
 from ._base import Optimizer
-
-FORMAT, VERSION = "fastbp-optimizer", "1"
-_FIELDS = {"name": str, "hyper": dict, "t": int, "average_start": int}
-_METADATA = ("format", "version", "optimizer")
-
-
-def save(optimizer: Optimizer, path: str | os.PathLike[str]) -> None:
-    """Write an optimiser of this package to `path`, whole or not at all.
-
-    Raises TypeError for one of the user's own classes, OSError as `open` does.
-    """
-    state = optimizer.state_dict()
-    if _classes().get(state["name"]) is not type(optimizer):
-        raise TypeError(
-            f"only optimisers of fastbp.optim go into files; got {type(optimizer).__name__}: "
-            "use its state_dict()"
-        )
-    tensors = {f"moments.{i}": moment for i, moment in enumerate(state["moments"])}
-    if state["average"] is not None:
-        tensors["average"] = state["average"]
-    fields = {name: state[name] for name in _FIELDS}
-    metadata = {"format": FORMAT, "version": VERSION, "optimizer": json.dumps(fields)}
-    write_safetensors(path, tensors, metadata)
+from ._format import read_fields
+from ._names import BY_NAME
 
 
 def load(path: str | os.PathLike[str]) -> Optimizer:
@@ -50,7 +25,7 @@ def load(path: str | os.PathLike[str]) -> Optimizer:
     Adam(lr=0.5, betas=(0.9, 0.999), eps=1e-08)
     """
     with open_reader(path) as reader:
-        fields = _fields_of(reader)
+        fields = read_fields(reader)
         optimizer = _build(fields)
         names = _check_tensors(reader, optimizer)
         tensors = {name: reader.read(name) for name in names}
@@ -60,32 +35,8 @@ def load(path: str | os.PathLike[str]) -> Optimizer:
     return optimizer
 
 
-def _classes() -> dict[str, type[Optimizer]]:
-    from . import _BY_NAME
-
-    return {kind.__name__: kind for kind in _BY_NAME.values()}
-
-
-def _fields_of(reader: Reader) -> dict[str, object]:
-    metadata = reader.metadata
-    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-        raise ModelFileError(
-            f"expected the metadata of an optimiser, format {FORMAT!r}, version {VERSION!r}; got "
-            f"format {shown(metadata.get('format'))}, version {shown(metadata.get('version'))}"
-        )
-    if metadata.keys() != set(_METADATA):
-        raise ModelFileError(f"expected the metadata {', '.join(_METADATA)}")
-    fields = parse_json(metadata["optimizer"], "the optimizer")
-    if fields.keys() != _FIELDS.keys():
-        raise ModelFileError(f"the optimizer must have exactly the fields {', '.join(_FIELDS)}")
-    for name, kind in _FIELDS.items():
-        if type(fields[name]) is not kind or (kind is int and not 0 <= fields[name] < 2**63):
-            raise ModelFileError(f"{name} of the optimizer cannot be {shown(fields[name])}")
-    return fields
-
-
-def _build(fields: dict[str, object]) -> Optimizer:
-    known = _classes()
+def _build(fields: Mapping[str, Any]) -> Optimizer:
+    known = {kind.__name__: kind for kind in BY_NAME.values()}
     if fields["name"] not in known:
         raise ModelFileError(
             f"unknown optimiser {shown(fields['name'])}; known: {', '.join(known)}"

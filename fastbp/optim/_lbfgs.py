@@ -6,19 +6,15 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.sparse import is_sparse
-from .._types import Array, Data, Place, SessionOptions
+from .._types import Array, Data, Place, SessionOptions, Trainee
 from ..errors import ConvergenceWarning
 from ._hyper import Declared, hyper
 from ._objective import Objective
-
-if TYPE_CHECKING:
-    from .._network.base import NetworkBase
 
 
 class LBFGS(Declared):
@@ -90,7 +86,7 @@ class LBFGS(Declared):
             raise ValueError("LBFGS searches for the length of its steps: leave schedule out")
 
     def session(
-        self, net: NetworkBase, source: Data, options: SessionOptions, epochs: int, place: Place
+        self, net: Trainee, source: Data, options: SessionOptions, epochs: int, place: Place
     ) -> LineSearches:
         """A fit of `net` on checked data, of which neither options nor place change anything.
 
@@ -127,7 +123,7 @@ class Outcome:
 
 
 def descend(
-    net: NetworkBase, X: Array, y: Array | None, s: Array | None, options: dict[str, float]
+    net: Trainee, X: Array, y: Array | None, s: Array | None, options: dict[str, float]
 ) -> Outcome | None:
     """One run of L-BFGS-B from theta of `net`, with SciPy's options; theta ends at its best.
 
@@ -208,7 +204,7 @@ def _scipy_minimize() -> Callable:
 class LineSearches:
     """One `fit`: data, and an epoch that is a run of SciPy's minimize."""
 
-    def __init__(self, optimizer: LBFGS, net: NetworkBase, data: Data) -> None:
+    def __init__(self, optimizer: LBFGS, net: Trainee, data: Data) -> None:
         X, self._y, self._s = data
         self._X = X if is_sparse(X) else np.ascontiguousarray(X, net.dtype)
         self._optimizer, self._net = optimizer, net

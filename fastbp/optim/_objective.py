@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .._checks import arguments as check
-from .._types import Array, SparseRows
-
-if TYPE_CHECKING:
-    from .._network.base import NetworkBase
-
+from .._types import Array, SparseRows, Trainee
 
 # Losses that are least where the outputs follow the targets, in whatever units these are.
 _OF_NUMBERS = ("squared_error", "mse", "mae", "huber", "log_cosh")
@@ -35,7 +29,7 @@ class Objective:
     is lower there.
     """
 
-    def __init__(self, net: NetworkBase, X: object, y: Array | None, s: Array | None) -> None:
+    def __init__(self, net: Trainee, X: object, y: Array | None, s: Array | None) -> None:
         self._net = _in_double(net)
         if isinstance(X, SparseRows):
             X = SparseRows(X.values.astype(self._net.dtype), X.indices, X.indptr, X.shape[1])
@@ -165,7 +159,7 @@ class Objective:
         return theta
 
 
-def _in_double(net: NetworkBase) -> NetworkBase:
+def _in_double(net: Trainee) -> Trainee:
     """`net`, or its twin in float64."""
     if net.dtype == np.float64 or net._hook is not None:
         return net
@@ -175,7 +169,7 @@ def _in_double(net: NetworkBase) -> NetworkBase:
     return twin
 
 
-def _limits(net: NetworkBase) -> tuple[Array, Array]:
+def _limits(net: Trainee) -> tuple[Array, Array]:
     """(whether a parameter is trained, the least that it may be), twins of theta."""
     free, least = np.ones(net.theta.size, bool), np.full(net.theta.size, -np.inf)
     parts = zip(net.layers, net.blocks(free), net.blocks(least), strict=True)

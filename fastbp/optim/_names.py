@@ -1,0 +1,45 @@
+"""The optimisers by name."""
+
+from __future__ import annotations
+
+from .._checks import arguments as check
+from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
+from ._adaptive import Adadelta, Adagrad, RMSprop
+from ._base import Optimizer
+from ._lbfgs import LBFGS
+from ._sgd import SGD, Lion, Rprop
+
+BY_NAME: dict[str, type[Optimizer]] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        *(SGD, Adam, AdamW, NAdam, RAdam, Adamax),
+        *(RMSprop, Adagrad, Adadelta, Lion, Rprop),
+    )
+}
+
+NAMES: tuple[str, ...] = tuple(BY_NAME)
+
+
+def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | LBFGS:
+    """A new optimiser with default hyper-parameters for a name, or the Optimizer given.
+
+    fit: whether it may be "lbfgs", or an LBFGS, which makes no single steps. Raises ValueError,
+    listing the known names, for an unknown one, TypeError for another kind of thing.
+
+    >>> resolve("adam")
+    Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
+    """
+    if isinstance(spec, Optimizer) or (fit and isinstance(spec, LBFGS)):
+        return spec
+    if spec == "lbfgs" or isinstance(spec, LBFGS):
+        if fit:
+            return LBFGS()
+        raise TypeError("LBFGS makes no single steps: give it to fit, or take another optimizer")
+    if not isinstance(spec, str):
+        got = type(spec).__name__
+        if isinstance(spec, type):
+            got = f"the class {spec.__name__}: write {spec.__name__}()"
+        raise TypeError(f"optimizer must be a name or an Optimizer object; got {got}")
+    if spec not in BY_NAME:
+        raise check.unknown_name("optimizer", spec, (*NAMES, "lbfgs") if fit else NAMES)
+    return BY_NAME[spec]()
