@@ -134,6 +134,14 @@ fastbp_machine_t fastbp_machine(void);
 fastbp_status_t fastbp_set_num_threads(int n);
 int fastbp_get_num_threads(void);
 
+/* Ends and joins the threads that earlier calls have started. It is safe to call it when there are
+ * none, and to call it twice. Later calls start new threads when they need them, and results do not
+ * change. The child of a fork has no threads until it starts its own. Call it before this code is
+ * unloaded, or at exit if every thread must have been joined; never from DllMain. It does not wait
+ * for work: while a call uses or ends the threads, it returns FASTBP_ERR_STATE and changes nothing.
+ * That call may be another thread's, or the one whose loss function calls this. */
+fastbp_status_t fastbp_stop_threads(void);
+
 /* ---- Network: an architecture; immutable, except for fastbp_net_set_trainable ---- */
 
 typedef struct fastbp_net fastbp_net_t;

@@ -17,6 +17,10 @@ fastbp_status_t fastbp_set_num_threads(int n) {
 
 int fastbp_get_num_threads(void) { return fbp_thread_limit(); }
 
+fastbp_status_t fastbp_stop_threads(void) {
+    return fbp_pool_close() ? FASTBP_OK : FASTBP_ERR_STATE;
+}
+
 /* ---- names of rules and hyper-parameters ---- */
 
 const char *fastbp_rule_name(int rule) {

@@ -25,7 +25,7 @@ from . import (
     testing,
     tracking,
 )
-from ._config import get_num_threads, isa, set_num_threads, show_config
+from ._config import get_num_threads, isa, set_num_threads, show_config, stop_threads
 from ._network.dense import Dense, Norm
 from ._network.network import Network
 from ._public import present
@@ -63,6 +63,7 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "show_config",
+    "stop_threads",
     "stream",
     "testing",
     "tracking",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 
@@ -49,6 +50,7 @@ def _choose_threads() -> None:
 
 _choose_isa()
 _choose_threads()
+atexit.register(_core.stop_threads)  # if a daemon thread uses them, they end with the process
 
 
 def set_num_threads(n: int) -> None:
@@ -74,6 +76,26 @@ def get_num_threads() -> int:
     True
     """
     return _core.get_num_threads()
+
+
+def stop_threads() -> None:
+    """Stop the engine's worker threads and wait until they have ended.
+
+    The engine starts worker threads when a call first needs them and keeps them, asleep, for later
+    calls. After `stop_threads` the process has none; the next call that needs them starts new ones
+    and gives the same results, to the last bit. At the end of the interpreter this happens by
+    itself. Call it to release the threads earlier, for instance before `os.fork`.
+
+    Raises RuntimeError while they are in use: another thread trains or predicts with them, or the
+    caller is a loss function in the middle of a step. A callback or a hook may call it.
+
+    >>> stop_threads()
+    >>> stop_threads()  # there is nothing left to stop
+    """
+    if not _core.stop_threads():
+        raise RuntimeError(
+            "the worker threads are in use; call stop_threads when nothing trains or predicts"
+        )
 
 
 def isa() -> str:

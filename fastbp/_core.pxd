@@ -44,6 +44,7 @@ cdef extern from "fastbp.h" nogil:
 
     fastbp_status_t fastbp_set_num_threads(int n)
     int fastbp_get_num_threads()
+    fastbp_status_t fastbp_stop_threads()
 
     ctypedef struct fastbp_net_t:
         pass

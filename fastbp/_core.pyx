@@ -48,9 +48,7 @@ cdef dict _ELEMENTS = {
 cdef dict _KINDS = (
     dict.fromkeys("bhilq", "i") | dict.fromkeys("?BHILQ", "u") | dict.fromkeys("efd", "f")
 )
-cdef dict _BUFFERS = {
-    "z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA,
-}
+cdef dict _BUFFERS = {"z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA}
 cdef dict _GEMM_FORMS = {"nn": FASTBP_GEMM_NN, "tn": FASTBP_GEMM_TN, "nt": FASTBP_GEMM_NT}
 cdef dict _VMATH = {
     "exp": FBP_VMATH_EXP, "expm1": FBP_VMATH_EXPM1, "log": FBP_VMATH_LOG,
@@ -209,6 +207,14 @@ def get_num_threads():
     return fastbp_get_num_threads()
 
 
+def stop_threads():
+    """End and join the threads of the engine; False, and no change, while they are in use."""
+    cdef fastbp_status_t status
+    with nogil:
+        status = fastbp_stop_threads()
+    return status == FASTBP_OK
+
+
 # ---- networks ------------------------------------------------------------------------------------
 
 
@@ -331,13 +337,8 @@ cdef bytearray _layer_options(tuple layers):
     cdef bytearray room = bytearray(len(layers) * sizeof(fastbp_layer_options_t))
     cdef fastbp_layer_options_t *options = <fastbp_layer_options_t *><char *>room
     for i, (no_bias, norm, eps, dropout, residual, max_norm, non_negative) in enumerate(layers):
-        options[i].no_bias = no_bias
-        options[i].norm = <fastbp_norm_t><int>norm
-        options[i].norm_eps = eps
-        options[i].dropout = dropout
-        options[i].residual = residual
-        options[i].max_norm = max_norm
-        options[i].non_negative = non_negative
+        options[i] = fastbp_layer_options_t(
+            no_bias, <fastbp_norm_t><int>norm, eps, dropout, residual, max_norm, non_negative)
     return room
 
 

@@ -85,17 +85,18 @@ void fbp_team_barrier(fbp_team_t *team) {
 /* ---- the pool ---- */
 
 typedef struct {
-    fbp_region_fn region;
+    fbp_region_fn region; /* NULL: the worker ends */
     void *context;
     fenv_t modes;    /* the caller's, rounding above all, or bits would depend on who computes */
     unsigned number; /* counts jobs */
 } job_t;
 
 static struct {
-    atomic_flag busy; /* somebody runs a region; guards n_started, n_cpus and born */
-    int n_started;    /* threads beside the caller */
+    atomic_flag busy; /* a region runs or the pool is being closed; guards the next four */
+    int n_started;    /* threads besides the caller */
     int n_cpus;
-    unsigned born[MAX_THREADS]; /* the last job posted before a thread was started */
+    unsigned born[MAX_THREADS]; /* number of the last job before the worker was started */
+    fbp_thread_t threads[MAX_THREADS];
     atomic_int sessions;
     fbp_mutex_t lock; /* guards job and the team's size, which change together */
     fbp_cond_t wake;
@@ -110,8 +111,8 @@ static struct {
     .team = {.lock = FBP_MUTEX_INIT, .wake = FBP_COND_INIT},
 };
 
-/* Waits for jobs for ever. A worker beyond the team's size goes back to waiting; a member cannot
- * miss a job, since the caller waits for it at the end. */
+/* Takes jobs until one says to end. A worker beyond the team's size goes back to waiting. A member
+ * cannot miss a job, because the caller waits for it at the end of the job. */
 FBP_THREAD_ENTRY(worker_main, arg) {
     const int worker = (int)(intptr_t)arg;
     unsigned seen = pool.born[worker];
@@ -123,6 +124,7 @@ FBP_THREAD_ENTRY(worker_main, arg) {
         const bool member = worker < pool.team.size;
         fbp_unlock(&pool.lock);
         seen = job.number;
+        if (job.region == NULL) break;
         if (!member) continue;
         fesetenv(&job.modes);
         (void)fbp_flush_subnormals();
@@ -147,7 +149,7 @@ static void forget_threads(void) {
     pthread_cond_init(&pool.team.wake, NULL);
 }
 
-/* Before the pool is first taken, so that no child can find it taken for ever. */
+/* Called before the pool is taken for the first time, or a child could find it taken forever. */
 static void watch_forks(void) {
     static atomic_flag watching = ATOMIC_FLAG_INIT;
     if (!atomic_flag_test_and_set(&watching)) (void)pthread_atfork(NULL, NULL, forget_threads);
@@ -156,13 +158,13 @@ static void watch_forks(void) {
 static void watch_forks(void) {}
 #endif
 
-/* Starts threads until there are `wanted` beside the caller, or as many as the system gives. */
+/* Starts threads until there are `wanted` besides the caller, or as many as the system allows. */
 static void start_threads(int wanted) {
     pool.n_cpus = fbp_usable_cpus();
     while (pool.n_started < wanted) {
         const int worker = pool.n_started + 1;
         pool.born[worker] = pool.job.number;
-        if (!fbp_spawn(worker_main, (void *)(intptr_t)worker)) return;
+        if (!fbp_spawn(&pool.threads[worker], worker_main, (void *)(intptr_t)worker)) return;
         pool.n_started = worker;
     }
 }
@@ -206,6 +208,19 @@ void fbp_pool_run(int n_threads, fbp_region_fn region, void *context) {
         fbp_set_fpmode(callers_mode);
     }
     atomic_flag_clear(&pool.busy);
+}
+
+bool fbp_pool_close(void) {
+    watch_forks();
+    if (atomic_flag_test_and_set(&pool.busy)) return false;
+    if (pool.n_started > 0) {
+        const job_t end = {.region = NULL};
+        post(&end, 1 + pool.n_started, fbp_fpmode());
+        for (int worker = 1; worker <= pool.n_started; ++worker) fbp_join(pool.threads[worker]);
+        pool.n_started = 0;
+    }
+    atomic_flag_clear(&pool.busy);
+    return true;
 }
 
 void fbp_pool_open_session(void) { atomic_fetch_add(&pool.sessions, 1); }

@@ -11,11 +11,16 @@ typedef struct fbp_team fbp_team_t;
 typedef void (*fbp_region_fn)(void *context, fbp_team_t *team, int worker);
 
 /* Runs region(context, team, worker) on up to n_threads threads and returns when all have returned.
- * Threads are started when first needed. The team is smaller than asked for when threads cannot be
- * started, and it is the caller alone while another caller has the pool: then too the region runs
- * to its end. Safe after fork: the child starts threads of its own. Every worker has the caller's
- * modes of arithmetic, but that subnormals are flushed; on return the caller has its own. */
+ * Threads are started when first needed. The team is smaller than asked for if threads cannot be
+ * started. It is the caller alone while another caller uses or closes the pool. Safe after fork:
+ * the child starts its own threads. Every worker has the caller's modes of arithmetic, except that
+ * subnormals are flushed; on return the caller has its own modes again. */
 void fbp_pool_run(int n_threads, fbp_region_fn region, void *context);
+
+/* Ends and joins all threads of the pool; the next fbp_pool_run starts new ones. Does nothing if
+ * there are none. Returns false, and changes nothing, while a region runs on the threads, or while
+ * another call closes the pool: it never waits for somebody else's work. */
+bool fbp_pool_close(void);
 
 int fbp_team_size(const fbp_team_t *team);
 

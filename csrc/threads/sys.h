@@ -9,6 +9,7 @@
 
 typedef SRWLOCK fbp_mutex_t;
 typedef CONDITION_VARIABLE fbp_cond_t;
+typedef HANDLE fbp_thread_t;
 #define FBP_MUTEX_INIT SRWLOCK_INIT
 #define FBP_COND_INIT CONDITION_VARIABLE_INIT
 #define FBP_THREAD_ENTRY(name, arg) static DWORD WINAPI name(LPVOID arg)
@@ -20,11 +21,13 @@ FBP_INLINE void fbp_wait(fbp_cond_t *c, fbp_mutex_t *m) {
     SleepConditionVariableSRW(c, m, INFINITE, 0);
 }
 FBP_INLINE void fbp_wake_all(fbp_cond_t *c) { WakeAllConditionVariable(c); }
-FBP_INLINE bool fbp_spawn(LPTHREAD_START_ROUTINE entry, void *arg) {
-    HANDLE thread = CreateThread(NULL, 0, entry, arg, 0, NULL);
-    if (thread == NULL) return false;
+FBP_INLINE bool fbp_spawn(fbp_thread_t *thread, LPTHREAD_START_ROUTINE entry, void *arg) {
+    *thread = CreateThread(NULL, 0, entry, arg, 0, NULL);
+    return *thread != NULL;
+}
+FBP_INLINE void fbp_join(fbp_thread_t thread) {
+    WaitForSingleObject(thread, INFINITE);
     CloseHandle(thread);
-    return true;
 }
 #else
 #include <pthread.h>
@@ -32,6 +35,7 @@ FBP_INLINE bool fbp_spawn(LPTHREAD_START_ROUTINE entry, void *arg) {
 
 typedef pthread_mutex_t fbp_mutex_t;
 typedef pthread_cond_t fbp_cond_t;
+typedef pthread_t fbp_thread_t;
 #define FBP_MUTEX_INIT PTHREAD_MUTEX_INITIALIZER
 #define FBP_COND_INIT PTHREAD_COND_INITIALIZER
 #define FBP_THREAD_ENTRY(name, arg) static void *name(void *arg)
@@ -41,16 +45,15 @@ FBP_INLINE void fbp_lock(fbp_mutex_t *m) { pthread_mutex_lock(m); }
 FBP_INLINE void fbp_unlock(fbp_mutex_t *m) { pthread_mutex_unlock(m); }
 FBP_INLINE void fbp_wait(fbp_cond_t *c, fbp_mutex_t *m) { pthread_cond_wait(c, m); }
 FBP_INLINE void fbp_wake_all(fbp_cond_t *c) { pthread_cond_broadcast(c); }
-FBP_INLINE bool fbp_spawn(void *(*entry)(void *), void *arg) {
-    pthread_t thread;
+FBP_INLINE bool fbp_spawn(fbp_thread_t *thread, void *(*entry)(void *), void *arg) {
     sigset_t all, before; /* signals are for the threads of the program, not for the pool's */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const bool started = pthread_create(&thread, NULL, entry, arg) == 0;
+    const bool started = pthread_create(thread, NULL, entry, arg) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (started) pthread_detach(thread);
     return started;
 }
+FBP_INLINE void fbp_join(fbp_thread_t thread) { pthread_join(thread, NULL); }
 #endif
 
 /* Tells the core that this is a spin loop. */

@@ -1,0 +1,70 @@
+/* pool_ends.c: regions of the pool, run and ended in turns; `test_threads_end` builds it with
+ * sanitizers. It exits with 1 if a result is wrong. */
+#include "threads/pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum { THREADS = 4, TASKS = 100, TURNS = 20 };
+
+typedef struct {
+    long done[THREADS];
+    int size;
+} work_t;
+
+static void region(void *context, fbp_team_t *team, int worker) {
+    work_t *work = context;
+    if (worker == 0) work->size = fbp_team_size(team);
+    while (fbp_team_next(team) < TASKS) ++work->done[worker];
+    fbp_team_barrier(team);
+    while (fbp_team_next(team) < TASKS) ++work->done[worker];
+}
+
+/* Whether every task is done once; *size is the team's. */
+static bool run(int *size) {
+    work_t work = {0};
+    fbp_pool_run(THREADS, region, &work);
+    long sum = 0;
+    for (int i = 0; i < THREADS; ++i) sum += work.done[i];
+    *size = work.size;
+    return sum == 2 * TASKS;
+}
+
+static void close_inside(void *context, fbp_team_t *team, int worker) {
+    (void)team;
+    if (worker == 0) *(bool *)context = fbp_pool_close();
+}
+
+static void *run_many(void *result) {
+    int size;
+    bool good = true;
+    for (int turn = 0; turn < TURNS; ++turn) good = run(&size) && good;
+    *(bool *)result = good;
+    return NULL;
+}
+
+/* Another thread runs regions while this one closes the pool again and again. */
+static bool run_beside_closing(void) {
+    bool good = false;
+    pthread_t other;
+    if (pthread_create(&other, NULL, run_many, &good) != 0) return false;
+    for (int turn = 0; turn < TURNS; ++turn) (void)fbp_pool_close();
+    pthread_join(other, NULL);
+    return good;
+}
+
+int main(void) {
+    int size;
+    bool good = fbp_pool_close() && fbp_pool_close(); /* no thread has been started */
+    for (int turn = 0; turn < TURNS; ++turn) {
+        good = run(&size) && size == THREADS && good;
+        if (turn % 2 == 0) good = fbp_pool_close() && fbp_pool_close() && good;
+    }
+    bool closed = true;
+    fbp_pool_run(THREADS, close_inside, &closed);
+    good = good && !closed && run_beside_closing() && run(&size) && size == THREADS;
+    good = fbp_pool_close() && good;
+    puts(good ? "good" : "bad");
+    return good ? 0 : 1;
+}
