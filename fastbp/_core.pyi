@@ -9,8 +9,7 @@ from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ._types import SparseRows
-from .optim import Optimizer
+from ._types import SparseRows, UpdateRule
 
 # float32 or float64. Where a network is concerned, its dtype.
 _Floats: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -94,7 +93,7 @@ class Net:
         weights: _Floats | None,
         out: _Floats | None = None,
     ) -> float: ...
-    def step(self, theta: _Floats, grad: _Floats, optimizer: Optimizer) -> None: ...
+    def step(self, theta: _Floats, grad: _Floats, optimizer: UpdateRule) -> None: ...
 
 class Buffer:
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -141,7 +140,7 @@ class Fit:
         x: _Rows,
         y: _Targets,
         weights: _Floats | None,
-        optimizer: Optimizer,
+        optimizer: UpdateRule,
         batch_size: int,
         shuffle: bool,
         seed: int,

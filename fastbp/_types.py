@@ -190,6 +190,19 @@ class TargetRules(Protocol):
         """Columns of dense targets for a network of n_out outputs."""
 
 
+class UpdateRule(Protocol):
+    """What the engine needs of an optimiser of `fastbp.optim`."""
+
+    _t: int  # steps taken, which the engine counts
+    moments: list[Array]
+    scratch: Array | None
+    average: Array | None
+    average_start: int
+
+    def packed(self) -> dict[str, Any]:
+        """Rule and hyper-parameters, by the engine's names."""
+
+
 class Trainee(Protocol):
     """What training needs of a network: `fastbp.Network`, or `fastbp.reference.Network`.
 
