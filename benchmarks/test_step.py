@@ -2,8 +2,8 @@
 
 import pytest
 
+from fastbp.bench._peers._engine import Engine
 from fastbp.bench._suites import SUITES
-from fastbp.bench.peers._engine import Engine
 
 
 def measure(meter, config, dtype, threads):

@@ -12,9 +12,9 @@ from .._config import usable_cores
 from .._files.atomic import atomic_write, check_writable
 from ..bench import _report as report
 from ..bench._lane import Options
+from ..bench._peers import PEERS, PROGRAMS
 from ..bench._runner import measure
 from ..bench._suites import CONFIGS, SUITES, select
-from ..bench.peers import PEERS, PROGRAMS
 from . import options
 from .options import UsageError
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import IO
 
+from ._peers import PROGRAMS
 from ._suites import Config
-from .peers import PROGRAMS
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"

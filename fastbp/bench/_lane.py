@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import sleep
 
 from ._client import Worker
-from .peers import ENGINE
+from ._peers import ENGINE
 
 _SETTLE = 0.005  # seconds for the threads of the program before to stop spinning
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from .._files.atomic import atomic_write
+from ._peers import ENGINE, PROGRAMS
 from ._suites import join_widths
-from .peers import ENGINE, PROGRAMS
 
 # Colour-blind safe, after Okabe & Ito; a marker each as well.
 _STYLES = {

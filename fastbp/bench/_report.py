@@ -33,13 +33,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from importlib import metadata
 
 from .._config import config as machine_config
 from ._lane import Lane, Options
+from ._peers import ENGINE, PROGRAMS
 from ._suites import Config
 from ._timing import paired_ratio, summary
-from .peers import ENGINE, PROGRAMS
 
 SCHEMA = "fastbp-bench/1"
 _ALONE = 0.97  # of a core: with less, another process had the rest
@@ -48,6 +47,8 @@ _PACKAGES = ("numpy", "torch", "jax", "jaxlib", "scikit-learn")
 
 def assemble(options: Options, results: list[dict], failures: list[dict]) -> dict:
     """The whole report."""
+    from importlib import metadata  # large, and the processes that are measured import this module
+
     machine = machine_config()
     if options.isa is not None:
         machine["isa"] = options.isa

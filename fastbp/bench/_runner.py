@@ -9,8 +9,8 @@ from . import _report as report
 from ._client import Worker, WorkerError, start
 from ._lane import Lane, Options
 from ._memory import numpy_bytes
+from ._peers import ENGINE, PROGRAMS
 from ._suites import Config
-from .peers import ENGINE, PROGRAMS
 
 
 def measure(

@@ -20,9 +20,9 @@ import numpy as np
 
 from .. import _core
 from ._memory import peak_bytes
+from ._peers import PROGRAMS
 from ._suites import Config
 from ._timing import calibrate, elapsed
-from .peers import PROGRAMS
 
 
 class Bench:

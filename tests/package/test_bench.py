@@ -19,9 +19,9 @@ from fastbp.bench._client import WorkerError, start
 from fastbp.bench._data import make
 from fastbp.bench._lane import Options
 from fastbp.bench._memory import forget_peak, peak_bytes
+from fastbp.bench._peers import ENGINE, PEERS, PROGRAMS
 from fastbp.bench._runner import measure
 from fastbp.bench._suites import CONFIGS, KINDS, SUITES, Config, select
-from fastbp.bench.peers import ENGINE, PEERS, PROGRAMS
 
 TINY = Config("tiny", (3, 4, 2), "tanh", "mse", 2, n_rows=6)
 ALONE = ["bench", "--quick", "--rounds", "1", "--threads", "1", "--peers", "none"]
@@ -310,7 +310,7 @@ def test_command_names_what_to_install(arguments, package, command, capsys, monk
     def missing(name):
         return None if name == package else find_spec(name)
 
-    monkeypatch.setattr("fastbp.bench.peers._base.find_spec", missing)
+    monkeypatch.setattr("fastbp.bench._peers._base.find_spec", missing)
     monkeypatch.setattr("fastbp._cli.bench.find_spec", missing)
     assert main(["bench", *arguments]) == 1
     assert command in capsys.readouterr().err
