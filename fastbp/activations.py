@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from ._checks import arguments as check
 
+__all__ = ["NAMES", "Activation", "resolve", "resolve_layers"]
+
 # name: (code, default alpha or None where there is none, what the derivative is made from)
 _TABLE: dict[str, tuple[int, float | None, str]] = {
     "identity": (0, None, "a"),

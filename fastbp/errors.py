@@ -1,5 +1,7 @@
 """Exceptions and warnings of fastbp's own."""
 
+__all__ = ["ConvergenceWarning", "DataError", "DivergenceError", "ModelFileError"]
+
 
 class DivergenceError(ArithmeticError):
     """Raised by `fit` when the objective J stops being finite, before that step's update.

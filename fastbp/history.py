@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from ._html import cell, curve, heading, table_of_cells
 
+__all__ = ["History"]
+
 
 @dataclass(repr=False)
 class History:

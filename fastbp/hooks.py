@@ -15,6 +15,8 @@ import numpy as np
 from ._checks import arguments as check
 from ._types import Array
 
+__all__ = ["Hook"]
+
 Hook = Callable[[int, Array], object]
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from ._checks import arguments as check
 from .activations import Activation
 
+__all__ = ["NAMES", "InitFunction", "Initializer", "draw", "resolve"]
+
 _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
 # What "auto" draws by activation: He's for what passes about half of its input, LeCun's where the
 # activation normalises itself (Klambauer et al. 2017), He's uniform for sin, which halves the

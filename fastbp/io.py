@@ -28,6 +28,7 @@ from ._network.dense import Dense
 from ._network.finite import check_finite_parameters, first_non_finite
 from ._network.layers import Layer
 from ._network.network import Network
+from ._public import present
 from .activations import resolve_layers
 from .errors import ModelFileError
 from .losses import CustomLoss
@@ -279,3 +280,6 @@ def _read_finite(reader: Reader, name: str) -> np.ndarray:
             f"tensor {name!r} holds {tensor[index]} at {list(index)}; expected finite weights"
         )
     return tensor
+
+
+present(__name__, __all__)

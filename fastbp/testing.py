@@ -15,6 +15,8 @@ from ._network.base import NetworkBase
 from ._network.network import Network
 from ._types import Array
 
+__all__ = ["BlockReport", "GradcheckReport", "gradcheck"]
+
 _STEP = float(np.finfo(np.float64).eps) ** (1 / 3)  # balances truncation h² against rounding 1/h
 _RETRIES = 3  # smaller steps, each an eighth, for where a kink lies within the first
 

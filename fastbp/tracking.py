@@ -11,6 +11,8 @@ from importlib import import_module
 from os import PathLike, fspath
 from typing import Any, ClassVar
 
+__all__ = ["MLflow", "TensorBoard", "WandB", "describe"]
+
 
 def _package(name: str, install: str) -> Any:
     try:

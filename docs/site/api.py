@@ -23,22 +23,9 @@ class Page:
 
 
 def modules():
-    """fastbp and its public modules: no underscore, and in `fastbp.__all__` or with an own one."""
-    below = sorted(m.name for m in pkgutil.iter_modules(fastbp.__path__) if m.name[0] != "_")
-    found = {name: importlib.import_module(f"fastbp.{name}") for name in below}
-    public = [name for name in below if name in fastbp.__all__ or hasattr(found[name], "__all__")]
-    return [fastbp, *(found[name] for name in public)]
-
-
-def public_names(module):
-    """What a module offers: its `__all__`, or else what it defines without an underscore."""
-    if hasattr(module, "__all__"):
-        return module.__all__
-    return [
-        name
-        for name, thing in vars(module).items()
-        if name[0] != "_" and getattr(thing, "__module__", None) == module.__name__
-    ]
+    """fastbp and its public modules, which are those without an underscore."""
+    names = sorted(m.name for m in pkgutil.iter_modules(fastbp.__path__) if m.name[0] != "_")
+    return [fastbp, *(importlib.import_module(f"fastbp.{name}") for name in names)]
 
 
 def pages():
@@ -47,7 +34,7 @@ def pages():
     for module in modules():
         page = Page(module.__name__, module)
         found.append(page)
-        for name in public_names(module):
+        for name in module.__all__:
             thing = getattr(module, name)
             if inspect.ismodule(thing) or name == "__version__":
                 continue

@@ -25,7 +25,7 @@ class _Plateau(Schedule):
         super().__init__("epoch")
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """Restore the object from a pickle; in the first version lower values were always better."""
+        """Restore the object from a pickle; in version 0.1 lower values were always better."""
         super().__setstate__({"mode": "min"} | state)
 
     def reset(self) -> None:

@@ -1,6 +1,8 @@
 """The house rules: who may include and import whom, and what each room must not do."""
 
 import ast
+import importlib
+import inspect
 import re
 import runpy
 import sys
@@ -42,13 +44,13 @@ FORBIDDEN_IN_KERNELS = re.compile(
 )
 # Modules that may be imported only by the files named; everything else is NumPy and Python's own.
 OPTIONAL = {
-    "sklearn": {"fastbp.sklearn", "fastbp.bench.peers._scikit"},
+    "sklearn": {"fastbp.sklearn", "fastbp.bench._peers._scikit"},
     "scipy": {"fastbp.optim._lbfgs", "fastbp.sklearn"},
     "onnx": {"fastbp.export"},
     "skl2onnx": {"fastbp.export"},
     "tqdm": {"fastbp._training.runner"},
-    "torch": {"fastbp.bench.peers._pytorch", "fastbp.export"},
-    "jax": {"fastbp.bench.peers._jax_cpu"},
+    "torch": {"fastbp.bench._peers._pytorch", "fastbp.export"},
+    "jax": {"fastbp.bench._peers._jax_cpu"},
     "matplotlib": {"fastbp._pyplot", "fastbp.bench._plot", "fastbp.plot"},
 }
 BELOW_NETWORK = {"fastbp.reference", "fastbp._checks.arguments", "fastbp.optim"}
@@ -253,6 +255,36 @@ def test_other_packages_are_imported_where_they_belong():
             assert inside(name, OPTIONAL.get(package, ())), f"{name} imports {package}"
             estimator = inside(name, {"fastbp.sklearn"})
             assert not top or estimator, f"{name} imports {package} when imported"
+
+
+def python_files():
+    """The modules of fastbp/, the binding and its stub among them."""
+    return sorted(p for p in PACKAGE.rglob("*") if p.suffix in {".py", ".pyi", ".pyx"})
+
+
+def module_name(path):
+    """`fastbp.losses` for fastbp/losses/__init__.py."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def public_modules():
+    """The modules without an underscore anywhere in their path."""
+    return [name for name in map(module_name, python_files()) if "._" not in name]
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_public_modules_list_what_they_offer(name):
+    """Classes and functions say a public module that lists them, so pickles and `repr` do too."""
+    if name == "fastbp.sklearn":
+        pytest.importorskip("sklearn", reason="fastbp.sklearn cannot be imported")
+    module = importlib.import_module(name)
+    assert inspect.getdoc(module)
+    for offered in module.__all__:
+        thing = getattr(module, offered)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            home = thing.__module__
+            assert home in public_modules(), f"{name}.{offered} says that it is of {home}"
+            assert thing.__name__ in sys.modules[home].__all__
 
 
 def sources(*folders):
