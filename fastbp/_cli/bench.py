@@ -33,7 +33,7 @@ taken within a round. Let nothing else run meanwhile.
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "bench",

@@ -22,7 +22,7 @@ meanwhile.
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "explain",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from .._config import show_config
+from . import options
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     """Add this command to the parser."""
     return subparsers.add_parser(
         "info",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .._files.atomic import naming
 from .._version import __version__
@@ -28,13 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises SystemExit, as argparse does: 2 for wrong usage, 0 after --help and --version.
     """
     args = build_parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.run
+    parser: argparse.ArgumentParser = args.parser
     try:
-        with naming(_STDOUT):  # files name themselves
-            code = args.run(args)
+        with naming(_STDOUT):  # an error about a file names that file already
+            code = command(args)
             sys.stdout.flush()
         return code
     except UsageError as error:
-        args.parser.error(str(error))
+        parser.error(str(error))
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TypeAlias, TypedDict, TypeVar
 
 from .. import activations
 from .._checks import arguments as check
@@ -11,6 +12,19 @@ from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from ..tabular._csv import DECIMALS, HEADERS, THOUSANDS, Format
 
 BUILT_IN = ("digits", "fashion-mnist")
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+T = TypeVar("T")
+
+
+class FileOptions(TypedDict):
+    """Keywords of `read_table` and `read_features` that say how to read a file."""
+
+    header: str
+    delimiter: str
+    decimal: str
+    thousands: str
+    max_bytes: int
 
 
 class UsageError(Exception):
@@ -56,7 +70,7 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def file_options(args: argparse.Namespace, known: Format | None = None) -> dict[str, object]:
+def file_options(args: argparse.Namespace, known: Format | None = None) -> FileOptions:
     """The keywords of `read_table` on how to read a file; marks not given are those of `known`.
 
     Raises UsageError where they do not go together.
@@ -154,8 +168,8 @@ def activation(text: str) -> tuple[activations.Activation, ...]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _reader(read: Callable[[str], object], expected: str) -> Callable[[str], object]:
-    def parse(text: str) -> object:
+def _reader(read: Callable[[str], T], expected: str) -> Callable[[str], T]:
+    def parse(text: str) -> T:
         try:
             return read(text)
         except ValueError:

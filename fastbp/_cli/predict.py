@@ -22,7 +22,7 @@ from . import options
 from .sources import test_images
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "predict",
@@ -80,23 +80,19 @@ def _preprocessing(net: Network, path: str) -> Preprocessing:
 
 
 def _plain(n_in: int, n_out: int, *, labels: bool) -> Preprocessing:
-    goal = (
-        {"task": "classification", "target": ("class",), "classes": tuple(range(n_out))}
-        if labels
-        else {
-            "task": "regression",
-            "target": tuple(f"output{i + 1}" for i in range(n_out)),
-            "target_mean": (0.0,) * n_out,
-            "target_scale": (1.0,) * n_out,
-        }
-    )
+    """A Preprocessing that changes nothing, for a network without one."""
+    n_numbers = 0 if labels else n_out
     return Preprocessing(
+        task="classification" if labels else "regression",
         features=tuple(str(i + 1) for i in range(n_in)),
         n_columns=n_in,
         categories={},
         mean=(0.0,) * n_in,
         scale=(1.0,) * n_in,
-        **goal,
+        target=("class",) if labels else tuple(f"output{i + 1}" for i in range(n_out)),
+        classes=tuple(range(n_out)) if labels else (),
+        target_mean=(0.0,) * n_numbers,
+        target_scale=(1.0,) * n_numbers,
     )
 
 
@@ -131,7 +127,7 @@ def _lines(prep: Preprocessing, outputs: Array, proba: bool) -> Iterator[list[ob
     else:
         yield list(prep.target)
         for row in answers.astype(outputs.dtype):
-            yield _digits(row)
+            yield [*_digits(row)]
 
 
 def _digits(row: Array) -> list[str]:

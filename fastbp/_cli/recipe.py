@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 
@@ -113,9 +114,10 @@ def make_optimizer(args: argparse.Namespace, source: Source) -> Optimizer:
     if args.optimizer == "sgd":
         lr = SGD().lr if args.lr is None else args.lr
         return SGD(lr, momentum=args.momentum or 0.0, nesterov=args.nesterov)
-    optimizer = resolve(args.optimizer)
+    rule: Any = resolve(args.optimizer)
     if args.lr is not None:
-        optimizer.lr = args.lr
+        rule.lr = args.lr
+    optimizer: Optimizer = rule
     return optimizer
 
 

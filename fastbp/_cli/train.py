@@ -43,7 +43,7 @@ the others is scored instead, and the model is that of the epoch that did best o
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "train",
@@ -105,17 +105,23 @@ def run(args: argparse.Namespace) -> int:
     train = source.table if train_rows is None else source.table.take(train_rows)
     batch_size = args.batch_size or source.batch_size
     _describe(say, net, prep, train, test, optimizer, batch_size)
-    n_epochs, interrupted = _fit(
-        net,
-        recipe.arrays(args, prep, train, net.dtype),
-        None if test is None or split > 0 else recipe.arrays(args, prep, test, net.dtype),
-        callbacks=[] if args.patience is None else [EarlyStopping(patience=args.patience)],
-        validation_split=split,
-        schedule=args.schedule,
-        epochs=args.epochs or source.epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        progress=not args.quiet,
+    data = recipe.arrays(args, prep, train, net.dtype)
+    validation_data = (
+        None if test is None or split > 0 else recipe.arrays(args, prep, test, net.dtype)
+    )
+    stopping = [] if args.patience is None else [EarlyStopping(patience=args.patience)]
+    n_epochs, interrupted = _count_epochs(
+        lambda count: net.fit(
+            *data,
+            validation_data=validation_data,
+            validation_split=split,
+            callbacks=[count, *stopping],
+            schedule=args.schedule,
+            epochs=args.epochs or source.epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            progress=not args.quiet,
+        )
     )
     save(net, args.output, preprocessing=prep.to_dict())
     if test is not None:
@@ -152,19 +158,16 @@ def _split(
     if source.test is not None or fraction == 0:
         return None, source.test
     table = source.table
-    labels = table.target if task == "classification" and table.target.ndim == 1 else None
+    target = table.require_target()
+    labels = target if task == "classification" and target.ndim == 1 else None
     train_rows, rows = hold_out(table.n_rows, fraction, seed=source.split_seed, labels=labels)
     return train_rows, table.take(rows)
 
 
-def _fit(
-    net: Network,
-    data: tuple[Array, Array],
-    validation_data: tuple[Array, Array] | None,
-    callbacks: list[object],
-    **keywords: object,
+def _count_epochs(
+    fit: Callable[[Callable[[int, dict[str, float]], None]], object],
 ) -> tuple[int, bool]:
-    """Train; the number of whole epochs, and whether Ctrl-C ended them."""
+    """Call `fit` with a callback; return the number of complete epochs, and whether Ctrl-C came."""
     done = 0
 
     def count(epoch: int, logs: dict[str, float]) -> None:
@@ -172,7 +175,7 @@ def _fit(
         done = epoch + 1
 
     try:
-        net.fit(*data, validation_data=validation_data, callbacks=[count, *callbacks], **keywords)
+        fit(count)
     except KeyboardInterrupt:
         return done, True
     return done, False
@@ -203,7 +206,7 @@ def _score(args: argparse.Namespace, net: Network, prep: Preprocessing, test: Ta
     if prep.task == "classification":
         right = int((answers == prep.targets(test, net.dtype)).sum())
         return f"test accuracy: {100 * right / test.n_rows:.2f} % ({right} of {test.n_rows})"
-    target = test.target.reshape(answers.shape).astype(np.float64)
+    target = test.require_target().reshape(answers.shape).astype(np.float64)
     error = np.sqrt(((answers - target) ** 2).mean(axis=0))
     errors = ", ".join(f"{e:.6g} ({name})" for e, name in zip(error, prep.target, strict=True))
     return f"test R2: {r2(answers, target):.4f}; root mean square error: {errors}"
