@@ -1,13 +1,24 @@
-"""Exceptions and warnings of fastbp's own."""
+"""The exceptions and warnings that fastbp defines."""
+
+__all__ = ["ConvergenceWarning", "DataError", "DivergenceError", "ModelFileError"]
 
 __all__ = ["ConvergenceWarning", "DataError", "DivergenceError", "ModelFileError"]
 
 
 class DivergenceError(ArithmeticError):
-    """Raised by `fit` when the objective J stops being finite, before that step's update.
+    """Raised by `fit` when the objective J is no longer finite.
 
-    `epoch` and `step` (the batch within the epoch) count from 0; the parameters are those
-    before the step, so that training can go on from them with a smaller learning rate.
+    The step that found it does not update the parameters, so training can continue from them with a
+    lower learning rate.
+
+    Parameters
+    ----------
+    value : float
+        The value of J.
+    epoch : int
+        The epoch, counted from 0.
+    step : int
+        The step (batch) within the epoch, counted from 0.
 
     >>> DivergenceError(float("nan"), epoch=3, step=12).step
     12
@@ -31,18 +42,18 @@ def _rebuild(cls: type[DivergenceError], value: float, epoch: int, step: int) ->
 
 
 class ModelFileError(ValueError):
-    """Raised when a model file is truncated, forged, or not one of fastbp's.
+    """Raised when a model file is truncated, forged, or was not written by fastbp.
 
-    The message names the file, what was expected and what came.
+    The message says which file it is, what was expected and what was found.
     """
 
 
 class DataError(ValueError):
-    """Raised when a data file cannot be read as the table or images it should hold.
+    """Raised when a data file cannot be read as a table or as images.
 
-    The message names the file and, where there is one, the line and column.
+    The message gives the file and, if possible, the line and the column.
     """
 
 
 class ConvergenceWarning(UserWarning):
-    """Given where training ended at no minimum; the message says why, and what to change."""
+    """Issued when training ended before a minimum; the message says why, and what to change."""

@@ -1,8 +1,9 @@
-"""Writing a file so that its old content stays until the new one is whole on the disk.
+"""Write a file such that the old content stays until the new content is completely on the disk.
 
-The new content goes into `.fastbp-….tmp` in the same folder, which is renamed at the end. As long
-as it is written, its process holds a lock on it (flock); the system drops the lock when the process
-ends, however it ends. A file of that name without a lock is what a killed process left.
+The new content is written to a temporary file `.fastbp-….tmp` in the same folder, which is renamed
+at the end. While a process writes the temporary file, it holds a lock on it (flock). The system
+releases the lock when the process ends, for whatever reason. So a temporary file without a lock was
+left behind by a process that was killed.
 """
 
 from __future__ import annotations
@@ -16,27 +17,31 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-if sys.platform != "win32":  # there are no locks on Windows: what a killed process left stays
+if sys.platform != "win32":  # Windows has no flock, so temporary files left behind stay there
     import fcntl
 
-# O_BINARY exists on Windows only
+# O_BINARY exists only on Windows
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _PREFIX, _SUFFIX = ".fastbp-", ".tmp"
-_swept: set[str] = set()  # folders in which this process has looked for what others left
+_swept: set[str] = set()  # folders in which this process has already removed old temporary files
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open `path` for writing bytes; it takes effect when the block ends without an exception.
+    """Open `path` for writing bytes; the file is replaced if the block ends without an exception.
 
-    A temporary file in the same folder is written, fsynced and renamed over `path`, which keeps
-    its permissions; a symbolic link keeps pointing to the file it names. After any exception the
-    temporary is gone and `path` is what it was. Then the folder is fsynced, so that the rename
-    outlasts a power cut; where the system refuses that, the file is written nonetheless.
+    The bytes go to a temporary file in the same folder. At the end, that file is fsynced and
+    renamed to `path`, and the folder is fsynced, so the new content survives a power failure. (If
+    the system does not allow to fsync a folder, the file is written all the same.) The permissions
+    of an existing file are kept, and a symbolic link still points to the same file. After an
+    exception, the temporary file is removed and `path` is unchanged.
 
-    Raises:
-        OSError: as `open` does; it names `path`.
-        ValueError: `path` exists and is neither a file nor a folder.
+    Raises
+    ------
+    OSError
+        As `open` raises it; its `filename` is `path`.
+    ValueError
+        `path` exists and is neither a file nor a folder.
     """
     shown = os.fsdecode(path)
     target = os.path.realpath(shown)
@@ -48,7 +53,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         descriptor, temporary = _create(folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                if sys.platform != "win32":  # another descriptor of the same lock, for the rename
+                if sys.platform != "win32":
+                    # A second descriptor keeps the lock until the file has been renamed.
                     held.callback(_close, os.dup(descriptor))
                 if mode is not None:
                     os.chmod(temporary, mode)
@@ -63,9 +69,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise what `atomic_write` would raise for a bad path, before any work goes into the file.
+    """Raise the exception that `atomic_write` would raise for this path, before any other work.
 
-    A temporary file is made in the folder, for nothing else tells whether one can be.
+    The function creates and removes a temporary file in the folder: there is no other reliable way
+    to find out whether that is possible.
     """
     shown = os.fsdecode(path)
     target = os.path.realpath(shown)
@@ -80,9 +87,9 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:
-    """Remove from a folder the temporary files of processes that were killed.
+    """Remove the temporary files that killed processes left in a folder.
 
-    Those of live processes are locked, and stay. What cannot be looked at is passed over.
+    The files of running processes are locked and stay. Files that cannot be opened stay too.
     """
     folder = os.path.realpath(os.fsdecode(folder))
     _swept.add(folder)
@@ -96,7 +103,7 @@ def sweep(folder: str | os.PathLike[str]) -> None:
 
 @contextlib.contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Let every OSError of the block that names no file, such as that of a full disk, name one."""
+    """Set `filename` of each OSError in the block that has none, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -110,7 +117,7 @@ def naming(name: str) -> Iterator[None]:
 
 
 def _is_temporary(path: object) -> bool:
-    """Whether a path, or whatever else an OSError calls its file, is that of a temporary file."""
+    """Whether `path`, the `filename` of an OSError, is the path of a temporary file."""
     if not isinstance(path, str):
         return False
     name = os.path.basename(path)
@@ -118,7 +125,7 @@ def _is_temporary(path: object) -> bool:
 
 
 def _create(folder: str) -> tuple[int, str]:
-    """A new temporary file, locked where the file system has locks: (descriptor, path)."""
+    """Create a temporary file, locked if the file system has locks; return (descriptor, path)."""
     while True:
         path = os.path.join(folder, f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
         descriptor = os.open(path, _NEW_FILE, 0o666)
@@ -129,11 +136,11 @@ def _create(folder: str) -> tuple[int, str]:
             _close(descriptor)
             _unlink(path)
             raise
-        _close(descriptor)  # a sweep was there first, and removes it
+        _close(descriptor)  # a sweep has locked the file first, and removes it
 
 
 def _lock(descriptor: int, path: str) -> bool:
-    """Lock a file that has been made; False where a sweep has taken it for one left behind."""
+    """Lock a new file; return False if a sweep has already taken it for a file left behind."""
     if sys.platform == "win32":
         return True
     try:
@@ -141,12 +148,12 @@ def _lock(descriptor: int, path: str) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        return True  # no locks here: a sweep gets none either, and removes nothing
+        return True  # the file system has no locks, so a sweep gets none and removes nothing
     return os.path.exists(path)
 
 
 def _remove_unlocked(path: str) -> None:
-    """Remove an ordinary file unless somebody holds a lock on it. OSError where it stays."""
+    """Remove a regular file unless a process holds a lock on it; OSError if it stays."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -157,7 +164,7 @@ def _remove_unlocked(path: str) -> None:
 
 
 def _close(descriptor: int) -> None:
-    """Close a descriptor through which nothing was written."""
+    """Close a descriptor that was not used for writing."""
     with contextlib.suppress(OSError):
         os.close(descriptor)
 
@@ -171,7 +178,7 @@ def _unlink(path: str) -> None:
 
 
 def _mode_of(target: str, shown: str) -> int | None:
-    """Permissions of the file to replace; None where there is none."""
+    """Return the permissions of the file that will be replaced, or None if there is none."""
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:
@@ -179,12 +186,14 @@ def _mode_of(target: str, shown: str) -> int | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), shown)
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{shown} is not an ordinary file; give the name of one, or of a new one")
+        raise ValueError(
+            f"{shown} is not a regular file; give the name of a regular or of a new file"
+        )
     return stat.S_IMODE(mode)
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the rename itself durable, where the system lets a folder be opened and fsynced."""
+    """Make the rename durable, if the system allows to open and fsync a folder."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     with contextlib.suppress(OSError):

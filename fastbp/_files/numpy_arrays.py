@@ -1,4 +1,4 @@
-"""NumPy's .npy and .npz files, read strictly: they may be untrusted.
+"""A strict reader of NumPy's .npy and .npz files, which may come from an untrusted source.
 
     6 bytes      \\x93NUMPY
     2 bytes      version: 1.0, 2.0 or 3.0
@@ -6,8 +6,9 @@
     N bytes      text of a Python dict with descr (dtype), fortran_order and shape
     the rest     the elements
 
-A .npz is a zip of such files, stored or deflated. The text is matched, never evaluated, and no
-memory is taken for elements before dtype and shape agree with the bytes that are there. Format:
+A .npz file is a zip archive of such files, stored or deflated. The header is matched against a
+pattern and never evaluated. Memory for the elements is allocated only after dtype and shape agree
+with the size of the file. Format:
 https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
@@ -34,15 +35,15 @@ from .atomic import naming
 MAX_HEADER = 10_000  # bytes, as in numpy.load
 _MAX_RANK = 32  # dimensions of an array in NumPy before 2.0
 _CHUNK = 1 << 20
-_MAX_RATIO = 1032  # deflate: 258 bytes from two bits at best
-_ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x1, 0x20, 0x40  # flags of a zip's member
+_MAX_RATIO = 1032  # of deflate, which encodes at most 258 bytes in two bits
+_ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x1, 0x20, 0x40  # flags of a member of a zip archive
 
-# A field of the header, when blanks are single and quotes simple: a text, a flag or a tuple.
+# One field of the header, after white space and quotes are normalised: string, boolean or tuple.
 _ITEM = r" ?'(\w+)' ?: ?(?:'([^']*)'|(True|False)|\(([\dL, ]*)\)) ?"
 _HEADER = re.compile(rf"\{{{_ITEM},{_ITEM},{_ITEM},? ?\}}")
 _DESCR = re.compile(r"[<>|=]?[?a-zA-Z]\d*")
 _SHAPE = re.compile(r"(?:(?:\d{1,20}L?,)+(?:\d{1,20}L?)?)?")
-# What zipfile raises for archives that are not whole, or of a kind it does not know.
+# What zipfile raises for archives that are damaged or of an unknown kind.
 _ZIP_FAULTS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
     *(ValueError, OverflowError, RuntimeError),
@@ -52,19 +53,22 @@ _LAST_CHARACTER = 0x10FFFF
 
 
 def read_npy(path: str | os.PathLike[str], *, max_bytes: int) -> Array:
-    """The array of a .npy file.
+    """Read the array of a .npy file.
 
-    Raises:
-        DataError: anything but one whole array, of numbers, texts or booleans, of at most
-            max_bytes bytes.
-        OSError: as `open` does.
+    Raises
+    ------
+    DataError
+        The file is not exactly one complete array of numbers, strings or booleans, or the array
+        takes more than `max_bytes` bytes.
+    OSError
+        As `open` raises it.
     """
     with _opened(path) as file:
         return _read_array(file, os.fstat(file.fileno()).st_size, "the array", max_bytes)
 
 
 class Archive:
-    """An open .npz file: `names` of its arrays, and `read(name)`."""
+    """An open .npz file: the `names` of its arrays, and `read(name)`."""
 
     def __init__(self, file: BufferedReader, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -80,16 +84,16 @@ class Archive:
             if member.filename.endswith(".npy"):
                 name = member.filename.removesuffix(".npy")
                 if name in self._members:
-                    raise DataError(f"the array {name!r} is there twice")
+                    raise DataError(f"the array {name!r} appears twice")
                 self._members[name] = member
 
     @property
     def names(self) -> list[str]:
-        """The arrays' names, in the order of the file; others than .npy are left out."""
+        """The names of the arrays, in the order of the file; only members that end in .npy."""
         return list(self._members)
 
     def read(self, name: str) -> Array:
-        """The array of that name. DataError as `read_npy` raises it."""
+        """Return the array with this name. Raises DataError as `read_npy` does."""
         member, what = self._members[name], f"the array {name!r}"
         _check_member(member, what)
         try:
@@ -103,9 +107,10 @@ class Archive:
 
 @contextlib.contextmanager
 def open_npz(path: str | os.PathLike[str], *, max_bytes: int) -> Iterator[Archive]:
-    """Open a .npz file, whose arrays are read one by one; every DataError begins with its name.
+    """Open a .npz file, to read its arrays one by one.
 
-    Raises as `read_npy` does.
+    The message of each DataError in the block begins with the path. Raises the same exceptions as
+    `read_npy`.
     """
     with _opened(path) as file:
         yield Archive(file, max_bytes)
@@ -116,14 +121,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     try:
         with naming(os.fsdecode(path)), open(path, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise DataError("expected an ordinary file; this is a device or a pipe")
+                raise DataError("expected a regular file; this is a device or a pipe")
             yield file
     except DataError as error:
         raise DataError(f"{os.fsdecode(path)}: {error}") from error.__cause__
 
 
 def _check_member(member: zipfile.ZipInfo, what: str) -> None:
-    """What the directory of the zip says of a member, before it is opened."""
+    """Check what the directory of the archive says about a member, before the member is opened."""
     if member.flag_bits & (_ENCRYPTED | _STRONGLY_ENCRYPTED):
         raise DataError(f"{what} is encrypted; write it without a password")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or (
@@ -131,7 +136,7 @@ def _check_member(member: zipfile.ZipInfo, what: str) -> None:
     ):
         raise DataError(
             f"{what} is compressed by method {member.compress_type}; expected 0 (stored) or 8 "
-            "(deflated), as numpy.savez and savez_compressed write"
+            "(deflated), as numpy.savez and savez_compressed write them"
         )
     most = member.compress_size
     if member.compress_type == zipfile.ZIP_DEFLATED:
@@ -143,7 +148,7 @@ def _check_member(member: zipfile.ZipInfo, what: str) -> None:
 
 
 def _read_array(file: IO[bytes], size: int, what: str, max_bytes: int) -> Array:
-    """The array in the `size` bytes of a file, which stands at their beginning."""
+    """Read the array in the next `size` bytes of a file."""
     text, start = _read_header(file, size, what)
     dtype, shape, fortran = _parse_header(text, what)
     n_bytes = array_bytes(shape, dtype, max_bytes, what)
@@ -160,7 +165,7 @@ def _read_array(file: IO[bytes], size: int, what: str, max_bytes: int) -> Array:
 
 
 def _fill(file: IO[bytes], data: Array, what: str) -> None:
-    """Read as many bytes as `data` takes."""
+    """Fill `data` with bytes from the file."""
     view, done = data.data, 0
     while done < len(view):
         chunk = file.read(min(_CHUNK, len(view) - done))
@@ -171,18 +176,18 @@ def _fill(file: IO[bytes], data: Array, what: str) -> None:
 
 
 def _check_elements(array: Array, what: str) -> None:
-    """Booleans are 0 or 1, and texts hold characters."""
+    """Check that booleans are 0 or 1, and that strings consist of characters."""
     if array.dtype.kind == "b" and (array.view(np.uint8) > 1).any():
         raise DataError(f"{what} holds booleans other than 0 and 1")
     if array.dtype.kind == "U":
         codes = array.view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
         low, high = _SURROGATES
         if ((codes > _LAST_CHARACTER) | ((codes >= low) & (codes <= high))).any():
-            raise DataError(f"{what} holds texts with codes that are not characters")
+            raise DataError(f"{what} holds strings with codes that are not characters")
 
 
 def _read_header(file: IO[bytes], size: int, what: str) -> tuple[str, int]:
-    """The header's text, and the number of bytes up to its end."""
+    """Return the text of the header, and the number of bytes up to its end."""
     magic = file.read(8)
     if len(magic) < 8 or magic[:6] != b"\x93NUMPY":
         raise DataError(f"{what} is not in the .npy format: it begins with {magic[:6]!r}")
@@ -198,7 +203,7 @@ def _read_header(file: IO[bytes], size: int, what: str) -> tuple[str, int]:
         )
     if start > size:
         raise DataError(
-            f"the header of {what} claims {length} bytes; the file ends {start - size} before"
+            f"the header of {what} claims {length} bytes; the file lacks {start - size} of them"
         )
     text = file.read(length)
     try:
@@ -208,7 +213,7 @@ def _read_header(file: IO[bytes], size: int, what: str) -> tuple[str, int]:
 
 
 def _parse_header(text: str, what: str) -> tuple[np.dtype, tuple[int, ...], bool]:
-    """(dtype, shape, fortran_order), each of its kind."""
+    """Return (dtype, shape, fortran_order), each of its type."""
     text = " ".join(text.replace('"', "'").split())
     found = _HEADER.fullmatch(text)
     fields = {}
@@ -217,7 +222,7 @@ def _parse_header(text: str, what: str) -> tuple[np.dtype, tuple[int, ...], bool
         fields = {groups[i]: groups[i + 1 : i + 4] for i in (0, 4, 8)}
     if fields.keys() != {"descr", "fortran_order", "shape"}:
         record = re.search(r"'descr' ?: ?\[", text)
-        wanted = "one of numbers or texts" if record else "descr, fortran_order and shape"
+        wanted = "an array of numbers or strings" if record else "descr, fortran_order and shape"
         got = "an array of records" if record else ascii(text[:80])
         raise DataError(f"the header of {what} must describe {wanted}; got {got}")
     descr, fortran, shape = fields["descr"][0], fields["fortran_order"][1], fields["shape"][2]
@@ -234,7 +239,7 @@ def _parse_header(text: str, what: str) -> tuple[np.dtype, tuple[int, ...], bool
 
 
 def _dtype_of(descr: str | None, what: str) -> np.dtype:
-    """The dtype of elements that are bytes in a file: no Python objects, none of size 0."""
+    """Return the dtype; DataError for Python objects, records and elements of size 0."""
     try:
         dtype = np.dtype(descr) if descr and _DESCR.fullmatch(descr) else None
     except TypeError:
@@ -242,7 +247,9 @@ def _dtype_of(descr: str | None, what: str) -> np.dtype:
     if dtype is None:
         raise DataError(f"{what} has the dtype {ascii(descr)[:60]}, which NumPy does not know")
     if dtype.kind == "O":
-        raise DataError(f"{what} holds Python objects, which only pickle reads; expected numbers")
+        raise DataError(
+            f"{what} holds Python objects, which only pickle can read; expected numbers"
+        )
     if dtype.kind == "V" or dtype.itemsize == 0:
-        raise DataError(f"{what} has the dtype {descr}; expected numbers or texts")
+        raise DataError(f"{what} has the dtype {descr}; expected numbers or strings")
     return dtype

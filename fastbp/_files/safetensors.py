@@ -1,12 +1,12 @@
-"""The safetensors layout, read strictly and written atomically.
+"""A strict reader and an atomic writer of the safetensors format.
 
     8 bytes      N, the length of the header, little-endian
     N bytes      JSON object, padded with spaces: {"name": {"dtype", "shape", "data_offsets"}, …}
                  and, under "__metadata__", an object of strings
-    the rest     the tensors, little-endian, row-major, without a hole between them
+    the rest     the tensors, little-endian, row-major, without gaps
 
-Nothing is allocated on the word of a header before that word has been held against the size of
-the file. Format: https://huggingface.co/docs/safetensors (no code of that package is used).
+Memory is allocated only after the numbers in the header have been compared with the size of the
+file. Format: https://huggingface.co/docs/safetensors (no code of that package is used).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .._types import Array
 from ..errors import ModelFileError
 from .atomic import atomic_write, naming
 
-MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors package
-MAX_TENSORS = 65_536  # of a file; a header may not keep a reader busy
+MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors package
+MAX_TENSORS = 65_536  # in a file, so that a forged header cannot keep the reader busy
 MAX_RANK = 32  # dimensions of an array in NumPy before 2.0
 _MAX_INT = 2**63 - 1
 
@@ -45,7 +45,7 @@ _FIELDS = {"dtype", "shape", "data_offsets"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of a file: its dtype, its shape and its bytes, counted from the first of all."""
+    """One tensor of a file; `begin` and `end` count bytes from the first byte of the data."""
 
     name: str
     dtype: np.dtype
@@ -67,7 +67,7 @@ class Reader:
         _check_layout(self.entries.values(), data_size)
 
     def read(self, name: str) -> Array:
-        """The tensor of that name, as a new array of the native byte order."""
+        """Return the tensor with this name, as a new array in native byte order."""
         entry = self.entries[name]
         data = np.empty(entry.end - entry.begin, np.uint8)
         self._file.seek(self._data_start + entry.begin)
@@ -82,7 +82,7 @@ class Reader:
 
 @contextlib.contextmanager
 def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
-    """Open and check `path`; every ModelFileError of the block begins with its name."""
+    """Open and check a file; the message of each ModelFileError in the block begins with `path`."""
     try:
         with naming(os.fsdecode(path)), open(path, "rb") as file:
             yield Reader(file)
@@ -93,14 +93,22 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
 def read_safetensors(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read every tensor and the metadata of a safetensors file, which may be untrusted.
+    """Read all tensors and the metadata of a safetensors file, which may be untrusted.
 
-    Returns ({name: array}, {key: text}); the tensors stand in the order of the header.
+    Returns
+    -------
+    tensors : dict of str to ndarray
+        The tensors, in the order of the header.
+    metadata : dict of str to str
+        The metadata.
 
-    Raises:
-        ModelFileError: anything about the file that the layout does not allow, a dtype that
-            NumPy does not have (BF16, F8…), or BOOL.
-        OSError: as `open` does.
+    Raises
+    ------
+    ModelFileError
+        The file violates the format, or has a tensor of dtype BOOL or of a dtype that NumPy does
+        not have (BF16, F8…).
+    OSError
+        As `open` raises it.
     """
     with open_reader(path) as reader:
         return {name: reader.read(name) for name in reader.entries}, reader.metadata
@@ -111,16 +119,29 @@ def write_safetensors(
     tensors: Mapping[str, Array],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors and metadata as a safetensors file, whole or not at all.
+    """Write tensors and metadata to a safetensors file, either completely or not at all.
 
-    Dtypes: float16/32/64 and the integers of 8 to 64 bits. Wider dtypes come first, so that every
-    tensor lies aligned. A file already there stays as it is until the new one is on the disk.
+    An existing file stays unchanged until the new one is on the disk. Tensors with wider elements
+    come first, so every tensor is aligned.
 
-    Raises:
-        TypeError: a tensor of another dtype, or metadata that is not str → str.
-        ValueError: a tensor named "__metadata__", more than 65,536 tensors, or a header over
-            100 MB.
-        OSError: as `open` does.
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write.
+    tensors : mapping of str to array
+        The tensors: float16, float32, float64, or integers of 8 to 64 bits.
+    metadata : mapping of str to str, optional
+        The metadata.
+
+    Raises
+    ------
+    TypeError
+        A tensor has another dtype, or the metadata has a key or a value that is not a string.
+    ValueError
+        A tensor is named "__metadata__", there are more than 65,536 tensors, or the header takes
+        more than 100 MB.
+    OSError
+        As `open` raises it.
     """
     arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
     for name, array in arrays.items():
@@ -139,10 +160,23 @@ def write_safetensors(
 def parse_json(
     text: bytes | str, what: str, *, finite: bool = True, max_entries: int | None = None
 ) -> dict[str, Any]:
-    """A JSON object without duplicate keys; else ModelFileError about `what`.
+    """Parse a JSON object that has no key twice.
 
-    finite: refuse NaN, Infinity and numbers beyond a double, such as 1e999. max_entries: the most
-    objects that it may hold, metadata aside.
+    Parameters
+    ----------
+    text : bytes or str
+        The JSON text.
+    what : str
+        What the text is, for messages.
+    finite : bool
+        Whether to refuse NaN, Infinity, and numbers beyond the range of a double, such as 1e999.
+    max_entries : int, optional
+        The maximum number of objects in the text, not counting the metadata.
+
+    Raises
+    ------
+    ModelFileError
+        The text is not such an object.
     """
     try:
         if isinstance(text, bytes):
@@ -163,7 +197,7 @@ def parse_json(
 
 
 def shown(value: object) -> str:
-    """`value` for a message: escaped, and cut where a forged file made it long."""
+    """Return `value` for a message: escaped, and shortened if a forged file made it long."""
     text = ascii(value) if isinstance(value, (str, int, float, bool, type(None))) else _kind(value)
     return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"
 
@@ -172,10 +206,10 @@ def shown(value: object) -> str:
 
 
 def _read_header(file: BufferedReader) -> tuple[bytes, int]:
-    """The header's bytes and the size of what follows them, by the size of the file."""
+    """Return the bytes of the header, and the number of bytes that follow the header."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
-        raise ModelFileError("expected an ordinary file; this is a device or a pipe")
+        raise ModelFileError("expected a regular file; this is a device or a pipe")
     size = status.st_size
     first = file.read(8)
     if len(first) < 8:
@@ -254,7 +288,7 @@ def _check_integers(values: object, what: str) -> tuple[int, ...]:
 
 
 def _check_layout(entries: Iterable[Entry], data_size: int) -> None:
-    """The tensors, in the order of their offsets, cover the data exactly once."""
+    """Check that the tensors, in the order of their offsets, cover the data exactly once."""
     covered = 0
     for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
         where = f"tensor {shown(entry.name)}"
@@ -277,13 +311,16 @@ def _check_layout(entries: Iterable[Entry], data_size: int) -> None:
 
 
 def _unique_keys(most: int | None) -> Callable[[list[tuple[str, object]]], dict[str, object]]:
-    """What makes objects of pairs, each key once, and so many of them in a whole at most."""
-    made = 0
+    """Return a function that makes a dict of pairs, for json.loads.
+
+    It raises ModelFileError for a key that appears twice, and after more than `most` dicts.
+    """
+    count = 0
 
     def make(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        nonlocal made
-        made += 1
-        if most is not None and made > most + 2:  # the metadata, and the whole
+        nonlocal count
+        count += 1
+        if most is not None and count > most + 2:  # the metadata and the header itself
             raise ModelFileError(f"more than {most} entries")
         value = dict(pairs)
         if len(value) != len(pairs):
@@ -319,14 +356,14 @@ def _kind(value: object) -> str:
 def _make_header(
     arrays: Mapping[str, Array], order: list[str], metadata: Mapping[str, object]
 ) -> bytes:
-    """Length and JSON of the header, padded so that the data begin at a multiple of 8."""
+    """Return length and JSON of the header, padded so that the data begin at a multiple of 8."""
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"metadata must be str → str; got {key!r}: {type(value).__name__}")
     if len(arrays) > MAX_TENSORS:
         raise ValueError(f"a file takes at most {MAX_TENSORS} tensors; got {len(arrays)}")
     if "__metadata__" in arrays:
-        raise ValueError("a tensor cannot be named '__metadata__': the metadata stand there")
+        raise ValueError("a tensor cannot be named '__metadata__', the key of the metadata")
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     begin = 0
     for name in order:

@@ -1,6 +1,6 @@
-"""Data to try fastbp on: digits that ship with it, and Fashion-MNIST read from its own files.
+"""Data sets for experiments: digits that come with fastbp, and Fashion-MNIST from its own files.
 
-Pixels come as they are stored (0 to 16, 0 to 255), as float32 rows; classes as int64.
+Images are float32 rows with the stored pixel values (0 to 16, or 0 to 255). Classes are int64.
 """
 
 from __future__ import annotations
@@ -24,23 +24,29 @@ FASHION_MNIST_FOLDER = "/usr/share/datasets/fashion-mnist"
 
 
 class DigitsSplit(TypedDict):
-    """Share of the digits that is held out, and the seed that draws them."""
+    """The fraction of the digits that is held out, and the seed that selects them."""
 
     fraction: float
     seed: int
 
 
-# The stratified quarter that is held out; README.md says how representative it is.
+# A stratified quarter of the images is held out; README.md says how representative it is.
 DIGITS_SPLIT: DigitsSplit = {"fraction": 0.25, "seed": 6}
 
 Split = tuple[Array, Array, Array, Array]
 
 
 def load_digits() -> tuple[Array, Array]:
-    """The 1,797 handwritten digits of the UCI optical recognition test set (CC BY 4.0).
+    """Load the 1,797 handwritten digits of the UCI optical recognition test set (CC BY 4.0).
 
-    Returns X (1797, 64) float32, 8×8 images row by row, whole numbers 0 to 16, and y (1797,)
-    int64, the digit. Source: Alpaydin & Kaynak, 1998, doi:10.24432/C50P49.
+    Source: Alpaydin & Kaynak, 1998, doi:10.24432/C50P49.
+
+    Returns
+    -------
+    X : ndarray of shape (1797, 64), float32
+        Images of 8×8 pixels, row by row; the values are whole numbers from 0 to 16.
+    y : ndarray of shape (1797,), int64
+        The digit that each image shows.
 
     >>> X, y = load_digits()
     >>> X.shape, X.max(), y[:10]
@@ -51,9 +57,15 @@ def load_digits() -> tuple[Array, Array]:
 
 
 def digits_split() -> Split:
-    """(X_train, y_train, X_test, y_test): `load_digits` with its fixed quarter held out.
+    """Return the data of `load_digits`, with a fixed quarter of the images held out.
 
-    1,348 images to train on and 449 to test, every digit by its share; the same on every machine.
+    The 1,348 training images and the 449 test images contain each digit in the same proportion.
+    The split is the same on every machine.
+
+    Returns
+    -------
+    X_train, y_train, X_test, y_test : ndarray
+        Images and classes as `load_digits` returns them.
 
     >>> [part.shape for part in digits_split()]
     [(1348, 64), (1348,), (449, 64), (449,)]
@@ -66,21 +78,31 @@ def digits_split() -> Split:
 def load_fashion_mnist(
     folder: str | os.PathLike[str] | None = None, *, max_bytes: int = MAX_BYTES
 ) -> Split:
-    """(X_train, y_train, X_test, y_test) of Fashion-MNIST, or of MNIST, from its four IDX files.
-
-    Args:
-        folder: where `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two of `t10k`
-            are, each plain or ending in .gz; by default where Debian's package puts them.
-        max_bytes: as for `read_idx`.
-
-    Returns:
-        X (n, pixels) float32, 0 to 255, and y (n,) int64.
-
-    Raises:
-        FileNotFoundError: there is no such file; the message says where to get it.
-        DataError: a file is damaged, or the files do not belong together.
+    """Load Fashion-MNIST or MNIST from its four IDX files.
 
     Source: Xiao, Rasul & Vollgraf, "Fashion-MNIST", arXiv:1708.07747, 2017 (MIT licence).
+
+    Parameters
+    ----------
+    folder : str or path-like, default /usr/share/datasets/fashion-mnist
+        The folder that contains `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two
+        files of `t10k`, each of them uncompressed or ending in .gz. Debian's package puts them into
+        the default folder.
+    max_bytes : int, default 4 GiB
+        See `read_idx`.
+
+    Returns
+    -------
+    X_train, y_train, X_test, y_test : ndarray
+        X has shape (n, pixels) and dtype float32, with values from 0 to 255. y has shape (n,) and
+        dtype int64.
+
+    Raises
+    ------
+    FileNotFoundError
+        A file is missing; the message says where to get it.
+    DataError
+        A file is damaged, or the files do not belong together.
     """
     folder = Path(FASHION_MNIST_FOLDER if folder is None else folder)
     X_train, y_train = _read_part(folder, "train", max_bytes)
@@ -104,7 +126,7 @@ def _read_part(folder: Path, part: str, max_bytes: int) -> tuple[Array, Array]:
         )
     if labels.dtype != np.uint8 or labels.shape != images.shape[:1]:
         raise DataError(
-            f"{labels_path}: expected {len(images)} uint8 labels, one an image; "
+            f"{labels_path}: expected {len(images)} uint8 labels, one per image; "
             f"got {labels.dtype} of shape {labels.shape}"
         )
     if labels.max() > 9:
@@ -117,8 +139,8 @@ def _find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f"{folder / name} or {name}.gz not found: give the folder that holds the files, or, "
-        "on Debian and its kin, run apt-get install dataset-fashion-mnist"
+        f"{folder / name} or {name}.gz not found: give the folder that contains the files, or, "
+        "on Debian and Ubuntu, run apt-get install dataset-fashion-mnist"
     )
 
 

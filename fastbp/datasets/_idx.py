@@ -1,4 +1,4 @@
-"""Reader of IDX, the format of MNIST and its kin: big-endian arrays, plain or gzipped.
+"""A reader of IDX, the file format of MNIST: big-endian arrays, uncompressed or gzipped.
 
     2 bytes      zero
     1 byte       type: 8 uint8, 9 int8, 11 int16, 12 int32, 13 float32, 14 float64
@@ -30,19 +30,31 @@ _CHUNK = 1 << 20
 
 
 def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Array:
-    """The array of an IDX file, gzipped or not, in the native byte order.
+    """Read the array of an IDX file.
 
-    The file may be untrusted: memory is taken as the data arrive, never on the header's word.
+    The file may be untrusted: memory is allocated as data arrive, not because the header claims a
+    size.
 
-    Args:
-        path: the file.
-        max_bytes: the most that the array may take in memory, 4 GiB by default: a small gzipped
-            file can claim far more than the machine has.
+    Parameters
+    ----------
+    path : str or path-like
+        The file, gzipped or not.
+    max_bytes : int, default 4 GiB
+        The maximum size of the array in memory. Without a limit, a small gzipped file could claim
+        more memory than the machine has.
 
-    Raises:
-        DataError: a wrong magic number or type, fewer or more bytes than the dimensions take, or
-            an array beyond max_bytes.
-        OSError: as `open` does.
+    Returns
+    -------
+    ndarray
+        The array, in native byte order.
+
+    Raises
+    ------
+    DataError
+        The magic number or the type is wrong, the file has fewer or more bytes than the dimensions
+        need, or the array takes more than `max_bytes` bytes.
+    OSError
+        As `open` raises it.
     """
     path = Path(path)
     max_bytes = check_max_bytes(max_bytes)

@@ -1,7 +1,7 @@
-"""A user's table from a .csv, .npz or .npy file, and what its target asks for.
+"""Read tables from .csv, .npz and .npy files.
 
-Columns are numbers, or texts that stand for categories. In messages and options columns and
-lines count from 1, as in cut, sort and spreadsheets; -1 is the last column.
+A column contains either numbers, or text that stands for categories. Messages and options count
+columns and lines from 1, as cut, sort and spreadsheets do; -1 is the last column.
 """
 
 from .._public import present

@@ -1,6 +1,7 @@
-"""Columns of a .csv file, numbers or texts, each cell held to the grammar of plain numbers.
+"""The columns of a .csv file as numbers or text, with strict rules for numbers.
 
-Every complaint names file, line and column, both counted from 1. docs/formats.md has the rules.
+Each error message contains the file, the line and the column; lines and columns count from 1.
+docs/formats.md has the rules.
 """
 
 from __future__ import annotations
@@ -23,20 +24,32 @@ __all__ = ["DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
 
 EMPTY, DIGITS, NUMBER, CODE, ZEROS, PADDED, TEXT = CELL_KINDS.values()
 HEADERS = ("auto", "yes", "no")
-_EXACT = 2.0**53  # whole numbers below are exact in float64
-_MISSING = "the value is missing; fill it, or leave the row or the column (--drop) out"
+_EXACT = 2.0**53  # smaller whole numbers are exact in float64
+_MISSING = "the value is missing; fill it in, or leave out the row or the column (--drop)"
 _SHOWN = 60  # characters of a cell in a message
-_CATEGORICAL = "--categorical takes a column for texts"
-_MODEL = "the model was trained on numbers there"
+_CATEGORICAL = "--categorical reads a column as text"
+_MODEL = "the model was trained on numbers in this column"
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The columns of a rectangular file below its line of names, if it has one.
+    """The cells of a rectangular file, without its header line if it has one.
 
-    names: of the header, or "1", "2", … where there is none (`named` False) or a cell is empty
-    ("column 1" if another has the name "1"); index: whether the first column does nothing but
-    number or name the rows; notes: what was decided about the file that a user may want otherwise.
+    Attributes
+    ----------
+    source : str
+        The path, for messages.
+    names : tuple of str
+        The names of the columns, from the header line. A column without a name is called by its
+        number, "1", "2", …, or "column 1" if another column has the name "1".
+    named : bool
+        Whether the file has a header line.
+    index : bool
+        Whether the first column only numbers or names the rows.
+    notes : tuple of str
+        Decisions about the file that the user may want to change.
+    scan : Scan
+        All records, including the header line.
     """
 
     source: str
@@ -48,20 +61,21 @@ class Cells:
 
     @property
     def values(self) -> Array:
-        """All cells (rows, columns) as float64, NaN where they are no numbers."""
+        """All cells as float64, of shape (rows, columns); NaN for cells that are not numbers."""
         values: Array = self.scan.values[int(self.named) :]
         return values
 
     @property
     def lines(self) -> Array:
-        """Line of each row in the file."""
+        """The line of each row in the file."""
         lines: Array = self.scan.lines[int(self.named) :]
         return lines
 
     def text_columns(self, columns: Sequence[int]) -> set[int]:
-        """Those of the columns that hold texts, or codes such as 007 or 1E2; the others numbers.
+        """Return those of the columns that contain text, or codes such as 007 or 1E2.
 
-        Raises DataError for a column that is neither, or holds numbers in another notation.
+        Raises DataError for a column that contains both numbers and text, or numbers in another
+        notation.
         """
         found = {column for column in columns if self._is_text(column)}
         for column, (texts, _) in self._texts(sorted(found)).items():
@@ -69,24 +83,25 @@ class Cells:
         return found
 
     def codes_among(self, columns: Sequence[int]) -> list[str]:
-        """A note for each column of texts that are codes, such as 007 or 1E2."""
+        """Return a note for each of the columns that contains codes, such as 007 or 1E2."""
         notes = []
         for column in columns:
             kinds = self._counts(column)
             if kinds[TEXT] == 0 and (kinds[CODE] or kinds[ZEROS]):
                 code = self._first(column, (CODE, ZEROS))[1]
                 notes.append(
-                    f"{_named(self, column)} holds codes such as {code}, taken for texts "
-                    f"(numbers are written without zeros in front, and 1E2 as 1e+02)"
+                    f"{_named(self, column)} contains codes such as {code}, which are read as text "
+                    f"(a number has no leading zero, and 1E2 is written as 1e+02)"
                 )
         return notes
 
     def check_numbers(self, columns: Sequence[int], *, model: bool = False) -> None:
-        """DataError for the first cell of the columns that is not a finite, plain number.
+        """Raise DataError for the first cell of the columns that is not a finite plain number.
 
-        model: the columns are those that a model takes for numbers, which nobody can choose.
+        `model` says that a model determines which columns are numbers, so that the message does not
+        offer the user a choice.
         """
-        finite = bool(np.isfinite(self.values).all())  # in one pass, as memory lies
+        finite = bool(np.isfinite(self.values).all())  # in one pass, in the order of memory
         for column in columns:
             kinds = self._counts(column)
             if kinds[EMPTY] or kinds[ZEROS] or kinds[PADDED] or kinds[TEXT]:
@@ -97,7 +112,7 @@ class Cells:
                 raise self._fault(row, column, f"expected a finite number; got {_short(cell)}")
 
     def texts(self, columns: Sequence[int]) -> dict[int, Array]:
-        """{column: its cells as an object array of str}. DataError for an empty cell."""
+        """Return {column: its cells as an object array of str}; DataError for an empty cell."""
         found = {}
         for column, (texts, codes) in self._texts(columns).items():
             found[column] = texts[codes]
@@ -107,7 +122,7 @@ class Cells:
         return found
 
     def exact(self, column: int) -> Array:
-        """A column of numbers; as int64 or uint64 where they are whole and float64 rounds some."""
+        """Return a column of numbers, as int64 or uint64 if float64 would round whole numbers."""
         values = self.values[:, column]
         if (abs(values) < _EXACT).all() or (values != np.round(values)).any():
             return values.copy()
@@ -117,20 +132,20 @@ class Cells:
             whole = [int(text.replace(mark, "") if mark else text) for text in texts]
             dtype = np.int64 if max(whole) < 2**63 else np.uint64
             return np.array(whole, dtype)[codes]
-        except (ValueError, OverflowError):  # an exponent, a point, or beyond 64 bits
+        except (ValueError, OverflowError):  # an exponent, a point, or more than 64 bits
             return values.copy()
 
-    # ---- what a column holds -----------------------------------------------------------------
+    # ---- what a column contains --------------------------------------------------------------
 
     def _counts(self, column: int) -> Array:
-        """How many cells of each kind a column has."""
+        """Count the cells of each kind in a column."""
         counts: Array = self.scan.counts[column].copy()
         if not self.named:
             counts[self.scan.kinds[column]] += 1
         return counts
 
     def _is_text(self, column: int) -> bool:
-        """By its counts alone: texts without a number, or codes of digits alone."""
+        """Whether the counts of a column say that it is text: no numbers, or only codes."""
         kinds = self._counts(column)
         if kinds[TEXT]:
             return not (kinds[DIGITS] or kinds[NUMBER] or kinds[PADDED])
@@ -138,7 +153,7 @@ class Cells:
         return bool(codes and not (kinds[NUMBER] or kinds[PADDED]))
 
     def _check_text(self, column: int, texts: Array) -> None:
-        """DataError where a column's distinct texts are numbers in another notation, or nothing."""
+        """Raise DataError if the strings are numbers in another notation, or all are missing."""
         if self._counts(column)[TEXT] == 0:
             return
         number = looks_numeric(texts, self.scan.format)
@@ -146,13 +161,13 @@ class Cells:
             return
         raise self._fault_of_text(column, texts[0] if number is None else number)
 
-    # ---- faults ------------------------------------------------------------------------------
+    # ---- errors ------------------------------------------------------------------------------
 
     def _first_fault(self, column: int, hint: str) -> DataError:
-        """The error for the first cell of a column of numbers that is no plain number."""
+        """Return the error for the first cell that is not a plain number."""
         row, cell, kind = self._first(column, (EMPTY, ZEROS, PADDED, TEXT))
         if kind in (ZEROS, PADDED):
-            what = f"expected a plain number; got {_short(cell)}, with a zero in front; {hint}"
+            what = f"expected a plain number; got {_short(cell)}, with a leading zero; {hint}"
             return self._fault(row, column, what)
         return self._fault(row, column, self._what(cell, hint))
 
@@ -162,7 +177,7 @@ class Cells:
         return self._fault(row, column, self._what(text, _CATEGORICAL))
 
     def _what(self, cell: str, hint: str) -> str:
-        """What is wrong with a cell that is no number in any case."""
+        """Say what is wrong with a cell that is not a number."""
         if cell == "":
             return _MISSING
         if is_missing(cell):
@@ -172,11 +187,11 @@ class Cells:
         other = other_notation(cell, self.scan.format)
         if other is not None:
             return f"expected a plain number; got {_short(cell)}: {other}; {hint}"
-        names = "--header says whether line 1 holds names"
+        names = "--header says whether line 1 contains names"
         return f"expected a number; got {_short(cell)}; {hint}; {names}"
 
     def _first(self, column: int, kinds: Sequence[int]) -> tuple[int, str, int]:
-        """Row, text and kind of the first cell of one of these kinds."""
+        """Return row, text and kind of the first cell that has one of these kinds."""
         if not self.named and self.scan.kinds[column] in kinds:
             return 0, self.scan.head[column], int(self.scan.kinds[column])
         first = self.scan.first[column]
@@ -189,12 +204,12 @@ class Cells:
         return str(texts[codes[row]])
 
     def _texts(self, columns: Sequence[int]) -> dict[int, tuple[Array, Array]]:
-        """{column: (distinct texts of the rows, index of each row)}."""
+        """Return {column: (distinct strings of the rows, index into them for each row)}."""
         skipped = int(self.named)
         found = {}
         for column, (texts, codes) in self.scan.texts(columns).items():
-            name_alone = skipped and not (codes[1:] == 0).any()  # text 0 is that of line 1
-            found[column] = (texts[1:], codes[1:] - 1) if name_alone else (texts, codes[skipped:])
+            only_name = skipped and not (codes[1:] == 0).any()  # string 0 is in line 1
+            found[column] = (texts[1:], codes[1:] - 1) if only_name else (texts, codes[skipped:])
         return found
 
     def _fault(self, row: int, column: int, what: str) -> DataError:
@@ -210,19 +225,36 @@ def read_csv(
     wanted: tuple[str, ...] | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Cells:
-    """Read a .csv file in UTF-8; empty lines are passed over.
+    """Read a .csv file in UTF-8. Empty lines are ignored.
 
-    Args:
-        header: "yes", "no", or "auto": what line 1 looks like, with a note where that is not plain.
-        format: delimiter and marks in numbers; by default cells stand between commas.
-        wanted: names that the file should have; a first line that has them holds names.
-        max_bytes: the most that the numbers of the file may take in memory, 8 bytes a cell.
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    header : {"auto", "yes", "no"}
+        Whether line 1 contains names. "auto" decides by the content of the file, and adds a note if
+        that is not obvious.
+    format : Format, optional
+        The delimiter, and the marks in numbers. By default commas separate cells.
+    wanted : tuple of str, optional
+        Names that the file should have; if line 1 contains all of them, it is a header line.
+    max_bytes : int, default 4 GiB
+        The maximum size of the numbers in memory; each cell takes 8 bytes.
 
-    Raises:
-        DataError: the file holds no rows, a line has more or fewer cells than the first, two
-            columns share a name, the file is not UTF-8 text, or it is beyond max_bytes.
-        ValueError: an unknown header.
-        OSError: as `open` does.
+    Returns
+    -------
+    Cells
+        The content of the file.
+
+    Raises
+    ------
+    DataError
+        The file has no rows, a line has more or fewer cells than the first, two columns have the
+        same name, the file is not UTF-8 text, or it needs more than `max_bytes` bytes.
+    ValueError
+        `header` is unknown.
+    OSError
+        As `open` raises it.
     """
     if header not in HEADERS:
         raise ValueError(f"header must be one of {', '.join(HEADERS)}; got {header!r}")
@@ -236,7 +268,7 @@ def read_csv(
         names = tuple(text or _place(i, read.head) for i, text in enumerate(read.head))
         _check_unique(names, source, read.lines[0])
         if len(read.lines) == 1:
-            raise DataError(f"{source}: no rows follow the names in line 1 (--header no?)")
+            raise DataError(f"{source}: there are no rows below the names in line 1 (--header no?)")
         index = is_index(read)
     if width == 1:
         _suspect_delimiter(read, named)
@@ -244,7 +276,7 @@ def read_csv(
 
 
 def _place(column: int, names: tuple[str, ...]) -> str:
-    """A name for a column without one: its number, or a longer one where another has that name."""
+    """Return a name for a column that has none: its number, or "column 1" if that name is taken."""
     number = str(column + 1)
     return f"column {number}" if number in names else number
 
@@ -255,13 +287,13 @@ def _check_unique(names: tuple[str, ...], source: str, line: int) -> None:
         if name in first:
             raise DataError(
                 f"{source}, line {line}: columns {first[name] + 1} and {column + 1} "
-                f"are both named {name!r}; give them names of their own"
+                f"are both named {name!r}; give them different names"
             )
         first[name] = column
 
 
 def _suspect_delimiter(read: Scan, named: bool) -> None:
-    """DataError where the cells of the only column hold what separates cells."""
+    """Raise DataError if the cells of the only column contain a possible delimiter."""
     cell = read.head[0]
     other = other_delimiter(cell, read.format)
     if other is not None:
@@ -277,13 +309,13 @@ def _suspect_delimiter(read: Scan, named: bool) -> None:
 def _wrong_delimiter(read: Scan, name: str) -> DataError:
     what = "blanks between numbers" if name == "' '" else name
     return DataError(
-        f"{read.source}: only one column found; its cells hold {what}: "
+        f"{read.source}: the file has only one column, and its cells contain {what}: "
         f"is that the delimiter (--delimiter {name})?"
     )
 
 
 def _short(cell: str) -> str:
-    """A cell in quotes, cut where it is long."""
+    """Return a cell in quotes, shortened if it is long."""
     return repr(cell if len(cell) <= _SHOWN else f"{cell[:_SHOWN]}…")
 
 

@@ -1,7 +1,7 @@
-"""Cells that are numbers in another notation than the reader's, or stand for a missing value.
+"""Recognise numbers in a notation that the reader does not accept, and missing values.
 
-The reader takes plain numbers alone. Anything here is an error in a column of numbers, so that
-neither a wrong number nor hundreds of classes come of it.
+The reader accepts only plain numbers. In a column of numbers, each cell that this module recognises
+is an error. Otherwise such cells could become wrong numbers or hundreds of classes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "?", 
 _INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LIKE = re.compile(r"[+-]?[\d.,' _\u00a0\u2009\u202f\u2019]*\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
-_LONGEST = 64  # characters of a number in another notation; patterns may try long texts for ever
-_SAMPLE = 1000  # distinct texts of a column that are looked at
+_LONGEST = 64  # characters of a number in another notation; patterns can be very slow on long text
+_SAMPLE = 1000  # distinct strings of a column that are examined
 
 _DECIMAL = "a decimal comma (--decimal ,)"
 _AMBIGUOUS = "a decimal comma (--decimal ,) or a thousands separator (--thousands ,)"
@@ -25,7 +25,7 @@ _APOSTROPHE = 'a thousands separator (--thousands "\'")'
 _GROUP = r"[+-]?\d{{1,3}}({mark}\d{{3}})+"
 _EXPONENT = r"([eE][+-]?\d+)?"
 
-# Pattern of the whole cell, and what it says; the first that fits is taken.
+# Patterns of the whole cell, and their meaning; the first that matches counts.
 _NOTATIONS = [
     (re.compile(pattern, re.ASCII), what)
     for pattern, what in [
@@ -51,22 +51,22 @@ _CURRENCIES = ("USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD")
 
 
 def is_missing(text: str) -> bool:
-    """Whether a text is what files have where a value is missing: empty, NA, nan, ?, - …"""
+    """Whether a cell says that its value is missing: empty, NA, nan, ?, - …"""
     return text.lower() in _MISSING
 
 
 def is_infinite(text: str) -> bool:
-    """Whether a text says infinity."""
+    """Whether a cell means infinity."""
     return _INFINITE.fullmatch(text) is not None
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text is a plain number, with a leading zero or not."""
+    """Whether a cell is a plain number; leading zeros are allowed."""
     return _PLAIN.fullmatch(text) is not None
 
 
 def other_notation(text: str, format: Format) -> str | None:
-    """What makes a text a number in another notation, and the way out; None if it is none.
+    """Describe the notation of a number that is not plain, and the remedy; None if it is no number.
 
     >>> other_notation("12%", Format()), other_notation("twelve", Format())
     ('a percent sign; remove it', None)
@@ -86,10 +86,10 @@ def other_notation(text: str, format: Format) -> str | None:
 
 
 def looks_numeric(texts: Iterable[str], format: Format) -> str | None:
-    """The first of a column's distinct texts that is a number in another notation.
+    """Return the first of a column's distinct strings that is a number in another notation.
 
-    None unless at least half of the texts, those for missing values left out, are numbers in some
-    notation: a word among them may look like one.
+    A single word may look like a number. So the result is None unless at least half of the strings,
+    not counting missing values, are numbers in some notation.
     """
     found, like, n = None, 0, 0
     for text, _ in zip(texts, range(_SAMPLE), strict=False):
@@ -103,7 +103,7 @@ def looks_numeric(texts: Iterable[str], format: Format) -> str | None:
 
 
 def _signs(text: str) -> str | None:
-    """Signs around a number: minus, percent, currency; digits of other scripts."""
+    """Recognise signs around a number (minus, percent, currency), and digits of other scripts."""
     if text[:1] in ("\u2212", "\u2013", "\ufe63", "\uff0d") and _LIKE.fullmatch(text[1:]):
         return f"the minus sign U+{ord(text[0]):04X}; write -"
     if text[-1:] in ("%", "\u2030") and _LIKE.fullmatch(text[:-1].strip()):
@@ -124,9 +124,9 @@ def _is_like(part: str) -> bool:
 
 
 def _several(text: str) -> str | None:
-    """Numbers with what may be the file's delimiter between them."""
+    """Recognise several numbers with a possible delimiter of the file between them."""
     for mark, name in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (None, "' '")):
         parts = text.split(mark)
         if len(parts) > 1 and all(map(_is_like, parts)):
-            return f"several numbers, with what may be the delimiter (--delimiter {name})"
+            return f"several numbers, separated by a possible delimiter (--delimiter {name})"
     return None

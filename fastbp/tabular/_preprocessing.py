@@ -1,7 +1,7 @@
-"""What stands between a user's table and the network: scaling, categories, class names.
+"""The steps between a table and a network: scaling, categories and class names.
 
-A `Preprocessing` is found on the training rows, travels in the model file as JSON and is applied
-to whatever the model predicts.
+A `Preprocessing` is computed from the training rows, stored in the model file as JSON, and applied
+to all data that the model predicts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ._csv import Format
 from ._table import Table
 
 TASKS = ("classification", "regression")
-MAX_CATEGORIES = 256  # distinct texts in one column; beyond, the column names rows
+MAX_CATEGORIES = 256  # distinct strings in a column; with more, they probably identify rows
 _MARKS = ("decimal", "thousands")  # fields that a dict may lack
-_BLOCK = 4096  # rows scaled at a time, so that the float64 in between stays small
-_MAX_WHOLE = 2**53  # whole numbers up to here are exact in float64
+_BLOCK = 4096  # rows to scale at a time, so that the intermediate float64 array stays small
+_MAX_WHOLE = 2**53  # whole numbers up to this one are exact in float64
 _MAX_DIGITS = 21  # of a whole number in a message
 
 Class = str | int | bool
@@ -31,16 +31,34 @@ Class = str | int | bool
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a table becomes the network's inputs, and its outputs answers.
+    """How a table becomes inputs of the network, and how its outputs become predictions.
 
-    features: the columns' names in order, `n_columns` the number in the training file.
-    categories: {feature: its texts}, each text an input of its own, 1 where the cell is that text.
-    mean, scale: of every input; x becomes (x − mean)/scale. target: name of each output's column,
-    one alone for classes. classes: of a classification, in the order of the outputs; target_mean,
-    target_scale: of a regression, whose outputs a answer a·scale + mean. decimal, thousands: marks
-    in the numbers of the training file, a .csv.
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+        The task.
+    features : tuple of str
+        The names of the feature columns, in order.
+    n_columns : int
+        The number of columns in the training file.
+    categories : dict of str to tuple of str
+        For each text feature, its distinct strings. Each string is one input, which is 1 in rows
+        with that string and 0 otherwise.
+    mean, scale : tuple of float
+        Mean and scale of each input: x becomes (x − mean)/scale.
+    target : tuple of str
+        The names of the target columns; a classification has one.
+    classes : tuple of str, int or bool
+        The classes of a classification, in the order of the outputs.
+    target_mean, target_scale : tuple of float
+        For a regression: output a predicts a·scale + mean.
+    decimal, thousands : str
+        The marks in the numbers of the training file, if it was a .csv file.
 
-    Raises ValueError where these do not fit together.
+    Raises
+    ------
+    ValueError
+        The fields are invalid, or do not fit together.
     """
 
     task: str
@@ -69,19 +87,31 @@ class Preprocessing:
         standardize: bool = True,
         pixel_scale: float | None = None,
     ) -> Preprocessing:
-        """Find the statistics of the training rows of a table.
+        """Compute the statistics of the training rows of a table.
 
-        Args:
-            table: with a target; its categories and classes are all those that it holds.
-            task: "classification" or "regression".
-            rows: numbers of the training rows, whose means and deviations are taken; None: all.
-            standardize: False leaves numbers as they are (mean 0, scale 1).
-            pixel_scale: one scale for all features, such as the largest value a pixel may have,
-                in place of their standard deviations, which blow up pixels that hardly vary.
+        Parameters
+        ----------
+        table : Table
+            A table with a target. Categories and classes come from all of its rows.
+        task : {"classification", "regression"}
+            The task.
+        rows : ndarray of int, optional
+            The indices of the training rows, which determine means and scales. By default all rows.
+        standardize : bool
+            False leaves the numbers as they are (mean 0, scale 1).
+        pixel_scale : float, optional
+            One scale for all features, such as the largest possible value of a pixel. It replaces
+            their standard deviations, which would amplify pixels that hardly vary.
 
-        Raises:
-            DataError: a target that the task cannot use, or a column of texts with more than 256
-                categories.
+        Returns
+        -------
+        Preprocessing
+            The statistics.
+
+        Raises
+        ------
+        DataError
+            The task cannot use the target, or a text column has more than 256 categories.
         """
         mean: list[float] = []
         scale: list[float] = []
@@ -122,19 +152,19 @@ class Preprocessing:
 
     @property
     def n_inputs(self) -> int:
-        """Number of inputs of the network: categories count singly."""
+        """The number of inputs of the network; each category is one input."""
         return len(self.mean)
 
     @property
     def n_outputs(self) -> int:
-        """Number of outputs: classes, or columns of the target."""
+        """The number of outputs: classes, or columns of the target."""
         return len(self.classes) or len(self.target)
 
     def inputs(self, table: Table, dtype: np.dtype, *, max_bytes: int = MAX_BYTES) -> Array:
-        """The network's X (n, n_inputs) of a table with these features.
+        """Return the input X (n, n_inputs) of the network for a table with these features.
 
-        Raises DataError for a category that was not in the training file, and where X would take
-        more than max_bytes bytes: each category is a column of its own.
+        Raises DataError for a category that was not in the training file, and if X would take more
+        than `max_bytes` bytes.
         """
         shape = (table.n_rows, self.n_inputs)
         array_bytes(shape, np.dtype(dtype), max_bytes, f"{table.source}: the network's input")
@@ -160,7 +190,7 @@ class Preprocessing:
         return X
 
     def targets(self, table: Table, dtype: np.dtype) -> Array:
-        """The network's y of a table: class indices (n,), or scaled numbers (n, n_outputs).
+        """Return the targets of a table: class indices (n,), or scaled numbers (n, n_outputs).
 
         Raises DataError for a class that was not in the training file.
         """
@@ -180,17 +210,16 @@ class Preprocessing:
         return np.array([index[label] for label in labels])
 
     def answers(self, outputs: Array) -> Array:
-        """Predictions from the network's outputs (n, n_outputs).
+        """Return the predictions for outputs (n, n_outputs) of the network.
 
-        Class indices (n,), to be looked up in `classes`, or float64 (n, n_outputs) in the
-        target's own units.
+        They are indices (n,) into `classes`, or float64 (n, n_outputs) in the units of the target.
         """
         if self.task == "classification":
             return np.asarray(outputs.argmax(axis=1))
         return np.asarray(outputs * np.array(self.target_scale) + np.array(self.target_mean))
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as a dict for JSON; marks in numbers only where they are not the usual ones."""
+        """Return all fields as a dict for JSON; the marks are included only if not the default."""
         fields = asdict(self)
         usual = type(self).__dataclass_fields__
         return {
@@ -201,11 +230,13 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of `to_dict`, after JSON. ValueError for anything that does not fit."""
+        """Make a Preprocessing of a dict from `to_dict`; ValueError if the dict is invalid."""
         fields = cls.__dataclass_fields__.keys()
         odd = sorted((set(value) ^ set(fields)) - set(_MARKS))
         if odd:
-            raise ValueError(f"expected the fields {', '.join(fields)}; not so: {', '.join(odd)}")
+            raise ValueError(
+                f"expected the fields {', '.join(fields)}; missing or unknown: {', '.join(odd)}"
+            )
         lists = {
             name: tuple(item) for name, item in value.items() if isinstance(item, (list, tuple))
         }
@@ -213,7 +244,7 @@ class Preprocessing:
         if not isinstance(categories, dict) or not all(
             isinstance(texts, (list, tuple)) for texts in categories.values()
         ):
-            raise ValueError("categories must map names to lists of texts")
+            raise ValueError("categories must map names to lists of strings")
         texts = {name: tuple(texts) for name, texts in categories.items()}
         return cls(**{**value, **lists, "categories": texts})
 
@@ -222,9 +253,9 @@ class Preprocessing:
 
 
 def _statistics(numbers: Array, table: Table, name: str, standardize: bool) -> tuple[float, float]:
-    """Mean and standard deviation (n in the denominator); (0, 1) unless asked to standardise.
+    """Return mean and standard deviation (with n in the denominator), or (0, 1).
 
-    The scale of a constant column is 1.
+    The result is (0, 1) if `standardize` is False. The scale of a constant column is 1.
     """
     if not standardize:
         return 0.0, 1.0
@@ -233,7 +264,7 @@ def _statistics(numbers: Array, table: Table, name: str, standardize: bool) -> t
         mean, deviation = float(numbers.mean()), float(numbers.std())
     if not math.isfinite(deviation):
         raise DataError(
-            f"{table.source}: column {name!r} holds numbers whose square overflows; scale them"
+            f"{table.source}: column {name!r} has numbers whose square overflows; scale them"
         )
     constant = deviation == 0 or numbers.min() == numbers.max()
     return mean, 1.0 if constant else deviation
@@ -242,12 +273,12 @@ def _statistics(numbers: Array, table: Table, name: str, standardize: bool) -> t
 def _target_statistics(
     table: Table, rows: Array | slice, standardize: bool
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and scale of each column of the target."""
+    """Return the means and the scales of the columns of the target."""
     target = table.require_target()
     if target.dtype.kind not in "iuf":
         raise DataError(
-            f"{table.source}: regression takes numbers; {table.target_names[0]!r} holds "
-            f"{target.tolist()[0]!r} ({table.place(0)})"
+            f"{table.source}: regression takes numbers; {table.target_names[0]!r} is "
+            f"{target.tolist()[0]!r} in {table.place(0)}"
         )
     columns = target.reshape(len(target), -1)[rows].T
     pairs = [
@@ -258,7 +289,7 @@ def _target_statistics(
 
 
 def _classes(table: Table) -> tuple[Class, ...]:
-    """The distinct targets in order: texts, booleans or ints."""
+    """Return the distinct targets in order: strings, booleans or ints."""
     target = table.require_target()
     if target.ndim != 1:
         raise DataError(
@@ -269,34 +300,34 @@ def _classes(table: Table) -> tuple[Class, ...]:
         if odd.size:
             value = _as_itself(target[odd[0]])
             raise DataError(
-                f"{table.source}, {table.place(odd[0])}: classification takes texts, booleans or "
+                f"{table.source}, {table.place(odd[0])}: classification takes text, booleans or "
                 f"whole numbers of 64 bits; {table.target_names[0]!r} is {value}"
             )
         target = target.astype(np.int64)
     classes = tuple(np.unique(target).tolist())
     if len(classes) < 2:
         raise DataError(
-            f"{table.source}: classification takes two classes or more; "
+            f"{table.source}: classification takes at least two classes; "
             f"{table.target_names[0]!r} is {classes[0]!r} in every row"
         )
     return classes
 
 
 def _as_itself(number: float) -> str:
-    """A number as people write it: whole ones without a point."""
+    """Format a number; whole numbers get no decimal point."""
     return f"{number:.0f}" if _MAX_WHOLE <= abs(number) < 10**_MAX_DIGITS else str(number)
 
 
 def _check_categories(table: Table, name: str, texts: list[str]) -> None:
     if len(texts) > MAX_CATEGORIES:
         raise DataError(
-            f"{table.source}: column {name!r} has {len(texts)} distinct texts, more than "
+            f"{table.source}: column {name!r} has {len(texts)} distinct values of text, more than "
             f"{MAX_CATEGORIES}; leave it out with --drop"
         )
 
 
 def _mark(X: Array, self: Preprocessing, table: Table, column: int) -> None:
-    """One-hot: put a 1 in the place of each row's category."""
+    """One-hot encoding: set the input of each row's category to 1."""
     name = self.features[column]
     index = {text: i for i, text in enumerate(self.categories[name])}
     for row, text in enumerate(table.text[column].tolist()):
@@ -322,7 +353,7 @@ def _check(p: Preprocessing) -> None:
         raise ValueError(f"n_columns must be at least {len(p.features)}; got {p.n_columns!r}")
     for name, texts in p.categories.items():
         if name not in p.features:
-            raise ValueError(f"categories of {name!r}, which is no feature")
+            raise ValueError(f"categories of {name!r}, which is not a feature")
         _check_texts(texts, f"categories of {name!r}")
     n_inputs = len(p.features) + sum(len(texts) - 1 for texts in p.categories.values())
     _check_numbers(p.mean, "mean", n_inputs)
@@ -340,7 +371,7 @@ def _check(p: Preprocessing) -> None:
 
 def _check_texts(values: object, what: str) -> None:
     if not isinstance(values, tuple) or not values or not all(type(v) is str for v in values):
-        raise ValueError(f"{what} must be a list of texts, one at least")
+        raise ValueError(f"{what} must be a list of at least one string")
     if len(set(values)) != len(values):
         raise ValueError(f"{what} must be distinct")
 
@@ -354,15 +385,15 @@ def _check_numbers(values: object, what: str, length: int, *, positive: bool = F
         )
         if not good or (positive and value <= 0):
             kind = "finite positive" if positive else "finite"
-            raise ValueError(f"{what} must hold {kind} numbers; got {value!r}")
+            raise ValueError(f"{what} must contain {kind} numbers; got {value!r}")
 
 
 def _check_classes(classes: object) -> None:
     if not isinstance(classes, tuple) or len(classes) < 2:
-        raise ValueError("classes must be a list of two or more")
+        raise ValueError("classes must be a list of at least two")
     if type(classes[0]) not in (str, int, bool) or any(
         type(label) is not type(classes[0]) for label in classes
     ):
-        raise ValueError("classes must be texts, whole numbers or booleans, all of one kind")
+        raise ValueError("classes must be strings, whole numbers or booleans, all of one type")
     if len(set(classes)) != len(classes):
         raise ValueError("classes must be distinct")

@@ -1,6 +1,7 @@
-"""Passes over a .csv file, block by block: all columns as numbers, then some as texts.
+"""Read a .csv file block by block: first all columns as numbers, then some of them as text.
 
-The engine cuts blocks into cells; memory is that of the numbers, 8 bytes a cell, and of one block.
+The engine splits blocks into cells. The memory in use is that of the numbers, 8 bytes per cell, and
+that of one block.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from .._types import Array
 from ..errors import DataError
 
 BLOCK = 1 << 20  # bytes read at a time
-MAX_COLUMNS = 100_000  # beyond, names and counts would take more memory than the numbers
-_SAMPLE = 1 << 16  # texts at a time
+MAX_COLUMNS = 100_000  # with more columns, names and counts take more memory than the numbers
+_SAMPLE = 1 << 16  # strings at a time
 DECIMALS = (".", ",")
 THOUSANDS = ("", ".", ",", "'", "_", " ")
 
@@ -30,10 +31,19 @@ THOUSANDS = ("", ".", ",", "'", "_", " ")
 class Format:
     """How a .csv file writes cells and numbers.
 
-    delimiter: one ASCII character; " " means any run of blanks. decimal: "." or ",". thousands:
-    what stands between groups of three digits, one of `. , ' _` or a blank; "" for nothing.
+    Parameters
+    ----------
+    delimiter : str, default ","
+        The character between cells, which must be ASCII; " " stands for one or more blanks.
+    decimal : str, default "."
+        The decimal mark, "." or ",".
+    thousands : str, default ""
+        The mark between groups of three digits: one of `. , ' _`, a blank, or "" for none.
 
-    Raises ValueError where these do not fit together.
+    Raises
+    ------
+    ValueError
+        One of the marks is invalid, or they conflict with each other.
     """
 
     delimiter: str = ","
@@ -44,7 +54,7 @@ class Format:
         one = isinstance(self.delimiter, str) and len(self.delimiter) == 1
         if not one or not self.delimiter.isascii() or self.delimiter in '"\r\n\0':
             raise ValueError(
-                f"delimiter must be one ASCII character, no quote or line break; "
+                f"delimiter must be one ASCII character other than a quote or a line break; "
                 f"got {self.delimiter!r}"
             )
         if not isinstance(self.decimal, str) or self.decimal not in DECIMALS:
@@ -56,16 +66,33 @@ class Format:
         if self.thousands == self.decimal:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}")
         if self.thousands == self.delimiter == " ":
-            raise ValueError("a blank cannot be delimiter and thousands at once")
+            raise ValueError("a blank cannot be both delimiter and thousands")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """All records of a file as numbers, the first of them also as texts.
+    """All records of a file as numbers, and the first record also as text.
 
-    values: (n, columns) float64, NaN where a cell is no number; lines: (n,), where each record
-    begins. kinds: (columns,), what the cells of the first record are; counts: (columns, kinds), how
-    many cells of a kind follow below it; first: the record of the first of these.
+    Attributes
+    ----------
+    source : str
+        The path, for messages.
+    format : Format
+        How the file writes cells and numbers.
+    head : tuple of str
+        The cells of the first record.
+    values : ndarray of shape (n, columns), float64
+        All cells; NaN for cells that are not numbers.
+    lines : ndarray of shape (n,), int64
+        The line where each record begins.
+    kinds : ndarray of shape (columns,)
+        The kind of each cell of the first record, a value of CELL_KINDS.
+    counts : ndarray of shape (columns, kinds)
+        How many cells of each kind are below the first record.
+    first : ndarray of shape (columns, kinds)
+        The index of the first record that has a cell of the kind, not counting record 0.
+    file : _File
+        The bytes of the file, for further passes.
     """
 
     source: str
@@ -80,9 +107,9 @@ class Scan:
     _known: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
     def texts(self, columns: Collection[int]) -> dict[int, tuple[Array, Array]]:
-        """{column: (its distinct texts, index into them of each record)}.
+        """Return {column: (its distinct strings, index into them for each record)}.
 
-        One more pass over the file reads all columns that were not asked for before.
+        Columns that were not requested before are read in one more pass over the file.
         """
         new = tuple(sorted(column for column in columns if column not in self._known))
         if new:
@@ -121,7 +148,7 @@ class Scan:
         for i, text in enumerate(texts):
             try:
                 if 0 in text:
-                    raise ValueError("it holds a NUL byte")
+                    raise ValueError("it contains a NUL byte")
                 found[i] = text.decode().strip()
             except ValueError as error:
                 line = self.lines[np.flatnonzero(codes == i)[0]]
@@ -130,12 +157,15 @@ class Scan:
 
 
 def scan(path: str | os.PathLike[str], format: Format, *, max_bytes: int = MAX_BYTES) -> Scan:
-    """Read a file once.
+    """Read all records of a file.
 
-    Raises:
-        DataError: the file is empty, a line has more or fewer cells than the first, a quote is
-            misplaced, a cell has more than 131,072 bytes, or the numbers take more than max_bytes.
-        OSError: as `open` does.
+    Raises
+    ------
+    DataError
+        The file is empty, a line has more or fewer cells than the first, a quote is in the wrong
+        place, a cell has more than 131,072 bytes, or the numbers take more than `max_bytes` bytes.
+    OSError
+        As `open` raises it.
     """
     work = _Numbers(_File(os.fspath(path)), format, max_bytes)
     work.file.read(work.take)
@@ -145,7 +175,7 @@ def scan(path: str | os.PathLike[str], format: Format, *, max_bytes: int = MAX_B
 
 
 class _Numbers:
-    """The first pass: arrays that grow, by what the file's size lets expect."""
+    """The first pass. Its arrays grow by an estimate from the size of the file."""
 
     def __init__(self, file: _File, format: Format, max_bytes: int) -> None:
         self.file, self.format, self.max_bytes = file, format, max_bytes
@@ -153,7 +183,7 @@ class _Numbers:
         self.n = 0
 
     def take(self, block: bytearray, start: int, stop: int, last: bool) -> int:
-        """Read what records the block holds; where the rest begins."""
+        """Read the complete records of a block; return where the rest of the block begins."""
         if not self.head:
             start = self._begin(block, start, stop, last)
             if not self.head:
@@ -167,7 +197,7 @@ class _Numbers:
         return start
 
     def _begin(self, block: bytearray, start: int, stop: int, last: bool) -> int:
-        """Read the first record, which says how many columns there are."""
+        """Read the first record, which determines the number of columns."""
         source = self.file.source
         reader = _pass(self.format, 0)
         width, fault = reader.width(block, start, stop, last)
@@ -202,7 +232,7 @@ class _Numbers:
     def _read(
         self, block: bytearray, start: int, stop: int, last: bool, at: int, counts: Array
     ) -> tuple[int, int]:
-        """Read records into the rows from `at` on; how many, and their bytes."""
+        """Read records into the rows from `at` on; return their number and their bytes."""
         rows, used, fault = self.reader.numbers(
             *(block, start, stop, last, self.values[at:], self.lines[at:]),
             *(counts, self.first, self.scratch),
@@ -213,7 +243,10 @@ class _Numbers:
         return rows, used
 
     def _grow(self, n: int) -> None:
-        """Make room for n records, at most one beyond the limit: there may be none to fill it."""
+        """Make room for n records, but at most one more than the limit allows.
+
+        That one is needed to find out whether there are more records.
+        """
         width = len(self.head)
         most = self.max_bytes // (8 * width)
         if self.n > most:
@@ -226,9 +259,9 @@ class _Numbers:
 
     def _fault(self, reader: CsvPass, fault: str) -> DataError:
         what = {
-            "quote": 'text follows a closing quote; within quotes, "" stands for one quote',
+            "quote": 'there is text after a closing quote; within quotes, "" stands for one quote',
             "open": "a quote is not closed before the end of the file",
-            "long": f"a cell has more than {MAX_CELL:,} bytes; is a quote not closed?",
+            "long": f"a cell has more than {MAX_CELL:,} bytes; is a closing quote missing?",
         }
         if fault == "ragged":
             what[fault] = f"{reader.n_cells} cells; line {self.lines[0]} has {len(self.head)}"
@@ -238,7 +271,7 @@ class _Numbers:
         return DataError(f"{self.file.source}, line {reader.line}: {what[fault]}")
 
     def result(self) -> Scan:
-        """What was read, without spare rows where they are many."""
+        """Return what was read; if many rows are unused, copy the others."""
         values, lines = self.values[: self.n], self.lines[: self.n]
         if self.n < 7 * len(self.values) // 8:
             values, lines = values.copy(), lines.copy()
@@ -249,17 +282,17 @@ class _Numbers:
                     self.first, self.file)  # fmt: skip
 
     def _check_marks(self) -> None:
-        """A comma that is to be in numbers and between cells must have been met within quotes."""
+        """If numbers contain the delimiter, at least one quoted number must contain it."""
         if self.reader.n_marked == 0:
             raise DataError(
-                f"{self.file.source}: no number holds {self.format.delimiter!r}, which also "
-                f"separates cells; numbers that hold it (--decimal, --thousands) must stand in "
+                f"{self.file.source}: no number contains {self.format.delimiter!r}, which also "
+                f"separates cells; numbers that contain it (--decimal, --thousands) must be in "
                 f"quotes, or the file needs another delimiter (--delimiter)"
             )
 
 
 class _File:
-    """The bytes of a file, as often as asked; those of a pipe are kept."""
+    """The bytes of a file, which can be read several times; those of a pipe stay in memory."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -268,7 +301,7 @@ class _File:
         self._done = 0
 
     def read(self, take: Callable[[bytearray, int, int, bool], int]) -> None:
-        """Hand out blocks; `take` says where the part that it did not use begins."""
+        """Pass blocks to `take`, which returns where the unused part of the block begins."""
         with naming(self.source), self._open() as file:
             self._skip_mark(file)
             block, stop, last = bytearray(BLOCK), 0, False
@@ -287,14 +320,14 @@ class _File:
                     block.extend(bytes(len(block)))
 
     def expected(self, n: int) -> int:
-        """How many records to make room for, when n have been read so far."""
+        """Estimate the number of records in the file, after n records."""
         size = len(self._kept or b"") if self._state is None else self._state[0]
         share = size / max(self._done, 1)
         return n + n // 2 + 16 if share < 1 else max(int(1.02 * share * n), n) + 16
 
     def changed(self) -> DataError:
-        """The error for a second pass that does not find what the first one did."""
-        return DataError(f"{self.source}: the file was changed while it was read")
+        """Return the error for a second pass that differs from the first one."""
+        return DataError(f"{self.source}: the file changed while it was read")
 
     def _open(self) -> io.RawIOBase | io.BytesIO:
         if self._kept is not None:
@@ -313,7 +346,7 @@ class _File:
             return file
 
     def _skip_mark(self, file: io.RawIOBase | io.BytesIO) -> None:
-        """Skip a byte order mark. DataError for that of UTF-16."""
+        """Skip a byte order mark; raise DataError for that of UTF-16."""
         mark = file.read(3) or b""
         if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{self.source}: expected UTF-8 text; this is UTF-16: save it as UTF-8")
@@ -322,13 +355,13 @@ class _File:
 
 
 def other_delimiter(cell: str, format: Format) -> str | None:
-    """What stands in the only cell of a line and may be the delimiter, as --delimiter takes it."""
+    """Find a possible delimiter in the only cell of a line; return it as --delimiter takes it."""
     marks = ((";", "';'"), ("\t", "tab"), ("|", "'|'"))
     return next((name for mark, name in marks if mark in cell and mark != format.delimiter), None)
 
 
 def not_utf8(source: str, line: int, column: int, error: ValueError) -> DataError:
-    """The error for a cell that is not text in UTF-8."""
+    """Return the error for a cell that is not UTF-8 text."""
     return DataError(f"{source}, line {line}, column {column + 1}: expected UTF-8 text: {error}")
 
 

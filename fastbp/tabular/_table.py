@@ -1,8 +1,4 @@
-"""A user's table from a .csv, .npz or .npy file, and what its target asks for.
-
-Columns are numbers, or texts that stand for categories. In messages and options columns and
-lines count from 1, as in cut, sort and spreadsheets; -1 is the last column.
-"""
+"""Tables from .csv, .npz and .npy files, and the task that the target of a table implies."""
 
 from __future__ import annotations
 
@@ -20,22 +16,39 @@ from .._types import Array
 from ..errors import DataError
 from ._csv import Cells, Format, read_csv
 
-# A whole-number target with more distinct values than this is taken for a quantity.
+# A target of whole numbers with more distinct values than this is a quantity.
 MAX_INFERRED_CLASSES = 20
-_MIN_ROWS_PER_CLASS = 10  # of a target of texts; with fewer it is taken for something else
+_MIN_ROWS_PER_CLASS = 10  # of a text target; with fewer rows, the strings are probably no classes
 
 Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Feature columns, by name, and the target, where there is one.
+    """The feature columns of a table, and its target if it has one.
 
-    values (n, columns) holds the numbers, NaN in the columns of `text` {column: cells (n,)};
-    target (n,) or (n, k) numbers, or (n,) texts, its columns in `target_names`. `lines` are those
-    of the rows in a text file; `n_columns` counts the columns of the file, target included.
-    `format` is that of a .csv file; `notes` say what was decided about it that a user may want
-    otherwise.
+    Parameters
+    ----------
+    source : str
+        The name of the file, for messages.
+    names : tuple of str
+        The names of the feature columns.
+    values : ndarray of shape (n, columns)
+        The features; NaN in text columns.
+    text : mapping of int to ndarray
+        The cells (n,) of each text column, by the index of the column.
+    target_names : tuple of str
+        The names of the target columns.
+    target : ndarray of shape (n,) or (n, k), optional
+        The target: numbers, or text of shape (n,).
+    lines : ndarray of shape (n,), optional
+        The line of each row in a text file.
+    n_columns : int
+        The number of columns in the file, including the target.
+    format : Format
+        How a .csv file writes cells and numbers.
+    notes : tuple of str
+        Decisions about the file that the user may want to change.
     """
 
     source: str
@@ -51,7 +64,7 @@ class Table:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows."""
+        """The number of rows."""
         return len(self.values)
 
     def require_target(self) -> Array:
@@ -61,11 +74,11 @@ class Table:
         return self.target
 
     def place(self, row: int) -> str:
-        """Where a row stands: "line 7" of a text file, "row 5" of an array, from 1."""
+        """Say where a row is: "line 7" of a text file, "row 5" of an array; both count from 1."""
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
     def take(self, rows: Array) -> Table:
-        """The table of these rows only."""
+        """Return a table of these rows."""
         return replace(
             self,
             values=self.values[rows],
@@ -76,10 +89,28 @@ class Table:
 
 
 def from_arrays(source: str, X: Array, y: Array | None = None, *, target: str = "y") -> Table:
-    """The Table of X (n, columns), numbers, and y (n,) or (n, k); columns are named "1", "2", ….
+    """Make a Table of arrays; its columns are named "1", "2", ….
 
-    Further axes of X are flattened. `source` and `target` are the names for messages. Raises
-    DataError for shapes or dtypes that do not fit, NaN and infinity.
+    Parameters
+    ----------
+    source : str
+        The name of the data, for messages.
+    X : ndarray of shape (n, columns)
+        The features, numbers; further axes are flattened.
+    y : ndarray of shape (n,) or (n, k), optional
+        The target: numbers, or strings of shape (n,).
+    target : str, default "y"
+        The name of the target.
+
+    Returns
+    -------
+    Table
+        The table.
+
+    Raises
+    ------
+    DataError
+        A shape or a dtype is invalid, or an array contains NaN or infinity.
 
     >>> from_arrays("memory", np.eye(2), np.array(["a", "b"])).names
     ('1', '2')
@@ -100,11 +131,11 @@ def from_arrays(source: str, X: Array, y: Array | None = None, *, target: str = 
         y = y[:, 0]
     if y.ndim not in (1, 2) or y.shape[0] != len(X) or y.size == 0:
         raise DataError(
-            f"{source}: {target} has shape {y.shape}; expected ({len(X)},), one target a row, "
+            f"{source}: {target} has shape {y.shape}; expected ({len(X)},), one target per row, "
             f"or ({len(X)}, k)"
         )
     if y.dtype.kind not in ("biufU" if y.ndim == 1 else "biuf"):
-        raise DataError(f"{source}: {target} has dtype {y.dtype}; expected numbers or texts")
+        raise DataError(f"{source}: {target} has dtype {y.dtype}; expected numbers or strings")
     if y.dtype.kind == "f":
         _check_finite(y.reshape(len(y), -1), source, f"{target} column")
     names = (target,) if y.ndim == 1 else tuple(f"{target}{i + 1}" for i in range(y.shape[1]))
@@ -125,30 +156,49 @@ def read_table(
 ) -> Table:
     """Read features and target from a .csv, .npz or .npy file.
 
-    A column of a .csv file is numeric if every cell is a plain number, and of texts if none is;
-    docs/formats.md has the grammar.
+    A column of a .csv file contains numbers if each of its cells is a plain number, and text if
+    none of them is; docs/formats.md has the rules.
 
-    Args:
-        path: its ending decides. A .npz holds the arrays X and y, a .npy one 2-D array.
-        target: the column to predict, by name or by number from 1 (-1, the last, by default);
-            of a .npz the array's name, by default "y".
-        drop: columns to leave out, by name or number (.csv, .npy).
-        categorical: columns whose cells are texts even where they look like numbers (.csv). A
-            column without a single number in it is one anyway.
-        header: "yes", "no", or "auto": whether the first line of a .csv holds names. "auto" looks
-            at it and at the columns below.
-        delimiter: the character between the cells of a .csv; " " for any run of blanks.
-        decimal: the decimal mark of the numbers of a .csv, "." or ",".
-        thousands: what stands between groups of three digits there, one of `. , ' _` or a blank
-            (of any width); "" for nothing.
-        max_bytes: the most that an array of the file may take in memory, 4 GiB by default: a
-            small compressed file can claim far more than the machine has.
+    Parameters
+    ----------
+    path : str or path-like
+        The file; its extension determines the format. A .npz file contains the arrays X and y, a
+        .npy file one 2-D array.
+    target : str, optional
+        The column to predict, by name or by number: numbers count from 1, and -1, the default, is
+        the last column. For a .npz file, the name of the array, by default "y".
+    drop : sequence of str
+        Columns to leave out, by name or number (.csv and .npy).
+    categorical : sequence of str
+        Columns to read as text although they look like numbers (.csv). A column without any number
+        is text in any case.
+    header : {"auto", "yes", "no"}
+        Whether line 1 of a .csv file contains names. "auto" decides by the content of the file.
+    delimiter : str, default ","
+        The character between the cells of a .csv file; " " stands for one or more blanks.
+    decimal : str, default "."
+        The decimal mark of the numbers in a .csv file, "." or ",".
+    thousands : str, default ""
+        The mark between groups of three digits in a .csv file: one of `. , ' _`, a blank (of any
+        width), or "" for none.
+    max_bytes : int, default 4 GiB
+        The maximum size of an array in memory. Without a limit, a small compressed file could claim
+        more memory than the machine has.
 
-    Raises:
-        DataError: naming file, line and column, for anything but a rectangular table of plain
-            numbers and texts without missing values, and for one beyond max_bytes.
-        ValueError: a header, delimiter, decimal or thousands that cannot be, or not together.
-        OSError: as `open` does.
+    Returns
+    -------
+    Table
+        The table, with its target.
+
+    Raises
+    ------
+    DataError
+        The file is not a rectangular table of plain numbers and text without missing values, or it
+        needs more than `max_bytes` bytes. The message gives file, line and column.
+    ValueError
+        `header`, `delimiter`, `decimal` or `thousands` is invalid, or they conflict.
+    OSError
+        As `open` raises it.
     """
     source = os.fspath(path)
     max_bytes = check_max_bytes(max_bytes)
@@ -158,7 +208,8 @@ def read_table(
         key = target or "y"
         with open_npz(source, max_bytes=max_bytes) as archive:
             if key not in archive.names:
-                raise DataError(f"no array {key!r}; it holds {', '.join(archive.names) or 'none'}")
+                known = ", ".join(archive.names) or "none"
+                raise DataError(f"no array {key!r}; the file contains {known}")
             X = archive.read(_features_of(archive.names, key))
             y = archive.read(key)
         return from_arrays(source, X, y, target=key)
@@ -179,7 +230,7 @@ def read_table(
     if cells.index and left:
         notes = [_index_note(cells), *notes]
     elif cells.named and cells.scan.head[0] == "" and 0 in kept:
-        notes = ["column 1 has no name and is taken for a feature (--drop 1 leaves it out)", *notes]
+        notes = ["column 1 has no name and is read as a feature (--drop 1 leaves it out)", *notes]
     return _from_cells(cells, kept, texts | forced, goal=goal, notes=notes)
 
 
@@ -196,20 +247,38 @@ def read_features(
     thousands: str = "",
     max_bytes: int = MAX_BYTES,
 ) -> Table:
-    """Read the columns that a model takes; a file with names may hold others as well.
+    """Read the columns that a model takes. A file with names may have further columns.
 
-    Args:
-        path, header, delimiter, decimal, thousands, max_bytes: as for `read_table`.
-        names: the model's features in order. They are found by name, or, in a file without
-            names, by place: it has just these columns, or the `n_columns` of the file that the
-            model was trained on. None: all columns of the file, whatever their names, but for an
-            index.
-        categorical: those of `names` that hold texts.
-        target: in a .npz, the array that is not the features.
+    Parameters
+    ----------
+    path : str or path-like
+        The file, as for `read_table`.
+    names : tuple of str, optional
+        The features of the model, in order. In a file with names, columns are found by name. A file
+        without names must have exactly these columns, or `n_columns` columns in the order of the
+        training file. By default all columns are read, except an index.
+    categorical : iterable of str
+        Those of `names` that are text.
+    n_columns : int, default 0
+        The number of columns in the training file.
+    target : str, default "y"
+        In a .npz file, the name of the array that is not the features.
+    header, delimiter, decimal, thousands, max_bytes
+        As for `read_table`.
 
-    Raises:
-        DataError: as `read_table`; also for a column that is missing.
-        ValueError: as `read_table`.
+    Returns
+    -------
+    Table
+        The table, without a target.
+
+    Raises
+    ------
+    DataError
+        As `read_table` raises it, and if a column is missing.
+    ValueError
+        As `read_table` raises it.
+    OSError
+        As `open` raises it.
     """
     source = os.fspath(path)
     max_bytes = check_max_bytes(max_bytes)
@@ -225,7 +294,7 @@ def read_features(
         }
         return _from_cells(cells, chosen, texts, notes=[_index_note(cells)] if index else [])
     for name in categorical:
-        raise DataError(f"{source}: the model takes texts in column {name!r}; give it a .csv file")
+        raise DataError(f"{source}: the model takes text in column {name!r}; give it a .csv file")
     if kind == ".npy":
         X = _load_matrix(source, max_bytes)
     else:
@@ -238,9 +307,9 @@ def read_features(
 
 
 def infer_task(target: Array) -> str:
-    """The task a target asks for, "classification" or "regression".
+    """Return the task that a target implies, "classification" or "regression".
 
-    Classification for texts, booleans, and whole numbers of at most 20 distinct values.
+    Text, booleans, and whole numbers with at most 20 distinct values imply a classification.
 
     >>> infer_task(np.array([1.0, 2.0, 1.0])), infer_task(np.array([1.5, 2.0, 1.0]))
     ('classification', 'regression')
@@ -255,10 +324,11 @@ def infer_task(target: Array) -> str:
 
 
 def choose_task(table: Table, task: str | None = None) -> str:
-    """`task`, or, where that is None, the task that the target of the table asks for.
+    """Return `task`, or the task that the target of the table implies if `task` is None.
 
-    Raises DataError for a target of texts with more than two classes and as many as a tenth of its
-    rows, unless the task was given: such texts are names, dates, or numbers in another notation.
+    Raises DataError if `task` is None and the target is text with more than two distinct values, at
+    least a tenth as many as there are rows. Such text is probably names, dates, or numbers in
+    another notation.
 
     >>> choose_task(from_arrays("memory", np.eye(3), np.array([0.5, 1.5, 2.5])))
     'regression'
@@ -270,19 +340,20 @@ def choose_task(table: Table, task: str | None = None) -> str:
         n_classes = len(np.unique(target))
         if n_classes > 2 and _MIN_ROWS_PER_CLASS * n_classes >= len(target):
             raise DataError(
-                f"{table.source}: the target {table.target_names[0]!r} holds texts such as "
-                f"{str(target[0])!r}, {n_classes} distinct ones in {len(target)} rows: too many "
-                f"for classes, which should be fewer than a tenth of the rows. Choose another "
-                f"column (--target); write numbers as plain numbers; or, if these are classes, "
-                f"say --task classification"
+                f"{table.source}: the target {table.target_names[0]!r} is text such as "
+                f"{str(target[0])!r}, with {n_classes} distinct values in {len(target)} rows. That "
+                f"is too many for classes, which should be fewer than a tenth of the rows. Choose "
+                f"another column (--target), write numbers as plain numbers, or, if these are "
+                f"classes, use --task classification"
             )
     return infer_task(target)
 
 
 def find_column(spec: str, names: Names, source: str) -> int:
-    """Index of the column that `spec` names, or numbers from 1, or from -1 backwards.
+    """Return the index of a column, given by its name or by its number.
 
-    Raises DataError, listing the names, if there is none.
+    Numbers count from 1, and from -1 backwards. Raises DataError if there is no such column; the
+    message lists the names.
 
     >>> find_column("price", ("size", "price"), "houses.csv"), find_column("-2", ("a", "b"), "")
     (1, 0)
@@ -304,7 +375,7 @@ def find_column(spec: str, names: Names, source: str) -> int:
 def _split_columns(
     source: str, names: Names, target: str | None, drop: Sequence[str], *, index: bool = False
 ) -> tuple[int, list[int]]:
-    """Index of the target and those of the features; the first column is left out if an `index`."""
+    """Return the index of the target and those of the features, without an index column."""
     dropped = {find_column(name, names, source) for name in drop}
     if target is None:
         goal = max((i for i in range(len(names)) if i not in dropped), default=0)
@@ -315,7 +386,7 @@ def _split_columns(
         raise DataError(
             f"{source}: expected a target and at least one feature; of the columns "
             f"{_listed(names)} the target is {names[goal]!r}, which leaves {len(kept)}"
-            + (", as column 1 is an index (give it a name to train on it)" if index else "")
+            + (", because column 1 is an index (give it a name to train on it)" if index else "")
         )
     return goal, kept
 
@@ -328,7 +399,21 @@ def _from_cells(
     goal: int | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
-    """The table of a .csv file: its `columns`, those of `texts` as texts, and the target `goal`."""
+    """Make the table of a .csv file.
+
+    Parameters
+    ----------
+    cells
+        The content of the file.
+    columns
+        The feature columns.
+    texts
+        The columns to read as text.
+    goal
+        The target column, if there is one.
+    notes
+        Notes for the user, in addition to those of `cells`.
+    """
     wanted = [*columns] if goal is None else [*columns, goal]
     numbers = [column for column in wanted if column not in texts]
     cells.check_numbers(numbers, model=goal is None)
@@ -339,7 +424,7 @@ def _from_cells(
     values = _columns(cells.values, columns)
     for i, column in enumerate(columns):
         if column in text:
-            values[:, i] = np.nan  # codes of digits were read as numbers too
+            values[:, i] = np.nan  # codes that consist of digits were also read as numbers
     return Table(
         source=cells.source,
         names=tuple(cells.names[column] for column in columns),
@@ -355,7 +440,7 @@ def _from_cells(
 
 
 def _columns(values: Array, columns: Sequence[int]) -> Array:
-    """Some columns of a matrix, without a copy where they lie side by side."""
+    """Return some columns of a matrix, without a copy if they are adjacent."""
     first, n = columns[0], len(columns)
     if list(columns) == list(range(first, first + n)):
         return values[:, first : first + n]
@@ -371,7 +456,7 @@ def _index_note(cells: Cells) -> str:
 def _choose(
     source: str, found: Names, named: bool, names: Names | None, n_columns: int
 ) -> list[int]:
-    """Indices in a file with columns `found` of the features `names`."""
+    """Return the indices of the features `names` among the columns `found` of a file."""
     if names is None:
         return list(range(len(found)))
     if not named and len(found) == len(names):
@@ -414,7 +499,7 @@ def _kind_of(source: str) -> str:
 def _refuse(source: str, **options: Sequence[str]) -> None:
     for name, value in options.items():
         if value:
-            raise DataError(f"{source}: --{name} {value[0]} does not go with this kind of file")
+            raise DataError(f"{source}: --{name} {value[0]} does not apply to this kind of file")
 
 
 def _load_matrix(source: str, max_bytes: int) -> Array:
@@ -425,13 +510,13 @@ def _load_matrix(source: str, max_bytes: int) -> Array:
 
 
 def _features_of(names: Sequence[str], target: str) -> str:
-    """The name of the features: X, or the only array that is not the target."""
+    """Return the name of the features: X, or the only array other than the target."""
     others = [name for name in names if name != target]
     if "X" in others:
         return "X"
     if len(others) != 1:
         raise DataError(
-            f"expected an array X besides the target {target!r}; it holds "
+            f"expected an array X besides the target {target!r}; the file contains "
             f"{', '.join(names) or 'none'}"
         )
     return others[0]

@@ -65,7 +65,9 @@ def test_texts_that_float_would_read_some_of(write, cells):
 def test_codes_taken_for_texts_are_told(write):
     table = read_table(write(column("34", "007")))
     (note,) = table.notes
-    assert note.startswith("column 1 ('x') holds codes such as 007, taken for texts (numbers are")
+    assert note.startswith(
+        "column 1 ('x') contains codes such as 007, which are read as text (a number"
+    )
 
 
 NOTATIONS = {
@@ -132,7 +134,7 @@ def test_a_decimal_point_where_a_comma_is_said(write):
 @pytest.mark.parametrize("missing", ["", "NA", "nan", "n/a", "?", "-", "null"])
 def test_missing_values_are_not_categories(write, missing):
     for cells in (["1.5", missing, "2"], [missing, missing]):
-        with pytest.raises(DataError, match="the value is missing; fill it, or leave") as caught:
+        with pytest.raises(DataError, match="the value is missing; fill it in, or leave") as caught:
             read_table(write(column(*cells)))
         assert "--categorical" not in str(caught.value)
     with pytest.raises(DataError, match="the value is missing"):
@@ -142,11 +144,11 @@ def test_missing_values_are_not_categories(write, missing):
 @pytest.mark.parametrize(
     "cells, message",
     [
-        (["1.5", "01.5"], "got '01.5', with a zero in front"),
-        (["-007", "-012"], "got '-007', with a zero in front"),
+        (["1.5", "01.5"], "got '01.5', with a leading zero"),
+        (["-007", "-012"], "got '-007', with a leading zero"),
         (["1.5", "inf"], "expected a finite number; got 'inf'"),
         (["1.5", "1e+999"], r"expected a finite number; got '1e\+999'"),
-        (["1.5", "three"], "expected a number; got 'three'; --categorical takes a column"),
+        (["1.5", "three"], "expected a number; got 'three'; --categorical reads a column"),
     ],
 )
 def test_columns_that_are_neither(write, cells, message):
@@ -173,12 +175,12 @@ def test_dropped_columns_may_hold_anything(write):
 def test_a_target_of_many_texts_is_refused(write):
     rows = "".join(f"{i},name {i % 10}\n" for i in range(100))
     table = read_table(write("x,y\n" + rows))
-    with pytest.raises(DataError, match="10 distinct ones in 100 rows: .* --task classification"):
+    with pytest.raises(DataError, match="10 distinct values in 100 rows.* --task classification"):
         choose_task(table)
     assert choose_task(table, "classification") == "classification"
     more = "".join(f"{i},name {i % 10}\n" for i in range(101))
     assert choose_task(read_table(write("x,y\n" + more))) == "classification"
-    with pytest.raises(DataError, match="3 distinct ones in 30 rows"):
+    with pytest.raises(DataError, match="3 distinct values in 30 rows"):
         choose_task(from_arrays("memory", np.eye(30), np.repeat(["a", "b", "c"], 10)))
     assert choose_task(from_arrays("m", np.eye(4), np.array(list("abab")))) == "classification"
 
@@ -212,14 +214,14 @@ def test_numbers_from_0_on_are_names(write):
     assert table.names == ("0", "1") and table.target_names == ("2",) and table.n_rows == 12
     (note,) = table.notes
     assert note.startswith(
-        "line 1 is taken for names, since it counts up from 0: 0, 1, 2 (--header no"
+        "line 1 is read as names, because it counts up from 0: 0, 1, 2 (--header no"
     )
     assert read_table(write("0,1,2\n" + lines(frame())), header="no").n_rows == 13
 
 
 def test_0_1_over_zeros_and_ones_must_be_said(write):
     path = write("0,1\n1,0\n0,0\n1,1\n")
-    with pytest.raises(DataError, match="line 1: 0, 1 may be names or a row; say --header"):
+    with pytest.raises(DataError, match="line 1: 0, 1 may be names or a row; use --header"):
         read_table(path)
     assert read_table(path, header="no").n_rows == 4
     assert read_table(path, header="yes").n_rows == 3
@@ -232,13 +234,13 @@ def test_numbers_far_from_those_below_are_names(write, n, first):
     table = read_table(write(f"{first}\n" + lines(frame(n))))
     assert table.n_rows == n and (*table.names, *table.target_names) == tuple(first.split(","))
     (note,) = table.notes
-    assert "line 1 is taken for names" in note and "--header no" in note
+    assert "line 1 is read as names" in note and "--header no" in note
 
 
 def test_whole_numbers_in_steps_above_fractions_are_names(write):
     around = lines(1000 * frame(40) + 2000)
     table = read_table(write("2001,2002,2003\n" + around))
-    assert table.names == ("2001", "2002") and "in equal steps, above fractions" in table.notes[0]
+    assert table.names == ("2001", "2002") and "in equal steps above fractions" in table.notes[0]
     for first in ("2001,2002,2004", "2003,2002,2001", "2001,2002.5,2004"):
         assert read_table(write(f"{first}\n" + around)).n_rows == 41
     whole = "".join(f"{i},{2 * i},{3 * i % 7}\n" for i in range(1, 40))
@@ -297,10 +299,10 @@ def test_header_is_one_of_three(write):
 def test_letters_without_names_keep_their_first_row(write):
     table = read_table(write("p,x\ne,x\np,y\ne,y\n"))
     assert table.n_rows == 4 and table.target.tolist() == ["x", "x", "y", "y"]
-    assert "line 1 is taken for a row, since 'p' stands below it too" in table.notes[0]
+    assert "line 1 is read as a row, because 'p' appears below it too" in table.notes[0]
     named = read_table(write("shape,kind\ne,x\np,y\n"))
     assert named.n_rows == 2
-    assert named.notes == ("line 1 is taken for names: shape, kind (--header no if it is a row)",)
+    assert named.notes == ("line 1 is read as names: shape, kind (--header no if it is a row)",)
 
 
 def test_plain_headers_need_no_word(write):
@@ -313,7 +315,7 @@ def test_names_that_the_model_takes_are_names(write):
     path = write("2,0,1\n0.5,1.5,2.5\n3.5,4.5,5.5\n")
     table = read_features(path, ("0", "1", "2"))
     assert table.values.tolist() == [[1.5, 2.5, 0.5], [4.5, 5.5, 3.5]]
-    assert table.notes[0].startswith("line 1 is taken for the names that the model takes: 2, 0, 1")
+    assert table.notes[0].startswith("line 1 is read as the names that the model takes: 2, 0, 1")
     # numbers of columns, such as a training file without names has, say nothing
     assert read_features(write("1,2\n2,1\n"), ("1", "2"), n_columns=3).n_rows == 2
 
@@ -344,7 +346,7 @@ def test_columns_without_a_name_that_are_no_index(write):
     for rows in ("1,2\n1,4\n", "0.5,2\n1.5,4\n", "red,2\nred,4\n", "red,2\n"):
         table = read_table(write(",b\n" + rows))
         assert table.names == ("1",)
-        assert "column 1 has no name and is taken for a feature (--drop 1" in table.notes[0]
+        assert "column 1 has no name and is read as a feature (--drop 1" in table.notes[0]
     assert read_table(write("i,a,b\n0,2,3\n1,4,5\n")).names == ("i", "a")
     named = read_table(write("i,a,b\nx,2,3\ny,4,5\n"))
     assert named.names == ("i", "a") and named.notes == ()
@@ -358,7 +360,7 @@ def test_names_of_rows_are_an_index(write):
 
 
 def test_an_index_is_no_feature(write):
-    with pytest.raises(DataError, match="which leaves 0, as column 1 is an index"):
+    with pytest.raises(DataError, match="which leaves 0, because column 1 is an index"):
         read_table(write(",y\n0,5\n1,7\n"))
     assert read_table(write(",y\n0,5\n1,7\n"), target="1").notes == ()
 

@@ -258,7 +258,7 @@ def test_a_file_that_changes_between_passes(tmp_path):
     path.write_text("1,a\n2,b\n")
     found = scan(path, Format())
     path.write_text("1,a\n2,b\n3,c\n")
-    with pytest.raises(DataError, match="the file was changed while it was read"):
+    with pytest.raises(DataError, match="the file changed while it was read"):
         found.texts([1])
 
 
@@ -269,7 +269,7 @@ def test_a_file_that_changes_between_passes(tmp_path):
         (b" \n\n  \n", {}, "the file is empty"),
         (b"1,2\n3\n", {}, "line 2: 1 cells; line 1 has 2"),
         (b"\n1,2\n\n3,4,5\n", {}, "line 4: 3 cells; line 2 has 2"),
-        (b'1,"a"b\n', {}, "line 1: text follows a closing quote"),
+        (b'1,"a"b\n', {}, "line 1: there is text after a closing quote"),
         (b'1,2\n3,"4\n5,6', {}, "line 2: a quote is not closed"),
         (b'1,2\n"' + b"3,4\n" * 40_000, {}, "line 2: a cell has more than 131,072 bytes"),
         (b"1,2\n" + b"3" * 131_073 + b",4\n", {}, "line 2: a cell has more than 131,072 bytes"),
@@ -277,7 +277,7 @@ def test_a_file_that_changes_between_passes(tmp_path):
         (b"\xff\xfe1\x00", {}, "UTF-16"),
         (b"a\0b,2\n", {}, "line 1, column 1: .*NUL"),
         (b"a,2\n\xe9,3\n", {}, "line 2, column 1: expected UTF-8 text"),
-        (b"1,5,2,5\n", {"decimal": ","}, "no number holds ',', which also separates cells"),
+        (b"1,5,2,5\n", {"decimal": ","}, "no number contains ',', which also separates cells"),
     ],
 )  # fmt: skip
 def test_bad_files(tmp_path, content, options, message):

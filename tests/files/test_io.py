@@ -323,11 +323,11 @@ def test_a_path_that_is_no_file(tmp_path):
         load(tmp_path / "none")
     with pytest.raises(IsADirectoryError):
         load(tmp_path)
-    with pytest.raises(ModelFileError, match="expected an ordinary file"):
+    with pytest.raises(ModelFileError, match="expected a regular file"):
         load(os.devnull)
     with pytest.raises(IsADirectoryError):
         save(small_net(), tmp_path)
-    with pytest.raises(ValueError, match="not an ordinary file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         save(small_net(), os.devnull)
     with pytest.raises(FileNotFoundError) as caught:
         save(small_net(), tmp_path / "no folder" / "net")

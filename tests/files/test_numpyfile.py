@@ -72,8 +72,8 @@ BAD = {
     "version 9": (forged(header(), DATA, (9, 9)), "version 9.9 of .npy; known: 1.0 to 3.0"),
     "raw bytes of size 0": (forged(header("'|V0'", shape="(1099511627776, 3)")), "dtype .V0"),
     "texts of size 0": (forged(header("'<U0'", shape="(1099511627776, 3)")), "dtype <U0"),
-    "raw bytes": (forged(header("'|V8'"), DATA), "dtype .V8; expected numbers or texts"),
-    "objects": (forged(header("'|O'"), DATA), "Python objects, which only pickle reads"),
+    "raw bytes": (forged(header("'|V8'"), DATA), "dtype .V8; expected numbers or strings"),
+    "objects": (forged(header("'|O'"), DATA), "Python objects, which only pickle can read"),
     "records": (forged(header("[('a', '<f8')]"), DATA), "got an array of records"),
     "unknown dtype": (forged(header("'<q9'"), DATA), "'<q9', which NumPy does not know"),
     "dtype is a number": (forged(header("8"), DATA), "must describe descr, fortran_order"),
@@ -93,7 +93,7 @@ BAD = {
         "is not text",
     ),
     "header of 4 GiB": (forged(header(), DATA, (2, 0), 2**32 - 1), "claims 4294967295 bytes"),
-    "header beyond the file": (forged(header(), b"", (1, 0), 9000), "before"),
+    "header beyond the file": (forged(header(), b"", (1, 0), 9000), "file lacks"),
     "overflow": (
         forged(header(shape="(4294967296, 4294967296)"), DATA),
         "overflows 63 bits",
@@ -146,10 +146,12 @@ def test_only_the_arrays_that_are_used_are_read(tmp_path):
 
 def test_a_member_that_is_no_array(tmp_path):
     path = archive_of(tmp_path / "a.npz", X=npy(GOOD), y_npy=npy(np.arange(4)))
-    with pytest.raises(DataError, match=r"a.npz: expected an array X besides .*; it holds y"):
+    with pytest.raises(
+        DataError, match=r"a.npz: expected an array X besides .*; the file contains y"
+    ):
         read_table(path)
     path = archive_of(tmp_path / "b.npz", X_npy=npy(GOOD), y=b"1234")
-    with pytest.raises(DataError, match=r"b.npz: no array 'y'; it holds X"):
+    with pytest.raises(DataError, match=r"b.npz: no array 'y'; the file contains X"):
         read_table(path)
 
 
@@ -198,13 +200,13 @@ def test_an_array_that_is_there_twice(tmp_path):
         archive.writestr("X.npy", npy(GOOD))
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("X.npy", npy(GOOD))
-    with pytest.raises(DataError, match="a.npz: the array 'X' is there twice"):
+    with pytest.raises(DataError, match="a.npz: the array 'X' appears twice"):
         read_table(path)
 
 
 def test_no_pipe_is_read(tmp_path):
     (tmp_path / "a.npy").symlink_to("/dev/null")
-    with pytest.raises(DataError, match=r"a.npy: expected an ordinary file"):
+    with pytest.raises(DataError, match=r"a.npy: expected a regular file"):
         read_table(tmp_path / "a.npy")
 
 

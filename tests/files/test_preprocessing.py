@@ -98,10 +98,10 @@ def test_classes(target, classes):
     [
         (np.array([1.5, 2, 3]), "classification", "row 1: classification takes .*'y' is 1.5"),
         (np.array([1e300, 2, 3]), "classification", "classification takes"),
-        (np.array(["a", "a", "a"]), "classification", "two classes or more; 'y' is 'a' in every"),
+        (np.array(["a", "a", "a"]), "classification", "at least two classes; 'y' is 'a' in every"),
         (np.ones((3, 2)), "classification", "one target column; got 2"),
-        (np.array(["a", "b", "c"]), "regression", "regression takes numbers; 'y' holds 'a'"),
-        (np.array([1e300, -1e300, 0]), "regression", "column 'y' holds numbers whose square"),
+        (np.array(["a", "b", "c"]), "regression", "regression takes numbers; 'y' is 'a'"),
+        (np.array([1e300, -1e300, 0]), "regression", "column 'y' has numbers whose square"),
     ],
 )
 def test_a_target_that_the_task_cannot_use(target, task, message):
@@ -111,7 +111,9 @@ def test_a_target_that_the_task_cannot_use(target, task, message):
 
 def test_too_many_categories(write):
     rows = "".join(f"name{i},{i}\n" for i in range(257))
-    with pytest.raises(DataError, match="'who' has 257 distinct texts, more than 256.*--drop"):
+    with pytest.raises(
+        DataError, match="'who' has 257 distinct values of text, more than 256.*--drop"
+    ):
         fitted(write("who,y\n" + rows), "regression")
 
 
@@ -152,25 +154,25 @@ def test_preprocessing_through_json(write):
 FORGED = {
     "task": ("guess", "task must be one of"),
     "features": (["size", "size", "town"], "features must be distinct"),
-    "features none": ([], "features must be a list of texts"),
-    "features of numbers": ([1, 2, 3], "features must be a list of texts"),
+    "features none": ([], "features must be a list of at least one string"),
+    "features of numbers": ([1, 2, 3], "features must be a list of at least one string"),
     "n_columns": (2, "n_columns must be at least 3"),
     "n_columns as text": ("4", "n_columns must be"),
     "categories": ([], "categories must map"),
-    "categories of nobody": ({"street": ["a"]}, "'street', which is no feature"),
+    "categories of nobody": ({"street": ["a"]}, "'street', which is not a feature"),
     "categories as text": ({"town": "ab"}, "categories must map"),
-    "categories none": ({"town": []}, "one at least"),
+    "categories none": ({"town": []}, "at least one string"),
     "mean": ([1.0], "mean must be a list of 4 numbers"),
-    "mean as text": (["1", 0, 0, 0], "mean must hold finite numbers; got '1'"),
-    "mean infinite": ([float("inf"), 0, 0, 0], "mean must hold finite"),
-    "mean giant": ([10**400, 0, 0, 0], "mean must hold finite"),
-    "scale": ([0.0, 1, 1, 1], "scale must hold finite positive"),
-    "scale of bools": ([True] * 4, "scale must hold finite positive"),
+    "mean as text": (["1", 0, 0, 0], "mean must contain finite numbers; got '1'"),
+    "mean infinite": ([float("inf"), 0, 0, 0], "mean must contain finite"),
+    "mean giant": ([10**400, 0, 0, 0], "mean must contain finite"),
+    "scale": ([0.0, 1, 1, 1], "scale must contain finite positive"),
+    "scale of bools": ([True] * 4, "scale must contain finite positive"),
     "target": (["a", "b"], "target_mean must be a list of 2"),
     "classes": (["a", "b"], "a regression has no classes"),
-    "target_scale": ([-1.0], "target_scale must hold finite positive"),
+    "target_scale": ([-1.0], "target_scale must contain finite positive"),
     "target_mean": (None, "target_mean must be a list of 1"),
-    "more": (1, "not so: more"),
+    "more": (1, "missing or unknown: more"),
 }
 
 
@@ -194,5 +196,5 @@ def test_forged_classes(classes):
 def test_a_field_missing(write):
     fields = fitted(write(HOUSES), "regression")[1].to_dict()
     del fields["scale"]
-    with pytest.raises(ValueError, match="not so: scale"):
+    with pytest.raises(ValueError, match="missing or unknown: scale"):
         Preprocessing.from_dict(fields)

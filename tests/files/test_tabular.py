@@ -83,14 +83,14 @@ def test_columns_dropped_and_columns_taken_for_categories(write):
 
 def test_delimiter(write):
     path = write("a;b\n1;2\n3;4\n")
-    with pytest.raises(DataError, match="only one column found.*--delimiter ';'"):
+    with pytest.raises(DataError, match="the file has only one column.*--delimiter ';'"):
         read_table(path)
     assert read_table(path, delimiter=";").names == ("a",)
 
 
 BAD_CSV = {
     "empty file": (b"", "the file is empty"),
-    "names only": (b"a,b\n", "no rows follow the names"),
+    "names only": (b"a,b\n", "there are no rows below the names"),
     "longer line": (b"a,b\n1,2\n3,4,5\n", "line 3: 3 cells; line 1 has 2"),
     "shorter line": (b"a,b\n1,2\n\n3\n", "line 4: 1 cells; line 1 has 2"),
     "missing number": (b"a,b\n1,2\n,4\n", r"line 3, column 1 \('a'\): the value is missing"),
@@ -190,7 +190,7 @@ def test_npz_with_one_other_array_and_several_targets(tmp_path):
 @pytest.mark.parametrize(
     "arrays, message",
     [
-        ({"X": np.eye(2)}, "no array 'y'; it holds X"),
+        ({"X": np.eye(2)}, "no array 'y'; the file contains X"),
         ({"a": np.eye(2), "b": np.eye(2), "y": np.ones(2)}, "expected an array X besides"),
         ({"X": np.eye(2), "y": np.ones(3)}, r"y has shape \(3,\); expected \(2,\)"),
         ({"X": np.eye(2), "y": np.ones((2, 2, 2))}, "y has shape"),
@@ -241,7 +241,7 @@ def test_nothing_is_unpickled(tmp_path):
 
 def test_options_that_a_kind_of_file_does_not_have(tmp_path):
     for name, option in [("a.npz", "drop"), ("a.npz", "categorical"), ("a.npy", "categorical")]:
-        with pytest.raises(DataError, match=f"--{option} 1 does not go with this kind of file"):
+        with pytest.raises(DataError, match=f"--{option} 1 does not apply to this kind of file"):
             read_table(tmp_path / name, **{option: ["1"]})
 
 
@@ -306,5 +306,5 @@ def test_features_of_numpy_files(tmp_path):
     assert read_features(tmp_path / "data.npz", ("1", "2")).values.tolist() == np.eye(2).tolist()
     np.savez(tmp_path / "data.npz", data=np.eye(2))
     assert read_features(tmp_path / "data.npz").n_rows == 2
-    with pytest.raises(DataError, match="texts in column '2'; give it a .csv file"):
+    with pytest.raises(DataError, match="text in column '2'; give it a .csv file"):
         read_features(tmp_path / "data.npz", ("1", "2"), categorical={"2"})

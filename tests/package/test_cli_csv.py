@@ -48,7 +48,7 @@ def test_decimal_commas_are_refused_and_then_read(capsys):
     assert main(["predict", "m", path, "--delimiter", ";"]) == 0
     answers = capsys.readouterr().out
     plain = write("a,b,y\n" + rows(), "plain.csv")
-    assert "no number holds ','" in refused(capsys, "predict", "m", plain)
+    assert "no number contains ','" in refused(capsys, "predict", "m", plain)
     points = write("a;b\n0.5;1", "points.csv")
     assert "'0.5'" in refused(capsys, "predict", "m", points, "--delimiter", ";")
     assert main(["predict", "m", plain, "--decimal", "."]) == 0
@@ -70,7 +70,10 @@ def test_thousands_are_kept_with_the_model(capsys):
         (["--decimal", ";"], "argument --decimal: invalid choice"),
         (["--thousands", "x"], "argument --thousands: invalid choice"),
         (["--decimal", ",", "--thousands", ","], "decimal and thousands are both ','"),
-        (["--delimiter", " ", "--thousands", " "], "a blank cannot be delimiter and thousands"),
+        (
+            ["--delimiter", " ", "--thousands", " "],
+            "a blank cannot be both delimiter and thousands",
+        ),
         (["--delimiter", "\u00a7"], "expected one character (ASCII)"),
     ],
 )
@@ -85,7 +88,9 @@ def test_a_target_of_many_texts(capsys):
     text = "".join(f"{i},name {i % 8}\n" for i in range(64))
     path = write("x,y\n" + text)
     for command in ("train", "explain"):
-        assert "8 distinct ones in 64 rows: too many for classes" in refused(capsys, command, path)
+        assert "8 distinct values in 64 rows. That is too many for classes" in refused(
+            capsys, command, path
+        )
     assert main(["train", path, "--task", "classification", *QUICK]) == 0
     assert "classification: 8 classes" in capsys.readouterr().out
 
@@ -94,12 +99,12 @@ def test_what_was_decided_about_a_file_is_said(capsys):
     path = write("0,1,2\n" + rows())
     assert main(["train", path, "-o", "m", *QUICK]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("data.csv: line 1 is taken for names, since it counts up from 0")
+    assert out.startswith("data.csv: line 1 is read as names, because it counts up from 0")
     assert main(["train", path, "-q", "-o", "m", *QUICK]) == 0
     assert capsys.readouterr() == ("", "")
     assert main(["predict", "m", path]) == 0
     out, err = capsys.readouterr()
-    assert err.startswith("fastbp: line 1 is taken for the names that the model takes: 0, 1, 2")
+    assert err.startswith("fastbp: line 1 is read as the names that the model takes: 0, 1, 2")
     assert out.count("\n") == 41
     indexed = "".join(f"{i},{row}\n" for i, row in enumerate(rows().split()))
     assert main(["train", write(",a,b,y\n" + indexed), *QUICK]) == 0
