@@ -1,10 +1,12 @@
-"""scikit-learn's multi-layer perceptrons on the fastbp engine: change the import, keep the script.
+"""scikit-learn's multi-layer perceptrons on the fastbp engine.
+
+Scripts for scikit-learn run after a change of the import:
 
     from fastbp.sklearn import MLPClassifier, MLPRegressor
 
-`from_sklearn` and `to_sklearn` turn fitted estimators of one kind into the other.
-Constructor, attributes, defaults and meanings are scikit-learn's own; each class names what it has
-beyond them. Needs scikit-learn 1.6 or later: `pip install "fastbp[sklearn]"`.
+Constructors, attributes and defaults are those of `sklearn.neural_network`. The documentation of
+each class lists its additional parameters. `from_sklearn` and `to_sklearn` convert fitted
+estimators. scikit-learn 1.6 or later is required: `pip install "fastbp[sklearn]"`.
 """
 
 from importlib.util import find_spec

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     check_classification_targets,
     type_of_target,
@@ -17,26 +17,124 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d
 
 from .._checks.arguments import check_nonnegative
+from .._network.dense import Norm
 from .._types import Array
-from ._arrays import of_numpy_dtype, refuse_masked_elements
-from ._callbacks import with_callbacks
+from ..activations import Activation
+from ..optim import Optimizer
+from ..schedules import Schedule
+from ._arrays import SparseMatrix, refuse_masked_elements, with_numpy_dtype
+from ._callbacks import only_with_epochs, with_callbacks
 from ._estimator import BaseMLP
 from ._fit import fit_estimator
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """scikit-learn's MLPClassifier on the fastbp engine.
+    """Multi-layer perceptron classifier with scikit-learn's interface on the fastbp engine.
 
-    activation: scikit-learn's names, those of `fastbp.activations`, or a list of one for each
-    hidden layer. solver: "adam", "sgd", "lbfgs", or an object of `fastbp.optim`, any but `LBFGS`,
-    of which a copy is used. learning_rate: scikit-learn's names, or a schedule of
-    `fastbp.schedules`. dropout, norm: of every hidden layer, as in `fastbp.Dense`. class_weight: a
-    dict of label: weight, "balanced" or None, times sample_weight; not for several labels a sample.
-    callbacks: see `fastbp.callbacks`; not with "lbfgs". n_threads: the most threads to train with;
-    "lbfgs" and predictions take `fastbp.get_num_threads()`. All else is scikit-learn's:
-    https://scikit-learn.org/stable/modules/generated/\
-sklearn.neural_network.MLPClassifier.html
+    The parameters and attributes are those of `sklearn.neural_network.MLPClassifier`, with these
+    additions: more values of `activation`, `solver` and `learning_rate`, and the parameters
+    `dropout`, `norm`, `class_weight`, `callbacks` and `n_threads`. docs/sklearn.md lists the
+    differences.
 
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default (100,)
+        Number of units of each hidden layer.
+    activation : str, Activation or list, default "relu"
+        Activation of the hidden layers: a name of scikit-learn, a name or an object of
+        `fastbp.activations`, or a list with one of them for each hidden layer.
+    solver : {"adam", "sgd", "lbfgs"} or Optimizer, default "adam"
+        Update rule. An optimiser of `fastbp.optim` except `LBFGS` is copied.
+    alpha : float, default 0.0001
+        Strength of the L2 penalty.
+    batch_size : int or "auto", default "auto"
+        Rows per batch; "auto" means min(200, n_samples). "lbfgs" ignores it.
+    learning_rate : {"constant", "invscaling", "adaptive"} or Schedule, default "constant"
+        How the rate changes: by a name, which only "sgd" uses, or by a schedule of
+        `fastbp.schedules`.
+    learning_rate_init : float, default 0.001
+        Initial learning rate of "sgd" and "adam".
+    power_t : float, default 0.5
+        Exponent of "invscaling".
+    max_iter : int, default 200
+        Largest number of epochs, or of iterations of "lbfgs".
+    shuffle : bool, default True
+        Whether to visit the rows in a new order in each epoch.
+    random_state : int, RandomState or None, default None
+        Source of the initial weights, of the order of the rows, and of the split for early
+        stopping.
+    tol : float, default 1e-4
+        Smallest improvement of the loss or the validation score that counts.
+    verbose : bool or int, default False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default False
+        Whether `fit` continues with the network of the last call.
+    momentum : float, default 0.9
+        Momentum of "sgd", at least 0 and below 1.
+    nesterovs_momentum : bool, default True
+        Whether "sgd" uses Nesterov's momentum.
+    early_stopping : bool, default False
+        Whether to hold out a part of the data, stop when its score does not improve, and keep the
+        best weights.
+    validation_fraction : float, default 0.1
+        Fraction of the data held out for early stopping.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay rates of Adam's moments.
+    epsilon : float, default 1e-8
+        Term added to the denominator of Adam.
+    n_iter_no_change : int, default 10
+        Number of epochs without improvement that are accepted.
+    max_fun : int, default 15000
+        Largest number of function evaluations of "lbfgs".
+    dropout : float, default 0.0
+        Dropout rate of every hidden layer, as in `fastbp.Dense`.
+    norm : str, Norm or None, default None
+        Normalisation of every hidden layer, as in `fastbp.Dense`.
+    class_weight : dict, "balanced" or None, default None
+        Weight of each label; a sample's weight is multiplied by it. "balanced" gives all classes
+        the same total weight. Not for several labels per sample.
+    callbacks : sequence, default ()
+        Callbacks as described in `fastbp.callbacks`. Not with "lbfgs".
+    n_threads : int or None, default None
+        Largest number of threads of "sgd" and "adam"; None for `fastbp.get_num_threads()`, which
+        "lbfgs" and predictions always use.
+
+    Attributes
+    ----------
+    classes_ : array, shape (n_classes,)
+        The class labels.
+    coefs_, intercepts_ : list of array
+        Weights (units below, units) and biases (units,) of each layer, as views of the network's
+        parameters.
+    network_ : Network
+        The trained `fastbp.Network`.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : array of str
+        Names of the columns of X, if it has names.
+    n_layers_ : int
+        Number of layers, including the input layer.
+    n_outputs_ : int
+        Number of output units.
+    out_activation_ : str
+        Activation of the output layer, by scikit-learn's name.
+    n_iter_ : int
+        Number of epochs or iterations of the last fit.
+    t_ : int
+        Number of samples trained on.
+    loss_ : float
+        Loss of the last epoch.
+    loss_curve_ : list of float
+        Loss of each epoch.
+    best_loss_ : float or None
+        Lowest loss; None with early stopping.
+    validation_scores_ : list of float or None
+        Validation score of each epoch; None without validation data.
+    best_validation_score_ : float or None
+        Highest validation score; None without validation data.
+
+    Examples
+    --------
     >>> from sklearn.datasets import load_iris
     >>> from fastbp.sklearn import MLPClassifier
     >>> X, y = load_iris(return_X_y=True)
@@ -45,7 +143,7 @@ sklearn.neural_network.MLPClassifier.html
     (True, array([0, 1, 2]))
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
@@ -53,36 +151,36 @@ sklearn.neural_network.MLPClassifier.html
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: int | Sequence[int] | Array = (100,),
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        dropout=0.0,
-        norm=None,
-        class_weight=None,
-        callbacks=(),
-        n_threads=None,
-    ):
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str | Schedule = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: float = 0.0,
+        norm: str | Norm | None = None,
+        class_weight: dict[Any, float] | str | None = None,
+        callbacks: Sequence[object] = (),
+        n_threads: int | None = None,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -113,23 +211,66 @@ sklearn.neural_network.MLPClassifier.html
         self.n_threads = n_threads
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, validation_data=None) -> Self:
-        """Train on X (n, features) and labels y (n,), or 0 and 1 for each label (n, labels).
+    def fit(
+        self, X: object, y: object, sample_weight: object = None, *, validation_data: object = None
+    ) -> Self:
+        """Train the network on X and y.
 
-        sample_weight (n,). validation_data: (X, y) or (X, y, weights), scored after every epoch
-        (`validation_scores_`) and, with early_stopping, in place of a part of X; not with "lbfgs".
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Inputs. The network has their dtype, float32 or float64; with "lbfgs" it is float64.
+        y : array-like, shape (n,) or (n, n_labels)
+            Class labels, or 0 and 1 for each of several labels.
+        sample_weight : array-like or None, shape (n,), default None
+            Weights of the samples, none of them negative.
+        validation_data : tuple or None, default None
+            (X, y) or (X, y, sample_weight), scored after every epoch in `validation_scores_`. With
+            early_stopping it replaces the held-out part of X. Not with "lbfgs".
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument or a parameter is invalid; the estimator is then unchanged.
         """
         fit_estimator(self, X, y, sample_weight, validation_data)
         return self
 
-    @available_if(lambda self: self._has_epochs())
+    @only_with_epochs
     @with_callbacks
-    def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
-        """One pass over X and y in batches, going on from where training stands.
+    def partial_fit(
+        self, X: object, y: object, sample_weight: object = None, classes: object = None
+    ) -> Self:
+        """Continue training with one pass over X and y.
 
-        classes: all labels that there will be; needed in the first call. A batch may lack some of
-        them, and is passed over where all weights are 0. Parameters that were set since the last
-        call take effect; ValueError for those that need another network.
+        Parameters set since the last call take effect, unless they require another network.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Inputs. The network has their dtype, float32 or float64; with "lbfgs" it is float64.
+        y : array-like, shape (n,) or (n, n_labels)
+            Labels; some of `classes` may be missing.
+        sample_weight : array-like or None, shape (n,), default None
+            Weights of the samples, none of them negative.
+        classes : array-like or None, default None
+            All labels that will occur. Required in the first call.
+
+        Returns
+        -------
+        self
+            The estimator. If all weights are 0, its network is unchanged.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument or a parameter is invalid or requires another network; the estimator is
+            then unchanged.
         """
         fit_estimator(self, X, y, sample_weight, incremental=True, classes=classes)
         return self
@@ -140,7 +281,9 @@ sklearn.neural_network.MLPClassifier.html
         check_classification_targets(y)
         kind = type_of_target(y)
         if kind == "multiclass-multioutput":
-            raise ValueError("y holds several columns of more than two classes: fit one a column")
+            raise ValueError(
+                "y has several columns with more than two classes: fit one estimator per column"
+            )
         several = kind.startswith("multilabel")
         if incremental:
             self._declare(classes, n_labels=y.shape[1] if several else 0)
@@ -157,47 +300,46 @@ sklearn.neural_network.MLPClassifier.html
         self.n_outputs_ = n if self._multilabel or n > 2 else 1
 
     def _declare(self, classes: object, *, n_labels: int) -> None:
-        """Take the classes of a first partial_fit, and hold later ones to them."""
+        """Set the classes in the first partial_fit; in later calls, check that they are equal."""
         known = self.__dict__.get("classes_")
         if known is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if classes is None:
             return
         refuse_masked_elements(classes=classes)
-        classes = unique_labels(of_numpy_dtype(classes))
+        labels: Array = unique_labels(with_numpy_dtype(classes))
         if known is None:
             self._multilabel = n_labels > 0
-            self.classes_ = np.arange(n_labels) if self._multilabel else classes
-        elif not np.array_equal(known, classes):
+            self.classes_ = np.arange(n_labels) if self._multilabel else labels
+        elif not np.array_equal(known, labels):
             raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, "
+                f"`classes={labels!r}` is not the same as on last call to partial_fit, "
                 f"was: {known!r}"
             )
 
-    def _encode(self, y: Array) -> Array:
+    def _encode(self, y: Array | SparseMatrix) -> Array:
         if self._multilabel:
-            y = y.toarray() if hasattr(y, "toarray") else y
-            return y.astype(np.float32)
-        y = column_or_1d(y, warn=True)
-        unknown = np.setdiff1d(y, self.classes_)
+            return (y if isinstance(y, np.ndarray) else y.toarray()).astype(np.float32)
+        labels: Array = column_or_1d(y, warn=True)
+        unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {unknown}."
             )
-        indices = np.searchsorted(self.classes_, y).astype(np.int32)
+        indices = np.searchsorted(self.classes_, labels).astype(np.int32)
         return indices if self.n_outputs_ > 1 else indices[:, None].astype(np.float32)
 
     def _weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
         if self.class_weight is None:
             return sample_weight
         if self._multilabel:
-            raise ValueError("class_weight is for one label a sample; y has several")
+            raise ValueError("class_weight requires one label per sample; y has several")
         if isinstance(self.class_weight, dict):
             for label, weight in self.class_weight.items():
                 check_nonnegative(weight, f"class_weight[{label!r}]")
         indices = y.ravel().astype(np.intp)
-        # a batch of partial_fit may lack a class; those of a dict are known without it
+        # A class may be missing from a batch of partial_fit; a dict gives its weight anyway.
         known = np.unique(indices) if self.class_weight == "balanced" else slice(None)
         weights = np.ones(len(self.classes_))
         weights[known] = compute_class_weight(
@@ -206,24 +348,24 @@ sklearn.neural_network.MLPClassifier.html
         return weights[indices] * (1 if sample_weight is None else sample_weight)
 
     def _stratified(self, y: Array) -> bool:
-        """As scikit-learn, two classes only: with more, y is a row of indicators there."""
+        """Only two classes, as in scikit-learn, where y is one-hot encoded for more classes."""
         return self.n_outputs_ == 1
 
-    # ---- use ------------------------------------------------------------------------------
+    # ---- prediction ------------------------------------------------------------------------------
 
-    def predict(self, X) -> Array:
-        """Labels (n,), or 0 and 1 for each label (n, labels)."""
+    def predict(self, X: object) -> Array:
+        """Return the labels (n,), or 0 and 1 for each label (n, n_labels)."""
         return self._decide(self._outputs(X))
 
-    def score(self, X, y, sample_weight=None) -> float:
-        """Accuracy, as scikit-learn's."""
+    def score(self, X: object, y: object, sample_weight: object = None) -> float:
+        """Return the accuracy, as in scikit-learn."""
         refuse_masked_elements(y=y, sample_weight=sample_weight)
-        return super().score(X, of_numpy_dtype(y), sample_weight)
+        return float(super().score(X, with_numpy_dtype(y), sample_weight))
 
-    def predict_proba(self, X) -> Array:
-        """Probabilities (n, classes) in the order of classes_; (n, labels) with several labels.
+    def predict_proba(self, X: object) -> Array:
+        """Return probabilities (n, n_classes) in the order of classes_, or (n, n_labels).
 
-        All are 1 where there is one class.
+        If there is only one class, all of them are 1.
         """
         p = self._outputs(X)
         if p.shape[1] > 1 or self._multilabel:
@@ -235,18 +377,22 @@ sklearn.neural_network.MLPClassifier.html
         both[:, 1] = p[:, 0]
         return both
 
-    def predict_log_proba(self, X) -> Array:
-        """log of predict_proba."""
+    def predict_log_proba(self, X: object) -> Array:
+        """Return the logarithm of predict_proba."""
         p = self.predict_proba(X)
         with np.errstate(divide="ignore"):
-            return np.log(p, out=p)
+            np.log(p, out=p)
+        return p
 
     def _decide(self, outputs: Array) -> Array:
         if self._multilabel:
             return (outputs > 0.5).astype(int)
         if len(self.classes_) > 2:
-            return self.classes_[outputs.argmax(axis=1)]
-        return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp) * (len(self.classes_) - 1)]
+            indices = outputs.argmax(axis=1)
+        else:
+            indices = (outputs[:, 0] > 0.5).astype(np.intp) * (len(self.classes_) - 1)
+        labels: Array = self.classes_[indices]
+        return labels
 
     def _objective(self) -> tuple[str, str]:
         if self.n_outputs_ > 1 and not self._multilabel:
@@ -256,20 +402,22 @@ sklearn.neural_network.MLPClassifier.html
     def _reported(self, J: float) -> float:
         return J
 
-    def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
-        """Share of samples with every label right."""
+    def _score_encoded(
+        self, X: Array | SparseMatrix, y: Array, sample_weight: Array | None
+    ) -> float:
+        """Fraction of samples with every label correct."""
         outputs = self.network_.predict(X)
         if not np.isfinite(outputs).all():
             return np.nan
         if len(self.classes_) == 1 and not self._multilabel:
             return 1.0
         if y.ndim == 1:
-            right = outputs.argmax(axis=1) == y
+            correct = outputs.argmax(axis=1) == y
         else:
-            right = ((outputs > 0.5) == (y > 0.5)).all(axis=1)
-        return float(np.average(right, weights=sample_weight))
+            correct = ((outputs > 0.5) == (y > 0.5)).all(axis=1)
+        return float(np.average(correct, weights=sample_weight))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags

@@ -1,4 +1,4 @@
-"""Fitted estimators of scikit-learn's, and the way back."""
+"""Conversion of fitted estimators from and to scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,27 +11,44 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import MLPClassifier
-from ._estimator import BaseMLP
 from ._regressor import MLPRegressor
 
-_PAIRS = (
+_PAIRS: tuple[tuple[type[MLPClassifier | MLPRegressor], Any], ...] = (
     (MLPClassifier, neural_network.MLPClassifier),
     (MLPRegressor, neural_network.MLPRegressor),
 )
 _ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
-# What both keep of the training that is behind them, where they have it.
+# The record of training, which both have, as far as it exists.
 _RECORD = (
     *("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "_no_improvement_count"),
     *("validation_scores_", "best_validation_score_", "n_features_in_", "feature_names_in_"),
 )
 
 
-def from_sklearn(estimator: Any) -> BaseMLP:
-    """A fitted MLPClassifier or MLPRegressor of scikit-learn's as one of ours, weights copied.
+def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
+    """Convert a fitted estimator of scikit-learn, and copy its weights.
 
-    Training goes on by partial_fit or warm_start, with a fresh state of the optimiser. Raises
-    TypeError for another estimator, NotFittedError for one without weights.
+    Training can continue with partial_fit or warm_start; the optimiser starts with a new state.
 
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        A fitted estimator of `sklearn.neural_network`.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        The estimator of `fastbp.sklearn`.
+
+    Raises
+    ------
+    TypeError
+        If it is another kind of estimator.
+    NotFittedError
+        If it is not fitted.
+
+    Examples
+    --------
     >>> from sklearn import neural_network
     >>> import fastbp.sklearn
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 3.0]
@@ -43,7 +60,7 @@ def from_sklearn(estimator: Any) -> BaseMLP:
     own = _pair_of(estimator, 1, "an MLPClassifier or MLPRegressor of sklearn.neural_network")[0]
     check_is_fitted(estimator)
     ours = own(**estimator.get_params(deep=False))
-    if own is MLPClassifier:
+    if isinstance(ours, MLPClassifier):
         ours.classes_ = np.array(estimator.classes_)
         ours._multilabel = estimator._label_binarizer.y_type_.startswith("multilabel")
     ours.n_outputs_ = estimator.n_outputs_
@@ -58,11 +75,36 @@ def from_sklearn(estimator: Any) -> BaseMLP:
     return ours
 
 
-def to_sklearn(estimator: BaseMLP) -> Any:
-    """One of ours as a fitted estimator of scikit-learn's, weights copied.
+def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
+    """Convert a fitted estimator to one of scikit-learn, and copy its weights.
 
-    Raises TypeError for another estimator, NotFittedError for one without weights, and ValueError
-    for what scikit-learn's cannot be: other activations, losses, solvers or layers than its own.
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        A fitted estimator of `fastbp.sklearn`.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        The estimator of `sklearn.neural_network`.
+
+    Raises
+    ------
+    TypeError
+        If it is another kind of estimator.
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If it uses an activation, a loss, a solver or a layer that scikit-learn does not have.
+
+    Examples
+    --------
+    >>> import fastbp.sklearn
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 3.0]
+    >>> ours = fastbp.sklearn.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs").fit(X, y)
+    >>> theirs = fastbp.sklearn.to_sklearn(ours)
+    >>> bool(abs(ours.predict(X) - theirs.predict(X)).max() < 1e-9)
+    True
     """
     own, other = _pair_of(estimator, 0, "an estimator of fastbp.sklearn")
     check_is_fitted(estimator)
@@ -71,13 +113,15 @@ def to_sklearn(estimator: BaseMLP) -> Any:
     theirs.set_params(**{name: params[name] for name in theirs.get_params(deep=False)})
     defaults = own().get_params(deep=False)
     for name in set(params) - set(theirs.get_params(deep=False)):
-        matters = name not in ("class_weight", "callbacks", "n_threads")
-        if matters and params[name] != defaults[name]:
-            raise ValueError(f"scikit-learn's {other.__name__} has no {name}; it is {params[name]}")
+        affects_outputs = name not in ("class_weight", "callbacks", "n_threads")
+        if affects_outputs and params[name] != defaults[name]:
+            raise ValueError(
+                f"scikit-learn's {other.__name__} has no {name}; here it is {params[name]}"
+            )
     if params["activation"] not in _ACTIVATIONS:
         raise ValueError(
             f"scikit-learn has the activations {', '.join(_ACTIVATIONS)}; "
-            f"this one has {params['activation']!r}"
+            f"here it is {params['activation']!r}"
         )
     theirs._validate_params()
     theirs.coefs_ = [np.array(W) for W in estimator.coefs_]
@@ -85,7 +129,7 @@ def to_sklearn(estimator: BaseMLP) -> Any:
     theirs.n_layers_ = estimator.n_layers_
     theirs.n_outputs_ = estimator.n_outputs_
     theirs.out_activation_ = estimator.out_activation_
-    if own is MLPClassifier:
+    if isinstance(estimator, MLPClassifier):
         labels = estimator.classes_
         shown = np.eye(len(labels), dtype=int)[[0, -1]] if estimator._multilabel else labels
         theirs._label_binarizer = LabelBinarizer().fit(shown)
@@ -95,8 +139,10 @@ def to_sklearn(estimator: BaseMLP) -> Any:
     return theirs
 
 
-def _pair_of(estimator: Any, side: int, expected: str) -> tuple[type, type]:
-    """Ours and theirs, of which the one on this side is the estimator's."""
+def _pair_of(
+    estimator: object, side: int, expected: str
+) -> tuple[type[MLPClassifier | MLPRegressor], Any]:
+    """The classes of fastbp and scikit-learn; the one at index `side` is the estimator's."""
     for pair in _PAIRS:
         if isinstance(estimator, pair[side]):
             return pair

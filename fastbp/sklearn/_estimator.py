@@ -1,4 +1,4 @@
-"""What both estimators share: parameters, the network behind the attributes, and `fit`."""
+"""The base class of both estimators: parameters, fitted attributes, and `fit`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from ..losses import Loss
 from ..optim import SGD, Adam, Optimizer
 from ..schedules import Schedule
 from ._arrays import (
+    SparseMatrix,
     checked_weights,
     in_dtype,
     is_finite,
-    of_numpy_dtype,
     refuse_masked_elements,
-    refuse_no_weight,
+    refuse_zero_weights,
+    with_numpy_dtype,
 )
 from ._callbacks import CallbackSupportMixin
 from ._weights import Weights
@@ -44,9 +45,9 @@ def _from(low: float, kind: type = Real, closed: str = "left") -> Interval:
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
-    """Parameters, network and training; a subclass knows its targets, its loss and its score."""
+    """Parameters, network and training; a subclass defines targets, loss and score."""
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", _from(1, Integral)],
         "activation": [str, Activation, list, tuple],
         "solver": [StrOptions({"sgd", "adam", "lbfgs"}), Optimizer],
@@ -76,16 +77,64 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
     }
 
+    # Parameters, which the constructors of the subclasses set.
+    hidden_layer_sizes: int | Sequence[int] | Array
+    activation: str | Activation | Sequence[str | Activation]
+    solver: str | Optimizer
+    alpha: float
+    batch_size: int | str
+    learning_rate: str | Schedule
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: int | np.random.RandomState | None
+    tol: float
+    verbose: bool | int
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    dropout: float
+    norm: str | Norm | None
+    callbacks: Sequence[object]
+    n_threads: int | None
+
+    # The record of training.
+    n_iter_: int
+    t_: int
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    _no_improvement_count: int
+
+    # What a fit leaves for the next one, besides the record.
+    n_outputs_: int
+    network_: Network
+    _random_state: np.random.RandomState
+    _optimizer: Optimizer
+    _optimizer_settings: tuple[dict[str, Any], str | None]
+    _schedule: Schedule | None
+    _schedule_given: Schedule | None
+
     # ---- the network, by scikit-learn's names ---------------------------------------------
 
-    # As with scikit-learn's, weights may be set before there is a network: `_given` keeps them for
-    # the first partial_fit, or a warm start, which begins from them.
+    # As in scikit-learn, weights may be set before there is a network. `_given` keeps them for
+    # the first partial_fit or a warm start, which begins with them.
 
     @property
     def coefs_(self) -> list[Array]:
-        """W of every layer, (units below, units): views of the network's own.
+        """W of every layer, (units below, units), as views of the network's parameters.
 
-        Assigning a list of arrays, or an array to an item, copies into them.
+        Assigning a list of arrays, or an array to an item, copies the values.
         """
         return self._weights("coefs_", "W")
 
@@ -95,7 +144,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     @property
     def intercepts_(self) -> list[Array]:
-        """b of every layer, (units,): views of the network's own, to be set as `coefs_` are."""
+        """b of every layer, (units,), as views of the network's parameters, like `coefs_`."""
         return self._weights("intercepts_", "b")
 
     @intercepts_.setter
@@ -104,9 +153,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     @property
     def n_layers_(self) -> int:
-        """Layers, the inputs among them."""
-        known = self._before_network("n_layers_")
-        return len(self._network().widths) if known is None else known
+        """Number of layers, including the input layer."""
+        given = self._before_network("n_layers_")
+        return len(self._network().widths) if given is None else int(given)
 
     @n_layers_.setter
     def n_layers_(self, value: int) -> None:
@@ -115,9 +164,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     @property
     def out_activation_(self) -> str:
         """The activation of the outputs, by scikit-learn's name."""
-        known = self._before_network("out_activation_")
-        if known is not None:
-            return known
+        given = self._before_network("out_activation_")
+        if given is not None:
+            return str(given)
         name = self._network().activations[-1].name
         return "logistic" if name == "sigmoid" else name
 
@@ -129,12 +178,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if "network_" not in self.__dict__:
             kind = type(self).__name__
             raise AttributeError(f"this {kind} has no weights yet: call fit first")
-        return self.__dict__["network_"]
+        return self.network_
 
-    def _weights(self, name: str, parameter: str) -> list:
-        known = self._before_network(name)
-        if known is not None:
-            return known
+    def _weights(self, name: str, parameter: str) -> list[Array]:
+        given: list[Array] | None = self._before_network(name)
+        if given is not None:
+            return given
         layers = self._network().layers
         return Weights(name, [layer.parameters()[parameter] for layer in layers])
 
@@ -148,16 +197,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._give(name, values)
 
     def _before_network(self, name: str) -> Any:
-        """What was set by this name while there was no network; None if there is nothing."""
+        """The value that was set for an attribute before there is a network; None if not set."""
         return None if "network_" in self.__dict__ else self.__dict__.get("_given", {}).get(name)
 
     def _give(self, name: str, value: object) -> None:
         if "network_" in self.__dict__:
-            raise AttributeError(f"{name} follows from the network and cannot be set")
+            raise AttributeError(f"{name} is determined by the network and cannot be set")
         self.__dict__.setdefault("_given", {})[name] = value
 
     def _take_given(self, net: Network) -> None:
-        """Weights that were set before there was this network, in place of those drawn."""
+        """Replace the initial weights by those that were set before there was a network."""
         given = self.__dict__.get("_given", {})
         for name, parameter in (("coefs_", "W"), ("intercepts_", "b")):
             if name in given:
@@ -167,7 +216,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # ---- training -------------------------------------------------------------------------
 
     def _refuse_epochs(self, validation_data: object) -> None:
-        """ValueError for what needs epochs."""
+        """Raise ValueError for an argument or a parameter that needs epochs."""
         given = {
             "callbacks": len(self.callbacks) > 0,
             "validation_data": validation_data is not None,
@@ -175,13 +224,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         for name, is_given in given.items():
             if is_given:
                 raise ValueError(
-                    f"lbfgs makes no epochs, which {name} would watch: "
+                    f"lbfgs has no epochs, which {name} would monitor: "
                     f"leave {name} out, or use adam"
                 )
         if self.dropout:
-            raise ValueError(
-                "lbfgs minimises one J, and dropout makes another at every call: use adam"
-            )
+            raise ValueError("lbfgs minimises one J, but dropout changes J at every call: use adam")
 
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
@@ -192,10 +239,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return tuple(int(size) for size in sizes)
 
-    def _begin(self, widths: tuple[int, ...], dtype: np.dtype, *, from_given: bool) -> None:
-        """A new network, with scikit-learn's initial weights for this random state.
+    def _begin(self, widths: tuple[int, ...], dtype: np.dtype[Any], *, from_given: bool) -> None:
+        """Create the network with scikit-learn's initial weights for this random state.
 
-        from_given: weights that were set before take the place of those drawn.
+        If `from_given`, weights that were set before there was a network replace them.
         """
         for name in ("_optimizer", "_optimizer_settings", "_schedule", "_schedule_given"):
             self.__dict__.pop(name, None)
@@ -214,38 +261,44 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.__dict__.pop("_given", None)
 
     def _clear_record(self) -> None:
-        """What is told of a training, before any."""
+        """Set the record of training to its state before any training."""
         self.n_iter_ = self.t_ = 0
-        self.loss_curve_: list[float] = []
+        self.loss_curve_ = []
         self._no_improvement_count = 0
         early = bool(self.early_stopping)
         self.best_loss_ = None if early else inf
         self.validation_scores_ = [] if early else None
         self.best_validation_score_ = -inf if early else None
 
-    def _make_network(self, widths: tuple[int, ...], dtype: np.dtype) -> Network:
-        """A network without weights; its seed goes by the random state, which stays as it is."""
+    def _make_network(self, widths: tuple[int, ...], dtype: np.dtype[Any]) -> Network:
+        """A network with weights of 0; its seed depends on the random state, which is unchanged."""
         output, loss = self._objective()
         layers = [*self._hidden_layers(widths[1:-1]), Dense(widths[-1], output, init="zeros")]
         seed = int(copy.deepcopy(self._random_state).randint(np.iinfo(np.int32).max))
         return Network.from_layers(widths[0], layers, loss=loss, dtype=dtype, seed=seed)
 
     def _hidden_layers(self, sizes: Sequence[int]) -> list[Dense]:
-        names = self.activation
-        if not isinstance(names, (list, tuple)):
-            names = [names] * len(sizes)
-        elif len(names) != len(sizes):
+        if isinstance(self.activation, (str, Activation)):
+            names: Sequence[str | Activation] = [self.activation] * len(sizes)
+        else:
+            names = self.activation
+        if len(names) != len(sizes):
             raise ValueError(
                 f"activation lists {len(names)} names; there are {len(sizes)} hidden layers"
             )
-        ours = {"logistic": "sigmoid"}
         return [
-            Dense(n, ours.get(each, each), dropout=self.dropout, norm=self.norm, init="zeros")
+            Dense(
+                n,
+                "sigmoid" if each == "logistic" else each,
+                dropout=self.dropout,
+                norm=self.norm,
+                init="zeros",
+            )
             for n, each in zip(sizes, names, strict=True)
         ]
 
     def _initial_bound(self, n_in: int, n_out: int) -> float:
-        """Half the range of initial weights: Glorot & Bengio, AISTATS 2010, as scikit-learn."""
+        """The bound of the initial weights: Glorot & Bengio, AISTATS 2010, as in scikit-learn."""
         return sqrt((2.0 if self.activation == "logistic" else 6.0) / (n_in + n_out))
 
     def _make_optimizer(self) -> Optimizer:
@@ -259,56 +312,59 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return SGD(self.learning_rate_init, self.momentum, nesterov)
 
     def _scales_by_samples(self) -> bool:
-        """Whether the rate is scaled by the samples seen, as `_scaled_rate` has it."""
-        return self.solver == "sgd" and self.learning_rate == "invscaling"
+        """Whether the rate depends on the number of samples trained on, as in `_scaled_rate`."""
+        return bool(self.solver == "sgd" and self.learning_rate == "invscaling")
 
     def _scaled_rate(self) -> float:
-        return self.learning_rate_init / (self.t_ + 1) ** self.power_t
+        return float(self.learning_rate_init / (self.t_ + 1) ** self.power_t)
 
     def _clipped_batch_size(self, n_samples: int) -> int:
-        if self.batch_size == "auto":
+        if isinstance(self.batch_size, str):  # "auto"
             return min(200, n_samples)
         if self.batch_size > n_samples:
             warnings.warn(
-                f"batch_size is {self.batch_size} and there are {n_samples} samples: "
-                "it is clipped to them",
+                f"batch_size is {self.batch_size}, but there are {n_samples} samples: "
+                f"it is clipped to {n_samples}",
                 UserWarning,
                 stacklevel=7,
             )
         return min(int(self.batch_size), n_samples)
 
-    def _validated(self, X: object, y: object, *, reset: bool) -> tuple[Array, Array]:
-        """scikit-learn's checks, and masked elements; reset: count and name the features anew."""
+    def _validated(
+        self, X: object, y: object, *, reset: bool
+    ) -> tuple[Array | SparseMatrix, Array]:
+        """Run scikit-learn's checks and refuse masked elements; `reset` sets the features again."""
         refuse_masked_elements(X=X, y=y)
-        return validate_data(
+        validated: tuple[Array | SparseMatrix, Array] = validate_data(
             self,
             X,
-            of_numpy_dtype(y),
+            with_numpy_dtype(y),
             accept_sparse=SPARSE,
             multi_output=True,
             dtype=FLOATS,
             y_numeric=self._numeric,
             reset=reset,
         )
+        return validated
 
-    def _validation(self, data: object) -> tuple[Array, Array, Array | None]:
-        """validation_data as (X, encoded y, weights or None)."""
-        X, y, weights = split_validation(data)
-        X, y = self._validated(X, y, reset=False)
-        weights = checked_weights(weights, X)
+    def _validation(self, data: object) -> tuple[Array | SparseMatrix, Array, Array | None]:
+        """validation_data as X, encoded y, and weights or None."""
+        X, y, sample_weight = split_validation(data)
+        rows, targets = self._validated(X, y, reset=False)
+        weights = checked_weights(sample_weight, rows)
         if weights is not None:
-            refuse_no_weight(weights)
-        return in_dtype(X, self.network_.dtype), self._encode(y), weights
+            refuse_zero_weights(weights)
+        return in_dtype(rows, self.network_.dtype), self._encode(targets), weights
 
     # ---- use ------------------------------------------------------------------------------
 
     def _outputs(self, X: object) -> Array:
-        """a^L (samples, n_outputs) of X, checked; an array that is right already at little cost."""
+        """a^L (samples, n_units) for X, which is checked; a valid array takes the fast path."""
         known = self.__dict__
         if "network_" not in known:
             check_is_fitted(self)
         net: Network = known["network_"]
-        plain = (
+        valid = (
             type(X) is np.ndarray
             and X.ndim == 2
             and X.dtype in FLOATS
@@ -317,7 +373,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             and "feature_names_in_" not in known
             and is_finite(X)
         )
-        if not plain:
+        if not valid:
             refuse_masked_elements(X=X)
             X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
         return net.predict(X)
@@ -332,33 +388,33 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         return True
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
-    # ---- what a subclass knows ------------------------------------------------------------
+    # ---- defined by subclasses ------------------------------------------------------------
 
-    _numeric: bool  # targets are numbers
+    _numeric: bool  # whether targets are numbers
 
     @abstractmethod
     def _objective(self) -> tuple[str, str | Loss]:
-        """(output activation, loss) by fastbp's names."""
+        """The output activation and the loss, by fastbp's names."""
 
     def _n_units(self) -> int:
-        """Units of the output layer."""
+        """Number of units of the output layer."""
         return self.n_outputs_
 
     @abstractmethod
     def _take_targets(self, y: Array, *, new: bool, incremental: bool, classes: object) -> None:
-        """Learn of the targets what is known before training, n_outputs_ among it.
+        """Set the attributes that depend on the targets, such as n_outputs_.
 
-        Where they are not new, or classes were declared, hold them to it.
+        Unless `new`, raise ValueError if the targets differ from those of the previous fits.
         """
 
     @abstractmethod
     def _encode(self, y: Array) -> Array:
-        """Targets as the network takes them."""
+        """The targets in the form that the network requires."""
 
     @abstractmethod
     def _stratified(self, y: Array) -> bool:
@@ -366,12 +422,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     @abstractmethod
     def _reported(self, J: float) -> float:
-        """J as scikit-learn counts it."""
+        """J as scikit-learn defines it."""
 
     @abstractmethod
     def _weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
-        """The weights of encoded targets."""
+        """The sample weights, including class weights, for encoded targets."""
 
     @abstractmethod
-    def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
-        """The validation score of encoded targets."""
+    def _score_encoded(
+        self, X: Array | SparseMatrix, y: Array, sample_weight: Array | None
+    ) -> float:
+        """The validation score for encoded targets."""

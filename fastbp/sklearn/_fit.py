@@ -1,4 +1,4 @@
-"""`fit` and `partial_fit` of both estimators: prepare all that may be refused, then train."""
+"""`fit` and `partial_fit` of both estimators: check everything, then train."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ._arrays import checked_weights, in_dtype, refuse_no_weight
+from ._arrays import checked_weights, in_dtype, refuse_zero_weights
 from ._estimator import BaseMLP
 from ._state import check_same_network, unchanged_if_refused
 from ._tasks import Tasks
@@ -24,22 +24,22 @@ def fit_estimator(
     incremental: bool = False,
     classes: object = None,
 ) -> None:
-    """Train an estimator: all of its `fit`, or one pass over the data where `incremental`.
+    """Run `fit` of an estimator, or one pass over the data if `incremental`.
 
-    Refused arguments leave the estimator as it was. What is raised later, by a callback or by
-    Ctrl-C, leaves the weights of the last whole step.
+    If an argument is refused, the estimator does not change. After a later exception, from a
+    callback or from Ctrl-C, the weights are those after the last complete step.
     """
-    given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-    with ExitStack() as begun:
+    arguments = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+    with ExitStack() as open_callbacks:
         with unchanged_if_refused(est):
             est._validate_params()
-            solve = _prepare(est, X, y, sample_weight, validation_data, incremental, classes)
-            if solve is None:
+            training = _prepare(est, X, y, sample_weight, validation_data, incremental, classes)
+            if training is None:
                 return
-            begun.enter_context(solve.callbacks)
+            open_callbacks.enter_context(training.callbacks)
             epochs = 0 if est.solver == "lbfgs" else 1 if incremental else est.max_iter
-            tasks = Tasks(est, epochs, given)
-        solve.run(tasks, begun)
+            tasks = Tasks(est, epochs, arguments)
+        training.run(tasks, open_callbacks)
         tasks.end()
 
 
@@ -52,31 +52,32 @@ def _prepare(
     incremental: bool,
     classes: object,
 ) -> Training | Minimization | None:
-    """All that may refuse, and what is to be run; None for a batch without weight."""
+    """Check everything and return the training to run; None if all weights are 0."""
     if est.solver == "lbfgs":
         est._refuse_epochs(validation_data)
     if est.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
     sizes = est._hidden_sizes()
     first = "network_" not in est.__dict__ or not (est.warm_start or incremental)
-    X, y = est._validated(X, y, reset=first)
-    est._take_targets(y, new=first, incremental=incremental, classes=classes)
-    y = est._encode(y)
-    weights = est._weighted(y, checked_weights(sample_weight, X))
+    rows, targets = est._validated(X, y, reset=first)
+    est._take_targets(targets, new=first, incremental=incremental, classes=classes)
+    targets = est._encode(targets)
+    weights = est._weighted(targets, checked_weights(sample_weight, rows))
     if weights is not None and not incremental:
-        refuse_no_weight(weights)
+        refuse_zero_weights(weights)
     if weights is not None and not weights.all():
-        X, y, weights = (each[weights != 0] for each in (X, y, weights))
+        kept = weights != 0
+        rows, targets, weights = rows[kept], targets[kept], weights[kept]
     est._random_state = check_random_state(est.random_state)
     if first:
-        widths = (X.shape[1], *sizes, est._n_units())
-        dtype = np.dtype(np.float64) if est.solver == "lbfgs" else X.dtype
+        widths = (rows.shape[1], *sizes, est._n_units())
+        dtype = np.dtype(np.float64) if est.solver == "lbfgs" else rows.dtype
         est._begin(widths, dtype, from_given=est.warm_start or incremental)
     else:
         check_same_network(est, sizes)
-    if X.shape[0] == 0:  # a batch without weight, which is passed over as in fit
+    if rows.shape[0] == 0:  # all weights of this batch are 0
         return None
-    X = in_dtype(X, est.network_.dtype)
+    rows = in_dtype(rows, est.network_.dtype)
     if est.solver == "lbfgs":
-        return Minimization(est, X, y, weights)
-    return Training(est, X, y, weights, validation_data, incremental)
+        return Minimization(est, rows, targets, weights)
+    return Training(est, rows, targets, weights, validation_data, incremental)

@@ -2,37 +2,132 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from .._network.dense import Norm
 from .._types import Array
+from ..activations import Activation
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
-from ._arrays import in_dtype, refuse_masked_elements
-from ._callbacks import with_callbacks
+from ..optim import Optimizer
+from ..schedules import Schedule
+from ._arrays import SparseMatrix, checked_weights, in_dtype, refuse_masked_elements
+from ._callbacks import only_with_epochs, with_callbacks
 from ._estimator import BaseMLP
 from ._fit import fit_estimator
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
-    """scikit-learn's MLPRegressor on the fastbp engine.
+    """Multi-layer perceptron regressor with scikit-learn's interface on the fastbp engine.
 
-    loss: "squared_error", "poisson", or any loss of `fastbp.losses` for numbers, by name or as an
-    object. activation: scikit-learn's names, those of `fastbp.activations`, or a list of one for
-    each hidden layer. solver: "adam", "sgd", "lbfgs", or an object of `fastbp.optim`, any but
-    `LBFGS`, of which a copy is used. learning_rate: scikit-learn's names, or a schedule of
-    `fastbp.schedules`. dropout, norm: of every hidden layer, as in `fastbp.Dense`. callbacks: see
-    `fastbp.callbacks`; not with "lbfgs". n_threads: the most threads to train with; "lbfgs" and
-    predictions take `fastbp.get_num_threads()`. "lbfgs" makes a float64 network whatever the dtype
-    of X, and fits targets in any units: docs/sklearn.md. All else is scikit-learn's:
-    https://scikit-learn.org/stable/modules/generated/\
-sklearn.neural_network.MLPRegressor.html
+    The parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, with these
+    additions: more values of `loss`, `activation`, `solver` and `learning_rate`, and the
+    parameters `dropout`, `norm`, `callbacks` and `n_threads`. docs/sklearn.md lists the
+    differences.
 
+    Parameters
+    ----------
+    loss : str or Loss, default "squared_error"
+        "squared_error", "poisson", or any regression loss of `fastbp.losses`, by name or as an
+        object.
+    hidden_layer_sizes : int or array-like of int, default (100,)
+        Number of units of each hidden layer.
+    activation : str, Activation or list, default "relu"
+        Activation of the hidden layers: a name of scikit-learn, a name or an object of
+        `fastbp.activations`, or a list with one of them for each hidden layer.
+    solver : {"adam", "sgd", "lbfgs"} or Optimizer, default "adam"
+        Update rule. An optimiser of `fastbp.optim` except `LBFGS` is copied.
+    alpha : float, default 0.0001
+        Strength of the L2 penalty.
+    batch_size : int or "auto", default "auto"
+        Rows per batch; "auto" means min(200, n_samples). "lbfgs" ignores it.
+    learning_rate : {"constant", "invscaling", "adaptive"} or Schedule, default "constant"
+        How the rate changes: by a name, which only "sgd" uses, or by a schedule of
+        `fastbp.schedules`.
+    learning_rate_init : float, default 0.001
+        Initial learning rate of "sgd" and "adam".
+    power_t : float, default 0.5
+        Exponent of "invscaling".
+    max_iter : int, default 200
+        Largest number of epochs, or of iterations of "lbfgs".
+    shuffle : bool, default True
+        Whether to visit the rows in a new order in each epoch.
+    random_state : int, RandomState or None, default None
+        Source of the initial weights, of the order of the rows, and of the split for early
+        stopping.
+    tol : float, default 1e-4
+        Smallest improvement of the loss or the validation score that counts.
+    verbose : bool or int, default False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default False
+        Whether `fit` continues with the network of the last call.
+    momentum : float, default 0.9
+        Momentum of "sgd", at least 0 and below 1.
+    nesterovs_momentum : bool, default True
+        Whether "sgd" uses Nesterov's momentum.
+    early_stopping : bool, default False
+        Whether to hold out a part of the data, stop when its score does not improve, and keep the
+        best weights.
+    validation_fraction : float, default 0.1
+        Fraction of the data held out for early stopping.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay rates of Adam's moments.
+    epsilon : float, default 1e-8
+        Term added to the denominator of Adam.
+    n_iter_no_change : int, default 10
+        Number of epochs without improvement that are accepted.
+    max_fun : int, default 15000
+        Largest number of function evaluations of "lbfgs".
+    dropout : float, default 0.0
+        Dropout rate of every hidden layer, as in `fastbp.Dense`.
+    norm : str, Norm or None, default None
+        Normalisation of every hidden layer, as in `fastbp.Dense`.
+    callbacks : sequence, default ()
+        Callbacks as described in `fastbp.callbacks`. Not with "lbfgs".
+    n_threads : int or None, default None
+        Largest number of threads of "sgd" and "adam"; None for `fastbp.get_num_threads()`, which
+        "lbfgs" and predictions always use.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of array
+        Weights (units below, units) and biases (units,) of each layer, as views of the network's
+        parameters.
+    network_ : Network
+        The trained `fastbp.Network`.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : array of str
+        Names of the columns of X, if it has names.
+    n_layers_ : int
+        Number of layers, including the input layer.
+    n_outputs_ : int
+        Number of columns of y.
+    out_activation_ : str
+        Activation of the output layer, by scikit-learn's name.
+    n_iter_ : int
+        Number of epochs or iterations of the last fit.
+    t_ : int
+        Number of samples trained on.
+    loss_ : float
+        Loss of the last epoch.
+    loss_curve_ : list of float
+        Loss of each epoch.
+    best_loss_ : float or None
+        Lowest loss; None with early stopping.
+    validation_scores_ : list of float or None
+        Validation score of each epoch; None without validation data.
+    best_validation_score_ : float or None
+        Highest validation score; None without validation data.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> from fastbp.sklearn import MLPRegressor
     >>> X = np.linspace(-1, 1, 50)[:, None]
@@ -41,41 +136,44 @@ sklearn.neural_network.MLPRegressor.html
     True
     """
 
-    _parameter_constraints: ClassVar[dict] = {**BaseMLP._parameter_constraints, "loss": [str, Loss]}
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [str, Loss],
+    }
     _numeric = True
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: str | Loss = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] | Array = (100,),
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        dropout=0.0,
-        norm=None,
-        callbacks=(),
-        n_threads=None,
-    ):
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str | Schedule = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: float = 0.0,
+        norm: str | Norm | None = None,
+        callbacks: Sequence[object] = (),
+        n_threads: int | None = None,
+    ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -106,32 +204,72 @@ sklearn.neural_network.MLPRegressor.html
         self.n_threads = n_threads
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, validation_data=None) -> Self:
-        """Train on X (n, features) and y (n,) or (n, outputs).
+    def fit(
+        self, X: object, y: object, sample_weight: object = None, *, validation_data: object = None
+    ) -> Self:
+        """Train the network on X and y.
 
-        sample_weight (n,). validation_data: (X, y) or (X, y, weights), scored after every epoch
-        (`validation_scores_`) and, with early_stopping, in place of a part of X; not with "lbfgs".
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Inputs. The network has their dtype, float32 or float64; with "lbfgs" it is float64.
+        y : array-like, shape (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array-like or None, shape (n,), default None
+            Weights of the samples, none of them negative.
+        validation_data : tuple or None, default None
+            (X, y) or (X, y, sample_weight), scored after every epoch in `validation_scores_`. With
+            early_stopping it replaces the held-out part of X. Not with "lbfgs".
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument or a parameter is invalid; the estimator is then unchanged.
         """
         fit_estimator(self, X, y, sample_weight, validation_data)
         return self
 
-    @available_if(lambda self: self._has_epochs())
+    @only_with_epochs
     @with_callbacks
-    def partial_fit(self, X, y, sample_weight=None) -> Self:
-        """One pass over X and y in batches, going on from where training stands.
+    def partial_fit(self, X: object, y: object, sample_weight: object = None) -> Self:
+        """Continue training with one pass over X and y.
 
-        Parameters that were set since the last call take effect; ValueError for those that need
-        another network.
+        Parameters set since the last call take effect, unless they require another network.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Inputs. The network has their dtype, float32 or float64; with "lbfgs" it is float64.
+        y : array-like, shape (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array-like or None, shape (n,), default None
+            Weights of the samples, none of them negative.
+
+        Returns
+        -------
+        self
+            The estimator. If all weights are 0, its network is unchanged.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument or a parameter is invalid or requires another network; the estimator is
+            then unchanged.
         """
         fit_estimator(self, X, y, sample_weight, incremental=True)
         return self
 
-    def predict(self, X) -> Array:
-        """Outputs (n,), or (n, outputs) where there are several."""
+    def predict(self, X: object) -> Array:
+        """Return the predicted targets (n,), or (n, n_outputs) if there are several."""
         return self._predicted(self._outputs(X))
 
     def _predicted(self, outputs: Array) -> Array:
-        """The means among gaussian_nll's outputs; all of any other's."""
+        """The predicted targets: the means for gaussian_nll, all outputs for other losses."""
         if self.network_.criterion.name == "gaussian_nll":
             outputs = outputs[:, : self.n_outputs_]
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
@@ -141,7 +279,7 @@ sklearn.neural_network.MLPRegressor.html
         if loss.name == "poisson":
             return Loss("poisson", log_input=False)
         if loss.targets != "numbers":
-            raise ValueError(f"{loss} is no loss for numbers: its targets are {loss.targets}")
+            raise ValueError(f"{loss} is not a regression loss: its targets are {loss.targets}")
         return loss
 
     def _objective(self) -> tuple[str, Loss]:
@@ -156,7 +294,9 @@ sklearn.neural_network.MLPRegressor.html
     def _take_targets(self, y: Array, *, new: bool, incremental: bool, classes: object) -> None:
         columns = 1 if y.ndim == 1 else y.shape[1]
         if not new and columns != self.n_outputs_:
-            raise ValueError(f"y has {columns} columns; before it had {self.n_outputs_}")
+            raise ValueError(
+                f"y has {columns} columns; in the previous fit it had {self.n_outputs_}"
+            )
         self.n_outputs_ = columns
 
     def _encode(self, y: Array) -> Array:
@@ -171,14 +311,16 @@ sklearn.neural_network.MLPRegressor.html
         return False
 
     def _reported(self, J: float) -> float:
-        """scikit-learn's squared error is the mean over outputs; the penalty is not."""
+        """In scikit-learn the squared error is the mean over outputs; the penalty is a sum."""
         net = self.network_
         if self.n_outputs_ == 1 or net.criterion.name != "squared_error":
             return J
         penalty = net.l2 / 2 * sum(float((W.astype(np.float64) ** 2).sum()) for W in self.coefs_)
-        return (J - penalty) / self.n_outputs_ + penalty
+        return float((J - penalty) / self.n_outputs_ + penalty)
 
-    def _score_encoded(self, X: Array, y: Array, sample_weight: Array | None) -> float:
+    def _score_encoded(
+        self, X: Array | SparseMatrix, y: Array, sample_weight: Array | None
+    ) -> float:
         outputs = self.network_.predict(X)
         if not np.isfinite(outputs).all():
             return np.nan
@@ -187,14 +329,15 @@ sklearn.neural_network.MLPRegressor.html
         predicted = self._predicted(outputs).astype(np.float64)  # sums of float32 lose digits
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 
-    def score(self, X, y, sample_weight=None) -> float:
-        """R², as scikit-learn's; with several quantiles an output, minus the mean pinball loss."""
+    def score(self, X: object, y: object, sample_weight: object = None) -> float:
+        """Return R², as in scikit-learn; for several quantiles, the negative mean pinball loss."""
         check_is_fitted(self)
         refuse_masked_elements(y=y, sample_weight=sample_weight)
         criterion = self.network_.criterion
         if criterion.name != "quantile" or len(criterion.options["taus"]) == 1:
             predicted = self.predict(X).astype(np.float64)  # sums of float32 lose digits
             return float(r2_score(y, predicted, sample_weight=sample_weight))
-        X, y = self._validated(X, y, reset=False)
-        X = in_dtype(X, self.network_.dtype)
-        return self._score_encoded(X, self._encode(y), sample_weight)
+        rows, targets = self._validated(X, y, reset=False)
+        rows = in_dtype(rows, self.network_.dtype)
+        weights = checked_weights(sample_weight, rows)
+        return self._score_encoded(rows, self._encode(targets), weights)

@@ -1,4 +1,4 @@
-"""A fit as a tree of tasks, which scikit-learn's callbacks hear of."""
+"""A fit as a tree of tasks, which scikit-learn's callbacks observe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ._estimator import BaseMLP
 
-# What an estimator has to have to be used, besides a copy of its network.
+# Attributes that an estimator needs for predictions, besides a copy of its network.
 _FITTED = (
     "classes_",
     "_multilabel",
@@ -19,37 +19,39 @@ _FITTED = (
 
 
 class Tasks:
-    """A fit as scikit-learn's callbacks see it: a task that holds one for each epoch.
+    """A fit as a task of scikit-learn's callbacks, with one subtask per epoch.
 
-    Costs nothing where no callback was set by `set_callbacks`. given: X, y and metadata, as the
-    caller of fit gave them.
+    It does nothing if no callback was set by `set_callbacks`. `arguments` are the X, y and metadata
+    that the caller passed to fit.
     """
 
-    def __init__(self, est: BaseMLP, epochs: int, given: dict[str, Any]) -> None:
-        self._est, self._given = est, given
-        self._context = self._epoch = None
+    def __init__(self, est: BaseMLP, epochs: int, arguments: dict[str, object]) -> None:
+        self._est, self._arguments = est, arguments
+        # Objects of scikit-learn, which has no type hints.
+        self._context: Any = None
+        self._epoch: Any = None
         if hasattr(est, "_skl_callbacks") or hasattr(est, "_parent_callback_ctx"):
             self._context = est._init_callback_context(max_subtasks=epochs)
-            self._context.call_on_fit_task_begin(estimator=est, **given)
+            self._context.call_on_fit_task_begin(estimator=est, **arguments)
 
     def epoch_begin(self) -> None:
         if self._context is not None:
             self._epoch = self._context.subcontext(task_name="epoch")
-            self._epoch.call_on_fit_task_begin(estimator=self._est, **self._as_it_stands())
+            self._epoch.call_on_fit_task_begin(estimator=self._est, **self._current_state())
 
     def epoch_end(self) -> bool:
-        """Whether a callback wants to stop."""
+        """Whether a callback asks to stop."""
         if self._context is None:
             return False
-        stop = self._epoch.call_on_fit_task_end(estimator=self._est, **self._as_it_stands())
+        stop = self._epoch.call_on_fit_task_end(estimator=self._est, **self._current_state())
         return bool(stop)
 
     def end(self) -> None:
         if self._context is not None:
-            self._context.call_on_fit_task_end(estimator=self._est, **self._as_it_stands())
+            self._context.call_on_fit_task_end(estimator=self._est, **self._current_state())
 
-    def _as_it_stands(self) -> dict[str, Any]:
+    def _current_state(self) -> dict[str, object]:
         known = vars(self._est)
         fitted = {name: known[name] for name in _FITTED if name in known}
         fitted["network_"] = copy.deepcopy(self._est.network_)
-        return self._given | {"reconstruction_attributes": fitted}
+        return self._arguments | {"reconstruction_attributes": fitted}

@@ -1,4 +1,4 @@
-"""The solvers: scikit-learn's rules of when to stop around fastbp's epochs, and L-BFGS by SciPy."""
+"""The solvers: fastbp's epochs with scikit-learn's stopping rules, and SciPy's L-BFGS."""
 
 from __future__ import annotations
 
@@ -17,51 +17,68 @@ from .._types import Array, Place, Ran, SessionOptions
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 from ..optim._lbfgs import descend
-from ..schedules import Span
+from ..schedules import Schedule, Span
+from ._arrays import SparseMatrix
 from ._estimator import BaseMLP
 from ._state import kept_optimizer, kept_schedule
 from ._tasks import Tasks
 
+# Validation rows, their encoded targets, and their weights.
+HeldOut = tuple[Array | SparseMatrix, Array, Array | None]
+
 
 class Training:
-    """One stochastic fit of an estimator whose network and random state stand.
+    """One fit by epochs of an estimator that has its network and its random state.
 
-    X (n, n_features), y as the network takes it, weights (n,) or None. Epochs go on until
-    max_iter, or until the loss, with early stopping the validation score, has not got better by
-    tol for more than n_iter_no_change of them.
+    Training ends after max_iter epochs. It ends earlier if the loss has not improved by tol for
+    more than n_iter_no_change epochs; with early stopping, the validation score counts instead.
+
+    Parameters
+    ----------
+    est : BaseMLP
+        The estimator; its record and its network change.
+    X : array or sparse matrix, shape (n, n_features)
+        Inputs in the dtype of the network.
+    y : array, shape (n,) or (n, n_units)
+        Encoded targets.
+    weights : array or None, shape (n,)
+        Sample weights.
+    validation_data : object
+        The argument of that name of fit; None if there is none.
+    incremental : bool
+        Whether this is partial_fit: one epoch that continues the last training.
     """
 
     def __init__(
         self,
         est: BaseMLP,
-        X: Array,
+        X: Array | SparseMatrix,
         y: Array,
         weights: Array | None,
         validation_data: object,
         incremental: bool,
     ) -> None:
         self.est, self.incremental = est, incremental
-        self.held_out = None
+        self.held_out: HeldOut | None = None
         if validation_data is not None:
             self.held_out = est._validation(validation_data)
         elif est.early_stopping:
-            X, y, weights = self._split(X, y, weights)
+            (X, y, weights), self.held_out = self._split(X, y, weights)
         self.n_samples = X.shape[0]
-        self.schedule = kept_schedule(est, incremental=incremental)
-        est._optimizer = kept_optimizer(est, going_on=incremental)
+        schedule = kept_schedule(est, incremental=incremental)
+        est._optimizer = kept_optimizer(est, incremental=incremental)
         batch_size = est._clipped_batch_size(self.n_samples)
         if est._optimizer.full_batch:
             batch_size = self.n_samples
         mean_weight = 1.0 if weights is None else float(weights.mean(dtype=np.float64))
         net = est.network_
         self.callbacks = CallbackRunner(est.callbacks, net)
-        self._check_logs()
-        if self.schedule is not None:
-            self.span = Span(est.max_iter, self.n_samples, batch_size)
-            self.schedule.bind(self.span)
-            self.first_rates = self._rates()
+        self.rates: _Rates | None = None
+        self._check_logs(schedule)
+        if schedule is not None:
+            self.rates = _Rates(schedule, est, Span(est.max_iter, self.n_samples, batch_size))
         warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
-        rows = net._inputs(X)  # seen to be finite before
+        rows = net._inputs(X)  # known to be finite
         weights = as_weights(weights, len(rows), net.dtype)
         data = rows, net._targets(y, len(rows)), weights
         net._bind(est._optimizer)
@@ -71,17 +88,17 @@ class Training:
         self.session.seek(Place(len(est.loss_curve_)))
         self._open_record()
 
-    def _check_logs(self) -> None:
-        """Monitors of schedule and callbacks are held against the logs that there will be."""
+    def _check_logs(self, schedule: Schedule | None) -> None:
+        """Check what the schedule and the callbacks monitor against the logs of this fit."""
         expected = ExpectedLogs(loss=False)
         if self.held_out is not None:
             expected["val_score"] = True
-        if self.schedule is not None:
-            self.schedule.check_logs(expected)
+        if schedule is not None:
+            schedule.check_logs(expected)
         self.callbacks.check_logs(expected)
 
     def _open_record(self) -> None:
-        """What is counted begins again where the fit before had another early_stopping."""
+        """Restart the counters if early_stopping has changed since the last fit."""
         est = self.est
         early = bool(est.early_stopping)
         if early == (est.best_loss_ is None):
@@ -91,8 +108,10 @@ class Training:
         est.validation_scores_ = [] if early else None
         est.best_validation_score_ = -np.inf if early else None
 
-    def _split(self, X: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array]:
-        """Training rows; the others are held out, in classes' proportions where there are any."""
+    def _split(
+        self, X: Array | SparseMatrix, y: Array, weights: Array | None
+    ) -> tuple[HeldOut, HeldOut]:
+        """Training rows and held-out rows; two classes keep their proportions."""
         est = self.est
         arrays = [X, y] if weights is None else [X, y, weights]
         parts = train_test_split(
@@ -108,26 +127,25 @@ class Training:
                 "or the size of your dataset."
             )
         none = [None] if weights is None else []
-        self.held_out = (*held_out, *none)
-        return (*train, *none)
+        return (*train, *none), (*held_out, *none)
 
-    def run(self, tasks: Tasks, begun: ExitStack) -> None:
-        """Train. However it ends, early stopping leaves the best weights so far.
+    def run(self, tasks: Tasks, open_callbacks: ExitStack) -> None:
+        """Train. With early stopping, the best weights so far remain, however training ends.
 
-        begun: closed when the epochs are over; it tells callbacks of the end.
+        `open_callbacks` is closed after the last epoch, which calls `on_fit_end`.
         """
         est = self.est
         best = est.network_.theta.copy() if est.early_stopping else None
         est.n_iter_ = 0
         try:
-            with begun:
+            with open_callbacks:
                 self._train(tasks, best)
         finally:
             if best is not None:
                 est.network_.theta = best
 
     def _train(self, tasks: Tasks, best: Array | None) -> None:
-        """Epochs until there is a reason to stop; best: given theta whenever the score is best."""
+        """Run epochs until there is a reason to stop; `best` receives theta at the best score."""
         est = self.est
         try:
             for epoch in range(est.max_iter):
@@ -141,7 +159,7 @@ class Training:
                 if improved and best is not None:
                     best[...] = est.network_.theta
                 logs = self._logs()
-                observed = self.schedule is not None and self.schedule.observe(logs)
+                observed = self.rates is not None and self.rates.schedule.observe(logs)
                 stop = (
                     self.callbacks.epoch_end(epoch, logs)
                     | self._finished()
@@ -161,19 +179,18 @@ class Training:
             warnings.warn("Training interrupted by user.", UserWarning, stacklevel=6)
 
     def _epoch(self) -> Ran:
-        """One pass over the data, or as far as J is finite."""
-        if self.schedule is not None:
-            self.session.set_rates(*(self.first_rates or self._rates()))
-            self.first_rates = None
+        """One pass over the data; it ends early if J is not finite."""
+        if self.rates is not None:
+            self.session.set_rates(*self.rates.take())
         ran = Ran(*self.session.run(SLICE))
         while not (ran.done or ran.diverged):
             ran = Ran(*self.session.run(SLICE))
-        if self.schedule is not None:
-            self.schedule.advance(ran.step)
+        if self.rates is not None:
+            self.rates.schedule.advance(ran.step)
         return ran
 
     def _diverged(self, ran: Ran) -> None:
-        """ValueError; with early stopping a warning, since the best weights so far are kept."""
+        """Raise ValueError; with early stopping, which keeps the best weights, only warn."""
         est = self.est
         why = DivergenceError(ran.last_loss, epoch=ran.epoch, step=ran.step)
         if not est.early_stopping:
@@ -184,15 +201,16 @@ class Training:
         est.n_iter_ += 1
         est.loss_ = ran.last_loss
         est.loss_curve_.append(est.loss_)
-        est.validation_scores_.append(np.nan)
+        if est.validation_scores_ is not None:
+            est.validation_scores_.append(np.nan)
         warnings.warn(
-            f"Training diverged, and the best weights before that are kept: {why}",
+            f"Training diverged; the best weights before that are kept: {why}",
             ConvergenceWarning,
             stacklevel=7,
         )
 
     def _record(self, ran: Ran) -> bool:
-        """Count an epoch that is done; whether its validation score is the best so far."""
+        """Record a completed epoch; return whether its validation score is the best so far."""
         est = self.est
         est.n_iter_ += 1
         est.t_ += self.n_samples
@@ -200,8 +218,8 @@ class Training:
         est.loss_curve_.append(est.loss_)
         if est.verbose:
             print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
-        improved = self._score() if self.held_out is not None else False
-        if not est.early_stopping:
+        improved = self._score(self.held_out) if self.held_out is not None else False
+        if est.best_loss_ is not None:  # no early stopping
             worse = est.loss_ > est.best_loss_ - est.tol
             est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
             est.best_loss_ = min(est.best_loss_, est.loss_)
@@ -209,36 +227,31 @@ class Training:
             est._optimizer.lr = est._scaled_rate()
         return improved
 
-    def _rates(self) -> tuple[Array, Array | None]:
-        """Rates and momenta of the coming epoch's steps, by the schedule."""
-        optimizer, n_steps = self.est._optimizer, self.span.steps
-        rates = self.schedule.epoch_rates(optimizer.lr, n_steps)
-        return rates, self.schedule.epoch_momenta(optimizer, n_steps)
-
-    def _score(self) -> bool:
+    def _score(self, held_out: HeldOut) -> bool:
+        """Record the validation score; return whether it is the best so far."""
         est = self.est
-        with np.errstate(over="ignore", invalid="ignore"):  # of a fit that is about to diverge
-            score = est._score_encoded(*self.held_out)
-        if est.validation_scores_ is None:
-            est.validation_scores_, est.best_validation_score_ = [], -np.inf
+        with np.errstate(over="ignore", invalid="ignore"):  # if the fit is about to diverge
+            score = est._score_encoded(*held_out)
+        best = est.best_validation_score_
+        if est.validation_scores_ is None or best is None:
+            est.validation_scores_, best = [], -np.inf
         est.validation_scores_.append(score)
         if est.verbose:
             print(f"Validation score: {score:f}")
         if est.early_stopping:
-            worse = score < est.best_validation_score_ + est.tol
+            worse = score < best + est.tol
             est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
-        improved = score > est.best_validation_score_
-        est.best_validation_score_ = max(est.best_validation_score_, score)
-        return improved
+        est.best_validation_score_ = max(best, score)
+        return score > best
 
     def _logs(self) -> dict[str, float]:
         logs = {"loss": self.est.loss_}
-        if self.held_out is not None:
+        if self.held_out is not None and self.est.validation_scores_:
             logs["val_score"] = self.est.validation_scores_[-1]
         return logs
 
     def _finished(self) -> bool:
-        """Whether there is nothing more to be had; adaptive rates fall before that is said."""
+        """Whether training has stopped improving; an adaptive rate is first divided by 5."""
         est = self.est
         if est._no_improvement_count <= est.n_iter_no_change:
             return False
@@ -258,10 +271,36 @@ class Training:
         return True
 
 
+class _Rates:
+    """The rates of an estimator's schedule; those of the first epoch are computed before the fit.
+
+    So a schedule that gives an invalid rate is refused before anything changes.
+    """
+
+    def __init__(self, schedule: Schedule, est: BaseMLP, span: Span) -> None:
+        schedule.bind(span)
+        self.schedule = schedule
+        self._est, self._n_steps = est, span.steps
+        self._first: tuple[Array, Array | None] | None = self._compute()
+
+    def take(self) -> tuple[Array, Array | None]:
+        """Rates and momenta of the coming epoch's steps."""
+        rates = self._first or self._compute()
+        self._first = None
+        return rates
+
+    def _compute(self) -> tuple[Array, Array | None]:
+        optimizer = self._est._optimizer
+        rates = self.schedule.epoch_rates(optimizer.lr, self._n_steps)
+        return rates, self.schedule.epoch_momenta(optimizer, self._n_steps)
+
+
 class Minimization:
     """Full-batch minimisation of the objective by SciPy's L-BFGS-B."""
 
-    def __init__(self, est: BaseMLP, X: Array, y: Array, weights: Array | None) -> None:
+    def __init__(
+        self, est: BaseMLP, X: Array | SparseMatrix, y: Array, weights: Array | None
+    ) -> None:
         net = est.network_
         self.est = est
         warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
@@ -271,8 +310,8 @@ class Minimization:
         total = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
         net._set_l2(est.alpha / total)
 
-    def run(self, tasks: Tasks, begun: ExitStack) -> None:
-        """Minimise; begun: of no callbacks, as there are no epochs."""
+    def run(self, tasks: Tasks, open_callbacks: ExitStack) -> None:
+        """Minimise; there are no epochs, so no callbacks are called."""
         est, net = self.est, self.est.network_
         options = {"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol}
         outcome = descend(net, *self.data, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from .._checks.arguments import as_parameters
 from .._types import Array
 
 
-class Weights(list):
+class Weights(list[Array]):
     """The arrays of a network, one per layer; assigning to an item copies into its array.
 
     >>> W = np.zeros((1, 2)); weights = Weights("coefs_", [W]); weights[0] = [[1, 2]]; W
@@ -22,13 +23,13 @@ class Weights(list):
         super().__init__(arrays)
         self._name = name
 
-    def __setitem__(self, i: int, value: object) -> None:
-        if not isinstance(i, Integral):
-            raise TypeError(f"{self._name} takes one array at a time; got the index {i!r}")
-        self[i][...] = self._checked(i, value)
+    def __setitem__(self, index: SupportsIndex | slice, value: object) -> None:
+        if isinstance(index, slice) or not isinstance(index, Integral):
+            raise TypeError(f"{self._name} takes one array at a time; got the index {index!r}")
+        self[index][...] = self._checked(int(index), value)
 
     def assign(self, values: Sequence[object]) -> None:
-        """Copy every value into its array; ValueError if one does not fit, with none changed."""
+        """Copy each value into its array; raise ValueError, and copy nothing, if one is wrong."""
         if len(values) != len(self):
             raise ValueError(
                 f"{self._name} lists {len(values)} arrays; the network has {len(self)} layers"

@@ -68,12 +68,12 @@ def test_says_what_is_wrong(kind):
         kind(early_stopping=True).partial_fit(X, y, **classes_of(kind, y))
     with pytest.raises(AttributeError, match="partial_fit"):
         kind(solver="lbfgs").partial_fit(X, y)
-    with pytest.raises(ValueError, match="lbfgs minimises one J, and dropout"):
+    with pytest.raises(ValueError, match="lbfgs minimises one J, but dropout"):
         kind(solver="lbfgs", dropout=0.5).fit(X, y)
     lbfgs = kind(hidden_layer_sizes=4, solver="lbfgs", max_iter=1, early_stopping=True)
-    with pytest.raises(ValueError, match="no epochs, which validation_data would watch"):
+    with pytest.raises(ValueError, match="no epochs, which validation_data would monitor"):
         lbfgs.fit(X, y, validation_data=("nonsense",))
-    with pytest.raises(ValueError, match="no epochs, which callbacks would watch"):
+    with pytest.raises(ValueError, match="no epochs, which callbacks would monitor"):
         clone(lbfgs).set_params(callbacks=[print]).fit(X, y)
     assert lbfgs.fit(X, y).n_iter_ == 1  # early_stopping means nothing there, as in scikit-learn
     with pytest.raises(ValueError, match="sample_weight must not be negative; got -2"):

@@ -405,7 +405,7 @@ def test_another_solver_begins_with_a_new_state():
 def test_what_needs_another_network_is_refused(how, kind, change, message):
     model = part(make(kind, warm_start=True), kind).set_params(**change)
     before = state(model)
-    with pytest.raises(ValueError, match=message + ".*begin anew by fit"):
+    with pytest.raises(ValueError, match=message + ".*call fit with warm_start=False"):
         part(model, kind) if how == "partial_fit" else model.fit(X, KINDS[kind][1])
     assert state(model) == before
     model.set_params(warm_start=False).fit(X, KINDS[kind][1])

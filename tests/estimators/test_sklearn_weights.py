@@ -73,7 +73,7 @@ def test_weights_are_lists(values):
 def test_what_follows_from_the_network_is_not_set():
     model = fitted()
     for name in ("n_layers_", "out_activation_"):
-        with pytest.raises(AttributeError, match=f"{name} follows from the network"):
+        with pytest.raises(AttributeError, match=f"{name} is determined by the network"):
             setattr(model, name, getattr(model, name))
     with pytest.raises(TypeError, match="coefs_ takes one array at a time"):
         model.coefs_[:] = model.coefs_
