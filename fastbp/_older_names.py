@@ -1,4 +1,10 @@
-"""The names that modules had in version 0.1: imports and pickles that hold them go on working."""
+"""The paths that modules had in version 0.1.0; they still work, and give the modules of today.
+
+Imports of these paths and pickles that hold them go on working. They give no DeprecationWarning:
+the documentation never named them, and a pickle, which cannot be told from an import, would warn
+as well. New code imports public names from where the API reference has them, such as
+`fastbp.Dense` instead of `fastbp.dense.Dense`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +15,41 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-# old name: new name, both without "fastbp."
+
+def _now_private(package: str, *names: str) -> dict[str, str]:
+    """Modules of a package that have only gained an underscore."""
+    return {f"{package}.{name}": f"{package}._{name}" for name in names}
+
+
+# old path: new path, both without "fastbp."
 RENAMED = {
     "_base": "_network.base",
+    "_metric_functions": "metrics._functions",
     "_monitor": "metrics._monitor",
     "_runner": "_training.runner",
+    "_session": "_types",
+    "_sparse": "_types",
+    **_now_private(
+        "bench",
+        *("client", "data", "memory", "peers", "plot", "report", "runner", "suites", "timing"),
+        "worker",
+    ),
+    **{
+        f"bench.peers.{name}": f"bench._peers._{name}"
+        for name in ("base", "engine", "jax_cpu", "numpy_reference", "pytorch", "scikit")
+    },
     "checkpoints": "_training.checkpoints",
     "cli": "_cli.main",
+    "commands": "_cli",
+    **{
+        f"commands.{name}": f"_cli.{name}"
+        for name in (
+            *("bench", "explain", "info", "options", "predict", "recipe", "sources"),
+            "train",
+        )
+    },
     "csvfile": "tabular._csv",
+    **_now_private("datasets", "idx"),
     "dense": "_network.dense",
     "derivatives": "_network.derivatives",
     "explain": "_explain.measure",
@@ -24,18 +57,13 @@ RENAMED = {
     "layers": "_network.layers",
     "lr_range": "_training.lr_finder",
     "network": "_network.network",
-    "optim.adam": "optim._adam",
-    "optim.adaptive": "optim._adaptive",
-    "optim.averaging": "optim._averaging",
-    "optim.base": "optim._base",
-    "optim.lbfgs": "optim._lbfgs",
-    "optim.sgd": "optim._sgd",
+    **_now_private("optim", "adam", "adaptive", "averaging", "base", "files", "lbfgs", "sgd"),
     "preprocessing": "tabular._preprocessing",
-    "reference.cost": "reference._cost",
-    "reference.formulas": "reference._formulas",
-    "reference.losses": "reference._losses",
-    "reference.network": "reference._network",
-    "reference.slow": "reference._slow",
+    **_now_private(
+        "reference",
+        *("cost", "curves", "derivatives", "formulas", "layers", "losses", "network", "slow"),
+        *("slow_losses", "training", "updates"),
+    ),
     "schedules._given": "schedules._formulas",
     "schedules._names": "schedules._registry",
     "schedules._seen": "schedules._plateau",
