@@ -13,6 +13,8 @@
 #ifndef FASTBP_H
 #define FASTBP_H
 
+#include "lists.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,80 +31,43 @@ typedef enum {
 
 typedef enum { FASTBP_F32 = 0, FASTBP_F64 = 1 } fastbp_dtype_t;
 
+/* FASTBP_ACT_IDENTITY, FASTBP_ACT_SIGMOID, …: lists.h has them all. Softmax is the last, and for
+ * the output layer only. */
 typedef enum {
-    FASTBP_ACT_IDENTITY = 0,
-    FASTBP_ACT_SIGMOID = 1,
-    FASTBP_ACT_TANH = 2,
-    FASTBP_ACT_RELU = 3,
-    FASTBP_ACT_LEAKY_RELU = 4, /* alpha >= 0: slope at and below 0 */
-    FASTBP_ACT_ELU = 5,        /* alpha > 0 */
-    FASTBP_ACT_SOFTPLUS = 6,
-    FASTBP_ACT_SELU = 7,
-    FASTBP_ACT_RELU6 = 8,
-    FASTBP_ACT_HARD_TANH = 9,
-    FASTBP_ACT_HARD_SIGMOID = 10,
-    FASTBP_ACT_SOFTSIGN = 11,
-    FASTBP_ACT_EXP = 12,
-    FASTBP_ACT_SILU = 13,
-    FASTBP_ACT_GELU = 14,      /* z Φ(z), by erf */
-    FASTBP_ACT_GELU_TANH = 15, /* its approximation by tanh */
-    FASTBP_ACT_MISH = 16,
-    FASTBP_ACT_SIN = 17,
-    FASTBP_ACT_SOFTMAX = 18, /* output layer only */
+#define FASTBP_CODE(CODE, ...) FASTBP_ACT_##CODE,
+    FASTBP_ACTIVATIONS(FASTBP_CODE)
+#undef FASTBP_CODE
+        FASTBP_ACT_SOFTMAX,
     FASTBP_ACT_COUNT
 } fastbp_activation_t;
 
+/* FASTBP_LOSS_SQUARED_ERROR, FASTBP_LOSS_MSE, …: lists.h has them all, with their formulas and
+ * parameters. */
 typedef enum {
-    FASTBP_LOSS_SQUARED_ERROR = 0,        /* ½ Σ_k (a_k − y_k)² */
-    FASTBP_LOSS_MSE = 1,                  /* mean over k of (a_k − y_k)² */
-    FASTBP_LOSS_BINARY_CROSS_ENTROPY = 2, /* −Σ_k y_k log a_k + (1 − y_k) log(1 − a_k) */
-    FASTBP_LOSS_CROSS_ENTROPY = 3,        /* −Σ_k y_k log a_k */
-    /* e = a_k − y_k, and the mean over k, up to squared_hinge */
-    FASTBP_LOSS_MAE = 4,             /* |e| */
-    FASTBP_LOSS_HUBER = 5,           /* ½ e² to |e| = δ, then δ (|e| − ½ δ) */
-    FASTBP_LOSS_LOG_COSH = 6,        /* log cosh e */
-    FASTBP_LOSS_POISSON = 7,         /* e^{a_k} − y_k a_k, or a_k − y_k log(a_k + 1e-8) */
-    FASTBP_LOSS_HINGE = 8,           /* max(0, 1 − y_k a_k) */
-    FASTBP_LOSS_SQUARED_HINGE = 9,   /* max(0, 1 − y_k a_k)² */
-    FASTBP_LOSS_KL_DIVERGENCE = 10,  /* Σ_k y_k (log y_k − log a_k) */
-    FASTBP_LOSS_FOCAL = 11,          /* −Σ_k α_k y_k (1 − a_k)^γ log a_k; softmax only */
-    FASTBP_LOSS_BINARY_FOCAL = 12,   /* mean over k of that of {a_k, 1 − a_k}; sigmoid only */
-    FASTBP_LOSS_MULTI_MARGIN = 13,   /* mean over k of max(0, margin − a_label + a_k), k ≠ label */
-    FASTBP_LOSS_QUANTILE = 14,       /* mean of max(τ (y − a), (τ − 1)(y − a)); y-major outputs */
-    FASTBP_LOSS_GAUSSIAN_NLL = 15,   /* mean of ½ (s + (y − m)² e^{−s}); outputs m…, then s… */
-    FASTBP_LOSS_MARGIN_RANKING = 16, /* mean of max(0, Δ + a'_k − a_k); rows 2i and 2i + 1, a and
-                                        a', are a pair and count as one sample */
-    FASTBP_LOSS_CUSTOM = 17,         /* a function of the caller's */
+#define FASTBP_CODE(CODE, ...) FASTBP_LOSS_##CODE,
+    FASTBP_LOSSES(FASTBP_CODE)
+#undef FASTBP_CODE
+        FASTBP_LOSS_CUSTOM, /* a function of the caller's */
     FASTBP_LOSS_COUNT
 } fastbp_loss_t;
 
-/* Every update rule: X(CODE, name, moments, KERNEL). moments: how many twins of theta it keeps.
- * KERNEL: the rule whose kernel makes its steps: another one where only the constants of a step
- * differ. kernels/optimizer.inc and kernels/rules.inc have the formulas. */
-#define FASTBP_RULES(X)                                                                            \
-    X(SGD, sgd, 0, SGD)                                                                            \
-    X(MOMENTUM, momentum, 1, MOMENTUM)                                                             \
-    X(NESTEROV, nesterov, 1, NESTEROV)                                                             \
-    X(ADAM, adam, 2, ADAM)                                                                         \
-    X(AMSGRAD, amsgrad, 3, AMSGRAD)                                                                \
-    X(RADAM, radam, 2, ADAM)                                                                       \
-    X(NADAM, nadam, 2, NADAM)                                                                      \
-    X(ADAMAX, adamax, 2, ADAMAX)                                                                   \
-    X(ADAGRAD, adagrad, 1, ADAGRAD)                                                                \
-    X(ADADELTA, adadelta, 2, ADADELTA)                                                             \
-    X(RMSPROP, rmsprop, 1, RMSPROP)                                                                \
-    X(RMSPROP_MOMENTUM, rmsprop_momentum, 2, RMSPROP_MOMENTUM)                                     \
-    X(RMSPROP_CENTERED, rmsprop_centered, 2, RMSPROP_CENTERED)                                     \
-    X(RMSPROP_CENTERED_MOMENTUM, rmsprop_centered_momentum, 3, RMSPROP_CENTERED_MOMENTUM)          \
-    X(LION, lion, 1, LION)                                                                         \
-    X(RPROP, rprop, 2, RPROP)
-
+/* FASTBP_RULE_SGD, FASTBP_RULE_MOMENTUM, …: lists.h has them all. */
 typedef enum {
 #define FASTBP_RULE_CODE(CODE, name, moments, KERNEL) FASTBP_RULE_##CODE,
     FASTBP_RULES(FASTBP_RULE_CODE)
 #undef FASTBP_RULE_CODE
         FASTBP_RULE_COUNT
 } fastbp_rule_t;
+
+/* ---- Names: "relu" of FASTBP_ACT_RELU; NULL if there is no such code ---- */
+
+const char *fastbp_activation_name(int activation);
+const char *fastbp_loss_name(int loss);
+const char *fastbp_element_name(int element); /* "f4" of FASTBP_X_F32; NULL for FASTBP_X_OWN */
+const char *fastbp_vmath_name(int op);
+
+/* Whether σ' of an activation is computed from z rather than from a. */
+bool fastbp_slope_from_z(int activation);
 
 /* ---- ISA ---- */
 
@@ -189,10 +154,7 @@ typedef struct {
     fastbp_loss_t loss;
     fastbp_dtype_t dtype;
     double l1, l2; /* >= 0 */
-    /* cross_entropy: none, or label smoothing and n_L class weights; binary_cross_entropy: none, or
-     * n_L weights of y = 1; huber: δ; poisson: whether a is the log of the rate; focal: γ and n_L
-     * α; binary_focal: γ, α of y = 0, α of y = 1; multi_margin, margin_ranking: the margin;
-     * quantile: every τ */
+    /* As the row of the loss in lists.h says. */
     const double *loss_params;
     int n_loss_params;
     /* columns of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, 0 for margin_ranking,
@@ -222,18 +184,10 @@ void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bool trainable);
  * other type are converted when they are needed; each element is rounded at most once. */
 typedef enum {
     FASTBP_X_OWN = 0,
-    FASTBP_X_I8 = 1,
-    FASTBP_X_U8 = 2,
-    FASTBP_X_I16 = 3,
-    FASTBP_X_U16 = 4,
-    FASTBP_X_I32 = 5,
-    FASTBP_X_U32 = 6,
-    FASTBP_X_I64 = 7,
-    FASTBP_X_U64 = 8,
-    FASTBP_X_F16 = 9, /* IEEE 754 binary16 */
-    FASTBP_X_F32 = 10,
-    FASTBP_X_F64 = 11,
-    FASTBP_X_COUNT
+#define FASTBP_CODE(CODE, ...) FASTBP_X_##CODE,
+    FASTBP_ELEMENTS(FASTBP_CODE)
+#undef FASTBP_CODE
+        FASTBP_X_COUNT
 } fastbp_element_t;
 
 typedef struct {
@@ -550,7 +504,7 @@ typedef struct {
  * for; FASTBP_ERR_MEMORY if there is none for the pointers and copies. */
 fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call);
 
-/* out[i] = f(x[i]) with f by the FBP_VMATH_* code of kernels/vmath.h. */
+/* out[i] = f(x[i]), f being the function of fastbp_vmath_name(op); op = 0, 1, … */
 fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out);
 
 /* GFLOP/s of independent fused multiply-adds in registers, measured for `seconds`: the peak that

@@ -21,7 +21,29 @@ fastbp_status_t fastbp_stop_threads(void) {
     return fbp_pool_close() ? FASTBP_OK : FASTBP_ERR_STATE;
 }
 
-/* ---- names of rules and hyper-parameters ---- */
+/* ---- names of codes ---- */
+
+const char *fastbp_activation_name(int activation) {
+    switch (activation) {
+#define NAME(CODE, name, ...)                                                                      \
+    case FASTBP_ACT_##CODE: return #name;
+        FASTBP_ACTIVATIONS(NAME)
+#undef NAME
+    case FASTBP_ACT_SOFTMAX: return "softmax";
+    default: return NULL;
+    }
+}
+
+const char *fastbp_loss_name(int loss) {
+    switch (loss) {
+#define NAME(CODE, name, ...)                                                                      \
+    case FASTBP_LOSS_##CODE: return #name;
+        FASTBP_LOSSES(NAME)
+#undef NAME
+    case FASTBP_LOSS_CUSTOM: return "custom";
+    default: return NULL;
+    }
+}
 
 const char *fastbp_rule_name(int rule) {
     switch (rule) {
@@ -32,6 +54,30 @@ const char *fastbp_rule_name(int rule) {
     default: return NULL;
     }
 }
+
+const char *fastbp_element_name(int element) {
+    switch (element) {
+#define NAME(CODE, name, ...)                                                                      \
+    case FASTBP_X_##CODE: return #name;
+        FASTBP_ELEMENTS(NAME)
+#undef NAME
+    default: return NULL;
+    }
+}
+
+const char *fastbp_vmath_name(int op) {
+    switch (op) {
+#define NAME(CODE, name)                                                                           \
+    case FBP_VMATH_##CODE: return #name;
+        FBP_VMATH(NAME)
+#undef NAME
+    default: return NULL;
+    }
+}
+
+bool fastbp_slope_from_z(int activation) { return fbp_act_by_z(activation); }
+
+/* ---- hyper-parameters by name ---- */
 
 static const struct {
     const char *name;

@@ -3,12 +3,6 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
-cdef extern from "kernels/vmath.h" nogil:
-    int FBP_VMATH_EXP, FBP_VMATH_EXPM1, FBP_VMATH_LOG, FBP_VMATH_LOG1P
-    int FBP_VMATH_TANH, FBP_VMATH_SIGMOID, FBP_VMATH_SOFTPLUS, FBP_VMATH_SILU
-    int FBP_VMATH_MISH, FBP_VMATH_GELU, FBP_VMATH_GELU_TANH, FBP_VMATH_SIN, FBP_VMATH_COS
-
-
 cdef extern from "fastbp.h" nogil:
     ctypedef enum fastbp_status_t:
         FASTBP_OK
@@ -31,6 +25,12 @@ cdef extern from "fastbp.h" nogil:
 
     ctypedef enum fastbp_rule_t:
         pass
+
+    const char *fastbp_activation_name(int activation)
+    const char *fastbp_loss_name(int loss)
+    const char *fastbp_element_name(int element)
+    const char *fastbp_vmath_name(int op)
+    bint fastbp_slope_from_z(int activation)
 
     const char *fastbp_isa_available(int i)
     fastbp_status_t fastbp_isa_select(const char *name)
@@ -88,17 +88,7 @@ cdef extern from "fastbp.h" nogil:
 
     ctypedef enum fastbp_element_t:
         FASTBP_X_OWN
-        FASTBP_X_I8
-        FASTBP_X_U8
-        FASTBP_X_I16
-        FASTBP_X_U16
-        FASTBP_X_I32
-        FASTBP_X_U32
         FASTBP_X_I64
-        FASTBP_X_U64
-        FASTBP_X_F16
-        FASTBP_X_F32
-        FASTBP_X_F64
 
     ctypedef struct fastbp_data_t:
         long rows

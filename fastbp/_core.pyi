@@ -60,6 +60,11 @@ def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def stop_threads() -> bool: ...
 
+ACTIVATIONS: dict[str, int]
+SLOPES: dict[str, str]
+LOSSES: dict[str, int]
+ELEMENTS: dict[str, int]
+VMATH: dict[str, int]
 RULES: dict[str, int]
 HYPERS: dict[str, int]
 
@@ -67,9 +72,9 @@ class Net:
     def __init__(
         self,
         widths: tuple[int, ...],
-        activations: tuple[int, ...],
+        activations: tuple[str, ...],
         alphas: tuple[float, ...],
-        loss: int,
+        loss: str,
         f64: bool,
         l1: float,
         l2: float,
@@ -200,7 +205,7 @@ def gemm(
     c: _Floats,
     *,
     bias: _Floats | None = None,
-    activation: int = 0,
+    activation: str = "identity",
     alpha: float = 0.0,
     aux: _Floats | None = None,
     z: _Floats | None = None,

@@ -23,26 +23,23 @@ from ._types import SparseRows
 
 
 cdef dict _codes(const char *(*name_of)(int) noexcept nogil, int first=0):
-    """{name: code} of the codes from `first` on that the engine has a name for."""
-    cdef dict codes = {}
-    cdef const char *name = name_of(first)
-    while name != NULL:
-        codes[name.decode()] = first + len(codes)
-        name = name_of(first + <int>len(codes))
-    return codes
+    """{name: code} of one of the engine's lists."""
+    cdef int end = first
+    while name_of(end) != NULL:
+        end += 1
+    return {name_of(code).decode(): code for code in range(first, end)}
 
 
+ACTIVATIONS = _codes(&fastbp_activation_name)
+SLOPES = {name: "z" if fastbp_slope_from_z(code) else "a" for name, code in ACTIVATIONS.items()}
+LOSSES = _codes(&fastbp_loss_name)
+ELEMENTS = _codes(&fastbp_element_name, FASTBP_X_OWN + 1)  # of X, by kind and size: "f4"
+VMATH = _codes(&fastbp_vmath_name)
 RULES = _codes(&fastbp_rule_name)
 HYPERS = _codes(&fastbp_hyper_name)
 cdef dict _CLIPS = {
     "none": FASTBP_CLIP_NONE, "value": FASTBP_CLIP_VALUE, "norm": FASTBP_CLIP_NORM,
     "global_norm": FASTBP_CLIP_GLOBAL_NORM,
-}
-# The element types of X besides the network's own dtype, by kind and size in bytes.
-cdef dict _ELEMENTS = {
-    "i1": FASTBP_X_I8, "i2": FASTBP_X_I16, "i4": FASTBP_X_I32, "i8": FASTBP_X_I64,
-    "u1": FASTBP_X_U8, "u2": FASTBP_X_U16, "u4": FASTBP_X_U32, "u8": FASTBP_X_U64,
-    "f2": FASTBP_X_F16, "f4": FASTBP_X_F32, "f8": FASTBP_X_F64,
 }
 # The kind of an element by the letter of its buffer format.
 cdef dict _KINDS = (
@@ -50,13 +47,6 @@ cdef dict _KINDS = (
 )
 cdef dict _BUFFERS = {"z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA}
 cdef dict _GEMM_FORMS = {"nn": FASTBP_GEMM_NN, "tn": FASTBP_GEMM_TN, "nt": FASTBP_GEMM_NT}
-cdef dict _VMATH = {
-    "exp": FBP_VMATH_EXP, "expm1": FBP_VMATH_EXPM1, "log": FBP_VMATH_LOG,
-    "log1p": FBP_VMATH_LOG1P, "tanh": FBP_VMATH_TANH, "sigmoid": FBP_VMATH_SIGMOID,
-    "softplus": FBP_VMATH_SOFTPLUS, "silu": FBP_VMATH_SILU, "mish": FBP_VMATH_MISH,
-    "gelu": FBP_VMATH_GELU, "gelu_tanh": FBP_VMATH_GELU_TANH, "sin": FBP_VMATH_SIN,
-    "cos": FBP_VMATH_COS,
-}
 cdef dict _CSV_FAULTS = {
     FASTBP_CSV_OK: "", FASTBP_CSV_RAGGED: "ragged", FASTBP_CSV_QUOTE: "quote",
     FASTBP_CSV_OPEN: "open", FASTBP_CSV_LONG: "long",
@@ -81,7 +71,7 @@ cdef struct Matrix:
 cdef fastbp_element_t _element(str kind, Py_ssize_t size) except *:
     """The element type of a buffer whose format is this letter."""
     try:
-        return _ELEMENTS[f"{_KINDS[kind]}{size}"]
+        return <fastbp_element_t><int>ELEMENTS[f"{_KINDS[kind]}{size}"]
     except KeyError:
         raise TypeError(f"a buffer of format {kind!r} is not one that the engine reads") from None
 
@@ -236,7 +226,7 @@ cdef class Net:
     cdef Packed packed  # of the optimiser of the last step
     cdef char code  # buffer format of the dtype: f or d
 
-    def __cinit__(self, tuple widths, tuple activations, tuple alphas, int loss, bint f64,
+    def __cinit__(self, tuple widths, tuple activations, tuple alphas, str loss, bint f64,
                   double l1, double l2, tuple loss_params, long n_targets, tuple options=(),
                   double input_dropout=0.0, function=None):
         cdef int n = <int>len(widths) - 1
@@ -244,14 +234,15 @@ cdef class Net:
         cdef bytearray room = _layer_options(options)
         cdef fastbp_layer_options_t *c_options = <fastbp_layer_options_t *><char *>room
         cdef fastbp_spec_t spec
-        c_widths, c_activations = c_array("l", widths), c_array("i", activations)
-        c_alphas, c_loss_params = c_array("d", alphas), c_array("d", loss_params)
+        c_widths, c_alphas = c_array("l", widths), c_array("d", alphas)
+        c_activations = c_array("i", [ACTIVATIONS[name] for name in activations])
+        c_loss_params = c_array("d", loss_params)
         if not options:
             c_options = NULL
         spec = fastbp_spec_t(
             n, <long *>_vector(c_widths, b"l", n + 1), <int *>_vector(c_activations, b"i", n),
-            <double *>_vector(c_alphas, b"d", n), <fastbp_loss_t>loss, _dtype(f64), l1, l2,
-            <double *>_vector(c_loss_params, b"d", n_loss_params), n_loss_params, n_targets,
+            <double *>_vector(c_alphas, b"d", n), <fastbp_loss_t><int>LOSSES[loss], _dtype(f64),
+            l1, l2, <double *>_vector(c_loss_params, b"d", n_loss_params), n_loss_params, n_targets,
             &_call_loss, <void *>self, c_options, input_dropout)
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
@@ -868,7 +859,7 @@ cdef class CsvPass:
 
 def vmath(str name, x, out=None):
     """f(x) by the engine's vector function, element by element; x is 1-D, float32 or float64."""
-    cdef int op = _VMATH[name]
+    cdef int op = VMATH[name]
     cdef char code = b"d" if x.dtype.itemsize == 8 else b"f"
     out = np.empty_like(x) if out is None else out
     cdef long n = x.shape[0]
@@ -879,11 +870,11 @@ def vmath(str name, x, out=None):
     return out
 
 
-def gemm(str form, a, b, c, *, bias=None, int activation=0, double alpha=0.0, aux=None, z=None,
+def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alpha=0.0, aux=None, z=None,
          bint panels=False, int repeats=1):
     """Compute c by one of the engine's products: "nn" A B, "tn" A^T B, "nt" A B^T, with epilogue.
 
-    With aux, the a or z of Activation.derivative_from: c = (product) * sigma'; otherwise
+    With aux, the a or z that SLOPES[activation] names: c = (product) * sigma'; otherwise
     c = sigma(product + bias), z = product + bias.
     """
     cdef char code = b"d" if a.dtype.itemsize == 8 else b"f"
@@ -910,7 +901,7 @@ def gemm(str form, a, b, c, *, bias=None, int activation=0, double alpha=0.0, au
     call.z, call.ldz = at_z.at, at_z.ld
     call.aux, call.ldaux = at_aux.at, at_aux.ld
     call.bias = _vector_or_null(bias, code, call.n)
-    call.activation, call.alpha = activation, alpha
+    call.activation, call.alpha = ACTIVATIONS[activation], alpha
     call.panels, call.repeats = panels, repeats
     with nogil:
         _check(fastbp_gemm(&call))

@@ -1,38 +1,60 @@
-"""The activations by name, with their parameter and the code the C engine knows them by.
+"""The activations by name, with their parameter and all that the package knows of them.
 
 The formulas stand in `csrc/kernels` and, to be read, in `fastbp.reference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ._checks import arguments as check
 
 __all__ = ["NAMES", "Activation", "resolve", "resolve_layers"]
 
-# name: (code, default alpha or None where there is none, what the derivative is made from)
-_TABLE: dict[str, tuple[int, float | None, str]] = {
-    "identity": (0, None, "a"),
-    "sigmoid": (1, None, "a"),
-    "tanh": (2, None, "a"),
-    "relu": (3, None, "a"),
-    "leaky_relu": (4, 0.01, "a"),
-    "elu": (5, 1.0, "a"),
-    "softplus": (6, None, "a"),
-    "selu": (7, None, "a"),
-    "relu6": (8, None, "a"),
-    "hard_tanh": (9, None, "a"),
-    "hard_sigmoid": (10, None, "a"),
-    "softsign": (11, None, "a"),
-    "exp": (12, None, "a"),
-    "silu": (13, None, "z"),
-    "gelu": (14, None, "z"),
-    "gelu_tanh": (15, None, "z"),
-    "mish": (16, None, "z"),
-    "sin": (17, None, "z"),
-    "softmax": (18, None, "a"),
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the package knows of an activation beside its formula.
+
+    alpha: the default, or None where there is no parameter; check_alpha: its range. init: what
+    "auto" draws, see `fastbp.initializers`. derivative_from: what the engine computes σ' from, the
+    output a, or z, which training then keeps. in_unit_interval: outputs lie in (0, 1), so that
+    their logarithm exists. output_only: each output depends on all of the layer's z, so only the
+    last layer may have it.
+    """
+
+    alpha: float | None = None
+    check_alpha: Callable[[object, str], float] = check.check_nonnegative
+    init: str = "glorot_uniform"
+    derivative_from: str = "a"
+    in_unit_interval: bool = False
+    output_only: bool = False
+
+
+# init: He's for what passes about half of its input, LeCun's where the activation normalises
+# itself (Klambauer et al. 2017), He's uniform for sin, which halves the variance (Sitzmann et al.
+# 2020, arXiv:2006.09661); glorot_uniform for all others.
+_TABLE: dict[str, _Entry] = {
+    "identity": _Entry(),
+    "sigmoid": _Entry(in_unit_interval=True),
+    "tanh": _Entry(),
+    "relu": _Entry(init="he_normal"),
+    "leaky_relu": _Entry(alpha=0.01, init="he_normal"),
+    "elu": _Entry(alpha=1.0, check_alpha=check.check_positive, init="he_normal"),
+    "softplus": _Entry(),
+    "selu": _Entry(init="lecun_normal"),
+    "relu6": _Entry(init="he_normal"),
+    "hard_tanh": _Entry(),
+    "hard_sigmoid": _Entry(),
+    "softsign": _Entry(),
+    "exp": _Entry(),
+    "silu": _Entry(init="he_normal", derivative_from="z"),
+    "gelu": _Entry(init="he_normal", derivative_from="z"),
+    "gelu_tanh": _Entry(init="he_normal", derivative_from="z"),
+    "mish": _Entry(init="he_normal", derivative_from="z"),
+    "sin": _Entry(init="he_uniform", derivative_from="z"),
+    "softmax": _Entry(in_unit_interval=True, output_only=True),
 }
 
 NAMES: tuple[str, ...] = tuple(_TABLE)
@@ -57,21 +79,19 @@ class Activation:
     def __post_init__(self) -> None:
         if self.name not in _TABLE:
             raise check.unknown_name("activation", self.name, NAMES)
-        default = _TABLE[self.name][1]
-        if default is None:
+        if self.entry.alpha is None:
             if self.alpha not in (None, 0):
                 raise ValueError(f"{self.name} takes no parameter; got {self.alpha}")
             alpha = 0.0
         else:
-            alpha = default if self.alpha is None else self.alpha
-            test = check.check_positive if self.name == "elu" else check.check_nonnegative
-            alpha = test(alpha, f"alpha of {self.name}")
+            alpha = self.entry.alpha if self.alpha is None else self.alpha
+            alpha = self.entry.check_alpha(alpha, f"alpha of {self.name}")
         object.__setattr__(self, "alpha", alpha)
 
     @property
-    def code(self) -> int:
-        """The number of this activation in the C enum."""
-        return _TABLE[self.name][0]
+    def entry(self) -> _Entry:
+        """What the package knows of the activation beside its formula."""
+        return _TABLE[self.name]
 
     @property
     def derivative_from(self) -> str:
@@ -80,10 +100,10 @@ class Activation:
         >>> Activation("tanh").derivative_from, Activation("silu").derivative_from
         ('a', 'z')
         """
-        return _TABLE[self.name][2]
+        return self.entry.derivative_from
 
     def __str__(self) -> str:
-        return self.name if _TABLE[self.name][1] is None else f"{self.name}({self.alpha!r})"
+        return self.name if self.entry.alpha is None else f"{self.name}({self.alpha!r})"
 
 
 def resolve(spec: str | Activation) -> Activation:
@@ -119,6 +139,8 @@ def resolve_layers(
                 f"activation lists {len(layers)} names; the network has {n_hidden} hidden layers "
                 "(the output layer's is output=)"
             )
-    if any(activation.name == "softmax" for activation in layers):
-        raise ValueError("softmax is for the output layer only: give it as output='softmax'")
+    for activation in layers:
+        if activation.entry.output_only:
+            name = activation.name
+            raise ValueError(f"{name} is for the output layer only: give it as output={name!r}")
     return (*layers, resolve(output))

@@ -18,16 +18,6 @@ from .activations import Activation
 __all__ = ["NAMES", "InitFunction", "Initializer", "draw", "resolve"]
 
 _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
-# What "auto" draws by activation: He's for what passes about half of its input, LeCun's where the
-# activation normalises itself (Klambauer et al. 2017), He's uniform for sin, which halves the
-# variance (Sitzmann et al. 2020, arXiv:2006.09661); for all others glorot_uniform.
-_AUTO = {
-    **dict.fromkeys(
-        ("relu", "leaky_relu", "elu", "relu6", "silu", "gelu", "gelu_tanh", "mish"), "he_normal"
-    ),
-    "selu": "lecun_normal",
-    "sin": "he_uniform",
-}
 
 InitFunction = Callable[[int, int, np.random.Generator], np.ndarray]
 
@@ -126,7 +116,7 @@ def draw(
         return W
     name = init.name
     if name == "auto":
-        name = _AUTO.get(activation.name, "glorot_uniform")
+        name = activation.entry.init
     if name == "zeros":
         return np.zeros(shape)
     if name == "normal":

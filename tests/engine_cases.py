@@ -8,9 +8,10 @@ from error_bounds import ErrorBounds
 
 import fastbp
 from fastbp import activations, reference
+from fastbp.activations import Activation
 from fastbp.optim import SGD, Adam, AdamW, RMSprop
 
-HIDDEN = tuple(name for name in activations.NAMES if name != "softmax")
+HIDDEN = tuple(name for name in activations.NAMES if not Activation(name).entry.output_only)
 DTYPES = ("float32", "float64")
 LOGARITHMIC = ("binary_cross_entropy", "cross_entropy")
 # The losses that are met in every combination with everything else; test_losses.py has them all.

@@ -8,9 +8,9 @@ rounding and for terms of second order. Higham, Accuracy and Stability of Numeri
 2nd ed., ch. 3.
 """
 
-import math
-
 import numpy as np
+
+from fastbp.reference._formulas import ACTIVATIONS
 
 EPS64 = float(np.finfo(np.float64).eps)
 
@@ -61,37 +61,8 @@ def sum_rounding(k, eps):
 
 
 def slope(name, alpha, z, a):
-    """σ'(z), (batch, n), of an element-wise activation; by a where that is exact enough."""
-    one = np.ones_like(a)
-    below, p = z <= 0, np.logaddexp(0, z)
-    v, steep = (np.sqrt(8 / np.pi) * f for f in (z + 0.044715 * z**3, 1 + 0.134145 * z**2))
-    return {
-        "identity": lambda: one,
-        "sigmoid": lambda: a * (1 - a),
-        "tanh": lambda: (1 - a) * (1 + a),
-        "relu": lambda: np.where(below, 0, one),
-        "leaky_relu": lambda: np.where(below, alpha, one),
-        "elu": lambda: np.where(below, alpha * np.exp(np.minimum(z, 0)), one),
-        "softplus": lambda: -np.expm1(-a),
-        "selu": lambda: SELU[0] * np.where(below, SELU[1] * np.exp(np.minimum(z, 0)), one),
-        "relu6": lambda: np.where((a > 0) & (a < 6), one, 0),
-        "hard_tanh": lambda: np.where(abs(a) < 1, one, 0),
-        "hard_sigmoid": lambda: np.where((a > 0) & (a < 1), one / 6, 0),
-        "softsign": lambda: (1 - abs(a)) ** 2,
-        "exp": lambda: a,
-        "silu": lambda: sigmoid(z) * (1 + z * sigmoid(-z)),
-        "gelu": lambda: normal(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
-        "gelu_tanh": lambda: sigmoid(v) * (1 + z * sigmoid(-v) * steep),
-        "mish": lambda: np.tanh(p) + z * sigmoid(z) * (1 - np.tanh(p) ** 2),
-        "sin": lambda: np.cos(z),
-    }[name]()
-
-
-def sigmoid(z):
-    return np.exp(-np.logaddexp(0, -z))
-
-
-normal = np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2, otypes=[float])
+    """σ'(z), (batch, n), of an element-wise activation."""
+    return ACTIVATIONS[name].backward(np.ones_like(a), z, a, alpha)
 
 
 def jump(name, alpha, z, E_z, eps):

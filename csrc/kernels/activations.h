@@ -1,6 +1,5 @@
-/* activations.h: the element-wise activations, X(code, name, what σ' is made from). The one place
- * that says whether a layer's z has to be kept for its δ: FBP_BY_Z where σ is not monotone, or
- * where a alone would lose the slope's digits. */
+/* activations.h: what the engine asks of an activation, from the rows of lists.h. Softmax, which is
+ * no row there, is computed from a and bends. */
 #ifndef FASTBP_ACTIVATIONS_H
 #define FASTBP_ACTIVATIONS_H
 
@@ -8,35 +7,44 @@
 #include "../fastbp.h"
 
 enum { FBP_BY_A, FBP_BY_Z };
+enum { FBP_BENDS, FBP_STRAIGHT };
 
-#define FBP_ACTIVATIONS(X)                                                                         \
-    X(FASTBP_ACT_IDENTITY, identity, FBP_BY_A)                                                     \
-    X(FASTBP_ACT_SIGMOID, sigmoid, FBP_BY_A)                                                       \
-    X(FASTBP_ACT_TANH, tanh, FBP_BY_A)                                                             \
-    X(FASTBP_ACT_RELU, relu, FBP_BY_A)                                                             \
-    X(FASTBP_ACT_LEAKY_RELU, leaky_relu, FBP_BY_A)                                                 \
-    X(FASTBP_ACT_ELU, elu, FBP_BY_A)                                                               \
-    X(FASTBP_ACT_SOFTPLUS, softplus, FBP_BY_A)                                                     \
-    X(FASTBP_ACT_SELU, selu, FBP_BY_A)                                                             \
-    X(FASTBP_ACT_RELU6, relu6, FBP_BY_A)                                                           \
-    X(FASTBP_ACT_HARD_TANH, hard_tanh, FBP_BY_A)                                                   \
-    X(FASTBP_ACT_HARD_SIGMOID, hard_sigmoid, FBP_BY_A)                                             \
-    X(FASTBP_ACT_SOFTSIGN, softsign, FBP_BY_A)                                                     \
-    X(FASTBP_ACT_EXP, exp, FBP_BY_A)                                                               \
-    X(FASTBP_ACT_SILU, silu, FBP_BY_Z)                                                             \
-    X(FASTBP_ACT_GELU, gelu, FBP_BY_Z)                                                             \
-    X(FASTBP_ACT_GELU_TANH, gelu_tanh, FBP_BY_Z)                                                   \
-    X(FASTBP_ACT_MISH, mish, FBP_BY_Z)                                                             \
-    X(FASTBP_ACT_SIN, sin, FBP_BY_Z)
-
-/* Whether σ' of an activation is made from z rather than from a; softmax: from a. */
+/* Whether σ' of an activation is made from z, which then has to be kept, rather than from a. */
 FBP_INLINE bool fbp_act_by_z(int act) {
     switch (act) {
-#define CASE(code, name, by)                                                                       \
-    case code: return by == FBP_BY_Z;
-        FBP_ACTIVATIONS(CASE)
+#define CASE(CODE, name, slope, curve, of_alpha, fused)                                            \
+    case FASTBP_ACT_##CODE: return FBP_BY_##slope == FBP_BY_Z;
+        FASTBP_ACTIVATIONS(CASE)
 #undef CASE
     default: return false;
+    }
+}
+
+/* Whether σ'' is 0 everywhere but at kinks: act_curve does nothing. */
+FBP_INLINE bool fbp_act_is_straight(int act) {
+    switch (act) {
+#define CASE(CODE, name, slope, curve, of_alpha, fused)                                            \
+    case FASTBP_ACT_##CODE: return FBP_##curve == FBP_STRAIGHT;
+        FASTBP_ACTIVATIONS(CASE)
+#undef CASE
+    default: return false;
+    }
+}
+
+/* Whether the activation takes this alpha. */
+FBP_INLINE bool fbp_act_takes(int act, double value) {
+    switch (act) {
+#define FBP_NO_ALPHA true
+#define FBP_ALPHA_FROM_0 value >= 0
+#define FBP_ALPHA_ABOVE_0 value > 0
+#define CASE(CODE, name, slope, curve, of_alpha, fused)                                            \
+    case FASTBP_ACT_##CODE: return FBP_##of_alpha;
+        FASTBP_ACTIVATIONS(CASE)
+#undef CASE
+#undef FBP_NO_ALPHA
+#undef FBP_ALPHA_FROM_0
+#undef FBP_ALPHA_ABOVE_0
+    default: return act == FASTBP_ACT_SOFTMAX;
     }
 }
 

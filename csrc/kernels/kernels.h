@@ -125,19 +125,6 @@ typedef struct {
     long ldg;
 } fbp_norm_curve_t;
 
-/* Whether σ'' is 0 everywhere but at kinks: act_curve does nothing. */
-FBP_INLINE bool fbp_act_is_straight(int act) {
-    switch (act) {
-    case FASTBP_ACT_IDENTITY:
-    case FASTBP_ACT_RELU:
-    case FASTBP_ACT_LEAKY_RELU:
-    case FASTBP_ACT_RELU6:
-    case FASTBP_ACT_HARD_TANH:
-    case FASTBP_ACT_HARD_SIGMOID: return true;
-    default: return false;
-    }
-}
-
 /* The rules that `update` and `update_outer` have a path of their own for, without options. */
 #define FBP_FUSED_RULES(X)                                                                         \
     X(FASTBP_RULE_SGD) X(FASTBP_RULE_MOMENTUM) X(FASTBP_RULE_NESTEROV) X(FASTBP_RULE_ADAM)

@@ -1,22 +1,27 @@
-/* vmath.h: the codes of the vmath slot, f in out[i] = f(x[i]). */
+/* vmath.h: the vector functions of the vmath slot, X(CODE, name), f in out[i] = f(x[i]). */
 #ifndef FASTBP_VMATH_H
 #define FASTBP_VMATH_H
 
+#define FBP_VMATH(X)                                                                               \
+    X(EXP, exp)                                                                                    \
+    X(EXPM1, expm1)                                                                                \
+    X(LOG, log)                                                                                    \
+    X(LOG1P, log1p)                                                                                \
+    X(TANH, tanh)                                                                                  \
+    X(SIGMOID, sigmoid)                                                                            \
+    X(SOFTPLUS, softplus)                                                                          \
+    X(SILU, silu)                                                                                  \
+    X(MISH, mish)                                                                                  \
+    X(GELU, gelu)                                                                                  \
+    X(GELU_TANH, gelu_tanh)                                                                        \
+    X(SIN, sin)                                                                                    \
+    X(COS, cos)
+
 typedef enum {
-    FBP_VMATH_EXP,
-    FBP_VMATH_EXPM1,
-    FBP_VMATH_LOG,
-    FBP_VMATH_LOG1P,
-    FBP_VMATH_TANH,
-    FBP_VMATH_SIGMOID,
-    FBP_VMATH_SOFTPLUS,
-    FBP_VMATH_SILU,
-    FBP_VMATH_MISH,
-    FBP_VMATH_GELU,
-    FBP_VMATH_GELU_TANH,
-    FBP_VMATH_SIN,
-    FBP_VMATH_COS,
-    FBP_VMATH_COUNT
+#define CODE_OF(CODE, name) FBP_VMATH_##CODE,
+    FBP_VMATH(CODE_OF)
+#undef CODE_OF
+        FBP_VMATH_COUNT
 } fbp_vmath_op_t;
 
 #endif

@@ -25,17 +25,18 @@ fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data) {
 
 static size_t x_size(const fastbp_net_t *net, const fastbp_data_t *data) {
     static const size_t size[FASTBP_X_COUNT] = {
-        [FASTBP_X_I8] = 1,  [FASTBP_X_U8] = 1,  [FASTBP_X_I16] = 2, [FASTBP_X_U16] = 2,
-        [FASTBP_X_I32] = 4, [FASTBP_X_U32] = 4, [FASTBP_X_I64] = 8, [FASTBP_X_U64] = 8,
-        [FASTBP_X_F16] = 2, [FASTBP_X_F32] = 4, [FASTBP_X_F64] = 8,
+#define SIZE(CODE, name, ctype, value) [FASTBP_X_##CODE] = sizeof(ctype),
+        FASTBP_ELEMENTS(SIZE)
+#undef SIZE
     };
     return data->x_type == FASTBP_X_OWN ? net->kernels->elem_size : size[data->x_type];
 }
 
 bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
-    if (data->labels != NULL) return fbp_loss_takes_labels(net->loss.code) && data->targets == NULL;
+    const fbp_permission_t labels = fbp_loss_facts(net->loss.code)->labels;
+    if (data->labels != NULL) return labels != FBP_NEVER && data->targets == NULL;
     if (net->loss.group > 1) return data->targets == NULL && data->rows % net->loss.group == 0;
-    return data->targets != NULL && net->loss.code != FASTBP_LOSS_MULTI_MARGIN;
+    return data->targets != NULL && labels != FBP_MUST;
 }
 
 /* Converts a sample of x that has another type; the address of the converted row. */

@@ -1,48 +1,50 @@
 /* loss.c: see loss.h. */
 #include "loss.h"
 
+#include "../base/common.h"
+
 #include <stdlib.h>
 
-static bool is_pair(int act, fastbp_loss_t loss) {
-    switch (loss) {
-    case FASTBP_LOSS_CROSS_ENTROPY:
-    case FASTBP_LOSS_KL_DIVERGENCE:
-    case FASTBP_LOSS_FOCAL: return act == FASTBP_ACT_SOFTMAX;
-    case FASTBP_LOSS_BINARY_CROSS_ENTROPY:
-    case FASTBP_LOSS_BINARY_FOCAL: return act == FASTBP_ACT_SIGMOID;
-    default: return false;
-    }
+const fbp_loss_facts_t *fbp_loss_facts(fastbp_loss_t loss) {
+    static const fbp_loss_facts_t facts[FASTBP_LOSS_COUNT] = {
+#define FACTS(CODE, name, value, curve, ...) [FASTBP_LOSS_##CODE] = {__VA_ARGS__},
+        FASTBP_LOSSES(FACTS)
+#undef FACTS
+    };
+    return &facts[loss];
+}
+
+static bool is_fused(const fastbp_spec_t *spec) {
+    const fbp_loss_facts_t *facts = fbp_loss_facts(spec->loss);
+    return facts->fused != FBP_NEVER && spec->activations[spec->n_layers - 1] == (int)facts->pair;
+}
+
+static bool params_fit(const fastbp_spec_t *spec, const fbp_loss_facts_t *facts) {
+    const long n = spec->n_loss_params, n_out = spec->widths[spec->n_layers];
+    if (facts->positive && !(n >= 1 && spec->loss_params[0] > 0)) return false;
+    if (facts->params == FBP_SEVERAL) return n >= 1;
+    return n == facts->params + facts->params_each * n_out || (facts->params_optional && n == 0);
 }
 
 bool fbp_loss_valid(const fastbp_spec_t *spec) {
+    const fbp_loss_facts_t *facts = fbp_loss_facts(spec->loss);
     const long n_out = spec->widths[spec->n_layers], targets = spec->n_targets;
-    const int n = spec->n_loss_params;
-    const bool as_wide = targets == n_out;
-    const bool pair = is_pair(spec->activations[spec->n_layers - 1], spec->loss);
-    switch (spec->loss) {
-    case FASTBP_LOSS_CROSS_ENTROPY: return as_wide && (n == 0 || n == 1 + n_out);
-    case FASTBP_LOSS_BINARY_CROSS_ENTROPY: return as_wide && (n == 0 || n == n_out);
-    case FASTBP_LOSS_HUBER: return as_wide && n == 1 && spec->loss_params[0] > 0;
-    case FASTBP_LOSS_POISSON:
-    case FASTBP_LOSS_MULTI_MARGIN: return as_wide && n == 1;
-    case FASTBP_LOSS_FOCAL: return as_wide && pair && n == 1 + n_out;
-    case FASTBP_LOSS_BINARY_FOCAL: return as_wide && pair && n == 3;
-    case FASTBP_LOSS_QUANTILE: return n >= 1 && n_out % n == 0 && targets == n_out / n;
-    case FASTBP_LOSS_GAUSSIAN_NLL: return n == 0 && n_out % 2 == 0 && targets == n_out / 2;
-    case FASTBP_LOSS_MARGIN_RANKING: return n == 1 && targets == 0;
-    case FASTBP_LOSS_CUSTOM: return n == 0 && targets >= 1 && spec->loss_fn != NULL;
-    default: return as_wide && n == 0;
-    }
+    if (!params_fit(spec, facts)) return false;
+    if (spec->loss == FASTBP_LOSS_CUSTOM) return targets >= 1 && spec->loss_fn != NULL;
+    if (facts->fused == FBP_MUST && !is_fused(spec)) return false;
+    if (facts->outputs == 0) return targets == 0;
+    const long each = facts->outputs == FBP_SEVERAL ? spec->n_loss_params : facts->outputs;
+    return n_out % each == 0 && targets == n_out / each;
 }
 
 bool fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec) {
     const int n = spec->n_loss_params;
     *loss = (fbp_net_loss_t){
         .code = spec->loss,
-        .fused = is_pair(spec->activations[spec->n_layers - 1], spec->loss),
+        .fused = is_fused(spec),
         .n_params = n,
         .n_targets = spec->n_targets,
-        .group = spec->loss == FASTBP_LOSS_MARGIN_RANKING ? 2 : 1,
+        .group = fbp_max_long(1, fbp_loss_facts(spec->loss)->group),
         .fn = spec->loss == FASTBP_LOSS_CUSTOM ? spec->loss_fn : NULL,
         .context = spec->loss_context,
     };
@@ -60,13 +62,8 @@ void fbp_loss_free(fbp_net_loss_t *loss) {
     *loss = (fbp_net_loss_t){0};
 }
 
-bool fbp_loss_takes_labels(fastbp_loss_t code) {
-    return code == FASTBP_LOSS_CROSS_ENTROPY || code == FASTBP_LOSS_FOCAL ||
-           code == FASTBP_LOSS_MULTI_MARGIN;
-}
-
 bool fbp_loss_weighs_classes(const fbp_net_loss_t *loss) {
-    return loss->code == FASTBP_LOSS_CROSS_ENTROPY && loss->n_params > 0;
+    return fbp_loss_facts(loss->code)->weighs_classes && loss->n_params > 0;
 }
 
 double fbp_class_weight(const fbp_net_loss_t *loss, fastbp_dtype_t dtype, long label) {

@@ -5,6 +5,27 @@
 
 #include "../fastbp.h"
 
+typedef enum { FBP_NEVER, FBP_MAY, FBP_MUST } fbp_permission_t;
+
+enum { FBP_SEVERAL = -1 };
+
+/* What a loss takes: the last columns of its row in lists.h. */
+typedef struct {
+    int outputs; /* for each column of the targets; FBP_SEVERAL: as many as there are parameters;
+                    0: there are no targets */
+    int group;   /* rows of one sample; 0: one */
+    fbp_permission_t fused; /* whether δ^L is computed from z^L, with `pair` on the output */
+    fastbp_activation_t pair;
+    fbp_permission_t labels; /* whether targets are class indices */
+    int params;              /* how many; FBP_SEVERAL: one or more */
+    int params_each;         /* and how many more for each output */
+    bool params_optional;    /* or none at all */
+    bool positive;           /* the first one is > 0 */
+    bool weighs_classes;     /* parameters 1 … n_L are the weights of the classes in S */
+} fbp_loss_facts_t;
+
+const fbp_loss_facts_t *fbp_loss_facts(fastbp_loss_t loss);
+
 typedef struct {
     fastbp_loss_t code;
     bool fused;   /* a pair with the output activation: δ^L is computed from z^L directly */
@@ -22,9 +43,6 @@ bool fbp_loss_valid(const fastbp_spec_t *spec);
 /* Fills *loss from a valid spec; false if there is no memory. */
 bool fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec);
 void fbp_loss_free(fbp_net_loss_t *loss);
-
-/* Whether the targets may be class indices. */
-bool fbp_loss_takes_labels(fastbp_loss_t code);
 
 /* Whether a sample counts in S with the weight of its class, and that weight. */
 bool fbp_loss_weighs_classes(const fbp_net_loss_t *loss);

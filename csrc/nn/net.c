@@ -13,9 +13,7 @@ static bool valid_layer(const fastbp_spec_t *spec, int i) {
     const int act = spec->activations[i];
     const double alpha = spec->alphas[i];
     const bool last = i == spec->n_layers - 1;
-    if (act < 0 || act >= FASTBP_ACT_COUNT || (act == FASTBP_ACT_SOFTMAX && !last)) return false;
-    if (act == FASTBP_ACT_LEAKY_RELU && !(alpha >= 0)) return false;
-    if (act == FASTBP_ACT_ELU && !(alpha > 0)) return false;
+    if (!fbp_act_takes(act, alpha) || (act == FASTBP_ACT_SOFTMAX && !last)) return false;
     return spec->widths[i] >= 1 && spec->widths[i + 1] >= 1;
 }
 

@@ -185,8 +185,10 @@ def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
                 f"layers[{i}] is residual and so needs as many units as inputs; "
                 f"it has {layer.n_out} units and {n_in} inputs"
             )
-        if layer.activation.name == "softmax" and i < len(layers) - 1:
-            raise ValueError(f"softmax is for the output layer only; layers[{i}] is a hidden one")
+        if layer.activation.entry.output_only and i < len(layers) - 1:
+            raise ValueError(
+                f"{layer.activation.name} is for the output layer only; layers[{i}] is a hidden one"
+            )
         n_in = layer.n_out
     if not layers[-1].is_plain:
         raise ValueError(

@@ -111,9 +111,9 @@ class Network(EngineDerivatives, EngineHooks, NetworkBase):
         """The engine's own network, which has no parameters; no passes or sessions of it yet."""
         self._net = _core.Net(
             self.widths,
-            tuple(activation.code for activation in self.activations),
+            tuple(activation.name for activation in self.activations),
             tuple(activation.alpha for activation in self.activations),
-            self.criterion.code,
+            self.criterion.name,
             self.dtype == np.float64,
             self.l1,
             self.l2,

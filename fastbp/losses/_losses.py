@@ -369,7 +369,7 @@ def warn_unpaired(loss: Loss, output: Activation, *, stacklevel: int = 3) -> Non
 
     It names the paired output; `stacklevel` 3 points at the caller of a constructor.
     """
-    if loss.pair is not None and output.name not in ("softmax", "sigmoid"):
+    if loss.pair is not None and not output.entry.in_unit_interval:
         warnings.warn(
             f"{loss.name} takes the logarithm of outputs in (0, 1), and those of {output} are "
             f"clipped to them, with no gradient outside: use output='{loss.pair}'",

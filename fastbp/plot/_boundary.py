@@ -63,7 +63,7 @@ class BoundaryDisplay:
             response, classes = outputs.argmax(axis=1), outputs.shape[1]
         else:
             response = outputs[:, 0]
-            classes = 2 if net.activations[-1].name == "sigmoid" else 0
+            classes = 2 if net.activations[-1].entry.in_unit_interval else 0
         response = response.reshape(resolution, resolution)
         return cls(xs, ys, response, classes=classes, X=X, y=y).plot(ax=ax)
 

@@ -1,4 +1,4 @@
-"""Second derivatives of activations, norms and losses along a tangent, beside `formulas`.
+"""Second derivatives of layers and losses along a tangent.
 
 R{x} is the derivative of x along a direction (Pearlmutter, Neural Computation 6, 1994). At a kink
 the second derivative counts as 0.
@@ -6,7 +6,6 @@ the second derivative counts as 0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +14,7 @@ from .._network.dense import Norm
 from .._types import Array
 from ..activations import Activation
 from ..losses import CustomLoss, Loss
-from ._formulas import SELU_ALPHA, SELU_LAMBDA, pull_back, sigmoid, softplus
+from ._formulas import ACTIVATIONS, pull_back
 from ._losses import (
     _POISSON_EPS,
     FROM_LOGITS,
@@ -28,90 +27,6 @@ from ._losses import (
     _smoothed,
     _weighted,
 )
-
-# ---- activations: σ''(z) --------------------------------------------------------------------
-
-
-def straight(z: Array, a: Array, alpha: float) -> Array:
-    return np.zeros_like(z)
-
-
-def sigmoid_bend(z: Array, a: Array, alpha: float) -> Array:
-    return a * (1 - a) * (1 - 2 * a)
-
-
-def tanh_bend(z: Array, a: Array, alpha: float) -> Array:
-    return -2 * a * (1 - a) * (1 + a)
-
-
-def elu_bend(z: Array, a: Array, alpha: float) -> Array:
-    return np.where(z > 0, 0, alpha * np.exp(np.minimum(z, 0)))
-
-
-def softplus_bend(z: Array, a: Array, alpha: float) -> Array:
-    s = sigmoid(z, alpha)
-    return s * (1 - s)
-
-
-def selu_bend(z: Array, a: Array, alpha: float) -> Array:
-    return SELU_LAMBDA * elu_bend(z, a, SELU_ALPHA)
-
-
-def softsign_bend(z: Array, a: Array, alpha: float) -> Array:
-    return -2 * np.sign(z) / (1 + abs(z)) ** 3
-
-
-def exp_bend(z: Array, a: Array, alpha: float) -> Array:
-    return a
-
-
-def silu_bend(z: Array, a: Array, alpha: float) -> Array:
-    s = sigmoid(z, alpha)
-    return s * (1 - s) * (2 + z * (1 - 2 * s))
-
-
-def gelu_bend(z: Array, a: Array, alpha: float) -> Array:
-    return np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (2 - z**2)
-
-
-def gelu_tanh_bend(z: Array, a: Array, alpha: float) -> Array:
-    """Of z s(v): s(1 − s) (2v' + z (v'' + v'² (1 − 2s)))."""
-    c = math.sqrt(8 / math.pi)
-    s = sigmoid(c * (z + 0.044715 * z**3), alpha)
-    dv, ddv = c * (1 + 3 * 0.044715 * z**2), c * 6 * 0.044715 * z
-    return s * (1 - s) * (2 * dv + z * (ddv + dv**2 * (1 - 2 * s)))
-
-
-def mish_bend(z: Array, a: Array, alpha: float) -> Array:
-    t, s = np.tanh(softplus(z, alpha)), sigmoid(z, alpha)
-    return (1 - t) * (1 + t) * s * (2 + z * (1 - s - 2 * t * s))
-
-
-def sin_bend(z: Array, a: Array, alpha: float) -> Array:
-    return -a
-
-
-BENDS: dict[str, Callable] = {
-    "identity": straight,
-    "sigmoid": sigmoid_bend,
-    "tanh": tanh_bend,
-    "relu": straight,
-    "leaky_relu": straight,
-    "elu": elu_bend,
-    "softplus": softplus_bend,
-    "selu": selu_bend,
-    "relu6": straight,
-    "hard_tanh": straight,
-    "hard_sigmoid": straight,
-    "softsign": softsign_bend,
-    "exp": exp_bend,
-    "silu": silu_bend,
-    "gelu": gelu_bend,
-    "gelu_tanh": gelu_tanh_bend,
-    "mish": mish_bend,
-    "sin": sin_bend,
-}
-
 
 # ---- norms, beside those of `layers` ---------------------------------------------------------
 
@@ -271,10 +186,11 @@ def curve(
 ) -> Array:
     """R{δ} of δ = the product of g = ∂J/∂a with σ'(z), or with softmax's Jacobian."""
     moved = pull_back(activation, rg, z, a)
-    if activation.name == "softmax":
+    bend = ACTIVATIONS[activation.name].bend
+    if bend is None:  # softmax
         mean = (g * a).sum(axis=1, keepdims=True)
         return moved + ra * (g - mean) - a * (g * ra).sum(axis=1, keepdims=True)
-    return moved + g * BENDS[activation.name](z, a, activation.alpha) * rz
+    return moved + g * bend(z, a, activation.alpha) * rz
 
 
 def output_slope(loss: Loss, z: Array, a: Array, y: Array) -> Array:

@@ -1,11 +1,11 @@
-"""Activations, each beside its derivative, and what layers and outputs make of them.
+"""Activations, each beside its derivatives, and what layers and outputs make of them.
 
-Rows are samples. An activation is a pair: `a = forward(z, alpha)`, and `backward(g, z, a, alpha)`
-that turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements.
+Rows are samples. An activation has three formulas: `a = value(z, alpha)`; `backward(g, z, a,
+alpha)`, which turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements; and
+`bend(z, a, alpha)`, σ''(z).
 
-The values of identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh, mish, sin and
-softmax also take complex z whose imaginary part is an infinitesimal step, for complex-step
-derivatives.
+The values of all that have no kink, except gelu, also take complex z whose imaginary part is an
+infinitesimal step, for complex-step derivatives.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import wraps
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,11 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 
 
 # ---- activations --------------------------------------------------------------------------
+
+
+def straight(z: Array, a: Array, alpha: float) -> Array:
+    """σ'' of what has none but at kinks."""
+    return np.zeros_like(z)
 
 
 def identity(z: Array, alpha: float) -> Array:
@@ -48,12 +54,20 @@ def sigmoid_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * a * (1 - a)
 
 
+def sigmoid_bend(z: Array, a: Array, alpha: float) -> Array:
+    return a * (1 - a) * (1 - 2 * a)
+
+
 def tanh(z: Array, alpha: float) -> Array:
     return np.tanh(z)
 
 
 def tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * (1 - a) * (1 + a)
+
+
+def tanh_bend(z: Array, a: Array, alpha: float) -> Array:
+    return -2 * a * (1 - a) * (1 + a)
 
 
 def relu(z: Array, alpha: float) -> Array:
@@ -80,6 +94,10 @@ def elu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return np.where(z > 0, g, g * alpha * np.exp(np.minimum(z, 0)))
 
 
+def elu_bend(z: Array, a: Array, alpha: float) -> Array:
+    return np.where(z > 0, 0, alpha * np.exp(np.minimum(z, 0)))
+
+
 def softplus(z: Array, alpha: float) -> Array:
     return _positive_part(z) + np.log1p(np.exp(-_magnitude(z)))
 
@@ -88,12 +106,21 @@ def softplus_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * sigmoid(z, alpha)
 
 
+def softplus_bend(z: Array, a: Array, alpha: float) -> Array:
+    s = sigmoid(z, alpha)
+    return s * (1 - s)
+
+
 def selu(z: Array, alpha: float) -> Array:
     return SELU_LAMBDA * elu(z, SELU_ALPHA)
 
 
 def selu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return SELU_LAMBDA * elu_backward(g, z, a, SELU_ALPHA)
+
+
+def selu_bend(z: Array, a: Array, alpha: float) -> Array:
+    return SELU_LAMBDA * elu_bend(z, a, SELU_ALPHA)
 
 
 def relu6(z: Array, alpha: float) -> Array:
@@ -128,12 +155,20 @@ def softsign_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g / (1 + abs(z)) ** 2
 
 
+def softsign_bend(z: Array, a: Array, alpha: float) -> Array:
+    return -2 * np.sign(z) / (1 + abs(z)) ** 3
+
+
 def exp(z: Array, alpha: float) -> Array:
     return np.exp(z)
 
 
 def exp_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * a
+
+
+def exp_bend(z: Array, a: Array, alpha: float) -> Array:
+    return a
 
 
 def silu(z: Array, alpha: float) -> Array:
@@ -144,12 +179,21 @@ def silu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * (sigmoid(z, alpha) + _gated(silu(z, alpha), sigmoid(-z, alpha)))
 
 
+def silu_bend(z: Array, a: Array, alpha: float) -> Array:
+    s = sigmoid(z, alpha)
+    return s * (1 - s) * (2 + z * (1 - 2 * s))
+
+
 def gelu(z: Array, alpha: float) -> Array:
     return _gated(z, _normal(z))
 
 
 def gelu_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * (_normal(z) + _gated(z, np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)))
+
+
+def gelu_bend(z: Array, a: Array, alpha: float) -> Array:
+    return np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (2 - z**2)
 
 
 def gelu_tanh(z: Array, alpha: float) -> Array:
@@ -162,6 +206,14 @@ def gelu_tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * (s + _gated(steepness, s * rest))
 
 
+def gelu_tanh_bend(z: Array, a: Array, alpha: float) -> Array:
+    """Of z s(v): s(1 − s) (2v' + z (v'' + v'² (1 − 2s)))."""
+    c = math.sqrt(8 / math.pi)
+    s = sigmoid(c * (z + 0.044715 * z**3), alpha)
+    dv, ddv = c * (1 + 3 * 0.044715 * z**2), c * 6 * 0.044715 * z
+    return s * (1 - s) * (2 * dv + z * (ddv + dv**2 * (1 - 2 * s)))
+
+
 def mish(z: Array, alpha: float) -> Array:
     return _gated(z, np.tanh(softplus(z, alpha)))
 
@@ -171,12 +223,21 @@ def mish_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * (t + _gated(z, (1 - t) * (1 + t) * sigmoid(z, alpha)))
 
 
+def mish_bend(z: Array, a: Array, alpha: float) -> Array:
+    t, s = np.tanh(softplus(z, alpha)), sigmoid(z, alpha)
+    return (1 - t) * (1 + t) * s * (2 + z * (1 - s - 2 * t * s))
+
+
 def sin(z: Array, alpha: float) -> Array:
     return np.sin(z)
 
 
 def sin_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return g * np.cos(z)
+
+
+def sin_bend(z: Array, a: Array, alpha: float) -> Array:
+    return -a
 
 
 def softmax(z: Array, alpha: float) -> Array:
@@ -189,26 +250,34 @@ def softmax_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
     return a * (g - (g * a).sum(axis=1, keepdims=True))
 
 
-ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
-    "identity": (identity, identity_backward),
-    "sigmoid": (sigmoid, sigmoid_backward),
-    "tanh": (tanh, tanh_backward),
-    "relu": (relu, relu_backward),
-    "leaky_relu": (leaky_relu, leaky_relu_backward),
-    "elu": (elu, elu_backward),
-    "softplus": (softplus, softplus_backward),
-    "selu": (selu, selu_backward),
-    "relu6": (relu6, relu6_backward),
-    "hard_tanh": (hard_tanh, hard_tanh_backward),
-    "hard_sigmoid": (hard_sigmoid, hard_sigmoid_backward),
-    "softsign": (softsign, softsign_backward),
-    "exp": (exp, exp_backward),
-    "silu": (silu, silu_backward),
-    "gelu": (gelu, gelu_backward),
-    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
-    "mish": (mish, mish_backward),
-    "sin": (sin, sin_backward),
-    "softmax": (softmax, softmax_backward),
+class Formulas(NamedTuple):
+    """a = value(z, alpha); ∂J/∂z = backward(g, z, a, alpha); σ'' = bend(z, a, alpha), if any."""
+
+    value: Callable[[Array, float], Array]
+    backward: Callable[[Array, Array, Array, float], Array]
+    bend: Callable[[Array, Array, float], Array] | None
+
+
+ACTIVATIONS: dict[str, Formulas] = {
+    "identity": Formulas(identity, identity_backward, straight),
+    "sigmoid": Formulas(sigmoid, sigmoid_backward, sigmoid_bend),
+    "tanh": Formulas(tanh, tanh_backward, tanh_bend),
+    "relu": Formulas(relu, relu_backward, straight),
+    "leaky_relu": Formulas(leaky_relu, leaky_relu_backward, straight),
+    "elu": Formulas(elu, elu_backward, elu_bend),
+    "softplus": Formulas(softplus, softplus_backward, softplus_bend),
+    "selu": Formulas(selu, selu_backward, selu_bend),
+    "relu6": Formulas(relu6, relu6_backward, straight),
+    "hard_tanh": Formulas(hard_tanh, hard_tanh_backward, straight),
+    "hard_sigmoid": Formulas(hard_sigmoid, hard_sigmoid_backward, straight),
+    "softsign": Formulas(softsign, softsign_backward, softsign_bend),
+    "exp": Formulas(exp, exp_backward, exp_bend),
+    "silu": Formulas(silu, silu_backward, silu_bend),
+    "gelu": Formulas(gelu, gelu_backward, gelu_bend),
+    "gelu_tanh": Formulas(gelu_tanh, gelu_tanh_backward, gelu_tanh_bend),
+    "mish": Formulas(mish, mish_backward, mish_bend),
+    "sin": Formulas(sin, sin_backward, sin_bend),
+    "softmax": Formulas(softmax, softmax_backward, None),
 }
 
 
@@ -221,14 +290,12 @@ def activate(activation: Activation, z: Array) -> Array:
     >>> activate(Activation("relu"), np.array([[-1.0, 2.0]]))
     array([[0., 2.]])
     """
-    forward, _ = ACTIVATIONS[activation.name]
-    return forward(z, activation.alpha)
+    return ACTIVATIONS[activation.name].value(z, activation.alpha)
 
 
 def pull_back(activation: Activation, g: Array, z: Array, a: Array) -> Array:
     """∂J/∂z = g ⊙ σ'(z) from g = ∂J/∂a, (batch, n)."""
-    _, backward = ACTIVATIONS[activation.name]
-    return backward(g, z, a, activation.alpha)
+    return ACTIVATIONS[activation.name].backward(g, z, a, activation.alpha)
 
 
 def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:

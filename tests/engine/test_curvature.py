@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from derivative_cases import ANY_SHAPE, LOSSES_ON, TALL, twins
-from engine_cases import DTYPES
+from engine_cases import DTYPES, HIDDEN
 from hypothesis import given, settings
 from loss_cases import WIDTH, all_targets, prepare
 from thread_cases import same_on_any_team
 
 import fastbp
-from fastbp import activations, reference
+from fastbp import reference
 
 
 def direction(twin, rng):
@@ -46,7 +46,7 @@ def test_the_engine_agrees_with_the_reference(rng, n, weighted, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("hidden", [name for name in activations.NAMES if name != "softmax"])
+@pytest.mark.parametrize("hidden", HIDDEN)
 def test_every_activation(rng, hidden, dtype):
     check_all(twins(rng, hidden, "mse", hidden=hidden, dtype=dtype), rng)
 
@@ -111,7 +111,7 @@ def test_hvp_is_the_slope_of_the_gradient(rng, spec, output):
         np.testing.assert_allclose(net.hvp(X, y, v), exact, rtol=1e-6, atol=tolerance)
 
 
-@pytest.mark.parametrize("hidden", [name for name in activations.NAMES if name != "softmax"])
+@pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
 def test_every_activation_bends_as_differences_say(rng, hidden, module):
     twin = twins(rng, hidden, "squared_error", widths=(3, 4, 2), hidden=hidden, n=2)

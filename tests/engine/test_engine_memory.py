@@ -64,9 +64,9 @@ def multiply_beside_guards(dtype):
                 _core.gemm(form, a, b, c, panels=panels)
                 assert (c == k).all()
                 if form != "tn":
-                    _core.gemm(form, a, b, c, aux=aux, activation=1, panels=panels)
+                    _core.gemm(form, a, b, c, aux=aux, activation="sigmoid", panels=panels)
                 if form == "nn":
-                    _core.gemm(form, a, b, c, bias=bias, z=aux, activation=2, panels=panels)
+                    _core.gemm(form, a, b, c, bias=bias, z=aux, activation="tanh", panels=panels)
 
 
 def with_options(widths, *, output="identity", **more):

@@ -31,7 +31,7 @@ def value(name, z):
     """σ(z) by the engine, z 1-D: a product of depth 1 and its epilogue."""
     a = np.empty((1, len(z)), z.dtype)
     act = Activation(name)
-    gemm("nn", np.ones((1, 1), z.dtype), z[None, :], a, activation=act.code, alpha=act.alpha)
+    gemm("nn", np.ones((1, 1), z.dtype), z[None, :], a, activation=act.name, alpha=act.alpha)
     return a[0]
 
 

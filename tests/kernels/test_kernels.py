@@ -55,7 +55,7 @@ def product(form, A, B, dtype, *, bias=None, act=None, aux=None, keep_z=False, s
     if bias is not None:
         options["bias"] = poisoned(bias[None, :], dtype, offset=offset)[0]
     if act is not None:
-        options |= {"activation": act.code, "alpha": act.alpha}
+        options |= {"activation": act.name, "alpha": act.alpha}
     if aux is not None:
         options["aux"] = poisoned(aux, dtype, **layout)
     if keep_z:

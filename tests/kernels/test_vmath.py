@@ -6,48 +6,71 @@ search over all instruction sets, rounded up. Subnormal arguments count as zeros
 and what would be a subnormal result is one.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 from fastbp import _core
 
-# name: (bound in float32, bound in float64)
-BOUNDS_ULP = {
-    "exp": (1.2, 1.3),
-    "expm1": (1.8, 2.3),
-    "log": (0.9, 0.9),
-    "log1p": (1.4, 1.4),
-    "tanh": (1.8, 2.0),
-    "sigmoid": (1.9, 1.9),
-    "softplus": (1.9, 1.9),
-    "silu": (2.4, 2.3),
-    "mish": (2.5, 2.4),
-    "gelu": (4.4, 4.4),
-    "gelu_tanh": (3.2, 3.2),  # of max(|f(x)|, |x|/8)
-    "sin": (0.9, 0.9),
-    "cos": (0.9, 0.9),
+nan, inf = np.nan, np.inf
+
+
+class Function(NamedTuple):
+    """What a function is held to.
+
+    ulp: its bounds in float32 and float64; those of gelu_tanh are of max(|f(x)|, |x|/8). varies:
+    where the float32 function is neither constant, nor x itself, nor NaN, as float32 rounds it.
+    varies_f64: about the same of float64. special: f(x) at POINTS, None where it is nothing
+    special. flushed: how far a subnormal that is flushed may take a result, in times the smallest
+    normal number: 2 where it is twice a sum that may be subnormal. every: the step of the
+    exhaustive search where all of it takes minutes, as for a long series.
+    """
+
+    ulp: tuple[float, float]
+    varies: tuple[float, float]
+    varies_f64: tuple[float, float]
+    special: tuple[float | None, ...]
+    flushed: float = 1
+    every: int = 1
+
+
+POINTS = (0.0, -0.0, 1.0, -1.0, -2.0, inf, -inf)
+FUNCTIONS = {
+    "exp": Function((1.2, 1.3), (-104.5, 89.5), (-746, 710.5), (1, 1, None, None, None, inf, 0.0)),
+    "expm1": Function(
+        (1.8, 2.3), (-18.5, 89.5), (-40, 710.5), (0.0, -0.0, None, None, None, inf, -1), flushed=2
+    ),
+    "log": Function((0.9, 0.9), (0.0, inf), (-1, 20), (-inf, -inf, 0.0, nan, nan, inf, nan)),
+    "log1p": Function((1.4, 1.4), (-1.0, inf), (-1, 20), (0.0, -0.0, None, -inf, nan, inf, nan)),
+    "tanh": Function((1.8, 2.0), (-9.5, 9.5), (-20, 20), (0.0, -0.0, None, None, None, 1, -1)),
+    "sigmoid": Function(
+        (1.9, 1.9), (-104.5, 18.5), (-746, 760), (0.5, 0.5, None, None, None, 1, 0.0)
+    ),
+    "softplus": Function(
+        (1.9, 1.9), (-104.5, 20.5), (-746, 760), (None, None, None, None, None, inf, 0.0)
+    ),
+    "silu": Function(
+        (2.4, 2.3), (-110.0, 20.5), (-746, 760), (0.0, -0.0, None, None, None, inf, -0.0)
+    ),
+    "mish": Function(
+        (2.5, 2.4), (-110.0, 20.5), (-746, 760), (0.0, -0.0, None, None, None, inf, -0.0)
+    ),
+    "gelu": Function(
+        (4.4, 4.4), (-15.0, 6.0), (-40, 10), (0.0, -0.0, None, None, None, inf, 0.0), every=7
+    ),
+    "gelu_tanh": Function(
+        (3.2, 3.2), (-12.0, 6.0), (-23, 10), (0.0, -0.0, None, None, None, inf, -0.0)
+    ),
+    "sin": Function(
+        (0.9, 0.9), (-1700.0, 1700.0), (-1.7e6, 1.7e6), (0.0, -0.0, None, None, None, nan, nan)
+    ),
+    "cos": Function(
+        (0.9, 0.9), (-1700.0, 1700.0), (-1.7e6, 1.7e6), (1, 1, None, None, None, nan, nan)
+    ),
 }
-# Where the float32 function is neither constant, nor x itself, nor NaN, as float32 rounds it.
-DOMAINS = {
-    "exp": (-104.5, 89.5),
-    "expm1": (-18.5, 89.5),
-    "log": (0.0, np.inf),
-    "log1p": (-1.0, np.inf),
-    "tanh": (-9.5, 9.5),
-    "sigmoid": (-104.5, 18.5),
-    "softplus": (-104.5, 20.5),
-    "silu": (-110.0, 20.5),
-    "mish": (-110.0, 20.5),
-    "gelu": (-15.0, 6.0),
-    "gelu_tanh": (-12.0, 6.0),
-    "sin": (-1700.0, 1700.0),
-    "cos": (-1700.0, 1700.0),
-}
-# How far a subnormal that is flushed may take a result, in times the smallest normal number.
-FLUSHED = {"expm1": 2}  # it is twice a sum that may be subnormal
-EVERY = {"gelu": 7}  # exhaustive but for what takes minutes: its oracle is a long series
 TINY = 2.0**-27  # below it, 1 + x = 1 in float32, to half an ulp
-NAMES = tuple(BOUNDS_ULP)
+NAMES = tuple(_core.VMATH)
 CHUNK = 1 << 16
 needs_long_double = pytest.mark.skipif(
     np.finfo(np.longdouble).nmant <= np.finfo(np.float64).nmant,
@@ -132,14 +155,15 @@ def floor(name, x):
 
 def check(name, x, wide):
     """Assert the stated bound for f(x), x any array of the dtype under test."""
-    bound, info = BOUNDS_ULP[name][x.dtype.itemsize // 8], np.finfo(x.dtype)
+    tested, info = FUNCTIONS[name], np.finfo(x.dtype)
+    bound = tested.ulp[x.dtype.itemsize // 8]
     for start in range(0, x.size, CHUNK):
         part = x[start : start + CHUNK]
         with np.errstate(invalid="ignore"):  # signalling NaNs among the bit patterns
             read = np.where(np.abs(part) < info.tiny, np.copysign(0, part), part)
             x_wide = read.astype(wide)
             got, want = _core.vmath(name, part), exact(name, x_wide)
-            error = error_ulp(got, want, floor(name, x_wide), FLUSHED.get(name, 1))
+            error = error_ulp(got, want, floor(name, x_wide), tested.flushed)
             assert not ((got != 0) & (np.abs(got) < info.tiny)).any(), f"{name} is subnormal"
         worst = error.argmax()
         assert error[worst] <= bound, f"{name}({part[worst]!r}) is {error[worst]:.3f} ulp off"
@@ -156,11 +180,17 @@ def pattern(x):
     return int(np.float32(x).view(np.uint32))
 
 
+def test_every_function_is_tested():
+    missing = set(NAMES) - set(FUNCTIONS)
+    assert not missing, f"FUNCTIONS has no row for {missing}, of csrc/kernels/vmath.h"
+    assert set(FUNCTIONS) == set(NAMES)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_within_bound_where_it_varies(name, exhaustive):
-    low, high = DOMAINS[name]
+    low, high = FUNCTIONS[name].varies
     tiny = 0.0 if name == "log" else TINY
-    step = EVERY.get(name, 1) if exhaustive else 1021
+    step = FUNCTIONS[name].every if exhaustive else 1021
     for part in float32_patterns(pattern(tiny), pattern(high) + 1, step):
         check(name, part, np.float64)
     if low < 0:
@@ -177,16 +207,8 @@ def test_float32_within_bound_everywhere(name, exhaustive):
 @needs_long_double
 @pytest.mark.parametrize("name", NAMES)
 def test_float64_within_bound(name, exhaustive, rng):
-    low, high = {
-        "exp": (-746, 710.5),
-        "expm1": (-40, 710.5),
-        "tanh": (-20, 20),
-        "gelu": (-40, 10),
-        "gelu_tanh": (-23, 10),
-        "sin": (-1.7e6, 1.7e6),
-        "cos": (-1.7e6, 1.7e6),
-    }.get(name, (-1, 20) if "log" in name else (-746, 760))
-    for _ in range(400 // EVERY.get(name, 1) ** 2 + 1 if exhaustive else 1):
+    low, high = FUNCTIONS[name].varies_f64
+    for _ in range(400 // FUNCTIONS[name].every ** 2 + 1 if exhaustive else 1):
         n = CHUNK // 8
         sign = rng.choice([-1.0, 1.0], n)
         half_steps = (rng.integers(-1000, 1000, n) + 0.5) * np.log(2) / 2  # ends of the reduction
@@ -205,24 +227,10 @@ def test_float64_within_bound(name, exhaustive, rng):
         check(name, x, np.longdouble)
 
 
-# x, then f(x) in the order of NAMES; None where it is nothing special
-SPECIAL = [
-    (0.0, (1, 0.0, -np.inf, 0.0, 0.0, 0.5, None, 0.0, 0.0, 0.0, 0.0, 0.0, 1)),
-    (-0.0, (1, -0.0, -np.inf, -0.0, -0.0, 0.5, None, -0.0, -0.0, -0.0, -0.0, -0.0, 1)),
-    (1.0, (None, None, 0.0, *(None,) * 10)),
-    (-1.0, (None, None, np.nan, -np.inf, *(None,) * 9)),
-    (-2.0, (None, None, np.nan, np.nan, *(None,) * 9)),
-    (np.inf, (*(np.inf,) * 4, 1, 1, *(np.inf,) * 5, np.nan, np.nan)),
-    (-np.inf, (0.0, -1, np.nan, np.nan, -1, 0.0, 0.0, -0.0, -0.0, 0.0, -0.0, np.nan, np.nan)),
-    (np.nan, (np.nan,) * len(NAMES)),
-]
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", NAMES)
 def test_special_values(name, dtype):
-    for x, results in SPECIAL:
-        want = results[NAMES.index(name)]
+    for x, want in [*zip(POINTS, FUNCTIONS[name].special, strict=True), (nan, nan)]:
         if want is not None:
             got = _core.vmath(name, np.array([x], dtype))
             np.testing.assert_array_equal(got, np.array([want], dtype), err_msg=f"{name}({x})")

@@ -7,21 +7,23 @@ import pickle
 import re
 from pathlib import Path
 
+import error_bounds
 import numpy as np
 import pytest
 
 import fastbp
 from fastbp import _core, activations, initializers, losses
+from fastbp._checks.arguments import READ
 from fastbp._explain.explanation import PHASES
 from fastbp._network.dense import NORMS, Dense, Norm, draw_parameters
 from fastbp.activations import Activation, resolve_layers
+from fastbp.export import _c, _onnx
 from fastbp.initializers import Initializer, draw
 from fastbp.losses import CustomLoss, Loss
 from fastbp.optim import SGD
-from fastbp.reference import _updates
+from fastbp.reference import _formulas, _updates
 
 HEADER = Path(__file__).parents[2] / "csrc" / "fastbp.h"
-ACTIVATIONS = HEADER.parent / "kernels" / "activations.h"
 RELU, TANH = Activation("relu"), Activation("tanh")
 
 
@@ -31,27 +33,27 @@ def c_enum(prefix):
     return {name.lower(): int(value) for name, value in found}
 
 
-def test_activation_codes_are_those_of_the_engine():
-    assert c_enum("ACT") == {name: Activation(name).code for name in activations.NAMES}
+def test_activations_are_those_of_the_engine():
+    assert list(activations.NAMES) == list(_core.ACTIVATIONS)
 
 
-def test_derivatives_are_made_from_what_the_engine_makes_them_from():
-    listed = re.findall(
-        r"X\(FASTBP_ACT_(\w+), (\w+), FBP_BY_([AZ])\)", ACTIVATIONS.read_text("utf-8")
-    )
-    assert all(code.lower() == name for code, name, _ in listed)
-    expected = {name: Activation(name).derivative_from for name in activations.NAMES}
-    assert expected.pop("softmax") == "a"
-    assert {name: source.lower() for _, name, source in listed} == expected
+@pytest.mark.parametrize("name", activations.NAMES)
+def test_derivatives_are_made_from_what_the_engine_makes_them_from(name):
+    assert Activation(name).derivative_from == _core.SLOPES[name]
 
 
 def test_norm_codes_are_those_of_the_engine():
     assert c_enum("NORM") == {"none": 0} | {name: Norm(name).code for name in NORMS}
 
 
-def test_loss_codes_are_those_of_the_engine():
-    codes = {name: Loss(name).code for name in losses.NAMES}
-    assert c_enum("LOSS") == codes | {"custom": CustomLoss(max).code}
+def test_losses_are_those_of_the_engine():
+    assert [*losses.NAMES, CustomLoss(max).name] == list(_core.LOSSES)
+
+
+def test_element_types_of_X_are_those_of_the_engine():
+    assert {f"{dtype.kind}{dtype.itemsize}".replace("b", "u") for dtype in READ} == {
+        *_core.ELEMENTS
+    }
 
 
 def test_the_engine_and_the_reference_have_the_same_rules():
@@ -83,6 +85,20 @@ def test_clips_are_those_of_the_engine():
 
 def test_phases_are_those_of_the_engine():
     assert c_enum("PHASE") == {name: code for code, name in enumerate(PHASES)}
+
+
+PLACES = {
+    "ACTIVATIONS of fastbp/reference/_formulas.py": _formulas.ACTIVATIONS,
+    "_EXPRESSIONS of fastbp/export/_c.py": {*_c._EXPRESSIONS, "softmax"},
+    "_ACTIVATIONS of fastbp/export/_onnx.py": {*_onnx._ACTIVATIONS, "identity"},
+    "OPERATIONS of tests/error_bounds.py": {*error_bounds.OPERATIONS, "softmax"},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", activations.NAMES)
+def test_every_activation_has_its_row(name, place):
+    assert name in PLACES[place], f"activation {name} has no row in {place}"
 
 
 # ---- activations --------------------------------------------------------------------------
@@ -229,22 +245,25 @@ def test_orthogonal_is_not_biased_by_qr():
     assert abs(sum(signs) - 200) < 5 * math.sqrt(400 / 4)
 
 
-AUTO = {
-    **dict.fromkeys(
-        ("relu", "leaky_relu", "elu", "relu6", "silu", "gelu", "gelu_tanh", "mish"), "he_normal"
-    ),
-    "selu": "lecun_normal",
-    "sin": "he_uniform",
-}
-
-
 @pytest.mark.parametrize("name", activations.NAMES)
 def test_auto(name):
-    expected = AUTO.get(name, "glorot_uniform")
     activation = Activation(name)
-    np.testing.assert_array_equal(
-        draw("auto", 4, 3, philox(), activation), draw(expected, 4, 3, philox(), activation)
-    )
+    expected = draw(activation.entry.init, 4, 3, philox(), activation)
+    np.testing.assert_array_equal(draw("auto", 4, 3, philox(), activation), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "init"),
+    [
+        ("relu", "he_normal"),
+        ("silu", "he_normal"),
+        ("selu", "lecun_normal"),
+        ("sin", "he_uniform"),
+        ("tanh", "glorot_uniform"),
+    ],
+)
+def test_auto_of(name, init):
+    assert Activation(name).entry.init == init
 
 
 def test_draw_parameters_runs_through_one_stream():

@@ -19,7 +19,8 @@ PACKAGE = ROOT / "fastbp"
 # A room reaches everything that the rooms it includes reach.
 PUBLIC = "fastbp.h"
 ROOMS = {
-    "fastbp.h": [],
+    "lists": [],
+    "fastbp.h": ["lists"],
     "base": [],
     "simd": ["base/common.h"],
     "kernels": ["simd", "base/rng.h", PUBLIC],

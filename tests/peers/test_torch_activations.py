@@ -50,7 +50,7 @@ def test_values_and_slopes(rng, name):
     expected = FUNCTIONS[name](x)
     expected.sum().backward()
     one, a, slopes = np.ones((1, 1)), np.empty((1, len(z))), np.empty((1, len(z)))
-    options = {"activation": act.code, "alpha": act.alpha}
+    options = {"activation": act.name, "alpha": act.alpha}
     gemm("nn", one, z[None, :], a, **options)
     aux = a if act.derivative_from == "a" else z[None, :]
     gemm("nn", one, np.ones((1, len(z))), slopes, aux=aux, **options)
