@@ -17,10 +17,24 @@ WERROR = os.environ.get("FASTBP_WERROR") == "1"
 DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
 
 CSRC = Path("csrc")
-MACHINE_ISAS = {"x86_64": ["scalar", "avx2", "avx512"], "aarch64": ["scalar", "neon"]}
 
-# Flags by compiler and kind of file. Each file of csrc/isa/ has a kind of its own, named after it;
-# no other kind may assume a feature of the processor.
+# The ISAs, slowest first: one file of csrc/isa/ each. The machine that has it, and the flags of its
+# file by compiler; no other file may assume a feature of the processor.
+ISAS = {
+    "scalar": {"machine": "any", "unix": [], "msvc": []},
+    "neon": {"machine": "aarch64", "unix": [], "msvc": []},
+    "avx2": {"machine": "x86_64", "unix": ["-mavx2", "-mfma"], "msvc": ["/arch:AVX2"]},
+    "avx512": {
+        "machine": "x86_64",
+        "unix": [
+            *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
+            "-mprefer-vector-width=512",
+        ],
+        "msvc": ["/arch:AVX512"],
+    },
+}
+
+# Flags by compiler and kind of file.
 FLAGS = {
     "unix": {
         "engine": [
@@ -28,13 +42,6 @@ FLAGS = {
             *("-fno-wrapv", "-fvisibility=hidden", "-pthread", "-MMD"),  # -fwrapv: Python's CFLAGS
             *("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wundef"),
         ],
-        "scalar": [],
-        "avx2": ["-mavx2", "-mfma"],
-        "avx512": [
-            *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
-            "-mprefer-vector-width=512",
-        ],
-        "neon": [],
         "binding": ["-O2", "-fvisibility=hidden", "-MMD"],
         "werror": ["-Werror"],
         "debug": ["-g"],
@@ -43,10 +50,6 @@ FLAGS = {
     },
     "msvc": {
         "engine": ["/std:c11", "/O2", "/fp:precise", "/utf-8", "/W3"],
-        "scalar": [],
-        "avx2": ["/arch:AVX2"],
-        "avx512": ["/arch:AVX512"],
-        "neon": [],
         "binding": ["/O2"],
         "werror": ["/WX"],
         "debug": ["/Z7"],
@@ -88,7 +91,8 @@ class BuildEngine(build_ext):
 
     def finalize_options(self):
         super().finalize_options()
-        self.isas = MACHINE_ISAS.get(target_machine(), ["scalar"])
+        machines = ("any", target_machine())
+        self.isas = [name for name, isa in ISAS.items() if isa["machine"] in machines]
         if self.editable_mode:  # setuptools offers a temporary folder, which forgets the objects
             name = f"editable.{self.plat_name}-{sys.implementation.cache_tag}"
             self.build_temp = os.path.join("build", name)
@@ -112,11 +116,11 @@ class BuildEngine(build_ext):
 
     def engine_jobs(self):
         """(source, kinds of flags, macros) of the files that this machine needs, longest first."""
-        tables = [(f"FBP_HAVE_{isa.upper()}", "1") for isa in self.isas if isa != "scalar"]
+        listed = " ".join(f"ISA({isa}, {isa.upper()})" for isa in self.isas)
         jobs = [(f"csrc/isa/{isa}.c", ["engine", isa], []) for isa in reversed(self.isas)]
         for path in sorted(CSRC.rglob("*.c")):
             if path.parent.name != "isa":
-                macros = tables if path == CSRC / "dispatch.c" else []
+                macros = [("FBP_ISAS", listed)] if path == CSRC / "dispatch.c" else []
                 jobs.append((path.as_posix(), ["engine"], macros))
         return jobs
 
@@ -129,12 +133,13 @@ class BuildEngine(build_ext):
         if WERROR and "engine" in kinds:
             kinds.append("werror")
         Path(obj).unlink(missing_ok=True)
+        flags = FLAGS[self.family] | {name: isa[self.family] for name, isa in ISAS.items()}
         self.compiler.compile(
             [source],
             output_dir=self.build_temp,
             macros=macros,
             include_dirs=ext.include_dirs,
-            extra_postargs=[flag for kind in kinds for flag in FLAGS[self.family][kind]],
+            extra_postargs=[flag for kind in kinds for flag in flags[kind]],
         )
         return obj
 

@@ -1,10 +1,15 @@
-/* dispatch.c: the list of implementations, slowest first, and the choice among them. The build
- * defines FBP_HAVE_<ISA> for each isa/<name>.c that it compiles. */
+/* dispatch.c: the implementations that were built, slowest first, and the choice among them. */
 #include "dispatch.h"
 
 #include "base/cpu.h"
 
 #include <string.h>
+
+/* The build says for which ISAs it compiles isa/<name>.c, slowest first: ISA(name, NAME), where
+ * FBP_CPU_NAME is the feature that the ISA needs. */
+#ifndef FBP_ISAS
+#define FBP_ISAS ISA(scalar, SCALAR)
+#endif
 
 typedef struct {
     const char *name;
@@ -12,34 +17,14 @@ typedef struct {
     const fbp_kernels_t *table[2]; /* by fastbp_dtype_t */
 } implementation_t;
 
-#define DECLARE(isa) extern const fbp_kernels_t fbp_kernels_f32_##isa, fbp_kernels_f64_##isa
-#define ENTRY(isa, needs)                                                                          \
-    {                                                                                              \
-        #isa, needs, { &fbp_kernels_f32_##isa, &fbp_kernels_f64_##isa }                            \
-    }
-
-DECLARE(scalar);
-#ifdef FBP_HAVE_NEON
-DECLARE(neon);
-#endif
-#ifdef FBP_HAVE_AVX2
-DECLARE(avx2);
-#endif
-#ifdef FBP_HAVE_AVX512
-DECLARE(avx512);
-#endif
+#define ISA(name, NAME) extern const fbp_kernels_t fbp_kernels_f32_##name, fbp_kernels_f64_##name;
+FBP_ISAS
+#undef ISA
 
 static const implementation_t implementations[] = {
-    ENTRY(scalar, 0),
-#ifdef FBP_HAVE_NEON
-    ENTRY(neon, FBP_CPU_NEON),
-#endif
-#ifdef FBP_HAVE_AVX2
-    ENTRY(avx2, FBP_CPU_AVX2),
-#endif
-#ifdef FBP_HAVE_AVX512
-    ENTRY(avx512, FBP_CPU_AVX512),
-#endif
+#define ISA(name, NAME) {#name, FBP_CPU_##NAME, {&fbp_kernels_f32_##name, &fbp_kernels_f64_##name}},
+    FBP_ISAS
+#undef ISA
 };
 
 enum { N_IMPLEMENTATIONS = sizeof implementations / sizeof implementations[0] };

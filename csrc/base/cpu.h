@@ -8,6 +8,7 @@
 /* Groups of features as the ISA files need them. Each covers everything that the compiler flags of
  * the ISA allow. */
 enum {
+    FBP_CPU_SCALAR = 0,
     FBP_CPU_AVX2 = 1,   /* AVX2 + FMA; the system saves ymm registers */
     FBP_CPU_AVX512 = 2, /* F + DQ + BW + VL; the system saves zmm and mask registers */
     FBP_CPU_NEON = 4,

@@ -141,22 +141,24 @@ def test_kernels_only_compute(name):
             assert not found, f"{path.name} uses {found}"
 
 
-def build_flags():
-    """The table FLAGS of setup.py."""
+def build_table(name):
+    """The table FLAGS or ISAS of setup.py."""
     for node in ast.parse((ROOT / "setup.py").read_text()).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "FLAGS":
+        if isinstance(node, ast.Assign) and node.targets[0].id == name:
             return eval(compile(ast.Expression(node.value), "setup.py", "eval"), {})
-    raise AssertionError("setup.py has no table FLAGS")
+    raise AssertionError(f"setup.py has no table {name}")
 
 
 @pytest.mark.parametrize("family", ["unix", "msvc"])
 def test_only_isa_files_get_isa_flags(family):
-    isas = {path.stem for path in (CSRC / "isa").glob("*.c")}
-    for kind, flags in build_flags()[family].items():
+    isas = build_table("ISAS")
+    assert isas.keys() == {path.stem for path in (CSRC / "isa").glob("*.c")}
+    for kind, flags in build_table("FLAGS")[family].items():
         chosen = [flag for flag in flags if re.match(r"-m|/arch", flag)]
-        assert not chosen or kind in isas, f"{kind} gets {chosen}"
+        assert not chosen, f"{kind} gets {chosen}"
+    every = [*build_table("FLAGS")[family].values(), *(isa[family] for isa in isas.values())]
+    for flags in every:
         assert not {"-ffast-math", "-Ofast", "-march=native", "/fp:fast"} & set(flags)
-    assert isas <= set(build_flags()[family])
 
 
 @pytest.mark.parametrize("path", engine_files(), ids=lambda p: p.relative_to(CSRC).as_posix())
