@@ -1,7 +1,7 @@
-"""Every check of a shape, a dtype or a range, with its message: expected, got, the way out.
+"""The checks of shapes, dtypes and ranges. Messages say what was expected, what came, and a remedy.
 
-A wrong kind of thing (dtype, type) is a TypeError, a wrong size or value a ValueError.
-Nothing here changes its arguments, and arrays are copied only where the layout demands it.
+A wrong type or dtype is a TypeError, a wrong size or value a ValueError. No check changes its
+arguments. Arrays are copied only if their layout requires it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
-from .._types import SparseRows, TargetRules
+from .._types import Array, Rows, SparseRows, TargetRules
 from .numbers import as_numbers, beyond
 from .sparse import as_sparse_rows, is_sparse
 from .targets import check_pairs, check_target_values
@@ -23,11 +24,11 @@ from .targets import check_pairs, check_target_values
 NO_FORWARD = "call forward(X) first: backward works on its z and a"
 NO_BACKWARD = "call backward(y) first: there is no gradient yet"
 
-# dtypes of X whose rows the engine reads where they lie, besides its own; `convert` of the kernels
+# The dtypes of X, besides its own, that the engine reads in place; `convert` of the kernels.
 READ = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
 
 _MAX_BYTES = 2**62
-_FEW = 16  # elements up to which Python numbers cost less than a reduction of NumPy
+_FEW = 16  # up to so many elements, Python numbers are faster than a reduction of NumPy
 _SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
 
 
@@ -35,12 +36,12 @@ _SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
 
 
 def unknown_name(kind: str, got: object, names: Iterable[str]) -> ValueError:
-    """The error for a name that a registry does not hold; it lists the known ones."""
+    """The error for a name that is not in a registry; it lists the known names."""
     return ValueError(f"unknown {kind} {got!r}; known: {', '.join(names)}")
 
 
 def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, float | None]:
-    """Take "name" or "name(number)" apart; the name must be one of `names`.
+    """Split "name" or "name(number)"; the name must be one of `names`.
 
     >>> split_spec("leaky_relu(0.1)", "activation", ("relu", "leaky_relu"))
     ('leaky_relu', 0.1)
@@ -73,7 +74,7 @@ def check_positive_int(value: object, name: str) -> int:
 
 
 def check_at_most_all(value: object, name: str) -> int:
-    """A whole number >= 1 that is taken for all there is where it is larger, such as a batch."""
+    """A whole number >= 1, such as a batch size, which may exceed what there is."""
     return _whole(value, name, 1, "be at least 1", math.inf)
 
 
@@ -85,11 +86,12 @@ def check_count(value: object, name: str) -> int:
 def _whole(value: object, name: str, least: int, must: str, most: float) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number; got {_shown(value)}")
-    if value < least:
+    number = int(value)
+    if number < least:
         raise ValueError(f"{name} must {must}; got {value}")
-    if value > most:
+    if number > most:
         raise ValueError(f"{name} must be below 2**63; got {value}")
-    return int(value)
+    return number
 
 
 MAX_THREADS = 1024  # of the engine's pool
@@ -146,16 +148,17 @@ def check_seed(seed: object) -> int:
         return int.from_bytes(os.urandom(8), "little") >> 1
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, Integral):
         raise TypeError(f"seed must be a whole number or None; got {_shown(seed)}")
-    if not 0 <= seed < 2**64:
+    number = int(seed)
+    if not 0 <= number < 2**64:
         raise ValueError(f"seed must be at least 0 and below 2**64; got {seed}")
-    return int(seed)
+    return number
 
 
 # ---- the network's own shape --------------------------------------------------------------
 
 
 def check_widths(widths: Iterable[int]) -> tuple[int, ...]:
-    """The number of units of every layer, inputs first, as a tuple of at least two ints >= 1."""
+    """Units of every layer, inputs first, as a tuple of at least two ints >= 1."""
     if isinstance(widths, (str, bytes)) or not isinstance(widths, Iterable):
         raise TypeError(
             f"widths must be a sequence of whole numbers such as (4, 16, 3); got {_shown(widths)}"
@@ -170,7 +173,7 @@ def check_widths(widths: Iterable[int]) -> tuple[int, ...]:
 
 
 def check_size(n_params: int) -> None:
-    """ValueError for more parameters than could be addressed."""
+    """ValueError for more parameters than can be addressed."""
     if n_params * 8 >= _MAX_BYTES:
         raise ValueError(
             f"widths ask for {n_params} parameters, more than an address space holds; "
@@ -178,13 +181,13 @@ def check_size(n_params: int) -> None:
         )
 
 
-def check_dtype(dtype: object) -> np.dtype:
+def check_dtype(dtype: Any) -> np.dtype[Any]:
     """float32 or float64, as np.dtype."""
     wrong = TypeError(f"dtype must be 'float32' or 'float64'; got {dtype!r}")
-    if dtype is None:  # which NumPy takes for float64
+    if dtype is None:  # float64 to NumPy
         raise wrong
     try:
-        checked = np.dtype(dtype)
+        checked: np.dtype[Any] = np.dtype(dtype)
     except TypeError:
         raise wrong from None
     if checked not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -197,20 +200,29 @@ def check_dtype(dtype: object) -> np.dtype:
 
 def as_matrix(
     X: object, n_cols: int, dtype: np.dtype, *, name: str = "X", where: str = "widths[0]"
-) -> np.ndarray:
-    """X as a 2-D array of `dtype` with n_cols columns, aligned, each row contiguous.
+) -> Array:
+    """X as an aligned 2-D array of `dtype` with n_cols columns and contiguous rows.
 
-    The same object where it is so already, a copy otherwise. Rows may be any distance apart.
+    It is X itself if X has these properties, else a copy. Rows may have any stride.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, n_cols)
+        The rows, at least one.
+    n_cols : int
+        How many columns X must have.
+    dtype : numpy.dtype
+        The dtype of the result.
+    name, where : str
+        The names of X and of the width of the network that it must have, for messages.
     """
     if type(X) is np.ndarray and X.dtype == dtype and _is_dense(X, n_cols):
         return X
     return _laid_out(_as_rows(X, n_cols, name, where), dtype)
 
 
-def as_inputs(
-    X: object, n_cols: int, dtype: np.dtype, *, name: str = "X"
-) -> np.ndarray | SparseRows:
-    """`as_matrix` for what the engine reads: of `dtype`, or of a dtype in `READ`, as X has it.
+def as_inputs(X: object, n_cols: int, dtype: np.dtype, *, name: str = "X") -> Rows:
+    """`as_matrix` for the engine, which also reads the dtypes in `READ` and sparse matrices.
 
     >>> as_inputs(np.zeros((2, 3), np.uint8), 3, np.dtype("float32")).dtype
     dtype('uint8')
@@ -223,15 +235,15 @@ def as_inputs(
     return _laid_out(array, array.dtype if array.dtype in READ else dtype)
 
 
-def _is_dense(X: np.ndarray, n_cols: int) -> bool:
-    """Whether there is nothing to do, soon seen: this is what one-row calls pay for."""
+def _is_dense(X: Array, n_cols: int) -> bool:
+    """Whether X needs no change. It is fast, because calls with one row pay for it."""
     flags = X.flags
     dense = flags.c_contiguous and flags.aligned
     return dense and X.ndim == 2 and X.shape[1] == n_cols and X.shape[0] > 0
 
 
-def _as_rows(X: object, n_cols: int, name: str, where: str) -> np.ndarray:
-    """X as an array (n, n_cols) of numbers, n >= 1, whatever its dtype and layout."""
+def _as_rows(X: object, n_cols: int, name: str, where: str) -> Array:
+    """X as an array (n, n_cols) of numbers, n >= 1, of any dtype and layout."""
     array = as_numbers(X, name)
     if array.ndim == 1 and n_cols == 1:
         raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[:, None] for one column")
@@ -253,20 +265,39 @@ def _as_rows(X: object, n_cols: int, name: str, where: str) -> np.ndarray:
 
 def as_targets(
     y: object, loss: TargetRules, n_rows: int, n_out: int, dtype: np.dtype, *, rows_of: str = "X"
-) -> tuple[str, np.ndarray | None]:
-    """("labels", int32 (n,)) or ("dense", `dtype` (n, n_targets)): the targets `loss` accepts.
+) -> tuple[str, Array | None]:
+    """The targets y as `loss` takes them, with their kind.
 
-    ("pairs", None) for a loss of pairs of rows, whose y has to be None.
+    Losses of classes take class indices of an integer dtype, or bool if there are two classes.
+    cross_entropy and focal also take rows of probabilities. All other losses take n_targets
+    columns, see `Loss.n_targets`; if n_targets is 1, shape (n,) is accepted too.
 
-    n_targets is n_out for most, see `Loss.n_targets`; where it is 1, (n,) will do. Losses of
-    classes take class indices of an integer dtype (or bool, where there are two classes), and
-    cross_entropy and focal also rows of probabilities.
+    Parameters
+    ----------
+    y : array_like or None
+        The targets; None for a loss of pairs of rows.
+    loss : TargetRules
+        The loss.
+    n_rows, n_out : int
+        Rows of X and outputs of the network.
+    dtype : numpy.dtype
+        The dtype of dense targets.
+    rows_of : str
+        The name of X, for messages.
+
+    Returns
+    -------
+    kind : str
+        "labels", "dense" or "pairs".
+    targets : array or None
+        int32 of shape (n,) for labels, `dtype` of shape (n, n_targets) for dense targets, None for
+        pairs.
     """
     if loss.group > 1:
         check_pairs(y, n_rows, loss.name, rows_of)
         return "pairs", None
     if type(y) is np.ndarray and y.dtype == np.int32:
-        array = y  # seen at once: one-row calls pay for every look
+        array = y  # the fast way for calls with one row
     else:
         array = as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
     _check_rows(array, n_rows, "y", rows_of)
@@ -304,23 +335,36 @@ def as_weights(
     *,
     rows_of: str = "X",
     some: bool = True,
-) -> np.ndarray | None:
-    """Sample weights as a contiguous `dtype` vector, none negative; or None.
+) -> Array | None:
+    """Sample weights >= 0 as a contiguous vector with a finite sum, or None.
 
-    Their sum is finite, and positive where `some` of them have to be.
+    Parameters
+    ----------
+    sample_weight : array_like, shape (n_rows,), or None
+        The weights.
+    n_rows : int
+        Rows of X.
+    dtype : numpy.dtype
+        The dtype of the result.
+    rows_of : str
+        The name of X, for messages.
+    some : bool
+        Whether the sum must be positive.
     """
     if sample_weight is None:
         return None
     array = as_numbers(sample_weight, "sample_weight")
     if array.ndim != 1:
-        raise ValueError(f"sample_weight must be 1-D, one weight a sample; got shape {array.shape}")
+        raise ValueError(
+            f"sample_weight must be 1-D, one weight per sample; got shape {array.shape}"
+        )
     _check_rows(array, n_rows, "sample_weight", rows_of)
     weights = _laid_out(array, dtype)
     check_finite(weights, "sample_weight", given=array)
     if weights.min() < 0:
         raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
     total, info = weights.sum(dtype=np.float64), np.finfo(dtype)
-    # a weight below the smallest normal number is 0 to the engine
+    # the engine takes weights below the smallest normal number as 0
     none = total < len(weights) * info.tiny and weights.max() < info.tiny
     if (some and none) or not 0 <= total <= info.max:
         raise ValueError(f"sample_weight must have a positive, finite sum; it is {total}")
@@ -336,39 +380,63 @@ def as_rows(
     name: str,
     where: str,
     rows_of: str = "X",
-) -> np.ndarray:
-    """`as_matrix` with a row for every one of X, or of what else has these rows."""
+) -> Array:
+    """`as_matrix` with as many rows as X, or as the array named by `rows_of`.
+
+    Parameters
+    ----------
+    value : array_like, shape (n_rows, n_cols)
+        The rows.
+    n_rows, n_cols : int
+        The shape that it must have.
+    dtype : numpy.dtype
+        The dtype of the result.
+    name, where : str
+        The names of `value` and of the width of the network that it must have, for messages.
+    rows_of : str
+        The name of the array with as many rows, for messages.
+    """
     matrix = as_matrix(value, n_cols, dtype, name=name, where=where)
     _check_rows(matrix, n_rows, name, rows_of)
     return matrix
 
 
-def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> np.ndarray:
-    """`value` as a C-contiguous array of exactly this shape, for theta, W or b."""
+def as_parameters(value: object, shape: tuple[int, ...], dtype: np.dtype, name: str) -> Array:
+    """`value` as a C-contiguous array of exactly this shape, such as theta, W or b."""
     array = as_numbers(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; the network has {shape}")
     return _dense(array, dtype)
 
 
-def writeable(array: np.ndarray) -> np.ndarray:
-    """The array itself if it may be written to, else a copy: state may come as a read-only map.
+def writeable(array: Array) -> Array:
+    """The array itself if it is writeable, else a copy.
 
-    joblib maps large arrays of what it sends to workers, and of what it loads with mmap_mode="r".
+    State may be a read-only memory map: joblib maps large arrays that it sends to workers, or loads
+    with mmap_mode="r".
     """
     return array if array.flags.writeable else np.array(array, subok=False)
 
 
 def check_finite(
-    array: np.ndarray,
+    array: Rows,
     name: str,
     dtype: np.dtype | None = None,
     *,
-    given: np.ndarray | None = None,
+    given: Array | None = None,
 ) -> None:
-    """ValueError naming the first row that holds a NaN or an infinity, in `dtype` if not None.
+    """ValueError naming the first row with a NaN or an infinity.
 
-    given: what the array was converted from, which tells a number that was too large from infinity.
+    Parameters
+    ----------
+    array : array or SparseRows
+        The numbers.
+    name : str
+        The name of the array, for messages.
+    dtype : numpy.dtype or None
+        The dtype in which the numbers must be finite; None for that of the array.
+    given : array or None
+        The array before conversion. It shows whether an infinity was a number that is too large.
     """
     if isinstance(array, SparseRows):
         array = array.values
@@ -399,20 +467,21 @@ def check_finite(
 
 
 @np.errstate(all="ignore")
-def looks_finite(array: np.ndarray, dtype: np.dtype) -> bool:
-    """True only if all is finite in `dtype`: by reductions, which make no array."""
+def looks_finite(array: Array, dtype: np.dtype) -> bool:
+    """True only if all numbers are finite in `dtype`. Reductions decide, which allocate nothing."""
     if dtype.itemsize < array.itemsize:
         return bool(np.isfinite(np.array([array.min(), array.max()]).astype(dtype)).all())
-    # a sum without a NaN or infinity has none among its terms; float16 soon overflows
+    # a finite sum has only finite terms; sums of float16 overflow too easily
     wide = np.float32 if array.itemsize < 4 else array.dtype
     return bool(np.isfinite(np.add.reduce(array, axis=None, dtype=wide)))
 
 
 def split_validation(validation_data: object) -> tuple[object, object, object]:
-    """(Xv, yv, weights or None) of what `fit` is given as validation_data."""
+    """(X, y, weights or None) from the argument validation_data of `fit`."""
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
-    return tuple(validation_data) + (None,) * (3 - len(validation_data))
+    X, y, weights = (*validation_data, None)[:3]
+    return X, y, weights
 
 
 # ---- helpers ------------------------------------------------------------------------------
@@ -426,32 +495,32 @@ def _shown(value: object) -> str:
     return f"{value!r} ({_kind(value)})"
 
 
-def _laid_out(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The array itself if aligned, of `dtype`, and contiguous in its last axis; else a copy."""
+def _laid_out(array: Array, dtype: np.dtype) -> Array:
+    """The array itself if aligned, of `dtype` and contiguous in its last axis; else a copy."""
     rows_contiguous = array.shape[-1] == 1 or array.strides[-1] == array.itemsize
     whole_strides = all(stride % array.itemsize == 0 for stride in array.strides[:-1])
     if array.dtype == dtype and rows_contiguous and whole_strides and array.flags.aligned:
         return array
-    with np.errstate(over="ignore"):  # told by `check_finite`, where it matters
+    with np.errstate(over="ignore"):  # `check_finite` reports it where it matters
         return np.array(array, dtype=dtype, order="C")
 
 
-def _dense(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The array itself if C-contiguous, aligned and of `dtype`; else a copy that is."""
+def _dense(array: Array, dtype: np.dtype) -> Array:
+    """The array itself if it is C-contiguous, aligned and of `dtype`; else a copy."""
     flags = array.flags
     if array.dtype == dtype and flags.c_contiguous and flags.aligned:
         return array
     return np.array(array, dtype, order="C")
 
 
-def _check_rows(array: np.ndarray, n_rows: int, name: str, rows_of: str) -> None:
+def _check_rows(array: Array, n_rows: int, name: str, rows_of: str) -> None:
     if array.ndim == 0:
-        raise ValueError(f"{name} must have one entry a sample; got a single value")
+        raise ValueError(f"{name} must have one entry per sample; got a single value")
     if array.shape[0] != n_rows:
         raise ValueError(f"{name} has {array.shape[0]} rows; {rows_of} has {n_rows}")
 
 
-def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
+def _as_labels(array: Array, n_out: int) -> Array:
     if array.dtype.kind == "f":
         raise TypeError(
             f"y must hold class indices of an integer dtype; got {array.dtype}: write y.astype(int)"
@@ -474,7 +543,7 @@ def _as_labels(array: np.ndarray, n_out: int) -> np.ndarray:
     return _dense(array, np.dtype(np.int32))
 
 
-def _not_labels(array: np.ndarray, loss: TargetRules, n_out: int) -> ValueError:
+def _not_labels(array: Array, loss: TargetRules, n_out: int) -> ValueError:
     rows = "" if loss.targets == "indices" else f" or rows of {n_out} probabilities"
     columns = array.shape[1]
     way = "y[:, 0]" if columns == 1 else "y.argmax(axis=1)"

@@ -1,6 +1,7 @@
-"""Arrays of numbers out of what users have: lists, frames of pandas and polars, masked arrays.
+"""Arrays of numbers from lists, data frames of pandas and polars, and masked arrays.
 
-Nothing that says "missing" becomes a number: masked elements, None and NA are refused by place.
+A missing value never becomes a number: masked elements, None and NA raise an error that names the
+first place.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def refuse_masked(value: object, name: str) -> None:
 def as_numbers(value: object, name: str, hint: str | None = None) -> Array:
     """`value` as an array of bool, int or float dtype, without a copy if it is one.
 
-    Objects are taken where all are numbers or booleans. Raises TypeError for what is no number,
-    with the columns it stands in, and ValueError for what is missing.
+    An array of objects is accepted if all of them are numbers or booleans. Raises TypeError for an
+    element that is not a number, naming its columns, and ValueError for a missing value.
 
     >>> as_numbers(np.array([[True, 2.5], [False, 1]], object), "X").tolist()
     [[1.0, 2.5], [0.0, 1.0]]
@@ -65,7 +66,7 @@ def as_numbers(value: object, name: str, hint: str | None = None) -> Array:
 
 
 def narrowed(array: Array, dtype: np.dtype, name: str) -> Array:
-    """A contiguous array of `dtype`; ValueError for a finite number that it does not reach."""
+    """A contiguous array of `dtype`; ValueError if a finite number is too large for it."""
     with np.errstate(over="ignore"):
         found = np.ascontiguousarray(array, dtype)
     if array.dtype.kind == "f" and array.itemsize > found.itemsize:
@@ -76,7 +77,7 @@ def narrowed(array: Array, dtype: np.dtype, name: str) -> Array:
 
 
 def beyond(value: float, dtype: np.dtype, name: str, where: str = "") -> ValueError:
-    """The error for a finite number that `dtype` does not reach, with the ways out."""
+    """The error for a finite number that is too large for `dtype`, with remedies."""
     way = "" if dtype == np.float64 else ", or make the network with dtype='float64'"
     return ValueError(
         f"{name} holds {value}{where}, beyond {dtype}, which ends at "
@@ -94,7 +95,7 @@ def _from_objects(array: Array, given: object, name: str, hint: str | None) -> A
     if all(issubclass(kind, (bool, np.bool_, Integral)) for kind in kinds):
         try:
             return array.astype(np.int64)
-        except OverflowError:  # beyond 2⁶³: as floating-point numbers
+        except OverflowError:  # from 2⁶³ on: as floating-point numbers
             pass
     try:
         return array.astype(np.float64)
@@ -105,18 +106,18 @@ def _from_objects(array: Array, given: object, name: str, hint: str | None) -> A
 def _is_number(kind: type) -> bool:
     if issubclass(kind, (bool, np.bool_, Real)):
         return True
-    return issubclass(kind, Number) and not issubclass(kind, Complex)  # Decimal is that
+    return issubclass(kind, Number) and not issubclass(kind, Complex)  # such as Decimal
 
 
 def _is_missing(kind: type) -> bool:
-    """None, and NA and NaT of pandas, which has no need to be imported for that."""
+    """Whether it is the type of None, or of NA or NaT of pandas; pandas is not imported."""
     return kind is type(None) or kind.__name__ in ("NAType", "NaTType")
 
 
 def _not_numbers(
     array: Array, given: object, name: str, hint: str | None, wrong: set[type]
 ) -> Exception:
-    """What to raise for the first kind of element that is no number."""
+    """The error for the first element that is not a number."""
     place, element = next(pair for pair in np.ndenumerate(array) if type(pair[1]) in wrong)
     refuse_masked(element, f"row {place[0]} of {name}")
     columns = _columns_with(array, given, wrong)

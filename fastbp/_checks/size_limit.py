@@ -1,4 +1,4 @@
-"""The limit on what a data file may take in memory, one for all formats."""
+"""The limit on the memory for an array of a data file, the same for all formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DataError
 from . import arguments as check
 
-MAX_BYTES = 4 * 2**30  # of one array: a small compressed file can claim far more than there is
+MAX_BYTES = 4 * 2**30  # of one array; a small compressed file may claim far more than it holds
 
 
 def check_max_bytes(value: object) -> int:
@@ -18,9 +18,9 @@ def check_max_bytes(value: object) -> int:
 
 
 def array_bytes(shape: tuple[int, ...], dtype: np.dtype, max_bytes: int, what: str) -> int:
-    """How many bytes an array that a file claims takes in memory.
+    """The bytes that an array described in a file takes in memory.
 
-    Raises DataError where its sizes overflow, the way NumPy counts them, and beyond the limit.
+    Raises DataError if they exceed the limit, or overflow when counted as NumPy counts them.
     """
     if math.prod(n for n in shape if n) * dtype.itemsize >= 2**63:
         raise DataError(f"{what} has the shape {shape}, which overflows 63 bits")

@@ -1,6 +1,8 @@
-"""Compressed rows (CSR) as the engine reads them: SciPy's matrices come in as they are."""
+"""SciPy's sparse matrices, checked, as the compressed rows (CSR) that the engine reads."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -9,17 +11,17 @@ from .numbers import narrowed, refuse_masked
 
 
 def is_sparse(X: object) -> bool:
-    """Whether X is a SciPy sparse matrix or array, or rows made of one."""
+    """Whether X is a SciPy sparse matrix or array, or SparseRows made from one."""
     return isinstance(X, SparseRows) or hasattr(X, "tocsr")
 
 
-def as_sparse_rows(X: object, n_cols: int, dtype: np.dtype, name: str) -> SparseRows:
-    """X of SciPy's as SparseRows, whose structure (indices, indptr) is a checked copy.
+def as_sparse_rows(X: Any, n_cols: int, dtype: np.dtype, name: str) -> SparseRows:
+    """A SciPy matrix as SparseRows, whose structure (indices, indptr) is a checked copy.
 
-    The values are those of X itself where they have the right dtype already. Duplicates are summed,
-    and columns sorted. Raises TypeError or ValueError for another shape, for elements that are not
-    real numbers, and for a damaged structure. X's own flags, such as has_canonical_format, are not
-    relied on: they outlive the arrays that they were true of.
+    The values are those of X itself if they already have `dtype`. Duplicates are summed and columns
+    sorted. Flags of X such as has_canonical_format are ignored, because they stay set when its
+    arrays change. Raises TypeError or ValueError for another shape, for elements that are not real
+    numbers, and for a damaged structure.
     """
     if isinstance(X, SparseRows):
         return X
@@ -41,8 +43,8 @@ def as_sparse_rows(X: object, n_cols: int, dtype: np.dtype, name: str) -> Sparse
     return SparseRows(values, indices.astype(np.int32, copy=False), indptr, n_cols)
 
 
-def _check_other_form(X: object, name: str) -> None:
-    """Of forms other than CSR, what SciPy's conversion would follow to wherever it leads."""
+def _check_other_form(X: Any, name: str) -> None:
+    """Check the indices of other formats, which SciPy's conversion to CSR uses without a check."""
     form = getattr(X, "format", None)
     if form == "csc":
         _structure(X.indices, X.indptr, len(X.data), X.shape[::-1], "row", name)
@@ -60,11 +62,11 @@ def _check_other_form(X: object, name: str) -> None:
 
 
 def _structure(
-    indices: Array, indptr: Array, n_values: int, shape: tuple[int, int], what: str, name: str
+    indices: Any, indptr: Any, n_values: int, shape: tuple[int, int], what: str, name: str
 ) -> tuple[Array, Array]:
-    """Copies of the indices and, as int64, the indptr of shape[0] compressed lines, checked.
+    """Checked copies of indices and, as int64, indptr of shape[0] compressed rows or columns.
 
-    The copies are checked, not the originals, which somebody else may write to meanwhile.
+    The copies are checked instead of the originals, because another thread may write to those.
     """
     damaged = f"{name} is damaged: its"
     indptr = _whole_numbers(indptr, f"{damaged} indptr").astype(np.int64, copy=False)
@@ -79,9 +81,9 @@ def _structure(
         raise ValueError(
             f"{damaged} indptr must not fall; indptr[{i}] is {indptr[i]}, then {indptr[i + 1]}"
         )
-    for part, there in (("indices", len(indices)), ("data", n_values)):
-        if indptr[-1] > there:
-            raise ValueError(f"{damaged} indptr ends with {indptr[-1]}; {part} holds {there}")
+    for part, length in (("indices", len(indices)), ("data", n_values)):
+        if indptr[-1] > length:
+            raise ValueError(f"{damaged} indptr ends with {indptr[-1]}; {part} holds {length}")
     indices = indices[: indptr[-1]]
     _check_range(indices, shape[1], what, name)
     return indices, indptr
@@ -93,8 +95,8 @@ def _check_range(places: Array, n: int, what: str, name: str) -> None:
         raise ValueError(f"{name} is damaged: it has a {what} {wrong} outside 0 … {n - 1}")
 
 
-def _whole_numbers(array: Array, what: str) -> Array:
-    """A copy, int32 where it is that already, else int64: differences of either do not wrap."""
+def _whole_numbers(array: Any, what: str) -> Array:
+    """A copy: int32 if the array is int32, else int64, so that differences do not wrap around."""
     array = np.asarray(array)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{what} must be whole numbers, 1-D; got {array.dtype}, {array.ndim}-D")
@@ -102,7 +104,7 @@ def _whole_numbers(array: Array, what: str) -> Array:
 
 
 def _ascends(indices: Array, indptr: Array) -> bool:
-    """Whether columns ascend in every row, without duplicates."""
+    """Whether the columns of every row ascend, without duplicates."""
     rises = indices[1:] > indices[:-1]
     starts = indptr[1:-1]
     rises[starts[(starts > 0) & (starts < len(indices))] - 1] = True
@@ -110,7 +112,7 @@ def _ascends(indices: Array, indptr: Array) -> bool:
 
 
 def _summed(values: Array, indices: Array, indptr: Array) -> tuple[Array, Array, Array]:
-    """The same rows with ascending columns, elements of one place added up."""
+    """The same rows with ascending columns and duplicates summed."""
     rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     order = np.lexsort((indices, rows))
     rows, indices = rows[order], indices[order]

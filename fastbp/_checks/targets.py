@@ -1,4 +1,4 @@
-"""What the values of dense targets must be, by the kind that a loss names."""
+"""The values that dense targets may have, by the kind of targets that a loss takes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._types import TargetRules
+from .._types import Array, TargetRules
 
-# Rounding to steps of h adds h²/12 to a variance: of a spread of 16 h, 1/3000.
+# Rounding to multiples of h adds h²/12 to a variance: 1/3000 of it for a spread of 16 h.
 _LEAST_STEPS = 16
 
 
-def check_target_values(y: np.ndarray, given: np.dtype, loss: TargetRules) -> None:
-    """ValueError, with the way out, for finite targets y (n, K) that the loss does not take.
+def check_target_values(y: Array, given: np.dtype, loss: TargetRules) -> None:
+    """ValueError, with a remedy, for finite targets y (n, K) that the loss does not take.
 
-    given: the dtype that the targets came in, which tells how exactly rows can sum to 1.
+    given: the dtype of the targets before conversion, which limits how exactly rows can sum to 1.
     """
     check = _CHECKS.get(loss.targets)
     if check is not None:
@@ -24,7 +24,7 @@ def check_target_values(y: np.ndarray, given: np.dtype, loss: TargetRules) -> No
 
 
 def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
-    """ValueError unless there are no targets and an even number of rows."""
+    """ValueError if there are targets, or an odd number of rows."""
     if y is not None:
         raise ValueError(f"{name} has no targets, it compares rows 2i and 2i + 1: give y as None")
     if n_rows % 2:
@@ -34,10 +34,20 @@ def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
 
 
 def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype, stacklevel: int) -> None:
-    """UserWarning where `dtype` rounds away what distinguishes targets that are numbers.
+    """Warn (UserWarning) if rounding to `dtype` loses most differences between numeric targets.
 
-    y (n,) or (n, n_targets), as the user gave it: targets of a spread (standard deviation) below
-    _LEAST_STEPS numbers of `dtype`. stacklevel: as for warnings.warn, from the caller on.
+    This is so if a column has a standard deviation below _LEAST_STEPS steps of `dtype`.
+
+    Parameters
+    ----------
+    y : array_like, shape (n,) or (n, n_targets)
+        The targets as the user gave them.
+    loss : TargetRules
+        The loss. Only losses of numbers are checked.
+    dtype : numpy.dtype
+        The dtype that the targets are converted to.
+    stacklevel : int
+        As for `warnings.warn`, counted from the caller.
     """
     array = np.asarray(y)
     if loss.targets != "numbers" or array.dtype.kind not in "iuf" or dtype.itemsize == 8:
@@ -61,15 +71,17 @@ def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype, stackleve
             )
 
 
-def _least_range(step: np.ndarray, n: int) -> np.ndarray:
-    """What n values range over at least where their spread is _LEAST_STEPS steps: theirs is at
-    least their range by √(2n).
+def _least_range(step: Array, n: int) -> Array:
+    """The least range of n values with a standard deviation of _LEAST_STEPS steps.
+
+    A standard deviation is at least the range divided by √(2n).
     """
-    return _LEAST_STEPS * step * np.sqrt(2 * n)
+    least: Array = _LEAST_STEPS * step * np.sqrt(2 * n)
+    return least
 
 
-def _clearly_apart(columns: np.ndarray, dtype: np.dtype) -> bool:
-    """Whether a few rows show that no column is close, as of most targets: soon seen."""
+def _clearly_apart(columns: Array, dtype: np.dtype) -> bool:
+    """Whether a few rows already show that no column is close. They do for most targets."""
     n = len(columns)
     few = columns[:: max(1, n // 64)]
     top = max(abs(float(columns.min())), abs(float(columns.max())))
@@ -78,25 +90,25 @@ def _clearly_apart(columns: np.ndarray, dtype: np.dtype) -> bool:
     return bool((apart >= _least_range(step, n)).all())
 
 
-def _check_fractions(y: np.ndarray, given: np.dtype, name: str) -> None:
+def _check_fractions(y: Array, given: np.dtype, name: str) -> None:
     if y.min() < 0 or y.max() > 1:
         raise ValueError(
             f"y must lie between 0 and 1 for {name}; got values from {y.min()} to {y.max()}"
         )
 
 
-def _check_counts(y: np.ndarray, given: np.dtype, name: str) -> None:
+def _check_counts(y: Array, given: np.dtype, name: str) -> None:
     if y.min() < 0:
         raise ValueError(f"y must hold counts, none negative, for {name}; got {y.min()}")
 
 
-def _check_bits(y: np.ndarray, given: np.dtype, name: str) -> None:
+def _check_bits(y: Array, given: np.dtype, name: str) -> None:
     odd = y[(y != 0) & (y != 1)]
     if odd.size:
         raise ValueError(f"y must hold 0 and 1 for {name}; got {odd[0]}")
 
 
-def _check_signs(y: np.ndarray, given: np.dtype, name: str) -> None:
+def _check_signs(y: Array, given: np.dtype, name: str) -> None:
     odd = y[abs(y) != 1]
     if odd.size:
         raise ValueError(
@@ -104,10 +116,10 @@ def _check_signs(y: np.ndarray, given: np.dtype, name: str) -> None:
         )
 
 
-def _check_probabilities(y: np.ndarray, given: np.dtype, name: str) -> None:
+def _check_probabilities(y: Array, given: np.dtype, name: str) -> None:
     """Rows >= 0 that sum to 1, up to the rounding of a row normalised in float32 or coarser.
 
-    K additions of relative error eps/2 and a division leave the sum within K * eps.
+    K additions with a relative error of eps/2 each and a division keep the sum within K * eps.
     """
     if y.min() < 0:
         raise ValueError(f"y must hold probabilities, none negative; got {y.min()}")
@@ -120,7 +132,7 @@ def _check_probabilities(y: np.ndarray, given: np.dtype, name: str) -> None:
         raise ValueError(f"each row of y must sum to 1 for {name}; row {row} sums to {sums[row]}")
 
 
-_CHECKS: dict[str, Callable[[np.ndarray, np.dtype, str], None]] = {
+_CHECKS: dict[str, Callable[[Array, np.dtype, str], None]] = {
     "fractions": _check_fractions,
     "counts": _check_counts,
     "bits": _check_bits,

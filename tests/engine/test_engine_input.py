@@ -81,7 +81,7 @@ BAD_Y = [
     (np.full((N, 3), 0.5), ValueError, "each row of y must sum to 1 for cross_entropy; row 0"),
     (np.full((N, 3), np.nan), ValueError, "y holds NaN or infinity, first in row 0"),
     (np.tile([2.0, -1.0, 0.0], (N, 1)), ValueError, "y must hold probabilities, none negative"),
-    (0, ValueError, "y must have one entry a sample; got a single value"),
+    (0, ValueError, "y must have one entry per sample; got a single value"),
 ]
 
 
@@ -106,7 +106,7 @@ BAD_WEIGHTS = [
     (np.zeros(N), ValueError, r"sample_weight must have a positive, finite sum; it is 0\.0"),
     (np.full(N, 3e38), ValueError, "sample_weight must have a positive, finite sum"),
     (np.ones(5), ValueError, "sample_weight has 5 rows; .* has 12"),
-    (np.ones((N, 1)), ValueError, "sample_weight must be 1-D, one weight a sample"),
+    (np.ones((N, 1)), ValueError, "sample_weight must be 1-D, one weight per sample"),
     (["1"] * N, TypeError, "sample_weight must hold real numbers"),
 ]
 
