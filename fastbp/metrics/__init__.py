@@ -1,19 +1,18 @@
-"""Scores of predictions, by name for `fit`, and which of them belongs to a loss.
+"""Metrics: scores of predictions, which `fit` accepts by name or as functions.
 
-Each says where it is defined whether more of it is better, as `greater_is_better`; so may yours,
-with `higher_is_better` or `lower_is_better`. Those of the package return NaN where the outputs or
-the targets hold one, and refuse masked arrays.
+Each metric declares whether higher values are better, in its attribute `greater_is_better`. Declare
+it for your own metrics with `higher_is_better` or `lower_is_better`. The metrics of this package
+return NaN if the outputs or the targets hold a NaN, and refuse masked arrays.
 """
 
 from .._public import present
+from ._functions import higher_is_better, lower_is_better
 from ._metrics import (
     NAMES,
     accuracy,
     balanced_accuracy,
     binary_accuracy,
     f1,
-    higher_is_better,
-    lower_is_better,
     mae,
     mse,
     pair_accuracy,

@@ -1,28 +1,36 @@
-"""Metrics as functions: which way is up, what they do with NaN, and how a fit calls the user's."""
+"""Metrics as functions: their direction, their treatment of NaN, and how a fit calls them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from .._checks.numbers import refuse_masked
+from .._types import Array
 
 _Arguments = ParamSpec("_Arguments")
-_Function = TypeVar("_Function", bound=Callable)
+AnyMetric: TypeAlias = Callable[..., float]
+_Metric = TypeVar("_Metric", bound=AnyMetric)
 
 
-# ---- which way is up ----------------------------------------------------------------------
+class _Declared(Protocol):
+    """An object that can hold a declaration."""
+
+    greater_is_better: bool | None
 
 
-def higher_is_better(metric: _Function) -> _Function:
-    """Declare that more of a metric is better; the function itself comes back.
+# ---- direction ----------------------------------------------------------------------------
 
-    It gets the attribute `greater_is_better`, by which `EarlyStopping`, `ModelCheckpoint` and the
-    schedules that monitor it know it.
+
+def higher_is_better(metric: _Metric) -> _Metric:
+    """Declare that higher values of a metric are better, and return the metric.
+
+    This sets the attribute `greater_is_better`, which `EarlyStopping`, `ModelCheckpoint` and
+    schedules read when they monitor the metric.
 
     >>> @higher_is_better
     ... def gain(a, y, sample_weight):
@@ -33,19 +41,19 @@ def higher_is_better(metric: _Function) -> _Function:
     return declare(metric, True)
 
 
-def lower_is_better(metric: _Function) -> _Function:
-    """Declare that less of a metric is better; see `higher_is_better`."""
+def lower_is_better(metric: _Metric) -> _Metric:
+    """Declare that lower values of a metric are better; see `higher_is_better`."""
     return declare(metric, False)
 
 
-def declare(metric: _Function, greater: bool | None) -> _Function:
-    """The function with that declaration."""
-    metric.greater_is_better = greater
+def declare(metric: _Metric, greater: bool | None) -> _Metric:
+    """Set `greater_is_better` of a metric, and return the metric."""
+    cast(_Declared, metric).greater_is_better = greater
     return metric
 
 
-def direction(metric: Callable) -> bool | None:
-    """Whether more of a metric is better by its own declaration; None where it has none.
+def direction(metric: AnyMetric) -> bool | None:
+    """Whether a metric declares that higher values are better; None if it declares nothing.
 
     >>> from fastbp import metrics
     >>> direction(metrics.accuracy), direction(partial(metrics.mae)), direction(np.max)
@@ -60,15 +68,15 @@ def direction(metric: Callable) -> bool | None:
 
 
 def measured(function: Callable[_Arguments, float]) -> Callable[_Arguments, float]:
-    """A metric that refuses masked arrays, and is NaN where outputs or targets hold a NaN."""
+    """A metric that refuses masked arrays and returns NaN if outputs or targets hold a NaN."""
     names = tuple(inspect.signature(function).parameters)
 
     @wraps(function)
     def measure(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> float:
-        given = dict(zip(names, args, strict=False)) | kwargs
-        for name, value in given.items():
+        arguments = dict(zip(names, args, strict=False)) | kwargs
+        for name, value in arguments.items():
             refuse_masked(value, name)
-        if _has_nan(given.get("a")) or _has_nan(given.get("y")):
+        if _has_nan(arguments.get("a")) or _has_nan(arguments.get("y")):
             return float("nan")
         return function(*args, **kwargs)
 
@@ -79,14 +87,14 @@ def _has_nan(array: object) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind == "f" and bool(np.isnan(array).any())
 
 
-def names_y_true(name: str, metric: Callable) -> bool:
-    """Whether a function is called as those of `sklearn.metrics`, by its signature.
+def names_y_true(name: str, metric: AnyMetric) -> bool:
+    """Whether the signature of a function is that of the functions in `sklearn.metrics`.
 
-    TypeError for one that cannot be called with outputs, targets and weights either.
+    Raises TypeError if the function cannot be called with outputs, targets and weights either.
     """
     try:
         signature = inspect.signature(metric)
-    except (TypeError, ValueError):  # of a compiled function: nothing to be seen
+    except (TypeError, ValueError):  # a compiled function may have no signature
         return False
     if "y_true" in signature.parameters:
         return True
@@ -101,30 +109,29 @@ def names_y_true(name: str, metric: Callable) -> bool:
 
 
 class TrueFirst:
-    """A function (y_true, y_pred, sample_weight=…), such as `sklearn.metrics.r2_score`.
+    """A metric from a function (y_true, y_pred, sample_weight=…), as in `sklearn.metrics`.
 
-    Its other argument gets what the outputs say of the targets, by `predicted`. NaN where the
-    outputs hold one.
+    `predicted` computes y_pred from the outputs. The metric is NaN if the outputs hold a NaN.
     """
 
-    def __init__(self, function: Callable, predicted: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, function: AnyMetric, predicted: Callable[[Array], Array]) -> None:
         parameters = inspect.signature(function).parameters
         self._function, self._predicted = function, predicted
         self._other = next((each for each in parameters if each != "y_true"), "y_pred")
         self.takes_weights = "sample_weight" in parameters
         self.greater_is_better = direction(function)
 
-    def __call__(self, a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    def __call__(self, a: Array, y: Array, sample_weight: Array | None) -> float:
         if _has_nan(a):
             return float("nan")
-        given = {"y_true": y, self._other: self._predicted(a)}
+        arguments: dict[str, Array | None] = {"y_true": y, self._other: self._predicted(a)}
         if self.takes_weights:
-            given["sample_weight"] = sample_weight
-        return self._function(**given)
+            arguments["sample_weight"] = sample_weight
+        return self._function(**arguments)
 
 
-def check_weighted(metrics: Mapping[str, Callable], weighted: bool) -> None:
-    """ValueError for a metric that cannot be told the weights that samples have."""
+def check_weighted(metrics: Mapping[str, AnyMetric], weighted: bool) -> None:
+    """Raise ValueError for a metric without sample_weight if the samples have weights."""
     for name, metric in metrics.items():
         if weighted and not getattr(metric, "takes_weights", True):
             raise ValueError(

@@ -1,18 +1,18 @@
-"""Scores of predictions, by name for `fit`, and which of them belongs to a loss.
+"""The metrics, their names, and the default score of each loss.
 
-Each says where it is defined whether more of it is better, as `greater_is_better`; so may yours,
-with `higher_is_better` or `lower_is_better`. Those of the package return NaN where the outputs or
-the targets hold one, and refuse masked arrays.
+The formulas of accuracies, precision, recall, F1, R² and errors are those of `sklearn.metrics`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
 from .._checks import arguments as check
+from .._types import Array
 from ..losses import Loss
 from ._functions import (
     TrueFirst,
@@ -29,10 +29,10 @@ from ._functions import (
 
 @higher_is_better
 @measured
-def accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-    """Weighted share of rows whose largest output is the class that y names.
+def accuracy(a: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """Weighted fraction of rows whose largest output belongs to the class in y.
 
-    `a` (n, K) outputs, `y` class indices (n,) or rows of probabilities (n, K).
+    `a` are outputs (n, K); `y` are class indices (n,) or rows of probabilities (n, K).
 
     >>> accuracy(np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([0, 0]))
     0.5
@@ -43,8 +43,10 @@ def accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = No
 
 @higher_is_better
 @measured
-def binary_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-    """Weighted share of all outputs on the same side of one half as y: `a`, `y` both (n, K).
+def binary_accuracy(a: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """Weighted fraction of all outputs that are on the same side of 0.5 as y.
+
+    `a` and `y` are (n, K).
 
     >>> binary_accuracy(np.array([[0.5], [0.4]]), np.array([[1.0], [1.0]]))
     0.5
@@ -54,11 +56,11 @@ def binary_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | No
 
 @higher_is_better
 @measured
-def r2(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+def r2(a: Array, y: Array, sample_weight: Array | None = None) -> float:
     """Coefficient of determination, 1 − Σ(y−a)²/Σ(y−ȳ)², averaged over the outputs.
 
-    `a`, `y` both (n, K). An output that is constant in y counts 1 where it is met exactly and
-    0 otherwise, as scikit-learn's r2_score has it.
+    `a` and `y` are (n, K). If an output is constant in y, its R² is 1 for an exact prediction and 0
+    otherwise, as in `sklearn.metrics.r2_score`.
 
     >>> r2(np.array([[1.0], [3.0]]), np.array([[1.0], [3.0]]))
     1.0
@@ -74,8 +76,10 @@ def r2(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) ->
 
 @higher_is_better
 @measured
-def sign_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-    """Weighted share of all outputs on the same side of 0 as y: `a`, `y` both (n, K).
+def sign_accuracy(a: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """Weighted fraction of all outputs that have the same sign as y; 0 counts as positive.
+
+    `a` and `y` are (n, K).
 
     >>> sign_accuracy(np.array([[0.5], [-2.0]]), np.array([[1.0], [1.0]]))
     0.5
@@ -86,99 +90,195 @@ def sign_accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None
 @higher_is_better
 @measured
 def balanced_accuracy(
-    a: np.ndarray,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None = None,
+    a: Array,
+    y: Array,
+    sample_weight: Array | None = None,
     *,
     threshold: float = 0.5,
     multilabel: bool = False,
 ) -> float:
-    """Mean over the classes of the weighted share of each that is found, its recall.
+    """Mean recall of the classes that occur in y.
 
-    `a` (n, K) outputs, `y` class indices (n,) or rows (n, K); one output is of two classes, parted
-    at `threshold`. Classes that y lacks do not count.
+    A single output separates two classes.
 
+    Parameters
+    ----------
+    a : array, shape (n, K)
+        Outputs.
+    y : array, shape (n,) or (n, K)
+        Class indices, or rows of targets.
+    sample_weight : array or None, shape (n,), default None
+        Weights of the rows.
+    threshold : float, default 0.5
+        A single output, or each one with `multilabel`, is positive if it is >= threshold.
+    multilabel : bool, default False
+        Whether each output is a decision of its own.
+
+    Returns
+    -------
+    float
+        The score, 0 to 1.
+
+    Examples
+    --------
     >>> balanced_accuracy(np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]]), np.array([0, 1, 1]))
     0.75
     """
-    found, true, s = _decisions(a, y, sample_weight, threshold, multilabel)
-    if found.shape[1] == 1:
-        found, true = np.hstack([~found, found]), np.hstack([~true, true])
+    predicted, true, s = _decisions(a, y, sample_weight, threshold, multilabel)
+    if predicted.shape[1] == 1:
+        predicted, true = np.hstack([~predicted, predicted]), np.hstack([~true, true])
     total = s @ true
-    return float(_ratio(s @ (found & true), total)[total > 0].mean())
+    return float(_ratio(s @ (predicted & true), total)[total > 0].mean())
 
 
 @higher_is_better
 @measured
 def precision(
-    a: np.ndarray,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None = None,
+    a: Array,
+    y: Array,
+    sample_weight: Array | None = None,
     *,
     threshold: float = 0.5,
     multilabel: bool = False,
 ) -> float:
-    """Weighted share of what is taken for a class that is of it: TP / (TP + FP).
+    """Weighted fraction of the rows predicted as a class that belong to it: TP / (TP + FP).
 
-    `a` (n, K) outputs, `y` class indices (n,) or rows (n, K). One output: of y >= threshold, the
-    positive class. Several: the mean over the classes that y or the outputs have; multilabel: over
-    all outputs, each a decision of its own. 0 where nothing is taken for the class. As
-    scikit-learn has it, average "binary" and "macro".
+    With a single output, this is the precision of the positive class (scikit-learn's average
+    "binary"). Otherwise it is the mean over the classes that occur in y or in the predictions, or
+    with `multilabel` over all outputs ("macro"). A class that is never predicted has precision 0.
 
+    Parameters
+    ----------
+    a : array, shape (n, K)
+        Outputs.
+    y : array, shape (n,) or (n, K)
+        Class indices, or rows of targets.
+    sample_weight : array or None, shape (n,), default None
+        Weights of the rows.
+    threshold : float, default 0.5
+        A single output, or each one with `multilabel`, is positive if it is >= threshold.
+    multilabel : bool, default False
+        Whether each output is a decision of its own.
+
+    Returns
+    -------
+    float
+        The precision, 0 to 1.
+
+    Examples
+    --------
     >>> precision(np.array([[0.9], [0.7], [0.2]]), np.array([[1.0], [0.0], [1.0]]))
     0.5
     """
-    right, taken, _, kept = _counts(a, y, sample_weight, threshold, multilabel)
-    return float(_ratio(right, taken)[kept].mean())
+    correct, predicted, _, counts = _counts(a, y, sample_weight, threshold, multilabel)
+    return float(_ratio(correct, predicted)[counts].mean())
 
 
 @higher_is_better
 @measured
 def recall(
-    a: np.ndarray,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None = None,
+    a: Array,
+    y: Array,
+    sample_weight: Array | None = None,
     *,
     threshold: float = 0.5,
     multilabel: bool = False,
 ) -> float:
-    """Weighted share of a class that is found: TP / (TP + FN); averages as for `precision`.
+    """Weighted fraction of the rows of a class that are predicted as it: TP / (TP + FN).
 
+    It is averaged over classes like `precision`.
+
+    Parameters
+    ----------
+    a : array, shape (n, K)
+        Outputs.
+    y : array, shape (n,) or (n, K)
+        Class indices, or rows of targets.
+    sample_weight : array or None, shape (n,), default None
+        Weights of the rows.
+    threshold : float, default 0.5
+        A single output, or each one with `multilabel`, is positive if it is >= threshold.
+    multilabel : bool, default False
+        Whether each output is a decision of its own.
+
+    Returns
+    -------
+    float
+        The recall, 0 to 1.
+
+    Examples
+    --------
     >>> recall(np.array([[0.9], [0.7], [0.2]]), np.array([[1.0], [1.0], [1.0]])) == 2 / 3
     True
     """
-    right, _, there, kept = _counts(a, y, sample_weight, threshold, multilabel)
-    return float(_ratio(right, there)[kept].mean())
+    correct, _, true, counts = _counts(a, y, sample_weight, threshold, multilabel)
+    return float(_ratio(correct, true)[counts].mean())
 
 
 @higher_is_better
 @measured
 def f1(
-    a: np.ndarray,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None = None,
+    a: Array,
+    y: Array,
+    sample_weight: Array | None = None,
     *,
     threshold: float = 0.5,
     multilabel: bool = False,
 ) -> float:
-    """2 TP / (2 TP + FP + FN), the harmonic mean of both; averages as for `precision`.
+    """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
 
+    It is averaged over classes like `precision`.
+
+    Parameters
+    ----------
+    a : array, shape (n, K)
+        Outputs.
+    y : array, shape (n,) or (n, K)
+        Class indices, or rows of targets.
+    sample_weight : array or None, shape (n,), default None
+        Weights of the rows.
+    threshold : float, default 0.5
+        A single output, or each one with `multilabel`, is positive if it is >= threshold.
+    multilabel : bool, default False
+        Whether each output is a decision of its own.
+
+    Returns
+    -------
+    float
+        The F1 score, 0 to 1.
+
+    Examples
+    --------
     >>> f1(np.array([[0.9], [0.7], [0.2]]), np.array([[1.0], [0.0], [1.0]]))
     0.5
     """
-    right, taken, there, kept = _counts(a, y, sample_weight, threshold, multilabel)
-    return float(_ratio(2 * right, taken + there)[kept].mean())
+    correct, predicted, true, counts = _counts(a, y, sample_weight, threshold, multilabel)
+    return float(_ratio(2 * correct, predicted + true)[counts].mean())
 
 
 @higher_is_better
 @measured
-def top_k_accuracy(
-    a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None, *, k: int = 5
-) -> float:
-    """Weighted share of rows with fewer than k outputs above that of the class that y names.
+def top_k_accuracy(a: Array, y: Array, sample_weight: Array | None = None, *, k: int = 5) -> float:
+    """Weighted fraction of rows in which fewer than k outputs exceed that of the class in y.
 
-    `a` (n, K) outputs, `y` class indices (n,) or rows of probabilities (n, K).
+    Parameters
+    ----------
+    a : array, shape (n, K)
+        Outputs.
+    y : array, shape (n,) or (n, K)
+        Class indices, or rows of probabilities.
+    sample_weight : array or None, shape (n,), default None
+        Weights of the rows.
+    k : int, default 5
+        Number of outputs that count, at least 1.
 
+    Returns
+    -------
+    float
+        The accuracy, 0 to 1.
+
+    Examples
+    --------
     >>> top_k_accuracy(np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]), np.array([1, 2]), k=2)
     0.5
     """
@@ -189,8 +289,8 @@ def top_k_accuracy(
 
 @lower_is_better
 @measured
-def mae(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-    """Weighted mean over rows and outputs of |a − y|: `a`, `y` both (n, K).
+def mae(a: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """Weighted mean of |a − y| over rows and outputs; `a` and `y` are (n, K).
 
     >>> mae(np.array([[1.0], [3.0]]), np.array([[2.0], [3.0]]))
     0.5
@@ -200,8 +300,8 @@ def mae(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -
 
 @lower_is_better
 @measured
-def mse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-    """Weighted mean over rows and outputs of (a − y)²: `a`, `y` both (n, K).
+def mse(a: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """Weighted mean of (a − y)² over rows and outputs; `a` and `y` are (n, K).
 
     >>> mse(np.array([[1.0], [3.0]]), np.array([[3.0], [3.0]]))
     2.0
@@ -211,8 +311,8 @@ def mse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -
 
 @lower_is_better
 @measured
-def rmse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-    """The square root of `mse`.
+def rmse(a: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """Square root of `mse`.
 
     >>> rmse(np.array([[1.0], [3.0]]), np.array([[5.0], [7.0]]))
     4.0
@@ -222,8 +322,11 @@ def rmse(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) 
 
 @higher_is_better
 @measured
-def pair_accuracy(a: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-    """Weighted share of pairs whose first row has the higher output: `a` (2 n, K).
+def pair_accuracy(a: Array, sample_weight: Array | None = None) -> float:
+    """Weighted fraction of pairs whose first row has the higher output.
+
+    `a` is (2 n, K); rows 2i and 2i + 1 are a pair, whose weight is that of the first row. The loss
+    "margin_ranking" uses this metric.
 
     >>> pair_accuracy(np.array([[2.0], [1.0], [0.0], [3.0]]))
     0.5
@@ -233,15 +336,30 @@ def pair_accuracy(a: np.ndarray, sample_weight: np.ndarray | None = None) -> flo
 
 
 @higher_is_better
-def default_score(
-    loss: Loss, a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
-) -> float:
-    """The score that goes with a loss: an accuracy for those of classes, R² for the rest.
+def default_score(loss: Loss, a: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """The default score of a loss: an accuracy for classes, R² for numbers.
 
-    `a` (n, K) outputs; `y` as `_validation.as_targets` returns it. R² is that of the means
-    (gaussian_nll), the rates (poisson), and the quantiles nearest to the median; NaN for a loss of
-    the user's whose targets are not of the outputs' shape.
+    R² is computed from the means for gaussian_nll, from the rates for poisson, and from the
+    quantiles nearest to the median for quantile.
 
+    Parameters
+    ----------
+    loss : Loss
+        The loss of the network.
+    a : array, shape (n, K)
+        Outputs.
+    y : array, shape (n,) or (n, K)
+        Targets as the network takes them.
+    sample_weight : array or None, shape (n,), default None
+        Weights of the rows.
+
+    Returns
+    -------
+    float
+        The score; NaN for a user-defined loss whose targets do not have the shape of the outputs.
+
+    Examples
+    --------
     >>> default_score(Loss("mse"), np.array([[1.0], [3.0]]), np.array([[1.0], [3.0]]))
     1.0
     """
@@ -258,8 +376,8 @@ def default_score(
     return r2(_predicted(loss, a), y, sample_weight)
 
 
-def _predicted(loss: Loss, a: np.ndarray) -> np.ndarray:
-    """What outputs say of the targets themselves."""
+def _predicted(loss: Loss, a: Array) -> Array:
+    """The prediction of the targets that the outputs contain."""
     if loss.name == "gaussian_nll":
         return a[:, : a.shape[1] // 2]
     if loss.name == "quantile":
@@ -270,25 +388,25 @@ def _predicted(loss: Loss, a: np.ndarray) -> np.ndarray:
 
 # ---- by name ------------------------------------------------------------------------------
 
-Metric = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
+Metric: TypeAlias = Callable[[Array, Array, Array | None], float]
 
-_OF_CLASSES = {
+_FOR_CLASSES = {
     "balanced_accuracy": balanced_accuracy,
     "precision": precision,
     "recall": recall,
     "f1": f1,
 }
-_OF_NUMBERS = {"r2": r2, "mae": mae, "mse": mse, "rmse": rmse}
+_FOR_NUMBERS = {"r2": r2, "mae": mae, "mse": mse, "rmse": rmse}
 
-_KNOWN = {"accuracy": accuracy, "top_k_accuracy": top_k_accuracy, **_OF_CLASSES, **_OF_NUMBERS}
+_KNOWN = {"accuracy": accuracy, "top_k_accuracy": top_k_accuracy, **_FOR_CLASSES, **_FOR_NUMBERS}
 
 NAMES: tuple[str, ...] = tuple(_KNOWN)
 
-_TAKEN = ("loss", "lr", "samples_per_second", "epoch", "epochs", "stopped_by", "series", "add")
+_RESERVED = ("loss", "lr", "samples_per_second", "epoch", "epochs", "stopped_by", "series", "add")
 
 
 def direction_of(name: str) -> bool | None:
-    """`direction` of an entry of the logs by this package's own name; None for another name.
+    """The `direction` of an entry of the logs, by its name; None if the name is not known here.
 
     >>> direction_of("val_loss"), direction_of("top_k_accuracy(3)"), direction_of("val_acc")
     (False, True, None)
@@ -302,16 +420,19 @@ def direction_of(name: str) -> bool | None:
     return None if function is None else direction(function)
 
 
-def resolve(specs: Iterable[str | Metric] | Mapping[str, str | Metric], loss: Loss) -> dict:
-    """{name: function(a, y, sample_weight)} of names, functions, or a dict of them by name.
+def resolve(
+    specs: Iterable[str | Metric] | Mapping[str, str | Metric], loss: Loss
+) -> dict[str, Metric]:
+    """Return the metrics as functions (a, y, sample_weight), by name.
 
-    What a name means follows the loss: whether outputs are classes, decisions of their own, or
-    numbers. A function whose signature names y_true, as those of `sklearn.metrics` do, is called
-    with y_true, y_pred and sample_weight by name: y_pred is what the outputs say of the targets,
-    that is the outputs but for gaussian_nll, quantile and poisson. Raises ValueError, listing
-    the known names, for an unknown one, for one that the logs have already or that comes twice,
-    and for one that asks for targets where the loss has none; TypeError for a function that cannot
-    be called so.
+    `specs` are names, functions, or a dict of them by name. The meaning of a name depends on the
+    loss: outputs can be classes, separate decisions, or numbers. A function with a parameter
+    y_true, as in `sklearn.metrics`, is called with y_true, y_pred and sample_weight by name. y_pred
+    is the outputs; for gaussian_nll, quantile and poisson it is the prediction in the outputs.
+
+    Raises ValueError for an unknown name, for a name that occurs twice or that the logs already
+    have, and for a metric that needs targets if the loss has none. Raises TypeError for a function
+    that cannot be called in one of these ways.
 
     >>> found = resolve(["accuracy", "top_k_accuracy(3)"], Loss("cross_entropy"))
     >>> list(found), found["accuracy"](np.eye(2), np.array([0, 0]), None)
@@ -323,9 +444,9 @@ def resolve(specs: Iterable[str | Metric] | Mapping[str, str | Metric], loss: Lo
     found: dict[str, Metric] = {}
     for name, spec in named:
         if name in found:
-            raise ValueError(f"two metrics are called {name!r}: give a dict of them by name")
-        if name in _TAKEN or name.startswith("val_"):
-            raise ValueError(f"a metric cannot be called {name!r}: the logs have that name already")
+            raise ValueError(f"two metrics are called {name!r}: pass a dict of metrics by name")
+        if name in _RESERVED or name.startswith("val_"):
+            raise ValueError(f"a metric cannot be called {name!r}: the logs use that name already")
         found[name] = _own(name, spec, loss) if callable(spec) else _by_name(spec, loss)
     return found
 
@@ -335,7 +456,7 @@ def _name(spec: object) -> str:
 
 
 def _own(name: str, metric: Metric, loss: Loss) -> Metric:
-    """A function of the user's as a fit calls it."""
+    """A user-defined function in the form that a fit calls."""
     if not names_y_true(name, metric):
         return metric
     if loss.targets == "pairs":
@@ -349,7 +470,7 @@ def _by_name(spec: object, loss: Loss) -> Metric:
         raise ValueError(f"metric {name!r} takes no number; got {spec!r}")
     if loss.targets == "pairs":
         if name != "accuracy":
-            raise ValueError(f"metric {name!r} needs targets; {loss.name} has none: take accuracy")
+            raise ValueError(f"metric {name!r} needs targets; {loss.name} has none: use accuracy")
         return _pair_accuracy
     if name == "top_k_accuracy":
         return partial(top_k_accuracy, k=_k(number))
@@ -357,15 +478,15 @@ def _by_name(spec: object, loss: Loss) -> Metric:
     decisions = signs or loss.name in ("binary_cross_entropy", "binary_focal")
     if name == "accuracy":
         return sign_accuracy if signs else binary_accuracy if decisions else _accuracy
-    if name in _OF_CLASSES:
-        return partial(_OF_CLASSES[name], threshold=0.0 if signs else 0.5, multilabel=decisions)
+    if name in _FOR_CLASSES:
+        return partial(_FOR_CLASSES[name], threshold=0.0 if signs else 0.5, multilabel=decisions)
 
-    def of_numbers(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    def for_numbers(a: Array, y: Array, sample_weight: Array | None) -> float:
         if y.ndim == 1:
-            raise ValueError(f"metric {name!r} is of numbers; {loss.name} has class indices")
-        return _OF_NUMBERS[name](_predicted(loss, a), y, sample_weight)
+            raise ValueError(f"metric {name!r} needs numbers; {loss.name} has class indices")
+        return _FOR_NUMBERS[name](_predicted(loss, a), y, sample_weight)
 
-    return declare(of_numbers, direction(_OF_NUMBERS[name]))
+    return declare(for_numbers, direction(_FOR_NUMBERS[name]))
 
 
 def _k(number: float | None) -> int:
@@ -377,27 +498,27 @@ def _k(number: float | None) -> int:
 
 
 @higher_is_better
-def _pair_accuracy(a: np.ndarray, y: None, sample_weight: np.ndarray | None) -> float:
+def _pair_accuracy(a: Array, y: Array, sample_weight: Array | None) -> float:
     return pair_accuracy(a, sample_weight)
 
 
 @higher_is_better
-def _accuracy(a: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> float:
-    one = y.ndim == 2 and y.shape[1] == 1
-    return (binary_accuracy if one else accuracy)(a, y, sample_weight)
+def _accuracy(a: Array, y: Array, sample_weight: Array | None) -> float:
+    single = y.ndim == 2 and y.shape[1] == 1
+    return (binary_accuracy if single else accuracy)(a, y, sample_weight)
 
 
 # ---- helpers ------------------------------------------------------------------------------
 
 
 def _decisions(
-    a: np.ndarray,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None,
+    a: Array,
+    y: Array,
+    sample_weight: Array | None,
     threshold: float,
     multilabel: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which class is found and which is true, both (n, C) bool, and weights (n,)."""
+) -> tuple[Array, Array, Array]:
+    """The predicted and the true class as (n, C) bool each, and weights (n,)."""
     s = np.ones(len(a)) if sample_weight is None else sample_weight.astype(np.float64)
     if multilabel or a.shape[1] == 1:
         return a >= threshold, y >= threshold, s
@@ -407,22 +528,24 @@ def _decisions(
 
 
 def _counts(
-    a: np.ndarray,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None,
+    a: Array,
+    y: Array,
+    sample_weight: Array | None,
     threshold: float,
     multilabel: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Weights found rightly, found, and there, by class (C,), and which classes count."""
-    found, true, s = _decisions(a, y, sample_weight, threshold, multilabel)
-    several = found.shape[1] > 1 and not multilabel
-    kept = (found | true).any(axis=0) if several else np.ones(found.shape[1], bool)
-    return s @ (found & true), s @ found, s @ true, kept
+) -> tuple[Array, Array, Array, Array]:
+    """Per class (C,): weights of TP, of TP + FP and of TP + FN, and whether the class counts."""
+    predicted, true, s = _decisions(a, y, sample_weight, threshold, multilabel)
+    several = predicted.shape[1] > 1 and not multilabel
+    counts = np.ones(predicted.shape[1], bool)
+    if several:
+        counts = np.asarray((predicted | true).any(axis=0))
+    return s @ (predicted & true), s @ predicted, s @ true, counts
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _ratio(part: Array, whole: Array) -> Array:
     return part / np.where(whole > 0, whole, 1)
 
 
-def _mean(correct: np.ndarray, sample_weight: np.ndarray | None) -> float:
+def _mean(correct: Array, sample_weight: Array | None) -> float:
     return float(np.average(correct, weights=sample_weight))

@@ -1,4 +1,4 @@
-"""What the logs of a fit will hold, and watching one entry: whether it has become better."""
+"""The entries that the logs of a fit will have, and a monitor of one entry."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MODES = ("auto", "min", "max")
 
 
 class ExpectedLogs(dict[str, bool | None]):
-    """The entries that the logs of every epoch will have, known before the first.
+    """The entries that the logs of every epoch will have, known before the first epoch.
 
-    Each name maps to True where more is better, False where less is, None where nobody has said.
-    `complete` is False once there may be others, added by callbacks without `adds_logs`.
+    Each name maps to True if higher values are better, False if lower values are, and None if
+    nothing is declared. `complete` is False if a callback without `adds_logs` may add others.
 
     >>> expected = ExpectedLogs(loss=False, accuracy=True)
     >>> expected.check("accuracy", "EarlyStopping")
@@ -24,40 +24,40 @@ class ExpectedLogs(dict[str, bool | None]):
     complete = True
 
     def add(self, callback: object) -> None:
-        """The entries that a callback adds, by its `adds_logs`; TypeError where that is no dict."""
+        """Add the entries in `adds_logs` of a callback; TypeError if that is not a dict."""
         added = getattr(callback, "adds_logs", None)
         if added is None:
             self.complete = False
         elif not isinstance(added, Mapping):
             raise TypeError(
-                f"adds_logs of {callback!r} must be a dict of names, each True where more is "
-                f"better, False, or None; got {added!r}"
+                f"adds_logs of {callback!r} must be a dict from names to True (higher is better), "
+                f"False or None; got {added!r}"
             )
         else:
             self.update(added)
 
     def check(self, name: str, owner: str) -> None:
-        """ValueError, naming the owner and what there is, where the logs will lack that entry."""
+        """Raise ValueError, with a list of the entries, if the logs will lack this one."""
         if self.complete and name not in self:
             raise _lacking(name, self, owner)
 
 
 def check_name(name: object) -> str:
-    """The name of an entry of the logs; TypeError if it is not a string."""
+    """Return the name of an entry of the logs; TypeError if it is not a string."""
     if not isinstance(name, str):
         raise TypeError(f"monitor must be the name of an entry of the logs; got {name!r}")
     return name
 
 
 def check_mode(mode: object) -> str:
-    """One of `MODES`."""
-    if mode not in MODES:
+    """Return the mode; ValueError if it is not one of `MODES`."""
+    if not isinstance(mode, str) or mode not in MODES:
         raise check.unknown_name("mode", mode, MODES)
     return mode
 
 
 def look_up(name: str, logs: Mapping[str, float], owner: str) -> float:
-    """That entry. ValueError, naming the owner and what there is, where the logs lack it."""
+    """Return one entry; ValueError, with a list of the entries, if the logs lack it."""
     if name not in logs:
         raise _lacking(name, logs, owner)
     return float(logs[name])
@@ -66,11 +66,31 @@ def look_up(name: str, logs: Mapping[str, float], owner: str) -> float:
 def higher_is_better(
     name: str, mode: str, owner: str, expected: Mapping[str, bool | None] | None = None
 ) -> bool:
-    """Which way is up: what `mode` says; for "auto", what is declared of that entry.
+    """Whether higher values of an entry are better.
 
-    expected: of the fit at hand, if there is one; otherwise only names of `fastbp.metrics` are
-    known. Raises ValueError where nothing is declared.
+    Parameters
+    ----------
+    name : str
+        The entry of the logs.
+    mode : {"auto", "min", "max"}
+        "auto" means what is declared for the entry.
+    owner : str
+        Class name for the error message.
+    expected : mapping or None, default None
+        The entries of the current fit. Without it, only the names of `fastbp.metrics` are known.
 
+    Returns
+    -------
+    bool
+        Whether higher values are better.
+
+    Raises
+    ------
+    ValueError
+        If the mode is "auto" and nothing is declared.
+
+    Examples
+    --------
     >>> higher_is_better("val_f1", "auto", ""), higher_is_better("val_loss", "auto", "")
     (True, False)
     """
@@ -79,41 +99,42 @@ def higher_is_better(
     found = direction_of(name) if expected is None else expected.get(name)
     if found is None:
         raise ValueError(
-            f"{owner} cannot tell whether more of {name!r} is better: say mode='min' or 'max', or "
-            "declare it where the metric is defined, with fastbp.metrics.higher_is_better or "
-            "lower_is_better"
+            f"{owner} cannot tell whether higher values of {name!r} are better: pass mode='min' or "
+            "'max', or declare it where the metric is defined, with "
+            "fastbp.metrics.higher_is_better or lower_is_better"
         )
     return found
 
 
 class Monitor:
-    """The best value so far of one entry of the logs. NaN is never better."""
+    """The best value so far of one entry of the logs; NaN is never better."""
 
     def __init__(self, name: str, mode: str, min_delta: float, owner: str) -> None:
         self.name = check_name(name)
         self._mode = check_mode(mode)
         self.min_delta = check.check_nonnegative(min_delta, "min_delta")
         self._owner = owner
-        self._higher: bool | None = None  # known from the first look on
+        self._higher: bool | None = None  # None until the logs of a fit are known
         self.reset()
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """From a pickle; those of the first version hold which way is up as a sign."""
+        """Restore the object from a pickle; version 0.1 stored the direction as a sign."""
         sign = state.pop("_sign", None)
-        older = {} if sign is None else {"_mode": "max" if sign < 0 else "min", "_higher": None}
-        self.__dict__.update(older | state)
+        if isinstance(sign, (int, float)):
+            state = {"_mode": "max" if sign < 0 else "min", "_higher": None} | state
+        self.__dict__.update(state)
 
     def reset(self) -> None:
-        """Back to no value seen."""
+        """Forget the best value."""
         self.best = math.nan
 
     def check_logs(self, expected: ExpectedLogs) -> None:
-        """ValueError where the logs will lack the entry, or where which way is up is not known."""
+        """Raise ValueError if the logs will lack the entry or its direction is unknown."""
         expected.check(self.name, self._owner)
         self._higher = higher_is_better(self.name, self._mode, self._owner, expected)
 
     def improves(self, logs: Mapping[str, float]) -> bool:
-        """Whether the entry is better than the best by more than min_delta; it then is the best."""
+        """Whether the entry is better than the best by more than min_delta; if so, store it."""
         value = look_up(self.name, logs, self._owner)
         if self._higher is None:
             self._higher = higher_is_better(self.name, self._mode, self._owner)
@@ -124,8 +145,8 @@ class Monitor:
         return True
 
 
-def _lacking(name: str, there: Mapping[str, object], owner: str) -> ValueError:
+def _lacking(name: str, logs: Mapping[str, object], owner: str) -> ValueError:
     return ValueError(
-        f"{owner} monitors {name!r}, which the logs lack: they hold {', '.join(there)}; "
-        "validation_data or validation_split bring val_loss"
+        f"{owner} monitors {name!r}, which the logs lack: they hold {', '.join(logs)}; "
+        "val_loss needs validation_data or validation_split"
     )

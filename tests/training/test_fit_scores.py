@@ -136,7 +136,7 @@ def test_names_follow_the_loss():
     signs = _metrics.resolve(["accuracy", "precision"], Loss("hinge"))
     assert signs["accuracy"](a - 0.5, 2 * bits - 1, None) == 0.75
     assert signs["precision"](a - 0.5, 2 * bits - 1, None) == 1.0
-    with pytest.raises(ValueError, match="'mae' is of numbers; cross_entropy has class indices"):
+    with pytest.raises(ValueError, match="'mae' needs numbers; cross_entropy has class indices"):
         _metrics.resolve(["mae"], Loss("cross_entropy"))["mae"](a, np.array([0, 1]), None)
 
 

@@ -130,7 +130,7 @@ NAMES = ["val_acc", "val_auroc", "mcc", "kappa", "iou", "ndcg", "neg_log_loss", 
 
 @pytest.mark.parametrize("name", [*NAMES, "brier_score", "r2_score", "f1_macro", "lr"])
 def test_auto_refuses_other_names_by_hand(name):
-    with pytest.raises(ValueError, match=f"cannot tell .*{name}.*say mode='min' or 'max'"):
+    with pytest.raises(ValueError, match=f"cannot tell .*{name}.*pass mode='min' or 'max'"):
         EarlyStopping(name).on_epoch_end(0, {name: 0.5})
     for kind in (ReduceLROnPlateau, Adaptive):
         with pytest.raises(ValueError, match=f"{kind.__name__} cannot tell .*say mode='min' or"):
@@ -144,7 +144,7 @@ def test_auto_refuses_what_declares_nothing_before_training(network, name):
     theta, adam = net.theta.copy(), optim.Adam()
     options = {"metrics": {"accuracy": untold, "acc": untold}, "optimizer": adam}
     for watcher in watchers(name):
-        with pytest.raises(ValueError, match=f"cannot tell .*{name}.*say mode='min' or 'max'"):
+        with pytest.raises(ValueError, match=f"cannot tell .*{name}.*pass mode='min' or 'max'"):
             fit(watcher, net, X, y, validation_data=(X, y), **options)
     np.testing.assert_array_equal(net.theta, theta)
     assert adam.t == 0 and adam.moments == []
@@ -234,7 +234,7 @@ def test_entries_that_callbacks_add():
 
     stop = EarlyStopping("mine", mode="max", patience=2)
     assert net.fit(X, y, callbacks=[add, stop]).epochs == 3  # may add any: not refused
-    with pytest.raises(ValueError, match="cannot tell whether more of 'mine'"):
+    with pytest.raises(ValueError, match="cannot tell whether higher values of 'mine'"):
         net.fit(X, y, callbacks=[add, EarlyStopping("mine")])
     with pytest.raises(ValueError, match="monitors 'mine', which the logs lack"):
         net.fit(X, y, callbacks=[EarlyStopping("mine", mode="max"), add])  # the one after adds it
