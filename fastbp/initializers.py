@@ -1,7 +1,6 @@
-"""Initial weights, drawn in float64 from one seeded Philox stream, layer after layer.
+"""Initial weights, drawn in float64 from one seeded Philox stream, one layer after another.
 
-He et al. 2015 (arXiv:1502.01852), Glorot & Bengio 2010, LeCun et al. 1998, Saxe et al. 2013
-(arXiv:1312.6120). Biases start at 0. The same seed gives the same weights on every ISA.
+Biases start at 0. The same seed gives the same weights on every instruction set.
 """
 
 from __future__ import annotations
@@ -9,28 +8,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import TypeAlias
 
 import numpy as np
 
 from ._checks import arguments as check
+from ._types import Array
 from .activations import Activation
 
 __all__ = ["NAMES", "InitFunction", "Initializer", "draw", "resolve"]
 
 _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
 
-InitFunction = Callable[[int, int, np.random.Generator], np.ndarray]
+InitFunction: TypeAlias = Callable[[int, int, np.random.Generator], Array]
 
 
 def _he_variance(n_in: int, n_out: int) -> float:
+    """He et al., "Delving Deep into Rectifiers", 2015 (arXiv:1502.01852), equation 10."""
     return 2 / n_in
 
 
 def _glorot_variance(n_in: int, n_out: int) -> float:
+    """Glorot & Bengio, AISTATS 2010, equation 12."""
     return 2 / (n_in + n_out)
 
 
 def _lecun_variance(n_in: int, n_out: int) -> float:
+    """LeCun et al., "Efficient BackProp", 1998, equation 16."""
     return 1 / n_in
 
 
@@ -53,10 +57,22 @@ NAMES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class Initializer:
-    """A named initialisation; `std` is only that of "normal" (None: 0.01).
+    """A named initialisation.
 
-    Raises ValueError for an unknown name or a std that is not positive.
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`.
+    std : float or None, default None
+        Standard deviation of "normal", greater than 0; None means 0.01. Not for other names.
 
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or if std is not positive or not allowed.
+
+    Examples
+    --------
     >>> Initializer("normal", 0.05)
     Initializer(name='normal', std=0.05)
     """
@@ -79,9 +95,10 @@ class Initializer:
 
 
 def resolve(spec: str | Initializer | InitFunction) -> Initializer | InitFunction:
-    """The initialisation meant by "he", "normal(0.05)", or init(n_in, n_out, rng) itself.
+    """Return the initialisation for a name such as "he" or "normal(0.05)".
 
-    Raises ValueError, listing the known names, for an unknown one.
+    A function init(n_in, n_out, rng) or an Initializer is returned as it is. Raises ValueError,
+    listing the known names, for an unknown name.
 
     >>> str(resolve("glorot"))
     'glorot_uniform'
@@ -97,13 +114,34 @@ def draw(
     n_out: int,
     rng: np.random.Generator,
     activation: Activation,
-) -> np.ndarray:
-    """One weight matrix (n_in, n_out), float64, for a layer with this activation.
+) -> Array:
+    """Draw the weight matrix of a layer.
 
-    "auto" is he_normal for the relu family, lecun_normal for selu, he_uniform for sin,
-    glorot_uniform for the rest. A callable must
-    return a finite (n_in, n_out); TypeError or ValueError otherwise.
+    Parameters
+    ----------
+    init : str, Initializer or callable
+        The initialisation. "auto" depends on the activation: he_normal for relu and similar
+        functions, lecun_normal for selu, he_uniform for sin, and glorot_uniform for the others. A
+        function init(n_in, n_out, rng) must return a finite matrix (n_in, n_out).
+    n_in, n_out : int
+        Number of inputs and units.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+    activation : Activation
+        Activation of the layer.
 
+    Returns
+    -------
+    array, shape (n_in, n_out), float64
+        The weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the name is unknown or the function returns something else.
+
+    Examples
+    --------
     >>> rng = np.random.Generator(np.random.Philox(1))
     >>> draw("he_uniform", 3, 2, rng, Activation("relu")).shape
     (3, 2)
@@ -119,7 +157,7 @@ def draw(
         name = activation.entry.init
     if name == "zeros":
         return np.zeros(shape)
-    if name == "normal":
+    if init.std is not None:  # "normal"
         return rng.normal(0.0, init.std, shape)
     if name == "orthogonal":
         return _orthogonal(n_in, n_out, rng)
@@ -131,8 +169,13 @@ def draw(
     return rng.uniform(-limit, limit, shape)
 
 
-def _orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
-    """Orthonormal rows or columns, whichever are fewer, uniform over all such matrices."""
+def _orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> Array:
+    """A matrix with orthonormal rows or columns, uniform over all such matrices.
+
+    Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+    networks", 2013 (arXiv:1312.6120). Q with the signs of R is uniform: Mezzadri, 2007
+    (arXiv:math-ph/0609050), section 5.
+    """
     tall = rng.normal(size=(max(n_in, n_out), min(n_in, n_out)))
     Q, R = np.linalg.qr(tall)
     Q = Q * np.where(np.diagonal(R) < 0, -1.0, 1.0)

@@ -133,7 +133,7 @@ def test_auto_refuses_other_names_by_hand(name):
     with pytest.raises(ValueError, match=f"cannot tell .*{name}.*pass mode='min' or 'max'"):
         EarlyStopping(name).on_epoch_end(0, {name: 0.5})
     for kind in (ReduceLROnPlateau, Adaptive):
-        with pytest.raises(ValueError, match=f"{kind.__name__} cannot tell .*say mode='min' or"):
+        with pytest.raises(ValueError, match=f"{kind.__name__} cannot tell .*pass mode='min' or"):
             kind(monitor=name).observe({name: 0.5})
 
 
