@@ -1,10 +1,11 @@
-"""`fastbp bench`: how fast the engine is here, beside whatever peers are installed."""
+"""`fastbp bench`: measure the speed of fastbp, compared with the peers that are installed."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 from .. import _core
@@ -12,24 +13,23 @@ from .._config import usable_cores
 from .._files.atomic import atomic_write, check_writable
 from ..bench import _report as report
 from ..bench._lane import Options
+from ..bench._layout import SCHEMA, Report
 from ..bench._peers import PEERS, PROGRAMS
 from ..bench._runner import measure
 from ..bench._suites import CONFIGS, SUITES, select
 from . import options
 from .options import UsageError
 
-_QUICK = {"rounds": 3, "seconds": 0.02}
-
 _EXAMPLES = """\
 examples:
-  fastbp bench                            training steps, against every peer installed
+  fastbp bench                            training steps, and all installed peers
   fastbp bench --quick --config rl,tab    a first impression
-  fastbp bench --suite width,batch        how it scales, without peers
+  fastbp bench --suite width,batch        how the speed scales, without peers
   fastbp bench --isa avx2 --peers none --json avx2.json
   fastbp bench --from avx2.json --plot avx2.png
 
-Every program runs in a process of its own; the rounds of all of them alternate, and ratios are
-taken within a round. Let nothing else run meanwhile.
+Each program runs in its own process. In each round, all programs are measured in turn, and ratios
+are computed within a round. Do not run other programs at the same time.
 """
 
 
@@ -37,8 +37,8 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "bench",
-        help="measure speed, beside that of the peers installed",
-        description="Measure training steps, epochs and predictions, beside peers.",
+        help="measure the speed, compared with the peers that are installed",
+        description="Measure training steps, epochs and predictions, compared with peers.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,30 +54,36 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
         "--peers",
         metavar="NAME,…",
         type=_names,
-        help=f"{', '.join(PEERS)}; all, or none (those installed)",
+        help=f"{', '.join(PEERS)}; all, or none (default: those that are installed)",
     )
     what.add_argument(
-        "--threads", metavar="N,…", type=_counts, help="numbers to try, least first (1,2)"
+        "--threads", metavar="N,…", type=_counts, help="numbers of threads (default: 1,2)"
     )
     what.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    what.add_argument("--isa", help="instruction set of the engine (the best)")
+    what.add_argument("--isa", help="instruction set of the engine (default: the best one)")
     how = parser.add_argument_group("how")
     how.add_argument("--rounds", metavar="N", type=options.whole("--rounds"))
     how.add_argument("--quick", action="store_true", help="three short rounds")
     how.add_argument(
         "--peer-memory", action="store_true", help="measure the memory of peers too (slow)"
     )
-    how.add_argument("--from", dest="source", metavar="FILE", help="measure nothing; show FILE")
+    how.add_argument(
+        "--from", dest="source", metavar="FILE", help="show the report in FILE, measure nothing"
+    )
     out = parser.add_argument_group("what to write")
     out.add_argument(
-        "--json", metavar="FILE", nargs="?", const="-", help="the report (- or nothing: stdout)"
+        "--json",
+        metavar="FILE",
+        nargs="?",
+        const="-",
+        help="the report as JSON (without FILE or with -: stdout)",
     )
     out.add_argument("--plot", metavar="FILE", help="a chart: .png, .svg or .pdf (matplotlib)")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, or read a report; print it, and write what is asked for."""
+    """Measure, or read a report; print it, and write the files that the options name."""
     if args.list:
         _list()
         return 0
@@ -101,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(args: argparse.Namespace) -> dict:
+def _measure(args: argparse.Namespace) -> Report:
     try:
         selection = select(args.suite, args.config)
     except ValueError as error:
@@ -110,31 +116,31 @@ def _measure(args: argparse.Namespace) -> dict:
         selection = [(config, True) for config, _ in selection]
     if args.isa is not None and args.isa not in _core.available_isas():
         raise UsageError(
-            f"--isa {args.isa} does not run on this machine; these do: "
+            f"this machine cannot run --isa {args.isa}; it can run: "
             f"{', '.join(_core.available_isas())}"
         )
-    keywords = dict(_QUICK) if args.quick else {}
-    if args.rounds is not None:
-        keywords["rounds"] = args.rounds
     chosen = Options(
         threads=args.threads or tuple(range(1, min(2, usable_cores()) + 1)),
         dtype=args.dtype,
         isa=args.isa,
         peer_memory=args.peer_memory,
-        **keywords,
     )
-    return measure(selection, _peers(args.peers), chosen, _tell)
+    if args.quick:
+        chosen = replace(chosen, rounds=3, seconds=0.02)
+    if args.rounds is not None:
+        chosen = replace(chosen, rounds=args.rounds)
+    return measure(selection, _peers(args.peers), chosen, _show)
 
 
 def _peers(names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Those named, or all that are installed."""
+    """Return the peers that are named, or all that are installed."""
     if names is None:
         return tuple(name for name in PEERS if PROGRAMS[name].installed())
     if names == ("none",):
         return ()
     for name in PEERS if names == ("all",) else names:
         if name not in PEERS:
-            raise UsageError(f"--peers: unknown {name!r}; there are: {', '.join(PEERS)}")
+            raise UsageError(f"--peers: unknown {name!r}; known: {', '.join(PEERS)}")
         if not PROGRAMS[name].installed():
             package = PROGRAMS[name].package
             package = {"sklearn": "scikit-learn"}.get(package, package)
@@ -142,27 +148,29 @@ def _peers(names: tuple[str, ...] | None) -> tuple[str, ...]:
     return PEERS if names == ("all",) else names
 
 
-def _read(path: str) -> dict:
+def _read(path: str) -> Report:
     with open(path, encoding="utf-8") as file:
         try:
             found = json.load(file)
         except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(found, dict) or found.get("schema") != report.SCHEMA:
-        raise ValueError(f"{path} is not a report of fastbp bench ({report.SCHEMA})")
-    return found
+    known = isinstance(found, dict) and found.get("schema") == SCHEMA
+    if not known:
+        raise ValueError(f"{path} is not a report of fastbp bench ({SCHEMA})")
+    loaded: Report = found
+    return loaded
 
 
 def _list() -> None:
     for name, suite in SUITES.items():
-        print(f"{name}: {suite.title}{'' if suite.peers else ' (peers only where named)'}")
+        print(f"{name}: {suite.title}{'' if suite.peers else ' (peers only with --peers)'}")
         for config in suite.configs:
             print(f"    {config.name:16}{CONFIGS[config.name].describe()}")
     installed = [name for name in PEERS if PROGRAMS[name].installed()]
     print(f"peers: {', '.join(PEERS)}; installed: {', '.join(installed)}")
 
 
-def _tell(text: str) -> None:
+def _show(text: str) -> None:
     print(text, end="\n\n", file=sys.stderr, flush=True)
 
 

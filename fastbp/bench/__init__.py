@@ -1,7 +1,7 @@
 """How fast the engine trains on this machine, compared with other libraries that are installed.
 
 The command `fastbp bench` runs it. From Python, `select` chooses configurations and `measure`
-returns a report as a dict; `fastbp/bench/_report.py` describes its layout. Only NumPy is needed.
+returns a report as a dict; `fastbp/bench/_layout.py` describes its layout. Only NumPy is needed.
 
 >>> from fastbp.bench import Options, measure, select
 >>> report = measure(select(configs=["rl"]), (), Options(rounds=3))  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Starting and questioning the processes of `fastbp.bench._worker`."""
+"""Start the processes of `fastbp.bench._worker`, and send them requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import IO
+from typing import IO, Any
 
 from ._peers import PROGRAMS
 from ._suites import Config
@@ -20,41 +20,55 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     "from fastbp.bench._worker import main; main()"
 )
-_GRACE = 10.0  # seconds that a process may take to end
+_GRACE = 10.0  # seconds that a process has to end
 
 
 class WorkerError(ChildProcessError):
-    """A program could not be set up or run; the message is what it said."""
+    """A program could not be set up or run; the message is its own error message."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A process for one program on n_threads; it stays for many configurations."""
+    """A process that runs one program on `n_threads` threads, for any number of configurations."""
 
     program: str
     n_threads: int
-    process: subprocess.Popen
+    process: subprocess.Popen[str]
+    requests: IO[str]
+    replies: IO[str]
     errors: IO[str]
 
-    def ask(self, do: str, **arguments: object) -> dict:
-        """The reply to an order. Raises WorkerError if the process ended instead."""
+    def ask(self, do: str, **arguments: object) -> dict[str, Any]:
+        """Send a request and return the reply. Raises WorkerError if the process ends instead."""
         line = ""
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps({"do": do} | arguments) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
+            self.requests.write(json.dumps({"do": do} | arguments) + "\n")
+            self.requests.flush()
+            line = self.replies.readline()
         if not line:
-            raise WorkerError(self._last_words())
-        return json.loads(line)
+            raise WorkerError(self._error_message())
+        reply: dict[str, Any] = json.loads(line)
+        return reply
 
-    def setup(self, config: Config, dtype: str) -> dict:
-        """Make everything ready for a configuration."""
+    def setup(self, config: Config, dtype: str) -> dict[str, Any]:
+        """Prepare the process for a configuration."""
         fields = asdict(config)
         return self.ask(
             "setup", program=self.program, config=fields, threads=self.n_threads, dtype=dtype
         )
 
-    def _last_words(self) -> str:
+    def end(self) -> None:
+        """Let the process end, and kill it if it does not."""
+        with contextlib.suppress(BrokenPipeError):
+            self.requests.close()
+        try:
+            self.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.replies.close()
+
+    def _error_message(self) -> str:
         code = self.process.wait(_GRACE)
         self.errors.seek(0)
         lines = [line for line in self.errors.read().splitlines() if line.strip()]
@@ -64,7 +78,10 @@ class Worker:
 
 @contextlib.contextmanager
 def start(program: str, n_threads: int, isa: str | None = None) -> Iterator[Worker]:
-    """A Worker, whose process ends with the block. isa: the engine's, by default the best."""
+    """Start a Worker whose process ends with the block.
+
+    `isa` is the instruction set of the engine, by default the best one.
+    """
     environment = os.environ | PROGRAMS[program].environment(n_threads)
     if isa is not None:
         environment["FASTBP_ISA"] = isa
@@ -76,23 +93,14 @@ def start(program: str, n_threads: int, isa: str | None = None) -> Iterator[Work
             stderr=errors,
             env=environment,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is for the parent, which ends this process in turn
+            start_new_session=True,  # only the parent gets Ctrl-C; it then ends this process
         )
+        assert process.stdin is not None and process.stdout is not None  # they are pipes
+        worker = Worker(program, n_threads, process, process.stdin, process.stdout, errors)
         try:
-            yield Worker(program, n_threads, process, errors)
+            yield worker
         except BaseException:
             process.kill()
             raise
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    try:
-        process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
+            worker.end()

@@ -1,4 +1,4 @@
-"""The data set of a configuration: the same numbers in every program's process."""
+"""The data set of a configuration. Each process gets the same numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEED = 20260101
 
 @dataclass(frozen=True)
 class Data:
-    """X (rows, n_0) C-contiguous, y (rows, n_L) or class indices (rows,), and where from."""
+    """C-contiguous X (rows, n_0), targets y (rows, n_L) or class indices (rows,), and a source."""
 
     X: Array
     y: Array
@@ -23,12 +23,12 @@ class Data:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of both arrays."""
+        """The number of bytes of both arrays."""
         return self.X.nbytes + self.y.nbytes
 
 
 def make(config: Config, dtype: str) -> Data:
-    """The data of a configuration; noise where the data set it names is not installed.
+    """Return the data of a configuration; random numbers if its data set is not installed.
 
     >>> from fastbp.bench._suites import CONFIGS
     >>> data = make(CONFIGS["predict-rl"], "float32")
@@ -45,9 +45,10 @@ def make(config: Config, dtype: str) -> Data:
             X /= 255
             return Data(X[: config.rows], y[: config.rows], "fashion-mnist")
     rng = np.random.default_rng(_SEED)
-    X = rng.standard_normal((config.rows, config.widths[0]), dtype)
+    kind = np.dtype(dtype)
+    X = rng.standard_normal((config.rows, config.widths[0]), kind)
     if config.loss == "cross_entropy":
         y = rng.integers(config.widths[-1], size=config.rows)
     else:
-        y = rng.standard_normal((config.rows, config.widths[-1]), dtype)
+        y = rng.standard_normal((config.rows, config.widths[-1]), kind)
     return Data(X, y, "synthetic")

@@ -63,7 +63,7 @@ class Lane:
         reply = self.worker.ask(
             "time",
             repeats=self.repeats,
-            warm=self.repeats > 1,  # one that fills a round by itself is warm soon enough
+            warm=self.repeats > 1,  # a single repeat that fills a round needs no warm-up
             peak_seconds=options.peak_seconds if self.is_engine else 0.0,
         )
         self.seconds.append(reply["seconds"])

@@ -1,4 +1,4 @@
-"""Peak memory of a process, and that of one which imports NumPy alone."""
+"""The peak memory of a process, and that of a process that only imports NumPy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import sys
 
 
 def peak_bytes() -> int | None:
-    """Most resident memory this process has had so far, or None where nobody keeps count.
+    """Return the peak resident memory of this process so far, or None if the system has no count.
 
-    Linux hands ru_maxrss down from parent to child, so its own count of each program is read.
+    On Linux, a child inherits ru_maxrss from its parent, so VmHWM is read instead.
     """
     try:
         with open("/proc/self/status") as status:
@@ -31,13 +31,13 @@ def peak_bytes() -> int | None:
 
 
 def forget_peak() -> None:
-    """Start counting again from what is resident now, where the system can (Linux)."""
+    """Reset the peak to the memory that is resident now, if the system can do that (Linux)."""
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as request:
         request.write("5")
 
 
 def numpy_bytes() -> int | None:
-    """Peak memory of a process that imports NumPy and does nothing more."""
+    """Return the peak memory of a process that only imports NumPy."""
     code = (
         f"from __future__ import annotations\n{inspect.getsource(peak_bytes)}\n"
         "import numpy\nprint(peak_bytes())"

@@ -1,14 +1,16 @@
-"""The chart of a report: how many times longer the peers take, and how near the peak fastbp is."""
+"""The chart of a report: times of the peers relative to fastbp, and fastbp's share of the peak."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from .._files.atomic import atomic_write
+from ._layout import Report, Result
 from ._peers import ENGINE, PROGRAMS
 from ._suites import join_widths
 
-# Colour-blind safe, after Okabe & Ito; a marker each as well.
+# Colours for colour-blind people, after Okabe & Ito, and also a marker for each program.
 _STYLES = {
     "torch": ("#D55E00", "o"),
     "torch-compile": ("#E69F00", "s"),
@@ -21,14 +23,15 @@ _STYLES = {
 _INK, _FAINT, _BAR = "#222222", "#DDDDDD", "#AA3377"
 
 
-def draw(report: dict, path: str | os.PathLike[str]) -> None:
-    """Write the chart; the ending of the path decides the format.
+def draw(report: Report, path: str | os.PathLike[str]) -> None:
+    """Draw the chart and write it to a file; the extension of the path determines the format.
 
-    Left, where peers were measured: their time over fastbp's, both at their best threads. Right:
-    fastbp's share of the FMA peak on the fewest threads. A row a configuration.
+    The chart has one row per configuration. If peers were measured, the left side shows their time
+    divided by that of fastbp, each at its best number of threads. The right side shows fastbp's
+    share of the FMA peak on the lowest number of threads.
 
-    Raises ImportError without matplotlib, ValueError for an unknown ending, OSError where it
-    cannot write.
+    Raises ImportError if matplotlib is not installed, ValueError for an unknown extension, and
+    OSError if the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -52,7 +55,7 @@ def draw(report: dict, path: str | os.PathLike[str]) -> None:
         figure.savefig(file, format=ending, dpi=160)
 
 
-def _draw_ratios(axes, results: list[dict]) -> None:
+def _draw_ratios(axes: Any, results: list[Result]) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axes.axvline(1, color=_BAR, linewidth=2, zorder=1)
@@ -85,18 +88,18 @@ def _draw_ratios(axes, results: list[dict]) -> None:
     axes.set_xlim(low, high)
     ticks = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
     axes.set_xticks([tick for tick in ticks if low <= tick <= high])
-    axes.set_title("how many times longer than fastbp (the line)", fontsize=9, color=_INK)
+    axes.set_title("time divided by that of fastbp (the line)", fontsize=9, color=_INK)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4, fontsize=8, frameon=False)
     _band(axes, len(results))
     _clean(axes)
 
 
-def _draw_shares(axes, results: list[dict], n_threads: int) -> None:
+def _draw_shares(axes: Any, results: list[Result], n_threads: int) -> None:
     shares = []
     for result in results:
         runs = [run for run in result["runs"] if run["program"] == ENGINE]
-        share = next(run["peak_share"] for run in runs if run["threads"] == n_threads)
-        shares.append(100 * share["median"])
+        summary = next(run["peak_share"] for run in runs if run["threads"] == n_threads)
+        shares.append(100 * summary["median"])
     axes.barh(range(len(shares)), shares, height=0.55, color=_BAR, zorder=2)
     for i, share in enumerate(shares):
         axes.text(share + 1.5, i, f"{share:.0f} %", va="center", fontsize=8.5, color=_INK)
@@ -108,12 +111,12 @@ def _draw_shares(axes, results: list[dict], n_threads: int) -> None:
     _clean(axes)
 
 
-def _band(axes, n_rows: int) -> None:
+def _band(axes: Any, n_rows: int) -> None:
     for i in range(1, n_rows, 2):
         axes.axhspan(i - 0.5, i + 0.5, color="#F5F5F5", zorder=0, linewidth=0)
 
 
-def _clean(axes) -> None:
+def _clean(axes: Any) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_FAINT)
     axes.tick_params(colors=_INK, labelsize=8.5, length=0, which="both")
@@ -121,19 +124,19 @@ def _clean(axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _label(result: dict) -> str:
+def _label(result: Result) -> str:
     config = result["config"]
     return f"{config['name']}\n{join_widths(config['widths'])}, batch {config['batch']}"
 
 
-def _title(report: dict, with_peers: bool) -> str:
+def _title(report: Report, with_peers: bool) -> str:
     kinds = {result["config"]["kind"] for result in report["results"]}
     what = "Training step (forward, loss, backward, Adam)" if kinds == {"steps"} else "fastbp bench"
     dtype = report["options"]["dtype"]
     return f"{what}, {dtype}" + (", each program at its best threads" if with_peers else "")
 
 
-def _machine(report: dict) -> str:
+def _machine(report: Report) -> str:
     machine = report["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}"

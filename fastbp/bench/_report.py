@@ -1,55 +1,28 @@
-"""What a run found: as a dict for machines, laid out as below, and as a table for people.
-
-    schema     "fastbp-bench/1"
-    date       when it was made, ISO 8601, UTC
-    machine    what fastbp.show_config shows, isa being that of the engine's runs, and
-               versions {package: version}
-    options    the fields of `_lane.Options`
-    failures   [{config, program, threads, error}], peers that could not be measured
-    results    one entry a configuration:
-      config         the fields of `suites.Config`, and rows, n_steps, flops_per_sample
-      data           "synthetic" or the name of the data set
-      peak_gflops    summary of the FMA peak of one core, measured between the steps
-      runs           one entry a program and number of threads:
-        program, threads
-        us                  summary of microseconds a step (or call)
-        rounds_us           the same, round by round
-        samples_per_second  at the median
-        gflops              at the median
-        cores_used          summary of seconds of processors a second
-        peak_share          summary of gflops / (threads · peak); the engine's runs only
-        memory_bytes        peak over NumPy and the data, where measured
-      threads        {program: the number at which its median is least}
-      speedup        {number: summary of the engine's time on the first number over its time on it}
-      ratios         {peer: summary of its time over the engine's, each at its best threads}
-      best           the peer with the least median, or null
-      best_usual     the same among the programs written the usual way
-
-A summary is {median, min, q1, q3}. A ratio is taken round by round, and summed up afterwards.
-"""
+"""Make a report of the measurements, and format it for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from typing import Any
 
 from .._config import config as machine_config
 from ._lane import Lane, Options
+from ._layout import SCHEMA, Failure, Report, Result, Run
 from ._peers import ENGINE, PROGRAMS
 from ._suites import Config
 from ._timing import paired_ratio, summary
 
-SCHEMA = "fastbp-bench/1"
-_ALONE = 0.97  # of a core: with less, another process had the rest
+_ALONE = 0.97  # if one thread used less of a core, another process had the rest
 _PACKAGES = ("numpy", "torch", "jax", "jaxlib", "scikit-learn")
 
 
-def assemble(options: Options, results: list[dict], failures: list[dict]) -> dict:
-    """The whole report."""
-    from importlib import metadata  # large, and the processes that are measured import this module
+def assemble(options: Options, results: list[Result], failures: list[Failure]) -> Report:
+    """Return the whole report."""
+    from importlib import metadata  # large, and the measured processes import this module
 
-    machine = machine_config()
+    machine: dict[str, Any] = machine_config()
     if options.isa is not None:
         machine["isa"] = options.isa
     versions = {"fastbp": machine.pop("fastbp"), "numpy": machine.pop("numpy")}
@@ -68,8 +41,8 @@ def assemble(options: Options, results: list[dict], failures: list[dict]) -> dic
     }
 
 
-def result(config: Config, lanes: Sequence[Lane], memory: dict[str, int | None]) -> dict:
-    """The entry of one configuration, from its lanes after the last round."""
+def result(config: Config, lanes: Sequence[Lane], memory: dict[str, int | None]) -> Result:
+    """Return the entry of one configuration, from its lanes after the last round."""
     best: dict[str, Lane] = {}
     for lane in sorted(lanes, key=lambda lane: summary(lane.seconds)["median"]):
         best.setdefault(lane.worker.program, lane)
@@ -96,10 +69,10 @@ def result(config: Config, lanes: Sequence[Lane], memory: dict[str, int | None])
     }
 
 
-def _run(config: Config, lane: Lane, memory: dict[str, int | None]) -> dict:
-    flops = config.flops_per_sample * config.rows / config.n_steps  # a step
+def _run(config: Config, lane: Lane, memory: dict[str, int | None]) -> Run:
+    flops = config.flops_per_sample * config.rows / config.n_steps  # per step
     us = summary(1e6 * seconds for seconds in lane.seconds)
-    run = {
+    run: Run = {
         "program": lane.worker.program,
         "threads": lane.worker.n_threads,
         "us": us,
@@ -113,16 +86,17 @@ def _run(config: Config, lane: Lane, memory: dict[str, int | None]) -> dict:
             1e-9 * flops / (seconds * peak * lane.worker.n_threads)
             for seconds, peak in zip(lane.seconds, lane.peaks, strict=True)
         )
-    if memory.get(lane.worker.program) is not None:
-        run["memory_bytes"] = memory[lane.worker.program]
+    memory_bytes = memory.get(lane.worker.program)
+    if memory_bytes is not None:
+        run["memory_bytes"] = memory_bytes
     return run
 
 
 # ---- for people ---------------------------------------------------------------------------
 
 
-def header(report: dict) -> str:
-    """What was measured on what, in a few lines."""
+def header(report: Report) -> str:
+    """Describe the machine and the versions in two lines."""
     machine, options = report["machine"], report["options"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
@@ -131,8 +105,8 @@ def header(report: dict) -> str:
     )
 
 
-def block(result: dict) -> str:
-    """All programs on one configuration, a line each."""
+def block(result: Result) -> str:
+    """Format all programs on one configuration, one line per program."""
     config = result["config"]
     known = {field.name: config[field.name] for field in fields(Config)}
     about = Config(**known | {"widths": tuple(config["widths"])}).describe()
@@ -162,8 +136,8 @@ def block(result: dict) -> str:
     return "\n".join(lines)
 
 
-def table(report: dict) -> str:
-    """A line a configuration: the engine, and how many times longer every peer takes."""
+def table(report: Report) -> str:
+    """Format one line per configuration: fastbp, and the time of each peer relative to it."""
     results = report["results"]
     peers = [p for p in PROGRAMS if any(p in result["ratios"] for result in results)]
     first, *others = report["options"]["threads"]
@@ -194,21 +168,25 @@ def table(report: dict) -> str:
     return "\n".join([*lines, "", *_notes(report, first, others, peers)])
 
 
-def _notes(report: dict, first: int, others: Sequence[int], peers: Sequence[str]) -> list[str]:
+def _notes(report: Report, first: int, others: Sequence[int], peers: Sequence[str]) -> list[str]:
     notes = [
-        f"µs: a step, or call, of fastbp at its best threads; of peak ×{first}: share of the FMA "
-        f"peak on {_threads(first)}" + "".join(f"; ×{n}: speed-up on {_threads(n)}" for n in others)
+        f"µs: time of a step or call of fastbp at its best number of threads; of peak ×{first}: "
+        f"share of the FMA peak on {_threads(first)}"
+        + "".join(f"; ×{n}: speed-up on {_threads(n)}" for n in others)
     ]
     if peers:
-        notes.append("peers: their time over fastbp's, both at their best threads; medians")
+        notes.append(
+            "peers: their time divided by that of fastbp, each at its best number of threads; "
+            "medians"
+        )
     for result in report["results"]:
         config, runs = result["config"], _engine_runs(result)
         if config["kind"] == "epoch":
             us = runs[result["threads"][ENGINE]]["us"]["median"]
             seconds = 1e-6 * us * config["n_steps"]
-            notes.append(f"{config['name']}: fastbp takes {seconds:.3f} s an epoch")
+            notes.append(f"{config['name']}: fastbp takes {seconds:.3f} s per epoch")
         if first == 1 and runs[1]["cores_used"]["median"] < _ALONE:
-            notes.append(f"{config['name']}: something else was running; measure again")
+            notes.append(f"{config['name']}: another program was running; measure again")
     synthetic = [
         result["config"]["name"]
         for result in report["results"]
@@ -216,16 +194,19 @@ def _notes(report: dict, first: int, others: Sequence[int], peers: Sequence[str]
     ]
     if synthetic:
         notes.append(
-            f"{', '.join(synthetic)}: synthetic data of the same size; the data set is not "
+            f"{', '.join(synthetic)}: synthetic data of the same size, because the data set is not "
             "installed (apt-get install dataset-fashion-mnist)"
         )
     for failure in report["failures"]:
-        notes.append("{config}: no {program} on {threads} threads: {error}".format(**failure))
+        threads = _threads(failure["threads"])
+        notes.append(
+            f"{failure['config']}: {failure['program']} failed on {threads}: {failure['error']}"
+        )
     return notes
 
 
-def _engine_runs(result: dict) -> dict[int, dict]:
-    """The engine's runs by number of threads."""
+def _engine_runs(result: Result) -> dict[int, Run]:
+    """Return the runs of fastbp by number of threads."""
     return {run["threads"]: run for run in result["runs"] if run["program"] == ENGINE}
 
 
@@ -234,7 +215,7 @@ def _threads(n: int) -> str:
 
 
 def _us(value: float) -> str:
-    """Microseconds to three or more digits.
+    """Format microseconds with at least three digits.
 
     >>> _us(1.2345), _us(123.45), _us(12345.6)
     ('1.23', '123.5', '12,346')

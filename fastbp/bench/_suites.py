@@ -1,4 +1,4 @@
-"""What is measured: networks, batches and kinds of work, grouped into suites."""
+"""What `fastbp bench` measures: networks, batch sizes and kinds of work, grouped into suites."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, groupby, pairwise
 from math import ceil
+from typing import TypeVar
 
+T = TypeVar("T")
 KINDS = ("steps", "epoch", "predict", "online")
 
-_DATA_FLOPS = 2e9  # of an epoch of synthetic data, between the two numbers of batches below
+# Operations of an epoch of synthetic data, and the range of its number of batches.
+_DATA_FLOPS = 2e9
 _FEWEST, _MOST = 8, 128
 
 
 def join_widths(widths: Iterable[int]) -> str:
-    """The widths of a network in short.
+    """Write the widths of a network in a short form.
 
     >>> join_widths((784, 1024, 1024, 1024, 10))
     '784-1024×3-10'
@@ -26,14 +29,28 @@ def join_widths(widths: Iterable[int]) -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """A network, how it is used, and on how much data.
+    """A network, the work to measure, and the amount of data.
 
-    kind: "steps", training steps over a data set of several batches; "epoch", one pass over a
-    shuffled data set; "predict", one call on `batch` rows; "online", one training step on a
-    batch handed over by itself. Training is always forward, loss, backward and Adam.
-
-    n_rows: samples of the data set; 0 for as many as give an epoch of about 2 GFLOP. data:
-    "fashion-mnist" to use that where it is installed.
+    Parameters
+    ----------
+    name : str
+        The name of the configuration.
+    widths : tuple of int
+        The widths of the network.
+    activation : str
+        The activation of the hidden layers.
+    loss : str
+        The loss.
+    batch : int
+        The batch size.
+    kind : {"steps", "epoch", "predict", "online"}
+        "steps" measures training steps over a data set of several batches, "epoch" one pass over a
+        shuffled data set, "predict" one call on `batch` rows, and "online" one training step on a
+        batch that the caller passes. A training step is forward, loss, backward and Adam.
+    n_rows : int
+        The number of samples in the data set. With 0, an epoch takes about 2 GFLOP.
+    data : str
+        "fashion-mnist" for that data set, if it is installed; otherwise "synthetic".
 
     >>> rl = CONFIGS["rl"]
     >>> rl.widths, rl.flops_per_sample, rl.n_steps * rl.batch == rl.rows
@@ -51,10 +68,10 @@ class Config:
 
     @property
     def flops_per_sample(self) -> int:
-        """Floating-point operations of the matrix products for one row.
+        """The number of floating-point operations in the matrix products for one row.
 
-        Training takes 6 a weight (2 each for forward, for the gradient and for δ), less the 2 of
-        the first layer, whose δ goes no further down; a prediction takes 2.
+        Training takes 6 operations per weight: 2 for forward, 2 for the gradient, and 2 for δ of
+        the layer below, which the first layer does not need. A prediction takes 2 per weight.
         """
         weights = sum(a * b for a, b in pairwise(self.widths))
         if self.kind == "predict":
@@ -63,7 +80,7 @@ class Config:
 
     @property
     def rows(self) -> int:
-        """Samples of the data set."""
+        """The number of samples in the data set."""
         if self.n_rows:
             return self.n_rows
         if self.kind in ("predict", "online"):
@@ -73,19 +90,19 @@ class Config:
 
     @property
     def n_steps(self) -> int:
-        """Steps, or calls, that one pass over the data set takes."""
+        """The number of steps, or calls, in one pass over the data set."""
         return ceil(self.rows / self.batch)
 
     @property
     def learning_rate(self) -> float:
-        """Of Adam; next to nothing but in an epoch on real data.
+        """The learning rate of Adam: tiny, except for an epoch on real data.
 
-        So the weights stay as they were drawn, and every round measures the same arithmetic.
+        With a tiny rate the weights hardly change, so each round measures the same arithmetic.
         """
         return 1e-3 if self.kind == "epoch" else 1e-6
 
     def describe(self) -> str:
-        """The network and its use in a few words.
+        """Describe the network and its use in a few words.
 
         >>> CONFIGS["rl"].describe()
         '8-64-64-2 tanh, mse, batch 64'
@@ -97,7 +114,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Suite:
-    """Configurations that are measured together; `peers`: whether other programs join in."""
+    """Configurations that are measured together; `peers` says whether other programs take part."""
 
     title: str
     configs: tuple[Config, ...]
@@ -129,7 +146,8 @@ _CALLS = (
     Config("predict-10k", (784, 128, 10), "relu", "cross_entropy", 10_000, "predict"),
     Config("online-mnist-s", (784, 128, 10), "relu", "cross_entropy", 1, "online"),
 )
-_WIDTHS = tuple(  # 45 and 46: where a peer begins to start all its threads
+# Between the widths 45 and 46, a peer starts to use all of its threads.
+_WIDTHS = tuple(
     Config(f"width-{w}", (10, w, w, 10), "relu", "cross_entropy", 64)
     for w in (8, 16, 24, 32, 45, 46, 64, 96, 128, 192, 256, 384, 512)
 )
@@ -149,11 +167,26 @@ CONFIGS = {config.name: config for suite in SUITES.values() for config in suite.
 
 
 def select(suites: Iterable[str] = (), configs: Iterable[str] = ()) -> list[tuple[Config, bool]]:
-    """(configuration, whether peers join in) of the suites and then the configurations named.
+    """Select the configurations of some suites, and further configurations by name.
 
-    None of either means the suite "steps"; the suite "all" is every one. One named twice comes
-    once, with peers if either asks for them. Raises ValueError, listing what there is, for an
-    unknown name.
+    Parameters
+    ----------
+    suites : iterable of str
+        Names of suites; "all" selects all of them. Without suites and configurations, the suite
+        "steps" is selected.
+    configs : iterable of str
+        Names of configurations.
+
+    Returns
+    -------
+    list of (Config, bool)
+        Each selected configuration once, and whether peers take part. They do if any of the suites
+        or names that select it includes peers.
+
+    Raises
+    ------
+    ValueError
+        A name is unknown; the message lists the known names.
 
     >>> [config.name for config, _ in select(configs=["tab", "rl", "tab"])]
     ['tab', 'rl']
@@ -173,8 +206,8 @@ def select(suites: Iterable[str] = (), configs: Iterable[str] = ()) -> list[tupl
     return [(CONFIGS[name], peers) for name, peers in chosen.items()]
 
 
-def _look_up(table: dict, name: str, what: str, *others: str):
+def _look_up(table: dict[str, T], name: str, what: str, *others: str) -> T:
     if name not in table:
         known = ", ".join([*table, *others])
-        raise ValueError(f"unknown {what} {name!r}; there are: {known}")
+        raise ValueError(f"unknown {what} {name!r}; known: {known}")
     return table[name]

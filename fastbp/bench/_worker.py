@@ -1,13 +1,13 @@
-"""The process in which one program is measured: orders on stdin, replies on stdout.
+"""The process in which one program is measured: requests on stdin, replies on stdout.
 
-Both are lines of JSON. An order names what to do under "do":
+Each request and each reply is one line of JSON. The key "do" of a request names the action:
 
     setup      program, config (fields of Config), threads, dtype  → source, data_bytes
-    calibrate  seconds                                              → repeats
-    time       repeats, warm, peak_seconds                          → seconds (a step), cores, peak
-    memory                                                          → bytes
+    calibrate  seconds                                             → repeats
+    time       repeats, warm, peak_seconds                         → seconds per step, cores, peak
+    memory                                                         → bytes
 
-An order that fails ends the process with a traceback on stderr, the end of stdin without one.
+The process ends at the end of stdin, or with a traceback on stderr if a request fails.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -26,20 +27,24 @@ from ._timing import calibrate, elapsed
 
 
 class Bench:
-    """A program that is set up, and what can be asked of it."""
+    """A program, with one method for each action."""
 
-    def setup(self, program: str, config: dict, threads: int, dtype: str) -> dict:
-        config = Config(**config | {"widths": tuple(config["widths"])})
+    def setup(
+        self, program: str, config: dict[str, Any], threads: int, dtype: str
+    ) -> dict[str, object]:
+        """Prepare the program for a configuration."""
+        known = Config(**config | {"widths": tuple(config["widths"])})
         self.program = PROGRAMS[program]()
         self.f64 = np.dtype(dtype) == np.float64
-        data = self.program.setup(config, threads, dtype)
+        data = self.program.setup(known, threads, dtype)
         return {"source": data.source, "data_bytes": data.nbytes}
 
-    def calibrate(self, seconds: float) -> dict:
+    def calibrate(self, seconds: float) -> dict[str, object]:
+        """Return how many repeats take about `seconds`."""
         return {"repeats": calibrate(self.program.run, seconds)}
 
-    def time(self, repeats: int, warm: bool, peak_seconds: float) -> dict:
-        """Seconds a step, cores used, and the peak of one measured just before, if wanted."""
+    def time(self, repeats: int, warm: bool, peak_seconds: float) -> dict[str, object]:
+        """Measure seconds per step, cores used, and first the peak of one core if requested."""
         peak = _core.fma_peak(self.f64, peak_seconds) if peak_seconds else None
         if warm:
             self.program.run(1)
@@ -47,16 +52,17 @@ class Bench:
         each = seconds / (repeats * self.program.n_steps)
         return {"seconds": each, "cores": used / seconds, "peak": peak}
 
-    def memory(self) -> dict:
+    def memory(self) -> dict[str, object]:
+        """Return the peak memory of this process."""
         return {"bytes": peak_bytes()}
 
 
 def main() -> None:
-    """Answer orders until there are no more."""
+    """Answer requests until the end of stdin."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print goes where errors go
+    os.dup2(2, 1)  # output of libraries goes to stderr
     bench = Bench()
     for line in sys.stdin:
-        order = json.loads(line)
-        reply = getattr(bench, order.pop("do"))(**order)
+        request = json.loads(line)
+        reply = getattr(bench, request.pop("do"))(**request)
         print(json.dumps(reply), file=replies, flush=True)

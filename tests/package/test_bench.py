@@ -13,6 +13,7 @@ import pytest
 
 from fastbp import _core, reference
 from fastbp._cli.main import main
+from fastbp.bench import _layout as layout
 from fastbp.bench import _report as report
 from fastbp.bench import _timing as timing
 from fastbp.bench._client import WorkerError, start
@@ -67,9 +68,9 @@ def test_selection():
     assert {c.name for c, _ in select(["all"])} == set(CONFIGS)
     assert select(["threads"])[0][1] is False
     assert select(["threads", "steps"])[0][1] is True
-    with pytest.raises(ValueError, match="unknown suite 'step'; there are: steps, "):
+    with pytest.raises(ValueError, match="unknown suite 'step'; known: steps, "):
         select(["step"])
-    with pytest.raises(ValueError, match="unknown configuration 'r2'; there are: rl, "):
+    with pytest.raises(ValueError, match="unknown configuration 'r2'; known: rl, "):
         select(configs=["r2"])
 
 
@@ -150,17 +151,16 @@ def test_peak_memory_is_counted():
 @pytest.fixture(scope="module")
 def found():
     """A report with a peer that is always there and one that fails."""
-    told = []
-    made = measure([(TINY, True), (CONFIGS["predict-rl"], False)], ["reference"], FAST, told.append)
-    assert len(told) == 2
+    shown = []
+    selection = [(TINY, True), (CONFIGS["predict-rl"], False)]
+    made = measure(selection, ["reference"], FAST, shown.append)
+    assert len(shown) == 2
     return json.loads(json.dumps(made))
 
 
 def test_report_is_laid_out_as_documented(found):
-    documented = re.findall(r"^    (\w+) ", report.__doc__, re.MULTILINE)
-    assert list(found) == documented
-    documented = re.findall(r"^      (\w+) ", report.__doc__, re.MULTILINE)
-    assert list(found["results"][0]) == documented
+    assert list(found) == list(layout.Report.__annotations__)
+    assert list(found["results"][0]) == list(layout.Result.__annotations__)
     assert found["schema"] == "fastbp-bench/1"
     assert found["machine"]["isa"] in _core.available_isas()
     assert found["machine"]["versions"]["numpy"] == np.__version__
@@ -173,8 +173,7 @@ def test_report_holds_every_run(found):
     assert set(runs) == {(p, n) for p in ("fastbp", "reference") for n in (1, 2)}
     assert {run["program"] for run in predict["runs"]} == {"fastbp"}
     for (program, _), run in runs.items():
-        documented = re.findall(r"^        (\w+)(?:, (\w+))?", report.__doc__, re.MULTILINE)
-        assert list(run) <= [name for names in documented for name in names if name]
+        assert layout.Run.__required_keys__ <= run.keys() <= layout.Run.__annotations__.keys()
         us = run["us"]
         assert 0 < us["min"] <= us["q1"] <= us["median"] <= us["q3"]
         assert len(run["rounds_us"]) == FAST.rounds
@@ -206,7 +205,7 @@ def test_report_says_when_it_was_not_alone(found):
     cores = found["results"][0]["runs"][0]["cores_used"]
     for share, noted in ((1.0, False), (0.5, True)):
         cores["median"] = share
-        assert ("tiny: something else was running" in report.table(found)) == noted
+        assert ("tiny: another program was running" in report.table(found)) == noted
 
 
 def test_report_is_shown_to_people(found):
@@ -225,7 +224,7 @@ def test_peer_that_fails_is_noted(monkeypatch):
     assert [failure["threads"] for failure in made["failures"]] == [1, 2]
     assert "mmx" in made["failures"][0]["error"]
     assert made["results"][0]["ratios"] == {}
-    assert "tiny: no reference on 2 threads: ImportError" in report.table(made)
+    assert "tiny: reference failed on 2 threads: ImportError" in report.table(made)
 
 
 @pytest.mark.parametrize("with_peers", [True, False])
@@ -274,10 +273,10 @@ def test_command_lists(capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--config", "r2"], 2, "unknown configuration 'r2'; there are: rl, tab"),
+        (["--config", "r2"], 2, "unknown configuration 'r2'; known: rl, tab"),
         (["--suite", "step"], 2, "unknown suite 'step'"),
-        (["--peers", "keras"], 2, "unknown 'keras'; there are: torch, "),
-        (["--isa", "mmx"], 2, "--isa mmx does not run on this machine; these do: scalar"),
+        (["--peers", "keras"], 2, "unknown 'keras'; known: torch, "),
+        (["--isa", "mmx"], 2, "this machine cannot run --isa mmx; it can run: scalar"),
         (["--threads", "0"], 2, "expected a whole number >= 1"),
         (["--from", "no.json"], 1, "no.json: No such file"),
         (["--from", "other.json"], 1, "other.json is not a report of fastbp bench"),

@@ -1,7 +1,7 @@
-"""The programs that are measured: the engine first, then its peers, by name.
+"""The programs to measure by name: first fastbp itself, then the libraries to compare with (peers).
 
-To add one: a module with a subclass of `Program`, its line in PROGRAMS, and, in
-tests/package/test_structure.py, leave to import the package that it drives.
+To add one, write a module with a subclass of `Program`, add it to PROGRAMS, and allow it to import
+its package in `OPTIONAL` of tests/package/test_structure.py.
 """
 
 from ._base import Program

@@ -1,4 +1,4 @@
-"""What a program to be measured has to offer."""
+"""The interface of a program to measure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import cycle
-from typing import TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar
 
 from .._data import Data, make
 from .._memory import forget_peak
 from .._suites import KINDS, Config
 
-Array = TypeVar("Array")
+
+class Rows(Protocol):
+    """An array of any library, or any other sequence."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice, /) -> Self: ...
 
 
-def batches(X: Array, y: Array, batch: int) -> Iterator[tuple[Array, Array]]:
-    """The batches of a data set, cut once, over and over again.
+T = TypeVar("T", bound=Rows)
+
+
+def batches(X: T, y: T, batch: int) -> Iterator[tuple[T, T]]:
+    """Split a data set into batches, and return an endless iterator that repeats them.
 
     >>> rows = batches("abcd", "0123", 2); next(rows), next(rows), next(rows)
     (('ab', '01'), ('cd', '23'), ('ab', '01'))
@@ -26,48 +34,55 @@ def batches(X: Array, y: Array, batch: int) -> Iterator[tuple[Array, Array]]:
 
 
 class Program(ABC):
-    """One way to train a network: `setup`, and then `run` as often as wanted.
+    """A way to train a network: one call of `setup`, then any number of calls of `run`.
 
-    It runs in a process of its own, so `setup` imports what it drives; nothing else does.
+    Each program runs in its own process, so that `setup` can import the library it uses.
 
-    name: on the command line and in reports. package: what must be installed. usual: the way
-    most people write it, each step finished before the next is begun.
-    kinds: of configuration that it can do.
+    Attributes
+    ----------
+    name : str
+        The name on the command line and in reports.
+    package : str
+        The package that must be installed, if any.
+    usual : bool
+        Whether most people write it this way, so that each step ends before the next one begins.
+    kinds : tuple of str
+        The kinds of configurations that the program can run.
     """
 
-    name = ""
-    package = ""
-    usual = True
-    kinds = KINDS
+    name: ClassVar[str] = ""
+    package: ClassVar[str] = ""
+    usual: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = KINDS
 
     n_steps: int  # steps, or calls, in one repeat
     unit: Callable[[], object]  # one repeat
 
     @classmethod
     def installed(cls) -> bool:
-        """Whether the package it drives is there."""
+        """Whether the package that the program uses is installed."""
         return not cls.package or find_spec(cls.package) is not None
 
     @classmethod
     def environment(cls, n_threads: int) -> dict[str, str]:
-        """Variables that the process must start with to use n_threads."""
+        """Return the environment variables that make the process use `n_threads` threads."""
         names = ("FASTBP", "OMP", "OPENBLAS", "MKL")
         return {f"{name}_NUM_THREADS": str(n_threads) for name in names}
 
     def setup(self, config: Config, n_threads: int, dtype: str) -> Data:
-        """Make data, network and optimiser; returns the data."""
+        """Make data, network and optimiser; return the data."""
         data = make(config, dtype)
-        forget_peak()  # reading the data may have taken more than training will
+        forget_peak()  # reading the data may take more memory than training
         self.n_steps = config.n_steps
         self.prepare(config, data, n_threads, dtype)
         return data
 
     @abstractmethod
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
-        """Set `unit`, and `n_steps` where a repeat is not one pass over the data."""
+        """Set `unit`, and also `n_steps` if a repeat is not one pass over the data."""
 
     def run(self, repeats: int) -> None:
-        """Do the work `repeats` times, and finish it."""
+        """Do the work `repeats` times, and wait until it is finished."""
         unit = self.unit
         for _ in range(repeats):
             unit()

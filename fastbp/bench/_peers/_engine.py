@@ -1,34 +1,33 @@
-"""fastbp itself, by its public calls."""
+"""fastbp itself, through its public methods."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 from ..._network.network import Network
 from ...optim import Adam
+from ...reference import Network as ReferenceNetwork
 from .._data import Data
 from .._suites import Config
 from ._base import Program
 
 
-def network_arguments(config: Config, dtype: str) -> dict[str, object]:
-    """What the engine's Network and the reference take for a configuration."""
-    return {
-        "widths": config.widths,
-        "activation": config.activation,
-        "output": "softmax" if config.loss == "cross_entropy" else "identity",
-        "loss": config.loss,
-        "dtype": dtype,
-        "seed": 0,
-    }
-
-
 class Engine(Program):
-    """`Network.fit` over shuffled data, all of a fit's overhead included; `predict`; `step`."""
+    """`fit` on shuffled data, including all of its overhead; `predict`; `train_batch`."""
 
     name = "fastbp"
-    network = Network
+    network: ClassVar[type[Network | ReferenceNetwork]] = Network
 
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
-        net = self.network(**network_arguments(config, dtype))
+        net = self.network(
+            config.widths,
+            activation=config.activation,
+            output="softmax" if config.loss == "cross_entropy" else "identity",
+            loss=config.loss,
+            dtype=dtype,
+            seed=0,
+        )
         optimizer = Adam(config.learning_rate)
         X, y = data.X, data.y
 
@@ -42,14 +41,17 @@ class Engine(Program):
                 n_threads=n_threads,
             )
 
-        self.unit = {
-            "predict": lambda: net.predict(X),
-            "online": lambda: net.train_batch(X, y, optimizer),
-        }.get(config.kind)
-        self.fit = fit
+        self.fit: Callable[[int], None] | None = None
+        if config.kind == "predict":
+            self.unit = lambda: net.predict(X)
+        elif config.kind == "online":
+            self.unit = lambda: net.train_batch(X, y, optimizer)
+        else:
+            self.fit = fit
 
     def run(self, repeats: int) -> None:
-        if self.unit is None:
-            self.fit(repeats)
-        else:
+        """Do the work `repeats` times; a repeat of `fit` is one of its epochs."""
+        if self.fit is None:
             super().run(repeats)
+        else:
+            self.fit(repeats)

@@ -1,11 +1,11 @@
-"""JAX: the whole step in one compiled function that is given its state to overwrite."""
+"""JAX: one compiled function for the whole step, which may overwrite the state it gets."""
 
 from __future__ import annotations
 
 import os
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -16,22 +16,26 @@ from ._base import Program, batches
 if TYPE_CHECKING:
     import jax
 
+Parameters: TypeAlias = "list[tuple[jax.Array, jax.Array]]"  # W and b of each layer
+# Parameters, first moments, second moments, and the number of steps
+State: TypeAlias = "tuple[Parameters, Parameters, Parameters, jax.Array]"
+
 _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8
 
 
 class JaxSteps(Program):
-    """One call a step, on batches cut beforehand, waiting for each step's result."""
+    """One call per step, on batches that were split before; each step waits for its result."""
 
     name = "jax"
     package = "jax"
-    wait = True
+    wait: ClassVar[bool] = True
 
     @classmethod
     def environment(cls, n_threads: int) -> dict[str, str]:
         eigen = ["--xla_cpu_multi_thread_eigen=false"] if n_threads == 1 else []
         return super().environment(n_threads) | {
             "JAX_PLATFORMS": "cpu",
-            "NPROC": str(n_threads),  # the size of XLA's pool
+            "NPROC": str(n_threads),  # the size of XLA's thread pool
             "PJRT_NPROC": str(n_threads),
             "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), *eigen]).strip(),
         }
@@ -54,7 +58,7 @@ class JaxSteps(Program):
             self.prepare_steps()
 
     def prepare_steps(self) -> None:
-        """One repeat is one step."""
+        """Set `unit` to one step."""
         import jax
 
         rows, self.n_steps = batches(self.X, self.y, self.config.batch), 1
@@ -68,10 +72,10 @@ class JaxSteps(Program):
         self.unit = unit
 
     def prepare_epoch(self) -> None:
-        """One repeat is a pass over a permutation, whose rows are gathered in the step."""
+        """Set `unit` to one pass over shuffled rows; each step selects its rows."""
         import jax
 
-        def train_rows(state: tuple, X: jax.Array, y: jax.Array, rows: jax.Array) -> tuple:
+        def train_rows(state: State, X: jax.Array, y: jax.Array, rows: jax.Array) -> State:
             return self.train(state, X[rows], y[rows])
 
         step = jax.jit(train_rows, donate_argnums=0)
@@ -87,6 +91,7 @@ class JaxSteps(Program):
         self.unit = unit
 
     def run(self, repeats: int) -> None:
+        """Do the work `repeats` times, and wait until it is finished."""
         import jax
 
         super().run(repeats)
@@ -94,7 +99,7 @@ class JaxSteps(Program):
 
 
 class JaxAsync(JaxSteps):
-    """The same, but steps queue up and only the last is waited for."""
+    """The same steps, without waiting for the results of any but the last."""
 
     name = "jax-async"
     usual = False
@@ -103,7 +108,7 @@ class JaxAsync(JaxSteps):
 
 
 class JaxScan(JaxSteps):
-    """A whole epoch in one compiled call, by lax.scan."""
+    """A whole epoch in one compiled call of lax.scan."""
 
     name = "jax-scan"
     usual = False
@@ -111,13 +116,16 @@ class JaxScan(JaxSteps):
     wait = False
 
     def prepare_steps(self) -> None:
+        """Set `unit` to one pass over the batches."""
         import jax
 
         n_steps = self.config.n_steps
         X, y = (rows.reshape(n_steps, -1, *rows.shape[1:]) for rows in (self.X, self.y))
 
-        def many(state: tuple, X: jax.Array, y: jax.Array) -> tuple:
-            return jax.lax.scan(lambda s, rows: (self.train(s, *rows), None), state, (X, y))[0]
+        def many(state: State, X: jax.Array, y: jax.Array) -> State:
+            last: State
+            last, _ = jax.lax.scan(lambda s, rows: (self.train(s, *rows), None), state, (X, y))
+            return last
 
         steps = jax.jit(many, donate_argnums=0)
 
@@ -127,13 +135,14 @@ class JaxScan(JaxSteps):
         self.unit = unit
 
     def prepare_epoch(self) -> None:
+        """Set `unit` to one pass over shuffled rows."""
         import jax
 
         n_rows, batch = len(self.X), self.config.batch
         whole = n_rows // batch * batch
 
-        def epoch(state: tuple, X: jax.Array, y: jax.Array, order: jax.Array) -> tuple:
-            def body(state: tuple, rows: jax.Array) -> tuple:
+        def epoch(state: State, X: jax.Array, y: jax.Array, order: jax.Array) -> State:
+            def body(state: State, rows: jax.Array) -> tuple[State, None]:
                 return self.train(state, X[rows], y[rows]), None
 
             state, _ = jax.lax.scan(body, state, order[:whole].reshape(-1, batch))
@@ -148,24 +157,26 @@ class JaxScan(JaxSteps):
         self.unit = unit
 
 
-def _initial_state(widths: tuple[int, ...], dtype: str) -> tuple:
-    """(parameters, first moments, second moments, steps taken)."""
+def _initial_state(widths: tuple[int, ...], dtype: str) -> State:
+    """Draw the parameters, and return the first state."""
     import jax
     import jax.numpy as jnp
 
     rng = np.random.default_rng(0)
     theta = [
         (
-            jnp.asarray(rng.standard_normal((n_in, n_out), dtype) * np.sqrt(2 / n_in), dtype),
+            jnp.asarray(
+                rng.standard_normal((n_in, n_out), np.dtype(dtype)) * np.sqrt(2 / n_in), dtype
+            ),
             jnp.zeros(n_out, dtype),
         )
         for n_in, n_out in pairwise(widths)
     ]
-    moments = [jax.tree_util.tree_map(jnp.zeros_like, theta) for _ in range(2)]
-    return theta, *moments, jnp.zeros((), dtype)
+    m, v = (jax.tree_util.tree_map(jnp.zeros_like, theta) for _ in range(2))
+    return theta, m, v, jnp.zeros((), dtype)
 
 
-def _forward(activation: str, theta: list, X: jax.Array) -> jax.Array:
+def _forward(activation: str, theta: Parameters, X: jax.Array) -> jax.Array:
     import jax
     import jax.numpy as jnp
 
@@ -176,7 +187,7 @@ def _forward(activation: str, theta: list, X: jax.Array) -> jax.Array:
     return X @ W + b
 
 
-def _cost(activation: str, loss: str, theta: list, X: jax.Array, y: jax.Array) -> jax.Array:
+def _cost(activation: str, loss: str, theta: Parameters, X: jax.Array, y: jax.Array) -> jax.Array:
     import jax
     import jax.numpy as jnp
 
@@ -186,8 +197,8 @@ def _cost(activation: str, loss: str, theta: list, X: jax.Array, y: jax.Array) -
     return ((z - y) ** 2).mean()
 
 
-def _step(activation: str, loss: str, lr: float, state: tuple, X: jax.Array, y: jax.Array) -> tuple:
-    """The state after one step of Adam."""
+def _step(activation: str, loss: str, lr: float, state: State, X: jax.Array, y: jax.Array) -> State:
+    """Return the state after one step of Adam."""
     import jax
     import jax.numpy as jnp
 

@@ -1,11 +1,11 @@
-"""The NumPy twin of the engine, whose products are those of NumPy's BLAS."""
+"""The reference implementation in NumPy, whose matrix products come from NumPy's BLAS."""
 
 from ...reference import Network
 from ._engine import Engine
 
 
 class Reference(Engine):
-    """The same calls as the engine's, on `fastbp.reference`."""
+    """The same calls as for the engine, with `fastbp.reference.Network`."""
 
     name = "reference"
     network = Network

@@ -1,23 +1,27 @@
-"""PyTorch with fused Adam: eager, and with the network compiled."""
+"""PyTorch with fused Adam: in eager mode, and with a compiled network."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar
 
 from .._data import Data
 from .._suites import Config
 from ._base import Program, batches
 
+if TYPE_CHECKING:
+    import torch
+
 
 class Eager(Program):
-    """A step is zero_grad, forward, loss, backward, step; its batches were cut beforehand.
+    """A step is zero_grad, forward, loss, backward and step, on batches that were split before.
 
-    An epoch draws a permutation and indexes the batches by hand.
+    An epoch draws a permutation and selects the rows of each batch.
     """
 
     name = "torch"
     package = "torch"
-    compiled = False
+    compiled: ClassVar[bool] = False
 
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
         import torch
@@ -55,7 +59,7 @@ class Eager(Program):
             rows, self.n_steps = batches(X, y, batch), 1
             self.unit = lambda: step(*next(rows))
 
-    def _model(self, config: Config, dtype: object) -> object:
+    def _model(self, config: Config, dtype: torch.dtype) -> torch.nn.Module:
         from torch import nn
 
         between = {"relu": nn.ReLU, "tanh": nn.Tanh}[config.activation]
@@ -66,7 +70,7 @@ class Eager(Program):
 
 
 class Compiled(Eager):
-    """The same with torch.compile, which needs a C++ compiler at hand."""
+    """The same with torch.compile, which needs a C++ compiler."""
 
     name = "torch-compile"
     compiled = True
@@ -74,5 +78,5 @@ class Compiled(Eager):
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
         import torch
 
-        torch._dynamo.reset()  # one network after another, each as if it were the first
+        torch._dynamo.reset()  # so that each network is compiled as if it were the first
         super().prepare(config, data, n_threads, dtype)

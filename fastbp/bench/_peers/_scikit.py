@@ -10,7 +10,7 @@ from ._base import Program
 
 
 class ScikitLearn(Program):
-    """`partial_fit` over the data set, which keeps the weights; rows shuffled in an epoch only."""
+    """`partial_fit`, which keeps the weights; only the kind "epoch" shuffles the rows."""
 
     name = "sklearn"
     package = "sklearn"
