@@ -1,4 +1,4 @@
-"""The paths that modules had in version 0.1.0; they still work, and give the modules of today.
+"""The paths that modules had in version 0.1; they still work, and give the modules of today.
 
 Imports of these paths and pickles that hold them go on working. They give no DeprecationWarning:
 the documentation never named them, and a pickle, which cannot be told from an import, would warn
