@@ -1,4 +1,4 @@
-"""What the engine runs on: the ISA, chosen at import, and the machine."""
+"""The instruction set and the threads of the engine, both chosen at import, and the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._version import __version__
 
 
 def _choose_isa() -> None:
-    """FASTBP_ISA may lower the ISA; ImportError, naming those that work, if it asks for another."""
+    """FASTBP_ISA may lower the ISA. ImportError, naming those that work, for any other."""
     name = os.environ.get("FASTBP_ISA", "").strip().lower()
     if not name:
         return
@@ -28,14 +28,14 @@ def _choose_isa() -> None:
 
 
 def _choose_threads() -> None:
-    """The environment's number of threads; OMP_NUM_THREADS is looked at last, and so wins.
+    """Set the number of threads of the environment. OMP_NUM_THREADS comes last and wins.
 
-    joblib and its like set it in their workers, which share the cores among themselves.
+    joblib and other packages set it in their worker processes, which share the cores.
     """
     for name in ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").strip()
         if name == "OMP_NUM_THREADS":
-            value = value.split(",")[0].strip()  # one number a nesting level
+            value = value.split(",")[0].strip()  # one number per nesting level
         if not value:
             continue
         digits = value.lstrip("0") if value.isascii() and value.isdigit() else ""
@@ -54,10 +54,10 @@ atexit.register(_core.stop_threads)  # if a daemon thread uses them, they end wi
 
 
 def set_num_threads(n: int) -> None:
-    """The most threads that training and prediction use from now on, in this process.
+    """Set how many threads training and prediction may use from now on, in this process.
 
-    n is 1 … 1024. Raises TypeError or ValueError otherwise. Small work takes fewer, and results
-    do not depend on it, to the last bit.
+    n is from 1 to 1024; anything else raises TypeError or ValueError. Small work uses fewer
+    threads. The results are the same to the last bit for every n.
 
     >>> before = get_num_threads(); set_num_threads(1); get_num_threads()
     1
@@ -67,10 +67,11 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """The most threads that training and prediction use.
+    """How many threads training and prediction may use.
 
-    By default the processors this process may run on, or the CPU quota of its control group if
-    that is less; FASTBP_NUM_THREADS, then OMP_NUM_THREADS, then `set_num_threads` change it.
+    The default is the number of processors that this process may run on, or the CPU quota of its
+    control group if that is less. The variables FASTBP_NUM_THREADS and OMP_NUM_THREADS change it,
+    of which the second wins, and so does `set_num_threads`.
 
     >>> get_num_threads() >= 1
     True
@@ -99,7 +100,7 @@ def stop_threads() -> None:
 
 
 def isa() -> str:
-    """Name of the instruction set whose kernels run: scalar, avx2, avx512 or neon.
+    """Name of the instruction set that the kernels use: scalar, avx2, avx512 or neon.
 
     >>> isa() in ("scalar", "avx2", "avx512", "neon")
     True
@@ -131,14 +132,14 @@ def config() -> dict[str, object]:
 
 
 def usable_cores() -> int:
-    """Processors that this process may run on (its affinity, where the system tells)."""
+    """Processors that this process may run on, by its affinity if the system has one."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def show_config() -> None:
-    """Print `config()`, a line an entry."""
+    """Print versions, instruction set, caches and cores, one line per entry."""
     for name, value in config().items():
         text = ", ".join(value) if isinstance(value, list) else value
         print(f"{name:14} {text}")

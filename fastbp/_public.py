@@ -1,4 +1,4 @@
-"""Public names say where they are public, whatever the private module that defines them."""
+"""Public classes and functions say their public module instead of the one that defines them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 
 def present(package: str, names: Iterable[str]) -> None:
-    """Set `__module__` of the classes and functions that a public package offers.
+    """Set `__module__` of the classes and functions in the `__all__` of a public package.
 
-    So `repr` and pickles hold `fastbp.losses.Loss`, and a private module may be renamed.
+    `repr` and pickles then hold `fastbp.losses.Loss`, so private modules can be renamed.
     """
     offered = vars(sys.modules[package])
     for name in names:

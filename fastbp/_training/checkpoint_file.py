@@ -1,9 +1,9 @@
-"""A checkpoint's file: the state of a fit as safetensors, with a checksum, read strictly.
+"""The file of a checkpoint: the state of a fit as safetensors, with a checksum, read strictly.
 
-The metadata hold `format` "fastbp-checkpoint", `version` "1", `generation` (a number that goes up),
-`state` (JSON, in which {"$tensor": name} stands for an array) and `sha256`, over all of them and
-the tensors. A checksum proves that a file is whole, not who wrote it: what the state holds is
-checked field by field.
+The metadata are `format` "fastbp-checkpoint", `version` "1", `generation` (a number that grows),
+`state` (JSON, in which {"$tensor": name} stands for an array) and `sha256`, over all of these and
+the tensors. A checksum proves that a file is complete, not who wrote it, so every field of the
+state is checked.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.state import any_number, check_mapping, checked_state, optional, text, vector
 from .._files.safetensors import open_reader, parse_json, read_safetensors, shown, write_safetensors
-from .._types import Place
+from .._types import Array, Place
 from ..errors import ModelFileError
 from ..history import History
 
@@ -29,8 +30,8 @@ _MAX_DEPTH = 32  # of objects and lists in a state
 
 
 def write(path: Path, generation: int, state: Mapping[str, object]) -> None:
-    """Write a file of that generation, whole or not at all; OSError where it cannot."""
-    tensors: dict[str, np.ndarray] = {}
+    """Write a file of that generation, whole or not at all. Raises OSError if it cannot."""
+    tensors: dict[str, Array] = {}
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -41,10 +42,10 @@ def write(path: Path, generation: int, state: Mapping[str, object]) -> None:
     write_safetensors(path, tensors, metadata)
 
 
-def read(path: Path, *, tensors: bool) -> tuple[int, dict | None]:
-    """(generation, state) of a file; without tensors, of the header alone, and no state.
+def read(path: Path, *, tensors: bool) -> tuple[int, dict[str, Any] | None]:
+    """(generation, state) of a file. Without tensors only the header is read; the state is None.
 
-    Raises ModelFileError for a file that is damaged, or holds something else.
+    Raises ModelFileError for a file that is damaged or not a checkpoint.
     """
     if not tensors:
         with open_reader(path) as reader:
@@ -70,7 +71,7 @@ def _generation_of(path: Path, metadata: Mapping[str, str]) -> int:
     return int(generation)
 
 
-def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:
+def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     for name in sorted(metadata.keys() - {"sha256"}):
         digest.update(json.dumps([name, metadata[name]]).encode())
@@ -81,8 +82,8 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> s
     return digest.hexdigest()
 
 
-def _flat(value: object, tensors: dict[str, np.ndarray], name: str, depth: int = 0) -> object:
-    """The value as JSON has it, its arrays moved to `tensors`."""
+def _flat(value: object, tensors: dict[str, Array], name: str, depth: int = 0) -> object:
+    """The value as JSON can hold it; its arrays are moved to `tensors`."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"a checkpoint cannot hold {name}, nested more than {_MAX_DEPTH} deep")
     if isinstance(value, np.ndarray):
@@ -100,8 +101,8 @@ def _flat(value: object, tensors: dict[str, np.ndarray], name: str, depth: int =
     raise TypeError(f"a checkpoint cannot hold {name}, of {type(value).__name__}")
 
 
-def _check_state(text: str, tensors: dict[str, np.ndarray]) -> dict[str, object]:
-    """The state in such a text, with its arrays, each field of its kind."""
+def _check_state(text: str, tensors: dict[str, Array]) -> dict[str, Any]:
+    """The state in a text, with its arrays and with every field checked."""
     state = _nested(parse_json(text, "the state", finite=False), tensors)
     if tensors:
         raise ModelFileError(f"the tensor {shown(next(iter(tensors)))} is no part of the state")
@@ -111,8 +112,8 @@ def _check_state(text: str, tensors: dict[str, np.ndarray]) -> dict[str, object]
         raise ModelFileError(str(error)) from error
 
 
-def _nested(value: object, tensors: dict[str, np.ndarray], depth: int = 0) -> object:
-    """The value with its arrays, each of them taken out of `tensors`."""
+def _nested(value: object, tensors: dict[str, Array], depth: int = 0) -> object:
+    """The value with its arrays, each of which is removed from `tensors`."""
     if depth > _MAX_DEPTH:
         raise ModelFileError(f"the state is nested more than {_MAX_DEPTH} deep")
     if isinstance(value, dict):
@@ -123,24 +124,23 @@ def _nested(value: object, tensors: dict[str, np.ndarray], depth: int = 0) -> ob
                 raise ModelFileError(
                     f"the state asks for a tensor {shown(name)}, which is not there"
                 )
-            return tensor.view(tensor.dtype.newbyteorder("="))  # whose buffers say "f", not "<f"
+            return tensor.view(tensor.dtype.newbyteorder("="))  # a buffer of format "f", not "<f"
         return {key: _nested(each, tensors, depth + 1) for key, each in value.items()}
     if isinstance(value, list):
         return [_nested(each, tensors, depth + 1) for each in value]
     return value
 
 
-def plain(value: object) -> object:
-    """A value without arrays as it comes back from a file."""
+def plain(value: object) -> Any:
+    """A value without arrays, as it would be read from a file."""
     return json.loads(json.dumps(_flat(value, {}, "identity")))
 
 
 # ---- what a state may hold ----------------------------------------------------------------
 
 
-def _object(value: object, name: str) -> dict[str, object]:
-    check_mapping(value, name)
-    return value
+def _object(value: object, name: str) -> dict[str, Any]:
+    return dict(check_mapping(value, name))
 
 
 def _seed(value: object, name: str) -> int:
@@ -158,17 +158,18 @@ def _place(value: object, name: str) -> Place:
 
 
 def _history(value: object, name: str) -> dict[str, list[float]]:
-    """Lists of numbers by name, none of which hides a method of History or why the fit ended."""
-    for key, series in _object(value, name).items():
+    """Lists of numbers by name. No name is that of a method of History, or `stopped_by`."""
+    found = _object(value, name)
+    for key, series in found.items():
         hides = callable(getattr(History, key, None)) or key == "stopped_by"
         if not isinstance(series, list) or hides:
             raise TypeError(f"{name} must hold lists of numbers by name; got {shown(key)}")
         for number in series:
             any_number(number, f"{key} in {name}")
-    return value
+    return found
 
 
-def _callbacks(value: object, name: str) -> list[list]:
+def _callbacks(value: object, name: str) -> list[list[Any]]:
     if not isinstance(value, list):
         raise TypeError(f"{name} must be a list")
     for each in value:

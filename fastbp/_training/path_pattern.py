@@ -1,4 +1,4 @@
-"""Paths with fields in braces, which name entries of the logs: what `ModelCheckpoint` writes to."""
+"""Paths with fields in braces that name entries of the logs, for `ModelCheckpoint`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..metrics._monitor import ExpectedLogs
 
 
 class _Whole(string.Formatter):
-    """Takes the name of a field whole, so that dots and brackets may stand in it."""
+    """Takes the whole text as the name of a field, so that it may have dots and brackets."""
 
     def get_field(
         self, field_name: str, args: object, kwargs: Mapping[str, object]
@@ -29,7 +29,7 @@ def fill(pattern: str, values: Mapping[str, float]) -> str:
 
 
 def check_pattern(pattern: str, expected: ExpectedLogs) -> None:
-    """Raises ValueError for fields that logs like that cannot fill, OSError for a bad folder."""
+    """Raise ValueError for a field that is not in the logs, OSError for a bad folder."""
     advice = "; write {{ and }} for braces that are no fields"
     try:
         names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]

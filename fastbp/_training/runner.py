@@ -1,11 +1,11 @@
-"""How a fit calls its callbacks, and the progress report; `fastbp.callbacks` has the protocol."""
+"""How a fit calls its callbacks, and its progress report; see `fastbp.callbacks`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
@@ -14,9 +14,9 @@ METHODS = ("on_fit_begin", "on_epoch_end", "on_batch_end", "on_divergence", "on_
 
 
 class CallbackRunner:
-    """The callbacks of one fit, `progress` last, as a context: begins on entry, ends on exit.
+    """The callbacks of one fit, `progress` last. As a context it begins and ends the fit.
 
-    Raises TypeError for something that is neither callable nor has one of the methods.
+    Raises TypeError for an object that is neither callable nor has one of the methods.
 
     >>> with CallbackRunner([lambda epoch, logs: epoch == 1], net=None) as run:
     ...     [run.epoch_end(epoch, {"loss": 0.5}) for epoch in range(2)]
@@ -28,7 +28,7 @@ class CallbackRunner:
     ) -> None:
         if not isinstance(callbacks, Iterable):
             raise TypeError("callbacks must be a sequence: write callbacks=[callback]")
-        self._callbacks = [*callbacks] if progress is None else [*callbacks, progress]
+        self._callbacks: list[Any] = [*callbacks] if progress is None else [*callbacks, progress]
         self._net = net
         for callback in self._callbacks:
             if isinstance(callback, type):
@@ -42,13 +42,13 @@ class CallbackRunner:
 
     @property
     def per_batch(self) -> bool:
-        """Whether a callback wants to hear of every batch, so that slices are of one step."""
+        """Whether a callback is called after every batch, so that a slice is one step."""
         return bool(self._methods["on_batch_end"])
 
     def check_logs(self, expected: ExpectedLogs) -> None:
-        """Let all callbacks look at what the logs will hold, each before it adds its own entries.
+        """Let every callback check the entries of the logs, and then add its own entries.
 
-        Call it before anything has changed: it raises what they raise.
+        It raises what they raise, so it comes before anything changes.
         """
         for callback in self._callbacks:
             if hasattr(callback, "check_logs"):
@@ -62,23 +62,23 @@ class CallbackRunner:
         return self
 
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
-        """Tell all callbacks; True when one of them wants to stop."""
+        """Call all callbacks; True if one of them wants to stop."""
         return self._ask("on_epoch_end", epoch, logs)
 
     def batch_end(self, step: int, logs: dict[str, float]) -> bool:
-        """Tell those that opted in; True when one of them wants to stop."""
+        """Call those with `on_batch_end`; True if one of them wants to stop."""
         return self._ask("on_batch_end", step, logs)
 
     def diverged(self, error: DivergenceError) -> bool:
-        """True when a callback wants the fit to end in silence instead of raising."""
+        """True if a callback wants the fit to end without an exception."""
         return self._ask("on_divergence", error)
 
-    def states(self) -> list[list]:
-        """[name, state] of every callback that has a state_dict."""
+    def states(self) -> list[list[Any]]:
+        """[name, state] of every callback with a `state_dict`."""
         return [[type(c).__name__, c.state_dict()] for c in self._keeping()]
 
-    def check_states(self, states: list[list]) -> None:
-        """Raises ValueError for states that are of other callbacks than these."""
+    def check_states(self, states: list[list[Any]]) -> None:
+        """Raise ValueError for the states of other callbacks than these."""
         names = [type(callback).__name__ for callback in self._keeping()]
         if names != [name for name, _ in states]:
             raise ValueError(
@@ -86,12 +86,12 @@ class CallbackRunner:
                 f"{[name for name, _ in states] or 'none'}: pass the same, in the same order"
             )
 
-    def load_states(self, states: list[list]) -> None:
-        """Hand states that were checked back to their callbacks."""
+    def load_states(self, states: list[list[Any]]) -> None:
+        """Return checked states to their callbacks."""
         for callback, (_, state) in zip(self._keeping(), states, strict=True):
             callback.load_state_dict(state)
 
-    def _keeping(self) -> list:
+    def _keeping(self) -> list[Any]:
         return [callback for callback in self._callbacks if hasattr(callback, "state_dict")]
 
     def _ask(self, method: str, *arguments: object) -> bool:
@@ -109,10 +109,10 @@ class CallbackRunner:
 
 
 class ProgressBar:
-    """What progress=True shows: a tqdm bar where tqdm is installed, else a line an epoch.
+    """The report of progress=True: a bar of tqdm if it is installed, else one line per epoch.
 
-    Both go to stderr. `epochs` is the number asked for, None where it is not known. tqdm is
-    imported on first use.
+    Both go to stderr. `epochs` is the number of epochs, None if unknown. tqdm is imported on first
+    use.
 
     >>> ProgressBar.line(0, 10, {"loss": 0.25, "samples_per_second": 12345.6})
     'epoch 1/10  loss 0.2500  12,346 samples/s'
@@ -122,7 +122,7 @@ class ProgressBar:
 
     def __init__(self, epochs: int | None = None) -> None:
         self._epochs = epochs
-        self._bar = None
+        self._bar: Any = None
 
     @staticmethod
     def line(epoch: int, epochs: int | None, logs: Mapping[str, float]) -> str:
@@ -157,8 +157,8 @@ def _has_methods(callback: object) -> bool:
     return any(hasattr(callback, method) for method in METHODS)
 
 
-def _each(callbacks: Iterable[object], method: str) -> Iterator[Callable[..., object]]:
-    """That method of all who have it; a function is its own on_epoch_end."""
+def _each(callbacks: Iterable[Any], method: str) -> Iterator[Callable[..., object]]:
+    """The method of all callbacks that have it; a function is its own `on_epoch_end`."""
     for callback in callbacks:
         if hasattr(callback, method):
             yield getattr(callback, method)

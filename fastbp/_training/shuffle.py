@@ -1,4 +1,4 @@
-"""NumPy twin of the engine's counter RNG: philox4x32-10 and the shuffle made from it.
+"""The random numbers of the engine in NumPy: philox4x32-10, and the shuffle that uses it.
 
 Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. A value is a function
 of (seed, stream, step, index): counter = (index low, index high, step, stream), key = seed.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._types import Array
+
 STREAM_SHUFFLE = 0
 STREAM_BLOCKS = 16  # the order of the blocks of a stream; not drawn in C
 
@@ -16,7 +18,7 @@ _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+def philox4x32(counter: Array, key: tuple[int, int]) -> Array:
     """Ten rounds of philox4x32 on every row of `counter` (n, 4), uint32; returns (n, 4).
 
     >>> [hex(word) for word in philox4x32(np.zeros((1, 4), np.uint32), (0, 0))[0].tolist()]
@@ -36,7 +38,7 @@ def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
-def random_words(seed: int, stream: int, step: int, index: np.ndarray) -> np.ndarray:
+def random_words(seed: int, stream: int, step: int, index: Array) -> Array:
     """Four random uint32 words for every index (n,), as (n, 4).
 
     >>> random_words(7, 0, 0, np.arange(3)).shape
@@ -53,11 +55,11 @@ def random_words(seed: int, stream: int, step: int, index: np.ndarray) -> np.nda
 
 def permutation(
     seed: int, epoch: int, n: int, *, block: int = 0, stream: int = STREAM_SHUFFLE
-) -> np.ndarray:
+) -> Array:
     """The order (n,) int64 in which epoch `epoch` visits n < 2**32 samples: Fisher–Yates.
 
     For i from n-1 down to 1, swap p[i] with p[j], j = floor(u (i+1) / 2**64), where u is the
-    64-bit value at index i + 2**32 block. A data set that is all there is block 0.
+    64-bit value at index i + 2**32 block. A data set that is not streamed is block 0.
 
     >>> sorted(permutation(0, 0, 6).tolist())
     [0, 1, 2, 3, 4, 5]

@@ -1,7 +1,7 @@
-"""Hold-out splits that are the same on every machine and under every NumPy.
+"""Hold-out splits that are the same on every machine and with every version of NumPy.
 
-Each row gets a 64-bit key from the raw Philox stream, which NumPy promises never to change (its
-``permutation`` carries no such promise); the rows with the smallest keys are held out.
+Each row gets a 64-bit key from the raw Philox stream, which NumPy guarantees never to change; it
+does not guarantee that for `permutation`. The rows with the smallest keys are held out.
 """
 
 from __future__ import annotations
@@ -9,22 +9,35 @@ from __future__ import annotations
 import numpy as np
 
 from .._checks.numbers import as_array
+from .._types import Array
 
 
 def hold_out(
-    n_rows: int, fraction: float, *, seed: int = 0, labels: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split ``range(n_rows)`` into training and held-out row numbers, both ascending.
+    n_rows: int, fraction: float, *, seed: int = 0, labels: Array | None = None
+) -> tuple[Array, Array]:
+    """Split `range(n_rows)` into row numbers for training and held-out ones, both ascending.
 
-    Args:
-        n_rows: number of rows, at least 2.
-        fraction: share of the rows to hold out, in [0, 1); ``round(fraction * n_rows)`` rows.
-        seed: which split; the same seed gives the same split.
-        labels: one class per row, shape (n_rows,): each class then gives its share of the
-            held-out rows (stratified) but keeps at least one, so that fewer may be held out.
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows, at least 2.
+    fraction : float
+        Share of the rows to hold out, in [0, 1): round(fraction * n_rows) rows.
+    seed : int
+        Which split. The same seed gives the same split.
+    labels : array, shape (n_rows,), optional
+        One class per row. Every class then gives its share of the held-out rows (stratified) but
+        keeps at least one row, so fewer rows may be held out.
 
-    Raises:
-        ValueError: a fraction outside [0, 1), or one that leaves a part empty.
+    Returns
+    -------
+    train, held_out : array of int
+        Row numbers.
+
+    Raises
+    ------
+    ValueError
+        The fraction is outside [0, 1), or leaves a part empty.
 
     >>> train, test = hold_out(8, 0.25, seed=1)
     >>> len(train), len(test)
@@ -48,8 +61,8 @@ def hold_out(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def _hold_out_by_class(held: np.ndarray, keys: np.ndarray, labels: np.ndarray, n_held: int) -> None:
-    """Mark ``n_held`` rows, shared among the classes by largest remainder."""
+def _hold_out_by_class(held: Array, keys: Array, labels: Array, n_held: int) -> None:
+    """Mark n_held rows, shared among the classes by largest remainder."""
     classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
     share = counts * (n_held / len(labels))
     quota = np.minimum(np.floor(share).astype(np.int64), counts - 1)

@@ -1,14 +1,14 @@
 """Data larger than memory: streams of blocks of rows, for `Network.fit`.
 
-A stream is read block by block, each ahead of its use; `docs/data.md` tells about order, memory and
-speed. `fastbp.stream` makes one.
+`fastbp.stream` makes a stream. Training reads it block by block, one block ahead of its use;
+docs/data.md describes order, memory and speed.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,43 +18,54 @@ from .shuffle import STREAM_BLOCKS, permutation
 
 __all__ = ["ArrayStream", "Block", "BlockStream", "Stream", "stream"]
 
-_BLOCK_BYTES = 2**23  # of X, at most, where block_rows is left to us: the cache keeps that
+_BLOCK_BYTES = 2**23  # of X, at most, by default: a block then stays in the cache
 
 
 class Block(NamedTuple):
     """Rows as they come from the source, not yet checked.
 
-    number: which block of the data set it is, the same in every epoch. name: how errors call it.
+    Attributes
+    ----------
+    number : int
+        The number of the block in the data set, the same in every epoch.
+    name : str
+        The name of the block in error messages.
+    X, y, sample_weight : array_like
+        The rows; y and sample_weight may be None.
     """
 
     number: int
     name: str
-    X: object
-    y: object
-    sample_weight: object
+    X: Any
+    y: Any
+    sample_weight: Any
 
 
 class Stream(ABC):
     """Blocks of samples, for `fit` in place of X and y; see `fastbp.stream`."""
 
-    n_rows: int | None = None  # of an epoch, where it is known
-    n_epochs: int | None = None  # how often it can be read, None for as often as one likes
+    n_rows: int | None = None  # rows of an epoch, if known
+    n_epochs: int | None = None  # how often it can be read; None for any number of times
+    block_rows: int | None = None  # rows of a block, if all but the last have the same number
 
     def n_steps(self, batch_size: int) -> int | None:
-        """Batches of an epoch, where that is known."""
+        """Batches of an epoch, if known."""
         return None
 
-    def arrays(self) -> tuple | None:
-        """X, y and weights or None, where they can be looked into."""
+    def arrays(self) -> tuple[Any, Any, Any] | None:
+        """X, y and weights or None, if the stream is made of arrays."""
         return None
 
     @abstractmethod
     def blocks(self, seed: int, epoch: int, shuffle: bool, skip: int = 0) -> Iterator[Block]:
-        """The blocks of an epoch in their order, without the first `skip`."""
+        """The blocks of an epoch in their order, except the first `skip`."""
 
 
 class ArrayStream(Stream):
-    """Blocks of block_rows rows of arrays, or of anything that has a shape and slices."""
+    """Blocks of block_rows rows, cut from arrays or from objects with a shape and slices."""
+
+    n_rows: int
+    block_rows: int
 
     def __init__(self, X: object, y: object, sample_weight: object, block_rows: int | None) -> None:
         self._X, self._y = _sliced(X, "X"), _sliced(y, "y")
@@ -72,11 +83,11 @@ class ArrayStream(Stream):
         self.block_rows = check.check_positive_int(block_rows, "block_rows")
 
     def _rows_by_default(self) -> int:
-        """A power of two, which batch sizes divide that are powers of two themselves."""
-        row_bytes = self._X.shape[1] * np.dtype(getattr(self._X, "dtype", np.float64)).itemsize
+        """A power of two, so that every batch size that is a smaller power of two divides it."""
+        row_bytes: int = self._X.shape[1] * np.dtype(getattr(self._X, "dtype", np.float64)).itemsize
         return 1 << max(0, (_BLOCK_BYTES // max(row_bytes, 1)).bit_length() - 1)
 
-    def arrays(self) -> tuple:
+    def arrays(self) -> tuple[Any, Any, Any]:
         return self._X, self._y, self._s
 
     def n_steps(self, batch_size: int) -> int:
@@ -85,7 +96,7 @@ class ArrayStream(Stream):
 
     def blocks(self, seed: int, epoch: int, shuffle: bool, skip: int = 0) -> Iterator[Block]:
         n_blocks = -(-self.n_rows // self.block_rows)
-        order = range(n_blocks)
+        order: Sequence[int] = range(n_blocks)
         if shuffle:
             order = permutation(seed, epoch, n_blocks, stream=STREAM_BLOCKS).tolist()
         for number in order[skip:]:
@@ -100,9 +111,9 @@ class ArrayStream(Stream):
 
 
 class BlockStream(Stream):
-    """Blocks from an iterable, or from a function that makes one an epoch."""
+    """Blocks from an iterable, or from a function that returns one for every epoch."""
 
-    def __init__(self, source: Iterable | Callable[[], Iterable]) -> None:
+    def __init__(self, source: Iterable[Any] | Callable[[], Iterable[Any]]) -> None:
         self._source = source
         if not callable(source) and iter(source) is source:
             self.n_epochs = 1
@@ -126,22 +137,37 @@ class BlockStream(Stream):
 def stream(
     X: object, y: object = None, sample_weight: object = None, *, block_rows: int | None = None
 ) -> Stream:
-    """A Stream for `fit`, of data that are larger than memory or come from elsewhere.
+    """A Stream for `fit`, of data that are larger than memory or that a program produces.
 
-    X (n, n_0), y and sample_weight (n,): arrays, `numpy.memmap`, or anything else that has `shape`
-    and gives rows for a slice, such as a data set of h5py; block_rows: rows that are read at a
-    time, by default as many as fill 8 MiB, at most, and a power of two. `fit` shuffles the blocks,
-    and the rows within each.
+    `fit` shuffles the blocks of arrays, and the rows within each block. Other blocks keep their
+    order, and only the rows within each are shuffled. Batches are cut from one block at a time, and
+    the last one of a block may be shorter. So block_rows should be a multiple of the batch size.
 
-    Or X alone: an iterable of blocks (X, y) or (X, y, sample_weight), or a function without
-    arguments that returns one and is called once an epoch. Blocks come in the order given, `fit`
-    shuffles the rows within each. A generator gives one epoch: pass the function that makes it for
-    more.
+    Parameters
+    ----------
+    X : array_like, shape (n, n_0), or iterable, or callable
+        An array, a `numpy.memmap` or another object that has `shape` and returns rows for a slice,
+        such as a data set of h5py. Or, without y, an iterable of blocks (X, y) or
+        (X, y, sample_weight), or a function without arguments that returns such an iterable; it
+        is called once per epoch. A generator gives one epoch only: for more, pass the function
+        that makes it.
+    y : array_like, shape (n,) or (n, n_targets), optional
+        The targets, for arrays.
+    sample_weight : array_like, shape (n,), optional
+        The weights of the samples, for arrays.
+    block_rows : int, optional
+        Rows that are read at a time from arrays. The default is the largest power of two whose
+        rows take at most 8 MiB.
 
-    Batches are cut from one block at a time: the rows that are left over at its end are a shorter
-    batch. So block_rows is best a multiple of the batch size.
+    Returns
+    -------
+    Stream
+        The data, to be passed to `fit` instead of X and y.
 
-    Raises TypeError or ValueError for what is neither, and for rows that do not match.
+    Raises
+    ------
+    TypeError, ValueError
+        X is neither of these, or the arrays have different numbers of rows.
 
     >>> import fastbp
     >>> X = np.arange(12.0, dtype=np.float32).reshape(6, 2); y = X[:, :1]
@@ -168,7 +194,7 @@ def stream(
     return BlockStream(X)
 
 
-def _sliced(array: object, name: str) -> object:
-    """The array itself if it has rows to slice, else NumPy's idea of it; no masked element."""
+def _sliced(array: object, name: str) -> Any:
+    """The object itself if it has rows to slice, else an array; no masked elements."""
     refuse_masked(array, name)
     return array if hasattr(array, "shape") and hasattr(array, "__len__") else np.asarray(array)
