@@ -150,7 +150,7 @@ class Derivatives(ABC):
         >>> net.hvp([[3.0], [1.0]], [[0.0], [0.0]], [1.0, 0.0])
         array([5.5, 2. ], dtype=float32)
         """
-        if self.criterion.name == "custom":
+        if not self.criterion.entry.has_curve:
             raise ValueError(
                 f"hvp needs the second derivative of the loss, which {self.criterion} does not "
                 "give: use differences of value_and_grad"

@@ -51,9 +51,9 @@ def _float_type(operator: Any) -> Any:
 
 
 def _columns(model: Any) -> int:
-    """Columns of a regressor's `predict`: of gaussian_nll's outputs the means alone."""
+    """Columns of a regressor's `predict`."""
     net = model.network_
-    return int(model.n_outputs_ if net.criterion.name == "gaussian_nll" else net.widths[-1])
+    return int(net.widths[-1] if net.criterion.entry.all_predicted else model.n_outputs_)
 
 
 def _regressor_shapes(operator: Any) -> None:

@@ -1,4 +1,4 @@
-"""The losses by name, with their options and the code the C engine knows them by.
+"""The losses by name, with their options and all that the package knows of them.
 
 A loss is asked for by name, "mse", by name and options, "huber(0.5)" or
 "cross_entropy(label_smoothing=0.1, class_weight=[1, 2])", or as a `Loss`. The formulas stand in
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.numbers import as_array
+from .._types import Array
 from ..activations import Activation
 from ._options import (
     check_alpha,
@@ -30,62 +31,159 @@ from ._options import (
 Option = float | bool | tuple[float, ...] | None
 
 
+def _values(loss: Loss, n_out: int) -> tuple[float, ...]:
+    return tuple(map(float, loss.values))
+
+
+def _cross_entropy_params(loss: Loss, n_out: int) -> tuple[float, ...]:
+    if loss == Loss("cross_entropy"):
+        return ()
+    smoothing, weights = loss.values
+    return (smoothing, *_per_output(weights, n_out))
+
+
+def _binary_cross_entropy_params(loss: Loss, n_out: int) -> tuple[float, ...]:
+    (weights,) = loss.values
+    return () if weights is None else _per_output(weights, n_out)
+
+
+def _focal_params(loss: Loss, n_out: int) -> tuple[float, ...]:
+    gamma, alpha = loss.values
+    return (gamma, *_per_output(alpha, n_out))
+
+
+def _binary_focal_params(loss: Loss, n_out: int) -> tuple[float, ...]:
+    gamma, alpha = loss.values
+    return (gamma, *((1.0, 1.0) if alpha is None else (1 - alpha, alpha)))
+
+
+def _taus(loss: Loss, n_out: int) -> tuple[float, ...]:
+    return loss.options["taus"]
+
+
+def _rates(loss: Loss, a: Array) -> Array:
+    return np.exp(a) if loss.options["log_input"] else a
+
+
+def _means(loss: Loss, a: Array) -> Array:
+    return a[:, : a.shape[1] // 2]
+
+
+def _medians(loss: Loss, a: Array) -> Array:
+    taus = np.asarray(loss.options["taus"])
+    return a[:, np.argmin(abs(taus - 0.5)) :: len(taus)]
+
+
 @dataclass(frozen=True)
 class _Entry:
-    """What there is to know of a loss beside its formula.
+    """What the package knows of a loss beside its formula.
 
-    pair: the output activation it is computed from the logits with, or None; alone: whether it
-    also takes other outputs. targets: what they hold, see `_validation.as_targets`. options: name:
-    (default, check), where the check returns the value as it is kept.
+    Outputs:
+        pair: the output activation with which it is computed from the logits, or None.
+        alone: whether it also takes other outputs.
+        outputs: how many outputs there are for each target; 0 where there are no targets.
+        outputs_are: what these are, for messages, where there are several.
+        predicted: what the outputs say of the targets; the outputs themselves unless given.
+        all_predicted: whether an estimator predicts all outputs rather than `predicted`.
+    Targets:
+        targets: what they hold, see docs/losses.md; "classes" and "indices" may be labels.
+        score: the default score, see `fastbp.metrics.default_score`.
+        location: whether the loss depends on output − target alone and is least where they agree.
+        summed: whether J_i is a sum over the outputs rather than their mean.
+        has_curve: whether there is a second derivative, as `hvp` needs.
+        positive: for targets that are positive numbers, the output activation and the options
+            with which outputs are predictions.
+    Options:
+        options: name: (default, check); the check returns the value as it is kept.
+        one_list: whether several values without a name are one list.
+        params: the parameters as the engine takes them, see csrc/lists.h, for so many outputs.
     """
 
-    code: int
     pair: str | None = None
     alone: bool = True
+    outputs: Callable[[Loss], int] = lambda loss: 1
+    outputs_are: str = ""
+    predicted: Callable[[Loss, Array], Array] = lambda loss, a: a
+    all_predicted: bool = False
     targets: str = "numbers"
-    options: dict[str, tuple[Option, Callable]] | None = None
+    score: str = "r2"
+    location: bool = False
+    summed: bool = False
+    has_curve: bool = True
+    positive: tuple[str, dict[str, Option]] | None = None
+    options: dict[str, tuple[Option, Callable]] = field(default_factory=dict)
+    one_list: bool = False
+    params: Callable[[Loss, int], tuple[float, ...]] = _values
 
 
 _GAMMA = (2.0, check.check_nonnegative)
+_MARGIN = {"margin": (1.0, check.check_positive)}
 _TABLE: dict[str, _Entry] = {
-    "squared_error": _Entry(0),
-    "mse": _Entry(1),
+    "squared_error": _Entry(location=True, summed=True),
+    "mse": _Entry(location=True),
     "binary_cross_entropy": _Entry(
-        2, "sigmoid", targets="fractions", options={"pos_weight": (None, check_weights)}
+        pair="sigmoid",
+        targets="fractions",
+        score="binary_accuracy",
+        summed=True,
+        options={"pos_weight": (None, check_weights)},
+        params=_binary_cross_entropy_params,
     ),
     "cross_entropy": _Entry(
-        3,
-        "softmax",
+        pair="softmax",
         targets="classes",
+        score="accuracy",
+        summed=True,
         options={"label_smoothing": (0.0, check_smoothing), "class_weight": (None, check_weights)},
+        params=_cross_entropy_params,
     ),
-    "mae": _Entry(4),
-    "huber": _Entry(5, options={"delta": (1.0, check.check_positive)}),
-    "log_cosh": _Entry(6),
-    "poisson": _Entry(7, targets="counts", options={"log_input": (True, check_flag)}),
-    "hinge": _Entry(8, targets="signs"),
-    "squared_hinge": _Entry(9, targets="signs"),
-    "kl_divergence": _Entry(10, "softmax", targets="probabilities"),
+    "mae": _Entry(location=True),
+    "huber": _Entry(location=True, options={"delta": (1.0, check.check_positive)}),
+    "log_cosh": _Entry(location=True),
+    "poisson": _Entry(
+        predicted=_rates,
+        targets="counts",
+        positive=("exp", {"log_input": False}),
+        options={"log_input": (True, check_flag)},
+    ),
+    "hinge": _Entry(targets="signs", score="sign_accuracy"),
+    "squared_hinge": _Entry(targets="signs", score="sign_accuracy"),
+    "kl_divergence": _Entry(pair="softmax", targets="probabilities", score="accuracy", summed=True),
     "focal": _Entry(
-        11,
-        "softmax",
+        pair="softmax",
         alone=False,
         targets="classes",
+        score="accuracy",
+        summed=True,
         options={"gamma": _GAMMA, "alpha": (None, check_weights)},
+        params=_focal_params,
     ),
     "binary_focal": _Entry(
-        12,
-        "sigmoid",
+        pair="sigmoid",
         alone=False,
         targets="bits",
+        score="binary_accuracy",
         options={"gamma": _GAMMA, "alpha": (0.25, check_alpha)},
+        params=_binary_focal_params,
     ),
-    "multi_margin": _Entry(13, targets="indices", options={"margin": (1.0, check.check_positive)}),
-    "quantile": _Entry(14, options={"taus": ((0.5,), check_taus)}),
-    "gaussian_nll": _Entry(15),
-    "margin_ranking": _Entry(16, targets="pairs", options={"margin": (1.0, check.check_positive)}),
+    "multi_margin": _Entry(targets="indices", score="accuracy", options=_MARGIN),
+    "quantile": _Entry(
+        outputs=lambda loss: len(loss.options["taus"]),
+        outputs_are="one for each tau",
+        predicted=_medians,
+        all_predicted=True,
+        options={"taus": ((0.5,), check_taus)},
+        one_list=True,
+        params=_taus,
+    ),
+    "gaussian_nll": _Entry(
+        outputs=lambda loss: 2, outputs_are="a mean and a log-variance", predicted=_means
+    ),
+    "margin_ranking": _Entry(
+        outputs=lambda loss: 0, targets="pairs", score="pair_accuracy", options=_MARGIN
+    ),
 }
-_CUSTOM = _Entry(17)
+_CUSTOM = _Entry(has_curve=False)
 
 NAMES: tuple[str, ...] = tuple(_TABLE)
 
@@ -112,7 +210,7 @@ class Loss:
 
     def __init__(self, name: str, *values: Option, **options: Option) -> None:
         name, given = options_from_text(name, NAMES)
-        table = _TABLE[name].options or {}
+        table = _TABLE[name].options
         if given and (values or options):
             raise ValueError(f"give the options of {name!r} in its text or beside it, not both")
         given += [(None, value) for value in values] + list(options.items())
@@ -129,21 +227,17 @@ class Loss:
     @property
     def options(self) -> dict[str, Option]:
         """{option: value}, defaults included."""
-        return dict(zip(self._entry.options or {}, self.values, strict=True))
+        return dict(zip(self.entry.options, self.values, strict=True))
 
     @property
-    def _entry(self) -> _Entry:
+    def entry(self) -> _Entry:
+        """What the package knows of the loss beside its formula."""
         return _TABLE[self.name]
-
-    @property
-    def code(self) -> int:
-        """The number of this loss in the C enum."""
-        return self._entry.code
 
     @cached_property
     def targets(self) -> str:
         """What the targets hold: numbers, fractions, classes, …; see docs/losses.md."""
-        return self._entry.targets
+        return self.entry.targets
 
     @cached_property
     def labels(self) -> bool:
@@ -153,7 +247,7 @@ class Loss:
     @property
     def pair(self) -> str | None:
         """Name of the output activation with which delta^L is computed from the logits."""
-        return self._entry.pair
+        return self.entry.pair
 
     def pairs_with(self, output: Activation) -> bool:
         """Whether the loss is fused with this output activation.
@@ -169,11 +263,24 @@ class Loss:
         >>> Loss("quantile(0.1, 0.5, 0.9)").n_targets(6), Loss("gaussian_nll").n_targets(6)
         (2, 3)
         """
-        if self.name == "quantile":
-            return n_out // len(self.options["taus"])
-        if self.name == "margin_ranking":
-            return 0
-        return n_out // 2 if self.name == "gaussian_nll" else n_out
+        return n_out // self.outputs_each if self.outputs_each else 0
+
+    @property
+    def outputs_each(self) -> int:
+        """How many outputs there are for each target; 0 where there are no targets.
+
+        >>> Loss("gaussian_nll").outputs_each
+        2
+        """
+        return self.entry.outputs(self)
+
+    def predicted(self, a: Array) -> Array:
+        """What outputs a (n, n_out) say of the targets themselves, (n, n_targets).
+
+        >>> Loss("gaussian_nll").predicted(np.array([[1.5, 0.1]]))
+        array([[1.5]])
+        """
+        return self.entry.predicted(self, a)
 
     @property
     def group(self) -> int:
@@ -189,21 +296,8 @@ class Loss:
             )
 
     def params(self, n_out: int) -> tuple[float, ...]:
-        """The parameters as the engine takes them, see `fastbp_spec_t` in csrc/fastbp.h."""
-        options = self.options
-        if self.name == "cross_entropy":
-            if self == Loss("cross_entropy"):
-                return ()
-            return (options["label_smoothing"], *_per_output(options["class_weight"], n_out))
-        if self.name == "binary_cross_entropy":
-            weight = options["pos_weight"]
-            return () if weight is None else _per_output(weight, n_out)
-        if self.name == "focal":
-            return (options["gamma"], *_per_output(options["alpha"], n_out))
-        if self.name == "binary_focal":
-            alpha = options["alpha"]
-            return (options["gamma"], *((1.0, 1.0) if alpha is None else (1 - alpha, alpha)))
-        return options["taus"] if self.name == "quantile" else tuple(map(float, self.values))
+        """The parameters as the engine takes them, see csrc/lists.h."""
+        return self.entry.params(self, n_out)
 
     @cached_property
     def ignored(self) -> frozenset[int]:
@@ -216,7 +310,7 @@ class Loss:
         return frozenset(k for k, weight in enumerate(weights) if weight == 0)
 
     def __str__(self) -> str:
-        table = self._entry.options or {}
+        table = self.entry.options
         shown = [
             f"{option}={text_of_option(value)}"
             for (option, (default, _)), value in zip(table.items(), self.values, strict=True)
@@ -232,8 +326,8 @@ def _merge(
     name: str, given: list[tuple[str | None, object]], known: tuple[str, ...]
 ) -> dict[str, object]:
     """{option: value} of (option or None for the next in order, value)."""
-    if name == "quantile" and len(given) > 1 and all(option is None for option, _ in given):
-        return {"taus": tuple(value for _, value in given)}
+    if _TABLE[name].one_list and len(given) > 1 and all(option is None for option, _ in given):
+        return {known[0]: tuple(value for _, value in given)}
     merged: dict[str, object] = {}
     for place, (option, value) in enumerate(given):
         if not known:
@@ -261,8 +355,8 @@ def resolve(spec: str | Loss | Callable) -> Loss:
 
     Raises ValueError, listing the names, if unknown.
 
-    >>> resolve("mse").code
-    1
+    >>> resolve("mse")
+    Loss('mse')
     """
     if isinstance(spec, Loss):
         return spec
@@ -294,12 +388,13 @@ class CustomLoss(Loss):
         if not callable(function):
             raise TypeError(f"a loss of your own must be callable; got {type(function).__name__}")
         width = None if n_targets is None else check.check_positive_int(n_targets, "n_targets")
-        for field, value in (("name", "custom"), ("values", ()), ("function", function)):
-            object.__setattr__(self, field, value)
+        for name, value in (("name", "custom"), ("values", ()), ("function", function)):
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "width", width)
 
     @property
-    def _entry(self) -> _Entry:
+    def entry(self) -> _Entry:
+        """What the package knows of it: next to nothing."""
         return _CUSTOM
 
     def n_targets(self, n_out: int) -> int:
@@ -342,7 +437,7 @@ def engine_function(loss: Loss, dtype: np.dtype, n_out: int) -> Callable | None:
 
 def check_output(loss: Loss, output: Activation, n_out: int) -> None:
     """ValueError where the loss does not take such outputs, or not so many of them."""
-    if not loss._entry.alone and not loss.pairs_with(output):
+    if not loss.entry.alone and not loss.pairs_with(output):
         raise ValueError(f"{loss.name} needs output={loss.pair!r}; got {output}")
     for option in ("class_weight", "alpha", "pos_weight"):
         weights = loss.options.get(option)
@@ -351,16 +446,11 @@ def check_output(loss: Loss, output: Activation, n_out: int) -> None:
                 f"{option} of {loss.name} has {len(weights)} entries; "
                 f"the network has {n_out} outputs (widths[-1])"
             )
-    if loss.name == "gaussian_nll" and n_out % 2:
+    each = loss.outputs_each
+    if each and n_out % each:
         raise ValueError(
-            f"gaussian_nll takes a mean and a log-variance for each target, an even number of "
-            f"outputs; the network has {n_out} (widths[-1])"
-        )
-    if loss.name == "quantile" and n_out % len(loss.options["taus"]):
-        n = len(loss.options["taus"])
-        raise ValueError(
-            f"quantile with {n} taus takes {n} outputs for each target; the network has {n_out} "
-            f"(widths[-1]): make it a multiple of {n}"
+            f"{loss.name} takes {each} outputs for each target, {loss.entry.outputs_are}; "
+            f"the network has {n_out} (widths[-1]): make it a multiple of {each}"
         )
 
 

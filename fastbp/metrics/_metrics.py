@@ -363,27 +363,10 @@ def default_score(loss: Loss, a: Array, y: Array, sample_weight: Array | None = 
     >>> default_score(Loss("mse"), np.array([[1.0], [3.0]]), np.array([[1.0], [3.0]]))
     1.0
     """
-    if loss.name == "margin_ranking":
-        return pair_accuracy(a, sample_weight)
-    if loss.name == "custom" and a.shape != y.shape:
-        return float("nan")
-    if loss.labels or loss.name == "kl_divergence":
-        return accuracy(a, y, sample_weight)
-    if loss.name in ("binary_cross_entropy", "binary_focal"):
-        return binary_accuracy(a, y, sample_weight)
-    if loss.targets == "signs":
-        return sign_accuracy(a, y, sample_weight)
-    return r2(_predicted(loss, a), y, sample_weight)
-
-
-def _predicted(loss: Loss, a: Array) -> Array:
-    """The prediction of the targets that the outputs contain."""
-    if loss.name == "gaussian_nll":
-        return a[:, : a.shape[1] // 2]
-    if loss.name == "quantile":
-        taus = np.asarray(loss.options["taus"])
-        return a[:, np.argmin(abs(taus - 0.5)) :: len(taus)]
-    return np.exp(a) if loss.name == "poisson" and loss.options["log_input"] else a
+    if loss.entry.score != "r2":
+        return _SCORES[loss.entry.score](a, y, sample_weight)
+    predicted = loss.predicted(a)
+    return r2(predicted, y, sample_weight) if predicted.shape == y.shape else float("nan")
 
 
 # ---- by name ------------------------------------------------------------------------------
@@ -461,7 +444,7 @@ def _own(name: str, metric: Metric, loss: Loss) -> Metric:
         return metric
     if loss.targets == "pairs":
         raise ValueError(f"metric {name!r} needs y_true; {loss.name} has no targets")
-    return TrueFirst(metric, partial(_predicted, loss))
+    return TrueFirst(metric, loss.predicted)
 
 
 def _by_name(spec: object, loss: Loss) -> Metric:
@@ -474,17 +457,17 @@ def _by_name(spec: object, loss: Loss) -> Metric:
         return _pair_accuracy
     if name == "top_k_accuracy":
         return partial(top_k_accuracy, k=_k(number))
-    signs = loss.targets == "signs"
-    decisions = signs or loss.name in ("binary_cross_entropy", "binary_focal")
+    signs = loss.entry.score == "sign_accuracy"
+    decisions = signs or loss.entry.score == "binary_accuracy"
     if name == "accuracy":
-        return sign_accuracy if signs else binary_accuracy if decisions else _accuracy
+        return _SCORES[loss.entry.score] if decisions else _accuracy
     if name in _FOR_CLASSES:
         return partial(_FOR_CLASSES[name], threshold=0.0 if signs else 0.5, multilabel=decisions)
 
     def for_numbers(a: Array, y: Array, sample_weight: Array | None) -> float:
         if y.ndim == 1:
             raise ValueError(f"metric {name!r} needs numbers; {loss.name} has class indices")
-        return _FOR_NUMBERS[name](_predicted(loss, a), y, sample_weight)
+        return _FOR_NUMBERS[name](loss.predicted(a), y, sample_weight)
 
     return declare(for_numbers, direction(_FOR_NUMBERS[name]))
 
@@ -500,6 +483,15 @@ def _k(number: float | None) -> int:
 @higher_is_better
 def _pair_accuracy(a: Array, y: Array, sample_weight: Array | None) -> float:
     return pair_accuracy(a, sample_weight)
+
+
+# The default scores that a loss may name beside "r2".
+_SCORES: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "binary_accuracy": binary_accuracy,
+    "sign_accuracy": sign_accuracy,
+    "pair_accuracy": _pair_accuracy,
+}
 
 
 @higher_is_better

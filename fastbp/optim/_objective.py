@@ -8,7 +8,6 @@ from .._checks import arguments as check
 from .._types import Array, SparseRows, Trainee
 
 # Losses that are least where the outputs follow the targets, in whatever units these are.
-_OF_NUMBERS = ("squared_error", "mse", "mae", "huber", "log_cosh")
 # Targets of a spread within _USUAL, and no more than _FAR spreads from the outputs, stay as they
 # are: SciPy then takes the steps that it takes for scikit-learn.
 _USUAL = (2.0**-5, 2.0**7)
@@ -107,7 +106,7 @@ class Objective:
         net = self._net
         top = net.blocks(self._free)[-1]
         identity = net.activations[-1].name == "identity" and "b" in top and top["b"].all()
-        return identity and net.criterion.name in _OF_NUMBERS
+        return identity and net.criterion.entry.location
 
     def _take_units(self) -> None:
         net, y, theta = self._net, self._y, self.start.copy()

@@ -270,26 +270,25 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _predicted(self, outputs: Array) -> Array:
         """The predicted targets: the means for gaussian_nll, all outputs for other losses."""
-        if self.network_.criterion.name == "gaussian_nll":
-            outputs = outputs[:, : self.n_outputs_]
+        criterion = self.network_.criterion
+        if not criterion.entry.all_predicted:
+            outputs = criterion.predicted(outputs)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def _criterion(self) -> Loss:
         loss = resolve_loss(self.loss)
-        if loss.name == "poisson":
-            return Loss("poisson", log_input=False)
+        if loss.entry.positive is not None:
+            return Loss(loss.name, **loss.entry.positive[1])
         if loss.targets != "numbers":
             raise ValueError(f"{loss} is not a regression loss: its targets are {loss.targets}")
         return loss
 
     def _objective(self) -> tuple[str, Loss]:
         loss = self._criterion()
-        return "exp" if loss.name == "poisson" else "identity", loss
+        return "identity" if loss.entry.positive is None else loss.entry.positive[0], loss
 
     def _n_units(self) -> int:
-        loss = self._criterion()
-        each = len(loss.options["taus"]) if loss.name == "quantile" else 1
-        return self.n_outputs_ * (2 if loss.name == "gaussian_nll" else each)
+        return self.n_outputs_ * self._criterion().outputs_each
 
     def _take_targets(self, y: Array, *, new: bool, incremental: bool, classes: object) -> None:
         columns = 1 if y.ndim == 1 else y.shape[1]
@@ -313,7 +312,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _reported(self, J: float) -> float:
         """In scikit-learn the squared error is the mean over outputs; the penalty is a sum."""
         net = self.network_
-        if self.n_outputs_ == 1 or net.criterion.name != "squared_error":
+        if self.n_outputs_ == 1 or not net.criterion.entry.summed:
             return J
         penalty = net.l2 / 2 * sum(float((W.astype(np.float64) ** 2).sum()) for W in self.coefs_)
         return float((J - penalty) / self.n_outputs_ + penalty)
@@ -324,7 +323,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         outputs = self.network_.predict(X)
         if not np.isfinite(outputs).all():
             return np.nan
-        if outputs.shape[1] > self.n_outputs_ and self.network_.criterion.name == "quantile":
+        if outputs.shape[1] > self.n_outputs_ and self.network_.criterion.entry.all_predicted:
             return -self.network_.loss(X, y, sample_weight)
         predicted = self._predicted(outputs).astype(np.float64)  # sums of float32 lose digits
         return float(r2_score(y, predicted, sample_weight=sample_weight))
@@ -334,7 +333,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         check_is_fitted(self)
         refuse_masked_elements(y=y, sample_weight=sample_weight)
         criterion = self.network_.criterion
-        if criterion.name != "quantile" or len(criterion.options["taus"]) == 1:
+        if not criterion.entry.all_predicted or criterion.outputs_each == 1:
             predicted = self.predict(X).astype(np.float64)  # sums of float32 lose digits
             return float(r2_score(y, predicted, sample_weight=sample_weight))
         rows, targets = self._validated(X, y, reset=False)

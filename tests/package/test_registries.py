@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import error_bounds
+import loss_cases
 import numpy as np
 import pytest
 
@@ -21,8 +22,9 @@ from fastbp.export import _c, _onnx
 from fastbp.initializers import Initializer, draw
 from fastbp.losses import CustomLoss, Loss
 from fastbp.optim import SGD
-from fastbp.reference import _formulas, _updates
+from fastbp.reference import _curves, _formulas, _losses, _updates
 
+LOSS_PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
 HEADER = Path(__file__).parents[2] / "csrc" / "fastbp.h"
 RELU, TANH = Activation("relu"), Activation("tanh")
 
@@ -184,6 +186,30 @@ def test_losses():
         losses.resolve("mse(2)")
     with pytest.raises(TypeError, match="loss must be a name such as 'squared_error'; got int"):
         losses.resolve(3)
+
+
+DOC_ROWS = {
+    re.match(r"\w+", name)[0]
+    for name in re.findall(r"^\| `([^`]+)` \|", LOSS_PAGE.read_text("utf-8"), re.MULTILINE)
+}
+LOSS_PLACES = {
+    "LOSSES of fastbp/reference/_losses.py": (_losses.LOSSES, lambda loss: loss.entry.alone),
+    "FROM_LOGITS of fastbp/reference/_losses.py": (_losses.FROM_LOGITS, lambda loss: loss.pair),
+    "CURVES of fastbp/reference/_curves.py": (_curves.CURVES, lambda loss: loss.entry.alone),
+    "PAIR_CURVES of fastbp/reference/_curves.py": (_curves.PAIR_CURVES, lambda loss: loss.pair),
+    "docs/losses.md": (DOC_ROWS, lambda loss: True),
+    "SPECS of tests/loss_cases.py": (
+        {Loss(spec).name for spec in loss_cases.SPECS},
+        lambda loss: loss.targets != "pairs",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", LOSS_PLACES)
+@pytest.mark.parametrize("name", losses.NAMES)
+def test_every_loss_has_its_row(name, place):
+    rows, needed = LOSS_PLACES[place]
+    assert name in rows or not needed(Loss(name)), f"loss {name} has no row in {place}"
 
 
 # ---- initialisers -------------------------------------------------------------------------
