@@ -1,4 +1,5 @@
-/* avx2.c: the kernels for AVX2 + FMA, 16 registers: 6×2 accumulators, two of B, one of A. */
+/* avx2.c: the kernels for AVX2 and FMA. A tile of 6×2 vectors uses 12 of the 16 registers for C,
+ * two for B and one for A. */
 #define FBP_ISA avx2
 /* clang-format off */
 #define FBP_TILES(X) \
@@ -12,7 +13,7 @@
 #define FBP_MR_8 1
 #define FBP_NN_ROWS 11
 #ifndef FBP_PACK_MIN_BYTES
-#define FBP_PACK_MIN_BYTES 2048 /* of strips as narrow as these, L1 has to hold more rows */
+#define FBP_PACK_MIN_BYTES 2048 /* a strip is only 64 bytes wide, so L1 has to hold more rows */
 #endif
 #ifndef FBP_KC_TN
 #define FBP_KC_TN 160

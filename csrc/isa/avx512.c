@@ -1,5 +1,5 @@
-/* avx512.c: the kernels for AVX-512 F+DQ+BW+VL, 32 registers: 14×2 accumulators, two of B, one of
- * A. */
+/* avx512.c: the kernels for AVX-512 F, DQ, BW and VL. A tile of 14×2 vectors uses 28 of the 32
+ * registers for C, two for B and one for A. */
 #define FBP_ISA avx512
 /* clang-format off */
 #define FBP_TILES(X) \

@@ -1,9 +1,12 @@
-/* isa.h: the rest of every isa/<name>.c, which has named itself (FBP_ISA) and its register tiles:
- * FBP_TILES(X) lists X(rows, vectors), FBP_TALL_TILES those for gemm_tn alone, FBP_MR_<vectors> the
- * tallest of each width. gemm_nn walks one pointer a row and so goes up to FBP_NN_ROWS only, as
- * many as the general registers hold: on Zen 4 with 14 rows, three of them reloaded in each turn,
- * it runs at 90 to 95 % of peak; with 11 at 98. Included once a translation unit, hence no guard.
- */
+/* isa.h: compiles all kernels for one ISA. Each isa/<name>.c includes it last, and defines before:
+ *   FBP_ISA            the name of the ISA
+ *   FBP_TILES(X)       X(rows, vectors) for every register tile
+ *   FBP_TALL_TILES(X)  the same for the tiles that only gemm_tn uses
+ *   FBP_MR_<vectors>   the rows of the tallest tile of that width
+ *   FBP_NN_ROWS        the rows of the tallest tile of gemm_nn
+ * gemm_nn reads each row of A through a pointer of its own, and FBP_NN_ROWS pointers fit into the
+ * general registers. On Zen 4, 14 rows reload three pointers per iteration and reach 90 to 95 % of
+ * peak; 11 rows reach 98 %. Included once per translation unit, so it has no include guard. */
 
 #include "../kernels/kernels.h"
 
@@ -15,10 +18,11 @@
 
 #define FBP_ISA_NAME(x) FBP_PASTE(x, FBP_ISA)
 
-/* Tuning, each overridable from the command line of the compiler.
- * FBP_KC, FBP_KC_TN: rows of B that one strip holds at a time; the strip is read once a row tile.
- * FBP_PACK_MIN_ROWS, FBP_PACK_MIN_BYTES: rows of A, and bytes between rows of B, from which copying
- * a strip of B is repaid: rows 4 KiB apart share one L1 set and one L2 set in sixteen. */
+/* Tuning constants, which the compiler's command line may set.
+ * FBP_KC, FBP_KC_TN: rows of B in one strip. Every row tile reads the strip once.
+ * FBP_PACK_MIN_ROWS, FBP_PACK_MIN_BYTES: a strip of B is copied only if A has at least this many
+ * rows and the rows of B are at least this many bytes apart. Rows that are 4 KiB apart all fall
+ * into the same set of L1. */
 #ifndef FBP_KC
 #define FBP_KC 384
 #endif

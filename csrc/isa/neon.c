@@ -1,5 +1,5 @@
-/* neon.c: the kernels for AArch64 Advanced SIMD, 32 registers: 12×2 accumulators, two of B, one of
- * A. */
+/* neon.c: the kernels for AArch64 Advanced SIMD. A tile of 12×2 vectors uses 24 of the 32 registers
+ * for C, two for B and one for A. */
 #define FBP_ISA neon
 /* clang-format off */
 #define FBP_TILES(X) \

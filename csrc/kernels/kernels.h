@@ -1,11 +1,12 @@
 /* kernels.h: the kernel table and the contract of each slot.
  *
- * Matrices are row-major with a leading dimension in elements. Pointers are void because one table
- * type serves f32 and f64; a table's elem_size says which. Every kernel accepts every size >= 0,
- * reads and writes only the elements named, needs no alignment beyond the element's own, never
- * allocates, starts a thread or calls upwards. Each output element is computed by the same
- * operations in the same order whatever rows it is asked for with, so results do not depend on how
- * callers cut their work; gemm_tn promises that of columns too. */
+ * Matrices are row-major; leading dimensions count elements. Pointers are void because f32 and f64
+ * have the same type of table; its elem_size tells them apart. A kernel accepts every size >= 0,
+ * reads and writes only the elements named, and needs no alignment beyond that of the element. It
+ * never allocates, starts a thread or calls a higher room. An output element is computed by the
+ * same operations in the same order no matter which other rows are computed in the same call, so
+ * results do not depend on how the caller divides the work. For gemm_tn this is true of columns as
+ * well. */
 #ifndef FASTBP_KERNELS_H
 #define FASTBP_KERNELS_H
 
@@ -23,20 +24,21 @@ typedef struct {
 
 enum { FBP_MAX_WARM = 3 };
 
-/* What a product does to its result before it is stored for good. */
+/* The epilogue of a product: what is done to AB before it is stored. */
 typedef enum {
     FBP_EPI_NONE,     /* C = AB + bias */
-    FBP_EPI_FORWARD,  /* C = σ(AB + bias), and z = AB + bias where z is asked for */
-    FBP_EPI_BACKWARD, /* C = (AB) ⊙ σ', which is made from aux: the activation's a, or its z */
+    FBP_EPI_FORWARD,  /* C = σ(AB + bias), and z = AB + bias unless z is NULL */
+    FBP_EPI_BACKWARD, /* C = (AB) ⊙ σ', where σ' is computed from aux: the layer's a or z */
 } fbp_epi_t;
 
-/* One product. A is always given by row pointers, so that a shuffled batch needs no gather copy:
+/* One product. A is given by pointers to its rows, so that a shuffled batch needs no copy:
  *   gemm_nn  C[m,n] = epi(A[m,k] · B[k,n] + bias)   a: m pointers to rows of k elements
  *   gemm_tn  C[m,n] = A[k,m]ᵀ · B[k,n]              a: k pointers to rows, columns a_offset … + m
  *   gemm_nt  C[m,n] = epi(A[m,k] · B[n,k]ᵀ)         as nn; B dense, epi NONE or BACKWARD
- * B is dense (b_panel = 0) or in panels of the table's panel_cols columns, row k of panel p at
- * b + p·b_panel + k·panel_cols, the last panel padded with zeros. Sums run over k in order,
- * but those of nt and of nn's last few columns, which run in the lanes of a vector first. */
+ * B is dense (b_panel = 0) or in panels of the table's panel_cols columns: row k of panel p is at
+ * b + p·b_panel + k·panel_cols, and the last panel is padded with zeros. Sums run over k in order,
+ * except those of nt and of the last few columns of nn, which run in the lanes of a vector first.
+ */
 typedef struct {
     void *c;
     long ldc;
@@ -46,32 +48,32 @@ typedef struct {
     long ldb;
     long b_panel;
     long m, n, k;
-    const void *bias; /* n elements or NULL (taken as 0); nn only */
+    const void *bias; /* n elements, or NULL for 0; nn only */
     fbp_epi_t epi;    /* tn: FBP_EPI_NONE */
-    int act;          /* FASTBP_ACT_*, not softmax, for the two other epilogues */
+    int act;          /* FORWARD and BACKWARD: FASTBP_ACT_*, not softmax */
     double alpha;
-    void *z; /* FORWARD: where to keep AB + bias, or NULL */
+    void *z; /* FORWARD: receives AB + bias; or NULL */
     long ldz;
-    const void *aux; /* BACKWARD: a[m,n] of the layer whose δ is being made; z if fbp_act_by_z */
+    const void *aux; /* BACKWARD: a[m,n] of the layer of the δ computed, or z if fbp_act_by_z */
     long ldaux;
-    void *pack; /* nn: scratch of pack_elems elements, or NULL: B is then read where it lies */
-    /* tn: up to three more m × n matrices, ldwarm apart by row, that the caller touches next; they
-     * are asked into L2 while the product is made. NULL ends the list. */
+    void *pack; /* nn: scratch of pack_elems elements; or NULL: B is read in place */
+    /* tn: up to FBP_MAX_WARM more m × n matrices, with leading dimension ldwarm, that the caller
+     * uses next. They are prefetched into L2 during the product. NULL ends the list. */
     const void *warm[FBP_MAX_WARM];
     long ldwarm;
 } fbp_gemm_t;
 
-/* n = (z − mean) · r · gain + shift by rows, r = 1/√(var + eps); RMS: mean = 0, no shift. */
+/* n = (z − mean) · r · gain + shift, row by row, r = 1/√(var + eps); RMS: mean = 0, no shift. */
 typedef struct {
     int kind; /* FASTBP_NORM_*, not NONE */
     double eps;
     const void *gain, *shift; /* cols elements each; shift NULL for RMS */
 } fbp_norm_t;
 
-/* A mask of rows row0 … of a batch, cols units wide: unit j of row i is dropped where its word of
- * philox(seed, stream, step, ·) is below drop_below, else multiplied by scale. Words 0 and 1 of
- * index (i << 32) + 8 g + c, c < 8, belong to units 32 g + 2 c and the next, words 2 and 3 to
- * those 16 further: vectors of up to 8 counters store whole vectors of units. */
+/* The mask of `rows` rows of a batch from row0 on, with `cols` units. Unit j of row i is dropped if
+ * its word of philox(seed, stream, step, ·) is below drop_below, else multiplied by scale. Words 0
+ * and 1 of index (i << 32) + 8 g + c, c < 8, belong to units 32 g + 2 c and 32 g + 2 c + 1, words 2
+ * and 3 to the units 16 further. So a vector of up to 8 counters stores whole vectors of units. */
 typedef struct {
     uint64_t seed;
     uint32_t stream, step;
@@ -80,27 +82,26 @@ typedef struct {
     double scale;        /* 1/(1 − p) */
 } fbp_dropout_t;
 
-/* One block of output rows. delta receives ∂J_i/∂a, or for a fused pair ∂J_i/∂z, times scale[i]
- * where scale is given. row_loss[i] receives J_i. Labels or dense targets, never both. */
+/* One block of output rows. delta receives ∂J_i/∂a, or ∂J_i/∂z for a fused pair, times scale[i]
+ * unless scale is NULL. row_loss[i] receives J_i. Either labels or targets is given, never both. */
 typedef struct {
     int loss;   /* FASTBP_LOSS_* */
     bool fused; /* the output activation and the loss are a pair: use z */
     long rows, cols;
     const void *z, *a;
     long ldz, lda;
-    const int32_t *labels;      /* rows class indices, or NULL */
-    const void *const *targets; /* rows pointers to n_targets elements, or NULL */
-    long n_targets;             /* cols but for quantile and gaussian_nll */
-    const void *params;         /* n_params elements, as fastbp_spec_t tells */
+    const int32_t *labels;      /* a class index per row, or NULL */
+    const void *const *targets; /* a pointer per row to n_targets elements, or NULL */
+    long n_targets;             /* cols, except for quantile and gaussian_nll */
+    const void *params;         /* n_params elements, see fastbp_spec_t */
     long n_params;
-    const void *scale; /* rows factors, or NULL */
-    void *delta;       /* NULL: only the loss is wanted */
+    const void *scale; /* a factor per row, or NULL */
+    void *delta;       /* NULL: only the loss is computed */
     long ldd;
     double *row_loss;
 } fbp_loss_t;
 
-/* What moves δ besides R{∂J_i/∂a}: the bend of the activation. rz = R{z}, ra = R{a}, g = ∂J_i/∂a.
- */
+/* The part of R{δ} that comes from σ'': rz = R{z}, ra = R{a}, g = ∂J_i/∂a. curve.inc explains R. */
 typedef struct {
     int act;
     double alpha;
@@ -111,21 +112,21 @@ typedef struct {
     long ldd;
 } fbp_curve_t;
 
-/* What moves a norm: z, stats = (mean, r) by rows and gain as norm_forward had them, the direction
- * of gain and shift, and R{z}, which norm_push turns into R{x̂} for norm_curve. */
+/* The R-operator through a norm (norm_curve.inc). z, stats and gain are those of norm_forward;
+ * stats has (mean, r) of each row. norm_push replaces R{z} by R{x̂}, which norm_curve needs. */
 typedef struct {
     int kind;                                    /* FASTBP_NORM_*, not NONE */
-    const void *gain, *moved_gain, *moved_shift; /* cols elements each; the latter NULL for 0 */
+    const void *gain, *moved_gain, *moved_shift; /* cols elements; R{gain}, R{shift}: NULL for 0 */
     long rows, cols;
     const void *z, *stats;
     long ldz;
-    void *moved, *moved_r; /* R{z}, then R{x̂}; R{r}, an element a row */
+    void *moved, *moved_r; /* R{z}, later R{x̂}; R{r}, one element per row */
     long ldm;
     const void *g; /* ∂J/∂n; norm_curve only */
     long ldg;
 } fbp_norm_curve_t;
 
-/* The rules that `update` and `update_outer` have a path of their own for, without options. */
+/* The rules that update and update_outer can apply, if no option is set. */
 #define FBP_FUSED_RULES(X)                                                                         \
     X(FASTBP_RULE_SGD) X(FASTBP_RULE_MOMENTUM) X(FASTBP_RULE_NESTEROV) X(FASTBP_RULE_ADAM)
 
@@ -139,23 +140,23 @@ FBP_INLINE bool fbp_rule_is_fused(int rule) {
     }
 }
 
-/* The constants of a step that rules.inc takes as they are, X(name), beside the hyper-parameters:
+/* The constants of a step that rules.inc uses besides the hyper-parameters, X(name):
  *   sign, decay     g ← clamp(g, ±clip)·sign + decay·θ
  *   keep            then θ ← keep·θ
  *   gain            momentum: factor of g
- *   ahead           NAdam: factor of m where g has 1
+ *   ahead           NAdam: factor of m relative to that of g
  *   step_size       Adam: lr / (1 − β1^t)
  *   average_weight  average ← average + average_weight (θ − average) */
 #define FBP_STEP_CONSTANTS(X)                                                                      \
     X(sign) X(decay) X(keep) X(gain) X(ahead) X(step_size) X(average_weight)
 
-/* From raw sums G = aᵀδ to parameters: g = G·grad_scale + l2·θ + l1·sign(θ), then the rule. */
+/* One update. From the raw sums G = aᵀδ, g = G·grad_scale + l2·θ + l1·sign(θ); then the rule. */
 typedef struct {
-    int rule; /* FASTBP_RULE_* that has a kernel */
+    int rule; /* a FASTBP_RULE_* that has a kernel */
     double grad_scale, l1, l2;
-    const void *weights; /* write_gradient only: θ for the penalties, same shape, ld = ldw */
+    const void *weights; /* write_gradient only: θ for the penalties, with the shape of the sums */
     long ldw;
-    bool options;           /* update and update_outer cannot do it: update_rule is needed */
+    bool options;           /* needs update_rule: update and update_outer do not suffice */
     double clip;            /* update_rule only */
     double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
 #define FBP_FIELD(name) double name;
@@ -164,7 +165,7 @@ typedef struct {
 #undef FBP_FIELD
 } fbp_update_t;
 
-/* θ, its moments, NULL where the rule has none, and its average or NULL, all at the same place. */
+/* The same tile of θ, of its moments (NULL if the rule has fewer) and of its average (or NULL). */
 typedef struct {
     void *theta, *moment[FASTBP_MOMENTS], *average;
     long ld;
@@ -172,59 +173,61 @@ typedef struct {
 
 enum { FBP_OUTER_MAX = 8 };
 
-/* The sum over a batch of few rows, not yet made: Σ_k a[k][unit0 … + units]ᵀ δ_k. */
+/* The factors of the raw sums of a batch of few rows: Σ_k a[k][unit0 … unit0 + units − 1]ᵀ δ_k. */
 typedef struct {
     const void *const *a; /* delta.rows pointers to rows of units */
     long unit0, units;
     fbp_mat_t delta; /* at most FBP_OUTER_MAX rows */
 } fbp_outer_t;
 
-/* A row of X compressed: x[index[k]] = value[k], k = 0 … count − 1, index ascending; else 0. */
+/* A sparse row of X: x[index[k]] = value[k] for k = 0 … count − 1, every other element is 0. The
+ * indices ascend. */
 typedef struct {
     const void *value;
     const int32_t *index;
     long count;
 } fbp_sparse_row_t;
 
-enum { FBP_SPARSE_VECTORS = 4 }; /* of z in registers at a time */
+enum { FBP_SPARSE_VECTORS = 4 }; /* vectors of z that are in registers at a time */
 
-/* The remaining slots:
- * pack_transposed  rows row0 … of W (the tile w) go, transposed, into panels of panel_cols input
- *                  units: unit i, output j at panels[(i/P)·panel_stride + j·P + i%P]; row0 is a
- *                  multiple of the lanes. Lanes past the tile's last row are written as zeros up to
- *                  the next multiple of the lanes.
- * pack_panels      rows row0 … of W go into panels of panel_cols outputs: row i, output j at
- *                  panels[(j/P)·panel_stride + i·P + j%P], zeros past the last output.
+/* The remaining slots; P = panel_cols:
+ * pack_transposed  transposes the tile w, rows row0 … of W, into panels of P input units: unit i,
+ *                  output j goes to panels[(i/P)·panel_stride + j·P + i%P]. row0 is a multiple of
+ *                  the lanes. Lanes after the tile's last row are set to 0 up to the next multiple
+ *                  of the lanes.
+ * pack_panels      copies the tile w, rows row0 … of W, into panels of P outputs: row i, output j
+ *                  goes to panels[(j/P)·panel_stride + i·P + j%P]; 0 after the last output.
  * transpose        out[j,i] = x[i,j]; for small matrices.
  * column_sums      sums[j] = Σ_i x[i,j], i ascending.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
- * convert          out[i] = x[i], x being n elements of a FASTBP_X_*, not OWN; rounded once.
- * sparse_forward   z[i] = x_i W + bias (or NULL) for `rows` compressed rows x_i; W is dense.
- * sparse_sums      sums[u − unit0,:] = Σ_i x_iu δ_i, units unit0 … unit1 − 1, i ascending; delta
- *                  has a row for each of x.
- * multiply_rows    out[i,j] ⊙= x[i][j], x being pointers to rows.
- * add_rows         out[i,j] = x[i,j] + y[i][j], y being pointers to rows; out may be x.
- * limit_columns    columns of W of norm above `most` times most/(norm + 1e-7), as torch.renorm.
+ * convert          out[i] = x[i], rounded once; x has n elements of the type FASTBP_X_*, not OWN.
+ * sparse_forward   z[i] = x_i W + bias for `rows` sparse rows x_i and a dense W; bias may be NULL.
+ * sparse_sums      sums[u − unit0,:] = Σ_i x_iu δ_i for units unit0 … unit1 − 1, i ascending. x and
+ *                  delta have the same number of rows.
+ * multiply_rows    out[i,j] *= x[i][j], where x points to rows.
+ * add_rows         out[i,j] = x[i,j] + y[i][j], where y points to rows; out may be x.
+ * limit_columns    multiplies each column of W whose norm exceeds `most` by most/(norm + 1e-7), as
+ *                  torch.renorm does.
  * norm_forward     out = n, and stats[i] = (mean, r) of row i unless stats is NULL; out may be z.
- * norm_backward    delta = ∂J/∂n → ∂J/∂z; kept receives ∂J/∂n.
+ * norm_backward    replaces delta = ∂J/∂n by ∂J/∂z; kept receives ∂J/∂n.
  * norm_gradient    gain[j] = Σ_i f_i g[i,j] x̂[i,j], shift[j] = Σ_i f_i g[i,j], i ascending,
- *                  x̂ = (z − mean) r; f = 1 where factors is NULL.
- * norm_push        out = R{n}; moved = R{z} → R{x̂}, and moved_r = R{r}.
- * norm_curve       delta = R{∂J/∂n} → R{∂J/∂z}; kept receives R{∂J/∂n}.
- * dropout          out[i,j] = from[i][j] · (dropped ? 0 : scale); out may hold the rows of from.
- * act_forward      a = σ(z); softmax by rows; a may be z.
- * act_backward     delta ⊙= σ', made from aux = a, or z if fbp_act_by_z; softmax, with p = aux:
+ *                  x̂ = (z − mean) r; f_i = factors[i], or 1 if factors is NULL.
+ * norm_push        out = R{n}; replaces moved = R{z} by R{x̂}; moved_r = R{r}.
+ * norm_curve       replaces delta = R{∂J/∂n} by R{∂J/∂z}; kept receives R{∂J/∂n}.
+ * dropout          out[i,j] = from[i][j] · (dropped ? 0 : scale); from may point to rows of out.
+ * act_forward      a = σ(z), softmax by rows; a may be z.
+ * act_backward     delta ⊙= σ', computed from aux = a, or z if fbp_act_by_z; softmax, with p = aux:
  *                  delta = p ⊙ (delta − Σ_j delta_j p_j).
- * act_curve        delta += g ⊙ σ''(z) ⊙ rz; softmax: the change of its Jacobian product, by ra.
- * loss_curve       loss->delta = R{∂J_i/∂a} from rz = R{z}, ra = R{a}; of a pair R{δ}; row_loss and
- *                  scale are not used.
- * write_gradient   grad = final gradient of the tile of raw sums.
- * update           applies the rule to the tile of θ and of its moments (ldt for all three).
- * update_outer     the same from the factors of the raw sums, to the same bits.
- * update_rule      every rule with every option: rules.inc. Without options to the bits of update,
- *                  but for Adam, whose constants have the gradient's scale in them there.
- * penalty          l1·Σ|w| + (l2/2)·Σw²; sums of rows, in the dtype, added in order in double.
- * vmath            out[i] = f(x[i]), f by FBP_VMATH_*; the errors are stated in vmath.inc. */
+ * act_curve        delta += g ⊙ σ''(z) ⊙ rz; softmax: R{its Jacobian} g, computed from ra.
+ * loss_curve       loss->delta = R{∂J_i/∂a} from rz = R{z} and ra = R{a}, or R{δ} for a pair; does
+ *                  not use row_loss and scale.
+ * write_gradient   grad = the final gradient of the tile of raw sums.
+ * update           applies the rule to the tile of θ and of its moments; all three have ld = ldt.
+ * update_outer     the same from the factors of the raw sums; the bits are the same.
+ * update_rule      every rule with every option, see rules.inc. Without options it gives the same
+ *                  bits as update, except for Adam, where update folds grad_scale into constants.
+ * penalty          l1·Σ|w| + (l2/2)·Σw². A row is summed in the dtype; rows are added in double.
+ * vmath            out[i] = f(x[i]), f given by FBP_VMATH_*; vmath.inc states the errors. */
 typedef struct {
 #define FBP_KERNEL(type, name, params) type(*name) params;
 #include "kernels.def"
@@ -232,8 +235,8 @@ typedef struct {
     const char *isa;
     size_t elem_size;
     int lanes;       /* elements of a vector */
-    int tile_rows;   /* rows of gemm_nn's register tile */
-    int panel_cols;  /* columns of a panel, a multiple of the lanes */
+    int tile_rows;   /* rows of the register tile of gemm_nn */
+    int panel_cols;  /* columns of a panel, a multiple of lanes */
     long pack_elems; /* elements of scratch that fbp_gemm_t.pack points to */
 } fbp_kernels_t;
 

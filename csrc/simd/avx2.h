@@ -1,4 +1,4 @@
-/* AVX2 and FMA: 8 floats or 4 doubles; a mask is a vector of all-ones and all-zero lanes. */
+/* avx2.h: AVX2 and FMA, 8 floats or 4 doubles. The bits of a mask lane are all 1 or all 0. */
 #ifndef FBP_SIMD_ISA
 #define FBP_SIMD_ISA "avx2"
 
@@ -86,7 +86,7 @@ FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return _mm256_max_pd(a, b);
 FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return _mm256_round_ps(x, 8); }
 FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return _mm256_round_pd(x, 8); }
 
-/* ---- comparison and choice ---- */
+/* ---- comparison and selection ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
 FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
@@ -107,7 +107,7 @@ FBP_INLINE v_t_f32 v_keep_f32(m_t_f32 m, v_t_f32 a) { return _mm256_and_ps(m, a)
 FBP_INLINE v_t_f64 v_keep_f64(m_t_f64 m, v_t_f64 a) { return _mm256_and_pd(m, a); }
 
 /* ---- powers of two ---- */
-/* Adding 1.5·2^23 (1.5·2^52) leaves n + bias in the low bits; the shift drops the rest. */
+/* Adding 1.5·2^23 (1.5·2^52) puts n + bias into the low bits; the shift drops the others. */
 FBP_INLINE v_t_f32 v_pow2_f32(v_t_f32 n) {
     const __m256 biased = _mm256_add_ps(n, _mm256_set1_ps(0x1.8p23f + 127.0f));
     return _mm256_castsi256_ps(_mm256_slli_epi32(V_INT_F32(biased), 23));
@@ -116,8 +116,8 @@ FBP_INLINE v_t_f64 v_pow2_f64(v_t_f64 n) {
     const __m256d biased = _mm256_add_pd(n, _mm256_set1_pd(0x1.8p52 + 1023.0));
     return _mm256_castsi256_pd(_mm256_slli_epi64(V_INT_F64(biased), 52));
 }
-/* The last factor is the smallest normal number whenever an earlier product could be subnormal,
- * and then the result is 0: only one rounding counts. */
+/* An earlier product can be subnormal only if the last factor is the smallest normal number, and
+ * then the result is 0. So the result is rounded once. */
 FBP_INLINE v_t_f32 v_scale_f32(v_t_f32 x, v_t_f32 n) {
     const v_t_f32 lo = _mm256_set1_ps(-126.0f), hi = _mm256_set1_ps(127.0f);
     const v_t_f32 last = _mm256_max_ps(_mm256_min_ps(n, hi), lo);
@@ -136,7 +136,7 @@ FBP_INLINE v_t_f32 v_exponent_f32(v_t_f32 x) {
     const v_t_f32 bias = v_select_f32(tiny, _mm256_set1_ps(127 + 24), _mm256_set1_ps(127));
     return _mm256_sub_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(V_INT_F32(y), 23)), bias);
 }
-/* A small integer under the exponent of 2^52 is the number 2^52 + that integer. */
+/* Putting a small integer e into the low bits of 2^52 gives the number 2^52 + e. */
 FBP_INLINE v_t_f64 v_exponent_f64(v_t_f64 x) {
     const m_t_f64 tiny = v_lt_f64(x, _mm256_set1_pd(0x1p-1022));
     const v_t_f64 y = v_select_f64(tiny, _mm256_mul_pd(x, _mm256_set1_pd(0x1p53)), x);
@@ -172,7 +172,7 @@ FBP_INLINE void w_store_pairs(uint32_t *p, w_t even, w_t odd) {
     _mm256_storeu_si256((__m256i *)(void *)p,
                         _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
 }
-/* Comparisons are signed: both sides move by 2^31. */
+/* The comparison is signed, so 2^31 is subtracted from both sides. */
 FBP_INLINE m_t_f32 v_below_f32(const uint32_t *p, uint32_t limit) {
     const __m256i sign = _mm256_set1_epi32(INT32_MIN);
     const __m256i words = _mm256_loadu_si256((const __m256i *)(const void *)p);
@@ -204,7 +204,7 @@ FBP_INLINE double v_hmax_f64(v_t_f64 v) {
     return _mm_cvtsd_f64(_mm_max_sd(q, _mm_unpackhi_pd(q, q)));
 }
 
-/* 4x4 blocks inside the 128-bit lanes, then the lanes themselves. */
+/* Transposes 4×4 blocks inside the 128-bit lanes, then swaps the lanes. */
 FBP_INLINE void v_transpose_f32(v_t_f32 r[8]) {
     __m256 t[8];
     FBP_UNROLL(2)

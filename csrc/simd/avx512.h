@@ -1,4 +1,4 @@
-/* AVX-512 (F, DQ, BW, VL): 16 floats or 8 doubles, masks in k registers. */
+/* avx512.h: AVX-512 F, DQ, BW and VL, 16 floats or 8 doubles. Masks are in k registers. */
 #ifndef FBP_SIMD_ISA
 #define FBP_SIMD_ISA "avx512"
 
@@ -42,8 +42,8 @@ FBP_INLINE v_t_f32 v_mul_f32(v_t_f32 a, v_t_f32 b) { return _mm512_mul_ps(a, b);
 FBP_INLINE v_t_f64 v_mul_f64(v_t_f64 a, v_t_f64 b) { return _mm512_mul_pd(a, b); }
 FBP_INLINE v_t_f32 v_div_f32(v_t_f32 a, v_t_f32 b) { return _mm512_div_ps(a, b); }
 FBP_INLINE v_t_f64 v_div_f64(v_t_f64 a, v_t_f64 b) { return _mm512_div_pd(a, b); }
-/* q = a r, then q + r (a - b q), r being 1/b to 14 bits, or to 56 after two of Newton's steps, in
- * FMA slots, which wait less than for the divider. */
+/* q = a r, then q + r (a - b q), where r is 1/b to 14 bits, or to 56 bits after two Newton steps.
+ * The FMA units do this faster than the divider divides. */
 FBP_INLINE v_t_f32 v_quotient_f32(v_t_f32 a, v_t_f32 b) {
     const v_t_f32 r = _mm512_rcp14_ps(b), q = _mm512_mul_ps(a, r);
     return _mm512_fmadd_ps(_mm512_fnmadd_ps(b, q, a), r, q);
@@ -65,7 +65,7 @@ FBP_INLINE v_t_f32 v_neg_f32(v_t_f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps
 FBP_INLINE v_t_f64 v_neg_f64(v_t_f64 a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
 FBP_INLINE v_t_f32 v_abs_f32(v_t_f32 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 FBP_INLINE v_t_f64 v_abs_f64(v_t_f64 a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
-/* Truth table 0xd8: bit of b where c is set, else bit of a. */
+/* Truth table 0xd8: the bit of s where the constant has a 1, else the bit of a. */
 FBP_INLINE v_t_f32 v_copysign_f32(v_t_f32 a, v_t_f32 s) {
     return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
         _mm512_castps_si512(a), _mm512_castps_si512(s), _mm512_set1_epi32(INT32_MIN), 0xd8));
@@ -81,7 +81,7 @@ FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return _mm512_max_pd(a, b);
 FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return _mm512_roundscale_ps(x, 8); }
 FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return _mm512_roundscale_pd(x, 8); }
 
-/* ---- comparison and choice ---- */
+/* ---- comparison and selection ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
 FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
@@ -160,7 +160,7 @@ FBP_INLINE double v_hmax_f64(v_t_f64 v) {
     return _mm_cvtsd_f64(_mm_max_sd(q, _mm_unpackhi_pd(q, q)));
 }
 
-/* 4x4 blocks inside the 128-bit lanes first, then the lanes themselves, as a 4x4 of blocks. */
+/* Transposes 4×4 blocks inside the 128-bit lanes, then the 4×4 lanes. */
 FBP_INLINE void v_transpose_f32(v_t_f32 r[16]) {
     __m512 t[16];
     FBP_UNROLL(4)
@@ -186,7 +186,7 @@ FBP_INLINE void v_transpose_f32(v_t_f32 r[16]) {
         r[i + 12] = _mm512_shuffle_f32x4(lo13, hi13, 0xdd);
     }
 }
-/* 2x2 blocks inside the lanes, then a 4x4 of lanes. */
+/* Transposes 2×2 blocks inside the 128-bit lanes, then the 4×4 lanes. */
 FBP_INLINE void v_transpose_f64(v_t_f64 r[8]) {
     __m512d t[8];
     FBP_UNROLL(4)

@@ -1,4 +1,5 @@
-/* NEON of AArch64: 4 floats or 2 doubles; a mask is a vector of all-ones and all-zero lanes. */
+/* neon.h: AArch64 Advanced SIMD, 4 floats or 2 doubles. The bits of a mask lane are all 1 or all 0.
+ */
 #ifndef FBP_SIMD_ISA
 #define FBP_SIMD_ISA "neon"
 
@@ -30,7 +31,7 @@ FBP_INLINE m_t_f64 v_first_f64(long n) {
     const uint64_t lane[2] = {0, 1};
     return vcltq_u64(vld1q_u64(lane), vdupq_n_u64((uint64_t)n));
 }
-/* No masked memory access here: lane by lane. */
+/* NEON has no masked memory access, so these go lane by lane. */
 FBP_INLINE v_t_f32 v_load_m_f32(const float *p, m_t_f32 m) {
     v_t_f32 v = v_zero_f32();
     if (vgetq_lane_u32(m, 0)) v = vld1q_lane_f32(p, v, 0);
@@ -94,7 +95,7 @@ FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return vbslq_f64(vcgtq_f64(
 FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return vrndnq_f32(x); }
 FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return vrndnq_f64(x); }
 
-/* ---- comparison and choice ---- */
+/* ---- comparison and selection ---- */
 FBP_INLINE m_t_f32 m_and_f32(m_t_f32 a, m_t_f32 b) { return vandq_u32(a, b); }
 FBP_INLINE m_t_f64 m_and_f64(m_t_f64 a, m_t_f64 b) { return vandq_u64(a, b); }
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return vcltq_f32(a, b); }
@@ -119,8 +120,8 @@ FBP_INLINE v_t_f32 v_pow2_f32(v_t_f32 n) {
 FBP_INLINE v_t_f64 v_pow2_f64(v_t_f64 n) {
     return vreinterpretq_f64_s64(vshlq_n_s64(vaddq_s64(vcvtq_s64_f64(n), vdupq_n_s64(1023)), 52));
 }
-/* The last factor is the smallest normal number whenever an earlier product could be subnormal,
- * and then the result is 0: only one rounding counts. */
+/* An earlier product can be subnormal only if the last factor is the smallest normal number, and
+ * then the result is 0. So the result is rounded once. */
 FBP_INLINE v_t_f32 v_scale_f32(v_t_f32 x, v_t_f32 n) {
     const v_t_f32 lo = vdupq_n_f32(-126.0f), hi = vdupq_n_f32(127.0f);
     const v_t_f32 last = vmaxq_f32(vminq_f32(n, hi), lo);

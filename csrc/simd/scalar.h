@@ -1,5 +1,5 @@
-/* One lane in plain C: the ISA that every machine has, and the easiest to read.
- * v_fma rounds twice: libm's fma is a slow call where the hardware has none. */
+/* scalar.h: vectors of one lane in plain C, for every machine. v_fma rounds twice, because the fma
+ * of libm is a slow call on hardware without one. */
 #ifndef FBP_SIMD_ISA
 #define FBP_SIMD_ISA "scalar"
 
@@ -66,11 +66,11 @@ FBP_INLINE v_t_f32 v_min_f32(v_t_f32 a, v_t_f32 b) { return a < b ? a : b; }
 FBP_INLINE v_t_f64 v_min_f64(v_t_f64 a, v_t_f64 b) { return a < b ? a : b; }
 FBP_INLINE v_t_f32 v_max_f32(v_t_f32 a, v_t_f32 b) { return a > b ? a : b; }
 FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return a > b ? a : b; }
-/* Adding and removing 1.5·2^23 (1.5·2^52) leaves no place for a fraction. */
+/* After adding 1.5·2^23 (1.5·2^52), a number has no bits for a fraction. */
 FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return (x + 0x1.8p52) - 0x1.8p52; }
 
-/* ---- comparison and choice ---- */
+/* ---- comparison and selection ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return a < b; }
 FBP_INLINE m_t_f64 v_lt_f64(v_t_f64 a, v_t_f64 b) { return a < b; }
 FBP_INLINE m_t_f32 v_gt_f32(v_t_f32 a, v_t_f32 b) { return a > b; }
@@ -107,15 +107,15 @@ FBP_INLINE double v_from_bits_f64(uint64_t u) {
     memcpy(&x, &u, sizeof x);
     return x;
 }
-/* Adding 1.5·2^23 (1.5·2^52) leaves n + bias in the low bits; the shift drops the rest. */
+/* Adding 1.5·2^23 (1.5·2^52) puts n + bias into the low bits; the shift drops the others. */
 FBP_INLINE v_t_f32 v_pow2_f32(v_t_f32 n) {
     return v_from_bits_f32(v_bits_f32(n + (0x1.8p23f + 127.0f)) << 23);
 }
 FBP_INLINE v_t_f64 v_pow2_f64(v_t_f64 n) {
     return v_from_bits_f64(v_bits_f64(n + (0x1.8p52 + 1023.0)) << 52);
 }
-/* The last factor is the smallest normal number whenever an earlier product could be subnormal,
- * and then the result is 0: only one rounding counts. */
+/* An earlier product can be subnormal only if the last factor is the smallest normal number, and
+ * then the result is 0. So the result is rounded once. */
 FBP_INLINE v_t_f32 v_scale_f32(v_t_f32 x, v_t_f32 n) {
     const v_t_f32 last = v_max_f32(v_min_f32(n, 127.0f), -126.0f);
     return x * v_pow2_f32(n - last) * v_pow2_f32(last);

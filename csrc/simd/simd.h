@@ -1,12 +1,14 @@
-/* The vector vocabulary of the kernels: generic names for the operations of one ISA and one dtype.
+/* simd.h: generic names for the vector operations of one ISA and one dtype.
  *
- * An isa/ file includes one of scalar.h, avx2.h, avx512.h, neon.h and then this; each inclusion of
- * a kernel defines FBP_SFX as f32 or f64 first, so that v_add means v_add_f32 or v_add_f64.
- * Contracts that the names do not tell:
- *   v_min(a, b) = a < b ? a : b and v_max likewise: b when unordered, so v_min(limit, x) keeps NaN
- *   v_fma(a, b, c) = a b + c, v_fnma(a, b, c) = c - a b: one rounding, two on scalar
- *   v_scale, v_pow2: n holds integers; the result is rounded once
- *   masks: lanes off are neither read nor written; v_load_m and v_load_n give 0 there            */
+ * A file of isa/ includes scalar.h, avx2.h, avx512.h or neon.h, then this header. FBP_SFX is f32
+ * or f64 while kernels are included, so that v_add means v_add_f32 or v_add_f64.
+ * What the names do not say:
+ *   v_min(a, b)    a < b ? a : b, and v_max likewise. If a or b is NaN the result is b, so
+ *                  v_min(limit, x) keeps a NaN of x.
+ *   v_fma(a, b, c) a b + c, and v_fnma(a, b, c) = c - a b, with one rounding; on scalar, with two
+ *   v_scale(x, n), v_pow2(n)  n has integer values; the result is rounded once
+ *   masks          Lanes that are off are neither read nor written; v_load_m and v_load_n set them
+ *                  to 0. */
 #ifndef FASTBP_SIMD_H
 #define FASTBP_SIMD_H
 
@@ -43,7 +45,7 @@ typedef double real_t_f64;
 #define v_sub FBP_NAME(v_sub)
 #define v_mul FBP_NAME(v_mul)
 #define v_div FBP_NAME(v_div)
-#define v_quotient FBP_NAME(v_quotient) /* a / b to 2 ulp, b and 1 / b normal; else 0 may be */
+#define v_quotient FBP_NAME(v_quotient) /* a / b to 2 ulp, or maybe 0 unless b, 1/b are normal */
 #define v_fma FBP_NAME(v_fma)
 #define v_fnma FBP_NAME(v_fnma)
 #define v_sqrt FBP_NAME(v_sqrt)
@@ -54,7 +56,8 @@ typedef double real_t_f64;
 #define v_max FBP_NAME(v_max)
 #define v_round FBP_NAME(v_round) /* nearest integer, ties to even, |x| <= 2^22 (f64: 2^51) */
 
-/* Comparison and choice: ordered, but v_ne is true for NaN. v_select(m, a, b) = m ? a : b. */
+/* Comparison and selection. Comparisons with NaN are false, except v_ne, which is true.
+ * v_select(m, a, b) = m ? a : b. */
 #define v_lt FBP_NAME(v_lt)
 #define v_gt FBP_NAME(v_gt)
 #define v_eq FBP_NAME(v_eq)
@@ -66,21 +69,25 @@ typedef double real_t_f64;
 /* Powers of two.          f32                f64
  *   v_pow2(n)      2^n    -126 <= n <= 127   -1022 <= n <= 1023
  *   v_scale(x, n)  x 2^n  -252 <= n <= 254   -2044 <= n <= 2046
- *   finite x > 0 = v_mantissa(x) 2^v_exponent(x), 1 <= v_mantissa(x) < 2; subnormal x too,
- *   where the thread does not flush them */
+ * x = v_mantissa(x) 2^v_exponent(x) with 1 <= v_mantissa(x) < 2 for finite x > 0, also for
+ * subnormal x unless the thread flushes them to zero. */
 #define v_pow2 FBP_NAME(v_pow2)
 #define v_scale FBP_NAME(v_scale)
 #define v_exponent FBP_NAME(v_exponent)
 #define v_mantissa FBP_NAME(v_mantissa)
 
-/* Random words, alike for f32 and f64: w_t has W_LANES lanes of 64 bits, of which only the lower 32
- * count but in what w_mul makes of them. w_count(n): n, n + 1, …; w_mul: 32 × 32 → 64;
- * w_store_pairs(p, even, odd): p[2q] = even lane q, p[2q + 1] = odd lane q.
- * v_below(p, limit): the lanes of a v_t whose p[lane] < limit, unsigned. */
+/* Random words, the same for f32 and f64. w_t has W_LANES lanes of 64 bits; only the lower 32 bits
+ * of a lane matter, except in a result of w_mul.
+ *   w_count(n)                   n, n + 1, …
+ *   w_mul(a, b)                  products of the lower 32 bits, with 64 bits
+ *   w_high(a)                    the upper 32 bits of each lane
+ *   w_store_pairs(p, even, odd)  p[2q] = lane q of even, p[2q + 1] = lane q of odd
+ *   v_below(p, limit)            the mask of the lanes of a v_t with p[lane] < limit, unsigned */
 #define v_below FBP_NAME(v_below)
 
-/* Across lanes: lane i meets lane i + n/2, then n/4, ...; v_hmax with a NaN lane is unspecified.
- * v_transpose(r): the V_LANES x V_LANES block whose rows are r[0], r[1], ..., in place. */
+/* Across lanes. v_sum and v_hmax combine lane i with lane i + n/2, then i + n/4, and so on; v_hmax
+ * is unspecified if a lane is NaN. v_transpose(r) transposes the V_LANES × V_LANES block with rows
+ * r[0], r[1], … in place. */
 #define v_sum FBP_NAME(v_sum)
 #define v_hmax FBP_NAME(v_hmax)
 #define v_transpose FBP_NAME(v_transpose)
