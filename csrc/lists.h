@@ -1,16 +1,16 @@
-/* lists.h: the activations, losses, update rules and element types of X, one row each. fastbp.h
- * makes its enums from them, kernels/ its dispatch, nn/ its checks, and the Python binding its
- * names: a new one begins here. README.md, "How to add", has the other steps. */
+/* lists.h: the activations, losses, update rules and element types of X, one row each. From them
+ * follow the enums of fastbp.h, the dispatch of kernels/, the checks of nn/ and the names of the
+ * Python binding. To add one, begin here; README.md, "How to add", has the other steps. */
 #ifndef FASTBP_LISTS_H
 #define FASTBP_LISTS_H
 
 /* Element-wise activations: X(CODE, name, slope, curve, of_alpha, fused).
- * slope: σ' is computed from A, the output, or from Z, which training then keeps. Z where σ is not
- *   monotone, or where a alone would lose digits of σ'.
- * curve: BENDS, or STRAIGHT where σ'' is 0 everywhere but at kinks.
+ * slope: σ' is computed from A, the output, or from Z, which training then keeps. Z is necessary if
+ *   σ is not monotone, or if σ' computed from a would lose digits.
+ * curve: STRAIGHT if σ'' is 0 everywhere except at kinks, else BENDS.
  * of_alpha: NO_ALPHA, or the range of alpha: ALPHA_FROM_0, ALPHA_ABOVE_0.
- * fused: what is cheap enough for the accumulators of a product: BOTH σ and σ', σ' alone (SLOPE),
- *   or NONE. The others run over the stored tile.
+ * fused: what is cheap enough to run on the accumulators of a product: BOTH σ and σ', only σ'
+ *   (SLOPE), or NONE. The rest runs over the stored tile.
  * kernels/activation.inc has name_forward and name_backward, kernels/curve.inc name_bend. */
 #define FASTBP_ACTIVATIONS(X)                                                                      \
     X(IDENTITY, identity, A, STRAIGHT, NO_ALPHA, BOTH)                                             \
@@ -52,7 +52,7 @@
     X(CROSS_ENTROPY, cross_entropy, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX,           \
       .fused = FBP_MAY, .labels = FBP_MAY, .params = 1, .params_each = 1, .params_optional = true,  \
       .weighs_classes = true)                                                                       \
-    /* With e = a_k − y_k, the mean over k; up to squared_hinge. |e| */                             \
+    /* This loss and the next five are means over k; e = a_k − y_k. |e| */                          \
     X(MAE, mae, TERM, STRAIGHT, .outputs = 1)                                                       \
     /* ½ e² to |e| = δ, then δ (|e| − ½ δ); parameter: δ */                                         \
     X(HUBER, huber, TERM, TERM, .outputs = 1, .params = 1, .positive = true)                        \
@@ -83,9 +83,9 @@
      */                                                                                             \
     X(MARGIN_RANKING, margin_ranking, ROWS, STRAIGHT, .outputs = 0, .params = 1, .group = 2)
 
-/* Update rules: X(CODE, name, moments, KERNEL). moments: how many twins of theta it keeps.
- * KERNEL: the rule whose kernel makes its steps: another one where only the constants of a step
- * differ. kernels/optimizer.inc and kernels/rules.inc have the formulas. */
+/* Update rules: X(CODE, name, moments, KERNEL). moments: how many vectors of the size of theta the
+ * rule keeps. KERNEL: the rule whose kernel it uses, which is another rule if only the constants of
+ * a step differ. kernels/optimizer.inc and kernels/rules.inc have the formulas. */
 #define FASTBP_RULES(X)                                                                            \
     X(SGD, sgd, 0, SGD)                                                                            \
     X(MOMENTUM, momentum, 1, MOMENTUM)                                                             \
@@ -104,8 +104,8 @@
     X(LION, lion, 1, LION)                                                                         \
     X(RPROP, rprop, 2, RPROP)
 
-/* Element types of X beside the network's own: X(CODE, name, ctype, value). name: kind and bytes,
- * as NumPy writes them. value: how an element becomes a number, AS_IS or from HALF precision. */
+/* Element types of X other than that of the network: X(CODE, name, ctype, value). name: the kind
+ * and the number of bytes, as in NumPy. value: the element itself (AS_IS), or a HALF to convert. */
 #define FASTBP_ELEMENTS(X)                                                                         \
     X(I8, i1, int8_t, AS_IS)                                                                       \
     X(U8, u1, uint8_t, AS_IS)                                                                      \

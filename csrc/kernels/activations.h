@@ -1,5 +1,5 @@
-/* activations.h: what the engine asks of an activation, from the rows of lists.h. Softmax, which is
- * no row there, is computed from a and bends. */
+/* activations.h: the properties of activations that the engine needs, from the rows of lists.h.
+ * Softmax has no row there: its σ' is computed from a, and its σ'' is not 0. */
 #ifndef FASTBP_ACTIVATIONS_H
 #define FASTBP_ACTIVATIONS_H
 
@@ -9,7 +9,7 @@
 enum { FBP_BY_A, FBP_BY_Z };
 enum { FBP_BENDS, FBP_STRAIGHT };
 
-/* Whether σ' of an activation is made from z, which then has to be kept, rather than from a. */
+/* Whether σ' is computed from z, which training then keeps, and not from a. */
 FBP_INLINE bool fbp_act_by_z(int act) {
     switch (act) {
 #define CASE(CODE, name, slope, curve, of_alpha, fused)                                            \
@@ -20,7 +20,7 @@ FBP_INLINE bool fbp_act_by_z(int act) {
     }
 }
 
-/* Whether σ'' is 0 everywhere but at kinks: act_curve does nothing. */
+/* Whether σ'' is 0 everywhere except at kinks; act_curve then does nothing. */
 FBP_INLINE bool fbp_act_is_straight(int act) {
     switch (act) {
 #define CASE(CODE, name, slope, curve, of_alpha, fused)                                            \
@@ -31,7 +31,7 @@ FBP_INLINE bool fbp_act_is_straight(int act) {
     }
 }
 
-/* Whether the activation takes this alpha. */
+/* Whether this alpha is valid for the activation. */
 FBP_INLINE bool fbp_act_takes(int act, double value) {
     switch (act) {
 #define FBP_NO_ALPHA true

@@ -1,4 +1,4 @@
-/* vmath.h: the vector functions of the vmath slot, X(CODE, name), f in out[i] = f(x[i]). */
+/* vmath.h: the list of vector functions f of the slot vmath, X(CODE, name). */
 #ifndef FASTBP_VMATH_H
 #define FASTBP_VMATH_H
 
