@@ -51,22 +51,22 @@ class Guarded:
         return copy
 
 
-def multiply_beside_guards(dtype):
-    for at_end in (True, False):
-        for m, n, k in product((1, 5, 15, 57), (1, 9, 16, 31, 33, 66), (1, 9, 17, 385)):
-            guarded = Guarded(at_end)
-            A, B = np.ones((m, k), dtype), np.ones((k, n), dtype)
-            c, aux, bias = (guarded(np.ones(s, dtype)) for s in ((m, n), (m, n), n))
-            for form in ("nn", "panels", "tn", "nt"):
-                a = guarded(A.T if form == "tn" else A)
-                b = guarded(B.T if form == "nt" else B)
-                panels, form = form == "panels", form.replace("panels", "nn")
-                _core.gemm(form, a, b, c, panels=panels)
-                assert (c == k).all()
-                if form != "tn":
-                    _core.gemm(form, a, b, c, aux=aux, activation="sigmoid", panels=panels)
-                if form == "nn":
-                    _core.gemm(form, a, b, c, bias=bias, z=aux, activation="tanh", panels=panels)
+def multiply_beside_guards(dtype, form):
+    panels, kernel = form == "panels", form.replace("panels", "nn")
+    sizes = product((1, 5, 15, 57), (1, 9, 16, 31, 33, 66), (1, 9, 17, 385))
+    for (m, n, k), at_end in product(sizes, (True, False)):
+        print(f"{m=} {n=} {k=} {at_end=}", flush=True)  # the last line names the case of a crash
+        guarded = Guarded(at_end)
+        A, B = np.ones((m, k), dtype), np.ones((k, n), dtype)
+        c, aux, bias = (guarded(np.ones(s, dtype)) for s in ((m, n), (m, n), n))
+        a = guarded(A.T if form == "tn" else A)
+        b = guarded(B.T if form == "nt" else B)
+        _core.gemm(kernel, a, b, c, panels=panels)
+        assert (c == k).all()
+        if form != "tn":
+            _core.gemm(kernel, a, b, c, aux=aux, activation="sigmoid", panels=panels)
+        if kernel == "nn":
+            _core.gemm(kernel, a, b, c, bias=bias, z=aux, activation="tanh", panels=panels)
 
 
 def with_options(widths, *, output="identity", **more):
@@ -79,11 +79,11 @@ def with_options(widths, *, output="identity", **more):
     return fastbp.Network.from_layers(n_in, layers, input_dropout=0.2, **more)
 
 
-def train_beside_guards(dtype, output, loss):
+def train_beside_guards(dtype, output, loss, kind):
     rng = np.random.default_rng(3)
-    sizes = product(((1, 1), (3, 5, 2), (17, 33, 9), (15, 16, 7, 31)), (1, 8, 9, 17))
-    kinds = (fastbp.Network, with_options)
-    for (widths, n), at_end, kind in product(sizes, (True, False), kinds):
+    shapes = product(((1, 1), (3, 5, 2), (17, 33, 9), (15, 16, 7, 31)), (1, 8, 9, 17))
+    for (widths, n), at_end in product(shapes, (True, False)):
+        print(f"{widths=} {n=} {at_end=}", flush=True)
         guarded = Guarded(at_end)
         net = kind(widths, output=output, loss=loss, dtype=dtype, l1=0.1, seed=0)
         net._theta, net._grad = guarded(net._theta), guarded(net._grad)
@@ -108,19 +108,21 @@ def train_beside_guards(dtype, output, loss):
 
 
 @needs_mprotect
+@pytest.mark.parametrize("form", ["nn", "panels", "tn", "nt"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_products_stay_inside_their_operands(dtype):
-    in_child(multiply_beside_guards, dtype)
+def test_products_stay_inside_their_operands(dtype, form):
+    in_child(multiply_beside_guards, dtype, form)
 
 
 @needs_mprotect
+@pytest.mark.parametrize("kind", [fastbp.Network, with_options])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("output", "loss"),
     [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy"), ("tanh", "mse")],
 )
-def test_passes_and_training_stay_inside_their_arrays(dtype, output, loss):
-    in_child(train_beside_guards, dtype, output, loss)
+def test_passes_and_training_stay_inside_their_arrays(dtype, output, loss, kind):
+    in_child(train_beside_guards, dtype, output, loss, kind)
 
 
 # ---- allocations --------------------------------------------------------------------------
@@ -172,15 +174,14 @@ def count_allocator_calls(path):
     return calls
 
 
-def train_and_count(dtype):
+def train_and_count(dtype, kind):
     calls = count_allocator_calls(Path(_core.__file__).resolve())
     rng = np.random.default_rng(3)
-    kinds = (fastbp.Network, with_options)
-    for make, weighted, kind in product(OPTIMIZERS.values(), (False, True), kinds):
+    for name, weighted in product(OPTIMIZERS, (False, True)):
         net = kind((7, 40, 3), dtype=dtype, l2=0.1, seed=0)
         X, y = rng.normal(size=(50, 7)).astype(dtype), rng.normal(size=(50, 3)).astype(dtype)
         s = rng.uniform(size=50).astype(dtype) if weighted else None
-        optimizer = make()
+        optimizer = OPTIMIZERS[name]()
         optimizer.bind(net.theta.size, net.dtype)
         calls.clear()
         fit = _core.Fit(net._net, net.theta, X, y, s, optimizer, 8, True, 0)
@@ -193,10 +194,11 @@ def train_and_count(dtype):
                 pass
         fit.run(1.0)
         assert optimizer.t == 4 * 7
-        assert calls == []
+        assert calls == [], f"{name}, {weighted=}"
 
 
 @needs_elf
+@pytest.mark.parametrize("kind", [fastbp.Network, with_options])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_step_allocates_nothing(dtype):
-    in_child(train_and_count, dtype)
+def test_a_step_allocates_nothing(dtype, kind):
+    in_child(train_and_count, dtype, kind)

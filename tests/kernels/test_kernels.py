@@ -110,28 +110,29 @@ class Case:
 # ---- sizes, strides, alignment ------------------------------------------------------------
 
 
+@pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("m", SIZES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_sizes_around_the_tiles(rng, form, dtype, m):
-    for n, k in itertools.product(SIZES, SIZES):
+def test_sizes_around_the_tiles(rng, form, dtype, m, n):
+    for k in SIZES:
         Case(rng, m, n, k, dtype).check(form, spare=k % 3, offset=n % 4)
 
 
+@pytest.mark.parametrize(("m", "n"), [(1, 33), (15, 17), (57, 65), (97, 1)])
 @pytest.mark.parametrize("k", AROUND_CHUNKS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_sums_across_chunks(rng, form, dtype, k):
-    for m, n in [(1, 33), (15, 17), (57, 65), (97, 1)]:
-        case = Case(rng, m, n, k, dtype)
-        case.check(form, spare=3, offset=1)
-        if form != "tn":
-            case.check_backward(form, Activation("sigmoid"))
-            case.check_backward(form, Activation("softplus"))
-        if form in ("nn", "panels"):
-            biased = Case(rng, m, n, k, dtype, biased=True)
-            biased.check_forward(form, Activation("relu"), keep_z=False)
-            biased.check_forward(form, Activation("tanh"), keep_z=True)
+def test_sums_across_chunks(rng, form, dtype, m, n, k):
+    case = Case(rng, m, n, k, dtype)
+    case.check(form, spare=3, offset=1)
+    if form != "tn":
+        case.check_backward(form, Activation("sigmoid"))
+        case.check_backward(form, Activation("softplus"))
+    if form in ("nn", "panels"):
+        biased = Case(rng, m, n, k, dtype, biased=True)
+        biased.check_forward(form, Activation("relu"), keep_z=False)
+        biased.check_forward(form, Activation("tanh"), keep_z=True)
 
 
 @pytest.mark.parametrize(("m", "n", "k"), [(1, 5000, 3), (5000, 1, 3), (1, 1, 5000), (3, 1001, 1)])
@@ -141,32 +142,34 @@ def test_long_and_thin(rng, form, dtype, m, n, k):
     Case(rng, m, n, k, dtype).check(form)
 
 
+@pytest.mark.parametrize("spare", [0, 1, 7, 16])
 @pytest.mark.parametrize("offset", range(16))
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_every_alignment(rng, form, dtype, offset):
-    for spare in (0, 1, 7, 16):
-        Case(rng, 15, 33, 18, dtype).check(form, spare=spare, offset=offset)
+def test_every_alignment(rng, form, dtype, spare, offset):
+    Case(rng, 15, 33, 18, dtype).check(form, spare=spare, offset=offset)
 
 
 # ---- epilogues ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("m", [1, 5, 15, 60])
 @pytest.mark.parametrize("name", [*HIDDEN, *PARAMETERS])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["nn", "panels"])
-def test_activations_forward(rng, form, dtype, name):
-    for m, n, k in itertools.product((1, 5, 15, 60), (1, 7, 16, 33, 65), (1, 20)):
+def test_activations_forward(rng, form, dtype, name, m):
+    for n, k in itertools.product((1, 7, 16, 33, 65), (1, 20)):
         case = Case(rng, m, n, k, dtype, biased=n % 2 == 1)
         for keep_z in (False, True):
             case.check_forward(form, resolve(name), keep_z, spare=n % 3, offset=m % 2)
 
 
+@pytest.mark.parametrize("m", [1, 5, 15, 60])
 @pytest.mark.parametrize("name", [*HIDDEN, *PARAMETERS])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["nn", "panels", "nt"])
-def test_activations_backward(rng, form, dtype, name):
-    for m, n, k in itertools.product((1, 5, 15, 60), (1, 7, 16, 33, 65), (1, 20)):
+def test_activations_backward(rng, form, dtype, name, m):
+    for n, k in itertools.product((1, 7, 16, 33, 65), (1, 20)):
         case = Case(rng, m, n, k, dtype)
         case.check_backward(form, resolve(name), spare=n % 3, offset=m % 2)
 

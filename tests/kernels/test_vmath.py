@@ -280,8 +280,9 @@ def test_any_length_and_offset(name, dtype, rng):
             out = np.full(x.size + 2, -77, dtype)
             inside = slice(1 + offset, 1 + offset + n)
             _core.vmath(name, x[offset : offset + n], out[inside])
-            np.testing.assert_array_equal(out[inside], alone[offset : offset + n])
-            assert (np.delete(out, inside) == -77).all()
+            case = f"{n} elements, {offset} off"
+            np.testing.assert_array_equal(out[inside], alone[offset : offset + n], case)
+            assert (np.delete(out, inside) == -77).all(), case
     in_place = x.copy()
     _core.vmath(name, in_place, in_place)
     np.testing.assert_array_equal(in_place, alone)
