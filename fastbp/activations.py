@@ -58,6 +58,7 @@ _TABLE: dict[str, _Entry] = {
 }
 
 NAMES: tuple[str, ...] = tuple(_TABLE)
+"""The names of all activations."""
 
 
 @dataclass(frozen=True)

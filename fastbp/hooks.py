@@ -18,6 +18,7 @@ from ._types import Array
 __all__ = ["Hook"]
 
 Hook = Callable[[int, Array], object]
+"""A function hook(l, delta) that sees, changes or replaces δ^l in a backward pass."""
 
 
 class Hooks(ABC):

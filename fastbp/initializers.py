@@ -21,6 +21,7 @@ __all__ = ["NAMES", "InitFunction", "Initializer", "draw", "resolve"]
 _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
 
 InitFunction: TypeAlias = Callable[[int, int, np.random.Generator], Array]
+"""An initialiser of your own: a function (n_in, n_out, rng) that returns W (n_in, n_out)."""
 
 
 def _he_variance(n_in: int, n_out: int) -> float:
@@ -53,6 +54,7 @@ NAMES: tuple[str, ...] = (
     "orthogonal",
     *_ALIASES,
 )
+"""The names of all initialisers."""
 
 
 @dataclass(frozen=True)

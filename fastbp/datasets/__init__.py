@@ -30,8 +30,8 @@ class DigitsSplit(TypedDict):
     seed: int
 
 
-# A stratified quarter of the images is held out; README.md says how representative it is.
 DIGITS_SPLIT: DigitsSplit = {"fraction": 0.25, "seed": 6}
+"""The stratified quarter of the digits that is held out; README.md says what it represents."""
 
 Split = tuple[Array, Array, Array, Array]
 

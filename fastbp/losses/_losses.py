@@ -186,6 +186,7 @@ _TABLE: dict[str, _Entry] = {
 _CUSTOM = _Entry(has_curve=False)
 
 NAMES: tuple[str, ...] = tuple(_TABLE)
+"""The names of all losses."""
 
 _MAY_BE_NONE = ("pos_weight", "class_weight", "alpha")  # no weights
 

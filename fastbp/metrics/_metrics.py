@@ -384,6 +384,7 @@ _FOR_NUMBERS = {"r2": r2, "mae": mae, "mse": mse, "rmse": rmse}
 _KNOWN = {"accuracy": accuracy, "top_k_accuracy": top_k_accuracy, **_FOR_CLASSES, **_FOR_NUMBERS}
 
 NAMES: tuple[str, ...] = tuple(_KNOWN)
+"""The names of all metrics."""
 
 _RESERVED = ("loss", "lr", "samples_per_second", "epoch", "epochs", "stopped_by", "series", "add")
 

@@ -18,6 +18,7 @@ BY_NAME: dict[str, type[Optimizer]] = {
 }
 
 NAMES: tuple[str, ...] = tuple(BY_NAME)
+"""The names of all optimisers that make single steps; "lbfgs" is for `fit` only."""
 
 
 def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | LBFGS:

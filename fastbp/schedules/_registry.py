@@ -33,6 +33,7 @@ _BY_NAME: dict[str, Callable[[], Schedule]] = {
 }
 
 NAMES: tuple[str, ...] = tuple(_BY_NAME)
+"""The names that `fit` takes for a schedule."""
 
 
 def resolve(spec: str | Schedule) -> Schedule:

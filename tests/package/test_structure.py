@@ -7,6 +7,7 @@ import re
 import runpy
 import sys
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,16 @@ def public_modules():
     return [name for name in map(module_name, python_files()) if "._" not in name]
 
 
+def described_constants(module):
+    """Names that a module, or those of a package, assign and describe on the next line."""
+    file = Path(module.__file__)
+    for path in file.parent.glob("*.py") if file.stem == "__init__" else [file]:
+        for node, below in pairwise(ast.parse(path.read_text()).body):
+            targets = [*getattr(node, "targets", ()), getattr(node, "target", None)]
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
 @pytest.mark.parametrize("name", public_modules())
 def test_public_modules_list_what_they_offer(name):
     """Classes and functions say a public module that lists them, so pickles and `repr` do too."""
@@ -282,12 +293,15 @@ def test_public_modules_list_what_they_offer(name):
         pytest.importorskip("sklearn", reason="fastbp.sklearn cannot be imported")
     module = importlib.import_module(name)
     assert inspect.getdoc(module)
+    constants = {"__version__", *described_constants(module)}
     for offered in module.__all__:
         thing = getattr(module, offered)
         if inspect.isclass(thing) or inspect.isfunction(thing):
             home = thing.__module__
             assert home in public_modules(), f"{name}.{offered} says that it is of {home}"
             assert thing.__name__ in sys.modules[home].__all__
+        elif not inspect.ismodule(thing):
+            assert offered in constants, f"{name}.{offered} has no description on the next line"
 
 
 def sources(*folders):
