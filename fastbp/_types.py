@@ -108,7 +108,7 @@ class Place(NamedTuple):
 
 
 class Session(Protocol):
-    """Training steps over checked data."""
+    """Training steps, as `fit` drives them."""
 
     @property
     def place(self) -> Place:
@@ -131,14 +131,18 @@ class Session(Protocol):
         None stands for those of the optimiser.
         """
 
+    def close(self) -> None:
+        """End the session; `run` is not called again."""
+
+
+class DataSession(Session, Protocol):
+    """Training steps over a checked data set, or over one block of a stream after another."""
+
     def bind(self, data: Data) -> bool:
         """Take other data, to be continued by `seek`; False if the session lacks room for them."""
 
     def seek(self, place: Place) -> None:
         """Continue from a place; the bound data are block `turn` of the data set."""
-
-    def close(self) -> None:
-        """End the session; `run` is not called again."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +290,7 @@ class Trainee(Protocol):
     def _bind(self, optimizer: Any) -> None:
         """Allocate the optimiser's state for this network, or check that it belongs to it."""
 
-    def _session(self, data: Data, optimizer: Any, options: SessionOptions) -> Session:
+    def _session(self, data: Data, optimizer: Any, options: SessionOptions) -> DataSession:
         """A session over a checked data set."""
 
     def _begin(

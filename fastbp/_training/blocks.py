@@ -1,31 +1,35 @@
 """A training session over a Stream: one block is read while the engine trains on another.
 
-The reader copies each block into one of two sets of arrays in turn and checks it on the way. It
-starts on the next as soon as the one before it is taken, for then nobody trains on the one whose
-memory comes next.
+The reader copies each block into one of two sets of arrays, in turn, and checks it meanwhile. It
+starts on a block as soon as the previous one is taken, because the memory that comes next is then
+free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import ExitStack
 from queue import SimpleQueue
 from threading import Semaphore, Thread
+from types import TracebackType
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from .._checks import arguments as check
-from .._types import Array, Data, Place, Ran, Session, SessionOptions, SparseRows, Trainee
+from .._types import Array, Data, DataSession, Place, Ran, SessionOptions, SparseRows, Trainee
 from ..optim import Optimizer
 from .streams import Block, Stream
 
-_PIECE = 2**18  # elements that are copied and then looked at while they are in cache
-_PATIENCE = 1.0  # seconds that a source may take to come to an end
+_PIECE = 2**18  # elements that are copied, and then checked while they are in the cache
+_PATIENCE = 1.0  # seconds that a source may take to end
 
 Checked = tuple[int, Data]  # the number of a block, and its arrays
+T = TypeVar("T")
 
 
 class BlockSession:
-    """A session of the network's own kind, which is given block after block of a stream."""
+    """A session of the network that gets one block of a stream after another; see `Session`."""
 
     def __init__(
         self,
@@ -37,34 +41,36 @@ class BlockSession:
         place: Place,
     ) -> None:
         self._net, self._optimizer, self._options = net, optimizer, options
-        self._session: Session | None = None
+        self._session: DataSession | None = None
         self._rates: tuple[Array | None, Array | None] = (None, None)
         self._bound = self._over = False
-        self._from = place  # where the block at hand begins or goes on; or else what comes next
+        self._from = place  # where the current block begins or continues; without one, what follows
         self._behind = -place.first  # rows of blocks that are done
         items = _epochs(net, stream, options.shuffle, range(place.epoch, epochs), place.turn)
-        self._reader = Reader(items)
+        self._reader: Reader[Checked | None] = Reader(items)
 
     @property
     def place(self) -> Place:
         """See `Session.place`; `turn` counts the blocks of the epoch that are done."""
-        if not self._bound:
+        if self._session is None or not self._bound:
             return self._from
         return self._session.place._replace(turn=self._from.turn)
 
     @property
     def rows_done(self) -> int:
-        return self._behind + (self._session.place.first if self._bound else 0)
+        """See `Session.rows_done`."""
+        return self._behind + (self.place.first if self._bound else 0)
 
     def run(self, seconds: float) -> Ran:
-        """See `Session.run`; done is said of the epoch, at the end of its last block."""
+        """See `Session.run`; `done` is set at the end of the last block of the epoch."""
         if self._over:
             self._from, self._over = Place(self._from.epoch + 1), False
-        if not self._bound and not self._next():
+        session = self._session if self._bound else self._next()
+        if session is None:
             if self._from.step == 0:
                 raise ValueError(f"the stream gave no blocks in epoch {self._from.epoch}")
             return self._end_epoch(float("nan"))
-        ran = Ran(*self._session.run(seconds))
+        ran = Ran(*session.run(seconds))
         if not ran.done:
             return ran
         self._behind += self._n_rows
@@ -72,19 +78,20 @@ class BlockSession:
         self._bound = False
         return ran._replace(done=False) if self._next() else self._end_epoch(ran.last_loss)
 
-    def _next(self) -> bool:
-        """Wait for the next block and bind it; False at the end of the epoch."""
+    def _next(self) -> DataSession | None:
+        """Wait for the next block and bind it; None at the end of the epoch."""
         block = self._reader.take()
         if block is None:
-            return False
+            return None
         number, data = block
         self._n_rows = len(data[0])
-        if self._session is None or not self._session.bind(data):
-            self._session = self._net._session(data, self._optimizer, self._options)
-            self._session.set_rates(*self._rates)
-        self._session.seek(self._from._replace(turn=number))
+        session = self._session
+        if session is None or not session.bind(data):
+            session = self._session = self._net._session(data, self._optimizer, self._options)
+            session.set_rates(*self._rates)
+        session.seek(self._from._replace(turn=number))
         self._bound = True
-        return True
+        return session
 
     def _end_epoch(self, last_loss: float) -> Ran:
         at = self._from
@@ -104,38 +111,49 @@ class BlockSession:
         self._reader.close()
 
 
-class Reader:
-    """An iterator run on a thread of its own, one item ahead of who takes them."""
+class Reader(Generic[T]):
+    """Runs a generator on a thread of its own, one item ahead of `take`."""
 
-    def __init__(self, items: Iterator) -> None:
+    def __init__(self, items: Generator[T, None, None]) -> None:
         self._items = items
-        self._ready: SimpleQueue = SimpleQueue()
+        # an item in a list of one; or none, and what was raised
+        self._ready: SimpleQueue[tuple[list[T], BaseException | None]] = SimpleQueue()
         self._taken = Semaphore(0)
         self._closed = False
         self._thread = Thread(target=self._work, name="fastbp reader", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        try:
+        with ExitStack() as stack:
+            stack.push(self._report)
             for item in self._items:
-                self._ready.put((item, None))
+                self._ready.put(([item], None))
                 self._taken.acquire()
                 if self._closed:
                     break
-        except BaseException as error:  # noqa: BLE001 - take() raises it, or would wait for ever
-            self._ready.put((None, error))
         self._items.close()
 
-    def take(self) -> object:
-        """The next item; raises what making it raised."""
-        item, error = self._ready.get()
+    def _report(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        """Hand what the generator raised to `take`, which would wait for ever without it."""
+        if error is not None:
+            self._ready.put(([], error))
+        return True
+
+    def take(self) -> T:
+        """The next item. Raises what the generator raised instead."""
+        items, error = self._ready.get()
         if error is not None:
             raise error
         self._taken.release()
-        return item
+        return items[0]
 
     def close(self) -> None:
-        """Stop after the item that is being made, without waiting for long."""
+        """Stop after the current item, without waiting for long."""
         self._closed = True
         self._taken.release()
         self._thread.join(_PATIENCE)
@@ -143,8 +161,8 @@ class Reader:
 
 def _epochs(
     net: Trainee, stream: Stream, shuffle: bool, epochs: range, skip: int
-) -> Iterator[Checked | None]:
-    """The blocks of all epochs, copied and checked, and None at the end of each."""
+) -> Generator[Checked | None, None, None]:
+    """The blocks of all epochs, copied and checked, with None at the end of each epoch."""
     store = _Store()
     for epoch in epochs:
         for block in stream.blocks(net.seed, epoch, shuffle, skip):
@@ -160,35 +178,48 @@ def _checked(net: Trainee, block: Block, store: _Store) -> Data:
     if s is not None:
         s = check.as_weights(s, len(X), net.dtype, rows_of=block.name, some=False)
     store.turn()
+    y = None if y is None else store.keep("y", y)
+    s = None if s is None else store.keep("s", s)
     if isinstance(X, SparseRows):
         check.check_finite(X, block.name, net.dtype)
-        kept = X[:]
-    elif (kept := store.keep("X", X, net.dtype)) is None:
+        return X[:], y, s
+    kept = store.keep_finite("X", X, net.dtype)
+    if kept is None:
         check.check_finite(X, block.name, net.dtype)
-        kept = store.keep("X", X, None)
-    return kept, store.keep("y", y, None), None if s is None else store.keep("s", s, None)
+        kept = store.keep("X", X)
+    return kept, y, s
 
 
 class _Store:
-    """Two sets of arrays, used in turn, so that a block does not need fresh memory."""
+    """Two sets of arrays, used in turn, so that a block needs no new memory."""
 
     def __init__(self) -> None:
         self._sets: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
 
     def turn(self) -> None:
+        """Use the other set from now on."""
         self._sets = self._sets[::-1]
 
-    def keep(self, name: str, array: Array, finite_in: np.dtype | None) -> Array | None:
-        """A dense copy; None where not all was soon seen to be finite in that dtype."""
-        room = self._sets[0].get(name)
-        if room is None or room.dtype != array.dtype or room.size < array.size:
-            room = self._sets[0][name] = np.empty(array.size, array.dtype)
-        copy = room[: array.size].reshape(array.shape)
-        look = finite_in is not None and array.dtype.kind == "f"
+    def keep(self, name: str, array: Array) -> Array:
+        """A dense copy."""
+        copy = self._room(name, array)
+        copy[...] = array
+        return copy
+
+    def keep_finite(self, name: str, array: Array, dtype: np.dtype) -> Array | None:
+        """A dense copy; None if a quick look does not show that all is finite in `dtype`."""
+        copy = self._room(name, array)
         rows = max(1, _PIECE * len(array) // array.size)
         for first in range(0, len(array), rows):
             piece = copy[first : first + rows]
             piece[...] = array[first : first + rows]
-            if look and not check.looks_finite(piece, finite_in):
+            if array.dtype.kind == "f" and not check.looks_finite(piece, dtype):
                 return None
         return copy
+
+    def _room(self, name: str, array: Array) -> Array:
+        """Memory for an array of this shape and dtype."""
+        room = self._sets[0].get(name)
+        if room is None or room.dtype != array.dtype or room.size < array.size:
+            room = self._sets[0][name] = np.empty(array.size, array.dtype)
+        return room[: array.size].reshape(array.shape)
