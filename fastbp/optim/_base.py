@@ -66,6 +66,7 @@ class Optimizer(Declared, ABC):
     Hyper-parameters are attributes and may be changed between calls.
     """
 
+    lr: float  # declared with its default by each rule
     maximize: bool = hyper(default=False, test=flag, doc="Climb: θ moves along +g.", kw_only=True)
     clip_value: float | None = hyper(
         default=None,
