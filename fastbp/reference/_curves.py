@@ -1,12 +1,12 @@
-"""Second derivatives of layers and losses along a tangent.
+"""Second derivatives of layers and losses along a direction.
 
-R{x} is the derivative of x along a direction (Pearlmutter, Neural Computation 6, 1994). At a kink
-the second derivative counts as 0.
+R{x} is the derivative of x along the direction (Pearlmutter, "Fast Exact Multiplication by the
+Hessian", Neural Computation 6, 1994). At a kink the second derivative is taken to be 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,11 +14,12 @@ from .._network.dense import Norm
 from .._types import Array
 from ..activations import Activation
 from ..losses import CustomLoss, Loss
-from ._formulas import ACTIVATIONS, pull_back
+from ._formulas import ACTIVATIONS, alpha_of, pull_back
 from ._losses import (
     _POISSON_EPS,
     FROM_LOGITS,
     LOSSES,
+    Formula,
     Weights,
     _binary_focal_parts,
     _focal_h,
@@ -26,9 +27,10 @@ from ._losses import (
     _log_softmax,
     _smoothed,
     _weighted,
+    loss_options,
 )
 
-# ---- norms, beside those of `layers` ---------------------------------------------------------
+# ---- norms; their values are in _layers.py -------------------------------------------------
 
 
 def normalise_push(norm: Norm, rz: Array, x: Array, r: Array) -> tuple[Array, Array]:
@@ -40,7 +42,7 @@ def normalise_push(norm: Norm, rz: Array, x: Array, r: Array) -> tuple[Array, Ar
 def normalise_curve(
     norm: Norm, h: Array, rh: Array, x: Array, r: Array, rx: Array, rr: Array
 ) -> Array:
-    """R{∂J/∂z} of ∂J/∂z = r k, k = h − mean h − x̂ mean(h ⊙ x̂), from R{h}; h = ∂J/∂x̂."""
+    """R{∂J/∂z}, where ∂J/∂z = r k with k = h − mean h − x̂ mean(h ⊙ x̂) and h = ∂J/∂x̂."""
     hx = _mean(h * x)
     k = _centred(norm, h) - x * hx
     rk = _centred(norm, rh) - rx * hx - x * _mean(rh * x + h * rx)
@@ -94,9 +96,11 @@ def binary_cross_entropy_curve(a: Array, y: Array, ra: Array, pos_weight: Weight
     return np.where(inside, _weighted(y, pos_weight) / p**2 + (1 - y) / (1 - p) ** 2, 0) * ra
 
 
-def cross_entropy_curve(a: Array, y: Array, ra: Array, **options: object) -> Array:
+def cross_entropy_curve(
+    a: Array, y: Array, ra: Array, label_smoothing: float = 0.0, class_weight: Weights = None
+) -> Array:
     eps = np.finfo(a.dtype).eps
-    q = _smoothed(y, **options) if options else y
+    q = _smoothed(y, label_smoothing, class_weight)
     return np.where(a > eps, q / np.maximum(a, eps) ** 2, 0) * ra
 
 
@@ -108,7 +112,7 @@ def gaussian_nll_curve(a: Array, y: Array, ra: Array) -> Array:
     return np.concatenate([rt, -(rm * t + (mean - y) * rt) / 2], axis=1) / y.shape[1]
 
 
-CURVES: dict[str, Callable] = {
+CURVES: dict[str, Formula] = {
     "squared_error": squared_error_curve,
     "mse": mse_curve,
     "mae": no_curve,
@@ -129,7 +133,7 @@ CURVES: dict[str, Callable] = {
 
 # ---- pairs: R{δ} from R{z} and R{a} ---------------------------------------------------------
 
-Tangents = tuple[Array, Array]  # R{z}, R{a}
+Tangents: TypeAlias = tuple[Array, Array]  # R{z}, R{a}
 
 
 def binary_cross_entropy_pair(
@@ -138,17 +142,24 @@ def binary_cross_entropy_pair(
     return (_weighted(y, pos_weight) + 1 - y) * r[1]
 
 
-def cross_entropy_pair(z: Array, a: Array, y: Array, r: Tangents, **options: object) -> Array:
-    """δ = p Σq − q; without options Σq counts as 1, as it does there."""
-    if options.get("label_smoothing", 0) == 0 and options.get("class_weight") is None:
+def cross_entropy_pair(
+    z: Array,
+    a: Array,
+    y: Array,
+    r: Tangents,
+    label_smoothing: float = 0.0,
+    class_weight: Weights = None,
+) -> Array:
+    """From δ = p Σq − q; without options Σq is taken to be 1, as in `cross_entropy_delta`."""
+    if label_smoothing == 0 and class_weight is None:
         return r[1]
-    return _smoothed(y, **options).sum(axis=1, keepdims=True) * r[1]
+    return _smoothed(y, label_smoothing, class_weight).sum(axis=1, keepdims=True) * r[1]
 
 
 def focal_pair(z: Array, a: Array, y: Array, r: Tangents, gamma: float, alpha: Weights) -> Array:
-    """δ = h − p Σh; h_k is a function of p_k alone."""
+    """From δ = h − p Σh, where h_k depends on p_k alone."""
     closed, h = a >= 1, _focal_h(z, a, y, gamma, alpha)
-    # (1 − p)^{γ−1}, at p = 1 its limit, or 0 where there is none
+    # (1 − p)^{γ−1}; at p = 1 its limit, or 0 if there is no limit
     power = np.where(closed, float(gamma == 1), np.where(closed, 1, 1 - a) ** (gamma - 1))
     bend = gamma * power * (_log_softmax(z) + 2 - (gamma - 1) * _focal_ratio(z, a))
     rh = _weighted(y, alpha) * bend * r[1]
@@ -164,7 +175,7 @@ def binary_focal_pair(
     return weight * np.exp(-gamma * of_rest) * p * bend * r[0] / z.shape[1]
 
 
-PAIR_CURVES: dict[str, Callable] = {
+PAIR_CURVES: dict[str, Formula] = {
     "binary_cross_entropy": binary_cross_entropy_pair,
     "cross_entropy": cross_entropy_pair,
     "kl_divergence": cross_entropy_pair,
@@ -173,47 +184,47 @@ PAIR_CURVES: dict[str, Callable] = {
 }
 
 
-# ---- what a layer, and the output, ask for ------------------------------------------------
+# ---- layers and outputs -------------------------------------------------------------------
 
 
 def push(activation: Activation, rz: Array, z: Array, a: Array) -> Array:
-    """R{a} from R{z}: σ' ⊙ R{z}; softmax's Jacobian is symmetric."""
+    """R{a} = σ' ⊙ R{z}; this also holds for softmax, because its Jacobian is symmetric."""
     return pull_back(activation, rz, z, a)
 
 
 def curve(
     activation: Activation, g: Array, rg: Array, z: Array, a: Array, rz: Array, ra: Array
 ) -> Array:
-    """R{δ} of δ = the product of g = ∂J/∂a with σ'(z), or with softmax's Jacobian."""
+    """R{δ}, where δ is the product of g = ∂J/∂a with σ'(z) or with the Jacobian of softmax."""
     moved = pull_back(activation, rg, z, a)
     bend = ACTIVATIONS[activation.name].bend
     if bend is None:  # softmax
         mean = (g * a).sum(axis=1, keepdims=True)
         return moved + ra * (g - mean) - a * (g * ra).sum(axis=1, keepdims=True)
-    return moved + g * bend(z, a, activation.alpha) * rz
+    return moved + g * bend(z, a, alpha_of(activation)) * rz
 
 
 def output_slope(loss: Loss, z: Array, a: Array, y: Array) -> Array:
-    """∂J_i/∂a^L, also of losses that know their logits alone; clipped as logarithms are."""
+    """∂J_i/∂a^L, also for losses that are defined on logits; 0 where an output is clipped."""
     if isinstance(loss, CustomLoss):
         return loss.evaluate(a, y)[1]
     if loss.name in LOSSES:
         _, gradient = LOSSES[loss.name]
-        return gradient(a, y, **loss.options)
+        return gradient(a, y, **loss_options(loss))
     _, delta = FROM_LOGITS[loss.name]
-    eps, d = np.finfo(a.dtype).eps, delta(z, a, y, **loss.options)
+    eps, d = np.finfo(a.dtype).eps, delta(z, a, y, **loss_options(loss))
     if loss.name == "binary_focal":
         inside = (a > eps) & (a < 1 - eps)
         return np.where(inside, d / np.where(inside, a * (1 - a), 1), 0)
-    named = _focal_h(z, a, y, **loss.options)
-    return np.where(a > eps, named / np.maximum(a, eps), 0)
+    h = _focal_h(z, a, y, **loss_options(loss))
+    return np.where(a > eps, h / np.maximum(a, eps), 0)
 
 
 def output_curve(
     loss: Loss, output: Activation, g: Array, z: Array, a: Array, y: Array, rz: Array, ra: Array
 ) -> Array:
-    """R{δ^L}; g = ∂J_i/∂a^L."""
+    """R{δ^L}, where g = ∂J_i/∂a^L."""
     if loss.pairs_with(output):
-        return PAIR_CURVES[loss.name](z, a, y, (rz, ra), **loss.options)
-    rg = CURVES[loss.name](a, y, ra, **loss.options)
+        return PAIR_CURVES[loss.name](z, a, y, (rz, ra), **loss_options(loss))
+    rg = CURVES[loss.name](a, y, ra, **loss_options(loss))
     return curve(output, g, rg, z, a, rz, ra)

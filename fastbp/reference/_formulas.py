@@ -1,11 +1,13 @@
-"""Activations, each beside its derivatives, and what layers and outputs make of them.
+"""Activations with their derivatives, and their use in layers and outputs.
 
-Rows are samples. An activation has three formulas: `a = value(z, alpha)`; `backward(g, z, a,
-alpha)`, which turns g = ∂J/∂a into ∂J/∂z: g ⊙ σ'(z) where σ acts on single elements; and
-`bend(z, a, alpha)`, σ''(z).
+docs/activations.md has a table of the formulas and their sources.
 
-The values of all that have no kink, except gelu, also take complex z whose imaginary part is an
-infinitesimal step, for complex-step derivatives.
+Rows are samples. Each activation has three functions. `value(z, alpha)` returns a. `backward(g, z,
+a, alpha)` returns ∂J/∂z from g = ∂J/∂a; this is g ⊙ σ'(z) if σ acts on single elements.
+`bend(z, a, alpha)` returns σ''(z).
+
+Activations without a kink, except gelu, also accept complex z with an infinitesimal imaginary part,
+for complex-step derivatives.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import numpy as np
 from .._types import Array
 from ..activations import Activation
 from ..losses import CustomLoss, Loss
-from ._losses import FROM_LOGITS, LOSSES
+from ._losses import FROM_LOGITS, LOSSES, loss_options
 from ._losses import magnitude as _magnitude
 from ._losses import positive_part as _positive_part
 from ._losses import row_max as _row_max
@@ -33,7 +35,7 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 
 
 def straight(z: Array, a: Array, alpha: float) -> Array:
-    """σ'' of what has none but at kinks."""
+    """σ'' of activations that are linear between their kinks."""
     return np.zeros_like(z)
 
 
@@ -207,7 +209,7 @@ def gelu_tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
 
 
 def gelu_tanh_bend(z: Array, a: Array, alpha: float) -> Array:
-    """Of z s(v): s(1 − s) (2v' + z (v'' + v'² (1 − 2s)))."""
+    """The second derivative of z s(v): s (1 − s) (2v' + z (v'' + v'² (1 − 2s)))."""
     c = math.sqrt(8 / math.pi)
     s = sigmoid(c * (z + 0.044715 * z**3), alpha)
     dv, ddv = c * (1 + 3 * 0.044715 * z**2), c * 6 * 0.044715 * z
@@ -246,12 +248,12 @@ def softmax(z: Array, alpha: float) -> Array:
 
 
 def softmax_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
-    """The full Jacobian product: ∂a_j/∂z_k = a_j ([j = k] − a_k)."""
+    """The product with the Jacobian ∂a_j/∂z_k = a_j ([j = k] − a_k)."""
     return a * (g - (g * a).sum(axis=1, keepdims=True))
 
 
 class Formulas(NamedTuple):
-    """a = value(z, alpha); ∂J/∂z = backward(g, z, a, alpha); σ'' = bend(z, a, alpha), if any."""
+    """The functions of an activation; `bend` is None if σ does not act on single elements."""
 
     value: Callable[[Array, float], Array]
     backward: Callable[[Array, Array, Array, float], Array]
@@ -281,7 +283,12 @@ ACTIVATIONS: dict[str, Formulas] = {
 }
 
 
-# ---- what a layer, and the output, ask for ------------------------------------------------
+# ---- layers and outputs -------------------------------------------------------------------
+
+
+def alpha_of(activation: Activation) -> float:
+    """The parameter of an activation; 0 for activations without one, which ignore it."""
+    return 0.0 if activation.alpha is None else activation.alpha
 
 
 def activate(activation: Activation, z: Array) -> Array:
@@ -290,46 +297,50 @@ def activate(activation: Activation, z: Array) -> Array:
     >>> activate(Activation("relu"), np.array([[-1.0, 2.0]]))
     array([[0., 2.]])
     """
-    return ACTIVATIONS[activation.name].value(z, activation.alpha)
+    return ACTIVATIONS[activation.name].value(z, alpha_of(activation))
 
 
 def pull_back(activation: Activation, g: Array, z: Array, a: Array) -> Array:
     """∂J/∂z = g ⊙ σ'(z) from g = ∂J/∂a, (batch, n)."""
-    return ACTIVATIONS[activation.name].backward(g, z, a, activation.alpha)
+    return ACTIVATIONS[activation.name].backward(g, z, a, alpha_of(activation))
 
 
-def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
-    """J_i of every sample, (batch,), from the z and a of the output layer."""
+def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array | None) -> Array:
+    """J_i of every sample, (batch,), from z and a of the output layer; y is None for pairs."""
     if loss.pairs_with(output):
         value, _ = FROM_LOGITS[loss.name]
-        return value(z, y, **loss.options)
-    if isinstance(loss, CustomLoss):
+        return value(z, y, **loss_options(loss))
+    if isinstance(loss, CustomLoss) and y is not None:
         return loss.evaluate(a, y)[0]
     value, _ = LOSSES[loss.name]
-    return value(a, y, **loss.options)
+    return value(a, y, **loss_options(loss))
 
 
-def output_delta(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> Array:
-    """δ^L = ∂J_i/∂z^L, (batch, n_L): a − y for a pair, else ∂J_i/∂a ⊙ σ'(z)."""
+def output_delta(loss: Loss, output: Activation, z: Array, a: Array, y: Array | None) -> Array:
+    """δ^L = ∂J_i/∂z^L, (batch, n_L).
+
+    If the loss is paired with the output activation, it is computed from the logits, for example as
+    a − y. Otherwise it is ∂J_i/∂a ⊙ σ'(z).
+    """
     if loss.pairs_with(output):
         _, delta = FROM_LOGITS[loss.name]
-        return delta(z, a, y, **loss.options)
-    if isinstance(loss, CustomLoss):
+        return delta(z, a, y, **loss_options(loss))
+    if isinstance(loss, CustomLoss) and y is not None:
         return pull_back(output, loss.evaluate(a, y)[1], z, a)
     _, gradient = LOSSES[loss.name]
-    return pull_back(output, gradient(a, y, **loss.options), z, a)
+    return pull_back(output, gradient(a, y, **loss_options(loss)), z, a)
 
 
 # ---- helpers ------------------------------------------------------------------------------
 
 
 def _gated(z: Array, gate: Array) -> Array:
-    """z ⊙ gate, where a gate that is shut leaves 0, of an infinite z too."""
+    """z ⊙ gate; the result is 0 where the gate is 0, even if z is infinite."""
     return np.where(gate == 0, 0, z * gate)
 
 
 def _normal(z: Array) -> Array:
-    """Φ(z), the distribution function of the standard normal, in the dtype of z."""
+    """Φ(z), the distribution function of the standard normal distribution, in the dtype of z."""
     return (_erfc(-z / math.sqrt(2)) / 2).astype(z.dtype)
 
 
@@ -342,7 +353,7 @@ def _cubic(z: Array) -> Array:
 
 
 def quiet(function: Callable) -> Callable:
-    """Let infinities and NaN pass without NumPy's warnings, as the engine does."""
+    """Compute with infinities and NaN without NumPy's warnings, as the engine does."""
 
     @wraps(function)
     def silenced(*args: object, **kwargs: object) -> object:

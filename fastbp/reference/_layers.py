@@ -1,14 +1,13 @@
-"""What a layer does besides σ(uW + b): norm, dropout and residual, forward beside derivative.
+"""The forward and backward pass of a layer with norm, dropout and residual.
 
     z = uW + b    n = norm(z)    a = σ(n)    out = a ⊙ m/(1 − p) + u
 
-Each of norm, dropout and residual only where the layer has it. Sources, and PyTorch's names:
-`docs/layers.md`.
+Norm, dropout and residual are optional. docs/layers.md has the sources and the names in PyTorch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,16 +16,36 @@ from .._training.shuffle import random_words
 from .._types import Array
 from ._formulas import activate, pull_back
 
-STREAM_DROPOUT = 0x10000  # of the inputs; that of layer l is l further
+STREAM_DROPOUT = 0x10000  # random stream of the inputs; layer l has STREAM_DROPOUT + l
 
 
 def dropout_mask(seed: int, layer: int, step: int, shape: tuple[int, int], p: float) -> Array:
-    """Whether a unit is kept, (batch, n) bool, by the engine's counter RNG.
+    """The dropout mask of the engine: whether each unit is kept.
 
-    layer: l = 1 … L, 0 for the inputs; step: updates made before. Words 0 and 1 of index
-    (i << 32) + 8 g + c, c < 8, belong to units 32 g + 2 c and the next of row i, words 2 and 3 to
-    those 16 further; a unit whose word is below p·2³² is dropped.
+    The random numbers depend only on their index. For row i, index (i << 32) + 8 g + c with c < 8
+    gives four words: words 0 and 1 are for units 32 g + 2 c and 32 g + 2 c + 1, words 2 and 3 for
+    the units 16 further. A unit is dropped if its word is less than p·2³².
 
+    Parameters
+    ----------
+    seed : int
+        Seed of the network.
+    layer : int
+        Layer number 1 … L, or 0 for the inputs.
+    step : int
+        Number of updates made before.
+    shape : tuple of int
+        Rows and units, (batch, n).
+    p : float
+        Dropout rate.
+
+    Returns
+    -------
+    array, shape (batch, n), bool
+        True for units that are kept.
+
+    Examples
+    --------
     >>> dropout_mask(7, 1, 0, (2, 4), 0.5).tolist()
     [[True, False, False, False], [False, True, True, False]]
     """
@@ -41,12 +60,19 @@ def dropout_mask(seed: int, layer: int, step: int, shape: tuple[int, int], p: fl
 
 
 def dropped(x: Array, p: float, kept: Array | None) -> Array:
-    """x ⊙ m/(1 − p), m by its mask; x itself where kept is None."""
+    """x ⊙ m/(1 − p) with the mask m; x itself if `kept` is None.
+
+    "Inverted" dropout: Srivastava et al., JMLR 15, 2014.
+    """
     return x if kept is None else x * np.where(kept, x.dtype.type(1 / (1 - p)), 0)
 
 
 def normalise(norm: Norm, z: Array) -> tuple[Array, Array]:
-    """(x̂, r) of the rows of z: x̂ = (z − mean) r, r = 1/√(var + eps), (batch, 1); rms: mean 0."""
+    """x̂ (batch, n) and r (batch, 1) of z: x̂ = (z − mean) r with r = 1/√(var + eps).
+
+    For "rms" the mean is taken to be 0. Ba, Kiros & Hinton, arXiv:1607.06450; Zhang & Sennrich,
+    arXiv:1910.07467.
+    """
     centred = z - z.mean(axis=1, keepdims=True) if norm.name == "layer" else z
     r = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + norm.eps)
     return centred * r, r
@@ -60,22 +86,31 @@ def normalise_backward(norm: Norm, h: Array, x: Array, r: Array) -> Array:
 
 @dataclass
 class Trace:
-    """What a forward pass through one layer leaves for the way back."""
+    """The values of one layer in a forward pass; `backward` adds g = ∂J_i/∂out and dn = ∂J_i/∂n.
 
-    u: Array  # input
+    x is x̂; x and r are None without a norm, and kept is None without dropout.
+    """
+
+    u: Array
     z: Array
-    x: Array | None  # x̂, with a norm, and r
+    x: Array | None
     r: Array | None
     n: Array
     a: Array
     kept: Array | None
     out: Array
-    g: Array | None = None  # of the way back: ∂J_i/∂out
-    dn: Array | None = None  # and ∂J_i/∂n
+    g: Array = field(init=False, repr=False)
+    dn: Array = field(init=False, repr=False)
+
+    def normed(self) -> tuple[Array, Array]:
+        """(x̂, r) of a layer with a norm."""
+        if self.x is None or self.r is None:
+            raise ValueError("the layer has no norm")
+        return self.x, self.r
 
 
 def forward(dense: Dense, blocks: dict[str, Array], u: Array, kept: Array | None = None) -> Trace:
-    """One layer, with parameters W, b, gain, shift as it has them; kept: its dropout's mask."""
+    """Compute one layer; `blocks` are its parameters W, b, gain and shift, `kept` is its mask."""
     z = u @ blocks["W"]
     if dense.bias:
         z = z + blocks["b"]
@@ -93,23 +128,23 @@ def forward(dense: Dense, blocks: dict[str, Array], u: Array, kept: Array | None
 
 
 def backward(dense: Dense, blocks: dict[str, Array], trace: Trace, g: Array) -> Array:
-    """δ = ∂J_i/∂z from g = ∂J_i/∂out; the trace keeps g and ∂J_i/∂n."""
+    """δ = ∂J_i/∂z from g = ∂J_i/∂out; g and ∂J_i/∂n are stored in the trace."""
     trace.g = g
     g = dropped(g, dense.dropout, trace.kept)
     trace.dn = pull_back(dense.activation, g, trace.n, trace.a)
     if dense.norm is None:
         return trace.dn
-    return normalise_backward(dense.norm, trace.dn * blocks["gain"], trace.x, trace.r)
+    return normalise_backward(dense.norm, trace.dn * blocks["gain"], *trace.normed())
 
 
 def through(dense: Dense, blocks: dict[str, Array], trace: Trace, delta: Array) -> Array:
-    """∂J_i/∂u from δ, and by way of the residual."""
+    """∂J_i/∂u from δ, including the path through the residual."""
     g = delta @ blocks["W"].T
     return g + trace.g if dense.residual else g
 
 
 def gradients(dense: Dense, trace: Trace, delta: Array, s: Array) -> dict[str, Array]:
-    """Σ_i s_i ∂J_i of every parameter, by name."""
+    """Σ_i s_i ∂J_i of each parameter, by name."""
     sums = {"W": trace.u.T @ (s[:, None] * delta)}
     if dense.bias:
         sums["b"] = s @ delta
@@ -121,7 +156,7 @@ def gradients(dense: Dense, trace: Trace, delta: Array, s: Array) -> dict[str, A
 
 
 def constrain(dense: Dense, W: Array) -> None:
-    """non_negative, then max_norm, as torch.renorm shrinks, in place."""
+    """Apply non_negative, then max_norm with the factor of `torch.renorm`, in place."""
     if dense.non_negative:
         np.maximum(W, 0, out=W)
     if dense.max_norm is not None:

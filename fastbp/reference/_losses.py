@@ -1,23 +1,27 @@
-"""Losses, each value beside its gradient; formulas and sources in docs/losses.md.
+"""Losses with their gradients.
 
-A loss is a pair: its value per sample, and its gradient with respect to a, from outputs a and
-targets y and the options of the loss. One that pairs with an output activation has the same from
-the logits: value, and δ. Rows are samples; class indices have become rows of 0 and 1.
+docs/losses.md has the formulas and their sources.
 
-Values also take complex a or z whose imaginary part is an infinitesimal step, for complex-step
+A loss has two functions of outputs a, targets y and its options: its value per sample, and its
+gradient with respect to a. A loss that is paired with an output activation also has two functions
+of the logits z: its value, and δ. Rows are samples. Targets are rows too: class indices have been
+converted to rows of 0 and 1.
+
+Values also accept complex a or z with an infinitesimal imaginary part, for complex-step
 derivatives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._types import Array
 from ..losses import Loss
 
-Weights = tuple[float, ...] | None
+Weights: TypeAlias = tuple[float, ...] | None
 
 
 def squared_error(a: Array, y: Array) -> Array:
@@ -55,7 +59,10 @@ def huber_gradient(a: Array, y: Array, delta: float) -> Array:
 
 
 def log_cosh(a: Array, y: Array) -> Array:
-    """log cosh e = log(1 + 2 sinh²(e/2)), where nothing cancels; far out |e| − log 2 + … ."""
+    """log cosh e: log(1 + 2 sinh²(e/2)) for |e| < 1, otherwise |e| − log 2 + log(1 + e^(−2|e|)).
+
+    Neither form cancels or overflows.
+    """
     x = magnitude(a - y)
     near = x.real < 1
     small = np.log1p(2 * np.sinh(np.where(near, x, 0) / 2) ** 2)
@@ -76,7 +83,7 @@ def poisson_gradient(a: Array, y: Array, log_input: bool) -> Array:
     return slope / a.shape[1]
 
 
-_POISSON_EPS = 1e-8  # PyTorch's
+_POISSON_EPS = 1e-8  # as in torch.nn.PoissonNLLLoss
 
 
 def hinge(a: Array, y: Array) -> Array:
@@ -95,7 +102,9 @@ def squared_hinge_gradient(a: Array, y: Array) -> Array:
     return -2 * y * np.maximum(0, 1 - y * a) / a.shape[1]
 
 
-# ---- logarithms of probabilities; a is clipped at eps, and the slope 0 where the clip holds ----
+# ---- logarithms of probabilities ------------------------------------------------------------
+
+# Outputs are clipped to [eps, 1 − eps]. The gradient is 0 where an output is clipped.
 
 
 def binary_cross_entropy(a: Array, y: Array, pos_weight: Weights = None) -> Array:
@@ -208,7 +217,7 @@ def _focal_h(z: Array, a: Array, y: Array, gamma: float, alpha: Weights) -> Arra
 
 
 def _focal_ratio(z: Array, a: Array) -> Array:
-    """p log p / (1 − p), at p = 1 its limit."""
+    """p log p / (1 − p), with the limit −1 at p = 1."""
     closed = a >= 1
     return np.where(closed, -1, a * _log_softmax(z) / np.where(closed, 1, 1 - a))
 
@@ -225,7 +234,7 @@ def binary_focal_delta(z: Array, a: Array, y: Array, gamma: float, alpha: float 
 
 
 def _binary_focal_parts(z: Array, y: Array, alpha: float | None) -> tuple[Array, Array, Array]:
-    """−log p and −log(1 − p) of the class that y names, and its weight."""
+    """−log p, −log(1 − p) and the weight, where p is the probability of the class in y."""
     u = (2 * y - 1) * z
     log_part = np.log1p(np.exp(-magnitude(u)))
     weight = np.ones_like(y) if alpha is None else np.where(y > 0.5, alpha, 1 - alpha)
@@ -237,7 +246,7 @@ def _log_softmax(z: Array) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-# ---- losses whose targets are not of the outputs' shape ------------------------------------
+# ---- losses whose targets have another shape than the outputs -----------------------------
 
 
 def multi_margin(a: Array, y: Array, margin: float) -> Array:
@@ -245,12 +254,12 @@ def multi_margin(a: Array, y: Array, margin: float) -> Array:
 
 
 def multi_margin_gradient(a: Array, y: Array, margin: float) -> Array:
-    short_of = (_margins(a, y, margin) > 0).astype(a.dtype)
-    return (short_of - y * short_of.sum(axis=1, keepdims=True)) / a.shape[1]
+    violated = (_margins(a, y, margin) > 0).astype(a.dtype)
+    return (violated - y * violated.sum(axis=1, keepdims=True)) / a.shape[1]
 
 
 def _margins(a: Array, y: Array, margin: float) -> Array:
-    """margin − a_label + a_k for the classes beside the label, 0 for itself."""
+    """margin − a_label + a_k for the other classes k, and 0 for the label."""
     return (1 - y) * (margin - ((a * y).sum(axis=1, keepdims=True) - a))
 
 
@@ -265,7 +274,7 @@ def quantile_gradient(a: Array, y: Array, taus: tuple[float, ...]) -> Array:
 
 
 def _residuals(a: Array, y: Array, taus: tuple[float, ...]) -> tuple[Array, Array]:
-    """y − a, every target as often as there are taus, and the tau of every output."""
+    """y − a, with each target repeated for each tau, and the tau of each output."""
     return np.repeat(y, len(taus), axis=1) - a, np.tile(np.asarray(taus, y.dtype), y.shape[1])
 
 
@@ -281,19 +290,21 @@ def gaussian_nll_gradient(a: Array, y: Array) -> Array:
 
 
 def margin_ranking(a: Array, y: None, margin: float) -> Array:
-    """That of a pair is J_i of its first row."""
-    lack = positive_part(margin - (a[::2] - a[1::2])).mean(axis=1)
-    return np.stack([lack, 0 * lack], axis=1).ravel()
+    """The loss of a pair is J_i of its first row; J_i of its second row is 0."""
+    loss = positive_part(margin - (a[::2] - a[1::2])).mean(axis=1)
+    return np.stack([loss, 0 * loss], axis=1).ravel()
 
 
 def margin_ranking_gradient(a: Array, y: None, margin: float) -> Array:
-    short_of = np.where(margin - (a[::2] - a[1::2]) > 0, 1, 0).astype(a.dtype) / a.shape[1]
-    return np.stack([-short_of, short_of], axis=1).reshape(a.shape)
+    slope = np.where(margin - (a[::2] - a[1::2]) > 0, 1, 0).astype(a.dtype) / a.shape[1]
+    return np.stack([-slope, slope], axis=1).reshape(a.shape)
 
 
 # ---- tables -------------------------------------------------------------------------------
 
-LOSSES: dict[str, tuple[Callable, Callable]] = {
+Formula: TypeAlias = Callable[..., Array]
+
+LOSSES: dict[str, tuple[Formula, Formula]] = {
     "squared_error": (squared_error, squared_error_gradient),
     "mse": (mse, mse_gradient),
     "binary_cross_entropy": (binary_cross_entropy, binary_cross_entropy_gradient),
@@ -311,7 +322,7 @@ LOSSES: dict[str, tuple[Callable, Callable]] = {
     "margin_ranking": (margin_ranking, margin_ranking_gradient),
 }
 
-FROM_LOGITS: dict[str, tuple[Callable, Callable]] = {
+FROM_LOGITS: dict[str, tuple[Formula, Formula]] = {
     "binary_cross_entropy": (binary_cross_entropy_of_logits, binary_cross_entropy_delta),
     "cross_entropy": (cross_entropy_of_logits, cross_entropy_delta),
     "kl_divergence": (kl_divergence_of_logits, kl_divergence_delta),
@@ -320,12 +331,17 @@ FROM_LOGITS: dict[str, tuple[Callable, Callable]] = {
 }
 
 
+def loss_options(loss: Loss) -> dict[str, Any]:
+    """The options of a loss as keyword arguments of its formulas."""
+    return dict(loss.options)
+
+
 def sample_weights(loss: Loss, s: Array) -> Array:
-    """s (n,) of the rows: both of a pair have that of the first."""
+    """The weights (n,) of the rows; both rows of a pair have the weight of the first."""
     return np.repeat(s[:: loss.group], loss.group)
 
 
-def weight_sum(loss: Loss, y: Array | None, s: Array) -> np.number:
+def weight_sum(loss: Loss, y: Array | None, s: Array) -> np.number[Any]:
     """S that J is divided by: Σ s_i, times the class weights where y holds class indices (n,).
 
     A pair of rows counts once.
@@ -340,22 +356,22 @@ def weight_sum(loss: Loss, y: Array | None, s: Array) -> np.number:
     return s.astype(np.float64) @ each
 
 
-def mean_loss(loss: Loss, y: Array | None, s: Array, J_i: Array) -> np.number:
-    """Σ s_i J_i / S, added up in double (of complex J_i too) whatever the dtype.
+def mean_loss(loss: Loss, y: Array | None, s: Array, J_i: Array) -> np.number[Any]:
+    """Σ s_i J_i / S, summed in double precision for every dtype, also for complex J_i.
 
     >>> J_i = np.array([1e8, 1.0, -1e8, 1.0], np.float32)
     >>> float(mean_loss(Loss("mse"), None, np.ones(4, np.float32), J_i))
     0.5
     """
     J_i = J_i.astype(np.result_type(J_i, np.float64), copy=False)
-    return s.astype(np.float64) @ J_i / weight_sum(loss, y, s)
+    return np.dot(s.astype(np.float64), J_i) / weight_sum(loss, y, s)
 
 
 # ---- helpers ------------------------------------------------------------------------------
 
 
 def magnitude(z: Array) -> Array:
-    """|z| of real z; for complex z its analytic continuation from the real axis."""
+    """|z| for real z; for complex z its analytic continuation from the real axis."""
     return np.where(z.real < 0, -z, z)
 
 

@@ -1,108 +1,107 @@
-"""Backpropagation element by element, as a textbook writes it: one sample, one unit, one weight.
+"""Backpropagation in loops over samples, units and weights, as in a textbook.
 
-A unit's error signal comes in, is multiplied by the local derivative, and is shared out to the
-units below by the weights it came through. The gradient of a weight is the activity at its lower
-end times the error at its upper end; that of a bias is the error itself. All in Python floats.
+The error of a unit is the sum of the errors of the units above, each times the connecting weight,
+times the derivative of its activation. The gradient of a weight is the activity of the unit below
+times the error of the unit above. The gradient of a bias is the error itself. All numbers are
+Python floats. Rumelhart, Hinton & Williams, Nature 323, 1986.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, erfc, exp, expm1, log1p, pi, sin, sqrt, tanh
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from .._checks import arguments as check
+from .._types import Array
 from ..activations import Activation
-from ._formulas import SELU_ALPHA, SELU_LAMBDA
+from ._formulas import SELU_ALPHA, SELU_LAMBDA, alpha_of
+from ._losses import loss_options
+from ._network import Network
 from ._slow_losses import loss_slopes, loss_value
 
 
 @dataclass
 class SlowBackprop:
-    """Per layer: z, a, delta (batch, n), dW (n_in, n_out) and db (n_out,); and the cost J."""
+    """The results of `slow_backprop`.
 
-    z: list[np.ndarray]
-    a: list[np.ndarray]
-    delta: list[np.ndarray]
-    dW: list[np.ndarray]
-    db: list[np.ndarray]
+    Attributes
+    ----------
+    z, a, delta : list of array, shape (batch, n)
+        Per layer, for every sample.
+    dW : list of array, shape (n_in, n_out)
+        Gradients of the weights per layer.
+    db : list of array, shape (n_out,)
+        Gradients of the biases per layer.
+    J : float
+        The cost.
+    """
+
+    z: list[Array]
+    a: list[Array]
+    delta: list[Array]
+    dW: list[Array]
+    db: list[Array]
     J: float
 
 
-def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
-    """Forward and backward pass of a reference Network, by loops; the network is left alone.
+def slow_backprop(net: Network, X: object, y: object, sample_weight: object = None) -> SlowBackprop:
+    """Run the forward and backward pass of a reference Network in loops.
 
-    X (batch, n_0), y and sample_weight as for `Network.backward`, with the same errors.
+    Parameters
+    ----------
+    net : Network
+        A network of plain layers. It does not change.
+    X : array-like, shape (batch, n_0)
+        Inputs.
+    y : array-like, shape (batch,) or (batch, n_L)
+        Targets, as for `Network.backward`.
+    sample_weight : array-like or None, shape (batch,), default None
+        Weights of the samples.
 
+    Returns
+    -------
+    SlowBackprop
+        Activities, errors, gradients and cost.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit the network, or the network has a layer with a norm, dropout or
+        residual, or a loss of pairs.
+
+    Examples
+    --------
     >>> from fastbp.reference import Network
     >>> slow_backprop(Network((2, 3, 1), seed=0), [[1.0, 2.0]], [[0.5]]).dW[0].shape
     (2, 3)
     """
     if not net.is_plain:
-        raise ValueError(
-            f"slow_backprop takes plain layers, as Network(widths, …) makes; got {net!r}"
-        )
-    float64 = np.dtype(np.float64)
-    X = check.as_matrix(X, net.widths[0], float64).tolist()
-    kind, y = check.as_targets(y, net.criterion, len(X), net.widths[-1], float64)
-    if kind == "pairs":
-        raise ValueError(f"no elemental form of {net.criterion}, whose samples are pairs of rows")
-    labels = y if kind == "labels" else None
-    if kind == "labels":
-        y = [[float(k == label) for k in range(net.widths[-1])] for label in y]
-    else:
-        y = y.tolist()
-    s = check.as_weights(sample_weight, len(X), float64)
-    s = [1.0] * len(X) if s is None else s.tolist()
-    weight = net.criterion.options.get("class_weight")
-    if labels is None or weight is None:
-        S = sum(s)
-    else:  # a sample counts as much as its class
-        S = sum(s[i] * weight[label % len(weight)] for i, label in enumerate(labels))
-
+        raise ValueError(f"slow_backprop needs plain layers, as in Network(widths, …); got {net!r}")
+    samples = _samples(net, X, y, sample_weight)
+    S = sum(sample.weight for sample in samples)
     W = [layer.W.tolist() for layer in net.layers]
     b = [layer.b.tolist() for layer in net.layers]
-    L = len(net.layers)
-    dW = [[[0.0] * n_out for _ in range(n_in)] for n_in, n_out in _shapes(net)]
-    db = [[0.0] * n_out for _, n_out in _shapes(net)]
+    dW = [[[0.0] * n_out for _ in range(n_in)] for n_in, n_out in pairwise(net.widths)]
+    db = [[0.0] * n_out for n_out in net.widths[1:]]
     eps = float(np.finfo(net.dtype).eps)
+    paired = net.criterion.pairs_with(net.activations[-1])
     J = 0.0
     zs, as_, deltas = [], [], []
-    for i in range(len(X)):
-        # forward: what each unit receives, and what it makes of it
-        z, a = [], []
-        below = X[i]
-        for layer in range(L):
-            z.append(
-                [
-                    b[layer][k] + sum(below[j] * W[layer][j][k] for j in range(len(below)))
-                    for k in range(len(b[layer]))
-                ]
-            )
-            a.append(_activate(net.activations[layer], z[layer]))
-            below = a[layer]
-        paired = net.criterion.pairs_with(net.activations[-1])
-        J += s[i] * loss_value(net.criterion, paired, z[-1], a[-1], y[i], eps) / S
-
-        # the error of the outputs, then layer by layer down
-        delta = [[0.0]] * L
-        delta[-1] = _output_error(net, z[-1], a[-1], y[i], eps)
-        for layer in range(L - 2, -1, -1):
-            delta[layer] = [
-                _derivative(net.activations[layer], z[layer][j])
-                * sum(delta[layer + 1][k] * W[layer + 1][j][k] for k in range(len(b[layer + 1])))
-                for j in range(len(b[layer]))
-            ]
-
-        # every weight takes its share
-        for layer in range(L):
-            below = a[layer - 1] if layer > 0 else X[i]
+    for sample in samples:
+        z, a = _forward(net.activations, W, b, sample.x)
+        J += sample.s * loss_value(net.criterion, paired, z[-1], a[-1], sample.y, eps) / S
+        delta = _backward(net.activations, W, z, _output_error(net, z[-1], a[-1], sample.y, eps))
+        for layer in range(len(W)):
+            below = a[layer - 1] if layer > 0 else sample.x
             for k in range(len(b[layer])):
-                db[layer][k] += s[i] * delta[layer][k] / S
+                db[layer][k] += sample.s * delta[layer][k] / S
                 for j in range(len(below)):
-                    dW[layer][j][k] += s[i] * below[j] * delta[layer][k] / S
+                    dW[layer][j][k] += sample.s * below[j] * delta[layer][k] / S
         zs.append(z)
         as_.append(a)
         deltas.append(delta)
@@ -118,11 +117,81 @@ def slow_backprop(net, X, y, sample_weight=None) -> SlowBackprop:
     )
 
 
-# ---- one layer's units --------------------------------------------------------------------
+class _Sample(NamedTuple):
+    """One sample: inputs, targets, its factor s in J, and its weight in S."""
+
+    x: list[float]
+    y: list[float]
+    s: float
+    weight: float
 
 
-def _penalise(net, W, dW) -> float:
-    """The penalties of J, of weights only, whose gradients are added to dW."""
+def _samples(net: Network, X: object, y: object, sample_weight: object) -> list[_Sample]:
+    """The checked samples; class indices become rows of 0 and 1."""
+    float64 = np.dtype(np.float64)
+    rows = check.as_matrix(X, net.widths[0], float64).tolist()
+    kind, targets = check.as_targets(y, net.criterion, len(rows), net.widths[-1], float64)
+    if targets is None:
+        raise ValueError(
+            f"slow_backprop does not support {net.criterion}, whose samples are pairs of rows"
+        )
+    weights = check.as_weights(sample_weight, len(rows), float64)
+    s = [1.0] * len(rows) if weights is None else weights.tolist()
+    if kind != "labels":
+        return [_Sample(*sample) for sample in zip(rows, targets.tolist(), s, s, strict=True)]
+    K, class_weight = net.widths[-1], loss_options(net.criterion).get("class_weight")
+    labels = targets.tolist()
+    counts = [class_weight[label % len(class_weight)] if class_weight else 1.0 for label in labels]
+    return [
+        _Sample(rows[i], [float(k == labels[i]) for k in range(K)], s[i], s[i] * counts[i])
+        for i in range(len(rows))
+    ]
+
+
+# ---- passes -------------------------------------------------------------------------------
+
+Matrix: TypeAlias = list[list[float]]
+
+
+def _forward(
+    activations: Sequence[Activation], W: list[Matrix], b: Matrix, x: list[float]
+) -> tuple[Matrix, Matrix]:
+    """z and a of each layer for one sample."""
+    z: Matrix = []
+    a: Matrix = []
+    below = x
+    for layer, activation in enumerate(activations):
+        z.append(
+            [
+                b[layer][k] + sum(below[j] * W[layer][j][k] for j in range(len(below)))
+                for k in range(len(b[layer]))
+            ]
+        )
+        a.append(_activate(activation, z[layer]))
+        below = a[layer]
+    return z, a
+
+
+def _backward(
+    activations: Sequence[Activation], W: list[Matrix], z: Matrix, output_error: list[float]
+) -> Matrix:
+    """δ of each layer for one sample, from the output layer down."""
+    delta = [output_error]
+    for layer in range(len(z) - 2, -1, -1):
+        above = delta[0]
+        delta.insert(
+            0,
+            [
+                _derivative(activations[layer], z[layer][j])
+                * sum(above[k] * W[layer + 1][j][k] for k in range(len(above)))
+                for j in range(len(z[layer]))
+            ],
+        )
+    return delta
+
+
+def _penalise(net: Network, W: list[Matrix], dW: list[Matrix]) -> float:
+    """Return the penalties of J, which apply to weights only, and add their gradients to dW."""
     total = 0.0
     for layer in range(len(W)):
         for j in range(len(W[layer])):
@@ -151,9 +220,9 @@ def _value(activation: Activation, z: float) -> float:
         case "relu":
             return max(z, 0.0)
         case "leaky_relu":
-            return z if z > 0 else activation.alpha * z
+            return z if z > 0 else alpha_of(activation) * z
         case "elu":
-            return z if z > 0 else activation.alpha * expm1(z)
+            return z if z > 0 else alpha_of(activation) * expm1(z)
         case "softplus":
             return max(z, 0.0) + log1p(exp(-abs(z)))
         case "selu":
@@ -178,7 +247,7 @@ def _value(activation: Activation, z: float) -> float:
             return z * tanh(_value(Activation("softplus"), z))
         case "sin":
             return sin(z)
-    raise ValueError(f"no elemental form of {activation}")
+    raise ValueError(f"slow_backprop does not support the activation {activation}")
 
 
 def _derivative(activation: Activation, z: float) -> float:
@@ -193,9 +262,9 @@ def _derivative(activation: Activation, z: float) -> float:
         case "relu":
             return 1.0 if z > 0 else 0.0
         case "leaky_relu":
-            return 1.0 if z > 0 else activation.alpha
+            return 1.0 if z > 0 else alpha_of(activation)
         case "elu":
-            return 1.0 if z > 0 else activation.alpha * exp(z)
+            return 1.0 if z > 0 else alpha_of(activation) * exp(z)
         case "softplus":
             return _value(Activation("sigmoid"), z)
         case "selu":
@@ -223,13 +292,16 @@ def _derivative(activation: Activation, z: float) -> float:
             return t + z * (1 - t * t) * _value(Activation("sigmoid"), z)
         case "sin":
             return cos(z)
-    raise ValueError(f"no elemental form of {activation}")
+    raise ValueError(f"slow_backprop does not support the activation {activation}")
 
 
-# ---- the outputs --------------------------------------------------------------------------
+# ---- output layer -------------------------------------------------------------------------
 
 
-def _output_error(net, z: list[float], a: list[float], y: list[float], eps: float) -> list[float]:
+def _output_error(
+    net: Network, z: list[float], a: list[float], y: list[float], eps: float
+) -> list[float]:
+    """δ of the output layer for one sample."""
     K = len(a)
     output = net.activations[-1]
     paired = net.criterion.pairs_with(output)
@@ -244,9 +316,5 @@ def _output_error(net, z: list[float], a: list[float], y: list[float], eps: floa
 # ---- helpers ------------------------------------------------------------------------------
 
 
-def _shapes(net) -> list[tuple[int, int]]:
-    return list(pairwise(net.widths))
-
-
-def _by_layer(samples: list[list[list[float]]]) -> list[np.ndarray]:
+def _by_layer(samples: list[Matrix]) -> list[Array]:
     return [np.array(rows) for rows in zip(*samples, strict=True)]

@@ -1,8 +1,12 @@
-"""The losses element by element, in Python floats, as their definitions are written."""
+"""The losses in loops over outputs, in Python floats, as their definitions are written.
+
+docs/losses.md has the formulas and their sources.
+"""
 
 from __future__ import annotations
 
 from math import cosh, exp, log, log1p, tanh
+from typing import cast
 
 import numpy as np
 
@@ -12,7 +16,11 @@ from ..losses import CustomLoss, Loss
 def loss_value(
     loss: Loss, paired: bool, z: list[float], a: list[float], y: list[float], eps: float
 ) -> float:
-    """J_i of one sample, from the logits z for a pair, else from the outputs a."""
+    """J_i of one sample: from the logits z if the loss is `paired` with the output activation.
+
+    Otherwise it is computed from the outputs a, which are clipped to [eps, 1 − eps] before a
+    logarithm.
+    """
     K = len(a)
     if isinstance(loss, CustomLoss):
         return float(loss.evaluate(np.array([a]), np.array([y]))[0][0])
@@ -21,10 +29,10 @@ def loss_value(
         return sum(_log_term(loss, y, k, log_p[k], log_rest[k]) for k in range(K))
     if loss.name == "multi_margin":
         label = y.index(1.0)
-        margin = loss.options["margin"]
+        margin = _number(loss, "margin")
         return sum(max(0.0, margin - a[label] + a[k]) for k in range(K) if k != label) / K
     if loss.name == "quantile":
-        taus = loss.options["taus"]
+        taus = _numbers(loss, "taus")
         return sum(_pinball(y[k // len(taus)] - a[k], taus[k % len(taus)]) for k in range(K)) / K
     if loss.name == "gaussian_nll":
         n = K // 2
@@ -36,28 +44,30 @@ def loss_value(
 def loss_slopes(
     loss: Loss, paired: bool, z: list[float], a: list[float], y: list[float], eps: float
 ) -> list[float]:
-    """∂J_i/∂a_k of one sample; without a clip for a pair, where the chain rule goes on from it."""
+    """∂J_i/∂a_k of one sample; 0 where an output is clipped, which is not done if `paired`."""
     K = len(a)
     if isinstance(loss, CustomLoss):
-        return loss.evaluate(np.array([a]), np.array([y]))[1][0].tolist()
+        slopes: list[float] = loss.evaluate(np.array([a]), np.array([y]))[1][0].tolist()
+        return slopes
     if loss.name in _LOGARITHMIC:
         low = 0.0 if paired else eps
         inside = [low < a_k < 1 - low or (loss.pair == "softmax" and a_k > low) for a_k in a]
         return [_log_slope(loss, y, k, a[k]) if inside[k] else 0.0 for k in range(K)]
     if loss.name == "multi_margin":
         label = y.index(1.0)
-        short_of = [k != label and loss.options["margin"] - a[label] + a[k] > 0 for k in range(K)]
-        return [(short_of[k] - (k == label) * sum(short_of)) / K for k in range(K)]
+        margin = _number(loss, "margin")
+        violated = [k != label and margin - a[label] + a[k] > 0 for k in range(K)]
+        return [(violated[k] - (k == label) * sum(violated)) / K for k in range(K)]
     if loss.name == "quantile":
-        taus = loss.options["taus"]
+        taus = _numbers(loss, "taus")
         pairs = [(y[k // len(taus)] - a[k], taus[k % len(taus)]) for k in range(K)]
         return [(-tau if e > 0 else 1 - tau if e < 0 else 0.0) / K for e, tau in pairs]
     if loss.name == "gaussian_nll":
         n = K // 2
         means = [(a[k] - y[k]) / exp(a[n + k]) / n for k in range(n)]
         return means + [(1 - (y[k] - a[k]) ** 2 / exp(a[n + k])) / 2 / n for k in range(n)]
-    slopes = [_slope(loss, a[k], y[k]) for k in range(K)]
-    return slopes if loss.name == "squared_error" else [slope / K for slope in slopes]
+    terms = [_slope(loss, a[k], y[k]) for k in range(K)]
+    return terms if loss.name == "squared_error" else [term / K for term in terms]
 
 
 # ---- one output ---------------------------------------------------------------------------
@@ -73,7 +83,7 @@ def _value(loss: Loss, a: float, y: float) -> float:
         case "mae":
             return abs(e)
         case "huber":
-            delta = loss.options["delta"]
+            delta = _number(loss, "delta")
             return e**2 / 2 if abs(e) <= delta else delta * (abs(e) - delta / 2)
         case "log_cosh":
             return log(cosh(e))
@@ -83,7 +93,7 @@ def _value(loss: Loss, a: float, y: float) -> float:
             return max(0.0, 1 - y * a)
         case "squared_hinge":
             return max(0.0, 1 - y * a) ** 2
-    raise ValueError(f"no elemental form of {loss}")
+    raise ValueError(f"slow_backprop does not support {loss}")
 
 
 def _slope(loss: Loss, a: float, y: float) -> float:
@@ -96,7 +106,8 @@ def _slope(loss: Loss, a: float, y: float) -> float:
         case "mae":
             return float((e > 0) - (e < 0))
         case "huber":
-            return max(-loss.options["delta"], min(loss.options["delta"], e))
+            delta = _number(loss, "delta")
+            return max(-delta, min(delta, e))
         case "log_cosh":
             return tanh(e)
         case "poisson":
@@ -105,7 +116,7 @@ def _slope(loss: Loss, a: float, y: float) -> float:
             return -y if y * a < 1 else 0.0
         case "squared_hinge":
             return -2 * y * (1 - y * a) if y * a < 1 else 0.0
-    raise ValueError(f"no elemental form of {loss}")
+    raise ValueError(f"slow_backprop does not support {loss}")
 
 
 def _pinball(e: float, tau: float) -> float:
@@ -122,7 +133,7 @@ _LOGARITHMIC = (
 def _logarithms(
     loss: Loss, paired: bool, z: list[float], a: list[float], eps: float
 ) -> tuple[list[float], list[float]]:
-    """log p_k and log(1 − p_k), of the logits of a pair or of outputs held within (0, 1)."""
+    """log p_k and log(1 − p_k), from the logits if `paired`, otherwise from clipped outputs."""
     if not paired:
         top = 1 - eps if loss.pair == "sigmoid" else float("inf")
         p = [min(max(a_k, eps), top) for a_k in a]
@@ -139,55 +150,82 @@ def _softplus(z: float) -> float:
     return max(z, 0.0) + log1p(exp(-abs(z)))
 
 
-def _option(weights: tuple[float, ...] | None, k: int) -> float:
-    return 1.0 if weights is None else weights[k % len(weights)]
+def _number(loss: Loss, name: str) -> float:
+    """An option that is a number."""
+    return cast(float, loss.options[name])
+
+
+def _numbers(loss: Loss, name: str) -> tuple[float, ...]:
+    """An option that is a tuple of numbers."""
+    return cast(tuple[float, ...], loss.options[name])
+
+
+def _weight(loss: Loss, name: str, k: int) -> float:
+    """The weight of output k in an option that has one weight, one per output, or None."""
+    if loss.options[name] is None:
+        return 1.0
+    weights = _numbers(loss, name)
+    return weights[k % len(weights)]
+
+
+def _class_weights(loss: Loss) -> tuple[float, float]:
+    """The weights of y = 1 and y = 0 of binary_focal."""
+    if loss.options["alpha"] is None:
+        return 1.0, 1.0
+    alpha = _number(loss, "alpha")
+    return alpha, 1 - alpha
 
 
 def _log_term(loss: Loss, y: list[float], k: int, log_p: float, log_rest: float) -> float:
-    """What output k adds to J_i."""
-    options, K = loss.options, len(y)
+    """The term of output k in J_i."""
+    K = len(y)
     match loss.name:
         case "binary_cross_entropy":
-            return -_option(options["pos_weight"], k) * y[k] * log_p - (1 - y[k]) * log_rest
+            return -_weight(loss, "pos_weight", k) * y[k] * log_p - (1 - y[k]) * log_rest
         case "cross_entropy":
-            epsilon = options["label_smoothing"]
-            share = (1 - epsilon) * y[k] + epsilon / K
-            return -_option(options["class_weight"], k) * share * log_p
+            epsilon = _number(loss, "label_smoothing")
+            q = (1 - epsilon) * y[k] + epsilon / K
+            return -_weight(loss, "class_weight", k) * q * log_p
         case "kl_divergence":
             return y[k] * (log(y[k]) - log_p) if y[k] > 0 else 0.0
         case "focal":
-            gamma = options["gamma"]
-            return -_option(options["alpha"], k) * y[k] * (1 - exp(log_p)) ** gamma * log_p
-    gamma, alpha = options["gamma"], options["alpha"]
-    one, zero = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+            power = _power(1 - exp(log_p), _number(loss, "gamma"))
+            return -_weight(loss, "alpha", k) * y[k] * power * log_p
+    gamma = _number(loss, "gamma")
+    one, zero = _class_weights(loss)
     if y[k] == 1:
-        return -one * exp(log_rest) ** gamma * log_p / K
-    return -zero * exp(log_p) ** gamma * log_rest / K
+        return -one * _power(exp(log_rest), gamma) * log_p / K
+    return -zero * _power(exp(log_p), gamma) * log_rest / K
 
 
 def _log_slope(loss: Loss, y: list[float], k: int, p: float) -> float:
     """∂J_i/∂p of output k."""
-    options, K = loss.options, len(y)
+    K = len(y)
     match loss.name:
         case "binary_cross_entropy":
-            return -_option(options["pos_weight"], k) * y[k] / p + (1 - y[k]) / (1 - p)
+            return -_weight(loss, "pos_weight", k) * y[k] / p + (1 - y[k]) / (1 - p)
         case "cross_entropy":
-            epsilon = options["label_smoothing"]
-            share = (1 - epsilon) * y[k] + epsilon / K
-            return -_option(options["class_weight"], k) * share / p
+            epsilon = _number(loss, "label_smoothing")
+            q = (1 - epsilon) * y[k] + epsilon / K
+            return -_weight(loss, "class_weight", k) * q / p
         case "kl_divergence":
             return -y[k] / p
         case "focal":
-            return _option(options["alpha"], k) * y[k] * _focal_slope(p, options["gamma"])
-    alpha = options["alpha"]
-    one, zero = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+            return _weight(loss, "alpha", k) * y[k] * _focal_slope(p, _number(loss, "gamma"))
+    gamma = _number(loss, "gamma")
+    one, zero = _class_weights(loss)
     if y[k] == 1:
-        return one * _focal_slope(p, options["gamma"]) / K
-    return -zero * _focal_slope(1 - p, options["gamma"]) / K
+        return one * _focal_slope(p, gamma) / K
+    return -zero * _focal_slope(1 - p, gamma) / K
 
 
 def _focal_slope(p: float, gamma: float) -> float:
-    """Of −(1 − p)^γ log p."""
+    """The derivative of −(1 − p)^γ log p."""
     if p == 1:
         return -1.0 if gamma == 0 else 0.0
-    return gamma * (1 - p) ** (gamma - 1) * log(p) - (1 - p) ** gamma / p
+    return gamma * _power(1 - p, gamma - 1) * log(p) - _power(1 - p, gamma) / p
+
+
+def _power(base: float, exponent: float) -> float:
+    """base^exponent for base >= 0."""
+    return float(base**exponent)

@@ -1,8 +1,8 @@
-"""The update rules: theta changed in place by one gradient, as PyTorch defines them.
+"""The update rules, with the definitions of PyTorch. A rule changes theta in place.
 
-A rule takes theta and the final gradient g, (n,) both, its moments, t >= 1 and the numbers h of
-`Optimizer.hyper`. `RULES` holds the rules by their names. What the options of all optimisers do
-stands in `update`.
+Its arguments are theta (n,), the final gradient g (n,), its moments, the step number t >= 1, and
+the hyper-parameters h from `Optimizer.hyper`. `RULES` has the rules by name. `update` implements
+the options that all optimisers share.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from .._types import Array
 from ..optim import Optimizer
 
 Rule = Callable[[Array, Array, list[Array], int, Hyper], None]
-Blocks = Sequence[Sequence[slice]]  # by layer the parts of theta that are one array each: W and b
+Blocks = Sequence[Sequence[slice]]  # per layer, the parts of theta that hold W, b, gain, shift
 
 
 RULES: dict[str, Rule] = {}
 
 
 def _rule(function: Rule) -> Rule:
-    """Put a function into RULES, under its name."""
+    """Add a function to RULES under its name."""
     RULES[function.__name__] = function
     return function
 
 
 @_rule
 def sgd(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Gradient descent."""
     theta -= h.lr * g
 
 
 @_rule
 def momentum(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Momentum: Polyak, 1964; with dampening as in PyTorch."""
     m = moments[0]
     m[...] = h.momentum * m + (g if t == 1 else (1 - h.dampening) * g)
     theta -= h.lr * m
@@ -43,13 +45,14 @@ def momentum(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> 
 
 @_rule
 def nesterov(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Nesterov's momentum in the form of Sutskever et al., ICML 2013, as in PyTorch."""
     m = moments[0]
     m[...] = h.momentum * m + g
     theta -= h.lr * (g + h.momentum * m)
 
 
 def _means(moments: list[Array], g: Array, h: Hyper) -> tuple[Array, Array]:
-    """The running means of g and g², brought up to date."""
+    """Update and return the running means of g and g²."""
     m, v = moments[:2]
     m[...] = h.beta1 * m + (1 - h.beta1) * g
     v[...] = h.beta2 * v + (1 - h.beta2) * g * g
@@ -58,12 +61,14 @@ def _means(moments: list[Array], g: Array, h: Hyper) -> tuple[Array, Array]:
 
 @_rule
 def adam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Kingma & Ba, 2014 (arXiv:1412.6980), algorithm 1."""
     m, v = _means(moments, g, h)
     theta -= h.lr / (1 - h.beta1**t) * m / (np.sqrt(v) / sqrt(1 - h.beta2**t) + h.eps)
 
 
 @_rule
 def amsgrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Reddi, Kale & Kumar, 2018 (arXiv:1904.09237), with the bias corrections of PyTorch."""
     m, v = _means(moments, g, h)
     largest = moments[2]
     largest[...] = np.maximum(largest, v)
@@ -72,20 +77,22 @@ def amsgrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> N
 
 @_rule
 def radam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Liu et al., 2020 (arXiv:1908.03265), algorithm 2."""
     m, v = _means(moments, g, h)
     corrected = m / (1 - h.beta1**t)
     rest = 1 - h.beta2**t
-    most = 2 / (1 - h.beta2) - 1
-    length = most - 2 * t * h.beta2**t / rest
-    if length <= 5:
+    rho_inf = 2 / (1 - h.beta2) - 1
+    rho = rho_inf - 2 * t * h.beta2**t / rest
+    if rho <= 5:
         theta -= h.lr * corrected
         return
-    rectified = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
+    rectified = (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
     theta -= h.lr * corrected * sqrt(rectified) * sqrt(rest) / (np.sqrt(v) + h.eps)
 
 
 @_rule
 def nadam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Dozat, ICLR workshop 2016."""
     m, v = _means(moments, g, h)
     mu = [h.beta1 * (1 - 0.5 * 0.96 ** (i * h.momentum_decay)) for i in range(1, t + 2)]
     now = (1 - mu[-2]) / (1 - prod(mu[:-1])) * g
@@ -95,6 +102,7 @@ def nadam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> Non
 
 @_rule
 def adamax(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Kingma & Ba, 2014 (arXiv:1412.6980), algorithm 2."""
     m, u = moments
     m[...] = h.beta1 * m + (1 - h.beta1) * g
     u[...] = np.maximum(h.beta2 * u, abs(g) + h.eps)
@@ -103,6 +111,7 @@ def adamax(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> No
 
 @_rule
 def adagrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Duchi, Hazan & Singer, JMLR 12, 2011."""
     v = moments[0]
     v[...] += g * g
     theta -= h.lr / (1 + (t - 1) * h.lr_decay) * g / (np.sqrt(v) + h.eps)
@@ -110,6 +119,7 @@ def adagrad(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> N
 
 @_rule
 def adadelta(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Zeiler, 2012 (arXiv:1212.5701), algorithm 1."""
     v, w = moments
     v[...] = h.beta2 * v + (1 - h.beta2) * g * g
     step = np.sqrt(w + h.eps) / np.sqrt(v + h.eps) * g
@@ -118,6 +128,8 @@ def adadelta(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> 
 
 
 def _rmsprop(centered: bool, with_momentum: bool) -> Rule:
+    """Tieleman & Hinton, Coursera lecture 6.5, 2012; centered: Graves, 2013 (arXiv:1308.0850)."""
+
     def rule(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
         v = variance = moments[0]
         v[...] = h.beta2 * v + (1 - h.beta2) * g * g
@@ -144,6 +156,7 @@ RULES |= {
 
 @_rule
 def lion(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Chen et al., 2023 (arXiv:2302.06675)."""
     m = moments[0]
     theta -= h.lr * np.sign(h.beta1 * m + (1 - h.beta1) * g)
     m[...] = h.beta2 * m + (1 - h.beta2) * g
@@ -151,6 +164,7 @@ def lion(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None
 
 @_rule
 def rprop(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """Riedmiller & Braun, 1993, as in PyTorch."""
     last, step = moments
     turn = np.sign(last) * np.sign(g)  # a product of gradients may underflow to 0
     same = np.where(turn == 0, 1, turn)  # NaN stays
@@ -161,7 +175,7 @@ def rprop(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> Non
 
 
 def _clip(optimizer: Optimizer, grad: Array, blocks: Blocks) -> Array:
-    """The gradient within clip_value, clip_norm or clip_global_norm."""
+    """The gradient, limited by clip_value, clip_norm or clip_global_norm."""
     if optimizer.clip_value is not None:
         return np.clip(grad, -optimizer.clip_value, optimizer.clip_value)
     if optimizer.clip_global_norm is not None:
@@ -181,18 +195,33 @@ def _factor(limit: float, g: Array) -> float:
 def update(
     optimizer: Optimizer, theta: Array, grad: Array, blocks: Blocks = ((slice(None),),)
 ) -> None:
-    """Take one step: theta and the optimiser's moments change in place, t counts up.
+    """Take one step: change theta and the optimiser's moments in place, and increase t by 1.
 
-    blocks: the parts of theta, layer by layer, for clip_norm and lr_factors. Raises ValueError when
-    the optimiser holds the state of another theta's size or dtype, and for lr_factors that are not
-    one a layer.
+    Parameters
+    ----------
+    optimizer : Optimizer
+        The update rule with its state.
+    theta : array, shape (n,)
+        Parameters.
+    grad : array, shape (n,)
+        Gradient of J.
+    blocks : sequence of sequences of slice
+        The parts of theta, per layer, for clip_norm and lr_factors. The default is one part.
 
+    Raises
+    ------
+    ValueError
+        If the optimiser's state has another size or dtype, or the number of lr_factors is not the
+        number of layers.
+
+    Examples
+    --------
     >>> from fastbp.optim import SGD
     >>> theta = np.array([1.0]); update(SGD(0.5), theta, np.array([1.0])); theta
     array([0.5])
     """
     optimizer.bind(theta.size, theta.dtype, len(blocks))
-    optimizer._t += 1
+    optimizer.t += 1
     g = _clip(optimizer, grad, blocks)
     g = -g if optimizer.maximize else g
     if optimizer.weight_decay != 0 and not optimizer.decoupled_weight_decay:
@@ -208,5 +237,5 @@ def update(
         RULES[optimizer.rule](theta[part], g[part], moments, optimizer.t, hyper)
     if optimizer.average is not None:
         first = optimizer.t == optimizer.average_start + 1
-        weight = 1.0 if first else 1 - optimizer.ema
+        weight = 1.0 if first or optimizer.ema is None else 1 - optimizer.ema
         optimizer.average += weight * (theta - optimizer.average)
