@@ -1,7 +1,7 @@
 """The subcommands of `fastbp`, in the order in which --help lists them.
 
-A command is a module with `add_parser(subparsers) -> ArgumentParser` and `run(args) -> exit code`;
-to add one, write the module and put it into COMMANDS.
+Each command is a module with `add_parser(subparsers) -> ArgumentParser` and `run(args) -> int`,
+which returns the exit code. To add a command, write such a module and add it to COMMANDS.
 """
 
 from . import bench, explain, info, predict, train

@@ -1,4 +1,4 @@
-"""`fastbp explain`: where the time of a training step goes on this machine."""
+"""`fastbp explain`: measure where the time of a training step is spent on this machine."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .sources import open_source
 
 _EXAMPLES = """\
 examples:
-  fastbp explain                               the digits that come with fastbp
+  fastbp explain                               on the digits that come with fastbp
   fastbp explain --hidden 512,512 --batch-size 128
   fastbp explain houses.csv --target price --threads 1 --json
 
-Nothing is written: steps are run on all rows, for --seconds, and forgotten. Let nothing else run
-meanwhile.
+The command runs training steps on all rows for --seconds, and writes no file. Do not run other
+programs at the same time.
 """
 
 
@@ -26,23 +26,24 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "explain",
-        help="measure where the time of a training step goes",
-        description="Measure the phases of a training step, layer by layer, beside the limits of "
-        "this machine. Data, network and training are given as to fastbp train.",
+        help="measure where the time of a training step is spent",
+        description="Measure the phases of a training step in each layer, and compare them with "
+        "the limits of this machine. The options for data, network and training are those of "
+        "fastbp train.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     recipe.add_data_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print an object for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--seconds",
         metavar="S",
         type=options.positive("--seconds"),
         default=0.5,
-        help="how long to run steps (0.5)",
+        help="how long to run steps (default: 0.5)",
     )
     parser.add_argument(
-        "--threads", metavar="N", type=options.threads, help="the most threads to use"
+        "--threads", metavar="N", type=options.threads, help="the maximum number of threads"
     )
     recipe.add_table_options(parser)
     recipe.add_network_options(parser)
@@ -52,7 +53,7 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, and print the table or the JSON."""
+    """Measure, and print a table or JSON."""
     recipe.check_options(args)
     source = open_source(args)
     for note in source.table.notes:
@@ -76,6 +77,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _printable(text: str) -> str:
-    """The text with ? for what standard output cannot show."""
+    """Replace characters that standard output cannot show by question marks."""
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "replace").decode(encoding)

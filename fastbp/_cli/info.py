@@ -1,4 +1,4 @@
-"""`fastbp info`: what the engine runs on."""
+"""`fastbp info`: print the configuration of the engine and of the machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     return subparsers.add_parser(
         "info",
         help="print version, instruction set, caches and cores",
-        description="Print the version, the instruction sets available and chosen, caches, cores.",
+        description="Print the version, the available and the chosen instruction set, the caches "
+        "and the cores.",
     )
 
 

@@ -1,7 +1,7 @@
-"""The command `fastbp`: its parser, and what becomes of errors.
+"""The command `fastbp`: its parser, and how it reports errors.
 
-Exit codes: 0 done, 1 bad data or model, 2 wrong usage, 130 interrupted, 141 nobody reads the
-output any more. Each subcommand is a module of `fastbp._cli`.
+Exit codes: 0 success, 1 invalid data or model, 2 wrong usage, 130 interrupted, 141 the reader of
+the output has closed it. Each subcommand is a module of `fastbp._cli`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (by default that of the process) and return the exit code.
+    """Run a command line, by default that of the process, and return the exit code.
 
-    Raises SystemExit, as argparse does: 2 for wrong usage, 0 after --help and --version.
+    Raises SystemExit as argparse does: with 2 for wrong usage, with 0 after --help and --version.
     """
     args = build_parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.run
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with all subcommands; parsed arguments carry `run` and `parser`."""
+    """Return the parser with all subcommands; it adds `run` and `parser` to the arguments."""
     parser = argparse.ArgumentParser(
-        prog="fastbp", description="Train dense networks on a CPU, and use them."
+        prog="fastbp", description="Train dense networks on a CPU, and predict with them."
     )
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _drop_output() -> None:
-    """Send what is left to nowhere, so that the interpreter's own flush at exit does not fail."""
+    """Redirect stdout to the null device, so that the flush at interpreter exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

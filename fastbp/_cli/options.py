@@ -1,4 +1,4 @@
-"""Options that commands share, and readers of option values for argparse."""
+"""Options that several commands share, and parsers of option values for argparse."""
 
 from __future__ import annotations
 
@@ -28,52 +28,53 @@ class FileOptions(TypedDict):
 
 
 class UsageError(Exception):
-    """Options that do not go together: reported as argparse reports its own errors."""
+    """Options that conflict. The error is reported as argparse reports its own errors."""
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
-    """The options on reading a data file."""
+    """Add the options about reading a data file."""
     group = parser.add_argument_group("reading the data")
     group.add_argument(
         "--header",
         choices=HEADERS,
         default="auto",
-        help="whether the first line of a .csv holds names (auto: what it looks like)",
+        help="whether line 1 of a .csv contains names (default: auto, decide by the content)",
     )
     group.add_argument(
         "--delimiter",
         type=_character,
         default=",",
-        help="what separates the cells of a .csv: one character, tab, or ' ' for blanks (,)",
+        help="separator of the cells in a .csv: one character, tab, or ' ' for blanks (default: ,)",
     )
     group.add_argument(
         "--decimal",
         choices=DECIMALS,
-        help="the decimal mark of the numbers of a .csv (predict: the model's; else .)",
+        help="decimal mark of the numbers in a .csv (default: that of the model for predict, "
+        "otherwise .)",
     )
     group.add_argument(
         "--thousands",
         metavar="MARK",
         choices=THOUSANDS,
-        help="what stands between groups of three digits in a .csv: one of . , ' _ or a blank, or "
-        "'' (predict: the model's; else nothing)",
+        help="mark between groups of three digits in a .csv: one of . , ' _ or a blank, or '' for "
+        "none (default: that of the model for predict, otherwise none)",
     )
     group.add_argument(
         "--max-bytes",
         metavar="SIZE",
         type=size,
         default=MAX_BYTES,
-        help="the most that an array of the data may take in memory, such as 500M or 16G (4G)",
+        help="maximum size of an array of the data in memory, such as 500M or 16G (default: 4G)",
     )
     group.add_argument(
-        "--folder", metavar="DIR", help="where the four IDX files of fashion-mnist are"
+        "--folder", metavar="DIR", help="folder with the four IDX files of fashion-mnist"
     )
 
 
 def file_options(args: argparse.Namespace, known: Format | None = None) -> FileOptions:
-    """The keywords of `read_table` on how to read a file; marks not given are those of `known`.
+    """Return the keywords of `read_table` that say how to read a file.
 
-    Raises UsageError where they do not go together.
+    Marks that the user did not give are those of `known`. Raises UsageError if options conflict.
     """
     known = Format() if known is None else known
     decimal = known.decimal if args.decimal is None else args.decimal
@@ -92,33 +93,33 @@ def file_options(args: argparse.Namespace, known: Format | None = None) -> FileO
 
 
 def check_source(args: argparse.Namespace) -> None:
-    """UsageError where --folder comes without fashion-mnist."""
+    """Raise UsageError for --folder without fashion-mnist."""
     if args.folder is not None and args.data != "fashion-mnist":
-        raise UsageError("--folder goes with fashion-mnist only")
+        raise UsageError("--folder applies to fashion-mnist only")
 
 
 def whole(name: str) -> Callable[[str], int]:
-    """Reader of a whole number >= 1."""
+    """Return a parser of a whole number >= 1."""
     return _reader(lambda text: check.check_positive_int(int(text), name), "a whole number >= 1")
 
 
 def positive(name: str) -> Callable[[str], float]:
-    """Reader of a number > 0."""
+    """Return a parser of a number > 0."""
     return _reader(lambda text: check.check_positive(float(text), name), "a number > 0")
 
 
 def nonnegative(name: str) -> Callable[[str], float]:
-    """Reader of a number >= 0."""
+    """Return a parser of a number >= 0."""
     return _reader(lambda text: check.check_nonnegative(float(text), name), "a number >= 0")
 
 
 def fraction(name: str) -> Callable[[str], float]:
-    """Reader of a number in [0, 1)."""
+    """Return a parser of a number in [0, 1)."""
     return _reader(lambda text: check.check_fraction(float(text), name), "at least 0 and below 1")
 
 
 def size(text: str) -> int:
-    """Reader of a number of bytes; K, M, G and T stand for powers of 1024.
+    """Parse a number of bytes; K, M, G and T stand for powers of 1024.
 
     >>> size("2K"), size("100")
     (2048, 100)
@@ -133,18 +134,18 @@ def _bytes(text: str) -> int:
 
 
 def threads(text: str) -> int:
-    """Reader of a number of threads, 1 to 1024."""
+    """Parse a number of threads, 1 to 1024."""
     read = _reader(lambda text: check.check_n_threads(int(text), "--threads"), "1 to 1024")
     return read(text)
 
 
 def seed(text: str) -> int:
-    """Reader of a seed, 0 to 2**64 - 1."""
+    """Parse a seed, 0 to 2**64 - 1."""
     return _reader(lambda text: check.check_seed(int(text)), "a whole number, 0 to 2**64 - 1")(text)
 
 
 def hidden(text: str) -> tuple[int, ...]:
-    """Reader of the units of the hidden layers: "256,128", or "none".
+    """Parse the numbers of units of the hidden layers: "256,128", or "none".
 
     >>> hidden("256,128"), hidden("none")
     ((256, 128), ())
@@ -156,7 +157,7 @@ def hidden(text: str) -> tuple[int, ...]:
 
 
 def activation(text: str) -> tuple[activations.Activation, ...]:
-    """Reader of one activation for all hidden layers, or of one each: "relu,leaky_relu(0.1)".
+    """Parse one activation for all hidden layers, or one for each: "relu,leaky_relu(0.1)".
 
     >>> [str(a) for a in activation("tanh")]
     ['tanh']

@@ -1,4 +1,4 @@
-"""`fastbp predict`: what a model says about the rows of a file, as .csv."""
+"""`fastbp predict`: write the predictions of a model for the rows of a file, as .csv."""
 
 from __future__ import annotations
 
@@ -27,33 +27,37 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "predict",
         help="write a model's predictions for the rows of a file",
-        description="Write a model's predictions as .csv, one line a row, below a line of names.",
+        description="Write the predictions of a model as .csv: a header line and one line per row.",
     )
     parser.add_argument("model", metavar="MODEL", help="file written by fastbp train or net.save")
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="a file ending in .csv, .npz or .npy; or digits or fashion-mnist: their test images",
+        help="a .csv, .npz or .npy file; or digits or fashion-mnist, for their test images",
     )
     parser.add_argument(
-        "-o", "--output", metavar="CSV", default="-", help="file to write (standard output)"
+        "-o",
+        "--output",
+        metavar="CSV",
+        default="-",
+        help="file to write (default: standard output)",
     )
     parser.add_argument(
-        "--proba", action="store_true", help="the probability of every class beside the class"
+        "--proba", action="store_true", help="write the probability of each class too"
     )
     options.add_file_options(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, and write the answers."""
+    """Predict, and write the predictions."""
     options.check_source(args)
     if args.output != "-" and not _is_device(args.output):
         check_writable(args.output)
     net = load(args.model)
     prep = _preprocessing(net, args.model)
     if args.proba and prep.task != "classification":
-        raise ModelFileError(f"{args.model}: --proba needs a model that tells classes apart")
+        raise ModelFileError(f"{args.model}: --proba needs a model for classification")
     table = _read(args, prep, by_name=net.preprocessing is not None)
     for note in table.notes:
         print(f"fastbp: {note}", file=sys.stderr)
@@ -63,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _preprocessing(net: Network, path: str) -> Preprocessing:
-    """What the model file holds, or, for a network saved without it, numbers in and out."""
+    """Return the preprocessing of the model file, or one that changes nothing if it has none."""
     n_in, n_out = net.widths[0], net.widths[-1]
     if net.preprocessing is None:
         return _plain(n_in, n_out, labels=net.criterion.labels)
@@ -75,7 +79,7 @@ def _preprocessing(net: Network, path: str) -> Preprocessing:
                 f"the network has {n_in} and {n_out}"
             )
     except ValueError as error:
-        raise ModelFileError(f"{path}: the preprocessing does not hold: {error}") from error
+        raise ModelFileError(f"{path}: invalid preprocessing: {error}") from error
     return prep
 
 
@@ -111,13 +115,13 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
     if len(table.names) != len(prep.features) or len(table.text) != len(prep.categories):
         raise DataError(
             f"{args.data}: the model takes {len(prep.features)} columns, {len(prep.categories)} "
-            f"of them texts; the file has {len(table.names)}, {len(table.text)} of them texts"
+            f"of them text; the file has {len(table.names)}, {len(table.text)} of them text"
         )
     return table
 
 
 def _lines(prep: Preprocessing, outputs: Array, proba: bool) -> Iterator[list[object]]:
-    """Rows of the .csv file, names first; numbers with the digits that tell them apart."""
+    """Yield the lines of the .csv file; numbers have as many digits as identify them."""
     answers = prep.answers(outputs)
     if prep.task == "classification":
         names = [f"probability of {label}" for label in prep.classes] if proba else []
@@ -148,10 +152,10 @@ def _write(path: str, lines: Iterable[list[object]]) -> None:
 
 
 def _is_device(path: str) -> bool:
-    """Whether a path is that of a pipe or a device, which no file replaces."""
+    """Whether a path is a pipe or a device, which must not be replaced by a file."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _write_lines(file: TextIO, lines: Iterable[list[object]]) -> None:
-    # row by row: where stdout is unbuffered, Python drops what a pipe does not take at once
+    # Row by row: if stdout is unbuffered, Python loses what a pipe does not accept at once.
     csv.writer(file, lineterminator="\n").writerows(lines)

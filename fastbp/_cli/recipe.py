@@ -1,4 +1,4 @@
-"""From the command line to data, optimiser and network: what `train` and `explain` share."""
+"""Make data, optimiser and network from the command line, for `train` and `explain`."""
 
 from __future__ import annotations
 
@@ -18,35 +18,40 @@ from .sources import Source
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
-    """DATA: a built-in data set, or a file."""
+    """Add the argument DATA: a built-in data set or a file."""
     parser.add_argument(
         "data",
         metavar="DATA",
         nargs="?",
         default="digits",
-        help="digits (the default), fashion-mnist, or a file ending in .csv, .npz or .npy",
+        help="digits (the default), fashion-mnist, or a .csv, .npz or .npy file",
     )
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """How to read the file, and what of the table is to be learnt."""
+    """Add the options about reading the file and about the columns of the table."""
     options.add_file_options(parser)
     group = parser.add_argument_group("the table")
     group.add_argument(
         "--target",
         metavar="COLUMN",
-        help="column to predict: name, or number from 1 (the last); of a .npz the array (y)",
+        help="column to predict: name, or number from 1 (default: the last column); for a .npz, "
+        "the name of the array (default: y)",
     )
-    group.add_argument("--task", choices=TASKS, help="by default what the target looks like")
+    group.add_argument("--task", choices=TASKS, help="the task (default: decide by the target)")
     group.add_argument(
-        "--drop", metavar="COLUMN", action="append", default=[], help="leave a column out"
+        "--drop",
+        metavar="COLUMN",
+        action="append",
+        default=[],
+        help="column to leave out; may be repeated",
     )
     group.add_argument(
         "--categorical",
         metavar="COLUMN",
         action="append",
         default=[],
-        help="take a column of numbers for categories; one of texts is one anyway",
+        help="read a column of numbers as categories, as columns of text are; may be repeated",
     )
     group.add_argument(
         "--no-standardize", action="store_true", help="leave features and targets unscaled"
@@ -55,7 +60,7 @@ def add_table_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Layers, dtype and penalties."""
+    """Add the options about layers, dtype and penalties."""
     group = parser.add_argument_group("the network")
     group.add_argument(
         "--hidden", metavar="N,N", type=options.hidden, help="units of the hidden layers, or none"
@@ -64,51 +69,54 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--activation",
         type=options.activation,
         default="relu",
-        help="of the hidden layers: one, or one each, comma-separated (relu)",
+        help="activation of the hidden layers: one for all, or one for each, separated by commas "
+        "(default: relu)",
     )
     group.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     group.add_argument(
-        "--l1", type=options.nonnegative("--l1"), default=0.0, help="penalty on |W| (0)"
+        "--l1", type=options.nonnegative("--l1"), default=0.0, help="penalty on |W| (default: 0)"
     )
     group.add_argument(
-        "--l2", type=options.nonnegative("--l2"), default=0.0, help="penalty on W^2/2 (0)"
+        "--l2", type=options.nonnegative("--l2"), default=0.0, help="penalty on W^2/2 (default: 0)"
     )
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Batches, optimiser and seed."""
+    """Add the options about batches, optimiser and seed."""
     group = parser.add_argument_group("the training")
     group.add_argument("--batch-size", metavar="N", type=options.whole("--batch-size"))
     group.add_argument("--optimizer", choices=NAMES, default="adam")
     group.add_argument(
         "--lr",
         type=options.positive("--lr"),
-        help="learning rate (the optimiser's own; for fashion-mnist adam has 0.0002)",
+        help="learning rate (default: that of the optimiser; 0.0002 for fashion-mnist with adam)",
     )
     group.add_argument(
-        "--momentum", type=options.fraction("--momentum"), help="of sgd, in [0, 1) (0)"
+        "--momentum",
+        type=options.fraction("--momentum"),
+        help="momentum of sgd, in [0, 1) (default: 0)",
     )
-    group.add_argument("--nesterov", action="store_true", help="Nesterov's momentum (sgd)")
+    group.add_argument("--nesterov", action="store_true", help="use Nesterov's momentum (sgd)")
     group.add_argument(
         "--seed",
         type=options.seed,
         default=0,
-        help="of the initial weights and the order of the rows (0)",
+        help="seed of the initial weights and of the order of the rows (default: 0)",
     )
     return group
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """UsageError where options do not go together."""
+    """Raise UsageError if options conflict."""
     options.check_source(args)
     if args.optimizer != "sgd" and (args.momentum is not None or args.nesterov):
-        raise UsageError("--momentum and --nesterov go with --optimizer sgd")
+        raise UsageError("--momentum and --nesterov need --optimizer sgd")
     if args.nesterov and not args.momentum:
         raise UsageError("--nesterov needs --momentum above 0")
 
 
 def make_optimizer(args: argparse.Namespace, source: Source) -> Optimizer:
-    """The optimiser that the options ask for, or the source's."""
+    """Return the optimiser of the options, with the learning rate of the source by default."""
     if args.optimizer == "adam":
         return Adam(source.adam_lr if args.lr is None else args.lr)
     if args.optimizer == "sgd":
@@ -122,7 +130,7 @@ def make_optimizer(args: argparse.Namespace, source: Source) -> Optimizer:
 
 
 def make_network(args: argparse.Namespace, source: Source, prep: Preprocessing) -> Network:
-    """A network from the inputs to the outputs of `prep`. UsageError if --activation misfits."""
+    """Return a network for `prep`; UsageError if --activation does not match the layers."""
     hidden = source.hidden if args.hidden is None else args.hidden
     activation = args.activation
     if len(activation) not in (1, len(hidden)):
@@ -145,5 +153,5 @@ def make_network(args: argparse.Namespace, source: Source, prep: Preprocessing) 
 def arrays(
     args: argparse.Namespace, prep: Preprocessing, table: Table, dtype: np.dtype
 ) -> tuple[Array, Array]:
-    """(X, y) of the rows of a table."""
+    """Return X and y of a table."""
     return prep.inputs(table, dtype, max_bytes=args.max_bytes), prep.targets(table, dtype)

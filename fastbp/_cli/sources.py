@@ -1,4 +1,4 @@
-"""Where `fastbp train` and `explain` take their data from, and the recipe that goes with each."""
+"""The data of `fastbp train` and `explain`, each with suitable hyper-parameters."""
 
 from __future__ import annotations
 
@@ -10,14 +10,31 @@ from .._types import Array
 from ..tabular import Table, from_arrays, read_table
 from .options import UsageError, file_options
 
-SPLIT_SEED = 0  # of a user's file; apart from --seed, so that seeds are scored on the same rows
+SPLIT_SEED = 0  # for files; not --seed, so that models of all seeds are scored on the same rows
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table, how to hold out rows of it (or its own test part), and hyper-parameters.
+    """A table, its test rows, and hyper-parameters.
 
-    pixel_scale: the largest value of a pixel, for images.
+    Parameters
+    ----------
+    table : Table
+        The data.
+    hidden : tuple of int
+        The widths of the hidden layers.
+    epochs, batch_size : int
+        As for `Network.fit`.
+    adam_lr : float
+        The learning rate of Adam.
+    test : Table, optional
+        The test rows, if the data set has its own.
+    hold_out : float
+        The fraction of `table` to hold out otherwise.
+    split_seed : int
+        The seed that selects the rows to hold out.
+    pixel_scale : float, optional
+        The largest value of a pixel, if the rows are images.
     """
 
     table: Table
@@ -32,7 +49,7 @@ class Source:
 
 
 def open_source(args: argparse.Namespace) -> Source:
-    """The source that the command line names."""
+    """Return the data that the command line names."""
     if args.data == "digits":
         _refuse_table_options(args)
         X, y = datasets.load_digits()
@@ -48,7 +65,7 @@ def open_source(args: argparse.Namespace) -> Source:
     if args.data == "fashion-mnist":
         _refuse_table_options(args)
         if args.hold_out is not None:
-            raise UsageError("--hold-out does not go with fashion-mnist, which has its test images")
+            raise UsageError("--hold-out does not apply to fashion-mnist, which has test images")
         X, y, X_test, y_test = datasets.load_fashion_mnist(args.folder, max_bytes=args.max_bytes)
         return Source(
             table=from_arrays("fashion-mnist", X, y, target="class"),
@@ -70,7 +87,7 @@ def open_source(args: argparse.Namespace) -> Source:
 
 
 def test_images(name: str, folder: str | None, max_bytes: int) -> Array:
-    """The test images of a built-in data set."""
+    """Return the test images of a built-in data set."""
     if name == "digits":
         return datasets.digits_split()[2]
     return datasets.load_fashion_mnist(folder, max_bytes=max_bytes)[2]
@@ -79,4 +96,4 @@ def test_images(name: str, folder: str | None, max_bytes: int) -> Array:
 def _refuse_table_options(args: argparse.Namespace) -> None:
     for name in ("target", "task", "drop", "categorical"):
         if getattr(args, name):
-            raise UsageError(f"--{name} goes with a data file; {args.data} has its own target")
+            raise UsageError(f"--{name} applies to data files only; {args.data} has its own target")

@@ -1,4 +1,4 @@
-"""`fastbp train`: a network for digits, for Fashion-MNIST, or for a table of the user's."""
+"""`fastbp train`: train a network on digits, on Fashion-MNIST, or on a table from a file."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ from .options import UsageError
 from .sources import Source, open_source
 
 MODEL = "fastbp-model.safetensors"
-_SHARE = 0.1  # of --validation-split where --patience is given alone
+_SHARE = 0.1  # default of --validation-split with --patience
 
 _EXAMPLES = """\
 examples:
-  fastbp train                                the digits that come with fastbp
+  fastbp train                                on the digits that come with fastbp
   fastbp train houses.csv --target price      a regression on a table
   fastbp train iris.csv --hidden 16 -o iris.safetensors
   fastbp train fashion-mnist --epochs 15      apt-get install dataset-fashion-mnist first
 
-Without --task, a target of texts, or of at most 20 distinct whole numbers, is classified, any
-other is a regression. A target of more than two distinct texts, a tenth as many as the rows, is
-refused. The rows held out depend on the data alone, not on --seed; they are scored after every
-epoch and decide nothing: the model written is that of the last epoch. With --patience a share of
-the others is scored instead, and the model is that of the epoch that did best on it.
+Without --task, a target that is text, or that has at most 20 distinct whole numbers, implies a
+classification; any other target implies a regression. A text target is refused if it has more than
+two distinct values and at least a tenth as many distinct values as rows.
+
+The rows that are held out depend only on the data, not on --seed. They are scored after each epoch
+and do not influence the model, which is that of the last epoch. With --patience, a fraction of the
+training rows is scored instead, and the model is that of the epoch with the best score on them.
 """
 
 
@@ -48,42 +50,50 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "train",
         help="train a network and write it to a file",
-        description="Train a network, score it on rows held out, and write it to a model file.",
+        description="Train a network, score it on held-out rows, and write it to a model file.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     recipe.add_data_argument(parser)
     parser.add_argument(
-        "-o", "--output", metavar="MODEL", default=MODEL, help=f"model file to write ({MODEL})"
+        "-o",
+        "--output",
+        metavar="MODEL",
+        default=MODEL,
+        help=f"model file to write (default: {MODEL})",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     recipe.add_table_options(parser).add_argument(
         "--hold-out",
         metavar="FRACTION",
         type=options.fraction("--hold-out"),
-        help="share of the rows to score on instead of training on them (0.2; digits: 0.25)",
+        help="fraction of the rows to hold out from training and to score (default: 0.2; 0.25 for "
+        "digits)",
     )
     recipe.add_network_options(parser)
     group = recipe.add_training_options(parser)
     group.add_argument("--epochs", metavar="N", type=options.whole("--epochs"))
-    group.add_argument("--schedule", choices=schedules.NAMES, help="of the learning rate (none)")
+    group.add_argument(
+        "--schedule", choices=schedules.NAMES, help="schedule of the learning rate (default: none)"
+    )
     group.add_argument(
         "--validation-split",
         metavar="FRACTION",
         type=options.fraction("--validation-split"),
-        help="share of the rows to train on that is scored after every epoch (0; --patience: 0.1)",
+        help="fraction of the training rows to score after each epoch instead of training on them "
+        "(default: 0; 0.1 with --patience)",
     )
     group.add_argument(
         "--patience",
         metavar="N",
         type=options.whole("--patience"),
-        help="stop after N epochs without a better loss on that share, and keep the best",
+        help="stop after N epochs without a better loss on that fraction, and keep the best model",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, write the model, say how well it does."""
+    """Train, write the model, and print its score."""
     say = (lambda text: None) if args.quiet else _say
     recipe.check_options(args)
     split = _share(args)
@@ -129,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"model written to {args.output}")
     if interrupted:
         print(
-            f"fastbp: interrupted after {n_epochs} whole epochs; "
+            f"fastbp: interrupted after {n_epochs} complete epochs; "
             f"the model trained so far is in {args.output}",
             file=sys.stderr,
         )
@@ -142,7 +152,7 @@ def _say(text: str) -> None:
 
 
 def _share(args: argparse.Namespace) -> float:
-    """The share of the rows to train on that decides when to stop, or is scored at least."""
+    """Return the fraction of the training rows that is scored, and stops training if requested."""
     if args.patience is None:
         return args.validation_split or 0.0
     if args.validation_split == 0:
@@ -153,7 +163,7 @@ def _share(args: argparse.Namespace) -> float:
 def _split(
     source: Source, args: argparse.Namespace, task: str
 ) -> tuple[Array | None, Table | None]:
-    """Rows to train on (None: all), and the table to score."""
+    """Return the indices of the training rows (None for all of them), and the table to score."""
     fraction = source.hold_out if args.hold_out is None else args.hold_out
     if source.test is not None or fraction == 0:
         return None, source.test

@@ -239,7 +239,7 @@ def test_ctrl_c_keeps_the_model_trained_so_far(capsys, monkeypatch):
     assert main(["train", "--hidden", "4"]) == 130
     out, err = capsys.readouterr()
     assert "test accuracy" in out
-    message = "interrupted after 2 whole epochs; the model trained so far is in fastbp-model"
+    message = "interrupted after 2 complete epochs; the model trained so far is in fastbp-model"
     assert message in err.splitlines()[-1]
     assert fastbp.load("fastbp-model.safetensors").theta[0] == 42
 
@@ -281,16 +281,16 @@ USAGE = {
     "seed": (["train", "--seed", "-1"], "argument --seed: expected a whole number, 0 to 2**64"),
     "dtype": (["train", "--dtype", "float16"], "invalid choice: 'float16'"),
     "delimiter": (["train", "--delimiter", ";;"], "expected one character"),
-    "momentum": (["train", "--momentum", "0.9"], "go with --optimizer sgd"),
+    "momentum": (["train", "--momentum", "0.9"], "need --optimizer sgd"),
     "nesterov": (["train", "--optimizer", "sgd", "--nesterov"], "--nesterov needs --momentum"),
     "patience": (
         ["train", "--patience", "3", "--validation-split", "0"],
         "--patience needs a --validation-split above 0",
     ),
     "schedule": (["train", "--schedule", "sine"], "invalid choice: 'sine'"),
-    "target": (["train", "--target", "x"], "--target goes with a data file; digits has its own"),
-    "folder": (["train", "--folder", "x"], "--folder goes with fashion-mnist only"),
-    "fashion": (["train", "fashion-mnist", "--hold-out", "0.1"], "which has its test images"),
+    "target": (["train", "--target", "x"], "--target applies to data files only; digits has its own"),
+    "folder": (["train", "--folder", "x"], "--folder applies to fashion-mnist only"),
+    "fashion": (["train", "fashion-mnist", "--hold-out", "0.1"], "which has test images"),
     "predict": (["predict", "model"], "required: DATA"),
 }
 
@@ -323,8 +323,8 @@ BAD = {
     "other columns": (["predict", "model", "bad.csv"], "bad.csv: the model takes 3 columns"),
     "category": (["predict", "model", "blue.csv"], "line 2, column 'colour': unknown category 'bl"),
     "images": (["predict", "model", "digits"], "digits: the model takes 3 columns, 1 of them text"),
-    "proba": (["predict", "line", "line.csv", "--proba"], "--proba needs a model that tells class"),
-    "forged": (["predict", "forged", "wine.csv"], "forged: the preprocessing does not hold: expec"),
+    "proba": (["predict", "line", "line.csv", "--proba"], "--proba needs a model for classification"),
+    "forged": (["predict", "forged", "wine.csv"], "forged: invalid preprocessing: expec"),
     "misfit": (
         ["predict", "misfit", "wine.csv"],
         "4 inputs and 3 outputs; the network has 4 and 2",
