@@ -1,13 +1,14 @@
-"""Networks in the formats of others.
+"""Export networks to the formats of other libraries, and import them.
 
     c(net)                 one C99 file with the weights and a predict function
     onnx(net)              an ONNX model                          pip install "fastbp[onnx]"
-    to_state_dict(net)     NumPy arrays by PyTorch's names, (out, in); PyTorch is not needed
+    to_state_dict(net)     NumPy arrays with the names and shapes of PyTorch, which is not needed
     to_torch(net)          torch.nn.Sequential                    pip install "fastbp[torch]"
-    to_keras_weights(net)  the list that Keras' set_weights takes
+    to_keras_weights(net)  the list that set_weights of Keras takes
 
-and the ways back: `from_state_dict`, `from_torch`, `from_keras_weights`. What makes predictions is
-exported; `net.preprocessing` and dropout are not part of that. `net.save` writes safetensors.
+`from_state_dict`, `from_torch` and `from_keras_weights` make networks of these formats. An exported
+model contains only what is needed for predictions, so neither `net.preprocessing` nor dropout.
+`net.save` writes safetensors.
 """
 
 from .._public import present

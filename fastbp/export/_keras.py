@@ -1,4 +1,4 @@
-"""Keras' weights: the list that get_weights gives and set_weights takes."""
+"""Keras: the list of weights that get_weights returns and set_weights takes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .._types import Array
 
 
 def to_keras_weights(net: Network) -> list[Array]:
-    """[W, b, …] of every layer, copies, for `model.set_weights` of the same layers in Keras.
+    """Return copies of [W, b, …] of each layer, for `model.set_weights` of a Keras model.
 
-    With a norm: W, b, gain, shift, as Dense followed by LayerNormalization or RMSNormalization.
-    Raises ValueError for parameters that are not finite.
+    A layer with a norm has W, b, gain, shift, as Dense followed by LayerNormalization or
+    RMSNormalization. Raises ValueError if a parameter is not finite.
 
     >>> import fastbp
     >>> [w.shape for w in fastbp.export.to_keras_weights(fastbp.Network((2, 3, 1)))]
@@ -28,12 +28,28 @@ def to_keras_weights(net: Network) -> list[Array]:
 
 
 def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
-    """A plain network with the weights of Keras' Dense layers: [W, b, W, b, …].
+    """Make a network with the weights of the Dense layers of a Keras model.
 
-    network: activation, output, loss and what else `fastbp.Network` takes but widths; dtype is that
-    of the weights unless it is given. Raises ValueError for weights that do not follow each other,
-    or are not finite.
+    Parameters
+    ----------
+    weights : sequence of arrays
+        The weights [W, b, W, b, …].
+    **network
+        Arguments of `fastbp.Network` other than `widths`, such as `activation`, `output` and
+        `loss`. By default, `dtype` is that of the weights.
 
+    Returns
+    -------
+    Network
+        The network.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not match each other, or a weight is not finite.
+
+    Examples
+    --------
     >>> import fastbp
     >>> net = fastbp.Network((2, 3, 1), seed=0)
     >>> again = fastbp.export.from_keras_weights(fastbp.export.to_keras_weights(net))
@@ -44,7 +60,7 @@ def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
 
 
 def from_pairs(arrays: Sequence[Array], network: dict[str, Any]) -> Network:
-    """A plain network of W (n_in, n_out), b (n_out,), W, b, …."""
+    """Make a network of W (n_in, n_out), b (n_out,), W, b, …."""
     if len(arrays) == 0 or len(arrays) % 2:
         raise ValueError(f"expected pairs of weights and biases; got {len(arrays)} arrays")
     widths: list[int] = []
@@ -53,7 +69,7 @@ def from_pairs(arrays: Sequence[Array], network: dict[str, Any]) -> Network:
             below = f", with {widths[-1]} units below" if widths else ""
             raise ValueError(
                 f"layer {place} must have weights (n_in, n_out) and biases (n_out,){below}; "
-                f"got {W.shape} and {b.shape}, counted (in, out)"
+                f"got {W.shape} and {b.shape}, in the order (in, out)"
             )
         widths = [*(widths or [len(W)]), W.shape[1]]
     wide = any(array.dtype == np.float64 for array in arrays)

@@ -1,4 +1,4 @@
-"""ONNX: a network as a graph of standard operators."""
+"""Export to ONNX: a network as a graph of standard operators."""
 
 from __future__ import annotations
 
@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 
 
 _FLOAT, _DOUBLE = 1, 11  # onnx.TensorProto.FLOAT, DOUBLE
-OPSET = 18  # of the default domain; ONNX Runtime has it since 1.14
+OPSET = 18  # of the default domain; ONNX Runtime supports it since version 1.14
 
 
 class Graph:
-    """Nodes and constants on their way into a model, with names that are given once.
+    """A builder of nodes and constants with unique names.
 
-    add_node(op, inputs, output, attributes) and add_constant(name, array) put them there; every
-    constant is of the network's dtype, or int64 where it is a list of axes.
+    Parameters
+    ----------
+    add_node : function
+        add_node(op, inputs, output, attributes) adds a node to the model.
+    add_constant : function
+        add_constant(name, array) adds a constant to the model.
+    dtype : dtype
+        The dtype of numbers in the model.
+    prefix : str
+        The prefix of all names.
     """
 
     def __init__(
@@ -42,30 +50,30 @@ class Graph:
         self._known: dict[float, str] = {}
 
     def new_name(self, stem: str) -> str:
-        """A name that nothing else has."""
+        """Return a name that nothing else has."""
         self._count += 1
         return f"{self._prefix}{stem}_{self._count}"
 
     def array(self, values: Array, stem: str = "constant") -> str:
-        """The name of a constant array."""
+        """Add a constant array; return its name."""
         name = self.new_name(stem)
         self._add_constant(name, np.ascontiguousarray(values))
         return name
 
     def number(self, value: float) -> str:
-        """The name of a constant scalar."""
+        """Add a constant scalar; return its name."""
         if value not in self._known:
             self._known[value] = self.array(np.array(value, self.dtype))
         return self._known[value]
 
     def axis(self, axis: int) -> str:
-        """The name of a list of one axis."""
+        """Add a constant list of one axis; return its name."""
         return self.array(np.array([axis], np.int64), "axes")
 
     def __call__(
         self, op: str, *inputs: str | float, output: str | None = None, **attributes: Any
     ) -> str:
-        """The name of the output of a new node; numbers among the inputs become constants."""
+        """Add a node, and a constant for each input that is a number; return the output's name."""
         names = [each if isinstance(each, str) else self.number(each) for each in inputs]
         output = self.new_name(op) if output is None else output
         self._add_node(op, names, output, attributes)
@@ -77,7 +85,7 @@ def _piecewise(g: Graph, z: str, negative: str, positive: str) -> str:
 
 
 def _expm1(g: Graph, z: str) -> str:
-    """e^z − 1 for z <= 0 without cancellation: 2 sinh(z/2) e^{z/2} is tanh(z/2) (e^z + 1)."""
+    """e^z − 1 for z <= 0 without cancellation, as tanh(z/2) (e^z + 1)."""
     return g("Mul", g("Tanh", g("Mul", z, 0.5)), g("Add", g("Exp", z), 1.0))
 
 
@@ -94,7 +102,7 @@ def _softplus(g: Graph, z: str) -> str:
 
 
 def _gelu(g: Graph, z: str) -> str:
-    """z Φ(z), with erf in float32: ONNX Runtime has no other."""
+    """z Φ(z), with erf in float32, because ONNX Runtime has erf only for float32."""
     erf = g("Erf", g("Cast", g("Mul", z, 0.7071067811865476), to=_FLOAT))
     share = g("Add", g("Cast", erf, to=_FLOAT if g.dtype == np.float32 else _DOUBLE), 1.0)
     return g("Mul", g("Mul", z, 0.5), share)
@@ -129,14 +137,14 @@ _ACTIVATIONS: dict[str, Callable[[Graph, str, float], str]] = {
 
 
 def emit_activation(g: Graph, activation: Activation, z: str) -> str:
-    """Nodes for σ(z); the name of their output."""
+    """Add nodes for σ(z); return the name of their output."""
     if activation.name == "identity":
         return z
     return _ACTIVATIONS[activation.name](g, z, activation.alpha or 0.0)
 
 
 def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
-    """Nodes for layers one after the other; the name of the last one's output."""
+    """Add nodes for consecutive layers; return the name of the output of the last one."""
     for layer in layers:
         z = g("MatMul", x, g.array(layer.W, "W"))
         if layer.b is not None:
@@ -160,12 +168,34 @@ def _norm(g: Graph, layer: Layer, z: str) -> str:
 
 
 def onnx(net: Network, path: str | PathLike[str] | None = None, *, name: str = "model") -> Any:
-    """The network as an onnx.ModelProto, of opset 18: input "x" (batch, n_0), output "y".
+    """Return the network as an ONNX model of opset 18. Needs the package onnx.
 
-    Everything is of the network's dtype, but for erf of gelu, which is float32. path: also write it
-    there, whole or not at all. Needs the package onnx. The suite runs every activation through ONNX
-    Runtime. Raises ValueError for parameters that are not finite.
+    The input is "x" (batch, n_0), the output "y" (batch, n_L). The computation has the dtype of the
+    network, except for erf in gelu, which is computed in float32.
 
+    Parameters
+    ----------
+    net : Network
+        The network.
+    path : str or path-like, optional
+        A file to write the model to, either completely or not at all.
+    name : str, default "model"
+        The name of the graph.
+
+    Returns
+    -------
+    onnx.ModelProto
+        The model.
+
+    Raises
+    ------
+    ValueError
+        A parameter of the network is not finite.
+    ImportError
+        The package onnx is not installed.
+
+    Examples
+    --------
     >>> import fastbp
     >>> model = fastbp.export.onnx(fastbp.Network((2, 3, 1), seed=0))
     >>> model.graph.input[0].name, model.opset_import[0].version

@@ -1,4 +1,4 @@
-"""The converter that makes skl2onnx know the estimators of fastbp.sklearn."""
+"""Converters of the estimators of fastbp.sklearn for skl2onnx."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from ._onnx import OPSET, Graph, emit_layers
 
 
 def register_skl2onnx() -> None:
-    """Teach skl2onnx about `fastbp.sklearn`, for pipelines and all else that holds an estimator.
+    """Register the estimators of `fastbp.sklearn` with skl2onnx, so that it can convert pipelines.
 
-    To be called once, before skl2onnx.to_onnx or convert_sklearn; they then need a target_opset of
-    18 or later. Classifiers take the option zipmap. Needs the packages skl2onnx and scikit-learn.
+    Call this function once, before skl2onnx.to_onnx or skl2onnx.convert_sklearn, which then need a
+    target_opset of at least 18. Classifiers take the option zipmap. Needs the packages skl2onnx and
+    scikit-learn; raises ImportError if skl2onnx is not installed.
     """
     try:
         from skl2onnx import update_registered_converter
     except ImportError as error:
         raise ImportError(
-            'pipelines go to ONNX by skl2onnx: run pip install "fastbp[skl2onnx]"'
+            'export of pipelines needs skl2onnx: run pip install "fastbp[skl2onnx]"'
         ) from error
     from ..sklearn import MLPClassifier, MLPRegressor
 
@@ -43,7 +44,7 @@ def register_skl2onnx() -> None:
 
 
 def _float_type(operator: Any) -> Any:
-    """DoubleTensorType of double inputs, FloatTensorType of all others."""
+    """Return DoubleTensorType for double inputs, and FloatTensorType for all others."""
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     double = isinstance(operator.inputs[0].type, DoubleTensorType)
@@ -51,7 +52,7 @@ def _float_type(operator: Any) -> Any:
 
 
 def _columns(model: Any) -> int:
-    """Columns of a regressor's `predict`."""
+    """Return the number of columns of `predict` of a regressor."""
     net = model.network_
     return int(net.widths[-1] if net.criterion.entry.all_predicted else model.n_outputs_)
 
@@ -74,7 +75,7 @@ def _classifier_shapes(operator: Any) -> None:
 
 
 class _Writer:
-    """A Graph that writes into a container of skl2onnx."""
+    """A Graph that adds nodes and constants to a container of skl2onnx."""
 
     def __init__(self, scope: Any, operator: Any, container: Any) -> None:
         from onnx import TensorProto, defs
@@ -107,7 +108,7 @@ class _Writer:
         )
 
     def constant(self, name: str, values: Array) -> None:
-        """A constant array: real, int64 or of strings."""
+        """Add a constant array of real numbers, int64 or strings."""
         types = self._types
         kinds = {"float32": types.FLOAT, "float64": types.DOUBLE, "int64": types.INT64}
         kind = kinds.get(values.dtype.name, types.STRING)

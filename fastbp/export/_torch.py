@@ -1,4 +1,4 @@
-"""PyTorch: state dicts without it, modules with it."""
+"""PyTorch: state dicts, which do not need PyTorch, and modules, which do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .._network.network import Network
 
 
-# fastbp's name: (torch.nn's, its arguments)
+# {name in fastbp: (name in torch.nn, arguments)}
 _MODULES: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("Identity", {}),
     "sigmoid": ("Sigmoid", {}),
@@ -41,7 +41,10 @@ _MODULES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _places(net: Network) -> Iterator[tuple[int, str, Layer]]:
-    """(place in the Sequential, kind, layer) of every module; kinds: linear, norm, act, dropout."""
+    """Yield (index in the Sequential, kind, layer) of each module.
+
+    The kinds are "linear", "norm", "act" and "dropout".
+    """
     place = 0
     for layer in net.layers:
         kinds = {
@@ -57,10 +60,10 @@ def _places(net: Network) -> Iterator[tuple[int, str, Layer]]:
 
 
 def to_state_dict(net: Network) -> dict[str, Array]:
-    """Copies of the parameters by the names of `to_torch`'s Sequential, weights (out, in).
+    """Return copies of the parameters, named as in the Sequential of `to_torch`.
 
-    PyTorch is not needed; `module.load_state_dict` takes them after torch.from_numpy. Raises
-    ValueError for parameters that are not finite.
+    Weights have the shape (out, in). PyTorch is not needed. `module.load_state_dict` takes the
+    arrays after torch.from_numpy. Raises ValueError if a parameter is not finite.
 
     >>> import fastbp
     >>> state = fastbp.export.to_state_dict(fastbp.Network((2, 3, 1)))
@@ -79,13 +82,31 @@ def to_state_dict(net: Network) -> dict[str, Array]:
 
 
 def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
-    """A plain network with the linear layers of a state dict, in its order.
+    """Make a network with the linear layers of a state dict, in its order.
 
-    state: {"….weight": (out, in), "….bias": (out,), …}, NumPy arrays or what np.asarray takes, such
-    as tensors of PyTorch on the CPU. network: activation, output, loss and what else
-    `fastbp.Network` takes but widths. Raises TypeError for what is not a dict of names and arrays
-    of numbers, ValueError for anything else in it and for weights that are not finite.
+    Parameters
+    ----------
+    state : mapping of str to array
+        {"….weight": (out, in), "….bias": (out,), …}. The arrays may be anything that np.asarray
+        takes, such as PyTorch tensors on the CPU.
+    **network
+        Arguments of `fastbp.Network` other than `widths`, such as `activation`, `output` and
+        `loss`.
 
+    Returns
+    -------
+    Network
+        The network.
+
+    Raises
+    ------
+    TypeError
+        `state` is not a mapping of strings to arrays of numbers.
+    ValueError
+        `state` has other entries than those, a shape does not match, or a weight is not finite.
+
+    Examples
+    --------
     >>> import fastbp
     >>> net = fastbp.Network((2, 3, 1), seed=0)
     >>> again = fastbp.export.from_state_dict(fastbp.export.to_state_dict(net), activation="relu")
@@ -99,13 +120,12 @@ def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
         if kind == "weight":
             if f"{stem}.bias" not in arrays or array.ndim != 2:
                 raise ValueError(
-                    f"{name} must be a matrix (out, in) with a bias beside it; "
-                    f"got shape {array.shape}: norms and layers without bias go by "
-                    "from_torch"
+                    f"{name} must be a matrix (out, in) and have a bias; got shape {array.shape}: "
+                    "for norms and layers without bias, use from_torch"
                 )
             pairs += [array.T, arrays[f"{stem}.bias"]]
         elif kind != "bias" or f"{stem}.weight" not in arrays:
-            raise ValueError(f"{name} is neither a weight nor the bias of one")
+            raise ValueError(f"{name} is neither a weight nor the bias of a weight")
     return from_pairs(pairs, network)
 
 
@@ -129,17 +149,18 @@ def _torch() -> Any:
 
 
 def to_torch(net: Network) -> Any:
-    """The network as a torch.nn.Sequential of copies: Linear, norm, activation, Dropout.
+    """Return the network as a torch.nn.Sequential of Linear, norm, activation and Dropout modules.
 
-    Raises ValueError for what a Sequential cannot hold: residual layers, and the activations that
-    PyTorch has no module for (exp, sin); and for parameters that are not finite.
+    The modules have copies of the parameters. Raises ValueError for residual layers, for
+    activations that have no module in PyTorch (exp, sin), and for parameters that are not finite.
+    Raises ImportError if PyTorch is not installed.
     """
     torch = _torch()
     modules = []
     for _, kind, layer in _places(net):
         n_in, n_out = layer.W.shape
         if layer.dense.residual:
-            raise ValueError("a Sequential has no residual layers: build a module of your own")
+            raise ValueError("a Sequential cannot have residual layers: write your own module")
         if kind == "linear":
             modules.append(torch.nn.Linear(n_in, n_out, bias=layer.b is not None))
         elif kind == "norm":
@@ -165,11 +186,31 @@ def _module(torch: Any, activation: Activation) -> Any:
 
 
 def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network: Any) -> Network:
-    """A network with copies of a torch.nn.Sequential's layers.
+    """Make a network with copies of the layers of a torch.nn.Sequential.
 
-    Linear, then optionally LayerNorm or RMSNorm over all its units, one activation, and Dropout, in
-    that order, again and again. loss and network: for `Network.from_layers`. dtype is that of the
-    parameters. Raises ValueError that names the module which does not fit.
+    Each layer is a Linear, which may be followed by LayerNorm or RMSNorm over all its units, one
+    activation, and Dropout, in this order. The dtype is that of the parameters.
+
+    Parameters
+    ----------
+    sequential : torch.nn.Sequential
+        The modules.
+    loss : str or Loss, default "squared_error"
+        The loss of the network.
+    **network
+        Further arguments of `Network.from_layers`.
+
+    Returns
+    -------
+    Network
+        The network.
+
+    Raises
+    ------
+    ValueError
+        A module does not fit, which the message names, or a parameter is not finite.
+    ImportError
+        PyTorch is not installed.
     """
     from .._network.dense import Dense, Norm
     from .._network.network import Network
@@ -188,12 +229,12 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
                 states[-1]["b"] = _array(module.bias)
         elif not layers or rank is None or rank <= order:
             raise ValueError(
-                f"module {place}, {kind}, does not fit: expected Linear, then at most a norm, an "
-                "activation and Dropout, in this order"
+                f"module {place}, {kind}, does not fit: expected Linear, which may be followed by "
+                "a norm, an activation and Dropout, in this order"
             )
         elif rank == 1:
             if list(module.normalized_shape) != [layers[-1]["n_out"]]:
-                raise ValueError(f"module {place}, {kind}, must go over all units of its layer")
+                raise ValueError(f"module {place}, {kind}, must normalise all units of its layer")
             name = "layer" if kind == "LayerNorm" else "rms"
             layers[-1]["norm"] = Norm(name, module.eps)
             states[-1] |= _norm_state(module, name, layers[-1]["n_out"])
@@ -203,7 +244,7 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
             layers[-1]["dropout"] = module.p
         order = rank
     if not layers:
-        raise ValueError("the Sequential is empty; expected a Linear at least")
+        raise ValueError("the Sequential is empty; expected at least one Linear")
     n_in = states[0]["W"].shape[0]
     dtype = str(states[0]["W"].dtype)
     built = [Dense(**layer) for layer in layers]
@@ -217,7 +258,7 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
 
 
 def _rank(torch: Any, module: Any) -> int | None:
-    """Where in a layer a module stands: 0 Linear, 1 norm, 2 activation, 3 Dropout; None nowhere."""
+    """Return the position in a layer: 0 Linear, 1 norm, 2 activation, 3 Dropout, else None."""
     nn = torch.nn
     if isinstance(module, nn.Linear):
         return 0
@@ -251,4 +292,4 @@ def _activation(module: Any, place: int) -> Activation:
         if all(getattr(module, key) == value for key, value in fixed.items()):
             keys = [key for key, v in arguments.items() if v == "alpha"]
             return Activation(name, float(getattr(module, keys[0])) if keys else None)
-    raise ValueError(f"module {place}, {module}, has settings that fastbp has no activation for")
+    raise ValueError(f"module {place}, {module}, has settings that no activation of fastbp has")

@@ -179,7 +179,7 @@ def test_state_dict_there_and_back():
     [
         ({"1.running_mean": np.zeros(7)}, "running_mean"),
         ({"9.weight": np.ones((3, 9)), "9.bias": np.ones(3)}, "layer 3"),
-        ({"9.weight": np.ones((3, 4))}, "bias beside it"),
+        ({"9.weight": np.ones((3, 4))}, "and have a bias"),
     ],
 )
 def test_state_dicts_of_another_kind(change, message):
