@@ -20,6 +20,8 @@ class DivergenceError(ArithmeticError):
     step : int
         The step (batch) within the epoch, counted from 0.
 
+    Examples
+    --------
     >>> DivergenceError(float("nan"), epoch=3, step=12).step
     12
     """

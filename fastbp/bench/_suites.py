@@ -52,6 +52,8 @@ class Config:
     data : str
         "fashion-mnist" for that data set, if it is installed; otherwise "synthetic".
 
+    Examples
+    --------
     >>> rl = CONFIGS["rl"]
     >>> rl.widths, rl.flops_per_sample, rl.n_steps * rl.batch == rl.rows
     ((8, 64, 64, 2), 27392, True)
@@ -188,6 +190,8 @@ def select(suites: Iterable[str] = (), configs: Iterable[str] = ()) -> list[tupl
     ValueError
         A name is unknown; the message lists the known names.
 
+    Examples
+    --------
     >>> [config.name for config, _ in select(configs=["tab", "rl", "tab"])]
     ['tab', 'rl']
     """

@@ -48,6 +48,8 @@ def load_digits() -> tuple[Array, Array]:
     y : ndarray of shape (1797,), int64
         The digit that each image shows.
 
+    Examples
+    --------
     >>> X, y = load_digits()
     >>> X.shape, X.max(), y[:10]
     ((1797, 64), np.float32(16.0), array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))
@@ -67,6 +69,8 @@ def digits_split() -> Split:
     X_train, y_train, X_test, y_test : ndarray
         Images and classes as `load_digits` returns them.
 
+    Examples
+    --------
     >>> [part.shape for part in digits_split()]
     [(1348, 64), (1348,), (449, 64), (449,)]
     """

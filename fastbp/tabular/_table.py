@@ -112,6 +112,8 @@ def from_arrays(source: str, X: Array, y: Array | None = None, *, target: str = 
     DataError
         A shape or a dtype is invalid, or an array contains NaN or infinity.
 
+    Examples
+    --------
     >>> from_arrays("memory", np.eye(2), np.array(["a", "b"])).names
     ('1', '2')
     """
