@@ -1,4 +1,4 @@
-"""Where a picture goes, and matplotlib itself, imported on use."""
+"""Axes of matplotlib, which is imported when something is drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot; ImportError with the command to run where it is missing."""
+    """Import matplotlib.pyplot; the ImportError says how to install it."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -15,10 +15,10 @@ def pyplot() -> Any:
 
 
 def axes_or_new(ax: Any, **size: Any) -> Any:
-    """ax, or the axes of a new figure."""
+    """Return `ax`, or the axes of a new figure if it is None."""
     return pyplot().subplots(layout="constrained", **size)[1] if ax is None else ax
 
 
 def grid_of_axes(rows: int, columns: int, **options: Any) -> Any:
-    """A new figure's axes, always (rows, columns)."""
+    """Return the axes of a new figure, an array of shape (rows, columns)."""
     return pyplot().subplots(rows, columns, squeeze=False, layout="constrained", **options)[1]

@@ -1,26 +1,26 @@
-"""Watching, stopping and recording a fit: the protocol of callbacks, and ready ones.
+"""Callbacks, which monitor, stop or record a fit: their protocol, and some ready-made ones.
 
-A callback is either a function `callback(epoch, logs)` or an object with any of
+A callback is either a function `callback(epoch, logs)`, or an object with any of these methods:
 
-    check_logs(expected)         before anything has changed: raises where the logs will not do
+    check_logs(expected)         before the fit changes anything; raises if the logs are unsuitable
     on_fit_begin(net)            before the first step
-    on_epoch_end(epoch, logs)    after every epoch and its validation; true stops the fit
-    on_batch_end(step, logs)     after every batch; true stops the fit
-    on_divergence(error)         J is not finite; true ends the fit instead of raising the error
-    on_fit_end(net)              however the fit ends
-    state_dict(), load_state_dict(state)    what a checkpoint of the fit keeps of it
+    on_epoch_end(epoch, logs)    after each epoch and its validation; return True to stop the fit
+    on_batch_end(step, logs)     after each batch; return True to stop the fit
+    on_divergence(error)         J is not finite; return True to end the fit without the error
+    on_fit_end(net)              at the end of the fit, also after an exception
+    state_dict(), load_state_dict(state)    the state that a checkpoint of the fit saves
 
-`epoch` counts from 0, `step` is the batch within its epoch, from 0 too. The logs of an epoch are a
-dict with `loss`, `lr`, metrics, with validation data `val_loss`, `val_score` and the metrics as
-`val_…`, and `samples_per_second`; those of a batch hold `epoch`, `loss` (its J before the update)
-and `lr`. All callbacks are called in their order even where one wants to stop. on_batch_end costs a
-return from the engine after every batch; without it, none is made. Training goes on with whatever a
-callback makes of the weights or of the optimiser.
+`epoch` counts from 0. `step` is the batch within the epoch, also counted from 0. The logs of an
+epoch are a dict with `loss`, `lr`, the metrics and `samples_per_second`; with validation data, also
+`val_loss`, `val_score`, and `val_…` for each metric. The logs of a batch have `epoch`, `loss` (J of
+the batch before the update) and `lr`. All callbacks are called in order, even if one of them stops
+the fit. The engine returns to Python after each batch only if a callback has on_batch_end. A
+callback may change the weights and the optimiser; training continues with the changes.
 
-`expected` is a dict of the names that the logs of an epoch will have: True where more is better,
-False where less is better, None where that is not known. A callback that adds entries to the logs
-says so by the attribute `adds_logs`, such a dict too, {} for none. Behind a callback without that
-attribute, a name that is not expected is not refused until the first epoch ends without it.
+`expected` is a dict with the names that the logs of an epoch will have. The value is True if more
+is better, False if less is better, and None if that is unknown. If a callback adds entries to the
+logs, its attribute `adds_logs` is such a dict; {} means that it adds none. After a callback without
+that attribute, an unexpected name is an error only if the logs of the first epoch do not have it.
 
 >>> import fastbp
 >>> X = [[0.0], [1.0], [2.0], [3.0]]; y = [[1.0], [3.0], [5.0], [7.0]]
@@ -66,7 +66,7 @@ __all__ = [
 
 Progress = ProgressBar
 
-# What state_dict() of EarlyStopping and of ModelCheckpoint holds.
+# The states of EarlyStopping and of ModelCheckpoint, and the checks of their values.
 _STOPPING = {
     "best": any_number,
     "best_epoch": optional(check.check_count),
@@ -78,15 +78,37 @@ _SAVING = {"best": any_number, "last_path": optional(text)}
 
 
 class EarlyStopping:
-    """Stops when `monitor` has not improved for `patience` epochs, and restores the best weights.
+    """Stop when a quantity has not improved for some epochs, and restore the best weights.
 
-    An improvement is one of more than min_delta >= 0 over the best so far. mode: "min", "max", or
-    "auto" for what the monitored loss, score or metric declares: all of this package do, and yours
-    do with `fastbp.metrics.higher_is_better` or `lower_is_better`. restore_best: however the fit
-    ends, theta is then that of the best epoch. Afterwards `best` and `best_epoch` tell which, and
-    `stopped_epoch` when it stopped the fit, or None. Before training `fit` raises ValueError where
-    the logs will lack `monitor`, and for "auto" where nothing is declared of it.
+    Before training, `fit` raises ValueError if the logs will not have `monitor`, or if `mode` is
+    "auto" and it is unknown whether more is better.
 
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        The name of the quantity in the logs.
+    patience : int, default 10
+        The number of epochs without an improvement after which the fit stops.
+    min_delta : float, default 0.0
+        An improvement must be larger than this number.
+    mode : {"auto", "min", "max"}
+        Whether less or more is better. "auto" uses what the loss, score or metric declares. All of
+        this package do; for your own functions use `fastbp.metrics.higher_is_better` or
+        `lower_is_better`.
+    restore_best : bool, default True
+        Whether theta is that of the best epoch after the fit, however the fit ended.
+
+    Attributes
+    ----------
+    best : float
+        The best value so far.
+    best_epoch : int or None
+        Its epoch.
+    stopped_epoch : int or None
+        The epoch after which this callback stopped the fit.
+
+    Examples
+    --------
     >>> stop = EarlyStopping("val_loss", patience=2); stop.on_fit_begin(None)
     >>> [stop.on_epoch_end(i, {"val_loss": J}) for i, J in enumerate([3.0, 2.0, 2.5, 2.0])]
     [False, False, False, True]
@@ -111,14 +133,15 @@ class EarlyStopping:
 
     @property
     def best(self) -> float:
-        """The best value seen; NaN before the first."""
+        """The best value so far; NaN before the first one."""
         return self._monitor.best
 
     def check_logs(self, expected: ExpectedLogs) -> None:
-        """ValueError where the logs will lack `monitor`, or where nothing is declared of it."""
+        """Raise ValueError if the logs will not have `monitor`, or if the mode is unknown."""
         self._monitor.check_logs(expected)
 
     def on_fit_begin(self, net: NetworkBase | None) -> None:
+        """Reset the best value."""
         self._monitor.reset()
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
@@ -127,6 +150,7 @@ class EarlyStopping:
         self._waited = 0
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        """Keep the weights of a better epoch; return whether to stop."""
         if self._monitor.improves(logs):
             self.best_epoch, self._waited = epoch, 0
             if self.restore_best and self._net is not None:
@@ -139,7 +163,7 @@ class EarlyStopping:
         return True
 
     def state_dict(self) -> dict[str, object]:
-        """The best value and weights, and how long it has waited: for checkpoints of a fit."""
+        """Return the best value and weights, and the epochs since then, for checkpoints."""
         return {
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -149,9 +173,9 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from what `state_dict` gave.
+        """Restore a state that `state_dict` returned.
 
-        Raises TypeError or ValueError, with nothing changed, for a state that cannot be.
+        Raises TypeError or ValueError for an invalid state, and then changes nothing.
         """
         kept: dict[str, Any] = checked_state(state, _STOPPING, "EarlyStopping")
         theta = kept["theta"]
@@ -168,24 +192,43 @@ class EarlyStopping:
         self._theta = kept
 
     def on_fit_end(self, net: NetworkBase) -> None:
+        """Restore the best weights."""
         if self._theta is not None:
             net.theta = self._theta
         self._net = self._theta = None
 
 
 class ModelCheckpoint:
-    """Saves the network after every epoch, or, with save_best_only, after every better one.
+    """Save the network after each epoch, or only after an improvement.
 
-    path: its last part may hold {epoch} and names of the logs, as in
-    "model-{epoch:03d}-{val_accuracy:.3f}.safetensors"; epochs count from 0 there too. A name is
-    taken whole, as in {top_k_accuracy(2):.2f}; one with a brace, a colon or an exclamation mark in
-    it needs another, by a dict of metrics. Braces that are no fields are doubled: {{ and }}. Files
-    are written as `fastbp.io.save` does, whole or not at all. mode as for `EarlyStopping`.
-    `last_path` is the file written last, `best` the best value seen. Before training `fit` raises
-    ValueError for a path with another field, and, with save_best_only, for a `monitor` that the
-    logs will lack or of which nothing is declared; OSError for a folder that is not there or cannot
-    be written to.
+    Before training, `fit` raises ValueError for an unknown field in `path`, and, with
+    `save_best_only`, if the logs will not have `monitor` or the mode is unknown. It raises OSError
+    if the folder does not exist or is not writable.
 
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write, either completely or not at all, as by `fastbp.io.save`. Its last part
+        may contain {epoch}, counted from 0, and names of the logs, as in
+        "model-{epoch:03d}-{val_accuracy:.3f}.safetensors" or {top_k_accuracy(2):.2f}. If the name
+        of a metric contains a brace, a colon or an exclamation mark, rename the metric by a dict of
+        metrics. Write {{ and }} for braces that are not fields.
+    monitor : str, default "val_loss"
+        The name of the quantity to improve.
+    save_best_only : bool, default False
+        Whether to save only after an improvement of `monitor`.
+    mode : {"auto", "min", "max"}
+        As for `EarlyStopping`.
+
+    Attributes
+    ----------
+    best : float
+        The best value so far.
+    last_path : str or None
+        The file that was written last.
+
+    Examples
+    --------
     >>> import fastbp
     >>> keep = ModelCheckpoint("best.safetensors", monitor="loss", save_best_only=True)
     >>> net = fastbp.Network((1, 1), seed=0)
@@ -211,11 +254,11 @@ class ModelCheckpoint:
 
     @property
     def best(self) -> float:
-        """The best value seen; NaN before the first, and without save_best_only."""
+        """The best value so far; NaN before the first one, and without `save_best_only`."""
         return self._monitor.best
 
     def check_logs(self, expected: ExpectedLogs) -> None:
-        """ValueError or OSError for a path that could not be written, or a monitor that fails."""
+        """Raise ValueError or OSError for an invalid path, or for an unsuitable `monitor`."""
         from ._training.path_pattern import check_pattern
 
         if self.save_best_only:
@@ -223,10 +266,12 @@ class ModelCheckpoint:
         check_pattern(self.path, expected)
 
     def on_fit_begin(self, net: NetworkBase) -> None:
+        """Reset the best value."""
         self._monitor.reset()
         self._net = net
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Save the network."""
         from ._training.path_pattern import fill
         from .io import save
 
@@ -237,24 +282,35 @@ class ModelCheckpoint:
         self.last_path = path
 
     def on_fit_end(self, net: NetworkBase) -> None:
+        """Forget the network."""
         self._net = None
 
     def state_dict(self) -> dict[str, object]:
-        """The best value and the last file: for checkpoints of a fit."""
+        """Return the best value and the last file, for checkpoints of a fit."""
         return {"best": self.best, "last_path": self.last_path}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from what `state_dict` gave. Raises as that of `EarlyStopping` does."""
+        """Restore a state that `state_dict` returned; raises as that of `EarlyStopping` does."""
         kept: dict[str, Any] = checked_state(state, _SAVING, "ModelCheckpoint")
         self._monitor.best, self.last_path = kept["best"], kept["last_path"]
 
 
 class CSVLogger:
-    """Writes the logs of every epoch to a .csv file, a line on disk as its epoch ends.
+    """Write the logs to a .csv file, one line per epoch.
 
-    The first line holds `epoch` and the names of the logs. append: go on in a file that is there,
-    whose names must be the same (ValueError if not); otherwise it is replaced.
+    The first line contains `epoch` and the names of the logs. Each line is written as soon as its
+    epoch ends.
 
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    append : bool, default False
+        Whether to append to an existing file, which must have the same names (ValueError if not).
+        By default, an existing file is replaced.
+
+    Examples
+    --------
     >>> import fastbp
     >>> log = CSVLogger("log.csv")
     >>> net = fastbp.Network((1, 1), seed=0)
@@ -270,13 +326,13 @@ class CSVLogger:
         self.append = bool(append)
 
     def check_logs(self, expected: ExpectedLogs) -> None:
-        """ValueError where the file that is to go on has other columns."""
+        """Raise ValueError if the file to append to has other columns."""
         self._names = self._columns()
         if expected.complete:
             self._check_names(["epoch", *expected])
 
     def _columns(self) -> list[str]:
-        """The first line of the file that is to go on."""
+        """Return the names in the first line of the file to append to."""
         if not self.append or not os.path.exists(self.path):
             return []
         import csv
@@ -292,11 +348,13 @@ class CSVLogger:
             )
 
     def on_fit_begin(self, net: object) -> None:
+        """Open the file, so that an invalid path is an error before training."""
         self._names = self._columns()
         with naming(self.path), open(self.path, "a" if self.append else "w", encoding="utf-8"):
-            pass  # a path that cannot be written to is told before training
+            pass
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Write one line, and before the first one the names."""
         import csv
 
         names = ["epoch", *logs]
@@ -310,12 +368,19 @@ class CSVLogger:
 
 
 class TerminateOnNaN:
-    """Ends a fit that diverges, without an error: weights are those before the step that would
-    have spoilt them, and `history.stopped_by` is "divergence".
+    """End a fit that diverges without an exception.
 
-    It also stops after an epoch where any of the logs, such as val_loss, is not finite. `error`
-    holds the DivergenceError, which names epoch and step, or None.
+    If J is not finite, the fit ends before the update, so the weights are those before that step.
+    `history.stopped_by` is then "divergence". The fit also ends after an epoch if any of the logs,
+    such as `val_loss`, is not finite.
 
+    Attributes
+    ----------
+    error : DivergenceError or None
+        The error, which has the epoch and the step.
+
+    Examples
+    --------
     >>> import fastbp
     >>> end = TerminateOnNaN(); net = fastbp.Network((1, 1), dtype="float64", seed=0)
     >>> hot = fastbp.optim.SGD(1e6)
@@ -331,27 +396,40 @@ class TerminateOnNaN:
         self.error: DivergenceError | None = None
 
     def on_fit_begin(self, net: object) -> None:
+        """Forget the error of a previous fit."""
         self.error = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        """Stop if any of the logs is not finite."""
         return not all(math.isfinite(value) for value in logs.values())
 
     def on_divergence(self, error: DivergenceError) -> bool:
+        """Keep the error, and end the fit without raising it."""
         self.error = error
         return True
 
 
 class LambdaCallback:
-    """A callback of functions, each named as the method it is to be.
+    """A callback made of functions.
 
-    Raises TypeError for something that cannot be called, and where none is given.
+    Parameters
+    ----------
+    on_fit_begin, on_epoch_end, on_batch_end, on_divergence, on_fit_end : function, optional
+        The methods of the callback; see `fastbp.callbacks` for their arguments.
 
+    Raises
+    ------
+    TypeError
+        An argument is not callable, or there is no argument.
+
+    Examples
+    --------
     >>> import fastbp
-    >>> seen = []
-    >>> tell = LambdaCallback(on_batch_end=lambda step, logs: seen.append(step))
+    >>> steps = []
+    >>> record = LambdaCallback(on_batch_end=lambda step, logs: steps.append(step))
     >>> net = fastbp.Network((1, 1), seed=0)
-    >>> _ = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2, batch_size=1, callbacks=[tell])
-    >>> seen
+    >>> _ = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2, batch_size=1, callbacks=[record])
+    >>> steps
     [0, 1, 0, 1]
     """
 

@@ -1,7 +1,8 @@
-"""Checks for users: is the gradient of a network the derivative of its objective?
+"""Check whether the gradient of a network is the derivative of its objective J.
 
-Central differences of J, evaluated in float64 whatever the network's dtype, with Richardson's
-extrapolation from two steps; Nocedal & Wright, Numerical Optimization, 2nd ed., §8.1.
+The check uses central differences of J in float64, whatever the dtype of the network, and
+Richardson extrapolation from two step sizes; Nocedal & Wright, Numerical Optimization, 2nd ed.,
+§8.1.
 """
 
 from __future__ import annotations
@@ -17,13 +18,31 @@ from ._types import Array
 
 __all__ = ["BlockReport", "GradcheckReport", "gradcheck"]
 
-_STEP = float(np.finfo(np.float64).eps) ** (1 / 3)  # balances truncation h² against rounding 1/h
-_RETRIES = 3  # smaller steps, each an eighth, for where a kink lies within the first
+__all__ = ["BlockReport", "GradcheckReport", "gradcheck"]
+
+_STEP = float(np.finfo(np.float64).eps) ** (1 / 3)  # balances truncation h² and rounding 1/h
+_RETRIES = 3  # smaller steps, each an eighth of the previous one, to avoid a kink within a step
 
 
 @dataclass(frozen=True)
 class BlockReport:
-    """How one W, b, gain or shift fared: entries checked, the largest error, and what may be."""
+    """The result for one block of parameters, a W, b, gain or shift.
+
+    Parameters
+    ----------
+    name : str
+        The name of the block, such as "layers[0].W".
+    size : int
+        The number of its entries.
+    checked : int
+        The number of checked entries.
+    max_error : float
+        The error of the entry that is worst relative to its tolerance.
+    tolerance : float
+        The tolerance of that entry.
+    failures : int
+        The number of entries whose error exceeds their tolerance.
+    """
 
     name: str
     size: int
@@ -35,8 +54,15 @@ class BlockReport:
 
 @dataclass(frozen=True)
 class GradcheckReport:
-    """What `gradcheck` found, block by block; true when every entry checked agrees.
+    """The results of `gradcheck` for all blocks; true if all checked entries agree.
 
+    Parameters
+    ----------
+    blocks : tuple of BlockReport
+        The result for each block.
+
+    Examples
+    --------
     >>> report = GradcheckReport((BlockReport("layers[0].W", 6, 6, 1e-12, 1e-9, 0),))
     >>> bool(report), report.blocks[0].name
     (True, 'layers[0].W')
@@ -46,14 +72,14 @@ class GradcheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no entry differs by more than its tolerance."""
+        """Whether no error exceeds its tolerance."""
         return all(block.failures == 0 for block in self.blocks)
 
     def __bool__(self) -> bool:
         return self.ok
 
     def __str__(self) -> str:
-        lines = ["block            checked        largest error   allowed there"]
+        lines = ["block            checked          worst error       tolerance"]
         for b in self.blocks:
             verdict = "ok" if b.failures == 0 else f"{b.failures} WRONG"
             lines.append(
@@ -73,17 +99,43 @@ def gradcheck(
     seed: int = 0,
     raise_on_failure: bool = True,
 ) -> GradcheckReport:
-    """Compare the gradient of J that `backward` gives with central differences of J.
+    """Compare the gradient that `backward` computes with central differences of J.
 
-    net: a fastbp.Network or fastbp.reference.Network; X (batch, n_0), y and sample_weight as for
-    `backward`. At most max_per_block entries of each W, b, gain and shift are checked, drawn with
-    `seed`. The allowed difference is what rounding and truncation can explain. At a kink (ReLU at
-    0) a gradient between the one-sided slopes counts as right. The network's own forward and
-    backward are run; its parameters do not change.
+    The tolerance is the difference that rounding and truncation can cause. At a kink (ReLU at 0),
+    any gradient between the one-sided slopes is correct. The check calls `forward` and `backward`
+    of the network, and does not change its parameters.
 
-    Raises AssertionError with the report when an entry differs, unless raise_on_failure is
-    False, and what `forward` and `backward` raise for bad input.
+    Parameters
+    ----------
+    net : Network
+        A `fastbp.Network` or `fastbp.reference.Network`.
+    X : array-like of shape (batch, n_0)
+        The input.
+    y : array-like
+        The targets, as for `backward`.
+    sample_weight : array-like of shape (batch,), optional
+        The weights of the samples, as for `backward`.
+    max_per_block : int, default 200
+        The maximum number of entries to check in each W, b, gain and shift.
+    seed : int, default 0
+        The seed that selects the entries.
+    raise_on_failure : bool, default True
+        Whether to raise an error if an entry differs.
 
+    Returns
+    -------
+    GradcheckReport
+        The results.
+
+    Raises
+    ------
+    AssertionError
+        An entry differs, and `raise_on_failure` is True. The message contains the report.
+    TypeError, ValueError
+        As `forward` and `backward` raise them.
+
+    Examples
+    --------
     >>> import fastbp
     >>> net = fastbp.Network((2, 3, 1), activation="tanh", dtype="float64", seed=0)
     >>> bool(gradcheck(net, [[0.5, -1.0], [0.2, 0.3]], [1.0, 0.0]))
@@ -109,7 +161,7 @@ def gradcheck(
 
 
 class _Objective:
-    """J at nearby parameters, in float64, and the gradient under test."""
+    """J in float64 as a function of the parameters, and the gradient to check."""
 
     def __init__(self, net: NetworkBase, X: Array, y: object, sample_weight: object) -> None:
         self.grad = net.grad.astype(np.float64)
@@ -117,7 +169,7 @@ class _Objective:
         self._twin = _float64_twin(net)
         self._data = (X.astype(np.float64), self._targets(net, y, len(X)), sample_weight)
         self.value = self(self.theta)
-        terms = len(X) + sum(net.widths)  # the longest chain of sums behind one entry
+        terms = len(X) + sum(net.widths)  # the longest chain of sums for one entry
         scale = np.abs(self.grad).max(initial=0.0, where=np.isfinite(self.grad))
         self.rounding_of_grad = terms * float(np.finfo(net.dtype).eps) * scale
         self.rounding_of_value = terms * float(np.finfo(np.float64).eps) * max(1.0, abs(self.value))
@@ -132,7 +184,7 @@ class _Objective:
         return self._twin.loss(*self._data)
 
     def at(self, k: int, shift: float) -> float:
-        """J with entry k of theta moved."""
+        """Return J with `shift` added to entry k of theta."""
         theta = self.theta.copy()
         theta[k] += shift
         return self(theta)
@@ -154,7 +206,7 @@ def _check_block(objective: _Objective, name: str, size: int, chosen: Array) -> 
 
 
 def _check_entry(objective: _Objective, k: int) -> tuple[float, float]:
-    """(error, tolerance) of one entry, from the step whose estimate is the least uncertain."""
+    """Return (error, tolerance) of one entry, from the step with the least uncertainty."""
     h = _STEP * max(1.0, abs(objective.theta[k]))
     estimates = [_Estimate(objective, k, h / 8**i) for i in range(1 + _RETRIES)]
     best = min(estimates, key=lambda estimate: estimate.uncertainty)
@@ -167,7 +219,7 @@ def _check_entry(objective: _Objective, k: int) -> tuple[float, float]:
 
 
 class _Estimate:
-    """The slope of J along one entry by differences of step h and h/2, and how far to trust it."""
+    """The slope of J along one entry, from differences with steps h and h/2; its uncertainty."""
 
     def __init__(self, objective: _Objective, k: int, h: float) -> None:
         J = objective.value
@@ -184,5 +236,5 @@ class _Estimate:
         )
         self.one_sided = sorted((right, left))
         bend, bend2 = abs(up - 2 * J + down) / h, abs(up2 - 2 * J + down2) / (h / 2)
-        # the one-sided slopes of a smooth J close in as h does, those at a kink stay apart
+        # As h decreases, the one-sided slopes of a smooth J approach each other, but not at a kink.
         self.is_kink = bend2 > 0.75 * bend + rounding

@@ -1,14 +1,14 @@
-"""Pictures of training and of networks, by matplotlib: `pip install "fastbp[plot]"`.
+"""Pictures of training and of networks. They need matplotlib: `pip install "fastbp[plot]"`.
 
-Each class follows scikit-learn's Display convention: `from_…` computes and draws, `plot(ax=…)`
-draws again from what was computed, `ax_` and `figure_` hold what was drawn on. matplotlib is
-imported when something is drawn.
+Each class follows the Display convention of scikit-learn: `from_…` computes and draws, `plot(ax=…)`
+draws the same data again, and `ax_` and `figure_` are the axes and the figure of the picture.
+matplotlib is imported when something is drawn.
 
     HistoryDisplay      learning curves of a History
-    SignalsDisplay      histograms of a and δ of every layer over training
-    WeightsDisplay      W of a layer, as a matrix or a picture for each unit
-    BoundaryDisplay     what a network of two inputs decides, over the plane
-    NetworkDisplay      units and weights, with a in green and δ in red, of one sample
+    SignalsDisplay      histograms of a and δ in each layer during training
+    WeightsDisplay      W of a layer, as a matrix or as one picture per unit
+    BoundaryDisplay     outputs of a network with two inputs, over the plane
+    NetworkDisplay      units and weights, with a in green and δ in red for one sample
 """
 
 from .._public import present

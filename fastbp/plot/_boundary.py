@@ -1,4 +1,4 @@
-"""What a network of two inputs decides."""
+"""The decision of a network with two inputs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,28 @@ from .._types import Array
 
 
 class BoundaryDisplay:
-    """Outputs over a rectangle of the plane, with samples on it.
+    """The outputs of a network over a rectangle of the plane, with samples.
 
-    xs (k,), ys (m,): where the grid lies; response (m, k): the class, the probability of the
-    second one, or the output. X (n, 2), y (n,): samples, or None. Attributes after `plot`:
-    `ax_`, `figure_`, `surface_`.
+    Parameters
+    ----------
+    xs : ndarray of shape (k,)
+        The first coordinates of the grid.
+    ys : ndarray of shape (m,)
+        The second coordinates of the grid.
+    response : ndarray of shape (m, k)
+        At each point of the grid: the class, the probability of the second of two classes, or the
+        output.
+    classes : int, default 0
+        The number of classes; 0 if `response` is an output.
+    X : ndarray of shape (n, 2), optional
+        Samples.
+    y : ndarray of shape (n,), optional
+        Their targets, which determine their colours.
+
+    Attributes
+    ----------
+    ax_, figure_, surface_
+        The axes, the figure and the image of the response; set by `plot`.
     """
 
     def __init__(
@@ -43,13 +60,38 @@ class BoundaryDisplay:
         margin: float = 0.1,
         ax: Any = None,
     ) -> Self:
-        """Draw what net, of two inputs, says around X (n, 2); y (n,) colours the samples.
+        """Draw the outputs of a network around some samples.
 
-        Several outputs are classes; one is a probability where it is a sigmoid, else a number.
-        Raises ValueError for a network of other than two inputs.
+        Several outputs are classes. A single output is a probability if its activation is sigmoid,
+        and a number otherwise.
+
+        Parameters
+        ----------
+        net : Network
+            A network with two inputs.
+        X : array-like of shape (n, 2)
+            Samples.
+        y : array-like of shape (n,), optional
+            Their targets, which determine their colours.
+        resolution : int, default 200
+            The number of points of the grid along each axis.
+        margin : float, default 0.1
+            The margin around the samples, as a fraction of their range.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default on a new figure.
+
+        Returns
+        -------
+        BoundaryDisplay
+            The picture.
+
+        Raises
+        ------
+        ValueError
+            The network does not have two inputs.
         """
         if net.widths[0] != 2:
-            raise ValueError(f"a plane has 2 inputs; the network has {net.widths[0]}")
+            raise ValueError(f"expected a network with 2 inputs; got one with {net.widths[0]}")
         X = as_array(X, "X").astype(float)
         y = None if y is None else as_array(y, "y").reshape(len(X))
         low, high = X.min(axis=0), X.max(axis=0)
@@ -68,7 +110,7 @@ class BoundaryDisplay:
         return cls(xs, ys, response, classes=classes, X=X, y=y).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
-        """Draw on ax, or on a new figure."""
+        """Draw on `ax`, by default on a new figure."""
         self.ax_ = ax = axes_or_new(ax, figsize=(5.6, 4.8))
         self.figure_ = ax.figure
         options: dict[str, Any] = {"cmap": "viridis"}

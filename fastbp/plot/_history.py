@@ -12,10 +12,20 @@ from ..history import History
 
 
 class HistoryDisplay:
-    """Numbers by epoch: the training's solid, the validation's dashed in the same colour.
+    """Curves over the epochs: solid for training, dashed in the same colour for validation.
 
-    series: {name: numbers}. Attributes after `plot`: `ax_`, `figure_`, `lines_`.
+    Parameters
+    ----------
+    series : mapping of str to sequence of float
+        The values of each curve, one value per epoch. Names of validation begin with "val_".
 
+    Attributes
+    ----------
+    ax_, figure_, lines_
+        The axes, the figure and the list of lines; set by `plot`.
+
+    Examples
+    --------
     >>> import fastbp
     >>> net = fastbp.Network((1, 4, 1), seed=0)
     >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=3)
@@ -29,9 +39,9 @@ class HistoryDisplay:
     def from_history(
         cls, history: History, *, names: Sequence[str] | None = None, ax: Any = None
     ) -> Self:
-        """Draw the curves of `names`, by default those of the losses.
+        """Draw the curves `names` of a History, by default those of the losses.
 
-        Raises KeyError for a name that the History does not hold.
+        Raises KeyError for a name that the History does not have.
         """
         recorded = history.series()
         if names is None:
@@ -40,9 +50,9 @@ class HistoryDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
-        """Draw loss_curve_, and validation_scores_ where there are, of an estimator.
+        """Draw `loss_curve_` of an estimator, and `validation_scores_` if it has them.
 
-        Raises AttributeError for one that is not fitted or has no loss curve.
+        Raises AttributeError if the estimator is not fitted, or has no loss curve.
         """
         series = {"loss": estimator.loss_curve_}
         if getattr(estimator, "validation_scores_", None):
@@ -50,7 +60,7 @@ class HistoryDisplay:
         return cls(series).plot(ax=ax)
 
     def plot(self, ax: Any = None, *, log: bool = False) -> Self:
-        """Draw on ax, or on a new figure. log: logarithmic values."""
+        """Draw on `ax`, by default on a new figure; with `log`, on a logarithmic scale."""
         self.ax_ = ax = axes_or_new(ax, figsize=(6.4, 4))
         self.figure_ = ax.figure
         self.lines_ = []

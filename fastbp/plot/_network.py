@@ -1,4 +1,4 @@
-"""The network drawn, with one sample in it."""
+"""A drawing of a network with the signals of one sample."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ from .._checks.numbers import as_array
 from .._pyplot import axes_or_new
 from .._types import Array
 
-_MAX_UNITS = 16  # of a layer; of a wider one the first and the last are drawn
+_MAX_UNITS = 16  # of a wider layer, only the first 8 and the last 8 units are drawn
 
 
 class NetworkDisplay:
-    """Units in columns; weights as lines, blue below 0 and orange above, as wide as |w| is large.
+    """A network with one column of units per layer.
 
-    a: values of the units, input first, [(n_0,), …, (n_L,)]; delta: error signals of the layers
-    1 … L, or None; weights: W of each layer. Above each unit stands a in green, below it δ in red.
-    Attributes after `plot`: `ax_`, `figure_`.
+    Weights are lines: blue if w < 0, orange if w > 0, and wide if |w| is large. The number above a
+    unit, in green, is a; the number below it, in red, is δ.
+
+    Parameters
+    ----------
+    a : list of ndarray
+        The values of the units, beginning with the input: shapes (n_0,), …, (n_L,).
+    delta : list of ndarray, optional
+        The error signals of the layers 1 … L.
+    weights : list of ndarray
+        W of each layer.
+
+    Attributes
+    ----------
+    ax_, figure_
+        The axes and the figure; set by `plot`.
     """
 
     def __init__(self, a: list[Array], delta: list[Array] | None, weights: list[Array]) -> None:
@@ -26,10 +39,31 @@ class NetworkDisplay:
 
     @classmethod
     def from_network(cls, net: Any, x: object, y: object = None, *, ax: Any = None) -> Self:
-        """Draw net with the sample x (n_0,) and, with its target y, with the error signals.
+        """Draw a network with one sample.
 
-        y: a number, a class index, or (n_L,). Runs `forward` and `backward` on the sample: z, a
-        and δ of net are then those of it. Raises ValueError for a sample that does not fit.
+        The method runs `forward` and `backward` on the sample, so z, a and δ of the network are
+        afterwards those of the sample.
+
+        Parameters
+        ----------
+        net : Network
+            The network.
+        x : array-like of shape (n_0,)
+            The sample.
+        y : number, class index, or array-like of shape (n_L,), optional
+            Its target; without it, δ is not drawn.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default on a new figure.
+
+        Returns
+        -------
+        NetworkDisplay
+            The picture.
+
+        Raises
+        ------
+        ValueError
+            The sample does not fit the network.
         """
         x = as_array(x, "x").astype(net.dtype).reshape(1, -1)
         outputs = [x[0].copy()]
@@ -44,7 +78,7 @@ class NetworkDisplay:
         return cls(outputs, delta, [np.array(layer.W) for layer in net.layers]).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
-        """Draw on ax, or on a new figure."""
+        """Draw on `ax`, by default on a new figure."""
         shown = [_shown(len(a)) for a in self.a]
         tallest = max(len(units) for units in shown)
         size = (1.8 * len(self.a) + 1, 0.75 * tallest + 1)
@@ -93,7 +127,7 @@ class NetworkDisplay:
 
 
 def _shown(n: int) -> Array:
-    """Which of n units are drawn."""
+    """Return the indices of the units to draw, of n units."""
     if n <= _MAX_UNITS:
         return np.arange(n)
     half = _MAX_UNITS // 2
@@ -101,6 +135,6 @@ def _shown(n: int) -> Array:
 
 
 def _places(column: int, units: Array, tallest: int) -> Array:
-    """(x, y) of each unit drawn, from the top, columns centred."""
+    """Return (x, y) of each unit to draw, from top to bottom, in the centre of the column."""
     top = (tallest + len(units)) / 2 - 1
     return np.array([(column, top - i) for i in range(len(units))], float)

@@ -1,4 +1,4 @@
-"""Histograms of a and δ by layer over training: vanishing and exploding errors at a glance."""
+"""Histograms of a and δ in each layer during training; they show vanishing and exploding errors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,28 @@ _RANGE = (-12.0, 2.0)  # powers of ten
 
 
 class SignalsRecorder:
-    """A callback that, after every `every`-th epoch, notes how large |a| and |δ| are, by layer.
+    """A callback that records histograms of |a| and |δ| in each layer.
 
-    X, y: a batch to look at, as for `forward` and `backward`; some hundred rows are enough.
-    `epochs`: those looked at. `a`, `delta`: lists of (layers, 60) shares of units whose magnitude
-    lies in each of 60 equal steps of log10 from −12 to 2, the ends taking in what lies beyond;
-    `zero_a`, `zero_delta`: (layers,) shares that are exactly 0.
+    Parameters
+    ----------
+    X, y : array-like
+        A batch for `forward` and `backward`; a few hundred rows are enough.
+    every : int, default 1
+        Record after each `every`-th epoch.
 
+    Attributes
+    ----------
+    epochs : list of int
+        The recorded epochs.
+    a, delta : list of ndarray of shape (layers, 60)
+        For each recorded epoch: the fraction of the values whose magnitude is in each of 60 bins,
+        which are equal steps of log10 from −12 to 2. Values beyond the range count in the first or
+        the last bin.
+    zero_a, zero_delta : list of ndarray of shape (layers,)
+        For each recorded epoch: the fraction of the values that are exactly 0.
+
+    Examples
+    --------
     >>> import numpy as np, fastbp
     >>> X = np.random.default_rng(0).standard_normal((32, 3)); y = X[:, :1]
     >>> net = fastbp.Network((3, 8, 1), activation="tanh", seed=0)
@@ -43,9 +58,11 @@ class SignalsRecorder:
         self.zero_delta: list[Array] = []
 
     def on_fit_begin(self, net: Any) -> None:
+        """Keep the network."""
         self._net = net
 
     def on_epoch_end(self, epoch: int, logs: object) -> None:
+        """Record the histograms of this epoch."""
         if epoch % self.every:
             return
         net = self._net
@@ -58,6 +75,7 @@ class SignalsRecorder:
             getattr(self, f"zero_{name}").append(np.array([zero for _, zero in shares]))
 
     def on_fit_end(self, net: object) -> None:
+        """Forget the network."""
         del self._net
 
 
@@ -69,20 +87,37 @@ def _shares(values: Array) -> tuple[Array, float]:
 
 
 class SignalsDisplay:
-    """|a| and |δ| of every layer over training, from a SignalsRecorder: a row a layer.
+    """Histograms of |a| and |δ| over the epochs, with one row of panels per layer.
 
-    The line is the median. Shares that are exactly 0, ReLU's resting units, stand in the titles.
-    Attributes after `plot`: `ax_` (layers, 2), `figure_`.
+    A line shows the median. The titles give the fraction of values that are exactly 0, as for
+    inactive units of ReLU.
+
+    Parameters
+    ----------
+    recorder : SignalsRecorder
+        A recorder that was a callback of a fit.
+
+    Attributes
+    ----------
+    ax_ : ndarray of shape (layers, 2)
+        The axes; set by `plot`.
+    figure_
+        The figure; set by `plot`.
+
+    Raises
+    ------
+    ValueError
+        The recorder has recorded nothing.
     """
 
     def __init__(self, recorder: SignalsRecorder) -> None:
         if not recorder.epochs:
-            raise ValueError("the recorder has seen no epoch: give it to fit(callbacks=[recorder])")
+            raise ValueError("the recorder is empty: pass it to fit(callbacks=[recorder]) first")
         self.recorder = recorder
 
     @classmethod
     def from_recorder(cls, recorder: SignalsRecorder) -> Self:
-        """Draw what the recorder has seen. Raises ValueError where that is nothing."""
+        """Draw the histograms of a recorder. Raises ValueError if it has recorded nothing."""
         return cls(recorder).plot()
 
     def plot(self) -> Self:
@@ -109,13 +144,13 @@ class SignalsDisplay:
         return self
 
     def _lowest(self) -> float:
-        """The power of ten below which fewer than one in a thousand lie, in any panel."""
+        """Return the power of ten below which each panel has less than 0.1 % of its values."""
         shares = np.array([*self.recorder.a, *self.recorder.delta])
         below = np.cumsum(shares, axis=-1).max(axis=(0, 1))
         return float(np.linspace(*_RANGE, _BINS + 1)[min((below < 1e-3).sum(), _BINS - 10)])
 
     def _panel(self, ax: Any, shares: Array, colours: str) -> None:
-        """shares (epochs, bins)."""
+        """Draw one panel; `shares` has the shape (epochs, bins)."""
         epochs = np.asarray(self.recorder.epochs)
         step = self.recorder.every
         extent = (epochs[0] - step / 2, epochs[-1] + step / 2, *_RANGE)

@@ -1,4 +1,4 @@
-"""W of a layer."""
+"""The weights of a layer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,37 @@ from .._types import Array
 
 
 class WeightsDisplay:
-    """W (n_in, n_out): one matrix, or, with `shape`, a picture of each unit's incoming weights.
+    """The weights of a layer as one matrix, or as one picture for each unit.
 
-    W: the weights. shape: (height, width) of the inputs as a picture, their product n_in; the
-    `units` drawn then are the first that many. Colours are the same from −max|W| to max|W|, 0
-    white. Attributes after `plot`: `ax_` (axes, or an array of them), `figure_`.
-    Raises ValueError for a shape that does not hold n_in weights.
+    The colours range from −max|W| to max|W|, and 0 is white.
+
+    Parameters
+    ----------
+    W : array-like of shape (n_in, n_out)
+        The weights.
+    shape : (int, int), optional
+        Height and width of a picture of the n_in inputs. Without it, W is drawn as a matrix.
+    units : int, default 25
+        The maximum number of pictures; those of the first units are drawn.
+
+    Attributes
+    ----------
+    ax_
+        The axes, or an array of axes; set by `plot`.
+    figure_
+        The figure; set by `plot`.
+
+    Raises
+    ------
+    ValueError
+        The product of `shape` is not n_in.
     """
 
     def __init__(self, W: Array, *, shape: tuple[int, int] | None = None, units: int = 25) -> None:
         self.W = as_array(W, "W").astype(float)
         if shape is not None and shape[0] * shape[1] != len(self.W):
             raise ValueError(
-                f"shape must hold the {len(self.W)} weights of a unit; "
+                f"shape must have {len(self.W)} elements, one per weight of a unit; "
                 f"{shape[0]} × {shape[1]} is {shape[0] * shape[1]}"
             )
         self.shape = shape
@@ -41,11 +59,33 @@ class WeightsDisplay:
         units: int = 25,
         ax: Any = None,
     ) -> Self:
-        """Draw W of net.layers[layer]. Raises IndexError where there is no such layer."""
+        """Draw the weights of a layer of a network.
+
+        Parameters
+        ----------
+        net : Network
+            The network.
+        layer : int, default 0
+            The index of the layer.
+        shape, units
+            As for `WeightsDisplay`.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw a matrix; by default on a new figure.
+
+        Returns
+        -------
+        WeightsDisplay
+            The picture.
+
+        Raises
+        ------
+        IndexError
+            The network has no such layer.
+        """
         return cls(net.layers[layer].W, shape=shape, units=units).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
-        """Draw on ax, or on a new figure; pictures always go on a new one."""
+        """Draw a matrix on `ax`, by default on a new figure, or the pictures on a new figure."""
         if self.shape is None:
             self.ax_ = axes_or_new(ax, figsize=(6.4, 4.8))
             self.figure_ = self.ax_.figure

@@ -73,7 +73,7 @@ def test_weights_as_pictures():
     pictures = [ax.images[0].get_array() for ax in display.ax_.flat if ax.images]
     assert len(pictures) == 3
     np.testing.assert_allclose(pictures[2], net.layers[0].W[:, 2].reshape(2, 3))
-    with pytest.raises(ValueError, match=r"6 weights.*2 × 2 is 4"):
+    with pytest.raises(ValueError, match=r"6 elements.*2 × 2 is 4"):
         plot.WeightsDisplay.from_network(net, 0, shape=(2, 2))
 
 
@@ -118,7 +118,7 @@ def test_a_recorder_does_not_change_training():
     nets[0].fit(X, y, epochs=3)
     nets[1].fit(X, y, epochs=3, callbacks=[plot.SignalsRecorder(X, y[:, None])])
     np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
-    with pytest.raises(ValueError, match="seen no epoch"):
+    with pytest.raises(ValueError, match="the recorder is empty"):
         plot.SignalsDisplay.from_recorder(plot.SignalsRecorder(X, y))
     with pytest.raises(ValueError, match="every"):
         plot.SignalsRecorder(X, y, every=0)

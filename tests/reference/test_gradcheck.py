@@ -163,7 +163,7 @@ def test_report(rng):
     assert [block.checked for block in report.blocks] == [5, 4, 5, 2, 5, 3]
     assert all(0 <= block.max_error <= block.tolerance for block in report.blocks)
     lines = str(report).splitlines()
-    assert lines[0].split() == ["block", "checked", "largest", "error", "allowed", "there"]
+    assert lines[0].split() == ["block", "checked", "worst", "error", "tolerance"]
     assert lines[1].split()[:4] == ["layers[0].W", "5", "of", "12"]
     assert len(lines) == 7 and all(line.endswith("   ok") for line in lines[1:])
 
