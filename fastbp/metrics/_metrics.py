@@ -112,7 +112,7 @@ def balanced_accuracy(
     threshold : float, default 0.5
         A single output, or each one with `multilabel`, is positive if it is >= threshold.
     multilabel : bool, default False
-        Whether each output is a decision of its own.
+        Whether each output is a separate yes-or-no decision.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def precision(
     threshold : float, default 0.5
         A single output, or each one with `multilabel`, is positive if it is >= threshold.
     multilabel : bool, default False
-        Whether each output is a decision of its own.
+        Whether each output is a separate yes-or-no decision.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def recall(
     threshold : float, default 0.5
         A single output, or each one with `multilabel`, is positive if it is >= threshold.
     multilabel : bool, default False
-        Whether each output is a decision of its own.
+        Whether each output is a separate yes-or-no decision.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def f1(
     threshold : float, default 0.5
         A single output, or each one with `multilabel`, is positive if it is >= threshold.
     multilabel : bool, default False
-        Whether each output is a decision of its own.
+        Whether each output is a separate yes-or-no decision.
 
     Returns
     -------
@@ -486,7 +486,7 @@ def _pair_accuracy(a: Array, y: Array, sample_weight: Array | None) -> float:
     return pair_accuracy(a, sample_weight)
 
 
-# The default scores that a loss may name beside "r2".
+# The default scores, besides "r2", that the table of losses may name.
 _SCORES: dict[str, Metric] = {
     "accuracy": accuracy,
     "binary_accuracy": binary_accuracy,

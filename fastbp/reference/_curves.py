@@ -169,10 +169,10 @@ def focal_pair(z: Array, a: Array, y: Array, r: Tangents, gamma: float, alpha: W
 def binary_focal_pair(
     z: Array, a: Array, y: Array, r: Tangents, gamma: float, alpha: float | None
 ) -> Array:
-    of_p, of_rest, weight = _binary_focal_parts(z, y, alpha)
-    p, q = np.exp(-of_p), np.exp(-of_rest)
-    bend = gamma * (gamma * p * of_p + q - q * (of_p - 1)) + q
-    return weight * np.exp(-gamma * of_rest) * p * bend * r[0] / z.shape[1]
+    neg_log_p, neg_log_rest, weight = _binary_focal_parts(z, y, alpha)
+    p, q = np.exp(-neg_log_p), np.exp(-neg_log_rest)
+    bend = gamma * (gamma * p * neg_log_p + q - q * (neg_log_p - 1)) + q
+    return weight * np.exp(-gamma * neg_log_rest) * p * bend * r[0] / z.shape[1]
 
 
 PAIR_CURVES: dict[str, Formula] = {

@@ -127,8 +127,8 @@ def binary_cross_entropy_of_logits(z: Array, y: Array, pos_weight: Weights = Non
     log_part = np.log1p(np.exp(-magnitude(z)))
     if pos_weight is None:
         return (z * np.where(z.real > 0, 1 - y, -y) + log_part).sum(axis=1)
-    of_one, of_zero = positive_part(-z) + log_part, positive_part(z) + log_part
-    return (_weighted(y, pos_weight) * of_one + (1 - y) * of_zero).sum(axis=1)
+    neg_log_p, neg_log_rest = positive_part(-z) + log_part, positive_part(z) + log_part
+    return (_weighted(y, pos_weight) * neg_log_p + (1 - y) * neg_log_rest).sum(axis=1)
 
 
 def binary_cross_entropy_delta(z: Array, a: Array, y: Array, pos_weight: Weights = None) -> Array:
@@ -223,14 +223,14 @@ def _focal_ratio(z: Array, a: Array) -> Array:
 
 
 def binary_focal_of_logits(z: Array, y: Array, gamma: float, alpha: float | None) -> Array:
-    of_p, of_rest, weight = _binary_focal_parts(z, y, alpha)
-    return (weight * np.exp(-gamma * of_rest) * of_p).mean(axis=1)
+    neg_log_p, neg_log_rest, weight = _binary_focal_parts(z, y, alpha)
+    return (weight * np.exp(-gamma * neg_log_rest) * neg_log_p).mean(axis=1)
 
 
 def binary_focal_delta(z: Array, a: Array, y: Array, gamma: float, alpha: float | None) -> Array:
-    of_p, of_rest, weight = _binary_focal_parts(z, y, alpha)
-    bend = gamma * np.exp(-of_p) * of_p + np.exp(-of_rest)
-    return (1 - 2 * y) * weight * np.exp(-gamma * of_rest) * bend / z.shape[1]
+    neg_log_p, neg_log_rest, weight = _binary_focal_parts(z, y, alpha)
+    bend = gamma * np.exp(-neg_log_p) * neg_log_p + np.exp(-neg_log_rest)
+    return (1 - 2 * y) * weight * np.exp(-gamma * neg_log_rest) * bend / z.shape[1]
 
 
 def _binary_focal_parts(z: Array, y: Array, alpha: float | None) -> tuple[Array, Array, Array]:

@@ -22,8 +22,8 @@ def unchanged_if_refused(est: BaseMLP) -> Iterator[None]:
     """Restore every attribute if the checks and preparations of a fit raise an exception.
 
     The preparations must assign new objects to attributes and must not change the objects that are
-    there. The network's l2 is an exception, and is restored. Random numbers drawn from a generator
-    of the caller are given back too.
+    there. The network's l2 is an exception, and is restored. The state of a random generator that
+    belongs to the caller is restored too.
     """
     before = dict(vars(est))
     net = est.network_ if "network_" in before else None
