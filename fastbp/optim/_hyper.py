@@ -138,12 +138,14 @@ def _signature(fields: dict[str, Hyper]) -> Signature:
 
 
 def _documented(doc: str, fields: dict[str, Hyper]) -> str:
-    """The docstring with a Parameters section before its example."""
+    """The docstring with the sections Parameters and Examples."""
     text, mark, example = cleandoc(doc).partition("\n>>> ")
     lines = [text.rstrip(), "", "Parameters", "----------"]
     for name, field in fields.items():
         lines += [f"{name} : {field.annotation}, default {field.default!r}", f"    {field.__doc__}"]
-    return "\n".join(lines) + ("\n" + mark + example if mark else "") + "\n"
+    if mark:
+        lines += ["", "Examples", "--------", mark.lstrip() + example]
+    return "\n".join(lines) + "\n"
 
 
 # ---- checks -------------------------------------------------------------------------------

@@ -111,6 +111,35 @@ def test_public_names_have_docstrings(reference):
     assert not bare, f"public names without a docstring: {bare}"
 
 
+def arguments(thing):
+    """The names of the arguments of a function or a constructor."""
+    return [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
+
+
+def described_arguments(thing):
+    """The names in the section Parameters of a docstring; None without that section."""
+    parts = re.split(r"^(\w[\w ]*)\n-{3,}$", inspect.getdoc(thing), flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    if "Parameters" not in sections:
+        return None
+    entries = re.findall(r"^(\S[^:\n]*?)(?: :.*)?$", sections["Parameters"], re.MULTILINE)
+    return [name.strip().lstrip("*") for entry in entries for name in entry.split(",")]
+
+
+def test_docstrings_list_the_arguments(reference):
+    """A section Parameters names every argument, and nothing else."""
+    for name, thing in ((name, pkgutil.resolve_name(name)) for name in reference):
+        methods = vars(thing) if inspect.isclass(thing) else []
+        public = [f"{name}.{each}" for each in methods if not each.startswith("_")]
+        for full_name in [name, *public]:
+            each = pkgutil.resolve_name(full_name)
+            if not (inspect.isfunction(each) or inspect.isclass(each)) or not inspect.getdoc(each):
+                continue
+            described = described_arguments(each)
+            if described is not None:
+                assert sorted(described) == sorted(arguments(each)), full_name
+
+
 @pytest.mark.parametrize(
     "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name
 )
