@@ -125,8 +125,10 @@ def draw(
         The initialisation. "auto" depends on the activation: he_normal for relu and similar
         functions, lecun_normal for selu, he_uniform for sin, and glorot_uniform for the others. A
         function init(n_in, n_out, rng) must return a finite matrix (n_in, n_out).
-    n_in, n_out : int
-        Number of inputs and units.
+    n_in : int
+        Number of inputs of the layer.
+    n_out : int
+        Number of units of the layer.
     rng : numpy.random.Generator
         Source of the random numbers.
     activation : Activation

@@ -31,12 +31,16 @@ class SlowBackprop:
 
     Attributes
     ----------
-    z, a, delta : list of array, shape (batch, n)
-        Per layer, for every sample.
+    z : list of array, shape (batch, n)
+        Pre-activations of each layer.
+    a : list of array, shape (batch, n)
+        Activations of each layer.
+    delta : list of array, shape (batch, n)
+        Errors δ = ∂J_i/∂z of each layer.
     dW : list of array, shape (n_in, n_out)
-        Gradients of the weights per layer.
+        Gradients of the weights of each layer.
     db : list of array, shape (n_out,)
-        Gradients of the biases per layer.
+        Gradients of the biases of each layer.
     J : float
         The cost.
     """

@@ -292,8 +292,10 @@ class OneCycleLR(ScheduleWithLength):
     cycle_momentum : bool, default True
         Whether momentum, or β1 of Adam, moves in the opposite direction: from `max_momentum` to
         `base_momentum` and back. An SGD optimiser without momentum does not change.
-    base_momentum, max_momentum : float, default 0.85 and 0.95
-        Lowest and highest momentum, at least 0 and below 1.
+    base_momentum : float, default 0.85
+        Lowest momentum, at least 0 and below 1.
+    max_momentum : float, default 0.95
+        Highest momentum, at least 0 and below 1.
     div_factor : float, default 25.0
         Highest rate divided by the first rate.
     final_div_factor : float, default 1e4

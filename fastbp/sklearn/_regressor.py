@@ -44,16 +44,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     solver : {"adam", "sgd", "lbfgs"} or Optimizer, default "adam"
         Update rule. An optimiser of `fastbp.optim` except `LBFGS` is copied.
     alpha : float, default 0.0001
-        Strength of the L2 penalty.
+        Strength of the L2 penalty, at least 0.
     batch_size : int or "auto", default "auto"
         Rows per batch; "auto" means min(200, n_samples). "lbfgs" ignores it.
     learning_rate : {"constant", "invscaling", "adaptive"} or Schedule, default "constant"
         How the rate changes: by a name, which only "sgd" uses, or by a schedule of
         `fastbp.schedules`.
     learning_rate_init : float, default 0.001
-        Initial learning rate of "sgd" and "adam".
+        Initial learning rate of "sgd" and "adam", greater than 0.
     power_t : float, default 0.5
-        Exponent of "invscaling".
+        Exponent of "invscaling", at least 0.
     max_iter : int, default 200
         Largest number of epochs, or of iterations of "lbfgs".
     shuffle : bool, default True
@@ -76,8 +76,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         best weights.
     validation_fraction : float, default 0.1
         Fraction of the data held out for early stopping.
-    beta_1, beta_2 : float, default 0.9 and 0.999
-        Decay rates of Adam's moments.
+    beta_1 : float, default 0.9
+        Decay rate of Adam's first moment, at least 0 and below 1.
+    beta_2 : float, default 0.999
+        Decay rate of Adam's second moment, at least 0 and below 1.
     epsilon : float, default 1e-8
         Term added to the denominator of Adam.
     n_iter_no_change : int, default 10
@@ -85,7 +87,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     max_fun : int, default 15000
         Largest number of function evaluations of "lbfgs".
     dropout : float, default 0.0
-        Dropout rate of every hidden layer, as in `fastbp.Dense`.
+        Dropout rate of every hidden layer, as in `fastbp.Dense`; at least 0 and below 1.
     norm : str, Norm or None, default None
         Normalisation of every hidden layer, as in `fastbp.Dense`.
     callbacks : sequence, default ()
@@ -96,9 +98,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Attributes
     ----------
-    coefs_, intercepts_ : list of array
-        Weights (units below, units) and biases (units,) of each layer, as views of the network's
-        parameters.
+    coefs_ : list of array, shape (units below, units)
+        Weights of each layer, as views of the network's parameters.
+    intercepts_ : list of array, shape (units,)
+        Biases of each layer, as views of the network's parameters.
     network_ : Network
         The trained `fastbp.Network`.
     n_features_in_ : int
