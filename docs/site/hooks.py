@@ -17,7 +17,13 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 OUTSIDE = [  # pages and files of the site that are not in docs/
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"),
-    *("csrc/README.md", "tests/README.md", "benchmarks/README.md", "examples/README.md"),
+    *(
+        "csrc/README.md",
+        "fastbp/README.md",
+        "tests/README.md",
+        "benchmarks/README.md",
+        "examples/README.md",
+    ),
 ]
 GALLERY = "gallery"
 log = logging.getLogger("mkdocs.hooks.fastbp")

@@ -1,0 +1,1 @@
+"""Checks of shapes, dtypes and ranges, with their messages."""

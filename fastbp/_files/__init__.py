@@ -1,0 +1,1 @@
+"""Reading and writing files: atomic writing, safetensors, and NumPy's formats."""

@@ -1,0 +1,1 @@
+"""The class Network, its layers, and its backend on the engine."""

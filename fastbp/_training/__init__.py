@@ -1,0 +1,1 @@
+"""`fit` and what happens around its steps; networks come in by Protocol only."""
