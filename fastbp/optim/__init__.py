@@ -1,18 +1,19 @@
-"""Optimisers: hyper-parameters and state. The arithmetic is the engine's (or the reference's).
+"""Optimisers: their hyper-parameters and their state. The engine or the reference does the steps.
 
-    _base.py      what all share: options, state, what fit and the engine read
+    _base.py      what all optimisers share: options, state, what fit and the engine read
     _hyper.py     how a class declares its hyper-parameters
     _sgd.py       SGD, Lion, Rprop
     _adam.py      Adam, AdamW, NAdam, RAdam, Adamax
     _adaptive.py  Adagrad, Adadelta, RMSprop
-    _averaging.py averages of theta: SWA, and what `ema` gathers
+    _averaging.py averages of theta: SWA, and the context manager `averaged`
     _names.py     the optimisers by name
-    _format.py    the file of an optimiser; _files.py reads one
+    _format.py    the file format of optimisers: writing, and reading its metadata
+    _files.py     `load`, which reads an optimiser from a file
     _lbfgs.py     L-BFGS through SciPy
-    _objective.py J in double and in the targets' units, for L-BFGS
+    _objective.py J in float64 and in units of the targets, for L-BFGS
 
-Rules and defaults are PyTorch's (torch.optim), so that whole trajectories can be compared;
-`docs/optimizers.md` has the formulas side by side. The gradient g is that of J, penalties included.
+Rules and defaults are the same as in `torch.optim`, so whole trajectories can be compared.
+`docs/optimizers.md` lists all formulas. g is the gradient of J, including penalties.
 """
 
 from __future__ import annotations

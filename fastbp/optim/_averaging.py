@@ -1,4 +1,4 @@
-"""Averages of the parameters on their way: the running mean of a training, and SWA."""
+"""Averages of the parameters over a training: SWA, and the use of an average in a network."""
 
 from __future__ import annotations
 
@@ -6,26 +6,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Protocol
 
-import numpy as np
-
 from .._checks import arguments as check
+from .._types import Array
 from ._base import Optimizer
 
 
 class _Net(Protocol):
-    """A network, for what is needed of it here."""
+    """What an average needs of a network."""
 
-    theta: np.ndarray
+    theta: Array
 
 
 class SWA:
-    """Stochastic weight averaging, Izmailov et al. 2018 (arXiv:1803.05407): a callback of `fit`.
+    """Stochastic weight averaging: a callback of `fit` that computes a mean of theta over epochs.
 
-    The mean of theta after every epoch from the `start`-th on (counted from 0, over all fits with
-    this object), or of every `every`-th: average += (theta − average)/n. `average` is a twin of
-    theta, None before the first; `n_averaged` counts. PyTorch's AveragedModel, updated once an
-    epoch. Raises TypeError or ValueError for a start < 0 or an every < 1.
+    It is AveragedModel of PyTorch with one update per epoch: average += (theta − average)/n.
+    Source: Izmailov et al. 2018 (arXiv:1803.05407).
 
+    Parameters
+    ----------
+    start : int, default 0
+        The first epoch whose theta is averaged. Epochs count from 0, over all fits with this
+        object.
+    every : int, default 1
+        The distance between averaged epochs, at least 1.
+
+    Attributes
+    ----------
+    average : array, shape (n_params,), or None
+        The mean so far; None before the first averaged epoch.
+    n_averaged : int
+        The number of averaged epochs.
+    epochs : int
+        The number of epochs so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `start` is not an integer of at least 0, or `every` not one of at least 1.
+
+    Examples
+    --------
     >>> import fastbp
     >>> net, swa = fastbp.Network((1, 1), seed=0), SWA(start=2)
     >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=5, callbacks=[swa])
@@ -40,9 +61,10 @@ class SWA:
     def __init__(self, start: int = 0, every: int = 1) -> None:
         self.start = check.check_count(start, "start")
         self.every = check.check_positive_int(every, "every")
-        self.average: np.ndarray | None = None
+        self.average: Array | None = None
         self.n_averaged = 0
         self.epochs = 0
+        self._net: _Net | None = None  # while a fit runs
 
     def on_fit_begin(self, net: _Net) -> None:
         if self.average is not None and self.average.shape != net.theta.shape:
@@ -53,6 +75,8 @@ class SWA:
         self._net = net
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self._net is None:
+            raise RuntimeError("no fit has begun: pass this SWA to fit, as callbacks=[swa]")
         since = self.epochs - self.start
         self.epochs += 1
         if since < 0 or since % self.every != 0:
@@ -74,11 +98,11 @@ class SWA:
 
 @contextmanager
 def averaged(net: _Net, source: Optimizer | SWA) -> Iterator[_Net]:
-    """A block in which `net` has the averaged parameters; afterwards it has its own again.
+    """Return a context manager in whose block `net` has the averaged parameters.
 
-    source: an optimiser with `ema`, or an SWA. To keep the average for good, `net.theta =
-    source.average`. Raises RuntimeError when there is no average yet, ValueError for one of
-    another network.
+    `source` is an optimiser with `ema`, or an SWA. After the block, the network has its own
+    parameters again. To keep the average, write `net.theta = source.average`. Raises RuntimeError
+    if there is no average yet, and ValueError if it belongs to another network.
 
     >>> import fastbp
     >>> net, sgd = fastbp.Network((1, 1), init="zeros"), fastbp.optim.SGD(0.1, ema=0.5)

@@ -1,4 +1,4 @@
-"""What all optimisers share: hyper-parameters, options, and state that is the object's."""
+"""The base class of the optimisers: common options, state, and what fit and the engine read."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.state import checked_state, counted, from_first_version, optional, text, vector
-from .._types import Place, Session, SessionOptions, Trainee
-from ._format import write_state
-from ._hyper import Declared, flag, hyper
+from .._types import Array, Place, Session, SessionOptions, Trainee
+from ._format import State, write_state
+from ._hyper import Declared, flag, hyper, learning_rate
 
 
 def _factors(value: object, name: str) -> tuple[float, ...] | None:
     if value is None:
         return None
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be one number a layer, such as (0.1, 1.0); got {value!r}")
+        raise TypeError(f"{name} must be one number per layer, such as (0.1, 1.0); got {value!r}")
     return tuple(check.check_positive(x, f"{name}[{i}]") for i, x in enumerate(value))
 
 
@@ -30,13 +30,13 @@ def _settings(value: object, name: str) -> dict[str, object]:
     return dict(value)
 
 
-def _vectors(value: object, name: str) -> list[np.ndarray]:
+def _vectors(value: object, name: str) -> list[Array]:
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"{name} must be a list of arrays; got {type(value).__name__}")
     return [vector(each, f"{name}[{i}]") for i, each in enumerate(value)]
 
 
-# What state_dict() of an optimiser holds.
+# The fields of state_dict() with their checks.
 _STATE = {
     "name": text,
     "hyper": _settings,
@@ -47,7 +47,7 @@ _STATE = {
 }
 
 
-def _native(array: np.ndarray) -> np.ndarray:
+def _native(array: Array) -> Array:
     """A copy in the byte order of this machine."""
     copy = np.empty(array.shape, array.dtype.newbyteorder("="))
     copy[...] = array
@@ -55,47 +55,50 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 
 class Optimizer(Declared, ABC):
-    """What all optimisers share: the step count `t`, the `moments`, twins of theta, and options.
+    """The base class of all optimisers, with the options that they share.
 
-    At most one of clip_value, clip_norm and clip_global_norm limits the gradient g of J, penalties
-    included, before all else. A norm is limited by the factor min(1, limit/(norm + 1e-6)). They are
-    PyTorch's clip_grad_value_ and clip_grad_norm_.
+    The state is the number of steps `t` and the `moments`, arrays with the layout of theta. It is
+    allocated when the optimiser is first used with a network, and kept until `reset` is called.
+    Read-only arrays, such as memory maps of joblib, are copied before the first write.
+    Hyper-parameters are attributes, and you can change them between calls.
 
-    State is made on first use with a network and kept from call to call; `reset` drops it. Arrays
-    that come read-only, such as maps of joblib's, are copied before they are written to.
-    Hyper-parameters are attributes and may be changed between calls.
+    At most one of clip_value, clip_norm and clip_global_norm can be set. Clipping is the first
+    operation on g, the gradient of J including penalties. A norm is limited by multiplying g by
+    min(1, limit/(norm + 1e-6)). These options are clip_grad_value_ and clip_grad_norm_ of PyTorch.
     """
 
-    lr: float  # declared with its default by each rule
-    maximize: bool = hyper(default=False, test=flag, doc="Climb: θ moves along +g.", kw_only=True)
+    lr: float = learning_rate(default=0.001)
+    maximize: bool = hyper(
+        default=False, test=flag, doc="Whether to maximise J: g ← −g.", kw_only=True
+    )
     clip_value: float | None = hyper(
         default=None,
         test=optional(check.check_positive),
-        doc="Limit of |g| of every element, > 0.",
+        doc="Limit of |g| for each element, greater than 0.",
         kw_only=True,
     )
     clip_norm: float | None = hyper(
         default=None,
         test=optional(check.check_positive),
-        doc="Limit of the norm of g of every W, b, gain and shift, > 0.",
+        doc="Limit of the norm of g for each array W, b, gain or shift, greater than 0.",
         kw_only=True,
     )
     clip_global_norm: float | None = hyper(
         default=None,
         test=optional(check.check_positive),
-        doc="Limit of the norm of all of g, > 0.",
+        doc="Limit of the norm of the whole g, greater than 0.",
         kw_only=True,
     )
     lr_factors: Iterable[float] | None = hyper(
         default=None,
         test=_factors,
-        doc="One number > 0 per layer, by which its learning rate is multiplied.",
+        doc="One factor of the learning rate per layer, greater than 0.",
         kw_only=True,
     )
     ema: float | None = hyper(
         default=None,
         test=optional(check.check_fraction),
-        doc="In [0, 1): keep the running mean of theta, see `fastbp.optim.averaged`.",
+        doc="Decay rate of a running mean of theta, in [0, 1); see `fastbp.optim.averaged`.",
         kw_only=True,
     )
 
@@ -103,9 +106,27 @@ class Optimizer(Declared, ABC):
     decoupled_weight_decay = False
     full_batch = False
 
+    t = counted("Number of steps made, 0 to 2**63 − 1.")
+
     def __post_init__(self) -> None:
         self._clip()
         self.reset()
+
+    def reset(self) -> None:
+        """Forget the state: the optimiser has made no steps and belongs to no network.
+
+        >>> from fastbp.optim import SGD
+        >>> SGD(0.1).t
+        0
+        """
+        self._t = 0
+        self.moments: list[Array] = []
+        self.average: Array | None = None
+        self.average_start = 0
+        self.scratch: Array | None = None
+        self._packed: dict[str, object] | None = None
+        self._ready = False  # bound, and no hyper-parameter has changed since
+        self._bound: tuple[int, np.dtype[Any]] | None = None
 
     def _changed(self) -> None:
         self._packed = None
@@ -119,10 +140,10 @@ class Optimizer(Declared, ABC):
     @property
     @abstractmethod
     def n_moments(self) -> int:
-        """How many twins of theta the update rule keeps."""
+        """The number of moments that the update rule keeps."""
 
     def hyper(self) -> dict[str, float]:
-        """The numbers that the rule itself takes, by their names in the engine.
+        """Return the hyper-parameters of the rule itself, by their names in the engine.
 
         >>> from fastbp.optim import Lion
         >>> Lion(0.5).hyper()
@@ -132,17 +153,17 @@ class Optimizer(Declared, ABC):
         for name, field in self._fields.items():
             value = getattr(self, name)
             values = value if isinstance(value, tuple) else (value,)
-            numbers |= zip(field.engine, values, strict=False)  # most have no name there
+            numbers |= zip(field.engine, values, strict=False)  # engine may be ()
         return numbers
 
     def _first_value(self, moment: int) -> float:
-        """What the elements of a new moment are."""
+        """The initial value of a moment."""
         return 0.0
 
     # ---- for fit and the engine -----------------------------------------------------------
 
     def check_fit(self, *, checkpoint: bool, schedule: bool) -> None:
-        """Raise TypeError or ValueError for a fit that this optimiser cannot make."""
+        """Raise TypeError or ValueError if this optimiser cannot do such a fit."""
 
     def session(
         self,
@@ -152,15 +173,28 @@ class Optimizer(Declared, ABC):
         epochs: int,
         place: Place,
     ) -> Session:
-        """The session that `fit` drives: the steps of `net` on a checked source of data.
+        """Return the training session that `fit` runs.
 
-        epochs: how many the fit may have in all; place: where it begins.
+        Parameters
+        ----------
+        net : Network
+            The network to train.
+        source : object
+            A checked data set or stream.
+        options : SessionOptions
+            How rows become batches.
+        epochs : int
+            The largest number of epochs of the fit.
+        place : Place
+            Where the training begins.
         """
         net._bind(self)
         return net._begin(source, self, options, epochs, place)
 
     def packed(self) -> dict[str, object]:
-        """What the engine reads, by name; the same object until a hyper-parameter changes.
+        """Return what the engine reads, by name.
+
+        It is the same object until a hyper-parameter changes.
 
         >>> from fastbp.optim import SGD
         >>> SGD(0.5, clip_norm=2).packed()["rule"], SGD(0.5, clip_norm=2).packed()["limit"]
@@ -182,18 +216,18 @@ class Optimizer(Declared, ABC):
         return self._packed
 
     def _clip(self) -> tuple[str, float]:
-        """(what is limited: "none", "value", "norm" or "global_norm"; the limit)."""
+        """(the kind of clipping: "none", "value", "norm" or "global_norm"; the limit)."""
         options = ("clip_value", "clip_norm", "clip_global_norm")
         found = [name for name in options if getattr(self, name) is not None]
         if len(found) > 1:
             raise ValueError(f"choose one of {' and '.join(found)}; the others must be None")
         return (found[0].removeprefix("clip_"), getattr(self, found[0])) if found else ("none", 0.0)
 
-    def bind(self, n_params: int, dtype: np.dtype, n_layers: int | None = None) -> None:
-        """Allocate the moments, of the size and dtype of theta, unless they are there.
+    def bind(self, n_params: int, dtype: np.dtype[Any], n_layers: int | None = None) -> None:
+        """Allocate the state for a theta of this size and dtype, unless it exists already.
 
-        Raises ValueError when the state belongs to a theta of another size or dtype, and when
-        lr_factors are not n_layers.
+        Raises ValueError if the state belongs to a theta of another size or dtype, or if the number
+        of lr_factors is not n_layers.
 
         >>> from fastbp.optim import Adam
         >>> adam = Adam(); adam.bind(5, np.dtype("float32")); len(adam.moments)
@@ -201,14 +235,14 @@ class Optimizer(Declared, ABC):
         """
         if self._ready and self._bound == (n_params, dtype):
             return
-        factors = self.lr_factors
-        if n_layers is not None and factors is not None and len(factors) != n_layers:
+        n_factors = None if self.lr_factors is None else len(tuple(self.lr_factors))
+        if n_layers is not None and n_factors not in (None, n_layers):
             raise ValueError(
-                f"lr_factors has {len(factors)} numbers; the network has {n_layers} layers: "
-                "give one each"
+                f"lr_factors has {n_factors} numbers; the network has {n_layers} layers: "
+                "give one per layer"
             )
-        wanted = (n_params, np.dtype(dtype))
-        if self._bound not in (None, wanted):
+        wanted: tuple[int, np.dtype[Any]] = (n_params, np.dtype(dtype))
+        if self._bound is not None and self._bound != wanted:
             raise ValueError(
                 f"this {type(self).__name__} holds the state of {self._bound[0]} parameters of "
                 f"{self._bound[1]}; the network has {n_params} of {wanted[1]}: "
@@ -232,26 +266,10 @@ class Optimizer(Declared, ABC):
 
     # ---- state ----------------------------------------------------------------------------
 
-    t = counted("Steps taken, 0 to 2**63 - 1.")
+    def state_dict(self) -> State:
+        """Return copies of the hyper-parameters and the state.
 
-    def reset(self) -> None:
-        """Forget the state: no steps taken, no moments, no average, bound to no network.
-
-        >>> from fastbp.optim import SGD
-        >>> SGD(0.1).t
-        0
-        """
-        self.t = 0
-        self.moments: list[np.ndarray] = []
-        self.average: np.ndarray | None = None
-        self.average_start = 0
-        self.scratch: np.ndarray | None = None
-        self._packed: dict[str, object] | None = None
-        self._ready = False  # bound, and no hyper-parameter has changed since
-        self._bound: tuple[int, np.dtype] | None = None
-
-    def state_dict(self) -> dict[str, object]:
-        """Hyper-parameters and state, copied: what a training needs to go on bit for bit.
+        With `load_state_dict`, a training can continue from them with bit-identical results.
 
         >>> from fastbp.optim import SGD
         >>> state = SGD(0.1).state_dict(); state["hyper"]["lr"], state["t"], state["moments"]
@@ -266,31 +284,39 @@ class Optimizer(Declared, ABC):
             "average_start": self.average_start,
         }
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Take over what `state_dict` of an optimiser of the same class gave.
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Restore what `state_dict` of an optimiser of the same class returned.
 
-        Raises TypeError or ValueError, with nothing changed, for the state of another class, with
-        fields missing, or with values that cannot be.
+        Raises TypeError or ValueError if the state is that of another class, lacks a field, or has
+        values that are not valid. The optimiser is then unchanged.
 
         >>> from fastbp.optim import SGD
         >>> sgd = SGD(); sgd.load_state_dict(SGD(0.5, momentum=0.9).state_dict()); sgd
         SGD(lr=0.5, momentum=0.9, nesterov=False)
         """
-        state = self._checked(state)  # nothing has changed where this raises
-        for name, value in state["hyper"].items():
+        checked = self._checked(state)  # if it raises, nothing has changed
+        for name, value in checked["hyper"].items():
             setattr(self, name, value)
         self.reset()
-        self._t, self.average_start = state["t"], state["average_start"]
-        self.moments = [_native(moment) for moment in state["moments"]]
-        if state["average"] is not None:
-            self.average = _native(state["average"])
+        self.t, self.average_start = checked["t"], checked["average_start"]
+        self.moments = [_native(moment) for moment in checked["moments"]]
+        if checked["average"] is not None:
+            self.average = _native(checked["average"])
         kept = [*self.moments, *([] if self.average is None else [self.average])]
         if kept:
             self._bound = (kept[0].size, kept[0].dtype)
 
-    def _checked(self, state: object) -> dict[str, Any]:
-        """The fields of a state, each of its kind, and all of them together."""
-        state = checked_state(state, _STATE, f"{type(self).__name__}.state_dict()")
+    def _checked(self, given: object) -> State:
+        """A state after the checks of each field and of all fields together."""
+        fields = checked_state(given, _STATE, f"{type(self).__name__}.state_dict()")
+        state = State(
+            name=fields["name"],
+            hyper=fields["hyper"],
+            t=fields["t"],
+            moments=fields["moments"],
+            average=fields["average"],
+            average_start=fields["average_start"],
+        )
         if state["name"] != type(self).__name__:
             raise ValueError(
                 f"this is the state of {state['name']}; the optimiser is {type(self).__name__}: "
@@ -300,29 +326,29 @@ class Optimizer(Declared, ABC):
         moments = state["moments"]
         if state["average_start"] > state["t"]:
             raise ValueError(
-                f"average_start, {state['average_start']}, must not be beyond t, {state['t']}"
+                f"average_start, {state['average_start']}, must not exceed t, {state['t']}"
             )
         kept = [*moments, *([] if state["average"] is None else [state["average"]])]
         if len({(each.size, each.dtype.newbyteorder("=")) for each in kept}) > 1:
-            raise ValueError("moments and average must be of one size and dtype")
+            raise ValueError("moments and average must have the same size and dtype")
         if moments and not n_moments <= len(moments) <= 3:
             raise ValueError(f"{type(self).__name__} has {n_moments} moments; got {len(moments)}")
         return state
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """From a pickle, whose arrays may be read-only maps: `bind` looks at them again."""
+        """Restore a pickle. Its arrays may be read-only, so `bind` checks them again."""
         self.__dict__.update(from_first_version(state))
         self._changed()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write hyper-parameters and state to a file; `fastbp.optim.load` reads it.
+        """Write hyper-parameters and state to a file, which `fastbp.optim.load` reads.
 
-        docs/optimizers.md describes the file. Raises TypeError for a class that is not one of
+        docs/optimizers.md describes the format. Raises TypeError if the class is not one of
         `fastbp.optim`, and OSError if the file cannot be written.
         """
         if type(self).__module__ != Optimizer.__module__:
             raise TypeError(
-                f"only optimisers of fastbp.optim go into files; got {type(self).__name__}: "
+                f"only optimisers of fastbp.optim can be saved; got {type(self).__name__}: "
                 "use its state_dict()"
             )
         write_state(path, self.state_dict())

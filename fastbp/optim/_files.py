@@ -1,4 +1,4 @@
-"""Reading an optimiser from its file; `_format` describes the file."""
+"""`load`: reading an optimiser from a file, whose format `_format` describes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from ._names import BY_NAME
 
 
 def load(path: str | os.PathLike[str]) -> Optimizer:
-    """Read the optimiser that `Optimizer.save` wrote; a training goes on with it bit for bit.
+    """Read an optimiser that `Optimizer.save` wrote.
 
-    The file may be untrusted: it is checked before memory is taken for it, and nothing in it is
-    executed. Raises ModelFileError for a file that is not such an optimiser, OSError as `open`
-    does.
+    A training that continues with it is bit-identical to one without interruption. The file may be
+    untrusted: it is checked before memory is allocated for it, and nothing in it is executed.
+    Raises ModelFileError if the file does not contain such an optimiser, and OSError if it cannot
+    be read.
 
     >>> from fastbp.optim import Adam
     >>> Adam(0.5).save("adam.safetensors"); load("adam.safetensors")
@@ -44,17 +45,17 @@ def _build(fields: Mapping[str, Any]) -> Optimizer:
     try:
         return known[fields["name"]](**fields["hyper"])
     except (TypeError, ValueError) as error:
-        raise ModelFileError(f"the hyper-parameters do not hold: {error}") from error
+        raise ModelFileError(f"the hyper-parameters are not valid: {error}") from error
 
 
 def _check_tensors(reader: Reader, optimizer: Optimizer) -> list[str]:
-    """The names of the tensors, which are twins of one theta."""
+    """The names of the tensors, all of which must have the size of one theta."""
     entries = reader.entries
     moments = [name for name in entries if name != "average"]
     expected = [f"moments.{i}" for i in range(len(moments))]
     if sorted(moments) != expected or len(moments) > 3:
         raise ModelFileError(
-            f"expected tensors moments.0 to moments.2 at most, and average; got "
+            "expected at most the tensors moments.0 to moments.2 and average; got "
             f"{', '.join(map(shown, entries))}"
         )
     if moments and len(moments) < optimizer.n_moments:
@@ -63,5 +64,5 @@ def _check_tensors(reader: Reader, optimizer: Optimizer) -> list[str]:
     if len(kinds) > 1 or any(
         dtype not in ("float32", "float64") or len(shape) != 1 for dtype, shape in kinds
     ):
-        raise ModelFileError("the tensors must be vectors of one size, float32 or float64")
+        raise ModelFileError("the tensors must be vectors of the same size, float32 or float64")
     return [*expected, *(["average"] if "average" in entries else [])]

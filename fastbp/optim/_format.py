@@ -1,19 +1,19 @@
-"""The file of an optimiser: safetensors, no pickle. Reading it gives every bit back.
+"""The file format of optimisers: safetensors, without pickle. All values are kept exactly.
 
-The tensors are "moments.0", "moments.1", … and, if the optimiser has one, "average", all of shape
-(n_params,) and of the network's dtype. The metadata are `format` "fastbp-optimizer", `version` "1"
-and `optimizer`, a JSON object of name, hyper, t and average_start. An unknown field anywhere is an
-error.
+The tensors are "moments.0", "moments.1", … and, if the optimiser has one, "average". They have
+shape (n_params,) and the dtype of the network. The metadata are `format` "fastbp-optimizer",
+`version` "1" and `optimizer`, a JSON object with name, hyper, t and average_start. Any unknown
+field is an error.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from .._files.safetensors import Reader, parse_json, shown, write_safetensors
+from .._types import Array
 from ..errors import ModelFileError
 
 FORMAT, VERSION = "fastbp-optimizer", "1"
@@ -21,21 +21,32 @@ _FIELDS = {"name": str, "hyper": dict, "t": int, "average_start": int}
 _METADATA = ("format", "version", "optimizer")
 
 
-def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write what `state_dict` of an optimiser gave to `path`, whole or not at all.
+class State(TypedDict):
+    """What `state_dict` of an optimiser returns; `hyper` holds its hyper-parameters by name."""
+
+    name: str
+    hyper: dict[str, Any]
+    t: int
+    moments: list[Array]
+    average: Array | None
+    average_start: int
+
+
+def write_state(path: str | os.PathLike[str], state: State) -> None:
+    """Write the result of `state_dict` of an optimiser to a file, completely or not at all.
 
     Raises OSError as `open` does.
     """
     tensors = {f"moments.{i}": moment for i, moment in enumerate(state["moments"])}
     if state["average"] is not None:
         tensors["average"] = state["average"]
-    fields = {name: state[name] for name in _FIELDS}
+    fields = {name: value for name, value in state.items() if name in _FIELDS}
     metadata = {"format": FORMAT, "version": VERSION, "optimizer": json.dumps(fields)}
     write_safetensors(path, tensors, metadata)
 
 
 def read_fields(reader: Reader) -> dict[str, Any]:
-    """The fields of a state except its arrays, each of its kind."""
+    """Read the fields of a state, except the arrays, and check their types."""
     metadata = reader.metadata
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         raise ModelFileError(
@@ -49,5 +60,5 @@ def read_fields(reader: Reader) -> dict[str, Any]:
         raise ModelFileError(f"the optimizer must have exactly the fields {', '.join(_FIELDS)}")
     for name, kind in _FIELDS.items():
         if type(fields[name]) is not kind or (kind is int and not 0 <= fields[name] < 2**63):
-            raise ModelFileError(f"{name} of the optimizer cannot be {shown(fields[name])}")
+            raise ModelFileError(f"{name} of the optimizer must not be {shown(fields[name])}")
     return fields

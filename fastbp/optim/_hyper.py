@@ -1,7 +1,7 @@
-"""Hyper-parameters: a class declares each one once, in one line.
+"""Hyper-parameters: a class declares each one once, in one statement.
 
-The constructor and its signature, the checks, `repr`, the numbers for the engine and the Parameters
-section of the class's docstring follow from these lines.
+From it follow the constructor and its signature, the check of every new value, `repr`, the numbers
+for the engine, and the Parameters section of the class's docstring.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Check = Callable[[object, str], object]
 
 
 class Hyper:
-    """One hyper-parameter: an attribute that is checked whenever it is set. `hyper` makes it."""
+    """One hyper-parameter: an attribute whose every new value is checked. `hyper` makes it."""
 
     def __init__(
         self,
@@ -52,28 +52,38 @@ def hyper(
     kw_only: bool = False,
     shown: bool = False,
 ) -> Any:
-    """Declare a hyper-parameter, as the value of an annotated name in a class.
+    """Declare a hyper-parameter: the value of an annotated name in the body of a class.
+
+    The result is a `Hyper`. It is annotated as Any so that `lr: float = hyper(...)` type-checks, as
+    with `dataclasses.field`.
 
     Parameters
     ----------
     default : object
-        The value where none is given.
+        The value if the caller gives none.
     test : callable
-        (value, name) → the value to keep; TypeError or ValueError if it cannot be.
+        A function (value, name) that returns the value to store, and raises TypeError or ValueError
+        if the value is not valid.
     doc : str
-        What it is, and its range: one sentence for the docstring of the class.
+        What the hyper-parameter is and which values it may have, for the docstring of the class.
     engine : str, default ""
-        The names by which the engine knows it, separated by spaces: one for a number, one for each
-        number of a tuple.
+        Its names in the engine, separated by spaces: one name for a number, or one name for each
+        element of a tuple.
     kw_only : bool, default False
-        Whether the constructor takes it by keyword only.
+        Whether the constructor accepts it only as a keyword argument.
     shown : bool, default False
-        Whether `repr` shows it even if it has its default.
+        Whether `repr` shows it even if it has its default value.
     """
     return Hyper(default, test, doc, tuple(engine.split()), kw_only, shown)
 
 
-@dataclass_transform(field_specifiers=(hyper,))
+def learning_rate(*, default: float) -> Any:
+    """Declare the learning rate."""
+    doc = "Learning rate, greater than 0."
+    return hyper(default=default, test=check.check_positive, doc=doc, engine="lr", shown=True)
+
+
+@dataclass_transform(field_specifiers=(hyper, learning_rate))
 class Declared:
     """A class with hyper-parameters, whose constructor takes them."""
 
@@ -82,7 +92,7 @@ class Declared:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # those of a base class first, but last what all kinds have in common
+        # fields of base classes come first, except those that all optimisers share: they come last
         owners = list(reversed(cls.__mro__))
         owners.sort(key=lambda owner: Declared in owner.__bases__)
         names = dict.fromkeys(name for owner in owners for name in vars(owner))
@@ -114,10 +124,10 @@ class Declared:
         self.__post_init__()
 
     def __post_init__(self) -> None:
-        """What remains to be done once all hyper-parameters have their values."""
+        """Complete the construction; all hyper-parameters have their values."""
 
     def _changed(self) -> None:
-        """What a new value of a hyper-parameter makes out of date."""
+        """Drop what was computed from the hyper-parameters; one of them has a new value."""
 
     def __repr__(self) -> str:
         shown = [
@@ -138,13 +148,15 @@ def _signature(fields: dict[str, Hyper]) -> Signature:
 
 
 def _documented(doc: str, fields: dict[str, Hyper]) -> str:
-    """The docstring with the sections Parameters and Examples."""
+    """The docstring with the sections Parameters and Raises, and a heading for its example."""
     text, mark, example = cleandoc(doc).partition("\n>>> ")
     lines = [text.rstrip(), "", "Parameters", "----------"]
     for name, field in fields.items():
         lines += [f"{name} : {field.annotation}, default {field.default!r}", f"    {field.__doc__}"]
+    lines += ["", "Raises", "------", "TypeError, ValueError"]
+    lines += ["    If an argument has a wrong type or is out of range."]
     if mark:
-        lines += ["", "Examples", "--------", mark.lstrip() + example]
+        lines += ["", "Examples", "--------", f">>> {example}"]
     return "\n".join(lines) + "\n"
 
 
@@ -152,7 +164,7 @@ def _documented(doc: str, fields: dict[str, Hyper]) -> str:
 
 
 def flag(value: object, name: str) -> bool:
-    """True or False."""
+    """The check of a bool."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False; got {value!r}")
     return bool(value)
@@ -161,7 +173,7 @@ def flag(value: object, name: str) -> bool:
 def two_numbers(
     value: object, name: str, example: str, test: Callable[[object, str], float]
 ) -> tuple[float, float]:
-    """A pair, each of which passes the test."""
+    """The check of a pair of numbers; `test` checks each of them."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} must be two numbers such as {example}; got {value!r}")
     first, second = (test(x, f"{name}[{i}]") for i, x in enumerate(value))
@@ -169,5 +181,5 @@ def two_numbers(
 
 
 def fractions(value: object, name: str) -> tuple[float, float]:
-    """Two numbers in [0, 1)."""
+    """The check of a pair of numbers in [0, 1)."""
     return two_numbers(value, name, "(0.9, 0.999)", check.check_fraction)

@@ -1,4 +1,4 @@
-"""L-BFGS through SciPy: whole data sets, line searches, curvature from the last gradients."""
+"""L-BFGS through SciPy: runs over the whole data set, with line searches."""
 
 from __future__ import annotations
 
@@ -6,40 +6,39 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any, Protocol
 
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.sparse import is_sparse
-from .._types import Array, Data, Place, SessionOptions, Trainee
+from .._types import Array, Data, Place, Rows, SessionOptions, SparseRows, Trainee
 from ..errors import ConvergenceWarning
 from ._hyper import Declared, hyper
 from ._objective import Objective
 
 
 class LBFGS(Declared):
-    """L-BFGS-B of SciPy (Byrd, Lu, Nocedal & Zhu 1995), for `fit` alone; extra `scipy`.
+    """L-BFGS-B of SciPy for whole data sets. Only `fit` accepts it; it needs the extra `scipy`.
 
-    An epoch is one run of at most max_iter iterations on all rows, whatever batch_size and shuffle
-    say, from where the last one ended, with a curvature of its own: one epoch of
-    LBFGS(max_iter=500) rather than many. It ends early where
-    (J_k − J_{k+1})/max(|J_k|, |J_{k+1}|, 1) <= ftol or the largest |g| <= gtol; both, and
-    history_size, the pairs of steps and gradients that it keeps, are SciPy's defaults. The epoch's
-    loss is J at its end. Evaluations are forward and backward passes, with sample weights and
-    penalties, on as many threads as `get_num_threads` says. They run in float64 whatever the
-    network's dtype, since SciPy compares values of J that differ in few digits; theta is rounded
-    to the dtype at the end. Targets far from 0 or of a spread far from 1 are fitted in units of
-    their own, see docs/optimizers.md. Frozen layers stay, and a non_negative W is a bound;
-    networks with dropout and layers with a max_norm are refused.
+    One epoch is one run of at most max_iter iterations over all rows, whatever batch_size and
+    shuffle are. It starts where the last run ended, without its curvature information. It ends
+    early if (J_k − J_{k+1})/max(|J_k|, |J_{k+1}|, 1) <= ftol or if the largest |g| <= gtol. One
+    epoch of LBFGS(max_iter=500) is therefore better than many short ones. The loss of the epoch is
+    J at the end.
 
-    Warns (`fastbp.errors.ConvergenceWarning`) where the line search failed, where a float32 network
-    cannot hold the result, and where a run stopped with J above 1 % of that at the start although
-    one step down the gradient would still lower it by more than 1 %, and by more than a thousandth
-    of J of a network that answers with the mean of y (of 1, for losses that are not of numbers).
+    Every evaluation is a forward and a backward pass, including sample weights and penalties. The
+    passes run in float64 whatever the dtype of the network, because SciPy compares values of J that
+    differ in few digits; theta is rounded to the dtype at the end. Targets far from 0, or with a
+    spread far from 1, are fitted in their own units, see docs/optimizers.md. Frozen layers do not
+    change, and a non_negative W becomes a bound.
 
-    n_iterations, n_evaluations and message tell of the last run. Raises TypeError or ValueError for
-    arguments out of range; in `fit` ImportError where SciPy is not installed, ValueError for
-    dropout or a max_norm.
+    `fit` issues `fastbp.errors.ConvergenceWarning` if the line search failed, if a float32 network
+    cannot represent the result, or if a run stopped although J could clearly be lowered;
+    docs/optimizers.md has the exact conditions. It raises ImportError if SciPy is not installed,
+    and ValueError for networks with dropout and for trained layers with a max_norm. After a run,
+    `n_iterations` and `n_evaluations` are SciPy's counts, and `message` says why it ended.
+
+    Source: Byrd, Lu, Nocedal & Zhu, SIAM J. Sci. Comput. 16, 1995.
 
     >>> LBFGS(max_iter=200)
     LBFGS(max_iter=200, history_size=10, ftol=2.220446049250313e-09, gtol=1e-05)
@@ -50,26 +49,26 @@ class LBFGS(Declared):
     max_iter: int = hyper(
         default=100,
         test=check.check_positive_int,
-        doc="Of a run, at least 1.",
+        doc="The largest number of iterations of a run, at least 1.",
         shown=True,
     )
     history_size: int = hyper(
         default=10,
         test=check.check_positive_int,
-        doc="How many pairs of steps and gradients are kept, at least 1.",
+        doc="The number of past steps and gradients that approximate the curvature, at least 1.",
         shown=True,
     )
     ftol: float = hyper(
         default=2.220446049250313e-09,
         test=check.check_nonnegative,
-        doc="A run ends where J falls by less than this share, at least 0.",
+        doc="A run ends if the relative decrease of J is at most ftol; at least 0.",
         kw_only=True,
         shown=True,
     )
     gtol: float = hyper(
         default=1e-5,
         test=check.check_nonnegative,
-        doc="A run ends where no element of the gradient is larger, at least 0.",
+        doc="A run ends if no element of the gradient is larger than gtol; at least 0.",
         kw_only=True,
         shown=True,
     )
@@ -81,25 +80,38 @@ class LBFGS(Declared):
     def check_fit(self, *, checkpoint: bool, schedule: bool) -> None:
         """Raise TypeError for a fit with checkpoints, ValueError for one with a schedule."""
         if checkpoint:
-            raise TypeError("LBFGS makes an epoch in one go: leave checkpoint out, save the net")
+            raise TypeError(
+                "LBFGS makes no checkpoints: omit checkpoint, and save the network afterwards"
+            )
         if schedule:
-            raise ValueError("LBFGS searches for the length of its steps: leave schedule out")
+            raise ValueError("LBFGS has no learning rate: omit schedule")
 
     def session(
         self, net: Trainee, source: Data, options: SessionOptions, epochs: int, place: Place
     ) -> LineSearches:
-        """A fit of `net` on checked data, of which neither options nor place change anything.
+        """Return the training session that `fit` runs.
 
-        Raises ImportError where SciPy is not installed, ValueError for a network with dropout, for
-        J would be another at every call, or with a max_norm, which SciPy cannot keep.
+        Raises ImportError if SciPy is not installed, and ValueError for a network with dropout,
+        whose J changes from call to call, or with a max_norm, which SciPy cannot enforce.
+
+        Parameters
+        ----------
+        net : Network
+            The network to train.
+        source : tuple
+            Checked X, y and sample weights.
+        options, epochs, place
+            Not used: a run always takes all rows, and every fit begins anew.
         """
         if net.input_dropout > 0 or any(layer.dropout > 0 for layer in net.dense):
-            raise ValueError("LBFGS takes no dropout: it minimises one J; use another optimiser")
+            raise ValueError(
+                "LBFGS cannot use dropout, because it minimises one fixed J: use another optimiser"
+            )
         _scipy_minimize()
         for number, layer in enumerate(net.layers, 1):
             if layer.dense.max_norm is not None and layer.trainable:
                 raise ValueError(
-                    f"LBFGS cannot keep the max_norm of layer {number}: leave it out, or take "
+                    f"LBFGS cannot keep the max_norm of layer {number}: omit it, or use "
                     "another optimizer"
                 )
         return LineSearches(self, net, source)
@@ -107,11 +119,20 @@ class LBFGS(Declared):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of SciPy's came to.
+    """The result of a run.
 
-    J at its end, as the network itself computes it; SciPy's counts, status (0: converged, 1: a
-    limit of the caller's, 2: the line search failed) and message; and what is wrong with the
-    result, with the way out, or None.
+    Attributes
+    ----------
+    J : float
+        J at the end, computed by the network itself in its own dtype.
+    n_iterations, n_evaluations : int
+        SciPy's counts.
+    status : int
+        SciPy's status: 0 converged, 1 a limit was reached, 2 the line search failed.
+    message : str
+        SciPy's message.
+    trouble : str or None
+        What is wrong with the result and what to do about it, or None.
     """
 
     J: float
@@ -122,13 +143,39 @@ class Outcome:
     trouble: str | None
 
 
-def descend(
-    net: Trainee, X: Array, y: Array | None, s: Array | None, options: dict[str, float]
-) -> Outcome | None:
-    """One run of L-BFGS-B from theta of `net`, with SciPy's options; theta ends at its best.
+class _Result(Protocol):
+    """What SciPy's minimize returns, as far as it is used here."""
 
-    None, with theta as it was, where J is not finite to begin with. However the run breaks off,
-    theta is that of the last iterate. z, a and delta are forgotten.
+    x: Array
+    fun: float
+    nit: int
+    nfev: int
+    status: int
+    message: str
+
+
+def descend(
+    net: Trainee, X: Rows, y: Array | None, s: Array | None, options: dict[str, float]
+) -> Outcome | None:
+    """Run L-BFGS-B once, starting from theta of `net`.
+
+    If the run is interrupted, theta is that of the last iterate. z, a and delta of the network are
+    dropped.
+
+    Parameters
+    ----------
+    net : Network
+        The network to train.
+    X, y, s : array or None
+        Checked inputs, targets and sample weights.
+    options : dict
+        The options of SciPy's method.
+
+    Returns
+    -------
+    Outcome or None
+        The result, with theta at the lowest J; None, with theta unchanged, if J is not finite at
+        the start.
     """
     minimize, end = _scipy_minimize(), net.theta.copy()
     try:
@@ -148,7 +195,7 @@ def descend(
             lowest = objective.cost_of(result.fun)
             if lowest <= objective.J:
                 objective.accept(result.x)
-            else:  # NaN too
+            else:  # also if it is NaN
                 lowest = objective.J
             trouble = _trouble(objective, result, lowest)
         finally:
@@ -163,50 +210,51 @@ def descend(
     return Outcome(J, *counts, int(result.status), str(result.message), trouble)
 
 
-def _trouble(objective: Objective, result: object, lowest: float) -> str | None:
-    """Why the point that SciPy stopped at, with J at its lowest, is no minimum."""
+def _trouble(objective: Objective, result: _Result, lowest: float) -> str | None:
+    """Why the result, with its J `lowest`, is not a minimum; None if it may be one."""
     if result.status == 1:
         return None
     why = f"its line search failed ({result.message})" if result.status else ""
     if not why and lowest > 0.01 * objective.J:
         share = objective.share_left()
-        # of what there was to gain: nobody misses a thousandth of it
+        # a gain below a thousandth of the J of a constant prediction does not matter
         whole = 1.0 if objective.spread is None else objective.spread
         if share > 0.01 and share * lowest > 1e-3 * whole:
-            why = f"one step down the gradient would still take {share:.0%} off J"
+            why = f"one more step down the gradient would lower J by {share:.0%}"
     if not why:
         return None
     return (
-        f"it stopped after {result.nit} iterations where {why}: scale the columns of X and y to "
+        f"it stopped after {result.nit} iterations, but {why}: scale the columns of X and y to "
         "mean 0 and standard deviation 1, or lower the tolerances"
     )
 
 
-def _rounding(objective: Objective, lowest: float, J: float, dtype: np.dtype) -> str | None:
-    """What is lost where a network of `dtype` has J in place of the lowest, in double."""
+def _rounding(objective: Objective, lowest: float, J: float, dtype: np.dtype[Any]) -> str | None:
+    """What rounding to `dtype` has cost: it turned the `lowest` J, in float64, into `J`."""
     if objective.spread is None or J - lowest <= 1e-3 * objective.spread:
         return None
     return (
         f"{dtype} has too few digits for it: J is {lowest:.6g} in float64, and {J:.6g} with "
         f"parameters and outputs in {dtype}. Subtract the mean of y and divide by its standard "
-        "deviation before, or take float64"
+        "deviation first, or use float64"
     )
 
 
-def _scipy_minimize() -> Callable:
+def _scipy_minimize() -> Callable[..., _Result]:
     try:
         from scipy.optimize import minimize
     except ImportError as error:
         raise ImportError('LBFGS needs SciPy: pip install "fastbp[scipy]"') from error
-    return minimize
+    typed: Callable[..., _Result] = minimize
+    return typed
 
 
 class LineSearches:
-    """One `fit`: data, and an epoch that is a run of SciPy's minimize."""
+    """A training session in which each epoch is one run of SciPy's minimize."""
 
     def __init__(self, optimizer: LBFGS, net: Trainee, data: Data) -> None:
         X, self._y, self._s = data
-        self._X = X if is_sparse(X) else np.ascontiguousarray(X, net.dtype)
+        self._X = X if isinstance(X, SparseRows) else np.ascontiguousarray(X, net.dtype)
         self._optimizer, self._net = optimizer, net
         self._epoch = -1
         self.rows_done = 0
@@ -215,10 +263,10 @@ class LineSearches:
         """Nothing to do."""
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
-        """An epoch, however long it takes; see `fastbp._types.Ran`.
+        """Run one epoch, however long it takes; returns a `fastbp._types.Ran`.
 
-        theta is the last iterate, also where a run breaks off, and as it was where J is not finite
-        to begin with.
+        If J is not finite at the start, theta is unchanged and the result says `diverged`. If the
+        run is interrupted, theta is that of the last iterate.
         """
         self._epoch += 1
         optimizer, net = self._optimizer, self._net

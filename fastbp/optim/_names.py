@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 from .._checks import arguments as check
 from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ._adaptive import Adadelta, Adagrad, RMSprop
@@ -21,11 +23,20 @@ NAMES: tuple[str, ...] = tuple(BY_NAME)
 """The names of all optimisers that make single steps; "lbfgs" is for `fit` only."""
 
 
-def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | LBFGS:
-    """A new optimiser with default hyper-parameters for a name, or the Optimizer given.
+@overload
+def resolve(spec: str | Optimizer | LBFGS, *, fit: Literal[False] = False) -> Optimizer: ...
 
-    fit: whether it may be "lbfgs", or an LBFGS, which makes no single steps. Raises ValueError,
-    listing the known names, for an unknown one, TypeError for another kind of thing.
+
+@overload
+def resolve(spec: str | Optimizer | LBFGS, *, fit: bool) -> Optimizer | LBFGS: ...
+
+
+def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | LBFGS:
+    """Return a new optimiser with default hyper-parameters for a name, or `spec` itself.
+
+    If `fit` is set, "lbfgs" and LBFGS objects are accepted too; they cannot make single steps.
+    Raises ValueError, listing the known names, for an unknown name, and TypeError if `spec` is
+    neither a name nor an optimiser.
 
     >>> resolve("adam")
     Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
@@ -35,7 +46,7 @@ def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | 
     if spec == "lbfgs" or isinstance(spec, LBFGS):
         if fit:
             return LBFGS()
-        raise TypeError("LBFGS makes no single steps: give it to fit, or take another optimizer")
+        raise TypeError("LBFGS makes no single steps: pass it to fit, or use another optimizer")
     if not isinstance(spec, str):
         got = type(spec).__name__
         if isinstance(spec, type):

@@ -1,47 +1,49 @@
-"""Rules along the gradient or its sign: SGD, Lion, Rprop."""
+"""Rules that step along the gradient or its sign: SGD, Lion, Rprop."""
 
 from __future__ import annotations
 
 from .._checks.arguments import check_fraction, check_nonnegative, check_positive
 from ._base import Optimizer
-from ._hyper import flag, fractions, hyper, two_numbers
+from ._hyper import flag, fractions, hyper, learning_rate, two_numbers
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum and Nesterov's variant of it (as PyTorch has).
+    """Stochastic gradient descent, optionally with momentum, as in PyTorch.
 
         g += weight_decay θ
-        SGD       θ -= lr g
-        momentum  m = μ m + (1 − dampening) g, at first m = g;   θ -= lr m
-        Nesterov  m = μ m + g;                                   θ -= lr (g + μ m)
-
-    Raises TypeError or ValueError for arguments out of range.
-
+        plain       θ -= lr g
+        momentum    m = μ m + (1 − dampening) g, in the first step m = g;   θ -= lr m
+        Nesterov    m = μ m + g;   θ -= lr (g + μ m)
     >>> SGD(0.1, momentum=0.9)
     SGD(lr=0.1, momentum=0.9, nesterov=False)
     """
 
-    lr: float = hyper(
-        default=0.01, test=check_positive, doc="Learning rate, > 0.", engine="lr", shown=True
-    )
+    lr: float = learning_rate(default=0.01)
     momentum: float = hyper(
-        default=0.0, test=check_fraction, doc="μ, in [0, 1).", engine="momentum", shown=True
+        default=0.0,
+        test=check_fraction,
+        doc="μ: momentum, in [0, 1).",
+        engine="momentum",
+        shown=True,
     )
     nesterov: bool = hyper(
         default=False,
         test=flag,
-        doc="Nesterov's variant; needs momentum > 0 and no dampening.",
+        doc="Whether to use Nesterov's momentum, which needs momentum > 0 and no dampening.",
         shown=True,
     )
     dampening: float = hyper(
         default=0.0,
         test=check_fraction,
-        doc="How much of the gradient the momentum leaves out, in [0, 1).",
+        doc="Share of the gradient that does not enter the momentum, in [0, 1).",
         engine="dampening",
         kw_only=True,
     )
     weight_decay: float = hyper(
-        default=0.0, test=check_nonnegative, doc="At least 0.", kw_only=True
+        default=0.0,
+        test=check_nonnegative,
+        doc="Weight decay of all parameters, at least 0.",
+        kw_only=True,
     )
 
     def __post_init__(self) -> None:
@@ -63,12 +65,12 @@ class SGD(Optimizer):
 
 
 class Lion(Optimizer):
-    """Lion, Chen et al. 2023 (arXiv:2302.06675): steps of one size, by the sign of a mean.
+    """Lion: every parameter moves by the same distance, along the sign of a mean gradient.
 
         θ *= 1 − lr weight_decay;   θ -= lr sign(b1 m + (1−b1) g);   m = b2 m + (1−b2) g
 
-    The defaults are the paper's; PyTorch has no Lion. Raises TypeError or ValueError for arguments
-    out of range.
+    Rule and defaults are those of the paper, because PyTorch has no Lion. Source: Chen et al. 2023
+    (arXiv:2302.06675).
 
     >>> Lion(0.001)
     Lion(lr=0.001, betas=(0.9, 0.99))
@@ -81,46 +83,49 @@ class Lion(Optimizer):
     lr: float = hyper(
         default=0.0001,
         test=check_positive,
-        doc="Learning rate, > 0: 3 to 10 times smaller than Adam's.",
+        doc="Learning rate, greater than 0; it should be 3 to 10 times smaller than Adam's.",
         engine="lr",
         shown=True,
     )
     betas: tuple[float, float] = hyper(
         default=(0.9, 0.99),
         test=fractions,
-        doc="(b1, b2), both in [0, 1).",
+        doc="(b1, b2): weight of m in the step, and decay rate of m, both in [0, 1).",
         engine="beta1 beta2",
         shown=True,
     )
     weight_decay: float = hyper(
-        default=0.0, test=check_nonnegative, doc="Decoupled; at least 0.", kw_only=True
+        default=0.0,
+        test=check_nonnegative,
+        doc="Decoupled weight decay of all parameters, at least 0.",
+        kw_only=True,
     )
 
 
 def _shrink_and_grow(value: object, name: str) -> tuple[float, float]:
     shrink, grow = two_numbers(value, name, "(0.5, 1.2)", check_positive)
     if not shrink < 1 < grow:
-        raise ValueError(f"{name} must be a number below 1 and one above; got {value!r}")
+        raise ValueError(f"{name} must be one number below 1 and one above 1; got {value!r}")
     return shrink, grow
 
 
 def _limits(value: object, name: str) -> tuple[float, float]:
     least, most = two_numbers(value, name, "(1e-6, 50)", check_positive)
     if least > most:
-        raise ValueError(f"{name} must be (least, most), least <= most; got {value!r}")
+        raise ValueError(f"{name} must be (least, most) with least <= most; got {value!r}")
     return least, most
 
 
 class Rprop(Optimizer):
-    """Rprop, Riedmiller & Braun 1993, as PyTorch has it: a step of its own for every parameter.
+    """Rprop: every parameter has its own step size, as in PyTorch.
 
-        s *= η+ where g·p > 0, η− where g·p < 0, within step_sizes;   g = 0 where g·p < 0
-        θ -= sign(g) s;   p = g
+        s *= η+ where g·p > 0, s *= η− where g·p < 0, clipped to step_sizes
+        g = 0 where g·p < 0;   θ -= sign(g) s;   p = g
 
-    p is the last g; s starts at lr and lr is not used again. The signs mean something for whole
-    data sets only, so that `fit` makes one batch of all rows, whatever batch_size says. It takes no
-    lr_factors, which would change nothing. Raises TypeError or ValueError for arguments out of
-    range.
+    p is the last g. The step sizes s start at lr, which is not used again. Signs are reliable only
+    for gradients of the whole data set, so `fit` makes one batch of all rows and ignores
+    batch_size. There is no option lr_factors, because it would have no effect. Source: Riedmiller &
+    Braun, ICNN 1993.
 
     >>> Rprop()
     Rprop(lr=0.01, etas=(0.5, 1.2), step_sizes=(1e-06, 50.0))
@@ -132,19 +137,23 @@ class Rprop(Optimizer):
     lr_factors = None
 
     lr: float = hyper(
-        default=0.01, test=check_positive, doc="The first step, > 0.", engine="lr", shown=True
+        default=0.01,
+        test=check_positive,
+        doc="Initial step size, greater than 0.",
+        engine="lr",
+        shown=True,
     )
     etas: tuple[float, float] = hyper(
         default=(0.5, 1.2),
         test=_shrink_and_grow,
-        doc="(η−, η+), 0 < η− < 1 < η+.",
+        doc="(η−, η+): factors that shrink and grow the step size, 0 < η− < 1 < η+.",
         engine="shrink grow",
         shown=True,
     )
     step_sizes: tuple[float, float] = hyper(
         default=(1e-6, 50.0),
         test=_limits,
-        doc="(least, most) that a step may be, both > 0.",
+        doc="(least, most): limits of the step size, both greater than 0.",
         engine="least most",
         shown=True,
     )

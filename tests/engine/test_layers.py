@@ -368,7 +368,7 @@ def test_lbfgs_leaves_frozen_layers_and_refuses_what_it_cannot_hold():
     same = [all(np.array_equal(now[k], was[k]) for k in was) for now, was in parts]
     assert same == [True, False, False]
     for stack, message in (
-        (DROPPING["all"], "takes no dropout"),
+        (DROPPING["all"], "cannot use dropout"),
         (CONSTRAINED["both"], "cannot keep"),
     ):
         net, X, y = case(stack)

@@ -246,7 +246,7 @@ def test_files_that_are_no_optimizer(tmp_path):
     for change, message in [
         ({"optimizer": text.replace('"Adam"', '"Eve"')}, "unknown optimiser 'Eve'"),
         ({"optimizer": text.replace("0.001", "-1")}, "lr must be greater than 0; got -1"),
-        ({"optimizer": text.replace('"t": 0', '"t": -1')}, "t of the optimizer cannot be -1"),
+        ({"optimizer": text.replace('"t": 0', '"t": -1')}, "t of the optimizer must not be -1"),
         ({"optimizer": "{}"}, "must have exactly the fields name, hyper, t"),
         ({"more": "x"}, "expected the metadata format, version, optimizer"),
         ({"version": "2"}, "version '1'; got"),
@@ -256,9 +256,9 @@ def test_files_that_are_no_optimizer(tmp_path):
             optim.load(path)
     for wrong, message in [
         ({"moments.0": tensors["moments.0"]}, "has 2 moments; got 1"),
-        (tensors | {"other": np.zeros(3, np.float32)}, "expected tensors moments.0"),
-        (tensors | {"moments.1": np.zeros(4, np.float32)}, "vectors of one size"),
-        (tensors | {"moments.1": np.zeros((3, 1), np.float32)}, "vectors of one size"),
+        (tensors | {"other": np.zeros(3, np.float32)}, "expected at most the tensors moments.0"),
+        (tensors | {"moments.1": np.zeros(4, np.float32)}, "vectors of the same size"),
+        (tensors | {"moments.1": np.zeros((3, 1), np.float32)}, "vectors of the same size"),
     ]:
         fastbp.io.write_safetensors(path, wrong, metadata)
         with pytest.raises(fastbp.ModelFileError, match=message):
@@ -267,7 +267,7 @@ def test_files_that_are_no_optimizer(tmp_path):
     class Own(SGD):
         """Not of this package."""
 
-    with pytest.raises(TypeError, match=r"only optimisers of fastbp.optim go into files; got Own"):
+    with pytest.raises(TypeError, match=r"only optimisers of fastbp.optim can be saved; got Own"):
         Own().save(path)
 
 
@@ -277,7 +277,7 @@ def test_files_that_are_no_optimizer(tmp_path):
         (lambda: SGD(clip=1), TypeError, r"SGD\(\) has no argument 'clip'; known: lr, momentum"),
         (lambda: Rprop(weight_decay=1), TypeError, "has no argument 'weight_decay'"),
         (lambda: Rprop(lr_factors=(1,)), TypeError, "has no argument 'lr_factors'"),
-        (lambda: Rprop(etas=(1.5, 2)), ValueError, "etas must be a number below 1 and one above"),
+        (lambda: Rprop(etas=(1.5, 2)), ValueError, "etas must be one number below 1 and one above"),
         (lambda: Rprop(step_sizes=(2, 1)), ValueError, r"step_sizes must be \(least, most\)"),
         (lambda: AdamW(weight_decay=-1), ValueError, "weight_decay must not be negative; got -1"),
         (lambda: Adam(amsgrad=1), TypeError, "amsgrad must be True or False; got 1"),
@@ -288,7 +288,7 @@ def test_files_that_are_no_optimizer(tmp_path):
             ValueError,
             "choose one of clip_value and clip_norm",
         ),
-        (lambda: SGD(lr_factors=0.5), TypeError, "lr_factors must be one number a layer"),
+        (lambda: SGD(lr_factors=0.5), TypeError, "lr_factors must be one number per layer"),
         (lambda: SGD(lr_factors=(1, 0)), ValueError, r"lr_factors\[1\] must be greater than 0"),
         (lambda: trained(SGD(lr_factors=(1,)), 1), ValueError, "the network has 2 layers"),
         (lambda: SGD(ema=1.0), ValueError, "ema must be at least 0 and below 1"),
@@ -356,6 +356,8 @@ def test_averages_that_are_not_there():
     for source in (SGD(), SGD(ema=0.5), optim.SWA()):
         with pytest.raises(RuntimeError, match="has no average yet"), optim.averaged(net, source):
             pass
+    with pytest.raises(RuntimeError, match="no fit has begun: pass this SWA to fit"):
+        optim.SWA().on_epoch_end(0, {})
     with pytest.raises(ValueError, match="start must not be negative; got -1"):
         optim.SWA(-1)
     with pytest.raises(ValueError, match="every must be at least 1"):

@@ -115,7 +115,7 @@ def test_a_failed_line_search_is_no_convergence(network):
 def test_a_run_that_hardly_moves_says_so():
     X, y = surface(0.0, 1.0)
     net = fastbp.Network((5, 8, 1), seed=0)
-    with pytest.warns(ConvergenceWarning, match="after 0 iterations where one step down"):
+    with pytest.warns(ConvergenceWarning, match="after 0 iterations, but one more step down"):
         net.fit(X, y, epochs=1, optimizer=LBFGS(gtol=100.0))
     net = fastbp.Network((5, 8, 1), output="relu", seed=0)  # whose outputs have no unit
     with pytest.warns(ConvergenceWarning, match="scale the columns of X and y to mean 0"):

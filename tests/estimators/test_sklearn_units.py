@@ -66,7 +66,7 @@ def test_a_failed_line_search_is_no_convergence():
 def test_a_run_that_does_not_move_says_so():
     X, y = surface(0.0, 1.0)
     model = MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0, tol=100.0)
-    with pytest.warns(ConvergenceWarning, match="after 0 iterations where one step"):
+    with pytest.warns(ConvergenceWarning, match="after 0 iterations, but one more step"):
         model.fit(X, y)
     assert model.n_iter_ == 0
 

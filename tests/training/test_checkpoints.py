@@ -385,7 +385,7 @@ def test_what_fit_refuses_beside_a_checkpoint(tmp_path):
         ({"every": 5}, TypeError, "every must be a text"),
         ({"resume": "yes"}, ValueError, "resume must be 'auto', True or False; got 'yes'"),
         ({"resume": True}, FileNotFoundError, "no checkpoint to resume from in"),
-        ({"optimizer": LBFGS()}, TypeError, "LBFGS makes an epoch in one go: leave checkpoint out"),
+        ({"optimizer": LBFGS()}, TypeError, "LBFGS makes no checkpoints: omit checkpoint"),
         ({"checkpoint": 3}, TypeError, "checkpoint must be a folder; got int"),
     ],
 )

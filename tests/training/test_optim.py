@@ -164,7 +164,7 @@ def test_resolve():
     with pytest.raises(ValueError, match="unknown optimizer 'ftrl'; known: .*, lbfgs$"):
         resolve("ftrl", fit=True)
     for lbfgs in ("lbfgs", LBFGS()):
-        with pytest.raises(TypeError, match="LBFGS makes no single steps: give it to fit"):
+        with pytest.raises(TypeError, match="LBFGS makes no single steps: pass it to fit"):
             resolve(lbfgs)
     assert isinstance(resolve("lbfgs", fit=True), LBFGS)
     with pytest.raises(
