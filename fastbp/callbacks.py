@@ -277,6 +277,7 @@ class ModelCheckpoint:
 
         if self.save_best_only and not self._monitor.improves(logs):
             return
+        assert self._net is not None  # on_fit_begin has set it
         path = fill(self.path, {"epoch": epoch, **logs})
         save(self._net, path)
         self.last_path = path

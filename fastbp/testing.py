@@ -8,17 +8,20 @@ Richardson extrapolation from two step sizes; Nocedal & Wright, Numerical Optimi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from ._checks import arguments as check
-from ._network.base import NetworkBase
 from ._network.network import Network
 from ._types import Array
+from .reference import Network as ReferenceNetwork
 
 __all__ = ["BlockReport", "GradcheckReport", "gradcheck"]
 
 __all__ = ["BlockReport", "GradcheckReport", "gradcheck"]
+
+AnyNetwork: TypeAlias = Network | ReferenceNetwork
 
 _STEP = float(np.finfo(np.float64).eps) ** (1 / 3)  # balances truncation h² and rounding 1/h
 _RETRIES = 3  # smaller steps, each an eighth of the previous one, to avoid a kink within a step
@@ -90,7 +93,7 @@ class GradcheckReport:
 
 
 def gradcheck(
-    net: NetworkBase,
+    net: AnyNetwork,
     X: object,
     y: object,
     sample_weight: object = None,
@@ -163,7 +166,7 @@ def gradcheck(
 class _Objective:
     """J in float64 as a function of the parameters, and the gradient to check."""
 
-    def __init__(self, net: NetworkBase, X: Array, y: object, sample_weight: object) -> None:
+    def __init__(self, net: AnyNetwork, X: Array, y: object, sample_weight: object) -> None:
         self.grad = net.grad.astype(np.float64)
         self.theta = net.theta.astype(np.float64)
         self._twin = _float64_twin(net)
@@ -175,7 +178,7 @@ class _Objective:
         self.rounding_of_value = terms * float(np.finfo(np.float64).eps) * max(1.0, abs(self.value))
 
     @staticmethod
-    def _targets(net: NetworkBase, y: object, n_rows: int) -> Array | None:
+    def _targets(net: AnyNetwork, y: object, n_rows: int) -> Array | None:
         kind, targets = check.as_targets(y, net.criterion, n_rows, net.widths[-1], net.dtype)
         return targets.astype(np.float64) if kind == "dense" and targets is not None else targets
 
@@ -190,8 +193,8 @@ class _Objective:
         return self(theta)
 
 
-def _float64_twin(net: NetworkBase) -> NetworkBase:
-    kind = Network if isinstance(net, Network) else type(net)
+def _float64_twin(net: AnyNetwork) -> AnyNetwork:
+    kind: type[AnyNetwork] = Network if isinstance(net, Network) else type(net)
     twin = kind.__new__(kind)
     state = net.__getstate__()
     twin.__setstate__(state | {"dtype": np.dtype(np.float64)})

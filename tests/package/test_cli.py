@@ -288,7 +288,10 @@ USAGE = {
         "--patience needs a --validation-split above 0",
     ),
     "schedule": (["train", "--schedule", "sine"], "invalid choice: 'sine'"),
-    "target": (["train", "--target", "x"], "--target applies to data files only; digits has its own"),
+    "target": (
+        ["train", "--target", "x"],
+        "--target applies to data files only; digits has its own",
+    ),
     "folder": (["train", "--folder", "x"], "--folder applies to fashion-mnist only"),
     "fashion": (["train", "fashion-mnist", "--hold-out", "0.1"], "which has test images"),
     "predict": (["predict", "model"], "required: DATA"),
@@ -323,7 +326,10 @@ BAD = {
     "other columns": (["predict", "model", "bad.csv"], "bad.csv: the model takes 3 columns"),
     "category": (["predict", "model", "blue.csv"], "line 2, column 'colour': unknown category 'bl"),
     "images": (["predict", "model", "digits"], "digits: the model takes 3 columns, 1 of them text"),
-    "proba": (["predict", "line", "line.csv", "--proba"], "--proba needs a model for classification"),
+    "proba": (
+        ["predict", "line", "line.csv", "--proba"],
+        "--proba needs a model for classification",
+    ),
     "forged": (["predict", "forged", "wine.csv"], "forged: invalid preprocessing: expec"),
     "misfit": (
         ["predict", "misfit", "wine.csv"],
