@@ -1,7 +1,7 @@
-"""Every check of a change by name: `nox -s tests lint docs bench`, all but bench without -s.
+"""The checks of a change by name, such as `nox -s lint types tests docs bench`.
 
-This file alone holds the commands: .ci/run calls these sessions, and so do the workflows in
-.github/. Arguments after `--` go to the program of the session: nox -s tests -- -k layers
+Only this file contains the commands. .ci/run and the workflows in .github/ call its sessions.
+Arguments after `--` are passed to the program of the session: nox -s tests -- -k layers
 """
 
 from pathlib import Path
@@ -11,12 +11,13 @@ from nox.command import CommandFailed
 
 nox.options.sessions = ["lint", "tests", "docs"]
 nox.options.reuse_venv = "yes"
-EXTRAS = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
+PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+EXTRAS, DEPENDENCIES = PROJECT["optional-dependencies"], PROJECT["dependencies"]
 
 
 @nox.session
 def lint(session):
-    """Formatters and linters, in the versions of the extra `lint`; nothing is changed."""
+    """Run formatters and linters in the versions of the extra `lint`; change nothing."""
     session.install(*EXTRAS["lint"])
     sources = [str(p) for p in Path("csrc").rglob("*") if p.suffix in {".c", ".h", ".inc"}]
     commands = [
@@ -31,7 +32,7 @@ def lint(session):
 
 
 def passes(session, command):
-    """Whether a command succeeds; those after it run in any case."""
+    """Whether a command succeeds; further commands run in any case."""
     try:
         session.run(*command)
     except CommandFailed:
@@ -40,15 +41,22 @@ def passes(session, command):
 
 
 @nox.session
+def types(session):
+    """Check the types of fastbp/ with mypy in strict mode, in the version of the extra `types`."""
+    session.install(*EXTRAS["types"], *DEPENDENCIES)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
 def tests(session):
-    """The suite, on the best instruction set of this machine or on the one in FASTBP_ISA."""
+    """Run the tests on the best instruction set of this machine, or on the one in FASTBP_ISA."""
     session.install(".[test]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def docs(session):
-    """The documentation site into build/site, every warning an error; `-- serve` to look at it."""
+    """Build the documentation site in build/site; warnings are errors. `-- serve` shows it."""
     session.install(".[docs]")
     arguments = session.posargs or ["build", "--strict"]
     session.run("mkdocs", *arguments, env={"NO_MKDOCS_2_WARNING": "1"})
@@ -56,6 +64,6 @@ def docs(session):
 
 @nox.session
 def bench(session):
-    """`fastbp bench`: times on this machine, beside the other libraries that are installed."""
+    """Run `fastbp bench`: times on this machine, compared with other installed libraries."""
     session.install(".[bench]")
     session.run("fastbp", "bench", *session.posargs)
