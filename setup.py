@@ -1,4 +1,4 @@
-"""Builds fastbp._core: the C engine of csrc/ and its Cython binding in one extension.
+"""Build fastbp._core: the C engine of csrc/ and its Cython binding, in one extension module.
 
 FASTBP_WERROR=1 makes warnings in csrc/ errors. FASTBP_DEBUG=1 keeps debugging symbols.
 """
@@ -18,8 +18,8 @@ DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
 
 CSRC = Path("csrc")
 
-# The ISAs, slowest first: one file of csrc/isa/ each. The machine that has it, and the flags of its
-# file by compiler; no other file may assume a feature of the processor.
+# The ISAs, the slowest first. Each has one file in csrc/isa/: the machine that it needs, and its
+# flags by compiler. No other file may use optional features of the processor.
 ISAS = {
     "scalar": {"machine": "any", "unix": [], "msvc": []},
     "neon": {"machine": "aarch64", "unix": [], "msvc": []},
@@ -39,13 +39,14 @@ FLAGS = {
     "unix": {
         "engine": [
             *("-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
-            *("-fno-wrapv", "-fvisibility=hidden", "-pthread", "-MMD"),  # -fwrapv: Python's CFLAGS
+            "-fno-wrapv",  # overrides -fwrapv in Python's CFLAGS
+            *("-fvisibility=hidden", "-pthread", "-MMD"),
             *("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wundef"),
         ],
         "binding": ["-O2", "-fvisibility=hidden", "-MMD"],
         "werror": ["-Werror"],
         "debug": ["-g"],
-        "release": ["-g0"],  # Python's CFLAGS bring -g, and debug sections would fill the wheel
+        "release": ["-g0"],  # overrides -g in Python's CFLAGS; debug sections make the wheel large
         "link": ["-pthread", "-lm"],
     },
     "msvc": {
@@ -60,20 +61,20 @@ FLAGS = {
 
 
 def target_machine():
-    """x86_64, aarch64, or another name, whose only ISA is scalar."""
+    """Return x86_64, aarch64, or another name, for which only the scalar ISA is built."""
     if sys.maxsize < 2**32:
         return "32-bit"
     name = platform.machine().lower()
-    if sys.platform == "darwin":  # one architecture a build, for an ISA file fits only one
+    if sys.platform == "darwin":  # build for one architecture, because an ISA file fits only one
         archs = os.environ.setdefault("ARCHFLAGS", f"-arch {name}").split()[1::2]
         name = archs[0] if len(archs) == 1 else "several"
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
 def is_fresh(obj, source):
-    """Whether obj is newer than this file and than all it was made from.
+    """Whether an object file is newer than this file and all its inputs.
 
-    The latter is what the compiler listed (-MMD), or else the source and every header.
+    The inputs are the files that the compiler listed (-MMD), or else the source and all headers.
     """
     if not obj.exists():
         return False
@@ -87,13 +88,13 @@ def is_fresh(obj, source):
 
 
 class BuildEngine(build_ext):
-    """Compiles each source with flags of its own, in parallel, if it changed; then links."""
+    """Compile each changed source with its own flags, in parallel, and link the extension."""
 
     def finalize_options(self):
         super().finalize_options()
         machines = ("any", target_machine())
         self.isas = [name for name, isa in ISAS.items() if isa["machine"] in machines]
-        if self.editable_mode:  # setuptools offers a temporary folder, which forgets the objects
+        if self.editable_mode:  # the temporary folder of setuptools would lose the object files
             name = f"editable.{self.plat_name}-{sys.implementation.cache_tag}"
             self.build_temp = os.path.join("build", name)
         if DEBUG:
@@ -101,7 +102,7 @@ class BuildEngine(build_ext):
 
     def run(self):
         super().run()
-        if not self.inplace:  # Python started in this folder finds fastbp/ before what is installed
+        if not self.inplace:  # Python in this folder imports fastbp/, not the installed package
             self.copy_extensions_to_source()
 
     def build_extension(self, ext):
@@ -115,7 +116,7 @@ class BuildEngine(build_ext):
         super().build_extension(ext)
 
     def engine_jobs(self):
-        """(source, kinds of flags, macros) of the files that this machine needs, longest first."""
+        """Return (source, kinds of flags, macros) of each file to compile, the slowest first."""
         listed = " ".join(f"ISA({isa}, {isa.upper()})" for isa in self.isas)
         jobs = [(f"csrc/isa/{isa}.c", ["engine", isa], []) for isa in reversed(self.isas)]
         for path in sorted(CSRC.rglob("*.c")):
@@ -125,7 +126,7 @@ class BuildEngine(build_ext):
         return jobs
 
     def compile(self, ext, source, kinds, macros):
-        """The object of one source, made anew unless it is fresh."""
+        """Compile one source unless its object file is fresh; return the object file."""
         (obj,) = self.compiler.object_filenames([source], output_dir=self.build_temp)
         if is_fresh(Path(obj), source) and not self.force:
             return obj

@@ -1,7 +1,8 @@
 """The API reference: which page documents which public name.
 
-A public name is one in the `__all__` of fastbp or of one of its public modules, so a new name has
-its place here without a change. Needs fastbp and its extras alone, no tool of the site.
+A name is public if it is in the `__all__` of fastbp or of one of its public modules. So a new name
+appears in the reference without a change here. This module needs fastbp and its extras, but not the
+tools of the site.
 """
 
 import importlib
@@ -17,7 +18,7 @@ import fastbp
 class Page:
     """One page of the reference, `api/<path>.md`: either a module with `names`, or one class."""
 
-    path: str  # the dotted name of what the page opens with
+    path: str  # the dotted name of the module or class
     module: ModuleType
     names: list[str] = field(default_factory=list)
 
@@ -29,7 +30,7 @@ def modules():
 
 
 def pages():
-    """The pages: one for each module, and one for each class of `fastbp` itself."""
+    """Return the pages: one for each module, and one for each class of `fastbp` itself."""
     found = []
     for module in modules():
         page = Page(module.__name__, module)
@@ -46,7 +47,7 @@ def pages():
 
 
 def markdown(page):
-    """A page as directives of mkdocstrings."""
+    """Return a page as directives of mkdocstrings."""
     if page.path != page.module.__name__:
         return directive(page.path, 1)
     head = directive(page.path, 1, members="[]")
@@ -54,13 +55,14 @@ def markdown(page):
 
 
 def directive(name, level, **options):
+    """Return the directive of mkdocstrings for one name."""
     given = {"heading_level": level, **options}
     lines = "".join(f"      {key}: {value}\n" for key, value in given.items())
     return f"::: {name}\n    options:\n{lines}\n"
 
 
 def index():
-    """The first page: a table of names and their summaries for each module."""
+    """Return the first page: for each module, a table of names with their summaries."""
     text = ["# API reference\n"]
     everything = pages()
     for module in modules():
@@ -74,12 +76,13 @@ def index():
 
 
 def row(page, name):
+    """Return the row of one name in the table of its module."""
     full = f"{page.module.__name__}.{name}"
     return f"| [`{name}`]({page.path}.md#{full}) | {summary(getattr(page.module, name))} |"
 
 
 def summary(thing):
-    """The first paragraph of a docstring as one line of a table; nothing for a constant."""
+    """Return the first paragraph of a docstring as one line; nothing for a constant."""
     if not (callable(thing) or inspect.ismodule(thing)):
         return ""
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split()).replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""Examples in docstrings become code blocks wherever they stand, not under "Examples" alone."""
+"""Turn examples in docstrings into code blocks, also outside of the section "Examples"."""
 
 import re
 
@@ -6,7 +6,7 @@ import griffe
 
 
 class ConsoleExamples(griffe.Extension):
-    """Fences each run of lines that begins with `>>>` and ends before an empty line."""
+    """Put each group of lines that begins with `>>>` and ends before an empty line into a fence."""
 
     def on_object(self, *, obj, **_):
         if obj.docstring and "\nExamples\n---" not in obj.docstring.value:

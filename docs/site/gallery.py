@@ -1,6 +1,6 @@
-"""The gallery: one function for each class that draws, run while the site is built.
+"""The gallery: one function for each class that draws a picture. They run when the site is built.
 
-Each returns the figure; its docstring and source are shown beside the picture.
+Each function returns a figure. The page shows its docstring, the picture and the source code.
 """
 
 import inspect
@@ -16,13 +16,13 @@ from fastbp.datasets import load_digits
 
 INTRODUCTION = """# Gallery
 
-Every picture on this page was drawn by the code below it while the site was built.
-[Pictures](../docs/plots.md) explains how the classes are used.
+The code below each picture drew it when this site was built. [Pictures](../docs/plots.md) explains
+how to use the classes.
 """
 
 
 def spirals(n=200, seed=0):
-    """Two arms of a spiral: points (n, 2) with their arm (n,)."""
+    """Return points (n, 2) on the two arms of a spiral, and the arm (n,) of each point."""
     rng = np.random.default_rng(seed)
     turn = np.sqrt(rng.random(n)) * 3 * np.pi
     arm = rng.integers(2, size=n)
@@ -32,7 +32,7 @@ def spirals(n=200, seed=0):
 
 
 def BoundaryDisplay():
-    """What a network of two inputs decides between the arms of a spiral."""
+    """How a network with two inputs separates the arms of a spiral."""
     X, y = spirals()
     net = fastbp.Network((2, 64, 64, 1), output="sigmoid", loss="binary_cross_entropy", seed=0)
     net.fit(X, y, epochs=300, optimizer=fastbp.optim.Adam(3e-3))
@@ -40,7 +40,7 @@ def BoundaryDisplay():
 
 
 def HistoryDisplay():
-    """Learning curves on the training rows and on those held out."""
+    """Learning curves on the training rows and on the held-out rows."""
     X, y = load_digits()
     net = fastbp.Network((64, 50, 10), output="softmax", loss="cross_entropy", seed=0)
     history = net.fit(X / 16, y, epochs=30, validation_split=0.2)
@@ -54,7 +54,7 @@ def NetworkDisplay():
 
 
 def SignalsDisplay():
-    """How large a and δ are in every layer, over the epochs."""
+    """The size of a and δ in each layer, over the epochs."""
     X, y = load_digits()
     recorder = plot.SignalsRecorder(X / 16, y)
     net = fastbp.Network((64, 32, 32, 10), output="softmax", loss="cross_entropy", seed=0)
@@ -74,7 +74,7 @@ DRAWN = [BoundaryDisplay, HistoryDisplay, NetworkDisplay, SignalsDisplay, Weight
 
 
 def markdown(folder):
-    """The page, which finds `<class>.png` in a folder beside it."""
+    """Return the page; the pictures are `<class>.png` in the folder."""
     text = [INTRODUCTION]
     for function in DRAWN:
         name, caption = function.__name__, inspect.getdoc(function)
@@ -83,12 +83,12 @@ def markdown(folder):
         text.append(f"## [{name}](../api/fastbp.plot.md#fastbp.plot.{name})\n")
         text.append(f"{caption}\n\n![{caption}]({picture})\n")
         text.append(f"```python\n{inspect.cleandoc(body).replace('return ', '')}\n```\n")
-    text.append(f"`spirals` makes the points:\n\n```python\n{inspect.getsource(spirals)}```\n")
+    text.append(f"`spirals` draws the points:\n\n```python\n{inspect.getsource(spirals)}```\n")
     return "\n".join(text)
 
 
 def draw(function):
-    """The PNG of a picture, as bytes."""
+    """Return the picture of a function as the bytes of a PNG file."""
     matplotlib.use("Agg")
     figure = function()
     png = io.BytesIO()

@@ -1,8 +1,7 @@
-"""How the site is made of this repository; mkdocs.yml names this file as a hook.
+"""The hooks that build the site from this repository; mkdocs.yml refers to this file.
 
-Pages are known by their paths in the repository, so links between them work on the site as they do
-in the repository. Three parts are generated: the API reference, the gallery, and a page for each
-example.
+Pages have the same paths as in the repository, so that the same links work on the site and in the
+repository. Three parts are generated: the API reference, the gallery, and a page for each example.
 """
 
 import ast
@@ -15,7 +14,8 @@ import gallery
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = [  # pages and files of the site that are not in docs/
+# Pages and files of the site that are not in docs/
+OUTSIDE = [
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"),
     *(
         "csrc/README.md",
@@ -30,7 +30,7 @@ log = logging.getLogger("mkdocs.hooks.fastbp")
 
 
 def on_files(files, config):
-    """Every file of the site, by its path in the repository; nav gets its generated parts."""
+    """Return all files of the site, and add the generated parts to nav."""
     examples = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
     from_theme = [file for file in files if file.src_dir != config.docs_dir]
     from_docs = [
@@ -68,17 +68,17 @@ def on_files(files, config):
 
 
 def from_repository(path, config):
-    """A file of the repository; pages and pictures in docs/ are published under guide/."""
+    """Return a file of the repository; pages and pictures in docs/ are published in guide/."""
     file = File(path, str(ROOT), config.site_dir, config.use_directory_urls)
     if path.startswith("docs/") and not path.startswith("docs/site/"):
         file.dest_uri = "guide/" + file.dest_uri.removeprefix("docs/")
     elif path == "LICENSE":
-        file.dest_uri = "LICENSE.txt"  # so that browsers show it
+        file.dest_uri = "LICENSE.txt"  # browsers show .txt files
     return file
 
 
 def with_generated(nav, parts):
-    """nav with the entries `title: key` of parts replaced by lists."""
+    """Return nav with each entry `title: key` replaced by the list `parts[key]`."""
     if isinstance(nav, list):
         return [with_generated(entry, parts) for entry in nav]
     if isinstance(nav, dict):
@@ -87,7 +87,7 @@ def with_generated(nav, parts):
 
 
 def example_page(name):
-    """What an example says of itself, and its source."""
+    """Return the page of an example: its docstring and its source code."""
     source = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
     head = ast.parse(source).body[0]
     title, _, text = ast.get_docstring(ast.parse(source)).partition("\n\n")
@@ -97,7 +97,7 @@ def example_page(name):
 
 
 def on_page_markdown(markdown, page, **_):
-    """Console examples are highlighted as such; links to programs lead to their pages."""
+    """Highlight console examples as such, and link programs to their pages."""
     markdown = re.sub(r"^```(?:python)?\n(?=>>> )", "```pycon\n", markdown, flags=re.MULTILINE)
     if PurePosixPath(page.file.src_uri).parent.name == "examples" and page.file.generated_by:
         return markdown
@@ -105,7 +105,7 @@ def on_page_markdown(markdown, page, **_):
 
 
 def on_page_content(html, **_):
-    """`fastbp.…` in text links to the API reference where it is the name of something public."""
+    """Link `fastbp.…` in text to the API reference if it is a public name."""
     return re.sub(
         r'(?<!">)<code>(fastbp(?:\.\w+)+)(\([^<]*\))?</code>',
         r'<autoref optional identifier="\1"><code>\1\2</code></autoref>',
@@ -114,11 +114,11 @@ def on_page_content(html, **_):
 
 
 def on_post_page(output, page, **_):
-    """The site is complete in itself: a page that loads anything from elsewhere is an error."""
+    """Warn if a page loads anything from another site; the build treats warnings as errors."""
     found = re.findall(
         r"<(?:link|script|img|iframe|source)\b[^>]*\b(?:href|src)=[\"']?((?:https?:)?//[^\"'\s>]+)",
         output,
     )
     for url in found:
-        log.warning("%s loads %s from elsewhere", page.file.src_uri, url)
+        log.warning("%s loads %s from another site", page.file.src_uri, url)
     return output
