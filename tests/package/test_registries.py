@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _core, activations, initializers, losses
+from fastbp import _core, activations, initializers, losses, metrics, schedules
 from fastbp._checks.arguments import READ
 from fastbp._explain.explanation import PHASES
 from fastbp._network.dense import NORMS, Dense, Norm, draw_parameters
@@ -329,3 +329,18 @@ def test_callable_initialiser():
 def test_initialiser_errors(init, error, message):
     with pytest.raises(error, match=message):
         draw_parameters(2, [Dense(3, RELU, init=init)], 0, np.dtype("float32"))
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [("training.md", metrics.NAMES), ("schedules.md", schedules.NAMES)],
+    ids=["metrics", "schedules"],
+)
+def test_every_name_is_on_its_page(page, names):
+    text = (LOSS_PAGE.parent / page).read_text("utf-8")
+    missing = [name for name in names if not re.search(rf"[`\"]{name}\b", text)]
+    assert not missing, f"docs/{page} does not mention {missing}"
+
+
+def test_every_metric_with_a_name_is_public():
+    assert set(metrics.NAMES) <= set(metrics.__all__)
