@@ -18,8 +18,8 @@ _Float64s: TypeAlias = npt.NDArray[np.float64]
 _Int64s: TypeAlias = npt.NDArray[np.int64]
 # Rows of X, of any dtype that the engine converts.
 _Rows: TypeAlias = npt.NDArray[Any] | SparseRows
-# Dense targets, or class numbers.
-_Targets: TypeAlias = _Floats | npt.NDArray[np.int32]
+# Dense targets, class numbers, or None for a loss of pairs of rows.
+_Targets: TypeAlias = _Floats | npt.NDArray[np.int32] | None
 _Loss: TypeAlias = Callable[[bytearray, bytearray], tuple[_Float64s, _Floats]]
 # no_bias, norm, norm_eps, dropout, residual, max_norm, non_negative
 _LayerOptions: TypeAlias = tuple[bool, int, float, float, bool, float, bool]

@@ -1,12 +1,13 @@
-"""What a layer is made of: `Dense`, for `Network.from_layers`, and theta laid out by it.
+"""What a layer consists of, and how theta is divided among the layers.
 
-Formulas, sources and PyTorch's names for each of them: `docs/layers.md`.
+`docs/layers.md` has the formulas, their sources, and PyTorch's names for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,23 @@ NORMS: tuple[str, ...] = tuple(_NORMS)
 
 @dataclass(frozen=True)
 class Norm:
-    """A normalisation of the pre-activations of every sample: "layer" or "rms".
+    """A normalisation of the pre-activations of every sample.
 
-    eps > 0 is added to the variance, or to the mean square; None is PyTorch's default: 1e-5 for
-    "layer", the machine epsilon of the network's dtype for "rms". Raises ValueError for an unknown
-    name or a bad eps.
+    Parameters
+    ----------
+    name : str
+        "layer" or "rms".
+    eps : float or None, default None
+        A number > 0 that is added to the variance, or to the mean square. None is PyTorch's
+        default: 1e-5 for "layer", the machine epsilon of the network's dtype for "rms".
 
+    Raises
+    ------
+    ValueError
+        For an unknown name, or an eps that is not positive.
+
+    Examples
+    --------
     >>> Norm("layer")
     Norm(name='layer', eps=1e-05)
     >>> str(Norm("rms", 1e-6))
@@ -62,53 +74,92 @@ class Norm:
         return self.name if self.eps is None else f"{self.name}({self.eps!r})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False)
 class Dense:
-    """A fully connected layer of `n_out` units, for `Network.from_layers`.
+    """A fully connected layer, for `Network.from_layers`.
 
-    With u its input, z = uW + b, n = norm(z), a = σ(n), its output is a, or with `dropout` p and
-    `residual` a ⊙ m/(1 − p) + u. activation: σ, see `fastbp.activations.NAMES`. bias: whether
-    there is a b. dropout: p, 0 <= p < 1, in training alone. norm: None, "layer", "rms" or
-    `fastbp.Norm`, as in "layer(1e-6)" for its eps. residual: only with as many units as
-    inputs. init: of W, see `fastbp.initializers`. trainable: whether training changes the layer;
-    `net.layers[i].trainable` may be set later. max_norm: after every update each unit's incoming
-    weights are shrunk to this length, ‖W[:, k]‖ <= max_norm; None for any. non_negative: after
-    every update negative weights become 0.
+    With u the input of the layer, z = uW + b, n = norm(z) and a = σ(n), its output is a, or with
+    `dropout` p and `residual` a ⊙ m/(1 − p) + u.
 
-    Raises TypeError or ValueError for anything outside that.
+    Parameters
+    ----------
+    n_out : int
+        Number of units, at least 1.
+    activation : str or Activation, default "identity"
+        σ; `fastbp.activations.NAMES` has the names.
+    bias : bool, default True
+        Whether the layer has a b.
+    dropout : float, default 0.0
+        p, 0 <= p < 1: the share of units that a training step drops.
+    norm : str, Norm or None, default None
+        "layer", "rms", either with its eps as in "layer(1e-6)", or a `fastbp.Norm`.
+    residual : bool, default False
+        Whether the input is added to the output; needs as many units as inputs.
+    init : str, Initializer or callable, default "auto"
+        How W is drawn; see `fastbp.initializers`.
+    trainable : bool, default True
+        Whether training changes the layer. `net.layers[i].trainable` can be set later.
+    max_norm : float or None, default None
+        After every update, the incoming weights of each unit are shrunk to this length:
+        ‖W[:, k]‖ <= max_norm. None sets no limit.
+    non_negative : bool, default False
+        Whether negative weights become 0 after every update.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments outside these ranges.
+
+    Examples
+    --------
     >>> Dense(64, "relu", dropout=0.5, norm="layer")
     Dense(64, 'relu', dropout=0.5, norm='layer(1e-05)')
     """
 
     n_out: int
-    activation: str | Activation = "identity"
-    bias: bool = True
-    dropout: float = 0.0
-    norm: str | Norm | None = None
-    residual: bool = False
-    init: str | Initializer | InitFunction = "auto"
-    trainable: bool = True
-    max_norm: float | None = None
-    non_negative: bool = False
+    activation: Activation
+    bias: bool
+    dropout: float
+    norm: Norm | None
+    residual: bool
+    init: Initializer | InitFunction
+    trainable: bool
+    max_norm: float | None
+    non_negative: bool
 
-    def __post_init__(self) -> None:
-        norm = self.norm
+    def __init__(
+        self,
+        n_out: int,
+        activation: str | Activation = "identity",
+        bias: bool = True,
+        dropout: float = 0.0,
+        norm: str | Norm | None = None,
+        residual: bool = False,
+        init: str | Initializer | InitFunction = "auto",
+        trainable: bool = True,
+        max_norm: float | None = None,
+        non_negative: bool = False,
+    ) -> None:
         if norm is not None and not isinstance(norm, Norm):
             norm = Norm(*check.split_spec(norm, "norm", NORMS))
-        max_norm = self.max_norm
         checked = {
-            "n_out": check.check_positive_int(self.n_out, "n_out"),
-            "activation": resolve_activation(self.activation),
-            "dropout": check.check_fraction(self.dropout, "dropout"),
+            "n_out": check.check_positive_int(n_out, "n_out"),
+            "activation": resolve_activation(activation),
+            "dropout": check.check_fraction(dropout, "dropout"),
             "norm": norm,
-            "init": resolve_init(self.init),
+            "init": resolve_init(init),
             "max_norm": None if max_norm is None else check.check_positive(max_norm, "max_norm"),
         }
-        for name in ("bias", "residual", "trainable", "non_negative"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise TypeError(f"{name} must be True or False; got {getattr(self, name)!r}")
-            checked[name] = bool(getattr(self, name))
+        flags = {
+            "bias": bias,
+            "residual": residual,
+            "trainable": trainable,
+            "non_negative": non_negative,
+        }
+        for name, flag in flags.items():
+            if not isinstance(flag, (bool, np.bool_)):
+                raise TypeError(f"{name} must be True or False; got {flag!r}")
+            checked[name] = bool(flag)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -118,7 +169,7 @@ class Dense:
         return self.norm is None and self.dropout == 0 and not self.residual
 
     def options(self) -> list[str]:
-        """What it has besides units and activation, in words.
+        """What the layer has besides units and activation, in words.
 
         >>> Dense(2, bias=False, norm="rms", max_norm=3).options()
         ['no bias', 'rms norm', 'max_norm 3.0']
@@ -168,9 +219,9 @@ _DEFAULTS = {
 
 
 def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
-    """The Dense layers of a network with n_in inputs, held against each other.
+    """The layers of a network with n_in inputs, each checked against its neighbours.
 
-    Raises TypeError or ValueError that names the layer.
+    Raises TypeError or ValueError, which names the layer.
     """
     if isinstance(layers, (str, bytes, Dense)) or not isinstance(layers, Iterable):
         raise TypeError(f"layers must be a list of fastbp.Dense; got {layers!r}")
@@ -198,12 +249,12 @@ def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
     return layers
 
 
-def settled(layer: Dense, dtype: np.dtype) -> Dense:
-    """The layer as a network keeps it: what may change is not in it, an eps has become a number."""
+def settled(layer: Dense, dtype: np.dtype[Any]) -> Dense:
+    """The layer as a network keeps it: without what may change, and with a number for its eps."""
     norm = layer.norm
     if norm is not None and norm.eps is None:
         norm = Norm(norm.name, float(np.finfo(dtype).eps))
-    return replace(layer, init="auto", norm=norm, trainable=True)
+    return replace(layer, init=Initializer("auto"), norm=norm, trainable=True)
 
 
 def count_parameters(n_in: int, layers: Sequence[Dense]) -> int:
@@ -238,7 +289,7 @@ def unpack(flat: Array, n_in: int, layers: Sequence[Dense]) -> list[dict[str, Ar
     return found
 
 
-def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dtype) -> Array:
+def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dtype[Any]) -> Array:
     """The first theta: every W by its init, gains 1, biases and shifts 0.
 
     >>> draw_parameters(3, [Dense(4, "relu"), Dense(2)], 7, np.dtype("float32")).shape
@@ -247,8 +298,8 @@ def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dty
     rng = np.random.Generator(np.random.Philox(seed))
     theta = np.zeros(count_parameters(n_in, layers))
     for layer, blocks in zip(layers, unpack(theta, n_in, layers), strict=True):
-        W = blocks["W"]
-        W[...] = draw(layer.init, *W.shape, rng, layer.activation)
+        n_in, n_out = blocks["W"].shape
+        blocks["W"][...] = draw(layer.init, n_in, n_out, rng, layer.activation)
         if "gain" in blocks:
             blocks["gain"][...] = 1
     return theta.astype(dtype)
