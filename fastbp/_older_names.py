@@ -62,8 +62,9 @@ RENAMED = {
     **_now_private(
         "reference",
         *("cost", "curves", "derivatives", "formulas", "layers", "losses", "network", "slow"),
-        *("slow_losses", "training", "updates"),
+        *("slow_losses", "updates"),
     ),
+    "reference.training": "_training.sessions",
     "schedules._given": "schedules._formulas",
     "schedules._names": "schedules._registry",
     "schedules._seen": "schedules._plateau",

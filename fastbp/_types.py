@@ -221,6 +221,10 @@ class Trainee(Protocol):
         """The gradient of J of the last backward pass, laid out as theta."""
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of every layer, inputs first."""
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of parameters and arithmetic."""
 
@@ -273,9 +277,6 @@ class Trainee(Protocol):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become the network of a state."""
 
-    def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
-        """A checked data set."""
-
     def _inputs(self, X: object, name: str = "X") -> Rows:
         """X as the passes take it."""
 
@@ -297,6 +298,9 @@ class Trainee(Protocol):
         self, source: Any, optimizer: Any, options: SessionOptions, epochs: int, place: Place
     ) -> Session:
         """A session over a data set or a stream that continues from a place."""
+
+    def _restore(self, theta: object, seed: int) -> None:
+        """Take the parameters and the seed of a checkpoint."""
 
     def _forget(self) -> None:
         """Drop z, a and delta of every layer."""

@@ -1,285 +1,76 @@
-"""Model files: a Network saved as safetensors, and loaded again bit for bit. No pickle.
+"""Model files: a Network saved as safetensors, and loaded again bit for bit, without pickle.
 
-The tensors are "layers.0.W" (n_in, n_out), "layers.0.b" (n_out,), "layers.1.W"… The metadata hold
-`format` "fastbp", `version`, `architecture` (JSON) and, where there is one, `preprocessing` (JSON).
-An unknown field anywhere is an error: a later version that adds one changes `version`. A network
-that `Network(widths, …)` makes is written as version 1; one whose layers have options, as
-version 2, with `layers` and `input_dropout` in its architecture, and "layers.0.gain", ".shift".
+`docs/formats.md` describes the layout.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import replace
 
-import numpy as np
-
-from ._files.safetensors import (
-    MAX_TENSORS,
-    Reader,
-    open_reader,
-    parse_json,
-    read_safetensors,
-    shown,
-    write_safetensors,
-)
-from ._network.dense import Dense
-from ._network.finite import check_finite_parameters, first_non_finite
-from ._network.layers import Layer
+from ._files.safetensors import read_safetensors, write_safetensors
+from ._network.base import NetworkBase
+from ._network.model_file import read_model, write_model
 from ._network.network import Network
 from ._public import present
-from .activations import resolve_layers
-from .errors import ModelFileError
-from .losses import CustomLoss
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
 
-FORMAT, VERSIONS = "fastbp", ("1", "2")
 
-# field of the architecture: (the types it may have in JSON, how to name them)
-_TEXT = ((str,), "a string")
-_LIST = ((list,), "a list")
-_NUMBER = ((int, float), "a number")
-_FIELDS = {
-    "widths": _LIST,
-    "activations": _LIST,
-    "output": _TEXT,
-    "loss": _TEXT,
-    "dtype": _TEXT,
-    "l1": _NUMBER,
-    "l2": _NUMBER,
-    "seed": ((int,), "an integer"),
-}
-_FIELDS_2 = {**_FIELDS, "layers": _LIST, "input_dropout": _NUMBER}
-_FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
-_LAYER = {
-    "bias": _FLAG,
-    "dropout": _NUMBER,
-    "norm": ((str, _OPTIONAL), "a string or null"),
-    "residual": _FLAG,
-    "trainable": _FLAG,
-    "max_norm": ((int, float, _OPTIONAL), "a number or null"),
-    "non_negative": _FLAG,
-}
+def save(
+    net: NetworkBase,
+    path: str | os.PathLike[str],
+    *,
+    preprocessing: dict[str, object] | None = None,
+) -> None:
+    """Write `net` to `path`, whole or not at all: an existing file is replaced at the end.
 
+    Parameters
+    ----------
+    net : Network
+        The network; its weights must be finite.
+    path : path
+        The file to write, by convention one that ends in .safetensors.
+    preprocessing : dict or None, default None
+        What to do with inputs and outputs, as a dict that JSON can hold. None stands for
+        `net.preprocessing`.
 
-def save(net: Network, path: str | os.PathLike[str], *, preprocessing: dict | None = None) -> None:
-    """Write `net` to `path`, whole or not at all: a file already there is replaced at the end.
-
-    Args:
-        net: the network; its weights must be finite.
-        path: file to write, by custom ending in .safetensors.
-        preprocessing: what to do to inputs and outputs, as a dict that JSON can hold; by default
-            `net.preprocessing`.
-
-    Raises:
-        ValueError: a NaN or an infinity in a weight, or in `preprocessing`.
-        TypeError: `preprocessing` that JSON cannot hold, or a loss that is a function.
-        OSError: as `open` does.
+    Raises
+    ------
+    ValueError
+        For a NaN or an infinity in a weight, or in `preprocessing`.
+    TypeError
+        For `preprocessing` that JSON cannot hold, and for a loss that is a function.
+    OSError
+        As `open` does.
     """
-    if isinstance(net.criterion, CustomLoss):
-        raise TypeError(
-            f"a model file cannot hold the loss {net.criterion}, which is a function; pickle the "
-            "network, or save its theta"
-        )
-    check_finite_parameters(
-        net.layers,
-        f"a model file takes finite weights only: nothing was written to {os.fsdecode(path)}",
-    )
-    tensors = {}
-    for i, layer in enumerate(net.layers):
-        tensors |= {f"layers.{i}.{name}": view for name, view in layer.parameters().items()}
-    metadata = {
-        "format": FORMAT,
-        "version": "1" if _fits_version_1(net) else "2",
-        "architecture": json.dumps(_architecture(net), allow_nan=False),
-    }
     preprocessing = net.preprocessing if preprocessing is None else preprocessing
-    if preprocessing is not None:
-        if not isinstance(preprocessing, dict):
-            raise TypeError(f"preprocessing must be a dict; got {type(preprocessing).__name__}")
-        metadata["preprocessing"] = json.dumps(preprocessing, allow_nan=False)
-    write_safetensors(path, tensors, metadata)
+    write_model(path, net._architecture, net.layers, net.seed, preprocessing)
 
 
 def load(path: str | os.PathLike[str]) -> Network:
     """Read the network that `save` wrote, or the safetensors package with the same metadata.
 
-    The file may be untrusted: it is checked before memory is taken for it, and nothing in it is
+    The file may be untrusted: it is checked before memory is allocated for it, and nothing in it is
     executed.
 
-    Raises:
-        ModelFileError: the file is truncated or forged, holds NaN, or is not a fastbp model.
-        OSError: as `open` does.
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    Network
+        The network, with its `preprocessing`.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is truncated or forged, holds NaN, or is not a fastbp model.
+    OSError
+        As `open` does.
     """
-    with open_reader(path) as reader:
-        metadata = _check_format(reader.metadata)
-        architecture = parse_json(metadata["architecture"], "the architecture")
-        _check_architecture(architecture, metadata["version"])
-        preprocessing = metadata.get("preprocessing")
-        if preprocessing is not None:
-            preprocessing = parse_json(preprocessing, "the preprocessing")
-        layers = _layers(architecture)
-        _check_tensors(reader, architecture["widths"][0], layers, architecture["dtype"])
-        net = _build(architecture, layers)
-        net.preprocessing = preprocessing
-        for i, layer in enumerate(net.layers):
-            for name, view in layer.parameters().items():
-                view[...] = _read_finite(reader, f"layers.{i}.{name}")
-    return net
-
-
-# ---- helpers ------------------------------------------------------------------------------
-
-
-def _fits_version_1(net: Network) -> bool:
-    return net.is_plain and all(layer.trainable for layer in net.layers)
-
-
-def _architecture(net: Network) -> dict[str, object]:
-    *hidden, output = (str(activation) for activation in net.activations)
-    more = {}
-    if not _fits_version_1(net):
-        more = {"layers": [_options(layer) for layer in net.layers]}
-        more["input_dropout"] = net.input_dropout
-    return more | {
-        "widths": list(net.widths),
-        "activations": hidden,
-        "output": output,
-        "loss": str(net.criterion),
-        "dtype": net.dtype.name,
-        "l1": net.l1,
-        "l2": net.l2,
-        "seed": net.seed,
-    }
-
-
-def _options(layer: Layer) -> dict[str, object]:
-    dense = layer.dense
-    options = {name: getattr(dense, name) for name in _LAYER}
-    norm = None if dense.norm is None else str(dense.norm)
-    return options | {"norm": norm, "trainable": layer.trainable}
-
-
-def _check_format(metadata: dict[str, str]) -> dict[str, str]:
-    known = ("format", "version", "architecture", "preprocessing")
-    if metadata.get("format") != FORMAT:
-        raise ModelFileError(
-            f"expected the metadata of a fastbp model, format {FORMAT!r}; "
-            f"got format {shown(metadata.get('format'))}"
-        )
-    if metadata.get("version") not in VERSIONS:
-        raise ModelFileError(
-            f"expected version {' or '.join(map(repr, VERSIONS))} of the fastbp format; got "
-            f"{shown(metadata.get('version'))}: a newer fastbp may read it"
-        )
-    for key in metadata:
-        if key not in known:
-            raise ModelFileError(f"unknown metadata {shown(key)}; known: {', '.join(known)}")
-    if "architecture" not in metadata:
-        raise ModelFileError("the metadata lack 'architecture'")
-    return metadata
-
-
-def _check_fields(got: object, fields: dict[str, tuple], where: str) -> None:
-    """`got` is an object of exactly these fields, each of its type."""
-    if not isinstance(got, dict):
-        raise ModelFileError(f"{where} must be an object; got {shown(got)}")
-    for key in got:
-        if key not in fields:
-            raise ModelFileError(
-                f"{where} has the unknown field {shown(key)}; known: {', '.join(fields)}"
-            )
-    for key, (types, kind) in fields.items():
-        if key not in got:
-            raise ModelFileError(f"{where} lacks {key!r}")
-        if type(got[key]) not in types:
-            raise ModelFileError(f"{key} in {where} must be {kind}; got {shown(got[key])}")
-
-
-def _check_architecture(architecture: dict[str, object], version: str) -> None:
-    fields = _FIELDS if version == "1" else _FIELDS_2
-    _check_fields(architecture, fields, "the architecture")
-    widths = architecture["widths"]
-    if len(widths) > MAX_TENSORS:  # every layer has a tensor
-        raise ModelFileError(
-            f"the architecture has {len(widths)} widths; at most {MAX_TENSORS} are allowed"
-        )
-    if len(widths) < 2 or not all(type(n) is int and n > 0 for n in widths):
-        raise ModelFileError("widths in the architecture must be two or more positive integers")
-    if architecture["dtype"] not in ("float32", "float64"):
-        raise ModelFileError(
-            f"dtype in the architecture must be 'float32' or 'float64'; "
-            f"got {shown(architecture['dtype'])}"
-        )
-
-
-def _layers(architecture: dict[str, object]) -> list[Dense]:
-    """The layers of a checked architecture, still without activations or parameters."""
-    units = architecture["widths"][1:]
-    options = architecture.get("layers", [{}] * len(units))
-    if len(options) != len(units):
-        raise ModelFileError(
-            f"layers in the architecture must list {len(units)}; got {len(options)}"
-        )
-    for i, each in enumerate(options):
-        if "layers" in architecture:
-            _check_fields(each, _LAYER, f"layer {i} of the architecture")
-    try:
-        return [Dense(n, **each) for n, each in zip(units, options, strict=True)]
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"the architecture does not hold: {error}") from error
-
-
-def _check_tensors(reader: Reader, n_in: int, layers: list[Dense], dtype: str) -> None:
-    """The file's tensors are those of the architecture, before any memory is taken for it."""
-    expected: dict[str, tuple[int, ...]] = {}
-    for i, layer in enumerate(layers):
-        shapes = layer.shapes(n_in)
-        expected |= {f"layers.{i}.{name}": shape for name, shape in shapes.items()}
-        n_in = layer.n_out
-    for name in reader.entries:
-        if name not in expected:
-            raise ModelFileError(
-                f"unexpected tensor {shown(name)}; a network of {len(layers)} layers has "
-                f"{next(iter(expected))} to {list(expected)[-1]}"
-            )
-    for name, shape in expected.items():
-        entry = reader.entries.get(name)
-        if entry is None:
-            raise ModelFileError(f"tensor {name!r} is missing")
-        if entry.shape != shape or entry.dtype != dtype:
-            raise ModelFileError(
-                f"tensor {name!r} must be {dtype} of shape {shape} by the architecture; "
-                f"got {entry.dtype} of shape {entry.shape}"
-            )
-
-
-def _build(architecture: dict[str, object], layers: list[Dense]) -> Network:
-    keywords = dict(architecture)
-    widths, output = keywords.pop("widths"), keywords.pop("output")
-    hidden = keywords.pop("activations")
-    keywords.pop("layers", None)
-    try:
-        activations = resolve_layers(len(layers), hidden, output)
-        layers = [
-            replace(layer, activation=activation, init="zeros")
-            for layer, activation in zip(layers, activations, strict=True)
-        ]
-        return Network.from_layers(widths[0], layers, **keywords)
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"the architecture does not hold: {error}") from error
-
-
-def _read_finite(reader: Reader, name: str) -> np.ndarray:
-    tensor = reader.read(name)
-    index = first_non_finite(tensor)
-    if index is not None:
-        raise ModelFileError(
-            f"tensor {name!r} holds {tensor[index]} at {list(index)}; expected finite weights"
-        )
-    return tensor
+    return read_model(path, Network.from_layers)
 
 
 present(__name__, __all__)

@@ -175,13 +175,14 @@ class ErrorBounds:
 
     def __init__(self, net, y, s, dtype, exact_delta=False):
         self._net, self._y, self._s = net, y, s
+        self._X = net._backend._pass.trace[1].u
         self._eps = float(np.finfo(dtype).eps)
         self.z, self.a, self.J = [], [], None
         self._forward()
         self._backward(0 * net.layers[-1].delta if exact_delta else self._output())
 
     def _forward(self):
-        a, E_a = self._net._X, 0 * self._net._X
+        a, E_a = self._X, 0 * self._X
         for layer in self._net.layers:
             size = abs(a) @ abs(layer.W) + abs(layer.b)
             E_z = product(E_a, a, layer.W) + sum_rounding(len(layer.W), self._eps) * size
@@ -199,7 +200,7 @@ class ErrorBounds:
         E_rows = value_error(loss, paired, top.z, top.a, y, E_z, E_a, eps)
         W_size = sum(net.l1 * abs(p.W).sum() + net.l2 / 2 * (p.W**2).sum() for p in net.layers)
         penalty = (max(net.widths) + 6) * eps * W_size
-        J_size = abs(net.loss(net._X, y, s))
+        J_size = abs(net.loss(self._X, y, s))
         self.J = (s @ E_rows) / s.sum() + penalty + (len(s) + net.theta.size + 8) * EPS64 * J_size
         if paired:
             return E_a + eps * abs(top.a - y)
@@ -213,7 +214,7 @@ class ErrorBounds:
         self.delta, self.dW, self.db = ([None] * n_layers for _ in range(3))
         for i in reversed(range(n_layers)):
             layer, below = net.layers[i], net.layers[i - 1] if i else None
-            a_in, E_in = (abs(below.a), self.a[i - 1]) if i else (abs(net._X), 0 * net._X)
+            a_in, E_in = (abs(below.a), self.a[i - 1]) if i else (abs(self._X), 0 * self._X)
             size, E = s * abs(layer.delta), s * E_delta
             terms = len(s) + 6
             self.dW[i] = (E_in.T @ (size + E) + a_in.T @ E + terms * eps * a_in.T @ size) / S

@@ -8,24 +8,23 @@ memory as a step works on. Both are measured in the same call.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .. import _core
 from .._checks import arguments as check
 from .._config import isa, usable_cores
-from .._network.base import aligned_zeros
-from .._training.fit import cut
+from .._training.fit import cut, data_set
+from .._types import Array, Data, SessionOptions, Trainee
+from ..activations import Activation
 from ..errors import DivergenceError
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from .explanation import PHASES, PRODUCTS, Explanation, PhaseTime, Threads, megaflop
-
-if TYPE_CHECKING:
-    from .._network.network import Network
 
 _SLICE = 0.05  # seconds between two looks at signals
 _LIMIT_SECONDS = 0.05  # of each measurement of a limit
@@ -33,8 +32,50 @@ _MOST_BYTES = 1 << 28  # beyond every cache
 _LEAST_LR = 1e-9
 
 
+class Clocked(Protocol):
+    """A session with clocks."""
+
+    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]: ...
+
+    def set_clocks(self, on: bool) -> None: ...
+
+    def report(self) -> Mapping[str, Any]: ...
+
+
+class TimedLayer(Protocol):
+    """What the phases of a layer depend on."""
+
+    @property
+    def W(self) -> Array: ...
+
+    @property
+    def trainable(self) -> bool: ...
+
+    def parameters(self) -> dict[str, Array]: ...
+
+
+class Timed(Trainee, Protocol):
+    """A network on the engine."""
+
+    @property
+    def layers(self) -> Sequence[TimedLayer]: ...
+
+    @property
+    def activations(self) -> tuple[Activation, ...]: ...
+
+    @property
+    def l1(self) -> float: ...
+
+    @property
+    def l2(self) -> float: ...
+
+    def _timed_session(
+        self, data: Data, optimizer: Optimizer, options: SessionOptions
+    ) -> Clocked: ...
+
+
 def explain(
-    net: Network,
+    net: Timed,
     X: object,
     y: object,
     *,
@@ -45,38 +86,35 @@ def explain(
     seconds: float = 0.5,
 ) -> Explanation:
     """See `fastbp.Network.explain`."""
-    X, y, s = data = net._data(X, y, sample_weight, "X")
+    rows, targets, s = data = data_set(net, X, y, sample_weight, "X")
     batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     seconds = check.check_positive(seconds, "seconds")
-    optimizer = _copied(net, optimizer)
-    batch_size, _ = cut(data, batch_size, 1, optimizer)
-    shown = repr(optimizer)
-    optimizer.lr = min(optimizer.lr, _LEAST_LR)  # every step is one of the network as it stands
-    rows = len(X) // batch_size * batch_size
-    weights = None if s is None else np.ones(rows, net.dtype)  # a batch of zeros would be no step
-    theta = aligned_zeros(net.theta.size, net.dtype)
-    theta[...] = net.theta
-    options = (batch_size, True, net.seed, n_threads)
-    fit = _core.Fit(
-        net._net, theta, X[:rows], None if y is None else y[:rows], weights, optimizer, *options
-    )
+    copied = copy.deepcopy(resolve_optimizer(optimizer))  # its moments matter for the time
+    net._bind(copied)
+    batch_size, _ = cut(data, batch_size, 1, copied)
+    shown = repr(copied)
+    copied.lr = min(copied.lr, _LEAST_LR)  # so that every step is one of the network as it is
+    n = len(rows) // batch_size * batch_size
+    weights = None if s is None else np.ones(n, net.dtype)  # a batch of weight 0 would be no step
+    whole = (rows[:n], None if targets is None else targets[:n], weights)
+    session = net._timed_session(whole, copied, SessionOptions(batch_size, True, n_threads))
 
     f64 = net.dtype == np.float64
     peak = _core.fma_peak(f64, _LIMIT_SECONDS)
-    _run(fit, 0.0)  # one step, which finds its pages, caches and threads
-    elapsed = perf_counter(), process_time()
-    _alternate(fit, seconds)
-    elapsed = perf_counter() - elapsed[0], process_time() - elapsed[1]
-    report = fit.report()
+    _run(session, 0.0)  # one step, which warms up pages, caches and threads
+    began = perf_counter(), process_time()
+    _alternate(session, seconds)
+    elapsed, busy = perf_counter() - began[0], process_time() - began[1]
+    report = session.report()
     threads = _threads(report, asked=n_threads > 0)
     peak = max(peak, _core.fma_peak(f64, _LIMIT_SECONDS))
-    n_bytes = report["bytes"] + theta.nbytes * (1 + optimizer.n_moments)
+    n_bytes = report["bytes"] + net.theta.nbytes * (1 + copied.n_moments)
     n_bytes = min(n_bytes, _MOST_BYTES)
     rate = _core.memory_rate(f64, n_bytes, threads.at_once, _LIMIT_SECONDS)
 
-    step = _Step(net, report, batch_size, optimizer.n_moments, peak * threads.at_once, rate)
+    step = _Step(net, report, batch_size, copied.n_moments, peak * threads.at_once, rate)
     gflops = step.gflops
     return Explanation(
         widths=net.widths,
@@ -95,7 +133,7 @@ def explain(
         fma_peak=peak,
         memory_rate=rate,
         memory_bytes=n_bytes,
-        cpu_share=min(1.0, elapsed[1] / (elapsed[0] * threads.at_once)),
+        cpu_share=min(1.0, busy / (elapsed * threads.at_once)),
         threads=threads,
         copies=step.copies(),
         row_blocks=report["row_blocks"],
@@ -105,42 +143,29 @@ def explain(
     )
 
 
-def _copied(net: Network, optimizer: str | Optimizer) -> Optimizer:
-    """A copy with the moments as they are, for steps take longer or less long with them.
-
-    Of the one that partial_fit keeps, if this is the name by which it was given.
-    """
-    kept = getattr(net, "_partial", None)
-    if isinstance(optimizer, str) and kept is not None and kept.spec == optimizer:
-        optimizer = kept.optimizer
-    optimizer = copy.deepcopy(resolve_optimizer(optimizer))
-    net._bind(optimizer)
-    return optimizer
-
-
-def _run(fit: _core.Fit, seconds: float) -> None:
-    diverged, _, epoch, step, _, last = fit.run(seconds)
+def _run(session: Clocked, seconds: float) -> None:
+    diverged, _, epoch, step, _, last = session.run(seconds)
     if diverged:
         raise DivergenceError(last, epoch=epoch, step=step)
 
 
-def _alternate(fit: _core.Fit, seconds: float) -> None:
+def _alternate(session: Clocked, seconds: float) -> None:
     """Steps with clocks and without, in turn, so that both see the same machine."""
     turn = min(_SLICE, seconds / 4)
     end = perf_counter() + seconds
     while True:
         for clocks in (True, False):
-            fit.set_clocks(clocks)
+            session.set_clocks(clocks)
             left = turn
             until = perf_counter() + turn
             while left > 0:  # a run ends with the epoch
-                _run(fit, left)
+                _run(session, left)
                 left = until - perf_counter()
         if perf_counter() >= end:
             return
 
 
-def _threads(report: dict[str, Any], *, asked: bool) -> Threads:
+def _threads(report: Mapping[str, Any], *, asked: bool) -> Threads:
     used, planned, allowed = (report[f"threads{end}"] for end in ("", "_planned", "_allowed"))
     work, each = report["step_work"], report["thread_work"]
     amount, needed = megaflop(work), megaflop(each)
@@ -162,8 +187,8 @@ class _Step:
     peak: GFLOP/s, and rate: GB/s, of all threads that run at once; rate 0: not measured.
     """
 
-    net: Network
-    report: dict[str, Any]
+    net: Timed
+    report: Mapping[str, Any]
     batch: int
     n_moments: int
     peak: float
@@ -171,13 +196,15 @@ class _Step:
 
     @property
     def seconds(self) -> float:
-        runs = self.report["clocked"]
-        return max(runs["seconds"], 1e-9) / runs["steps"]
+        return self._seconds("clocked")
 
     @property
     def plain_seconds(self) -> float:
-        runs = self.report["plain"]
-        return max(runs["seconds"], 1e-9) / runs["steps"]
+        return self._seconds("plain")
+
+    def _seconds(self, kind: str) -> float:
+        runs = self.report[kind]
+        return max(float(runs["seconds"]), 1e-9) / int(runs["steps"])
 
     @property
     def gflops(self) -> float:
@@ -232,8 +259,9 @@ class _Step:
         every = ((l, phase) for l in range(1, last + 1) for phase in PHASES[:5])
         return [place for place in every if place not in absent]
 
-    def _layer(self, l: int) -> dict[str, Any]:
-        return self.report["layers"][l]
+    def _layer(self, l: int) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.report["layers"][l]
+        return found
 
     @property
     def _penalised(self) -> bool:
@@ -276,7 +304,7 @@ class _Step:
         }
         if self._layer(l)["outer"]:
             elements["update"] += elements["gradient"]
-        return elements[phase] * self.net.dtype.itemsize
+        return int(elements[phase]) * self.net.dtype.itemsize
 
     def _kernel(self, l: int, phase: str) -> str:
         layer = self._layer(l)

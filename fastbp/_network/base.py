@@ -1,74 +1,77 @@
-"""What the engine's Network and the NumPy reference share: shape, state and description.
+"""What a network is: its architecture, its parameters, and copies and files of both.
 
-No arithmetic of forward or backward passes lives here, so that the two stay independent.
+`derivatives` adds what can be computed with it, `trainable` how it is trained. The three classes
+form one chain; at its end `fastbp.Network` and `fastbp.reference.Network` say which backend does
+the arithmetic.
 """
 
 from __future__ import annotations
 
-from abc import ABC
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate, pairwise
-from operator import attrgetter
-from typing import Self
+from functools import partial
+from os import PathLike
+from threading import RLock
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.sparse import as_sparse_rows, is_sparse
-from .._training.fit import Fitting
-from .._types import Array
+from .._types import Array, Rows
 from ..activations import Activation, resolve_layers
+from ..hooks import Hook
 from ..initializers import InitFunction, Initializer
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ..losses._losses import check_output, warn_unpaired
 from ..optim import Optimizer
-from .dense import Dense, check_layers, count_parameters, draw_parameters, settled, unpack
+from .architecture import Architecture
+from .backend import Backend
+from .dense import Dense, check_layers, count_parameters, draw_parameters, settled
 from .describe import network_html, summary
 from .layers import Layer
+from .model_file import write_model
 
 ActivationSpec = str | Activation
 
-# What a network is made of, for good; with theta and preprocessing it can be made again.
-_FIXED = ("dtype", "dense", "input_dropout", "criterion", "l1", "l2", "seed")
 
+def aligned_copy(values: Array, dtype: np.dtype[Any]) -> Array:
+    """A copy (n,) that starts on a cache line, so that no vector load straddles two.
 
-def aligned_zeros(n: int, dtype: np.dtype) -> Array:
-    """A zero vector (n,) that starts on a cache line, so that no vector load straddles two.
-
-    >>> aligned_zeros(3, np.dtype("float32")).ctypes.data % 64
+    >>> aligned_copy(np.ones(3), np.dtype("float32")).ctypes.data % 64
     0
     """
     spare = 64 // dtype.itemsize
-    room = np.zeros(n + spare, dtype)
+    room = np.zeros(values.size + spare, dtype)
     start = -room.ctypes.data % 64 // dtype.itemsize
-    return room[start : start + n]
+    aligned = room[start : start + values.size]
+    aligned[...] = values
+    return aligned
 
 
-class NetworkBase(Fitting, ABC):
-    """Constructor, parameters, training loop and description; see `fastbp.Network`."""
+class NetworkBase:
+    """The architecture and the parameters of a network; see `fastbp.Network`."""
 
-    _DTYPE = "float32"  # unless the subclass says otherwise
+    _BACKEND: ClassVar[type[Backend]]
+    _DTYPE: ClassVar[str]  # that `from_layers` takes for None
 
     def __init__(
         self,
         widths: Iterable[int],
         *,
-        activation: ActivationSpec | Sequence[ActivationSpec],
-        output: ActivationSpec,
-        loss: str | Loss,
-        dtype: object,
-        init: str | Initializer | InitFunction,
-        seed: int | None,
-        l1: float,
-        l2: float,
+        activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
+        output: ActivationSpec = "identity",
+        loss: str | Loss = "squared_error",
+        dtype: object = "float32",
+        init: str | Initializer | InitFunction = "auto",
+        seed: int | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
         n_in, *units = check.check_widths(widths)
         activations = resolve_layers(len(units), activation, output)
         layers = [Dense(n, a, init=init) for n, a in zip(units, activations, strict=True)]
         self._make(n_in, layers, loss=loss, dtype=dtype, seed=seed, l1=l1, l2=l2)
-        warn_unpaired(self.criterion, self.activations[-1], stacklevel=4)
 
     @classmethod
     def from_layers(
@@ -83,15 +86,43 @@ class NetworkBase(Fitting, ABC):
         l2: float = 0.0,
         input_dropout: float = 0.0,
     ) -> Self:
-        """A network of n_in inputs and `fastbp.Dense` layers, each with options of its own.
+        """A network of `fastbp.Dense` layers, each with options of its own.
 
-        The last layer is the output: it has no norm, dropout or residual. input_dropout: p of the
-        inputs, 0 <= p < 1. dtype: None for the constructor's default. The rest is as there; plain
-        layers give the same network as it does. Dropout is on in `fit` and `train_batch` alone:
-        `forward`, `backward`, `predict` and `loss` drop nothing. A mask is a function of the seed,
-        the optimiser's step count t, the layer, the sample's place in the batch and the unit.
-        `docs/layers.md` has the formulas. Raises TypeError or ValueError for what does not fit.
+        Plain layers give the same network as the constructor does. Dropout acts in `fit` and
+        `train_batch` only: `forward`, `backward`, `predict` and `loss` drop nothing. A mask is a
+        function of the seed, the optimiser's step count t, the layer, the position of the sample in
+        the batch, and the unit. `docs/layers.md` has the formulas.
 
+        Parameters
+        ----------
+        n_in : int
+            Number of inputs, at least 1.
+        layers : sequence of Dense
+            The layers, the first hidden one first. The last one is the output: it has no norm,
+            dropout or residual.
+        loss : str, Loss or callable, default "squared_error"
+            See `fastbp.losses.NAMES`.
+        dtype : {"float32", "float64"} or None, default None
+            Of parameters and arithmetic. None takes the default of the constructor.
+        seed : int or None, default None
+            Fixes the initial weights, the order of the samples and the masks. None draws one.
+        l1, l2 : float, default 0.0
+            Penalties on weights, at least 0.
+        input_dropout : float, default 0.0
+            p, 0 <= p < 1: the share of inputs that a training step drops.
+
+        Returns
+        -------
+        Network
+            A network of this class.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments outside these ranges, and for layers that do not fit together.
+
+        Examples
+        --------
         >>> import fastbp
         >>> hidden = fastbp.Dense(8, "relu", norm="layer", dropout=0.2)
         >>> net = fastbp.Network.from_layers(4, [hidden, fastbp.Dense(1)], seed=0)
@@ -102,11 +133,16 @@ class NetworkBase(Fitting, ABC):
         total                              65   260 B     80  float32, loss squared_error
         """
         net = cls.__new__(cls)
-        dtype = cls._DTYPE if dtype is None else dtype
-        dropout = check.check_fraction(input_dropout, "input_dropout")
-        more = {"dtype": dtype, "seed": seed, "l1": l1, "l2": l2, "input_dropout": dropout}
-        net._make(check.check_positive_int(n_in, "n_in"), layers, loss=loss, **more)
-        warn_unpaired(net.criterion, net.activations[-1])
+        net._make(
+            check.check_positive_int(n_in, "n_in"),
+            layers,
+            loss=loss,
+            dtype=cls._DTYPE if dtype is None else dtype,
+            seed=seed,
+            l1=l1,
+            l2=l2,
+            input_dropout=check.check_fraction(input_dropout, "input_dropout"),
+        )
         return net
 
     def _make(
@@ -121,101 +157,131 @@ class NetworkBase(Fitting, ABC):
         l2: float,
         input_dropout: float = 0.0,
     ) -> None:
+        """Check what both constructors take, and draw the parameters."""
         layers = check_layers(n_in, layers)
         check.check_size(count_parameters(n_in, layers))
-        self._dtype = check.check_dtype(dtype)
-        self._set_shape(n_in, tuple(settled(layer, self.dtype) for layer in layers))
-        self._input_dropout = input_dropout
-        self._criterion = resolve_loss(loss)
-        check_output(self._criterion, self._activations[-1], self._widths[-1])
-        self._l1 = check.check_nonnegative(l1, "l1")
-        self._l2 = check.check_nonnegative(l2, "l2")
-        self._seed = check.check_seed(seed)
-        self.preprocessing: dict | None = None
-        self._build(draw_parameters(n_in, layers, self.seed, self.dtype))
-        for layer, made in zip(self.layers, layers, strict=True):
-            layer.trainable = made.trainable
+        checked_dtype = check.check_dtype(dtype)
+        dense = tuple(settled(layer, checked_dtype) for layer in layers)
+        criterion, output = resolve_loss(loss), dense[-1]
+        check_output(criterion, output.activation, output.n_out)
+        architecture = Architecture(
+            widths=(n_in, *(layer.n_out for layer in dense)),
+            dense=dense,
+            criterion=criterion,
+            dtype=checked_dtype,
+            l1=check.check_nonnegative(l1, "l1"),
+            l2=check.check_nonnegative(l2, "l2"),
+            input_dropout=input_dropout,
+        )
+        seed = check.check_seed(seed)
+        theta = draw_parameters(n_in, layers, seed, checked_dtype)
+        self._build(architecture, theta, seed, [layer.trainable for layer in layers])
+        warn_unpaired(criterion, output.activation)
 
-    def _set_shape(self, n_in: int, dense: tuple[Dense, ...]) -> None:
-        self._dense = dense
-        self._widths = (n_in, *(layer.n_out for layer in dense))
-        self._activations = tuple(layer.activation for layer in dense)
+    def _build(
+        self, architecture: Architecture, theta: Array, seed: int, trainable: Iterable[bool]
+    ) -> None:
+        """Set every attribute: this is all that a network consists of."""
+        self._seed = seed
+        self.preprocessing: dict[str, object] | None = None
+        self._lock = RLock()
+        self._hook: Hook | None = None
+        self._in_hook = False
+        self._theta = aligned_copy(theta, architecture.dtype)
+        self._grad = aligned_copy(np.zeros_like(theta), architecture.dtype)
+        blocks, gradients = architecture.blocks(self._theta), architecture.blocks(self._grad)
+        self._layers = tuple(map(Layer, architecture.dense, blocks, gradients))
+        for layer, flag in zip(self._layers, trainable, strict=True):
+            layer.trainable = flag
+        self._compute_with(architecture)
+
+    def _compute_with(self, architecture: Architecture) -> None:
+        """Take another architecture with the same parameters, and a backend for it."""
+        self._architecture = architecture
+        self._backend = self._BACKEND(architecture)
+        for l, layer in enumerate(self._layers, 1):
+            layer.report_to(partial(self._backend.set_trainable, l))
+        self._forget()
+
+    def _set_l2(self, l2: float) -> None:
+        """Set another l2 >= 0. Parameters and their views stay, z, a and delta are forgotten."""
+        if l2 != self.l2:
+            self._compute_with(replace(self._architecture, l2=float(l2)))
+
+    def _restore(self, theta: object, seed: int) -> None:
+        """Take the parameters and the seed of a checkpoint."""
+        self.theta = theta
+        self._seed = seed
+
+    def _forget(self) -> None:
+        """Return to the state before any forward: no z, a, delta, and no gradient for `step`."""
+        self._n_rows = 0
+        self._has_gradient = False
+        for layer in self._layers:
+            layer.forget()
+
+    # ---- what it consists of --------------------------------------------------------------
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of every layer, inputs first."""
+        return self._architecture.widths
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """The `fastbp.activations.Activation` of every layer."""
+        return self._architecture.activations
+
+    @property
+    def dense(self) -> tuple[Dense, ...]:
+        """The `fastbp.Dense` of every layer, as it was made."""
+        return self._architecture.dense
+
+    @property
+    def input_dropout(self) -> float:
+        """p of the dropout of the inputs."""
+        return self._architecture.input_dropout
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """np.dtype of parameters and arithmetic."""
+        return self._architecture.dtype
+
+    @property
+    def criterion(self) -> Loss:
+        """The `fastbp.losses.Loss`."""
+        return self._architecture.criterion
+
+    @property
+    def l1(self) -> float:
+        """Weight of ‖W‖₁ in J."""
+        return self._architecture.l1
+
+    @property
+    def l2(self) -> float:
+        """Weight of ‖W‖²/2 in J."""
+        return self._architecture.l2
 
     @property
     def is_plain(self) -> bool:
-        """Whether `Network(widths, …)` makes such networks: σ(uW + b) in every layer."""
-        return self.input_dropout == 0 and not any(layer.options() for layer in self.dense)
+        """Whether every layer is σ(uW + b), as `Network(widths, …)` makes them."""
+        return self._architecture.is_plain
 
-    widths = property(attrgetter("_widths"), doc="Units of every layer, inputs first.")
-    activations = property(attrgetter("_activations"), doc="One Activation a layer.")
-    dense = property(attrgetter("_dense"), doc="One `fastbp.Dense` a layer, as it was made.")
-    input_dropout = property(attrgetter("_input_dropout"), doc="p of the inputs' dropout.")
-    dtype = property(attrgetter("_dtype"), doc="np.dtype of parameters and arithmetic.")
-    criterion = property(attrgetter("_criterion"), doc="The Loss.")
-    l1 = property(attrgetter("_l1"), doc="Weight of ‖W‖₁ in J.")
-    l2 = property(attrgetter("_l2"), doc="Weight of ‖W‖²/2 in J.")
-    seed = property(attrgetter("_seed"), doc="The seed, an int, also where none was given.")
-    layers = property(attrgetter("_layers"), doc="The layers; layers[i] is layer i + 1.")
+    @property
+    def seed(self) -> int:
+        """The seed; the one that was drawn, if none was given."""
+        return self._seed
 
-    def _build(self, theta: Array) -> None:
-        """Everything that follows from the attributes and theta: views, buffers, engine."""
-        self._theta, self._grad = (aligned_zeros(theta.size, self.dtype) for _ in range(2))
-        self._theta[...] = theta
-        blocks, gradients = self.blocks(self._theta), self.blocks(self._grad)
-        self._layers = tuple(
-            Layer(dense, blocks[i], gradients[i], self._on_trainable(i))
-            for i, dense in enumerate(self.dense)
-        )
-        self._forget()
-
-    def _on_trainable(self, i: int) -> Callable[[bool], object] | None:
-        """What to tell when layers[i] is frozen or thawed."""
-        return None
-
-    def _forget(self) -> None:
-        """Back to the state before any forward: no z, a, delta, and no gradient to step along."""
-        self._n_rows = 0
-        self._has_gradient = False
-        for layer in self.layers:
-            layer.forget()
-
-    def unpack(self, flat: Array) -> list[tuple[Array, Array | None]]:
-        """Views (W^1, b^1), (W^2, b^2), … of a flat vector laid out as theta.
-
-        flat (n_params,), any dtype; W (n_in, n_out), b (n_out,) or None where there is none.
-        """
-        return [(blocks["W"], blocks.get("b")) for blocks in self.blocks(flat)]
-
-    def blocks(self, flat: Array) -> list[dict[str, Array]]:
-        """Views of a flat vector laid out as theta, by layer: "W", "b", "gain", "shift".
-
-        Those that a layer has, in the order of theta.
-
-        >>> import fastbp
-        >>> net = fastbp.Network.from_layers(2, [fastbp.Dense(3, norm="rms"), fastbp.Dense(1)])
-        >>> [list(blocks) for blocks in net.blocks(net.theta)]
-        [['W', 'b', 'gain'], ['W', 'b']]
-        """
-        return unpack(flat, self.widths[0], self.dense)
-
-    def _blocks(self) -> list[tuple[slice, ...]]:
-        """Where W, b, gain and shift of every layer stand in theta, as far as it has them."""
-        found, start = [], 0
-        for blocks in self.blocks(self._theta):
-            ends = list(accumulate((block.size for block in blocks.values()), initial=start))
-            found.append(tuple(slice(*ends_of) for ends_of in pairwise(ends)))
-            start = ends[-1]
-        return found
-
-    def _bind(self, optimizer: Optimizer) -> None:
-        """Make room for the optimiser's state, or see that it is of this network."""
-        optimizer.bind(self._theta.size, self.dtype, len(self.layers))
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers; layers[i] is layer i + 1."""
+        return self._layers
 
     @property
     def theta(self) -> Array:
-        """All parameters, flat: W^1 row by row, b^1, W^2, b^2, …; assigning copies in.
+        """All parameters, flat: W^1 row by row, b^1, W^2, b^2, …; assignment copies values.
 
-        The gain and the shift of a norm stand behind the b of their layer.
+        The gain and the shift of a norm follow the b of their layer.
         """
         return self._theta
 
@@ -225,26 +291,52 @@ class NetworkBase(Fitting, ABC):
 
     @property
     def grad(self) -> Array:
-        """The gradient of J of the last backward, a twin of theta."""
+        """The gradient of J of the last backward, laid out as theta."""
         return self._grad
 
-    def _inputs(self, X: object, name: str = "X") -> Array:
-        """X (n, n_0) as the passes take it, finite or not."""
-        if is_sparse(X):
-            return as_sparse_rows(X, self.widths[0], self.dtype, name).toarray()
-        return check.as_matrix(X, self.widths[0], self.dtype, name=name)
+    def unpack(self, flat: Array) -> list[tuple[Array, Array | None]]:
+        """Views (W^1, b^1), (W^2, b^2), … of a flat vector laid out as theta.
 
-    def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array:
-        """int32 class indices (n,) or rows (n, n_L), as the loss takes them."""
-        n_out = self.widths[-1]
-        return check.as_targets(y, self.criterion, n_rows, n_out, self.dtype, rows_of=rows_of)[1]
+        flat (n_params,), any dtype; W (n_in, n_out), b (n_out,) or None for a layer without bias.
+        """
+        return [(blocks["W"], blocks.get("b")) for blocks in self.blocks(flat)]
+
+    def blocks(self, flat: Array) -> list[dict[str, Array]]:
+        """Views of a flat vector laid out as theta, by layer: "W", "b", "gain", "shift".
+
+        Each layer has those that it needs, in the order of theta.
+
+        >>> import fastbp
+        >>> net = fastbp.Network.from_layers(2, [fastbp.Dense(3, norm="rms"), fastbp.Dense(1)])
+        >>> [list(blocks) for blocks in net.blocks(net.theta)]
+        [['W', 'b', 'gain'], ['W', 'b']]
+        """
+        return self._architecture.blocks(flat)
+
+    # ---- arguments of its methods ---------------------------------------------------------
+
+    def _inputs(self, X: object, name: str = "X") -> Rows:
+        """X (n, n_0) as the backend takes it, finite or not."""
+        return self._backend.inputs(X, name)
+
+    def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array | None:
+        """int32 class numbers (n,) or rows (n, n_targets), as the loss takes them."""
+        net = self._architecture
+        return check.as_targets(
+            y, net.criterion, n_rows, net.widths[-1], net.dtype, rows_of=rows_of
+        )[1]
+
+    def _bind(self, optimizer: Optimizer) -> None:
+        """Allocate the state of an optimiser; ValueError for one that another network uses."""
+        optimizer.bind(self._theta.size, self._theta.dtype, len(self._layers))
 
     # ---- description ----------------------------------------------------------------------
 
     def summary(self) -> str:
         """A table of the layers: parameters, their memory, and FLOPs of one sample forward.
 
-        A training step takes three times as many a sample, less those of the first layer's δ.
+        A training step takes three times as many FLOPs per sample, less those for the δ of the
+        inputs.
 
         >>> import fastbp
         >>> print(fastbp.Network((2, 3, 1)).summary())
@@ -255,13 +347,13 @@ class NetworkBase(Fitting, ABC):
         """
         return summary(self.layers, self._kind)
 
-    def _repr_html_(self) -> str:
-        """The same, for notebooks."""
-        return network_html(type(self).__name__, self.widths, self.layers, self._kind)
-
     @property
     def _kind(self) -> str:
         return f"{self.dtype}, loss {self.criterion}"
+
+    def _repr_html_(self) -> str:
+        """`summary` for notebooks."""
+        return network_html(type(self).__name__, self.widths, self.layers, self._kind)
 
     def __repr__(self) -> str:
         names = [str(activation) for activation in self.activations]
@@ -273,16 +365,33 @@ class NetworkBase(Fitting, ABC):
             return f"{kind}.from_layers({made}{drop})"
         return f"{kind}({self.widths}, {names}, loss='{self.criterion}', dtype='{self.dtype}')"
 
-    def __getstate__(self) -> dict[str, object]:
-        state = {name: getattr(self, name) for name in ("widths", *_FIXED, "preprocessing")}
-        trainable = tuple(layer.trainable for layer in self.layers)
-        return state | {"theta": np.array(self._theta), "trainable": trainable}
+    # ---- copies and files -----------------------------------------------------------------
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        theta = state["theta"]
-        self.__dict__.update((f"_{name}", state[name]) for name in _FIXED)
-        self._set_shape(state["widths"][0], state["dense"])
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to a file in the safetensors layout; see `fastbp.io`.
+
+        Raises ValueError for parameters that are not finite, OSError if the file cannot be written.
+        """
+        write_model(path, self._architecture, self.layers, self.seed, self.preprocessing)
+
+    def __getstate__(self) -> dict[str, object]:
+        net = self._architecture
+        return {
+            "widths": net.widths,
+            "dtype": net.dtype,
+            "dense": net.dense,
+            "input_dropout": net.input_dropout,
+            "criterion": net.criterion,
+            "l1": net.l1,
+            "l2": net.l2,
+            "seed": self.seed,
+            "preprocessing": self.preprocessing,
+            "theta": np.array(self._theta),
+            "trainable": tuple(layer.trainable for layer in self.layers),
+        }
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        fields = ("widths", "dense", "criterion", "dtype", "l1", "l2", "input_dropout")
+        architecture = Architecture(**{name: state[name] for name in fields})
+        self._build(architecture, state["theta"], state["seed"], state["trainable"])
         self.preprocessing = state["preprocessing"]
-        self._build(theta)
-        for layer, trainable in zip(self.layers, state["trainable"], strict=True):
-            layer.trainable = trainable

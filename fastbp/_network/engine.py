@@ -1,82 +1,313 @@
-"""Derivatives on the C engine, through a pass of their own beside the one that users look at."""
+"""The backend on the C engine: most methods are one call; csrc/README.md describes the engine."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .. import _core
-from .._types import Array, SparseRows
-from .derivatives import Derivatives
+from .._checks import arguments as check
+from .._types import Array, Data, Place, Rows, SessionOptions, SparseRows
+from ..errors import DivergenceError
+from ..losses._losses import engine_function
+from ..optim import Optimizer
+from .architecture import Architecture
+from .backend import bind
+from .dense import Dense
 
 
-class EngineDerivatives(Derivatives):
-    """The arithmetic of `Derivatives`: one call of the engine each, after forward and backward.
+class EngineBackend:
+    """The arithmetic of one architecture on the C engine; see `backend.Backend`.
 
-    The probe, a second set of buffers z, a and δ, is made when first needed and kept; calls wait
-    for each other.
+    `net` is the engine's own network, which has no parameters. Buffers are made when they are first
+    needed and kept: those of the stored pass, those of a second pass for derivatives, and a session
+    for `train_batch`.
     """
 
-    _net: _core.Net
-    _theta: Array
-    _probe: _core.Pass | None
+    def __init__(self, architecture: Architecture) -> None:
+        self._n_in, self._n_out = architecture.widths[0], architecture.widths[-1]
+        self._widths, self._dtype = architecture.widths, architecture.dtype
+        self._whole_rows = architecture.input_dropout > 0 or architecture.dense[0].residual
+        self.net = _engine_network(architecture)
+        self._pass: _core.Pass | None = None
+        self._stored: dict[str, list[Array]] = {}  # of _pass: "z", "a" and "delta" by layer
+        self._theta, self._n_rows = np.empty(0), 0  # of its forward
+        self._probe: _core.Pass | None = None
+        self._batches: EngineSession | None = None
 
-    def _forwarded(self, X: Array) -> _core.Pass:
-        """The probe, with z and a of X; of sparse rows, which must be whole here, a copy."""
+    def inputs(self, X: object, name: str) -> Rows:
+        """X as the engine reads it: of the network's dtype or another real one, or sparse."""
+        rows = check.as_inputs(X, self._n_in, self._dtype, name=name)
+        if self._whole_rows and isinstance(rows, SparseRows):
+            raise TypeError(
+                f"{name} is sparse, and the first layer needs whole rows for its input dropout or "
+                f"residual: write {name}.toarray()"
+            )
+        return rows
+
+    def set_trainable(self, l: int, trainable: bool) -> None:
+        self.net.set_trainable(l, trainable)
+
+    # ---- the stored pass ------------------------------------------------------------------
+
+    def forward(self, theta: Array, X: Rows) -> list[tuple[Array, Array]]:
+        n = len(X)
+        p = self._pass
+        if p is None or n > p.capacity:
+            self._pass, self._stored, p = None, {}, None  # let go of the old buffers first
+            p = self._pass = _core.Pass(self.net, n)
+            layers = range(1, len(self._widths))
+            self._stored = {
+                which: [np.asarray(p.buffer(which, l)) for l in layers]
+                for which in ("z", "a", "delta")
+            }
+        if not isinstance(X, SparseRows) and p.overlaps(X):
+            X = X.copy()  # a view of some a, which is about to be overwritten
+        p.forward(theta, X)
+        self._theta, self._n_rows = theta, n
+        pairs = zip(self._stored["z"], self._stored["a"], strict=True)
+        return [(z[:n], a[:n]) for z, a in pairs]
+
+    @property
+    def _passed(self) -> _core.Pass:
+        if self._pass is None:
+            raise RuntimeError(check.NO_FORWARD)
+        return self._pass
+
+    def backward(self, y: Array | None, s: Array | None, grad: Array) -> float:
+        return self._passed.backward(self._theta, y, s, grad)
+
+    def backward_from(self, delta: Array, s: Array | None, grad: Array) -> None:
+        self._passed.backward_from(self._theta, self._apart(delta), s, grad)
+
+    def output_delta(self, y: Array | None, s: Array | None) -> float:
+        return _core.backward_output(self._passed, self._theta, y, s)
+
+    def inject_delta(self, delta: Array, s: Array | None) -> None:
+        _core.backward_inject(self._passed, self._apart(delta), s)
+
+    def _apart(self, delta: Array) -> Array:
+        """delta, or a copy if it is a view of a buffer that is about to be overwritten."""
+        return delta.copy() if self._passed.overlaps(delta) else delta
+
+    def hidden_delta(self, l: int) -> None:
+        _core.backward_layer(self._passed, self._theta, l)
+
+    def gradient(self, grad: Array) -> None:
+        _core.backward_gradient(self._passed, self._theta, grad)
+
+    def delta(self, l: int) -> Array:
+        return self._stored["delta"][l - 1][: self._n_rows]
+
+    def pull_back(self, l: int, g: Array) -> Array:
+        out = np.array(g, order="C")
+        _core.pull_back(self._passed, l, out)
+        return out
+
+    def input_gradient(self) -> Array:
+        out = self._empty(self._n_rows, self._n_in)
+        self._passed.input_gradient(self._theta, out)
+        return out
+
+    # ---- data sets ------------------------------------------------------------------------
+
+    def predict(self, theta: Array, X: Rows) -> Array:
+        out = np.empty((X.shape[0], self._n_out), self._dtype)
+        self.net.predict(theta, X, out)
+        return out
+
+    def cost(self, theta: Array, X: Rows, y: Array | None, s: Array | None) -> float:
+        return self.net.cost(theta, X, y, s)
+
+    def evaluate(
+        self, theta: Array, X: Rows, y: Array | None, s: Array | None
+    ) -> tuple[float, Array]:
+        out = self._empty(X.shape[0], self._n_out)
+        return self.net.cost(theta, X, y, s, out), out
+
+    # ---- training -------------------------------------------------------------------------
+
+    def step(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
+        self.net.step(theta, grad, optimizer)
+
+    def train_batch(
+        self,
+        theta: Array,
+        X: Rows,
+        y: Array | None,
+        s: Array | None,
+        optimizer: Optimizer,
+        seed: int,
+    ) -> float:
+        session = self._batches
+        if session is None or not session.takes(optimizer, X.shape[0]):
+            self._batches = None
+            options = SessionOptions(batch_size=X.shape[0], shuffle=False)
+            bind(optimizer, theta, len(self._widths) - 1)
+            session = self.session(theta, (X, y, s), optimizer, options, seed)
+            self._batches = session
+        else:
+            session.rebind(X, y, s)
+        diverged, _, _, _, J, last = session.run(0.0)
+        if diverged:
+            raise DivergenceError(last, epoch=0, step=optimizer.t)
+        return J
+
+    def session(
+        self, theta: Array, data: Data, optimizer: Optimizer, options: SessionOptions, seed: int
+    ) -> EngineSession:
+        return EngineSession(self.net, theta, data, optimizer, options, seed)
+
+    # ---- derivatives: on a pass of their own ----------------------------------------------
+
+    def _forwarded(self, theta: Array, X: Rows) -> _core.Pass:
+        """The second pass, with z and a of X. Derivatives need whole rows."""
         if isinstance(X, SparseRows):
             X = X.toarray()
         if self._probe is None or len(X) > self._probe.capacity:
             self._probe = None  # let go of the old one first
-            self._probe = _core.Pass(self._net, len(X))
-        self._probe.forward(self._theta, X)
+            self._probe = _core.Pass(self.net, len(X))
+        self._probe.forward(theta, X)
         return self._probe
 
-    def _backwarded(self, X: Array, y: Array, s: Array | None = None) -> _core.Pass:
-        """The probe, with every δ of X and y as well."""
-        probe = self._forwarded(X)
-        probe.backward(self._theta, y, s, None)
+    def _backwarded(
+        self, theta: Array, X: Rows, y: Array | None, s: Array | None = None
+    ) -> _core.Pass:
+        """The second pass, with every δ of X and y as well."""
+        probe = self._forwarded(theta, X)
+        probe.backward(theta, y, s, None)
         return probe
 
     def _empty(self, *shape: int) -> Array:
-        return np.empty(shape, self.dtype)
+        return np.empty(shape, self._dtype)
 
-    def _vjp(self, X: Array, v: Array) -> Array:
-        out = self._empty(len(X), self.widths[0])
-        with self._lock:
-            _core.vjp(self._forwarded(X), self._theta, v, out)
+    def vjp(self, theta: Array, X: Rows, v: Array) -> Array:
+        out = self._empty(len(X), self._n_in)
+        _core.vjp(self._forwarded(theta, X), theta, v, out)
         return out
 
-    def _jacobian(self, X: Array) -> Array:
-        out = self._empty(len(X), self.widths[-1], self.widths[0])
-        with self._lock:
-            _core.jacobian(self._forwarded(X), self._theta, out.reshape(len(X), -1))
+    def jacobian(self, theta: Array, X: Rows) -> Array:
+        out = self._empty(len(X), self._n_out, self._n_in)
+        _core.jacobian(self._forwarded(theta, X), theta, out.reshape(len(X), -1))
         return out
 
-    def _sample_gradients(self, X: Array, y: Array) -> Array:
-        out = self._empty(len(X), self._theta.size)
-        with self._lock:
-            _core.sample_gradients(self._backwarded(X, y), out)
+    def sample_gradients(self, theta: Array, X: Rows, y: Array | None) -> Array:
+        out = self._empty(len(X), theta.size)
+        _core.sample_gradients(self._backwarded(theta, X, y), out)
         return out
 
-    def _layer_norms(self, X: Array, y: Array) -> Array:
-        out = np.empty((len(X), len(self.widths) - 1))
-        with self._lock:
-            _core.gradient_norms(self._backwarded(X, y), out)
+    def layer_norms(self, theta: Array, X: Rows, y: Array | None) -> Array:
+        out = np.empty((len(X), len(self._widths) - 1))
+        _core.gradient_norms(self._backwarded(theta, X, y), out)
         return out
 
-    def _jvp(self, X: Array, dX: Array | None, dtheta: Array | None) -> Array:
-        out = self._empty(len(X), self.widths[-1])
-        with self._lock:
-            _core.jvp(self._forwarded(X), self._theta, dX, dtheta, out)
-        return out
-
-    def _hvp(self, X: Array, y: Array, v: Array, s: Array | None) -> Array:
-        out = np.empty_like(self._theta)
-        with self._lock:
-            _core.hvp(self._backwarded(X, y, s), self._theta, v, out)
-        return out
-
-    def _relevance(self, X: Array, y: Array) -> list[Array]:
-        outs = [self._empty(len(X), n) for n in self.widths]
-        with self._lock:
-            _core.relevance(self._backwarded(X, y), self._theta, outs)
+    def relevance(self, theta: Array, X: Rows, y: Array | None) -> list[Array]:
+        outs = [self._empty(len(X), n) for n in self._widths]
+        _core.relevance(self._backwarded(theta, X, y), theta, outs)
         return outs
+
+    def jvp(self, theta: Array, X: Rows, dX: Array | None, dtheta: Array | None) -> Array:
+        out = self._empty(len(X), self._n_out)
+        _core.jvp(self._forwarded(theta, X), theta, dX, dtheta, out)
+        return out
+
+    def hvp(self, theta: Array, X: Rows, y: Array | None, s: Array | None, v: Array) -> Array:
+        out = np.empty_like(theta)
+        _core.hvp(self._backwarded(theta, X, y, s), theta, v, out)
+        return out
+
+
+class EngineSession:
+    """A training session of the engine; see `fastbp._types.DataSession`."""
+
+    def __init__(
+        self,
+        net: _core.Net,
+        theta: Array,
+        data: Data,
+        optimizer: Optimizer,
+        options: SessionOptions,
+        seed: int,
+    ) -> None:
+        X, y, s = data
+        fit = _core.Fit(
+            net,
+            theta,
+            X,
+            y,
+            s,
+            optimizer,
+            options.batch_size,
+            options.shuffle,
+            seed,
+            options.n_threads,
+            options.part_rows,
+        )
+        self._fit, self._optimizer = fit, optimizer
+        self._n_params, self._dtype = theta.size, theta.dtype
+        self._batch_size, self._n_rows = options.batch_size, len(X)
+        self.rebind, self.set_rates = fit.rebind, fit.set_rates
+        self.set_clocks, self.report = fit.set_clocks, fit.report
+
+    def takes(self, optimizer: Optimizer, n_rows: int) -> bool:
+        """Whether this session can make a step on so many rows with this optimiser."""
+        return optimizer is self._optimizer and n_rows <= self._batch_size
+
+    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
+        self._optimizer.bind(self._n_params, self._dtype)
+        return self._fit.run(seconds)
+
+    @property
+    def place(self) -> Place:
+        return Place(*self._fit.place)
+
+    @property
+    def rows_done(self) -> int:
+        epoch, _, _, first, _, _ = self._fit.place
+        return epoch * self._n_rows + first
+
+    def bind(self, data: Data) -> bool:
+        X, y, s = data
+        try:
+            self.rebind(X, y, s)
+        except ValueError:  # more rows than it has room for
+            return False
+        self._n_rows = len(X)
+        return True
+
+    def seek(self, place: Place) -> None:
+        self._fit.seek(*place)
+
+    def close(self) -> None:
+        """Nothing to do: buffers and threads end with the session."""
+
+
+def _engine_network(net: Architecture) -> _core.Net:
+    return _core.Net(
+        net.widths,
+        tuple(activation.name for activation in net.activations),
+        tuple(activation.alpha or 0.0 for activation in net.activations),
+        net.criterion.name,
+        net.dtype == np.float64,
+        net.l1,
+        net.l2,
+        net.criterion.params(net.widths[-1]),
+        net.criterion.n_targets(net.widths[-1]),
+        tuple(_options(layer) for layer in net.dense),
+        net.input_dropout,
+        engine_function(net.criterion, net.dtype, net.widths[-1]),
+    )
+
+
+def _options(layer: Dense) -> tuple[bool, int, float, float, bool, float, bool]:
+    """The fields of the engine's fastbp_layer_options_t."""
+    code, eps = (0, 0.0) if layer.norm is None else (layer.norm.code, layer.norm.eps or 0.0)
+    limit = layer.max_norm or 0.0
+    return (
+        not layer.bias,
+        code,
+        eps,
+        layer.dropout,
+        layer.residual,
+        limit,
+        layer.non_negative,
+    )

@@ -1,36 +1,43 @@
-"""One layer of a network: its views and the arrays of the last passes."""
+"""One layer of a network, as users see it: views of its parameters and of the last passes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._types import Array
+from ..activations import Activation
 from .dense import Dense
 
 
 class _Passed:
-    """What the last passes made; apart from the layer, where setting an attribute takes longer."""
+    """The arrays of the last passes; a separate object, because `Layer` checks what is set."""
 
     __slots__ = ("a", "delta", "z")
 
+    def __init__(self) -> None:
+        self.z: Array | None = None
+        self.a: Array | None = None
+        self.delta: Array | None = None
+
 
 class Layer:
-    """One dense layer of a network: its views and the arrays of the last passes.
+    """One dense layer of a network: views of its parameters and of the last passes.
 
-    W (n_in, n_out) and b (n_out,) are views of theta, dW and db of grad: writing into them
-    changes the network, and assigning an array to W or b copies it in (ValueError for another
-    shape). Likewise gain and shift (n_out,) of a norm, with dgain and dshift; what the layer does
-    not have is None. z, a and delta, all (batch, n_out), belong to the last forward and backward,
-    and are None before: z = uW + b, a the layer's output, delta = ∂J_i/∂z. Writing into delta
-    changes only what `input_gradient` makes of that of the first layer, until the next backward;
-    `backward_from` is the way to inject an error signal.
+    W (n_in, n_out) and b (n_out,) are views of theta, dW and db are views of grad. Writing into
+    them changes the network. Assigning an array to W or b copies its values; ValueError for another
+    shape. gain and shift (n_out,) of a norm, with dgain and dshift, behave likewise. Those that the
+    layer does not have are None.
 
-    `trainable`, True at first, may be set: training and `step` leave a layer where it is False as
-    it is. Nothing but W, b, gain, shift and trainable may be set: AttributeError.
+    z, a and delta, all (batch, n_out), belong to the last forward and backward, and are None
+    before: z = uW + b, a is the output of the layer, delta = ∂J_i/∂z. Writing into delta changes
+    only the result of `input_gradient`, and only in the first layer, until the next backward; use
+    `backward_from` to inject an error signal.
+
+    `trainable` is True at first. Training and `step` do not change a layer where it is False. Only
+    W, b, gain, shift and trainable can be set; AttributeError for anything else.
 
     >>> from fastbp import Network
     >>> layer = Network((2, 3), seed=0).layers[0]; layer.b = [1, 2, 3]; layer.b
@@ -42,14 +49,12 @@ class Layer:
         dense: Dense,
         parameters: Mapping[str, Array],
         gradients: Mapping[str, Array],
-        on_trainable: Callable[[bool], object] | None = None,
     ) -> None:
         self._dense = dense
         self._parameters, self._gradients = dict(parameters), dict(gradients)
         self._passed = _Passed()
         self._trainable = True
-        self.report_to(on_trainable)
-        self.forget()
+        self._on_trainable: Callable[[bool], object] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         if not isinstance(getattr(type(self), name, None), property) and name[0] != "_":
@@ -58,17 +63,25 @@ class Layer:
             )
         super().__setattr__(name, value)
 
-    dense = property(
-        attrgetter("_dense"),
-        doc="The `fastbp.Dense` it was made of; whether it is trained is said here.",
-    )
-    activation = property(attrgetter("_dense.activation"), doc="Its `fastbp.Activation`.")
-    z = property(
-        attrgetter("_passed.z"), doc="Pre-activations (batch, n_out) of the last forward, or None."
-    )
-    a = property(
-        attrgetter("_passed.a"), doc="Outputs (batch, n_out) of the last forward, or None."
-    )
+    @property
+    def dense(self) -> Dense:
+        """The `fastbp.Dense` that it was made from; `trainable` of the layer itself is current."""
+        return self._dense
+
+    @property
+    def activation(self) -> Activation:
+        """The `fastbp.activations.Activation`."""
+        return self._dense.activation
+
+    @property
+    def z(self) -> Array | None:
+        """Pre-activations (batch, n_out) of the last forward, or None."""
+        return self._passed.z
+
+    @property
+    def a(self) -> Array | None:
+        """Outputs (batch, n_out) of the last forward, or None."""
+        return self._passed.a
 
     @property
     def trainable(self) -> bool:
@@ -95,26 +108,30 @@ class Layer:
             "or write into the array, layer.delta[...] = …"
         )
 
-    def report_to(self, on_trainable: Callable[[bool], object] | None) -> None:
-        """Whom to tell, now and when it changes, whether the layer is trained."""
+    def report_to(self, on_trainable: Callable[[bool], object]) -> None:
+        """Call a function, now and at every change, with the value of `trainable`."""
         self._on_trainable = on_trainable
-        self.trainable = self._trainable
+        on_trainable(self._trainable)
 
     def forget(self) -> None:
-        """Drop z, a and delta."""
+        """Drop z, a and delta; the network calls this."""
         self.show_forward(None, None)
 
     def show_forward(self, z: Array | None, a: Array | None) -> None:
-        """What a forward pass has made, for the network to call; delta is gone with it."""
+        """Take z and a of a forward pass, and drop delta; the network calls this."""
         passed = self._passed
         passed.z, passed.a, passed.delta = z, a, None
 
     def show_delta(self, delta: Array) -> None:
-        """What a backward pass has made, for the network to call."""
+        """Take delta of a backward pass; the network calls this."""
         self._passed.delta = delta
 
+    def hide_delta(self) -> None:
+        """Drop delta; the network calls this."""
+        self._passed.delta = None
+
     def parameters(self) -> dict[str, Array]:
-        """The views that there are, by name: W, b, gain, shift, in the order of theta.
+        """The views of the parameters that the layer has, by name, in the order of theta.
 
         >>> from fastbp import Dense, Network
         >>> net = Network.from_layers(2, [Dense(3, bias=False)], seed=0)
@@ -124,7 +141,7 @@ class Layer:
         return dict(self._parameters)
 
     def gradients(self) -> dict[str, Array]:
-        """The views of grad by the same names."""
+        """The views of grad, by the same names."""
         return dict(self._gradients)
 
     def _set(self, name: str, value: object) -> None:
@@ -191,5 +208,5 @@ class Layer:
 
     def __repr__(self) -> str:
         n_in, n_out = self.W.shape
-        said = [f"{n_in} -> {n_out}", str(self.activation), *self._dense.options()]
-        return f"Layer({', '.join(said if self.trainable else [*said, 'frozen'])})"
+        parts = [f"{n_in} -> {n_out}", str(self.activation), *self._dense.options()]
+        return f"Layer({', '.join(parts if self.trainable else [*parts, 'frozen'])})"

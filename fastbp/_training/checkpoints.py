@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Self
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.caller import warn_caller
 from .._files.atomic import check_writable, sweep
 from .._types import Data, Place, SparseRows, Trainee
 from ..errors import ModelFileError
@@ -89,7 +89,7 @@ class Checkpoints:
             return None
         for message in broken:
             then = "going on from the other one" if found else "there is no other one"
-            warnings.warn(f"{message}; {then}", stacklevel=4)
+            warn_caller(f"{message}; {then}")
         if state is None and self._resume is True:
             raise FileNotFoundError(f"no checkpoint to resume from in {self.folder}")
         self._alone = state is not None
@@ -143,7 +143,8 @@ class Record:
         """Put back what `restore` changed where the fit could not begin."""
         if self._before is None:
             return
-        self._net._seed, self._net.theta, optimizer, schedule = self._before
+        seed, theta, optimizer, schedule = self._before
+        self._net._restore(theta, seed)
         vars(self._optimizer).clear()
         vars(self._optimizer).update(optimizer)
         if self._schedule is not None:
@@ -201,8 +202,7 @@ class Record:
             dict(vars(self._optimizer)),
             schedule,
         )
-        self._net._seed = self._saved["seed"]
-        self._net.theta = self._saved["theta"]
+        self._net._restore(self._saved["theta"], self._saved["seed"])
         self._optimizer.load_state_dict(self._saved["optimizer"])
         if self._schedule is not None:
             self._schedule.load_state_dict(self._saved["schedule"])

@@ -1,8 +1,9 @@
-"""Weights of classes, multiplied into the weights of samples before a fit."""
+"""Weights of classes, and the sum of weights S that J is divided by."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +15,28 @@ from ..losses import Loss
 
 def weigh(
     class_weight: object,
-    y: Array,
+    y: Array | None,
     sample_weight: Array | None,
     loss: Loss,
     n_out: int,
-    dtype: np.dtype,
+    dtype: np.dtype[Any],
 ) -> Array | None:
-    """sample_weight (n,) times the weight of each row's class; None stays None without weights.
+    """The weight of each sample times the weight of its class.
 
-    class_weight: {class: weight}, where classes left out count 1, an array of one weight a class,
-    or "balanced": n / (classes there are · rows of the class), as scikit-learn has it. y: as
-    `_validation.as_targets` returns it. Raises TypeError or ValueError for what does not fit.
+    Parameters
+    ----------
+    class_weight : dict, array_like, "balanced" or None
+        {class: weight}, in which a missing class has the weight 1; an array of one weight per
+        class; or n / (number of classes · rows of the class), as in scikit-learn. With None the
+        result is sample_weight.
+    y : ndarray or None
+        The targets, as `_checks.arguments.as_targets` returns them.
+    sample_weight : ndarray (n,) or None
+        Checked weights.
+    loss, n_out, dtype
+        Of the network.
+
+    Raises TypeError or ValueError for a class_weight that does not fit.
 
     >>> weigh("balanced", np.array([0, 0, 0, 1], np.int32), None, Loss("cross_entropy"), 2,
     ...       np.dtype("float64")).round(3).tolist()
@@ -36,11 +48,26 @@ def weigh(
     factors = _factors(class_weight, classes, n_classes)[classes]
     if sample_weight is not None:
         factors = factors * sample_weight
-    return check.as_weights(factors, len(y), dtype)
+    return check.as_weights(factors, len(classes), dtype)
 
 
-def _classes(y: Array, loss: Loss, n_out: int) -> tuple[Array, int]:
-    """The class of every row, and how many classes there may be."""
+def weight_sum(loss: Loss, y: Array | None, s: Array) -> np.float64:
+    """S = Σ s_i, with the class weights of the loss where y holds class numbers (n,).
+
+    A pair of rows counts once.
+
+    >>> float(weight_sum(Loss("cross_entropy", class_weight=[1, 3]), np.array([0, 1]), np.ones(2)))
+    4.0
+    """
+    weight = loss.options.get("class_weight")
+    if not isinstance(weight, tuple) or y is None or y.ndim > 1:
+        return np.float64(s[:: loss.group].sum(dtype=np.float64))
+    each = np.broadcast_to(np.asarray(weight, s.dtype), max(len(weight), y.max() + 1))[y]
+    return np.float64(s.astype(np.float64) @ each)
+
+
+def _classes(y: Array | None, loss: Loss, n_out: int) -> tuple[Array, int]:
+    """The class of every row, and how many classes there can be."""
     if y is None:
         raise ValueError(f"class_weight needs targets that name classes; {loss} has no targets")
     if y.ndim == 1:

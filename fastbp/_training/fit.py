@@ -1,13 +1,12 @@
-"""The training loop that the engine's Network and the reference share.
+"""`Network.fit`: the checks of its arguments, and the loop over the epochs.
 
-A session makes the steps, in slices of time; what stands around them is here: the checks of
-`fit`'s arguments, validation, logs, callbacks, and the ways in which a fit may end.
+A session makes the steps, in slices of time. Around them are validation, logs, callbacks and
+checkpoints, and the ways in which a fit can end.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from os import PathLike
@@ -18,9 +17,10 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.targets import warn_of_lost_digits
-from .._types import Array, Data, Place, Ran, Session, SessionOptions
+from .._types import Array, Data, Place, Ran, Session, SessionOptions, Trainee
 from ..errors import DivergenceError
 from ..history import History
+from ..metrics._metrics import Metric
 from ..metrics._metrics import resolve as resolve_metrics
 from ..optim import LBFGS, Optimizer
 from ..optim import resolve as resolve_optimizer
@@ -40,270 +40,210 @@ _MAX_EPOCHS = int(np.iinfo("l").max)  # the engine counts them in a C long
 SLICE = 0.05  # seconds of training between two looks at signals and at the clock
 
 
-class Fitting:
-    """`fit`, for NetworkBase."""
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """The keywords of `Network.fit`, which describes them, as they were given."""
 
-    def fit(
-        self,
-        X: object,
-        y: object = None,
-        *,
-        epochs: int = 10,
-        initial_epoch: int = 0,
-        batch_size: int = 64,
-        accumulate: int = 1,
-        optimizer: str | Optimizer | LBFGS = "adam",
-        schedule: str | Schedule | None = None,
-        shuffle: bool = True,
-        sample_weight: object = None,
-        class_weight: object = None,
-        metrics: Iterable[object] = (),
-        validation_data: Sequence[object] | None = None,
-        validation_split: float = 0.0,
-        time_budget: float | None = None,
-        checkpoint: str | PathLike[str] | None = None,
-        every: str = "1 epoch",
-        resume: bool | str = "auto",
-        callbacks: Iterable[object] = (),
-        progress: bool = False,
-        n_threads: int | None = None,
-    ) -> History:
-        """Train by mini-batches and return the History, one entry an epoch.
+    epochs: int
+    initial_epoch: int
+    batch_size: int
+    accumulate: int
+    optimizer: str | Optimizer | LBFGS
+    schedule: str | Schedule | None
+    shuffle: bool
+    sample_weight: object
+    class_weight: object
+    metrics: Iterable[str | Metric] | Mapping[str, str | Metric]
+    validation_data: Sequence[object] | None
+    validation_split: float
+    time_budget: float | None
+    checkpoint: str | PathLike[str] | None
+    every: str
+    resume: bool | str
+    callbacks: Iterable[object]
+    progress: bool
+    n_threads: int | None
 
-        X (n, n_0), of any real dtype: docs/data.md; y (n, n_L), (n,) where n_L is 1, or class
-        indices (n,) for cross_entropy; sample_weight (n,), not negative. Or X alone, a stream of
-        blocks of them: `fastbp.stream`. Each epoch visits the samples in the order of
-        `permutation(seed, epoch, n)` of `_training/shuffle`, or as given where shuffle is False, in
-        runs of batch_size, the last one shorter; a batch whose weights are all 0 is left out.
-        class_weight: {class: weight}, an array of one a class, or "balanced", multiplied into the
-        samples' weights; validation goes without. metrics: names of `fastbp.metrics`, functions
-        (outputs, targets, weights) -> number, or a dict of them, of the training rows and of those
-        held out, both as the epoch ends.
-        accumulate: take one step by the gradient of so many batches, as with a batch_size so many
-        times as large, in the memory of one: steps, rates and logs are those of the large batch.
-        optimizer: a name or an object of `fastbp.optim`, whose state goes on where it stood.
-        schedule: a name or an object of `fastbp.schedules`, likewise, which makes the learning
-        rates out of the optimiser's. initial_epoch: begin with the epoch of this number, so that
-        with optimiser and schedule kept two fits are one.
-        validation_data: (X, y) or (X, y, weights), scored after every epoch. validation_split:
-        instead, the share of the rows to hold out for that, chosen by the network's seed; of class
-        indices each class gives its share. time_budget: seconds after which the fit ends, with a
-        whole step; the epoch cut short counts in the History. checkpoint: a folder that is given
-        all that the fit needs to go on bit for bit, every so many "epochs", "steps", "s", "min" or
-        "h" and at its end; resume: "auto" to go on from what is there, if anything is, True to
-        insist on it, False to begin anew: docs/checkpoints.md. callbacks: see `fastbp.callbacks`.
-        progress: a tqdm bar where tqdm is installed, else a line an epoch.
-        n_threads: the most threads to use, by default `fastbp.get_num_threads()`, which LBFGS takes
-        in any case; small work takes fewer, and no bit of the result depends on it.
-        Afterwards z, a and delta are forgotten.
 
-        Warns (UserWarning) where float32 would round away what distinguishes the targets.
-        Raises TypeError or ValueError, with nothing changed, for arguments that do not fit or
-        hold NaN, and DivergenceError before the step whose J is not finite. KeyboardInterrupt
-        leaves the network after a whole step.
+@dataclass(frozen=True)
+class _Settings:
+    """Those of the options that need no data to be checked."""
 
-        >>> import fastbp
-        >>> net = fastbp.Network((1, 1), seed=0)
-        >>> net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2).epochs
-        2
-        """
-        epochs, initial_epoch = _check_epochs(epochs, initial_epoch)
-        source = self._source(X, y, sample_weight, epochs)
-        batch_size = check.check_at_most_all(batch_size, "batch_size")
-        self.criterion.check_batch_size(batch_size)
-        accumulate = check.check_at_most_all(accumulate, "accumulate")
-        n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
-        if time_budget is not None:
-            time_budget = check.check_positive(time_budget, "time_budget")
-        metrics = resolve_metrics(metrics, self.criterion)
-        optimizer = resolve_optimizer(optimizer, fit=True)
-        schedule = None if schedule is None else resolve_schedule(schedule)
-        optimizer.check_fit(checkpoint=checkpoint is not None, schedule=schedule is not None)
-        runner = CallbackRunner(callbacks, self, ProgressBar(epochs) if progress else None)
-        record, seed = None, self._seed
-        if checkpoint is not None:
-            from .checkpoints import Checkpoints, Record, identity
+    batch_size: int
+    accumulate: int
+    n_threads: int
+    time_budget: float | None
+    metrics: Mapping[str, Metric]
+    optimizer: Optimizer | LBFGS
+    schedule: Schedule | None
 
-            files = Checkpoints(checkpoint, every, resume)
-            record = Record(files, self, optimizer, schedule, runner)
-            cuts = {"batch_size": batch_size, "accumulate": accumulate, "shuffle": bool(shuffle)}
-            cuts |= {"validation_split": validation_split, "class_weight": repr(class_weight)}
-            seed = record.open(identity(self, source, optimizer, schedule, cuts))
-        source, validation = self._split(source, validation_data, validation_split, seed)
-        train = None if isinstance(source, Stream) else source
-        scoring = Scoring(self, train, validation, metrics)
-        source = self._weigh(class_weight, source)
-        part_rows = 0 if accumulate == 1 else min(batch_size, _MAX_ROWS)
-        batch_size, span = cut(source, batch_size * accumulate, epochs, optimizer)
-        if schedule is not None and schedule.per == "step" and span.n_rows is None:
-            raise ValueError("a schedule by step needs a stream of arrays, whose steps are known")
-        expected = scoring.expected(rates=schedule is not None or hasattr(optimizer, "lr"))
-        for watcher in (runner,) if schedule is None else (schedule, runner):
-            watcher.check_logs(expected)
-        place = Place(initial_epoch)
-        if record is not None:  # behind what fit refuses, for it changes the network
-            place = record.restore(place)
-        options = SessionOptions(batch_size, bool(shuffle), n_threads, part_rows=part_rows)
-        session = optimizer.session(self, source, options, epochs, place)
-        if schedule is not None:
-            schedule.bind(span)
-        self._forget()
-        with closing(session), record or nullcontext(), runner:
-            loop = _Loop(session, optimizer, schedule, span, runner, scoring)
-            if record is not None:
-                loop.keep(record)
-            return loop.run(place.epoch, time_budget)
 
-    def partial_fit(
-        self,
-        X: object,
-        y: object,
-        *,
-        batch_size: int = 64,
-        optimizer: str | Optimizer = "adam",
-        shuffle: bool = True,
-        sample_weight: object = None,
-        class_weight: object = None,
-        n_threads: int | None = None,
-    ) -> float:
-        """One epoch over X and y, as `fit` makes it; returns the mean of J.
+def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
+    """Train a network as the options say; see `fastbp.Network.fit`."""
+    epochs, initial_epoch = _check_epochs(options.epochs, options.initial_epoch)
+    source = _source(net, X, y, options.sample_weight, epochs)
+    settings = _settings(net, options)
+    optimizer, schedule = settings.optimizer, settings.schedule
+    optimizer.check_fit(checkpoint=options.checkpoint is not None, schedule=schedule is not None)
+    progress = ProgressBar(epochs) if options.progress else None
+    runner = CallbackRunner(options.callbacks, net, progress)
+    record, seed = _open_record(net, source, options, settings, runner)
+    source, validation = _split(net, source, options, seed)
+    train = None if isinstance(source, Stream) else source
+    scoring = Scoring(net, train, validation, settings.metrics)
+    source = _weigh(net, options.class_weight, source)
+    batch_size = settings.batch_size * settings.accumulate
+    batch_size, span = cut(source, batch_size, epochs, optimizer)
+    _check_logs(scoring, optimizer, schedule, span, runner)
+    place = Place(initial_epoch)
+    if record is not None:  # after all checks, because it changes the network
+        place = record.restore(place)
+    part_rows = 0 if settings.accumulate == 1 else min(settings.batch_size, _MAX_ROWS)
+    cuts = SessionOptions(batch_size, bool(options.shuffle), settings.n_threads, part_rows)
+    session = optimizer.session(net, source, cuts, epochs, place)
+    if schedule is not None:
+        schedule.bind(span)
+    net._forget()
+    with closing(session), record or nullcontext(), runner:
+        loop = _Loop(session, optimizer, schedule, span, runner, scoring)
+        if record is not None:
+            loop.keep(record)
+        return loop.run(place.epoch, settings.time_budget)
 
-        An optimiser given by name is made by the first call and kept by the network for those to
-        come, while they give the same name; it is not saved with it. Calls count epochs, so that
-        each has another order of the samples. Raises as `fit` does.
 
-        >>> import fastbp
-        >>> net = fastbp.Network((1, 1), seed=0)
-        >>> J = [net.partial_fit([[0.0], [1.0]], [[1.0], [3.0]]) for _ in range(3)]
-        >>> J[2] < J[0]
-        True
-        """
-        kept: _Partial | None = getattr(self, "_partial", None)
-        if kept is None or kept.spec is not optimizer and kept.spec != optimizer:
-            kept = _Partial(optimizer, resolve_optimizer(optimizer))
-        history = self.fit(
-            X,
-            y,
-            epochs=kept.epochs + 1,
-            initial_epoch=kept.epochs,
-            batch_size=batch_size,
-            optimizer=kept.optimizer,
-            shuffle=shuffle,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            n_threads=n_threads,
+# ---- checks of its arguments --------------------------------------------------------------
+
+
+def _check_epochs(epochs: object, initial_epoch: object) -> tuple[int, int]:
+    """(epochs, number of the first one), which leave at least one epoch."""
+    n_epochs = check.check_positive_int(epochs, "epochs")
+    if n_epochs > _MAX_EPOCHS:
+        raise ValueError(f"epochs must be at most {_MAX_EPOCHS}; got {n_epochs}")
+    first = check.check_count(initial_epoch, "initial_epoch")
+    if first >= n_epochs:
+        raise ValueError(f"initial_epoch is {first}; epochs, {n_epochs}, must be more")
+    return n_epochs, first
+
+
+def _source(
+    net: Trainee, X: object, y: object, sample_weight: object, epochs: int
+) -> Data | Stream:
+    """What to train on: checked arrays, or a stream."""
+    loss = net.criterion
+    if not isinstance(X, Stream):
+        if y is None and loss.group == 1:
+            raise TypeError("fit takes X and y, or a stream: see fastbp.stream")
+        data = data_set(net, X, y, sample_weight, "X")
+        warn_of_lost_digits(y, loss, net.dtype, stacklevel=4)
+        return data
+    if loss.group > 1:
+        raise TypeError(f"a stream would part the rows that {loss} takes together")
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise TypeError(f"a stream has its own {name}; pass None, and {name} to stream()")
+    if X.n_epochs is not None and epochs > X.n_epochs:
+        raise ValueError(
+            f"{X!r} gives its blocks once, not in {epochs} epochs: pass the function that "
+            "makes it to fastbp.stream, or epochs=1"
         )
-        kept.epochs += 1
-        self._partial = kept
-        return history.loss[0]
-
-    def _weigh(self, class_weight: object, source: Data | Stream) -> Data | Stream:
-        if isinstance(source, Stream):
-            if class_weight is not None:
-                raise TypeError("class_weight is for arrays; a stream has weights in its blocks")
-            return source
-        X, y, s = source
-        return X, y, weigh(class_weight, y, s, self.criterion, self.widths[-1], self._dtype)
-
-    def _source(self, X: object, y: object, sample_weight: object, epochs: int) -> Data | Stream:
-        if not isinstance(X, Stream):
-            if y is None and self.criterion.group == 1:
-                raise TypeError("fit takes X and y, or a stream: see fastbp.stream")
-            data = self._data(X, y, sample_weight, "X")
-            warn_of_lost_digits(y, self.criterion, self._dtype, stacklevel=3)
-            return data
-        if self.criterion.group > 1:
-            raise TypeError(f"a stream would part the rows that {self.criterion} takes together")
-        for name, value in (("y", y), ("sample_weight", sample_weight)):
-            if value is not None:
-                raise TypeError(f"a stream has its own {name}; pass None, and {name} to stream()")
-        if X.n_epochs is not None and epochs > X.n_epochs:
-            raise ValueError(
-                f"{X!r} gives its blocks once, not in {epochs} epochs: pass the function that "
-                "makes it to fastbp.stream, or epochs=1"
-            )
-        return X
-
-    def _begin(
-        self,
-        source: Data | Stream,
-        optimizer: Optimizer,
-        options: SessionOptions,
-        epochs: int,
-        place: Place,
-    ) -> Session:
-        """A session that is to go on at a place, up to so many epochs."""
-        if not isinstance(source, Stream):
-            session = self._session(source, optimizer, options)
-            session.seek(place)
-            return session
-        from .blocks import BlockSession
-
-        return BlockSession(self, source, optimizer, options, epochs, place)
-
-    def _split(
-        self,
-        source: Data | Stream,
-        validation_data: Sequence[object] | None,
-        share: float,
-        seed: int,
-    ) -> tuple[Data | Stream, Data | None]:
-        """What to train on and what to score on."""
-        share = check.check_fraction(share, "validation_split")
-        if validation_data is not None:
-            if share:
-                raise ValueError("give validation_data or validation_split, not both")
-            return source, self._data(*check.split_validation(validation_data), "validation X")
-        if not share:
-            return source, None
-        if isinstance(source, Stream):
-            raise TypeError("validation_split is for arrays; give validation_data with a stream")
-        X, y, s = source
-        if y is None:
-            raise ValueError(
-                f"validation_split would part the pairs of {self.criterion}: give validation_data"
-            )
-        labels = y if y.ndim == 1 else None
-        train, held = hold_out(len(X), share, seed=seed, labels=labels)
-
-        def take(rows: Array) -> Data:
-            weights = None if s is None else check.as_weights(s[rows], len(rows), self._dtype)
-            return X[rows], y[rows], weights
-
-        return take(train), take(held)
-
-    def _data(self, X: object, y: object, sample_weight: object, name: str) -> Data:
-        """(X, y, weights or None) of a data set, checked and finite."""
-        given = X if type(X) is np.ndarray else None
-        X = self._inputs(X, name)
-        check.check_finite(X, name, self._dtype, given=given)
-        y = self._targets(y, len(X), name)
-        if y is not None and y.ndim == 1:
-            y = y.copy()  # a class that is written to the caller's y meanwhile may not exist
-        return X, y, check.as_weights(sample_weight, len(X), self._dtype, rows_of=name)
-
-    @abstractmethod
-    def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> Session:
-        """A session over checked data."""
-
-    @abstractmethod
-    def _evaluate(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
-        """J and a^L of checked data."""
+    return X
 
 
-@dataclass
-class _Partial:
-    """What partial_fit keeps: how the optimiser was given, the optimiser, and epochs made."""
+def data_set(net: Trainee, X: object, y: object, sample_weight: object, name: str) -> Data:
+    """(X, y, weights or None) as sessions take them, finite. Raises TypeError or ValueError."""
+    given = X if type(X) is np.ndarray else None
+    rows = net._inputs(X, name)
+    check.check_finite(rows, name, net.dtype, given=given)
+    targets = net._targets(y, len(rows), name)
+    if targets is not None and targets.ndim == 1:
+        targets = targets.copy()  # the caller may write a class that does not exist to y meanwhile
+    return rows, targets, check.as_weights(sample_weight, len(rows), net.dtype, rows_of=name)
 
-    spec: str | Optimizer
-    optimizer: Optimizer
-    epochs: int = 0
+
+def _settings(net: Trainee, options: FitOptions) -> _Settings:
+    batch_size = check.check_at_most_all(options.batch_size, "batch_size")
+    net.criterion.check_batch_size(batch_size)
+    accumulate = check.check_at_most_all(options.accumulate, "accumulate")
+    n_threads, budget = options.n_threads, options.time_budget
+    return _Settings(
+        batch_size,
+        accumulate,
+        0 if n_threads is None else check.check_n_threads(n_threads, "n_threads"),
+        None if budget is None else check.check_positive(budget, "time_budget"),
+        resolve_metrics(options.metrics, net.criterion),
+        resolve_optimizer(options.optimizer, fit=True),
+        None if options.schedule is None else resolve_schedule(options.schedule),
+    )
+
+
+def _open_record(
+    net: Trainee,
+    source: Data | Stream,
+    options: FitOptions,
+    settings: _Settings,
+    runner: CallbackRunner,
+) -> tuple[Record | None, int]:
+    """The record of a fit with checkpoints, and the seed of the fit."""
+    if options.checkpoint is None:
+        return None, net.seed
+    from .checkpoints import Checkpoints, Record, identity
+
+    optimizer, schedule = settings.optimizer, settings.schedule
+    files = Checkpoints(options.checkpoint, options.every, options.resume)
+    record = Record(files, net, optimizer, schedule, runner)
+    cuts = {
+        "batch_size": settings.batch_size,
+        "accumulate": settings.accumulate,
+        "shuffle": bool(options.shuffle),
+        "validation_split": options.validation_split,
+        "class_weight": repr(options.class_weight),
+    }
+    return record, record.open(identity(net, source, optimizer, schedule, cuts))
+
+
+def _split(
+    net: Trainee, source: Data | Stream, options: FitOptions, seed: int
+) -> tuple[Data | Stream, Data | None]:
+    """What to train on and what to score on."""
+    share = check.check_fraction(options.validation_split, "validation_split")
+    if options.validation_data is not None:
+        if share:
+            raise ValueError("give validation_data or validation_split, not both")
+        given = check.split_validation(options.validation_data)
+        return source, data_set(net, *given, "validation X")
+    if not share:
+        return source, None
+    if isinstance(source, Stream):
+        raise TypeError("validation_split is for arrays; give validation_data with a stream")
+    X, y, s = source
+    if y is None:
+        raise ValueError(
+            f"validation_split would part the pairs of {net.criterion}: give validation_data"
+        )
+    labels = y if y.ndim == 1 else None
+    train, held = hold_out(len(X), share, seed=seed, labels=labels)
+
+    def take(rows: Array) -> Data:
+        weights = None if s is None else check.as_weights(s[rows], len(rows), net.dtype)
+        return X[rows], y[rows], weights
+
+    return take(train), take(held)
+
+
+def _weigh(net: Trainee, class_weight: object, source: Data | Stream) -> Data | Stream:
+    """The source, with the weights of the classes in those of the samples."""
+    if isinstance(source, Stream):
+        if class_weight is not None:
+            raise TypeError("class_weight is for arrays; a stream has weights in its blocks")
+        return source
+    X, y, s = source
+    return X, y, weigh(class_weight, y, s, net.criterion, net.widths[-1], net.dtype)
 
 
 def cut(
     source: Data | Stream, batch_size: int, epochs: int, optimizer: Optimizer | LBFGS
 ) -> tuple[int, Span]:
-    """The size of a batch, and what the fit is made of."""
+    """The size of a batch, and what the fit consists of."""
     if isinstance(source, Stream):
         if optimizer.full_batch:
             raise TypeError(
@@ -316,15 +256,23 @@ def cut(
     return batch_size, Span(epochs, n_rows, batch_size)
 
 
-def _check_epochs(epochs: object, initial_epoch: object) -> tuple[int, int]:
-    """(epochs, the first of them), of which there is one at least."""
-    epochs = check.check_positive_int(epochs, "epochs")
-    if epochs > _MAX_EPOCHS:
-        raise ValueError(f"epochs must be at most {_MAX_EPOCHS}; got {epochs}")
-    initial_epoch = check.check_count(initial_epoch, "initial_epoch")
-    if initial_epoch >= epochs:
-        raise ValueError(f"initial_epoch is {initial_epoch}; epochs, {epochs}, must be more")
-    return epochs, initial_epoch
+def _check_logs(
+    scoring: Scoring,
+    optimizer: Optimizer | LBFGS,
+    schedule: Schedule | None,
+    span: Span,
+    runner: CallbackRunner,
+) -> None:
+    """Let schedule and callbacks check what the logs will contain."""
+    if schedule is not None and schedule.per == "step" and span.n_rows is None:
+        raise ValueError("a schedule by step needs a stream of arrays, whose steps are known")
+    expected = scoring.expected(rates=schedule is not None or hasattr(optimizer, "lr"))
+    if schedule is not None:
+        schedule.check_logs(expected)
+    runner.check_logs(expected)
+
+
+# ---- the loop -----------------------------------------------------------------------------
 
 
 class _Loop:

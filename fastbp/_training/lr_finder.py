@@ -16,7 +16,7 @@ from .._checks import arguments as check
 from .._types import Ran, Session, SessionOptions, Trainee
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
-from .fit import cut
+from .fit import cut, data_set
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def lr_finder(
     >>> 1e-4 < found.suggestion < 1.0
     True
     """
-    data = net._data(X, y, sample_weight, "X")
+    data = data_set(net, X, y, sample_weight, "X")
     lrs = _rates(start_lr, end_lr, steps)
     optimizer = copy.deepcopy(resolve_optimizer(optimizer))
     batch_size = check.check_at_most_all(batch_size, "batch_size")

@@ -1,8 +1,9 @@
-"""What a fit scores after every epoch, and what its logs will therefore hold."""
+"""What a fit scores after every epoch, and which logs follow from that."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from .._types import Array, Data, Trainee
 from ..metrics._functions import check_weighted, direction
@@ -11,9 +12,9 @@ from ..metrics._monitor import ExpectedLogs
 
 
 class Scoring:
-    """Metrics of the training rows, where they are at hand, and all scores of those held out.
+    """Metrics of the training rows, unless they are streamed, and all scores of those held out.
 
-    Raises ValueError for a metric that takes no weights where samples have some.
+    Raises ValueError for a metric that takes no weights if samples have some.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Scoring:
         check_weighted(metrics, any(weights is not None for _, _, weights in data))
 
     def expected(self, *, rates: bool) -> ExpectedLogs:
-        """The logs of an epoch to come, in their order; rates: whether `lr` is among them."""
+        """The logs of a coming epoch, in their order; rates: whether `lr` is among them."""
         expected = ExpectedLogs(loss=False)
         if rates:
             expected["lr"] = None
@@ -43,18 +44,20 @@ class Scoring:
         return expected
 
     def logs(self) -> dict[str, float]:
-        """The scores as the network now is."""
-        logs = {}
+        """The scores of the network as it is now."""
+        logs: dict[str, float] = {}
         if self._metrics and self._train is not None:
             outputs = self._net._evaluate(*self._train)[1]
             logs |= {name: self._apply(name, outputs, self._train) for name in self._metrics}
         if self._validation is not None:
-            J, outputs = self._net._evaluate(*self._validation)
-            score = default_score(self._net.criterion, outputs, *self._validation[1:])
+            X, y, s = self._validation
+            J, outputs = self._net._evaluate(X, y, s)
+            score = default_score(self._net.criterion, outputs, cast(Array, y), s)
             logs |= {"val_loss": J, "val_score": score}
             for name in self._metrics:
                 logs[f"val_{name}"] = self._apply(name, outputs, self._validation)
         return logs
 
     def _apply(self, name: str, outputs: Array, data: Data) -> float:
-        return float(self._metrics[name](outputs, *data[1:]))
+        _, y, s = data
+        return float(self._metrics[name](outputs, cast(Array, y), s))

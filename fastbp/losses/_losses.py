@@ -7,7 +7,6 @@ docs/losses.md, and to be read in `fastbp.reference._losses` and `csrc/kernels`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.caller import warn_caller
 from .._checks.numbers import as_array
 from .._types import Array
 from ..activations import Activation
@@ -455,15 +455,13 @@ def check_output(loss: Loss, output: Activation, n_out: int) -> None:
         )
 
 
-def warn_unpaired(loss: Loss, output: Activation, *, stacklevel: int = 3) -> None:
-    """UserWarning when a logarithmic loss is put on outputs that are not in (0, 1).
+def warn_unpaired(loss: Loss, output: Activation) -> None:
+    """Warn (UserWarning) if a logarithmic loss is put on outputs that are not in (0, 1).
 
-    It names the paired output; `stacklevel` 3 points at the caller of a constructor.
+    The message names the paired output.
     """
     if loss.pair is not None and not output.entry.in_unit_interval:
-        warnings.warn(
+        warn_caller(
             f"{loss.name} takes the logarithm of outputs in (0, 1), and those of {output} are "
-            f"clipped to them, with no gradient outside: use output='{loss.pair}'",
-            UserWarning,
-            stacklevel=stacklevel,
+            f"clipped to them, with no gradient outside: use output='{loss.pair}'"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.caller import warn_caller
 from .._types import Array, Data, Place, Rows, SessionOptions, SparseRows, Trainee
 from ..errors import ConvergenceWarning
 from ._hyper import Declared, hyper
@@ -285,6 +285,6 @@ class LineSearches:
         optimizer.message = outcome.message
         if outcome.trouble is not None:
             message = f"LBFGS has not found a minimum: {outcome.trouble}"
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            warn_caller(message, ConvergenceWarning)
         self.rows_done += len(self._X)
         return False, True, self._epoch, 1, outcome.J, outcome.J

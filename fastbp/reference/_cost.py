@@ -2,66 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from .._checks import arguments as check
-from .._types import Array
+from .._network.architecture import Architecture
+from .._network.base import NetworkBase
+from .._types import Array, Rows, SparseRows
 from ._formulas import quiet, sample_losses
 from ._layers import forward
 from ._losses import mean_loss
 
-if TYPE_CHECKING:
-    from ._network import Network
-
 
 def objective(
-    net: Network, X: object, y: object, theta: Array | None = None, sample_weight: object = None
-) -> np.number:
-    """J of X and y at theta (the network's own if None), as a NumPy scalar.
+    net: NetworkBase, X: object, y: object, theta: Array | None = None, sample_weight: object = None
+) -> np.number[Any]:
+    """J of X and y at theta, as a NumPy scalar.
 
-    X, y and sample_weight as for `Network.loss`; theta (n_params,). theta may be complex where
-    all activations are analytic (identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh,
-    mish, sin, softmax): Im J(theta + ih e_k)/h is then the derivative along k to full precision,
-    the complex step of Squire & Trapp, SIAM Review 40, 1998. Raises TypeError or ValueError for
-    arrays that do not fit.
+    Parameters
+    ----------
+    net : Network
+        A `fastbp.reference.Network`.
+    X, y, sample_weight
+        As for `Network.loss`.
+    theta : ndarray (n_params,) or None, default None
+        The parameters, None for those of the network. They may be complex if all activations are
+        analytic (identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh, mish, sin,
+        softmax): Im J(theta + ih e_k)/h is then the derivative along k to full precision, the
+        complex step of Squire & Trapp, SIAM Review 40, 1998.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For arrays that do not fit.
+
+    Examples
+    --------
     >>> from fastbp.reference import Network
     >>> net = Network((1, 1)); float(objective(net, [[3.0]], [[2.0]], np.zeros(2)))
     2.0
     """
-    X = net._inputs(X)
-    y = net._targets(y, len(X))
-    s = check.as_weights(sample_weight, len(X), net.dtype)
-    return cost(net, X, y, s, net.theta if theta is None else theta)[0]
+    rows = whole(net._inputs(X))
+    targets = net._targets(y, len(rows))
+    s = check.as_weights(sample_weight, len(rows), net.dtype)
+    return cost(net._architecture, rows, targets, s, net.theta if theta is None else theta)[0]
 
 
 @quiet
 def cost(
-    net: Network, X: Array, y: Array, sample_weight: Array | None, theta: Array
-) -> tuple[np.number, Array]:
+    net: Architecture, X: Array, y: Array | None, sample_weight: Array | None, theta: Array
+) -> tuple[np.number[Any], Array]:
     """(J, a^L) of checked arrays at theta."""
     s = np.ones(len(X), net.dtype) if sample_weight is None else sample_weight
     z, a = outputs(net, X, theta)
-    J_i = sample_losses(net.criterion, net.activations[-1], z, a, dense(net, y))
+    J_i = sample_losses(net.criterion, net.dense[-1].activation, z, a, dense_targets(net, y))
     return mean_loss(net.criterion, y, s, J_i) + penalty(net, theta), a
 
 
 @quiet
-def outputs(net: Network, X: Array, theta: Array) -> tuple[Array, Array]:
+def outputs(net: Architecture, X: Array, theta: Array) -> tuple[Array, Array]:
     """(z^L, a^L) for the rows of X."""
-    out = X
-    for dense_layer, blocks in zip(net.dense, net.blocks(theta), strict=True):
-        trace = forward(dense_layer, blocks, out)
-        out = trace.out
-    return trace.z, out
+    z = a = X
+    for layer, parameters in zip(net.dense, net.blocks(theta), strict=True):
+        trace = forward(layer, parameters, a)
+        z, a = trace.z, trace.out
+    return z, a
 
 
-def penalty(net: Network, theta: Array) -> np.number:
+def penalty(net: Architecture, theta: Array) -> np.number[Any]:
     """l1‖W‖₁ + (l2/2)‖W‖² over all layers; biases are free. Analytic in complex W off zero."""
-    total = np.float64(0)
-    for W, _ in net.unpack(theta):
+    total: np.number[Any] = np.float64(0)
+    for parameters in net.blocks(theta):
+        W = parameters["W"]
         W = W.astype(np.result_type(W, np.float64), copy=False)
         if net.l1 > 0:
             total = total + net.l1 * np.where(W.real < 0, -W, W).sum()
@@ -70,6 +83,11 @@ def penalty(net: Network, theta: Array) -> np.number:
     return total
 
 
-def dense(net: Network, y: Array | None) -> Array | None:
-    """Checked targets as rows (n, n_targets): class indices (n,) become rows of 0 and 1."""
+def dense_targets(net: Architecture, y: Array | None) -> Array | None:
+    """Checked targets as rows (n, n_targets): class numbers (n,) become rows of 0 and 1."""
     return y if y is None or y.ndim > 1 else np.eye(net.widths[-1], dtype=net.dtype)[y]
+
+
+def whole(X: Rows) -> Array:
+    """The rows with all their elements, as `NumpyBackend.inputs` has made them."""
+    return X.toarray() if isinstance(X, SparseRows) else X

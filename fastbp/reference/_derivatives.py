@@ -1,4 +1,4 @@
-"""Derivatives beyond the gradient of J, in NumPy; `_network.derivatives` says what each one is."""
+"""Derivatives beyond the gradient of J; `_network.backend` says what each one is."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._network.derivatives import Derivatives
-from .._network.layers import Layer
+from .._network.architecture import Architecture
+from .._network.dense import Dense
+from .._training.class_weight import weight_sum
 from .._types import Array
-from ._cost import dense
+from ._cost import dense_targets
 from ._curves import curve, normalise_curve, normalise_push, output_curve, output_slope, push
 from ._formulas import output_delta, pull_back, quiet
 from ._layers import Trace, backward, forward, through
-from ._losses import sample_weights, weight_sum
+from ._losses import sample_weights
 
 
 @dataclass
@@ -21,129 +22,136 @@ class Moved:
     """R{x} of what a `Trace` has, by the same names."""
 
     u: Array
-    x: Array | None
-    r: Array | None
+    x: Array
+    r: Array
     n: Array
     a: Array
     out: Array
 
 
-class NumpyDerivatives(Derivatives):
-    """The arithmetic of `Derivatives`, from passes that store nothing in the network."""
+class Derivatives:
+    """The derivatives of the outputs and of J at theta, for checked rows X (n, n_0)."""
 
-    def _traces_of(self, X: Array) -> list[Trace]:
-        """What a forward pass leaves of every layer; nothing is dropped."""
+    def __init__(self, net: Architecture, theta: Array) -> None:
+        self._net = net
+        self._layers = list(zip(net.dense, net.blocks(theta), strict=True))
+        self._output = net.dense[-1].activation
+
+    def _traces(self, X: Array) -> list[Trace]:
+        """The traces of a forward pass through every layer; nothing is dropped."""
         traces, u = [], X
-        for layer in self.layers:
-            traces.append(forward(layer.dense, layer.parameters(), u))
+        for layer, parameters in self._layers:
+            traces.append(forward(layer, parameters, u))
             u = traces[-1].out
         return traces
 
     def _errors(self, traces: list[Trace], delta: Array) -> tuple[list[Array], list[Array]]:
         """(δ^1 … δ^L, ∂/∂a^0 … ∂/∂a^{L−1}) from δ^L."""
-        deltas, slopes = [delta], []
-        for i in reversed(range(len(self.layers))):
-            layer = self.layers[i]
-            slopes.insert(0, through(layer.dense, layer.parameters(), traces[i], deltas[0]))
+        deltas, slopes = [delta], list[Array]()
+        for i in reversed(range(len(traces))):
+            slopes.insert(0, through(*self._layers[i], traces[i], deltas[0]))
             if i > 0:
-                below = self.layers[i - 1]
-                delta = backward(below.dense, below.parameters(), traces[i - 1], slopes[0])
+                delta = backward(*self._layers[i - 1], traces[i - 1], slopes[0])
                 deltas.insert(0, delta)
         return deltas, slopes
 
-    def _passes(self, X: Array, y: Array) -> tuple[list[Trace], list[Array], list[Array]]:
+    def _passes(self, X: Array, y: Array | None) -> tuple[list[Trace], list[Array], list[Array]]:
         """(traces, δ^1 … δ^L, ∂J_i/∂a^0 … ∂J_i/∂a^L)."""
-        traces = self._traces_of(X)
-        top, loss, output = traces[-1], self.criterion, self.layers[-1].activation
-        y = dense(self, y)
-        deltas, slopes = self._errors(traces, output_delta(loss, output, top.z, top.a, y))
-        return traces, deltas, [*slopes, output_slope(loss, top.z, top.a, y)]
+        traces, loss = self._traces(X), self._net.criterion
+        top, targets = traces[-1], dense_targets(self._net, y)
+        delta = output_delta(loss, self._output, top.z, top.a, targets)
+        deltas, slopes = self._errors(traces, delta)
+        return traces, deltas, [*slopes, output_slope(loss, top.z, top.a, targets)]
 
     @quiet
-    def _vjp(self, X: Array, v: Array) -> Array:
-        traces = self._traces_of(X)
+    def vjp(self, X: Array, v: Array) -> Array:
+        traces = self._traces(X)
         top = traces[-1]
-        return self._errors(traces, pull_back(self.layers[-1].activation, v, top.z, top.a))[1][0]
+        return self._errors(traces, pull_back(self._output, v, top.z, top.a))[1][0]
 
-    def _jacobian(self, X: Array) -> Array:
-        rows = [self._vjp(X, np.tile(e, (len(X), 1))) for e in np.eye(self.widths[-1])]
-        return np.stack(rows, axis=1).astype(self.dtype, copy=False)
+    def jacobian(self, X: Array) -> Array:
+        rows = [self.vjp(X, np.tile(e, (len(X), 1))) for e in np.eye(self._net.widths[-1])]
+        return np.stack(rows, axis=1).astype(self._net.dtype, copy=False)
 
     @quiet
-    def _sample_gradients(self, X: Array, y: Array) -> Array:
+    def sample_gradients(self, X: Array, y: Array | None) -> Array:
         traces, deltas, _ = self._passes(X, y)
-        out = np.empty((len(X), self.theta.size), self.dtype)
+        out = np.empty((len(X), self._net.n_params), self._net.dtype)
         for l, (trace, delta) in enumerate(zip(traces, deltas, strict=True)):
             of_W = trace.u[:, :, None] * delta[:, None, :]
             gradients = {"W": of_W, "b": delta, **_norm_gradients(trace)}
             for i, row in enumerate(out):
-                for name, block in self.blocks(row)[l].items():
+                for name, block in self._net.blocks(row)[l].items():
                     block[...] = gradients[name][i]
         return out
 
     @quiet
-    def _layer_norms(self, X: Array, y: Array) -> Array:
+    def layer_norms(self, X: Array, y: Array | None) -> Array:
         traces, deltas, _ = self._passes(X, y)
         squares = []
-        for layer, trace, delta in zip(self.layers, traces, deltas, strict=True):
-            ways_in = (trace.u**2).sum(axis=1) + layer.dense.bias
+        for (layer, parameters), trace, delta in zip(self._layers, traces, deltas, strict=True):
+            ways_in = (trace.u**2).sum(axis=1) + layer.bias
             square = (delta**2).sum(axis=1) * ways_in
             for name, gradient in _norm_gradients(trace).items():
-                if name in layer.parameters():
+                if name in parameters:
                     square = square + (gradient**2).sum(axis=1)
             squares.append(square)
-        return np.sqrt(np.stack(squares, axis=1), dtype=np.float64)
+        norms: Array = np.sqrt(np.stack(squares, axis=1), dtype=np.float64)
+        return norms
 
     def _tangents(self, traces: list[Trace], dX: Array | None, v: Array | None) -> list[Moved]:
         """How every trace moves as X does along dX and theta along v."""
-        along = self.blocks(np.zeros_like(self.theta) if v is None else v)
-        ru, moved = np.zeros_like(traces[0].u) if dX is None else dX, []
-        for layer, trace, V in zip(self.layers, traces, along, strict=True):
-            rz = ru @ layer.W + trace.u @ V["W"] + V.get("b", 0)
-            rn, rx, rr = rz, None, None
-            if layer.dense.norm is not None:
-                rx, rr = normalise_push(layer.dense.norm, rz, trace.x, trace.r)
-                rn = layer.parameters()["gain"] * rx + V["gain"] * trace.x + V.get("shift", 0)
+        along = self._net.blocks(np.zeros(self._net.n_params, self._net.dtype) if v is None else v)
+        ru, moved = np.zeros_like(traces[0].u) if dX is None else dX, list[Moved]()
+        for (layer, parameters), trace, V in zip(self._layers, traces, along, strict=True):
+            rz = ru @ parameters["W"] + trace.u @ V["W"] + V.get("b", 0)
+            rn, rx, rr = rz, np.empty(0), np.empty(0)
+            if layer.norm is not None:
+                x, r = trace.normed()
+                rx, rr = normalise_push(layer.norm, rz, x, r)
+                rn = parameters["gain"] * rx + V["gain"] * x + V.get("shift", 0)
             ra = push(layer.activation, rn, trace.n, trace.a)
-            moved.append(Moved(ru, rx, rr, rn, ra, ra + ru if layer.dense.residual else ra))
+            moved.append(Moved(ru, rx, rr, rn, ra, ra + ru if layer.residual else ra))
             ru = moved[-1].out
         return moved
 
     @quiet
-    def _jvp(self, X: Array, dX: Array | None, dtheta: Array | None) -> Array:
-        return self._tangents(self._traces_of(X), dX, dtheta)[-1].out
+    def jvp(self, X: Array, dX: Array | None, dtheta: Array | None) -> Array:
+        return self._tangents(self._traces(X), dX, dtheta)[-1].out
 
     @quiet
-    def _hvp(self, X: Array, y: Array, v: Array, s: Array | None) -> Array:
+    def hvp(self, X: Array, y: Array | None, s: Array | None, v: Array) -> Array:
+        net, loss = self._net, self._net.criterion
         traces, deltas, g = self._passes(X, y)
         moved = self._tangents(traces, None, v)
-        s = np.ones(len(X), self.dtype) if s is None else s
-        by = sample_weights(self.criterion, s)[:, None] / weight_sum(self.criterion, y, s)
-        along, out, top, m = self.blocks(v), np.empty_like(v), traces[-1], moved[-1]
-        loss, output, y = self.criterion, self.layers[-1].activation, dense(self, y)
-        rdn = output_curve(loss, output, g[-1], top.z, top.a, y, m.n, m.a)
-        rg = 0
-        for i in reversed(range(len(self.layers))):
-            layer, trace, m, V = self.layers[i], traces[i], moved[i], along[i]
-            r = _through_norm(layer, V, trace, m, rdn)
+        s = np.ones(len(X), net.dtype) if s is None else s
+        by = sample_weights(loss, s)[:, None] / weight_sum(loss, y, s)
+        along, out, top, m = net.blocks(v), np.empty_like(v), traces[-1], moved[-1]
+        targets = dense_targets(net, y)
+        rdn = output_curve(loss, self._output, g[-1], top.z, top.a, targets, m.n, m.a)
+        rg = np.zeros_like(rdn)
+        for i in reversed(range(len(traces))):
+            (layer, parameters), trace, m, V = self._layers[i], traces[i], moved[i], along[i]
+            r = _through_norm(layer, parameters, V, trace, m, rdn)
             sums = {
-                "W": trace.u.T @ (by * r) + m.u.T @ (by * deltas[i]) + self.l2 * V["W"],
+                "W": trace.u.T @ (by * r) + m.u.T @ (by * deltas[i]) + net.l2 * V["W"],
                 "b": (by * r).sum(axis=0),
             }
-            if layer.dense.norm is not None:
+            if layer.norm is not None:
                 sums["gain"] = (by * (rdn * trace.x + trace.dn * m.x)).sum(axis=0)
                 sums["shift"] = (by * rdn).sum(axis=0)
-            for name, block in self.blocks(out)[i].items():
+            for name, block in net.blocks(out)[i].items():
                 block[...] = sums[name]
             if i > 0:
-                skipped = rg if layer.dense.residual else 0
-                rg = r @ layer.W.T + deltas[i] @ V["W"].T + skipped
-                below, act, m = traces[i - 1], self.layers[i - 1].activation, moved[i - 1]
-                rdn = curve(act, g[i], rg, below.n, below.a, m.n, m.a)
+                skipped = rg if layer.residual else 0
+                rg = r @ parameters["W"].T + deltas[i] @ V["W"].T + skipped
+                below, m = traces[i - 1], moved[i - 1]
+                activation = self._layers[i - 1][0].activation
+                rdn = curve(activation, g[i], rg, below.n, below.a, m.n, m.a)
         return out
 
     @quiet
-    def _relevance(self, X: Array, y: Array) -> list[Array]:
+    def relevance(self, X: Array, y: Array | None) -> list[Array]:
         traces, _, slopes = self._passes(X, y)
         activity = [X, *(trace.out for trace in traces)]
         return [a * slope for a, slope in zip(activity, slopes, strict=True)]
@@ -155,11 +163,17 @@ def _norm_gradients(trace: Trace) -> dict[str, Array]:
 
 
 def _through_norm(
-    layer: Layer, along: dict[str, Array], trace: Trace, moved: Moved, rdn: Array
+    layer: Dense,
+    parameters: dict[str, Array],
+    along: dict[str, Array],
+    trace: Trace,
+    moved: Moved,
+    rdn: Array,
 ) -> Array:
-    """R{δ} from rdn = R{∂J_i/∂n}; along: R{·} of the layer's parameters."""
-    norm, gain = layer.dense.norm, layer.parameters().get("gain")
+    """R{δ} from rdn = R{∂J_i/∂n}; along: R{·} of the parameters of the layer."""
+    norm = layer.norm
     if norm is None:
         return rdn
+    gain = parameters["gain"]
     h, rh = gain * trace.dn, gain * rdn + along["gain"] * trace.dn
     return normalise_curve(norm, h, rh, trace.x, trace.r, moved.x, moved.r)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import wraps
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from ._losses import FROM_LOGITS, LOSSES, loss_options
 from ._losses import magnitude as _magnitude
 from ._losses import positive_part as _positive_part
 from ._losses import row_max as _row_max
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 SELU_LAMBDA = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -352,11 +355,11 @@ def _cubic(z: Array) -> Array:
     return math.sqrt(8 / math.pi) * (z + 0.044715 * z**3)
 
 
-def quiet(function: Callable) -> Callable:
+def quiet(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Compute with infinities and NaN without NumPy's warnings, as the engine does."""
 
     @wraps(function)
-    def silenced(*args: object, **kwargs: object) -> object:
+    def silenced(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         with np.errstate(over="ignore", invalid="ignore"):
             return function(*args, **kwargs)
 

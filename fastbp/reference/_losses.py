@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._training.class_weight import weight_sum
 from .._types import Array
 from ..losses import Loss
 
@@ -339,21 +340,6 @@ def loss_options(loss: Loss) -> dict[str, Any]:
 def sample_weights(loss: Loss, s: Array) -> Array:
     """The weights (n,) of the rows; both rows of a pair have the weight of the first."""
     return np.repeat(s[:: loss.group], loss.group)
-
-
-def weight_sum(loss: Loss, y: Array | None, s: Array) -> np.number[Any]:
-    """S that J is divided by: Σ s_i, times the class weights where y holds class indices (n,).
-
-    A pair of rows counts once.
-
-    >>> float(weight_sum(Loss("cross_entropy", class_weight=[1, 3]), np.array([0, 1]), np.ones(2)))
-    4.0
-    """
-    weight = loss.options.get("class_weight")
-    if weight is None or y.ndim > 1:
-        return s[:: loss.group].sum(dtype=np.float64)
-    each = np.broadcast_to(np.asarray(weight, s.dtype), max(len(weight), y.max() + 1))[y]
-    return s.astype(np.float64) @ each
 
 
 def mean_loss(loss: Loss, y: Array | None, s: Array, J_i: Array) -> np.number[Any]:

@@ -89,7 +89,9 @@ def test_buffers_are_of_a_part():
     for batch_size, part_rows in ((5, 0), (50, 0), (50, 5)):
         adam = Adam()
         adam.bind(net.theta.size, net.dtype)
-        fit = _core.Fit(net._net, net.theta, X, y, None, adam, batch_size, True, 0, 1, part_rows)
+        fit = _core.Fit(
+            net._backend.net, net.theta, X, y, None, adam, batch_size, True, 0, 1, part_rows
+        )
         sizes.append(fit.report()["bytes"])
     assert sizes[2] == sizes[0] + net.theta.nbytes < sizes[1]
 

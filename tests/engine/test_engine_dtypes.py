@@ -251,7 +251,7 @@ def train_narrow_and_count():
     X, y = samples(np.dtype("uint8"), rng), rng.integers(3, size=N).astype(np.int32)
     optimizer = Adam()
     optimizer.bind(net.theta.size, net.dtype)
-    fit = _core.Fit(net._net, net.theta, X, y, None, optimizer, 8, True, 0)
+    fit = _core.Fit(net._backend.net, net.theta, X, y, None, optimizer, 8, True, 0)
     calls.clear()
     while not fit.run(0.0)[1]:
         pass

@@ -13,9 +13,10 @@ from error_bounds import ErrorBounds
 
 import fastbp
 from fastbp import _core, reference
+from fastbp._training.sessions import BatchSession
 from fastbp.metrics._metrics import default_score
 from fastbp.optim import SGD, Adam
-from fastbp.reference._cost import dense
+from fastbp.reference._cost import dense_targets
 from fastbp.reference._updates import update
 
 N = 23
@@ -65,10 +66,17 @@ class Jittered(reference.Network):
     def _noise(self, size):
         return self._rng.uniform(-1, 1, size.shape) * size
 
-    def train_step(self, X, y, s, optimizer, hook):
-        self._forward(X)
-        J = self._backward(y, s, hook)
-        bounds = ErrorBounds(self, dense(self, y), s, self._other)
+    def _session(self, data, optimizer, options):
+        def step(X, y, s):
+            return self._jittered_step(X, y, s, optimizer)
+
+        loss = self.criterion
+        return BatchSession(step, data, optimizer, options, loss, self.seed, self.dtype)
+
+    def _jittered_step(self, X, y, s, optimizer):
+        self.forward(X)
+        J = self.backward(y, s)
+        bounds = ErrorBounds(self, dense_targets(self._architecture, y), s, self._other)
         for layer, dW, db in zip(self.layers, bounds.dW, bounds.db, strict=True):
             layer.dW[...] += self._noise(dW)
             layer.db[...] += self._noise(db)
@@ -196,7 +204,7 @@ def test_slices_of_time_leave_no_trace():
     for net, seconds in zip(nets, (0.0, 60.0), strict=True):
         adam = Adam()
         adam.bind(net.theta.size, net.dtype)
-        fit = _core.Fit(net._net, net.theta, X, y, None, adam, 5, True, 9)
+        fit = _core.Fit(net._backend.net, net.theta, X, y, None, adam, 5, True, 9)
         for epoch in range(3):
             done = False
             while not done:

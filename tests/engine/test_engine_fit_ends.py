@@ -133,7 +133,7 @@ def test_interrupt_within_an_epoch(keyboard):
         net.fit(X, y, epochs=1000, batch_size=1, optimizer=adam, callbacks=[Interrupter()])
     assert 0 < adam.t
     same.bind(twin.theta.size, twin.dtype)
-    fit = _core.Fit(twin._net, twin.theta, X, y, None, same, 1, True, twin.seed)
+    fit = _core.Fit(twin._backend.net, twin.theta, X, y, None, same, 1, True, twin.seed)
     while same.t < adam.t:
         fit.run(0.0)
     np.testing.assert_array_equal(net.theta, twin.theta)
@@ -179,7 +179,7 @@ def test_other_threads_run_during_a_step(voluntary_switches):
     X, y = (rng.normal(size=(4000, width)).astype(np.float32) for width in (100, 10))
     sgd = SGD(1e-6)
     sgd.bind(net.theta.size, net.dtype)
-    fit = _core.Fit(net._net, net.theta, X, y, None, sgd, 4000, False, 0)
+    fit = _core.Fit(net._backend.net, net.theta, X, y, None, sgd, 4000, False, 0)
     turns, stop = [], threading.Event()
 
     def take_turns():
@@ -208,7 +208,7 @@ def test_a_session_keeps_its_arrays_and_lets_them_go():
     sgd = SGD(0.1, momentum=0.9)
     sgd.bind(net.theta.size, net.dtype)
     weights = np.ones(N)
-    fit = _core.Fit(net._net, net.theta, X, y, weights, sgd, BATCH, True, 0)
+    fit = _core.Fit(net._backend.net, net.theta, X, y, weights, sgd, BATCH, True, 0)
     kept = [weakref.ref(array) for array in (X, y, weights)]
     del X, y, weights, net, sgd
     gc.collect()

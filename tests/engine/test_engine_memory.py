@@ -184,7 +184,7 @@ def train_and_count(dtype, kind):
         optimizer = OPTIMIZERS[name]()
         optimizer.bind(net.theta.size, net.dtype)
         calls.clear()
-        fit = _core.Fit(net._net, net.theta, X, y, s, optimizer, 8, True, 0)
+        fit = _core.Fit(net._backend.net, net.theta, X, y, s, optimizer, 8, True, 0)
         assert calls, "the counter sees the buffers of a session"
         fit.set_clocks(True)
         calls.clear()

@@ -207,14 +207,14 @@ def test_targets_may_be_views_of_the_pass(net, X):
 
 def test_buffers_ask_for_strides(net, X):
     net.forward(X)
-    buffer = net._pass.buffer("z", 1)
+    buffer = net._backend._pass.buffer("z", 1)
     assert np.shares_memory(np.asarray(buffer), net.layers[0].z)
     for reader in (hashlib.sha256, io.BytesIO().write):
         with pytest.raises(BufferError, match="rows are padded: ask for strides"):
             reader(buffer)
     for layer in (0, 4):
         with pytest.raises(IndexError, match=f"there is no layer {layer}"):
-            net._pass.buffer("z", layer)
+            net._backend._pass.buffer("z", layer)
 
 
 # ---- copies -------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def test_the_engine_takes_no_label_beyond_the_outputs(loss, label, rng):
     net = network(loss=loss, output=output)
     bad, zeros = y.copy(), y.copy()
     bad[::3], zeros[::3] = label, 0
-    engine, theta = net._net, net.theta
+    engine, theta = net._backend.net, net.theta
     assert engine.cost(theta, X, bad, None) == engine.cost(theta, X, zeros, None)
     passes = [_core.Pass(engine, N) for _ in range(2)]
     gradients = [np.empty_like(theta) for _ in passes]
@@ -174,7 +174,7 @@ def test_targets_outlive_the_callers_own(rng):
     net = network(output="identity", loss="log_cosh")
     products = []
     for keep in (True, False):
-        p, own = _core.Pass(net._net, N), y.copy()
+        p, own = _core.Pass(net._backend.net, N), y.copy()
         p.forward(net.theta, X.copy())
         p.backward(net.theta, own, None, None)
         if not keep:

@@ -22,7 +22,7 @@ def fit_and_count(dtype, n_threads):
         optimizer.bind(net.theta.size, net.dtype)
         s = weights_for(X) if weighted else None
         calls.clear()
-        fit = _core.Fit(net._net, net.theta, X, y, s, optimizer, 61, True, 0, n_threads)
+        fit = _core.Fit(net._backend.net, net.theta, X, y, s, optimizer, 61, True, 0, n_threads)
         assert calls, "the counter sees the buffers of a session"
         calls.clear()
         for _ in range(3):

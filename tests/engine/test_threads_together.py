@@ -70,7 +70,7 @@ def test_slices_that_take_turns():
         net, X, y = problem()
         optimizer = OPTIMIZERS["adam"]()
         optimizer.bind(net.theta.size, net.dtype)
-        fit = _core.Fit(net._net, net.theta, X, y, None, optimizer, 61, True, 5, n_threads)
+        fit = _core.Fit(net._backend.net, net.theta, X, y, None, optimizer, 61, True, 5, n_threads)
         while optimizer.t < 60:
             fit.run(0.0)  # a step a slice
         return net.theta.tobytes()
@@ -176,7 +176,9 @@ def interrupted_fit(n_threads, shape):
     assert np.isfinite(net.theta).all()
 
     same.bind(twin.theta.size, twin.dtype)
-    alone = _core.Fit(twin._net, twin.theta, X, y, None, same, batch_size, True, twin.seed, 1)
+    alone = _core.Fit(
+        twin._backend.net, twin.theta, X, y, None, same, batch_size, True, twin.seed, 1
+    )
     while same.t < adam.t:
         alone.run(0.0)
     assert adam.t > 0 and net.theta.tobytes() == twin.theta.tobytes(), "it ends at a whole step"

@@ -236,5 +236,5 @@ def test_the_report_of_a_fit_has_the_types_of_the_stub():
     X, y = np.zeros((5, 3), np.float32), np.zeros((5, 2), np.float32)
     sgd = SGD(0.1)
     sgd.bind(net.theta.size, net.dtype)
-    report = _core.Fit(net._net, net.theta, X, y, None, sgd, 5, False, 0).report()
+    report = _core.Fit(net._backend.net, net.theta, X, y, None, sgd, 5, False, 0).report()
     assert has_type(report, typing.get_type_hints(stub_of(STUB).Fit.report)["return"])

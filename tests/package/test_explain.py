@@ -256,7 +256,7 @@ def test_clocks_leave_the_bits_alone():
     for clocks, n_threads in ((False, 1), (True, 1), (True, 2)):
         theta, optimizer = net.theta.copy(), Adam()
         optimizer.bind(theta.size, net.dtype)
-        fit = _core.Fit(net._net, theta, X, y, None, optimizer, 100, True, 0, n_threads)
+        fit = _core.Fit(net._backend.net, theta, X, y, None, optimizer, 100, True, 0, n_threads)
         for epoch in range(4):
             fit.set_clocks(clocks and epoch % 2 == 0)
             while not fit.run(0.0)[1]:
@@ -273,7 +273,9 @@ def test_a_session_before_its_first_run():
     net = network()
     X, y = data(net)
     optimizer = SGD()
-    fit = _core.Fit(net._net, net.theta, X, y.astype(np.int32), None, optimizer, 8, False, 0)
+    fit = _core.Fit(
+        net._backend.net, net.theta, X, y.astype(np.int32), None, optimizer, 8, False, 0
+    )
     report = fit.report()
     assert report["threads"] == 0
     assert report["clocked"] == report["plain"] == {"steps": 0, "seconds": 0.0}

@@ -88,7 +88,8 @@ def magnitude_bound(net, s):
     delta = abs(net.layers[-1].delta) + abs(net.layers[-1].a) + 1
     bound = 0.0
     for i in reversed(range(len(net.layers))):
-        a_in = abs(net.layers[i - 1].a) + abs(net.layers[i - 1].z) if i else abs(net._X)
+        X = net._backend._pass.trace[1].u
+        a_in = abs(net.layers[i - 1].a) + abs(net.layers[i - 1].z) if i else abs(X)
         bound = max(bound, ((1 + a_in).T @ (s[:, None] * delta) / S).max())
         delta = delta @ abs(net.layers[i].W).T
     return bound * (1 + max(abs(layer.z).max() for layer in net.layers))

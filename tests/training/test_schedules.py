@@ -355,7 +355,7 @@ def test_the_engine_refuses_rates_out_of_range():
     net, X, y = case()
     sgd = SGD(0.1)
     sgd.bind(net.theta.size, net.dtype)
-    fit = _core.Fit(net._net, net.theta, X, y, None, sgd, 8, True, 0)
+    fit = _core.Fit(net._backend.net, net.theta, X, y, None, sgd, 8, True, 0)
     good = np.full(3, 0.1)
     fit.set_rates(good, good)
     fit.set_rates(None)

@@ -1,0 +1,77 @@
+"""What a network computes, apart from its parameters: layers, loss, penalties and dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+
+from .._types import Array
+from ..activations import Activation
+from ..losses import Loss
+from .dense import Dense, count_parameters, unpack
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The part of a network that training never changes.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Units of every layer, inputs first.
+    dense : tuple of Dense
+        The layers, the first hidden one first.
+    criterion : Loss
+        The loss.
+    dtype : numpy.dtype
+        float32 or float64, of parameters and arithmetic.
+    l1, l2 : float
+        Weights of ‖W‖₁ and of ‖W‖²/2 in J.
+    input_dropout : float
+        p of the dropout of the inputs.
+    """
+
+    widths: tuple[int, ...]
+    dense: tuple[Dense, ...]
+    criterion: Loss
+    dtype: np.dtype[Any]
+    l1: float
+    l2: float
+    input_dropout: float
+
+    @property
+    def n_params(self) -> int:
+        """Length of theta."""
+        return count_parameters(self.widths[0], self.dense)
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """The activation of each layer."""
+        return tuple(layer.activation for layer in self.dense)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every layer is σ(uW + b), as `Network(widths, …)` makes them."""
+        return self.input_dropout == 0 and not any(layer.options() for layer in self.dense)
+
+    @property
+    def drops(self) -> bool:
+        """Whether training drops inputs or units."""
+        return self.input_dropout > 0 or any(layer.dropout > 0 for layer in self.dense)
+
+    def blocks(self, flat: Array) -> list[dict[str, Array]]:
+        """Views of a flat vector laid out as theta, by layer: "W", "b", "gain", "shift"."""
+        return unpack(flat, self.widths[0], self.dense)
+
+    def slices(self) -> list[tuple[slice, ...]]:
+        """Where W, b, gain and shift of each layer are in theta, as far as it has them."""
+        found, start, n_in = [], 0, self.widths[0]
+        for layer in self.dense:
+            sizes = (int(np.prod(shape)) for shape in layer.shapes(n_in).values())
+            ends = list(accumulate(sizes, initial=start))
+            found.append(tuple(slice(*pair) for pair in pairwise(ends)))
+            start, n_in = ends[-1], layer.n_out
+        return found

@@ -1,0 +1,299 @@
+"""The layout of model files, in safetensors: written from a network, and read into one.
+
+The tensors are "layers.0.W" (n_in, n_out), "layers.0.b" (n_out,), "layers.1.W"… The metadata hold
+`format` "fastbp", `version`, `architecture` (JSON) and, if there is one, `preprocessing` (JSON).
+An unknown field anywhere is an error: a later version that adds one changes `version`. Networks
+that `Network(widths, …)` makes are written as version 1. Those whose layers have options are
+written as version 2, with `layers` and `input_dropout` in the architecture, and with the tensors
+"layers.0.gain" and "layers.0.shift". Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from .._files.safetensors import (
+    MAX_TENSORS,
+    Reader,
+    open_reader,
+    parse_json,
+    shown,
+    write_safetensors,
+)
+from .._types import Array
+from ..activations import resolve_layers
+from ..errors import ModelFileError
+from ..initializers import Initializer
+from ..losses import CustomLoss
+from .architecture import Architecture
+from .dense import Dense
+from .finite import check_finite_parameters, first_non_finite
+from .layers import Layer
+
+FORMAT, VERSIONS = "fastbp", ("1", "2")
+
+# field of the architecture: (the types it may have in JSON, how to name them)
+_Fields = dict[str, tuple[tuple[type, ...], str]]
+_TEXT = ((str,), "a string")
+_LIST = ((list,), "a list")
+_NUMBER = ((int, float), "a number")
+_FIELDS: _Fields = {
+    "widths": _LIST,
+    "activations": _LIST,
+    "output": _TEXT,
+    "loss": _TEXT,
+    "dtype": _TEXT,
+    "l1": _NUMBER,
+    "l2": _NUMBER,
+    "seed": ((int,), "an integer"),
+}
+_FIELDS_2: _Fields = {**_FIELDS, "layers": _LIST, "input_dropout": _NUMBER}
+_FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
+_LAYER: _Fields = {
+    "bias": _FLAG,
+    "dropout": _NUMBER,
+    "norm": ((str, _OPTIONAL), "a string or null"),
+    "residual": _FLAG,
+    "trainable": _FLAG,
+    "max_norm": ((int, float, _OPTIONAL), "a number or null"),
+    "non_negative": _FLAG,
+}
+
+
+def write_model(
+    path: str | os.PathLike[str],
+    net: Architecture,
+    layers: Sequence[Layer],
+    seed: int,
+    preprocessing: object,
+) -> None:
+    """Write a model file, whole or not at all; see `fastbp.io.save`."""
+    if isinstance(net.criterion, CustomLoss):
+        raise TypeError(
+            f"a model file cannot hold the loss {net.criterion}, which is a function; pickle the "
+            "network, or save its theta"
+        )
+    check_finite_parameters(
+        layers,
+        f"a model file takes finite weights only: nothing was written to {os.fsdecode(path)}",
+    )
+    tensors: dict[str, Array] = {}
+    for i, layer in enumerate(layers):
+        tensors |= {f"layers.{i}.{name}": view for name, view in layer.parameters().items()}
+    metadata = {
+        "format": FORMAT,
+        "version": "1" if _fits_version_1(net, layers) else "2",
+        "architecture": json.dumps(_described(net, layers, seed), allow_nan=False),
+    }
+    if preprocessing is not None:
+        if not isinstance(preprocessing, dict):
+            raise TypeError(f"preprocessing must be a dict; got {type(preprocessing).__name__}")
+        metadata["preprocessing"] = json.dumps(preprocessing, allow_nan=False)
+    write_safetensors(path, tensors, metadata)
+
+
+class _Made(Protocol):
+    """A network, as a model file fills it in."""
+
+    preprocessing: dict[str, object] | None
+
+    @property
+    def layers(self) -> Sequence[Layer]: ...
+
+
+_Net_co = TypeVar("_Net_co", bound=_Made, covariant=True)
+
+
+class _Maker(Protocol[_Net_co]):
+    """`Network.from_layers`."""
+
+    def __call__(
+        self,
+        n_in: int,
+        layers: Sequence[Dense],
+        *,
+        loss: str,
+        dtype: object,
+        seed: int | None,
+        l1: float,
+        l2: float,
+        input_dropout: float = 0.0,
+    ) -> _Net_co: ...
+
+
+def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _Net_co:
+    """Read a model file into the network that `from_layers` makes; see `fastbp.io.load`."""
+    with open_reader(path) as reader:
+        metadata = _check_format(reader.metadata)
+        architecture = parse_json(metadata["architecture"], "the architecture")
+        _check_architecture(architecture, metadata["version"])
+        text = metadata.get("preprocessing")
+        preprocessing = None if text is None else parse_json(text, "the preprocessing")
+        dense = _layers(architecture)
+        _check_tensors(reader, architecture["widths"][0], dense, architecture["dtype"])
+        dense = _complete(architecture, dense)
+        more = ("loss", "dtype", "seed", "l1", "l2", "input_dropout")
+        keywords = {name: architecture[name] for name in more if name in architecture}
+        try:
+            net = from_layers(architecture["widths"][0], dense, **keywords)
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"the architecture does not hold: {error}") from error
+        net.preprocessing = preprocessing
+        for i, layer in enumerate(net.layers):
+            for name, view in layer.parameters().items():
+                view[...] = _read_finite(reader, f"layers.{i}.{name}")
+    return net
+
+
+# ---- its parts ----------------------------------------------------------------------------
+
+
+def _fits_version_1(net: Architecture, layers: Sequence[Layer]) -> bool:
+    return net.is_plain and all(layer.trainable for layer in layers)
+
+
+def _described(net: Architecture, layers: Sequence[Layer], seed: int) -> dict[str, object]:
+    """The architecture and the seed as JSON has them."""
+    *hidden, output = (str(activation) for activation in net.activations)
+    more: dict[str, object] = {}
+    if not _fits_version_1(net, layers):
+        more["layers"] = [_options(layer) for layer in layers]
+        more["input_dropout"] = net.input_dropout
+    return more | {
+        "widths": list(net.widths),
+        "activations": hidden,
+        "output": output,
+        "loss": str(net.criterion),
+        "dtype": net.dtype.name,
+        "l1": net.l1,
+        "l2": net.l2,
+        "seed": seed,
+    }
+
+
+def _options(layer: Layer) -> dict[str, object]:
+    dense = layer.dense
+    options = {name: getattr(dense, name) for name in _LAYER}
+    norm = None if dense.norm is None else str(dense.norm)
+    return options | {"norm": norm, "trainable": layer.trainable}
+
+
+def _check_format(metadata: dict[str, str]) -> dict[str, str]:
+    known = ("format", "version", "architecture", "preprocessing")
+    if metadata.get("format") != FORMAT:
+        raise ModelFileError(
+            f"expected the metadata of a fastbp model, format {FORMAT!r}; "
+            f"got format {shown(metadata.get('format'))}"
+        )
+    if metadata.get("version") not in VERSIONS:
+        raise ModelFileError(
+            f"expected version {' or '.join(map(repr, VERSIONS))} of the fastbp format; got "
+            f"{shown(metadata.get('version'))}: a newer fastbp may read it"
+        )
+    for key in metadata:
+        if key not in known:
+            raise ModelFileError(f"unknown metadata {shown(key)}; known: {', '.join(known)}")
+    if "architecture" not in metadata:
+        raise ModelFileError("the metadata lack 'architecture'")
+    return metadata
+
+
+def _check_fields(got: object, fields: _Fields, where: str) -> None:
+    """`got` is an object of exactly these fields, each of its type."""
+    if not isinstance(got, dict):
+        raise ModelFileError(f"{where} must be an object; got {shown(got)}")
+    for key in got:
+        if key not in fields:
+            raise ModelFileError(
+                f"{where} has the unknown field {shown(key)}; known: {', '.join(fields)}"
+            )
+    for key, (types, kind) in fields.items():
+        if key not in got:
+            raise ModelFileError(f"{where} lacks {key!r}")
+        if type(got[key]) not in types:
+            raise ModelFileError(f"{key} in {where} must be {kind}; got {shown(got[key])}")
+
+
+def _check_architecture(architecture: dict[str, Any], version: str) -> None:
+    fields = _FIELDS if version == "1" else _FIELDS_2
+    _check_fields(architecture, fields, "the architecture")
+    widths = architecture["widths"]
+    if len(widths) > MAX_TENSORS:  # every layer has a tensor
+        raise ModelFileError(
+            f"the architecture has {len(widths)} widths; at most {MAX_TENSORS} are allowed"
+        )
+    if len(widths) < 2 or not all(type(n) is int and n > 0 for n in widths):
+        raise ModelFileError("widths in the architecture must be two or more positive integers")
+    if architecture["dtype"] not in ("float32", "float64"):
+        raise ModelFileError(
+            f"dtype in the architecture must be 'float32' or 'float64'; "
+            f"got {shown(architecture['dtype'])}"
+        )
+
+
+def _layers(architecture: dict[str, Any]) -> list[Dense]:
+    """The layers of a checked architecture, still without activations or parameters."""
+    units = architecture["widths"][1:]
+    options = architecture.get("layers", [{}] * len(units))
+    if len(options) != len(units):
+        raise ModelFileError(
+            f"layers in the architecture must list {len(units)}; got {len(options)}"
+        )
+    for i, each in enumerate(options):
+        if "layers" in architecture:
+            _check_fields(each, _LAYER, f"layer {i} of the architecture")
+    try:
+        return [Dense(n, **each) for n, each in zip(units, options, strict=True)]
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the architecture does not hold: {error}") from error
+
+
+def _check_tensors(reader: Reader, n_in: int, layers: list[Dense], dtype: str) -> None:
+    """The file's tensors are those of the architecture, before any memory is taken for it."""
+    expected: dict[str, tuple[int, ...]] = {}
+    for i, layer in enumerate(layers):
+        shapes = layer.shapes(n_in)
+        expected |= {f"layers.{i}.{name}": shape for name, shape in shapes.items()}
+        n_in = layer.n_out
+    for name in reader.entries:
+        if name not in expected:
+            raise ModelFileError(
+                f"unexpected tensor {shown(name)}; a network of {len(layers)} layers has "
+                f"{next(iter(expected))} to {list(expected)[-1]}"
+            )
+    for name, shape in expected.items():
+        entry = reader.entries.get(name)
+        if entry is None:
+            raise ModelFileError(f"tensor {name!r} is missing")
+        if entry.shape != shape or entry.dtype != dtype:
+            raise ModelFileError(
+                f"tensor {name!r} must be {dtype} of shape {shape} by the architecture; "
+                f"got {entry.dtype} of shape {entry.shape}"
+            )
+
+
+def _complete(architecture: dict[str, Any], layers: list[Dense]) -> list[Dense]:
+    """The layers with their activations; the file has their parameters, so none are drawn."""
+    hidden, output = architecture["activations"], architecture["output"]
+    try:
+        activations = resolve_layers(len(layers), hidden, output)
+        return [
+            replace(layer, activation=activation, init=Initializer("zeros"))
+            for layer, activation in zip(layers, activations, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the architecture does not hold: {error}") from error
+
+
+def _read_finite(reader: Reader, name: str) -> Array:
+    tensor = reader.read(name)
+    index = first_non_finite(tensor)
+    if index is not None:
+        raise ModelFileError(
+            f"tensor {name!r} holds {tensor[index]} at {list(index)}; expected finite weights"
+        )
+    return tensor

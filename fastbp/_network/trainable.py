@@ -1,0 +1,389 @@
+"""How a network is trained: one step, one batch, or whole data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from os import PathLike
+
+from .._checks import arguments as check
+from .._training.fit import FitOptions, fit
+from .._training.sessions import BatchSession
+from .._training.sessions import begin as begin_session
+from .._types import Array, Data, DataSession, Place, Rows, Session, SessionOptions
+from ..errors import DivergenceError
+from ..history import History
+from ..hooks import Hook
+from ..metrics._metrics import Metric
+from ..optim import LBFGS, Optimizer
+from ..optim import resolve as resolve_optimizer
+from ..schedules import Schedule
+from .backend import bind
+from .derivatives import DifferentiableNetwork, alone
+
+_LEAST_RATE = 1e-30  # as in csrc/nn/step.c: the rules of the engine take no 0
+
+
+@dataclass
+class PartialFit:
+    """What `partial_fit` keeps: how the optimiser was given, the optimiser, and epochs made."""
+
+    spec: str | Optimizer
+    optimizer: Optimizer
+    epochs: int = 0
+
+
+class TrainableNetwork(DifferentiableNetwork):
+    """The training of a network; see `fastbp.Network`."""
+
+    _partial: PartialFit | None = None  # of the last partial_fit
+
+    @alone
+    def step(self, optimizer: str | Optimizer) -> None:
+        """Apply an optimiser to theta, with the gradient of the last backward.
+
+        An optimiser keeps its state between calls, so pass the same object each time. Raises
+        RuntimeError before a backward, ValueError for an optimiser that a network of another size
+        has used.
+
+        >>> import fastbp
+        >>> from fastbp.optim import SGD
+        >>> net = fastbp.Network((1, 1), init="zeros"); _ = net.value_and_grad([[3.0]], [[2.0]])
+        >>> net.step(SGD(0.5)); net.theta
+        array([3., 1.], dtype=float32)
+        """
+        resolved = resolve_optimizer(optimizer)
+        if not self._has_gradient:
+            raise RuntimeError(check.NO_BACKWARD)
+        self._bind(resolved)
+        self._backend.step(self._theta, self._grad, resolved)
+
+    @alone
+    def train_batch(
+        self,
+        X: object,
+        y: object,
+        optimizer: Optimizer,
+        *,
+        sample_weight: object = None,
+        hook: Hook | None = None,
+    ) -> float:
+        """Make one training step on a batch; returns its J before the update.
+
+        This is the fastest way to train on samples that arrive one by one. The stored z, a and
+        delta stay as they are, except with a hook: then they are those of this batch.
+
+        Parameters
+        ----------
+        X : array_like (batch, n_0)
+            The samples.
+        y : array_like
+            The targets, as for `backward`.
+        optimizer : Optimizer
+            An object of `fastbp.optim`, the same each time, since it keeps its state.
+        sample_weight : array_like (batch,) or None, default None
+            Weights of the samples, not negative.
+        hook : callable or None, default None
+            A hook for this call, in place of the one that `on_delta` has set.
+
+        Returns
+        -------
+        float
+            J, penalties included.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arrays that do not fit.
+        DivergenceError
+            If J is not finite; no parameter has changed then.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> from fastbp.optim import SGD
+        >>> net = fastbp.Network((1, 1), init="zeros")
+        >>> net.train_batch([[3.0]], [[2.0]], SGD(0.5))
+        2.0
+        >>> net.theta
+        array([3., 1.], dtype=float32)
+        """
+        backend = self._backend
+        rows = backend.inputs(X, "X")
+        targets = self._targets(y, rows.shape[0])
+        s = check.as_weights(sample_weight, rows.shape[0], self._theta.dtype)
+        hook = self._hook_for(hook)
+        if hook is None:
+            return backend.train_batch(self._theta, rows, targets, s, optimizer, self._seed)
+        self._no_dropout()
+        bind(optimizer, self._theta, len(self._layers))
+        J = self._hooked_step(rows, targets, s, optimizer, hook)
+        if not isfinite(J):
+            raise DivergenceError(J, epoch=0, step=optimizer.t)
+        return J
+
+    @alone
+    def _hooked_step(
+        self, X: Rows, y: Array | None, s: Array | None, optimizer: Optimizer, hook: Hook
+    ) -> float:
+        """Make one step by way of the stored pass; returns J before it.
+
+        There is no step if J is not finite.
+        """
+        self._forward(X, self._theta)
+        J = self._backend.output_delta(y, s)
+        if not isfinite(J):
+            return J
+        self._recur(self._grad, hook)
+        self._show_delta()
+        self._backend.step(self._theta, self._grad, optimizer)
+        return J
+
+    def _no_dropout(self) -> None:
+        if self._architecture.drops:
+            raise ValueError(
+                "training with a hook goes through the stored passes, which drop nothing, and "
+                "this network has dropout: train it without a hook"
+            )
+
+    # ---- sessions, for fit and others that drive them -------------------------------------
+
+    def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> DataSession:
+        """Steps over checked data: the backend's, or with a hook one batch at a time."""
+        hook = self._hook
+        if hook is None:
+            return self._backend.session(self._theta, data, optimizer, options, self._seed)
+        self._no_dropout()
+        if options.part_rows > 0:
+            raise ValueError(
+                "accumulate adds up gradients where no hook is called: leave accumulate out, or "
+                "take the hook away with net.on_delta(None)"
+            )
+
+        def step(X: Rows, y: Array | None, s: Array) -> float:
+            J = self._hooked_step(X, y, s, optimizer, hook)
+            self._forget()
+            return J
+
+        return BatchSession(
+            step,
+            data,
+            optimizer,
+            options,
+            self.criterion,
+            self._seed,
+            self.dtype,
+            least_rate=_LEAST_RATE,
+        )
+
+    def _begin(
+        self,
+        source: object,
+        optimizer: Optimizer,
+        options: SessionOptions,
+        epochs: int,
+        place: Place,
+    ) -> Session:
+        """A session on arrays or a stream that continues at a place, up to so many epochs."""
+        return begin_session(self, source, optimizer, options, epochs, place)
+
+    # ---- whole data sets ------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: object,
+        y: object = None,
+        *,
+        epochs: int = 10,
+        initial_epoch: int = 0,
+        batch_size: int = 64,
+        accumulate: int = 1,
+        optimizer: str | Optimizer | LBFGS = "adam",
+        schedule: str | Schedule | None = None,
+        shuffle: bool = True,
+        sample_weight: object = None,
+        class_weight: object = None,
+        metrics: Iterable[str | Metric] | Mapping[str, str | Metric] = (),
+        validation_data: Sequence[object] | None = None,
+        validation_split: float = 0.0,
+        time_budget: float | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        every: str = "1 epoch",
+        resume: bool | str = "auto",
+        callbacks: Iterable[object] = (),
+        progress: bool = False,
+        n_threads: int | None = None,
+    ) -> History:
+        """Train by mini-batches.
+
+        Each epoch visits the samples in an order that the seed and the number of the epoch
+        determine, in batches of batch_size; the last batch of an epoch may be smaller. A batch
+        whose weights are all 0 is left out. Afterwards z, a and delta are forgotten.
+
+        Parameters
+        ----------
+        X : array_like (n, n_0), sparse matrix or Stream
+            The samples, of any real dtype, or a stream of blocks of samples: see `fastbp.stream`
+            and docs/data.md.
+        y : array_like (n, n_L) or (n,), or None, default None
+            The targets: (n,) where n_L is 1, or class numbers (n,) for losses of classes. None with
+            a stream, which has its own.
+        epochs : int, default 10
+            How many epochs there are in all, at least 1.
+        initial_epoch : int, default 0
+            The number of the first epoch. With the same optimiser and schedule, a second fit that
+            begins where the first ended gives the same result as one fit.
+        batch_size : int, default 64
+            Samples of a batch, at least 1. One that exceeds n stands for n.
+        accumulate : int, default 1
+            Make one step with the gradient of so many batches. Steps, rates and logs are those of a
+            batch_size so many times as large, in the memory of one batch.
+        optimizer : str, Optimizer or LBFGS, default "adam"
+            A name or an object of `fastbp.optim`. The state of an object continues where it was.
+        schedule : str, Schedule or None, default None
+            A name or an object of `fastbp.schedules`, which computes the learning rates from that
+            of the optimiser. The state of an object continues where it was.
+        shuffle : bool, default True
+            Whether to visit the samples in another order in each epoch; False keeps their order.
+        sample_weight : array_like (n,) or None, default None
+            Weights of the samples, not negative.
+        class_weight : dict, array_like, "balanced" or None, default None
+            Weights of the classes, as {class: weight} or one per class, which multiply those of the
+            samples. Validation does not use them.
+        metrics : iterable of str or callable, or dict, default ()
+            Names of `fastbp.metrics`, or functions (outputs, targets, weights) -> number, computed
+            after each epoch for the training rows and for those held out.
+        validation_data : (X, y) or (X, y, sample_weight), or None, default None
+            Data to score after every epoch.
+        validation_split : float, default 0.0
+            Instead, the share of the rows to hold out for that, in [0, 1). The seed of the network
+            chooses them; with class numbers, every class gives the same share.
+        time_budget : float or None, default None
+            Seconds after which the fit ends, after a whole step. The History has an entry for the
+            incomplete epoch.
+        checkpoint : path or None, default None
+            A folder for checkpoints; a resumed fit is bit-identical to an uninterrupted one. See
+            docs/checkpoints.md.
+        every : str, default "1 epoch"
+            How often to write one: a number of "epochs", "steps", "s", "min" or "h". One more is
+            written at the end.
+        resume : {"auto", True, False}, default "auto"
+            "auto" continues from the checkpoint in the folder if there is one, True requires one,
+            False starts again.
+        callbacks : iterable, default ()
+            See `fastbp.callbacks`.
+        progress : bool, default False
+            Whether to show a tqdm bar, or one line per epoch if tqdm is not installed.
+        n_threads : int or None, default None
+            The most threads to use, None for `fastbp.get_num_threads()`, which LBFGS always uses.
+            Small work uses fewer. The results do not depend on it.
+
+        Returns
+        -------
+        History
+            One entry per epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit or hold NaN; nothing has changed then.
+        DivergenceError
+            Before a step whose J is not finite.
+        KeyboardInterrupt
+            When interrupted; the network is in the state after a whole step.
+
+        Warns
+        -----
+        UserWarning
+            If float32 would round away the differences between the targets.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network((1, 1), seed=0)
+        >>> net.fit([[0.0], [1.0]], [[1.0], [3.0]], epochs=2).epochs
+        2
+        """
+        options = FitOptions(
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            optimizer=optimizer,
+            schedule=schedule,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            metrics=metrics,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            time_budget=time_budget,
+            checkpoint=checkpoint,
+            every=every,
+            resume=resume,
+            callbacks=callbacks,
+            progress=progress,
+            n_threads=n_threads,
+        )
+        return fit(self, X, y, options)
+
+    def partial_fit(
+        self,
+        X: object,
+        y: object,
+        *,
+        batch_size: int = 64,
+        optimizer: str | Optimizer = "adam",
+        shuffle: bool = True,
+        sample_weight: object = None,
+        class_weight: object = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """Train for one epoch, as `fit` does; returns the mean of J.
+
+        The network makes an optimiser that is given by name at the first call, and keeps it as long
+        as the calls give the same name; files and copies do not have it. Calls count epochs, so
+        each visits the samples in another order.
+
+        Parameters
+        ----------
+        X, y, batch_size, optimizer, shuffle, sample_weight, class_weight, n_threads
+            As for `fit`.
+
+        Returns
+        -------
+        float
+            The mean of J over the batches, before the update of each.
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError
+            As `fit` does.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network((1, 1), seed=0)
+        >>> J = [net.partial_fit([[0.0], [1.0]], [[1.0], [3.0]]) for _ in range(3)]
+        >>> J[2] < J[0]
+        True
+        """
+        kept = self._partial
+        if kept is None or kept.spec is not optimizer and kept.spec != optimizer:
+            kept = PartialFit(optimizer, resolve_optimizer(optimizer))
+        history = self.fit(
+            X,
+            y,
+            epochs=kept.epochs + 1,
+            initial_epoch=kept.epochs,
+            batch_size=batch_size,
+            optimizer=kept.optimizer,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            n_threads=n_threads,
+        )
+        kept.epochs += 1
+        self._partial = kept
+        return history.loss[0]

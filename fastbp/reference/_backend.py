@@ -1,0 +1,230 @@
+"""The backend in NumPy; see `fastbp._network.backend.Backend`.
+
+`_backpropagation` has the passes, `_cost` has J, `_updates` the update rules, `_derivatives` what
+goes beyond the gradient of J.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isfinite
+
+import numpy as np
+
+from .._checks import arguments as check
+from .._checks.sparse import as_sparse_rows, is_sparse
+from .._network.architecture import Architecture
+from .._network.backend import bind
+from .._training.class_weight import weight_sum
+from .._training.sessions import BatchSession
+from .._types import Array, Data, Rows, SessionOptions
+from ..errors import DivergenceError
+from ..optim import Optimizer
+from ._backpropagation import Masks, Pass
+from ._cost import cost, outputs, whole
+from ._derivatives import Derivatives
+from ._formulas import quiet
+from ._layers import backward, constrain, dropout_mask
+from ._updates import update
+
+
+class NumpyBackend:
+    """The arithmetic of one architecture in NumPy alone."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self._net = architecture
+        self._trainable = [True] * len(architecture.dense)
+        self._pass = Pass(architecture)
+
+    def inputs(self, X: object, name: str) -> Array:
+        """X in the dtype of the network, with all its elements."""
+        net = self._net
+        if is_sparse(X):
+            return as_sparse_rows(X, net.widths[0], net.dtype, name).toarray()
+        return check.as_matrix(X, net.widths[0], net.dtype, name=name)
+
+    def set_trainable(self, l: int, trainable: bool) -> None:
+        self._trainable[l - 1] = trainable
+
+    # ---- the stored pass ------------------------------------------------------------------
+
+    @quiet
+    def forward(self, theta: Array, X: Rows) -> list[tuple[Array, Array]]:
+        self._pass.forward(theta, whole(X))
+        return [(trace.z, trace.out) for trace in self._pass.trace.values()]
+
+    @quiet
+    def backward(self, y: Array | None, s: Array | None, grad: Array) -> float:
+        J = self._pass.output(y, s)
+        self._pass.backward(grad)
+        return J
+
+    @quiet
+    def backward_from(self, delta: Array, s: Array | None, grad: Array) -> None:
+        self._pass.inject(delta, s)
+        self._pass.backward(grad)
+
+    @quiet
+    def output_delta(self, y: Array | None, s: Array | None) -> float:
+        return self._pass.output(y, s)
+
+    def inject_delta(self, delta: Array, s: Array | None) -> None:
+        self._pass.inject(delta, s)
+
+    @quiet
+    def hidden_delta(self, l: int) -> None:
+        self._pass.recursion(l)
+
+    @quiet
+    def gradient(self, grad: Array) -> None:
+        self._pass.gradients(grad)
+
+    def delta(self, l: int) -> Array:
+        return self._pass.delta[l]
+
+    @quiet
+    def pull_back(self, l: int, g: Array) -> Array:
+        trace = replace(self._pass.trace[l])  # a copy, since `backward` writes into it
+        return backward(self._net.dense[l - 1], self._pass.parameters[l], trace, g)
+
+    @quiet
+    def input_gradient(self) -> Array:
+        return self._pass.input_gradient()
+
+    # ---- data sets ------------------------------------------------------------------------
+
+    def predict(self, theta: Array, X: Rows) -> Array:
+        return outputs(self._net, whole(X), theta)[1]
+
+    def cost(self, theta: Array, X: Rows, y: Array | None, s: Array | None) -> float:
+        return self.evaluate(theta, X, y, s)[0]
+
+    def evaluate(
+        self, theta: Array, X: Rows, y: Array | None, s: Array | None
+    ) -> tuple[float, Array]:
+        J, a = cost(self._net, whole(X), y, s, theta)
+        return float(J), a
+
+    # ---- training -------------------------------------------------------------------------
+
+    @quiet
+    def step(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
+        """The update rule, without frozen layers, and then the constraints."""
+        slices = self._net.slices()
+        frozen = [
+            part for l, parts in enumerate(slices) if not self._trainable[l] for part in parts
+        ]
+        state = (theta, *optimizer.moments)
+        before = [[twin[part].copy() for part in frozen] for twin in state]
+        g = grad.copy()
+        for part in frozen:
+            g[part] = 0
+        update(optimizer, theta, g, slices)
+        for twin, kept in zip(state, before, strict=True):
+            for part, values in zip(frozen, kept, strict=True):
+                twin[part] = values
+        if optimizer.average is not None:
+            for part in frozen:
+                optimizer.average[part] = theta[part]
+        for layer, blocks, trained in zip(
+            self._net.dense, self._net.blocks(theta), self._trainable, strict=True
+        ):
+            if trained:
+                constrain(layer, blocks["W"])
+
+    def train_batch(
+        self,
+        theta: Array,
+        X: Rows,
+        y: Array | None,
+        s: Array | None,
+        optimizer: Optimizer,
+        seed: int,
+    ) -> float:
+        bind(optimizer, theta, len(self._net.dense))
+        options = SessionOptions(batch_size=len(X), shuffle=False)
+        session = self.session(theta, (X, y, s), optimizer, options, seed)
+        diverged, _, _, _, J, last = session.run(0.0)
+        if diverged:
+            raise DivergenceError(last, epoch=0, step=optimizer.t)
+        return J
+
+    def session(
+        self, theta: Array, data: Data, optimizer: Optimizer, options: SessionOptions, seed: int
+    ) -> BatchSession:
+        net, part_rows = self._net, options.part_rows
+
+        @quiet
+        def step(X: Rows, y: Array | None, s: Array) -> float:
+            rows, optimizer_t = whole(X), optimizer.t
+            if 0 < part_rows < len(rows):
+                J, grad = self._in_parts(theta, rows, y, s, part_rows, seed, optimizer_t)
+            else:
+                J, grad = self._gradient(theta, rows, y, s, self._masks(seed, optimizer_t, len(X)))
+            if isfinite(J):
+                self.step(theta, grad, optimizer)
+            return J
+
+        return BatchSession(step, data, optimizer, options, net.criterion, seed, net.dtype)
+
+    def _gradient(
+        self, theta: Array, X: Array, y: Array | None, s: Array, masks: Masks
+    ) -> tuple[float, Array]:
+        """(J, grad) of a batch, by a pass of its own."""
+        grad, one = np.empty_like(theta), Pass(self._net)
+        one.forward(theta, X, masks)
+        J = one.output(y, s)
+        one.backward(grad)
+        return J, grad
+
+    def _in_parts(
+        self, theta: Array, X: Array, y: Array | None, s: Array, size: int, seed: int, t: int
+    ) -> tuple[float, Array]:
+        """(J, grad) of a batch: the means of those of its parts, weighted by S of each."""
+        loss = self._net.criterion
+        J, S, total = 0.0, 0.0, np.zeros_like(theta)
+        masks = self._masks(seed, t, len(X))  # those of the whole batch
+        for first in range(0, len(X), size):
+            part = slice(first, first + size)
+            targets = None if y is None else y[part]
+            weight = float(weight_sum(loss, targets, s[part]))
+            if weight == 0:
+                continue
+            kept = [None if mask is None else mask[part] for mask in masks]
+            J_part, grad = self._gradient(theta, X[part], targets, s[part], kept)
+            J += weight * J_part
+            total += weight * grad
+            S += weight
+        return J / float(weight_sum(loss, y, s)), total / S
+
+    def _masks(self, seed: int, t: int, n: int) -> list[Array | None]:
+        """What dropout keeps of the inputs and of every layer, after t updates."""
+        net = self._net
+        shares = (net.input_dropout, *(layer.dropout for layer in net.dense))
+        return [
+            dropout_mask(seed, l, t, (n, width), p) if p > 0 else None
+            for l, (width, p) in enumerate(zip(net.widths, shares, strict=True))
+        ]
+
+    # ---- derivatives ----------------------------------------------------------------------
+
+    def vjp(self, theta: Array, X: Rows, v: Array) -> Array:
+        return Derivatives(self._net, theta).vjp(whole(X), v)
+
+    def jacobian(self, theta: Array, X: Rows) -> Array:
+        return Derivatives(self._net, theta).jacobian(whole(X))
+
+    def sample_gradients(self, theta: Array, X: Rows, y: Array | None) -> Array:
+        return Derivatives(self._net, theta).sample_gradients(whole(X), y)
+
+    def layer_norms(self, theta: Array, X: Rows, y: Array | None) -> Array:
+        return Derivatives(self._net, theta).layer_norms(whole(X), y)
+
+    def relevance(self, theta: Array, X: Rows, y: Array | None) -> list[Array]:
+        return Derivatives(self._net, theta).relevance(whole(X), y)
+
+    def jvp(self, theta: Array, X: Rows, dX: Array | None, dtheta: Array | None) -> Array:
+        return Derivatives(self._net, theta).jvp(whole(X), dX, dtheta)
+
+    def hvp(self, theta: Array, X: Rows, y: Array | None, s: Array | None, v: Array) -> Array:
+        return Derivatives(self._net, theta).hvp(whole(X), y, s, v)
