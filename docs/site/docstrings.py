@@ -1,8 +1,17 @@
-"""Turn examples in docstrings into code blocks, also outside of the section "Examples"."""
+"""Extensions of griffe, which reads the sources for the API reference without running them.
 
+One turns examples in docstrings into code blocks, also outside of the section "Examples". The other
+takes the constructors of optimisers from the classes themselves: `Declared` makes their signatures
+and lists of parameters at run time.
+"""
+
+import importlib
+import inspect
 import re
 
 import griffe
+
+from fastbp.optim._hyper import Declared
 
 
 class ConsoleExamples(griffe.Extension):
@@ -16,3 +25,28 @@ class ConsoleExamples(griffe.Extension):
                 obj.docstring.value,
                 flags=re.MULTILINE,
             )
+
+
+class DeclaredConstructors(griffe.Extension):
+    """Give subclasses of `Declared` the signature and the docstring that they have at run time."""
+
+    def on_class_members(self, *, cls, **_):
+        if not cls.module.path.startswith("fastbp.optim."):
+            return
+        found = getattr(importlib.import_module(cls.module.path), cls.name)
+        if not issubclass(found, Declared) or found is Declared:
+            return
+        cls.docstring.value = inspect.getdoc(found)
+        parameters = [
+            griffe.Parameter(
+                each.name,
+                annotation=each.annotation,
+                kind=griffe.ParameterKind[each.kind.name.lower()],
+                default=repr(each.default),
+            )
+            for each in inspect.signature(found).parameters.values()
+        ]
+        own = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)
+        cls.set_member(
+            "__init__", griffe.Function("__init__", parameters=griffe.Parameters(own, *parameters))
+        )
