@@ -94,13 +94,13 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the model, and print its score."""
-    say = (lambda text: None) if args.quiet else _say
+    report = (lambda text: None) if args.quiet else _print
     recipe.check_options(args)
     split = _share(args)
     check_writable(args.output)
     source = open_source(args)
     for note in source.table.notes:
-        say(f"{source.table.source}: {note}")
+        report(f"{source.table.source}: {note}")
     optimizer = recipe.make_optimizer(args, source)
     task = choose_task(source.table, args.task)
     train_rows, test = _split(source, args, task)
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     net = recipe.make_network(args, source, prep)
     train = source.table if train_rows is None else source.table.take(train_rows)
     batch_size = args.batch_size or source.batch_size
-    _describe(say, net, prep, train, test, optimizer, batch_size)
+    _describe(report, net, prep, train, test, optimizer, batch_size)
     data = recipe.arrays(args, prep, train, net.dtype)
     validation_data = (
         None if test is None or split > 0 else recipe.arrays(args, prep, test, net.dtype)
@@ -135,8 +135,8 @@ def run(args: argparse.Namespace) -> int:
     )
     save(net, args.output, preprocessing=prep.to_dict())
     if test is not None:
-        say(_score(args, net, prep, test))
-    say(f"model written to {args.output}")
+        report(_score(args, net, prep, test))
+    report(f"model written to {args.output}")
     if interrupted:
         print(
             f"fastbp: interrupted after {n_epochs} complete epochs; "
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)
 
 
@@ -192,7 +192,7 @@ def _count_epochs(
 
 
 def _describe(
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     net: Network,
     prep: Preprocessing,
     train: Table,
@@ -201,10 +201,10 @@ def _describe(
     batch_size: int,
 ) -> None:
     rows = f"{train.n_rows} rows to train on" + ("" if test is None else f", {test.n_rows} to test")
-    goal = f"{prep.n_outputs} classes" if prep.classes else ", ".join(prep.target)
-    say(f"{train.source}: {rows}; {len(prep.features)} features, {prep.task}: {goal}")
+    targets = f"{prep.n_outputs} classes" if prep.classes else ", ".join(prep.target)
+    report(f"{train.source}: {rows}; {len(prep.features)} features, {prep.task}: {targets}")
     layers = ", ".join(str(activation) for activation in net.activations)
-    say(
+    report(
         f"network {'-'.join(map(str, net.widths))} ({layers}; {net.criterion}, {net.dtype}), "
         f"{optimizer!r}, batches of {batch_size}, on {isa()}"
     )

@@ -138,10 +138,10 @@ def _check_member(member: zipfile.ZipInfo, what: str) -> None:
             f"{what} is compressed by method {member.compress_type}; expected 0 (stored) or 8 "
             "(deflated), as numpy.savez and savez_compressed write them"
         )
-    most = member.compress_size
+    limit = member.compress_size
     if member.compress_type == zipfile.ZIP_DEFLATED:
-        most = most * _MAX_RATIO + _MAX_RATIO
-    if member.file_size > most:
+        limit = limit * _MAX_RATIO + _MAX_RATIO
+    if member.file_size > limit:
         raise DataError(
             f"{what} claims {member.file_size} bytes, which {member.compress_size} cannot expand to"
         )

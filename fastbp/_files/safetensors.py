@@ -310,18 +310,18 @@ def _check_layout(entries: Iterable[Entry], data_size: int) -> None:
         raise ModelFileError(f"{data_size - covered} bytes follow the last tensor")
 
 
-def _unique_keys(most: int | None) -> Callable[[list[tuple[str, object]]], dict[str, object]]:
+def _unique_keys(limit: int | None) -> Callable[[list[tuple[str, object]]], dict[str, object]]:
     """Return a function that makes a dict of pairs, for json.loads.
 
-    It raises ModelFileError for a key that appears twice, and after more than `most` dicts.
+    It raises ModelFileError for a key that appears twice, and after more than `limit` dicts.
     """
     count = 0
 
     def make(pairs: list[tuple[str, object]]) -> dict[str, object]:
         nonlocal count
         count += 1
-        if most is not None and count > most + 2:  # the metadata and the header itself
-            raise ModelFileError(f"more than {most} entries")
+        if limit is not None and count > limit + 2:  # the metadata and the header itself
+            raise ModelFileError(f"more than {limit} entries")
         value = dict(pairs)
         if len(value) != len(pairs):
             seen: set[str] = set()

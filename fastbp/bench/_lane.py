@@ -55,6 +55,7 @@ class Lane:
 
     @property
     def is_engine(self) -> bool:
+        """Whether the program is fastbp itself."""
         return self.worker.program == ENGINE
 
     def time(self, options: Options) -> None:

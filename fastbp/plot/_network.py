@@ -97,10 +97,10 @@ class NetworkDisplay:
     def _lines(ax: Any, W: Array, shown: list[Array], places: list[Array]) -> None:
         below, above = shown
         part = W[np.ix_(below, above)]
-        most = np.abs(part).max() or 1.0
+        largest = np.abs(part).max() or 1.0
         for i in range(len(below)):
             for j in range(len(above)):
-                share = float(part[i, j] / most)
+                share = float(part[i, j] / largest)
                 ax.plot(
                     [places[0][i, 0], places[1][j, 0]],
                     [places[0][i, 1], places[1][j, 1]],

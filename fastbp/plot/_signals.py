@@ -154,9 +154,9 @@ class SignalsDisplay:
         epochs = np.asarray(self.recorder.epochs)
         step = self.recorder.every
         extent = (epochs[0] - step / 2, epochs[-1] + step / 2, *_RANGE)
-        most = shares.max() or 1.0
+        largest = shares.max() or 1.0
         ax.imshow(
-            np.sqrt(shares.T / most),
+            np.sqrt(shares.T / largest),
             origin="lower",
             extent=extent,
             aspect="auto",

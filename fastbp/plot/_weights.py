@@ -105,5 +105,7 @@ class WeightsDisplay:
         return self
 
     def _image(self, ax: Any, values: Array) -> Any:
-        most = float(np.nanmax(np.abs(self.W))) or 1.0
-        return ax.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+        largest = float(np.nanmax(np.abs(self.W))) or 1.0
+        return ax.imshow(
+            values, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest"
+        )

@@ -181,12 +181,12 @@ class Preprocessing:
                 places.append(at)
                 at += 1
         # NumPy copies a slice several times as fast as a list of columns.
-        source: list[int] | slice = numbers if self.categories else slice(None)
-        goal: list[int] | slice = places if self.categories else slice(None)
-        mean, scale = np.array(self.mean)[goal], np.array(self.scale)[goal]
+        columns: list[int] | slice = numbers if self.categories else slice(None)
+        inputs: list[int] | slice = places if self.categories else slice(None)
+        mean, scale = np.array(self.mean)[inputs], np.array(self.scale)[inputs]
         for start in range(0, table.n_rows, _BLOCK):
             rows = slice(start, start + _BLOCK)
-            X[rows, goal] = (table.values[rows, source] - mean) / scale
+            X[rows, inputs] = (table.values[rows, columns] - mean) / scale
         return X
 
     def targets(self, table: Table, dtype: np.dtype) -> Array:
@@ -232,10 +232,10 @@ class Preprocessing:
     def from_dict(cls, value: Mapping[str, Any]) -> Preprocessing:
         """Make a Preprocessing of a dict from `to_dict`; ValueError if the dict is invalid."""
         fields = cls.__dataclass_fields__.keys()
-        odd = sorted((set(value) ^ set(fields)) - set(_MARKS))
-        if odd:
+        invalid = sorted((set(value) ^ set(fields)) - set(_MARKS))
+        if invalid:
             raise ValueError(
-                f"expected the fields {', '.join(fields)}; missing or unknown: {', '.join(odd)}"
+                f"expected the fields {', '.join(fields)}; missing or unknown: {', '.join(invalid)}"
             )
         lists = {
             name: tuple(item) for name, item in value.items() if isinstance(item, (list, tuple))
@@ -296,11 +296,12 @@ def _classes(table: Table) -> tuple[Class, ...]:
             f"{table.source}: classification takes one target column; got {target.shape[1]}"
         )
     if target.dtype.kind == "f":
-        odd = np.flatnonzero((target != np.round(target)) | (np.abs(target) > _MAX_WHOLE))
-        if odd.size:
-            value = _as_itself(target[odd[0]])
+        invalid = np.flatnonzero((target != np.round(target)) | (np.abs(target) > _MAX_WHOLE))
+        if invalid.size:
+            row = int(invalid[0])
+            value = _written_out(target[row])
             raise DataError(
-                f"{table.source}, {table.place(odd[0])}: classification takes text, booleans or "
+                f"{table.source}, {table.place(row)}: classification takes text, booleans or "
                 f"whole numbers of 64 bits; {table.target_names[0]!r} is {value}"
             )
         target = target.astype(np.int64)
@@ -313,7 +314,7 @@ def _classes(table: Table) -> tuple[Class, ...]:
     return classes
 
 
-def _as_itself(number: float) -> str:
+def _written_out(number: float) -> str:
     """Format a number; whole numbers get no decimal point."""
     return f"{number:.0f}" if _MAX_WHOLE <= abs(number) < 10**_MAX_DIGITS else str(number)
 

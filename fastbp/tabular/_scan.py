@@ -248,11 +248,11 @@ class _Numbers:
         That one is needed to find out whether there are more records.
         """
         width = len(self.head)
-        most = self.max_bytes // (8 * width)
-        if self.n > most:
+        max_rows = self.max_bytes // (8 * width)
+        if self.n > max_rows:
             what = f"{self.file.source}: the table of {self.n} rows or more"
             array_bytes((n, width), np.dtype(np.float64), self.max_bytes, what)
-        n = min(n, most + 1)
+        n = min(n, max_rows + 1)
         values, lines = np.empty((n, len(self.head))), np.empty(n, np.int64)
         values[: self.n], lines[: self.n] = self.values, self.lines
         self.values, self.lines = values, lines

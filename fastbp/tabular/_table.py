@@ -219,21 +219,22 @@ def read_table(
         _refuse(source, categorical=categorical)
         X = _load_matrix(source, max_bytes)
         names = tuple(str(i + 1) for i in range(X.shape[1]))
-        goal, kept = _split_columns(source, names, target, drop)
-        table = from_arrays(source, X[:, kept], X[:, goal], target=names[goal])
+        target_index, kept = _split_columns(source, names, target, drop)
+        table = from_arrays(source, X[:, kept], X[:, target_index], target=names[target_index])
         return replace(table, names=tuple(names[i] for i in kept), n_columns=len(names))
     format = Format(delimiter, decimal, thousands)
     cells = read_csv(source, header=header, format=format, max_bytes=max_bytes)
-    goal, kept = _split_columns(source, cells.names, target, drop, index=cells.index)
+    target_index, kept = _split_columns(source, cells.names, target, drop, index=cells.index)
     forced = {find_column(name, cells.names, source) for name in categorical}
-    texts = cells.text_columns([column for column in (*kept, goal) if column not in forced])
+    used = (*kept, target_index)
+    texts = cells.text_columns([column for column in used if column not in forced])
     notes = cells.codes_among(sorted(texts))
-    left = 0 not in (*kept, goal) and 0 not in (find_column(n, cells.names, source) for n in drop)
-    if cells.index and left:
+    dropped = (find_column(name, cells.names, source) for name in drop)
+    if cells.index and 0 not in used and 0 not in dropped:
         notes = [_index_note(cells), *notes]
     elif cells.named and cells.scan.head[0] == "" and 0 in kept:
         notes = ["column 1 has no name and is read as a feature (--drop 1 leaves it out)", *notes]
-    return _from_cells(cells, kept, texts | forced, goal=goal, notes=notes)
+    return _from_cells(cells, kept, texts | forced, target_index=target_index, notes=notes)
 
 
 def read_features(
@@ -380,17 +381,17 @@ def _split_columns(
     """Return the index of the target and those of the features, without an index column."""
     dropped = {find_column(name, names, source) for name in drop}
     if target is None:
-        goal = max((i for i in range(len(names)) if i not in dropped), default=0)
+        target_index = max((i for i in range(len(names)) if i not in dropped), default=0)
     else:
-        goal = find_column(target, names, source)
-    kept = [i for i in range(int(index), len(names)) if i != goal and i not in dropped]
-    if not kept or goal in dropped:
+        target_index = find_column(target, names, source)
+    kept = [i for i in range(int(index), len(names)) if i != target_index and i not in dropped]
+    if not kept or target_index in dropped:
         raise DataError(
             f"{source}: expected a target and at least one feature; of the columns "
-            f"{_listed(names)} the target is {names[goal]!r}, which leaves {len(kept)}"
+            f"{_listed(names)} the target is {names[target_index]!r}, which leaves {len(kept)}"
             + (", because column 1 is an index (give it a name to train on it)" if index else "")
         )
-    return goal, kept
+    return target_index, kept
 
 
 def _from_cells(
@@ -398,7 +399,7 @@ def _from_cells(
     columns: Sequence[int],
     texts: set[int],
     *,
-    goal: int | None = None,
+    target_index: int | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
     """Make the table of a .csv file.
@@ -411,18 +412,18 @@ def _from_cells(
         The feature columns.
     texts
         The columns to read as text.
-    goal
+    target_index
         The target column, if there is one.
     notes
         Notes for the user, in addition to those of `cells`.
     """
-    wanted = [*columns] if goal is None else [*columns, goal]
+    wanted = [*columns] if target_index is None else [*columns, target_index]
     numbers = [column for column in wanted if column not in texts]
-    cells.check_numbers(numbers, model=goal is None)
+    cells.check_numbers(numbers, model=target_index is None)
     text = cells.texts([column for column in wanted if column in texts])
     target = None
-    if goal is not None:
-        target = text[goal] if goal in text else cells.exact(goal)
+    if target_index is not None:
+        target = text[target_index] if target_index in text else cells.exact(target_index)
     values = _columns(cells.values, columns)
     for i, column in enumerate(columns):
         if column in text:
@@ -432,7 +433,7 @@ def _from_cells(
         names=tuple(cells.names[column] for column in columns),
         values=values,
         text={i: text[column] for i, column in enumerate(columns) if column in text},
-        target_names=() if goal is None else (cells.names[goal],),
+        target_names=() if target_index is None else (cells.names[target_index],),
         target=target,
         lines=cells.lines,
         n_columns=len(cells.names),

@@ -79,7 +79,19 @@ class Program(ABC):
 
     @abstractmethod
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
-        """Set `unit`, and also `n_steps` if a repeat is not one pass over the data."""
+        """Set `unit`, and also `n_steps` if a repeat is not one pass over the data.
+
+        Parameters
+        ----------
+        config
+            The network and the work to measure.
+        data
+            The data set.
+        n_threads
+            The number of threads to use.
+        dtype
+            The dtype of data and parameters, "float32" or "float64".
+        """
 
     def run(self, repeats: int) -> None:
         """Do the work `repeats` times, and wait until it is finished."""
