@@ -1,4 +1,4 @@
-"""What `Network.explain` found: the figures, a table of them for people, and advice."""
+"""The result of `Network.explain`: figures, a table of them, and advice."""
 
 from __future__ import annotations
 
@@ -17,12 +17,27 @@ _COLUMNS = 100
 class PhaseTime:
     """One phase of one layer in the mean step.
 
-    layer: l = 1 … L, None for "waiting" and "other", which belong to none and have no limit.
-    kernel: the engine's function, and what it reads or writes beside W. A batch of few rows has no
-    phase "gradient", for "update" makes it as it goes. us: microseconds, the threads' mean; share:
-    of the step. gflops: GFLOP/s of a product, 2·n_in·n_out·batch operations, None where there is
-    none. gbytes: GB/s, every operand counted once. limit: "fma" or "memory", whichever is nearer;
-    of_limit: the fraction of it that was reached.
+    Attributes
+    ----------
+    layer : int or None
+        l = 1 … L. None for "waiting" and "other", which belong to no layer and have no limit.
+    phase : str
+        "forward", "loss", "delta", "gradient", "update", "waiting" or "other". A batch of few rows
+        has no phase "gradient", because "update" computes the gradient.
+    kernel : str or None
+        The function of the engine, and which copies of W it reads or writes.
+    us : float
+        Microseconds, the mean of the threads.
+    share : float
+        The share of the step.
+    gflops : float or None
+        GFLOP/s of a product with 2·n_in·n_out·batch operations; None for a phase without one.
+    gbytes : float or None
+        GB/s, with each operand counted once.
+    limit : str or None
+        The nearer limit, "fma" or "memory".
+    of_limit : float or None
+        The share of that limit that was reached.
     """
 
     layer: int | None
@@ -40,9 +55,22 @@ class PhaseTime:
 class Threads:
     """How many threads the steps ran on, and why.
 
-    allowed: `n_threads`, or `fastbp.get_num_threads()`. work: floating-point operations that a
-    step is worth, the update's included; work_each: what every thread has to get of them;
-    next_batch: the batch size from which one thread more would be used, were it allowed.
+    Attributes
+    ----------
+    used : int
+        How many threads the steps ran on.
+    allowed : int
+        `n_threads`, or `fastbp.get_num_threads()`.
+    cpus : int
+        How many CPUs this process can use.
+    work : float
+        What a step costs, in floating-point operations, the update included.
+    work_each : float
+        The least share of it for which a thread is used.
+    next_batch : int
+        The batch size from which one more thread would be used, if it were allowed.
+    why : str
+        The reason for `used`.
     """
 
     used: int
@@ -55,22 +83,46 @@ class Threads:
 
     @property
     def at_once(self) -> int:
-        """How many of them can run at the same time."""
+        """How many of the threads can run at the same time."""
         return min(self.used, self.cpus)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where the time of a training step goes; `str` makes a table of it, `to_dict` plain types.
+    """Where the time of a training step goes; `str` gives a table, `to_dict` plain types.
 
-    steps: how many were timed. step_us: microseconds of one with clocks running, to which `phases`
-    add up; plain_step_us: without them, and from it samples_per_second, gflops (GFLOP/s of the
-    products alone) and of_peak, their fraction of the FMA peak of all threads that run at once.
-    fma_peak: GFLOP/s of one thread; memory_rate: GB/s of all that run at once, through
-    memory_bytes of memory. cpu_share: how much of their time the system gave the threads; less
-    than 1 where they wait long, and where other programs run. copies: which copies of W the engine
-    keeps, and why. row_blocks, weight_tiles: tasks of the two sweeps. arena_bytes: the engine's
-    own memory, to which parameters and moments come.
+    Attributes
+    ----------
+    widths, activations, loss, dtype, optimizer, batch_size, isa
+        What was timed.
+    steps : int
+        How many steps were timed.
+    step_us : float
+        Microseconds of a step with the clocks running; the sum of `phases`.
+    plain_step_us : float
+        Microseconds of a step without clocks.
+    samples_per_second, gflops, of_peak : float
+        From plain_step_us: samples/s; GFLOP/s of the products only; and their share of the FMA
+        peak of all threads that run at the same time.
+    fma_peak : float
+        GFLOP/s of multiply-adds of one thread.
+    memory_rate : float
+        GB/s of all threads that run at the same time.
+    memory_bytes : int
+        The size of the memory in which memory_rate was measured.
+    cpu_share : float
+        The share of their time that the system gave the threads; less than 1 if they wait long or
+        other programs run.
+    threads : Threads
+        How many threads the steps ran on, and why.
+    copies : str
+        Which copies of W the engine keeps, and why.
+    row_blocks, weight_tiles : int
+        Number of tasks in the two sweeps.
+    arena_bytes : int
+        The engine's own memory, without parameters and moments.
+    phases : tuple of PhaseTime
+        The times, layer by layer.
     """
 
     widths: tuple[int, ...]
@@ -99,23 +151,24 @@ class Explanation:
 
     @property
     def advice(self) -> tuple[str, ...]:
-        """One or two sentences on what costs most, and what would help."""
+        """One or two sentences about what costs most, and what would help."""
         return _advise(self)
 
     def total(self, phase: str) -> float:
-        """The share of the step, 0 … 1, that a phase takes in all layers together."""
+        """The share of the step, 0 … 1, that a phase takes in all layers."""
         return sum(each.share for each in self.phases if each.phase == phase)
 
     def to_dict(self) -> dict[str, object]:
-        """All fields and the advice as dicts, lists, strings and numbers, as JSON has them."""
-        return _plain(asdict(self) | {"advice": self.advice})
+        """All fields and the advice, as dicts, lists, strings and numbers that JSON can hold."""
+        fields = asdict(self) | {"advice": self.advice}
+        return {name: _plain(value) for name, value in fields.items()}
 
     def __str__(self) -> str:
         return "\n".join([*_head(self), "", *_table(self), "", *_wrapped(self.advice)])
 
 
 def _plain(value: object) -> object:
-    """Tuples as lists, all the way down."""
+    """The value with lists in place of tuples, at every depth."""
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -123,7 +176,7 @@ def _plain(value: object) -> object:
     return value
 
 
-# ---- for people ---------------------------------------------------------------------------
+# ---- the table ---------------------------------------------------------------------------
 
 
 def _head(e: Explanation) -> list[str]:
@@ -157,14 +210,15 @@ def _table(e: Explanation) -> list[str]:
     before = None
     for p in e.phases:
         layer = units = limit = ""
-        if p.layer not in (None, before):
-            layer, units = p.layer, f"{e.widths[p.layer - 1]} -> {e.widths[p.layer]}"
-        if p.limit is not None:
+        if p.layer is not None and p.layer != before:
+            layer, units = str(p.layer), f"{e.widths[p.layer - 1]} -> {e.widths[p.layer]}"
+        if p.limit is not None and p.of_limit is not None:
             limit = f"{100 * p.of_limit:3.0f} % {p.limit}"
         before = p.layer
-        times = f"{p.us:.{digits}f}", f"{100 * p.share:.1f} %"
-        rates = ("" if rate is None else f"{rate:.1f}" for rate in (p.gflops, p.gbytes))
-        lines.append(_row(layer, units, p.phase, p.kernel or "", *times, *rates, limit))
+        us, share = f"{p.us:.{digits}f}", f"{100 * p.share:.1f} %"
+        gflops, gbytes = ("" if rate is None else f"{rate:.1f}" for rate in (p.gflops, p.gbytes))
+        kernel = p.kernel or ""
+        lines.append(_row(layer, units, p.phase, kernel, us, share, gflops, gbytes, limit))
     lines.append(_row("step ", "", "", "", f"{e.step_us:.{digits}f}", "100.0 %", "", "", ""))
     return lines
 
@@ -185,12 +239,12 @@ def _row(
 
 
 def _wrapped(lines: list[str] | tuple[str, ...], indent: int = 0) -> list[str]:
-    """Lines of at most _COLUMNS; what hangs over is indented."""
+    """Lines of at most _COLUMNS characters; continuation lines are indented."""
     return [part for line in lines for part in wrap(line, _COLUMNS, subsequent_indent=" " * indent)]
 
 
 def _runs(values: tuple[object, ...], mark: str) -> str:
-    """Values with a mark between them, three or more equal ones drawn together.
+    """Values with a mark between them; three or more equal ones are shortened.
 
     >>> _runs((784, 256, 256, 256, 10, 10), "-")
     '784-256×3-10-10'
@@ -226,11 +280,11 @@ def _count(n: int, what: str) -> str:
 
 # ---- advice -------------------------------------------------------------------------------
 
-Finding = tuple[float, str] | None  # the share of the step at stake, and a sentence
+Finding = tuple[float, str] | None  # the share of the step that it concerns, and a sentence
 
 
 def _advise(e: Explanation) -> tuple[str, ...]:
-    """The two findings that weigh most, or what is left where there is none."""
+    """The two findings with the largest share, or a sentence for the case that there is none."""
     found = sorted(filter(None, (rule(e) for rule in _RULES)), reverse=True)
     return tuple(text for _, text in found[:2]) or (_nothing_found(e),)
 
@@ -291,14 +345,14 @@ def _books(e: Explanation) -> Finding:
 
 
 def _slow_product(e: Explanation) -> Finding:
-    """The product that loses most of the step against its limit."""
-    products = [p for p in e.phases if p.phase in PRODUCTS]
-    worst = max(products, key=lambda p: p.share * (1 - p.of_limit))
-    lost = worst.share * (1 - worst.of_limit)
+    """The product that loses the largest share of the step against its limit."""
+    products = [(p, p.of_limit) for p in e.phases if p.phase in PRODUCTS and p.of_limit is not None]
+    worst, of_limit = max(products, key=lambda pair: pair[0].share * (1 - pair[1]))
+    lost = worst.share * (1 - of_limit)
     if lost < 0.1:
         return None
     text = f"Most is lost in layer {worst.layer}, {worst.phase}: {_percent(worst.share)} of the "
-    return lost, text + f"step, at {_percent(worst.of_limit)} of its limit ({worst.limit})."
+    return lost, text + f"step, at {_percent(of_limit)} of its limit ({worst.limit})."
 
 
 _RULES = (

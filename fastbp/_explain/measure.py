@@ -1,8 +1,8 @@
-"""Measures where the time of a training step goes, and what the machine could do at best.
+"""Measures where the time of a training step goes, and the limits of the machine.
 
-A phase is held against the nearer of two limits (Williams, Waterman & Patterson, "Roofline",
+A phase is compared with the nearer of two limits (Williams, Waterman & Patterson, "Roofline",
 CACM 52(4), 2009): the multiply-adds of the cores, and the bytes that they move through as much
-memory as a step works on. Both are measured in the same call.
+memory as a step uses. Both are measured in the same call.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _run(session: Clocked, seconds: float) -> None:
 
 
 def _alternate(session: Clocked, seconds: float) -> None:
-    """Steps with clocks and without, in turn, so that both see the same machine."""
+    """Run steps with clocks and without, in turn, so that both see the same machine."""
     turn = min(_SLICE, seconds / 4)
     end = perf_counter() + seconds
     while True:
@@ -182,9 +182,9 @@ def _threads(report: Mapping[str, Any], *, asked: bool) -> Threads:
 
 @dataclass(frozen=True)
 class _Step:
-    """The mean step: what the engine's clocks say, with the operations and bytes of each phase.
+    """The mean step: the times by the engine's clocks, and operations and bytes of each phase.
 
-    peak: GFLOP/s, and rate: GB/s, of all threads that run at once; rate 0: not measured.
+    peak: GFLOP/s, and rate: GB/s, of all threads that run at the same time; rate 0: not measured.
     """
 
     net: Timed
@@ -211,7 +211,7 @@ class _Step:
         return sum(self._operations(*place) for place in self._places()) / self.plain_seconds / 1e9
 
     def phases(self) -> list[PhaseTime]:
-        """Layer by layer, then what belongs to none; the shares add up to 1."""
+        """The phases, layer by layer, then those of no layer; the sum of the shares is 1."""
         clocks = [
             dict(zip(PHASES, layer["seconds"], strict=True)) for layer in self.report["layers"]
         ]
@@ -246,7 +246,7 @@ class _Step:
         return "none: a single layer sends no δ back, and its rows of W are short"
 
     def _places(self) -> list[tuple[int, str]]:
-        """(l, phase) of everything that is done in a layer, l = 1 … L."""
+        """(l, phase) of every phase that a layer has, l = 1 … L."""
         last = len(self.net.layers)
         absent = {(1, "delta")}
         absent |= {(l, "gradient") for l in range(1, last + 1) if self._layer(l)["outer"]}
@@ -289,7 +289,7 @@ class _Step:
         return 2 * self.net.layers[l - 1].W.size * self.batch if product else 0
 
     def _bytes(self, l: int, phase: str) -> int:
-        """Every operand read once, every result written once."""
+        """The bytes of a phase: every operand read once, every result written once."""
         (n_in, n_out), batch = self.net.layers[l - 1].W.shape, self.batch
         sizes = [block.size for block in self.net.layers[l - 1].parameters().values()]
         W, b, rows = n_in * n_out, sum(sizes[1:]), batch * (n_in + n_out)

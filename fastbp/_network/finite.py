@@ -1,4 +1,4 @@
-"""Parameters that are to leave the process, or to come into it, hold no NaN and no infinity."""
+"""Parameters that are written to a file, or read from one, must not hold NaN or infinity."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def first_non_finite(array: np.ndarray) -> tuple[int, ...] | None:
-    """Index of the first NaN or infinity, None where there is none."""
+    """Index of the first NaN or infinity, or None."""
     finite = np.isfinite(array)
     return None if finite.all() else tuple(np.argwhere(~finite)[0].tolist())
 
 
 def check_finite_parameters(layers: Iterable[Layer], why: str) -> None:
-    """ValueError that names the first parameter which is not finite, and tells why it must be.
+    """Raise ValueError for a parameter that is not finite; `why` says why it has to be.
 
     >>> import fastbp
     >>> check_finite_parameters(fastbp.Network((2, 1)).layers, "it is to be saved")

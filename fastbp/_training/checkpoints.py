@@ -1,8 +1,7 @@
-"""Checkpoints of a fit: what it needs to go on bit for bit, in two files used in turn.
+"""Checkpoints of a fit: what it needs to continue bit for bit, in two files used in turn.
 
-The newer file is written while the older stays as it is, each whole or not at all, so that one is
-there whatever happens. `_checkpoint_file` has what is in them, `docs/checkpoints.md` tells how they
-are used.
+One file is written while the other stays as it is, each whole or not at all, so there is always a
+complete one. `checkpoint_file` has the contents of a file, docs/checkpoints.md explains their use.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.caller import warn_caller
 from .._files.atomic import check_writable, sweep
-from .._types import Data, Place, SparseRows, Trainee
+from .._types import Array, Data, Place, SparseRows, Trainee
 from ..errors import ModelFileError
 from ..history import History
 from ..optim import Optimizer
@@ -33,17 +32,17 @@ from .streams import Stream
 __all__ = ["Checkpoints", "Record", "identity"]
 
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_SAMPLE = 64  # rows that tell a data set from another
+_SAMPLE = 64  # rows by which data sets are told apart
 _UNITS = ("epoch", "epochs", "step", "steps", *_SECONDS)
 
 
 class Checkpoints:
-    """The two files of a folder, and when the next is due.
+    """The two files of a folder, and when the next one is due.
 
-    What killed processes left in the folder, half-written files, is removed.
+    Half-written files that killed processes have left in the folder are removed.
 
-    Raises TypeError or ValueError for an `every` or a `resume` that is none, OSError for a folder
-    that cannot be made or written to.
+    Raises TypeError or ValueError for an invalid `every` or `resume`, OSError for a folder that
+    cannot be made or written to.
 
     >>> Checkpoints("run", "500 steps", "auto").path(3).name
     'checkpoint-1.safetensors'
@@ -61,7 +60,7 @@ class Checkpoints:
         for generation in (0, 1):
             check_writable(self.path(generation))
         self._generation = 0
-        self._alone = False  # what is in the folder is of this fit
+        self._alone = False  # whether both files belong to this fit
         self.rest(0)
 
     def path(self, generation: int) -> Path:
@@ -70,11 +69,11 @@ class Checkpoints:
 
     # ---- reading --------------------------------------------------------------------------
 
-    def read(self) -> dict | None:
-        """The newest state that is whole, or None where a fit is to begin anew.
+    def read(self) -> dict[str, Any] | None:
+        """The newest complete state, or None if the fit is to start from the beginning.
 
-        Warns (UserWarning) of a file that is not whole. Raises FileNotFoundError where resume is
-        True and there is none.
+        Warns (UserWarning) about an incomplete file. Raises FileNotFoundError if resume is True and
+        there is no state.
         """
         found, broken = [], []
         for path in map(self.path, (0, 1)):
@@ -98,7 +97,7 @@ class Checkpoints:
     # ---- writing --------------------------------------------------------------------------
 
     def due(self, t: int, epochs: int | None = None) -> bool:
-        """Whether to save, after t steps in all; epochs: so many are done, None amidst one."""
+        """Whether to save, after t steps in all, and after so many epochs; None within an epoch."""
         if self._unit.startswith("epoch"):
             return epochs is not None and epochs % self._amount == 0
         if self._unit.startswith("step"):
@@ -106,22 +105,22 @@ class Checkpoints:
         return perf_counter() - self._last_time >= self._amount * _SECONDS[self._unit]
 
     def rest(self, t: int) -> None:
-        """Count steps and seconds from here."""
+        """Count steps and seconds from now on."""
         self._last_t, self._last_time = t, perf_counter()
 
     def save(self, state: Mapping[str, object], t: int) -> None:
-        """Write the next generation. Raises OSError, with the one before still there."""
+        """Write the next generation. Raises OSError; the one before is still there then."""
         generation = self._generation + 1
         write(self.path(generation), generation, state)
         self._generation = generation
-        if not self._alone:  # the other is of a fit that was not resumed
+        if not self._alone:  # the other belongs to a fit that was not resumed
             self.path(self._generation + 1).unlink(missing_ok=True)
         self._alone = True
         self.rest(t)
 
 
 class Record:
-    """What a fit puts into its checkpoints, and takes from the one it goes on from."""
+    """What a fit writes to its checkpoints, and reads from the one that it continues."""
 
     def __init__(
         self,
@@ -134,33 +133,35 @@ class Record:
         self._files, self._net, self._optimizer, self._schedule = files, net, optimizer, schedule
         self._runner = runner
         self._cut_short = False
-        self._before: tuple | None = None  # what `restore` changed, until the fit has begun
+        self._saved: dict[str, Any] | None = None  # the state that the fit continues from
+        # seed, theta, optimiser and schedule before `restore`, until the fit has begun
+        self._before: tuple[int, Array, dict[str, Any], dict[str, Any] | None] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Put back what `restore` changed where the fit could not begin."""
+        """Undo `restore` if the fit could not begin."""
         if self._before is None:
             return
         seed, theta, optimizer, schedule = self._before
         self._net._restore(theta, seed)
         vars(self._optimizer).clear()
         vars(self._optimizer).update(optimizer)
-        if self._schedule is not None:
+        if self._schedule is not None and schedule is not None:
             self._schedule.load_state_dict(schedule)
 
     def open(self, identity: Mapping[str, object]) -> int:
-        """Read what there is, and return the seed of the fit: its, or the network's own.
+        """Read the checkpoint, if there is one; returns its seed, or that of the network.
 
-        Raises ValueError where it is of a fit of something else.
+        Raises ValueError for the checkpoint of another fit.
         """
-        self._identity = identity = plain(identity)
+        self._identity = plain(identity)
         self._saved = self._files.read()
         if self._saved is None:
             return self._net.seed
         saved = self._saved
-        for name, value in identity.items():
+        for name, value in self._identity.items():
             stored = saved["identity"].get(name)
             if stored != value:
                 raise ValueError(
@@ -175,10 +176,11 @@ class Record:
             raise ModelFileError(
                 f"the checkpoint in {self._files.folder} does not hold: {error}"
             ) from error
-        return saved["seed"]
+        seed: int = saved["seed"]
+        return seed
 
-    def _check(self, saved: dict) -> None:
-        """That parameters, optimiser and schedule take what is saved, tried on copies."""
+    def _check(self, saved: dict[str, Any]) -> None:
+        """Check on copies that network, optimiser and schedule accept the saved state."""
         net = self._net
         check.as_parameters(saved["theta"], net.theta.shape, net.dtype, "theta")
         if saved["theta"].dtype != net.dtype:
@@ -192,7 +194,7 @@ class Record:
             copy.deepcopy(self._schedule).load_state_dict(saved["schedule"])
 
     def restore(self, place: Place) -> Place:
-        """Seed, parameters, optimiser, schedule as they were; where to go on, else from `place`."""
+        """Restore seed, parameters, optimiser and schedule; returns where to continue from."""
         if self._saved is None:
             return place
         schedule = None if self._schedule is None else self._schedule.state_dict()
@@ -207,10 +209,11 @@ class Record:
         if self._schedule is not None:
             self._schedule.load_state_dict(self._saved["schedule"])
         self._files.rest(self._optimizer.t)
-        return self._saved["place"]
+        found: Place = self._saved["place"]
+        return found
 
     def begin(self, history: History) -> str | None:
-        """History and callbacks as they were, and what had stopped the fit."""
+        """Restore history and callbacks; returns what had stopped the fit."""
         self._history = history
         saved, self._saved = self._saved, None
         if saved is None:
@@ -218,27 +221,28 @@ class Record:
         vars(history).update(saved["history"])
         self._runner.load_states(saved["callbacks"])
         self._before = None
-        return saved["stopped_by"]
+        stopped_by: str | None = saved["stopped_by"]
+        return stopped_by
 
     def look(self, place: Place) -> None:
-        """Save amidst an epoch, if that is due."""
+        """Save within an epoch, if a checkpoint is due."""
         if self._files.due(self._optimizer.t):
             self.save(place)
 
     def cut(self, place: Place) -> None:
-        """Save amidst an epoch that ends here, but is to go on another time."""
+        """Save within an epoch that ends here and is to be continued later."""
         self._cut_short = True
         self.save(place)
 
     def epoch_end(self, epochs: int, stopped_by: str | None, last: bool) -> None:
-        """Save after so many epochs, if that is due or there are no more."""
+        """Save after so many epochs, if a checkpoint is due or the fit is over."""
         if self._cut_short:
             return
         if last or self._files.due(self._optimizer.t, epochs):
             self.save(Place(epochs), None if stopped_by == "time_budget" else stopped_by)
 
     def save(self, place: Place, stopped_by: str | None = None) -> None:
-        """Write a checkpoint from which a fit goes on at `place`."""
+        """Write a checkpoint from which a fit continues at `place`."""
         state = {
             "identity": self._identity,
             "seed": self._net.seed,
@@ -260,16 +264,16 @@ def identity(
     schedule: Schedule | None,
     cuts: Mapping[str, object],
 ) -> dict[str, object]:
-    """What has to be the same for a fit to go on: by name, as texts and numbers.
+    """What has to be the same for a fit to continue, by name, as texts and numbers.
 
-    Of the data: their number, and a checksum over at most 64 of their rows. Learning rates may
-    differ, for they change in a fit; the checkpoint's are taken.
+    For the data, that is their number, and a checksum over at most 64 of their rows. Learning rates
+    may differ, because a fit changes them; those of the checkpoint are used.
     """
     ours = ("theta", "preprocessing", "seed")
     described = {k: _listed(v) for k, v in net.__getstate__().items() if k not in ours}
     state = optimizer.state_dict()
     hyper = {k: v for k, v in state["hyper"].items() if k != "lr"}
-    found = {f"network's {name}": value for name, value in described.items()}
+    found: dict[str, object] = {f"network's {name}": value for name, value in described.items()}
     found |= {"optimizer": state["name"], "optimizer's settings": hyper}
     found |= {"schedule": None if schedule is None else type(schedule).__name__, **cuts}
     return found | {"data": _sample(net, source)}

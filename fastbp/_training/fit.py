@@ -11,7 +11,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -100,7 +100,8 @@ def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
         place = record.restore(place)
     part_rows = 0 if settings.accumulate == 1 else min(settings.batch_size, _MAX_ROWS)
     cuts = SessionOptions(batch_size, bool(options.shuffle), settings.n_threads, part_rows)
-    session = optimizer.session(net, source, cuts, epochs, place)
+    begun = optimizer.session(net, cast(Data, source), cuts, epochs, place)
+    session = cast(Session, begun)  # for LBFGS without rates and place, which its fits do not need
     if schedule is not None:
         schedule.bind(span)
     net._forget()
@@ -188,7 +189,8 @@ def _open_record(
         return None, net.seed
     from .checkpoints import Checkpoints, Record, identity
 
-    optimizer, schedule = settings.optimizer, settings.schedule
+    optimizer = cast(Optimizer, settings.optimizer)  # `check_fit` has refused LBFGS
+    schedule = settings.schedule
     files = Checkpoints(options.checkpoint, options.every, options.resume)
     record = Record(files, net, optimizer, schedule, runner)
     cuts = {
@@ -281,7 +283,7 @@ class _Loop:
     def __init__(
         self,
         session: Session,
-        optimizer: Optimizer,
+        optimizer: Optimizer | LBFGS,
         schedule: Schedule | None,
         span: Span,
         runner: CallbackRunner,
@@ -295,7 +297,7 @@ class _Loop:
         self._record: Record | None = None
 
     def keep(self, record: Record) -> None:
-        """Write checkpoints, and go on from the one that was read."""
+        """Write checkpoints, and continue from the one that was read."""
         self._record = record
         self._stopped_by = record.begin(self._history)
 
@@ -328,18 +330,19 @@ class _Loop:
     def _set_rates(self) -> None:
         if self._schedule is None:
             return
-        optimizer, n_steps = self._optimizer, self._span.steps
+        optimizer = cast(Optimizer, self._optimizer)  # `check_fit` has refused LBFGS
+        n_steps = self._span.steps
         self._rates = self._schedule.epoch_rates(optimizer.lr, n_steps)
         self._session.set_rates(self._rates, self._schedule.epoch_momenta(optimizer, n_steps))
 
     def _lr(self, ran: Ran) -> dict[str, float]:
-        """The learning rate of the last step, where there is such a thing."""
+        """The learning rate of the last step, if the optimiser has one."""
         if self._schedule is not None:
             return {"lr": float(self._rates[min(ran.step, len(self._rates)) - 1])}
         return {"lr": self._optimizer.lr} if hasattr(self._optimizer, "lr") else {}
 
     def _epoch(self, epoch: int) -> dict[str, float] | None:
-        """The logs of an epoch, which may have been cut short; None where it diverged."""
+        """The logs of an epoch, which may be incomplete; None if it diverged."""
         started, steps = perf_counter(), 0
         try:
             while True:
@@ -366,7 +369,7 @@ class _Loop:
         return {"loss": ran.loss} | self._lr(ran)
 
     def _look(self, epoch: int, ran: Ran) -> None:
-        """What there is to do between two slices."""
+        """Call callbacks and check the time between two slices."""
         if self._per_batch:
             logs = {"epoch": epoch, "loss": ran.last_loss} | self._lr(ran)
             if self._runner.batch_end(ran.step - 1, logs):

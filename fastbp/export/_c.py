@@ -15,6 +15,7 @@ from .._types import Array
 from ..activations import Activation
 
 if TYPE_CHECKING:
+    from .._network.dense import Norm
     from .._network.layers import Layer
     from .._network.network import Network
 
@@ -173,7 +174,7 @@ def _layer(layer: Layer, prefix: str, number: int, source: str, target: str) -> 
     yield f"        for (int j = 0; j < {n_out}; ++j)\n"
     yield f"            {target}[j] += {source}[i] * {prefix}W{number}[i * {n_out} + j];\n"
     if layer.dense.norm is not None:
-        yield from _norm(layer, prefix, number, target)
+        yield from _norm(layer, layer.dense.norm, prefix, number, target)
     if layer.activation.name == "softmax":
         yield f"    {prefix}softmax({target}, {n_out});\n"
         return
@@ -189,8 +190,8 @@ def _expression(activation: Activation) -> str:
     return _EXPRESSIONS[activation.name].format(alpha=repr(activation.alpha))
 
 
-def _norm(layer: Layer, prefix: str, number: int, target: str) -> Iterator[str]:
-    n, norm = layer.W.shape[1], layer.dense.norm
+def _norm(layer: Layer, norm: Norm, prefix: str, number: int, target: str) -> Iterator[str]:
+    n = layer.W.shape[1]
     mean = norm.name == "layer"
     shift = f" + {prefix}shift{number}[j]" if norm.shifts else ""
     yield "    {\n        real mean = 0, square = 0;\n"

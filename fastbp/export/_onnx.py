@@ -14,6 +14,7 @@ from .._types import Array
 from ..activations import Activation
 
 if TYPE_CHECKING:
+    from .._network.dense import Norm
     from .._network.layers import Layer
     from .._network.network import Network
 
@@ -150,18 +151,17 @@ def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
         if layer.b is not None:
             z = g("Add", z, g.array(layer.b, "b"))
         if layer.dense.norm is not None:
-            z = _norm(g, layer, z)
+            z = _norm(g, layer, layer.dense.norm, z)
         out = emit_activation(g, layer.activation, z)
         x = g("Add", out, x) if layer.dense.residual else out
     return x
 
 
-def _norm(g: Graph, layer: Layer, z: str) -> str:
-    norm = layer.dense.norm
+def _norm(g: Graph, layer: Layer, norm: Norm, z: str) -> str:
     if norm.name == "layer":
         z = g("Sub", z, g("ReduceMean", z, g.axis(-1)))
     square = g("ReduceMean", g("Mul", z, z), g.axis(-1))
-    n = g("Div", z, g("Sqrt", g("Add", square, norm.eps)))
+    n = g("Div", z, g("Sqrt", g("Add", square, norm.eps or 0.0)))
     parameters = layer.parameters()
     n = g("Mul", n, g.array(parameters["gain"], "gain"))
     return g("Add", n, g.array(parameters["shift"], "shift")) if norm.shifts else n

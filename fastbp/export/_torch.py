@@ -163,8 +163,7 @@ def to_torch(net: Network) -> Any:
             raise ValueError("a Sequential cannot have residual layers: write your own module")
         if kind == "linear":
             modules.append(torch.nn.Linear(n_in, n_out, bias=layer.b is not None))
-        elif kind == "norm":
-            norm = layer.dense.norm
+        elif kind == "norm" and (norm := layer.dense.norm) is not None:
             cls = torch.nn.LayerNorm if norm.name == "layer" else torch.nn.RMSNorm
             modules.append(cls(n_out, eps=norm.eps))
         elif kind == "dropout":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -55,10 +56,14 @@ class Derivatives:
                 deltas.insert(0, delta)
         return deltas, slopes
 
+    def _targets(self, y: Array | None) -> Array:
+        """Rows of targets; None for a loss of pairs, whose formulas do not read them."""
+        return cast(Array, dense_targets(self._net, y))
+
     def _passes(self, X: Array, y: Array | None) -> tuple[list[Trace], list[Array], list[Array]]:
         """(traces, δ^1 … δ^L, ∂J_i/∂a^0 … ∂J_i/∂a^L)."""
         traces, loss = self._traces(X), self._net.criterion
-        top, targets = traces[-1], dense_targets(self._net, y)
+        top, targets = traces[-1], self._targets(y)
         delta = output_delta(loss, self._output, top.z, top.a, targets)
         deltas, slopes = self._errors(traces, delta)
         return traces, deltas, [*slopes, output_slope(loss, top.z, top.a, targets)]
@@ -127,7 +132,7 @@ class Derivatives:
         s = np.ones(len(X), net.dtype) if s is None else s
         by = sample_weights(loss, s)[:, None] / weight_sum(loss, y, s)
         along, out, top, m = net.blocks(v), np.empty_like(v), traces[-1], moved[-1]
-        targets = dense_targets(net, y)
+        targets = self._targets(y)
         rdn = output_curve(loss, self._output, g[-1], top.z, top.a, targets, m.n, m.a)
         rg = np.zeros_like(rdn)
         for i in reversed(range(len(traces))):
@@ -176,4 +181,5 @@ def _through_norm(
         return rdn
     gain = parameters["gain"]
     h, rh = gain * trace.dn, gain * rdn + along["gain"] * trace.dn
-    return normalise_curve(norm, h, rh, trace.x, trace.r, moved.x, moved.r)
+    x, r = trace.normed()
+    return normalise_curve(norm, h, rh, x, r, moved.x, moved.r)
