@@ -1,4 +1,4 @@
-"""The learning-rate range test: a fit whose rate grows from step to step until it goes wrong.
+"""The learning-rate range test: a fit whose rate grows from step to step until it diverges.
 
 Smith, "Cyclical learning rates for training neural networks", 2017 (arXiv:1506.01186).
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import arguments as check
-from .._types import Ran, Session, SessionOptions, Trainee
+from .._types import Array, Ran, Session, SessionOptions, Trainee
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from .fit import cut, data_set
@@ -21,17 +21,28 @@ from .fit import cut, data_set
 
 @dataclass(frozen=True)
 class LRRange:
-    """What `lr_finder` saw: the rate of every step, J of its batch before it, and J smoothed."""
+    """The result of `lr_finder`.
 
-    lrs: np.ndarray
-    losses: np.ndarray
-    smoothed: np.ndarray
+    Attributes
+    ----------
+    lrs : ndarray (n_steps,)
+        The learning rate of every step.
+    losses : ndarray (n_steps,)
+        J of the batch before the step.
+    smoothed : ndarray (n_steps,)
+        The running mean of `losses`.
+    """
+
+    lrs: Array
+    losses: Array
+    smoothed: Array
 
     @property
     def suggestion(self) -> float:
-        """The rate amid the quarter of the steps, up to J's minimum, where J falls most steeply.
+        """The rate in the middle of the steps over which J falls most steeply.
 
-        Steeply: by the line of least squares through J over log lr, since batches are noisy.
+        The slope is that of the least-squares line through J over log lr, because batches are
+        noisy. The line is fitted to a quarter of the steps, none of them after the minimum of J.
 
         >>> lrs = np.geomspace(1e-4, 1.0, 17); J = np.minimum(3, 1 - np.log10(lrs))
         >>> round(LRRange(lrs, J, J).suggestion, 3)
@@ -46,9 +57,9 @@ class LRRange:
         return float(self.lrs[np.argmin(slopes) + width // 2])
 
     def plot(self, ax: Any = None) -> Any:
-        """Smoothed J over the rate, and the suggestion, by matplotlib; returns the axes.
+        """Draw J, smoothed J and the suggestion over the rate; return the axes.
 
-        ax: the axes to draw on, new ones if None. Needs the extra `plot`.
+        ax: the axes to draw on; None for new ones. Needs matplotlib, the extra `plot`.
         """
         from .._pyplot import axes_or_new
 
@@ -79,13 +90,46 @@ def lr_finder(
     stop_factor: float = 4.0,
     n_threads: int | None = None,
 ) -> LRRange:
-    """Train for so many steps while the rate grows geometrically from start_lr to end_lr.
+    """Find a learning rate: train while the rate grows geometrically from start_lr to end_lr.
 
-    It ends early where smoothed J exceeds stop_factor times its minimum, or is not finite.
-    smoothing in [0, 1): of the running mean of J, whose bias is corrected. Parameters and the
-    optimiser are as before afterwards; the rest is as for `fit`. Raises TypeError or ValueError
-    for arguments that do not fit, and ValueError where J is not finite before the second step.
+    The test ends early if smoothed J exceeds stop_factor times its minimum, or is not finite.
+    Afterwards the parameters and the optimiser are as before.
 
+    Parameters
+    ----------
+    net : Network
+        The network.
+    X, y : array_like
+        The data, as for `fit`.
+    start_lr, end_lr : float
+        The first and the last learning rate.
+    steps : int
+        How many steps to make, at least 2.
+    batch_size : int
+        Rows of a batch.
+    optimizer : str or Optimizer
+        A name or an object of `fastbp.optim`, of which a copy is used.
+    sample_weight : array_like, shape (n,), optional
+        The weights of the samples.
+    smoothing : float
+        The decay of the running mean of J, in [0, 1). Its bias is corrected.
+    stop_factor : float
+        The multiple of the minimum of smoothed J at which the test ends.
+    n_threads : int, optional
+        The most threads to use, by default `fastbp.get_num_threads()`.
+
+    Returns
+    -------
+    LRRange
+        Rates and losses, with the properties `suggestion` and `plot`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not valid, or J is not finite after the first step.
+
+    Examples
+    --------
     >>> import fastbp
     >>> rng = np.random.default_rng(0); X = rng.normal(size=(256, 3)); y = X[:, :1] ** 2
     >>> net = fastbp.Network((3, 16, 1), seed=0)
@@ -95,17 +139,17 @@ def lr_finder(
     """
     data = data_set(net, X, y, sample_weight, "X")
     lrs = _rates(start_lr, end_lr, steps)
-    optimizer = copy.deepcopy(resolve_optimizer(optimizer))
+    rule = copy.deepcopy(resolve_optimizer(optimizer))
     batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
-    batch_size, span = cut(data, batch_size, 1, optimizer)
+    batch_size, span = cut(data, batch_size, 1, rule)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     smoothing = check.check_fraction(smoothing, "smoothing")
     stop_factor = check.check_positive(stop_factor, "stop_factor")
-    net._bind(optimizer)
+    net._bind(rule)
     theta = net.theta.copy()
     try:
-        session = net._session(data, optimizer, SessionOptions(batch_size, True, n_threads))
+        session = net._session(data, rule, SessionOptions(batch_size, True, n_threads))
         losses, smoothed = _climb(session, lrs, span.steps, smoothing, stop_factor)
     finally:
         net.theta = theta
@@ -117,21 +161,21 @@ def lr_finder(
     return LRRange(lrs[: len(losses)], np.array(losses), np.array(smoothed))
 
 
-def _rates(start: float, end: float, steps: int) -> np.ndarray:
+def _rates(start: float, end: float, steps: int) -> Array:
     start, end = check.check_positive(start, "start_lr"), check.check_positive(end, "end_lr")
     steps = check.check_positive_int(steps, "steps")
     if start >= end or steps < 2:
         raise ValueError(
-            f"the rate must grow, in 2 steps at least; got start_lr {start}, end_lr {end}, "
+            f"the rate must grow, in at least 2 steps; got start_lr {start}, end_lr {end}, "
             f"steps {steps}"
         )
     return np.geomspace(start, end, steps)
 
 
 def _climb(
-    session: Session, lrs: np.ndarray, per_epoch: int, beta: float, factor: float
+    session: Session, lrs: Array, per_epoch: int, beta: float, factor: float
 ) -> tuple[list[float], list[float]]:
-    """J of every step until one goes wrong, and J smoothed."""
+    """J of every step until one diverges, and smoothed J."""
     losses: list[float] = []
     smoothed: list[float] = []
     mean, best = 0.0, np.inf

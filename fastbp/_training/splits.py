@@ -39,6 +39,8 @@ def hold_out(
     ValueError
         The fraction is outside [0, 1), or leaves a part empty.
 
+    Examples
+    --------
     >>> train, test = hold_out(8, 0.25, seed=1)
     >>> len(train), len(test)
     (6, 2)

@@ -169,6 +169,8 @@ def stream(
     TypeError, ValueError
         X is neither of these, or the arrays have different numbers of rows.
 
+    Examples
+    --------
     >>> import fastbp
     >>> X = np.arange(12.0, dtype=np.float32).reshape(6, 2); y = X[:, :1]
     >>> blocks = stream(X, y, block_rows=4); blocks
