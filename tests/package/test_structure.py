@@ -1,4 +1,4 @@
-"""The house rules: who may include and import whom, and what each room must not do."""
+"""The rules of the house: who may include and import whom, and what each room must not do."""
 
 import ast
 import importlib
@@ -55,11 +55,48 @@ OPTIONAL = {
     "jax": {"fastbp.bench._peers._jax_cpu"},
     "matplotlib": {"fastbp._pyplot", "fastbp.bench._plot", "fastbp.plot"},
 }
-BELOW_NETWORK = {"fastbp.reference", "fastbp._checks.arguments", "fastbp.optim"}
-ABOVE_NETWORK = {
-    *("fastbp.sklearn", "fastbp._cli.main", "fastbp._cli", "fastbp.export", "fastbp.__main__"),
-    *("fastbp.bench", "fastbp.plot", "fastbp._training.lr_finder"),
+# What the modules of each room of fastbp/ may import besides their own room, the lowest rooms
+# first. A room is a folder or a file of fastbp/, and reaches all that the rooms in its list reach.
+# The rule holds for all imports: at the top of a module, within a function, and for types only.
+PYTHON_ROOMS = {
+    "_version": [],
+    "_public": [],
+    "_html": [],
+    "_pyplot": [],
+    "_older_names": [],
+    "_types": [],
+    "errors": [],
+    "tracking": [],
+    "_core": ["_types"],
+    "_checks": ["_types", "errors"],
+    "_files": ["_checks"],
+    "_config": ["_checks", "_core", "_version"],
+    "activations": ["_checks"],
+    "initializers": ["activations"],
+    "losses": ["activations", "_public"],
+    "metrics": ["losses"],
+    "schedules": ["metrics"],
+    "optim": ["losses", "_files"],
+    "history": ["_html"],
+    "hooks": ["_checks"],
+    "_training": ["optim", "schedules", "history", "_pyplot"],
+    "_explain": ["_training", "_config"],
+    "_network": ["_explain", "_training", "initializers", "hooks"],
+    "reference": ["_network"],
+    "testing": ["_network"],
+    "io": ["_network"],
+    "callbacks": ["io"],
+    "plot": ["_network"],
+    "datasets": ["_training"],
+    "tabular": ["_files", "_core", "_public"],
+    "sklearn": ["_network"],
+    "export": ["_network", "sklearn"],
+    "bench": ["reference", "datasets"],
+    "_cli": ["bench", "callbacks", "tabular"],
+    "__main__": ["_cli"],
 }
+# fastbp/__init__.py may import every room but those that must be asked for.
+ASKED_FOR = {"__main__", "_cli", "bench", "sklearn"}
 
 
 def engine_files():
@@ -78,11 +115,11 @@ def room(path):
     return parts[0] if parts[0] == PUBLIC else path.stem
 
 
-def allowed(name):
-    """Rooms and single files that the room `name` may include, all the way down."""
+def allowed(name, rooms=ROOMS):
+    """Rooms and single files that the room `name` may include or import, all the way down."""
     found = {name}
-    for other in ROOMS[name]:
-        found |= allowed(other) if other in ROOMS else {other}
+    for other in rooms[name]:
+        found |= allowed(other, rooms) if other in rooms else {other}
     return found
 
 
@@ -168,20 +205,35 @@ def test_no_source_changes_its_target(path):
     assert not re.search(r"#\s*pragma\s+(GCC|clang)\s+(target|optimize)|\btarget\s*\(\s*\"", text)
 
 
+def python_files():
+    """The modules of fastbp/, with the binding and its stub."""
+    return sorted(p for p in PACKAGE.rglob("*") if p.suffix in {".py", ".pyi", ".pyx"})
+
+
+def module_name(path):
+    """`fastbp.losses` for fastbp/losses/__init__.py."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def python_room(name):
+    """`losses` for fastbp.losses._losses; `fastbp` for the package itself."""
+    return [*name.split("."), "fastbp"][1]
+
+
+def tree_of(path):
+    """The syntax tree of a module; of the binding, its import statements alone."""
+    text = path.read_text()
+    if path.suffix == ".pyx":
+        text = "\n".join(re.findall(r"^(?:from \S+ )?import [\w, ]+$", text, re.MULTILINE))
+    return ast.parse(text)
+
+
 def imports(path):
-    """(module, whether at module level) of every import that runs, in absolute names."""
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    """(module, whether at module level) of every import, in absolute names."""
+    name = module_name(path)
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
+    tree = tree_of(path)
     for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -199,59 +251,60 @@ def is_module(name):
     return any(path.with_suffix(s).exists() for s in (".py", ".pyx")) or path.is_dir()
 
 
-def module_graph(*, top_level_only):
-    """Module name → names of the fastbp modules it imports."""
+@pytest.fixture(scope="module")
+def module_graph():
+    """Module name → names of the fastbp modules it imports, at any place and for any purpose."""
     graph = {}
-    for path in PACKAGE.rglob("*.py"):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        found = {m for m, top in imports(path) if top or not top_level_only}
-        graph[name] = {m for m in found if m.partition(".")[0] == "fastbp"} - {name}
+    for path in python_files():
+        found = {module for module, _ in imports(path) if module.partition(".")[0] == "fastbp"}
+        name = module_name(path)
+        graph.setdefault(name, set()).update(found - {name})
     return graph
 
 
 def reachable(graph, start):
-    """Modules that `start` imports, directly or not; fastbp/__init__.py itself left out."""
+    """Modules that `start` imports, directly or not."""
     found, queue = set(), [start]
     while queue:
-        new = graph.get(queue.pop(), set()) - found - {"fastbp"}
+        new = graph.get(queue.pop(), set()) - found
         found |= new
         queue += new
     return found
+
+
+def test_every_module_belongs_to_a_room(module_graph):
+    assert {python_room(name) for name in module_graph} == {"fastbp", *PYTHON_ROOMS}
+
+
+def test_imports_have_no_circle(module_graph):
+    try:
+        TopologicalSorter(module_graph).prepare()
+    except CycleError as error:
+        pytest.fail("a circle: " + ", imported by ".join(error.args[1]))
+
+
+def test_imports_run_one_way(module_graph):
+    rooms = {name: allowed(name, PYTHON_ROOMS) for name in PYTHON_ROOMS}
+    rooms["fastbp"] = PYTHON_ROOMS.keys() - ASKED_FOR
+    for name, found in module_graph.items():
+        upwards = {m for m in found if python_room(m) not in rooms[python_room(name)]}
+        assert not upwards, f"{name} must not import {', '.join(sorted(upwards))}"
+
+
+def test_reference_never_reaches_the_engine(module_graph):
+    modules = [name for name in module_graph if python_room(name) == "reference"]
+    assert modules
+    for name in modules:
+        assert "fastbp._core" not in reachable(module_graph, name), name
 
 
 def inside(name, packages):
     return any(name == p or name.startswith(p + ".") for p in packages)
 
 
-def test_imports_have_no_cycle():
-    graph = module_graph(top_level_only=True)
-    for name in graph:
-        assert name not in reachable(graph, name), f"{name} imports itself in the end"
-
-
-def test_imports_run_one_way():
-    graph = module_graph(top_level_only=False)
-    for name, found in graph.items():
-        if inside(name, BELOW_NETWORK):
-            upwards = {m for m in reachable(graph, name) if inside(m, {"fastbp._network.network"})}
-            assert not upwards, f"{name} reaches {upwards}"
-        if not inside(name, ABOVE_NETWORK) and name != "fastbp":
-            upwards = {m for m in found if inside(m, ABOVE_NETWORK)}
-            assert not upwards, f"{name} imports {upwards}"
-
-
-def test_reference_never_reaches_the_engine():
-    graph = module_graph(top_level_only=False)
-    modules = [name for name in graph if inside(name, {"fastbp.reference"})]
-    assert modules
-    for name in modules:
-        assert "fastbp._core" not in reachable(graph, name)
-        assert "fastbp" not in graph[name]
-
-
 def test_other_packages_are_imported_where_they_belong():
-    for path in PACKAGE.rglob("*.py"):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in python_files():
+        name = module_name(path)
         for module, top in imports(path):
             package = module.partition(".")[0]
             if package in sys.stdlib_module_names or package in {"fastbp", "numpy"}:
@@ -259,16 +312,6 @@ def test_other_packages_are_imported_where_they_belong():
             assert inside(name, OPTIONAL.get(package, ())), f"{name} imports {package}"
             estimator = inside(name, {"fastbp.sklearn"})
             assert not top or estimator, f"{name} imports {package} when imported"
-
-
-def python_files():
-    """The modules of fastbp/, the binding and its stub among them."""
-    return sorted(p for p in PACKAGE.rglob("*") if p.suffix in {".py", ".pyi", ".pyx"})
-
-
-def module_name(path):
-    """`fastbp.losses` for fastbp/losses/__init__.py."""
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def public_modules():
