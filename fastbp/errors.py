@@ -2,8 +2,6 @@
 
 __all__ = ["ConvergenceWarning", "DataError", "DivergenceError", "ModelFileError"]
 
-__all__ = ["ConvergenceWarning", "DataError", "DivergenceError", "ModelFileError"]
-
 
 class DivergenceError(ArithmeticError):
     """Raised by `fit` when the objective J is no longer finite.

@@ -8,20 +8,15 @@ Richardson extrapolation from two step sizes; Nocedal & Wright, Numerical Optimi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from ._checks import arguments as check
 from ._network.network import Network
+from ._network.trainable import TrainableNetwork
 from ._types import Array
-from .reference import Network as ReferenceNetwork
 
 __all__ = ["BlockReport", "GradcheckReport", "gradcheck"]
-
-__all__ = ["BlockReport", "GradcheckReport", "gradcheck"]
-
-AnyNetwork: TypeAlias = Network | ReferenceNetwork
 
 _STEP = float(np.finfo(np.float64).eps) ** (1 / 3)  # balances truncation h² and rounding 1/h
 _RETRIES = 3  # smaller steps, each an eighth of the previous one, to avoid a kink within a step
@@ -93,7 +88,7 @@ class GradcheckReport:
 
 
 def gradcheck(
-    net: AnyNetwork,
+    net: TrainableNetwork,
     X: object,
     y: object,
     sample_weight: object = None,
@@ -166,7 +161,7 @@ def gradcheck(
 class _Objective:
     """J in float64 as a function of the parameters, and the gradient to check."""
 
-    def __init__(self, net: AnyNetwork, X: Array, y: object, sample_weight: object) -> None:
+    def __init__(self, net: TrainableNetwork, X: Array, y: object, sample_weight: object) -> None:
         self.grad = net.grad.astype(np.float64)
         self.theta = net.theta.astype(np.float64)
         self._twin = _float64_twin(net)
@@ -178,7 +173,7 @@ class _Objective:
         self.rounding_of_value = terms * float(np.finfo(np.float64).eps) * max(1.0, abs(self.value))
 
     @staticmethod
-    def _targets(net: AnyNetwork, y: object, n_rows: int) -> Array | None:
+    def _targets(net: TrainableNetwork, y: object, n_rows: int) -> Array | None:
         kind, targets = check.as_targets(y, net.criterion, n_rows, net.widths[-1], net.dtype)
         return targets.astype(np.float64) if kind == "dense" and targets is not None else targets
 
@@ -193,8 +188,8 @@ class _Objective:
         return self(theta)
 
 
-def _float64_twin(net: AnyNetwork) -> AnyNetwork:
-    kind: type[AnyNetwork] = Network if isinstance(net, Network) else type(net)
+def _float64_twin(net: TrainableNetwork) -> TrainableNetwork:
+    kind: type[TrainableNetwork] = Network if isinstance(net, Network) else type(net)
     twin = kind.__new__(kind)
     state = net.__getstate__()
     twin.__setstate__(state | {"dtype": np.dtype(np.float64)})

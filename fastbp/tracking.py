@@ -13,8 +13,6 @@ from typing import Any, ClassVar
 
 __all__ = ["MLflow", "TensorBoard", "WandB", "describe"]
 
-__all__ = ["MLflow", "TensorBoard", "WandB", "describe"]
-
 
 def _package(name: str, install: str) -> Any:
     """Import a package; the ImportError says how to install it."""
