@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fastbp.errors import DataError
 from fastbp.tabular import read_features, read_table
-from fastbp.tabular._table import infer_task
+from fastbp.tabular._table import choose_task, infer_task
 
 
 @pytest.fixture
@@ -308,3 +308,9 @@ def test_features_of_numpy_files(tmp_path):
     assert read_features(tmp_path / "data.npz").n_rows == 2
     with pytest.raises(DataError, match="text in column '2'; give it a .csv file"):
         read_features(tmp_path / "data.npz", ("1", "2"), categorical={"2"})
+
+
+def test_a_task_needs_a_target(write):
+    table = read_features(write("size\n50\n80\n"))
+    with pytest.raises(DataError, match=r"data.csv: expected a target; the table has none"):
+        choose_task(table)
