@@ -55,6 +55,9 @@ class NetworkBase:
     _BACKEND: ClassVar[type[Backend]]
     _DTYPE: ClassVar[str]  # that `from_layers` takes for None
 
+    preprocessing: dict[str, object] | None
+    """A dict that JSON can hold, kept in model files: what to do with inputs and outputs."""
+
     def __init__(
         self,
         widths: Iterable[int],
@@ -183,7 +186,7 @@ class NetworkBase:
     ) -> None:
         """Set every attribute: this is all that a network consists of."""
         self._seed = seed
-        self.preprocessing: dict[str, object] | None = None
+        self.preprocessing = None
         self._lock = RLock()
         self._hook: Hook | None = None
         self._in_hook = False

@@ -238,6 +238,9 @@ def test_unpaired_logarithm_warns_and_names_the_pair():
     with pytest.warns(UserWarning, match="use output='softmax'") as caught:
         Network((2, 3), loss="cross_entropy")
     assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="use output='softmax'") as caught:
+        Network.from_layers(2, [fastbp.Dense(3)], loss="cross_entropy")
+    assert caught[0].filename == __file__
 
 
 # ---- layouts that must work ---------------------------------------------------------------

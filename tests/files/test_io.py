@@ -385,3 +385,11 @@ def test_text_and_path_objects_and_relative_names_work(tmp_path, monkeypatch):
     for path in ("a" * 255, tmp_path / "b", os.fsencode("c")):
         save(net, path)
         assert load(path).theta.tobytes() == net.theta.tobytes()
+
+
+def test_a_warning_of_the_loaded_network_points_to_the_caller(tmp_path):
+    with pytest.warns(UserWarning, match="use output='softmax'"):
+        save(Network((2, 3), loss="cross_entropy"), tmp_path / "net")
+    with pytest.warns(UserWarning, match="use output='softmax'") as caught:
+        load(tmp_path / "net")
+    assert caught[0].filename == __file__

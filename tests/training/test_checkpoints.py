@@ -245,8 +245,9 @@ def test_a_damaged_file_leaves_the_one_before(spoil, reason, tmp_path):
     Run(epochs=3, patience=9).fit(checkpoint=tmp_path)
     files = Checkpoints(tmp_path, "1 epoch", "auto")
     spoil(files.path(3))
-    with pytest.warns(UserWarning, match=f"{reason}.*; going on from the other one"):
+    with pytest.warns(UserWarning, match=f"{reason}.*; going on from the other one") as caught:
         resumed = Run(epochs=4, patience=9).fit(checkpoint=tmp_path)
+    assert caught[0].filename == __file__
     assert_same(resumed, expected)
 
 
