@@ -84,9 +84,12 @@ def check_count(value: object, name: str) -> int:
 
 
 def _whole(value: object, name: str, least: int, must: str, most: float) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if type(value) is int:  # most are, and an instance check of Integral costs 0.5 µs
+        number = value
+    elif isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number; got {_shown(value)}")
-    number = int(value)
+    else:
+        number = int(value)
     if number < least:
         raise ValueError(f"{name} must {must}; got {value}")
     if number > most:

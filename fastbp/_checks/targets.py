@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 
@@ -58,7 +59,7 @@ def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype, stackleve
     low, high = columns.min(axis=0).astype(np.float64), columns.max(axis=0).astype(np.float64)
     top = np.maximum(abs(low), abs(high))
     step = np.spacing(top.astype(dtype)).astype(np.float64)
-    close = (low < high) & (high - low < _least_range(step, len(columns)))
+    close = (low < high) & (high - low < step * _least_range(len(columns)))
     for j in np.flatnonzero(close):
         spread = float(columns[:, j].astype(np.float64).std())
         if spread < _LEAST_STEPS * step[j]:
@@ -71,23 +72,22 @@ def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype, stackleve
             )
 
 
-def _least_range(step: Array, n: int) -> Array:
-    """The least range of n values with a standard deviation of _LEAST_STEPS steps.
+def _least_range(n: int) -> float:
+    """The least range, in steps, of n values with a standard deviation of _LEAST_STEPS steps.
 
     A standard deviation is at least the range divided by √(2n).
     """
-    least: Array = _LEAST_STEPS * step * np.sqrt(2 * n)
-    return least
+    return _LEAST_STEPS * math.sqrt(2 * n)
 
 
 def _clearly_apart(columns: Array, dtype: np.dtype) -> bool:
     """Whether a few rows already show that no column is close. They do for most targets."""
     n = len(columns)
-    few = columns[:: max(1, n // 64)]
     top = max(abs(float(columns.min())), abs(float(columns.max())))
-    step = np.spacing(np.asarray(top, dtype)).astype(np.float64)
-    apart = few.max(axis=0).astype(np.float64) - few.min(axis=0).astype(np.float64)
-    return bool((apart >= _least_range(step, n)).all())
+    step = float(np.spacing(dtype.type(top)))
+    few = columns[:: max(1, n // 64)].astype(np.float64)
+    apart = np.maximum.reduce(few) - np.minimum.reduce(few)
+    return bool(apart.min() >= step * _least_range(n))
 
 
 def _check_fractions(y: Array, given: np.dtype, name: str) -> None:
