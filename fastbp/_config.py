@@ -1,4 +1,4 @@
-"""The instruction set and the threads of the engine, both chosen at import, and the machine."""
+"""Instruction set and threads of the engine, both set at import, and information on the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._version import __version__
 
 
 def _choose_isa() -> None:
-    """FASTBP_ISA may lower the ISA. ImportError, naming those that work, for any other."""
+    """Set the instruction set of FASTBP_ISA; ImportError, listing the valid ones, if invalid."""
     name = os.environ.get("FASTBP_ISA", "").strip().lower()
     if not name:
         return
@@ -22,15 +22,15 @@ def _choose_isa() -> None:
         _core.select_isa(name)
     except ValueError:
         raise ImportError(
-            f"FASTBP_ISA={name!r} does not run on this machine; these do: "
+            f"FASTBP_ISA={name!r} is not available on this machine; available: "
             f"{', '.join(_core.available_isas())}. Set it to one of them, or unset it"
         ) from None
 
 
 def _choose_threads() -> None:
-    """Set the number of threads of the environment. OMP_NUM_THREADS comes last and wins.
+    """Set the number of threads from the environment. OMP_NUM_THREADS takes precedence.
 
-    joblib and other packages set it in their worker processes, which share the cores.
+    joblib and other packages set OMP_NUM_THREADS in their worker processes, which share the cores.
     """
     for name in ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").strip()
@@ -44,20 +44,20 @@ def _choose_threads() -> None:
         elif name == "FASTBP_NUM_THREADS":
             raise ImportError(
                 f"{name}={value!r} must be a whole number from 1 to {check.MAX_THREADS}; "
-                "set it so, or unset it"
+                "correct it, or unset it"
             )
 
 
 _choose_isa()
 _choose_threads()
-atexit.register(_core.stop_threads)  # if a daemon thread uses them, they end with the process
+atexit.register(_core.stop_threads)  # does nothing if a daemon thread still uses them
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads training and prediction may use from now on, in this process.
+    """Set how many threads training and prediction may use in this process.
 
-    n is from 1 to 1024; anything else raises TypeError or ValueError. Small work uses fewer
-    threads. The results are the same to the last bit for every n.
+    n must be an integer from 1 to 1024; anything else raises TypeError or ValueError. Small
+    problems use fewer threads. Results are bit-identical for every n.
 
     >>> before = get_num_threads(); set_num_threads(1); get_num_threads()
     1
@@ -67,11 +67,11 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads training and prediction may use.
+    """Return how many threads training and prediction may use.
 
     The default is the number of processors that this process may run on, or the CPU quota of its
-    control group if that is less. The variables FASTBP_NUM_THREADS and OMP_NUM_THREADS change it,
-    of which the second wins, and so does `set_num_threads`.
+    control group if that is lower. The environment variables FASTBP_NUM_THREADS and OMP_NUM_THREADS
+    change the default, and OMP_NUM_THREADS takes precedence. `set_num_threads` overrides both.
 
     >>> get_num_threads() >= 1
     True
@@ -82,25 +82,25 @@ def get_num_threads() -> int:
 def stop_threads() -> None:
     """Stop the engine's worker threads and wait until they have ended.
 
-    The engine starts worker threads when a call first needs them and keeps them, asleep, for later
-    calls. After `stop_threads` the process has none; the next call that needs them starts new ones
-    and gives the same results, to the last bit. At the end of the interpreter this happens by
-    itself. Call it to release the threads earlier, for instance before `os.fork`.
+    The engine starts worker threads when a call first needs them, and keeps them asleep for later
+    calls. The first call after `stop_threads` that needs threads starts new ones; results are
+    bit-identical. When the interpreter exits, the threads are stopped automatically. Call this
+    function to release them earlier, for example before `os.fork`.
 
-    Raises RuntimeError while they are in use: another thread trains or predicts with them, or the
-    caller is a loss function in the middle of a step. A callback or a hook may call it.
+    Raises RuntimeError while the threads are in use, which is the case if another thread trains or
+    predicts, or if a loss function calls this during a step. Callbacks and hooks may call it.
 
     >>> stop_threads()
-    >>> stop_threads()  # there is nothing left to stop
+    >>> stop_threads()  # no threads are left, so this does nothing
     """
     if not _core.stop_threads():
         raise RuntimeError(
-            "the worker threads are in use; call stop_threads when nothing trains or predicts"
+            "the worker threads are in use: call stop_threads when nothing trains or predicts"
         )
 
 
 def isa() -> str:
-    """Name of the instruction set that the kernels use: scalar, avx2, avx512 or neon.
+    """Return the name of the instruction set in use: scalar, avx2, avx512 or neon.
 
     >>> isa() in ("scalar", "avx2", "avx512", "neon")
     True
@@ -109,7 +109,7 @@ def isa() -> str:
 
 
 def config() -> dict[str, object]:
-    """Versions, ISA, caches (bytes) and cores as a dict.
+    """Return versions, instruction set, cache sizes in bytes, cores and threads as a dict.
 
     >>> config()["isa"] == isa()
     True
@@ -132,14 +132,14 @@ def config() -> dict[str, object]:
 
 
 def usable_cores() -> int:
-    """Processors that this process may run on, by its affinity if the system has one."""
+    """Return the number of processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def show_config() -> None:
-    """Print versions, instruction set, caches and cores, one line per entry."""
+    """Print the entries of `config`, one per line."""
     for name, value in config().items():
         text = ", ".join(value) if isinstance(value, list) else value
         print(f"{name:14} {text}")

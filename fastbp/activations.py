@@ -1,6 +1,6 @@
-"""The activations by name, with their parameter and all that the package knows of them.
+"""The activations by name, with their parameter and everything that the package knows of them.
 
-The formulas stand in `csrc/kernels` and, to be read, in `fastbp.reference`.
+The formulas are in docs/activations.md; `fastbp.reference` and `csrc/kernels` implement them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ __all__ = ["NAMES", "Activation", "resolve", "resolve_layers"]
 
 @dataclass(frozen=True)
 class _Entry:
-    """What the package knows of an activation beside its formula.
+    """What the package knows of an activation, except its formula.
 
-    alpha: the default, or None where there is no parameter; check_alpha: its range. init: what
-    "auto" draws, see `fastbp.initializers`. derivative_from: what the engine computes σ' from, the
-    output a, or z, which training then keeps. in_unit_interval: outputs lie in (0, 1), so that
-    their logarithm exists. output_only: each output depends on all of the layer's z, so only the
-    last layer may have it.
+    alpha: the default of the parameter, or None if there is no parameter.
+    check_alpha: the check of its range.
+    init: the initialisation that "auto" means, see `fastbp.initializers`.
+    derivative_from: what the engine computes σ' from: "a", the output, or "z", which training then
+        has to store.
+    in_unit_interval: whether outputs lie in (0, 1), so that their logarithm exists.
+    output_only: whether only the last layer may have it, because each output depends on all z.
     """
 
     alpha: float | None = None
@@ -32,9 +34,10 @@ class _Entry:
     output_only: bool = False
 
 
-# init: He's for what passes about half of its input, LeCun's where the activation normalises
-# itself (Klambauer et al. 2017), He's uniform for sin, which halves the variance (Sitzmann et al.
-# 2020, arXiv:2006.09661); glorot_uniform for all others.
+# init is he_normal for activations that pass about half of their input, lecun_normal for selu,
+# which keeps mean and variance (Klambauer et al. 2017, arXiv:1706.02515), he_uniform for sin,
+# which halves the variance (Sitzmann et al. 2020, arXiv:2006.09661), and glorot_uniform for the
+# others.
 _TABLE: dict[str, _Entry] = {
     "identity": _Entry(),
     "sigmoid": _Entry(in_unit_interval=True),
@@ -63,10 +66,11 @@ NAMES: tuple[str, ...] = tuple(_TABLE)
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation function: its name, and alpha where it has one (leaky_relu, elu).
+    """An activation function: its name and its parameter.
 
-    `alpha` None takes the default: 0.01 for leaky_relu (any alpha >= 0 will do), 1.0 for elu
-    (alpha > 0); it is 0.0 for all others. Raises ValueError for an unknown name or a bad alpha.
+    `alpha` is the slope of leaky_relu for z < 0 (at least 0, default 0.01) or the scale of elu
+    (greater than 0, default 1.0). None means the default; all other activations have 0.0. Raises
+    ValueError if the name is unknown or alpha is out of range.
 
     >>> Activation("leaky_relu", 0.1)
     Activation(name='leaky_relu', alpha=0.1)
@@ -91,12 +95,12 @@ class Activation:
 
     @property
     def entry(self) -> _Entry:
-        """What the package knows of the activation beside its formula."""
+        """What the package knows of the activation, except its formula."""
         return _TABLE[self.name]
 
     @property
     def derivative_from(self) -> str:
-        """What the engine makes sigma' from: "a", the output, or "z", which is then kept for it.
+        """What the engine computes σ' from: "a", the output, or "z", which it then has to store.
 
         >>> Activation("tanh").derivative_from, Activation("silu").derivative_from
         ('a', 'z')
@@ -108,9 +112,10 @@ class Activation:
 
 
 def resolve(spec: str | Activation) -> Activation:
-    """The Activation meant by "relu", "leaky_relu(0.1)" or an Activation itself.
+    """Return the Activation for a text such as "relu" or "leaky_relu(0.1)".
 
-    Raises ValueError, listing the known names, for an unknown one.
+    An Activation is returned as it is. Raises ValueError, listing the known names, for an unknown
+    name.
 
     >>> resolve("leaky_relu(0.1)").alpha
     0.1
@@ -123,9 +128,10 @@ def resolve(spec: str | Activation) -> Activation:
 def resolve_layers(
     n_layers: int, hidden: str | Activation | Sequence[str | Activation], output: str | Activation
 ) -> tuple[Activation, ...]:
-    """One Activation a layer: `hidden` (one for all, or a list) and then `output`.
+    """Return one Activation per layer: those of the hidden layers, then that of the output layer.
 
-    Raises ValueError for a list of the wrong length, and for softmax in a hidden layer.
+    `hidden` is one activation for all hidden layers, or a list with one for each. Raises ValueError
+    if the list has a wrong length or if softmax is given for a hidden layer.
 
     >>> [str(a) for a in resolve_layers(3, ["relu", "tanh"], "softmax")]
     ['relu', 'tanh', 'softmax']
@@ -138,7 +144,7 @@ def resolve_layers(
         if len(layers) != n_hidden:
             raise ValueError(
                 f"activation lists {len(layers)} names; the network has {n_hidden} hidden layers "
-                "(the output layer's is output=)"
+                "(output= sets that of the output layer)"
             )
     for activation in layers:
         if activation.entry.output_only:

@@ -1,4 +1,4 @@
-"""The losses by name, with their options; docs/losses.md has the formulas."""
+"""The losses by name, with their options; the formulas are in docs/losses.md."""
 
 from .._public import present
 from ._losses import NAMES, CustomLoss, Loss, resolve

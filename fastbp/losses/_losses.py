@@ -1,17 +1,19 @@
-"""The losses by name, with their options and all that the package knows of them.
+"""The losses by name, with their options and everything that the package knows of them.
 
-A loss is asked for by name, "mse", by name and options, "huber(0.5)" or
-"cross_entropy(label_smoothing=0.1, class_weight=[1, 2])", or as a `Loss`. The formulas stand in
-docs/losses.md, and to be read in `fastbp.reference._losses` and `csrc/kernels`.
+You can write a loss as a name, "mse", as a name with options, "huber(0.5)" or
+"cross_entropy(label_smoothing=0.1, class_weight=[1, 2])", or as a `Loss`. The formulas are in
+docs/losses.md; `fastbp.reference._losses` and `csrc/kernels` implement them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from .._checks import arguments as check
 from .._checks.caller import warn_caller
@@ -28,37 +30,56 @@ from ._options import (
     text_of_option,
 )
 
-Option = float | bool | tuple[float, ...] | None
+# The value of an option.
+Option: TypeAlias = float | bool | tuple[float, ...] | None
+# A loss of the user's: function(a, y) -> (J_i, ∂J_i/∂a).
+LossFunction: TypeAlias = Callable[[Array, Array], tuple[npt.ArrayLike, npt.ArrayLike]]
 
 
-def _values(loss: Loss, n_out: int) -> tuple[float, ...]:
-    return tuple(map(float, loss.values))
+def _number(loss: Loss, option: str) -> float:
+    """The value of an option whose check returns a number."""
+    return cast("float", loss.options[option])
+
+
+def _taus(loss: Loss) -> tuple[float, ...]:
+    return cast("tuple[float, ...]", loss.options["taus"])
+
+
+def _per_output(loss: Loss, option: str, n_out: int) -> tuple[float, ...]:
+    """The value of an option that holds weights, as one weight per output."""
+    weights = loss.options[option]
+    if not isinstance(weights, tuple):  # None
+        return (1.0,) * n_out
+    return weights * n_out if len(weights) == 1 else weights
+
+
+# ---- what the package knows of each loss --------------------------------------------------
+
+
+def _numbers(loss: Loss, n_out: int) -> tuple[float, ...]:
+    return tuple(float(_number(loss, option)) for option in loss.options)
 
 
 def _cross_entropy_params(loss: Loss, n_out: int) -> tuple[float, ...]:
     if loss == Loss("cross_entropy"):
         return ()
-    smoothing, weights = loss.values
-    return (smoothing, *_per_output(weights, n_out))
+    return (_number(loss, "label_smoothing"), *_per_output(loss, "class_weight", n_out))
 
 
 def _binary_cross_entropy_params(loss: Loss, n_out: int) -> tuple[float, ...]:
-    (weights,) = loss.values
-    return () if weights is None else _per_output(weights, n_out)
+    return () if loss.options["pos_weight"] is None else _per_output(loss, "pos_weight", n_out)
 
 
 def _focal_params(loss: Loss, n_out: int) -> tuple[float, ...]:
-    gamma, alpha = loss.values
-    return (gamma, *_per_output(alpha, n_out))
+    return (_number(loss, "gamma"), *_per_output(loss, "alpha", n_out))
 
 
 def _binary_focal_params(loss: Loss, n_out: int) -> tuple[float, ...]:
-    gamma, alpha = loss.values
-    return (gamma, *((1.0, 1.0) if alpha is None else (1 - alpha, alpha)))
-
-
-def _taus(loss: Loss, n_out: int) -> tuple[float, ...]:
-    return loss.options["taus"]
+    gamma = _number(loss, "gamma")
+    if loss.options["alpha"] is None:
+        return (gamma, 1.0, 1.0)
+    alpha = _number(loss, "alpha")
+    return (gamma, 1 - alpha, alpha)
 
 
 def _rates(loss: Loss, a: Array) -> Array:
@@ -70,33 +91,34 @@ def _means(loss: Loss, a: Array) -> Array:
 
 
 def _medians(loss: Loss, a: Array) -> Array:
-    taus = np.asarray(loss.options["taus"])
+    taus = np.asarray(_taus(loss))
     return a[:, np.argmin(abs(taus - 0.5)) :: len(taus)]
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """What the package knows of a loss beside its formula.
+    """What the package knows of a loss, except its formula.
 
     Outputs:
-        pair: the output activation with which it is computed from the logits, or None.
-        alone: whether it also takes other outputs.
-        outputs: how many outputs there are for each target; 0 where there are no targets.
-        outputs_are: what these are, for messages, where there are several.
-        predicted: what the outputs say of the targets; the outputs themselves unless given.
-        all_predicted: whether an estimator predicts all outputs rather than `predicted`.
+        pair: the output activation with which delta is computed from the logits, or None.
+        alone: whether other output activations are accepted too.
+        outputs: the number of outputs per target; 0 for a loss without targets.
+        outputs_are: what the outputs of a target are, for messages, if there are several.
+        predicted: computes predictions of the targets from the outputs.
+        all_predicted: whether an estimator returns all outputs instead of `predicted`.
     Targets:
         targets: what they hold, see docs/losses.md; "classes" and "indices" may be labels.
         score: the default score, see `fastbp.metrics.default_score`.
-        location: whether the loss depends on output − target alone and is least where they agree.
-        summed: whether J_i is a sum over the outputs rather than their mean.
-        has_curve: whether there is a second derivative, as `hvp` needs.
+        location: whether the loss depends on output − target alone and has its minimum at 0.
+        summed: whether J_i is a sum over the outputs, not their mean.
+        has_curve: whether the second derivative is available, which `hvp` needs.
         positive: for targets that are positive numbers, the output activation and the options
-            with which outputs are predictions.
+            for which the outputs are predictions.
     Options:
-        options: name: (default, check); the check returns the value as it is kept.
-        one_list: whether several values without a name are one list.
-        params: the parameters as the engine takes them, see csrc/lists.h, for so many outputs.
+        options: {name: (default, check)}; the check returns the value to store.
+        one_list: whether several values without a name are the elements of one list.
+        params: computes the parameters for the engine, see csrc/lists.h, from the number of
+            outputs.
     """
 
     pair: str | None = None
@@ -111,9 +133,11 @@ class _Entry:
     summed: bool = False
     has_curve: bool = True
     positive: tuple[str, dict[str, Option]] | None = None
-    options: dict[str, tuple[Option, Callable]] = field(default_factory=dict)
+    options: Mapping[str, tuple[Option, Callable[[object, str], Option]]] = field(
+        default_factory=dict
+    )
     one_list: bool = False
-    params: Callable[[Loss, int], tuple[float, ...]] = _values
+    params: Callable[[Loss, int], tuple[float, ...]] = _numbers
 
 
 _GAMMA = (2.0, check.check_nonnegative)
@@ -168,13 +192,13 @@ _TABLE: dict[str, _Entry] = {
     ),
     "multi_margin": _Entry(targets="indices", score="accuracy", options=_MARGIN),
     "quantile": _Entry(
-        outputs=lambda loss: len(loss.options["taus"]),
+        outputs=lambda loss: len(_taus(loss)),
         outputs_are="one for each tau",
         predicted=_medians,
         all_predicted=True,
         options={"taus": ((0.5,), check_taus)},
         one_list=True,
-        params=_taus,
+        params=lambda loss, n_out: _taus(loss),
     ),
     "gaussian_nll": _Entry(
         outputs=lambda loss: 2, outputs_are="a mean and a log-variance", predicted=_means
@@ -193,11 +217,22 @@ _MAY_BE_NONE = ("pos_weight", "class_weight", "alpha")  # no weights
 
 @dataclass(frozen=True, init=False)
 class Loss:
-    """A loss function: its name and its options; a value without a name is the first option's.
+    """A loss function: its name and the values of its options.
 
-    Options that are not given take their defaults. Raises ValueError or TypeError for an unknown
-    name, an option that the loss has not, or a value that it does not take.
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`. The options can follow in parentheses, as in "huber(0.5)".
+    *values, **options : float, bool, tuple of float, or None
+        The options, in the order of docs/losses.md or by name. The others have their defaults.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the name or an option is unknown, or if a value is not valid.
+
+    Examples
+    --------
     >>> Loss("huber", delta=0.5)
     Loss('huber(delta=0.5)')
     >>> Loss("huber(0.5)") == Loss("huber", 0.5) == Loss("huber", delta=0.5)
@@ -207,13 +242,13 @@ class Loss:
     """
 
     name: str
-    values: tuple[Option, ...]  # of the options, in the order of the table
+    values: tuple[Option, ...]  # of all options, in the order of the table
 
     def __init__(self, name: str, *values: Option, **options: Option) -> None:
         name, given = options_from_text(name, NAMES)
         table = _TABLE[name].options
         if given and (values or options):
-            raise ValueError(f"give the options of {name!r} in its text or beside it, not both")
+            raise ValueError(f"give the options of {name!r} in its text or as arguments, not both")
         given += [(None, value) for value in values] + list(options.items())
         merged = _merge(name, given, tuple(table))
         checked = []
@@ -227,17 +262,17 @@ class Loss:
 
     @property
     def options(self) -> dict[str, Option]:
-        """{option: value}, defaults included."""
+        """{option: value}, including defaults."""
         return dict(zip(self.entry.options, self.values, strict=True))
 
     @property
     def entry(self) -> _Entry:
-        """What the package knows of the loss beside its formula."""
+        """What the package knows of the loss, except its formula."""
         return _TABLE[self.name]
 
     @cached_property
     def targets(self) -> str:
-        """What the targets hold: numbers, fractions, classes, …; see docs/losses.md."""
+        """What the targets hold: "numbers", "fractions", "classes", …; see docs/losses.md."""
         return self.entry.targets
 
     @cached_property
@@ -247,7 +282,7 @@ class Loss:
 
     @property
     def pair(self) -> str | None:
-        """Name of the output activation with which delta^L is computed from the logits."""
+        """The output activation with which delta^L is computed from the logits, or None."""
         return self.entry.pair
 
     def pairs_with(self, output: Activation) -> bool:
@@ -259,7 +294,7 @@ class Loss:
         return self.pair == output.name
 
     def n_targets(self, n_out: int) -> int:
-        """Columns of dense targets for a network of n_out outputs.
+        """Return the number of columns of dense targets for a network with n_out outputs.
 
         >>> Loss("quantile(0.1, 0.5, 0.9)").n_targets(6), Loss("gaussian_nll").n_targets(6)
         (2, 3)
@@ -268,7 +303,7 @@ class Loss:
 
     @property
     def outputs_each(self) -> int:
-        """How many outputs there are for each target; 0 where there are no targets.
+        """The number of outputs per target; 0 for a loss without targets.
 
         >>> Loss("gaussian_nll").outputs_each
         2
@@ -276,7 +311,7 @@ class Loss:
         return self.entry.outputs(self)
 
     def predicted(self, a: Array) -> Array:
-        """What outputs a (n, n_out) say of the targets themselves, (n, n_targets).
+        """Return predictions (n, n_targets) of the targets from the outputs a (n, n_out).
 
         >>> Loss("gaussian_nll").predicted(np.array([[1.5, 0.1]]))
         array([[1.5]])
@@ -285,11 +320,11 @@ class Loss:
 
     @property
     def group(self) -> int:
-        """Rows that are one sample: 2 for pairs, else 1."""
+        """The number of rows that form one sample: 2 for losses of pairs, otherwise 1."""
         return 2 if self.targets == "pairs" else 1
 
     def check_batch_size(self, batch_size: int) -> None:
-        """ValueError for batches that would part the rows of a sample."""
+        """Raise ValueError if batches of this size would separate the rows of a sample."""
         if batch_size % self.group:
             raise ValueError(
                 f"batch_size must be even for {self.name}, whose samples are pairs of rows; "
@@ -297,17 +332,19 @@ class Loss:
             )
 
     def params(self, n_out: int) -> tuple[float, ...]:
-        """The parameters as the engine takes them, see csrc/lists.h."""
+        """Return the parameters for the engine, see csrc/lists.h."""
         return self.entry.params(self, n_out)
 
     @cached_property
     def ignored(self) -> frozenset[int]:
-        """The classes that class_weight gives no weight.
+        """The classes whose class_weight is 0.
 
         >>> Loss("cross_entropy", class_weight=[0, 1, 0]).ignored == {0, 2}
         True
         """
-        weights = self.options.get("class_weight") or ()
+        weights = self.options.get("class_weight")
+        if not isinstance(weights, tuple):
+            return frozenset()
         return frozenset(k for k, weight in enumerate(weights) if weight == 0)
 
     def __str__(self) -> str:
@@ -326,7 +363,7 @@ class Loss:
 def _merge(
     name: str, given: list[tuple[str | None, object]], known: tuple[str, ...]
 ) -> dict[str, object]:
-    """{option: value} of (option or None for the next in order, value)."""
+    """{option: value} from pairs (option, value); option None means the next one in order."""
     if _TABLE[name].one_list and len(given) > 1 and all(option is None for option, _ in given):
         return {known[0]: tuple(value for _, value in given)}
     merged: dict[str, object] = {}
@@ -345,16 +382,10 @@ def _merge(
     return merged
 
 
-def _per_output(weights: tuple[float, ...] | None, n_out: int) -> tuple[float, ...]:
-    if weights is None:
-        return (1.0,) * n_out
-    return weights * n_out if len(weights) == 1 else weights
+def resolve(spec: str | Loss | LossFunction) -> Loss:
+    """Return the Loss for a name, with or without options, or for a function of the user's.
 
-
-def resolve(spec: str | Loss | Callable) -> Loss:
-    """The Loss meant by a name, with options or without, a function, or a Loss itself.
-
-    Raises ValueError, listing the names, if unknown.
+    A Loss is returned as it is. Raises ValueError, listing the known names, for an unknown name.
 
     >>> resolve("mse")
     Loss('mse')
@@ -366,13 +397,28 @@ def resolve(spec: str | Loss | Callable) -> Loss:
 
 @dataclass(frozen=True, init=False, repr=False)
 class CustomLoss(Loss):
-    """A loss of your own: function(a, y) -> (J_i, ∂J_i/∂a) in NumPy.
+    """A loss of your own, as a function in NumPy.
 
-    It gets outputs a (n, K) and targets y (n, n_targets; K unless given) of the network's dtype, as
-    copies, and returns the loss of every sample (n,) and its gradient (n, K). Samples must not
-    look at each other: a cost is taken by blocks of rows. Training calls it once a batch, with the
-    GIL; all the rest stays in the engine. Pickling needs a function that pickles.
+    Training calls the function once per batch, while it holds the GIL; everything else stays in the
+    engine. A network with the loss can be pickled if the function can.
 
+    Parameters
+    ----------
+    function : callable
+        function(a, y) -> (J_i, ∂J_i/∂a). Its arguments are copies of the outputs (n, K) and of the
+        targets (n, n_targets), in the dtype of the network. It returns the loss of every sample
+        (n,) and its gradient (n, K). The loss of a sample must not depend on other samples, because
+        a cost may be computed in blocks of rows.
+    n_targets : int or None, default None
+        The number of columns of the targets; None means K.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `function` is not callable, or n_targets is not an integer of at least 1.
+
+    Examples
+    --------
     >>> def cubic(a, y):
     ...     e = a - y
     ...     return (abs(e) ** 3).sum(axis=1), 3 * e * abs(e)
@@ -382,10 +428,10 @@ class CustomLoss(Loss):
     (8.0, array([-12., -12.], dtype=float32))
     """
 
-    function: Callable
+    function: LossFunction
     width: int | None
 
-    def __init__(self, function: Callable, *, n_targets: int | None = None) -> None:
+    def __init__(self, function: LossFunction, *, n_targets: int | None = None) -> None:
         if not callable(function):
             raise TypeError(f"a loss of your own must be callable; got {type(function).__name__}")
         width = None if n_targets is None else check.check_positive_int(n_targets, "n_targets")
@@ -395,15 +441,18 @@ class CustomLoss(Loss):
 
     @property
     def entry(self) -> _Entry:
-        """What the package knows of it: next to nothing."""
+        """What the package knows of the loss: almost nothing."""
         return _CUSTOM
 
     def n_targets(self, n_out: int) -> int:
-        """Columns of the targets."""
+        """Return the number of columns of the targets."""
         return n_out if self.width is None else self.width
 
-    def evaluate(self, a: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(J_i (n,) in float64, ∂J_i/∂a of the dtype of a) of the function, checked, both dense."""
+    def evaluate(self, a: Array, y: Array) -> tuple[Array, Array]:
+        """Call the function, check its results, and return them as contiguous arrays.
+
+        J_i (n,) has dtype float64, ∂J_i/∂a (n, K) has the dtype of a.
+        """
         result = self.function(a, y)
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(
@@ -420,16 +469,21 @@ class CustomLoss(Loss):
         return np.ascontiguousarray(values, np.float64), np.ascontiguousarray(slopes, a.dtype)
 
     def __str__(self) -> str:
-        return getattr(self.function, "__name__", type(self.function).__name__)
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
 
 
-def engine_function(loss: Loss, dtype: np.dtype, n_out: int) -> Callable | None:
-    """What the engine calls with the bytes of a and y for a loss of the user's, else None."""
+def engine_function(
+    loss: Loss, dtype: np.dtype[Any], n_out: int
+) -> Callable[[bytearray, bytearray], tuple[Array, Array]] | None:
+    """The function of a CustomLoss as the engine calls it, with the bytes of a and y.
+
+    None for all other losses, which the engine computes itself.
+    """
     if not isinstance(loss, CustomLoss):
         return None
     n_targets = loss.n_targets(n_out)
 
-    def call(a: bytearray, y: bytearray) -> tuple[np.ndarray, np.ndarray]:
+    def call(a: bytearray, y: bytearray) -> tuple[Array, Array]:
         outputs = np.frombuffer(a, dtype).reshape(-1, n_out)
         return loss.evaluate(outputs, np.frombuffer(y, dtype).reshape(-1, n_targets))
 
@@ -437,7 +491,7 @@ def engine_function(loss: Loss, dtype: np.dtype, n_out: int) -> Callable | None:
 
 
 def check_output(loss: Loss, output: Activation, n_out: int) -> None:
-    """ValueError where the loss does not take such outputs, or not so many of them."""
+    """Raise ValueError if the loss does not accept such outputs, or not this number of them."""
     if not loss.entry.alone and not loss.pairs_with(output):
         raise ValueError(f"{loss.name} needs output={loss.pair!r}; got {output}")
     for option in ("class_weight", "alpha", "pos_weight"):
@@ -456,12 +510,12 @@ def check_output(loss: Loss, output: Activation, n_out: int) -> None:
 
 
 def warn_unpaired(loss: Loss, output: Activation) -> None:
-    """Warn (UserWarning) if a logarithmic loss is put on outputs that are not in (0, 1).
+    """Issue a UserWarning if a logarithmic loss gets outputs that may lie outside (0, 1).
 
-    The message names the paired output.
+    The message recommends the paired activation.
     """
     if loss.pair is not None and not output.entry.in_unit_interval:
         warn_caller(
-            f"{loss.name} takes the logarithm of outputs in (0, 1), and those of {output} are "
-            f"clipped to them, with no gradient outside: use output='{loss.pair}'"
+            f"{loss.name} takes the logarithm of its outputs. Outputs of {output} are clipped to "
+            f"(0, 1), and the gradient outside is 0: use output='{loss.pair}'"
         )

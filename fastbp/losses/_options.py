@@ -1,8 +1,8 @@
-"""Options of losses: their ranges, and the text in which a loss carries them.
+"""Options of losses: their ranges, and how they are written as text.
 
-The text is what `str` of a loss gives and what a model file holds: a name and, in brackets, values
-or option=value, separated by commas. A value is a number, true, false, none, or a list of numbers
-in square brackets.
+`str` of a loss returns this text, and model files contain it: a name and, in parentheses, values or
+option=value, separated by commas. A value is a number, true, false, none, or a list of numbers in
+square brackets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WORDS = {"true": True, "false": False, "none": None}
 def options_from_text(
     spec: object, names: Sequence[str]
 ) -> tuple[str, list[tuple[str | None, object]]]:
-    """(name, [(option or None, value), …]) of a text such as "huber(0.5)".
+    """Return (name, [(option or None, value), …]) for a text such as "huber(0.5)".
 
     >>> options_from_text("focal(2, alpha=[1, 3])", ["focal"])
     ('focal', [(None, 2.0), ('alpha', (1.0, 3.0))])
@@ -35,7 +35,8 @@ def options_from_text(
 
 
 def _arguments(text: str, spec: str) -> list[tuple[str | None, object]]:
-    found, at = [], 0
+    found: list[tuple[str | None, object]] = []
+    at = 0
     while at < len(text):
         match = _ARGUMENT.match(text, at)
         if match is None:
@@ -64,7 +65,7 @@ def _unreadable(spec: str) -> ValueError:
 
 
 def text_of_option(value: object) -> str:
-    """A value as the text has it.
+    """The text of a value.
 
     >>> text_of_option((1.0, 0.5)), text_of_option(True), text_of_option(None)
     ('[1.0, 0.5]', 'true', 'none')
@@ -78,14 +79,14 @@ def text_of_option(value: object) -> str:
 
 
 def check_flag(value: object, name: str) -> bool:
-    """True or False; 1.0 and 0.0 count as them, since poisson(1) is read as a number."""
+    """Check a bool. 1.0 and 0.0 are accepted, because the 1 of poisson(1) is read as a number."""
     if value not in (True, False):
         raise TypeError(f"{name} must be true or false; got {value!r}")
     return bool(value)
 
 
 def check_smoothing(value: object, name: str) -> float:
-    """A number in [0, 1], as float."""
+    """Check a number in [0, 1]."""
     number = check.check_real(value, name)
     if not 0 <= number <= 1:
         raise ValueError(f"{name} must be from 0 to 1; got {value}")
@@ -93,7 +94,7 @@ def check_smoothing(value: object, name: str) -> float:
 
 
 def check_alpha(value: object, name: str) -> float:
-    """A number strictly between 0 and 1, as float."""
+    """Check a number in (0, 1)."""
     number = check.check_real(value, name)
     if not 0 < number < 1:
         raise ValueError(f"{name} must lie strictly between 0 and 1, or be none; got {value}")
@@ -101,7 +102,7 @@ def check_alpha(value: object, name: str) -> float:
 
 
 def check_weights(value: object, name: str) -> tuple[float, ...]:
-    """One weight for all, or one each: numbers >= 0, not all of them 0, as a tuple."""
+    """Check one weight for all outputs or one per output: at least 0, and not all of them 0."""
     weights = tuple(
         check.check_nonnegative(weight, f"{name}[{i}]")
         for i, weight in enumerate(_listed(value, name))
@@ -112,7 +113,7 @@ def check_weights(value: object, name: str) -> tuple[float, ...]:
 
 
 def check_taus(value: object, name: str) -> tuple[float, ...]:
-    """Numbers in (0, 1), strictly ascending, as a tuple."""
+    """Check numbers in (0, 1) in strictly ascending order."""
     taus = tuple(
         check.check_real(tau, f"{name}[{i}]") for i, tau in enumerate(_listed(value, name))
     )
@@ -125,7 +126,7 @@ def check_taus(value: object, name: str) -> tuple[float, ...]:
 
 def _listed(value: object, name: str) -> Iterable[object]:
     if isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a list of numbers, one an output; got {value!r}")
+        raise TypeError(f"{name} must be a list of numbers, one per output; got {value!r}")
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return value
     return (value,)

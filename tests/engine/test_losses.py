@@ -311,7 +311,7 @@ def test_option_errors(spec, error, message):
 def test_options_beside_the_text():
     assert Loss("quantile", taus=[0.1, 0.9]) == Loss("quantile(0.1, 0.9)")
     assert Loss("cross_entropy", class_weight=np.array([1, 2])).values == (0.0, (1.0, 2.0))
-    with pytest.raises(ValueError, match="in its text or beside it, not both"):
+    with pytest.raises(ValueError, match="in its text or as arguments, not both"):
         Loss("huber(1)", delta=2)
     with pytest.raises(TypeError, match=r"class_weight of cross_entropy\[0\] must be a number"):
         Loss("cross_entropy", class_weight="12")

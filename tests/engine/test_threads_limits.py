@@ -212,7 +212,7 @@ def test_the_import_says_what_is_bad():
     assert done.returncode == 1
     assert done.stderr.strip().endswith(
         "ImportError: FASTBP_NUM_THREADS='many' must be a whole number from 1 to 1024; "
-        "set it so, or unset it"
+        "correct it, or unset it"
     )
 
 
