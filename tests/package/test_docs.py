@@ -127,7 +127,7 @@ def described_arguments(thing):
 
 
 def test_docstrings_list_the_arguments(reference):
-    """A section Parameters names every argument, and nothing else."""
+    """With more than three arguments there is a section Parameters, which names exactly these."""
     for name, thing in ((name, pkgutil.resolve_name(name)) for name in reference):
         methods = vars(thing) if inspect.isclass(thing) else []
         public = [f"{name}.{each}" for each in methods if not each.startswith("_")]
@@ -135,9 +135,12 @@ def test_docstrings_list_the_arguments(reference):
             each = pkgutil.resolve_name(full_name)
             if not (inspect.isfunction(each) or inspect.isclass(each)) or not inspect.getdoc(each):
                 continue
-            described = described_arguments(each)
-            if described is not None:
-                assert sorted(described) == sorted(arguments(each)), full_name
+            described, expected = described_arguments(each), arguments(each)
+            if described is None:
+                result = "Attributes\n" in inspect.getdoc(each)  # which users do not construct
+                assert len(expected) <= 3 or result, f"{full_name} has no section Parameters"
+            else:
+                assert sorted(described) == sorted(expected), full_name
 
 
 @pytest.mark.parametrize(
