@@ -465,7 +465,7 @@ def test_command_where_only_ascii_is_shown(capsys, empty_folder, monkeypatch):
         (["--threads", "0"], "--threads: expected 1 to 1024"),
         (["--threads", "1025"], "--threads: expected 1 to 1024"),
         (["--epochs", "3"], "unrecognized arguments: --epochs"),
-        (["--momentum", "0.9"], "go with --optimizer sgd"),
+        (["--momentum", "0.9"], "need --optimizer sgd"),
         (["--target", "x"], "digits has its own"),
     ],
 )
