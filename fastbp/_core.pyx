@@ -870,8 +870,8 @@ def vmath(str name, x, out=None):
     return out
 
 
-def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alpha=0.0, aux=None, z=None,
-         bint panels=False, int repeats=1):
+def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alpha=0.0, aux=None,
+         z=None, bint panels=False, int repeats=1):
     """Compute c by one of the engine's products: "nn" A B, "tn" A^T B, "nt" A B^T, with epilogue.
 
     With aux, the a or z that SLOPES[activation] names: c = (product) * sigma'; otherwise
