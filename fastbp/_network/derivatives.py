@@ -52,7 +52,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> fastbp.Network((2, 1), init="zeros").forward([[1, 2], [3, 4]]).shape
         (2, 1)
         """
-        return self._forward(self._inputs(X), self._theta).copy()
+        return self._forward(self._backend.inputs(X, "X"), self._theta).copy()
 
     def _forward(self, X: Rows, theta: Array) -> Array:
         """Store z and a of every layer; returns the stored a^L."""
@@ -105,7 +105,7 @@ class DifferentiableNetwork(NetworkBase):
         """
         n, rows_of = self._rows_forwarded(), "the last forward"
         targets = self._targets(y, n, rows_of)
-        s = check.as_weights(sample_weight, n, self.dtype, rows_of=rows_of)
+        s = check.as_weights(sample_weight, n, self._theta.dtype, rows_of=rows_of)
         J = self._backward(targets, s, self._grad, self._hook_for(hook))
         self._show_delta()
         return J
@@ -176,8 +176,9 @@ class DifferentiableNetwork(NetworkBase):
         self._backend.gradient(grad)
 
     def _show_delta(self) -> None:
+        delta = self._backend.delta
         for l, layer in enumerate(self._layers, 1):
-            layer.show_delta(self._backend.delta(l))
+            layer.show_delta(delta(l))
         self._has_gradient = True
 
     def _rows_forwarded(self) -> int:
@@ -298,10 +299,11 @@ class DifferentiableNetwork(NetworkBase):
         >>> fastbp.Network((1, 1), init="zeros").loss([[3.0]], [[2.0]])
         2.0
         """
-        rows = self._inputs(X)
+        backend, theta = self._backend, self._theta
+        rows = backend.inputs(X, "X")
         targets = self._targets(y, len(rows))
-        s = check.as_weights(sample_weight, len(rows), self.dtype)
-        return self._backend.cost(self._theta, rows, targets, s)
+        s = check.as_weights(sample_weight, len(rows), theta.dtype)
+        return backend.cost(theta, rows, targets, s)
 
     def _evaluate(self, X: Rows, y: Array | None, s: Array | None) -> tuple[float, Array]:
         """J and a^L of checked data."""
