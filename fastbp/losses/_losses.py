@@ -301,7 +301,7 @@ class Loss:
         """
         return n_out // self.outputs_each if self.outputs_each else 0
 
-    @property
+    @cached_property
     def outputs_each(self) -> int:
         """The number of outputs per target; 0 for a loss without targets.
 
@@ -318,7 +318,7 @@ class Loss:
         """
         return self.entry.predicted(self, a)
 
-    @property
+    @cached_property
     def group(self) -> int:
         """The number of rows that form one sample: 2 for losses of pairs, otherwise 1."""
         return 2 if self.targets == "pairs" else 1
