@@ -1,4 +1,4 @@
-"""Options and settings of the whole suite."""
+"""Options, settings and fixtures of the whole test suite."""
 
 import signal
 from zlib import crc32
@@ -29,21 +29,21 @@ def pytest_report_header(config):
 
 @pytest.fixture(scope="session")
 def exhaustive(request) -> bool:
-    """Whether every case is to be visited."""
+    """Whether tests visit every case instead of a sample."""
     return request.config.getoption("--exhaustive")
 
 
 @pytest.fixture
 def rng(request) -> np.random.Generator:
-    """Random numbers that depend on the suite's seed and the test's name alone."""
+    """Random numbers that depend only on the seed of the suite and the name of the test."""
     return np.random.default_rng([SEED, crc32(request.node.nodeid.encode())])
 
 
 @pytest.fixture
 def keyboard():
-    """SIGINT raises KeyboardInterrupt here, and ends programs that are started meanwhile.
+    """SIGINT raises KeyboardInterrupt here, and ends programs that the test starts.
 
-    A shell starts its background programs with SIGINT ignored, and theirs inherit that.
+    A shell starts background programs with SIGINT ignored, and their children inherit that.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield

@@ -1,4 +1,4 @@
-"""Networks whose derivatives are compared, on every kind of output and loss."""
+"""Networks for the tests of derivatives, with every kind of output and loss."""
 
 from engine_cases import DTYPES, Twins
 from hypothesis import strategies as st
@@ -7,8 +7,8 @@ from loss_cases import CASES
 from fastbp.losses import Loss
 
 WIDTHS = (5, 19, 8, 3)
-TALL = (40, 257, 255, 9)  # worth a team of threads
-# every loss and option on outputs of the three kinds: its pair, other probabilities, any number
+TALL = (40, 257, 255, 9)  # large enough for several threads
+# every loss and option with outputs of three kinds: its pair, other probabilities, any number
 KINDS = ("softmax", "sigmoid", "tanh")
 LOSSES_ON = [(s, out) for s, out in CASES if out in KINDS[: 2 + (Loss(s).pair is None)]]
 LOSSES_ON = [(s, out) for s, out in LOSSES_ON if Loss(s).targets != "pairs"]

@@ -1,4 +1,4 @@
-"""Pairs of networks, the engine's and the reference's, with data, and how they must agree."""
+"""Pairs of an engine network and a reference network with data, and how closely they must agree."""
 
 import itertools
 import multiprocessing
@@ -14,7 +14,7 @@ from fastbp.optim import SGD, Adam, AdamW, RMSprop
 HIDDEN = tuple(name for name in activations.NAMES if not Activation(name).entry.output_only)
 DTYPES = ("float32", "float64")
 LOGARITHMIC = ("binary_cross_entropy", "cross_entropy")
-# The losses that are met in every combination with everything else; test_losses.py has them all.
+# The losses that tests combine with everything else; test_losses.py tests all losses.
 LOSSES = ("squared_error", "mse", *LOGARITHMIC)
 OPTIMIZERS = {
     "sgd": lambda: SGD(0.1),
@@ -22,13 +22,13 @@ OPTIMIZERS = {
     "nesterov": lambda: SGD(0.05, momentum=0.9, nesterov=True),
     "adam": lambda: Adam(0.01, betas=(0.8, 0.99)),
     "adamw": lambda: AdamW(0.01, betas=(0.8, 0.99), weight_decay=0.1, ema=0.9),
-    # three moments, and the gradient written down; a large eps, for v − a² may come near to 0
+    # three moments, and the gradient is written; a large eps, because v − ḡ² may be close to 0
     "rmsprop": lambda: RMSprop(0.002, 0.9, 0.1, momentum=0.5, centered=True, clip_global_norm=0.3),
 }
 
 
 def targets_for(rng, loss, n, n_out):
-    """Dense targets (n, n_out) that the loss accepts."""
+    """Dense targets (n, n_out) for the loss."""
     if loss == "cross_entropy":
         return rng.dirichlet(np.ones(n_out), n)
     if loss == "binary_cross_entropy":
@@ -37,9 +37,9 @@ def targets_for(rng, loss, n, n_out):
 
 
 def combinations(*others):
-    """(hidden, output, *rest): every activation in both places with every one of others' product.
+    """(hidden, output, *rest): every activation in both places, with every product of others.
 
-    A layer does not know its neighbours', so not every hidden one is taken with every output.
+    A layer does not depend on the activation of the next, so not every pair of them is needed.
     """
     outputs, rests = activations.NAMES, list(itertools.product(*others))
     below = [
@@ -56,11 +56,11 @@ def combinations(*others):
 
 
 class Twins:
-    """An engine network of some dtype, its float64 reference, and n samples X, y.
+    """An engine network of some dtype, the same network as a float64 reference, and n samples.
 
-    Parameters and data are exact in dtype, so both compute from the same numbers. Outputs under
-    an unpaired logarithm are kept between 0.1 and 0.9, clear of its poles and of the clip, which
-    lies at another eps in another dtype.
+    Parameters and data are exact in dtype, so both compute from the same numbers. If the loss
+    takes a logarithm of outputs that are not its pair, they are kept between 0.1 and 0.9, away
+    from the poles and from the clip, whose eps depends on the dtype.
     """
 
     def __init__(self, rng, widths, *, hidden, output, loss, dtype, n, labels=False, **options):
@@ -74,7 +74,7 @@ class Twins:
             self.y = rng.integers(widths[-1], size=n)
         for layer in self.reference.layers:
             layer.W = rng.normal(size=layer.W.shape) / np.sqrt(len(layer.W))
-            layer.W *= 0.2 if "exp" in hidden else 1  # or it would grow from layer to layer
+            layer.W *= 0.2 if "exp" in hidden else 1  # else values grow from layer to layer
             layer.b = rng.normal(scale=0.3, size=layer.b.shape)
         if loss in LOGARITHMIC and not self.paired:
             self._keep_outputs_inside()
@@ -115,7 +115,7 @@ class Twins:
         return ErrorBounds(self.reference, self.dense_y(), s, self.dtype, **options)
 
     def check_layers(self, bounds, names=("z", "a", "delta", "dW", "db")):
-        """Every z, a, δ, dW and db, element by element."""
+        """Compare every z, a, δ, dW and db, element by element."""
         pairs = zip(self.engine.layers, self.reference.layers, strict=True)
         for i, (engine, exact) in enumerate(pairs):
             for name in names:
@@ -124,7 +124,7 @@ class Twins:
                 within(computed, getattr(exact, name), getattr(bounds, name)[i], f"{name} of {i}")
 
     def check_pass(self, s=None):
-        """forward, backward, their results, and what input_gradient and loss make of them."""
+        """Compare forward and backward, their results, and those of input_gradient and loss."""
         out = self.engine.forward(self.X)
         self.reference.forward(self.X)
         J = self.engine.backward(self.y, s)
@@ -140,7 +140,7 @@ class Twins:
 
 
 def within(computed, exact, bound, what):
-    """|computed − exact| <= bound in every element; the bound itself must mean something."""
+    """Assert |computed − exact| <= bound in every element, and that every bound is finite."""
     error = abs(np.asarray(computed, np.float64) - exact)
     assert np.isfinite(bound).all(), what
     worst = np.argmax(error - bound)
@@ -149,7 +149,7 @@ def within(computed, exact, bound, what):
 
 
 def in_child(function, *arguments):
-    """Run function in a fresh process; a crash or an exception, shown on stderr, is a failure."""
+    """Run function in a new process, and fail if it crashes or raises."""
     child = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
     child.start()
     child.join()

@@ -1,10 +1,10 @@
-"""How far rounding may carry a computed forward and backward pass from the exact one.
+"""Bounds for the rounding errors of a computed forward and backward pass.
 
-Running error analysis, element by element, on the float64 reference: every quantity comes with a
-bound E on the error of a computation in another dtype, eps its machine epsilon. A sum of k
-products errs by k eps Σ|a||b|; a function passes on E times its slope and adds a few eps of its
-result. eps is two unit roundoffs: one share for the tested side, one for the reference's own
-rounding and for terms of second order. Higham, Accuracy and Stability of Numerical Algorithms,
+Running error analysis, element by element, on the float64 reference. Every quantity has a
+bound E for the error of a computation in a dtype with machine epsilon eps. A sum of k products has
+an error of at most k eps Σ|a||b|; a function multiplies E by its slope and adds a few eps of its
+result. eps is two unit roundoffs: one for the tested computation, one for the rounding of the
+reference and for terms of second order. Higham, Accuracy and Stability of Numerical Algorithms,
 2nd ed., ch. 3.
 """
 
@@ -51,12 +51,12 @@ SELU = (1.0507009873554805, 1.6732632423543772)
 
 
 def product(E_a, a, B):
-    """E of a @ B where a errs by E_a and B is exact, without the roundings of the sum itself."""
+    """E of a @ B for an a with error E_a and an exact B, without the rounding of the sum itself."""
     return E_a @ abs(B)
 
 
 def sum_rounding(k, eps):
-    """A sum of k products, and what may be added to it, over the sum of magnitudes."""
+    """The error of a sum of k products and two further terms, relative to the sum of magnitudes."""
     return (k + 2) * eps
 
 
@@ -66,7 +66,7 @@ def slope(name, alpha, z, a):
 
 
 def jump(name, alpha, z, E_z, eps):
-    """How far σ' may be off where the kinks of σ are within E_z, or within rounding, of z."""
+    """The error of σ' where a kink of σ is within E_z, or within rounding, of z."""
     return sum(
         np.where(abs(z - at) <= E_z + 4 * eps * abs(at), height, 0.0)
         for at, height in KINKS.get(name, lambda alpha: [(0, 0)])(alpha)
@@ -74,14 +74,14 @@ def jump(name, alpha, z, E_z, eps):
 
 
 def bend(name, alpha, z, E_z):
-    """Most of |σ''| within E_z of z."""
+    """An upper bound of |σ''| within E_z of z."""
     if name == "exp":
         return np.exp(z + E_z)
     return CURVATURE.get(name, max(1.0, alpha))
 
 
 def forward_error(name, alpha, z, a, E_z, eps):
-    """E of a = σ(z) where z errs by E_z."""
+    """E of a = σ(z) for a z with error E_z."""
     if name == "softmax":
         width = z.shape[1]
         fall = z.max(axis=1, keepdims=True) - z
@@ -89,7 +89,7 @@ def forward_error(name, alpha, z, a, E_z, eps):
         return a * np.expm1(E_z + E_top + (fall + width + 12) * eps)
     steepest = abs(slope(name, alpha, z, a)) + E_z * bend(name, alpha, z, E_z)
     steepest += jump(name, alpha, z, E_z, eps)
-    # relative to a; in its tail the tanh form of gelu rounds an exponent
+    # relative to a; in its tail, the tanh form of gelu rounds an exponent
     size = np.maximum(abs(a), abs(z) / 8) if name == "gelu_tanh" else abs(a)
     return steepest * E_z + OPERATIONS[name] * eps * size
 
@@ -116,7 +116,7 @@ def slope_error(name, alpha, z, a, E_z, E_a, eps):
 
 
 def pull_back_error(name, alpha, g, z, a, E_g, E_z, E_a, eps):
-    """E of δ = ∂J/∂z made from g = ∂J/∂a, which errs by E_g."""
+    """E of δ = ∂J/∂z computed from g = ∂J/∂a, which has error E_g."""
     if name == "softmax":
         width = a.shape[1]
         mean = (g * a).sum(axis=1, keepdims=True)
@@ -130,7 +130,7 @@ def pull_back_error(name, alpha, g, z, a, E_g, E_z, E_a, eps):
 
 
 def value_error(loss, paired, z, a, y, E_z, E_a, eps):
-    """E of J_i, (batch,), of the loss of a name."""
+    """E of J_i, (batch,), of the loss with this name."""
     n = a.shape[1]
     if paired and loss == "cross_entropy":
         rounding = n + 16 + 5 * np.log(n) + 2 * np.ptp(z, axis=1)
@@ -150,7 +150,7 @@ def value_error(loss, paired, z, a, y, E_z, E_a, eps):
 
 
 def loss_gradient(loss, a, y, E_a, eps):
-    """(g, E): ∂J_i/∂a of an unpaired loss, for outputs clear of the clip of a logarithm."""
+    """(g, E): ∂J_i/∂a of an unpaired loss, for outputs away from the clip of a logarithm."""
     n = a.shape[1]
     if loss in ("squared_error", "mse"):
         scale = 1 if loss == "squared_error" else 2 / n
@@ -192,7 +192,7 @@ class ErrorBounds:
             self.a.append(E_a)
 
     def _output(self):
-        """E of δ^L; and of J on the way."""
+        """E of δ^L. Sets J as well."""
         net, y, s, eps = self._net, self._y, self._s, self._eps
         top, E_z, E_a = net.layers[-1], self.z[-1], self.a[-1]
         name, alpha = top.activation.name, top.activation.alpha

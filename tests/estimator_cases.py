@@ -23,10 +23,10 @@ def data_for(kind, n=120, seed=0):
 
 
 def pair(kind, X, y, fit_params=None, **params):
-    """Ours and scikit-learn's, fitted alike; without shuffling they take the same steps.
+    """Our estimator and scikit-learn's, fitted alike; without shuffling they make the same steps.
 
-    But for where epsilon stands in Adam, which a small one hides, and for the penalty in an
-    epoch's last, shorter batch.
+    They differ in the place of epsilon in Adam, so epsilon is tiny here, and in the penalty of the
+    last batch of an epoch if it is shorter.
     """
     params = {"hidden_layer_sizes": (12, 8), "random_state": 3, "shuffle": False, **params}
     params.setdefault("epsilon", 1e-14)

@@ -1,4 +1,4 @@
-"""A network and a task that the tests of fits share."""
+"""Networks and data that the tests of fits share."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ N = 23
 
 
 def case(network=fastbp.Network, dtype="float64", **options):
-    """A network 3-5-2 and N samples of a function it can approach."""
+    """A network 3-5-2 and N samples of a function that it can learn."""
     rng = np.random.default_rng(2)
     X = rng.normal(size=(N, 3)).astype(dtype)
     y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
@@ -16,7 +16,7 @@ def case(network=fastbp.Network, dtype="float64", **options):
 
 
 def classes(network=fastbp.Network, n_classes=3):
-    """A classifier 3-5-n_classes, N samples and their classes, of which none is rare."""
+    """A classifier 3-5-n_classes, and N samples with their classes, none of which is rare."""
     rng = np.random.default_rng(2)
     X = rng.normal(size=(N, 3))
     y = (np.arange(N) % 8 % n_classes).astype(np.int32)

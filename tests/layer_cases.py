@@ -1,4 +1,4 @@
-"""Networks of layers with options, the engine's and the reference's, and how they must agree."""
+"""Networks of layers with options, and how closely engine and reference must agree."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from fastbp import Dense, reference
 
 OUTPUTS = {"squared_error": "identity", "cross_entropy": "softmax"}
 
-# name: hidden layers on 17 inputs; every option alone, then together
+# name: hidden layers on 17 inputs; every option alone, then several together
 STACKS = {
     "no bias": [Dense(33, "tanh", bias=False), Dense(7, "softplus", bias=False)],
     "layer": [Dense(33, "tanh", norm="layer"), Dense(7, "softplus", norm="layer(1e-3)")],
@@ -47,18 +47,19 @@ def case(hidden, *, kind=fastbp.Network, dtype="float64", n=23, loss="cross_entr
     net = kind.from_layers(17, [*hidden, top], loss=loss, dtype=dtype, seed=3, **more)
     theta = net.theta + 0.2 * rng.normal(size=net.theta.size)
     net.theta = theta.astype(np.float32)
-    net.layers[-1].W *= 0.125  # else softmax is so sure that a − y is nothing but its rounding
+    net.layers[-1].W *= 0.125  # else softmax gives 0 and 1, and a − y is only rounding
     X = rng.normal(size=(n, 17)).astype(np.float32)
     y = rng.integers(3, size=n)
     return net, X.astype(dtype), y if loss == "cross_entropy" else np.eye(3, dtype=dtype)[y]
 
 
 def check(run, hidden, dtype, **options):
-    """run(net, X, y) → {name: array} of the engine against the reference's.
+    """Compare run(net, X, y) → {name: array} of the engine with that of the reference.
 
-    A computation in dtype is the exact one on data some sums' roundings away (backward error), so
-    the reference on such data tells how far off the engine may be: four draws show the size, not
-    the worst, which is given twice as much. Returns what the engine made.
+    A result in dtype is the exact result for data that are changed by the rounding of a few sums
+    (backward error). So the reference on data changed that much shows how far the engine may be
+    off. Four random changes show the size of the error; twice that is allowed. Returns the results
+    of the engine.
     """
     net, X, y = case(hidden, dtype=dtype, **options)
     found = run(net, X, y)
@@ -75,14 +76,14 @@ def check(run, hidden, dtype, **options):
             drift[name] = max(drift[name], np.abs(moved[name] - exact[name]).max())
     for name, value in exact.items():
         allowed = 2 * drift[name] + size * np.abs(value).max()
-        assert allowed <= 0.05 * np.abs(value).max(), f"{name}: this would hide mistakes"
+        assert allowed <= 0.05 * np.abs(value).max(), f"{name}: the tolerance is too large"
         error = np.abs(np.asarray(found[name], np.float64) - value).max()
         assert error <= allowed, f"{name}: off by {error}, allowed {allowed}"
     return found
 
 
 def passes(net, X, y, s=None):
-    """Everything that forward and backward make."""
+    """All results of forward and backward."""
     found = {"out": net.forward(X), "J": np.array([net.backward(y, s)]), "grad": net.grad.copy()}
     found["input"] = net.input_gradient()
     for i, layer in enumerate(net.layers):
@@ -91,7 +92,7 @@ def passes(net, X, y, s=None):
 
 
 def training(optimizer, **options):
-    """run for `check`: theta and losses of a fit."""
+    """A function run for `check`: how far a fit moves theta, and its losses."""
 
     def run(net, X, y):
         start = net.theta.copy()

@@ -1,4 +1,4 @@
-"""Every loss with and without its options, targets for them, and outputs that they take."""
+"""Every loss with and without its options, with targets and outputs for it."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ SPECS = (
 
 
 def outputs_of(spec):
-    """Names of the output activations that a loss is tried with: all that it takes."""
+    """Names of all output activations that the loss accepts."""
     loss = Loss(spec)
     for name in activations.NAMES:
         try:
@@ -41,7 +41,7 @@ CASES = [(spec, output) for spec in SPECS for output in outputs_of(spec)]
 
 
 def targets_of(rng, spec, n, n_out):
-    """Targets of n samples that the loss accepts; class indices where it takes nothing else."""
+    """Targets of n samples for the loss; class indices if it takes nothing else."""
     loss = Loss(spec)
     size = (n, loss.n_targets(n_out))
     return {
@@ -57,13 +57,13 @@ def targets_of(rng, spec, n, n_out):
 
 
 def all_targets(rng, spec, n, n_out):
-    """The same, and class indices beside rows where both will do."""
+    """The same in a list, with class indices as well if the loss takes both."""
     y = targets_of(rng, spec, n, n_out)
     return [y, y.argmax(axis=1)] if Loss(spec).targets == "classes" else [y]
 
 
 def prepare(rng, net):
-    """Parameters with outputs clear of the poles and clips of logarithms."""
+    """Set parameters so that outputs are away from the poles and clips of logarithms."""
     net.theta = rng.normal(scale=0.5, size=net.theta.size)
     top = net.layers[-1]
     if net.criterion.pairs_with(top.activation):

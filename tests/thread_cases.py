@@ -1,4 +1,4 @@
-"""Fits that are worth a team of threads, and ways to run what may hang, crash or start threads."""
+"""Fits that use several threads, and ways to run code that may hang, crash or start threads."""
 
 import contextlib
 import multiprocessing
@@ -20,20 +20,20 @@ from engine_cases import OPTIMIZERS, targets_for
 import fastbp
 
 TEAMS = (1, 2, 3, 4, 7)
-LIMIT = 120  # seconds until what should take one or two is taken for hung
-FORK_LIMIT = LIMIT / 2  # the same for a forked child, often of a process that is watched itself
-SMALL = (8, 64, 64, 2)  # at batches of 4, not worth a second thread
-# Shape of a fit: widths, samples, batch size. The work of a step would occupy seven threads, and
-# blocks of rows split unevenly among any team.
+LIMIT = 120  # seconds; a call that should take one or two and takes longer counts as hanging
+FORK_LIMIT = LIMIT / 2  # shorter, because the parent of a forked child has a limit itself
+SMALL = (8, 64, 64, 2)  # too small for a second thread at batches of 4
+# Shapes of fits: widths, samples, batch size. A step has work for seven threads, and blocks of rows
+# do not divide evenly among any number of threads.
 SHAPES = {
     "batches of 61, rest of 5": ((40, 257, 255, 9), 66, 61),
     "batches of 61, rest of 33": ((40, 257, 255, 9), 94, 61),
     "batches of 8, rest of 3": ((60, 560, 590, 9), 11, 8),
     "one batch of 263": ((20, 130, 121, 9), 263, 1000),
-    "blocks taller than one team": ((9, 53, 31, 2), 2500, 2100),
+    "more blocks of rows than threads": ((9, 53, 31, 2), 2500, 2100),
 }
 FIT = "batches of 61, rest of 5"
-NARROW = "one batch of 263"  # cheap where there are thousands of samples
+NARROW = "one batch of 263"  # fast even with thousands of samples
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="it counts /proc/self/task")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is POSIX")
@@ -43,7 +43,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is POSI
 
 
 def problem(shape=FIT, *, output="identity", loss="squared_error", n=None, **options):
-    """A network with samples X, y of its dtype: the same at every call. n: other than SHAPES'."""
+    """A network with samples X, y of its dtype, the same at every call; n overrides SHAPES."""
     widths, n_shape, _ = SHAPES[shape]
     n = n or n_shape
     rng = np.random.default_rng(31)
@@ -54,7 +54,7 @@ def problem(shape=FIT, *, output="identity", loss="squared_error", n=None, **opt
 
 
 def weights_for(X):
-    """Some of them 0."""
+    """Sample weights, some of which are 0."""
     return (np.arange(len(X)) % 4 * 0.5).astype(X.dtype)
 
 
@@ -72,14 +72,14 @@ def trajectory(n_threads, shape=FIT, *, rule="adam", epochs=2, weighted=False, *
         callbacks=[lambda epoch, logs: seen.append(net.theta.tobytes())],
         n_threads=n_threads,
     )
-    assert len(set(seen)) == epochs, "it learns"
+    assert len(set(seen)) == epochs, "theta did not change in some epoch"
     moments = [moment.tobytes() for moment in optimizer.moments]
     return [*seen, *moments, np.array(history.loss).tobytes(), optimizer.t]
 
 
 @contextlib.contextmanager
 def limit_of(n):
-    """set_num_threads(n) for a while."""
+    """set_num_threads(n) inside the with block."""
     before = fastbp.get_num_threads()
     fastbp.set_num_threads(n)
     try:
@@ -89,7 +89,7 @@ def limit_of(n):
 
 
 def same_on_any_team(compute):
-    """compute() gives arrays, of the same bits on 1, 2 and 3 threads."""
+    """Assert that the arrays of compute() have the same bits on 1, 2 and 3 threads."""
 
     def bits(team):
         with limit_of(team):
@@ -97,14 +97,14 @@ def same_on_any_team(compute):
 
     alone = bits(1)
     for team in (2, 3):
-        assert bits(team) == alone
+        assert bits(team) == alone, f"{team} threads"
 
 
-# ---- what may hang --------------------------------------------------------------------------
+# ---- calls that may hang --------------------------------------------------------------------
 
 
 class Outcome(Future):
-    """A future that takes the exception of a with block."""
+    """A future that receives the exception of a with block."""
 
     def __enter__(self):
         return self
@@ -116,7 +116,7 @@ class Outcome(Future):
 
 
 def in_time(function, *arguments, **options):
-    """function(*arguments), on a thread that is left behind with TimeoutError if it hangs."""
+    """function(*arguments) on a new thread; if it hangs, TimeoutError, and the thread stays."""
     outcome = Outcome()
 
     def run():
@@ -134,7 +134,7 @@ def _lead_group(function, arguments):
 
 
 def isolated(function, *arguments):
-    """Run function in a fresh process; if it hangs, end it with all that it started."""
+    """Run function in a new process; if it hangs, end it and everything it started."""
     child = multiprocessing.get_context("spawn").Process(
         target=_lead_group, args=(function, arguments)
     )
@@ -150,7 +150,7 @@ def isolated(function, *arguments):
 
 
 def fork():
-    """os.fork without Python's warning that other threads stay behind, which is the point."""
+    """os.fork without Python's warning about other threads, which the tests have on purpose."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
@@ -178,7 +178,7 @@ def start_forked(function, *arguments):
 
 
 def result_of(child):
-    """What the function of a forked child returned; a hanging child is killed."""
+    """The return value of the function of a forked child; a hanging child is killed."""
     pid, reader = child
     data, deadline = b"", time.monotonic() + FORK_LIMIT
     with os.fdopen(reader, "rb", buffering=0) as pipe:
@@ -202,15 +202,15 @@ def forked(function, *arguments):
 
 
 def eventually(condition):
-    """Wait for what other threads bring about, however long they are kept from running."""
+    """Wait until other threads make the condition true, however slowly they run."""
     deadline = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < deadline, "it does not come about"
+        assert time.monotonic() < deadline, f"not true after {LIMIT} s"
         time.sleep(0.001)
 
 
 def tasks():
-    """How many threads this process has."""
+    """The number of threads of this process."""
     return len(os.listdir("/proc/self/task"))
 
 
@@ -221,5 +221,5 @@ def _count(function, arguments, options):
 
 
 def helpers(function, *arguments, **options):
-    """How many threads the engine starts for a call, made in a forked child: it has none yet."""
+    """How many threads the engine starts for a call in a forked child, which begins with none."""
     return forked(_count, function, arguments, options)

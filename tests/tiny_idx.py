@@ -1,4 +1,4 @@
-"""IDX files of a few tiny images, written for the tests."""
+"""Writes IDX files with a few tiny images."""
 
 import gzip
 import struct
@@ -14,7 +14,7 @@ def idx(array, code=8):
 
 
 def write_folder(folder, *, packed=False, n_train=12, n_test=6, **replaced):
-    """The four files of a data set of tiny images, some of them replaced."""
+    """Write the four files of a data set of tiny images, with some of them replaced."""
     rng = np.random.default_rng(5)
     contents = {}
     for part, n in (("train", n_train), ("t10k", n_test)):

@@ -1,4 +1,4 @@
-"""Every activation alone: its error in ulp, its limits, and what docs/activations.md says of it."""
+"""Every activation: its error in ulp, its limits, and whether docs/activations.md is right."""
 
 import re
 from pathlib import Path
@@ -22,13 +22,13 @@ BY_Z = [name for name in HIDDEN if Activation(name).derivative_from == "z"]
 
 
 def table():
-    """{name: cells} of the page's table, the name's own cell without brackets left out."""
+    """{name: cells} of the table on the page; the cells without the first, which is the name."""
     rows = re.findall(r"^\| `(\w+)(?:\(α\))?` \|(.*)\|$", PAGE.read_text("utf-8"), re.MULTILINE)
     return {name: [cell.strip() for cell in cells.split(" | ")] for name, cells in rows}
 
 
 def value(name, z):
-    """σ(z) by the engine, z 1-D: a product of depth 1 and its epilogue."""
+    """σ(z) of a 1-D z, computed by the engine as the epilogue of a product with k = 1."""
     a = np.empty((1, len(z)), z.dtype)
     act = Activation(name)
     gemm("nn", np.ones((1, 1), z.dtype), z[None, :], a, activation=act.name, alpha=act.alpha)
@@ -36,7 +36,7 @@ def value(name, z):
 
 
 def exact(name, z):
-    """σ(z) in the dtype of z, to which the reference's erf and constants are not exact enough."""
+    """σ(z) in the dtype of z; by vmath.exact where the reference is not accurate enough."""
     if name in vmath.NAMES:
         return vmath.exact(name, z)
     return np.asarray(quiet(activate)(Activation(name), z))
@@ -69,7 +69,7 @@ def test_error_is_within_the_bound_of_the_page(rng, name, dtype, wide):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", HIDDEN)
-def test_limits_and_nan(name, dtype):
+def test_values_at_the_limits_and_nan(name, dtype):
     z = np.array([-np.inf, np.finfo(dtype).min, np.finfo(dtype).max, np.inf, np.nan], dtype)
     eps = np.finfo(dtype).eps
     np.testing.assert_allclose(value(name, z), exact(name, z), rtol=2 * eps, atol=0)
@@ -94,8 +94,8 @@ def test_slopes_at_the_limits(name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [3, 40])
 @pytest.mark.parametrize("name", BY_Z)
-def test_training_keeps_the_z_it_needs(rng, name, n, dtype):
-    """A step of `fit` is the bits of `value_and_grad` and `step`, which see every z."""
+def test_training_keeps_z_where_the_slope_needs_it(rng, name, n, dtype):
+    """A step of `fit` has the same bits as `value_and_grad` and `step`, which keep every z."""
     X, y = rng.normal(size=(n, 5)).astype(dtype), rng.normal(size=(n, 2)).astype(dtype)
     options = {"activation": [name, "tanh", name], "output": name, "dtype": dtype, "seed": 3}
     fitted, stepped = (fastbp.Network((5, 33, 17, 9, 2), **options) for _ in range(2))

@@ -1,6 +1,7 @@
-"""The products of the engine, every form and epilogue, against NumPy in float64.
+"""The matrix products of the engine, in every form and with every epilogue, against NumPy.
 
-Tolerances are componentwise: (k + 2) eps Σ|a||b|, passed on by the epilogue; see error_bounds.
+The exact result comes from float64. Tolerances are componentwise: (k + 2) eps Σ|a||b|, which the
+epilogue propagates; see error_bounds.
 """
 
 import itertools
@@ -17,15 +18,15 @@ from fastbp.activations import Activation, resolve
 from fastbp.reference._formulas import activate, pull_back
 
 FORMS = ("nn", "panels", "tn", "nt")
-# below, at and above the register tiles and vectors of all ISAs; primes between
+# below, at and above the register tiles and vectors of all ISAs, and primes
 SIZES = (1, 2, 7, 13, 14, 15, 17, 31, 32, 33, 97)
-AROUND_CHUNKS = (383, 384, 385, 767, 769, 1025)  # k of a strip goes up to 384
+AROUND_CHUNKS = (383, 384, 385, 767, 769, 1025)  # a strip has at most 384 rows of B
 PARAMETERS = ("leaky_relu", "leaky_relu(0)", "leaky_relu(1.5)", "elu(0.3)", "elu(2)")
 LINE = 64
 
 
 def poisoned(array, dtype, *, spare=0, offset=0):
-    """The array as rows with `spare` NaN between them, `offset` elements off a cache line."""
+    """A copy of the array with `spare` NaN after each row, `offset` elements after a cache line."""
     rows, cols = array.shape
     ld, itemsize = cols + spare, np.dtype(dtype).itemsize
     room = np.full(rows * ld + offset + 2 * LINE // itemsize, np.nan, dtype)
@@ -36,15 +37,15 @@ def poisoned(array, dtype, *, spare=0, offset=0):
 
 
 def surroundings_are_nan(view):
-    """Whether all memory around the view is as `poisoned` left it; overwrites the view."""
+    """Whether the memory around the view is still NaN, as `poisoned` left it; overwrites the view."""
     view[...] = np.nan
     return np.isnan(view.base).all()
 
 
 def product(form, A, B, dtype, *, bias=None, act=None, aux=None, keep_z=False, spare=0, offset=0):
-    """C, or (C, z), by the kernel; all operands padded with NaN, which must stay there.
+    """C, or (C, z), computed by the kernel. All operands are padded with NaN, which must stay.
 
-    A (m, k) and B (k, n) as mathematics has them, whatever the form wants in memory.
+    A is (m, k) and B is (k, n) for every form; the function stores them as the form needs them.
     """
     layout = {"spare": spare, "offset": offset}
     m, n = A.shape[0], B.shape[1]
@@ -67,7 +68,7 @@ def product(form, A, B, dtype, *, bias=None, act=None, aux=None, keep_z=False, s
 
 
 class Case:
-    """Operands exact in dtype, the exact product, and the bound on a computed one."""
+    """Operands that are exact in dtype, their exact product, and the bound for a computed one."""
 
     def __init__(self, rng, m, n, k, dtype, biased=False):
         self.rng, self.dtype = rng, dtype
@@ -86,7 +87,7 @@ class Case:
         within(computed, self.z, self.E_z, (form, self.A.shape, self.B.shape))
 
     def check_forward(self, form, act, keep_z, **layout):
-        """C = σ(AB + bias), and z where it is kept."""
+        """C = σ(AB + bias), and z if it is kept."""
         options = {"bias": self.bias, "act": act, "keep_z": keep_z} | layout
         computed = product(form, self.A, self.B, self.dtype, **options)
         if keep_z:
@@ -97,7 +98,7 @@ class Case:
         within(computed, a, E_a, (form, act, self.A.shape, self.B.shape))
 
     def check_backward(self, form, act, **layout):
-        """C = (AB) ⊙ σ', made from aux: a rounded to dtype, or an exact z."""
+        """C = (AB) ⊙ σ', computed from aux, which is a rounded to dtype or an exact z."""
         z = self.exact(*self.z.shape)
         a = activate(act, z)
         aux = {"a": a, "z": z}[act.derivative_from]
@@ -114,7 +115,7 @@ class Case:
 @pytest.mark.parametrize("m", SIZES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_sizes_around_the_tiles(rng, form, dtype, m, n):
+def test_products_of_sizes_around_the_tiles(rng, form, dtype, m, n):
     for k in SIZES:
         Case(rng, m, n, k, dtype).check(form, spare=k % 3, offset=n % 4)
 
@@ -123,7 +124,7 @@ def test_sizes_around_the_tiles(rng, form, dtype, m, n):
 @pytest.mark.parametrize("k", AROUND_CHUNKS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_sums_across_chunks(rng, form, dtype, m, n, k):
+def test_sums_longer_than_a_strip(rng, form, dtype, m, n, k):
     case = Case(rng, m, n, k, dtype)
     case.check(form, spare=3, offset=1)
     if form != "tn":
@@ -138,7 +139,7 @@ def test_sums_across_chunks(rng, form, dtype, m, n, k):
 @pytest.mark.parametrize(("m", "n", "k"), [(1, 5000, 3), (5000, 1, 3), (1, 1, 5000), (3, 1001, 1)])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_long_and_thin(rng, form, dtype, m, n, k):
+def test_products_with_one_long_side(rng, form, dtype, m, n, k):
     Case(rng, m, n, k, dtype).check(form)
 
 
@@ -146,7 +147,7 @@ def test_long_and_thin(rng, form, dtype, m, n, k):
 @pytest.mark.parametrize("offset", range(16))
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_every_alignment(rng, form, dtype, spare, offset):
+def test_products_at_every_alignment(rng, form, dtype, spare, offset):
     Case(rng, 15, 33, 18, dtype).check(form, spare=spare, offset=offset)
 
 
@@ -157,7 +158,7 @@ def test_every_alignment(rng, form, dtype, spare, offset):
 @pytest.mark.parametrize("name", [*HIDDEN, *PARAMETERS])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["nn", "panels"])
-def test_activations_forward(rng, form, dtype, name, m):
+def test_products_with_every_activation(rng, form, dtype, name, m):
     for n, k in itertools.product((1, 7, 16, 33, 65), (1, 20)):
         case = Case(rng, m, n, k, dtype, biased=n % 2 == 1)
         for keep_z in (False, True):
@@ -168,7 +169,7 @@ def test_activations_forward(rng, form, dtype, name, m):
 @pytest.mark.parametrize("name", [*HIDDEN, *PARAMETERS])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["nn", "panels", "nt"])
-def test_activations_backward(rng, form, dtype, name, m):
+def test_products_with_the_slope_of_every_activation(rng, form, dtype, name, m):
     for n, k in itertools.product((1, 7, 16, 33, 65), (1, 20)):
         case = Case(rng, m, n, k, dtype)
         case.check_backward(form, resolve(name), spare=n % 3, offset=m % 2)
@@ -206,35 +207,35 @@ def test_any_product(form, dtype, m, n, k, name, epilogue, biased, spare, offset
 # ---- special values -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (5, 33, 7), (17, 31, 20), (60, 18, 33)])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_infinity_and_nan_pass_on(rng, form, dtype):
-    """0·inf and inf − inf are NaN; nothing is left out because a factor is 0."""
-    for m, n, k in [(1, 1, 1), (5, 33, 7), (17, 31, 20), (60, 18, 33)]:
-        case = Case(rng, m, n, k, dtype)
-        A, B = case.A.copy(), case.B.copy()
-        for factor, count in ((A, 4), (B, 4)):
-            flat = factor.ravel()
-            chosen = rng.choice(flat.size, min(count, flat.size), replace=False)
-            flat[chosen] = [np.inf, np.nan, 0.0, -np.inf][: len(chosen)]
-        A[-1, :] = 0.0
-        with np.errstate(invalid="ignore"):
-            expected = (A[:, :, None] * B[None, :, :]).sum(axis=1)
-        computed = product(form, A, B, dtype)
-        np.testing.assert_array_equal(np.isnan(computed), np.isnan(expected))
-        infinite = np.isinf(expected)
-        np.testing.assert_array_equal(computed[infinite], expected[infinite])
-        assert np.isfinite(computed[np.isfinite(expected)]).all()
+def test_infinity_and_nan_propagate(rng, form, dtype, m, n, k):
+    """0·inf and inf − inf are NaN: no product is skipped because a factor is 0."""
+    case = Case(rng, m, n, k, dtype)
+    A, B = case.A.copy(), case.B.copy()
+    for factor, count in ((A, 4), (B, 4)):
+        flat = factor.ravel()
+        chosen = rng.choice(flat.size, min(count, flat.size), replace=False)
+        flat[chosen] = [np.inf, np.nan, 0.0, -np.inf][: len(chosen)]
+    A[-1, :] = 0.0
+    with np.errstate(invalid="ignore"):
+        expected = (A[:, :, None] * B[None, :, :]).sum(axis=1)
+    computed = product(form, A, B, dtype)
+    np.testing.assert_array_equal(np.isnan(computed), np.isnan(expected))
+    infinite = np.isinf(expected)
+    np.testing.assert_array_equal(computed[infinite], expected[infinite])
+    assert np.isfinite(computed[np.isfinite(expected)]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-def test_whole_numbers_are_exact(rng, form, dtype):
+def test_products_of_integers_are_exact(rng, form, dtype):
     A, B = rng.integers(-9, 10, (33, 400)), rng.integers(-9, 10, (400, 35))
     np.testing.assert_array_equal(product(form, A, B, dtype), A @ B)
 
 
-# ---- the same bits however the work is cut ------------------------------------------------
+# ---- the same bits however the work is divided --------------------------------------------
 
 
 def epilogues(form, rng, shape):
@@ -267,7 +268,7 @@ def test_a_block_has_the_bits_of_the_whole(rng, form, dtype, k):
             rows = slice(first, first + count)
             block = product(form, case.A[rows], case.B, dtype, **part(options, rows, everything))
             np.testing.assert_array_equal(block, whole[rows], f"{count} rows from {first}")
-        # the last columns of nn may be summed as dot products: which ones depends on n
+        # nn may compute its last columns as dot products; which ones depends on n
         for count in () if form in ("nn", "panels") else (1, 4, 15, 16, 17, 32, 33, 69):
             first = int(rng.integers(n - count + 1))
             columns = slice(first, first + count)
@@ -276,15 +277,15 @@ def test_a_block_has_the_bits_of_the_whole(rng, form, dtype, k):
             np.testing.assert_array_equal(block, whole[:, columns], f"{count} columns")
 
 
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (16, 7), (17, 33), (64, 400), (70, 400)])
 @pytest.mark.parametrize("m", [1, 8, 15, 60])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_forms_that_sum_in_order_agree_in_every_bit(rng, dtype, m):
-    for n, k in [(1, 1), (16, 7), (17, 33), (64, 400), (70, 400)]:
-        case = Case(rng, m, n, k, dtype)
-        dense = product("nn", case.A, case.B, dtype)
-        np.testing.assert_array_equal(product("panels", case.A, case.B, dtype), dense)
-        if n % 16 == 0:  # else the last columns of nn may be dot products
-            np.testing.assert_array_equal(product("tn", case.A, case.B, dtype), dense)
+def test_forms_that_sum_in_order_agree_in_every_bit(rng, dtype, m, n, k):
+    case = Case(rng, m, n, k, dtype)
+    dense = product("nn", case.A, case.B, dtype)
+    np.testing.assert_array_equal(product("panels", case.A, case.B, dtype), dense)
+    if n % 16 == 0:  # otherwise the last columns of nn may be dot products
+        np.testing.assert_array_equal(product("tn", case.A, case.B, dtype), dense)
 
 
 @pytest.mark.parametrize("name", HIDDEN)

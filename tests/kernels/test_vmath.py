@@ -1,6 +1,6 @@
 """The vector functions of csrc/kernels/vmath.inc against a wider type, in ulp of the exact result.
 
-float32 is held against NumPy in float64, float64 against long double. The bounds are those stated
+float32 is compared with NumPy in float64, float64 with long double. The bounds are those stated
 at the head of vmath.inc: the largest errors of an exhaustive (float32) and a long random (float64)
 search over all instruction sets, rounded up. Subnormal arguments count as zeros of the same sign,
 and what would be a subnormal result is one.
@@ -17,7 +17,7 @@ nan, inf = np.nan, np.inf
 
 
 class Function(NamedTuple):
-    """What a function is held to.
+    """What a function must satisfy.
 
     ulp: its bounds in float32 and float64; those of gelu_tanh are of max(|f(x)|, |x|/8). varies:
     where the float32 function is neither constant, nor x itself, nor NaN, as float32 rounds it.
@@ -79,7 +79,7 @@ needs_long_double = pytest.mark.skipif(
 
 
 def normal_distribution(x):
-    """Φ(x): φ(t) times a series of positive terms up to t = |x| = 1.5, a continued fraction above.
+    """Φ(x): φ(t) times a series of positive terms for t = |x| < 1.5, else a continued fraction.
 
     Abramowitz & Stegun 26.2.11 and 26.2.14. t² is taken in two parts: its rounding, times t², would
     be seen.
@@ -103,7 +103,7 @@ def pi(x):
 
 
 def cubic(x):
-    """Of the tanh form of gelu: 1 + tanh(v/2) = 2/(1 + e^-v)."""
+    """v of the tanh form of gelu, where 1 + tanh(v/2) = 2/(1 + e^-v)."""
     return np.sqrt(8 / pi(x)) * (x + x.dtype.type(44715) / 1000000 * x**3)
 
 
@@ -116,7 +116,7 @@ GATES = {  # f(x)/x
 
 
 def exact(name, x):
-    """f(x) in the dtype of x, a wider one than that under test."""
+    """f(x) in the dtype of x, which is wider than the dtype under test."""
     with np.errstate(all="ignore"):
         if name == "sigmoid":
             e = np.exp(-np.abs(x))
@@ -129,9 +129,10 @@ def exact(name, x):
 
 
 def error_ulp(got, want, floor=0, flushed=1):
-    """|got − want| in ulp of max(|want|, floor); 0 where both are NaN or round to the same.
+    """|got − want| in ulp of max(|want|, floor); 0 where both are NaN or round to the same number.
 
-    And where it is less than so many times the smallest normal number, as flushing makes it.
+    Also 0 where the difference is less than `flushed` times the smallest normal number, because
+    subnormals are flushed.
     """
     info = np.finfo(got.dtype)
     with np.errstate(all="ignore"):
@@ -148,13 +149,13 @@ def error_ulp(got, want, floor=0, flushed=1):
 
 
 def floor(name, x):
-    """What the error of f(x) is held against where f itself is smaller."""
+    """The size that the error of f(x) is compared with where |f(x)| is smaller."""
     with np.errstate(all="ignore"):
         return np.where(np.isfinite(x), np.abs(x) / 8, 0) if name == "gelu_tanh" else 0
 
 
 def check(name, x, wide):
-    """Assert the stated bound for f(x), x any array of the dtype under test."""
+    """Assert the bound of f for every element of x, an array of the dtype under test."""
     tested, info = FUNCTIONS[name], np.finfo(x.dtype)
     bound = tested.ulp[x.dtype.itemsize // 8]
     for start in range(0, x.size, CHUNK):
@@ -187,7 +188,7 @@ def test_every_function_is_tested():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_float32_within_bound_where_it_varies(name, exhaustive):
+def test_float32_error_is_within_the_bound_where_f_varies(name, exhaustive):
     low, high = FUNCTIONS[name].varies
     tiny = 0.0 if name == "log" else TINY
     step = FUNCTIONS[name].every if exhaustive else 1021
@@ -199,14 +200,14 @@ def test_float32_within_bound_where_it_varies(name, exhaustive):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_float32_within_bound_everywhere(name, exhaustive):
+def test_float32_error_is_within_the_bound_everywhere(name, exhaustive):
     for part in float32_patterns(0, 1 << 32, 251 if exhaustive else 65521):
         check(name, part, np.float64)
 
 
 @needs_long_double
 @pytest.mark.parametrize("name", NAMES)
-def test_float64_within_bound(name, exhaustive, rng):
+def test_float64_error_is_within_the_bound(name, exhaustive, rng):
     low, high = FUNCTIONS[name].varies_f64
     for _ in range(400 // FUNCTIONS[name].every ** 2 + 1 if exhaustive else 1):
         n = CHUNK // 8
@@ -242,7 +243,7 @@ def test_special_values(name, dtype):
     [(np.float32, np.float64), pytest.param(np.float64, np.longdouble, marks=needs_long_double)],
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_ends_of_the_ranges(name, dtype, wide):
+def test_arguments_at_the_ends_of_the_ranges(name, dtype, wide):
     """Subnormal and largest arguments, and 64 neighbours of each edge of the result's range."""
     info = np.finfo(dtype)
     log_max, log_tiny = np.log(info.max), -np.log(info.tiny)
@@ -260,8 +261,8 @@ def test_ends_of_the_ranges(name, dtype, wide):
     [(np.float32, np.float64), pytest.param(np.float64, np.longdouble, marks=needs_long_double)],
 )
 @pytest.mark.parametrize("name", ["sin", "cos"])
-def test_next_to_zeros_and_extrema(name, dtype, wide, rng):
-    """Where the reduction cancels most, below and above the end of its range."""
+def test_sin_and_cos_near_zeros_and_extrema(name, dtype, wide, rng):
+    """The reduction cancels most here; arguments inside and outside its range."""
     last = 1100 if dtype == np.float32 else 1_100_000
     turns = np.arange(1, 1100) if dtype == np.float32 else rng.integers(1, last, 5000)
     at = (turns * (np.pi / 2)).astype(dtype)
@@ -271,8 +272,8 @@ def test_next_to_zeros_and_extrema(name, dtype, wide, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", NAMES)
-def test_any_length_and_offset(name, dtype, rng):
-    """Full vectors and tails give the same bits, and nothing beyond the end is written."""
+def test_every_length_and_offset_gives_the_same_bits(name, dtype, rng):
+    """Whole vectors and tails give the same bits, and nothing after the end is written."""
     x = rng.uniform(0.1, 3, 48).astype(dtype)
     alone = np.concatenate([_core.vmath(name, x[i : i + 1]) for i in range(x.size)])
     for n in (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47):
@@ -289,7 +290,7 @@ def test_any_length_and_offset(name, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_tanh_is_odd_and_both_stay_in_range(dtype, rng):
+def test_tanh_is_odd_and_tanh_and_sigmoid_stay_in_range(dtype, rng):
     x = np.concatenate([rng.uniform(-40, 40, 20000), rng.standard_normal(20000)]).astype(dtype)
     tanh, sigmoid = _core.vmath("tanh", x), _core.vmath("sigmoid", x)
     np.testing.assert_array_equal(_core.vmath("tanh", -x), -tanh)
