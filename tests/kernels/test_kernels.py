@@ -37,7 +37,7 @@ def poisoned(array, dtype, *, spare=0, offset=0):
 
 
 def surroundings_are_nan(view):
-    """Whether the memory around the view is still NaN, as `poisoned` left it; overwrites the view."""
+    """Whether the memory around the view is still NaN; overwrites the view."""
     view[...] = np.nan
     return np.isnan(view.base).all()
 

@@ -19,7 +19,7 @@ FUNCTIONS = {
     "relu": nn.ReLU(),
     "leaky_relu": nn.LeakyReLU(),
     "elu": nn.ELU(),
-    "softplus": nn.Softplus(threshold=40),  # beyond which PyTorch's is the identity
+    "softplus": nn.Softplus(threshold=40),  # above it, PyTorch uses the identity
     "selu": nn.SELU(),
     "relu6": nn.ReLU6(),
     "hard_tanh": nn.Hardtanh(),
@@ -43,7 +43,7 @@ def test_every_activation_is_compared():
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_values_and_slopes(rng, name):
-    """At every kink, too: there the slopes are conventions, and PyTorch's."""
+    """Also at kinks, where the slopes are those that PyTorch has chosen."""
     act = Activation(name)
     z = np.concatenate([rng.uniform(-12, 12, 2000), np.arange(-8, 9), [0.0, -0.0]])
     x = torch.from_numpy(z.copy()).requires_grad_()
@@ -54,7 +54,7 @@ def test_values_and_slopes(rng, name):
     gemm("nn", one, z[None, :], a, **options)
     aux = a if act.derivative_from == "a" else z[None, :]
     gemm("nn", one, np.ones((1, len(z))), slopes, aux=aux, **options)
-    # each side errs by a few eps of the largest term, which for exp is a itself
+    # each side has an error of a few eps of the largest term, which for exp is a itself
     size = 1 + abs(z) + abs(a[0])
     assert (abs(a[0] - expected.detach().numpy()) <= 8 * EPS * size).all()
     tolerance = 16 * EPS * size + CONSTANTS.get(name, 0.0) * abs(slopes[0])
@@ -63,7 +63,7 @@ def test_values_and_slopes(rng, name):
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_twenty_steps(rng, name):
-    """The same start, data and rate: the parameters stay together."""
+    """With the same start, data and rate, the parameters stay equal."""
     widths = (4, 9, 7, 2)
     net = fastbp.Network(
         widths, activation=name, output=name, loss="mse", dtype="float64", seed=1, init="glorot"
@@ -86,10 +86,10 @@ def test_twenty_steps(rng, name):
         optimizer.step()
     start = net.theta.copy()
     net.fit(X, y, epochs=20, batch_size=30, shuffle=False, optimizer=SGD(0.05))
-    # what is learnt, in 20 steps through 3 layers, is off by the roundings of slopes and sums
+    # in 20 steps of 3 layers, the change of theta has the rounding errors of slopes and sums
     moved = abs(net.theta - start).max()
     tolerance = 20 * 3 * (sum(widths) * EPS + CONSTANTS.get(name, 0.0)) * max(1.0, moved)
     for layer, linear in zip(net.layers, twin, strict=True):
         assert abs(layer.W - linear.weight.detach().numpy().T).max() <= tolerance
         assert abs(layer.b - linear.bias.detach().numpy()).max() <= tolerance
-    assert moved > 1e-4, "it learns"
+    assert moved > 1e-4, "theta has hardly changed"

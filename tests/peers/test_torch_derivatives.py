@@ -7,13 +7,14 @@ import fastbp
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 func = pytest.importorskip("torch.func", reason="PyTorch is older than 2.0")
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of its own
+# PyTorch itself causes this warning.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 RTOL = {"float64": 1e-10, "float32": 2e-4}
 
 
 class Case:
-    """A tanh network with some output and loss, samples, and the same as functions of tensors."""
+    """A tanh network with an output and a loss, samples, and both as functions of tensors."""
 
     def __init__(self, rng, dtype, output, loss):
         self.net = fastbp.Network(

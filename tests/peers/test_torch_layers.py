@@ -29,7 +29,7 @@ RULES = {
 
 
 class Block(torch.nn.Module):
-    """One fastbp layer by PyTorch's modules, with the same parameters."""
+    """One fastbp layer made of PyTorch's modules, with the same parameters."""
 
     def __init__(self, layer):
         super().__init__()
@@ -62,7 +62,7 @@ class Block(torch.nn.Module):
         if self.dense.non_negative:
             W.clamp_(min=0)
         if self.dense.max_norm is not None:
-            W.copy_(torch.renorm(W, 2, 0, self.dense.max_norm))  # rows of its weight: units
+            W.copy_(torch.renorm(W, 2, 0, self.dense.max_norm))  # a row of W is a unit
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def pair():
 
 
 def close(computed, exact):
-    # sums of 60 rows and five layers, some of them divided by a spread below 1
+    # sums over 60 rows and five layers, some of which are divided by a deviation below 1
     np.testing.assert_allclose(computed, exact, rtol=1e-10, atol=1e-12)
 
 
@@ -96,7 +96,7 @@ def test_outputs_and_gradients(pair):
 
 
 def named(net, blocks, flat):
-    """A vector like theta as tensors, by the names that PyTorch has for its parameters."""
+    """A vector like theta as {name: tensor}, with PyTorch's names of the parameters."""
     found = {}
     for i, (own, block) in enumerate(zip(net.blocks(flat), blocks, strict=True)):
         places = {id(p): f"{i}.{name}" for name, p in block.named_parameters()}
@@ -106,7 +106,7 @@ def named(net, blocks, flat):
     return found
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of its own
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of PyTorch itself
 def test_products_along_a_direction(pair):
     func = pytest.importorskip("torch.func", reason="PyTorch is older than 2.0")
     net, blocks, X, y = pair

@@ -1,4 +1,4 @@
-"""The losses against PyTorch: values, gradients with respect to parameters, trajectories."""
+"""Losses against PyTorch: values, gradients with respect to parameters, trajectories."""
 
 import math
 
@@ -53,7 +53,7 @@ def focal(gamma, alpha):
 
 
 def binary_focal(gamma, alpha):
-    """torchvision.ops.sigmoid_focal_loss, which is not a dependency."""
+    """The same as torchvision.ops.sigmoid_focal_loss; torchvision is not a dependency."""
 
     def loss(z, y):
         p = torch.sigmoid(z)
@@ -73,7 +73,7 @@ def ranking(a, y):
     return nn.MarginRankingLoss(margin=0.5)(a[::2], a[1::2], torch.ones_like(a[::2]))
 
 
-# (our loss, our output, theirs of z^L, targets)
+# (our loss, our output, PyTorch's loss as a function of z^L, targets)
 CASES = [
     ("mae", "identity", nn.L1Loss(), numbers),
     ("huber(0.7)", "identity", nn.HuberLoss(delta=0.7), numbers),
@@ -127,14 +127,15 @@ def test_gradient_and_twenty_steps(rng, spec, output, theirs, draw):
         target = torch.from_numpy(y if y.ndim == 1 else y.astype(float))
     descent = torch.optim.SGD(twin.parameters(), lr=0.05)
     ours = SGD(0.05)
-    for _ in range(20):
+    for step in range(20):
         descent.zero_grad()
         J = theirs(twin(torch.from_numpy(X)), target)
         J.backward()
         assert math.isclose(net.value_and_grad(X, y)[0], J.item(), rel_tol=1e-12, abs_tol=1e-14)
         for layer, module in zip(net.layers, linear, strict=True):
-            np.testing.assert_allclose(layer.dW, module.weight.grad.numpy().T, atol=1e-13)
-            np.testing.assert_allclose(layer.db, module.bias.grad.numpy(), atol=1e-13)
+            dW, db, case = module.weight.grad.numpy().T, module.bias.grad.numpy(), f"step {step}"
+            np.testing.assert_allclose(layer.dW, dW, atol=1e-13, err_msg=case)
+            np.testing.assert_allclose(layer.db, db, atol=1e-13, err_msg=case)
         descent.step()
         net.train_batch(X, y, ours)
     for layer, module in zip(net.layers, linear, strict=True):

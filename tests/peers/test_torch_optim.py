@@ -1,4 +1,4 @@
-"""Every rule that PyTorch has, with its options: 20 steps of training side by side."""
+"""Every update rule of PyTorch, with its options: 20 steps of training in both."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from fastbp import optim
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 WIDTHS, STEPS = (4, 7, 2), 20
-# name of the class, which is the same there and here, and its keywords; SGD has another default
+# the name of the class, which is the same in PyTorch, and its keywords; the lr of SGD differs
 CLASSES = [type(optim.resolve(name)).__name__ for name in optim.NAMES]
 CASES = [
     *((name, {}) for name in CLASSES if hasattr(torch.optim, name) and name != "SGD"),
@@ -41,7 +41,7 @@ CLIPS = [
 
 
 def side_by_side(make_torch, optimizer, clip=lambda parameters: None, after=lambda p: None):
-    """theta of both after STEPS steps on the same data, float64."""
+    """theta of both after STEPS steps with the same data in float64."""
     rng = np.random.default_rng(1)
     X, y = rng.normal(size=(16, WIDTHS[0])), rng.normal(size=(16, WIDTHS[-1]))
     net = fastbp.Network(WIDTHS, activation="tanh", loss="mse", dtype="float64", seed=2)
@@ -65,7 +65,7 @@ def flat(parameters):
 
 
 def close(ours, theirs):
-    # the same formulas in another order: rounding of float64, carried through 20 steps
+    # the same formulas in another order: rounding errors of float64 over 20 steps
     np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
@@ -103,7 +103,7 @@ def test_a_learning_rate_for_each_layer():
     close(*side_by_side(groups, optim.AdamW(0.01, weight_decay=0.5, lr_factors=(0.5, 2.0))))
 
 
-def test_running_mean():
+def test_ema_of_the_parameters():
     means = []
 
     def after(parameters):
@@ -120,9 +120,9 @@ def test_running_mean():
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in CASES}))
-def test_defaults_are_pytorchs(name):
+def test_defaults_are_those_of_pytorch(name):
     theirs = getattr(torch.optim, name)([torch.zeros(1)]).defaults
     ours = getattr(optim, name)()
     for key in ours._fields.keys() & theirs.keys():
-        if (name, key) != ("SGD", "lr"):  # 0.01 here, 0.001 there
+        if (name, key) != ("SGD", "lr"):  # 0.01 in fastbp, 0.001 in PyTorch
             assert getattr(ours, key) == theirs[key], key

@@ -1,4 +1,4 @@
-"""Every schedule against PyTorch's over 50 steps; optional."""
+"""Every schedule against that of PyTorch over 50 steps."""
 
 import warnings
 
@@ -43,7 +43,7 @@ def torch_optimizer():
 def test_rates_of_fifty_steps(name, options):
     optimizer = torch_optimizer()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that no step came before
+        warnings.simplefilter("ignore")  # PyTorch warns that no step came before
         theirs = getattr(torch.optim.lr_scheduler, name)(optimizer, **options)
         lrs, momenta = [], []
         for _ in range(STEPS):
@@ -52,7 +52,7 @@ def test_rates_of_fifty_steps(name, options):
             theirs.step()
     ours = getattr(schedules, name)(**options)
     t = np.arange(STEPS)
-    # theirs multiply step by step: STEPS roundings of each of a few factors, near LR
+    # PyTorch multiplies step by step: STEPS roundings of each of a few factors, of size LR
     tolerance = 10 * STEPS * np.finfo(float).eps
     np.testing.assert_allclose(ours.rates(LR, t), lrs, rtol=tolerance, atol=tolerance * LR)
     if ours.momenta(t) is not None:

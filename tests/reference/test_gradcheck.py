@@ -1,4 +1,4 @@
-"""`fastbp.testing.gradcheck`: it passes what is right and finds what is wrong."""
+"""`fastbp.testing.gradcheck` accepts correct gradients and finds wrong ones."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*takes the logarithm:UserWarnin
 def case(rng, network=fastbp.Network, loss="mse", n=5, **options):
     """A network 3-4-2-3 with random biases, and n samples for it.
 
-    In single precision a logarithm is kept clear of its poles, next to which the gradient is not
-    determined to the tolerance that gradcheck derives from its largest entry.
+    In single precision, outputs are kept away from the poles of a logarithm: near them, the
+    gradient is less accurate than the tolerance that gradcheck derives from its largest entry.
     """
     net = network((3, 4, 2, 3), loss=loss, seed=1, **options)
     net.theta += rng.normal(scale=0.3, size=net.theta.size).astype(net.dtype)
-    net.theta *= 0.3 if options.get("activation") == "exp" else 1  # what grows by itself
+    net.theta *= 0.3 if options.get("activation") == "exp" else 1  # else values grow by layer
     if net.dtype == np.float32 and loss in LOGARITHMIC:
         net.layers[-1].W *= 0.01
         net.layers[-1].b = np.full(3, -0.5 if options["output"] in ("softplus", "exp") else 0.5)
@@ -27,7 +27,7 @@ def case(rng, network=fastbp.Network, loss="mse", n=5, **options):
 
 
 class Wrong(fastbp.Network):
-    """A network whose backward adds `amount` to entry `where` of its gradient."""
+    """A network whose backward adds `amount` to element `where` of its gradient."""
 
     def backward(self, y, sample_weight=None):
         J = super().backward(y, sample_weight)
@@ -41,7 +41,7 @@ def wrong(rng, where, amount, dtype="float64"):
     return net, X, y
 
 
-# ---- what is right ------------------------------------------------------------------------
+# ---- correct gradients --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("hidden", "output", "loss", "dtype"), combinations(LOSSES, DTYPES))
@@ -60,7 +60,7 @@ def test_weights_labels_and_penalties(rng, network, dtype):
     assert gradcheck(net, X, y, np.arange(11))
 
 
-def test_nothing_changes(rng):
+def test_gradcheck_does_not_change_the_network(rng):
     net, X, y = case(rng, activation="tanh")
     theta, kept = net.theta.copy(), X.copy()
     gradcheck(net, X, y)
@@ -73,12 +73,12 @@ def test_nothing_changes(rng):
     np.testing.assert_array_equal(net.grad, grad)
 
 
-# ---- what is wrong ------------------------------------------------------------------------
+# ---- wrong gradients ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", [0, 14, 17, 25, 27, -1])
 @pytest.mark.parametrize("amount", [1.0, -1e-3, 1e-6, np.nan])
-def test_one_wrong_entry_is_found(rng, where, amount):
+def test_one_wrong_element_is_found(rng, where, amount):
     net, X, y = wrong(rng, where, amount)
     with pytest.raises(AssertionError, match="differs from central differences:\n") as info:
         gradcheck(net, X, y)
@@ -92,12 +92,12 @@ def test_one_wrong_entry_is_found(rng, where, amount):
     assert str(report).splitlines()[1 + guilty].endswith("1 WRONG")
 
 
-def test_a_wrong_entry_in_single_precision(rng):
+def test_a_wrong_element_in_single_precision_is_found(rng):
     assert not gradcheck(*wrong(rng, 3, 1e-3, "float32"), raise_on_failure=False)
 
 
 def test_a_gradient_of_another_objective_is_found(rng):
-    """Forgotten penalties, forgotten weights, a δ divided by the wrong number."""
+    """Without penalties, without weights, or with a δ that is divided by a wrong number."""
     net, X, y = case(rng, activation="tanh", dtype="float64", l2=0.1)
 
     class Forgetful(fastbp.Network):
@@ -119,14 +119,14 @@ def test_a_gradient_of_another_objective_is_found(rng):
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.1)", "leaky_relu(0)", "elu(3)"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_unit_at_exactly_zero(activation, dtype):
-    """Its gradient is one of the two one-sided slopes: right, where either would be."""
+    """Its gradient is one of the two one-sided slopes, and both are accepted."""
     net = fastbp.Network((2, 3, 1), activation=activation, dtype=dtype, seed=0)
     net.layers[0].b = [0.0, 0.1, 0.0]
     assert gradcheck(net, [[0.0, 0.0], [0.5, -0.5]], [1.0, 2.0])
 
 
 @pytest.mark.parametrize("amount", [0.5, -0.5])
-def test_a_kink_excuses_no_slope_beyond_the_two(amount):
+def test_at_a_kink_other_slopes_are_refused(amount):
     net = Wrong((1, 1, 1), activation="relu", dtype="float64", init="zeros")
     net.layers[1].W = [[1.0]]
     net.where, net.amount = 1, amount  # b of the hidden unit: slopes 0 and -1 at 0
@@ -141,8 +141,8 @@ def test_weights_at_the_kink_of_the_l1_penalty(rng):
 
 
 @pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-6])
-def test_a_kink_nearby(distance):
-    """Within the first step of the differences, which then has to shrink."""
+def test_a_kink_close_to_a_unit(distance):
+    """It is within the first step of the differences, so a smaller step is needed."""
     net = fastbp.Network((1, 1, 1), activation="relu", dtype="float64", init="zeros")
     net.layers[0].b = [distance]
     net.layers[1].W = [[1.0]]
@@ -168,8 +168,8 @@ def test_report(rng):
     assert len(lines) == 7 and all(line.endswith("   ok") for line in lines[1:])
 
 
-def test_sampling_depends_on_the_seed_alone(rng):
-    """One entry of twelve is wrong and one is looked at: it is found by some seeds."""
+def test_sampling_depends_only_on_the_seed(rng):
+    """One of twelve elements is wrong and one is checked, so only some seeds find it."""
     net, X, y = wrong(rng, 7, 1.0)
 
     def found(seed):
@@ -190,7 +190,7 @@ def test_sampling_depends_on_the_seed_alone(rng):
         ({"sample_weight": [1.0]}, ValueError, "sample_weight has 1 rows; .* has 5"),
     ],
 )
-def test_bad_arguments(rng, options, error, message):
+def test_bad_arguments_are_refused(rng, options, error, message):
     net, X, y = case(rng)
     with pytest.raises(error, match=message):
         gradcheck(net, X, y, **options)

@@ -1,4 +1,4 @@
-"""The reference against calculus: central differences, complex steps, and loops by hand."""
+"""The reference against central differences, complex steps, and the loops of a textbook."""
 
 import itertools
 import math
@@ -15,9 +15,9 @@ from fastbp.reference import Network, objective, slow_backprop
 from fastbp.reference._formulas import pull_back
 
 EPS = float(np.finfo(np.float64).eps)
-MARGIN = 1e-2  # how far from a kink or a pole the differentiated points are kept
+MARGIN = 1e-2  # distance of the differentiated points from kinks and poles
 
-# what takes complex z: nothing with a kink, and erf does not
+# activations that accept complex z: those without a kink and without erf
 ANALYTIC = tuple(name for name in activations.NAMES if name not in {*KINKS, "gelu"})
 WIDTHS = (3, 4, 2, 3)
 BATCH = 5
@@ -34,25 +34,25 @@ def targets_for(loss, rng, n, n_out):
 
 
 def away_from_kinks(net, X):
-    """No z near a kink and no moving output near the ends of (0, 1): J is smooth around theta."""
+    """Whether no z is near a kink and no output near 0 or 1, so that J is smooth around theta."""
     net.forward(X)
     distances = [abs(net.theta).min()]
     for layer in net.layers:
         kinks = [0.0, *(at for at, _ in KINKS.get(layer.activation.name, lambda _: [])(0.0))]
         distances += [abs(layer.z - at).min() for at in kinks]
     top = net.layers[-1]
-    # saturated outputs are exactly 0 or 1, at the clip of a logarithmic loss, but stay there
+    # saturated outputs are exactly 0 or 1, where the logarithm is clipped, and do not change
     moving = pull_back(top.activation, np.ones_like(top.a), top.z, top.a) != 0
     distances += [abs(end - top.a).min(initial=1.0, where=moving) for end in (0, 1)]
     return min(distances) > MARGIN
 
 
 def smooth_case(hidden, output, loss, widths=WIDTHS, n=BATCH, **options):
-    """The first seeded network, data and weights with all kinks out of reach."""
+    """The network, data and weights of the first seed for which all kinks are far enough."""
     for seed in itertools.count():
         rng = np.random.default_rng(seed)
         net = Network(widths, activation=hidden, output=output, loss=loss, seed=seed, **options)
-        # what grows by itself is kept small
+        # values that grow from layer to layer are kept small
         net.theta = rng.normal(scale=0.3 if hidden == "exp" else 0.7, size=net.theta.size)
         net.layers[-1].b = rng.uniform(0.2, 0.6, widths[-1])
         X = rng.normal(size=(n, widths[0]))
@@ -63,7 +63,7 @@ def smooth_case(hidden, output, loss, widths=WIDTHS, n=BATCH, **options):
 
 
 def sum_length(net, n):
-    """Rounded operations that one element of a gradient has been through, at most."""
+    """An upper bound for the number of rounded operations of one element of a gradient."""
     return n + 2 * sum(net.widths) + 10 * len(net.layers)
 
 
@@ -74,7 +74,7 @@ def central_difference(f, x, k, h):
 
 
 def assert_central(f, x, gradient, n_ops):
-    """gradient == f'(x) within truncation (estimated from 2h) plus rounding (n_ops eps |f|/h)."""
+    """Assert gradient == f'(x) up to truncation (estimated with 2h) and rounding (n_ops eps/h)."""
     h = EPS ** (1 / 3)
     rounding = n_ops * EPS * (1 + abs(f(x))) / h
     for k in range(x.size):
@@ -83,7 +83,7 @@ def assert_central(f, x, gradient, n_ops):
 
 
 def magnitude_bound(net, s):
-    """Σ of absolute values of all terms that make up the gradient: what rounding scales with."""
+    """The sum of |terms| of each element of the gradient, to which its rounding is proportional."""
     S = s.sum()
     delta = abs(net.layers[-1].delta) + abs(net.layers[-1].a) + 1
     bound = 0.0
@@ -125,7 +125,7 @@ def test_gradient_agrees_with_complex_step(hidden, output, loss):
         theta = net.theta.astype(complex)
         theta[k] += 1j * tiny
         expected[k] = objective(net, X, y, theta, s).imag / tiny
-    # 1/(a (1 − a)) <= 1/MARGIN of a logarithmic loss on a multiplies the rounding of a
+    # a logarithmic loss multiplies the rounding of a by 1/(a (1 − a)) <= 1/MARGIN
     pole = 1 if net.criterion.pair in (None, output) else 1 / MARGIN
     tolerance = sum_length(net, BATCH) * EPS * magnitude_bound(net, s) * pole
     assert abs(net.grad - expected).max() <= tolerance
@@ -147,7 +147,7 @@ def test_input_gradient_agrees_with_central_differences(hidden, output):
         )
 
 
-# ---- the elemental form -------------------------------------------------------------------
+# ---- slow_backprop ------------------------------------------------------------------------
 
 widths_strategy = st.lists(st.sampled_from([1, 2, 3, 5, 7, 17]), min_size=2, max_size=5)
 
@@ -163,13 +163,15 @@ widths_strategy = st.lists(st.sampled_from([1, 2, 3, 5, 7, 17]), min_size=2, max
     seed=st.integers(0, 2**16),
 )
 @settings(max_examples=150)
-def test_slow_form_equals_vector_form(widths, hidden, output, loss, n, weighted, penalty, seed):
+def test_slow_backprop_agrees_with_the_reference(
+    widths, hidden, output, loss, n, weighted, penalty, seed
+):
     rng = np.random.default_rng(seed)
     net = Network(
         widths, activation=hidden, output=output, loss=loss, seed=seed, l1=penalty, l2=penalty
     )
     for layer in net.layers:
-        layer.W *= 0.2 if hidden == "exp" else 1  # or it would grow from layer to layer
+        layer.W *= 0.2 if hidden == "exp" else 1  # else values grow from layer to layer
     net.layers[-1].W *= 0.1
     net.layers[-1].b = rng.uniform(0.2, 0.6, widths[-1])
     X = rng.normal(size=(n, widths[0]))
@@ -179,7 +181,7 @@ def test_slow_form_equals_vector_form(widths, hidden, output, loss, n, weighted,
     J = net.backward(y, s)
     slow = slow_backprop(net, X, y, s)
 
-    # next to the poles of a logarithm a rounding of a changes the slope without bound
+    # near the poles of a logarithm, the rounding of a changes the slope without bound
     a = net.layers[-1].a
     inside = (a > MARGIN) & (a < 1 - MARGIN)
     assume(net.criterion.pair in (None, output) or inside.all())
@@ -192,11 +194,11 @@ def test_slow_form_equals_vector_form(widths, hidden, output, loss, n, weighted,
         for name in ("z", "a", "dW", "db"):
             error = abs(getattr(layer, name) - getattr(slow, name)[i]).max()
             assert error <= tolerance, (name, i)
-        # δ is not divided by S, which the bound has been
+        # δ is not divided by S, but the bound is
         assert abs(layer.delta - slow.delta[i]).max() <= tolerance * weights.sum() / weights.min()
 
 
-def test_slow_form_takes_class_indices():
+def test_slow_backprop_takes_class_indices():
     net = Network((2, 3, 3), output="softmax", loss="cross_entropy", seed=0)
     X = np.array([[0.5, -1.0], [2.0, 0.25]])
     by_label = slow_backprop(net, X, [2, 0])
@@ -205,7 +207,7 @@ def test_slow_form_takes_class_indices():
     np.testing.assert_array_equal(by_label.dW[0], by_row.dW[0])
 
 
-# ---- what the terms of J mean -------------------------------------------------------------
+# ---- weights, targets and penalties -------------------------------------------------------
 
 
 def random_case(loss="squared_error", output="identity", n=6, **options):
@@ -214,7 +216,7 @@ def random_case(loss="squared_error", output="identity", n=6, **options):
     return net, rng.normal(size=(n, 3)), targets_for(loss, rng, n, 2)
 
 
-def test_whole_weights_are_repetitions():
+def test_integer_weights_count_as_repetitions():
     net, X, y = random_case()
     times = np.array([1, 3, 2, 1, 4, 1])
     J, grad = net.value_and_grad(np.repeat(X, times, axis=0), np.repeat(y, times, axis=0))
@@ -224,14 +226,14 @@ def test_whole_weights_are_repetitions():
     assert abs(net.grad - grad).max() <= 2 * sum_length(net, times.sum()) * EPS * scale
 
 
-def test_delta_is_per_sample():
+def test_delta_does_not_depend_on_the_weights():
     net, X, y = random_case()
     net.forward(X)
     net.backward(y)
     together = [layer.delta.copy() for layer in net.layers]
     net.backward(y, np.arange(1.0, 7.0))
-    for layer, delta in zip(net.layers, together, strict=True):
-        np.testing.assert_array_equal(layer.delta, delta)
+    for l, (layer, delta) in enumerate(zip(net.layers, together, strict=True)):
+        np.testing.assert_array_equal(layer.delta, delta, f"layer {l}")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_paired_delta_is_a_minus_y(loss, output):
     np.testing.assert_array_equal(net.layers[-1].delta, a - y)
 
 
-def test_class_indices_are_one_hot_rows():
+def test_class_indices_equal_one_hot_rows():
     net, X, _ = random_case("cross_entropy", "softmax")
     labels = np.array([0, 1, 1, 0, 1, 0])
     J, grad = net.value_and_grad(X, labels)
@@ -253,7 +255,7 @@ def test_class_indices_are_one_hot_rows():
     np.testing.assert_array_equal(grad, grad_rows)
 
 
-def test_penalties_leave_biases_alone_and_sign_of_zero_is_zero():
+def test_penalties_do_not_apply_to_biases_and_sign_of_zero_is_zero():
     net, X, _ = random_case(l1=0.5, l2=0.25)
     net.layers[0].W[0, 0] = 0.0
     net.layers[0].W[0, 1] = -2.0
@@ -262,14 +264,13 @@ def test_penalties_leave_biases_alone_and_sign_of_zero_is_zero():
     net.forward(X)
     net.backward_from(np.zeros((6, 2)))
     np.testing.assert_array_equal(net.layers[0].dW[0, :3], [0.0, -1.0, 1.5])
-    for layer in net.layers:
-        np.testing.assert_array_equal(layer.db, 0.0)
+    np.testing.assert_array_equal(np.concatenate([layer.db for layer in net.layers]), 0.0)
 
 
 @pytest.mark.parametrize(
     ("activation", "slope"), [("relu", 0.0), ("leaky_relu(0.25)", 0.25), ("leaky_relu(0)", 0.0)]
 )
-def test_slope_at_exactly_zero(activation, slope):
+def test_slope_at_a_kink(activation, slope):
     net = Network((1, 1, 1), activation=activation, init="zeros")
     net.layers[1].W = [[1.0]]
     net.forward([[1.0]])
@@ -279,29 +280,31 @@ def test_slope_at_exactly_zero(activation, slope):
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "cross_entropy"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_unpaired_logarithm_is_clipped_with_no_slope(loss, dtype):
+def test_a_clipped_logarithm_has_slope_0(loss, dtype):
     net = Network((1, 2), loss=loss, dtype=dtype, init="zeros")
     net.layers[0].b = [-3.0, 3.0]
     net.forward([[1.0]])
     J = net.backward([[1.0, 0.0]])
     eps = float(np.finfo(dtype).eps)
-    lost = 2 if loss == "binary_cross_entropy" else 1  # the second output is 1 - eps, against 0
-    # log rounds to eps of its value, and so does the sum
+    lost = 2 if loss == "binary_cross_entropy" else 1  # the second output is 1 - eps, its target 0
+    # the logarithm and the sum are each rounded to eps
     assert math.isclose(J, -lost * math.log(eps), rel_tol=4 * eps)
     np.testing.assert_array_equal(net.layers[0].delta, 0.0)
 
 
-def test_logits_far_out_stay_finite():
-    for loss, output in [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")]:
-        net = Network((1, 2), output=output, loss=loss, init="zeros")
-        net.layers[0].b = [1000.0, -1000.0]
-        net.forward([[0.0]])
-        assert net.backward([[0.0, 1.0]]) == 2000.0
-        np.testing.assert_array_equal(net.layers[0].delta, [[1.0, -1.0]])
+@pytest.mark.parametrize(
+    ("loss", "output"), [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")]
+)
+def test_large_logits_give_a_finite_loss(loss, output):
+    net = Network((1, 2), output=output, loss=loss, init="zeros")
+    net.layers[0].b = [1000.0, -1000.0]
+    net.forward([[0.0]])
+    assert net.backward([[0.0, 1.0]]) == 2000.0
+    np.testing.assert_array_equal(net.layers[0].delta, [[1.0, -1.0]])
 
 
-def test_nan_and_infinity_pass_silently():
-    for hidden in HIDDEN:
-        net = Network((2, 3, 1), activation=hidden, seed=0)
-        assert np.isnan(net.predict([[np.nan, 1.0]])).all()
-        net.predict([[np.inf, 1.0]])
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_nan_and_infinity_propagate_without_a_warning(hidden):
+    net = Network((2, 3, 1), activation=hidden, seed=0)
+    assert np.isnan(net.predict([[np.nan, 1.0]])).all()
+    net.predict([[np.inf, 1.0]])

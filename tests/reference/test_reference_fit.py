@@ -1,4 +1,4 @@
-"""Training in the reference: the loop of fit against the same loop written out."""
+"""fit in the reference, against a loop of single steps."""
 
 import math
 
@@ -15,7 +15,7 @@ N = 11
 
 
 def case(seed=5, **options):
-    """A network 3-4-2 and N samples of a function it can approach."""
+    """A network 3-4-2 and N samples of a function that it can learn."""
     rng = np.random.default_rng(2)
     X = rng.normal(size=(N, 3))
     y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
@@ -23,7 +23,7 @@ def case(seed=5, **options):
 
 
 def train_by_hand(net, X, y, s, optimizer, epochs, batch_size, shuffle=True):
-    """What fit promises: its batches, its steps, its mean loss."""
+    """The batches and steps of fit; returns the mean losses."""
     losses = []
     for epoch in range(epochs):
         order = permutation(net.seed, epoch, len(X)) if shuffle else np.arange(len(X))
@@ -44,10 +44,10 @@ def train_by_hand(net, X, y, s, optimizer, epochs, batch_size, shuffle=True):
 @pytest.mark.parametrize("batch_size", [1, 4, N, 100])
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_fit_is_the_loop_it_says_it_is(make_optimizer, batch_size, shuffle, dtype):
+def test_fit_makes_the_documented_steps(make_optimizer, batch_size, shuffle, dtype):
     net, X, y = case(dtype=dtype, l2=0.01)
     twin, _, _ = case(dtype=dtype, l2=0.01)
-    s = np.arange(N) % 3 * 0.5  # zeros too: single samples of weight 0 are left out
+    s = np.arange(N) % 3 * 0.5  # a batch with only weights of 0 is skipped
     optimizer = make_optimizer()
     history = net.fit(
         X, y, epochs=3, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, sample_weight=s
@@ -58,7 +58,7 @@ def test_fit_is_the_loop_it_says_it_is(make_optimizer, batch_size, shuffle, dtyp
     assert optimizer.t == own.t
 
 
-def test_fit_is_repeatable_and_depends_on_the_seed():
+def test_fit_is_reproducible_and_depends_on_the_seed():
     runs = [case(seed)[0] for seed in (5, 5, 6)]
     _, X, y = case()
     histories = [net.fit(X, y, epochs=2, batch_size=2) for net in runs]
@@ -66,7 +66,7 @@ def test_fit_is_repeatable_and_depends_on_the_seed():
     np.testing.assert_array_equal(runs[0].theta, runs[1].theta)
 
 
-def test_fit_leaves_its_arguments_alone():
+def test_fit_does_not_change_its_arguments():
     net, X, y = case()
     kept = X.copy(), y.copy()
     net.fit(X, y, epochs=1, batch_size=3)
@@ -74,7 +74,7 @@ def test_fit_leaves_its_arguments_alone():
     np.testing.assert_array_equal(y, kept[1])
 
 
-def test_a_named_optimizer_starts_afresh_and_an_object_goes_on():
+def test_an_optimizer_object_keeps_its_state_and_a_name_does_not():
     net, X, y = case()
     twin, _, _ = case()
     adam = Adam()
@@ -85,7 +85,7 @@ def test_a_named_optimizer_starts_afresh_and_an_object_goes_on():
     assert adam.t == 3
 
 
-def test_validation_data():
+def test_validation_data_are_scored_after_every_epoch():
     net, X, y = case(l2=0.1)
     weights = np.arange(1.0, N + 1)
     history = net.fit(X, y, epochs=2, validation_data=(X, y, weights))
@@ -115,7 +115,7 @@ def test_divergence_is_raised_before_the_update():
     np.testing.assert_array_equal(net.theta, twin.theta)
 
 
-def test_callbacks_watch_and_stop():
+def test_callbacks_see_every_epoch_and_may_stop_the_fit():
     net, X, y = case()
     seen = []
 
@@ -138,7 +138,7 @@ def test_callbacks_watch_and_stop():
     assert history.epochs == 2
 
 
-def test_state_after_fit():
+def test_fit_leaves_no_pass():
     net, X, y = case()
     net.forward(X)
     net.fit(X, y, epochs=1)
@@ -163,7 +163,7 @@ def test_state_after_fit():
         ({"sample_weight": -np.ones(N)}, ValueError, "sample_weight must not be negative"),
     ],
 )
-def test_fit_refuses(options, error, message):
+def test_bad_arguments_are_refused(options, error, message):
     net, X, y = case()
     theta = net.theta.copy()
     with pytest.raises(error, match=message):
@@ -171,7 +171,7 @@ def test_fit_refuses(options, error, message):
     np.testing.assert_array_equal(net.theta, theta)
 
 
-def test_fit_refuses_what_is_not_finite():
+def test_data_that_are_not_finite_are_refused():
     net, X, y = case()
     X[7, 1] = np.nan
     with pytest.raises(ValueError, match="X holds NaN or infinity, first in row 7"):
@@ -180,7 +180,7 @@ def test_fit_refuses_what_is_not_finite():
         net.fit(np.ones_like(X), y, validation_data=(X, y))
 
 
-def test_an_optimizer_of_another_network_is_refused():
+def test_an_optimizer_with_the_state_of_another_network_is_refused():
     net, X, y = case()
     adam = Adam()
     net.fit(X, y, epochs=1, optimizer=adam)

@@ -1,4 +1,4 @@
-"""The reference's interface: dtypes, views, copies, state, and what it refuses."""
+"""The interface of the reference: dtypes, views, copies, state and bad arguments."""
 
 import copy
 import pickle
@@ -60,7 +60,7 @@ def test_layers_are_views_of_theta_and_grad():
         assert np.shares_memory(layer.W, net.theta) and np.shares_memory(layer.dW, net.grad)
 
 
-def test_assigning_copies_in_and_checks_the_shape():
+def test_assigning_copies_the_values_and_checks_the_shape():
     net = Network((2, 3), seed=0)
     mine = np.ones((2, 3))
     net.layers[0].W = mine
@@ -76,7 +76,7 @@ def test_assigning_copies_in_and_checks_the_shape():
         net.theta = np.zeros(8)
 
 
-def test_forward_returns_a_fresh_array_and_predict_touches_nothing():
+def test_forward_returns_a_new_array_and_predict_changes_nothing():
     net, X, y = case()
     out = net.forward(X)
     out[...] = 7
@@ -93,20 +93,23 @@ def test_forward_returns_a_fresh_array_and_predict_touches_nothing():
     np.testing.assert_array_equal(net.grad, grad)
 
 
-def test_identity_keeps_z_and_a_apart():
+def test_z_and_a_of_identity_do_not_share_memory():
     net = Network((2, 1), seed=0)
     net.forward([[1.0, 2.0]])
     assert not np.shares_memory(net.layers[0].z, net.layers[0].a)
 
 
-def test_calls_out_of_order():
+def test_calls_in_the_wrong_order_are_refused():
     net, X, y = case()
-    for call in (lambda: net.backward(y), lambda: net.backward_from(y)):
-        with pytest.raises(RuntimeError, match=r"call forward\(X\) first"):
-            call()
-    for call in (net.input_gradient, lambda: net.step("sgd")):
-        with pytest.raises(RuntimeError, match=r"call backward\(y\) first"):
-            call()
+
+    with pytest.raises(RuntimeError, match=r"call forward\(X\) first"):
+        net.backward(y)
+    with pytest.raises(RuntimeError, match=r"call forward\(X\) first"):
+        net.backward_from(y)
+    with pytest.raises(RuntimeError, match=r"call backward\(y\) first"):
+        net.input_gradient()
+    with pytest.raises(RuntimeError, match=r"call backward\(y\) first"):
+        net.step("sgd")
     net.forward(X)
     with pytest.raises(RuntimeError, match=r"call backward\(y\) first"):
         net.input_gradient()
@@ -116,7 +119,7 @@ def test_calls_out_of_order():
         net.backward_from(y[:5])
 
 
-def test_backward_from_is_the_same_recursion():
+def test_backward_from_a_minus_y_is_backward_for_a_pair():
     net, X, y = case("cross_entropy", "softmax", l2=0.1)
     s = np.arange(1.0, 7.0)
     a = net.forward(X)
@@ -127,7 +130,7 @@ def test_backward_from_is_the_same_recursion():
     np.testing.assert_array_equal(net.input_gradient(), inputs)
 
 
-def test_backward_from_copies_what_it_is_given():
+def test_backward_from_copies_its_argument():
     net, X, y = case()
     net.forward(X)
     mine = np.ones_like(y)
@@ -152,7 +155,7 @@ def test_value_and_grad_at_another_theta():
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
-def test_copies_keep_their_views(clone):
+def test_copies_have_views_of_their_own_theta(clone):
     net, X, y = case(l1=0.1)
     twin = clone(net)
     np.testing.assert_array_equal(twin.theta, net.theta)
@@ -162,7 +165,7 @@ def test_copies_keep_their_views(clone):
     assert repr(twin) == repr(net)
 
 
-def test_constructor_says_what_is_wrong():
+def test_bad_arguments_of_the_constructor_are_refused():
     with pytest.raises(ValueError, match="softmax is for the output layer only"):
         Network((2, 3, 2), activation="softmax")
     with pytest.raises(ValueError, match="lists 1 names; the network has 2 hidden layers"):

@@ -1,7 +1,7 @@
-"""Cases worked by hand, as textbooks print them, for the reference and for the engine.
+"""Cases worked out by hand, as in textbooks, for the reference and for the engine.
 
-Where every z is 0 a sigmoid gives exactly 1/2 with slope 1/4, and all results are short binary
-fractions: those are compared for equality. Elsewhere the tolerance counts roundings.
+Where every z is 0, a sigmoid gives exactly 1/2 with slope 1/4, and all results are short binary
+fractions, which are compared for equality. Elsewhere the tolerance counts roundings.
 """
 
 import math
@@ -36,7 +36,7 @@ def sigmoid(z):
 
 @pytest.mark.parametrize("make_optimizer", [lambda: SGD(1.0, momentum=0.9), lambda: Adam(0.1)])
 def test_xor_is_learned_by_fit(make_network, dtype, make_optimizer):
-    """Both nets end with all four answers within 1 % of the truth; other seeds find 0.5 minima."""
+    """All four outputs end within 1 % of the targets; with other seeds, a fit may not find them."""
     net = make_network(
         (2, 2, 1),
         activation="tanh",
@@ -50,7 +50,7 @@ def test_xor_is_learned_by_fit(make_network, dtype, make_optimizer):
 
 
 def test_xor_is_learned_step_by_step(make_network, dtype):
-    """The classical net: sigmoids throughout, squared error, momentum."""
+    """The classical network: sigmoids in both layers, squared error, momentum."""
     net = make_network((2, 2, 1), activation="sigmoid", output="sigmoid", dtype=dtype, seed=2)
     optimizer = SGD(2.0, momentum=0.9)
     for _ in range(600):
@@ -79,15 +79,15 @@ def test_one_neuron(make_network, dtype):
     np.testing.assert_array_equal(net.theta, [2.5, 0.0, 0.5])
 
 
-def test_one_neuron_at_three_quarters(make_network, dtype):
+def test_one_neuron_with_output_three_quarters(make_network, dtype):
     """z = ln 3 gives a = 3/4; for t = 0, J = a²/2 = 9/32 and δ = a²(1 − a) = 9/64."""
     net = make_network((1, 1), output="sigmoid", dtype=dtype)
     net.layers[0].W = [[math.log(3)]]
     net.layers[0].b = [0.0]
     a = net.forward([[1.0]])[0, 0]
     J = net.backward([[0.0]])
-    # a has 4 ulp of the sigmoid and ln 3 rounded: under 5 eps. J has twice that, δ five times
-    # (a², and 1 − a is a third of a); each product adds one rounding.
+    # a has an error below 5 eps: 4 ulp of the sigmoid and the rounding of ln 3. J has twice that, δ
+    # five times (a², and 1 − a is a third of a); each product adds one rounding.
     eps = float(np.finfo(dtype).eps)
     assert math.isclose(a, 3 / 4, rel_tol=5 * eps)
     assert math.isclose(J, 9 / 32, rel_tol=12 * eps)
@@ -102,17 +102,17 @@ def test_one_neuron_with_log_loss(make_network, dtype):
     net.forward([[1.0]])
     J = net.backward([[1.0]])
     eps = float(np.finfo(dtype).eps)
-    # J = log1p(exp(−z)): 4 ulp each, the first through e/(1 + e)/J = 0.87
+    # J = log1p(exp(−z)): 4 ulp each, and the error of exp is multiplied by e/(1 + e)/J = 0.87
     assert math.isclose(J, math.log(4 / 3), rel_tol=9 * eps)
-    # a − 1 is exact, and a third of a
+    # a − 1 is exact, and its size is a third of a
     assert math.isclose(net.layers[0].delta[0, 0], -1 / 4, rel_tol=15 * eps)
 
 
 # ---- 2-2-1 with log loss and L2 -----------------------------------------------------------
 
 
-def test_log_loss_over_samples_with_l2(make_network, dtype):
-    """δ^L = a − y, gradients divided by the number of samples, and L2 leaves biases alone."""
+def test_log_loss_of_several_samples_with_l2(make_network, dtype):
+    """δ^L = a − y; gradients are divided by the number of samples; L2 does not apply to biases."""
     net = make_network(
         (2, 2, 1),
         activation="sigmoid",
@@ -143,7 +143,7 @@ def test_log_loss_over_samples_with_l2(make_network, dtype):
     mean = np.array([[0.25, -0.125], [0.125, -0.0625]])
     np.testing.assert_array_equal(hidden.dW, mean + [[0.5, -1.0], [-0.5, 1.0]])
     np.testing.assert_array_equal(hidden.db, [0.125, -0.0625])
-    # ln 2 in each sample, and Σw²/4 = 15/4; log1p has 4 ulp, five roundings follow
+    # ln 2 for each sample, and Σw²/4 = 15/4; log1p has 4 ulp, and five roundings follow
     eps = float(np.finfo(dtype).eps)
     assert math.isclose(J, math.log(2) + 3.75, rel_tol=9 * eps)
 
@@ -151,11 +151,11 @@ def test_log_loss_over_samples_with_l2(make_network, dtype):
 # ---- three layers, sigmoid, squared error -------------------------------------------------
 
 
-def test_textbook_recursion(make_network):
+def test_the_recursion_of_the_textbook(make_network):
     """δ_k = o_k(1−o_k)(o_k−t_k) and δ_j = o_j(1−o_j) Σ_k δ_k w_jk, element by element.
 
-    The numbers are M. Mazur's "A step by step backpropagation example" (2015), whose printed
-    results, updated weights included, are checked to their last digit.
+    The numbers are those of M. Mazur, "A step by step backpropagation example" (2015). Its printed
+    results, including the updated weights, are checked to the last digit.
     """
     net = make_network((2, 2, 2), activation="sigmoid", output="sigmoid", dtype="float64")
     W1, b1 = [[0.15, 0.25], [0.20, 0.30]], [0.35, 0.35]
@@ -174,8 +174,8 @@ def test_textbook_recursion(make_network):
     net.forward([x])
     J = net.backward([t])
     hidden, output = net.layers
-    # o is right to 4 ulp and the rounding of z, 6 eps; 1 − o and o − t are a quarter of o or more,
-    # so δ_k to 6 (1 + 4 + 4) + 4; the sum for δ_j cancels by half and o_j adds 6 (1 + 2)
+    # o has an error of 6 eps: 4 ulp and the rounding of z. 1 − o and o − t are at least o/4, so δ_k
+    # has 6 (1 + 4 + 4) + 4; the sum for δ_j cancels by half, and o_j adds 6 (1 + 2)
     eps = np.finfo(np.float64).eps
     np.testing.assert_allclose(hidden.a[0], o_j, rtol=6 * eps)
     np.testing.assert_allclose(output.a[0], o_k, rtol=6 * eps)
@@ -196,7 +196,7 @@ def test_textbook_recursion(make_network):
     assert [f"{w:.8f}" for w in output.W.ravel()] == printed["output"]
 
 
-def test_error_through_three_layers(make_network, dtype):
+def test_delta_through_three_layers(make_network, dtype):
     """A chain of three neurons with z = 0: δ³ = ¼·½, δ² = ¼·8 δ³, δ¹ = ¼·(−4) δ²."""
     net = make_network((1, 1, 1, 1), activation="sigmoid", output="sigmoid", dtype=dtype)
     net.theta = [2.0, -2.0, -4.0, 2.0, 8.0, -4.0]

@@ -1,4 +1,4 @@
-"""How callbacks are called, and what the progress report prints."""
+"""Calls of callbacks, and the output of the progress report."""
 
 import sys
 
@@ -31,14 +31,14 @@ def test_order_and_arguments():
     assert recorder.calls == [("begin", "net"), (0, LOGS), (1, LOGS), (2, LOGS), ("end", "net")]
 
 
-def test_everyone_is_called_when_one_stops():
+def test_all_callbacks_are_called_even_if_one_stops_the_fit():
     recorder = Recorder()
     with CallbackRunner([lambda epoch, logs: "stop", recorder], None) as run:
         assert run.epoch_end(0, LOGS) is True
     assert (0, LOGS) in recorder.calls
 
 
-def test_methods_win_over_being_callable():
+def test_an_object_with_methods_is_not_called():
     class Both:
         def on_epoch_end(self, epoch, logs):
             return False
@@ -50,14 +50,14 @@ def test_methods_win_over_being_callable():
         assert run.epoch_end(0, LOGS) is False
 
 
-def test_the_end_is_told_after_an_error_too():
+def test_on_fit_end_is_called_after_an_error():
     recorder = Recorder()
     with pytest.raises(KeyboardInterrupt), CallbackRunner([recorder], None):
         raise KeyboardInterrupt
     assert recorder.calls[-1][0] == "end"
 
 
-def test_what_is_not_a_callback():
+def test_objects_that_are_not_callbacks_are_refused():
     with pytest.raises(TypeError, match="on_fit_begin, on_epoch_end, .*on_fit_end"):
         CallbackRunner(["print"], None)
     with pytest.raises(TypeError, match="callbacks must be a sequence"):
@@ -70,7 +70,7 @@ def run_progress():
             assert run.epoch_end(epoch, LOGS) is False
 
 
-def test_a_line_an_epoch_without_tqdm(capsys, monkeypatch):
+def test_without_tqdm_progress_is_one_line_per_epoch(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     run_progress()
     out, err = capsys.readouterr()
@@ -81,7 +81,7 @@ def test_a_line_an_epoch_without_tqdm(capsys, monkeypatch):
     ]
 
 
-def test_a_bar_with_tqdm(capsys):
+def test_with_tqdm_progress_is_a_bar(capsys):
     pytest.importorskip("tqdm", reason="tqdm is optional")
     run_progress()
     err = capsys.readouterr().err

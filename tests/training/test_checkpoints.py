@@ -1,4 +1,4 @@
-"""A fit that is resumed from a checkpoint equals the uninterrupted one, bit for bit."""
+"""A fit that is resumed from a checkpoint has the same bits as an uninterrupted fit."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ from fastbp.schedules import CosineAnnealingLR, ExponentialLR, OneCycleLR, Reduc
 
 N, WIDTHS = 50, (4, 9, 3)
 KINDS = {"engine": fastbp.Network, "reference": reference.Network}
-STEPS = 10  # of an epoch in blocks of 20 rows and batches of 6
+STEPS = 10  # per epoch, in blocks of 20 rows and batches of 6
 
 
 def data(seed=5):
@@ -31,7 +31,7 @@ def data(seed=5):
 
 
 class StopAt:
-    """Ctrl-C after so many steps of the fit."""
+    """Raises KeyboardInterrupt after so many steps of the fit."""
 
     def __init__(self, steps):
         self._left = steps
@@ -43,7 +43,7 @@ class StopAt:
 
 
 class Every:
-    """A look after every step, and nothing else."""
+    """Does nothing, but makes the fit stop after every step to call it."""
 
     def on_batch_end(self, step, logs):
         pass
@@ -61,7 +61,7 @@ SOURCES = {
 
 
 class Run:
-    """A fit with all that has a state: Adam, a schedule, early stopping, a source of data."""
+    """A fit in which everything has a state: Adam, a schedule, early stopping, a source of data."""
 
     def __init__(self, kind="engine", source="arrays", seed=3, epochs=6, patience=2, **options):
         self.net = KINDS[kind](
@@ -103,20 +103,18 @@ def assert_same(run, expected):
 # ---- the same bits ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("steps", [1, 4, STEPS, 2 * STEPS + 3])
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_interrupted_fit_goes_on_to_the_same_end(kind, source, tmp_path):
-    expected = Run(kind, source).fit()
-    for steps in (1, 4, STEPS, 2 * STEPS + 3):
-        folder = tmp_path / str(steps)
-        with pytest.raises(KeyboardInterrupt):
-            Run(kind, source).fit(StopAt(steps), checkpoint=folder)
-        resumed = Run(kind, source, seed=99).fit(checkpoint=folder, resume=True)
-        assert_same(resumed, expected)
-        assert resumed.net.seed == 3
+def test_a_resumed_fit_is_bit_identical(kind, source, steps, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        Run(kind, source).fit(StopAt(steps), checkpoint=tmp_path)
+    resumed = Run(kind, source, seed=99).fit(checkpoint=tmp_path, resume=True)
+    assert_same(resumed, Run(kind, source).fit())
+    assert resumed.net.seed == 3
 
 
-def test_interrupted_again_and_again(tmp_path):
+def test_a_fit_may_be_interrupted_repeatedly(tmp_path):
     expected = Run(source="stream").fit()
     for turn in range(100):
         run = Run(source="stream", seed=None if turn else 3)
@@ -129,8 +127,8 @@ def test_interrupted_again_and_again(tmp_path):
 
 
 @pytest.mark.parametrize("every", ["1 step", "7 steps", "2 epochs", "0.000001 s"])
-def test_any_checkpoint_on_the_way_leads_to_the_same_end(every, tmp_path, monkeypatch):
-    """As after a power cut: whatever the folder held at some time."""
+def test_every_checkpoint_leads_to_the_same_result(every, tmp_path, monkeypatch):
+    """As after a power cut: the folder has the files that it had at some earlier time."""
     expected = Run(source="stream").fit()
     kept = []
     save = Checkpoints.save
@@ -150,7 +148,7 @@ def test_any_checkpoint_on_the_way_leads_to_the_same_end(every, tmp_path, monkey
         assert_same(Run(source="stream").fit(checkpoint=tmp_path, resume=True), expected)
 
 
-def test_a_budget_is_a_pause(tmp_path):
+def test_a_fit_that_ends_by_its_time_budget_can_be_resumed(tmp_path):
     expected = Run(epochs=3).fit()
     for _ in range(100):
         run = Run(epochs=3).fit(Every(), checkpoint=tmp_path, time_budget=1e-6)
@@ -181,7 +179,7 @@ def test_every_kind_of_state(name, tmp_path):
         np.testing.assert_array_equal(runs[2].optimizer.average, expected.optimizer.average)
 
 
-def test_a_fit_that_is_over_gives_its_end_again(tmp_path):
+def test_resuming_a_finished_fit_returns_its_result(tmp_path):
     first = Run(epochs=3, patience=9).fit(checkpoint=tmp_path)
     theta = first.net.theta.copy()
     again = Run(epochs=3, patience=9).fit(checkpoint=tmp_path)
@@ -190,7 +188,7 @@ def test_a_fit_that_is_over_gives_its_end_again(tmp_path):
     assert_same(Run(epochs=5, patience=9).fit(checkpoint=tmp_path), Run(epochs=5, patience=9).fit())
 
 
-def test_a_fit_that_was_stopped_stays_so(tmp_path):
+def test_resuming_a_stopped_fit_does_not_train_further(tmp_path):
     first = Run(patience=1, epochs=50).fit(checkpoint=tmp_path)
     assert first.history.stopped_by == "callback"
     assert_same(Run(patience=1, epochs=50).fit(checkpoint=tmp_path), first)
@@ -206,7 +204,7 @@ Run(source="stream", epochs=10**6, patience=10**6).fit(
 """
 
 
-def test_a_killed_process(tmp_path):
+def test_a_killed_process_can_be_resumed(tmp_path):
     folders = [str(folder) for folder in Path(__file__).parents[:2]]
     code = CHILD.format(folders=folders, folder=str(tmp_path))
     child = subprocess.Popen([sys.executable, "-c", code])
@@ -240,7 +238,7 @@ def truncate(path):
 @pytest.mark.parametrize(
     ("spoil", "reason"), [(damage, "the checksum does not hold"), (truncate, "data")]
 )
-def test_a_damaged_file_leaves_the_one_before(spoil, reason, tmp_path):
+def test_a_damaged_file_falls_back_to_the_previous_one(spoil, reason, tmp_path):
     expected = Run(epochs=4, patience=9).fit()
     Run(epochs=3, patience=9).fit(checkpoint=tmp_path)
     files = Checkpoints(tmp_path, "1 epoch", "auto")
@@ -251,7 +249,7 @@ def test_a_damaged_file_leaves_the_one_before(spoil, reason, tmp_path):
     assert_same(resumed, expected)
 
 
-def test_two_damaged_files(tmp_path):
+def test_two_damaged_files_are_an_error(tmp_path):
     Run(epochs=3).fit(checkpoint=tmp_path)
     for path in tmp_path.iterdir():
         damage(path)
@@ -264,7 +262,7 @@ def test_two_damaged_files(tmp_path):
         assert_same(Run(epochs=3).fit(checkpoint=tmp_path), Run(epochs=3).fit())
 
 
-def test_two_files_in_turn_and_none_else(tmp_path):
+def test_a_folder_holds_two_files_written_alternately(tmp_path):
     Run(epochs=5, patience=9).fit(checkpoint=tmp_path / "a" / "b")
     names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())
     assert names == ["checkpoint-0.safetensors", "checkpoint-1.safetensors"]
@@ -273,7 +271,7 @@ def test_two_files_in_turn_and_none_else(tmp_path):
     assert generations == ["4", "5"]
 
 
-def test_beginning_anew_forgets_the_fit_before(tmp_path):
+def test_a_new_fit_ignores_the_checkpoint_of_another_fit(tmp_path):
     Run(epochs=4, patience=9).fit(checkpoint=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         Run(epochs=4, seed=8).fit(StopAt(3), checkpoint=tmp_path, resume=False)
@@ -282,7 +280,7 @@ def test_beginning_anew_forgets_the_fit_before(tmp_path):
     assert_same(resumed, Run(epochs=4, seed=8, patience=9).fit())
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
     Run(epochs=2).fit(checkpoint=tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -295,7 +293,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, mon
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-# ---- what does not fit --------------------------------------------------------------------
+# ---- checkpoints of other fits, and bad arguments -----------------------------------------
 
 
 def other_network(run):
@@ -339,7 +337,7 @@ def other_callbacks(run):
         (None, {"validation_split": 0.5, "validation_data": None}, "its validation_split is 0.0"),
     ],
 )
-def test_checkpoints_of_other_fits(change, options, message, tmp_path):
+def test_checkpoints_of_other_fits_are_refused(change, options, message, tmp_path):
     Run(epochs=2).fit(checkpoint=tmp_path)
     run = Run(epochs=3, seed=9)
     if change is not None:
@@ -352,7 +350,7 @@ def test_checkpoints_of_other_fits(change, options, message, tmp_path):
 
 
 def assert_refused(run, error, message, *callbacks, **options):
-    """With nothing changed by what there is to go on from."""
+    """The call is refused, and changes nothing, although there is a checkpoint to resume from."""
     theta, seed = run.net.theta.copy(), run.net.seed
     with pytest.raises(error, match=message):
         run.fit(*callbacks, **options)
@@ -360,7 +358,7 @@ def assert_refused(run, error, message, *callbacks, **options):
     assert run.net.seed == seed and run.optimizer.t == run.schedule.t == 0
 
 
-def test_what_fit_refuses_beside_a_checkpoint(tmp_path):
+def test_arguments_that_cannot_be_combined_with_a_checkpoint(tmp_path):
     first = Run(source="blocks", epochs=2)
     first.schedule = ExponentialLR(0.5)
     first.fit(checkpoint=tmp_path)
@@ -390,20 +388,20 @@ def test_what_fit_refuses_beside_a_checkpoint(tmp_path):
         ({"checkpoint": 3}, TypeError, "checkpoint must be a folder; got int"),
     ],
 )
-def test_arguments_that_cannot_be(options, error, message, tmp_path):
+def test_bad_arguments_are_refused(options, error, message, tmp_path):
     run = Run()
     run.optimizer = options.pop("optimizer", run.optimizer)
     with pytest.raises(error, match=message):
         run.fit(**{"checkpoint": tmp_path / "new"} | options)
 
 
-def test_other_files_are_not_taken(tmp_path):
+def test_other_files_in_the_folder_are_ignored(tmp_path):
     write_safetensors(tmp_path / "checkpoint-0.safetensors", {}, {"format": "fastbp"})
     with pytest.warns(UserWarning, match="not a checkpoint of format 'fastbp-checkpoint'"):
         Run(epochs=1).fit(checkpoint=tmp_path)
 
 
-def test_state_that_json_cannot_hold(tmp_path):
+def test_a_state_that_json_cannot_hold_is_refused(tmp_path):
     class Odd:
         def on_epoch_end(self, epoch, logs):
             pass

@@ -1,4 +1,4 @@
-"""Metrics in the logs, weights of classes, and training epoch by epoch; in both networks."""
+"""Metrics in the logs, class weights and partial_fit, in both networks."""
 
 import numpy as np
 import pytest
@@ -16,18 +16,18 @@ NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network
 # ---- metrics by hand ----------------------------------------------------------------------
 
 A = np.array([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4], [0.2, 0.1, 0.7], [0.1, 0.8, 0.1]])
-Y = np.array([0, 1, 0, 2, 2])  # found: 0 1 2 2 1
+Y = np.array([0, 1, 0, 2, 2])  # predicted: 0 1 2 2 1
 S = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
 
 
 def test_scores_of_classes():
-    # class 0: TP 1 of 1 found, 2 there; 1: 1 of 2, 1 there; 2: 1 of 2, 2 there
+    # class 0: 1 of 1 predictions is right, of 2 samples; 1: 1 of 2, of 1; 2: 1 of 2, of 2
     assert metrics.precision(A, Y) == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
     assert metrics.recall(A, Y) == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
     assert metrics.f1(A, Y) == pytest.approx((2 / 3 + 2 / 3 + 1 / 2) / 3)
     assert metrics.balanced_accuracy(A, Y) == metrics.recall(A, Y)
     for score in (metrics.precision, metrics.recall, metrics.f1, metrics.balanced_accuracy):
-        assert score(A, np.eye(3)[Y]) == score(A, Y)
+        assert score(A, np.eye(3)[Y]) == score(A, Y), score
     assert metrics.precision(A, Y, S) == pytest.approx((1 + 2 / 7 + 4 / 7) / 3)
     assert metrics.recall(A, Y, S) == pytest.approx((1 / 4 + 1 + 4 / 9) / 3)
     assert metrics.f1(A, Y, S) == pytest.approx((2 / 5 + 4 / 9 + 8 / 16) / 3)
@@ -44,19 +44,25 @@ def test_scores_of_nan_are_nan(name, rows):
     assert np.isnan(score(a=a, y=np.eye(3)[Y], sample_weight=S))
 
 
-def test_scores_of_a_loss_are_nan_for_nan():
-    for loss in ("mse", "cross_entropy", "binary_cross_entropy", "hinge", "kl_divergence"):
-        y = Y if loss == "cross_entropy" else np.eye(3)[Y]
-        assert np.isnan(_metrics.default_score(Loss(loss), np.full((5, 3), np.nan), y))
-    for score in (metrics.binary_accuracy, metrics.sign_accuracy):
-        assert np.isnan(score(np.array([[np.nan], [1.0]]), np.ones((2, 1))))
+LOSSES = ["mse", "cross_entropy", "binary_cross_entropy", "hinge", "kl_divergence"]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_default_score_of_nan_is_nan(loss):
+    y = Y if loss == "cross_entropy" else np.eye(3)[Y]
+    assert np.isnan(_metrics.default_score(Loss(loss), np.full((5, 3), np.nan), y))
+
+
+def test_scores_of_two_classes_and_of_pairs_are_nan_for_nan():
+    assert np.isnan(metrics.binary_accuracy(np.array([[np.nan], [1.0]]), np.ones((2, 1))))
+    assert np.isnan(metrics.sign_accuracy(np.array([[np.nan], [1.0]]), np.ones((2, 1))))
     assert np.isnan(metrics.pair_accuracy(np.array([[np.nan], [1.0]])))
     assert np.isnan(_metrics.default_score(Loss("margin_ranking"), np.full((2, 1), np.nan), None))
 
 
 @NETWORKS
 @pytest.mark.parametrize("name", metrics.NAMES)
-def test_a_network_of_nan_has_no_good_score(network, name):
+def test_scores_of_a_network_of_nan_are_nan(network, name):
     net, X, y = classes(network)
     if name in ("r2", "mae", "mse", "rmse"):
         net, X, y = case(network)
@@ -65,30 +71,30 @@ def test_a_network_of_nan_has_no_good_score(network, name):
     assert np.isnan(score(net.predict(X), net._targets(y, len(X)), None))
 
 
-def test_classes_that_are_nowhere_do_not_count():
+def test_classes_without_samples_and_predictions_do_not_count():
     wide = np.hstack([A, np.zeros((5, 2))])
     for score in (metrics.precision, metrics.recall, metrics.f1, metrics.balanced_accuracy):
-        assert score(wide, Y) == score(A, Y)
-    # found but not there: a precision of 0, which counts
+        assert score(wide, Y) == score(A, Y), score
+    # a class that is predicted but has no samples has a precision of 0, which counts
     assert metrics.precision(A[:2], np.array([0, 0])) == 1 / 2
     assert metrics.balanced_accuracy(A[:2], np.array([0, 0])) == 1 / 2
 
 
-def test_scores_of_decisions():
+def test_scores_of_two_classes_and_of_several_labels():
     a = np.array([[0.9, 0.6], [0.7, 0.4], [0.2, 0.6], [0.8, 0.1]])
     y = np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
     assert metrics.precision(a[:, :1], y[:, :1]) == 2 / 3
     assert metrics.recall(a[:, :1], y[:, :1]) == 2 / 3
     assert metrics.balanced_accuracy(a[:, :1], y[:, :1]) == pytest.approx((2 / 3 + 0) / 2)
-    # the second output: 1 right of 2 found, 2 there
+    # the second output: 1 of 2 predictions is right, of 2 samples
     assert metrics.precision(a, y, multilabel=True) == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert metrics.recall(a, y, multilabel=True) == pytest.approx((2 / 3 + 1 / 2) / 2)
     none = np.zeros((4, 1))
     assert metrics.precision(none, y[:, :1]) == metrics.f1(none, y[:, :1]) == 0.0
 
 
-def test_top_k():
-    y = np.array([0, 2, 0, 1, 0])  # outputs above that of the class: 0 1 1 2 1
+def test_top_k_accuracy():
+    y = np.array([0, 2, 0, 1, 0])  # numbers of outputs above that of the class: 0 1 1 2 1
     assert [metrics.top_k_accuracy(A, y, k=k) for k in (1, 2, 3)] == [0.2, 0.8, 1.0]
     assert metrics.top_k_accuracy(A, np.eye(3)[y], S, k=2) == pytest.approx(11 / 15)
     assert metrics.top_k_accuracy(A, y, k=1) == metrics.accuracy(A, y)
@@ -108,23 +114,22 @@ def test_scores_against_scikit_learn(rng):
     found = a.argmax(axis=1)
     for name in ("precision", "recall", "f1"):
         expected = getattr(scores, f"{name}_score")(y, found, average="macro", sample_weight=s)
-        assert getattr(metrics, name)(a, y, s) == pytest.approx(expected, rel=1e-12)
+        assert getattr(metrics, name)(a, y, s) == pytest.approx(expected, rel=1e-12), name
     expected = scores.balanced_accuracy_score(y, found, sample_weight=s)
     assert metrics.balanced_accuracy(a, y, s) == pytest.approx(expected, rel=1e-12)
     for k in (1, 2, 3):
         expected = scores.top_k_accuracy_score(y, a, k=k, sample_weight=s)
-        assert metrics.top_k_accuracy(a, y, s, k=k) == pytest.approx(expected, rel=1e-12)
+        assert metrics.top_k_accuracy(a, y, s, k=k) == pytest.approx(expected, rel=1e-12), k
     bits = rng.integers(2, size=(200, 4)).astype(float)
     for name in ("precision", "recall", "f1"):
         expected = getattr(scores, f"{name}_score")(bits, a >= 0.5, average="macro")
-        assert getattr(metrics, name)(a, bits, multilabel=True) == pytest.approx(
-            expected, rel=1e-12
-        )
+        score = getattr(metrics, name)(a, bits, multilabel=True)
+        assert score == pytest.approx(expected, rel=1e-12), name
     expected = scores.mean_absolute_error(bits, a, sample_weight=s)
     assert metrics.mae(a, bits, s) == pytest.approx(expected, rel=1e-12)
 
 
-def test_names_follow_the_loss():
+def test_the_meaning_of_a_name_depends_on_the_loss():
     bits, one = np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[1.0], [0.0]])
     a = np.array([[0.9, 0.1], [0.4, 0.9]])
     by = _metrics.resolve(["accuracy", "f1"], Loss("binary_cross_entropy"))
@@ -132,7 +137,7 @@ def test_names_follow_the_loss():
     assert by["f1"](a, bits, None) == metrics.f1(a, bits, multilabel=True)
     by = _metrics.resolve(["accuracy"], Loss("mse"))
     assert by["accuracy"](a[:, :1], one, None) == 1.0  # one output: two classes
-    assert by["accuracy"](a, np.eye(2), None) == 1.0  # several: the largest
+    assert by["accuracy"](a, np.eye(2), None) == 1.0  # several outputs: the largest
     signs = _metrics.resolve(["accuracy", "precision"], Loss("hinge"))
     assert signs["accuracy"](a - 0.5, 2 * bits - 1, None) == 0.75
     assert signs["precision"](a - 0.5, 2 * bits - 1, None) == 1.0
@@ -168,7 +173,7 @@ def test_names_follow_the_loss():
         ({"val_f1": "f1"}, ValueError, "a metric cannot be called 'val_f1'"),
     ],
 )
-def test_metrics_refuse(specs, error, message):
+def test_bad_metrics_are_refused(specs, error, message):
     net, X, y = case()
     with pytest.raises(error, match=message):
         net.fit(X, y, metrics=specs)
@@ -209,7 +214,7 @@ def test_metrics_in_the_logs(network):
 
 
 @NETWORKS
-def test_metrics_by_a_dict_and_with_weights(network):
+def test_metrics_as_a_dict_and_with_sample_weights(network):
     net, X, y = case(network)
     s = np.arange(1.0, N + 1)
     history = net.fit(X, y, epochs=1, sample_weight=s, metrics={"error": "rmse"})
@@ -217,7 +222,7 @@ def test_metrics_by_a_dict_and_with_weights(network):
 
 
 @NETWORKS
-def test_pairs_have_an_accuracy_and_no_targets(network):
+def test_margin_ranking_has_only_an_accuracy(network):
     X, s = (
         np.random.default_rng(2).normal(size=(N - 1, 3)),
         np.repeat(np.arange(1.0, N // 2 + 1), 2),
@@ -234,13 +239,13 @@ def test_pairs_have_an_accuracy_and_no_targets(network):
     np.testing.assert_array_equal(net.theta, before)
 
 
-# ---- weights of classes -------------------------------------------------------------------
+# ---- class weights ------------------------------------------------------------------------
 
 
 @NETWORKS
 @pytest.mark.parametrize("form", ["labels", "rows"])
 @pytest.mark.parametrize("given", ["balanced", {0: 0.5, 2: 4.0}, [0.5, 1.0, 4.0]])
-def test_class_weight_is_sample_weight(network, form, given):
+def test_class_weight_multiplies_sample_weight(network, form, given):
     net, X, labels = classes(network)
     twin = classes(network)[0]
     y = labels if form == "labels" else np.eye(3)[labels]
@@ -253,7 +258,7 @@ def test_class_weight_is_sample_weight(network, form, given):
     np.testing.assert_array_equal(net.theta, twin.theta)
 
 
-def test_balanced_is_of_what_is_trained_on():
+def test_balanced_counts_only_the_training_samples():
     net, X, y = classes()
     seen = []
     original = net._session
@@ -265,7 +270,7 @@ def test_balanced_is_of_what_is_trained_on():
     assert history.val_loss[0] > 0
 
 
-def test_two_classes_in_one_column():
+def test_class_weight_of_two_classes_in_one_column():
     net = fastbp.Network((3, 1), output="sigmoid", loss="binary_cross_entropy", seed=0)
     twin = fastbp.Network((3, 1), output="sigmoid", loss="binary_cross_entropy", seed=0)
     _, X, y = classes(n_classes=2)
@@ -285,23 +290,23 @@ def test_two_classes_in_one_column():
         ([0.0, 0.0, 0.0], ValueError, "positive, finite sum"),
     ],
 )
-def test_class_weight_refuses(given, error, message):
+def test_bad_class_weights_are_refused(given, error, message):
     net, X, y = classes()
     with pytest.raises(error, match=message):
         net.fit(X, y, class_weight=given)
 
 
-def test_numbers_have_no_classes():
+def test_class_weight_needs_classes():
     net, X, y = case()
     with pytest.raises(ValueError, match="the targets of squared_error are numbers"):
         net.fit(X, y, class_weight="balanced")
 
 
-# ---- epoch by epoch -----------------------------------------------------------------------
+# ---- partial_fit --------------------------------------------------------------------------
 
 
 @NETWORKS
-def test_partial_fits_are_one_fit(network):
+def test_partial_fits_equal_one_fit(network):
     whole, X, y = case(network)
     parts = case(network)[0]
     history = whole.fit(X, y, epochs=3, batch_size=7)
@@ -310,13 +315,13 @@ def test_partial_fits_are_one_fit(network):
     np.testing.assert_array_equal(whole.theta, parts.theta)
 
 
-def test_what_a_partial_fit_keeps():
+def test_partial_fit_keeps_its_optimizer():
     net, X, y = classes()
     adam = Adam()
     for _ in range(2):
         net.partial_fit(X, y, optimizer=adam, batch_size=6)
     assert adam.t == 8
-    net.partial_fit(X, y, optimizer="sgd")  # another: it starts afresh
+    net.partial_fit(X, y, optimizer="sgd")  # another optimiser starts without a state
     assert net._partial.epochs == 1 and isinstance(net._partial.optimizer, SGD)
     net.partial_fit(X[:5], y[:5], optimizer="sgd", class_weight="balanced")
     assert (net._partial.epochs, net._partial.optimizer.t) == (2, 2)

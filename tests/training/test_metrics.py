@@ -1,4 +1,4 @@
-"""Scores against their definitions by hand."""
+"""Scores against results computed by hand."""
 
 import numpy as np
 import pytest
@@ -33,10 +33,10 @@ def test_r2():
     assert r2(y + [[2.0, 1.0], [0.0, 1.0], [0.0, 1.0]], y) == 0.5
 
 
-def test_r2_with_weights_is_r2_of_repetitions():
+def test_weights_in_r2_count_as_repetitions():
     rng = np.random.default_rng(0)
     a, y = rng.integers(-8, 8, (2, 5, 2)).astype(float)
-    times = np.array([1, 2, 4, 1, 8])  # 16 in all: the means are exact either way
+    times = np.array([1, 2, 4, 1, 8])  # the sum is 16, so that both means are exact
     repeated = r2(np.repeat(a, times, axis=0), np.repeat(y, times, axis=0))
     assert r2(a, y, times.astype(float)) == repeated
 
@@ -67,7 +67,7 @@ def test_scores_of_losses_whose_outputs_are_not_the_targets():
     y = np.array([[1.0], [2.0], [4.0]])
     a = np.hstack([y - 1, y, y + 1])
     assert default_score(Loss("quantile(0.1, 0.5, 0.9)"), a, y) == 1
-    assert default_score(Loss("quantile(0.1, 0.4, 0.9)"), a, y) == 1  # nearest to the median
+    assert default_score(Loss("quantile(0.1, 0.4, 0.9)"), a, y) == 1  # 0.4 is next to the median
     assert default_score(Loss("gaussian_nll"), np.hstack([y, 0 * y]), y) == 1
     assert default_score(Loss("poisson"), np.log(y), y) == pytest.approx(1)
     assert default_score(Loss("poisson(log_input=false)"), y, y) == 1

@@ -1,4 +1,4 @@
-"""What a callback or a schedule watches: which way is up, and what is refused before training."""
+"""Monitors of callbacks and schedules: directions of metrics, and checks before training."""
 
 import errno
 import inspect
@@ -28,8 +28,8 @@ HIGHER = {"accuracy", "top_k_accuracy", "balanced_accuracy", "precision", "recal
 LOWER = {"mae", "mse", "rmse"}
 
 
-def untold(a, y, sample_weight):
-    """A metric of the user's that declares nothing."""
+def undeclared(a, y, sample_weight):
+    """A metric of the user without a declared direction."""
     return 0.5
 
 
@@ -44,7 +44,7 @@ def brier_score(a, y, sample_weight):
 
 
 def watchers(name, **options):
-    """Everything that has a monitor, watching that entry."""
+    """One of each class with a monitor, for this entry of the logs."""
     return [
         EarlyStopping(name, **options),
         ModelCheckpoint("unused.safetensors", name, save_best_only=True, **options),
@@ -55,30 +55,30 @@ def watchers(name, **options):
 
 
 def fit(watcher, net, X, y, **options):
-    """A fit that has the watcher where it belongs."""
+    """A fit with the watcher as a callback or as the schedule."""
     place = {"callbacks": [watcher]} if hasattr(watcher, "on_epoch_end") else {"schedule": watcher}
     return net.fit(X, y, **options, **place)
 
 
 def higher(watcher):
-    """Which way the watcher takes for up."""
+    """Whether the watcher takes higher values as better."""
     return getattr(watcher, "then", getattr(watcher, "_monitor", watcher))._higher
 
 
-# ---- which way is up ----------------------------------------------------------------------
+# ---- directions of metrics ----------------------------------------------------------------
 
 
-def test_every_metric_declares_which_way_is_up():
+def test_every_metric_declares_its_direction():
     assert set(metrics.NAMES) == HIGHER | LOWER
     for loss in ("mse", "cross_entropy", "binary_cross_entropy", "hinge", "margin_ranking"):
         names = ["accuracy"] if loss == "margin_ranking" else metrics.NAMES
         for name, metric in _metrics.resolve(names, Loss(loss)).items():
             assert _metrics.direction(metric) is (name in HIGHER), (loss, name)
     for name in metrics.NAMES:
-        assert getattr(metrics, name).greater_is_better is (name in HIGHER)
-        assert (
-            _metrics.direction_of(name) is _metrics.direction_of(f"val_{name}") is (name in HIGHER)
-        )
+        higher_is_better = name in HIGHER
+        assert getattr(metrics, name).greater_is_better is higher_is_better, name
+        assert _metrics.direction_of(name) is higher_is_better, name
+        assert _metrics.direction_of(f"val_{name}") is higher_is_better, name
     functions = dict(inspect.getmembers(_metrics, inspect.isfunction)).values()
     helpers = (_metrics._counts, _metrics._decisions)
     scores = [f for f in functions if "a" in inspect.signature(f).parameters and f not in helpers]
@@ -96,7 +96,7 @@ def test_every_metric_declares_which_way_is_up():
         ("val_top_k_accuracy(2)", True),
     ],
 )
-def test_auto_follows_the_declaration_by_hand(name, up):
+def test_auto_uses_the_declared_direction_of_a_name(name, up):
     stop = EarlyStopping(name)
     for epoch, value in enumerate([2.0, 3.0, 1.0]):
         stop.on_epoch_end(epoch, {name: value})
@@ -114,22 +114,22 @@ def test_auto_follows_the_declaration_by_hand(name, up):
     ("spec", "up"),
     [("accuracy", True), (auroc, True), (brier_score, False), (metrics.mae, False)],
 )
+@pytest.mark.parametrize("name", ["m", "accuracy_gap", "score"])
 @NETWORKS
-def test_auto_follows_the_declaration_in_a_fit(network, spec, up):
-    """The name says nothing, and misleads where it can."""
+def test_auto_uses_the_declared_direction_of_a_metric_in_a_fit(network, name, spec, up):
+    """Its name in the logs does not matter, even if it is misleading."""
     net, X, y = case(network)
-    for name in ("m", "accuracy_gap", "score"):
-        for prefix in ("", "val_"):
-            for watcher in watchers(prefix + name):
-                fit(watcher, net, X, y, epochs=1, metrics={name: spec}, validation_data=(X, y))
-                assert higher(watcher) is up
+    for prefix in ("", "val_"):
+        for watcher in watchers(prefix + name):
+            fit(watcher, net, X, y, epochs=1, metrics={name: spec}, validation_data=(X, y))
+            assert higher(watcher) is up, (prefix, watcher)
 
 
 NAMES = ["val_acc", "val_auroc", "mcc", "kappa", "iou", "ndcg", "neg_log_loss", "accuracy_gap"]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "brier_score", "r2_score", "f1_macro", "lr"])
-def test_auto_refuses_other_names_by_hand(name):
+def test_auto_refuses_names_without_a_direction(name):
     with pytest.raises(ValueError, match=f"cannot tell .*{name}.*pass mode='min' or 'max'"):
         EarlyStopping(name).on_epoch_end(0, {name: 0.5})
     for kind in (ReduceLROnPlateau, Adaptive):
@@ -139,10 +139,10 @@ def test_auto_refuses_other_names_by_hand(name):
 
 @pytest.mark.parametrize("name", ["accuracy", "val_acc", "lr", "samples_per_second"])
 @NETWORKS
-def test_auto_refuses_what_declares_nothing_before_training(network, name):
+def test_auto_refuses_undeclared_metrics_before_training(network, name):
     net, X, y = case(network)
     theta, adam = net.theta.copy(), optim.Adam()
-    options = {"metrics": {"accuracy": untold, "acc": untold}, "optimizer": adam}
+    options = {"metrics": {"accuracy": undeclared, "acc": undeclared}, "optimizer": adam}
     for watcher in watchers(name):
         with pytest.raises(ValueError, match=f"cannot tell .*{name}.*pass mode='min' or 'max'"):
             fit(watcher, net, X, y, validation_data=(X, y), **options)
@@ -151,7 +151,7 @@ def test_auto_refuses_what_declares_nothing_before_training(network, name):
     for mode in ("min", "max"):
         for watcher in watchers(name, mode=mode):
             fit(watcher, net, X, y, epochs=1, validation_data=(X, y), **options)
-            assert higher(watcher) is (mode == "max")
+            assert higher(watcher) is (mode == "max"), (mode, watcher)
 
 
 def test_declarations_must_be_true_or_false():
@@ -164,8 +164,8 @@ def test_declarations_must_be_true_or_false():
         net.fit(X, y, metrics=[odd])
 
 
-def test_what_a_fit_has_learned_does_not_outlast_it():
-    """The same callback in a fit where the name means something else."""
+def test_a_direction_is_valid_only_for_its_fit():
+    """The same callback may be used in a fit where the name means another metric."""
     net, X, y = case()
     stop = EarlyStopping("m")
     net.fit(X, y, epochs=1, metrics={"m": "mae"}, callbacks=[stop])
@@ -174,32 +174,32 @@ def test_what_a_fit_has_learned_does_not_outlast_it():
     assert higher(stop) is True
 
 
-# ---- what the logs will hold --------------------------------------------------------------
+# ---- entries of the logs ------------------------------------------------------------------
 
 
 @NETWORKS
 @pytest.mark.parametrize("validation", [False, True])
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-def test_the_logs_are_known_before_the_first_epoch(network, validation, optimizer):
+def test_the_entries_of_the_logs_are_known_before_the_first_epoch(network, validation, optimizer):
     net, X, y = case(network)
-    told = []
+    names = []
 
     class Look:
         def check_logs(self, expected):
-            told.append(list(expected))
+            names.append(list(expected))
 
         def on_epoch_end(self, epoch, logs):
-            told.append(list(logs))
+            names.append(list(logs))
 
     options = {"validation_data": (X, y)} if validation else {}
     optimizer = optim.LBFGS() if optimizer == "lbfgs" else optimizer
     net.fit(
         X, y, epochs=1, optimizer=optimizer, metrics=["mae", auroc], callbacks=[Look()], **options
     )
-    assert told[0] == told[1]
+    assert names[0] == names[1]
 
 
-def test_logs_of_a_stream_hold_no_training_metrics():
+def test_logs_of_a_stream_have_no_training_metrics():
     net, X, y = case()
     with pytest.raises(ValueError, match="monitors 'mae', which the logs lack: they hold loss, lr"):
         net.fit(stream(X, y), metrics=["mae"], callbacks=[EarlyStopping("mae")])
@@ -212,16 +212,14 @@ def test_logs_of_a_stream_hold_no_training_metrics():
     )
 
 
+@pytest.mark.parametrize("mode", ["auto", "min"])
 @NETWORKS
-def test_missing_entries_are_refused_before_training(network):
+def test_missing_entries_are_refused_before_training(network, mode):
     net, X, y = case(network)
     theta, adam = net.theta.copy(), optim.Adam()
-    for mode in ("auto", "min"):
-        for watcher in watchers("val_mae", mode=mode):
-            with pytest.raises(
-                ValueError, match="monitors 'val_mae', which the logs lack: they ho"
-            ):
-                fit(watcher, net, X, y, metrics=["mae"], optimizer=adam)
+    for watcher in watchers("val_mae", mode=mode):
+        with pytest.raises(ValueError, match="monitors 'val_mae', which the logs lack: they ho"):
+            fit(watcher, net, X, y, metrics=["mae"], optimizer=adam)
     np.testing.assert_array_equal(net.theta, theta)
     assert adam.moments == []
 
@@ -233,17 +231,17 @@ def test_entries_that_callbacks_add():
         logs["mine"] = -float(epoch)
 
     stop = EarlyStopping("mine", mode="max", patience=2)
-    assert net.fit(X, y, callbacks=[add, stop]).epochs == 3  # may add any: not refused
+    assert net.fit(X, y, callbacks=[add, stop]).epochs == 3  # `add` may add any entry
     with pytest.raises(ValueError, match="cannot tell whether higher values of 'mine'"):
         net.fit(X, y, callbacks=[add, EarlyStopping("mine")])
     with pytest.raises(ValueError, match="monitors 'mine', which the logs lack"):
-        net.fit(X, y, callbacks=[EarlyStopping("mine", mode="max"), add])  # the one after adds it
+        net.fit(X, y, callbacks=[EarlyStopping("mine", mode="max"), add])  # `add` comes too late
     add.adds_logs = {"mine": True}
     stop = EarlyStopping("mine", patience=2)
     assert net.fit(X, y, callbacks=[add, stop]).epochs == 3 and stop.best == 0
     with pytest.raises(ValueError, match="monitors 'other', which the logs lack: .*mine"):
         net.fit(X, y, callbacks=[add, EarlyStopping("other", mode="max")])
-    batches = LambdaCallback(on_batch_end=lambda step, logs: None)  # sees no logs of epochs
+    batches = LambdaCallback(on_batch_end=lambda step, logs: None)  # gets no logs of epochs
     with pytest.raises(ValueError, match="monitors 'other', which the logs lack"):
         net.fit(X, y, callbacks=[batches, EarlyStopping("other", mode="max")])
     add.adds_logs = ["mine"]
@@ -251,14 +249,14 @@ def test_entries_that_callbacks_add():
         net.fit(X, y, callbacks=[add])
 
 
-def test_own_callbacks_add_nothing():
+def test_callbacks_of_the_package_add_no_entries():
     kinds = [EarlyStopping, ModelCheckpoint, CSVLogger, TerminateOnNaN, ProgressBar, optim.SWA]
     kinds += [tracking.TensorBoard, tracking.MLflow, tracking.WandB, plot.SignalsRecorder]
     for kind in kinds:
         assert kind.adds_logs == {}, kind
 
 
-def test_a_runner_of_ones_own():
+def test_callbacks_run_without_a_fit():
     with CallbackRunner([EarlyStopping("val_loss", patience=1)], net=None) as run:
         assert [run.epoch_end(i, {"val_loss": J}) for i, J in enumerate([1.0, 2.0])] == [
             False,
@@ -312,7 +310,7 @@ def test_bad_paths_are_refused_before_training(network, path, error, message, tm
 
 
 def test_an_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch):
-    def refuse(folder):  # for root, who may write anywhere
+    def refuse(folder):  # root may write to every folder
         raise PermissionError(errno.EACCES, "Permission denied")
 
     net, X, y = case()
@@ -321,7 +319,7 @@ def test_an_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch):
         net.fit(X, y, callbacks=[ModelCheckpoint(tmp_path / "net.safetensors")])
 
 
-def test_every_metric_can_be_named_in_a_path(tmp_path):
+def test_a_path_may_contain_every_metric(tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(N, 3)), np.arange(N) % 3
     net = fastbp.Network((3, 4, 3), output="softmax", loss="cross_entropy", seed=0)

@@ -1,4 +1,4 @@
-"""Optimisers against closed-form steps and PyTorch's definitions written out by hand."""
+"""Optimisers against steps in closed form, and against PyTorch's definitions as loops."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 def torch_sgd(theta, gradients, lr, momentum=0.0, nesterov=False):
-    """torch.optim.SGD of the documentation, dampening 0, on lists of floats."""
+    """torch.optim.SGD as documented, with dampening 0, on lists of floats."""
     theta, buffer = list(theta), None
     for g in gradients:
         if momentum != 0:
@@ -29,7 +29,7 @@ def torch_sgd(theta, gradients, lr, momentum=0.0, nesterov=False):
 
 
 def torch_adam(theta, gradients, lr, betas, eps):
-    """torch.optim.Adam of the documentation: bias-corrected moments."""
+    """torch.optim.Adam as documented, with bias-corrected moments."""
     theta = list(theta)
     m, v = [0.0] * len(theta), [0.0] * len(theta)
     for t, g in enumerate(gradients, 1):
@@ -60,44 +60,46 @@ def trajectory(optimizer, theta, gradients):
 @pytest.mark.parametrize(
     ("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True), (0.5, True)]
 )
-def test_sgd_is_pytorchs(momentum, nesterov, start_and_gradients):
+def test_sgd_agrees_with_the_definition_of_pytorch(momentum, nesterov, start_and_gradients):
     theta, gradients = start_and_gradients
     got = trajectory(SGD(0.1, momentum=momentum, nesterov=nesterov), theta, gradients)
     expected = torch_sgd(theta.tolist(), gradients.tolist(), 0.1, momentum, nesterov)
-    # four roundings a step of numbers no larger than lr Σ|g|/(1 − μ) + |theta|
+    # four roundings per step, of numbers up to lr Σ|g|/(1 − μ) + |theta|
     scale = abs(theta) + 0.1 * abs(gradients).sum(axis=0) / (1 - momentum)
     assert (abs(got - expected) <= 4 * STEPS * EPS * scale).all()
 
 
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9), (0.0, 0.99)])
 @pytest.mark.parametrize("eps", [1e-8, 1e-2])
-def test_adam_is_pytorchs(betas, eps, start_and_gradients):
+def test_adam_agrees_with_the_definition_of_pytorch(betas, eps, start_and_gradients):
     theta, gradients = start_and_gradients
     got = trajectory(Adam(0.01, betas=betas, eps=eps), theta, gradients)
     expected = torch_adam(theta.tolist(), gradients.tolist(), 0.01, betas, eps)
-    # a step is at most lr (1 − b1)/sqrt(1 − b2) once corrected, here <= 10 lr. Each of up to t
-    # terms of m and v is rounded three times, m cancels within Σ|g|: t + 10 roundings of a step
+    # after correction, a step is at most lr (1 − b1)/sqrt(1 − b2) <= 10 lr. Each of up to t terms
+    # of m and v is rounded three times, and m cancels within Σ|g|: t + 10 roundings per step
     scale = abs(theta) + STEPS * 0.01 * 10
     assert (abs(got - expected) <= (STEPS + 10) * EPS * scale).all()
 
 
-def test_constant_gradient_in_closed_form():
-    g, mu, lr, t = 2.0, 0.5, 0.25, 3  # powers of two: exact
-    for optimizer, moved in [
-        (SGD(lr), lr * g * t),
-        # m_t = g (1 − μ^t)/(1 − μ): 2, 3, 3.5
-        (SGD(lr, momentum=mu), lr * 8.5),
-        # g + μ m_t: 3, 3.5, 3.75
-        (SGD(lr, momentum=mu, nesterov=True), lr * 10.25),
-    ]:
-        assert trajectory(optimizer, np.array([1.0]), np.full((t, 1), g)) == 1.0 - moved
-        assert optimizer.t == t
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({}, 6),
+        ({"momentum": 0.5}, 8.5),  # m_t = g (1 − μ^t)/(1 − μ): 2, 3, 3.5
+        ({"momentum": 0.5, "nesterov": True}, 10.25),  # g + μ m_t: 3, 3.5, 3.75
+    ],
+)
+def test_constant_gradient_in_closed_form(options, steps):
+    g, lr, t = 2.0, 0.25, 3  # powers of two are exact
+    optimizer = SGD(lr, **options)
+    assert trajectory(optimizer, np.array([1.0]), np.full((t, 1), g)) == 1.0 - lr * steps
+    assert optimizer.t == t
 
 
 def test_adam_moves_by_lr_under_a_constant_gradient():
-    """m̂ = g and v̂ = g², so that each step is lr g/(|g| + eps)."""
+    """m̂ = g and v̂ = g², so each step is lr g/(|g| + eps)."""
     theta = trajectory(Adam(0.125, eps=1e-30), np.zeros(2), np.tile([3.0, -0.25], (5, 1)))
-    # m and v gather t roundings, the corrections two more
+    # t roundings of m and v, and two of the corrections
     np.testing.assert_allclose(theta, [-0.625, 0.625], rtol=5 * 10 * EPS)
 
 
@@ -109,7 +111,7 @@ def test_float32_stays_float32(optimizer):
     assert all(moment.dtype == np.float32 for moment in optimizer.moments)
 
 
-def test_state():
+def test_state_copies_and_reset():
     adam = Adam()
     assert adam.moments == [] and adam.t == 0
     theta = np.ones(3)
@@ -163,9 +165,10 @@ def test_resolve():
         resolve("ftrl")
     with pytest.raises(ValueError, match="unknown optimizer 'ftrl'; known: .*, lbfgs$"):
         resolve("ftrl", fit=True)
-    for lbfgs in ("lbfgs", LBFGS()):
-        with pytest.raises(TypeError, match="LBFGS makes no single steps: pass it to fit"):
-            resolve(lbfgs)
+    with pytest.raises(TypeError, match="LBFGS makes no single steps: pass it to fit"):
+        resolve("lbfgs")
+    with pytest.raises(TypeError, match="LBFGS makes no single steps: pass it to fit"):
+        resolve(LBFGS())
     assert isinstance(resolve("lbfgs", fit=True), LBFGS)
     with pytest.raises(
         TypeError, match=r"a name or an Optimizer object; got the class Adam: write Adam\(\)"
@@ -190,12 +193,12 @@ def test_resolve():
         (lambda: setattr(Adam(), "lr", math.nan), ValueError, "lr must be finite; got nan"),
     ],
 )
-def test_errors(make, error, message):
+def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
 
-def test_new_rules_have_their_place():
+def test_an_optimizer_without_a_rule_is_abstract():
     class Sign(Optimizer):
         """An optimiser without an update rule in the engine."""
 

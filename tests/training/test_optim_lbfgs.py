@@ -1,4 +1,4 @@
-"""L-BFGS through SciPy: minima, weights, interruptions, and what it refuses."""
+"""L-BFGS with SciPy: minima, weights, interruptions and bad arguments."""
 
 import sys
 
@@ -13,7 +13,7 @@ NETWORKS = [fastbp.Network, reference.Network]
 
 
 def line(n=40):
-    """A linear regression, whose minimum is known."""
+    """A linear regression with a known minimum."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, 3))
     return X, X @ [[1.0], [-2.0], [0.5]] + 0.25 + 0.1 * rng.normal(size=(n, 1))
@@ -37,7 +37,7 @@ def test_a_linear_network_reaches_least_squares(network, weighted):
     )
     A = np.hstack([X, np.ones((len(X), 1))]) * np.sqrt(s)[:, None]
     exact = np.linalg.lstsq(A, y * np.sqrt(s)[:, None], rcond=None)[0][:, 0]
-    # |θ − θ*| <= |g| / the least curvature of J
+    # |θ − θ*| <= |g| / (the smallest curvature of J)
     least = np.linalg.eigvalsh(A.T @ A / s.sum()).min()
     assert abs(net.theta - exact).max() <= 2 * 1e-9 / least
     assert seen == history.loss == [net.loss(X, y, s)]
@@ -57,7 +57,7 @@ def test_classes_and_further_epochs(dtype):
     assert net.fit(X, y, epochs=1, optimizer="lbfgs").loss[0] <= history.loss[2]
 
 
-def test_it_breaks_off_at_the_last_iterate(monkeypatch):
+def test_an_interrupt_leaves_the_last_iterate(monkeypatch):
     optimize = pytest.importorskip("scipy.optimize", reason="SciPy is not installed")
     X, y = line()
     net = fastbp.Network((3, 5, 1), activation="tanh", dtype="float64", seed=0)
@@ -81,7 +81,7 @@ def test_it_breaks_off_at_the_last_iterate(monkeypatch):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_layers_that_are_frozen_or_bounded(network):
+def test_frozen_layers_and_bounds(network):
     pytest.importorskip("scipy", reason="SciPy is not installed")
     X, y = line()
     layers = [
@@ -112,7 +112,7 @@ def test_divergence_changes_nothing():
     assert net.theta.tolist() == [1e200, 0.0]
 
 
-def test_refusals(monkeypatch):
+def test_bad_arguments_are_refused(monkeypatch):
     net = fastbp.Network((1, 1), seed=0)
     net.value_and_grad([[1.0]], [[1.0]])
     with pytest.raises(TypeError, match="LBFGS makes no single steps"):
@@ -129,8 +129,8 @@ def test_refusals(monkeypatch):
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
-def test_a_fit_that_is_done_may_go_on(loss):
-    """J is nearly 0 and could fall to half of it: that is no reason for a warning."""
+def test_a_converged_fit_may_continue_without_a_warning(loss):
+    """J is nearly 0 and could still be halved, which is no reason for a warning."""
     X = np.linspace(-1, 1, 8)[:, None]
     classes = loss == "cross_entropy"
     output = {"output": "softmax"} if classes else {}

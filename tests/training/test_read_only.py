@@ -1,4 +1,4 @@
-"""State that comes read-only, as maps of joblib in workers and from files, is copied on use."""
+"""Read-only state, such as memory maps of joblib in workers and from files, is copied on use."""
 
 import copy
 
@@ -26,7 +26,7 @@ RULES = [
 
 
 def mapped(value, path):
-    """The object from a file of joblib's, its arrays read-only maps."""
+    """The object loaded from a joblib file, with arrays that are read-only memory maps."""
     joblib.dump(value, path)
     return joblib.load(path, mmap_mode="r")
 
@@ -38,7 +38,7 @@ def arrays_of(optimizer):
 @NETWORKS
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("loaded", ["optimizer", "network", "both"])
-def test_fit_goes_on_with_maps(network, rule, loaded, tmp_path):
+def test_fit_continues_with_memory_maps(network, rule, loaded, tmp_path):
     net, X, y = case(network)
     optimizer = rule()
     net.fit(X, y, epochs=2, optimizer=optimizer)
@@ -52,32 +52,32 @@ def test_fit_goes_on_with_maps(network, rule, loaded, tmp_path):
     history = net.fit(X, y, epochs=2, optimizer=optimizer)
     assert history.loss == twin.fit(X, y, epochs=2, optimizer=twin_optimizer).loss
     np.testing.assert_array_equal(net.theta, twin.theta)
-    if loaded != "network":  # the file is what it was
+    if loaded != "network":  # the file has not changed
         again = joblib.load(tmp_path / "optimizer").state_dict()
         for old, new in zip(state["moments"], again["moments"], strict=True):
             np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.parametrize("call", ["step", "train_batch", "partial_fit"])
 @NETWORKS
-def test_steps_and_batches_take_maps(network, tmp_path):
+def test_single_steps_take_memory_maps(network, call, tmp_path):
     net, X, y = case(network)
     adam = optim.Adam()
-    for call in ("step", "train_batch", "partial_fit"):
-        net.value_and_grad(X, y)
+    net.value_and_grad(X, y)
+    net.step(adam)
+    adam = mapped(adam, tmp_path / call)
+    net.value_and_grad(X, y)
+    if call == "step":
         net.step(adam)
-        adam = mapped(adam, tmp_path / call)
-        net.value_and_grad(X, y)
-        if call == "step":
-            net.step(adam)
-        elif call == "train_batch":
-            net.train_batch(X, y, adam)
-        else:
-            net.partial_fit(X, y, optimizer=adam)
-        assert all(a.flags.writeable for a in arrays_of(adam))
+    elif call == "train_batch":
+        net.train_batch(X, y, adam)
+    else:
+        net.partial_fit(X, y, optimizer=adam)
+    assert all(a.flags.writeable for a in arrays_of(adam))
 
 
 @NETWORKS
-def test_moments_set_by_hand_may_be_maps(network, tmp_path):
+def test_moments_may_be_set_to_memory_maps(network, tmp_path):
     net, X, y = case(network)
     first = optim.Adam()
     net.fit(X, y, epochs=1, optimizer=first)
@@ -92,7 +92,7 @@ def test_moments_set_by_hand_may_be_maps(network, tmp_path):
 
 
 @NETWORKS
-def test_views_of_a_mapped_network_are_writeable_views_of_theta(network, tmp_path):
+def test_a_mapped_network_has_writeable_views_of_theta(network, tmp_path):
     net = mapped(case(network)[0], tmp_path / "net")
     for layer in net.layers:
         layer.W[...] = 3.0
@@ -103,7 +103,7 @@ def test_views_of_a_mapped_network_are_writeable_views_of_theta(network, tmp_pat
 
 
 @NETWORKS
-def test_averages_and_best_weights_may_be_maps(network, tmp_path):
+def test_averages_and_best_weights_may_be_memory_maps(network, tmp_path):
     net, X, y = case(network)
     swa = optim.SWA()
     net.fit(X, y, epochs=2, callbacks=[swa])
@@ -127,13 +127,13 @@ def test_averages_and_best_weights_may_be_maps(network, tmp_path):
     net.theta = net.theta + 1
     again.on_epoch_end(1, {"loss": 1.0})
     again.on_fit_end(net)
-    np.testing.assert_array_equal(kept["theta"], before)  # the caller's state stays its own
+    np.testing.assert_array_equal(kept["theta"], before)  # the state of the caller does not change
     assert again.best == 1.0
 
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_estimators_go_on_with_maps(kind, solver, tmp_path):
+def test_estimators_continue_with_memory_maps(kind, solver, tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 5)), np.arange(40) % 2
     first = {"classes": [0, 1]} if kind is MLPClassifier else {}
@@ -147,12 +147,12 @@ def test_estimators_go_on_with_maps(kind, solver, tmp_path):
 
 
 def one_more(model, X, y):
-    """One partial_fit, in a worker."""
+    """One partial_fit in a worker."""
     return model.partial_fit(X, y).network_.theta
 
 
 def test_large_models_in_workers():
-    """joblib maps every array above max_nbytes into its workers, read-only."""
+    """joblib gives its workers read-only memory maps of arrays above max_nbytes."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(64, 20)), np.arange(64) % 2
     model = MLPClassifier(40, random_state=0).partial_fit(X, y, classes=[0, 1])

@@ -1,4 +1,4 @@
-"""Learning rates over a fit: closed forms, state, and that both networks step with them."""
+"""Learning rates during a fit: closed forms, state, and steps of both networks with them."""
 
 import math
 import pickle
@@ -53,7 +53,7 @@ def rates(schedule, n, lr=1.0):
 # ---- closed forms -------------------------------------------------------------------------
 
 
-def test_what_depends_on_t_alone():
+def test_schedules_that_depend_only_on_t():
     assert rates(ConstantLR(0.25, 2), 4, 2.0) == [0.5, 0.5, 2.0, 2.0]
     assert rates(LinearLR(0.5, 0.25, 2), 4) == [0.5, 0.375, 0.25, 0.25]
     assert rates(StepLR(2, 0.5), 5) == [1, 1, 0.5, 0.5, 0.25]
@@ -64,7 +64,7 @@ def test_what_depends_on_t_alone():
 
 
 @pytest.mark.parametrize("T_mult", [1, 2, 3])
-def test_restarts_against_the_loop_of_the_paper(T_mult):
+def test_warm_restarts_agree_with_a_loop(T_mult):
     expected, since, length = [], 0, 3
     for _ in range(200):
         expected.append(0.1 + 0.9 * (1 + math.cos(math.pi * since / length)) / 2)
@@ -72,12 +72,12 @@ def test_restarts_against_the_loop_of_the_paper(T_mult):
         if since == length:
             since, length = 0, length * T_mult
     found = rates(CosineAnnealingWarmRestarts(3, T_mult, 0.1), 200)
-    # roundings of an argument up to π, a cosine and three operations on numbers up to 2
+    # rounding of an argument up to π, of a cosine and of three operations on numbers up to 2
     np.testing.assert_allclose(found, expected, rtol=0, atol=8 * np.finfo(float).eps)
 
 
 @pytest.mark.parametrize("three_phase", [False, True])
-def test_the_corners_of_one_cycle(three_phase):
+def test_the_phases_of_one_cycle(three_phase):
     cycle = OneCycleLR(
         1.0, 40, pct_start=0.25, anneal_strategy="linear", three_phase=three_phase, per="epoch"
     )
@@ -93,18 +93,23 @@ def test_the_corners_of_one_cycle(three_phase):
     assert OneCycleLR(1.0, 40, cycle_momentum=False).momenta(t) is None
 
 
-def test_inverse_scaling_counts_samples():
-    for per, seen in (("epoch", [0, 10, 20]), ("step", [0, 4, 8, 10, 14, 18, 20])):
-        schedule = InverseScaling(0.5, per=per)
-        schedule.bind(Span(epochs=3, n_rows=10, batch_size=4))
-        found = rates(schedule, len(seen), 2.0)
-        assert found == [2.0 / (s + 1) ** 0.5 for s in seen]
+@pytest.mark.parametrize(
+    ("per", "seen"), [("epoch", [0, 10, 20]), ("step", [0, 4, 8, 10, 14, 18, 20])]
+)
+def test_inverse_scaling_counts_samples(per, seen):
+    schedule = InverseScaling(0.5, per=per)
+    schedule.bind(Span(epochs=3, n_rows=10, batch_size=4))
+    found = rates(schedule, len(seen), 2.0)
+    assert found == [2.0 / (s + 1) ** 0.5 for s in seen]
+
+
+def test_inverse_scaling_needs_the_number_of_samples():
     with pytest.raises(RuntimeError, match="needs the number of samples"):
         rates(InverseScaling(), 1)
 
 
 def run_on(schedule, values, lr=1.0, name="loss"):
-    """The rates of epochs whose logs hold these values."""
+    """The rates of epochs whose logs have these values."""
     found = []
     for value in values:
         found += schedule.rates(lr, schedule.counts(1)).tolist()
@@ -117,7 +122,7 @@ def test_plateau():
     flat = [1.0] * 6
     assert run_on(ReduceLROnPlateau(patience=0), flat[:3]) == [1.0, 1.0, 0.1]
     cool = ReduceLROnPlateau(patience=1, factor=0.5, cooldown=2, min_lr=0.4)
-    # cut after epoch 2; epochs 3 and 4 do not count; then again after two more, down to min_lr
+    # reduced after epoch 2; epochs 3 and 4 do not count; reduced to min_lr after two more
     assert run_on(cool, [1.0] * 9) == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.4, 0.4]
     higher = ReduceLROnPlateau("max", patience=0, threshold=0.5, threshold_mode="abs", factor=0.5)
     assert run_on(higher, [1.0, 1.5, 2.1, 2.2]) == [1.0, 1.0, 0.5, 0.5]
@@ -129,12 +134,15 @@ def test_plateau():
         named.observe({"loss": 1.0})
     small = ReduceLROnPlateau(patience=0, eps=0.95)
     assert run_on(small, [1.0, 1.0, 1.0]) == [1.0, 1.0, 1.0]
-    for mode in ("min", "max"):  # a NaN is no best that nothing could beat
-        steady = ReduceLROnPlateau(mode, patience=1)
-        assert run_on(steady, [math.nan, 1.0, 1.0, math.nan, 1.0]) == [1.0, 1.0, 1.0, 1.0, 0.1]
 
 
-def test_plateau_prefers_validation():
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_plateau_does_not_take_nan_as_the_best_value(mode):
+    steady = ReduceLROnPlateau(mode, patience=1)
+    assert run_on(steady, [math.nan, 1.0, 1.0, math.nan, 1.0]) == [1.0, 1.0, 1.0, 1.0, 0.1]
+
+
+def test_plateau_monitors_the_validation_loss_if_there_is_one():
     plateau = ReduceLROnPlateau(patience=0)
     plateau.rates(1.0, np.arange(1))
     for val in (1.0, 2.0):
@@ -142,8 +150,8 @@ def test_plateau_prefers_validation():
     assert plateau.scale == 0.1
 
 
-def test_adaptive_ends_where_scikit_learn_ends():
-    """More than `patience` epochs without a gain of tol: a fifth; at 1e-6 or below, the end."""
+def test_adaptive_ends_a_fit_as_scikit_learn_does():
+    """More than `patience` epochs without progress divide the rate by 5; at 1e-6, the fit ends."""
     adaptive = Adaptive(patience=1, tol=0.1)
     stops, found = [], []
     for loss in [1.0, 0.95, 0.92, 0.5, 0.5, 0.5]:
@@ -153,13 +161,13 @@ def test_adaptive_ends_where_scikit_learn_ends():
     assert stops == [False] * 5 + [True]
 
 
-def test_adaptive_on_a_score():
+def test_adaptive_with_a_score():
     adaptive = Adaptive(patience=0, monitor="val_score")
     assert run_on(adaptive, [0.5, 0.6, 0.6], name="val_score") == [1.0, 1.0, 1.0]
     assert adaptive.scale == 0.2
 
 
-def test_warm_up_goes_before_any():
+def test_warm_up_before_any_schedule():
     steps = Warmup(StepLR(2, 0.5), 4, start_factor=0.2)
     assert rates(steps, 8) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 0.5, 0.5])
     flat = Warmup(None, 2, 0.5, per="step")
@@ -177,8 +185,8 @@ def test_warm_up_goes_before_any():
 @pytest.mark.parametrize("per", ["epoch", "step"])
 @pytest.mark.parametrize("name", EVERY)
 @NETWORKS
-def test_a_fit_steps_with_the_rates_it_is_given(network, name, per):
-    """Bit for bit the same as an optimiser whose rate and momentum are set by hand."""
+def test_a_fit_makes_its_steps_with_the_rates_of_the_schedule(network, name, per):
+    """With the same bits as an optimiser whose rate and momentum are set before every step."""
     net, X, y = case(network)
     twin = case(network)[0]
     schedule = EVERY[name](per)
@@ -210,13 +218,13 @@ def test_a_fit_steps_with_the_rates_it_is_given(network, name, per):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_both_networks_agree(rule, dtype):
+def test_engine_and_reference_agree(rule, dtype):
     nets = [case(network, dtype)[0] for network in (fastbp.Network, reference.Network)]
     _, X, y = case(dtype=dtype)
     for net in nets:
         net.fit(X, y, epochs=4, batch_size=5, optimizer=OPTIMIZERS[rule](), schedule="one_cycle")
-    # 20 steps, each rounding theta and a gradient of at most 5 + 5 terms; Adam divides by √v,
-    # which magnifies by 1/√(1 − β2) at most
+    # each of 20 steps rounds theta and a gradient of at most 5 + 5 terms; Adam divides by √v,
+    # which magnifies by at most 1/√(1 − β2)
     tolerance = 20 * 10 * np.finfo(dtype).eps * 10
     np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=0, atol=tolerance)
 
@@ -224,7 +232,7 @@ def test_both_networks_agree(rule, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", OPTIMIZERS)
 @NETWORKS
-def test_a_rate_of_zero_leaves_the_parameters(network, rule, dtype):
+def test_a_rate_of_zero_does_not_change_the_parameters(network, rule, dtype):
     net, X, y = case(network, dtype)
     for layer in net.layers:
         layer.b = np.ones(layer.b.shape)
@@ -238,7 +246,7 @@ def test_a_rate_of_zero_leaves_the_parameters(network, rule, dtype):
 
 @pytest.mark.parametrize("per", ["epoch", "step"])
 @NETWORKS
-def test_two_fits_are_one(network, per):
+def test_two_fits_equal_one_longer_fit(network, per):
     whole, X, y = case(network)
     parts = case(network)[0]
     options = {"batch_size": 6, "optimizer": Adam(0.01), "schedule": Warmup("cosine", 2)}
@@ -257,7 +265,7 @@ def test_two_fits_are_one(network, per):
     assert second.epochs == 3
 
 
-def test_a_fit_that_is_cut_short_counts_its_steps():
+def test_a_fit_that_ends_early_counts_its_steps():
     net, X, y = case()
     schedule, adam = ExponentialLR(0.99, per="step"), Adam()
     history = net.fit(
@@ -270,7 +278,7 @@ def test_a_fit_that_is_cut_short_counts_its_steps():
     assert schedule.t == hot.t
 
 
-def test_a_callback_may_change_the_rate_under_a_schedule():
+def test_a_callback_may_change_the_rate_of_a_schedule():
     net, X, y = case()
     adam = Adam(0.01)
 
@@ -301,7 +309,7 @@ def test_names(network, name):
         assert history.lr[0] == 0.001 and (np.diff(history.lr) < 0).all()
 
 
-# ---- refusals -----------------------------------------------------------------------------
+# ---- bad arguments ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -330,19 +338,19 @@ def test_names(network, name):
         (lambda: rates(LambdaLR(lambda t: -1.0), 1), ValueError, r"lr_lambda\(t\) must not be neg"),
     ],
 )
-def test_refusals(make, error, message):
+def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
 
-def test_initial_epoch_must_leave_something():
+def test_initial_epoch_must_be_below_epochs():
     net, X, y = case()
     with pytest.raises(ValueError, match="initial_epoch is 3; epochs, 3, must be more"):
         net.fit(X, y, epochs=3, initial_epoch=3)
 
 
 @pytest.mark.parametrize("kind", [fastbp.Network, fastbp.reference.Network])
-def test_a_rate_that_overflows_is_named(kind):
+def test_a_rate_that_overflows_is_an_error(kind):
     net = kind((1, 1), seed=0)
     before = net.theta.copy()
     schedule = schedules.ExponentialLR(1e300, per="step")
@@ -351,7 +359,17 @@ def test_a_rate_that_overflows_is_named(kind):
     np.testing.assert_array_equal(net.theta, before)
 
 
-def test_the_engine_refuses_rates_out_of_range():
+@pytest.mark.parametrize(
+    ("rates", "momenta"),
+    [
+        (np.zeros(0), None),
+        (np.full(3, -0.1), None),
+        (np.full(3, np.nan), None),
+        (np.full(3, 0.1), np.full(3, 1.0)),
+    ],
+    ids=["empty", "negative", "nan", "momentum of 1"],
+)
+def test_the_engine_refuses_rates_out_of_range(rates, momenta):
     net, X, y = case()
     sgd = SGD(0.1)
     sgd.bind(net.theta.size, net.dtype)
@@ -359,14 +377,8 @@ def test_the_engine_refuses_rates_out_of_range():
     good = np.full(3, 0.1)
     fit.set_rates(good, good)
     fit.set_rates(None)
-    for rate, momentum in (
-        (good[:0], None),
-        (-good, None),
-        (good * np.nan, None),
-        (good, good * 10),
-    ):
-        with pytest.raises(ValueError, match="refused"):
-            fit.set_rates(rate, momentum)
+    with pytest.raises(ValueError, match="refused"):
+        fit.set_rates(rates, momenta)
 
 
 # ---- the range test -----------------------------------------------------------------------
@@ -388,11 +400,11 @@ def test_lr_finder(network):
         rows = order[5 * (step % 5) : 5 * (step % 5) + 5]
         own.lr = float(found.lrs[step])
         J = twin.train_batch(X[rows], y[rows], own)
-        assert found.losses[step] == pytest.approx(J, rel=1e-12)
+        assert found.losses[step] == pytest.approx(J, rel=1e-12), f"step {step}"
 
 
 @NETWORKS
-def test_the_suggestion_is_where_it_falls(network):
+def test_the_suggestion_trains_better_than_other_rates(network):
     net, X, y = case(network)
     found = fastbp.lr_finder(net, X, y, batch_size=N)
     lowest = found.lrs[np.argmin(found.smoothed)]
@@ -403,10 +415,10 @@ def test_the_suggestion_is_where_it_falls(network):
             twin = case(network)[0]
             twin.fit(X, y, epochs=30, batch_size=N, optimizer=Adam(rate))
             losses.append(twin.loss(X, y))
-        assert losses[0] < losses[1]
+        assert losses[0] < losses[1], lr
 
 
-def test_lr_finder_ends_where_it_diverges():
+def test_lr_finder_ends_where_the_loss_diverges():
     net, X, y = case()
     before = net.theta.copy()
     found = fastbp.lr_finder(net, X, y, optimizer=SGD(), end_lr=1e30, stop_factor=1e300)
@@ -419,7 +431,7 @@ def test_lr_finder_ends_where_it_diverges():
 
 
 @NETWORKS
-def test_lr_finder_cuts_batches_as_fit_does(network):
+def test_lr_finder_makes_the_batches_of_fit(network):
     net, X, y = case(network)
     few = {"batch_size": 5, "steps": 3, "optimizer": "rprop"}
     J = fastbp.lr_finder(net, X, y, **few).losses[0]

@@ -1,4 +1,4 @@
-"""Metrics that put y_true first, as those of sklearn.metrics, and functions that are none."""
+"""Metrics whose first argument is y_true, as in sklearn.metrics, and functions that are refused."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network
 
 @NETWORKS
 @pytest.mark.parametrize("weighted", [False, True])
-def test_scores_of_sklearn_as_they_are(network, weighted):
+def test_scores_of_sklearn_are_accepted(network, weighted):
     net, X, y = case(network)
     w = np.linspace(0.5, 2.0, len(X)) if weighted else None
     theirs = [sk.r2_score, sk.mean_absolute_error, partial(sk.d2_pinball_score, alpha=0.3)]
@@ -33,25 +33,25 @@ def test_scores_of_sklearn_as_they_are(network, weighted):
 
 
 def worst(y_true, y_pred):
-    """A function in scikit-learn's order that knows no weights."""
+    """A function with scikit-learn's order of arguments, without weights."""
     return abs(y_true - y_pred).max()
 
 
-def test_scores_of_sklearn_by_list():
+def test_several_scores_of_sklearn():
     net, X, y = case()
     history = net.fit(X, y, epochs=1, metrics=[sk.r2_score, worst])
     assert history.worst[-1] == np.abs(y - net.predict(X)).max()
 
 
 @NETWORKS
-def test_probabilities_go_to_sklearn(network):
+def test_scores_of_sklearn_that_take_probabilities(network):
     net, X, y = classes(network)
     history = net.fit(X, y, epochs=1, metrics=[sk.log_loss, sk.top_k_accuracy_score])
     assert history.log_loss[-1] == sk.log_loss(y, net.predict(X))
     assert history.top_k_accuracy_score[-1] == sk.top_k_accuracy_score(y, net.predict(X))
 
 
-def test_y_pred_is_what_outputs_say_of_the_targets():
+def test_y_pred_is_the_prediction_in_the_form_of_the_targets():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(N, 3)), rng.normal(size=(N, 2))
     net = fastbp.Network((3, 4), loss="gaussian_nll", dtype="float64", seed=0)
@@ -59,7 +59,7 @@ def test_y_pred_is_what_outputs_say_of_the_targets():
     assert history.r2_score[-1] == sk.r2_score(y, net.predict(X)[:, :2])
 
 
-def test_order_of_arguments_follows_their_names():
+def test_the_order_of_arguments_follows_their_names():
     seen = []
 
     def odd(y_pred, y_true):
@@ -72,17 +72,24 @@ def test_order_of_arguments_follows_their_names():
     np.testing.assert_array_equal(seen[0][1], y)
 
 
-def test_functions_that_cannot_be_called_are_refused_before_training():
-    net, X, y = case()
-    theta = net.theta.copy()
-    for function, error, message in [
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
         (lambda a, y: 0.0, TypeError, r"metric '<lambda>' takes \(a, y\); expected \(outputs, t"),
         (lambda a, y, s, more: 0.0, TypeError, r"takes \(a, y, s, more\)"),
         (worst, ValueError, "'worst' takes no sample_weight, and the samples have weights"),
-    ]:
-        with pytest.raises(error, match=message):
-            net.fit(X, y, metrics=[function], sample_weight=np.ones(len(X)))
-        np.testing.assert_array_equal(net.theta, theta)
+    ],
+)
+def test_functions_that_cannot_be_called_are_refused_before_training(function, error, message):
+    net, X, y = case()
+    theta = net.theta.copy()
+    with pytest.raises(error, match=message):
+        net.fit(X, y, metrics=[function], sample_weight=np.ones(len(X)))
+    np.testing.assert_array_equal(net.theta, theta)
+
+
+def test_scores_that_need_targets_are_refused_without_targets():
+    X = case()[1]
     ranking = fastbp.Network((3, 1), loss="margin_ranking")
     with pytest.raises(ValueError, match="'r2_score' needs y_true; margin_ranking has no targets"):
         ranking.fit(X[:4], metrics=[sk.r2_score])
@@ -91,4 +98,4 @@ def test_functions_that_cannot_be_called_are_refused_before_training():
 def test_sklearn_scores_of_nan_are_nan():
     score = _metrics.resolve([sk.r2_score], Loss("mse"))["r2_score"]
     assert np.isnan(score(np.full((5, 1), np.nan), np.ones((5, 1)), None))
-    assert _metrics.direction(score) is None  # nothing is declared of it
+    assert _metrics.direction(score) is None  # scikit-learn declares no direction

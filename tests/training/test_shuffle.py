@@ -1,4 +1,4 @@
-"""The counter RNG against the published vectors, the shuffle against whole-number arithmetic."""
+"""The counter-based random numbers against published vectors; the shuffle against a loop."""
 
 import math
 
@@ -23,13 +23,13 @@ def words(text):
 
 
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN)
-def test_known_answers(counter, key, result):
+def test_philox_gives_the_published_numbers(counter, key, result):
     rows = np.array([words(counter)] * 2, np.uint32)
     expected = [words(result)] * 2
     assert philox4x32(rows, tuple(words(key))).tolist() == expected
 
 
-def test_counter_and_key_layout():
+def test_the_layout_of_counter_and_key():
     seed, index = 0x0123456789ABCDEF, 0x1_0000_0002
     counter = np.array([[2, 1, 5, 3]], np.uint32)
     expected = philox4x32(counter, (0x89ABCDEF, 0x01234567))
@@ -58,6 +58,6 @@ def test_permutations_are_uniform():
     kinds = math.factorial(n)
     assert len(counts) == kinds
     chi_squared = sum((c - epochs / kinds) ** 2 for c in counts.values()) * kinds / epochs
-    # mean d and variance 2d for d degrees of freedom; the seed is fixed, 5 sigma is never luck
+    # mean d and variance 2d for d degrees of freedom; with a fixed seed, 5 sigma is not chance
     d = kinds - 1
     assert chi_squared < d + 5 * math.sqrt(2 * d)

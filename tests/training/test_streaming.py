@@ -1,4 +1,4 @@
-"""Training from streams: the order of samples, what it equals in memory, errors, read-ahead."""
+"""Training from streams: order of samples, the same bits as in memory, errors, read-ahead."""
 
 import threading
 import tracemalloc
@@ -35,12 +35,12 @@ def make(request):
 
 
 def cut(arrays, rows):
-    """Blocks of so many rows."""
+    """Divide arrays into blocks of `rows` rows."""
     return [tuple(a[i : i + rows] for a in arrays) for i in range(0, len(arrays[0]), rows)]
 
 
 class Sliced:
-    """What only has a shape and slices, as a data set of h5py; counts how it is read."""
+    """An object with only a shape and slices, like a data set of h5py; records what is read."""
 
     def __init__(self, array):
         self._array, self.shape, self.reads = array, array.shape, []
@@ -57,7 +57,7 @@ class Sliced:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_one_block_is_the_data_set(make, data, weighted):
+def test_a_stream_of_one_block_equals_the_arrays(make, data, weighted):
     X, y, s = data
     s = s if weighted else None
     whole, streamed = make(), make()
@@ -70,25 +70,26 @@ def test_one_block_is_the_data_set(make, data, weighted):
     assert other.t == adam.t
 
 
-def test_unshuffled_blocks_of_whole_batches_are_the_data_set(make, data):
+def test_unshuffled_blocks_of_whole_batches_equal_the_arrays(make, data):
     X, y, _ = data
     whole = make()
     expected = whole.fit(X, y, epochs=3, batch_size=8, shuffle=False)
     blocks = cut((X, y), 16)
-    for source in (
-        fastbp.stream(X, y, block_rows=16),
-        fastbp.stream(Sliced(X), Sliced(y), block_rows=16),
-        fastbp.stream(blocks),
-        fastbp.stream(lambda: iter(blocks)),
-    ):
+    sources = {
+        "arrays": fastbp.stream(X, y, block_rows=16),
+        "slices": fastbp.stream(Sliced(X), Sliced(y), block_rows=16),
+        "list of blocks": fastbp.stream(blocks),
+        "function": fastbp.stream(lambda: iter(blocks)),
+    }
+    for name, source in sources.items():
         streamed = make()
         found = streamed.fit(source, epochs=3, batch_size=8, shuffle=False)
-        assert found.loss == expected.loss
-        np.testing.assert_array_equal(streamed.theta, whole.theta)
+        assert found.loss == expected.loss, name
+        np.testing.assert_array_equal(streamed.theta, whole.theta, name)
 
 
-def test_the_order_that_is_documented(make, data):
-    """Blocks in an order by (seed, epoch), the rows of each by (seed, epoch, block)."""
+def test_samples_are_visited_in_the_documented_order(make, data):
+    """The order of blocks depends on (seed, epoch), that of their rows on (seed, epoch, block)."""
     X, y, s = data
     streamed, stepped, sgd = make(), make(), SGD(0.1)
     source = fastbp.stream(X, y, s, block_rows=20)
@@ -102,12 +103,12 @@ def test_the_order_that_is_documented(make, data):
                 S = s[rows].astype(np.float32).astype(np.float64).sum()
                 total += S * stepped.train_batch(X[rows], y[rows], sgd, sample_weight=s[rows])
                 weight += S
-        # the reference adds up the weights of a batch in float32
+        # the reference adds the weights of a batch in float32
         np.testing.assert_allclose(history.loss[epoch], total / weight, rtol=6 * 2.0**-23)
     np.testing.assert_array_equal(streamed.theta, stepped.theta)
 
 
-def test_the_engine_and_the_reference_see_the_same(data):
+def test_engine_and_reference_agree_on_streams(data):
     nets = [
         kind(WIDTHS, output="softmax", loss="cross_entropy", dtype="float64", seed=3)
         for kind in KINDS.values()
@@ -129,7 +130,7 @@ def test_blocks_of_other_dtypes(data, given):
 
 
 def test_blocks_of_growing_sizes(make, data):
-    """More rows than the session had room for, in blocks and in batches."""
+    """Blocks and batches with more rows than the session had buffers for."""
     X, y, s = data
     ends = [0, 3, 20, 21, N]
     blocks = [(X[a:b], y[a:b], s[a:b]) for a, b in pairwise(ends)]
@@ -158,7 +159,7 @@ def test_memmaps(data, tmp_path):
         np.testing.assert_array_equal(net.theta, nets[0].theta)
 
 
-# ---- around the steps ---------------------------------------------------------------------
+# ---- validation, callbacks and weights ----------------------------------------------------
 
 
 def test_validation_callbacks_and_stopping(make, data):
@@ -184,7 +185,7 @@ def test_validation_callbacks_and_stopping(make, data):
     assert all(logs["samples_per_second"] > 0 for logs in epochs)
 
 
-def test_metrics_are_those_of_the_rows_held_out(make, data):
+def test_metrics_are_those_of_the_validation_rows(make, data):
     X, y, _ = data
     source = fastbp.stream(X, y, block_rows=20)
     history = make().fit(source, epochs=2, metrics=["accuracy"], validation_data=(X, y))
@@ -192,8 +193,8 @@ def test_metrics_are_those_of_the_rows_held_out(make, data):
     assert "accuracy" not in history.series()
 
 
-def test_batches_in_parts(make, data):
-    """accumulate: large batches, of which a first block may have fewer rows than a part."""
+def test_accumulate_with_streams(make, data):
+    """The first block may have fewer rows than a part of the batch."""
     X, y, _ = data
     ends = [0, 4, 20, N]
     blocks = [(X[a:b], y[a:b]) for a, b in pairwise(ends)]
@@ -205,14 +206,14 @@ def test_batches_in_parts(make, data):
     np.testing.assert_array_equal(net.theta, stepped.theta)
 
 
-def test_a_budget_cuts_an_epoch_short(make, data):
+def test_a_time_budget_ends_an_epoch_early(make, data):
     source = fastbp.stream(lambda: (data for _ in range(10**6)))
     history = make().fit(source, epochs=3, batch_size=8, time_budget=0.03)
     assert history.epochs == 1
     assert history.stopped_by == "time_budget"
 
 
-def test_blocks_without_weight_are_passed_over(make, data):
+def test_blocks_with_zero_weights_are_skipped(make, data):
     X, y, s = data
     some, other = make(), make()
     blocks = [(X[:20], y[:20], s[:20]), (X[20:30], y[20:30], np.zeros(10)), (X[30:], y[30:])]
@@ -235,15 +236,15 @@ def test_divergence_names_the_step_of_the_epoch(make):
     assert_no_reader()
 
 
-# ---- reading ahead ------------------------------------------------------------------------
+# ---- read-ahead ---------------------------------------------------------------------------
 
 
 def assert_no_reader():
-    """It was told to end, and does so as soon as it may run."""
+    """Wait until the reader thread, which has been asked to end, has ended."""
     eventually(lambda: all(t.name != "fastbp reader" for t in threading.enumerate()))
 
 
-def test_a_source_may_use_its_memory_again(make, data):
+def test_a_source_may_reuse_its_memory(make, data):
     X, y, _ = data
 
     def blocks():
@@ -267,13 +268,14 @@ def test_at_most_one_block_is_read_ahead():
         for i in range(4):
             assert reader.take() == i
             eventually(lambda expected=i + 2: len(made) >= expected)
-            assert len(made) == i + 2
+
+            assert len(made) == i + 2, f"block {i}"
     finally:
         reader.close()
     assert_no_reader()
 
 
-def test_every_block_is_read_once_an_epoch(data):
+def test_every_block_is_read_once_per_epoch(data):
     X, y, _ = data
     sliced = Sliced(X)
     net = fastbp.Network(WIDTHS, output="softmax", loss="cross_entropy", seed=3)
@@ -282,7 +284,7 @@ def test_every_block_is_read_once_an_epoch(data):
     assert_no_reader()
 
 
-def test_memory_is_that_of_two_blocks(tmp_path):
+def test_a_stream_needs_the_memory_of_two_blocks(tmp_path):
     shape, rows = (40_000, 50), 2000
     X = np.memmap(tmp_path / "X", np.float32, "w+", shape=shape)
     y = np.zeros((shape[0], 1), np.float32)
@@ -309,7 +311,7 @@ def test_an_error_of_the_source_is_raised(make, data):
     assert_no_reader()
 
 
-def test_an_interrupt_ends_the_reader(make, data):
+def test_an_interrupt_ends_the_reader_thread(make, data):
     def interrupt(epoch, logs):
         raise KeyboardInterrupt
 
@@ -338,7 +340,7 @@ BAD_X = np.where(np.arange(6)[:, None] == 5, np.nan, X)
         (lambda: fastbp.stream(X, Y, block_rows=0), ValueError, "block_rows must be at least 1"),
     ],
 )
-def test_streams_that_cannot_be(make_stream, error, message):
+def test_bad_streams_are_refused(make_stream, error, message):
     with pytest.raises(error, match=message):
         make_stream()
 
@@ -368,7 +370,7 @@ def test_streams_that_cannot_be(make_stream, error, message):
         ),
     ],
 )
-def test_fits_that_cannot_be(source, options, error, message):
+def test_bad_arguments_with_a_stream_are_refused(source, options, error, message):
     rows = {"block_rows": source[3]} if len(source) == 4 else {}
     stream = fastbp.stream(*source[:3], **rows)
     net = fastbp.Network(WIDTHS, output="softmax", loss="cross_entropy", seed=3)
@@ -382,7 +384,7 @@ def test_arrays_need_targets(make):
         make().fit(X)
 
 
-def test_block_rows_by_default():
+def test_the_default_of_block_rows():
     assert fastbp.stream(X, Y).block_rows == 2**19
     assert fastbp.stream(np.zeros((5, 784), np.uint8), Y[:5]).block_rows == 2**13
     assert fastbp.stream(np.broadcast_to(1.0, (5, 2**30)), Y[:5]).block_rows == 1
@@ -415,7 +417,7 @@ def test_schedules_count_the_steps_of_all_blocks(make, data, per):
 
 
 def test_rates_reach_the_steps_of_every_block(make, data):
-    """Unshuffled, so that the data set in memory has the same batches."""
+    """Without shuffling, so that the arrays give the same batches."""
     X, y, _ = data
     nets = [make(), make(), make()]
     sources = [(X, y), (fastbp.stream(X, y, block_rows=16),), (fastbp.stream(cut((X, y), 16)),)]

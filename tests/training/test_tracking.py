@@ -1,4 +1,4 @@
-"""What trackers are told: real ones where they are installed, else stand-ins that take notes."""
+"""Trackers: what they log, with the real packages if installed, and with stand-ins."""
 
 import sys
 from types import SimpleNamespace
@@ -17,65 +17,65 @@ def fitted(*callbacks, epochs=3):
 
 
 class Notes:
-    """Stands in for mlflow and for wandb, and for the run that wandb.init gives."""
+    """Replaces mlflow, wandb and the run of wandb.init, and records calls."""
 
     def __init__(self):
         self.run = None
         self.active = None
-        self.told = []
+        self.calls = []
         self.config = SimpleNamespace(update=self._config)
 
     def _config(self, values, allow_val_change):
-        self.told.append(("params", values))
+        self.calls.append(("params", values))
 
     def log_params(self, values):
-        self.told.append(("params", values))
+        self.calls.append(("params", values))
 
     def active_run(self):
         return self.active
 
     def start_run(self):
         self.active = self
-        self.told.append(("start", None))
+        self.calls.append(("start", None))
 
     def end_run(self):
         self.active = None
-        self.told.append(("end", None))
+        self.calls.append(("end", None))
 
     def log_metrics(self, values, step):
-        self.told.append((step, values))
+        self.calls.append((step, values))
 
     def init(self, **options):
-        self.told.append(("start", options))
+        self.calls.append(("start", options))
         return self
 
     def log(self, values):
-        self.told.append((values["epoch"], {k: v for k, v in values.items() if k != "epoch"}))
+        self.calls.append((values["epoch"], {k: v for k, v in values.items() if k != "epoch"}))
 
     def finish(self):
-        self.told.append(("end", None))
+        self.calls.append(("end", None))
 
 
 @pytest.mark.parametrize(("name", "make"), [("mlflow", tracking.MLflow), ("wandb", tracking.WandB)])
-def test_a_run_of_its_own(name, make, monkeypatch):
+def test_a_tracker_starts_and_ends_its_own_run(name, make, monkeypatch):
     notes = Notes()
     monkeypatch.setitem(sys.modules, name, notes)
     history = fitted(make())
-    events = [what for what, _ in notes.told]
+    events = [what for what, _ in notes.calls]
     assert events == ["start", "params", 0, 1, 2, "end"]
-    values = dict(notes.told)
+    values = dict(notes.calls)
     assert values["params"]["widths"] == "1-4-1"
     assert [values[epoch]["loss"] for epoch in range(3)] == history.loss
     assert [values[epoch]["val_loss"] for epoch in range(3)] == history.val_loss
 
 
 @pytest.mark.parametrize(("name", "make"), [("mlflow", tracking.MLflow), ("wandb", tracking.WandB)])
-def test_a_run_that_is_open_stays_open(name, make, monkeypatch):
+def test_an_open_run_stays_open(name, make, monkeypatch):
     notes = Notes()
     notes.active = notes.run = notes
     monkeypatch.setitem(sys.modules, name, notes)
     fitted(make(), epochs=1)
-    assert [what for what, _ in notes.told] == ["params", 0]
+    assert [what for what, _ in notes.calls] == ["params", 0]
 
 
 def test_a_run_ends_when_the_fit_fails(monkeypatch):
@@ -87,7 +87,7 @@ def test_a_run_ends_when_the_fit_fails(monkeypatch):
 
     with pytest.raises(ZeroDivisionError):
         fitted(tracking.MLflow(), fail)
-    assert notes.told[-1][0] == "end"
+    assert notes.calls[-1][0] == "end"
 
 
 def test_tensorboard(tmp_path):
@@ -103,7 +103,7 @@ def test_tensorboard(tmp_path):
     assert [event.step for event in found.Tensors("val_loss")] == [0, 1, 2]
 
 
-def test_mlflow_itself(tmp_path, monkeypatch):
+def test_the_real_mlflow(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -119,7 +119,7 @@ def test_mlflow_itself(tmp_path, monkeypatch):
         mlflow.set_tracking_uri("")
 
 
-def test_wandb_itself(tmp_path, monkeypatch):
+def test_the_real_wandb(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="wandb is not installed")
     monkeypatch.chdir(tmp_path)
     fitted(tracking.WandB(mode="offline", dir=str(tmp_path)))
@@ -134,7 +134,7 @@ def test_wandb_itself(tmp_path, monkeypatch):
         ("tensorboard.summary", lambda: tracking.TensorBoard("x"), "tensorboard"),
     ],
 )
-def test_says_what_to_install(module, make, package, monkeypatch):
+def test_a_missing_package_is_named(module, make, package, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=f"pip install {package}"):
         make()

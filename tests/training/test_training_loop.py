@@ -1,4 +1,4 @@
-"""What stands around the steps of a fit: stopping, callbacks, splits, budgets; in both networks."""
+"""Early stopping, callbacks, validation splits and time budgets of a fit, in both networks."""
 
 import csv
 import math
@@ -50,7 +50,7 @@ def test_patience(values, options, stops, best):
 @NETWORKS
 @pytest.mark.parametrize("restore", [True, False])
 def test_the_best_weights_are_restored(network, restore):
-    """A rate that jumps up after four epochs makes the later ones worse."""
+    """A larger rate after four epochs makes the later epochs worse."""
     net, X, y = case(network)
     sgd, thetas, losses = SGD(0.1), [], []
 
@@ -91,18 +91,20 @@ def test_the_best_weights_are_restored_after_an_interrupt():
     ("name", "higher"),
     [("val_loss", False), ("loss", False), ("val_score", True), ("val_accuracy", True)],
 )
-def test_auto_knows_which_way_is_up(name, higher):
+def test_auto_knows_the_direction_of_standard_entries(name, higher):
     stop = EarlyStopping(name)
     for epoch, value in enumerate([1.0, 2.0]):
         stop.on_epoch_end(epoch, {name: value})
     assert stop.best == (2.0 if higher else 1.0)
 
 
-def test_what_is_not_in_the_logs_is_named():
+def test_bad_monitors_are_refused():
     net, X, y = case()
-    for callback in (EarlyStopping(), ModelCheckpoint("x.safetensors", save_best_only=True)):
-        with pytest.raises(ValueError, match="monitors 'val_loss', which the logs lack.*loss, lr"):
-            net.fit(X, y, epochs=1, callbacks=[callback])
+    missing = "monitors 'val_loss', which the logs lack.*loss, lr"
+    with pytest.raises(ValueError, match=missing):
+        net.fit(X, y, epochs=1, callbacks=[EarlyStopping()])
+    with pytest.raises(ValueError, match=missing):
+        net.fit(X, y, epochs=1, callbacks=[ModelCheckpoint("x.safetensors", save_best_only=True)])
     with pytest.raises(ValueError, match="unknown mode 'up'; known: auto, min, max"):
         EarlyStopping(mode="up")
     with pytest.raises(ValueError, match="patience must be at least 1"):
@@ -113,10 +115,10 @@ def test_what_is_not_in_the_logs_is_named():
         net.fit(X, y, callbacks=[EarlyStopping])
 
 
-# ---- the other ready callbacks ------------------------------------------------------------
+# ---- other callbacks of the package -------------------------------------------------------
 
 
-def test_checkpoints(tmp_path):
+def test_model_checkpoints(tmp_path):
     net, X, y = case()
     every = ModelCheckpoint(tmp_path / "e{epoch:02d}.safetensors")
     best = ModelCheckpoint(tmp_path / "best.safetensors", "val", save_best_only=True, mode="min")
@@ -133,7 +135,7 @@ def test_checkpoints(tmp_path):
     ]
     for epoch in range(3):
         saved = fastbp.load(tmp_path / f"e0{epoch}.safetensors")
-        np.testing.assert_array_equal(saved.theta, thetas[epoch])
+        np.testing.assert_array_equal(saved.theta, thetas[epoch], f"epoch {epoch}")
     np.testing.assert_array_equal(fastbp.load(best.last_path).theta, thetas[1])
     assert best.best == 1.0 and every.last_path.endswith("e02.safetensors")
 
@@ -151,14 +153,14 @@ def test_csv_log(network, tmp_path):
     assert [int(row["epoch"]) for row in rows] == [0, 1, 0, 1]
     for name in ("loss", "val_loss", "val_score", "lr", "samples_per_second"):
         whole = histories[0][name] + histories[1][name]
-        assert [float(row[name]) for row in rows] == whole
+        assert [float(row[name]) for row in rows] == whole, name
     with pytest.raises(ValueError, match="has the columns epoch, loss, lr, val_loss"):
         net.fit(X, y, epochs=1, callbacks=[CSVLogger(path, append=True)])
     net.fit(X, y, epochs=1, callbacks=[CSVLogger(path)])
     assert len(path.read_text().splitlines()) == 2
 
 
-def test_a_line_is_on_disk_as_its_epoch_ends(tmp_path):
+def test_a_line_is_written_to_disk_when_its_epoch_ends(tmp_path):
     net, X, y = case()
     lines = []
 
@@ -170,7 +172,7 @@ def test_a_line_is_on_disk_as_its_epoch_ends(tmp_path):
 
 
 @NETWORKS
-def test_divergence_in_silence(network):
+def test_terminate_on_nan_ends_a_fit_without_an_error(network):
     net, X, y = case(network)
     twin = case(network)[0]
     with pytest.raises(fastbp.DivergenceError) as info:
@@ -182,13 +184,13 @@ def test_divergence_in_silence(network):
     np.testing.assert_array_equal(net.theta, twin.theta)
 
 
-def test_a_validation_that_is_not_finite_terminates():
+def test_terminate_on_nan_includes_the_validation_loss():
     end = TerminateOnNaN()
     assert end.on_epoch_end(0, {"loss": 1.0, "val_loss": math.nan})
     assert not end.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
 
 
-def test_lambda_callback_refuses():
+def test_lambda_callback_needs_functions():
     with pytest.raises(TypeError, match="LambdaCallback needs one of on_fit_begin"):
         LambdaCallback()
     with pytest.raises(TypeError, match="on_epoch_end must be a function; got 3"):
@@ -199,25 +201,27 @@ def test_lambda_callback_refuses():
 
 
 @NETWORKS
-def test_every_batch_is_told(network):
-    """The same training as without, and J of every batch."""
+def test_on_batch_end_gets_the_loss_of_every_batch(network):
+    """It does not change the training."""
     net, X, y = case(network)
     twin = case(network)[0]
     seen = []
-    tell = LambdaCallback(on_batch_end=lambda step, logs: seen.append((logs["epoch"], step, logs)))
-    history = net.fit(X, y, epochs=2, batch_size=7, callbacks=[tell], optimizer=Adam(0.01))
+    record = LambdaCallback(
+        on_batch_end=lambda step, logs: seen.append((logs["epoch"], step, logs))
+    )
+    history = net.fit(X, y, epochs=2, batch_size=7, callbacks=[record], optimizer=Adam(0.01))
     assert [(epoch, step) for epoch, step, _ in seen] == [(e, s) for e in (0, 1) for s in range(4)]
     for epoch in (0, 1):
         losses = [logs["loss"] for at, _, logs in seen if at == epoch]
         mean = np.average(losses, weights=[7, 7, 7, 2])
-        assert history.loss[epoch] == pytest.approx(mean, rel=1e-14)
+        assert history.loss[epoch] == pytest.approx(mean, rel=1e-14), f"epoch {epoch}"
     assert {logs["lr"] for *_, logs in seen} == {0.01} == set(history.lr)
     twin.fit(X, y, epochs=2, batch_size=7, optimizer=Adam(0.01))
     np.testing.assert_array_equal(net.theta, twin.theta)
 
 
-def test_weights_written_between_batches_count():
-    """Copies of W, which batches of more than 8 rows read, follow."""
+def test_a_callback_may_change_the_weights_between_batches():
+    """Batches of more than 8 rows read copies of W, which are updated."""
     nets = []
     for network in (fastbp.Network, reference.Network):
         net, X, y = case(network)
@@ -232,7 +236,7 @@ def test_weights_written_between_batches_count():
 
 
 @NETWORKS
-def test_a_batch_may_be_the_last(network):
+def test_on_batch_end_may_stop_the_fit(network):
     net, X, y = case(network)
     adam, ends = Adam(), []
     stop = LambdaCallback(
@@ -290,7 +294,7 @@ def test_a_split_of_classes_is_stratified(network):
     assert held[0].tolist() == [5, 3, 2]
 
 
-def test_what_a_split_refuses():
+def test_splits_that_are_not_possible_are_refused():
     net, X, y = case()
     with pytest.raises(ValueError, match="validation_split must be at least 0 and below 1; got 1"):
         net.fit(X, y, validation_split=1.0)
