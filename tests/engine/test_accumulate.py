@@ -1,4 +1,4 @@
-"""A batch whose gradient is added up from parts is the batch in one piece."""
+"""accumulate: a gradient that is added up from parts of a batch equals that of the whole batch."""
 
 import copy
 
@@ -26,8 +26,8 @@ def case(network=fastbp.Network, dtype="float64", widths=(6, 19, 3), **options):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", OPTIMIZERS)
 @NETWORKS
-def test_parts_are_the_whole(network, rule, dtype, batch_size, accumulate):
-    """But for the rounding of sums of N terms, over 3 epochs; Adam's quotient magnifies it."""
+def test_a_batch_in_parts_gives_the_same_steps(network, rule, dtype, batch_size, accumulate):
+    """Up to the rounding of sums of N terms over 3 epochs, which Adam's quotient magnifies."""
     nets = [case(network, dtype)[0] for _ in range(2)]
     _, X, y, s = case(dtype=dtype)
     own = [OPTIMIZERS[rule]() for _ in nets]
@@ -44,7 +44,7 @@ def test_parts_are_the_whole(network, rule, dtype, batch_size, accumulate):
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_both_networks_agree(rule):
+def test_engine_and_reference_agree(rule):
     found = []
     for network in (fastbp.Network, reference.Network):
         net, X, y, s = case(network)
@@ -79,11 +79,11 @@ def test_the_same_bits_on_any_number_of_threads(rule):
             n_threads=n_threads,
         )
         thetas.append(net.theta)
-    for theta in thetas[1:]:
-        np.testing.assert_array_equal(theta, thetas[0])
+    for n_threads, theta in zip((2, 4), thetas[1:], strict=True):
+        np.testing.assert_array_equal(theta, thetas[0], f"{n_threads} threads")
 
 
-def test_buffers_are_of_a_part():
+def test_buffers_have_the_size_of_a_part():
     net, X, y, _ = case(widths=(6, 400, 3))
     sizes = []
     for batch_size, part_rows in ((5, 0), (50, 0), (50, 5)):
@@ -97,7 +97,7 @@ def test_buffers_are_of_a_part():
 
 
 @NETWORKS
-def test_a_part_of_zero_weights_is_left_out(network):
+def test_a_part_with_zero_weights_is_skipped(network):
     net, X, y, _ = case(network)
     twin = copy.deepcopy(net)
     s = np.repeat([0.0, 1.0, 0.0, 2.0, 0.0], 10)
@@ -129,7 +129,7 @@ def test_a_part_that_diverges_changes_nothing(network):
 
 
 @NETWORKS
-def test_clipping_sees_the_gradient_of_the_whole(network):
+def test_clipping_uses_the_gradient_of_the_whole_batch(network):
     nets = [case(network)[0] for _ in range(2)]
     _, X, y, s = case()
     clipped = {"epochs": 2, "sample_weight": s}
@@ -141,8 +141,8 @@ def test_clipping_sees_the_gradient_of_the_whole(network):
 
 
 @NETWORKS
-def test_layers_with_options(network):
-    """Norms by row, dropout by place in the batch, frozen layers and constraints."""
+def test_layers_with_options_give_the_same_steps_in_parts(network):
+    """Norms work by rows, dropout by the position in the batch; frozen layers and constraints."""
     layers = [
         fastbp.Dense(12, activation="tanh", norm="layer", dropout=0.3),
         fastbp.Dense(7, activation="tanh", max_norm=0.5),
@@ -166,7 +166,7 @@ def test_layers_with_options(network):
     np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=0, atol=1000 * N * 2e-16)
 
 
-def test_accumulate_refuses():
+def test_accumulate_must_be_a_positive_whole_number():
     net, X, y, _ = case()
     with pytest.raises(ValueError, match="accumulate must be at least 1"):
         net.fit(X, y, accumulate=0)

@@ -1,4 +1,4 @@
-"""Products with the Jacobian from the right and with the Hessian: exact, by the R-operator."""
+"""jvp and hvp: products with the Jacobian and the Hessian along a direction, by the R-operator."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def direction(twin, rng):
 
 
 def close(computed, exact, dtype):
-    """To the rounding of a few thousand operations at the scale of the whole."""
+    """Assert equality up to the rounding of a few thousand operations, relative to the maximum."""
     exact = np.asarray(exact, np.float64)
     assert computed.shape == exact.shape
     assert computed.dtype == dtype
@@ -61,11 +61,12 @@ def test_every_loss(rng, spec, output, dtype):
         y = y if y.dtype.kind == "i" else y.astype(dtype)
         computed, wanted = net.hvp(X, y, v, s), exact.hvp(X, y, v, s)
         scale = max(abs(wanted).max(), abs(exact.value_and_grad(X, y)[1]).max())
-        assert abs(computed - wanted).max() <= 5000 * np.finfo(dtype).eps * scale
+        error, bound = abs(computed - wanted).max(), 5000 * np.finfo(dtype).eps * scale
+        assert error <= bound, f"targets {y.dtype}: off by {error}, allowed {bound}"
 
 
 def loss_networks(rng, spec, output, dtype="float64"):
-    """Networks of the engine and of the reference with outputs that the loss takes."""
+    """An engine network and a reference network with outputs that the loss accepts."""
     options = {"output": output, "loss": spec, "activation": "tanh", "seed": 0, "l2": 0.1}
     net = fastbp.Network((3, 5, WIDTH), dtype=dtype, **options)
     prepare(rng, net)
@@ -86,34 +87,34 @@ def test_any_shape(widths, n, seed, dtype):
     check_all(twins(rng, widths=widths, n=n, dtype=dtype), rng)
 
 
-# ---- against differences and each other ---------------------------------------------------------
+# ---- against finite differences and each other --------------------------------------------------
 
 
 def central(f, step):
-    """df/dt at 0, by two central differences and Richardson's extrapolation."""
+    """df/dt at 0, by two central differences and Richardson extrapolation."""
     coarse, fine = ((f(h) - f(-h)) / (2 * h) for h in (step, step / 2))
     return (4 * fine - coarse) / 3
 
 
 def gradient_along(net, X, y, v):
-    """t → the gradient at theta + t v."""
+    """The function t → gradient at theta + t v."""
     theta = net.theta.copy()
     return lambda t: net.value_and_grad(X, y, theta + t * v)[1]
 
 
 @pytest.mark.parametrize(("spec", "output"), LOSSES_ON)
-def test_hvp_is_the_slope_of_the_gradient(rng, spec, output):
+def test_hvp_is_the_derivative_of_the_gradient_along_v(rng, spec, output):
     for net in loss_networks(rng, spec, output):
         X, v = rng.normal(size=(4, 3)), rng.normal(size=net.theta.size)
         y = all_targets(rng, spec, 4, WIDTH)[-1]
         exact = central(gradient_along(net, X, y, v), 1e-4)
         tolerance = 1e-6 * max(abs(exact).max(), abs(net.value_and_grad(X, y)[1]).max())
-        np.testing.assert_allclose(net.hvp(X, y, v), exact, rtol=1e-6, atol=tolerance)
+        np.testing.assert_allclose(net.hvp(X, y, v), exact, 1e-6, tolerance, err_msg=repr(net))
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
-def test_every_activation_bends_as_differences_say(rng, hidden, module):
+def test_second_derivatives_of_every_activation_match_differences(rng, hidden, module):
     twin = twins(rng, hidden, "squared_error", widths=(3, 4, 2), hidden=hidden, n=2)
     net = twin.engine if module is fastbp else twin.reference
     X, y, v, theta = twin.X, twin.y, direction(twin, rng), net.theta.copy()
@@ -141,7 +142,7 @@ def test_the_hessian_is_symmetric(rng):
     np.testing.assert_allclose(net.hvp(X, y, 2 * u - v), H @ (2 * u - v), rtol=1e-8)
 
 
-def test_jvp_and_vjp_are_each_others_transposes(rng):
+def test_jvp_is_the_transpose_of_vjp(rng):
     twin = twins(rng, "softmax", "cross_entropy")
     X, u, v = twin.X, rng.normal(size=(11, 5)), rng.normal(size=(11, 3))
     left, right = twin.engine.vjp(X, v), twin.engine.jvp(X, u)
@@ -150,7 +151,7 @@ def test_jvp_and_vjp_are_each_others_transposes(rng):
     np.testing.assert_allclose(right, np.einsum("ikj,ij->ik", J, u), rtol=1e-9, atol=1e-13)
 
 
-def test_of_a_linear_net_it_is_the_gauss_newton_product(rng):
+def test_hvp_of_a_linear_network_is_the_gauss_newton_product(rng):
     twin = twins(rng, "identity", "squared_error", widths=(4, 2), n=30)
     X, v = twin.X, direction(twin, rng)
     moved = X @ v[:8].reshape(4, 2) + v[8:]
@@ -158,11 +159,11 @@ def test_of_a_linear_net_it_is_the_gauss_newton_product(rng):
     np.testing.assert_allclose(twin.engine.hvp(X, twin.y, v), exact, rtol=1e-12)
 
 
-# ---- what they leave alone, and what they refuse ------------------------------------------------
+# ---- stored passes and bad arguments ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
-def test_stored_passes_stay(rng, module):
+def test_stored_passes_are_not_changed(rng, module):
     net = module.Network((4, 6, 2), seed=0)
     X, y, v = rng.normal(size=(7, 4)), rng.normal(size=(7, 2)), rng.normal(size=net.theta.size)
     net.value_and_grad(X[:5], y[:5])
@@ -190,8 +191,8 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, n):
     same_on_any_team(everything)
 
 
-def test_calls_of_any_size_follow_each_other(rng):
-    """The buffers are made for the largest batch so far, weighted or not."""
+def test_batches_of_any_size_follow_each_other(rng):
+    """Buffers have the size of the largest batch so far, with or without weights."""
     twin = twins(rng, n=60)
     X, y, v, s = twin.X, twin.y, direction(twin, rng), twin.weights()
     for rows in (3, 60, 9, 1):
@@ -203,7 +204,7 @@ def test_calls_of_any_size_follow_each_other(rng):
 
 
 @pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
-def test_arrays_that_do_not_fit(module):
+def test_arrays_of_wrong_shapes_are_refused(module):
     net = module.Network((3, 2))
     X, y = np.zeros((4, 3)), np.zeros((4, 2))
     with pytest.raises(ValueError, match="needs a direction"):

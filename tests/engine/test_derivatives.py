@@ -1,4 +1,4 @@
-"""Jacobian, vjp, gradients sample by sample, relevance: against the reference and differences."""
+"""Jacobian, vjp, per-sample gradients, relevance: against the reference and finite differences."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ OUTPUTS += [("sigmoid", "binary_cross_entropy"), ("softmax", "mse"), ("sigmoid",
 
 
 def close(computed, exact, dtype):
-    """To the rounding of a few hundred operations at the scale of the whole."""
+    """Assert equality up to the rounding of a few hundred operations, relative to the maximum."""
     exact = np.asarray(exact, np.float64)
     assert computed.shape == exact.shape
     scale = max(abs(exact).max(initial=0), 1e-3)
@@ -27,7 +27,7 @@ def close(computed, exact, dtype):
 
 
 def differences(f, x, step=1e-5):
-    """∂f/∂x of f over every entry of x, along a new last axis, by central differences."""
+    """∂f/∂x for every element of x, by central differences, along a new last axis."""
     slopes = []
     for k in np.ndindex(x.shape):
         up, down = x.copy(), x.copy()
@@ -78,15 +78,15 @@ def test_any_shape(widths, n, seed, dtype):
     check_all(twins(rng, widths=widths, n=n, dtype=dtype), rng)
 
 
-# ---- against differences and each other ---------------------------------------------------------
+# ---- against finite differences and each other --------------------------------------------------
 
 
 @pytest.mark.parametrize(("output", "loss"), OUTPUTS)
-def test_the_jacobian_is_that_of_differences(rng, output, loss):
+def test_the_jacobian_matches_differences(rng, output, loss):
     net, X = twins(rng, output, loss, n=3).engine, rng.normal(size=(3, 5))
     for i, J in enumerate(net.jacobian(X)):
         numeric = differences(lambda x: net.predict(x)[0], X[i : i + 1])
-        np.testing.assert_allclose(J, numeric, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(J, numeric, rtol=1e-6, atol=1e-9, err_msg=f"row {i}")
 
 
 def test_vjp_is_a_product_with_the_jacobian(rng):
@@ -116,7 +116,7 @@ def test_every_loss(rng, spec, output):
 
 
 def slow_value(net, y, a):
-    """J_0 of outputs a (1, n_L), whatever they were made by."""
+    """J_0 of given outputs a (1, n_L)."""
     loss = net.criterion
     labels = y.ndim == 1 and loss.labels
     rows = np.eye(a.shape[1])[y[:1]] if labels else np.reshape(y, (len(y), -1))[:1]
@@ -131,7 +131,7 @@ def slow_value(net, y, a):
 
 
 @pytest.mark.parametrize(("output", "loss"), OUTPUTS)
-def test_gradients_of_samples_are_those_of_differences(rng, output, loss):
+def test_per_sample_gradients_match_differences(rng, output, loss):
     twin = twins(rng, output, loss, widths=(3, 4, 2), n=3, l2=0.3)
     net, X, y = twin.engine, twin.X, twin.y
     theta, rows = net.theta.copy(), net.per_sample_gradients(X, y)
@@ -142,18 +142,19 @@ def test_gradients_of_samples_are_those_of_differences(rng, output, loss):
             bare.theta = at
             return np.array(bare.loss(X[i : i + 1], y[i : i + 1]))
 
-        np.testing.assert_allclose(row, differences(cost, theta), rtol=1e-5, atol=1e-8)
+        exact = differences(cost, theta)
+        np.testing.assert_allclose(row, exact, rtol=1e-5, atol=1e-8, err_msg=f"sample {i}")
 
 
 @pytest.mark.parametrize(("output", "loss"), OUTPUTS)
-def test_the_mean_over_samples_is_the_gradient(rng, output, loss):
+def test_the_mean_of_per_sample_gradients_is_the_gradient(rng, output, loss):
     twin = twins(rng, output, loss)
     _, grad = twin.engine.value_and_grad(twin.X, twin.y)
     rows = twin.engine.per_sample_gradients(twin.X, twin.y)
     np.testing.assert_allclose(rows.mean(axis=0), grad, rtol=1e-10, atol=1e-13)
 
 
-def test_relevance_is_activity_times_slope(rng):
+def test_relevance_is_activation_times_gradient(rng):
     twin = twins(rng, "identity", "squared_error", n=4)
     net, X, y = twin.engine, twin.X, twin.y
     found = net.relevance(X, y)
@@ -163,7 +164,8 @@ def test_relevance_is_activity_times_slope(rng):
     np.testing.assert_allclose(found[-1], net.layers[-1].a * (net.layers[-1].a - y))
     for l in (1, 2):
         slope = net.layers[l].delta @ net.layers[l].W.T
-        np.testing.assert_allclose(found[l], net.layers[l - 1].a * slope, rtol=1e-10)
+        exact = net.layers[l - 1].a * slope
+        np.testing.assert_allclose(found[l], exact, rtol=1e-10, err_msg=f"layer {l}")
 
 
 def test_relevance_is_conserved_by_relu_without_biases(rng):
@@ -171,13 +173,13 @@ def test_relevance_is_conserved_by_relu_without_biases(rng):
     for layer in twin.engine.layers:
         layer.b = np.zeros_like(layer.b)
     sums = [each.sum(axis=1) for each in twin.engine.relevance(twin.X, twin.y)]
-    for each in sums[1:]:
-        np.testing.assert_allclose(each, sums[0], rtol=1e-9, atol=1e-12)
+    for l, each in enumerate(sums[1:], 1):
+        np.testing.assert_allclose(each, sums[0], rtol=1e-9, atol=1e-12, err_msg=f"layer {l}")
 
 
 @pytest.mark.parametrize("module", [fastbp, fastbp.reference])
-def test_focal_without_gamma_is_cross_entropy_where_p_is_1(module):
-    """There (1 − p)^γ is 0⁰, which counts as 1."""
+def test_focal_with_gamma_0_is_cross_entropy_where_p_is_1(module):
+    """(1 − p)^γ is 0⁰ there, which counts as 1."""
     nets = [
         module.Network((1, 3), output="softmax", loss=loss, dtype="float64", init="zeros")
         for loss in ("cross_entropy", "focal(0)")
@@ -189,11 +191,11 @@ def test_focal_without_gamma_is_cross_entropy_where_p_is_1(module):
     np.testing.assert_array_equal(found[0][-1], found[1][-1])
 
 
-# ---- what they leave alone ----------------------------------------------------------------------
+# ---- stored passes, NaN, bad arguments, sparse rows ---------------------------------------------
 
 
 @pytest.mark.parametrize("module", [fastbp, reference])
-def test_stored_passes_stay(rng, module):
+def test_stored_passes_are_not_changed(rng, module):
     net = module.Network((4, 6, 2), seed=0)
     X, y = rng.normal(size=(7, 4)), rng.normal(size=(7, 2))
     net.forward(X[:5])
@@ -208,7 +210,7 @@ def test_stored_passes_stay(rng, module):
     net.relevance(X, y)
     for (layer, name), view, old in zip(names, views, before, strict=True):
         assert getattr(layer, name) is view
-        np.testing.assert_array_equal(view, old)
+        np.testing.assert_array_equal(view, old, name)
     with pytest.raises(RuntimeError, match="forward"):
         fresh = module.Network((4, 2))
         fresh.jacobian(X)
@@ -230,17 +232,19 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, n):
     same_on_any_team(everything)
 
 
-def test_nan_passes(rng):
+def test_nan_stays_in_its_row(rng):
     net = fastbp.Network((3, 4, 2), activation="tanh", seed=0)
     X, y = np.zeros((3, 3)), np.zeros((3, 2))
     X[1, 2] = np.nan
-    for found in (net.vjp(X, y + 1), net.jacobian(X), net.gradient_norms(X, y)):
-        assert np.isnan(found[1]).all()
-        assert np.isfinite(found[[0, 2]]).all()
+    found = {"vjp": net.vjp(X, y + 1), "jacobian": net.jacobian(X)}
+    found["norms"] = net.gradient_norms(X, y)
+    for name, rows in found.items():
+        assert np.isnan(rows[1]).all(), name
+        assert np.isfinite(rows[[0, 2]]).all(), name
 
 
 @pytest.mark.parametrize("module", [fastbp, reference])
-def test_arrays_that_do_not_fit(module):
+def test_arrays_of_wrong_shapes_are_refused(module):
     net = module.Network((3, 2))
     X = np.zeros((4, 3))
     with pytest.raises(ValueError, match="X has 2 columns; the network takes 3"):
@@ -259,8 +263,8 @@ def cubic(a, y):
 
 
 @pytest.mark.parametrize("module", [fastbp, reference], ids=["engine", "reference"])
-@pytest.mark.parametrize("loss", ["margin_ranking", cubic], ids=["pairs", "own"])
-def test_pairs_of_rows_and_a_loss_of_the_users(rng, loss, module):
+@pytest.mark.parametrize("loss", ["margin_ranking", cubic], ids=["margin_ranking", "custom"])
+def test_margin_ranking_and_custom_losses_have_derivatives(rng, loss, module):
     net = module.Network((3, 5, 2), activation="tanh", output="tanh", loss=loss, dtype="float64")
     X = rng.normal(size=(8, 3))
     y = None if loss == "margin_ranking" else rng.normal(size=(8, 2))
@@ -287,20 +291,21 @@ def test_pairs_of_rows_and_a_loss_of_the_users(rng, loss, module):
     np.testing.assert_allclose(net.hvp(X, y, v), exact, rtol=1e-5, atol=1e-7)
 
 
-def test_sparse_rows_are_those_written_out(rng):
+def test_sparse_rows_give_the_bits_of_dense_rows(rng):
     sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
     net = fastbp.Network((30, 5, 3), activation="tanh", dtype="float64", seed=0)
     X = rng.normal(size=(12, 30)) * (rng.uniform(size=(12, 30)) < 0.1)
     y, v = rng.normal(size=(12, 3)), rng.normal(size=net.theta.size)
-    for call in (
-        net.jacobian,
-        lambda X: net.vjp(X, y),
-        lambda X: net.per_sample_gradients(X, y),
-        lambda X: net.gradient_norms(X, y),
-        lambda X: net.relevance(X, y)[0],
-        lambda X: net.jvp(X, dtheta=v),
-        lambda X: net.hvp(X, y, v),
-    ):
+    calls = {
+        "jacobian": net.jacobian,
+        "vjp": lambda X: net.vjp(X, y),
+        "per_sample_gradients": lambda X: net.per_sample_gradients(X, y),
+        "gradient_norms": lambda X: net.gradient_norms(X, y),
+        "relevance": lambda X: net.relevance(X, y)[0],
+        "jvp": lambda X: net.jvp(X, dtheta=v),
+        "hvp": lambda X: net.hvp(X, y, v),
+    }
+    for name, call in calls.items():
         exact = call(X)
-        net.jacobian(X + 1)  # another pass in between: rows that lie there are not those of X
-        np.testing.assert_array_equal(call(sparse.csr_array(X)), exact)
+        net.jacobian(X + 1)  # another pass in between leaves other rows in the buffers
+        np.testing.assert_array_equal(call(sparse.csr_array(X)), exact, name)

@@ -1,4 +1,4 @@
-"""The engine's passes against the float64 reference, within bounds derived from eps."""
+"""Passes of the engine against the float64 reference, within bounds derived from eps."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ UNPAIRED = [
 
 
 def output_width(rng, output, loss):
-    """2 at least for a softmax under a logarithm that it does not pair with: its a would be 1."""
+    """At least 2 for softmax with an unpaired logarithm, because with 1 output a would be 1."""
     lone = output == "softmax" and loss == "binary_cross_entropy"
     return int(rng.choice([2, 3, 5, 17, 33] if lone else [1, 2, 3, 5, 17, 33]))
 
@@ -61,7 +61,7 @@ def test_every_combination(rng, hidden, output, loss, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", range(1, 41))
 def test_every_batch_size(rng, n, dtype):
-    """δ·Wᵀ has one kernel up to 8 rows and another beyond."""
+    """δ·Wᵀ uses one kernel for up to 8 rows and another for more."""
     hidden = ["tanh", "leaky_relu(0.1)", "sigmoid"]
     options = {"output": "softmax", "loss": "cross_entropy", "dtype": dtype, "n": n}
     twins = Twins(rng, (11, 33, 7, 18, 5), hidden=hidden, labels=n % 2 == 0, l2=0.1, **options)
@@ -100,7 +100,7 @@ def test_many_tiles_blocks_and_chunks(rng, dtype, weighted):
     twins.check_pass(twins.weights() if weighted else None)
 
 
-# ---- the other ways in --------------------------------------------------------------------
+# ---- other entry points -------------------------------------------------------------------
 
 
 @pytest.fixture(params=DTYPES)
@@ -125,7 +125,7 @@ def test_backward_from(twins, n, weighted):
     within(twins.engine.input_gradient(), expected, bounds.input, "input gradient")
 
 
-def test_backward_from_is_backward_for_a_pair(twins):
+def test_backward_from_a_minus_y_is_backward_for_a_pair(twins):
     a = twins.engine.forward(twins.X)
     y = twins.y.astype(twins.dtype)
     twins.engine.backward(y)
@@ -144,7 +144,7 @@ def test_backward_may_be_repeated(twins):
     np.testing.assert_array_equal(twins.engine.grad, first[1])
 
 
-def test_value_and_grad(twins):
+def test_value_and_grad_is_forward_and_backward(twins):
     net = twins.engine
     J, grad = net.value_and_grad(twins.X, twins.y)
     net.forward(twins.X)
@@ -153,7 +153,7 @@ def test_value_and_grad(twins):
     assert not np.shares_memory(net.grad, grad)
 
 
-def test_value_and_grad_elsewhere(twins):
+def test_value_and_grad_at_another_theta(twins):
     net, own = twins.engine, twins.engine.theta.copy()
     there = (own * 0.5).astype(twins.dtype)
     net.value_and_grad(twins.X, twins.y)
@@ -161,16 +161,17 @@ def test_value_and_grad_elsewhere(twins):
     J, grad = net.value_and_grad(twins.X, twins.y, theta=there)
     np.testing.assert_array_equal(net.theta, own)
     np.testing.assert_array_equal(net.grad, kept)
-    for call in (net.input_gradient, lambda: net.step("sgd")):
-        with pytest.raises(RuntimeError, match="call backward"):
-            call()
+    with pytest.raises(RuntimeError, match="call backward"):
+        net.input_gradient()
+    with pytest.raises(RuntimeError, match="call backward"):
+        net.step("sgd")
     net.theta = there
     assert net.value_and_grad(twins.X, twins.y)[0] == J
     np.testing.assert_array_equal(net.grad, grad)
 
 
-def test_predict_and_loss_are_forward_and_backward(twins):
-    """Bit for bit, in one block of rows; and they leave the passes alone."""
+def test_predict_and_loss_have_the_bits_of_forward_and_backward(twins):
+    """For one block of rows. They do not change the stored pass."""
     net, s = twins.engine, twins.weights()
     out = net.forward(twins.X)
     J = net.backward(twins.y, s)
@@ -178,13 +179,13 @@ def test_predict_and_loss_are_forward_and_backward(twins):
     np.testing.assert_array_equal(net.predict(twins.X), out)
     assert net.loss(twins.X, twins.y, s) == J
     net.predict(2 * twins.X)
-    for layer, delta in zip(net.layers, kept, strict=True):
-        np.testing.assert_array_equal(layer.delta, delta)
+    for l, (layer, delta) in enumerate(zip(net.layers, kept, strict=True)):
+        np.testing.assert_array_equal(layer.delta, delta, f"layer {l}")
 
 
 @pytest.mark.parametrize("n", [504, 505, 1100])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_long_predictions(rng, n, dtype):
+def test_predictions_of_several_blocks_of_rows(rng, n, dtype):
     options = {"output": "tanh", "loss": "mse", "dtype": dtype, "n": n}
     twins = Twins(rng, (3, 9, 2), hidden="relu", **options)
     s = twins.weights()
@@ -199,25 +200,27 @@ def test_long_predictions(rng, n, dtype):
 # ---- rows, weights and special values -----------------------------------------------------
 
 
-def test_a_row_does_not_know_its_batch(twins):
+def test_a_row_has_the_same_bits_in_any_batch(twins):
     together = twins.engine.predict(twins.X)
     for rows in (slice(0, 1), slice(12, 13), slice(3, 10), slice(None, None, -1)):
-        np.testing.assert_array_equal(twins.engine.predict(twins.X[rows]), together[rows])
+        np.testing.assert_array_equal(
+            twins.engine.predict(twins.X[rows]), together[rows], str(rows)
+        )
 
 
-def test_delta_does_not_know_the_weights(twins):
+def test_delta_does_not_depend_on_the_weights(twins):
     net = twins.engine
     net.forward(twins.X)
     net.backward(twins.y)
     kept = [layer.delta.copy() for layer in net.layers]
     net.backward(twins.y, twins.weights())
-    for layer, delta in zip(net.layers, kept, strict=True):
-        np.testing.assert_array_equal(layer.delta, delta)
+    for l, (layer, delta) in enumerate(zip(net.layers, kept, strict=True)):
+        np.testing.assert_array_equal(layer.delta, delta, f"layer {l}")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("hidden", "output", "dtype"), combinations(DTYPES))
-def test_what_is_not_finite_stays_in_its_row(rng, hidden, output, dtype, bad):
+def test_nan_and_infinity_stay_in_their_row(rng, hidden, output, dtype, bad):
     options = {"output": output, "loss": "squared_error", "dtype": dtype, "n": 19}
     twins = Twins(rng, (5, 17, 3), hidden=hidden, **options)
     net, X = twins.engine, twins.X.copy()
@@ -228,9 +231,10 @@ def test_what_is_not_finite_stays_in_its_row(rng, hidden, output, dtype, bad):
     net.forward(X)
     J = net.backward(twins.y)
     others = np.arange(19) != 11
-    for layer, arrays in zip(net.layers, kept, strict=True):
-        for computed, before in zip((layer.z, layer.a, layer.delta), arrays, strict=True):
-            np.testing.assert_array_equal(computed[others], before[others])
+    for l, (layer, arrays) in enumerate(zip(net.layers, kept, strict=True)):
+        for name, before in zip(("z", "a", "delta"), arrays, strict=True):
+            computed = getattr(layer, name)
+            np.testing.assert_array_equal(computed[others], before[others], f"{name} of {l}")
     twins.reference.forward(X)
     exact_J = twins.reference.backward(twins.y)
     for engine, exact in zip(net.layers, twins.reference.layers, strict=True):
@@ -245,11 +249,11 @@ def test_what_is_not_finite_stays_in_its_row(rng, hidden, output, dtype, bad):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("output", "loss"), UNPAIRED)
 def test_clip_of_an_unpaired_logarithm(rng, output, loss, dtype, labels):
-    """Outputs at and beyond the poles, where value and slope are set by the eps of the dtype."""
+    """At and beyond the poles, the eps of the dtype determines the value and the slope."""
     options = {"output": output, "loss": loss, "dtype": dtype, "init": "zeros"}
     engine, exact = fastbp.Network((1, 2), **options), reference.Network((1, 2), **options)
     n = 11
-    # every bounded activation is 0, -1 or 1 there, to the last bit
+    # every bounded activation is exactly 0, -1 or 1 there
     far = {"softsign": np.finfo(dtype).max / 4, "exp": 50.0, "sin": np.pi / 2}.get(output, 1000.0)
     y = targets_for(rng, loss, n, 2)
     if labels and loss == "cross_entropy":
@@ -268,8 +272,8 @@ def test_clip_of_an_unpaired_logarithm(rng, output, loss, dtype, labels):
         np.testing.assert_array_equal(delta, 0.0)
 
 
-def test_not_a_number_beside_the_label_is_seen():
-    """As it is with the same targets in rows, where 0 · log NaN is NaN."""
+def test_a_nan_of_another_output_than_the_label_shows_in_the_loss():
+    """As with one-hot targets, where 0 · log NaN is NaN."""
     net = fastbp.Network((1, 2), output="sigmoid", loss="cross_entropy", init="zeros")
     net.layers[0].b = [0.0, np.nan]
     net.forward([[0.0]])
@@ -279,7 +283,7 @@ def test_not_a_number_beside_the_label_is_seen():
 
 @pytest.mark.parametrize("loss", LOGARITHMIC)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_logits_far_out_stay_finite(loss, dtype):
+def test_large_logits_give_a_finite_loss(loss, dtype):
     output = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}[loss]
     net = fastbp.Network((1, 2), output=output, loss=loss, dtype=dtype, init="zeros")
     net.layers[0].b = [1000.0, -1000.0]
@@ -291,10 +295,10 @@ def test_logits_far_out_stay_finite(loss, dtype):
 
 @pytest.mark.parametrize("targets", [[0], [[1.0, 0.0]]])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_only_differences_of_logits_count(dtype, targets):
+def test_the_loss_depends_only_on_differences_of_logits(dtype, targets):
     net = fastbp.Network((1, 2), output="softmax", loss="cross_entropy", dtype=dtype, init="zeros")
     net.layers[0].b = [4096.5, 4096.0]
-    # two classes of e^0 and e^-0.5: a logarithm, a sum and an exponential, each to 4 ulp
+    # two classes with e^0 and e^-0.5: a logarithm, a sum and an exponential, each to 4 ulp
     tolerance = 3 * 4 * np.finfo(dtype).eps
     assert abs(net.loss([[0.0]], targets) - np.log1p(np.exp(-0.5))) <= tolerance
 
@@ -304,7 +308,7 @@ def test_only_differences_of_logits_count(dtype, targets):
 )
 @pytest.mark.parametrize("n", [1, 20])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_slope_at_exactly_zero(activation, at_zero, n, dtype):
+def test_slope_at_a_kink(activation, at_zero, n, dtype):
     net = fastbp.Network((1, 1, 1), activation=activation, dtype=dtype, init="zeros")
     net.layers[1].W = [[1.0]]
     net.forward(np.ones((n, 1)))
@@ -312,19 +316,18 @@ def test_slope_at_exactly_zero(activation, at_zero, n, dtype):
     np.testing.assert_array_equal(net.layers[0].delta, np.full((n, 1), at_zero))
 
 
-def test_penalties_leave_biases_alone_and_sign_of_zero_is_zero():
+def test_penalties_do_not_apply_to_biases_and_sign_of_zero_is_zero():
     net = fastbp.Network((3, 4, 2), l1=0.5, l2=0.25, seed=0)
     net.layers[0].W[0, :3] = [0.0, -2.0, 4.0]
     net.layers[0].b = [7.0, 7.0, 7.0, 7.0]
     net.forward(np.ones((6, 3)))
     net.backward_from(np.zeros((6, 2)))
     np.testing.assert_array_equal(net.layers[0].dW[0, :3], [0.0, -1.0, 1.5])
-    for layer in net.layers:
-        np.testing.assert_array_equal(layer.db, 0.0)
+    np.testing.assert_array_equal(np.concatenate([layer.db for layer in net.layers]), 0.0)
 
 
 def test_a_penalty_that_is_off_adds_nothing():
-    """Not even 0·inf, where the squares of float32 weights overflow and their sizes do not."""
+    """Not even 0·inf = NaN: here the squares of the float32 weights overflow."""
     net = fastbp.Network((1, 2), init="zeros", l1=0.5)
     net.layers[0].W = [[2.0**66, -(2.0**66)]]
     assert net.loss([[0.0]], [[0.0, 0.0]]) == 2.0**66

@@ -1,4 +1,4 @@
-"""Inputs of other dtypes: read where they lie, and to the bit what converting them all gives."""
+"""Inputs of other dtypes are read in place, with the same bits as converted inputs."""
 
 import tracemalloc
 from pathlib import Path
@@ -14,7 +14,7 @@ from fastbp._checks import arguments as check
 from fastbp.optim import Adam
 
 READ = sorted(check.READ, key=str)
-N, WIDTHS = 43, (19, 12, 3)  # 19 columns: whole vectors and a rest on every ISA
+N, WIDTHS = 43, (19, 12, 3)  # 19 columns: whole vectors and a tail on every ISA
 
 
 def network(dtype, widths=WIDTHS, **options):
@@ -24,14 +24,14 @@ def network(dtype, widths=WIDTHS, **options):
 
 
 def samples(given, rng, shape=(N, WIDTHS[0])):
-    """Small numbers of any dtype, so that a network can train on them."""
+    """Numbers of any dtype that are small enough for training."""
     low = 0 if given.kind in "bu" else -3
     X = rng.integers(low, 2 if given.kind == "b" else 4, size=shape)
     return (X + 0.3 * (given.kind == "f")).astype(given)
 
 
 def linear(n_in, dtype, W):
-    """z = x W, so that predictions show what was read."""
+    """A network with z = x W, whose predictions show the numbers that it read."""
     net = fastbp.Network((n_in, 1), dtype=dtype, init="zeros")
     net.layers[0].W = W
     return net
@@ -41,7 +41,7 @@ def linear(n_in, dtype, W):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_half(dtype):
+def test_every_float16_is_read_exactly(dtype):
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
     X = np.repeat(halves[:, None], 37, axis=1)
     exact = halves.astype(dtype)
@@ -50,8 +50,8 @@ def test_every_half(dtype):
         W = np.zeros((37, 1))
         W[column] = 1
         read = linear(37, dtype, W).predict(X)[:, 0]
-        np.testing.assert_array_equal(read[finite], exact[finite])
-    # 37 of one sign, or NaN: the sum is what each of them is
+        np.testing.assert_array_equal(read[finite], exact[finite], f"column {column}")
+    # the sum of 37 equal infinities or NaN is that infinity or NaN
     sums = linear(37, dtype, np.ones((37, 1))).predict(X)[:, 0]
     np.testing.assert_array_equal(sums[~finite], exact[~finite])
 
@@ -73,14 +73,14 @@ def test_numbers_are_rounded_as_astype_rounds(given, dtype, rng):
         W = np.zeros((17, 1))
         W[column] = 1
         read = linear(17, dtype, W).predict(X)[:, 0]
-        np.testing.assert_array_equal(read, X[:, 0].astype(dtype))
+        np.testing.assert_array_equal(read, X[:, 0].astype(dtype), f"column {column}")
 
 
 # ---- the same bits ------------------------------------------------------------------------
 
 
 def everything(net, X, y, s):
-    """Results of every call that takes X, by name."""
+    """Results of every call that takes X, as {name: result}."""
     found = {"predict": net.predict(X), "row": net.predict(X[:1]), "loss": net.loss(X, y, s)}
     net.forward(X)
     found["J"] = net.backward(y, s)
@@ -110,7 +110,7 @@ def test_all_calls_give_the_bits_of_converted_inputs(given, dtype, rng):
 
 
 @pytest.mark.parametrize("given", ["uint8", "float16", "float64"])
-def test_rows_of_any_stride(given, rng):
+def test_rows_and_columns_may_have_any_stride(given, rng):
     wide = samples(np.dtype(given), rng, (2 * N, 30))
     y = rng.integers(3, size=N)
     views = [wide[::2, 4:23], wide[N - 1 :: -1, :19], np.asfortranarray(wide[:N, :19])]
@@ -119,7 +119,7 @@ def test_rows_of_any_stride(given, rng):
         expected, found = (network("float32") for _ in range(2))
         expected.fit(np.ascontiguousarray(X, np.float32), y, epochs=2, batch_size=8)
         found.fit(X, y, epochs=2, batch_size=8)
-        np.testing.assert_array_equal(found.theta, expected.theta)
+        np.testing.assert_array_equal(found.theta, expected.theta, f"strides {X.strides}")
     broadcast = np.broadcast_to(wide[:1, :19], (N, 19))
     np.testing.assert_array_equal(
         network("float32").predict(broadcast),
@@ -128,7 +128,7 @@ def test_rows_of_any_stride(given, rng):
 
 
 @pytest.mark.parametrize("given", [">f4", ">u2", "longdouble"])
-def test_other_dtypes_are_converted_before(given, rng):
+def test_other_dtypes_are_converted_first(given, rng):
     X = samples(np.dtype("float32"), rng).round().clip(0).astype(given)
     assert check.as_inputs(X, WIDTHS[0], np.dtype("float32")).dtype == np.float32
     np.testing.assert_array_equal(
@@ -136,7 +136,7 @@ def test_other_dtypes_are_converted_before(given, rng):
     )
 
 
-def test_any_number_of_threads(rng):
+def test_any_number_of_threads_gives_the_same_bits(rng):
     X = rng.integers(256, size=(600, 200), dtype=np.uint8)
     y = rng.integers(3, size=600)
     thetas = []
@@ -148,7 +148,7 @@ def test_any_number_of_threads(rng):
     np.testing.assert_array_equal(thetas[1:], thetas[:1] * 2)
 
 
-def test_the_reference_takes_the_same(rng):
+def test_the_reference_takes_the_same_dtypes(rng):
     X, y = samples(np.dtype("uint8"), rng), rng.integers(3, size=N)
     options = {"output": "softmax", "loss": "cross_entropy", "seed": 0}
     twin, engine = reference.Network(WIDTHS, **options), network("float64")
@@ -156,7 +156,7 @@ def test_the_reference_takes_the_same(rng):
     np.testing.assert_allclose(engine.fit(X, y, epochs=3, batch_size=10).loss, history.loss)
 
 
-def test_explain_measures_them(rng):
+def test_explain_takes_inputs_of_another_dtype(rng):
     X, y = samples(np.dtype("uint8"), rng), rng.integers(3, size=N)
     assert network("float32").explain(X, y, batch_size=16, seconds=0.01).steps > 0
 
@@ -175,14 +175,14 @@ def test_explain_measures_them(rng):
         ("float32", np.nan, "X holds NaN or infinity, first in row 5;"),
     ],
 )
-def test_what_cannot_be_read_is_refused(given, bad, message, rng):
+def test_numbers_that_are_not_finite_are_refused(given, bad, message, rng):
     X, y = samples(np.dtype(given), rng), rng.integers(3, size=N)
     X[5, 7] = bad
     with pytest.raises(ValueError, match=message):
         network("float32").fit(X, y)
 
 
-def test_large_finite_numbers_pass():
+def test_large_finite_numbers_are_accepted():
     y = np.zeros((300, 1))
     for X in (
         np.full((300, 2), 6e4, np.float16),
@@ -195,7 +195,7 @@ def test_large_finite_numbers_pass():
     net.fit(np.full((300, 2), 6e4, np.float16), y, epochs=1)
 
 
-def test_nan_passes_where_nothing_is_checked():
+def test_predict_does_not_check_for_nan():
     net = fastbp.Network((2, 1), seed=0)
     X = np.array([[np.nan, 1], [1, 1]], np.float16)
     assert np.isnan(net.predict(X)[:, 0]).tolist() == [True, False]
@@ -240,7 +240,7 @@ def read_beside_guards(given):
 
 @needs_mprotect
 @pytest.mark.parametrize("given", ["uint8", "float16", "float64"])
-def test_nothing_outside_the_rows_is_read(given):
+def test_only_the_rows_are_read(given):
     in_child(read_beside_guards, given)
 
 

@@ -1,4 +1,4 @@
-"""Training in the engine: trajectories against the reference, repetition, callbacks."""
+"""fit in the engine: trajectories against the reference, reproducibility, callbacks."""
 
 import copy
 import pickle
@@ -29,7 +29,8 @@ NETS = {
     },
     "numbers": {"activation": ["relu", "leaky_relu(0.1)"], "loss": "mse"},
 }
-# (net, batch_size, shuffle, weighted, penalties): remainders, single rows, more than there are
+# (net, batch_size, shuffle, weighted, penalties): last batches that are shorter, single rows, and
+# batches that are larger than the data
 RUNS = [
     ("classes", 8, True, False, {}),
     ("classes", 1, True, True, {"l2": 0.01}),
@@ -41,7 +42,7 @@ RUNS = [
 
 
 def case(kind="numbers", dtype="float64", widths=(5, 9, 7, 3), n=N, network=fastbp.Network, **more):
-    """A network with n samples, all exact in float32; class indices where the loss takes them."""
+    """A network with n samples, all exact in float32; class indices if the loss takes them."""
     rng = np.random.default_rng(7)
     net = network(widths, seed=4, dtype=dtype, **(NETS[kind] | more))
     X = rng.normal(size=(n, widths[0])).astype(np.float32)
@@ -55,9 +56,9 @@ def case(kind="numbers", dtype="float64", widths=(5, 9, 7, 3), n=N, network=fast
 
 
 class Jittered(reference.Network):
-    """The reference with errors as large as a computation in another dtype may make them.
+    """The reference with random errors as large as those of a computation in another dtype.
 
-    They have random signs, so that a few runs show how far rounding can drive a trajectory.
+    A few such runs show how far rounding can move a trajectory.
     """
 
     def disturb(self, dtype, seed):
@@ -92,7 +93,7 @@ class Jittered(reference.Network):
 @pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_trajectory(rule, dtype, run):
     kind, batch_size, shuffle, weighted, penalties = run
-    s = np.arange(N) % 3 * 0.5 if weighted else None  # zeros too: left out where they are alone
+    s = np.arange(N) % 3 * 0.5 if weighted else None  # a batch with only zeros is skipped
     options = {"epochs": 4, "batch_size": batch_size, "shuffle": shuffle, "sample_weight": s}
     start = case(kind, "float32")[0].theta
 
@@ -110,14 +111,14 @@ def test_trajectory(rule, dtype, run):
     jittered = [train(Jittered, "float64", seed) for seed in range(4)]
     drift = max(abs(other - exact).max() for other, _, _ in jittered)
     loss_drift = max(abs(other - exact_losses).max() for _, other, _ in jittered)
-    assert drift < 0.01 * abs(exact - start).max(), "a drift of this size would hide mistakes"
+    assert drift < 0.01 * abs(exact - start).max(), "the tolerance is too large"
     assert steps == exact_steps
     assert abs(theta - exact).max() <= drift
     assert abs(losses - exact_losses).max() <= loss_drift
 
 
 def train_by_hand(net, X, y, optimizer, epochs, batch_size, between=lambda: None):
-    """What fit promises without shuffling; the mean losses."""
+    """The steps of fit without shuffling; returns the mean losses."""
     losses = []
     for _ in range(epochs):
         total = 0.0
@@ -133,26 +134,28 @@ def train_by_hand(net, X, y, optimizer, epochs, batch_size, between=lambda: None
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 9, 20, N, 100])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_fit_is_the_same_steps_by_hand(rule, dtype, batch_size):
-    """Bit for bit, though a fit never writes its gradients down; but for Adam, whose constants
-    take in the gradient's scale where the update is part of the weight sweep.
+def test_fit_makes_the_steps_of_value_and_grad_and_step(rule, dtype, batch_size):
+    """With the same bits, although fit does not write its gradients.
+
+    Except for Adam: where the update is part of the weight sweep, its constants include the scale
+    of the gradient.
     """
     net, X, y = case("classes", dtype, l1=0.001, l2=0.01)
     twin = copy.deepcopy(net)
     options = {"epochs": 2, "batch_size": batch_size}
     history = net.fit(X, y, optimizer=OPTIMIZERS[rule](), shuffle=False, **options)
     losses = train_by_hand(twin, X, y, OPTIMIZERS[rule](), **options)
-    # a step rounds theta, and its own length, which is lr / sqrt(1 − β2) at most
+    # a step rounds theta and its own length, which is at most lr / sqrt(1 − β2)
     eps, steps = float(np.finfo(dtype).eps), 2 * -(-N // batch_size)
     length = 0.01 / np.sqrt(1 - 0.99)
     apart = steps * eps * (abs(twin.theta).max() + 8 * length) if rule == "adam" else 0
     assert abs(net.theta - twin.theta).max() <= apart
-    # J by the same numbers: a sum of at most N products in double, and in another order
+    # J is a sum of at most N products of the same numbers in double, in another order
     rounding = N * np.finfo(float).eps + (steps * eps if rule == "adam" else 0)
     np.testing.assert_allclose(history.loss, losses, rtol=rounding, atol=0)
 
 
-# ---- repeatability ------------------------------------------------------------------------
+# ---- reproducibility ----------------------------------------------------------------------
 
 PROGRAM = """
 import hashlib, numpy, fastbp
@@ -164,7 +167,7 @@ print(hashlib.sha256(net.theta.tobytes()).hexdigest())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_two_processes_agree_in_every_bit(dtype):
+def test_two_processes_get_the_same_bits(dtype):
     command = [sys.executable, "-P", "-c", PROGRAM.format(dtype=dtype)]
     first, second = (
         subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
@@ -174,7 +177,7 @@ def test_two_processes_agree_in_every_bit(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_two_runs_agree_in_every_bit_and_seeds_do_not(dtype):
+def test_a_seed_gives_the_same_bits_and_another_seed_does_not(dtype):
     runs = [case("bits", dtype)[0] for _ in range(3)]
     runs[2].__setstate__(runs[2].__getstate__() | {"seed": 5})
     _, X, y = case("bits", dtype)
@@ -185,8 +188,8 @@ def test_two_runs_agree_in_every_bit_and_seeds_do_not(dtype):
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_an_optimizer_goes_on_where_it_stood(rule):
-    """Two fits are one where both visit the samples in the same order."""
+def test_a_second_fit_continues_with_the_state_of_the_optimizer(rule):
+    """Two fits equal one longer fit if they visit the samples in the same order."""
     whole, X, y = case("classes")
     parts, one, two = case("classes")[0], OPTIMIZERS[rule](), OPTIMIZERS[rule]()
     whole.fit(X, y, epochs=5, batch_size=6, shuffle=False, optimizer=one)
@@ -197,7 +200,7 @@ def test_an_optimizer_goes_on_where_it_stood(rule):
     assert one.t == two.t == 20
 
 
-def test_slices_of_time_leave_no_trace():
+def test_slices_of_time_do_not_change_the_bits():
     nets = [case("classes")[0] for _ in range(2)]
     _, X, y = case("classes")
     y = y.astype(np.int32)
@@ -214,10 +217,10 @@ def test_slices_of_time_leave_no_trace():
     np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
 
 
-# ---- what happens between epochs ----------------------------------------------------------
+# ---- between epochs -----------------------------------------------------------------------
 
 
-def test_validation_data():
+def test_validation_data_are_scored_after_every_epoch():
     net, X, y = case("classes", l2=0.1)
     weights = np.arange(1.0, N + 1)
     history = net.fit(X, y, epochs=2, validation_data=(X, y, weights))
@@ -227,7 +230,7 @@ def test_validation_data():
     assert min(history.samples_per_second) > 0
 
 
-def test_callbacks_stop_a_fit():
+def test_a_callback_that_returns_true_stops_the_fit():
     net, X, y = case()
     seen = []
     history = net.fit(
@@ -241,7 +244,7 @@ class Begin:
         self.on_fit_begin = action
 
 
-def test_weights_may_be_set_as_a_fit_begins():
+def test_on_fit_begin_may_set_the_weights():
     first, X, y = case("bits")
     second, start = case("bits")[0], first.theta * 0.5
 
@@ -256,7 +259,7 @@ def test_weights_may_be_set_as_a_fit_begins():
 
 @pytest.mark.parametrize("batch_size", [4, 12])
 def test_a_callback_may_change_the_weights(batch_size):
-    """From the next step on everything follows the new ones, the transposed copies too."""
+    """The next step uses the new weights, also in its transposed copies."""
     net, X, y = case("bits")
     twin = copy.deepcopy(net)
 
@@ -294,5 +297,5 @@ def change_the_optimizer(change, momentum):
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_callback_may_change_the_optimizer(change, momentum):
-    """In a child process: an engine that goes on with moments that are gone would crash."""
+    """In a child process, because an engine that used freed moments would crash."""
     in_child(change_the_optimizer, change, momentum)

@@ -1,4 +1,4 @@
-"""How a fit in the engine may end other than by its last epoch, and what it leaves behind."""
+"""How a fit in the engine ends early, by divergence or Ctrl-C, and the state that it leaves."""
 
 import _thread
 import copy
@@ -23,7 +23,7 @@ N, BATCH = 11, 4
 
 
 def case(dtype="float64", **options):
-    """A network 3-4-2 and N samples of a function it can approach."""
+    """A network 3-4-2 and N samples of a function that it can learn."""
     rng = np.random.default_rng(2)
     X = rng.normal(size=(N, 3)).astype(dtype)
     y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
@@ -74,7 +74,7 @@ def test_divergence_is_raised_before_the_update(dtype):
 
 @pytest.mark.parametrize("batch_size", [4, N])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_divergence_at_once_changes_nothing(value, batch_size):
+def test_divergence_in_the_first_step_changes_nothing(value, batch_size):
     net, X, y = case()
     net.layers[1].b[0] = value
     before, adam = net.theta.copy(), Adam()
@@ -87,8 +87,8 @@ def test_divergence_at_once_changes_nothing(value, batch_size):
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
-def test_a_penalty_beyond_all_numbers_is_divergence(penalty):
-    """J is what has to stay finite, not its first term alone."""
+def test_an_infinite_penalty_is_divergence(penalty):
+    """The whole of J has to be finite, not only its first term."""
     net = fastbp.Network((1, 2), dtype="float64", seed=0, **{penalty: 1.0})
     net.layers[0].W = [[1.7e308, -1.7e308]]
     before = net.theta.copy()
@@ -99,7 +99,7 @@ def test_a_penalty_beyond_all_numbers_is_divergence(penalty):
     np.testing.assert_array_equal(net.theta, before)
 
 
-def test_divergence_beside_the_label_is_seen():
+def test_a_nan_of_another_output_than_the_label_is_divergence():
     net = fastbp.Network((1, 2), output="sigmoid", loss="cross_entropy", seed=0)
     net.layers[0].W = [[1.0, np.inf]]  # 0 · inf is NaN
     before = net.theta.copy()
@@ -112,7 +112,7 @@ def test_divergence_beside_the_label_is_seen():
 
 
 class Interrupter:
-    """Presses Ctrl-C from another thread, a while after the fit has begun."""
+    """Sends Ctrl-C from another thread, shortly after the fit has begun."""
 
     def on_fit_begin(self, net):
         self.thread = threading.Timer(0.1, _thread.interrupt_main)
@@ -123,7 +123,7 @@ class Interrupter:
 
 
 def test_interrupt_within_an_epoch(keyboard):
-    """An epoch of a million steps ends after a whole one, with a network that can go on."""
+    """A long epoch ends after a whole step, and the network can be trained further."""
     rng = np.random.default_rng(0)
     n = 1_000_000
     X, y = rng.normal(size=(n, 3)), rng.normal(size=(n, 2))
@@ -161,12 +161,12 @@ def test_interrupt_in_a_callback(keyboard):
     np.testing.assert_array_equal(net.theta, twin.theta)
 
 
-# ---- the interpreter meanwhile, and afterwards --------------------------------------------
+# ---- other threads, memory and state ------------------------------------------------------
 
 
 @pytest.fixture
 def voluntary_switches():
-    """Threads take turns only where the running one lets go of the interpreter."""
+    """Python switches threads only where the running one releases the GIL."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e6)
     yield
@@ -191,7 +191,7 @@ def test_other_threads_run_during_a_step(voluntary_switches):
     thread.start()
     found = 0
     try:
-        for _ in range(100):  # some of them pass while the system lets other programs run
+        for _ in range(100):  # the system may run other programs during some of them
             before = len(turns)
             fit.run(0.0)  # one step of some 10^10 operations
             found = len(turns) - before
@@ -203,7 +203,7 @@ def test_other_threads_run_during_a_step(voluntary_switches):
     assert found > 0
 
 
-def test_a_session_keeps_its_arrays_and_lets_them_go():
+def test_a_session_keeps_its_arrays_alive_until_it_ends():
     net, X, y = case()
     sgd = SGD(0.1, momentum=0.9)
     sgd.bind(net.theta.size, net.dtype)
@@ -220,7 +220,7 @@ def test_a_session_keeps_its_arrays_and_lets_them_go():
     assert all(reference() is None for reference in kept)
 
 
-def test_state_after_fit():
+def test_fit_leaves_its_data_unchanged_and_no_pass():
     net, X, y = case()
     net.forward(X)
     net.backward(y)
@@ -235,7 +235,7 @@ def test_state_after_fit():
         net.step("sgd")
 
 
-def test_progress_goes_to_stderr(capsys):
+def test_progress_is_written_to_stderr(capsys):
     net, X, y = case()
     net.fit(X, y, epochs=3, progress=True)
     captured = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Input that a Network refuses, with nothing changed, and input it must take in any layout."""
+"""Input that a Network refuses without changing anything, and input in every layout."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,7 +25,7 @@ def ready():
 
 
 def state(net):
-    """Copies of everything a call could change."""
+    """Copies of everything that a call could change."""
     arrays = [net.theta, net.grad]
     for layer in net.layers:
         arrays += [layer.z, layer.a, layer.delta]
@@ -40,7 +40,7 @@ def assert_refused(net, call, error, message):
         np.testing.assert_array_equal(now, kept)
 
 
-# ---- arrays that do not fit ---------------------------------------------------------------
+# ---- arrays that are refused --------------------------------------------------------------
 
 BAD_X = [
     (np.ones(4), ValueError, r"X must be 2-D; got 1-D: write X\[None, :\] for one sample"),
@@ -58,7 +58,7 @@ BAD_X = [
 
 
 @pytest.mark.parametrize(("X", "error", "message"), BAD_X)
-def test_inputs_that_do_not_fit(ready, X, error, message):
+def test_bad_inputs_are_refused(ready, X, error, message):
     net, _, y = ready
     for call in (
         lambda: net.forward(X),
@@ -86,7 +86,7 @@ BAD_Y = [
 
 
 @pytest.mark.parametrize(("y", "error", "message"), BAD_Y)
-def test_targets_that_do_not_fit(ready, y, error, message):
+def test_bad_targets_are_refused(ready, y, error, message):
     net, X, _ = ready
     forwarded = message.format(rows="the last forward")
     assert_refused(net, lambda: net.backward(y), error, forwarded)
@@ -112,7 +112,7 @@ BAD_WEIGHTS = [
 
 
 @pytest.mark.parametrize(("s", "error", "message"), BAD_WEIGHTS)
-def test_weights_that_do_not_fit(ready, s, error, message):
+def test_bad_weights_are_refused(ready, s, error, message):
     net, X, y = ready
     for call in (
         lambda: net.backward(y, s),
@@ -152,12 +152,12 @@ def test_weights_that_do_not_fit(ready, s, error, message):
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
-def test_other_arguments(ready, call, error, message):
+def test_other_bad_arguments_are_refused(ready, call, error, message):
     net, X, y = ready
     assert_refused(net, lambda: call(net, X, y), error, message)
 
 
-def test_an_optimizer_of_another_network(ready):
+def test_an_optimizer_with_the_state_of_another_network_is_refused(ready):
     net, X, y = ready
     adam, other = Adam(), Network((4, 5, 3), dtype="float64", seed=0)
     other.fit(X, np.ones((N, 3)), epochs=1, optimizer=adam)
@@ -171,7 +171,7 @@ def test_an_optimizer_of_another_network(ready):
     net.step(adam)
 
 
-def test_calls_out_of_order(ready):
+def test_calls_in_the_wrong_order_are_refused(ready):
     _, X, y = ready
     net = Network((4, 5, 3), output="softmax", loss="cross_entropy", seed=2)
     first, then = r"call forward\(X\) first", r"call backward\(y\) first"
@@ -184,18 +184,19 @@ def test_calls_out_of_order(ready):
     assert_refused(net, lambda: net.step("sgd"), RuntimeError, then)
 
 
-def test_a_batch_beyond_all_memory(ready):
+def test_a_batch_that_does_not_fit_in_memory(ready):
     net, X, y = ready
     theta, endless = net.theta.copy(), np.broadcast_to(np.float32(1), (2**44, 4))
-    for call in (lambda: net.forward(endless), lambda: net.predict(endless)):
-        with pytest.raises(MemoryError):
-            call()
+    with pytest.raises(MemoryError):
+        net.forward(endless)
+    with pytest.raises(MemoryError):
+        net.predict(endless)
     np.testing.assert_array_equal(net.theta, theta)
     net.forward(X)
     assert np.isfinite(net.backward(y))
 
 
-def test_a_batch_larger_than_the_data_is_the_data(ready):
+def test_a_batch_size_above_the_number_of_samples_is_one_batch(ready):
     _, X, y = ready
     huge, whole = (Network((4, 3), loss="mse", seed=1) for _ in range(2))
     targets = np.eye(3)[y]
@@ -229,7 +230,7 @@ def test_a_batch_larger_than_the_data_is_the_data(ready):
         ((2, 2), {"seed": -1}, ValueError, "seed must be at least 0"),
     ],
 )
-def test_constructors(widths, options, error, message):
+def test_bad_arguments_of_the_constructor_are_refused(widths, options, error, message):
     with pytest.raises(error, match=message):
         Network(widths, **options)
 
@@ -243,7 +244,7 @@ def test_unpaired_logarithm_warns_and_names_the_pair():
     assert caught[0].filename == __file__
 
 
-# ---- layouts that must work ---------------------------------------------------------------
+# ---- layouts that are accepted ------------------------------------------------------------
 
 
 def misaligned(array):
@@ -278,7 +279,7 @@ LAYOUTS = {
 
 
 def results(net, X, y, s, delta, theta):
-    """Everything that comes out of a copy of the network for these arrays."""
+    """All results of a copy of the network for these arrays."""
     twin = Network.__new__(Network)
     twin.__setstate__(net.__getstate__())
     found = [twin.predict(X), twin.forward(X), twin.backward(y, s), twin.grad.copy()]
@@ -296,7 +297,7 @@ def results(net, X, y, s, delta, theta):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("labels", [False, True])
 def test_any_layout_gives_the_same_bits(rng, layout, dtype, labels):
-    """Quarters are the same numbers in every dtype."""
+    """The numbers are multiples of 1/4, which are exact in every dtype."""
     net = Network((4, 5, 3), output="softmax", loss="cross_entropy", dtype=dtype, seed=2)
     X = (rng.integers(-8, 9, (N, 4)) / 4).astype(dtype)
     y = rng.integers(3, size=N).astype(np.int32)
@@ -306,11 +307,11 @@ def test_any_layout_gives_the_same_bits(rng, layout, dtype, labels):
     y = y if labels else np.eye(3, dtype=dtype)[y]
     expected = results(net, X, y, s, delta, theta)
     laid_out = [LAYOUTS[layout](array) for array in (X, y, s, delta, theta)]
-    for got, wanted in zip(results(net, *laid_out), expected, strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    for i, (got, wanted) in enumerate(zip(results(net, *laid_out), expected, strict=True)):
+        np.testing.assert_array_equal(got, wanted, f"result {i}")
 
 
-def test_repeated_rows_need_no_memory(rng):
+def test_broadcast_rows_are_accepted(rng):
     net = Network((4, 5, 3), seed=2)
     row, target = rng.normal(size=(1, 4)), rng.normal(size=(1, 3))
     many, targets = np.broadcast_to(row, (40, 4)), np.broadcast_to(target, (40, 3))
@@ -320,7 +321,7 @@ def test_repeated_rows_need_no_memory(rng):
     np.testing.assert_array_equal(grad, expected[1])
 
 
-def test_lists_integers_and_booleans_are_numbers():
+def test_lists_integers_and_booleans_are_accepted():
     net = fastbp.Network((2, 2), output="sigmoid", loss="binary_cross_entropy", seed=0)
     X, y = [[0, 1], [1, 1]], [[True, False], [False, True]]
     expected = net.value_and_grad(np.array(X, float), np.array(y, float))
@@ -330,20 +331,20 @@ def test_lists_integers_and_booleans_are_numbers():
     np.testing.assert_array_equal(net.predict(np.array(X, bool)), net.predict(X))
 
 
-# ---- what a network is made of cannot be changed ------------------------------------------
+# ---- attributes that cannot be set --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "name", ["widths", "dtype", "activations", "criterion", "l1", "l2", "seed"]
 )
-def test_what_the_engine_was_made_with_stays(name):
+def test_attributes_of_a_network_are_read_only(name):
     net = fastbp.Network((3, 4, 2), seed=0)
     before = getattr(net, name)
     with pytest.raises(AttributeError, match=name):
         setattr(net, name, before)
 
 
-def test_arrays_of_a_layer_cannot_be_swapped():
+def test_attributes_of_a_layer_are_read_only():
     layer = fastbp.Network((3, 4, 2), seed=0).layers[0]
     for name in ("dW", "db", "z", "a", "activation", "dense"):
         with pytest.raises(AttributeError, match=name):
@@ -357,13 +358,13 @@ def test_arrays_of_a_layer_cannot_be_swapped():
             setattr(layer, name, np.zeros(3))
 
 
-def test_a_penalty_beyond_a_float_is_an_error():
+def test_a_penalty_too_large_for_a_float_is_an_error():
     with pytest.raises(ValueError, match="l2 must be finite"):
         fastbp.Network((3, 2), l2=10**400)
 
 
-def test_threads_may_share_a_network(rng):
-    """Calls wait for each other; before they did, the engine read rows that were gone."""
+def test_python_threads_may_share_a_network(rng):
+    """Calls wait for each other; otherwise the engine would read rows that have been freed."""
     net, optimizer = fastbp.Network((6, 40, 3), seed=0), fastbp.optim.SGD(1e-3)
     sizes = rng.integers(1, 300, 60).tolist()
 

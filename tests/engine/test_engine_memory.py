@@ -1,6 +1,6 @@
-"""What the engine does with memory: nothing outside its operands, nothing new in a step.
+"""Memory: the engine accesses only its operands, and a step allocates nothing.
 
-Both are watched from a child process: one may crash, the other has its allocator replaced.
+Both run in a child process, because one may crash and the other replaces the allocator.
 """
 
 import ctypes
@@ -19,10 +19,10 @@ from fastbp import Dense, _core
 
 LINUX = sys.platform == "linux" and sys.maxsize > 2**32
 needs_mprotect = pytest.mark.skipif(
-    sys.platform == "win32", reason="guard pages are made by mprotect, which Windows has not"
+    sys.platform == "win32", reason="guard pages need mprotect, which Windows does not have"
 )
 needs_elf = pytest.mark.skipif(
-    not LINUX, reason="calls of malloc are found in 64-bit ELF imports and /proc/self/maps"
+    not LINUX, reason="calls of malloc are counted with 64-bit ELF imports and /proc/self/maps"
 )
 
 
@@ -30,7 +30,7 @@ needs_elf = pytest.mark.skipif(
 
 
 class Guarded:
-    """Copies of arrays that touch a page which nobody may read, at their end or their start."""
+    """Copies of arrays that end or begin at a page without read access."""
 
     def __init__(self, at_end):
         self._at_end, self._maps = at_end, []
@@ -70,7 +70,7 @@ def multiply_beside_guards(dtype, form):
 
 
 def with_options(widths, *, output="identity", **more):
-    """A network whose hidden layers have everything that a layer can have."""
+    """A network whose hidden layers use every option of a layer."""
     n_in, *hidden, n_out = widths
     options = {"norm": "layer", "dropout": 0.4, "max_norm": 1.0, "non_negative": True}
     layers = [Dense(n, "tanh", bias=False, **options) for n in hidden]
@@ -132,7 +132,7 @@ HOOKS = []  # kept alive as long as the library may call them
 
 
 def import_slots(path):
-    """{name: [offset, …]}: where a 64-bit ELF file keeps the addresses of what it imports."""
+    """{name: [offset, …]}: where a 64-bit ELF file stores the addresses of its imports."""
     data = path.read_bytes()
     start, size, count = struct.unpack_from("<40xQ10xHH", data)
     sections = [struct.unpack_from("<IIQQQQIIQQ", data, start + i * size) for i in range(count)]
@@ -149,7 +149,7 @@ def import_slots(path):
 
 
 def count_allocator_calls(path):
-    """Lead every call of the library into the allocator through a counter; returns the calls."""
+    """Count every call of the allocator by the library; returns the list of calls."""
     calls, libc = [], ctypes.CDLL(None)
     prototype = ctypes.CFUNCTYPE(ctypes.c_void_p, *[ctypes.c_void_p] * 6)
     libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -185,7 +185,7 @@ def train_and_count(dtype, kind):
         optimizer.bind(net.theta.size, net.dtype)
         calls.clear()
         fit = _core.Fit(net._backend.net, net.theta, X, y, s, optimizer, 8, True, 0)
-        assert calls, "the counter sees the buffers of a session"
+        assert calls, "the counter has not seen the buffers of a session"
         fit.set_clocks(True)
         calls.clear()
         for epoch in range(3):

@@ -1,4 +1,4 @@
-"""What a network lets one hold: views without copies, and copies that are independent."""
+"""Arrays of a network: views that share memory, results that do not, and copies of networks."""
 
 import copy
 import gc
@@ -76,7 +76,7 @@ def test_writing_into_a_view_changes_the_network(net, X, name):
     assert not np.array_equal(net.predict(X), changed)
 
 
-def test_assigning_copies_in_and_checks_the_shape(net):
+def test_assigning_copies_the_values_and_checks_the_shape(net):
     mine = np.ones((3, 5))
     net.layers[0].W = mine
     mine[...] = 5
@@ -92,7 +92,7 @@ def test_assigning_copies_in_and_checks_the_shape(net):
 
 
 def test_scaling_the_gradient_scales_the_step(net, X, y):
-    """`grad` is what `step` takes: clipping is written into it."""
+    """`step` reads `grad`, so a caller may clip it in place."""
     passed(net, X, y)
     theta, grad = net.theta.copy(), net.grad.copy()
     net.grad[...] = 0.0
@@ -105,19 +105,19 @@ def test_scaling_the_gradient_scales_the_step(net, X, y):
 # ---- z, a and delta -----------------------------------------------------------------------
 
 
-def test_passes_are_seen_without_copies(net, X, y):
+def test_z_a_and_delta_are_views_of_the_last_pass(net, X, y):
     first = [[getattr(layer, n) for n in ("z", "a", "delta")] for layer in passed(net, X, y).layers]
     values = [[view.copy() for view in views] for views in first]
     passed(net, 2 * X, y)
     for layer, views, before in zip(net.layers, first, values, strict=True):
         for name, view, old in zip(("z", "a", "delta"), views, before, strict=True):
             now = getattr(layer, name)
-            assert np.shares_memory(view, now) and not np.array_equal(view, old)
-            np.testing.assert_array_equal(view, now)
+            assert np.shares_memory(view, now) and not np.array_equal(view, old), name
+            np.testing.assert_array_equal(view, now, name)
 
 
-def test_shapes_and_strides(net, X, y):
-    """Rows stand an odd number of cache lines apart, so that no column aliases in L1."""
+def test_shapes_and_strides_of_z_a_and_delta(net, X, y):
+    """Rows are an odd number of cache lines apart, so that a column uses all sets of L1."""
     for layer, width in zip(passed(net, X, y).layers, net.widths[1:], strict=True):
         views = (layer.z, layer.a, layer.delta)
         for view in views:
@@ -129,7 +129,7 @@ def test_shapes_and_strides(net, X, y):
         assert not any(np.shares_memory(a, b) for a, b in pairwise(views))
 
 
-def test_what_belongs_to_which_pass(net, X, y):
+def test_delta_is_none_until_backward_has_run(net, X, y):
     assert all(layer.z is layer.a is layer.delta is None for layer in net.layers)
     net.forward(X)
     assert all(layer.z is not None and layer.delta is None for layer in net.layers)
@@ -141,7 +141,7 @@ def test_what_belongs_to_which_pass(net, X, y):
     assert all(layer.delta.shape[0] == 5 for layer in net.layers)
 
 
-def test_results_are_fresh_arrays(net, X, y):
+def test_results_are_new_arrays(net, X, y):
     out = net.forward(X)
     kept = out.copy()
     net.backward(y)
@@ -153,8 +153,8 @@ def test_results_are_fresh_arrays(net, X, y):
     assert not np.array_equal(net.input_gradient(), inputs)
 
 
-def test_writing_into_delta(net, X, y):
-    """δ of the first layer is what input_gradient reads; nothing reads the others any more."""
+def test_input_gradient_reads_delta_of_the_first_layer(net, X, y):
+    """Writing into other δ has no effect after backward."""
     grad, inputs = passed(net, X, y).grad.copy(), net.input_gradient()
     net.layers[1].delta[...] = 3
     np.testing.assert_array_equal(net.input_gradient(), inputs)
@@ -184,8 +184,8 @@ def test_views_outlive_a_larger_batch_and_the_network(net, X, y):
     assert all(np.isnan(block).all() for block in room)
 
 
-def test_outputs_may_be_the_next_inputs(net, rng):
-    """forward may be given a view of the network's own a, which it is about to overwrite."""
+def test_a_view_of_the_outputs_may_be_the_next_input(net, rng):
+    """forward accepts a view of the network's own a, which it is going to overwrite."""
     net = fastbp.Network((3, 5, 3), activation="tanh", dtype=net.dtype, seed=1)
     X, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 3))
     once = net.forward(X)
@@ -196,7 +196,7 @@ def test_outputs_may_be_the_next_inputs(net, rng):
     np.testing.assert_array_equal(grad, expected[1])
 
 
-def test_targets_may_be_views_of_the_pass(net, X):
+def test_views_of_the_pass_may_be_targets(net, X):
     net.forward(X)
     mine = net.layers[-1].z.copy()
     assert net.backward(net.layers[-1].z) == net.backward(mine)
@@ -205,7 +205,7 @@ def test_targets_may_be_views_of_the_pass(net, X):
     np.testing.assert_array_equal(net.grad, grad)
 
 
-def test_buffers_ask_for_strides(net, X):
+def test_readers_of_a_buffer_need_strides(net, X):
     net.forward(X)
     buffer = net._backend._pass.buffer("z", 1)
     assert np.shares_memory(np.asarray(buffer), net.layers[0].z)
@@ -254,7 +254,7 @@ def test_copies_are_equal_and_independent(net, X, y, kind, tmp_path):
     assert (twin.theta[:15] == theta[0]).all() and not (net.theta[:15] == theta[0]).all()
 
 
-def test_networks_say_what_they_are(net):
+def test_repr_and_summary_of_a_network(net):
     assert repr(net) == (
         "fastbp.Network((3, 5, 33, 2), ['tanh', 'tanh', 'identity'], "
         f"loss='squared_error', dtype='{net.dtype}')"

@@ -1,4 +1,4 @@
-"""Hooks: what they see, what they change, and what they must not do."""
+"""Hooks: what they get, what they may change, and what they must not do."""
 
 import copy
 import pickle
@@ -29,50 +29,53 @@ def passes(net):
     return [np.copy(layer.delta) for layer in net.layers] + [net.grad.copy()]
 
 
-# ---- a hook that only looks ---------------------------------------------------------------------
+# ---- a hook that only reads ---------------------------------------------------------------------
 
 
 def reader(seen):
-    """A hook that copies what it is shown to `seen`, as (l, δ)."""
+    """A hook that appends (l, copy of δ) to `seen`."""
     return lambda l, delta: seen.append((l, delta.copy()))
 
 
+OUTPUTS = [("identity", "mse"), ("softmax", "cross_entropy"), ("softmax", "mse")]
+
+
 @MODULES
+@pytest.mark.parametrize(("output", "loss"), OUTPUTS)
 @pytest.mark.parametrize("n", [1, 8, 9, 40])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_hook_that_reads_changes_no_bit(module, n, weighted):
-    for output, loss in [("identity", "mse"), ("softmax", "cross_entropy"), ("softmax", "mse")]:
-        net, X, y = problem(module, n, output=output, loss=loss, l2=0.1)
-        s = np.linspace(0.5, 2, n) if weighted else None
-        net.forward(X)
-        J, plain, seen = net.backward(y, s), passes(net), []
-        for _ in range(2):
-            seen.clear()
-            assert net.backward(y, s, hook=reader(seen)) == J
-            for computed, exact in zip(passes(net), plain, strict=True):
-                np.testing.assert_array_equal(computed, exact)
-        assert [l for l, _ in seen] == [3, 2, 1]
-        for l, delta in seen:
-            np.testing.assert_array_equal(delta, plain[l - 1])
-        below = net.layers[0].delta @ net.layers[0].W.T
-        np.testing.assert_allclose(net.input_gradient(), below, rtol=1e-10, atol=1e-13)
+def test_a_hook_that_only_reads_does_not_change_the_bits(module, n, weighted, output, loss):
+    net, X, y = problem(module, n, output=output, loss=loss, l2=0.1)
+    s = np.linspace(0.5, 2, n) if weighted else None
+    net.forward(X)
+    J, plain, seen = net.backward(y, s), passes(net), []
+    for _ in range(2):
+        seen.clear()
+        assert net.backward(y, s, hook=reader(seen)) == J
+        for i, (computed, exact) in enumerate(zip(passes(net), plain, strict=True)):
+            np.testing.assert_array_equal(computed, exact, f"delta or grad {i}")
+    assert [l for l, _ in seen] == [3, 2, 1]
+    for l, delta in seen:
+        np.testing.assert_array_equal(delta, plain[l - 1], f"layer {l}")
+    below = net.layers[0].delta @ net.layers[0].W.T
+    np.testing.assert_allclose(net.input_gradient(), below, rtol=1e-10, atol=1e-13)
 
 
 @MODULES
-def test_an_injected_error_passes_the_hook(module):
+def test_backward_from_calls_the_hook(module):
     net, X, y = problem(module)
     net.forward(X)
     net.backward_from(y)
     plain, layers = passes(net), []
     net.backward_from(y, hook=lambda l, delta: layers.append(l))
     assert layers == [3, 2, 1]
-    for computed, exact in zip(passes(net), plain, strict=True):
-        np.testing.assert_array_equal(computed, exact)
+    for i, (computed, exact) in enumerate(zip(passes(net), plain, strict=True)):
+        np.testing.assert_array_equal(computed, exact, f"delta or grad {i}")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_steps_under_a_hook_are_those_without(rule, dtype):
+def test_steps_with_a_hook_equal_steps_without(rule, dtype):
     plain, X, y = problem(dtype=dtype)
     hooked = copy.deepcopy(plain)
     first, second = OPTIMIZERS[rule](), OPTIMIZERS[rule]()
@@ -92,7 +95,7 @@ def test_steps_under_a_hook_are_those_without(rule, dtype):
 
 @MODULES
 @pytest.mark.parametrize("returned", [False, True])
-def test_the_recursion_goes_on_from_what_the_hook_leaves(module, returned):
+def test_the_recursion_continues_with_the_delta_of_the_hook(module, returned):
     net, X, y = problem(module)
     noise = {l: np.random.default_rng(l).normal(size=(20, WIDTHS[l])) for l in (1, 2, 3)}
 
@@ -134,7 +137,7 @@ def test_any_number_of_threads_gives_the_same_bits(n):
 
 
 @MODULES
-def test_pull_back_is_a_product_with_the_slope(module):
+def test_pull_back_multiplies_with_the_slope(module):
     net, X, _ = problem(module, output="softmax", loss="cross_entropy")
     net.forward(X)
     g = np.random.default_rng(1).normal(size=(20, 17))
@@ -146,7 +149,7 @@ def test_pull_back_is_a_product_with_the_slope(module):
     np.testing.assert_allclose(net.pull_back(3, g), exact, rtol=1e-10, atol=1e-15)
 
 
-# ---- a hook that stays --------------------------------------------------------------------------
+# ---- a registered hook --------------------------------------------------------------------------
 
 
 @MODULES
@@ -155,20 +158,20 @@ def test_a_registered_hook_is_called_by_every_backward(module):
     calls = []
     assert net.on_delta(lambda l, delta: calls.append(l)) is not None
     net.forward(X)
-    for call in (
-        lambda: net.backward(y),
-        lambda: net.backward_from(y),
-        lambda: net.value_and_grad(X, y),
-        lambda: net.value_and_grad(X, y, theta=net.theta),
-        lambda: net.train_batch(X, y, SGD(0.1)),
-    ):
+    for name, call in {
+        "backward": lambda: net.backward(y),
+        "backward_from": lambda: net.backward_from(y),
+        "value_and_grad": lambda: net.value_and_grad(X, y),
+        "value_and_grad at theta": lambda: net.value_and_grad(X, y, theta=net.theta),
+        "train_batch": lambda: net.train_batch(X, y, SGD(0.1)),
+    }.items():
         calls.clear()
         call()
-        assert calls == [3, 2, 1]
+        assert calls == [3, 2, 1], name
     own = []
     net.forward(X)
     net.backward(y, hook=lambda l, delta: own.append(l))
-    assert own == calls == [3, 2, 1], "the hook of a call takes the place of the network's"
+    assert own == calls == [3, 2, 1], "the hook of a call does not replace that of the network"
     for call in (
         lambda: net.jacobian(X),
         lambda: net.vjp(X, y),
@@ -197,8 +200,8 @@ def halve(l, delta):
 
 
 @MODULES
-def test_fit_goes_batch_by_batch(module):
-    """As a loop of train_batch over the same batches."""
+def test_fit_with_a_hook_equals_a_loop_of_train_batch(module):
+    """Over the same batches."""
     net, X, y = problem(module, l2=0.01)
     twin, s = problem(module, l2=0.01)[0], np.linspace(0.5, 2, 20)
     net.on_delta(halve)
@@ -217,7 +220,7 @@ def test_fit_goes_batch_by_batch(module):
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy(class_weight=[1, 2, 3])"])
-def test_fit_agrees_with_the_reference(loss):
+def test_fit_with_a_hook_agrees_with_the_reference(loss):
     output = "identity" if loss == "mse" else "softmax"
     thetas = []
     for module in (fastbp, reference):
@@ -233,7 +236,7 @@ def test_fit_agrees_with_the_reference(loss):
 
 
 @MODULES
-def test_fit_with_a_hook_streams_and_resumes(module, tmp_path):
+def test_fit_with_a_hook_takes_streams_and_resumes(module, tmp_path):
     X, y = np.arange(100, dtype=np.uint8).reshape(20, 5), problem()[2]
     thetas = []
     for cuts in ((4,), (2, 4)):
@@ -249,7 +252,7 @@ def test_fit_with_a_hook_streams_and_resumes(module, tmp_path):
 
 
 @MODULES
-def test_fit_refuses_what_no_hook_can_see(module):
+def test_fit_with_a_hook_refuses_accumulate_and_dropout(module):
     net, X, y = problem(module)
     net.on_delta(halve)
     before = net.theta.copy()
@@ -264,7 +267,7 @@ def test_fit_refuses_what_no_hook_can_see(module):
         net.fit(X, y * 1e200, epochs=1, optimizer=SGD(1e200))
 
 
-# ---- what goes wrong ----------------------------------------------------------------------------
+# ---- errors -------------------------------------------------------------------------------------
 
 
 @MODULES
@@ -300,9 +303,12 @@ def test_a_hook_cannot_start_another_pass(module):
     def hook(l, delta):
         seen.append(net.predict(X).shape)
         seen.append(net.loss(X, y))
-        for call in (lambda: net.forward(X), lambda: net.backward(y), lambda: net.backward_from(y)):
-            with pytest.raises(RuntimeError, match="hook"):
-                call()
+        with pytest.raises(RuntimeError, match="hook"):
+            net.forward(X)
+        with pytest.raises(RuntimeError, match="hook"):
+            net.backward(y)
+        with pytest.raises(RuntimeError, match="hook"):
+            net.backward_from(y)
 
     net.forward(X)
     net.backward(y, hook=hook)
@@ -310,7 +316,7 @@ def test_a_hook_cannot_start_another_pass(module):
 
 
 @MODULES
-def test_what_a_hook_returns_must_fit(module):
+def test_bad_results_and_arguments_of_hooks_are_refused(module):
     net, X, y = problem(module)
     net.forward(X)
     with pytest.raises(ValueError, match="returned has 2 columns"):

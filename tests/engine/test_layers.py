@@ -1,4 +1,4 @@
-"""Dense and from_layers: options of layers in passes, training, files; engine and reference."""
+"""Dense and from_layers: options of layers in passes, training and files."""
 
 import copy
 import pickle
@@ -19,10 +19,10 @@ KINDS = (Network, reference.Network)
 EVERY = {**STACKS, **{f"dropping {name}": stack for name, stack in DROPPING.items()}}
 
 
-# ---- what is accepted ---------------------------------------------------------------------
+# ---- construction -------------------------------------------------------------------------
 
 
-def test_plain_layers_make_the_same_network():
+def test_from_layers_without_options_equals_the_constructor():
     one = Network((4, 9, 3), activation="tanh", output="softmax", loss="cross_entropy", seed=1)
     two = Network.from_layers(
         4, [Dense(9, "tanh"), Dense(3, "softmax")], loss="cross_entropy", seed=1
@@ -41,7 +41,7 @@ def test_each_layer_has_its_own_init():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_theta_holds_W_b_gain_shift(kind):
+def test_the_order_of_parameters_in_theta(kind):
     layers = [Dense(3, norm="layer"), Dense(3, norm="rms", bias=False), Dense(1, bias=False)]
     net = kind.from_layers(2, layers, seed=0)
     net.theta = np.arange(30)
@@ -69,7 +69,7 @@ BAD_LAYERS = [
 
 
 @pytest.mark.parametrize(("layers", "error", "message"), BAD_LAYERS)
-def test_layers_that_do_not_fit(layers, error, message):
+def test_bad_layers_are_refused(layers, error, message):
     with pytest.raises(error, match=message):
         Network.from_layers(2, layers)
 
@@ -87,7 +87,7 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize(("options", "error", "message"), BAD_OPTIONS)
-def test_options_out_of_range(options, error, message):
+def test_bad_options_of_dense_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         Dense(**({"n_out": 2} | options))
 
@@ -101,7 +101,7 @@ def test_other_arguments_are_checked():
         Network((2, 1)).layers[0].trainable = 0
 
 
-def test_eps_by_default_is_that_of_pytorch():
+def test_the_default_eps_is_that_of_pytorch():
     layers = [Dense(2, norm="layer"), Dense(2, norm="rms"), Dense(1)]
     for dtype in DTYPES:
         layer, rms, _ = Network.from_layers(2, layers, dtype=dtype).dense
@@ -113,10 +113,15 @@ def test_eps_by_default_is_that_of_pytorch():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 8, 9, 23])
 @pytest.mark.parametrize("name", EVERY)
-def test_passes(name, dtype):
-    for n in (1, 8, 9, 23):
-        check(passes, EVERY[name], dtype, n=n, l2=0.01)
+def test_passes(name, n, dtype):
+    check(passes, EVERY[name], dtype, n=n, l2=0.01)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", EVERY)
+def test_weighted_passes(name, dtype):
     s = np.arange(23) % 3 + 0.5
     check(lambda *case: passes(*case, s), EVERY[name], dtype, loss="squared_error")
 
@@ -131,7 +136,7 @@ def test_gradcheck(name, kind):
     ]
 
 
-def test_input_gradient_is_that_of_differences():
+def test_input_gradient_matches_differences():
     net, X, y = case(STACKS["all"], n=2)
     net.value_and_grad(X, y)
     found = net.input_gradient()[0]
@@ -139,11 +144,11 @@ def test_input_gradient_is_that_of_differences():
     for j in range(17):
         step = h * np.eye(17)[j]
         up, down = net.loss(X[:1] + step, y[:1]), net.loss(X[:1] - step, y[:1])
-        assert found[j] == pytest.approx((up - down) / (2 * h), abs=1e-8)
+        assert found[j] == pytest.approx((up - down) / (2 * h), abs=1e-8), f"input {j}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_row_has_the_bits_of_the_whole(dtype):
+def test_a_row_has_the_same_bits_alone_and_in_a_batch(dtype):
     net, X, _ = case(STACKS["all"], dtype=dtype, n=301)
     whole = net.predict(X)
     assert net.forward(X).tobytes() == whole.tobytes()
@@ -176,7 +181,7 @@ def test_nan_stays_in_its_row_and_stops_training():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", EVERY)
 def test_trajectory(name, dtype):
-    """Batches of 9, beside update_outer's of 5 in the end, and then single rows."""
+    """Batches of 9 and a last one of 5, which takes update_outer; then single rows."""
     options = {"epochs": 3, "batch_size": 9}
     drop = 0.2 if name in DROPPING else 0.0
     check(training(lambda: SGD(0.05, momentum=0.9), **options), EVERY[name], dtype)
@@ -199,14 +204,14 @@ def test_constraints(name, dtype):
         return found | {"theta": net.theta.copy()}
 
     def constrained(net):
-        for layer, dense in zip(net.layers, net.dense, strict=True):
+        for l, (layer, dense) in enumerate(zip(net.layers, net.dense, strict=True)):
             if dense.non_negative:
-                assert layer.W.min() == 0
+                assert layer.W.min() == 0, f"layer {l}"
             if dense.max_norm is not None:
                 norms = np.linalg.norm(layer.W.astype(np.float64), axis=0)
-                # a sum of squares and a quotient round
+                # rounding of a sum of squares and a quotient
                 slack = 1 + (len(layer.W) + 4) * np.finfo(net.dtype).eps
-                assert 0.99 * dense.max_norm < norms.max() <= dense.max_norm * slack
+                assert 0.99 * dense.max_norm < norms.max() <= dense.max_norm * slack, f"layer {l}"
 
     check(run, CONSTRAINED[name], dtype, max_norm=0.15)
 
@@ -234,43 +239,44 @@ def test_bits_do_not_depend_on_threads(dtype, n_threads):
 # ---- dropout ------------------------------------------------------------------------------
 
 
-def test_masks_are_those_of_the_reference():
-    """Zero weights and a bias of 1 leave nothing but the mask, which the output's dW adds up."""
-    for n, units in ((3, 5), (9, 300)):
-        hidden = Dense(units, dropout=0.3, init="zeros")
-        net = Network.from_layers(2, [hidden, Dense(1, init="zeros")], seed=9, dtype="float64")
-        net.layers[0].b = np.ones(units)
-        optimizer = SGD(1.0)
-        for step in range(2):
-            net.layers[1].W, net.layers[1].b = np.zeros((units, 1)), [0]
-            net.train_batch(np.zeros((n, 2)), -np.ones((n, 1)), optimizer)
-            kept = dropout_mask(9, 1, step, (n, units), 0.3)
-            np.testing.assert_allclose(net.layers[1].W[:, 0], -kept.mean(axis=0) / 0.7, rtol=1e-14)
+@pytest.mark.parametrize(("n", "units"), [(3, 5), (9, 300)])
+def test_dropout_masks_equal_those_of_the_reference(n, units):
+    """With zero weights and a bias of 1, dW of the output is the sum of the masks."""
+    hidden = Dense(units, dropout=0.3, init="zeros")
+    net = Network.from_layers(2, [hidden, Dense(1, init="zeros")], seed=9, dtype="float64")
+    net.layers[0].b = np.ones(units)
+    optimizer = SGD(1.0)
+    for step in range(2):
+        net.layers[1].W, net.layers[1].b = np.zeros((units, 1)), [0]
+        net.train_batch(np.zeros((n, 2)), -np.ones((n, 1)), optimizer)
+        exact = -dropout_mask(9, 1, step, (n, units), 0.3).mean(axis=0) / 0.7
+        np.testing.assert_allclose(net.layers[1].W[:, 0], exact, 1e-14, err_msg=f"step {step}")
 
 
-def test_masks_are_fair_and_differ():
+def test_dropout_masks_have_the_right_mean_and_are_independent():
     masks = [dropout_mask(1, 1, 0, (1000, 37), p) for p in (0.1, 0.5)]
     for p, mask in zip((0.1, 0.5), masks, strict=True):
         spread = np.sqrt(p * (1 - p))
-        assert abs(mask.mean() - (1 - p)) < 5 * spread / np.sqrt(mask.size)
-        assert abs(mask.mean(axis=0) - (1 - p)).max() < 5 * spread / np.sqrt(1000)
+        assert abs(mask.mean() - (1 - p)) < 5 * spread / np.sqrt(mask.size), p
+        assert abs(mask.mean(axis=0) - (1 - p)).max() < 5 * spread / np.sqrt(1000), p
     others = [(2, 1, 0), (1, 2, 0), (1, 1, 1), (1, 0, 0)]
     for seed, layer, step in others:
         same = (dropout_mask(seed, layer, step, (1000, 37), 0.5) == masks[1]).mean()
-        assert abs(same - 0.5) < 5 * 0.5 / np.sqrt(37000)
+        assert abs(same - 0.5) < 5 * 0.5 / np.sqrt(37000), (seed, layer, step)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_dropped_outside_training(kind):
+def test_dropout_is_off_outside_training(kind):
     dropping, X, y = case(DROPPING["dropout"], kind=kind, input_dropout=0.3)
     plain, _, _ = case([Dense(33, "tanh"), Dense(300, "softplus")], kind=kind)
-    for one, two in zip(passes(dropping, X, y).values(), passes(plain, X, y).values(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    expected = passes(plain, X, y)
+    for name, found in passes(dropping, X, y).items():
+        np.testing.assert_array_equal(found, expected[name], name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fit_resumes_with_its_optimizer(kind):
-    """Masks go by the optimiser's t: two fits are one longer fit, and a repeated one repeats."""
+def test_dropout_continues_with_the_step_count_of_the_optimizer(kind):
+    """Masks depend on t of the optimiser: two fits equal one longer fit with the same optimiser."""
     options = {"batch_size": 23, "shuffle": False}
 
     def train(*epochs):
@@ -294,7 +300,7 @@ def test_a_fit_resumes_with_its_optimizer(kind):
 @pytest.mark.parametrize("batch_size", [5, 23])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("frozen", [(0,), (1,), (0, 1), (2,), (0, 1, 2, 3)])
-def test_frozen_layers(frozen, kind, batch_size):
+def test_frozen_layers_do_not_change(frozen, kind, batch_size):
     net, X, y = case(DROPPING["all"], kind=kind, l2=0.1)
     for i in frozen:
         net.layers[i].trainable = False
@@ -309,7 +315,7 @@ def test_frozen_layers(frozen, kind, batch_size):
     for i, layer in enumerate(net.layers):
         for name, view in layer.parameters().items():
             assert (i in frozen) == np.array_equal(view, before[i][name]), (i, name)
-            assert (i in frozen) != moments[i][name].any()
+            assert (i in frozen) != moments[i][name].any(), (i, name)
 
 
 def test_frozen_layers_match_the_reference():
@@ -330,10 +336,11 @@ OPTIONS = {
 }
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch_size", [5, 23])
 @pytest.mark.parametrize("name", OPTIONS)
-def test_options_of_optimizers(name, batch_size):
-    """Gain and shift are clipped as W and b are, and what is frozen is no part of any norm."""
+def test_options_of_optimizers(name, batch_size, dtype):
+    """Clipping includes gain and shift, and excludes frozen layers."""
     stack = [
         Dense(17, "tanh", residual=True, norm="layer", max_norm=0.9),
         Dense(130, "tanh", norm="layer", trainable=False),
@@ -353,11 +360,10 @@ def test_options_of_optimizers(name, batch_size):
             assert np.array_equal(net.blocks(optimizer.average)[1]["W"], frozen)
         return found
 
-    for dtype in DTYPES:
-        check(run, stack, dtype)
+    check(run, stack, dtype)
 
 
-def test_lbfgs_leaves_frozen_layers_and_refuses_what_it_cannot_hold():
+def test_lbfgs_does_not_change_frozen_layers():
     pytest.importorskip("scipy")
     net, X, y = case(STACKS["layer"])
     net.layers[0].trainable = False
@@ -367,29 +373,32 @@ def test_lbfgs_leaves_frozen_layers_and_refuses_what_it_cannot_hold():
     parts = zip(net.blocks(net.theta), net.blocks(before), strict=True)
     same = [all(np.array_equal(now[k], was[k]) for k in was) for now, was in parts]
     assert same == [True, False, False]
-    for stack, message in (
-        (DROPPING["all"], "cannot use dropout"),
-        (CONSTRAINED["both"], "cannot keep"),
-    ):
-        net, X, y = case(stack)
-        with pytest.raises(ValueError, match=f"LBFGS {message}"):
-            net.fit(X, y, optimizer=LBFGS())
 
 
-def test_layers_can_be_thawed_between_epochs():
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [(DROPPING["all"], "cannot use dropout"), (CONSTRAINED["both"], "cannot keep")],
+)
+def test_lbfgs_refuses_dropout_and_constraints(stack, message):
+    net, X, y = case(stack)
+    with pytest.raises(ValueError, match=f"LBFGS {message}"):
+        net.fit(X, y, optimizer=LBFGS())
+
+
+def test_layers_can_be_unfrozen_between_epochs():
     net, X, y = case(STACKS["layer"])
     net.layers[0].trainable = False
     before, seen = net.layers[0].W.copy(), []
 
-    def thaw(epoch, logs):
+    def unfreeze(epoch, logs):
         seen.append(np.array_equal(net.layers[0].W, before))
         net.layers[0].trainable = epoch >= 1
 
-    net.fit(X, y, epochs=4, callbacks=[thaw])
+    net.fit(X, y, epochs=4, callbacks=[unfreeze])
     assert seen == [True, True, False, False]
 
 
-def test_explain_leaves_out_what_is_frozen():
+def test_explain_omits_the_updates_of_frozen_layers():
     net, X, y = case(STACKS["layer"])
     net.layers[0].trainable = False
     found = net.explain(X, y, batch_size=23, seconds=0.01)
@@ -404,33 +413,45 @@ def test_explain_leaves_out_what_is_frozen():
 
 @pytest.mark.parametrize("name", [*EVERY, *CONSTRAINED])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_files_and_pickles_keep_everything(tmp_path, name, dtype):
+def test_files_pickles_and_copies_keep_every_option(tmp_path, name, dtype):
     stack = (EVERY | CONSTRAINED)[name]
     net, X, y = case(stack, dtype=dtype, input_dropout=0.25)
     net.layers[0].trainable = False
     net.save(tmp_path / "net")
-    for twin in (fastbp.load(tmp_path / "net"), pickle.loads(pickle.dumps(net)), copy.copy(net)):
-        assert repr(twin) == repr(net)
-        assert twin.summary() == net.summary()
-        assert [layer.trainable for layer in twin.layers] == [False] + [True] * len(stack)
-        assert twin.theta.tobytes() == net.theta.tobytes()
-        assert twin.predict(X).tobytes() == net.predict(X).tobytes()
+    twins = {"file": fastbp.load(tmp_path / "net"), "copy": copy.copy(net)}
+    twins["pickle"] = pickle.loads(pickle.dumps(net))
+    for source, twin in twins.items():
+        assert repr(twin) == repr(net), source
+        assert twin.summary() == net.summary(), source
+        trainable = [layer.trainable for layer in twin.layers]
+        assert trainable == [False] + [True] * len(stack), source
+        assert twin.theta.tobytes() == net.theta.tobytes(), source
+        assert twin.predict(X).tobytes() == net.predict(X).tobytes(), source
     again = fastbp.load(tmp_path / "net")
     assert again.fit(X, y, epochs=1).loss == net.fit(X, y, epochs=1).loss
     assert again.theta.tobytes() == net.theta.tobytes()
 
 
 FORGED = {
-    "layers are few": (
+    "too few layers": (
         lambda a: a["layers"].pop(),
         "layers in the architecture must list 3; got 2",
     ),
     "unknown option": (lambda a: a["layers"][1].update(skip=1), "layer 1 .* unknown field 'skip'"),
-    "no option": (lambda a: a["layers"][1].pop("norm"), "layer 1 of the architecture lacks 'norm'"),
-    "no object": (lambda a: a["layers"].__setitem__(0, 3), "layer 0 .* must be an object; got 3"),
+    "missing option": (
+        lambda a: a["layers"][1].pop("norm"),
+        "layer 1 of the architecture lacks 'norm'",
+    ),
+    "not an object": (
+        lambda a: a["layers"].__setitem__(0, 3),
+        "layer 0 .* must be an object; got 3",
+    ),
     "type": (lambda a: a["layers"][0].update(bias=1), "bias in layer 0 .* must be true or false"),
     "norm": (lambda a: a["layers"][0].update(norm="batch"), "unknown norm 'batch'"),
-    "no norm": (lambda a: a["layers"][0].update(norm=None), "unexpected tensor 'layers.0.gain'"),
+    "missing norm": (
+        lambda a: a["layers"][0].update(norm=None),
+        "unexpected tensor 'layers.0.gain'",
+    ),
     "bias": (lambda a: a["layers"][2].update(bias=False), "unexpected tensor 'layers.2.b'"),
     "residual": (lambda a: a["layers"][1].update(residual=True), "33 inputs"),
     "dropout": (lambda a: a.update(input_dropout=1.5), "input_dropout must be at least 0"),
@@ -438,7 +459,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_forged_options(tmp_path, name):
+def test_a_forged_architecture_is_refused(tmp_path, name):
     import json
 
     forge, message = FORGED[name]
@@ -453,7 +474,7 @@ def test_forged_options(tmp_path, name):
         fastbp.load(tmp_path / "net")
 
 
-def test_plain_networks_are_still_version_1(tmp_path):
+def test_networks_without_options_are_saved_as_version_1(tmp_path):
     Network((2, 3, 1)).save(tmp_path / "net")
     assert fastbp.io.read_safetensors(tmp_path / "net")[1]["version"] == "1"
 

@@ -34,7 +34,7 @@ def network(kind, spec, output, dtype="float64", n_out=WIDTH, **options):
 
 
 @pytest.mark.parametrize(("spec", "output"), CASES)
-def test_reference_is_the_slow_form_and_its_own_derivative(rng, spec, output):
+def test_the_reference_matches_slow_backprop_and_differences(rng, spec, output):
     net = network(reference.Network, spec, output)
     prepare(rng, net)
     X, s = rng.normal(size=(6, 3)), rng.uniform(0.5, 2.0, 6)
@@ -42,7 +42,7 @@ def test_reference_is_the_slow_form_and_its_own_derivative(rng, spec, output):
         net.forward(X)
         J = net.backward(y, s)
         slow = slow_backprop(net, X, y, s)
-        # slopes of a logarithm and its like: 1/a at most, and of the weights up to 3
+        # the slope of a logarithm is at most 1/a, and weights are at most 3
         size = 1 + 3 / abs(net.layers[-1].a).min() if net.criterion.pair else 10.0
         tolerance = 64 * EPS * size * (1 + abs(net.layers[-1].z).max() + abs(J))
         assert abs(J - slow.J) <= tolerance
@@ -67,11 +67,12 @@ def curvature(delta_of, z):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("spec", "output"), CASES)
-def test_engine_equals_reference(rng, spec, output, dtype):
-    """One layer with W = 1, b = 0: z is exactly X, so J_i and δ are all that is computed.
+def test_the_engine_agrees_with_the_reference(rng, spec, output, dtype):
+    """One layer with W = 1 and b = 0, so that z is exactly X, and only J_i and δ are computed.
 
-    Each is the exact value of arguments off by a few eps: E = c eps (|J_i| + Σ|δ_k| |z_k|), and
-    of δ the same with its own derivative; beside that the probabilities and targets it is made of.
+    Each is the exact value for arguments that are off by a few eps. So for J_i,
+    E = c eps (|J_i| + Σ|δ_k| |z_k|). For δ, E is the same with the derivative of δ, plus the errors
+    of probabilities and targets.
     """
     options = {"output": output, "loss": spec, "dtype": dtype, "init": "zeros"}
     nets = [fastbp.Network((WIDTH, WIDTH), **options)]
@@ -80,7 +81,7 @@ def test_engine_equals_reference(rng, spec, output, dtype):
         net.layers[0].W = np.eye(WIDTH)
     n = 37
     X = rng.normal(scale=2.0, size=(n, WIDTH))
-    X = np.minimum(X, 1) if output == "exp" else X  # poisson takes exp of it once more
+    X = np.minimum(X, 1) if output == "exp" else X  # poisson takes exp of the output again
     if not nets[0].criterion.pairs_with(nets[0].activations[-1]) and output != "softmax":
         positive = nets[0].criterion.pair is not None or "false" in spec
         X = rng.uniform(0.1, 0.45, X.shape) - (output == "exp") if positive else X
@@ -102,13 +103,13 @@ def test_engine_equals_reference(rng, spec, output, dtype):
             twin.backward(y)
             return twin.layers[0].delta
 
-        bend = curvature(delta_of, X)
+        slopes = curvature(delta_of, X)
         twin.forward(X)
         a = twin.layers[0].a
-        c = 24 * eps * 3  # and weights up to 3
+        c = 24 * eps * 3  # weights are at most 3
         sizes = 1 + abs(X) + (abs(y).max() if y.ndim == 2 else 1)
         E = c * (abs(exact[1]) + abs(a) / (1 if output in ("softmax", "sigmoid") else WIDTH))
-        E += c * ((bend * sizes[:, None, :]).sum(axis=2) + np.minimum(1, sizes))
+        E += c * ((slopes * sizes[:, None, :]).sum(axis=2) + np.minimum(1, sizes))
         assert (abs(engine[1] - exact[1]) <= E).all()
         E_J = c * (abs(exact[0]) + (abs(exact[1]) * sizes).sum(axis=1).max() + 1)
         assert abs(engine[0] - exact[0]) <= E_J
@@ -118,8 +119,8 @@ def test_engine_equals_reference(rng, spec, output, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("spec", SPECS)
-def test_every_width_and_stride(rng, spec, dtype):
-    """Vector tails of every length; rows of targets lie between NaN that must not be read."""
+def test_targets_of_every_width_and_stride(rng, spec, dtype):
+    """Vector tails of every length; the NaN between the rows of targets must not be read."""
     output = next(iter(outputs_of(spec))) if Loss(spec).pair is None else Loss(spec).pair
     spec = re.sub(r"\[.*?\]", "2", spec)  # one weight for every output
     step = 2 if spec == "gaussian_nll" else len(Loss(spec).options.get("taus", [0]))
@@ -139,56 +140,56 @@ def test_every_width_and_stride(rng, spec, dtype):
         size = 1 + abs(y).max() + abs(nets[1].layers[-1].z).max()
         if "poisson" in spec:
             size = np.exp(size)
-        assert abs(J - exact[0]) <= tolerance * size**2
-        assert abs(grad - exact[1]).max() <= tolerance * size**2
+        assert abs(J - exact[0]) <= tolerance * size**2, f"{n_out} outputs"
+        assert abs(grad - exact[1]).max() <= tolerance * size**2, f"{n_out} outputs"
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("spec", SPECS)
-def test_nan_passes_and_extremes_do_not_overflow(spec, kind):
+def test_nan_propagates_and_extreme_outputs_do_not_overflow(spec, kind):
     loss = Loss(spec)
     output = loss.pair or "identity"
     net = network(kind, spec, output, init="zeros")
     y = targets_of(np.random.default_rng(0), spec, 1, WIDTH)
     net.forward([[np.nan, 0.0, 0.0]])
     assert math.isnan(net.backward(y))
-    if "poisson" in spec or spec == "gaussian_nll":  # exponentials of the outputs themselves
+    if "poisson" in spec or spec == "gaussian_nll":  # they take the exponential of an output
         return
     for far in (1e4, -1e4):
         net.layers[-1].b = far * np.array([1, -1, 0.5, -0.25])
         net.forward([[0.0, 0.0, 0.0]])
-        assert math.isfinite(net.backward(y))
-        assert np.isfinite(net.layers[-1].delta).all()
+        assert math.isfinite(net.backward(y)), far
+        assert np.isfinite(net.layers[-1].delta).all(), far
 
 
-def test_huber_and_log_cosh_far_out_and_close_by():
-    for dtype in DTYPES:
-        eps = float(np.finfo(dtype).eps)
-        for spec in ("log_cosh", "huber"):
-            net = fastbp.Network((1, 1), loss=spec, dtype=dtype, init="zeros")
-            for e in (1e-3, 0.5, 0.999, 1.0, 1.001, 3.0, 30.0, 1e4):
-                e = float(np.dtype(dtype).type(e))
-                cosh = math.log1p(2 * math.sinh(min(e, 30) / 2) ** 2) + max(0, e - 30)
-                exact = {"log_cosh": cosh, "huber": e * e / 2 if e < 1 else e - 0.5}[spec]
-                assert math.isclose(net.loss([[0.0]], [[e]]), exact, rel_tol=8 * eps)
-
-
-def test_no_slope_where_the_margin_holds():
-    for kind in NETWORKS:
-        net = kind((1, 2), loss="hinge", init="zeros")
-        net.layers[0].b = [1.0, 0.5]  # a margin of exactly 1 counts as held
-        net.forward([[0.0]])
-        assert net.backward([[1.0, 1.0]]) == 0.25
-        np.testing.assert_array_equal(net.layers[0].delta, [[0.0, -0.5]])
-        net = kind((1, 3), loss="multi_margin", init="zeros")
-        net.layers[0].b = [2.0, 1.0, 1.5]
-        net.forward([[0.0]])
-        assert math.isclose(net.backward([0]), 0.5 / 3, rel_tol=1e-6)
-        np.testing.assert_allclose(net.layers[0].delta, [[-1 / 3, 0, 1 / 3]], rtol=1e-6)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("spec", ["log_cosh", "huber"])
+def test_huber_and_log_cosh_of_small_and_large_errors(spec, dtype):
+    eps = float(np.finfo(dtype).eps)
+    net = fastbp.Network((1, 1), loss=spec, dtype=dtype, init="zeros")
+    for e in (1e-3, 0.5, 0.999, 1.0, 1.001, 3.0, 30.0, 1e4):
+        e = float(np.dtype(dtype).type(e))
+        cosh = math.log1p(2 * math.sinh(min(e, 30) / 2) ** 2) + max(0, e - 30)
+        exact = {"log_cosh": cosh, "huber": e * e / 2 if e < 1 else e - 0.5}[spec]
+        assert math.isclose(net.loss([[0.0]], [[e]]), exact, rel_tol=8 * eps), e
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_class_weights_count_in_the_divisor_of_indices_alone(kind):
+def test_the_slope_is_0_where_the_margin_is_kept(kind):
+    net = kind((1, 2), loss="hinge", init="zeros")
+    net.layers[0].b = [1.0, 0.5]  # a margin of exactly 1 is kept
+    net.forward([[0.0]])
+    assert net.backward([[1.0, 1.0]]) == 0.25
+    np.testing.assert_array_equal(net.layers[0].delta, [[0.0, -0.5]])
+    net = kind((1, 3), loss="multi_margin", init="zeros")
+    net.layers[0].b = [2.0, 1.0, 1.5]
+    net.forward([[0.0]])
+    assert math.isclose(net.backward([0]), 0.5 / 3, rel_tol=1e-6)
+    np.testing.assert_allclose(net.layers[0].delta, [[-1 / 3, 0, 1 / 3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_class_weights_divide_the_loss_only_with_class_indices(kind):
     options = {"output": "softmax", "init": "zeros", "dtype": "float64"}
     net = kind((1, 2), loss="cross_entropy(class_weight=[1, 3])", **options)
     X, y, log2 = np.zeros((3, 1)), np.array([0, 1, 1]), math.log(2)
@@ -200,7 +201,7 @@ def test_class_weights_count_in_the_divisor_of_indices_alone(kind):
     net.backward(y, s)
     np.testing.assert_allclose(net.layers[0].delta[:, 1], [0.5, -1.5, -1.5])
     np.testing.assert_allclose(net.layers[0].db, [(-1 + 3) / 8, (1 - 3) / 8])
-    # a batch of classes that do not count is passed over, as one of weights 0 is
+    # a batch whose classes all have weight 0 is skipped, like a batch with sample weights 0
     none = kind((1, 2), loss="cross_entropy(class_weight=[0, 1])", **options)
     theta = none.theta.copy()
     history = none.fit(X, [0, 0, 1], epochs=1, batch_size=2, shuffle=False, optimizer="sgd")
@@ -218,14 +219,14 @@ def test_fit_follows_the_reference(rng, spec):
     thetas, logs = [], []
     for kind in NETWORKS:
         net = network(kind, spec, loss.pair or "identity", l2=0.01)
-        if "false" in spec:  # rates, not their logarithms
+        if "false" in spec:  # outputs are rates, not their logarithms
             net = network(kind, spec, "softplus", l2=0.01)
         history = net.fit(
             X, y, epochs=2, batch_size=8, sample_weight=s, validation_data=(X, y), optimizer="adam"
         )
         thetas.append(net.theta)
         logs.append([*history.loss, *history.val_loss, *history.val_score])
-    # six steps of Adam at 0.001, whose quotient multiplies the rounding of a gradient by 1/|g|
+    # six steps of Adam with lr 0.001, whose quotient multiplies the rounding of g by 1/|g|
     np.testing.assert_allclose(thetas[0], thetas[1], rtol=0, atol=1e-9)
     np.testing.assert_allclose(logs[0], logs[1], rtol=1e-9)
     assert np.isfinite(logs[0]).all()
@@ -245,32 +246,31 @@ def test_bits_do_not_depend_on_threads(rng, spec):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_options_of_one_change_nothing(rng, dtype):
-    """Smoothing of 0, weights of 1 and γ = 0 lead back to the plain losses."""
-    X = rng.normal(size=(9, 3))
-    for plain, spec, n_out in [
+@pytest.mark.parametrize(
+    ("plain", "spec", "n_out"),
+    [
         ("cross_entropy", "cross_entropy(0, [1])", 4),
         ("cross_entropy", "focal(0)", 4),
         ("binary_cross_entropy", "binary_cross_entropy(1)", 4),
-        ("binary_cross_entropy", "binary_focal(0, none)", 1),  # a mean, not a sum, of outputs
-    ]:
-        y = targets_of(
-            rng, "focal" if n_out == 4 and "bin" not in plain else "binary_focal", 9, n_out
-        )
-        nets = [
-            network(fastbp.Network, loss, Loss(loss).pair, dtype, n_out) for loss in (plain, spec)
-        ]
-        (J, grad), (J_same, same) = (net.value_and_grad(X, y) for net in nets)
-        eps = float(np.finfo(dtype).eps)
-        assert math.isclose(J, J_same, rel_tol=32 * eps)
-        assert abs(grad - same).max() <= 64 * eps
+        ("binary_cross_entropy", "binary_focal(0, none)", 1),  # a mean of outputs, not a sum
+    ],
+)
+def test_neutral_options_give_the_plain_loss(rng, plain, spec, n_out, dtype):
+    """A smoothing of 0, weights of 1 and γ = 0."""
+    X = rng.normal(size=(9, 3))
+    y = targets_of(rng, "binary_focal" if "binary" in plain else "focal", 9, n_out)
+    nets = [network(fastbp.Network, loss, Loss(loss).pair, dtype, n_out) for loss in (plain, spec)]
+    (J, grad), (J_same, same) = (net.value_and_grad(X, y) for net in nets)
+    eps = float(np.finfo(dtype).eps)
+    assert math.isclose(J, J_same, rel_tol=32 * eps)
+    assert abs(grad - same).max() <= 64 * eps
 
 
 # ---- names, options and files ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_text_leads_back(spec, tmp_path):
+def test_the_text_of_a_loss_gives_the_same_loss(spec, tmp_path):
     loss = Loss(spec)
     assert losses.resolve(str(loss)) == loss == Loss(loss.name, **loss.options)
     assert hash(losses.resolve(str(loss))) == hash(loss)
@@ -303,12 +303,12 @@ def test_text_leads_back(spec, tmp_path):
         ("focal(nan)", ValueError, "gamma of focal must be finite"),
     ],
 )
-def test_option_errors(spec, error, message):
+def test_bad_options_are_refused(spec, error, message):
     with pytest.raises(error, match=message):
         losses.resolve(spec)
 
 
-def test_options_beside_the_text():
+def test_options_as_keywords():
     assert Loss("quantile", taus=[0.1, 0.9]) == Loss("quantile(0.1, 0.9)")
     assert Loss("cross_entropy", class_weight=np.array([1, 2])).values == (0.0, (1.0, 2.0))
     with pytest.raises(ValueError, match="in its text or as arguments, not both"):
@@ -319,12 +319,12 @@ def test_options_beside_the_text():
         Loss("cross_entropy", class_weight={0: 1, 1: 2})
 
 
+@pytest.mark.parametrize("method", ["loss", "fit", "value_and_grad"])
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_targets_without_any_weight_are_refused(kind):
+def test_targets_whose_classes_all_have_weight_0_are_refused(kind, method):
     net = kind((2, 3), output="softmax", loss="cross_entropy(class_weight=[0, 0, 1])", seed=0)
-    for call in (net.loss, net.fit, net.value_and_grad):
-        with pytest.raises(ValueError, match="class_weight of cross_entropy is 0 for every class"):
-            call(np.zeros((2, 2)), [0, 1])
+    with pytest.raises(ValueError, match="class_weight of cross_entropy is 0 for every class"):
+        getattr(net, method)(np.zeros((2, 2)), [0, 1])
     assert np.isfinite(net.loss(np.zeros((2, 2)), [0, 2]))
 
 
@@ -349,7 +349,7 @@ def test_targets_without_any_weight_are_refused(kind):
     ],
 )
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_outputs_that_do_not_fit(kind, spec, output, n_out, message):
+def test_outputs_that_a_loss_does_not_take(kind, spec, output, n_out, message):
     with pytest.raises(ValueError, match=message):
         kind((2, n_out), output=output, loss=spec)
 
@@ -370,18 +370,20 @@ def test_outputs_that_do_not_fit(kind, spec, output, n_out, message):
         ("focal", [[0.5, 0.4], [1, 0]], ValueError, "sum to 1 for focal"),
     ],
 )
-def test_target_errors(spec, y, error, message):
+@pytest.mark.parametrize("method", ["loss", "fit"])
+def test_bad_targets_are_refused(spec, y, error, message, method):
     net = network(fastbp.Network, spec, Loss(spec).pair or "identity", n_out=2)
-    for method in (net.loss, net.fit):
-        with pytest.raises(error, match=message):
-            method(np.zeros((2, 3)), y)
+    with pytest.raises(error, match=message):
+        getattr(net, method)(np.zeros((2, 3)), y)
 
 
-def test_one_column_of_targets_may_be_flat(rng):
+@pytest.mark.parametrize(
+    ("spec", "n_out"), [("gaussian_nll", 2), ("quantile(0.1, 0.5, 0.9)", 3), ("mae", 1)]
+)
+def test_one_column_of_targets_may_be_1_d(rng, spec, n_out):
     X, y = rng.normal(size=(5, 3)), rng.normal(size=5)
-    for spec, n_out in [("gaussian_nll", 2), ("quantile(0.1, 0.5, 0.9)", 3), ("mae", 1)]:
-        net = network(fastbp.Network, spec, "identity", n_out=n_out)
-        assert net.loss(X, y) == net.loss(X, y[:, None])
+    net = network(fastbp.Network, spec, "identity", n_out=n_out)
+    assert net.loss(X, y) == net.loss(X, y[:, None])
 
 
 def test_every_loss_is_documented():
@@ -392,7 +394,7 @@ def test_every_loss_is_documented():
             assert f"`{option}`" in page, (name, option)
 
 
-def test_pairs_do_not_warn_of_logarithms(recwarn):
+def test_pairs_of_loss_and_output_give_no_warning(recwarn):
     for name in losses.NAMES:
         for output in ("softmax", "sigmoid"):
             if name in ("focal", "binary_focal") and Loss(name).pair != output:

@@ -1,4 +1,4 @@
-"""Losses that are more than a formula of a row: a function of the user's, and pairs of rows."""
+"""Losses that are not a formula of one row: the user's own function, and pairs of rows."""
 
 import pickle
 import threading
@@ -28,7 +28,7 @@ def half_square(a, y):
 
 
 def run(kind, loss, X, y, s, n_threads=None, **options):
-    """Everything that a loss takes part in: numbers, one flat array."""
+    """The results of every call that uses the loss, in one flat array."""
     net = kind((5, 40, 3), loss=loss, seed=1, l2=0.01, **options)
     found = [net.loss(X, y, s), *net.value_and_grad(X, y)]
     net.forward(X)
@@ -42,12 +42,12 @@ def run(kind, loss, X, y, s, n_threads=None, **options):
     return np.concatenate([np.ravel(np.asarray(part, float)) for part in found])
 
 
-# ---- a function of the user's ---------------------------------------------------------------
+# ---- a custom loss --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("output", ["identity", "tanh", "softmax", "silu"])
-def test_own_loss_follows_the_reference(rng, output, dtype):
+def test_a_custom_loss_agrees_with_the_reference(rng, output, dtype):
     X, y, s = rng.normal(size=(603, 5)), rng.normal(size=(603, 3)), rng.uniform(0.5, 2, 603)
     engine, exact = (run(kind, root, X, y, s, output=output, dtype=dtype) for kind in NETWORKS)
     # sums over 603 samples, up to 14 steps long
@@ -56,13 +56,13 @@ def test_own_loss_follows_the_reference(rng, output, dtype):
     assert gradcheck(net, X[:9], y[:9], s[:9])
 
 
-def test_own_loss_is_the_same_as_the_engine_s(rng):
+def test_a_custom_loss_equals_the_same_built_in_loss(rng):
     X, y, s = rng.normal(size=(64, 5)), rng.normal(size=(64, 3)), rng.uniform(0.5, 2, 64)
     own, built_in = (run(fastbp.Network, loss, X, y, s) for loss in (half_square, "squared_error"))
     assert abs(own - built_in).max() <= 64 * np.finfo("f4").eps * (1 + abs(own).max())
 
 
-def test_own_loss_bits_do_not_depend_on_threads(rng):
+def test_bits_of_a_custom_loss_do_not_depend_on_threads(rng):
     X, y = rng.normal(size=(600, 50)), rng.normal(size=(600, 3))
     callers, seen = set(), []
 
@@ -80,7 +80,7 @@ def test_own_loss_bits_do_not_depend_on_threads(rng):
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_what_a_function_raises_comes_through(rng, kind):
+def test_errors_of_the_function_are_raised(rng, kind):
     X, y = rng.normal(size=(700, 5)), rng.normal(size=(700, 3))
     answer = []
 
@@ -91,24 +91,25 @@ def test_what_a_function_raises_comes_through(rng, kind):
 
     net = kind((5, 4, 3), loss=fickle, seed=0)
     theta = net.theta.copy()
-    calls = [
-        lambda: net.loss(X, y),
-        lambda: net.value_and_grad(X, y),
-        lambda: net.fit(X, y),
-        lambda: net.train_batch(X, y, SGD(0.1)),
-    ]
-    for call in calls:
-        with pytest.raises(KeyError, match="mine"):
-            call()
+
+    def refused_by_all(error, message):
+        with pytest.raises(error, match=message):
+            net.loss(X, y)
+        with pytest.raises(error, match=message):
+            net.value_and_grad(X, y)
+        with pytest.raises(error, match=message):
+            net.fit(X, y)
+        with pytest.raises(error, match=message):
+            net.train_batch(X, y, SGD(0.1))
+
+    refused_by_all(KeyError, "mine")
     for wrong, error, message in [
         (lambda a: a.sum(), TypeError, r"fickle must return \(loss of every sample, its gradient"),
         (lambda a: (a.sum(), a), ValueError, r"return shapes \(.*,\) and \(.*, 3\); got \(\) and"),
         (lambda a: (a[:, 0], a[:, 0]), ValueError, r"got \(\d+,\) and \(\d+,\)"),
     ]:
         answer[:] = [wrong]
-        for call in calls:
-            with pytest.raises(error, match=message):
-                call()
+        refused_by_all(error, message)
     np.testing.assert_array_equal(net.theta, theta)
     answer[:] = [lambda a: (np.full(len(a), np.nan), a)]
     with pytest.raises(fastbp.DivergenceError):
@@ -116,23 +117,23 @@ def test_what_a_function_raises_comes_through(rng, kind):
     np.testing.assert_array_equal(net.theta, theta)
 
 
-def test_targets_of_another_width(rng):
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_targets_may_have_another_width_than_the_outputs(rng, kind):
     def interval(a, y):
-        """Distance from [low, high], targets of two columns, one output."""
+        """Distance of one output from the interval [low, high], the two columns of targets."""
         below, above = y[:, :1] - a, a - y[:, 1:]
         return np.maximum(0, np.maximum(below, above))[:, 0], (above > 0) * 1.0 - (below > 0)
 
     X, y = rng.normal(size=(90, 2)), np.sort(rng.normal(size=(90, 2)), axis=1)
-    for kind in NETWORKS:
-        net = kind((2, 8, 1), loss=CustomLoss(interval, n_targets=2), dtype="float64", seed=0)
-        history = net.fit(X, y, epochs=5, optimizer="adam", validation_data=(X, y))
-        assert history.loss[-1] < history.loss[0] and np.isnan(history.val_score[-1])
-        assert gradcheck(net, X, y)
-        with pytest.raises(ValueError, match="y has 1 columns; custom .* takes 2"):
-            net.loss(X, y[:, :1])
+    net = kind((2, 8, 1), loss=CustomLoss(interval, n_targets=2), dtype="float64", seed=0)
+    history = net.fit(X, y, epochs=5, optimizer="adam", validation_data=(X, y))
+    assert history.loss[-1] < history.loss[0] and np.isnan(history.val_score[-1])
+    assert gradcheck(net, X, y)
+    with pytest.raises(ValueError, match="y has 1 columns; custom .* takes 2"):
+        net.loss(X, y[:, :1])
 
 
-def test_own_losses_are_named_pickled_and_not_saved(tmp_path):
+def test_a_custom_loss_can_be_pickled_but_not_saved(tmp_path):
     net = fastbp.Network((5, 3), loss=root, seed=0)
     assert "loss='root'" in repr(net) and net.criterion == losses.resolve(root) != Loss("mse")
     twin = pickle.loads(pickle.dumps(net))
@@ -147,8 +148,8 @@ def test_own_losses_are_named_pickled_and_not_saved(tmp_path):
 
 
 @pytest.mark.parametrize(("loss", "labelled"), [(root, True), ("margin_ranking", False)])
-def test_batches_in_parts(rng, loss, labelled):
-    """accumulate gives the steps of the large batch; what the function raises comes through."""
+def test_accumulate_with_losses_that_see_the_whole_batch(rng, loss, labelled):
+    """The steps equal those of the large batch, and errors of the function are raised."""
     X, y = rng.normal(size=(240, 5)), rng.normal(size=(240, 3)) if labelled else None
     thetas = []
     for kind, batch_size, accumulate in [
@@ -171,7 +172,7 @@ def test_batches_in_parts(rng, loss, labelled):
         net.fit(X[:70], rng.normal(size=(70, 3)), batch_size=20, accumulate=4)
 
 
-# ---- pairs ----------------------------------------------------------------------------------
+# ---- margin_ranking -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -179,13 +180,13 @@ def test_batches_in_parts(rng, loss, labelled):
 def test_margin_ranking_by_hand(kind, dtype):
     net = kind((1, 1), loss="margin_ranking(0.5)", dtype=dtype, init="zeros")
     net.layers[0].W = [[1.0]]
-    X = [[1.0], [0.25], [0.0], [1.0], [1.0], [0.5]]  # held; not; held exactly
+    X = [[1.0], [0.25], [0.0], [1.0], [1.0], [0.5]]  # margin kept; not kept; kept exactly
     assert net.loss(X, None) == 0.5  # 1.5 over three pairs
     net.forward(X)
     assert net.backward(None) == 0.5
     np.testing.assert_array_equal(net.layers[0].delta.ravel(), [0, 0, -1, 1, 0, 0])
     np.testing.assert_allclose(net.layers[0].dW, [[(-1 * 0 + 1 * 1) / 3]], rtol=1e-6)
-    # a pair weighs what its first row does
+    # the weight of a pair is that of its first row
     assert net.loss(X, None, [1, 9, 2, 9, 1, 9]) == 0.75
     np.testing.assert_allclose(net.backward(None, [1, 9, 2, 9, 1, 9]), 0.75)
     np.testing.assert_allclose(net.layers[0].dW, [[2 / 4]])
@@ -193,20 +194,20 @@ def test_margin_ranking_by_hand(kind, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("output", ["identity", "tanh"])
-def test_margin_ranking_follows_the_reference(rng, output, dtype):
+def test_margin_ranking_agrees_with_the_reference(rng, output, dtype):
     X, s = rng.normal(size=(604, 5)), rng.uniform(0.5, 2, 604)
     loss = "margin_ranking(0.1)"
     engine, exact = (run(kind, loss, X, None, s, output=output, dtype=dtype) for kind in NETWORKS)
     wrong = abs(engine - exact) > 604 * np.finfo(dtype).eps * (1 + abs(exact).max())
-    # in single precision a pair may fall on the other side of its margin
+    # in single precision, a pair may be on the other side of its margin
     assert wrong.mean() <= (0.05 if dtype == "float32" else 0)
     for kind in NETWORKS:
         net = kind((5, 4, 2), loss=loss, output=output, dtype=dtype, seed=0)
-        assert gradcheck(net, X[:8], None)
+        assert gradcheck(net, X[:8], None), kind
 
 
 def test_pairs_stay_together_on_any_number_of_threads(rng):
-    """A network that ranks by the first input learns it, whatever cuts a batch into blocks."""
+    """However a batch is divided into blocks, the network learns to rank by the first input."""
     X, seen = rng.normal(size=(1402, 30)).astype(np.float32), []
     swap = (X[::2, 0] < X[1::2, 0]).repeat(2)
     order = np.arange(1402) ^ swap
@@ -221,14 +222,19 @@ def test_pairs_stay_together_on_any_number_of_threads(rng):
     assert history.val_score[-1] > 0.9
 
 
+@pytest.mark.parametrize("method", ["loss", "fit", "value_and_grad"])
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_pairs_that_are_none(kind):
+def test_margin_ranking_refuses_odd_rows_and_targets(kind, method):
+    call = getattr(kind((2, 1), loss="margin_ranking", seed=0), method)
+    with pytest.raises(ValueError, match="X has 3 rows; margin_ranking takes pairs of them"):
+        call(np.zeros((3, 2)), None)
+    with pytest.raises(ValueError, match="no targets, it compares rows 2i and .* y as None"):
+        call(np.zeros((4, 2)), np.zeros(4))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_margin_ranking_refuses_options_that_divide_pairs(kind):
     net = kind((2, 1), loss="margin_ranking", seed=0)
-    for method in (net.loss, net.fit, net.value_and_grad):
-        with pytest.raises(ValueError, match="X has 3 rows; margin_ranking takes pairs of them"):
-            method(np.zeros((3, 2)), None)
-        with pytest.raises(ValueError, match="no targets, it compares rows 2i and .* y as None"):
-            method(np.zeros((4, 2)), np.zeros(4))
     with pytest.raises(ValueError, match="batch_size must be even for margin_ranking, .* got 63"):
         net.fit(np.zeros((4, 2)), None, batch_size=63)
     with pytest.raises(ValueError, match="validation_split would part the pairs of margin_ranking"):
@@ -240,7 +246,7 @@ def test_pairs_that_are_none(kind):
         net.explain(np.zeros((64, 2)), None, seconds=0.01)
 
 
-def test_margin_ranking_keeps_its_margin(tmp_path):
+def test_files_keep_the_margin_of_margin_ranking(tmp_path):
     net = fastbp.Network((2, 1), loss=Loss("margin_ranking", margin=0.25), seed=0)
     net.save(tmp_path / "net")
     assert str(fastbp.load(tmp_path / "net").criterion) == "margin_ranking(margin=0.25)"

@@ -1,4 +1,4 @@
-"""Every rule and every option: the engine's step against the reference's, NaN, options, state."""
+"""Every update rule with every option: engine against reference, NaN, options, state."""
 
 import copy
 import inspect
@@ -47,25 +47,25 @@ RULES = {
     "lion": lambda **o: Lion(0.01, **o),
     "rprop": lambda **o: Rprop(0.01, **o),
 }
-# a new class is tested with its defaults until it has cases of its own
+# a new class is tested with its defaults until it has its own cases
 _HAVE_CASES = {type(make()) for make in RULES.values()}
 RULES |= {
     name: type(optim.resolve(name))
     for name in optim.NAMES
     if type(optim.resolve(name)) not in _HAVE_CASES
 }
-WIDTHS, STEPS = (5, 9, 300, 3), 8  # 300: a row of W that is more than one run of the update
+WIDTHS, STEPS = (5, 9, 300, 3), 8  # a row of 300 weights is updated in more than one run
 
 
 def gradients(n):
-    """STEPS gradients, exact in float32, no element near 0."""
+    """STEPS gradients that are exact in float32, with no element near 0."""
     rng = np.random.default_rng(5)
     g = rng.uniform(0.25, 2.0, (STEPS, n)) * rng.choice([-1, 1], (STEPS, n))
     return g.astype(np.float32)
 
 
 def walk(net, optimizer, noise=None):
-    """theta after STEPS steps along fixed gradients, whatever the loss."""
+    """theta after STEPS steps with fixed gradients, which do not depend on the loss."""
     theta = np.sin(np.arange(net.theta.size)).astype(np.float32)
     net.theta = theta
     net.forward(np.zeros((1, WIDTHS[0])))
@@ -80,7 +80,7 @@ def walk(net, optimizer, noise=None):
 
 
 def agrees(make, dtype):
-    """The engine stays within what rounding errors of random sign do to the reference."""
+    """Assert that the engine is as close to the reference as random rounding errors keep it."""
     optimizer = make()
     theta = walk(fastbp.Network(WIDTHS, dtype=dtype, seed=0), optimizer)
     twin = make()
@@ -99,7 +99,7 @@ def agrees(make, dtype):
         if other.average is not None:
             average_drift = max(average_drift, abs(other.average - twin.average).max())
     moved = abs(exact - np.sin(np.arange(exact.size))).max()
-    assert drift < 0.01 * moved, "a drift of this size would hide mistakes"
+    assert drift < 0.01 * moved, "the tolerance is too large"
     assert abs(theta - exact).max() <= drift
     assert optimizer.t == twin.t == STEPS
     if twin.average is not None:
@@ -111,13 +111,13 @@ def test_every_rule_of_the_engine_has_a_case():
     assert {make().rule for make in RULES.values()} == set(_core.RULES)
 
 
-def test_every_hyper_parameter_of_the_engine_is_set_by_a_case():
+def test_every_hyper_parameter_of_the_engine_is_set_in_a_case():
     assert set().union(*(make().hyper() for make in RULES.values())) == set(_core.HYPERS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", RULES)
-def test_the_engine_steps_as_the_reference(rule, dtype):
+def test_steps_agree_with_the_reference(rule, dtype):
     agrees(RULES[rule], dtype)
 
 
@@ -135,13 +135,13 @@ OPTIONS = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("rule", ["sgd", "dampened", "adam", "adamw", "nadam", "adagrad"])
-def test_options_are_those_of_the_reference(rule, options):
+def test_steps_with_options_agree_with_the_reference(rule, options):
     agrees(lambda: RULES[rule](**options), "float32")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", RULES)
-def test_nan_stays_where_it_is(rule, dtype):
+def test_nan_stays_in_its_element(rule, dtype):
     net = fastbp.Network((3, 7), dtype=dtype, seed=0)
     net.forward(np.zeros((1, 3)))
     net.backward(np.zeros((1, 7)))
@@ -153,8 +153,8 @@ def test_nan_stays_where_it_is(rule, dtype):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("batch_size", [3, 20])
-def test_a_fit_makes_the_steps_of_the_reference(rule, batch_size):
-    """Steps fused into the weight sweep, of few rows and of many, with penalties."""
+def test_fits_agree_with_the_reference(rule, batch_size):
+    """Steps that are fused into the weight sweep, with few rows and with many, with penalties."""
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(20, 5)), rng.normal(size=(20, 3))
     results = []
@@ -165,14 +165,14 @@ def test_a_fit_makes_the_steps_of_the_reference(rule, batch_size):
         results.append((net.theta.copy(), np.array(history.loss), optimizer.t))
     (theta, losses, t), (exact, exact_losses, steps) = results
     assert t == steps == (3 if rule == "rprop" else 3 * -(-20 // batch_size))
-    # far above rounding in float64, far below what a wrong formula does
+    # far above the rounding of float64, far below the effect of a wrong formula
     np.testing.assert_allclose(theta, exact, rtol=0, atol=1e-9)
     np.testing.assert_allclose(losses, exact_losses, rtol=1e-9)
 
 
 @pytest.mark.parametrize("options", [o for o in OPTIONS.values() if len(o) > 1], ids=str)
 @pytest.mark.parametrize("rule", ["sgd", "adamw", "rmsprop centred with momentum"])
-def test_threads_leave_no_trace(rule, options):
+def test_bits_do_not_depend_on_threads(rule, options):
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(64, 100)), rng.normal(size=(64, 7))
     results = set()
@@ -198,7 +198,7 @@ def trained(optimizer, epochs, net=None):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_loaded_optimizer_goes_on_bit_for_bit(rule, tmp_path):
+def test_a_loaded_optimizer_continues_with_the_same_bits(rule, tmp_path):
     options = {} if rule == "rprop" else {"clip_norm": 1.0, "lr_factors": (0.5, 2)}
     whole, first = RULES[rule](ema=0.9, **options), RULES[rule](ema=0.9, **options)
     expected = trained(whole, 4)
@@ -209,12 +209,12 @@ def test_a_loaded_optimizer_goes_on_bit_for_bit(rule, tmp_path):
     third = type(first)()
     third.load_state_dict(first.state_dict())
     other = copy.deepcopy(net)
-    for again, state in ((net, second), (other, third)):
+    for source, again, state in (("file", net, second), ("state_dict", other, third)):
         trained(state, 2, again)
-        np.testing.assert_array_equal(again.theta, expected.theta)
-        np.testing.assert_array_equal(state.average, whole.average)
+        np.testing.assert_array_equal(again.theta, expected.theta, source)
+        np.testing.assert_array_equal(state.average, whole.average, source)
         for moment, exact in zip(state.moments, whole.moments, strict=True):
-            np.testing.assert_array_equal(moment, exact)
+            np.testing.assert_array_equal(moment, exact, source)
     fresh = trained(RULES[rule](ema=0.9, **options), 2, copy.deepcopy(expected))
     trained(whole, 2, expected)
     assert rule == "sgd" or not np.array_equal(fresh.theta, expected.theta)
@@ -233,7 +233,7 @@ def test_state_of_another_class_is_refused():
     assert sgd.lr == 0.25
 
 
-def test_files_that_are_no_optimizer(tmp_path):
+def test_files_without_a_valid_optimizer_are_refused(tmp_path):
     path = tmp_path / "x.safetensors"
     fastbp.Network((2, 1), seed=0).save(path)
     with pytest.raises(fastbp.ModelFileError, match="expected the metadata of an optimiser"):
@@ -265,7 +265,7 @@ def test_files_that_are_no_optimizer(tmp_path):
             optim.load(path)
 
     class Own(SGD):
-        """Not of this package."""
+        """An optimiser from outside the package."""
 
     with pytest.raises(TypeError, match=r"only optimisers of fastbp.optim can be saved; got Own"):
         Own().save(path)
@@ -294,7 +294,7 @@ def test_files_that_are_no_optimizer(tmp_path):
         (lambda: SGD(ema=1.0), ValueError, "ema must be at least 0 and below 1"),
     ],
 )
-def test_errors(make, error, message):
+def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
@@ -310,7 +310,7 @@ def test_options_may_change_between_calls():
         trained(adam, 1, net)
 
 
-def test_one_step_of_some_by_hand():
+def test_single_steps_by_hand():
     def after(optimizer, *grads):
         theta = np.array([1.0])
         for g in grads:
@@ -321,8 +321,8 @@ def test_one_step_of_some_by_hand():
     assert after(Adagrad(0.5, eps=1e-30), -2.0) == 1.5
     assert after(Adamax(0.5, eps=1e-30), 4.0) == pytest.approx(0.5)
     assert after(Rprop(0.5), 3.0, 1.0) == pytest.approx(1 - 0.5 - 0.6)
-    assert after(Rprop(0.5), 3.0, -1.0) == 0.5  # it turns: no step
-    assert after(Rprop(0.5), 3.0, -1.0, -1.0) == 0.75  # then one of half the size
+    assert after(Rprop(0.5), 3.0, -1.0) == 0.5  # the sign changes: no step
+    assert after(Rprop(0.5), 3.0, -1.0, -1.0) == 0.75  # then a step of half the size
     assert after(SGD(0.5, maximize=True), 3.0) == 2.5
     assert after(SGD(1.0, clip_value=0.25), 3.0) == 0.75
     assert after(SGD(1.0, clip_norm=0.25), 3.0) == pytest.approx(0.75)
@@ -337,7 +337,7 @@ def test_swa_is_the_mean_of_epochs(network):
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 2))
     net, swa, seen = network((4, 6, 2), dtype="float64", seed=1), optim.SWA(1, every=2), []
-    for _ in range(2):  # epochs 0 … 5 of this object
+    for _ in range(2):  # epochs 0 to 5 of this object
         net.fit(X, y, epochs=3, callbacks=[swa, lambda e, logs: seen.append(net.theta.copy())])
     assert swa.n_averaged == 3
     eps = np.finfo(float).eps
@@ -351,7 +351,7 @@ def test_swa_is_the_mean_of_epochs(network):
         network((2, 1), seed=0).fit([[0.0, 1.0]], [[0.0]], callbacks=[swa])
 
 
-def test_averages_that_are_not_there():
+def test_averages_that_do_not_exist_are_refused():
     net = fastbp.Network((2, 1), seed=0)
     for source in (SGD(), SGD(ema=0.5), optim.SWA()):
         with pytest.raises(RuntimeError, match="has no average yet"), optim.averaged(net, source):
@@ -376,26 +376,26 @@ def test_every_optimizer_is_in_the_docs():
     page = (Path(__file__).parents[2] / "docs" / "optimizers.md").read_text("utf-8")
     for name in optim.NAMES:
         kind = type(optim.resolve(name))
-        assert f"| `{name}` | `{kind.__name__}(" in page
-        assert kind.__name__ in optim.__all__
+        assert f"| `{name}` | `{kind.__name__}(" in page, name
+        assert kind.__name__ in optim.__all__, name
     for option in inspect.signature(optim.Optimizer).parameters:
-        assert f"| `{option}=" in page
+        assert f"| `{option}=" in page, option
     classes = [thing for thing in vars(optim).values() if inspect.isclass(thing)]
     named = {type(optim.resolve(name)) for name in optim.NAMES}
     assert {kind for kind in classes if issubclass(kind, Optimizer)} == named | {Optimizer}
 
 
 @pytest.mark.parametrize("spec", [*optim.NAMES, "lbfgs"])
-def test_a_declared_hyper_parameter_is_an_argument_an_attribute_and_a_line_of_help(spec):
+def test_a_hyper_parameter_is_an_argument_an_attribute_and_documented(spec):
     kind = type(optim.resolve(spec, fit=True))
     parameters = inspect.signature(kind).parameters
     assert next(iter(parameters.values())).kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     made = kind(**{name: parameter.default for name, parameter in parameters.items()})
     for name, parameter in parameters.items():
-        assert getattr(made, name) == getattr(kind(), name) == parameter.default
+        assert getattr(made, name) == getattr(kind(), name) == parameter.default, name
         line = f"\n{name} : {parameter.annotation}, default {parameter.default!r}\n    "
-        assert line in inspect.getdoc(kind)
-        assert inspect.getdoc(getattr(kind, name)) in inspect.getdoc(kind)
+        assert line in inspect.getdoc(kind), name
+        assert inspect.getdoc(getattr(kind, name)) in inspect.getdoc(kind), name
     assert repr(made) == repr(kind())
 
 
@@ -410,17 +410,19 @@ def test_a_declared_hyper_parameter_is_an_argument_an_attribute_and_a_line_of_he
         (lambda: optim.LBFGS(lr=1), r"LBFGS\(\) has no argument 'lr'; known: max_iter, history_"),
     ],
 )
-def test_arguments_that_a_constructor_does_not_take(make, message):
+def test_unknown_and_repeated_arguments_are_refused(make, message):
     with pytest.raises(TypeError, match=message):
         make()
 
 
-def test_a_class_of_the_users_may_have_a_constructor_of_its_own():
+def test_a_subclass_may_define_its_own_constructor():
     class Halved(SGD):
-        """SGD by half the rate."""
+        """SGD with half the rate."""
 
         def __init__(self, rate):
             super().__init__(rate / 2, momentum=0.5)
 
-    assert str(inspect.signature(Halved)) == "(rate)" and Halved.__doc__ == "SGD by half the rate."
+    assert (
+        str(inspect.signature(Halved)) == "(rate)" and Halved.__doc__ == "SGD with half the rate."
+    )
     assert repr(copy.copy(Halved(1.0))) == "Halved(lr=0.5, momentum=0.5, nesterov=False)"

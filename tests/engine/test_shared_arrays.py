@@ -1,7 +1,7 @@
-"""Arrays that somebody writes to while the engine uses them: a callback, a hook, another thread.
+"""Arrays that a callback, a hook or another thread writes to while the engine uses them.
 
-Class indices and the structure of sparse rows say where in memory to look, so a fit works on copies
-of them, and ends as if nobody had touched the originals.
+Class indices and the structure of sparse rows are used as memory offsets. A fit therefore works on
+copies of them, and gives the same result as if nobody had changed the originals.
 """
 
 import threading
@@ -33,7 +33,7 @@ def labelled(rng):
 
 
 def trained(kind, X, y, write, **options):
-    """theta of a fit at whose ends of epochs and of batches something is written."""
+    """theta of a fit that calls write() at the end of every epoch and batch."""
     net = network(kind)
     if options.pop("hook", False):
         net.on_delta(lambda layer, delta: None)
@@ -120,8 +120,8 @@ def test_sparse_structure_written_between_forward_and_backward(part, rng):
     "loss", ["cross_entropy", "cross_entropy(class_weight=[1, 2, 3])", "focal", "multi_margin"]
 )
 @pytest.mark.parametrize("label", BAD_LABELS)
-def test_the_engine_takes_no_label_beyond_the_outputs(loss, label, rng):
-    """What a thread writes between the check and the step: it is read as class 0."""
+def test_the_engine_reads_labels_out_of_range_as_class_0(loss, label, rng):
+    """A thread may write them between the check and the step."""
     X, y = labelled(rng)
     output = "identity" if loss == "multi_margin" else "softmax"
     net = network(loss=loss, output=output)
@@ -144,7 +144,7 @@ def test_the_engine_takes_no_label_beyond_the_outputs(loss, label, rng):
 
 
 def test_another_thread_writes_labels(rng):
-    """Calls that check the caller's own array and then read it: whole answers, or ValueError."""
+    """These calls check the caller's array and then read it: a valid result or ValueError."""
     X, y = labelled(rng)
     net, sgd, stop = network(), SGD(1e-3), threading.Event()
 
@@ -168,8 +168,8 @@ def test_another_thread_writes_labels(rng):
     assert np.isfinite(net.theta).all()
 
 
-def test_targets_outlive_the_callers_own(rng):
-    """A Hessian product reads the targets of the last backward, wherever the caller's have gone."""
+def test_hvp_keeps_the_targets_of_the_last_backward_alive(rng):
+    """A Hessian product reads them, even if the caller has freed its array."""
     X, y = rng.normal(size=(N, N_IN)), rng.normal(size=(N, N_CLASSES))
     net = network(output="identity", loss="log_cosh")
     products = []
@@ -179,7 +179,7 @@ def test_targets_outlive_the_callers_own(rng):
         p.backward(net.theta, own, None, None)
         if not keep:
             del own
-            spoiled = [np.full_like(y, np.nan) for _ in range(20)]  # what memory it had goes first
+            spoiled = [np.full_like(y, np.nan) for _ in range(20)]  # reuses its memory if freed
         out = np.empty_like(net.theta)
         _core.hvp(p, net.theta, np.ones_like(net.theta), out)
         products.append(out)

@@ -1,4 +1,4 @@
-"""Compressed rows of X give what the same rows written out give."""
+"""Sparse rows of X give the same results as the same rows in a dense array."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
 def matrix(n, n_in, density, dtype, seed=0):
     rng = np.random.default_rng(seed)
     full = rng.standard_normal((n, n_in)) * (rng.random((n, n_in)) < density)
-    full[n // 2] = 0  # a row without any
+    full[n // 2] = 0  # an empty row
     return sparse.csr_matrix(full.astype(dtype))
 
 
@@ -21,21 +21,21 @@ def network(dtype, widths=(300, 37, 5), **options):
 
 
 def tolerance(dtype, n):
-    """Both ways of summing n products differ by no more than 2 n eps of the terms' size."""
+    """Two ways of summing n products differ by at most 2 n eps Σ|a||b|."""
     return {"rtol": 4 * n * float(np.finfo(dtype).eps), "atol": 4 * n * float(np.finfo(dtype).eps)}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows", [1, 3, 700])
-def test_predict_and_loss(dtype, rows):
+@pytest.mark.parametrize("activation", ["relu", "silu", "tanh"])
+def test_predict_and_loss(dtype, rows, activation):
     X = matrix(rows, 300, 0.1, dtype)
     y = np.random.default_rng(0).integers(0, 5, rows)
-    for activation in ("relu", "silu", "tanh"):
-        net = network(dtype, activation=activation)
-        full = X.toarray()
-        near = tolerance(dtype, 300)
-        np.testing.assert_allclose(net.predict(X), net.predict(full), **near)
-        assert net.loss(X, y) == pytest.approx(net.loss(full, y), rel=near["rtol"])
+    net = network(dtype, activation=activation)
+    full = X.toarray()
+    near = tolerance(dtype, 300)
+    np.testing.assert_allclose(net.predict(X), net.predict(full), **near)
+    assert net.loss(X, y) == pytest.approx(net.loss(full, y), rel=near["rtol"])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -48,7 +48,7 @@ def test_predict_and_loss(dtype, rows):
         ((1000, 300, 5), 100, {"activation": "silu"}),
     ],
 )
-def test_training_takes_the_same_steps(dtype, widths, batch, options):
+def test_fits_make_the_same_steps(dtype, widths, batch, options):
     X = matrix(260, widths[0], 0.05, dtype)
     y = np.random.default_rng(0).integers(0, 5, 260)
     weights = np.linspace(0.1, 2, 260)
@@ -99,7 +99,7 @@ def test_any_number_of_threads_gives_the_same_bits():
     np.testing.assert_array_equal(found[0], found[2])
 
 
-def test_layers_with_options_and_batches():
+def test_train_batch_with_options_of_layers():
     X = matrix(120, 80, 0.1, "float32")
     y = X.toarray()[:, :3]
     layers = [fastbp.Dense(16, "relu", norm="layer"), fastbp.Dense(16, "tanh", residual=True)]
@@ -114,16 +114,16 @@ def test_layers_with_options_and_batches():
             net.train_batch(each[part], y[part], optimizer)
             for net, optimizer, each in zip(nets, adam, (X, X.toarray()), strict=True)
         ]
-        assert J[0] == pytest.approx(J[1], rel=1e-4)
+        assert J[0] == pytest.approx(J[1], rel=1e-4), f"rows from {start}"
     np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-3, atol=1e-5)
 
 
-def test_what_comes_in_other_forms():
+def test_other_forms_of_sparse_matrices():
     X = matrix(50, 30, 0.2, "float64")
     net = network("float32", (30, 8, 5))
     expected = net.predict(X.toarray())
     shuffled = X.copy()
-    for i in range(50):  # columns of a row in falling order
+    for i in range(50):  # columns of a row in descending order
         part = slice(X.indptr[i], X.indptr[i + 1])
         shuffled.indices[part] = X.indices[part][::-1]
         shuffled.data[part] = X.data[part][::-1]
@@ -133,12 +133,14 @@ def test_what_comes_in_other_forms():
         shape=X.shape,
     )
     before = shuffled.data.copy()
-    for each in (X.tocsc(), shuffled, twice, sparse.csr_array(X), X.astype(np.float32)):
-        np.testing.assert_allclose(net.predict(each), expected, rtol=1e-4, atol=1e-6)
+    forms = {"csc": X.tocsc(), "unsorted": shuffled, "duplicates": twice}
+    forms |= {"csr_array": sparse.csr_array(X), "float32": X.astype(np.float32)}
+    for name, form in forms.items():
+        np.testing.assert_allclose(net.predict(form), expected, 1e-4, 1e-6, err_msg=name)
     np.testing.assert_array_equal(shuffled.data, before)
 
 
-def test_the_reference_takes_them_too():
+def test_the_reference_takes_sparse_rows():
     X = matrix(40, 30, 0.2, "float64")
     y = np.random.default_rng(0).integers(0, 5, 40)
     net = network("float64", (30, 8, 5))
@@ -168,7 +170,7 @@ def test_streams(kind):
     X = matrix(40, 30, 0.2, "float64")
     y = np.random.default_rng(0).integers(0, 5, 40)
 
-    def blocks():  # of growing sizes, the memory of each spoilt when the next one is made
+    def blocks():  # of growing sizes; each is overwritten before the next one
         for first, end in ((0, 8), (8, 24), (24, 40)):
             block = X[first:end].copy()
             yield block, y[first:end]
@@ -205,7 +207,7 @@ def test_lbfgs():
     np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
 
 
-def test_says_what_is_wrong():
+def test_bad_sparse_input_is_refused():
     X = matrix(40, 30, 0.2, "float32")
     y = np.zeros(40, int)
     net = network("float32", (30, 8, 5))
@@ -230,7 +232,7 @@ def test_says_what_is_wrong():
 
 
 def damaged(part, array):
-    """A matrix whose `part` is another array; SciPy has looked at it before and remembers that."""
+    """A matrix with one array replaced, after SciPy has checked it and cached the result."""
     X = matrix(40, 30, 0.2, "float32")
     assert X.has_canonical_format
     setattr(X, part, array(getattr(X, part)))
@@ -238,7 +240,7 @@ def damaged(part, array):
 
 
 def changed(at, value, dtype=None):
-    """A function that gives a copy with another value at one place."""
+    """A function that returns a copy with another value at one index."""
 
     def change(array):
         array = array.astype(dtype or array.dtype)
@@ -269,20 +271,27 @@ def changed(at, value, dtype=None):
 )
 @pytest.mark.parametrize("kind", [fastbp.Network, fastbp.reference.Network])
 def test_a_damaged_structure_is_refused(kind, part, array, says):
-    """A cached has_canonical_format, or differences of unsigned numbers, would let it through."""
+    """Even with a cached has_canonical_format, and for unsigned numbers, whose differences wrap."""
     X, y = damaged(part, array), np.zeros(40, int)
     net = kind((30, 8, 5), output="softmax", loss="cross_entropy", seed=1)
     before = net.theta.copy()
-    calls = (net.predict, net.forward, lambda X: net.loss(X, y), lambda X: net.fit(X, y))
-    for call in (*calls, lambda X: net.train_batch(X, y, fastbp.optim.SGD())):
-        with pytest.raises(ValueError, match=f"X is damaged: .*{says}"):
-            call(X)
+    refused = pytest.raises(ValueError, match=f"X is damaged: .*{says}")
+    with refused:
+        net.predict(X)
+    with refused:
+        net.forward(X)
+    with refused:
+        net.loss(X, y)
+    with refused:
+        net.fit(X, y)
+    with refused:
+        net.train_batch(X, y, fastbp.optim.SGD())
     np.testing.assert_array_equal(net.theta, before)
 
 
 @pytest.mark.parametrize("form", ["csc", "bsr", "coo"])
 def test_a_damaged_structure_of_another_form_is_refused(form):
-    """Before SciPy converts it, for the conversion does not look."""
+    """Before SciPy converts it, because the conversion does not check."""
     X = matrix(40, 30, 0.2, "float32").asformat(form)
     (X.row if form == "coo" else X.indices)[4] = 2**30
     with pytest.raises(ValueError, match="X is damaged: it has a .* 1073741824 outside"):
@@ -291,7 +300,7 @@ def test_a_damaged_structure_of_another_form_is_refused(form):
 
 @pytest.mark.parametrize("flag", [True, False])
 def test_order_and_duplicates_do_not_depend_on_flags(flag):
-    """Columns that fall and come twice, whatever SciPy believes of them."""
+    """Descending and repeated columns are right even if SciPy's cached flags are wrong."""
     X = matrix(40, 30, 0.2, "float32")
     X.indices[:] = X.indices[::-1] // 2
     X.has_sorted_indices = X.has_canonical_format = flag
@@ -299,4 +308,4 @@ def test_order_and_duplicates_do_not_depend_on_flags(flag):
     np.add.at(rows, (np.repeat(np.arange(40), np.diff(X.indptr)), X.indices), X.data)
     net = network("float32", (30, 8, 5))
     np.testing.assert_allclose(net.predict(X), net.predict(rows), **tolerance("float32", 30))
-    assert not X.has_sorted_indices or flag  # X itself is as it was
+    assert not X.has_sorted_indices or flag  # X itself has not changed

@@ -1,7 +1,7 @@
-"""Subnormals are zeros inside the engine, on every thread; the caller's modes stay as they were.
+"""Subnormals are zeros inside the engine, on every thread; the caller's modes do not change.
 
-What the engine makes of a number shows whether it flushes; NumPy on the same thread, and Python's
-own floats, show the caller's modes. All of it by values: nothing is timed.
+The results of the engine show whether it flushes subnormals; NumPy and Python's floats on the same
+thread show the modes of the caller. Nothing is timed.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from fastbp.optim import SGD, Adam, RMSprop
 MACHINE = platform.machine().lower()
 pytestmark = pytest.mark.skipif(
     MACHINE not in {"x86_64", "amd64", "aarch64", "arm64"},
-    reason="the engine has no mode to flush subnormals on this machine",
+    reason="the engine cannot flush subnormals on this machine",
 )
 DTYPES = [np.float32, np.float64]
 
@@ -35,22 +35,22 @@ def is_subnormal(array):
 
 
 def keeps_subnormals():
-    """Whether this thread's arithmetic does, on inputs and on results."""
+    """Whether the arithmetic of this thread keeps subnormals, as inputs and as results."""
     kept = []
     for dtype in DTYPES:
         tiny, subnormal = small(dtype)
-        halves = np.full(40, tiny) / dtype(4)  # long enough for the vector loops
+        halves = np.full(40, tiny) / dtype(4)  # long enough for loops over vectors
         kept += [halves == subnormal, np.full(40, subnormal) * dtype(4) == tiny]
     tiny = float(np.finfo(float).tiny)
     return bool(np.all(kept)) and tiny / 4 != 0.0 and (tiny / 4) * 4 == tiny
 
 
 class Modes:
-    """What fegetenv of the C library says of this thread: its bytes, status flags among them."""
+    """The floating-point environment of this thread by fegetenv, as bytes with status flags."""
 
     def __init__(self):
         library = ctypes.CDLL(None)
-        self.env = ctypes.create_string_buffer(64)  # fenv_t is shorter everywhere
+        self.env = ctypes.create_string_buffer(64)  # fenv_t is shorter on every platform
         self._get, self._set = library.fegetenv, library.fesetenv
 
     def read(self):
@@ -63,31 +63,31 @@ class Modes:
 
 
 needs_fenv = pytest.mark.skipif(
-    platform.system() == "Windows", reason="fegetenv is not in a library that ctypes finds"
+    platform.system() == "Windows", reason="ctypes finds no library with fegetenv"
 )
 IS_X86 = MACHINE in {"x86_64", "amd64"}
 WORD = slice(28, 32) if IS_X86 else slice(0, 4)  # MXCSR, FPCR within glibc's fenv_t
 FLUSH = 0x8040 if IS_X86 else 1 << 24
 ROUND_UP = 0x4000 if IS_X86 else 1 << 22
 needs_glibc = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="the layout of fenv_t is that of glibc"
+    platform.libc_ver()[0] != "glibc", reason="the test knows the layout of fenv_t of glibc"
 )
 
 
 def with_bits(raw, bits):
-    """The same modes with bits set in the word that has them."""
+    """The same modes with these bits of the control word set."""
     word = int.from_bytes(raw[WORD], "little") | bits
     return raw[: WORD.start] + word.to_bytes(4, "little") + raw[WORD.stop :]
 
 
-# ---- what the engine makes of subnormals --------------------------------------------------------
+# ---- subnormals in the engine -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["nn", "tn", "nt"])
 @pytest.mark.parametrize("n", [1, 3, 16, 37])
 def test_products(dtype, form, n):
-    """Of inputs that are subnormal, and of small numbers whose product would be."""
+    """Subnormal inputs, and small numbers whose product is subnormal."""
     tiny, subnormal = small(dtype)
     for a, b, want in (
         (subnormal, dtype(4), 0),
@@ -97,7 +97,7 @@ def test_products(dtype, form, n):
     ):
         c = np.empty((n, n), dtype)
         _core.gemm(form, np.full((n, n), a), np.full((n, n), b), c)
-        np.testing.assert_array_equal(c, np.full((n, n), want, dtype))
+        np.testing.assert_array_equal(c, np.full((n, n), want, dtype), f"{a} · {b}")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -122,7 +122,7 @@ OPTIMIZERS = {
 
 
 def dead_network(dtype):
-    """A network with 12 inputs and data of which only the first lives."""
+    """A network with 12 inputs, and data in which all inputs but the first are 0."""
     net = fastbp.Network((12, 37, 2), activation="tanh", dtype=dtype, seed=0)
     X = np.zeros((8, 12), dtype)
     X[:, 0] = np.linspace(-1, 1, 8)
@@ -133,7 +133,7 @@ def dead_network(dtype):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("by", ["fit", "train_batch", "step", "one row"])
 def test_moments_of_dead_gradients_end_at_zero(dtype, name, by):
-    """From just above the smallest normal number: without flushing they would stay below it."""
+    """They begin just above the smallest normal number; without flushing they stay subnormal."""
     net, X, y = dead_network(dtype)
     optimizer = OPTIMIZERS[name]()
     optimizer.bind(net.theta.size, net.dtype)
@@ -150,15 +150,16 @@ def test_moments_of_dead_gradients_end_at_zero(dtype, name, by):
         else:
             net.train_batch(X, y, optimizer)
     for i, moment in enumerate(optimizer.moments):
-        assert not is_subnormal(moment).any()
+        assert not is_subnormal(moment).any(), f"moment {i}"
         dead = net.blocks(moment)[0]["W"][1:]
-        largest = name == "amsgrad" and i == 2  # the largest so far, which does not decay
-        assert (dead == (np.finfo(dtype).tiny * dtype(1.5) if largest else 0)).all()
+        largest = name == "amsgrad" and i == 2  # the maximum so far, which does not decay
+        kept = np.finfo(dtype).tiny * dtype(1.5) if largest else 0
+        assert (dead == kept).all(), f"moment {i}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_reference_keeps_them(dtype):
-    """It is NumPy's arithmetic, on the caller's own modes."""
+def test_the_reference_keeps_subnormals(dtype):
+    """It uses NumPy, in the modes of the caller."""
     net = fastbp.reference.Network((12, 5, 2), activation="tanh", dtype=dtype, seed=0)
     _, X, y = dead_network(dtype)
     optimizer = SGD(1e-3, momentum=0.9)
@@ -170,15 +171,15 @@ def test_the_reference_keeps_them(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_passes_and_derivatives(dtype):
-    """Every entry of the engine: from subnormal weights come zeros."""
+    """Every call of the engine: subnormal weights give zeros."""
     subnormal = small(dtype)[1]
     net = fastbp.Network((5, 4, 3), activation="identity", dtype=dtype, seed=0, l2=0.5)
     net.theta[:] = 1
     net.layers[1].W[...] = subnormal
     net.layers[1].b[...] = 0
     X, y, four = np.ones((20, 5), dtype), np.zeros((20, 3), dtype), np.full((20, 3), 4, dtype)
-    for rows in (X[:1], X):  # by the small calls' buffers, and by blocks
-        assert (net.predict(rows) == 0).all()
+    assert (net.predict(X[:1]) == 0).all()  # the buffers of small calls
+    assert (net.predict(X) == 0).all()  # blocks of rows
     assert (net.forward(X) == 0).all()
     net.backward_from(four)
     assert (net.layers[0].delta == 0).all() and (net.input_gradient() == 0).all()
@@ -194,7 +195,7 @@ def test_passes_and_derivatives(dtype):
 
 
 def test_any_number_of_threads_flushes():
-    """The same bits on one thread and on several, where most moments die."""
+    """One thread and several give the same bits, where most moments become 0."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(256, 300)).astype(np.float32)
     X[:, 20:] *= np.float32(1e-22)
@@ -204,30 +205,34 @@ def test_any_number_of_threads_flushes():
         net = fastbp.Network((300, 400, 10), activation="tanh", seed=0)
         adam = Adam(1e-3)
         net.fit(X, y, epochs=3, batch_size=128, optimizer=adam, n_threads=n_threads)
-        assert not any(is_subnormal(moment).any() for moment in adam.moments)
+        assert not any(is_subnormal(m).any() for m in adam.moments), f"{n_threads} threads"
         found.append([net.theta, *adam.moments])
-    for others in found[1:]:
+    for n_threads, others in zip((2, 3), found[1:], strict=True):
         for one, other in zip(found[0], others, strict=True):
-            np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(one, other, f"{n_threads} threads")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_subnormal_eps_counts_as_the_smallest_normal(dtype):
-    """Flushed it would be 0, and moments that are 0 would give 0/0."""
-    subnormal = float(small(dtype)[1])
-    for optimizer in (Adam(1e-3, eps=subnormal), RMSprop(1e-3, eps=subnormal)):
-        net, X, y = dead_network(dtype)
-        before = net.layers[0].W[1:].copy()
-        net.fit(X, y, epochs=3, batch_size=4, optimizer=optimizer)
-        np.testing.assert_array_equal(net.layers[0].W[1:], before)
-        assert np.isfinite(net.theta).all()
-    norm = fastbp.Norm("layer", subnormal)
+@pytest.mark.parametrize("kind", [Adam, RMSprop])
+def test_a_subnormal_eps_counts_as_the_smallest_normal(kind, dtype):
+    """If it were flushed to 0, moments of 0 would give 0/0."""
+    net, X, y = dead_network(dtype)
+    before = net.layers[0].W[1:].copy()
+    optimizer = kind(1e-3, eps=float(small(dtype)[1]))
+    net.fit(X, y, epochs=3, batch_size=4, optimizer=optimizer)
+    np.testing.assert_array_equal(net.layers[0].W[1:], before)
+    assert np.isfinite(net.theta).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_subnormal_eps_of_a_norm_counts_as_the_smallest_normal(dtype):
+    norm = fastbp.Norm("layer", float(small(dtype)[1]))
     net = fastbp.Network.from_layers(3, [fastbp.Dense(4, norm=norm), fastbp.Dense(1)], dtype=dtype)
     net.theta[:] = 0
     assert np.isfinite(net.predict(np.ones((2, 3)))).all()
 
 
-def test_weights_that_are_all_subnormal_are_refused():
+def test_sample_weights_that_are_all_subnormal_are_refused():
     net, X, y = dead_network(np.float32)
     weights = np.full(8, small(np.float32)[1])
     with pytest.raises(ValueError, match="sample_weight must have a positive"):
@@ -238,7 +243,7 @@ def test_weights_that_are_all_subnormal_are_refused():
 
 
 def calls():
-    """One call of every kind that computes."""
+    """{name: call}, one call of every kind that computes."""
     net, X, y = dead_network(np.float32)
     wide = fastbp.Network((64, 600, 10), seed=0)
     data = np.ones((300, 64), np.float32), np.zeros((300, 10), np.float32)
@@ -260,7 +265,7 @@ def calls():
 
 
 @pytest.mark.parametrize("name", list(calls()))
-def test_the_callers_arithmetic_is_untouched(name):
+def test_the_callers_arithmetic_does_not_change(name):
     call = calls()[name]
     seen = []
 
@@ -280,8 +285,8 @@ def test_the_callers_arithmetic_is_untouched(name):
 @needs_glibc
 @pytest.mark.parametrize("bits", [0, FLUSH, ROUND_UP, ROUND_UP | FLUSH])
 @pytest.mark.parametrize("name", list(calls()))
-def test_the_callers_modes_are_the_same_bits(name, bits):
-    """Whatever they are: a caller who flushes himself goes on flushing."""
+def test_the_callers_modes_do_not_change(name, bits):
+    """Not even for a caller who flushes subnormals."""
     call, modes = calls()[name], Modes()
     at_first = modes.read()
     seen = []
@@ -292,13 +297,13 @@ def test_the_callers_modes_are_the_same_bits(name, bits):
         seen = [before, modes.read()[WORD]]
     finally:
         modes.write(at_first)
-    control = ~0x3F if IS_X86 else -1  # of MXCSR without the flags that Python's own steps raise
+    control = ~0x3F if IS_X86 else -1  # MXCSR without the status flags, which Python itself sets
     words = [int.from_bytes(word, "little") & control for word in seen]
     assert words[0] == words[1] and words[0] & bits == bits
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_after_an_error(n_threads):
+def test_the_callers_modes_are_restored_after_an_error(n_threads):
     net = fastbp.Network((64, 600, 10), seed=0)
     X, y = np.ones((300, 64), np.float32), np.zeros((300, 10), np.float32)
     options = {"batch_size": 300, "n_threads": n_threads}
@@ -311,7 +316,7 @@ def test_after_an_error(n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_after_an_interrupt(keyboard, n_threads):
+def test_the_callers_modes_are_restored_after_an_interrupt(keyboard, n_threads):
     net = fastbp.Network((64, 600, 10), seed=0)
     X, y = np.ones((300, 64), np.float32), np.zeros((300, 10), np.float32)
 
@@ -329,8 +334,8 @@ class Raised(Exception):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("fail", [False, True])
-def test_a_loss_in_python_sees_the_callers_modes(n_threads, fail):
-    """On the caller's thread and on the pool's, and when it calls the engine itself."""
+def test_a_custom_loss_runs_in_the_callers_modes(n_threads, fail):
+    """On the thread of the caller and on those of the pool, and if it calls the engine itself."""
     seen, shared, other = [], False, threading.Event()
     inner, rows, _ = dead_network(np.float32)
 
@@ -376,7 +381,7 @@ def test_a_loss_in_python_sees_the_callers_modes(n_threads, fail):
 
 @needs_fenv
 @needs_glibc
-def test_a_loss_in_python_sees_a_flushing_callers_modes():
+def test_a_custom_loss_runs_in_the_modes_of_a_caller_who_flushes():
     modes, seen = Modes(), []
 
     def loss(a, y):

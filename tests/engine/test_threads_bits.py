@@ -1,4 +1,4 @@
-"""Any number of threads gives the same bits: trajectories, passes, predictions, losses."""
+"""Any number of threads gives the same bits in fits, passes, predictions and losses."""
 
 import numpy as np
 import pytest
@@ -33,14 +33,14 @@ def check_trajectories(*arguments, **options):
         assert in_time(trajectory, n, *arguments, **options) == alone, f"{n} threads"
 
 
-# ---- that there is a team ---------------------------------------------------------------------
+# ---- the number of threads --------------------------------------------------------------------
 
 
 @needs_proc
 @needs_fork
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_shapes_are_worth_a_team(shape):
-    """Otherwise what follows would prove nothing."""
+def test_the_fits_below_use_several_threads(shape):
+    """Otherwise the tests below would prove nothing."""
     assert helpers(trajectory, 1, shape) == 0
     assert 0 < helpers(trajectory, 7, shape) <= 6
 
@@ -48,25 +48,25 @@ def test_the_shapes_are_worth_a_team(shape):
 @needs_proc
 @needs_fork
 @pytest.mark.parametrize("n", [2, 3, 7])
-def test_a_team_has_the_size_asked_for(n):
-    """More than there are processors, too, where the work is large."""
+def test_large_work_uses_as_many_threads_as_requested(n):
+    """Even more threads than there are processors."""
     net, X, y = problem(NARROW, n=4000)
     fit = {"epochs": 1, "batch_size": 4000}
     assert helpers(net.fit, X, y, n_threads=n, **fit) == n - 1
     with limit_of(n):
         assert helpers(net.fit, X, y, **fit) == n - 1
         assert helpers(net.fit, X, y, n_threads=3, **fit) == 2
-        for call in (net.forward, net.predict):
-            assert helpers(call, X) == n - 1
-        for call in (net.loss, net.value_and_grad):
-            assert helpers(call, X, y) == n - 1
+        assert helpers(net.forward, X) == n - 1
+        assert helpers(net.predict, X) == n - 1
+        assert helpers(net.loss, X, y) == n - 1
+        assert helpers(net.value_and_grad, X, y) == n - 1
         assert helpers(net.train_batch, X, y, OPTIMIZERS["sgd"]()) == n - 1
 
 
 @needs_proc
 @needs_fork
 @pytest.mark.parametrize("n", ROWS)
-def test_passes_below_are_worth_a_team(n):
+def test_the_passes_below_use_several_threads(n):
     net, X, y = problem(n=n)
     with limit_of(7):
         assert helpers(net.forward, X) > 0
@@ -92,7 +92,7 @@ def test_every_hidden_activation_under_paired_losses(name, pair, dtype):
 @pytest.mark.parametrize("name", activations.NAMES)
 def test_every_activation_under_an_unpaired_loss(name, dtype):
     hidden = "tanh" if name == "softmax" else name
-    # of large outputs nothing would be learnt but that they are too large
+    # with large outputs, the fit would only make them smaller
     init = "normal(0.001)" if name == "exp" else "auto"
     check_trajectories(FIT, activation=hidden, output=name, loss="mse", dtype=dtype, init=init)
 
@@ -150,7 +150,7 @@ def test_any_shape(widths, n, batch_size, team, dtype):
 
 
 def diverge(n_threads, dtype):
-    """Message of the error, and what the fit leaves behind."""
+    """The message of the error, and the state after the fit."""
     net, X, y = problem(dtype=dtype)
     optimizer = OPTIMIZERS["nesterov"]()
     optimizer.lr = 10.0
@@ -171,7 +171,7 @@ def test_divergence_is_found_at_the_same_step(dtype):
 
 
 def passes(n_threads, n, weighted, **options):
-    """Every result of forward, backward and backward_from on n rows, in bytes."""
+    """All results of forward, backward and backward_from on n rows, as bytes."""
     with limit_of(n_threads):
         net, X, y = problem(n=n, **options)
         s = weights_for(X) if weighted else None
@@ -198,7 +198,7 @@ def test_forward_and_backward(weighted, n, dtype):
 
 
 def steps_by_hand(n_threads, dtype):
-    """Three steps on a growing batch: buffers and workers' scratch are made anew between."""
+    """Three steps on a growing batch, so that buffers and scratch are allocated again."""
     with limit_of(n_threads):
         net, X, y = problem(dtype=dtype, n=301)
         optimizer = OPTIMIZERS["adam"]()
@@ -209,7 +209,7 @@ def steps_by_hand(n_threads, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_steps_by_hand(dtype):
+def test_value_and_grad_and_step(dtype):
     alone = in_time(steps_by_hand, 1, dtype)
     for n in TEAMS[1:]:
         assert in_time(steps_by_hand, n, dtype) == alone, f"{n} threads"
@@ -230,14 +230,14 @@ def online(n_threads, weighted, **options):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_steps_online(weighted, dtype):
+def test_train_batch(weighted, dtype):
     alone = in_time(online, 1, weighted, dtype=dtype, l2=1e-3)
     for n in TEAMS[1:]:
         assert in_time(online, n, weighted, dtype=dtype, l2=1e-3) == alone, f"{n} threads"
 
 
 def inference(n_threads, n, **options):
-    """predict, loss with and without weights, and scores of a validation set, in bytes."""
+    """predict, loss with and without weights, and scores of a validation set, as bytes."""
     with limit_of(n_threads):
         net, X, y = problem(NARROW, n=n, **options)
         results = [net.predict(X), net.loss(X, y), net.loss(X, y, weights_for(X))]
@@ -257,8 +257,8 @@ def test_predictions_and_losses(output, loss, n, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_limit_may_change_during_a_fit(dtype):
-    """Callbacks see the whole pool idle, may use it, and may set another number of threads."""
+def test_the_number_of_threads_may_change_during_a_fit(dtype):
+    """Callbacks may use the pool, and may set another number of threads."""
 
     def train(limits):
         net, X, y = problem(dtype=dtype)
@@ -276,4 +276,4 @@ def test_a_limit_may_change_during_a_fit(dtype):
 
     alone = in_time(train, (1, 1, 1))
     for limits in ((2, 7, 1), (7, 1, 3), (3, 2, 4)):
-        assert in_time(train, limits) == alone
+        assert in_time(train, limits) == alone, limits

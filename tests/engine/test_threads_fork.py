@@ -1,4 +1,4 @@
-"""The pool after os.fork: the child starts threads of its own and computes the same bits."""
+"""The pool after os.fork: the child starts its own threads and computes the same bits."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ pytestmark = needs_fork
 
 @contextlib.contextmanager
 def busy(work):
-    """Another Python thread calls work() over and over; yields the list of its results."""
+    """Call work() repeatedly on another Python thread; yields the list of its results."""
     results, stop = [], threading.Event()
 
     def run():
@@ -50,7 +50,7 @@ def fit_fork_fit():
     for before, in_child, after in ((2, 3, 7), (4, 2, 2), (1, 4, 3)):
         assert trajectory(before) == alone
         child = start_forked(trajectory, in_child)
-        assert trajectory(after) == alone  # while the child trains
+        assert trajectory(after) == alone  # at the same time as the child
         assert result_of(child) == alone
 
 
@@ -59,7 +59,7 @@ def test_fit_fork_fit():
 
 
 def generations(depth):
-    """Trajectories of a process, its child, its grandchild, …"""
+    """Trajectories of a process, of its child, of its grandchild, and so on."""
     mine = trajectory(2)
     return [mine, *(forked(generations, depth - 1) if depth else [])]
 
@@ -68,7 +68,7 @@ def grandchildren():
     assert generations(3) == [trajectory(1)] * 4
 
 
-def test_a_child_forks_too():
+def test_a_child_may_fork():
     isolated(grandchildren)
 
 
@@ -78,7 +78,7 @@ def many_children():
     assert [result_of(child) for child in children] == [trajectory(1)] * 4
 
 
-def test_several_children_at_once():
+def test_several_children_at_the_same_time():
     isolated(many_children)
 
 
@@ -99,12 +99,12 @@ def threads_of_a_child():
 
 
 @needs_proc
-def test_a_child_starts_the_threads_that_it_needs():
+def test_a_child_starts_its_own_threads():
     isolated(threads_of_a_child)
 
 
 def passes():
-    """Bits of a forward and a backward pass, a prediction and a loss on three threads."""
+    """The bits of a forward and a backward pass, a prediction and a loss on three threads."""
     net, X, y = problem(NARROW, n=2100)
     with limit_of(3):
         results = [net.forward(X), net.predict(X)]
@@ -126,11 +126,11 @@ def test_passes_and_predictions_after_a_fork():
     isolated(fork_between_passes)
 
 
-# ---- fork in the middle -----------------------------------------------------------------------
+# ---- fork during a call -------------------------------------------------------------------------
 
 
-def go_on_in_the_child():
-    """A callback forks: parent and child both end the fit, on the same bits."""
+def finish_in_parent_and_child():
+    """A callback forks; parent and child both finish the fit, with the same bits."""
     net, X, y = problem()
     children, inside = [], []
 
@@ -149,7 +149,7 @@ def go_on_in_the_child():
 
 
 def fork_in_a_callback():
-    theta, losses, children, inside = go_on_in_the_child()
+    theta, losses, children, inside = finish_in_parent_and_child()
     if inside:
         with os.fdopen(inside[0], "wb") as pipe:
             pickle.dump((theta, losses), pipe)
@@ -165,7 +165,7 @@ def test_fork_in_a_callback():
 
 
 def fork_beside_a_fit():
-    """Whatever the fit of another thread was doing, the child can train."""
+    """The child can train at whatever point the fit of another thread was."""
     alone = trajectory(1)
     with busy(lambda: trajectory(3)) as results:
         for turn in range(16):
@@ -186,12 +186,12 @@ def threads_beside_a_fit():
 
 @needs_proc
 def test_the_pool_of_a_child_is_free():
-    """Though that of its parent was taken by another thread at that moment."""
+    """Even if another thread of the parent was using the pool at that moment."""
     isolated(threads_beside_a_fit)
 
 
 def fork_beside_predictions():
-    """Short regions, so that forks meet locks that are held and threads that are being woken."""
+    """Regions are short, so that forks happen while locks are held and threads are woken."""
     net, X, _ = problem(NARROW, n=2100)
     with limit_of(7):
         expected = net.predict(X).tobytes()
@@ -206,11 +206,11 @@ def test_fork_beside_predictions():
 
 
 def fork_where_nobody_trains():
-    """The child never touches the pool: it has to end all the same."""
+    """The child never uses the pool, and must be able to exit."""
     with busy(lambda: trajectory(2)):
         for _ in range(10):
             assert forked(os.getppid) == os.getpid()
 
 
-def test_a_child_that_does_not_train():
+def test_a_child_that_does_not_train_can_exit():
     isolated(fork_where_nobody_trains)

@@ -1,4 +1,4 @@
-"""How many threads: affinity, quotas, the environment, the setters, and work too small for two."""
+"""How many threads: affinity, quotas, environment variables, setters, and small work."""
 
 import json
 import os
@@ -29,7 +29,7 @@ ASK = "import fastbp; print(fastbp.get_num_threads())"
 
 
 def run(code, *arguments, **environment):
-    """A fresh interpreter with none of NAMES set but in `environment`."""
+    """Run code in a new interpreter, with those of NAMES set that `environment` has."""
     return subprocess.run(
         [sys.executable, "-P", "-c", code, *arguments],
         check=False,
@@ -50,18 +50,18 @@ def answer(code, *arguments, **environment):
 
 
 def test_default():
-    """A quota of the control group may lower it."""
+    """It may be lower because of a quota of the control group."""
     assert 1 <= answer(ASK) <= _config.usable_cores()
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is Linux's")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity exists on Linux")
 def test_default_follows_affinity():
     pin = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])});"
     for cpu in sorted(os.sched_getaffinity(0))[:2]:
         assert answer(pin + ASK, str(cpu)) == 1
 
 
-# Files of a made-up control group, laid over /proc and /sys/fs/cgroup in a mount namespace.
+# Files of an invented control group, which a mount namespace shows in /proc and /sys/fs/cgroup.
 QUOTAS = """
 import ctypes, json, os, sys
 import fastbp
@@ -96,7 +96,7 @@ print(json.dumps(answers))
 """
 GROUP = "/proc/self/cgroup"
 V1, V2 = "/sys/fs/cgroup/cpu/cpu.cfs_", "/sys/fs/cgroup"
-CASES = [  # (files, the number they allow; None: all)
+CASES = [  # (files, the number of processors that they allow, or None for all)
     ({}, None),
     ({GROUP: "0::/"}, None),
     ({GROUP: "0::/", f"{V2}/cpu.max": "max 100000"}, None),
@@ -119,7 +119,7 @@ CASES = [  # (files, the number they allow; None: all)
 ]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups exist on Linux")
 def test_default_follows_quotas():
     files = json.dumps([files for files, _ in CASES])
     done = run(QUOTAS, files, OPENBLAS_NUM_THREADS="1")
@@ -138,7 +138,7 @@ def test_default_follows_quotas():
 
 @pytest.fixture
 def environment(monkeypatch):
-    """Sets the two variables, looks at them as an import does, and returns the limit."""
+    """A function that sets both variables, reads them as the import does, and returns the limit."""
     before = fastbp.get_num_threads()
 
     def look(fastbp_value=None, omp_value=None):
@@ -154,13 +154,13 @@ def environment(monkeypatch):
     fastbp.set_num_threads(before)
 
 
-def test_the_environment_is_looked_at_by_the_import():
+def test_the_import_reads_the_environment():
     assert answer(ASK, FASTBP_NUM_THREADS="3") == 3
     assert answer(ASK, FASTBP_NUM_THREADS="3", OMP_NUM_THREADS="5") == 5
     assert answer(ASK, OMP_NUM_THREADS="4,2") == 4
 
 
-def test_setters_win_over_the_environment():
+def test_set_num_threads_overrides_the_environment():
     code = "import fastbp; fastbp.set_num_threads(6); print(fastbp.get_num_threads())"
     assert answer(code, FASTBP_NUM_THREADS="3", OMP_NUM_THREADS="5") == 6
 
@@ -184,7 +184,7 @@ def test_setters_win_over_the_environment():
         (("3", "4,2,1"), 4),
     ],
 )
-def test_environment(environment, values, expected):
+def test_values_of_the_environment(environment, values, expected):
     assert environment(*values) == expected
 
 
@@ -192,7 +192,7 @@ def test_environment(environment, values, expected):
     "rubbish",
     ["many", "0", "-1", "1.5", "1e1", "0x4", ",", ",4", "4 2", "²", "٣", "9999", "9" * 5000],
 )
-def test_rubbish_for_openmp_is_none_of_our_business(environment, rubbish):
+def test_an_invalid_omp_num_threads_is_ignored(environment, rubbish):
     assert environment(None, rubbish) == 77
     assert environment("3", rubbish) == 3
 
@@ -207,7 +207,7 @@ def test_a_bad_number_of_threads_fails_the_import(environment, bad):
     assert str(info.value).startswith("FASTBP_NUM_THREADS=")
 
 
-def test_the_import_says_what_is_bad():
+def test_the_error_of_the_import_names_the_variable():
     done = run(ASK, FASTBP_NUM_THREADS="many")
     assert done.returncode == 1
     assert done.stderr.strip().endswith(
@@ -239,7 +239,7 @@ def test_set_num_threads(n):
         (None, TypeError, "must be a whole number"),
     ],
 )
-def test_bad_numbers_change_nothing(value, error, message):
+def test_set_num_threads_refuses_bad_numbers(value, error, message):
     before = fastbp.get_num_threads()
     with pytest.raises(error, match=f"^n {message}"):
         fastbp.set_num_threads(value)
@@ -252,7 +252,7 @@ def test_bad_numbers_change_nothing(value, error, message):
         np.testing.assert_array_equal(net.theta, theta)
 
 
-# ---- more than there is, and less than it takes -----------------------------------------------
+# ---- more threads than the machine has, and small work ----------------------------------------
 
 
 def seven_on_one_processor():
@@ -260,13 +260,13 @@ def seven_on_one_processor():
     assert trajectory(7) == trajectory(1) == trajectory(2)
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is Linux's")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity exists on Linux")
 def test_more_threads_than_processors():
     isolated(seven_on_one_processor)
 
 
-def few_threads_to_be_had():
-    """With stacks of a gigabyte and room for two of them, the third thread cannot be started."""
+def with_room_for_two_threads():
+    """With stacks of a gigabyte and memory for two of them, the third thread cannot start."""
     import resource
 
     with open("/proc/self/statm") as file:
@@ -287,9 +287,9 @@ def test_threads_that_cannot_be_started():
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     if hard != resource.RLIM_INFINITY and hard < 1 << 30:
         pytest.skip("stacks may not be as large as a gigabyte")
-    resource.setrlimit(resource.RLIMIT_STACK, (1 << 30, hard))  # a process reads it as it starts
+    resource.setrlimit(resource.RLIMIT_STACK, (1 << 30, hard))  # read when a process starts
     try:
-        isolated(few_threads_to_be_had)
+        isolated(with_room_for_two_threads)
     finally:
         resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
 
@@ -304,16 +304,16 @@ def test_small_work_starts_no_threads():
     wide, rows, targets = problem(n=1)
     with limit_of(7):
         assert helpers(net.fit, X, y, epochs=3, batch_size=4) == 0
-        for small in (lambda: net.predict(X[:1]), lambda: net.value_and_grad(X[:4], y[:4])):
-            assert helpers(small) == 0
-        for small in (lambda: wide.predict(rows), lambda: wide.value_and_grad(rows, targets)):
-            assert helpers(small) == 0
+        assert helpers(net.predict, X[:1]) == 0
+        assert helpers(net.value_and_grad, X[:4], y[:4]) == 0
+        assert helpers(wide.predict, rows) == 0
+        assert helpers(wide.value_and_grad, rows, targets) == 0
 
 
 @needs_proc
 @needs_fork
 def test_one_thread_starts_no_threads():
-    """The number given to fit wins over the limit, and the limit over the machine."""
+    """n_threads of fit overrides the limit, and the limit overrides the machine's default."""
     net, X, y = problem(NARROW, n=2100)
     fit = {"epochs": 1, "batch_size": 2100}
     with limit_of(7):
@@ -322,6 +322,6 @@ def test_one_thread_starts_no_threads():
     with limit_of(1):
         assert helpers(net.fit, X, y, **fit) == 0
         assert helpers(net.fit, X, y, n_threads=4, **fit) == 3
-        for call in (lambda: net.predict(X), lambda: net.value_and_grad(X, y)):
-            assert helpers(call) == 0
+        assert helpers(net.predict, X) == 0
+        assert helpers(net.value_and_grad, X, y) == 0
     assert in_time(trajectory, 3) == in_time(trajectory, 1)

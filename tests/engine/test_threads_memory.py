@@ -1,4 +1,4 @@
-"""With a team too, a step allocates nothing, and a worker stays inside the arrays."""
+"""With several threads, a step allocates nothing, and workers access only their arrays."""
 
 from itertools import product
 from pathlib import Path
@@ -23,7 +23,7 @@ def fit_and_count(dtype, n_threads):
         s = weights_for(X) if weighted else None
         calls.clear()
         fit = _core.Fit(net._backend.net, net.theta, X, y, s, optimizer, 61, True, 0, n_threads)
-        assert calls, "the counter sees the buffers of a session"
+        assert calls, "the counter has not seen the buffers of a session"
         calls.clear()
         for _ in range(3):
             done = False
@@ -37,7 +37,7 @@ def fit_and_count(dtype, n_threads):
 
 
 def pass_and_count(dtype, n_threads):
-    """Only the first pass may allocate."""
+    """The calls of the allocator after the first pass, which may allocate."""
     calls = count_allocator_calls(Path(_core.__file__).resolve())
     net, X, y = problem(dtype=dtype, n=600)
     s, before = weights_for(X), tasks()
@@ -61,7 +61,7 @@ def pass_and_count(dtype, n_threads):
 @needs_proc
 @pytest.mark.parametrize("work", [fit_and_count, pass_and_count])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_step_of_a_team_allocates_nothing(dtype, work):
+def test_a_step_on_several_threads_allocates_nothing(dtype, work):
     isolated(work, dtype, 2)
 
 
@@ -86,7 +86,7 @@ def train_beside_guards(dtype, n_threads):
             net.loss(X, y, s)
 
 
-@pytest.mark.skipif(not LINUX, reason="mprotect by ctypes as Linux has it")
+@pytest.mark.skipif(not LINUX, reason="calls mprotect through ctypes, as on Linux")
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_team_stays_inside_its_arrays(dtype):
+def test_workers_access_only_their_arrays(dtype):
     isolated(train_beside_guards, dtype, 7)

@@ -1,4 +1,4 @@
-"""Fits in the workers of multiprocessing, concurrent.futures and joblib: same bits, no hang."""
+"""Fits in workers of multiprocessing, concurrent.futures and joblib: same bits, no hang."""
 
 import contextlib
 import multiprocessing
@@ -15,7 +15,7 @@ STARTS = multiprocessing.get_all_start_methods()
 
 
 def expected(used_before=True):
-    """What the workers have to return; the threads of this process are started, or not yet."""
+    """The result that workers must return; used_before: this process starts its threads first."""
     if used_before:
         trajectory(3)
     return [trajectory(1)] * len(TEAMS)
@@ -53,7 +53,7 @@ def send_result(n, queue):
 
 
 def single_processes(start):
-    """Process objects side by side, whose results come through a queue."""
+    """Several Process objects at the same time, which send their results through a queue."""
     alone = expected()
     context = multiprocessing.get_context(start)
     queue = context.Queue()
@@ -101,7 +101,7 @@ def test_thread_executor():
 
 @contextlib.contextmanager
 def ending_loky():
-    """It ends its workers at exit, and a child of multiprocessing waits for them before that."""
+    """End the workers of loky: a child of multiprocessing would wait for them at exit."""
     from joblib.externals.loky import get_reusable_executor
 
     try:
@@ -115,7 +115,7 @@ def with_joblib(backend):
 
     alone = expected()
     with ending_loky() if backend == "loky" else contextlib.nullcontext():
-        for _ in range(2):  # loky keeps its workers
+        for _ in range(2):  # loky reuses its workers
             parallel = Parallel(n_jobs=2, backend=backend, timeout=SECONDS)
             assert parallel(delayed(trajectory)(n) for n in TEAMS) == alone
 
@@ -134,8 +134,8 @@ def limits_in_loky(n_jobs):
     assert limits == [max(1, cpu_count() // n_jobs)] * n_jobs
 
 
-def test_loky_shares_out_the_processors(monkeypatch):
-    """It sets OMP_NUM_THREADS in its workers, whatever FASTBP_NUM_THREADS says."""
+def test_loky_divides_the_processors_among_its_workers(monkeypatch):
+    """It sets OMP_NUM_THREADS in its workers, which overrides FASTBP_NUM_THREADS."""
     pytest.importorskip("joblib", reason="joblib is optional")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("FASTBP_NUM_THREADS", "9")

@@ -1,4 +1,4 @@
-"""Several Python threads at once, and Ctrl-C: one has the pool, the rest run on their own."""
+"""Several Python threads at the same time, and Ctrl-C: only one of them uses the pool."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ FITS = [
 
 
 def side_by_side(*calls):
-    """Results of calls that begin together, each on a thread of its own."""
+    """The results of calls that start together, each on its own thread."""
     start = threading.Barrier(len(calls))
     results = [None] * len(calls)
 
@@ -63,8 +63,8 @@ def test_fits_at_the_same_time(fits):
         assert in_time(side_by_side, *(call(n, options) for n, options in fits)) == alone
 
 
-def test_slices_that_take_turns():
-    """Two sessions are open; whichever thread comes first has the pool for the next slice."""
+def test_two_sessions_share_the_pool():
+    """The thread that comes first uses the pool for the next slice."""
 
     def train(n_threads):
         net, X, y = problem()
@@ -72,7 +72,7 @@ def test_slices_that_take_turns():
         optimizer.bind(net.theta.size, net.dtype)
         fit = _core.Fit(net._backend.net, net.theta, X, y, None, optimizer, 61, True, 5, n_threads)
         while optimizer.t < 60:
-            fit.run(0.0)  # a step a slice
+            fit.run(0.0)  # one step per slice
         return net.theta.tobytes()
 
     alone = in_time(train, 1)
@@ -96,7 +96,7 @@ def test_predictions_with_one_network():
         assert in_time(side_by_side, *calls) == alone
 
 
-def test_predictions_beside_a_fit():
+def test_predictions_during_a_fit():
     net, X, _ = problem(NARROW, n=2100)
     fit = call(3, FITS[0][1])
     with limit_of(1):
@@ -110,7 +110,7 @@ def test_predictions_beside_a_fit():
     assert outputs == [{expected}] * 2
 
 
-def test_passes_beside_a_fit():
+def test_passes_during_a_fit():
     def passes():
         net, X, y = problem(n=150)
         results = set()
@@ -127,7 +127,7 @@ def test_passes_beside_a_fit():
 
 
 def end_of_the_main_thread():
-    """A daemon thread is inside a fit when the process ends."""
+    """End the process while a daemon thread is inside a fit."""
     net, X, y = problem(n=2000)
     begun = threading.Event()
     fit = {"epochs": 10**6, "n_threads": 3, "callbacks": [lambda epoch, logs: begun.set()]}
@@ -143,7 +143,7 @@ def test_a_process_may_end_during_a_fit():
 
 
 class CtrlC:
-    """SIGINT to this process, to whichever of its threads, some seconds after a fit has begun."""
+    """Sends SIGINT to this process some seconds after a fit has begun; any thread may get it."""
 
     def __init__(self, after):
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -158,7 +158,7 @@ class CtrlC:
         os.kill(os.getpid(), signal.SIGINT)
 
     def wait_until_gone(self):
-        """Until the system too has forgotten the thread, which may be some time after `join`."""
+        """Wait until the system no longer lists the thread, which may be some time after `join`."""
         self.thread.join()
         eventually(lambda: str(self.thread.native_id) not in os.listdir("/proc/self/task"))
 
@@ -181,19 +181,19 @@ def interrupted_fit(n_threads, shape):
     )
     while same.t < adam.t:
         alone.run(0.0)
-    assert adam.t > 0 and net.theta.tobytes() == twin.theta.tobytes(), "it ends at a whole step"
+    assert adam.t > 0 and net.theta.tobytes() == twin.theta.tobytes(), "not after a whole step"
 
     before = tasks()
     history = net.fit(X[:500], y[:500], epochs=1, **fit)
     assert np.isfinite(history.loss).all()
     assert trajectory(n_threads) == trajectory(1)
-    assert tasks() == before, "the threads are still there"
+    assert tasks() == before, "the number of threads has changed"
 
 
 @needs_proc
 @pytest.mark.parametrize("n_threads", [2, 7])
-def test_ctrl_c(n_threads):
-    """Nobody is left waiting at a barrier, and the network stands at a whole step."""
+def test_ctrl_c_ends_a_fit_after_a_whole_step(n_threads):
+    """No thread waits at a barrier, and the network is in the state after a whole step."""
     isolated(interrupted_fit, n_threads, FIT)
 
 
@@ -208,7 +208,7 @@ def interrupted_again_and_again():
 
 
 @needs_proc
-def test_ctrl_c_again_and_again():
+def test_ctrl_c_repeatedly():
     isolated(interrupted_again_and_again)
 
 

@@ -1,4 +1,4 @@
-"""train_batch: one step a call, the same as fit's step on that batch and as the reference's."""
+"""train_batch: each call is one step, equal to that of fit on the batch and of the reference."""
 
 import numpy as np
 import pytest
@@ -34,8 +34,8 @@ def test_a_call_is_a_step_of_fit(rng, rows, l2, make_optimizer):
 
 
 @pytest.mark.parametrize("make_optimizer", OPTIMIZERS)
-def test_batches_of_any_size_one_after_the_other(rng, make_optimizer):
-    """Sizes change from call to call; 8 rows and fewer take the path of outer products."""
+def test_batches_of_any_size_follow_each_other(rng, make_optimizer):
+    """Sizes change from call to call; batches of at most 8 rows use outer products."""
     engine, oracle = make(fastbp.Network, l1=1e-3), make(reference.Network, l1=1e-3)
     optimizers = make_optimizer(), make_optimizer()
     sizes = (5, 1, 8, 30, 3, 9)
@@ -43,13 +43,14 @@ def test_batches_of_any_size_one_after_the_other(rng, make_optimizer):
         X, y, s = rng.normal(size=(rows, 7)), rng.normal(size=(rows, 4)), rng.random(rows) + 0.1
         J = engine.train_batch(X, y, optimizers[0], sample_weight=s)
         expected = oracle.train_batch(X, y, optimizers[1], sample_weight=s)
-        # sums of at most 30 + 19 terms, over as many steps
+        # sums of at most 30 + 19 terms, over all steps
         tolerance = len(sizes) * (30 + 19) * np.finfo(float).eps * 10
-        assert abs(J - expected) <= tolerance * max(1, abs(expected))
-        np.testing.assert_allclose(engine.theta, oracle.theta, rtol=0, atol=tolerance)
+        case = f"batch of {rows}"
+        assert abs(J - expected) <= tolerance * max(1, abs(expected)), case
+        np.testing.assert_allclose(engine.theta, oracle.theta, 0, tolerance, err_msg=case)
 
 
-def test_labels_and_another_optimizer(rng):
+def test_optimizers_may_alternate(rng):
     net = fastbp.Network((3, 5, 2), output="softmax", loss="cross_entropy", seed=0)
     X, one, two = rng.normal(size=(4, 3)), Adam(0.01), SGD(0.1)
     for optimizer in (one, two, one):

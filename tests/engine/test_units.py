@@ -1,4 +1,4 @@
-"""Targets in any units: L-BFGS, and comparisons of losses that float32 could not tell apart."""
+"""Targets in any unit: L-BFGS, and comparisons of losses that are equal in float32."""
 
 import warnings
 
@@ -16,7 +16,7 @@ from fastbp.schedules import Adaptive, ReduceLROnPlateau
 
 __all__ = ["one_thread_for_scipy"]  # a fixture of these tests
 
-TOO_FINE = [(1e6, 1.0), (1e9, 1.0), (-1e9, 1e3)]  # for outputs in float32
+TOO_FINE = [(1e6, 1.0), (1e9, 1.0), (-1e9, 1e3)]  # float32 outputs cannot resolve the spread
 
 
 def determination(net, X, y):
@@ -37,7 +37,7 @@ def test_a_network_fits_targets_in_any_units(units, activation, loss):
     assert history.loss == [net.loss(X, y)]
 
 
-def test_the_reference_does_too():
+def test_the_reference_fits_targets_in_large_units():
     X, y = surface(1e9, 1e7, n=80)
     net = reference.Network((5, 10, 1), activation="tanh", dtype="float32", seed=0)
     net.fit(X, y, epochs=1, optimizer=LBFGS(200))
@@ -53,12 +53,11 @@ def test_several_outputs_weights_and_sparse_rows():
     nets = [fastbp.Network((5, 30, 2), activation="tanh", seed=0) for _ in range(2)]
     for net, rows in zip(nets, (X, sparse.csr_array(X)), strict=True):
         net.fit(rows, y, epochs=1, optimizer=LBFGS(300), sample_weight=s)
-        assert r2(net.predict(X)[:, :1], y[:, :1], s) > 0.998
-    for layer, other in zip(*(net.layers for net in nets), strict=True):
-        np.testing.assert_array_equal(layer.W, other.W)
+        assert r2(net.predict(X)[:, :1], y[:, :1], s) > 0.998, type(rows)
+    np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
 
 
-def test_a_fit_goes_on_from_where_the_last_one_ended():
+def test_a_second_fit_continues_from_the_first():
     X, y = surface(1e9, 1e7)
     net = fastbp.Network((5, 30, 1), activation="tanh", dtype="float64", seed=0)
     losses = [net.fit(X, y, epochs=1, optimizer=LBFGS(40)).loss[0] for _ in range(5)]
@@ -66,7 +65,7 @@ def test_a_fit_goes_on_from_where_the_last_one_ended():
     assert determination(net, X, y) > 0.999
 
 
-def test_usual_units_take_the_steps_of_scipy():
+def test_targets_of_unit_size_give_the_steps_of_scipy():
     optimize = pytest.importorskip("scipy.optimize")
     X, y = surface(2.0, 3.0)
     nets = [fastbp.Network((5, 8, 1), activation="tanh", dtype="float64", seed=0) for _ in range(2)]
@@ -96,11 +95,11 @@ def test_bounded_and_frozen_layers_in_large_units():
     np.testing.assert_array_equal(net.layers[1].b, before[1])
 
 
-# ---- what L-BFGS warns of -------------------------------------------------------------------
+# ---- warnings of L-BFGS -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
-def test_a_failed_line_search_is_no_convergence(network):
+def test_a_failed_line_search_gives_a_warning(network):
     def uphill(a, y):
         e = a.astype(float) - y
         return (e * e).sum(axis=1) / 2, -e
@@ -112,17 +111,17 @@ def test_a_failed_line_search_is_no_convergence(network):
     assert lbfgs.message.startswith("ABNORMAL")
 
 
-def test_a_run_that_hardly_moves_says_so():
+def test_a_run_that_hardly_moves_gives_a_warning():
     X, y = surface(0.0, 1.0)
     net = fastbp.Network((5, 8, 1), seed=0)
     with pytest.warns(ConvergenceWarning, match="after 0 iterations, but one more step down"):
         net.fit(X, y, epochs=1, optimizer=LBFGS(gtol=100.0))
-    net = fastbp.Network((5, 8, 1), output="relu", seed=0)  # whose outputs have no unit
+    net = fastbp.Network((5, 8, 1), output="relu", seed=0)  # its outputs cannot be rescaled
     with pytest.warns(ConvergenceWarning, match="scale the columns of X and y to mean 0"):
         net.fit(X, 1e17 * abs(y), epochs=1, optimizer=LBFGS())
 
 
-def test_what_float32_cannot_hold():
+def test_targets_too_large_for_float32():
     X, y = surface(1e6, 2.0)
     net = fastbp.Network((5, 50, 32), activation="tanh", seed=0)
     with pytest.warns(ConvergenceWarning, match="float32 has too few digits for it: J is"):
@@ -130,7 +129,7 @@ def test_what_float32_cannot_hold():
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-def test_targets_whose_digits_are_lost(optimizer):
+def test_targets_whose_spread_is_lost_in_float32(optimizer):
     X, y = surface(1e9, 1.0)
     net = fastbp.Network((5, 8, 1), seed=0)
     with pytest.warns(UserWarning, match="where float32 numbers are 64 apart"):
@@ -147,7 +146,7 @@ def test_targets_whose_digits_are_lost(optimizer):
 
 
 def descending(network=fastbp.Network, epochs=12, **options):
-    """A fit whose losses fall by less than float32 could tell: the penalty of W^2 is 5e7."""
+    """A fit whose losses decrease by less than the spacing of float32 at 5e7."""
     layers = [fastbp.Dense(1, init="zeros"), fastbp.Dense(1, init="zeros", trainable=False)]
     net = network.from_layers(1, layers, l2=1e8, dtype="float32")
     net.layers[1].W = [[1.0]]
@@ -162,7 +161,7 @@ def descending(network=fastbp.Network, epochs=12, **options):
 
 @pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
 @pytest.mark.parametrize("monitor", ["loss", "val_loss"])
-def test_callbacks_see_what_float32_does_not(network, monitor, tmp_path):
+def test_callbacks_compare_losses_in_double(network, monitor, tmp_path):
     stop = EarlyStopping(monitor, patience=1)
     path = tmp_path / "best-{epoch}.safetensors"
     keep = ModelCheckpoint(path, monitor=monitor, save_best_only=True)
@@ -174,13 +173,20 @@ def test_callbacks_see_what_float32_does_not(network, monitor, tmp_path):
 
 
 @pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
-def test_schedules_see_what_float32_does_not(network):
-    for schedule in (ReduceLROnPlateau(patience=0, threshold=0.0), Adaptive(patience=0, tol=0.0)):
-        history = descending(network, schedule=schedule)
-        assert set(history.lr) == {0.1}
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ReduceLROnPlateau(patience=0, threshold=0.0),
+        lambda: Adaptive(patience=0, tol=0.0),
+    ],
+    ids=["plateau", "adaptive"],
+)
+def test_schedules_compare_losses_in_double(network, make):
+    history = descending(network, schedule=make())
+    assert set(history.lr) == {0.1}
 
 
-def test_a_resumed_fit_compares_in_double(tmp_path):
+def test_a_resumed_fit_compares_losses_in_double(tmp_path):
     stop = EarlyStopping("loss", patience=1)
     first = descending(epochs=6, callbacks=[stop], checkpoint=tmp_path)
     again = EarlyStopping("loss", patience=1)
@@ -204,7 +210,7 @@ def test_rprop_compares_signs_of_any_size(network, dtype):
     np.testing.assert_allclose(net.theta, -steps, rtol=8 * np.finfo(dtype).eps)
 
 
-def test_the_reference_adds_up_in_double():
+def test_the_reference_adds_losses_in_double():
     X = np.ones((3, 1), np.float32)
     net = reference.Network((1, 1), loss=offset_loss, dtype="float32", init="zeros")
     assert net.loss(X, X) == 5e7 + 0.5

@@ -115,7 +115,7 @@ def one_tensor_more(state, tensors):
 
 # Changes after which the file is not a checkpoint: it is skipped with a warning.
 NO_STATE = {
-"not JSON": (lambda *_: "{", "the state is not valid UTF-8 JSON"),
+    "not JSON": (lambda *_: "{", "the state is not valid UTF-8 JSON"),
     "a list": (lambda *_: "[]", "must be a JSON object"),
     "deep": (put("identity", json.loads("[" * 99 + "]" * 99)), "nested more than 32 deep"),
     "a field is missing": (lose("seed"), "the state of a checkpoint has identity, seed"),
