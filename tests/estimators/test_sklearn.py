@@ -1,4 +1,4 @@
-"""fastbp.sklearn beside scikit-learn itself: what it checks of estimators, and the same numbers."""
+"""fastbp.sklearn against scikit-learn: its checks of estimators, and equal results."""
 
 import copy
 import pickle
@@ -67,7 +67,7 @@ SOLVERS = {
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("name", SOLVERS)
-def test_takes_the_steps_of_scikit_learn(kind, name):
+def test_training_makes_the_steps_of_scikit_learn(kind, name):
     X, y = data_for(kind)
     rtol = 3e-4 if name == "batches of 30" else 1e-4
     if name == "float32":
@@ -79,22 +79,22 @@ def test_takes_the_steps_of_scikit_learn(kind, name):
 
 @since_1_7
 @pytest.mark.parametrize("kind", BOTH)
-def test_sample_weights_are_scikit_learns(kind):
+def test_sample_weights_agree_with_scikit_learn(kind):
     X, y = data_for(kind)
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
-    # one batch: the mean over several is by weight here, by samples there
+    # one batch, because the mean over batches is by weight in fastbp and by samples in scikit-learn
     ours, theirs = pair(kind, X, y, {"sample_weight": weights}, batch_size=len(X), max_iter=20)
     assert_same_fit(ours, theirs)
 
 
-def test_rates_fall_by_inverse_scaling():
+def test_rates_decrease_by_inverse_scaling():
     X, y = data_for(MLPClassifier)
     kind = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.5}
     ours, theirs = pair(MLPClassifier, X, y, momentum=0.0, max_iter=15, **kind)
     assert_same_fit(ours, theirs)
 
 
-def test_adaptive_rates_fall_and_end_training():
+def test_adaptive_rates_decrease_and_end_training():
     X, y = data_for(MLPClassifier)
     kind = {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1}
     ours, theirs = pair(
@@ -116,7 +116,7 @@ def test_lbfgs_finds_the_same_minimum(kind):
 def test_early_stopping_holds_out_the_same_rows(kind):
     X, y = data_for(kind)
     if kind is MLPClassifier:
-        y = (y > 0).astype(int)  # with more classes scikit-learn does not keep proportions
+        y = (y > 0).astype(int)  # with more classes, scikit-learn does not keep proportions
     ours, theirs = pair(kind, X, y, early_stopping=True, max_iter=40, n_iter_no_change=5)
     np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, atol=1e-3)
     assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_, abs=1e-3)
@@ -126,7 +126,7 @@ def test_early_stopping_holds_out_the_same_rows(kind):
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_validation_data_of_the_users_own(kind):
+def test_validation_data_given_by_the_user(kind):
     X, y = data_for(kind)
     model = kind(hidden_layer_sizes=8, early_stopping=True, max_iter=30, random_state=0)
     model.fit(X[:80], y[:80], validation_data=(X[80:], y[80:]))
@@ -139,7 +139,7 @@ def test_validation_data_of_the_users_own(kind):
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_partial_fit_goes_on(kind):
+def test_partial_fit_continues(kind):
     X, y = data_for(kind)
     classes = {"classes": np.unique(y)} if kind is MLPClassifier else {}
     fits = [
@@ -154,7 +154,7 @@ def test_partial_fit_goes_on(kind):
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_warm_start_goes_on(kind):
+def test_warm_start_continues(kind):
     X, y = data_for(kind)
     fits = [
         each(hidden_layer_sizes=8, random_state=3, shuffle=False, max_iter=4)
@@ -168,16 +168,16 @@ def test_warm_start_goes_on(kind):
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_the_network_lasts_from_call_to_call(solver):
+def test_a_warm_start_keeps_the_network(solver):
     X, y = data_for(MLPRegressor)
     params = {"hidden_layer_sizes": 6, "max_iter": 3, "random_state": 0, "warm_start": True}
     model = MLPRegressor(solver=solver, **params).fit(X, y)
     net, W = model.network_, model.coefs_
     net.preprocessing, net.layers[0].trainable = {"by": "hand"}, False
     before = [each.copy() for each in W]
-    for rows in (40, 31, 100):  # the penalty is alpha over the batch, or over all rows
+    for rows in (40, 31, 100):  # the penalty is alpha / rows of the batch, or of the data
         model.fit(X[:rows], y[:rows])
-        assert net.l2 == pytest.approx(1e-4 / rows)
+        assert net.l2 == pytest.approx(1e-4 / rows), rows
     assert model.network_ is net
     np.testing.assert_array_equal(W[0], before[0])
     assert not np.array_equal(W[1], before[1])
@@ -186,7 +186,7 @@ def test_the_network_lasts_from_call_to_call(solver):
     assert net.preprocessing == {"by": "hand"}
 
 
-def test_several_labels_a_sample():
+def test_several_labels_per_sample():
     X, _ = data_for(MLPClassifier)
     Y = (X[:, :3] + X[:, 3:6] > 0).astype(int)
     ours, theirs = pair(MLPClassifier, X, Y, max_iter=20)
@@ -231,7 +231,7 @@ def test_class_weights_multiply_sample_weights():
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_an_activation_for_each_layer_and_an_optimiser_of_ones_own(kind):
+def test_an_activation_per_layer_and_an_optimiser_object(kind):
     X, y = data_for(kind)
     sgd = fastbp.optim.SGD(0.05, momentum=0.8)
     model = kind(
@@ -273,7 +273,7 @@ def test_several_quantiles():
 
 
 @since_1_7
-def test_poisson_is_scikit_learns():
+def test_poisson_agrees_with_scikit_learn():
     X, y = data_for(MLPRegressor)
     ours, theirs = pair(MLPRegressor, X, np.round(np.exp(y)), loss="poisson", max_iter=20)
     assert ours.out_activation_ == theirs.out_activation_ == "exp"
@@ -297,7 +297,7 @@ def test_dropout_norm_and_schedules(kind):
 
 @pytest.mark.parametrize("optimizer", [fastbp.optim.SGD(0.05, momentum=0.8), fastbp.optim.Adam()])
 @pytest.mark.parametrize("cycle_momentum", [True, False])
-def test_one_cycle_is_that_of_a_network(optimizer, cycle_momentum):
+def test_one_cycle_equals_that_of_a_network(optimizer, cycle_momentum):
     X, y = data_for(MLPRegressor)
     schedule = fastbp.schedules.OneCycleLR(0.1, cycle_momentum=cycle_momentum)
     params = {"hidden_layer_sizes": 6, "random_state": 0, "shuffle": False, "warm_start": True}
@@ -310,7 +310,7 @@ def test_one_cycle_is_that_of_a_network(optimizer, cycle_momentum):
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_optimisers_that_need_all_rows_or_the_layers(kind):
+def test_lbfgs_and_rates_per_layer(kind):
     X, y = data_for(kind)
     rprop = kind(hidden_layer_sizes=6, solver=fastbp.optim.Rprop(), max_iter=4, batch_size=10)
     assert rprop.fit(X, y)._optimizer.t == 4
@@ -337,22 +337,22 @@ def test_attributes(kind):
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_defaults_are_scikit_learns(kind):
+def test_defaults_are_those_of_scikit_learn(kind):
     ours, theirs = kind().get_params(), THEIRS[kind]().get_params()
     assert {name: ours[name] for name in theirs} == theirs
 
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_sparse_rows_are_the_rows(kind, solver):
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_array])
+def test_sparse_rows_give_the_results_of_dense_rows(kind, solver, form):
     X, y = data_for(kind)
     X[np.abs(X) < 0.5] = 0
     params = {"hidden_layer_sizes": 6, "max_iter": 8, "random_state": 0, "solver": solver}
     full = kind(**params).fit(X, y)
-    for form in (sparse.csr_matrix, sparse.csc_array):
-        model = kind(**params).fit(form(X), y)
-        np.testing.assert_allclose(model.predict(form(X)), full.predict(X), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(model.coefs_[0], full.coefs_[0], rtol=1e-4, atol=1e-6)
+    model = kind(**params).fit(form(X), y)
+    np.testing.assert_allclose(model.predict(form(X)), full.predict(X), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.coefs_[0], full.coefs_[0], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", BOTH)
@@ -367,7 +367,7 @@ def test_pickle_and_clone(kind):
     assert not hasattr(clone(model), "network_")
 
 
-def test_among_scikit_learns_own_tools():
+def test_estimators_in_tools_of_scikit_learn():
     X, y = data_for(MLPClassifier)
     base = MLPClassifier(8, max_iter=30, learning_rate_init=0.02, random_state=0)
     pipe = make_pipeline(StandardScaler(), base)
@@ -386,7 +386,7 @@ def test_among_scikit_learns_own_tools():
     ("load", "kind"),
     [(load_digits, MLPClassifier), (load_breast_cancer, MLPClassifier)],
 )
-def test_scores_are_scikit_learns(load, kind):
+def test_scores_are_as_good_as_scikit_learns(load, kind):
     X, y = load(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(scale(X), y, random_state=0)
     scores = [
@@ -401,7 +401,7 @@ def test_scores_are_scikit_learns(load, kind):
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("package", ["pandas", "polars"])
-def test_frames_with_their_names(kind, package):
+def test_frames_keep_their_column_names(kind, package):
     frames = pytest.importorskip(package, reason=f"{package} is not installed")
     X, y = data_for(kind)
     names = [f"column {j}" for j in range(X.shape[1])]
@@ -432,36 +432,40 @@ def test_metadata_is_routed():
     np.testing.assert_allclose(pipe.predict_proba(X), plain.predict_proba(scale(X)), rtol=1e-6)
 
 
-def test_estimators_of_scikit_learn_there_and_back():
+@pytest.mark.parametrize(
+    ("kind", "targets_of"),
+    [
+        (MLPClassifier, lambda X, y: y),
+        (MLPClassifier, lambda X, y: y == 1),
+        (MLPClassifier, lambda X, y: np.array(["a", "b", "c"])[y]),
+        (MLPClassifier, lambda X, y: (X[:, :3] > 0).astype(int)),
+        (MLPRegressor, lambda X, y: X[:, 0]),
+        (MLPRegressor, lambda X, y: X[:, :2]),
+    ],
+    ids=["classes", "two classes", "names", "labels", "number", "numbers"],
+)
+def test_conversion_from_and_to_scikit_learn(kind, targets_of):
     X, y = data_for(MLPClassifier)
-    Y = (X[:, :3] > 0).astype(int)
-    for kind, targets in [
-        (MLPClassifier, y),
-        (MLPClassifier, y == 1),
-        (MLPClassifier, np.array(["a", "b", "c"])[y]),
-        (MLPClassifier, Y),
-        (MLPRegressor, X[:, 0]),
-        (MLPRegressor, X[:, :2]),
-    ]:
-        params = {"hidden_layer_sizes": (6, 5), "activation": "logistic", "max_iter": 10}
-        theirs = THEIRS[kind](random_state=0, **params).fit(X, targets)
-        ours = from_sklearn(theirs)
-        again = to_sklearn(ours)
-        assert type(again) is THEIRS[kind]
-        assert again.get_params() == theirs.get_params()
-        for model in (ours, again):
-            method = "predict_proba" if kind is MLPClassifier else "predict"
-            found, expected = (getattr(each, method)(X) for each in (model, theirs))
-            np.testing.assert_allclose(found, expected, rtol=1e-9)
-            np.testing.assert_array_equal(model.predict(X)[:5].shape, targets[:5].shape)
-            model.partial_fit(X, targets)
-            assert model.loss_curve_[-1] < theirs.loss_curve_[0]
-            assert model.t_ == 11 * len(X)
+    targets = targets_of(X, y)
+    params = {"hidden_layer_sizes": (6, 5), "activation": "logistic", "max_iter": 10}
+    theirs = THEIRS[kind](random_state=0, **params).fit(X, targets)
+    ours = from_sklearn(theirs)
+    again = to_sklearn(ours)
+    assert type(again) is THEIRS[kind]
+    assert again.get_params() == theirs.get_params()
+    for model in (ours, again):
+        method = "predict_proba" if kind is MLPClassifier else "predict"
+        found, expected = (getattr(each, method)(X) for each in (model, theirs))
+        np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg=repr(model))
+        assert model.predict(X)[:5].shape == targets[:5].shape, model
+        model.partial_fit(X, targets)
+        assert model.loss_curve_[-1] < theirs.loss_curve_[0], model
+        assert model.t_ == 11 * len(X), model
 
 
 @pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")
 @pytest.mark.parametrize("kind", BOTH)
-def test_another_solver_goes_on_from_scikit_learns_lbfgs(kind):
+def test_another_solver_continues_from_lbfgs_of_scikit_learn(kind):
     X, y = data_for(kind)
     ours = from_sklearn(THEIRS[kind](solver="lbfgs", random_state=0, max_iter=9).fit(X, y))
     assert ours.set_params(solver="adam").partial_fit(X, y).t_ == len(X)
@@ -470,7 +474,7 @@ def test_another_solver_goes_on_from_scikit_learns_lbfgs(kind):
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_scikit_learns_own_callbacks(kind):
+def test_callbacks_of_scikit_learn(kind):
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn is older than 1.9")
     X, y = data_for(kind)
     monitor = callback.ScoringMonitor(scoring="accuracy" if kind is MLPClassifier else "r2")

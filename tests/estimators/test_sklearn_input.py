@@ -1,4 +1,4 @@
-"""fastbp.sklearn given what it cannot use: what was expected, what came."""
+"""Bad input of fastbp.sklearn: errors say what was expected and what came."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from fastbp.sklearn import MLPClassifier, from_sklearn, to_sklearn
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def test_what_scikit_learn_cannot_hold():
+def test_models_that_scikit_learn_cannot_represent_are_refused():
     X, y = data_for(MLPClassifier)
     with pytest.raises(ValueError, match="silu"):
         to_sklearn(MLPClassifier(4, "silu", max_iter=1).fit(X, y))
@@ -44,20 +44,23 @@ def test_what_scikit_learn_cannot_hold():
         {"activation": ["relu"]},
     ],
 )
-def test_refuses_parameters_out_of_range(kind, params):
+def test_parameters_out_of_range_are_refused(kind, params):
     X, y = data_for(kind, 20)
     with pytest.raises(ValueError, match=r"\w"):
         kind(hidden_layer_sizes=(4, 4), random_state=0).set_params(**params).fit(X, y)
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_says_what_is_wrong(kind):
+def test_bad_arguments_are_refused(kind):
     X, y = data_for(kind, 40)
     begun = kind()
-    begun.n_outputs_ = 1  # by hand, as a test of scikit-learn's does
-    for use in (kind().predict, begun.predict, lambda X: kind().score(X, y)):
-        with pytest.raises(NotFittedError):
-            use(X)
+    begun.n_outputs_ = 1  # set directly, as in a test of scikit-learn
+    with pytest.raises(NotFittedError):
+        kind().predict(X)
+    with pytest.raises(NotFittedError):
+        begun.predict(X)
+    with pytest.raises(NotFittedError):
+        kind().score(X, y)
     with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
         model = kind(hidden_layer_sizes=4, max_iter=1, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="features"):
@@ -75,7 +78,7 @@ def test_says_what_is_wrong(kind):
         lbfgs.fit(X, y, validation_data=("nonsense",))
     with pytest.raises(ValueError, match="no epochs, which callbacks would monitor"):
         clone(lbfgs).set_params(callbacks=[print]).fit(X, y)
-    assert lbfgs.fit(X, y).n_iter_ == 1  # early_stopping means nothing there, as in scikit-learn
+    assert lbfgs.fit(X, y).n_iter_ == 1  # early_stopping has no effect, as in scikit-learn
     with pytest.raises(ValueError, match="sample_weight must not be negative; got -2"):
         kind().fit(X, y, sample_weight=np.full(len(X), -2.0))
     with pytest.warns(UserWarning, match="clipped") as warned:
@@ -91,7 +94,7 @@ def classes_of(kind, y):
     return {"classes": np.unique(y)} if kind is MLPClassifier else {}
 
 
-def test_says_what_is_wrong_with_classes():
+def test_bad_classes_are_refused():
     X, y = data_for(MLPClassifier, 60)
     with pytest.raises(ValueError, match="classes must be passed"):
         MLPClassifier().partial_fit(X, y)

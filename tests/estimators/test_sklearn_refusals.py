@@ -1,4 +1,4 @@
-"""What estimators refuse: masked elements, numbers beyond float32, monitors that cannot be."""
+"""Estimators refuse masked elements, numbers too large for float32 and impossible monitors."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ ESTIMATOR_CALLS = {
 
 
 def masked(values, *places):
-    """The values, with those elements masked."""
+    """The values with these elements masked."""
     mask = np.zeros(np.shape(values), bool)
     for place in places:
         mask[place] = True
@@ -71,7 +71,7 @@ def test_masked_classes_are_refused():
 
 @pytest.mark.parametrize("kind", EACH)
 @pytest.mark.parametrize("form", [np.array, sparse.csr_array])
-def test_estimators_say_what_is_beyond_float32(kind, form):
+def test_numbers_too_large_for_float32_are_named(kind, form):
     first = {"classes": [0, 1, 2]} if kind is MLPClassifier else {}
     model = kind(hidden_layer_sizes=4).partial_fit(SEVERAL.astype("f4"), EACH[kind], **first)
     wide = SEVERAL.copy()
@@ -82,7 +82,7 @@ def test_estimators_say_what_is_beyond_float32(kind, form):
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_estimators_refuse_before_training(kind, tmp_path):
+def test_impossible_monitors_are_refused_before_training(kind, tmp_path):
     X, y = np.arange(24.0).reshape(12, 2) / 24, np.arange(12) % 2
     bad = ModelCheckpoint(tmp_path / "missing" / "net.safetensors")
     for watcher, error, message in [

@@ -1,4 +1,4 @@
-"""What estimators keep from one fit to the next, and that a refused fit leaves no trace."""
+"""The state that estimators keep between fits, and refused fits, which change nothing."""
 
 import pickle
 
@@ -33,7 +33,7 @@ def part(model, kind, rows=slice(None)):
     return model.partial_fit(X[rows], KINDS[kind][1][rows], **classes)
 
 
-# ---- refused ------------------------------------------------------------------------------
+# ---- refused fits -------------------------------------------------------------------------
 
 
 def negative(t):
@@ -78,9 +78,7 @@ CALLBACKS = ("callbacks", "_skl_callbacks")
 
 
 def state(model):
-    """Every attribute but the callbacks, which have their own, down to the bits of theta and the
-    moments.
-    """
+    """Every attribute except the callbacks, including the bits of theta and the moments."""
     known = {name: v for name, v in vars(model).items() if name not in CALLBACKS}
     return pickle.dumps(known)
 
@@ -100,13 +98,13 @@ REFUSALS = [
     for kind in KINDS
     for fitted in ("unfitted", "fitted")
     for method in ("fit", "partial_fit")
-    # any number of columns will do for a fit, and for the first partial_fit
+    # a fit and a first partial_fit accept any number of columns
     if bad != "other columns" or (fitted, method) == ("fitted", "partial_fit")
 ]
 
 
 @pytest.mark.parametrize(("bad", "kind", "fitted", "method"), REFUSALS)
-def test_refused_arguments_leave_no_trace(bad, kind, fitted, method):
+def test_refused_arguments_change_nothing(bad, kind, fitted, method):
     model = make(kind)
     fitted = fitted == "fitted"
     if fitted:
@@ -119,7 +117,7 @@ def test_refused_arguments_leave_no_trace(bad, kind, fitted, method):
     assert_unchanged(model, before, fitted, lambda: call(*arguments))
 
 
-def test_refused_frames_leave_the_names_of_the_columns():
+def test_refused_frames_do_not_change_the_column_names():
     pd = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     model = make("classifier").fit(frame, LABELS)
@@ -136,7 +134,7 @@ def test_refused_frames_leave_the_names_of_the_columns():
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "warm fit"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bad", BAD_PARAMS)
-def test_refused_parameters_leave_no_trace(bad, kind, method):
+def test_refused_parameters_change_nothing(bad, kind, method):
     lbfgs = BAD_PARAMS[bad].get("solver") == "lbfgs"
     for fitted in (False, True):
         model = make(kind, warm_start=method == "warm fit")
@@ -146,7 +144,7 @@ def test_refused_parameters_leave_no_trace(bad, kind, method):
         before = state(model)
         if method == "partial_fit":
             if lbfgs:
-                continue  # it has no partial_fit
+                continue  # this estimator has no partial_fit
             assert_unchanged(model, before, fitted, lambda model=model: part(model, kind))
         else:
             assert_unchanged(
@@ -168,7 +166,7 @@ def test_refused_parameters_leave_no_trace(bad, kind, method):
     ],
     ids=["rows", "columns", "hole", "no targets", "classes", "negative weights", "no weight"],
 )
-def test_refused_validation_data_do_not_redraw_the_network(kind, data):
+def test_refused_validation_data_do_not_change_the_network(kind, data):
     if kind == "regressor" and len(data) == 2 and np.shape(data[1]) == (40,):
         data = (data[0], np.where(data[1] == data[1][0], np.inf, data[1]))
     model = make(kind, random_state=None).fit(X, KINDS[kind][1])
@@ -178,7 +176,7 @@ def test_refused_validation_data_do_not_redraw_the_network(kind, data):
     assert state(model) == before
 
 
-def test_a_refused_fit_draws_nothing_from_the_generator_of_the_caller():
+def test_a_refused_fit_does_not_use_the_random_state_of_the_caller():
     rng = np.random.RandomState(5)
     model = make("classifier", random_state=rng)
     expected = rng.get_state()[1].copy()
@@ -189,8 +187,8 @@ def test_a_refused_fit_draws_nothing_from_the_generator_of_the_caller():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rule", [schedules.CosineAnnealingLR(per="step"), "invscaling"])
-def test_what_goes_on_is_not_touched_by_a_refused_partial_fit(kind, rule):
-    """Penalty, schedule and rate, which the rows of the batch decide."""
+def test_a_refused_partial_fit_does_not_change_penalty_and_rate(kind, rule):
+    """They depend on the number of rows of the batch."""
     model = part(make(kind, solver="sgd", learning_rate=rule), kind)
     twin = pickle.loads(pickle.dumps(model))
     changes = {"alpha": 9.0, "power_t": 0.1}
@@ -205,25 +203,25 @@ def test_what_goes_on_is_not_touched_by_a_refused_partial_fit(kind, rule):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_callbacks_hear_the_end_of_a_fit_that_began_and_nothing_of_one_refused(kind):
-    told = []
+def test_callbacks_are_not_called_for_a_refused_fit(kind):
+    calls = []
 
-    class Told:
+    class Recorder:
         def on_fit_begin(self, net):
-            told.append("begin")
+            calls.append("begin")
 
         def on_fit_end(self, net):
-            told.append("end")
+            calls.append("end")
 
-    model = make(kind, callbacks=[Told()]).fit(X, KINDS[kind][1])
-    assert told == ["begin", "end"]
+    model = make(kind, callbacks=[Recorder()]).fit(X, KINDS[kind][1])
+    assert calls == ["begin", "end"]
     with pytest.raises(ValueError):
         model.fit(HOLES, KINDS[kind][1])
-    assert told == ["begin", "end"]
+    assert calls == ["begin", "end"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_scikit_learns_callbacks_that_refuse_leave_no_trace(kind):
+def test_callbacks_of_scikit_learn_that_fail_change_nothing(kind):
     callback = pytest.importorskip("sklearn.callback", reason="scikit-learn is older than 1.9")
     model = part(make(kind), kind)
     before = state(model)
@@ -254,8 +252,8 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_schedules_go_on_over_partial_fits(kind, schedule):
-    """As one fit of so many epochs over the same rows."""
+def test_schedules_continue_over_partial_fits(kind, schedule):
+    """The result equals one fit of as many epochs on the same rows."""
     options = {"shuffle": False, "solver": "sgd", "learning_rate": SCHEDULES[schedule]()}
     parts = make(kind, **options)
     for _ in range(6):
@@ -266,33 +264,33 @@ def test_schedules_go_on_over_partial_fits(kind, schedule):
     with pytest.warns(Warning, match="Maximum iterations"):
         whole.fit(X, KINDS[kind][1])
     np.testing.assert_array_equal(parts.network_.theta, whole.network_.theta)
-    assert parts.learning_rate.t == 0, "the one of the caller is not touched"
+    assert parts.learning_rate.t == 0, "the schedule of the caller has changed"
 
 
 WARM = {
-    "of its own length": (lambda: schedules.StepLR(2, 0.5), 6),
-    "by the samples": (schedules.InverseScaling, 6),
-    "rise and fall": (lambda: schedules.Warmup(schedules.ExponentialLR(0.5), 2), 6),
-    "as long as a fit": (schedules.OneCycleLR, 2),
-    "as long as a fit, after a rise": (lambda: schedules.Warmup("cosine", 1), 2),
-    "by what a fit sees": (schedules.ReduceLROnPlateau, 2),
+    "fixed steps": (lambda: schedules.StepLR(2, 0.5), 6),
+    "inverse scaling": (schedules.InverseScaling, 6),
+    "warm-up, then decay": (lambda: schedules.Warmup(schedules.ExponentialLR(0.5), 2), 6),
+    "one cycle": (schedules.OneCycleLR, 2),
+    "warm-up, then cosine": (lambda: schedules.Warmup("cosine", 1), 2),
+    "plateau": (schedules.ReduceLROnPlateau, 2),
 }
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("schedule", WARM)
 def test_schedules_over_warm_starts(schedule):
-    """What counts goes on, as "invscaling" does; what is of one fit begins again, as "adaptive"."""
+    """Schedules of t continue, as "invscaling"; schedules of one fit start again, as "adaptive"."""
     made, counts = WARM[schedule][0](), WARM[schedule][1]
     model = make("regressor", solver="sgd", learning_rate=made, warm_start=True, max_iter=2, tol=0)
     for _ in range(3):
         model.fit(X, NUMBERS)
     assert model._schedule.t == counts
     model.set_params(warm_start=False).fit(X, NUMBERS)
-    assert model._schedule.t == 2, "a fit without a warm start begins it again"
+    assert model._schedule.t == 2, "a fit without a warm start has not restarted it"
 
 
-def test_another_schedule_begins_at_its_beginning():
+def test_another_schedule_starts_at_t_0():
     model = make("regressor", solver="sgd", learning_rate=schedules.StepLR(1, 0.1))
     for _ in range(3):
         part(model, "regressor")
@@ -318,10 +316,10 @@ def test_changed_rates_and_penalties_take_effect(kind, change):
     part(model.set_params(**CHANGES[change]), kind)
     part(other, kind)
     assert (model.network_.theta != other.network_.theta).any()
-    assert model._optimizer.t > steps, "its state goes on"
+    assert model._optimizer.t > steps, "the optimiser has lost its state"
 
 
-def test_the_state_of_the_optimiser_is_kept_when_its_numbers_change():
+def test_the_optimiser_keeps_its_state_if_its_parameters_change():
     model = part(make("regressor", shuffle=False), "regressor")
     twin = pickle.loads(pickle.dumps(model))
     model.set_params(learning_rate_init=0.05, beta_2=0.9, epsilon=1e-3)
@@ -331,7 +329,7 @@ def test_the_state_of_the_optimiser_is_kept_when_its_numbers_change():
     np.testing.assert_array_equal(model.network_.theta, twin.network_.theta)
 
 
-def test_momentum_is_turned_off_and_on():
+def test_momentum_may_be_turned_off_and_on():
     model = part(make("regressor", solver="sgd", shuffle=False), "regressor")
     theta = model.network_.theta.copy()
     part(model.set_params(momentum=0.0), "regressor")
@@ -345,7 +343,7 @@ def test_momentum_is_turned_off_and_on():
 
 
 def fallen(rule):
-    """A regressor after five parts by a rule that lets the rate fall, and its rate."""
+    """A regressor after five calls of partial_fit with a decreasing rate, and that rate."""
     model = make("regressor", solver="sgd", learning_rate=rule, learning_rate_init=0.1)
     for _ in range(5):
         part(model, "regressor")
@@ -353,14 +351,14 @@ def fallen(rule):
     return model, model._optimizer.lr
 
 
-def test_a_rate_that_has_fallen_stays_when_something_else_changes():
+def test_a_reduced_rate_stays_if_another_parameter_changes():
     model, rate = fallen("adaptive")
     part(model.set_params(momentum=0.5, n_iter_no_change=9), "regressor")
     assert (model._optimizer.lr, model._optimizer.momentum) == (rate, 0.5)
 
 
 @pytest.mark.parametrize("rule", ["adaptive", "invscaling"])
-def test_another_rule_for_the_rate_begins_with_its_own(rule):
+def test_another_rule_for_the_rate_starts_with_its_own_rate(rule):
     model, _ = fallen(rule)
     part(model.set_params(learning_rate="constant"), "regressor")
     assert model._optimizer.lr == 0.1
@@ -370,7 +368,7 @@ def test_another_rule_for_the_rate_begins_with_its_own(rule):
     ("change", "rate"),
     [({"learning_rate_init": 0.4}, 0.4 / 201**0.5), ({"power_t": 0.25}, 0.1 / 201**0.25)],
 )
-def test_inverse_scaling_by_changed_numbers_counts_on(change, rate):
+def test_inverse_scaling_keeps_its_count_if_parameters_change(change, rate):
     model, _ = fallen("invscaling")
     model.set_params(momentum=0.0, **change)
     twin = pickle.loads(pickle.dumps(model)).set_params(
@@ -381,7 +379,7 @@ def test_inverse_scaling_by_changed_numbers_counts_on(change, rate):
     np.testing.assert_array_equal(model.network_.theta, twin.network_.theta)
 
 
-def test_another_solver_begins_with_a_new_state():
+def test_another_solver_starts_with_a_new_state():
     model = part(make("regressor", solver="sgd"), "regressor")
     theta = model.network_.theta
     optimizer = part(model.set_params(solver="adam"), "regressor")._optimizer
@@ -402,7 +400,7 @@ def test_another_solver_begins_with_a_new_state():
         ("regressor", {"loss": "huber(2.0)"}, r"loss is now huber\(delta=2.0\)"),
     ],
 )
-def test_what_needs_another_network_is_refused(how, kind, change, message):
+def test_changes_that_need_another_network_are_refused(how, kind, change, message):
     model = part(make(kind, warm_start=True), kind).set_params(**change)
     before = state(model)
     with pytest.raises(ValueError, match=message + ".*call fit with warm_start=False"):
@@ -413,7 +411,7 @@ def test_what_needs_another_network_is_refused(how, kind, change, message):
 
 
 def scaled(factor):
-    """A loss of one's own; all of them have the same name."""
+    """A custom loss; all of them have the same name."""
 
     def half_squares(a, y):
         return factor * ((a - y) ** 2 / 2).sum(axis=1), factor * (a - y)
@@ -421,20 +419,20 @@ def scaled(factor):
     return CustomLoss(half_squares)
 
 
-def test_a_loss_of_ones_own_is_another_one_by_the_same_name():
+def test_a_custom_loss_with_the_same_name_is_another_loss():
     model = part(make("regressor", loss=scaled(1.0)), "regressor")
     part(model, "regressor")
     with pytest.raises(ValueError, match="loss is now another half_squares; .* with half_squares"):
         part(model.set_params(loss=scaled(2.0)), "regressor")
 
 
-def test_scores_are_of_the_loss_that_was_trained():
+def test_scores_use_the_loss_of_the_training():
     model = make("regressor", loss="quantile(0.1, 0.9)", learning_rate_init=0.1).fit(X, NUMBERS)
     score = model.score(X, NUMBERS)
     assert model.set_params(loss="squared_error").score(X, NUMBERS) == score < 0
 
 
-def test_equal_by_another_name_is_no_other_network():
+def test_aliases_do_not_need_another_network():
     model = make("classifier", activation="logistic", warm_start=True).fit(X, LABELS)
     model.set_params(activation=["sigmoid"], hidden_layer_sizes=[4]).fit(X, LABELS)
 
@@ -452,7 +450,7 @@ def test_early_stopping_may_change_between_warm_fits(kind, first):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_an_exception_in_training_leaves_the_weights_so_far(kind, early_stopping):
+def test_an_exception_in_training_keeps_the_weights_so_far(kind, early_stopping):
     seen = []
 
     def stop(epoch, logs):
@@ -470,7 +468,7 @@ def test_an_exception_in_training_leaves_the_weights_so_far(kind, early_stopping
     assert len(model.set_params(callbacks=()).predict(X)) == 40
 
 
-def test_a_warm_start_does_not_bind_partial_fit_to_all_classes():
+def test_partial_fit_after_a_warm_start_does_not_need_all_classes():
     model = make("classifier", warm_start=True)
     part(model, "classifier")
     part(model, "classifier", rows=LABELS < 2)

@@ -1,4 +1,4 @@
-"""The estimators on targets in any units, and what they compare in double."""
+"""Estimators with targets in any unit, and comparisons in double."""
 
 import warnings
 
@@ -11,14 +11,14 @@ from unit_cases import UNITS, offset_loss, one_thread_for_scipy, surface
 from fastbp.losses import CustomLoss
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
-__all__ = ["one_thread_for_scipy"]  # a fixture of these tests too
+__all__ = ["one_thread_for_scipy"]  # a fixture of these tests
 
 
 @pytest.mark.parametrize("activation, hidden", [("relu", 50), ("tanh", (20, 10))])
 @pytest.mark.parametrize("units", UNITS)
 def test_lbfgs_fits_targets_in_any_units(units, activation, hidden):
     X, y = surface(*units)
-    alpha = 1e-4 * min(1.0, units[1]) ** 2  # of the units of J
+    alpha = 1e-4 * min(1.0, units[1]) ** 2  # in the unit of J
     params = {"hidden_layer_sizes": hidden, "activation": activation, "alpha": alpha}
     model = MLPRegressor(solver="lbfgs", max_iter=300, random_state=0, **params)
     with warnings.catch_warnings():
@@ -36,7 +36,7 @@ def test_lbfgs_fits_targets_in_float32(offset, spread):
     assert model.score(X, y) > 0.999
 
 
-def test_lbfgs_works_in_float64_as_scikit_learns_does():
+def test_lbfgs_uses_float64_as_scikit_learn_does():
     X, y = surface(0.0, 1.0)
     model = MLPRegressor(
         hidden_layer_sizes=8, solver="lbfgs", max_iter=500, random_state=0, activation="tanh"
@@ -52,7 +52,7 @@ def test_lbfgs_works_in_float64_as_scikit_learns_does():
     assert adam.coefs_[0].dtype == np.float32
 
 
-def test_a_failed_line_search_is_no_convergence():
+def test_a_failed_line_search_gives_a_warning():
     def uphill(a, y):
         e = a.astype(float) - y
         return (e * e).sum(axis=1) / 2, -e
@@ -63,7 +63,7 @@ def test_a_failed_line_search_is_no_convergence():
         model.fit(X, y)
 
 
-def test_a_run_that_does_not_move_says_so():
+def test_a_run_that_does_not_move_gives_a_warning():
     X, y = surface(0.0, 1.0)
     model = MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0, tol=100.0)
     with pytest.warns(ConvergenceWarning, match="after 0 iterations, but one more step"):
@@ -71,7 +71,7 @@ def test_a_run_that_does_not_move_says_so():
     assert model.n_iter_ == 0
 
 
-def test_adam_says_that_float32_loses_the_targets():
+def test_adam_warns_if_float32_loses_the_targets():
     X, y = surface(1e9, 1.0)
     model = MLPRegressor(hidden_layer_sizes=4, max_iter=2, random_state=0, tol=0.0)
     with (
@@ -104,7 +104,7 @@ def test_training_losses_are_compared_in_double(learning_rate):
     assert model._optimizer.lr == 0.01
 
 
-def test_scores_of_float32_are_added_up_in_double():
+def test_scores_of_float32_are_added_in_double():
     X, y = surface(1e7, 100.0, n=20_000)
     y = y.astype(np.float32)
     model = MLPRegressor(hidden_layer_sizes=4, max_iter=1, random_state=0, early_stopping=True)

@@ -1,4 +1,4 @@
-"""Weights of estimators that are set by hand, and those that a diverging fit ends with."""
+"""Weights of estimators that the user sets, and weights after a diverging fit."""
 
 import pickle
 
@@ -33,7 +33,7 @@ def test_assigned_weights_are_copied_into_the_network():
     np.testing.assert_array_equal(theta, [1, 1, 1, 0, 0, 0, 2, 2, 2, 1])
     np.testing.assert_array_equal(model.predict([[2.0]]), [13.0])
     W[0][...] = 7.0
-    assert (model.coefs_[0] == 1).all(), "a copy"
+    assert (model.coefs_[0] == 1).all(), "the values were not copied"
     model.coefs_[1] = [[1.0], [0.0], [0.0]]
     model.intercepts_[1][...] = 0.5
     np.testing.assert_array_equal(model.predict([[2.0]]), [2.5])
@@ -53,7 +53,7 @@ def test_assigned_weights_are_copied_into_the_network():
         ),
     }.values(),
 )
-def test_weights_that_do_not_fit_change_nothing(change, message):
+def test_weights_of_wrong_shapes_are_refused(change, message):
     model = fitted()
     before = model.network_.theta.copy()
     with pytest.raises(ValueError, match=message):
@@ -62,15 +62,16 @@ def test_weights_that_do_not_fit_change_nothing(change, message):
 
 
 @pytest.mark.parametrize("values", [None, 3.0, "zeros"])
-def test_weights_are_lists(values):
-    for model in (MLPRegressor(), fitted()):
-        before = pickle.dumps(vars(model))
-        with pytest.raises(TypeError, match="coefs_ must be a list of arrays, one per layer; got "):
-            model.coefs_ = values
-        assert pickle.dumps(vars(model)) == before
+@pytest.mark.parametrize("make", [MLPRegressor, fitted], ids=["new", "fitted"])
+def test_weights_must_be_lists(make, values):
+    model = make()
+    before = pickle.dumps(vars(model))
+    with pytest.raises(TypeError, match="coefs_ must be a list of arrays, one per layer; got "):
+        model.coefs_ = values
+    assert pickle.dumps(vars(model)) == before
 
 
-def test_what_follows_from_the_network_is_not_set():
+def test_attributes_of_the_network_cannot_be_set():
     model = fitted()
     for name in ("n_layers_", "out_activation_"):
         with pytest.raises(AttributeError, match=f"{name} is determined by the network"):
@@ -79,7 +80,7 @@ def test_what_follows_from_the_network_is_not_set():
         model.coefs_[:] = model.coefs_
 
 
-def test_a_first_partial_fit_begins_from_weights_that_were_set():
+def test_a_first_partial_fit_starts_from_weights_that_were_set():
     begun = MLPRegressor(hidden_layer_sizes=3, random_state=0, solver="sgd")
     begun.coefs_ = [np.zeros((1, 3)), np.zeros((3, 1))]
     begun.intercepts_ = [np.zeros(3), np.zeros(1)]
@@ -91,7 +92,7 @@ def test_a_first_partial_fit_begins_from_weights_that_were_set():
         wrong.partial_fit(X, Y)
     assert not hasattr(wrong, "network_")
     fresh = begun.set_params(tol=1e9).fit(X, Y)
-    assert fresh.coefs_[0].any(), "fit without warm_start draws its own"
+    assert fresh.coefs_[0].any(), "fit without warm_start has not drawn new weights"
 
 
 # ---- divergence ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a column of a .csv file is taken for, what is refused, which lines and columns are data."""
+"""Columns of .csv files as numbers or texts, refused files, headers and index columns."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def write(tmp_path):
 
 
 def column(*cells):
-    """A file of the column x with these cells, and a target."""
+    """The text of a file with these cells in column x, and a target."""
     return "x,y\n" + "".join(f'"{cell}",{i % 2}\n' for i, cell in enumerate(cells))
 
 
@@ -32,7 +32,7 @@ def column(*cells):
         ["1", "-2", "+3", "0"],
         ["1.5", ".5", "5.", "-0.25"],
         ["1e-05", "2.5e+03", "100"],
-        ["1E2", "3.5E2"],  # a point somewhere: measurements
+        ["1E2", "3.5E2"],  # a decimal point in some cell means measurements
         ["1e5", "-2"],
     ],
 )
@@ -57,12 +57,12 @@ def test_plain_numbers(write, cells):
         ["1.2.3", "1.2.4"],
     ],
 )
-def test_texts_that_float_would_read_some_of(write, cells):
+def test_texts_are_kept_even_if_float_can_read_some_of_them(write, cells):
     table = read_table(write(column(*cells)))
     assert table.text[0].tolist() == cells and np.isnan(table.values[:, 0]).all()
 
 
-def test_codes_taken_for_texts_are_told(write):
+def test_a_message_names_codes_that_are_read_as_texts(write):
     table = read_table(write(column("34", "007")))
     (note,) = table.notes
     assert note.startswith(
@@ -96,7 +96,7 @@ NOTATIONS = {
 
 @pytest.mark.parametrize("name", NOTATIONS)
 @pytest.mark.parametrize("more", [(), ("2",), ("2", "NA"), ("7", "unknown")])
-def test_another_notation_is_named(write, name, more):
+def test_an_error_names_another_notation_of_numbers(write, name, more):
     cells, message = NOTATIONS[name]
     path = write(column(*cells, *more))
     with pytest.raises(DataError, match=r"line 2, column 1 \('x'\): .*got .*: .*" + message):
@@ -104,7 +104,7 @@ def test_another_notation_is_named(write, name, more):
     assert len(read_table(path, categorical=["x"]).text[0]) == len([*cells, *more])
 
 
-def test_words_among_which_one_looks_like_a_number(write):
+def test_one_cell_like_a_number_among_texts(write):
     cells = ["large", "12%", "small", "tiny"]
     assert read_table(write(column(*cells))).text[0].tolist() == cells
 
@@ -120,12 +120,12 @@ def test_decimal_and_thousands(write):
         read_features(path, ("a",), delimiter=";")
 
 
-def test_quoted_thousands_between_commas(write):
+def test_quoted_numbers_with_thousands_in_a_comma_separated_file(write):
     table = read_table(write('a,y\n"1,200",1\n"2,300",0\n'), thousands=",")
     assert table.values.tolist() == [[1200], [2300]]
 
 
-def test_a_decimal_point_where_a_comma_is_said(write):
+def test_a_decimal_point_is_refused_if_the_option_says_comma(write):
     path = write("a;y\n1.5;2\n2.5;3\n")
     with pytest.raises(DataError, match=r"'1.5': a notation other than --decimal ,"):
         read_table(path, delimiter=";", decimal=",")
@@ -151,12 +151,12 @@ def test_missing_values_are_not_categories(write, missing):
         (["1.5", "three"], "expected a number; got 'three'; --categorical reads a column"),
     ],
 )
-def test_columns_that_are_neither(write, cells, message):
+def test_columns_that_are_neither_numbers_nor_texts(write, cells, message):
     with pytest.raises(DataError, match=message):
         read_table(write(column(*cells)))
 
 
-def test_numbers_for_a_model_are_held_to_the_same_grammar(write):
+def test_numbers_for_a_model_follow_the_same_grammar(write):
     for cell in ("1_0", "007", "nan", "1,5", "12%", "x"):
         with pytest.raises(DataError, match=r"line 3, column 1 \('x'\)") as caught:
             read_features(write(column("1", cell)), ("x",))
@@ -164,7 +164,7 @@ def test_numbers_for_a_model_are_held_to_the_same_grammar(write):
     assert read_features(write(column("1E2")), ("x",)).values.tolist() == [[100]]
 
 
-def test_dropped_columns_may_hold_anything(write):
+def test_dropped_columns_may_have_any_content(write):
     path = write("id,x,y\n1_0,1,2\nNA,3,4\n")
     assert read_table(path, drop=["id"]).values.tolist() == [[1], [3]]
 
@@ -172,7 +172,7 @@ def test_dropped_columns_may_hold_anything(write):
 # ---- targets ------------------------------------------------------------------------------
 
 
-def test_a_target_of_many_texts_is_refused(write):
+def test_a_target_with_many_different_texts_is_refused(write):
     rows = "".join(f"{i},name {i % 10}\n" for i in range(100))
     table = read_table(write("x,y\n" + rows))
     with pytest.raises(DataError, match="10 distinct values in 100 rows.* --task classification"):
@@ -186,7 +186,7 @@ def test_a_target_of_many_texts_is_refused(write):
 
 
 @pytest.mark.parametrize("base", [2**53, 2**62, 2**63 + 2**62, -(2**60)])
-def test_large_whole_targets_stay_themselves(write, base):
+def test_large_integer_targets_are_exact(write, base):
     labels = [base + i % 2 for i in range(4)]
     table = read_table(write("x,y\n" + "".join(f"{i},{y}\n" for i, y in enumerate(labels))))
     assert table.target.tolist() == labels and table.target.dtype.kind in "iu"
@@ -209,7 +209,7 @@ def lines(array):
     return "".join(",".join(map(repr, row)) + "\n" for row in array.tolist())
 
 
-def test_numbers_from_0_on_are_names(write):
+def test_a_first_line_of_0_1_2_is_a_header(write):
     table = read_table(write("0,1,2\n" + lines(frame())))
     assert table.names == ("0", "1") and table.target_names == ("2",) and table.n_rows == 12
     (note,) = table.notes
@@ -219,7 +219,7 @@ def test_numbers_from_0_on_are_names(write):
     assert read_table(write("0,1,2\n" + lines(frame())), header="no").n_rows == 13
 
 
-def test_0_1_over_zeros_and_ones_must_be_said(write):
+def test_a_first_line_of_0_1_above_zeros_and_ones_needs_an_option(write):
     path = write("0,1\n1,0\n0,0\n1,1\n")
     with pytest.raises(DataError, match="line 1: 0, 1 may be names or a row; use --header"):
         read_table(path)
@@ -230,14 +230,14 @@ def test_0_1_over_zeros_and_ones_must_be_said(write):
 
 @pytest.mark.parametrize("n", [3, 9, 50])
 @pytest.mark.parametrize("first", ["2001,2002,2003", "400.5,410.5,420.5", "2001,2002,yield"])
-def test_numbers_far_from_those_below_are_names(write, n, first):
+def test_a_first_line_of_numbers_far_from_the_rest_is_a_header(write, n, first):
     table = read_table(write(f"{first}\n" + lines(frame(n))))
     assert table.n_rows == n and (*table.names, *table.target_names) == tuple(first.split(","))
     (note,) = table.notes
     assert "line 1 is read as names" in note and "--header no" in note
 
 
-def test_whole_numbers_in_steps_above_fractions_are_names(write):
+def test_a_first_line_of_consecutive_integers_above_fractions_is_a_header(write):
     around = lines(1000 * frame(40) + 2000)
     table = read_table(write("2001,2002,2003\n" + around))
     assert table.names == ("2001", "2002") and "in equal steps above fractions" in table.notes[0]
@@ -247,56 +247,56 @@ def test_whole_numbers_in_steps_above_fractions_are_names(write):
     assert read_table(write("10,20,30\n" + whole)).n_rows == 40
 
 
-def test_years_beside_a_column_of_texts(write):
+def test_a_header_of_years_next_to_a_column_of_texts(write):
     pairs = zip("abab", lines(frame(4)).split(), strict=True)
     rows = "".join(f"{word},{row}\n" for word, row in pairs)
     assert read_table(write("kind,2001,2002,2003\n" + rows)).n_rows == 4
     assert read_table(write("a,0.5,0.25,0.125\n" + rows)).n_rows == 5
 
 
-def test_rows_of_numbers_are_no_names(write):
+def test_a_first_line_like_the_other_rows_is_data(write):
     for first in ["3,1,2", "0.5,0.1,-2", "3,3,3"]:
         assert read_table(write(f"{first}\n" + lines(frame()))).n_rows == 13, first
     whole = np.random.default_rng(1).integers(0, 1000, (40, 4))
     assert read_table(write(lines(whole))).n_rows == 40
-    # the first row of columns that rise
+    # the first row of ascending columns
     rising = np.column_stack([np.arange(50), np.arange(50) ** 2, np.arange(50) * 3.5])
     assert read_table(write(lines(rising + 1))).n_rows == 50
 
 
-def test_an_outlier_in_the_first_row_is_no_name(write):
+def test_an_outlier_in_the_first_row_is_data(write):
     assert read_table(write("1000,0.5,0.25\n" + lines(frame()))).n_rows == 13
 
 
 @pytest.mark.parametrize("first", ["0.5,1.5,x", "3,4,x"])
-def test_a_word_in_a_row_of_measurements_is_a_fault(write, first):
+def test_a_word_in_a_first_row_of_measurements_is_an_error(write, first):
     with pytest.raises(DataError, match="line 1, column 3: expected a number; got 'x'"):
         read_table(write(f"{first}\n" + lines(5 * frame())))
 
 
-def test_numbers_and_a_word_as_names(write):
+def test_a_header_of_numbers_and_a_word(write):
     path = write("0,1,y\n" + lines(frame()))
     assert read_table(path).names == ("0", "1") and read_table(path).target_names == ("y",)
 
 
-def test_a_number_as_name_above_texts(write):
+def test_a_header_with_a_number_above_texts(write):
     table = read_table(write("x,2001,y\n1,red,2\n3,blue,4\n"))
     assert table.names == ("x", "2001") and table.text[1].tolist() == ["red", "blue"]
 
 
 @pytest.mark.parametrize("cell", ["1" * 100_000 + "x", "1," * 50_000, "1_" * 50_000, "(" * 100_000])
-def test_long_cells_cost_no_more_than_their_length(write, cell):
+def test_long_cells_take_time_proportional_to_their_length(write, cell):
     with pytest.raises(DataError, match="expected a .*number; got '.{61}'") as caught:
         read_table(write(column("1", cell)))
     assert len(str(caught.value)) < 500
 
 
-def test_header_is_one_of_three(write):
+def test_the_header_option_has_three_values(write):
     with pytest.raises(ValueError, match="header must be one of auto, yes, no; got True"):
         read_table(write("a,b\n1,2\n"), header=True)
 
 
-def test_letters_without_names_keep_their_first_row(write):
+def test_columns_of_letters_without_a_header_keep_the_first_row(write):
     table = read_table(write("p,x\ne,x\np,y\ne,y\n"))
     assert table.n_rows == 4 and table.target.tolist() == ["x", "x", "y", "y"]
     assert "line 1 is read as a row, because 'p' appears below it too" in table.notes[0]
@@ -305,18 +305,18 @@ def test_letters_without_names_keep_their_first_row(write):
     assert named.notes == ("line 1 is read as names: shape, kind (--header no if it is a row)",)
 
 
-def test_plain_headers_need_no_word(write):
+def test_usual_headers_give_no_message(write):
     assert read_table(write("a,b\n1,2\n3,4\n")).notes == ()
 
 
-def test_names_that_the_model_takes_are_names(write):
+def test_a_first_line_with_the_names_of_the_model_is_a_header(write):
     path = write("2001,2002\n2010,2020\n")
     assert read_features(path, ("2002", "2001")).values.tolist() == [[2020, 2010]]
     path = write("2,0,1\n0.5,1.5,2.5\n3.5,4.5,5.5\n")
     table = read_features(path, ("0", "1", "2"))
     assert table.values.tolist() == [[1.5, 2.5, 0.5], [4.5, 5.5, 3.5]]
     assert table.notes[0].startswith("line 1 is read as the names that the model takes: 2, 0, 1")
-    # numbers of columns, such as a training file without names has, say nothing
+    # column numbers, as a training file without names has them, decide nothing
     assert read_features(write("1,2\n2,1\n"), ("1", "2"), n_columns=3).n_rows == 2
 
 
@@ -324,7 +324,7 @@ def test_names_that_the_model_takes_are_names(write):
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 2, 3, 4], [7, 2, 9, 4]])
-def test_an_index_is_left_out(write, order):
+def test_an_index_column_is_left_out(write, order):
     rows = "".join(f"{i},{row}\n" for i, row in zip(order, lines(frame(4)).split(), strict=True))
     path = write(",a,b,y\n" + rows)
     table = read_table(path)
@@ -333,16 +333,16 @@ def test_an_index_is_left_out(write, order):
     assert note.startswith("column 1, without a name, numbers the rows and is left out (give it a")
     assert read_features(path).names == ("a", "b", "y")
     assert read_table(path, drop=["1"]).notes == ()
-    # numbers as names beside an index
+    # a header of numbers next to an index
     assert read_table(write(",0,1,2\n" + rows)).names == ("0", "1")
 
 
-def test_an_index_written_twice(write):
+def test_two_index_columns_are_left_out(write):
     rows = "".join(f"{i},{row}\n" for i, row in enumerate(lines(frame(4)).split()))
     assert read_table(write("Unnamed: 0,a,b,y\n" + rows)).names == ("a", "b")
 
 
-def test_columns_without_a_name_that_are_no_index(write):
+def test_unnamed_columns_that_are_not_an_index(write):
     for rows in ("1,2\n1,4\n", "0.5,2\n1.5,4\n", "red,2\nred,4\n", "red,2\n"):
         table = read_table(write(",b\n" + rows))
         assert table.names == ("1",)
@@ -352,35 +352,35 @@ def test_columns_without_a_name_that_are_no_index(write):
     assert named.names == ("i", "a") and named.notes == ()
 
 
-def test_names_of_rows_are_an_index(write):
+def test_an_unnamed_column_of_row_names_is_an_index(write):
     table = read_table(write(',mpg,cyl\n"Mazda, RX4",21,6\nDatsun,22.8,4\n'))
     assert table.names == ("mpg",) and table.text == {} and table.target.tolist() == [6, 4]
     (note,) = table.notes
     assert note.startswith("column 1, without a name, names the rows and is left out")
 
 
-def test_an_index_is_no_feature(write):
+def test_an_index_is_not_a_feature(write):
     with pytest.raises(DataError, match="which leaves 0, because column 1 is an index"):
         read_table(write(",y\n0,5\n1,7\n"))
     assert read_table(write(",y\n0,5\n1,7\n"), target="1").notes == ()
 
 
 @pytest.mark.parametrize("rows", ["a,x\nb,y\n", "0,1\n1,0\n", "0,1\n5,7\n", "500,700\n1,2\n"])
-def test_a_model_of_rows_without_names_takes_rows(write, rows):
+def test_a_model_without_column_names_takes_rows(write, rows):
     texts = ("1", "2") if rows[0] == "a" else ()
     table = read_features(write(rows), ("1", "2"), categorical=texts, n_columns=3)
     assert table.n_rows == 2 and table.notes == ()
 
 
-def test_a_model_of_rows_without_names_does_not_know_others(write):
+def test_a_model_without_column_names_refuses_other_widths(write):
     with pytest.raises(DataError, match="'1' is missing"):
         read_features(write("a,b\n1,2\n3,4\n"), ("1", "2"), n_columns=3)
 
 
-# ---- separated by blanks ------------------------------------------------------------------
+# ---- separated by spaces ------------------------------------------------------------------
 
 
-def test_blanks_as_delimiter(write):
+def test_spaces_as_delimiter(write):
     path = write("  5.1  3.5 0\n  4.9  3.0 1\n")
     with pytest.raises(DataError, match="blanks between numbers: .*--delimiter ' '"):
         read_table(path)
@@ -390,12 +390,12 @@ def test_blanks_as_delimiter(write):
         read_table(write("a b c\n1 2 3\n"))
 
 
-def test_the_delimiter_that_a_ragged_file_may_have(write):
+def test_an_error_suggests_the_delimiter_of_a_ragged_file(write):
     with pytest.raises(DataError, match="line 2: 2 cells; line 1 has 1; is ';' the delimiter"):
         read_table(write("a;b;c\n1,5;2;3\n"))
 
 
-def test_blanks_before_quotes(write):
+def test_spaces_before_quotes(write):
     table = read_table(write('x, "kind, of", y\n1.5, "x", "7"\n2.5, "z", "8"\n'))
     assert table.names == ("x", "kind, of") and table.text[1].tolist() == ["x", "z"]
     assert table.target.tolist() == [7, 8]

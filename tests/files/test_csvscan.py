@@ -1,4 +1,4 @@
-"""The engine's reader of .csv files: cells against the csv module, numbers against float()."""
+"""The .csv reader of the engine: cells against the csv module, numbers against float()."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ def cells(path, **format):
     return [list(row) for row in zip(*columns, strict=True)], found
 
 
-def test_kinds_are_those_of_the_engine():
+def test_kinds_of_cells_agree_with_the_engine():
     listed = re.findall(r"FASTBP_CELL_([A-Z]+) = (\d+)", HEADER.read_text("utf-8"))
     assert {name.lower(): int(value) for name, value in listed} == CELL_KINDS
 
@@ -65,7 +65,7 @@ GRAMMAR = {
 
 
 @pytest.mark.parametrize("kind", GRAMMAR)
-def test_grammar(kind):
+def test_the_grammar_of_numbers(kind):
     for text in GRAMMAR[kind].split():
         found, value = read_cell(text)
         assert found == kind, text
@@ -73,7 +73,7 @@ def test_grammar(kind):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 25))
-def test_doubles_are_read_as_python_reads_them(number, digits):
+def test_doubles_are_read_as_by_python(number, digits):
     for text in (repr(number), f"{number:.{digits}e}", f"{number:.{digits}f}"):
         assert bits(read_cell(text)[1]) == bits(float(text)), text
 
@@ -83,23 +83,23 @@ def test_doubles_are_read_as_python_reads_them(number, digits):
     st.integers(0, 30),
     st.integers(-345, 330),
 )
-def test_digits_are_read_as_python_reads_them(digits, point, exponent):
+def test_decimal_digits_are_read_as_by_python(digits, point, exponent):
     for text in (digits, f"{digits[:point]}.{digits[point:]}e{exponent:+d}"):
         assert bits(read_cell(text)[1]) == bits(float(text)), text
 
 
 @given(st.integers(2**52, 2**53 - 1), st.integers(-1074, 970), st.sampled_from([-1, 0, 1]))
 def test_numbers_halfway_between_two_doubles(m, e, side):
-    """(m + 1/2) 2^e with all its digits, and its neighbours some 1100 digits on."""
+    """(m + 1/2) 2^e with all its digits, and numbers that differ from it in about digit 1100."""
     exact = Fraction(2 * m + 1) * Fraction(2) ** (e - 1)
     scale = 10 ** max(0, 1 - e)
-    digits = str(exact.numerator * scale // exact.denominator)  # an integer, since 2 divides 10
+    digits = str(exact.numerator * scale // exact.denominator)  # exact, because 2 divides 10
     digits = str(int(digits) * 10**30 + side)
     text = f"{digits}e-{max(0, 1 - e) + 30}"
     assert bits(read_cell(text)[1]) == bits(float(text))
 
 
-def test_locale_does_not_matter():
+def test_numbers_do_not_depend_on_the_locale():
     import locale
 
     old = locale.setlocale(locale.LC_NUMERIC)
@@ -109,7 +109,7 @@ def test_locale_does_not_matter():
         except locale.Error:
             continue
         try:
-            # beyond the powers of ten that the engine has: strtod
+            # needs a larger power of ten than the engine has, so it calls strtod
             assert read_cell("1.2345678901234567e-200") == ("number", 1.2345678901234567e-200)
         finally:
             locale.setlocale(locale.LC_NUMERIC, old)
@@ -152,7 +152,7 @@ def test_decimal_and_thousands(decimal, thousands, text, value):
         (".", " ", "1  200"),
     ],
 )
-def test_marks_in_wrong_places(decimal, thousands, text):
+def test_separators_in_wrong_places_are_not_numbers(decimal, thousands, text):
     assert read_cell(text, decimal, thousands)[0] == "text"
 
 
@@ -170,7 +170,7 @@ def test_marks_in_wrong_places(decimal, thousands, text):
         ({"delimiter": " ", "thousands": " "}, "a blank cannot be"),
     ],
 )
-def test_formats_that_cannot_be(options, message):
+def test_contradictory_formats_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Format(**options)
 
@@ -188,7 +188,7 @@ WORDS = st.text('ab1.,;" \n\r\t\u00fc', max_size=6).map("x".__add__)
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
     block=st.sampled_from([1, 2, 3, 7, 1000]),
 )
-def test_cells_are_those_of_the_csv_module(tmp_path_factory, rows, delimiter, quoting, block):
+def test_cells_agree_with_the_csv_module(tmp_path_factory, rows, delimiter, quoting, block):
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=delimiter, quoting=quoting).writerows(rows)
     path = tmp_path_factory.mktemp("cells") / "data.csv"
@@ -205,7 +205,7 @@ def test_cells_are_those_of_the_csv_module(tmp_path_factory, rows, delimiter, qu
     st.sampled_from([",", " "]),
     st.integers(1, 9),
 )
-def test_blocks_of_any_size_give_the_same(tmp_path_factory, content, delimiter, block):
+def test_the_size_of_blocks_does_not_change_the_result(tmp_path_factory, content, delimiter, block):
     path = tmp_path_factory.mktemp("blocks") / "data.csv"
     path.write_bytes(content)
 
@@ -222,7 +222,7 @@ def test_blocks_of_any_size_give_the_same(tmp_path_factory, content, delimiter, 
         assert outcome() == whole
 
 
-def test_blanks_before_and_after_quotes(tmp_path):
+def test_spaces_before_and_after_quotes(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text('1.5, "x, y" ,\t"7"\n')
     rows, found = cells(path)
@@ -230,14 +230,14 @@ def test_blanks_before_and_after_quotes(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_runs_of_blanks_between_cells(tmp_path, end):
+def test_several_spaces_between_cells(tmp_path, end):
     path = tmp_path / "data.csv"
     path.write_bytes(end.join(["  1   2\t3 ", "", '"a b"  5 "6"', ""]).encode())
     rows, found = cells(path, delimiter=" ")
     assert rows == [["1", "2", "3"], ["a b", "5", "6"]] and found.lines.tolist() == [1, 3]
 
 
-def test_lines_are_counted_through_quotes_and_empty_ones(tmp_path):
+def test_line_numbers_count_empty_lines_and_lines_inside_quotes(tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(b'\n\n1,"a\nb\r\nc\rd"\n   \n2,e\r3,f\r\n4,g')
     assert cells(path)[1].lines.tolist() == [3, 8, 9, 10]
@@ -289,7 +289,7 @@ def test_bad_files(tmp_path, content, options, message):
 
 
 @pytest.mark.parametrize("n", [1, 2, 1000])
-def test_a_limit_on_memory(tmp_path, n):
+def test_the_memory_limit(tmp_path, n):
     path = tmp_path / "data.csv"
     path.write_bytes(b"1,2,3\n" * n)
     assert len(scan(path, Format(), max_bytes=24 * n).lines) == n
@@ -302,8 +302,8 @@ def test_a_limit_on_memory(tmp_path, n):
     "content, width",
     [(b"1,2,3,4,5,6,7,8\n" * 20_000, 8), (b"1\n" * 100_000, 1), (b"1," * 9_999 + b"1\n", 10_000)],
 )
-def test_memory_is_that_of_the_numbers(tmp_path, content, width):
-    """8 bytes for each number and each line, some in reserve, and a block; no object for a cell."""
+def test_a_file_needs_the_memory_of_its_numbers(tmp_path, content, width):
+    """8 bytes per number and per line, some reserve, and one block; no object per cell."""
     path = tmp_path / "data.csv"
     path.write_bytes(content)
     n_rows = content.count(b"\n")
@@ -312,5 +312,5 @@ def test_memory_is_that_of_the_numbers(tmp_path, content, width):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     arrays = 8 * n_rows * (width + 1)
-    of_columns = 600 * width  # name and counts
+    of_columns = 600 * width  # names and counts of the columns
     assert peak <= 2.5 * arrays + of_columns + 2 * _csvscan.BLOCK

@@ -1,4 +1,4 @@
-"""The digits that ship, splits that never change, and the reader of IDX files."""
+"""The digits in the package, fixed splits, and the reader of IDX files."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ from fastbp.errors import DataError
 # ---- digits -------------------------------------------------------------------------------
 
 
-def test_digits_are_those_of_the_repository():
+def test_digits_are_the_original_data():
     X, y = load_digits()
     assert X.shape == (1797, 64) and X.dtype == np.float32 and X.flags.c_contiguous
     assert y.shape == (1797,) and y.dtype == np.int64
@@ -27,7 +27,7 @@ def test_digits_are_those_of_the_repository():
     assert X[0, :8].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
 
 
-def test_digits_are_small_and_without_pickle():
+def test_the_file_of_digits_is_small_and_needs_no_pickle():
     path = Path(datasets.__file__).with_name("digits.npz")
     assert path.stat().st_size < 100_000
     with np.load(path, allow_pickle=False) as data:
@@ -50,7 +50,7 @@ def test_digits_split_is_fixed():
 # ---- hold_out -----------------------------------------------------------------------------
 
 
-def test_hold_out_never_changes():
+def test_hold_out_gives_fixed_splits():
     assert hold_out(12, 0.25, seed=3)[1].tolist() == [1, 6, 11]
     labels = np.array(list("aabbbbbbbbcc"))
     assert hold_out(12, 0.5, seed=3, labels=labels)[1].tolist() == [1, 2, 5, 6, 8, 11]
@@ -61,7 +61,7 @@ def test_hold_out_never_changes():
     fraction=st.floats(0.05, 0.95),
     seed=st.integers(0, 2**63),
 )
-def test_stratified_rows_are_shared_out(counts, fraction, seed):
+def test_stratified_splits_keep_the_shares_of_classes(counts, fraction, seed):
     labels = np.repeat(np.arange(len(counts)), counts)
     try:
         train, held = hold_out(len(labels), fraction, seed=seed, labels=labels)
@@ -71,13 +71,13 @@ def test_stratified_rows_are_shared_out(counts, fraction, seed):
     assert sorted([*train, *held]) == list(range(len(labels)))
     assert held.size <= round(fraction * len(labels))
     for count, n_train in zip(counts, np.bincount(labels[train], minlength=6), strict=False):
-        # largest remainder: within one of the exact share, or all but one row
+        # within one row of the exact share, or all rows but one
         exact = count * round(fraction * len(labels)) / len(labels)
-        assert n_train >= 1
-        assert abs(count - n_train - exact) < 1 or n_train == 1
+        assert n_train >= 1, count
+        assert abs(count - n_train - exact) < 1 or n_train == 1, count
 
 
-def test_hold_out_is_random_over_seeds():
+def test_hold_out_depends_on_the_seed():
     held = [tuple(hold_out(100, 0.2, seed=seed)[1]) for seed in range(50)]
     assert len(set(held)) == 50
     # 1000 draws with probability 1/100 each: 10 ± 5 standard deviations of sqrt(50*0.2*0.8)
@@ -86,7 +86,7 @@ def test_hold_out_is_random_over_seeds():
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
-def test_hold_out_refuses_a_fraction(fraction):
+def test_hold_out_refuses_bad_fractions(fraction):
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
         hold_out(10, fraction)
 
@@ -107,10 +107,10 @@ def test_hold_out_refuses_an_empty_part():
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4), (0, 3)])
-def test_idx_of_every_type(tmp_path, code, packed, shape):
+def test_idx_files_of_every_type(tmp_path, code, packed, shape):
     array = np.arange(np.prod(shape)).reshape(shape)
     content = idx(array, code)
-    # found out from the content, not from the name
+    # recognised by the content, not by the name
     (tmp_path / "data").write_bytes(gzip.compress(content) if packed else content)
     got = read_idx(tmp_path / "data")
     assert got.dtype == np.dtype(CODES[code]) and got.dtype.isnative
@@ -136,7 +136,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", DAMAGED)
-def test_damaged_idx(tmp_path, name, packed):
+def test_damaged_idx_files_are_refused(tmp_path, name, packed):
     content, message = DAMAGED[name]
     path = tmp_path / "data"
     path.write_bytes(gzip.compress(content) if packed else content)
@@ -146,7 +146,7 @@ def test_damaged_idx(tmp_path, name, packed):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_limit_of_idx(tmp_path, packed):
+def test_the_memory_limit_of_idx_files(tmp_path, packed):
     path, content = tmp_path / "data", idx(np.zeros((100, 10)), 14)
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(DataError, match="data: the array, .*, takes 8000 bytes.*--max-bytes 8000"):
@@ -177,7 +177,7 @@ def test_fashion_mnist_from_a_folder(tmp_path, packed):
     assert y_train.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1] and y_test.dtype == np.int64
 
 
-def test_fashion_mnist_that_is_not_there(tmp_path):
+def test_missing_files_of_fashion_mnist(tmp_path):
     with pytest.raises(FileNotFoundError, match="apt-get install dataset-fashion-mnist") as caught:
         load_fashion_mnist(tmp_path)
     assert str(tmp_path / "train-images-idx3-ubyte") in str(caught.value)
@@ -196,6 +196,6 @@ def test_fashion_mnist_that_is_not_there(tmp_path):
         ({"t10k_images": b"<html>"}, "not an IDX file"),
     ],
 )
-def test_files_that_do_not_belong_together(tmp_path, replaced, message):
+def test_files_that_do_not_match_are_refused(tmp_path, replaced, message):
     with pytest.raises(DataError, match=message):
         load_fashion_mnist(write_folder(tmp_path, **replaced))

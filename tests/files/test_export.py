@@ -1,4 +1,4 @@
-"""Exports predict what the network predicts, on the other side's own software."""
+"""Exports give the predictions of the network in the software that they are for."""
 
 import ctypes
 import shutil
@@ -15,7 +15,7 @@ TOLERANCE = {"float32": {"rtol": 5e-5, "atol": 5e-6}, "float64": {"rtol": 1e-11,
 
 
 def network(name, dtype):
-    """A small network with this activation in both layers, or one with every kind of layer."""
+    """A small network with this activation in both layers, or one with every option of layers."""
     loss = "cross_entropy" if name in ("softmax", "all kinds") else "squared_error"
     if name == "all kinds":
         layers = [
@@ -58,7 +58,7 @@ def compiled(source, folder):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_c_predicts_the_same(dtype, tmp_path):
+def test_c_gives_the_predictions_of_the_network(dtype, tmp_path):
     nets = {f"net{i}": network(name, dtype) for i, name in enumerate(CASES)}
     sources = [export.c(net, name=name) for name, net in nets.items()]
     library = compiled("".join(sources), tmp_path)
@@ -72,7 +72,7 @@ def test_c_predicts_the_same(dtype, tmp_path):
         np.testing.assert_allclose(out, expected, **TOLERANCE[dtype], err_msg=case)
 
 
-def test_c_is_one_function_in_a_file(tmp_path):
+def test_c_is_one_function_in_one_file(tmp_path):
     net = network("relu", "float32")
     source = export.c(net, tmp_path / "net.c", name="net")
     assert (tmp_path / "net.c").read_text() == source
@@ -91,7 +91,7 @@ def test_c_is_one_function_in_a_file(tmp_path):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
-def test_onnx_predicts_the_same(name, dtype, tmp_path):
+def test_onnx_gives_the_predictions_of_the_network(name, dtype, tmp_path):
     pytest.importorskip("onnx", reason="onnx is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     net = network(name, dtype)
@@ -104,7 +104,7 @@ def test_onnx_predicts_the_same(name, dtype, tmp_path):
     assert session.run(["y"], {"x": X[:1]})[0].shape == (1, net.widths[-1])
 
 
-def test_onnx_says_what_to_install(monkeypatch):
+def test_the_error_without_onnx_names_the_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ImportError, match=r'pip install "fastbp\[onnx\]"'):
         export.onnx(network("relu", "float32"))
@@ -137,7 +137,7 @@ def pipelines():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_pipelines_go_to_onnx(dtype):
+def test_pipelines_can_be_converted_to_onnx(dtype):
     skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     export.register_skl2onnx()
@@ -163,7 +163,7 @@ def test_pipelines_go_to_onnx(dtype):
 # ---- PyTorch and Keras --------------------------------------------------------------------
 
 
-def test_state_dict_there_and_back():
+def test_state_dict_round_trip():
     net = network("tanh", "float64")
     state = export.to_state_dict(net)
     assert list(state) == ["0.weight", "0.bias", "2.weight", "2.bias"]
@@ -182,14 +182,14 @@ def test_state_dict_there_and_back():
         ({"9.weight": np.ones((3, 4))}, "and have a bias"),
     ],
 )
-def test_state_dicts_of_another_kind(change, message):
+def test_state_dicts_that_do_not_fit_are_refused(change, message):
     state = export.to_state_dict(network("tanh", "float64"))
     with pytest.raises(ValueError, match=message):
         export.from_state_dict(state | change)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_torch_there_and_back(name):
+def test_torch_round_trip(name):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     net = network(name, "float64")
     if name in ("exp", "sin", "all kinds"):
@@ -225,7 +225,7 @@ def test_torch_with_norms_and_dropout():
         export.from_torch(nn.Sequential(nn.Linear(2, 3), nn.Softplus(beta=2)))
 
 
-def test_keras_weights_there_and_back():
+def test_keras_weights_round_trip():
     net = network("tanh", "float32")
     weights = export.to_keras_weights(net)
     assert [w.shape for w in weights] == [(5, 7), (7,), (7, 4), (4,)]
@@ -238,7 +238,7 @@ def test_keras_weights_there_and_back():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, on NumPy
-def test_keras_itself(monkeypatch):
+def test_weights_in_keras(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "numpy")
     keras = pytest.importorskip("keras", reason="Keras is not installed")
     layers = keras.layers
@@ -260,15 +260,16 @@ def test_keras_itself(monkeypatch):
 # ---- without copies -----------------------------------------------------------------------
 
 
-def test_views_by_dlpack_and_the_buffer_protocol():
+def test_arrays_support_dlpack_and_the_buffer_protocol():
     net = network("tanh", "float32")
     net.forward(rows("float32"))
-    for view in (net.theta, net.layers[0].W, net.layers[0].a, net.layers[1].z):
-        assert np.shares_memory(np.from_dlpack(view), view)
-        assert np.shares_memory(np.asarray(memoryview(view)), view)
+    views = {"theta": net.theta, "W": net.layers[0].W, "a": net.layers[0].a, "z": net.layers[1].z}
+    for name, view in views.items():
+        assert np.shares_memory(np.from_dlpack(view), view), name
+        assert np.shares_memory(np.asarray(memoryview(view)), view), name
 
 
-def test_views_become_tensors_of_torch():
+def test_arrays_become_tensors_of_torch():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     net = network("tanh", "float32")
     W = torch.from_dlpack(net.layers[0].W)

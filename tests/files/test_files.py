@@ -1,4 +1,4 @@
-"""Writing a file: whole or not at all, whatever the disk, the system or a signal does to it."""
+"""A file is written completely or not at all, even after errors, full disks and signals."""
 
 import errno
 import os
@@ -20,11 +20,11 @@ from fastbp.callbacks import CSVLogger
 from fastbp.optim import Adam
 
 POSIX = os.name == "posix"
-needs_locks = pytest.mark.skipif(not POSIX, reason="Windows has no flock; files left there stay")
+needs_locks = pytest.mark.skipif(not POSIX, reason="Windows has no flock, so leftover files stay")
 
 
 class Failing:
-    """Stands for a module or a file: the `at`-th call of its functions is refused with `code`."""
+    """Replaces a module or a file; the `at`-th call of a function fails with `code`."""
 
     def __init__(self, real, at, code, log):
         self._real, self._at, self._code, self._log = real, at, code, log
@@ -37,7 +37,7 @@ class Failing:
         def call(*arguments, **keywords):
             self._log.append(name)
             if len(self._log) == self._at:
-                if name == "close":  # which frees the descriptor even where it fails
+                if name == "close":  # close frees the descriptor even if it fails
                     value(*arguments)
                 names = [each for each in arguments[:1] if isinstance(each, str)]
                 raise OSError(self._code, os.strerror(self._code), *names)
@@ -60,7 +60,7 @@ ERRORS = {name: getattr(errno, name) for name in ("EIO", "EINVAL", "ENOSPC", "EX
 @pytest.mark.parametrize("name", ERRORS)
 @pytest.mark.parametrize("exists", [False, True])
 def test_any_call_may_fail(tmp_path, monkeypatch, name, exists):
-    """After an exception the path is what it was, and the message names it."""
+    """After an exception, the file at the path is unchanged, and the message names it."""
     path, code = tmp_path.resolve() / "file", ERRORS[name]
     seen = []
     for at in range(1, 100):
@@ -90,11 +90,11 @@ def test_any_call_may_fail(tmp_path, monkeypatch, name, exists):
         if len(log) < at:
             break
     assert {"open", "write", "flush", "fsync", "close", "replace"} <= set(seen)
-    assert at < 100 and seen.count("fsync") == 1  # that of the folder was passed over
+    assert at < 100 and seen.count("fsync") == 1  # an error of fsync of the folder is ignored
 
 
 def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
-    """Some file systems refuse fsync of a folder, and one of mode 0300 cannot be opened."""
+    """Some file systems refuse fsync of a folder, and a folder with mode 0300 cannot be opened."""
     real_fsync, real_open = os.fsync, os.open
 
     def fsync(descriptor):
@@ -112,13 +112,13 @@ def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(f"fastbp._files.atomic.os.{name}", function)
             net.save(tmp_path / name)
-        assert fastbp.load(tmp_path / name).theta.tobytes() == net.theta.tobytes()
+        assert fastbp.load(tmp_path / name).theta.tobytes() == net.theta.tobytes(), name
 
 
 # ---- messages -----------------------------------------------------------------------------
 
 
-def test_naming_leaves_names_and_kinds_alone():
+def test_naming_the_file_keeps_other_names_and_types_of_errors():
     with pytest.raises(FileNotFoundError) as caught, naming("here"):
         raise OSError(errno.ENOENT, "No such file", "there")
     assert caught.value.filename == "there"
@@ -220,7 +220,7 @@ def left_in(folder):
 
 
 @needs_locks
-def test_what_a_killed_process_left_goes_and_what_a_live_one_writes_stays(tmp_path):
+def test_leftover_files_are_removed_and_files_in_use_are_not(tmp_path):
     dead, live = child(CHILD, tmp_path / "a"), child(CHILD, tmp_path / "b")
     try:
         assert dead.stdout.readline() == live.stdout.readline() == b"ready\n"
@@ -240,7 +240,7 @@ def test_what_a_killed_process_left_goes_and_what_a_live_one_writes_stays(tmp_pa
 
 @needs_locks
 def test_killed_at_any_time(tmp_path, monkeypatch):
-    """The file is whole after every kill, and the next process removes what is left."""
+    """The file is complete after every kill, and the next process removes leftover files."""
     path = tmp_path / "net"
     for turn in range(8):
         process = child(LOOP, path)
@@ -253,13 +253,13 @@ def test_killed_at_any_time(tmp_path, monkeypatch):
     Checkpoints(tmp_path, "1 epoch", "auto")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".fastbp-0123456789abcdef.tmp").write_bytes(b"of some kill")
-    monkeypatch.setattr(_files, "_swept", set())  # as in another process
+    monkeypatch.setattr(_files, "_swept", set())  # as in a new process
     fastbp.Network((2, 1), seed=0).save(path)
     assert list(tmp_path.iterdir()) == [path]
 
 
 @needs_locks
-def test_a_sweep_removes_ordinary_files_of_that_name_only(tmp_path):
+def test_a_sweep_removes_only_regular_files_with_such_names(tmp_path):
     kept = tmp_path / "kept"
     kept.write_bytes(b"")
     (tmp_path / ".fastbp-link.tmp").symlink_to(kept)
@@ -273,8 +273,8 @@ def test_a_sweep_removes_ordinary_files_of_that_name_only(tmp_path):
 
 
 @needs_locks
-def test_a_file_that_a_sweep_took_is_made_again(tmp_path, monkeypatch):
-    """It came between the making of the file and its lock."""
+def test_a_file_removed_by_a_sweep_is_created_again(tmp_path, monkeypatch):
+    """The sweep happens after the file is created and before it is locked."""
     real, turns = _files.fcntl.flock, iter([BlockingIOError(), "removed"])
 
     def flock(descriptor, kind):
@@ -304,11 +304,11 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_bytes() == b"new"
 
 
-# ---- before the work ----------------------------------------------------------------------
+# ---- checks before training ---------------------------------------------------------------
 
 
 def refuse_new_files(monkeypatch, code):
-    """As a read-only file system does, or a folder without permission, to root as well."""
+    """As on a read-only file system or without permission; also for root."""
     real = os.open
 
     def open_(path, flags, *arguments):
@@ -320,7 +320,7 @@ def refuse_new_files(monkeypatch, code):
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-def test_a_folder_that_cannot_be_written_to_is_told_before_training(tmp_path, monkeypatch, code):
+def test_an_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch, code):
     net, optimizer = fastbp.Network((2, 1), seed=0), Adam()
     theta = net.theta.copy()
     refuse_new_files(monkeypatch, code)
@@ -333,7 +333,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_training(tmp_path, mo
         check_writable(tmp_path / "model")
 
 
-def test_a_checkpoint_whose_place_is_taken_is_told_before_training(tmp_path):
+def test_a_folder_in_place_of_a_checkpoint_is_refused_before_training(tmp_path):
     (tmp_path / "checkpoint-1.safetensors").mkdir()
     optimizer = Adam()
     with pytest.raises(IsADirectoryError, match="checkpoint-1"):
@@ -343,13 +343,13 @@ def test_a_checkpoint_whose_place_is_taken_is_told_before_training(tmp_path):
     assert optimizer.t == 0
 
 
-def test_predict_tells_before_it_reads(tmp_path, monkeypatch, capsys):
+def test_predict_checks_its_output_before_it_reads(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "no model", "no data", "-o", "no folder/out.csv"]) == 1
     assert capsys.readouterr().err.endswith("no folder: no such folder\n")
 
 
-def test_a_checkpoint_that_failed_does_not_cost_the_other(tmp_path, monkeypatch):
+def test_a_failed_checkpoint_keeps_the_other_one(tmp_path, monkeypatch):
     files = Checkpoints(tmp_path, "1 epoch", "auto")
     files.read()
     files.save({"a": 1}, 1)

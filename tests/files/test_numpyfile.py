@@ -1,4 +1,4 @@
-"""NumPy's files, read strictly: what is damaged, forged or too large is a DataError with a name."""
+"""NumPy files: damaged, forged or too large files raise a DataError that names the array."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ def npy(array):
 
 
 def forged(header, data=b"", version=(1, 0), length=None):
-    """A .npy file of any header."""
+    """The bytes of a .npy file with any header."""
     text = header.encode()
     size = struct.pack("<H" if version == (1, 0) else "<I", len(text) if length is None else length)
     return b"\x93NUMPY" + bytes(version) + size + text + data
@@ -38,15 +38,15 @@ def header(descr="'<f8'", fortran="False", shape="(4, 3)"):
     ["?", "i1", "u1", "<i2", ">i4", "u8", "e", "<f4", ">f4", "f8"],
 )
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_numbers_of_every_dtype_come_back(tmp_path, dtype, order):
+def test_numbers_of_every_dtype_are_read(tmp_path, dtype, order):
     X = np.array(GOOD % 2 if dtype == "?" else GOOD, dtype, order=order)
     np.save(tmp_path / "a.npy", X)
     np.savez(tmp_path / "stored.npz", X=X)
     np.savez_compressed(tmp_path / "deflated.npz", X=X)
     for name in ("a.npy", "stored.npz", "deflated.npz"):
         table = read_features(tmp_path / name)
-        np.testing.assert_array_equal(table.values, X)
-        assert table.values.dtype == X.dtype
+        np.testing.assert_array_equal(table.values, X, name)
+        assert table.values.dtype == X.dtype, name
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
@@ -112,20 +112,26 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_array_is_named_in_npy_and_npz(tmp_path, name):
+def test_a_bad_array_in_a_npy_file_is_refused(tmp_path, name):
     content, message = BAD[name]
-    plain, packed = tmp_path / "a.npy", tmp_path / "a.npz"
-    plain.write_bytes(content)
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        read_table(plain)
-    assert str(caught.value).startswith(f"{plain}: the ")
-    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        with zipfile.ZipFile(packed, "w", method) as archive:
-            archive.writestr("X.npy", content)
-            archive.writestr("y.npy", npy(np.arange(4)))
-        with pytest.raises(DataError, match=message) as caught:
-            read_table(packed)
-        assert str(caught.value).startswith(f"{packed}: ") and "'X'" in str(caught.value)
+        read_table(path)
+    assert str(caught.value).startswith(f"{path}: the ")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_array_in_a_npz_file_is_named(tmp_path, name, method):
+    content, message = BAD[name]
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("X.npy", content)
+        archive.writestr("y.npy", npy(np.arange(4)))
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(f"{path}: ") and "'X'" in str(caught.value)
 
 
 def archive_of(path, method=zipfile.ZIP_DEFLATED, **members):
@@ -135,8 +141,8 @@ def archive_of(path, method=zipfile.ZIP_DEFLATED, **members):
     return path
 
 
-def test_only_the_arrays_that_are_used_are_read(tmp_path):
-    """The others are damaged: reading them would raise."""
+def test_only_arrays_that_are_used_are_read(tmp_path):
+    """The others are damaged, so reading them would raise."""
     good = {"X_npy": npy(GOOD), "y_npy": npy(np.arange(4))}
     path = archive_of(tmp_path / "a.npz", **good, other_npy=b"garbage", README=b"of no array")
     assert read_table(path).n_rows == 4
@@ -144,7 +150,7 @@ def test_only_the_arrays_that_are_used_are_read(tmp_path):
     assert read_features(path).n_rows == 4
 
 
-def test_a_member_that_is_no_array(tmp_path):
+def test_a_member_that_is_not_an_array_is_refused(tmp_path):
     path = archive_of(tmp_path / "a.npz", X=npy(GOOD), y_npy=npy(np.arange(4)))
     with pytest.raises(
         DataError, match=r"a.npz: expected an array X besides .*; the file contains y"
@@ -156,14 +162,14 @@ def test_a_member_that_is_no_array(tmp_path):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_compression_that_numpy_does_not_write(tmp_path, method):
+def test_compressions_that_numpy_does_not_write_are_refused(tmp_path, method):
     path = archive_of(tmp_path / "a.npz", method, X_npy=npy(GOOD), y_npy=npy(np.arange(4)))
     with pytest.raises(DataError, match=f"a.npz: the array 'X' is compressed by method {method}"):
         read_table(path)
 
 
 def with_directory(path, offset, value):
-    """The archive with bytes replaced in the first entry of its directory."""
+    """The archive with other bytes in the first entry of its directory."""
     content = bytearray(path.read_bytes())
     at = content.index(b"PK\1\2") + offset
     content[at : at + len(value)] = value
@@ -185,7 +191,7 @@ FORGED_DIRECTORIES = {
 
 
 @pytest.mark.parametrize("name", FORGED_DIRECTORIES)
-def test_a_forged_directory(tmp_path, name):
+def test_a_forged_directory_is_refused(tmp_path, name):
     offset, value, message = FORGED_DIRECTORIES[name]
     path = archive_of(tmp_path / "a.npz", X_npy=npy(GOOD), y_npy=npy(np.arange(4)))
     with_directory(path, offset, value)
@@ -194,7 +200,7 @@ def test_a_forged_directory(tmp_path, name):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_an_array_that_is_there_twice(tmp_path):
+def test_an_array_that_appears_twice_is_refused(tmp_path):
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("X.npy", npy(GOOD))
@@ -204,7 +210,7 @@ def test_an_array_that_is_there_twice(tmp_path):
         read_table(path)
 
 
-def test_no_pipe_is_read(tmp_path):
+def test_files_that_are_not_regular_are_refused(tmp_path):
     (tmp_path / "a.npy").symlink_to("/dev/null")
     with pytest.raises(DataError, match=r"a.npy: expected a regular file"):
         read_table(tmp_path / "a.npy")
@@ -212,7 +218,7 @@ def test_no_pipe_is_read(tmp_path):
 
 @pytest.mark.parametrize("ending", ["npy", "npz"])
 @given(st.data())
-def test_any_change_of_a_file_is_a_table_or_a_data_error(tmp_path_factory, ending, data):
+def test_a_changed_file_gives_a_table_or_a_data_error(tmp_path_factory, ending, data):
     path = tmp_path_factory.mktemp("changed") / f"data.{ending}"
     if ending == "npy":
         path.write_bytes(npy(GOOD))
@@ -228,40 +234,42 @@ def test_any_change_of_a_file_is_a_table_or_a_data_error(tmp_path_factory, endin
         assert str(error).startswith(str(path))
 
 
-# ---- the limit ----------------------------------------------------------------------------
+# ---- the memory limit ---------------------------------------------------------------------
 
 
-def test_the_limit_is_told_and_can_be_raised(tmp_path):
+@pytest.mark.parametrize("read", [read_table, read_features])
+@pytest.mark.parametrize("name", ["a.npz", "a.npy"])
+def test_the_error_names_the_limit_and_how_to_raise_it(tmp_path, name, read):
     X = np.zeros((1000, 3))
     np.savez_compressed(tmp_path / "a.npz", X=X, y=np.arange(1000) % 2)
     np.save(tmp_path / "a.npy", X)
-    for name in ("a.npz", "a.npy"):
-        told = "takes 24000 bytes in memory; the limit is 23999.* by max_bytes=24000, or --max-by"
-        for read in (read_table, read_features):
-            with pytest.raises(DataError, match=f"{name}: the array.*{told}"):
-                read(tmp_path / name, max_bytes=23999)
-            assert read(tmp_path / name, max_bytes=24000).n_rows == 1000
-        with pytest.raises(TypeError, match="max_bytes must be a whole number"):
-            read_table(tmp_path / name, max_bytes="4G")
+    message = "takes 24000 bytes in memory; the limit is 23999.* by max_bytes=24000, or --max-by"
+    with pytest.raises(DataError, match=f"{name}: the array.*{message}"):
+        read(tmp_path / name, max_bytes=23999)
+    assert read(tmp_path / name, max_bytes=24000).n_rows == 1000
+    with pytest.raises(TypeError, match="max_bytes must be a whole number"):
+        read(tmp_path / name, max_bytes="4G")
 
 
-def test_the_limit_of_what_categories_become(tmp_path, monkeypatch, capsys):
-    """Each is an input of its own: a small file can make a large matrix."""
+def test_the_limit_includes_the_inputs_of_categories(tmp_path, monkeypatch, capsys):
+    """Each category is one input, so a small file can give a large matrix."""
     monkeypatch.chdir(tmp_path)
     rows = [f"level{i % 200},{i}.5" for i in range(400)]
     (tmp_path / "a.csv").write_text("\n".join(["text,y", *rows]) + "\n")
     quick = ["--epochs", "1", "--hidden", "2", "-q", "--hold-out", "0"]
     assert main(["train", "a.csv", "--max-bytes", "319999", *quick]) == 1
-    told = "a.csv: the network's input, float32 of shape (400, 200), takes 320000 bytes in memory"
-    assert told in capsys.readouterr().err
+    message = (
+        "a.csv: the network's input, float32 of shape (400, 200), takes 320000 bytes in memory"
+    )
+    assert message in capsys.readouterr().err
     assert main(["train", "a.csv", "--max-bytes", "320000", *quick]) == 0
     predict = ["predict", "fastbp-model.safetensors", "a.csv", "-o", "out.csv"]
     assert main([*predict, "--max-bytes", "319999"]) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert main(predict) == 0
 
 
-def test_the_limit_of_the_command(tmp_path, monkeypatch, capsys):
+def test_the_max_bytes_option_of_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("a.npy", np.arange(900.0).reshape(300, 3))
     quick = ["--epochs", "1", "--hidden", "2", "-q"]

@@ -1,4 +1,4 @@
-"""Files that version 0.1.0 wrote are read, and what was in them goes on."""
+"""Files of version 0.1.0 load, and training continues from them."""
 
 import pickle
 import shutil
@@ -13,12 +13,12 @@ from fastbp import optim, reference
 
 FOLDER = Path(__file__).parent / "of_0_1_0"
 EXPECTED = dict(np.load(FOLDER / "expected.npz"))
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # of float32: the files come from another instruction set
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # float32; another instruction set wrote the files
 
 
 @pytest.fixture(scope="module")
 def older():
-    """The program that wrote the files, for its data and its network."""
+    """The program that wrote the files, with its data and its network."""
     sys.path.insert(0, str(FOLDER))
     try:
         import make
@@ -33,13 +33,13 @@ def unpickled(name):
     return pickle.loads((FOLDER / name).read_bytes())
 
 
-def test_model_file(older):
+def test_model_files_load(older):
     net = fastbp.load(FOLDER / "network.safetensors")
     np.testing.assert_array_equal(net.theta, EXPECTED["theta"])
     np.testing.assert_allclose(net.predict(older.data()[0]), EXPECTED["outputs"], **CLOSE)
 
 
-def test_optimiser_file_and_pickle_go_on_alike(older):
+def test_optimisers_continue_alike_from_a_file_and_a_pickle(older):
     found = []
     pickled = unpickled("objects.pickle")["optimizer"]
     for adam in (optim.load(FOLDER / "adam.safetensors"), pickled):
@@ -51,14 +51,14 @@ def test_optimiser_file_and_pickle_go_on_alike(older):
     assert found[0] == found[1]
 
 
-def test_a_fit_goes_on_from_its_checkpoint(older, tmp_path):
+def test_a_fit_resumes_from_a_checkpoint(older, tmp_path):
     shutil.copytree(FOLDER / "checkpoint", tmp_path / "run")
     net = older.network()
     assert older.fit(net, checkpoint=tmp_path / "run", resume=True).epochs == 6
     np.testing.assert_allclose(net.theta, EXPECTED["theta"], **CLOSE)
 
 
-def test_pickles_of_networks(older):
+def test_pickles_of_networks_load(older):
     objects = unpickled("objects.pickle")
     net = objects["network"]
     np.testing.assert_array_equal(net.theta, EXPECTED["theta"])
@@ -92,7 +92,7 @@ def test_pickles_of_public_objects_can_be_used(name, tmp_path, monkeypatch):
     assert np.isfinite(net.fit(X, X, **options).loss).all()
 
 
-def test_estimators(older):
+def test_pickles_of_estimators_load(older):
     pytest.importorskip("sklearn")
     X, y = older.data()
     models = unpickled("estimators.pickle")

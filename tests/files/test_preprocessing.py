@@ -1,4 +1,4 @@
-"""Scaling, categories and class names: found on training rows, kept in the model file as JSON."""
+"""Scaling, categories and class names, which come from the training rows and are saved as JSON."""
 
 import json
 
@@ -43,13 +43,13 @@ def test_statistics_and_categories(write):
     assert X[:, 2:].tolist() == [[0, 1], [1, 0], [0, 1]]
     y = prep.targets(table, F64)
     assert y.shape == (3, 1)
-    # one subtraction, division, product and sum, each within eps/2 of the largest value
+    # a subtraction, a division, a product and a sum, each rounded to eps/2 of the largest value
     np.testing.assert_allclose(
         prep.answers(y)[:, 0], table.target, rtol=0, atol=4 * np.finfo(float).eps * 300
     )
 
 
-def test_statistics_are_those_of_the_training_rows_and_categories_of_all(write):
+def test_statistics_use_training_rows_and_categories_use_all_rows(write):
     _, prep = fitted(write(HOUSES), "regression", rows=np.array([0, 2]))
     assert prep.mean[0] == 85 and prep.scale[0] == 35
     assert prep.categories == {"town": ("Bonn", "Köln")}
@@ -104,12 +104,12 @@ def test_classes(target, classes):
         (np.array([1e300, -1e300, 0]), "regression", "column 'y' has numbers whose square"),
     ],
 )
-def test_a_target_that_the_task_cannot_use(target, task, message):
+def test_targets_that_do_not_fit_the_task_are_refused(target, task, message):
     with pytest.raises(DataError, match=message):
         Preprocessing.fit(from_arrays("t", np.eye(3), target), task)
 
 
-def test_too_many_categories(write):
+def test_too_many_categories_are_refused(write):
     rows = "".join(f"name{i},{i}\n" for i in range(257))
     with pytest.raises(
         DataError, match="'who' has 257 distinct values of text, more than 256.*--drop"
@@ -117,7 +117,7 @@ def test_too_many_categories(write):
         fitted(write("who,y\n" + rows), "regression")
 
 
-def test_a_category_and_a_class_that_the_model_does_not_know(write):
+def test_unknown_categories_and_classes_are_refused(write):
     _, prep = fitted(write("town,y\nKöln,a\nBonn,b\n"), "classification")
     table = read_table(write("town,y\nKöln,c\nRom,a\n", "new.csv"))
     with pytest.raises(
@@ -136,7 +136,7 @@ def test_standardised_columns_have_mean_0_and_deviation_1(X):
     Z = prep.inputs(table, F64)
     eps = np.finfo(float).eps
     for x, z, scale in zip(X.T, Z.T, prep.scale, strict=True):
-        # the mean of n numbers is off by at most n eps/2 of their size, and so is each x - mean
+        # the mean of n numbers and each x - mean have an error of at most n eps/2 of their size
         error = 2 * len(x) * eps * max(abs(x).max(), np.finfo(float).tiny) / scale
         assert abs(z.mean()) <= error + len(x) * eps
         if scale != 1:
@@ -177,7 +177,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_forged_preprocessing(write, name):
+def test_forged_preprocessing_is_refused(write, name):
     value, message = FORGED[name]
     prep = fitted(write(HOUSES), "regression")[1]
     with pytest.raises(ValueError, match=message):
@@ -187,13 +187,13 @@ def test_forged_preprocessing(write, name):
 @pytest.mark.parametrize(
     "classes", [["a"], ["a", "a"], ["a", 1], [1.5, 2], [None, "a"], [[1], [2]], "ab", [0, False]]
 )
-def test_forged_classes(classes):
+def test_forged_classes_are_refused(classes):
     prep = Preprocessing.fit(from_arrays("t", np.eye(2), np.array(["a", "b"])), "classification")
     with pytest.raises(ValueError, match="classes must be"):
         Preprocessing.from_dict(prep.to_dict() | {"classes": classes})
 
 
-def test_a_field_missing(write):
+def test_a_missing_field_is_refused(write):
     fields = fitted(write(HOUSES), "regression")[1].to_dict()
     del fields["scale"]
     with pytest.raises(ValueError, match="missing or unknown: scale"):

@@ -1,4 +1,4 @@
-"""The safetensors layout: what is written, and every forged header refused with its reason."""
+"""The safetensors layout, and forged headers, which are refused with the reason."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from fastbp.io import load, read_safetensors, write_safetensors
 
 
 def raw_file(header, data=b"", *, length=None):
-    """A safetensors file of any header, a dict or bytes."""
+    """A safetensors file with any header, given as a dict or as bytes."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
@@ -23,7 +23,7 @@ def tensor(dtype="F32", shape=(2,), offsets=(0, 8), **more):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets), **more}
 
 
-def test_tensors_of_every_dtype_come_back(tmp_path):
+def test_tensors_of_every_dtype_are_read(tmp_path):
     rng = np.random.default_rng(0)
     names = ["float16", "float32", "float64"]
     names += [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
@@ -40,12 +40,12 @@ def test_tensors_of_every_dtype_come_back(tmp_path):
     assert metadata == {"key": "välue"}
     assert got.keys() == tensors.keys()
     for name, array in tensors.items():
-        assert got[name].dtype == array.dtype.newbyteorder("=")
-        assert got[name].flags.writeable
-        np.testing.assert_array_equal(got[name], array, strict=name != "big-endian")
+        assert got[name].dtype == array.dtype.newbyteorder("="), name
+        assert got[name].flags.writeable, name
+        np.testing.assert_array_equal(got[name], array, name, strict=name != "big-endian")
 
 
-def test_data_begin_at_a_multiple_of_8_and_lie_aligned(tmp_path):
+def test_data_begin_at_a_multiple_of_8_and_are_aligned(tmp_path):
     path = tmp_path / "t"
     write_safetensors(path, {"a": np.zeros(3, np.uint8), "b": np.ones(2), "c": np.ones(1, "f4")})
     content = path.read_bytes()
@@ -57,7 +57,7 @@ def test_data_begin_at_a_multiple_of_8_and_lie_aligned(tmp_path):
         ).itemsize == 0  # fmt: skip
 
 
-def test_writer_refuses_what_the_layout_cannot_hold(tmp_path):
+def test_tensors_that_the_layout_cannot_hold_are_refused(tmp_path):
     path = tmp_path / "t"
     for tensors, metadata, error in [
         ({"a": np.zeros(1, complex)}, {}, TypeError),
@@ -166,7 +166,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_forged_header(tmp_path, name):
+def test_a_forged_header_is_refused(tmp_path, name):
     content, message = FORGED[name]
     path = tmp_path / "forged.safetensors"
     path.write_bytes(content)
@@ -178,7 +178,7 @@ def test_forged_header(tmp_path, name):
         load(path)
 
 
-def test_header_may_list_tensors_in_any_order_and_be_padded(tmp_path):
+def test_a_header_may_list_tensors_in_any_order_and_be_padded(tmp_path):
     header = {"b": tensor(offsets=(8, 16)), "e": tensor(shape=(0,), offsets=(8, 8)), "a": tensor()}
     text = json.dumps(header).encode() + b"  \n "
     (tmp_path / "t").write_bytes(raw_file(text, np.arange(4, dtype="<f4").tobytes()))
@@ -187,7 +187,7 @@ def test_header_may_list_tensors_in_any_order_and_be_padded(tmp_path):
     assert tensors["e"].shape == (0,)
 
 
-def test_a_long_forged_name_is_cut_in_the_message(tmp_path):
+def test_the_message_shortens_a_long_forged_name(tmp_path):
     (tmp_path / "t").write_bytes(raw_file({"\x1b[31m" + "n" * 100_000: 1}))
     with pytest.raises(ModelFileError) as caught:
         read_safetensors(tmp_path / "t")
@@ -202,7 +202,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path):
         reader.read("a")
 
 
-def test_file_and_folder_are_synced_before_save_returns(tmp_path, monkeypatch):
+def test_save_syncs_the_file_and_its_folder(tmp_path, monkeypatch):
     events = []
     real_fsync, real_replace = os.fsync, os.replace
 

@@ -1,4 +1,4 @@
-"""Tables from files, every fault named by line and column, and what their targets ask for."""
+"""Tables from files, errors with line and column, and the task that targets imply."""
 
 import numpy as np
 import pytest
@@ -60,11 +60,11 @@ def test_header_option(write):
     assert read_table(text, header="no").n_rows == 2
 
 
-def test_a_name_goes_before_a_number(write):
+def test_a_name_is_tried_before_a_number(write):
     assert read_table(write("3,x,2\n1,2,3\n"), target="2", header="yes").target.tolist() == [3]
 
 
-def test_quotes_byte_order_mark_line_ends_and_empty_lines(write):
+def test_quotes_byte_order_marks_line_ends_and_empty_lines(write):
     text = '\ufeff"a, b","with ""quotes""",y\r\n\r\n1,"two\nlines",3\r\n4,x,5\r\n\r\n'
     table = read_table(write(text))
     assert table.names == ("a, b", 'with "quotes"')
@@ -72,12 +72,12 @@ def test_quotes_byte_order_mark_line_ends_and_empty_lines(write):
     assert [table.place(0), table.place(1)] == ["line 3", "line 5"]
 
 
-def test_columns_dropped_and_columns_taken_for_categories(write):
+def test_dropped_columns_and_columns_read_as_categories(write):
     path = write("id,code,x,y\n1,10,0.5,1\n2,20,0.25,0\n")
     table = read_table(path, drop=["id"], categorical=["code", "y"])
     assert table.names == ("code", "x")
     assert table.text[0].tolist() == ["10", "20"] and table.target.tolist() == ["1", "0"]
-    # without a target named, the last column that is left
+    # the default target is the last remaining column
     assert read_table(path, drop=["-1", "1"]).target_names == ("x",)
 
 
@@ -126,17 +126,17 @@ def test_bad_csv(write, name):
 
 
 @pytest.mark.parametrize("option", [{"target": "z"}, {"drop": ["0"]}, {"categorical": ["-4"]}])
-def test_a_column_that_is_not_there(write, option):
+def test_an_option_with_an_unknown_column_is_refused(write, option):
     with pytest.raises(DataError, match="no column .*; there are 3: a, b, c"):
         read_table(write("a,b,c\n1,2,3\n"), **option)
 
 
-def test_a_target_that_is_dropped(write):
+def test_a_dropped_target_is_refused(write):
     with pytest.raises(DataError, match="expected a target and at least one feature"):
         read_table(write("a,b,c\n1,2,3\n"), target="a", drop=["a"])
 
 
-def test_files_of_another_kind(tmp_path):
+def test_other_and_missing_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="ending in .csv, .npz or .npy"):
         read_table(tmp_path / "data.xlsx")
     for ending in ("csv", "npy", "npz"):
@@ -146,7 +146,7 @@ def test_files_of_another_kind(tmp_path):
 
 @given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
                 min_size=1, max_size=5))  # fmt: skip
-def test_numbers_come_back_bit_for_bit(tmp_path_factory, rows):
+def test_numbers_are_read_with_the_same_bits(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "data.csv"
     path.write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
     table = read_table(path, header="no")
@@ -154,16 +154,15 @@ def test_numbers_come_back_bit_for_bit(tmp_path_factory, rows):
     assert got.tobytes() == np.array(rows).tobytes()
 
 
+@pytest.mark.parametrize("ending", ["csv", "npy", "npz"])
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_table_or_a_data_error(tmp_path_factory, content):
-    folder = tmp_path_factory.mktemp("any")
-    for ending in ("csv", "npy", "npz"):
-        path = folder / f"data.{ending}"
-        path.write_bytes(content)
-        try:
-            assert read_table(path).n_rows > 0
-        except DataError as error:
-            assert str(path) in str(error)
+def test_any_bytes_give_a_table_or_a_data_error(tmp_path_factory, ending, content):
+    path = tmp_path_factory.mktemp("any") / f"data.{ending}"
+    path.write_bytes(content)
+    try:
+        assert read_table(path).n_rows > 0
+    except DataError as error:
+        assert str(path) in str(error)
 
 
 # ---- NumPy files --------------------------------------------------------------------------
@@ -226,7 +225,7 @@ def test_bad_npy(tmp_path, array):
         read_table(tmp_path / "data.npy")
 
 
-def test_nothing_is_unpickled(tmp_path):
+def test_pickles_in_numpy_files_are_refused(tmp_path):
     class Trap:
         def __reduce__(self):
             return (pytest.fail, ("unpickled",))
@@ -239,10 +238,12 @@ def test_nothing_is_unpickled(tmp_path):
             read_table(tmp_path / name)
 
 
-def test_options_that_a_kind_of_file_does_not_have(tmp_path):
-    for name, option in [("a.npz", "drop"), ("a.npz", "categorical"), ("a.npy", "categorical")]:
-        with pytest.raises(DataError, match=f"--{option} 1 does not apply to this kind of file"):
-            read_table(tmp_path / name, **{option: ["1"]})
+@pytest.mark.parametrize(
+    ("name", "option"), [("a.npz", "drop"), ("a.npz", "categorical"), ("a.npy", "categorical")]
+)
+def test_options_that_do_not_apply_to_a_file_are_refused(tmp_path, name, option):
+    with pytest.raises(DataError, match=f"--{option} 1 does not apply to this kind of file"):
+        read_table(tmp_path / name, **{option: ["1"]})
 
 
 # ---- the task -----------------------------------------------------------------------------
@@ -268,13 +269,13 @@ def test_task_inferred(target, task):
 # ---- columns for a model ------------------------------------------------------------------
 
 
-def test_features_are_found_by_name_and_others_left_out(write):
+def test_features_are_found_by_name_and_other_columns_left_out(write):
     path = write("z,b,a\nword,1,2\n,3,4\n")
     table = read_features(path, ("a", "b"))
     assert table.values.tolist() == [[2, 1], [4, 3]] and table.names == ("a", "b")
 
 
-def test_features_are_found_by_place_in_a_file_without_names(write, tmp_path):
+def test_features_are_found_by_position_in_a_file_without_names(write, tmp_path):
     features = {"names": ("2", "3"), "n_columns": 3}
     for text, expected in [("1,2\n", [[1, 2]]), ("9,1,2\n", [[1, 2]])]:
         assert read_features(write(text), **features).values.tolist() == expected
@@ -282,7 +283,7 @@ def test_features_are_found_by_place_in_a_file_without_names(write, tmp_path):
         assert read_features(tmp_path / "data.npy", **features).values.tolist() == expected
     with pytest.raises(DataError, match="the model takes 2 columns, 2, 3; the file has 4"):
         read_features(write("1,2,3,4\n"), **features)
-    # names of the training file, none here
+    # the training file had names, and this file has none
     assert read_features(write("1,2\n"), ("a", "b"), n_columns=3).values.tolist() == [[1, 2]]
     with pytest.raises(DataError, match="takes 2 columns, a, b; the file has 3"):
         read_features(write("1,2,3\n"), ("a", "b"), n_columns=3)
