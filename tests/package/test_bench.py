@@ -1,4 +1,4 @@
-"""`fastbp bench`: what it says, never how fast anything is."""
+"""`fastbp bench`: its reports, without any assertion about speed."""
 
 import json
 import os
@@ -33,7 +33,7 @@ FAST = Options(threads=(1, 2), rounds=2, seconds=1e-4, peak_seconds=1e-4)
 
 
 def products(config):
-    """2·m·n·k of every product that a training step, or a prediction, of one row takes."""
+    """The sum of 2·m·n·k over all products of a training step, or of a prediction, of one row."""
     net = reference.Network(config.widths, init="zeros")
     total = 0
     for i, layer in enumerate(net.layers):
@@ -50,7 +50,7 @@ def test_flops_count_every_product(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=lambda config: config.name)
-def test_configurations_are_whole(config):
+def test_configurations_are_complete(config):
     assert config.kind in KINDS
     assert 0 <= config.n_steps * config.batch - config.rows < config.batch
     if config.kind == "steps":
@@ -75,14 +75,14 @@ def test_selection():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_data_fit_the_network(dtype):
-    for config in (TINY, CONFIGS["mnist-s"]):
-        data = make(config, dtype)
-        assert data.X.shape == (config.rows, config.widths[0])
-        assert data.X.dtype == dtype
-        assert data.X.flags.c_contiguous
-        assert len(data.y) == config.rows
-        assert np.array_equal(make(config, dtype).X, data.X)
+@pytest.mark.parametrize("config", [TINY, CONFIGS["mnist-s"]], ids=lambda config: config.name)
+def test_data_fit_the_network(config, dtype):
+    data = make(config, dtype)
+    assert data.X.shape == (config.rows, config.widths[0])
+    assert data.X.dtype == dtype
+    assert data.X.flags.c_contiguous
+    assert len(data.y) == config.rows
+    assert np.array_equal(make(config, dtype).X, data.X)
 
 
 # ---- programs and their processes ------------------------------------------------------------
@@ -90,35 +90,35 @@ def test_data_fit_the_network(dtype):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("program", ["fastbp", "reference"])
-def test_programs_without_peers_do_all_kinds(program, kind):
+def test_programs_without_peers_run_all_kinds(program, kind):
     runner = PROGRAMS[program]()
     runner.setup(Config("tiny", (3, 4, 2), "relu", "cross_entropy", 2, kind, 6), 1, "float64")
     runner.run(2)
     assert runner.n_steps == 3
 
 
-def test_sklearn_does_all_kinds():
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sklearn_runs_all_kinds(kind, loss):
     pytest.importorskip("sklearn")
-    for kind in KINDS:
-        for loss in ("cross_entropy", "mse"):
-            runner = PROGRAMS["sklearn"]()
-            runner.setup(Config("tiny", (3, 4, 3), "relu", loss, 2, kind, 6), 1, "float32")
-            runner.run(1)
+    runner = PROGRAMS["sklearn"]()
+    runner.setup(Config("tiny", (3, 4, 3), "relu", loss, 2, kind, 6), 1, "float32")
+    runner.run(1)
 
 
-def test_peers_are_asked_for_only_where_installed():
-    for name in PEERS:
-        package = PROGRAMS[name].package
-        assert PROGRAMS[name].installed() == (not package or find_spec(package) is not None)
+@pytest.mark.parametrize("name", PEERS)
+def test_peers_are_available_only_if_installed(name):
+    package = PROGRAMS[name].package
+    assert PROGRAMS[name].installed() == (not package or find_spec(package) is not None)
 
 
-def test_threads_are_fixed_before_a_process_starts():
-    for name in PROGRAMS:
-        environment = PROGRAMS[name].environment(3)
-        assert environment["OMP_NUM_THREADS"] == environment["FASTBP_NUM_THREADS"] == "3"
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_environment_of_a_process_sets_its_threads(name):
+    environment = PROGRAMS[name].environment(3)
+    assert environment["OMP_NUM_THREADS"] == environment["FASTBP_NUM_THREADS"] == "3"
 
 
-def test_worker_answers_and_ends():
+def test_a_worker_answers_and_ends():
     with start(ENGINE, 1, _core.available_isas()[0]) as worker:
         assert worker.setup(TINY, "float32")["source"] == "synthetic"
         assert worker.ask("calibrate", seconds=1e-4)["repeats"] >= 1
@@ -128,7 +128,7 @@ def test_worker_answers_and_ends():
     assert worker.process.returncode == 0
 
 
-def test_worker_that_fails_says_why():
+def test_a_worker_that_fails_says_why():
     with start(ENGINE, 1) as worker, pytest.raises(WorkerError, match="^ValueError: .*softplux"):
         worker.setup(Config("bad", (3, 4, 2), "softplux", "mse", 2), "float32")
     with start(ENGINE, 1, "mmx") as worker, pytest.raises(WorkerError, match="FASTBP_ISA='mmx'"):
@@ -150,7 +150,7 @@ def test_peak_memory_is_counted():
 
 @pytest.fixture(scope="module")
 def found():
-    """A report with a peer that is always there and one that fails."""
+    """A report with a peer that is always available."""
     shown = []
     selection = [(TINY, True), (CONFIGS["predict-rl"], False)]
     made = measure(selection, ["reference"], FAST, shown.append)
@@ -158,7 +158,7 @@ def found():
     return json.loads(json.dumps(made))
 
 
-def test_report_is_laid_out_as_documented(found):
+def test_the_report_has_the_documented_layout(found):
     assert list(found) == list(layout.Report.__annotations__)
     assert list(found["results"][0]) == list(layout.Result.__annotations__)
     assert found["schema"] == "fastbp-bench/1"
@@ -167,31 +167,32 @@ def test_report_is_laid_out_as_documented(found):
     assert found["options"].keys() == {field.name for field in fields(Options)}
 
 
-def test_report_holds_every_run(found):
+def test_the_report_has_every_run(found):
     tiny, predict = found["results"]
     runs = {(run["program"], run["threads"]): run for run in tiny["runs"]}
     assert set(runs) == {(p, n) for p in ("fastbp", "reference") for n in (1, 2)}
     assert {run["program"] for run in predict["runs"]} == {"fastbp"}
-    for (program, _), run in runs.items():
-        assert layout.Run.__required_keys__ <= run.keys() <= layout.Run.__annotations__.keys()
+    for case, run in runs.items():
+        required, possible = layout.Run.__required_keys__, layout.Run.__annotations__.keys()
+        assert required <= run.keys() <= possible, case
         us = run["us"]
-        assert 0 < us["min"] <= us["q1"] <= us["median"] <= us["q3"]
-        assert len(run["rounds_us"]) == FAST.rounds
-        assert run["samples_per_second"] == pytest.approx(1e6 * TINY.batch / us["median"])
+        assert 0 < us["min"] <= us["q1"] <= us["median"] <= us["q3"], case
+        assert len(run["rounds_us"]) == FAST.rounds, case
+        assert run["samples_per_second"] == pytest.approx(1e6 * TINY.batch / us["median"]), case
         flops = TINY.flops_per_sample * TINY.batch
-        assert run["gflops"] == pytest.approx(1e-3 * flops / us["median"])
-        assert ("peak_share" in run) == (program == ENGINE)
+        assert run["gflops"] == pytest.approx(1e-3 * flops / us["median"]), case
+        assert ("peak_share" in run) == (case[0] == ENGINE), case
     assert "memory_bytes" in runs["fastbp", 1]
     assert "memory_bytes" not in runs["reference", 1]
 
 
-def test_ratios_pair_the_best_threads_round_by_round(found):
+def test_ratios_compare_the_best_threads_round_by_round(found):
     tiny, predict = found["results"]
     runs = {(run["program"], run["threads"]): run for run in tiny["runs"]}
     best = {p: runs[p, n]["rounds_us"] for p, n in tiny["threads"].items()}
     for program, n in tiny["threads"].items():
         medians = [runs[program, m]["us"]["median"] for m in (1, 2)]
-        assert runs[program, n]["us"]["median"] == min(medians)
+        assert runs[program, n]["us"]["median"] == min(medians), program
     pairs = zip(best["reference"], best["fastbp"], strict=True)
     ratio = timing.summary(a / b for a, b in pairs)
     assert tiny["ratios"] == {"reference": pytest.approx(ratio)}
@@ -201,14 +202,16 @@ def test_ratios_pair_the_best_threads_round_by_round(found):
     assert predict["best"] is None
 
 
-def test_report_says_when_it_was_not_alone(found):
+def test_the_report_notes_that_another_program_was_running(found):
     cores = found["results"][0]["runs"][0]["cores_used"]
-    for share, noted in ((1.0, False), (0.5, True)):
-        cores["median"] = share
-        assert ("tiny: another program was running" in report.table(found)) == noted
+    note = "tiny: another program was running"
+    cores["median"] = 1.0
+    assert note not in report.table(found)
+    cores["median"] = 0.5
+    assert note in report.table(found)
 
 
-def test_report_is_shown_to_people(found):
+def test_the_report_as_text(found):
     text = report.table(found)
     assert re.search(r"^tiny ", text, re.MULTILINE)
     assert "reference" in text.splitlines()[0]
@@ -217,7 +220,7 @@ def test_report_is_shown_to_people(found):
     assert len(lines) == 6
 
 
-def test_peer_that_fails_is_noted(monkeypatch):
+def test_the_report_notes_a_peer_that_fails(monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     monkeypatch.setattr(PROGRAMS["reference"], "environment", lambda n: {"FASTBP_ISA": "mmx"})
     made = measure([(TINY, True)], ["reference"], FAST)
@@ -228,7 +231,7 @@ def test_peer_that_fails_is_noted(monkeypatch):
 
 
 @pytest.mark.parametrize("with_peers", [True, False])
-def test_chart_is_drawn(found, tmp_path, with_peers):
+def test_the_chart(found, tmp_path, with_peers):
     pytest.importorskip("matplotlib")
     from fastbp.bench._plot import draw
 
@@ -241,7 +244,7 @@ def test_chart_is_drawn(found, tmp_path, with_peers):
 # ---- the command ----------------------------------------------------------------------------
 
 
-def test_command_without_peers(capsys):
+def test_the_command_without_peers(capsys):
     assert main([*ALONE, "--config", "rl", "--json"]) == 0
     out, err = capsys.readouterr()
     made = json.loads(out)
@@ -250,7 +253,7 @@ def test_command_without_peers(capsys):
     assert err.startswith("rl: 8-64-64-2 tanh")
 
 
-def test_command_writes_and_shows_a_report(found, tmp_path, capsys, monkeypatch):
+def test_the_command_writes_and_shows_a_report(found, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("old.json").write_text(json.dumps(found))
     assert main(["bench", "--from", "old.json", "--json", "new.json"]) == 0
@@ -258,13 +261,13 @@ def test_command_writes_and_shows_a_report(found, tmp_path, capsys, monkeypatch)
     assert "tiny" in capsys.readouterr().out
 
 
-def test_command_chooses_the_isa(capsys):
+def test_the_command_chooses_the_isa(capsys):
     isa = _core.available_isas()[0]
     assert main([*ALONE, "--config", "predict-rl", "--isa", isa, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["machine"]["isa"] == isa
 
 
-def test_command_lists(capsys):
+def test_the_command_lists_configurations(capsys):
     assert main(["bench", "--list"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in [*SUITES, *CONFIGS, *PEERS])
@@ -284,7 +287,7 @@ def test_command_lists(capsys):
         (["--json", "no/where.json"], 1, "no: no such folder"),
     ],
 )
-def test_command_refuses(arguments, code, message, capsys, tmp_path, monkeypatch):
+def test_the_command_refuses_bad_arguments(arguments, code, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("other.json").write_text("{}")
     Path("text.json").write_text("so fast")
@@ -303,7 +306,7 @@ def test_command_refuses(arguments, code, message, capsys, tmp_path, monkeypatch
         (["--plot", "chart.png"], "matplotlib", "pip install 'fastbp[plot]'"),
     ],
 )
-def test_command_names_what_to_install(arguments, package, command, capsys, monkeypatch):
+def test_the_command_names_packages_to_install(arguments, package, command, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
 
     def missing(name):

@@ -1,4 +1,4 @@
-"""The command: what it prints, writes and returns, for good input and bad."""
+"""The command: what it prints, writes and returns, for valid and invalid input."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 def write_wine(path="wine.csv", n=60):
-    """Three kinds of wine that colour and acid tell apart."""
+    """Write a table of three kinds of wine, which colour and acid determine."""
     rng = np.random.default_rng(1)
     lines = [WINE]
     for i in range(n):
@@ -42,7 +42,7 @@ def write_wine(path="wine.csv", n=60):
 
 
 def write_line(path="line.csv", n=80):
-    """y = 100 + 30 a - 20 b"""
+    """Write a table with y = 100 + 30 a - 20 b."""
     a, b = np.random.default_rng(2).uniform(-1, 1, (2, n))
     rows = np.column_stack([a, b, 100 + 30 * a - 20 * b])
     np.savetxt(path, rows, delimiter=",", header="a,b,y", comments="", fmt="%.17g")
@@ -67,7 +67,7 @@ def test_digits(capsys):
     assert "1348 rows to train on, 449 to test" in out and "64-256-10" in out
     assert out.endswith("model written to fastbp-model.safetensors\n")
     assert "samples/s" in err
-    # the model that was written is the one that was scored
+    # the score is that of the model in the file
     assert main(["predict", "fastbp-model.safetensors", "digits"]) == 0
     header, *rows = table(capsys.readouterr().out)
     assert header == ["digit"]
@@ -99,7 +99,7 @@ def test_classification_of_a_table(capsys):
     assert header == ["kind"] + [f"probability of {k}" for k in ("red", "sweet, light", "white")]
     for row in rows:
         # three probabilities, each rounded to float32
-        assert abs(sum(map(float, row[1:])) - 1) <= 3 * np.finfo(np.float32).eps
+        assert abs(sum(map(float, row[1:])) - 1) <= 3 * np.finfo(np.float32).eps, row
 
 
 def test_regression_on_a_table(capsys):
@@ -114,7 +114,7 @@ def test_regression_on_a_table(capsys):
     assert main(["predict", "m", "new.csv"]) == 0
     (name,), *rows = table(capsys.readouterr().out)
     assert name == "y"
-    # in the target's own units, where R2 > 0.999 leaves a deviation of about 1/30 of its own
+    # in the unit of the target; R2 > 0.999 allows errors of about 1/30 of its deviation
     spread = 30 / np.sqrt(3) + 20 / np.sqrt(3)
     np.testing.assert_allclose(
         np.array(rows, float)[:, 0], [100, 130, 80], rtol=0, atol=3 * spread * np.sqrt(0.001)
@@ -143,9 +143,9 @@ def test_npz_and_npy(capsys):
     assert "classification: 2 classes" in out and "both1, both2" in out
     for model, data, header in [("a", "d.npz", ["y"]), ("b", "d.npz", ["both1", "both2"]),
                                 ("c", "d.npy", ["4"])]:  # fmt: skip
-        assert main(["predict", model, data]) == 0
+        assert main(["predict", model, data]) == 0, model
         got = table(capsys.readouterr().out)
-        assert got[0] == header and len(got) == 41
+        assert got[0] == header and len(got) == 41, model
 
 
 def test_fashion_mnist_from_a_folder(capsys, tmp_path):
@@ -156,12 +156,12 @@ def test_fashion_mnist_from_a_folder(capsys, tmp_path):
     model = "fastbp-model.safetensors"
     assert main(["predict", model, "fashion-mnist", "--folder", folder]) == 0
     assert len(table(capsys.readouterr().out)) == 7
-    # pixels are scaled by what a byte holds, with the mean of the training images
+    # pixels are divided by 255, after subtracting the mean of the training images
     kept = fastbp.load(model).preprocessing
     assert set(kept["scale"]) == {255.0} and min(kept["mean"]) > 0
 
 
-def test_options_reach_the_network(capsys):
+def test_options_of_train_are_those_of_the_network(capsys):
     options = ["--hidden", "7,5", "--activation", "tanh,leaky_relu(0.2)", "--dtype", "float64",
                "--l1", "0.001", "--l2", "0.01", "--seed", "9", "--optimizer", "sgd", "--lr", "0.05",
                "--momentum", "0.9", "--nesterov", "--batch-size", "100", "--epochs", "2",
@@ -211,12 +211,12 @@ def test_no_hold_out_trains_on_everything(capsys):
     assert "1797 rows to train on;" in out and "test" not in out.split("\n", 1)[1]
 
 
-def test_quiet(capfd):
+def test_quiet_prints_nothing(capfd):
     assert main(["train", "--quiet", *QUICK]) == 0
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_line_an_epoch_without_tqdm(capsys, monkeypatch):
+def test_without_tqdm_progress_is_one_line_per_epoch(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     assert main(["train", *QUICK]) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -225,7 +225,7 @@ def test_a_line_an_epoch_without_tqdm(capsys, monkeypatch):
     assert re.fullmatch(pattern, lines[0])
 
 
-# ---- what stops it ------------------------------------------------------------------------
+# ---- Ctrl-C and errors --------------------------------------------------------------------
 
 
 def test_ctrl_c_keeps_the_model_trained_so_far(capsys, monkeypatch):
@@ -244,7 +244,7 @@ def test_ctrl_c_keeps_the_model_trained_so_far(capsys, monkeypatch):
     assert fastbp.load("fastbp-model.safetensors").theta[0] == 42
 
 
-def test_ctrl_c_before_training_leaves_nothing(capsys, monkeypatch):
+def test_ctrl_c_before_training_writes_nothing(capsys, monkeypatch):
     def interrupt(*args, **keywords):
         raise KeyboardInterrupt
 
@@ -254,7 +254,7 @@ def test_ctrl_c_before_training_leaves_nothing(capsys, monkeypatch):
     assert os.listdir() == []
 
 
-def test_a_diverging_run_leaves_the_old_model(capsys):
+def test_a_diverging_run_keeps_the_old_model(capsys):
     write_line()
     assert main(["train", "line.csv", "-q", *QUICK]) == 0
     old = Path("fastbp-model.safetensors").read_bytes()
@@ -299,7 +299,7 @@ USAGE = {
 
 
 @pytest.mark.parametrize("name", USAGE)
-def test_wrong_usage(capsys, name):
+def test_bad_arguments_are_refused(capsys, name):
     args, message = USAGE[name]
     with pytest.raises(SystemExit) as caught:
         main(args)
@@ -340,7 +340,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder with two models and files of many faults."""
+    """A folder with two models and files with various faults."""
     folder, old = tmp_path_factory.mktemp("models"), os.getcwd()
     os.chdir(folder)
     try:
@@ -361,7 +361,7 @@ def models(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_data_and_models(capsys, monkeypatch, models, name):
+def test_bad_data_and_models_are_refused(capsys, monkeypatch, models, name):
     monkeypatch.chdir(models)
     before = sorted(os.listdir())
     args, message = BAD[name]
@@ -375,7 +375,7 @@ def test_bad_data_and_models(capsys, monkeypatch, models, name):
 # ---- predict ------------------------------------------------------------------------------
 
 
-def test_predictions_into_a_file_or_a_device(capsys, models, monkeypatch):
+def test_predict_writes_to_a_file_or_a_device(capsys, models, monkeypatch):
     monkeypatch.chdir(models)
     assert main(["predict", "model", "wine.csv"]) == 0
     expected = capsys.readouterr().out
@@ -386,7 +386,7 @@ def test_predictions_into_a_file_or_a_device(capsys, models, monkeypatch):
     os.remove("out.csv")
 
 
-def test_a_network_saved_without_preprocessing(capsys):
+def test_predict_with_a_network_without_preprocessing(capsys):
     net = Network((2, 3), dtype="float64", seed=1)
     net.save("net")
     Network((2, 3), output="softmax", loss="cross_entropy", seed=1).save("classes")
@@ -407,7 +407,7 @@ def test_a_network_saved_without_preprocessing(capsys):
     assert "x.npy: the model takes 2 columns" in capsys.readouterr().err
 
 
-# ---- info, and the process ----------------------------------------------------------------
+# ---- info, help and the process -----------------------------------------------------------
 
 
 def test_info(capsys):
@@ -416,19 +416,25 @@ def test_info(capsys):
     assert fastbp.__version__ in out and fastbp.isa() in out and np.__version__ in out
 
 
-def test_version_and_help(capsys):
-    for args, text in [(["--version"], f"fastbp {fastbp.__version__}\n"), (["-h"], "usage: fastbp"),
-                       (["train", "-h"], "examples:")]:  # fmt: skip
-        with pytest.raises(SystemExit) as caught:
-            main(args)
-        assert caught.value.code == 0 and text in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--version"], f"fastbp {fastbp.__version__}\n"),
+        (["-h"], "usage: fastbp"),
+        (["train", "-h"], "examples:"),
+    ],
+)
+def test_version_and_help(capsys, args, text):
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert caught.value.code == 0 and text in capsys.readouterr().out
 
 
 @contextmanager
 def command(*args, **keywords):
-    """The command in a process of its own, as `python -m fastbp`; gone when the test is done.
+    """The command in its own process, as `python -m fastbp`, which ends with the test.
 
-    With the fixture `keyboard` it takes SIGINT as a program that was started in a terminal does.
+    With the fixture `keyboard`, it receives SIGINT as a program started in a terminal does.
     """
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     program = [sys.executable, "-P", "-m", "fastbp", *args]
@@ -436,10 +442,10 @@ def command(*args, **keywords):
         try:
             yield process
         finally:
-            process.kill()  # nothing to do after a test that passes: it has waited for the end
+            process.kill()  # has no effect if the test has waited for the end
 
 
-def test_as_a_process():
+def test_the_command_as_a_process():
     with command("train", *QUICK) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -450,8 +456,8 @@ def test_as_a_process():
     assert err == b"fastbp: error: none.npy: No such file or directory\n"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
-def test_interrupt_signal(keyboard):
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+def test_sigint_keeps_the_model_trained_so_far(keyboard):
     with command("train", "--epochs", "100000000") as process:
         seen = b""
         while b"epoch" not in seen.split(b"samples/s")[0] or b"samples/s" not in seen:
@@ -467,10 +473,10 @@ def test_interrupt_signal(keyboard):
     assert np.isfinite(fastbp.load("fastbp-model.safetensors").theta).all()
 
 
-def test_a_reader_that_leaves_early():
+def test_a_closed_pipe_ends_predict_without_an_error():
     Network((1, 4), dtype="float64").save("net")
     np.save("x.npy", np.random.default_rng(0).normal(size=(20_000, 1)))
-    # over a megabyte: more than a pipe holds
+    # more than a megabyte, which is more than a pipe can hold
     with command("predict", "net", "x.npy") as process:
         assert process.stdout.readline() == b"output1,output2,output3,output4\n"
         process.stdout.close()

@@ -1,4 +1,4 @@
-"""The command on .csv files as they come: marks in numbers, headers, indices, blanks."""
+"""The command with various .csv files: formats of numbers, headers, index columns, spaces."""
 
 import os
 
@@ -28,7 +28,7 @@ def rows(n=40, columns=3, delimiter=",", seed=0):
 
 
 def refused(capsys, *args):
-    """The message of a command that ends with 1 and writes nothing."""
+    """The message of a command that exits with 1 and writes nothing."""
     before = sorted(os.listdir())
     assert main(args) == 1
     out, err = capsys.readouterr()
@@ -36,14 +36,14 @@ def refused(capsys, *args):
     return err
 
 
-def test_decimal_commas_are_refused_and_then_read(capsys):
+def test_decimal_commas_need_an_option(capsys):
     text = rows(delimiter=";").replace(".", ",")
     path = write("a;b;y\n" + text)
     assert "a decimal comma (--decimal ,)" in refused(capsys, "train", path, "--delimiter", ";")
     options = ["--delimiter", ";", "--decimal", ","]
     assert main(["train", path, "-o", "m", *options, *QUICK]) == 0
     assert "2 features, regression: y" in capsys.readouterr().out
-    # predict reads rows as train did, unless told otherwise
+    # predict reads rows as train did, unless an option says otherwise
     assert fastbp.load("m").preprocessing["decimal"] == ","
     assert main(["predict", "m", path, "--delimiter", ";"]) == 0
     answers = capsys.readouterr().out
@@ -55,7 +55,7 @@ def test_decimal_commas_are_refused_and_then_read(capsys):
     assert capsys.readouterr().out == answers
 
 
-def test_thousands_are_kept_with_the_model(capsys):
+def test_the_model_keeps_the_separator_of_thousands(capsys):
     path = write('a,y\n"1,200",1.5\n"3,400",2.5\n"5,600",0.5\n' * 1 + '"7,800",1.25\n' * 9)
     assert "--thousands ," in refused(capsys, "train", path)
     assert main(["train", path, "-q", "-o", "m", "--thousands", ",", *QUICK]) == 0
@@ -77,25 +77,24 @@ def test_thousands_are_kept_with_the_model(capsys):
         (["--delimiter", "\u00a7"], "expected one character (ASCII)"),
     ],
 )
-def test_wrong_usage(capsys, options, message):
+def test_bad_arguments_are_refused(capsys, options, message):
     with pytest.raises(SystemExit) as caught:
         main(["train", write("a,y\n1,2\n"), *options])
     assert caught.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_target_of_many_texts(capsys):
+def test_a_target_with_many_different_texts_needs_a_task(capsys):
     text = "".join(f"{i},name {i % 8}\n" for i in range(64))
     path = write("x,y\n" + text)
     for command in ("train", "explain"):
-        assert "8 distinct values in 64 rows. That is too many for classes" in refused(
-            capsys, command, path
-        )
+        message = refused(capsys, command, path)
+        assert "8 distinct values in 64 rows. That is too many for classes" in message, command
     assert main(["train", path, "--task", "classification", *QUICK]) == 0
     assert "classification: 8 classes" in capsys.readouterr().out
 
 
-def test_what_was_decided_about_a_file_is_said(capsys):
+def test_train_reports_what_it_decided_about_a_file(capsys):
     path = write("0,1,2\n" + rows())
     assert main(["train", path, "-o", "m", *QUICK]) == 0
     out = capsys.readouterr().out
@@ -115,14 +114,14 @@ def test_what_was_decided_about_a_file_is_said(capsys):
     assert "column 1, without a name" in capsys.readouterr().err
 
 
-def test_a_file_separated_by_blanks(capsys):
+def test_a_file_separated_by_spaces(capsys):
     path = write(rows(delimiter="   "))
     assert "--delimiter ' '" in refused(capsys, "train", path)
     assert main(["train", path, "--delimiter", " ", *QUICK]) == 0
     assert "2 features, regression: 3" in capsys.readouterr().out
 
 
-def test_large_classes_print_as_themselves(capsys):
+def test_large_integer_classes_are_printed_exactly(capsys):
     labels = [2**53 + 1, 2**60 + 3]
     path = write("x,y\n" + "".join(f"{i},{labels[i % 2]}\n" for i in range(20)))
     assert main(["train", path, "-q", "-o", "m", *QUICK]) == 0
@@ -135,7 +134,7 @@ def test_large_classes_print_as_themselves(capsys):
 
 
 @pytest.mark.parametrize("missing", ["NA", "?", "-", ""])
-def test_a_missing_number_is_called_missing(capsys, missing):
+def test_a_missing_number_is_an_error(capsys, missing):
     message = refused(capsys, "train", write(f"a,y\n1.5,1\n{missing},2\n"))
     assert "line 3, column 1 ('a'): " in message and "the value is missing" in message
     assert "--categorical" not in message

@@ -1,4 +1,4 @@
-"""docs/coming_from.md: every right-hand cell runs, and the left-hand ones where they can."""
+"""docs/coming_from.md: right-hand cells run, and left-hand cells if their package is installed."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ def tables():
 
 
 def run(cells, folder, monkeypatch):
-    """The names that are there after the cells, in order, in a folder of their own."""
+    """The names that are defined after running the cells in order in a new folder."""
     monkeypatch.chdir(folder)
     rng = np.random.default_rng(0)
     names = {"X": rng.standard_normal((64, 8)).astype(np.float32), "y": rng.integers(0, 3, 64)}

@@ -1,4 +1,4 @@
-"""benchmarks/compare.py on made-up files: its arithmetic, its reruns, its exit codes."""
+"""benchmarks/compare.py with invented files: its arithmetic, reruns and exit codes."""
 
 import importlib.util
 import json
@@ -22,7 +22,7 @@ def compare():
 
 
 def pytest_file(path, times, *, peak=100.0, isa="avx2"):
-    """A file of pytest-benchmark with these times in µs."""
+    """Write a file of pytest-benchmark with these times in µs."""
     benchmarks = [
         {
             "fullname": f"benchmarks/test_gemm.py::{name}",
@@ -36,7 +36,7 @@ def pytest_file(path, times, *, peak=100.0, isa="avx2"):
 
 
 def bench_file(path, times, *, peak=100.0):
-    """A report of fastbp bench with these times in µs of a step."""
+    """Write a report of fastbp bench with these times of a step in µs."""
     results = [
         {
             "config": {"name": name},
@@ -66,7 +66,7 @@ def test_compare_finds_what_is_slower(compare, write, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("write", [pytest_file, bench_file])
-def test_compare_forgives_a_slower_core(compare, write, tmp_path):
+def test_compare_accounts_for_a_slower_core(compare, write, tmp_path):
     old = write(tmp_path / "old.json", {"a": 10.0}, peak=100.0)
     new = write(tmp_path / "new.json", {"a": 12.5}, peak=80.0)
     assert compare.main([old, new]) == 0
@@ -74,7 +74,7 @@ def test_compare_forgives_a_slower_core(compare, write, tmp_path):
 
 
 def rerun_command(path, names):
-    """A command that leaves a copy of `path` as its result, and its arguments in `names`."""
+    """A command whose result is a copy of `path`, and which writes its arguments to `names`."""
     code = (
         "import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2]);"
         "print(*sys.argv[4:], file=open(sys.argv[3], 'a'))"
@@ -83,7 +83,7 @@ def rerun_command(path, names):
 
 
 @pytest.mark.parametrize("write", [pytest_file, bench_file])
-def test_compare_measures_suspects_again(compare, write, tmp_path, capsys):
+def test_compare_measures_slower_benchmarks_again(compare, write, tmp_path, capsys):
     old = write(tmp_path / "old.json", {"a": 10.0, "b": 20.0, "c": 30.0})
     new = write(tmp_path / "new.json", {"a": 11.0, "b": 22.0, "c": 30.0})
     once = write(tmp_path / "once.json", {"a": 10.0, "b": 23.0})
@@ -101,7 +101,7 @@ def test_compare_measures_suspects_again(compare, write, tmp_path, capsys):
     assert compare.main([old, new, "--rerun", rerun_command(well, names)]) == 0
 
 
-def test_compare_refuses_what_it_cannot_compare(compare, tmp_path, capsys):
+def test_files_that_cannot_be_compared_are_refused(compare, tmp_path, capsys):
     old = pytest_file(tmp_path / "old.json", {"a": 10.0})
     slow = pytest_file(tmp_path / "slow.json", {"a": 20.0})
     (tmp_path / "text.json").write_text("so fast")
@@ -114,8 +114,8 @@ def test_compare_refuses_what_it_cannot_compare(compare, tmp_path, capsys):
         (str(tmp_path / "list.json"), "is neither a fastbp bench file"),
         (str(tmp_path / "missing.json"), "No such file"),
     ]:
-        assert compare.main([old, new]) == 2
-        assert message in capsys.readouterr().err
+        assert compare.main([old, new]) == 2, new
+        assert message in capsys.readouterr().err, new
     assert compare.main([old, slow, "--rerun", "exit 3"]) == 2
     assert "the rerun ended with code 3" in capsys.readouterr().err
     command = rerun_command(pytest_file(tmp_path / "b.json", {"b": 1.0}), tmp_path / "names.txt")

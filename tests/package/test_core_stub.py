@@ -19,19 +19,19 @@ from fastbp.optim import SGD
 SOURCES = Path(__file__).parents[2] / "fastbp"
 STUB = (SOURCES / "_core.pyi").read_text()
 BINDING = (SOURCES / "_core.pyx").read_text()
-# What a caller passes for a parameter of a C type. Parameters without one take any object.
+# The Python type for a parameter of a C type. Parameters without a C type take any object.
 TYPES = {
     **dict.fromkeys(("int", "long", "size_t", "uint64_t"), int),
     **dict.fromkeys(("bint", "bool"), bool),
     "double": float,
     **{each.__name__: each for each in (str, tuple, list)},
 }
-# Python does not show these two of a C class, so they are read in the source.
+# Python does not show these two methods of a C class, so they are read from the source.
 SPECIAL = {"__cinit__": "__init__", "__getbuffer__": "__buffer__"}
 
 
 class Stub(importlib.abc.InspectLoader):
-    """Imports a text."""
+    """Imports source text."""
 
     def __init__(self, text):
         self.text = text
@@ -41,7 +41,7 @@ class Stub(importlib.abc.InspectLoader):
 
 
 def stub_of(text):
-    """The stub as a module: it is Python, and its annotations are evaluated."""
+    """The stub as a module, with evaluated annotations."""
     spec = importlib.util.spec_from_loader("fastbp._core_stub", Stub(text))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -58,31 +58,31 @@ def signature_of(declared):
 
 
 def c_types(declared):
-    """Parameter name → its C type, of those that have one."""
+    """Parameter name → C type, for parameters with a C type."""
     pairs = [part.partition("=")[0].split() for part in declared.split(",")]
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 
 def declared_by(function):
-    """The parameters as the binding declares them, which open the docstring."""
+    """The parameters as the binding declares them, at the beginning of the docstring."""
     return re.match(r"[\w.]+\((.*)\)", function.__doc__)[1]
 
 
 def bare(signature):
-    """A signature without its annotations, to compare names, kinds, order and defaults."""
+    """A signature without annotations, to compare names, kinds, order and defaults."""
     stripped = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return inspect.Signature(stripped)
 
 
 def special_methods(name):
-    """Special method → its declared parameters, of the class of that name in the source."""
+    """Special method → declared parameters, for the class with this name in the source."""
     body = re.search(rf"^cdef class {name}:.*?(?=^\S|\Z)", BINDING, re.DOTALL | re.MULTILINE)[0]
     found = re.findall(r"^    def (__\w+__)\((.*?)\):$", body, re.DOTALL | re.MULTILINE)
     return {SPECIAL[method]: declared for method, declared in found if method in SPECIAL}
 
 
 def in_module(module):
-    """Name → what it is, of all that the binding defines rather than imports."""
+    """Name → object, for everything that the binding defines and does not import."""
     return {
         name: thing
         for name, thing in vars(module).items()
@@ -93,7 +93,7 @@ def in_module(module):
 
 
 def in_stub(stub):
-    """The same of the stub; what has an underscore there is for the type checker alone."""
+    """The same for the stub, without names with an underscore, which are for type checkers."""
     constants = {name: None for name in stub.__annotations__ if not name.startswith("_")}
     defined = {
         name: thing
@@ -104,12 +104,12 @@ def in_stub(stub):
 
 
 def members(cls):
-    """Methods and properties of a class that are its own and public."""
+    """Public methods and properties that the class itself defines."""
     return {name: thing for name, thing in vars(cls).items() if not name.startswith("__")}
 
 
 def differences(stub):
-    """What the stub and the binding do not have in common, one line each."""
+    """The differences between the stub and the binding, one line each."""
     ours, theirs = in_stub(stub), in_module(_core)
     yield from (f"only in the stub: {name}" for name in ours.keys() - theirs.keys())
     yield from (f"only in the binding: {name}" for name in theirs.keys() - ours.keys())
@@ -148,7 +148,7 @@ def differences_of_functions(name, ours, theirs):
 
 
 def differences_of_parameters(name, ours, signature, declared):
-    """Names, order, kinds and defaults; and that every type is stated and fits the C type."""
+    """Differences of names, order, kinds and defaults, and types that are missing or do not fit."""
     stated, hints = inspect.signature(ours), typing.get_type_hints(ours)
     if bare(signature) != bare(stated):
         yield f"{name}{bare(signature)}, in the stub {bare(stated)}"
@@ -164,7 +164,7 @@ def differences_of_parameters(name, ours, signature, declared):
 # ---- tests ------------------------------------------------------------------------------------
 
 
-def test_the_stub_is_the_binding():
+def test_the_stub_agrees_with_the_binding():
     assert list(differences(stub_of(STUB))) == []
 
 
@@ -193,7 +193,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_stub_is_seen(case):
+def test_a_wrong_stub_is_found(case):
     right, wrong = WRONG[case]
     assert right in STUB
     text = STUB.replace(right, wrong)
@@ -206,7 +206,7 @@ def test_a_wrong_stub_is_seen(case):
 
 
 def names_taken(path):
-    """Names that a file of the package takes from `_core`."""
+    """Names that a file of the package uses from `_core`."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("_core"):
@@ -215,14 +215,14 @@ def names_taken(path):
             yield node.attr
 
 
-def test_the_package_takes_nothing_else():
+def test_the_package_uses_only_names_of_the_stub():
     taken = {name for path in SOURCES.rglob("*.py") for name in names_taken(path)}
     assert {"Net", "Fit", "CELL_KINDS"} <= taken
     assert taken <= in_module(_core).keys() & in_stub(stub_of(STUB)).keys()
 
 
 def has_type(value, hint):
-    """Whether a report's value is of the type that the stub states."""
+    """Whether a value of a report has the type that the stub states."""
     if typing.is_typeddict(hint):
         hints = typing.get_type_hints(hint)
         return value.keys() == hints.keys() and all(has_type(value[k], hints[k]) for k in hints)

@@ -13,7 +13,7 @@ def cells(html):
     return [["".join(cell.itertext()) for cell in row] for row in table]
 
 
-def test_summary_counts():
+def test_the_summary_counts_parameters():
     layers = [Dense(16, "relu", norm="layer", dropout=0.1), Dense(16, residual=True, bias=False)]
     net = fastbp.Network.from_layers(8, [*layers, Dense(3)], loss="mse", dtype="float64", seed=0)
     net.layers[1].trainable = False

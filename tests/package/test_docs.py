@@ -1,6 +1,6 @@
-"""Every example in docstrings, the README and docs/ runs and prints what it says; links lead on.
+"""Every example in docstrings, the README and docs/ runs and prints what it shows; links work.
 
-What the documentation site generates is checked here as far as that needs none of its tools.
+The API reference of the documentation site is checked here without the tools of the site.
 """
 
 import doctest
@@ -18,7 +18,7 @@ import fastbp
 
 ROOT = Path(__file__).parents[2]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-# Modules that need an extra, and what it brings.
+# Modules that need an extra, and a package of that extra.
 NEEDS = {"fastbp.sklearn": "sklearn"}
 
 
@@ -76,10 +76,10 @@ def test_links_to_files(folder):
         assert not broken, f"{folder}/{path.name} links to {broken}"
 
 
-def test_every_page_is_in_the_index():
+def test_the_index_lists_every_page():
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
     listed = {target for target in links(ROOT / "docs/README.md") if "/" not in target}
-    assert pages == listed, "every page in docs/ has its line in the table of docs/README.md"
+    assert pages == listed, "docs/README.md does not list every page of docs/"
 
 
 @pytest.fixture(scope="module")

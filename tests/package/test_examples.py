@@ -1,4 +1,4 @@
-"""The programs in examples/ run, and what they end with is as good as they say."""
+"""The programs in examples/ run, and their results are as good as they say."""
 
 import ast
 import runpy
@@ -47,18 +47,18 @@ def run(name):
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.stem)
-def test_example_keeps_its_promise(path, capsys):
+def test_the_result_of_an_example(path, capsys):
     if path.stem == "word_ranking":
-        pytest.importorskip("pydoc_data.topics", reason="this Python comes without its manual")
+        pytest.importorskip("pydoc_data.topics", reason="this Python has no manual")
     assert path.stem in globals(), (
-        f"write {path.stem}(outcome) above, which asserts what it ends with"
+        f"write {path.stem}(outcome) above, which checks the result of the program"
     )
     globals()[path.stem](run(path.stem))
     assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.stem)
-def test_example_says_what_it_is(path):
+def test_an_example_has_a_docstring(path):
     text = path.read_text(encoding="utf-8")
     said = ast.get_docstring(ast.parse(text))
     assert f"    python examples/{path.name}" in said and "Expected:" in said

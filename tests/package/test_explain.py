@@ -1,4 +1,4 @@
-"""`Network.explain` and `fastbp explain`: what is said, not how fast anything is."""
+"""`Network.explain` and `fastbp explain`: their reports, without any assertion about speed."""
 
 import copy
 import json
@@ -78,7 +78,7 @@ def test_phases_add_up_to_the_step(dtype, n_threads):
                       n_threads=n_threads)  # fmt: skip
     shares = [p.share for p in found.phases]
     assert min(shares) >= 0
-    # each term rounds once, the sum of n another n times
+    # each term is rounded once, and their sum n times
     assert abs(sum(shares) - 1) <= 2 * len(shares) * EPS
     assert abs(sum(p.us for p in found.phases) / found.step_us - 1) <= 4 * len(shares) * EPS
     totals = [found.total(phase) for phase in {p.phase for p in found.phases}]
@@ -107,22 +107,23 @@ def test_rates_follow_from_operations_and_bytes(batch):
                 + outer * rows,
             }[p.phase]
         )
-        # GFLOP/s times us, and GB/s times us, are thousands; a handful of roundings
-        assert p.gbytes * p.us * 1e3 == pytest.approx(n_bytes, rel=8 * EPS)
+        # GFLOP/s times us, and GB/s times us, are thousands; at most 8 roundings
+        case = (p.layer, p.phase)
+        assert p.gbytes * p.us * 1e3 == pytest.approx(n_bytes, rel=8 * EPS), case
         fractions = {"memory": p.gbytes / found.memory_rate, "fma": 0.0}
-        assert (p.gflops is None) == (operations is None)
+        assert (p.gflops is None) == (operations is None), case
         if operations is not None:
-            assert p.gflops * p.us * 1e3 == pytest.approx(operations, rel=8 * EPS)
+            assert p.gflops * p.us * 1e3 == pytest.approx(operations, rel=8 * EPS), case
             fractions["fma"] = p.gflops / (found.fma_peak * found.threads.at_once)
-        assert p.of_limit == pytest.approx(max(fractions.values()), rel=16 * EPS)
-        assert p.limit == max(fractions, key=fractions.get)
+        assert p.of_limit == pytest.approx(max(fractions.values()), rel=16 * EPS), case
+        assert p.limit == max(fractions, key=fractions.get), case
     whole = sum(2 * a * b for a, b in pairwise(WIDTHS)) * batch * 3
-    whole -= 2 * WIDTHS[0] * WIDTHS[1] * batch  # the first layer sends no δ back
+    whole -= 2 * WIDTHS[0] * WIDTHS[1] * batch  # the first layer computes no δ of its inputs
     assert found.gflops * found.plain_step_us * 1e3 == pytest.approx(whole, rel=16 * EPS)
     assert found.samples_per_second * found.plain_step_us == pytest.approx(batch * 1e6, rel=8 * EPS)
 
 
-def test_copies_follow_the_batch_and_the_widths():
+def test_copies_of_W_depend_on_the_batch_and_the_widths():
     few, many = explained(batch_size=8), explained(batch_size=9)
     assert kernels(few, "delta") == ["gemm_nt"] * 2
     assert few.copies.startswith("none: a batch of at most 8 rows")
@@ -138,7 +139,7 @@ def test_copies_follow_the_batch_and_the_widths():
     assert wide.copies.startswith("Wᵀ of layer 2; W in panels of layer 1: ")
 
 
-def test_penalties_are_a_loss_of_every_layer():
+def test_penalties_are_a_phase_of_every_layer():
     assert kernels(explained(network(l1=0.1)), "loss") == ["penalty", "penalty", "loss_rows"]
 
 
@@ -149,14 +150,14 @@ def test_any_number_of_rows(n):
     assert found.steps >= 1
 
 
-def test_targets_by_row():
+def test_dense_targets():
     net = network(loss="squared_error", output="identity")
     X, _ = data(net)
     found = net.explain(X, np.ones((27, 3)), seconds=SECONDS)
     assert found.loss == "squared_error"
 
 
-def test_memory_counts_what_the_session_holds():
+def test_memory_counts_the_buffers_of_the_session():
     small, large = explained(batch_size=2), explained(batch_size=20)
     assert 0 < small.arena_bytes < large.arena_bytes
     assert large.memory_bytes > large.arena_bytes
@@ -168,7 +169,7 @@ def test_memory_counts_what_the_session_holds():
 # ---- threads ------------------------------------------------------------------------------
 
 
-def test_threads_and_why():
+def test_the_number_of_threads_and_the_reason():
     large = network((64, 256, 64, 10))
     one = explained(large, 256, batch_size=256, n_threads=1).threads
     assert (one.used, one.allowed, one.why) == (1, 1, "n_threads=1")
@@ -189,17 +190,17 @@ def test_threads_and_why():
         fastbp.set_num_threads(before)
 
 
-def test_a_busy_pool_is_named():
+def test_a_busy_pool_is_mentioned():
     report = {"threads": 1, "threads_planned": 2, "threads_allowed": 4, "step_work": 1e9,
               "thread_work": 1e6, "next_rows": 1}  # fmt: skip
     assert "2 were wanted" in measuring._threads(report, asked=True).why
 
 
-# ---- what it leaves alone -----------------------------------------------------------------
+# ---- no changes ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("optimizer", [Adam(0.1), SGD(0.1, momentum=0.9)])
-def test_nothing_is_changed(optimizer):
+def test_explain_does_not_change_the_network_and_the_optimizer(optimizer):
     net, twin = network(), network()
     X, y = data(net)
     twin_optimizer = copy.deepcopy(optimizer)
@@ -222,8 +223,8 @@ def test_nothing_is_changed(optimizer):
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_moments_are_measured_as_they_are(monkeypatch, kept):
-    """Those of the object, or of the one that partial_fit keeps under the name: on a copy."""
+def test_explain_measures_with_a_copy_of_the_moments(monkeypatch, kept):
+    """With those of the optimiser object, or of the optimiser that partial_fit keeps."""
     net, seen = network(), []
     X, y = data(net)
     adam = Adam()
@@ -248,7 +249,7 @@ def test_moments_are_measured_as_they_are(monkeypatch, kept):
         assert began.tobytes() == before.tobytes() == after.tobytes()
 
 
-def test_clocks_leave_the_bits_alone():
+def test_clocks_do_not_change_the_bits():
     net = network((30, 200, 150, 3), l2=0.01)
     X, y = data(net, 300)
     y = y.astype(np.int32)
@@ -263,9 +264,11 @@ def test_clocks_leave_the_bits_alone():
                 pass
         found.append(theta.tobytes())
         report = fit.report()
-        assert report["clocked"]["steps"] == (6 if clocks else 0)
-        assert report["plain"]["steps"] == (6 if clocks else 0)
-        assert (np.sum([layer["seconds"] for layer in report["layers"]]) > 0) == clocks
+        case = (clocks, n_threads)
+        assert report["clocked"]["steps"] == (6 if clocks else 0), case
+        assert report["plain"]["steps"] == (6 if clocks else 0), case
+        seconds = np.sum([layer["seconds"] for layer in report["layers"]])
+        assert (seconds > 0) == clocks, case
     assert len(set(found)) == 1
 
 
@@ -299,7 +302,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
+def test_bad_arguments_are_refused(name):
     call, error, message = BAD[name]
     net = network()
     before = net.theta.tobytes()
@@ -308,34 +311,34 @@ def test_bad_input(name):
     assert net.theta.tobytes() == before
 
 
-def test_batches_that_part_pairs():
+def test_batches_that_divide_pairs_are_refused():
     net = fastbp.Network((3, 1), loss="margin_ranking", seed=0)
     with pytest.raises(ValueError, match="batch_size must be even for margin_ranking"):
         net.explain(np.ones((20, 3)), None, batch_size=5)
 
 
-def test_another_networks_optimizer():
+def test_an_optimizer_of_another_network_is_refused():
     adam = Adam()
     adam.bind(5, np.dtype("float32"))
     with pytest.raises(ValueError, match="holds the state of 5 parameters"):
         explained(optimizer=adam)
 
 
-def test_a_loss_that_is_not_finite():
+def test_a_loss_that_is_not_finite_is_an_error():
     net = network()
     net.layers[0].W[0, 0] = np.nan
     with pytest.raises(DivergenceError, match="epoch 0, step 0"):
         explained(net)
 
 
-# ---- the memory limit ---------------------------------------------------------------------
+# ---- the limits of the machine ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("f64", [False, True])
 @pytest.mark.parametrize("n_threads", [0, 1, 2, 7])
 def test_memory_rate(f64, n_threads):
     for n_bytes in (16, 100, 1 << 16):
-        assert _core.memory_rate(f64, n_bytes, n_threads, 0.0) > 0
+        assert _core.memory_rate(f64, n_bytes, n_threads, 0.0) > 0, n_bytes
 
 
 def test_pool_latency():
@@ -348,7 +351,7 @@ def test_memory_rate_without_memory():
     assert _core.memory_rate(False, 2**62, 1, 0.0) == 0
 
 
-# ---- for people and programs --------------------------------------------------------------
+# ---- as text and as a dict ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -371,7 +374,7 @@ def test_the_table(found):
     start = next(i for i, line in enumerate(lines) if line.startswith("layer"))
     body = lines[start + 1 : start + 1 + len(found.phases)]
     for line, p in zip(body, found.phases, strict=True):
-        assert p.phase in line and f"{100 * p.share:.1f} %" in line
+        assert p.phase in line and f"{100 * p.share:.1f} %" in line, line
     assert [line.split()[0] for line in body if "->" in line] == list("123456")
     assert lines[start + 1 + len(body)].split()[0] == "step"
     assert 1 <= len(found.advice) <= 2 and found.advice[0].split()[0] in str(found)
@@ -385,7 +388,7 @@ def test_the_table_keeps_its_width(found, scale):
 
 
 def shares(found, **given):
-    """The explanation with other shares: of the phases named, the first layer's rows."""
+    """The explanation with other shares of the named phases, in the rows of the first layer."""
     left = 1 - sum(given.values())
     phases = []
     for p in found.phases:
@@ -438,7 +441,7 @@ def test_command(capsys, empty_folder):
     assert os.listdir() == []
 
 
-def test_command_for_programs(capsys, empty_folder):
+def test_the_command_prints_json(capsys, empty_folder):
     np.savetxt("t.csv", np.random.default_rng(0).normal(size=(40, 3)), delimiter=",")
     args = ["t.csv", "--json", "--threads", "1", "--dtype", "float64", "--l2", "0.1"]
     assert main([*QUICK, *args]) == 0
@@ -451,7 +454,7 @@ def test_command_for_programs(capsys, empty_folder):
     ]
 
 
-def test_command_where_only_ascii_is_shown(capsys, empty_folder, monkeypatch):
+def test_the_command_in_a_terminal_with_only_ascii(capsys, empty_folder, monkeypatch):
     with open("out.txt", "w", encoding="ascii") as out:
         monkeypatch.setattr("sys.stdout", out)
         assert main(QUICK) == 0
@@ -469,12 +472,12 @@ def test_command_where_only_ascii_is_shown(capsys, empty_folder, monkeypatch):
         (["--target", "x"], "digits has its own"),
     ],
 )
-def test_command_wrongly_used(capsys, args, message):
+def test_the_command_refuses_bad_arguments(capsys, args, message):
     with pytest.raises(SystemExit) as caught:
         main([*QUICK, *args])
     assert caught.value.code == 2 and message in " ".join(capsys.readouterr().err.split())
 
 
-def test_command_with_bad_data(capsys, empty_folder):
+def test_the_command_with_bad_data(capsys, empty_folder):
     assert main(["explain", "none.csv"]) == 1
     assert "none.csv: No such file" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The package as installed: what importing it costs the process, metadata, choice of ISA."""
+"""The installed package: what importing it does to the process, metadata, choice of the ISA."""
 
 import importlib.metadata
 import importlib.resources
@@ -13,9 +13,9 @@ from fastbp._core import available_isas
 
 
 def run(*arguments, **environment):
-    """A fresh interpreter run with these arguments and environment variables added.
+    """Run a new interpreter with these arguments and additional environment variables.
 
-    -P keeps the folder the suite is started in, which holds the sources, out of its path.
+    -P keeps the current folder, which has the sources, out of its path.
     """
     return subprocess.run(
         [sys.executable, "-P", *arguments],
@@ -42,22 +42,22 @@ def test_import_loads_only_numpy_and_the_standard_library():
     assert not {name for name in foreign if not name.startswith("_cython_")}
 
 
-def test_import_warns_of_nothing():
+def test_import_gives_no_warning():
     assert output("import fastbp; print('quiet')", PYTHONWARNINGS="error") == ["quiet"]
 
 
-def test_subnormals_survive():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_does_not_change_the_subnormals_of_the_process(dtype):
     code = (
         "import sys, numpy as np, fastbp;"
         "net = fastbp.Network((3, 5, 1), dtype={!r}, seed=0);"
         "net.fit(np.eye(3), np.ones((3, 1)), epochs=2);"
         "print(sys.float_info.min / 2 != 0, np.finfo('f4').smallest_normal / np.float32(2) != 0)"
     )
-    for dtype in ("float32", "float64"):
-        assert output(code.format(dtype)) == ["True", "True"]
+    assert output(code.format(dtype)) == ["True", "True"]
 
 
-def test_module_runs_as_a_program():
+def test_the_package_runs_as_a_program():
     done = run("-m", "fastbp", "--help")
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout and "predict" in done.stdout
@@ -65,14 +65,14 @@ def test_module_runs_as_a_program():
 
 
 @pytest.mark.parametrize("isa", available_isas())
-def test_isa_can_be_chosen(isa):
+def test_the_isa_can_be_chosen(isa):
     assert output("import fastbp; print(fastbp.isa())", FASTBP_ISA=isa) == [isa]
 
 
 @pytest.mark.parametrize(
     "name", sorted({"avx2", "avx512", "neon", "sse9", "scalar,avx2"} - set(available_isas()))
 )
-def test_isa_that_cannot_run_fails_with_the_list(name):
+def test_an_isa_that_cannot_run_is_an_error_with_the_list(name):
     done = run("-c", "import fastbp", FASTBP_ISA=name)
     assert done.returncode == 1
     message = done.stderr.strip().splitlines()[-1]
@@ -80,7 +80,7 @@ def test_isa_that_cannot_run_fails_with_the_list(name):
     assert all(isa in message for isa in available_isas())
 
 
-def test_isa_of_this_run_is_the_one_asked_for():
+def test_this_run_uses_the_requested_isa():
     assert fastbp.isa() == os.environ.get("FASTBP_ISA", available_isas()[-1])
 
 

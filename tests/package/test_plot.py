@@ -1,4 +1,4 @@
-"""Pictures hold the numbers they are of."""
+"""Pictures contain the numbers that they show."""
 
 import sys
 
@@ -25,7 +25,7 @@ def plane(n=80, seed=0):
 
 
 def drawn(figure):
-    """Pixels of a figure, (height, width, 3)."""
+    """The pixels of a figure, (height, width, 3)."""
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
 
@@ -67,7 +67,7 @@ def test_weights_as_a_matrix():
     assert -low == high == pytest.approx(np.abs(net.layers[0].W).max())
 
 
-def test_weights_as_pictures():
+def test_weights_as_images():
     net = fastbp.Network((6, 4, 1), seed=0)
     display = plot.WeightsDisplay.from_network(net, 0, shape=(2, 3), units=3)
     pictures = [ax.images[0].get_array() for ax in display.ax_.flat if ax.images]
@@ -78,7 +78,7 @@ def test_weights_as_pictures():
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
-def test_boundary_is_what_the_network_says(output):
+def test_the_boundary_shows_the_predictions_of_the_network(output):
     X, y = plane()
     loss = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}
     widths = (2, 8, 3 if output == "softmax" else 1)
@@ -94,7 +94,7 @@ def test_boundary_is_what_the_network_says(output):
         plot.BoundaryDisplay.from_network(fastbp.Network((3, 1)), X)
 
 
-def test_signals_over_training():
+def test_signals_during_training():
     X, y = plane()
     net = fastbp.Network((2, 16, 8, 1), output="sigmoid", loss="binary_cross_entropy", seed=0)
     recorder = plot.SignalsRecorder(X, y[:, None], every=2)
@@ -126,7 +126,7 @@ def test_a_recorder_does_not_change_training():
         plot.SignalsRecorder(X, y, every=1.5)
 
 
-def test_the_network_with_a_sample_in_it():
+def test_the_network_with_a_sample():
     net = fastbp.Network((2, 3, 1), activation="tanh", seed=0)
     display = plot.NetworkDisplay.from_network(net, [0.5, -1.0], 2.0)
     texts = display.ax_.texts
@@ -140,7 +140,7 @@ def test_the_network_with_a_sample_in_it():
     assert np.any((pixels[..., 1] > pixels[..., 0] + 80) & (pixels[..., 1] > pixels[..., 2] + 80))
 
 
-def test_a_wide_network_is_drawn_in_part():
+def test_a_wide_network_is_drawn_partly():
     net = fastbp.Network((64, 10), output="softmax", loss="cross_entropy", seed=0)
     display = plot.NetworkDisplay.from_network(net, np.ones(64), 3)
     assert any("48 more" in text.get_text() for text in display.ax_.texts)
@@ -149,7 +149,7 @@ def test_a_wide_network_is_drawn_in_part():
     assert not [t for t in without.ax_.texts if t.get_color() == "tab:red"]
 
 
-def test_says_what_to_install(monkeypatch):
+def test_the_error_without_matplotlib_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "fastbp\[plot\]"'):
         plot.WeightsDisplay(np.eye(2)).plot()

@@ -35,24 +35,24 @@ def c_enum(prefix):
     return {name.lower(): int(value) for name, value in found}
 
 
-def test_activations_are_those_of_the_engine():
+def test_activations_agree_with_the_engine():
     assert list(activations.NAMES) == list(_core.ACTIVATIONS)
 
 
 @pytest.mark.parametrize("name", activations.NAMES)
-def test_derivatives_are_made_from_what_the_engine_makes_them_from(name):
+def test_derivatives_use_a_or_z_as_in_the_engine(name):
     assert Activation(name).derivative_from == _core.SLOPES[name]
 
 
-def test_norm_codes_are_those_of_the_engine():
+def test_codes_of_norms_agree_with_the_engine():
     assert c_enum("NORM") == {"none": 0} | {name: Norm(name).code for name in NORMS}
 
 
-def test_losses_are_those_of_the_engine():
+def test_losses_agree_with_the_engine():
     assert [*losses.NAMES, CustomLoss(max).name] == list(_core.LOSSES)
 
 
-def test_element_types_of_X_are_those_of_the_engine():
+def test_element_types_of_X_agree_with_the_engine():
     assert {f"{dtype.kind}{dtype.itemsize}".replace("b", "u") for dtype in READ} == {
         *_core.ELEMENTS
     }
@@ -70,7 +70,7 @@ def test_the_engine_and_the_reference_have_the_same_rules():
         ({"clip": "sum"}, "no rule, hyper-parameter or clip 'sum'"),
     ],
 )
-def test_what_the_engine_does_not_know_is_an_error(change, message, monkeypatch):
+def test_a_name_that_the_engine_does_not_know_is_an_error(change, message, monkeypatch):
     net, sgd = fastbp.Network((2, 1), seed=0), SGD()
     packed = sgd.packed() | change
     monkeypatch.setattr(sgd, "packed", lambda: packed)
@@ -79,13 +79,13 @@ def test_what_the_engine_does_not_know_is_an_error(change, message, monkeypatch)
     assert sgd.t == 0
 
 
-def test_clips_are_those_of_the_engine():
+def test_kinds_of_clipping_agree_with_the_engine():
     limited = {name: SGD(**{name: 1.0}).packed()["clip"] for name in SGD._fields if "clip" in name}
     assert c_enum("CLIP").keys() == {"none", *limited.values()}
     assert limited.keys() == {f"clip_{clip}" for clip in limited.values()}
 
 
-def test_phases_are_those_of_the_engine():
+def test_phases_agree_with_the_engine():
     assert c_enum("PHASE") == {name: code for code, name in enumerate(PHASES)}
 
 
@@ -99,7 +99,7 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", activations.NAMES)
-def test_every_activation_has_its_row(name, place):
+def test_every_activation_has_a_row(name, place):
     assert name in PLACES[place], f"activation {name} has no row in {place}"
 
 
@@ -125,7 +125,7 @@ def test_activation_specs(spec, name, alpha, text):
 
 
 @pytest.mark.parametrize("name", activations.NAMES)
-def test_activation_text_leads_back(name):
+def test_the_text_of_an_activation_gives_the_same_activation(name):
     activation = Activation(name)
     assert activations.resolve(str(activation)) == activation
     assert pickle.loads(pickle.dumps(activation)) == copy.copy(activation) == activation
@@ -146,7 +146,7 @@ def test_activation_text_leads_back(name):
         (math.tanh, TypeError, "activation must be a name such as 'identity'; got builtin"),
     ],
 )
-def test_activation_errors(spec, error, message):
+def test_bad_activations_are_refused(spec, error, message):
     with pytest.raises(error, match=message):
         activations.resolve(spec)
 
@@ -207,7 +207,7 @@ LOSS_PLACES = {
 
 @pytest.mark.parametrize("place", LOSS_PLACES)
 @pytest.mark.parametrize("name", losses.NAMES)
-def test_every_loss_has_its_row(name, place):
+def test_every_loss_has_a_row(name, place):
     rows, needed = LOSS_PLACES[place]
     assert name in rows or not needed(Loss(name)), f"loss {name} has no row in {place}"
 
@@ -232,7 +232,7 @@ def test_scaled_initialisers(scheme, law):
     n_in, n_out = 200, 300
     W = draw(f"{scheme}_{law}", n_in, n_out, philox(), RELU)
     variance = VARIANCES[scheme](n_in, n_out)
-    # the mean of n squares has standard error sqrt((kurtosis − 1)/n) times the variance
+    # the mean of n squares has a standard error of sqrt((kurtosis − 1)/n) times the variance
     error = math.sqrt({"normal": 2.0, "uniform": 0.8}[law] / W.size)
     assert abs((W**2).mean() / variance - 1) < 5 * error
     assert abs(W.mean()) < 5 * math.sqrt(variance / W.size)
@@ -251,7 +251,7 @@ def test_normal_zeros_and_aliases():
         ("glorot", "glorot_uniform"),
         ("lecun", "lecun_normal"),
     ]:
-        assert initializers.resolve(alias) == Initializer(name)
+        assert initializers.resolve(alias) == Initializer(name), alias
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (3, 7), (33, 33), (1, 5)])
@@ -266,7 +266,7 @@ def test_orthogonal(shape):
 
 
 def test_orthogonal_is_not_biased_by_qr():
-    """Signs of the diagonal of R are taken out, so the first column points anywhere."""
+    """The signs of the diagonal of R are removed, so the first column has any direction."""
     signs = [draw("orthogonal", 3, 3, philox(seed), RELU)[0, 0] > 0 for seed in range(400)]
     assert abs(sum(signs) - 200) < 5 * math.sqrt(400 / 4)
 
@@ -288,11 +288,11 @@ def test_auto(name):
         ("tanh", "glorot_uniform"),
     ],
 )
-def test_auto_of(name, init):
+def test_auto_depends_on_the_activation(name, init):
     assert Activation(name).entry.init == init
 
 
-def test_draw_parameters_runs_through_one_stream():
+def test_all_parameters_come_from_one_random_stream():
     layers = [Dense(4, RELU), Dense(2, TANH)]
     theta = draw_parameters(3, layers, 7, np.dtype("float64"))
     rng = philox(7)
@@ -305,7 +305,7 @@ def test_draw_parameters_runs_through_one_stream():
     np.testing.assert_array_equal(single, theta.astype(np.float32))
 
 
-def test_callable_initialiser():
+def test_a_function_as_initialiser():
     def rising(n_in, n_out, rng):
         assert isinstance(rng, np.random.Generator)
         return np.arange(n_in * n_out).reshape(n_in, n_out)
@@ -326,7 +326,7 @@ def test_callable_initialiser():
         (lambda n_in, n_out, rng: "abc", TypeError, "array of init must hold real numbers"),
     ],
 )
-def test_initialiser_errors(init, error, message):
+def test_bad_initialisers_are_refused(init, error, message):
     with pytest.raises(error, match=message):
         draw_parameters(2, [Dense(3, RELU, init=init)], 0, np.dtype("float32"))
 

@@ -1,4 +1,4 @@
-"""The rules of the house: who may include and import whom, and what each room must not do."""
+"""Rules of structure: which file may include or import which, and sizes of files and functions."""
 
 import ast
 import importlib
@@ -33,7 +33,7 @@ ROOMS = {
     "open": ["dispatch", "threads", "base", PUBLIC],
 }
 # The floors of csrc/nn/, the lowest first. A file includes headers of its own floor and of those
-# below it, and a .c file and its header stand on one floor.
+# below it; a .c file and its header are on the same floor.
 NN_FLOORS = [
     ["profile", "loss", "net"],
     ["plan", "batch"],
@@ -44,7 +44,7 @@ FORBIDDEN_IN_KERNELS = re.compile(
     r"\b(malloc|calloc|realloc|aligned_alloc|posix_memalign|free|\w*printf|puts|fopen|abort|exit"
     r"|pthread_\w+|thrd_\w+|mtx_\w+)\b"
 )
-# Modules that may be imported only by the files named; everything else is NumPy and Python's own.
+# Packages that only the named files may import; all other imports are NumPy or part of Python.
 OPTIONAL = {
     "sklearn": {"fastbp.sklearn", "fastbp.bench._peers._scikit"},
     "scipy": {"fastbp.optim._lbfgs", "fastbp.sklearn"},
@@ -56,8 +56,8 @@ OPTIONAL = {
     "matplotlib": {"fastbp._pyplot", "fastbp.bench._plot", "fastbp.plot"},
 }
 # What the modules of each room of fastbp/ may import besides their own room, the lowest rooms
-# first. A room is a folder or a file of fastbp/, and reaches all that the rooms in its list reach.
-# The rule holds for all imports: at the top of a module, within a function, and for types only.
+# first. A room is a folder or a file of fastbp/, and may use all that rooms in its list may use.
+# The rule is for all imports: at the top of a module, inside a function, and only for types.
 PYTHON_ROOMS = {
     "_version": [],
     "_public": [],
@@ -95,7 +95,7 @@ PYTHON_ROOMS = {
     "_cli": ["bench", "callbacks", "tabular"],
     "__main__": ["_cli"],
 }
-# fastbp/__init__.py may import every room but those that must be asked for.
+# fastbp/__init__.py may import every room except those that users import themselves.
 ASKED_FOR = {"__main__", "_cli", "bench", "sklearn"}
 
 
@@ -116,7 +116,7 @@ def room(path):
 
 
 def allowed(name, rooms=ROOMS):
-    """Rooms and single files that the room `name` may include or import, all the way down."""
+    """Rooms and single files that the room `name` may include or import, directly or not."""
     found = {name}
     for other in rooms[name]:
         found |= allowed(other, rooms) if other in rooms else {other}
@@ -133,13 +133,13 @@ def included(path):
 
 
 @pytest.mark.parametrize("path", engine_files(), ids=lambda p: p.relative_to(CSRC).as_posix())
-def test_includes_run_one_way(path):
+def test_includes_follow_the_rooms(path):
     for target in included(path):
         relative = target.relative_to(CSRC).as_posix()
         assert {room(target), relative} & allowed(room(path)), f"{path.name} includes {relative}"
 
 
-def test_every_file_of_nn_has_one_floor():
+def test_every_file_of_nn_is_on_one_floor():
     listed = [stem for floor in NN_FLOORS for stem in floor]
     assert sorted(listed) == sorted({path.stem for path in (CSRC / "nn").iterdir()})
 
@@ -153,8 +153,8 @@ def test_no_file_of_nn_includes_a_higher_floor(path):
             assert above <= 0, f"{path.name} includes {target.name}, {above} above it"
 
 
-def test_includes_have_no_circle():
-    """A .c file and its header are one: the header of a file must not need what needs that file."""
+def test_includes_have_no_cycle():
+    """A .c file and its header count as one: a header must not need a file that needs it."""
     graph = {}
     for path in engine_files():
         node = unit(path)
@@ -166,7 +166,7 @@ def test_includes_have_no_circle():
 
 
 def unit(path):
-    """`nn/plan` for csrc/nn/plan.c and csrc/nn/plan.h; other files are units of their own."""
+    """`nn/plan` for csrc/nn/plan.c and csrc/nn/plan.h; every other file is its own unit."""
     relative = path.relative_to(CSRC)
     return (relative.with_suffix("") if path.suffix in {".c", ".h"} else relative).as_posix()
 
@@ -221,7 +221,7 @@ def python_room(name):
 
 
 def tree_of(path):
-    """The syntax tree of a module; of the binding, its import statements alone."""
+    """The syntax tree of a module; for the binding, only its import statements."""
     text = path.read_text()
     if path.suffix == ".pyx":
         text = "\n".join(re.findall(r"^(?:from \S+ )?import [\w, ]+$", text, re.MULTILINE))
@@ -253,7 +253,7 @@ def is_module(name):
 
 @pytest.fixture(scope="module")
 def module_graph():
-    """Module name → names of the fastbp modules it imports, at any place and for any purpose."""
+    """Module name → names of all fastbp modules that it imports."""
     graph = {}
     for path in python_files():
         found = {module for module, _ in imports(path) if module.partition(".")[0] == "fastbp"}
@@ -276,14 +276,14 @@ def test_every_module_belongs_to_a_room(module_graph):
     assert {python_room(name) for name in module_graph} == {"fastbp", *PYTHON_ROOMS}
 
 
-def test_imports_have_no_circle(module_graph):
+def test_imports_have_no_cycle(module_graph):
     try:
         TopologicalSorter(module_graph).prepare()
     except CycleError as error:
         pytest.fail("a circle: " + ", imported by ".join(error.args[1]))
 
 
-def test_imports_run_one_way(module_graph):
+def test_imports_follow_the_rooms(module_graph):
     rooms = {name: allowed(name, PYTHON_ROOMS) for name in PYTHON_ROOMS}
     rooms["fastbp"] = PYTHON_ROOMS.keys() - ASKED_FOR
     for name, found in module_graph.items():
@@ -302,7 +302,7 @@ def inside(name, packages):
     return any(name == p or name.startswith(p + ".") for p in packages)
 
 
-def test_other_packages_are_imported_where_they_belong():
+def test_other_packages_are_imported_only_by_named_files():
     for path in python_files():
         name = module_name(path)
         for module, top in imports(path):
@@ -320,7 +320,7 @@ def public_modules():
 
 
 def described_constants(module):
-    """Names that a module, or those of a package, assign and describe on the next line."""
+    """Names that a module, or the modules of a package, assign and describe on the next line."""
     file = Path(module.__file__)
     for path in file.parent.glob("*.py") if file.stem == "__init__" else [file]:
         for node, below in pairwise(ast.parse(path.read_text()).body):
@@ -330,8 +330,8 @@ def described_constants(module):
 
 
 @pytest.mark.parametrize("name", public_modules())
-def test_public_modules_list_what_they_offer(name):
-    """Classes and functions say a public module that lists them, so pickles and `repr` do too."""
+def test_public_modules_list_their_names(name):
+    """The `__module__` of classes and functions is a public module that lists them."""
     if name == "fastbp.sklearn":
         pytest.importorskip("sklearn", reason="fastbp.sklearn cannot be imported")
     module = importlib.import_module(name)
@@ -374,7 +374,7 @@ def c_functions(path):
             name = None
 
 
-def test_functions_are_one_idea():
+def test_functions_are_short():
     for path in sources("csrc", "fastbp", "tests", "benchmarks", "examples", "docs"):
         if path.suffix in {".py", ".c", ".h", ".inc"}:
             functions = python_functions if path.suffix == ".py" else c_functions
@@ -382,24 +382,24 @@ def test_functions_are_one_idea():
                 assert lines <= 80, f"{name} of {path.relative_to(ROOT)} has {lines} lines"
 
 
-def test_files_are_one_subject():
+def test_files_are_short():
     for path in sources("csrc", "fastbp", "tests", "benchmarks", "examples", "docs"):
         lines = len(path.read_text().splitlines())
         assert lines <= 950, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
-def test_version_stands_in_one_place():
+def test_the_version_is_stated_in_one_place():
     stated = runpy.run_path(str(PACKAGE / "_version.py"))["__version__"]
     version = re.compile(rf"(?<![\d.]){re.escape(stated)}(?![\d.])")
     paths = [*sources("csrc", "fastbp"), ROOT / "setup.py", ROOT / "pyproject.toml"]
     assert [p.name for p in paths if version.search(p.read_text())] == ["_version.py"]
 
 
-def test_the_system_is_not_asked_of_the_compiler():
-    """MinGW is Windows without _MSC_VER, so that may choose between intrinsics alone."""
+def test_macros_of_compilers_do_not_stand_for_systems():
+    """MinGW is Windows without _MSC_VER, so _MSC_VER may only choose between intrinsics."""
     asking = {p.relative_to(CSRC).as_posix() for p in engine_files() if "_MSC_VER" in p.read_text()}
     assert asking <= {"base/cpu.c", "threads/sys.h"}
-    for name in asking:  # nor do the branches there call the system
+    for name in asking:  # the branches there must not call the system
         text = (CSRC / name).read_text()
         chosen = "".join(re.findall(r"_MSC_VER\)(.*?)#e", text, re.DOTALL))
         assert not re.search(r"\b(_?aligned_\w+|posix_\w+|malloc|free)\b", chosen)

@@ -1,4 +1,4 @@
-"""Every refusal with its message, and every odd array that must be taken."""
+"""Checks of arguments: errors with their messages, and unusual arrays that are accepted."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_widths(widths):
         ((1, 2**200), ValueError, r"widths.1. must be below 2\*\*63"),
     ],
 )
-def test_widths_errors(widths, error, message):
+def test_bad_widths_are_refused(widths, error, message):
     with pytest.raises(error, match=message):
         check.check_widths(widths)
 
@@ -46,7 +46,7 @@ def test_dtype(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int32", ">f4", "complex64", "half!", object, None])
-def test_dtype_errors(dtype):
+def test_bad_dtypes_are_refused(dtype):
     with pytest.raises(TypeError, match="dtype must be 'float32' or 'float64'; got"):
         check.check_dtype(dtype)
 
@@ -94,7 +94,7 @@ GRID = np.arange(24.0).reshape(4, 6)
         np.arange(4.0)[:, None],
     ],
 )
-def test_right_arrays_are_taken_as_they_are(X):
+def test_suitable_arrays_are_not_copied(X):
     assert check.as_matrix(X, X.shape[1], F64) is X
 
 
@@ -141,12 +141,12 @@ def test_other_arrays_are_copied(X, dtype):
         (None, 4, TypeError, "got dtype object"),
     ],
 )
-def test_matrix_errors(X, n_cols, error, message):
+def test_bad_matrices_are_refused(X, n_cols, error, message):
     with pytest.raises(error, match=message):
         check.as_matrix(X, n_cols, F64)
 
 
-def test_not_a_number_passes_until_asked_for():
+def test_nan_is_refused_only_by_check_finite():
     X = np.array([[1.0, 2.0], [np.nan, 0.0], [0.0, np.inf]])
     assert check.as_matrix(X, 2, F64) is X
     with pytest.raises(ValueError, match="X holds NaN or infinity, first in row 1; drop or fill"):
@@ -164,7 +164,7 @@ def test_class_indices(dtype):
     np.testing.assert_array_equal(y, [1, 2, 0])
 
 
-def test_bool_names_two_classes():
+def test_booleans_are_two_classes():
     kind, y = check.as_targets([True, False], CE, 2, 2, F32)
     assert kind == "labels" and y.tolist() == [1, 0]
     with pytest.raises(TypeError, match=r"bool names 2 classes; the network has 3 .*astype\(int\)"):
@@ -175,7 +175,7 @@ def test_dense_targets():
     y = np.array([[0.25, 0.75], [1.0, 0.0]])
     for loss in (MSE, BCE, CE):
         kind, taken = check.as_targets(y, loss, 2, 2, F64)
-        assert kind == "dense" and taken is y
+        assert kind == "dense" and taken is y, loss
     kind, taken = check.as_targets([0, 1], BCE, 2, 1, F32)
     assert kind == "dense" and taken.shape == (2, 1) and taken.dtype == np.float32
     assert check.as_targets(np.eye(3, dtype=int)[::-1], CE, 3, 3, F32)[0] == "dense"
@@ -183,11 +183,11 @@ def test_dense_targets():
 
 @pytest.mark.parametrize("given", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("n_out", [1, 2, 7, 100])
-def test_rows_normalised_in_any_precision_sum_to_one(given, n_out):
+def test_rows_normalised_in_any_precision_count_as_probabilities(given, n_out):
     rows = np.random.default_rng(n_out).uniform(size=(50, n_out)).astype(given)
     rows /= rows.sum(axis=1, keepdims=True, dtype=given)
     for dtype in (F32, F64):
-        assert check.as_targets(rows, CE, 50, n_out, dtype)[0] == "dense"
+        assert check.as_targets(rows, CE, 50, n_out, dtype)[0] == "dense", dtype
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_rows_normalised_in_any_precision_sum_to_one(given, n_out):
         ([], MSE, 1, ValueError, "y has 0 rows; X has 2"),
     ],
 )
-def test_target_errors(y, loss, n_out, error, message):
+def test_bad_targets_are_refused(y, loss, n_out, error, message):
     with pytest.raises(error, match=message):
         check.as_targets(y, loss, 2, n_out, F64)
 
@@ -252,17 +252,17 @@ def test_weights():
         (["a", "b", "c"], TypeError, "sample_weight must hold real numbers"),
     ],
 )
-def test_weight_errors(weights, error, message):
+def test_bad_weights_are_refused(weights, error, message):
     with pytest.raises(error, match=message):
         check.as_weights(weights, 3, F32)
 
 
 def test_delta_and_parameters():
-    told = {"name": "delta_L", "where": "widths[-1]", "rows_of": "the last forward"}
+    context = {"name": "delta_L", "where": "widths[-1]", "rows_of": "the last forward"}
     with pytest.raises(ValueError, match=r"delta_L has 3 columns; the network has 2 \(widths\[-1"):
-        check.as_rows(np.ones((4, 3)), 4, 2, F64, **told)
+        check.as_rows(np.ones((4, 3)), 4, 2, F64, **context)
     with pytest.raises(ValueError, match="delta_L has 5 rows; the last forward has 4"):
-        check.as_rows(np.ones((5, 2)), 4, 2, F64, **told)
+        check.as_rows(np.ones((5, 2)), 4, 2, F64, **context)
     with pytest.raises(TypeError, match="W must hold real numbers"):
         check.as_parameters([["a"]], (1, 1), F64, "W")
     assert check.as_parameters([[1, 2]], (1, 2), F32, "W").dtype == np.float32
