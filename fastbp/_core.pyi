@@ -1,4 +1,4 @@
-"""Types of the binding; _core.pyx and csrc/fastbp.h say what each thing does.
+"""Types of the binding; _core.pyx and csrc/fastbp.h describe its functions.
 
 tests/package/test_core_stub.py compares names, parameters and defaults with the compiled module.
 """
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ._types import SparseRows, UpdateRule
 
-# float32 or float64. Where a network is concerned, its dtype.
+# float32 or float64; the dtype of the network if one is involved.
 _Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 _FloatsT = TypeVar("_FloatsT", npt.NDArray[np.float32], npt.NDArray[np.float64])
 _Float64s: TypeAlias = npt.NDArray[np.float64]

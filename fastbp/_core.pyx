@@ -1,9 +1,9 @@
 # cython: embedsignature=True
-"""Binding of the C engine: extract pointers, make one call without the GIL, raise on a bad status.
+"""Binding of the C engine: extract pointers, make one call without the GIL, check the status.
 
-No arithmetic and no policy live here. Arrays come in through the buffer protocol, so the binary
-does not depend on a NumPy ABI. `_validation` has checked them before; `_locate` refuses what would
-not be safe to hand to C.
+There is no arithmetic here and no policy. Arrays are read through the buffer protocol, so the
+binary does not depend on a NumPy ABI. The package checks its arguments before it calls the binding;
+`_locate` and `_dense` again refuse everything that would make C access memory out of bounds.
 """
 
 from array import array as c_array
@@ -77,10 +77,10 @@ cdef fastbp_element_t _element(str kind, Py_ssize_t size) except *:
 
 
 cdef Matrix _locate(object array, char code, bint writable=False, bint foreign=False) except *:
-    """Address and shape of a 1-D or 2-D buffer of format `code`; of any known one if `foreign`.
+    """Address and shape of a 1-D or 2-D buffer of format `code`, or of any known one if `foreign`.
 
-    A vector counts as one row. The buffer is released at once: callers keep `array` alive until
-    the C call has returned.
+    A vector counts as one row. The buffer is released immediately, so the caller must keep `array`
+    alive until the C call has returned.
     """
     cdef Py_buffer view
     cdef Matrix found
@@ -114,7 +114,7 @@ cdef Matrix _locate_or_null(object array, char code, bint writable=False) except
 
 
 cdef void *_dense(Matrix found, size_t n) except? NULL:
-    """The address of a located buffer, which must be n elements without gaps."""
+    """The address of a located buffer, which must have n elements without gaps."""
     if <size_t>(found.rows * found.cols) != n or (found.rows > 1 and found.ld != found.cols):
         raise ValueError(f"expected a dense buffer of {n} elements")
     return found.at
@@ -132,7 +132,7 @@ cdef void *_vector_or_null(object array, char code, size_t n, bint writable=Fals
 
 cdef int64_t *_int64s(object array, size_t n) except? NULL:
     """Address of a dense, writable buffer of n int64."""
-    cdef Matrix found = _locate(array, 0, True, True)  # its letter differs from system to system
+    cdef Matrix found = _locate(array, 0, True, True)  # its letter depends on the system
     if found.element != FASTBP_X_I64:
         raise TypeError("expected a buffer of int64")
     return <int64_t *>_dense(found, n)
@@ -164,14 +164,11 @@ cdef int _check(fastbp_status_t status) except -1 nogil:
 
 def available_isas():
     """Names of the ISAs that were built and that this machine supports, slowest first."""
-    cdef int i, n = 0
-    while fastbp_isa_available(n) != NULL:
-        n += 1
-    return [fastbp_isa_available(i).decode() for i in range(n)]
+    return list(_codes(&fastbp_isa_available))
 
 
 def select_isa(str name):
-    """Choose the ISA of all networks made from now on; ValueError if it is not available."""
+    """Choose the ISA of all networks made after this call; ValueError if it is not available."""
     if fastbp_isa_select(name.encode()) != FASTBP_OK:
         raise ValueError(f"ISA {name!r} is not available here: {', '.join(available_isas())}")
 
@@ -198,7 +195,7 @@ def get_num_threads():
 
 
 def stop_threads():
-    """End and join the threads of the engine; False, and no change, while they are in use."""
+    """End and join the threads of the engine. If they are in use, change nothing, return False."""
     cdef fastbp_status_t status
     with nogil:
         status = fastbp_stop_threads()
@@ -211,10 +208,11 @@ def stop_threads():
 cdef class Net:
     """An architecture.
 
-    widths has L + 1 entries, activations (codes) and alphas have L; then follow the code of the
-    loss, penalties, the parameters of the loss and the number of columns of dense targets.
-    options: one tuple per layer with the fields of fastbp_layer_options_t, or empty for plain
-    layers. function: the loss in Python, from the bytes of a and y to (losses, slopes).
+    widths has L + 1 entries, activations (names) and alphas have L. loss is a name, loss_params are
+    its parameters, see csrc/lists.h, and n_targets is the number of columns of dense targets.
+    options has one tuple per layer with the fields of fastbp_layer_options_t, or is empty for plain
+    layers. function is a loss in Python, called with the bytes of a and y; it returns
+    (losses, slopes).
     """
 
     cdef fastbp_net_t *net
@@ -222,7 +220,7 @@ cdef class Net:
     cdef readonly tuple widths
     cdef long n_targets
     cdef object function
-    cdef object error  # the exception that function has raised
+    cdef object error  # the exception that `function` raised
     cdef Packed packed  # of the optimiser of the last step
     cdef char code  # buffer format of the dtype: f or d
 
@@ -260,7 +258,7 @@ cdef class Net:
         return _vector(array, self.code, self.n_params, writable)
 
     cdef fastbp_data_t data(self, object x, object y, object weights, long rows) except *:
-        """Pointers to a batch; x and y may be None, y holds int32 labels (n,) or dense rows."""
+        """Pointers to a batch. x and y may be None; y holds int32 labels (n,) or dense rows."""
         cdef fastbp_data_t data = fastbp_data_t(
             rows, FASTBP_X_OWN, NULL, 0, NULL, NULL, NULL, NULL, 0,
             _vector_or_null(weights, self.code, rows))
@@ -290,7 +288,7 @@ cdef class Net:
         return data
 
     def set_trainable(self, int layer, bint trainable):
-        """Whether updates change layer l = 1 ... L."""
+        """Set whether updates change layer l = 1 ... L."""
         fastbp_net_set_trainable(self.net, layer, trainable)
 
     def predict(self, theta, x, out):
@@ -302,7 +300,7 @@ cdef class Net:
             _check(fastbp_predict(self.net, params, &data, to, NULL))
 
     def cost(self, theta, x, y, weights, out=None):
-        """J of a data set; a^L is written into out as well, if it is given."""
+        """Return J of a data set; also write a^L into out, unless it is None."""
         cdef void *params = self.like_theta(theta)
         cdef fastbp_data_t data = self.data(x, y, weights, x.shape[0])
         cdef void *to = _vector_or_null(
@@ -313,7 +311,7 @@ cdef class Net:
         return cost
 
     def step(self, theta, grad, optimizer):
-        """Update theta once by grad, with a bound fastbp.optim.Optimizer."""
+        """Update theta once from grad, with a bound fastbp.optim.Optimizer."""
         cdef list kept = []
         cdef fastbp_optimizer_t state = self.packed.read(self, optimizer, kept)
         cdef void *params = self.like_theta(theta, True)
@@ -324,7 +322,7 @@ cdef class Net:
 
 
 cdef bytearray _layer_options(tuple layers):
-    """An array of fastbp_layer_options_t, from one tuple of its fields per layer."""
+    """An array of fastbp_layer_options_t, made from one tuple of fields per layer."""
     cdef bytearray room = bytearray(len(layers) * sizeof(fastbp_layer_options_t))
     cdef fastbp_layer_options_t *options = <fastbp_layer_options_t *><char *>room
     for i, (no_bias, norm, eps, dropout, residual, max_norm, non_negative) in enumerate(layers):
@@ -339,9 +337,9 @@ cdef bytearray _layer_options(tuple layers):
 cdef fastbp_status_t _call_loss(void *context, long rows, const void *a, long lda,
                                 const void *const *targets, double *row_loss, void *slope,
                                 long ld_slope) noexcept with gil:
-    """The fastbp_loss_fn of a Net: calls its `function` on copies of the rows.
+    """The fastbp_loss_fn of a Net: calls its `function` with copies of the rows.
 
-    An exception is kept in `net.error`; `_check_call` raises it when the engine has returned.
+    An exception is stored in `net.error`; `_check_call` raises it after the engine has returned.
     """
     cdef Net net = <Net>context
     try:
@@ -374,7 +372,7 @@ cdef int _fill_loss(Net net, long rows, const void *a, long lda, const void *con
 
 
 cdef int _check_call(Net net, fastbp_status_t status) except -1 nogil:
-    """`_check`, which also raises the exception of a loss in Python."""
+    """`_check`, but also raise the exception of a loss in Python."""
     if status != FASTBP_ERR_CALL:
         return _check(status)
     with gil:
@@ -386,7 +384,7 @@ cdef int _check_call(Net net, fastbp_status_t status) except -1 nogil:
 
 
 cdef class Buffer:
-    """One z, a or delta of a pass, (capacity, units), by the buffer protocol; keeps the pass."""
+    """The z, a or delta of one layer of a pass, (capacity, units); it keeps the pass alive."""
 
     cdef object owner
     cdef void *at
@@ -417,7 +415,7 @@ cdef class Pass:
     cdef readonly Net net
     cdef readonly long capacity
     cdef long rows
-    cdef object x, y  # the rows that the engine points to
+    cdef object x, y  # the engine keeps pointers to their rows
 
     def __cinit__(self, Net net, long capacity):
         self.net = net
@@ -428,7 +426,7 @@ cdef class Pass:
         fastbp_pass_free(self.at)
 
     cdef Matrix rows_of(self, object array, long cols, bint writable=False) except *:
-        """Address of a matrix with as many rows as the last forward pass."""
+        """Address of a matrix that must have as many rows as the last forward pass."""
         cdef Matrix found = _locate(array, self.net.code, writable)
         if found.rows != self.rows or found.cols != cols:
             raise ValueError("the array does not have the shape of this batch")
@@ -512,7 +510,7 @@ def backward_output(Pass p, theta, y, weights):
 
 
 def backward_inject(Pass p, delta, weights):
-    """Take delta as delta^L."""
+    """Use delta as delta^L."""
     cdef Matrix source = p.rows_of(delta, p.net.widths[-1])
     cdef void *factors = _vector_or_null(weights, p.net.code, p.rows)
     _check(fastbp_backward_inject(p.at, source.at, source.ld, factors))
@@ -614,9 +612,9 @@ def hvp(Pass p, theta, v, out):
 
 
 cdef class Packed:
-    """What an optimiser packs for the engine, unpacked again only when it has changed."""
+    """The options of an optimiser in C, read again only if they have changed."""
 
-    cdef dict last
+    cdef dict last  # the result of `packed` that `options` was read from
     cdef fastbp_optimizer_t options  # rule, hyper-parameters and options; no pointers
 
     cdef fastbp_optimizer_t read(self, Net net, object optimizer, list kept) except *:
@@ -649,7 +647,7 @@ cdef class Packed:
 
 
 cdef fastbp_optimizer_t _unpacked(dict packed) except *:
-    """What `Optimizer.packed` holds, field by field; TypeError for a name that the engine lacks."""
+    """The result of `Optimizer.packed` in C; TypeError for a name that the engine does not know."""
     cdef fastbp_optimizer_t state
     memset(&state, 0, sizeof(state))
     try:
@@ -668,7 +666,7 @@ cdef fastbp_optimizer_t _unpacked(dict packed) except *:
 
 
 cdef class Fit:
-    """A training session; it keeps the arrays that it was given."""
+    """A training session; it keeps its arrays alive."""
 
     cdef fastbp_fit_t *fit
     cdef fastbp_optimizer_t state
@@ -701,7 +699,7 @@ cdef class Fit:
         """
         cdef fastbp_progress_t progress
         cdef fastbp_status_t status
-        kept = []  # until the call has returned
+        kept = []  # keeps arrays alive until the call has returned
         self.state = self.packed.read(self.net, self.optimizer, kept)
         with nogil:
             status = fastbp_fit_run(self.fit, seconds, &progress)
@@ -733,20 +731,20 @@ cdef class Fit:
         return dict(report, layers=[layers[i] for i in range(len(self.net.widths))])
 
     def rebind(self, x, y, weights):
-        """Take other data; ValueError if there are more rows than the session has room for."""
+        """Bind other data; ValueError if they have more rows than the session can hold."""
         cdef fastbp_data_t data = self.net.data(x, y, weights, x.shape[0])
         _check(fastbp_fit_rebind(self.fit, &data))
         self.kept = (self.kept[0], x, y, weights)
 
     @property
     def place(self):
-        """(epoch, step, block, first, loss sum, weight sum): where the last run ended."""
+        """(epoch, step, block, first, loss sum, weight sum) after the last run."""
         return (self.at.epoch, self.at.step, self.at.block, self.at.first, self.at.loss_sum,
                 self.at.weight_sum)
 
     def seek(self, long epoch, long step, long block, long first, double loss_sum,
              double weight_sum):
-        """Continue from such a place; the bound data is its block."""
+        """Continue from such a place; the bound data are its block."""
         self.at = fastbp_place_t(epoch, step, block, first, loss_sum, weight_sum)
         _check(fastbp_fit_seek(self.fit, &self.at))
 
@@ -763,10 +761,10 @@ cdef fastbp_csv_block_t _block(object block, size_t start, size_t stop, bint las
 
 
 cdef class CsvPass:
-    """One pass over a .csv file, block by block; every method takes the bytes start ... stop.
+    """One pass over a .csv file, block by block. Each method reads the bytes start ... stop.
 
-    Methods that read records return how many they read, the bytes that these took, and what is
-    wrong with the next record: "ragged", "quote", "open", "long", or "" for nothing.
+    Methods that read records return the number of records, the number of their bytes, and the fault
+    of the next record: "ragged", "quote", "open", "long", or "" if there is none.
     """
 
     cdef fastbp_csv_t csv
@@ -780,17 +778,17 @@ cdef class CsvPass:
 
     @property
     def line(self):
-        """The line, from 1, in which the next record, or the faulty one, begins."""
+        """The line, from 1, in which the next record (or the faulty one) begins."""
         return self.csv.line
 
     @property
     def n_cells(self):
-        """Cells of the record read last, or of the ragged one."""
+        """Number of cells of the last record, or of the ragged one."""
         return self.csv.n_cells
 
     @property
     def n_marked(self):
-        """Cells with a decimal comma or thousands marks."""
+        """Number of cells with a decimal comma or thousands marks."""
         return self.csv.n_marked
 
     def width(self, block, size_t start, size_t stop, bint last):
@@ -804,7 +802,7 @@ cdef class CsvPass:
 
     def numbers(self, block, size_t start, size_t stop, bint last, values, lines, counts, first,
                 kinds):
-        """Read as many records as fit into rows of values (rows, columns) and lines (rows,)."""
+        """Read as many records as fit into values (rows, columns) and lines (rows,)."""
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
         cdef Matrix rows = _locate(values, b"d", True)
         cdef size_t n_counts = self.csv.n_columns * FASTBP_CELL_KINDS
@@ -826,8 +824,8 @@ cdef class CsvPass:
     def texts(self, block, size_t start, size_t stop, bint last, tuple chosen, list known, codes):
         """Read the texts of the columns `chosen`, in ascending order, of at most len(codes) rows.
 
-        known: one dict per column, {bytes of a text: its code}, which grows; codes
-        (rows, len(chosen)) int64.
+        known has one dict {bytes of a text: its code} per column, to which new texts are added.
+        codes (rows, len(chosen)) is int64.
         """
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
         cdef long n = <long>len(chosen), n_rows = 0, i, c, max_rows = len(codes)
@@ -854,11 +852,11 @@ cdef class CsvPass:
         return n_rows, used, _CSV_FAULTS[status]
 
 
-# ---- kernels and threads in the open, for tests and benchmarks -----------------------------------
+# ---- single kernels and threads, for tests and benchmarks ----------------------------------------
 
 
 def vmath(str name, x, out=None):
-    """f(x) by the engine's vector function, element by element; x is 1-D, float32 or float64."""
+    """Return f(x) of each element by the engine; x is 1-D, float32 or float64."""
     cdef int op = VMATH[name]
     cdef char code = b"d" if x.dtype.itemsize == 8 else b"f"
     out = np.empty_like(x) if out is None else out
@@ -872,10 +870,11 @@ def vmath(str name, x, out=None):
 
 def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alpha=0.0, aux=None,
          z=None, bint panels=False, int repeats=1):
-    """Compute c by one of the engine's products: "nn" A B, "tn" A^T B, "nt" A B^T, with epilogue.
+    """Compute c by one of the engine's products: "nn" A B, "tn" A^T B or "nt" A B^T.
 
-    With aux, the a or z that SLOPES[activation] names: c = (product) * sigma'; otherwise
-    c = sigma(product + bias), z = product + bias.
+    With aux, which is the a or the z that SLOPES[activation] names, c = (product) * sigma'.
+    Otherwise z = product + bias, unless it is None, and c = sigma(product + bias). panels: whether
+    "nn" copies B into panels first. repeats: how often the product is computed.
     """
     cdef char code = b"d" if a.dtype.itemsize == 8 else b"f"
     cdef Matrix at_a = _locate(a, code)
