@@ -31,8 +31,8 @@ typedef enum {
 
 typedef enum { FASTBP_F32 = 0, FASTBP_F64 = 1 } fastbp_dtype_t;
 
-/* FASTBP_ACT_IDENTITY, FASTBP_ACT_SIGMOID, …: lists.h has them all. Softmax is the last, and for
- * the output layer only. */
+/* FASTBP_ACT_IDENTITY, FASTBP_ACT_SIGMOID, … for every activation of lists.h, and softmax, which
+ * only the output layer may have. */
 typedef enum {
 #define FASTBP_CODE(CODE, ...) FASTBP_ACT_##CODE,
     FASTBP_ACTIVATIONS(FASTBP_CODE)
@@ -41,17 +41,17 @@ typedef enum {
     FASTBP_ACT_COUNT
 } fastbp_activation_t;
 
-/* FASTBP_LOSS_SQUARED_ERROR, FASTBP_LOSS_MSE, …: lists.h has them all, with their formulas and
- * parameters. */
+/* FASTBP_LOSS_SQUARED_ERROR, FASTBP_LOSS_MSE, … for every loss of lists.h, which has the formulas
+ * and parameters, and the caller's own loss. */
 typedef enum {
 #define FASTBP_CODE(CODE, ...) FASTBP_LOSS_##CODE,
     FASTBP_LOSSES(FASTBP_CODE)
 #undef FASTBP_CODE
-        FASTBP_LOSS_CUSTOM, /* a function of the caller's */
+        FASTBP_LOSS_CUSTOM, /* a function of the caller */
     FASTBP_LOSS_COUNT
 } fastbp_loss_t;
 
-/* FASTBP_RULE_SGD, FASTBP_RULE_MOMENTUM, …: lists.h has them all. */
+/* FASTBP_RULE_SGD, FASTBP_RULE_MOMENTUM, … for every update rule of lists.h. */
 typedef enum {
 #define FASTBP_RULE_CODE(CODE, name, moments, KERNEL) FASTBP_RULE_##CODE,
     FASTBP_RULES(FASTBP_RULE_CODE)
@@ -154,7 +154,7 @@ typedef struct {
     fastbp_loss_t loss;
     fastbp_dtype_t dtype;
     double l1, l2; /* >= 0 */
-    /* As the row of the loss in lists.h says. */
+    /* the parameters that the row of the loss in lists.h names */
     const double *loss_params;
     int n_loss_params;
     /* columns of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, 0 for margin_ranking,

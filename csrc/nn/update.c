@@ -17,7 +17,7 @@ static bool valid_options(const fastbp_optimizer_t *o) {
     return o->average == NULL || is_fraction(o->average_decay);
 }
 
-/* How many moments a rule has, and the rule whose kernel makes its steps. */
+/* The number of moments of each rule, and the rule whose kernel makes its steps. */
 static const struct {
     int n_moments, kernel;
 } rules[] = {
@@ -27,7 +27,7 @@ static const struct {
 #undef RULE
 };
 
-/* Whether a rule divides by something that eps keeps away from 0. */
+/* Whether a rule divides by a number that needs eps so that it is not 0. */
 static bool divides(fastbp_rule_t rule) {
     switch (rule) {
     case FASTBP_RULE_SGD:
@@ -53,8 +53,9 @@ bool fbp_optimizer_valid(const fastbp_optimizer_t *o) {
 
 /* ---- the constants of a step ---- */
 
-/* μ_1 … μ_t of NAdam, μ_i = β1 (1 − q^i/2), multiplied: a function of t alone, so that no state is
- * kept. Ends early where nothing changes any more: 1 − product is 1, or the factors are β1. */
+/* The product μ_1 … μ_t of NAdam, μ_i = β1 (1 − q^i/2). It is computed from t, so it needs no
+ * state. The loop ends early if the rest has no effect: 1 − product is 1, or all further factors
+ * are β1. */
 static double nadam_product(double beta1, double q, uint64_t t) {
     double product = 1, power = 1;
     for (uint64_t i = 1; i <= t && product > 1e-20; ++i) {
@@ -73,8 +74,8 @@ static void set_nadam(fbp_update_t *update, const fastbp_optimizer_t *o, double 
     update->ahead = o->lr * next / (1 - product * next) / update->step_size;
 }
 
-/* RAdam (Liu et al., 2020) is Adam with a rectified step, or, as long as the variance of v cannot
- * be told, without √v. */
+/* RAdam (Liu et al., 2020): Adam with a rectified step. In the first steps, when the variance of v
+ * is not known yet, it does not divide by √v. */
 static void set_radam(fbp_update_t *update, const fastbp_optimizer_t *o, double t) {
     const double power = pow(o->beta2, t), most = 2 / (1 - o->beta2) - 1;
     const double length = most - 2 * t * power / (1 - power);

@@ -1,6 +1,6 @@
-/* pool.c: see pool.h. Waiting is spinning first, on one atomic word, and then sleeping on a
- * condition variable; with more threads than processors it is sleeping at once. The barrier is
- * central and counts generations: Mellor-Crummey & Scott, ACM TOCS 9(1), 1991, §3. */
+/* pool.c: see pool.h. A thread that waits first spins on one atomic word and then sleeps on a
+ * condition variable; if there are more threads than processors, it sleeps immediately. The barrier
+ * is central and counts generations: Mellor-Crummey & Scott, ACM TOCS 9(1), 1991, §3. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* pthread_sigmask */
 #endif
@@ -12,9 +12,9 @@
 #include <fenv.h>
 #include <stdatomic.h>
 
-/* Turns of the spin loop, with a pause in each: meant as tens of microseconds, longer than most
- * waits at a barrier and too short to be noticed as load. What a pause takes differs by processor.
- */
+/* Iterations of the spin loop, each with a pause instruction: some tens of microseconds. That is
+ * longer than most waits at a barrier, and too short to show up as load. The duration of a pause
+ * depends on the processor. */
 #ifndef FBP_SPIN_TURNS
 #define FBP_SPIN_TURNS 2000
 #endif
@@ -32,8 +32,9 @@ struct fbp_team {
     fbp_cond_t wake;
 };
 
-/* Who waits for a word to leave a value, spins on it and then sleeps. Whoever changes it calls
- * notify afterwards; both sides use sequentially consistent order, so that one sees the other. */
+/* Waits until *word differs from `old`: spins, then sleeps. The thread that changes the word must
+ * call notify afterwards. Both sides use sequentially consistent order, so either the waiter sees
+ * the new word or notify sees the sleeper. */
 static void wait_until_changed(const atomic_uint *word, unsigned old, int spin, fbp_mutex_t *lock,
                                fbp_cond_t *wake, atomic_int *sleepers) {
     for (int turn = 0; turn < spin; ++turn) {
@@ -70,7 +71,7 @@ void fbp_team_barrier(fbp_team_t *team) {
         return;
     }
     const unsigned generation = atomic_load(&team->generation);
-    const int size = team->size, spin = team->spin; /* not to be read once all have arrived */
+    const int size = team->size, spin = team->spin; /* must not be read after all have arrived */
     if (atomic_fetch_add(&team->arrived, 1) + 1 < size) {
         wait_until_changed(&team->generation, generation, spin, &team->lock, &team->wake,
                            &team->sleepers);
@@ -85,24 +86,24 @@ void fbp_team_barrier(fbp_team_t *team) {
 /* ---- the pool ---- */
 
 typedef struct {
-    fbp_region_fn region; /* NULL: the worker ends */
+    fbp_region_fn region; /* NULL tells the workers to end */
     void *context;
-    fenv_t modes;    /* the caller's, rounding above all, or bits would depend on who computes */
+    fenv_t modes;    /* the caller's, such as its rounding; otherwise bits depend on the worker */
     unsigned number; /* counts jobs */
 } job_t;
 
 static struct {
-    atomic_flag busy; /* a region runs or the pool is being closed; guards the next four */
-    int n_started;    /* threads besides the caller */
+    atomic_flag busy; /* a region runs, or the pool is being closed; guards the next four */
+    int n_started;    /* threads, without the caller */
     int n_cpus;
-    unsigned born[MAX_THREADS]; /* number of the last job before the worker was started */
+    unsigned born[MAX_THREADS]; /* number of the last job before a worker was started */
     fbp_thread_t threads[MAX_THREADS];
     atomic_int sessions;
     fbp_mutex_t lock; /* guards job and the team's size, which change together */
     fbp_cond_t wake;
     atomic_int sleepers;
     job_t job;
-    atomic_uint posted; /* job.number, to wait on */
+    atomic_uint posted; /* a copy of job.number, on which workers wait */
     fbp_team_t team;
 } pool = {
     .busy = ATOMIC_FLAG_INIT,
@@ -111,8 +112,8 @@ static struct {
     .team = {.lock = FBP_MUTEX_INIT, .wake = FBP_COND_INIT},
 };
 
-/* Takes jobs until one says to end. A worker beyond the team's size goes back to waiting. A member
- * cannot miss a job, because the caller waits for it at the end of the job. */
+/* Runs jobs until one tells it to end. A worker that is not in the team waits for the next job. A
+ * member cannot miss a job, because the caller waits for it at the end of the job. */
 FBP_THREAD_ENTRY(worker_main, arg) {
     const int worker = (int)(intptr_t)arg;
     unsigned seen = pool.born[worker];
@@ -135,11 +136,12 @@ FBP_THREAD_ENTRY(worker_main, arg) {
 }
 
 #if !defined(_WIN32)
-/* In the child of a fork there is one thread, and the locks are as the fork found them. */
+/* Resets the pool in the child of a fork, which has only one thread. The locks may have been held
+ * by other threads at the time of the fork. */
 static void forget_threads(void) {
     atomic_flag_clear(&pool.busy);
     pool.n_started = 0;
-    atomic_store(&pool.posted, pool.job.number); /* a fork may have come between the two */
+    atomic_store(&pool.posted, pool.job.number); /* a fork can happen between the two */
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.team.sleepers, 0);
     atomic_store(&pool.team.arrived, 0);
@@ -149,7 +151,7 @@ static void forget_threads(void) {
     pthread_cond_init(&pool.team.wake, NULL);
 }
 
-/* Called before the pool is taken for the first time, or a child could find it taken forever. */
+/* Must be called before `busy` is first set; otherwise it could stay set forever in a child. */
 static void watch_forks(void) {
     static atomic_flag watching = ATOMIC_FLAG_INIT;
     if (!atomic_flag_test_and_set(&watching)) (void)pthread_atfork(NULL, NULL, forget_threads);
@@ -158,7 +160,7 @@ static void watch_forks(void) {
 static void watch_forks(void) {}
 #endif
 
-/* Starts threads until there are `wanted` besides the caller, or as many as the system allows. */
+/* Starts threads until there are `wanted`, without the caller, or until the system refuses. */
 static void start_threads(int wanted) {
     pool.n_cpus = fbp_usable_cpus();
     while (pool.n_started < wanted) {

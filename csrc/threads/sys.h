@@ -1,4 +1,4 @@
-/* sys.h: the few system calls of the pool under one name on POSIX and Windows. */
+/* sys.h: the system calls that the pool needs, under the same names on POSIX and Windows. */
 #ifndef FASTBP_THREADS_SYS_H
 #define FASTBP_THREADS_SYS_H
 
@@ -46,7 +46,7 @@ FBP_INLINE void fbp_unlock(fbp_mutex_t *m) { pthread_mutex_unlock(m); }
 FBP_INLINE void fbp_wait(fbp_cond_t *c, fbp_mutex_t *m) { pthread_cond_wait(c, m); }
 FBP_INLINE void fbp_wake_all(fbp_cond_t *c) { pthread_cond_broadcast(c); }
 FBP_INLINE bool fbp_spawn(fbp_thread_t *thread, void *(*entry)(void *), void *arg) {
-    sigset_t all, before; /* signals are for the threads of the program, not for the pool's */
+    sigset_t all, before; /* signals must not interrupt threads of the pool */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     const bool started = pthread_create(thread, NULL, entry, arg) == 0;
@@ -56,7 +56,7 @@ FBP_INLINE bool fbp_spawn(fbp_thread_t *thread, void *(*entry)(void *), void *ar
 FBP_INLINE void fbp_join(fbp_thread_t thread) { pthread_join(thread, NULL); }
 #endif
 
-/* Tells the core that this is a spin loop. */
+/* Tells the processor that this is a spin loop. */
 FBP_INLINE void fbp_pause(void) {
 #if defined(_MSC_VER)
     YieldProcessor();
