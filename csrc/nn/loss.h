@@ -9,18 +9,18 @@ typedef enum { FBP_NEVER, FBP_MAY, FBP_MUST } fbp_permission_t;
 
 enum { FBP_SEVERAL = -1 };
 
-/* What a loss takes: the last columns of its row in lists.h. */
+/* The facts in the row of a loss in lists.h. */
 typedef struct {
-    int outputs; /* for each column of the targets; FBP_SEVERAL: as many as there are parameters;
-                    0: there are no targets */
-    int group;   /* rows of one sample; 0: one */
+    int outputs; /* outputs per column of the targets; FBP_SEVERAL: the number of parameters; 0: the
+                    loss has no targets */
+    int group;   /* rows that form one sample; 0 means 1 */
     fbp_permission_t fused; /* whether δ^L is computed from z^L, with `pair` on the output */
     fastbp_activation_t pair;
     fbp_permission_t labels; /* whether targets are class indices */
-    int params;              /* how many; FBP_SEVERAL: one or more */
-    int params_each;         /* and how many more for each output */
-    bool params_optional;    /* or none at all */
-    bool positive;           /* the first one is > 0 */
+    int params;              /* number of parameters; FBP_SEVERAL: one or more */
+    int params_each;         /* number of further parameters per output */
+    bool params_optional;    /* there may also be no parameters */
+    bool positive;           /* the first parameter must be > 0 */
     bool weighs_classes;     /* parameters 1 … n_L are the weights of the classes in S */
 } fbp_loss_facts_t;
 

@@ -124,7 +124,7 @@ static fbp_update_t scaled(const fbp_update_t *update, const fastbp_optimizer_t 
     return own;
 }
 
-/* The place of a strip of raw sums in theta: its offset, and the distance between its rows. */
+/* The place in theta of a strip of raw sums: its offset, and the distance between its rows. */
 typedef struct {
     size_t offset;
     long ld;
@@ -138,7 +138,7 @@ static place_t place_of(const fastbp_net_t *net, const fbp_tile_t *tile, long ro
     return (place_t){offset, layer->n_out, true};
 }
 
-/* ---- sums to a gradient ---- */
+/* ---- from sums to a gradient ---- */
 
 typedef struct {
     const fbp_batch_t *batch;
@@ -169,7 +169,7 @@ void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     fbp_vector_tile(batch, scratch, tile, finish_gradient, &to);
 }
 
-/* ---- sums to the gradient of a batch in parts ---- */
+/* ---- from sums to the gradient of a batch in parts ---- */
 
 typedef struct {
     const fastbp_net_t *net;
@@ -214,7 +214,7 @@ void fbp_close_tile(const fastbp_net_t *net, const fbp_tile_t *tile, double grad
     }
 }
 
-/* ---- sums to new parameters ---- */
+/* ---- from sums to new parameters ---- */
 
 typedef struct {
     const fbp_batch_t *batch;
@@ -238,7 +238,7 @@ static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fas
         net->kernels->update(update, sums, twins.theta, twins.moment[0], twins.moment[1], twins.ld);
 }
 
-/* A tile of a frozen layer: theta stays, so its average is theta. */
+/* Handles a tile of a frozen layer: theta does not change, so its average is theta. */
 static void skip_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fastbp_optimizer_t *o,
                       const void *theta) {
     for (int part = 0; o->average != NULL && part < FBP_PARTS; ++part) {
@@ -315,7 +315,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     fbp_constrain_tile(plan->net, theta, tile);
 }
 
-/* ---- a gradient in memory to new parameters ---- */
+/* ---- from a gradient in memory to new parameters ---- */
 
 void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
                         const fastbp_optimizer_t *o, fbp_clipping_t *clipping, const void *grad,
