@@ -101,12 +101,12 @@ def test_other_arguments_are_checked():
         Network((2, 1)).layers[0].trainable = 0
 
 
-def test_the_default_eps_is_that_of_pytorch():
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_default_eps_is_that_of_pytorch(dtype):
     layers = [Dense(2, norm="layer"), Dense(2, norm="rms"), Dense(1)]
-    for dtype in DTYPES:
-        layer, rms, _ = Network.from_layers(2, layers, dtype=dtype).dense
-        assert layer.norm == Norm("layer", 1e-5)
-        assert rms.norm == Norm("rms", float(np.finfo(dtype).eps))
+    layer, rms, _ = Network.from_layers(2, layers, dtype=dtype).dense
+    assert layer.norm == Norm("layer", 1e-5)
+    assert rms.norm == Norm("rms", float(np.finfo(dtype).eps))
 
 
 # ---- passes -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The end of the threads: on request, at the end of the interpreter, around forks; sanitizers."""
+"""The end of the threads: on request, when the interpreter ends and around forks; sanitizers."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def stopped(n_before):
-    """stop_threads; the system may list a thread a moment longer than it lives."""
+    """Call stop_threads, and wait until the system no longer lists the threads."""
     fastbp.stop_threads()
     eventually(lambda: tasks() <= n_before)
 
@@ -40,7 +40,7 @@ def stopped(n_before):
 
 def stop_and_train_again():
     before, alone = tasks(), trajectory(1)
-    stopped(before)  # none was started
+    stopped(before)  # no thread has been started
     for n in (3, 2, 7):
         assert trajectory(n) == alone
         assert tasks() == before + n - 1
@@ -55,7 +55,7 @@ def stop_and_train_again():
 
 
 @needs_proc
-def test_no_thread_is_left_and_results_stay():
+def test_stop_threads_ends_all_threads_and_results_stay_the_same():
     isolated(stop_and_train_again)
 
 
@@ -70,12 +70,12 @@ def stop_in_callbacks():
 
 
 @needs_proc
-def test_a_callback_stops_them():
+def test_a_callback_may_stop_the_threads():
     isolated(stop_in_callbacks)
 
 
 def stop_in_a_loss():
-    """The caller of the loss waits for the threads that it would have to end."""
+    """The loss runs while the engine waits for the threads that it would have to end."""
 
     def loss(a, y):
         fastbp.stop_threads()
@@ -92,12 +92,12 @@ def stop_in_a_loss():
 
 
 @needs_proc
-def test_a_loss_cannot_stop_them():
+def test_a_custom_loss_cannot_stop_the_threads():
     isolated(stop_in_a_loss)
 
 
 def in_use():
-    """Whether they were, and so could not be stopped."""
+    """Whether stop_threads is refused because the threads are in use."""
     try:
         fastbp.stop_threads()
     except RuntimeError as error:
@@ -106,8 +106,8 @@ def in_use():
     return False
 
 
-def stop_beside_a_fit():
-    """Between two calls of the fit the threads are free and may end; bits stay in any case."""
+def stop_during_a_fit():
+    """Between two calls of the engine the threads are free and may end; the bits do not change."""
     before, alone, found = tasks(), trajectory(1), []
     thread = threading.Thread(target=lambda: found.extend(trajectory(3) for _ in range(20)))
     thread.start()
@@ -119,12 +119,12 @@ def stop_beside_a_fit():
 
 
 @needs_proc
-def test_stop_beside_a_fit():
-    isolated(stop_beside_a_fit)
+def test_another_thread_may_stop_the_threads_during_a_fit():
+    isolated(stop_during_a_fit)
 
 
 def stop_on_several_threads():
-    """One of them ends the threads, the others find them in use or gone."""
+    """One of them ends the threads; the others find them in use or already gone."""
     before, alone = tasks(), trajectory(1)
     for _ in range(20):
         assert trajectory(3) == alone
@@ -137,7 +137,7 @@ def stop_on_several_threads():
 
 
 @needs_proc
-def test_several_threads_stop_them():
+def test_several_python_threads_may_stop_the_threads():
     isolated(stop_on_several_threads)
 
 
@@ -145,7 +145,7 @@ def test_several_threads_stop_them():
 
 
 def trained_and_stopped(n):
-    """A trajectory in a process whose threads end after it, and how many threads that leaves."""
+    """A trajectory, and how many threads the process has after stop_threads."""
     found = trajectory(n)
     stopped(1)
     return found, tasks()
@@ -162,13 +162,13 @@ def stop_and_fork():
 
 @needs_proc
 @needs_fork
-def test_fork_after_the_end():
+def test_fork_after_stop_threads():
     isolated(stop_and_fork)
 
 
 def stop_in_the_child():
-    """The threads of the parent are not the child's to end."""
-    forked(os.getpid)  # a fork ends threads of NumPy's BLAS, which are counted too
+    """A child process cannot end the threads of its parent."""
+    forked(os.getpid)  # a fork ends threads of NumPy's BLAS, which would be counted
     before, alone = tasks(), trajectory(1)
     trajectory(3)
     assert forked(lambda: (fastbp.stop_threads(), trained_and_stopped(3))) == (None, (alone, 1))
@@ -180,12 +180,12 @@ def stop_in_the_child():
 
 @needs_proc
 @needs_fork
-def test_a_child_ends_its_own_threads_alone():
+def test_a_child_process_ends_only_its_own_threads():
     isolated(stop_in_the_child)
 
 
-def fork_beside_the_end():
-    """Whatever the thread that ends the others was doing, the child can train and end its own."""
+def fork_during_stop_threads():
+    """The child can train and end its threads at whatever point stop_threads was in the parent."""
     alone, over = trajectory(1), threading.Event()
 
     def start_and_stop():
@@ -205,8 +205,8 @@ def fork_beside_the_end():
 
 @needs_proc
 @needs_fork
-def test_fork_beside_the_end():
-    isolated(fork_beside_the_end)
+def test_fork_during_stop_threads():
+    isolated(fork_during_stop_threads)
 
 
 # ---- the end of the interpreter -----------------------------------------------------------------
@@ -250,7 +250,7 @@ def output_of(code):
 
 
 @needs_proc
-def test_they_end_with_the_interpreter():
+def test_threads_end_with_the_interpreter():
     assert output_of("train(); print(tasks() - before)") == "3\nleft: 0\n"
     assert output_of("print(tasks() - before)") == "0\nleft: 0\n"
     assert output_of("train(); fastbp.stop_threads(); print()") == "\nleft: 0\n"
@@ -266,8 +266,8 @@ def test_they_end_with_the_interpreter():
         "own.fit(X, y, epochs=10**9, batch_size=61, n_threads=4)",
     ],
 )
-def test_a_daemon_thread_may_train_to_the_last(work):
-    """It is stopped by Python, in the middle of whatever it does."""
+def test_a_daemon_thread_may_train_until_the_interpreter_ends(work):
+    """Python stops it at any point of its work."""
     output_of(f"""
 def loss(a, y):
     return ((a - y) ** 2).sum(axis=1) / 2, a - y
@@ -277,7 +277,7 @@ own = fastbp.Network((40, 257, 255, 9), loss=loss, seed=0)
 def work():
     {work}
 
-atexit.unregister(none_is_left)  # there may be some: they end with the process
+atexit.unregister(none_is_left)  # threads may be left; they end with the process
 train()
 threading.Thread(target=work, daemon=True).start()
 time.sleep(0.2)

@@ -99,20 +99,20 @@ def test_numbers_halfway_between_two_doubles(m, e, side):
     assert bits(read_cell(text)[1]) == bits(float(text))
 
 
-def test_numbers_do_not_depend_on_the_locale():
+@pytest.mark.parametrize("name", ["de_DE.UTF-8", "fr_FR.UTF-8", "C.UTF-8"])
+def test_numbers_do_not_depend_on_the_locale(name):
     import locale
 
     old = locale.setlocale(locale.LC_NUMERIC)
-    for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "C.UTF-8"):
-        try:
-            locale.setlocale(locale.LC_NUMERIC, name)
-        except locale.Error:
-            continue
-        try:
-            # needs a larger power of ten than the engine has, so it calls strtod
-            assert read_cell("1.2345678901234567e-200") == ("number", 1.2345678901234567e-200)
-        finally:
-            locale.setlocale(locale.LC_NUMERIC, old)
+    try:
+        locale.setlocale(locale.LC_NUMERIC, name)
+    except locale.Error:
+        pytest.skip(f"this system has no locale {name}")
+    try:
+        # needs a larger power of ten than the engine has, so it calls strtod
+        assert read_cell("1.2345678901234567e-200") == ("number", 1.2345678901234567e-200)
+    finally:
+        locale.setlocale(locale.LC_NUMERIC, old)
 
 
 @pytest.mark.parametrize(

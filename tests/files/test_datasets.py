@@ -157,13 +157,19 @@ def test_the_memory_limit_of_idx_files(tmp_path, packed):
         load_fashion_mnist(folder, max_bytes=100)
 
 
-def test_damaged_gzip(tmp_path):
+PACKED = gzip.compress(GOOD * 20 + GOOD)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [PACKED[:-9], PACKED[:3] + b"\7" + PACKED[4:], PACKED[:12] + b"\xff" * 20],
+    ids=["truncated", "flags", "data"],
+)
+def test_damaged_gzip_files_are_refused(tmp_path, damaged):
     path = tmp_path / "data.gz"
-    content = gzip.compress(GOOD * 20 + GOOD)
-    for damaged in (content[:-9], content[:3] + b"\7" + content[4:], content[:12] + b"\xff" * 20):
-        path.write_bytes(damaged)
-        with pytest.raises(DataError):
-            read_idx(path)
+    path.write_bytes(damaged)
+    with pytest.raises(DataError):
+        read_idx(path)
 
 
 # ---- Fashion-MNIST ------------------------------------------------------------------------

@@ -57,18 +57,21 @@ def test_data_begin_at_a_multiple_of_8_and_are_aligned(tmp_path):
         ).itemsize == 0  # fmt: skip
 
 
-def test_tensors_that_the_layout_cannot_hold_are_refused(tmp_path):
-    path = tmp_path / "t"
-    for tensors, metadata, error in [
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "error"),
+    [
         ({"a": np.zeros(1, complex)}, {}, TypeError),
         ({"a": np.array([None])}, {}, TypeError),
         ({"__metadata__": np.zeros(1)}, {}, ValueError),
         ({}, {"key": 1}, TypeError),
         ({}, {"key": "\ud800"}, ValueError),
-    ]:
-        with pytest.raises(error):
-            write_safetensors(path, tensors, metadata)
-        assert os.listdir(tmp_path) == []
+    ],
+    ids=["complex", "object", "reserved name", "number", "surrogate"],
+)
+def test_tensors_that_the_layout_cannot_hold_are_refused(tmp_path, tensors, metadata, error):
+    with pytest.raises(error):
+        write_safetensors(tmp_path / "t", tensors, metadata)
+    assert os.listdir(tmp_path) == []
 
 
 # ---- forged headers -----------------------------------------------------------------------

@@ -56,9 +56,14 @@ def test_seed():
     assert check.check_seed(np.uint8(3)) == 3
     drawn = {check.check_seed(None) for _ in range(8)}
     assert len(drawn) == 8 and max(drawn) < 2**63
-    for seed, error in [(-1, ValueError), (2**64, ValueError), (1.0, TypeError), ("a", TypeError)]:
-        with pytest.raises(error, match="seed must be"):
-            check.check_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("seed", "error"), [(-1, ValueError), (2**64, ValueError), (1.0, TypeError), ("a", TypeError)]
+)
+def test_bad_seeds_are_refused(seed, error):
+    with pytest.raises(error, match="seed must be"):
+        check.check_seed(seed)
 
 
 # ---- inputs -------------------------------------------------------------------------------
@@ -271,6 +276,9 @@ def test_delta_and_parameters():
 def test_validation_data():
     assert check.split_validation(("X", "y")) == ("X", "y", None)
     assert check.split_validation(["X", "y", "s"]) == ("X", "y", "s")
-    for wrong in (("X",), ("X", "y", "s", 4), "Xy", np.ones((2, 2))):
-        with pytest.raises(TypeError, match=r"must be \(X, y\) or \(X, y, sample_weight\)"):
-            check.split_validation(wrong)
+
+
+@pytest.mark.parametrize("wrong", [("X",), ("X", "y", "s", 4), "Xy", np.ones((2, 2))])
+def test_bad_validation_data_are_refused(wrong):
+    with pytest.raises(TypeError, match=r"must be \(X, y\) or \(X, y, sample_weight\)"):
+        check.split_validation(wrong)

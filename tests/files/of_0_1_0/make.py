@@ -1,7 +1,8 @@
-"""Wrote the files of this folder: run by version 0.1.0 of fastbp, python make.py FOLDER.
+"""The program that wrote the files of this folder, run with version 0.1.0: make.py FOLDER.
 
-Model file, optimiser file, checkpoint of a fit that was interrupted after 2 of 6 epochs, pickles of
-the public objects, and what networks and estimators gave: test_older_files.py reads all of them.
+It wrote a model file, an optimiser file, a checkpoint of a fit that was interrupted after 2 of 6
+epochs, pickles of the public objects, and results of networks and estimators. test_older_files.py
+reads all of them.
 """
 
 import inspect
@@ -45,7 +46,7 @@ class Interrupt:
 
 
 def public_objects():
-    """One of every class of optim, schedules and callbacks, with its defaults where it has them."""
+    """One object of every class of optim, schedules and callbacks, with defaults if it has any."""
     objects = {}
     for module in (optim, schedules, callbacks):
         for name, kind in vars(module).items():
