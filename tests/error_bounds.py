@@ -73,7 +73,7 @@ def jump(name, alpha, z, E_z, eps):
     )
 
 
-def bend(name, alpha, z, E_z):
+def curvature_bound(name, alpha, z, E_z):
     """An upper bound of |σ''| within E_z of z."""
     if name == "exp":
         return np.exp(z + E_z)
@@ -87,7 +87,7 @@ def forward_error(name, alpha, z, a, E_z, eps):
         fall = z.max(axis=1, keepdims=True) - z
         E_top = E_z.max(axis=1, keepdims=True)
         return a * np.expm1(E_z + E_top + (fall + width + 12) * eps)
-    steepest = abs(slope(name, alpha, z, a)) + E_z * bend(name, alpha, z, E_z)
+    steepest = abs(slope(name, alpha, z, a)) + E_z * curvature_bound(name, alpha, z, E_z)
     steepest += jump(name, alpha, z, E_z, eps)
     # relative to a; in its tail, the tanh form of gelu rounds an exponent
     size = np.maximum(abs(a), abs(z) / 8) if name == "gelu_tanh" else abs(a)
@@ -111,7 +111,7 @@ def slope_error(name, alpha, z, a, E_z, E_a, eps):
         "hard_sigmoid": lambda: 2 * eps * d,
         "softsign": lambda: 2 * (1 - abs(a)) * E_a + E_a**2 + 6 * eps * (1 - abs(a)),
         "exp": lambda: E_a,
-    }.get(name, lambda: bend(name, alpha, z, E_z) * E_z + 16 * eps)()
+    }.get(name, lambda: curvature_bound(name, alpha, z, E_z) * E_z + 16 * eps)()
     return smooth + jump(name, alpha, z, E_z, eps)
 
 
@@ -161,8 +161,8 @@ def loss_gradient(loss, a, y, E_a, eps):
         return g, y / (a * (a - E_a)) * E_a + 2 * eps * abs(g)
     rest = 1 - a
     g = (a - y) / (a * rest)
-    bend = y / (a * (a - E_a)) + (1 - y) / (rest * (rest - E_a))
-    return g, bend * E_a + (5 + 1 / rest) * eps * abs(g)
+    curvature = y / (a * (a - E_a)) + (1 - y) / (rest * (rest - E_a))
+    return g, curvature * E_a + (5 + 1 / rest) * eps * abs(g)
 
 
 class ErrorBounds:

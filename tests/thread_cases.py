@@ -19,7 +19,7 @@ from engine_cases import OPTIMIZERS, targets_for
 
 import fastbp
 
-TEAMS = (1, 2, 3, 4, 7)
+THREAD_COUNTS = (1, 2, 3, 4, 7)
 LIMIT = 120  # seconds; a call that should take one or two and takes longer counts as hanging
 FORK_LIMIT = LIMIT / 2  # shorter, because the parent of a forked child has a limit itself
 SMALL = (8, 64, 64, 2)  # too small for a second thread at batches of 4
@@ -88,16 +88,16 @@ def limit_of(n):
         fastbp.set_num_threads(before)
 
 
-def same_on_any_team(compute):
+def assert_same_bits_on_any_number_of_threads(compute):
     """Assert that the arrays of compute() have the same bits on 1, 2 and 3 threads."""
 
-    def bits(team):
-        with limit_of(team):
+    def bits(n_threads):
+        with limit_of(n_threads):
             return [each.tobytes() for each in compute()]
 
     alone = bits(1)
-    for team in (2, 3):
-        assert bits(team) == alone, f"{team} threads"
+    for n_threads in (2, 3):
+        assert bits(n_threads) == alone, f"{n_threads} threads"
 
 
 # ---- calls that may hang --------------------------------------------------------------------
@@ -220,6 +220,6 @@ def _count(function, arguments, options):
     return tasks() - before
 
 
-def helpers(function, *arguments, **options):
+def threads_started(function, *arguments, **options):
     """How many threads the engine starts for a call in a forked child, which begins with none."""
     return forked(_count, function, arguments, options)

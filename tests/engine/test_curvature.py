@@ -6,7 +6,7 @@ from derivative_cases import ANY_SHAPE, LOSSES_ON, TALL, twins
 from engine_cases import DTYPES, HIDDEN
 from hypothesis import given, settings
 from loss_cases import WIDTH, all_targets, prepare
-from thread_cases import same_on_any_team
+from thread_cases import assert_same_bits_on_any_number_of_threads
 
 import fastbp
 from fastbp import reference
@@ -188,7 +188,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, n):
         found = [net.jvp(X, X), net.jvp(X, dtheta=v), net.hvp(X, y, v), net.hvp(X, y, v, s)]
         return found
 
-    same_on_any_team(everything)
+    assert_same_bits_on_any_number_of_threads(everything)
 
 
 def test_batches_of_any_size_follow_each_other(rng):

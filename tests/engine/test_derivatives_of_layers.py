@@ -6,7 +6,7 @@ from engine_cases import DTYPES, HIDDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_cases import DROPPING, STACKS, case, check
-from thread_cases import same_on_any_team
+from thread_cases import assert_same_bits_on_any_number_of_threads
 
 import fastbp
 from fastbp import Dense, reference
@@ -133,7 +133,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, n):
         found = [net.jvp(X, X, dtheta=v), net.hvp(X, y, v), net.hvp(X, y, v, s)]
         return found
 
-    same_on_any_team(everything)
+    assert_same_bits_on_any_number_of_threads(everything)
 
 
 @pytest.mark.parametrize("norm", NORMS)

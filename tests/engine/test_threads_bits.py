@@ -9,13 +9,13 @@ from thread_cases import (
     FIT,
     NARROW,
     SHAPES,
-    TEAMS,
-    helpers,
+    THREAD_COUNTS,
     in_time,
     limit_of,
     needs_fork,
     needs_proc,
     problem,
+    threads_started,
     trajectory,
     weights_for,
 )
@@ -29,7 +29,7 @@ ROWS = [150, 301]  # of passes
 
 def check_trajectories(*arguments, **options):
     alone = in_time(trajectory, 1, *arguments, **options)
-    for n in TEAMS[1:]:
+    for n in THREAD_COUNTS[1:]:
         assert in_time(trajectory, n, *arguments, **options) == alone, f"{n} threads"
 
 
@@ -41,8 +41,8 @@ def check_trajectories(*arguments, **options):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_fits_below_use_several_threads(shape):
     """Otherwise the tests below would prove nothing."""
-    assert helpers(trajectory, 1, shape) == 0
-    assert 0 < helpers(trajectory, 7, shape) <= 6
+    assert threads_started(trajectory, 1, shape) == 0
+    assert 0 < threads_started(trajectory, 7, shape) <= 6
 
 
 @needs_proc
@@ -52,15 +52,15 @@ def test_large_work_uses_as_many_threads_as_requested(n):
     """Even more threads than there are processors."""
     net, X, y = problem(NARROW, n=4000)
     fit = {"epochs": 1, "batch_size": 4000}
-    assert helpers(net.fit, X, y, n_threads=n, **fit) == n - 1
+    assert threads_started(net.fit, X, y, n_threads=n, **fit) == n - 1
     with limit_of(n):
-        assert helpers(net.fit, X, y, **fit) == n - 1
-        assert helpers(net.fit, X, y, n_threads=3, **fit) == 2
-        assert helpers(net.forward, X) == n - 1
-        assert helpers(net.predict, X) == n - 1
-        assert helpers(net.loss, X, y) == n - 1
-        assert helpers(net.value_and_grad, X, y) == n - 1
-        assert helpers(net.train_batch, X, y, OPTIMIZERS["sgd"]()) == n - 1
+        assert threads_started(net.fit, X, y, **fit) == n - 1
+        assert threads_started(net.fit, X, y, n_threads=3, **fit) == 2
+        assert threads_started(net.forward, X) == n - 1
+        assert threads_started(net.predict, X) == n - 1
+        assert threads_started(net.loss, X, y) == n - 1
+        assert threads_started(net.value_and_grad, X, y) == n - 1
+        assert threads_started(net.train_batch, X, y, OPTIMIZERS["sgd"]()) == n - 1
 
 
 @needs_proc
@@ -69,12 +69,12 @@ def test_large_work_uses_as_many_threads_as_requested(n):
 def test_the_passes_below_use_several_threads(n):
     net, X, y = problem(n=n)
     with limit_of(7):
-        assert helpers(net.forward, X) > 0
+        assert threads_started(net.forward, X) > 0
     with limit_of(1):
         net.forward(X)
     with limit_of(7):
-        assert helpers(net.backward, y) > 0
-        assert helpers(net.backward_from, y) > 0
+        assert threads_started(net.backward, y) > 0
+        assert threads_started(net.backward_from, y) > 0
 
 
 # ---- fits -------------------------------------------------------------------------------------
@@ -138,12 +138,12 @@ def train_any(n_threads, widths, n, batch_size, dtype):
     widths=st.lists(st.integers(1, 300), min_size=2, max_size=5),
     n=st.integers(1, 400),
     batch_size=st.integers(1, 400),
-    team=st.sampled_from(TEAMS[1:]),
+    n_threads=st.sampled_from(THREAD_COUNTS[1:]),
     dtype=st.sampled_from(DTYPES),
 )
-def test_any_shape(widths, n, batch_size, team, dtype):
+def test_any_shape(widths, n, batch_size, n_threads, dtype):
     alone = in_time(train_any, 1, widths, n, batch_size, dtype)
-    assert in_time(train_any, team, widths, n, batch_size, dtype) == alone
+    assert in_time(train_any, n_threads, widths, n, batch_size, dtype) == alone
 
 
 # ---- divergence -------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def diverge(n_threads, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_divergence_is_found_at_the_same_step(dtype):
     alone = in_time(diverge, 1, dtype)
-    for n in TEAMS[1:]:
+    for n in THREAD_COUNTS[1:]:
         assert in_time(diverge, n, dtype) == alone, f"{n} threads"
     assert in_time(trajectory, 7, dtype=dtype) == in_time(trajectory, 1, dtype=dtype)
 
@@ -192,9 +192,9 @@ def test_forward_and_backward(weighted, n, dtype):
     for output, loss in [*PAIRS, ("softplus", "mse")][n % 2 :: 2]:
         options = {"output": output, "loss": loss, "activation": "elu", "l1": 1e-4, "l2": 1e-3}
         alone = in_time(passes, 1, n, weighted, dtype=dtype, **options)
-        for team in TEAMS[1:]:
-            several = in_time(passes, team, n, weighted, dtype=dtype, **options)
-            assert several == alone, f"{team} threads"
+        for n_threads in THREAD_COUNTS[1:]:
+            several = in_time(passes, n_threads, n, weighted, dtype=dtype, **options)
+            assert several == alone, f"{n_threads} threads"
 
 
 def steps_by_hand(n_threads, dtype):
@@ -211,7 +211,7 @@ def steps_by_hand(n_threads, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_value_and_grad_and_step(dtype):
     alone = in_time(steps_by_hand, 1, dtype)
-    for n in TEAMS[1:]:
+    for n in THREAD_COUNTS[1:]:
         assert in_time(steps_by_hand, n, dtype) == alone, f"{n} threads"
 
 
@@ -232,7 +232,7 @@ def online(n_threads, weighted, **options):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_train_batch(weighted, dtype):
     alone = in_time(online, 1, weighted, dtype=dtype, l2=1e-3)
-    for n in TEAMS[1:]:
+    for n in THREAD_COUNTS[1:]:
         assert in_time(online, n, weighted, dtype=dtype, l2=1e-3) == alone, f"{n} threads"
 
 
@@ -252,8 +252,8 @@ def inference(n_threads, n, **options):
 def test_predictions_and_losses(output, loss, n, dtype):
     options = {"output": output, "loss": loss, "l2": 1e-3, "dtype": dtype}
     alone = in_time(inference, 1, n, **options)
-    for team in TEAMS[1:]:
-        assert in_time(inference, team, n, **options) == alone, f"{team} threads"
+    for n_threads in THREAD_COUNTS[1:]:
+        assert in_time(inference, n_threads, n, **options) == alone, f"{n_threads} threads"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

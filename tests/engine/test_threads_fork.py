@@ -9,7 +9,6 @@ from thread_cases import (
     NARROW,
     fork,
     forked,
-    helpers,
     isolated,
     limit_of,
     needs_fork,
@@ -18,6 +17,7 @@ from thread_cases import (
     result_of,
     start_forked,
     tasks,
+    threads_started,
     trajectory,
 )
 
@@ -181,7 +181,7 @@ def test_fork_beside_a_fit():
 def threads_beside_a_fit():
     trajectory(3)
     with busy(lambda: trajectory(3)):
-        assert [helpers(trajectory, 2) for _ in range(8)] == [1] * 8
+        assert [threads_started(trajectory, 2) for _ in range(8)] == [1] * 8
 
 
 @needs_proc

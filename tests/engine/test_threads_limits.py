@@ -10,7 +10,6 @@ import pytest
 from thread_cases import (
     NARROW,
     SMALL,
-    helpers,
     in_time,
     isolated,
     limit_of,
@@ -18,6 +17,7 @@ from thread_cases import (
     needs_proc,
     problem,
     tasks,
+    threads_started,
     trajectory,
 )
 
@@ -300,14 +300,14 @@ def test_small_work_starts_no_threads():
     net = fastbp.Network(SMALL, seed=0)
     X = np.ones((400, SMALL[0]), np.float32)
     y = X[:, : SMALL[-1]]
-    assert helpers(net.fit, X, y, epochs=3, batch_size=4, n_threads=2) == 0
+    assert threads_started(net.fit, X, y, epochs=3, batch_size=4, n_threads=2) == 0
     wide, rows, targets = problem(n=1)
     with limit_of(7):
-        assert helpers(net.fit, X, y, epochs=3, batch_size=4) == 0
-        assert helpers(net.predict, X[:1]) == 0
-        assert helpers(net.value_and_grad, X[:4], y[:4]) == 0
-        assert helpers(wide.predict, rows) == 0
-        assert helpers(wide.value_and_grad, rows, targets) == 0
+        assert threads_started(net.fit, X, y, epochs=3, batch_size=4) == 0
+        assert threads_started(net.predict, X[:1]) == 0
+        assert threads_started(net.value_and_grad, X[:4], y[:4]) == 0
+        assert threads_started(wide.predict, rows) == 0
+        assert threads_started(wide.value_and_grad, rows, targets) == 0
 
 
 @needs_proc
@@ -317,11 +317,11 @@ def test_one_thread_starts_no_threads():
     net, X, y = problem(NARROW, n=2100)
     fit = {"epochs": 1, "batch_size": 2100}
     with limit_of(7):
-        assert helpers(net.fit, X, y, n_threads=1, **fit) == 0
-        assert helpers(net.fit, X, y, n_threads=2, **fit) == 1
+        assert threads_started(net.fit, X, y, n_threads=1, **fit) == 0
+        assert threads_started(net.fit, X, y, n_threads=2, **fit) == 1
     with limit_of(1):
-        assert helpers(net.fit, X, y, **fit) == 0
-        assert helpers(net.fit, X, y, n_threads=4, **fit) == 3
-        assert helpers(net.predict, X) == 0
-        assert helpers(net.value_and_grad, X, y) == 0
+        assert threads_started(net.fit, X, y, **fit) == 0
+        assert threads_started(net.fit, X, y, n_threads=4, **fit) == 3
+        assert threads_started(net.predict, X) == 0
+        assert threads_started(net.value_and_grad, X, y) == 0
     assert in_time(trajectory, 3) == in_time(trajectory, 1)

@@ -9,7 +9,7 @@ from thread_cases import LIMIT, NARROW, isolated, limit_of, problem, trajectory
 
 import fastbp
 
-TEAMS = [2, 3]
+THREAD_COUNTS = [2, 3]
 SECONDS = LIMIT / 2
 STARTS = multiprocessing.get_all_start_methods()
 
@@ -18,7 +18,7 @@ def expected(used_before=True):
     """The result that workers must return; used_before: this process starts its threads first."""
     if used_before:
         trajectory(3)
-    return [trajectory(1)] * len(TEAMS)
+    return [trajectory(1)] * len(THREAD_COUNTS)
 
 
 # ---- multiprocessing --------------------------------------------------------------------------
@@ -33,7 +33,7 @@ def pool_of_processes(start, used_before):
     alone = expected(used_before)
     net, X, _ = problem(NARROW, n=2100)
     with multiprocessing.get_context(start).Pool(2) as pool:
-        assert pool.map_async(trajectory, TEAMS).get(SECONDS) == alone
+        assert pool.map_async(trajectory, THREAD_COUNTS).get(SECONDS) == alone
         outputs = pool.starmap_async(predict, [(net, X)] * 3).get(SECONDS)
     assert outputs == [predict(net, X)] * 3
     assert trajectory(2) == alone[0]
@@ -57,7 +57,7 @@ def single_processes(start):
     alone = expected()
     context = multiprocessing.get_context(start)
     queue = context.Queue()
-    children = [context.Process(target=send_result, args=(n, queue)) for n in TEAMS]
+    children = [context.Process(target=send_result, args=(n, queue)) for n in THREAD_COUNTS]
     for child in children:
         child.start()
     assert [queue.get(timeout=SECONDS) for _ in children] == alone
@@ -78,7 +78,7 @@ def process_executor(start):
     alone = expected()
     context = multiprocessing.get_context(start)
     with ProcessPoolExecutor(2, mp_context=context) as executor:
-        assert list(executor.map(trajectory, TEAMS, timeout=SECONDS)) == alone
+        assert list(executor.map(trajectory, THREAD_COUNTS, timeout=SECONDS)) == alone
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -89,7 +89,7 @@ def test_process_executor(start):
 def thread_executor():
     alone = expected()
     with ThreadPoolExecutor(3) as executor:
-        assert list(executor.map(trajectory, TEAMS * 8, timeout=SECONDS)) == alone * 8
+        assert list(executor.map(trajectory, THREAD_COUNTS * 8, timeout=SECONDS)) == alone * 8
 
 
 def test_thread_executor():
@@ -117,7 +117,7 @@ def with_joblib(backend):
     with ending_loky() if backend == "loky" else contextlib.nullcontext():
         for _ in range(2):  # loky reuses its workers
             parallel = Parallel(n_jobs=2, backend=backend, timeout=SECONDS)
-            assert parallel(delayed(trajectory)(n) for n in TEAMS) == alone
+            assert parallel(delayed(trajectory)(n) for n in THREAD_COUNTS) == alone
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
