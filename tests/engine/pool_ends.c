@@ -1,4 +1,4 @@
-/* pool_ends.c: regions of the pool, run and ended in turns; `test_threads_end` builds it with
+/* pool_ends.c: runs regions of the pool and ends it, in turns; `test_threads_end` builds it with
  * sanitizers. It exits with 1 if a result is wrong. */
 #include "threads/pool.h"
 
@@ -21,7 +21,7 @@ static void region(void *context, fbp_team_t *team, int worker) {
     while (fbp_team_next(team) < TASKS) ++work->done[worker];
 }
 
-/* Whether every task is done once; *size is the team's. */
+/* Whether every task has been done once; *size receives the number of workers. */
 static bool run(int *size) {
     work_t work = {0};
     fbp_pool_run(THREADS, region, &work);
@@ -44,7 +44,7 @@ static void *run_many(void *result) {
     return NULL;
 }
 
-/* Another thread runs regions while this one closes the pool again and again. */
+/* Another thread runs regions while this one closes the pool repeatedly. */
 static bool run_beside_closing(void) {
     bool good = false;
     pthread_t other;
