@@ -1,6 +1,7 @@
 /* lists.h: the activations, losses, update rules and element types of X, one row each. From them
  * follow the enums of fastbp.h, the dispatch of kernels/, the checks of nn/ and the names of the
- * Python binding. To add one, begin here; README.md, "How to add", has the other steps. */
+ * Python binding. To add one, begin here, with a row at the end of its list, so that the codes of
+ * the other rows stay. README.md, "How to add", has the other steps. */
 #ifndef FASTBP_LISTS_H
 #define FASTBP_LISTS_H
 
@@ -40,47 +41,46 @@
  *   name_curve chooses a form of name_bend; STRAIGHT, 0 everywhere but at kinks. All of them are in
  *   kernels/curve.inc.
  * facts: fields of fbp_loss_facts_t in nn/loss.h; the others are 0. */
-#define FASTBP_LOSSES(X)                                                                            \
-    /* ½ Σ_k (a_k − y_k)² */                                                                        \
-    X(SQUARED_ERROR, squared_error, TERM, TERM, .outputs = 1)                                       \
-    /* mean over k of (a_k − y_k)² */                                                               \
-    X(MSE, mse, TERM, TERM, .outputs = 1)                                                           \
-    /* −Σ_k w_k y_k log a_k + (1 − y_k) log(1 − a_k); parameters: none, or every w_k */             \
-    X(BINARY_CROSS_ENTROPY, binary_cross_entropy, BOTH, BOTH, .outputs = 1,                         \
-      .pair = FASTBP_ACT_SIGMOID, .fused = FBP_MAY, .params_each = 1, .params_optional = true)      \
-    /* −Σ_k w_k y_k log a_k; parameters: none, or label smoothing and every w_k */                  \
-    X(CROSS_ENTROPY, cross_entropy, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX,           \
-      .fused = FBP_MAY, .labels = FBP_MAY, .params = 1, .params_each = 1, .params_optional = true,  \
-      .weighs_classes = true)                                                                       \
-    /* This loss and the next five are means over k; e = a_k − y_k. |e| */                          \
-    X(MAE, mae, TERM, STRAIGHT, .outputs = 1)                                                       \
-    /* ½ e² to |e| = δ, then δ (|e| − ½ δ); parameter: δ */                                         \
-    X(HUBER, huber, TERM, TERM, .outputs = 1, .params = 1, .positive = true)                        \
-    /* log cosh e */                                                                                \
-    X(LOG_COSH, log_cosh, TERM, TERM, .outputs = 1)                                                 \
-    /* e^{a_k} − y_k a_k, or a_k − y_k log(a_k + 1e-8); parameter: 1 if a is log of the rate */     \
-    X(POISSON, poisson, BOTH, BOTH, .outputs = 1, .params = 1)                                      \
-    /* max(0, 1 − y_k a_k) */                                                                       \
-    X(HINGE, hinge, TERM, STRAIGHT, .outputs = 1)                                                   \
-    /* max(0, 1 − y_k a_k)² */                                                                      \
-    X(SQUARED_HINGE, squared_hinge, TERM, TERM, .outputs = 1)                                       \
-    /* Σ_k y_k (log y_k − log a_k) */                                                               \
-    X(KL_DIVERGENCE, kl_divergence, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX,           \
-      .fused = FBP_MAY)                                                                             \
-    /* −Σ_k α_k y_k (1 − a_k)^γ log a_k; parameters: γ and every α_k */                             \
-    X(FOCAL, focal, ROWS, ROWS, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX, .fused = FBP_MUST,        \
-      .labels = FBP_MAY, .params = 1, .params_each = 1)                                             \
-    /* mean over k of the focal loss of {a_k, 1 − a_k}; parameters: γ, α of y = 0, α of y = 1 */    \
-    X(BINARY_FOCAL, binary_focal, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SIGMOID,             \
-      .fused = FBP_MUST, .params = 3)                                                               \
-    /* mean over k of max(0, margin − a_label + a_k), k ≠ label; parameter: the margin */           \
-    X(MULTI_MARGIN, multi_margin, ROWS, STRAIGHT, .outputs = 1, .labels = FBP_MUST, .params = 1)    \
-    /* mean of max(τ (y − a), (τ − 1)(y − a)); y-major outputs; parameters: every τ */              \
-    X(QUANTILE, quantile, ROWS, STRAIGHT, .outputs = FBP_SEVERAL, .params = FBP_SEVERAL)            \
-    /* mean of ½ (s + (y − m)² e^{−s}); outputs m…, then s… */                                      \
-    X(GAUSSIAN_NLL, gaussian_nll, ROWS, ROWS, .outputs = 2)                                         \
-    /* mean of max(0, Δ + a'_k − a_k); rows 2i and 2i + 1, a and a', are one sample; parameter: Δ \
-     */                                                                                             \
+#define FASTBP_LOSSES(X)                                                                           \
+    /* ½ Σ_k (a_k − y_k)² */                                                                       \
+    X(SQUARED_ERROR, squared_error, TERM, TERM, .outputs = 1)                                      \
+    /* mean over k of (a_k − y_k)² */                                                              \
+    X(MSE, mse, TERM, TERM, .outputs = 1)                                                          \
+    /* −Σ_k w_k y_k log a_k + (1 − y_k) log(1 − a_k); parameters: none, or every w_k */            \
+    X(BINARY_CROSS_ENTROPY, binary_cross_entropy, BOTH, BOTH, .outputs = 1,                        \
+      .pair = FASTBP_ACT_SIGMOID, .fused = FBP_MAY, .params_each = 1, .params_optional = true)     \
+    /* −Σ_k w_k y_k log a_k; parameters: none, or label smoothing and every w_k */                 \
+    X(CROSS_ENTROPY, cross_entropy, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX,          \
+      .fused = FBP_MAY, .labels = FBP_MAY, .params = 1, .params_each = 1, .params_optional = true, \
+      .weighs_classes = true)                                                                      \
+    /* mean over k of |e|, where e = a_k − y_k */                                                  \
+    X(MAE, mae, TERM, STRAIGHT, .outputs = 1)                                                      \
+    /* mean over k of ½ e² to |e| = δ, then δ (|e| − ½ δ); e as for mae; parameter: δ */           \
+    X(HUBER, huber, TERM, TERM, .outputs = 1, .params = 1, .positive = true)                       \
+    /* mean over k of log cosh e; e as for mae */                                                  \
+    X(LOG_COSH, log_cosh, TERM, TERM, .outputs = 1)                                                \
+    /* mean over k of e^{a_k} − y_k a_k (parameter 1) or a_k − y_k log(a_k + 1e-8) (0) */          \
+    X(POISSON, poisson, BOTH, BOTH, .outputs = 1, .params = 1)                                     \
+    /* mean over k of max(0, 1 − y_k a_k) */                                                       \
+    X(HINGE, hinge, TERM, STRAIGHT, .outputs = 1)                                                  \
+    /* mean over k of max(0, 1 − y_k a_k)² */                                                      \
+    X(SQUARED_HINGE, squared_hinge, TERM, TERM, .outputs = 1)                                      \
+    /* Σ_k y_k (log y_k − log a_k) */                                                              \
+    X(KL_DIVERGENCE, kl_divergence, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX,          \
+      .fused = FBP_MAY)                                                                            \
+    /* −Σ_k α_k y_k (1 − a_k)^γ log a_k; parameters: γ and every α_k */                            \
+    X(FOCAL, focal, ROWS, ROWS, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX, .fused = FBP_MUST,       \
+      .labels = FBP_MAY, .params = 1, .params_each = 1)                                            \
+    /* mean over k of the focal loss of {a_k, 1 − a_k}; parameters: γ, α of y = 0, α of y = 1 */   \
+    X(BINARY_FOCAL, binary_focal, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SIGMOID,            \
+      .fused = FBP_MUST, .params = 3)                                                              \
+    /* mean over k of max(0, margin − a_label + a_k), k ≠ label; parameter: the margin */          \
+    X(MULTI_MARGIN, multi_margin, ROWS, STRAIGHT, .outputs = 1, .labels = FBP_MUST, .params = 1)   \
+    /* mean of max(τ (y − a), (τ − 1)(y − a)); y-major outputs; parameters: every τ */             \
+    X(QUANTILE, quantile, ROWS, STRAIGHT, .outputs = FBP_SEVERAL, .params = FBP_SEVERAL)           \
+    /* mean of ½ (s + (y − m)² e^{−s}); outputs m…, then s… */                                     \
+    X(GAUSSIAN_NLL, gaussian_nll, ROWS, ROWS, .outputs = 2)                                        \
+    /* mean over k of max(0, Δ + a'_k − a_k); a and a' are rows 2i, 2i + 1; parameter: Δ */        \
     X(MARGIN_RANKING, margin_ranking, ROWS, STRAIGHT, .outputs = 0, .params = 1, .group = 2)
 
 /* Update rules: X(CODE, name, moments, KERNEL). moments: how many vectors of the size of theta the

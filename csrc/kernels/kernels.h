@@ -22,6 +22,7 @@ typedef struct {
     long rows, cols, ld;
 } fbp_mat_t;
 
+/* The most matrices that a product prefetches for what follows it: fbp_gemm_t.warm. */
 enum { FBP_MAX_WARM = 3 };
 
 /* The epilogue of a product: what is done to AB before it is stored. */
@@ -83,7 +84,8 @@ typedef struct {
 } fbp_dropout_t;
 
 /* One block of output rows. delta receives ∂J_i/∂a, or ∂J_i/∂z for a fused pair, times scale[i]
- * unless scale is NULL. row_loss[i] receives J_i. Either labels or targets is given, never both. */
+ * unless scale is NULL. row_loss[i] receives J_i. labels and targets are not both given;
+ * margin_ranking has neither. */
 typedef struct {
     int loss;   /* FASTBP_LOSS_* */
     bool fused; /* the output activation and the loss are a pair: use z */
@@ -92,7 +94,7 @@ typedef struct {
     long ldz, lda;
     const int32_t *labels;      /* a class index per row, or NULL */
     const void *const *targets; /* a pointer per row to n_targets elements, or NULL */
-    long n_targets;             /* cols, except for quantile and gaussian_nll */
+    long n_targets;             /* cols, except for quantile, gaussian_nll and margin_ranking (0) */
     const void *params;         /* n_params elements, see fastbp_spec_t */
     long n_params;
     const void *scale; /* a factor per row, or NULL */
@@ -165,11 +167,12 @@ typedef struct {
 #undef FBP_FIELD
 } fbp_update_t;
 
-/* The same tile of θ, of its moments (NULL if the rule has fewer) and of its average (or NULL). */
+/* What a step changes: a tile of θ, and the elements that belong to it of each moment (NULL if the
+ * rule has fewer) and of the average (or NULL). All of them have the leading dimension ld. */
 typedef struct {
     void *theta, *moment[FASTBP_MOMENTS], *average;
     long ld;
-} fbp_twins_t;
+} fbp_state_tile_t;
 
 enum { FBP_OUTER_MAX = 8 };
 

@@ -7,8 +7,8 @@ bool fbp_clips_norms(const fastbp_optimizer_t *optimizer) {
     return optimizer->clip == FASTBP_CLIP_NORM || optimizer->clip == FASTBP_CLIP_GLOBAL_NORM;
 }
 
-double fbp_tile_square(const fastbp_net_t *net, const void *grad, const fbp_tile_t *tile,
-                       int part) {
+double fbp_tile_sum_squares(const fastbp_net_t *net, const void *grad, const fbp_tile_t *tile,
+                            int part) {
     const fbp_part_t at = fbp_tile_part(net, tile, part);
     const fbp_layer_t *layer = &net->layer[tile->layer];
     if (layer->frozen) return 0;
@@ -19,7 +19,7 @@ double fbp_tile_square(const fastbp_net_t *net, const void *grad, const fbp_tile
 
 static double square_of(const fbp_clipping_t *c, long tile, int part) {
     if (c->squares != NULL) return c->squares[FBP_PARTS * tile + part];
-    return fbp_tile_square(c->net, c->grad, &c->net->tile[tile], part);
+    return fbp_tile_sum_squares(c->net, c->grad, &c->net->tile[tile], part);
 }
 
 /* If the square is NaN, so is the factor. */
@@ -33,7 +33,7 @@ fbp_clipping_t fbp_clipping_of(const fastbp_net_t *net, const fastbp_optimizer_t
     fbp_clipping_t c = {.net = net,
                         .clip = optimizer->clip,
                         .limit = optimizer->limit,
-                        .all = 1,
+                        .whole_factor = 1,
                         .grad = grad,
                         .squares = squares,
                         .layer = -1};
@@ -41,12 +41,12 @@ fbp_clipping_t fbp_clipping_of(const fastbp_net_t *net, const fastbp_optimizer_t
     double sum = 0;
     for (long i = 0; i < net->n_tiles; ++i)
         for (int part = 0; part < FBP_PARTS; ++part) sum += square_of(&c, i, part);
-    c.all = factor_of(c.limit, sum);
+    c.whole_factor = factor_of(c.limit, sum);
     return c;
 }
 
 double fbp_clip_factor(fbp_clipping_t *c, int layer, int part) {
-    if (c->clip != FASTBP_CLIP_NORM) return c->all;
+    if (c->clip != FASTBP_CLIP_NORM) return c->whole_factor;
     if (c->layer == layer) return c->own[part];
     double sum[FBP_PARTS] = {0};
     for (long i = 0; i < c->net->n_tiles; ++i)

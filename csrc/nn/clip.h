@@ -13,15 +13,17 @@
  * first update. */
 bool fbp_clips_norms(const fastbp_optimizer_t *optimizer);
 
-/* Σ g² of one of the FBP_PARTS of a tile; 0 if its layer is frozen. */
-double fbp_tile_square(const fastbp_net_t *net, const void *grad, const fbp_tile_t *tile, int part);
+/* Σ g² of one part (FBP_PART_*) of a tile; 0 if its layer is frozen. */
+double fbp_tile_sum_squares(const fastbp_net_t *net, const void *grad, const fbp_tile_t *tile,
+                            int part);
 
 typedef struct {
     const fastbp_net_t *net;
     fastbp_clip_t clip;
-    double limit, all; /* all: the factor of the whole gradient, unless clip is FASTBP_CLIP_NORM */
+    double limit;
+    double whole_factor; /* the factor of every part, unless clip is FASTBP_CLIP_NORM */
     const void *grad;
-    const double *squares; /* Σ g² of the FBP_PARTS, tile by tile; NULL: computed from grad */
+    const double *squares; /* FBP_PARTS sums Σ g² per tile; NULL: computed from grad */
     int layer;             /* the layer whose factors are in `own`; -1: none yet */
     double own[FBP_PARTS];
 } fbp_clipping_t;

@@ -175,7 +175,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     const size_t order = (size_t)fit->order_capacity * sizeof *fit->order;
     const bool outer = plan->capacity <= FBP_OUTER_MAX && fit->sums == NULL &&
                        !fbp_clips_norms(fit->optimizer) &&
-                       !fbp_update_of(fit->optimizer, fit->optimizer->t + 1).options;
+                       !fbp_step_constants(fit->optimizer, fit->optimizer->t + 1).options;
     const size_t sums = fit->sums != NULL ? net->n_params * net->kernels->elem_size : 0;
     *report = (fastbp_fit_report_t){
         .threads = team_size,
@@ -185,7 +185,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .thread_work = fbp_work_per_worker(),
         .next_rows = fbp_rows_for(net, fit->n_workers + 1, FBP_TRAIN_WORK),
         .copies_above = FBP_DOT_MAX_ROWS,
-        .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size + (team_size == 0)),
+        .row_blocks = fbp_plan_blocks(plan, plan->capacity, fbp_max_long(1, team_size)),
         .tiles = net->n_tiles,
         .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
                  plan->sparse_arena.size + order + sums,

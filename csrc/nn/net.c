@@ -17,13 +17,13 @@ static bool valid_layer(const fastbp_spec_t *spec, int i) {
     return spec->widths[i] >= 1 && spec->widths[i + 1] >= 1;
 }
 
-static bool is_rate(double p) { return p >= 0 && p < 1; }
+static bool valid_dropout(double p) { return p >= 0 && p < 1; }
 
 /* A loss may be computed from z of the last layer, so that layer must be plain. */
 static bool valid_options(const fastbp_spec_t *spec, int i) {
     const fastbp_layer_options_t *has = &spec->options[i];
     const bool last = i == spec->n_layers - 1;
-    if (has->norm >= FASTBP_NORM_COUNT || !is_rate(has->dropout) || !(has->max_norm >= 0))
+    if (has->norm >= FASTBP_NORM_COUNT || !valid_dropout(has->dropout) || !(has->max_norm >= 0))
         return false;
     if (has->norm != FASTBP_NORM_NONE && !(has->norm_eps > 0)) return false;
     if (has->residual && spec->widths[i] != spec->widths[i + 1]) return false;
@@ -33,7 +33,7 @@ static bool valid_options(const fastbp_spec_t *spec, int i) {
 static bool valid(const fastbp_spec_t *spec) {
     if (spec->n_layers < 1 || spec->dtype > FASTBP_F64 || spec->loss >= FASTBP_LOSS_COUNT)
         return false;
-    if (!(spec->l1 >= 0) || !(spec->l2 >= 0) || !is_rate(spec->input_dropout)) return false;
+    if (!(spec->l1 >= 0) || !(spec->l2 >= 0) || !valid_dropout(spec->input_dropout)) return false;
     for (int i = 0; i < spec->n_layers; ++i)
         if (!valid_layer(spec, i) || (spec->options != NULL && !valid_options(spec, i)))
             return false;
@@ -79,7 +79,7 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual;
         if (!lay_out_layer(net, layer, &at)) return false;
         net->max_width = fbp_max_long(net->max_width, layer->n_out);
-        net->max_norm |= has->max_norm > 0;
+        net->has_max_norm |= has->max_norm > 0;
     }
     net->n_params = at;
     return true;

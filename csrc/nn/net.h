@@ -61,7 +61,7 @@ struct fastbp_net {
     fbp_net_loss_t loss;
     double l1, l2;
     double input_dropout;
-    bool max_norm; /* some layer has this constraint */
+    bool has_max_norm; /* some layer has this constraint */
 };
 
 /* The parts of a layer in theta: W, divided into tiles, and vectors, which belong to the tile of

@@ -27,7 +27,9 @@
 #define FBP_MIN_WORK 2e6
 #endif
 
-static long odd_lines(long width, size_t elem_size) {
+/* The leading dimension of rows of `width` elements: an odd number of cache lines, so that the same
+ * column of successive rows is in different sets of L1. */
+static long row_stride(long width, size_t elem_size) {
     const long per_line = FBP_CACHE_LINE / (long)elem_size;
     return (fbp_ceil_div(width, per_line) | 1) * per_line;
 }
@@ -40,7 +42,7 @@ static long width_of(const fastbp_net_t *net, int l) {
 static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, long width) {
     const size_t elem_size = plan->net->kernels->elem_size;
     const size_t capacity = (size_t)plan->capacity;
-    rows->ld = odd_lines(width, elem_size);
+    rows->ld = row_stride(width, elem_size);
     size_t row_bytes = 0;
     if (!fbp_size_mul((size_t)rows->ld, elem_size, &row_bytes)) arena->overflow = true;
     rows->at = fbp_arena_take(arena, capacity, row_bytes);
@@ -78,7 +80,8 @@ static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
         fbp_arena_take(arena, 2 * (size_t)plan->capacity, plan->net->kernels->elem_size);
 }
 
-static void carve_training(fbp_plan_t *plan, fbp_arena_t *arena) {
+/* The buffers of a pass forward and backward, for training or for inspection. */
+static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
     const bool inspect = plan->kind == FBP_PLAN_INSPECT;
@@ -122,7 +125,7 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     plan->weight = fbp_arena_take(arena, capacity, kernels->elem_size);
     plan->row_loss = fbp_arena_take(arena, capacity, sizeof *plan->row_loss);
     if (plan->kind == FBP_PLAN_PREDICT) carve_prediction(plan, arena);
-    else carve_training(plan, arena);
+    else carve_passes(plan, arena);
 }
 
 /* Runs carver to count, allocates, and runs it again to hand out the buffers. */
@@ -178,21 +181,22 @@ fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
 
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
                               long capacity, int n_workers) {
+    /* Arrays with one slot per l = 0 … L; those of one type share an allocation. */
+    fbp_rows_t **const rows[] = {&plan->a,   &plan->z,  &plan->delta, &plan->scaled,
+                                 &plan->act, &plan->dn, &plan->n};
+    void ***const pointers[] = {&plan->wt, &plan->wp, &plan->stats};
+    const size_t n_rows = sizeof rows / sizeof *rows,
+                 n_pointers = sizeof pointers / sizeof *pointers;
     const size_t slots = (size_t)net->n_layers + 1;
+    const size_t state_vectors = 3; /* theta and, with most rules, two moments */
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
-    plan->a = calloc(7 * slots, sizeof *plan->a);
-    plan->wt = calloc(3 * slots, sizeof *plan->wt);
-    plan->state_is_cold = 3 * net->n_params * net->kernels->elem_size > fbp_cpu()->l2;
+    plan->a = calloc(n_rows * slots, sizeof *plan->a);
+    plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
+    plan->state_is_cold = state_vectors * net->n_params * net->kernels->elem_size > fbp_cpu()->l2;
     fastbp_status_t status = FASTBP_ERR_MEMORY;
     if (plan->a != NULL && plan->wt != NULL) {
-        plan->wp = plan->wt + slots;
-        plan->stats = plan->wp + slots;
-        plan->z = plan->a + slots;
-        plan->delta = plan->z + slots;
-        plan->scaled = plan->delta + slots;
-        plan->act = plan->scaled + slots;
-        plan->dn = plan->act + slots;
-        plan->n = plan->dn + slots;
+        for (size_t i = 1; i < n_rows; ++i) *rows[i] = plan->a + i * slots;
+        for (size_t i = 1; i < n_pointers; ++i) *pointers[i] = plan->wt + i * slots;
         status = allocate(plan, &plan->arena, carve);
         if (status == FASTBP_OK) status = fbp_plan_add_workers(plan, n_workers);
     }
@@ -262,9 +266,9 @@ int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wan
     return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
 }
 
-/* A block has about as many rows as let its a, δ and z stay in half of L2, but not so few that
- * reading W takes longer than the products: 256 rows of 256×9-10 take 2 % less time in one block
- * than in two. */
+/* The z, a and δ of a block should fit into half of L2. But each block reads all of W, so it has at
+ * least FBP_BLOCK_MIN_ROWS rows: with 256×9-10, one block of 256 rows takes 2 % less time than two
+ * of 128. */
 long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     const fastbp_net_t *net = plan->net;
     long row_elems = net->layer[0].n_in;

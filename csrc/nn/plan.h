@@ -62,7 +62,7 @@ typedef struct {
     double *row_loss;
 
     double *tile_penalty; /* one per tile of the network */
-    double *tile_square;  /* Σ g² of the FBP_PARTS of each tile, for clipping by norms */
+    double *tile_square;  /* FBP_PARTS sums Σ g² per tile, for clipping by norms */
 
     int n_workers;
     fbp_scratch_t *scratch; /* one per worker */
@@ -121,7 +121,7 @@ typedef struct {
 int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wanted);
 
 /* The operations of such work; how many of them each worker must get; and the fewest rows that are
- * enough work for so many workers. */
+ * enough work for `workers` workers. */
 double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work);
 double fbp_work_per_worker(void);
 long fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work);

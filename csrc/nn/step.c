@@ -90,7 +90,7 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
-    fbp_update_t update = fbp_update_of(now, t);
+    fbp_update_t update = fbp_step_constants(now, t);
     update.grad_scale = 1 / weight;
     const uint32_t *order = fit->order != NULL ? fit->order + next : NULL;
     const long coming = fbp_min_long(fit->options.batch_size, fit->data.rows - next);
@@ -123,9 +123,9 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
-    const fbp_update_t update = fbp_update_of(now, t);
+    const fbp_update_t update = fbp_step_constants(now, t);
     const bool norms = fbp_clips_norms(now);
-    fbp_clipping_t unclipped = {.all = 1};
+    fbp_clipping_t unclipped = {.whole_factor = 1};
     void *grad = fit->sums != NULL ? fit->sums : now->grad;
     for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
@@ -135,7 +135,7 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
         if (!norms) update_written(fit, tile, &update, now, &unclipped, grad, scratch);
         for (int part = 0; norms && part < FBP_PARTS; ++part)
-            plan->tile_square[FBP_PARTS * i + part] = fbp_tile_square(net, grad, tile, part);
+            plan->tile_square[FBP_PARTS * i + part] = fbp_tile_sum_squares(net, grad, tile, part);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
     }
     if (!norms) return;
@@ -263,7 +263,7 @@ void fbp_run_steps(void *context, fbp_team_t *team, int worker) {
             written_sweep(fit, &batch, &now, weight, ++t, team, worker);
         else if (weight > 0)
             weight_sweep(fit, &batch, first + rows, &now, weight, ++t, team, worker);
-        if (weight > 0 && fit->plan.net->max_norm) constraint_sweep(fit, team, worker);
+        if (weight > 0 && fit->plan.net->has_max_norm) constraint_sweep(fit, team, worker);
         if (worker == 0) record_step(slice, rows, weight, J);
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += rows;

@@ -89,7 +89,7 @@ static void set_radam(fbp_update_t *update, const fastbp_optimizer_t *o, double 
 /* 1 − β^t. */
 static double gathered(double beta, double t) { return beta > 0 ? 1 - pow(beta, t) : 1; }
 
-fbp_update_t fbp_update_of(const fastbp_optimizer_t *o, uint64_t t) {
+fbp_update_t fbp_step_constants(const fastbp_optimizer_t *o, uint64_t t) {
     const double steps = (double)t;
     const bool dampened = o->rule == FASTBP_RULE_MOMENTUM && t > 1;
     fbp_update_t update = {
@@ -223,19 +223,19 @@ typedef struct {
     void *theta;
 } step_t;
 
-static void *twin_at(const fastbp_net_t *net, void *twin, size_t offset) {
-    return twin != NULL ? fbp_at(net, twin, offset) : NULL;
+static void *vector_at(const fastbp_net_t *net, void *vector, size_t offset) {
+    return vector != NULL ? fbp_at(net, vector, offset) : NULL;
 }
 
 /* Makes the step of `sums` on theta, moments and average, from `offset` on; rows are `ld` apart. */
 static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
                   void *theta, const fbp_mat_t *sums, size_t offset, long ld) {
-    fbp_twins_t twins = {.theta = fbp_at(net, theta, offset), .ld = ld};
-    for (int i = 0; i < FASTBP_MOMENTS; ++i) twins.moment[i] = twin_at(net, o->moment[i], offset);
-    twins.average = twin_at(net, o->average, offset);
-    if (update->options) net->kernels->update_rule(update, sums, &twins);
+    fbp_state_tile_t state = {.theta = fbp_at(net, theta, offset), .ld = ld};
+    for (int i = 0; i < FASTBP_MOMENTS; ++i) state.moment[i] = vector_at(net, o->moment[i], offset);
+    state.average = vector_at(net, o->average, offset);
+    if (update->options) net->kernels->update_rule(update, sums, &state);
     else
-        net->kernels->update(update, sums, twins.theta, twins.moment[0], twins.moment[1], twins.ld);
+        net->kernels->update(update, sums, state.theta, state.moment[0], state.moment[1], state.ld);
 }
 
 /* Handles a tile of a frozen layer: theta does not change, so its average is theta. */
@@ -274,8 +274,8 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const f
     step->update->l1 = net->l1;
     step->update->l2 = net->l2;
     net->kernels->update_outer(step->update, &outer, fbp_at(net, step->theta, place.offset),
-                               twin_at(net, o->moment[0], place.offset),
-                               twin_at(net, o->moment[1], place.offset), place.ld);
+                               vector_at(net, o->moment[0], place.offset),
+                               vector_at(net, o->moment[1], place.offset), place.ld);
 }
 
 /* If a tile takes several runs of outputs, which no hardware prefetcher follows, the products
@@ -346,7 +346,7 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
                             fastbp_optimizer_t *optimizer) {
     if (!fbp_optimizer_valid(optimizer)) return FASTBP_ERR_ARGUMENT;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
-    const fbp_update_t update = fbp_update_of(optimizer, optimizer->t + 1);
+    const fbp_update_t update = fbp_step_constants(optimizer, optimizer->t + 1);
     bool by_layer = optimizer->lr_factors != NULL || fbp_clips_norms(optimizer);
     for (int i = 0; i < net->n_layers; ++i)
         by_layer |= net->layer[i].frozen || net->layer[i].has.non_negative;

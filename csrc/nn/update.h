@@ -10,7 +10,7 @@
 bool fbp_optimizer_valid(const fastbp_optimizer_t *optimizer);
 
 /* The constants of step t >= 1 of an optimiser. */
-fbp_update_t fbp_update_of(const fastbp_optimizer_t *optimizer, uint64_t t);
+fbp_update_t fbp_step_constants(const fastbp_optimizer_t *optimizer, uint64_t t);
 
 /* The gradient of one tile: raw sums · grad_scale, plus penalties. */
 void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
