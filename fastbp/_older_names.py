@@ -24,7 +24,7 @@ def _now_private(package: str, *names: str) -> dict[str, str]:
 # old path: new path, both without "fastbp."
 RENAMED = {
     "_base": "_network.base",
-    "_metric_functions": "metrics._functions",
+    "_metric_functions": "metrics._declarations",
     "_monitor": "metrics._monitor",
     "_runner": "_training.runner",
     "_session": "_types",

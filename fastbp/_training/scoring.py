@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from .._types import Array, Data, Trainee
-from ..metrics._functions import check_weighted, direction
+from ..metrics._declarations import check_weighted, direction
 from ..metrics._metrics import Metric, default_score
 from ..metrics._monitor import ExpectedLogs
 

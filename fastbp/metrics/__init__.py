@@ -6,7 +6,7 @@ return NaN if the outputs or the targets hold a NaN, and refuse masked arrays.
 """
 
 from .._public import present
-from ._functions import higher_is_better, lower_is_better
+from ._declarations import higher_is_better, lower_is_better
 from ._metrics import (
     NAMES,
     accuracy,

@@ -6,15 +6,16 @@ The formulas of accuracies, precision, recall, F1, R² and errors are those of `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._types import Array
 from ..losses import Loss
-from ._functions import (
+from ._declarations import (
     TrueFirst,
     declare,
     direction,
@@ -373,17 +374,37 @@ def default_score(loss: Loss, a: Array, y: Array, sample_weight: Array | None = 
 
 Metric: TypeAlias = Callable[[Array, Array, Array | None], float]
 
-_FOR_CLASSES = {
-    "balanced_accuracy": balanced_accuracy,
-    "precision": precision,
-    "recall": recall,
-    "f1": f1,
+
+class _Kind(Enum):
+    """How the function of a name is called; `_by_name` does it."""
+
+    ACCURACY = "the accuracy that suits the outputs"
+    RANKS = "with k from the number in the name"
+    CLASSES = "with the threshold and the multilabel that suit the loss"
+    NUMBERS = "with predictions instead of outputs"
+
+
+class _Named(NamedTuple):
+    """A row of the table of metrics."""
+
+    function: Callable[..., float]
+    kind: _Kind
+
+
+_TABLE: dict[str, _Named] = {
+    "accuracy": _Named(accuracy, _Kind.ACCURACY),
+    "top_k_accuracy": _Named(top_k_accuracy, _Kind.RANKS),
+    "balanced_accuracy": _Named(balanced_accuracy, _Kind.CLASSES),
+    "precision": _Named(precision, _Kind.CLASSES),
+    "recall": _Named(recall, _Kind.CLASSES),
+    "f1": _Named(f1, _Kind.CLASSES),
+    "r2": _Named(r2, _Kind.NUMBERS),
+    "mae": _Named(mae, _Kind.NUMBERS),
+    "mse": _Named(mse, _Kind.NUMBERS),
+    "rmse": _Named(rmse, _Kind.NUMBERS),
 }
-_FOR_NUMBERS = {"r2": r2, "mae": mae, "mse": mse, "rmse": rmse}
 
-_KNOWN = {"accuracy": accuracy, "top_k_accuracy": top_k_accuracy, **_FOR_CLASSES, **_FOR_NUMBERS}
-
-NAMES: tuple[str, ...] = tuple(_KNOWN)
+NAMES: tuple[str, ...] = tuple(_TABLE)
 """The names of all metrics."""
 
 _RESERVED = ("loss", "lr", "samples_per_second", "epoch", "epochs", "stopped_by", "series", "add")
@@ -400,8 +421,8 @@ def direction_of(name: str) -> bool | None:
     name = name.removeprefix("val_")
     if name == "loss":
         return False
-    function = _KNOWN.get(name.partition("(")[0])
-    return None if function is None else direction(function)
+    named = _TABLE.get(name.partition("(")[0])
+    return None if named is None else direction(named.function)
 
 
 def resolve(
@@ -450,27 +471,28 @@ def _own(name: str, metric: Metric, loss: Loss) -> Metric:
 
 def _by_name(spec: object, loss: Loss) -> Metric:
     name, number = check.split_spec(spec, "metric", NAMES)
-    if number is not None and name != "top_k_accuracy":
+    function, kind = _TABLE[name]
+    if number is not None and kind is not _Kind.RANKS:
         raise ValueError(f"metric {name!r} takes no number; got {spec!r}")
     if loss.targets == "pairs":
-        if name != "accuracy":
+        if kind is not _Kind.ACCURACY:
             raise ValueError(f"metric {name!r} needs targets; {loss.name} has none: use accuracy")
         return _pair_accuracy
-    if name == "top_k_accuracy":
-        return partial(top_k_accuracy, k=_k(number))
+    if kind is _Kind.RANKS:
+        return partial(function, k=_k(number))
     signs = loss.entry.score == "sign_accuracy"
     decisions = signs or loss.entry.score == "binary_accuracy"
-    if name == "accuracy":
+    if kind is _Kind.ACCURACY:
         return _SCORES[loss.entry.score] if decisions else _accuracy
-    if name in _FOR_CLASSES:
-        return partial(_FOR_CLASSES[name], threshold=0.0 if signs else 0.5, multilabel=decisions)
+    if kind is _Kind.CLASSES:
+        return partial(function, threshold=0.0 if signs else 0.5, multilabel=decisions)
 
     def for_numbers(a: Array, y: Array, sample_weight: Array | None) -> float:
         if y.ndim == 1:
             raise ValueError(f"metric {name!r} needs numbers; {loss.name} has class indices")
-        return _FOR_NUMBERS[name](loss.predicted(a), y, sample_weight)
+        return function(loss.predicted(a), y, sample_weight)
 
-    return declare(for_numbers, direction(_FOR_NUMBERS[name]))
+    return declare(for_numbers, direction(function))
 
 
 def _k(number: float | None) -> int:

@@ -63,7 +63,7 @@ def look_up(name: str, logs: Mapping[str, float], owner: str) -> float:
     return float(logs[name])
 
 
-def higher_is_better(
+def prefers_higher(
     name: str, mode: str, owner: str, expected: Mapping[str, bool | None] | None = None
 ) -> bool:
     """Whether higher values of an entry are better.
@@ -91,7 +91,7 @@ def higher_is_better(
 
     Examples
     --------
-    >>> higher_is_better("val_f1", "auto", ""), higher_is_better("val_loss", "auto", "")
+    >>> prefers_higher("val_f1", "auto", ""), prefers_higher("val_loss", "auto", "")
     (True, False)
     """
     if mode != "auto":
@@ -131,13 +131,13 @@ class Monitor:
     def check_logs(self, expected: ExpectedLogs) -> None:
         """Raise ValueError if the logs will lack the entry or its direction is unknown."""
         expected.check(self.name, self._owner)
-        self._higher = higher_is_better(self.name, self._mode, self._owner, expected)
+        self._higher = prefers_higher(self.name, self._mode, self._owner, expected)
 
     def improves(self, logs: Mapping[str, float]) -> bool:
         """Whether the entry is better than the best by more than min_delta; if so, store it."""
         value = look_up(self.name, logs, self._owner)
         if self._higher is None:
-            self._higher = higher_is_better(self.name, self._mode, self._owner)
+            self._higher = prefers_higher(self.name, self._mode, self._owner)
         gain = value - self.best if self._higher else self.best - value
         if math.isnan(value) or (not math.isnan(self.best) and not gain > self.min_delta):
             return False

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._types import Array
-from ..metrics._monitor import ExpectedLogs, check_mode, check_name, higher_is_better, look_up
+from ..metrics._monitor import ExpectedLogs, check_mode, check_name, look_up, prefers_higher
 from ._base import Schedule
 
 
@@ -44,7 +44,7 @@ class _Plateau(Schedule):
     def check_logs(self, expected: ExpectedLogs) -> bool:
         name, owner = self._entry(expected), type(self).__name__
         expected.check(name, owner)
-        self._higher = higher_is_better(name, self.mode, owner, expected)
+        self._higher = prefers_higher(name, self.mode, owner, expected)
         return True
 
     def _entry(self, logs: Mapping[str, object]) -> str:
@@ -54,7 +54,7 @@ class _Plateau(Schedule):
         name, owner = self._entry(logs), type(self).__name__
         value = look_up(name, logs, owner)
         if self._higher is None:
-            self._higher = higher_is_better(name, self.mode, owner)
+            self._higher = prefers_higher(name, self.mode, owner)
         return value
 
 
