@@ -18,6 +18,7 @@ import numpy as np
 
 from .._types import Array, Rows, SparseRows, TargetRules
 from .numbers import as_numbers, beyond
+from .shapes import check_row_shape
 from .sparse import as_sparse_rows, is_sparse
 from .targets import check_pairs, check_target_values
 
@@ -28,7 +29,7 @@ NO_BACKWARD = "call backward(y) first: there is no gradient yet"
 READ = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
 
 _MAX_BYTES = 2**62
-_FEW = 16  # up to so many elements, Python numbers are faster than a reduction of NumPy
+_FEW = 16  # up to 16 elements, Python numbers are faster than a reduction of NumPy
 _SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
 
 
@@ -202,7 +203,13 @@ def check_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def as_matrix(
-    X: object, n_cols: int, dtype: np.dtype, *, name: str = "X", where: str = "widths[0]"
+    X: object,
+    n_cols: int,
+    dtype: np.dtype,
+    *,
+    name: str = "X",
+    where: str = "widths[0]",
+    verb: str = "takes",
 ) -> Array:
     """X as an aligned 2-D array of `dtype` with n_cols columns and contiguous rows.
 
@@ -216,12 +223,12 @@ def as_matrix(
         How many columns X must have.
     dtype : numpy.dtype
         The dtype of the result.
-    name, where : str
-        The names of X and of the width of the network that it must have, for messages.
+    name, where, verb : str
+        Words of messages, as for `check_row_shape`.
     """
-    if type(X) is np.ndarray and X.dtype == dtype and _is_dense(X, n_cols):
+    if type(X) is np.ndarray and X.dtype == dtype and _needs_no_change(X, n_cols):
         return X
-    return _laid_out(_as_rows(X, n_cols, name, where), dtype)
+    return _laid_out(_as_rows(X, n_cols, name, where, verb), dtype)
 
 
 def as_inputs(X: object, n_cols: int, dtype: np.dtype, *, name: str = "X") -> Rows:
@@ -230,39 +237,29 @@ def as_inputs(X: object, n_cols: int, dtype: np.dtype, *, name: str = "X") -> Ro
     >>> as_inputs(np.zeros((2, 3), np.uint8), 3, np.dtype("float32")).dtype
     dtype('uint8')
     """
-    if type(X) is np.ndarray and (X.dtype == dtype or X.dtype in READ) and _is_dense(X, n_cols):
+    if (
+        type(X) is np.ndarray
+        and (X.dtype == dtype or X.dtype in READ)
+        and _needs_no_change(X, n_cols)
+    ):
         return X
     if is_sparse(X):
         return as_sparse_rows(X, n_cols, dtype, name)
-    array = _as_rows(X, n_cols, name, "widths[0]")
+    array = _as_rows(X, n_cols, name, "widths[0]", "takes")
     return _laid_out(array, array.dtype if array.dtype in READ else dtype)
 
 
-def _is_dense(X: Array, n_cols: int) -> bool:
-    """Whether X needs no change. It is fast, because calls with one row pay for it."""
+def _needs_no_change(X: Array, n_cols: int) -> bool:
+    """Whether X has the right shape and layout. Fast, because calls with one row pay for it."""
     flags = X.flags
     dense = flags.c_contiguous and flags.aligned
     return dense and X.ndim == 2 and X.shape[1] == n_cols and X.shape[0] > 0
 
 
-def _as_rows(X: object, n_cols: int, name: str, where: str) -> Array:
+def _as_rows(X: object, n_cols: int, name: str, where: str, verb: str) -> Array:
     """X as an array (n, n_cols) of numbers, n >= 1, of any dtype and layout."""
     array = as_numbers(X, name)
-    if array.ndim == 1 and n_cols == 1:
-        raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[:, None] for one column")
-    if array.ndim == 1 and array.shape[0] == n_cols:
-        raise ValueError(f"{name} must be 2-D; got 1-D: write {name}[None, :] for one sample")
-    if array.ndim != 2:
-        raise ValueError(
-            f"{name} must be 2-D, (samples, {n_cols}); got {array.ndim}-D, shape {array.shape}"
-        )
-    if array.shape[1] != n_cols:
-        takes = "has" if where == "widths[-1]" else "takes"
-        raise ValueError(
-            f"{name} has {array.shape[1]} columns; the network {takes} {n_cols} ({where})"
-        )
-    if array.shape[0] == 0:
-        raise ValueError(f"{name} has no rows; give at least one sample")
+    check_row_shape(array.shape, n_cols, name, where, verb)
     return array
 
 
@@ -325,7 +322,7 @@ def as_targets(
             f"y has {array.shape[1]} columns; {loss.name} with {n_out} outputs (widths[-1]) takes "
             f"{n_targets}"
         )
-    dense = as_matrix(array, n_targets, dtype, name="y", where="widths[-1]")
+    dense = as_matrix(array, n_targets, dtype, name="y", where="widths[-1]", verb="has")
     check_finite(dense, "y", given=array)
     check_target_values(dense, array.dtype, loss)
     return "dense", dense
@@ -382,6 +379,7 @@ def as_rows(
     *,
     name: str,
     where: str,
+    verb: str = "takes",
     rows_of: str = "X",
 ) -> Array:
     """`as_matrix` with as many rows as X, or as the array named by `rows_of`.
@@ -394,12 +392,12 @@ def as_rows(
         The shape that it must have.
     dtype : numpy.dtype
         The dtype of the result.
-    name, where : str
-        The names of `value` and of the width of the network that it must have, for messages.
+    name, where, verb : str
+        Words of messages, as for `check_row_shape`.
     rows_of : str
         The name of the array with as many rows, for messages.
     """
-    matrix = as_matrix(value, n_cols, dtype, name=name, where=where)
+    matrix = as_matrix(value, n_cols, dtype, name=name, where=where, verb=verb)
     _check_rows(matrix, n_rows, name, rows_of)
     return matrix
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._types import Array, SparseRows
 from .numbers import narrowed, refuse_masked
+from .shapes import check_row_shape
 
 
 def is_sparse(X: object) -> bool:
@@ -25,10 +26,7 @@ def as_sparse_rows(X: Any, n_cols: int, dtype: np.dtype, name: str) -> SparseRow
     """
     if isinstance(X, SparseRows):
         return X
-    if X.ndim != 2 or X.shape[1] != n_cols:
-        raise ValueError(f"{name} must be 2-D, (samples, {n_cols}); got shape {X.shape}")
-    if X.shape[0] == 0:
-        raise ValueError(f"{name} has no samples")
+    check_row_shape(X.shape, n_cols, name, "widths[0]")
     if X.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got {X.dtype}")
     refuse_masked(getattr(X, "data", None), name)

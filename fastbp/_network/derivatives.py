@@ -139,7 +139,7 @@ class DifferentiableNetwork(NetworkBase):
         array([-6., -2.], dtype=float32)
         """
         n, rows_of = self._rows_forwarded(), "the last forward"
-        context = {"name": "delta_L", "where": "widths[-1]", "rows_of": rows_of}
+        context = {"name": "delta_L", "where": "widths[-1]", "verb": "has", "rows_of": rows_of}
         delta = check.as_rows(delta_L, n, self.widths[-1], self.dtype, **context)
         s = check.as_weights(sample_weight, n, self.dtype, rows_of=rows_of)
         self._not_in_hook()
@@ -355,7 +355,7 @@ class DifferentiableNetwork(NetworkBase):
         array([[6., 8.]], dtype=float32)
         """
         rows = self._inputs(X)
-        context = {"name": "v", "where": "widths[-1]"}
+        context = {"name": "v", "where": "widths[-1]", "verb": "has"}
         vectors = check.as_rows(v, len(rows), self.widths[-1], self.dtype, **context)
         return self._backend.vjp(self._theta, rows, vectors)
 

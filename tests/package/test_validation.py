@@ -263,10 +263,10 @@ def test_bad_weights_are_refused(weights, error, message):
 
 
 def test_delta_and_parameters():
-    context = {"name": "delta_L", "where": "widths[-1]", "rows_of": "the last forward"}
+    context = {"name": "delta_L", "where": "widths[-1]", "verb": "has", "rows_of": "the batch"}
     with pytest.raises(ValueError, match=r"delta_L has 3 columns; the network has 2 \(widths\[-1"):
         check.as_rows(np.ones((4, 3)), 4, 2, F64, **context)
-    with pytest.raises(ValueError, match="delta_L has 5 rows; the last forward has 4"):
+    with pytest.raises(ValueError, match="delta_L has 5 rows; the batch has 4"):
         check.as_rows(np.ones((5, 2)), 4, 2, F64, **context)
     with pytest.raises(TypeError, match="W must hold real numbers"):
         check.as_parameters([["a"]], (1, 1), F64, "W")
