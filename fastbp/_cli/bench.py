@@ -11,12 +11,11 @@ from importlib.util import find_spec
 from .. import _core
 from .._config import usable_cores
 from .._files.atomic import atomic_write, check_writable
+from ..bench import Options, measure, select
 from ..bench import _report as report
-from ..bench._lane import Options
 from ..bench._layout import SCHEMA, Report
 from ..bench._peers import PEERS, PROGRAMS
-from ..bench._runner import measure
-from ..bench._suites import CONFIGS, SUITES, select
+from ..bench._suites import CONFIGS, SUITES
 from . import options
 from .options import UsageError
 

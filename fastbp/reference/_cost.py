@@ -27,10 +27,9 @@ def objective(
     X, y, sample_weight
         As for `Network.loss`.
     theta : ndarray (n_params,) or None, default None
-        The parameters, None for those of the network. They may be complex if all activations are
-        analytic (identity, sigmoid, tanh, softplus, softsign, exp, silu, gelu_tanh, mish, sin,
-        softmax): Im J(theta + ih e_k)/h is then the derivative along k to full precision, the
-        complex step of Squire & Trapp, SIAM Review 40, 1998.
+        The parameters, None for those of the network. They may be complex if no activation has a
+        kink and none is gelu: Im J(theta + ih e_k)/h is then the derivative along k to full
+        precision, the complex step of Squire & Trapp, SIAM Review 40, 1998.
 
     Raises
     ------

@@ -214,7 +214,7 @@ def gelu_tanh_backward(g: Array, z: Array, a: Array, alpha: float) -> Array:
 def gelu_tanh_bend(z: Array, a: Array, alpha: float) -> Array:
     """The second derivative of z s(v): s (1 − s) (2v' + z (v'' + v'² (1 − 2s)))."""
     c = math.sqrt(8 / math.pi)
-    s = sigmoid(c * (z + 0.044715 * z**3), alpha)
+    s = sigmoid(_cubic(z), alpha)
     dv, ddv = c * (1 + 3 * 0.044715 * z**2), c * 6 * 0.044715 * z
     return s * (1 - s) * (2 * dv + z * (ddv + dv**2 * (1 - 2 * s)))
 

@@ -191,11 +191,13 @@ def _log_term(loss: Loss, y: list[float], k: int, log_p: float, log_rest: float)
         case "focal":
             power = _power(1 - exp(log_p), _number(loss, "gamma"))
             return -_weight(loss, "alpha", k) * y[k] * power * log_p
-    gamma = _number(loss, "gamma")
-    one, zero = _class_weights(loss)
-    if y[k] == 1:
-        return -one * _power(exp(log_rest), gamma) * log_p / K
-    return -zero * _power(exp(log_p), gamma) * log_rest / K
+        case "binary_focal":
+            gamma = _number(loss, "gamma")
+            one, zero = _class_weights(loss)
+            if y[k] == 1:
+                return -one * _power(exp(log_rest), gamma) * log_p / K
+            return -zero * _power(exp(log_p), gamma) * log_rest / K
+    raise ValueError(f"slow_backprop does not support {loss}")
 
 
 def _log_slope(loss: Loss, y: list[float], k: int, p: float) -> float:
@@ -212,11 +214,13 @@ def _log_slope(loss: Loss, y: list[float], k: int, p: float) -> float:
             return -y[k] / p
         case "focal":
             return _weight(loss, "alpha", k) * y[k] * _focal_slope(p, _number(loss, "gamma"))
-    gamma = _number(loss, "gamma")
-    one, zero = _class_weights(loss)
-    if y[k] == 1:
-        return one * _focal_slope(p, gamma) / K
-    return -zero * _focal_slope(1 - p, gamma) / K
+        case "binary_focal":
+            gamma = _number(loss, "gamma")
+            one, zero = _class_weights(loss)
+            if y[k] == 1:
+                return one * _focal_slope(p, gamma) / K
+            return -zero * _focal_slope(1 - p, gamma) / K
+    raise ValueError(f"slow_backprop does not support {loss}")
 
 
 def _focal_slope(p: float, gamma: float) -> float:

@@ -21,7 +21,6 @@ _SAMPLE = 1000  # distinct strings of a column that are examined
 
 _DECIMAL = "a decimal comma (--decimal ,)"
 _AMBIGUOUS = "a decimal comma (--decimal ,) or a thousands separator (--thousands ,)"
-_APOSTROPHE = 'a thousands separator (--thousands "\'")'
 _GROUP = r"[+-]?\d{{1,3}}({mark}\d{{3}})+"
 _EXPONENT = r"([eE][+-]?\d+)?"
 
