@@ -1,6 +1,6 @@
 """Types that several rooms share: arrays, data sets, training sessions, and Protocols.
 
-A Protocol says what a room needs of an object that a room above it defines.
+A Protocol says what a room needs of an object that another room, which imports it, defines.
 
 This module imports no other module of the package.
 """
@@ -210,8 +210,8 @@ class UpdateRule(Protocol):
 class Trainee(Protocol):
     """What training needs of a network: `fastbp.Network`, or `fastbp.reference.Network`.
 
-    `Any` stands for what rooms above this one define: `criterion` is a `fastbp.losses.Loss`, an
-    optimiser one of `fastbp.optim`, `dense` and `layers` are `fastbp.Dense` and layers.
+    `Any` stands for what rooms that import this one define: `criterion` is a `fastbp.losses.Loss`,
+    an optimiser one of `fastbp.optim`, `dense` and `layers` are `fastbp.Dense` and layers.
     """
 
     theta: Array

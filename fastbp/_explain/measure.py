@@ -18,7 +18,7 @@ import numpy as np
 from .. import _core
 from .._checks import arguments as check
 from .._config import isa, usable_cores
-from .._training.fit import cut, data_set
+from .._training.fit import data_set, plan_batches
 from .._types import Array, Data, SessionOptions, Trainee
 from ..activations import Activation
 from ..errors import DivergenceError
@@ -85,7 +85,7 @@ def explain(
     n_threads: int | None = None,
     seconds: float = 0.5,
 ) -> Explanation:
-    """See `fastbp.Network.explain`."""
+    """The measured explanation of a step; `fastbp.Network.explain` describes the arguments."""
     rows, targets, s = data = data_set(net, X, y, sample_weight, "X")
     batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
@@ -93,7 +93,7 @@ def explain(
     seconds = check.check_positive(seconds, "seconds")
     copied = copy.deepcopy(resolve_optimizer(optimizer))  # its moments matter for the time
     net._bind(copied)
-    batch_size, _ = cut(data, batch_size, 1, copied)
+    batch_size, _ = plan_batches(data, batch_size, 1, copied)
     shown = repr(copied)
     copied.lr = min(copied.lr, _LEAST_LR)  # so that every step is one of the network as it is
     n = len(rows) // batch_size * batch_size

@@ -249,7 +249,7 @@ class EngineSession:
         self.set_clocks, self.report = fit.set_clocks, fit.report
 
     def takes(self, optimizer: Optimizer, n_rows: int) -> bool:
-        """Whether this session can make a step on so many rows with this optimiser."""
+        """Whether this session can make a step on n_rows rows with this optimiser."""
         return optimizer is self._optimizer and n_rows <= self._batch_size
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:

@@ -71,7 +71,17 @@ def write_model(
     seed: int,
     preprocessing: object,
 ) -> None:
-    """Write a model file, whole or not at all; see `fastbp.io.save`."""
+    """Write a model file, whole or not at all; see `fastbp.io.save`.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    net, layers, seed
+        The architecture, the layers with the parameters, and the seed of the network.
+    preprocessing : dict or None
+        What a command needs to prepare inputs; stored as JSON.
+    """
     if isinstance(net.criterion, CustomLoss):
         raise TypeError(
             f"a model file cannot hold the loss {net.criterion}, which is a function; pickle the "

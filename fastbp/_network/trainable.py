@@ -185,7 +185,7 @@ class TrainableNetwork(DifferentiableNetwork):
         epochs: int,
         place: Place,
     ) -> Session:
-        """A session on arrays or a stream that continues at a place, up to so many epochs."""
+        """A session on arrays or a stream that continues at a place; see `sessions.begin`."""
         return begin_session(self, source, optimizer, options, epochs, place)
 
     # ---- whole data sets ------------------------------------------------------------------
@@ -237,8 +237,8 @@ class TrainableNetwork(DifferentiableNetwork):
         batch_size : int, default 64
             Samples of a batch, at least 1. One that exceeds n stands for n.
         accumulate : int, default 1
-            Make one step with the gradient of so many batches. Steps, rates and logs are those of a
-            batch_size so many times as large, in the memory of one batch.
+            How many batches contribute to the gradient of one step. Steps, rates and logs are those
+            of a batch_size that is `accumulate` times as large, in the memory of one batch.
         optimizer : str, Optimizer or LBFGS, default "adam"
             A name or an object of `fastbp.optim`. The state of an object continues where it was.
         schedule : str, Schedule or None, default None

@@ -97,7 +97,7 @@ class Checkpoints:
     # ---- writing --------------------------------------------------------------------------
 
     def due(self, t: int, epochs: int | None = None) -> bool:
-        """Whether to save, after t steps in all, and after so many epochs; None within an epoch."""
+        """Whether to save after t steps in all; `epochs` are complete, or None within an epoch."""
         if self._unit.startswith("epoch"):
             return epochs is not None and epochs % self._amount == 0
         if self._unit.startswith("step"):
@@ -235,7 +235,7 @@ class Record:
         self.save(place)
 
     def epoch_end(self, epochs: int, stopped_by: str | None, last: bool) -> None:
-        """Save after so many epochs, if a checkpoint is due or the fit is over."""
+        """Save after `epochs` epochs, if a checkpoint is due or the fit is over."""
         if self._cut_short:
             return
         if last or self._files.due(self._optimizer.t, epochs):
@@ -262,12 +262,19 @@ def identity(
     source: Data | Stream,
     optimizer: Optimizer,
     schedule: Schedule | None,
-    cuts: Mapping[str, object],
+    settings: Mapping[str, object],
 ) -> dict[str, object]:
     """What has to be the same for a fit to continue, by name, as texts and numbers.
 
     For the data, that is their number, and a checksum over at most 64 of their rows. Learning rates
     may differ, because a fit changes them; those of the checkpoint are used.
+
+    Parameters
+    ----------
+    net, source, optimizer, schedule
+        What the fit trains, on what, and how.
+    settings : mapping
+        Arguments of `fit` that must be the same, by name.
     """
     ours = ("theta", "preprocessing", "seed")
     described = {k: _listed(v) for k, v in net.__getstate__().items() if k not in ours}
@@ -275,7 +282,7 @@ def identity(
     hyper = {k: v for k, v in state["hyper"].items() if k != "lr"}
     found: dict[str, object] = {f"network's {name}": value for name, value in described.items()}
     found |= {"optimizer": state["name"], "optimizer's settings": hyper}
-    found |= {"schedule": None if schedule is None else type(schedule).__name__, **cuts}
+    found |= {"schedule": None if schedule is None else type(schedule).__name__, **settings}
     return found | {"data": _sample(net, source)}
 
 

@@ -93,14 +93,14 @@ def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
     scoring = Scoring(net, train, validation, settings.metrics)
     source = _weigh(net, options.class_weight, source)
     batch_size = settings.batch_size * settings.accumulate
-    batch_size, span = cut(source, batch_size, epochs, optimizer)
+    batch_size, span = plan_batches(source, batch_size, epochs, optimizer)
     _check_logs(scoring, optimizer, schedule, span, runner)
     place = Place(initial_epoch)
     if record is not None:  # after all checks, because it changes the network
         place = record.restore(place)
     part_rows = 0 if settings.accumulate == 1 else min(settings.batch_size, _MAX_ROWS)
-    cuts = SessionOptions(batch_size, bool(options.shuffle), settings.n_threads, part_rows)
-    begun = optimizer.session(net, cast(Data, source), cuts, epochs, place)
+    batching = SessionOptions(batch_size, bool(options.shuffle), settings.n_threads, part_rows)
+    begun = optimizer.session(net, cast(Data, source), batching, epochs, place)
     session = cast(Session, begun)  # for LBFGS without rates and place, which its fits do not need
     if schedule is not None:
         schedule.bind(span)
@@ -151,7 +151,22 @@ def _source(
 
 
 def data_set(net: Trainee, X: object, y: object, sample_weight: object, name: str) -> Data:
-    """(X, y, weights or None) as sessions take them, finite. Raises TypeError or ValueError."""
+    """(X, y, weights or None) as sessions take them, finite.
+
+    Parameters
+    ----------
+    net : Trainee
+        The network, whose widths, loss and dtype the data have to suit.
+    X, y, sample_weight
+        As for `Network.fit`.
+    name : str
+        The name of X, for messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For data that do not suit the network or are not finite.
+    """
     given = X if type(X) is np.ndarray else None
     rows = net._inputs(X, name)
     check.check_finite(rows, name, net.dtype, given=given)
@@ -193,14 +208,14 @@ def _open_record(
     schedule = settings.schedule
     files = Checkpoints(options.checkpoint, options.every, options.resume)
     record = Record(files, net, optimizer, schedule, runner)
-    cuts = {
+    arguments = {
         "batch_size": settings.batch_size,
         "accumulate": settings.accumulate,
         "shuffle": bool(options.shuffle),
         "validation_split": options.validation_split,
         "class_weight": repr(options.class_weight),
     }
-    return record, record.open(identity(net, source, optimizer, schedule, cuts))
+    return record, record.open(identity(net, source, optimizer, schedule, arguments))
 
 
 def _split(
@@ -242,7 +257,7 @@ def _weigh(net: Trainee, class_weight: object, source: Data | Stream) -> Data | 
     return X, y, weigh(class_weight, y, s, net.criterion, net.widths[-1], net.dtype)
 
 
-def cut(
+def plan_batches(
     source: Data | Stream, batch_size: int, epochs: int, optimizer: Optimizer | LBFGS
 ) -> tuple[int, Span]:
     """The size of a batch, and what the fit consists of."""

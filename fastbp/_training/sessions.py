@@ -34,7 +34,23 @@ def begin(
     epochs: int,
     place: Place,
 ) -> Session:
-    """A session on arrays or a stream that continues at a place, up to so many epochs."""
+    """A session on arrays or a stream that continues at a place.
+
+    Parameters
+    ----------
+    net : Trainee
+        The network.
+    source : tuple or Stream
+        Checked data, or a stream.
+    optimizer : Optimizer
+        The optimiser, bound to the network.
+    options : SessionOptions
+        How rows become batches.
+    epochs : int
+        The epochs of the whole fit, from epoch 0 on.
+    place : Place
+        The next step.
+    """
     if isinstance(source, Stream):
         from .blocks import BlockSession
 

@@ -59,8 +59,21 @@ def permutation(
     """The order (n,) int64 in which epoch `epoch` visits n < 2**32 samples: Fisher–Yates.
 
     For i from n-1 down to 1, swap p[i] with p[j], j = floor(u (i+1) / 2**64), where u is the
-    64-bit value at index i + 2**32 block. A data set that is not streamed is block 0.
+    64-bit value at index i + 2**32 block.
 
+    Parameters
+    ----------
+    seed, epoch : int
+        They determine the order, together with `block` and `stream`.
+    n : int
+        How many samples there are.
+    block : int, default 0
+        The number of the block of a stream; 0 for data that are not streamed.
+    stream : int, default STREAM_SHUFFLE
+        The stream of random numbers. The order of blocks has one of its own, STREAM_BLOCKS.
+
+    Examples
+    --------
     >>> sorted(permutation(0, 0, 6).tolist())
     [0, 1, 2, 3, 4, 5]
     """

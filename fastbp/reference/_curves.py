@@ -223,7 +223,19 @@ def output_slope(loss: Loss, z: Array, a: Array, y: Array) -> Array:
 def output_curve(
     loss: Loss, output: Activation, g: Array, z: Array, a: Array, y: Array, rz: Array, ra: Array
 ) -> Array:
-    """R{δ^L}, where g = ∂J_i/∂a^L."""
+    """R{δ^L}.
+
+    Parameters
+    ----------
+    loss, output
+        The loss, and the activation of layer L.
+    g : array
+        ∂J_i/∂a^L, as from `output_slope`.
+    z, a, y : array
+        z^L and a^L, and dense targets.
+    rz, ra : array
+        R{z^L} and R{a^L}.
+    """
     if loss.pairs_with(output):
         return PAIR_CURVES[loss.name](z, a, y, (rz, ra), **loss_options(loss))
     rg = CURVES[loss.name](a, y, ra, **loss_options(loss))

@@ -28,6 +28,17 @@ def fit_estimator(
 
     If an argument is refused, the estimator does not change. After a later exception, from a
     callback or from Ctrl-C, the weights are those after the last complete step.
+
+    Parameters
+    ----------
+    est : BaseMLP
+        The estimator.
+    X, y, sample_weight, validation_data
+        As for `fit` of the estimator.
+    incremental : bool, default False
+        Whether this is `partial_fit`.
+    classes : array_like or None, default None
+        All classes that `partial_fit` will get.
     """
     arguments = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
     with ExitStack() as open_callbacks:
