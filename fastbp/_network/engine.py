@@ -139,7 +139,7 @@ class EngineBackend:
         seed: int,
     ) -> float:
         session = self._batches
-        if session is None or not session.takes(optimizer, X.shape[0]):
+        if session is None or not session.takes(theta, optimizer, X.shape[0]):
             self._batches = None
             options = SessionOptions(batch_size=X.shape[0], shuffle=False)
             bind(optimizer, theta, len(self._widths) - 1)
@@ -242,18 +242,18 @@ class EngineSession:
             options.n_threads,
             options.part_rows,
         )
-        self._fit, self._optimizer = fit, optimizer
-        self._n_params, self._dtype = theta.size, theta.dtype
+        self._fit, self._optimizer, self._theta = fit, optimizer, theta
         self._batch_size, self._n_rows = options.batch_size, len(X)
         self.rebind, self.set_rates = fit.rebind, fit.set_rates
         self.set_clocks, self.report = fit.set_clocks, fit.report
 
-    def takes(self, optimizer: Optimizer, n_rows: int) -> bool:
-        """Whether this session can make a step on n_rows rows with this optimiser."""
-        return optimizer is self._optimizer and n_rows <= self._batch_size
+    def takes(self, theta: Array, optimizer: Optimizer, n_rows: int) -> bool:
+        """Whether this session can make a step of theta on n_rows rows with this optimiser."""
+        mine = optimizer is self._optimizer and theta is self._theta
+        return mine and n_rows <= self._batch_size
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
-        self._optimizer.bind(self._n_params, self._dtype)
+        self._optimizer.bind(self._theta.size, self._theta.dtype)
         return self._fit.run(seconds)
 
     @property

@@ -127,7 +127,7 @@ class TrainableNetwork(DifferentiableNetwork):
     def _hooked_step(
         self, X: Rows, y: Array | None, s: Array | None, optimizer: Optimizer, hook: Hook
     ) -> float:
-        """Make one step by way of the stored pass; returns J before it.
+        """Make one step through the stored pass; returns J before it.
 
         There is no step if J is not finite.
         """

@@ -71,3 +71,14 @@ def test_bad_input_changes_nothing(rng):
     np.testing.assert_array_equal(net.theta, before)
     assert optimizer.t == 0
     assert np.isfinite(net.train_batch(X, y, optimizer))
+
+
+def test_a_backend_trains_the_theta_of_the_call():
+    net = fastbp.Network((3, 2), seed=0)
+    X, y, adam = np.ones((4, 3), "f4"), np.zeros((4, 2), "f4"), Adam()
+    first, second = net.theta.copy(), net.theta.copy()
+    net._backend.train_batch(first, X, y, None, adam, 0)
+    kept = first.copy()
+    net._backend.train_batch(second, X, y, None, adam, 0)
+    np.testing.assert_array_equal(first, kept)
+    assert (second != net.theta).any()
