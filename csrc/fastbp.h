@@ -134,6 +134,16 @@ typedef struct {
     bool non_negative; /* W >= 0 after an update */
 } fastbp_layer_options_t;
 
+/* How exact the factors of matrix products are: W, the a of the layer below and δ, in forward, δ·Wᵀ
+ * and aᵀδ. Sums, biases, activations, losses, theta and the moments keep the network's dtype.
+ * docs/numerics.md says what that means for a gradient. */
+typedef enum {
+    FASTBP_HIGHEST = 0, /* the network's dtype; the only choice for f64 */
+    FASTBP_HIGH = 1,    /* 16 bits: the sum of two numbers in bfloat16 */
+    FASTBP_MEDIUM = 2,  /* 8 bits: bfloat16 */
+    FASTBP_PRECISION_COUNT
+} fastbp_precision_t;
+
 /* The caller's own loss. It writes J_i of `rows` samples to row_loss and, unless slope is NULL,
  * ∂J_i/∂a to slope. a: rows of n_L outputs, lda apart; targets: pointers to rows of n_targets
  * elements; slope: rows of n_L elements, ld_slope apart. J_i must depend on sample i alone.
@@ -164,6 +174,7 @@ typedef struct {
     void *loss_context;
     const fastbp_layer_options_t *options; /* one per layer, or NULL if all are plain */
     double input_dropout;                  /* p of the inputs, 0 <= p < 1 */
+    fastbp_precision_t precision;
 } fastbp_spec_t;
 
 /* Makes a network from a copy of the spec. FASTBP_ERR_ARGUMENT if a value is out of range,

@@ -65,6 +65,9 @@ cdef extern from "fastbp.h" nogil:
         void *context, long rows, const void *a, long lda, const void *const *targets,
         double *row_loss, void *slope, long ld_slope) noexcept
 
+    ctypedef enum fastbp_precision_t:
+        FASTBP_HIGHEST
+
     ctypedef struct fastbp_spec_t:
         int n_layers
         const long *widths
@@ -80,6 +83,7 @@ cdef extern from "fastbp.h" nogil:
         void *loss_context
         const fastbp_layer_options_t *options
         double input_dropout
+        fastbp_precision_t precision
 
     fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec)
     void fastbp_net_free(fastbp_net_t *net)

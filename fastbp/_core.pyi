@@ -83,6 +83,7 @@ class Net:
         options: tuple[_LayerOptions, ...] = (),
         input_dropout: float = 0.0,
         function: _Loss | None = None,
+        precision: int = 0,
     ) -> None: ...
     @property
     def n_params(self) -> int: ...

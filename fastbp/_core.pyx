@@ -212,7 +212,7 @@ cdef class Net:
     its parameters, see csrc/lists.h, and n_targets is the number of columns of dense targets.
     options has one tuple per layer with the fields of fastbp_layer_options_t, or is empty for plain
     layers. function is a loss in Python, called with the bytes of a and y; it returns
-    (losses, slopes).
+    (losses, slopes). precision is a value of fastbp_precision_t.
     """
 
     cdef fastbp_net_t *net
@@ -226,7 +226,7 @@ cdef class Net:
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, str loss, bint f64,
                   double l1, double l2, tuple loss_params, long n_targets, tuple options=(),
-                  double input_dropout=0.0, function=None):
+                  double input_dropout=0.0, function=None, int precision=FASTBP_HIGHEST):
         cdef int n = <int>len(widths) - 1
         cdef int n_loss_params = <int>len(loss_params)
         cdef bytearray room = _layer_options(options)
@@ -241,7 +241,7 @@ cdef class Net:
             n, <long *>_vector(c_widths, b"l", n + 1), <int *>_vector(c_activations, b"i", n),
             <double *>_vector(c_alphas, b"d", n), <fastbp_loss_t><int>LOSSES[loss], _dtype(f64),
             l1, l2, <double *>_vector(c_loss_params, b"d", n_loss_params), n_loss_params, n_targets,
-            &_call_loss, <void *>self, c_options, input_dropout)
+            &_call_loss, <void *>self, c_options, input_dropout, <fastbp_precision_t>precision)
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
         self.packed = Packed()

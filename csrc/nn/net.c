@@ -33,6 +33,8 @@ static bool valid_options(const fastbp_spec_t *spec, int i) {
 static bool valid(const fastbp_spec_t *spec) {
     if (spec->n_layers < 1 || spec->dtype > FASTBP_F64 || spec->loss >= FASTBP_LOSS_COUNT)
         return false;
+    if (spec->precision >= FASTBP_PRECISION_COUNT) return false;
+    if (spec->dtype == FASTBP_F64 && spec->precision != FASTBP_HIGHEST) return false;
     if (!(spec->l1 >= 0) || !(spec->l2 >= 0) || !valid_dropout(spec->input_dropout)) return false;
     for (int i = 0; i < spec->n_layers; ++i)
         if (!valid_layer(spec, i) || (spec->options != NULL && !valid_options(spec, i)))
@@ -106,6 +108,7 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     net->layer = calloc((size_t)spec->n_layers, sizeof *net->layer);
     net->kernels = fbp_kernels(spec->dtype);
     net->dtype = spec->dtype;
+    net->precision = spec->precision;
     net->n_layers = spec->n_layers;
     net->l1 = spec->l1;
     net->l2 = spec->l2;

@@ -52,6 +52,7 @@ struct fastbp_net {
         *predict; /* for predicting few rows without allocating; NULL if there was no memory */
     const fbp_kernels_t *kernels;
     fastbp_dtype_t dtype;
+    fastbp_precision_t precision;
     int n_layers;
     fbp_layer_t *layer; /* n_layers of them; layer[i] is layer l = i + 1 */
     fbp_tile_t *tile;   /* the tiles of every W, layer by layer, units ascending */
