@@ -72,8 +72,3 @@ const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype) {
     if (active == NULL) active = fastest();
     return active->table[dtype];
 }
-
-fastbp_machine_t fastbp_machine(void) {
-    const fbp_cpu_t *cpu = fbp_cpu();
-    return (fastbp_machine_t){cpu->name, cpu->l1d, cpu->l2, cpu->l3};
-}

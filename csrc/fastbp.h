@@ -90,6 +90,19 @@ typedef struct {
 
 fastbp_machine_t fastbp_machine(void);
 
+/* The name of the i-th machine that the engine has decisions for, such as "zen4"; NULL past the
+ * end. The first is "generic". */
+const char *fastbp_tune_available(int i);
+
+/* Chooses the machine for which every network made from now on is tuned, such as how products are
+ * divided; NULL chooses the one that this processor is. The results are bit-identical for all of
+ * them. FASTBP_ERR_ARGUMENT, for a name that fastbp_tune_available does not list, leaves the choice
+ * as it was. */
+fastbp_status_t fastbp_tune_select(const char *name);
+
+/* The name of the machine chosen; that of this processor if none was chosen. */
+const char *fastbp_tune(void);
+
 /* ---- Threads ---- */
 
 /* Sets the most threads that a call uses from now on, including the caller's own; 0 restores the

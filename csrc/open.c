@@ -2,6 +2,8 @@
  * of rules and hyper-parameters, and single kernels for tests and benchmarks. */
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/cpu.h"
+#include "base/machine.h"
 #include "dispatch.h"
 #include "threads/count.h"
 #include "threads/pool.h"
@@ -20,6 +22,21 @@ int fastbp_get_num_threads(void) { return fbp_thread_limit(); }
 fastbp_status_t fastbp_stop_threads(void) {
     return fbp_pool_close() ? FASTBP_OK : FASTBP_ERR_STATE;
 }
+
+/* ---- the machine ---- */
+
+fastbp_machine_t fastbp_machine(void) {
+    const fbp_cpu_t *cpu = fbp_cpu();
+    return (fastbp_machine_t){cpu->name, cpu->l1d, cpu->l2, cpu->l3};
+}
+
+const char *fastbp_tune_available(int i) { return fbp_machine_name(i); }
+
+fastbp_status_t fastbp_tune_select(const char *name) {
+    return fbp_machine_select(name) ? FASTBP_OK : FASTBP_ERR_ARGUMENT;
+}
+
+const char *fastbp_tune(void) { return fbp_machine()->name; }
 
 /* ---- names of codes ---- */
 
@@ -102,6 +119,7 @@ double *fastbp_hyper_at(fastbp_optimizer_t *optimizer, int i) {
 typedef struct {
     const void **rows;
     void *panels, *pack;
+    const fbp_blocking_t *blocking;
 } gemm_buffers_t;
 
 static size_t panel_elems(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call) {
@@ -148,7 +166,8 @@ static fbp_gemm_t describe(const fastbp_gemm_call_t *call, const fbp_kernels_t *
         .ldz = call->ldz,
         .aux = call->aux,
         .ldaux = call->ldaux,
-        .pack = call->form == FASTBP_GEMM_NN ? buffers->pack : NULL,
+        .blocking = buffers->blocking,
+        .pack = call->form != FASTBP_GEMM_NT ? buffers->pack : NULL,
     };
 }
 
@@ -167,11 +186,13 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
         !offered(call))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(call->dtype);
+    const fbp_blocking_t *blocking = fbp_blocking(kernels, fbp_machine());
     const long n_rows = call->form == FASTBP_GEMM_TN ? call->k : call->m;
     gemm_buffers_t buffers = {
         malloc((size_t)n_rows * sizeof(void *)),
         call->panels ? malloc(panel_elems(kernels, call) * kernels->elem_size) : NULL,
-        malloc((size_t)kernels->pack_elems * kernels->elem_size),
+        malloc((size_t)fbp_pack_elems(kernels, blocking) * kernels->elem_size),
+        blocking,
     };
     bool ready = buffers.rows != NULL && buffers.pack != NULL;
     if (ready && call->panels)

@@ -1,4 +1,4 @@
-"""Instruction set and threads of the engine, both set at import, and information on the machine."""
+"""Instruction set, tuning and threads of the engine, set at import; facts about the machine."""
 
 from __future__ import annotations
 
@@ -27,6 +27,20 @@ def _choose_isa() -> None:
         ) from None
 
 
+def _choose_tune() -> None:
+    """Set the tuning of FASTBP_TUNE; ImportError, listing the valid ones, if invalid."""
+    name = os.environ.get("FASTBP_TUNE", "").strip().lower()
+    if not name:
+        return
+    try:
+        _core.select_tune(name)
+    except ValueError:
+        raise ImportError(
+            f"FASTBP_TUNE={name!r} is not a machine that fastbp is tuned for; it knows: "
+            f"{', '.join(_core.available_tunes())}. Set it to one of them, or unset it"
+        ) from None
+
+
 def _choose_threads() -> None:
     """Set the number of threads from the environment. OMP_NUM_THREADS takes precedence.
 
@@ -49,6 +63,7 @@ def _choose_threads() -> None:
 
 
 _choose_isa()
+_choose_tune()
 _choose_threads()
 atexit.register(_core.stop_threads)  # does nothing if a daemon thread still uses them
 
@@ -109,7 +124,7 @@ def isa() -> str:
 
 
 def config() -> dict[str, object]:
-    """Return versions, instruction set, cache sizes in bytes, cores and threads as a dict.
+    """Return versions, instruction set, tuning, caches in bytes, cores and threads as a dict.
 
     >>> config()["isa"] == isa()
     True
@@ -123,6 +138,7 @@ def config() -> dict[str, object]:
         "cpu": cpu or platform.processor() or "unknown",
         "isa": isa(),
         "isa_available": _core.available_isas(),
+        "tune": _core.tune(),
         "l1d_bytes": l1d,
         "l2_bytes": l2,
         "l3_bytes": l3,

@@ -42,6 +42,10 @@ cdef extern from "fastbp.h" nogil:
 
     fastbp_machine_t fastbp_machine()
 
+    const char *fastbp_tune_available(int i)
+    fastbp_status_t fastbp_tune_select(const char *name)
+    const char *fastbp_tune()
+
     fastbp_status_t fastbp_set_num_threads(int n)
     int fastbp_get_num_threads()
     fastbp_status_t fastbp_stop_threads()

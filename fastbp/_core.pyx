@@ -178,6 +178,22 @@ def isa():
     return fastbp_isa().decode()
 
 
+def available_tunes():
+    """Names of the machines that the engine can be tuned for."""
+    return list(_codes(&fastbp_tune_available))
+
+
+def select_tune(str name):
+    """Tune all networks made after this call for a machine; ValueError if it is unknown."""
+    if fastbp_tune_select(name.encode()) != FASTBP_OK:
+        raise ValueError(f"there is no tuning {name!r}, only: {', '.join(available_tunes())}")
+
+
+def tune():
+    """Name of the machine that networks are tuned for."""
+    return fastbp_tune().decode()
+
+
 def machine():
     """(processor name, L1d bytes, L2 bytes, L3 bytes)."""
     cdef fastbp_machine_t m = fastbp_machine()

@@ -10,6 +10,7 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define FBP_INLINE static inline __attribute__((always_inline, unused))
 #define FBP_NOINLINE __attribute__((noinline))
+#define FBP_PREFETCH_L1(p) __builtin_prefetch((p), 0, 3)
 #define FBP_PREFETCH_L2(p) __builtin_prefetch((p), 0, 2)
 #define FBP_OPAQUE(x) __asm__("" : "+r"(x)) /* hides from the compiler how x was computed */
 #define FBP_PRAGMA(x) _Pragma(#x)
@@ -22,6 +23,7 @@
 #define FBP_INLINE static __forceinline
 #define FBP_NOINLINE __declspec(noinline)
 #define FBP_UNROLL(n)
+#define FBP_PREFETCH_L1(p) ((void)0)
 #define FBP_PREFETCH_L2(p) ((void)0)
 #define FBP_OPAQUE(x) ((void)0)
 #endif

@@ -62,6 +62,16 @@ static unsigned detect_features(unsigned max_leaf) {
     return features;
 }
 
+/* Leaf 1: the extended family adds to a family of 15, the extended model is the upper half of the
+ * model. */
+static void detect_model(fbp_cpu_t *cpu, const regs_t *zero) {
+    const unsigned signature = cpuid(1, 0).a, family = (signature >> 8) & 15u;
+    if (zero->b == 0x68747541u) cpu->vendor = FBP_VENDOR_AMD;   /* "Auth" */
+    if (zero->b == 0x756E6547u) cpu->vendor = FBP_VENDOR_INTEL; /* "Genu" */
+    cpu->family = (int)(family + (family == 15 ? (signature >> 20) & 255u : 0));
+    cpu->model = (int)(((signature >> 12) & 0xF0u) + ((signature >> 4) & 15u));
+}
+
 static void detect_caches(fbp_cpu_t *cpu, unsigned leaf) {
     for (unsigned i = 0; i < 8; ++i) {
         const regs_t r = cpuid(leaf, i);
@@ -91,7 +101,9 @@ static void detect_name(fbp_cpu_t *cpu, unsigned max_extended) {
 }
 
 static void detect(fbp_cpu_t *cpu) {
-    const unsigned max_leaf = cpuid(0, 0).a, max_extended = cpuid(0x80000000u, 0).a;
+    const regs_t zero = cpuid(0, 0);
+    const unsigned max_leaf = zero.a, max_extended = cpuid(0x80000000u, 0).a;
+    if (max_leaf >= 1) detect_model(cpu, &zero);
     cpu->features = detect_features(max_leaf);
     const bool amd_caches = max_extended >= 0x8000001Du && bit(cpuid(0x80000001u, 0).c, 22);
     if (amd_caches) detect_caches(cpu, 0x8000001Du);

@@ -14,8 +14,12 @@ enum {
     FBP_CPU_NEON = 4,
 };
 
+typedef enum { FBP_VENDOR_OTHER, FBP_VENDOR_AMD, FBP_VENDOR_INTEL } fbp_vendor_t;
+
 typedef struct {
     unsigned features; /* FBP_CPU_* */
+    fbp_vendor_t vendor;
+    int family, model; /* as cpuid gives them, with the extended parts; 0 if it does not */
     char name[64];     /* brand string, "" if unknown */
     /* Bytes of the data caches that one core sees; the defaults of cpu.c if unknown. */
     size_t l1d, l2, l3;

@@ -12,11 +12,5 @@
 #define FBP_MR_4 3
 #define FBP_MR_8 1
 #define FBP_NN_ROWS 11
-#ifndef FBP_PACK_MIN_BYTES
-#define FBP_PACK_MIN_BYTES 2048 /* a strip is only 64 bytes wide, so L1 has to hold more rows */
-#endif
-#ifndef FBP_KC_TN
-#define FBP_KC_TN 160
-#endif
 #include "../simd/avx2.h"
 #include "isa.h"

@@ -18,24 +18,15 @@
 
 #define FBP_ISA_NAME(x) FBP_PASTE(x, FBP_ISA)
 
-/* Tuning constants, which the compiler's command line may set.
- * FBP_KC, FBP_KC_TN: rows of B in one strip. Every row tile reads the strip once.
- * FBP_PACK_MIN_ROWS, FBP_PACK_MIN_BYTES: a strip of B is copied only if A has at least this many
- * rows and the rows of B are at least this many bytes apart. Rows that are 4 KiB apart all fall
- * into the same set of L1. */
-#ifndef FBP_KC
-#define FBP_KC 384
-#endif
-#ifndef FBP_KC_TN
-#define FBP_KC_TN 384
-#endif
+/* Tuning constants of the tiles; those of a machine are in base/machine.c.
+ * FBP_PACK_MIN_ROWS: a strip of B is copied only if A has at least this many rows.
+ * FBP_NARROW_ELEMS: the last few columns of B are dot products if they have at most so many
+ * elements. It decides which of two sums an output is, so it must not depend on the machine. */
 #ifndef FBP_PACK_MIN_ROWS
 #define FBP_PACK_MIN_ROWS (4 * FBP_MR_2)
 #endif
-#ifndef FBP_PACK_MIN_BYTES
-#define FBP_PACK_MIN_BYTES 4096
-#endif
 #define FBP_PANEL_VECTORS 2
+#define FBP_NARROW_ELEMS (384 * FBP_PANEL_VECTORS * V_LANES)
 #define FBP_MR_MAX 14
 #define FBP_NV_MAX 8
 

@@ -11,6 +11,7 @@
 #define FASTBP_KERNELS_H
 
 #include "../base/common.h"
+#include "../base/machine.h"
 #include "../base/rng.h"
 #include "../fastbp.h"
 #include "activations.h"
@@ -57,11 +58,13 @@ typedef struct {
     long ldz;
     const void *aux; /* BACKWARD: a[m,n] of the layer of the δ computed, or z if fbp_act_by_z */
     long ldaux;
-    void *pack; /* nn: scratch of pack_elems elements; or NULL: B is read in place */
+    const fbp_blocking_t *blocking; /* NULL: k in one block, and no copies */
+    void *pack; /* nn and tn: scratch of fbp_pack_elems; or NULL: A and B are read in place */
     /* tn: up to FBP_MAX_WARM more m × n matrices, with leading dimension ldwarm, that the caller
      * uses next. They are prefetched into L2 during the product. NULL ends the list. */
     const void *warm[FBP_MAX_WARM];
     long ldwarm;
+    bool spread; /* warm: over the loop of a tile, instead of before it */
 } fbp_gemm_t;
 
 /* n = (z − mean) · r · gain + shift, row by row, r = 1/√(var + eps); RMS: mean = 0, no shift. */
@@ -237,10 +240,28 @@ typedef struct {
 #undef FBP_KERNEL
     const char *isa;
     size_t elem_size;
-    int lanes;       /* elements of a vector */
-    int tile_rows;   /* rows of the register tile of gemm_nn */
-    int panel_cols;  /* columns of a panel, a multiple of lanes */
-    long pack_elems; /* elements of scratch that fbp_gemm_t.pack points to */
+    int lanes;         /* elements of a vector */
+    int tile_rows;     /* rows of the register tile of gemm_nn */
+    int panel_cols;    /* columns of a panel, a multiple of lanes */
+    long narrow_elems; /* elements of scratch for the last few columns of gemm_nn */
 } fbp_kernels_t;
+
+/* The blocking of these kernels on a machine. */
+FBP_INLINE const fbp_blocking_t *fbp_blocking(const fbp_kernels_t *kernels,
+                                              const fbp_machine_t *machine) {
+    return fbp_blocking_of(machine, (size_t)kernels->lanes * kernels->elem_size);
+}
+
+/* gemm_tn copies A if its rows, divided into register tiles, have at most this many elements. */
+enum { FBP_PACK_A_ROW = 128 };
+
+/* The elements of scratch that fbp_gemm_t.pack points to: the last few columns of B, a strip of B,
+ * or a block of A with a pointer per row. */
+FBP_INLINE long fbp_pack_elems(const fbp_kernels_t *kernels, const fbp_blocking_t *blocking) {
+    const long pointers = (long)(sizeof(void *) / kernels->elem_size);
+    const long a = blocking->pack_a_outputs > 0 ? FBP_PACK_A_ROW + pointers : 0;
+    return fbp_max_long(fbp_max_long(kernels->narrow_elems, blocking->kc * kernels->panel_cols),
+                        blocking->kc_tn * a);
+}
 
 #endif

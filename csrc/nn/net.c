@@ -107,6 +107,8 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     if (net == NULL) return FASTBP_ERR_MEMORY;
     net->layer = calloc((size_t)spec->n_layers, sizeof *net->layer);
     net->kernels = fbp_kernels(spec->dtype);
+    net->machine = fbp_machine();
+    net->blocking = fbp_blocking(net->kernels, net->machine);
     net->dtype = spec->dtype;
     net->precision = spec->precision;
     net->n_layers = spec->n_layers;

@@ -25,17 +25,11 @@ typedef struct {
 } fbp_tile_t;
 
 /* FBP_TILE_UNITS: the most input units of a tile. It is a multiple of the lanes of every ISA, so
- * that transposed blocks are whole, and of the 14 rows of a register tile on AVX-512.
- * FBP_TILE_OUTPUTS: outputs whose raw sums are computed before the update goes over them. With 32
- * at a time, the update reads theta and the moments in runs too short for the prefetchers: Adam on
- * 784 × 512 takes 0.50 ns per parameter, in runs of 64 or more 0.29. With whole rows of 512 in one
- * run, 784-512-512-10 at batch 128 takes 2 % less than in runs of 256 (AVX-512, one core).
+ * that transposed blocks are whole, and of the 14 rows of a register tile on AVX-512. Penalties and
+ * norms are sums over tiles, so it must not depend on the machine.
  * FBP_TURNED_MAX: the most outputs past the last whole vector that are summed as δᵀa. */
 #ifndef FBP_TILE_UNITS
 #define FBP_TILE_UNITS 112
-#endif
-#ifndef FBP_TILE_OUTPUTS
-#define FBP_TILE_OUTPUTS 512
 #endif
 enum { FBP_TURNED_MAX = 12 };
 
@@ -51,6 +45,8 @@ struct fastbp_net {
     fbp_slot_t
         *predict; /* for predicting few rows without allocating; NULL if there was no memory */
     const fbp_kernels_t *kernels;
+    const fbp_machine_t *machine;
+    const fbp_blocking_t *blocking; /* of the kernels, on that machine */
     fastbp_dtype_t dtype;
     fastbp_precision_t precision;
     int n_layers;

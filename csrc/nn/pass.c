@@ -240,6 +240,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
         .n = first->n_in,
         .k = first->n_out,
         .epi = FBP_EPI_NONE,
+        .blocking = net->blocking,
     };
     net->kernels->gemm_nn(&product);
     if (first->has.residual) {

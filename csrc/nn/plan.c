@@ -2,30 +2,10 @@
  * then to hand out the buffers. */
 #include "plan.h"
 
-#include "../base/cpu.h"
 #include "../threads/count.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-/* Tuning. FBP_BLOCK_MIN_ROWS: the fewest rows of a block, if the batch has them. Each block reads
- * all of W: 784-1024×3-10 runs at 73, 87, 92 and 96 GFLOP/s with blocks of 28, 112, 252 and 512
- * rows (one core, AVX-512, f32, on a prototype with tiles of 14 rows). FBP_PANELS_MIN_BYTES: from
- * this length of the rows of W on, training keeps a copy of W in panels, which the update writes
- * while the tile is in L1. Rows this long are on different pages: in place, 504 × 784 × 1024 runs
- * at 89 % of peak, copied strip by strip at 92, from panels at 94 to 97. FBP_MIN_WORK:
- * floating-point operations that each worker must get: 17 µs at 118 GFLOP/s. Waking a worker and
- * two barriers take 2.5 to 4.5 µs if all workers are running. If one has lost its processor they
- * take a time slice of the system, which is a poor risk for a shorter step. */
-#ifndef FBP_BLOCK_MIN_ROWS
-#define FBP_BLOCK_MIN_ROWS 252
-#endif
-#ifndef FBP_PANELS_MIN_BYTES
-#define FBP_PANELS_MIN_BYTES 4096
-#endif
-#ifndef FBP_MIN_WORK
-#define FBP_MIN_WORK 2e6
-#endif
 
 /* The leading dimension of rows of `width` elements: an odd number of cache lines, so that the same
  * column of successive rows is in different sets of L1. */
@@ -93,7 +73,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
         if (inspect || l == net->n_layers || keeps_z(layer))
             take_rows(plan, arena, &plan->z[l], layer->n_out);
         if (l > 1 || inspect) plan->wt[l - 1] = take_panels(plan, arena, layer->n_in, layer->n_out);
-        if (!inspect && layer->n_out * (long)kernels->elem_size >= FBP_PANELS_MIN_BYTES)
+        if (!inspect && layer->n_out * (long)kernels->elem_size >= net->machine->panels_min_bytes)
             plan->wp[l - 1] = take_panels(plan, arena, layer->n_out, layer->n_in);
         carve_options(plan, arena, l);
         if (layer->has.residual) skip_width = fbp_max_long(skip_width, layer->n_out);
@@ -142,19 +122,21 @@ static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
 static bool gathers_input(const fbp_plan_t *plan) {
     const size_t row = FBP_TILE_UNITS * plan->net->kernels->elem_size;
     return plan->kind == FBP_PLAN_TRAIN && fbp_odd_outputs(plan->net, 0) > 0 &&
-           (size_t)plan->capacity * row <= fbp_cpu()->l2 / 2;
+           (size_t)plan->capacity * row <= plan->net->machine->l2 / 2;
 }
 
 static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
     const size_t elem = kernels->elem_size;
+    const size_t pack = (size_t)fbp_pack_elems(kernels, net->blocking);
+    const size_t sums = FBP_TILE_UNITS * (size_t)net->machine->tile_outputs;
     for (int w = 0; w < plan->n_workers; ++w) {
         fbp_scratch_t *scratch = &plan->scratch[w];
         scratch->profile = NULL;
-        scratch->pack = fbp_arena_take(arena, (size_t)kernels->pack_elems, elem);
+        scratch->pack = fbp_arena_take(arena, pack, elem);
         if (plan->kind == FBP_PLAN_PREDICT) continue;
-        scratch->tile_sums = fbp_arena_take(arena, FBP_TILE_UNITS * FBP_TILE_OUTPUTS, elem);
+        scratch->tile_sums = fbp_arena_take(arena, sums, elem);
         scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
         scratch->column = fbp_arena_take(arena, 2 * (size_t)net->max_width, elem);
         if (gathers_input(plan))
@@ -192,7 +174,8 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
     plan->a = calloc(n_rows * slots, sizeof *plan->a);
     plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
-    plan->state_is_cold = state_vectors * net->n_params * net->kernels->elem_size > fbp_cpu()->l2;
+    plan->state_is_cold =
+        state_vectors * net->n_params * net->kernels->elem_size > net->machine->l2;
     fastbp_status_t status = FASTBP_ERR_MEMORY;
     if (plan->a != NULL && plan->wt != NULL) {
         for (size_t i = 1; i < n_rows; ++i) *rows[i] = plan->a + i * slots;
@@ -253,22 +236,22 @@ double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work) {
     return (double)net->n_params * (work.per_row * (double)rows + work.once);
 }
 
-double fbp_work_per_worker(void) { return FBP_MIN_WORK; }
+double fbp_work_per_worker(const fastbp_net_t *net) { return net->machine->min_work; }
 
 long fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work) {
-    const double each = workers * FBP_MIN_WORK / (double)net->n_params;
+    const double each = workers * net->machine->min_work / (double)net->n_params;
     return fbp_max_long(1, (long)ceil((each - work.once) / work.per_row));
 }
 
 int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wanted) {
-    const double worth = fbp_work_of(net, rows, work) / FBP_MIN_WORK;
+    const double worth = fbp_work_of(net, rows, work) / net->machine->min_work;
     if (wanted == 0) wanted = fbp_thread_limit();
     return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
 }
 
 /* The z, a and δ of a block should fit into half of L2. But each block reads all of W, so it has at
- * least FBP_BLOCK_MIN_ROWS rows: with 256×9-10, one block of 256 rows takes 2 % less time than two
- * of 128. */
+ * least block_rows of the machine: with 256×9-10, one block of 256 rows takes 2 % less time than
+ * two of 128. */
 long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     const fastbp_net_t *net = plan->net;
     long row_elems = net->layer[0].n_in;
@@ -278,7 +261,8 @@ long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
         if (keeps_z(&net->layer[l - 1])) row_elems += plan->z[l].ld;
     }
     const long row_bytes = row_elems * (long)net->kernels->elem_size;
-    const long fit = fbp_max_long((long)(fbp_cpu()->l2 / 2) / row_bytes, FBP_BLOCK_MIN_ROWS);
+    const long fit =
+        fbp_max_long((long)(net->machine->l2 / 2) / row_bytes, net->machine->block_rows);
     const long blocks = fbp_round_up(fbp_max_long(1, rows / fit), team_size);
     return fbp_min_long(blocks, fbp_ceil_div(rows, net->kernels->tile_rows));
 }

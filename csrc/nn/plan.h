@@ -123,7 +123,7 @@ int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wan
 /* The operations of such work; how many of them each worker must get; and the fewest rows that are
  * enough work for `workers` workers. */
 double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work);
-double fbp_work_per_worker(void);
+double fbp_work_per_worker(const fastbp_net_t *net);
 long fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work);
 
 /* ---- rows and blocks ---- */

@@ -52,6 +52,7 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
         .alpha = layer->alpha,
         .z = keep && !raw ? fbp_row_at(plan, &plan->z[l], row0) : NULL,
         .ldz = plan->z[l].ld,
+        .blocking = net->blocking,
         .pack = scratch->pack,
     };
     if (batch->sparse && l == 1) forward_sparse(batch, &product, row0);
@@ -177,6 +178,7 @@ static fbp_gemm_t delta_times_weights(const fbp_batch_t *batch, const fbp_scratc
         .m = rows,
         .n = layer->n_in,
         .k = layer->n_out,
+        .blocking = net->blocking,
         .pack = scratch->pack,
     };
 }

@@ -187,9 +187,9 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     for (int i = 0; i < net->n_layers; ++i) {
         const long n_out = net->layer[i].n_out;
         for (long j = 0; fbp_limits_columns(&net->layer[i]) && j < n_out;
-             j += FBP_TILE_OUTPUTS, ++strip) {
+             j += net->machine->tile_outputs, ++strip) {
             if (strip != next) continue;
-            const long cols = fbp_min_long(FBP_TILE_OUTPUTS, n_out - j);
+            const long cols = fbp_min_long(net->machine->tile_outputs, n_out - j);
             fbp_constrain_columns(net, fit->theta, i, j, cols);
             fbp_lap(profile, i + 1, FASTBP_PHASE_UPDATE);
             next = fbp_team_next(team);

@@ -112,6 +112,7 @@ static void times_weights(const curve_t *c, const fbp_rows_t *a, const void *the
         .n = layer->n_out,
         .k = layer->n_in,
         .bias = bias && !layer->has.no_bias ? fbp_at(net, theta, layer->b) : NULL,
+        .blocking = net->blocking,
         .pack = scratch->pack,
     };
     net->kernels->gemm_nn(&product);

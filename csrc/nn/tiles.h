@@ -17,9 +17,9 @@ enum { FBP_ROW_BIAS = -FBP_PART_B, FBP_ROW_GAIN = -FBP_PART_GAIN, FBP_ROW_SHIFT 
 typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
                               long row, long column);
 
-/* Sums aᵀδ of a tile over the batch and hands the sums to `finish`, FBP_TILE_OUTPUTS columns at a
- * time. warm: vectors laid out as theta that `finish` will use, to be prefetched; NULL ends the
- * list. */
+/* Sums aᵀδ of a tile over the batch and hands the sums to `finish`, tile_outputs columns of the
+ * machine at a time. warm: vectors laid out as theta that `finish` will use, to be prefetched; NULL
+ * ends the list. */
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]);
 

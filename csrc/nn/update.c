@@ -304,7 +304,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         fbp_constrain_tile(plan->net, theta, tile);
         return;
     }
-    const bool runs = plan->net->layer[tile->layer].n_out > FBP_TILE_OUTPUTS;
+    const bool runs = plan->net->layer[tile->layer].n_out > plan->net->machine->warm_outputs;
     const void *const warm[FBP_MAX_WARM] = {
         plan->state_is_cold ? theta : NULL,
         optimizer->moment[0],

@@ -93,8 +93,8 @@ class Explanation:
 
     Attributes
     ----------
-    widths, activations, loss, dtype, optimizer, batch_size, isa
-        What was timed.
+    widths, activations, loss, dtype, optimizer, batch_size, isa, tune
+        What was timed; `tune` is the machine that the kernels are tuned for.
     steps : int
         How many steps were timed.
     step_us : float
@@ -132,6 +132,7 @@ class Explanation:
     optimizer: str
     batch_size: int
     isa: str
+    tune: str
     steps: int
     step_us: float
     plain_step_us: float
@@ -189,7 +190,8 @@ def _head(e: Explanation) -> list[str]:
     limits += f"through {_size(e.memory_bytes)}"
     threads = f"{t.used} of {t.allowed} allowed, {_count(t.cpus, 'CPU')}: {t.why}"
     facts = {
-        "network": f"{widths} ({activations}; {e.loss}), {e.dtype}, kernels of {e.isa}",
+        "network": f"{widths} ({activations}; {e.loss}), {e.dtype}",
+        "kernels": f"{e.isa}, tuned for {e.tune}",
         "batch": f"{e.batch_size}, {e.optimizer}",
         "step": step,
         "speed": speed,

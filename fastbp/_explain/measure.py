@@ -124,6 +124,7 @@ def explain(
         optimizer=shown,
         batch_size=batch_size,
         isa=isa(),
+        tune=_core.tune(),
         steps=report["clocked"]["steps"],
         step_us=step.seconds * 1e6,
         plain_step_us=step.plain_seconds * 1e6,

@@ -13,6 +13,7 @@ from error_bounds import forward_error, pull_back_error, sum_rounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastbp import _core
 from fastbp._core import gemm
 from fastbp.activations import Activation, resolve
 from fastbp.reference._formulas import activate, pull_back
@@ -134,6 +135,29 @@ def test_sums_longer_than_a_strip(rng, form, dtype, m, n, k):
         biased = Case(rng, m, n, k, dtype, biased=True)
         biased.check_forward(form, Activation("relu"), keep_z=False)
         biased.check_forward(form, Activation("tanh"), keep_z=True)
+
+
+@pytest.fixture
+def tuned():
+    """A function that chooses a tuning until the test ends."""
+    before = _core.tune()
+    yield _core.select_tune
+    _core.select_tune(before)
+
+
+@pytest.mark.parametrize("m", [1, 5, 6, 7, 13, 14, 15, 29, 111, 112, 113, 127, 131])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", ["nn", "panels", "tn"])
+def test_every_tuning_gives_the_same_bits(rng, tuned, form, dtype, m):
+    for n, k in ((31, 2), (199, 385), (200, 257), (211, 513), (1031, 37)):
+        case = Case(rng, m, n, k, dtype)
+        found = set()
+        for tune in _core.available_tunes():
+            tuned(tune)
+            c = product(form, case.A, case.B, dtype, spare=k % 3, offset=n % 4)
+            found.add(c.tobytes())
+        assert len(found) == 1, (n, k)
+        within(c, case.z, case.E_z, (form, m, n, k))
 
 
 @pytest.mark.parametrize(("m", "n", "k"), [(1, 5000, 3), (5000, 1, 3), (1, 1, 5000), (3, 1001, 1)])

@@ -24,7 +24,7 @@ ROOMS = {
     "fastbp.h": ["lists"],
     "base": [],
     "simd": ["base/common.h"],
-    "kernels": ["simd", "base/rng.h", PUBLIC],
+    "kernels": ["simd", "base/rng.h", "base/machine.h", PUBLIC],
     "isa": ["kernels"],
     "dispatch": ["isa", "base/cpu.h"],
     "threads": ["base"],
