@@ -27,6 +27,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastbp.bench import _file as files
+
 
 class CompareError(Exception):
     """Files that cannot be compared, or a rerun that failed."""
@@ -58,24 +60,32 @@ def read(path):
         raise CompareError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise CompareError(f"{path} is not JSON: {error}") from None
-    if isinstance(content, dict) and content.get("schema") == "fastbp-bench/1":
-        return read_bench(content)
+    if isinstance(content, dict) and "schema" in content:
+        return read_bench(path)
     if isinstance(content, dict) and "benchmarks" in content:
         return read_pytest(content)
     raise CompareError(f"{path} is neither a fastbp bench file nor a pytest-benchmark file")
 
 
-def read_bench(content):
+def read_bench(path):
     """Return the Run of a report of fastbp bench, with the entries of the engine."""
+    try:
+        reports = files.read(path)["machines"]
+    except ValueError as error:
+        raise CompareError(str(error)) from None
+    if len(reports) != 1:
+        raise CompareError(f"{path} has reports of {len(reports)} machines; expected one")
+    (report,) = reports
     entries = {}
-    for result in content["results"]:
+    for result in report["results"]:
         peak = result["peak_gflops"]["median"]
         for run in result["runs"]:
             if run["program"] == "fastbp":
                 config, us = result["config"]["name"], run["us"]["median"]
-                name = f"{config} {content['options']['dtype']} on {run['threads']}"
+                kind = f"{report['options']['dtype']} {run['precision']}"
+                name = f"{config} {kind} on {run['threads']}"
                 entries[name] = Entry(us, us * peak, config)
-    return Run("fastbp bench", content["machine"]["isa"], entries)
+    return Run("fastbp bench", report["machine"]["isa"], entries)
 
 
 def read_pytest(content):

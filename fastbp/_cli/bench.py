@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
 from .. import _core
 from .._config import usable_cores
-from .._files.atomic import atomic_write, check_writable
+from .._files.atomic import check_writable
 from ..bench import Options, measure, select
+from ..bench import _file as files
 from ..bench import _report as report
-from ..bench._layout import SCHEMA, Report
-from ..bench._peers import PEERS, PROGRAMS
+from ..bench._layout import File
+from ..bench._peers import PEERS, PRECISIONS, PROGRAMS
+from ..bench._runner import check_precisions
 from ..bench._suites import CONFIGS, SUITES
 from . import options
 from .options import UsageError
@@ -24,8 +26,10 @@ examples:
   fastbp bench                            training steps, and all installed peers
   fastbp bench --quick --config rl,tab    a first impression
   fastbp bench --suite width,batch        how the speed scales, without peers
+  fastbp bench --precision highest,medium products in float32 and in bfloat16
   fastbp bench --isa avx2 --peers none --json avx2.json
   fastbp bench --from avx2.json --plot avx2.png
+  fastbp bench --merge all.json           replace the report of this machine among those of all
 
 Each program runs in its own process. In each round, all programs are measured in turn, and ratios
 are computed within a round. Do not run other programs at the same time.
@@ -59,6 +63,14 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
         "--threads", metavar="N,…", type=_counts, help="numbers of threads (default: 1,2)"
     )
     what.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    what.add_argument(
+        "--precision",
+        metavar="NAME,…",
+        type=_names,
+        default=("highest",),
+        help=f"of the products of fastbp: {', '.join(PRECISIONS)} (default: highest); peers are "
+        "also measured at their precisions that are as fine, or finer",
+    )
     what.add_argument("--isa", help="instruction set of the engine (default: the best one)")
     how = parser.add_argument_group("how")
     how.add_argument("--rounds", metavar="N", type=options.whole("--rounds"))
@@ -67,7 +79,7 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
         "--peer-memory", action="store_true", help="measure the memory of peers too (slow)"
     )
     how.add_argument(
-        "--from", dest="source", metavar="FILE", help="show the report in FILE, measure nothing"
+        "--from", dest="source", metavar="FILE", help="show the reports in FILE, measure nothing"
     )
     out = parser.add_argument_group("what to write")
     out.add_argument(
@@ -77,36 +89,47 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
         const="-",
         help="the report as JSON (without FILE or with -: stdout)",
     )
+    out.add_argument(
+        "--merge",
+        metavar="FILE",
+        help="put the report into FILE; it replaces an earlier report of the same machine only",
+    )
     out.add_argument("--plot", metavar="FILE", help="a chart: .png, .svg or .pdf (matplotlib)")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, or read a report; print it, and write the files that the options name."""
+    """Measure, or read reports; print them, and write the files that the options name."""
     if args.list:
         _list()
         return 0
     if args.plot is not None and find_spec("matplotlib") is None:
         raise ValueError("--plot needs matplotlib: pip install 'fastbp[plot]'")
-    for path in (args.json, args.plot):
+    for path in (args.json, args.merge, args.plot):
         if path not in (None, "-"):
             check_writable(path)
-    found = _read(args.source) if args.source is not None else _measure(args)
+    merged = files.pack()
+    if args.merge is not None and os.path.exists(args.merge):
+        merged = files.read(args.merge)
+    found = files.read(args.source) if args.source is not None else _measure(args)
     if args.json == "-":
-        print(json.dumps(found, indent=1))
+        print(files.dumps(found), end="")
     else:
-        print(f"{report.header(found)}\n\n{report.table(found)}")
+        print("\n\n".join(map(report.text, found["machines"])))
         if args.json is not None:
-            with atomic_write(args.json) as file:
-                file.write(json.dumps(found, indent=1).encode() + b"\n")
+            files.write(found, args.json)
+    if args.merge is not None:
+        for each in found["machines"]:
+            merged = files.merge(merged, each)
+        files.write(merged, args.merge)
     if args.plot is not None:
         from ..bench._plot import draw
 
-        draw(found, args.plot)
+        draw(found["machines"], args.plot)
     return 0
 
 
-def _measure(args: argparse.Namespace) -> Report:
+def _measure(args: argparse.Namespace) -> File:
     try:
         selection = select(args.suite, args.config)
     except ValueError as error:
@@ -122,13 +145,23 @@ def _measure(args: argparse.Namespace) -> Report:
         threads=args.threads or tuple(range(1, min(2, usable_cores()) + 1)),
         dtype=args.dtype,
         isa=args.isa,
+        precisions=tuple(sorted(set(args.precision), key=_order)),
         peer_memory=args.peer_memory,
     )
     if args.quick:
         chosen = replace(chosen, rounds=3, seconds=0.02)
     if args.rounds is not None:
         chosen = replace(chosen, rounds=args.rounds)
-    return measure(selection, _peers(args.peers), chosen, _show)
+    try:
+        check_precisions(chosen)
+    except ValueError as error:
+        raise UsageError(f"--precision: {error}") from None
+    return files.pack(measure(selection, _peers(args.peers), chosen, _show))
+
+
+def _order(precision: str) -> int:
+    """Return the place of a precision from fine to coarse; unknown ones come last."""
+    return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
 
 
 def _peers(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -145,19 +178,6 @@ def _peers(names: tuple[str, ...] | None) -> tuple[str, ...]:
             package = {"sklearn": "scikit-learn"}.get(package, package)
             raise ValueError(f"{name} is not installed: pip install {package}")
     return PEERS if names == ("all",) else names
-
-
-def _read(path: str) -> Report:
-    with open(path, encoding="utf-8") as file:
-        try:
-            found = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from None
-    known = isinstance(found, dict) and found.get("schema") == SCHEMA
-    if not known:
-        raise ValueError(f"{path} is not a report of fastbp bench ({SCHEMA})")
-    loaded: Report = found
-    return loaded
 
 
 def _list() -> None:

@@ -29,9 +29,10 @@ class WorkerError(ChildProcessError):
 
 @dataclass(frozen=True)
 class Worker:
-    """A process that runs one program on `n_threads` threads, for any number of configurations."""
+    """A process with one program, at one precision, for any number of configurations."""
 
     program: str
+    precision: str
     n_threads: int
     process: subprocess.Popen[str]
     requests: IO[str]
@@ -52,10 +53,7 @@ class Worker:
 
     def setup(self, config: Config, dtype: str) -> dict[str, Any]:
         """Prepare the process for a configuration."""
-        fields = asdict(config)
-        return self.ask(
-            "setup", program=self.program, config=fields, threads=self.n_threads, dtype=dtype
-        )
+        return self.ask("setup", config=asdict(config), threads=self.n_threads, dtype=dtype)
 
     def end(self) -> None:
         """Let the process end, and kill it if it does not."""
@@ -77,10 +75,13 @@ class Worker:
 
 
 @contextlib.contextmanager
-def start(program: str, n_threads: int, isa: str | None = None) -> Iterator[Worker]:
+def start(
+    program: str, n_threads: int, isa: str | None = None, precision: str = "highest"
+) -> Iterator[Worker]:
     """Start a Worker whose process ends with the block.
 
-    `isa` is the instruction set of the engine, by default the best one.
+    `isa` is the instruction set of the engine, by default the best one; `precision` is a key of
+    `ways` of the program. Raises WorkerError if the program cannot be loaded.
     """
     environment = os.environ | PROGRAMS[program].environment(n_threads)
     if isa is not None:
@@ -96,8 +97,10 @@ def start(program: str, n_threads: int, isa: str | None = None) -> Iterator[Work
             start_new_session=True,  # only the parent gets Ctrl-C; it then ends this process
         )
         assert process.stdin is not None and process.stdout is not None  # they are pipes
-        worker = Worker(program, n_threads, process, process.stdin, process.stdout, errors)
+        pipes = process.stdin, process.stdout, errors
+        worker = Worker(program, precision, n_threads, process, *pipes)
         try:
+            worker.ask("load", program=program, precision=precision)
             yield worker
         except BaseException:
             process.kill()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from time import sleep
 
 from ._client import Worker
+from ._layout import Choice
 from ._peers import ENGINE
 
 _SETTLE = 0.005  # seconds for the threads of the program before to stop spinning
@@ -23,6 +24,8 @@ class Options:
         The dtype of data and parameters.
     isa
         The instruction set of the engine; None for the default.
+    precisions
+        The precisions of fastbp's products. float64 has "highest" only.
     rounds
         Measurements of each program.
     seconds
@@ -36,6 +39,7 @@ class Options:
     threads: tuple[int, ...] = (1, 2)
     dtype: str = "float32"
     isa: str | None = None
+    precisions: tuple[str, ...] = ("highest",)
     rounds: int = 9
     seconds: float = 0.1
     peak_seconds: float = 0.01
@@ -44,19 +48,24 @@ class Options:
 
 @dataclass
 class Lane:
-    """One program at one number of threads, and its measurements so far."""
+    """One program at one precision and number of threads, and its measurements so far."""
 
     worker: Worker
     repeats: int
     source: str
     seconds: list[float] = field(default_factory=list)  # per step, one entry per round
-    cores: list[float] = field(default_factory=list)  # processors used
+    cpu_seconds: list[float] = field(default_factory=list)  # processor time, all threads
     peaks: list[float] = field(default_factory=list)  # GFLOP/s of one core; only the engine's lanes
 
     @property
     def is_engine(self) -> bool:
         """Whether the program is fastbp itself."""
         return self.worker.program == ENGINE
+
+    @property
+    def choice(self) -> Choice:
+        """Precision and number of threads."""
+        return {"precision": self.worker.precision, "threads": self.worker.n_threads}
 
     def time(self, options: Options) -> None:
         """One round."""
@@ -68,6 +77,6 @@ class Lane:
             peak_seconds=options.peak_seconds if self.is_engine else 0.0,
         )
         self.seconds.append(reply["seconds"])
-        self.cores.append(reply["cores"])
+        self.cpu_seconds.append(reply["cpu_seconds"])
         if self.is_engine:
             self.peaks.append(reply["peak"])

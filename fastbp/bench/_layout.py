@@ -1,8 +1,8 @@
-"""The layout of a report, as `measure` returns it and `fastbp bench --json` writes it."""
+"""The layout of reports: `measure` returns a Report, and `fastbp bench --json` writes a File."""
 
 from typing import Any, NotRequired, TypedDict
 
-SCHEMA = "fastbp-bench/1"
+SCHEMA = "fastbp-bench/2"
 
 
 class Summary(TypedDict):
@@ -18,12 +18,14 @@ class Summary(TypedDict):
 
 
 class Run(TypedDict):
-    """One program on one number of threads."""
+    """One program at one precision on one number of threads."""
 
     program: str
+    precision: str  # a key of `ways` of the program
     threads: int
     us: Summary  # microseconds per step (or call)
-    rounds_us: list[float]  # the same for each round
+    cpu_us: NotRequired[Summary]  # microseconds of processor time, all threads; not in version 1
+    rounds_us: list[float]  # us for each round
     samples_per_second: float  # at the median
     gflops: float  # at the median
     cores_used: Summary  # processor seconds per second
@@ -31,18 +33,41 @@ class Run(TypedDict):
     memory_bytes: NotRequired[int]  # peak memory, without NumPy and the data; only if measured
 
 
+class Choice(TypedDict):
+    """The fastest run of a program, by its median."""
+
+    precision: str
+    threads: int
+
+
+class Comparison(TypedDict):
+    """fastbp at one precision, and each peer at this precision or a finer one."""
+
+    chosen: dict[str, Choice]  # {program: its fastest run}
+    speedup: dict[str, Summary]  # {number of threads: time of fastbp on the first / on this number}
+    over_highest: NotRequired[Summary]  # time of fastbp at "highest" / at this precision
+    ratios: dict[str, Summary]  # {peer: its time / that of fastbp, each at its fastest run}
+    cpu_ratios: dict[str, float]  # {peer: the same for the least processor time on few threads}
+    best: str | None  # the peer with the lowest median
+    best_usual: str | None  # the same among the programs that are written in the usual way
+
+
+class Conditions(TypedDict):
+    """What the processors that this process may use did during the rounds; {} if not known."""
+
+    steal: NotRequired[float]  # share that the host of a virtual machine gave to others
+    others: NotRequired[float]  # share that other processes of this system used
+
+
 class Result(TypedDict):
     """One configuration."""
 
     config: dict[str, Any]  # the fields of Config, and rows, n_steps, flops_per_sample
     data: str  # "synthetic", or the name of the data set
-    peak_gflops: Summary  # FMA peak of one core, measured between the steps
+    peak_gflops: Summary  # FMA peak of one core in the dtype, measured between the steps
+    conditions: Conditions
     runs: list[Run]
-    threads: dict[str, int]  # {program: the number of threads with the lowest median}
-    speedup: dict[str, Summary]  # {number of threads: time of fastbp on the first / on this number}
-    ratios: dict[str, Summary]  # {peer: its time / that of fastbp, each at its best threads}
-    best: str | None  # the peer with the lowest median
-    best_usual: str | None  # the same among the programs that are written in the usual way
+    comparisons: dict[str, Comparison]  # {precision of fastbp: the comparison}
 
 
 class Failure(TypedDict):
@@ -50,16 +75,24 @@ class Failure(TypedDict):
 
     config: str
     program: str
+    precision: str
     threads: int
     error: str
 
 
 class Report(TypedDict):
-    """A whole report."""
+    """All results of one run on one machine."""
 
-    schema: str
     date: str  # ISO 8601, UTC
     machine: dict[str, Any]  # what fastbp.show_config shows, and versions {package: version}
     options: dict[str, Any]  # the fields of Options
+    same: dict[str, list[str]]  # {peer: precisions with the bits of "highest", not measured}
     failures: list[Failure]
     results: list[Result]
+
+
+class File(TypedDict):
+    """Reports of any number of machines, one report each."""
+
+    schema: str
+    machines: list[Report]

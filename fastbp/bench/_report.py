@@ -1,108 +1,58 @@
-"""Make a report of the measurements, and format it for people."""
+"""Format a report for people."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, fields
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 
-from .._config import config as machine_config
-from ._lane import Lane, Options
-from ._layout import SCHEMA, Failure, Report, Result, Run
+from ._layout import Comparison, Report, Result, Run
 from ._peers import ENGINE, PROGRAMS
 from ._suites import Config
-from ._timing import paired_ratio, summary
 
 _ALONE = 0.97  # if one thread used less of a core, another process had the rest
-_PACKAGES = ("numpy", "torch", "jax", "jaxlib", "scikit-learn")
 
 
-def assemble(options: Options, results: list[Result], failures: list[Failure]) -> Report:
-    """Return the whole report."""
-    from importlib import metadata  # large, and the measured processes import this module
-
-    machine: dict[str, Any] = machine_config()
-    if options.isa is not None:
-        machine["isa"] = options.isa
-    versions = {"fastbp": machine.pop("fastbp"), "numpy": machine.pop("numpy")}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "schema": SCHEMA,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine | {"versions": versions},
-        "options": asdict(options),
-        "failures": failures,
-        "results": results,
-    }
-
-
-def result(config: Config, lanes: Sequence[Lane], memory: dict[str, int | None]) -> Result:
-    """Return the entry of one configuration, from its lanes after the last round."""
-    best: dict[str, Lane] = {}
-    for lane in sorted(lanes, key=lambda lane: summary(lane.seconds)["median"]):
-        best.setdefault(lane.worker.program, lane)
-    engine = [lane for lane in lanes if lane.is_engine]
-    peers = [program for program in best if program != ENGINE]
-    extra = {key: getattr(config, key) for key in ("rows", "n_steps", "flops_per_sample")}
-    return {
-        "config": asdict(config) | extra,
-        "data": engine[0].source,
-        "peak_gflops": summary(peak for lane in engine for peak in lane.peaks),
-        "runs": [_run(config, lane, memory) for lane in lanes],
-        "threads": {program: lane.worker.n_threads for program, lane in best.items()},
-        "speedup": {
-            str(lane.worker.n_threads): paired_ratio(engine[0].seconds, lane.seconds)
-            for lane in engine
-        },
-        "ratios": {
-            program: paired_ratio(best[program].seconds, best[ENGINE].seconds)
-            for program in PROGRAMS
-            if program in peers
-        },
-        "best": next(iter(peers), None),
-        "best_usual": next((p for p in peers if PROGRAMS[p].usual), None),
-    }
-
-
-def _run(config: Config, lane: Lane, memory: dict[str, int | None]) -> Run:
-    flops = config.flops_per_sample * config.rows / config.n_steps  # per step
-    us = summary(1e6 * seconds for seconds in lane.seconds)
-    run: Run = {
-        "program": lane.worker.program,
-        "threads": lane.worker.n_threads,
-        "us": us,
-        "rounds_us": [1e6 * seconds for seconds in lane.seconds],
-        "samples_per_second": 1e6 * config.rows / config.n_steps / us["median"],
-        "gflops": 1e-3 * flops / us["median"],
-        "cores_used": summary(lane.cores),
-    }
-    if lane.is_engine:
-        run["peak_share"] = summary(
-            1e-9 * flops / (seconds * peak * lane.worker.n_threads)
-            for seconds, peak in zip(lane.seconds, lane.peaks, strict=True)
-        )
-    memory_bytes = memory.get(lane.worker.program)
-    if memory_bytes is not None:
-        run["memory_bytes"] = memory_bytes
-    return run
-
-
-# ---- for people ---------------------------------------------------------------------------
+def text(report: Report) -> str:
+    """Format a whole report: the machine, and one table per precision."""
+    precisions = report["options"]["precisions"]
+    tables = [
+        (f"precision {precision}\n" if len(precisions) > 1 else "") + table(report, precision)
+        for precision in precisions
+    ]
+    return "\n\n".join([header(report), *tables, "\n".join(notes(report))])
 
 
 def header(report: Report) -> str:
-    """Describe the machine and the versions in two lines."""
-    machine, options = report["machine"], report["options"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}, {options['dtype']}, "
-        f"{report['date']}\n{versions}"
-    )
+    """Describe the machine, the versions and what else ran, in two or three lines."""
+    versions = report["machine"]["versions"].items()
+    lines = [
+        f"{machine_name(report)}, {report['options']['dtype']}, {report['date']}",
+        ", ".join(f"{name} {version}" for name, version in versions),
+    ]
+    if busy := neighbours(report):
+        lines.append(f"during the rounds: {busy}")
+    return "\n".join(lines)
+
+
+def machine_name(report: Report) -> str:
+    """Name the processor, the number of cores, the instruction set and the tuning, if known."""
+    machine = report["machine"]
+    tune = f", tuned for {machine['tune']}" if "tune" in machine else ""
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}{tune}"
+
+
+def neighbours(report: Report) -> str:
+    """Tell how much of the processors others had; empty if that is not known.
+
+    >>> neighbours({"results": [{"conditions": {"steal": 0.02, "others": 0.0}}]})
+    'steal 2 %, other processes 0 % of the cores'
+    """
+    known = [result["conditions"] for result in report["results"] if result["conditions"]]
+    if not known:
+        return ""
+    steal = _percents(found["steal"] for found in known)
+    others = _percents(found["others"] for found in known)
+    return f"steal {steal}, other processes {others} of the cores"
 
 
 def block(result: Result) -> str:
@@ -114,104 +64,192 @@ def block(result: Result) -> str:
     unit = "µs/step" if config["kind"] != "predict" else "µs/call"
     peak = f"one core peaks at {result['peak_gflops']['median']:.1f} GFLOP/s"
     titles = (
-        f"  {'program':14}{'threads':>7}{unit:>12}{'quartiles':>22}{'samples/s':>14}"
-        f"{'GFLOP/s':>9}{'of peak':>9}{'memory':>10}{'ratio':>8}"
+        f"  {'program':14}{'precision':10}{'threads':>7}{unit:>12}{'quartiles':>22}{'CPU µs':>12}"
+        f"{'samples/s':>14}{'GFLOP/s':>9}{'of peak':>9}{'memory':>10}{'ratio':>8}"
     )
-    lines = [f"{config['name']}: {about}{data}; {peak}", titles]
-    for run in result["runs"]:
-        us = run["us"]
-        spread = f"{_us(us['q1'])} – {_us(us['q3'])}"
-        share = f"{100 * run['peak_share']['median']:.0f} %" if "peak_share" in run else ""
-        memory = f"{run['memory_bytes'] / 2**20:.1f} MB" if "memory_bytes" in run else ""
-        program = run["program"]
-        at_best = run["threads"] == result["threads"][program]
-        ratio = (
-            f"{result['ratios'][program]['median']:.2f}" if at_best and program != ENGINE else ""
-        )
-        line = (
-            f"  {program:14}{run['threads']:7}{_us(us['median']):>12}{spread:>22}"
-            f"{run['samples_per_second']:14,.0f}{run['gflops']:9.1f}{share:>9}{memory:>10}{ratio:>8}"
-        )
-        lines.append(line.rstrip())
-    return "\n".join(lines)
+    lines = [_line(run, result["comparisons"]) for run in result["runs"]]
+    return "\n".join([f"{config['name']}: {about}{data}; {peak}", titles, *lines])
 
 
-def table(report: Report) -> str:
+def _line(run: Run, comparisons: dict[str, Comparison]) -> str:
+    us, program = run["us"], run["program"]
+    spread = f"{_us(us['q1'])} – {_us(us['q3'])}"
+    cpu = _us(run["cpu_us"]["median"]) if "cpu_us" in run else ""
+    share = f"{100 * run['peak_share']['median']:.0f} %" if "peak_share" in run else ""
+    memory = f"{run['memory_bytes'] / 2**20:.1f} MB" if "memory_bytes" in run else ""
+    # Without its own precision among those of fastbp, a run is compared only in the tables.
+    comparison = comparisons.get(PROGRAMS[program].ways.get(run["precision"], ""))
+    ratio = ""
+    if comparison is not None and program != ENGINE:
+        choice = {"precision": run["precision"], "threads": run["threads"]}
+        if choice == comparison["chosen"][program]:
+            ratio = f"{comparison['ratios'][program]['median']:.2f}"
+    line = (
+        f"  {program:14}{run['precision']:10}{run['threads']:7}{_us(us['median']):>12}{spread:>22}"
+        f"{cpu:>12}{run['samples_per_second']:14,.0f}{run['gflops']:9.1f}{share:>9}{memory:>10}"
+        f"{ratio:>8}"
+    )
+    return line.rstrip()
+
+
+def table(report: Report, precision: str) -> str:
     """Format one line per configuration: fastbp, and the time of each peer relative to it."""
     results = report["results"]
-    peers = [p for p in PROGRAMS if any(p in result["ratios"] for result in results)]
+    found = [(result, result["comparisons"][precision]) for result in results]
+    peers = [p for p in PROGRAMS if any(p in comparison["ratios"] for _, comparison in found)]
     first, *others = report["options"]["threads"]
-    columns = ["config", "µs", "threads", f"of peak ×{first}", *(f"×{n}" for n in others), *peers]
-    rows = [columns + (["best usual", "best"] if peers else [])]
-    for result in results:
-        ratios = result["ratios"]
-        runs, threads = _engine_runs(result), result["threads"][ENGINE]
+    over = precision != "highest" and "highest" in report["options"]["precisions"]
+    columns = ["config", "µs", "CPU µs", "threads", f"of peak ×{first}"]
+    columns += [f"×{n}" for n in others] + ["gain"] * over + peers
+    with_cpu = any(comparison["cpu_ratios"] for _, comparison in found)  # not in version 1
+    columns += ["best usual", "best"] * bool(peers) + ["CPU best"] * with_cpu
+    rows = [columns]
+    for result, comparison in found:
+        ratios, chosen = comparison["ratios"], comparison["chosen"][ENGINE]
+        runs = engine_runs(result, precision)
+        run = runs[chosen["threads"]]
         row = [
             result["config"]["name"],
-            _us(runs[threads]["us"]["median"]),
-            str(threads),
+            _us(run["us"]["median"]),
+            _us(run["cpu_us"]["median"]) if "cpu_us" in run else "–",
+            str(chosen["threads"]),
             f"{100 * runs[first]['peak_share']['median']:.0f} %",
-            *(f"{result['speedup'][str(n)]['median']:.2f}" for n in others),
+            *(f"{comparison['speedup'][str(n)]['median']:.2f}" for n in others),
+            *([f"{comparison['over_highest']['median']:.2f}"] if over else []),
             *(f"{ratios[p]['median']:.2f}" if p in ratios else "–" for p in peers),
         ]
-        for best in (result["best_usual"], result["best"]) if peers else ():
+        for best in (comparison["best_usual"], comparison["best"]) if peers else ():
             row.append("–" if best is None else f"{ratios[best]['median']:.2f} {best}")
+        if with_cpu:
+            cpu_ratios = comparison["cpu_ratios"]
+            least = min(cpu_ratios, key=cpu_ratios.__getitem__, default=None)
+            row.append("–" if least is None else f"{cpu_ratios[least]:.2f} {least}")
         rows.append(row)
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+    return "\n".join(
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
-    ]
-    return "\n".join([*lines, "", *_notes(report, first, others, peers)])
+    )
 
 
-def _notes(report: Report, first: int, others: Sequence[int], peers: Sequence[str]) -> list[str]:
-    notes = [
-        f"µs: time of a step or call of fastbp at its best number of threads; of peak ×{first}: "
-        f"share of the FMA peak on {_threads(first)}"
-        + "".join(f"; ×{n}: speed-up on {_threads(n)}" for n in others)
+def notes(report: Report) -> list[str]:
+    """Explain the columns of the tables, and what to know about this report."""
+    return [*_columns(report), *_choices(report), *_warnings(report)]
+
+
+def _columns(report: Report) -> list[str]:
+    first, *others = report["options"]["threads"]
+    lines = [
+        "µs: time of a step or call of fastbp at its best number of threads",
+        "CPU µs: processor time of all its threads",
+        f"of peak ×{first}: share of the {report['options']['dtype']} FMA peak on {_threads(first)}"
+        + "".join(f"; ×{n}: speed-up on {_threads(n)}" for n in others),
     ]
-    if peers:
-        notes.append(
-            "peers: their time divided by that of fastbp, each at its best number of threads; "
-            "medians"
+    if len(report["options"]["precisions"]) > 1:
+        lines.append("gain: time of fastbp at highest divided by its time at this precision")
+    if any(_with_peers(result) for result in report["results"]):
+        lines.append(
+            "peers: their time divided by that of fastbp, each at its best number of threads and "
+            "at its best precision, as fine as that of fastbp or finer"
         )
+        lines.append(
+            f"CPU best: the ratio of the least processor times on {_threads(first)}, which other "
+            "programs disturb less; the peer with the lowest one"
+        )
+    lines.append("all numbers are medians over the rounds, except for CPU best")
+    return lines
+
+
+def _choices(report: Report) -> list[str]:
+    """Tell at which precision each peer with several was fastest."""
+    lines = []
+    for precision in report["options"]["precisions"]:
+        if precision == "highest":
+            continue
+        for program in PROGRAMS:
+            chosen: dict[str, list[str]] = {}
+            for result in report["results"]:
+                choice = result["comparisons"][precision]["chosen"].get(program)
+                if choice is not None and program != ENGINE:
+                    chosen.setdefault(choice["precision"], []).append(result["config"]["name"])
+            if len(_measured_ways(report, program)) > 1 and chosen:
+                best = "; ".join(f"{way} on {', '.join(names)}" for way, names in chosen.items())
+                lines.append(f"{precision}: {program} is fastest at {best}")
+    for program, ways in report["same"].items():
+        lines.append(
+            f"{program}: at {' and '.join(ways)}, products have the same bits as at highest, so "
+            "they were not measured again"
+        )
+    return lines
+
+
+def _measured_ways(report: Report, program: str) -> set[str]:
+    runs = [run for result in report["results"] for run in result["runs"]]
+    return {run["precision"] for run in runs if run["program"] == program}
+
+
+def _warnings(report: Report) -> list[str]:
+    lines = []
+    precision, first = report["options"]["precisions"][0], report["options"]["threads"][0]
     for result in report["results"]:
-        config, runs = result["config"], _engine_runs(result)
+        config, runs = result["config"], engine_runs(result, precision)
         if config["kind"] == "epoch":
-            us = runs[result["threads"][ENGINE]]["us"]["median"]
-            seconds = 1e-6 * us * config["n_steps"]
-            notes.append(f"{config['name']}: fastbp takes {seconds:.3f} s per epoch")
+            threads = result["comparisons"][precision]["chosen"][ENGINE]["threads"]
+            seconds = 1e-6 * runs[threads]["us"]["median"] * config["n_steps"]
+            at = "" if precision == "highest" else f" at {precision}"
+            lines.append(f"{config['name']}: fastbp takes {seconds:.3f} s per epoch{at}")
         if first == 1 and runs[1]["cores_used"]["median"] < _ALONE:
-            notes.append(f"{config['name']}: another program was running; measure again")
+            lines.append(f"{config['name']}: another program was running; measure again")
     synthetic = [
         result["config"]["name"]
         for result in report["results"]
         if result["data"] != result["config"]["data"]
     ]
     if synthetic:
-        notes.append(
+        lines.append(
             f"{', '.join(synthetic)}: synthetic data of the same size, because the data set is not "
             "installed (apt-get install dataset-fashion-mnist)"
         )
     for failure in report["failures"]:
-        threads = _threads(failure["threads"])
-        notes.append(
-            f"{failure['config']}: {failure['program']} failed on {threads}: {failure['error']}"
+        at = f"{failure['precision']} on {_threads(failure['threads'])}"
+        lines.append(
+            f"{failure['config']}: {failure['program']} failed at {at}: {failure['error']}"
         )
-    return notes
+    return lines
 
 
-def _engine_runs(result: Result) -> dict[int, Run]:
-    """Return the runs of fastbp by number of threads."""
-    return {run["threads"]: run for run in result["runs"] if run["program"] == ENGINE}
+def engine_runs(result: Result, precision: str) -> dict[int, Run]:
+    """Return the runs of fastbp at a precision by number of threads."""
+    return {
+        run["threads"]: run
+        for run in result["runs"]
+        if run["program"] == ENGINE and run["precision"] == precision
+    }
+
+
+def _with_peers(result: Result) -> bool:
+    return any(comparison["ratios"] for comparison in result["comparisons"].values())
 
 
 def _threads(n: int) -> str:
     return f"{n} thread{'s' * (n > 1)}"
+
+
+def _percents(shares: Iterable[float]) -> str:
+    """Format the range of some shares.
+
+    >>> _percents([0.01, 0.124]), _percents([0.101, 0.1])
+    ('1–12 %', '10 %')
+    """
+    each = sorted(round(100 * share) for share in shares)
+    return f"{each[0]} %" if each[0] == each[-1] else f"{each[0]}–{each[-1]} %"
 
 
 def _us(value: float) -> str:

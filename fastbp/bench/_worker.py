@@ -2,16 +2,19 @@
 
 Each request and each reply is one line of JSON. The key "do" of a request names the action:
 
-    setup      program, config (fields of Config), threads, dtype  → source, data_bytes
-    calibrate  seconds                                             → repeats
-    time       repeats, warm, peak_seconds                         → seconds per step, cores, peak
-    memory                                                         → bytes
+    load       program, precision                         → nothing
+    product                                               → digest of the bits of a product
+    setup      config (fields of Config), threads, dtype  → source, data_bytes
+    calibrate  seconds                                    → repeats
+    time       repeats, warm, peak_seconds                → seconds and cpu_seconds per step, peak
+    memory                                                → bytes
 
 The process ends at the end of stdin, or with a traceback on stderr if a request fails.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -25,16 +28,29 @@ from ._peers import PROGRAMS
 from ._suites import Config
 from ._timing import calibrate, elapsed
 
+_PRODUCT = (128, 512, 256)  # m, k, n: a layer of medium size
+
 
 class Bench:
     """A program, with one method for each action."""
 
-    def setup(
-        self, program: str, config: dict[str, Any], threads: int, dtype: str
-    ) -> dict[str, object]:
+    def load(self, program: str, precision: str) -> dict[str, object]:
+        """Choose the program, once per process, and its precision."""
+        self.program = PROGRAMS[program]()
+        self.program.use(precision)
+        return {}
+
+    def product(self) -> dict[str, object]:
+        """Return a digest of the bits of a product of random matrices in float32."""
+        rng = np.random.default_rng(0)
+        m, k, n = _PRODUCT
+        A, B = (rng.standard_normal(shape, np.float32) for shape in ((m, k), (k, n)))
+        product = self.program.product(A, B)
+        return {"digest": hashlib.sha256(np.ascontiguousarray(product).tobytes()).hexdigest()}
+
+    def setup(self, config: dict[str, Any], threads: int, dtype: str) -> dict[str, object]:
         """Prepare the program for a configuration."""
         known = Config(**config | {"widths": tuple(config["widths"])})
-        self.program = PROGRAMS[program]()
         self.f64 = np.dtype(dtype) == np.float64
         data = self.program.setup(known, threads, dtype)
         return {"source": data.source, "data_bytes": data.nbytes}
@@ -44,13 +60,13 @@ class Bench:
         return {"repeats": calibrate(self.program.run, seconds)}
 
     def time(self, repeats: int, warm: bool, peak_seconds: float) -> dict[str, object]:
-        """Measure seconds per step, cores used, and first the peak of one core if requested."""
+        """Measure seconds and processor seconds per step; first the peak of one core, if asked."""
         peak = _core.fma_peak(self.f64, peak_seconds) if peak_seconds else None
         if warm:
             self.program.run(1)
         seconds, used = elapsed(self.program.run, repeats)
-        each = seconds / (repeats * self.program.n_steps)
-        return {"seconds": each, "cores": used / seconds, "peak": peak}
+        n_steps = repeats * self.program.n_steps
+        return {"seconds": seconds / n_steps, "cpu_seconds": used / n_steps, "peak": peak}
 
     def memory(self) -> dict[str, object]:
         """Return the peak memory of this process."""

@@ -4,24 +4,29 @@ import json
 import os
 import re
 import sys
+from copy import deepcopy
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fastbp import _core, reference
 from fastbp._cli.main import main
+from fastbp.bench import _conditions as conditions
+from fastbp.bench import _file as files
 from fastbp.bench import _layout as layout
 from fastbp.bench import _report as report
 from fastbp.bench import _timing as timing
+from fastbp.bench._assemble import compared
 from fastbp.bench._client import WorkerError, start
 from fastbp.bench._data import make
-from fastbp.bench._lane import Options
+from fastbp.bench._lane import Lane, Options
 from fastbp.bench._memory import forget_peak, peak_bytes
-from fastbp.bench._peers import ENGINE, PEERS, PROGRAMS
-from fastbp.bench._runner import measure
+from fastbp.bench._peers import ENGINE, PEERS, PRECISIONS, PROGRAMS
+from fastbp.bench._runner import _Bench, measure
 from fastbp.bench._suites import CONFIGS, KINDS, SUITES, Config, select
 
 TINY = Config("tiny", (3, 4, 2), "tanh", "mse", 2, n_rows=6)
@@ -106,6 +111,33 @@ def test_sklearn_runs_all_kinds(kind, loss):
     runner.run(1)
 
 
+@pytest.mark.parametrize(
+    ("program", "way", "kind"),
+    [
+        (name, way, kind)
+        for name in PEERS
+        for way in PROGRAMS[name].ways
+        for kind in PROGRAMS[name].kinds
+        if way == "highest" or kind == "steps"
+    ],
+)
+def test_peers_run_all_kinds_and_precisions(program, way, kind):
+    if not PROGRAMS[program].installed():
+        pytest.skip(f"{program} is not installed")
+    with start(program, 1, precision=way) as worker:
+        worker.setup(Config("tiny", (3, 4, 2), "relu", "cross_entropy", 2, kind, 6), "float32")
+        assert worker.ask("time", repeats=1, warm=False, peak_seconds=0.0)["seconds"] > 0
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_way_has_a_precision(name):
+    ways = PROGRAMS[name].ways
+    assert set(ways.values()) <= set(PRECISIONS)
+    assert next(iter(ways.items())) == ("highest", "highest")
+    assert PROGRAMS[name].ways_for("highest") == ["highest"]
+    assert PROGRAMS[name].ways_for("medium") == list(ways)
+
+
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_are_available_only_if_installed(name):
     package = PROGRAMS[name].package
@@ -124,6 +156,7 @@ def test_a_worker_answers_and_ends():
         assert worker.ask("calibrate", seconds=1e-4)["repeats"] >= 1
         reply = worker.ask("time", repeats=2, warm=True, peak_seconds=1e-4)
         assert reply["seconds"] > 0
+        assert reply["cpu_seconds"] >= 0  # the clock of a process may be coarse
         assert reply["peak"] > 0
     assert worker.process.returncode == 0
 
@@ -131,8 +164,8 @@ def test_a_worker_answers_and_ends():
 def test_a_worker_that_fails_says_why():
     with start(ENGINE, 1) as worker, pytest.raises(WorkerError, match="^ValueError: .*softplux"):
         worker.setup(Config("bad", (3, 4, 2), "softplux", "mse", 2), "float32")
-    with start(ENGINE, 1, "mmx") as worker, pytest.raises(WorkerError, match="FASTBP_ISA='mmx'"):
-        worker.setup(TINY, "float32")
+    with pytest.raises(WorkerError, match="FASTBP_ISA='mmx'"), start(ENGINE, 1, "mmx"):
+        pass
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux's /proc")
@@ -143,6 +176,142 @@ def test_peak_memory_is_counted():
     del held
     forget_peak()
     assert peak_bytes() - before < 2**25
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="needs Linux's /proc")
+def test_the_time_of_this_process_is_not_that_of_others():
+    with conditions.watch([]) as found:
+        np.linalg.svd(np.ones((200, 200)))
+    assert found.keys() <= {"steal", "others"}
+    assert all(0 <= share <= 1 for share in found.values())
+
+
+def test_conditions_are_unknown_for_a_process_that_has_ended(monkeypatch):
+    with start(ENGINE, 1) as worker:
+        pass
+    assert conditions.count([worker.process.pid]) is None
+    monkeypatch.setattr(conditions, "count", lambda own: None)
+    with conditions.watch([]) as found:
+        pass
+    assert found == {}
+
+
+# ---- precisions -----------------------------------------------------------------------------
+
+
+def lane(program, precision, n_threads, us, cpu_us=None):
+    """A lane with these times of two rounds."""
+    worker = SimpleNamespace(program=program, precision=precision, n_threads=n_threads)
+    made = Lane(worker, 1, "synthetic")
+    made.seconds = [1e-6 * us, 2e-6 * us]
+    made.cpu_seconds = [1e-6 * (cpu_us or us)] * 2
+    made.peaks = [100.0, 100.0] if made.is_engine else []
+    return made
+
+
+LANES = [
+    lane(ENGINE, "highest", 1, 40),
+    lane(ENGINE, "highest", 2, 30, cpu_us=60),
+    lane(ENGINE, "medium", 1, 10),
+    lane(ENGINE, "medium", 2, 12, cpu_us=20),
+    lane("torch", "highest", 1, 80, cpu_us=70),
+    lane("torch", "highest", 2, 60, cpu_us=100),
+    lane("torch", "medium", 1, 90),
+    lane("torch", "autocast", 1, 50, cpu_us=45),
+    lane("sklearn", "highest", 1, 40),
+]
+
+
+def test_peers_are_compared_at_the_same_precision_or_a_finer_one():
+    found = compared(TINY, LANES, ("highest", "medium"), {}, {})["comparisons"]
+    highest, medium = found["highest"], found["medium"]
+    assert highest["chosen"]["torch"] == {"precision": "highest", "threads": 2}
+    assert highest["ratios"]["torch"]["median"] == pytest.approx(60 / 30)
+    assert highest["cpu_ratios"] == pytest.approx({"torch": 70 / 40, "sklearn": 1})
+    assert "over_highest" not in highest
+    assert medium["chosen"] == {
+        ENGINE: {"precision": "medium", "threads": 1},
+        "torch": {"precision": "autocast", "threads": 1},
+        "sklearn": {"precision": "highest", "threads": 1},
+    }
+    assert medium["ratios"]["torch"]["median"] == pytest.approx(50 / 10)
+    assert medium["ratios"]["sklearn"]["median"] == pytest.approx(40 / 10)
+    assert medium["cpu_ratios"] == pytest.approx({"torch": 45 / 10, "sklearn": 4})
+    assert medium["over_highest"]["median"] == pytest.approx(30 / 10)
+    assert medium["best"] == "sklearn"
+
+
+def test_a_single_precision_has_nothing_to_gain_over():
+    lanes = [each for each in LANES if each.worker.precision != "highest"]
+    (found,) = compared(TINY, lanes, ("medium",), {}, {})["comparisons"].values()
+    assert "over_highest" not in found
+
+
+def test_the_report_compares_precisions():
+    result = compared(TINY, LANES, ("highest", "medium"), {"steal": 0.03, "others": 0.5}, {})
+    options = {"threads": [1, 2], "dtype": "float32", "precisions": ["highest", "medium"]}
+    machine = {
+        "cpu": "A CPU",
+        "cores": 2,
+        "isa": "avx2",
+        "tune": "fast",
+        "versions": {"numpy": "2"},
+    }
+    made = {
+        "date": "2026-01-01",
+        "machine": machine | {"versions": {"numpy": "2"}},
+        "options": options,
+        "same": {"torch": ["high"]},
+        "failures": [],
+        "results": [result],
+    }
+    text = report.text(made)
+    assert text.startswith("A CPU, 2 cores, avx2, tuned for fast, float32, 2026-01-01\nnumpy 2\n")
+    assert "during the rounds: steal 3 %, other processes 50 % of the cores" in text
+    assert "medium: torch is fastest at autocast on tiny" in text
+    assert "torch: at high, products have the same bits as at highest" in text
+    at_highest, at_medium = text.split("precision medium\n")
+    assert re.search(r"^tiny +45\.0 +60\.0 +2 ", at_highest, re.MULTILINE)
+    assert re.search(r"^tiny +15\.0 +10\.0 +1 .* 3\.00 +5\.00 +4\.00 ", at_medium, re.MULTILINE)
+    lines = report.block(result).splitlines()
+    ratios = {tuple(line.split()[:3]): line.split()[-1] for line in lines[2:]}
+    assert ratios["torch", "highest", "2"] == "2.00"
+    assert ratios["torch", "autocast", "1"] == "5.00"
+
+
+@pytest.mark.parametrize(
+    ("precisions", "same", "ways"),
+    [
+        (("highest",), set(), ["highest"]),
+        (("high",), set(), ["highest", "high"]),
+        (("highest", "medium"), set(), ["highest", "high", "medium", "autocast"]),
+        (("medium",), {"high"}, ["highest", "medium", "autocast"]),
+        (("medium",), {"high", "medium", "autocast"}, ["highest"]),
+    ],
+)
+def test_peers_are_not_measured_twice_with_the_same_bits(precisions, same, ways, monkeypatch):
+    bench = _Bench(Options(precisions=precisions), None)
+
+    def worker(program, way, n_threads):
+        digest = "highest" if way in same else way
+        return SimpleNamespace(ask=lambda do: {"digest": digest})
+
+    monkeypatch.setattr(bench, "_worker", worker)
+    assert bench._ways_of("torch") == ways
+    assert bench._ways_of(ENGINE) == list(precisions)
+    assert set(bench.same.get("torch", ())) == same
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(precisions=("highest", "low")), "unknown precision 'low'; known: highest, high,"),
+        (Options(precisions=("medium",), dtype="float64"), "'medium' needs float32; float64 has"),
+    ],
+)
+def test_precisions_that_do_not_exist_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        measure([(TINY, False)], (), options)
 
 
 # ---- the report ---------------------------------------------------------------------------
@@ -161,7 +330,6 @@ def found():
 def test_the_report_has_the_documented_layout(found):
     assert list(found) == list(layout.Report.__annotations__)
     assert list(found["results"][0]) == list(layout.Result.__annotations__)
-    assert found["schema"] == "fastbp-bench/1"
     assert found["machine"]["isa"] in _core.available_isas()
     assert found["machine"]["versions"]["numpy"] == np.__version__
     assert found["options"].keys() == {field.name for field in fields(Options)}
@@ -189,30 +357,32 @@ def test_the_report_has_every_run(found):
 def test_ratios_compare_the_best_threads_round_by_round(found):
     tiny, predict = found["results"]
     runs = {(run["program"], run["threads"]): run for run in tiny["runs"]}
-    best = {p: runs[p, n]["rounds_us"] for p, n in tiny["threads"].items()}
-    for program, n in tiny["threads"].items():
+    (compared,) = tiny["comparisons"].values()
+    threads = {program: choice["threads"] for program, choice in compared["chosen"].items()}
+    best = {p: runs[p, n]["rounds_us"] for p, n in threads.items()}
+    for program, n in threads.items():
         medians = [runs[program, m]["us"]["median"] for m in (1, 2)]
         assert runs[program, n]["us"]["median"] == min(medians), program
     pairs = zip(best["reference"], best["fastbp"], strict=True)
     ratio = timing.summary(a / b for a, b in pairs)
-    assert tiny["ratios"] == {"reference": pytest.approx(ratio)}
-    assert (tiny["best"], tiny["best_usual"]) == ("reference", None)
-    assert tiny["speedup"]["1"]["median"] == 1
-    assert predict["ratios"] == {}
-    assert predict["best"] is None
+    assert compared["ratios"] == {"reference": pytest.approx(ratio)}
+    assert (compared["best"], compared["best_usual"]) == ("reference", None)
+    assert compared["speedup"]["1"]["median"] == 1
+    assert predict["comparisons"]["highest"]["ratios"] == {}
+    assert predict["comparisons"]["highest"]["best"] is None
 
 
 def test_the_report_notes_that_another_program_was_running(found):
     cores = found["results"][0]["runs"][0]["cores_used"]
     note = "tiny: another program was running"
     cores["median"] = 1.0
-    assert note not in report.table(found)
+    assert note not in report.notes(found)
     cores["median"] = 0.5
-    assert note in report.table(found)
+    assert note in report.text(found)
 
 
 def test_the_report_as_text(found):
-    text = report.table(found)
+    text = report.table(found, "highest")
     assert re.search(r"^tiny ", text, re.MULTILINE)
     assert "reference" in text.splitlines()[0]
     lines = report.block(found["results"][0]).splitlines()
@@ -226,8 +396,8 @@ def test_the_report_notes_a_peer_that_fails(monkeypatch):
     made = measure([(TINY, True)], ["reference"], FAST)
     assert [failure["threads"] for failure in made["failures"]] == [1, 2]
     assert "mmx" in made["failures"][0]["error"]
-    assert made["results"][0]["ratios"] == {}
-    assert "tiny: reference failed on 2 threads: ImportError" in report.table(made)
+    assert made["results"][0]["comparisons"]["highest"]["ratios"] == {}
+    assert "tiny: reference failed at highest on 2 threads: ImportError" in report.text(made)
 
 
 @pytest.mark.parametrize("with_peers", [True, False])
@@ -235,10 +405,66 @@ def test_the_chart(found, tmp_path, with_peers):
     pytest.importorskip("matplotlib")
     from fastbp.bench._plot import draw
 
-    for result in found["results"]:
-        result["ratios"] = result["ratios"] if with_peers else {}
-    draw(found, tmp_path / "chart.png")
+    found = deepcopy(found)
+    if not with_peers:
+        for result in found["results"]:
+            result["comparisons"]["highest"]["ratios"] = {}
+    draw([found], tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_chart_of_several_machines_and_precisions(found, tmp_path):
+    pytest.importorskip("matplotlib")
+    from fastbp.bench._plot import draw
+
+    other = deepcopy(found)
+    other["options"]["precisions"] = ["highest", "medium"]
+    other["results"] = [compared(TINY, LANES, ("highest", "medium"), {}, {})]
+    draw([found, other], tmp_path / "chart.svg")
+    assert b"</svg>" in (tmp_path / "chart.svg").read_bytes()
+
+
+# ---- files ----------------------------------------------------------------------------------
+
+
+def test_a_file_has_one_report_per_machine(found, tmp_path):
+    newer, elsewhere, f64 = deepcopy(found), deepcopy(found), deepcopy(found)
+    newer["date"] = "later"
+    elsewhere["machine"]["cpu"] = "another CPU"
+    f64["options"]["dtype"] = "float64"
+    file = files.pack(found)
+    for each in (elsewhere, f64, newer):
+        file = files.merge(file, each)
+    assert file["machines"] == [newer, elsewhere, f64]
+    files.write(file, tmp_path / "all.json")
+    assert files.read(tmp_path / "all.json") == file
+
+
+def test_a_file_of_version_1_is_upgraded(found, tmp_path):
+    """Version 1: one report per file, without precisions, conditions and processor times."""
+    old = deepcopy(found) | {"schema": "fastbp-bench/1"}
+    del old["same"], old["options"]["precisions"]
+    for result in old["results"]:
+        del result["conditions"]
+        comparison = result.pop("comparisons")["highest"]
+        del comparison["cpu_ratios"]
+        chosen = comparison.pop("chosen")
+        result |= comparison
+        result["threads"] = {program: choice["threads"] for program, choice in chosen.items()}
+        for run in result["runs"]:
+            del run["precision"], run["cpu_us"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    file = files.read(tmp_path / "old.json")
+    assert file["schema"] == layout.SCHEMA
+    (upgraded,) = file["machines"]
+    expected = deepcopy(found) | {"same": {}}
+    for result in expected["results"]:
+        result["conditions"] = {}
+        result["comparisons"]["highest"]["cpu_ratios"] = {}
+        for run in result["runs"]:
+            del run["cpu_us"]
+    assert upgraded == expected
+    assert "–" in report.table(upgraded, "highest")
 
 
 # ---- the command ----------------------------------------------------------------------------
@@ -247,7 +473,10 @@ def test_the_chart(found, tmp_path, with_peers):
 def test_the_command_without_peers(capsys):
     assert main([*ALONE, "--config", "rl", "--json"]) == 0
     out, err = capsys.readouterr()
-    made = json.loads(out)
+    file = json.loads(out)
+    assert list(file) == list(layout.File.__annotations__)
+    assert file["schema"] == "fastbp-bench/2"
+    (made,) = file["machines"]
     assert [result["config"]["name"] for result in made["results"]] == ["rl"]
     assert made["options"]["rounds"] == 1
     assert err.startswith("rl: 8-64-64-2 tanh")
@@ -255,16 +484,35 @@ def test_the_command_without_peers(capsys):
 
 def test_the_command_writes_and_shows_a_report(found, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("old.json").write_text(json.dumps(found))
+    files.write(files.pack(found), "old.json")
     assert main(["bench", "--from", "old.json", "--json", "new.json"]) == 0
-    assert json.loads(Path("new.json").read_text()) == found
+    assert files.read("new.json") == files.pack(found)
     assert "tiny" in capsys.readouterr().out
+
+
+def test_the_command_merges_reports(found, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = deepcopy(found)
+    other["machine"]["cpu"] = "another CPU"
+    files.write(files.pack(other), "all.json")
+    files.write(files.pack(found), "new.json")
+    for _ in range(2):
+        assert main(["bench", "--from", "new.json", "--merge", "all.json"]) == 0
+        assert files.read("all.json")["machines"] == [other, found]
+    assert main(["bench", "--from", "all.json"]) == 0
+    assert "another CPU" in capsys.readouterr().out
+    assert main(["bench", "--from", "new.json", "--merge", "fresh.json"]) == 0
+    assert files.read("fresh.json") == files.pack(found)
+    Path("text.json").write_text("so fast")
+    assert main(["bench", "--from", "new.json", "--merge", "text.json"]) == 1
+    assert Path("text.json").read_text() == "so fast"
 
 
 def test_the_command_chooses_the_isa(capsys):
     isa = _core.available_isas()[0]
     assert main([*ALONE, "--config", "predict-rl", "--isa", isa, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["machine"]["isa"] == isa
+    (made,) = json.loads(capsys.readouterr().out)["machines"]
+    assert made["machine"]["isa"] == isa
 
 
 def test_the_command_lists_configurations(capsys):
@@ -280,6 +528,8 @@ def test_the_command_lists_configurations(capsys):
         (["--suite", "step"], 2, "unknown suite 'step'"),
         (["--peers", "keras"], 2, "unknown 'keras'; known: torch, "),
         (["--isa", "mmx"], 2, "this machine cannot run --isa mmx; it can run: scalar"),
+        (["--precision", "low"], 2, "unknown precision 'low'; known: highest, high, medium"),
+        (["--precision", "high", "--dtype", "float64"], 2, "'high' needs float32"),
         (["--threads", "0"], 2, "expected a whole number >= 1"),
         (["--from", "no.json"], 1, "no.json: No such file"),
         (["--from", "other.json"], 1, "other.json is not a report of fastbp bench"),

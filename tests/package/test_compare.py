@@ -35,21 +35,22 @@ def pytest_file(path, times, *, peak=100.0, isa="avx2"):
     return str(path)
 
 
-def bench_file(path, times, *, peak=100.0):
+def bench_file(path, times, *, peak=100.0, machines=1):
     """Write a report of fastbp bench with these times of a step in µs."""
     results = [
         {
             "config": {"name": name},
             "peak_gflops": {"median": peak},
             "runs": [
-                {"program": "fastbp", "threads": 1, "us": {"median": us}},
-                {"program": "torch", "threads": 1, "us": {"median": 1e9}},
+                {"program": "fastbp", "precision": "high", "threads": 1, "us": {"median": us}},
+                {"program": "torch", "precision": "high", "threads": 1, "us": {"median": 1e9}},
             ],
         }
         for name, us in times.items()
     ]
     about = {"machine": {"isa": "avx2"}, "options": {"dtype": "float32"}}
-    path.write_text(json.dumps({"schema": "fastbp-bench/1", "results": results} | about))
+    reports = [about | {"results": results}] * machines
+    path.write_text(json.dumps({"schema": "fastbp-bench/2", "machines": reports}))
     return str(path)
 
 
@@ -109,6 +110,7 @@ def test_files_that_cannot_be_compared_are_refused(compare, tmp_path, capsys):
     for new, message in [
         (pytest_file(tmp_path / "isa.json", {"a": 10.0}, isa="avx512"), "avx2 against"),
         (bench_file(tmp_path / "bench.json", {"a": 10.0}), "against fastbp bench"),
+        (bench_file(tmp_path / "two.json", {"a": 10.0}, machines=2), "has reports of 2 machines"),
         (pytest_file(tmp_path / "none.json", {"b": 10.0}), "no benchmark in common"),
         (str(tmp_path / "text.json"), "is not JSON"),
         (str(tmp_path / "list.json"), "is neither a fastbp bench file"),

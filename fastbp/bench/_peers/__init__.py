@@ -4,12 +4,14 @@ To add one, write a module with a subclass of `Program`, add it to PROGRAMS, and
 its package in `OPTIONAL` of tests/package/test_structure.py.
 """
 
-from ._base import Program
+from ._base import PRECISIONS, Program
 from ._engine import Engine
 from ._jax_cpu import JaxAsync, JaxScan, JaxSteps
 from ._numpy_reference import Reference
 from ._pytorch import Compiled, Eager
 from ._scikit import ScikitLearn
+
+__all__ = ["ENGINE", "PEERS", "PRECISIONS", "PROGRAMS", "Program"]
 
 PROGRAMS: dict[str, type[Program]] = {
     program.name: program

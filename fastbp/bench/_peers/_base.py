@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from itertools import cycle
 from typing import ClassVar, Protocol, Self, TypeVar
 
+from ..._types import Array
 from .._data import Data, make
 from .._memory import forget_peak
 from .._suites import KINDS, Config
@@ -21,6 +22,8 @@ class Rows(Protocol):
 
 
 T = TypeVar("T", bound=Rows)
+# The precisions of matrix products, finest first.
+PRECISIONS = ("highest", "high", "medium")
 
 
 def batches(X: T, y: T, batch: int) -> Iterator[tuple[T, T]]:
@@ -48,13 +51,18 @@ class Program(ABC):
         Whether most people write it this way, so that each step ends before the next one begins.
     kinds : tuple of str
         The kinds of configurations that the program can run.
+    ways : dict
+        The settings for products that the program has in float32, by name; each with the precision
+        of PRECISIONS that it is compared at.
     """
 
     name: ClassVar[str] = ""
     package: ClassVar[str] = ""
     usual: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = KINDS
+    ways: ClassVar[dict[str, str]] = {"highest": "highest"}
 
+    precision: str = "highest"  # a key of `ways`
     n_steps: int  # steps, or calls, in one repeat
     unit: Callable[[], object]  # one repeat
 
@@ -68,6 +76,27 @@ class Program(ABC):
         """Return the environment variables that make the process use `n_threads` threads."""
         names = ("FASTBP", "OMP", "OPENBLAS", "MKL")
         return {f"{name}_NUM_THREADS": str(n_threads) for name in names}
+
+    @classmethod
+    def ways_for(cls, precision: str) -> list[str]:
+        """Return the settings that are as fine as a precision, or finer.
+
+        >>> Program.ways_for("medium")
+        ['highest']
+        """
+        return [
+            way
+            for way, level in cls.ways.items()
+            if PRECISIONS.index(level) <= PRECISIONS.index(precision)
+        ]
+
+    def use(self, precision: str) -> None:
+        """Choose a key of `ways`, before anything else is called."""
+        self.precision = precision
+
+    def product(self, A: Array, B: Array) -> Array:
+        """Return A·B as the program multiplies at its precision; only if it has several ways."""
+        raise NotImplementedError
 
     def setup(self, config: Config, n_threads: int, dtype: str) -> Data:
         """Make data, network and optimiser; return the data."""

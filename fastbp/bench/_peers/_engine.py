@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..._network.network import Network
 from ...optim import Adam
@@ -17,9 +17,13 @@ class Engine(Program):
     """`fit` on shuffled data, including all of its overhead; `predict`; `train_batch`."""
 
     name = "fastbp"
+    ways: ClassVar = {"highest": "highest", "high": "high", "medium": "medium"}
     network: ClassVar[type[Network | ReferenceNetwork]] = Network
 
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
+        options: dict[str, Any] = {}
+        if self.precision != "highest":
+            options["matmul_precision"] = self.precision
         net = self.network(
             config.widths,
             activation=config.activation,
@@ -27,6 +31,7 @@ class Engine(Program):
             loss=config.loss,
             dtype=dtype,
             seed=0,
+            **options,
         )
         optimizer = Adam(config.learning_rate)
         X, y = data.X, data.y

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 
+from ..._types import Array
 from .._data import Data
 from .._suites import Config
 from ._base import Program, batches
@@ -28,6 +29,7 @@ class JaxSteps(Program):
 
     name = "jax"
     package = "jax"
+    ways: ClassVar = {"highest": "highest", "high": "high", "bfloat16": "medium"}
     wait: ClassVar[bool] = True
 
     @classmethod
@@ -39,6 +41,17 @@ class JaxSteps(Program):
             "PJRT_NPROC": str(n_threads),
             "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), *eigen]).strip(),
         }
+
+    def use(self, precision: str) -> None:
+        import jax
+
+        super().use(precision)
+        jax.config.update("jax_default_matmul_precision", precision)
+
+    def product(self, A: Array, B: Array) -> Array:
+        import jax
+
+        return np.asarray(jax.jit(lambda A, B: A @ B)(A, B))
 
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
         import jax

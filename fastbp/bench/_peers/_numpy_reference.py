@@ -1,5 +1,7 @@
 """The reference implementation in NumPy, whose matrix products come from NumPy's BLAS."""
 
+from typing import ClassVar
+
 from ...reference import Network
 from ._engine import Engine
 
@@ -10,3 +12,4 @@ class Reference(Engine):
     name = "reference"
     network = Network
     usual = False
+    ways: ClassVar = {"highest": "highest"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
+from ..._types import Array
 from .._data import Data
 from .._suites import Config
 from ._base import Program, batches
@@ -16,12 +18,34 @@ if TYPE_CHECKING:
 class Eager(Program):
     """A step is zero_grad, forward, loss, backward and step, on batches that were split before.
 
-    An epoch draws a permutation and selects the rows of each batch.
+    An epoch draws a permutation and selects the rows of each batch. The precisions are those of
+    `torch.set_float32_matmul_precision`; "autocast" is that in bfloat16, around forward and loss,
+    with float32 parameters.
     """
 
     name = "torch"
     package = "torch"
+    ways: ClassVar = {
+        "highest": "highest",
+        "high": "high",
+        "medium": "medium",
+        "autocast": "medium",
+    }
     compiled: ClassVar[bool] = False
+
+    def use(self, precision: str) -> None:
+        import torch
+
+        super().use(precision)
+        if precision != "autocast":
+            torch.set_float32_matmul_precision(precision)
+
+    def product(self, A: Array, B: Array) -> Array:
+        import torch
+
+        with self._casting():
+            product: Array = (torch.from_numpy(A) @ torch.from_numpy(B)).float().numpy()
+        return product
 
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
         import torch
@@ -38,7 +62,9 @@ class Eager(Program):
 
         def step(X: torch.Tensor, y: torch.Tensor) -> None:
             optimizer.zero_grad(set_to_none=True)
-            loss(forward(X), y).backward()
+            with self._casting():
+                cost = loss(forward(X), y)
+            cost.backward()
             optimizer.step()
 
         def epoch() -> None:
@@ -48,7 +74,7 @@ class Eager(Program):
                 step(X[rows], y[rows])
 
         def predict() -> None:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._casting():
                 forward(X)
 
         if config.kind == "epoch":
@@ -58,6 +84,15 @@ class Eager(Program):
         else:
             rows, self.n_steps = batches(X, y, batch), 1
             self.unit = lambda: step(*next(rows))
+
+    def _casting(self) -> AbstractContextManager[object]:
+        """Return the context of the forward pass."""
+        import torch
+
+        if self.precision != "autocast":
+            return nullcontext()
+        casting: AbstractContextManager[object] = torch.autocast("cpu", torch.bfloat16)
+        return casting
 
     def _model(self, config: Config, dtype: torch.dtype) -> torch.nn.Module:
         from torch import nn
