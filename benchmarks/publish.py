@@ -1,0 +1,130 @@
+"""Write the chart and the tables of the README from docs/bench.json.
+
+    python benchmarks/publish.py              # docs/bench.png and the part of README.md
+    python benchmarks/publish.py --measure    # first measure this machine, with all peers
+
+docs/bench.json has one report per machine. --measure replaces the report of this machine only; it
+needs torch, jax, scikit-learn and matplotlib. The README's part lies between two comments.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from fastbp._cli.main import main as fastbp
+from fastbp.bench import _file as files
+from fastbp.bench._plot import draw
+from fastbp.bench._report import engine_runs, machine_name, neighbours
+from fastbp.bench._suites import join_widths
+
+ROOT = Path(__file__).parents[1]
+FIGURES, CHART, README = ROOT / "docs/bench.json", ROOT / "docs/bench.png", ROOT / "README.md"
+MEASURE = [
+    *("bench", "--suite", "steps", "--precision", "highest,high,medium"),
+    *("--peers", "torch,torch-compile,jax,jax-scan,sklearn", "--merge", str(FIGURES)),
+]
+BEGIN, END = "<!-- written by benchmarks/publish.py -->", "<!-- end of this part -->"
+LEVEL = 0.05  # ratios this close to 1 are called level
+
+
+def markdown(reports):
+    """Return the part of the README: for each machine a table, and where fastbp leads.
+
+    The table compares with the best of all peers, those that are written in an unusual way too.
+    """
+    return "\n\n".join(part(report) for report in reports)
+
+
+def part(report):
+    """Return the part of one machine."""
+    precisions = report["options"]["precisions"]
+    columns = ["network, batch"]
+    for precision in precisions:
+        columns += [f"{precision}, µs", *["gain"][: precision != precisions[0]], "best peer"]
+    rows = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
+    for result in report["results"]:
+        config = result["config"]
+        row = [f"{config['name']}: {join_widths(config['widths'])}, {config['batch']}"]
+        for precision in precisions:
+            comparison = result["comparisons"][precision]
+            threads = comparison["chosen"]["fastbp"]["threads"]
+            row.append(f"{engine_runs(result, precision)[threads]['us']['median']:,.0f}")
+            if precision != precisions[0]:
+                row.append(f"{comparison['over_highest']['median']:.2f}")
+            row.append(best_peer(comparison))
+        rows.append(row)
+    about = [report["date"][:10], versions(report), neighbours(report)]
+    return "\n".join(
+        [
+            f"**{machine_name(report)}** ({'; '.join(filter(None, about))}):",
+            "",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            *(f"- {precision}: {leads(report, precision)}" for precision in precisions),
+        ]
+    )
+
+
+def versions(report):
+    """Return the packages and their versions."""
+    return ", ".join(f"{name} {version}" for name, version in report["machine"]["versions"].items())
+
+
+def best_peer(comparison):
+    """Return the ratio to the best peer, and how that peer multiplies if it is not in float32."""
+    best = comparison["best"]
+    if best is None:
+        return "–"
+    way = comparison["chosen"][best]["precision"]
+    name = best if way == "highest" else f"{best} {way}"
+    return f"{comparison['ratios'][best]['median']:.2f} {name}"
+
+
+def leads(report, precision):
+    """Return a sentence that says where fastbp is faster than all peers, and where it is not."""
+    faster, level, slower = [], [], []
+    for result in report["results"]:
+        comparison, name = result["comparisons"][precision], result["config"]["name"]
+        if comparison["best"] is None:
+            continue
+        ratio = comparison["ratios"][comparison["best"]]["median"]
+        if ratio > 1 + LEVEL:
+            faster.append(name)
+        elif ratio >= 1 - LEVEL:
+            level.append(f"{name} ({comparison['best']})")
+        else:
+            slower.append(f"{name} ({comparison['best']})")
+    parts = [
+        f"faster than every peer on {', '.join(faster)}" if faster else "",
+        f"level with the best peer on {', '.join(level)}" if level else "",
+        f"slower than the best peer on {', '.join(slower)}" if slower else "",
+    ]
+    return "fastbp is " + "; ".join(filter(None, parts)) + "." if any(parts) else "no peers."
+
+
+def replaced(text, reports):
+    """Return the text of a page with the part between the comments written again."""
+    pattern = f"(?<={re.escape(BEGIN)}\n).*(?={re.escape(END)})"
+    found, count = re.subn(pattern, lambda _: f"\n{markdown(reports)}\n\n", text, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"expected one part between {BEGIN} and {END}, got {count}")
+    return found
+
+
+def main(argv=None):
+    """Measure if asked, and write chart and page; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--measure", action="store_true", help="measure this machine first")
+    if parser.parse_args(argv).measure and (code := fastbp(MEASURE)) != 0:
+        return code
+    reports = files.read(FIGURES)["machines"]
+    draw(reports, CHART)
+    README.write_text(replaced(README.read_text(encoding="utf-8"), reports), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
