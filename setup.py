@@ -1,27 +1,34 @@
 """Build fastbp._core: the C engine of csrc/ and its Cython binding, in one extension module.
 
 FASTBP_WERROR=1 makes warnings in csrc/ errors. FASTBP_DEBUG=1 keeps debugging symbols.
+FASTBP_EMULATED=1 adds the ISA amx_emulated, with which the products of amx are tested elsewhere.
 """
 
 import os
 import platform
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 WERROR = os.environ.get("FASTBP_WERROR") == "1"
 DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
+EMULATED = os.environ.get("FASTBP_EMULATED") == "1"
 
 CSRC = Path("csrc")
 
 # The ISAs, the slowest first. Each has one file in csrc/isa/: the machine that it needs, and its
-# flags by compiler. No other file may use optional features of the processor.
+# flags by compiler. No other file may use optional features of the processor. An ISA with a base
+# has only products in bfloat16; its other kernels are those of the base. It is left out if the
+# compiler is not listed or does not know its flags.
 ISAS = {
     "scalar": {"machine": "any", "unix": [], "msvc": []},
+    "amx_emulated": {"machine": "emulated", "base": "scalar", "needs": "SCALAR", "unix": []},
     "neon": {"machine": "aarch64", "unix": [], "msvc": []},
     "avx2": {"machine": "x86_64", "unix": ["-mavx2", "-mfma"], "msvc": ["/arch:AVX2"]},
     "avx512": {
@@ -31,6 +38,23 @@ ISAS = {
             "-mprefer-vector-width=512",
         ],
         "msvc": ["/arch:AVX512"],
+    },
+    "avx512_bf16": {
+        "machine": "x86_64",
+        "base": "avx512",
+        "unix": [
+            *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
+            *("-mavx512bf16", "-mprefer-vector-width=512"),
+        ],
+    },
+    "amx": {
+        "machine": "x86_64",
+        "system": "linux",
+        "base": "avx512",
+        "unix": [
+            *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
+            *("-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-mprefer-vector-width=512"),
+        ],
     },
 }
 
@@ -71,6 +95,12 @@ def target_machine():
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
+def entry(isa):
+    """Return the entry of an ISA in the list of csrc/dispatch.c."""
+    needs, base = ISAS[isa].get("needs", isa.upper()), ISAS[isa].get("base")
+    return f"BF16({isa}, {needs}, {base})" if base else f"ISA({isa}, {needs})"
+
+
 def is_fresh(obj, source):
     """Whether an object file is newer than this file and all its inputs.
 
@@ -92,11 +122,11 @@ class BuildEngine(build_ext):
 
     def finalize_options(self):
         super().finalize_options()
-        machines = ("any", target_machine())
-        self.isas = [name for name, isa in ISAS.items() if isa["machine"] in machines]
         if self.editable_mode:  # the temporary folder of setuptools would lose the object files
             name = f"editable.{self.plat_name}-{sys.implementation.cache_tag}"
             self.build_temp = os.path.join("build", name)
+        if EMULATED:  # dispatch.c depends on the list of ISAs
+            self.build_temp += "-emulated"
         if DEBUG:
             self.build_temp += "-debug"
 
@@ -107,6 +137,7 @@ class BuildEngine(build_ext):
 
     def build_extension(self, ext):
         self.family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        self.isas = [name for name in ISAS if self.can_build(name)]
         (made,) = cythonize(ext, build_dir=self.build_temp, language_level=3, force=self.force)
         jobs = [*self.engine_jobs(), *((source, ["binding"], []) for source in made.sources)]
         with ThreadPoolExecutor(self.parallel or max(2, os.cpu_count() or 1)) as pool:
@@ -115,9 +146,31 @@ class BuildEngine(build_ext):
         ext.extra_link_args = FLAGS[self.family]["link"]
         super().build_extension(ext)
 
+    def can_build(self, name):
+        """Whether an ISA is for this machine and system, and the compiler accepts its flags."""
+        isa, machines = (
+            ISAS[name],
+            {"any", target_machine()} | ({"emulated"} if EMULATED else set()),
+        )
+        if isa["machine"] not in machines or isa.get("system", sys.platform) != sys.platform:
+            return False
+        if "base" not in isa or not isa.get(self.family):
+            return self.family in isa
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "empty.c")
+            source.write_text("typedef int empty;\n")
+            try:
+                self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=isa[self.family]
+                )
+            except CompileError:
+                print(f"this compiler does not know the flags of the ISA {name}: leaving it out")
+                return False
+        return True
+
     def engine_jobs(self):
         """Return (source, kinds of flags, macros) of each file to compile, the slowest first."""
-        listed = " ".join(f"ISA({isa}, {isa.upper()})" for isa in self.isas)
+        listed = " ".join(map(entry, self.isas))
         jobs = [(f"csrc/isa/{isa}.c", ["engine", isa], []) for isa in reversed(self.isas)]
         for path in sorted(CSRC.rglob("*.c")):
             if path.parent.name != "isa":
@@ -134,7 +187,7 @@ class BuildEngine(build_ext):
         if WERROR and "engine" in kinds:
             kinds.append("werror")
         Path(obj).unlink(missing_ok=True)
-        flags = FLAGS[self.family] | {name: isa[self.family] for name, isa in ISAS.items()}
+        flags = FLAGS[self.family] | {name: isa.get(self.family) for name, isa in ISAS.items()}
         self.compiler.compile(
             [source],
             output_dir=self.build_temp,

@@ -2,11 +2,14 @@
 #include "dispatch.h"
 
 #include "base/cpu.h"
+#include "base/machine.h"
 
 #include <string.h>
 
-/* The build says for which ISAs it compiles isa/<name>.c, slowest first: ISA(name, NAME), where
- * FBP_CPU_NAME is the feature that the ISA needs. */
+/* The build says for which ISAs it compiles isa/<name>.c, slowest first, where FBP_CPU_NEEDS is the
+ * feature that the ISA needs:
+ *   ISA(name, NEEDS)         all kernels
+ *   BF16(name, NEEDS, base)  products in bfloat16; the other kernels are those of `base` */
 #ifndef FBP_ISAS
 #define FBP_ISAS ISA(scalar, SCALAR)
 #endif
@@ -15,16 +18,23 @@ typedef struct {
     const char *name;
     unsigned needs;                /* FBP_CPU_* */
     const fbp_kernels_t *table[2]; /* by fastbp_dtype_t */
+    const fbp_bf16_t *bf16;        /* or NULL */
 } implementation_t;
 
-#define ISA(name, NAME) extern const fbp_kernels_t fbp_kernels_f32_##name, fbp_kernels_f64_##name;
+#define ISA(name, NEEDS) extern const fbp_kernels_t fbp_kernels_f32_##name, fbp_kernels_f64_##name;
+#define BF16(name, NEEDS, base) extern const fbp_bf16_t fbp_bf16_##name;
 FBP_ISAS
 #undef ISA
+#undef BF16
 
 static const implementation_t implementations[] = {
-#define ISA(name, NAME) {#name, FBP_CPU_##NAME, {&fbp_kernels_f32_##name, &fbp_kernels_f64_##name}},
+#define TABLES(name) {&fbp_kernels_f32_##name, &fbp_kernels_f64_##name}
+#define ISA(name, NEEDS) {#name, FBP_CPU_##NEEDS, TABLES(name), NULL},
+#define BF16(name, NEEDS, base) {#name, FBP_CPU_##NEEDS, TABLES(base), &fbp_bf16_##name},
     FBP_ISAS
 #undef ISA
+#undef BF16
+#undef TABLES
 };
 
 enum { N_IMPLEMENTATIONS = sizeof implementations / sizeof implementations[0] };
@@ -42,10 +52,24 @@ static const implementation_t *nth_supported(int i) {
     return NULL;
 }
 
+/* Whether this machine gains from a supported implementation. An emulation of products in bfloat16
+ * needs no feature, and never pays. */
+static bool pays(const implementation_t *impl) {
+    if (impl->bf16 == NULL) return true;
+    if (impl->needs == FBP_CPU_AVX512_BF16) return fbp_machine()->bf16 == FBP_BF16_BY_DOT;
+    return impl->needs != FBP_CPU_SCALAR;
+}
+
 static const implementation_t *fastest(void) {
     const implementation_t *best = &implementations[0];
-    for (int i = 0; nth_supported(i) != NULL; ++i) best = nth_supported(i);
+    for (int i = 0; nth_supported(i) != NULL; ++i)
+        if (pays(nth_supported(i))) best = nth_supported(i);
     return best;
+}
+
+static const implementation_t *chosen(void) {
+    if (active == NULL) active = fastest();
+    return active;
 }
 
 const char *fastbp_isa_available(int i) {
@@ -66,9 +90,8 @@ fastbp_status_t fastbp_isa_select(const char *name) {
     return FASTBP_ERR_ISA;
 }
 
-const char *fastbp_isa(void) { return fbp_kernels(FASTBP_F32)->isa; }
+const char *fastbp_isa(void) { return chosen()->name; }
 
-const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype) {
-    if (active == NULL) active = fastest();
-    return active->table[dtype];
-}
+const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype) { return chosen()->table[dtype]; }
+
+const fbp_bf16_t *fbp_bf16_kernels(void) { return chosen()->bf16; }

@@ -528,6 +528,42 @@ typedef struct {
  * for; FASTBP_ERR_MEMORY if there is none for the pointers and copies. */
 fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call);
 
+/* A matrix as factors of products in bfloat16: x as left factor, xᵀ as left factor, x as right
+ * factor, xᵀ as right factor; kernels/bf16.h has the layouts. Each is on a cache line and has
+ * fastbp_bf16_elems elements for its two sizes; NULL if it is not wanted. */
+typedef struct {
+    uint16_t *form[4];
+} fastbp_bf16_forms_t;
+
+/* Whether the chosen ISA has products in bfloat16. Without them the functions below return
+ * FASTBP_ERR_ISA. */
+bool fastbp_has_bf16(void);
+
+/* Elements of a factor of a matrix with these sizes, in either order; planes: 1 or 2. */
+long fastbp_bf16_elems(long rows, long cols, int planes);
+
+/* Packs x[rows, cols] into the forms wanted, `repeats` times. listed: through a list of pointers to
+ * its rows, as a shuffled batch is given. */
+fastbp_status_t fastbp_bf16_pack(const float *x, long ld, long rows, long cols, int planes,
+                                 bool listed, int repeats, const fastbp_bf16_forms_t *forms);
+
+typedef struct {
+    long m, n, k;
+    int planes; /* 1: factors have 8 bits; 2: 16 bits */
+    const float *a, *b;
+    long lda, ldb;
+    const float *bias, *aux; /* as in fastbp_gemm_call_t, for form nn */
+    long ldaux;
+    int activation;
+    double alpha;
+    float *c, *z; /* each may be NULL */
+    long ldc, ldz;
+    fastbp_bf16_forms_t to; /* receives c as factors */
+    int repeats;            /* how often the product is computed; factors are packed once */
+} fastbp_bf16_call_t;
+
+fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call);
+
 /* out[i] = f(x[i]), f being the function of fastbp_vmath_name(op); op = 0, 1, … */
 fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out);
 

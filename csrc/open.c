@@ -214,6 +214,118 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     return ready ? FASTBP_OK : FASTBP_ERR_MEMORY;
 }
 
+/* ---- one product in bfloat16 ---- */
+
+static fbp_bf16_forms_t dense_forms(const fastbp_bf16_forms_t *forms, long rows, long cols) {
+    const long by_cols = fbp_bf16_tiles(cols), by_rows = fbp_bf16_tiles(rows);
+    return (fbp_bf16_forms_t){
+        .left = {forms->form[0], by_cols},
+        .left_t = {forms->form[1], by_rows},
+        .right = {forms->form[2], by_rows},
+        .right_t = {forms->form[3], by_cols},
+    };
+}
+
+bool fastbp_has_bf16(void) { return fbp_bf16_kernels() != NULL; }
+
+long fastbp_bf16_elems(long rows, long cols, int planes) {
+    return fbp_bf16_elems(rows, cols, planes);
+}
+
+fastbp_status_t fastbp_bf16_pack(const float *x, long ld, long rows, long cols, int planes,
+                                 bool listed, int repeats, const fastbp_bf16_forms_t *forms) {
+    const fbp_bf16_t *kernels = fbp_bf16_kernels();
+    if (kernels == NULL) return FASTBP_ERR_ISA;
+    if (rows < 1 || cols < 1 || planes < 1 || planes > 2) return FASTBP_ERR_ARGUMENT;
+    const float **list = malloc((size_t)rows * sizeof *list);
+    if (list == NULL) return FASTBP_ERR_MEMORY;
+    for (long i = 0; i < rows; ++i) list[i] = x + i * ld - 1;
+    const fbp_bf16_pack_t pack = {
+        .at = x,
+        .ld = ld,
+        .list = listed ? list : NULL,
+        .offset = 1,
+        .rows = rows,
+        .cols = cols,
+        .planes = planes,
+        .to = dense_forms(forms, rows, cols),
+    };
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+    for (int i = 0; i < repeats; ++i) kernels->pack(&pack);
+    fbp_set_fpmode(callers_mode);
+    free(list);
+    return FASTBP_OK;
+}
+
+/* Packs the factors into a and b, and computes the product on them. */
+static void run_bf16(const fbp_bf16_t *kernels, const fastbp_bf16_call_t *call, uint16_t *a,
+                     uint16_t *b) {
+    const long depth = fbp_bf16_tiles(call->k);
+    const fbp_bf16_pack_t left = {.at = call->a,
+                                  .ld = call->lda,
+                                  .rows = call->m,
+                                  .cols = call->k,
+                                  .planes = call->planes,
+                                  .to.left = {a, depth}};
+    const fbp_bf16_pack_t right = {.at = call->b,
+                                   .ld = call->ldb,
+                                   .rows = call->k,
+                                   .cols = call->n,
+                                   .planes = call->planes,
+                                   .to.right = {b, depth}};
+    const bool plain = call->activation == FASTBP_ACT_IDENTITY && call->z == NULL;
+    const fbp_bf16_product_t product = {
+        .c = call->c,
+        .ldc = call->ldc,
+        .a = {a, depth},
+        .b = {b, depth},
+        .planes = call->planes,
+        .m = call->m,
+        .n = call->n,
+        .k = call->k,
+        .bias = call->bias,
+        .epi = call->aux != NULL ? FBP_EPI_BACKWARD
+               : plain           ? FBP_EPI_NONE
+                                 : FBP_EPI_FORWARD,
+        .act = call->activation,
+        .alpha = call->alpha,
+        .z = call->z,
+        .ldz = call->ldz,
+        .aux = call->aux,
+        .ldaux = call->ldaux,
+        .to = dense_forms(&call->to, call->m, call->n),
+    };
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+    kernels->pack(&left);
+    kernels->pack(&right);
+    kernels->begin();
+    for (int i = 0; i < call->repeats; ++i) kernels->product(&product);
+    kernels->end();
+    fbp_set_fpmode(callers_mode);
+}
+
+fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call) {
+    const fbp_bf16_t *kernels = fbp_bf16_kernels();
+    if (kernels == NULL) return FASTBP_ERR_ISA;
+    if (call->m < 1 || call->n < 1 || call->k < 1 || call->planes < 1 || call->planes > 2 ||
+        call->activation < 0 || call->activation == FASTBP_ACT_SOFTMAX ||
+        call->activation >= FASTBP_ACT_COUNT)
+        return FASTBP_ERR_ARGUMENT;
+    const long a_elems = fbp_bf16_elems(call->m, call->k, call->planes);
+    const long b_elems = fbp_bf16_elems(call->n, call->k, call->planes);
+    fbp_arena_t arena = {0};
+    (void)fbp_arena_take(&arena, (size_t)a_elems, sizeof(uint16_t));
+    (void)fbp_arena_take(&arena, (size_t)b_elems, sizeof(uint16_t));
+    if (!fbp_arena_commit(&arena)) return FASTBP_ERR_MEMORY;
+    uint16_t *a = fbp_arena_take(&arena, (size_t)a_elems, sizeof *a);
+    uint16_t *b = fbp_arena_take(&arena, (size_t)b_elems, sizeof *b);
+    run_bf16(kernels, call, a, b);
+    fbp_arena_free(&arena);
+    return FASTBP_OK;
+}
+
+/* ---- measurements ---- */
+
 fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out) {
     if (op < 0 || op >= FBP_VMATH_COUNT || dtype > FASTBP_F64 || n < 0) return FASTBP_ERR_ARGUMENT;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();

@@ -1,6 +1,6 @@
 """The public interfaces, csrc/fastbp.h and csrc/text/csv.h, as Cython sees them."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 
 cdef extern from "fastbp.h" nogil:
@@ -254,6 +254,32 @@ cdef extern from "fastbp.h" nogil:
         long ldc, ldz
 
     fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call)
+    ctypedef struct fastbp_bf16_forms_t:
+        uint16_t *form[4]
+
+    ctypedef struct fastbp_bf16_call_t:
+        long m, n, k
+        int planes
+        const float *a
+        const float *b
+        long lda, ldb
+        const float *bias
+        const float *aux
+        long ldaux
+        int activation
+        double alpha
+        float *c
+        float *z
+        long ldc, ldz
+        fastbp_bf16_forms_t to
+        int repeats
+
+    bint fastbp_has_bf16()
+    long fastbp_bf16_elems(long rows, long cols, int planes)
+    fastbp_status_t fastbp_bf16_pack(
+        const float *x, long ld, long rows, long cols, int planes, bint listed, int repeats,
+        const fastbp_bf16_forms_t *forms)
+    fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call)
     fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out)
     double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds)
     double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds)

@@ -14,7 +14,11 @@ from ._types import SparseRows, UpdateRule
 # float32 or float64; the dtype of the network if one is involved.
 _Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 _FloatsT = TypeVar("_FloatsT", npt.NDArray[np.float32], npt.NDArray[np.float64])
+_Float32s: TypeAlias = npt.NDArray[np.float32]
 _Float64s: TypeAlias = npt.NDArray[np.float64]
+_Uint16s: TypeAlias = npt.NDArray[np.uint16]
+# left, left_t, right, right_t
+_Bf16Forms: TypeAlias = tuple[_Uint16s | None, _Uint16s | None, _Uint16s | None, _Uint16s | None]
 _Int64s: TypeAlias = npt.NDArray[np.int64]
 # Rows of X, of any dtype that the engine converts.
 _Rows: TypeAlias = npt.NDArray[Any] | SparseRows
@@ -214,6 +218,29 @@ def gemm(
     aux: _Floats | None = None,
     z: _Floats | None = None,
     panels: bool = False,
+    repeats: int = 1,
+) -> None: ...
+def has_bf16() -> bool: ...
+def bf16_pack(
+    x: _Float32s,
+    forms: _Bf16Forms,
+    *,
+    planes: int = 1,
+    listed: bool = False,
+    repeats: int = 1,
+) -> None: ...
+def bf16_product(
+    a: _Float32s,
+    b: _Float32s,
+    c: _Float32s,
+    *,
+    planes: int = 1,
+    bias: _Float32s | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+    aux: _Float32s | None = None,
+    z: _Float32s | None = None,
+    forms: _Bf16Forms = (None, None, None, None),
     repeats: int = 1,
 ) -> None: ...
 def fma_peak(f64: bool = False, seconds: float = 0.2) -> float: ...

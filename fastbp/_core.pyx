@@ -11,7 +11,7 @@ from array import array as c_array
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -156,6 +156,8 @@ cdef int _check(fastbp_status_t status) except -1 nogil:
             raise MemoryError("not enough memory for the buffers of this network and batch")
         if status == FASTBP_ERR_STATE:
             raise RuntimeError("called out of order")
+        if status == FASTBP_ERR_ISA:
+            raise ValueError(f"the ISA {isa()} has no products in bfloat16")
         raise ValueError("the engine refused an argument")
 
 
@@ -920,6 +922,63 @@ def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alph
     call.panels, call.repeats = panels, repeats
     with nogil:
         _check(fastbp_gemm(&call))
+
+
+cdef int _bf16_forms(fastbp_bf16_forms_t *to, tuple forms, long rows, long cols,
+                     int planes) except -1:
+    """Set the pointers to the buffers of the forms, which are uint16 on a cache line, or None."""
+    cdef size_t elems = fastbp_bf16_elems(rows, cols, planes)
+    for i in range(4):
+        to.form[i] = <uint16_t *>_vector_or_null(forms[i], b"H", elems, True)
+
+
+def has_bf16():
+    """Whether the chosen ISA has products in bfloat16."""
+    return fastbp_has_bf16()
+
+
+def bf16_pack(x, tuple forms, *, int planes=1, bint listed=False, int repeats=1):
+    """Pack x, float32, into up to four forms of factors: left, left_t, right, right_t, or None.
+
+    planes: 1 for bfloat16, 2 for the sum of two. listed: read x by a list of pointers to its rows.
+    """
+    cdef Matrix at = _locate(x, b"f")
+    cdef fastbp_bf16_forms_t to
+    _bf16_forms(&to, forms, at.rows, at.cols, planes)
+    with nogil:
+        _check(fastbp_bf16_pack(<const float *>at.at, at.ld, at.rows, at.cols, planes, listed,
+                                repeats, &to))
+
+
+def bf16_product(a, b, c, *, int planes=1, bias=None, str activation="identity", double alpha=0.0,
+                 aux=None, z=None, tuple forms=(None,) * 4, int repeats=1):
+    """Compute c = A B of float32 matrices, rounded as by `bf16_pack`, with the epilogue of `gemm`.
+
+    forms receive c as factors. repeats: how often the product is computed, after one packing.
+    """
+    cdef Matrix at_a = _locate(a, b"f")
+    cdef Matrix at_b = _locate(b, b"f")
+    cdef Matrix at_c = _locate(c, b"f", True)
+    cdef Matrix at_z = _locate_or_null(z, b"f", True)
+    cdef Matrix at_aux = _locate_or_null(aux, b"f")
+    cdef fastbp_bf16_call_t call
+    call.m, call.n, call.k = at_c.rows, at_c.cols, at_a.cols
+    if at_a.rows != call.m or (at_b.rows, at_b.cols) != (call.k, call.n):
+        raise ValueError("a and b do not fit c")
+    for name, array in (("z", z), ("aux", aux)):
+        if array is not None and array.shape != c.shape:
+            raise ValueError(f"{name} does not have the shape of c")
+    call.planes, call.repeats = planes, repeats
+    call.a, call.lda = <const float *>at_a.at, at_a.ld
+    call.b, call.ldb = <const float *>at_b.at, at_b.ld
+    call.c, call.ldc = <float *>at_c.at, at_c.ld
+    call.z, call.ldz = <float *>at_z.at, at_z.ld
+    call.aux, call.ldaux = <const float *>at_aux.at, at_aux.ld
+    call.bias = <const float *>_vector_or_null(bias, b"f", call.n)
+    call.activation, call.alpha = ACTIVATIONS[activation], alpha
+    _bf16_forms(&call.to, forms, call.m, call.n, planes)
+    with nogil:
+        _check(fastbp_bf16_product(&call))
 
 
 def fma_peak(bint f64=False, double seconds=0.2):

@@ -1,10 +1,18 @@
 /* cpu.c: see cpu.h. Features come from cpuid leaves 1 and 7 and, for what the system saves, XGETBV
  * (Intel SDM vol. 1, §13-15); cache sizes from leaf 4 (Intel) or 0x8000001D (AMD), which have the
  * same layout. */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* syscall */
+#endif
 #include "cpu.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define FBP_X86 1
@@ -48,6 +56,26 @@ static uint64_t xgetbv0(void) {
 
 static bool bit(unsigned reg, int n) { return (reg >> n) & 1u; }
 
+/* Asks the kernel to let this process use AMX tiles (Linux 5.16 or newer; Documentation/arch/x86/
+ * xstate.rst). It refuses if it is older, if a filter of system calls forbids the call, or if a
+ * thread has a stack for signals that is too small for the larger frames. The permission is for all
+ * threads, and children made by fork inherit it. */
+static bool may_use_tiles(void) {
+#if defined(__linux__) && defined(__x86_64__) && defined(SYS_arch_prctl)
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
+/* Features beyond AVX-512: `saved` is what the system saves, bits 17 and 18 for tiles. */
+static unsigned detect_bf16(const regs_t *seven, uint64_t saved) {
+    if (seven->a < 1 || !bit(cpuid(7, 1).a, 5)) return 0;
+    const bool tiles = bit(seven->d, 22) && bit(seven->d, 24) && (saved & 0x60000) == 0x60000;
+    return FBP_CPU_AVX512_BF16 | (tiles && may_use_tiles() ? FBP_CPU_AMX : 0);
+}
+
 static unsigned detect_features(unsigned max_leaf) {
     if (max_leaf < 7) return 0;
     const regs_t one = cpuid(1, 0), seven = cpuid(7, 0);
@@ -58,7 +86,7 @@ static unsigned detect_features(unsigned max_leaf) {
         features |= FBP_CPU_AVX2;
     if ((saved & 0xE6) == 0xE6 && (features & FBP_CPU_AVX2) && bit(seven.b, 16) &&
         bit(seven.b, 17) && bit(seven.b, 30) && bit(seven.b, 31))
-        features |= FBP_CPU_AVX512;
+        features |= FBP_CPU_AVX512 | detect_bf16(&seven, saved);
     return features;
 }
 

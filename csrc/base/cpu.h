@@ -12,6 +12,8 @@ enum {
     FBP_CPU_AVX2 = 1,   /* AVX2 + FMA; the system saves ymm registers */
     FBP_CPU_AVX512 = 2, /* F + DQ + BW + VL; the system saves zmm and mask registers */
     FBP_CPU_NEON = 4,
+    FBP_CPU_AVX512_BF16 = 8, /* AVX512 + AVX512_BF16 */
+    FBP_CPU_AMX = 16,        /* AVX512_BF16 + AMX-TILE + AMX-BF16; the process may use tiles */
 };
 
 typedef enum { FBP_VENDOR_OTHER, FBP_VENDOR_AMD, FBP_VENDOR_INTEL } fbp_vendor_t;

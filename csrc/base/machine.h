@@ -26,7 +26,7 @@ typedef enum {
     FBP_BF16_BY_F32,   /* as float32 */
     FBP_BF16_BY_DOT,   /* vdpbf16ps */
     FBP_BF16_BY_TILES, /* AMX; float32 if there are no tiles */
-} fbp_bf16_t;
+} fbp_bf16_way_t;
 
 typedef struct {
     const char *name;
@@ -38,7 +38,7 @@ typedef struct {
     fbp_prefetch_t prefetch;
     long block_rows; /* the fewest rows of a block of the row sweep, if the batch has them */
     double min_work; /* floating-point operations per step that each worker must get */
-    fbp_bf16_t bf16;
+    fbp_bf16_way_t bf16;
 } fbp_machine_t;
 
 /* The chosen machine; the one found by cpuid, with the caches that cpuid reports, if none was

@@ -238,7 +238,6 @@ typedef struct {
 #define FBP_KERNEL(type, name, params) type(*name) params;
 #include "kernels.def"
 #undef FBP_KERNEL
-    const char *isa;
     size_t elem_size;
     int lanes;         /* elements of a vector */
     int tile_rows;     /* rows of the register tile of gemm_nn */

@@ -1,0 +1,95 @@
+/* bf16.h: matrix products with factors in bfloat16 and sums in f32, for ISAs that have them.
+ *
+ * A factor is a matrix in tiles of 1 KiB, 16 rows of 32 elements of 16 bits:
+ *   left  [m × k]  tile (i, p): rows 16i … 16i + 15, k = 32p … 32p + 31; row after row
+ *   right [k × n]  tile (j, p): columns 16j … 16j + 15, k = 32p … 32p + 31; row q of the tile has
+ *                  the elements k = 32p + 2q and 32p + 2q + 1 of each column side by side
+ * m, n and k are padded with zeros to multiples of 32. A factor has one or two planes:
+ *   1  hi = x rounded to bfloat16
+ *   2  hi, then lo = x − hi rounded to bfloat16, or 0 if hi is not finite: 16 bits of x
+ * Rounding is to nearest, ties to even. Subnormals become zeros, and a NaN stays one. */
+#ifndef FASTBP_BF16_H
+#define FASTBP_BF16_H
+
+#include "kernels.h"
+
+enum {
+    FBP_BF16_BLOCK = 32, /* m, n and k are padded to multiples of it */
+    FBP_BF16_TILE = 512, /* elements of one plane of a tile */
+};
+
+/* Tile (i, p) is at + (i·ld + p)·planes·FBP_BF16_TILE: the hi plane, then the lo plane. Tiles must
+ * be on cache lines. */
+typedef struct {
+    uint16_t *at;
+    long ld; /* tiles from (i, p) to (i + 1, p) */
+} fbp_bf16_factor_t;
+
+/* The four forms in which a matrix x[rows, cols] can be a factor. `at` is NULL for those that are
+ * not wanted. */
+typedef struct {
+    fbp_bf16_factor_t left;    /* x  as left factor:  m = rows, k = cols */
+    fbp_bf16_factor_t left_t;  /* xᵀ as left factor:  m = cols, k = rows */
+    fbp_bf16_factor_t right;   /* x  as right factor: k = rows, n = cols */
+    fbp_bf16_factor_t right_t; /* xᵀ as right factor: k = cols, n = rows */
+} fbp_bf16_forms_t;
+
+/* The elements (with both planes) that a factor of m or n = `size` and k = `depth` takes, if its
+ * ld is fbp_bf16_tiles(depth). */
+FBP_INLINE long fbp_bf16_tiles(long depth) { return fbp_ceil_div(depth, FBP_BF16_BLOCK); }
+FBP_INLINE long fbp_bf16_elems(long size, long depth, int planes) {
+    return fbp_bf16_tiles(size) * 2 * fbp_bf16_tiles(depth) * planes * FBP_BF16_TILE;
+}
+
+/* The factor that begins at row or column 32·block and k = 32·p of f. Writers of several blocks of
+ * one matrix use it, and products of a part of it. NULL stays NULL. */
+FBP_INLINE fbp_bf16_factor_t fbp_bf16_part(fbp_bf16_factor_t f, long block, long p, int planes) {
+    if (f.at != NULL) f.at += (2 * block * f.ld + p) * planes * FBP_BF16_TILE;
+    return f;
+}
+
+/* x[rows, cols] in f32 → the forms that `to` wants. Row i of x begins at `list[i] + offset`, or at
+ * `at + i·ld` if list is NULL. Whole blocks of 32 × 32 are written. */
+typedef struct {
+    const float *at;
+    long ld;
+    const float *const *list;
+    long offset;
+    long rows, cols;
+    int planes;
+    fbp_bf16_forms_t to;
+} fbp_bf16_pack_t;
+
+/* C[m,n] = epi(A[m,k] · B[k,n]): the fields that fbp_gemm_t has too mean the same. With two planes,
+ * AB = hi·hi + hi·lo + lo·hi. Padding of k must be 0 in both factors; that of m and n may be
+ * anything. `to` receives C as factors, as `pack` would write them, with as many planes. */
+typedef struct {
+    float *c; /* NULL: C is wanted in `to` only */
+    long ldc;
+    fbp_bf16_factor_t a, b; /* left, right */
+    int planes;
+    long m, n, k;
+    const float *bias; /* n elements, or NULL for 0; not with BACKWARD */
+    fbp_epi_t epi;
+    int act; /* FORWARD and BACKWARD: FASTBP_ACT_*, not softmax */
+    double alpha;
+    float *z; /* FORWARD: receives AB + bias; or NULL */
+    long ldz;
+    const float *aux; /* BACKWARD */
+    long ldaux;
+    fbp_bf16_forms_t to;
+} fbp_bf16_product_t;
+
+/* The kernels of one ISA. Each element of C is summed over k in one order that depends on neither m
+ * nor n nor where the element is, so the division of m and n does not change bits. Results of
+ * different ISAs differ in rounding. Between `begin` and `end`, which each thread calls, products
+ * may be computed; `pack` may be called at any time. Kernels neither allocate nor start threads. */
+typedef struct {
+    const char *name;
+    void (*pack)(const fbp_bf16_pack_t *pack);
+    void (*product)(const fbp_bf16_product_t *product);
+    void (*begin)(void); /* AMX: configures the tiles of this thread */
+    void (*end)(void);   /* AMX: releases them */
+} fbp_bf16_t;
+
+#endif
