@@ -244,7 +244,7 @@ cdef class Net:
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, str loss, bint f64,
                   double l1, double l2, tuple loss_params, long n_targets, tuple options=(),
-                  double input_dropout=0.0, function=None, int precision=FASTBP_HIGHEST):
+                  double input_dropout=0.0, function=None, int precision=0):
         cdef int n = <int>len(widths) - 1
         cdef int n_loss_params = <int>len(loss_params)
         cdef bytearray room = _layer_options(options)
