@@ -28,6 +28,7 @@ from . import (
 from ._config import get_num_threads, isa, set_num_threads, show_config, stop_threads
 from ._network.dense import Dense, Norm
 from ._network.network import Network
+from ._precision import get_float32_matmul_precision, set_float32_matmul_precision
 from ._public import present
 from ._training.lr_finder import lr_finder
 from ._training.streams import stream
@@ -49,6 +50,7 @@ __all__ = [
     "datasets",
     "errors",
     "export",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "initializers",
     "io",
@@ -61,6 +63,7 @@ __all__ = [
     "plot",
     "reference",
     "schedules",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "show_config",
     "stop_threads",

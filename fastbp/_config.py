@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core
 from ._checks import arguments as check
+from ._precision import get_float32_matmul_precision
 from ._version import __version__
 
 
@@ -124,7 +125,7 @@ def isa() -> str:
 
 
 def config() -> dict[str, object]:
-    """Return versions, instruction set, tuning, caches in bytes, cores and threads as a dict.
+    """Return versions, instruction set, tuning, caches in bytes, cores and settings as a dict.
 
     >>> config()["isa"] == isa()
     True
@@ -144,6 +145,7 @@ def config() -> dict[str, object]:
         "l3_bytes": l3,
         "cores": usable_cores(),
         "threads": get_num_threads(),
+        "matmul_precision": get_float32_matmul_precision(),
     }
 
 
@@ -158,4 +160,4 @@ def show_config() -> None:
     """Print the entries of `config`, one per line."""
     for name, value in config().items():
         text = ", ".join(value) if isinstance(value, list) else value
-        print(f"{name:14} {text}")
+        print(f"{name:16} {text}")

@@ -253,6 +253,10 @@ class Trainee(Protocol):
         """The probability with which training drops an input."""
 
     @property
+    def matmul_precision(self) -> str:
+        """How exact the factors of matrix products are: "highest", "high" or "medium"."""
+
+    @property
     def _hook(self) -> object:
         """The hook of `on_delta`, or None."""
 

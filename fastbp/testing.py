@@ -130,7 +130,8 @@ def gradcheck(
     AssertionError
         An entry differs, and `raise_on_failure` is True. The message contains the report.
     TypeError, ValueError
-        As `forward` and `backward` raise them.
+        As `forward` and `backward` raise them, and for a matmul_precision other than "highest":
+        the rounding of factors is larger than the errors that the check looks for.
 
     Examples
     --------
@@ -140,6 +141,12 @@ def gradcheck(
     True
     """
     check.check_positive_int(max_per_block, "max_per_block")
+    if net.matmul_precision != "highest":
+        raise ValueError(
+            f"gradcheck needs matmul_precision='highest'; this network has "
+            f"{net.matmul_precision!r}, whose rounding hides small errors: set "
+            "net.matmul_precision for the check"
+        )
     X = check.as_matrix(X, net.widths[0], net.dtype)
     net.forward(X)
     net.backward(y, sample_weight)
@@ -192,7 +199,7 @@ def _float64_twin(net: TrainableNetwork) -> TrainableNetwork:
     kind: type[TrainableNetwork] = Network if isinstance(net, Network) else type(net)
     twin = kind.__new__(kind)
     state = net.__getstate__()
-    twin.__setstate__(state | {"dtype": np.dtype(np.float64)})
+    twin.__setstate__(state | {"dtype": np.dtype(np.float64), "matmul_precision": "highest"})
     return twin
 
 

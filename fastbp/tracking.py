@@ -154,6 +154,7 @@ def describe(net: Any) -> dict[str, Any]:
         "dtype": str(net.dtype),
         "l1": net.l1,
         "l2": net.l2,
+        "matmul_precision": net.matmul_precision,
         "seed": net.seed,
         "parameters": int(net.theta.size),
     }

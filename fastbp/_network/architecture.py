@@ -32,6 +32,8 @@ class Architecture:
         Weights of ‖W‖₁ and of ‖W‖²/2 in J.
     input_dropout : float
         p of the dropout of the inputs.
+    matmul_precision : str
+        How exact the factors of matrix products are; see `fastbp._precision`.
     """
 
     widths: tuple[int, ...]
@@ -41,6 +43,7 @@ class Architecture:
     l1: float
     l2: float
     input_dropout: float
+    matmul_precision: str
 
     @property
     def n_params(self) -> int:

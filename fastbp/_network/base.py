@@ -17,6 +17,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .._checks import arguments as check
+from .._precision import HIGHEST, described
+from .._precision import settled as settled_precision
 from .._types import Array, Rows
 from ..activations import Activation, resolve_layers
 from ..hooks import Hook
@@ -54,6 +56,7 @@ class NetworkBase:
 
     _BACKEND: ClassVar[type[Backend]]
     _DTYPE: ClassVar[str]  # that `from_layers` takes for None
+    _ROUNDS_FLOAT64: ClassVar[bool] = False  # whether float64 takes other precisions than "highest"
 
     preprocessing: dict[str, object] | None
     """A dict that JSON can hold, kept in model files: what to do with inputs and outputs."""
@@ -70,11 +73,21 @@ class NetworkBase:
         seed: int | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
+        matmul_precision: str | None = None,
     ) -> None:
         n_in, *units = check.check_widths(widths)
         activations = resolve_layers(len(units), activation, output)
         layers = [Dense(n, a, init=init) for n, a in zip(units, activations, strict=True)]
-        self._make(n_in, layers, loss=loss, dtype=dtype, seed=seed, l1=l1, l2=l2)
+        self._make(
+            n_in,
+            layers,
+            loss=loss,
+            dtype=dtype,
+            seed=seed,
+            l1=l1,
+            l2=l2,
+            matmul_precision=matmul_precision,
+        )
 
     @classmethod
     def from_layers(
@@ -88,6 +101,7 @@ class NetworkBase:
         l1: float = 0.0,
         l2: float = 0.0,
         input_dropout: float = 0.0,
+        matmul_precision: str | None = None,
     ) -> Self:
         """A network of `fastbp.Dense` layers, each with options of its own.
 
@@ -113,6 +127,8 @@ class NetworkBase:
             Penalties on weights, at least 0.
         input_dropout : float, default 0.0
             p, 0 <= p < 1: the share of inputs that a training step drops.
+        matmul_precision : {"highest", "high", "medium"} or None, default None
+            As for the constructor.
 
         Returns
         -------
@@ -145,6 +161,7 @@ class NetworkBase:
             l1=l1,
             l2=l2,
             input_dropout=check.check_fraction(input_dropout, "input_dropout"),
+            matmul_precision=matmul_precision,
         )
         return net
 
@@ -158,6 +175,7 @@ class NetworkBase:
         seed: int | None,
         l1: float,
         l2: float,
+        matmul_precision: str | None,
         input_dropout: float = 0.0,
     ) -> None:
         """Check what both constructors take, and draw the parameters."""
@@ -175,6 +193,7 @@ class NetworkBase:
             l1=check.check_nonnegative(l1, "l1"),
             l2=check.check_nonnegative(l2, "l2"),
             input_dropout=input_dropout,
+            matmul_precision=self._settled_precision(matmul_precision, checked_dtype),
         )
         seed = check.check_seed(seed)
         theta = draw_parameters(n_in, layers, seed, checked_dtype)
@@ -210,6 +229,9 @@ class NetworkBase:
         """Set another l2 >= 0. Parameters and their views stay, z, a and delta are forgotten."""
         if l2 != self.l2:
             self._compute_with(replace(self._architecture, l2=float(l2)))
+
+    def _settled_precision(self, name: object, dtype: np.dtype[Any]) -> str:
+        return settled_precision(name, dtype, rounds_float64=self._ROUNDS_FLOAT64)
 
     def _restore(self, theta: object, seed: int) -> None:
         """Take the parameters and the seed of a checkpoint."""
@@ -264,6 +286,39 @@ class NetworkBase:
     def l2(self) -> float:
         """Weight of ‖W‖²/2 in J."""
         return self._architecture.l2
+
+    @property
+    def matmul_precision(self) -> str:
+        """How exact the factors of matrix products are: "highest", "high" or "medium".
+
+        Setting it keeps the parameters and their views, `trainable` of the layers, the hook and
+        the state of optimisers; z, a and delta are forgotten. It waits for a `step` or
+        `train_batch` of another thread. A `fit` that is running on arrays keeps the precision that
+        it began with; with a hook or a stream, it may change over at a later step. Raises TypeError
+        or ValueError as the constructor does, and RuntimeError within a hook.
+
+        >>> import fastbp
+        >>> net = fastbp.Network((2, 1), seed=0)
+        >>> net.matmul_precision = "medium"
+        >>> net.matmul_precision
+        'medium'
+        """
+        return self._architecture.matmul_precision
+
+    @matmul_precision.setter
+    def matmul_precision(self, name: str) -> None:
+        if name is None:
+            raise TypeError("matmul_precision must be a name, such as 'highest'; got None")
+        precision = self._settled_precision(name, self.dtype)
+        with self._lock:
+            if self._in_hook:
+                raise RuntimeError(
+                    "a hook runs within a backward pass of its network: set matmul_precision "
+                    "before or after it"
+                )
+            if precision != self.matmul_precision:
+                architecture = replace(self._architecture, matmul_precision=precision)
+                self._compute_with(architecture)
 
     @property
     def is_plain(self) -> bool:
@@ -352,7 +407,7 @@ class NetworkBase:
 
     @property
     def _kind(self) -> str:
-        return f"{self.dtype}, loss {self.criterion}"
+        return f"{described(self.dtype, self.matmul_precision)}, loss {self.criterion}"
 
     def _repr_html_(self) -> str:
         """`summary` for notebooks."""
@@ -361,12 +416,14 @@ class NetworkBase:
     def __repr__(self) -> str:
         names = [str(activation) for activation in self.activations]
         kind = f"{type(self).__module__}.{type(self).__qualname__}"
+        more = f"loss='{self.criterion}', dtype='{self.dtype}'"
+        if self.matmul_precision != HIGHEST:
+            more += f", matmul_precision='{self.matmul_precision}'"
         if not self.is_plain:
             drop = f", input_dropout={self.input_dropout}" if self.input_dropout else ""
             layers = [replace(layer.dense, trainable=layer.trainable) for layer in self.layers]
-            made = f"{self.widths[0]}, {layers}, loss='{self.criterion}', dtype='{self.dtype}'"
-            return f"{kind}.from_layers({made}{drop})"
-        return f"{kind}({self.widths}, {names}, loss='{self.criterion}', dtype='{self.dtype}')"
+            return f"{kind}.from_layers({self.widths[0]}, {layers}, {more}{drop})"
+        return f"{kind}({self.widths}, {names}, {more})"
 
     # ---- copies and files -----------------------------------------------------------------
 
@@ -387,6 +444,7 @@ class NetworkBase:
             "criterion": net.criterion,
             "l1": net.l1,
             "l2": net.l2,
+            "matmul_precision": net.matmul_precision,
             "seed": self.seed,
             "preprocessing": self.preprocessing,
             "theta": np.array(self._theta),
@@ -395,6 +453,10 @@ class NetworkBase:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         fields = ("widths", "dense", "criterion", "dtype", "l1", "l2", "input_dropout")
-        architecture = Architecture(**{name: state[name] for name in fields})
+        precision = state.get("matmul_precision", HIGHEST)  # version 0.1 had no other
+        architecture = Architecture(
+            **{name: state[name] for name in fields},
+            matmul_precision=self._settled_precision(precision, state["dtype"]),
+        )
         self._build(architecture, state["theta"], state["seed"], state["trainable"])
         self.preprocessing = state["preprocessing"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .. import _core
 from .._checks import arguments as check
+from .._precision import HIGHEST, NAMES
 from .._types import Array, Data, Place, Rows, SessionOptions, SparseRows
 from ..errors import DivergenceError
 from ..losses._losses import engine_function
@@ -20,14 +23,17 @@ class EngineBackend:
 
     `net` is the engine's own network, which has no parameters. Buffers are made when they are first
     needed and kept: those of the stored pass, those of a second pass for derivatives, and a session
-    for `train_batch`.
+    for `train_batch`. Derivatives compute with the matmul_precision "highest" throughout: they have
+    a network of the engine of their own, unless that is the precision of the architecture.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         self._n_in, self._n_out = architecture.widths[0], architecture.widths[-1]
         self._widths, self._dtype = architecture.widths, architecture.dtype
         self._whole_rows = architecture.input_dropout > 0 or architecture.dense[0].residual
-        self.net = _engine_network(architecture)
+        self.net = self._exact = _engine_network(architecture)
+        if architecture.matmul_precision != HIGHEST:
+            self._exact = _engine_network(replace(architecture, matmul_precision=HIGHEST))
         self._pass: _core.Pass | None = None
         self._stored: dict[str, list[Array]] = {}  # of _pass: "z", "a" and "delta" by layer
         self._theta, self._n_rows = np.empty(0), 0  # of its forward
@@ -45,7 +51,8 @@ class EngineBackend:
         return rows
 
     def set_trainable(self, l: int, trainable: bool) -> None:
-        self.net.set_trainable(l, trainable)
+        for net in {self.net, self._exact}:
+            net.set_trainable(l, trainable)
 
     # ---- the stored pass ------------------------------------------------------------------
 
@@ -165,7 +172,7 @@ class EngineBackend:
             X = X.toarray()
         if self._probe is None or len(X) > self._probe.capacity:
             self._probe = None  # let go of the old one first
-            self._probe = _core.Pass(self.net, len(X))
+            self._probe = _core.Pass(self._exact, len(X))
         self._probe.forward(theta, X)
         return self._probe
 
@@ -295,6 +302,7 @@ def _engine_network(net: Architecture) -> _core.Net:
         tuple(_options(layer) for layer in net.dense),
         net.input_dropout,
         engine_function(net.criterion, net.dtype, net.widths[-1]),
+        NAMES.index(net.matmul_precision),
     )
 
 

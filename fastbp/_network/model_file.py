@@ -5,7 +5,8 @@ The tensors are "layers.0.W" (n_in, n_out), "layers.0.b" (n_out,), "layers.1.W"â
 An unknown field anywhere is an error: a later version that adds one changes `version`. Networks
 that `Network(widths, â€¦)` makes are written as version 1. Those whose layers have options are
 written as version 2, with `layers` and `input_dropout` in the architecture, and with the tensors
-"layers.0.gain" and "layers.0.shift". Nothing is pickled.
+"layers.0.gain" and "layers.0.shift". Version 3 has `matmul_precision` too, and is written if that
+is not "highest". Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .._files.safetensors import (
     shown,
     write_safetensors,
 )
+from .._precision import HIGHEST, settled
 from .._types import Array
 from ..activations import resolve_layers
 from ..errors import ModelFileError
@@ -34,14 +36,14 @@ from .dense import Dense
 from .finite import check_finite_parameters, first_non_finite
 from .layers import Layer
 
-FORMAT, VERSIONS = "fastbp", ("1", "2")
+FORMAT = "fastbp"
 
 # field of the architecture: (the types it may have in JSON, how to name them)
 _Fields = dict[str, tuple[tuple[type, ...], str]]
 _TEXT = ((str,), "a string")
 _LIST = ((list,), "a list")
 _NUMBER = ((int, float), "a number")
-_FIELDS: _Fields = {
+_FIELDS_1: _Fields = {
     "widths": _LIST,
     "activations": _LIST,
     "output": _TEXT,
@@ -51,7 +53,9 @@ _FIELDS: _Fields = {
     "l2": _NUMBER,
     "seed": ((int,), "an integer"),
 }
-_FIELDS_2: _Fields = {**_FIELDS, "layers": _LIST, "input_dropout": _NUMBER}
+_FIELDS_2: _Fields = {**_FIELDS_1, "layers": _LIST, "input_dropout": _NUMBER}
+_FIELDS_3: _Fields = {**_FIELDS_2, "matmul_precision": _TEXT}
+VERSIONS = {"1": _FIELDS_1, "2": _FIELDS_2, "3": _FIELDS_3}  # version: fields of its architecture
 _FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
 _LAYER: _Fields = {
     "bias": _FLAG,
@@ -87,6 +91,7 @@ def write_model(
             f"a model file cannot hold the loss {net.criterion}, which is a function; pickle the "
             "network, or save its theta"
         )
+    settled(net.matmul_precision, net.dtype)  # files hold what fastbp.Network takes
     check_finite_parameters(
         layers,
         f"a model file takes finite weights only: nothing was written to {os.fsdecode(path)}",
@@ -96,7 +101,7 @@ def write_model(
         tensors |= {f"layers.{i}.{name}": view for name, view in layer.parameters().items()}
     metadata = {
         "format": FORMAT,
-        "version": "1" if _fits_version_1(net, layers) else "2",
+        "version": _version(net, layers),
         "architecture": json.dumps(_described(net, layers, seed), allow_nan=False),
     }
     if preprocessing is not None:
@@ -132,6 +137,7 @@ class _Maker(Protocol[_Net_co]):
         l1: float,
         l2: float,
         input_dropout: float = 0.0,
+        matmul_precision: str | None,
     ) -> _Net_co: ...
 
 
@@ -148,6 +154,7 @@ def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _N
         dense = _complete(architecture, dense)
         more = ("loss", "dtype", "seed", "l1", "l2", "input_dropout")
         keywords = {name: architecture[name] for name in more if name in architecture}
+        keywords["matmul_precision"] = architecture.get("matmul_precision", HIGHEST)
         try:
             net = from_layers(architecture["widths"][0], dense, **keywords)
         except (TypeError, ValueError) as error:
@@ -162,18 +169,17 @@ def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _N
 # ---- its parts ----------------------------------------------------------------------------
 
 
-def _fits_version_1(net: Architecture, layers: Sequence[Layer]) -> bool:
-    return net.is_plain and all(layer.trainable for layer in layers)
+def _version(net: Architecture, layers: Sequence[Layer]) -> str:
+    """The lowest version that can hold the network, so that older readers take it."""
+    if net.matmul_precision != HIGHEST:
+        return "3"
+    return "1" if net.is_plain and all(layer.trainable for layer in layers) else "2"
 
 
 def _described(net: Architecture, layers: Sequence[Layer], seed: int) -> dict[str, object]:
     """The architecture and the seed as JSON has them."""
     *hidden, output = (str(activation) for activation in net.activations)
-    more: dict[str, object] = {}
-    if not _fits_version_1(net, layers):
-        more["layers"] = [_options(layer) for layer in layers]
-        more["input_dropout"] = net.input_dropout
-    return more | {
+    fields = {
         "widths": list(net.widths),
         "activations": hidden,
         "output": output,
@@ -182,7 +188,11 @@ def _described(net: Architecture, layers: Sequence[Layer], seed: int) -> dict[st
         "l1": net.l1,
         "l2": net.l2,
         "seed": seed,
+        "layers": [_options(layer) for layer in layers],
+        "input_dropout": net.input_dropout,
+        "matmul_precision": net.matmul_precision,
     }
+    return {name: fields[name] for name in VERSIONS[_version(net, layers)]}
 
 
 def _options(layer: Layer) -> dict[str, object]:
@@ -200,8 +210,9 @@ def _check_format(metadata: dict[str, str]) -> dict[str, str]:
             f"got format {shown(metadata.get('format'))}"
         )
     if metadata.get("version") not in VERSIONS:
+        *others, last = map(repr, VERSIONS)
         raise ModelFileError(
-            f"expected version {' or '.join(map(repr, VERSIONS))} of the fastbp format; got "
+            f"expected version {', '.join(others)} or {last} of the fastbp format; got "
             f"{shown(metadata.get('version'))}: a newer fastbp may read it"
         )
     for key in metadata:
@@ -229,8 +240,7 @@ def _check_fields(got: object, fields: _Fields, where: str) -> None:
 
 
 def _check_architecture(architecture: dict[str, Any], version: str) -> None:
-    fields = _FIELDS if version == "1" else _FIELDS_2
-    _check_fields(architecture, fields, "the architecture")
+    _check_fields(architecture, VERSIONS[version], "the architecture")
     widths = architecture["widths"]
     if len(widths) > MAX_TENSORS:  # every layer has a tensor
         raise ModelFileError(

@@ -47,6 +47,11 @@ class Network(TrainableNetwork):
         Fixes the initial weights and the order of the samples. None draws one.
     l1, l2 : float, default 0.0
         Penalties on weights, at least 0; biases have none.
+    matmul_precision : {"highest", "high", "medium"} or None, default None
+        How exact the factors of matrix products are in float32: all of their bits, 16 bits, or the
+        8 bits of bfloat16; see docs/numerics.md. None takes that of
+        `fastbp.set_float32_matmul_precision`, which is "highest" at first. float64 networks take
+        "highest" only.
 
     Raises
     ------

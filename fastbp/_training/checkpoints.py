@@ -33,6 +33,7 @@ __all__ = ["Checkpoints", "Record", "identity"]
 
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _SAMPLE = 64  # rows by which data sets are told apart
+_SINCE_0_1 = {"network's matmul_precision": "highest"}  # what checkpoints of version 0.1 lack
 _UNITS = ("epoch", "epochs", "step", "steps", *_SECONDS)
 
 
@@ -162,7 +163,7 @@ class Record:
             return self._net.seed
         saved = self._saved
         for name, value in self._identity.items():
-            stored = saved["identity"].get(name)
+            stored = saved["identity"].get(name, _SINCE_0_1.get(name))
             if stored != value:
                 raise ValueError(
                     f"the checkpoint in {self._files.folder} is of another fit: its {name} is "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -27,10 +27,10 @@ class LBFGS(Declared):
     J at the end.
 
     Every evaluation is a forward and a backward pass, including sample weights and penalties. The
-    passes run in float64 whatever the dtype of the network, because SciPy compares values of J that
-    differ in few digits; theta is rounded to the dtype at the end. Targets far from 0, or with a
-    spread far from 1, are fitted in their own units, see docs/optimizers.md. Frozen layers do not
-    change, and a non_negative W becomes a bound.
+    passes run in float64 whatever the dtype and the matmul_precision of the network, because SciPy
+    compares values of J that differ in few digits; theta is rounded to the dtype at the end.
+    Targets far from 0, or with a spread far from 1, are fitted in their own units, see
+    docs/optimizers.md. Frozen layers do not change, and a non_negative W becomes a bound.
 
     `fit` issues `fastbp.errors.ConvergenceWarning` if the line search failed, if a float32 network
     cannot represent the result, or if a run stopped although J could clearly be lowered;
@@ -205,7 +205,7 @@ def descend(
         net._forget()
     J = net.loss(X, y, s)
     if trouble is None:
-        trouble = _rounding(objective, lowest, J, net.dtype)
+        trouble = _rounding(objective, lowest, J, net)
     counts = int(result.nit), int(result.nfev) + 1
     return Outcome(J, *counts, int(result.status), str(result.message), trouble)
 
@@ -229,10 +229,13 @@ def _trouble(objective: Objective, result: _Result, lowest: float) -> str | None
     )
 
 
-def _rounding(objective: Objective, lowest: float, J: float, dtype: np.dtype[Any]) -> str | None:
-    """What rounding to `dtype` has cost: it turned the `lowest` J, in float64, into `J`."""
+def _rounding(objective: Objective, lowest: float, J: float, net: Trainee) -> str | None:
+    """What the rounding of `net` has cost: it turned the `lowest` J, in float64, into `J`."""
     if objective.spread is None or J - lowest <= 1e-3 * objective.spread:
         return None
+    dtype = str(net.dtype)
+    if net.matmul_precision != "highest":
+        dtype += f" with matmul_precision={net.matmul_precision!r}"
     return (
         f"{dtype} has too few digits for it: J is {lowest:.6g} in float64, and {J:.6g} with "
         f"parameters and outputs in {dtype}. Subtract the mean of y and divide by its standard "

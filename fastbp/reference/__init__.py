@@ -3,6 +3,7 @@
     _backpropagation.py  the four formulas: forward, output, recursion, gradients
     _formulas.py    every activation beside its derivative
     _losses.py      every loss beside its gradient
+    _products.py    products of factors that are rounded to bfloat16
     _layers.py      norm, dropout and residual of a layer, each beside its derivative
     _cost.py        J as a pure function of theta
     _updates.py     the update rules of the optimisers

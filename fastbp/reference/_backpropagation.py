@@ -8,7 +8,8 @@
 
 with S = Σ s_i; `weight_sum` has class weights. Rumelhart, Hinton & Williams, "Learning
 representations by back-propagating errors", Nature 323, 1986. δ is per sample: neither multiplied
-by s_i nor divided by S. `_layers` has what norm, dropout and residual add to a layer.
+by s_i nor divided by S. `_layers` has what norm, dropout and residual add to a layer, `_products`
+how the factors of the three products are rounded.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Pass:
     """
 
     def __init__(self, net: Architecture) -> None:
-        self._net, self._top = net, len(net.dense)
+        self._net, self._top, self._precision = net, len(net.dense), net.matmul_precision
         self._layer = dict(enumerate(net.dense, 1))
         self.parameters: dict[int, dict[str, Array]] = {}
         self.trace: dict[int, Trace] = {}
@@ -54,7 +55,7 @@ class Pass:
         self.delta = {}
         u = dropped(X, self._net.input_dropout, masks[0])
         for l, layer in self._layer.items():
-            self.trace[l] = forward(layer, self.parameters[l], u, masks[l])
+            self.trace[l] = forward(layer, self.parameters[l], u, masks[l], self._precision)
             u = self.trace[l].out
         return u
 
@@ -75,9 +76,7 @@ class Pass:
 
     def recursion(self, l: int) -> None:
         """δ^l from δ^{l+1}."""
-        g = through(
-            self._layer[l + 1], self.parameters[l + 1], self.trace[l + 1], self.delta[l + 1]
-        )
+        g = self._through(l + 1)
         self.delta[l] = backward(self._layer[l], self.parameters[l], self.trace[l], g)
 
     def gradients(self, grad: Array) -> None:
@@ -85,7 +84,7 @@ class Pass:
         net = self._net
         for l, into in enumerate(net.blocks(grad), 1):
             W = self.parameters[l]["W"]
-            sums = gradients(self._layer[l], self.trace[l], self.delta[l], self._s)
+            sums = gradients(self._layer[l], self.trace[l], self.delta[l], self._s, self._precision)
             for name, total in sums.items():
                 into[name][...] = total / self._S
             into["W"][...] += net.l1 * np.sign(W) + net.l2 * W
@@ -98,7 +97,13 @@ class Pass:
 
     def input_gradient(self) -> Array:
         """∂J_i/∂x = δ^1 W^1ᵀ (n, n_0)."""
-        return through(self._layer[1], self.parameters[1], self.trace[1], self.delta[1])
+        return self._through(1)
+
+    def _through(self, l: int) -> Array:
+        """∂J_i/∂a^{l−1} from δ^l."""
+        return through(
+            self._layer[l], self.parameters[l], self.trace[l], self.delta[l], self._precision
+        )
 
     def _weights(self, s: Array | None) -> Array:
         return np.ones(len(self.trace[1].z), self._net.dtype) if s is None else s

@@ -9,6 +9,7 @@ import numpy as np
 from .._checks import arguments as check
 from .._network.architecture import Architecture
 from .._network.base import NetworkBase
+from .._precision import HIGHEST
 from .._types import Array, Rows, SparseRows
 from ._formulas import quiet, sample_losses
 from ._layers import forward
@@ -34,7 +35,8 @@ def objective(
     Raises
     ------
     TypeError, ValueError
-        For arrays that do not fit.
+        For arrays that do not fit, and for complex parameters of a network that rounds factors,
+        whose J has no derivative.
 
     Examples
     --------
@@ -45,7 +47,12 @@ def objective(
     rows = whole(net._inputs(X))
     targets = net._targets(y, len(rows))
     s = check.as_weights(sample_weight, len(rows), net.dtype)
-    return cost(net._architecture, rows, targets, s, net.theta if theta is None else theta)[0]
+    theta = net.theta if theta is None else theta
+    if np.iscomplexobj(theta) and net.matmul_precision != HIGHEST:
+        raise ValueError(
+            f"a complex theta needs matmul_precision='highest'; got {net.matmul_precision!r}"
+        )
+    return cost(net._architecture, rows, targets, s, theta)[0]
 
 
 @quiet
@@ -64,7 +71,7 @@ def outputs(net: Architecture, X: Array, theta: Array) -> tuple[Array, Array]:
     """(z^L, a^L) for the rows of X."""
     z = a = X
     for layer, parameters in zip(net.dense, net.blocks(theta), strict=True):
-        trace = forward(layer, parameters, a)
+        trace = forward(layer, parameters, a, precision=net.matmul_precision)
         z, a = trace.z, trace.out
     return z, a
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._network.dense import Dense, Norm
+from .._precision import HIGHEST
 from .._training.shuffle import random_words
 from .._types import Array
 from ._formulas import activate, pull_back
+from ._products import product
 
 STREAM_DROPOUT = 0x10000  # random stream of the inputs; layer l has STREAM_DROPOUT + l
 
@@ -109,9 +111,15 @@ class Trace:
         return self.x, self.r
 
 
-def forward(dense: Dense, blocks: dict[str, Array], u: Array, kept: Array | None = None) -> Trace:
+def forward(
+    dense: Dense,
+    blocks: dict[str, Array],
+    u: Array,
+    kept: Array | None = None,
+    precision: str = HIGHEST,
+) -> Trace:
     """Compute one layer; `blocks` are its parameters W, b, gain and shift, `kept` is its mask."""
-    z = u @ blocks["W"]
+    z = product(u, blocks["W"], precision)
     if dense.bias:
         z = z + blocks["b"]
     n, x, r = z, None, None
@@ -137,15 +145,23 @@ def backward(dense: Dense, blocks: dict[str, Array], trace: Trace, g: Array) -> 
     return normalise_backward(dense.norm, trace.dn * blocks["gain"], *trace.normed())
 
 
-def through(dense: Dense, blocks: dict[str, Array], trace: Trace, delta: Array) -> Array:
+def through(
+    dense: Dense,
+    blocks: dict[str, Array],
+    trace: Trace,
+    delta: Array,
+    precision: str = HIGHEST,
+) -> Array:
     """∂J_i/∂u from δ, including the path through the residual."""
-    g = delta @ blocks["W"].T
+    g = product(delta, blocks["W"].T, precision)
     return g + trace.g if dense.residual else g
 
 
-def gradients(dense: Dense, trace: Trace, delta: Array, s: Array) -> dict[str, Array]:
+def gradients(
+    dense: Dense, trace: Trace, delta: Array, s: Array, precision: str = HIGHEST
+) -> dict[str, Array]:
     """Σ_i s_i ∂J_i of each parameter, by name."""
-    sums = {"W": trace.u.T @ (s[:, None] * delta)}
+    sums = {"W": product(trace.u.T, s[:, None] * delta, precision)}
     if dense.bias:
         sums["b"] = s @ delta
     if dense.norm is not None:

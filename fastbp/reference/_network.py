@@ -21,6 +21,9 @@ class Network(TrainableNetwork):
     ----------
     widths, activation, output, loss, init, seed, l1, l2
         As for `fastbp.Network`.
+    matmul_precision : {"highest", "high", "medium"} or None, default None
+        As for `fastbp.Network`, but float64 takes all three: the factors are rounded alike, and
+        products and sums have float64. None stands for "highest" in float64.
     dtype : {"float64", "float32"}, default "float64"
         Of parameters and arithmetic.
 
@@ -39,6 +42,7 @@ class Network(TrainableNetwork):
 
     _BACKEND = NumpyBackend
     _DTYPE = "float64"
+    _ROUNDS_FLOAT64 = True
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Network(TrainableNetwork):
         seed: int | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
+        matmul_precision: str | None = None,
     ) -> None:
         super().__init__(
             widths,
@@ -63,4 +68,5 @@ class Network(TrainableNetwork):
             seed=seed,
             l1=l1,
             l2=l2,
+            matmul_precision=matmul_precision,
         )

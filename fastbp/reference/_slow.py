@@ -3,15 +3,17 @@
 The error of a unit is the sum of the errors of the units above, each times the connecting weight,
 times the derivative of its activation. The gradient of a weight is the activity of the unit below
 times the error of the unit above. The gradient of a bias is the error itself. All numbers are
-Python floats. Rumelhart, Hinton & Williams, Nature 323, 1986.
+Python floats; the factors of the products are rounded as the network's matmul_precision says.
+Rumelhart, Hinton & Williams, Nature 323, 1986.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import cos, erfc, exp, expm1, log1p, pi, sin, sqrt, tanh
+from math import cos, erfc, exp, expm1, frexp, ldexp, log1p, pi, sin, sqrt, tanh
+from operator import mul
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -94,18 +96,20 @@ def slow_backprop(net: Network, X: object, y: object, sample_weight: object = No
     db = [[0.0] * n_out for n_out in net.widths[1:]]
     eps = float(np.finfo(net.dtype).eps)
     paired = net.criterion.pairs_with(net.activations[-1])
+    multiply = _MULTIPLY[net.matmul_precision]
     J = 0.0
     zs, as_, deltas = [], [], []
     for sample in samples:
-        z, a = _forward(net.activations, W, b, sample.x)
+        z, a = _forward(net.activations, W, b, sample.x, multiply)
         J += sample.s * loss_value(net.criterion, paired, z[-1], a[-1], sample.y, eps) / S
-        delta = _backward(net.activations, W, z, _output_error(net, z[-1], a[-1], sample.y, eps))
+        top = _output_error(net, z[-1], a[-1], sample.y, eps)
+        delta = _backward(net.activations, W, z, top, multiply)
         for layer in range(len(W)):
             below = a[layer - 1] if layer > 0 else sample.x
             for k in range(len(b[layer])):
                 db[layer][k] += sample.s * delta[layer][k] / S
                 for j in range(len(below)):
-                    dW[layer][j][k] += sample.s * below[j] * delta[layer][k] / S
+                    dW[layer][j][k] += multiply(below[j], sample.s * delta[layer][k]) / S
         zs.append(z)
         as_.append(a)
         deltas.append(delta)
@@ -155,10 +159,15 @@ def _samples(net: Network, X: object, y: object, sample_weight: object) -> list[
 # ---- passes -------------------------------------------------------------------------------
 
 Matrix: TypeAlias = list[list[float]]
+Multiply: TypeAlias = Callable[[float, float], float]
 
 
 def _forward(
-    activations: Sequence[Activation], W: list[Matrix], b: Matrix, x: list[float]
+    activations: Sequence[Activation],
+    W: list[Matrix],
+    b: Matrix,
+    x: list[float],
+    multiply: Multiply,
 ) -> tuple[Matrix, Matrix]:
     """z and a of each layer for one sample."""
     z: Matrix = []
@@ -167,7 +176,7 @@ def _forward(
     for layer, activation in enumerate(activations):
         z.append(
             [
-                b[layer][k] + sum(below[j] * W[layer][j][k] for j in range(len(below)))
+                b[layer][k] + sum(multiply(below[j], W[layer][j][k]) for j in range(len(below)))
                 for k in range(len(b[layer]))
             ]
         )
@@ -177,7 +186,11 @@ def _forward(
 
 
 def _backward(
-    activations: Sequence[Activation], W: list[Matrix], z: Matrix, output_error: list[float]
+    activations: Sequence[Activation],
+    W: list[Matrix],
+    z: Matrix,
+    output_error: list[float],
+    multiply: Multiply,
 ) -> Matrix:
     """δ of each layer for one sample, from the output layer down."""
     delta = [output_error]
@@ -187,7 +200,7 @@ def _backward(
             0,
             [
                 _derivative(activations[layer], z[layer][j])
-                * sum(above[k] * W[layer + 1][j][k] for k in range(len(above)))
+                * sum(multiply(above[k], W[layer + 1][j][k]) for k in range(len(above)))
                 for j in range(len(z[layer]))
             ],
         )
@@ -297,6 +310,27 @@ def _derivative(activation: Activation, z: float) -> float:
         case "sin":
             return cos(z)
     raise ValueError(f"slow_backprop does not support the activation {activation}")
+
+
+# ---- products -----------------------------------------------------------------------------
+
+
+def _bf16(x: float) -> float:
+    """A finite x with 8 significant bits; Python rounds ties to even."""
+    mantissa, exponent = frexp(x)
+    return ldexp(round(mantissa * 256), exponent - 8)
+
+
+def _medium(x: float, w: float) -> float:
+    return _bf16(x) * _bf16(w)
+
+
+def _high(x: float, w: float) -> float:
+    x_hi, w_hi = _bf16(x), _bf16(w)
+    return x_hi * w_hi + x_hi * _bf16(w - w_hi) + _bf16(x - x_hi) * w_hi
+
+
+_MULTIPLY: dict[str, Multiply] = {"highest": mul, "high": _high, "medium": _medium}
 
 
 # ---- output layer -------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _core, activations, initializers, losses, metrics, schedules
+from fastbp import _core, _precision, activations, initializers, losses, metrics, schedules
 from fastbp._checks.arguments import READ
 from fastbp._explain.explanation import PHASES
 from fastbp._network.dense import NORMS, Dense, Norm, draw_parameters
@@ -46,6 +46,14 @@ def test_derivatives_use_a_or_z_as_in_the_engine(name):
 
 def test_codes_of_norms_agree_with_the_engine():
     assert c_enum("NORM") == {"none": 0} | {name: Norm(name).code for name in NORMS}
+
+
+def test_precisions_agree_with_the_engine():
+    enum = HEADER.read_text("utf-8").partition("} fastbp_precision_t;")[0].rpartition("{")[2]
+    found = re.findall(r"FASTBP_(\w+) = (\d+)", enum)
+    assert [(name.lower(), int(value)) for name, value in found] == [
+        (name, code) for code, name in enumerate(_precision.NAMES)
+    ]
 
 
 def test_losses_agree_with_the_engine():
