@@ -33,8 +33,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     The parameters and attributes are those of `sklearn.neural_network.MLPClassifier`, with these
     additions: more values of `activation`, `solver` and `learning_rate`, and the parameters
-    `dropout`, `norm`, `class_weight`, `callbacks` and `n_threads`. docs/sklearn.md lists the
-    differences.
+    `dropout`, `norm`, `class_weight`, `callbacks`, `n_threads` and `matmul_precision`.
+    docs/sklearn.md lists the differences.
 
     Parameters
     ----------
@@ -100,6 +100,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_threads : int or None, default None
         Largest number of threads of "sgd" and "adam"; None for `fastbp.get_num_threads()`, which
         "lbfgs" and predictions always use.
+    matmul_precision : {"highest", "high", "medium"} or None, default None
+        How exact the factors of matrix products are; see `fastbp.Network`. "high" and "medium"
+        make a float32 network of float64 data too, and are not for "lbfgs". None means
+        `fastbp.get_float32_matmul_precision()` for float32 data, and "highest" for float64.
 
     Attributes
     ----------
@@ -183,6 +187,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         class_weight: dict[Any, float] | str | None = None,
         callbacks: Sequence[object] = (),
         n_threads: int | None = None,
+        matmul_precision: str | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -212,6 +217,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.class_weight = class_weight
         self.callbacks = callbacks
         self.n_threads = n_threads
+        self.matmul_precision = matmul_precision
 
     @with_callbacks
     def fit(

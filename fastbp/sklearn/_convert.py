@@ -18,6 +18,8 @@ _PAIRS: tuple[tuple[type[MLPClassifier | MLPRegressor], Any], ...] = (
     (MLPRegressor, neural_network.MLPRegressor),
 )
 _ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+# Parameters that scikit-learn does not have and that do not change what the weights mean.
+_ONLY_OURS = ("class_weight", "callbacks", "n_threads", "matmul_precision")
 # The record of training, which both have, as far as it exists.
 _RECORD = (
     *("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "_no_improvement_count"),
@@ -78,6 +80,8 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
 def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     """Convert a fitted estimator to one of scikit-learn, and copy its weights.
 
+    Products of scikit-learn have the dtype of the weights, whatever matmul_precision was.
+
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
@@ -113,8 +117,7 @@ def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     theirs.set_params(**{name: params[name] for name in theirs.get_params(deep=False)})
     defaults = own().get_params(deep=False)
     for name in set(params) - set(theirs.get_params(deep=False)):
-        affects_outputs = name not in ("class_weight", "callbacks", "n_threads")
-        if affects_outputs and params[name] != defaults[name]:
+        if name not in _ONLY_OURS and params[name] != defaults[name]:
             raise ValueError(
                 f"scikit-learn's {other.__name__} has no {name}; here it is {params[name]}"
             )

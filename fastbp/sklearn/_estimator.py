@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._checks.arguments import MAX_THREADS, split_validation
 from .._network.dense import Dense, Norm
 from .._network.network import Network
+from .._precision import HIGHEST, NAMES
 from .._types import Array
 from ..activations import Activation
 from ..losses import Loss
@@ -75,6 +76,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "norm": [str, Norm, None],
         "callbacks": ["array-like"],
         "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
+        "matmul_precision": [StrOptions(set(NAMES)), None],
     }
 
     # Parameters, which the constructors of the subclasses set.
@@ -105,6 +107,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     norm: str | Norm | None
     callbacks: Sequence[object]
     n_threads: int | None
+    matmul_precision: str | None = None  # estimators that version 0.1 pickled have no value
 
     # The record of training.
     n_iter_: int
@@ -230,6 +233,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.dropout:
             raise ValueError("lbfgs minimises one J, but dropout changes J at every call: use adam")
 
+    def _network_dtype(self, given: np.dtype[Any]) -> np.dtype[Any]:
+        """The dtype of a new network for inputs of the dtype `given`.
+
+        Raises ValueError for "lbfgs", which needs float64, with a precision that needs float32.
+        """
+        rounds = self.matmul_precision not in (None, HIGHEST)
+        if self.solver == "lbfgs":
+            if rounds:
+                raise ValueError(
+                    "lbfgs computes in float64, which takes matmul_precision='highest' only; got "
+                    f"{self.matmul_precision!r}: use adam, or leave matmul_precision out"
+                )
+            return np.dtype(np.float64)
+        return np.dtype(np.float32) if rounds else given
+
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
@@ -275,7 +293,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         output, loss = self._objective()
         layers = [*self._hidden_layers(widths[1:-1]), Dense(widths[-1], output, init="zeros")]
         seed = int(copy.deepcopy(self._random_state).randint(np.iinfo(np.int32).max))
-        return Network.from_layers(widths[0], layers, loss=loss, dtype=dtype, seed=seed)
+        return Network.from_layers(
+            widths[0],
+            layers,
+            loss=loss,
+            dtype=dtype,
+            seed=seed,
+            matmul_precision=self.matmul_precision,
+        )
 
     def _hidden_layers(self, sizes: Sequence[int]) -> list[Dense]:
         if isinstance(self.activation, (str, Activation)):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-import numpy as np
 from sklearn.utils import check_random_state
 
 from ._arrays import checked_weights, in_dtype, refuse_zero_weights
 from ._estimator import BaseMLP
-from ._state import check_same_network, unchanged_if_refused
+from ._state import check_same_network, set_precision, unchanged_if_refused
 from ._tasks import Tasks
 from ._training import Minimization, Training
 
@@ -82,10 +81,11 @@ def _prepare(
     est._random_state = check_random_state(est.random_state)
     if first:
         widths = (rows.shape[1], *sizes, est._n_units())
-        dtype = np.dtype(np.float64) if est.solver == "lbfgs" else rows.dtype
+        dtype = est._network_dtype(rows.dtype)
         est._begin(widths, dtype, from_given=est.warm_start or incremental)
     else:
         check_same_network(est, sizes)
+        set_precision(est)
     if rows.shape[0] == 0:  # all weights of this batch are 0
         return None
     rows = in_dtype(rows, est.network_.dtype)

@@ -28,8 +28,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     The parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, with these
     additions: more values of `loss`, `activation`, `solver` and `learning_rate`, and the
-    parameters `dropout`, `norm`, `callbacks` and `n_threads`. docs/sklearn.md lists the
-    differences.
+    parameters `dropout`, `norm`, `callbacks`, `n_threads` and `matmul_precision`. docs/sklearn.md
+    lists the differences.
 
     Parameters
     ----------
@@ -95,6 +95,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     n_threads : int or None, default None
         Largest number of threads of "sgd" and "adam"; None for `fastbp.get_num_threads()`, which
         "lbfgs" and predictions always use.
+    matmul_precision : {"highest", "high", "medium"} or None, default None
+        How exact the factors of matrix products are; see `fastbp.Network`. "high" and "medium"
+        make a float32 network of float64 data too, and are not for "lbfgs". None means
+        `fastbp.get_float32_matmul_precision()` for float32 data, and "highest" for float64.
 
     Attributes
     ----------
@@ -176,6 +180,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         norm: str | Norm | None = None,
         callbacks: Sequence[object] = (),
         n_threads: int | None = None,
+        matmul_precision: str | None = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -205,6 +210,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.norm = norm
         self.callbacks = callbacks
         self.n_threads = n_threads
+        self.matmul_precision = matmul_precision
 
     @with_callbacks
     def fit(

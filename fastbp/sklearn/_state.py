@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from .._precision import HIGHEST
 from ..losses import resolve as resolve_loss
 from ..optim import Optimizer
 from ..schedules import Schedule
@@ -22,12 +23,12 @@ def unchanged_if_refused(est: BaseMLP) -> Iterator[None]:
     """Restore every attribute if the checks and preparations of a fit raise an exception.
 
     The preparations must assign new objects to attributes and must not change the objects that are
-    there. The network's l2 is an exception, and is restored. The state of a random generator that
-    belongs to the caller is restored too.
+    there. The network's l2 and matmul_precision are exceptions, and are restored. The state of a
+    random generator that belongs to the caller is restored too.
     """
     before = dict(vars(est))
     net = est.network_ if "network_" in before else None
-    l2 = 0.0 if net is None else net.l2
+    l2, precision = (0.0, "") if net is None else (net.l2, net.matmul_precision)
     shared = est.random_state is None or isinstance(est.random_state, np.random.RandomState)
     rng = check_random_state(est.random_state) if shared else None
     rng_state = None if rng is None else rng.get_state()
@@ -39,6 +40,7 @@ def unchanged_if_refused(est: BaseMLP) -> Iterator[None]:
         est.__dict__.update(before | open_tasks)
         if net is not None:
             net._set_l2(l2)
+            net.matmul_precision = precision
         if rng is not None:
             rng.set_state(rng_state)
         raise
@@ -65,6 +67,23 @@ def check_same_network(est: BaseMLP, sizes: tuple[int, ...]) -> None:
                 f"{made}, and a warm start or partial_fit continues with that network: set "
                 f"{name} back, call fit with warm_start=False, or use a clone of the estimator"
             )
+
+
+def set_precision(est: BaseMLP) -> None:
+    """Give the existing network the estimator's matmul_precision, unless that is None.
+
+    Raises ValueError if the network is float64 and so takes "highest" only.
+    """
+    wanted, net = est.matmul_precision, est.network_
+    if wanted is None:
+        return
+    if wanted != HIGHEST and net.dtype == np.float64:
+        raise ValueError(
+            f"matmul_precision is now {wanted!r}; the network was made with float64, which takes "
+            "'highest' only, and a warm start or partial_fit continues with that network: set "
+            "matmul_precision back, call fit with warm_start=False, or use a clone of the estimator"
+        )
+    net.matmul_precision = wanted
 
 
 def _shown(value: object) -> str:

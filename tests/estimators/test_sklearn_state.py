@@ -9,11 +9,13 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 
+import fastbp
 from fastbp import optim, schedules
 from fastbp.callbacks import CSVLogger, EarlyStopping
 from fastbp.losses import CustomLoss
-from fastbp.sklearn import MLPClassifier, MLPRegressor
+from fastbp.sklearn import MLPClassifier, MLPRegressor, to_sklearn
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))
@@ -58,6 +60,9 @@ BAD_PARAMS = {
     "rate that is none": {"learning_rate": schedules.LambdaLR(negative)},
     "lbfgs with callbacks": {"solver": "lbfgs", "callbacks": [EarlyStopping("loss")]},
     "lbfgs with dropout": {"solver": "lbfgs", "dropout": 0.5},
+    "lbfgs in float32": {"solver": "lbfgs", "matmul_precision": "high"},
+    "no such precision": {"matmul_precision": "low"},
+    "precision that is no name": {"matmul_precision": 8},
     "factors of other layers": {"solver": optim.SGD(0.1, lr_factors=(1.0, 2.0, 3.0))},
     "log in a folder that is missing": {"callbacks": [CSVLogger("missing/log.csv")]},
 }
@@ -398,6 +403,7 @@ def test_another_solver_starts_with_a_new_state():
         ("regressor", {"norm": "layer"}, "norm is now"),
         ("regressor", {"loss": "huber"}, "loss is now huber; .* squared_error"),
         ("regressor", {"loss": "huber(2.0)"}, r"loss is now huber\(delta=2.0\)"),
+        ("regressor", {"matmul_precision": "high"}, "matmul_precision is now 'high'; .* float64"),
     ],
 )
 def test_changes_that_need_another_network_are_refused(how, kind, change, message):
@@ -430,6 +436,54 @@ def test_scores_use_the_loss_of_the_training():
     model = make("regressor", loss="quantile(0.1, 0.9)", learning_rate_init=0.1).fit(X, NUMBERS)
     score = model.score(X, NUMBERS)
     assert model.set_params(loss="squared_error").score(X, NUMBERS) == score < 0
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_precision_that_rounds_makes_a_float32_network(kind, precision):
+    model = make(kind, matmul_precision=precision).fit(X, KINDS[kind][1])
+    assert model.network_.matmul_precision == precision
+    assert model.network_.dtype == np.float32
+    assert clone(model).get_params()["matmul_precision"] == precision
+    theirs = to_sklearn(model)
+    np.testing.assert_array_equal(theirs.coefs_[0], model.coefs_[0])
+
+
+def test_highest_and_none_keep_the_dtype_of_the_data():
+    fastbp.set_float32_matmul_precision("medium")
+    try:
+        for precision, of_float32 in (("highest", "highest"), (None, "medium")):
+            model = make("regressor", matmul_precision=precision)
+            for dtype, expected in (("float64", "highest"), ("float32", of_float32)):
+                net = model.fit(X.astype(dtype), NUMBERS).network_
+                assert (net.dtype, net.matmul_precision) == (dtype, expected)
+    finally:
+        fastbp.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_precision_takes_effect_in_the_same_network(kind):
+    model = part(make(kind, matmul_precision="high"), kind)
+    net, optimizer = model.network_, model._optimizer
+    part(model.set_params(matmul_precision="medium"), kind)
+    assert model.network_ is net and net.matmul_precision == "medium"
+    assert model._optimizer is optimizer and optimizer.t == 2
+    part(model.set_params(matmul_precision=None), kind)
+    assert net.matmul_precision == "medium"  # as the network is
+    before = state(model)
+    model.set_params(matmul_precision="high", learning_rate=schedules.LambdaLR(negative))
+    with pytest.raises(ValueError):
+        part(model, kind)
+    assert net.matmul_precision == "medium"
+    model.set_params(matmul_precision=None, learning_rate="constant")
+    assert state(model) == before
+
+
+def test_a_search_tries_precisions():
+    grid = {"matmul_precision": ["highest", "high", "medium"]}
+    search = GridSearchCV(make("regressor"), grid, cv=2).fit(X, NUMBERS)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_.network_.matmul_precision in grid["matmul_precision"]
 
 
 def test_aliases_do_not_need_another_network():

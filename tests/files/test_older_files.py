@@ -100,6 +100,8 @@ def test_pickles_of_estimators_load(older):
     proba, values = EXPECTED["probabilities"], EXPECTED["values"]
     np.testing.assert_allclose(classifier.predict_proba(X), proba, **CLOSE)
     np.testing.assert_allclose(regressor.predict(X), values, **CLOSE)
+    assert classifier.get_params()["matmul_precision"] is None
+    assert classifier.network_.matmul_precision == "highest"
     steps = classifier._optimizer.t
     assert classifier.partial_fit(X, y)._optimizer.t > steps
     regressor.partial_fit(X, X[:, 0])
