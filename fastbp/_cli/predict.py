@@ -12,6 +12,7 @@ from typing import TextIO
 
 from .._files.atomic import atomic_write, check_writable, naming
 from .._network.network import Network
+from .._precision import NAMES
 from .._types import Array
 from ..errors import DataError, ModelFileError
 from ..io import load
@@ -19,6 +20,7 @@ from ..tabular import Table, from_arrays, read_features
 from ..tabular._csv import Format
 from ..tabular._preprocessing import Preprocessing
 from . import options
+from .options import UsageError
 from .sources import test_images
 
 
@@ -45,6 +47,11 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--proba", action="store_true", help="write the probability of each class too"
     )
+    parser.add_argument(
+        "--matmul-precision",
+        choices=NAMES,
+        help="how exact the factors of matrix products are (default: as the model was trained)",
+    )
     options.add_file_options(parser)
     return parser
 
@@ -55,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output != "-" and not _is_device(args.output):
         check_writable(args.output)
     net = load(args.model)
+    if args.matmul_precision is not None:
+        _set_precision(net, args.matmul_precision)
     prep = _preprocessing(net, args.model)
     if args.proba and prep.task != "classification":
         raise ModelFileError(f"{args.model}: --proba needs a model for classification")
@@ -64,6 +73,13 @@ def run(args: argparse.Namespace) -> int:
     outputs = net.predict(prep.inputs(table, net.dtype, max_bytes=args.max_bytes))
     _write(args.output, _lines(prep, outputs, args.proba))
     return 0
+
+
+def _set_precision(net: Network, precision: str) -> None:
+    try:
+        net.matmul_precision = precision
+    except ValueError as error:
+        raise UsageError(f"--matmul-precision: {error}") from error
 
 
 def _preprocessing(net: Network, path: str) -> Preprocessing:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from .._network.network import Network
+from .._precision import HIGHEST, NAMES
 from .._types import Array
-from ..optim import NAMES, SGD, Adam, Optimizer, resolve
+from ..optim import NAMES as OPTIMIZERS
+from ..optim import SGD, Adam, Optimizer, resolve
 from ..tabular import Table
 from ..tabular._preprocessing import TASKS, Preprocessing
 from . import options
@@ -74,6 +76,13 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     group.add_argument(
+        "--matmul-precision",
+        choices=NAMES,
+        default=HIGHEST,
+        help="how exact the factors of matrix products are: as float32, 16 bits, or the 8 bits of "
+        "bfloat16 (default: highest)",
+    )
+    group.add_argument(
         "--l1", type=options.nonnegative("--l1"), default=0.0, help="penalty on |W| (default: 0)"
     )
     group.add_argument(
@@ -85,7 +94,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     """Add the options about batches, optimiser and seed."""
     group = parser.add_argument_group("the training")
     group.add_argument("--batch-size", metavar="N", type=options.whole("--batch-size"))
-    group.add_argument("--optimizer", choices=NAMES, default="adam")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, default="adam")
     group.add_argument(
         "--lr",
         type=options.positive("--lr"),
@@ -113,6 +122,8 @@ def check_options(args: argparse.Namespace) -> None:
         raise UsageError("--momentum and --nesterov need --optimizer sgd")
     if args.nesterov and not args.momentum:
         raise UsageError("--nesterov needs --momentum above 0")
+    if args.dtype == "float64" and args.matmul_precision != HIGHEST:
+        raise UsageError(f"--matmul-precision {args.matmul_precision} needs --dtype float32")
 
 
 def make_optimizer(args: argparse.Namespace, source: Source) -> Optimizer:
@@ -147,6 +158,7 @@ def make_network(args: argparse.Namespace, source: Source, prep: Preprocessing) 
         seed=args.seed,
         l1=args.l1,
         l2=args.l2,
+        matmul_precision=args.matmul_precision,
     )
 
 

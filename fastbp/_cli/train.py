@@ -12,6 +12,7 @@ from .. import schedules
 from .._config import isa
 from .._files.atomic import check_writable
 from .._network.network import Network
+from .._precision import described
 from .._training.splits import hold_out
 from .._types import Array
 from ..callbacks import EarlyStopping
@@ -204,8 +205,9 @@ def _describe(
     targets = f"{prep.n_outputs} classes" if prep.classes else ", ".join(prep.target)
     report(f"{train.source}: {rows}; {len(prep.features)} features, {prep.task}: {targets}")
     layers = ", ".join(str(activation) for activation in net.activations)
+    kind = described(net.dtype, net.matmul_precision)
     report(
-        f"network {'-'.join(map(str, net.widths))} ({layers}; {net.criterion}, {net.dtype}), "
+        f"network {'-'.join(map(str, net.widths))} ({layers}; {net.criterion}, {kind}), "
         f"{optimizer!r}, batches of {batch_size}, on {isa()}"
     )
 

@@ -7,6 +7,7 @@ from itertools import groupby
 from textwrap import wrap
 
 from .._core import available_isas
+from .._precision import described
 
 PHASES = ("forward", "loss", "delta", "gradient", "update", "waiting", "other")  # order of C's enum
 PRODUCTS = ("forward", "delta", "gradient")
@@ -93,7 +94,7 @@ class Explanation:
 
     Attributes
     ----------
-    widths, activations, loss, dtype, optimizer, batch_size, isa, tune
+    widths, activations, loss, dtype, matmul_precision, optimizer, batch_size, isa, tune
         What was timed; `tune` is the machine that the kernels are tuned for.
     steps : int
         How many steps were timed.
@@ -129,6 +130,7 @@ class Explanation:
     activations: tuple[str, ...]
     loss: str
     dtype: str
+    matmul_precision: str
     optimizer: str
     batch_size: int
     isa: str
@@ -182,6 +184,7 @@ def _plain(value: object) -> object:
 
 def _head(e: Explanation) -> list[str]:
     widths, activations = _runs(e.widths, "-"), _runs(e.activations, ", ")
+    kind = described(e.dtype, e.matmul_precision)
     t, used = e.threads, _count(e.threads.at_once, "thread")
     step = f"{_digits(e.plain_step_us)} µs; {_digits(e.step_us)} µs with the clocks of this table"
     speed = f"{e.samples_per_second:,.0f} samples/s, {e.gflops:.4g} GFLOP/s in products: "
@@ -190,7 +193,7 @@ def _head(e: Explanation) -> list[str]:
     limits += f"through {_size(e.memory_bytes)}"
     threads = f"{t.used} of {t.allowed} allowed, {_count(t.cpus, 'CPU')}: {t.why}"
     facts = {
-        "network": f"{widths} ({activations}; {e.loss}), {e.dtype}",
+        "network": f"{widths} ({activations}; {e.loss}), {kind}",
         "kernels": f"{e.isa}, tuned for {e.tune}",
         "batch": f"{e.batch_size}, {e.optimizer}",
         "step": step,

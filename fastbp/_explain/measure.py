@@ -121,6 +121,7 @@ def explain(
         activations=tuple(str(activation) for activation in net.activations),
         loss=str(net.criterion),
         dtype=str(net.dtype),
+        matmul_precision=net.matmul_precision,
         optimizer=shown,
         batch_size=batch_size,
         isa=isa(),

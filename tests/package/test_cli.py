@@ -177,6 +177,12 @@ def test_options_of_train_are_those_of_the_network(capsys):
     assert set(net.preprocessing["mean"]) == {0.0} and set(net.preprocessing["scale"]) == {1.0}
 
 
+def test_the_precision_of_products_is_in_the_model(capsys):
+    assert main(["train", "--matmul-precision", "medium", *QUICK]) == 0
+    assert "cross_entropy, float32, matmul_precision medium), Adam" in capsys.readouterr().out
+    assert fastbp.load("fastbp-model.safetensors").matmul_precision == "medium"
+
+
 def test_an_optimizer_by_name(capsys):
     assert main(["train", "--optimizer", "lion", "--lr", "0.002", *QUICK]) == 0
     assert "Lion(lr=0.002, betas=(0.9, 0.99)), batches of" in capsys.readouterr().out
@@ -280,6 +286,15 @@ USAGE = {
     "hold-out": (["train", "--hold-out", "1"], "--hold-out: expected at least 0 and below 1"),
     "seed": (["train", "--seed", "-1"], "argument --seed: expected a whole number, 0 to 2**64"),
     "dtype": (["train", "--dtype", "float16"], "invalid choice: 'float16'"),
+    "precision": (["train", "--matmul-precision", "bf16"], "invalid choice: 'bf16'"),
+    "precision of float64": (
+        ["train", "--matmul-precision", "high", "--dtype", "float64"],
+        "--matmul-precision high needs --dtype float32",
+    ),
+    "precision to predict": (
+        ["predict", "model", "x.csv", "--matmul-precision", "low"],
+        "invalid choice: 'low'",
+    ),
     "delimiter": (["train", "--delimiter", ";;"], "expected one character"),
     "momentum": (["train", "--momentum", "0.9"], "need --optimizer sgd"),
     "nesterov": (["train", "--optimizer", "sgd", "--nesterov"], "--nesterov needs --momentum"),
@@ -405,6 +420,22 @@ def test_predict_with_a_network_without_preprocessing(capsys):
     np.save("x.npy", np.ones((2, 3)))
     assert main(["predict", "net", "x.npy"]) == 1
     assert "x.npy: the model takes 2 columns" in capsys.readouterr().err
+
+
+def test_predict_with_another_precision_of_products(capsys):
+    net = Network((2, 3), seed=1, matmul_precision="medium")
+    net.save("net")
+    X = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    np.savetxt("x.csv", X, delimiter=",", header="any,names", comments="", fmt="%.9g")
+    for options in ([], ["--matmul-precision", "highest"]):
+        assert main(["predict", "net", "x.csv", *options]) == 0
+        rows = np.array(table(capsys.readouterr().out)[1:], np.float32)
+        assert rows.tobytes() == net.predict(X).tobytes()
+        net.matmul_precision = "highest"
+    Network((2, 3), dtype="float64").save("wide")
+    with pytest.raises(SystemExit):
+        main(["predict", "wide", "x.csv", "--matmul-precision", "high"])
+    assert "a float64 network takes matmul_precision='highest' only" in capsys.readouterr().err
 
 
 # ---- info, help and the process -----------------------------------------------------------

@@ -441,6 +441,13 @@ def test_command(capsys, empty_folder):
     assert os.listdir() == []
 
 
+def test_the_precision_of_products_is_named(capsys, empty_folder):
+    assert main([*QUICK, "--matmul-precision", "medium"]) == 0
+    assert "float32, matmul_precision medium kernels" in " ".join(capsys.readouterr().out.split())
+    assert main([*QUICK, "--matmul-precision", "high", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["matmul_precision"] == "high"
+
+
 def test_the_command_prints_json(capsys, empty_folder):
     np.savetxt("t.csv", np.random.default_rng(0).normal(size=(40, 3)), delimiter=",")
     args = ["t.csv", "--json", "--threads", "1", "--dtype", "float64", "--l2", "0.1"]
