@@ -147,9 +147,12 @@ typedef struct {
     bool non_negative; /* W >= 0 after an update */
 } fastbp_layer_options_t;
 
-/* How exact the factors of matrix products are: W, the a of the layer below and δ, in forward, δ·Wᵀ
- * and aᵀδ. Sums, biases, activations, losses, theta and the moments keep the network's dtype.
- * docs/numerics.md says what that means for a gradient. */
+/* How exact the factors of matrix products are: W, the a of the layer below (x in layer 1) and δ,
+ * in forward, δ·Wᵀ and aᵀδ. A factor is rounded to the nearest, ties to even. NaN and infinities
+ * stay; a number beyond the range of bfloat16 becomes infinite. Sums, biases and their gradients,
+ * activations and their slopes, norms, losses, theta and the moments keep the network's dtype.
+ * Training, passes, fastbp_input_gradient and fastbp_predict round; the other derivatives refuse
+ * such a network. docs/numerics.md says what that means for a gradient. */
 typedef enum {
     FASTBP_HIGHEST = 0, /* the network's dtype; the only choice for f64 */
     FASTBP_HIGH = 1,    /* 16 bits: the sum of two numbers in bfloat16 */
@@ -197,6 +200,11 @@ void fastbp_net_free(fastbp_net_t *net);
 
 /* The number of elements of theta. */
 size_t fastbp_net_n_params(const fastbp_net_t *net);
+
+/* How batches of up to `rows` rows make their matrix products: "f64"; "f32"; "f32 of rounded
+ * factors", if the precision is lower and this machine or so few rows gain nothing from bfloat16. A
+ * constant string. */
+const char *fastbp_products(const fastbp_net_t *net, long rows);
 
 /* Sets whether updates change the parameters of layer l = 1 … L; in a new network they do. Nothing
  * else about a network may change. Do not call it while another call trains the network. */
@@ -287,6 +295,9 @@ fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long l
 fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, void *out);
 
 /* ---- Derivatives; theta must be the one given to fastbp_forward ---- */
+
+/* All of them need a network with FASTBP_HIGHEST: FASTBP_ERR_ARGUMENT otherwise. A network with
+ * that precision and the rest of the spec takes the same theta. */
 
 /* Products with the Jacobian of the outputs, after a forward pass:
  *   fastbp_vjp       out[rows, n_0] = Σ_k v_k ∂a_k^L/∂x, from v[rows, n_L] with rows ldv apart
@@ -484,16 +495,17 @@ typedef struct {
 } fastbp_layer_report_t;
 
 typedef struct {
-    int threads;         /* the most threads that a run has used; 0 before the first run */
-    int threads_planned; /* threads that the work is enough for; a run may have got fewer */
-    int threads_allowed; /* the limit: options.n_threads, or fastbp_get_num_threads */
-    double step_work;    /* cost of a full batch in floating-point operations, with the update */
-    double thread_work;  /* operations that each thread must get before another one is used */
-    long next_rows;      /* rows of a batch that would use one thread more */
-    long copies_above;   /* batches with more rows than this use copies of W */
-    long row_blocks;     /* tasks of the row sweep for a full batch */
-    long tiles;          /* tasks of the weight sweep */
-    size_t bytes;        /* memory of the session itself */
+    int threads;          /* the most threads that a run has used; 0 before the first run */
+    int threads_planned;  /* threads that the work is enough for; a run may have got fewer */
+    int threads_allowed;  /* the limit: options.n_threads, or fastbp_get_num_threads */
+    double step_work;     /* cost of a full batch in floating-point operations, with the update */
+    double thread_work;   /* operations that each thread must get before another one is used */
+    long next_rows;       /* rows of a batch that would use one thread more */
+    long copies_above;    /* batches with more rows than this use copies of W */
+    const char *products; /* as fastbp_products says */
+    long row_blocks;      /* tasks of the row sweep for a full batch */
+    long tiles;           /* tasks of the weight sweep */
+    size_t bytes;         /* memory of the session itself */
     fastbp_fit_runs_t clocked; /* runs with clocks */
     fastbp_fit_runs_t plain;   /* runs without, since the clocks were first started */
 } fastbp_fit_report_t;
@@ -563,6 +575,11 @@ typedef struct {
 } fastbp_bf16_call_t;
 
 fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call);
+
+/* out[rows, cols] = x, rounded as a factor of products is with that precision, not FASTBP_HIGHEST.
+ * Rows are ldx and ldo apart. In f64, the numbers keep 8 or 16 significant bits as in f32. */
+fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision, long rows,
+                             long cols, const void *x, long ldx, void *out, long ldo);
 
 /* out[i] = f(x[i]), f being the function of fastbp_vmath_name(op); op = 0, 1, … */
 fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out);

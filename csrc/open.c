@@ -137,7 +137,7 @@ static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *
             memcpy(flipped + (size_t)(j * call->k + i) * elem,
                    (const unsigned char *)call->b + (size_t)(i * call->ldb + j) * elem, elem);
     const fbp_mat_t w = {flipped, call->n, call->k, call->k};
-    kernels->pack_transposed(&w, 0, call->k * kernels->panel_cols, panels);
+    kernels->pack_transposed(0, &w, 0, call->k * kernels->panel_cols, panels);
     free(flipped);
     return true;
 }
@@ -330,6 +330,23 @@ fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x
     if (op < 0 || op >= FBP_VMATH_COUNT || dtype > FASTBP_F64 || n < 0) return FASTBP_ERR_ARGUMENT;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     fbp_kernels(dtype)->vmath(op, n, x, out);
+    fbp_set_fpmode(callers_mode);
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision, long rows,
+                             long cols, const void *x, long ldx, void *out, long ldo) {
+    if (dtype > FASTBP_F64 || rows < 0 || cols < 0 ||
+        (precision != FASTBP_HIGH && precision != FASTBP_MEDIUM))
+        return FASTBP_ERR_ARGUMENT;
+    const fbp_kernels_t *kernels = fbp_kernels(dtype);
+    const size_t elem = kernels->elem_size;
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+    for (long i = 0; i < rows; ++i) {
+        const void *row = (const unsigned char *)x + (size_t)(i * ldx) * elem;
+        kernels->round_rows(fbp_planes(precision), &row, 1, cols,
+                            (unsigned char *)out + (size_t)(i * ldo) * elem, ldo);
+    }
     fbp_set_fpmode(callers_mode);
     return FASTBP_OK;
 }

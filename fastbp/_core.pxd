@@ -92,6 +92,7 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec)
     void fastbp_net_free(fastbp_net_t *net)
     size_t fastbp_net_n_params(const fastbp_net_t *net)
+    const char *fastbp_products(const fastbp_net_t *net, long rows)
     void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bint trainable)
 
     ctypedef enum fastbp_element_t:
@@ -224,6 +225,7 @@ cdef extern from "fastbp.h" nogil:
         int threads, threads_planned, threads_allowed
         double step_work, thread_work
         long next_rows, copies_above, row_blocks, tiles
+        const char *products
         size_t bytes
         fastbp_fit_runs_t clocked, plain
 
@@ -280,6 +282,9 @@ cdef extern from "fastbp.h" nogil:
         const float *x, long ld, long rows, long cols, int planes, bint listed, int repeats,
         const fastbp_bf16_forms_t *forms)
     fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call)
+    fastbp_status_t fastbp_round(
+        fastbp_dtype_t dtype, fastbp_precision_t precision, long rows, long cols, const void *x,
+        long ldx, void *out, long ldo)
     fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out)
     double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds)
     double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds)

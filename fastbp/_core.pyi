@@ -48,6 +48,7 @@ class _Report(TypedDict):
     copies_above: int
     row_blocks: int
     tiles: int
+    products: str
     bytes: int
     clocked: _Runs
     plain: _Runs
@@ -97,6 +98,7 @@ class Net:
     @property
     def widths(self) -> tuple[int, ...]: ...
     def set_trainable(self, layer: int, trainable: bool) -> None: ...
+    def products(self, rows: int) -> str: ...
     def predict(self, theta: _Floats, x: _Rows, out: _Floats) -> None: ...
     def cost(
         self,
@@ -206,6 +208,7 @@ class CsvPass:
     ) -> tuple[int, int, str]: ...
 
 def vmath(name: str, x: _FloatsT, out: _FloatsT | None = None) -> _FloatsT: ...
+def round_factor(x: _FloatsT, precision: int, out: _FloatsT | None = None) -> _FloatsT: ...
 def gemm(
     form: str,
     a: _Floats,

@@ -309,6 +309,10 @@ cdef class Net:
         """Set whether updates change layer l = 1 ... L."""
         fastbp_net_set_trainable(self.net, layer, trainable)
 
+    def products(self, long rows):
+        """Name how batches of up to `rows` rows make their matrix products."""
+        return fastbp_products(self.net, rows).decode()
+
     def predict(self, theta, x, out):
         """Write a^L of the rows of x into out (dense)."""
         cdef void *params = self.like_theta(theta)
@@ -746,7 +750,8 @@ cdef class Fit:
         cdef bytearray room = bytearray(len(self.net.widths) * sizeof(fastbp_layer_report_t))
         cdef fastbp_layer_report_t *layers = <fastbp_layer_report_t *><char *>room
         fastbp_fit_report(self.fit, &report, layers)
-        return dict(report, layers=[layers[i] for i in range(len(self.net.widths))])
+        return dict(report, products=report.products.decode(),
+                    layers=[layers[i] for i in range(len(self.net.widths))])
 
     def rebind(self, x, y, weights):
         """Bind other data; ValueError if they have more rows than the session can hold."""
@@ -883,6 +888,21 @@ def vmath(str name, x, out=None):
     cdef void *to = _vector(out, code, n, True)
     with nogil:
         _check(fastbp_vmath(op, _dtype(code == b"d"), n, source, to))
+    return out
+
+
+def round_factor(x, int precision, out=None):
+    """Return x rounded as a factor of products is; precision is a value of fastbp_precision_t."""
+    cdef char code = b"d" if x.dtype.itemsize == 8 else b"f"
+    out = np.empty_like(x) if out is None else out
+    cdef Matrix source = _locate(x, code)
+    cdef Matrix to = _locate(out, code, True)
+    if x.shape != out.shape:
+        raise ValueError("out does not have the shape of x")
+    with nogil:
+        _check(fastbp_round(
+            _dtype(code == b"d"), <fastbp_precision_t>precision, source.rows, source.cols,
+            source.at, source.ld, to.at, to.ld))
     return out
 
 

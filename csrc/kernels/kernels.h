@@ -196,13 +196,20 @@ typedef struct {
 
 enum { FBP_SPARSE_VECTORS = 4 }; /* vectors of z that are in registers at a time */
 
-/* The remaining slots; P = panel_cols:
+/* How a factor of products is rounded: 0 not at all, 1 to 8 significant bits, 2 to the sum of two
+ * such numbers (round.inc). */
+FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
+    return precision == FASTBP_HIGHEST ? 0 : precision == FASTBP_HIGH ? 2 : 1;
+}
+
+/* The remaining slots; P = panel_cols, and `planes` is that of fbp_planes:
  * pack_transposed  transposes the tile w, rows row0 … of W, into panels of P input units: unit i,
  *                  output j goes to panels[(i/P)·panel_stride + j·P + i%P]. row0 is a multiple of
  *                  the lanes. Lanes after the tile's last row are set to 0 up to the next multiple
  *                  of the lanes.
  * pack_panels      copies the tile w, rows row0 … of W, into panels of P outputs: row i, output j
  *                  goes to panels[(j/P)·panel_stride + i·P + j%P]; 0 after the last output.
+ * round_rows       out[i,j] = x[i][j] rounded to 1 or 2 planes, where x points to rows.
  * transpose        out[j,i] = x[i,j]; for small matrices.
  * column_sums      sums[j] = Σ_i x[i,j], i ascending.
  * scale_rows       out[i,j] = x[i,j] · factors[i].

@@ -3,6 +3,7 @@
 #include "../base/clock.h"
 #include "../threads/count.h"
 #include "../threads/pool.h"
+#include "products.h"
 #include "rows.h"
 #include "session.h"
 #include "step.h"
@@ -51,7 +52,6 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
         return status;
     }
     fbp_batch_describe(&fit->batch, data);
-    if (fit->batch.sparse) fit->plan.wp[0] = NULL; /* products of sparse rows read W in place */
     fit->batch.plan = &fit->plan;
     fit->batch.theta = theta;
     fit->batch.fold_weights = fit->batch.backward = true;
@@ -110,8 +110,7 @@ static void prepare(fastbp_fit_t *fit, bool single) {
     if (fit->order != NULL && !fit->prepared)
         fbp_shuffle(fit->order, fit->data.rows, net->loss.group, fit->options.seed,
                     fit->place.epoch, fit->place.block);
-    for (long i = 0; copy && i < net->n_tiles; ++i)
-        fbp_copy_tile(&fit->plan, fit->theta, &net->tile[i]);
+    for (long i = 0; copy && i < net->n_tiles; ++i) fbp_copy_tile(&fit->batch, &net->tile[i]);
     fit->prepared = true;
 }
 
@@ -185,6 +184,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .thread_work = fbp_work_per_worker(fit->plan.net),
         .next_rows = fbp_rows_for(net, fit->n_workers + 1, FBP_TRAIN_WORK),
         .copies_above = FBP_DOT_MAX_ROWS,
+        .products = fbp_factors_name(&plan->factors, net),
         .row_blocks = fbp_plan_blocks(plan, plan->capacity, fbp_max_long(1, team_size)),
         .tiles = net->n_tiles,
         .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
@@ -194,8 +194,9 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     };
     for (int l = 0; l <= net->n_layers; ++l) {
         fbp_clocks_sum(&fit->clocks, l, layer[l].seconds);
-        layer[l].outer = outer && !(fit->batch.sparse && l == 1);
-        layer[l].panels = l > 0 && fit->keep_copies && plan->wp[l - 1] != NULL;
+        const bool sparse = fit->batch.sparse && l == 1;
+        layer[l].outer = outer && !sparse;
+        layer[l].panels = l > 0 && fit->keep_copies && plan->wp[l - 1] != NULL && !sparse;
         layer[l].transposed = l > 0 && fit->keep_copies && plan->wt[l - 1] != NULL;
     }
 }

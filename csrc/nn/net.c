@@ -149,6 +149,13 @@ void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bool trainable) {
     if (layer >= 1 && layer <= net->n_layers) net->layer[layer - 1].frozen = !trainable;
 }
 
+fbp_mat_t fbp_tile_weights(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile) {
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
+    return (fbp_mat_t){fbp_at(net, theta, offset), tile->unit1 - tile->unit0, layer->n_out,
+                       layer->n_out};
+}
+
 fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int part) {
     const fbp_layer_t *layer = &net->layer[tile->layer];
     const long n_out = layer->n_out, vector = tile->unit0 == 0 ? n_out : 0;

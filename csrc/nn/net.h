@@ -70,6 +70,9 @@ typedef struct {
     long count;    /* elements; 0 if the layer or the tile has no such part */
 } fbp_part_t;
 
+/* The rows of W in a tile. */
+fbp_mat_t fbp_tile_weights(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile);
+
 fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int part);
 
 /* The lowest layer l that updates change; L + 1 if there is none. */

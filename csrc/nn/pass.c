@@ -57,7 +57,7 @@ void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int la
     if (!fbp_uses_copies(batch)) return;
     for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         const int l = net->tile[t].layer + 1;
-        if (first <= l && l <= last) fbp_copy_tile(batch->plan, batch->theta, &net->tile[t]);
+        if (first <= l && l <= last) fbp_copy_tile(batch, &net->tile[t]);
     }
 }
 
@@ -81,6 +81,10 @@ typedef struct {
 
 static void run_forward(void *context, fbp_team_t *team, int worker) {
     const fbp_batch_t *batch = context;
+    if (fbp_factors_copied(&batch->plan->factors)) {
+        fbp_pass_copy(batch, team, 1, batch->plan->net->n_layers);
+        fbp_team_barrier(team);
+    }
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
         fbp_forward_rows(batch, &batch->plan->scratch[worker], block.row0, block.rows);
 }
@@ -228,21 +232,19 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     const fbp_layer_t *first = &net->layer[0];
     if (!pass->has_delta) return FASTBP_ERR_STATE;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+    pass->batch.theta = theta;
     for (long i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)
-        fbp_copy_tile(plan, theta, &net->tile[i]);
-    const fbp_gemm_t product = {
+        fbp_copy_tile(&pass->batch, &net->tile[i]);
+    fbp_factor_delta(&pass->batch, 1, 0, pass->batch.rows);
+    fbp_gemm_t product = {
         .c = out,
         .ldc = first->n_in,
-        .a = plan->delta[1].row,
-        .b = plan->wt[0],
-        .b_panel = first->n_out * net->kernels->panel_cols,
         .m = pass->batch.rows,
         .n = first->n_in,
         .k = first->n_out,
         .epi = FBP_EPI_NONE,
-        .blocking = net->blocking,
     };
-    net->kernels->gemm_nn(&product);
+    fbp_multiply_copy(&pass->batch, 1, 0, &product);
     if (first->has.residual) {
         const fbp_mat_t g = {out, pass->batch.rows, first->n_in, first->n_in};
         net->kernels->add_rows(&g, plan->skip.row, out, first->n_in);

@@ -3,6 +3,7 @@
 #define FASTBP_NN_PASS_H
 
 #include "../threads/pool.h"
+#include "products.h"
 #include "rows.h"
 
 struct fastbp_pass {
@@ -13,12 +14,18 @@ struct fastbp_pass {
     fbp_plan_t tangent; /* R{z}, R{a}, R{δ} of tangent.c; all zero until they are needed */
 };
 
+/* Whether the products of the pass round no factors, which derivatives other than the gradient
+ * need. */
+FBP_INLINE bool fbp_pass_is_exact(const fastbp_pass_t *pass) {
+    return pass->plan.net->precision == FASTBP_HIGHEST;
+}
+
 /* Runs a region on as many threads as pay off for so much work on the batch. */
 fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn body,
                              void *context);
 
 /* Makes the batch's copies of W^l, l = first … last, if it uses any, as tasks. A barrier must
- * follow. */
+ * follow, and before another call. */
 void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last);
 
 /* A task: a block of the batch's rows. */

@@ -7,43 +7,14 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The leading dimension of rows of `width` elements: an odd number of cache lines, so that the same
- * column of successive rows is in different sets of L1. */
-static long row_stride(long width, size_t elem_size) {
-    const long per_line = FBP_CACHE_LINE / (long)elem_size;
-    return (fbp_ceil_div(width, per_line) | 1) * per_line;
-}
-
-/* The number of outputs of layer l = 0 … L. */
-static long width_of(const fastbp_net_t *net, int l) {
-    return l == 0 ? net->layer[0].n_in : net->layer[l - 1].n_out;
-}
-
-static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, long width) {
-    const size_t elem_size = plan->net->kernels->elem_size;
-    const size_t capacity = (size_t)plan->capacity;
-    rows->ld = row_stride(width, elem_size);
-    size_t row_bytes = 0;
-    if (!fbp_size_mul((size_t)rows->ld, elem_size, &row_bytes)) arena->overflow = true;
-    rows->at = fbp_arena_take(arena, capacity, row_bytes);
-    rows->row = fbp_arena_take(arena, capacity, sizeof *rows->row);
-    if (rows->at == NULL) return;
-    for (size_t i = 0; i < capacity; ++i)
-        rows->row[i] = (const unsigned char *)rows->at + i * row_bytes;
-}
-
-/* Room for a matrix of `across` columns in panels of `depth` rows. */
-static void *take_panels(const fbp_plan_t *plan, fbp_arena_t *arena, long across, long depth) {
-    const fbp_kernels_t *kernels = plan->net->kernels;
-    const long padded = fbp_round_up(across, kernels->panel_cols);
-    size_t elements;
-    if (!fbp_size_mul((size_t)padded, (size_t)depth, &elements)) arena->overflow = true;
-    return arena->overflow ? NULL : fbp_arena_take(arena, elements, kernels->elem_size);
-}
-
 /* Whether the backward step through a hidden layer needs its z. */
 static bool keeps_z(const fbp_layer_t *layer) {
     return fbp_act_by_z(layer->act) || layer->has.norm != FASTBP_NORM_NONE;
+}
+
+/* Room for a matrix with a row for each row of a batch. */
+static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, long width) {
+    fbp_take_rows(plan->net, arena, rows, plan->capacity, width);
 }
 
 /* The buffers of a layer besides z, a and δ. Only training sessions use dropout. */
@@ -65,6 +36,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
     const bool inspect = plan->kind == FBP_PLAN_INSPECT;
+    const bool copied = fbp_factors_copied(&plan->factors);
     long skip_width = 0;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_layer_t *layer = &net->layer[l - 1];
@@ -72,15 +44,18 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
         take_rows(plan, arena, &plan->delta[l], layer->n_out);
         if (inspect || l == net->n_layers || keeps_z(layer))
             take_rows(plan, arena, &plan->z[l], layer->n_out);
-        if (l > 1 || inspect) plan->wt[l - 1] = take_panels(plan, arena, layer->n_in, layer->n_out);
-        if (!inspect && layer->n_out * (long)kernels->elem_size >= net->machine->panels_min_bytes)
-            plan->wp[l - 1] = take_panels(plan, arena, layer->n_out, layer->n_in);
+        if (l > 1 || inspect)
+            plan->wt[l - 1] = fbp_take_panels(net, arena, layer->n_in, layer->n_out);
+        const bool long_rows =
+            layer->n_out * (long)kernels->elem_size >= net->machine->panels_min_bytes;
+        if (copied || (!inspect && long_rows))
+            plan->wp[l - 1] = fbp_take_panels(net, arena, layer->n_out, layer->n_in);
         carve_options(plan, arena, l);
         if (layer->has.residual) skip_width = fbp_max_long(skip_width, layer->n_out);
     }
     if (skip_width > 0) take_rows(plan, arena, &plan->skip, skip_width);
     if (!inspect && net->input_dropout > 0)
-        take_rows(plan, arena, &plan->dropped, width_of(net, 0));
+        take_rows(plan, arena, &plan->dropped, fbp_width(net, 0));
     plan->tile_penalty = fbp_arena_take(arena, (size_t)net->n_tiles, sizeof *plan->tile_penalty);
     plan->tile_square =
         fbp_arena_take(arena, FBP_PARTS * (size_t)net->n_tiles, sizeof *plan->tile_square);
@@ -93,7 +68,7 @@ static void carve_prediction(fbp_plan_t *plan, fbp_arena_t *arena) {
     take_rows(plan, arena, &turn[0], net->max_width);
     take_rows(plan, arena, &turn[1], net->max_width);
     for (int l = 1; l <= net->n_layers; ++l) plan->a[l] = turn[l % 2];
-    take_rows(plan, arena, &plan->z[net->n_layers], width_of(net, net->n_layers));
+    take_rows(plan, arena, &plan->z[net->n_layers], fbp_width(net, net->n_layers));
 }
 
 static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
@@ -106,6 +81,8 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     plan->row_loss = fbp_arena_take(arena, capacity, sizeof *plan->row_loss);
     if (plan->kind == FBP_PLAN_PREDICT) carve_prediction(plan, arena);
     else carve_passes(plan, arena);
+    fbp_factors_carve(&plan->factors, plan->net, arena, plan->capacity,
+                      plan->kind == FBP_PLAN_PREDICT);
 }
 
 /* Runs carver to count, allocates, and runs it again to hand out the buffers. */
@@ -140,7 +117,8 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
         scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
         scratch->column = fbp_arena_take(arena, 2 * (size_t)net->max_width, elem);
         if (gathers_input(plan))
-            take_rows(plan, arena, &scratch->input, fbp_min_long(width_of(net, 0), FBP_TILE_UNITS));
+            take_rows(plan, arena, &scratch->input,
+                      fbp_min_long(fbp_width(net, 0), FBP_TILE_UNITS));
     }
 }
 
@@ -164,14 +142,16 @@ fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
                               long capacity, int n_workers) {
     /* Arrays with one slot per l = 0 … L; those of one type share an allocation. */
-    fbp_rows_t **const rows[] = {&plan->a,   &plan->z,  &plan->delta, &plan->scaled,
-                                 &plan->act, &plan->dn, &plan->n};
+    fbp_rows_t **const rows[] = {&plan->a,      &plan->z,         &plan->delta,
+                                 &plan->scaled, &plan->act,       &plan->dn,
+                                 &plan->n,      &plan->factors.a, &plan->factors.delta};
     void ***const pointers[] = {&plan->wt, &plan->wp, &plan->stats};
     const size_t n_rows = sizeof rows / sizeof *rows,
                  n_pointers = sizeof pointers / sizeof *pointers;
     const size_t slots = (size_t)net->n_layers + 1;
     const size_t state_vectors = 3; /* theta and, with most rules, two moments */
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
+    plan->factors = fbp_factors_of(net, capacity);
     plan->a = calloc(n_rows * slots, sizeof *plan->a);
     plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
     plan->state_is_cold =
@@ -192,6 +172,7 @@ void fbp_plan_free(fbp_plan_t *plan) {
     fbp_arena_free(&plan->scaled_arena);
     fbp_arena_free(&plan->sparse_arena);
     fbp_arena_free(&plan->input_arena);
+    fbp_arena_free(&plan->copies_arena);
     fbp_arena_free(&plan->scratch_arena);
     free(plan->scratch);
     free(plan->a);
@@ -206,7 +187,7 @@ const fbp_rows_t *fbp_plan_slope_rows(const fbp_plan_t *plan, int l) {
 
 static void carve_scaled(fbp_plan_t *plan, fbp_arena_t *arena) {
     for (int l = 1; l <= plan->net->n_layers; ++l)
-        take_rows(plan, arena, &plan->scaled[l], width_of(plan->net, l));
+        take_rows(plan, arena, &plan->scaled[l], fbp_width(plan->net, l));
 }
 
 fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
@@ -215,7 +196,7 @@ fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
 }
 
 static void carve_input(fbp_plan_t *plan, fbp_arena_t *arena) {
-    take_rows(plan, arena, &plan->input, width_of(plan->net, 0));
+    take_rows(plan, arena, &plan->input, fbp_width(plan->net, 0));
 }
 
 fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan) {
@@ -230,6 +211,17 @@ static void carve_sparse(fbp_plan_t *plan, fbp_arena_t *arena) {
 fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan) {
     if (plan->sparse_arena.base != NULL) return FASTBP_OK;
     return allocate(plan, &plan->sparse_arena, carve_sparse);
+}
+
+static void carve_copies(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const fastbp_net_t *net = plan->net;
+    for (int i = 0; i < net->n_layers; ++i)
+        plan->wp[i] = fbp_take_panels(net, arena, net->layer[i].n_out, net->layer[i].n_in);
+}
+
+fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan) {
+    if (plan->copies_arena.base != NULL) return FASTBP_OK;
+    return allocate(plan, &plan->copies_arena, carve_copies);
 }
 
 double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work) {

@@ -1,13 +1,10 @@
 /* plan.h: every buffer of a step, carved from one arena: z, a and δ of each layer, copies of W in
- * panels, and scratch; and how a step is divided among workers.
- *
- * Rows of z, a and δ are an odd number of cache lines apart, so that a column of any width uses all
- * sets of L1. With a stride of 4 KiB, it would use one. W itself is dense, in theta. */
+ * panels, factors in a lower precision, and scratch; and how a step is divided among workers. W
+ * itself is dense, in theta. */
 #ifndef FASTBP_NN_PLAN_H
 #define FASTBP_NN_PLAN_H
 
-#include "../base/arena.h"
-#include "net.h"
+#include "factors.h"
 #include "profile.h"
 
 typedef enum {
@@ -15,13 +12,6 @@ typedef enum {
     FBP_PLAN_INSPECT, /* also z of every layer, and W^1ᵀ for the input gradient */
     FBP_PLAN_PREDICT, /* two buffers of a, which layers use in turn */
 } fbp_plan_kind_t;
-
-/* A matrix of capacity × width elements, and pointers to its rows. */
-typedef struct {
-    void *at; /* NULL if the plan has no such buffer */
-    long ld;
-    const void **row;
-} fbp_rows_t;
 
 /* Memory that one worker alone writes to while it runs a task. */
 typedef struct {
@@ -37,7 +27,8 @@ typedef struct {
     const fastbp_net_t *net;
     fbp_plan_kind_t kind;
     long capacity;
-    fbp_arena_t arena, scaled_arena, input_arena, sparse_arena;
+    fbp_factors_t factors;
+    fbp_arena_t arena, scaled_arena, input_arena, sparse_arena, copies_arena;
 
     /* Indexed by layer l = 0 … L. a[0].row lists the input rows of the batch. */
     fbp_rows_t *a, *z, *delta;
@@ -51,7 +42,7 @@ typedef struct {
     void **stats;       /* (mean, 1/√…) of each row, in layers with a norm */
     fbp_rows_t skip;    /* ∂J_i/∂out of the last residual layer that the recursion went through */
     fbp_rows_t dropped; /* the inputs after dropout */
-    /* Indexed by i = 0 … L − 1: copies of W^{i+1} in panels, as it is and transposed; or NULL. */
+    /* Indexed by i = 0 … L − 1: copies of W^{i+1} in panels, row by row and transposed; or NULL. */
     void **wp, **wt;
 
     bool state_is_cold; /* theta and the moments do not fit L2, so each step reads them again */
@@ -98,6 +89,9 @@ fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan);
 
 /* For sparse rows of x. */
 fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan);
+
+/* For predictions from rounded copies of W. */
+fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan);
 
 /* For the scratch of n workers. */
 fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n);

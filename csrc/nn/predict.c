@@ -2,6 +2,7 @@
  * its blocks through two buffers of its own and keeps no intermediate results. */
 #include "../base/fpmode.h"
 #include "../threads/pool.h"
+#include "products.h"
 #include "rows.h"
 #include "tiles.h"
 
@@ -23,17 +24,22 @@ typedef struct {
     void *out;                /* or NULL */
     double *block_sum;        /* Σ s_i J_i and Σ s_i of each block, or NULL */
     atomic_bool *loss_failed; /* the caller's own loss */
-    fbp_plan_t *plan;         /* one per worker */
+    fbp_plan_t *plan;         /* one per worker; copies of W belong to the first and are shared */
     long block_rows;
 } prediction_t;
+
+static fbp_batch_t batch_of(const prediction_t *prediction, fbp_plan_t *plan) {
+    fbp_batch_t batch = {.plan = plan, .theta = prediction->theta};
+    fbp_batch_describe(&batch, prediction->data);
+    return batch;
+}
 
 static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, long block,
                           fbp_fpmode_t callers_mode) {
     const fastbp_net_t *net = prediction->net;
     const int l = net->n_layers;
     const long n_out = net->layer[l - 1].n_out, row0 = block * prediction->block_rows;
-    fbp_batch_t batch = {.plan = plan, .theta = prediction->theta};
-    fbp_batch_describe(&batch, prediction->data);
+    fbp_batch_t batch = batch_of(prediction, plan);
     batch.rows = fbp_min_long(prediction->block_rows, prediction->data->rows - row0);
     fbp_batch_load(&batch, prediction->data, NULL, row0, 0, batch.rows);
     fbp_forward_rows(&batch, &plan->scratch[0], 0, batch.rows);
@@ -53,7 +59,14 @@ static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, long
 
 static void run_blocks(void *context, fbp_team_t *team, int worker) {
     const prediction_t *prediction = context;
+    const fastbp_net_t *net = prediction->net;
     const long blocks = fbp_ceil_div(prediction->data->rows, prediction->block_rows);
+    if (fbp_factors_copied(&prediction->plan->factors)) {
+        const fbp_batch_t batch = batch_of(prediction, prediction->plan);
+        for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
+            fbp_copy_tile(&batch, &net->tile[t]);
+        fbp_team_barrier(team);
+    }
     for (long b = fbp_team_next(team); b < blocks; b = fbp_team_next(team))
         predict_block(prediction, &prediction->plan[worker], b, fbp_team_callers_mode(team));
 }
@@ -81,8 +94,11 @@ static fbp_plan_t *kept_plan(const fastbp_net_t *net) {
     if (slot->buffers != NULL) return slot->buffers;
     fbp_plan_t *plan = malloc(sizeof *plan);
     if (plan == NULL) return NULL;
-    if (fbp_plan_init(plan, net, FBP_PLAN_PREDICT, KEPT_ROWS, 1) != FASTBP_OK) {
-        free(plan);
+    fastbp_status_t status = fbp_plan_init(plan, net, FBP_PLAN_PREDICT, KEPT_ROWS, 1);
+    if (status == FASTBP_OK && fbp_factors_copied(&plan->factors))
+        status = fbp_plan_add_copies(plan);
+    if (status != FASTBP_OK) {
+        free_plan(plan);
         return NULL;
     }
     slot->free_buffers = free_plan;
@@ -99,6 +115,9 @@ static bool predict_few(const fastbp_net_t *net, prediction_t *prediction) {
     const bool ready = plan != NULL && fbp_batch_accept(plan, prediction->data) == FASTBP_OK;
     if (ready) {
         const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+        const fbp_batch_t batch = batch_of(prediction, plan);
+        const long tiles = fbp_factors_copied(&plan->factors) ? net->n_tiles : 0;
+        for (long t = 0; t < tiles; ++t) fbp_copy_tile(&batch, &net->tile[t]);
         predict_block(prediction, plan, 0, callers_mode);
         fbp_set_fpmode(callers_mode);
     }
@@ -113,9 +132,12 @@ static fastbp_status_t predict_shared(const fastbp_net_t *net, prediction_t *pre
     prediction->plan = calloc((size_t)workers, sizeof *prediction->plan);
     fastbp_status_t status = prediction->plan != NULL ? FASTBP_OK : FASTBP_ERR_MEMORY;
     for (int w = 0; status == FASTBP_OK && w < workers; ++w) {
-        status =
-            fbp_plan_init(&prediction->plan[w], net, FBP_PLAN_PREDICT, prediction->block_rows, 1);
-        if (status == FASTBP_OK) status = fbp_batch_accept(&prediction->plan[w], prediction->data);
+        fbp_plan_t *plan = &prediction->plan[w];
+        status = fbp_plan_init(plan, net, FBP_PLAN_PREDICT, prediction->block_rows, 1);
+        if (status == FASTBP_OK) status = fbp_batch_accept(plan, prediction->data);
+        if (w > 0) plan->wp = prediction->plan->wp;
+        else if (status == FASTBP_OK && fbp_factors_copied(&plan->factors))
+            status = fbp_plan_add_copies(plan);
     }
     if (status == FASTBP_OK) fbp_pool_run(workers, run_blocks, prediction);
     for (int w = 0; prediction->plan != NULL && w < workers; ++w)

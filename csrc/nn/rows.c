@@ -3,24 +3,20 @@
 #include "rows.h"
 
 #include "options.h"
-
-bool fbp_uses_copies(const fbp_batch_t *batch) { return batch->rows > FBP_DOT_MAX_ROWS; }
+#include "products.h"
 
 /* ---- forward ---- */
 
 /* The first layer for sparse rows: the product, and what the epilogue does for dense rows. */
 static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, long row0) {
     const fbp_plan_t *plan = batch->plan;
-    const fbp_kernels_t *kernels = plan->net->kernels;
     const fbp_layer_t *layer = &plan->net->layer[0];
-    const fbp_mat_t w = {fbp_at(plan->net, batch->theta, layer->w), layer->n_in, layer->n_out,
-                         layer->n_out};
     void *const z = product->z != NULL ? product->z : product->c;
     const long ldz = product->z != NULL ? product->ldz : product->ldc;
-    kernels->sparse_forward(plan->sparse + row0, product->m, &w, product->bias, z, ldz);
+    fbp_multiply_sparse(batch, row0, product, z, ldz);
     if (product->epi == FBP_EPI_NONE) return;
     const fbp_mat_t from = {z, product->m, layer->n_out, ldz};
-    kernels->act_forward(layer->act, layer->alpha, &from, product->c, product->ldc);
+    plan->net->kernels->act_forward(layer->act, layer->alpha, &from, product->c, product->ldc);
 }
 
 /* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b). The product of the output layer is stored
@@ -34,15 +30,9 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     const bool output = l == net->n_layers, keep = plan->z[l].at != NULL;
     const bool norm = layer->has.norm != FASTBP_NORM_NONE, raw = output || norm;
     const fbp_rows_t *into = raw && keep ? &plan->z[l] : fbp_activated(plan, l);
-    const void *panels = fbp_uses_copies(batch) ? plan->wp[l - 1] : NULL;
-    const long panel = net->kernels->panel_cols;
-    const fbp_gemm_t product = {
+    fbp_gemm_t product = {
         .c = fbp_row_at(plan, into, row0),
         .ldc = into->ld,
-        .a = plan->a[l - 1].row + row0,
-        .b = panels != NULL ? panels : fbp_at(net, batch->theta, layer->w),
-        .ldb = panels != NULL ? panel : layer->n_out,
-        .b_panel = panels != NULL ? layer->n_in * panel : 0,
         .m = rows,
         .n = layer->n_out,
         .k = layer->n_in,
@@ -52,13 +42,14 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
         .alpha = layer->alpha,
         .z = keep && !raw ? fbp_row_at(plan, &plan->z[l], row0) : NULL,
         .ldz = plan->z[l].ld,
-        .blocking = net->blocking,
-        .pack = scratch->pack,
     };
     if (batch->sparse && l == 1) forward_sparse(batch, &product, row0);
-    else net->kernels->gemm_nn(&product);
+    else fbp_multiply_weights(batch, scratch, l, row0, &product);
     if (!layer->plain) fbp_options_forward(batch, l, row0, rows);
-    if (!output) return;
+    if (!output) {
+        fbp_factor_a(batch, l, row0, rows);
+        return;
+    }
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, layer->n_out);
     net->kernels->act_forward(layer->act, layer->alpha, &z, fbp_row_at(plan, &plan->a[l], row0),
                               plan->a[l].ld);
@@ -67,6 +58,7 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
 void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                       long rows) {
     if (batch->drop && batch->plan->net->input_dropout > 0) fbp_drop_input(batch, row0, rows);
+    fbp_factor_a(batch, 0, row0, rows);
     for (int l = 1; l <= batch->plan->net->n_layers; ++l) {
         forward_layer(batch, scratch, l, row0, rows);
         fbp_lap(scratch->profile, l, FASTBP_PHASE_FORWARD);
@@ -162,31 +154,10 @@ void fbp_loss_curve_rows(const fbp_batch_t *batch, long row0, const fbp_mat_t *r
     batch->plan->net->kernels->loss_curve(&loss, rz, ra);
 }
 
-/* The product delta[rows,n_out] · W^lᵀ, still without result and epilogue. */
-static fbp_gemm_t delta_times_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
-                                      long row0, long rows) {
-    const fbp_plan_t *plan = batch->plan;
-    const fastbp_net_t *net = plan->net;
-    const fbp_layer_t *layer = &net->layer[l - 1];
-    const bool transposed = fbp_uses_copies(batch);
-    const long panel = net->kernels->panel_cols;
+/* The product δ^l[rows,n_out] · W^lᵀ into `out`, still without factors and epilogue. */
+static fbp_gemm_t delta_product(const fbp_layer_t *layer, long rows, void *out, long ldo) {
     return (fbp_gemm_t){
-        .a = plan->delta[l].row + row0,
-        .b = transposed ? plan->wt[l - 1] : fbp_at(net, batch->theta, layer->w),
-        .ldb = transposed ? panel : layer->n_out,
-        .b_panel = transposed ? layer->n_out * panel : 0,
-        .m = rows,
-        .n = layer->n_in,
-        .k = layer->n_out,
-        .blocking = net->blocking,
-        .pack = scratch->pack,
-    };
-}
-
-static void multiply(const fbp_batch_t *batch, const fbp_gemm_t *product) {
-    const fbp_kernels_t *kernels = batch->plan->net->kernels;
-    if (fbp_uses_copies(batch)) kernels->gemm_nn(product);
-    else kernels->gemm_nt(product);
+        .c = out, .ldc = ldo, .m = rows, .n = layer->n_in, .k = layer->n_out, .epi = FBP_EPI_NONE};
 }
 
 /* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1}, in one product if both layers allow it.
@@ -197,36 +168,40 @@ void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int 
     const fbp_layer_t *layer = &plan->net->layer[l - 1], *below = &plan->net->layer[l - 2];
     const fbp_rows_t *aux = fbp_plan_slope_rows(plan, l - 1);
     const bool fused = below->plain && !layer->has.residual;
-    fbp_gemm_t product = delta_times_weights(batch, scratch, l, row0, rows);
-    product.c = fbp_row_at(plan, &plan->delta[l - 1], row0);
-    product.ldc = plan->delta[l - 1].ld;
+    const fbp_rows_t *out = &plan->delta[l - 1];
+    fbp_gemm_t product = delta_product(layer, rows, fbp_row_at(plan, out, row0), out->ld);
     product.epi = fused ? FBP_EPI_BACKWARD : FBP_EPI_NONE;
     product.act = below->act;
     product.alpha = below->alpha;
     product.aux = fbp_row_at(plan, aux, row0);
     product.ldaux = aux->ld;
-    multiply(batch, &product);
+    fbp_factor_delta(batch, l, row0, rows);
+    fbp_multiply_transposed(batch, scratch, l, row0, &product);
     if (!fused) fbp_options_backward(batch, l - 1, row0, rows);
 }
 
 void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                     long rows, void *out, long ldo) {
-    fbp_gemm_t product = delta_times_weights(batch, scratch, l, row0, rows);
-    product.c = out;
-    product.ldc = ldo;
-    product.epi = FBP_EPI_NONE;
-    multiply(batch, &product);
+    fbp_gemm_t product = delta_product(&batch->plan->net->layer[l - 1], rows, out, ldo);
+    fbp_multiply_transposed(batch, scratch, l, row0, &product);
 }
 
+/* With folded weights, the recursion has made the factors of all δ that it went through. */
 void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    if (!batch->weighted || batch->fold_weights) return;
-    for (int l = 1; l <= net->n_layers; ++l) {
+    const bool scaled = batch->weighted && !batch->fold_weights;
+    const int lowest = batch->lowest > 1 ? batch->lowest : 1;
+    for (int l = lowest; l <= net->n_layers; ++l) {
+        if (!scaled) {
+            if (l == lowest || !batch->fold_weights) fbp_factor_delta(batch, l, row0, rows);
+            continue;
+        }
         const fbp_mat_t delta =
             fbp_block_of(plan, &plan->delta[l], row0, rows, net->layer[l - 1].n_out);
         net->kernels->scale_rows(&delta, fbp_at(net, plan->weight, (size_t)row0),
                                  fbp_row_at(plan, &plan->scaled[l], row0), plan->scaled[l].ld);
+        fbp_factor_scaled(batch, l, row0, rows);
     }
 }
 

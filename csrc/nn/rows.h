@@ -10,13 +10,6 @@
 #include "../base/fpmode.h"
 #include "batch.h"
 
-/* Batches with more rows than this use copies of W; smaller ones read W itself, also for δ·Wᵀ. */
-#ifndef FBP_DOT_MAX_ROWS
-#define FBP_DOT_MAX_ROWS 8
-#endif
-
-bool fbp_uses_copies(const fbp_batch_t *batch);
-
 /* ---- the sweep; the rows have been loaded ---- */
 
 /* Computes a of every layer, and z where the plan has a buffer for it. */
@@ -39,7 +32,8 @@ void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, 
 void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                     long rows);
 
-/* s_i δ_i of every layer; nothing if the batch has no weights or folds them into δ^L. */
+/* Completes the δ of every layer for a gradient: s_i δ_i, if the batch has weights and does not
+ * fold them into δ^L, and the factors of products. */
 void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows);
 
 /* ---- pieces, for derivatives ---- */

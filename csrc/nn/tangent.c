@@ -294,7 +294,8 @@ fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *d
                            const void *dtheta, void *out) {
     const fastbp_net_t *net = pass->plan.net;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
-    if ((dx == NULL && dtheta == NULL) || pass->batch.sparse) return FASTBP_ERR_ARGUMENT;
+    if ((dx == NULL && dtheta == NULL) || pass->batch.sparse || !fbp_pass_is_exact(pass))
+        return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = make_tangent(pass);
     if (status != FASTBP_OK) return status;
     pass->batch.theta = theta;
@@ -315,7 +316,8 @@ fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v
     const fastbp_net_t *net = pass->plan.net;
     fbp_plan_t *plan = &pass->plan;
     if (!pass->has_delta || !pass->has_targets) return FASTBP_ERR_STATE;
-    if (pass->batch.sparse || net->loss.fn != NULL) return FASTBP_ERR_ARGUMENT;
+    if (pass->batch.sparse || net->loss.fn != NULL || !fbp_pass_is_exact(pass))
+        return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = make_tangent(pass);
     if (status == FASTBP_OK && pass->batch.weighted) status = fbp_plan_add_scaled(plan);
     if (status != FASTBP_OK) return status;

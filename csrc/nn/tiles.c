@@ -2,25 +2,9 @@
 #include "tiles.h"
 
 #include "options.h"
+#include "products.h"
 
 #include <string.h>
-
-/* The rows of W in a tile. */
-static fbp_mat_t tile_weights(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile) {
-    const fbp_layer_t *layer = &net->layer[tile->layer];
-    const size_t offset = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out;
-    return (fbp_mat_t){fbp_at(net, theta, offset), tile->unit1 - tile->unit0, layer->n_out,
-                       layer->n_out};
-}
-
-void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile) {
-    const fbp_kernels_t *kernels = plan->net->kernels;
-    const fbp_mat_t w = tile_weights(plan->net, theta, tile);
-    const long panel = kernels->panel_cols, n_in = plan->net->layer[tile->layer].n_in;
-    void *as_it_is = plan->wp[tile->layer], *transposed = plan->wt[tile->layer];
-    if (as_it_is != NULL) kernels->pack_panels(&w, tile->unit0, n_in * panel, as_it_is);
-    if (transposed != NULL) kernels->pack_transposed(&w, tile->unit0, w.cols * panel, transposed);
-}
 
 /* ---- raw sums ---- */
 
@@ -63,16 +47,18 @@ static fbp_mat_t sums_of(const fastbp_net_t *net, int layer, const fbp_scratch_t
 /* tile_sums[units, cols] = aᵀδ for outputs column … of a tile. The last `turned` of them are
  * computed as δᵀa; each sum over the batch has the same bits either way. */
 static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
-                      const fbp_tile_t *tile, const fbp_rows_t *delta, long column, long cols,
-                      long turned, const void *const warm[FBP_MAX_WARM]) {
+                      const fbp_tile_t *tile, long column, long cols, long turned,
+                      const void *const warm[FBP_MAX_WARM]) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[tile->layer];
     const long units = tile->unit1 - tile->unit0, wide = cols - turned;
     const size_t first = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out + (size_t)column;
-    const bool gathered = turned > 0 && tile->layer == 0;
+    const fbp_rows_t *delta = fbp_gradient_delta(batch, tile->layer + 1);
+    const fbp_rows_t *a = fbp_gradient_a(batch, tile->layer + 1);
+    const bool gathered = turned > 0 && a->at == NULL;
     if (gathered) gather_input(batch, scratch, tile);
-    const fbp_rows_t *a = gathered ? &scratch->input : &plan->a[tile->layer];
+    if (gathered) a = &scratch->input;
     const long unit0 = gathered ? 0 : tile->unit0;
     fbp_gemm_t product = {
         .c = scratch->tile_sums,
@@ -111,22 +97,6 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                             sums_ld(net, tile->layer));
 }
 
-/* The same for the first layer if X is sparse. */
-static void tile_sums_sparse(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
-                             const fbp_tile_t *tile, const fbp_rows_t *delta, long column,
-                             long cols) {
-    const fastbp_net_t *net = batch->plan->net;
-    const fbp_mat_t part = {fbp_at(net, delta->at, (size_t)column), batch->rows, cols, delta->ld};
-    net->kernels->sparse_sums(batch->plan->sparse, &part, tile->unit0, tile->unit1,
-                              scratch->tile_sums, sums_ld(net, 0));
-}
-
-/* The δ from which the gradient of a tile is computed: s_i δ_i, or δ if the weights are in it. */
-static const fbp_rows_t *weighted_delta(const fbp_batch_t *batch, const fbp_tile_t *tile) {
-    const bool scaled = batch->weighted && !batch->fold_weights;
-    return scaled ? &batch->plan->scaled[tile->layer + 1] : &batch->plan->delta[tile->layer + 1];
-}
-
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
     const fastbp_net_t *net = batch->plan->net;
@@ -135,10 +105,9 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     const long most = net->machine->tile_outputs;
     for (long j = 0; j < n_out; j += most) {
         const long cols = fbp_min_long(most, n_out - j);
-        const fbp_rows_t *delta = weighted_delta(batch, tile);
         if (batch->sparse && tile->layer == 0)
-            tile_sums_sparse(batch, scratch, tile, delta, j, cols);
-        else tile_sums(batch, scratch, tile, delta, j, cols, j + cols == n_out ? turned : 0, warm);
+            fbp_sum_sparse(batch, tile, j, cols, scratch->tile_sums, sums_ld(net, 0));
+        else tile_sums(batch, scratch, tile, j, cols, j + cols == n_out ? turned : 0, warm);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
         const fbp_mat_t sums = sums_of(net, tile->layer, scratch, units, cols);
         finish(context, tile, &sums, tile->unit0, j);
@@ -155,7 +124,7 @@ void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     const fbp_mat_t sums = {scratch->column, 1, n_out, n_out};
     if (!layer->has.no_bias) {
         const fbp_mat_t all =
-            fbp_block_of(plan, weighted_delta(batch, tile), 0, batch->rows, n_out);
+            fbp_block_of(plan, fbp_weighted_delta(batch, tile->layer + 1), 0, batch->rows, n_out);
         plan->net->kernels->column_sums(&all, scratch->column);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
         finish(context, tile, &sums, FBP_ROW_BIAS, 0);
@@ -170,7 +139,7 @@ void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
 /* ---- penalties ---- */
 
 double fbp_tile_penalty(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile) {
-    const fbp_mat_t w = tile_weights(net, theta, tile);
+    const fbp_mat_t w = fbp_tile_weights(net, theta, tile);
     return net->kernels->penalty(&w, net->l1, net->l2);
 }
 

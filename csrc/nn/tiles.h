@@ -6,9 +6,6 @@
 
 #include "batch.h"
 
-/* Copies a tile of W into those of plan->wp and plan->wt that the plan has. */
-void fbp_copy_tile(const fbp_plan_t *plan, const void *theta, const fbp_tile_t *tile);
-
 /* Values of `row` below that stand for b, gain and shift instead of a row of W. */
 enum { FBP_ROW_BIAS = -FBP_PART_B, FBP_ROW_GAIN = -FBP_PART_GAIN, FBP_ROW_SHIFT = -FBP_PART_SHIFT };
 

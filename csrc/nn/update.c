@@ -3,6 +3,7 @@
 
 #include "../base/fpmode.h"
 #include "options.h"
+#include "products.h"
 
 #include <math.h>
 
@@ -260,13 +261,14 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
 }
 
 /* Updates a tile of W from the few rows of a batch directly, without raw sums in memory. */
-static void update_from_rows(const step_t *step, const fbp_tile_t *tile, const fbp_rows_t *delta) {
+static void update_from_rows(const step_t *step, const fbp_tile_t *tile) {
     const fbp_plan_t *plan = step->batch->plan;
     const fastbp_net_t *net = plan->net;
     const fastbp_optimizer_t *o = step->optimizer;
     const place_t place = place_of(net, tile, tile->unit0, 0);
+    const fbp_rows_t *delta = fbp_gradient_delta(step->batch, tile->layer + 1);
     const fbp_outer_t outer = {
-        .a = plan->a[tile->layer].row,
+        .a = fbp_gradient_a(step->batch, tile->layer + 1)->row,
         .unit0 = tile->unit0,
         .units = tile->unit1 - tile->unit0,
         .delta = {delta->at, step->batch->rows, place.ld, delta->ld},
@@ -291,14 +293,13 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         step.update = &own;
     }
     const fbp_plan_t *plan = batch->plan;
-    const fbp_rows_t *delta = &plan->delta[tile->layer + 1];
     if (plan->net->layer[tile->layer].frozen) {
         skip_tile(plan->net, tile, optimizer, theta);
         return;
     }
     const bool sparse = batch->sparse && tile->layer == 0;
     if (batch->rows <= FBP_OUTER_MAX && !update->options && !sparse) {
-        update_from_rows(&step, tile, delta);
+        update_from_rows(&step, tile);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
         fbp_vector_tile(batch, scratch, tile, finish_update, &step);
         fbp_constrain_tile(plan->net, theta, tile);

@@ -85,6 +85,23 @@ FBP_INLINE v_t_f32 v_max_f32(v_t_f32 a, v_t_f32 b) { return _mm256_max_ps(a, b);
 FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return _mm256_max_pd(a, b); }
 FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return _mm256_round_ps(x, 8); }
 FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return _mm256_round_pd(x, 8); }
+/* Adds half a unit of the last bit kept, less one if that bit is 0, and cuts off the rest. */
+FBP_INLINE v_t_f32 v_round8_f32(v_t_f32 x) {
+    const __m256i bits = V_INT_F32(x), last = _mm256_srli_epi32(bits, 16);
+    const __m256i odd = _mm256_and_si256(last, _mm256_set1_epi32(1));
+    const __m256i half = _mm256_add_epi32(_mm256_set1_epi32(0x7fff), odd);
+    const __m256i up = _mm256_add_epi32(bits, half);
+    const __m256i cut = _mm256_and_si256(up, _mm256_set1_epi32(-0x10000));
+    return _mm256_blendv_ps(_mm256_castsi256_ps(cut), x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
+FBP_INLINE v_t_f64 v_round8_f64(v_t_f64 x) {
+    const __m256i bits = V_INT_F64(x), last = _mm256_srli_epi64(bits, 45);
+    const __m256i odd = _mm256_and_si256(last, _mm256_set1_epi64x(1));
+    const __m256i half = _mm256_add_epi64(_mm256_set1_epi64x((1LL << 44) - 1), odd);
+    const __m256i up = _mm256_add_epi64(bits, half);
+    const __m256i cut = _mm256_and_si256(up, _mm256_set1_epi64x(-(1LL << 45)));
+    return _mm256_blendv_pd(_mm256_castsi256_pd(cut), x, _mm256_cmp_pd(x, x, _CMP_UNORD_Q));
+}
 
 /* ---- comparison and selection ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }

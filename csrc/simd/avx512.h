@@ -80,6 +80,23 @@ FBP_INLINE v_t_f32 v_max_f32(v_t_f32 a, v_t_f32 b) { return _mm512_max_ps(a, b);
 FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return _mm512_max_pd(a, b); }
 FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return _mm512_roundscale_ps(x, 8); }
 FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return _mm512_roundscale_pd(x, 8); }
+/* Adds half a unit of the last bit kept, less one if that bit is 0, and cuts off the rest. */
+FBP_INLINE v_t_f32 v_round8_f32(v_t_f32 x) {
+    const __m512i bits = _mm512_castps_si512(x), last = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(last, _mm512_set1_epi32(1));
+    const __m512i half = _mm512_add_epi32(_mm512_set1_epi32(0x7fff), odd);
+    const __m512i up = _mm512_add_epi32(bits, half);
+    const __m512i cut = _mm512_and_si512(up, _mm512_set1_epi32(-0x10000));
+    return _mm512_mask_mov_ps(_mm512_castsi512_ps(cut), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+}
+FBP_INLINE v_t_f64 v_round8_f64(v_t_f64 x) {
+    const __m512i bits = _mm512_castpd_si512(x), last = _mm512_srli_epi64(bits, 45);
+    const __m512i odd = _mm512_and_si512(last, _mm512_set1_epi64(1));
+    const __m512i half = _mm512_add_epi64(_mm512_set1_epi64((1LL << 44) - 1), odd);
+    const __m512i up = _mm512_add_epi64(bits, half);
+    const __m512i cut = _mm512_and_si512(up, _mm512_set1_epi64(-(1LL << 45)));
+    return _mm512_mask_mov_pd(_mm512_castsi512_pd(cut), _mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q), x);
+}
 
 /* ---- comparison and selection ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }

@@ -94,6 +94,21 @@ FBP_INLINE v_t_f32 v_max_f32(v_t_f32 a, v_t_f32 b) { return vbslq_f32(vcgtq_f32(
 FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
 FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return vrndnq_f32(x); }
 FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return vrndnq_f64(x); }
+/* Adds half a unit of the last bit kept, less one if that bit is 0, and cuts off the rest. */
+FBP_INLINE v_t_f32 v_round8_f32(v_t_f32 x) {
+    const uint32x4_t bits = vreinterpretq_u32_f32(x), last = vshrq_n_u32(bits, 16);
+    const uint32x4_t odd = vandq_u32(last, vdupq_n_u32(1));
+    const uint32x4_t up = vaddq_u32(bits, vaddq_u32(vdupq_n_u32(0x7fff), odd));
+    const uint32x4_t cut = vandq_u32(up, vdupq_n_u32(0xffff0000u));
+    return vbslq_f32(vceqq_f32(x, x), vreinterpretq_f32_u32(cut), x);
+}
+FBP_INLINE v_t_f64 v_round8_f64(v_t_f64 x) {
+    const uint64x2_t bits = vreinterpretq_u64_f64(x), last = vshrq_n_u64(bits, 45);
+    const uint64x2_t odd = vandq_u64(last, vdupq_n_u64(1));
+    const uint64x2_t up = vaddq_u64(bits, vaddq_u64(vdupq_n_u64((1ull << 44) - 1), odd));
+    const uint64x2_t cut = vandq_u64(up, vdupq_n_u64(~((1ull << 45) - 1)));
+    return vbslq_f64(vceqq_f64(x, x), vreinterpretq_f64_u64(cut), x);
+}
 
 /* ---- comparison and selection ---- */
 FBP_INLINE m_t_f32 m_and_f32(m_t_f32 a, m_t_f32 b) { return vandq_u32(a, b); }

@@ -69,6 +69,24 @@ FBP_INLINE v_t_f64 v_max_f64(v_t_f64 a, v_t_f64 b) { return a > b ? a : b; }
 /* After adding 1.5·2^23 (1.5·2^52), a number has no bits for a fraction. */
 FBP_INLINE v_t_f32 v_round_f32(v_t_f32 x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 FBP_INLINE v_t_f64 v_round_f64(v_t_f64 x) { return (x + 0x1.8p52) - 0x1.8p52; }
+/* Adds half a unit of the last bit kept, less one if that bit is 0, and cuts off the rest. */
+FBP_INLINE v_t_f32 v_round8_f32(v_t_f32 x) {
+    uint32_t bits;
+    if (x != x) return x;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7fffu + (bits >> 16 & 1)) & 0xffff0000u;
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+FBP_INLINE v_t_f64 v_round8_f64(v_t_f64 x) {
+    const uint64_t half = (uint64_t)1 << 44;
+    uint64_t bits;
+    if (x != x) return x;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + (half - 1) + (bits >> 45 & 1)) & ~(2 * half - 1);
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
 
 /* ---- comparison and selection ---- */
 FBP_INLINE m_t_f32 v_lt_f32(v_t_f32 a, v_t_f32 b) { return a < b; }

@@ -54,7 +54,8 @@ typedef double real_t_f64;
 #define v_copysign FBP_NAME(v_copysign) /* (magnitude, sign) */
 #define v_min FBP_NAME(v_min)
 #define v_max FBP_NAME(v_max)
-#define v_round FBP_NAME(v_round) /* nearest integer, ties to even, |x| <= 2^22 (f64: 2^51) */
+#define v_round FBP_NAME(v_round)   /* nearest integer, ties to even, |x| <= 2^22 (f64: 2^51) */
+#define v_round8 FBP_NAME(v_round8) /* 8 significant bits (f32: bf16), ties to even; NaN stays */
 
 /* Comparison and selection. Comparisons with NaN are false, except v_ne, which is true.
  * v_select(m, a, b) = m ? a : b. */

@@ -36,8 +36,8 @@ ROOMS = {
 # below it; a .c file and its header are on the same floor.
 NN_FLOORS = [
     ["profile", "loss", "net"],
-    ["plan", "batch"],
-    ["options", "rows", "tiles", "clip", "update"],
+    ["buffers", "factors", "plan", "batch"],
+    ["options", "products", "rows", "tiles", "clip", "update"],
     ["pass", "derive", "tangent", "predict", "session", "step", "fit"],
 ]
 FORBIDDEN_IN_KERNELS = re.compile(

@@ -1,0 +1,30 @@
+/* buffers.h: matrices and panels carved from an arena.
+ *
+ * Rows are an odd number of cache lines apart, so that a column of any width uses all sets of L1.
+ * With a stride of 4 KiB, it would use one. */
+#ifndef FASTBP_NN_BUFFERS_H
+#define FASTBP_NN_BUFFERS_H
+
+#include "../base/arena.h"
+#include "net.h"
+
+/* A matrix of `capacity` rows, and pointers to its rows. */
+typedef struct {
+    void *at; /* NULL if there is no such buffer */
+    long ld;
+    const void **row;
+} fbp_rows_t;
+
+/* Room for capacity × width elements. */
+void fbp_take_rows(const fastbp_net_t *net, fbp_arena_t *arena, fbp_rows_t *rows, long capacity,
+                   long width);
+
+/* Room for a matrix of `across` columns in panels of `depth` rows. */
+void *fbp_take_panels(const fastbp_net_t *net, fbp_arena_t *arena, long across, long depth);
+
+/* The number of outputs of layer l = 0 … L. */
+FBP_INLINE long fbp_width(const fastbp_net_t *net, int l) {
+    return l == 0 ? net->layer[0].n_in : net->layer[l - 1].n_out;
+}
+
+#endif
