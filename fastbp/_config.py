@@ -116,9 +116,14 @@ def stop_threads() -> None:
 
 
 def isa() -> str:
-    """Return the name of the instruction set in use: scalar, avx2, avx512 or neon.
+    """Return the name of the instruction set in use.
 
-    >>> isa() in ("scalar", "avx2", "avx512", "neon")
+    It is scalar, neon, avx2, avx512, avx512_bf16 or amx. The last two are avx512 with products in
+    bfloat16, for networks whose `matmul_precision` is not "highest". avx512_bf16 is chosen by
+    default where it is faster than float32, on AMD from Zen 4 on; amx wherever the processor has it
+    and Linux lets the process use it. amx_emulated exists only in builds for tests.
+
+    >>> isa() in {"scalar", "neon", "avx2", "avx512", "avx512_bf16", "amx", "amx_emulated"}
     True
     """
     return _core.isa()

@@ -327,23 +327,31 @@ def test_a_block_has_the_bits_of_the_whole(rng, planes, k):
         np.testing.assert_array_equal(c, whole[i:i_end, j:j_end])
 
 
-def tile_sums(a, b, c):
-    """c + ab as TDPBF16PS adds one tile of 32 k: even and odd k apart, from 0, then both to c."""
-    halves = [np.zeros_like(c) for _ in range(2)]
+def dot_product(a, b, c):
+    """c + ab by VDPBF16PS: of each pair of k, the odd one is added first."""
+    for k in range(32):
+        c = c + a[:, k ^ 1, None] * b[None, k ^ 1]
+    return c
+
+
+def tile_product(a, b, c):
+    """c + ab by TDPBF16PS: even and odd k are summed apart from 0, added, and added to c."""
+    halves = [np.zeros_like(c), np.zeros_like(c)]
     for k in range(32):
         halves[k % 2] += a[:, k, None] * b[None, k]
     return c + (halves[0] + halves[1])
 
 
-def test_the_order_of_sums_of_a_tile(rng, isa):
-    """The emulation, and the hardware, against the same operations in NumPy."""
-    if isa == "avx512_bf16":
-        pytest.skip("adds pair after pair")
-    A = value(rounded(rng.normal(size=(32, 96)).astype(np.float32)))
-    B = value(rounded(rng.normal(size=(96, 48)).astype(np.float32)))
+@pytest.mark.parametrize("planes", PLANES)
+def test_the_order_of_sums(rng, isa, planes):
+    """The bits of the same operations in NumPy, where products of bfloat16 numbers are exact."""
+    multiply = dot_product if isa == "avx512_bf16" else tile_product
+    A, B = (rng.normal(size=shape).astype(np.float32) for shape in ((32, 96), (96, 48)))
+    a, b = ([value(plane) for plane in planes_of(x, planes)] for x in (A, B))
     expected = np.zeros((32, 48), np.float32)
-    for p in range(0, 96, 32):
-        expected = tile_sums(A[:, p : p + 32], B[p : p + 32], expected)
+    for k in range(0, 96, 32):
+        for i, j in [(0, 0)] if planes == 1 else [(1, 0), (0, 0), (0, 1)]:
+            expected = multiply(a[i][:, k : k + 32], b[j][k : k + 32], expected)
     c = np.empty_like(expected)
-    bf16_product(A, B, c)
+    bf16_product(A, B, c, planes=planes)
     np.testing.assert_array_equal(c, expected)
