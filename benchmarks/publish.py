@@ -15,55 +15,58 @@ from pathlib import Path
 from fastbp._cli.main import main as fastbp
 from fastbp.bench import _file as files
 from fastbp.bench._plot import draw
-from fastbp.bench._report import engine_runs, machine_name, neighbours
+from fastbp.bench._report import engine_runs, least_cpu, machine_name, neighbours
 from fastbp.bench._suites import join_widths
 
 ROOT = Path(__file__).parents[1]
 FIGURES, CHART, README = ROOT / "docs/bench.json", ROOT / "docs/bench.png", ROOT / "README.md"
+PEERS = "torch,torch-compile,jax,jax-scan,sklearn"
 MEASURE = [
-    *("bench", "--suite", "steps", "--precision", "highest,high,medium"),
-    *("--peers", "torch,torch-compile,jax,jax-scan,sklearn", "--merge", str(FIGURES)),
+    *("bench", "--suite", "steps", "--precision", "highest,high,medium", "--peers", PEERS),
+    *("--rounds", "7", "--merge", str(FIGURES)),
 ]
 BEGIN, END = "<!-- written by benchmarks/publish.py -->", "<!-- end of this part -->"
 LEVEL = 0.05  # ratios this close to 1 are called level
 
 
 def markdown(reports):
-    """Return the part of the README: for each machine a table, and where fastbp leads.
-
-    The table compares with the best of all peers, those that are written in an unusual way too.
-    """
+    """Return the part of the README: the machines, each with one table per precision."""
     return "\n\n".join(part(report) for report in reports)
 
 
 def part(report):
     """Return the part of one machine."""
-    precisions = report["options"]["precisions"]
-    columns = ["network, batch"]
-    for precision in precisions:
-        columns += [f"{precision}, µs", *["gain"][: precision != precisions[0]], "best peer"]
-    rows = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
-    for result in report["results"]:
-        config = result["config"]
-        row = [f"{config['name']}: {join_widths(config['widths'])}, {config['batch']}"]
-        for precision in precisions:
-            comparison = result["comparisons"][precision]
-            threads = comparison["chosen"]["fastbp"]["threads"]
-            row.append(f"{engine_runs(result, precision)[threads]['us']['median']:,.0f}")
-            if precision != precisions[0]:
-                row.append(f"{comparison['over_highest']['median']:.2f}")
-            row.append(best_peer(comparison))
-        rows.append(row)
-    about = [report["date"][:10], versions(report), neighbours(report)]
-    return "\n".join(
+    about = filter(None, [report["date"][:10], versions(report), neighbours(report)])
+    return "\n\n".join(
         [
-            f"**{machine_name(report)}** ({'; '.join(filter(None, about))}):",
-            "",
-            *(f"| {' | '.join(row)} |" for row in rows),
-            "",
-            *(f"- {precision}: {leads(report, precision)}" for precision in precisions),
+            f"### {machine_name(report)}",
+            f"Measured on {'; '.join(about)}.",
+            *(table(report, precision) for precision in report["options"]["precisions"]),
         ]
     )
+
+
+def table(report, precision):
+    """Return a sentence that says where fastbp leads at a precision, and the table."""
+    finest = report["options"]["precisions"][0]
+    columns = ["network", "batch", "µs", *(["gain"] if precision != finest else [])]
+    columns += ["best usual peer", "best peer", "by processor time"]
+    rows = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
+    for result in report["results"]:
+        config, comparison = result["config"], result["comparisons"][precision]
+        threads = comparison["chosen"]["fastbp"]["threads"]
+        us = engine_runs(result, precision)[threads]["us"]["median"]
+        row = [
+            f"{config['name']}: {join_widths(config['widths'])} {config['activation']}",
+            str(config["batch"]),
+            f"{us:,.0f}",
+        ]
+        if precision != finest:
+            row.append(f"{comparison['over_highest']['median']:.2f}")
+        row += [peer(comparison, best) for best in ("best_usual", "best")]
+        rows.append([*row, least_cpu(comparison)])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f'At "{precision}", {leads(report, precision)}', "", *lines])
 
 
 def versions(report):
@@ -71,14 +74,14 @@ def versions(report):
     return ", ".join(f"{name} {version}" for name, version in report["machine"]["versions"].items())
 
 
-def best_peer(comparison):
+def peer(comparison, best):
     """Return the ratio to the best peer, and how that peer multiplies if it is not in float32."""
-    best = comparison["best"]
-    if best is None:
+    name = comparison[best]
+    if name is None:
         return "–"
-    way = comparison["chosen"][best]["precision"]
-    name = best if way == "highest" else f"{best} {way}"
-    return f"{comparison['ratios'][best]['median']:.2f} {name}"
+    way = comparison["chosen"][name]["precision"]
+    shown = name if way == "highest" else f"{name} {way}"
+    return f"{comparison['ratios'][name]['median']:.2f} {shown}"
 
 
 def leads(report, precision):
@@ -100,7 +103,9 @@ def leads(report, precision):
         f"level with the best peer on {', '.join(level)}" if level else "",
         f"slower than the best peer on {', '.join(slower)}" if slower else "",
     ]
-    return "fastbp is " + "; ".join(filter(None, parts)) + "." if any(parts) else "no peers."
+    if not any(parts):
+        return "no peer was measured."
+    return f"fastbp is {'; '.join(filter(None, parts))}."
 
 
 def replaced(text, reports):

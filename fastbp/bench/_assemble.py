@@ -27,6 +27,7 @@ def assemble(
     from importlib import metadata  # large, and the measured processes import this package
 
     machine: dict[str, Any] = machine_config()
+    del machine["matmul_precision"]  # the options have the precisions that were measured
     if options.isa is not None:
         machine["isa"] = options.isa
     versions = {"fastbp": machine.pop("fastbp"), "numpy": machine.pop("numpy")}
@@ -98,6 +99,7 @@ def _comparison(lanes: Sequence[Lane], precision: str) -> Comparison:
     if highest and precision != "highest":
         fastest = min(highest, key=_median)
         comparison["over_highest"] = paired_ratio(fastest.seconds, best[ENGINE].seconds)
+        comparison["cpu_over_highest"] = _least_cpu(highest) / _least_cpu(engine)
     return comparison
 
 

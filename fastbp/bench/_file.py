@@ -11,7 +11,7 @@ from ._layout import SCHEMA, Comparison, File, Report, Result
 
 _SCHEMA_1 = "fastbp-bench/1"
 # What makes a machine, as far as `show_config` knows; caches tell apart what has the same name.
-_SAME = ("cpu", "isa", "tune", "cores", "l1d_bytes", "l2_bytes")
+_SAME = ("cpu", "tune", "cores", "l1d_bytes", "l2_bytes")
 
 
 def pack(*reports: Report) -> File:
@@ -52,14 +52,15 @@ def read(path: str | os.PathLike[str]) -> File:
 def merge(file: File, report: Report) -> File:
     """Return a file in which a report replaces the one of the same machine, or comes last.
 
-    The machine is the same if processor, instruction set, tuning, cores and caches are; reports of
-    different dtypes stay side by side too.
+    The machine is the same if processor, tuning, cores and caches are. Reports of different dtypes
+    stay side by side, and so does a report of an instruction set that is not the best one.
 
-    >>> old = pack({"machine": {"cpu": "A"}, "options": {"dtype": "float32"}, "date": "1"})
-    >>> new = {"machine": {"cpu": "A"}, "options": {"dtype": "float32"}, "date": "2"}
-    >>> other = {"machine": {"cpu": "B"}, "options": {"dtype": "float32"}, "date": "3"}
-    >>> [report["date"] for report in merge(merge(old, other), new)["machines"]]
-    ['2', '3']
+    >>> def report(cpu, date):
+    ...     machine = {"cpu": cpu, "isa": "avx2", "isa_available": ["scalar", "avx2"]}
+    ...     return {"machine": machine, "options": {"dtype": "float32"}, "date": date}
+    >>> file = merge(pack(report("A", "1"), report("B", "2")), report("A", "3"))
+    >>> [report["date"] for report in file["machines"]]
+    ['3', '2']
     """
     reports = list(file["machines"])
     keys = [_identity(old) for old in reports]
@@ -73,7 +74,8 @@ def merge(file: File, report: Report) -> File:
 
 def _identity(report: Report) -> tuple[object, ...]:
     machine = report["machine"]
-    return (*(machine.get(name) for name in _SAME), report["options"]["dtype"])
+    slower_isa = machine["isa"] if machine["isa"] != machine["isa_available"][-1] else None
+    return (*(machine.get(name) for name in _SAME), slower_isa, report["options"]["dtype"])
 
 
 def _upgrade(old: dict[str, Any]) -> Report:

@@ -46,6 +46,7 @@ class Comparison(TypedDict):
     chosen: dict[str, Choice]  # {program: its fastest run}
     speedup: dict[str, Summary]  # {number of threads: time of fastbp on the first / on this number}
     over_highest: NotRequired[Summary]  # time of fastbp at "highest" / at this precision
+    cpu_over_highest: NotRequired[float]  # the same for the least processor time on few threads
     ratios: dict[str, Summary]  # {peer: its time / that of fastbp, each at its fastest run}
     cpu_ratios: dict[str, float]  # {peer: the same for the least processor time on few threads}
     best: str | None  # the peer with the lowest median

@@ -100,7 +100,7 @@ def table(report: Report, precision: str) -> str:
     first, *others = report["options"]["threads"]
     over = precision != "highest" and "highest" in report["options"]["precisions"]
     columns = ["config", "µs", "CPU µs", "threads", f"of peak ×{first}"]
-    columns += [f"×{n}" for n in others] + ["gain"] * over + peers
+    columns += [f"×{n}" for n in others] + ["gain", "CPU gain"] * over + peers
     with_cpu = any(comparison["cpu_ratios"] for _, comparison in found)  # not in version 1
     columns += ["best usual", "best"] * bool(peers) + ["CPU best"] * with_cpu
     rows = [columns]
@@ -115,17 +115,27 @@ def table(report: Report, precision: str) -> str:
             str(chosen["threads"]),
             f"{100 * runs[first]['peak_share']['median']:.0f} %",
             *(f"{comparison['speedup'][str(n)]['median']:.2f}" for n in others),
-            *([f"{comparison['over_highest']['median']:.2f}"] if over else []),
+            *(_gains(comparison) if over else []),
             *(f"{ratios[p]['median']:.2f}" if p in ratios else "–" for p in peers),
         ]
         for best in (comparison["best_usual"], comparison["best"]) if peers else ():
             row.append("–" if best is None else f"{ratios[best]['median']:.2f} {best}")
         if with_cpu:
-            cpu_ratios = comparison["cpu_ratios"]
-            least = min(cpu_ratios, key=cpu_ratios.__getitem__, default=None)
-            row.append("–" if least is None else f"{cpu_ratios[least]:.2f} {least}")
+            row.append(least_cpu(comparison))
         rows.append(row)
     return _aligned(rows)
+
+
+def _gains(comparison: Comparison) -> list[str]:
+    gain, cpu_gain = comparison["over_highest"]["median"], comparison["cpu_over_highest"]
+    return [f"{gain:.2f}", f"{cpu_gain:.2f}"]
+
+
+def least_cpu(comparison: Comparison) -> str:
+    """Format the lowest of the ratios of processor times, with its peer."""
+    ratios = comparison["cpu_ratios"]
+    peer = min(ratios, key=ratios.__getitem__, default=None)
+    return "–" if peer is None else f"{ratios[peer]:.2f} {peer}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -154,6 +164,7 @@ def _columns(report: Report) -> list[str]:
     ]
     if len(report["options"]["precisions"]) > 1:
         lines.append("gain: time of fastbp at highest divided by its time at this precision")
+        lines.append(f"CPU gain: the ratio of its least processor times on {_threads(first)}")
     if any(_with_peers(result) for result in report["results"]):
         lines.append(
             "peers: their time divided by that of fastbp, each at its best number of threads and "
@@ -163,7 +174,7 @@ def _columns(report: Report) -> list[str]:
             f"CPU best: the ratio of the least processor times on {_threads(first)}, which other "
             "programs disturb less; the peer with the lowest one"
         )
-    lines.append("all numbers are medians over the rounds, except for CPU best")
+    lines.append("all numbers are medians over the rounds, except for CPU gain and CPU best")
     return lines
 
 

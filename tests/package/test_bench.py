@@ -238,6 +238,7 @@ def test_peers_are_compared_at_the_same_precision_or_a_finer_one():
     assert medium["ratios"]["sklearn"]["median"] == pytest.approx(40 / 10)
     assert medium["cpu_ratios"] == pytest.approx({"torch": 45 / 10, "sklearn": 4})
     assert medium["over_highest"]["median"] == pytest.approx(30 / 10)
+    assert medium["cpu_over_highest"] == pytest.approx(40 / 10)
     assert medium["best"] == "sklearn"
 
 
@@ -272,7 +273,9 @@ def test_the_report_compares_precisions():
     assert "torch: at high, products have the same bits as at highest" in text
     at_highest, at_medium = text.split("precision medium\n")
     assert re.search(r"^tiny +45\.0 +60\.0 +2 ", at_highest, re.MULTILINE)
-    assert re.search(r"^tiny +15\.0 +10\.0 +1 .* 3\.00 +5\.00 +4\.00 ", at_medium, re.MULTILINE)
+    assert re.search(
+        r"^tiny +15\.0 +10\.0 +1 .* 3\.00 +4\.00 +5\.00 +4\.00 ", at_medium, re.MULTILINE
+    )
     lines = report.block(result).splitlines()
     ratios = {tuple(line.split()[:3]): line.split()[-1] for line in lines[2:]}
     assert ratios["torch", "highest", "2"] == "2.00"
@@ -428,14 +431,17 @@ def test_the_chart_of_several_machines_and_precisions(found, tmp_path):
 
 
 def test_a_file_has_one_report_per_machine(found, tmp_path):
-    newer, elsewhere, f64 = deepcopy(found), deepcopy(found), deepcopy(found)
+    newer, elsewhere, f64, slower = (deepcopy(found) for _ in range(4))
     newer["date"] = "later"
     elsewhere["machine"]["cpu"] = "another CPU"
     f64["options"]["dtype"] = "float64"
+    slower["machine"]["isa"] = "slower"
+    newer["machine"]["isa_available"] = ["scalar", "new"]  # known to a later version
+    newer["machine"]["isa"] = "new"
     file = files.pack(found)
-    for each in (elsewhere, f64, newer):
+    for each in (elsewhere, f64, slower, newer):
         file = files.merge(file, each)
-    assert file["machines"] == [newer, elsewhere, f64]
+    assert file["machines"] == [newer, elsewhere, f64, slower]
     files.write(file, tmp_path / "all.json")
     assert files.read(tmp_path / "all.json") == file
 
@@ -506,6 +512,15 @@ def test_the_command_merges_reports(found, tmp_path, capsys, monkeypatch):
     Path("text.json").write_text("so fast")
     assert main(["bench", "--from", "new.json", "--merge", "text.json"]) == 1
     assert Path("text.json").read_text() == "so fast"
+
+
+def test_the_command_measures_at_several_precisions(capsys):
+    arguments = ["--config", "predict-rl", "--precision", "medium,highest", "--json"]
+    assert main([*ALONE, *arguments]) == 0
+    (made,) = json.loads(capsys.readouterr().out)["machines"]
+    assert made["options"]["precisions"] == ["highest", "medium"]
+    assert [run["precision"] for run in made["results"][0]["runs"]] == ["highest", "medium"]
+    assert "over_highest" in made["results"][0]["comparisons"]["medium"]
 
 
 def test_the_command_chooses_the_isa(capsys):

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from itertools import cycle
 from typing import ClassVar, Protocol, Self, TypeVar
 
+from ..._precision import NAMES
 from ..._types import Array
 from .._data import Data, make
 from .._memory import forget_peak
@@ -22,8 +23,7 @@ class Rows(Protocol):
 
 
 T = TypeVar("T", bound=Rows)
-# The precisions of matrix products, finest first.
-PRECISIONS = ("highest", "high", "medium")
+PRECISIONS = NAMES  # of matrix products, finest first
 
 
 def batches(X: T, y: T, batch: int) -> Iterator[tuple[T, T]]:

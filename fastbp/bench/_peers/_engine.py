@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..._network.network import Network
 from ...optim import Adam
@@ -21,9 +21,6 @@ class Engine(Program):
     network: ClassVar[type[Network | ReferenceNetwork]] = Network
 
     def prepare(self, config: Config, data: Data, n_threads: int, dtype: str) -> None:
-        options: dict[str, Any] = {}
-        if self.precision != "highest":
-            options["matmul_precision"] = self.precision
         net = self.network(
             config.widths,
             activation=config.activation,
@@ -31,7 +28,7 @@ class Engine(Program):
             loss=config.loss,
             dtype=dtype,
             seed=0,
-            **options,
+            matmul_precision=self.precision,
         )
         optimizer = Adam(config.learning_rate)
         X, y = data.X, data.y
