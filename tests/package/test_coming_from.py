@@ -49,7 +49,7 @@ def threads_as_before():
 
 def test_every_right_hand_cell_runs(tmp_path, monkeypatch):
     rows = tables()
-    assert list(rows) == ["scikit-learn", "PyTorch", "Keras"]
+    assert list(rows) == ["scikit-learn", "PyTorch", "JAX", "Keras"]
     cells = [right for table in rows.values() for _, right in table]
     names = run(cells, tmp_path, monkeypatch)
     assert len(names["model"].loss_curve_) == 6
