@@ -96,6 +96,9 @@ class Explanation:
     ----------
     widths, activations, loss, dtype, matmul_precision, optimizer, batch_size, isa, tune
         What was timed; `tune` is the machine that the kernels are tuned for.
+    products : str
+        How the engine makes the matrix products: "f32", "f64", or in which way at a lower
+        matmul_precision.
     steps : int
         How many steps were timed.
     step_us : float
@@ -131,6 +134,7 @@ class Explanation:
     loss: str
     dtype: str
     matmul_precision: str
+    products: str
     optimizer: str
     batch_size: int
     isa: str
@@ -194,7 +198,7 @@ def _head(e: Explanation) -> list[str]:
     threads = f"{t.used} of {t.allowed} allowed, {_count(t.cpus, 'CPU')}: {t.why}"
     facts = {
         "network": f"{widths} ({activations}; {e.loss}), {kind}",
-        "kernels": f"{e.isa}, tuned for {e.tune}",
+        "kernels": f"{e.isa}, tuned for {e.tune}; products in {e.products}",
         "batch": f"{e.batch_size}, {e.optimizer}",
         "step": step,
         "speed": speed,

@@ -122,6 +122,7 @@ def explain(
         loss=str(net.criterion),
         dtype=str(net.dtype),
         matmul_precision=net.matmul_precision,
+        products=report["products"],
         optimizer=shown,
         batch_size=batch_size,
         isa=isa(),
