@@ -124,7 +124,9 @@ def _draw_ratios(axes: Any, results: list[Result], precision: str) -> dict[str, 
     ratios = [ratio["median"] for points in drawn for ratio in points.values()]
     low, high = 0.8 * min(1.0, *ratios), 1.25 * max(1.0, *ratios)
     axes.set_xlim(low, high)
-    ticks = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200]
+    if high < 5 * low:
+        ticks += [0.7, 1.5, 3]
     axes.set_xticks([tick for tick in ticks if low <= tick <= high])
     title = f"{precision}: time divided by that of fastbp (the line)"
     axes.set_title(title, fontsize=9, color=_INK)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from ._layout import Comparison, Report, Result, Run
-from ._peers import ENGINE, PROGRAMS
+from ._peers import ENGINE, PEERS, PROGRAMS
 from ._suites import Config
 
 _ALONE = 0.97  # if one thread used less of a core, another process had the rest
@@ -179,18 +179,18 @@ def _columns(report: Report) -> list[str]:
 
 
 def _choices(report: Report) -> list[str]:
-    """Tell at which precision each peer with several was fastest."""
+    """Tell at which precision each peer was fastest, if several were measured."""
     lines = []
     for precision in report["options"]["precisions"]:
         if precision == "highest":
             continue
-        for program in PROGRAMS:
+        for program in PEERS:
             chosen: dict[str, list[str]] = {}
             for result in report["results"]:
                 choice = result["comparisons"][precision]["chosen"].get(program)
-                if choice is not None and program != ENGINE:
+                if choice is not None:
                     chosen.setdefault(choice["precision"], []).append(result["config"]["name"])
-            if len(_measured_ways(report, program)) > 1 and chosen:
+            if len(_measured_ways(report, program) & {*PROGRAMS[program].ways_for(precision)}) > 1:
                 best = "; ".join(f"{way} on {', '.join(names)}" for way, names in chosen.items())
                 lines.append(f"{precision}: {program} is fastest at {best}")
     for program, ways in report["same"].items():

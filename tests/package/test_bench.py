@@ -270,6 +270,8 @@ def test_the_report_compares_precisions():
     assert text.startswith("A CPU, 2 cores, avx2, tuned for fast, float32, 2026-01-01\nnumpy 2\n")
     assert "during the rounds: steal 3 %, other processes 50 % of the cores" in text
     assert "medium: torch is fastest at autocast on tiny" in text
+    assert "sklearn is fastest" not in text
+    assert "fastbp is fastest" not in text
     assert "torch: at high, products have the same bits as at highest" in text
     at_highest, at_medium = text.split("precision medium\n")
     assert re.search(r"^tiny +45\.0 +60\.0 +2 ", at_highest, re.MULTILINE)
