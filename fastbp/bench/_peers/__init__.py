@@ -1,7 +1,8 @@
 """The programs to measure by name: first fastbp itself, then the libraries to compare with (peers).
 
 To add one, write a module with a subclass of `Program`, add it to PROGRAMS, and allow it to import
-its package in `OPTIONAL` of tests/package/test_structure.py.
+its package in `OPTIONAL` of tests/package/test_structure.py. If it has several precisions, define
+`ways`, `use` and `product`.
 """
 
 from ._base import PRECISIONS, Program
