@@ -202,8 +202,8 @@ void fastbp_net_free(fastbp_net_t *net);
 size_t fastbp_net_n_params(const fastbp_net_t *net);
 
 /* How batches of up to `rows` rows make their matrix products: "f64"; "f32"; "f32 of rounded
- * factors", if the precision is lower and this machine or so few rows gain nothing from bfloat16. A
- * constant string. */
+ * factors", if the precision is lower and this machine or so few rows gain nothing from bfloat16;
+ * or the name of the ISA whose products in bfloat16 are used. A constant string. */
 const char *fastbp_products(const fastbp_net_t *net, long rows);
 
 /* Sets whether updates change the parameters of layer l = 1 … L; in a new network they do. Nothing

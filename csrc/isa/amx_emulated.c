@@ -1,6 +1,7 @@
 /* amx_emulated.c: the products of amx.c with its tile operations in plain C, built for tests only.
  */
 #define FBP_ISA amx_emulated
+#define FBP_BF16_PLANES 2
 #define FBP_BF16_DEPTH 2 /* so that small products have several parts */
 #define FBP_BF16_SHARED_ROWS 64
 #define FBP_BF16_SUMS "../kernels/bf16_tiles.inc"

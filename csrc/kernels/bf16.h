@@ -86,6 +86,7 @@ typedef struct {
  * may be computed; `pack` may be called at any time. Kernels neither allocate nor start threads. */
 typedef struct {
     const char *name;
+    int most_planes; /* with more planes, products in f32 are faster */
     void (*pack)(const fbp_bf16_pack_t *pack);
     void (*product)(const fbp_bf16_product_t *product);
     void (*begin)(void); /* AMX: configures the tiles of this thread */

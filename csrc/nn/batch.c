@@ -20,7 +20,9 @@ fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data) {
             return FASTBP_ERR_ARGUMENT;
         return fbp_plan_add_sparse(plan);
     }
-    return data->x_type == FASTBP_X_OWN ? FASTBP_OK : fbp_plan_add_input(plan);
+    const fastbp_status_t status = fbp_plan_add_factors(plan);
+    if (status != FASTBP_OK || data->x_type == FASTBP_X_OWN) return status;
+    return fbp_plan_add_input(plan);
 }
 
 static size_t x_size(const fastbp_net_t *net, const fastbp_data_t *data) {

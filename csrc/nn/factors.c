@@ -1,34 +1,111 @@
 /* factors.c: see factors.h. */
 #include "factors.h"
 
-fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long capacity) {
-    (void)capacity;
-    if (net->precision == FASTBP_HIGHEST) return (fbp_factors_t){.kind = FBP_FACTORS_OWN};
-    return (fbp_factors_t){.kind = FBP_FACTORS_ROUNDED, .planes = fbp_planes(net->precision)};
+fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long capacity, fbp_factors_use_t use) {
+    fbp_factors_t factors = {.use = use, .planes = fbp_planes(net->precision)};
+    if (factors.planes == 0) factors.kind = FBP_FACTORS_OWN;
+    else if (net->bf16 == NULL || factors.planes > net->bf16->most_planes ||
+             capacity <= FBP_DOT_MAX_ROWS)
+        factors.kind = FBP_FACTORS_ROUNDED;
+    else factors.kind = FBP_FACTORS_TILES;
+    return factors;
 }
 
 const char *fbp_factors_name(const fbp_factors_t *factors, const fastbp_net_t *net) {
+    if (factors->kind == FBP_FACTORS_TILES) return net->bf16->name;
     if (factors->kind == FBP_FACTORS_ROUNDED) return "f32 of rounded factors";
     return net->dtype == FASTBP_F32 ? "f32" : "f64";
 }
 
 const char *fastbp_products(const fastbp_net_t *net, long rows) {
-    const fbp_factors_t factors = fbp_factors_of(net, rows);
+    const fbp_factors_t factors = fbp_factors_of(net, rows, FBP_FOR_TRAINING);
     return fbp_factors_name(&factors, net);
 }
 
-void fbp_factors_carve(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
-                       long capacity, bool forward) {
-    const int top = net->n_layers;
-    if (factors->kind == FBP_FACTORS_OWN) return;
-    if (forward) {
-        fbp_rows_t shared = {0};
+/* Room for one form of a matrix: a factor with m or n = `size` and k = `depth`. */
+static void take_form(const fbp_factors_t *factors, fbp_arena_t *arena, fbp_bf16_factor_t *form,
+                      long size, long depth) {
+    const long tile = factors->planes * FBP_BF16_TILE;
+    form->ld = fbp_bf16_tiles(depth);
+    size_t elems;
+    if (!fbp_size_mul(2 * (size_t)fbp_bf16_tiles(size), (size_t)form->ld, &elems))
+        arena->overflow = true;
+    else form->at = fbp_arena_take(arena, elems, (size_t)tile * sizeof *form->at);
+}
+
+/* Room for a^l: it is a left factor forward, and its transpose one in the gradient of W^{l+1}. */
+static void take_a(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena, int l,
+                   long capacity) {
+    const long width = fbp_width(net, l);
+    if (factors->kind == FBP_FACTORS_ROUNDED)
+        fbp_take_rows(net, arena, &factors->a[l], capacity, width);
+    if (factors->kind != FBP_FACTORS_TILES) return;
+    take_form(factors, arena, &factors->a_tiles[l].left, capacity, width);
+    take_form(factors, arena, &factors->a_tiles[l].left_t, width, capacity);
+}
+
+/* Room for δ^l: it is a left factor in the recursion, and a right one in the gradient of W^l. δ^1
+ * goes through W^1 in passes only. */
+static void take_delta(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena, int l,
+                       long capacity) {
+    const long width = fbp_width(net, l);
+    if (factors->kind == FBP_FACTORS_ROUNDED)
+        fbp_take_rows(net, arena, &factors->delta[l], capacity, width);
+    if (factors->kind != FBP_FACTORS_TILES) return;
+    if (l > 1 || factors->use == FBP_FOR_PASSES)
+        take_form(factors, arena, &factors->delta_tiles[l].left, capacity, width);
+    take_form(factors, arena, &factors->delta_tiles[l].right, width, capacity);
+}
+
+/* A layer of a prediction reads the factors of one buffer and writes those of the other; rounded
+ * rows are made after the product, so they need only one. */
+static void carve_prediction(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
+                             long capacity) {
+    fbp_rows_t shared = {0};
+    fbp_bf16_factor_t turn[2] = {{0}, {0}};
+    if (factors->kind == FBP_FACTORS_ROUNDED)
         fbp_take_rows(net, arena, &shared, capacity, net->max_width);
-        for (int l = 0; l < top; ++l) factors->a[l] = shared;
+    for (int t = 0; t < 2 && factors->kind == FBP_FACTORS_TILES; ++t)
+        take_form(factors, arena, &turn[t], capacity, net->max_width);
+    for (int l = 0; l < net->n_layers; ++l) {
+        factors->a[l] = shared;
+        factors->a_tiles[l].left = turn[l % 2];
+    }
+}
+
+void fbp_factors_carve_rows(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
+                            long capacity) {
+    if (factors->use == FBP_FOR_PREDICTION) {
+        carve_prediction(factors, net, arena, capacity);
         return;
     }
-    for (int l = 0; l < top; ++l) {
-        fbp_take_rows(net, arena, &factors->a[l], capacity, fbp_width(net, l));
-        fbp_take_rows(net, arena, &factors->delta[l + 1], capacity, fbp_width(net, l + 1));
+    for (int l = 1; l < net->n_layers; ++l) take_a(factors, net, arena, l, capacity);
+    for (int l = 1; l <= net->n_layers; ++l) take_delta(factors, net, arena, l, capacity);
+}
+
+void fbp_factors_carve_input(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
+                             long capacity) {
+    if (factors->use != FBP_FOR_PREDICTION) take_a(factors, net, arena, 0, capacity);
+}
+
+/* W is a right factor forward, and its transpose one in the recursion. */
+void fbp_factors_carve_weights(fbp_factors_t *factors, const fastbp_net_t *net,
+                               fbp_arena_t *arena) {
+    for (int i = 0; i < net->n_layers && factors->kind == FBP_FACTORS_TILES; ++i) {
+        const long n_in = net->layer[i].n_in, n_out = net->layer[i].n_out;
+        const bool recursion =
+            i > 0 ? factors->use != FBP_FOR_PREDICTION : factors->use == FBP_FOR_PASSES;
+        take_form(factors, arena, &factors->w_tiles[i].right, n_out, n_in);
+        if (recursion) take_form(factors, arena, &factors->w_tiles[i].right_t, n_in, n_out);
     }
+}
+
+fbp_bf16_forms_t fbp_forms_from(const fbp_bf16_forms_t *forms, long row, int planes) {
+    const long block = row / FBP_BF16_BLOCK;
+    return (fbp_bf16_forms_t){
+        .left = fbp_bf16_part(forms->left, block, 0, planes),
+        .left_t = fbp_bf16_part(forms->left_t, 0, block, planes),
+        .right = fbp_bf16_part(forms->right, 0, block, planes),
+        .right_t = fbp_bf16_part(forms->right_t, block, 0, planes),
+    };
 }

@@ -9,20 +9,34 @@
 
 #include "buffers.h"
 
+/* Batches with more rows than this use copies of W. Smaller ones read W itself, also for δ·Wᵀ,
+ * unless the factors are rounded; then they are rounded in f32. */
+#ifndef FBP_DOT_MAX_ROWS
+#define FBP_DOT_MAX_ROWS 8
+#endif
+
 typedef enum {
     FBP_FACTORS_OWN,     /* products read x, a, δ and W themselves, or exact copies of W */
     FBP_FACTORS_ROUNDED, /* they read rounded copies in f32, by the same kernels */
+    FBP_FACTORS_TILES,   /* they read tiles in bfloat16, by the kernels of net->bf16 */
 } fbp_factors_kind_t;
+
+/* What the copies are for: everything, a pass without dropout, or a forward pass alone, whose
+ * layers use the same buffers in turn. */
+typedef enum { FBP_FOR_TRAINING, FBP_FOR_PASSES, FBP_FOR_PREDICTION } fbp_factors_use_t;
 
 typedef struct {
     fbp_factors_kind_t kind;
-    int planes; /* of `round_rows` and the copies of W; 0 for OWN */
-    /* ROUNDED: x and a^l for l = 0 … L − 1; δ^l, or s_i δ_i^l for a gradient, for l = 1 … L. */
-    fbp_rows_t *a, *delta;
+    fbp_factors_use_t use;
+    int planes; /* of the copies, see fbp_planes; 0 for OWN */
+    /* By layer: x and a^l for l = 0 … L − 1; δ^l, or s_i δ_i^l for a gradient, for l = 1 … L. */
+    fbp_rows_t *a, *delta;                   /* ROUNDED */
+    fbp_bf16_forms_t *a_tiles, *delta_tiles; /* TILES: left and left_t; left and right */
+    fbp_bf16_forms_t *w_tiles; /* TILES, by i = 0 … L − 1: right and right_t of W^{i+1} */
 } fbp_factors_t;
 
 /* Chooses how a plan for batches of up to `capacity` rows makes its products. */
-fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long capacity);
+fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long capacity, fbp_factors_use_t use);
 
 /* See fastbp_products. */
 const char *fbp_factors_name(const fbp_factors_t *factors, const fastbp_net_t *net);
@@ -32,8 +46,20 @@ FBP_INLINE bool fbp_factors_copied(const fbp_factors_t *factors) {
     return factors->kind != FBP_FACTORS_OWN;
 }
 
-/* Carves the factors of rows. `forward`: for predictions, whose layers share one buffer. */
-void fbp_factors_carve(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
-                       long capacity, bool forward);
+/* Blocks of rows begin at multiples of this many rows. */
+FBP_INLINE long fbp_factors_rows(const fbp_factors_t *factors) {
+    return factors->kind == FBP_FACTORS_TILES ? FBP_BF16_BLOCK : 1;
+}
+
+/* Carve the factors of a and δ; of x, unless predictions share its buffer; of every W. Copies of W
+ * that are not TILES are the plan's panels. */
+void fbp_factors_carve_rows(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
+                            long capacity);
+void fbp_factors_carve_input(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
+                             long capacity);
+void fbp_factors_carve_weights(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena);
+
+/* The part of the forms of a matrix that begins at its row `row`, a multiple of FBP_BF16_BLOCK. */
+fbp_bf16_forms_t fbp_forms_from(const fbp_bf16_forms_t *forms, long row, int planes);
 
 #endif

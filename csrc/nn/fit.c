@@ -188,7 +188,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .row_blocks = fbp_plan_blocks(plan, plan->capacity, fbp_max_long(1, team_size)),
         .tiles = net->n_tiles,
         .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
-                 plan->sparse_arena.size + order + sums,
+                 plan->factor_arena.size + plan->sparse_arena.size + order + sums,
         .clocked = fit->timed,
         .plain = fit->plain,
     };

@@ -87,13 +87,17 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     return true;
 }
 
-/* Cuts every W into tiles of nearly equal height, in whole vectors of units. Returns the number of
- * tiles; with tile == NULL it only counts them. */
+/* Cuts every W into tiles of nearly equal height, in whole vectors of units or, if factors are
+ * rounded, in whole blocks of products in bfloat16. Returns the number of tiles; with tile == NULL
+ * it only counts them. */
 static long cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
+    const bool exact = net->precision == FASTBP_HIGHEST;
+    const long whole = exact ? net->kernels->lanes : FBP_BF16_BLOCK;
+    const long most = FBP_TILE_UNITS / whole * whole;
     long n = 0;
     for (int i = 0; i < net->n_layers; ++i) {
-        const long units = net->layer[i].n_in, parts = fbp_ceil_div(units, FBP_TILE_UNITS);
-        const long height = fbp_round_up(fbp_ceil_div(units, parts), net->kernels->lanes);
+        const long units = net->layer[i].n_in, parts = fbp_ceil_div(units, most);
+        const long height = fbp_round_up(fbp_ceil_div(units, parts), whole);
         for (long unit = 0; unit < units; unit += height, ++n)
             if (tile != NULL) tile[n] = (fbp_tile_t){i, unit, fbp_min_long(units, unit + height)};
     }
@@ -111,6 +115,7 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     net->blocking = fbp_blocking(net->kernels, net->machine);
     net->dtype = spec->dtype;
     net->precision = spec->precision;
+    net->bf16 = spec->precision != FASTBP_HIGHEST ? fbp_bf16_kernels() : NULL;
     net->n_layers = spec->n_layers;
     net->l1 = spec->l1;
     net->l2 = spec->l2;

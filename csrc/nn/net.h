@@ -49,6 +49,7 @@ struct fastbp_net {
     const fbp_blocking_t *blocking; /* of the kernels, on that machine */
     fastbp_dtype_t dtype;
     fastbp_precision_t precision;
+    const fbp_bf16_t *bf16; /* products in bfloat16; NULL if the ISA or the precision has none */
     int n_layers;
     fbp_layer_t *layer; /* n_layers of them; layer[i] is layer l = i + 1 */
     fbp_tile_t *tile;   /* the tiles of every W, layer by layer, units ascending */

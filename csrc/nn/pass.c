@@ -85,8 +85,10 @@ static void run_forward(void *context, fbp_team_t *team, int worker) {
         fbp_pass_copy(batch, team, 1, batch->plan->net->n_layers);
         fbp_team_barrier(team);
     }
+    fbp_begin_products(batch->plan);
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
         fbp_forward_rows(batch, &batch->plan->scratch[worker], block.row0, block.rows);
+    fbp_end_products(batch->plan);
 }
 
 static void run_backward(void *context, fbp_team_t *team, int worker) {
@@ -94,18 +96,21 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
     const fbp_batch_t *batch = part->batch;
     const fastbp_net_t *net = batch->plan->net;
     const fbp_scratch_t *scratch = &batch->plan->scratch[worker];
+    fbp_begin_products(batch->plan);
     fbp_pass_copy(batch, team, part->bottom + 1, part->top);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
         if (part->loss) fbp_loss_rows(batch, block.row0, block.rows);
+        fbp_factor_delta(batch, part->top, block.row0, block.rows); /* the caller may have set it */
         for (int l = part->top; l > part->bottom; --l)
             fbp_delta_rows(batch, scratch, l, block.row0, block.rows);
         if (part->grad != NULL) fbp_weigh_rows(batch, block.row0, block.rows);
     }
     fbp_team_barrier(team);
-    if (part->grad == NULL) return;
-    for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
+    const long tiles = part->grad != NULL ? net->n_tiles : 0;
+    for (long t = fbp_team_next(team); t < tiles; t = fbp_team_next(team))
         fbp_gradient_tile(batch, scratch, &net->tile[t], part->grad_scale, part->grad);
+    fbp_end_products(batch->plan);
 }
 
 /* ---- forward ---- */
@@ -244,7 +249,9 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
         .k = first->n_out,
         .epi = FBP_EPI_NONE,
     };
-    fbp_multiply_copy(&pass->batch, 1, 0, &product);
+    fbp_begin_products(plan);
+    fbp_multiply_copy(&pass->batch, 1, 0, false, &product);
+    fbp_end_products(plan);
     if (first->has.residual) {
         const fbp_mat_t g = {out, pass->batch.rows, first->n_in, first->n_in};
         net->kernels->add_rows(&g, plan->skip.row, out, first->n_in);

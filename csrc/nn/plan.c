@@ -36,7 +36,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
     const bool inspect = plan->kind == FBP_PLAN_INSPECT;
-    const bool copied = fbp_factors_copied(&plan->factors);
+    const fbp_factors_kind_t products = plan->factors.kind;
     long skip_width = 0;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_layer_t *layer = &net->layer[l - 1];
@@ -44,11 +44,12 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
         take_rows(plan, arena, &plan->delta[l], layer->n_out);
         if (inspect || l == net->n_layers || keeps_z(layer))
             take_rows(plan, arena, &plan->z[l], layer->n_out);
-        if (l > 1 || inspect)
+        if ((l > 1 || inspect) && products != FBP_FACTORS_TILES)
             plan->wt[l - 1] = fbp_take_panels(net, arena, layer->n_in, layer->n_out);
         const bool long_rows =
             layer->n_out * (long)kernels->elem_size >= net->machine->panels_min_bytes;
-        if (copied || (!inspect && long_rows))
+        if (products == FBP_FACTORS_ROUNDED ||
+            (products == FBP_FACTORS_OWN && !inspect && long_rows))
             plan->wp[l - 1] = fbp_take_panels(net, arena, layer->n_out, layer->n_in);
         carve_options(plan, arena, l);
         if (layer->has.residual) skip_width = fbp_max_long(skip_width, layer->n_out);
@@ -81,8 +82,8 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     plan->row_loss = fbp_arena_take(arena, capacity, sizeof *plan->row_loss);
     if (plan->kind == FBP_PLAN_PREDICT) carve_prediction(plan, arena);
     else carve_passes(plan, arena);
-    fbp_factors_carve(&plan->factors, plan->net, arena, plan->capacity,
-                      plan->kind == FBP_PLAN_PREDICT);
+    fbp_factors_carve_rows(&plan->factors, plan->net, arena, plan->capacity);
+    if (plan->kind != FBP_PLAN_PREDICT) fbp_factors_carve_weights(&plan->factors, plan->net, arena);
 }
 
 /* Runs carver to count, allocates, and runs it again to hand out the buffers. */
@@ -148,18 +149,25 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
     void ***const pointers[] = {&plan->wt, &plan->wp, &plan->stats};
     const size_t n_rows = sizeof rows / sizeof *rows,
                  n_pointers = sizeof pointers / sizeof *pointers;
-    const size_t slots = (size_t)net->n_layers + 1;
+    fbp_bf16_forms_t **const forms[] = {&plan->factors.a_tiles, &plan->factors.delta_tiles,
+                                        &plan->factors.w_tiles};
+    static const fbp_factors_use_t factors_for[] = {[FBP_PLAN_TRAIN] = FBP_FOR_TRAINING,
+                                                    [FBP_PLAN_INSPECT] = FBP_FOR_PASSES,
+                                                    [FBP_PLAN_PREDICT] = FBP_FOR_PREDICTION};
+    const size_t slots = (size_t)net->n_layers + 1, n_forms = sizeof forms / sizeof *forms;
     const size_t state_vectors = 3; /* theta and, with most rules, two moments */
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
-    plan->factors = fbp_factors_of(net, capacity);
+    plan->factors = fbp_factors_of(net, capacity, factors_for[kind]);
     plan->a = calloc(n_rows * slots, sizeof *plan->a);
     plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
+    plan->factors.a_tiles = calloc(n_forms * slots, sizeof *plan->factors.a_tiles);
     plan->state_is_cold =
         state_vectors * net->n_params * net->kernels->elem_size > net->machine->l2;
     fastbp_status_t status = FASTBP_ERR_MEMORY;
-    if (plan->a != NULL && plan->wt != NULL) {
+    if (plan->a != NULL && plan->wt != NULL && plan->factors.a_tiles != NULL) {
         for (size_t i = 1; i < n_rows; ++i) *rows[i] = plan->a + i * slots;
         for (size_t i = 1; i < n_pointers; ++i) *pointers[i] = plan->wt + i * slots;
+        for (size_t i = 1; i < n_forms; ++i) *forms[i] = plan->factors.a_tiles + i * slots;
         status = allocate(plan, &plan->arena, carve);
         if (status == FASTBP_OK) status = fbp_plan_add_workers(plan, n_workers);
     }
@@ -172,11 +180,13 @@ void fbp_plan_free(fbp_plan_t *plan) {
     fbp_arena_free(&plan->scaled_arena);
     fbp_arena_free(&plan->sparse_arena);
     fbp_arena_free(&plan->input_arena);
+    fbp_arena_free(&plan->factor_arena);
     fbp_arena_free(&plan->copies_arena);
     fbp_arena_free(&plan->scratch_arena);
     free(plan->scratch);
     free(plan->a);
     free(plan->wt);
+    free(plan->factors.a_tiles);
     *plan = (fbp_plan_t){0};
 }
 
@@ -204,6 +214,17 @@ fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan) {
     return allocate(plan, &plan->input_arena, carve_input);
 }
 
+static void carve_factors(fbp_plan_t *plan, fbp_arena_t *arena) {
+    fbp_factors_carve_input(&plan->factors, plan->net, arena, plan->capacity);
+}
+
+fastbp_status_t fbp_plan_add_factors(fbp_plan_t *plan) {
+    const bool shared = plan->kind == FBP_PLAN_PREDICT;
+    if (!fbp_factors_copied(&plan->factors) || shared || plan->factor_arena.base != NULL)
+        return FASTBP_OK;
+    return allocate(plan, &plan->factor_arena, carve_factors);
+}
+
 static void carve_sparse(fbp_plan_t *plan, fbp_arena_t *arena) {
     plan->sparse = fbp_arena_take(arena, (size_t)plan->capacity, sizeof *plan->sparse);
 }
@@ -215,7 +236,8 @@ fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan) {
 
 static void carve_copies(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
-    for (int i = 0; i < net->n_layers; ++i)
+    fbp_factors_carve_weights(&plan->factors, net, arena);
+    for (int i = 0; i < net->n_layers && plan->factors.kind == FBP_FACTORS_ROUNDED; ++i)
         plan->wp[i] = fbp_take_panels(net, arena, net->layer[i].n_out, net->layer[i].n_in);
 }
 
@@ -256,10 +278,13 @@ long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     const long fit =
         fbp_max_long((long)(net->machine->l2 / 2) / row_bytes, net->machine->block_rows);
     const long blocks = fbp_round_up(fbp_max_long(1, rows / fit), team_size);
-    return fbp_min_long(blocks, fbp_ceil_div(rows, net->kernels->tile_rows));
+    const long least = fbp_max_long(net->kernels->tile_rows, fbp_factors_rows(&plan->factors));
+    return fbp_min_long(blocks, fbp_ceil_div(rows, least));
 }
 
+/* Blocks hold whole samples, and whole blocks of products in bfloat16 if those make the products.
+ */
 long fbp_block_row(const fbp_plan_t *plan, long rows, long t, long blocks) {
-    const long group = plan->net->loss.group;
-    return t * (rows / group) / blocks * group;
+    const long unit = fbp_max_long(plan->net->loss.group, fbp_factors_rows(&plan->factors));
+    return fbp_min_long(rows, t * fbp_ceil_div(rows, unit) / blocks * unit);
 }

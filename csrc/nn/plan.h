@@ -28,7 +28,7 @@ typedef struct {
     fbp_plan_kind_t kind;
     long capacity;
     fbp_factors_t factors;
-    fbp_arena_t arena, scaled_arena, input_arena, sparse_arena, copies_arena;
+    fbp_arena_t arena, scaled_arena, input_arena, factor_arena, sparse_arena, copies_arena;
 
     /* Indexed by layer l = 0 … L. a[0].row lists the input rows of the batch. */
     fbp_rows_t *a, *z, *delta;
@@ -89,6 +89,9 @@ fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan);
 
 /* For sparse rows of x. */
 fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan);
+
+/* For the factors of dense rows of x, if the plan has rounded factors. */
+fastbp_status_t fbp_plan_add_factors(fbp_plan_t *plan);
 
 /* For predictions from rounded copies of W. */
 fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan);

@@ -67,8 +67,11 @@ static void run_blocks(void *context, fbp_team_t *team, int worker) {
             fbp_copy_tile(&batch, &net->tile[t]);
         fbp_team_barrier(team);
     }
+    fbp_plan_t *plan = &prediction->plan[worker];
+    fbp_begin_products(plan);
     for (long b = fbp_team_next(team); b < blocks; b = fbp_team_next(team))
-        predict_block(prediction, &prediction->plan[worker], b, fbp_team_callers_mode(team));
+        predict_block(prediction, plan, b, fbp_team_callers_mode(team));
+    fbp_end_products(plan);
 }
 
 static double cost_of(const prediction_t *prediction) {
@@ -125,6 +128,12 @@ static bool predict_few(const fastbp_net_t *net, prediction_t *prediction) {
     return ready;
 }
 
+/* Lets a plan read the copies of W that another one owns. */
+static void share_copies(fbp_plan_t *plan, const fbp_plan_t *owner) {
+    plan->wp = owner->wp;
+    plan->factors.w_tiles = owner->factors.w_tiles;
+}
+
 static fastbp_status_t predict_shared(const fastbp_net_t *net, prediction_t *prediction) {
     const long blocks = fbp_ceil_div(prediction->data->rows, prediction->block_rows);
     const int worth = fbp_workers_for(net, prediction->data->rows, FBP_FORWARD_WORK, 0);
@@ -135,7 +144,7 @@ static fastbp_status_t predict_shared(const fastbp_net_t *net, prediction_t *pre
         fbp_plan_t *plan = &prediction->plan[w];
         status = fbp_plan_init(plan, net, FBP_PLAN_PREDICT, prediction->block_rows, 1);
         if (status == FASTBP_OK) status = fbp_batch_accept(plan, prediction->data);
-        if (w > 0) plan->wp = prediction->plan->wp;
+        if (w > 0) share_copies(plan, prediction->plan);
         else if (status == FASTBP_OK && fbp_factors_copied(&plan->factors))
             status = fbp_plan_add_copies(plan);
     }

@@ -1,9 +1,19 @@
 /* products.c: see products.h. */
 #include "products.h"
 
-static bool rounds(const fbp_batch_t *batch) {
-    return batch->plan->factors.kind == FBP_FACTORS_ROUNDED;
+static bool in_tiles(const fbp_plan_t *plan) { return plan->factors.kind == FBP_FACTORS_TILES; }
+
+static bool in_rows(const fbp_plan_t *plan) { return plan->factors.kind == FBP_FACTORS_ROUNDED; }
+
+void fbp_begin_products(const fbp_plan_t *plan) {
+    if (in_tiles(plan)) plan->net->bf16->begin();
 }
+
+void fbp_end_products(const fbp_plan_t *plan) {
+    if (in_tiles(plan)) plan->net->bf16->end();
+}
+
+/* ---- copies of W ---- */
 
 bool fbp_uses_copies(const fbp_batch_t *batch) {
     return batch->rows > FBP_DOT_MAX_ROWS || fbp_factors_copied(&batch->plan->factors);
@@ -13,47 +23,104 @@ bool fbp_uses_copies(const fbp_batch_t *batch) {
 void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
+    const int planes = plan->factors.planes;
     const fbp_mat_t w = fbp_tile_weights(plan->net, batch->theta, tile);
-    const long panel = kernels->panel_cols, n_in = plan->net->layer[tile->layer].n_in;
     const bool in_place = batch->sparse && tile->layer == 0;
+    if (in_tiles(plan)) {
+        fbp_bf16_forms_t to =
+            fbp_forms_from(&plan->factors.w_tiles[tile->layer], tile->unit0, planes);
+        if (in_place) to.right.at = NULL;
+        plan->net->bf16->pack(&(fbp_bf16_pack_t){
+            .at = w.at, .ld = w.ld, .rows = w.rows, .cols = w.cols, .planes = planes, .to = to});
+        return;
+    }
+    const long panel = kernels->panel_cols, n_in = plan->net->layer[tile->layer].n_in;
     void *by_row = plan->wp[tile->layer], *transposed = plan->wt[tile->layer];
     if (by_row != NULL && !in_place)
-        kernels->pack_panels(plan->factors.planes, &w, tile->unit0, n_in * panel, by_row);
+        kernels->pack_panels(planes, &w, tile->unit0, n_in * panel, by_row);
     if (transposed != NULL)
-        kernels->pack_transposed(plan->factors.planes, &w, tile->unit0, w.cols * panel, transposed);
+        kernels->pack_transposed(planes, &w, tile->unit0, w.cols * panel, transposed);
 }
 
 /* ---- factors of rows ---- */
 
-static void round_rows(const fbp_batch_t *batch, const fbp_rows_t *from, const fbp_rows_t *to,
+static void round_rows(const fbp_plan_t *plan, const fbp_rows_t *from, const fbp_rows_t *to,
                        long width, long row0, long rows) {
-    const fbp_plan_t *plan = batch->plan;
-    if (!rounds(batch)) return;
     plan->net->kernels->round_rows(plan->factors.planes, from->row + row0, rows, width,
                                    fbp_row_at(plan, to, row0), to->ld);
 }
 
+static void pack_rows(const fbp_plan_t *plan, const fbp_rows_t *from, const fbp_bf16_forms_t *to,
+                      long width, long row0, long rows) {
+    const int planes = plan->factors.planes;
+    plan->net->bf16->pack(&(fbp_bf16_pack_t){
+        .list = (const float *const *)(from->row + row0),
+        .rows = rows,
+        .cols = width,
+        .planes = planes,
+        .to = fbp_forms_from(to, row0, planes),
+    });
+}
+
 void fbp_factor_a(const fbp_batch_t *batch, int l, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
+    const fbp_factors_t *factors = &plan->factors;
+    const long width = fbp_width(plan->net, l);
     if (batch->sparse && l == 0) return;
-    round_rows(batch, &plan->a[l], &plan->factors.a[l], fbp_width(plan->net, l), row0, rows);
+    if (in_rows(plan)) round_rows(plan, &plan->a[l], &factors->a[l], width, row0, rows);
+    if (in_tiles(plan)) pack_rows(plan, &plan->a[l], &factors->a_tiles[l], width, row0, rows);
 }
 
 void fbp_factor_delta(const fbp_batch_t *batch, int l, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
-    round_rows(batch, &plan->delta[l], &plan->factors.delta[l], fbp_width(plan->net, l), row0,
-               rows);
+    const fbp_factors_t *factors = &plan->factors;
+    const fbp_rows_t *delta = &plan->delta[l];
+    const long width = fbp_width(plan->net, l);
+    if (in_rows(plan)) round_rows(plan, delta, &factors->delta[l], width, row0, rows);
+    if (in_tiles(plan)) pack_rows(plan, delta, &factors->delta_tiles[l], width, row0, rows);
 }
 
 void fbp_factor_scaled(const fbp_batch_t *batch, int l, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
-    round_rows(batch, &plan->scaled[l], &plan->factors.delta[l], fbp_width(plan->net, l), row0,
-               rows);
+    const fbp_factors_t *factors = &plan->factors;
+    const fbp_rows_t *scaled = &plan->scaled[l];
+    const long width = fbp_width(plan->net, l);
+    if (in_rows(plan)) round_rows(plan, scaled, &factors->delta[l], width, row0, rows);
+    if (!in_tiles(plan)) return;
+    const fbp_bf16_forms_t to = {.right = factors->delta_tiles[l].right};
+    pack_rows(plan, scaled, &to, width, row0, rows);
 }
 
-/* ---- products ---- */
+/* ---- products of rows ---- */
 
-/* Where B is a copy of W in panels of `depth` rows. */
+/* The product of left rows row0 … and a right factor; `to` receives the result as factors. */
+static void multiply_tiles(const fbp_plan_t *plan, const fbp_gemm_t *g,
+                           const fbp_bf16_forms_t *left, long row0, fbp_bf16_factor_t right,
+                           const fbp_bf16_forms_t *to) {
+    const int planes = plan->factors.planes;
+    fbp_bf16_product_t product = {
+        .c = g->c,
+        .ldc = g->ldc,
+        .a = fbp_forms_from(left, row0, planes).left,
+        .b = right,
+        .planes = planes,
+        .m = g->m,
+        .n = g->n,
+        .k = g->k,
+        .bias = g->bias,
+        .epi = g->epi,
+        .act = g->act,
+        .alpha = g->alpha,
+        .z = g->z,
+        .ldz = g->ldz,
+        .aux = g->aux,
+        .ldaux = g->ldaux,
+    };
+    if (to != NULL) product.to = fbp_forms_from(to, row0, planes);
+    plan->net->bf16->product(&product);
+}
+
+/* B is a copy of W in panels of `depth` rows. */
 static void set_panels(fbp_gemm_t *product, const fastbp_net_t *net, const void *panels,
                        long depth) {
     product->b = panels;
@@ -62,10 +129,16 @@ static void set_panels(fbp_gemm_t *product, const fastbp_net_t *net, const void 
 }
 
 void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                          fbp_gemm_t *product) {
+                          bool final, fbp_gemm_t *product) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
+    const fbp_factors_t *factors = &plan->factors;
     const fbp_layer_t *layer = &net->layer[l - 1];
+    if (in_tiles(plan)) {
+        multiply_tiles(plan, product, &factors->a_tiles[l - 1], row0, factors->w_tiles[l - 1].right,
+                       final ? &factors->a_tiles[l] : NULL);
+        return;
+    }
     const void *panels = fbp_uses_copies(batch) ? plan->wp[l - 1] : NULL;
     product->a = fbp_gradient_a(batch, l)->row + row0;
     product->b = fbp_at(net, batch->theta, layer->w);
@@ -74,43 +147,77 @@ void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     product->blocking = net->blocking;
     product->pack = scratch->pack;
     net->kernels->gemm_nn(product);
+    if (final) fbp_factor_a(batch, l, row0, product->m);
 }
 
 void fbp_multiply_transposed(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
-                             long row0, fbp_gemm_t *product) {
+                             long row0, bool final, fbp_gemm_t *product) {
     const fastbp_net_t *net = batch->plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
-    product->blocking = net->blocking;
     product->pack = scratch->pack;
     if (fbp_uses_copies(batch)) {
-        fbp_multiply_copy(batch, l, row0, product);
+        fbp_multiply_copy(batch, l, row0, final, product);
         return;
     }
     product->a = batch->plan->delta[l].row + row0;
     product->b = fbp_at(net, batch->theta, layer->w);
     product->ldb = layer->n_out;
+    product->blocking = net->blocking;
     net->kernels->gemm_nt(product);
 }
 
-void fbp_multiply_copy(const fbp_batch_t *batch, int l, long row0, fbp_gemm_t *product) {
+void fbp_multiply_copy(const fbp_batch_t *batch, int l, long row0, bool final,
+                       fbp_gemm_t *product) {
     const fbp_plan_t *plan = batch->plan;
-    product->blocking = plan->net->blocking;
-    product->a = (rounds(batch) ? plan->factors.delta[l].row : plan->delta[l].row) + row0;
+    const fbp_factors_t *factors = &plan->factors;
+    if (in_tiles(plan)) {
+        multiply_tiles(plan, product, &factors->delta_tiles[l], row0,
+                       factors->w_tiles[l - 1].right_t,
+                       final ? &factors->delta_tiles[l - 1] : NULL);
+        return;
+    }
+    product->a = (in_rows(plan) ? factors->delta[l].row : plan->delta[l].row) + row0;
     set_panels(product, plan->net, plan->wt[l - 1], plan->net->layer[l - 1].n_out);
+    product->blocking = plan->net->blocking;
     plan->net->kernels->gemm_nn(product);
+    if (final) fbp_factor_delta(batch, l - 1, row0, product->m);
 }
 
+/* ---- gradients ---- */
+
 const fbp_rows_t *fbp_gradient_a(const fbp_batch_t *batch, int l) {
-    return rounds(batch) ? &batch->plan->factors.a[l - 1] : &batch->plan->a[l - 1];
+    const fbp_plan_t *plan = batch->plan;
+    return in_rows(plan) ? &plan->factors.a[l - 1] : &plan->a[l - 1];
 }
 
 const fbp_rows_t *fbp_gradient_delta(const fbp_batch_t *batch, int l) {
-    return rounds(batch) ? &batch->plan->factors.delta[l] : fbp_weighted_delta(batch, l);
+    const fbp_plan_t *plan = batch->plan;
+    return in_rows(plan) ? &plan->factors.delta[l] : fbp_weighted_delta(batch, l);
 }
 
 const fbp_rows_t *fbp_weighted_delta(const fbp_batch_t *batch, int l) {
     const bool scaled = batch->weighted && !batch->fold_weights;
     return scaled ? &batch->plan->scaled[l] : &batch->plan->delta[l];
+}
+
+bool fbp_sums_from_tiles(const fbp_batch_t *batch) { return in_tiles(batch->plan); }
+
+void fbp_sum_tiles(const fbp_batch_t *batch, const fbp_tile_t *tile, long column, long cols,
+                   void *sums, long lds) {
+    const fbp_plan_t *plan = batch->plan;
+    const fbp_factors_t *factors = &plan->factors;
+    const fbp_bf16_factor_t a = factors->a_tiles[tile->layer].left_t,
+                            delta = factors->delta_tiles[tile->layer + 1].right;
+    plan->net->bf16->product(&(fbp_bf16_product_t){
+        .c = sums,
+        .ldc = lds,
+        .a = fbp_bf16_part(a, tile->unit0 / FBP_BF16_BLOCK, 0, factors->planes),
+        .b = fbp_bf16_part(delta, column / FBP_BF16_BLOCK, 0, factors->planes),
+        .planes = factors->planes,
+        .m = tile->unit1 - tile->unit0,
+        .n = cols,
+        .k = batch->rows,
+    });
 }
 
 /* ---- sparse rows, whose factors are rounded as they are read ---- */

@@ -1,20 +1,18 @@
 /* products.h: the matrix products of a batch, a^{l−1} W^l, δ^l W^lᵀ and aᵀδ, at the precision of
- * the network. The files of this floor ask here for factors and kernels; none of them knows how a
- * plan makes its products (factors.h). */
+ * the network, and the factors they take. The other files of this floor do not know how a plan
+ * makes its products (factors.h). */
 #ifndef FASTBP_NN_PRODUCTS_H
 #define FASTBP_NN_PRODUCTS_H
 
 #include "batch.h"
 
-/* Batches with more rows than this use copies of W. Smaller ones read W itself, also for δ·Wᵀ,
- * unless the factors are rounded. */
-#ifndef FBP_DOT_MAX_ROWS
-#define FBP_DOT_MAX_ROWS 8
-#endif
+/* Each thread calls these before and after the products of a region. */
+void fbp_begin_products(const fbp_plan_t *plan);
+void fbp_end_products(const fbp_plan_t *plan);
 
 bool fbp_uses_copies(const fbp_batch_t *batch);
 
-/* Copies a tile of the batch's W into those of plan->wp and plan->wt that the plan has. */
+/* Copies a tile of the batch's W into those copies that the plan has. */
 void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile);
 
 /* ---- factors of rows, to be made when the rows are final and before a product reads them ---- */
@@ -30,28 +28,40 @@ void fbp_factor_scaled(const fbp_batch_t *batch, int l, long row0, long rows);
 
 /* ---- products ---- */
 
-/* A `product` comes with its result, sizes and epilogue; these functions add the factors. */
+/* A `product` comes with its result, sizes and epilogue; these functions add the factors. Rows are
+ * row0 … of the batch. `final`: the result needs no more than the epilogue to be a^l or δ^{l−1}, so
+ * its own factors are made, too. */
 
-/* c = epi(a^{l−1} W^l + bias), for rows row0 … */
+/* c = epi(a^{l−1} W^l + bias) */
 void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                          fbp_gemm_t *product);
+                          bool final, fbp_gemm_t *product);
 
-/* z = x W^1 + bias, for sparse rows row0 … of x. */
+/* z = x W^1 + bias, for sparse rows of x. */
 void fbp_multiply_sparse(const fbp_batch_t *batch, long row0, const fbp_gemm_t *product, void *z,
                          long ldz);
 
-/* c = epi(δ^l W^lᵀ), for rows row0 … */
+/* c = epi(δ^l W^lᵀ) */
 void fbp_multiply_transposed(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
-                             long row0, fbp_gemm_t *product);
+                             long row0, bool final, fbp_gemm_t *product);
 
 /* The same from the copy of W^lᵀ, for any number of rows; the caller sets product->pack. */
-void fbp_multiply_copy(const fbp_batch_t *batch, int l, long row0, fbp_gemm_t *product);
+void fbp_multiply_copy(const fbp_batch_t *batch, int l, long row0, bool final, fbp_gemm_t *product);
 
-/* sums[units, cols] = xᵀδ^1 for sparse rows of x: the units of a tile of W^1, outputs column … */
+/* ---- gradients: sums over all rows of the batch ---- */
+
+/* Whether sums of dense rows come from fbp_sum_tiles. Otherwise they are computed from rows of
+ * fbp_gradient_a and fbp_gradient_delta. */
+bool fbp_sums_from_tiles(const fbp_batch_t *batch);
+
+/* sums[units, cols] = a^{l−1ᵀ}δ^l: the units of a tile of W^l, outputs column … */
+void fbp_sum_tiles(const fbp_batch_t *batch, const fbp_tile_t *tile, long column, long cols,
+                   void *sums, long lds);
+
+/* The same for sparse rows of x. */
 void fbp_sum_sparse(const fbp_batch_t *batch, const fbp_tile_t *tile, long column, long cols,
                     void *sums, long lds);
 
-/* The factors of aᵀδ of a layer: a^{l−1} and δ^l, or s_i δ_i^l. */
+/* a^{l−1}, and δ^l or s_i δ_i^l, as factors. */
 const fbp_rows_t *fbp_gradient_a(const fbp_batch_t *batch, int l);
 const fbp_rows_t *fbp_gradient_delta(const fbp_batch_t *batch, int l);
 

@@ -43,13 +43,12 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
         .z = keep && !raw ? fbp_row_at(plan, &plan->z[l], row0) : NULL,
         .ldz = plan->z[l].ld,
     };
-    if (batch->sparse && l == 1) forward_sparse(batch, &product, row0);
-    else fbp_multiply_weights(batch, scratch, l, row0, &product);
+    const bool sparse = batch->sparse && l == 1, final = layer->plain && !output && !sparse;
+    if (sparse) forward_sparse(batch, &product, row0);
+    else fbp_multiply_weights(batch, scratch, l, row0, final, &product);
     if (!layer->plain) fbp_options_forward(batch, l, row0, rows);
-    if (!output) {
-        fbp_factor_a(batch, l, row0, rows);
-        return;
-    }
+    if (!output && !final) fbp_factor_a(batch, l, row0, rows);
+    if (!output) return;
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, layer->n_out);
     net->kernels->act_forward(layer->act, layer->alpha, &z, fbp_row_at(plan, &plan->a[l], row0),
                               plan->a[l].ld);
@@ -175,28 +174,23 @@ void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int 
     product.alpha = below->alpha;
     product.aux = fbp_row_at(plan, aux, row0);
     product.ldaux = aux->ld;
-    fbp_factor_delta(batch, l, row0, rows);
-    fbp_multiply_transposed(batch, scratch, l, row0, &product);
-    if (!fused) fbp_options_backward(batch, l - 1, row0, rows);
+    fbp_multiply_transposed(batch, scratch, l, row0, fused, &product);
+    if (fused) return;
+    fbp_options_backward(batch, l - 1, row0, rows);
+    fbp_factor_delta(batch, l - 1, row0, rows);
 }
 
 void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                     long rows, void *out, long ldo) {
     fbp_gemm_t product = delta_product(&batch->plan->net->layer[l - 1], rows, out, ldo);
-    fbp_multiply_transposed(batch, scratch, l, row0, &product);
+    fbp_multiply_transposed(batch, scratch, l, row0, false, &product);
 }
 
-/* With folded weights, the recursion has made the factors of all δ that it went through. */
 void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    const bool scaled = batch->weighted && !batch->fold_weights;
-    const int lowest = batch->lowest > 1 ? batch->lowest : 1;
-    for (int l = lowest; l <= net->n_layers; ++l) {
-        if (!scaled) {
-            if (l == lowest || !batch->fold_weights) fbp_factor_delta(batch, l, row0, rows);
-            continue;
-        }
+    if (!batch->weighted || batch->fold_weights) return;
+    for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_mat_t delta =
             fbp_block_of(plan, &plan->delta[l], row0, rows, net->layer[l - 1].n_out);
         net->kernels->scale_rows(&delta, fbp_at(net, plan->weight, (size_t)row0),
@@ -207,6 +201,7 @@ void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
 
 void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                         long rows) {
+    fbp_factor_delta(batch, batch->plan->net->n_layers, row0, rows);
     for (int l = batch->plan->net->n_layers; l > 1 && l > batch->lowest; --l) {
         fbp_delta_rows(batch, scratch, l, row0, rows);
         fbp_lap(scratch->profile, l, FASTBP_PHASE_DELTA);

@@ -28,12 +28,13 @@ void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows);
 void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                         long rows);
 
-/* δ^{l−1} of the rows from their δ^l, for l = 2 … L. */
+/* δ^{l−1} of the rows from their δ^l and its factors (fbp_factor_delta), for l = 2 … L. Makes the
+ * factors of δ^{l−1}, too. */
 void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                     long rows);
 
-/* Completes the δ of every layer for a gradient: s_i δ_i, if the batch has weights and does not
- * fold them into δ^L, and the factors of products. */
+/* s_i δ_i of every layer and its factors; nothing if the batch has no weights or folds them into
+ * δ^L. */
 void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows);
 
 /* ---- pieces, for derivatives ---- */

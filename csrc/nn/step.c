@@ -226,8 +226,7 @@ static void record_step(fbp_slice_t *slice, long rows, double weight, double J) 
 }
 
 /* A batch whose weights are all 0 has no gradient: it changes no parameter and no sum. */
-void fbp_run_steps(void *context, fbp_team_t *team, int worker) {
-    fbp_slice_t *slice = context;
+static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
     fastbp_fit_t *fit = slice->fit;
     fbp_batch_t batch = fit->batch;
     fastbp_optimizer_t now = *fit->optimizer;
@@ -270,4 +269,11 @@ void fbp_run_steps(void *context, fbp_team_t *team, int worker) {
         first += rows;
         wait_for_all(team, profile);
     } while (!slice->stop);
+}
+
+void fbp_run_steps(void *context, fbp_team_t *team, int worker) {
+    fbp_slice_t *slice = context;
+    fbp_begin_products(&slice->fit->plan);
+    run_steps(slice, team, worker);
+    fbp_end_products(&slice->fit->plan);
 }

@@ -107,6 +107,8 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         const long cols = fbp_min_long(most, n_out - j);
         if (batch->sparse && tile->layer == 0)
             fbp_sum_sparse(batch, tile, j, cols, scratch->tile_sums, sums_ld(net, 0));
+        else if (fbp_sums_from_tiles(batch))
+            fbp_sum_tiles(batch, tile, j, cols, scratch->tile_sums, sums_ld(net, tile->layer));
         else tile_sums(batch, scratch, tile, j, cols, j + cols == n_out ? turned : 0, warm);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
         const fbp_mat_t sums = sums_of(net, tile->layer, scratch, units, cols);

@@ -298,7 +298,8 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         return;
     }
     const bool sparse = batch->sparse && tile->layer == 0;
-    if (batch->rows <= FBP_OUTER_MAX && !update->options && !sparse) {
+    const bool few = batch->rows <= FBP_OUTER_MAX && !fbp_sums_from_tiles(batch);
+    if (few && !update->options && !sparse) {
         update_from_rows(&step, tile);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
         fbp_vector_tile(batch, scratch, tile, finish_update, &step);
