@@ -90,6 +90,8 @@ fastbp_status_t fastbp_isa_select(const char *name) {
     return FASTBP_ERR_ISA;
 }
 
+const char *fastbp_isa_fastest(void) { return fastest()->name; }
+
 const char *fastbp_isa(void) { return chosen()->name; }
 
 const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype) { return chosen()->table[dtype]; }

@@ -34,6 +34,7 @@ cdef extern from "fastbp.h" nogil:
 
     const char *fastbp_isa_available(int i)
     fastbp_status_t fastbp_isa_select(const char *name)
+    const char *fastbp_isa_fastest()
     const char *fastbp_isa()
 
     ctypedef struct fastbp_machine_t:

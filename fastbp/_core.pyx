@@ -175,6 +175,11 @@ def select_isa(str name):
         raise ValueError(f"ISA {name!r} is not available here: {', '.join(available_isas())}")
 
 
+def fastest_isa():
+    """The name of the fastest instruction set of this machine."""
+    return fastbp_isa_fastest().decode()
+
+
 def isa():
     """Name of the chosen ISA."""
     return fastbp_isa().decode()

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from textwrap import wrap
 
-from .._core import available_isas
+from .._core import fastest_isa
 from .._precision import described
 
 PHASES = ("forward", "loss", "delta", "gradient", "update", "waiting", "other")  # order of C's enum
@@ -299,8 +299,8 @@ def _advise(e: Explanation) -> tuple[str, ...]:
 
 
 def _lower_isa(e: Explanation) -> Finding:
-    best = available_isas()[-1]
-    if e.isa == best:
+    best, same_in_float32 = fastest_isa(), {"avx512", "avx512_bf16", "amx"}
+    if e.isa == best or (e.matmul_precision == "highest" and {e.isa, best} <= same_in_float32):
         return None
     return 1.0, f"The kernels are those of {e.isa}: this machine has {best}, which is faster."
 
