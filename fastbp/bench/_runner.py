@@ -109,6 +109,8 @@ class _Bench:
             same = self._same_bits(program, ways) if len(ways) > 1 else []
             if same:
                 self.same[program] = same
+            for way in same:
+                self._workers.pop((program, way, self._options.threads[0])).end()
             self._ways[program] = [way for way in ways if way not in same]
         return self._ways[program]
 

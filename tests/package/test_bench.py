@@ -299,12 +299,18 @@ def test_peers_are_not_measured_twice_with_the_same_bits(precisions, same, ways,
 
     def worker(program, way, n_threads):
         digest = "highest" if way in same else way
-        return SimpleNamespace(ask=lambda do: {"digest": digest})
+        key = program, way, n_threads
+        bench._workers[key] = SimpleNamespace(
+            ask=lambda do: {"digest": digest}, end=lambda: ended.append(way)
+        )
+        return bench._workers[key]
 
+    ended = []
     monkeypatch.setattr(bench, "_worker", worker)
     assert bench._ways_of("torch") == ways
     assert bench._ways_of(ENGINE) == list(precisions)
-    assert set(bench.same.get("torch", ())) == same
+    assert set(bench.same.get("torch", ())) == set(ended) == same
+    assert not same & {way for _, way, _ in bench._workers}
 
 
 @pytest.mark.parametrize(
