@@ -74,13 +74,18 @@ typedef struct {
     const void *gain, *shift; /* cols elements each; shift NULL for RMS */
 } fbp_norm_t;
 
+/* Random words: philox(seed, number, step, ·) of base/rng.h. */
+typedef struct {
+    uint64_t seed;
+    uint32_t number, step;
+} fbp_stream_t;
+
 /* The mask of `rows` rows of a batch from row0 on, with `cols` units. Unit j of row i is dropped if
- * its word of philox(seed, stream, step, ·) is below drop_below, else multiplied by scale. Words 0
+ * its word of the stream is below drop_below, else multiplied by scale. Words 0
  * and 1 of index (i << 32) + 8 g + c, c < 8, belong to units 32 g + 2 c and 32 g + 2 c + 1, words 2
  * and 3 to the units 16 further. So a vector of up to 8 counters stores whole vectors of units. */
 typedef struct {
-    uint64_t seed;
-    uint32_t stream, step;
+    fbp_stream_t stream;
     long row0, rows, cols;
     uint32_t drop_below; /* p · 2^32 */
     double scale;        /* 1/(1 − p) */
@@ -227,6 +232,8 @@ FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
  *                  x̂ = (z − mean) r; f_i = factors[i], or 1 if factors is NULL.
  * norm_push        out = R{n}; replaces moved = R{z} by R{x̂}; moved_r = R{r}.
  * norm_curve       replaces delta = R{∂J/∂n} by R{∂J/∂z}; kept receives R{∂J/∂n}.
+ * shuffle          swaps order[i] with order[floor(r (i + 1) / 2^64)] for i = n − 1 … 1, where r has
+ *                  words 0 and 1 of index (high << 32) + i of the stream.
  * dropout          out[i,j] = from[i][j] · (dropped ? 0 : scale); from may point to rows of out.
  * act_forward      a = σ(z), softmax by rows; a may be z.
  * act_backward     delta ⊙= σ', computed from aux = a, or z if fbp_act_by_z; softmax, with p = aux:

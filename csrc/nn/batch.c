@@ -1,8 +1,6 @@
 /* batch.c: see batch.h. */
 #include "batch.h"
 
-#include "../base/rng.h"
-
 #include <string.h>
 
 void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data) {
@@ -143,17 +141,12 @@ double fbp_loss_sum(const fbp_batch_t *batch) {
     return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
-void fbp_shuffle(uint32_t *order, long rows, long group, uint64_t seed, long epoch, long block) {
-    const long n = rows / group;
+void fbp_shuffle(const fastbp_net_t *net, uint32_t *order, long rows, uint64_t seed, long epoch,
+                 long block) {
+    const long group = net->loss.group, n = rows / group;
+    const fbp_stream_t stream = {seed, FBP_STREAM_SHUFFLE, (uint32_t)epoch};
     for (long i = 0; i < n; ++i) order[i] = (uint32_t)i;
-    for (long i = n - 1; i > 0; --i) {
-        const fbp_random_t r = fbp_philox(seed, FBP_STREAM_SHUFFLE, (uint32_t)epoch,
-                                          (uint64_t)block << 32 | (uint64_t)i);
-        const uint64_t j = fbp_random_below(r, (uint64_t)i + 1);
-        const uint32_t held = order[i];
-        order[i] = order[j];
-        order[j] = held;
-    }
+    net->kernels->shuffle(&stream, block, n, order);
     if (group == 1) return;
     for (long i = rows - 1; i >= 0; --i) /* from the back: order[i / group] is still unread */
         order[i] = order[i / group] * (uint32_t)group + (uint32_t)(i % group);

@@ -41,8 +41,10 @@ void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, cons
                         long first, long row0, long rows);
 
 /* The order of an epoch: a Fisher-Yates shuffle whose random number for place i depends only on
- * seed, epoch, block and i. Samples of `group` rows stay together; rows is a multiple of group. */
-void fbp_shuffle(uint32_t *order, long rows, long group, uint64_t seed, long epoch, long block);
+ * seed, epoch, block and i. Samples of
+ * net->loss.group rows stay together; rows is a multiple of that. */
+void fbp_shuffle(const fastbp_net_t *net, uint32_t *order, long rows, uint64_t seed, long epoch,
+                 long block);
 
 /* S = Σ s_i over the batch, with the class weights of labels, and Σ s_i J_i from plan->row_loss.
  * Both add up in a fixed order. */

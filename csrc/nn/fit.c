@@ -108,8 +108,8 @@ static void prepare(fastbp_fit_t *fit, bool single) {
     const fastbp_net_t *net = fit->plan.net;
     const bool copy = fit->keep_copies && (single || !fit->prepared);
     if (fit->order != NULL && !fit->prepared)
-        fbp_shuffle(fit->order, fit->data.rows, net->loss.group, fit->options.seed,
-                    fit->place.epoch, fit->place.block);
+        fbp_shuffle(net, fit->order, fit->data.rows, fit->options.seed, fit->place.epoch,
+                    fit->place.block);
     for (long i = 0; copy && i < net->n_tiles; ++i) fbp_copy_tile(&fit->batch, &net->tile[i]);
     fit->prepared = true;
 }

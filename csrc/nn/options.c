@@ -1,8 +1,6 @@
 /* options.c: see options.h. */
 #include "options.h"
 
-#include "../base/rng.h"
-
 static bool drops(const fbp_batch_t *batch, int l) {
     return batch->drop && batch->plan->net->layer[l - 1].has.dropout > 0;
 }
@@ -12,9 +10,7 @@ static bool drops(const fbp_batch_t *batch, int l) {
 static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, long row0, long rows,
                              long cols) {
     return (fbp_dropout_t){
-        .seed = batch->seed,
-        .stream = FBP_STREAM_DROPOUT + (uint32_t)l,
-        .step = (uint32_t)batch->step,
+        .stream = {batch->seed, FBP_STREAM_DROPOUT + (uint32_t)l, (uint32_t)batch->step},
         .row0 = batch->offset + row0,
         .rows = rows,
         .cols = cols,
