@@ -211,6 +211,25 @@ FBP_INLINE double v_sum_f64(v_t_f64 v) {
     const __m128d q = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
     return _mm_cvtsd_f64(_mm_add_sd(q, _mm_unpackhi_pd(q, q)));
 }
+/* The four sums share each step. */
+FBP_INLINE void v_sums_f32(const v_t_f32 r[4], float out[4]) {
+    const __m256 ac = _mm256_add_ps(_mm256_permute2f128_ps(r[0], r[2], 0x20),
+                                    _mm256_permute2f128_ps(r[0], r[2], 0x31));
+    const __m256 bd = _mm256_add_ps(_mm256_permute2f128_ps(r[1], r[3], 0x20),
+                                    _mm256_permute2f128_ps(r[1], r[3], 0x31));
+    const __m256 d =
+        _mm256_add_ps(_mm256_shuffle_ps(ac, bd, 0x44), _mm256_shuffle_ps(ac, bd, 0xee));
+    const __m256 s = _mm256_add_ps(d, _mm256_movehdup_ps(d)); /* a . b . c . d . */
+    _mm_storeu_ps(out,
+                  _mm_shuffle_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1), 0x88));
+}
+FBP_INLINE void v_sums_f64(const v_t_f64 r[4], double out[4]) {
+    const __m256d ac = _mm256_add_pd(_mm256_permute2f128_pd(r[0], r[2], 0x20),
+                                     _mm256_permute2f128_pd(r[0], r[2], 0x31));
+    const __m256d bd = _mm256_add_pd(_mm256_permute2f128_pd(r[1], r[3], 0x20),
+                                     _mm256_permute2f128_pd(r[1], r[3], 0x31));
+    _mm256_storeu_pd(out, _mm256_add_pd(_mm256_unpacklo_pd(ac, bd), _mm256_unpackhi_pd(ac, bd)));
+}
 FBP_INLINE float v_hmax_f32(v_t_f32 v) {
     const __m128 q = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     const __m128 d = _mm_max_ps(q, _mm_movehl_ps(q, q));

@@ -165,6 +165,30 @@ FBP_INLINE double v_sum_f64(v_t_f64 v) {
     const __m128d q = _mm_add_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1));
     return _mm_cvtsd_f64(_mm_add_sd(q, _mm_unpackhi_pd(q, q)));
 }
+/* The four sums share each step: 128-bit lane i ends up with the sums of r[i]. */
+FBP_INLINE void v_sums_f32(const v_t_f32 r[4], float out[4]) {
+    const __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(r[0], r[1], 0x44),
+                                    _mm512_shuffle_f32x4(r[0], r[1], 0xee));
+    const __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(r[2], r[3], 0x44),
+                                    _mm512_shuffle_f32x4(r[2], r[3], 0xee));
+    const __m512 q =
+        _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    const __m512 d = _mm512_add_ps(q, _mm512_permute_ps(q, 0x4e));
+    const __m512 s = _mm512_add_ps(d, _mm512_permute_ps(d, 0xb1));
+    const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, s)));
+}
+FBP_INLINE void v_sums_f64(const v_t_f64 r[4], double out[4]) {
+    const __m512d ab = _mm512_add_pd(_mm512_shuffle_f64x2(r[0], r[1], 0x44),
+                                     _mm512_shuffle_f64x2(r[0], r[1], 0xee));
+    const __m512d cd = _mm512_add_pd(_mm512_shuffle_f64x2(r[2], r[3], 0x44),
+                                     _mm512_shuffle_f64x2(r[2], r[3], 0xee));
+    const __m512d q =
+        _mm512_add_pd(_mm512_shuffle_f64x2(ab, cd, 0x88), _mm512_shuffle_f64x2(ab, cd, 0xdd));
+    const __m512d s = _mm512_add_pd(q, _mm512_permute_pd(q, 0x55));
+    const __m512i firsts = _mm512_setr_epi64(0, 2, 4, 6, 0, 0, 0, 0);
+    _mm256_storeu_pd(out, _mm512_castpd512_pd256(_mm512_permutexvar_pd(firsts, s)));
+}
 FBP_INLINE float v_hmax_f32(v_t_f32 v) {
     const __m256 h = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
     const __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

@@ -196,6 +196,12 @@ FBP_INLINE float v_sum_f32(v_t_f32 v) {
     return vget_lane_f32(d, 0) + vget_lane_f32(d, 1);
 }
 FBP_INLINE double v_sum_f64(v_t_f64 v) { return vgetq_lane_f64(v, 0) + vgetq_lane_f64(v, 1); }
+FBP_INLINE void v_sums_f32(const v_t_f32 r[4], float out[4]) {
+    for (int i = 0; i < 4; i++) out[i] = v_sum_f32(r[i]);
+}
+FBP_INLINE void v_sums_f64(const v_t_f64 r[4], double out[4]) {
+    for (int i = 0; i < 4; i++) out[i] = v_sum_f64(r[i]);
+}
 FBP_INLINE float v_hmax_f32(v_t_f32 v) { return vmaxvq_f32(v); }
 FBP_INLINE double v_hmax_f64(v_t_f64 v) { return vmaxvq_f64(v); }
 FBP_INLINE void v_transpose_f32(v_t_f32 r[4]) {

@@ -177,6 +177,12 @@ FBP_INLINE m_t_f64 v_below_f64(const uint32_t *p, uint32_t limit) { return *p < 
 /* ---- across lanes ---- */
 FBP_INLINE float v_sum_f32(v_t_f32 v) { return v; }
 FBP_INLINE double v_sum_f64(v_t_f64 v) { return v; }
+FBP_INLINE void v_sums_f32(const v_t_f32 r[4], float out[4]) {
+    for (int i = 0; i < 4; i++) out[i] = v_sum_f32(r[i]);
+}
+FBP_INLINE void v_sums_f64(const v_t_f64 r[4], double out[4]) {
+    for (int i = 0; i < 4; i++) out[i] = v_sum_f64(r[i]);
+}
 FBP_INLINE float v_hmax_f32(v_t_f32 v) { return v; }
 FBP_INLINE double v_hmax_f64(v_t_f64 v) { return v; }
 FBP_INLINE void v_transpose_f32(v_t_f32 r[1]) { (void)r; }

@@ -87,9 +87,10 @@ typedef double real_t_f64;
 #define v_below FBP_NAME(v_below)
 
 /* Across lanes. v_sum and v_hmax combine lane i with lane i + n/2, then i + n/4, and so on; v_hmax
- * is unspecified if a lane is NaN. v_transpose(r) transposes the V_LANES × V_LANES block with rows
- * r[0], r[1], … in place. */
+ * is unspecified if a lane is NaN. v_sums(r, out): out[i] = v_sum(r[i]), i < 4, with the same bits.
+ * v_transpose(r) transposes the V_LANES × V_LANES block with rows r[0], r[1], … in place. */
 #define v_sum FBP_NAME(v_sum)
+#define v_sums FBP_NAME(v_sums)
 #define v_hmax FBP_NAME(v_hmax)
 #define v_transpose FBP_NAME(v_transpose)
 
