@@ -172,9 +172,10 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     const fastbp_net_t *net = plan->net;
     const int wanted = fit->options.n_threads, team_size = fit->team_size;
     const size_t order = (size_t)fit->order_capacity * sizeof *fit->order;
-    const bool outer = plan->capacity <= FBP_OUTER_MAX && fit->sums == NULL &&
-                       !fbp_clips_norms(fit->optimizer) &&
-                       !fbp_step_constants(fit->optimizer, fit->optimizer->t + 1).options;
+    const fbp_update_t update = fbp_step_constants(fit->optimizer, fit->optimizer->t + 1);
+    fbp_batch_t batch = fit->batch;
+    batch.rows = plan->capacity;
+    const bool at_once = fit->sums == NULL && !fbp_clips_norms(fit->optimizer);
     const size_t sums = fit->sums != NULL ? net->n_params * net->kernels->elem_size : 0;
     *report = (fastbp_fit_report_t){
         .threads = team_size,
@@ -194,9 +195,9 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     };
     for (int l = 0; l <= net->n_layers; ++l) {
         fbp_clocks_sum(&fit->clocks, l, layer[l].seconds);
-        const bool sparse = fit->batch.sparse && l == 1;
-        layer[l].outer = outer && !sparse;
-        layer[l].panels = l > 0 && fit->keep_copies && plan->wp[l - 1] != NULL && !sparse;
+        layer[l].outer = l > 0 && at_once && fbp_updates_from_rows(&batch, &update, l - 1);
+        layer[l].panels =
+            l > 0 && fit->keep_copies && plan->wp[l - 1] != NULL && !(fit->batch.sparse && l == 1);
         layer[l].transposed = l > 0 && fit->keep_copies && plan->wt[l - 1] != NULL;
     }
 }

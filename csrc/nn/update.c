@@ -260,6 +260,14 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
     apply(net, step->update, step->optimizer, step->theta, sums, place.offset, place.ld);
 }
 
+bool fbp_updates_from_rows(const fbp_batch_t *batch, const fbp_update_t *update, int layer) {
+    const fastbp_net_t *net = batch->plan->net;
+    const bool sparse = batch->sparse && layer == 0;
+    const bool wide = net->layer[layer].n_out >= net->kernels->lanes;
+    const bool few = batch->rows <= FBP_OUTER_MAX && !fbp_sums_from_tiles(batch);
+    return few && !update->options && !sparse && wide;
+}
+
 /* Updates a tile of W from the few rows of a batch directly, without raw sums in memory. */
 static void update_from_rows(const step_t *step, const fbp_tile_t *tile) {
     const fbp_plan_t *plan = step->batch->plan;
@@ -297,9 +305,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         skip_tile(plan->net, tile, optimizer, theta);
         return;
     }
-    const bool sparse = batch->sparse && tile->layer == 0;
-    const bool few = batch->rows <= FBP_OUTER_MAX && !fbp_sums_from_tiles(batch);
-    if (few && !update->options && !sparse) {
+    if (fbp_updates_from_rows(batch, update, tile->layer)) {
         update_from_rows(&step, tile);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
         fbp_vector_tile(batch, scratch, tile, finish_update, &step);

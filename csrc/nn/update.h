@@ -12,6 +12,12 @@ bool fbp_optimizer_valid(const fastbp_optimizer_t *optimizer);
 /* The constants of step t >= 1 of an optimiser. */
 fbp_update_t fbp_step_constants(const fastbp_optimizer_t *optimizer, uint64_t t);
 
+/* Whether the update of a layer (from 0) computes its gradient on the way, from the few rows of a
+ * batch. If rows of W are shorter than a vector, it goes over raw sums instead, which are
+ * contiguous: the layer 128 -> 10 of a step with one row takes 0.9 µs from rows and 0.4 from sums.
+ */
+bool fbp_updates_from_rows(const fbp_batch_t *batch, const fbp_update_t *update, int layer);
+
 /* The gradient of one tile: raw sums · grad_scale, plus penalties. */
 void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                        const fbp_tile_t *tile, double grad_scale, void *grad);
