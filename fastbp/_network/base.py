@@ -37,20 +37,6 @@ from .model_file import write_model
 ActivationSpec = str | Activation
 
 
-def aligned_copy(values: Array, dtype: np.dtype[Any]) -> Array:
-    """A copy (n,) that starts on a cache line, so that no vector load straddles two.
-
-    >>> aligned_copy(np.ones(3), np.dtype("float32")).ctypes.data % 64
-    0
-    """
-    spare = 64 // dtype.itemsize
-    room = np.zeros(values.size + spare, dtype)
-    start = -room.ctypes.data % 64 // dtype.itemsize
-    aligned = room[start : start + values.size]
-    aligned[...] = values
-    return aligned
-
-
 class NetworkBase:
     """The architecture and the parameters of a network; see `fastbp.Network`."""
 
@@ -209,8 +195,8 @@ class NetworkBase:
         self._lock = RLock()
         self._hook: Hook | None = None
         self._in_hook = False
-        self._theta = aligned_copy(theta, architecture.dtype)
-        self._grad = aligned_copy(np.zeros_like(theta), architecture.dtype)
+        self._theta = check.aligned_copy(theta, architecture.dtype)
+        self._grad = check.aligned_copy(np.zeros_like(theta), architecture.dtype)
         blocks, gradients = architecture.blocks(self._theta), architecture.blocks(self._grad)
         self._layers = tuple(map(Layer, architecture.dense, blocks, gradients))
         for layer, flag in zip(self._layers, trainable, strict=True):

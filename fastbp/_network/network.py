@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._checks import arguments as check
 from .._types import Data, SessionOptions
 from ..optim import Optimizer
-from .base import aligned_copy
 from .engine import EngineBackend, EngineSession
 from .trainable import TrainableNetwork
 
@@ -146,5 +146,5 @@ class Network(TrainableNetwork):
         self, data: Data, optimizer: Optimizer, options: SessionOptions
     ) -> EngineSession:
         """Steps that have clocks, on a copy of theta."""
-        theta = aligned_copy(self._theta, self.dtype)
+        theta = check.aligned_copy(self._theta, self.dtype)
         return self._backend.session(theta, data, optimizer, options, self.seed)

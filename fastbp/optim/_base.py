@@ -48,10 +48,8 @@ _STATE = {
 
 
 def _native(array: Array) -> Array:
-    """A copy in the byte order of this machine."""
-    copy = np.empty(array.shape, array.dtype.newbyteorder("="))
-    copy[...] = array
-    return copy
+    """A copy in the byte order of this machine, which starts on a cache line."""
+    return check.aligned_copy(array, array.dtype.newbyteorder("="))
 
 
 class Optimizer(Declared, ABC):
@@ -252,7 +250,7 @@ class Optimizer(Declared, ABC):
         self.moments = [check.writeable(moment) for moment in self.moments]
         while len(self.moments) < self.n_moments:
             first = self._first_value(len(self.moments))
-            self.moments.append(np.full(n_params, first, dtype))
+            self.moments.append(check.aligned_copy(np.full(n_params, first), wanted[1]))
         self.scratch = None if self.scratch is None else check.writeable(self.scratch)
         if self.scratch is None and self._clip()[0].endswith("norm"):
             self.scratch = np.zeros(n_params, dtype)
