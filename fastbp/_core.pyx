@@ -9,7 +9,8 @@ binary does not depend on a NumPy ABI. The package checks its arguments before i
 from array import array as c_array
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
+    PyObject_GetBuffer,
 )
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -241,7 +242,7 @@ cdef class Net:
     cdef fastbp_net_t *net
     cdef readonly size_t n_params
     cdef readonly tuple widths
-    cdef long n_targets
+    cdef long n_in, n_targets
     cdef object function
     cdef object error  # the exception that `function` raised
     cdef Packed packed  # of the optimiser of the last step
@@ -268,6 +269,7 @@ cdef class Net:
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
         self.packed = Packed()
+        self.n_in = widths[0]
         self.n_targets = n_targets
         self.function = function
         self.code = b"d" if f64 else b"f"
@@ -317,6 +319,20 @@ cdef class Net:
     def products(self, long rows):
         """Name how batches of up to `rows` rows make their matrix products."""
         return fastbp_products(self.net, rows).decode()
+
+    def fits(self, x):
+        """Whether x is a dense array of the network's dtype with n_0 columns, and has a row."""
+        cdef Py_buffer view
+        cdef bint fits
+        try:
+            PyObject_GetBuffer(x, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        except (ValueError, BufferError):
+            return False
+        fits = (view.ndim == 2 and view.format[0] == self.code and view.format[1] == 0
+                and view.shape[0] > 0 and view.shape[1] == self.n_in
+                and <size_t>view.buf % <size_t>view.itemsize == 0)
+        PyBuffer_Release(&view)
+        return fits
 
     def predict(self, theta, x, out):
         """Write a^L of the rows of x into out (dense)."""
