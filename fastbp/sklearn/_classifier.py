@@ -228,7 +228,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n, n_features)
-            Inputs. The network has their dtype, float32 or float64; with "lbfgs" it is float64.
+            Inputs. The network has their dtype, float32 or float64. With "lbfgs" it is float64, and
+            with a matmul_precision of "high" or "medium" float32.
         y : array-like, shape (n,) or (n, n_labels)
             Class labels, or 0 and 1 for each of several labels.
         sample_weight : array-like or None, shape (n,), default None
@@ -262,7 +263,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n, n_features)
-            Inputs. The network has their dtype, float32 or float64; with "lbfgs" it is float64.
+            Inputs. The network has their dtype, float32 or float64. With "lbfgs" it is float64, and
+            with a matmul_precision of "high" or "medium" float32.
         y : array-like, shape (n,) or (n, n_labels)
             Labels; some of `classes` may be missing.
         sample_weight : array-like or None, shape (n,), default None

@@ -221,7 +221,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n, n_features)
-            Inputs. The network has their dtype, float32 or float64; with "lbfgs" it is float64.
+            Inputs. The network has their dtype, float32 or float64. With "lbfgs" it is float64, and
+            with a matmul_precision of "high" or "medium" float32.
         y : array-like, shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array-like or None, shape (n,), default None
@@ -253,7 +254,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n, n_features)
-            Inputs. The network has their dtype, float32 or float64; with "lbfgs" it is float64.
+            Inputs. The network has their dtype, float32 or float64. With "lbfgs" it is float64, and
+            with a matmul_precision of "high" or "medium" float32.
         y : array-like, shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array-like or None, shape (n,), default None
