@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from .. import _core
 from .._config import config as machine_config
 from ._lane import Lane, Options
 from ._layout import Comparison, Conditions, Failure, Report, Result, Run
@@ -27,6 +28,7 @@ def assemble(
     from importlib import metadata  # large, and the measured processes import this package
 
     machine: dict[str, Any] = machine_config()
+    machine["isa_fastest"] = _core.fastest_isa()
     del machine["matmul_precision"]  # the options have the precisions that were measured
     if options.isa is not None:
         machine["isa"] = options.isa

@@ -53,10 +53,10 @@ def merge(file: File, report: Report) -> File:
     """Return a file in which a report replaces the one of the same machine, or comes last.
 
     The machine is the same if processor, tuning, cores and caches are. Reports of different dtypes
-    stay side by side, and so does a report of an instruction set that is not the best one.
+    stay side by side, and so does a report of an instruction set that is not the fastest one.
 
     >>> def report(cpu, date):
-    ...     machine = {"cpu": cpu, "isa": "avx2", "isa_available": ["scalar", "avx2"]}
+    ...     machine = {"cpu": cpu, "isa": "avx2", "isa_fastest": "avx2"}
     ...     return {"machine": machine, "options": {"dtype": "float32"}, "date": date}
     >>> file = merge(pack(report("A", "1"), report("B", "2")), report("A", "3"))
     >>> [report["date"] for report in file["machines"]]
@@ -74,7 +74,7 @@ def merge(file: File, report: Report) -> File:
 
 def _identity(report: Report) -> tuple[object, ...]:
     machine = report["machine"]
-    slower_isa = machine["isa"] if machine["isa"] != machine["isa_available"][-1] else None
+    slower_isa = machine["isa"] if machine["isa"] != machine["isa_fastest"] else None
     return (*(machine.get(name) for name in _SAME), slower_isa, report["options"]["dtype"])
 
 
@@ -82,7 +82,7 @@ def _upgrade(old: dict[str, Any]) -> Report:
     """Return a report of version 1, which had one precision and no processor times."""
     return {
         "date": old["date"],
-        "machine": old["machine"],
+        "machine": old["machine"] | {"isa_fastest": old["machine"]["isa_available"][-1]},
         "options": old["options"] | {"precisions": ["highest"]},
         "same": {},
         "failures": [failure | {"precision": "highest"} for failure in old["failures"]],

@@ -85,7 +85,7 @@ class Report(TypedDict):
     """All results of one run on one machine."""
 
     date: str  # ISO 8601, UTC
-    machine: dict[str, Any]  # what fastbp.show_config shows, and versions {package: version}
+    machine: dict[str, Any]  # of fastbp.show_config; isa_fastest; versions {package: version}
     options: dict[str, Any]  # the fields of Options
     same: dict[str, list[str]]  # {peer: precisions with the bits of "highest", not measured}
     failures: list[Failure]

@@ -439,13 +439,15 @@ def test_the_chart_of_several_machines_and_precisions(found, tmp_path):
 
 
 def test_a_file_has_one_report_per_machine(found, tmp_path):
+    found = deepcopy(found)
     newer, elsewhere, f64, slower = (deepcopy(found) for _ in range(4))
     newer["date"] = "later"
     elsewhere["machine"]["cpu"] = "another CPU"
     f64["options"]["dtype"] = "float64"
     slower["machine"]["isa"] = "slower"
-    newer["machine"]["isa_available"] = ["scalar", "new"]  # known to a later version
-    newer["machine"]["isa"] = "new"
+    for each in (found, elsewhere, f64):
+        each["machine"]["isa"] = each["machine"]["isa_fastest"]
+    newer["machine"]["isa"] = newer["machine"]["isa_fastest"] = "known to a later version"
     file = files.pack(found)
     for each in (elsewhere, f64, slower, newer):
         file = files.merge(file, each)
@@ -457,7 +459,7 @@ def test_a_file_has_one_report_per_machine(found, tmp_path):
 def test_a_file_of_version_1_is_upgraded(found, tmp_path):
     """Version 1: one report per file, without precisions, conditions and processor times."""
     old = deepcopy(found) | {"schema": "fastbp-bench/1"}
-    del old["same"], old["options"]["precisions"]
+    del old["same"], old["options"]["precisions"], old["machine"]["isa_fastest"]
     for result in old["results"]:
         del result["conditions"]
         comparison = result.pop("comparisons")["highest"]
@@ -472,6 +474,7 @@ def test_a_file_of_version_1_is_upgraded(found, tmp_path):
     assert file["schema"] == layout.SCHEMA
     (upgraded,) = file["machines"]
     expected = deepcopy(found) | {"same": {}}
+    expected["machine"]["isa_fastest"] = found["machine"]["isa_available"][-1]
     for result in expected["results"]:
         result["conditions"] = {}
         result["comparisons"]["highest"]["cpu_ratios"] = {}
