@@ -1,10 +1,10 @@
 """Time of a training step while gradients vanish and moments decay towards 0.
 
-    python benchmarks/dying_gradients.py [--steps 5000] [--parts 10] [--dtype float32]
+    python benchmarks/dying_gradients.py [--steps 10000] [--parts 10] [--dtype float32]
 
-The network is 784-128-10 with relu and cross-entropy. There are two tasks, each with Adam and with
-SGD with momentum. The first trains on the same sample again and again, with batch size 1. The
-second trains on batches of 64, in which most inputs are 0 except in a few rows of the data; their
+The network is 784-128-10 with relu and cross-entropy. There are two tasks. The first trains on the
+same sample again and again, with batch size 1, by every rule. The second trains by Adam and by SGD
+with momentum on batches of 64, in which most inputs are 0 except in a few rows of the data; their
 moments decay between these rows. One `train_batch` or one epoch is timed at a time.
 
 For each tenth of the steps, the program prints the fastest time, in processor time of the calling
@@ -19,6 +19,7 @@ import numpy as np
 
 import fastbp
 from fastbp.optim import SGD, Adam
+from fastbp.optim._names import BY_NAME
 
 WIDTHS, RARE_ROWS, BATCH = (784, 128, 10), 2048, 64
 
@@ -67,20 +68,25 @@ def parts_of(make, steps, parts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--steps", type=int, default=5000, help="steps of each training (default: 5000)"
+        "--steps", type=int, default=10_000, help="steps of each training (default: 10000)"
     )
     parser.add_argument(
         "--parts", type=int, default=10, help="number of parts of each training (default: 10)"
     )
     parser.add_argument("--dtype", default="float32", help="float32 or float64 (default: float32)")
     args = parser.parse_args()
-    rules = {"Adam": Adam, "momentum": lambda: SGD(1e-3, momentum=0.9)}
-    for task in (one_sample, rare_features):
-        for name, rule in rules.items():
+    momentum = {"momentum": lambda: SGD(1e-3, momentum=0.9)}
+    nesterov = {"nesterov": lambda: SGD(1e-3, momentum=0.9, nesterov=True)}
+    rules = {
+        one_sample: BY_NAME | momentum | nesterov,
+        rare_features: {"adam": Adam} | momentum,
+    }
+    for task, by_name in rules.items():
+        for name, rule in by_name.items():
             us = parts_of(task(args.dtype, rule()), args.steps, args.parts)
             shown = " ".join(f"{part:8.1f}" for part in us)
             title = f"{task.__name__.replace('_', ' ')}, {name}"
-            print(f"{title:24}{shown} µs per step; slowest/first {us.max() / us[0]:.2f}")
+            print(f"{title:26}{shown} µs per step; slowest/first {us.max() / us[0]:.2f}")
 
 
 if __name__ == "__main__":
