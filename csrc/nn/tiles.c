@@ -11,13 +11,16 @@
 /* How many outputs past the last whole vector are cheaper to sum as δᵀa: a column of δ times
  * vectors of units, instead of a unit times a vector of δ that is mostly empty. In layer 1, the
  * tile's units of x have to be gathered first, if there is room; that costs as much as some 16
- * products per row. */
-static long turned_outputs(const fastbp_net_t *net, const fbp_scratch_t *scratch,
+ * products per row. The sums are transposed at the end, once for all rows, which costs as much as
+ * some three products per unit. */
+static long turned_outputs(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                            const fbp_tile_t *tile) {
+    const fastbp_net_t *net = batch->plan->net;
     if (tile->layer == 0 && scratch->input.at == NULL) return 0;
     const long units = tile->unit1 - tile->unit0, rest = fbp_odd_outputs(net, tile->layer);
     const long cost = rest * fbp_ceil_div(units, net->kernels->lanes);
-    return cost + (tile->layer == 0 ? 16 : 0) < units ? rest : 0;
+    const long saved = units - cost - (tile->layer == 0 ? 16 : 0);
+    return saved * batch->rows > 3 * units ? rest : 0;
 }
 
 /* Copies the tile's units of x into scratch->input, because shuffled rows have no fixed stride. */
@@ -101,7 +104,7 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
     const fastbp_net_t *net = batch->plan->net;
     const long n_out = net->layer[tile->layer].n_out, units = tile->unit1 - tile->unit0;
-    const long turned = turned_outputs(net, scratch, tile);
+    const long turned = turned_outputs(batch, scratch, tile);
     const long most = net->machine->tile_outputs;
     for (long j = 0; j < n_out; j += most) {
         const long cols = fbp_min_long(most, n_out - j);
