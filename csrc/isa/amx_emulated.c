@@ -1,5 +1,4 @@
-/* amx_emulated.c: the products of amx.c with its tile operations in plain C, built for tests only.
- */
+/* amx_emulated.c: the products of amx.c, with its tile operations in plain C, for tests only. */
 #define FBP_ISA amx_emulated
 #define FBP_BF16_PLANES 2
 #define FBP_BF16_DEPTH 2 /* so that small products have several parts */
