@@ -31,6 +31,13 @@ static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
         fbp_arena_take(arena, 2 * (size_t)plan->capacity, plan->net->kernels->elem_size);
 }
 
+/* Whether z and a of the output layer are one buffer, because they are equal. Callers may write
+ * into the buffers of an inspection, so there they are two. */
+static bool output_is_z(const fbp_plan_t *plan) {
+    const int act = plan->net->layer[plan->net->n_layers - 1].act;
+    return act == FASTBP_ACT_IDENTITY && plan->kind != FBP_PLAN_INSPECT;
+}
+
 /* The buffers of a pass forward and backward, for training or for inspection. */
 static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
@@ -42,7 +49,8 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
         const fbp_layer_t *layer = &net->layer[l - 1];
         take_rows(plan, arena, &plan->a[l], layer->n_out);
         take_rows(plan, arena, &plan->delta[l], layer->n_out);
-        if (inspect || l == net->n_layers || keeps_z(layer))
+        if (l == net->n_layers && output_is_z(plan)) plan->z[l] = plan->a[l];
+        else if (inspect || l == net->n_layers || keeps_z(layer))
             take_rows(plan, arena, &plan->z[l], layer->n_out);
         if ((l > 1 || inspect) && products != FBP_FACTORS_TILES)
             plan->wt[l - 1] = fbp_take_panels(net, arena, layer->n_in, layer->n_out);
@@ -62,14 +70,16 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
         fbp_arena_take(arena, FBP_PARTS * (size_t)net->n_tiles, sizeof *plan->tile_square);
 }
 
-/* The layers use two buffers in turn; z of the output layer has its own. */
+/* The layers use two buffers in turn; z of the output layer has its own, unless it is a. */
 static void carve_prediction(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     fbp_rows_t turn[2] = {{0}, {0}};
     take_rows(plan, arena, &turn[0], net->max_width);
     take_rows(plan, arena, &turn[1], net->max_width);
     for (int l = 1; l <= net->n_layers; ++l) plan->a[l] = turn[l % 2];
-    take_rows(plan, arena, &plan->z[net->n_layers], fbp_width(net, net->n_layers));
+    const int l = net->n_layers;
+    if (output_is_z(plan)) plan->z[l] = plan->a[l];
+    else take_rows(plan, arena, &plan->z[l], fbp_width(net, l));
 }
 
 static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {

@@ -48,7 +48,7 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     else fbp_multiply_weights(batch, scratch, l, row0, final, &product);
     if (!layer->plain) fbp_options_forward(batch, l, row0, rows);
     if (!output && !final) fbp_factor_a(batch, l, row0, rows);
-    if (!output) return;
+    if (!output || plan->z[l].at == plan->a[l].at) return;
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, layer->n_out);
     net->kernels->act_forward(layer->act, layer->alpha, &z, fbp_row_at(plan, &plan->a[l], row0),
                               plan->a[l].ld);
