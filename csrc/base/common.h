@@ -12,6 +12,7 @@
 #define FBP_NOINLINE __attribute__((noinline))
 #define FBP_PREFETCH_L1(p) __builtin_prefetch((p), 0, 3)
 #define FBP_PREFETCH_L2(p) __builtin_prefetch((p), 0, 2)
+#define FBP_PREFETCH_WRITE(p) __builtin_prefetch((p), 1, 3)
 #define FBP_OPAQUE(x) __asm__("" : "+r"(x)) /* hides from the compiler how x was computed */
 #define FBP_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
@@ -25,6 +26,7 @@
 #define FBP_UNROLL(n)
 #define FBP_PREFETCH_L1(p) ((void)0)
 #define FBP_PREFETCH_L2(p) ((void)0)
+#define FBP_PREFETCH_WRITE(p) ((void)0)
 #define FBP_OPAQUE(x) ((void)0)
 #endif
 
