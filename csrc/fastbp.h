@@ -458,7 +458,7 @@ fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, con
 /* Binds other data to a session, for an epoch of its own or, with fastbp_fit_seek, as the next
  * block of an epoch. Batches must have no more rows than those that the session was made for and,
  * if it shuffles, neither must the data; otherwise FASTBP_ERR_ARGUMENT. Allocates only if x has to
- * be converted (or is sparse) for the first time. */
+ * be converted, is sparse or, at a lower precision, is dense for the first time. */
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
 
 /* Moves a session to a place. The data bound is taken to be block place->block, and the next run
@@ -493,8 +493,8 @@ typedef struct {
 
 typedef struct {
     double seconds[FASTBP_PHASE_COUNT]; /* summed over the threads; 0 without clocks */
-    bool panels;                        /* forward reads a copy of W in panels */
-    bool transposed; /* δ comes from a transposed copy of W by gemm_nn, not from W by gemm_nt */
+    bool panels;     /* forward reads a copy of W, in panels or in tiles of bfloat16 */
+    bool transposed; /* δ comes from a copy of Wᵀ, not from W */
     bool outer;      /* the update computes the gradient itself; otherwise gemm_tn does */
 } fastbp_layer_report_t;
 

@@ -23,7 +23,7 @@ typedef struct {
 void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data);
 
 /* FASTBP_ERR_ARGUMENT if the rows of x cannot be read. Allocates room in the plan for rows that
- * must be converted, or are sparse, unless it is there. */
+ * must be converted, or are sparse, and for the factors of dense rows, unless it is there. */
 fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data);
 
 /* Whether the targets of data are what the loss takes: labels, dense rows, or none. */

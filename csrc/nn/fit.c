@@ -196,8 +196,11 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     for (int l = 0; l <= net->n_layers; ++l) {
         fbp_clocks_sum(&fit->clocks, l, layer[l].seconds);
         layer[l].outer = l > 0 && at_once && fbp_updates_from_rows(&batch, &update, l - 1);
-        layer[l].panels =
-            l > 0 && fit->keep_copies && plan->wp[l - 1] != NULL && !(fit->batch.sparse && l == 1);
-        layer[l].transposed = l > 0 && fit->keep_copies && plan->wt[l - 1] != NULL;
+        layer[l].panels = layer[l].transposed = false;
+        if (l == 0 || !fit->keep_copies) continue;
+        const fbp_bf16_forms_t *tiles = &plan->factors.w_tiles[l - 1];
+        const bool sparse = fit->batch.sparse && l == 1;
+        layer[l].panels = !sparse && (plan->wp[l - 1] != NULL || tiles->right.at != NULL);
+        layer[l].transposed = plan->wt[l - 1] != NULL || tiles->right_t.at != NULL;
     }
 }

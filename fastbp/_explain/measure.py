@@ -237,11 +237,15 @@ class _Step:
     def copies(self) -> str:
         """Which copies of W are kept, and why."""
         limit, layers = self.report["copies_above"], self.report["layers"]
+        products = self.report["products"]
+        panels = "W in panels" if products.startswith("f") else "W in bfloat16"
         kept = [
             f"{name} of {_layers([l for l, layer in enumerate(layers) if layer[kind]])}"
-            for kind, name in (("transposed", "Wᵀ"), ("panels", "W in panels"))
+            for kind, name in (("transposed", "Wᵀ"), ("panels", panels))
             if any(layer[kind] for layer in layers)
         ]
+        if kept and products not in ("f32", "f64"):
+            return f"{'; '.join(kept)}: products read rounded factors"
         if kept:
             return f"{'; '.join(kept)}: a batch of more than {limit} rows repays them"
         if self.batch <= limit:

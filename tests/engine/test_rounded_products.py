@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import Dense, Norm, reference
+from fastbp import Dense, Norm, _core, reference
 from fastbp.optim import SGD
 from fastbp.reference._products import product, split
 
@@ -127,6 +127,66 @@ def test_nan_and_infinity_reach_the_outputs(precision, n):
     assert not np.isfinite(out[[0, -1]]).any() and np.isfinite(out[1:-1]).all()
     X[...] = 3.4e38  # finite in float32, and beyond the range of bfloat16
     assert not np.isfinite(net.predict(X)).any()
+
+
+# ---- how they are made --------------------------------------------------------------------------
+
+
+def test_the_engine_names_how_products_are_made():
+    few, many = 8, 9
+    own = "f32 of rounded factors"
+    in_bfloat16 = {
+        "avx512_bf16": {"high": own, "medium": "avx512_bf16"},
+        **{isa: dict.fromkeys(ROUNDED, isa) for isa in ("amx", "amx_emulated")},
+    }
+    for precision in ROUNDED:
+        net = problem((3, 2), 1, precision)[0]._backend.net
+        assert net.products(few) == own
+        ways = in_bfloat16.get(_core.isa(), dict.fromkeys(ROUNDED, own))
+        assert net.products(many) == ways[precision]
+    assert problem((3, 2), 1, "highest")[0]._backend.net.products(many) == "f32"
+    assert fastbp.Network((3, 2), dtype="float64")._backend.net.products(many) == "f64"
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int8", "uint16"])
+def test_x_of_another_type_gives_the_bits_of_x_in_float32(dtype, precision):
+    found = []
+    for convert in (False, True):
+        net, X, y = problem((19, 33, 3), 70, precision)
+        X = np.rint(3 * X).clip(0).astype(dtype)
+        net.fit(X.astype(np.float32) if convert else X, y, epochs=1, batch_size=32)
+        net.forward(X.astype(np.float32) if convert else X)
+        net.backward(y)
+        found.append(net.theta.tobytes() + net.grad.tobytes() + net.predict(X).tobytes())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("n", [7, 40])
+def test_a_session_takes_sparse_and_dense_rows_in_turn(precision, n):
+    sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+    trained = []
+    for kinds in itertools.product((np.asarray, sparse.csr_matrix), repeat=2):
+        net, X, y = problem((40, 17, 3), n, precision)
+        X *= np.random.default_rng(1).random(X.shape) < 0.2
+        sgd = SGD(0.01)
+        for kind in (*kinds, kinds[0]):
+            net.train_batch(kind(X), y, sgd)
+        trained.append(net.theta.copy())
+    for theta in trained[1:]:
+        np.testing.assert_allclose(theta, trained[0], rtol=0, atol=2.0**-12)
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+def test_a_pass_that_rounds_has_no_other_derivatives(precision):
+    net, X, _ = problem((5, 4, 2), 9, precision)
+    rounding = _core.Pass(net._backend.net, 9)
+    rounding.forward(net.theta, X)
+    with pytest.raises(ValueError, match="argument"):
+        _core.vjp(rounding, net.theta, np.ones((9, 2), np.float32), np.empty((9, 5), np.float32))
+    with pytest.raises(ValueError, match="argument"):
+        _core.jvp(rounding, net.theta, X, None, np.empty((9, 2), np.float32))
 
 
 # ---- whole networks -----------------------------------------------------------------------------
