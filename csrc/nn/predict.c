@@ -50,8 +50,11 @@ static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, long
                                   n_out);
     }
     if (prediction->block_sum == NULL) return;
-    if (net->loss.fn != NULL && !fbp_custom_loss(&batch, callers_mode))
-        atomic_store(prediction->loss_failed, true);
+    if (net->loss.fn != NULL) {
+        fbp_end_products(plan);
+        if (!fbp_custom_loss(&batch, callers_mode)) atomic_store(prediction->loss_failed, true);
+        fbp_begin_products(plan);
+    }
     fbp_loss_rows(&batch, 0, batch.rows);
     prediction->block_sum[2 * block] = fbp_loss_sum(&batch);
     prediction->block_sum[2 * block + 1] = fbp_weight_sum(&batch);

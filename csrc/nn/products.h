@@ -6,7 +6,8 @@
 
 #include "batch.h"
 
-/* Each thread calls these before and after the products of a region. */
+/* Each thread calls these before and after the products of a region. Code of the caller, which may
+ * use tiles of AMX itself, must not run between them. */
 void fbp_begin_products(const fbp_plan_t *plan);
 void fbp_end_products(const fbp_plan_t *plan);
 

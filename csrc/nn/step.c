@@ -63,7 +63,9 @@ static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, long first
     row_sweep(slice->fit, batch, first, FORWARD, team, worker);
     wait_for_all(team, profile);
     if (worker == 0) {
+        fbp_end_products(batch->plan);
         slice->loss_failed = !fbp_custom_loss(batch, fbp_team_callers_mode(team));
+        fbp_begin_products(batch->plan);
         fbp_lap(profile, batch->plan->net->n_layers, FASTBP_PHASE_LOSS);
     }
     wait_for_all(team, profile);
