@@ -592,6 +592,12 @@ fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x
  * products are compared with. */
 double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds);
 
+/* GFLOP/s of the operations that products in bfloat16 consist of, in registers or tiles, on one
+ * core, measured for `seconds`: the peak that products with one or two planes are compared with.
+ * The operations are those of the product, so the peak for two planes is a third of that for one. 0
+ * if the chosen ISA has no products in bfloat16, or planes is not 1 or 2. */
+double fastbp_bf16_peak(int planes, double seconds);
+
 /* GB/s, reads and writes together, of a += s·b over `bytes` of memory divided among up to n_threads
  * threads (0 for fastbp_get_num_threads), measured for `seconds`: what passes over that much memory
  * are compared with. 0 if the memory cannot be allocated. */

@@ -351,21 +351,42 @@ fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision,
     return FASTBP_OK;
 }
 
+/* The best rate of calls of chains(rounds, factors), in GFLOP/s, `flops` being those of a round. */
+static double best_rate(double (*chains)(long rounds, const void *factors), const void *factors,
+                        long rounds, double flops, double seconds) {
+    const double begin = fbp_seconds();
+    double best = 0, now = begin;
+    do {
+        const double start = now;
+        (void)chains(rounds, factors);
+        now = fbp_seconds();
+        const double rate = flops * (double)rounds / (now - start) * 1e-9;
+        best = rate > best ? rate : best;
+    } while (now - begin < seconds);
+    return best;
+}
+
 double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds) {
     enum { ROUNDS = 200000, CHAINS = 12 };
     const fbp_kernels_t *kernels = fbp_kernels(dtype);
     const float xy32[2] = {0.5f, 0.25f};
-    const double xy64[2] = {0.5, 0.25}, begin = fbp_seconds();
+    const double xy64[2] = {0.5, 0.25};
     const void *xy = dtype == FASTBP_F32 ? (const void *)xy32 : (const void *)xy64;
-    double best = 0, now = begin;
-    do {
-        const double start = now;
-        (void)kernels->fma_chains(ROUNDS, xy);
-        now = fbp_seconds();
-        const double rate = 2.0 * CHAINS * ROUNDS * kernels->lanes / (now - start) * 1e-9;
-        best = rate > best ? rate : best;
-    } while (now - begin < seconds);
-    return best;
+    return best_rate(kernels->fma_chains, xy, ROUNDS, 2.0 * CHAINS * kernels->lanes, seconds);
+}
+
+double fastbp_bf16_peak(int planes, double seconds) {
+    enum { FLOPS = 1 << 28, HALF = 0x3f00 }; /* FLOPS: 1 ms of vdpbf16ps; HALF: 0.5 in bfloat16 */
+    const fbp_bf16_t *kernels = fbp_bf16_kernels();
+    if (kernels == NULL || planes < 1 || planes > 2) return 0;
+    _Alignas(FBP_CACHE_LINE) uint16_t tile[FBP_BF16_TILE];
+    for (int i = 0; i < FBP_BF16_TILE; ++i) tile[i] = HALF;
+    const double flops = (double)kernels->chain_flops;
+    kernels->begin();
+    const double rate =
+        best_rate(kernels->dot_chains, tile, FLOPS / kernels->chain_flops, flops, seconds);
+    kernels->end();
+    return planes == 1 ? rate : rate / 3; /* hi·hi + hi·lo + lo·hi */
 }
 
 /* ---- a += s·b ---- */

@@ -288,6 +288,7 @@ cdef extern from "fastbp.h" nogil:
         long ldx, void *out, long ldo)
     fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out)
     double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds)
+    double fastbp_bf16_peak(int planes, double seconds)
     double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds)
     double fastbp_pool_latency(int n_threads, long repeats)
 

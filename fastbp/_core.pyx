@@ -936,11 +936,8 @@ def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alph
     "nn" copies B into panels first. repeats: how often the product is computed.
     """
     cdef char code = b"d" if a.dtype.itemsize == 8 else b"f"
-    cdef Matrix at_a = _locate(a, code)
-    cdef Matrix at_b = _locate(b, code)
-    cdef Matrix at_c = _locate(c, code, True)
-    cdef Matrix at_z = _locate_or_null(z, code, True)
-    cdef Matrix at_aux = _locate_or_null(aux, code)
+    cdef Matrix at_a = _locate(a, code), at_b = _locate(b, code), at_c = _locate(c, code, True)
+    cdef Matrix at_z = _locate_or_null(z, code, True), at_aux = _locate_or_null(aux, code)
     cdef fastbp_gemm_call_t call
     call.form = _GEMM_FORMS[form]
     call.dtype = _dtype(code == b"d")
@@ -997,11 +994,8 @@ def bf16_product(a, b, c, *, int planes=1, bias=None, str activation="identity",
 
     forms receive c as factors. repeats: how often the product is computed, after one packing.
     """
-    cdef Matrix at_a = _locate(a, b"f")
-    cdef Matrix at_b = _locate(b, b"f")
-    cdef Matrix at_c = _locate(c, b"f", True)
-    cdef Matrix at_z = _locate_or_null(z, b"f", True)
-    cdef Matrix at_aux = _locate_or_null(aux, b"f")
+    cdef Matrix at_a = _locate(a, b"f"), at_b = _locate(b, b"f"), at_c = _locate(c, b"f", True)
+    cdef Matrix at_z = _locate_or_null(z, b"f", True), at_aux = _locate_or_null(aux, b"f")
     cdef fastbp_bf16_call_t call
     call.m, call.n, call.k = at_c.rows, at_c.cols, at_a.cols
     if at_a.rows != call.m or (at_b.rows, at_b.cols) != (call.k, call.n):
@@ -1027,6 +1021,14 @@ def fma_peak(bint f64=False, double seconds=0.2):
     cdef double peak
     with nogil:
         peak = fastbp_fma_peak(_dtype(f64), seconds)
+    return peak
+
+
+def bf16_peak(int planes=1, double seconds=0.2):
+    """GFLOP/s that products in bfloat16 can reach on one core; 0 if the chosen ISA has none."""
+    cdef double peak
+    with nogil:
+        peak = fastbp_bf16_peak(planes, seconds)
     return peak
 
 

@@ -91,6 +91,11 @@ typedef struct {
     void (*product)(const fbp_bf16_product_t *product);
     void (*begin)(void); /* AMX: configures the tiles of this thread */
     void (*end)(void);   /* AMX: releases them */
+    /* `rounds` rounds of independent dot operations of a tile with itself, on sums in registers,
+     * between `begin` and `end`: the operations of product, without its loads. Returns a sum of
+     * them, so that the compiler cannot drop them. */
+    double (*dot_chains)(long rounds, const void *tile);
+    long chain_flops; /* operations of a round, 2 per multiply-add */
 } fbp_bf16_t;
 
 #endif

@@ -1,6 +1,7 @@
 /* bf16_block.h: what bf16.inc asks of bf16_tiles.inc and bf16_vectors.inc:
  *   block_sums(f, sums)               the sums of one block of 32 × 32, over f->tiles tiles of k
- *   begin_products(), end_products()  begin and end of fbp_bf16_t */
+ *   begin_products(), end_products()  begin and end of fbp_bf16_t
+ *   dot_chains(), CHAIN_FLOPS         dot_chains and chain_flops of fbp_bf16_t */
 #ifndef FASTBP_BF16_BLOCK_H
 #define FASTBP_BF16_BLOCK_H
 

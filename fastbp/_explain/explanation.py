@@ -36,7 +36,7 @@ class PhaseTime:
     gbytes : float or None
         GB/s, with each operand counted once.
     limit : str or None
-        The nearer limit, "fma" or "memory".
+        The nearer limit: "memory", or the operations of the product, "fma" or "bf16".
     of_limit : float or None
         The share of that limit that was reached.
     """
@@ -106,10 +106,13 @@ class Explanation:
     plain_step_us : float
         Microseconds of a step without clocks.
     samples_per_second, gflops, of_peak : float
-        From plain_step_us: samples/s; GFLOP/s of the products only; and their share of the FMA
-        peak of all threads that run at the same time.
+        From plain_step_us: samples/s; GFLOP/s of the products only; and their share of the peak
+        of all threads that run at the same time. The peak is bf16_peak, or fma_peak without it.
     fma_peak : float
-        GFLOP/s of multiply-adds of one thread.
+        GFLOP/s of multiply-adds of one thread, in the dtype of the network.
+    bf16_peak : float or None
+        GFLOP/s of products in bfloat16 of one thread, whose factors are as exact as
+        matmul_precision says; None if the engine makes the products in another way.
     memory_rate : float
         GB/s of all threads that run at the same time.
     memory_bytes : int
@@ -146,6 +149,7 @@ class Explanation:
     gflops: float
     of_peak: float
     fma_peak: float
+    bf16_peak: float | None
     memory_rate: float
     memory_bytes: int
     cpu_share: float
@@ -192,8 +196,11 @@ def _head(e: Explanation) -> list[str]:
     t, used = e.threads, _count(e.threads.at_once, "thread")
     step = f"{_digits(e.plain_step_us)} µs; {_digits(e.step_us)} µs with the clocks of this table"
     speed = f"{e.samples_per_second:,.0f} samples/s, {e.gflops:.4g} GFLOP/s in products: "
-    speed += f"{_percent(e.of_peak)} of the FMA peak of {used}"
-    limits = f"{e.fma_peak:.4g} GFLOP/s a thread; {e.memory_rate:.4g} GB/s on {used}, "
+    peak = "FMA" if e.bf16_peak is None else "bfloat16"
+    speed += f"{_percent(e.of_peak)} of the {peak} peak of {used}"
+    limits = f"{e.fma_peak:.4g} GFLOP/s a thread"
+    limits += f", {e.bf16_peak:.4g} in bfloat16; " if e.bf16_peak is not None else "; "
+    limits += f"{e.memory_rate:.4g} GB/s on {used}, "
     limits += f"through {_size(e.memory_bytes)}"
     threads = f"{t.used} of {t.allowed} allowed, {_count(t.cpus, 'CPU')}: {t.why}"
     facts = {

@@ -1,8 +1,8 @@
 """Measures where the time of a training step goes, and the limits of the machine.
 
 A phase is compared with the nearer of two limits (Williams, Waterman & Patterson, "Roofline",
-CACM 52(4), 2009): the multiply-adds of the cores, and the bytes that they move through as much
-memory as a step uses. Both are measured in the same call.
+CACM 52(4), 2009): the operations of the cores, of the kind that makes the products, and the bytes
+that they move through as much memory as a step uses. Both are measured in the same call.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .. import _core
 from .._checks import arguments as check
 from .._config import isa, usable_cores
 from .._training.fit import data_set, plan_batches
-from .._types import Array, Data, SessionOptions, Trainee
+from .._types import Array, Data, SessionOptions, SparseRows, Trainee
 from ..activations import Activation
 from ..errors import DivergenceError
 from ..optim import Optimizer
@@ -102,20 +102,22 @@ def explain(
     session = net._timed_session(whole, copied, SessionOptions(batch_size, True, n_threads))
 
     f64 = net.dtype == np.float64
-    peak = _core.fma_peak(f64, _LIMIT_SECONDS)
+    before = _peaks(net, session)
     _run(session, 0.0)  # one step, which warms up pages, caches and threads
     began = perf_counter(), process_time()
     _alternate(session, seconds)
     elapsed, busy = perf_counter() - began[0], process_time() - began[1]
     report = session.report()
     threads = _threads(report, asked=n_threads > 0)
-    peak = max(peak, _core.fma_peak(f64, _LIMIT_SECONDS))
+    fma_peak, bf16_peak = map(max, before, _peaks(net, session))
     n_bytes = report["bytes"] + net.theta.nbytes * (1 + copied.n_moments)
     n_bytes = min(n_bytes, _MOST_BYTES)
     rate = _core.memory_rate(f64, n_bytes, threads.at_once, _LIMIT_SECONDS)
 
-    step = _Step(net, report, batch_size, copied.n_moments, peak * threads.at_once, rate)
-    gflops = step.gflops
+    peaks = fma_peak * threads.at_once, bf16_peak * threads.at_once
+    step = _Step(
+        net, report, batch_size, copied.n_moments, isinstance(rows, SparseRows), *peaks, rate
+    )
     return Explanation(
         widths=net.widths,
         activations=tuple(str(activation) for activation in net.activations),
@@ -131,9 +133,10 @@ def explain(
         step_us=step.seconds * 1e6,
         plain_step_us=step.plain_seconds * 1e6,
         samples_per_second=batch_size / step.plain_seconds,
-        gflops=gflops,
-        of_peak=gflops / step.peak,
-        fma_peak=peak,
+        gflops=step.gflops,
+        of_peak=step.of_peak,
+        fma_peak=fma_peak,
+        bf16_peak=bf16_peak or None,
         memory_rate=rate,
         memory_bytes=n_bytes,
         cpu_share=min(1.0, busy / (elapsed * threads.at_once)),
@@ -143,6 +146,25 @@ def explain(
         weight_tiles=report["tiles"],
         arena_bytes=report["bytes"],
         phases=tuple(step.phases()),
+    )
+
+
+def bf16_peak(products: str, precision: str, seconds: float) -> float:
+    """GFLOP/s of one thread for products in bfloat16 at that precision of their factors.
+
+    `products` is as in `Explanation`. Returns 0 if they are made in another way.
+    """
+    if products != isa():
+        return 0.0
+    return _core.bf16_peak(2 if precision == "high" else 1, seconds)
+
+
+def _peaks(net: Timed, session: Clocked) -> tuple[float, float]:
+    """`fma_peak` and `bf16_peak` of an `Explanation`, measured once."""
+    products = session.report()["products"]
+    return (
+        _core.fma_peak(net.dtype == np.float64, _LIMIT_SECONDS),
+        bf16_peak(products, net.matmul_precision, _LIMIT_SECONDS),
     )
 
 
@@ -187,14 +209,17 @@ def _threads(report: Mapping[str, Any], *, asked: bool) -> Threads:
 class _Step:
     """The mean step: the times by the engine's clocks, and operations and bytes of each phase.
 
-    peak: GFLOP/s, and rate: GB/s, of all threads that run at the same time; rate 0: not measured.
+    sparse: whether the rows of X are. The peaks in GFLOP/s and rate, in GB/s, are those of all
+    threads that run at the same time; bf16_peak 0: no such products; rate 0: not measured.
     """
 
     net: Timed
     report: Mapping[str, Any]
     batch: int
     n_moments: int
-    peak: float
+    sparse: bool
+    fma_peak: float
+    bf16_peak: float
     rate: float
 
     @property
@@ -212,6 +237,12 @@ class _Step:
     @property
     def gflops(self) -> float:
         return sum(self._operations(*place) for place in self._places()) / self.plain_seconds / 1e9
+
+    @property
+    def of_peak(self) -> float:
+        """The time that the peaks would allow for the products, as a share of the step."""
+        least = sum(self._operations(*place) / self._peak(place[0]) for place in self._places())
+        return least / 1e9 / self.plain_seconds
 
     def phases(self) -> list[PhaseTime]:
         """The phases, layer by layer, then those of no layer; the sum of the shares is 1."""
@@ -277,7 +308,7 @@ class _Step:
     def _phase(self, l: int, phase: str, share: float) -> PhaseTime:
         seconds = max(share * self.seconds, 1e-12)
         operations, n_bytes = self._operations(l, phase), self._bytes(l, phase)
-        by_fma = operations / (self.peak * 1e9)
+        by_peak = operations / (self._peak(l) * 1e9)
         by_memory = n_bytes / (self.rate * 1e9) if self.rate > 0 else 0.0
         return PhaseTime(
             layer=l,
@@ -287,9 +318,16 @@ class _Step:
             share=share,
             gflops=operations / seconds * 1e-9 if operations else None,
             gbytes=n_bytes / seconds * 1e-9,
-            limit="fma" if by_fma > by_memory else "memory",
-            of_limit=max(by_fma, by_memory) / seconds,
+            limit=("bf16" if self._in_bf16(l) else "fma") if by_peak > by_memory else "memory",
+            of_limit=max(by_peak, by_memory) / seconds,
         )
+
+    def _in_bf16(self, l: int) -> bool:
+        """Whether the products of layer l are made in bfloat16; those of sparse rows are not."""
+        return self.bf16_peak > 0 and not (l == 1 and self.sparse)
+
+    def _peak(self, l: int) -> float:
+        return self.bf16_peak if self._in_bf16(l) else self.fma_peak
 
     def _operations(self, l: int, phase: str) -> int:
         product = phase in PRODUCTS or (phase == "update" and self._layer(l)["outer"])

@@ -90,8 +90,8 @@ class Network(TrainableNetwork):
 
         The steps run on copies, with clocks and without in turn, so parameters, stored passes and
         the optimiser stay as they are. The result compares each phase with the limits of the
-        machine, which takes 0.2 s more. `print` it for a table, or use its fields and `to_dict()`;
-        docs/explain.md explains them.
+        machine, which takes up to 0.3 s more. `print` it for a table, or use its fields and
+        `to_dict()`; docs/explain.md explains them.
 
         Parameters
         ----------

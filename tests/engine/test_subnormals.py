@@ -260,7 +260,11 @@ def calls():
         "explain": lambda: net.explain(X, y, batch_size=4, seconds=0.01),
         "vmath": lambda: _core.vmath("exp", np.zeros(3, np.float32)),
         "gemm": lambda: _core.gemm("nn", *(np.ones((3, 3), np.float32) for _ in range(3))),
-        "limits": lambda: (_core.memory_rate(seconds=1e-3, bytes=1 << 16), _core.fma_peak(0, 1e-3)),
+        "limits": lambda: (
+            _core.memory_rate(seconds=1e-3, bytes=1 << 16),
+            _core.fma_peak(0, 1e-3),
+            _core.bf16_peak(1, 1e-3),
+        ),
     }
 
 

@@ -355,3 +355,17 @@ def test_the_order_of_sums(rng, isa, planes):
     c = np.empty_like(expected)
     bf16_product(A, B, c, planes=planes)
     np.testing.assert_array_equal(c, expected)
+
+
+# ---- the peak ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+def test_the_peak_is_a_rate(planes):
+    assert 0 < _core.bf16_peak(planes, 0.0) < np.inf
+    assert _core.bf16_peak(0, 0.0) == _core.bf16_peak(3, 0.0) == 0
+
+
+def test_an_isa_without_products_in_bfloat16_has_no_peak():
+    _core.select_isa("scalar")
+    assert _core.bf16_peak(1, 0.0) == 0

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fastbp import _core
 from fastbp._cli.main import main
 from fastbp._explain import measure as measuring
 from fastbp._explain.explanation import PRODUCTS
+from fastbp._types import SparseRows
 from fastbp.errors import DivergenceError
 from fastbp.optim import SGD, Adam
 
@@ -122,6 +124,56 @@ def test_rates_follow_from_operations_and_bytes(batch):
     whole -= 2 * WIDTHS[0] * WIDTHS[1] * batch  # the first layer computes no δ of its inputs
     assert found.gflops * found.plain_step_us * 1e3 == pytest.approx(whole, rel=16 * EPS)
     assert found.samples_per_second * found.plain_step_us == pytest.approx(batch * 1e6, rel=8 * EPS)
+
+
+# Products, the precision of the network, and the planes of their factors in bfloat16
+KINDS = [("f32", "highest", None), ("f32 of rounded factors", "high", None),
+         ("amx", "high", 2), ("amx", "medium", 1)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("products", "precision", "planes"), KINDS)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_products_are_compared_with_the_peak_of_what_makes_them(
+    monkeypatch, products, precision, planes, sparse
+):
+    """The peaks are so low that no phase with a product is limited by memory."""
+
+    def session(*arguments):
+        made = begin(*arguments)
+        report = {"products": products}
+        return SimpleNamespace(
+            run=made.run, set_clocks=made.set_clocks, report=lambda: made.report() | report
+        )
+
+    peaks = {None: 3e-6, 1: 6e-6, 2: 2e-6}
+    monkeypatch.setattr(_core, "isa", lambda: "amx")
+    monkeypatch.setattr(_core, "fma_peak", lambda f64, seconds: peaks[None])
+    monkeypatch.setattr(_core, "bf16_peak", lambda planes, seconds: peaks[planes])
+    net = network(matmul_precision=precision)
+    begin = net._timed_session
+    monkeypatch.setattr(net, "_timed_session", session)
+    X, y = data(net)
+    if sparse:
+        indptr = np.arange(len(X) + 1) * net.widths[0]
+        X = SparseRows(X.ravel(), np.tile(np.arange(5, dtype=np.int32), len(X)), indptr, 5)
+    found = net.explain(X, y, batch_size=9, seconds=SECONDS)
+    assert found.products == products and found.fma_peak == peaks[None]
+    assert found.bf16_peak == (peaks[planes] if planes else None)
+    least = 0.0
+    for p in found.phases:
+        if p.gflops is None:
+            assert p.limit in ("memory", None), p
+            continue
+        by_fma = planes is None or (sparse and p.layer == 1)
+        assert p.limit == ("fma" if by_fma else "bf16"), p
+        peak = peaks[None if by_fma else planes] * found.threads.at_once
+        assert p.of_limit == pytest.approx(p.gflops / peak, rel=16 * EPS), p
+        least += p.gflops * p.us / peak
+    share = least / found.plain_step_us
+    assert found.of_peak == pytest.approx(share, rel=(16 + len(found.phases)) * EPS)
+    text = str(found)
+    assert ("of the bfloat16 peak" in text) == (" in bfloat16" in text) == bool(planes)
+    assert ("of the FMA peak" in text) == (planes is None)
 
 
 def test_copies_of_W_depend_on_the_batch_and_the_widths():
