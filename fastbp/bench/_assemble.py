@@ -132,7 +132,7 @@ def _run(config: Config, lane: Lane, memory: dict[str, int | None]) -> Run:
     if lane.is_engine:
         run["peak_share"] = summary(
             1e-9 * flops / (seconds * peak * lane.worker.n_threads)
-            for seconds, peak in zip(lane.seconds, lane.peaks, strict=True)
+            for seconds, peak in zip(lane.seconds, lane.products_peaks, strict=True)
         )
     memory_bytes = memory.get(lane.worker.program)
     if memory_bytes is not None:

@@ -55,7 +55,9 @@ class Lane:
     source: str
     seconds: list[float] = field(default_factory=list)  # per step, one entry per round
     cpu_seconds: list[float] = field(default_factory=list)  # processor time, all threads
-    peaks: list[float] = field(default_factory=list)  # GFLOP/s of one core; only the engine's lanes
+    # GFLOP/s of one core, only of the engine's lanes: of FMA, and of what makes the products
+    peaks: list[float] = field(default_factory=list)
+    products_peaks: list[float] = field(default_factory=list)
 
     @property
     def is_engine(self) -> bool:
@@ -80,3 +82,4 @@ class Lane:
         self.cpu_seconds.append(reply["cpu_seconds"])
         if self.is_engine:
             self.peaks.append(reply["peak"])
+            self.products_peaks.append(reply["products_peak"])

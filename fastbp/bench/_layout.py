@@ -29,7 +29,8 @@ class Run(TypedDict):
     samples_per_second: float  # at the median
     gflops: float  # at the median
     cores_used: Summary  # processor seconds per second
-    peak_share: NotRequired[Summary]  # gflops / (threads · peak); only for fastbp
+    # gflops / (threads · peak of what makes the products: FMA, or bfloat16); only for fastbp
+    peak_share: NotRequired[Summary]
     memory_bytes: NotRequired[int]  # peak memory, without NumPy and the data; only if measured
 
 

@@ -31,7 +31,7 @@ def draw(reports: Sequence[Report], path: str | os.PathLike[str]) -> None:
 
     Each machine has a part of its own, with one row per configuration. If peers were measured,
     there is one panel per precision with their time divided by that of fastbp, each at its fastest
-    run. The last panel shows fastbp's share of the FMA peak at its finest precision, on the lowest
+    run. The last panel shows fastbp's share of the peak at its finest precision, on the lowest
     number of threads.
 
     Raises ImportError if matplotlib is not installed, ValueError for an unknown extension, and
@@ -146,7 +146,7 @@ def _draw_shares(axes: Any, report: Report) -> None:
     axes.set_xlim(0, max(112, 1.15 * max(shares)))
     axes.set_xticks(range(0, 101, 25), [f"{tick} %" for tick in range(0, 101, 25)])
     threads = f"{n_threads} thread{'s' * (n_threads > 1)}"
-    axes.set_title(f"share of FMA peak, {threads}", fontsize=9, color=_INK)
+    axes.set_title(f"share of peak, {threads}", fontsize=9, color=_INK)
     _band(axes, len(results))
     _clean(axes)
 

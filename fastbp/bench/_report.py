@@ -156,10 +156,13 @@ def notes(report: Report) -> list[str]:
 
 def _columns(report: Report) -> list[str]:
     first, *others = report["options"]["threads"]
+    peak = f"{report['options']['dtype']} FMA peak"
+    if report["options"]["precisions"] != ["highest"]:
+        peak += ", or of the bfloat16 peak for products in bfloat16,"
     lines = [
         "µs: time of a step or call of fastbp at its best number of threads",
         "CPU µs: processor time of all its threads",
-        f"of peak ×{first}: share of the {report['options']['dtype']} FMA peak on {_threads(first)}"
+        f"of peak ×{first}: share of the {peak} on {_threads(first)}"
         + "".join(f"; ×{n}: speed-up on {_threads(n)}" for n in others),
     ]
     if len(report["options"]["precisions"]) > 1:

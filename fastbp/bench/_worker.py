@@ -6,7 +6,8 @@ Each request and each reply is one line of JSON. The key "do" of a request names
     product                                               → digest of the bits of a product
     setup      config (fields of Config), threads, dtype  → source, data_bytes
     calibrate  seconds                                    → repeats
-    time       repeats, warm, peak_seconds                → seconds and cpu_seconds per step, peak
+    time       repeats, warm, peak_seconds                → seconds and cpu_seconds per step; peak
+                                                            and products_peak, or None
     memory                                                → bytes
 
 The process ends at the end of stdin, or with a traceback on stderr if a request fails.
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from .._explain.measure import bf16_peak
 from ._memory import peak_bytes
 from ._peers import PROGRAMS
 from ._suites import Config
@@ -60,13 +62,22 @@ class Bench:
         return {"repeats": calibrate(self.program.run, seconds)}
 
     def time(self, repeats: int, warm: bool, peak_seconds: float) -> dict[str, object]:
-        """Measure seconds and processor seconds per step; first the peak of one core, if asked."""
-        peak = _core.fma_peak(self.f64, peak_seconds) if peak_seconds else None
+        """Measure seconds and processor seconds per step; first the peaks of one core, if asked."""
+        peak = products_peak = None
+        if peak_seconds:
+            peak = _core.fma_peak(self.f64, peak_seconds)
+            program = self.program
+            products_peak = bf16_peak(program.products, program.precision, peak_seconds) or peak
         if warm:
             self.program.run(1)
         seconds, used = elapsed(self.program.run, repeats)
         n_steps = repeats * self.program.n_steps
-        return {"seconds": seconds / n_steps, "cpu_seconds": used / n_steps, "peak": peak}
+        return {
+            "seconds": seconds / n_steps,
+            "cpu_seconds": used / n_steps,
+            "peak": peak,
+            "products_peak": products_peak,
+        }
 
     def memory(self) -> dict[str, object]:
         """Return the peak memory of this process."""

@@ -28,6 +28,7 @@ from fastbp.bench._memory import forget_peak, peak_bytes
 from fastbp.bench._peers import ENGINE, PEERS, PRECISIONS, PROGRAMS
 from fastbp.bench._runner import _Bench, measure
 from fastbp.bench._suites import CONFIGS, KINDS, SUITES, Config, select
+from fastbp.bench._worker import Bench
 
 TINY = Config("tiny", (3, 4, 2), "tanh", "mse", 2, n_rows=6)
 ALONE = ["bench", "--quick", "--rounds", "1", "--threads", "1", "--peers", "none"]
@@ -157,8 +158,39 @@ def test_a_worker_answers_and_ends():
         reply = worker.ask("time", repeats=2, warm=True, peak_seconds=1e-4)
         assert reply["seconds"] > 0
         assert reply["cpu_seconds"] >= 0  # the clock of a process may be coarse
-        assert reply["peak"] > 0
+        assert reply["products_peak"] == reply["peak"] > 0
     assert worker.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("ways", "peaks"),
+    [
+        ({"products": "amx", "precision": "medium"}, (50.0, 300.0)),
+        ({"products": "amx", "precision": "high"}, (50.0, 100.0)),
+        ({"products": "f32 of rounded factors", "precision": "high"}, (50.0, 50.0)),
+        ({"products": "f32", "precision": "highest"}, (50.0, 50.0)),
+    ],
+)
+def test_a_worker_measures_the_peak_of_what_makes_the_products(monkeypatch, ways, peaks):
+    monkeypatch.setattr(_core, "isa", lambda: "amx")
+    monkeypatch.setattr(_core, "fma_peak", lambda f64, seconds: 50.0)
+    monkeypatch.setattr(_core, "bf16_peak", lambda planes, seconds: {1: 300.0, 2: 100.0}[planes])
+    bench = Bench()
+    bench.f64, bench.program = False, SimpleNamespace(run=lambda repeats: None, n_steps=1, **ways)
+    reply = bench.time(repeats=1, warm=False, peak_seconds=1.0)
+    assert (reply["peak"], reply["products_peak"]) == peaks
+    reply = bench.time(repeats=1, warm=False, peak_seconds=0.0)
+    assert reply["peak"] is reply["products_peak"] is None
+
+
+def test_the_engine_says_how_it_makes_its_products():
+    for dtype, products in (("float32", "f32"), ("float64", "f64")):
+        program = PROGRAMS[ENGINE]()
+        program.setup(TINY, 1, dtype)
+        assert program.products == products
+    program = PROGRAMS["reference"]()
+    program.setup(TINY, 1, "float32")
+    assert program.products == ""
 
 
 def test_a_worker_that_fails_says_why():
@@ -205,7 +237,9 @@ def lane(program, precision, n_threads, us, cpu_us=None):
     made = Lane(worker, 1, "synthetic")
     made.seconds = [1e-6 * us, 2e-6 * us]
     made.cpu_seconds = [1e-6 * (cpu_us or us)] * 2
-    made.peaks = [100.0, 100.0] if made.is_engine else []
+    if made.is_engine:
+        made.peaks = [100.0, 100.0]
+        made.products_peaks = [150.0, 150.0] if precision == "medium" else made.peaks
     return made
 
 
@@ -240,6 +274,16 @@ def test_peers_are_compared_at_the_same_precision_or_a_finer_one():
     assert medium["over_highest"]["median"] == pytest.approx(30 / 10)
     assert medium["cpu_over_highest"] == pytest.approx(40 / 10)
     assert medium["best"] == "sklearn"
+
+
+def test_the_share_of_the_peak_is_that_of_what_makes_the_products():
+    result = compared(TINY, LANES, ("highest", "medium"), {}, {})
+    assert result["peak_gflops"]["median"] == 100
+    for run, peak in zip(result["runs"], (100, 100, 150, 150), strict=False):
+        times = [1e-6 * us * run["threads"] for us in run["rounds_us"]]
+        flops = TINY.flops_per_sample * TINY.batch
+        share = np.median([1e-9 * flops / time / peak for time in times])
+        assert run["peak_share"]["median"] == pytest.approx(share), run["precision"]
 
 
 def test_a_single_precision_has_nothing_to_gain_over():

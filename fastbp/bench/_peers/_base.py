@@ -63,6 +63,7 @@ class Program(ABC):
     ways: ClassVar[dict[str, str]] = {"highest": "highest"}
 
     precision: str = "highest"  # a key of `ways`
+    products: str = ""  # of the engine: how it makes its products, as `Explanation` has it
     n_steps: int  # steps, or calls, in one repeat
     unit: Callable[[], object]  # one repeat
 

@@ -31,6 +31,8 @@ class Engine(Program):
             matmul_precision=self.precision,
         )
         optimizer = Adam(config.learning_rate)
+        if isinstance(net, Network):
+            self.products = net._backend.net.products(config.batch)
         X, y = data.X, data.y
 
         def fit(repeats: int) -> None:
