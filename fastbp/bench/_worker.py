@@ -3,7 +3,7 @@
 Each request and each reply is one line of JSON. The key "do" of a request names the action:
 
     load       program, precision                         → nothing
-    product                                               → digest of the bits of a product
+    product                                               → digest of the bits of products
     setup      config (fields of Config), threads, dtype  → source, data_bytes
     calibrate  seconds                                    → repeats
     time       repeats, warm, peak_seconds                → seconds and cpu_seconds per step; peak
@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import sys
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,12 @@ from .. import _core
 from .._explain.measure import bf16_peak
 from ._memory import peak_bytes
 from ._peers import PROGRAMS
-from ._suites import Config
+from ._suites import SUITES, Config
 from ._timing import calibrate, elapsed
 
-_PRODUCT = (128, 512, 256)  # m, k, n: a layer of medium size
+_PRODUCTS = sorted(
+    {(c.batch, *layer) for c in SUITES["steps"].configs for layer in pairwise(c.widths)}
+)  # m, k, n
 
 
 class Bench:
@@ -43,12 +46,16 @@ class Bench:
         return {}
 
     def product(self) -> dict[str, object]:
-        """Return a digest of the bits of a product of random matrices in float32."""
-        rng = np.random.default_rng(0)
-        m, k, n = _PRODUCT
-        A, B = (rng.standard_normal(shape, np.float32) for shape in ((m, k), (k, n)))
-        product = self.program.product(A, B)
-        return {"digest": hashlib.sha256(np.ascontiguousarray(product).tobytes()).hexdigest()}
+        """Return a digest of the bits of products of random matrices in float32.
+
+        A library may choose its arithmetic by shape. The shapes are therefore those of all layers
+        of the suite "steps".
+        """
+        rng, digest = np.random.default_rng(0), hashlib.sha256()
+        for m, k, n in _PRODUCTS:
+            A, B = (rng.standard_normal(shape, np.float32) for shape in ((m, k), (k, n)))
+            digest.update(np.ascontiguousarray(self.program.product(A, B)).tobytes())
+        return {"digest": digest.hexdigest()}
 
     def setup(self, config: dict[str, Any], threads: int, dtype: str) -> dict[str, object]:
         """Prepare the program for a configuration."""
