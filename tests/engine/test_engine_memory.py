@@ -18,7 +18,9 @@ import fastbp
 from fastbp import Dense, _core
 
 ARITHMETIC = [(dtype, "highest") for dtype in DTYPES]
-ARITHMETIC += [("float32", "high"), ("float32", "medium")]
+ARITHMETIC += [
+    pytest.param("float32", name, marks=pytest.mark.products) for name in ("high", "medium")
+]
 LINUX = sys.platform == "linux" and sys.maxsize > 2**32
 needs_mprotect = pytest.mark.skipif(
     sys.platform == "win32", reason="guard pages need mprotect, which Windows does not have"

@@ -15,6 +15,7 @@ from fastbp import Dense, Norm, _core, reference
 from fastbp.optim import SGD
 from fastbp.reference._products import product, split
 
+pytestmark = pytest.mark.products
 EPS, TINY = (float(getattr(np.finfo(np.float32), name)) for name in ("eps", "tiny"))
 ROUNDED = ("high", "medium")
 BATCHES = (1, 7, 8, 9, 33, 130)

@@ -569,6 +569,7 @@ def test_the_command_merges_reports(found, tmp_path, capsys, monkeypatch):
     assert Path("text.json").read_text() == "so fast"
 
 
+@pytest.mark.products
 def test_the_command_measures_at_several_precisions(capsys):
     arguments = ["--config", "predict-rl", "--precision", "medium,highest", "--json"]
     assert main([*ALONE, *arguments]) == 0

@@ -495,6 +495,7 @@ def test_command(capsys, empty_folder):
     assert os.listdir() == []
 
 
+@pytest.mark.products
 def test_the_precision_of_products_is_named(capsys, empty_folder):
     assert main([*QUICK, "--matmul-precision", "medium"]) == 0
     assert "float32, matmul_precision medium kernels" in " ".join(capsys.readouterr().out.split())
