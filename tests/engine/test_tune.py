@@ -11,6 +11,7 @@ import pytest
 
 import fastbp
 from fastbp import _core
+from fastbp._precision import NAMES
 
 ISAS = _core.available_isas()
 TUNES = _core.available_tunes()
@@ -21,13 +22,16 @@ CASES = {
     "long sums": ((410, 205, 3), 390, 390, {"activation": "tanh", "l1": 1e-3, "l2": 1e-3}),
     "few rows": ((30, 260, 2), 5, 17, {"activation": "gelu"}),
 }
+# dtype and matmul_precision
+ARITHMETIC = [("float64", "highest"), *(("float32", name) for name in NAMES)]
 
 
-def digest(case, dtype, n_threads):
+def digest(case, dtype, precision, n_threads):
     """A digest of theta after three epochs with a limit on the norm of the gradient."""
     widths, batch, n, options = CASES[case]
     rng = np.random.default_rng(7)
-    net = fastbp.Network(widths, dtype=dtype, seed=3, **options)
+    options = options | {"dtype": dtype, "matmul_precision": precision, "seed": 3}
+    net = fastbp.Network(widths, **options)
     X = rng.normal(size=(n, widths[0])).astype(dtype)
     y = rng.integers(widths[-1], size=n) if net.criterion.labels else np.tanh(X[:, : widths[-1]])
     clip = fastbp.optim.Adam(1e-3, clip_norm=0.5)
@@ -38,12 +42,12 @@ def digest(case, dtype, n_threads):
 
 
 def digests():
-    """Every case in both dtypes, on one thread and on three."""
+    """Every case in both dtypes and at each precision, on 3 threads; at "highest" on 1 too."""
     return [
-        digest(case, dtype, n_threads)
+        digest(case, dtype, precision, n_threads)
         for case in CASES
-        for dtype in ("float32", "float64")
-        for n_threads in (1, 3)
+        for dtype, precision in ARITHMETIC
+        for n_threads in ((1, 3) if precision == "highest" else (3,))
     ]
 
 
