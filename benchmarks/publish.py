@@ -10,6 +10,7 @@ needs torch, jax, scikit-learn and matplotlib. The README's part lies between tw
 import argparse
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from fastbp._cli.main import main as fastbp
@@ -40,7 +41,7 @@ def part(report):
     return "\n\n".join(
         [
             f"### {machine_name(report)}",
-            f"Measured on {'; '.join(about)}.",
+            wrapped(f"Measured on {'; '.join(about)}."),
             *(table(report, precision) for precision in report["options"]["precisions"]),
         ]
     )
@@ -66,7 +67,12 @@ def table(report, precision):
         row += [peer(comparison, best) for best in ("best_usual", "best")]
         rows.append([*row, least_cpu(comparison)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f'At "{precision}", {leads(report, precision)}', "", *lines])
+    return "\n".join([wrapped(f'At "{precision}", {leads(report, precision)}'), "", *lines])
+
+
+def wrapped(text):
+    """Return a paragraph in lines of at most 100 columns."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def versions(report):
