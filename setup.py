@@ -148,10 +148,8 @@ class BuildEngine(build_ext):
 
     def can_build(self, name):
         """Whether an ISA is for this machine and system, and the compiler accepts its flags."""
-        isa, machines = (
-            ISAS[name],
-            {"any", target_machine()} | ({"emulated"} if EMULATED else set()),
-        )
+        isa = ISAS[name]
+        machines = {"any", target_machine()} | ({"emulated"} if EMULATED else set())
         if isa["machine"] not in machines or isa.get("system", sys.platform) != sys.platform:
             return False
         if "base" not in isa or not isa.get(self.family):
