@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import platform
+import sys
 
 import numpy as np
 
@@ -14,29 +15,43 @@ from ._precision import get_float32_matmul_precision
 from ._version import __version__
 
 
+def _refusal(message: str) -> ImportError | SystemExit:
+    """The exception for a wrong variable: an ImportError, or the exit of the command `fastbp`.
+
+    The command cannot catch an ImportError, because Python imports the package before any of its
+    modules. It prints the message alone, and its exit code is 2.
+    """
+    started = getattr(sys, "argv", None) or [""]
+    name = os.path.splitext(os.path.basename(started[0]))[0]
+    if name in ("fastbp", "-m"):  # -m is argv[0] while Python looks for the module to run
+        print(f"fastbp: error: {message}", file=sys.stderr)
+        return SystemExit(2)
+    return ImportError(message)
+
+
 def _choose_isa() -> None:
-    """Set the instruction set of FASTBP_ISA; ImportError, listing the valid ones, if invalid."""
+    """Set the instruction set of FASTBP_ISA; an error that lists the valid ones, if invalid."""
     name = os.environ.get("FASTBP_ISA", "").strip().lower()
     if not name:
         return
     try:
         _core.select_isa(name)
     except ValueError:
-        raise ImportError(
+        raise _refusal(
             f"FASTBP_ISA={name!r} is not available on this machine; available: "
             f"{', '.join(_core.available_isas())}. Set it to one of them, or unset it"
         ) from None
 
 
 def _choose_tune() -> None:
-    """Set the tuning of FASTBP_TUNE; ImportError, listing the valid ones, if invalid."""
+    """Set the tuning of FASTBP_TUNE; an error that lists the valid ones, if invalid."""
     name = os.environ.get("FASTBP_TUNE", "").strip().lower()
     if not name:
         return
     try:
         _core.select_tune(name)
     except ValueError:
-        raise ImportError(
+        raise _refusal(
             f"FASTBP_TUNE={name!r} is not a machine that fastbp is tuned for; it knows: "
             f"{', '.join(_core.available_tunes())}. Set it to one of them, or unset it"
         ) from None
@@ -57,7 +72,7 @@ def _choose_threads() -> None:
         if 0 < len(digits) <= 4 and int(digits) <= check.MAX_THREADS:
             _core.set_num_threads(int(digits))
         elif name == "FASTBP_NUM_THREADS":
-            raise ImportError(
+            raise _refusal(
                 f"{name}={value!r} must be a whole number from 1 to {check.MAX_THREADS}; "
                 "correct it, or unset it"
             )

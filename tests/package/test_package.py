@@ -80,6 +80,18 @@ def test_an_isa_that_cannot_run_is_an_error_with_the_list(name):
     assert all(isa in message for isa in available_isas())
 
 
+@pytest.mark.parametrize("variable", ["FASTBP_ISA", "FASTBP_TUNE", "FASTBP_NUM_THREADS"])
+@pytest.mark.parametrize("command", ["-m", "script"])
+def test_the_command_reports_a_wrong_variable_in_one_line(tmp_path, variable, command):
+    script = tmp_path / "fastbp"  # as installed
+    script.write_text("import sys; from fastbp._cli.main import main; sys.exit(main())")
+    start = ["-m", "fastbp"] if command == "-m" else [script]
+    done = run(*start, "info", **{variable: "zen9"})
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"fastbp: error: {variable}='zen9' ") and line.endswith("unset it")
+
+
 def test_this_run_uses_the_requested_isa():
     assert fastbp.isa() == (os.environ.get("FASTBP_ISA") or fastest_isa())
 
