@@ -99,7 +99,8 @@ class Task:
         runs = [(n, len(list(run))) for n, run in groupby(self.widths)]
         widths = "-".join(f"{n}×{count}" if count > 1 else str(n) for n, count in runs)
         schedule = f", schedule {self.schedule}" if self.schedule else ""
-        training = f"batch {self.batch_size}, {epochs} epochs, Adam({self.lr}){schedule}"
+        count = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+        training = f"batch {self.batch_size}, {count}, Adam({self.lr}){schedule}"
         return f"{widths}, {self.activation}, {training}"
 
 
@@ -129,7 +130,7 @@ def train(task, data, seed, precision, epochs):
     net.fit(
         X,
         y,
-        epochs=epochs or task.epochs,
+        epochs=epochs,
         batch_size=task.batch_size,
         optimizer=Adam(task.lr),
         schedule=task.schedule,
@@ -163,20 +164,35 @@ def rows(name, results):
         name = ""
 
 
-def main():
+def parse():
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tasks", default=",".join(TASKS), help="names, separated by commas")
     parser.add_argument("--seeds", type=int, default=5, help="at least 2 (default: 5)")
     parser.add_argument("--folder", help="where the files of Fashion-MNIST are")
     parser.add_argument("--epochs", type=int, help="epochs of every task (default: its own)")
     args = parser.parse_args()
+    args.tasks = [name.strip() for name in args.tasks.split(",")]
+    for name in args.tasks:
+        if name not in TASKS:
+            parser.error(f"--tasks: unknown {name!r}; known: {', '.join(TASKS)}")
+    if args.seeds < 2:
+        parser.error(f"--seeds must be at least 2, for a deviation; got {args.seeds}")
+    if args.epochs is not None and args.epochs < 1:
+        parser.error(f"--epochs must be at least 1; got {args.epochs}")
+    return args
+
+
+def main():
+    args = parse()
     machine = config()
     print(f"{machine['cpu']}, {machine['isa']}, {machine['threads']} threads\n")
     print("| task | `matmul_precision` | J, training rows | score, test rows | ΔJ/sd | Δscore/sd |")
     print("|---|---|---|---|---|---|")
     notes = []
-    for name in args.tasks.split(","):
+    for name in args.tasks:
         task, began = TASKS[name], time.perf_counter()
+        epochs = args.epochs or task.epochs
         try:
             data = task.make(args.folder)
         except FileNotFoundError as error:
@@ -184,13 +200,12 @@ def main():
             continue
         results = {
             precision: np.array(
-                [train(task, data, seed, precision, args.epochs) for seed in range(args.seeds)]
+                [train(task, data, seed, precision, epochs) for seed in range(args.seeds)]
             )
             for precision in PRECISIONS
         }
         print("\n".join(rows(name, results)), flush=True)
-        training = task.describe(args.epochs or task.epochs)
-        notes.append(f"{name}: {training}; {time.perf_counter() - began:.0f} s")
+        notes.append(f"{name}: {task.describe(epochs)}; {time.perf_counter() - began:.0f} s")
     print("", *notes, sep="\n")
 
 
