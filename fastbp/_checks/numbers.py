@@ -65,20 +65,28 @@ def as_numbers(value: object, name: str, hint: str | None = None) -> Array:
     raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}: {way}")
 
 
-def narrowed(array: Array, dtype: np.dtype, name: str) -> Array:
-    """A contiguous array of `dtype`; ValueError if a finite number is too large for it."""
+WIDER = "make the network with dtype='float64'"
+
+
+def narrowed(array: Array, dtype: np.dtype, name: str, wider: str = WIDER) -> Array:
+    """A contiguous array of `dtype`; ValueError if a finite number is too large for it.
+
+    `wider` tells how to compute in float64.
+    """
     with np.errstate(over="ignore"):
         found = np.ascontiguousarray(array, dtype)
     if array.dtype.kind == "f" and array.itemsize > found.itemsize:
         lost = np.isfinite(array) & ~np.isfinite(found)
         if lost.any():
-            raise beyond(array[lost][0], dtype, name)
+            raise beyond(array[lost][0], dtype, name, wider=wider)
     return found
 
 
-def beyond(value: float, dtype: np.dtype, name: str, where: str = "") -> ValueError:
+def beyond(
+    value: float, dtype: np.dtype, name: str, where: str = "", *, wider: str = WIDER
+) -> ValueError:
     """The error for a finite number that is too large for `dtype`, with remedies."""
-    way = "" if dtype == np.float64 else ", or make the network with dtype='float64'"
+    way = "" if dtype == np.float64 else f", or {wider}"
     return ValueError(
         f"{name} holds {value}{where}, beyond {dtype}, which ends at "
         f"±{np.finfo(dtype).max:.4g}: scale {name}{way}"

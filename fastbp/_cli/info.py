@@ -12,9 +12,9 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     """Add this command to the parser."""
     return subparsers.add_parser(
         "info",
-        help="print version, instruction set, caches and cores",
-        description="Print the version, the available and the chosen instruction set, the caches "
-        "and the cores.",
+        help="print version, instruction set, caches, cores and settings",
+        description="Print the version, the available and the chosen instruction set, the tuning, "
+        "the caches, the cores, the number of threads and the default matmul_precision.",
     )
 
 

@@ -12,6 +12,10 @@ from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from ..tabular._csv import DECIMALS, HEADERS, THOUSANDS, Format
 
 BUILT_IN = ("digits", "fashion-mnist")
+PRECISIONS = (
+    "how exact the factors of matrix products are: highest is float32, high has 16 bits, medium 8 "
+    "bits (bfloat16); high and medium are slower than highest on some machines"
+)
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 T = TypeVar("T")

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
+import numpy as np
+
 from .._files.atomic import atomic_write, check_writable, naming
 from .._network.network import Network
-from .._precision import NAMES
+from .._precision import HIGHEST, NAMES
 from .._types import Array
 from ..errors import DataError, ModelFileError
 from ..io import load
@@ -50,7 +52,7 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--matmul-precision",
         choices=NAMES,
-        help="how exact the factors of matrix products are (default: as the model was trained)",
+        help=f"{options.PRECISIONS} (default: as the model was trained)",
     )
     options.add_file_options(parser)
     return parser
@@ -76,10 +78,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _set_precision(net: Network, precision: str) -> None:
-    try:
-        net.matmul_precision = precision
-    except ValueError as error:
-        raise UsageError(f"--matmul-precision: {error}") from error
+    if net.dtype == np.float64 and precision != HIGHEST:
+        raise UsageError(
+            f"the model is {net.dtype}, which takes --matmul-precision {HIGHEST} only; "
+            f"got {precision}: leave --matmul-precision out"
+        )
+    net.matmul_precision = precision
 
 
 def _preprocessing(net: Network, path: str) -> Preprocessing:

@@ -79,8 +79,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--matmul-precision",
         choices=NAMES,
         default=HIGHEST,
-        help="how exact the factors of matrix products are: as float32, 16 bits, or the 8 bits of "
-        "bfloat16 (default: highest)",
+        help=f"{options.PRECISIONS} (default: {HIGHEST})",
     )
     group.add_argument(
         "--l1", type=options.nonnegative("--l1"), default=0.0, help="penalty on |W| (default: 0)"

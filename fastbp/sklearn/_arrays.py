@@ -73,14 +73,17 @@ def with_numpy_dtype(y: Any) -> Any:
     return y if np.any(y.isna()) else y.to_numpy(np.result_type(*found))
 
 
-def in_dtype(X: Array | SparseMatrix, dtype: np.dtype[Any]) -> Array | SparseMatrix:
-    """X in the network's dtype; ValueError for a number outside its range."""
+def in_dtype(X: Array | SparseMatrix, dtype: np.dtype[Any], wider: str) -> Array | SparseMatrix:
+    """X in the network's dtype; ValueError for a number outside its range.
+
+    `wider` tells how to get a float64 network.
+    """
     if X.dtype == dtype:
         return X
     if isinstance(X, np.ndarray):
-        return narrowed(X, dtype, "X")
+        return narrowed(X, dtype, "X", wider)
     converted = X.copy()
-    converted.data = narrowed(X.data, dtype, "X")
+    converted.data = narrowed(X.data, dtype, "X", wider)
     return converted
 
 

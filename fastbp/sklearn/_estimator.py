@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._checks.arguments import MAX_THREADS, split_validation
+from .._checks.numbers import narrowed
 from .._network.dense import Dense, Norm
 from .._network.network import Network
 from .._precision import HIGHEST, NAMES
@@ -238,15 +239,33 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
         Raises ValueError for "lbfgs", which needs float64, with a precision that needs float32.
         """
-        rounds = self.matmul_precision not in (None, HIGHEST)
         if self.solver == "lbfgs":
-            if rounds:
+            if self._rounds():
                 raise ValueError(
                     "lbfgs computes in float64, which takes matmul_precision='highest' only; got "
                     f"{self.matmul_precision!r}: use adam, or leave matmul_precision out"
                 )
             return np.dtype(np.float64)
-        return np.dtype(np.float32) if rounds else given
+        return np.dtype(np.float32) if self._rounds() else given
+
+    def _rounds(self) -> bool:
+        """Whether matmul_precision makes a new network float32."""
+        return self.matmul_precision not in (None, HIGHEST)
+
+    def _in_network_dtype(self, X: Array | SparseMatrix) -> Array | SparseMatrix:
+        """X in the network's dtype; ValueError for a number outside its range."""
+        return in_dtype(X, self.network_.dtype, self._wider())
+
+    def _check_range(self, y: Array) -> None:
+        """ValueError for a target outside the range of the network's dtype."""
+        if y.dtype.kind == "f":
+            narrowed(y, self.network_.dtype, "y", self._wider())
+
+    def _wider(self) -> str:
+        """How to get a float64 network."""
+        if self._rounds():
+            return "leave matmul_precision out"
+        return "fit a new estimator to float64 data"
 
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
@@ -379,7 +398,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         weights = checked_weights(sample_weight, rows)
         if weights is not None:
             refuse_zero_weights(weights)
-        return in_dtype(rows, self.network_.dtype), self._encode(targets), weights
+        encoded = self._encode(targets)
+        self._check_range(encoded)
+        return self._in_network_dtype(rows), encoded, weights
 
     # ---- use ------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from sklearn.utils import check_random_state
 
-from ._arrays import checked_weights, in_dtype, refuse_zero_weights
+from ._arrays import checked_weights, refuse_zero_weights
 from ._estimator import BaseMLP
 from ._state import check_same_network, set_precision, unchanged_if_refused
 from ._tasks import Tasks
@@ -88,7 +88,8 @@ def _prepare(
         set_precision(est)
     if rows.shape[0] == 0:  # all weights of this batch are 0
         return None
-    rows = in_dtype(rows, est.network_.dtype)
+    rows = est._in_network_dtype(rows)
+    est._check_range(targets)
     if est.solver == "lbfgs":
         return Minimization(est, rows, targets, weights)
     return Training(est, rows, targets, weights, validation_data, incremental)

@@ -17,7 +17,7 @@ from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ..optim import Optimizer
 from ..schedules import Schedule
-from ._arrays import SparseMatrix, checked_weights, in_dtype, refuse_masked_elements
+from ._arrays import SparseMatrix, checked_weights, refuse_masked_elements
 from ._callbacks import only_with_epochs, with_callbacks
 from ._estimator import BaseMLP
 from ._fit import fit_estimator
@@ -348,6 +348,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             predicted = self.predict(X).astype(np.float64)  # sums of float32 lose digits
             return float(r2_score(y, predicted, sample_weight=sample_weight))
         rows, targets = self._validated(X, y, reset=False)
-        rows = in_dtype(rows, self.network_.dtype)
+        rows = self._in_network_dtype(rows)
         weights = checked_weights(sample_weight, rows)
         return self._score_encoded(rows, self._encode(targets), weights)

@@ -435,7 +435,12 @@ def test_predict_with_another_precision_of_products(capsys):
     Network((2, 3), dtype="float64").save("wide")
     with pytest.raises(SystemExit):
         main(["predict", "wide", "x.csv", "--matmul-precision", "high"])
-    assert "a float64 network takes matmul_precision='highest' only" in capsys.readouterr().err
+    message = " ".join(capsys.readouterr().err.split())
+    assert message.endswith(
+        "error: the model is float64, which takes --matmul-precision highest only; got high: "
+        "leave --matmul-precision out"
+    )
+    assert main(["predict", "wide", "x.csv", "--matmul-precision", "highest"]) == 0
 
 
 # ---- info, help and the process -----------------------------------------------------------
