@@ -66,7 +66,7 @@ def checked(name: object, argument: str = "matmul_precision") -> str:
         raise TypeError(f"{expected}; got {type(name).__name__}")
     if name not in NAMES:
         raise ValueError(f"{expected}; got {name!r}")
-    return name
+    return NAMES[NAMES.index(name)]  # a str, also for a subclass such as numpy.str_
 
 
 def described(dtype: object, precision: str) -> str:
@@ -94,7 +94,7 @@ def settled(name: object, dtype: np.dtype[Any], *, rounds_float64: bool = False)
     Raises
     ------
     TypeError, ValueError
-        For another name, and for a float64 network that is to round its factors and cannot.
+        For another name, and for any but "highest" if dtype is float64 and rounds_float64 False.
 
     Examples
     --------

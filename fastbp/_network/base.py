@@ -7,7 +7,8 @@ the arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -195,6 +196,7 @@ class NetworkBase:
         self._lock = RLock()
         self._hook: Hook | None = None
         self._in_hook = False
+        self._n_fits = 0  # that are running
         self._theta = check.aligned_copy(theta, architecture.dtype)
         self._grad = check.aligned_copy(np.zeros_like(theta), architecture.dtype)
         blocks, gradients = architecture.blocks(self._theta), architecture.blocks(self._grad)
@@ -218,6 +220,17 @@ class NetworkBase:
 
     def _settled_precision(self, name: object, dtype: np.dtype[Any]) -> str:
         return settled_precision(name, dtype, rounds_float64=self._ROUNDS_FLOAT64)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Around a fit, in which matmul_precision cannot be set."""
+        with self._lock:
+            self._n_fits += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_fits -= 1
 
     def _restore(self, theta: object, seed: int) -> None:
         """Take the parameters and the seed of a checkpoint."""
@@ -279,9 +292,9 @@ class NetworkBase:
 
         Setting it keeps the parameters and their views, `trainable` of the layers, the hook and
         the state of optimisers; z, a and delta are forgotten. It waits for a `step` or
-        `train_batch` of another thread. A `fit` that is running on arrays keeps the precision that
-        it began with; with a hook or a stream, it may change over at a later step. Raises TypeError
-        or ValueError as the constructor does, and RuntimeError within a hook.
+        `train_batch` of another thread. Raises TypeError or ValueError as the constructor does, and
+        RuntimeError within a hook and while a `fit` of the network is running, for example in a
+        callback.
 
         >>> import fastbp
         >>> net = fastbp.Network((2, 1), seed=0)
@@ -301,6 +314,11 @@ class NetworkBase:
                 raise RuntimeError(
                     "a hook runs within a backward pass of its network: set matmul_precision "
                     "before or after it"
+                )
+            if self._n_fits > 0:
+                raise RuntimeError(
+                    "a fit of this network is running, with one precision throughout: set "
+                    "matmul_precision before or after it"
                 )
             if precision != self.matmul_precision:
                 architecture = replace(self._architecture, matmul_precision=precision)

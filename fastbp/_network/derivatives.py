@@ -378,8 +378,10 @@ class DifferentiableNetwork(NetworkBase):
     def per_sample_gradients(self, X: object, y: object) -> Array:
         """∂J_i/∂theta of every sample: (batch, n_params), each row laid out as theta.
 
-        X and y as for `loss`. The penalties of l1 and l2 belong to no sample: without them the
-        mean of the rows is the gradient of J. It is `torch.func.vmap(torch.func.grad(J_i))`.
+        X and y as for `loss`. The penalties of l1 and l2 belong to no sample: without them, and
+        with the matmul_precision "highest", the mean of the rows is the gradient of J. The rows
+        have that precision whatever the network has; the gradient of J has that of the network. It
+        is `torch.func.vmap(torch.func.grad(J_i))`.
         Raises TypeError or ValueError for arrays that do not fit.
 
         >>> import fastbp

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from .._files.safetensors import (
     MAX_TENSORS,
     Reader,
@@ -25,7 +27,7 @@ from .._files.safetensors import (
     shown,
     write_safetensors,
 )
-from .._precision import HIGHEST, settled
+from .._precision import HIGHEST
 from .._types import Array
 from ..activations import resolve_layers
 from ..errors import ModelFileError
@@ -91,7 +93,12 @@ def write_model(
             f"a model file cannot hold the loss {net.criterion}, which is a function; pickle the "
             "network, or save its theta"
         )
-    settled(net.matmul_precision, net.dtype)  # files hold what fastbp.Network takes
+    if net.dtype == np.float64 and net.matmul_precision != HIGHEST:
+        raise ValueError(
+            f"a model file cannot hold a float64 network with matmul_precision="
+            f"{net.matmul_precision!r}, which fastbp.Network does not take: set its "
+            f"matmul_precision to {HIGHEST!r} first, or pickle it"
+        )
     check_finite_parameters(
         layers,
         f"a model file takes finite weights only: nothing was written to {os.fsdecode(path)}",

@@ -48,10 +48,10 @@ class Network(TrainableNetwork):
     l1, l2 : float, default 0.0
         Penalties on weights, at least 0; biases have none.
     matmul_precision : {"highest", "high", "medium"} or None, default None
-        How exact the factors of matrix products are in float32: all of their bits, 16 bits, or the
-        8 bits of bfloat16; see docs/numerics.md. None takes that of
-        `fastbp.set_float32_matmul_precision`, which is "highest" at first. float64 networks take
-        "highest" only.
+        How exact the factors of matrix products are: "highest" is float32, "high" has 16 bits,
+        "medium" has the 8 bits of bfloat16; see docs/numerics.md. None takes the precision that
+        `fastbp.set_float32_matmul_precision` has set, which is "highest" at first. float64 networks
+        take "highest" only.
 
     Raises
     ------

@@ -326,7 +326,8 @@ class TrainableNetwork(DifferentiableNetwork):
             progress=progress,
             n_threads=n_threads,
         )
-        return fit(self, X, y, options)
+        with self._fitting():
+            return fit(self, X, y, options)
 
     def partial_fit(
         self,

@@ -170,8 +170,8 @@ def _columns(report: Report) -> list[str]:
         lines.append(f"CPU gain: the ratio of its least processor times on {_threads(first)}")
     if any(_with_peers(result) for result in report["results"]):
         lines.append(
-            "peers: their time divided by that of fastbp, each at its best number of threads and "
-            "at its best precision, as fine as that of fastbp or finer"
+            "peers: their time divided by that of fastbp, each at its best number of threads; a "
+            "peer with several precisions at the fastest one that is not less exact than fastbp's"
         )
         lines.append(
             f"CPU best: the ratio of the least processor times on {_threads(first)}, which other "

@@ -27,16 +27,17 @@ class LBFGS(Declared):
     J at the end.
 
     Every evaluation is a forward and a backward pass, including sample weights and penalties. The
-    passes run in float64 whatever the dtype and the matmul_precision of the network, because SciPy
-    compares values of J that differ in few digits; theta is rounded to the dtype at the end.
+    passes run in float64 whatever the dtype of the network, because SciPy compares values of J that
+    differ in few digits; theta is rounded to the dtype at the end.
     Targets far from 0, or with a spread far from 1, are fitted in their own units, see
     docs/optimizers.md. Frozen layers do not change, and a non_negative W becomes a bound.
 
     `fit` issues `fastbp.errors.ConvergenceWarning` if the line search failed, if a float32 network
     cannot represent the result, or if a run stopped although J could clearly be lowered;
     docs/optimizers.md has the exact conditions. It raises ImportError if SciPy is not installed,
-    and ValueError for networks with dropout and for trained layers with a max_norm. After a run,
-    `n_iterations` and `n_evaluations` are SciPy's counts, and `message` says why it ended.
+    and ValueError for networks with dropout, for trained layers with a max_norm, and for a
+    matmul_precision other than "highest". After a run, `n_iterations` and `n_evaluations` are
+    SciPy's counts, and `message` says why it ended.
 
     Source: Byrd, Lu, Nocedal & Zhu, SIAM J. Sci. Comput. 16, 1995.
 
@@ -92,7 +93,8 @@ class LBFGS(Declared):
         """Return the training session that `fit` runs.
 
         Raises ImportError if SciPy is not installed, and ValueError for a network with dropout,
-        whose J changes from call to call, or with a max_norm, which SciPy cannot enforce.
+        whose J changes from call to call, with a max_norm, which SciPy cannot enforce, or with a
+        matmul_precision other than "highest", which is the only one in float64.
 
         Parameters
         ----------
@@ -107,6 +109,7 @@ class LBFGS(Declared):
             raise ValueError(
                 "LBFGS cannot use dropout, because it minimises one fixed J: use another optimiser"
             )
+        check_precision(net)
         _scipy_minimize()
         for number, layer in enumerate(net.layers, 1):
             if layer.dense.max_norm is not None and layer.trainable:
@@ -115,6 +118,16 @@ class LBFGS(Declared):
                     "another optimizer"
                 )
         return LineSearches(self, net, source)
+
+
+def check_precision(net: Trainee) -> None:
+    """Raise ValueError if the matmul_precision of a network is not "highest"."""
+    if net.matmul_precision != "highest":
+        raise ValueError(
+            "LBFGS takes matmul_precision='highest' only, because it computes in float64; the "
+            f"network has {net.matmul_precision!r}: set its matmul_precision to 'highest', or use "
+            "another optimizer"
+        )
 
 
 @dataclass(frozen=True)
@@ -233,9 +246,7 @@ def _rounding(objective: Objective, lowest: float, J: float, net: Trainee) -> st
     """What the rounding of `net` has cost: it turned the `lowest` J, in float64, into `J`."""
     if objective.spread is None or J - lowest <= 1e-3 * objective.spread:
         return None
-    dtype = str(net.dtype)
-    if net.matmul_precision != "highest":
-        dtype += f" with matmul_precision={net.matmul_precision!r}"
+    dtype = net.dtype
     return (
         f"{dtype} has too few digits for it: J is {lowest:.6g} in float64, and {J:.6g} with "
         f"parameters and outputs in {dtype}. Subtract the mean of y and divide by its standard "

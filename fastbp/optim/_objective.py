@@ -167,7 +167,7 @@ def _in_double(net: Trainee) -> Trainee:
         return net
     twin = type(net).__new__(type(net))
     state = net.__getstate__()
-    twin.__setstate__(state | {"dtype": np.dtype(np.float64), "matmul_precision": "highest"})
+    twin.__setstate__(state | {"dtype": np.dtype(np.float64)})
     return twin
 
 

@@ -22,8 +22,9 @@ class Network(TrainableNetwork):
     widths, activation, output, loss, init, seed, l1, l2
         As for `fastbp.Network`.
     matmul_precision : {"highest", "high", "medium"} or None, default None
-        As for `fastbp.Network`, but float64 takes all three: the factors are rounded alike, and
-        products and sums have float64. None stands for "highest" in float64.
+        As for `fastbp.Network`, but float64 networks take all three names: their factors are
+        rounded in the same way, and products and sums are float64. For float64, None means
+        "highest".
     dtype : {"float64", "float32"}, default "float64"
         Of parameters and arithmetic.
 

@@ -49,7 +49,8 @@ def fit_estimator(
             open_callbacks.enter_context(training.callbacks)
             epochs = 0 if est.solver == "lbfgs" else 1 if incremental else est.max_iter
             tasks = Tasks(est, epochs, arguments)
-        training.run(tasks, open_callbacks)
+        with est.network_._fitting():
+            training.run(tasks, open_callbacks)
         tasks.end()
 
 

@@ -16,7 +16,7 @@ from .._training.runner import CallbackRunner
 from .._types import Array, Place, Ran, SessionOptions
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
-from ..optim._lbfgs import descend
+from ..optim._lbfgs import check_precision, descend
 from ..schedules import Schedule, Span
 from ._arrays import SparseMatrix
 from ._estimator import BaseMLP
@@ -303,6 +303,7 @@ class Minimization:
     ) -> None:
         net = est.network_
         self.est = est
+        check_precision(net)
         warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
         rows = net._inputs(X)
         self.data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)

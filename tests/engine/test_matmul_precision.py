@@ -136,6 +136,15 @@ def test_setting_it_keeps_all_but_the_last_pass(module):
     assert np.array_equal(net.layers[0].W, frozen) and not np.array_equal(theta, values)
 
 
+def test_a_subclass_of_str_becomes_the_name():
+    net = small(matmul_precision=np.str_("high"))
+    assert type(net.matmul_precision) is str
+    net.matmul_precision = np.str_("medium")
+    assert type(net.matmul_precision) is str and "'medium'" in repr(net)
+    fastbp.set_float32_matmul_precision(np.str_("high"))
+    assert type(fastbp.get_float32_matmul_precision()) is str
+
+
 @MODULES
 def test_setting_the_same_changes_nothing(module):
     net = small(module, matmul_precision="high")
@@ -171,17 +180,48 @@ def test_a_hook_cannot_set_it(module):
     assert net.matmul_precision == "highest"
 
 
-def test_a_running_fit_keeps_the_precision_that_it_began_with():
+FITS = {
+    "arrays": lambda net, X, y, each: net.fit(X, y, epochs=2, callbacks=[each]),
+    "a stream": lambda net, X, y, each: net.fit(
+        fastbp.stream(lambda: [(X, y)]), None, epochs=2, callbacks=[each]
+    ),
+    "a hook": lambda net, X, y, each: (
+        net.on_delta(lambda l, delta: None),
+        net.fit(X, y, epochs=2, callbacks=[each]),
+    ),
+}
+
+
+class Change:
+    """A callback that sets another precision, in its own thread or in another one."""
+
+    def __init__(self, net, in_thread):
+        self.net, self.in_thread = net, in_thread
+
+    def set(self):
+        self.net.matmul_precision = "medium"
+
+    def on_epoch_end(self, epoch, logs):
+        if self.in_thread:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(self.set).result()
+        else:
+            self.set()
+
+
+@MODULES
+@pytest.mark.parametrize("in_thread", [False, True])
+@pytest.mark.parametrize("kind", FITS)
+def test_a_running_fit_has_one_precision(module, kind, in_thread):
     X, y = data()
-
-    class Change:
-        def on_epoch_end(self, epoch, logs):
-            nets[1].matmul_precision = NAMES[epoch % 3]
-
-    nets = [small(), small()]
-    for net, callbacks in zip(nets, ((), [Change()]), strict=True):
-        net.fit(X, y, epochs=6, batch_size=8, callbacks=callbacks)
-    assert nets[0].theta.tobytes() == nets[1].theta.tobytes()
+    net = small(module)
+    with pytest.raises(RuntimeError, match="a fit of this network is running"):
+        FITS[kind](net, X, y, Change(net, in_thread))
+    assert net.matmul_precision == "highest"
+    net.matmul_precision = "medium"  # after the fit
+    with pytest.raises(ValueError, match="epochs"):
+        net.fit(X, y, epochs=0)
+    net.matmul_precision = "high"
 
 
 def test_threads_may_set_it_while_others_use_the_network():
@@ -280,9 +320,11 @@ def test_a_file_of_version_1_has_no_such_field(tmp_path):
 
 def test_a_file_takes_no_float64_that_rounds_factors(tmp_path):
     net = reference.Network((2, 1), matmul_precision="medium")
-    with pytest.raises(ValueError, match="a float64 network takes"):
+    message = "cannot hold a float64 network with matmul_precision='medium'.* or pickle it"
+    with pytest.raises(ValueError, match=message):
         net.save(tmp_path / "net")
     assert not (tmp_path / "net").exists()
+    assert pickle.loads(pickle.dumps(net)).matmul_precision == "medium"
 
 
 @MODULES
@@ -323,12 +365,17 @@ def test_gradcheck_needs_highest():
         gradcheck(small(matmul_precision="high"), X, y)
 
 
-def test_lbfgs_computes_in_float64():
+@MODULES
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_lbfgs_takes_highest_only(module, name):
     pytest.importorskip("scipy", reason="SciPy is not installed")
     X, y = data()
-    found = []
-    for name in NAMES:
-        net = small(matmul_precision=name)
+    net = small(module, matmul_precision=name)
+    before = net.theta.tobytes()
+    message = f"LBFGS takes matmul_precision='highest' only.* has {name!r}: set its"
+    with pytest.raises(ValueError, match=message):
         net.fit(X, y, epochs=1, optimizer=LBFGS(max_iter=5))
-        found.append(net.theta.tobytes())
-    assert found[0] == found[1] == found[2]
+    assert net.theta.tobytes() == before
+    net.matmul_precision = "highest"
+    net.fit(X, y, epochs=1, optimizer=LBFGS(max_iter=5))
+    assert net.theta.tobytes() != before

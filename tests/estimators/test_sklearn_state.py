@@ -528,3 +528,40 @@ def test_partial_fit_after_a_warm_start_does_not_need_all_classes():
     part(model, "classifier", rows=LABELS < 2)
     with pytest.raises(ValueError, match="warm_start can only be used where `y` has the same"):
         model.fit(X, LABELS % 2)
+
+
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_numbers_beyond_float32_name_a_way_that_the_estimator_has(name):
+    wide = {"X": X.copy(), "y": NUMBERS.copy()}
+    wide[name][3] = 1e300
+    rounding, narrow = make("regressor", matmul_precision="medium"), make("regressor")
+    message = f"{name} holds 1e.300.*beyond float32.*: scale {name}, or "
+    with pytest.raises(ValueError, match=message + "leave matmul_precision out$"):
+        rounding.fit(**wide)
+    with pytest.raises(ValueError, match=message + "fit a new estimator to float64 data$"):
+        narrow.partial_fit(X.astype(np.float32), NUMBERS).partial_fit(**wide)
+    clone(rounding).set_params(matmul_precision=None).fit(X, NUMBERS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_callbacks_cannot_set_the_precision(kind):
+    class Change:
+        def on_epoch_end(self, epoch, logs):
+            model.network_.matmul_precision = "medium"
+
+    model = make(kind, callbacks=[Change()], matmul_precision="high")
+    with pytest.raises(RuntimeError, match="a fit of this network is running"):
+        model.fit(X, KINDS[kind][1])
+    model.network_.matmul_precision = "medium"
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_lbfgs_refuses_a_network_that_rounds_factors():
+    pytest.importorskip("scipy", reason="SciPy is not installed")
+    model = make("regressor", matmul_precision="medium", warm_start=True).fit(X, NUMBERS)
+    model.set_params(solver="lbfgs", matmul_precision=None)
+    with pytest.raises(ValueError, match="network has 'medium': set its matmul_precision"):
+        model.fit(X, NUMBERS)
+    model.set_params(matmul_precision="highest").fit(X, NUMBERS)
+    assert model.network_.matmul_precision == "highest"
