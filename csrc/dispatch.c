@@ -52,12 +52,13 @@ static const implementation_t *nth_supported(int i) {
     return NULL;
 }
 
-/* Whether this machine gains from a supported implementation. An emulation of products in bfloat16
- * needs no feature, and never pays. */
+/* Whether this machine gains from a supported implementation. ISAs differ in the order of sums, so
+ * the answer must not depend on the tuning that was chosen. The emulation of tiles never pays. */
 static bool pays(const implementation_t *impl) {
+    const fbp_bf16_way_t way = fbp_machine_found()->bf16;
     if (impl->bf16 == NULL) return true;
-    if (impl->needs == FBP_CPU_AVX512_BF16) return fbp_machine()->bf16 == FBP_BF16_BY_DOT;
-    return impl->needs != FBP_CPU_SCALAR;
+    if (impl->needs == FBP_CPU_AMX) return way == FBP_BF16_BY_TILES;
+    return impl->needs == FBP_CPU_AVX512_BF16 && way == FBP_BF16_BY_DOT;
 }
 
 static const implementation_t *fastest(void) {

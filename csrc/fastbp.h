@@ -81,7 +81,8 @@ const char *fastbp_isa_available(int i);
 fastbp_status_t fastbp_isa_select(const char *name);
 
 /* The name of the fastest ISA here. It need not be the last one available: amx_emulated is never
- * the fastest, and avx512_bf16 only where its products in bfloat16 are faster than float32. */
+ * the fastest, and avx512_bf16 only where its products in bfloat16 are faster than float32. The
+ * tuning that was chosen does not change it. */
 const char *fastbp_isa_fastest(void);
 
 /* The name of the chosen ISA; the fastest if none was chosen. */

@@ -158,7 +158,7 @@ static const fbp_machine_t *row_of(const fbp_cpu_t *cpu) {
 }
 
 /* The row of this machine, with its own caches. */
-static const fbp_machine_t *found(void) {
+const fbp_machine_t *fbp_machine_found(void) {
     static fbp_machine_t machine;
     static bool known = false; /* a race is harmless: both threads write the same values */
     if (!known) {
@@ -173,7 +173,7 @@ static const fbp_machine_t *found(void) {
     return &machine;
 }
 
-const fbp_machine_t *fbp_machine(void) { return chosen != NULL ? chosen : found(); }
+const fbp_machine_t *fbp_machine(void) { return chosen != NULL ? chosen : fbp_machine_found(); }
 
 bool fbp_machine_select(const char *name) {
     const fbp_machine_t *row = name != NULL ? named(name) : NULL;

@@ -1,6 +1,6 @@
 /* machine.h: what the engine decides by microarchitecture. One row per machine, in machine.c, holds
- * every constant that was measured on one machine and is wrong on another. No decision changes a
- * result: the bits are the same for every row. */
+ * every constant that was measured on one machine and is wrong on another. No decision of the row
+ * that fbp_machine() returns changes a result: the bits are the same for every row. */
 #ifndef FASTBP_BASE_MACHINE_H
 #define FASTBP_BASE_MACHINE_H
 
@@ -13,7 +13,7 @@ typedef struct {
     int pack_a_outputs; /* gemm_tn copies A tile by tile from this many outputs on; 0: never */
 } fbp_blocking_t;
 
-enum { FBP_VECTORS_16, FBP_VECTORS_32, FBP_VECTORS_64, FBP_VECTOR_WIDTHS }; /* bytes, at most */
+enum { FBP_VECTORS_16, FBP_VECTORS_32, FBP_VECTORS_64, FBP_VECTOR_WIDTHS }; /* bytes */
 
 /* How a product prefetches the matrices that its caller uses next. */
 typedef enum {
@@ -21,11 +21,12 @@ typedef enum {
     FBP_PREFETCH_SPREAD, /* one line every few rows of k */
 } fbp_prefetch_t;
 
-/* The best way to multiply numbers in bfloat16, if the processor and the system allow it. */
+/* The fastest way to multiply numbers in bfloat16. Where the system or the build does not have it,
+ * float32 is the next best. */
 typedef enum {
     FBP_BF16_BY_F32,   /* as float32 */
     FBP_BF16_BY_DOT,   /* vdpbf16ps */
-    FBP_BF16_BY_TILES, /* AMX; float32 if there are no tiles */
+    FBP_BF16_BY_TILES, /* AMX */
 } fbp_bf16_way_t;
 
 typedef struct {
@@ -36,13 +37,16 @@ typedef struct {
     long tile_outputs; /* outputs whose raw sums are computed before the update goes over them */
     long warm_outputs; /* with more outputs, products prefetch theta and the moments */
     fbp_prefetch_t prefetch;
-    long block_rows; /* the fewest rows of a block of the row sweep, if the batch has them */
-    double min_work; /* floating-point operations per step that each worker must get */
-    fbp_bf16_way_t bf16;
+    long block_rows;     /* the fewest rows of a block of the row sweep, if the batch has them */
+    double min_work;     /* floating-point operations per step that each worker must get */
+    fbp_bf16_way_t bf16; /* it decides the default ISA, and only for the machine that was found */
 } fbp_machine_t;
 
-/* The chosen machine; the one found by cpuid, with the caches that cpuid reports, if none was
- * chosen. What it points to never changes. */
+/* The machine found by cpuid, with the caches that cpuid reports. What it points to never changes.
+ */
+const fbp_machine_t *fbp_machine_found(void);
+
+/* The chosen machine; the one found if none was chosen. What it points to never changes. */
 const fbp_machine_t *fbp_machine(void);
 
 /* Chooses a machine by name, with the caches of its row; NULL: the one found. Returns false, and

@@ -79,6 +79,20 @@ def test_no_tuning_changes_a_bit(isa, tune):
     assert trained(isa, tune) == trained(isa, TUNES[0])
 
 
+@pytest.mark.parametrize("tune", ["golden_cove", "zen4"])
+def test_no_tuning_changes_the_default_isa(tune):
+    program = (
+        "import fastbp, hashlib, numpy as np\n"
+        "net = fastbp.Network((64, 70, 50, 9), seed=1, matmul_precision='medium')\n"
+        "X = np.random.default_rng(2).normal(size=(64, 64)).astype('float32')\n"
+        "net.fit(X, np.tanh(X[:, :9]), epochs=3, batch_size=32)\n"
+        "print(fastbp.isa(), hashlib.sha256(net.theta.tobytes()).hexdigest())"
+    )
+    tuned, generic = (run("-c", program, FASTBP_TUNE=name) for name in (tune, "generic"))
+    assert tuned.returncode == 0, tuned.stderr
+    assert tuned.stdout == generic.stdout
+
+
 def test_the_tuning_of_this_machine_changes_no_bit():
     done = run(__file__, FASTBP_ISA=ISAS[0])
     assert done.stdout.split()[1:] == trained(ISAS[0], TUNES[0])

@@ -96,15 +96,6 @@ def test_this_run_uses_the_requested_isa():
     assert fastbp.isa() == (os.environ.get("FASTBP_ISA") or fastest_isa())
 
 
-@pytest.mark.skipif(available_isas()[-1] != "avx512_bf16", reason="needs avx512_bf16, without amx")
-@pytest.mark.parametrize(
-    ("tune", "isa"), [("zen4", "avx512_bf16"), ("golden_cove", "avx512"), ("generic", "avx512")]
-)
-def test_the_machine_decides_whether_avx512_bf16_pays(tune, isa):
-    program = "import fastbp; print(fastbp.isa())"
-    assert output(program, FASTBP_TUNE=tune, FASTBP_ISA="") == [isa]
-
-
 def test_metadata():
     metadata = importlib.metadata.metadata("fastbp")
     assert metadata["Version"] == fastbp.__version__
