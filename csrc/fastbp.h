@@ -90,7 +90,7 @@ const char *fastbp_isa(void);
 
 typedef struct {
     const char *cpu;    /* brand string, "" if unknown */
-    size_t l1d, l2, l3; /* bytes of the data caches that one core sees */
+    size_t l1d, l2, l3; /* bytes of the data caches of a core, of a large one if cores differ */
 } fastbp_machine_t;
 
 fastbp_machine_t fastbp_machine(void);

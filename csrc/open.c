@@ -27,7 +27,8 @@ fastbp_status_t fastbp_stop_threads(void) {
 
 fastbp_machine_t fastbp_machine(void) {
     const fbp_cpu_t *cpu = fbp_cpu();
-    return (fastbp_machine_t){cpu->name, cpu->l1d, cpu->l2, cpu->l3};
+    const fbp_machine_t *found = fbp_machine_found();
+    return (fastbp_machine_t){cpu->name, found->l1d, found->l2, cpu->l3};
 }
 
 const char *fastbp_tune_available(int i) { return fbp_machine_name(i); }

@@ -133,6 +133,7 @@ static void detect(fbp_cpu_t *cpu) {
     const unsigned max_leaf = zero.a, max_extended = cpuid(0x80000000u, 0).a;
     if (max_leaf >= 1) detect_model(cpu, &zero);
     cpu->features = detect_features(max_leaf);
+    cpu->hybrid = max_leaf >= 7 && bit(cpuid(7, 0).d, 15);
     const bool amd_caches = max_extended >= 0x8000001Du && bit(cpuid(0x80000001u, 0).c, 22);
     if (amd_caches) detect_caches(cpu, 0x8000001Du);
     else if (max_leaf >= 4) detect_caches(cpu, 4);

@@ -22,8 +22,9 @@ typedef struct {
     unsigned features; /* FBP_CPU_* */
     fbp_vendor_t vendor;
     int family, model; /* as cpuid gives them, with the extended parts; 0 if it does not */
+    bool hybrid;       /* the cores are of several kinds */
     char name[64];     /* brand string, "" if unknown */
-    /* Bytes of the data caches that one core sees; the defaults of cpu.c if unknown. */
+    /* Bytes of the data caches that this core sees; the defaults of cpu.c if unknown. */
     size_t l1d, l2, l3;
 } fbp_cpu_t;
 

@@ -15,10 +15,12 @@
      [FBP_VECTORS_64] = {.kc = 384, .kc_tn = 384, .pack_min_bytes = 4096}}
 
 /* Intel's L1 prefetcher does not follow rows of A that are 4 KiB apart: 1024 × 1024 × 512 of
- * gemm_tn runs at 70 % of peak, and at 91 with A copied. */
+ * gemm_tn runs at 70 % of peak with vectors of 64 bytes, and at 91 with A copied. With vectors of
+ * 32 bytes, which were not measured, the copy takes as long and the sums take twice as long, so
+ * half as many outputs repay it. */
 #define BLOCKING_INTEL                                                                             \
     {[FBP_VECTORS_16] = {.kc = 384, .kc_tn = 384, .pack_min_bytes = 4096},                         \
-     [FBP_VECTORS_32] = {.kc = 384, .kc_tn = 160, .pack_min_bytes = 2048},                         \
+     [FBP_VECTORS_32] = {.kc = 384, .kc_tn = 160, .pack_min_bytes = 2048, .pack_a_outputs = 100},  \
      [FBP_VECTORS_64] = {.kc = 384, .kc_tn = 256, .pack_min_bytes = 4096, .pack_a_outputs = 200}}
 
 /* What all rows but golden_cove share.
@@ -35,20 +37,19 @@
     .panels_min_bytes = 4096, .tile_outputs = 512, .warm_outputs = 512,                            \
     .prefetch = FBP_PREFETCH_BURST, .block_rows = 252, .min_work = 2e6
 
+/* generic, haswell, zen3 and golden_cove_client differ in their caches only. */
 static const fbp_machine_t machines[] = {
     /* Unknown processors, and other architectures. */
     {.name = "generic",
      .l1d = 32 << 10,
      .l2 = 512 << 10,
-     .l3 = 8 << 20,
      .blocking = BLOCKING_ZEN4,
      DECISIONS_ZEN4,
      .bf16 = FBP_BF16_BY_F32},
-    /* Haswell to Coffee Lake: AVX2, two FMAs per cycle. Not measured. */
+    /* Haswell to Comet Lake: AVX2, two FMAs per cycle. Not measured. */
     {.name = "haswell",
      .l1d = 32 << 10,
      .l2 = 256 << 10,
-     .l3 = 8 << 20,
      .blocking = BLOCKING_ZEN4,
      DECISIONS_ZEN4,
      .bf16 = FBP_BF16_BY_F32},
@@ -56,43 +57,42 @@ static const fbp_machine_t machines[] = {
     {.name = "zen3",
      .l1d = 32 << 10,
      .l2 = 512 << 10,
-     .l3 = 32 << 20,
      .blocking = BLOCKING_ZEN4,
      DECISIONS_ZEN4,
      .bf16 = FBP_BF16_BY_F32},
-    /* AVX-512 in halves: one FMA of 512 bits per cycle. */
+    /* AVX-512 in halves: one FMA of 512 bits per cycle, and one vdpbf16ps, which is twice the work.
+     */
     {.name = "zen4",
      .l1d = 32 << 10,
      .l2 = 1 << 20,
-     .l3 = 32 << 20,
      .blocking = BLOCKING_ZEN4,
      DECISIONS_ZEN4,
      .bf16 = FBP_BF16_BY_DOT},
-    /* Two FMAs of 512 bits per cycle. Not measured. */
+    /* Two FMAs of 512 bits per cycle. Not measured. At one vdpbf16ps per cycle, products in
+     * bfloat16 would be no faster than float32, and no published figure says that there are more.
+     */
     {.name = "zen5",
      .l1d = 48 << 10,
      .l2 = 1 << 20,
-     .l3 = 32 << 20,
      .blocking = BLOCKING_ZEN4,
      DECISIONS_ZEN4,
-     .bf16 = FBP_BF16_BY_DOT},
-    /* Skylake-SP to Ice Lake-SP: two FMAs of 512 bits per cycle. Not measured; it has the L1
-     * prefetcher of golden_cove. vdpbf16ps of Cooper Lake is no faster than float32. */
+     .bf16 = FBP_BF16_BY_F32},
+    /* Skylake-SP to Ice Lake-SP: two FMAs of 512 bits per cycle. Ice Lake, Tiger Lake and Rocket
+     * Lake: one. Not measured; they have the L1 prefetcher of golden_cove. vdpbf16ps of Cooper Lake
+     * is no faster than float32. */
     {.name = "skylake_x",
      .l1d = 32 << 10,
      .l2 = 1 << 20,
-     .l3 = 32 << 20,
      .blocking = BLOCKING_INTEL,
      DECISIONS_ZEN4,
      .bf16 = FBP_BF16_BY_F32},
-    /* Sapphire and Emerald Rapids, with AMX; the P cores of Alder Lake. Two FMAs of 512 bits per
-     * cycle, and a slow L3 (160 ns): bursts of prefetches stall, spread ones help. Panels make
-     * forward 12 to 40 % faster from rows of 1 KiB on, and the update 10 % slower. With these
-     * decisions, 784-1024×3-10 at batch 512 takes 68 instead of 76 ms. */
+    /* Sapphire, Emerald and Granite Rapids, with AMX. Two FMAs of 512 bits per cycle, and a slow L3
+     * (160 ns): bursts of prefetches stall, spread ones help. Panels make forward 12 to 40 % faster
+     * from rows of 1 KiB on, and the update 10 % slower. With these decisions, 784-1024×3-10 at
+     * batch 512 takes 68 instead of 76 ms. */
     {.name = "golden_cove",
      .l1d = 48 << 10,
      .l2 = 2 << 20,
-     .l3 = 64 << 20,
      .blocking = BLOCKING_INTEL,
      .panels_min_bytes = 1024,
      .tile_outputs = 1024,
@@ -101,12 +101,20 @@ static const fbp_machine_t machines[] = {
      .block_rows = 252,
      .min_work = 2e6,
      .bf16 = FBP_BF16_BY_TILES},
+    /* Alder Lake and later clients: AVX2, two FMAs per cycle, a fast L3, and most have cores of two
+     * kinds. The L2 is the smallest of a large core. Not measured. */
+    {.name = "golden_cove_client",
+     .l1d = 48 << 10,
+     .l2 = 1280 << 10,
+     .blocking = BLOCKING_ZEN4,
+     DECISIONS_ZEN4,
+     .bf16 = FBP_BF16_BY_F32},
 };
 
 enum { N_MACHINES = sizeof machines / sizeof machines[0] };
 
-/* Families and models, from the vendors' manuals: AMD's "Processor Programming Reference" of each
- * family, Intel SDM vol. 4, table 2-1. */
+/* Families and models: for AMD, from its "Processor Programming Reference" of each family; for
+ * Intel, from arch/x86/include/asm/intel-family.h of Linux. */
 static const struct {
     fbp_vendor_t vendor;
     int family, first, last; /* models first … last */
@@ -116,29 +124,37 @@ static const struct {
     {FBP_VENDOR_AMD, 0x19, 0x00, 0x0F, "zen3"},
     {FBP_VENDOR_AMD, 0x19, 0x10, 0x1F, "zen4"}, /* Genoa */
     {FBP_VENDOR_AMD, 0x19, 0x20, 0x5F, "zen3"},
-    {FBP_VENDOR_AMD, 0x19, 0x60, 0xAF, "zen4"}, /* Raphael, Phoenix, Bergamo */
-    {FBP_VENDOR_AMD, 0x1A, 0x00, 0x4F, "zen5"},
-    {FBP_VENDOR_AMD, 0x1A, 0x60, 0x7F, "zen5"},
-    {FBP_VENDOR_INTEL, 6, 0x3C, 0x3D, "haswell"}, /* Haswell, Broadwell */
-    {FBP_VENDOR_INTEL, 6, 0x3F, 0x3F, "haswell"},
-    {FBP_VENDOR_INTEL, 6, 0x45, 0x47, "haswell"},
-    {FBP_VENDOR_INTEL, 6, 0x4E, 0x4F, "haswell"}, /* Skylake client, Broadwell-EP */
-    {FBP_VENDOR_INTEL, 6, 0x56, 0x56, "haswell"},
-    {FBP_VENDOR_INTEL, 6, 0x5E, 0x5E, "haswell"},
-    {FBP_VENDOR_INTEL, 6, 0x8E, 0x8E, "haswell"}, /* Kaby Lake, Coffee Lake */
-    {FBP_VENDOR_INTEL, 6, 0x9E, 0x9E, "haswell"},
-    {FBP_VENDOR_INTEL, 6, 0xA5, 0xA6, "haswell"},   /* Comet Lake */
-    {FBP_VENDOR_INTEL, 6, 0x55, 0x55, "skylake_x"}, /* Skylake-SP, Cascade Lake, Cooper Lake */
-    {FBP_VENDOR_INTEL, 6, 0x6A, 0x6A, "skylake_x"}, /* Ice Lake-SP */
-    {FBP_VENDOR_INTEL, 6, 0x6C, 0x6C, "skylake_x"},
+    {FBP_VENDOR_AMD, 0x19, 0x60, 0xAF, "zen4"},       /* Raphael, Phoenix, Bergamo */
+    {FBP_VENDOR_INTEL, 6, 0x55, 0x55, "skylake_x"},   /* Skylake-SP, Cascade Lake, Cooper Lake */
+    {FBP_VENDOR_INTEL, 6, 0x6A, 0x6C, "skylake_x"},   /* Ice Lake-SP and -D */
+    {FBP_VENDOR_INTEL, 6, 0x7D, 0x7E, "skylake_x"},   /* Ice Lake */
+    {FBP_VENDOR_INTEL, 6, 0x8C, 0x8D, "skylake_x"},   /* Tiger Lake */
     {FBP_VENDOR_INTEL, 6, 0x8F, 0x8F, "golden_cove"}, /* Sapphire Rapids */
-    {FBP_VENDOR_INTEL, 6, 0xCF, 0xCF, "golden_cove"}, /* Emerald Rapids */
-    {FBP_VENDOR_INTEL, 6, 0xAD, 0xAE, "golden_cove"}, /* Granite Rapids */
-    {FBP_VENDOR_INTEL, 6, 0x97, 0x97, "golden_cove"}, /* Alder Lake, Raptor Lake */
-    {FBP_VENDOR_INTEL, 6, 0x9A, 0x9A, "golden_cove"},
-    {FBP_VENDOR_INTEL, 6, 0xB7, 0xB7, "golden_cove"},
-    {FBP_VENDOR_INTEL, 6, 0xBA, 0xBA, "golden_cove"},
-    {FBP_VENDOR_INTEL, 6, 0xBF, 0xBF, "golden_cove"},
+    {FBP_VENDOR_INTEL, 6, 0x97, 0x97, "golden_cove_client"}, /* Alder Lake */
+    {FBP_VENDOR_INTEL, 6, 0x9A, 0x9A, "golden_cove_client"},
+    {FBP_VENDOR_INTEL, 6, 0xA7, 0xA7, "skylake_x"},          /* Rocket Lake */
+    {FBP_VENDOR_INTEL, 6, 0xAA, 0xAA, "golden_cove_client"}, /* Meteor Lake */
+    {FBP_VENDOR_INTEL, 6, 0xAC, 0xAC, "golden_cove_client"},
+    {FBP_VENDOR_INTEL, 6, 0xAD, 0xAE, "golden_cove"},        /* Granite Rapids */
+    {FBP_VENDOR_INTEL, 6, 0xB5, 0xB5, "golden_cove_client"}, /* Arrow Lake */
+    {FBP_VENDOR_INTEL, 6, 0xB7, 0xB7, "golden_cove_client"}, /* Raptor Lake */
+    {FBP_VENDOR_INTEL, 6, 0xBA, 0xBA, "golden_cove_client"},
+    {FBP_VENDOR_INTEL, 6, 0xBD, 0xBD, "golden_cove_client"}, /* Lunar Lake */
+    {FBP_VENDOR_INTEL, 6, 0xBF, 0xBF, "golden_cove_client"}, /* Raptor Lake */
+    {FBP_VENDOR_INTEL, 6, 0xC5, 0xC6, "golden_cove_client"}, /* Arrow Lake */
+    {FBP_VENDOR_INTEL, 6, 0xCF, 0xCF, "golden_cove"},        /* Emerald Rapids */
+};
+
+/* All other processors of these vendors, by their features, the rarest first. Older ones are all
+ * that have AVX2 only; newer ones are taken for the newest machine with their features. */
+static const struct {
+    fbp_vendor_t vendor;
+    unsigned features; /* FBP_CPU_* */
+    const char *name;
+} others[] = {
+    {FBP_VENDOR_AMD, FBP_CPU_AVX512, "zen5"},       {FBP_VENDOR_AMD, FBP_CPU_AVX2, "zen3"},
+    {FBP_VENDOR_INTEL, FBP_CPU_AMX, "golden_cove"}, {FBP_VENDOR_INTEL, FBP_CPU_AVX512, "skylake_x"},
+    {FBP_VENDOR_INTEL, FBP_CPU_AVX2, "haswell"},
 };
 
 static const fbp_machine_t *chosen = NULL; /* NULL: the one found */
@@ -154,19 +170,22 @@ static const fbp_machine_t *row_of(const fbp_cpu_t *cpu) {
         if (cpu->vendor == models[i].vendor && cpu->family == models[i].family &&
             cpu->model >= models[i].first && cpu->model <= models[i].last)
             return named(models[i].name);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; ++i)
+        if (cpu->vendor == others[i].vendor && (cpu->features & others[i].features) != 0)
+            return named(others[i].name);
     return &machines[0];
 }
 
-/* The row of this machine, with its own caches. */
 const fbp_machine_t *fbp_machine_found(void) {
     static fbp_machine_t machine;
     static bool known = false; /* a race is harmless: both threads write the same values */
     if (!known) {
         const fbp_cpu_t *cpu = fbp_cpu();
         fbp_machine_t own = *row_of(cpu);
-        own.l1d = cpu->l1d;
-        own.l2 = cpu->l2;
-        own.l3 = cpu->l3;
+        if (!cpu->hybrid) {
+            own.l1d = cpu->l1d;
+            own.l2 = cpu->l2;
+        }
         machine = own;
         known = true;
     }

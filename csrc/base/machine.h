@@ -31,7 +31,7 @@ typedef enum {
 
 typedef struct {
     const char *name;
-    size_t l1d, l2, l3; /* bytes of the data caches that one core sees */
+    size_t l1d, l2; /* bytes of the caches of a core; blocks of rows and prefetches follow l2 */
     fbp_blocking_t blocking[FBP_VECTOR_WIDTHS];
     long panels_min_bytes; /* training keeps W in panels if its rows have this many bytes or more */
     long tile_outputs; /* outputs whose raw sums are computed before the update goes over them */
@@ -42,8 +42,8 @@ typedef struct {
     fbp_bf16_way_t bf16; /* it decides the default ISA, and only for the machine that was found */
 } fbp_machine_t;
 
-/* The machine found by cpuid, with the caches that cpuid reports. What it points to never changes.
- */
+/* The machine found by cpuid, with the caches that cpuid reports, or those of the row if the cores
+ * differ. What it points to never changes. */
 const fbp_machine_t *fbp_machine_found(void);
 
 /* The chosen machine; the one found if none was chosen. What it points to never changes. */

@@ -1,0 +1,71 @@
+"""Which row of csrc/base/machine.c a processor gets, for processors that are not at hand."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CSRC = Path(__file__).parents[2] / "csrc"
+PROGRAM = r"""
+#include "base/machine.c"
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A processor per five arguments: vendor, family, model, features, name of its row. */
+int main(int argc, char **argv) {
+    for (int i = 1; i + 4 < argc; i += 5) {
+        const fbp_cpu_t cpu = {
+            .vendor = argv[i][0] == 'I'   ? FBP_VENDOR_INTEL
+                      : argv[i][0] == 'A' ? FBP_VENDOR_AMD
+                                          : FBP_VENDOR_OTHER,
+            .family = (int)strtol(argv[i + 1], NULL, 0),
+            .model = (int)strtol(argv[i + 2], NULL, 0),
+            .features = (unsigned)strtol(argv[i + 3], NULL, 0),
+        };
+        if (strcmp(row_of(&cpu)->name, argv[i + 4]) != 0)
+            printf("%s %s %s %s: %s, not %s\n", argv[i], argv[i + 1], argv[i + 2], argv[i + 3],
+                   row_of(&cpu)->name, argv[i + 4]);
+    }
+    return 0;
+}
+"""
+AVX2 = 1
+AVX512 = AVX2 | 2
+BF16 = AVX512 | 8
+AMX = BF16 | 16
+PROCESSORS = [
+    ("Intel", 6, 0x9E, AVX2, "haswell"),  # Coffee Lake
+    ("Intel", 6, 0xBE, AVX2, "haswell"),  # small cores of Alder Lake only
+    ("Intel", 6, 0x55, AVX512, "skylake_x"),
+    *(("Intel", 6, m, AVX512, "skylake_x") for m in (0x6A, 0x6C, 0x7D, 0x7E, 0x8C, 0x8D, 0xA7)),
+    *(("Intel", 6, m, AMX, "golden_cove") for m in (0x8F, 0xCF, 0xAD, 0xAE)),
+    ("Intel", 6, 0x8F, AVX2, "golden_cove"),  # in a virtual machine without AVX-512
+    *(("Intel", 6, m, AVX2, "golden_cove_client") for m in (0x97, 0x9A, 0xB7, 0xBA, 0xBF)),
+    *(("Intel", 6, m, AVX2, "golden_cove_client") for m in (0xAA, 0xAC, 0xB5, 0xC5, 0xC6, 0xBD)),
+    ("Intel", 19, 0x01, AMX, "golden_cove"),  # Diamond Rapids
+    ("Intel", 18, 0x01, AVX2, "haswell"),
+    ("Intel", 6, 0x3A, 0, "generic"),  # Ivy Bridge, without AVX2
+    ("AMD", 0x17, 0x31, AVX2, "zen3"),
+    ("AMD", 0x17, 0x01, AVX2, "zen3"),
+    ("AMD", 0x19, 0x21, AVX2, "zen3"),
+    ("AMD", 0x19, 0x11, BF16, "zen4"),
+    ("AMD", 0x19, 0x61, BF16, "zen4"),
+    ("AMD", 0x1A, 0x02, BF16, "zen5"),
+    ("AMD", 0x1A, 0x80, BF16, "zen5"),
+    ("other", 6, 0x8F, AVX512, "generic"),
+    ("other", 0, 0, 4, "generic"),
+]
+
+
+def test_every_processor_gets_its_row(tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or not CSRC.is_dir():
+        pytest.skip("needs a C compiler and the sources of the engine")
+    source, program = tmp_path / "rows.c", tmp_path / "rows"
+    source.write_text(PROGRAM)
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}", "-o", str(program)]
+    subprocess.run([compiler, *flags, str(source), str(CSRC / "base" / "cpu.c")], check=True)
+    arguments = [str(value) for processor in PROCESSORS for value in processor]
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
