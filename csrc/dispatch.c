@@ -18,6 +18,7 @@ typedef struct {
     const char *name;
     unsigned needs;                /* FBP_CPU_* */
     const fbp_kernels_t *table[2]; /* by fastbp_dtype_t */
+    const char *base;              /* the ISA of these tables */
     const fbp_bf16_t *bf16;        /* or NULL */
 } implementation_t;
 
@@ -29,8 +30,8 @@ FBP_ISAS
 
 static const implementation_t implementations[] = {
 #define TABLES(name) {&fbp_kernels_f32_##name, &fbp_kernels_f64_##name}
-#define ISA(name, NEEDS) {#name, FBP_CPU_##NEEDS, TABLES(name), NULL},
-#define BF16(name, NEEDS, base) {#name, FBP_CPU_##NEEDS, TABLES(base), &fbp_bf16_##name},
+#define ISA(name, NEEDS) {#name, FBP_CPU_##NEEDS, TABLES(name), #name, NULL},
+#define BF16(name, NEEDS, base) {#name, FBP_CPU_##NEEDS, TABLES(base), #base, &fbp_bf16_##name},
     FBP_ISAS
 #undef ISA
 #undef BF16
@@ -78,17 +79,23 @@ const char *fastbp_isa_available(int i) {
     return impl != NULL ? impl->name : NULL;
 }
 
-fastbp_status_t fastbp_isa_select(const char *name) {
-    if (name == NULL) {
-        active = fastest();
-        return FASTBP_OK;
-    }
+/* The supported implementation of that name, or NULL. */
+static const implementation_t *named(const char *name) {
     for (int i = 0; nth_supported(i) != NULL; ++i)
-        if (strcmp(nth_supported(i)->name, name) == 0) {
-            active = nth_supported(i);
-            return FASTBP_OK;
-        }
-    return FASTBP_ERR_ISA;
+        if (strcmp(nth_supported(i)->name, name) == 0) return nth_supported(i);
+    return NULL;
+}
+
+fastbp_status_t fastbp_isa_select(const char *name) {
+    const implementation_t *impl = name == NULL ? fastest() : named(name);
+    if (impl == NULL) return FASTBP_ERR_ISA;
+    active = impl;
+    return FASTBP_OK;
+}
+
+const char *fastbp_isa_base(const char *name) {
+    const implementation_t *impl = named(name);
+    return impl != NULL ? impl->base : NULL;
 }
 
 const char *fastbp_isa_fastest(void) { return fastest()->name; }
@@ -98,3 +105,8 @@ const char *fastbp_isa(void) { return chosen()->name; }
 const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype) { return chosen()->table[dtype]; }
 
 const fbp_bf16_t *fbp_bf16_kernels(void) { return chosen()->bf16; }
+
+const fbp_bf16_t *fbp_bf16_of(const char *isa) {
+    const implementation_t *impl = named(isa);
+    return impl != NULL ? impl->bf16 : NULL;
+}

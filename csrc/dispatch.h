@@ -12,4 +12,7 @@ const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype);
 /* The products in bfloat16 of the chosen ISA; NULL if it has none. */
 const fbp_bf16_t *fbp_bf16_kernels(void);
 
+/* Those of a named ISA; also NULL if this machine does not support it. */
+const fbp_bf16_t *fbp_bf16_of(const char *isa);
+
 #endif

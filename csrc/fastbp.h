@@ -88,6 +88,10 @@ const char *fastbp_isa_fastest(void);
 /* The name of the chosen ISA; the fastest if none was chosen. */
 const char *fastbp_isa(void);
 
+/* The name of the ISA whose kernels an available ISA has, apart from products in bfloat16: its own,
+ * or "avx512" for avx512_bf16. NULL for a name that fastbp_isa_available does not list. */
+const char *fastbp_isa_base(const char *name);
+
 typedef struct {
     const char *cpu;    /* brand string, "" if unknown */
     size_t l1d, l2, l3; /* bytes of the data caches of a core, of a large one if cores differ */
@@ -210,6 +214,10 @@ size_t fastbp_net_n_params(const fastbp_net_t *net);
  * factors", if the precision is lower and this machine or so few rows gain nothing from bfloat16;
  * or the name of the ISA whose products in bfloat16 are used. A constant string. */
 const char *fastbp_products(const fastbp_net_t *net, long rows);
+
+/* The least number of rows from which an ISA makes the products of a batch in bfloat16 at that
+ * precision; 0 if it never does. */
+long fastbp_bf16_rows(const char *isa, fastbp_precision_t precision);
 
 /* Sets whether updates change the parameters of layer l = 1 … L; in a new network they do. Nothing
  * else about a network may change. Do not call it while another call trains the network. */
@@ -552,9 +560,8 @@ typedef struct {
     uint16_t *form[4];
 } fastbp_bf16_forms_t;
 
-/* Whether the chosen ISA has products in bfloat16. Without them the functions below return
- * FASTBP_ERR_ISA. */
-bool fastbp_has_bf16(void);
+/* If the chosen ISA is its own fastbp_isa_base, it has no products in bfloat16, and the functions
+ * below return FASTBP_ERR_ISA. */
 
 /* Elements of a factor of a matrix with these sizes, in either order; planes: 1 or 2. */
 long fastbp_bf16_elems(long rows, long cols, int planes);

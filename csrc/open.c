@@ -227,8 +227,6 @@ static fbp_bf16_forms_t dense_forms(const fastbp_bf16_forms_t *forms, long rows,
     };
 }
 
-bool fastbp_has_bf16(void) { return fbp_bf16_kernels() != NULL; }
-
 long fastbp_bf16_elems(long rows, long cols, int planes) {
     return fbp_bf16_elems(rows, cols, planes);
 }

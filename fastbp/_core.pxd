@@ -36,6 +36,7 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_isa_select(const char *name)
     const char *fastbp_isa_fastest()
     const char *fastbp_isa()
+    const char *fastbp_isa_base(const char *name)
 
     ctypedef struct fastbp_machine_t:
         const char *cpu
@@ -94,6 +95,7 @@ cdef extern from "fastbp.h" nogil:
     void fastbp_net_free(fastbp_net_t *net)
     size_t fastbp_net_n_params(const fastbp_net_t *net)
     const char *fastbp_products(const fastbp_net_t *net, long rows)
+    long fastbp_bf16_rows(const char *isa, fastbp_precision_t precision)
     void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bint trainable)
 
     ctypedef enum fastbp_element_t:
@@ -277,7 +279,6 @@ cdef extern from "fastbp.h" nogil:
         fastbp_bf16_forms_t to
         int repeats
 
-    bint fastbp_has_bf16()
     long fastbp_bf16_elems(long rows, long cols, int planes)
     fastbp_status_t fastbp_bf16_pack(
         const float *x, long ld, long rows, long cols, int planes, bint listed, int repeats,

@@ -38,20 +38,16 @@ ELEMENTS = _codes(&fastbp_element_name, FASTBP_X_OWN + 1)  # of X, by kind and s
 VMATH = _codes(&fastbp_vmath_name)
 RULES = _codes(&fastbp_rule_name)
 HYPERS = _codes(&fastbp_hyper_name)
-cdef dict _CLIPS = {
-    "none": FASTBP_CLIP_NONE, "value": FASTBP_CLIP_VALUE, "norm": FASTBP_CLIP_NORM,
-    "global_norm": FASTBP_CLIP_GLOBAL_NORM,
-}
+cdef dict _CLIPS = {"none": FASTBP_CLIP_NONE, "value": FASTBP_CLIP_VALUE, "norm": FASTBP_CLIP_NORM,
+                    "global_norm": FASTBP_CLIP_GLOBAL_NORM}
 # The kind of an element by the letter of its buffer format.
 cdef dict _KINDS = (
     dict.fromkeys("bhilq", "i") | dict.fromkeys("?BHILQ", "u") | dict.fromkeys("efd", "f")
 )
 cdef dict _BUFFERS = {"z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA}
 cdef dict _GEMM_FORMS = {"nn": FASTBP_GEMM_NN, "tn": FASTBP_GEMM_TN, "nt": FASTBP_GEMM_NT}
-cdef dict _CSV_FAULTS = {
-    FASTBP_CSV_OK: "", FASTBP_CSV_RAGGED: "ragged", FASTBP_CSV_QUOTE: "quote",
-    FASTBP_CSV_OPEN: "open", FASTBP_CSV_LONG: "long",
-}
+cdef dict _CSV_FAULTS = {FASTBP_CSV_OK: "", FASTBP_CSV_RAGGED: "ragged", FASTBP_CSV_QUOTE: "quote",
+                         FASTBP_CSV_OPEN: "open", FASTBP_CSV_LONG: "long"}
 CELL_KINDS = {
     "empty": FASTBP_CELL_EMPTY, "digits": FASTBP_CELL_DIGITS, "number": FASTBP_CELL_NUMBER,
     "code": FASTBP_CELL_CODE, "zeros": FASTBP_CELL_ZEROS, "padded": FASTBP_CELL_PADDED,
@@ -184,6 +180,17 @@ def fastest_isa():
 def isa():
     """Name of the chosen ISA."""
     return fastbp_isa().decode()
+
+
+def isa_base(str name):
+    """Name of the ISA whose kernels an ISA has, apart from products in bfloat16; or None."""
+    base = fastbp_isa_base(name.encode())
+    return None if base is NULL else base.decode()
+
+
+def bf16_rows(str isa, int precision):
+    """The rows from which an ISA makes products in bfloat16 at that precision; 0: never."""
+    return fastbp_bf16_rows(isa.encode(), <fastbp_precision_t>precision)
 
 
 def available_tunes():
@@ -346,8 +353,7 @@ cdef class Net:
         """Return J of a data set; also write a^L into out, unless it is None."""
         cdef void *params = self.like_theta(theta)
         cdef fastbp_data_t data = self.data(x, y, weights, x.shape[0])
-        cdef void *to = _vector_or_null(
-            out, self.code, data.rows * <size_t>self.widths[-1], True)
+        cdef void *to = _vector_or_null(out, self.code, data.rows * <size_t>self.widths[-1], True)
         cdef double cost = 0
         with nogil:
             _check_call(self, fastbp_predict(self.net, params, &data, to, &cost))
@@ -968,11 +974,6 @@ cdef int _bf16_forms(fastbp_bf16_forms_t *to, tuple forms, long rows, long cols,
     cdef size_t elems = fastbp_bf16_elems(rows, cols, planes)
     for i in range(4):
         to.form[i] = <uint16_t *>_vector_or_null(forms[i], b"H", elems, True)
-
-
-def has_bf16():
-    """Whether the chosen ISA has products in bfloat16."""
-    return fastbp_has_bf16()
 
 
 def bf16_pack(x, tuple forms, *, int planes=1, bint listed=False, int repeats=1):

@@ -1,14 +1,23 @@
 /* factors.c: see factors.h. */
 #include "factors.h"
 
+/* The least number of rows for products in bfloat16; 0 if there are none for `planes`. */
+static long tile_rows(const fbp_bf16_t *bf16, int planes) {
+    const bool made = bf16 != NULL && 0 < planes && planes <= bf16->most_planes;
+    return made ? FBP_DOT_MAX_ROWS + 1 : 0;
+}
+
 fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long capacity, fbp_factors_use_t use) {
     fbp_factors_t factors = {.use = use, .planes = fbp_planes(net->precision)};
+    const long least = tile_rows(net->bf16, factors.planes);
     if (factors.planes == 0) factors.kind = FBP_FACTORS_OWN;
-    else if (net->bf16 == NULL || factors.planes > net->bf16->most_planes ||
-             capacity <= FBP_DOT_MAX_ROWS)
-        factors.kind = FBP_FACTORS_ROUNDED;
+    else if (least == 0 || capacity < least) factors.kind = FBP_FACTORS_ROUNDED;
     else factors.kind = FBP_FACTORS_TILES;
     return factors;
+}
+
+long fastbp_bf16_rows(const char *isa, fastbp_precision_t precision) {
+    return tile_rows(fbp_bf16_of(isa), fbp_planes(precision));
 }
 
 const char *fbp_factors_name(const fbp_factors_t *factors, const fastbp_net_t *net) {

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from textwrap import wrap
 
-from .._core import fastest_isa
-from .._precision import described
+from .._core import bf16_rows, fastest_isa, isa_base
+from .._precision import HIGHEST, NAMES, described
 
 PHASES = ("forward", "loss", "delta", "gradient", "update", "waiting", "other")  # order of C's enum
 PRODUCTS = ("forward", "delta", "gradient")
@@ -306,10 +306,27 @@ def _advise(e: Explanation) -> tuple[str, ...]:
 
 
 def _lower_isa(e: Explanation) -> Finding:
-    best, same_in_float32 = fastest_isa(), {"avx512", "avx512_bf16", "amx"}
-    if e.isa == best or (e.matmul_precision == "highest" and {e.isa, best} <= same_in_float32):
+    best = fastest_isa()
+    if e.isa == best:
+        return None
+    in_bf16 = any(0 < _bf16_rows(e, isa) <= e.batch_size for isa in (e.isa, best))
+    if isa_base(e.isa) == isa_base(best) and not in_bf16:
         return None
     return 1.0, f"The kernels are those of {e.isa}: this machine has {best}, which is faster."
+
+
+def _bf16_rows(e: Explanation, isa: str) -> int:
+    """The batch size from which an ISA makes these products in bfloat16; 0: never."""
+    return bf16_rows(isa, NAMES.index(e.matmul_precision))
+
+
+def _rounded_in_float32(e: Explanation) -> Finding:
+    if e.matmul_precision == HIGHEST or e.bf16_peak is not None:
+        return None
+    least = _bf16_rows(e, e.isa)
+    text = f"The products at {e.matmul_precision} are made in float32, from rounded factors, which "
+    text += f"is slower than {HIGHEST}: use matmul_precision {HIGHEST}"
+    return 1.0, text + (f", or batches of {least} rows or more." if least else ".")
 
 
 def _other_programs(e: Explanation) -> Finding:
@@ -372,7 +389,7 @@ def _slow_product(e: Explanation) -> Finding:
 
 
 _RULES = (
-    *(_lower_isa, _other_programs, _crowded, _waiting, _idle_threads),
+    *(_lower_isa, _rounded_in_float32, _other_programs, _crowded, _waiting, _idle_threads),
     *(_large_update, _books, _slow_product),
 )
 

@@ -18,6 +18,7 @@ import numpy as np
 from .. import _core
 from .._checks import arguments as check
 from .._config import isa, usable_cores
+from .._precision import HIGHEST
 from .._training.fit import data_set, plan_batches
 from .._types import Array, Data, SessionOptions, SparseRows, Trainee
 from ..activations import Activation
@@ -268,17 +269,20 @@ class _Step:
     def copies(self) -> str:
         """Which copies of W are kept, and why."""
         limit, layers = self.report["copies_above"], self.report["layers"]
-        products = self.report["products"]
-        panels = "W in panels" if products.startswith("f") else "W in bfloat16"
+        rounded = self.net.matmul_precision != HIGHEST
+        names = ("Wᵀ", "W" if self.bf16_peak else "W in panels")
         kept = [
             f"{name} of {_layers([l for l, layer in enumerate(layers) if layer[kind]])}"
-            for kind, name in (("transposed", "Wᵀ"), ("panels", panels))
+            for kind, name in zip(("transposed", "panels"), names, strict=True)
             if any(layer[kind] for layer in layers)
         ]
-        if kept and products not in ("f32", "f64"):
-            return f"{'; '.join(kept)}: products read rounded factors"
+        if kept and rounded:
+            factors = "factors in bfloat16" if self.bf16_peak else "rounded factors"
+            return f"{'; '.join(kept)}: products read {factors}"
         if kept:
             return f"{'; '.join(kept)}: a batch of more than {limit} rows repays them"
+        if self.sparse and len(self.net.layers) == 1:
+            return "none: a single layer sends no δ back, and products of sparse rows read W itself"
         if self.batch <= limit:
             return f"none: a batch of at most {limit} rows would not repay them"
         return "none: a single layer sends no δ back, and its rows of W are short"

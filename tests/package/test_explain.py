@@ -14,8 +14,10 @@ import pytest
 import fastbp
 from fastbp import _core
 from fastbp._cli.main import main
+from fastbp._explain import explanation as explaining
 from fastbp._explain import measure as measuring
 from fastbp._explain.explanation import PRODUCTS
+from fastbp._precision import NAMES
 from fastbp._types import SparseRows
 from fastbp.errors import DivergenceError
 from fastbp.optim import SGD, Adam
@@ -44,6 +46,10 @@ def data(net, n=27):
 def explained(net=None, n=27, **options):
     net = net or network()
     return net.explain(*data(net, n), **{"batch_size": BATCH, "seconds": SECONDS} | options)
+
+
+def bf16_rows(precision):
+    return _core.bf16_rows(_core.isa(), NAMES.index(precision))
 
 
 def places(found):
@@ -191,6 +197,33 @@ def test_copies_of_W_depend_on_the_batch_and_the_widths():
     assert kernels(wide, "forward") == ["gemm_nn, panels", "gemm_nn"]
     assert kernels(wide, "update") == ["update, 1 copy"] * 2
     assert wide.copies.startswith("Wᵀ of layer 2; W in panels of layer 1: ")
+
+
+@pytest.mark.products
+@pytest.mark.parametrize("precision", ["high", "medium"])
+@pytest.mark.parametrize("batch", [1, 8, 9])
+def test_copies_of_rounded_W_do_not_depend_on_the_batch(precision, batch):
+    found = explained(network(matmul_precision=precision), batch_size=batch)
+    assert all(kernel.startswith("gemm_nn, ") for kernel in kernels(found, "delta"))
+    if 0 < bf16_rows(precision) <= batch:
+        names, factors = "Wᵀ of layers 2 to 3; W of layers 1 to 3", "factors in bfloat16"
+    else:
+        names, factors = "Wᵀ of layers 2 to 3; W in panels of layers 1 to 3", "rounded factors"
+    assert found.copies == f"{names}: products read {factors}"
+    alone = explained(network((5, 3), matmul_precision=precision), batch_size=batch)
+    assert alone.copies.endswith(f" of layer 1: products read {factors}")
+
+
+@pytest.mark.products
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+@pytest.mark.parametrize("batch", [1, 9])
+def test_a_layer_of_sparse_rows_needs_no_copies(precision, batch):
+    net = network((5, 3), matmul_precision=precision)
+    X, y = data(net)
+    indptr = np.arange(len(X) + 1) * 5
+    X = SparseRows(X.ravel(), np.tile(np.arange(5, dtype=np.int32), len(X)), indptr, 5)
+    found = net.explain(X, y, batch_size=batch, seconds=SECONDS)
+    assert found.copies.startswith("none: ") and found.copies.endswith("sparse rows read W itself")
 
 
 def test_penalties_are_a_phase_of_every_layer():
@@ -450,7 +483,7 @@ def shares(found, **given):
         phases.append(replace(p, share=share, of_limit=None if p.limit is None else 0.95))
     phases[0] = replace(phases[0], share=phases[0].share + left)
     threads = replace(found.threads, used=2, allowed=2, cpus=2, work=1e9, work_each=1e6)
-    best = _core.available_isas()[-1]
+    best = _core.fastest_isa()
     return replace(found, phases=tuple(phases), threads=threads, isa=best, cpu_share=1.0)
 
 
@@ -475,6 +508,57 @@ def test_advice(found):
     assert "Most is lost in layer 1, forward" in text and "at 50 % of its limit" in text
     lower = replace(good, isa="none")
     assert lower.advice[0].startswith("The kernels are those of none")
+
+
+@pytest.mark.products
+@pytest.mark.parametrize("precision", ["high", "medium"])
+@pytest.mark.parametrize("batch", [8, 9])
+def test_advice_on_products_of_rounded_factors_in_float32(precision, batch):
+    net = network(matmul_precision=precision)
+    rule = explaining._rounded_in_float32
+    least, found = bf16_rows(precision), explained(net, batch_size=batch)
+    if 0 < least <= batch:
+        assert rule(found) is None
+    else:
+        share, text = rule(found)
+        assert share == 1 and text.startswith(f"The products at {precision} are made in float32")
+        way = f"or batches of {least} rows or more." if least else "use matmul_precision highest."
+        assert text.endswith(way)
+    assert rule(explained(batch_size=batch)) is None
+
+
+# The ISAs avx512 and avx512_bf16 as on a machine that gains from the second
+FASTER = [
+    ("highest", 32, False),  # they have the same kernels
+    ("high", 32, False),  # which avx512_bf16 multiplies in float32
+    ("medium", 8, False),  # also in float32
+    ("medium", 9, True),
+]
+
+
+@pytest.mark.parametrize(("precision", "batch", "faster"), FASTER)
+def test_advice_on_a_faster_isa(monkeypatch, found, precision, batch, faster):
+    rows = {("avx512_bf16", NAMES.index("medium")): 9}
+    monkeypatch.setattr(explaining, "bf16_rows", lambda isa, code: rows.get((isa, code), 0))
+    monkeypatch.setattr(explaining, "isa_base", lambda isa: isa.removesuffix("_bf16"))
+    made = replace(found, matmul_precision=precision, batch_size=batch)
+    for isa, best in (("avx512", "avx512_bf16"), ("avx512_bf16", "avx512")):
+        monkeypatch.setattr(explaining, "fastest_isa", lambda best=best: best)
+        text = f"The kernels are those of {isa}: this machine has {best}, which is faster."
+        expected = (1.0, text) if faster else None
+        assert explaining._lower_isa(replace(made, isa=isa)) == expected
+        assert explaining._lower_isa(replace(made, isa=best)) is None
+        assert explaining._lower_isa(replace(made, isa="avx2")) is not None
+
+
+def test_the_base_of_an_isa():
+    for isa in _core.available_isas():
+        base = _core.isa_base(isa)
+        assert _core.isa_base(base) == base
+        assert _core.bf16_rows(base, NAMES.index("medium")) == 0
+        assert (base == isa) == (_core.bf16_rows(isa, NAMES.index("medium")) == 0)
+        assert _core.bf16_rows(isa, NAMES.index("highest")) == 0
+    assert _core.isa_base("none") is None and _core.bf16_rows("none", 2) == 0
 
 
 # ---- the command --------------------------------------------------------------------------
