@@ -135,8 +135,9 @@ def isa() -> str:
 
     It is scalar, neon, avx2, avx512, avx512_bf16 or amx. The last two are avx512 with products in
     bfloat16, for networks whose `matmul_precision` is not "highest". avx512_bf16 is chosen by
-    default where it was measured to be faster than float32, on AMD Zen 4; amx wherever the processor has it
-    and Linux lets the process use it. amx_emulated exists only in builds for tests.
+    default where it was measured to be faster than float32, on AMD Zen 4; amx wherever the
+    processor has it and Linux lets the process use it. amx_emulated exists only in builds for
+    tests.
 
     >>> isa() in {"scalar", "neon", "avx2", "avx512", "avx512_bf16", "amx", "amx_emulated"}
     True

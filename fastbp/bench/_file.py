@@ -8,6 +8,7 @@ from typing import Any
 
 from .._files.atomic import atomic_write
 from ._layout import SCHEMA, Comparison, File, Report, Result
+from ._report import text
 
 _SCHEMA_1 = "fastbp-bench/1"
 # What makes a machine, as far as `show_config` knows; caches tell apart what has the same name.
@@ -33,7 +34,8 @@ def write(file: File, path: str | os.PathLike[str]) -> None:
 def read(path: str | os.PathLike[str]) -> File:
     """Read a file of this version of the layout or the one before.
 
-    Raises ValueError if the file has another content, and OSError if it cannot be read.
+    Raises ValueError if the file has another content or lacks fields that its tables show, and
+    OSError if it cannot be read.
     """
     with open(path, encoding="utf-8") as stream:
         try:
@@ -41,11 +43,18 @@ def read(path: str | os.PathLike[str]) -> File:
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)} is not JSON: {error}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema == _SCHEMA_1:
-        return pack(_upgrade(found))
-    if schema != SCHEMA:
+    if schema not in (_SCHEMA_1, SCHEMA):
         raise ValueError(f"{os.fspath(path)} is not a report of fastbp bench ({SCHEMA})")
-    file: File = found
+    try:
+        file: File = pack(_upgrade(found)) if schema == _SCHEMA_1 else found
+        for report in file["machines"]:
+            _identity(report)
+            text(report)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"{os.fspath(path)} is not a whole report of fastbp bench: a field is missing or has "
+            f"another type ({type(error).__name__}: {error}); measure it again with --json"
+        ) from None
     return file
 
 

@@ -16,7 +16,7 @@ def text(report: Report) -> str:
     """Format a whole report: the machine, and one table per precision."""
     precisions = report["options"]["precisions"]
     tables = [
-        (f"precision {precision}\n" if len(precisions) > 1 else "") + table(report, precision)
+        (f"precision {precision}\n" if precisions != ["highest"] else "") + table(report, precision)
         for precision in precisions
     ]
     return "\n\n".join([header(report), *tables, "\n".join(notes(report))])
@@ -165,10 +165,13 @@ def _columns(report: Report) -> list[str]:
         f"of peak ×{first}: share of the {peak} on {_threads(first)}"
         + "".join(f"; ×{n}: speed-up on {_threads(n)}" for n in others),
     ]
+    ratios = []
     if len(report["options"]["precisions"]) > 1:
+        ratios.append("CPU gain")
         lines.append("gain: time of fastbp at highest divided by its time at this precision")
         lines.append(f"CPU gain: the ratio of its least processor times on {_threads(first)}")
     if any(_with_peers(result) for result in report["results"]):
+        ratios.append("CPU best")
         lines.append(
             "peers: their time divided by that of fastbp, each at its best number of threads; a "
             "peer with several precisions at the fastest one that is not less exact than fastbp's"
@@ -177,7 +180,8 @@ def _columns(report: Report) -> list[str]:
             f"CPU best: the ratio of the least processor times on {_threads(first)}, which other "
             "programs disturb less; the peer with the lowest one"
         )
-    lines.append("all numbers are medians over the rounds, except for CPU gain and CPU best")
+    beside = f", except for {' and '.join(ratios)}" if ratios else ""
+    lines.append(f"all numbers are medians over the rounds{beside}")
     return lines
 
 

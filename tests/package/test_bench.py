@@ -551,6 +551,34 @@ def test_the_command_writes_and_shows_a_report(found, tmp_path, capsys, monkeypa
     assert "tiny" in capsys.readouterr().out
 
 
+def incomplete(found):
+    """Files with the right schema that lack something."""
+    whole = files.pack(found)
+    no_date, no_runs = deepcopy(whole), deepcopy(whole)
+    del no_date["machines"][0]["date"]
+    no_runs["machines"][0]["results"][0]["runs"] = []
+    return {
+        "no machines": {"schema": whole["schema"]},
+        "other machines": {"schema": whole["schema"], "machines": [3]},
+        "no date": no_date,
+        "no runs": no_runs,
+        "version 1": {"schema": "fastbp-bench/1"},
+    }
+
+
+def test_a_single_precision_is_named_and_notes_name_columns_of_the_table(found):
+    assert "precision highest" not in report.text(found)
+    lower = deepcopy(found)
+    lower["options"]["precisions"] = ["medium"]
+    for result in lower["results"]:
+        result["comparisons"] = {"medium": result["comparisons"]["highest"] | {"ratios": {}}}
+        for run in result["runs"]:
+            run["precision"] = "medium"
+    text = report.text(lower)
+    assert "\nprecision medium\n" in text
+    assert "except for" not in text
+
+
 def test_the_command_merges_reports(found, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     other = deepcopy(found)
@@ -564,6 +592,14 @@ def test_the_command_merges_reports(found, tmp_path, capsys, monkeypatch):
     assert "another CPU" in capsys.readouterr().out
     assert main(["bench", "--from", "new.json", "--merge", "fresh.json"]) == 0
     assert files.read("fresh.json") == files.pack(found)
+    with monkeypatch.context() as patch:
+        patch.setattr("fastbp._cli.bench.measure", lambda *arguments: pytest.fail("measured"))
+        for name, content in incomplete(found).items():
+            Path("part.json").write_text(json.dumps(content))
+            for option in ("--from", "--merge"):
+                assert main([*ALONE, "--config", "rl", option, "part.json"]) == 1, name
+                err = capsys.readouterr().err
+                assert "part.json is not a whole report of fastbp bench" in err, name
     Path("text.json").write_text("so fast")
     assert main(["bench", "--from", "new.json", "--merge", "text.json"]) == 1
     assert Path("text.json").read_text() == "so fast"
