@@ -157,7 +157,12 @@ def bf16_peak(products: str, precision: str, seconds: float) -> float:
     """
     if products != isa():
         return 0.0
-    return _core.bf16_peak(2 if precision == "high" else 1, seconds)
+    return _core.bf16_peak(_planes(precision), seconds)
+
+
+def _planes(precision: str) -> int:
+    """How many numbers in bfloat16 stand for a factor."""
+    return 2 if precision == "high" else 1
 
 
 def _peaks(net: Timed, session: Clocked) -> tuple[float, float]:
@@ -341,24 +346,30 @@ class _Step:
         """The bytes of a phase: every operand read once, every result written once."""
         (n_in, n_out), batch = self.net.layers[l - 1].W.shape, self.batch
         sizes = [block.size for block in self.net.layers[l - 1].parameters().values()]
-        W, b, rows = n_in * n_out, sum(sizes[1:]), batch * (n_in + n_out)
-        output = batch * n_out if l == len(self.net.layers) else 0
+        W, b, x, out = n_in * n_out, sum(sizes[1:]), batch * n_in, batch * n_out
+        output = out if l == len(self.net.layers) else 0
         copies = self._layer(l)["panels"] + self._layer(l)["transposed"]
-        elements = {
-            "forward": W + b + rows,  # and a^{l-1}, a^l
-            "loss": 3 * output + W * self._penalised,  # a^L or z^L, y, δ^L
-            "delta": W + rows + batch * n_in,  # and δ^l, δ^{l-1}, a^{l-1}
-            "gradient": rows,  # a^{l-1}, δ^l; the sums stay in cache
-            "update": 2 * (1 + self.n_moments) * (W + b) + W * copies,
+        own = self.net.dtype.itemsize
+        in_bf16 = self._in_bf16(l)
+        factor = 2 * _planes(self.net.matmul_precision) if in_bf16 else own
+        forms = 2 * factor if in_bf16 else 0  # a result becomes two factors of later products
+        n_bytes = {
+            "forward": (W + x) * factor + b * own + out * (own + forms),  # and a^{l-1}, a^l
+            "loss": (3 * output + W * self._penalised) * own,  # a^L or z^L, y, δ^L
+            "delta": (W + out) * factor + x * (2 * own + forms),  # and δ^l, a^{l-1}, δ^{l-1}
+            "gradient": (x + out) * factor,  # a^{l-1}, δ^l; the sums stay in cache
+            "update": 2 * (1 + self.n_moments) * (W + b) * own + W * copies * factor,
         }
         if self._layer(l)["outer"]:
-            elements["update"] += elements["gradient"]
-        return int(elements[phase]) * self.net.dtype.itemsize
+            n_bytes["update"] += n_bytes["gradient"]
+        return int(n_bytes[phase])
 
     def _kernel(self, l: int, phase: str) -> str:
         layer = self._layer(l)
         copies = layer["panels"] + layer["transposed"]
         update = "update_outer" if layer["outer"] else "update"
+        if self._in_bf16(l) and phase in PRODUCTS:
+            return "product in bfloat16"
         return {
             "forward": "gemm_nn, panels" if layer["panels"] else "gemm_nn",
             "loss": "loss_rows" if l == len(self.net.layers) else "penalty",
