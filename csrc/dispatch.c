@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 #include "base/machine.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* The build says for which ISAs it compiles isa/<name>.c, slowest first, where FBP_CPU_NEEDS is the
@@ -40,10 +41,16 @@ static const implementation_t implementations[] = {
 
 enum { N_IMPLEMENTATIONS = sizeof implementations / sizeof implementations[0] };
 
-static const implementation_t *active = NULL; /* the chosen one; NULL before any choice */
+static atomic_int active = -1; /* the chosen one; −1 before any choice */
 
 static bool supported(const implementation_t *impl) {
-    return (fbp_cpu()->features & impl->needs) == impl->needs;
+    const bool refused = impl->needs == FBP_CPU_AMX && fbp_tiles() == FBP_TILES_REFUSED;
+    return (fbp_cpu()->features & impl->needs) == impl->needs && !refused;
+}
+
+/* Whether a supported implementation may be chosen. Only this requests tiles. */
+static bool permitted(const implementation_t *impl) {
+    return impl->needs != FBP_CPU_AMX || fbp_request_tiles();
 }
 
 /* The i-th implementation that this machine supports, or NULL. */
@@ -62,16 +69,22 @@ static bool pays(const implementation_t *impl) {
     return impl->needs == FBP_CPU_AVX512_BF16 && way == FBP_BF16_BY_DOT;
 }
 
-static const implementation_t *fastest(void) {
-    const implementation_t *best = &implementations[0];
-    for (int i = 0; nth_supported(i) != NULL; ++i)
-        if (pays(nth_supported(i))) best = nth_supported(i);
+static int fastest(void) {
+    int best = 0;
+    for (int i = 0; i < N_IMPLEMENTATIONS; ++i)
+        if (supported(&implementations[i]) && pays(&implementations[i]) &&
+            permitted(&implementations[i]))
+            best = i;
     return best;
 }
 
 static const implementation_t *chosen(void) {
-    if (active == NULL) active = fastest();
-    return active;
+    int at = atomic_load(&active);
+    if (at < 0) {
+        const int best = fastest();
+        if (atomic_compare_exchange_strong(&active, &at, best)) at = best;
+    }
+    return &implementations[at];
 }
 
 const char *fastbp_isa_available(int i) {
@@ -79,26 +92,27 @@ const char *fastbp_isa_available(int i) {
     return impl != NULL ? impl->name : NULL;
 }
 
-/* The supported implementation of that name, or NULL. */
-static const implementation_t *named(const char *name) {
-    for (int i = 0; nth_supported(i) != NULL; ++i)
-        if (strcmp(nth_supported(i)->name, name) == 0) return nth_supported(i);
-    return NULL;
+/* The supported implementation of that name, or −1. */
+static int named(const char *name) {
+    for (int i = 0; i < N_IMPLEMENTATIONS; ++i)
+        if (strcmp(implementations[i].name, name) == 0)
+            return supported(&implementations[i]) ? i : -1;
+    return -1;
 }
 
 fastbp_status_t fastbp_isa_select(const char *name) {
-    const implementation_t *impl = name == NULL ? fastest() : named(name);
-    if (impl == NULL) return FASTBP_ERR_ISA;
-    active = impl;
+    const int at = name == NULL ? fastest() : named(name);
+    if (at < 0 || !permitted(&implementations[at])) return FASTBP_ERR_ISA;
+    atomic_store(&active, at);
     return FASTBP_OK;
 }
 
 const char *fastbp_isa_base(const char *name) {
-    const implementation_t *impl = named(name);
-    return impl != NULL ? impl->base : NULL;
+    const int at = named(name);
+    return at >= 0 ? implementations[at].base : NULL;
 }
 
-const char *fastbp_isa_fastest(void) { return fastest()->name; }
+const char *fastbp_isa_fastest(void) { return implementations[fastest()].name; }
 
 const char *fastbp_isa(void) { return chosen()->name; }
 
@@ -107,6 +121,6 @@ const fbp_kernels_t *fbp_kernels(fastbp_dtype_t dtype) { return chosen()->table[
 const fbp_bf16_t *fbp_bf16_kernels(void) { return chosen()->bf16; }
 
 const fbp_bf16_t *fbp_bf16_of(const char *isa) {
-    const implementation_t *impl = named(isa);
-    return impl != NULL ? impl->bf16 : NULL;
+    const int at = named(isa);
+    return at >= 0 ? implementations[at].bf16 : NULL;
 }

@@ -77,7 +77,8 @@ const char *fastbp_isa_available(int i);
 
 /* Chooses the ISA of every network made from now on; NULL chooses the fastest. Call it before you
  * make the first network, because objects of different ISAs must not be mixed. FASTBP_ERR_ISA, for
- * a name that fastbp_isa_available does not list, leaves the choice as it was. */
+ * a name that fastbp_isa_available does not list, or for amx if the system refuses it, leaves the
+ * choice as it was. */
 fastbp_status_t fastbp_isa_select(const char *name);
 
 /* The name of the fastest ISA here. It need not be the last one available: amx_emulated is never
@@ -94,9 +95,14 @@ const char *fastbp_isa_base(const char *name);
 
 typedef struct {
     const char *cpu;    /* brand string, "" if unknown */
+    const char *amx;    /* see below */
     size_t l1d, l2, l3; /* bytes of the data caches of a core, of a large one if cores differ */
 } fastbp_machine_t;
 
+/* `amx` says whether this process may use the tiles of the ISA amx: "none" if the processor or the
+ * system has none; "not requested"; "permitted"; "refused by the system". Linux has to permit them.
+ * They are requested once per process, when amx is about to be chosen, by name or as the fastest
+ * ISA. */
 fastbp_machine_t fastbp_machine(void);
 
 /* The name of the i-th machine that the engine has decisions for, such as "zen4"; NULL past the

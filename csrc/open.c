@@ -25,10 +25,19 @@ fastbp_status_t fastbp_stop_threads(void) {
 
 /* ---- the machine ---- */
 
+static const char *state_of_tiles(void) {
+    switch (fbp_tiles()) {
+    case FBP_TILES_UNREQUESTED: return "not requested";
+    case FBP_TILES_PERMITTED: return "permitted";
+    case FBP_TILES_REFUSED: return "refused by the system";
+    default: return "none";
+    }
+}
+
 fastbp_machine_t fastbp_machine(void) {
     const fbp_cpu_t *cpu = fbp_cpu();
     const fbp_machine_t *found = fbp_machine_found();
-    return (fastbp_machine_t){cpu->name, found->l1d, found->l2, cpu->l3};
+    return (fastbp_machine_t){cpu->name, state_of_tiles(), found->l1d, found->l2, cpu->l3};
 }
 
 const char *fastbp_tune_available(int i) { return fbp_machine_name(i); }

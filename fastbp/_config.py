@@ -37,8 +37,10 @@ def _choose_isa() -> None:
     try:
         _core.select_isa(name)
     except ValueError:
+        refused = name == "amx" and _core.machine()[1] == "refused by the system"
+        reason = "was refused by the system" if refused else "is not available on this machine"
         raise _refusal(
-            f"FASTBP_ISA={name!r} is not available on this machine; available: "
+            f"FASTBP_ISA={name!r} {reason}; available: "
             f"{', '.join(_core.available_isas())}. Set it to one of them, or unset it"
         ) from None
 
@@ -151,7 +153,7 @@ def config() -> dict[str, object]:
     >>> config()["isa"] == isa()
     True
     """
-    cpu, l1d, l2, l3 = _core.machine()
+    cpu, amx, l1d, l2, l3 = _core.machine()
     return {
         "fastbp": __version__,
         "numpy": np.__version__,
@@ -160,6 +162,7 @@ def config() -> dict[str, object]:
         "cpu": cpu or platform.processor() or "unknown",
         "isa": isa(),
         "isa_available": _core.available_isas(),
+        "amx": amx,
         "tune": _core.tune(),
         "l1d_bytes": l1d,
         "l2_bytes": l2,

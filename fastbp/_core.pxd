@@ -39,7 +39,7 @@ cdef extern from "fastbp.h" nogil:
     const char *fastbp_isa_base(const char *name)
 
     ctypedef struct fastbp_machine_t:
-        const char *cpu
+        const char *cpu, *amx
         size_t l1d, l2, l3
 
     fastbp_machine_t fastbp_machine()

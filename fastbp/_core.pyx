@@ -31,6 +31,7 @@ cdef dict _codes(const char *(*name_of)(int) noexcept nogil, int first=0):
     return {name_of(code).decode(): code for code in range(first, end)}
 
 
+fastbp_machine()  # cpuid, before other threads can ask or fork
 ACTIVATIONS = _codes(&fastbp_activation_name)
 SLOPES = {name: "z" if fastbp_slope_from_z(code) else "a" for name, code in ACTIVATIONS.items()}
 LOSSES = _codes(&fastbp_loss_name)
@@ -210,9 +211,9 @@ def tune():
 
 
 def machine():
-    """(processor name, L1d bytes, L2 bytes, L3 bytes)."""
+    """(processor name, state of AMX tiles, L1d bytes, L2 bytes, L3 bytes)."""
     cdef fastbp_machine_t m = fastbp_machine()
-    return m.cpu.decode(errors="replace"), m.l1d, m.l2, m.l3
+    return m.cpu.decode(errors="replace"), m.amx.decode(), m.l1d, m.l2, m.l3
 
 
 def set_num_threads(int n):

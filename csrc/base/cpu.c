@@ -6,12 +6,19 @@
 #endif
 #include "cpu.h"
 
+#include "once.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #if defined(__linux__) && defined(__x86_64__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
+#if defined(SYS_arch_prctl)
+#define FBP_TILES_CALL 1 /* the system has a call that permits AMX tiles */
+#else
+#define FBP_TILES_CALL 0
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -56,24 +63,11 @@ static uint64_t xgetbv0(void) {
 
 static bool bit(unsigned reg, int n) { return (reg >> n) & 1u; }
 
-/* Asks the kernel to let this process use AMX tiles (Linux 5.16 or newer; Documentation/arch/x86/
- * xstate.rst). It refuses if it is older, if a filter of system calls forbids the call, or if a
- * thread has a stack for signals that is too small for the larger frames. The permission is for all
- * threads, and children made by fork inherit it. */
-static bool may_use_tiles(void) {
-#if defined(__linux__) && defined(__x86_64__) && defined(SYS_arch_prctl)
-    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
-#else
-    return false;
-#endif
-}
-
 /* Features beyond AVX-512: `saved` is what the system saves, bits 17 and 18 for tiles. */
 static unsigned detect_bf16(const regs_t *seven, uint64_t saved) {
     if (seven->a < 1 || !bit(cpuid(7, 1).a, 5)) return 0;
     const bool tiles = bit(seven->d, 22) && bit(seven->d, 24) && (saved & 0x60000) == 0x60000;
-    return FBP_CPU_AVX512_BF16 | (tiles && may_use_tiles() ? FBP_CPU_AMX : 0);
+    return FBP_CPU_AVX512_BF16 | (tiles && FBP_TILES_CALL ? FBP_CPU_AMX : 0);
 }
 
 static unsigned detect_features(unsigned max_leaf) {
@@ -161,17 +155,51 @@ static void detect(fbp_cpu_t *cpu) {
 }
 #endif
 
+/* Linux 5.16 or newer (Documentation/arch/x86/xstate.rst) permits tiles for all threads of a
+ * process; children made by fork inherit it. It refuses if a filter of system calls forbids the
+ * call, or if a thread has a stack for signals that is too small for the larger frames. */
+static bool system_offers_tiles(void) {
+#if FBP_TILES_CALL
+    enum { GET_SUPPORTED = 0x1021, TILE_DATA = 18 };
+    uint64_t supported = 0;
+    return syscall(SYS_arch_prctl, GET_SUPPORTED, &supported) == 0 && (supported >> TILE_DATA & 1);
+#else
+    return false;
+#endif
+}
+
+static bool system_permits_tiles(void) {
+#if FBP_TILES_CALL
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
+static atomic_int tiles; /* fbp_tiles_t; constant after a request */
+
 const fbp_cpu_t *fbp_cpu(void) {
     static fbp_cpu_t cpu;
-    static bool known = false; /* a race is harmless: both threads write the same values */
-    if (!known) {
-        fbp_cpu_t found = {0};
-        detect(&found);
-        if (found.l1d == 0) found.l1d = DEFAULT_L1D;
-        if (found.l2 == 0) found.l2 = DEFAULT_L2;
-        if (found.l3 == 0) found.l3 = DEFAULT_L3;
-        cpu = found;
-        known = true;
-    }
+    static fbp_once_t once;
+    if (!fbp_once_begin(&once)) return &cpu;
+    detect(&cpu);
+    if (cpu.l1d == 0) cpu.l1d = DEFAULT_L1D;
+    if (cpu.l2 == 0) cpu.l2 = DEFAULT_L2;
+    if (cpu.l3 == 0) cpu.l3 = DEFAULT_L3;
+    if (cpu.features & FBP_CPU_AMX)
+        atomic_store(&tiles, system_offers_tiles() ? FBP_TILES_UNREQUESTED : FBP_TILES_REFUSED);
+    fbp_once_end(&once);
     return &cpu;
+}
+
+fbp_tiles_t fbp_tiles(void) {
+    (void)fbp_cpu();
+    return (fbp_tiles_t)atomic_load(&tiles);
+}
+
+bool fbp_request_tiles(void) {
+    if (fbp_tiles() == FBP_TILES_UNREQUESTED)
+        atomic_store(&tiles, system_permits_tiles() ? FBP_TILES_PERMITTED : FBP_TILES_REFUSED);
+    return fbp_tiles() == FBP_TILES_PERMITTED;
 }

@@ -13,7 +13,7 @@ enum {
     FBP_CPU_AVX512 = 2, /* F + DQ + BW + VL; the system saves zmm and mask registers */
     FBP_CPU_NEON = 4,
     FBP_CPU_AVX512_BF16 = 8, /* AVX512 + AVX512_BF16 */
-    FBP_CPU_AMX = 16,        /* AVX512_BF16 + AMX-TILE + AMX-BF16; the process may use tiles */
+    FBP_CPU_AMX = 16,        /* AVX512_BF16 + AMX-TILE + AMX-BF16; a process may request tiles */
 };
 
 typedef enum { FBP_VENDOR_OTHER, FBP_VENDOR_AMD, FBP_VENDOR_INTEL } fbp_vendor_t;
@@ -30,5 +30,19 @@ typedef struct {
 
 /* Detected by the first call and constant from then on. */
 const fbp_cpu_t *fbp_cpu(void);
+
+/* Whether this process may use AMX tiles. */
+typedef enum {
+    FBP_TILES_NONE,        /* the processor has none, or the system does not save them */
+    FBP_TILES_UNREQUESTED, /* it has not requested them */
+    FBP_TILES_PERMITTED,
+    FBP_TILES_REFUSED,
+} fbp_tiles_t;
+
+fbp_tiles_t fbp_tiles(void);
+
+/* Requests tiles, unless there is an answer already, and returns whether the process may use them.
+ * A permission cannot be given back, and makes the frames of signals larger. */
+bool fbp_request_tiles(void);
 
 #endif

@@ -4,6 +4,7 @@
 #include "machine.h"
 
 #include "cpu.h"
+#include "once.h"
 
 #include <string.h>
 
@@ -157,47 +158,49 @@ static const struct {
     {FBP_VENDOR_INTEL, FBP_CPU_AVX2, "haswell"},
 };
 
-static const fbp_machine_t *chosen = NULL; /* NULL: the one found */
+static atomic_int chosen = -1; /* a row; −1: the machine found */
 
-static const fbp_machine_t *named(const char *name) {
+/* The row with this name, or −1. */
+static int row_named(const char *name) {
     for (int i = 0; i < N_MACHINES; ++i)
-        if (strcmp(machines[i].name, name) == 0) return &machines[i];
-    return NULL;
+        if (strcmp(machines[i].name, name) == 0) return i;
+    return -1;
 }
 
 static const fbp_machine_t *row_of(const fbp_cpu_t *cpu) {
     for (size_t i = 0; i < sizeof models / sizeof models[0]; ++i)
         if (cpu->vendor == models[i].vendor && cpu->family == models[i].family &&
             cpu->model >= models[i].first && cpu->model <= models[i].last)
-            return named(models[i].name);
+            return &machines[row_named(models[i].name)];
     for (size_t i = 0; i < sizeof others / sizeof others[0]; ++i)
         if (cpu->vendor == others[i].vendor && (cpu->features & others[i].features) != 0)
-            return named(others[i].name);
+            return &machines[row_named(others[i].name)];
     return &machines[0];
 }
 
 const fbp_machine_t *fbp_machine_found(void) {
     static fbp_machine_t machine;
-    static bool known = false; /* a race is harmless: both threads write the same values */
-    if (!known) {
-        const fbp_cpu_t *cpu = fbp_cpu();
-        fbp_machine_t own = *row_of(cpu);
-        if (!cpu->hybrid) {
-            own.l1d = cpu->l1d;
-            own.l2 = cpu->l2;
-        }
-        machine = own;
-        known = true;
+    static fbp_once_t once;
+    if (!fbp_once_begin(&once)) return &machine;
+    const fbp_cpu_t *cpu = fbp_cpu();
+    machine = *row_of(cpu);
+    if (!cpu->hybrid) {
+        machine.l1d = cpu->l1d;
+        machine.l2 = cpu->l2;
     }
+    fbp_once_end(&once);
     return &machine;
 }
 
-const fbp_machine_t *fbp_machine(void) { return chosen != NULL ? chosen : fbp_machine_found(); }
+const fbp_machine_t *fbp_machine(void) {
+    const int row = atomic_load(&chosen);
+    return row >= 0 ? &machines[row] : fbp_machine_found();
+}
 
 bool fbp_machine_select(const char *name) {
-    const fbp_machine_t *row = name != NULL ? named(name) : NULL;
-    if (name != NULL && row == NULL) return false;
-    chosen = row;
+    const int row = name != NULL ? row_named(name) : -1;
+    if (name != NULL && row < 0) return false;
+    atomic_store(&chosen, row);
     return true;
 }
 

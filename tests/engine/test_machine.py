@@ -1,7 +1,10 @@
-"""Which row of csrc/base/machine.c a processor gets, for processors that are not at hand."""
+"""Processors and systems that are not at hand: rows of csrc/base/machine.c, requests for tiles."""
 
+import os
+import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,14 +61,74 @@ PROCESSORS = [
 ]
 
 
-def test_every_processor_gets_its_row(tmp_path):
+REQUESTS = r"""
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int calls, answer;
+#define syscall(...) (++calls, answer)
+#include "base/cpu.c"
+
+static void check(int given, fbp_tiles_t expected) {
+    fbp_cpu();
+    atomic_store(&tiles, FBP_TILES_UNREQUESTED);
+    calls = 0;
+    answer = given;
+    for (int i = 0; i < 3; ++i)
+        if (fbp_request_tiles() != (given == 0)) printf("answer %d: wrong result\n", given);
+    if (fbp_tiles() != expected || calls != 1) printf("answer %d: %d calls\n", given, calls);
+}
+
+int main(void) {
+    check(0, FBP_TILES_PERMITTED);
+    check(-1, FBP_TILES_REFUSED);
+    return 0;
+}
+"""
+PERMITTED = """
+import ctypes, fastbp
+mask = ctypes.c_uint64()
+ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(mask))  # arch_prctl, ARCH_GET_XCOMP_PERM
+print(mask.value >> 18 & 1, fastbp._core.machine()[1])
+"""
+
+
+def output_of(text, folder, *others, arguments=()):
+    """What a C program prints, compiled with the sources of the engine in the include path."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not CSRC.is_dir():
         pytest.skip("needs a C compiler and the sources of the engine")
-    source, program = tmp_path / "rows.c", tmp_path / "rows"
-    source.write_text(PROGRAM)
+    source, program = folder / "program.c", folder / "program"
+    source.write_text(text)
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}", "-o", str(program)]
-    subprocess.run([compiler, *flags, str(source), str(CSRC / "base" / "cpu.c")], check=True)
-    arguments = [str(value) for processor in PROCESSORS for value in processor]
+    paths = [str(source), *(str(CSRC / other) for other in others)]
+    subprocess.run([compiler, *flags, *paths], check=True)
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=True)
-    assert done.stdout == ""
+    return done.stdout
+
+
+def test_every_processor_gets_its_row(tmp_path):
+    arguments = [str(value) for processor in PROCESSORS for value in processor]
+    assert output_of(PROGRAM, tmp_path, "base/cpu.c", arguments=arguments) == ""
+
+
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="needs Linux on x86-64"
+)
+
+
+@on_linux
+def test_tiles_are_requested_once(tmp_path):
+    assert output_of(REQUESTS, tmp_path) == ""
+
+
+@on_linux
+def test_tiles_are_not_requested_for_another_isa():
+    variables = os.environ | {"FASTBP_ISA": "scalar"}
+    done = subprocess.run(
+        [sys.executable, "-c", PERMITTED], env=variables, capture_output=True, text=True, check=True
+    )
+    permitted, state = done.stdout.split(maxsplit=1)
+    assert permitted == "0"
+    assert state.strip() in {"none", "not requested", "refused by the system"}
