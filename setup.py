@@ -6,6 +6,7 @@ FASTBP_EMULATED=1 adds the ISA amx_emulated, with which the products of amx are 
 
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,6 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError
 
 WERROR = os.environ.get("FASTBP_WERROR") == "1"
 DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
@@ -25,7 +25,7 @@ CSRC = Path("csrc")
 # The ISAs, the slowest first. Each has one file in csrc/isa/: the machine that it needs, and its
 # flags by compiler. No other file may use optional features of the processor. An ISA with a base
 # has only products in bfloat16; its other kernels are those of the base. It is left out if the
-# compiler is not listed or does not know its flags.
+# compiler is not listed, or if it or its assembler cannot translate `probe`.
 ISAS = {
     "scalar": {"machine": "any", "unix": [], "msvc": []},
     "amx_emulated": {"machine": "emulated", "base": "scalar", "needs": "SCALAR", "unix": []},
@@ -46,6 +46,7 @@ ISAS = {
             *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
             *("-mavx512bf16", "-mprefer-vector-width=512"),
         ],
+        "probe": "__m512 f(__m512 c, __m512bh a) { return _mm512_dpbf16_ps(c, a, a); }",
     },
     "amx": {
         "machine": "x86_64",
@@ -55,6 +56,7 @@ ISAS = {
             *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
             *("-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-mprefer-vector-width=512"),
         ],
+        "probe": "void f(void) { _tile_dpbf16ps(0, 1, 2); }",
     },
 }
 
@@ -147,7 +149,7 @@ class BuildEngine(build_ext):
         super().build_extension(ext)
 
     def can_build(self, name):
-        """Whether an ISA is for this machine and system, and the compiler accepts its flags."""
+        """Whether an ISA is for this machine and system, and the compiler knows it."""
         isa = ISAS[name]
         machines = {"any", target_machine()} | ({"emulated"} if EMULATED else set())
         if isa["machine"] not in machines or isa.get("system", sys.platform) != sys.platform:
@@ -155,16 +157,14 @@ class BuildEngine(build_ext):
         if "base" not in isa or not isa.get(self.family):
             return self.family in isa
         with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder, "empty.c")
-            source.write_text("typedef int empty;\n")
-            try:
-                self.compiler.compile(
-                    [str(source)], output_dir=folder, extra_postargs=isa[self.family]
-                )
-            except CompileError:
-                print(f"this compiler does not know the flags of the ISA {name}: leaving it out")
-                return False
-        return True
+            source = Path(folder, "probe.c")
+            source.write_text(f"#include <immintrin.h>\n{isa['probe']}\n")
+            command = [*self.compiler.compiler_so, *isa[self.family], "-c", str(source)]
+            command += ["-o", f"{folder}/probe.o"]
+            done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode != 0:
+            print(f"this compiler or its assembler does not know the ISA {name}: leaving it out")
+        return done.returncode == 0
 
     def engine_jobs(self):
         """Return (source, kinds of flags, macros) of each file to compile, the slowest first."""
