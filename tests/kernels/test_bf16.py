@@ -250,11 +250,11 @@ def test_products_with_every_activation(rng, planes, name):
 
 
 def test_two_planes_are_close_to_float32(rng):
-    """lo rounds to 2^-16 of a factor, and lo lo is left out: 3 · 2^-16 of |A||B|."""
+    """Rounding of a factor, and lo lo, which is left out: 2 · 2^-17 + 2^-16 of |A||B|."""
     case = Case(rng, 64, 64, 200, 2)
     A, B = case.A.astype(float), case.B.astype(float)
     c, _, _ = case.run()
-    within(c, A @ B, case.E_z + 3.1 * 2.0**-16 * (abs(A) @ abs(B)), "float32")
+    within(c, A @ B, case.E_z + 2.0**-15 * (abs(A) @ abs(B)), "float32")
 
 
 def test_integers_are_exact(rng):
@@ -277,16 +277,17 @@ def test_infinity_and_nan_propagate(rng, planes, m, n, k):
         chosen = rng.choice(flat.size, min(4, flat.size), replace=False)
         flat[chosen] = [np.inf, np.nan, 0.0, -np.inf][: len(chosen)]
     case.A[-1, :] = 0.0
+    a, b = ([value(plane) for plane in planes_of(x, planes)] for x in (case.A, case.B))
+    pairs = [(0, 0)] if planes == 1 else [(0, 0), (0, 1), (1, 0)]
     with np.errstate(invalid="ignore"):
-        expected = (case.A[:, :, None] * case.B[None, :, :]).sum(axis=1)
+        exact = (case.A[:, :, None] * case.B[None, :, :]).sum(axis=1)
+        # with two planes, inf · lo may be NaN, or meet inf · hi of the other sign
+        expected = sum((a[i][:, :, None] * b[j][None, :, :]).sum(axis=1) for i, j in pairs)
         c, _, forms = case.run()
-        # with two planes, inf · hi meets inf · lo of the other sign
-        if planes == 1:
-            np.testing.assert_array_equal(np.isnan(c), np.isnan(expected))
-            infinite = np.isinf(expected)
-            np.testing.assert_array_equal(c[infinite], expected[infinite])
-        assert not np.isfinite(c[~np.isfinite(expected)]).any()
-        assert np.isfinite(c[np.isfinite(expected)]).all()
+        np.testing.assert_array_equal(np.isnan(c), np.isnan(expected))
+        infinite = np.isinf(expected)
+        np.testing.assert_array_equal(c[infinite], expected[infinite])
+        np.testing.assert_array_equal(np.isfinite(c), np.isfinite(exact))
         case.check_forms(c, forms)
 
 
@@ -298,9 +299,9 @@ def test_the_ends_of_the_range(rng, shift):
     c = np.empty((20, 20), np.float32)
     bf16_product(A, B, c)
     exact = value(rounded(A)).astype(float) @ value(rounded(B)).astype(float)
-    if shift > 0:
-        most = float(np.finfo(np.float32).max)
-        assert not np.isfinite(c[abs(exact) > 40 * most]).any()
+    if shift == 70:
+        overflows = abs(exact) > 40 * float(np.finfo(np.float32).max)
+        assert overflows.any() and not np.isfinite(c[overflows]).any()
     else:
         slack = 41 * 2.0**-126 + case.E_z * 4.0**shift
         within(c, exact, np.broadcast_to(slack, c.shape), shift)
