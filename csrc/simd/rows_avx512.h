@@ -1,10 +1,4 @@
-/* rows_avx512.h: rows of 32 numbers in bfloat16, one row per register, by AVX-512 F, BW and BF16.
- *
- *   h_round(x)      the row of x[0 … 31], rounded to nearest, ties to even. A subnormal becomes a
- *                   zero of its sign, a NaN a quiet NaN, as the instruction does it
- *   h_rest(x, hi)   the row of x − hi, rounded likewise; 0 where hi is not finite
- *   h_pairs(even, odd, first, second)  elements 0 … 15 of both rows side by side, then 16 … 31
- *   h_transpose(r)  transposes the 16 × 16 matrix of pairs whose rows are r[0 … 15], in place */
+/* rows_avx512.h: the operations of rows.h, one row per register, by AVX-512 F, BW and BF16. */
 #ifndef FBP_SIMD_ROWS
 #define FBP_SIMD_ROWS "avx512"
 

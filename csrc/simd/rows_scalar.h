@@ -1,5 +1,5 @@
 /* rows_scalar.h: rows of 32 numbers in bfloat16, in plain C, for tests of the products that use
- * them. The contracts are in rows_avx512.h. */
+ * them. The contracts are in rows.h. */
 #ifndef FBP_SIMD_ROWS
 #define FBP_SIMD_ROWS "scalar"
 
