@@ -569,8 +569,9 @@ typedef struct {
 /* If the chosen ISA is its own fastbp_isa_base, it has no products in bfloat16, and the functions
  * below return FASTBP_ERR_ISA. */
 
-/* Elements of a factor of a matrix with these sizes, in either order; planes: 1 or 2. */
-long fastbp_bf16_elems(long rows, long cols, int planes);
+/* Elements of a factor of a matrix with these sizes, in either order; planes: 1 or 2. 0 if their
+ * number does not fit. */
+size_t fastbp_bf16_elems(long rows, long cols, int planes);
 
 /* Packs x[rows, cols] into the forms wanted, `repeats` times. listed: through a list of pointers to
  * its rows, as a shuffled batch is given. */

@@ -236,8 +236,12 @@ static fbp_bf16_forms_t dense_forms(const fastbp_bf16_forms_t *forms, long rows,
     };
 }
 
-long fastbp_bf16_elems(long rows, long cols, int planes) {
-    return fbp_bf16_elems(rows, cols, planes);
+size_t fastbp_bf16_elems(long rows, long cols, int planes) {
+    size_t tiles, elems;
+    if (rows < 0 || cols < 0 || planes < 1 || planes > 2 || !fbp_bf16_count(rows, cols, &tiles) ||
+        !fbp_size_mul(tiles, (size_t)planes * FBP_BF16_TILE, &elems))
+        return 0;
+    return elems;
 }
 
 fastbp_status_t fastbp_bf16_pack(const float *x, long ld, long rows, long cols, int planes,
@@ -247,12 +251,11 @@ fastbp_status_t fastbp_bf16_pack(const float *x, long ld, long rows, long cols, 
     if (rows < 1 || cols < 1 || planes < 1 || planes > 2) return FASTBP_ERR_ARGUMENT;
     const float **list = malloc((size_t)rows * sizeof *list);
     if (list == NULL) return FASTBP_ERR_MEMORY;
-    for (long i = 0; i < rows; ++i) list[i] = x + i * ld - 1;
+    for (long i = 0; i < rows; ++i) list[i] = x + i * ld;
     const fbp_bf16_pack_t pack = {
         .at = x,
         .ld = ld,
         .list = listed ? list : NULL,
-        .offset = 1,
         .rows = rows,
         .cols = cols,
         .planes = planes,
@@ -319,14 +322,16 @@ fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call) {
         call->activation < 0 || call->activation == FASTBP_ACT_SOFTMAX ||
         call->activation >= FASTBP_ACT_COUNT)
         return FASTBP_ERR_ARGUMENT;
-    const long a_elems = fbp_bf16_elems(call->m, call->k, call->planes);
-    const long b_elems = fbp_bf16_elems(call->n, call->k, call->planes);
+    const size_t tile = fbp_bf16_tile_bytes(call->planes);
+    size_t a_tiles, b_tiles;
+    if (!fbp_bf16_count(call->m, call->k, &a_tiles) || !fbp_bf16_count(call->n, call->k, &b_tiles))
+        return FASTBP_ERR_MEMORY;
     fbp_arena_t arena = {0};
-    (void)fbp_arena_take(&arena, (size_t)a_elems, sizeof(uint16_t));
-    (void)fbp_arena_take(&arena, (size_t)b_elems, sizeof(uint16_t));
+    (void)fbp_arena_take(&arena, a_tiles, tile);
+    (void)fbp_arena_take(&arena, b_tiles, tile);
     if (!fbp_arena_commit(&arena)) return FASTBP_ERR_MEMORY;
-    uint16_t *a = fbp_arena_take(&arena, (size_t)a_elems, sizeof *a);
-    uint16_t *b = fbp_arena_take(&arena, (size_t)b_elems, sizeof *b);
+    uint16_t *a = fbp_arena_take(&arena, a_tiles, tile);
+    uint16_t *b = fbp_arena_take(&arena, b_tiles, tile);
     run_bf16(kernels, call, a, b);
     fbp_arena_free(&arena);
     return FASTBP_OK;

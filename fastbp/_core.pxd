@@ -259,6 +259,7 @@ cdef extern from "fastbp.h" nogil:
         long ldc, ldz
 
     fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call)
+
     ctypedef struct fastbp_bf16_forms_t:
         uint16_t *form[4]
 
@@ -279,7 +280,7 @@ cdef extern from "fastbp.h" nogil:
         fastbp_bf16_forms_t to
         int repeats
 
-    long fastbp_bf16_elems(long rows, long cols, int planes)
+    size_t fastbp_bf16_elems(long rows, long cols, int planes)
     fastbp_status_t fastbp_bf16_pack(
         const float *x, long ld, long rows, long cols, int planes, bint listed, int repeats,
         const fastbp_bf16_forms_t *forms)

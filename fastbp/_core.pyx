@@ -973,6 +973,8 @@ cdef int _bf16_forms(fastbp_bf16_forms_t *to, tuple forms, long rows, long cols,
                      int planes) except -1:
     """Set the pointers to the buffers of the forms, which are uint16 on a cache line, or None."""
     cdef size_t elems = fastbp_bf16_elems(rows, cols, planes)
+    if elems == 0:
+        raise ValueError("the factors are empty or too large, or planes is neither 1 nor 2")
     for i in range(4):
         to.form[i] = <uint16_t *>_vector_or_null(forms[i], b"H", elems, True)
 

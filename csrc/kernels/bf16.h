@@ -7,7 +7,9 @@
  * m, n and k are padded with zeros to multiples of 32. A factor has one or two planes:
  *   1  hi = x rounded to bfloat16
  *   2  hi, then lo = x − hi rounded to bfloat16, or 0 if hi is not finite: 16 bits of x
- * Rounding is to nearest, ties to even. Subnormals become zeros, and a NaN stays one. */
+ * Rounding is to nearest, ties to even. Subnormals become zeros, and a NaN stays one. Infinity is
+ * (inf, 0), so a product with two planes may be NaN where the exact one is infinite: inf · lo is
+ * NaN if lo is 0. */
 #ifndef FASTBP_BF16_H
 #define FASTBP_BF16_H
 
@@ -34,11 +36,17 @@ typedef struct {
     fbp_bf16_factor_t right_t; /* xᵀ as right factor: k = cols, n = rows */
 } fbp_bf16_forms_t;
 
-/* The elements (with both planes) that a factor of m or n = `size` and k = `depth` takes, if its
- * ld is fbp_bf16_tiles(depth). */
-FBP_INLINE long fbp_bf16_tiles(long depth) { return fbp_ceil_div(depth, FBP_BF16_BLOCK); }
-FBP_INLINE long fbp_bf16_elems(long size, long depth, int planes) {
-    return fbp_bf16_tiles(size) * 2 * fbp_bf16_tiles(depth) * planes * FBP_BF16_TILE;
+/* A factor of m or n = `size` and k = `depth`, whose ld is fbp_bf16_tiles(depth), takes *tiles
+ * tiles of fbp_bf16_tile_bytes bytes; false, without writing *tiles, if their number does not fit.
+ */
+FBP_INLINE long fbp_bf16_tiles(long depth) {
+    return depth / FBP_BF16_BLOCK + (depth % FBP_BF16_BLOCK != 0);
+}
+FBP_INLINE bool fbp_bf16_count(long size, long depth, size_t *tiles) {
+    return fbp_size_mul(2 * (size_t)fbp_bf16_tiles(size), (size_t)fbp_bf16_tiles(depth), tiles);
+}
+FBP_INLINE size_t fbp_bf16_tile_bytes(int planes) {
+    return (size_t)planes * FBP_BF16_TILE * sizeof(uint16_t);
 }
 
 /* The factor that begins at row or column 32·block and k = 32·p of f. Writers of several blocks of
@@ -48,13 +56,12 @@ FBP_INLINE fbp_bf16_factor_t fbp_bf16_part(fbp_bf16_factor_t f, long block, long
     return f;
 }
 
-/* x[rows, cols] in f32 → the forms that `to` wants. Row i of x begins at `list[i] + offset`, or at
- * `at + i·ld` if list is NULL. Whole blocks of 32 × 32 are written. */
+/* x[rows, cols] in f32 → the forms that `to` wants. Row i of x begins at `list[i]`, or at `at +
+ * i·ld` if list is NULL. Whole blocks of 32 × 32 are written. */
 typedef struct {
     const float *at;
     long ld;
     const float *const *list;
-    long offset;
     long rows, cols;
     int planes;
     fbp_bf16_forms_t to;
@@ -83,7 +90,8 @@ typedef struct {
 /* The kernels of one ISA. Each element of C is summed over k in one order that depends on neither m
  * nor n nor where the element is, so the division of m and n does not change bits. Results of
  * different ISAs differ in rounding. Between `begin` and `end`, which each thread calls, products
- * may be computed; `pack` may be called at any time. Kernels neither allocate nor start threads. */
+ * may be computed; no code of the caller may run there, since it may use tiles of AMX itself.
+ * `pack` may be called at any time. Kernels neither allocate nor start threads. */
 typedef struct {
     const char *name;
     int most_planes; /* with more planes, products in f32 are faster */

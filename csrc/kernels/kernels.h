@@ -202,7 +202,8 @@ typedef struct {
 enum { FBP_SPARSE_VECTORS = 4 }; /* vectors of z that are in registers at a time */
 
 /* How a factor of products is rounded: 0 not at all, 1 to 8 significant bits, 2 to the sum of two
- * such numbers (round.inc). */
+ * such numbers (round.inc). In the order of fastbp_precision_t, 0 for HIGHEST, 2 for HIGH and 1 for
+ * MEDIUM. */
 FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
     return precision == FASTBP_HIGHEST ? 0 : precision == FASTBP_HIGH ? 2 : 1;
 }

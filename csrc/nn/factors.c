@@ -34,12 +34,10 @@ const char *fastbp_products(const fastbp_net_t *net, long rows) {
 /* Room for one form of a matrix: a factor with m or n = `size` and k = `depth`. */
 static void take_form(const fbp_factors_t *factors, fbp_arena_t *arena, fbp_bf16_factor_t *form,
                       long size, long depth) {
-    const long tile = factors->planes * FBP_BF16_TILE;
+    size_t tiles;
     form->ld = fbp_bf16_tiles(depth);
-    size_t elems;
-    if (!fbp_size_mul(2 * (size_t)fbp_bf16_tiles(size), (size_t)form->ld, &elems))
-        arena->overflow = true;
-    else form->at = fbp_arena_take(arena, elems, (size_t)tile * sizeof *form->at);
+    if (!fbp_bf16_count(size, depth, &tiles)) arena->overflow = true;
+    else form->at = fbp_arena_take(arena, tiles, fbp_bf16_tile_bytes(factors->planes));
 }
 
 /* Left factors that only the next product reads: the layers use two buffers in turn, which stay in

@@ -87,6 +87,8 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     return true;
 }
 
+_Static_assert(FBP_TILE_UNITS >= FBP_BF16_BLOCK, "a tile of W has whole blocks in bfloat16");
+
 /* Cuts every W into tiles of nearly equal height, in whole vectors of units or, if factors are
  * rounded, in whole blocks of products in bfloat16. Returns the number of tiles; with tile == NULL
  * it only counts them. */
