@@ -216,7 +216,7 @@ void fastbp_net_free(fastbp_net_t *net);
 /* The number of elements of theta. */
 size_t fastbp_net_n_params(const fastbp_net_t *net);
 
-/* How batches of up to `rows` rows make their matrix products: "f64"; "f32"; "f32 of rounded
+/* How batches of `rows` rows make their matrix products: "f64"; "f32"; "f32 of rounded
  * factors", if the precision is lower and this machine or so few rows gain nothing from bfloat16;
  * or the name of the ISA whose products in bfloat16 are used. A constant string. */
 const char *fastbp_products(const fastbp_net_t *net, long rows);
@@ -265,7 +265,8 @@ typedef struct {
 /* The buffers z, a and δ of every layer for one batch at a time, in one block of memory. */
 typedef struct fastbp_pass fastbp_pass_t;
 
-/* Makes a pass for batches of up to `capacity` rows. The network must outlive it. */
+/* Makes a pass for batches of up to `capacity` rows. The network must outlive it. At a lower
+ * precision, all of them make their products as a batch of `capacity` rows does. */
 fastbp_status_t fastbp_pass_new(fastbp_pass_t **pass, const fastbp_net_t *net, long capacity);
 void fastbp_pass_free(fastbp_pass_t *pass);
 
@@ -280,7 +281,10 @@ void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int l
 bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t bytes);
 
 /* Forward pass: fills z and a, without dropout. The pass keeps pointers to the rows of data->x,
- * which must not change until the backward pass and the derivatives are done. */
+ * which must not change until the backward pass and the derivatives are done. At a lower precision,
+ * the factors of the gradient are x and a as this call left them, and δ^l as it is when the
+ * recursion leaves layer l (fastbp_backward_layer for l − 1, fastbp_backward_gradient for l = 1):
+ * what is written to a or δ^l later reaches σ' and gradients of b, but no product. */
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
 
 /* Backward pass: fills every δ, grad (n_params elements, penalties included; NULL: only δ) and
@@ -297,7 +301,8 @@ fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, con
  * fastbp_pass_buffer. Call them in this order:
  *   1. fastbp_backward_output: δ^L and J from targets; or fastbp_backward_inject: the caller's δ^L.
  *   2. fastbp_backward_layer for l = L − 1 … 1: δ^l from what δ^{l+1} is now.
- *   3. fastbp_backward_gradient: grad from what every δ is now. */
+ *   3. fastbp_backward_gradient: grad from what every δ is now; at a lower precision, see
+ *      fastbp_forward. */
 fastbp_status_t fastbp_backward_output(fastbp_pass_t *pass, const void *theta,
                                        const fastbp_data_t *data, double *cost);
 fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, long ldd,
@@ -432,7 +437,9 @@ typedef struct {
     int n_threads; /* the most threads; 0 for fastbp_get_num_threads */
     /* Rows that go through the network at once, or 0 for the whole batch. A larger batch is
      * processed in parts of that many rows, whose gradients are added up. Buffers hold part_rows
-     * rows, so a large batch needs little memory. */
+     * rows, so a large batch needs little memory. At a lower precision, the session makes its
+     * products as a batch of min(batch_size, part_rows) rows does, however many rows it is given.
+     */
     long part_rows;
 } fastbp_fit_options_t;
 

@@ -325,7 +325,7 @@ cdef class Net:
         fastbp_net_set_trainable(self.net, layer, trainable)
 
     def products(self, long rows):
-        """Name how batches of up to `rows` rows make their matrix products."""
+        """Name how batches of `rows` rows make their matrix products."""
         return fastbp_products(self.net, rows).decode()
 
     def fits(self, x):
@@ -973,8 +973,6 @@ cdef int _bf16_forms(fastbp_bf16_forms_t *to, tuple forms, long rows, long cols,
                      int planes) except -1:
     """Set the pointers to the buffers of the forms, which are uint16 on a cache line, or None."""
     cdef size_t elems = fastbp_bf16_elems(rows, cols, planes)
-    if elems == 0:
-        raise ValueError("the factors are empty or too large, or planes is neither 1 nor 2")
     for i in range(4):
         to.form[i] = <uint16_t *>_vector_or_null(forms[i], b"H", elems, True)
 

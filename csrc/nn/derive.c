@@ -46,7 +46,7 @@ static void run_pull(void *context, fbp_team_t *team, int worker) {
     const fbp_rows_t *top = &plan->delta[net->n_layers];
     const long n_in = net->layer[0].n_in;
     const long vectors = pull->v != NULL ? 1 : net->layer[net->n_layers - 1].n_out;
-    fbp_pass_copy(batch, team, 1, net->n_layers);
+    fbp_pass_copy(batch, team, 1, net->n_layers, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
         for (long k = 0; k < vectors; ++k) {
@@ -220,7 +220,7 @@ static void run_relevance(void *context, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const int top = net->n_layers;
-    fbp_pass_copy(batch, team, 1, top);
+    fbp_pass_copy(batch, team, 1, top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
         const long row0 = block.row0, rows = block.rows;

@@ -4,14 +4,14 @@
 /* The least number of rows for products in bfloat16; 0 if there are none for `planes`. */
 static long tile_rows(const fbp_bf16_t *bf16, int planes) {
     const bool made = bf16 != NULL && 0 < planes && planes <= bf16->most_planes;
-    return made ? FBP_DOT_MAX_ROWS + 1 : 0;
+    return made ? FBP_ROUNDED_MAX_ROWS + 1 : 0;
 }
 
-fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long capacity, fbp_factors_use_t use) {
+fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long rows, fbp_factors_use_t use) {
     fbp_factors_t factors = {.use = use, .planes = fbp_planes(net->precision)};
     const long least = tile_rows(net->bf16, factors.planes);
     if (factors.planes == 0) factors.kind = FBP_FACTORS_OWN;
-    else if (least == 0 || capacity < least) factors.kind = FBP_FACTORS_ROUNDED;
+    else if (least == 0 || rows < least) factors.kind = FBP_FACTORS_ROUNDED;
     else factors.kind = FBP_FACTORS_TILES;
     return factors;
 }

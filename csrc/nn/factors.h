@@ -9,10 +9,19 @@
 
 #include "buffers.h"
 
-/* Batches with more rows than this use copies of W. Smaller ones read W itself, also for δ·Wᵀ,
- * unless the factors are rounded; then they are rounded in f32. */
+/* FBP_DOT_MAX_ROWS: batches with more rows than this use exact copies of W. Smaller ones read W
+ *   itself, also for δ·Wᵀ. Rounded factors are always copies.
+ * FBP_ROUNDED_MAX_ROWS: batches with more rows than this multiply in bfloat16; for smaller ones,
+ *   copying W into tiles costs more than their products save. A step at "medium" takes, from tiles
+ *   and from rounded factors in f32 (Zen 4, one thread):
+ *                       9 rows           12 rows          16 rows
+ *     784-128-10        105 and 80 µs    106 and 91 µs    106 and 107 µs
+ *     784-512-512-10    705 and 580 µs   705 and 664 µs   708 and 779 µs */
 #ifndef FBP_DOT_MAX_ROWS
 #define FBP_DOT_MAX_ROWS 8
+#endif
+#ifndef FBP_ROUNDED_MAX_ROWS
+#define FBP_ROUNDED_MAX_ROWS 12
 #endif
 
 typedef enum {
@@ -21,8 +30,8 @@ typedef enum {
     FBP_FACTORS_TILES,   /* they read tiles in bfloat16, by the kernels of net->bf16 */
 } fbp_factors_kind_t;
 
-/* What the copies are for: everything, a pass without dropout, or a forward pass alone, whose
- * layers use the same buffers in turn. */
+/* What the copies are for: training sessions; passes, which also take δ^1 through W^1; or forward
+ * passes alone, whose layers share the buffers of a. */
 typedef enum { FBP_FOR_TRAINING, FBP_FOR_PASSES, FBP_FOR_PREDICTION } fbp_factors_use_t;
 
 typedef struct {
@@ -35,8 +44,8 @@ typedef struct {
     fbp_bf16_forms_t *w_tiles; /* TILES, by i = 0 … L − 1: right and right_t of W^{i+1} */
 } fbp_factors_t;
 
-/* Chooses how a plan for batches of up to `capacity` rows makes its products. */
-fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long capacity, fbp_factors_use_t use);
+/* Chooses how batches of `rows` rows make their products. */
+fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long rows, fbp_factors_use_t use);
 
 /* See fastbp_products. */
 const char *fbp_factors_name(const fbp_factors_t *factors, const fastbp_net_t *net);
@@ -51,8 +60,8 @@ FBP_INLINE long fbp_factors_rows(const fbp_factors_t *factors) {
     return factors->kind == FBP_FACTORS_TILES ? FBP_BF16_BLOCK : 1;
 }
 
-/* Carve the factors of a and δ; of x, unless predictions share its buffer; of every W. Copies of W
- * that are not TILES are the plan's panels. */
+/* Carve the factors of a and δ; of x, which predictions keep in the buffers of a; of every W.
+ * Copies of W that are not TILES are the plan's panels. */
 void fbp_factors_carve_rows(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
                             long capacity);
 void fbp_factors_carve_input(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,

@@ -1,6 +1,7 @@
 /* fit.c: opens and closes training sessions, binds data to them, moves them, runs their steps and
  * reports on them. The steps themselves are in step.c. */
 #include "../base/clock.h"
+#include "../base/fpmode.h"
 #include "../threads/count.h"
 #include "../threads/pool.h"
 #include "products.h"
@@ -27,16 +28,17 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
     if (fit == NULL) return FASTBP_ERR_MEMORY;
-    const long batch_rows = fbp_min_long(options->batch_size, data->rows);
-    const bool parts = options->part_rows > 0 && options->part_rows < batch_rows;
-    const long capacity = parts ? options->part_rows : batch_rows;
+    const bool in_parts = options->part_rows > 0 && options->part_rows < options->batch_size;
+    const long asked = in_parts ? options->part_rows : options->batch_size;
+    const long capacity = fbp_min_long(asked, data->rows);
+    const bool parts = in_parts && asked < data->rows;
     fit->data = *data;
     fit->optimizer = optimizer;
     fit->options = *options;
     fit->theta = theta;
     fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
     fastbp_status_t status =
-        fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, fit->n_workers);
+        fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, asked, fit->n_workers);
     if (status == FASTBP_OK) status = fbp_batch_accept(&fit->plan, data);
     if (status == FASTBP_OK && options->shuffle) {
         fit->order = malloc((size_t)data->rows * sizeof *fit->order);
@@ -110,7 +112,10 @@ static void prepare(fastbp_fit_t *fit, bool single) {
     if (fit->order != NULL && !fit->prepared)
         fbp_shuffle(net, fit->order, fit->data.rows, fit->options.seed, fit->place.epoch,
                     fit->place.block);
-    for (long i = 0; copy && i < net->n_tiles; ++i) fbp_copy_tile(&fit->batch, &net->tile[i]);
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals(); /* copies may round x − hi */
+    for (long i = 0; copy && i < net->n_tiles; ++i)
+        fbp_copy_tile(&fit->batch, &net->tile[i], FBP_COPY_BOTH);
+    fbp_set_fpmode(callers_mode);
     fit->prepared = true;
 }
 

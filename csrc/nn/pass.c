@@ -11,7 +11,8 @@ fastbp_status_t fastbp_pass_new(fastbp_pass_t **out, const fastbp_net_t *net, lo
     if (capacity < 1) return FASTBP_ERR_ARGUMENT;
     fastbp_pass_t *pass = calloc(1, sizeof *pass);
     if (pass == NULL) return FASTBP_ERR_MEMORY;
-    const fastbp_status_t status = fbp_plan_init(&pass->plan, net, FBP_PLAN_INSPECT, capacity, 1);
+    const fastbp_status_t status =
+        fbp_plan_init(&pass->plan, net, FBP_PLAN_INSPECT, capacity, capacity, 1);
     if (status != FASTBP_OK) {
         free(pass);
         return status;
@@ -52,12 +53,13 @@ fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn
     return status;
 }
 
-void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last) {
+void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last,
+                   fbp_copies_t copies) {
     const fastbp_net_t *net = batch->plan->net;
     if (!fbp_uses_copies(batch)) return;
     for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         const int l = net->tile[t].layer + 1;
-        if (first <= l && l <= last) fbp_copy_tile(batch, &net->tile[t]);
+        if (first <= l && l <= last) fbp_copy_tile(batch, &net->tile[t], copies);
     }
 }
 
@@ -82,7 +84,7 @@ typedef struct {
 static void run_forward(void *context, fbp_team_t *team, int worker) {
     const fbp_batch_t *batch = context;
     if (fbp_factors_copied(&batch->plan->factors)) {
-        fbp_pass_copy(batch, team, 1, batch->plan->net->n_layers);
+        fbp_pass_copy(batch, team, 1, batch->plan->net->n_layers, FBP_COPY_FORWARD);
         fbp_team_barrier(team);
     }
     fbp_begin_products(batch->plan);
@@ -97,7 +99,7 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
     const fastbp_net_t *net = batch->plan->net;
     const fbp_scratch_t *scratch = &batch->plan->scratch[worker];
     fbp_begin_products(batch->plan);
-    fbp_pass_copy(batch, team, part->bottom + 1, part->top);
+    fbp_pass_copy(batch, team, part->bottom + 1, part->top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
         if (part->loss) fbp_loss_rows(batch, block.row0, block.rows);
@@ -239,7 +241,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     pass->batch.theta = theta;
     for (long i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)
-        fbp_copy_tile(&pass->batch, &net->tile[i]);
+        fbp_copy_tile(&pass->batch, &net->tile[i], FBP_COPY_TRANSPOSED);
     fbp_factor_delta(&pass->batch, 1, 0, pass->batch.rows);
     fbp_gemm_t product = {
         .c = out,

@@ -26,7 +26,8 @@ fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn
 
 /* Makes the batch's copies of W^l, l = first … last, if it uses any, as tasks. A barrier must
  * follow, and before another call. */
-void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last);
+void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last,
+                   fbp_copies_t copies);
 
 /* A task: a block of the batch's rows. */
 typedef struct {

@@ -151,7 +151,7 @@ fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
 }
 
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
-                              long capacity, int n_workers) {
+                              long capacity, long batch_rows, int n_workers) {
     /* Arrays with one slot per l = 0 … L; those of one type share an allocation. */
     fbp_rows_t **const rows[] = {&plan->a,      &plan->z,         &plan->delta,
                                  &plan->scaled, &plan->act,       &plan->dn,
@@ -167,7 +167,7 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
     const size_t slots = (size_t)net->n_layers + 1, n_forms = sizeof forms / sizeof *forms;
     const size_t state_vectors = 3; /* theta and, with most rules, two moments */
     *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
-    plan->factors = fbp_factors_of(net, capacity, factors_for[kind]);
+    plan->factors = fbp_factors_of(net, batch_rows, factors_for[kind]);
     plan->a = calloc(n_rows * slots, sizeof *plan->a);
     plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
     plan->factors.a_tiles = calloc(n_forms * slots, sizeof *plan->factors.a_tiles);

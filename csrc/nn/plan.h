@@ -60,8 +60,10 @@ typedef struct {
     fbp_arena_t scratch_arena;
 } fbp_plan_t;
 
+/* Buffers for batches of up to `capacity` rows. They make their products as batches of `batch_rows`
+ * rows do (fbp_factors_of), so that number must not depend on what was computed before. */
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
-                              long capacity, int n_workers);
+                              long capacity, long batch_rows, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
 
 /* Outputs of layer[i] past the last whole vector, if they are few enough to be summed as δᵀa. */

@@ -16,6 +16,8 @@
 
 /* Rows that the network's own buffers hold: the overhead of a call matters up to that many. */
 enum { KEPT_ROWS = 8 };
+_Static_assert(KEPT_ROWS <= FBP_ROUNDED_MAX_ROWS,
+               "calls with fewer rows make products as these do");
 
 typedef struct {
     const fastbp_net_t *net;
@@ -67,7 +69,7 @@ static void run_blocks(void *context, fbp_team_t *team, int worker) {
     if (fbp_factors_copied(&prediction->plan->factors)) {
         const fbp_batch_t batch = batch_of(prediction, prediction->plan);
         for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
-            fbp_copy_tile(&batch, &net->tile[t]);
+            fbp_copy_tile(&batch, &net->tile[t], FBP_COPY_FORWARD);
         fbp_team_barrier(team);
     }
     fbp_plan_t *plan = &prediction->plan[worker];
@@ -100,7 +102,7 @@ static fbp_plan_t *kept_plan(const fastbp_net_t *net) {
     if (slot->buffers != NULL) return slot->buffers;
     fbp_plan_t *plan = malloc(sizeof *plan);
     if (plan == NULL) return NULL;
-    fastbp_status_t status = fbp_plan_init(plan, net, FBP_PLAN_PREDICT, KEPT_ROWS, 1);
+    fastbp_status_t status = fbp_plan_init(plan, net, FBP_PLAN_PREDICT, KEPT_ROWS, KEPT_ROWS, 1);
     if (status == FASTBP_OK && fbp_factors_copied(&plan->factors))
         status = fbp_plan_add_copies(plan);
     if (status != FASTBP_OK) {
@@ -123,7 +125,7 @@ static bool predict_few(const fastbp_net_t *net, prediction_t *prediction) {
         const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
         const fbp_batch_t batch = batch_of(prediction, plan);
         const long tiles = fbp_factors_copied(&plan->factors) ? net->n_tiles : 0;
-        for (long t = 0; t < tiles; ++t) fbp_copy_tile(&batch, &net->tile[t]);
+        for (long t = 0; t < tiles; ++t) fbp_copy_tile(&batch, &net->tile[t], FBP_COPY_FORWARD);
         predict_block(prediction, plan, 0, callers_mode);
         fbp_set_fpmode(callers_mode);
     }
@@ -145,7 +147,8 @@ static fastbp_status_t predict_shared(const fastbp_net_t *net, prediction_t *pre
     fastbp_status_t status = prediction->plan != NULL ? FASTBP_OK : FASTBP_ERR_MEMORY;
     for (int w = 0; status == FASTBP_OK && w < workers; ++w) {
         fbp_plan_t *plan = &prediction->plan[w];
-        status = fbp_plan_init(plan, net, FBP_PLAN_PREDICT, prediction->block_rows, 1);
+        status = fbp_plan_init(plan, net, FBP_PLAN_PREDICT, prediction->block_rows,
+                               prediction->data->rows, 1);
         if (status == FASTBP_OK) status = fbp_batch_accept(plan, prediction->data);
         if (w > 0) share_copies(plan, prediction->plan);
         else if (status == FASTBP_OK && fbp_factors_copied(&plan->factors))

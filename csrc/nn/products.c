@@ -20,25 +20,28 @@ bool fbp_uses_copies(const fbp_batch_t *batch) {
 }
 
 /* Products of sparse rows read W in place. */
-void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile) {
+void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_t copies) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
     const int planes = plan->factors.planes;
     const fbp_mat_t w = fbp_tile_weights(plan->net, batch->theta, tile);
     const bool in_place = batch->sparse && tile->layer == 0;
+    const bool forward = (copies & FBP_COPY_FORWARD) != 0 && !in_place;
+    const bool recursion = (copies & FBP_COPY_TRANSPOSED) != 0;
     if (in_tiles(plan)) {
         fbp_bf16_forms_t to =
             fbp_forms_from(&plan->factors.w_tiles[tile->layer], tile->unit0, planes);
-        if (in_place) to.right.at = NULL;
+        if (!forward) to.right.at = NULL;
+        if (!recursion) to.right_t.at = NULL;
         plan->net->bf16->pack(&(fbp_bf16_pack_t){
             .at = w.at, .ld = w.ld, .rows = w.rows, .cols = w.cols, .planes = planes, .to = to});
         return;
     }
     const long panel = kernels->panel_cols, n_in = plan->net->layer[tile->layer].n_in;
     void *by_row = plan->wp[tile->layer], *transposed = plan->wt[tile->layer];
-    if (by_row != NULL && !in_place)
+    if (by_row != NULL && forward)
         kernels->pack_panels(planes, &w, tile->unit0, n_in * panel, by_row);
-    if (transposed != NULL)
+    if (transposed != NULL && recursion)
         kernels->pack_transposed(planes, &w, tile->unit0, w.cols * panel, transposed);
 }
 
@@ -62,13 +65,24 @@ static void pack_rows(const fbp_plan_t *plan, const fbp_rows_t *from, const fbp_
     });
 }
 
+/* The forms of a^l that the plan needs: those for the gradient of W^{l+1} only if there is one. */
+static fbp_bf16_forms_t forms_of_a(const fbp_plan_t *plan, int l) {
+    fbp_bf16_forms_t forms = plan->factors.a_tiles[l];
+    if (plan->factors.use == FBP_FOR_TRAINING && l < plan->net->n_layers &&
+        plan->net->layer[l].frozen)
+        forms.left_t.at = NULL;
+    return forms;
+}
+
 void fbp_factor_a(const fbp_batch_t *batch, int l, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_factors_t *factors = &plan->factors;
     const long width = fbp_width(plan->net, l);
     if (batch->sparse && l == 0) return;
     if (in_rows(plan)) round_rows(plan, &plan->a[l], &factors->a[l], width, row0, rows);
-    if (in_tiles(plan)) pack_rows(plan, &plan->a[l], &factors->a_tiles[l], width, row0, rows);
+    if (!in_tiles(plan)) return;
+    const fbp_bf16_forms_t forms = forms_of_a(plan, l);
+    pack_rows(plan, &plan->a[l], &forms, width, row0, rows);
 }
 
 void fbp_factor_delta(const fbp_batch_t *batch, int l, long row0, long rows) {
@@ -135,8 +149,9 @@ void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     const fbp_factors_t *factors = &plan->factors;
     const fbp_layer_t *layer = &net->layer[l - 1];
     if (in_tiles(plan)) {
+        const fbp_bf16_forms_t forms = forms_of_a(plan, l);
         multiply_tiles(plan, product, &factors->a_tiles[l - 1], row0, factors->w_tiles[l - 1].right,
-                       final ? &factors->a_tiles[l] : NULL);
+                       final ? &forms : NULL);
         return;
     }
     const void *panels = fbp_uses_copies(batch) ? plan->wp[l - 1] : NULL;

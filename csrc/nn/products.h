@@ -13,8 +13,12 @@ void fbp_end_products(const fbp_plan_t *plan);
 
 bool fbp_uses_copies(const fbp_batch_t *batch);
 
-/* Copies a tile of the batch's W into those copies that the plan has. */
-void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile);
+/* The copies of W that forward passes read, and those of Wᵀ that recursions read. */
+typedef enum { FBP_COPY_FORWARD = 1, FBP_COPY_TRANSPOSED = 2, FBP_COPY_BOTH = 3 } fbp_copies_t;
+
+/* Copies a tile of the batch's W into these copies, if the plan has them. The caller has made the
+ * thread flush subnormals, as every region does. */
+void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_t copies);
 
 /* ---- factors of rows, to be made when the rows are final and before a product reads them ---- */
 

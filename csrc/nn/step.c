@@ -83,7 +83,7 @@ static void set_rates(const fastbp_fit_t *fit, long step, fastbp_optimizer_t *no
 static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
     const fbp_layer_t *layer = &fit->plan.net->layer[tile->layer];
     if (fit->keep_copies && !layer->frozen && !fbp_limits_columns(layer))
-        fbp_copy_tile(&fit->batch, tile);
+        fbp_copy_tile(&fit->batch, tile, FBP_COPY_BOTH);
 }
 
 /* Updates every W, tile by tile. Each task also prefetches a share of the next batch's rows. */
@@ -202,7 +202,7 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     if (!fit->keep_copies) return;
     for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         if (!fbp_limits_columns(&net->layer[net->tile[t].layer])) continue;
-        fbp_copy_tile(&fit->batch, &net->tile[t]);
+        fbp_copy_tile(&fit->batch, &net->tile[t], FBP_COPY_BOTH);
         fbp_lap(profile, net->tile[t].layer + 1, FASTBP_PHASE_UPDATE);
     }
 }

@@ -34,7 +34,8 @@ static fastbp_status_t make_tangent(fastbp_pass_t *pass) {
     const fbp_plan_t *plan = &pass->plan;
     fbp_plan_t *tangent = &pass->tangent;
     if (tangent->net != NULL) return FASTBP_OK;
-    fastbp_status_t status = fbp_plan_init(tangent, plan->net, FBP_PLAN_INSPECT, plan->capacity, 1);
+    fastbp_status_t status =
+        fbp_plan_init(tangent, plan->net, FBP_PLAN_INSPECT, plan->capacity, plan->capacity, 1);
     if (status == FASTBP_OK) status = fbp_plan_add_scaled(tangent);
     if (status != FASTBP_OK) fbp_plan_free(tangent);
     return status;
@@ -261,9 +262,9 @@ static void run_curve(void *context, fbp_team_t *team, int worker) {
     const fastbp_net_t *net = c->tangent->net;
     const int top = net->n_layers;
     const fbp_scratch_t *scratch = &c->batch->plan->scratch[worker];
-    fbp_pass_copy(c->batch, team, 2, top);
+    fbp_pass_copy(c->batch, team, 2, top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
-    fbp_pass_copy(&c->crossed, team, 2, top);
+    fbp_pass_copy(&c->crossed, team, 2, top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(c->batch, team, &block);) {
         for (int l = 1; l <= top; ++l) forward_layer(c, l, &block, scratch);

@@ -61,7 +61,7 @@ class EngineBackend:
     def forward(self, theta: Array, X: Rows) -> list[tuple[Array, Array]]:
         n = len(X)
         p = self._pass
-        if p is None or n > p.capacity:
+        if p is None or n > p.capacity or not self._same_products(n, p.capacity):
             self._pass, self._stored, p = None, {}, None  # let go of the old buffers first
             p = self._pass = _core.Pass(self.net, n)
             layers = range(1, len(self._widths))
@@ -75,6 +75,10 @@ class EngineBackend:
         self._theta, self._n_rows = theta, n
         pairs = zip(self._stored["z"], self._stored["a"], strict=True)
         return [(z[:n], a[:n]) for z, a in pairs]
+
+    def _same_products(self, n: int, m: int) -> bool:
+        """Whether n rows make their products as m rows do, so that they may share buffers."""
+        return n == m or self.net.products(n) == self.net.products(m)
 
     @property
     def _passed(self) -> _core.Pass:
@@ -147,10 +151,14 @@ class EngineBackend:
         optimizer: Optimizer,
         seed: int,
     ) -> float:
-        session = self._batches
-        if session is None or not session.takes(theta, optimizer, X.shape[0]):
+        session, n = self._batches, X.shape[0]
+        if (
+            session is None
+            or not session.takes(theta, optimizer, n)
+            or not self._same_products(n, session.batch_size)
+        ):
             self._batches = None
-            options = SessionOptions(batch_size=X.shape[0], shuffle=False)
+            options = SessionOptions(batch_size=n, shuffle=False)
             bind(optimizer, theta, len(self._widths) - 1)
             session = self.session(theta, (X, y, s), optimizer, options, seed)
             self._batches = session
@@ -252,14 +260,14 @@ class EngineSession:
             options.part_rows,
         )
         self._fit, self._optimizer, self._theta = fit, optimizer, theta
-        self._batch_size, self._n_rows = options.batch_size, len(X)
+        self.batch_size, self._n_rows = options.batch_size, len(X)
         self.rebind, self.set_rates = fit.rebind, fit.set_rates
         self.set_clocks, self.report = fit.set_clocks, fit.report
 
     def takes(self, theta: Array, optimizer: Optimizer, n_rows: int) -> bool:
         """Whether this session can make a step of theta on n_rows rows with this optimiser."""
         mine = optimizer is self._optimizer and theta is self._theta
-        return mine and n_rows <= self._batch_size
+        return mine and n_rows <= self.batch_size
 
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
         self._optimizer.bind(self._theta.size, self._theta.dtype)

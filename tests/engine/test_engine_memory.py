@@ -179,7 +179,7 @@ def count_allocator_calls(path):
     return calls
 
 
-def train_and_count(dtype, precision, kind):
+def train_and_count(dtype, precision, kind, batch_size):
     calls = count_allocator_calls(Path(_core.__file__).resolve())
     rng = np.random.default_rng(3)
     for name, weighted in product(OPTIMIZERS, (False, True)):
@@ -189,7 +189,7 @@ def train_and_count(dtype, precision, kind):
         optimizer = OPTIMIZERS[name]()
         optimizer.bind(net.theta.size, net.dtype)
         calls.clear()
-        fit = _core.Fit(net._backend.net, net.theta, X, y, s, optimizer, 12, True, 0)
+        fit = _core.Fit(net._backend.net, net.theta, X, y, s, optimizer, batch_size, True, 0)
         assert calls, "the counter has not seen the buffers of a session"
         fit.set_clocks(True)
         calls.clear()
@@ -198,12 +198,13 @@ def train_and_count(dtype, precision, kind):
             while not fit.run(0.0)[1]:
                 pass
         fit.run(1.0)
-        assert optimizer.t == 4 * 5
+        assert optimizer.t == 4 * -(-50 // batch_size)
         assert calls == [], f"{name}, {weighted=}"
 
 
 @needs_elf
+@pytest.mark.parametrize("batch_size", [8, 13])  # few rows, and many
 @pytest.mark.parametrize("kind", [fastbp.Network, with_options])
 @pytest.mark.parametrize(("dtype", "precision"), ARITHMETIC)
-def test_a_step_allocates_nothing(dtype, precision, kind):
-    in_child(train_and_count, dtype, precision, kind)
+def test_a_step_allocates_nothing(dtype, precision, kind, batch_size):
+    in_child(train_and_count, dtype, precision, kind, batch_size)

@@ -12,13 +12,15 @@ from product_cases import OWN, ROUNDED, product_in, way_of
 
 import fastbp
 from fastbp import _core
+from fastbp._types import SessionOptions
 from fastbp.optim import SGD
 from fastbp.reference._products import product
 
 pytestmark = pytest.mark.products
 EPS, TINY = (float(getattr(np.finfo(np.float32), name)) for name in ("eps", "tiny"))
 EPS64 = float(np.finfo(np.float64).eps)
-BATCHES = (1, 7, 8, 9, 33, 130)
+FEW, MANY = 12, 13  # rows: rounded in float32, and in bfloat16 where that is faster
+BATCHES = (1, 7, FEW, MANY, 33, 130)
 WIDTHS = ((5, 9, 17, 3), (64, 31, 32, 33, 10), (1, 1))
 PLAIN = pytest.mark.parametrize(
     ("precision", "n", "widths"), list(itertools.product(ROUNDED, BATCHES, WIDTHS))
@@ -118,7 +120,7 @@ SUBNORMAL = [(1e-40, 0), (-1e-40, 0), (2.0**-126 * (1 + 2.0**-9), 2.0**-126)]
 
 @pytest.mark.parametrize("precision", ROUNDED)
 @pytest.mark.parametrize(("value", "counts_as"), SUBNORMAL)
-@pytest.mark.parametrize("n", [8, 9])
+@pytest.mark.parametrize("n", [FEW, MANY])
 def test_subnormal_factors_and_parts_count_as_zero(precision, value, counts_as, n):
     net = problem((12, 5), n, precision)[0]
     net.theta[:] = 0
@@ -141,7 +143,14 @@ def test_nan_and_infinity_reach_the_outputs(precision, n):
 # ---- rounding, without any other error ----------------------------------------------------------
 
 # n and widths of one layer: sums of at most 64 products are exact in float32
-EXACT = [(1, (5, 3)), (7, (31, 33)), (8, (64, 17)), (9, (1, 1)), (33, (64, 33)), (64, (17, 65))]
+EXACT = [
+    (1, (5, 3)),
+    (7, (31, 33)),
+    (FEW, (64, 17)),
+    (MANY, (1, 1)),
+    (33, (64, 33)),
+    (64, (17, 65)),
+]
 LOW = 2.0**-9 + 3 * 2.0**-18  # "high" rounds it up by 2^-18 where it is added to 1
 
 
@@ -235,7 +244,6 @@ def test_hidden_a_and_delta_are_rounded(rng, n, widths, precision):
 
 
 def test_the_engine_names_how_products_are_made():
-    few, many = 8, 9
     own = "f32 of rounded factors"
     in_bfloat16 = {
         "avx512_bf16": {"high": own, "medium": "avx512_bf16"},
@@ -243,11 +251,11 @@ def test_the_engine_names_how_products_are_made():
     }
     for precision in ROUNDED:
         net = problem((3, 2), 1, precision)[0]._backend.net
-        assert net.products(few) == own
+        assert net.products(FEW) == own
         ways = in_bfloat16.get(_core.isa(), dict.fromkeys(ROUNDED, own))
-        assert net.products(many) == ways[precision]
-    assert problem((3, 2), 1, "highest")[0]._backend.net.products(many) == "f32"
-    assert fastbp.Network((3, 2), dtype="float64")._backend.net.products(many) == "f64"
+        assert net.products(MANY) == ways[precision]
+    assert problem((3, 2), 1, "highest")[0]._backend.net.products(MANY) == "f32"
+    assert fastbp.Network((3, 2), dtype="float64")._backend.net.products(MANY) == "f64"
 
 
 @pytest.mark.parametrize("precision", ROUNDED)
@@ -277,6 +285,148 @@ def test_a_session_takes_sparse_and_dense_rows_in_turn(precision, n):
             for each in (net, alone):
                 each.train_batch(kind(X), y, SGD(0.01))
             assert net.theta.tobytes() == alone.theta.tobytes()
+
+
+# ---- what their bits depend on ------------------------------------------------------------------
+
+DEEP = (300, 64, 33, 3)
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+def test_a_call_has_the_bits_of_a_fresh_network(precision):
+    """Buffers that an earlier call left do not decide how products are made."""
+    found = []
+    for before in ((), (65,), (65, 1)):
+        net, X, y = problem(DEEP, 65, precision)
+        sgd = SGD(1e-3)
+        for n in before:
+            net.forward(X[:n])
+            net.train_batch(X[:n], y[:n], sgd)
+        net.theta[...] = problem(DEEP, 65, precision)[0].theta
+        J, grad = net.value_and_grad(X[:3], y[:3])
+        out = net.layers[-1].a.tobytes()
+        assert net.predict(X[:3]).tobytes() == out
+        net.train_batch(X[:3], y[:3], sgd)
+        found.append((J, grad.tobytes(), out, net.theta.tobytes()))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("part_rows", [0, 40])
+def test_a_session_makes_products_by_its_options(precision, part_rows):
+    """A session that a resumed fit opens on a short block steps as the one before it."""
+    found = set()
+    for first in (5, 128):
+        net, X, y = problem(DEEP, 128, precision)
+        options = SessionOptions(batch_size=64, shuffle=False, part_rows=part_rows)
+        sgd = SGD(0.1)
+        sgd.bind(net.theta.size, net.dtype)
+        data = (X[:first], y[:first], None)
+        session = net._backend.session(net.theta, data, sgd, options, 0)
+        assert session.bind((X[:5], y[:5], None))
+        session.run(1.0)
+        found.add(net.theta.tobytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+def test_few_rows_may_differ_from_the_same_rows_among_many(precision):
+    """By the order of sums in float32 and, at "high", by the product of the two lo."""
+    net, X, _ = problem((64, 10), 65, precision)
+    terms = abs(X[:3]).astype(np.float64) @ abs(net.layers[0].W) + abs(net.layers[0].b)
+    error = (2.0**-15 * (precision == "high") + 2 * (3 * 64 + 4) * EPS) * terms
+    few, many = net.predict(X[:3]), net.predict(X)[:3]
+    assert (abs(few - many) <= error).all()
+    assert few.tobytes() == net.forward(X[:3]).tobytes()
+    assert many.tobytes() == net.forward(X)[:3].tobytes()
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_factors_are_those_of_the_forward_pass(precision, n):
+    """What is written to X and a between the passes reaches no product."""
+    found = []
+    for writes in (False, True):
+        net, X, y = problem((20, 17, 3), n, precision, activation="identity")
+        net.forward(X)
+        if writes:
+            X *= 0
+            net.layers[0].a[...] *= 0.5
+        net.backward(y)
+        found.append(net.grad.tobytes())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_a_hook_may_write_the_delta_of_its_own_layer(precision, n):
+    """Products read what the hook has left; later, nothing but gradients of b does."""
+
+    def halve(l, delta):
+        if l == 2:
+            delta *= 0.5
+
+    def halve_above(l, delta):
+        if l == 1:
+            net.layers[1].delta[...] *= 0.5
+
+    grads = []
+    for hook in (halve, halve_above, None):
+        net, X, y = problem((20, 17, 9, 3), n, precision)
+        net.forward(X)
+        net.backward(y, hook=hook)
+        grads.append([(layer.dW.copy(), layer.db.copy()) for layer in net.layers])
+    own, above, none = grads
+    for half, whole in zip(own[:2], none[:2], strict=True):
+        np.testing.assert_array_equal(2 * half[0], whole[0])
+        np.testing.assert_array_equal(2 * half[1], whole[1])
+    for (written, _), (whole, _) in zip(above, none, strict=True):
+        np.testing.assert_array_equal(written, whole)
+    np.testing.assert_array_equal(2 * above[1][1], none[1][1])
+
+
+@pytest.mark.parametrize("n", [4, 40])
+def test_fit_flushes_a_subnormal_lo_as_passes_do(n):
+    w = np.float32(1.5e-36 * (1 + 2.0**-9 + 2.0**-13))  # its lo is subnormal
+    net, _, y = problem((1, 1), n, "high", activation="identity")
+    X = np.full((n, 1), 2.0**119, np.float32)
+    net.theta[...] = w, 0
+    J = net.loss(X, 0 * y)
+    fit = net.fit(X, 0 * y, epochs=1, batch_size=n, shuffle=False, optimizer=SGD(1e-37))
+    assert fit.loss == [J]
+
+
+@pytest.fixture
+def threads_as_before():
+    n = fastbp.get_num_threads()
+    yield
+    fastbp.set_num_threads(n)
+
+
+@pytest.mark.usefixtures("threads_as_before")
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("precision", ROUNDED)
+def test_a_loss_may_call_another_network(precision, n_threads):
+    """Products of the loss configure and release tiles of AMX between those of the fit."""
+    inner = problem((3, 16, 3), 1, precision)[0]
+    found = []
+
+    def half_square(a, y):
+        return ((a - y) ** 2).sum(axis=1) / 2, a - y
+
+    def nested(a, y):
+        inner.predict(np.tile(a, (20, 1)).astype(np.float32))
+        inner.value_and_grad(a.astype(np.float32), y.astype(np.float32))
+        return half_square(a, y)
+
+    fastbp.set_num_threads(n_threads)
+    for loss in (half_square, nested):
+        net, X, y = problem((40, 64, 3), 600, precision, loss=loss)
+        history = net.fit(X, y, epochs=2, batch_size=32, optimizer=SGD(0.01))
+        J = net.loss(X, y)
+        net.forward(X)
+        found.append((history.loss, J, net.backward(y), net.theta.tobytes(), net.grad.tobytes()))
+    assert np.isfinite(found[0][1]) and found[0] == found[1]
 
 
 @pytest.mark.parametrize("precision", ROUNDED)
