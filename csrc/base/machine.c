@@ -69,15 +69,15 @@ static const fbp_machine_t machines[] = {
      .blocking = BLOCKING_ZEN4,
      DECISIONS_ZEN4,
      .bf16 = FBP_BF16_BY_DOT},
-    /* Two FMAs of 512 bits per cycle. Not measured. At one vdpbf16ps per cycle, products in
-     * bfloat16 would be no faster than float32, and no published figure says that there are more.
-     */
+    /* Two FMAs of 512 bits per cycle. Not measured. Even at one vdpbf16ps per cycle, products in
+     * bfloat16 would be as fast as float32 and read half the bytes; float32 with rounded factors is
+     * slower than either. */
     {.name = "zen5",
      .l1d = 48 << 10,
      .l2 = 1 << 20,
      .blocking = BLOCKING_ZEN4,
      DECISIONS_ZEN4,
-     .bf16 = FBP_BF16_BY_F32},
+     .bf16 = FBP_BF16_BY_DOT},
     /* Skylake-SP to Ice Lake-SP: two FMAs of 512 bits per cycle. Ice Lake, Tiger Lake and Rocket
      * Lake: one. Not measured; they have the L1 prefetcher of golden_cove. vdpbf16ps of Cooper Lake
      * is no faster than float32. */

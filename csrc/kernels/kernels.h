@@ -233,15 +233,13 @@ FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
  *                  x̂ = (z − mean) r; f_i = factors[i], or 1 if factors is NULL.
  * norm_push        out = R{n}; replaces moved = R{z} by R{x̂}; moved_r = R{r}.
  * norm_curve       replaces delta = R{∂J/∂n} by R{∂J/∂z}; kept receives R{∂J/∂n}.
- * shuffle          swaps order[i] with order[floor(r (i + 1) / 2^64)] for i = n − 1 … 1, where r has
- *                  words 0 and 1 of index (high << 32) + i of the stream.
- * dropout          out[i,j] = from[i][j] · (dropped ? 0 : scale); from may point to rows of out.
- * act_forward      a = σ(z), softmax by rows; a may be z.
- * act_backward     delta ⊙= σ', computed from aux = a, or z if fbp_act_by_z; softmax, with p = aux:
- *                  delta = p ⊙ (delta − Σ_j delta_j p_j).
- * act_curve        delta += g ⊙ σ''(z) ⊙ rz; softmax: R{its Jacobian} g, computed from ra.
- * loss_curve       loss->delta = R{∂J_i/∂a} from rz = R{z} and ra = R{a}, or R{δ} for a pair; does
- *                  not use row_loss and scale.
+ * shuffle          swaps order[i] with order[floor(r (i + 1) / 2^64)] for i = n − 1 … 1, where r
+ * has words 0 and 1 of index (high << 32) + i of the stream. dropout          out[i,j] = from[i][j]
+ * · (dropped ? 0 : scale); from may point to rows of out. act_forward      a = σ(z), softmax by
+ * rows; a may be z. act_backward     delta ⊙= σ', computed from aux = a, or z if fbp_act_by_z;
+ * softmax, with p = aux: delta = p ⊙ (delta − Σ_j delta_j p_j). act_curve        delta += g ⊙
+ * σ''(z) ⊙ rz; softmax: R{its Jacobian} g, computed from ra. loss_curve       loss->delta =
+ * R{∂J_i/∂a} from rz = R{z} and ra = R{a}, or R{δ} for a pair; does not use row_loss and scale.
  * write_gradient   grad = the final gradient of the tile of raw sums.
  * update           applies the rule to the tile of θ and of its moments; all three have ld = ldt.
  * update_outer     the same from the factors of the raw sums; the bits are the same.

@@ -4,9 +4,15 @@ import importlib.util
 import json
 import re
 import sys
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from fastbp.bench import Options, measure
+from fastbp.bench._layout import SCHEMA
+from fastbp.bench._suites import CONFIGS
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "compare.py"
 
@@ -35,22 +41,26 @@ def pytest_file(path, times, *, peak=100.0, isa="avx2"):
     return str(path)
 
 
+@cache
+def measured():
+    """A real report of fastbp bench, of one short run."""
+    options = Options(threads=(1,), precisions=("high",), rounds=1, seconds=1e-4, peak_seconds=1e-4)
+    return measure([(CONFIGS["predict-rl"], False)], [], options, lambda result: None)
+
+
 def bench_file(path, times, *, peak=100.0, machines=1):
     """Write a report of fastbp bench with these times of a step in µs."""
-    results = [
-        {
-            "config": {"name": name},
-            "peak_gflops": {"median": peak},
-            "runs": [
-                {"program": "fastbp", "precision": "high", "threads": 1, "us": {"median": us}},
-                {"program": "torch", "precision": "high", "threads": 1, "us": {"median": 1e9}},
-            ],
-        }
-        for name, us in times.items()
-    ]
-    about = {"machine": {"isa": "avx2"}, "options": {"dtype": "float32"}}
-    reports = [about | {"results": results}] * machines
-    path.write_text(json.dumps({"schema": "fastbp-bench/2", "machines": reports}))
+    report = deepcopy(measured())
+    report["machine"]["isa"] = "avx2"
+    (result,) = report["results"]
+    report["results"] = []
+    for name, us in times.items():
+        result["config"]["name"] = name
+        result["peak_gflops"]["median"] = peak
+        (run,) = result["runs"]
+        run["us"]["median"] = us
+        report["results"].append(deepcopy(result))
+    path.write_text(json.dumps({"schema": SCHEMA, "machines": [report] * machines}))
     return str(path)
 
 
