@@ -420,16 +420,20 @@ def writeable(array: Array) -> Array:
     return array if array.flags.writeable else np.array(array, subok=False)
 
 
-def aligned_copy(values: Array, dtype: np.dtype) -> Array:
-    """A copy (n,) that starts on a cache line, so that no vector load straddles two.
+def aligned_zeros(n: int, dtype: np.dtype) -> Array:
+    """Zeros (n,) that start on a cache line, so that no vector load straddles two.
 
-    >>> aligned_copy(np.ones(3), np.dtype("float32")).ctypes.data % 64
+    >>> aligned_zeros(3, np.dtype("float32")).ctypes.data % 64
     0
     """
-    spare = 64 // dtype.itemsize
-    room = np.zeros(values.size + spare, dtype)
+    room = np.zeros(n + 64 // dtype.itemsize, dtype)
     start = -room.ctypes.data % 64 // dtype.itemsize
-    aligned = room[start : start + values.size]
+    return room[start : start + n]
+
+
+def aligned_copy(values: Array, dtype: np.dtype) -> Array:
+    """A copy (n,) that starts on a cache line."""
+    aligned = aligned_zeros(values.size, dtype)
     aligned[...] = values
     return aligned
 

@@ -198,7 +198,7 @@ class NetworkBase:
         self._in_hook = False
         self._n_fits = 0  # that are running
         self._theta = check.aligned_copy(theta, architecture.dtype)
-        self._grad = check.aligned_copy(np.zeros_like(theta), architecture.dtype)
+        self._grad = check.aligned_zeros(theta.size, architecture.dtype)
         blocks, gradients = architecture.blocks(self._theta), architecture.blocks(self._grad)
         self._layers = tuple(map(Layer, architecture.dense, blocks, gradients))
         for layer, flag in zip(self._layers, trainable, strict=True):

@@ -250,7 +250,10 @@ class Optimizer(Declared, ABC):
         self.moments = [check.writeable(moment) for moment in self.moments]
         while len(self.moments) < self.n_moments:
             first = self._first_value(len(self.moments))
-            self.moments.append(check.aligned_copy(np.full(n_params, first), wanted[1]))
+            moment = check.aligned_zeros(n_params, wanted[1])
+            if first != 0:
+                moment[...] = first
+            self.moments.append(moment)
         self.scratch = None if self.scratch is None else check.writeable(self.scratch)
         if self.scratch is None and self._clip()[0].endswith("norm"):
             self.scratch = np.zeros(n_params, dtype)
