@@ -1,4 +1,4 @@
-"""Networks and data that the tests of fits share."""
+"""Networks, data and callbacks that the tests of fits share."""
 
 import numpy as np
 
@@ -22,3 +22,15 @@ def classes(network=fastbp.Network, n_classes=3):
     y = (np.arange(N) % 8 % n_classes).astype(np.int32)
     options = {"output": "softmax", "loss": "cross_entropy", "dtype": "float64", "seed": 5}
     return network((3, 5, n_classes), **options), X, y
+
+
+class StopAt:
+    """Raises KeyboardInterrupt after so many steps of the fit."""
+
+    def __init__(self, steps):
+        self._left = steps
+
+    def on_batch_end(self, step, logs):
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt

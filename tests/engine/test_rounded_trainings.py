@@ -9,6 +9,7 @@ import copy
 import numpy as np
 import pytest
 from engine_cases import HIDDEN
+from fit_cases import StopAt
 from loss_cases import SPECS, WIDTH, outputs_of, prepare, targets_of
 from product_cases import ROUNDED, check_nearest
 from test_optim_rules import RULES
@@ -165,18 +166,6 @@ def test_a_stream_equals_the_arrays(precision, batch_size):
     assert streamed.theta.tobytes() == net.theta.tobytes()
 
 
-class StopAfter:
-    """Raises KeyboardInterrupt after so many steps."""
-
-    def __init__(self, steps):
-        self._left = steps
-
-    def on_batch_end(self, step, logs):
-        self._left -= 1
-        if self._left == 0:
-            raise KeyboardInterrupt
-
-
 @PRECISIONS
 @pytest.mark.parametrize("steps", [2, 7])
 @pytest.mark.parametrize("batch_size", [8, 16])
@@ -186,7 +175,7 @@ def test_a_fit_that_stopped_within_an_epoch_is_resumed(precision, steps, batch_s
     whole.fit(X, y, optimizer=Adam(0.01), **options)
     with pytest.raises(KeyboardInterrupt):
         problem(precision, 52)[0].fit(
-            X, y, optimizer=Adam(0.01), callbacks=[StopAfter(steps)], checkpoint=tmp_path, **options
+            X, y, optimizer=Adam(0.01), callbacks=[StopAt(steps)], checkpoint=tmp_path, **options
         )
     resumed = problem(precision, 52)[0]
     resumed.fit(X, y, optimizer=Adam(0.01), checkpoint=tmp_path, resume=True, **options)

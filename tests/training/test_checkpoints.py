@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fit_cases import StopAt
 from thread_cases import eventually
 
 import fastbp
@@ -28,18 +29,6 @@ def data(seed=5):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(N, WIDTHS[0]))
     return X.astype(np.float32), rng.integers(3, size=N), rng.uniform(0.2, 2, size=N)
-
-
-class StopAt:
-    """Raises KeyboardInterrupt after so many steps of the fit."""
-
-    def __init__(self, steps):
-        self._left = steps
-
-    def on_batch_end(self, step, logs):
-        self._left -= 1
-        if self._left == 0:
-            raise KeyboardInterrupt
 
 
 class Every:

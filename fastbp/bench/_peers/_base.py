@@ -96,8 +96,11 @@ class Program(ABC):
         self.precision = precision
 
     def product(self, A: Array, B: Array) -> Array:
-        """Return A·B as the program multiplies at its precision; only if it has several ways."""
-        raise NotImplementedError
+        """Return A·B as the program multiplies at its precision.
+
+        Only a program with several `ways` defines it: it shows which of them differ.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has one setting: nothing to compare")
 
     def setup(self, config: Config, n_threads: int, dtype: str) -> Data:
         """Make data, network and optimiser; return the data."""
