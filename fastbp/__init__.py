@@ -7,6 +7,8 @@
 (1, 1)
 """
 
+from typing import TYPE_CHECKING
+
 from . import (
     _older_names,
     activations,
@@ -50,6 +52,7 @@ __all__ = [
     "datasets",
     "errors",
     "export",
+    "gates",
     "get_float32_matmul_precision",
     "get_num_threads",
     "initializers",
@@ -72,5 +75,21 @@ __all__ = [
     "tracking",
 ]
 
-present(__name__, __all__)
+if TYPE_CHECKING:
+    from . import gates
+else:
+
+    def __getattr__(name):
+        """Import `fastbp.gates` when it is first used, so that `import fastbp` takes no longer."""
+        if name == "gates":
+            from importlib import import_module
+
+            return import_module(".gates", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
+present(__name__, (name for name in __all__ if name != "gates"))
 _older_names.install()

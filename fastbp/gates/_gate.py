@@ -1,0 +1,124 @@
+"""`Gate`, the class of all gates: what users do with a formula."""
+
+from __future__ import annotations
+
+import keyword
+from typing import cast
+
+from .._types import Array
+from ._graph import Node, leaf
+from ._trace import Trace
+
+
+class Gate(Node):
+    """A formula: an input, a constant, or an operation on other gates.
+
+    Gates are made with `fastbp.gates.inputs`, the operators + − * / ** < <= > >= and abs(), and the
+    functions of `fastbp.gates`. The other operand of an operator may be a gate, a number or an
+    array, and shapes broadcast as in NumPy. Equal formulas are the same object, so `==` and `is`
+    agree. A gate never changes.
+
+    Attributes
+    ----------
+    operation : str
+        The name of the operation, such as "mul"; "input", "number" or "array" for what has no
+        operands.
+    operands : tuple of Gate
+        What the operation computes with, in the order in which it was written.
+    data : str, float, ndarray or None
+        The name of an input, or the value of a number or array.
+    number : int
+        Operands have lower numbers than the gates that use them.
+
+    Examples
+    --------
+    >>> from fastbp import gates
+    >>> x, y, z = gates.inputs("x", "y", "z")
+    >>> f = (x + y) * z
+    >>> f is (x + y) * z
+    True
+    >>> f.operation, f.inputs, f.count()
+    ('mul', ('x', 'y', 'z'), 2)
+    >>> f.trace(x=-2, y=5, z=-4).value
+    -12.0
+    """
+
+    __slots__ = ()
+
+    def trace(self, /, **values: float | Array) -> Trace:
+        """Compute the values of all gates for these values of the inputs.
+
+        Parameters
+        ----------
+        **values : float or array-like
+            One value for each input, by its name: a number or an array of real or complex numbers.
+            They are computed with as float64 or complex128. Shapes broadcast as in NumPy; the last
+            axis holds the outputs of a row.
+
+        Returns
+        -------
+        Trace
+            All values; its `gradient()` walks back.
+
+        Raises
+        ------
+        TypeError
+            If an input has no value, if there is no input of a name, or if a value does not consist
+            of numbers.
+        ValueError
+            If shapes do not broadcast, or if an array has rows without outputs.
+
+        Examples
+        --------
+        >>> from fastbp import gates
+        >>> x, y, z = gates.inputs("x", "y", "z")
+        >>> trace = ((x + y) * z).trace(x=-2, y=5, z=-4)
+        >>> trace.value
+        -12.0
+        >>> trace.gradient()
+        {'x': -4.0, 'y': -4.0, 'z': 3.0}
+        """
+        return Trace(self, values)
+
+
+def inputs(*names: str) -> tuple[Gate, ...]:
+    """Return one gate for each input of a formula.
+
+    Parameters
+    ----------
+    *names : str
+        The names, each a Python identifier. `Gate.trace` takes the values by these names.
+
+    Returns
+    -------
+    tuple of Gate
+        As many gates as names, also for one name.
+
+    Raises
+    ------
+    TypeError
+        If a name is not a string.
+    ValueError
+        If there is no name, if a name is not an identifier, or if a name comes twice.
+
+    Examples
+    --------
+    >>> from fastbp import gates
+    >>> x, y = gates.inputs("x", "y")
+    >>> (w,) = gates.inputs("w")
+    >>> (w * x + y).trace(w=3, x=2, y=1).value
+    7.0
+    """
+    if not names:
+        raise ValueError('inputs() takes at least one name, as in x, y = inputs("x", "y")')
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of an input must be a string; got {name!r}")
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise ValueError(
+                f"the name of an input must be a Python identifier, one name per argument as in "
+                f'inputs("x", "y"); got {name!r}'
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"every input needs a name of its own; got {', '.join(names)}")
+    return tuple(cast(Gate, leaf("input", name)) for name in names)
