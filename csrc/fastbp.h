@@ -59,12 +59,21 @@ typedef enum {
         FASTBP_RULE_COUNT
 } fastbp_rule_t;
 
+/* FASTBP_OP_COPY, FASTBP_OP_ADD, … for every operation of programs in lists.h. */
+typedef enum {
+#define FASTBP_CODE(CODE, ...) FASTBP_OP_##CODE,
+    FASTBP_OPERATIONS(FASTBP_CODE)
+#undef FASTBP_CODE
+        FASTBP_OP_COUNT
+} fastbp_operation_t;
+
 /* ---- Names: "relu" of FASTBP_ACT_RELU; NULL if there is no such code ---- */
 
 const char *fastbp_activation_name(int activation);
 const char *fastbp_loss_name(int loss);
 const char *fastbp_element_name(int element); /* "f4" of FASTBP_X_F32; NULL for FASTBP_X_OWN */
 const char *fastbp_vmath_name(int op);
+const char *fastbp_operation_name(int operation);
 
 /* Whether σ' of an activation is computed from z rather than from a. */
 bool fastbp_slope_from_z(int activation);
@@ -134,6 +143,62 @@ int fastbp_get_num_threads(void);
  * for work: while a call uses or ends the threads, it returns FASTBP_ERR_STATE and changes nothing.
  * That call may be another thread's, or the one whose loss function calls this. */
 fastbp_status_t fastbp_stop_threads(void);
+
+/* ---- Programs: formulas as straight-line code ---- */
+
+/* What a slot of a program holds. */
+typedef enum {
+    FASTBP_SLOT_FULL = 0, /* one number per output of every row */
+    FASTBP_SLOT_ROW = 1,  /* one number per row */
+    FASTBP_SLOT_ONE = 2,  /* a single number */
+    FASTBP_SLOT_COUNT
+} fastbp_slot_t;
+
+/* One instruction: out = operation(in[0], …), on slots. Operands that the operation lacks are -1.
+ */
+typedef struct {
+    uint16_t operation, out; /* FASTBP_OP_*; the slot of a temporary */
+    int16_t in[3];
+} fastbp_instruction_t;
+
+/* A program computes its outputs from its inputs by n_code instructions, one after another. Its
+ * slots are the inputs, the constants, which are ONE, and the temporaries, in this order. The
+ * result of an elementwise instruction is FULL if an operand is FULL, otherwise ROW; an operand is
+ * not ONE. `copy` may also widen: from ONE or ROW to its result's kind. Every slot that is read,
+ * and every output, was written before. An instruction may write to a slot that it reads, unless it
+ * reduces. */
+typedef struct {
+    int n_inputs, n_constants, n_temporaries, n_code, n_outputs;
+    const uint8_t *kinds;    /* FASTBP_SLOT_* of the inputs, then FULL or ROW of the temporaries */
+    const double *constants; /* not NaN; rounded to the dtype */
+    const fastbp_instruction_t *code;
+    const uint16_t *outputs; /* the slots of temporaries that are the results */
+} fastbp_program_t;
+
+/* The most slots and instructions of a program. */
+enum { FASTBP_MAX_SLOTS = 32767, FASTBP_MAX_CODE = 1 << 20 };
+
+/* An activation by programs, a = f(z, c…). Each c is a trained constant: ONE (one number per layer)
+ * or, per_unit, FULL (one number per unit, the same in every row). g = ∂J/∂a; R{x} is the
+ * derivative of x along a direction.
+ *   value  z, c…                → a
+ *   slope  z, c…, g             → g ∂f/∂z, then g ∂f/∂c for every constant
+ *   push   z, c…, R{z}, R{c}…   → R{a}
+ *   curve  z, c…, g, R{z}, R{c}…, R{g} → R{g ∂f/∂z}, then R{g ∂f/∂c} for every constant
+ * Outputs and all other inputs are FULL. */
+typedef struct {
+    int n_constants;
+    bool per_unit;
+    fastbp_program_t value, slope, push, curve;
+} fastbp_formula_t;
+
+/* A loss by programs. a and the targets y are FULL.
+ *   value  a, y       → J_i, ROW
+ *   slope  a, y       → J_i, ROW, then ∂J_i/∂a
+ *   curve  a, y, R{a} → R{∂J_i/∂a} */
+typedef struct {
+    fastbp_program_t value, slope, curve;
+} fastbp_loss_formula_t;
 
 /* ---- Network: an architecture; immutable, except for fastbp_net_set_trainable ---- */
 
@@ -609,6 +674,28 @@ fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision,
 
 /* out[i] = f(x[i]), f being the function of fastbp_vmath_name(op); op = 0, 1, … */
 fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out);
+
+typedef struct {
+    const fastbp_program_t *program;
+    fastbp_dtype_t dtype;
+    long rows, cols; /* of the FULL slots; cols >= 1 */
+    bool by_rows;    /* as losses are computed: needed if the program has ROW slots */
+    /* One address and leading dimension per input. FULL: rows × cols, the same row for every row if
+     * the leading dimension is 0; ROW: rows elements; ONE: one element. labels: NULL, or one class
+     * 0 … cols - 1 per row, whose one-hot rows replace the last input; needs by_rows. */
+    const void *const *in;
+    const long *ld_in;
+    const int32_t *labels;
+    const void *scale; /* by_rows: a factor per row for the FULL outputs, or NULL */
+    /* One address per output, NULL if it is not wanted. ROW outputs are double. A FULL output may
+     * be the same matrix as a FULL input; otherwise they do not overlap. */
+    void *const *out;
+    const long *ld_out;
+    int repeats; /* how often the program runs */
+} fastbp_program_call_t;
+
+/* Checks and runs a program. FASTBP_ERR_ARGUMENT if the program or the call is not valid. */
+fastbp_status_t fastbp_run_program(const fastbp_program_call_t *call);
 
 /* GFLOP/s of independent fused multiply-adds in registers, measured for `seconds`: the peak that
  * products are compared with. */

@@ -1,7 +1,7 @@
-/* lists.h: the activations, losses, update rules and element types of X, one row each. From them
- * follow the enums of fastbp.h, the dispatch of kernels/, the checks of nn/ and the names of the
- * Python binding. To add one, begin here, with a row at the end of its list, so that the codes of
- * the other rows stay. README.md, "How to add", has the other steps. */
+/* lists.h: the activations, losses, update rules, element types of X and operations of programs,
+ * one row each. From them follow the enums of fastbp.h, the dispatch of kernels/, the checks of nn/
+ * and the names of the Python binding. To add one, begin here, with a row at the end of its list,
+ * so that the codes of the other rows stay. README.md, "How to add", has the other steps. */
 #ifndef FASTBP_LISTS_H
 #define FASTBP_LISTS_H
 
@@ -118,5 +118,56 @@
     X(F16, f2, uint16_t, HALF) /* IEEE 754 binary16 */                                             \
     X(F32, f4, float, AS_IS)                                                                       \
     X(F64, f8, double, AS_IS)
+
+/* Operations of programs, see fastbp_program_t: X(CODE, name, operands, KIND).
+ * KIND: ELEMENTWISE, or REDUCES, from one number per output to one per row, outputs in order.
+ * fma = x y + z, fms = x y - z and fnma = z - x y, each with one rounding (on scalar with two).
+ * min, max and row_max are NaN if an operand is. less, less_equal and equal give 1 or 0.
+ * select = x != 0 ? y : z, select_positive = x > 0 ? y : z.
+ * kernels/program.inc has the formulas. */
+#define FASTBP_OPERATIONS(X)                                                                       \
+    X(COPY, copy, 1, ELEMENTWISE)                                                                  \
+    X(ADD, add, 2, ELEMENTWISE)                                                                    \
+    X(SUB, sub, 2, ELEMENTWISE)                                                                    \
+    X(MUL, mul, 2, ELEMENTWISE)                                                                    \
+    X(DIV, div, 2, ELEMENTWISE)                                                                    \
+    X(FMA, fma, 3, ELEMENTWISE)                                                                    \
+    X(FMS, fms, 3, ELEMENTWISE)                                                                    \
+    X(FNMA, fnma, 3, ELEMENTWISE)                                                                  \
+    X(MIN, min, 2, ELEMENTWISE)                                                                    \
+    X(MAX, max, 2, ELEMENTWISE)                                                                    \
+    X(POW, pow, 2, ELEMENTWISE)                                                                    \
+    X(NEG, neg, 1, ELEMENTWISE)                                                                    \
+    X(ABS, abs, 1, ELEMENTWISE)                                                                    \
+    X(SQRT, sqrt, 1, ELEMENTWISE)                                                                  \
+    X(SQUARE, square, 1, ELEMENTWISE)                                                              \
+    X(RECIPROCAL, reciprocal, 1, ELEMENTWISE)                                                      \
+    X(EXP, exp, 1, ELEMENTWISE)                                                                    \
+    X(EXPM1, expm1, 1, ELEMENTWISE)                                                                \
+    X(LOG, log, 1, ELEMENTWISE)                                                                    \
+    X(LOG1P, log1p, 1, ELEMENTWISE)                                                                \
+    X(SIN, sin, 1, ELEMENTWISE)                                                                    \
+    X(COS, cos, 1, ELEMENTWISE)                                                                    \
+    X(ARCSIN, arcsin, 1, ELEMENTWISE)                                                              \
+    X(ARCCOS, arccos, 1, ELEMENTWISE)                                                              \
+    X(ARCTAN, arctan, 1, ELEMENTWISE)                                                              \
+    X(SINH, sinh, 1, ELEMENTWISE)                                                                  \
+    X(COSH, cosh, 1, ELEMENTWISE)                                                                  \
+    X(TANH, tanh, 1, ELEMENTWISE)                                                                  \
+    X(SIGMOID, sigmoid, 1, ELEMENTWISE)                                                            \
+    X(SOFTPLUS, softplus, 1, ELEMENTWISE)                                                          \
+    X(SILU, silu, 1, ELEMENTWISE)                                                                  \
+    X(MISH, mish, 1, ELEMENTWISE)                                                                  \
+    X(GELU_TANH, gelu_tanh, 1, ELEMENTWISE)                                                        \
+    X(SILU_SLOPE, silu_slope, 1, ELEMENTWISE)                                                      \
+    X(MISH_SLOPE, mish_slope, 1, ELEMENTWISE)                                                      \
+    X(GELU_TANH_SLOPE, gelu_tanh_slope, 1, ELEMENTWISE)                                            \
+    X(LESS, less, 2, ELEMENTWISE)                                                                  \
+    X(LESS_EQUAL, less_equal, 2, ELEMENTWISE)                                                      \
+    X(EQUAL, equal, 2, ELEMENTWISE)                                                                \
+    X(SELECT, select, 3, ELEMENTWISE)                                                              \
+    X(SELECT_POSITIVE, select_positive, 3, ELEMENTWISE)                                            \
+    X(ROW_SUM, row_sum, 1, REDUCES)                                                                \
+    X(ROW_MAX, row_max, 1, REDUCES)
 
 #endif

@@ -102,6 +102,16 @@ const char *fastbp_vmath_name(int op) {
     }
 }
 
+const char *fastbp_operation_name(int operation) {
+    switch (operation) {
+#define NAME(CODE, name, ...)                                                                      \
+    case FASTBP_OP_##CODE: return #name;
+        FASTBP_OPERATIONS(NAME)
+#undef NAME
+    default: return NULL;
+    }
+}
+
 bool fastbp_slope_from_z(int activation) { return fbp_act_by_z(activation); }
 
 /* ---- hyper-parameters by name ---- */

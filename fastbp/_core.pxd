@@ -30,7 +30,23 @@ cdef extern from "fastbp.h" nogil:
     const char *fastbp_loss_name(int loss)
     const char *fastbp_element_name(int element)
     const char *fastbp_vmath_name(int op)
+    const char *fastbp_operation_name(int operation)
     bint fastbp_slope_from_z(int activation)
+
+    ctypedef enum fastbp_slot_t:
+        FASTBP_SLOT_FULL
+        FASTBP_SLOT_ROW
+        FASTBP_SLOT_ONE
+
+    ctypedef struct fastbp_instruction_t:
+        pass
+
+    ctypedef struct fastbp_program_t:
+        int n_inputs, n_constants, n_temporaries, n_code, n_outputs
+        const unsigned char *kinds
+        const double *constants
+        const fastbp_instruction_t *code
+        const uint16_t *outputs
 
     const char *fastbp_isa_available(int i)
     fastbp_status_t fastbp_isa_select(const char *name)
@@ -100,6 +116,7 @@ cdef extern from "fastbp.h" nogil:
 
     ctypedef enum fastbp_element_t:
         FASTBP_X_OWN
+        FASTBP_X_I32
         FASTBP_X_I64
 
     ctypedef struct fastbp_data_t:
@@ -289,6 +306,20 @@ cdef extern from "fastbp.h" nogil:
         fastbp_dtype_t dtype, fastbp_precision_t precision, long rows, long cols, const void *x,
         long ldx, void *out, long ldo)
     fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out)
+    ctypedef struct fastbp_program_call_t:
+        const fastbp_program_t *program
+        fastbp_dtype_t dtype
+        long rows, cols
+        bint by_rows
+        const void *const *c_in "in"
+        const long *ld_in
+        const int32_t *labels
+        const void *scale
+        void *const *out
+        const long *ld_out
+        int repeats
+
+    fastbp_status_t fastbp_run_program(const fastbp_program_call_t *call)
     double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds)
     double fastbp_bf16_peak(int planes, double seconds)
     double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds)

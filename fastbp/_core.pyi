@@ -3,8 +3,8 @@
 tests/package/test_core_stub.py compares names, parameters and defaults with the compiled module.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias, TypedDict, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,18 @@ _Targets: TypeAlias = _Floats | npt.NDArray[np.int32] | None
 _Loss: TypeAlias = Callable[[bytearray, bytearray], tuple[_Float64s, _Floats]]
 # no_bias, norm, norm_eps, dropout, residual, max_norm, non_negative
 _LayerOptions: TypeAlias = tuple[bool, int, float, float, bool, float, bool]
+
+class _Program(Protocol):
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+    @property
+    def constants(self) -> tuple[float, ...]: ...
+    @property
+    def temporaries(self) -> tuple[str, ...]: ...
+    @property
+    def code(self) -> tuple[tuple[str, int, int, int, int], ...]: ...
+    @property
+    def outputs(self) -> tuple[int, ...]: ...
 
 class _LayerReport(TypedDict):
     seconds: list[float]
@@ -76,6 +88,7 @@ SLOPES: dict[str, str]
 LOSSES: dict[str, int]
 ELEMENTS: dict[str, int]
 VMATH: dict[str, int]
+OPERATIONS: dict[str, int]
 RULES: dict[str, int]
 HYPERS: dict[str, int]
 
@@ -212,6 +225,21 @@ class CsvPass:
     ) -> tuple[int, int, str]: ...
 
 def vmath(name: str, x: _FloatsT, out: _FloatsT | None = None) -> _FloatsT: ...
+
+class Program:
+    def __init__(self, program: _Program) -> None: ...
+
+def run_program(
+    program: _Program,
+    inputs: Sequence[npt.NDArray[Any]],
+    shape: tuple[int, int],
+    f64: bool = False,
+    *,
+    by_rows: bool | None = None,
+    scale: _Floats | None = None,
+    out: Sequence[_Floats] | None = None,
+    repeats: int = 1,
+) -> list[npt.NDArray[Any]]: ...
 def round_factor(x: _FloatsT, precision: int, out: _FloatsT | None = None) -> _FloatsT: ...
 def gemm(
     form: str,

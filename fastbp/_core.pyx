@@ -37,6 +37,7 @@ SLOPES = {name: "z" if fastbp_slope_from_z(code) else "a" for name, code in ACTI
 LOSSES = _codes(&fastbp_loss_name)
 ELEMENTS = _codes(&fastbp_element_name, FASTBP_X_OWN + 1)  # of X, by kind and size: "f4"
 VMATH = _codes(&fastbp_vmath_name)
+OPERATIONS = _codes(&fastbp_operation_name)  # of programs
 RULES = _codes(&fastbp_rule_name)
 HYPERS = _codes(&fastbp_hyper_name)
 cdef dict _CLIPS = {"none": FASTBP_CLIP_NONE, "value": FASTBP_CLIP_VALUE, "norm": FASTBP_CLIP_NORM,
@@ -45,6 +46,7 @@ cdef dict _CLIPS = {"none": FASTBP_CLIP_NONE, "value": FASTBP_CLIP_VALUE, "norm"
 cdef dict _KINDS = (
     dict.fromkeys("bhilq", "i") | dict.fromkeys("?BHILQ", "u") | dict.fromkeys("efd", "f")
 )
+cdef dict _SLOTS = {"full": FASTBP_SLOT_FULL, "row": FASTBP_SLOT_ROW, "one": FASTBP_SLOT_ONE}
 cdef dict _BUFFERS = {"z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA}
 cdef dict _GEMM_FORMS = {"nn": FASTBP_GEMM_NN, "tn": FASTBP_GEMM_TN, "nt": FASTBP_GEMM_NT}
 cdef dict _CSV_FAULTS = {FASTBP_CSV_OK: "", FASTBP_CSV_RAGGED: "ragged", FASTBP_CSV_QUOTE: "quote",
@@ -916,6 +918,77 @@ def vmath(str name, x, out=None):
     cdef void *to = _vector(out, code, n, True)
     with nogil:
         _check(fastbp_vmath(op, _dtype(code == b"d"), n, source, to))
+    return out
+
+
+cdef class Program:
+    """A program as the engine reads it, of any object with the attributes of gates' Program."""
+
+    cdef fastbp_program_t at
+    cdef tuple kept  # what `at` points to
+
+    def __cinit__(self, program):
+        kinds = bytes(_SLOTS[kind] for kind in (*program.inputs, *program.temporaries))
+        constants = c_array("d", program.constants)
+        code = c_array("h", [
+            number for name, out, x, y, z in program.code
+            for number in (OPERATIONS[name], out, x, y, z)])  # fastbp_instruction_t
+        outputs = c_array("H", program.outputs)
+        self.kept = kinds, constants, code, outputs
+        self.at = fastbp_program_t(
+            <int>len(program.inputs), <int>len(constants), <int>len(program.temporaries),
+            <int>len(program.code), <int>len(outputs),
+            <const unsigned char *>_vector(kinds, b"B", len(kinds)),
+            <const double *>_vector(constants, b"d", len(constants)),
+            <const fastbp_instruction_t *>_vector(code, b"h", len(code)),
+            <const uint16_t *>_vector(outputs, b"H", len(outputs)))
+
+
+def run_program(program, inputs, tuple shape, bint f64=False, *, by_rows=None, scale=None, out=None,
+                int repeats=1):
+    """Return the outputs of a program on slots of `shape`, (rows, cols), as a list of arrays.
+
+    inputs: "full" has that shape, or (cols,) for equal rows; "row" is (rows,) and "one" is (1,).
+    The last may be labels, int32, instead of one-hot rows. Outputs of kind "row" are float64.
+    by_rows: whether to compute as losses are, by default if there is a "row"; scale: (rows,)
+    factors of the "full" outputs, then; out: arrays for the outputs; repeats: how often to run.
+    """
+    cdef Program packed = Program(program)
+    cdef char code = b"d" if f64 else b"f"
+    cdef fastbp_program_call_t call
+    cdef Matrix at
+    cdef int n = packed.at.n_inputs, i
+    cdef bytearray room = bytearray((n + packed.at.n_outputs) * (sizeof(void *) + sizeof(long)))
+    cdef void **to = <void **><char *>room
+    cdef long *ld = <long *>(to + n + packed.at.n_outputs)
+    kinds = (*program.inputs, *["one"] * packed.at.n_constants, *program.temporaries)
+    rows, cols = shape
+    call.labels = NULL
+    for i, (kind, array) in enumerate(zip(program.inputs, inputs, strict=True)):
+        at = _locate(array, code, False, True)
+        if at.element == FASTBP_X_I32 and i == n - 1:
+            call.labels = <const int32_t *>_vector(array, b"i", rows)
+            continue
+        room_of = {"full": (rows if array.ndim == 2 else 1, cols), "row": (1, rows), "one": (1, 1)}
+        if at.element != FASTBP_X_OWN or (at.rows, at.cols) != room_of[kind]:
+            raise ValueError(f"input {i} is not {kind} numbers of this shape and dtype")
+        to[i], ld[i] = at.at, at.ld if array.ndim == 2 else 0
+    if out is None:
+        out = [np.empty(shape, "d" if f64 else "f") if kinds[slot] == "full" else np.empty(rows)
+               for slot in program.outputs]
+    for i, (slot, array) in enumerate(zip(program.outputs, out, strict=True), n):
+        full = kinds[slot] == "full"
+        at = _locate(array, code if full else b"d", True)
+        if (at.rows, at.cols) != (shape if full else (1, rows)):
+            raise ValueError("an output does not have the shape of its slot")
+        to[i], ld[i] = at.at, at.ld
+    call.program, call.dtype, call.rows, call.cols = &packed.at, _dtype(f64), rows, cols
+    call.by_rows = "row" in kinds if by_rows is None else by_rows
+    call.c_in, call.ld_in, call.out, call.ld_out = to, ld, to + n, ld + n
+    call.scale = _vector_or_null(scale, code, rows)
+    call.repeats = repeats
+    with nogil:
+        _check(fastbp_run_program(&call))
     return out
 
 

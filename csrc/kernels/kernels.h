@@ -15,6 +15,7 @@
 #include "../base/rng.h"
 #include "../fastbp.h"
 #include "activations.h"
+#include "program.h"
 #include "vmath.h"
 
 /* A read-only matrix. */
@@ -240,6 +241,8 @@ FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
  * softmax, with p = aux: delta = p ⊙ (delta − Σ_j delta_j p_j). act_curve        delta += g ⊙
  * σ''(z) ⊙ rz; softmax: R{its Jacobian} g, computed from ra. loss_curve       loss->delta =
  * R{∂J_i/∂a} from rz = R{z} and ra = R{a}, or R{δ} for a pair; does not use row_loss and scale.
+ * run_elements     runs a program without ROW slots on a matrix; program.h has the contract.
+ * run_rows         runs any program, row by row.
  * write_gradient   grad = the final gradient of the tile of raw sums.
  * update           applies the rule to the tile of θ and of its moments; all three have ld = ldt.
  * update_outer     the same from the factors of the raw sums; the bits are the same.
@@ -274,6 +277,13 @@ FBP_INLINE long fbp_pack_elems(const fbp_kernels_t *kernels, const fbp_blocking_
     const long a = blocking->pack_a_outputs > 0 ? FBP_PACK_A_ROW + pointers : 0;
     return fbp_max_long(fbp_max_long(kernels->narrow_elems, blocking->kc * kernels->panel_cols),
                         blocking->kc_tn * a);
+}
+
+/* The elements of scratch that fbp_run_t.scratch points to, for matrices with `cols` columns;
+ * SIZE_MAX if their number does not fit. by_rows: for run_rows. */
+FBP_INLINE size_t fbp_program_scratch(const fbp_kernels_t *kernels, const fbp_program_t *program,
+                                      bool by_rows, long cols) {
+    return fbp_run_elems(program, by_rows, kernels->lanes, kernels->elem_size, cols);
 }
 
 #endif

@@ -1,0 +1,100 @@
+/* program.h: checked programs, and the contract of the slots that run them, run_elements and
+ * run_rows. fastbp.h says what a program is, lists.h has its operations. */
+#ifndef FASTBP_KERNELS_PROGRAM_H
+#define FASTBP_KERNELS_PROGRAM_H
+
+#include "../base/common.h"
+#include "../fastbp.h"
+
+/* An instruction, decoded. Operands that the operation lacks are slot 0. */
+typedef struct {
+    uint16_t operation, out, in[3];
+    uint8_t fixed; /* bit k: operand k is the same for every output of a FULL result */
+    bool full;     /* the result is FULL */
+} fbp_step_t;
+
+typedef struct {
+    uint16_t slot;
+    /* It may be written into a matrix that is also read: only one instruction writes the slot, and
+     * none after it reads a FULL input. */
+    bool late;
+} fbp_output_t;
+
+/* A program that nn/program.c has checked and copied. Slots are numbered as in fastbp_program_t. */
+typedef struct {
+    int n_inputs, n_constants, n_slots, n_code, n_outputs;
+    long n_full, n_row, n_one; /* slots of each kind */
+    uint8_t *kinds;            /* n_slots of FASTBP_SLOT_* */
+    bool *used;                /* n_inputs: whether an instruction reads it */
+    void *constants;           /* n_constants elements of the dtype */
+    fbp_step_t *code;
+    fbp_output_t *outputs;
+} fbp_program_t;
+
+/* What an input is read from.
+ *   FULL  row i is at + i·ld, or rows[i] if `rows` is not NULL. ld = 0: all rows are the same. Or,
+ *         for run_rows, a one-hot row with its 1 at labels[i], if `labels` is not NULL.
+ *   ROW   one element per row, at `at`
+ *   ONE   one element, at `at` */
+typedef struct {
+    const void *at;
+    long ld;
+    const void *const *rows;
+    const int32_t *labels; /* 0 … cols - 1 */
+} fbp_source_t;
+
+/* Where an output goes: FULL, a matrix; ROW, one double per row. NULL: it is not wanted. */
+typedef struct {
+    void *at;
+    long ld;
+} fbp_target_t;
+
+/* One run of a program on `rows` rows with `cols` >= 1 columns. A FULL target may be the same
+ * matrix as a source, and then row for row, or it does not overlap the sources. Padding is neither
+ * read nor written. Each row, and in run_elements each element, is computed by itself. */
+typedef struct {
+    const fbp_program_t *program;
+    long rows, cols;
+    const fbp_source_t *source; /* n_inputs */
+    const fbp_target_t *target; /* n_outputs */
+    const void *scale;          /* run_rows: a factor per row for FULL outputs, or NULL */
+    void *scratch;              /* fbp_program_scratch elements, on a cache line */
+} fbp_run_t;
+
+/* FBP_STRIP_BYTES: the most bytes of a strip, that is, of a FULL slot in run_elements.
+ * FBP_BLOCK_BYTES: what the FULL slots of run_rows take together, unless that is less than a vector
+ * of rows. FBP_BLOCK_VECTORS: the most vectors of rows in a block. */
+#ifndef FBP_STRIP_BYTES
+#define FBP_STRIP_BYTES 2048
+#endif
+#ifndef FBP_BLOCK_BYTES
+#define FBP_BLOCK_BYTES 24576
+#endif
+#ifndef FBP_BLOCK_VECTORS
+#define FBP_BLOCK_VECTORS 8
+#endif
+
+/* The most rows of a block of run_rows, a multiple of the lanes. */
+FBP_INLINE long fbp_block_rows(const fbp_program_t *program, int lanes, size_t elem_size,
+                               long cols) {
+    const long room = FBP_BLOCK_BYTES / (long)elem_size / lanes;
+    const long vectors = room / fbp_max_long(1, program->n_full) / cols;
+    return lanes * fbp_max_long(1, fbp_min_long(vectors, FBP_BLOCK_VECTORS));
+}
+
+/* Scratch: two pointers per slot, then the slots. In run_elements, FULL slots are a strip and ONE
+ * slots a vector; in run_rows, FULL slots are cols × block_rows, the others block_rows. */
+FBP_INLINE size_t fbp_run_elems(const fbp_program_t *program, bool by_rows, int lanes,
+                                size_t elem_size, long cols) {
+    const size_t line = FBP_CACHE_LINE / elem_size;
+    const size_t pointers = 2 * (size_t)program->n_slots * sizeof(void *) / elem_size + 1;
+    const size_t narrow =
+        (size_t)(by_rows ? fbp_block_rows(program, lanes, elem_size, cols) : lanes);
+    size_t full = FBP_STRIP_BYTES / elem_size, sum, total;
+    if (by_rows && !fbp_size_mul(narrow, (size_t)cols, &full)) return SIZE_MAX;
+    if (!fbp_size_mul(full, (size_t)program->n_full, &sum)) return SIZE_MAX;
+    const size_t rest = pointers + line + narrow * (size_t)(program->n_row + program->n_one);
+    return fbp_size_add(sum, rest, &total) ? total : SIZE_MAX;
+}
+
+#endif
