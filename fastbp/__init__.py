@@ -46,6 +46,7 @@ __all__ = [
     "ModelFileError",
     "Network",
     "Norm",
+    "Walk",
     "__version__",
     "activations",
     "callbacks",
@@ -77,19 +78,24 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import gates
+    from ._network.walk import Walk
 else:
 
     def __getattr__(name):
-        """Import `fastbp.gates` when it is first used, so that `import fastbp` takes no longer."""
+        """Import `gates` and `Walk` when they are first used, so that `import fastbp` is quick."""
         if name == "gates":
             from importlib import import_module
 
             return import_module(".gates", __name__)
+        if name == "Walk":
+            from ._network.walk import Walk
+
+            return Walk
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__():
         return sorted({*globals(), *__all__})
 
 
-present(__name__, (name for name in __all__ if name != "gates"))
+present(__name__, (name for name in __all__ if name not in ("gates", "Walk")))
 _older_names.install()

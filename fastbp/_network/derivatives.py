@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from .._checks import arguments as check
 from .._types import Array, Rows
 from ..hooks import Hook
 from .base import NetworkBase
+
+if TYPE_CHECKING:
+    from .walk import Walk
 
 _Net = TypeVar("_Net", bound=NetworkBase)
 _Arguments = ParamSpec("_Arguments")
@@ -502,6 +505,49 @@ class DifferentiableNetwork(NetworkBase):
         s = check.as_weights(sample_weight, len(rows), self.dtype)
         direction = check.as_parameters(v, self._theta.shape, self.dtype, "v")
         return self._backend.hvp(self._theta, rows, targets, s, direction)
+
+    # ---- one sample, step by step ---------------------------------------------------------
+
+    @alone
+    def walk(self, x: object, y: object) -> Walk:
+        """Run one sample forward and back, and return every z, a, δ and gradient.
+
+        `print(net.walk(x, y))` shows each step as a formula filled in with numbers;
+        `fastbp.plot.walk` shows the same in a browser. The stored z, a and delta, the gradient and
+        the parameters stay as they are. No hook runs, and nothing is dropped.
+
+        Parameters
+        ----------
+        x : array_like (n_0,)
+            The sample.
+        y : number, class number, or array_like
+            Its target: one row of the targets that `backward` takes.
+
+        Returns
+        -------
+        Walk
+            The numbers of all layers, the loss and J. Its `str` is the text; of large networks it
+            shows the first and the last units.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not one sample, if y does not fit, or if the loss compares pairs of samples.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network((1, 1), dtype="float64"); net.theta = [2.0, 1.0]
+        >>> walk = net.walk([3.0], 5.0)
+        >>> walk.layers[0].z, walk.layers[0].delta, walk.J
+        (array([7.]), array([2.]), 2.0)
+        """
+        from .walk_passes import as_sample, as_target, walk
+
+        X = self._inputs(as_sample(x, self.widths[0]), "x")
+        targets = self._targets(as_target(y, self.criterion), 1, "x")
+        assert targets is not None  # only losses of pairs have none
+        return walk(type(self._backend), self._architecture, self._theta, X, targets, self._kind)
 
 
 def _callable(hook: Hook) -> Hook:
