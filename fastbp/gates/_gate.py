@@ -6,6 +6,7 @@ import keyword
 from typing import cast
 
 from .._types import Array
+from ._derive import derivative
 from ._graph import Node, leaf
 from ._trace import Trace
 
@@ -79,6 +80,41 @@ class Gate(Node):
         {'x': -4.0, 'y': -4.0, 'z': 3.0}
         """
         return Trace(self, values)
+
+    def derivative(self, name: str) -> Gate:
+        """Return the derivative with respect to one input as a formula again.
+
+        Derivatives of derivatives are second derivatives.
+
+        Parameters
+        ----------
+        name : str
+            The name of the input.
+
+        Returns
+        -------
+        Gate
+            The derivative of the sum of all elements of the value with respect to the input, in the
+            shape of the input, as `Trace.gradient` computes it. Where an input may be smaller than
+            the formula because shapes broadcast, ``sum_like(g, x)`` sums g to the shape of x;
+            ``broadcast_like(g, x)`` repeats g in the shape of x.
+
+        Raises
+        ------
+        ValueError
+            If there is no input of this name.
+
+        Examples
+        --------
+        >>> from fastbp import gates
+        >>> (x,) = gates.inputs("x")
+        >>> slope = (3 * (2 * x**2) ** 5).derivative("x")
+        >>> slope.trace(x=2).value == 960 * 2**9
+        True
+        >>> slope.derivative("x").trace(x=1).value
+        8640.0
+        """
+        return cast(Gate, derivative(self, name))
 
 
 def inputs(*names: str) -> tuple[Gate, ...]:

@@ -59,8 +59,9 @@ class Node:
 
     def _combined(self, operation: str, *operands: Operand) -> Self:
         """The gate of an operator; NotImplemented if another object can be no operand."""
-        if any(isinstance(x, NO_OPERANDS) for x in operands):
-            return cast(Self, NotImplemented)
+        for operand in operands:
+            if isinstance(operand, NO_OPERANDS):
+                return cast(Self, NotImplemented)
         return cast(Self, gate_of(operation, operands))
 
     def __add__(self, other: Operand) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Trace:
         with np.errstate(all="ignore"):
             self._forward(checked)
         self._gradients: dict[Node, Any] | None = None
-        self._partials: dict[Node, tuple[Any, ...]] = {}
+        self._slopes: list[Any] = []  # local partials, operand by operand, in the order of the walk
 
     def _forward(self, given: Mapping[str, Any]) -> None:
         found = self._values
@@ -132,10 +133,14 @@ class Trace:
         A partial is None where the operand does not depend on an input, where the partial is 0 by
         definition (conditions), and for softmax, which has a matrix.
         """
-        self._walked()
+        depends, slopes = self._walked(), iter(self._slopes)
+        walked = (gate for gate in reversed(self._order) if gate.operands and gate in depends)
         return {
-            gate: tuple(None if each is None else shown(each) for each in found)
-            for gate, found in self._partials.items()
+            gate: tuple(
+                None if slope is None else shown(slope)
+                for slope in islice(slopes, len(gate.operands))
+            )
+            for gate in walked
         }
 
     def _walked(self) -> dict[Node, Any]:
@@ -146,36 +151,34 @@ class Trace:
 
     def _backward(self) -> dict[Node, Any]:
         """Walk from the result to the inputs."""
-        found, depends = self._values, _dependent(self._order)
-        gradients = {self.gate: np.ones_like(found[self.gate])[()]} if self.gate in depends else {}
+        found, depends, slopes = self._values, _dependent(self._order), self._slopes
+        gradients: dict[Node, Any] = {}
+        if self.gate in depends:
+            gradients[self.gate] = np.ones_like(found[self.gate])[()]
         for gate in reversed(self._order):
-            if gate not in depends:
+            if not gate.operands or gate not in depends:
                 continue
+            entry, out = OPERATIONS[gate.operation], found[gate]
+            given = [found[x] for x in gate.operands]
             g = gradients.get(gate)
-            if g is None:  # only conditions use it
-                gradients[gate] = np.zeros_like(found[gate])[()]
-            elif gate.operands:
-                self._pass_on(gate, g, gradients, depends)
-        return gradients
-
-    def _pass_on(self, gate: Node, g: Any, gradients: dict[Node, Any], depends: set[Node]) -> None:
-        """Add to the gradients of the operands what they get from one gate."""
-        found, entry, local = self._values, OPERATIONS[gate.operation], []
-        operands = [found[x] for x in gate.operands]
-        for operand, x, partial in zip(gate.operands, operands, entry.partials, strict=True):
-            slope = None
-            if partial is not None and operand in depends:
+            for operand, x, partial in zip(gate.operands, given, entry.partials, strict=True):
+                if g is None or partial is None or operand not in depends:
+                    slopes.append(None)
+                    continue
                 if entry.kind == "row":
-                    part = partial(values, g, found[gate], *operands)
+                    slopes.append(None)
+                    part = partial(values, g, out, *given)
                 else:
-                    slope = partial(values, found[gate], *operands)
+                    slope = partial(values, out, *given)
+                    slopes.append(slope)
                     part = g * slope
-                if part.shape != x.shape:
-                    part = fitted(part, x.shape)
+                    if part.shape != x.shape:
+                        part = fitted(part, x.shape)
                 before = gradients.get(operand)
                 gradients[operand] = part if before is None else before + part
-            local.append(slope)
-        self._partials[gate] = tuple(local)
+        for gate in depends.difference(gradients):  # only conditions use these
+            gradients[gate] = np.zeros_like(found[gate])[()]
+        return gradients
 
 
 def shown(value: Any, *, copy: bool = False) -> Any:
@@ -193,7 +196,7 @@ def _dependent(order: tuple[Node, ...]) -> set[Node]:
     """The gates that depend on an input."""
     found: set[Node] = set()
     for gate in order:
-        if gate.operation == "input" or any(x in found for x in gate.operands):
+        if gate.operation == "input" or not found.isdisjoint(gate.operands):
             found.add(gate)
     return found
 
