@@ -123,7 +123,8 @@
  * KIND: ELEMENTWISE, or REDUCES, from one number per output to one per row, outputs in order.
  * fma = x y + z, fms = x y - z and fnma = z - x y, each with one rounding (on scalar with two).
  * min, max and row_max are NaN if an operand is. less, less_equal and equal give 1 or 0.
- * select = x != 0 ? y : z, select_positive = x > 0 ? y : z.
+ * select = x != 0 ? y : z, select_positive = x > 0 ? y : z. sign is 1, -1, or x if x is 0 or NaN.
+ * row_length is the number of outputs of a row.
  * kernels/program.inc has the formulas. */
 #define FASTBP_OPERATIONS(X)                                                                       \
     X(COPY, copy, 1, ELEMENTWISE)                                                                  \
@@ -168,6 +169,8 @@
     X(SELECT, select, 3, ELEMENTWISE)                                                              \
     X(SELECT_POSITIVE, select_positive, 3, ELEMENTWISE)                                            \
     X(ROW_SUM, row_sum, 1, REDUCES)                                                                \
-    X(ROW_MAX, row_max, 1, REDUCES)
+    X(ROW_MAX, row_max, 1, REDUCES)                                                                \
+    X(SIGN, sign, 1, ELEMENTWISE)                                                                  \
+    X(ROW_LENGTH, row_length, 0, REDUCES)
 
 #endif

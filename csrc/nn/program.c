@@ -50,7 +50,8 @@ static int kind_of_result(int operation, const int *kinds, int out) {
         full |= kinds[i] == FASTBP_SLOT_FULL;
         row |= kinds[i] == FASTBP_SLOT_ROW;
     }
-    if (facts[operation].reduces) return full ? FASTBP_SLOT_ROW : FASTBP_SLOT_COUNT;
+    if (facts[operation].reduces)
+        return full || facts[operation].operands == 0 ? FASTBP_SLOT_ROW : FASTBP_SLOT_COUNT;
     if (operation == FASTBP_OP_COPY) return out <= kinds[0] ? out : FASTBP_SLOT_COUNT;
     return full ? FASTBP_SLOT_FULL : row ? FASTBP_SLOT_ROW : FASTBP_SLOT_COUNT;
 }
