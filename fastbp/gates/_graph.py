@@ -283,16 +283,18 @@ def as_gate(value: object, user: str = "a gate") -> Node:
 
 
 def gates_of(roots: Collection[Node]) -> tuple[Node, ...]:
-    """All gates that some gates are computed from and themselves, operands before their users."""
-    found = set(roots)
-    waiting = list(found)
+    """All gates that some gates are computed from and themselves, operands before their users.
+
+    The order follows from the formulas alone, not from when their gates were made. So sums over
+    the users of a gate have the same order, and the same roundings, in every process.
+    """
+    found: dict[Node, None] = {}
+    waiting = list(roots)[::-1]
     while waiting:
-        for operand in waiting.pop().operands:
+        gate, n = waiting[-1], len(waiting)
+        for operand in reversed(gate.operands):
             if operand not in found:
-                found.add(operand)
                 waiting.append(operand)
-    return tuple(sorted(found, key=_number))
-
-
-def _number(gate: Node) -> int:
-    return gate.number
+        if len(waiting) == n:
+            found[waiting.pop()] = None
+    return tuple(found)
