@@ -8,6 +8,7 @@ from typing import cast
 from .._types import Array
 from ._derive import derivative
 from ._graph import Node, leaf
+from ._text import readable_text, short_text
 from ._trace import Trace
 
 
@@ -42,9 +43,22 @@ class Gate(Node):
     ('mul', ('x', 'y', 'z'), 2)
     >>> f.trace(x=-2, y=5, z=-4).value
     -12.0
+    >>> f
+    Gate('(x + y) * z')
+
+    `str` shows the whole formula. If it is long, parts that are used more than once get names.
+
+    >>> print(gates.sigmoid(-x) ** 2 + 1)
+    sigmoid(-x) ** 2 + 1
     """
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return readable_text(self)
+
+    def __repr__(self) -> str:
+        return f"Gate({short_text(self)!r})"
 
     def trace(self, /, **values: float | Array) -> Trace:
         """Compute the values of all gates for these values of the inputs.

@@ -156,8 +156,8 @@ class Node:
 
         >>> from fastbp import gates
         >>> (x,) = gates.inputs("x")
-        >>> [gate.operation for gate in (x * 2 + 1).gates()]
-        ['input', 'number', 'mul', 'number', 'add']
+        >>> [gate.operation for gate in (x * gates.exp(x)).gates()]
+        ['input', 'exp', 'mul']
         """
         return cast(tuple[Self, ...], gates_of((self,)))
 
