@@ -15,7 +15,7 @@ from ._program import REDUCTIONS, Term, widest
 
 # Numbers of a product are multiplied beforehand if the result stays far from the ends of float32.
 _SMALLEST, _LARGEST = 1e-30, 1e30
-# A factor moves out of a sum over outputs only if the sum without it cannot overflow much earlier.
+# Factors move outwards only if what is then computed without them cannot overflow much earlier.
 _LEAST_FACTOR, _MOST_FACTOR = 2.0**-10, 2.0**10
 
 _COMMUTATIVE = frozenset({"add", "mul", "min", "max", "equal"})
@@ -116,9 +116,18 @@ def _is_condition(term: Term) -> bool:
     return term.operation in ("less", "less_equal", "equal")
 
 
-def _is_per_output(term: Term) -> bool:
-    """Whether it is 1 over the number of outputs, by which means are computed."""
-    return term.operation == "reciprocal" and term.operands[0].operation == "row_length"
+def _is_moderate(term: Term) -> bool:
+    """Whether it is a number by which products may be multiplied later than they were."""
+    return term.operation == "number" and _LEAST_FACTOR <= abs(term.value) <= _MOST_FACTOR
+
+
+def _is_scale(term: Term) -> bool:
+    """Whether it is a number, or the reciprocal of the number of outputs, or their product."""
+    if term.operation == "mul":
+        return _is_scale(term.operands[0]) and _is_moderate(term.operands[1])
+    if term.operation == "reciprocal":
+        return term.operands[0].operation == "row_length"
+    return term.operation == "number"
 
 
 def _is_choice(term: Term) -> bool:
@@ -192,25 +201,37 @@ def _mul(terms: Terms, x: Term, y: Term) -> Term | None:
         if _is_choice(choice) and any(_is(u, 0.0) for u in choice.operands[1:]):
             return _scaled_choice(terms, choice, other)
     for product, other in ((x, y), (y, x)):
-        if product.operation == "mul" and product.operands[1].operation == "number":
-            # numbers move outwards, or to a factor of fewer numbers: (x 2) r = x (2 r)
-            inner, factor = product.operands
-            if inner.kind == other.kind:
-                return terms.apply("mul", terms.apply("mul", inner, other), factor)
-            if widest((inner.kind, other.kind)) == inner.kind:
-                return terms.apply("mul", inner, terms.apply("mul", other, factor))
+        regrouped = _regrouped(terms, product, other) if product.operation == "mul" else None
+        if regrouped is not None:
+            return regrouped
         if _is_rest(other, product):
             return terms.apply("sub", product, terms.apply("square", product))  # x (1 − x)
+    return None
+
+
+def _regrouped(terms: Terms, product: Term, other: Term) -> Term | None:
+    """(u v) w with few multiplications per output: those of numbers and numbers per row first."""
+    for wide, narrow in (product.operands, product.operands[::-1]):
+        if wide.kind == "full" and other.kind != "full" and narrow.kind == "row":
+            if _is_scale(other) or _is_scale(narrow):  # (x r) 2 = x (2 r)
+                return terms.apply("mul", wide, terms.apply("mul", narrow, other))
+        elif narrow.operation == "number":
+            if wide.kind == "full" and other.kind == "row":  # (x 2) r = x (2 r)
+                return terms.apply("mul", wide, terms.apply("mul", other, narrow))
+            if wide.kind == other.kind and _is_moderate(narrow):  # (x 2) y = (x y) 2
+                return terms.apply("mul", terms.apply("mul", wide, other), narrow)
     return None
 
 
 def _times_number(terms: Terms, x: Term, number: float) -> Term | None:
     if number < 0:
         return terms.apply("neg", terms.apply("mul", x, terms.number(-number)))
-    if x.operation == "mul" and x.operands[1].operation == "number":
-        factor = x.operands[1].value * number
-        if _SMALLEST <= factor <= _LARGEST:
-            return terms.apply("mul", x.operands[0], terms.number(factor))
+    if x.operation == "mul":
+        if x.operands[1].operation == "number":
+            factor = x.operands[1].value * number
+            if _SMALLEST <= factor <= _LARGEST:
+                return terms.apply("mul", x.operands[0], terms.number(factor))
+        return _regrouped(terms, x, terms.number(number))
     if x.operation == "div" and x.operands[0].operation == "number":
         factor = x.operands[0].value * number
         if _SMALLEST <= factor <= _LARGEST:
@@ -311,12 +332,9 @@ def _row_sum(terms: Terms, x: Term) -> Term | None:
     if x.operation == "neg":
         return terms.apply("neg", terms.apply("row_sum", x.operands[0]))
     if x.operation == "mul":
-        wide, factor = x.operands
-        if _is_per_output(factor) or _is_per_output(wide):
-            wide, factor = (factor, wide) if _is_per_output(wide) else (wide, factor)
-            return terms.apply("mul", terms.apply("row_sum", wide), factor)
-        if factor.operation == "number" and _LEAST_FACTOR <= factor.value <= _MOST_FACTOR:
-            return terms.apply("mul", terms.apply("row_sum", wide), factor)
+        for wide, factor in (x.operands, x.operands[::-1]):
+            if wide.kind == "full" and (factor.kind == "row" and _is_scale(factor) or _is_moderate(factor)):
+                return terms.apply("mul", terms.apply("row_sum", wide), factor)
     return None
 
 
