@@ -11,6 +11,7 @@
 """
 
 from .._public import present
+from ._formulas import ActivationFormula, LossFormula, activation, loss, prelu
 from ._functions import (
     abs,
     arccos,
@@ -52,9 +53,12 @@ from ._gate import Gate, inputs
 from ._trace import Trace
 
 __all__ = [
+    "ActivationFormula",
     "Gate",
+    "LossFormula",
     "Trace",
     "abs",
+    "activation",
     "arccos",
     "arccot",
     "arcsin",
@@ -70,11 +74,13 @@ __all__ = [
     "log",
     "log1p",
     "logsumexp",
+    "loss",
     "max",
     "maximum",
     "mean",
     "minimum",
     "mish",
+    "prelu",
     "reciprocal",
     "relu",
     "sec",

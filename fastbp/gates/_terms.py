@@ -333,7 +333,8 @@ def _row_sum(terms: Terms, x: Term) -> Term | None:
         return terms.apply("neg", terms.apply("row_sum", x.operands[0]))
     if x.operation == "mul":
         for wide, factor in (x.operands, x.operands[::-1]):
-            if wide.kind == "full" and (factor.kind == "row" and _is_scale(factor) or _is_moderate(factor)):
+            constant = _is_scale(factor) if factor.kind == "row" else _is_moderate(factor)
+            if wide.kind == "full" and constant:
                 return terms.apply("mul", terms.apply("row_sum", wide), factor)
     return None
 

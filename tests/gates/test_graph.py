@@ -139,6 +139,7 @@ def test_nan_constants_are_one_gate():
 
 
 def test_a_gate_that_nobody_refers_to_is_freed():
+    gc.collect()
     before = len(_graph._table)
     f = gates.exp(x * 17.25) + np.arange(5.0)
     dead = weakref.ref(f)
@@ -149,6 +150,7 @@ def test_a_gate_that_nobody_refers_to_is_freed():
 
 
 def test_a_long_chain_is_freed_without_recursion():
+    gc.collect()
     before = len(_graph._table)
     f = x
     for _ in range(200_000):
@@ -159,6 +161,7 @@ def test_a_long_chain_is_freed_without_recursion():
 
 
 def test_a_trace_keeps_no_gate_after_it():
+    gc.collect()
     before = len(_graph._table)
     trace = (gates.tanh(x * 3.125) + 1).trace(x=2.0)
     trace.gradient()

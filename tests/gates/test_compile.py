@@ -1,0 +1,97 @@
+"""Programs of formulas: as short as if written by hand."""
+
+import pytest
+
+from fastbp import gates
+
+
+def operations(program):
+    return [operation for operation, *_ in program.code]
+
+
+@pytest.mark.parametrize(
+    ("made", "value", "slope"),
+    [
+        (gates.activation(gates.silu), ["silu"], ["silu_slope", "mul"]),
+        (gates.activation(gates.gelu_tanh), ["gelu_tanh"], ["gelu_tanh_slope", "mul"]),
+        (gates.activation(gates.mish), ["mish"], ["mish_slope", "mul"]),
+        (gates.activation(gates.tanh), ["tanh"], ["tanh", "fnma", "mul"]),
+        (gates.activation(gates.sigmoid), ["sigmoid"], ["sigmoid", "fnma", "mul"]),
+        (gates.activation(gates.softplus), ["softplus"], ["sigmoid", "mul"]),
+        (gates.activation(gates.relu), ["max"], ["select_positive"]),
+        (gates.activation(lambda z: gates.maximum(z, 0)), ["max"], ["select_positive"]),
+        (gates.activation(lambda z: gates.where(z > 0, z, 0)), None, ["select_positive"]),
+        (gates.activation(abs), ["abs"], ["sign", "mul"]),
+        (
+            gates.prelu(),
+            ["mul", "select_positive"],
+            ["mul", "select_positive", "select_positive", "mul"],
+        ),
+    ],
+)
+def test_activations_are_short(made, value, slope):
+    programs = made.programs()
+    assert value is None or operations(programs[0]) == value
+    assert slope is None or operations(programs[1]) == slope
+
+
+def test_powers_are_products():
+    """3 (2 z²)⁵ and its slope 960 z⁹, without any pow."""
+    made = gates.activation(lambda z: 3 * (2 * z**2) ** 5)
+    for program in made.programs():
+        assert "pow" not in operations(program)
+    assert len(operations(made.programs()[0])) == 6  # z², times 2, two squares, times, times 3
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"),
+    [
+        (1, ["copy"]),
+        (2, ["square"]),
+        (3, ["square", "mul"]),
+        (16, ["square"] * 4),
+        (17, ["pow"]),
+        (-1, ["reciprocal"]),
+        (-2, ["square", "reciprocal"]),
+        (0.5, ["sqrt"]),
+        (-0.5, ["sqrt", "reciprocal"]),
+        (1.5, ["pow"]),
+    ],
+)
+def test_powers(power, expected):
+    made = gates.activation(lambda z: z**power)
+    assert operations(made.programs()[0]) == expected
+
+
+def test_constants_of_a_layer_are_not_spread_out():
+    """What depends on trained constants alone is computed once per element, and only that."""
+    value = gates.activation(lambda z, c: z * gates.exp(c) + c, c=0.0).programs()[0]
+    assert operations(value) == ["copy", "exp", "fma"] and value.inputs == ("full", "one")
+    value = gates.activation(lambda z, c: z * gates.exp(c), c=0.0, per="unit").programs()[0]
+    assert operations(value) == ["exp", "mul"] and value.inputs == ("full", "full")
+
+
+def test_softmax_and_logsumexp_share_their_exponentials():
+    loss = gates.loss(lambda a, y: gates.logsumexp(a) - gates.sum(y * a))
+    slope = operations(loss.programs()[1])
+    assert [slope.count(name) for name in ("row_max", "exp", "log", "row_sum")] == [1, 1, 1, 2]
+    assert len(slope) == 11
+
+
+def test_means_divide_once_per_row():
+    loss = gates.loss(lambda a, y: gates.mean((a - y) ** 2))
+    _, slope, curve = loss.programs()
+    assert operations(slope) == [
+        *("sub", "row_length", "div", "mul"),  # (a − y) (2/n)
+        *("square", "row_sum", "div"),
+    ]
+    assert operations(curve) == ["row_length", "div", "mul"]
+
+
+def test_what_stays_the_same_along_a_row_is_computed_once():
+    """log(mean(1)) needs no sum over outputs, nor does the gradient of a sum."""
+    loss = gates.loss(lambda a, y: gates.sum(a) * gates.sum(gates.mean(y)) + gates.max(a * 0 + 2))
+    assert operations(loss.programs()[0]).count("row_sum") == 2
+    value, slope, curve = gates.loss(lambda a, y: gates.sum(a)).programs()
+    assert operations(value) == ["row_sum"] and operations(curve) == ["copy"]
+    assert sorted(operations(slope)) == ["copy", "row_sum"]
