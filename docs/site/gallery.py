@@ -1,6 +1,7 @@
 """The gallery: one function for each class that draws a picture. They run when the site is built.
 
-Each function returns a figure. The page shows its docstring, the picture and the source code.
+A function returns a figure, or for the pages of PAGES an object that has one. The gallery shows its
+docstring, the picture or the page, and the source code.
 """
 
 import inspect
@@ -39,6 +40,14 @@ def BoundaryDisplay():
     return plot.BoundaryDisplay.from_network(net, X, y).figure_
 
 
+def GateDisplay():
+    """A neuron as gates: values in green above the wires, gradients in red below them."""
+    w0, x0, w1, x1, w2 = fastbp.gates.inputs("w0", "x0", "w1", "x1", "w2")
+    neuron = 1 / (1 + fastbp.gates.exp(-(w0 * x0 + w1 * x1 + w2)))
+    trace = neuron.trace(w0=2, x0=-1, w1=-3, x1=-2, w2=-3)
+    return plot.GateDisplay.from_trace(trace).figure_
+
+
 def HistoryDisplay():
     """Learning curves on the training rows and on the held-out rows."""
     X, y = load_digits()
@@ -70,21 +79,54 @@ def WeightsDisplay():
     return plot.WeightsDisplay.from_network(net, 0, shape=(8, 8)).figure_
 
 
-DRAWN = [BoundaryDisplay, HistoryDisplay, NetworkDisplay, SignalsDisplay, WeightsDisplay]
+DRAWN = [
+    BoundaryDisplay,
+    GateDisplay,
+    HistoryDisplay,
+    NetworkDisplay,
+    SignalsDisplay,
+    WeightsDisplay,
+]
+
+
+def walk():
+    """One sample through a network, forward and back: take steps, and point at a unit."""
+    net = fastbp.Network((2, 3, 1), activation="tanh", seed=0)
+    return plot.walk(net, [0.5, -1.0], 1.0)
+
+
+def to_html():
+    """The gates of a sum and a product: take steps, and point at a gate."""
+    x, y, z = fastbp.gates.inputs("x", "y", "z")
+    return ((x + y) * z).trace(x=-2, y=5, z=-4)
+
+
+PAGES = {walk: "fastbp.plot.md#fastbp.plot.walk", to_html: "fastbp.gates.md#fastbp.gates.Trace"}
 
 
 def markdown(folder):
-    """Return the page; the pictures are `<class>.png` in the folder."""
+    """Return the gallery; the pictures and pages are `<name>.png` and `.html` in the folder."""
     text = [INTRODUCTION]
     for function in DRAWN:
         name, caption = function.__name__, inspect.getdoc(function)
-        body = inspect.getsource(function).split('"""\n')[1]
         picture = PurePosixPath(folder, f"{name}.png")
         text.append(f"## [{name}](../api/fastbp.plot.md#fastbp.plot.{name})\n")
         text.append(f"{caption}\n\n![{caption}]({picture})\n")
-        text.append(f"```python\n{inspect.cleandoc(body).replace('return ', '')}\n```\n")
+        text.append(source(function))
+    for function, reference in PAGES.items():
+        name, caption = function.__name__, inspect.getdoc(function)
+        page = PurePosixPath(folder, f"{name}.html")
+        text.append(f"## [{name}](../api/{reference})\n")
+        text.append(f'{caption}\n\n<iframe class="page" src="{page}" title="{name}"></iframe>\n')
+        text.append(source(function))
     text.append(f"`spirals` draws the points:\n\n```python\n{inspect.getsource(spirals)}```\n")
     return "\n".join(text)
+
+
+def source(function):
+    """Return the body of a function as a code block."""
+    body = inspect.getsource(function).split('"""\n')[1]
+    return f"```python\n{inspect.cleandoc(body).replace('return ', '')}\n```\n"
 
 
 def draw(function):

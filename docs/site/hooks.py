@@ -47,6 +47,7 @@ def on_files(files, config):
         **{f"examples/{name}.md": example_page(name) for name in examples},
     }
     pictures = {f"{GALLERY}/{f.__name__}.png": gallery.draw(f) for f in gallery.DRAWN}
+    live = {f"{GALLERY}/{f.__name__}.html": f().to_html() for f in gallery.PAGES}
     config.nav = with_generated(
         config.nav,
         {
@@ -63,6 +64,7 @@ def on_files(files, config):
             *(from_repository(path, config) for path in [*from_docs, *OUTSIDE, *from_examples]),
             *(File.generated(config, path, content=text) for path, text in texts.items()),
             *(File.generated(config, path, content=png) for path, png in pictures.items()),
+            *(File.generated(config, path, content=html) for path, html in live.items()),
         ]
     )
 

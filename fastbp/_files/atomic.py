@@ -68,6 +68,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     _sync_folder(folder)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text as UTF-8; the file is replaced as `atomic_write` does it."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise the exception that `atomic_write` would raise for this path, before any other work.
 

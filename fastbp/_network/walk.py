@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,13 @@ from ..losses import Loss
 from .dense import Dense
 
 _UNITS = 16  # units of a layer that are shown one by one
-_GRADIENTS = 64  # weights of a layer whose gradients are shown one by one
+_GRADIENTS = 144  # weights of a layer whose gradients are shown one by one
 _TERMS = 8  # terms of a sum that are shown
 _NOT_OF_ACTIVATION = {"W", "b", "gain", "shift"}
 _HIGH = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
-Line = Callable[[int], str]  # the right side of a formula with numbers, for one unit
+Filled = Callable[[int], str]  # a formula with numbers, for one unit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -189,6 +190,13 @@ def norm_numbers(dense: Dense, z: Array) -> tuple[float, float]:
 # ---- the steps as text ------------------------------------------------------------------------
 
 
+class Line(NamedTuple):
+    """A formula with numbers, and the unit that it is about; None if it is about all."""
+
+    text: str
+    unit: int | None = None
+
+
 @dataclass(frozen=True)
 class Part:
     """One step of a walk.
@@ -201,14 +209,14 @@ class Part:
         l; 0 for the loss.
     formula : str
         The formula with letters.
-    lines : tuple of str
+    lines : tuple of Line
         The formula with numbers, one line per unit or weight.
     """
 
     kind: str
     layer: int
     formula: str
-    lines: tuple[str, ...]
+    lines: tuple[Line, ...]
 
     @property
     def backward(self) -> bool:
@@ -234,7 +242,7 @@ def _text(walk: Walk) -> str:
             lines.append(f"  {title}")
             head = title
         lines.append(f"    {part.formula}")
-        lines += [f"      {line}" for line in part.lines]
+        lines += [f"      {line.text}" for line in part.lines]
     return "\n".join(lines)
 
 
@@ -303,13 +311,13 @@ def _sum(n: int, term: Callable[[int], str]) -> str:
     return " + ".join([term(0), term(1), f"… ({n - 3} more)", term(n - 1)])
 
 
-def _rows(n: int, line: Callable[[int], str]) -> tuple[str, ...]:
+def _rows(n: int, line: Filled) -> tuple[Line, ...]:
     """A line for each unit; of many units, for the first and the last ones."""
     if n <= _UNITS:
-        return tuple(map(line, range(n)))
+        return tuple(Line(line(j), j) for j in range(n))
     half = _UNITS // 4
-    first, last = range(half), range(n - half, n)
-    return (*map(line, first), f"… ({n - 2 * half} more)", *map(line, last))
+    first, last = ([Line(line(j), j) for j in some] for some in (range(half), range(n - half, n)))
+    return (*first, Line(f"… ({n - 2 * half} more)"), *last)
 
 
 def _target_text(y: int | Array) -> str:
@@ -386,7 +394,7 @@ def _a(layer: LayerWalk) -> Part:
     return Part("a", layer.number, formula, (*lines, *_rows(len(layer.a), line)))
 
 
-def _filled(name: str, of: str, v: Array) -> tuple[list[str], Callable[[int], str]]:
+def _filled(name: str, of: str, v: Array) -> tuple[list[Line], Filled]:
     """Lines that come before, and σ(v) with numbers for one unit."""
     if name == "identity":
         return [], lambda j: f"{of}{low(j)}"
@@ -396,7 +404,7 @@ def _filled(name: str, of: str, v: Array) -> tuple[list[str], Callable[[int], st
         if np.isfinite(total) and total > 0:
             terms = _sum(len(v), lambda k: f"e^{factor(v[k])}")
             under = number_text(total)
-            return [f"Σ e^{of} = {terms} = {under}"], lambda j: f"e^{factor(v[j])} / {under}"
+            return [Line(f"Σ e^{of} = {terms} = {under}")], lambda j: f"e^{factor(v[j])} / {under}"
         return [], lambda j: f"softmax({of}){low(j)}"
     return [], lambda j: f"{name}({number_text(float(v[j]))})"
 
@@ -405,14 +413,13 @@ def _loss(walk: Walk) -> Part:
     a = f"a{high(len(walk.layers))}"
     written = _LOSSES.get(str(walk.criterion))
     formula, filled = written(a, walk) if written else (f"J = {walk.criterion}({a}, y)", "")
-    lines = [f"J = {filled}{number_text(walk.loss)}"]
+    lines = [Line(f"J = {filled}{number_text(walk.loss)}")]
     penalties = _penalties(walk)
     if penalties:
         formula += f" + {' + '.join(penalties)}"
         more = number_text(walk.J - walk.loss)
-        lines.append(
-            f"J = {number_text(walk.loss)} + {more} = {number_text(walk.J)}, penalties added"
-        )
+        total = f"{number_text(walk.loss)} + {more} = {number_text(walk.J)}"
+        lines.append(Line(f"J = {total}, penalties added"))
     return Part("loss", 0, formula, tuple(lines))
 
 
@@ -503,7 +510,7 @@ def _delta(walk: Walk, layer: LayerWalk) -> Part:
     return Part("delta", layer.number, f"δ{l} = {formula}", lines)
 
 
-def _paired(walk: Walk, layer: LayerWalk) -> tuple[str, Line]:
+def _paired(walk: Walk, layer: LayerWalk) -> tuple[str, Filled]:
     """δ^L of a loss that is paired with the output activation."""
     l, a = high(layer.number), layer.a
     together = f"of {walk.criterion} and {layer.activation} together"
@@ -520,7 +527,7 @@ def _paired(walk: Walk, layer: LayerWalk) -> tuple[str, Line]:
 _DIFFERENCE = ("cross_entropy", "binary_cross_entropy")  # pairs with δ = a − y
 
 
-def _by_slope(walk: Walk, layer: LayerWalk) -> tuple[str, Line]:
+def _by_slope(walk: Walk, layer: LayerWalk) -> tuple[str, Filled]:
     """δ = g ⊙ σ'(z)."""
     slope, (name, g) = layer.slope, _slope_above(walk, layer)
     assert slope is not None
@@ -530,7 +537,7 @@ def _by_slope(walk: Walk, layer: LayerWalk) -> tuple[str, Line]:
     return f"{name} · σ'(z{high(layer.number)})", lambda j: f"{g(j)} · {factor(slope[j])} = "
 
 
-def _of_softmax(walk: Walk, layer: LayerWalk) -> tuple[str, Line]:
+def _of_softmax(walk: Walk, layer: LayerWalk) -> tuple[str, Filled]:
     """δ = a ⊙ (g − Σ g a)."""
     l, a, g = high(layer.number), layer.a, layer.g
     assert g is not None
@@ -556,7 +563,7 @@ def _through_norm(walk: Walk, layer: LayerWalk) -> Part:
     return Part("delta", layer.number, formula, _rows(len(delta), line))
 
 
-def _slope_above(walk: Walk, layer: LayerWalk) -> tuple[str, Line]:
+def _slope_above(walk: Walk, layer: LayerWalk) -> tuple[str, Filled]:
     """∂J/∂a of a layer: its formula, and the same with numbers for one unit; a sum below L."""
     l, g = layer.number, layer.g
     assert g is not None
@@ -588,22 +595,22 @@ def _gradients(walk: Walk, layer: LayerWalk) -> Part:
     lines = _weights(walk, layer, by)
     for name, gradient in layer.gradients.items():
         if name != "W":
-            lines.append(f"d{name}{l} = {values_text(gradient)}")
+            lines.append(Line(f"d{name}{l} = {values_text(gradient)}"))
     return Part("gradients", layer.number, formula, tuple(lines))
 
 
-def _weights(walk: Walk, layer: LayerWalk, by: str) -> list[str]:
+def _weights(walk: Walk, layer: LayerWalk, by: str) -> list[Line]:
     """dW: a line for each weight, or the array if there are many."""
     l, W, dW = high(layer.number), layer.W, layer.dW
     if W.size > _GRADIENTS:
-        return [f"dW{l} = {values_text(dW, edge=2)}"]
+        return [Line(f"dW{l} = {values_text(dW, edge=2)}")]
 
-    def line(i: int, j: int) -> str:
+    def line(i: int, j: int) -> Line:
         total = f"{factor(layer.u[i])}·{factor(layer.delta[j])}{by}"
         if walk.l1 > 0:
             total += f" + {number_text(walk.l1)}·{factor(np.sign(W[i, j]))}"
         if walk.l2 > 0:
             total += f" + {number_text(walk.l2)}·{factor(W[i, j])}"
-        return f"dW{l}{low(i, j)} = {total} = {number_text(float(dW[i, j]))}"
+        return Line(f"dW{l}{low(i, j)} = {total} = {number_text(float(dW[i, j]))}", j)
 
     return [line(i, j) for i in range(len(W)) for j in range(W.shape[1])]

@@ -44,7 +44,9 @@ class Box:
     symbol : str
         What the box shows.
     name : str
-        What formulas call it; it stands below the box, except for inputs.
+        What formulas call it; it stands below the box of a gate.
+    title : str
+        The heading of its details, and what a screen reader calls it.
     kind : str
         "input", "number" or "gate".
     value, gradient : Mark or None
@@ -56,11 +58,12 @@ class Box:
     ordered : bool
         Whether the order of the wires that enter it has a meaning, as for a quotient.
     column : int or None
-        Its column, for pictures that have an order of their own.
+        Its column, for pictures that have an order of their own: all boxes have one, or none.
     """
 
     symbol: str
     name: str
+    title: str
     kind: str = "gate"
     value: Mark | None = None
     gradient: Mark | None = None
@@ -103,8 +106,8 @@ class Picture:
         The steps of the forward walk come before those of the backward walk.
     straight : bool
         Whether wires are straight lines instead of curves.
-    columns : tuple of str
-        Headings of the columns, if boxes say theirs.
+    legend : sequence of (kind, text)
+        What the colours mean; the kinds are those of marks.
     """
 
     title: str
@@ -113,7 +116,10 @@ class Picture:
     wires: Sequence[Wire]
     steps: Sequence[Step]
     straight: bool = False
-    columns: tuple[str, ...] = ()
+    legend: Sequence[tuple[str, str]] = (
+        ("value", "values: green, above the wires"),
+        ("gradient", "gradients: red, below the wires"),
+    )
 
     @property
     def n_forward(self) -> int:
@@ -131,14 +137,14 @@ def number_text(value: complex, digits: int = 4) -> str:
         imaginary = number_text(value.imag, digits)
         sign = "" if imaginary.startswith(MINUS) else "+"
         return f"{number_text(value.real, digits)}{sign}{imaginary}j"
-    text = f"{float(value):.{digits}g}"
+    text = f"{float(value) + 0.0:.{digits}g}"  # + 0.0 makes 0 of −0
     mantissa, e, exponent = text.partition("e")
     text = mantissa + (f"e{int(exponent)}" if e else "")
     return text.replace("-", MINUS)
 
 
 def values_text(values: Any, digits: int = 4, edge: int = 3) -> str:
-    """A number, or nested sequences of numbers of which only the first and last ones are shown.
+    """A number, or an array or list of numbers of which only the first and last ones are shown.
 
     >>> values_text([1.0, -2.5]), values_text(list(range(100)))
     ('[1, −2.5]', '[0, 1, 2, …, 97, 98, 99]')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,75 @@ class Trace:
             )
             for gate in walked
         }
+
+    # ---- for people -----------------------------------------------------------------------
+
+    def table(self) -> str:
+        """All gates as a table: formula, value, gradient and local partials, arrays shortened.
+
+        Gates have short names: the result is f, the others are g1, g2, … in the order of the
+        computation, and c1, … are constant arrays.
+
+        >>> from fastbp import gates
+        >>> a, b = gates.inputs("a", "b")
+        >>> print(((a + b) * (b + 1)).trace(a=2, b=1).table())
+        gate  formula  value  gradient  local partials
+        a     input        2         2
+        b     input        1         5
+        g1    a + b        3         2  ∂/∂a = 1, ∂/∂b = 1
+        g2    b + 1        2         3  ∂/∂b = 1
+        f     g1 * g2      6         1  ∂/∂g1 = 2, ∂/∂g2 = 3
+        """
+        from ._picture import table_text, traced
+
+        return table_text(traced(self))
+
+    def to_html(self, path: str | PathLike[str] | None = None) -> str:
+        """Return a page with a picture of the graph, and write it to a file if there is a path.
+
+        Values are green and above the wires, gradients are red and below them. Buttons take one
+        step forward or backward, or play all steps. A gate at which one points shows its local rule
+        with its numbers. The page loads nothing from elsewhere.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            Where to write the page. A file that exists is replaced when the page is complete.
+
+        Returns
+        -------
+        str
+            The page, a whole HTML document.
+
+        Raises
+        ------
+        ValueError
+            If the graph has more than 250 gates and inputs.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> from fastbp import gates
+        >>> x, y, z = gates.inputs("x", "y", "z")
+        >>> page = ((x + y) * z).trace(x=-2, y=5, z=-4).to_html("gates.html")
+        >>> page.startswith("<!doctype html>")
+        True
+        """
+        from .._files.atomic import write_text
+        from .._page.page import document
+        from ._picture import picture, traced
+
+        page = document(picture(traced(self)))
+        if path is not None:
+            write_text(path, page)
+        return page
+
+    def _repr_html_(self) -> str:
+        """The picture for notebooks; of a graph that is too large for one, the end of the table."""
+        from ._picture import shown_html, traced
+
+        return shown_html(traced(self))
 
     def _walked(self) -> dict[Node, Any]:
         if self._gradients is None:

@@ -149,6 +149,37 @@ def test_a_wide_network_is_drawn_partly():
     assert not [t for t in without.ax_.texts if t.get_color() == "tab:red"]
 
 
+def test_gates_with_the_numbers_of_a_trace():
+    x, y, z = fastbp.gates.inputs("x", "y", "z")
+    trace = ((x + y) * z).trace(x=-2, y=5, z=-4)
+    display = plot.GateDisplay.from_trace(trace)
+    texts = display.ax_.texts
+    green = [t.get_text() for t in texts if t.get_color() == "tab:green"]
+    red = [t.get_text() for t in texts if t.get_color() == "tab:red"]
+    assert green == ["−2", "5", "3", "−4", "−12"] and red == ["−4", "−4", "−4", "3", "1"]
+    assert {"x", "y", "+", "g1", "z", "×", "f"} <= {t.get_text() for t in texts}
+    heights = {t.get_text(): t.get_position()[1] for t in texts}
+    assert heights["−12"] < heights["×"] < heights["1"] and display.ax_.yaxis_inverted()
+    pixels = drawn(display.figure_)
+    assert np.any((pixels[..., 1] > pixels[..., 0] + 80) & (pixels[..., 1] > pixels[..., 2] + 80))
+
+
+def test_gates_are_drawn_on_axes_of_the_users():
+    (x,) = fastbp.gates.inputs("x")
+    from matplotlib import pyplot
+
+    ax = pyplot.figure().subplots()
+    display = plot.GateDisplay.from_trace((x * np.ones(2)).trace(x=[1.0, 2.0]), ax=ax)
+    assert display.ax_ is ax and display.figure_ is ax.figure
+    assert any(patch.get_linestyle() == "--" for patch in ax.patches)  # of a constant
+    again = display.plot()
+    assert again is display and display.ax_ is not ax
+    for _ in range(300):
+        x = fastbp.gates.sin(x)
+    with pytest.raises(ValueError, match="at most 250 gates"):
+        plot.GateDisplay.from_trace(x.trace(x=1.0))
+
+
 def test_the_error_without_matplotlib_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "fastbp\[plot\]"'):
