@@ -8,6 +8,7 @@ from typing import cast
 from .._types import Array
 from ._derive import derivative
 from ._graph import Node, leaf
+from ._merge import merged
 from ._text import readable_text, short_text
 from ._trace import Trace
 
@@ -129,6 +130,39 @@ class Gate(Node):
         8640.0
         """
         return cast(Gate, derivative(self, name))
+
+    def merged(self) -> Gate:
+        """Return the same formula with parts that have a closed form joined into one gate.
+
+        Recognised are sigmoid, tanh, softplus, log-sum-exp, softmax, square, sqrt, reciprocal, abs,
+        relu, silu, mish, gelu_tanh, expm1, log1p, sinh, cosh, tan, cot, sec and csc, from the ways
+        in which people write them. Numbers are computed, and double signs, products with 1 and sums
+        with 0 disappear.
+
+        Returns
+        -------
+        Gate
+            A formula with the same inputs, values and gradients but for rounding, defined for the
+            same values. Where the given formula overflows or cancels, the merged one is accurate.
+
+        Notes
+        -----
+        Only identities of the real numbers are used that hold wherever the given formula is
+        defined, and nowhere else: ``exp(log(x))``, ``x * 0`` and ``x / x`` stay as they are.
+
+        Examples
+        --------
+        >>> from fastbp import gates
+        >>> (x,) = gates.inputs("x")
+        >>> p = 1 / (1 + gates.exp(-x))
+        >>> print(p.merged(), gates.log(p).merged())
+        sigmoid(x) -softplus(-x)
+        >>> gates.log(p).trace(x=-1000).value, gates.log(p).merged().trace(x=-1000).value
+        (-inf, -1000.0)
+        >>> p.count(), p.merged().count()
+        (4, 1)
+        """
+        return cast(Gate, merged(self))
 
 
 def inputs(*names: str) -> tuple[Gate, ...]:
