@@ -101,6 +101,7 @@ def example_page(name):
 def on_page_markdown(markdown, page, **_):
     """Highlight console examples as such, and link programs to their pages."""
     markdown = re.sub(r"^```(?:python)?\n(?=>>> )", "```pycon\n", markdown, flags=re.MULTILINE)
+    markdown = re.sub(r"^<BLANKLINE>$", "", markdown, flags=re.MULTILINE)
     if PurePosixPath(page.file.src_uri).parent.name == "examples" and page.file.generated_by:
         return markdown
     return re.sub(r"\]\(((?:\.\./)?(?:examples/)?\w+)\.py\)", r"](\1.md)", markdown)
