@@ -1,6 +1,6 @@
 """Formulas of activations and losses → the programs that the engine runs.
 
-A formula is checked and derived. Its derivatives are graphs again: backward with the seed
+A formula is checked, merged and derived. Its derivatives are graphs again: backward with the seed
 g = ∂J/∂a as an input, and forward along a direction R. What several results of a program have in
 common is computed once.
 """
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ._derive import adjoints, directional
 from ._graph import Node, gate_of, gates_of, leaf
 from ._lower import Value, lower
+from ._merge import merged, merged_together
 from ._program import Program, assemble
 from ._terms import Terms
 from ._text import expression_text, pointer
@@ -35,7 +36,7 @@ def along(name: str) -> str:
 
 
 class ActivationGraphs(NamedTuple):
-    """The graphs of an activation, see `ActivationFormula.programs`."""
+    """The merged graphs of an activation, see `ActivationFormula.programs`."""
 
     value: tuple[Node, ...]
     slope: tuple[Node, ...]
@@ -44,7 +45,7 @@ class ActivationGraphs(NamedTuple):
 
 
 class LossGraphs(NamedTuple):
-    """The graphs of a loss, see `LossFormula.programs`."""
+    """The merged graphs of a loss, see `LossFormula.programs`."""
 
     value: tuple[Node, ...]
     slope: tuple[Node, ...]
@@ -52,18 +53,18 @@ class LossGraphs(NamedTuple):
 
 
 def activation_graphs(gate: Node, constants: Sequence[str]) -> ActivationGraphs:
-    """The graphs of a = f(z; constants) and of its derivatives.
+    """The merged graphs of a = f(z; constants) and of its derivatives.
 
     The inputs of the derivatives are z, the constants, `SEED`, and `along` of all of these.
     """
-    value = gate
+    value = merged(gate)
     z, *rest = variables = [leaf("input", name) for name in ("z", *constants)]
     moves = [leaf("input", along(name)) for name in ("z", *constants)]
     same_shape = dict.fromkeys((*rest, *moves), z)
     # every output depends on its own z only, so all derivatives are products with these
-    partials = adjoints(value, 1.0, variables, same_shape)
+    partials = merged_together(adjoints(value, 1.0, variables, same_shape))
     directions = dict(zip(variables, moves, strict=True))
-    bends = [directional(x, directions, same_shape) for x in partials]
+    bends = merged_together([directional(x, directions, same_shape) for x in partials])
     seed, seed_move = leaf("input", SEED), leaf("input", along(SEED))
     push = _sum([_product(move, x) for move, x in zip(moves, partials, strict=True)])
     curve = [
@@ -75,15 +76,15 @@ def activation_graphs(gate: Node, constants: Sequence[str]) -> ActivationGraphs:
 
 
 def loss_graphs(gate: Node) -> LossGraphs:
-    """The graphs of J_i = f(a, y) and of its derivatives with respect to a.
+    """The merged graphs of J_i = f(a, y) and of its derivatives with respect to a.
 
     The inputs of the derivatives are a, y and `along` of a.
     """
-    value = gate
+    value = merged(gate)
     a, y, move = (leaf("input", name) for name in ("a", "y", along("a")))
     same_shape = {y: a, move: a}
-    (slope,) = adjoints(value, 1.0, [a], same_shape)
-    curve = directional(slope, {a: move}, same_shape)
+    value, slope = merged_together((value, *adjoints(value, 1.0, [a], same_shape)))
+    curve = merged(directional(slope, {a: move}, same_shape))
     return LossGraphs((value,), (value, slope), (curve,))
 
 

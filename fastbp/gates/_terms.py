@@ -122,12 +122,26 @@ def _is_moderate(term: Term) -> bool:
 
 
 def _is_scale(term: Term) -> bool:
-    """Whether it is a number, or the reciprocal of the number of outputs, or their product."""
+    """Whether it is a number, a reciprocal that is about 1 over a number of outputs, or both."""
     if term.operation == "mul":
         return _is_scale(term.operands[0]) and _is_moderate(term.operands[1])
     if term.operation == "reciprocal":
-        return term.operands[0].operation == "row_length"
+        (below,) = term.operands
+        return below.operation == "row_length" or (
+            below.operation == "row_sum" and _is_power_below_1(below.operands[0])
+        )
     return term.operation == "number"
+
+
+def _is_power_below_1(term: Term) -> bool:
+    """Whether it is exp(x − row_max(x)), as of softmax."""
+    if term.operation != "exp" or term.operands[0].operation != "sub":
+        return False
+    return _is_largest_of(term.operands[0].operands[1], term.operands[0].operands[0])
+
+
+def _is_largest_of(term: Term, x: Term) -> bool:
+    return term.operation == "row_max" and term.operands[0] is x
 
 
 def _is_choice(term: Term) -> bool:
@@ -171,6 +185,10 @@ def _sub(terms: Terms, x: Term, y: Term) -> Term | None:
         return terms.apply("neg", terms.apply("add", x.operands[0], y))
     if y.operation == "number" and y.value < 0:
         return terms.apply("add", x, terms.number(-y.value))
+    if y.operation == "add":
+        for largest, rest in (y.operands, y.operands[::-1]):
+            if _is_largest_of(largest, x):  # x − logsumexp(x), without cancellation
+                return terms.apply("sub", terms.apply("sub", x, largest), rest)
     if x.operation == y.operation == "less" and x.operands == y.operands[::-1]:
         u, v = x.operands  # 1(u < v) − 1(v < u)
         return terms.apply("sign", terms.apply("sub", v, u))

@@ -1,6 +1,10 @@
 """Programs of formulas: as short as if written by hand."""
 
+import math
+
+import numpy as np
 import pytest
+from program_interpreter import run
 
 from fastbp import gates
 
@@ -12,9 +16,20 @@ def operations(program):
 @pytest.mark.parametrize(
     ("made", "value", "slope"),
     [
-        (gates.activation(gates.silu), ["silu"], ["silu_slope", "mul"]),
-        (gates.activation(gates.gelu_tanh), ["gelu_tanh"], ["gelu_tanh_slope", "mul"]),
-        (gates.activation(gates.mish), ["mish"], ["mish_slope", "mul"]),
+        (gates.activation(lambda z: z * gates.sigmoid(z)), ["silu"], ["silu_slope", "mul"]),
+        (gates.activation(lambda z: z / (1 + gates.exp(-z))), ["silu"], ["silu_slope", "mul"]),
+        (
+            gates.activation(lambda z: z * gates.tanh(gates.log(1 + gates.exp(z)))),
+            ["mish"],
+            ["mish_slope", "mul"],
+        ),
+        (
+            gates.activation(
+                lambda z: 0.5 * z * (1 + gates.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+            ),
+            ["gelu_tanh"],
+            ["gelu_tanh_slope", "mul"],
+        ),
         (gates.activation(gates.tanh), ["tanh"], ["tanh", "fnma", "mul"]),
         (gates.activation(gates.sigmoid), ["sigmoid"], ["sigmoid", "fnma", "mul"]),
         (gates.activation(gates.softplus), ["softplus"], ["sigmoid", "mul"]),
@@ -71,11 +86,57 @@ def test_constants_of_a_layer_are_not_spread_out():
     assert operations(value) == ["exp", "mul"] and value.inputs == ("full", "full")
 
 
-def test_softmax_and_logsumexp_share_their_exponentials():
-    loss = gates.loss(lambda a, y: gates.logsumexp(a) - gates.sum(y * a))
-    slope = operations(loss.programs()[1])
-    assert [slope.count(name) for name in ("row_max", "exp", "log", "row_sum")] == [1, 1, 1, 2]
-    assert len(slope) == 11
+def full(program):
+    """The operations that compute a number for every output, or read one."""
+    kinds = [*program.inputs, *("one" for _ in program.constants), *program.temporaries]
+    return [
+        operation
+        for operation, *slots in program.code
+        if "full" in [kinds[slot] for slot in slots if slot >= 0]
+    ]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, y: gates.logsumexp(a) - gates.sum(y * a),
+        lambda a, y: gates.log(gates.sum(gates.exp(a))) - gates.sum(y * a),
+    ],
+)
+def test_cross_entropy_of_one_class(function):
+    """J and p − y share the exponentials."""
+    slope = full(gates.loss(function).programs()[1])
+    assert sorted(slope) == ["exp", "fms", "mul", "row_max", "row_sum", "row_sum", "sub"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, y: -gates.sum(y * gates.log(gates.exp(a) / gates.sum(gates.exp(a)))),
+        lambda a, y: -gates.sum(y * gates.log(gates.softmax(a))),
+        lambda a, y: gates.sum(-y * (a - gates.logsumexp(a))),
+    ],
+)
+def test_cross_entropy_of_probabilities(function):
+    """log p = (a − max a) − log(sum of exponentials), whose first part the exponentials need."""
+    value, slope, _ = gates.loss(function).programs()
+    assert full(value) == ["row_max", "sub", "exp", "row_sum", "sub", "mul", "row_sum"]
+    assert sorted(full(slope)) == sorted([*full(value), "fms", "row_sum"])
+
+
+def test_the_logarithm_of_a_large_probability_is_accurate():
+    """log p = −log(1 + e⁻³⁰) has the rounding of 1 + e⁻³⁰, not that of logsumexp(a) = 30."""
+    loss = gates.loss(lambda a, y: -gates.sum(y * gates.log(gates.softmax(a))))
+    (found,) = run(loss.programs()[0], [np.array([[30.0, 0.0]]), np.array([[1.0, 0.0]])], (1, 2))
+    assert abs(found - math.log1p(math.exp(-30))) <= 2 * np.finfo(float).eps
+
+
+def test_huber():
+    def huber(a, y, delta=0.7):
+        e = abs(a - y)
+        return gates.mean(gates.where(e <= delta, 0.5 * e**2, delta * (e - 0.5 * delta)))
+
+    assert len(full(gates.loss(huber).programs()[1])) <= 14
 
 
 def test_means_divide_once_per_row():
