@@ -12,6 +12,7 @@ MISSING = (
 FLAGS = (
     "--headless",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # containers have little of it
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",

@@ -80,6 +80,11 @@ class LayerWalk:
         return self.parameters.get("b")
 
     @property
+    def constants(self) -> dict[str, Array]:
+        """The trained constants of the activation by name, as far as it has some."""
+        return {name: a for name, a in self.parameters.items() if name not in _NOT_OF_ACTIVATION}
+
+    @property
     def dW(self) -> Array:
         """∂J/∂W (n_in, n_out)."""
         return self.gradients["W"]
@@ -105,8 +110,8 @@ class Walk:
         Its target: the number of its class, or a row.
     layers : tuple of LayerWalk
         For each layer: `u` (its input), `W`, `b`, `z`, `a`, `g` (∂J_i/∂a), `slope` (σ'(z)),
-        `delta`, `dW`, `db`, and `parameters` and `gradients` by name, which have gain, shift and
-        trained constants too. `n` is norm(z) if the layer has a norm.
+        `delta`, `dW`, `db`, `constants` (trained ones of σ), and `parameters` and `gradients` by
+        name, which have gain and shift too. `n` is norm(z) if the layer has a norm.
     loss : float
         J_i, without the penalties of l1 and l2.
     J : float
@@ -389,8 +394,8 @@ def _a(layer: LayerWalk) -> Part:
         formula += f" + {_input_name(layer)}"
     if name == "σ":
         formula += f",  σ = {layer.activation}"
-    for constant in layer.parameters.keys() - _NOT_OF_ACTIVATION:
-        formula += f",  {constant} = {values_text(layer.parameters[constant])}"
+    for constant, value in layer.constants.items():
+        formula += f",  {constant} = {values_text(value)}"
     return Part("a", layer.number, formula, (*lines, *_rows(len(layer.a), line)))
 
 

@@ -37,7 +37,8 @@ def document(picture: Picture) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escaped(picture.title)}</title>\n"
         "<style>html { color-scheme: light dark; background: light-dark(#eceff3, #0b0d10); }\n"
-        "body { margin: 0; padding: clamp(0px, 1.5vw, 1.5rem); }\n.fastbp-page { margin: 0 auto; }</style>\n"
+        "body { margin: 0; padding: clamp(0px, 1.5vw, 1.5rem); }\n"
+        ".fastbp-page { margin: 0 auto; }</style>\n"
         f"</head>\n<body>\n<main>\n{fragment(picture)}</main>\n</body>\n</html>\n"
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -113,12 +113,17 @@ def _placed(text: str, texts: Sequence[str]) -> str:
 
 
 _PLACES = tuple("\ue000\ue001\ue002")  # of operands; no name has these characters
+_COMPARISONS = {"less": "<", "less_equal": "<="}
 _OUT, _G = "\ue003", "\ue004"  # of the value and of the gradient of a gate
 
 
-def _operation_text(gate: Node) -> str:
-    """The operation of a gate on placeholders."""
-    return readable_text(gate_of(gate.operation, [_leaf(p) for p in _PLACES[: len(gate.operands)]]))
+@cache
+def _operation_text(operation: str) -> str:
+    """An operation on placeholders."""
+    if operation in _COMPARISONS:
+        return f"{_PLACES[0]} {_COMPARISONS[operation]} {_PLACES[1]}"
+    arity = OPERATIONS[operation].arity
+    return readable_text(gate_of(operation, [_leaf(place) for place in _PLACES[:arity]]))
 
 
 def _leaf(name: str) -> Node:
@@ -139,14 +144,15 @@ _SHORTER = {
 }
 
 
-def _rule_text(gate: Node, i: int) -> str:
+@cache
+def _rule_text(operation: str, i: int) -> str:
     """The local partial with respect to operand i as a formula of placeholders; "" for none."""
-    entry = OPERATIONS[gate.operation]
+    entry = OPERATIONS[operation]
     rule = entry.partials[i]
     if rule is None:
         return ""
-    if (gate.operation, i) in _SHORTER:
-        return _SHORTER[gate.operation, i]
+    if (operation, i) in _SHORTER:
+        return _SHORTER[operation, i]
     operands = [_leaf(place) for place in _PLACES[: entry.arity]]
     out = [_leaf(_G), _leaf(_OUT)] if entry.kind == "row" else [_leaf(_OUT)]
     found = rule(_graph_functions, *out, *operands)
@@ -232,7 +238,7 @@ def _cells(gate: Node, traced: Traced, names: Mapping[Node, str]) -> tuple[str, 
         if slope is not None
     ]
     if gate.operands:
-        formula = _placed(_operation_text(gate), [names[x] for x in gate.operands])
+        formula = _placed(_operation_text(gate.operation), [names[x] for x in gate.operands])
     else:
         formula = gate.operation
     value, slope = _plain(traced.values[gate]), "" if gradient is None else _plain(gradient)
@@ -338,7 +344,9 @@ class _View:
 
     def formula(self, gate: Node) -> str:
         """The operation with the names of its operands."""
-        return _pretty(_placed(_operation_text(gate), [self.names[x] for x in gate.operands]))
+        return _pretty(
+            _placed(_operation_text(gate.operation), [self.names[x] for x in gate.operands])
+        )
 
     def filled(self, gate: Node) -> str:
         """The operation with the values of its operands, and its value."""
@@ -346,15 +354,14 @@ class _View:
         texts = [_long(self.traced.values[x]) for x in gate.operands]
         if any(len(text) > 40 for text in texts):
             return value
-        calls = OPERATIONS[gate.operation].arity == 1 and gate.operation != "neg"
-        inner = texts if calls else [_bracketed(text) for text in texts]
-        return f"{_opened(_placed(_pretty(_operation_text(gate)), inner))} = {value}"
+        inner = [_bracketed(text) for text in texts] if gate.operation in _SYMBOLS else texts
+        return f"{_opened(_placed(_pretty(_operation_text(gate.operation)), inner))} = {value}"
 
     def rule(self, gate: Node, i: int) -> str:
         """The local partial with respect to operand i as a formula of names."""
         names = [self.names[x] for x in gate.operands]
         texts = [*names, *[""] * (3 - len(names)), self.names[gate], self.slope_name(gate)]
-        text = _placed(_rule_text(gate, i), texts)
+        text = _placed(_rule_text(gate.operation, i), texts)
         if gate.operation == "pow" and gate.operands[1].operation == "number" and i == 0:
             power = _float(gate.operands[1]) - 1
             text = f"{names[1]} * {names[0]} ** {number_text(power)}"

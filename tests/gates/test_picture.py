@@ -179,6 +179,8 @@ def test_powers_and_numbers_stand_in_their_box():
     assert [box.symbol for box in drawn.boxes] == ["x", "0 <", "0.25 ×", "where"]
     (step,) = (step for step in drawn.steps if step.title == "∂f/∂g1")
     assert step.lines == ("= 0, it only decides",)
+    assert (drawn.steps[0].title, *drawn.steps[0].lines) == ("g1 = 0 < x", "= 0 < −2 = 0")
+    assert drawn.steps[2].lines == ("= where(0, −2, −0.5) = −0.5",)
     _, drawn = shown(gates.maximum(x, 0), x=2.0)
     assert drawn.boxes[-1].symbol == "max(·, 0)"
 
