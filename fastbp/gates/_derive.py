@@ -161,7 +161,8 @@ class _Shapes:
         if gate.operation == "array":
             return frozenset({(np.asarray(gate.data).shape, False)})
         if gate.operation == "input":
-            return self[self._same[gate]] if gate in self._same else frozenset({(gate, False)})
+            like = self._same.get(gate, gate)
+            return frozenset({(like, False)}) if like.operation == "input" else self[like]
         if gate.operation == "sum_like":
             return self[gate.operands[1]]
         shape = self.union(gate.operands)

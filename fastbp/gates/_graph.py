@@ -265,7 +265,8 @@ def as_gate(value: object, user: str = "a gate") -> Node:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(
             f"{user} takes gates, numbers and arrays; got {value}. x == y only tells whether two "
-            "gates are the same formula: compare values with <, <=, > or >="
+            "gates are the same formula: compare their values with <, <=, > or >=. If a condition "
+            "is known already, write x if condition else y"
         )
     if isinstance(value, Real):
         try:

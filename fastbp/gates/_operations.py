@@ -58,8 +58,16 @@ def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))  # exp(-x) = inf gives the right 0
 
 
+def _log1p(x: Any) -> Any:
+    """ln(1 + x); that of NumPy errs by eps in the real part of a complex x, however small it is."""
+    if x.dtype.kind == "f":
+        return np.log1p(x)
+    square = x.real * (2 + x.real) + np.square(x.imag)  # |1 + x|² − 1
+    return 0.5 * np.log1p(square) + 1j * np.arctan2(x.imag, 1 + x.real)
+
+
 def _softplus(x: Any) -> Any:
-    return np.maximum(x, 0) + np.log1p(np.exp(-_abs(x)))
+    return np.maximum(x, 0) + _log1p(np.exp(-_abs(x)))
 
 
 def _where(condition: Any, x: Any, y: Any) -> Any:
@@ -156,24 +164,29 @@ def _mish_curvature(f: Any, out: Any, x: Any) -> Any:
     return u * (2 + x * (1 - s - 2 * (t * s)))
 
 
+def _gelu_gate(f: Any, x: Any) -> tuple[Any, Any, Any]:
+    """(s, q, d): the sigmoid s that gelu multiplies x by, x², and the slope of its argument.
+
+    (1 + tanh v)/2 is the sigmoid of 2 v, which is exact to rounding also where it is near 0.
+    """
+    q = f.square(x)
+    s = f.sigmoid(2 * _GELU_SCALE * (x * (1 + _GELU_CUBE * q)))
+    return s, q, 2 * _GELU_SCALE * (1 + 3 * _GELU_CUBE * q)
+
+
 def _gelu_tanh(f: Any, x: Any) -> Any:
-    v = _GELU_SCALE * (x * (1 + _GELU_CUBE * f.square(x)))
-    return 0.5 * x * (1 + f.tanh(v))
+    return x * _gelu_gate(f, x)[0]
 
 
 def _gelu_tanh_slope(f: Any, x: Any) -> Any:
-    q = f.square(x)
-    t = f.tanh(_GELU_SCALE * (x * (1 + _GELU_CUBE * q)))
-    dv = _GELU_SCALE * (1 + 3 * _GELU_CUBE * q)
-    return 0.5 * (1 + t) + 0.5 * x * ((1 - f.square(t)) * dv)
+    s, _, d = _gelu_gate(f, x)
+    return s + x * (s * (1 - s) * d)
 
 
 def _gelu_tanh_curvature(f: Any, out: Any, x: Any) -> Any:
-    q = f.square(x)
-    t = f.tanh(_GELU_SCALE * (x * (1 + _GELU_CUBE * q)))
-    dv = _GELU_SCALE * (1 + 3 * _GELU_CUBE * q)
-    ddv = 6 * _GELU_SCALE * _GELU_CUBE * x
-    return (1 - f.square(t)) * (dv + 0.5 * x * (ddv - 2 * (t * f.square(dv))))
+    s, q, d = _gelu_gate(f, x)
+    bend = 12 * _GELU_SCALE * _GELU_CUBE * q  # x times the slope of d
+    return s * (1 - s) * (d * (2 + x * ((1 - 2 * s) * d)) + bend)
 
 
 def _pow_base(f: Any, out: Any, x: Any, y: Any) -> Any:
@@ -237,7 +250,7 @@ OPERATIONS: dict[str, Operation] = {
     "exp": _function(np.exp, lambda f, out, x: out),
     "expm1": _function(np.expm1, lambda f, out, x: f.exp(x)),
     "log": _function(np.log, lambda f, out, x: f.reciprocal(x)),
-    "log1p": _function(np.log1p, lambda f, out, x: f.reciprocal(1 + x)),
+    "log1p": _function(_log1p, lambda f, out, x: f.reciprocal(1 + x)),
     "sqrt": _function(np.sqrt, lambda f, out, x: 0.5 / out),
     "square": _function(np.square, lambda f, out, x: 2 * x),
     "reciprocal": _function(lambda x: 1 / x, lambda f, out, x: -f.square(out)),

@@ -133,7 +133,8 @@ def _leaf(name: str) -> Node:
 _graph_functions = SimpleNamespace(
     **{name: partial(lambda name, *operands: gate_of(name, operands), name) for name in OPERATIONS}
 )
-# Formulas of partials for people, where those of the table are longer to be right at every number.
+# Formulas of partials for people, where those of the table are long, most of them to be right at
+# every number.
 _SHORTER = {
     ("pow", 0): f"{_PLACES[1]} * {_PLACES[0]} ** ({_PLACES[1]} - 1)",
     ("pow", 1): f"{_OUT} * log({_PLACES[0]})",
@@ -141,6 +142,7 @@ _SHORTER = {
     ("max", 0): f"1({_PLACES[0]} is the largest)",
     ("where", 1): f"1({_PLACES[0]} holds)",
     ("where", 2): f"1({_PLACES[0]} does not hold)",
+    ("gelu_tanh_slope", 0): f"gelu_tanh″({_PLACES[0]})",
 }
 
 

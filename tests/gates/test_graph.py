@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
+from thread_cases import isolated, needs_fork, result_of, start_forked
 
 from fastbp import gates
 from fastbp.gates import _graph
@@ -195,6 +196,34 @@ def test_threads_find_the_same_gates():
         sys.setswitchinterval(interval)
     for same in zip(*found, strict=True):
         assert len(set(map(id, same))) == 1
+
+
+def count_of_sum(i):
+    return (x + 0.5 * (y + i)).count()
+
+
+def fork_while_gates_are_made():
+    """Children are forked while another thread is in the table of gates most of the time."""
+    stop = threading.Event()
+
+    def build():
+        while not stop.is_set():
+            for i in range(100):
+                gates.sin(x * i)
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    try:
+        for i in range(30):
+            assert result_of(start_forked(count_of_sum, i)) == 3
+    finally:
+        stop.set()
+        thread.join()
+
+
+@needs_fork
+def test_a_forked_child_makes_gates():
+    isolated(fork_while_gates_are_made)
 
 
 # ---- copies -------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_gradients_of_several_paths_are_sums():
 
 
 # What the rules of the pictures write in words or marks, for the other rules to be computed.
-WORDS = ("1 / (number of outputs)", "is the largest", "holds", "does not hold")
+WORDS = ("1 / (number of outputs)", "is the largest", "holds", "does not hold", "″")
 INDICATOR = re.compile(r"1\((\w+) < (\w+)\)")
 
 
