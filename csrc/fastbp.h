@@ -3,8 +3,9 @@
  *
  * Layer l = 1 … L maps a^{l-1} (n_{l-1} units) to a^l (n_l units):
  *   z^l = a^{l-1} W^l + b^l      a^l = σ_l(z^l)      δ^l = ∂J_i/∂z^l, one row per sample
- * The parameters are one flat vector theta: W^1 (row-major n_0 × n_1), b^1, W^2, b^2, …. Gradients
- * and the moments of optimisers have the same layout. They all belong to the caller.
+ * The parameters are one flat vector theta: W^1 (row-major n_0 × n_1), b^1, W^2, b^2, …, and after
+ * each b what else its layer has. Gradients and the moments of optimisers have the same layout.
+ * They all belong to the caller.
  *
  * A `void *` buffer holds `double` or `float`, the dtype of the network, unless its contract says
  * otherwise. No function prints or exits. None keeps a pointer of the caller beyond the call unless
@@ -31,23 +32,25 @@ typedef enum {
 
 typedef enum { FASTBP_F32 = 0, FASTBP_F64 = 1 } fastbp_dtype_t;
 
-/* FASTBP_ACT_IDENTITY, FASTBP_ACT_SIGMOID, … for every activation of lists.h, and softmax, which
- * only the output layer may have. */
+/* FASTBP_ACT_IDENTITY, FASTBP_ACT_SIGMOID, … for every activation of lists.h; softmax, which only
+ * the output layer may have; and an activation of the caller's, which has no name. */
 typedef enum {
 #define FASTBP_CODE(CODE, ...) FASTBP_ACT_##CODE,
     FASTBP_ACTIVATIONS(FASTBP_CODE)
 #undef FASTBP_CODE
         FASTBP_ACT_SOFTMAX,
+    FASTBP_ACT_FORMULA, /* fastbp_formula_t */
     FASTBP_ACT_COUNT
 } fastbp_activation_t;
 
 /* FASTBP_LOSS_SQUARED_ERROR, FASTBP_LOSS_MSE, … for every loss of lists.h, which has the formulas
- * and parameters, and the caller's own loss. */
+ * and parameters, and the caller's own loss, as a function or as a formula. */
 typedef enum {
 #define FASTBP_CODE(CODE, ...) FASTBP_LOSS_##CODE,
     FASTBP_LOSSES(FASTBP_CODE)
 #undef FASTBP_CODE
         FASTBP_LOSS_CUSTOM, /* a function of the caller */
+    FASTBP_LOSS_FORMULA,    /* fastbp_loss_formula_t; it has no name */
     FASTBP_LOSS_COUNT
 } fastbp_loss_t;
 
@@ -178,6 +181,9 @@ typedef struct {
 /* The most slots and instructions of a program. */
 enum { FASTBP_MAX_SLOTS = 32767, FASTBP_MAX_CODE = 1 << 20 };
 
+/* The most trained constants of an activation. */
+enum { FASTBP_MAX_CONSTANTS = 8 };
+
 /* An activation by programs, a = f(z, c…). Each c is a trained constant: ONE (one number per layer)
  * or, per_unit, FULL (one number per unit, the same in every row). g = ∂J/∂a; R{x} is the
  * derivative of x along a direction.
@@ -185,9 +191,9 @@ enum { FASTBP_MAX_SLOTS = 32767, FASTBP_MAX_CODE = 1 << 20 };
  *   slope  z, c…, g             → g ∂f/∂z, then g ∂f/∂c for every constant
  *   push   z, c…, R{z}, R{c}…   → R{a}
  *   curve  z, c…, g, R{z}, R{c}…, R{g} → R{g ∂f/∂z}, then R{g ∂f/∂c} for every constant
- * Outputs and all other inputs are FULL. */
+ * Outputs and all other inputs are FULL, and no slot is ROW. */
 typedef struct {
-    int n_constants;
+    int n_constants; /* 0 … FASTBP_MAX_CONSTANTS */
     bool per_unit;
     fastbp_program_t value, slope, push, curve;
 } fastbp_formula_t;
@@ -206,7 +212,8 @@ typedef struct fastbp_net fastbp_net_t;
 
 /* What a layer has besides σ(uW + b), where u is the output of the layer below. All zero is a plain
  * layer. The parameters of layer l in theta are W, then b unless no_bias, then the gain and the
- * shift of its norm. With options, a layer computes
+ * shift of its norm, then the trained constants of its formula, one after another: a number per
+ * layer each, or one per unit. With options, a layer computes
  *   z = uW + b      n = norm(z)      a = σ(n)      out = a ⊙ m/(1 − p) + u
  * and its a^l is `out`. The mask m applies in training sessions only. The last layer must have no
  * norm, dropout or residual. docs/layers.md has the formulas. */
@@ -264,17 +271,21 @@ typedef struct {
     const double *loss_params;
     int n_loss_params;
     /* columns of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, 0 for margin_ranking,
-     * any number for custom, n_L for the rest */
+     * any number for custom, n_L for the rest; labels take the place of one-hot rows for some */
     long n_targets;
     fastbp_loss_fn loss_fn; /* for FASTBP_LOSS_CUSTOM, and its context; otherwise NULL */
     void *loss_context;
     const fastbp_layer_options_t *options; /* one per layer, or NULL if all are plain */
     double input_dropout;                  /* p of the inputs, 0 <= p < 1 */
     fastbp_precision_t precision;
+    /* L pointers, one for each FASTBP_ACT_FORMULA, the others NULL; NULL if there is none */
+    const fastbp_formula_t *const *formulas;
+    const fastbp_loss_formula_t *loss_formula; /* for FASTBP_LOSS_FORMULA, otherwise NULL */
 } fastbp_spec_t;
 
-/* Makes a network from a copy of the spec. FASTBP_ERR_ARGUMENT if a value is out of range,
- * FASTBP_ERR_MEMORY if there is no memory or a size overflows; *net is then NULL. */
+/* Makes a network from a copy of the spec. FASTBP_ERR_ARGUMENT if a value is out of range or a
+ * program is not valid, FASTBP_ERR_MEMORY if there is no memory or a size overflows; *net is then
+ * NULL. */
 fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec);
 void fastbp_net_free(fastbp_net_t *net);
 
@@ -358,16 +369,20 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
 fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
                                 void *grad, double *cost);
 
-/* The same recursion from a given δ^L = delta (rows of n_L elements, ldd apart), without a loss. */
+/* The same recursion from a given δ^L = delta (rows of n_L elements, ldd apart), without a loss.
+ * FASTBP_ERR_ARGUMENT if the output layer has trained constants, whose gradient δ^L does not
+ * determine. */
 fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
                                      long ldd, const void *weights, void *grad);
 
 /* The backward pass in pieces, between which a caller may read or replace a δ through
  * fastbp_pass_buffer. Call them in this order:
- *   1. fastbp_backward_output: δ^L and J from targets; or fastbp_backward_inject: the caller's δ^L.
+ *   1. fastbp_backward_output: δ^L and J from targets; or fastbp_backward_inject: the caller's δ^L,
+ *      with the exception of fastbp_backward_from.
  *   2. fastbp_backward_layer for l = L − 1 … 1: δ^l from what δ^{l+1} is now.
  *   3. fastbp_backward_gradient: grad from what every δ is now; at a lower precision, see
- *      fastbp_forward. */
+ *      fastbp_forward. The gradients of norms and of trained constants are those of the δ^l that
+ *      steps 1 and 2 have computed, before anybody replaced it. */
 fastbp_status_t fastbp_backward_output(fastbp_pass_t *pass, const void *theta,
                                        const fastbp_data_t *data, double *cost);
 fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, long ldd,
@@ -437,8 +452,8 @@ enum { FASTBP_MOMENTS = 3 };
 /* How gradients are limited. The factor for a norm is min(1, limit/(norm + 1e-6)). */
 typedef enum {
     FASTBP_CLIP_NONE = 0,
-    FASTBP_CLIP_VALUE = 1,       /* every element to [−limit, limit] */
-    FASTBP_CLIP_NORM = 2,        /* the norm of each W, b, gain and shift by itself */
+    FASTBP_CLIP_VALUE = 1, /* every element to [−limit, limit] */
+    FASTBP_CLIP_NORM = 2,  /* the norm of each W, b, gain, shift and all constants of a layer */
     FASTBP_CLIP_GLOBAL_NORM = 3, /* the norm of the whole gradient of the trainable layers */
 } fastbp_clip_t;
 

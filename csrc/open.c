@@ -202,8 +202,7 @@ static bool offered(const fastbp_gemm_call_t *call) {
 fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     if (call->m < 1 || call->n < 1 || call->k < 1 || call->repeats < 1 ||
         call->dtype > FASTBP_F64 || call->activation < 0 ||
-        call->activation == FASTBP_ACT_SOFTMAX || call->activation >= FASTBP_ACT_COUNT ||
-        !offered(call))
+        call->activation >= FASTBP_ACT_SOFTMAX || !offered(call))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(call->dtype);
     const fbp_blocking_t *blocking = fbp_blocking(kernels, fbp_machine());
@@ -329,8 +328,7 @@ fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call) {
     const fbp_bf16_t *kernels = fbp_bf16_kernels();
     if (kernels == NULL) return FASTBP_ERR_ISA;
     if (call->m < 1 || call->n < 1 || call->k < 1 || call->planes < 1 || call->planes > 2 ||
-        call->activation < 0 || call->activation == FASTBP_ACT_SOFTMAX ||
-        call->activation >= FASTBP_ACT_COUNT)
+        call->activation < 0 || call->activation >= FASTBP_ACT_SOFTMAX)
         return FASTBP_ERR_ARGUMENT;
     const size_t tile = fbp_bf16_tile_bytes(call->planes);
     size_t a_tiles, b_tiles;

@@ -18,10 +18,10 @@ cdef extern from "fastbp.h" nogil:
         FASTBP_F64
 
     ctypedef enum fastbp_activation_t:
-        pass
+        FASTBP_ACT_FORMULA
 
     ctypedef enum fastbp_loss_t:
-        pass
+        FASTBP_LOSS_FORMULA
 
     ctypedef enum fastbp_rule_t:
         pass
@@ -47,6 +47,14 @@ cdef extern from "fastbp.h" nogil:
         const double *constants
         const fastbp_instruction_t *code
         const uint16_t *outputs
+
+    ctypedef struct fastbp_formula_t:
+        int n_constants
+        bint per_unit
+        fastbp_program_t value, slope, push, curve
+
+    ctypedef struct fastbp_loss_formula_t:
+        fastbp_program_t value, slope, curve
 
     const char *fastbp_isa_available(int i)
     fastbp_status_t fastbp_isa_select(const char *name)
@@ -106,6 +114,8 @@ cdef extern from "fastbp.h" nogil:
         const fastbp_layer_options_t *options
         double input_dropout
         fastbp_precision_t precision
+        const fastbp_formula_t *const *formulas
+        const fastbp_loss_formula_t *loss_formula
 
     fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec)
     void fastbp_net_free(fastbp_net_t *net)

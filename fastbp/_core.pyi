@@ -40,6 +40,9 @@ class _Program(Protocol):
     @property
     def outputs(self) -> tuple[int, ...]: ...
 
+# number of constants, per unit, (value, slope, push, curve)
+_Formula: TypeAlias = tuple[int, bool, tuple[_Program, _Program, _Program, _Program]]
+
 class _LayerReport(TypedDict):
     seconds: list[float]
     panels: bool
@@ -108,6 +111,8 @@ class Net:
         input_dropout: float = 0.0,
         function: _Loss | None = None,
         precision: int = 0,
+        formulas: tuple[_Formula | None, ...] = (),
+        loss_formula: tuple[_Program, _Program, _Program] | None = None,
     ) -> None: ...
     @property
     def n_params(self) -> int: ...

@@ -246,7 +246,9 @@ cdef class Net:
     its parameters, see csrc/lists.h, and n_targets is the number of columns of dense targets.
     options has one tuple per layer with the fields of fastbp_layer_options_t, or is empty for plain
     layers. function is a loss in Python, called with the bytes of a and y; it returns
-    (losses, slopes). precision is a value of fastbp_precision_t.
+    (losses, slopes). precision is a value of fastbp_precision_t. formulas has one entry per layer,
+    or is empty: None, or (number of constants, per unit, (value, slope, push, curve)) in place of
+    the activation. loss_formula is (value, slope, curve) in place of the loss, or None.
     """
 
     cdef fastbp_net_t *net
@@ -260,22 +262,37 @@ cdef class Net:
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, str loss, bint f64,
                   double l1, double l2, tuple loss_params, long n_targets, tuple options=(),
-                  double input_dropout=0.0, function=None, int precision=0):
+                  double input_dropout=0.0, function=None, int precision=0, tuple formulas=(),
+                  loss_formula=None):
         cdef int n = <int>len(widths) - 1
         cdef int n_loss_params = <int>len(loss_params)
         cdef bytearray room = _layer_options(options)
         cdef fastbp_layer_options_t *c_options = <fastbp_layer_options_t *><char *>room
+        cdef fastbp_loss_formula_t c_loss
+        cdef bytearray programs = _formulas(formulas, kept := [])
         cdef fastbp_spec_t spec
         c_widths, c_alphas = c_array("l", widths), c_array("d", alphas)
-        c_activations = c_array("i", [ACTIVATIONS[name] for name in activations])
+        c_activations = c_array("i", [
+            ACTIVATIONS[name] if formula is None else FASTBP_ACT_FORMULA
+            for name, formula in zip(activations, formulas or (None,) * n, strict=True)])
         c_loss_params = c_array("d", loss_params)
         if not options:
             c_options = NULL
         spec = fastbp_spec_t(
             n, <long *>_vector(c_widths, b"l", n + 1), <int *>_vector(c_activations, b"i", n),
-            <double *>_vector(c_alphas, b"d", n), <fastbp_loss_t><int>LOSSES[loss], _dtype(f64),
+            <double *>_vector(c_alphas, b"d", n), FASTBP_LOSS_FORMULA, _dtype(f64),
             l1, l2, <double *>_vector(c_loss_params, b"d", n_loss_params), n_loss_params, n_targets,
-            &_call_loss, <void *>self, c_options, input_dropout, <fastbp_precision_t>precision)
+            &_call_loss, <void *>self, c_options, input_dropout, <fastbp_precision_t>precision,
+            NULL, NULL)
+        if formulas:
+            spec.formulas = <const fastbp_formula_t *const *><char *>programs
+        if loss_formula is None:
+            spec.loss = <fastbp_loss_t><int>LOSSES[loss]
+        else:
+            value, slope, curve = loss_formula
+            c_loss = fastbp_loss_formula_t(
+                _program(value, kept), _program(slope, kept), _program(curve, kept))
+            spec.loss_formula = &c_loss
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
         self.packed = Packed()
@@ -380,6 +397,29 @@ cdef bytearray _layer_options(tuple layers):
     for i, (no_bias, norm, eps, dropout, residual, max_norm, non_negative) in enumerate(layers):
         options[i] = fastbp_layer_options_t(
             no_bias, <fastbp_norm_t><int>norm, eps, dropout, residual, max_norm, non_negative)
+    return room
+
+
+cdef fastbp_program_t _program(object program, list kept) except *:
+    """A program as the engine reads it; what it points to is added to `kept`."""
+    kept.append(Program(program))
+    return (<Program>kept[-1]).at
+
+
+cdef bytearray _formulas(tuple layers, list kept):
+    """An array of pointers to fastbp_formula_t, from one entry of `Net` per layer."""
+    cdef size_t n = len(layers)
+    cdef bytearray room = bytearray(n * (sizeof(void *) + sizeof(fastbp_formula_t)))
+    cdef fastbp_formula_t **at = <fastbp_formula_t **><char *>room
+    cdef fastbp_formula_t *formulas = <fastbp_formula_t *>(at + n)
+    for i, layer in enumerate(layers):
+        if layer is None:
+            continue
+        n_constants, per_unit, (value, slope, push, curve) = layer
+        formulas[i] = fastbp_formula_t(
+            n_constants, per_unit, _program(value, kept), _program(slope, kept),
+            _program(push, kept), _program(curve, kept))
+        at[i] = &formulas[i]
     return room
 
 

@@ -1,5 +1,6 @@
 /* activations.h: the properties of activations that the engine needs, from the rows of lists.h.
- * Softmax has no row there: its σ' is computed from a, and its σ'' is not 0. */
+ * Softmax has no row there: its σ' is computed from a, and its σ'' is not 0. A formula has none
+ * either: its programs compute from z, and its σ'' may be anything. */
 #ifndef FASTBP_ACTIVATIONS_H
 #define FASTBP_ACTIVATIONS_H
 
@@ -16,7 +17,7 @@ FBP_INLINE bool fbp_act_by_z(int act) {
     case FASTBP_ACT_##CODE: return FBP_BY_##slope == FBP_BY_Z;
         FASTBP_ACTIVATIONS(CASE)
 #undef CASE
-    default: return false;
+    default: return act == FASTBP_ACT_FORMULA;
     }
 }
 
@@ -44,7 +45,7 @@ FBP_INLINE bool fbp_act_takes(int act, double value) {
 #undef FBP_NO_ALPHA
 #undef FBP_ALPHA_FROM_0
 #undef FBP_ALPHA_ABOVE_0
-    default: return act == FASTBP_ACT_SOFTMAX;
+    default: return act == FASTBP_ACT_SOFTMAX || act == FASTBP_ACT_FORMULA;
     }
 }
 

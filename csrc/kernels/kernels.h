@@ -218,7 +218,8 @@ FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
  *                  goes to panels[(j/P)·panel_stride + i·P + j%P]; 0 after the last output.
  * round_rows       out[i,j] = x[i][j] rounded to 1 or 2 planes, where x points to rows.
  * transpose        out[j,i] = x[i,j]; for small matrices.
- * column_sums      sums[j] = Σ_i x[i,j], i ascending.
+ * column_sums      sums[j] = Σ_i f_i x[i,j], i ascending; f_i = factors[i], or 1 if factors is
+ * NULL. row_sums         sums[i·lds] = Σ_j x[i,j], each lane of a vector in order, then the lanes.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
  * convert          out[i] = x[i], rounded once; x has n elements of the type FASTBP_X_*, not OWN.
  * sparse_forward   z[i] = x_i W + bias for `rows` sparse rows x_i and a dense W; bias may be NULL.

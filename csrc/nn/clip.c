@@ -12,8 +12,9 @@ double fbp_tile_sum_squares(const fastbp_net_t *net, const void *grad, const fbp
     const fbp_part_t at = fbp_tile_part(net, tile, part);
     const fbp_layer_t *layer = &net->layer[tile->layer];
     if (layer->frozen) return 0;
-    const fbp_mat_t rows = {fbp_at(net, grad, at.offset), at.count / layer->n_out, layer->n_out,
-                            layer->n_out};
+    const long cols = part == FBP_PART_W ? layer->n_out : at.count;
+    const fbp_mat_t rows = {fbp_at(net, grad, at.offset), cols > 0 ? at.count / cols : 0, cols,
+                            cols};
     return net->kernels->penalty(&rows, 0, 2);
 }
 

@@ -1,6 +1,6 @@
 /* clip.h: the factors that keep the norm of a gradient within a limit: the norm of each W, b, gain
- * and shift, or the norm of everything that is trained. As in PyTorch's clip_grad_norm_, the factor
- * is min(1, limit/(norm + 1e-6)).
+ * and shift and of the constants of each layer, or the norm of everything that is trained. As in
+ * PyTorch's clip_grad_norm_, the factor is min(1, limit/(norm + 1e-6)).
  *
  * Squares are summed per tile and the tiles are added in order, so the bits do not depend on which
  * worker summed which tile. */

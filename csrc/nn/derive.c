@@ -51,8 +51,8 @@ static void run_pull(void *context, fbp_team_t *team, int worker) {
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
         for (long k = 0; k < vectors; ++k) {
             seed_rows(pull, &block, k);
-            fbp_pull_back_rows(batch, net->n_layers, block.row0, block.rows,
-                               fbp_at(net, top->at, (size_t)(block.row0 * top->ld)), top->ld);
+            fbp_pull_back_rows(batch, scratch, net->n_layers, block.row0, block.rows,
+                               fbp_row_at(plan, top, block.row0), top->ld, NULL);
             fbp_recursion_rows(batch, scratch, block.row0, block.rows);
             const size_t first = (size_t)(block.row0 * vectors + k) * (size_t)n_in;
             void *out = fbp_at(net, pull->out, first);
@@ -91,7 +91,8 @@ fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long l
     if (layer < 1 || layer > pass->plan.net->n_layers) return FASTBP_ERR_ARGUMENT;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
-    fbp_pull_back_rows(&pass->batch, layer, 0, pass->batch.rows, g, ldg);
+    fbp_pull_back_rows(&pass->batch, &pass->plan.scratch[0], layer, 0, pass->batch.rows, g, ldg,
+                       NULL);
     fbp_set_fpmode(callers_mode);
     return FASTBP_OK;
 }
@@ -113,12 +114,14 @@ static void norm_gradient(const fbp_plan_t *plan, int l, long i, void *gain, voi
                                 shift);
 }
 
-/* One row of the result, laid out as theta: a_i^{l−1ᵀ} δ_i^l, δ_i^l and the vectors of a norm, for
- * every layer. If a norm has no shift, that part goes to scratch->column. */
+/* One row of the result, laid out as theta: a_i^{l−1ᵀ} δ_i^l, δ_i^l, the vectors of a norm and the
+ * constants of a formula, for every layer. If a norm has no shift, that part goes to
+ * scratch->column. */
 static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long i,
                             void *row) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
+    const size_t elem = net->kernels->elem_size;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_layer_t *layer = &net->layer[l - 1];
         const fbp_gemm_t outer = {
@@ -133,8 +136,10 @@ static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scrat
         };
         net->kernels->gemm_tn(&outer);
         if (!layer->has.no_bias)
-            memcpy(fbp_at(net, row, layer->b), plan->delta[l].row[i],
-                   (size_t)layer->n_out * net->kernels->elem_size);
+            memcpy(fbp_at(net, row, layer->b), plan->delta[l].row[i], (size_t)layer->n_out * elem);
+        if (layer->n_constants > 0)
+            memcpy(fbp_at(net, row, layer->constants), plan->dc[l].row[i],
+                   (size_t)layer->n_constants * elem);
         const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
         if (layer->has.norm != FASTBP_NORM_NONE)
             norm_gradient(plan, l, i, fbp_at(net, row, layer->gain),
@@ -170,13 +175,16 @@ static double sample_norm(const fbp_plan_t *plan, const fbp_scratch_t *scratch, 
     const double a2 = square_of(net, plan->a[l - 1].row[i], layer->n_in);
     const double delta2 = square_of(net, plan->delta[l].row[i], layer->n_out);
     const double bias = layer->has.no_bias ? 0 : 1;
-    if (layer->has.norm == FASTBP_NORM_NONE) return sqrt(delta2) * sqrt(a2 + bias);
+    const bool norm = layer->has.norm != FASTBP_NORM_NONE;
+    if (!norm && layer->n_constants == 0) return sqrt(delta2) * sqrt(a2 + bias);
+    double rest = 0;
+    if (layer->n_constants > 0) rest = square_of(net, plan->dc[l].row[i], layer->n_constants);
+    if (!norm) return sqrt(delta2 * (a2 + bias) + rest);
     void *gain = scratch->column, *shift = fbp_at(net, gain, (size_t)net->max_width);
     norm_gradient(plan, l, i, gain, shift);
-    const double gain2 = square_of(net, gain, layer->n_out);
-    const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
-    const double shift2 = shifts ? square_of(net, shift, layer->n_out) : 0;
-    return sqrt(delta2 * (a2 + bias) + gain2 + shift2);
+    rest += square_of(net, gain, layer->n_out);
+    if (layer->has.norm == FASTBP_NORM_LAYER) rest += square_of(net, shift, layer->n_out);
+    return sqrt(delta2 * (a2 + bias) + rest);
 }
 
 static void run_norms(void *context, fbp_team_t *team, int worker) {
@@ -219,6 +227,7 @@ static void run_relevance(void *context, fbp_team_t *team, int worker) {
     const fbp_batch_t *batch = relevance->batch;
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
+    const fbp_scratch_t *scratch = &plan->scratch[worker];
     const int top = net->n_layers;
     fbp_pass_copy(batch, team, 1, top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
@@ -226,11 +235,11 @@ static void run_relevance(void *context, fbp_team_t *team, int worker) {
         const long row0 = block.row0, rows = block.rows;
         long units = net->layer[top - 1].n_out;
         void *above = fbp_at(net, relevance->out[top], (size_t)(row0 * units));
-        if (net->loss.fn == NULL) fbp_loss_slope_rows(batch, row0, rows, above, units);
+        if (net->loss.fn == NULL) fbp_loss_slope_rows(batch, scratch, row0, rows, above, units);
         for (int l = top; l >= 1; --l) {
             const long below = net->layer[l - 1].n_in;
             void *slope = fbp_at(net, relevance->out[l - 1], (size_t)(row0 * below));
-            fbp_slope_rows(batch, &plan->scratch[worker], l, row0, rows, slope, below);
+            fbp_slope_rows(batch, scratch, l, row0, rows, slope, below);
             if (net->layer[l - 1].has.residual) add_to(net, slope, above, rows, below);
             net->kernels->multiply_rows(plan->a[l].row + row0, rows, units, above, units);
             above = slope;

@@ -10,6 +10,7 @@ const fbp_loss_facts_t *fbp_loss_facts(fastbp_loss_t loss) {
 #define FACTS(CODE, name, value, curve, ...) [FASTBP_LOSS_##CODE] = {__VA_ARGS__},
         FASTBP_LOSSES(FACTS)
 #undef FACTS
+            [FASTBP_LOSS_FORMULA] = {.outputs = 1, .labels = FBP_MAY},
     };
     return &facts[loss];
 }
@@ -30,6 +31,7 @@ bool fbp_loss_valid(const fastbp_spec_t *spec) {
     const fbp_loss_facts_t *facts = fbp_loss_facts(spec->loss);
     const long n_out = spec->widths[spec->n_layers], targets = spec->n_targets;
     if (!params_fit(spec, facts)) return false;
+    if ((spec->loss_formula != NULL) != (spec->loss == FASTBP_LOSS_FORMULA)) return false;
     if (spec->loss == FASTBP_LOSS_CUSTOM) return targets >= 1 && spec->loss_fn != NULL;
     if (facts->fused == FBP_MUST && !is_fused(spec)) return false;
     if (facts->outputs == 0) return targets == 0;
@@ -37,7 +39,7 @@ bool fbp_loss_valid(const fastbp_spec_t *spec) {
     return n_out % each == 0 && targets == n_out / each;
 }
 
-bool fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec) {
+fastbp_status_t fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec) {
     const int n = spec->n_loss_params;
     *loss = (fbp_net_loss_t){
         .code = spec->loss,
@@ -48,17 +50,20 @@ bool fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec) {
         .fn = spec->loss == FASTBP_LOSS_CUSTOM ? spec->loss_fn : NULL,
         .context = spec->loss_context,
     };
-    if (n == 0) return true;
+    if (spec->loss_formula != NULL)
+        return fbp_loss_formula_new(&loss->formula, spec->loss_formula, spec->dtype);
+    if (n == 0) return FASTBP_OK;
     loss->params = calloc((size_t)n, sizeof(double));
-    if (loss->params == NULL) return false;
+    if (loss->params == NULL) return FASTBP_ERR_MEMORY;
     for (int i = 0; i < n; ++i)
         if (spec->dtype == FASTBP_F32) ((float *)loss->params)[i] = (float)spec->loss_params[i];
         else ((double *)loss->params)[i] = spec->loss_params[i];
-    return true;
+    return FASTBP_OK;
 }
 
 void fbp_loss_free(fbp_net_loss_t *loss) {
     free(loss->params);
+    fbp_loss_formula_free(loss->formula);
     *loss = (fbp_net_loss_t){0};
 }
 

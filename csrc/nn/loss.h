@@ -3,7 +3,7 @@
 #ifndef FASTBP_NN_LOSS_H
 #define FASTBP_NN_LOSS_H
 
-#include "../fastbp.h"
+#include "formula.h"
 
 typedef enum { FBP_NEVER, FBP_MAY, FBP_MUST } fbp_permission_t;
 
@@ -35,13 +35,15 @@ typedef struct {
     long group;        /* rows that form one sample and stay together: 2 for pairs, otherwise 1 */
     fastbp_loss_fn fn; /* the caller's own loss, or NULL */
     void *context;
+    fbp_loss_formula_t *formula; /* the loss as programs, or NULL */
 } fbp_net_loss_t;
 
 /* Whether the parameters and n_targets of the spec are what its loss and output layer require. */
 bool fbp_loss_valid(const fastbp_spec_t *spec);
 
-/* Fills *loss from a valid spec; false if there is no memory. */
-bool fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec);
+/* Fills *loss from a valid spec. FASTBP_ERR_ARGUMENT if a program is not valid, FASTBP_ERR_MEMORY
+ * if there is no memory; fbp_loss_free frees what was made. */
+fastbp_status_t fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec);
 void fbp_loss_free(fbp_net_loss_t *loss);
 
 /* Whether a sample counts in S with the weight of its class, and that weight. */

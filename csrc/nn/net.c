@@ -1,5 +1,5 @@
 /* net.c: checks a specification and lays out theta as W^1, b^1, W^2, b^2, …, with the gain and the
- * shift of a norm after the b of its layer. */
+ * shift of a norm and the trained constants of an activation after the b of their layer. */
 #include "net.h"
 
 #include <float.h>
@@ -13,7 +13,9 @@ static bool valid_layer(const fastbp_spec_t *spec, int i) {
     const int act = spec->activations[i];
     const double alpha = spec->alphas[i];
     const bool last = i == spec->n_layers - 1;
+    const bool formula = spec->formulas != NULL && spec->formulas[i] != NULL;
     if (!fbp_act_takes(act, alpha) || (act == FASTBP_ACT_SOFTMAX && !last)) return false;
+    if (formula != (act == FASTBP_ACT_FORMULA)) return false;
     return spec->widths[i] >= 1 && spec->widths[i + 1] >= 1;
 }
 
@@ -55,11 +57,36 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
     const size_t n_out = (size_t)layer->n_out;
     const size_t gains = has->norm != FASTBP_NORM_NONE ? n_out : 0;
     const size_t shifts = has->norm == FASTBP_NORM_LAYER ? n_out : 0;
-    size_t weights;
+    const fbp_formula_t *formula = layer->formula;
+    const size_t each = formula != NULL && formula->per_unit ? n_out : 1;
+    size_t weights, constants;
+    if (!fbp_size_mul(formula != NULL ? (size_t)formula->n_constants : 0, each, &constants))
+        return false;
+    layer->n_constants = (long)constants;
     return fbp_size_mul((size_t)layer->n_in, n_out, &weights) &&
            place(net, at, weights, &layer->w) &&
            place(net, at, has->no_bias ? 0 : n_out, &layer->b) &&
-           place(net, at, gains, &layer->gain) && place(net, at, shifts, &layer->shift);
+           place(net, at, gains, &layer->gain) && place(net, at, shifts, &layer->shift) &&
+           place(net, at, constants, &layer->constants);
+}
+
+/* Copies the formulas of the layers and of the loss, and finds the scratch that they need. */
+static fastbp_status_t copy_formulas(fastbp_net_t *net, const fastbp_spec_t *spec) {
+    fastbp_status_t status = FASTBP_OK;
+    size_t scratch = 0;
+    for (int i = 0; spec->formulas != NULL && i < net->n_layers && status == FASTBP_OK; ++i) {
+        fbp_layer_t *layer = &net->layer[i];
+        if (spec->formulas[i] == NULL) continue;
+        status = fbp_formula_new(&layer->formula, spec->formulas[i], net->dtype);
+        if (status == FASTBP_OK)
+            scratch = fbp_formula_scratch(layer->formula, net->kernels, spec->widths[i + 1]);
+        if (scratch > net->run_scratch) net->run_scratch = scratch;
+    }
+    if (status == FASTBP_OK && net->loss.formula != NULL)
+        scratch =
+            fbp_loss_formula_scratch(net->loss.formula, net->kernels, spec->widths[net->n_layers]);
+    if (scratch > net->run_scratch) net->run_scratch = scratch;
+    return status;
 }
 
 /* Fills the layers and n_params; false if a size does not fit. */
@@ -69,16 +96,15 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     net->max_width = spec->widths[0];
     for (int i = 0; i < net->n_layers; ++i) {
         fbp_layer_t *layer = &net->layer[i];
-        *layer = (fbp_layer_t){
-            .n_in = spec->widths[i],
-            .n_out = spec->widths[i + 1],
-            .act = spec->activations[i],
-            .alpha = spec->alphas[i],
-        };
+        layer->n_in = spec->widths[i];
+        layer->n_out = spec->widths[i + 1];
+        layer->act = spec->activations[i];
+        layer->alpha = spec->alphas[i];
         if (spec->options != NULL) layer->has = spec->options[i];
         fastbp_layer_options_t *has = &layer->has;
         has->norm_eps = fmax(has->norm_eps, smallest); /* a subnormal eps would be read as 0 */
-        layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual;
+        layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual &&
+                       layer->formula == NULL;
         if (!lay_out_layer(net, layer, &at)) return false;
         net->max_width = fbp_max_long(net->max_width, layer->n_out);
         net->has_max_norm |= has->max_norm > 0;
@@ -106,12 +132,26 @@ static long cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
     return n;
 }
 
+/* Makes the layers, the loss and the tiles. */
+static fastbp_status_t fill(fastbp_net_t *net, const fastbp_spec_t *spec) {
+    net->layer = calloc((size_t)spec->n_layers, sizeof *net->layer);
+    if (net->layer == NULL) return FASTBP_ERR_MEMORY;
+    fastbp_status_t status = fbp_loss_init(&net->loss, spec);
+    if (status == FASTBP_OK) status = copy_formulas(net, spec);
+    if (status != FASTBP_OK) return status;
+    if (!lay_out(net, spec)) return FASTBP_ERR_MEMORY;
+    net->n_tiles = cut_tiles(net, NULL);
+    net->tile = calloc((size_t)net->n_tiles, sizeof *net->tile);
+    if (net->tile == NULL) return FASTBP_ERR_MEMORY;
+    cut_tiles(net, net->tile);
+    return FASTBP_OK;
+}
+
 fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     *out = NULL;
     if (!valid(spec)) return FASTBP_ERR_ARGUMENT;
     fastbp_net_t *net = calloc(1, sizeof *net);
     if (net == NULL) return FASTBP_ERR_MEMORY;
-    net->layer = calloc((size_t)spec->n_layers, sizeof *net->layer);
     net->kernels = fbp_kernels(spec->dtype);
     net->machine = fbp_machine();
     net->blocking = fbp_blocking(net->kernels, net->machine);
@@ -122,17 +162,11 @@ fastbp_status_t fastbp_net_new(fastbp_net_t **out, const fastbp_spec_t *spec) {
     net->l1 = spec->l1;
     net->l2 = spec->l2;
     net->input_dropout = spec->input_dropout;
-    bool ready = net->layer != NULL && fbp_loss_init(&net->loss, spec) && lay_out(net, spec);
-    if (ready) {
-        net->n_tiles = cut_tiles(net, NULL);
-        net->tile = calloc((size_t)net->n_tiles, sizeof *net->tile);
-        ready = net->tile != NULL;
-    }
-    if (!ready) {
+    const fastbp_status_t status = fill(net, spec);
+    if (status != FASTBP_OK) {
         fastbp_net_free(net);
-        return FASTBP_ERR_MEMORY;
+        return status;
     }
-    cut_tiles(net, net->tile);
     net->predict = calloc(1, sizeof *net->predict);
     if (net->predict != NULL) atomic_flag_clear(&net->predict->busy);
     *out = net;
@@ -144,6 +178,8 @@ void fastbp_net_free(fastbp_net_t *net) {
     if (net->predict != NULL && net->predict->buffers != NULL)
         net->predict->free_buffers(net->predict->buffers);
     free(net->predict);
+    for (int i = 0; net->layer != NULL && i < net->n_layers; ++i)
+        fbp_formula_free(net->layer[i].formula);
     fbp_loss_free(&net->loss);
     free(net->tile);
     free(net->layer);
@@ -173,7 +209,9 @@ fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int pa
                             (tile->unit1 - tile->unit0) * n_out};
     case FBP_PART_B: return (fbp_part_t){layer->b, layer->has.no_bias ? 0 : vector};
     case FBP_PART_GAIN: return (fbp_part_t){layer->gain, norm ? vector : 0};
-    default: return (fbp_part_t){layer->shift, layer->has.norm == FASTBP_NORM_LAYER ? vector : 0};
+    case FBP_PART_SHIFT:
+        return (fbp_part_t){layer->shift, layer->has.norm == FASTBP_NORM_LAYER ? vector : 0};
+    default: return (fbp_part_t){layer->constants, vector > 0 ? layer->n_constants : 0};
     }
 }
 

@@ -2,7 +2,7 @@
 #ifndef FASTBP_NN_NET_H
 #define FASTBP_NN_NET_H
 
-#include "../dispatch.h"
+#include "formula.h"
 #include "loss.h"
 
 #include <stdatomic.h>
@@ -13,9 +13,12 @@ typedef struct {
     double alpha;
     size_t w, b; /* offsets of W[n_in,n_out] and b[n_out] in theta, in elements */
     fastbp_layer_options_t has;
-    size_t gain, shift; /* offsets of the gain and the shift of its norm, [n_out] each */
-    bool plain;         /* out = σ(uW + b): no norm, dropout or residual */
-    bool frozen;        /* updates do not change its parameters */
+    size_t gain, shift;     /* offsets of the gain and the shift of its norm, [n_out] each */
+    fbp_formula_t *formula; /* σ, if act is FASTBP_ACT_FORMULA; otherwise NULL */
+    size_t constants;       /* offset of the trained constants of the formula, one after another */
+    long n_constants;       /* elements of all of them */
+    bool plain;             /* out = σ(uW + b), σ built in: no norm, dropout or residual */
+    bool frozen;            /* updates do not change its parameters */
 } fbp_layer_t;
 
 /* One task of the weight sweep: input units unit0 … unit1 − 1 and all outputs of layer[layer]. */
@@ -59,12 +62,20 @@ struct fastbp_net {
     fbp_net_loss_t loss;
     double l1, l2;
     double input_dropout;
-    bool has_max_norm; /* some layer has this constraint */
+    bool has_max_norm;  /* some layer has this constraint */
+    size_t run_scratch; /* elements for fbp_run_t.scratch of every program; 0: there are none */
 };
 
 /* The parts of a layer in theta: W, divided into tiles, and vectors, which belong to the tile of
  * unit 0. */
-enum { FBP_PART_W, FBP_PART_B, FBP_PART_GAIN, FBP_PART_SHIFT, FBP_PARTS };
+enum {
+    FBP_PART_W,
+    FBP_PART_B,
+    FBP_PART_GAIN,
+    FBP_PART_SHIFT,
+    FBP_PART_CONSTANTS, /* all of a layer together */
+    FBP_PARTS
+};
 
 typedef struct {
     size_t offset; /* in theta, in elements */

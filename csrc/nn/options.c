@@ -1,6 +1,8 @@
 /* options.c: see options.h. */
 #include "options.h"
 
+#include "activate.h"
+
 static bool drops(const fbp_batch_t *batch, int l) {
     return batch->drop && batch->plan->net->layer[l - 1].has.dropout > 0;
 }
@@ -45,23 +47,26 @@ static void *stats_at(const fbp_plan_t *plan, int l, long row) {
     return plan->stats[l] != NULL ? fbp_at(plan->net, plan->stats[l], 2 * (size_t)row) : NULL;
 }
 
-void fbp_options_forward(const fbp_batch_t *batch, int l, long row0, long rows) {
+void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                         long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
     const fbp_rows_t *out = &plan->a[l], *act = fbp_activated(plan, l);
     const long n = layer->n_out;
     const fbp_mat_t a = fbp_block_of(plan, act, row0, rows, n);
-    if (layer->has.norm != FASTBP_NORM_NONE) {
+    const bool normed = layer->has.norm != FASTBP_NORM_NONE;
+    const fbp_rows_t *before = plan->z[l].at != NULL ? &plan->z[l] : act, *after = before;
+    const fbp_mat_t z = fbp_block_of(plan, before, row0, rows, n);
+    if (normed) {
         const fbp_norm_t norm = norm_of(batch, l);
-        const fbp_rows_t *before = plan->z[l].at != NULL ? &plan->z[l] : act;
-        const fbp_mat_t z = fbp_block_of(plan, before, row0, rows, n);
-        const fbp_rows_t *after = plan->n[l].at != NULL ? &plan->n[l] : act;
-        const fbp_mat_t normed = fbp_block_of(plan, after, row0, rows, n);
+        after = plan->n[l].at != NULL ? &plan->n[l] : act;
         kernels->norm_forward(&norm, &z, stats_at(plan, l, row0), fbp_row_at(plan, after, row0),
                               after->ld);
-        kernels->act_forward(layer->act, layer->alpha, &normed, fbp_row_at(plan, act, row0),
-                             act->ld);
+    }
+    if (normed || layer->formula != NULL) {
+        const fbp_mat_t from = fbp_block_of(plan, after, row0, rows, n);
+        fbp_activate(batch, scratch, l, &from, fbp_row_at(plan, act, row0), act->ld);
     }
     const bool dropped = drops(batch, l);
     if (dropped) {
@@ -75,7 +80,8 @@ void fbp_options_forward(const fbp_batch_t *batch, int l, long row0, long rows) 
 }
 
 /* Turns ∂J_i/∂out in plan->delta[l] into δ^l. */
-static void through_layer(const fbp_batch_t *batch, int l, long row0, long rows) {
+static void through_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                          long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
@@ -91,8 +97,7 @@ static void through_layer(const fbp_batch_t *batch, int l, long row0, long rows)
         const fbp_dropout_t mask = mask_of(batch, l, layer->has.dropout, row0, rows, n);
         kernels->dropout(&mask, delta->row + row0, at, delta->ld);
     }
-    const fbp_mat_t aux = fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, n);
-    kernels->act_backward(layer->act, layer->alpha, &aux, at, delta->ld);
+    fbp_act_pull_back(batch, scratch, l, row0, rows, at, delta->ld, &plan->dc[l]);
     if (layer->has.norm != FASTBP_NORM_NONE)
         fbp_norm_pull_back(batch, l, row0, rows, at, delta->ld,
                            fbp_row_at(plan, &plan->dn[l], row0), plan->dn[l].ld);
@@ -106,14 +111,15 @@ void fbp_norm_pull_back(const fbp_batch_t *batch, int l, long row0, long rows, v
     plan->net->kernels->norm_backward(&norm, &z, stats_at(plan, l, row0), delta, ldd, kept, ldk);
 }
 
-void fbp_options_backward(const fbp_batch_t *batch, int l, long row0, long rows) {
+void fbp_options_backward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                          long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
     const fbp_rows_t *delta = &plan->delta[l];
     const fbp_mat_t g = fbp_block_of(plan, delta, row0, rows, plan->net->layer[l - 1].n_out);
     if (plan->net->layer[l].has.residual)
         kernels->add_rows(&g, plan->skip.row + row0, fbp_row_at(plan, delta, row0), delta->ld);
-    through_layer(batch, l, row0, rows);
+    through_layer(batch, scratch, l, row0, rows);
 }
 
 const void *fbp_norm_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l) {

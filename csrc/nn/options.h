@@ -1,5 +1,5 @@
 /* options.h: what a layer may have besides σ(uW + b), where u is the output of the layer below:
- * norm, dropout and residual, by rows; constraints of W.
+ * norm, dropout and residual, and σ as a formula, by rows; constraints of W.
  *   z = uW + b      n = norm(z)      a = σ(n)      out = a ⊙ m/(1 − p) + u
  * Ba, Kiros, Hinton, arXiv:1607.06450; Zhang, Sennrich, NeurIPS 2019; Srivastava et al., JMLR 15,
  * 2014. Formulas and PyTorch's names: docs/layers.md. */
@@ -11,12 +11,14 @@
 /* Dropout of the inputs: a[0] = x ⊙ m/(1 − p) of the rows, in a buffer of the plan. */
 void fbp_drop_input(const fbp_batch_t *batch, long row0, long rows);
 
-/* Completes the forward step of a layer that is not plain. Its product has left z, if it has a
- * norm, or σ(z); the result is `out` in plan->a[l]. */
-void fbp_options_forward(const fbp_batch_t *batch, int l, long row0, long rows);
+/* Completes the forward step of a layer that is not plain. Its product has left z, if it has a norm
+ * or a formula, or σ(z); the result is `out` in plan->a[l]. */
+void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                         long rows);
 
-/* Turns δ^{l+1} W^{l+1}ᵀ in plan->delta[l] into δ^l, if layer l or l + 1 has options. */
-void fbp_options_backward(const fbp_batch_t *batch, int l, long row0, long rows);
+/* Turns δ^{l+1} W^{l+1}ᵀ in plan->delta[l] into δ^l, if layer l or l + 1 is not plain. */
+void fbp_options_backward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                          long rows);
 
 /* Turns delta[rows,n_l] = ∂J_i/∂n into ∂J_i/∂z, in a layer with a norm. kept receives ∂J_i/∂n; it
  * may be delta if nobody needs that. */

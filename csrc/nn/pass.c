@@ -102,7 +102,7 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
     fbp_pass_copy(batch, team, part->bottom + 1, part->top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
-        if (part->loss) fbp_loss_rows(batch, block.row0, block.rows);
+        if (part->loss) fbp_loss_rows(batch, scratch, block.row0, block.rows);
         fbp_factor_delta(batch, part->top, block.row0, block.rows); /* the caller may have set it */
         for (int l = part->top; l > part->bottom; --l)
             fbp_delta_rows(batch, scratch, l, block.row0, block.rows);
@@ -202,9 +202,10 @@ fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, l
                                        const void *weights) {
     const fastbp_data_t data = {.rows = pass->batch.rows, .weights = weights};
     pass->has_delta = false;
+    const fastbp_net_t *net = pass->plan.net;
+    if (net->layer[net->n_layers - 1].n_constants > 0) return FASTBP_ERR_ARGUMENT;
     const fastbp_status_t status = load_targets(pass, &data);
     if (status != FASTBP_OK) return status;
-    const fastbp_net_t *net = pass->plan.net;
     const fbp_rows_t *into = &pass->plan.delta[net->n_layers];
     const fbp_mat_t from = {delta, data.rows, net->layer[net->n_layers - 1].n_out, ldd};
     net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &from, into->at, into->ld);

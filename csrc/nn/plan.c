@@ -17,13 +17,15 @@ static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, lo
     fbp_take_rows(plan->net, arena, rows, plan->capacity, width);
 }
 
-/* The buffers of a layer besides z, a and δ. Only training sessions use dropout. */
+/* The buffers of a layer besides z, a and δ: of its options, and of its constants. Only training
+ * sessions use dropout. */
 static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
     const fastbp_layer_options_t *has = &layer->has;
     const bool train = plan->kind == FBP_PLAN_TRAIN;
     if (has->residual || (train && has->dropout > 0))
         take_rows(plan, arena, &plan->act[l], layer->n_out);
+    if (layer->n_constants > 0) take_rows(plan, arena, &plan->dc[l], layer->n_constants);
     if (has->norm == FASTBP_NORM_NONE) return;
     take_rows(plan, arena, &plan->dn[l], layer->n_out);
     if (fbp_act_by_z(layer->act)) take_rows(plan, arena, &plan->n[l], layer->n_out);
@@ -113,6 +115,25 @@ static bool gathers_input(const fbp_plan_t *plan) {
            (size_t)plan->capacity * row <= plan->net->machine->l2 / 2;
 }
 
+/* The most elements of the vectors of a layer that are summed together. */
+static size_t column_elems(const fastbp_net_t *net) {
+    long most = 2 * net->max_width;
+    for (int i = 0; i < net->n_layers; ++i) most = fbp_max_long(most, net->layer[i].n_constants);
+    return (size_t)most;
+}
+
+/* The most terms of constants that are summed over the units of a layer. */
+static size_t term_elems(const fastbp_net_t *net) {
+    long most = 0;
+    for (int i = 0; i < net->n_layers; ++i) {
+        const fbp_layer_t *layer = &net->layer[i];
+        if (layer->formula == NULL || layer->formula->per_unit) continue;
+        const long elems = fbp_term_rows(layer->n_out) * layer->n_out;
+        most = fbp_max_long(most, layer->n_constants * elems);
+    }
+    return (size_t)most;
+}
+
 static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
@@ -123,10 +144,12 @@ static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
         fbp_scratch_t *scratch = &plan->scratch[w];
         scratch->profile = NULL;
         scratch->pack = fbp_arena_take(arena, pack, elem);
+        scratch->run = fbp_arena_take(arena, net->run_scratch, elem);
         if (plan->kind == FBP_PLAN_PREDICT) continue;
         scratch->tile_sums = fbp_arena_take(arena, sums, elem);
         scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
-        scratch->column = fbp_arena_take(arena, 2 * (size_t)net->max_width, elem);
+        scratch->column = fbp_arena_take(arena, column_elems(net), elem);
+        scratch->terms = fbp_arena_take(arena, term_elems(net), elem);
         if (gathers_input(plan))
             take_rows(plan, arena, &scratch->input,
                       fbp_min_long(fbp_width(net, 0), FBP_TILE_UNITS));
@@ -153,9 +176,9 @@ fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
                               long capacity, long batch_rows, int n_workers) {
     /* Arrays with one slot per l = 0 … L; those of one type share an allocation. */
-    fbp_rows_t **const rows[] = {&plan->a,      &plan->z,         &plan->delta,
-                                 &plan->scaled, &plan->act,       &plan->dn,
-                                 &plan->n,      &plan->factors.a, &plan->factors.delta};
+    fbp_rows_t **const rows[] = {
+        &plan->a,  &plan->z, &plan->delta, &plan->scaled,    &plan->act,
+        &plan->dn, &plan->n, &plan->dc,    &plan->factors.a, &plan->factors.delta};
     void ***const pointers[] = {&plan->wt, &plan->wp, &plan->stats};
     const size_t n_rows = sizeof rows / sizeof *rows,
                  n_pointers = sizeof pointers / sizeof *pointers;
@@ -281,7 +304,7 @@ long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     long row_elems = net->layer[0].n_in;
     for (int l = 1; l <= net->n_layers; ++l) {
         row_elems += plan->a[l].ld + plan->delta[l].ld;
-        row_elems += plan->act[l].ld + plan->dn[l].ld + plan->n[l].ld;
+        row_elems += plan->act[l].ld + plan->dn[l].ld + plan->n[l].ld + plan->dc[l].ld;
         if (keeps_z(&net->layer[l - 1])) row_elems += plan->z[l].ld;
     }
     const long row_bytes = row_elems * (long)net->kernels->elem_size;

@@ -19,7 +19,9 @@ typedef struct {
     void *tile_sums;        /* raw sums of a weight tile */
     void *turned;           /* raw sums of the last few outputs of a tile, output by output */
     fbp_rows_t input;       /* a tile's units of x; at is NULL if x is read in place */
-    void *column;           /* Σ_i δ_i of a layer, or the gradients of its gain and shift */
+    void *column;           /* sums of the vectors of a layer: of b, of gain and shift, … */
+    void *run;              /* for fbp_run_t.scratch */
+    void *terms;            /* ∂J_i/∂c by unit, of a few rows: fbp_term_rows */
     fbp_profile_t *profile; /* the worker's clock, or NULL */
 } fbp_scratch_t;
 
@@ -40,6 +42,7 @@ typedef struct {
     fbp_rows_t *dn;     /* ∂J_i/∂n, in layers with a norm */
     fbp_rows_t *n;      /* norm(z), if σ' is computed from it */
     void **stats;       /* (mean, 1/√…) of each row, in layers with a norm */
+    fbp_rows_t *dc;     /* ∂J_i/∂c of each row for the trained constants, laid out as in theta */
     fbp_rows_t skip;    /* ∂J_i/∂out of the last residual layer that the recursion went through */
     fbp_rows_t dropped; /* the inputs after dropout */
     /* Indexed by i = 0 … L − 1: copies of W^{i+1} in panels, row by row and transposed; or NULL. */
@@ -65,6 +68,15 @@ typedef struct {
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
                               long capacity, long batch_rows, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
+
+/* FBP_TERM_ELEMS: the gradients of constants of a whole layer are first computed unit by unit, for
+ * so many units at a time, in L1. */
+#ifndef FBP_TERM_ELEMS
+#define FBP_TERM_ELEMS 2048
+#endif
+
+/* The rows of a layer with n_out units that make up that many, at least one. */
+FBP_INLINE long fbp_term_rows(long n_out) { return fbp_max_long(1, FBP_TERM_ELEMS / n_out); }
 
 /* Outputs of layer[i] past the last whole vector, if they are few enough to be summed as δᵀa. */
 FBP_INLINE long fbp_odd_outputs(const fastbp_net_t *net, int i) {

@@ -57,7 +57,7 @@ static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, long
         if (!fbp_custom_loss(&batch, callers_mode)) atomic_store(prediction->loss_failed, true);
         fbp_begin_products(plan);
     }
-    fbp_loss_rows(&batch, 0, batch.rows);
+    fbp_loss_rows(&batch, &plan->scratch[0], 0, batch.rows);
     prediction->block_sum[2 * block] = fbp_loss_sum(&batch);
     prediction->block_sum[2 * block + 1] = fbp_weight_sum(&batch);
 }

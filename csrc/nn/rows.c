@@ -2,6 +2,7 @@
  * (Rumelhart, Hinton, Williams, Nature 323, 1986). */
 #include "rows.h"
 
+#include "activate.h"
 #include "options.h"
 #include "products.h"
 
@@ -21,14 +22,15 @@ static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, 
 
 /* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b). The product of the output layer is stored
  * as z first, because the loss may need z and softmax needs whole rows; so is that of a layer with
- * a norm. */
+ * a norm or a formula. */
 static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                           long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     const bool output = l == net->n_layers, keep = plan->z[l].at != NULL;
-    const bool norm = layer->has.norm != FASTBP_NORM_NONE, raw = output || norm;
+    const bool norm = layer->has.norm != FASTBP_NORM_NONE;
+    const bool raw = output || norm || layer->formula != NULL;
     const fbp_rows_t *into = raw && keep ? &plan->z[l] : fbp_activated(plan, l);
     fbp_gemm_t product = {
         .c = fbp_row_at(plan, into, row0),
@@ -46,9 +48,9 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     const bool sparse = batch->sparse && l == 1, final = layer->plain && !output && !sparse;
     if (sparse) forward_sparse(batch, &product, row0);
     else fbp_multiply_weights(batch, scratch, l, row0, final, &product);
-    if (!layer->plain) fbp_options_forward(batch, l, row0, rows);
+    if (!layer->plain) fbp_options_forward(batch, scratch, l, row0, rows);
     if (!output && !final) fbp_factor_a(batch, l, row0, rows);
-    if (!output || plan->z[l].at == plan->a[l].at) return;
+    if (!output || !layer->plain || plan->z[l].at == plan->a[l].at) return;
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, layer->n_out);
     net->kernels->act_forward(layer->act, layer->alpha, &z, fbp_row_at(plan, &plan->a[l], row0),
                               plan->a[l].ld);
@@ -111,18 +113,37 @@ static fbp_loss_t loss_of(const fbp_batch_t *batch, long row0, long rows) {
     };
 }
 
-void fbp_pull_back_rows(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
-                        long ldd) {
-    const fbp_plan_t *plan = batch->plan;
-    const fbp_layer_t *layer = &plan->net->layer[l - 1];
-    const fbp_mat_t aux =
-        fbp_block_of(plan, fbp_plan_slope_rows(plan, l), row0, rows, layer->n_out);
-    plan->net->kernels->act_backward(layer->act, layer->alpha, &aux, delta, ldd);
+/* Computes J_i and ∂J_i/∂a, or δ^L of a pair, by the kernel or by the programs of the loss. */
+static void run_loss(const fastbp_net_t *net, const fbp_scratch_t *scratch,
+                     const fbp_loss_t *loss) {
+    const fbp_loss_formula_t *formula = net->loss.formula;
+    if (formula == NULL) {
+        net->kernels->loss_rows(loss);
+        return;
+    }
+    const fbp_source_t source[] = {{.at = loss->a, .ld = loss->lda},
+                                   {.rows = loss->targets, .labels = loss->labels}};
+    const fbp_target_t target[] = {{.at = loss->row_loss}, {loss->delta, loss->ldd}};
+    net->kernels->run_rows(&(fbp_run_t){
+        .program = loss->delta != NULL ? formula->slope : formula->value,
+        .rows = loss->rows,
+        .cols = loss->cols,
+        .source = source,
+        .target = target,
+        .scale = loss->scale,
+        .scratch = scratch->run,
+    });
+}
+
+void fbp_pull_back_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
+                        long rows, void *delta, long ldd, const fbp_rows_t *kept) {
+    const fbp_layer_t *layer = &batch->plan->net->layer[l - 1];
+    fbp_act_pull_back(batch, scratch, l, row0, rows, delta, ldd, kept);
     if (layer->has.norm != FASTBP_NORM_NONE)
         fbp_norm_pull_back(batch, l, row0, rows, delta, ldd, delta, ldd);
 }
 
-void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
+void fbp_loss_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0, long rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const int l = net->n_layers;
@@ -131,26 +152,42 @@ void fbp_loss_rows(const fbp_batch_t *batch, long row0, long rows) {
     loss.scale = fold ? fbp_at(net, plan->weight, (size_t)row0) : NULL;
     loss.delta = batch->backward ? fbp_row_at(plan, &plan->delta[l], row0) : NULL;
     loss.ldd = plan->delta[l].ld;
-    if (net->loss.fn == NULL) net->kernels->loss_rows(&loss);
+    if (net->loss.fn == NULL) run_loss(net, scratch, &loss);
     else if (loss.delta != NULL && fold) weigh_rows(batch, row0, rows);
     if (loss.delta == NULL || net->loss.fused) return;
-    fbp_pull_back_rows(batch, l, row0, rows, loss.delta, loss.ldd);
+    fbp_pull_back_rows(batch, scratch, l, row0, rows, loss.delta, loss.ldd, &plan->dc[l]);
 }
 
-void fbp_loss_slope_rows(const fbp_batch_t *batch, long row0, long rows, void *out, long ldo) {
+void fbp_loss_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
+                         long rows, void *out, long ldo) {
     fbp_loss_t loss = loss_of(batch, row0, rows);
     loss.fused = false;
     loss.delta = out;
     loss.ldd = ldo;
-    batch->plan->net->kernels->loss_rows(&loss);
+    run_loss(batch->plan->net, scratch, &loss);
 }
 
-void fbp_loss_curve_rows(const fbp_batch_t *batch, long row0, const fbp_mat_t *rz,
-                         const fbp_mat_t *ra, void *out, long ldo) {
+void fbp_loss_curve_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
+                         const fbp_mat_t *rz, const fbp_mat_t *ra, void *out, long ldo) {
+    const fastbp_net_t *net = batch->plan->net;
     fbp_loss_t loss = loss_of(batch, row0, ra->rows);
     loss.delta = out;
     loss.ldd = ldo;
-    batch->plan->net->kernels->loss_curve(&loss, rz, ra);
+    if (net->loss.formula == NULL) {
+        net->kernels->loss_curve(&loss, rz, ra);
+        return;
+    }
+    const fbp_source_t source[] = {{.at = loss.a, .ld = loss.lda},
+                                   {.rows = loss.targets, .labels = loss.labels},
+                                   {.at = ra->at, .ld = ra->ld}};
+    net->kernels->run_rows(&(fbp_run_t){
+        .program = net->loss.formula->curve,
+        .rows = loss.rows,
+        .cols = loss.cols,
+        .source = source,
+        .target = &(fbp_target_t){out, ldo},
+        .scratch = scratch->run,
+    });
 }
 
 /* The product δ^l[rows,n_out] · W^lᵀ into `out`, still without factors and epilogue. */
@@ -176,7 +213,7 @@ void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int 
     product.ldaux = aux->ld;
     fbp_multiply_transposed(batch, scratch, l, row0, fused, &product);
     if (fused) return;
-    fbp_options_backward(batch, l - 1, row0, rows);
+    fbp_options_backward(batch, scratch, l - 1, row0, rows);
     fbp_factor_delta(batch, l - 1, row0, rows);
 }
 

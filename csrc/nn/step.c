@@ -46,7 +46,7 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
             fbp_forward_rows(batch, scratch, row0, rows);
         }
         if (!(stage & BACKWARD)) continue;
-        fbp_loss_rows(batch, row0, rows);
+        fbp_loss_rows(batch, scratch, row0, rows);
         fbp_lap(scratch->profile, net->n_layers, FASTBP_PHASE_LOSS);
         fbp_recursion_rows(batch, scratch, row0, rows);
     }

@@ -6,14 +6,17 @@
  *   H V for W^l: (1/S) Σ s_i (a^{l−1ᵀ} R{δ^l} + R{a^{l−1}}ᵀ δ^l) + l2 V^l
  *   H V for b^l: (1/S) Σ s_i R{δ^l}
  * R{z}, R{a} and R{δ} are in a plan like that of z, a and δ; its copies of weights are those of V.
+ * A formula f has trained constants c, which move too: R{a} = ∂f/∂n R{n} + ∂f/∂c R{c}, and likewise
+ * R{δ^l} and R{∂J_i/∂c}; all by its programs. H V for c is (1/S) Σ s_i R{∂J_i/∂c}.
  * A norm n = norm(z) comes between z and σ in both directions, by norm_curve.inc. With d = ∂J_i/∂n,
  * H V for its gain is (1/S) Σ s_i (R{d} ⊙ x̂ + d ⊙ R{x̂}), for its shift (1/S) Σ s_i R{d}. */
+#include "activate.h"
 #include "pass.h"
 #include "update.h"
 
 /* The pass, its tangent, and mixtures of both, which combine the δ of one with the weights of the
  * other. In a layer with a norm, the tangent's stats hold R{r}; its z holds R{z}, then R{x̂}, then
- * s_i d ⊙ R{x̂}; its dn holds R{n}, then R{d}. */
+ * s_i d ⊙ R{x̂}; its dn holds R{n}, then R{d}. Its dc holds R{∂J_i/∂c}. */
 typedef struct {
     const fbp_batch_t *batch;
     fbp_plan_t *tangent;
@@ -138,18 +141,43 @@ static void forward_layer(const curve_t *c, int l, const fbp_block_t *block,
         const fbp_rows_t *rn = moved_n(t, l);
         t->net->kernels->norm_push(&norm, fbp_row_at(t, rn, block->row0), rn->ld);
     }
-    copy_rows(t, moved_n(t, l), block, n_out, ra);
-    times_slope(c, l, block, ra);
+    if (layer->formula != NULL) {
+        const fbp_mat_t rn = fbp_block_of(t, moved_n(t, l), block->row0, block->rows, n_out);
+        fbp_formula_push(c->batch, scratch, l, block->row0, c->v, &rn,
+                         fbp_row_at(t, ra, block->row0), ra->ld);
+    } else {
+        copy_rows(t, moved_n(t, l), block, n_out, ra);
+        times_slope(c, l, block, ra);
+    }
     if (layer->has.residual && carried) add_rows(t, ra, block, n_out, &t->a[l - 1]);
 }
 
 /* ---- backward ---- */
 
-/* Adds g^l ⊙ σ'' ⊙ R{n^l} to delta[l], which holds σ' ⊙ R{g^l}: the sum is R{d}, or R{δ^l} without
- * a norm. g^l is in scaled[l]. */
-static void bend_layer(const curve_t *c, int l, const fbp_block_t *block) {
+/* bend_layer by the programs of a formula. */
+static void bend_formula(const curve_t *c, int l, const fbp_block_t *block,
+                         const fbp_scratch_t *scratch) {
+    const fbp_plan_t *t = c->tangent;
+    const long row0 = block->row0, n_out = t->net->layer[l - 1].n_out;
+    const fbp_rows_t *delta = &t->delta[l];
+    const fbp_mat_t rn = fbp_block_of(t, moved_n(t, l), row0, block->rows, n_out);
+    const fbp_mat_t g = fbp_block_of(t, &t->scaled[l], row0, block->rows, n_out);
+    fbp_formula_curve(c->batch, scratch, l, row0, c->v, &rn, &g, fbp_row_at(t, delta, row0),
+                      delta->ld, &t->dc[l]);
+}
+
+/* Turns delta[l] = R{g^l} into R{d} = σ' ⊙ R{g^l} + g^l ⊙ σ'' ⊙ R{n^l}, which is R{δ^l} without a
+ * norm. g^l is in scaled[l], unless σ'' is 0. */
+static void bend_layer(const curve_t *c, int l, const fbp_block_t *block,
+                       const fbp_scratch_t *scratch) {
     const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
     const fbp_layer_t *layer = &t->net->layer[l - 1];
+    if (layer->formula != NULL) {
+        bend_formula(c, l, block, scratch);
+        return;
+    }
+    times_slope(c, l, block, &t->delta[l]);
+    if (fbp_act_is_straight(layer->act)) return;
     const long row0 = block->row0;
     const fbp_rows_t *n = plan->n[l].at != NULL ? &plan->n[l] : &plan->z[l]; /* if fbp_act_by_z */
     const fbp_rows_t *rn = moved_n(t, l);
@@ -191,7 +219,7 @@ static void bend_norm(const curve_t *c, int l, const fbp_block_t *block) {
 }
 
 /* R{δ^L} of a block. */
-static void output_layer(const curve_t *c, const fbp_block_t *block) {
+static void output_layer(const curve_t *c, const fbp_block_t *block, const fbp_scratch_t *scratch) {
     const fbp_plan_t *t = c->tangent;
     const int l = t->net->n_layers;
     const fbp_rows_t *delta = &t->delta[l], *g = &t->scaled[l];
@@ -199,11 +227,11 @@ static void output_layer(const curve_t *c, const fbp_block_t *block) {
     const fbp_mat_t rz = fbp_block_of(t, &t->z[l], block->row0, block->rows, n_out);
     const fbp_mat_t ra = fbp_block_of(t, &t->a[l], block->row0, block->rows, n_out);
     void *rows = fbp_row_at(t, delta, block->row0);
-    fbp_loss_curve_rows(c->batch, block->row0, &rz, &ra, rows, delta->ld);
+    fbp_loss_curve_rows(c->batch, scratch, block->row0, &rz, &ra, rows, delta->ld);
     if (t->net->loss.fused) return;
-    times_slope(c, l, block, delta);
-    fbp_loss_slope_rows(c->batch, block->row0, block->rows, fbp_row_at(t, g, block->row0), g->ld);
-    bend_layer(c, l, block);
+    fbp_loss_slope_rows(c->batch, scratch, block->row0, block->rows, fbp_row_at(t, g, block->row0),
+                        g->ld);
+    bend_layer(c, l, block, scratch);
 }
 
 /* R{δ^l} of a block from R{δ^{l+1}} and δ^{l+1}. If the layer above is residual, R{g^l} and g^l
@@ -221,13 +249,11 @@ static void recursion_layer(const curve_t *c, int l, const fbp_block_t *block,
     add_rows(t, delta, block, n_out, spare);
     if (above_skips) add_rows(t, delta, block, n_out, &t->skip);
     if (layer->has.residual) copy_rows(t, delta, block, n_out, &t->skip);
-    times_slope(c, l, block, delta);
-    const bool straight = fbp_act_is_straight(layer->act);
-    if (!straight || t->skip.at != NULL) {
+    if (!fbp_act_is_straight(layer->act) || t->skip.at != NULL) {
         fbp_slope_rows(c->batch, scratch, l + 1, block->row0, block->rows, other, spare->ld);
         if (above_skips) add_rows(t, spare, block, n_out, &t->scaled[l + 1]);
     }
-    if (!straight) bend_layer(c, l, block);
+    bend_layer(c, l, block, scratch);
     if (layer->has.norm != FASTBP_NORM_NONE) bend_norm(c, l, block);
 }
 
@@ -251,7 +277,7 @@ static void add_norm_sums(curve_t *c, const fbp_scratch_t *scratch, const fbp_ti
     const long n_out = layer->n_out;
     if (tile->unit0 != 0 || layer->has.norm == FASTBP_NORM_NONE) return;
     const fbp_mat_t all = fbp_block_of(t, &t->z[tile->layer + 1], 0, c->batch->rows, n_out);
-    t->net->kernels->column_sums(&all, scratch->column);
+    t->net->kernels->column_sums(&all, NULL, scratch->column);
     const fbp_mat_t sums = {scratch->column, 1, n_out, n_out};
     add_sums(c, tile, &sums, FBP_ROW_GAIN, 0);
 }
@@ -268,7 +294,7 @@ static void run_curve(void *context, fbp_team_t *team, int worker) {
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(c->batch, team, &block);) {
         for (int l = 1; l <= top; ++l) forward_layer(c, l, &block, scratch);
-        output_layer(c, &block);
+        output_layer(c, &block, scratch);
         for (int l = top - 1; l >= 1; --l) recursion_layer(c, l, &block, scratch);
         fbp_weigh_rows(c->batch, block.row0, block.rows);
         fbp_weigh_rows(&c->summed, block.row0, block.rows);
@@ -335,6 +361,7 @@ fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v
     c.moved_plan.delta = tangent->delta;
     c.moved_plan.scaled = tangent->scaled;
     c.moved_plan.dn = tangent->dn;
+    c.moved_plan.dc = tangent->dc;
     c.crossed_plan = *tangent;
     c.crossed_plan.delta = plan->delta;
     c.crossed_plan.scaled = plan->scaled;

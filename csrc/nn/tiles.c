@@ -120,25 +120,42 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     }
 }
 
+/* Sums the columns of a matrix of the batch's rows and hands the sums on. */
+static void finish_columns(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                           const fbp_tile_t *tile, const fbp_rows_t *rows, long cols,
+                           const void *factors, fbp_finish_fn finish, void *context, long row) {
+    const fbp_mat_t all = fbp_block_of(batch->plan, rows, 0, batch->rows, cols);
+    const fbp_mat_t sums = {scratch->column, 1, cols, cols};
+    batch->plan->net->kernels->column_sums(&all, factors, scratch->column);
+    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
+    finish(context, tile, &sums, row, 0);
+}
+
+static void finish_norm(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                        const fbp_tile_t *tile, fbp_finish_fn finish, void *context) {
+    const fbp_layer_t *layer = &batch->plan->net->layer[tile->layer];
+    const long n_out = layer->n_out;
+    const fbp_mat_t shift_sums = {fbp_norm_sums(batch, scratch, tile->layer + 1), 1, n_out, n_out};
+    const fbp_mat_t gain_sums = {scratch->column, 1, n_out, n_out};
+    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
+    finish(context, tile, &gain_sums, FBP_ROW_GAIN, 0);
+    if (layer->has.norm == FASTBP_NORM_LAYER) finish(context, tile, &shift_sums, FBP_ROW_SHIFT, 0);
+}
+
 void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context) {
     const fbp_plan_t *plan = batch->plan;
-    const fbp_layer_t *layer = &plan->net->layer[tile->layer];
-    const long n_out = layer->n_out;
+    const int l = tile->layer + 1;
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const bool unfolded = batch->weighted && !batch->fold_weights;
     if (tile->unit0 != 0) return;
-    const fbp_mat_t sums = {scratch->column, 1, n_out, n_out};
-    if (!layer->has.no_bias) {
-        const fbp_mat_t all =
-            fbp_block_of(plan, fbp_weighted_delta(batch, tile->layer + 1), 0, batch->rows, n_out);
-        plan->net->kernels->column_sums(&all, scratch->column);
-        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
-        finish(context, tile, &sums, FBP_ROW_BIAS, 0);
-    }
-    if (layer->has.norm == FASTBP_NORM_NONE) return;
-    const fbp_mat_t shift_sums = {fbp_norm_sums(batch, scratch, tile->layer + 1), 1, n_out, n_out};
-    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
-    finish(context, tile, &sums, FBP_ROW_GAIN, 0);
-    if (layer->has.norm == FASTBP_NORM_LAYER) finish(context, tile, &shift_sums, FBP_ROW_SHIFT, 0);
+    if (!layer->has.no_bias)
+        finish_columns(batch, scratch, tile, fbp_weighted_delta(batch, l), layer->n_out, NULL,
+                       finish, context, FBP_ROW_BIAS);
+    if (layer->has.norm != FASTBP_NORM_NONE) finish_norm(batch, scratch, tile, finish, context);
+    if (layer->n_constants > 0)
+        finish_columns(batch, scratch, tile, &plan->dc[l], layer->n_constants,
+                       unfolded ? plan->weight : NULL, finish, context, FBP_ROW_CONSTANTS);
 }
 
 /* ---- penalties ---- */

@@ -6,11 +6,16 @@
 
 #include "batch.h"
 
-/* Values of `row` below that stand for b, gain and shift instead of a row of W. */
-enum { FBP_ROW_BIAS = -FBP_PART_B, FBP_ROW_GAIN = -FBP_PART_GAIN, FBP_ROW_SHIFT = -FBP_PART_SHIFT };
+/* Values of `row` below that stand for b, gain, shift and constants instead of a row of W. */
+enum {
+    FBP_ROW_BIAS = -FBP_PART_B,
+    FBP_ROW_GAIN = -FBP_PART_GAIN,
+    FBP_ROW_SHIFT = -FBP_PART_SHIFT,
+    FBP_ROW_CONSTANTS = -FBP_PART_CONSTANTS
+};
 
-/* Receives the raw sums of a part of a tile: units row … of W and outputs column …, or b, gain or
- * shift. Whole rows of W come as one row with all their elements. */
+/* Receives the raw sums of a part of a tile: units row … of W and outputs column …, or a vector of
+ * the layer. Whole rows of W come as one row with all their elements. */
 typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
                               long row, long column);
 
@@ -20,8 +25,8 @@ typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_m
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]);
 
-/* The same for the vectors of a layer: Σ_i δ_i and the sums of its norm. They belong to the tile
- * that starts at unit 0; for other tiles it does nothing. */
+/* The same for the vectors of a layer: Σ_i δ_i, the sums of its norm and those of its constants.
+ * They belong to the tile that starts at unit 0; for other tiles it does nothing. */
 void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context);
 

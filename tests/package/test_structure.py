@@ -35,9 +35,9 @@ ROOMS = {
 # The floors of csrc/nn/, the lowest first. A file includes headers of its own floor and of those
 # below it; a .c file and its header are on the same floor.
 NN_FLOORS = [
-    ["profile", "program", "loss", "net"],
+    ["profile", "program", "formula", "loss", "net"],
     ["buffers", "factors", "plan", "batch"],
-    ["options", "products", "rows", "tiles", "clip", "update"],
+    ["activate", "options", "products", "rows", "tiles", "clip", "update"],
     ["pass", "derive", "tangent", "predict", "session", "step", "fit"],
 ]
 FORBIDDEN_IN_KERNELS = re.compile(
