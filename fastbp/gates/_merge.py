@@ -135,8 +135,8 @@ ROWS = (
     Row("reciprocal(1 + exp(-u))", "sigmoid(u)"),
     Row("exp(u) / (1 + exp(u))", "sigmoid(u)"),
     Row("exp(u) * sigmoid(-u)", "sigmoid(u)"),
-    Row("exp(u) / (exp(u) + exp(v))", "sigmoid(u - v)"),
-    Row("x / (1 + exp(-u))", "x * sigmoid(u)"),
+    Row("exp(u) / (exp(u) + exp(v))", "sigmoid(u - v)", alone="add"),
+    Row("x / (1 + exp(-u))", "x * sigmoid(u)", alone="exp"),
     Row("exp(-softplus(u))", "sigmoid(-u)"),
     Row("1 - sigmoid(u)", "sigmoid(-u)", alone="sigmoid"),
     Row("c * (1 + tanh(0.5 * u))", "(2 * c) * sigmoid(u)", alone="add tanh"),
@@ -336,16 +336,14 @@ class _Pass:
         if scalable and (scale := _scale_of(form)):
             u = self.make("mul", leaf("number", 1 / scale), gate)
             return _bind(form.operands[-1], u, bound)
+        matched, operands = [gate], gate.operands
         if form.operation == "exp" and gate.operation == "reciprocal":
-            (inner,) = gate.operands
-            if inner.operation != "exp":
-                return False
-            operands: tuple[Node, ...] = (self.make("neg", *inner.operands),)
-        elif form.operation == gate.operation:
-            operands = gate.operands
-        else:
+            (inner,) = operands
+            matched.append(inner)
+            operands = tuple([self.make("neg", x) for x in inner.operands])
+        if form.operation != matched[-1].operation:
             return False
-        if form.operation in pattern.alone and self._uses.get(gate, 0) > 1:
+        if form.operation in pattern.alone and any(self._uses.get(x, 0) > 1 for x in matched):
             self.is_blocked = True
             return False
         return self._match_operands(pattern, form, operands, bound)

@@ -458,7 +458,7 @@ def test_coefficients_of_gelu_are_exact_but_for_rounding():
 
 
 def test_parts_that_other_gates_use_stay_shared():
-    e = gates.exp(-x)
+    e, e_x = gates.exp(-x), gates.exp(x)
     merged = (1 / (1 + e) + e).merged()
     assert merged is gates.sigmoid(x) + gates.exp(-x)
     s = gates.sigmoid(x)
@@ -468,6 +468,12 @@ def test_parts_that_other_gates_use_stay_shared():
     assert str((0.5 * (1 + t) + t).merged()) == "0.5 * (1 + tanh(0.5 * x)) + tanh(0.5 * x)"
     assert (y * x + x * y).merged() is y * x + y * x
     assert str((x * -y - gates.exp(-y)).merged()) == "x * -y - exp(-y)"
+    r = 1 / gates.exp(x)
+    assert (r * r * gates.exp(x)).merged() is gates.square(gates.reciprocal(e_x)) * e_x
+    d = 1 + gates.exp(-x)
+    assert str((y / d + gates.log(d) * gates.exp(-x)).merged()) == (
+        "y / (1 + exp(-x)) + softplus(-x) * exp(-x)"
+    )
 
 
 def test_a_part_is_merged_when_its_other_users_have_been():
@@ -537,7 +543,9 @@ SMOOTH = {
     "minimum": _apart,
     "less": _apart,
     "less_equal": _apart,
-    "max": lambda p: np.ndim(p) == 0 or np.min(np.diff(np.sort(p, axis=-1))[..., -1]) > GAP,
+    "max": lambda p: (
+        np.size(p) < 2 or np.min(np.diff(np.sort(p, axis=-1))[..., -1:], initial=1) > GAP
+    ),
     "tan": lambda p: _not_0(np.cos(p)),
     "sec": lambda p: _not_0(np.cos(p)),
     "cot": lambda p: _not_0(np.sin(p)),
@@ -597,6 +605,8 @@ def test_random_formulas_keep_values_and_gradients(case):
     merged = gate.merged()
     assert merged.merged() is merged
     assert set(merged.inputs) == set(gate.inputs)
+    logarithms = sum(part.operation in ("log", "log1p") for part in gate.gates())
+    assert merged.count() <= gate.count() + logarithms  # log(sigmoid(x)) is -softplus(-x)
     check_same(gate, merged, given)
 
 
