@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+from engine_cases import within
 
 from fastbp import _core
 
@@ -200,12 +201,6 @@ MIXED = Formula(
     (0.8, 0.3),
 )
 MIXED_BY_UNIT = Formula(MIXED.programs, MIXED.value, MIXED.slopes, (0.8, 0.3), True)
-TRAINED = {
-    "swish": SWISH,
-    "swish by unit": SWISH_BY_UNIT,
-    "mixed": MIXED,
-    "mixed by unit": MIXED_BY_UNIT,
-}
 
 
 # ---- losses -------------------------------------------------------------------------------
@@ -334,3 +329,70 @@ def views_of(vector, widths, activations, layers=()):
         found[name, i] = vector[at : at + size].reshape(shape)
         at += size
     return found
+
+
+# ---- cases and their results in NumPy -----------------------------------------------------
+
+WIDTHS = (7, 40, 33, 3)
+STACKS = {
+    "no constants": (SINE, "identity", SINE),
+    "hidden": (SWISH, MIXED_BY_UNIT, "identity"),
+    "output": (MIXED, SWISH_BY_UNIT, MIXED),
+    "by unit": (SWISH_BY_UNIT, SWISH, MIXED_BY_UNIT),
+}
+IDENTITY = Formula(None, lambda z: z, lambda z: (np.ones_like(z),))
+NORM_LAYER, NORM_RMS = {"norm": 1, "eps": 1e-3}, {"norm": 2, "eps": 0.1}
+RESIDUAL = {"residual": True}
+SQUARE = (6, 6, 6, 3)  # widths that allow residual layers
+OPTIONS = {
+    "layer norm": ({**NORM_LAYER}, {**NORM_RMS, "no_bias": True}, {}),
+    "residual": ({**RESIDUAL}, {**RESIDUAL}, {}),
+    "all": ({**RESIDUAL, **NORM_LAYER}, {**RESIDUAL, **NORM_RMS}, {"no_bias": True}),
+}
+ARITHMETIC = (("float64", 0), ("float32", 0), ("float32", 1), ("float32", 2))
+BUILTIN = {"silu": SILU, "mish": MISH, "gelu_tanh": GELU_TANH}
+
+
+def near(computed, exact, bound, what):
+    """`within`, also for one bound for all elements."""
+    within(computed, exact, np.broadcast_to(bound, np.shape(exact)), what)
+
+
+def samples(rng, n, widths=WIDTHS, dtype="float64"):
+    """X, dense y whose rows add up to 1, and weights, all exact in float32."""
+    X = rng.normal(size=(n, widths[0]))
+    y = rng.dirichlet(np.ones(widths[-1]), n)
+    s = rng.uniform(0.5, 2.0, n)
+    return [each.astype(np.float32).astype(dtype) for each in (X, y, s)]
+
+
+def squared_error(a, y):
+    return ((a - y) ** 2).sum(axis=1) / 2, a - y
+
+
+def numpy_pass(activations, loss, views, X, y, s):
+    """Everything that `engine_pass` returns, in float64."""
+    formulas = [f if isinstance(f, Formula) else IDENTITY for f in activations]
+    found, u = {}, X
+    inputs, slopes = [], []
+    for i, f in enumerate(formulas):
+        inputs.append(u)
+        z = u @ views["W", i] + views["b", i]
+        c = [views[f"c{k}", i] for k in range(len(f.constants))]
+        u = f.value(z, *c)
+        slopes.append(f.slopes(z, *c))
+        found |= {f"z {i}": z, f"a {i}": u}
+    losses, g = loss(u, y)
+    S = s.sum()
+    found["J"] = found["cost"] = np.array([s @ losses / S])
+    found["predict"] = u
+    for i in reversed(range(len(formulas))):
+        dz, *dc = slopes[i]
+        delta = found[f"delta {i}"] = g * dz
+        found[f"W {i}"] = inputs[i].T @ (s[:, None] * delta) / S
+        found[f"b {i}"] = s @ delta / S
+        for k, slope in enumerate(dc):
+            by_unit = s @ (g * slope) / S
+            found[f"c{k} {i}"] = by_unit if formulas[i].per_unit else by_unit.sum(keepdims=True)
+        g = delta @ views["W", i].T
+    return found | {"input": g}

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_cases import DTYPES, OPTIMIZERS, in_child, targets_for
+from program_cases import STACKS, core_net, logistic_programs, samples, theta_for
 
 import fastbp
 from fastbp import Dense, _core
@@ -112,6 +113,37 @@ def train_beside_guards(dtype, precision, output, loss, kind):
             net.fit(X, y, sample_weight=s, epochs=1, batch_size=9, optimizer=optimizer)
 
 
+FORMULA_LAYERS = ({"norm": 1, "eps": 0.1, "dropout": 0.3}, {"norm": 2, "eps": 0.1}, {})
+
+
+def run_formulas_beside_guards(dtype, layers):
+    rng, activations = np.random.default_rng(3), STACKS["output"]
+    shapes = product(((1, 1, 1, 1), (3, 5, 2, 2), (17, 33, 9, 15), (15, 16, 7, 31)), (1, 8, 9, 17))
+    for (widths, n), at_end, labels in product(shapes, (True, False), (True, False)):
+        print(f"{widths=} {n=} {at_end=} {labels=}", flush=True)
+        guarded = Guarded(at_end)
+        net = core_net(widths, activations, loss=logistic_programs(), dtype=dtype, layers=layers)
+        theta = guarded(theta_for(rng, widths, activations, dtype, layers)[0])
+        X, y, s = (guarded(each) for each in samples(rng, n, widths, dtype))
+        if labels:
+            y = guarded(rng.integers(widths[-1], size=n).astype(np.int32))
+        grad, Hv = guarded(np.ones_like(theta)), guarded(np.ones_like(theta))
+        out, slope = guarded(np.ones((n, widths[-1]), dtype)), guarded(np.ones_like(X))
+        net.predict(theta, X, out)
+        net.cost(theta, X, y, s)
+        p = _core.Pass(net, n)
+        p.forward(theta, X)
+        p.backward(theta, y, s, grad)
+        _core.sample_gradients(p, guarded(np.ones((n, theta.size), dtype)))
+        _core.hvp(p, theta, grad, Hv)
+        _core.jvp(p, theta, X, None, out)
+        _core.vjp(p, theta, out, slope)
+        optimizer = OPTIMIZERS["adam"]()
+        optimizer.bind(theta.size, theta.dtype)
+        optimizer.moments = [guarded(moment) for moment in optimizer.moments]
+        _core.Fit(net, theta, X, y, s, optimizer, 9, True, 0).run(0.0)
+
+
 @needs_mprotect
 @pytest.mark.parametrize("form", ["nn", "panels", "tn", "nt"])
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -128,6 +160,13 @@ def test_products_stay_inside_their_operands(dtype, form):
 )
 def test_passes_and_training_stay_inside_their_arrays(dtype, precision, output, loss, kind):
     in_child(train_beside_guards, dtype, precision, output, loss, kind)
+
+
+@needs_mprotect
+@pytest.mark.parametrize("layers", [(), FORMULA_LAYERS])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_formulas_stay_inside_their_arrays(dtype, layers):
+    in_child(run_formulas_beside_guards, dtype, layers)
 
 
 # ---- allocations --------------------------------------------------------------------------
@@ -186,20 +225,36 @@ def train_and_count(dtype, precision, kind, batch_size):
         net = kind((7, 40, 3), dtype=dtype, matmul_precision=precision, l2=0.1, seed=0)
         X, y = rng.normal(size=(50, 7)).astype(dtype), rng.normal(size=(50, 3)).astype(dtype)
         s = rng.uniform(size=50).astype(dtype) if weighted else None
-        optimizer = OPTIMIZERS[name]()
-        optimizer.bind(net.theta.size, net.dtype)
-        calls.clear()
-        fit = _core.Fit(net._backend.net, net.theta, X, y, s, optimizer, batch_size, True, 0)
-        assert calls, "the counter has not seen the buffers of a session"
-        fit.set_clocks(True)
-        calls.clear()
-        for epoch in range(3):
-            fit.set_clocks(epoch == 2)
-            while not fit.run(0.0)[1]:
-                pass
-        fit.run(1.0)
-        assert optimizer.t == 4 * -(-50 // batch_size)
-        assert calls == [], f"{name}, {weighted=}"
+        print(f"{name=} {weighted=}", flush=True)
+        count_steps(calls, net._backend.net, net.theta, (X, y, s), OPTIMIZERS[name](), batch_size)
+
+
+def count_steps(calls, net, theta, data, optimizer, batch_size):
+    optimizer.bind(theta.size, theta.dtype)
+    calls.clear()
+    fit = _core.Fit(net, theta, *data, optimizer, batch_size, True, 0)
+    assert calls, "the counter has not seen the buffers of a session"
+    fit.set_clocks(True)
+    calls.clear()
+    for epoch in range(3):
+        fit.set_clocks(epoch == 2)
+        while not fit.run(0.0)[1]:
+            pass
+    fit.run(1.0)
+    assert optimizer.t == 4 * -(-50 // batch_size)
+    assert calls == []
+
+
+def train_formulas_and_count(dtype, layers, batch_size):
+    calls = count_allocator_calls(Path(_core.__file__).resolve())
+    rng, activations, widths = np.random.default_rng(3), STACKS["output"], (7, 40, 33, 3)
+    for name, programs in product(OPTIMIZERS, (False, True)):
+        print(f"{name=} {programs=}", flush=True)
+        loss = logistic_programs() if programs else "squared_error"
+        net = core_net(widths, activations, loss=loss, dtype=dtype, layers=layers)
+        theta, _ = theta_for(rng, widths, activations, dtype, layers)
+        data = samples(rng, 50, widths, dtype)
+        count_steps(calls, net, theta, data, OPTIMIZERS[name](), batch_size)
 
 
 @needs_elf
@@ -208,3 +263,11 @@ def train_and_count(dtype, precision, kind, batch_size):
 @pytest.mark.parametrize(("dtype", "precision"), ARITHMETIC)
 def test_a_step_allocates_nothing(dtype, precision, kind, batch_size):
     in_child(train_and_count, dtype, precision, kind, batch_size)
+
+
+@needs_elf
+@pytest.mark.parametrize("batch_size", [8, 13])
+@pytest.mark.parametrize("layers", [(), FORMULA_LAYERS])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_of_formulas_allocates_nothing(dtype, layers, batch_size):
+    in_child(train_formulas_and_count, dtype, layers, batch_size)

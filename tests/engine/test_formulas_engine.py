@@ -4,21 +4,29 @@ import itertools
 
 import numpy as np
 import pytest
-from engine_cases import DTYPES, within
+from engine_cases import DTYPES
 from program_cases import (
-    GELU_TANH,
-    MISH,
+    ARITHMETIC,
+    BUILTIN,
     MIXED,
     MIXED_BY_UNIT,
-    SILU,
+    NORM_LAYER,
+    NORM_RMS,
+    OPTIONS,
     SINE,
+    SQUARE,
+    STACKS,
     SWISH,
-    SWISH_BY_UNIT,
+    WIDTHS,
     Draft,
     Formula,
     core_net,
     logistic,
     logistic_programs,
+    near,
+    numpy_pass,
+    samples,
+    squared_error,
     squared_error_programs,
     theta_for,
     views_of,
@@ -29,72 +37,9 @@ from fastbp import _core
 from fastbp._types import SparseRows
 
 EPS = np.finfo(np.float64).eps
-WIDTHS = (7, 40, 33, 3)
-STACKS = {
-    "no constants": (SINE, "identity", SINE),
-    "hidden": (SWISH, MIXED_BY_UNIT, "identity"),
-    "output": (MIXED, SWISH_BY_UNIT, MIXED),
-    "by unit": (SWISH_BY_UNIT, SWISH, MIXED_BY_UNIT),
-}
-IDENTITY = Formula(None, lambda z: z, lambda z: (np.ones_like(z),))
-NORM_LAYER, NORM_RMS = {"norm": 1, "eps": 1e-3}, {"norm": 2, "eps": 0.1}
-RESIDUAL = {"residual": True}
-SQUARE = (6, 6, 6, 3)  # widths that allow residual layers
-OPTIONS = {
-    "layer norm": ({**NORM_LAYER}, {**NORM_RMS, "no_bias": True}, {}),
-    "residual": ({**RESIDUAL}, {**RESIDUAL}, {}),
-    "all": ({**RESIDUAL, **NORM_LAYER}, {**RESIDUAL, **NORM_RMS}, {"no_bias": True}),
-}
-ARITHMETIC = (("float64", 0), ("float32", 0), ("float32", 1), ("float32", 2))
-BUILTIN = {"silu": SILU, "mish": MISH, "gelu_tanh": GELU_TANH}
 
 
-def samples(rng, n, widths=WIDTHS, dtype="float64"):
-    """X, dense y whose rows add up to 1, and weights, all exact in float32."""
-    X = rng.normal(size=(n, widths[0]))
-    y = rng.dirichlet(np.ones(widths[-1]), n)
-    s = rng.uniform(0.5, 2.0, n)
-    return [each.astype(np.float32).astype(dtype) for each in (X, y, s)]
-
-
-def near(computed, exact, bound, what):
-    """`within`, also for one bound for all elements."""
-    within(computed, exact, np.broadcast_to(bound, np.shape(exact)), what)
-
-
-# ---- the oracle: NumPy --------------------------------------------------------------------
-
-
-def squared_error(a, y):
-    return ((a - y) ** 2).sum(axis=1) / 2, a - y
-
-
-def numpy_pass(activations, loss, views, X, y, s):
-    """Everything that `engine_pass` returns, in float64."""
-    formulas = [f if isinstance(f, Formula) else IDENTITY for f in activations]
-    found, u = {}, X
-    inputs, slopes = [], []
-    for i, f in enumerate(formulas):
-        inputs.append(u)
-        z = u @ views["W", i] + views["b", i]
-        c = [views[f"c{k}", i] for k in range(len(f.constants))]
-        u = f.value(z, *c)
-        slopes.append(f.slopes(z, *c))
-        found |= {f"z {i}": z, f"a {i}": u}
-    losses, g = loss(u, y)
-    S = s.sum()
-    found["J"] = found["cost"] = np.array([s @ losses / S])
-    found["predict"] = u
-    for i in reversed(range(len(formulas))):
-        dz, *dc = slopes[i]
-        delta = found[f"delta {i}"] = g * dz
-        found[f"W {i}"] = inputs[i].T @ (s[:, None] * delta) / S
-        found[f"b {i}"] = s @ delta / S
-        for k, slope in enumerate(dc):
-            by_unit = s @ (g * slope) / S
-            found[f"c{k} {i}"] = by_unit if formulas[i].per_unit else by_unit.sum(keepdims=True)
-        g = delta @ views["W", i].T
-    return found | {"input": g}
+# ---- against NumPy ------------------------------------------------------------------------
 
 
 def engine_pass(net, theta, X, y, s, activations, widths=WIDTHS):
