@@ -218,8 +218,8 @@ FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
  *                  goes to panels[(j/P)·panel_stride + i·P + j%P]; 0 after the last output.
  * round_rows       out[i,j] = x[i][j] rounded to 1 or 2 planes, where x points to rows.
  * transpose        out[j,i] = x[i,j]; for small matrices.
- * column_sums      sums[j] = Σ_i f_i x[i,j], i ascending; f_i = factors[i], or 1 if factors is
- * NULL. row_sums         sums[i·lds] = Σ_j x[i,j], each lane of a vector in order, then the lanes.
+ * column_sums      sums[j] = Σ_i f_i x[i,j], i ascending, with f_i as in norm_gradient.
+ * row_sums         sums[i·lds] = Σ_j x[i,j], each lane of a vector in order, then the lanes.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
  * convert          out[i] = x[i], rounded once; x has n elements of the type FASTBP_X_*, not OWN.
  * sparse_forward   z[i] = x_i W + bias for `rows` sparse rows x_i and a dense W; bias may be NULL.
@@ -236,12 +236,14 @@ FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
  * norm_push        out = R{n}; replaces moved = R{z} by R{x̂}; moved_r = R{r}.
  * norm_curve       replaces delta = R{∂J/∂n} by R{∂J/∂z}; kept receives R{∂J/∂n}.
  * shuffle          swaps order[i] with order[floor(r (i + 1) / 2^64)] for i = n − 1 … 1, where r
- * has words 0 and 1 of index (high << 32) + i of the stream. dropout          out[i,j] = from[i][j]
- * · (dropped ? 0 : scale); from may point to rows of out. act_forward      a = σ(z), softmax by
- * rows; a may be z. act_backward     delta ⊙= σ', computed from aux = a, or z if fbp_act_by_z;
- * softmax, with p = aux: delta = p ⊙ (delta − Σ_j delta_j p_j). act_curve        delta += g ⊙
- * σ''(z) ⊙ rz; softmax: R{its Jacobian} g, computed from ra. loss_curve       loss->delta =
- * R{∂J_i/∂a} from rz = R{z} and ra = R{a}, or R{δ} for a pair; does not use row_loss and scale.
+ *                  has words 0 and 1 of index (high << 32) + i of the stream.
+ * dropout          out[i,j] = from[i][j] · (dropped ? 0 : scale); from may point to rows of out.
+ * act_forward      a = σ(z), softmax by rows; a may be z.
+ * act_backward     delta ⊙= σ', computed from aux = a, or z if fbp_act_by_z;
+ *                  softmax, with p = aux: delta = p ⊙ (delta − Σ_j delta_j p_j).
+ * act_curve        delta += g ⊙ σ''(z) ⊙ rz; softmax: R{its Jacobian} g, computed from ra.
+ * loss_curve       loss->delta = R{∂J_i/∂a} from rz = R{z} and ra = R{a}, or R{δ} for a pair;
+ *                  does not use row_loss and scale.
  * run_elements     runs a program without ROW slots on a matrix; program.h has the contract.
  * run_rows         runs any program, row by row.
  * write_gradient   grad = the final gradient of the tile of raw sums.

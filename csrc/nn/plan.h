@@ -69,8 +69,8 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
                               long capacity, long batch_rows, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
 
-/* FBP_TERM_ELEMS: the gradients of constants of a whole layer are first computed unit by unit, for
- * so many units at a time, in L1. */
+/* FBP_TERM_ELEMS: gradients of the constants of a whole layer are first computed by unit, and then
+ * summed over the units: so many numbers of each constant at a time, which stay in L1. */
 #ifndef FBP_TERM_ELEMS
 #define FBP_TERM_ELEMS 2048
 #endif

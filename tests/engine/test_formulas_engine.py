@@ -260,9 +260,10 @@ def test_vjp_jacobian_and_jvp_agree(rng, stack):
     near(np.einsum("ik,ikj,ij->i", v, J, dX), (pulled * dX).sum(axis=1), 8 * bound, "jacobian")
 
 
+@pytest.mark.parametrize("loss", ["built in", "squared"])
 @pytest.mark.parametrize("stack", STACKS)
-def test_relevance_is_a_times_its_slope(rng, stack):
-    _, theta, p, _, X, y = passed(rng, stack)
+def test_relevance_is_a_times_its_slope(rng, stack, loss):
+    _, theta, p, _, X, y = passed(rng, stack, loss=LOSSES[loss][0])
     outs = [np.empty((9, n)) for n in WIDTHS]
     _core.relevance(p, theta, outs)
     a, slope = np.array(p.buffer("a", 3)), np.empty_like(X)

@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 import pytest
+from program_cases import MIXED, core_net, squared_error_programs
 
 import fastbp
 from fastbp import _core
@@ -192,6 +193,26 @@ def test_passes_and_derivatives(dtype):
     assert net.loss(X, y) == 0
     net.forward(X)
     assert net.backward(y) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_formulas(dtype):
+    """a = α tanh z + γ z with subnormal α and γ; J = Σ a² with outputs whose squares are."""
+    tiny, subnormal = small(dtype)
+    net = core_net((1, 4), [MIXED], loss=squared_error_programs(), dtype=np.dtype(dtype).name)
+    theta = np.ones(net.n_params, dtype)
+    theta[-2:] = subnormal
+    X, y, out = np.full((20, 1), 4, dtype), np.zeros((20, 4), dtype), np.ones((20, 4), dtype)
+    for n in (1, 20):
+        net.predict(theta, X[:n], out[:n])
+        assert (out[:n] == 0).all()
+    p = _core.Pass(net, 20)
+    p.forward(theta, X)
+    g = np.full((20, 4), 4, dtype)
+    _core.pull_back(p, 1, g)
+    assert (g == 0).all()
+    theta[-2:] = np.sqrt(tiny) / dtype(16), 0
+    assert net.cost(theta, X, y, None) == 0
 
 
 def test_any_number_of_threads_flushes():
