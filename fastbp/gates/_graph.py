@@ -139,17 +139,7 @@ class Node:
         >>> (y * x + y).inputs
         ('y', 'x')
         """
-        names: list[str] = []
-        found: set[Node] = set()
-        waiting = [self]
-        while waiting:
-            gate = waiting.pop()
-            if gate not in found:
-                found.add(gate)
-                waiting += reversed(gate.operands)
-                if gate.operation == "input":
-                    names.append(str(gate.data))
-        return tuple(names)
+        return names_of(self.gates())
 
     def gates(self) -> tuple[Self, ...]:
         """All gates that this one is computed from and itself, operands before their users.
@@ -299,3 +289,8 @@ def gates_of(roots: Collection[Node]) -> tuple[Node, ...]:
         if len(waiting) == n:
             found[waiting.pop()] = None
     return tuple(found)
+
+
+def names_of(order: Sequence[Node]) -> tuple[str, ...]:
+    """The names of the inputs among gates."""
+    return tuple(str(gate.data) for gate in order if gate.operation == "input")

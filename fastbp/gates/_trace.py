@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import islice
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._checks.numbers import as_array, as_numbers
 from .._types import Array
-from ._graph import Node
+from ._graph import Node, names_of
 from ._operations import OPERATIONS, fitted, values
+
+
+class _Walk(NamedTuple):
+    """What one walk back finds.
+
+    gradients: gate → the derivative of the sum of the result with respect to it.
+    slopes: the local partials, operand by operand, in the order of the walk.
+    """
+
+    gradients: dict[Node, Any]
+    slopes: list[Any]
 
 
 class Trace:
@@ -40,13 +51,12 @@ class Trace:
     def __init__(self, gate: Node, given: Mapping[str, Any]) -> None:
         self.gate = gate
         self._order = gate.gates()
-        self._names = gate.inputs
+        self._names = names_of(self._order)
         checked = _checked(self._names, given)
         self._values: dict[Node, Any] = {}
         with np.errstate(all="ignore"):
             self._forward(checked)
-        self._gradients: dict[Node, Any] | None = None
-        self._slopes: list[Any] = []  # local partials, operand by operand, in the order of the walk
+        self._walk: _Walk | None = None
 
     def _forward(self, given: Mapping[str, Any]) -> None:
         found = self._values
@@ -115,7 +125,7 @@ class Trace:
         >>> gates.sum(w * x).trace(w=[1, 2], x=[[3, 4], [5, 6]]).gradient()["w"]
         array([ 8., 10.])
         """
-        found = self.gradients
+        found = self._walked().gradients
         by_name = {str(gate.data): gate for gate in self._order if gate.operation == "input"}
         return {name: shown(found[by_name[name]], copy=True) for name in self._names}
 
@@ -125,7 +135,7 @@ class Trace:
 
         It has every gate that depends on an input.
         """
-        return {gate: shown(found) for gate, found in self._walked().items()}
+        return {gate: shown(found) for gate, found in self._walked().gradients.items()}
 
     @property
     def partials(self) -> dict[Node, tuple[Any, ...]]:
@@ -134,8 +144,8 @@ class Trace:
         A partial is None where the operand does not depend on an input, where the partial is 0 by
         definition (conditions), and for softmax, which has a matrix.
         """
-        depends, slopes = self._walked(), iter(self._slopes)
-        walked = (gate for gate in reversed(self._order) if gate.operands and gate in depends)
+        gradients, slopes = self._walked().gradients, iter(self._walked().slopes)
+        walked = (gate for gate in reversed(self._order) if gate.operands and gate in gradients)
         return {
             gate: tuple(
                 None if slope is None else shown(slope)
@@ -213,16 +223,21 @@ class Trace:
 
         return shown_html(traced(self))
 
-    def _walked(self) -> dict[Node, Any]:
-        if self._gradients is None:
-            with np.errstate(all="ignore"):
-                self._gradients = self._backward()
-        return self._gradients
+    def __reduce__(self) -> tuple[Any, ...]:
+        inputs = (gate for gate in self._order if gate.operation == "input")
+        return Trace, (self.gate, {str(gate.data): self._values[gate] for gate in inputs})
 
-    def _backward(self) -> dict[Node, Any]:
+    def _walked(self) -> _Walk:
+        if self._walk is None:
+            with np.errstate(all="ignore"):
+                self._walk = self._backward()
+        return self._walk
+
+    def _backward(self) -> _Walk:
         """Walk from the result to the inputs."""
-        found, depends, slopes = self._values, _dependent(self._order), self._slopes
+        found, depends = self._values, _dependent(self._order)
         gradients: dict[Node, Any] = {}
+        slopes: list[Any] = []
         if self.gate in depends:
             gradients[self.gate] = np.ones_like(found[self.gate])[()]
         for gate in reversed(self._order):
@@ -248,7 +263,7 @@ class Trace:
                 gradients[operand] = part if before is None else before + part
         for gate in depends.difference(gradients):  # only conditions use these
             gradients[gate] = np.zeros_like(found[gate])[()]
-        return gradients
+        return _Walk(gradients, slopes)
 
 
 def shown(value: Any, *, copy: bool = False) -> Any:

@@ -1,6 +1,8 @@
 """Values and gradients, gate by gate: shapes, kinks, counts, long formulas, bad values."""
 
+import copy
 import math
+import pickle
 from collections import Counter
 from dataclasses import replace
 
@@ -47,6 +49,14 @@ def test_arrays_of_a_trace_are_its_own():
     for found in (trace.values[x], trace.value, trace.gradients[x]):
         with pytest.raises(ValueError, match="read-only"):
             found[0] = 1.0
+
+
+def test_copies_of_a_trace_have_its_numbers():
+    trace = (gates.sin(x) * y).trace(x=[1.0, 2.0], y=3)
+    for copied in (pickle.loads(pickle.dumps(trace)), copy.deepcopy(trace)):
+        assert copied.gate is trace.gate
+        np.testing.assert_array_equal(copied.value, trace.value)
+        np.testing.assert_array_equal(copied.gradient()["x"], trace.gradient()["x"])
 
 
 def test_an_input_and_a_constant_are_formulas_too():

@@ -42,6 +42,15 @@ def test_import_loads_only_numpy_and_the_standard_library():
     assert not {name for name in foreign if not name.startswith("_cython_")}
 
 
+def test_gates_are_imported_when_they_are_first_used():
+    code = (
+        "import sys, fastbp; names = dir(fastbp); net = fastbp.Network((2, 1));"
+        "print('gates' in names, 'fastbp.gates' in sys.modules, fastbp.gates.__name__);"
+        "print(hasattr(fastbp, 'gate'))"
+    )
+    assert output(code) == ["True", "False", "fastbp.gates", "False"]
+
+
 def test_import_gives_no_warning():
     assert output("import fastbp; print('quiet')", PYTHONWARNINGS="error") == ["quiet"]
 
