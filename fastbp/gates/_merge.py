@@ -6,7 +6,8 @@ a row is tried, the operands are merged already: 1 / (1 + exp(-u)) is first reci
 Every row is an identity of the real numbers that holds wherever its left side is defined, and its
 right side is defined nowhere else. So exp(log(x)), x * 0 and x / x stay as they are. Only rounding
 changes, mostly for the better: where the left side overflows, cancels or is 0 / 0, the right side
-is the correct value, and so is its gradient.
+is the correct value, and so is its gradient. NaN, infinities and the sign of 0 are no real numbers:
+where(x > 0, x, 0) is 0 for NaN, and relu(x) is NaN.
 """
 
 from __future__ import annotations
@@ -247,16 +248,17 @@ class _Pass:
         return gate
 
     def _rewritten(self, operation: str, operands: tuple[Node, ...]) -> Node:
+        patterns = _candidates(operation, tuple([x.operation for x in operands]))
         gate = _folded(operation, operands)
         if gate is None:
-            gate = self._by_table(operation, operands)
+            gate = self._by_table(patterns, operands)
         if gate is None and operation == "mul":
             gate = self._product(*operands)
         if gate is None and operation == "where":
             gate = _same_sides(*operands)
         if gate is None:
             gate = self._first(operation, operands)
-            if not any(pattern.alone for pattern in _candidates(operation, _operations(operands))):
+            if not any(pattern.alone for pattern in patterns):
                 self._settled.add(gate)
         return gate
 
@@ -300,9 +302,9 @@ class _Pass:
 
     # ---- the table ------------------------------------------------------------------------
 
-    def _by_table(self, operation: str, operands: tuple[Node, ...]) -> Node | None:
-        """The merged form by the first row that matches."""
-        for pattern in _candidates(operation, _operations(operands)):
+    def _by_table(self, patterns: list[_Pattern], operands: tuple[Node, ...]) -> Node | None:
+        """The merged form by the first pattern that matches."""
+        for pattern in patterns:
             bound: dict[Node, Node] = {}
             if self._match_operands(pattern, pattern.written, operands, bound):
                 return self._built(pattern.merged, bound)
@@ -355,10 +357,6 @@ class _Pass:
         if form.operation == "number":
             return form
         return self.make(form.operation, *[self._built(x, bound) for x in form.operands])
-
-
-def _operations(gates: tuple[Node, ...]) -> tuple[str, ...]:
-    return tuple([gate.operation for gate in gates])
 
 
 def _number(gate: Node) -> float:
@@ -457,8 +455,11 @@ def _bind(variable: Node, gate: Node, bound: dict[Node, Node]) -> bool:
 
 def _folded(operation: str, operands: tuple[Node, ...]) -> Node | None:
     """The value of an operation on finite numbers, if it is finite."""
+    for x in operands:
+        if x.operation != "number":
+            return None
     entry = OPERATIONS[operation]
-    if entry.kind != "elementwise" or any(x.operation != "number" for x in operands):
+    if entry.kind != "elementwise":
         return None
     numbers = [np.float64(_number(x)) for x in operands]
     with np.errstate(all="ignore"):

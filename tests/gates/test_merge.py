@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastbp import gates
@@ -599,6 +599,7 @@ def random_formulas(draw):
     return made[-1], {name: given[name] for name in made[-1].inputs}
 
 
+@settings(max_examples=200)
 @given(random_formulas())
 def test_random_formulas_keep_values_and_gradients(case):
     gate, given = case
