@@ -351,20 +351,21 @@ def _by_rule(build: _Builder, operation: str, operands: tuple[Node, ...]) -> Nod
 
 
 # Rules take the builder and simplified operands, and return None where they have nothing to say.
+# Operands may be deep formulas of users, so no rule goes down them by recursion.
 
 
 def _add(build: _Builder, x: Node, y: Node) -> Node | None:
     if _is(x, 0) or _is(y, 0):
         return y if _is(x, 0) else x
-    if y.operation == "neg":
-        return build("sub", x, y.operands[0])
-    if x.operation == "neg":
-        return build("sub", y, x.operands[0])
+    for term, other in ((y, x), (x, y)):
+        sign, rest = _signed(term)
+        if rest is not term:
+            return build("add" if sign > 0 else "sub", other, rest)
     if x.operation == y.operation == "where" and x.operands[0] is y.operands[0]:
         condition, *sides = x.operands
         sums = list(zip(sides, y.operands[1:], strict=True))
         if all(_is(a, 0) or _is(b, 0) for a, b in sums):  # each side is in one of them
-            return build("where", condition, *[build("add", a, b) for a, b in sums])
+            return build("where", condition, *[b if _is(a, 0) else a for a, b in sums])
     return None
 
 
@@ -373,51 +374,77 @@ def _sub(build: _Builder, x: Node, y: Node) -> Node | None:
         return x
     if _is(x, 0):
         return build("neg", y)
-    return build("add", x, y.operands[0]) if y.operation == "neg" else None
+    sign, rest = _signed(y)
+    return None if rest is y else build("sub" if sign > 0 else "add", x, rest)
 
 
 def _neg(build: _Builder, x: Node) -> Node | None:
-    if x.operation == "neg":
-        return x.operands[0]
     factor, rest = _split(x)
-    return build("mul", leaf("number", -factor), rest) if factor != 1 else None
+    if abs(factor) == 1:
+        return None if rest is x else _times(factor < 0, rest)
+    return gate_of("mul", (-factor, rest))
+
+
+def _signed(x: Node) -> tuple[int, Node]:
+    """(1 or −1, gate), whose product is x; the gate has no sign."""
+    sign = 1
+    while x.operation == "neg":
+        sign, x = -sign, x.operands[0]
+    return sign, x
+
+
+def _times(positive: bool, x: Node) -> Node:
+    return x if positive else gate_of("neg", (x,))
 
 
 def _split(x: Node) -> tuple[float, Node]:
-    """(number, gate), whose product is x."""
-    if x.operation == "neg":
-        return -1.0, x.operands[0]
-    if x.operation == "mul":
-        for number, rest in (x.operands, x.operands[::-1]):
-            if number.operation == "number":
-                return _value(number), rest
-    return 1.0, x
+    """(number, gate), whose product is x; the gate has no number and no sign in front."""
+    factor = 1.0
+    while x.operation in ("neg", "mul"):
+        first, *others = x.operands
+        if not others:
+            factor, x = -factor, first
+            continue
+        number, rest = (first, others[0]) if first.operation == "number" else (others[0], first)
+        if number.operation != "number":
+            break
+        product = factor * _value(number)
+        if product == 0 or not isfinite(product):
+            break
+        factor, x = product, rest
+    return factor, x
 
 
 def _mul(build: _Builder, x: Node, y: Node) -> Node | None:
     """Numbers come first, as one; −1 becomes a sign; a factor goes into a choice with 0."""
+    zero = leaf("number", 0.0)
     if _is(x, 0) or _is(y, 0):
-        return leaf("number", 0.0)
+        return zero
     if _is(x, 1) or _is(y, 1):
         return y if _is(x, 1) else x
     for choice, other in ((x, y), (y, x)):
         if choice.operation in _CONDITIONS:
-            return build("where", choice, other, leaf("number", 0.0))
-        if choice.operation == "where" and any(_is(side, 0) for side in choice.operands[1:]):
+            return build("where", choice, other, zero)
+    for choice, other in ((x, y), (y, x)):
+        if _is_choice(choice) and not any(map(_is_choice, choice.operands[1:])):
             condition, *sides = choice.operands
             return build("where", condition, *[build("mul", other, side) for side in sides])
-    if "number" in (x.operation, y.operation):
-        number, product = (x, y) if x.operation == "number" else (y, x)
-        factor, rest = _split(product)
-        factor *= _value(number)
+    (c, a), (d, b) = _split(x), _split(y)
+    if a.operation == "number" or b.operation == "number":  # 1 times a number is split no further
+        number, rest = (a, b) if a.operation == "number" else (b, a)
+        factor = c * d * _value(number)
+    elif c == d == 1:
+        return None
     else:
-        (c, a), (d, b) = _split(x), _split(y)
-        if c == d == 1:
-            return None
         factor, rest = c * d, build("mul", a, b)
     if abs(factor) == 1:
-        return rest if factor == 1 else build("neg", rest)
+        return _times(factor > 0, rest)
     return gate_of("mul", (factor, rest)) if isfinite(factor) and factor else None
+
+
+def _is_choice(x: Node) -> bool:
+    """Whether it is 0 on one side of a condition."""
+    return x.operation == "where" and (_is(x.operands[1], 0) or _is(x.operands[2], 0))
 
 
 def _div(build: _Builder, x: Node, y: Node) -> Node | None:

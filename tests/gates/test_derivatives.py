@@ -210,6 +210,37 @@ def test_a_long_formula_is_derived_without_recursion():
     assert math.isclose(slope.trace(x=0.5).value, expected, rel_tol=3000 * 4 * EPS)
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        gates.relu,
+        gates.sin,
+        lambda f: -f,
+        lambda f: 2 * f,
+        lambda f: f * -1,
+        lambda f: gates.where(f > 0, f, 0),
+        lambda f: gates.where(f > 0, f, 0.5 * f),
+        lambda f: f + x,
+        lambda f: x - f,
+        lambda f: gates.sum(f),
+        lambda f: gates.maximum(f, x),
+    ],
+)
+def test_deep_formulas_are_derived_without_recursion(step):
+    """As the whole formula, as a factor and as a term of one."""
+    n, f = 1500, x
+    for _ in range(n):
+        f = step(f)
+    for whole in (f, x * f, (1 - f) * gates.sigmoid(f), gates.sigmoid(f) - f):
+        expected = whole.trace(x=0.5).gradient()["x"]
+        slope, along = whole.derivative("x"), directional(whole, {x: y})
+        given = {"x": 0.5, "y": 1.0}
+        for gate in (slope, along):
+            found = gate.trace(**{name: given[name] for name in gate.inputs}).value
+            # every gate adds its rounding and those of two partials, none of which cancel
+            np.testing.assert_allclose(found, expected, rtol=n * 12 * EPS)
+
+
 def test_numbers_are_not_folded_to_infinity():
     f = 1e200 * (1e200 * gates.sin(x))
     assert {gate.data for gate in f.derivative("x").gates() if gate.operation == "number"} == {
