@@ -161,11 +161,12 @@ def evaluated(name, *operands):
 
 
 @contextmanager
-def rounding_errors(rng):
+def rounding_errors(rng, eps=EPS):
     """Add to each value and each local partial a relative error of up to 4 eps.
 
     Four units in the last place are more than an operation of NumPy errs by. The slopes of silu,
-    mish and gelu_tanh are sums of terms of about 1, which may cancel; they get 2 eps more.
+    mish and gelu_tanh, and theirs, are sums of terms of about 1, which may cancel; they get 2 eps
+    more.
     """
 
     def with_error(function, more=0):
@@ -173,24 +174,26 @@ def rounding_errors(rng):
             found = function(*arguments)
             if isinstance(found, int):  # a partial that is 1 or −1
                 return found
-            return found + (4 * abs(found) + more) * EPS * rng.uniform(-1, 1, np.shape(found))
+            return found + (4 * abs(found) + more) * eps * rng.uniform(-1, 1, np.shape(found))
 
         return function and erring
 
     before = dict(OPERATIONS)
     for name, entry in before.items():
         if name not in ("less", "less_equal", "equal", "sum_like", "broadcast_like"):
-            more = 2 if name in ("silu", "mish", "gelu_tanh") else 0
+            is_slope = name.endswith("_slope")
+            more = 2 if is_slope or name in ("silu", "mish", "gelu_tanh") else 0
             partials = tuple(with_error(partial, more) for partial in entry.partials)
-            OPERATIONS[name] = replace(entry, value=with_error(entry.value), partials=partials)
+            value = with_error(entry.value, 2 * is_slope)
+            OPERATIONS[name] = replace(entry, value=value, partials=partials)
     try:
         yield
     finally:
         OPERATIONS.update(before)
 
 
-def drift(compute, runs=8, seed=0):
-    """How far rounding errors move the numbers that `compute()` returns in a dict.
+def drift(compute, runs=8, seed=0, eps=EPS):
+    """How far rounding errors of a dtype with this eps move what `compute()` returns in a dict.
 
     Four times the largest change in some runs with random errors: the errors of a run without added
     ones are smaller, but they may conspire.
@@ -198,9 +201,9 @@ def drift(compute, runs=8, seed=0):
     exact, most = compute(), {}
     rng = np.random.default_rng(seed)
     for _ in range(runs):
-        with rounding_errors(rng):
+        with rounding_errors(rng, eps):
             moved = compute()
         for name, value in exact.items():
-            change = abs(np.asarray(moved[name]) - value) + EPS * abs(np.asarray(value))
+            change = abs(np.asarray(moved[name]) - value) + eps * abs(np.asarray(value))
             most[name] = np.maximum(most.get(name, 0.0), change)
     return {name: 4 * change for name, change in most.items()}
