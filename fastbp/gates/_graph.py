@@ -36,6 +36,7 @@ class Node:
 
     __slots__ = ("__weakref__", "data", "number", "operands", "operation")
     __array_ufunc__ = None  # NumPy leaves array + gate to the gate
+    __pandas_priority__ = 10_000  # and so does pandas, whose own objects have at most 4000
     _class: ClassVar[type[Node]]  # of all gates
 
     def __init_subclass__(cls) -> None:

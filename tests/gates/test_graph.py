@@ -71,6 +71,13 @@ def test_arrays_on_either_side_become_constants(given):
     assert constant.data.tolist() == [1.0, 2.0]
 
 
+def test_columns_of_pandas_become_constants():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    column = pandas.Series([1.0, 2.0], index=["a", "b"])
+    assert column * x is np.array([1.0, 2.0]) * x
+    assert x - column.to_frame() is x - np.array([[1.0], [2.0]])
+
+
 def test_a_constant_array_is_a_copy():
     given = np.array([1.0, 2.0])
     f = x + given
