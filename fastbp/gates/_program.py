@@ -185,21 +185,18 @@ def _instructions(results: Sequence[tuple[Term, str]]) -> list[_Instruction]:
     What depends on single numbers only is computed once per row, or in a program without numbers
     per row once per output, since no temporary is a single number.
     """
-    terms = below(term for term, _ in results)
-    forms = _forms(terms, [term for term, _ in results])
-    by_rows = "row" in {kind for _, kind in results} | {term.kind for term in terms}
+    forms = _forms([term for term, _ in results])
+    by_rows = "row" in {kind for _, kind in results} | {term.kind for term in forms}
     lifted = "row" if by_rows else "full"
     made: dict[Term, _Instruction] = {}
     copies: dict[Term, _Instruction] = {}
-    for term in terms:
-        if term in forms:
-            operation, operands = forms[term]
-            values = [made.get(x, x) for x in operands]
-            kind = lifted if term.kind == "one" else term.kind
-            if values and all(value.kind == "one" for value in values):
-                first = operands[0]
-                values[0] = copies.setdefault(first, _Instruction("copy", (first,), kind))
-            made[term] = _Instruction(operation, tuple(values), kind)
+    for term, (operation, operands) in forms.items():
+        values = [made.get(x, x) for x in operands]
+        kind = lifted if term.kind == "one" else term.kind
+        if values and all(value.kind == "one" for value in values):
+            first = operands[0]
+            values[0] = copies.setdefault(first, _Instruction("copy", (first,), kind))
+        made[term] = _Instruction(operation, tuple(values), kind)
     chosen: list[_Instruction] = []
     for term, kind in results:
         value = made.get(term, term)
@@ -209,25 +206,36 @@ def _instructions(results: Sequence[tuple[Term, str]]) -> list[_Instruction]:
     return chosen
 
 
-def _forms(terms: list[Term], roots: list[Term]) -> dict[Term, tuple[str, tuple[Term, ...]]]:
-    """The operation and operands of every term that needs an instruction of its own."""
-    uses = dict.fromkeys(terms, 0)
-    for used in (*(x for term in terms for x in term.operands), *roots):
-        uses[used] += 1
-    forms: dict[Term, tuple[str, tuple[Term, ...]]] = {}
-    absorbed: set[Term] = set()
-    for term in reversed(terms):  # each term after all that use it
-        if not term.leaf and term not in absorbed:
-            alone = {x for x in term.operands if uses[x] == 1}
-            operation, operands, gone = _fused(term, alone)
-            forms[term] = operation, operands
-            if gone is not None:
-                absorbed.add(gone)
-    return forms
+_Form: TypeAlias = tuple[str, tuple[Term, ...]]  # operation and operands
 
 
-def _fused(term: Term, alone: set[Term]) -> tuple[str, tuple[Term, ...], Term | None]:
-    """The operation and operands of a term, and the operand that this makes unnecessary.
+def _forms(roots: Sequence[Term]) -> dict[Term, _Form]:
+    """The operation and operands of every term that needs an instruction, operands first.
+
+    The forms of what the first root needs do not depend on the others. So J has the same roundings
+    in the program of a loss alone and in that with its gradient.
+    """
+    uses: dict[Term, int] = {}
+    forms: dict[Term, _Form] = {}
+    for root in roots:
+        new = [term for term in below([root]) if term not in uses]
+        uses.update(dict.fromkeys(new, 0))
+        for used in (*(x for term in new for x in term.operands), root):
+            uses[used] += 1
+        for term in new:
+            if not term.leaf:
+                forms[term] = _fused(term, {x for x in term.operands if uses[x] == 1})
+    needed = set(roots)
+    for term in sorted(forms, key=lambda term: term.order, reverse=True):
+        if term in needed:
+            needed.update(forms[term][1])
+    return {
+        term: forms[term] for term in sorted(needed, key=lambda term: term.order) if term in forms
+    }
+
+
+def _fused(term: Term, alone: set[Term]) -> _Form:
+    """The operation and operands of a term, where products become part of sums and quotients.
 
     A product that only one sum needs becomes part of it, which saves an instruction and a rounding.
     `alone` has the operands that nothing else needs.
@@ -240,20 +248,21 @@ def _fused(term: Term, alone: set[Term]) -> tuple[str, tuple[Term, ...], Term | 
             (x, y, "fma" if plus else "fms"),
         ):
             if product in alone and product.operation in ("mul", "square"):
-                return fused, (product.operands[0], product.operands[-1], other), product
+                return fused, (product.operands[0], product.operands[-1], other)
     elif term.operation == "neg":
         (x,) = term.operands
         if x in alone and x.operation == "mul":
             u, v = x.operands
             if v.operation == "number":
-                return "mul", (u, Term("number", (), -v.value, "one", -1)), x
-            return "fnma", (u, v, Term("number", (), 0.0, "one", -1)), x
+                return "mul", (u, Term("number", (), -v.value, "one", -1))
+            return "fnma", (u, v, Term("number", (), 0.0, "one", -1))
     elif term.operation == "mul":
         x, y = term.operands
         for inverse, other in ((y, x), (x, y)):
-            if inverse in alone and inverse.operation == "reciprocal" and inverse.kind == term.kind:
-                return "div", (other, inverse.operands[0]), inverse
-    return term.operation, term.operands, None
+            saves = inverse in alone or inverse.kind == "row"  # a quotient per row costs nothing
+            if saves and inverse.operation == "reciprocal" and inverse.kind == term.kind:
+                return "div", (other, inverse.operands[0])
+    return term.operation, term.operands
 
 
 # ---- order and slots ----------------------------------------------------------------------

@@ -25,19 +25,9 @@ _FOLDED: dict[str, Callable[..., float]] = {
     "mul": lambda x, y: x * y,
     "div": lambda x, y: x / y,
     "neg": lambda x: -x,
-    "abs": abs,
     "square": lambda x: x * x,
     "reciprocal": lambda x: 1.0 / x,
-    "sqrt": math.sqrt,
-    "exp": math.exp,
     "log": math.log,
-    "pow": math.pow,
-    "min": min,
-    "max": max,
-    "less": lambda x, y: float(x < y),
-    "less_equal": lambda x, y: float(x <= y),
-    "equal": lambda x, y: float(x == y),
-    "sign": lambda x: float((x > 0) - (x < 0)),
 }
 
 
@@ -52,13 +42,13 @@ class Terms:
 
     def __init__(self, inputs: Sequence[str]) -> None:
         self._made: dict[tuple[object, ...], Term] = {}
-        self.inputs = [self._node("input", (), float(i), kind) for i, kind in enumerate(inputs)]
+        self.inputs = [self._term("input", (), float(i), kind) for i, kind in enumerate(inputs)]
 
     def number(self, value: float) -> Term:
         """A number; ValueError if it is NaN or infinite."""
         if not math.isfinite(value):
             raise ValueError(f"a number of the formula becomes {value}; numbers must be finite")
-        return self._node("number", (), float(value), "one")
+        return self._term("number", (), float(value), "one")
 
     def apply(self, operation: str, *operands: Term) -> Term:
         """The term of an operation of programs on terms, simplified."""
@@ -76,13 +66,13 @@ class Terms:
             kind = "row"
         else:
             kind = widest(x.kind for x in operands)
-        return self._node(operation, operands, 0.0, kind)
+        return self._term(operation, operands, 0.0, kind)
 
     def known(self, operation: str, *operands: Term) -> Term | None:
         """The term that `plain` would return, if it was made before."""
         return self._made.get((operation, operands, 0.0))
 
-    def _node(self, operation: str, operands: tuple[Term, ...], value: float, kind: str) -> Term:
+    def _term(self, operation: str, operands: tuple[Term, ...], value: float, kind: str) -> Term:
         key = operation, operands, value
         term = self._made.get(key)
         if term is None:
@@ -339,11 +329,7 @@ def _select(terms: Terms, condition: Term, x: Term, y: Term) -> Term | None:
 
 
 def _select_positive(terms: Terms, condition: Term, x: Term, y: Term) -> Term | None:
-    if x is y:
-        return x
-    if condition.operation == "number":
-        return x if condition.value > 0 else y
-    return None
+    return x if x is y else None
 
 
 def _row_sum(terms: Terms, x: Term) -> Term | None:

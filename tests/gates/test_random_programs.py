@@ -134,4 +134,9 @@ def test_activations_with_constants_per_layer(formula, seed):
 )
 def test_losses(formula, reduced, seed):
     assume("x" in formula.given and "z" not in formula.given)
-    check_all(Loss(in_float32(formula), reduced, seed))
+    case = Loss(in_float32(formula), reduced, seed)
+    check_all(case)
+    (value, inputs), (slope, _), _ = case.runs()
+    for dtype in ("float64", "float32"):  # J is the same with and without its gradient
+        alone, *_ = in_engine(value, inputs, dtype)
+        np.testing.assert_array_equal(in_engine(slope, inputs, dtype)[0], alone)
