@@ -24,7 +24,7 @@ _RETRIES = 3  # smaller steps, each an eighth of the previous one, to avoid a ki
 
 @dataclass(frozen=True)
 class BlockReport:
-    """The result for one block of parameters, a W, b, gain or shift.
+    """The result for one block of parameters: a W, b, gain, shift or trained constant.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def gradcheck(
     sample_weight : array-like of shape (batch,), optional
         The weights of the samples, as for `backward`.
     max_per_block : int, default 200
-        The maximum number of entries to check in each W, b, gain and shift.
+        The maximum number of entries to check in each W, b, gain, shift and trained constant.
     seed : int, default 0
         The seed that selects the entries.
     raise_on_failure : bool, default True

@@ -5,13 +5,17 @@ import multiprocessing
 
 import numpy as np
 from error_bounds import ErrorBounds
+from formula_cases import ACTIVATIONS as FORMULAS
 
 import fastbp
-from fastbp import activations, reference
-from fastbp.activations import Activation
+from fastbp import activations, losses, reference
 from fastbp.optim import SGD, Adam, AdamW, RMSprop
 
-HIDDEN = tuple(name for name in activations.NAMES if not Activation(name).entry.output_only)
+# The activations of output layers; those of all layers; those of them that are no formulas, which
+# kernels of their own compute
+OUTPUTS = (*activations.NAMES, *FORMULAS)
+HIDDEN = tuple(spec for spec in OUTPUTS if not activations.resolve(spec).entry.output_only)
+BUILT_IN = tuple(spec for spec in HIDDEN if activations.resolve(spec).formula is None)
 DTYPES = ("float32", "float64")
 LOGARITHMIC = ("binary_cross_entropy", "cross_entropy")
 # The losses that tests combine with everything else; test_losses.py tests all losses.
@@ -29,7 +33,7 @@ OPTIMIZERS = {
 
 def targets_for(rng, loss, n, n_out):
     """Dense targets (n, n_out) for the loss."""
-    if loss == "cross_entropy":
+    if losses.resolve(loss).targets == "classes":
         return rng.dirichlet(np.ones(n_out), n)
     if loss == "binary_cross_entropy":
         return rng.uniform(size=(n, n_out))
@@ -41,7 +45,7 @@ def combinations(*others):
 
     A layer does not depend on the activation of the next, so not every pair of them is needed.
     """
-    outputs, rests = activations.NAMES, list(itertools.product(*others))
+    outputs, rests = OUTPUTS, list(itertools.product(*others))
     below = [
         (hidden, outputs[(i + j) % len(outputs)], *rest)
         for i, hidden in enumerate(HIDDEN)
@@ -70,12 +74,14 @@ class Twins:
         self.reference = reference.Network(widths, **options)
         self.X = self._exact(rng.normal(size=(n, widths[0])))
         self.y = self._exact(targets_for(rng, loss, n, widths[-1]))
-        if labels and loss == "cross_entropy":
+        if labels and self.reference.criterion.labels:
             self.y = rng.integers(widths[-1], size=n)
         for layer in self.reference.layers:
             layer.W = rng.normal(size=layer.W.shape) / np.sqrt(len(layer.W))
-            layer.W *= 0.2 if "exp" in hidden else 1  # else values grow from layer to layer
+            layer.W *= 0.2 if "exp" in str(hidden) else 1  # else values grow by layer
             layer.b = rng.normal(scale=0.3, size=layer.b.shape)
+            for view in layer.constants.values():
+                view *= rng.uniform(0.8, 1.2, view.shape)
         if loss in LOGARITHMIC and not self.paired:
             self._keep_outputs_inside()
         self.set_theta(self.reference.theta)
@@ -122,6 +128,9 @@ class Twins:
                 computed = getattr(engine, name)
                 assert computed.dtype == self.dtype
                 within(computed, getattr(exact, name), getattr(bounds, name)[i], f"{name} of {i}")
+            for name, bound in bounds.dconstants[i].items():
+                computed, wanted = engine.dconstants[name], exact.dconstants[name]
+                within(computed, wanted, bound, f"gradient of {name} of {i}")
 
     def check_pass(self, s=None):
         """Compare forward and backward, their results, and those of input_gradient and loss."""

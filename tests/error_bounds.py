@@ -5,11 +5,13 @@ bound E for the error of a computation in a dtype with machine epsilon eps. A su
 an error of at most k eps Σ|a||b|; a function multiplies E by its slope and adds a few eps of its
 result. eps is two unit roundoffs: one for the tested computation, one for the rounding of the
 reference and for terms of second order. Higham, Accuracy and Stability of Numerical Algorithms,
-2nd ed., ch. 3.
+2nd ed., ch. 3. `formula_bounds` has the analysis of activations and losses that are formulas.
 """
 
+import formula_bounds
 import numpy as np
 
+from fastbp.losses import FormulaLoss
 from fastbp.reference._formulas import ACTIVATIONS
 
 EPS64 = float(np.finfo(np.float64).eps)
@@ -169,43 +171,93 @@ class ErrorBounds:
     """E of everything that forward and backward of a reference network have computed.
 
     net: a float64 `fastbp.reference.Network` after both; y dense (batch, n_L), s (batch,). Lists
-    `z`, `a`, `delta`, `dW`, `db` by layer, `input` (batch, n_0), `J`. With exact_delta the δ of
-    the last layer is taken as given, as `backward_from` does, and J is None.
+    `z`, `a`, `delta`, `dW`, `db`, `dconstants` by layer, `input` (batch, n_0), `J`. With
+    exact_delta the δ of the last layer is taken as given, as `backward_from` does, and J is None.
     """
 
     def __init__(self, net, y, s, dtype, exact_delta=False):
         self._net, self._y, self._s = net, y, s
         self._X = net._backend._pass.trace[1].u
-        self._eps = float(np.finfo(dtype).eps)
+        self._eps, self._dtype = float(np.finfo(dtype).eps), dtype
         self.z, self.a, self.J = [], [], None
+        self.dconstants = [{} for _ in net.layers]
         self._forward()
         self._backward(0 * net.layers[-1].delta if exact_delta else self._output())
+
+    def is_finite(self):
+        """Whether all bounds are: no value of a formula may err beyond the end of a function."""
+        lists = (self.z, self.a, self.delta, self.dW, self.db)
+        found = [*(each for some in lists for each in some), self.input, self.J]
+        found += [each for some in self.dconstants for each in some.values()]
+        return all(np.isfinite(each).all() for each in found)
 
     def _forward(self):
         a, E_a = self._X, 0 * self._X
         for layer in self._net.layers:
             size = abs(a) @ abs(layer.W) + abs(layer.b)
             E_z = product(E_a, a, layer.W) + sum_rounding(len(layer.W), self._eps) * size
-            name, alpha = layer.activation.name, layer.activation.alpha
-            a, E_a = layer.a, forward_error(name, alpha, layer.z, layer.a, E_z, self._eps)
+            a, E_a = layer.a, self._value_error(layer, E_z)
             self.z.append(E_z)
             self.a.append(E_a)
+
+    def _value_error(self, layer, E_z):
+        """E of a of a layer."""
+        name, alpha = layer.activation.name, layer.activation.alpha
+        if layer.activation.formula is None:
+            return forward_error(name, alpha, layer.z, layer.a, E_z, self._eps)
+        return self._formula(layer, 0, [], E_z, [])[0][1]
+
+    def _pull_back_error(self, i, g, E_g):
+        """E of δ of layer i from g = ∂J/∂a, which has error E_g. Sets `dconstants` as well."""
+        layer, eps = self._net.layers[i], self._eps
+        name, alpha = layer.activation.name, layer.activation.alpha
+        if layer.activation.formula is None:
+            E_z, E_a = self.z[i], self.a[i]
+            return pull_back_error(name, alpha, g, layer.z, layer.a, E_g, E_z, E_a, eps)
+        (_, E_delta), *rest = self._formula(layer, 1, [g], self.z[i], [E_g])
+        s = self._s[:, None]
+        for constant, (dc, E) in zip(layer.constants, rest, strict=True):
+            terms = dc.size // layer.constants[constant].size + 6
+            total = s * E + terms * eps * s * abs(dc)
+            axis = 0 if layer.activation.per == "unit" else None
+            self.dconstants[i][constant] = total.sum(axis=axis) / self._s.sum()
+        return E_delta
+
+    def _formula(self, layer, which, more, E_z, E_more):
+        """[(value, E), …] of a program of the layer's formula, on z, the constants and `more`."""
+        constants = [*layer.constants.values()]
+        given = [layer.z, *(np.broadcast_to(c, layer.z.shape) for c in constants), *more]
+        errors = [E_z, *(0.0 for _ in constants), *E_more]
+        if layer.activation.per == "layer":
+            given[1 : 1 + len(constants)] = [c[0] for c in constants]
+        program = layer.activation.formula.programs()[which]
+        return formula_bounds.bounds(program, given, errors, self._dtype)
+
+    def _loss_formula(self, which, top, E_a):
+        """[(value, E), …] of a program of a loss that is a formula."""
+        program = self._net.criterion.formula.programs()[which]
+        return formula_bounds.bounds(program, [top.a, self._y], [E_a, 0.0], self._dtype)
 
     def _output(self):
         """E of δ^L. Sets J as well."""
         net, y, s, eps = self._net, self._y, self._s, self._eps
         top, E_z, E_a = net.layers[-1], self.z[-1], self.a[-1]
-        name, alpha = top.activation.name, top.activation.alpha
         loss, paired = net.criterion.name, net.criterion.pairs_with(top.activation)
-        E_rows = value_error(loss, paired, top.z, top.a, y, E_z, E_a, eps)
+        if isinstance(net.criterion, FormulaLoss):
+            E_rows = self._loss_formula(0, top, E_a)[0][1][:, 0]
+        else:
+            E_rows = value_error(loss, paired, top.z, top.a, y, E_z, E_a, eps)
         W_size = sum(net.l1 * abs(p.W).sum() + net.l2 / 2 * (p.W**2).sum() for p in net.layers)
         penalty = (max(net.widths) + 6) * eps * W_size
         J_size = abs(net.loss(self._X, y, s))
         self.J = (s @ E_rows) / s.sum() + penalty + (len(s) + net.theta.size + 8) * EPS64 * J_size
         if paired:
             return E_a + eps * abs(top.a - y)
-        g, E_g = loss_gradient(loss, top.a, y, E_a, eps)
-        return pull_back_error(name, alpha, g, top.z, top.a, E_g, E_z, E_a, eps)
+        if isinstance(net.criterion, FormulaLoss):
+            _, (g, E_g) = self._loss_formula(1, top, E_a)
+        else:
+            g, E_g = loss_gradient(loss, top.a, y, E_a, eps)
+        return self._pull_back_error(len(net.layers) - 1, g, E_g)
 
     def _backward(self, E_delta):
         net, eps, S = self._net, self._eps, self._s.sum()
@@ -213,7 +265,7 @@ class ErrorBounds:
         n_layers = len(net.layers)
         self.delta, self.dW, self.db = ([None] * n_layers for _ in range(3))
         for i in reversed(range(n_layers)):
-            layer, below = net.layers[i], net.layers[i - 1] if i else None
+            layer, below = net.layers[i], net.layers[i - 1]
             a_in, E_in = (abs(below.a), self.a[i - 1]) if i else (abs(self._X), 0 * self._X)
             size, E = s * abs(layer.delta), s * E_delta
             terms = len(s) + 6
@@ -226,15 +278,4 @@ class ErrorBounds:
             if i == 0:
                 self.input = E_g
                 return
-            name, alpha = below.activation.name, below.activation.alpha
-            E_delta = pull_back_error(
-                name,
-                alpha,
-                layer.delta @ layer.W.T,
-                below.z,
-                below.a,
-                E_g,
-                self.z[i - 1],
-                self.a[i - 1],
-                eps,
-            )
+            E_delta = self._pull_back_error(i - 1, layer.delta @ layer.W.T, E_g)

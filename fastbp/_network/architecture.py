@@ -66,15 +66,20 @@ class Architecture:
         return self.input_dropout > 0 or any(layer.dropout > 0 for layer in self.dense)
 
     def blocks(self, flat: Array) -> list[dict[str, Array]]:
-        """Views of a flat vector laid out as theta, by layer: "W", "b", "gain", "shift"."""
+        """Views of a flat vector laid out as theta, by layer; see `Dense.shapes` for the names."""
         return unpack(flat, self.widths[0], self.dense)
 
     def slices(self) -> list[tuple[slice, ...]]:
-        """Where W, b, gain and shift of each layer are in theta, as far as it has them."""
+        """Where W, b, gain, shift and constants of each layer are in theta, as far as it has them.
+
+        All the trained constants of a layer are one part.
+        """
         found, start, n_in = [], 0, self.widths[0]
         for layer in self.dense:
-            sizes = (int(np.prod(shape)) for shape in layer.shapes(n_in).values())
-            ends = list(accumulate(sizes, initial=start))
+            sizes = {name: int(np.prod(shape)) for name, shape in layer.shapes(n_in).items()}
+            constants = [sizes.pop(name) for name in layer.activation.constants]
+            parts = [*sizes.values(), *([sum(constants)] if constants else [])]
+            ends = list(accumulate(parts, initial=start))
             found.append(tuple(slice(*pair) for pair in pairwise(ends)))
             start, n_in = ends[-1], layer.n_out
         return found

@@ -22,10 +22,12 @@ from .._precision import HIGHEST, described
 from .._precision import settled as settled_precision
 from .._types import Array, Rows
 from ..activations import Activation, resolve_layers
+from ..activations import Spec as ActivationSpec
 from ..hooks import Hook
 from ..initializers import InitFunction, Initializer
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
+from ..losses._losses import Spec as LossSpec
 from ..losses._losses import check_output, warn_unpaired
 from ..optim import Optimizer
 from .architecture import Architecture
@@ -34,8 +36,6 @@ from .dense import Dense, check_layers, count_parameters, draw_parameters, settl
 from .describe import network_html, summary
 from .layers import Layer
 from .model_file import write_model
-
-ActivationSpec = str | Activation
 
 
 class NetworkBase:
@@ -54,7 +54,7 @@ class NetworkBase:
         *,
         activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
         output: ActivationSpec = "identity",
-        loss: str | Loss = "squared_error",
+        loss: LossSpec = "squared_error",
         dtype: object = "float32",
         init: str | Initializer | InitFunction = "auto",
         seed: int | None = None,
@@ -82,7 +82,7 @@ class NetworkBase:
         n_in: int,
         layers: Sequence[Dense],
         *,
-        loss: str | Loss = "squared_error",
+        loss: LossSpec = "squared_error",
         dtype: object = None,
         seed: int | None = None,
         l1: float = 0.0,
@@ -104,8 +104,8 @@ class NetworkBase:
         layers : sequence of Dense
             The layers, the first hidden one first. The last one is the output: it has no norm,
             dropout or residual.
-        loss : str, Loss or callable, default "squared_error"
-            See `fastbp.losses.NAMES`.
+        loss : str, Loss, LossFormula or callable, default "squared_error"
+            See `fastbp.losses.NAMES`, `fastbp.gates.loss` and `fastbp.losses.CustomLoss`.
         dtype : {"float32", "float64"} or None, default None
             Of parameters and arithmetic. None takes the default of the constructor.
         seed : int or None, default None
@@ -157,7 +157,7 @@ class NetworkBase:
         n_in: int,
         layers: Sequence[Dense],
         *,
-        loss: str | Loss,
+        loss: LossSpec,
         dtype: object,
         seed: int | None,
         l1: float,
@@ -343,7 +343,8 @@ class NetworkBase:
     def theta(self) -> Array:
         """All parameters, flat: W^1 row by row, b^1, W^2, b^2, …; assignment copies values.
 
-        The gain and the shift of a norm follow the b of their layer.
+        The gain and the shift of a norm follow the b of their layer, and then come the trained
+        constants of its activation.
         """
         return self._theta
 
@@ -366,7 +367,8 @@ class NetworkBase:
     def blocks(self, flat: Array) -> list[dict[str, Array]]:
         """Views of a flat vector laid out as theta, by layer: "W", "b", "gain", "shift".
 
-        Each layer has those that it needs, in the order of theta.
+        Each layer has those that it needs, in the order of theta, and then the trained constants
+        of its activation, by their names.
 
         >>> import fastbp
         >>> net = fastbp.Network.from_layers(2, [fastbp.Dense(3, norm="rms"), fastbp.Dense(1)])

@@ -14,6 +14,7 @@ import numpy as np
 from .._checks import arguments as check
 from .._types import Array
 from ..activations import Activation
+from ..activations import Spec as ActivationSpec
 from ..activations import resolve as resolve_activation
 from ..initializers import InitFunction, Initializer, draw
 from ..initializers import resolve as resolve_init
@@ -85,8 +86,8 @@ class Dense:
     ----------
     n_out : int
         Number of units, at least 1.
-    activation : str or Activation, default "identity"
-        σ; `fastbp.activations.NAMES` has the names.
+    activation : str, Activation or ActivationFormula, default "identity"
+        σ: a name of `fastbp.activations.NAMES`, or a formula of `fastbp.gates.activation`.
     bias : bool, default True
         Whether the layer has a b.
     dropout : float, default 0.0
@@ -130,7 +131,7 @@ class Dense:
     def __init__(
         self,
         n_out: int,
-        activation: str | Activation = "identity",
+        activation: ActivationSpec = "identity",
         bias: bool = True,
         dropout: float = 0.0,
         norm: str | Norm | None = None,
@@ -194,7 +195,8 @@ class Dense:
             shapes["gain"] = (n_out,)
             if self.norm.shifts:
                 shapes["shift"] = (n_out,)
-        return shapes
+        each = (n_out,) if self.activation.per == "unit" else (1,)
+        return shapes | dict.fromkeys(self.activation.constants, each)
 
     def __repr__(self) -> str:
         given = [f"{self.n_out}, {str(self.activation)!r}"]
@@ -290,7 +292,7 @@ def unpack(flat: Array, n_in: int, layers: Sequence[Dense]) -> list[dict[str, Ar
 
 
 def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dtype[Any]) -> Array:
-    """The first theta: every W by its init, gains 1, biases and shifts 0.
+    """The first theta: every W by its init, gains 1, biases and shifts 0, constants as given.
 
     >>> draw_parameters(3, [Dense(4, "relu"), Dense(2)], 7, np.dtype("float32")).shape
     (26,)
@@ -302,4 +304,6 @@ def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dty
         blocks["W"][...] = draw(layer.init, n_in, n_out, rng, layer.activation)
         if "gain" in blocks:
             blocks["gain"][...] = 1
+        for name, value in layer.activation.constants.items():
+            blocks[name][...] = value
     return theta.astype(dtype)

@@ -132,7 +132,7 @@ class DifferentiableNetwork(NetworkBase):
         Raises
         ------
         RuntimeError, TypeError, ValueError
-            As `backward` does.
+            As `backward` does; ValueError also if the output layer has trained constants.
 
         Examples
         --------
@@ -142,6 +142,13 @@ class DifferentiableNetwork(NetworkBase):
         array([-6., -2.], dtype=float32)
         """
         n, rows_of = self._rows_forwarded(), "the last forward"
+        constants = self.activations[-1].constants
+        if constants:
+            raise ValueError(
+                f"δ^L does not tell the gradient of {', '.join(constants)}, a trained constant of "
+                "the output layer, which needs ∂J_i/∂a^L: use backward, or an output without "
+                "trained constants"
+            )
         context = {"name": "delta_L", "where": "widths[-1]", "verb": "has", "rows_of": rows_of}
         delta = check.as_rows(delta_L, n, self.widths[-1], self.dtype, **context)
         s = check.as_weights(sample_weight, n, self.dtype, rows_of=rows_of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,12 +11,17 @@ from .. import _core
 from .._checks import arguments as check
 from .._precision import HIGHEST, NAMES
 from .._types import Array, Data, Place, Rows, SessionOptions, SparseRows
+from ..activations import Activation
 from ..errors import DivergenceError
+from ..losses import FormulaLoss, Loss
 from ..losses._losses import engine_function
 from ..optim import Optimizer
 from .architecture import Architecture
 from .backend import bind
 from .dense import Dense
+
+if TYPE_CHECKING:
+    from ..gates._program import Program
 
 
 class EngineBackend:
@@ -313,7 +319,23 @@ def _engine_network(net: Architecture) -> _core.Net:
         net.input_dropout,
         engine_function(net.criterion, net.dtype, net.widths[-1]),
         NAMES.index(net.matmul_precision),
+        tuple(_formula(activation) for activation in net.activations),
+        _loss_formula(net.criterion),
     )
+
+
+def _formula(
+    activation: Activation,
+) -> tuple[int, bool, tuple[Program, Program, Program, Program]] | None:
+    """The programs of an activation that is a formula: (n_constants, per unit, programs)."""
+    formula = activation.formula
+    if formula is None:
+        return None
+    return len(formula.constants), formula.per == "unit", formula.programs()
+
+
+def _loss_formula(loss: Loss) -> tuple[Program, Program, Program] | None:
+    return loss.formula.programs() if isinstance(loss, FormulaLoss) else None
 
 
 def _options(layer: Dense) -> tuple[bool, int, float, float, bool, float, bool]:

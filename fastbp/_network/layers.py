@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
 
 import numpy as np
 
@@ -23,13 +24,61 @@ class _Passed:
         self.delta: Array | None = None
 
 
+class Constants(Mapping[str, Array]):
+    """The trained constants of a layer by name: views of theta, (1,) each or (n_out,).
+
+    Assigning an array of that shape, or a number for all, copies the values. KeyError for a name
+    that the layer does not have, ValueError for another shape.
+
+    >>> from fastbp import Network
+    >>> constants = Network((2, 3), output="prelu", seed=0).layers[0].constants; constants
+    {'alpha': array([0.25], dtype=float32)}
+    >>> constants["alpha"] = 0.5; constants["alpha"]
+    array([0.5], dtype=float32)
+    """
+
+    def __init__(self, views: Mapping[str, Array]) -> None:
+        self._views = dict(views)
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __setitem__(self, name: str, value: object) -> None:
+        self.assign({name: value})
+
+    def assign(self, values: Mapping[str, object]) -> None:
+        """Copy the values of some constants: of all of them, or if one is refused, of none."""
+        checked = {name: self._checked(name, value) for name, value in values.items()}
+        for name, value in checked.items():
+            self._views[name][...] = value
+
+    def _checked(self, name: str, value: object) -> Array | float:
+        to = self._views.get(name)
+        if to is None:
+            known = f"it has {', '.join(self._views)}" if self._views else "it has none"
+            raise KeyError(f"this layer has no constant {name!r}; {known}")
+        if isinstance(value, Real):
+            return check.check_real(value, name)
+        return check.as_parameters(value, to.shape, to.dtype, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        return repr(self._views)
+
+
 class Layer:
     """One dense layer of a network: views of its parameters and of the last passes.
 
     W (n_in, n_out) and b (n_out,) are views of theta, dW and db are views of grad. Writing into
     them changes the network. Assigning an array to W or b copies its values; ValueError for another
     shape. gain and shift (n_out,) of a norm, with dgain and dshift, behave likewise. Those that the
-    layer does not have are None.
+    layer does not have are None. `constants` are the trained constants of the activation by name,
+    (1,) each or (n_out,), and `dconstants` their gradients.
 
     z, a and delta, all (batch, n_out), belong to the last forward and backward, and are None
     before: z = uW + b, a is the output of the layer, delta = ∂J_i/∂z. Writing into delta changes
@@ -37,7 +86,7 @@ class Layer:
     `backward_from` to inject an error signal.
 
     `trainable` is True at first. Training and `step` do not change a layer where it is False. Only
-    W, b, gain, shift and trainable can be set; AttributeError for anything else.
+    W, b, gain, shift, constants and trainable can be set; AttributeError for anything else.
 
     >>> from fastbp import Network
     >>> layer = Network((2, 3), seed=0).layers[0]; layer.b = [1, 2, 3]; layer.b
@@ -59,7 +108,8 @@ class Layer:
     def __setattr__(self, name: str, value: object) -> None:
         if not isinstance(getattr(type(self), name, None), property) and name[0] != "_":
             raise AttributeError(
-                f"a layer has no {name} to set; W, b, gain, shift and trainable may be set"
+                f"a layer has no {name} to set; W, b, gain, shift, constants and trainable may be "
+                "set"
             )
         super().__setattr__(name, value)
 
@@ -187,6 +237,28 @@ class Layer:
         self._set("shift", value)
 
     @property
+    def constants(self) -> Constants:
+        """The trained constants of the activation by name; {} if it has none.
+
+        Assigning a mapping copies the values of its names.
+
+        >>> from fastbp import Dense, Network
+        >>> layer = Network.from_layers(2, [Dense(2, "prelu(0.1, per=unit)")], seed=0).layers[0]
+        >>> layer.constants = {"alpha": [0.5, 1.0]}; layer.constants
+        {'alpha': array([0.5, 1. ], dtype=float32)}
+        """
+        return Constants(self._of_activation(self._parameters))
+
+    @constants.setter
+    def constants(self, values: Mapping[str, object]) -> None:
+        if not isinstance(values, Mapping):
+            raise TypeError(f"constants must be a mapping of names to values; got {values!r}")
+        self.constants.assign(values)
+
+    def _of_activation(self, views: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: views[name] for name in self.activation.constants}
+
+    @property
     def dW(self) -> Array:
         """Gradient of J with respect to W (n_in, n_out)."""
         return self._gradients["W"]
@@ -205,6 +277,11 @@ class Layer:
     def dshift(self) -> Array | None:
         """Gradient of J with respect to the norm's shift (n_out,)."""
         return self._gradients.get("shift")
+
+    @property
+    def dconstants(self) -> dict[str, Array]:
+        """Gradients of J with respect to the trained constants, by name; {} if there are none."""
+        return self._of_activation(self._gradients)
 
     def __repr__(self) -> str:
         n_in, n_out = self.W.shape

@@ -6,15 +6,16 @@ An unknown field anywhere is an error: a later version that adds one changes `ve
 that `Network(widths, …)` makes are written as version 1. Those whose layers have options are
 written as version 2, with `layers` and `input_dropout` in the architecture, and with the tensors
 "layers.0.gain" and "layers.0.shift". Version 3 has `matmul_precision` too, and is written if that
-is not "highest". Nothing is pickled.
+is not "highest". Version 4 has the same fields, and is written if an activation or the loss is a
+formula: the architecture has its text, and a trained constant beta is the tensor "layers.0.beta".
+Nothing is pickled, and no text is executed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -29,10 +30,11 @@ from .._files.safetensors import (
 )
 from .._precision import HIGHEST
 from .._types import Array
-from ..activations import resolve_layers
+from ..activations import FORMULA, resolve_layers
 from ..errors import ModelFileError
 from ..initializers import Initializer
-from ..losses import CustomLoss
+from ..losses import CustomLoss, FormulaLoss, Loss
+from ..losses import resolve as resolve_loss
 from .architecture import Architecture
 from .dense import Dense
 from .finite import check_finite_parameters, first_non_finite
@@ -57,7 +59,10 @@ _FIELDS_1: _Fields = {
 }
 _FIELDS_2: _Fields = {**_FIELDS_1, "layers": _LIST, "input_dropout": _NUMBER}
 _FIELDS_3: _Fields = {**_FIELDS_2, "matmul_precision": _TEXT}
-VERSIONS = {"1": _FIELDS_1, "2": _FIELDS_2, "3": _FIELDS_3}  # version: fields of its architecture
+# version: fields of its architecture
+VERSIONS = {"1": _FIELDS_1, "2": _FIELDS_2, "3": _FIELDS_3, "4": _FIELDS_3}
+_WITH_FORMULAS = "4"
+MAX_FORMULAS = 1_000_000  # characters, so that a forged file cannot keep the reader busy
 _FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
 _LAYER: _Fields = {
     "bias": _FLAG,
@@ -99,6 +104,12 @@ def write_model(
             f"{net.matmul_precision!r}, which fastbp.Network does not take: set its "
             f"matmul_precision to {HIGHEST!r} first, or pickle it"
         )
+    length = _length_of_formulas(map(str, (*net.activations, net.criterion)))
+    if length > MAX_FORMULAS:
+        raise ValueError(
+            f"a model file can hold formulas of {MAX_FORMULAS} characters; those of the network "
+            f"have {length}: pickle it"
+        )
     check_finite_parameters(
         layers,
         f"a model file takes finite weights only: nothing was written to {os.fsdecode(path)}",
@@ -138,7 +149,7 @@ class _Maker(Protocol[_Net_co]):
         n_in: int,
         layers: Sequence[Dense],
         *,
-        loss: str,
+        loss: Loss,
         dtype: object,
         seed: int | None,
         l1: float,
@@ -156,14 +167,14 @@ def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _N
         _check_architecture(architecture, metadata["version"])
         text = metadata.get("preprocessing")
         preprocessing = None if text is None else parse_json(text, "the preprocessing")
-        dense = _layers(architecture)
+        dense, loss = _layers(architecture)
+        _check_formulas(metadata["version"], dense, loss)
         _check_tensors(reader, architecture["widths"][0], dense, architecture["dtype"])
-        dense = _complete(architecture, dense)
-        more = ("loss", "dtype", "seed", "l1", "l2", "input_dropout")
+        more = ("dtype", "seed", "l1", "l2", "input_dropout")
         keywords = {name: architecture[name] for name in more if name in architecture}
         keywords["matmul_precision"] = architecture.get("matmul_precision", HIGHEST)
         try:
-            net = from_layers(architecture["widths"][0], dense, **keywords)
+            net = from_layers(architecture["widths"][0], dense, loss=loss, **keywords)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"the architecture does not hold: {error}") from error
         net.preprocessing = preprocessing
@@ -178,9 +189,17 @@ def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _N
 
 def _version(net: Architecture, layers: Sequence[Layer]) -> str:
     """The lowest version that can hold the network, so that older readers take it."""
+    if _has_formulas(net.dense, net.criterion):
+        return _WITH_FORMULAS
     if net.matmul_precision != HIGHEST:
         return "3"
     return "1" if net.is_plain and all(layer.trainable for layer in layers) else "2"
+
+
+def _has_formulas(layers: Sequence[Dense], loss: Loss) -> bool:
+    return isinstance(loss, FormulaLoss) or any(
+        layer.activation.formula is not None for layer in layers
+    )
 
 
 def _described(net: Architecture, layers: Sequence[Layer], seed: int) -> dict[str, object]:
@@ -262,8 +281,8 @@ def _check_architecture(architecture: dict[str, Any], version: str) -> None:
         )
 
 
-def _layers(architecture: dict[str, Any]) -> list[Dense]:
-    """The layers of a checked architecture, still without activations or parameters."""
+def _layers(architecture: dict[str, Any]) -> tuple[list[Dense], Loss]:
+    """The layers and the loss of a checked architecture; no parameters are drawn for them."""
     units = architecture["widths"][1:]
     options = architecture.get("layers", [{}] * len(units))
     if len(options) != len(units):
@@ -273,10 +292,35 @@ def _layers(architecture: dict[str, Any]) -> list[Dense]:
     for i, each in enumerate(options):
         if "layers" in architecture:
             _check_fields(each, _LAYER, f"layer {i} of the architecture")
+    hidden, output = architecture["activations"], architecture["output"]
+    texts = [text for text in (*hidden, output, architecture["loss"]) if isinstance(text, str)]
+    if _length_of_formulas(texts) > MAX_FORMULAS:
+        raise ModelFileError(
+            f"the formulas in the architecture have {_length_of_formulas(texts)} characters; at "
+            f"most {MAX_FORMULAS} are allowed"
+        )
     try:
-        return [Dense(n, **each) for n, each in zip(units, options, strict=True)]
+        activations = resolve_layers(len(units), hidden, output)
+        dense = [
+            Dense(n, activation, init=Initializer("zeros"), **each)
+            for n, activation, each in zip(units, activations, options, strict=True)
+        ]
+        return dense, resolve_loss(architecture["loss"])
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the architecture does not hold: {error}") from error
+
+
+def _length_of_formulas(texts: Iterable[str]) -> int:
+    return sum(len(text) for text in texts if text.lstrip().startswith(FORMULA))
+
+
+def _check_formulas(version: str, layers: list[Dense], loss: Loss) -> None:
+    """Formulas stand in files of their version only, which older releases refuse at once."""
+    if version != _WITH_FORMULAS and _has_formulas(layers, loss):
+        raise ModelFileError(
+            f"the architecture has an activation or a loss that is a formula, which version "
+            f"{version} does not have: expected version {_WITH_FORMULAS}"
+        )
 
 
 def _check_tensors(reader: Reader, n_in: int, layers: list[Dense], dtype: str) -> None:
@@ -301,19 +345,6 @@ def _check_tensors(reader: Reader, n_in: int, layers: list[Dense], dtype: str) -
                 f"tensor {name!r} must be {dtype} of shape {shape} by the architecture; "
                 f"got {entry.dtype} of shape {entry.shape}"
             )
-
-
-def _complete(architecture: dict[str, Any], layers: list[Dense]) -> list[Dense]:
-    """The layers with their activations; the file has their parameters, so none are drawn."""
-    hidden, output = architecture["activations"], architecture["output"]
-    try:
-        activations = resolve_layers(len(layers), hidden, output)
-        return [
-            replace(layer, activation=activation, init=Initializer("zeros"))
-            for layer, activation in zip(layers, activations, strict=True)
-        ]
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"the architecture does not hold: {error}") from error
 
 
 def _read_finite(reader: Reader, name: str) -> Array:

@@ -32,13 +32,13 @@ class Network(TrainableNetwork):
     ----------
     widths : sequence of int
         Units of every layer, inputs first; at least two.
-    activation : str or Activation, or a sequence of them, default "relu"
+    activation : str, Activation or ActivationFormula, or a sequence of them, default "relu"
         The activation of the hidden layers, or a list of one per hidden layer; see
-        `fastbp.activations.NAMES`.
-    output : str or Activation, default "identity"
+        `fastbp.activations.NAMES` and `fastbp.gates.activation`.
+    output : str, Activation or ActivationFormula, default "identity"
         The activation of the output layer.
-    loss : str, Loss or callable, default "squared_error"
-        See `fastbp.losses.NAMES`.
+    loss : str, Loss, LossFormula or callable, default "squared_error"
+        See `fastbp.losses.NAMES`, `fastbp.gates.loss` and `fastbp.losses.CustomLoss`.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and arithmetic.
     init : str, Initializer or callable, default "auto"

@@ -2,7 +2,8 @@
 
 You can write a loss as a name, "mse", as a name with options, "huber(0.5)" or
 "cross_entropy(label_smoothing=0.1, class_weight=[1, 2])", or as a `Loss`. The formulas are in
-docs/losses.md; `fastbp.reference._losses` and `csrc/kernels` implement them.
+docs/losses.md; `fastbp.reference._losses` and `csrc/kernels` implement them. A loss of the user's
+is a formula of `fastbp.gates`, or a function.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from .._checks import arguments as check
 from .._checks.caller import warn_caller
 from .._checks.numbers import as_array
 from .._types import Array
-from ..activations import Activation
+from ..activations import FORMULA, Activation
 from ._options import (
     check_alpha,
     check_flag,
@@ -29,6 +30,9 @@ from ._options import (
     options_from_text,
     text_of_option,
 )
+
+if TYPE_CHECKING:
+    from ..gates import LossFormula
 
 # The value of an option.
 Option: TypeAlias = float | bool | tuple[float, ...] | None
@@ -208,6 +212,10 @@ _TABLE: dict[str, _Entry] = {
     ),
 }
 _CUSTOM = _Entry(has_curve=False)
+_FORMULAS = {  # by their targets
+    "numbers": _Entry(),
+    "classes": _Entry(targets="classes", score="accuracy"),
+}
 
 NAMES: tuple[str, ...] = tuple(_TABLE)
 """The names of all losses."""
@@ -382,22 +390,87 @@ def _merge(
     return merged
 
 
-def resolve(spec: str | Loss | LossFunction) -> Loss:
-    """Return the Loss for a name, with or without options, or for a function of the user's.
+# What stands for a loss.
+Spec: TypeAlias = "str | Loss | LossFormula | LossFunction"
 
-    A Loss is returned as it is. Raises ValueError, listing the known names, for an unknown name.
+
+def resolve(spec: Spec) -> Loss:
+    """Return the Loss for a name, with or without options, or for a loss of the user's.
+
+    That is a formula of `fastbp.gates.loss`, its text, such as "formula(sum((a - y) ** 2))", or a
+    function. A Loss is returned as it is. Raises ValueError, listing the known names, for an
+    unknown name.
 
     >>> resolve("mse")
     Loss('mse')
     """
     if isinstance(spec, Loss):
         return spec
+    if isinstance(spec, str):
+        is_formula = spec.partition("(")[0].strip() == FORMULA
+        return FormulaLoss(spec) if is_formula else Loss(spec)
+    from ..gates import LossFormula
+
+    if isinstance(spec, LossFormula):
+        return FormulaLoss(spec)
     return CustomLoss(spec) if callable(spec) else Loss(spec)
 
 
 @dataclass(frozen=True, init=False, repr=False)
+class FormulaLoss(Loss):
+    """A loss of your own, as a formula of gates, which the engine computes at full speed.
+
+    Parameters
+    ----------
+    formula : LossFormula or str
+        A formula of the outputs a and the targets y of a row, as from `fastbp.gates.loss`, or its
+        text.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else, or a text that is not a formula.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> squared = fastbp.gates.loss(lambda a, y: fastbp.gates.sum((a - y) ** 2))
+    >>> FormulaLoss(squared)
+    FormulaLoss('formula(sum((a - y) ** 2))')
+    >>> net = fastbp.Network((1, 1), loss=squared, init="zeros")
+    >>> net.value_and_grad([[1.0]], [[2.0]])
+    (4.0, array([-4., -4.], dtype=float32))
+    """
+
+    formula: LossFormula
+
+    def __init__(self, formula: LossFormula | str) -> None:
+        from ..gates._formulas import LossFormula, parse_loss
+
+        if isinstance(formula, str):
+            formula = parse_loss(formula)
+        if not isinstance(formula, LossFormula):
+            raise TypeError(
+                f"a loss of your own must be a formula, as from fastbp.gates.loss; got {formula!r}"
+            )
+        for name, value in (("name", FORMULA), ("values", ()), ("formula", formula)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def entry(self) -> _Entry:
+        """What the package knows of the loss: what its targets hold."""
+        return _FORMULAS[self.formula.targets]
+
+    def __str__(self) -> str:
+        return str(self.formula)
+
+    def __repr__(self) -> str:
+        return f"FormulaLoss({str(self)!r})"
+
+
+@dataclass(frozen=True, init=False, repr=False)
 class CustomLoss(Loss):
-    """A loss of your own, as a function in NumPy.
+    """A loss of your own, as a function in NumPy; `FormulaLoss` is the fast way.
 
     Training calls the function once per batch, while it holds the GIL; everything else stays in the
     engine. A network with the loss can be pickled if the function can.
@@ -514,7 +587,7 @@ def warn_unpaired(loss: Loss, output: Activation) -> None:
 
     The message recommends the paired activation.
     """
-    if loss.pair is not None and not output.entry.in_unit_interval:
+    if loss.pair is not None and not output.in_unit_interval:
         warn_caller(
             f"{loss.name} takes the logarithm of its outputs. Outputs of {output} are clipped to "
             f"(0, 1), and the gradient outside is 0: use output='{loss.pair}'"

@@ -62,8 +62,8 @@ class BoundaryDisplay:
     ) -> Self:
         """Draw the outputs of a network around some samples.
 
-        Several outputs are classes. A single output is a probability if its activation is sigmoid,
-        and a number otherwise.
+        Several outputs are classes. A single output is a probability if its activation lies in
+        (0, 1), as sigmoid does, and a number otherwise.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class BoundaryDisplay:
             response, classes = outputs.argmax(axis=1), outputs.shape[1]
         else:
             response = outputs[:, 0]
-            classes = 2 if net.activations[-1].entry.in_unit_interval else 0
+            classes = 2 if net.activations[-1].in_unit_interval else 0
         response = response.reshape(resolution, resolution)
         return cls(xs, ys, response, classes=classes, X=X, y=y).plot(ax=ax)
 

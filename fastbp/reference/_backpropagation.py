@@ -22,7 +22,7 @@ from .._network.architecture import Architecture
 from .._training.class_weight import weight_sum
 from .._types import Array
 from ._cost import dense_targets, penalty
-from ._formulas import output_delta, sample_losses
+from ._formulas import constants_of, output_slopes, sample_losses
 from ._layers import Trace, backward, dropped, forward, gradients, through
 from ._losses import mean_loss, sample_weights
 
@@ -64,12 +64,14 @@ class Pass:
         net, top, activation = self._net, self.trace[self._top], self._layer[self._top].activation
         loss, weights, targets = net.criterion, self._weights(s), dense_targets(net, y)
         J_i = sample_losses(loss, activation, top.z, top.a, targets)
-        self.delta[self._top] = output_delta(loss, activation, top.z, top.a, targets)
+        constants = constants_of(activation, self.parameters[self._top])
+        delta, *top.dc = output_slopes(loss, activation, top.z, top.a, targets, constants)
+        self.delta[self._top] = delta
         self._s, self._S = sample_weights(loss, weights), weight_sum(loss, y, weights)
         return float(mean_loss(loss, y, weights, J_i) + penalty(net, self._theta))
 
     def inject(self, delta: Array, s: Array | None) -> None:
-        """δ^L from outside, with the sample weights s."""
+        """δ^L from outside, with the sample weights s; layer L has no trained constants."""
         self.delta[self._top] = delta.copy()
         self._s = self._weights(s)
         self._S = self._s.sum(dtype=np.float64)
@@ -80,7 +82,7 @@ class Pass:
         self.delta[l] = backward(self._layer[l], self.parameters[l], self.trace[l], g)
 
     def gradients(self, grad: Array) -> None:
-        """dW^l, db^l and those of gain and shift, for l = 1 … L, into grad."""
+        """dW^l, db^l and those of gain, shift and constants, for l = 1 … L, into grad."""
         net = self._net
         for l, into in enumerate(net.blocks(grad), 1):
             W = self.parameters[l]["W"]

@@ -6,6 +6,7 @@ Hessian", Neural Computation 6, 1994). At a kink the second derivative is taken 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -13,12 +14,11 @@ import numpy as np
 from .._network.dense import Norm
 from .._types import Array
 from ..activations import Activation
-from ..losses import CustomLoss, Loss
-from ._formulas import ACTIVATIONS, alpha_of, pull_back
+from ..losses import FormulaLoss, Loss
+from ._formulas import ACTIVATIONS, alpha_of, loss_gradient, pull_back
 from ._losses import (
     _POISSON_EPS,
     FROM_LOGITS,
-    LOSSES,
     Formula,
     Weights,
     _binary_focal_parts,
@@ -187,30 +187,47 @@ PAIR_CURVES: dict[str, Formula] = {
 # ---- layers and outputs -------------------------------------------------------------------
 
 
-def push(activation: Activation, rz: Array, z: Array, a: Array) -> Array:
-    """R{a} = σ' ⊙ R{z}; this also holds for softmax, because its Jacobian is symmetric."""
+Constants: TypeAlias = tuple[Sequence[Array], Sequence[Array]]  # c and R{c}
+
+
+def push(activation: Activation, rz: Array, z: Array, a: Array, moved: Constants) -> Array:
+    """R{a} = σ' ⊙ R{z} + Σ ∂σ/∂c R{c}; this also holds for softmax, whose Jacobian is symmetric.
+
+    moved: the trained constants and their R{c}.
+    """
+    if activation.formula is not None:
+        return activation.formula.push(z, moved[0], rz, moved[1])
     return pull_back(activation, rz, z, a)
 
 
 def curve(
-    activation: Activation, g: Array, rg: Array, z: Array, a: Array, rz: Array, ra: Array
-) -> Array:
-    """R{δ}, where δ is the product of g = ∂J/∂a with σ'(z) or with the Jacobian of softmax."""
-    moved = pull_back(activation, rg, z, a)
+    activation: Activation,
+    g: Array,
+    rg: Array,
+    z: Array,
+    a: Array,
+    rz: Array,
+    ra: Array,
+    moved: Constants,
+) -> list[Array]:
+    """R{·} of what `_formulas.slopes` gives for g = ∂J/∂a: of δ, and of every trained constant.
+
+    moved: the trained constants and their R{c}.
+    """
+    if activation.formula is not None:
+        return activation.formula.curve(z, moved[0], g, rz, moved[1], rg)
+    turned = pull_back(activation, rg, z, a)
     bend = ACTIVATIONS[activation.name].bend
     if bend is None:  # softmax
         mean = (g * a).sum(axis=1, keepdims=True)
-        return moved + ra * (g - mean) - a * (g * ra).sum(axis=1, keepdims=True)
-    return moved + g * bend(z, a, alpha_of(activation)) * rz
+        return [turned + ra * (g - mean) - a * (g * ra).sum(axis=1, keepdims=True)]
+    return [turned + g * bend(z, a, alpha_of(activation)) * rz]
 
 
-def output_slope(loss: Loss, z: Array, a: Array, y: Array) -> Array:
+def output_gradient(loss: Loss, z: Array, a: Array, y: Array) -> Array:
     """∂J_i/∂a^L, also for losses that are defined on logits; 0 where an output is clipped."""
-    if isinstance(loss, CustomLoss):
-        return loss.evaluate(a, y)[1]
-    if loss.name in LOSSES:
-        _, gradient = LOSSES[loss.name]
-        return gradient(a, y, **loss_options(loss))
+    if loss.entry.alone:
+        return loss_gradient(loss, a, y)
     _, delta = FROM_LOGITS[loss.name]
     eps, d = np.finfo(a.dtype).eps, delta(z, a, y, **loss_options(loss))
     if loss.name == "binary_focal":
@@ -221,22 +238,35 @@ def output_slope(loss: Loss, z: Array, a: Array, y: Array) -> Array:
 
 
 def output_curve(
-    loss: Loss, output: Activation, g: Array, z: Array, a: Array, y: Array, rz: Array, ra: Array
-) -> Array:
-    """R{δ^L}.
+    loss: Loss,
+    output: Activation,
+    g: Array,
+    z: Array,
+    a: Array,
+    y: Array,
+    rz: Array,
+    ra: Array,
+    moved: Constants,
+) -> list[Array]:
+    """R{·} of what `_formulas.output_slopes` gives: of δ^L, and of every trained constant.
 
     Parameters
     ----------
     loss, output
         The loss, and the activation of layer L.
     g : array
-        ∂J_i/∂a^L, as from `output_slope`.
+        ∂J_i/∂a^L, as from `output_gradient`.
     z, a, y : array
         z^L and a^L, and dense targets.
     rz, ra : array
         R{z^L} and R{a^L}.
+    moved : pair of sequences of arrays
+        The trained constants of layer L, and their R{c}.
     """
     if loss.pairs_with(output):
-        return PAIR_CURVES[loss.name](z, a, y, (rz, ra), **loss_options(loss))
-    rg = CURVES[loss.name](a, y, ra, **loss_options(loss))
-    return curve(output, g, rg, z, a, rz, ra)
+        return [PAIR_CURVES[loss.name](z, a, y, (rz, ra), **loss_options(loss))]
+    if isinstance(loss, FormulaLoss):
+        rg = loss.formula.curve(a, y, ra)
+    else:
+        rg = CURVES[loss.name](a, y, ra, **loss_options(loss))
+    return curve(output, g, rg, z, a, rz, ra, moved)

@@ -12,9 +12,17 @@ from .._network.dense import Dense
 from .._training.class_weight import weight_sum
 from .._types import Array
 from ._cost import dense_targets
-from ._curves import curve, normalise_curve, normalise_push, output_curve, output_slope, push
-from ._formulas import output_delta, pull_back, quiet
-from ._layers import Trace, backward, forward, through
+from ._curves import (
+    Constants,
+    curve,
+    normalise_curve,
+    normalise_push,
+    output_curve,
+    output_gradient,
+    push,
+)
+from ._formulas import constants_of, output_slopes, pull_back, quiet
+from ._layers import Trace, backward, forward, of_constants, through
 from ._losses import sample_weights
 
 
@@ -64,15 +72,23 @@ class Derivatives:
         """(traces, δ^1 … δ^L, ∂J_i/∂a^0 … ∂J_i/∂a^L)."""
         traces, loss = self._traces(X), self._net.criterion
         top, targets = traces[-1], self._targets(y)
-        delta = output_delta(loss, self._output, top.z, top.a, targets)
+        delta, *top.dc = output_slopes(
+            loss, self._output, top.z, top.a, targets, self._constants(-1)
+        )
         deltas, slopes = self._errors(traces, delta)
-        return traces, deltas, [*slopes, output_slope(loss, top.z, top.a, targets)]
+        return traces, deltas, [*slopes, output_gradient(loss, top.z, top.a, targets)]
+
+    def _constants(self, i: int) -> list[Array]:
+        """The trained constants of a layer."""
+        layer, parameters = self._layers[i]
+        return constants_of(layer.activation, parameters)
 
     @quiet
     def vjp(self, X: Array, v: Array) -> Array:
         traces = self._traces(X)
         top = traces[-1]
-        return self._errors(traces, pull_back(self._output, v, top.z, top.a))[1][0]
+        delta = pull_back(self._output, v, top.z, top.a, self._constants(-1))
+        return self._errors(traces, delta)[1][0]
 
     def jacobian(self, X: Array) -> Array:
         rows = [self.vjp(X, np.tile(e, (len(X), 1))) for e in np.eye(self._net.widths[-1])]
@@ -84,7 +100,7 @@ class Derivatives:
         out = np.empty((len(X), self._net.n_params), self._net.dtype)
         for l, (trace, delta) in enumerate(zip(traces, deltas, strict=True)):
             of_W = trace.u[:, :, None] * delta[:, None, :]
-            gradients = {"W": of_W, "b": delta, **_norm_gradients(trace)}
+            gradients = {"W": of_W, "b": delta, **_other_gradients(self._net.dense[l], trace)}
             for i, row in enumerate(out):
                 for name, block in self._net.blocks(row)[l].items():
                     block[...] = gradients[name][i]
@@ -97,7 +113,7 @@ class Derivatives:
         for (layer, parameters), trace, delta in zip(self._layers, traces, deltas, strict=True):
             ways_in = (trace.u**2).sum(axis=1) + layer.bias
             square = (delta**2).sum(axis=1) * ways_in
-            for name, gradient in _norm_gradients(trace).items():
+            for name, gradient in _other_gradients(layer, trace).items():
                 if name in parameters:
                     square = square + (gradient**2).sum(axis=1)
             squares.append(square)
@@ -115,7 +131,8 @@ class Derivatives:
                 x, r = trace.normed()
                 rx, rr = normalise_push(layer.norm, rz, x, r)
                 rn = parameters["gain"] * rx + V["gain"] * x + V.get("shift", 0)
-            ra = push(layer.activation, rn, trace.n, trace.a)
+            constants = _moved_constants(layer, parameters, V)
+            ra = push(layer.activation, rn, trace.n, trace.a, constants)
             moved.append(Moved(ru, rx, rr, rn, ra, ra + ru if layer.residual else ra))
             ru = moved[-1].out
         return moved
@@ -133,7 +150,10 @@ class Derivatives:
         by = sample_weights(loss, s)[:, None] / weight_sum(loss, y, s)
         along, out, top, m = net.blocks(v), np.empty_like(v), traces[-1], moved[-1]
         targets = self._targets(y)
-        rdn = output_curve(loss, self._output, g[-1], top.z, top.a, targets, m.n, m.a)
+        constants = _moved_constants(*self._layers[-1], along[-1])
+        rdn, *rdc = output_curve(
+            loss, self._output, g[-1], top.z, top.a, targets, m.n, m.a, constants
+        )
         rg = np.zeros_like(rdn)
         for i in reversed(range(len(traces))):
             (layer, parameters), trace, m, V = self._layers[i], traces[i], moved[i], along[i]
@@ -145,14 +165,17 @@ class Derivatives:
             if layer.norm is not None:
                 sums["gain"] = (by * (rdn * trace.x + trace.dn * m.x)).sum(axis=0)
                 sums["shift"] = (by * rdn).sum(axis=0)
+            for name, each in of_constants(layer, rdc).items():
+                sums[name] = (by * each).sum(axis=0)
             for name, block in net.blocks(out)[i].items():
                 block[...] = sums[name]
             if i > 0:
                 skipped = rg if layer.residual else 0
                 rg = r @ parameters["W"].T + deltas[i] @ V["W"].T + skipped
                 below, m = traces[i - 1], moved[i - 1]
+                constants = _moved_constants(*self._layers[i - 1], along[i - 1])
                 activation = self._layers[i - 1][0].activation
-                rdn = curve(activation, g[i], rg, below.n, below.a, m.n, m.a)
+                rdn, *rdc = curve(activation, g[i], rg, below.n, below.a, m.n, m.a, constants)
         return out
 
     @quiet
@@ -162,9 +185,18 @@ class Derivatives:
         return [a * slope for a, slope in zip(activity, slopes, strict=True)]
 
 
-def _norm_gradients(trace: Trace) -> dict[str, Array]:
-    """∂J_i of gain and shift of a norm, (batch, n); {} without one."""
-    return {} if trace.x is None else {"gain": trace.dn * trace.x, "shift": trace.dn}
+def _other_gradients(layer: Dense, trace: Trace) -> dict[str, Array]:
+    """∂J_i of gain and shift of a norm, (batch, n), and of trained constants."""
+    of_norm = {} if trace.x is None else {"gain": trace.dn * trace.x, "shift": trace.dn}
+    return of_norm | of_constants(layer, trace.dc)
+
+
+def _moved_constants(
+    layer: Dense, parameters: dict[str, Array], along: dict[str, Array]
+) -> Constants:
+    """The trained constants of a layer, and their R{c}."""
+    activation = layer.activation
+    return constants_of(activation, parameters), constants_of(activation, along)
 
 
 def _through_norm(

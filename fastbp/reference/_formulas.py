@@ -8,12 +8,15 @@ a, alpha)` returns ∂J/∂z from g = ∂J/∂a; this is g ⊙ σ'(z) if σ acts
 
 Activations without a kink, except gelu, also accept complex z with an infinitesimal imaginary part,
 for complex-step derivatives.
+
+An activation that is a formula of `fastbp.gates` is evaluated from its graphs. Its trained
+constants are arrays (1,), or (n,) with one number for each unit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -21,7 +24,7 @@ import numpy as np
 
 from .._types import Array
 from ..activations import Activation
-from ..losses import CustomLoss, Loss
+from ..losses import CustomLoss, FormulaLoss, Loss
 from ._losses import FROM_LOGITS, LOSSES, loss_options
 from ._losses import magnitude as _magnitude
 from ._losses import positive_part as _positive_part
@@ -294,18 +297,36 @@ def alpha_of(activation: Activation) -> float:
     return 0.0 if activation.alpha is None else activation.alpha
 
 
-def activate(activation: Activation, z: Array) -> Array:
+def constants_of(activation: Activation, parameters: Mapping[str, Array]) -> list[Array]:
+    """The trained constants of an activation among the parameters of its layer."""
+    return [parameters[name] for name in activation.constants]
+
+
+def activate(activation: Activation, z: Array, constants: Sequence[Array] = ()) -> Array:
     """a = σ(z), (batch, n).
 
     >>> activate(Activation("relu"), np.array([[-1.0, 2.0]]))
     array([[0., 2.]])
     """
+    if activation.formula is not None:
+        return activation.formula.value(z, constants)
     return ACTIVATIONS[activation.name].value(z, alpha_of(activation))
 
 
-def pull_back(activation: Activation, g: Array, z: Array, a: Array) -> Array:
+def slopes(
+    activation: Activation, g: Array, z: Array, a: Array, constants: Sequence[Array] = ()
+) -> list[Array]:
+    """[∂J/∂z = g ⊙ σ'(z), g ⊙ ∂σ/∂c for each trained constant c] from g = ∂J/∂a, (batch, n)."""
+    if activation.formula is not None:
+        return activation.formula.slope(z, constants, g)
+    return [ACTIVATIONS[activation.name].backward(g, z, a, alpha_of(activation))]
+
+
+def pull_back(
+    activation: Activation, g: Array, z: Array, a: Array, constants: Sequence[Array] = ()
+) -> Array:
     """∂J/∂z = g ⊙ σ'(z) from g = ∂J/∂a, (batch, n)."""
-    return ACTIVATIONS[activation.name].backward(g, z, a, alpha_of(activation))
+    return slopes(activation, g, z, a, constants)[0]
 
 
 def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array | None) -> Array:
@@ -315,23 +336,39 @@ def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array |
         return value(z, y, **loss_options(loss))
     if isinstance(loss, CustomLoss) and y is not None:
         return loss.evaluate(a, y)[0]
+    if isinstance(loss, FormulaLoss) and y is not None:
+        return loss.formula.value(a, y)
     value, _ = LOSSES[loss.name]
     return value(a, y, **loss_options(loss))
 
 
-def output_delta(loss: Loss, output: Activation, z: Array, a: Array, y: Array | None) -> Array:
-    """δ^L = ∂J_i/∂z^L, (batch, n_L).
+def output_slopes(
+    loss: Loss,
+    output: Activation,
+    z: Array,
+    a: Array,
+    y: Array | None,
+    constants: Sequence[Array] = (),
+) -> list[Array]:
+    """[δ^L = ∂J_i/∂z^L, ∂J_i/∂a^L ⊙ ∂σ/∂c for each trained constant c], (batch, n_L).
 
-    If the loss is paired with the output activation, it is computed from the logits, for example as
-    a − y. Otherwise it is ∂J_i/∂a ⊙ σ'(z).
+    If the loss is paired with the output activation, δ^L is computed from the logits, for example
+    as a − y. Otherwise it is ∂J_i/∂a ⊙ σ'(z).
     """
     if loss.pairs_with(output):
         _, delta = FROM_LOGITS[loss.name]
-        return delta(z, a, y, **loss_options(loss))
+        return [delta(z, a, y, **loss_options(loss))]
+    return slopes(output, loss_gradient(loss, a, y), z, a, constants)
+
+
+def loss_gradient(loss: Loss, a: Array, y: Array | None) -> Array:
+    """∂J_i/∂a^L, (batch, n_L), of a loss that is defined on outputs."""
     if isinstance(loss, CustomLoss) and y is not None:
-        return pull_back(output, loss.evaluate(a, y)[1], z, a)
+        return loss.evaluate(a, y)[1]
+    if isinstance(loss, FormulaLoss) and y is not None:
+        return loss.formula.gradient(a, y)
     _, gradient = LOSSES[loss.name]
-    return pull_back(output, gradient(a, y, **loss_options(loss)), z, a)
+    return gradient(a, y, **loss_options(loss))
 
 
 # ---- helpers ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from .._network.dense import Dense, Norm
 from .._precision import HIGHEST
 from .._training.shuffle import random_words
 from .._types import Array
-from ._formulas import activate, pull_back
+from ._formulas import activate, constants_of, slopes
 from ._products import product
 
 STREAM_DROPOUT = 0x10000  # random stream of the inputs; layer l has STREAM_DROPOUT + l
@@ -88,9 +88,10 @@ def normalise_backward(norm: Norm, h: Array, x: Array, r: Array) -> Array:
 
 @dataclass
 class Trace:
-    """The values of one layer in a forward pass; `backward` adds g = ∂J_i/∂out and dn = ∂J_i/∂n.
+    """The values of one layer in a forward pass.
 
-    x is x̂; x and r are None without a norm, and kept is None without dropout.
+    x is x̂; x and r are None without a norm, and kept is None without dropout. `backward` adds
+    g = ∂J_i/∂out, dn = ∂J_i/∂n, and dc, ∂J_i/∂a ⊙ ∂σ/∂c (batch, n) for each trained constant c.
     """
 
     u: Array
@@ -103,6 +104,7 @@ class Trace:
     out: Array
     g: Array = field(init=False, repr=False)
     dn: Array = field(init=False, repr=False)
+    dc: list[Array] = field(init=False, repr=False, default_factory=list)
 
     def normed(self) -> tuple[Array, Array]:
         """(x̂, r) of a layer with a norm."""
@@ -118,7 +120,7 @@ def forward(
     kept: Array | None = None,
     precision: str = HIGHEST,
 ) -> Trace:
-    """Compute one layer; `blocks` are its parameters W, b, gain and shift, `kept` is its mask."""
+    """Compute one layer; `blocks` are its parameters by name, `kept` is its mask."""
     z = product(u, blocks["W"], precision)
     if dense.bias:
         z = z + blocks["b"]
@@ -128,7 +130,7 @@ def forward(
         n = x * blocks["gain"]
         if dense.norm.shifts:
             n = n + blocks["shift"]
-    a = activate(dense.activation, n)
+    a = activate(dense.activation, n, constants_of(dense.activation, blocks))
     out = dropped(a, dense.dropout, kept)
     if dense.residual:
         out = out + u
@@ -136,10 +138,11 @@ def forward(
 
 
 def backward(dense: Dense, blocks: dict[str, Array], trace: Trace, g: Array) -> Array:
-    """δ = ∂J_i/∂z from g = ∂J_i/∂out; g and ∂J_i/∂n are stored in the trace."""
+    """δ = ∂J_i/∂z from g = ∂J_i/∂out; g, ∂J_i/∂n and those of constants are stored in the trace."""
     trace.g = g
     g = dropped(g, dense.dropout, trace.kept)
-    trace.dn = pull_back(dense.activation, g, trace.n, trace.a)
+    constants = constants_of(dense.activation, blocks)
+    trace.dn, *trace.dc = slopes(dense.activation, g, trace.n, trace.a, constants)
     if dense.norm is None:
         return trace.dn
     return normalise_backward(dense.norm, trace.dn * blocks["gain"], *trace.normed())
@@ -168,7 +171,18 @@ def gradients(
         sums["gain"] = s @ (trace.dn * trace.x)
         if dense.norm.shifts:
             sums["shift"] = s @ trace.dn
-    return sums
+    return sums | {name: s @ each for name, each in of_constants(dense, trace.dc).items()}
+
+
+def of_constants(dense: Dense, dc: list[Array]) -> dict[str, Array]:
+    """∂J_i of every trained constant by name: (batch, n) per unit, or their sums (batch, 1).
+
+    dc: as in a `Trace`, or their R{·}.
+    """
+    activation = dense.activation
+    if activation.per == "layer":
+        dc = [each.sum(axis=1, keepdims=True) for each in dc]
+    return dict(zip(activation.constants, dc, strict=True))
 
 
 def constrain(dense: Dense, W: Array) -> None:

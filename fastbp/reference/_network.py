@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .._network.base import ActivationSpec
 from .._network.trainable import TrainableNetwork
+from ..activations import Spec as ActivationSpec
 from ..initializers import InitFunction, Initializer
-from ..losses import Loss
+from ..losses._losses import Spec as LossSpec
 from ._backend import NumpyBackend
 
 
@@ -51,7 +51,7 @@ class Network(TrainableNetwork):
         *,
         activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
         output: ActivationSpec = "identity",
-        loss: str | Loss = "squared_error",
+        loss: LossSpec = "squared_error",
         dtype: object = "float64",
         init: str | Initializer | InitFunction = "auto",
         seed: int | None = None,

@@ -2,9 +2,11 @@
 
 The error of a unit is the sum of the errors of the units above, each times the connecting weight,
 times the derivative of its activation. The gradient of a weight is the activity of the unit below
-times the error of the unit above. The gradient of a bias is the error itself. All numbers are
-Python floats; the factors of the products are rounded as the network's matmul_precision says.
-Rumelhart, Hinton & Williams, Nature 323, 1986.
+times the error of the unit above. The gradient of a bias is the error itself. A trained constant
+of an activation takes the error of the output of every unit that has it, times the derivative of
+that output with respect to the constant. A formula is walked gate by gate, one unit at a time. All
+numbers are Python floats; the factors of the products are rounded as the network's matmul_precision
+says. Rumelhart, Hinton & Williams, Nature 323, 1986.
 """
 
 from __future__ import annotations
@@ -14,17 +16,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, erfc, exp, expm1, frexp, ldexp, log1p, pi, sin, sqrt, tanh
 from operator import mul
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from .._checks import arguments as check
+from .._network.layers import Layer
 from .._types import Array
 from ..activations import Activation
 from ._formulas import SELU_ALPHA, SELU_LAMBDA, alpha_of
 from ._losses import loss_options
 from ._network import Network
 from ._slow_losses import loss_slopes, loss_value
+
+if TYPE_CHECKING:
+    from ..gates import Trace
 
 
 @dataclass
@@ -43,6 +49,8 @@ class SlowBackprop:
         Gradients of the weights of each layer.
     db : list of array, shape (n_out,)
         Gradients of the biases of each layer.
+    dconstants : list of dict
+        Gradients of the trained constants of each layer by name: arrays (1,), or (n_out,).
     J : float
         The cost.
     """
@@ -52,6 +60,7 @@ class SlowBackprop:
     delta: list[Array]
     dW: list[Array]
     db: list[Array]
+    dconstants: list[dict[str, Array]]
     J: float
 
 
@@ -92,24 +101,29 @@ def slow_backprop(net: Network, X: object, y: object, sample_weight: object = No
     S = sum(sample.weight for sample in samples)
     W = [layer.W.tolist() for layer in net.layers]
     b = [layer.parameters()["b"].tolist() for layer in net.layers]
+    units = [_units(layer) for layer in net.layers]
     dW = [[[0.0] * n_out for _ in range(n_in)] for n_in, n_out in pairwise(net.widths)]
     db = [[0.0] * n_out for n_out in net.widths[1:]]
+    dc = [{name: [0.0] * view.size for name, view in each.constants.items()} for each in net.layers]
     eps = float(np.finfo(net.dtype).eps)
     paired = net.criterion.pairs_with(net.activations[-1])
     multiply = _MULTIPLY[net.matmul_precision]
     J = 0.0
     zs, as_, deltas = [], [], []
     for sample in samples:
-        z, a = _forward(net.activations, W, b, sample.x, multiply)
+        z, a = _forward(units, W, b, sample.x, multiply)
         J += sample.s * loss_value(net.criterion, paired, z[-1], a[-1], sample.y, eps) / S
-        top = _output_error(net, z[-1], a[-1], sample.y, eps)
-        delta = _backward(net.activations, W, z, top, multiply)
+        top, of_output = _output_error(net, units[-1], z[-1], a[-1], sample.y, eps)
+        delta, of_outputs = _backward(units, W, z, top, of_output, multiply)
         for layer in range(len(W)):
             below = a[layer - 1] if layer > 0 else sample.x
             for k in range(len(b[layer])):
                 db[layer][k] += sample.s * delta[layer][k] / S
                 for j in range(len(below)):
                     dW[layer][j][k] += multiply(below[j], sample.s * delta[layer][k]) / S
+                for name, total in dc[layer].items():
+                    slope = _constant_slope(units[layer][k], name, z[layer][k])
+                    total[k % len(total)] += sample.s * of_outputs[layer][k] * slope / S
         zs.append(z)
         as_.append(a)
         deltas.append(delta)
@@ -121,6 +135,7 @@ def slow_backprop(net: Network, X: object, y: object, sample_weight: object = No
         delta=_by_layer(deltas),
         dW=[np.array(block) for block in dW],
         db=[np.array(block) for block in db],
+        dconstants=[{name: np.array(total) for name, total in each.items()} for each in dc],
         J=J,
     )
 
@@ -162,8 +177,23 @@ Matrix: TypeAlias = list[list[float]]
 Multiply: TypeAlias = Callable[[float, float], float]
 
 
+class _Unit(NamedTuple):
+    """The activation of one unit, with the values of its trained constants."""
+
+    activation: Activation
+    constants: dict[str, float]
+
+
+def _units(layer: Layer) -> list[_Unit]:
+    constants = {name: view.tolist() for name, view in layer.constants.items()}
+    return [
+        _Unit(layer.activation, {name: each[k % len(each)] for name, each in constants.items()})
+        for k in range(layer.W.shape[1])
+    ]
+
+
 def _forward(
-    activations: Sequence[Activation],
+    units: Sequence[Sequence[_Unit]],
     W: list[Matrix],
     b: Matrix,
     x: list[float],
@@ -173,38 +203,37 @@ def _forward(
     z: Matrix = []
     a: Matrix = []
     below = x
-    for layer, activation in enumerate(activations):
+    for layer in range(len(W)):
         z.append(
             [
                 b[layer][k] + sum(multiply(below[j], W[layer][j][k]) for j in range(len(below)))
                 for k in range(len(b[layer]))
             ]
         )
-        a.append(_activate(activation, z[layer]))
+        a.append(_activate(units[layer], z[layer]))
         below = a[layer]
     return z, a
 
 
 def _backward(
-    activations: Sequence[Activation],
+    units: Sequence[Sequence[_Unit]],
     W: list[Matrix],
     z: Matrix,
+    top_error: list[float],
     output_error: list[float],
     multiply: Multiply,
-) -> Matrix:
-    """δ of each layer for one sample, from the output layer down."""
-    delta = [output_error]
+) -> tuple[Matrix, Matrix]:
+    """δ of each layer for one sample, from the output layer down, and ∂J_i/∂a of each layer."""
+    delta, of_outputs = [top_error], [output_error]
     for layer in range(len(z) - 2, -1, -1):
         above = delta[0]
-        delta.insert(
-            0,
-            [
-                _derivative(activations[layer], z[layer][j])
-                * sum(multiply(above[k], W[layer + 1][j][k]) for k in range(len(above)))
-                for j in range(len(z[layer]))
-            ],
-        )
-    return delta
+        g = [
+            sum(multiply(above[k], W[layer + 1][j][k]) for k in range(len(above)))
+            for j in range(len(z[layer]))
+        ]
+        of_outputs.insert(0, g)
+        delta.insert(0, [_derivative(units[layer][j], z[layer][j]) * g[j] for j in range(len(g))])
+    return delta, of_outputs
 
 
 def _penalise(net: Network, W: list[Matrix], dW: list[Matrix]) -> float:
@@ -218,12 +247,47 @@ def _penalise(net: Network, W: list[Matrix], dW: list[Matrix]) -> float:
     return total
 
 
-def _activate(activation: Activation, z: list[float]) -> list[float]:
-    if activation.name == "softmax":
+def _activate(units: Sequence[_Unit], z: list[float]) -> list[float]:
+    if units[0].activation.name == "softmax":
         top = max(z)
         total = sum(exp(z_k - top) for z_k in z)
         return [exp(z_k - top) / total for z_k in z]
-    return [_value(activation, z_k) for z_k in z]
+    return [_output(unit, z_k) for unit, z_k in zip(units, z, strict=True)]
+
+
+def _output(unit: _Unit, z: float) -> float:
+    """a of one unit."""
+    match unit.activation.name:
+        case "prelu":
+            return z if z > 0 else unit.constants["alpha"] * z
+        case "formula":
+            return float(_walk(unit, z).value)
+    return _value(unit.activation, z)
+
+
+def _derivative(unit: _Unit, z: float) -> float:
+    """∂a/∂z of one unit."""
+    match unit.activation.name:
+        case "prelu":
+            return 1.0 if z > 0 else unit.constants["alpha"]
+        case "formula":
+            return float(_walk(unit, z).gradient()["z"])
+    return _slope(unit.activation, z)
+
+
+def _constant_slope(unit: _Unit, name: str, z: float) -> float:
+    """∂a/∂c of one unit for the trained constant c of this name."""
+    if unit.activation.name == "prelu":
+        return min(z, 0.0)
+    return float(_walk(unit, z).gradient()[name])
+
+
+def _walk(unit: _Unit, z: float) -> Trace:
+    """All gates of a formula, as the user wrote it, with numbers."""
+    formula = unit.activation.formula
+    if formula is None:
+        raise ValueError(f"{unit.activation} is no formula")
+    return formula.gate.trace(z=z, **unit.constants)
 
 
 def _value(activation: Activation, z: float) -> float:
@@ -267,7 +331,7 @@ def _value(activation: Activation, z: float) -> float:
     raise ValueError(f"slow_backprop does not support the activation {activation}")
 
 
-def _derivative(activation: Activation, z: float) -> float:
+def _slope(activation: Activation, z: float) -> float:
     match activation.name:
         case "identity":
             return 1.0
@@ -337,18 +401,23 @@ _MULTIPLY: dict[str, Multiply] = {"highest": mul, "high": _high, "medium": _medi
 
 
 def _output_error(
-    net: Network, z: list[float], a: list[float], y: list[float], eps: float
-) -> list[float]:
-    """δ of the output layer for one sample."""
+    net: Network,
+    units: Sequence[_Unit],
+    z: list[float],
+    a: list[float],
+    y: list[float],
+    eps: float,
+) -> tuple[list[float], list[float]]:
+    """δ of the output layer and ∂J_i/∂a for one sample; no trained constant reads that of pairs."""
     K = len(a)
     output = net.activations[-1]
     paired = net.criterion.pairs_with(output)
     if paired and str(net.criterion) in ("cross_entropy", "binary_cross_entropy"):
-        return [a[k] - y[k] for k in range(K)]
+        return [a[k] - y[k] for k in range(K)], []
     g = loss_slopes(net.criterion, paired, z, a, y, eps)
     if output.name == "softmax":
-        return [sum(g[j] * a[j] * ((j == k) - a[k]) for j in range(K)) for k in range(K)]
-    return [g[k] * _derivative(output, z[k]) for k in range(K)]
+        return [sum(g[j] * a[j] * ((j == k) - a[k]) for j in range(K)) for k in range(K)], g
+    return [g[k] * _derivative(units[k], z[k]) for k in range(K)], g
 
 
 # ---- helpers ------------------------------------------------------------------------------

@@ -6,11 +6,14 @@ docs/losses.md has the formulas and their sources.
 from __future__ import annotations
 
 from math import cosh, exp, log, log1p, tanh
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from ..losses import CustomLoss, Loss
+from ..losses import CustomLoss, FormulaLoss, Loss
+
+if TYPE_CHECKING:
+    from ..gates import Trace
 
 
 def loss_value(
@@ -24,6 +27,8 @@ def loss_value(
     K = len(a)
     if isinstance(loss, CustomLoss):
         return float(loss.evaluate(np.array([a]), np.array([y]))[0][0])
+    if isinstance(loss, FormulaLoss):
+        return float(_walk(loss, a, y).value)
     if loss.name in _LOGARITHMIC:
         log_p, log_rest = _logarithms(loss, paired, z, a, eps)
         return sum(_log_term(loss, y, k, log_p[k], log_rest[k]) for k in range(K))
@@ -49,6 +54,9 @@ def loss_slopes(
     if isinstance(loss, CustomLoss):
         slopes: list[float] = loss.evaluate(np.array([a]), np.array([y]))[1][0].tolist()
         return slopes
+    if isinstance(loss, FormulaLoss):
+        slopes = np.broadcast_to(_walk(loss, a, y).gradient()["a"], K).tolist()
+        return slopes
     if loss.name in _LOGARITHMIC:
         low = 0.0 if paired else eps
         inside = [low < a_k < 1 - low or (loss.pair == "softmax" and a_k > low) for a_k in a]
@@ -68,6 +76,12 @@ def loss_slopes(
         return means + [(1 - (y[k] - a[k]) ** 2 / exp(a[n + k])) / 2 / n for k in range(n)]
     terms = [_slope(loss, a[k], y[k]) for k in range(K)]
     return terms if loss.name == "squared_error" else [term / K for term in terms]
+
+
+def _walk(loss: FormulaLoss, a: list[float], y: list[float]) -> Trace:
+    """All gates of a formula, as the user wrote it, with the numbers of one row."""
+    gate, values = loss.formula.gate, {"a": np.array(a), "y": np.array(y)}
+    return gate.trace(**{name: values[name] for name in gate.inputs})
 
 
 # ---- one output ---------------------------------------------------------------------------

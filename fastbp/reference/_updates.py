@@ -17,7 +17,7 @@ from .._types import Array
 from ..optim import Optimizer
 
 Rule = Callable[[Array, Array, list[Array], int, Hyper], None]
-Blocks = Sequence[Sequence[slice]]  # per layer, the parts of theta that hold W, b, gain, shift
+Blocks = Sequence[Sequence[slice]]  # per layer, the parts of theta: W, b, …
 
 
 RULES: dict[str, Rule] = {}

@@ -8,14 +8,14 @@ import copy
 
 import numpy as np
 import pytest
-from engine_cases import HIDDEN
+from engine_cases import HIDDEN, OUTPUTS
 from fit_cases import StopAt
 from loss_cases import SPECS, WIDTH, outputs_of, prepare, targets_of
 from product_cases import ROUNDED, check_nearest
 from test_optim_rules import RULES
 
 import fastbp
-from fastbp import Dense, Norm, activations
+from fastbp import Dense, Norm
 from fastbp.losses import Loss
 from fastbp.optim import SGD, Adam
 
@@ -76,7 +76,7 @@ def test_losses(spec, precision):
 
 
 @PRECISIONS
-@pytest.mark.parametrize("name", activations.NAMES)
+@pytest.mark.parametrize("name", OUTPUTS)
 def test_activations(name, precision):
     def run(module, dtype, precision):
         rng = np.random.default_rng(5)

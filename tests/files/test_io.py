@@ -235,8 +235,8 @@ FORGED_ARCHITECTURE = {
     "widths with zero": ([3, 0, 4, 2], "positive integers"),
     "widths with true": ([3, True, 4, 2], "positive integers"),
     "widths too short": ([3], "positive integers"),
-    "widths of fewer layers": ([3, 5, 4], "unexpected tensor 'layers.2.W'"),
-    "widths of more layers": ([3, 5, 4, 2, 2], "'layers.3.W' is missing"),
+    "widths of fewer layers": ([3, 5, 4], "lists 2 names; the network has 1 hidden layers"),
+    "widths of more layers": ([3, 5, 4, 2, 2], "lists 2 names; the network has 3 hidden layers"),
     "widths as text": ("3", "widths in the architecture must be a list"),
     "activations": (["relu", "magic"], "unknown activation 'magic'; known: identity"),
     "activations too few": (["relu"], "does not hold"),
@@ -269,7 +269,7 @@ def test_a_forged_architecture_is_refused(tmp_path, name):
 
 
 FORGED_METADATA = {
-    "version": ("4", "expected version '1', '2' or '3' .* got '4': a newer fastbp"),
+    "version": ("5", "expected version '1', '2', '3' or '4' .* got '5': a newer fastbp"),
     "author": ("me", "unknown metadata 'author'"),
     "architecture": ("[1]", "the architecture must be a JSON object; got a list"),
     "architecture infinite": ('{"l1": 1e999}', "'1e999' is beyond the range of a double"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_vmath as vmath
-from engine_cases import DTYPES, HIDDEN
+from engine_cases import DTYPES
 from test_vmath import error_ulp, needs_long_double
 
 import fastbp
@@ -18,6 +18,7 @@ from fastbp.reference._formulas import activate, quiet
 
 PAGE = Path(__file__).parents[2] / "docs" / "activations.md"
 WIDER = [("float32", np.float64), pytest.param("float64", np.longdouble, marks=needs_long_double)]
+HIDDEN = [name for name in activations.NAMES if not Activation(name).entry.output_only]
 BY_Z = [name for name in HIDDEN if Activation(name).derivative_from == "z"]
 
 
@@ -28,9 +29,16 @@ def table():
 
 
 def value(name, z):
-    """σ(z) of a 1-D z, computed by the engine as the epilogue of a product with k = 1."""
-    a = np.empty((1, len(z)), z.dtype)
+    """σ(z) of a 1-D z, computed by the engine as the epilogue of a product with k = 1.
+
+    A formula is not in an epilogue, but in the output layer of a network with W = 0 and b = z.
+    """
     act = Activation(name)
+    if act.formula is not None:
+        net = fastbp.Network((1, len(z)), output=name, dtype=z.dtype, init="zeros")
+        net.layers[0].b = z
+        return net.predict([[0.0]])[0]
+    a = np.empty((1, len(z)), z.dtype)
     gemm("nn", np.ones((1, 1), z.dtype), z[None, :], a, activation=act.name, alpha=act.alpha)
     return a[0]
 
@@ -39,7 +47,8 @@ def exact(name, z):
     """σ(z) in the dtype of z; by vmath.exact where the reference is not accurate enough."""
     if name in vmath.NAMES:
         return vmath.exact(name, z)
-    return np.asarray(quiet(activate)(Activation(name), z))
+    act = Activation(name)
+    return np.asarray(quiet(activate)(act, z, list(act.constants.values())))
 
 
 def test_the_page_lists_every_activation():

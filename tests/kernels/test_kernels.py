@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 import pytest
-from engine_cases import DTYPES, HIDDEN, within
+from engine_cases import BUILT_IN, DTYPES, within
 from error_bounds import forward_error, pull_back_error, sum_rounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -179,7 +179,7 @@ def test_products_at_every_alignment(rng, form, dtype, spare, offset):
 
 
 @pytest.mark.parametrize("m", [1, 5, 15, 60])
-@pytest.mark.parametrize("name", [*HIDDEN, *PARAMETERS])
+@pytest.mark.parametrize("name", [*BUILT_IN, *PARAMETERS])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["nn", "panels"])
 def test_products_with_every_activation(rng, form, dtype, name, m):
@@ -190,7 +190,7 @@ def test_products_with_every_activation(rng, form, dtype, name, m):
 
 
 @pytest.mark.parametrize("m", [1, 5, 15, 60])
-@pytest.mark.parametrize("name", [*HIDDEN, *PARAMETERS])
+@pytest.mark.parametrize("name", [*BUILT_IN, *PARAMETERS])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["nn", "panels", "nt"])
 def test_products_with_the_slope_of_every_activation(rng, form, dtype, name, m):
@@ -208,7 +208,7 @@ sizes = st.integers(1, 100)
     m=sizes,
     n=sizes,
     k=sizes,
-    name=st.sampled_from([*HIDDEN, *PARAMETERS]),
+    name=st.sampled_from([*BUILT_IN, *PARAMETERS]),
     epilogue=st.sampled_from(["none", "forward", "z", "backward"]),
     biased=st.booleans(),
     spare=st.integers(0, 20),
@@ -312,7 +312,7 @@ def test_forms_that_sum_in_order_agree_in_every_bit(rng, dtype, m, n, k):
         np.testing.assert_array_equal(product("tn", case.A, case.B, dtype), dense)
 
 
-@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["nn", "panels"])
 def test_keeping_z_changes_nothing(rng, form, dtype, name):

@@ -35,11 +35,15 @@ def c_enum(prefix):
     return {name.lower(): int(value) for name, value in found}
 
 
+# The activations that are not formulas.
+BUILT_IN = [name for name in activations.NAMES if Activation(name).formula is None]
+
+
 def test_activations_agree_with_the_engine():
-    assert list(activations.NAMES) == list(_core.ACTIVATIONS)
+    assert list(_core.ACTIVATIONS) == BUILT_IN
 
 
-@pytest.mark.parametrize("name", activations.NAMES)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_derivatives_use_a_or_z_as_in_the_engine(name):
     assert Activation(name).derivative_from == _core.SLOPES[name]
 
@@ -106,7 +110,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", activations.NAMES)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_activation_has_a_row(name, place):
     assert name in PLACES[place], f"activation {name} has no row in {place}"
 

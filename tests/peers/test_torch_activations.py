@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from engine_cases import HIDDEN
+from engine_cases import BUILT_IN
 
 import fastbp
 from fastbp._core import gemm
@@ -38,10 +38,10 @@ CONSTANTS = {"hard_sigmoid": float(np.finfo(np.float32).eps)}
 
 
 def test_every_activation_is_compared():
-    assert set(FUNCTIONS) == set(HIDDEN)
+    assert set(FUNCTIONS) == set(BUILT_IN)
 
 
-@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_values_and_slopes(rng, name):
     """Also at kinks, where the slopes are those that PyTorch has chosen."""
     act = Activation(name)
@@ -61,7 +61,7 @@ def test_values_and_slopes(rng, name):
     assert (abs(slopes[0] - x.grad.numpy()) <= tolerance).all()
 
 
-@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_twenty_steps(rng, name):
     """With the same start, data and rate, the parameters stay equal."""
     widths = (4, 9, 7, 2)
@@ -93,3 +93,48 @@ def test_twenty_steps(rng, name):
         assert abs(layer.W - linear.weight.detach().numpy().T).max() <= tolerance
         assert abs(layer.b - linear.bias.detach().numpy()).max() <= tolerance
     assert moved > 1e-4, "theta has hardly changed"
+
+
+@pytest.mark.parametrize("per", ["layer", "unit"])
+def test_prelu_with_its_trained_alpha(rng, per):
+    """Default, values, gradients, and twenty steps that train alpha with the weights."""
+    assert Activation("prelu").alpha == nn.PReLU().weight.item()
+    widths, spec = (4, 9, 7, 2), f"prelu(per={per})"
+    net = fastbp.Network(widths, activation=spec, output=spec, loss="mse", dtype="float64", seed=1)
+    modules = []
+    for layer in net.layers:
+        linear = nn.Linear(*layer.W.shape, dtype=torch.float64)
+        linear.weight.data = torch.from_numpy(layer.W.T.copy())
+        linear.bias.data = torch.from_numpy(layer.b.copy())
+        n = layer.W.shape[1] if per == "unit" else 1
+        modules += [linear, nn.PReLU(n, dtype=torch.float64)]
+    twin = nn.Sequential(*modules)
+    X, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 2))
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.05)
+
+    def theirs():
+        values = {"W": [], "b": [], "alpha": []}
+        for linear, prelu in zip(twin[::2], twin[1::2], strict=True):
+            for name, each in (("W", linear.weight.T), ("b", linear.bias), ("alpha", prelu.weight)):
+                values[name].append(each)
+        return values
+
+    for step in range(20):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(twin(torch.from_numpy(X)), torch.from_numpy(y)).backward()
+        if step == 0:
+            net.forward(X)
+            net.backward(y)
+            gradients = [prelu.weight.grad.numpy() for prelu in twin[1::2]]
+            for layer, exact in zip(net.layers, gradients, strict=True):
+                error = abs(layer.dconstants["alpha"] - exact).max()
+                assert error <= 30 * sum(widths) * EPS * max(1.0, abs(exact).max())
+        optimizer.step()
+    start = [layer.constants["alpha"].copy() for layer in net.layers]
+    net.fit(X, y, epochs=20, batch_size=30, shuffle=False, optimizer=SGD(0.05))
+    tolerance = 20 * 3 * 30 * sum(widths) * EPS
+    for i, layer in enumerate(net.layers):
+        for name, exact in theirs().items():
+            found = layer.parameters()[name]
+            assert abs(found - exact[i].detach().numpy()).max() <= tolerance, (name, i)
+        assert (abs(layer.constants["alpha"] - start[i]) > 1e-5).all(), "alpha has hardly changed"

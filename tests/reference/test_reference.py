@@ -5,12 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from engine_cases import HIDDEN, LOSSES, combinations
+from engine_cases import HIDDEN, LOSSES, OUTPUTS, combinations
 from error_bounds import KINKS
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fastbp import activations
 from fastbp.reference import Network, objective, slow_backprop
 from fastbp.reference._formulas import pull_back
 
@@ -18,7 +17,11 @@ EPS = float(np.finfo(np.float64).eps)
 MARGIN = 1e-2  # distance of the differentiated points from kinks and poles
 
 # activations that accept complex z: those without a kink and without erf
-ANALYTIC = tuple(name for name in activations.NAMES if name not in {*KINKS, "gelu"})
+ANALYTIC = tuple(
+    spec
+    for spec in OUTPUTS
+    if spec.partition("(")[0] not in {*KINKS, "gelu", "prelu"} and "where" not in spec
+)
 WIDTHS = (3, 4, 2, 3)
 BATCH = 5
 
@@ -42,7 +45,8 @@ def away_from_kinks(net, X):
         distances += [abs(layer.z - at).min() for at in kinks]
     top = net.layers[-1]
     # saturated outputs are exactly 0 or 1, where the logarithm is clipped, and do not change
-    moving = pull_back(top.activation, np.ones_like(top.a), top.z, top.a) != 0
+    constants = [*top.constants.values()]
+    moving = pull_back(top.activation, np.ones_like(top.a), top.z, top.a, constants) != 0
     distances += [abs(end - top.a).min(initial=1.0, where=moving) for end in (0, 1)]
     return min(distances) > MARGIN
 
@@ -155,7 +159,7 @@ widths_strategy = st.lists(st.sampled_from([1, 2, 3, 5, 7, 17]), min_size=2, max
 @given(
     widths=widths_strategy,
     hidden=st.sampled_from(HIDDEN),
-    output=st.sampled_from(activations.NAMES),
+    output=st.sampled_from(OUTPUTS),
     loss=st.sampled_from(LOSSES),
     n=st.sampled_from([1, 2, 7]),
     weighted=st.booleans(),
@@ -194,6 +198,9 @@ def test_slow_backprop_agrees_with_the_reference(
         for name in ("z", "a", "dW", "db"):
             error = abs(getattr(layer, name) - getattr(slow, name)[i]).max()
             assert error <= tolerance, (name, i)
+        for name, exact in slow.dconstants[i].items():  # sums over all units, where b has one
+            error = abs(layer.dconstants[name] - exact).max()
+            assert error <= tolerance * layer.W.shape[1], (name, i)
         # δ is not divided by S, but the bound is
         assert abs(layer.delta - slow.delta[i]).max() <= tolerance * weights.sum() / weights.min()
 
