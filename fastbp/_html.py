@@ -1,9 +1,18 @@
-"""Tables and curves in HTML, for notebooks."""
+"""Tables and curves in HTML, for notebooks; and texts that are cut to fit into a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import isfinite
+
+
+def shortened(text: str, most: int = 48) -> str:
+    """The text, or its beginning if it is long, as the formula of a loss may be.
+
+    >>> shortened("formula(sum((a - y) ** 2))", 12)
+    'formula(sum…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def escaped(text: str) -> str:

@@ -163,14 +163,26 @@ def hidden(text: str) -> tuple[int, ...]:
 def activation(text: str) -> tuple[activations.Activation, ...]:
     """Parse one activation for all hidden layers, or one for each: "relu,leaky_relu(0.1)".
 
-    >>> [str(a) for a in activation("tanh")]
-    ['tanh']
+    >>> [str(a) for a in activation("tanh,prelu(0.1, per=unit)")]
+    ['tanh', 'prelu(0.1, per=unit)']
     """
     try:
-        parts = text.split(",")
+        parts = _split(text)
         return activations.resolve_layers(len(parts) + 1, parts, "identity")[:-1]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _split(text: str) -> list[str]:
+    """The parts of a text between commas that are not within brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def _reader(read: Callable[[str], T], expected: str) -> Callable[[str], T]:

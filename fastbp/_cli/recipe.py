@@ -71,8 +71,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--activation",
         type=options.activation,
         default="relu",
-        help="activation of the hidden layers: one for all, or one for each, separated by commas "
-        "(default: relu)",
+        help="activation of the hidden layers: one for all, or one for each, separated by commas; "
+        "a name, such as prelu(0.25, per=unit), or a formula, such as "
+        "'formula(z * sigmoid(beta * z), beta=1.0)' (default: relu)",
     )
     group.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     group.add_argument(

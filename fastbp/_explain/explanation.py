@@ -7,6 +7,7 @@ from itertools import groupby
 from textwrap import wrap
 
 from .._core import bf16_rows, fastest_isa, isa_base
+from .._html import shortened
 from .._precision import HIGHEST, NAMES, described
 
 PHASES = ("forward", "loss", "delta", "gradient", "update", "waiting", "other")  # order of C's enum
@@ -191,7 +192,7 @@ def _plain(value: object) -> object:
 
 
 def _head(e: Explanation) -> list[str]:
-    widths, activations = _runs(e.widths, "-"), _runs(e.activations, ", ")
+    widths, activations = _runs(e.widths, "-"), _runs(tuple(map(shortened, e.activations)), ", ")
     kind = described(e.dtype, e.matmul_precision)
     t, used = e.threads, _count(e.threads.at_once, "thread")
     step = f"{_digits(e.plain_step_us)} µs; {_digits(e.step_us)} µs with the clocks of this table"
@@ -204,7 +205,7 @@ def _head(e: Explanation) -> list[str]:
     limits += f"through {_size(e.memory_bytes)}"
     threads = f"{t.used} of {t.allowed} allowed, {_count(t.cpus, 'CPU')}: {t.why}"
     facts = {
-        "network": f"{widths} ({activations}; {e.loss}), {kind}",
+        "network": f"{widths} ({activations}; {shortened(e.loss)}), {kind}",
         "kernels": f"{e.isa}, tuned for {e.tune}; products in {e.products}",
         "batch": f"{e.batch_size}, {e.optimizer}",
         "step": step,

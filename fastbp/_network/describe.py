@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .._html import heading, table
+from .._html import heading, shortened, table
 from .layers import Layer
 
 _HEADS = ("layer", "units", "activation", "parameters", "memory", "FLOPs", "options")
@@ -39,7 +39,7 @@ def rows(layers: Sequence[Layer], kind: str) -> list[Row]:
             Row(
                 str(number),
                 f"{n_in} -> {n_out}",
-                str(layer.activation),
+                shortened(str(layer.activation)),
                 sum(view.size for view in views),
                 sum(view.nbytes for view in views),
                 2 * n_in * n_out,

@@ -19,7 +19,7 @@ from sklearn.utils.validation import column_or_1d
 from .._checks.arguments import check_nonnegative
 from .._network.dense import Norm
 from .._types import Array
-from ..activations import Activation
+from ..activations import Spec as ActivationSpec
 from ..optim import Optimizer
 from ..schedules import Schedule
 from ._arrays import SparseMatrix, refuse_masked_elements, with_numpy_dtype
@@ -40,9 +40,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     hidden_layer_sizes : int or array-like of int, default (100,)
         Number of units of each hidden layer.
-    activation : str, Activation or list, default "relu"
+    activation : str, Activation, ActivationFormula or list, default "relu"
         Activation of the hidden layers: a name of scikit-learn, a name or an object of
-        `fastbp.activations`, or a list with one of them for each hidden layer.
+        `fastbp.activations`, a formula of `fastbp.gates.activation`, or a list with one of them for
+        each hidden layer.
     solver : {"adam", "sgd", "lbfgs"} or Optimizer, default "adam"
         Update rule. An optimiser of `fastbp.optim` except `LBFGS` is copied.
     alpha : float, default 0.0001
@@ -159,7 +160,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] | Array = (100,),
-        activation: str | Activation | Sequence[str | Activation] = "relu",
+        activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
         *,
         solver: str | Optimizer = "adam",
         alpha: float = 0.0001,

@@ -23,6 +23,8 @@ from .._network.network import Network
 from .._precision import HIGHEST, NAMES
 from .._types import Array
 from ..activations import Activation
+from ..activations import Spec as ActivationSpec
+from ..gates import ActivationFormula
 from ..losses import Loss
 from ..optim import SGD, Adam, Optimizer
 from ..schedules import Schedule
@@ -51,7 +53,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", _from(1, Integral)],
-        "activation": [str, Activation, list, tuple],
+        "activation": [str, Activation, ActivationFormula, list, tuple],
         "solver": [StrOptions({"sgd", "adam", "lbfgs"}), Optimizer],
         "alpha": [_from(0)],
         "batch_size": [StrOptions({"auto"}), _from(1, Integral)],
@@ -82,7 +84,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # Parameters, which the constructors of the subclasses set.
     hidden_layer_sizes: int | Sequence[int] | Array
-    activation: str | Activation | Sequence[str | Activation]
+    activation: ActivationSpec | Sequence[ActivationSpec]
     solver: str | Optimizer
     alpha: float
     batch_size: int | str
@@ -322,8 +324,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         )
 
     def _hidden_layers(self, sizes: Sequence[int]) -> list[Dense]:
-        if isinstance(self.activation, (str, Activation)):
-            names: Sequence[str | Activation] = [self.activation] * len(sizes)
+        names: Sequence[ActivationSpec]
+        if isinstance(self.activation, (str, Activation, ActivationFormula)):
+            names = [self.activation] * len(sizes)
         else:
             names = self.activation
         if len(names) != len(sizes):

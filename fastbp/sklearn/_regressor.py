@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._network.dense import Norm
 from .._types import Array
-from ..activations import Activation
+from ..activations import Spec as ActivationSpec
+from ..gates import LossFormula
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ..optim import Optimizer
@@ -35,12 +36,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ----------
     loss : str or Loss, default "squared_error"
         "squared_error", "poisson", or any regression loss of `fastbp.losses`, by name or as an
-        object.
+        object, or a formula of `fastbp.gates.loss` whose targets are numbers.
     hidden_layer_sizes : int or array-like of int, default (100,)
         Number of units of each hidden layer.
-    activation : str, Activation or list, default "relu"
+    activation : str, Activation, ActivationFormula or list, default "relu"
         Activation of the hidden layers: a name of scikit-learn, a name or an object of
-        `fastbp.activations`, or a list with one of them for each hidden layer.
+        `fastbp.activations`, a formula of `fastbp.gates.activation`, or a list with one of them for
+        each hidden layer.
     solver : {"adam", "sgd", "lbfgs"} or Optimizer, default "adam"
         Update rule. An optimiser of `fastbp.optim` except `LBFGS` is copied.
     alpha : float, default 0.0001
@@ -145,15 +147,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [str, Loss],
+        "loss": [str, Loss, LossFormula],
     }
     _numeric = True
 
     def __init__(
         self,
-        loss: str | Loss = "squared_error",
+        loss: str | Loss | LossFormula = "squared_error",
         hidden_layer_sizes: int | Sequence[int] | Array = (100,),
-        activation: str | Activation | Sequence[str | Activation] = "relu",
+        activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
         *,
         solver: str | Optimizer = "adam",
         alpha: float = 0.0001,
