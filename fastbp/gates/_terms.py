@@ -18,7 +18,11 @@ _SMALLEST, _LARGEST = 1e-30, 1e30
 # Factors move outwards only if what is then computed without them cannot overflow much earlier.
 _LEAST_FACTOR, _MOST_FACTOR = 2.0**-10, 2.0**10
 
+# Operations move into choices that nest at most so deep, which bounds the recursion of `apply`.
+_MOST_CHOICES = 8
+
 _COMMUTATIVE = frozenset({"add", "mul", "min", "max", "equal"})
+_CHOICES = frozenset({"select", "select_positive"})
 _FOLDED: dict[str, Callable[..., float]] = {
     "add": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
@@ -42,6 +46,7 @@ class Terms:
 
     def __init__(self, inputs: Sequence[str]) -> None:
         self._made: dict[tuple[object, ...], Term] = {}
+        self._nesting: dict[Term, int] = {}  # choice: how many choices nest in its sides
         self.inputs = [self._term("input", (), float(i), kind) for i, kind in enumerate(inputs)]
 
     def number(self, value: float) -> Term:
@@ -77,7 +82,13 @@ class Terms:
         term = self._made.get(key)
         if term is None:
             term = self._made[key] = Term(operation, operands, value, kind, len(self._made))
+            if operation in _CHOICES:
+                self._nesting[term] = 1 + max(self._nesting.get(x, 0) for x in operands[1:])
         return term
+
+    def is_choice(self, term: Term) -> bool:
+        """Whether it is a choice into which operations may move."""
+        return 0 < self._nesting.get(term, 0) <= _MOST_CHOICES
 
     def _folded(self, operation: str, values: list[float]) -> Term:
         try:
@@ -134,8 +145,8 @@ def _is_largest_of(term: Term, x: Term) -> bool:
     return term.operation == "row_max" and term.operands[0] is x
 
 
-def _is_choice(term: Term) -> bool:
-    return term.operation in ("select", "select_positive")
+def _has_zero(choice: Term) -> bool:
+    return _is(choice.operands[1], 0.0) or _is(choice.operands[2], 0.0)
 
 
 # ---- one rule per operation: a simpler term, or None --------------------------------------
@@ -157,7 +168,9 @@ def _add(terms: Terms, x: Term, y: Term) -> Term | None:
 
 def _joined_choices(terms: Terms, operation: str, x: Term, y: Term) -> Term | None:
     """(c ? u : v) ± (c ? p : q) = c ? u ± p : v ± q."""
-    if not _is_choice(x) or x.operation != y.operation or x.operands[0] is not y.operands[0]:
+    if not (terms.is_choice(x) and terms.is_choice(y) and x.operation == y.operation):
+        return None
+    if x.operands[0] is not y.operands[0]:
         return None
     pairs = zip(x.operands[1:], y.operands[1:], strict=True)
     sides = [terms.apply(operation, u, v) for u, v in pairs]
@@ -206,7 +219,7 @@ def _mul(terms: Terms, x: Term, y: Term) -> Term | None:
     for choice, other in ((x, y), (y, x)):
         if _is_condition(choice):
             return terms.apply("select", choice, other, terms.number(0.0))
-        if _is_choice(choice) and any(_is(u, 0.0) for u in choice.operands[1:]):
+        if terms.is_choice(choice) and _has_zero(choice):
             return _scaled_choice(terms, choice, other)
     for product, other in ((x, y), (y, x)):
         regrouped = _regrouped(terms, product, other) if product.operation == "mul" else None
@@ -244,11 +257,11 @@ def _times_number(terms: Terms, x: Term, number: float) -> Term | None:
         factor = x.operands[0].value * number
         if _SMALLEST <= factor <= _LARGEST:
             return terms.apply("div", terms.number(factor), x.operands[1])
-    if x.operation == "reciprocal":
+    if x.operation == "reciprocal" and x.operands[0].operation != "reciprocal":
         return terms.apply("div", terms.number(number), x.operands[0])
     if _is_condition(x):
         return terms.apply("select", x, terms.number(number), terms.number(0.0))
-    if _is_choice(x) and any(_is(u, 0.0) for u in x.operands[1:]):
+    if terms.is_choice(x) and _has_zero(x):
         return _scaled_choice(terms, x, terms.number(number))
     return None
 

@@ -1,6 +1,8 @@
 """Programs of formulas: as short as if written by hand."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -156,3 +158,59 @@ def test_what_stays_the_same_along_a_row_is_computed_once():
     value, slope, curve = gates.loss(lambda a, y: gates.sum(a)).programs()
     assert operations(value) == ["row_sum"] and operations(curve) == ["copy"]
     assert sorted(operations(slope)) == ["copy", "row_sum"]
+
+
+@pytest.mark.parametrize("first", ["", "kept = [exp(z * w), tanh(z), sin(z), w * z, 1 - sin(z)]"])
+def test_programs_do_not_depend_on_gates_made_before(first):
+    """A model that is loaded in another process computes with the same roundings."""
+    text = "sin(z) * tanh(z) / (1 + exp(w * z)) + sin(z) * exp(z * w) + tanh(z) * sin(z) ** 3"
+    code = f"""
+from fastbp.gates import *
+z, w = inputs("z", "w")
+{first}
+print(*ActivationFormula("{text}", w=0.5).programs(), sep="\\n")
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    made = gates.ActivationFormula(text, w=0.5)
+    assert found.stdout.rstrip("\n") == "\n".join(map(str, made.programs()))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "where({0} > 0, {0}, 0)",
+        "where(z > 0, {0}, 0)",
+        "where(z < 1, {0}, z * {0})",
+        "-{0}",
+        "abs({0})",
+        "1 / {0}",
+        "{0} + {0}",
+        "{0} * {0}",
+        "1 - {0}",
+        "relu({0} - 1)",
+        "{0} * (1 - {0})",
+    ],
+)
+@pytest.mark.parametrize("last", ["3 * {0}", "z * {0}", "z - {0}"])
+def test_deep_formulas_compile_or_are_too_large(step, last):
+    """Also the longest text of a chain ends without a RecursionError."""
+    parts, before = [], "z"
+    while sum(map(len, parts)) < 15_000:
+        name = f"s{len(parts)}"
+        parts.append(f"{name} = {step.format(before)}; ")
+        before = name
+    try:
+        gates.ActivationFormula("".join(parts) + last.format(before))
+    except ValueError as error:
+        assert "too large for a program" in str(error)
+
+
+def test_chains_of_choices():
+    """A factor moves into few of them; the others are multiplied as they are."""
+    parts = [f"s{i + 1} = where(z > {i}, s{i}, 0); " for i in range(60)]
+    made = gates.ActivationFormula("s0 = sin(z); " + "".join(parts) + "3 * s60")
+    z, eps = np.array([[-1.0, 70.0]]), 4 * np.finfo(float).eps
+    for program, inputs in zip(made.programs()[:2], ([z], [z, z]), strict=True):
+        (found,) = run(program, inputs, z.shape)
+        want = 3 * np.sin(70) if len(inputs) == 1 else 210 * np.cos(70)
+        assert found[0, 0] == 0 and found[0, 1] == pytest.approx(want, rel=eps)
