@@ -5,21 +5,24 @@ In the text, each step has a formula, and the same formula filled in with number
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from .._page.picture import MINUS, number_text, values_text
+from .._page.picture import MINUS, number_text, values_text, written
 from .._types import Array
 from ..activations import Activation
-from ..losses import Loss
+from ..gates import ActivationFormula, LossFormula
+from ..losses import FormulaLoss, Loss
 from .dense import Dense
 
 _UNITS = 16  # units of a layer that are shown one by one
 _GRADIENTS = 144  # weights of a layer whose gradients are shown one by one
 _TERMS = 8  # terms of a sum that are shown
+_LONGEST = 80  # characters of a formula that is filled in
 _NOT_OF_ACTIVATION = {"W", "b", "gain", "shift"}
 _HIGH = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -383,20 +386,52 @@ def _n(layer: LayerWalk) -> Part:
 def _a(layer: LayerWalk) -> Part:
     l, name, u = high(layer.number), _function(layer), layer.u
     v, inner = (layer.z, "z") if layer.n is None else (layer.n, "n")
-    lines, filled = _filled(name, f"{inner}{l}", v)
+    own = _own_formula(layer.activation.formula)
+    lines: list[Line] = []
+    if own:
+        filled = _filled_formula(layer, own, v)
+    else:
+        lines, filled = _filled(name, f"{inner}{l}", v)
 
     def line(j: int) -> str:
         whole = filled(j) + (f" + {factor(u[j])}" if layer.dense.residual else "")
         return f"a{l}{low(j)} = {whole} = {number_text(float(layer.a[j]))}"
 
-    formula = f"a{l} = {inner}{l}" if name == "identity" else f"a{l} = {name}({inner}{l})"
+    if own:
+        formula = f"a{l} = {_replaced(own, {'z': f'{inner}{l}'})}"
+    else:
+        formula = f"a{l} = {inner}{l}" if name == "identity" else f"a{l} = {name}({inner}{l})"
     if layer.dense.residual:
         formula += f" + {_input_name(layer)}"
-    if name == "σ":
+    if name == "σ" and not own:
         formula += f",  σ = {layer.activation}"
     for constant, value in layer.constants.items():
         formula += f",  {constant} = {values_text(value)}"
     return Part("a", layer.number, formula, (*lines, *_rows(len(layer.a), line)))
+
+
+def _own_formula(formula: ActivationFormula | LossFormula | None) -> str:
+    """A formula of the user's as people write it; "" if it is long or has named parts."""
+    text = "" if formula is None else formula.text
+    return "" if ";" in text or len(text) > _LONGEST else written(text)
+
+
+def _replaced(formula: str, by: Mapping[str, str]) -> str:
+    """A formula with other texts for some of its names."""
+    return re.sub(r"[^\W\d]\w*", lambda found: by.get(found[0], found[0]), formula)
+
+
+def _filled_formula(layer: LayerWalk, formula: str, v: Array) -> Filled:
+    """A formula of the user's with numbers for one unit."""
+
+    def filled(j: int) -> str:
+        constants = {
+            name: factor(values[j] if len(values) > 1 else values[0])
+            for name, values in layer.constants.items()
+        }
+        return _replaced(formula, {"z": factor(v[j]), **constants})
+
+    return filled
 
 
 def _filled(name: str, of: str, v: Array) -> tuple[list[Line], Filled]:
@@ -416,8 +451,10 @@ def _filled(name: str, of: str, v: Array) -> tuple[list[Line], Filled]:
 
 def _loss(walk: Walk) -> Part:
     a = f"a{high(len(walk.layers))}"
-    written = _LOSSES.get(str(walk.criterion))
-    formula, filled = written(a, walk) if written else (f"J = {walk.criterion}({a}, y)", "")
+    fill = (
+        _own_loss if isinstance(walk.criterion, FormulaLoss) else _LOSSES.get(str(walk.criterion))
+    )
+    formula, filled = fill(a, walk) if fill else (f"J = {walk.criterion}({a}, y)", "")
     lines = [Line(f"J = {filled}{number_text(walk.loss)}")]
     penalties = _penalties(walk)
     if penalties:
@@ -457,6 +494,21 @@ def _mse(a: str, walk: Walk) -> tuple[str, str]:
     n = walk.widths[-1]
     inner = _squares(walk) if n == 1 else f"({_squares(walk)}) / {n}"
     return f"J = mean of ({a} {MINUS} y)²", f"{inner} = "
+
+
+def _own_loss(a: str, walk: Walk) -> tuple[str, str]:
+    """A loss of the user's."""
+    assert isinstance(walk.criterion, FormulaLoss)
+    formula = _own_formula(walk.criterion.formula)
+    if not formula:
+        return f"J = {walk.criterion.formula.text}".replace(";", ",  "), ""
+    numbers = {"a": walk.layers[-1].a, "y": _rows_of_target(walk)}
+    shown = {name: _one_or_all(values) for name, values in numbers.items()}
+    return f"J = {_replaced(formula, {'a': a})}", f"{_replaced(formula, shown)} = "
+
+
+def _one_or_all(values: Array) -> str:
+    return factor(values[0]) if len(values) == 1 else values_text(values)
 
 
 def _cross_entropy(a: str, walk: Walk) -> tuple[str, str]:

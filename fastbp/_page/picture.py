@@ -157,3 +157,12 @@ def values_text(values: Any, digits: int = 4, edge: int = 3) -> str:
     if len(texts) < n:
         texts.insert(edge, "…")
     return f"[{', '.join(texts)}]"
+
+
+def written(formula: str) -> str:
+    """A formula of Python with the signs that people write.
+
+    >>> written("-2 * x ** 3")
+    '−2 · x^3'
+    """
+    return formula.replace(" ** ", "^").replace("*", "·").replace("-", MINUS)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .._page.page import fragment, message
-from .._page.picture import MINUS, Box, Mark, Picture, Step, Wire, number_text, values_text
+from .._page.picture import MINUS, Box, Mark, Picture, Step, Wire, number_text, values_text, written
 from ._graph import Node, gate_of, leaf
 from ._operations import OPERATIONS
 from ._text import readable_text, short_text
@@ -163,11 +163,6 @@ def _rule_text(operation: str, i: int) -> str:
     text = re.sub(rf"\bless\(({place}), ({place})\)", r"1(\1 < \2)", text)
     text = re.sub(rf"\breciprocal\(({place})\)", r"1 / \1", text)
     return re.sub(rf"\bsquare\(({place})\)", r"\1 ** 2", text)
-
-
-def _pretty(text: str) -> str:
-    """A formula with the signs that people write."""
-    return text.replace("**", "^").replace("*", "·").replace("-", MINUS).replace(" ^ ", "^")
 
 
 def _bracketed(text: str) -> str:
@@ -346,7 +341,7 @@ class _View:
 
     def formula(self, gate: Node) -> str:
         """The operation with the names of its operands."""
-        return _pretty(
+        return written(
             _placed(_operation_text(gate.operation), [self.names[x] for x in gate.operands])
         )
 
@@ -357,7 +352,7 @@ class _View:
         if any(len(text) > 40 for text in texts):
             return value
         inner = [_bracketed(text) for text in texts] if gate.operation in _SYMBOLS else texts
-        return f"{_opened(_placed(_pretty(_operation_text(gate.operation)), inner))} = {value}"
+        return f"{_opened(_placed(written(_operation_text(gate.operation)), inner))} = {value}"
 
     def rule(self, gate: Node, i: int) -> str:
         """The local partial with respect to operand i as a formula of names."""
@@ -368,7 +363,7 @@ class _View:
             power = _float(gate.operands[1]) - 1
             text = f"{names[1]} * {names[0]} ** {number_text(power)}"
             text = text.removesuffix(" ** 1")
-        return _pretty(text)
+        return written(text)
 
     def slope_name(self, gate: Node) -> str:
         """∂f/∂gate."""

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import Dense
+from fastbp import Dense, gates
 from fastbp._page.picture import number_text
 
 KINDS = [fastbp.Network, fastbp.reference.Network]
 # (layers, loss, target) of a network with 3 inputs
+SWISH = gates.activation(lambda z, beta: z * gates.sigmoid(beta * z), beta=1.5, per="unit")
+FOURTH = gates.loss(lambda a, y: gates.sum((a - y) ** 4))
 CASES = {
+    "formulas": ([Dense(3, SWISH), Dense(4, "prelu"), Dense(2)], FOURTH, [0.5, -1.0]),
     "plain": ([Dense(4, "tanh"), Dense(2)], "squared_error", [0.5, -1.0]),
     "one output": ([Dense(3, "leaky_relu(0.1)"), Dense(1)], "mse", 0.25),
     "pair of sigmoid": (
@@ -199,6 +202,31 @@ def test_the_text_of_products_gives_their_results():
         computed = eval(terms.replace("·", "*").replace("−", "-"))
         # four digits leave a relative error of 5e-4 at most, in both factors and in the result
         assert abs(computed - float(result.replace("−", "-"))) <= 3 * 5e-4 * size
+
+
+def test_formulas_of_the_users_are_filled_in():
+    net = fastbp.Network.from_layers(
+        1, [Dense(2, SWISH), Dense(1, "prelu")], loss=FOURTH, dtype="float64", seed=0
+    )
+    net.theta = [1.0, -1.0, 0.0, 0.0, 0.5, 2.0, 1.0, 1.0, -2.0, 0.25]
+    walk = net.walk([2.0], 1.0)
+    hidden, output = walk.layers
+    assert hidden.constants["beta"].tolist() == [0.5, 2.0] and output.constants.keys() == {"alpha"}
+    text = str(walk)
+    for line in (
+        "a¹ = z¹ · sigmoid(beta · z¹),  beta = [0.5, 2]",
+        "a¹₁ = 2 · sigmoid(0.5 · 2) = 1.462",
+        "a¹₂ = (−2) · sigmoid(2 · (−2)) = −0.03597",
+        "a² = where(z² > 0, z², alpha · z²),  alpha = [0.25]",
+        "J = sum((a² − y)^4)",
+        "J = sum(((−0.1435) − 1)^4) = 1.71",
+    ):
+        assert f"    {line}\n" in text
+    for constant in ("dbeta¹ = [", "dalpha² = ["):
+        assert constant in text
+    parts = gates.activation(lambda z: gates.exp(z - gates.tanh(z)) + gates.tanh(z))
+    text = str(fastbp.Network((1, 1), output=parts, seed=0).walk([1.0], 1.0))
+    assert "a¹ = σ(z¹),  σ = formula(s1 = tanh(z); exp(z - s1) + s1)" in text
 
 
 def test_gradients_are_divided_by_the_weight_of_the_class():
