@@ -565,7 +565,7 @@ def _called(
     except (TypeError, AttributeError) as error:
         if str(error).startswith("a gate is") or " takes gates" in str(error):
             raise  # it says what to write
-        raise TypeError(_explained(error)) from error
+        raise TypeError(_explained(error, function)) from error
     if not isinstance(result, Gate):
         got = "None; is a return missing?" if result is None else f"{result!r:.80}"
         raise TypeError(f"the function must return one gate, as in {example}; it returned {got}")
@@ -590,11 +590,12 @@ def _check_signature(
         ) from None
 
 
-def _explained(error: Exception) -> str:
+def _explained(error: Exception, function: Callable[..., Gate]) -> str:
     """Why a function failed on gates, with the line of it that failed."""
     line = _line_outside(error.__traceback__)
     theirs = re.findall(r"no attribute '(\w+)'", str(error))
     theirs += re.findall(r"\b(?:np|numpy|math)\.(\w+)", line)
+    theirs.append(getattr(function, "__name__", ""))  # it may be one of theirs
     name = next((name for name in theirs if name in OPERATIONS), "exp")
     shown = f"\n    {line}" if line else ""
     return (

@@ -119,7 +119,11 @@ def test_functions_of_other_libraries_are_named():
     refused("functions of fastbp.gates, such as gates.tanh", lambda z: np.tanh(z))
     refused("lambda z: math.exp(z)", lambda z: math.exp(z))  # the line that failed
     refused("such as gates.mean", lambda z: z - z.mean())
-    refused("such as gates.exp; those of numpy", np.exp)
+    refused("such as gates.tanh; those of numpy", np.tanh)
+    refused(
+        "no len(). A formula consists of operators and functions of fastbp.gates, such as gates.exp",
+        lambda z: len(z),
+    )
 
 
 def test_gates_functions_are_activations():
