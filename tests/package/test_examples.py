@@ -14,6 +14,11 @@ def digits(accuracy):
     assert accuracy > 0.95
 
 
+def own_activation(found):
+    accuracy, beta = found
+    assert accuracy > 0.95 and 0.9 < beta[0] < beta[-1] < 1.9
+
+
 def spiral(accuracy):
     assert min(accuracy) > 0.95
 
