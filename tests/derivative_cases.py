@@ -4,14 +4,14 @@ from engine_cases import DTYPES, Twins
 from hypothesis import strategies as st
 from loss_cases import CASES
 
-from fastbp.losses import Loss
+from fastbp.losses import resolve
 
 WIDTHS = (5, 19, 8, 3)
 TALL = (40, 257, 255, 9)  # large enough for several threads
 # every loss and option with outputs of three kinds: its pair, other probabilities, any number
 KINDS = ("softmax", "sigmoid", "tanh")
-LOSSES_ON = [(s, out) for s, out in CASES if out in KINDS[: 2 + (Loss(s).pair is None)]]
-LOSSES_ON = [(s, out) for s, out in LOSSES_ON if Loss(s).targets != "pairs"]
+LOSSES_ON = [(s, out) for s, out in CASES if out in KINDS[: 2 + (resolve(s).pair is None)]]
+LOSSES_ON = [(s, out) for s, out in LOSSES_ON if resolve(s).targets != "pairs"]
 
 ANY_SHAPE = {
     "widths": st.lists(st.integers(1, 40), min_size=2, max_size=5),

@@ -19,7 +19,7 @@ LOSSES = (
     "formula(sum((a - y) ** 2))",
     "formula(mean(where(abs(a - y) < 1, 0.5 * (a - y) ** 2, abs(a - y) - 0.5)))",
     "formula(max(abs(a - y)))",
-    "formula(log(sum(cosh(a - y))))",
+    "formula(logsumexp(abs(a - y)))",
     "formula(sum(y * y) - sum(a * y) + 0.5 * sum(a * a))",
     "formula(logsumexp(a) - sum(y * a), targets=classes)",
     "formula(sum(softplus(a) - y * a), targets=classes)",

@@ -1,10 +1,11 @@
 """Every loss with and without its options, with targets and outputs for it."""
 
 import numpy as np
+from formula_cases import LOSSES as FORMULAS
 
 from fastbp import activations, losses
 from fastbp.activations import Activation
-from fastbp.losses import Loss, _losses
+from fastbp.losses import _losses, resolve
 
 WIDTH = 4  # outputs of the specs below
 SPECS = (
@@ -23,12 +24,13 @@ SPECS = (
     "multi_margin(0.25)",
     "quantile(0.1, 0.9)",
     "quantile(0.1, 0.3, 0.5, 0.9)",
+    *FORMULAS,
 )
 
 
 def outputs_of(spec):
     """Names of all output activations that the loss accepts."""
-    loss = Loss(spec)
+    loss = resolve(spec)
     for name in activations.NAMES:
         try:
             _losses.check_output(loss, Activation(name), WIDTH)
@@ -42,7 +44,7 @@ CASES = [(spec, output) for spec in SPECS for output in outputs_of(spec)]
 
 def targets_of(rng, spec, n, n_out):
     """Targets of n samples for the loss; class indices if it takes nothing else."""
-    loss = Loss(spec)
+    loss = resolve(spec)
     size = (n, loss.n_targets(n_out))
     return {
         "numbers": lambda: rng.normal(size=size),
@@ -59,7 +61,7 @@ def targets_of(rng, spec, n, n_out):
 def all_targets(rng, spec, n, n_out):
     """The same in a list, with class indices as well if the loss takes both."""
     y = targets_of(rng, spec, n, n_out)
-    return [y, y.argmax(axis=1)] if Loss(spec).targets == "classes" else [y]
+    return [y, y.argmax(axis=1)] if resolve(spec).targets == "classes" else [y]
 
 
 def prepare(rng, net):

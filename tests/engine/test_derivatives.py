@@ -12,6 +12,7 @@ from thread_cases import assert_same_bits_on_any_number_of_threads
 
 import fastbp
 from fastbp import reference
+from fastbp.losses import FormulaLoss
 from fastbp.reference._losses import FROM_LOGITS, LOSSES
 
 OUTPUTS = [("identity", "squared_error"), ("softmax", "cross_entropy"), ("tanh", "mse")]
@@ -120,6 +121,8 @@ def slow_value(net, y, a):
     loss = net.criterion
     labels = y.ndim == 1 and loss.labels
     rows = np.eye(a.shape[1])[y[:1]] if labels else np.reshape(y, (len(y), -1))[:1]
+    if isinstance(loss, FormulaLoss):
+        return loss.formula.value(a, rows)[0]
     if loss.name in LOSSES:
         return LOSSES[loss.name][0](a, rows, **loss.options)[0]
     z = np.log(a) if net.activations[-1].name == "softmax" else np.log(a / (1 - a))

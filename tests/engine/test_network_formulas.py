@@ -21,7 +21,7 @@ import fastbp
 from fastbp import Dense, activations, gates, losses, reference
 from fastbp.activations import Activation
 from fastbp.losses import FormulaLoss
-from fastbp.optim import SGD, AdamW
+from fastbp.optim import LBFGS, SGD, AdamW
 from fastbp.testing import gradcheck
 
 KINDS = pytest.mark.parametrize("kind", [fastbp.Network, reference.Network], ids=["engine", "ref"])
@@ -311,6 +311,69 @@ def test_training_moves_the_constants_as_the_reference_does(spec, rule, dtype):
     assert moved > 1e-4
     # of 9 steps, each with sums of some 50 terms; a gradient near 0 may turn into a whole step
     assert abs(after[0] - after[1]).max() <= 9 * 50 * np.finfo(dtype).eps * (1 + moved)
+
+
+def ways_to_train():
+    """Name → a function (net, X, y) that trains for some steps."""
+
+    def batches(net, X, y):
+        optimizer = SGD(0.05, momentum=0.9)
+        for i in range(0, N, 8):
+            net.train_batch(X[i : i + 8], y[i : i + 8], optimizer)
+
+    def steps(net, X, y):
+        optimizer = AdamW(0.01)
+        for _ in range(3):
+            net.value_and_grad(X, y)
+            net.step(optimizer)
+
+    def hooked(net, X, y):
+        net.on_delta(lambda l, delta: None)
+        net.fit(X, y, epochs=2, batch_size=8)
+
+    return {
+        "train_batch": batches,
+        "step": steps,
+        "a hook": hooked,
+        "partial_fit": lambda net, X, y: [net.partial_fit(X, y) for _ in range(3)],
+        "accumulate": lambda net, X, y: net.fit(X, y, epochs=2, batch_size=4, accumulate=3),
+        "a stream": lambda net, X, y: net.fit(fastbp.stream(X, y, block_rows=10), epochs=2),
+        "weights": lambda net, X, y: net.fit(X, y, epochs=2, sample_weight=np.arange(N) % 3),
+        "validation": lambda net, X, y: net.fit(X, y, epochs=2, validation_split=0.2),
+        "averages": lambda net, X, y: net.fit(X, y, epochs=2, optimizer=AdamW(0.01, ema=0.5)),
+        "lbfgs": lambda net, X, y: net.fit(X, y, epochs=3, optimizer=LBFGS()),
+    }
+
+
+@pytest.mark.parametrize("way", ways_to_train())
+def test_every_way_to_train_is_that_of_the_reference(way):
+    X, y = data()
+    loss = "formula(mean((a - y) ** 2) + 0.1 * max(abs(a - y)))"
+    nets = [small("prelu(per=unit)", k, loss=loss) for k in (fastbp.Network, reference.Network)]
+    for net in nets:
+        if way == "lbfgs":
+            pytest.importorskip("scipy", reason="LBFGS needs SciPy")
+        ways_to_train()[way](net, X, y)
+    assert (abs(nets[1].layers[0].constants["alpha"] - 0.25) > 1e-5).all()
+    # at most 12 steps of Adam, whose quotient multiplies the rounding of g by 1/|g|
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=0, atol=1e-9)
+
+
+def test_lr_finder_leaves_the_constants_as_they_are():
+    X, y = data()
+    net = small("prelu", loss="formula(sum((a - y) ** 2))")
+    theta = net.theta.copy()
+    assert len(fastbp.lr_finder(net, X, y, steps=20, batch_size=8).lrs) > 2
+    np.testing.assert_array_equal(net.theta, theta)
+
+
+def test_callbacks_restore_the_constants_too(tmp_path):
+    X, y = data()
+    net = small("prelu")
+    keeper = fastbp.callbacks.ModelCheckpoint(tmp_path / "best", "loss", save_best_only=True)
+    stop = fastbp.callbacks.EarlyStopping("loss", patience=1, restore_best=True)
+    net.fit(X, y, epochs=8, optimizer=SGD(2.0, clip_norm=1.0), callbacks=[keeper, stop])
+    assert fastbp.load(tmp_path / "best").theta.tobytes() == net.theta.tobytes()
 
 
 @KINDS

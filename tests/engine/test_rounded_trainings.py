@@ -16,7 +16,7 @@ from test_optim_rules import RULES
 
 import fastbp
 from fastbp import Dense, Norm
-from fastbp.losses import Loss
+from fastbp.losses import resolve
 from fastbp.optim import SGD, Adam
 
 pytestmark = pytest.mark.products
@@ -57,7 +57,7 @@ def test_options_of_layers(case, precision, accumulate):
 @pytest.mark.parametrize("spec", [*SPECS, "margin_ranking", "margin_ranking(0.5)"])
 def test_losses(spec, precision):
     pairs, n_out = spec.startswith("margin"), 1 if spec.startswith("margin") else WIDTH
-    output = "identity" if pairs else Loss(spec).pair or next(outputs_of(spec))
+    output = "identity" if pairs else resolve(spec).pair or next(outputs_of(spec))
 
     def run(module, dtype, precision):
         rng = np.random.default_rng(7)  # no δ above 20, also of gaussian_nll

@@ -177,6 +177,23 @@ def test_options_of_train_are_those_of_the_network(capsys):
     assert set(net.preprocessing["mean"]) == {0.0} and set(net.preprocessing["scale"]) == {1.0}
 
 
+def test_formulas_are_activations_of_train_predict_and_explain(capsys):
+    """Also with the commas that formulas have."""
+    formula = "formula(z * sigmoid(beta * z), beta=1.0, per=unit)"
+    options = ["--hidden", "7,5,4", "--activation", f"tanh,{formula},prelu(0.1, per=unit)"]
+    assert main(["train", *options, "--epochs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert f"(tanh, {formula}, prelu(0.1, per=unit), softmax; cross_entropy, float32)" in out
+    model = "fastbp-model.safetensors"
+    net = fastbp.load(model)
+    assert [str(a) for a in net.activations[1:3]] == [formula, "prelu(0.1, per=unit)"]
+    assert (net.layers[1].constants["beta"] != 1).all()
+    assert main(["predict", model, "digits"]) == 0
+    assert len(table(capsys.readouterr().out)) > 300
+    assert main(["explain", "--hidden", "6", "--activation", "prelu", "--seconds", "0.01"]) == 0
+    assert "64-6-10 (prelu(0.25), softmax; cross_entropy)" in capsys.readouterr().out
+
+
 def test_the_precision_of_products_is_in_the_model(capsys):
     assert main(["train", "--matmul-precision", "medium", *QUICK]) == 0
     assert "cross_entropy, float32, matmul_precision medium), Adam" in capsys.readouterr().out
@@ -279,6 +296,8 @@ USAGE = {
     "hidden text": (["train", "--hidden", "wide"], "expected a whole number >= 1; got 'wide'"),
     "activation": (["train", "--activation", "magic"], "unknown activation 'magic'; known: ident"),
     "softmax": (["train", "--activation", "softmax"], "softmax is for the output layer only"),
+    "formula": (["train", "--activation", "formula(z * q)"], "q"),
+    "unbalanced": (["train", "--activation", "formula(z, tanh"], "formula"),
     "activations": (["train", "--activation", "relu,tanh"], "lists 2 names for 1 hidden layers"),
     "epochs": (["train", "--epochs", "0"], "argument --epochs: expected a whole number >= 1"),
     "lr": (["train", "--lr", "nan"], "argument --lr: expected a number > 0; got 'nan'"),

@@ -211,7 +211,7 @@ LOSS_PLACES = {
     "PAIR_CURVES of fastbp/reference/_curves.py": (_curves.PAIR_CURVES, lambda loss: loss.pair),
     "docs/losses.md": (DOC_ROWS, lambda loss: True),
     "SPECS of tests/loss_cases.py": (
-        {Loss(spec).name for spec in loss_cases.SPECS},
+        {losses.resolve(spec).name for spec in loss_cases.SPECS},
         lambda loss: loss.targets != "pairs",
     ),
 }
