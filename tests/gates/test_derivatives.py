@@ -186,6 +186,22 @@ def test_a_derivative_sums_what_broadcasting_repeats():
         np.testing.assert_array_equal(found, expected[name])
 
 
+@pytest.mark.parametrize(("shape", "other"), [((), (3,)), ((3,), ()), ((2, 1), (3,)), ((), ())])
+@pytest.mark.parametrize(("f", "more"), [(x * z, ()), (x * z + y, (2, 3))])
+def test_derivatives_of_sums_and_repetitions(f, more, shape, other):
+    """∂²/∂x∂z of x z adds up a 1 for every element of the formula."""
+    given = {"x": np.full(shape, 2.0), "z": np.full(other, 5.0), "y": np.zeros(more)}
+    size = np.broadcast(*given.values()).size
+    derivative = f.derivative("x")
+    trace = derivative.trace(**{name: given[name] for name in derivative.inputs})
+    np.testing.assert_array_equal(trace.value, np.full(shape, 5.0 * size / given["x"].size))
+    twice = np.full(other, size / given["z"].size)
+    np.testing.assert_array_equal(trace.gradient()["z"], twice)
+    again = derivative.derivative("z")
+    found = again.trace(**{name: given[name] for name in again.inputs}).value
+    np.testing.assert_array_equal(found, twice)
+
+
 def test_a_derivative_of_hundreds_of_inputs():
     """More than a shape keeps apart; all gradients are whole numbers, so exact."""
     n = 150

@@ -66,6 +66,25 @@ def test_an_input_and_a_constant_are_formulas_too():
     assert trace.value == 1.0 and trace.gradient() == {} and trace.gradients == {}
 
 
+def test_reductions_have_the_values_of_numpy():
+    """Sums of one to four terms of a few eps each, and logarithms of such sums."""
+    values = np.array([[1.0, 2.0, 4.0, 8.0], [0.5, -1.0, 0.25, 3.0]])
+    powers = np.exp(values)
+    for function, expected in (
+        (gates.sum, values.sum(axis=1)),
+        (gates.mean, values.mean(axis=1)),
+        (gates.max, values.max(axis=1)),
+        (gates.logsumexp, np.log(powers.sum(axis=1))),
+        (gates.softmax, powers / powers.sum(axis=1, keepdims=True)),
+    ):
+        found = function(x).trace(x=values).value
+        # 4 ulp of exp on both sides, x − max x rounded, and a sum and a quotient
+        np.testing.assert_allclose(found, expected, rtol=(2 * 4 + 8 + 4 + 1) * EPS)
+    for largest in (1000.0, -1000.0, np.inf, -np.inf):  # no overflow, and no NaN of ∞ − ∞
+        assert gates.logsumexp(x).trace(x=[largest, -np.inf]).value == largest
+    assert gates.softmax(x).trace(x=[1000, -1000]).value.tolist() == [1.0, 0.0]
+
+
 def test_nan_and_infinity_propagate():
     nan = float("nan")
     for f in (gates.relu(x), gates.maximum(x, 0), gates.minimum(0, x), gates.max(x), abs(x) + 1):
