@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from os import PathLike
@@ -12,34 +13,27 @@ import numpy as np
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ..activations import Activation
+from ._c_formulas import in_c, statements
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
     from .._network.layers import Layer
     from .._network.network import Network
 
-# σ(z) as C expressions; R(…) is a constant of type `real`, M(…) a function of math.h for it.
+# σ(z) as C expressions; `_c_formulas` says what R(…) and M(…) are.
 _EXPRESSIONS = {
     "identity": "z",
-    "sigmoid": "1 / (1 + M(exp)(-z))",
-    "tanh": "M(tanh)(z)",
-    "relu": "z < 0 ? 0 : z",
     "leaky_relu": "z < 0 ? R({alpha}) * z : z",
     "elu": "z < 0 ? R({alpha}) * M(expm1)(z) : z",
-    "softplus": "(z > 0 ? z : 0) + M(log1p)(M(exp)(-M(fabs)(z)))",
     "selu": "R(1.0507009873554805) * (z < 0 ? R(1.6732632423543772) * M(expm1)(z) : z)",
     "relu6": "z < 0 ? 0 : z > 6 ? 6 : z",
     "hard_tanh": "z < -1 ? -1 : z > 1 ? 1 : z",
     "hard_sigmoid": "z < -3 ? 0 : z > 3 ? 1 : (z + 3) / 6",
     "softsign": "z / (1 + M(fabs)(z))",
-    "exp": "M(exp)(z)",
-    "silu": "z / (1 + M(exp)(-z))",
     "gelu": "z / 2 * M(erfc)(-z * R(0.7071067811865476))",
-    "gelu_tanh": "z / (1 + M(exp)(R(-1.5957691216057308) * z * (1 + R(0.044715) * z * z)))",
-    "mish": "z * M(tanh)((z > 0 ? z : 0) + M(log1p)(M(exp)(-M(fabs)(z))))",
-    "sin": "M(sin)(z)",
 }
+for _name in ("sigmoid", "tanh", "relu", "softplus", "exp", "silu", "gelu_tanh", "mish", "sin"):
+    _EXPRESSIONS[_name] = in_c(_name, "z")
 
 _HEAD = """\
 /* {name}_predict: {description}.
@@ -112,7 +106,9 @@ def _typed(source: str, dtype: np.dtype) -> str:
     suffix, digits = ("f", 9) if single else ("", 17)
 
     def constant(found: re.Match[str]) -> str:
-        return _number(float(found[1]), digits) + suffix
+        with np.errstate(over="ignore", under="ignore"):
+            value = float(dtype.type(found[1]))
+        return f"HUGE_VAL{suffix.upper()}" if math.isinf(value) else _number(value, digits) + suffix
 
     source = re.sub(r"\bR\(([^()]*)\)", constant, source)
     source = re.sub(r"\bM\((\w+)\)", rf"\g<1>{suffix}", source)
@@ -131,8 +127,9 @@ def _parts(net: Network, name: str) -> Iterator[str]:
         constants=net.theta.nbytes,
     )
     for number, layer in enumerate(net.layers, 1):
+        constants = _constants(layer, f"{name}_", number)
         for key, values in layer.parameters().items():
-            yield _array(f"{name}_{key}{number}", values)
+            yield _array(constants.get(key, f"{name}_{key}{number}"), values)
     yield "\n"
     if any(activation.name == "softmax" for activation in net.activations):
         yield _SOFTMAX.format(name=name)
@@ -181,13 +178,33 @@ def _layer(layer: Layer, prefix: str, number: int, source: str, target: str) -> 
     residual = f" + {source}[j]" if layer.dense.residual else ""
     if layer.activation.name == "identity" and not residual:
         return
+    before, value = _activation(layer, prefix, number)
     yield f"    for (int j = 0; j < {n_out}; ++j) {{\n"
-    yield f"        const real z = {target}[j];\n"
-    yield f"        {target}[j] = ({_expression(layer.activation)}){residual};\n    }}\n"
+    for line in (f"const real z = {target}[j];", *before):
+        yield f"        {line}\n"
+    yield f"        {target}[j] = {f'({value}){residual}' if residual else value};\n    }}\n"
 
 
-def _expression(activation: Activation) -> str:
-    return _EXPRESSIONS[activation.name].format(alpha=repr(activation.alpha))
+def _activation(layer: Layer, prefix: str, number: int) -> tuple[list[str], str]:
+    """Return declarations of local constants, and σ(z)."""
+    activation = layer.activation
+    if activation.formula is None:
+        return [], _EXPRESSIONS[activation.name].format(alpha=repr(activation.alpha))
+    index = "[j]" if activation.formula.per == "unit" else "[0]"
+    names = {key: name + index for key, name in _constants(layer, prefix, number).items()}
+    return statements(activation.formula.merged_gate, {"z": "z", **names})
+
+
+def _constants(layer: Layer, prefix: str, number: int) -> dict[str, str]:
+    """Return the names in C of the trained constants of a layer.
+
+    They differ from those of other parameters, which have no underscore before the number. C99 has
+    ASCII names only.
+    """
+    return {
+        key: f"{prefix}{key if key.isascii() else place}_{number}"
+        for place, key in enumerate(layer.constants)
+    }
 
 
 def _norm(layer: Layer, norm: Norm, prefix: str, number: int, target: str) -> Iterator[str]:

@@ -17,7 +17,8 @@ def to_keras_weights(net: Network) -> list[Array]:
     """Return copies of [W, b, …] of each layer, for `model.set_weights` of a Keras model.
 
     A layer with a norm has W, b, gain, shift, as Dense followed by LayerNormalization or
-    RMSNormalization. Raises ValueError if a parameter is not finite.
+    RMSNormalization. The trained constants of an activation come last, as in Dense followed by
+    PReLU, or by a layer of your own for a formula. Raises ValueError if a parameter is not finite.
 
     >>> import fastbp
     >>> [w.shape for w in fastbp.export.to_keras_weights(fastbp.Network((2, 3, 1)))]
@@ -33,7 +34,8 @@ def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
     Parameters
     ----------
     weights : sequence of arrays
-        The weights [W, b, W, b, …].
+        The weights [W, b, W, b, …]. Trained constants of the activation of a layer, such as alpha
+        of "prelu", follow its b.
     **network
         Arguments of `fastbp.Network` other than `widths`, such as `activation`, `output` and
         `loss`. By default, `dtype` is that of the weights.
@@ -46,7 +48,7 @@ def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
     Raises
     ------
     ValueError
-        The shapes do not match each other, or a weight is not finite.
+        The shapes do not match each other or the activations, or a weight is not finite.
 
     Examples
     --------
@@ -56,7 +58,20 @@ def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
     >>> bool((again.theta == net.theta).all())
     True
     """
-    return from_pairs([as_array(w, "weights") for w in weights], network)
+    groups: list[list[Array]] = []
+    for array in (as_array(w, "weights") for w in weights):
+        if array.ndim == 2 or not groups:
+            groups.append([])
+        groups[-1].append(array)
+    net = from_pairs([array for group in groups for array in group[:2]], network)
+    for place, (layer, (_, _, *rest)) in enumerate(zip(net.layers, groups, strict=True), 1):
+        if len(rest) != len(layer.constants):
+            raise ValueError(
+                f"layer {place} must have {', '.join(layer.parameters())}, in this order, for the "
+                f"activation {layer.activation}; got {2 + len(rest)} arrays"
+            )
+        layer.constants = dict(zip(layer.constants, rest, strict=True))
+    return finite(net)
 
 
 def from_pairs(arrays: Sequence[Array], network: dict[str, Any]) -> Network:
@@ -77,5 +92,10 @@ def from_pairs(arrays: Sequence[Array], network: dict[str, Any]) -> Network:
     net = Network(widths, **options)
     for layer, W, b in zip(net.layers, arrays[::2], arrays[1::2], strict=True):
         layer.W, layer.b = W, b
+    return finite(net)
+
+
+def finite(net: Network) -> Network:
+    """Return the network; ValueError if one of its parameters is not finite."""
     check_finite_parameters(net.layers, "a network takes finite weights only")
     return net

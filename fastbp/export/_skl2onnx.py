@@ -9,7 +9,8 @@ import numpy as np
 
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ._onnx import OPSET, Graph, emit_layers
+from ._onnx import emit_layers
+from ._onnx_graph import OPSET, Graph
 
 
 def register_skl2onnx() -> None:

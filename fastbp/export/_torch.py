@@ -10,12 +10,14 @@ import numpy as np
 from .._checks.numbers import as_numbers
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ..activations import Activation
-from ._keras import from_pairs
+from ..activations import NAMES, Activation, resolve
+from ._keras import finite, from_pairs
+from ._torch_formulas import formula_of, module_of
 
 if TYPE_CHECKING:
     from .._network.layers import Layer
     from .._network.network import Network
+    from ..gates import ActivationFormula
 
 
 # {name in fastbp: (name in torch.nn, arguments)}
@@ -26,7 +28,7 @@ _MODULES: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("ReLU", {}),
     "leaky_relu": ("LeakyReLU", {"negative_slope": "alpha"}),
     "elu": ("ELU", {"alpha": "alpha"}),
-    "softplus": ("Softplus", {"beta": 1.0}),
+    "softplus": ("Softplus", {"beta": 1.0, "threshold": 40.0}),  # above it, PyTorch has z
     "softmax": ("Softmax", {"dim": -1}),
     "selu": ("SELU", {}),
     "gelu": ("GELU", {"approximate": "none"}),
@@ -73,16 +75,27 @@ def to_state_dict(net: Network) -> dict[str, Array]:
     check_finite_parameters(net.layers, "a state dict takes finite weights only")
     state = {}
     for place, kind, layer in _places(net):
-        names = {"linear": {"weight": layer.W.T, "bias": layer.b}}
-        names["norm"] = {"weight": layer.gain, "bias": layer.shift}
+        names: dict[str, Mapping[str, Array | None]] = {
+            "linear": {"weight": layer.W.T, "bias": layer.b},
+            "norm": {"weight": layer.gain, "bias": layer.shift},
+            "act": _parameters_of(layer),
+        }
         for name, view in names.get(kind, {}).items():
             if view is not None:
                 state[f"{place}.{name}"] = np.array(view, order="C")
     return state
 
 
+def _parameters_of(layer: Layer) -> Mapping[str, Array]:
+    """The trained constants of a layer by their names in PyTorch: alpha of prelu is "weight"."""
+    constants = layer.constants
+    return {"weight": constants["alpha"]} if layer.activation.name == "prelu" else constants
+
+
 def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
     """Make a network with the linear layers of a state dict, in its order.
+
+    The trained constants of an activation, such as the weight of a PReLU, follow the layer's own.
 
     Parameters
     ----------
@@ -103,7 +116,8 @@ def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
     TypeError
         `state` is not a mapping of strings to arrays of numbers.
     ValueError
-        `state` has other entries than those, a shape does not match, or a weight is not finite.
+        `state` has other entries than those and the trained constants of the activations, a shape
+        does not match, or a weight is not finite.
 
     Examples
     --------
@@ -113,20 +127,44 @@ def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
     >>> bool((again.theta == net.theta).all())
     True
     """
-    arrays = _arrays_of(state)
-    pairs = []
+    layers = _layers_of(_arrays_of(state))
+    net = from_pairs([array for W, b, _ in layers for array in (W, b)], network)
+    for layer, (_, _, others) in zip(net.layers, layers, strict=True):
+        kinds = dict(zip(_parameters_of(layer), layer.constants, strict=True))
+        found = {name.rpartition(".")[2]: name for name in others}
+        for kind, name in found.items():
+            if kind not in kinds:
+                raise ValueError(
+                    f"{name} is neither a weight, nor the bias of a weight, nor a trained constant "
+                    f"of the activation {layer.activation}"
+                )
+        if len(others) != len(kinds):
+            raise ValueError(
+                f"expected each of {', '.join(kinds)} once for the activation {layer.activation}; "
+                f"got {', '.join(others) or 'none of them'}"
+            )
+        layer.constants = {kinds[kind]: others[name] for kind, name in found.items()}
+    return finite(net)
+
+
+def _layers_of(arrays: Mapping[str, Array]) -> list[tuple[Array, Array, dict[str, Array]]]:
+    """Return W, b and the entries that follow, by name, of each linear layer of a state dict."""
+    layers: list[tuple[Array, Array, dict[str, Array]]] = []
     for name, array in arrays.items():
         stem, _, kind = name.rpartition(".")
-        if kind == "weight":
-            if f"{stem}.bias" not in arrays or array.ndim != 2:
+        bias = arrays.get(f"{stem}.bias")
+        if kind == "weight" and (array.ndim == 2 or bias is not None):
+            if array.ndim != 2 or bias is None:
                 raise ValueError(
                     f"{name} must be a matrix (out, in) and have a bias; got shape {array.shape}: "
                     "for norms and layers without bias, use from_torch"
                 )
-            pairs += [array.T, arrays[f"{stem}.bias"]]
+            layers.append((array.T, bias, {}))
         elif kind != "bias" or f"{stem}.weight" not in arrays:
-            raise ValueError(f"{name} is neither a weight nor the bias of a weight")
-    return from_pairs(pairs, network)
+            if not layers:
+                raise ValueError(f"{name} is neither a weight nor the bias of a weight")
+            layers[-1][2][name] = array
+    return layers
 
 
 def _arrays_of(state: object) -> dict[str, Array]:
@@ -151,9 +189,12 @@ def _torch() -> Any:
 def to_torch(net: Network) -> Any:
     """Return the network as a torch.nn.Sequential of Linear, norm, activation and Dropout modules.
 
-    The modules have copies of the parameters. Raises ValueError for residual layers, for
-    activations that have no module in PyTorch (exp, sin), and for parameters that are not finite.
-    Raises ImportError if PyTorch is not installed.
+    The modules have copies of the parameters. A formula of `fastbp.gates` becomes a
+    torch.fx.GraphModule with a parameter for each of its trained constants, which PyTorch can
+    train, compile and export like other modules; so do exp and sin, which torch.nn does not have.
+
+    Raises ValueError for residual layers, for a constant with the name of an attribute of modules,
+    and for parameters that are not finite. Raises ImportError if PyTorch is not installed.
     """
     torch = _torch()
     modules = []
@@ -169,19 +210,31 @@ def to_torch(net: Network) -> Any:
         elif kind == "dropout":
             modules.append(torch.nn.Dropout(layer.dense.dropout))
         else:
-            modules.append(_module(torch, layer.activation))
+            modules.append(_module(torch, layer))
     sequential = torch.nn.Sequential(*modules).to(getattr(torch, net.dtype.name))
     state = {name: torch.from_numpy(array) for name, array in to_state_dict(net).items()}
     sequential.load_state_dict(state)
     return sequential
 
 
-def _module(torch: Any, activation: Activation) -> Any:
+def _module(torch: Any, layer: Layer) -> Any:
+    activation, constants = layer.activation, layer.constants
+    if activation.name == "prelu":
+        return torch.nn.PReLU(len(constants["alpha"]), init=activation.alpha)
+    if activation.formula is not None:
+        return module_of(torch, activation.formula, constants)
     if activation.name not in _MODULES:
-        raise ValueError(f"PyTorch has no module for {activation}; it has {', '.join(_MODULES)}")
+        return module_of(torch, _formula_of_name(activation.name), constants)
     name, arguments = _MODULES[activation.name]
     given = {key: activation.alpha if v == "alpha" else v for key, v in arguments.items()}
     return getattr(torch.nn, name)(**given)
+
+
+def _formula_of_name(name: str) -> ActivationFormula:
+    """The formula of an activation that has no module in torch.nn: exp or sin."""
+    from ..gates import ActivationFormula
+
+    return ActivationFormula(f"{name}(z)")
 
 
 def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network: Any) -> Network:
@@ -189,6 +242,11 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
 
     Each layer is a Linear, which may be followed by LayerNorm or RMSNorm over all its units, one
     activation, and Dropout, in this order. The dtype is that of the parameters.
+
+    An activation may also be a PReLU with one parameter or one for each unit, or a
+    torch.fx.GraphModule of one input, as `to_torch` and torch.fx.symbolic_trace make them, if it
+    consists of operations of `fastbp.gates`. Its parameters become trained constants, with their
+    present values as the initial ones; of different units, it is the mean.
 
     Parameters
     ----------
@@ -229,7 +287,8 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
         elif not layers or rank is None or rank <= order:
             raise ValueError(
                 f"module {place}, {kind}, does not fit: expected Linear, which may be followed by "
-                "a norm, an activation and Dropout, in this order"
+                "a norm, an activation and Dropout, in this order; torch.fx.symbolic_trace makes a "
+                "module of your own one that can be read as an activation"
             )
         elif rank == 1:
             if list(module.normalized_shape) != [layers[-1]["n_out"]]:
@@ -238,7 +297,9 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
             layers[-1]["norm"] = Norm(name, module.eps)
             states[-1] |= _norm_state(module, name, layers[-1]["n_out"])
         elif rank == 2:
-            layers[-1]["activation"] = _activation(module, place)
+            activation, constants = _activation(torch, module, place, layers[-1]["n_out"])
+            layers[-1]["activation"] = activation
+            states[-1] |= constants
         else:
             layers[-1]["dropout"] = module.p
         order = rank
@@ -252,8 +313,7 @@ def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network:
     for layer, state in zip(net.layers, states, strict=True):
         for name, view in layer.parameters().items():
             view[...] = state[name]
-    check_finite_parameters(net.layers, "a network takes finite weights only")
-    return net
+    return finite(net)
 
 
 def _rank(torch: Any, module: Any) -> int | None:
@@ -265,6 +325,8 @@ def _rank(torch: Any, module: Any) -> int | None:
         return 1
     if isinstance(module, nn.Dropout):
         return 3
+    if isinstance(module, (nn.PReLU, torch.fx.GraphModule)):
+        return 2
     return 2 if type(module).__name__ in {name for name, _ in _MODULES.values()} else None
 
 
@@ -280,12 +342,45 @@ def _norm_state(module: Any, name: str, n: int) -> dict[str, Array]:
     return {"gain": gain, "shift": np.zeros(n) if bias is None else _array(bias)}
 
 
-def _activation(module: Any, place: int) -> Activation:
+def _activation(
+    torch: Any, module: Any, place: int, n_out: int
+) -> tuple[Activation, dict[str, Array]]:
+    """Return an activation, and the values of its trained constants."""
+    if isinstance(module, torch.nn.PReLU):
+        constants = {"alpha": _array(module.weight)}
+        per = "layer" if module.num_parameters == 1 else "unit"
+        activation = Activation("prelu", float(module.init), per)
+    elif isinstance(module, torch.fx.GraphModule):
+        try:
+            formula, constants = formula_of(torch, module)
+        except ValueError as error:
+            raise ValueError(f"module {place} is no activation of fastbp: {error}") from error
+        activation = _named(formula)
+    else:
+        return _built_in(module, place), {}
+    for name, values in constants.items():
+        if len(values) not in (1, n_out):
+            raise ValueError(
+                f"module {place}, {module}, must have 1 or {n_out} numbers as {name}, for the "
+                f"{n_out} units of its layer; got {len(values)}"
+            )
+    return activation, constants
+
+
+def _named(formula: ActivationFormula) -> Activation:
+    """The activation of a formula: of a function of z alone, the built-in one, if there is one."""
+    gate = formula.merged_gate
+    if gate.operation in NAMES and [x.operation for x in gate.operands] == ["input"]:
+        return Activation(gate.operation)
+    return resolve(formula)
+
+
+def _built_in(module: Any, place: int) -> Activation:
     kind = type(module).__name__
     for name, (torch_name, arguments) in _MODULES.items():
         if torch_name != kind:
             continue
-        fixed = {key: v for key, v in arguments.items() if v != "alpha"}
+        fixed = {key: v for key, v in arguments.items() if v != "alpha" and key != "threshold"}
         if kind == "Softmax" and module.dim == 1:
             fixed = {}
         if all(getattr(module, key) == value for key, value in fixed.items()):

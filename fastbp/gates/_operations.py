@@ -38,12 +38,15 @@ class Operation:
     kind : str
         "elementwise"; "reduction", from the outputs of a row to one number; "row", from the outputs
         of a row to as many; "shape", sum_like and broadcast_like.
+    formula : callable or None
+        (f, operand) → the same in other operations, for those whose value is computed so.
     """
 
     arity: int
     value: Callable[..., Any]
     partials: tuple[Partial | None, ...]
     kind: Kind = "elementwise"
+    formula: Callable[..., Any] | None = None
 
 
 # ---- values -------------------------------------------------------------------------------
@@ -232,7 +235,7 @@ def _over_row(value: Callable[..., Any], partial: Partial) -> Operation:
 
 def _written(formula: Callable[..., Any], partial: Partial) -> Operation:
     """An operation whose value is a formula of other operations."""
-    return _function(lambda x: formula(values, x), partial)
+    return Operation(1, lambda x: formula(values, x), (partial,), formula=formula)
 
 
 OPERATIONS: dict[str, Operation] = {
