@@ -352,12 +352,16 @@ def _activation(
         activation = Activation("prelu", float(module.init), per)
     elif isinstance(module, torch.fx.GraphModule):
         try:
-            formula, constants = formula_of(torch, module)
+            formula, constants = formula_of(torch, module, _name_of)
         except ValueError as error:
             raise ValueError(f"module {place} is no activation of fastbp: {error}") from error
         activation = _named(formula)
     else:
-        return _built_in(module, place), {}
+        if (found := _built_in(module)) is None:
+            raise ValueError(
+                f"module {place}, {module}, has settings that no activation of fastbp has"
+            )
+        return found, {}
     for name, values in constants.items():
         if len(values) not in (1, n_out):
             raise ValueError(
@@ -375,7 +379,14 @@ def _named(formula: ActivationFormula) -> Activation:
     return resolve(formula)
 
 
-def _built_in(module: Any, place: int) -> Activation:
+def _name_of(module: Any) -> str:
+    """What fastbp calls a module of torch.nn, or what PyTorch calls it."""
+    activation = _built_in(module)
+    return str(module) if activation is None else activation.name
+
+
+def _built_in(module: Any) -> Activation | None:
+    """The activation that is a module of torch.nn, if fastbp has it."""
     kind = type(module).__name__
     for name, (torch_name, arguments) in _MODULES.items():
         if torch_name != kind:
@@ -386,4 +397,4 @@ def _built_in(module: Any, place: int) -> Activation:
         if all(getattr(module, key) == value for key, value in fixed.items()):
             keys = [key for key, v in arguments.items() if v == "alpha"]
             return Activation(name, float(getattr(module, keys[0])) if keys else None)
-    raise ValueError(f"module {place}, {module}, has settings that no activation of fastbp has")
+    return None

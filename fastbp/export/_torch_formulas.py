@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -161,20 +161,29 @@ def _clamp(x: Node, min: float | None = None, max: float | None = None) -> Node:
     return x if max is None else gates.minimum(x, max)
 
 
-def _read_where(condition: Node, x: Any, y: Any) -> Node:
-    """A choice, or the maximum or minimum of which `_chosen` made one."""
+class _Rest(NamedTuple):
+    """A value through which no gradient flows; only a part of what `_chosen` makes may be one."""
+
+    gate: Node
+
+
+def _read_where(condition: Node, x: Node, y: Node | _Rest) -> Node | _Rest:
+    """A choice, or the maximum or minimum of which `_chosen` made one or two choices."""
     from .. import gates
 
-    made = gates.where(condition, x, y)
-    for function, lower in ((gates.maximum, 0), (gates.minimum, 1)):
-        if condition.operation == "less":
-            first, second = condition.operands[1 - lower], condition.operands[lower]
+    if not isinstance(y, _Rest):
+        return gates.where(condition, x, y)
+    if condition.operation == "less":
+        low, high = condition.operands
+        for function, first, second in ((gates.maximum, high, low), (gates.minimum, low, high)):
             whole = function(first, second)
-            beaten = second < first if lower else first < second
-            ends = (whole, gates.where(beaten, second, whole))
-            if made.operands[1] is first and made.operands[2] in ends:
+            other = second < first if first is low else first < second
+            number = second.operation == "number"
+            if x is first and y.gate is (whole if number else gates.where(other, second, whole)):
                 return whole
-    return made
+            if x is first and y.gate is function(second, first):
+                return _Rest(gates.where(condition, x, y.gate))
+    raise ValueError("a formula cannot have detach: it has the gradient of its values")
 
 
 def _equal(x: Node, y: Node) -> Node:
@@ -184,13 +193,28 @@ def _equal(x: Node, y: Node) -> Node:
 
 
 def _named(name: str) -> Callable[..., Node]:
-    """The function of fastbp.gates with a name; PyTorch's may have `inplace`, which is ignored."""
+    """The function of fastbp.gates with a name."""
 
     def read(*operands: Node, inplace: bool = False) -> Node:
         from .. import gates
 
+        if inplace:
+            raise ValueError("a formula cannot have inplace=True: it does not change its operands")
         made: Node = getattr(gates, name)(*operands)
         return made
+
+    return read
+
+
+def _larger_or_smaller(name: str) -> Callable[..., Node]:
+    """torch.max and torch.min of two tensors; with one or a number they go along an axis."""
+
+    def read(x: Node, y: Node) -> Node:
+        from ..gates import Gate
+
+        if not isinstance(y, Gate):
+            raise TypeError(f"{name} of {y!r}")
+        return _named(f"{name}imum")(x, y)
 
     return read
 
@@ -201,28 +225,31 @@ _READ: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "pow", "neg")},
     **{name: getattr(operator, name) for name in ("lt", "le", "gt", "ge")},
     **{name: _named(f"arc{name[1:]}") for name in ("asin", "acos", "atan")},
-    **{name: _named(f"{name}imum") for name in ("max", "min")},
+    **{name: _larger_or_smaller(name) for name in ("max", "min")},
     "div": operator.truediv,
     "eq": _equal,
     "softplus": _softplus,
     "gelu": _gelu,
     "clamp": _clamp,
     "where": _read_where,
-    "detach": lambda x: x,
+    "detach": _Rest,
     "expand_as": lambda x, like: x,
     "full_like": lambda x, value: value,
 }
 
 
-def formula_of(torch: Any, module: Any) -> tuple[ActivationFormula, dict[str, Array]]:
+def formula_of(
+    torch: Any, module: Any, name_of: Callable[[Any], str]
+) -> tuple[ActivationFormula, dict[str, Array]]:
     """Return the formula of a torch.fx.GraphModule and the values of its trained constants.
 
     The initial values of the formula are those that the constants have now; of different units, it
-    is their mean. Raises ValueError for a module that is no formula of its one input.
+    is their mean. Raises ValueError for a module that is no formula of its one input. `name_of`
+    returns what fastbp calls a module of torch.nn, which may be a part.
     """
     from ..gates import ActivationFormula, Gate, inputs
 
-    reader = _Reader(torch, module)
+    reader = _Reader(torch, module, name_of)
     found: dict[Any, Any] = {}
     for node in module.graph.nodes:
         if node.op == "output":
@@ -245,10 +272,11 @@ def formula_of(torch: Any, module: Any) -> tuple[ActivationFormula, dict[str, Ar
 class _Reader:
     """Reads the nodes of one module as gates, and its parameters as constants."""
 
-    def __init__(self, torch: Any, module: Any) -> None:
-        self._module = module
+    def __init__(self, torch: Any, module: Any, name_of: Callable[[Any], str]) -> None:
+        self._module, self._name_of = module, name_of
         self._parameter = torch.nn.Parameter
         self.constants: dict[str, Array] = {}
+        self._names: dict[str, str] = {}  # place in the module: name of the constant
         self._functions = {
             getattr(space, name): read
             for space in (torch.nn.functional, torch, operator)
@@ -260,16 +288,30 @@ class _Reader:
         """The gate, or the number, of a node that is neither input nor output."""
         if node.op == "get_attr":
             return self._constant(node.target)
-        known = self._functions if node.op == "call_function" else _READ
-        read = known.get(node.target) if node.op != "call_module" else None
+        name, read = self._function(node)
         if read is None:
-            raise ValueError(f"a formula has no {getattr(node.target, '__name__', node.target)}")
+            raise ValueError(f"a formula has no {name}")
         try:
             operands = [found.get(x, x) for x in node.args]
             options = {name: found.get(x, x) for name, x in node.kwargs.items()}
+            if read is not _read_where and any(isinstance(x, _Rest) for x in operands):
+                raise ValueError("a formula cannot have detach: it has the gradient of its values")
             return read(*operands, **options)
         except TypeError as error:
-            raise ValueError(f"{node} has arguments that a formula cannot have: {error}") from error
+            raise ValueError(f"a formula cannot have these arguments of {name}: {error}") from error
+
+    def _function(self, node: Any) -> tuple[str, Callable[..., Any] | None]:
+        """What a node calls, and the same on gates, if there is such a thing."""
+        if node.op == "call_method":
+            return node.target, _READ.get(node.target)
+        if node.op == "call_function":
+            known = self._functions.get(node.target)
+            return getattr(node.target, "__name__", str(node.target)), known
+        part = self._module.get_submodule(node.target)
+        if getattr(part, "inplace", False):
+            return f"{type(part).__name__} with inplace=True", None
+        name = self._name_of(part)
+        return name, _named(name) if name in OPERATIONS else None
 
     def _constant(self, target: str) -> Node | float:
         from ..gates import inputs
@@ -278,9 +320,12 @@ class _Reader:
         values = np.array(tensor.detach().cpu().numpy()).reshape(-1)
         if len(values) == 1 and not isinstance(tensor, self._parameter):
             return float(values[0])
-        name = target.replace(".", "_")
-        self.constants[name] = values
-        (gate,) = inputs(name)
+        if target not in self._names:
+            name = target.replace(".", "_")
+            while name in self.constants:
+                name += "_"
+            self._names[target], self.constants[name] = name, values
+        (gate,) = inputs(self._names[target])
         return gate
 
 

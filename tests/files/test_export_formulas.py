@@ -478,6 +478,8 @@ def test_traced_functions_become_activations_of_fastbp():
         "mish": lambda z: torch.nn.functional.mish(z),
         "relu": lambda z: torch.where(z > 0, z, 0.0),
         "formula(sin(2 * z))": lambda z: (2 * z).sin(),
+        "gelu_tanh": torch.nn.Sequential(torch.nn.GELU("tanh")),
+        "formula(tanh(softplus(z)))": torch.nn.Sequential(torch.nn.Softplus(), torch.nn.Tanh()),
     }
     for name, function in functions.items():
         own = torch.fx.symbolic_trace(function)
@@ -495,21 +497,32 @@ def one_layer_error(net, X):
 
 def test_modules_that_are_no_formula_are_refused():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    nn = torch.nn
     cases = {
         "no erf": lambda z: torch.erf(z),
         "no cumsum": lambda z: z.cumsum(0),
-        "approximate": lambda z: torch.nn.functional.gelu(z),
+        "approximate": lambda z: nn.functional.gelu(z),
         "more than one input": lambda z, y: z + y,
-        "arguments": lambda z: torch.add(z, z, alpha=2),
+        "these arguments of add": lambda z: torch.add(z, z, alpha=2),
+        "these arguments of max: max of 1": lambda z: torch.max(z, 1),
+        "these arguments of min": lambda z: torch.min(z),
         "depends on its input": lambda z: torch.full_like(z, 2.0),
+        "cannot have detach": lambda z: torch.exp(z.detach()) + z,
+        "cannot have detach: it": lambda z: torch.where(z > 0, z, torch.tanh(z).detach()),
+        "cannot have detach: it has": lambda z: torch.where(
+            z > 0, z, torch.clamp(z, min=1).detach()
+        ),
+        "its output": lambda z: z.detach(),
+        "inplace": lambda z: nn.functional.relu(z, inplace=True) + z,
+        "ReLU with inplace=True": nn.Sequential(nn.ReLU(inplace=True)),
+        r"no LeakyReLU\(|no leaky_relu": nn.Sequential(nn.LeakyReLU()),
+        r"no Linear\(": nn.Sequential(nn.Linear(3, 3)),
+        r"no Softplus\(": nn.Sequential(nn.Softplus(beta=2)),
     }
     for message, function in cases.items():
         own = torch.fx.symbolic_trace(function)
-        with pytest.raises(ValueError, match=f"module 1 is no activation.*{message}"):
-            export.from_torch(torch.nn.Sequential(torch.nn.Linear(5, 3), own))
-    own = torch.fx.symbolic_trace(torch.nn.Sequential(torch.nn.Tanh()))
-    with pytest.raises(ValueError, match="no 0"):
-        export.from_torch(torch.nn.Sequential(torch.nn.Linear(5, 3), own))
+        with pytest.raises(ValueError, match=f"module 1 is no activation.*({message})"):
+            export.from_torch(nn.Sequential(nn.Linear(5, 3), own))
 
 
 # ---- lists and dicts of arrays ------------------------------------------------------------
