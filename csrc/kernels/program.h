@@ -6,11 +6,12 @@
 #include "../base/common.h"
 #include "../fastbp.h"
 
-/* An instruction, decoded. Operands that the operation lacks are slot 0. */
+/* An instruction, decoded. Operands that the operation lacks are equal to `out`. */
 typedef struct {
     uint16_t operation, out, in[3];
     uint8_t fixed; /* bit k: operand k is the same for every output of a FULL result */
     bool full;     /* the result is FULL */
+    bool by_rows;  /* it is a reduction, or a fixed operand is a number per row */
 } fbp_step_t;
 
 typedef struct {
@@ -32,10 +33,9 @@ typedef struct {
 } fbp_program_t;
 
 /* What an input is read from.
- *   FULL  row i is at + i·ld, or rows[i] if `rows` is not NULL. ld = 0: all rows are the same. Or,
- *         for run_rows, a one-hot row with its 1 at labels[i], if `labels` is not NULL.
- *   ROW   one element per row, at `at`
- *   ONE   one element, at `at` */
+ *   FULL  row i is at + i·ld. ld = 0: all rows are the same. For run_rows it may also be rows[i],
+ * if `rows` is not NULL, or be 1 at labels[i] and 0 elsewhere, if `labels` is not NULL. ROW   one
+ * element per row, at `at` ONE   one element, at `at` */
 typedef struct {
     const void *at;
     long ld;
@@ -82,18 +82,25 @@ FBP_INLINE long fbp_block_rows(const fbp_program_t *program, int lanes, size_t e
     return lanes * fbp_max_long(1, fbp_min_long(vectors, FBP_BLOCK_VECTORS));
 }
 
-/* Scratch: two pointers per slot, then the slots. In run_elements, FULL slots are a strip and ONE
- * slots a vector; in run_rows, FULL slots are cols × block_rows, the others block_rows. */
+/* Scratch begins with tables: two addresses and a stride per slot, and a flag per output. Then come
+ * the slots. In run_elements, FULL slots are a strip and ONE slots a vector; in run_rows, FULL
+ * slots are cols × block_rows, the others block_rows. */
+FBP_INLINE size_t fbp_table_bytes(const fbp_program_t *program) {
+    const size_t slots = (size_t)program->n_slots * (2 * sizeof(void *) + sizeof(long));
+    const size_t bytes = slots + (size_t)program->n_outputs * sizeof(bool);
+    return (bytes + FBP_CACHE_LINE - 1) / FBP_CACHE_LINE * FBP_CACHE_LINE;
+}
+
 FBP_INLINE size_t fbp_run_elems(const fbp_program_t *program, bool by_rows, int lanes,
                                 size_t elem_size, long cols) {
-    const size_t line = FBP_CACHE_LINE / elem_size;
-    const size_t pointers = 2 * (size_t)program->n_slots * sizeof(void *) / elem_size + 1;
-    const size_t narrow =
-        (size_t)(by_rows ? fbp_block_rows(program, lanes, elem_size, cols) : lanes);
-    size_t full = FBP_STRIP_BYTES / elem_size, sum, total;
-    if (by_rows && !fbp_size_mul(narrow, (size_t)cols, &full)) return SIZE_MAX;
+    const size_t tables = fbp_table_bytes(program) / elem_size;
+    size_t full = FBP_STRIP_BYTES / elem_size, narrow = (size_t)lanes, sum, total;
+    if (by_rows) {
+        narrow = (size_t)fbp_block_rows(program, lanes, elem_size, cols);
+        if (!fbp_size_mul(narrow, (size_t)cols, &full)) return SIZE_MAX;
+    }
     if (!fbp_size_mul(full, (size_t)program->n_full, &sum)) return SIZE_MAX;
-    const size_t rest = pointers + line + narrow * (size_t)(program->n_row + program->n_one);
+    const size_t rest = tables + narrow * (size_t)(program->n_row + program->n_one);
     return fbp_size_add(sum, rest, &total) ? total : SIZE_MAX;
 }
 

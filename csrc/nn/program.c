@@ -65,7 +65,9 @@ static bool decode(const fbp_program_t *program, const fastbp_instruction_t *fro
     const int operands = facts[from->operation].operands, out = program->kinds[from->out];
     const bool full = out == FASTBP_SLOT_FULL;
     int kinds[3];
-    *step = (fbp_step_t){.operation = from->operation, .out = from->out, .full = full};
+    *step = (fbp_step_t){from->operation, from->out, {from->out, from->out, from->out}};
+    step->full = full;
+    step->by_rows = facts[from->operation].reduces;
     for (int i = 0; i < 3; ++i) {
         const int in = from->in[i];
         if (i >= operands && in == -1) continue;
@@ -73,6 +75,7 @@ static bool decode(const fbp_program_t *program, const fastbp_instruction_t *fro
         kinds[i] = program->kinds[in];
         step->in[i] = (uint16_t)in;
         if (full && kinds[i] != FASTBP_SLOT_FULL) step->fixed |= (uint8_t)(1 << i);
+        step->by_rows |= full && kinds[i] == FASTBP_SLOT_ROW;
         if (in < program->n_inputs) program->used[in] = true;
     }
     if (kind_of_result(from->operation, kinds, out) != out) return false;

@@ -240,24 +240,25 @@ FBP_INLINE double v_hmax_f64(v_t_f64 v) {
     return _mm_cvtsd_f64(_mm_max_sd(q, _mm_unpackhi_pd(q, q)));
 }
 
-/* Transposes 4×4 blocks inside the 128-bit lanes, then swaps the lanes. */
+/* Transposes 4×4 blocks inside the 128-bit lanes. */
+FBP_INLINE void v_turn_f32(v_t_f32 r[4]) {
+    const __m256d ab_lo = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1]));
+    const __m256d ab_hi = _mm256_castps_pd(_mm256_unpackhi_ps(r[0], r[1]));
+    const __m256d cd_lo = _mm256_castps_pd(_mm256_unpacklo_ps(r[2], r[3]));
+    const __m256d cd_hi = _mm256_castps_pd(_mm256_unpackhi_ps(r[2], r[3]));
+    r[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_lo, cd_lo));
+    r[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_lo, cd_lo));
+    r[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_hi, cd_hi));
+    r[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_hi, cd_hi));
+}
 FBP_INLINE void v_transpose_f32(v_t_f32 r[8]) {
-    __m256 t[8];
-    FBP_UNROLL(2)
-    for (int i = 0; i < 8; i += 4) {
-        const __m256d ab_lo = _mm256_castps_pd(_mm256_unpacklo_ps(r[i], r[i + 1]));
-        const __m256d ab_hi = _mm256_castps_pd(_mm256_unpackhi_ps(r[i], r[i + 1]));
-        const __m256d cd_lo = _mm256_castps_pd(_mm256_unpacklo_ps(r[i + 2], r[i + 3]));
-        const __m256d cd_hi = _mm256_castps_pd(_mm256_unpackhi_ps(r[i + 2], r[i + 3]));
-        t[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_lo, cd_lo));
-        t[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_lo, cd_lo));
-        t[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_hi, cd_hi));
-        t[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_hi, cd_hi));
-    }
+    v_turn_f32(r);
+    v_turn_f32(r + 4);
     FBP_UNROLL(4)
     for (int i = 0; i < 4; i++) {
-        r[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
-        r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+        const __m256 lo = r[i], hi = r[i + 4];
+        r[i] = _mm256_permute2f128_ps(lo, hi, 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(lo, hi, 0x31);
     }
 }
 FBP_INLINE void v_transpose_f64(v_t_f64 r[4]) {
@@ -269,6 +270,44 @@ FBP_INLINE void v_transpose_f64(v_t_f64 r[4]) {
     r[3] = _mm256_permute2f128_pd(ab_hi, cd_hi, 0x31);
 }
 
+/* The 128 bits at column j of row i, then those of row i + rows, where `rows` fill 128 bits. */
+FBP_INLINE v_t_f32 v_load_parts_f32(const float *const *from, long j) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from[0] + j)),
+                                _mm_loadu_ps(from[4] + j), 1);
+}
+FBP_INLINE v_t_f64 v_load_parts_f64(const double *const *from, long j) {
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(from[0] + j)),
+                                _mm_loadu_pd(from[2] + j), 1);
+}
+FBP_INLINE void v_store_parts_f32(float *const *to, long j, v_t_f32 v) {
+    _mm_storeu_ps(to[0] + j, _mm256_castps256_ps128(v));
+    _mm_storeu_ps(to[4] + j, _mm256_extractf128_ps(v, 1));
+}
+FBP_INLINE void v_store_parts_f64(double *const *to, long j, v_t_f64 v) {
+    _mm_storeu_pd(to[0] + j, _mm256_castpd256_pd128(v));
+    _mm_storeu_pd(to[2] + j, _mm256_extractf128_pd(v, 1));
+}
+enum { V_COLUMNS_f32 = 4, V_COLUMNS_f64 = 2 };
+FBP_INLINE void v_load_columns_f32(const float *const *from, long j, v_t_f32 c[4]) {
+    FBP_UNROLL(4)
+    for (int i = 0; i < 4; i++) c[i] = v_load_parts_f32(from + i, j);
+    v_turn_f32(c);
+}
+FBP_INLINE void v_load_columns_f64(const double *const *from, long j, v_t_f64 c[2]) {
+    const v_t_f64 a = v_load_parts_f64(from, j), b = v_load_parts_f64(from + 1, j);
+    c[0] = _mm256_unpacklo_pd(a, b);
+    c[1] = _mm256_unpackhi_pd(a, b);
+}
+FBP_INLINE void v_store_columns_f32(float *const *to, long j, const v_t_f32 c[4]) {
+    v_t_f32 r[4] = {c[0], c[1], c[2], c[3]};
+    v_turn_f32(r);
+    FBP_UNROLL(4)
+    for (int i = 0; i < 4; i++) v_store_parts_f32(to + i, j, r[i]);
+}
+FBP_INLINE void v_store_columns_f64(double *const *to, long j, const v_t_f64 c[2]) {
+    v_store_parts_f64(to, j, _mm256_unpacklo_pd(c[0], c[1]));
+    v_store_parts_f64(to + 1, j, _mm256_unpackhi_pd(c[0], c[1]));
+}
 #undef V_INT_F32
 #undef V_INT_F64
 

@@ -201,26 +201,27 @@ FBP_INLINE double v_hmax_f64(v_t_f64 v) {
     return _mm_cvtsd_f64(_mm_max_sd(q, _mm_unpackhi_pd(q, q)));
 }
 
-/* Transposes 4×4 blocks inside the 128-bit lanes, then the 4×4 lanes. */
+/* Transposes 4×4 blocks inside the 128-bit lanes. */
+FBP_INLINE void v_turn_f32(v_t_f32 r[4]) {
+    const __m512d ab_lo = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1]));
+    const __m512d ab_hi = _mm512_castps_pd(_mm512_unpackhi_ps(r[0], r[1]));
+    const __m512d cd_lo = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3]));
+    const __m512d cd_hi = _mm512_castps_pd(_mm512_unpackhi_ps(r[2], r[3]));
+    r[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_lo, cd_lo));
+    r[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_lo, cd_lo));
+    r[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_hi, cd_hi));
+    r[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_hi, cd_hi));
+}
+/* First the blocks, then the 4×4 lanes. */
 FBP_INLINE void v_transpose_f32(v_t_f32 r[16]) {
-    __m512 t[16];
     FBP_UNROLL(4)
-    for (int i = 0; i < 16; i += 4) {
-        const __m512d ab_lo = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
-        const __m512d ab_hi = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
-        const __m512d cd_lo = _mm512_castps_pd(_mm512_unpacklo_ps(r[i + 2], r[i + 3]));
-        const __m512d cd_hi = _mm512_castps_pd(_mm512_unpackhi_ps(r[i + 2], r[i + 3]));
-        t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_lo, cd_lo));
-        t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_lo, cd_lo));
-        t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_hi, cd_hi));
-        t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_hi, cd_hi));
-    }
+    for (int i = 0; i < 16; i += 4) v_turn_f32(r + i);
     FBP_UNROLL(4)
     for (int i = 0; i < 4; i++) {
-        const __m512 lo02 = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
-        const __m512 lo13 = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
-        const __m512 hi02 = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
-        const __m512 hi13 = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
+        const __m512 lo02 = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+        const __m512 lo13 = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+        const __m512 hi02 = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+        const __m512 hi13 = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
         r[i] = _mm512_shuffle_f32x4(lo02, hi02, 0x88);
         r[i + 4] = _mm512_shuffle_f32x4(lo13, hi13, 0x88);
         r[i + 8] = _mm512_shuffle_f32x4(lo02, hi02, 0xdd);
@@ -246,6 +247,56 @@ FBP_INLINE void v_transpose_f64(v_t_f64 r[8]) {
         r[i + 4] = _mm512_shuffle_f64x2(lo02, hi02, 0xdd);
         r[i + 6] = _mm512_shuffle_f64x2(lo13, hi13, 0xdd);
     }
+}
+
+/* The 128 bits at column j of rows i, i + n, i + 2n and i + 3n, where n elements are 128 bits. */
+FBP_INLINE v_t_f32 v_load_parts_f32(const float *const *from, long j) {
+    const __m512 a = _mm512_castps128_ps512(_mm_loadu_ps(from[0] + j));
+    const __m512 b = _mm512_insertf32x4(a, _mm_loadu_ps(from[4] + j), 1);
+    const __m512 c = _mm512_insertf32x4(b, _mm_loadu_ps(from[8] + j), 2);
+    return _mm512_insertf32x4(c, _mm_loadu_ps(from[12] + j), 3);
+}
+FBP_INLINE v_t_f64 v_load_parts_f64(const double *const *from, long j) {
+    const __m512d a = _mm512_castpd128_pd512(_mm_loadu_pd(from[0] + j));
+    const __m512d b = _mm512_insertf64x2(a, _mm_loadu_pd(from[2] + j), 1);
+    const __m512d c = _mm512_insertf64x2(b, _mm_loadu_pd(from[4] + j), 2);
+    return _mm512_insertf64x2(c, _mm_loadu_pd(from[6] + j), 3);
+}
+/* Storing the upper half of a register of 512 bits takes a shuffle, of 256 bits it does not. */
+FBP_INLINE void v_store_parts_f32(float *const *to, long j, v_t_f32 v) {
+    const __m256 lo = _mm512_castps512_ps256(v), hi = _mm512_extractf32x8_ps(v, 1);
+    _mm_storeu_ps(to[0] + j, _mm256_castps256_ps128(lo));
+    _mm_storeu_ps(to[4] + j, _mm256_extractf128_ps(lo, 1));
+    _mm_storeu_ps(to[8] + j, _mm256_castps256_ps128(hi));
+    _mm_storeu_ps(to[12] + j, _mm256_extractf128_ps(hi, 1));
+}
+FBP_INLINE void v_store_parts_f64(double *const *to, long j, v_t_f64 v) {
+    const __m256d lo = _mm512_castpd512_pd256(v), hi = _mm512_extractf64x4_pd(v, 1);
+    _mm_storeu_pd(to[0] + j, _mm256_castpd256_pd128(lo));
+    _mm_storeu_pd(to[2] + j, _mm256_extractf128_pd(lo, 1));
+    _mm_storeu_pd(to[4] + j, _mm256_castpd256_pd128(hi));
+    _mm_storeu_pd(to[6] + j, _mm256_extractf128_pd(hi, 1));
+}
+enum { V_COLUMNS_f32 = 4, V_COLUMNS_f64 = 2 };
+FBP_INLINE void v_load_columns_f32(const float *const *from, long j, v_t_f32 c[4]) {
+    FBP_UNROLL(4)
+    for (int i = 0; i < 4; i++) c[i] = v_load_parts_f32(from + i, j);
+    v_turn_f32(c);
+}
+FBP_INLINE void v_load_columns_f64(const double *const *from, long j, v_t_f64 c[2]) {
+    const v_t_f64 a = v_load_parts_f64(from, j), b = v_load_parts_f64(from + 1, j);
+    c[0] = _mm512_unpacklo_pd(a, b);
+    c[1] = _mm512_unpackhi_pd(a, b);
+}
+FBP_INLINE void v_store_columns_f32(float *const *to, long j, const v_t_f32 c[4]) {
+    v_t_f32 r[4] = {c[0], c[1], c[2], c[3]};
+    v_turn_f32(r);
+    FBP_UNROLL(4)
+    for (int i = 0; i < 4; i++) v_store_parts_f32(to + i, j, r[i]);
+}
+FBP_INLINE void v_store_columns_f64(double *const *to, long j, const v_t_f64 c[2]) {
+    v_store_parts_f64(to, j, _mm512_unpacklo_pd(c[0], c[1]));
+    v_store_parts_f64(to + 1, j, _mm512_unpackhi_pd(c[0], c[1]));
 }
 
 #endif

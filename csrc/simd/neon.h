@@ -220,4 +220,28 @@ FBP_INLINE void v_transpose_f64(v_t_f64 r[2]) {
     r[0] = row;
 }
 
+enum { V_COLUMNS_f32 = 4, V_COLUMNS_f64 = 2 };
+FBP_INLINE void v_load_columns_f32(const float *const *from, long j, v_t_f32 c[4]) {
+    FBP_UNROLL(4)
+    for (int i = 0; i < 4; i++) c[i] = vld1q_f32(from[i] + j);
+    v_transpose_f32(c);
+}
+FBP_INLINE void v_load_columns_f64(const double *const *from, long j, v_t_f64 c[2]) {
+    FBP_UNROLL(2)
+    for (int i = 0; i < 2; i++) c[i] = vld1q_f64(from[i] + j);
+    v_transpose_f64(c);
+}
+FBP_INLINE void v_store_columns_f32(float *const *to, long j, const v_t_f32 c[4]) {
+    v_t_f32 r[4] = {c[0], c[1], c[2], c[3]};
+    v_transpose_f32(r);
+    FBP_UNROLL(4)
+    for (int i = 0; i < 4; i++) vst1q_f32(to[i] + j, r[i]);
+}
+FBP_INLINE void v_store_columns_f64(double *const *to, long j, const v_t_f64 c[2]) {
+    v_t_f64 r[2] = {c[0], c[1]};
+    v_transpose_f64(r);
+    FBP_UNROLL(2)
+    for (int i = 0; i < 2; i++) vst1q_f64(to[i] + j, r[i]);
+}
+
 #endif

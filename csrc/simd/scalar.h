@@ -188,4 +188,14 @@ FBP_INLINE double v_hmax_f64(v_t_f64 v) { return v; }
 FBP_INLINE void v_transpose_f32(v_t_f32 r[1]) { (void)r; }
 FBP_INLINE void v_transpose_f64(v_t_f64 r[1]) { (void)r; }
 
+enum { V_COLUMNS_f32 = 1, V_COLUMNS_f64 = 1 };
+FBP_INLINE void v_load_columns_f32(const float *const *from, long j, v_t_f32 *c) {
+    *c = from[0][j];
+}
+FBP_INLINE void v_load_columns_f64(const double *const *from, long j, v_t_f64 *c) {
+    *c = from[0][j];
+}
+FBP_INLINE void v_store_columns_f32(float *const *to, long j, const v_t_f32 *c) { to[0][j] = *c; }
+FBP_INLINE void v_store_columns_f64(double *const *to, long j, const v_t_f64 *c) { to[0][j] = *c; }
+
 #endif

@@ -88,10 +88,16 @@ typedef double real_t_f64;
 
 /* Across lanes. v_sum and v_hmax combine lane i with lane i + n/2, then i + n/4, and so on; v_hmax
  * is unspecified if a lane is NaN. v_sums(r, out): out[i] = v_sum(r[i]), i < 4, with the same bits.
- * v_transpose(r) transposes the V_LANES × V_LANES block with rows r[0], r[1], … in place. */
+ * v_transpose(r) transposes the V_LANES × V_LANES block with rows r[0], r[1], … in place.
+ * Columns of a matrix whose V_LANES rows are given by pointers, V_COLUMNS at a time:
+ *   v_load_columns(from, j, c)  lane i of c[k] = from[i][j + k], k < V_COLUMNS
+ *   v_store_columns(to, j, c)   the reverse */
 #define v_sum FBP_NAME(v_sum)
 #define v_sums FBP_NAME(v_sums)
 #define v_hmax FBP_NAME(v_hmax)
 #define v_transpose FBP_NAME(v_transpose)
+#define V_COLUMNS FBP_NAME(V_COLUMNS)
+#define v_load_columns FBP_NAME(v_load_columns)
+#define v_store_columns FBP_NAME(v_store_columns)
 
 #endif
