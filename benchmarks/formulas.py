@@ -23,10 +23,11 @@ import numpy as np
 import fastbp
 from fastbp import _core, gates
 
+# widths, rows of a batch, and steps per fit: enough that making its buffers does not matter
 NETWORKS = {
-    "mnist-m": ((784, 512, 512, 10), 128, 4),
-    "surr": ((6, 50, 50, 50, 3), 1000, 8),
-    "chains": ((4, 32, 16, 4), 10_000, 2),
+    "mnist-m": ((784, 512, 512, 10), 128, 10),
+    "surr": ((6, 50, 50, 50, 3), 1000, 40),
+    "chains": ((4, 32, 16, 4), 10_000, 20),
 }
 ACTIVATIONS = {
     "silu": lambda z: z / (1 + gates.exp(-z)),
