@@ -173,10 +173,12 @@ class ErrorBounds:
     net: a float64 `fastbp.reference.Network` after both; y dense (batch, n_L), s (batch,). Lists
     `z`, `a`, `delta`, `dW`, `db`, `dconstants` by layer, `input` (batch, n_0), `J`. With
     exact_delta the δ of the last layer is taken as given, as `backward_from` does, and J is None.
+    With written the computation walks through formulas as the user wrote them, and not through the
+    merged ones.
     """
 
-    def __init__(self, net, y, s, dtype, exact_delta=False):
-        self._net, self._y, self._s = net, y, s
+    def __init__(self, net, y, s, dtype, exact_delta=False, written=False):
+        self._net, self._y, self._s, self._written = net, y, s, written
         self._X = net._backend._pass.trace[1].u
         self._eps, self._dtype = float(np.finfo(dtype).eps), dtype
         self.z, self.a, self.J = [], [], None
@@ -230,13 +232,16 @@ class ErrorBounds:
         errors = [E_z, *(0.0 for _ in constants), *E_more]
         if layer.activation.per == "layer":
             given[1 : 1 + len(constants)] = [c[0] for c in constants]
-        program = layer.activation.formula.programs()[which]
-        return formula_bounds.bounds(program, given, errors, self._dtype)
+        formula = layer.activation.formula
+        written = formula_bounds.written_activation
+        programs = written(formula) if self._written else formula.programs()
+        return formula_bounds.bounds(programs[which], given, errors, self._dtype)
 
     def _loss_formula(self, which, top, E_a):
         """[(value, E), …] of a program of a loss that is a formula."""
-        program = self._net.criterion.formula.programs()[which]
-        return formula_bounds.bounds(program, [top.a, self._y], [E_a, 0.0], self._dtype)
+        formula = self._net.criterion.formula
+        programs = formula_bounds.written_loss(formula) if self._written else formula.programs()
+        return formula_bounds.bounds(programs[which], [top.a, self._y], [E_a, 0.0], self._dtype)
 
     def _output(self):
         """E of δ^L. Sets J as well."""

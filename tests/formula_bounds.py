@@ -12,6 +12,16 @@ import itertools
 import numpy as np
 from program_interpreter import COMPUTED
 
+from fastbp.gates._compile import (
+    SEED,
+    ActivationGraphs,
+    LossGraphs,
+    compile_activation,
+    compile_loss,
+)
+from fastbp.gates._derive import adjoints
+from fastbp.gates._graph import leaf
+
 # eps of the result: 1 for an operation that rounds correctly, up to 4 ulp of a function and what
 # stands around it otherwise, as in error_bounds.OPERATIONS
 _FUNCTIONS = {
@@ -24,6 +34,26 @@ _FUNCTIONS = {
 _EXACT = {"copy", "neg", "abs", "sign", "min", "max", "select", "select_positive", "row_max"}
 _EXACT |= {"less", "less_equal", "equal"}
 _SLOPES = {"silu_slope", "mish_slope", "gelu_tanh_slope"}  # with a small absolute error
+
+
+def written_activation(formula):
+    """The programs value and slope of an activation of which no gates are merged.
+
+    They round where a walk through the formula as it was written rounds: log(1 + z**2) rounds the
+    sum, and log1p does not.
+    """
+    variables = [leaf("input", name) for name in ("z", *formula.constants)]
+    same_shape = dict.fromkeys(variables[1:], variables[0])
+    slope = adjoints(formula.gate, leaf("input", SEED), variables, same_shape)
+    graphs = ActivationGraphs((formula.gate,), slope, (formula.gate,), (formula.gate,))
+    return compile_activation(graphs, tuple(formula.constants), formula.per)[:2]
+
+
+def written_loss(formula):
+    """The programs value and slope of a loss of which no gates are merged."""
+    a, y = leaf("input", "a"), leaf("input", "y")
+    (slope,) = adjoints(formula.gate, 1.0, [a], {y: a})
+    return compile_loss(LossGraphs((formula.gate,), (formula.gate, slope), (slope,)))[:2]
 
 
 def bounds(program, inputs, errors, dtype, eps=None):
