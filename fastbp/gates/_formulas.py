@@ -12,8 +12,6 @@ from functools import cached_property
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 
-import numpy as np
-
 from .._checks import arguments as check
 from .._types import Array
 from ._compile import (
@@ -28,8 +26,9 @@ from ._compile import (
     compile_loss,
     loss_graphs,
 )
+from ._evaluate import check_rows, evaluated, one_for_each, repeated, same_precision
 from ._gate import Gate, inputs
-from ._graph import Node, gates_of
+from ._graph import Node
 from ._operations import OPERATIONS
 from ._program import Program
 from ._text import MAX_CHARACTERS, expression_text, parse_expression
@@ -160,14 +159,22 @@ class ActivationFormula(_Formula):
     # ---- the same in NumPy ----------------------------------------------------------------
 
     def value(self, z: Array, constants: Sequence[Array] = ()) -> Array:
-        """Return a = f(z), computed in NumPy in the dtype of z.
+        """Return a = f(z), computed in NumPy.
 
         Parameters
         ----------
-        z : ndarray, shape (n, n_out)
-            Real or complex.
+        z : array_like, shape (n, n_out)
+            Real or complex. All is computed in its dtype, float64 for integers, complex if another
+            array is complex. Other shapes are allowed: a has the shape of z.
         constants : sequence of array_like
-            A value for each constant, which broadcasts against z.
+            A value for each constant, which broadcasts to the shape of z.
+
+        Raises
+        ------
+        TypeError
+            If an array does not consist of numbers.
+        ValueError
+            If a constant has no value, or an array does not broadcast to the shape of z.
         """
         return self._computed(self._graphs.value, z, {}, constants)[0]
 
@@ -224,19 +231,19 @@ class ActivationFormula(_Formula):
         given = {SEED: g, along("z"): rz, **self._along(rc), along(SEED): rg}
         return self._computed(self._graphs.curve, z, given, constants)
 
-    def _along(self, rc: Sequence[Array]) -> dict[str, Array]:
-        return {along(name): each for name, each in zip(self._constants, rc, strict=True)}
+    def _along(self, rc: Sequence[Array]) -> dict[str, object]:
+        return one_for_each([along(name) for name in self._constants], rc, "rc")
 
     def _computed(
         self,
         graphs: Sequence[Node],
         z: Array,
-        given: Mapping[str, Array],
+        given: Mapping[str, object],
         constants: Sequence[Array],
     ) -> list[Array]:
-        values = dict(zip(self._constants, constants, strict=True))
-        arrays = {"z": z, **values, **given}
-        return _evaluated(graphs, {name: _repeated(x, z) for name, x in arrays.items()}, z)
+        values = one_for_each(self._constants, constants, "constants")
+        arrays = repeated(same_precision({"z": z, **values, **given}))
+        return evaluated(graphs, arrays, arrays["z"])
 
     # ---- identity -------------------------------------------------------------------------
 
@@ -337,17 +344,30 @@ class LossFormula(_Formula):
     # ---- the same in NumPy ----------------------------------------------------------------
 
     def value(self, a: Array, y: Array) -> Array:
-        """Return J_i, (n,), for outputs and targets (n, n_out), in the dtype of a."""
-        (found,) = _evaluated(self._graphs.value, {"a": a, "y": y}, a[:, :1])
+        """Return J_i, (n,), for outputs and targets (n, n_out).
+
+        Like `gradient` and `curve`, it computes in the dtype of a, float64 for integers. Raises
+        ValueError if a is no matrix, or if another array has another shape.
+        """
+        arrays = self._checked({"a": a, "y": y})
+        (found,) = evaluated(self._graphs.value, arrays, arrays["a"][:, :1])
         return found[:, 0]
 
     def gradient(self, a: Array, y: Array) -> Array:
         """Return ∂J_i/∂a, (n, n_out)."""
-        return _evaluated(self._graphs.slope[1:], {"a": a, "y": y}, a)[0]
+        arrays = self._checked({"a": a, "y": y})
+        return evaluated(self._graphs.slope[1:], arrays, arrays["a"])[0]
 
     def curve(self, a: Array, y: Array, ra: Array) -> Array:
         """Return the derivative of ∂J_i/∂a along R{a} = ra, (n, n_out)."""
-        return _evaluated(self._graphs.curve, {"a": a, "y": y, along("a"): ra}, a)[0]
+        arrays = self._checked({"a": a, "y": y, along("a"): ra})
+        return evaluated(self._graphs.curve, arrays, arrays["a"])[0]
+
+    @staticmethod
+    def _checked(given: Mapping[str, object]) -> dict[str, Array]:
+        arrays = same_precision(given)
+        check_rows(arrays)
+        return arrays
 
     # ---- identity -------------------------------------------------------------------------
 
@@ -613,26 +633,3 @@ def _line_outside(trace: TracebackType | None) -> str:
             line = linecache.getline(file, trace.tb_lineno).strip()
         trace = trace.tb_next
     return line
-
-
-# ---- evaluation ---------------------------------------------------------------------------
-
-
-def _repeated(x: Any, z: Array) -> Array:
-    return np.broadcast_to(np.asarray(x), z.shape)
-
-
-def _evaluated(graphs: Sequence[Node], given: Mapping[str, Array], like: Array) -> list[Array]:
-    """The values of gates, in the shape of `like` and the dtype of what is given."""
-    dtype = np.result_type(*given.values())
-    found: dict[Node, Any] = {}
-    with np.errstate(all="ignore"):
-        for gate in gates_of(graphs):
-            if gate.operands:
-                operands = (found[x] for x in gate.operands)
-                found[gate] = OPERATIONS[gate.operation].value(*operands)
-            elif gate.operation == "input":
-                found[gate] = given[str(gate.data)]
-            else:
-                found[gate] = dtype.type(gate.data)
-    return [np.array(np.broadcast_to(found[gate], like.shape), dtype) for gate in graphs]

@@ -270,6 +270,71 @@ def test_values_have_the_dtype_that_is_given(dtype, rng):
     assert loss.gradient(z, g).dtype == loss.curve(z, g, rz).dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [int, bool, np.uint8])
+def test_integers_are_computed_in_float64(dtype):
+    z, y = np.array([[1, 1]]).astype(dtype), np.array([[0, 1]]).astype(dtype)
+    made = gates.activation(lambda z, beta: 0.5 * swish(z, beta), beta=1.0)
+    floats = z.astype(float)
+    for found, want in (
+        ([made.value(z, [2])], [made.value(floats, [2.0])]),
+        (made.slope(z, [2], y), made.slope(floats, [2.0], y.astype(float))),
+        ([made.push(z, [2], y, [1])], [made.push(floats, [2.0], y.astype(float), [1.0])]),
+        (
+            made.curve(z, [2], y, z, [1], y),
+            made.curve(floats, [2.0], y.astype(float), floats, [1.0], y.astype(float)),
+        ),
+    ):
+        for one, other in zip(found, want, strict=True):
+            assert one.dtype == np.float64 and (one == other).all() and one.any()
+    loss = gates.loss(lambda a, y: 0.5 * gates.mean((a - y) ** 2))
+    assert loss.value(z, y).tolist() == [0.25]
+    assert loss.gradient(z, y).tolist() == [[0.5, 0.0]]
+    assert loss.curve(z, y, z).tolist() == [[0.5, 0.5]]
+
+
+def test_the_first_array_decides_the_dtype():
+    loss = gates.loss(lambda a, y: gates.sum((a - y) ** 2))
+    a, y = np.ones((2, 3), np.float32), np.zeros((2, 3))
+    assert loss.value(a, y).dtype == loss.gradient(a, y).dtype == np.float32
+    assert loss.curve(a, y, y).dtype == np.float32
+    assert loss.value(a, y * 1j).dtype == np.complex64
+    swish_of = gates.activation(swish, beta=1.0)
+    assert swish_of.value(a, [1.0]).dtype == np.float32
+    assert swish_of.value(a, [1j]).dtype == np.complex64
+
+
+def test_lists_and_other_shapes():
+    made = gates.activation(lambda z, beta: beta * z**2, beta=1.0)
+    assert made.value([[1, 2]], [3]).tolist() == [[3.0, 12.0]]
+    assert made.value([1, 2], [3]).tolist() == [3.0, 12.0]
+    assert made.value(2, [3]).tolist() == 12.0
+    loss = gates.loss(lambda a, y: gates.sum((a - y) ** 2))
+    assert loss.value([[1, 2]], [[0, 0]]).tolist() == [5.0]
+
+
+def test_arguments_that_do_not_fit():
+    made, z = gates.activation(swish, beta=1.0), np.ones((2, 3))
+    for constants, got in (((), "got 0"), ([1, 2], "got 2"), (3.0, "float is no list")):
+        with pytest.raises(ValueError, match=rf"constants must be .* 1 \(beta\), .*; {got}"):
+            made.value(z, constants)
+    with pytest.raises(ValueError, match=r"rc must be a list .* 1 \(R\{beta\}\)"):
+        made.push(z, [1], z, [])
+    with pytest.raises(ValueError, match=r"beta has shape \(2,\), .* of z, \(2, 3\)"):
+        made.value(z, [[1, 2]])
+    with pytest.raises(ValueError, match=r"∂J/∂a has shape \(3, 2\), .* of z, \(2, 3\)"):
+        made.slope(z, [1], z.T)
+    with pytest.raises(TypeError, match="z must hold real numbers; got dtype <U1"):
+        made.value([["x"]], [1])
+    loss = gates.loss(lambda a, y: gates.sum((a - y) ** 2))
+    with pytest.raises(ValueError, match=r"a must have two axes, .*; got shape \(3,\): for one"):
+        loss.value(np.ones(3), np.ones(3))
+    for y in (np.ones(2), np.ones((2, 1)), np.ones((3, 2))):
+        with pytest.raises(ValueError, match=r"y must have the shape of a, \(2, 3\); got"):
+            loss.gradient(z, y)
+    with pytest.raises(ValueError, match=r"R\{a\} must have the shape of a"):
+        loss.curve(z, z, z[:1])
+
+
 def test_derivatives_by_complex_steps(rng):
     """f(x + ih) = f(x) + ih f'(x) without cancellation, and h is too small for more terms."""
     made = gates.activation(lambda z, beta, c: swish(z, beta) + gates.sin(c * z), beta=1.2, c=0.5)
