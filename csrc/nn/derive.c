@@ -67,7 +67,7 @@ static fastbp_status_t pull_back(fastbp_pass_t *pass, const void *theta, pull_t 
     const long outputs = pass->plan.net->layer[pass->plan.net->n_layers - 1].n_out;
     if (!fbp_pass_is_exact(pass)) return FASTBP_ERR_ARGUMENT;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
-    pass->has_delta = false;
+    fbp_pass_drop_delta(pass);
     pass->batch.theta = theta;
     pass->batch.weighted = false;
     pull->batch = &pass->batch;
@@ -157,7 +157,7 @@ static void run_sample_gradients(void *context, fbp_team_t *team, int worker) {
 }
 
 fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *pass, void *out) {
-    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    if (!fbp_pass_has_delta(pass)) return FASTBP_ERR_STATE;
     if (pass->batch.sparse || !fbp_pass_is_exact(pass)) return FASTBP_ERR_ARGUMENT;
     samples_t samples = {&pass->batch, out};
     return fbp_pass_run(pass, FBP_FORWARD_WORK, run_sample_gradients, &samples);
@@ -199,7 +199,7 @@ static void run_norms(void *context, fbp_team_t *team, int worker) {
 }
 
 fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *pass, double *out) {
-    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    if (!fbp_pass_has_delta(pass)) return FASTBP_ERR_STATE;
     if (pass->batch.sparse || !fbp_pass_is_exact(pass)) return FASTBP_ERR_ARGUMENT;
     samples_t samples = {&pass->batch, out};
     return fbp_pass_run(pass, FBP_FORWARD_WORK, run_norms, &samples);
@@ -262,7 +262,7 @@ static bool own_slopes(fastbp_pass_t *pass, void *out) {
 }
 
 fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *const *out) {
-    if (!pass->has_delta || !pass->has_targets) return FASTBP_ERR_STATE;
+    if (!fbp_pass_has_delta(pass) || !pass->has_targets) return FASTBP_ERR_STATE;
     if (pass->batch.sparse || !fbp_pass_is_exact(pass)) return FASTBP_ERR_ARGUMENT;
     if (pass->plan.net->loss.fn != NULL && !own_slopes(pass, out[pass->plan.net->n_layers]))
         return FASTBP_ERR_CALL;

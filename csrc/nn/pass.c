@@ -126,7 +126,8 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
     fbp_set_fpmode(callers_mode);
     pass->batch.theta = theta;
-    pass->has_delta = pass->has_targets = false;
+    fbp_pass_drop_delta(pass);
+    pass->has_targets = false;
     const fastbp_status_t ran = fbp_pass_run(pass, FBP_FORWARD_WORK, run_forward, &pass->batch);
     if (ran != FASTBP_OK) pass->batch.rows = 0; /* there is no forward pass to go back through */
     return ran;
@@ -172,7 +173,7 @@ static fastbp_status_t from_targets(fastbp_pass_t *pass, const void *theta,
                                     const fastbp_data_t *data, int bottom, void *grad,
                                     double *cost) {
     const fastbp_net_t *net = pass->plan.net;
-    pass->has_delta = false;
+    fbp_pass_drop_delta(pass);
     if (!fbp_targets_fit(net, data)) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = load_targets(pass, data);
     if (status != FASTBP_OK) return status;
@@ -184,7 +185,8 @@ static fastbp_status_t from_targets(fastbp_pass_t *pass, const void *theta,
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     *cost = fbp_loss_sum(&pass->batch) / fbp_weight_sum(&pass->batch) + fbp_penalty(net, theta);
     fbp_set_fpmode(callers_mode);
-    pass->has_delta = pass->has_targets = bottom == 1;
+    pass->lowest = bottom;
+    pass->has_targets = bottom == 1;
     return FASTBP_OK;
 }
 
@@ -201,7 +203,7 @@ fastbp_status_t fastbp_backward_output(fastbp_pass_t *pass, const void *theta,
 fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, long ldd,
                                        const void *weights) {
     const fastbp_data_t data = {.rows = pass->batch.rows, .weights = weights};
-    pass->has_delta = false;
+    fbp_pass_drop_delta(pass);
     const fastbp_net_t *net = pass->plan.net;
     if (net->layer[net->n_layers - 1].n_constants > 0) return FASTBP_ERR_ARGUMENT;
     const fastbp_status_t status = load_targets(pass, &data);
@@ -209,20 +211,21 @@ fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, l
     const fbp_rows_t *into = &pass->plan.delta[net->n_layers];
     const fbp_mat_t from = {delta, data.rows, net->layer[net->n_layers - 1].n_out, ldd};
     net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &from, into->at, into->ld);
+    pass->lowest = net->n_layers;
     return FASTBP_OK;
 }
 
 fastbp_status_t fastbp_backward_layer(fastbp_pass_t *pass, const void *theta, int layer) {
     if (layer < 1 || layer >= pass->plan.net->n_layers) return FASTBP_ERR_ARGUMENT;
-    if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
-    return recur(pass, theta, false, layer + 1, layer, NULL);
+    if (pass->batch.rows == 0 || pass->lowest > layer + 1) return FASTBP_ERR_STATE;
+    const fastbp_status_t status = recur(pass, theta, false, layer + 1, layer, NULL);
+    if (status == FASTBP_OK) pass->lowest = layer;
+    return status;
 }
 
 fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *pass, const void *theta, void *grad) {
-    if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
-    const fastbp_status_t status = recur(pass, theta, false, 1, 1, grad);
-    pass->has_delta = status == FASTBP_OK;
-    return status;
+    if (!fbp_pass_has_delta(pass)) return FASTBP_ERR_STATE;
+    return recur(pass, theta, false, 1, 1, grad);
 }
 
 fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
@@ -230,7 +233,7 @@ fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, con
     fastbp_status_t status = fastbp_backward_inject(pass, delta, ldd, weights);
     if (status != FASTBP_OK) return status;
     status = recur(pass, theta, false, pass->plan.net->n_layers, 1, grad);
-    pass->has_delta = status == FASTBP_OK;
+    if (status == FASTBP_OK) pass->lowest = 1;
     return status;
 }
 
@@ -238,7 +241,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     fbp_plan_t *plan = &pass->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *first = &net->layer[0];
-    if (!pass->has_delta) return FASTBP_ERR_STATE;
+    if (!fbp_pass_has_delta(pass)) return FASTBP_ERR_STATE;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     pass->batch.theta = theta;
     for (long i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)

@@ -9,7 +9,7 @@
 struct fastbp_pass {
     fbp_plan_t plan;
     fbp_batch_t batch;  /* of the last forward pass; rows = 0 before it */
-    bool has_delta;     /* a backward pass has filled every δ since */
+    int lowest;         /* since then, δ^L … δ^lowest have been made; L + 1: none */
     bool has_targets;   /* it started from targets, which are still in the plan */
     fbp_plan_t tangent; /* R{z}, R{a}, R{δ} of tangent.c; all zero until they are needed */
 };
@@ -18,6 +18,16 @@ struct fastbp_pass {
  * need. */
 FBP_INLINE bool fbp_pass_is_exact(const fastbp_pass_t *pass) {
     return pass->plan.net->precision == FASTBP_HIGHEST;
+}
+
+/* Whether a backward pass has filled every δ since the last forward pass. */
+FBP_INLINE bool fbp_pass_has_delta(const fastbp_pass_t *pass) {
+    return pass->batch.rows > 0 && pass->lowest == 1;
+}
+
+/* Discards every δ, which are made again or overwritten. */
+FBP_INLINE void fbp_pass_drop_delta(fastbp_pass_t *pass) {
+    pass->lowest = pass->plan.net->n_layers + 1;
 }
 
 /* Runs a region on as many threads as pay off for so much work on the batch. */

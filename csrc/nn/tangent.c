@@ -342,7 +342,7 @@ fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *d
 fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v, void *out) {
     const fastbp_net_t *net = pass->plan.net;
     fbp_plan_t *plan = &pass->plan;
-    if (!pass->has_delta || !pass->has_targets) return FASTBP_ERR_STATE;
+    if (!fbp_pass_has_delta(pass) || !pass->has_targets) return FASTBP_ERR_STATE;
     if (pass->batch.sparse || net->loss.fn != NULL || !fbp_pass_is_exact(pass))
         return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = make_tangent(pass);

@@ -300,6 +300,39 @@ def test_the_backward_pass_in_pieces_is_the_whole(rng, stack, weighted):
     assert (pieces == grad).all()
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_gradient_comes_from_deltas_that_are_gone(rng, stack):
+    """A forward pass or a product with the Jacobian ends what backward has made."""
+    _, theta, p, grad, X, y = passed(rng, stack)
+    again, out = np.empty_like(grad), np.empty_like(X)
+
+    def refused():
+        for call in (
+            lambda: _core.backward_gradient(p, theta, again),
+            lambda: _core.backward_layer(p, theta, 1),
+            lambda: p.input_gradient(theta, out),
+        ):
+            with pytest.raises(RuntimeError, match="order"):
+                call()
+
+    _core.backward_gradient(p, theta, again)
+    assert (again == grad).all()
+    p.forward(theta, X)
+    refused()
+    _core.backward_output(p, theta, y, None)
+    refused()  # δ^2 is missing
+    _core.backward_layer(p, theta, 2)
+    _core.backward_layer(p, theta, 1)
+    _core.backward_gradient(p, theta, again)
+    assert (again == grad).all()
+    _core.vjp(p, theta, np.ones((9, 3)), out)
+    refused()
+    p.backward(theta, y, None, again)
+    assert (again == grad).all()
+    _core.jacobian(p, theta, np.empty((9, 21)))
+    refused()
+
+
 def test_an_injected_delta_needs_an_output_without_constants(rng):
     for stack, activations in STACKS.items():
         _, theta, p, grad, _, _ = passed(rng, stack)
