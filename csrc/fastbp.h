@@ -157,7 +157,7 @@ typedef enum {
     FASTBP_SLOT_COUNT
 } fastbp_slot_t;
 
-/* One instruction: out = operation(in[0], …), on slots. Operands that the operation lacks are -1.
+/* One instruction: out = operation(in[0], …), on slots. Operands that the operation lacks are −1.
  */
 typedef struct {
     uint16_t operation, out; /* FASTBP_OP_*; the slot of a temporary */
@@ -166,23 +166,29 @@ typedef struct {
 
 /* A program computes its outputs from its inputs by n_code instructions, one after another. Its
  * slots are the inputs, the constants, which are ONE, and the temporaries, in this order. The
- * result of an elementwise instruction is FULL if an operand is FULL, otherwise ROW; an operand is
- * not ONE. `copy` may also widen: from ONE or ROW to its result's kind. Every slot that is read,
- * and every output, was written before. An instruction may write to a slot that it reads, unless it
- * reduces. */
+ * result of an elementwise instruction is FULL if an operand is FULL, otherwise ROW; at least one
+ * operand is not ONE. `copy` may also widen: from ONE or ROW to its result's kind. Every slot that
+ * is read, and every output, was written before. An instruction may write to a slot that it reads.
+ */
 typedef struct {
     int n_inputs, n_constants, n_temporaries, n_code, n_outputs;
-    const uint8_t *kinds;    /* FASTBP_SLOT_* of the inputs, then FULL or ROW of the temporaries */
-    const double *constants; /* not NaN; rounded to the dtype */
+    const uint8_t *kinds; /* FASTBP_SLOT_* of the inputs, then FULL or ROW of the temporaries */
+    /* Finite, also when rounded to the dtype; a constant that is subnormal there becomes 0. */
+    const double *constants;
     const fastbp_instruction_t *code;
     const uint16_t *outputs; /* the slots of temporaries that are the results */
 } fastbp_program_t;
 
-/* The most slots and instructions of a program. */
-enum { FASTBP_MAX_SLOTS = 32767, FASTBP_MAX_CODE = 1 << 20 };
-
 /* The most trained constants of an activation. */
 enum { FASTBP_MAX_CONSTANTS = 8 };
+
+/* The most slots, instructions and outputs of a program. A program with more is refused, with
+ * FASTBP_ERR_ARGUMENT. */
+enum {
+    FASTBP_MAX_SLOTS = 1 << 12,
+    FASTBP_MAX_CODE = 1 << 14,
+    FASTBP_MAX_OUTPUTS = 1 + FASTBP_MAX_CONSTANTS
+};
 
 /* An activation by programs, a = f(z, c…). Each c is a trained constant: ONE (one number per layer)
  * or, per_unit, FULL (one number per unit, the same in every row). g = ∂J/∂a; R{x} is the
@@ -376,7 +382,8 @@ fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, con
                                      long ldd, const void *weights, void *grad);
 
 /* The backward pass in pieces, between which a caller may read or replace a δ through
- * fastbp_pass_buffer. Call them in this order:
+ * fastbp_pass_buffer. Call them in this order; FASTBP_ERR_STATE if a δ that a call reads has not
+ * been made since the last forward pass, or if fastbp_vjp or fastbp_jacobian has overwritten it:
  *   1. fastbp_backward_output: δ^L and J from targets; or fastbp_backward_inject: the caller's δ^L,
  *      with the exception of fastbp_backward_from.
  *   2. fastbp_backward_layer for l = L − 1 … 1: δ^l from what δ^{l+1} is now.
@@ -696,14 +703,16 @@ typedef struct {
     long rows, cols; /* of the FULL slots; cols >= 1 */
     bool by_rows;    /* as losses are computed: needed if the program has ROW slots */
     /* One address and leading dimension per input. FULL: rows × cols, the same row for every row if
-     * the leading dimension is 0; ROW: rows elements; ONE: one element. labels: NULL, or one class
+     * the leading dimension is 0; ROW: rows elements; ONE: one element. An input that no
+     * instruction reads may be NULL. labels: NULL, or one class
      * 0 … cols - 1 per row, whose one-hot rows replace the last input; needs by_rows. */
     const void *const *in;
     const long *ld_in;
     const int32_t *labels;
     const void *scale; /* by_rows: a factor per row for the FULL outputs, or NULL */
     /* One address per output, NULL if it is not wanted. ROW outputs are double. A FULL output may
-     * be the same matrix as a FULL input; otherwise they do not overlap. */
+     * be the same matrix as a FULL input; otherwise the matrices do not overlap, and no two outputs
+     * are the same matrix. */
     void *const *out;
     const long *ld_out;
     int repeats; /* how often the program runs */

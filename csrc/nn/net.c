@@ -3,6 +3,7 @@
 #include "net.h"
 
 #include <float.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -60,7 +61,8 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
     const fbp_formula_t *formula = layer->formula;
     const size_t each = formula != NULL && formula->per_unit ? n_out : 1;
     size_t weights, constants;
-    if (!fbp_size_mul(formula != NULL ? (size_t)formula->n_constants : 0, each, &constants))
+    if (!fbp_size_mul(formula != NULL ? (size_t)formula->n_constants : 0, each, &constants) ||
+        constants > LONG_MAX / 2) /* they may be a row of a matrix, whose stride is longer */
         return false;
     layer->n_constants = (long)constants;
     return fbp_size_mul((size_t)layer->n_in, n_out, &weights) &&

@@ -4,6 +4,8 @@
 #include "../base/arena.h"
 #include "../base/fpmode.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,16 +31,23 @@ static bool sizes_valid(const fastbp_program_t *from) {
         slots += counts[i];
     }
     return from->n_code >= 1 && from->n_code <= FASTBP_MAX_CODE && from->n_outputs >= 1 &&
-           from->n_outputs <= from->n_temporaries;
+           from->n_outputs <= FASTBP_MAX_OUTPUTS;
 }
 
-static bool values_valid(const fastbp_program_t *from) {
+/* A constant in the dtype, a subnormal one as 0 of its sign. */
+static double rounded(double constant, fastbp_dtype_t dtype) {
+    const double smallest = dtype == FASTBP_F32 ? (double)FLT_MIN : DBL_MIN;
+    const double own = dtype == FASTBP_F32 ? (double)(float)constant : constant;
+    return fabs(own) < smallest ? copysign(0, own) : own;
+}
+
+static bool values_valid(const fastbp_program_t *from, fastbp_dtype_t dtype) {
     for (int k = 0; k < from->n_inputs; ++k)
         if (from->kinds[k] >= FASTBP_SLOT_COUNT) return false;
     for (int k = from->n_inputs; k < from->n_inputs + from->n_temporaries; ++k)
         if (from->kinds[k] > FASTBP_SLOT_ROW) return false;
     for (int k = 0; k < from->n_constants; ++k)
-        if (from->constants[k] != from->constants[k]) return false;
+        if (!isfinite(rounded(from->constants[k], dtype))) return false;
     return true;
 }
 
@@ -103,21 +112,29 @@ static bool reads_full_input(const fbp_program_t *program, const fbp_step_t *ste
     return false;
 }
 
-static bool is_late(const fbp_program_t *program, int slot) {
-    int writes = 0;
-    bool read_after = false;
+/* Finds the outputs that are late: one instruction writes the slot, the last that reads a FULL
+ * input or a later one. */
+static void find_late(const fbp_program_t *program) {
+    int last_read = -1, writes[FASTBP_MAX_OUTPUTS] = {0}, written[FASTBP_MAX_OUTPUTS] = {0};
     for (int i = 0; i < program->n_code; ++i) {
-        read_after |= writes > 0 && reads_full_input(program, &program->code[i]);
-        writes += program->code[i].out == slot;
+        if (reads_full_input(program, &program->code[i])) last_read = i;
+        for (int k = 0; k < program->n_outputs; ++k)
+            if (program->code[i].out == program->outputs[k].slot) {
+                writes[k] += 1;
+                written[k] = i;
+            }
     }
-    return writes == 1 && !read_after;
+    for (int k = 0; k < program->n_outputs; ++k)
+        program->outputs[k].late = writes[k] == 1 && written[k] >= last_read;
 }
 
 static void copy_constants(const fbp_program_t *program, const fastbp_program_t *from,
                            fastbp_dtype_t dtype) {
-    for (int k = 0; k < from->n_constants; ++k)
-        if (dtype == FASTBP_F32) ((float *)program->constants)[k] = (float)from->constants[k];
-        else ((double *)program->constants)[k] = from->constants[k];
+    for (int k = 0; k < from->n_constants; ++k) {
+        const double own = rounded(from->constants[k], dtype);
+        if (dtype == FASTBP_F32) ((float *)program->constants)[k] = (float)own;
+        else ((double *)program->constants)[k] = own;
+    }
 }
 
 /* Allocates a program with the sizes of `from`; NULL if there is no memory. */
@@ -153,7 +170,7 @@ static void count_slots(fbp_program_t *program) {
 fastbp_status_t fbp_program_new(fbp_program_t **program, const fastbp_program_t *from,
                                 fastbp_dtype_t dtype) {
     *program = NULL;
-    if (!sizes_valid(from) || !values_valid(from)) return FASTBP_ERR_ARGUMENT;
+    if (!sizes_valid(from) || !values_valid(from, dtype)) return FASTBP_ERR_ARGUMENT;
     fbp_program_t *made = allocate(from, dtype);
     if (made == NULL) return FASTBP_ERR_MEMORY;
     bool *written = calloc((size_t)made->n_slots, sizeof *written);
@@ -170,8 +187,7 @@ fastbp_status_t fbp_program_new(fbp_program_t **program, const fastbp_program_t 
         fbp_program_free(made);
         return status;
     }
-    for (int k = 0; k < made->n_outputs; ++k)
-        made->outputs[k].late = is_late(made, made->outputs[k].slot);
+    find_late(made);
     copy_constants(made, from, dtype);
     count_slots(made);
     *program = made;

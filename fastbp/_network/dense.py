@@ -305,5 +305,10 @@ def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dty
         if "gain" in blocks:
             blocks["gain"][...] = 1
         for name, value in layer.activation.constants.items():
+            if abs(value) > float(np.finfo(dtype).max):
+                raise ValueError(
+                    f"{name} must be at most {np.finfo(dtype).max:.3g}, the largest number of "
+                    f"{dtype}; got {value}. Make the network with dtype='float64'"
+                )
             blocks[name][...] = value
     return theta.astype(dtype)

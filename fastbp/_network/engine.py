@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -319,23 +320,41 @@ def _engine_network(net: Architecture) -> _core.Net:
         net.input_dropout,
         engine_function(net.criterion, net.dtype, net.widths[-1]),
         NAMES.index(net.matmul_precision),
-        tuple(_formula(activation) for activation in net.activations),
-        _loss_formula(net.criterion),
+        tuple(_formula(activation, i, net.dtype) for i, activation in enumerate(net.activations)),
+        _loss_formula(net.criterion, net.dtype),
     )
 
 
 def _formula(
-    activation: Activation,
+    activation: Activation, i: int, dtype: np.dtype[Any]
 ) -> tuple[int, bool, tuple[Program, Program, Program, Program]] | None:
     """The programs of an activation that is a formula: (n_constants, per unit, programs)."""
     formula = activation.formula
     if formula is None:
         return None
-    return len(formula.constants), formula.per == "unit", formula.programs()
+    programs = formula.programs()
+    _check_numbers(programs, f"the activation of layers[{i}]", dtype)
+    return len(formula.constants), formula.per == "unit", programs
 
 
-def _loss_formula(loss: Loss) -> tuple[Program, Program, Program] | None:
-    return loss.formula.programs() if isinstance(loss, FormulaLoss) else None
+def _loss_formula(loss: Loss, dtype: np.dtype[Any]) -> tuple[Program, Program, Program] | None:
+    if not isinstance(loss, FormulaLoss):
+        return None
+    programs = loss.formula.programs()
+    _check_numbers(programs, "the loss", dtype)
+    return programs
+
+
+def _check_numbers(programs: Iterable[Program], what: str, dtype: np.dtype[Any]) -> None:
+    """ValueError if a number of a formula or of its derivatives is infinite in dtype."""
+    largest = float(np.finfo(dtype).max)
+    for number in (number for program in programs for number in program.constants):
+        if abs(number) > largest:
+            raise ValueError(
+                f"the numbers of {what} and of its derivatives must be at most {largest:.3g}, the "
+                f"largest of {dtype}; got {number:.6g}. Make the network with dtype='float64' or "
+                "change the formula"
+            )
 
 
 def _options(layer: Dense) -> tuple[bool, int, float, float, bool, float, bool]:

@@ -135,6 +135,34 @@ def test_other_losses_are_refused(spec, error, message):
         losses.resolve(spec)
 
 
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"activation": lambda z: gates.minimum(z, 1e300)}, "layers.0."),
+        ({"output": lambda z: 1e38 * z**4}, "layers.1."),
+        ({"loss": lambda a, y: gates.sum(1e300 * (a - y))}, "the loss"),
+    ],
+)
+def test_numbers_that_are_infinite_in_float32_are_refused(options, what):
+    ((key, function),) = options.items()
+    formula = (gates.loss if key == "loss" else gates.activation)(function)
+    X, _ = data(dtype="float32")
+    with pytest.raises(ValueError, match=f"{what}.* largest of float32; got .*float64") as error:
+        fastbp.Network((3, 5, 2), dtype="float32", **{key: formula}).predict(X)
+    shown = float(str(error.value).partition("got ")[2].partition(". Make")[0])
+    assert float(np.finfo("float32").max) < shown
+    net = fastbp.Network((3, 5, 2), dtype="float64", **{key: formula})
+    assert np.isfinite(net.predict(data()[0])).all()
+
+
+@KINDS
+def test_constants_begin_within_the_dtype(kind):
+    large = gates.activation(lambda z, c: gates.minimum(z, c), c=1e39)
+    with pytest.raises(ValueError, match="c must be at most 3.4e.38, .* float32; got 1e.39"):
+        small(large, kind, dtype="float32")
+    assert small(large, kind).layers[0].constants["c"] == 1e39
+
+
 def test_a_loss_takes_a_formula_only():
     with pytest.raises(TypeError, match="must be a formula, as from fastbp.gates.loss; got 3"):
         FormulaLoss(3)

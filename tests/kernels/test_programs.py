@@ -55,3 +55,73 @@ def test_bad_code_is_refused(code):
     bad = program(("full", "full"), code, (2,))
     with pytest.raises(ValueError, match="refused"):
         _core.run_program(bad, [np.zeros((1, 1))] * 2, (1, 1), True)
+
+
+def scaled(constant):
+    """z times a constant, which the engine rounds to the dtype."""
+    return program(("full",), (("mul", 2, 0, 1, -1),), (2,), constants=(constant,))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_constants_that_are_not_finite_in_the_dtype_are_refused(dtype):
+    z = np.ones((1, 1), dtype)
+    largest = float(np.finfo(dtype).max)
+    (a,) = _core.run_program(scaled(largest), [z], (1, 1), dtype == "float64")
+    assert a == largest
+    for constant in (np.nan, np.inf, -np.inf, *([1e300] if dtype == "float32" else [])):
+        with pytest.raises(ValueError, match="refused"):
+            _core.run_program(scaled(constant), [z], (1, 1), dtype == "float64")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_subnormal_constants_are_zeros(dtype):
+    """Of their sign, as in arithmetic; `copy` would keep the bits of a subnormal number."""
+    smallest = float(np.finfo(dtype).smallest_normal)
+    for constant in (smallest / 2, -smallest / 2, smallest):
+        copied = program((), (("copy", 1, 0, -1, -1),), (1,), constants=(constant,))
+        (a,) = _core.run_program(copied, [], (1, 1), dtype == "float64")
+        exact = constant if constant == smallest else np.copysign(0.0, constant)
+        assert a == exact
+        assert np.signbit(a) == np.signbit(exact)
+
+
+def test_programs_beyond_the_limits_are_refused():
+    z = np.ones((1, 1))
+    for n, refused in ((1 << 14, False), ((1 << 14) + 1, True)):
+        long = program(("full",), (("neg", 1, 0, -1, -1),) * n, (1,))
+        if refused:
+            with pytest.raises(ValueError, match="refused"):
+                _core.run_program(long, [z], (1, 1), True)
+        else:
+            assert _core.run_program(long, [z], (1, 1), True)[0] == -1
+    for n, refused in ((9, False), (10, True)):
+        code = tuple(("neg", 1 + k, 0, -1, -1) for k in range(n))
+        many = program(("full",), code, tuple(range(1, 1 + n)), temporaries=("full",) * n)
+        if refused:
+            with pytest.raises(ValueError, match="refused"):
+                _core.run_program(many, [z], (1, 1), True)
+        else:
+            assert all(out == -1 for out in _core.run_program(many, [z], (1, 1), True))
+    wide = program(("full",), (("neg", 1, 0, -1, -1),), (1,), temporaries=("full",) * (1 << 12))
+    with pytest.raises(ValueError, match="refused"):
+        _core.run_program(wide, [z], (1, 1), True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 64), (3, 50), (5, 7)])
+def test_an_output_may_replace_an_input_that_is_read_later(shape, dtype, rng):
+    """Its slot is written before the last read of the input, or twice."""
+    z = rng.standard_normal(shape).astype(dtype)
+    early = program(
+        ("full",),
+        (("neg", 1, 0, -1, -1), ("abs", 2, 0, -1, -1)),
+        (1, 2),
+        temporaries=("full", "full"),
+    )
+    twice = program(("full",), (("neg", 1, 0, -1, -1), ("add", 1, 1, 0, -1)), (1,))
+    for code, exact in ((early, (-z, abs(z))), (twice, (0 * z,))):
+        own = z.copy()
+        rest = [np.empty_like(z) for _ in exact[1:]]
+        found = _core.run_program(code, [own], shape, dtype == "float64", out=[own, *rest])
+        for a, value in zip(found, exact, strict=True):
+            assert (a == value).all()
