@@ -20,9 +20,9 @@ static void add_rows(inputs_t *in, const void *at, long ld) {
 /* The constants of the layer, or their R{c}, from the place of the first: the same for all rows. */
 static void add_constants(inputs_t *in, const void *first) {
     const fbp_formula_t *formula = in->layer->formula;
-    const long each = formula->per_unit ? in->layer->n_out : 1;
-    for (long k = 0; k < formula->n_constants; ++k)
-        add_rows(in, fbp_at(in->net, first, (size_t)(k * each)), 0);
+    const size_t each = formula->per_unit ? (size_t)in->layer->n_out : 1;
+    for (int k = 0; k < formula->n_constants; ++k)
+        add_rows(in, fbp_at(in->net, first, (size_t)k * each), 0);
 }
 
 static inputs_t inputs_of(const fbp_batch_t *batch, int l, const void *n, long ldn) {
@@ -60,48 +60,62 @@ static void run(const inputs_t *in, const fbp_scratch_t *scratch, const fbp_prog
     });
 }
 
-/* The first output goes to delta. The others, one per constant, are a number per unit in
- * kept[row,·]: the gradients of the constants of a sample. */
+/* Where the results of `slope` and `curve` go: the first to delta, in place; those of the constants
+ * to the batch's rows row0 … of `kept`, laid out as plan->dc, or nowhere if it is NULL. */
+typedef struct {
+    fbp_target_t delta;
+    const fbp_rows_t *kept;
+    long row0;
+} slopes_t;
+
+static slopes_t slopes_to(const inputs_t *in, void *delta, long ldd, const fbp_rows_t *kept,
+                          long row0) {
+    const bool keeps = kept != NULL && in->layer->n_constants > 0;
+    return (slopes_t){{delta, ldd}, keeps ? kept : NULL, row0};
+}
+
+/* One matrix per constant, `each` elements apart from `first` on: a number per row and unit. first
+ * NULL: they are not wanted. */
 static void run_by_units(const inputs_t *in, const fbp_scratch_t *scratch,
-                         const fbp_program_t *program, long rows, fbp_target_t delta, void *kept,
-                         long ldk) {
+                         const fbp_program_t *program, long rows, fbp_target_t delta, void *first,
+                         size_t each, long ld) {
     fbp_target_t target[1 + FASTBP_MAX_CONSTANTS] = {delta};
-    for (long k = 0; kept != NULL && k < in->layer->formula->n_constants; ++k)
-        target[1 + k] = (fbp_target_t){fbp_at(in->net, kept, (size_t)(k * in->layer->n_out)), ldk};
+    for (int k = 0; first != NULL && k < in->layer->formula->n_constants; ++k)
+        target[1 + k] = (fbp_target_t){fbp_at(in->net, first, (size_t)k * each), ld};
     run(in, scratch, program, rows, target);
 }
 
-/* The same for constants of a whole layer: a few rows at a time, whose terms are added up over the
- * units. */
+/* For constants of a whole layer: a few rows at a time, whose numbers are added up over the units.
+ */
 static void run_by_layer(inputs_t *in, const fbp_scratch_t *scratch, const fbp_program_t *program,
-                         long rows, fbp_target_t delta, void *kept, long ldk) {
+                         long rows, slopes_t to) {
     const fastbp_net_t *net = in->net;
-    const long n_out = in->layer->n_out, n = in->layer->formula->n_constants;
-    const long most = fbp_term_rows(n_out);
+    const long n_out = in->layer->n_out, most = fbp_term_rows(n_out);
+    const size_t each = (size_t)most * (size_t)n_out;
     for (long row = 0; row < rows; row += most) {
         const long now = fbp_min_long(most, rows - row);
-        run_by_units(in, scratch, program, now, delta, scratch->terms, n * n_out);
-        for (long k = 0; k < n; ++k) {
-            const fbp_mat_t terms = {fbp_at(net, scratch->terms, (size_t)(k * n_out)), now, n_out,
-                                     n * n_out};
-            net->kernels->row_sums(&terms, fbp_at(net, kept, (size_t)(row * ldk + k)), ldk);
+        run_by_units(in, scratch, program, now, to.delta, scratch->terms, each, n_out);
+        for (int k = 0; k < in->layer->formula->n_constants; ++k) {
+            const fbp_mat_t terms = {fbp_at(net, scratch->terms, (size_t)k * each), now, n_out,
+                                     n_out};
+            net->kernels->row_sums(&terms, fbp_at(net, to.kept->row[k], (size_t)(to.row0 + row)),
+                                   1);
         }
         for (int i = 0; i < in->count; ++i)
-            in->source[i].at = fbp_at(net, in->source[i].at, (size_t)(now * in->source[i].ld));
-        delta.at = fbp_at(net, delta.at, (size_t)(now * delta.ld));
+            in->source[i].at =
+                fbp_at(net, in->source[i].at, (size_t)now * (size_t)in->source[i].ld);
+        to.delta.at = fbp_at(net, to.delta.at, (size_t)now * (size_t)to.delta.ld);
     }
 }
 
 static void run_slopes(inputs_t *in, const fbp_scratch_t *scratch, const fbp_program_t *program,
-                       long rows, fbp_target_t delta, void *kept, long ldk) {
-    const bool sums = kept != NULL && !in->layer->formula->per_unit;
-    if (sums) run_by_layer(in, scratch, program, rows, delta, kept, ldk);
-    else run_by_units(in, scratch, program, rows, delta, kept, ldk);
-}
-
-/* The part of `kept` from row0 on, or NULL if there are no constants to keep anything of. */
-static void *kept_at(const fbp_batch_t *batch, const fbp_rows_t *kept, long row0) {
-    return kept != NULL && kept->at != NULL ? fbp_row_at(batch->plan, kept, row0) : NULL;
+                       long rows, slopes_t to) {
+    const size_t n_out = (size_t)in->layer->n_out;
+    if (to.kept == NULL) run_by_units(in, scratch, program, rows, to.delta, NULL, 0, 0);
+    else if (!in->layer->formula->per_unit) run_by_layer(in, scratch, program, rows, to);
+    else
+        run_by_units(in, scratch, program, rows, to.delta,
+                     fbp_at(in->net, to.kept->row[to.row0], 0), n_out, to.kept->ld);
 }
 
 void fbp_activate(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, const fbp_mat_t *n,
@@ -127,8 +141,10 @@ void fbp_act_pull_back(const fbp_batch_t *batch, const fbp_scratch_t *scratch, i
     }
     inputs_t in = inputs_at(batch, l, row0);
     add_rows(&in, delta, ldd);
-    run_slopes(&in, scratch, layer->formula->slope, rows, (fbp_target_t){delta, ldd},
-               kept_at(batch, kept, row0), kept != NULL ? kept->ld : 0);
+    /* training neither updates a frozen layer nor shows its gradient */
+    const bool unused = plan->kind == FBP_PLAN_TRAIN && layer->frozen;
+    run_slopes(&in, scratch, layer->formula->slope, rows,
+               slopes_to(&in, delta, ldd, unused ? NULL : kept, row0));
 }
 
 void fbp_formula_push(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
@@ -147,6 +163,6 @@ void fbp_formula_curve(const fbp_batch_t *batch, const fbp_scratch_t *scratch, i
     add_rows(&in, rn->at, rn->ld);
     add_moved(&in, moved, scratch);
     add_rows(&in, delta, ldd);
-    run_slopes(&in, scratch, in.layer->formula->curve, rn->rows, (fbp_target_t){delta, ldd},
-               kept_at(batch, kept, row0), kept->ld);
+    run_slopes(&in, scratch, in.layer->formula->curve, rn->rows,
+               slopes_to(&in, delta, ldd, kept, row0));
 }

@@ -23,7 +23,7 @@ void fbp_formula_push(const fbp_batch_t *batch, const fbp_scratch_t *scratch, in
                       const void *moved, const fbp_mat_t *rn, void *ra, long ldra);
 
 /* Turns delta = R{∂J_i/∂a} into R{∂J_i/∂n}, in place, from g = ∂J_i/∂a and rn. kept: receives
- * R{∂J_i/∂c}. */
+ * R{∂J_i/∂c}, as above. */
 void fbp_formula_curve(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
                        const void *moved, const fbp_mat_t *rn, const fbp_mat_t *g, void *delta,
                        long ldd, const fbp_rows_t *kept);

@@ -114,6 +114,18 @@ static void norm_gradient(const fbp_plan_t *plan, int l, long i, void *gain, voi
                                 shift);
 }
 
+/* The gradient of sample i for the constants of a formula, as they are in theta. */
+static void constants_gradient(const fbp_plan_t *plan, int l, long i, void *out) {
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[l - 1];
+    const fbp_rows_t *dc = &plan->dc[l];
+    const size_t elem = net->kernels->elem_size;
+    if (layer->formula->per_unit) memcpy(out, dc->row[i], (size_t)layer->n_constants * elem);
+    else
+        for (long k = 0; k < layer->n_constants; ++k)
+            memcpy(fbp_at(net, out, (size_t)k), fbp_at(net, dc->row[k], (size_t)i), elem);
+}
+
 /* One row of the result, laid out as theta: a_i^{l−1ᵀ} δ_i^l, δ_i^l, the vectors of a norm and the
  * constants of a formula, for every layer. If a norm has no shift, that part goes to
  * scratch->column. */
@@ -138,8 +150,7 @@ static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scrat
         if (!layer->has.no_bias)
             memcpy(fbp_at(net, row, layer->b), plan->delta[l].row[i], (size_t)layer->n_out * elem);
         if (layer->n_constants > 0)
-            memcpy(fbp_at(net, row, layer->constants), plan->dc[l].row[i],
-                   (size_t)layer->n_constants * elem);
+            constants_gradient(plan, l, i, fbp_at(net, row, layer->constants));
         const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
         if (layer->has.norm != FASTBP_NORM_NONE)
             norm_gradient(plan, l, i, fbp_at(net, row, layer->gain),
@@ -178,7 +189,10 @@ static double sample_norm(const fbp_plan_t *plan, const fbp_scratch_t *scratch, 
     const bool norm = layer->has.norm != FASTBP_NORM_NONE;
     if (!norm && layer->n_constants == 0) return sqrt(delta2) * sqrt(a2 + bias);
     double rest = 0;
-    if (layer->n_constants > 0) rest = square_of(net, plan->dc[l].row[i], layer->n_constants);
+    if (layer->n_constants > 0) {
+        constants_gradient(plan, l, i, scratch->column);
+        rest = square_of(net, scratch->column, layer->n_constants);
+    }
     if (!norm) return sqrt(delta2 * (a2 + bias) + rest);
     void *gain = scratch->column, *shift = fbp_at(net, gain, (size_t)net->max_width);
     norm_gradient(plan, l, i, gain, shift);

@@ -17,6 +17,13 @@ static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, lo
     fbp_take_rows(plan->net, arena, rows, plan->capacity, width);
 }
 
+/* Room for plan->dc: per unit, a row for each sample; per layer, a row for each constant. */
+static void take_constants(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    if (layer->formula->per_unit) take_rows(plan, arena, &plan->dc[l], layer->n_constants);
+    else fbp_take_rows(plan->net, arena, &plan->dc[l], layer->n_constants, plan->capacity);
+}
+
 /* The buffers of a layer besides z, a and δ: of its options, and of its constants. Only training
  * sessions use dropout. */
 static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
@@ -25,7 +32,7 @@ static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
     const bool train = plan->kind == FBP_PLAN_TRAIN;
     if (has->residual || (train && has->dropout > 0))
         take_rows(plan, arena, &plan->act[l], layer->n_out);
-    if (layer->n_constants > 0) take_rows(plan, arena, &plan->dc[l], layer->n_constants);
+    if (layer->n_constants > 0) take_constants(plan, arena, l);
     if (has->norm == FASTBP_NORM_NONE) return;
     take_rows(plan, arena, &plan->dn[l], layer->n_out);
     if (fbp_act_by_z(layer->act)) take_rows(plan, arena, &plan->n[l], layer->n_out);
@@ -117,21 +124,25 @@ static bool gathers_input(const fbp_plan_t *plan) {
 
 /* The most elements of the vectors of a layer that are summed together. */
 static size_t column_elems(const fastbp_net_t *net) {
-    long most = 2 * net->max_width;
-    for (int i = 0; i < net->n_layers; ++i) most = fbp_max_long(most, net->layer[i].n_constants);
-    return (size_t)most;
+    size_t most = 2 * (size_t)net->max_width;
+    for (int i = 0; i < net->n_layers; ++i)
+        if ((size_t)net->layer[i].n_constants > most) most = (size_t)net->layer[i].n_constants;
+    return most;
 }
 
-/* The most terms of constants that are summed over the units of a layer. */
+/* The most terms of constants that are summed over the units of a layer; SIZE_MAX if their number
+ * does not fit, which no arena can hold. */
 static size_t term_elems(const fastbp_net_t *net) {
-    long most = 0;
+    size_t most = 0;
     for (int i = 0; i < net->n_layers; ++i) {
         const fbp_layer_t *layer = &net->layer[i];
         if (layer->formula == NULL || layer->formula->per_unit) continue;
-        const long elems = fbp_term_rows(layer->n_out) * layer->n_out;
-        most = fbp_max_long(most, layer->n_constants * elems);
+        const size_t each = (size_t)fbp_term_rows(layer->n_out) * (size_t)layer->n_out;
+        size_t elems;
+        if (!fbp_size_mul((size_t)layer->n_constants, each, &elems)) return SIZE_MAX;
+        if (elems > most) most = elems;
     }
-    return (size_t)most;
+    return most;
 }
 
 static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
@@ -304,7 +315,8 @@ long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
     long row_elems = net->layer[0].n_in;
     for (int l = 1; l <= net->n_layers; ++l) {
         row_elems += plan->a[l].ld + plan->delta[l].ld;
-        row_elems += plan->act[l].ld + plan->dn[l].ld + plan->n[l].ld + plan->dc[l].ld;
+        row_elems += plan->act[l].ld + plan->dn[l].ld + plan->n[l].ld;
+        row_elems += net->layer[l - 1].n_constants;
         if (keeps_z(&net->layer[l - 1])) row_elems += plan->z[l].ld;
     }
     const long row_bytes = row_elems * (long)net->kernels->elem_size;

@@ -21,7 +21,7 @@ typedef struct {
     fbp_rows_t input;       /* a tile's units of x; at is NULL if x is read in place */
     void *column;           /* sums of the vectors of a layer: of b, of gain and shift, … */
     void *run;              /* for fbp_run_t.scratch */
-    void *terms;            /* ∂J_i/∂c by unit, of a few rows: fbp_term_rows */
+    void *terms;            /* ∂J_i/∂c by unit, of fbp_term_rows rows, one c after another */
     fbp_profile_t *profile; /* the worker's clock, or NULL */
 } fbp_scratch_t;
 
@@ -38,11 +38,13 @@ typedef struct {
     fbp_sparse_row_t *sparse; /* sparse rows of x; NULL until fbp_plan_add_sparse */
     fbp_rows_t input;         /* converted rows of x; at is NULL until fbp_plan_add_input */
     /* For layers that are not plain, whose a[l] is their `out`. */
-    fbp_rows_t *act;    /* σ(n); at is NULL if a[l] holds it */
-    fbp_rows_t *dn;     /* ∂J_i/∂n, in layers with a norm */
-    fbp_rows_t *n;      /* norm(z), if σ' is computed from it */
-    void **stats;       /* (mean, 1/√…) of each row, in layers with a norm */
-    fbp_rows_t *dc;     /* ∂J_i/∂c of each row for the trained constants, laid out as in theta */
+    fbp_rows_t *act; /* σ(n); at is NULL if a[l] holds it */
+    fbp_rows_t *dn;  /* ∂J_i/∂n, in layers with a norm */
+    fbp_rows_t *n;   /* norm(z), if σ' is computed from it */
+    void **stats;    /* (mean, 1/√…) of each row, in layers with a norm */
+    /* ∂J_i/∂c for the trained constants. Per unit: a row for each i, laid out as in theta. Per
+     * layer: a row for each c, with a number for each i, so that whole vectors add up. */
+    fbp_rows_t *dc;
     fbp_rows_t skip;    /* ∂J_i/∂out of the last residual layer that the recursion went through */
     fbp_rows_t dropped; /* the inputs after dropout */
     /* Indexed by i = 0 … L − 1: copies of W^{i+1} in panels, row by row and transposed; or NULL. */

@@ -113,19 +113,14 @@ static fbp_loss_t loss_of(const fbp_batch_t *batch, long row0, long rows) {
     };
 }
 
-/* Computes J_i and ∂J_i/∂a, or δ^L of a pair, by the kernel or by the programs of the loss. */
-static void run_loss(const fastbp_net_t *net, const fbp_scratch_t *scratch,
-                     const fbp_loss_t *loss) {
-    const fbp_loss_formula_t *formula = net->loss.formula;
-    if (formula == NULL) {
-        net->kernels->loss_rows(loss);
-        return;
-    }
-    const fbp_source_t source[] = {{.at = loss->a, .ld = loss->lda},
-                                   {.rows = loss->targets, .labels = loss->labels}};
-    const fbp_target_t target[] = {{.at = loss->row_loss}, {loss->delta, loss->ldd}};
+/* Runs a program of the loss on a, the targets and, if the program has a third input, `third`. */
+static void run_formula(const fastbp_net_t *net, const fbp_scratch_t *scratch,
+                        const fbp_loss_t *loss, const fbp_program_t *program, fbp_source_t third,
+                        const fbp_target_t *target) {
+    const fbp_source_t source[] = {
+        {.at = loss->a, .ld = loss->lda}, {.rows = loss->targets, .labels = loss->labels}, third};
     net->kernels->run_rows(&(fbp_run_t){
-        .program = loss->delta != NULL ? formula->slope : formula->value,
+        .program = program,
         .rows = loss->rows,
         .cols = loss->cols,
         .source = source,
@@ -133,6 +128,17 @@ static void run_loss(const fastbp_net_t *net, const fbp_scratch_t *scratch,
         .scale = loss->scale,
         .scratch = scratch->run,
     });
+}
+
+/* Computes J_i and ∂J_i/∂a, or δ^L of a pair, by the kernel or by the programs of the loss. */
+static void run_loss(const fastbp_net_t *net, const fbp_scratch_t *scratch,
+                     const fbp_loss_t *loss) {
+    const fbp_loss_formula_t *formula = net->loss.formula;
+    const fbp_target_t target[] = {{.at = loss->row_loss}, {loss->delta, loss->ldd}};
+    if (formula == NULL) net->kernels->loss_rows(loss);
+    else
+        run_formula(net, scratch, loss, loss->delta != NULL ? formula->slope : formula->value,
+                    (fbp_source_t){0}, target);
 }
 
 void fbp_pull_back_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
@@ -173,21 +179,10 @@ void fbp_loss_curve_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     fbp_loss_t loss = loss_of(batch, row0, ra->rows);
     loss.delta = out;
     loss.ldd = ldo;
-    if (net->loss.formula == NULL) {
-        net->kernels->loss_curve(&loss, rz, ra);
-        return;
-    }
-    const fbp_source_t source[] = {{.at = loss.a, .ld = loss.lda},
-                                   {.rows = loss.targets, .labels = loss.labels},
-                                   {.at = ra->at, .ld = ra->ld}};
-    net->kernels->run_rows(&(fbp_run_t){
-        .program = net->loss.formula->curve,
-        .rows = loss.rows,
-        .cols = loss.cols,
-        .source = source,
-        .target = &(fbp_target_t){out, ldo},
-        .scratch = scratch->run,
-    });
+    if (net->loss.formula == NULL) net->kernels->loss_curve(&loss, rz, ra);
+    else
+        run_formula(net, scratch, &loss, net->loss.formula->curve,
+                    (fbp_source_t){.at = ra->at, .ld = ra->ld}, &(fbp_target_t){out, ldo});
 }
 
 /* The product δ^l[rows,n_out] · W^lᵀ into `out`, still without factors and epilogue. */

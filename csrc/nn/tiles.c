@@ -120,42 +120,81 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     }
 }
 
-/* Sums the columns of a matrix of the batch's rows and hands the sums on. */
-static void finish_columns(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
-                           const fbp_tile_t *tile, const fbp_rows_t *rows, long cols,
-                           const void *factors, fbp_finish_fn finish, void *context, long row) {
-    const fbp_mat_t all = fbp_block_of(batch->plan, rows, 0, batch->rows, cols);
-    const fbp_mat_t sums = {scratch->column, 1, cols, cols};
-    batch->plan->net->kernels->column_sums(&all, factors, scratch->column);
-    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
-    finish(context, tile, &sums, row, 0);
+/* A tile whose vectors are summed and handed on. */
+typedef struct {
+    const fbp_batch_t *batch;
+    const fbp_scratch_t *scratch;
+    const fbp_tile_t *tile;
+    fbp_finish_fn finish;
+    void *context;
+} vectors_t;
+
+static void finish_vector(const vectors_t *to, const void *sums, long n, long row) {
+    const fbp_mat_t all = {sums, 1, n, n};
+    fbp_lap(to->scratch->profile, to->tile->layer + 1, FASTBP_PHASE_GRADIENT);
+    to->finish(to->context, to->tile, &all, row, 0);
 }
 
-static void finish_norm(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
-                        const fbp_tile_t *tile, fbp_finish_fn finish, void *context) {
-    const fbp_layer_t *layer = &batch->plan->net->layer[tile->layer];
-    const long n_out = layer->n_out;
-    const fbp_mat_t shift_sums = {fbp_norm_sums(batch, scratch, tile->layer + 1), 1, n_out, n_out};
-    const fbp_mat_t gain_sums = {scratch->column, 1, n_out, n_out};
-    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
-    finish(context, tile, &gain_sums, FBP_ROW_GAIN, 0);
-    if (layer->has.norm == FASTBP_NORM_LAYER) finish(context, tile, &shift_sums, FBP_ROW_SHIFT, 0);
+/* Sums the columns of a matrix of the batch's rows and hands the sums on. */
+static void finish_columns(const vectors_t *to, const fbp_rows_t *rows, long cols,
+                           const void *factors, long row) {
+    const fbp_plan_t *plan = to->batch->plan;
+    const fbp_mat_t all = fbp_block_of(plan, rows, 0, to->batch->rows, cols);
+    plan->net->kernels->column_sums(&all, factors, to->scratch->column);
+    finish_vector(to, to->scratch->column, cols, row);
+}
+
+static void finish_norm(const vectors_t *to) {
+    const fbp_layer_t *layer = &to->batch->plan->net->layer[to->tile->layer];
+    const void *shifts = fbp_norm_sums(to->batch, to->scratch, to->tile->layer + 1);
+    finish_vector(to, to->scratch->column, layer->n_out, FBP_ROW_GAIN);
+    if (layer->has.norm == FASTBP_NORM_LAYER)
+        finish_vector(to, shifts, layer->n_out, FBP_ROW_SHIFT);
+}
+
+/* The sums of plan->dc; factors: a weight per sample, or NULL. Those of the constants of a whole
+ * layer run in the lanes of vectors first, as row_sums and gemm_nt promise. */
+static void finish_constants(const vectors_t *to, const void *factors) {
+    const fbp_plan_t *plan = to->batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[to->tile->layer];
+    const fbp_rows_t *dc = &plan->dc[to->tile->layer + 1];
+    const long n = layer->n_constants, rows = to->batch->rows;
+    if (layer->formula->per_unit) {
+        finish_columns(to, dc, n, factors, FBP_ROW_CONSTANTS);
+        return;
+    }
+    if (factors == NULL) {
+        const fbp_mat_t all = {dc->at, n, rows, dc->ld};
+        net->kernels->row_sums(&all, to->scratch->column, 1);
+    } else {
+        net->kernels->gemm_nt(&(fbp_gemm_t){
+            .c = to->scratch->column,
+            .ldc = n,
+            .a = &factors,
+            .b = dc->at,
+            .ldb = dc->ld,
+            .m = 1,
+            .n = n,
+            .k = rows,
+            .epi = FBP_EPI_NONE,
+        });
+    }
+    finish_vector(to, to->scratch->column, n, FBP_ROW_CONSTANTS);
 }
 
 void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context) {
     const fbp_plan_t *plan = batch->plan;
-    const int l = tile->layer + 1;
-    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const fbp_layer_t *layer = &plan->net->layer[tile->layer];
     const bool unfolded = batch->weighted && !batch->fold_weights;
+    const vectors_t to = {batch, scratch, tile, finish, context};
     if (tile->unit0 != 0) return;
     if (!layer->has.no_bias)
-        finish_columns(batch, scratch, tile, fbp_weighted_delta(batch, l), layer->n_out, NULL,
-                       finish, context, FBP_ROW_BIAS);
-    if (layer->has.norm != FASTBP_NORM_NONE) finish_norm(batch, scratch, tile, finish, context);
-    if (layer->n_constants > 0)
-        finish_columns(batch, scratch, tile, &plan->dc[l], layer->n_constants,
-                       unfolded ? plan->weight : NULL, finish, context, FBP_ROW_CONSTANTS);
+        finish_columns(&to, fbp_weighted_delta(batch, tile->layer + 1), layer->n_out, NULL,
+                       FBP_ROW_BIAS);
+    if (layer->has.norm != FASTBP_NORM_NONE) finish_norm(&to);
+    if (layer->n_constants > 0) finish_constants(&to, unfolded ? plan->weight : NULL);
 }
 
 /* ---- penalties ---- */
