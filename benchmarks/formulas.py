@@ -3,7 +3,7 @@
     python benchmarks/formulas.py [--rounds 15] [--dtype float32] [--only step,phase,array,graph]
 
 step    A whole training step with Adam, with the formula and with the built-in function, on three
-        networks.
+        networks. PReLU, a formula with a trained constant, is compared with leaky_relu.
 phase   The activation alone, forward and backward, or the loss alone: the time of the step, minus
         that of the same step with the identity or with the squared error.
 array   A formula of 20 gates over 10⁶ numbers, compared with NumPy, and with numexpr if it is
@@ -84,6 +84,12 @@ def pairs(widths):
     for name, function in ACTIVATIONS.items():
         own = gates.activation(function)
         yield name, mse | {"activation": name}, mse | {"activation": own}, mse
+    yield (
+        "prelu, leaky_relu",
+        mse | {"activation": "leaky_relu"},
+        mse | {"activation": "prelu"},
+        mse,
+    )
     relu = {"activation": "relu"}
     yield "huber", relu | {"loss": "huber"}, relu | {"loss": gates.loss(huber)}, relu
     yield (
