@@ -78,7 +78,8 @@ class Optimizer(Declared, ABC):
     clip_norm: float | None = hyper(
         default=None,
         test=optional(check.check_positive),
-        doc="Limit of the norm of g for each array W, b, gain or shift, greater than 0.",
+        doc="Limit of the norm of g for each array W, b, gain or shift, and for the trained "
+        "constants of a layer together, greater than 0.",
         kw_only=True,
     )
     clip_global_norm: float | None = hyper(
