@@ -8,8 +8,8 @@ common is computed once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 from ._derive import adjoints, directional
 from ._graph import Node, gate_of, gates_of, leaf
@@ -52,40 +52,45 @@ class LossGraphs(NamedTuple):
     curve: tuple[Node, ...]
 
 
-def activation_graphs(gate: Node, constants: Sequence[str]) -> ActivationGraphs:
-    """The merged graphs of a = f(z; constants) and of its derivatives.
+Graphs: TypeAlias = tuple[Node, ...]  # of the results of one program
 
-    The inputs of the derivatives are z, the constants, `SEED`, and `along` of all of these.
+
+def activation_graphs(gate: Node, constants: Sequence[str]) -> Iterator[Graphs]:
+    """The merged graphs of a = f(z; constants) and of its derivatives, as in `ActivationGraphs`.
+
+    Each is made when it is asked for: a formula may be too large for the first program. The inputs
+    of the derivatives are z, the constants, `SEED`, and `along` of all of these.
     """
     value = merged(gate)
+    yield (value,)
     z, *rest = variables = [leaf("input", name) for name in ("z", *constants)]
     moves = [leaf("input", along(name)) for name in ("z", *constants)]
     same_shape = dict.fromkeys((*rest, *moves), z)
     # every output depends on its own z only, so all derivatives are products with these
     partials = merged_together(adjoints(value, 1.0, variables, same_shape))
+    seed, seed_move = leaf("input", SEED), leaf("input", along(SEED))
+    yield tuple(_product(seed, x) for x in partials)
+    yield (_sum([_product(move, x) for move, x in zip(moves, partials, strict=True)]),)
     directions = dict(zip(variables, moves, strict=True))
     bends = merged_together([directional(x, directions, same_shape) for x in partials])
-    seed, seed_move = leaf("input", SEED), leaf("input", along(SEED))
-    push = _sum([_product(move, x) for move, x in zip(moves, partials, strict=True)])
-    curve = [
+    yield tuple(
         _sum([_product(seed_move, x), _product(seed, bend)])
         for x, bend in zip(partials, bends, strict=True)
-    ]
-    slope = tuple(_product(seed, x) for x in partials)
-    return ActivationGraphs((value,), slope, (push,), tuple(curve))
+    )
 
 
-def loss_graphs(gate: Node) -> LossGraphs:
-    """The merged graphs of J_i = f(a, y) and of its derivatives with respect to a.
+def loss_graphs(gate: Node) -> Iterator[Graphs]:
+    """The merged graphs of J_i = f(a, y) and of its derivatives, as in `LossGraphs`.
 
-    The inputs of the derivatives are a, y and `along` of a.
+    Each is made when it is asked for. The inputs of the derivatives are a, y and `along` of a.
     """
     value = merged(gate)
+    yield (value,)
     a, y, move = (leaf("input", name) for name in ("a", "y", along("a")))
     same_shape = {y: a, move: a}
     value, slope = merged_together((value, *adjoints(value, 1.0, [a], same_shape)))
-    curve = merged(directional(slope, {a: move}, same_shape))
-    return LossGraphs((value,), (value, slope), (curve,))
+    yield (value, slope)
+    yield (merged(directional(slope, {a: move}, same_shape)),)
 
 
 def _is(gate: Node, number: float) -> bool:
@@ -165,13 +170,19 @@ def _refused(message: str, gate: Node, part: Node) -> ValueError:
 
 # ---- programs -----------------------------------------------------------------------------
 
+_VALUE = "the program of its value"
+_SLOPE = "the program of its slope"
+_PUSH = "the program of its derivative along a direction"
+_CURVE = "the program of its second derivative"
+
 
 def compile_activation(
-    graphs: ActivationGraphs, constants: Sequence[str], per: str
+    graphs: Iterable[Graphs], constants: Sequence[str], per: str
 ) -> tuple[Program, Program, Program, Program]:
     """The programs value, slope, push and curve of an activation.
 
-    Raises ValueError if a program becomes too large or one of its numbers is not finite.
+    It takes the graphs one by one, and compiles each before it asks for the next. Raises ValueError
+    if a program becomes too large or one of its numbers is not finite.
     """
     kind = "full" if per == "unit" else "one"
     given = {"z": "full", **dict.fromkeys(constants, kind)}
@@ -180,32 +191,40 @@ def compile_activation(
     def along_all(kinds: dict[str, str]) -> dict[str, str]:
         return {along(name): kind for name, kind in kinds.items()}
 
+    of = iter(graphs)
     return (
-        _compiled(given, graphs.value, ["full"]),
-        _compiled(seeded, graphs.slope, ["full"] * len(graphs.slope)),
-        _compiled(given | along_all(given), graphs.push, ["full"]),
-        _compiled(seeded | along_all(seeded), graphs.curve, ["full"] * len(graphs.curve)),
+        _compiled(_VALUE, given, next(of)),
+        _compiled(_SLOPE, seeded, next(of)),
+        _compiled(_PUSH, given | along_all(given), next(of)),
+        _compiled(_CURVE, seeded | along_all(seeded), next(of)),
     )
 
 
-def compile_loss(graphs: LossGraphs) -> tuple[Program, Program, Program]:
+def compile_loss(graphs: Iterable[Graphs]) -> tuple[Program, Program, Program]:
     """The programs value, slope and curve of a loss.
 
     Raises ValueError as `compile_activation` does.
     """
     inputs = {"a": "full", "y": "full"}
+    of = iter(graphs)
     return (
-        _compiled(inputs, graphs.value, ["row"]),
-        _compiled(inputs, graphs.slope, ["row", "full"]),
-        _compiled({**inputs, along("a"): "full"}, graphs.curve, ["full"]),
+        _compiled(_VALUE, inputs, next(of), "row"),
+        _compiled(_SLOPE, inputs, next(of), "row"),
+        _compiled(_CURVE, {**inputs, along("a"): "full"}, next(of)),
     )
 
 
-def _compiled(inputs: dict[str, str], results: Sequence[Node], kinds: Sequence[str]) -> Program:
-    """The program of gates whose results have these kinds; `inputs` has the kind of each input."""
+def _compiled(
+    name: str, inputs: dict[str, str], results: Sequence[Node], first: str = "full"
+) -> Program:
+    """The program of gates, of which the first result has the kind `first` and the others are full.
+
+    `name` is that of the program in messages; `inputs` has the kind of each input.
+    """
     terms = Terms(list(inputs.values()))
     # a trained constant has one number per element, whose derivatives the engine adds up
     given = {name: Value(x, "full") for name, x in zip(inputs, terms.inputs, strict=True)}
     found = lower(terms, given, results)
+    kinds = [first, *("full" for _ in results[1:])]
     targets = [(found[gate].term, kind) for gate, kind in zip(results, kinds, strict=True)]
-    return assemble(list(inputs.values()), targets)
+    return assemble(list(inputs.values()), targets, name)

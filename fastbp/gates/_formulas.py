@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import tee
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 
@@ -134,13 +135,16 @@ class ActivationFormula(_Formula):
         """The formula after `Gate.merged`, which is what is computed."""
         return cast(Gate, self._graphs.value[0])
 
-    @cached_property
+    @property
     def _graphs(self) -> ActivationGraphs:
-        return activation_graphs(self.gate, tuple(self._constants))
+        return self._made[0]
 
     @cached_property
-    def _programs(self) -> tuple[Program, Program, Program, Program]:
-        return compile_activation(self._graphs, tuple(self._constants), self.per)
+    def _made(self) -> tuple[ActivationGraphs, tuple[Program, Program, Program, Program]]:
+        names = tuple(self._constants)
+        graphs, same = tee(activation_graphs(self.gate, names))
+        programs = compile_activation(graphs, names, self.per)
+        return ActivationGraphs(*same), programs
 
     def programs(self) -> tuple[Program, Program, Program, Program]:
         """Return the programs value, slope, push and curve.
@@ -154,7 +158,7 @@ class ActivationFormula(_Formula):
         curve z, c, …, g, R{z}, R{c}, … R{g} R{g ∂f/∂z}, R{g ∂f/∂c}, …
         ===== ============================= ====================================
         """
-        return self._programs
+        return self._made[1]
 
     # ---- the same in NumPy ----------------------------------------------------------------
 
@@ -322,13 +326,15 @@ class LossFormula(_Formula):
         """The formula after `Gate.merged`, which is what is computed."""
         return cast(Gate, self._graphs.value[0])
 
-    @cached_property
+    @property
     def _graphs(self) -> LossGraphs:
-        return loss_graphs(self.gate)
+        return self._made[0]
 
     @cached_property
-    def _programs(self) -> tuple[Program, Program, Program]:
-        return compile_loss(self._graphs)
+    def _made(self) -> tuple[LossGraphs, tuple[Program, Program, Program]]:
+        graphs, same = tee(loss_graphs(self.gate))
+        programs = compile_loss(graphs)
+        return LossGraphs(*same), programs
 
     def programs(self) -> tuple[Program, Program, Program]:
         """Return the programs value, slope and curve.
@@ -339,7 +345,7 @@ class LossFormula(_Formula):
         curve a, y, R{a} R{∂J_i/∂a}
         ===== ========== ==========
         """
-        return self._programs
+        return self._made[1]
 
     # ---- the same in NumPy ----------------------------------------------------------------
 

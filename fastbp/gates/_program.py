@@ -66,7 +66,7 @@ REDUCTIONS = frozenset({"row_sum", "row_max"})
 
 MAX_NUMBERS = 256
 MAX_CODE = 4096
-MAX_TEMPORARIES = 64
+MAX_TEMPORARIES = 256
 
 _RANK = {"one": 0, "row": 1, "full": 2}
 
@@ -307,7 +307,9 @@ def _post_order(
     return list(done)
 
 
-def assemble(inputs: Sequence[str], results: Sequence[tuple[Term, str]]) -> Program:
+def assemble(
+    inputs: Sequence[str], results: Sequence[tuple[Term, str]], name: str = "its program"
+) -> Program:
     """The program that computes terms.
 
     Parameters
@@ -316,6 +318,8 @@ def assemble(inputs: Sequence[str], results: Sequence[tuple[Term, str]]) -> Prog
         The kinds of the inputs.
     results : sequence of (Term, str)
         The results, with the kinds that they have to have, "full" or "row".
+    name : str
+        What messages call the program of the formula.
 
     Returns
     -------
@@ -333,11 +337,11 @@ def assemble(inputs: Sequence[str], results: Sequence[tuple[Term, str]]) -> Prog
         for x in instruction.operands:
             if isinstance(x, Term) and x.operation == "number":
                 numbers[x.value] = None
-    _check_limit(len(ordered), MAX_CODE, "instructions")
-    _check_limit(len(numbers), MAX_NUMBERS, "different numbers")
+    _check_limit(len(ordered), MAX_CODE, "instructions", name)
+    _check_limit(len(numbers), MAX_NUMBERS, "different numbers", name)
     places = {value: len(inputs) + i for i, value in enumerate(numbers)}
     slots, temporaries = _allocated(ordered, targets)
-    _check_limit(len(temporaries), MAX_TEMPORARIES, "intermediate values at a time")
+    _check_limit(len(temporaries), MAX_TEMPORARIES, "intermediate values at a time", name)
     first = len(inputs) + len(numbers)
 
     def slot(x: _Value) -> int:
@@ -380,9 +384,9 @@ def _allocated(
     return slots, kinds
 
 
-def _check_limit(n: int, most: int, what: str) -> None:
+def _check_limit(n: int, most: int, what: str, name: str) -> None:
     if n > most:
         raise ValueError(
-            f"the formula is too large for a program: it needs {n} {what}, and {most} are the "
-            "most; use a shorter formula"
+            f"the formula is too large: {name} needs {n:,} {what}, and {most:,} are the most; use "
+            "a shorter formula"
         )

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from program_interpreter import run
 
+import fastbp
+import fastbp.testing
 from fastbp import gates
+from fastbp.gates import _compile
 
 
 def operations(program):
@@ -202,7 +205,35 @@ def test_deep_formulas_compile_or_are_too_large(step, last):
     try:
         gates.ActivationFormula("".join(parts) + last.format(before))
     except ValueError as error:
-        assert "too large for a program" in str(error)
+        assert "the formula is too large: the program of its" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tanh(" * 22 + "z" + ")" * 22,
+        " + ".join(f"exp(-(z - {i}) ** 2)" for i in range(31)),
+    ],
+)
+def test_formulas_of_ordinary_size_compile(text):
+    """A chain whose derivative needs every part of it, and a sum of many parts."""
+    made = gates.ActivationFormula(text)
+    z = np.linspace(-1, 1, 6).reshape(2, 3)
+    (found,) = run(made.programs()[0], [z], z.shape)
+    # each of at most 31 functions and sums of numbers up to 2 rounds to a few ulp
+    eps = np.finfo(float).eps
+    np.testing.assert_allclose(found, made.value(z), rtol=0, atol=31 * 8 * eps)
+    net = fastbp.Network((3, 3, 1), activation=made, dtype="float64", seed=1)
+    assert fastbp.testing.gradcheck(net, z, np.ones((2, 1)))
+
+
+def test_a_refusal_names_the_first_program_that_is_too_large(monkeypatch):
+    monkeypatch.setattr(_compile, "directional", None)  # no second derivative is taken
+    for factors, needs in ((1000, "998 intermediate values"), (3000, "[0-9,]+ instructions")):
+        with pytest.raises(ValueError, match=f"the program of its slope needs {needs}"):
+            gates.ActivationFormula("*".join(["z"] * factors))
+    with pytest.raises(ValueError, match="the program of its value needs 300 different numbers"):
+        gates.LossFormula("sum(" + " * ".join(f"sin(a - {i}.5)" for i in range(300)) + ")")
 
 
 def test_chains_of_choices():

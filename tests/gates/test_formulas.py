@@ -159,7 +159,7 @@ def test_refused_formulas_show_the_place():
     refused("must depend on z, and this does not: 3 * beta", lambda z, beta: 3 * beta, beta=1.0)
     refused("must depend on beta, and this does not: z", lambda z, beta: z, beta=1.0)
     refused("at most 5,000 gates", lambda z: chain(z, 5001))
-    refused("instructions, and 4096 are the most", lambda z: chain(z, 1500))
+    refused("instructions, and 4,096 are the most", lambda z: chain(z, 1500))
 
 
 def chain(z, n):

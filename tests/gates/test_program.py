@@ -214,7 +214,7 @@ def test_programs_that_are_too_large_are_refused():
     chain = x
     for _ in range(5000):
         chain = terms.apply("cos", chain)
-    with pytest.raises(ValueError, match="5000 instructions, and 4096 are the most"):
+    with pytest.raises(ValueError, match="5,000 instructions, and 4,096 are the most"):
         assemble(["full"], [(chain, "full")])
     wide = [x]
     for _ in range(MAX_TEMPORARIES + 1):
