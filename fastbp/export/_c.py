@@ -13,14 +13,14 @@ import numpy as np
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ._c_formulas import in_c, statements
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
     from .._network.layers import Layer
     from .._network.network import Network
 
-# σ(z) as C expressions; `_c_formulas` says what R(…) and M(…) are.
+# σ(z) as C expressions, of those that are no operation of formulas; `_c_formulas` has these, and
+# says what R(…) and M(…) are.
 _EXPRESSIONS = {
     "identity": "z",
     "leaky_relu": "z < 0 ? R({alpha}) * z : z",
@@ -32,8 +32,6 @@ _EXPRESSIONS = {
     "softsign": "z / (1 + M(fabs)(z))",
     "gelu": "z / 2 * M(erfc)(-z * R(0.7071067811865476))",
 }
-for _name in ("sigmoid", "tanh", "relu", "softplus", "exp", "silu", "gelu_tanh", "mish", "sin"):
-    _EXPRESSIONS[_name] = in_c(_name, "z")
 
 _HEAD = """\
 /* {name}_predict: {description}.
@@ -187,8 +185,12 @@ def _layer(layer: Layer, prefix: str, number: int, source: str, target: str) -> 
 
 def _activation(layer: Layer, prefix: str, number: int) -> tuple[list[str], str]:
     """Return declarations of local constants, and σ(z)."""
+    from ._c_formulas import in_c, statements
+
     activation = layer.activation
     if activation.formula is None:
+        if activation.name not in _EXPRESSIONS:
+            return [], in_c(activation.name, "z")
         return [], _EXPRESSIONS[activation.name].format(alpha=repr(activation.alpha))
     index = "[j]" if activation.formula.per == "unit" else "[0]"
     names = {key: name + index for key, name in _constants(layer, prefix, number).items()}

@@ -11,7 +11,6 @@ import numpy as np
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ._onnx_functions import emit_activation
 from ._onnx_graph import DOUBLE, FLOAT, OPSET, Graph
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
     """Add nodes for consecutive layers; return the name of the output of the last one."""
+    from ._onnx_functions import emit_activation
+
     for layer in layers:
         z = g("MatMul", x, g.array(layer.W, "W"))
         if layer.b is not None:

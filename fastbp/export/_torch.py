@@ -12,7 +12,6 @@ from .._network.finite import check_finite_parameters
 from .._types import Array
 from ..activations import NAMES, Activation, resolve
 from ._keras import finite, from_pairs
-from ._torch_formulas import formula_of, module_of
 
 if TYPE_CHECKING:
     from .._network.layers import Layer
@@ -218,6 +217,8 @@ def to_torch(net: Network) -> Any:
 
 
 def _module(torch: Any, layer: Layer) -> Any:
+    from ._torch_formulas import module_of
+
     activation, constants = layer.activation, layer.constants
     if activation.name == "prelu":
         return torch.nn.PReLU(len(constants["alpha"]), init=activation.alpha)
@@ -346,6 +347,8 @@ def _activation(
     torch: Any, module: Any, place: int, n_out: int
 ) -> tuple[Activation, dict[str, Array]]:
     """Return an activation, and the values of its trained constants."""
+    from ._torch_formulas import formula_of
+
     if isinstance(module, torch.nn.PReLU):
         constants = {"alpha": _array(module.weight)}
         per = "layer" if module.num_parameters == 1 else "unit"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._checks.arguments import MAX_THREADS, split_validation
@@ -24,7 +24,6 @@ from .._precision import HIGHEST, NAMES
 from .._types import Array
 from ..activations import Activation
 from ..activations import Spec as ActivationSpec
-from ..gates import ActivationFormula
 from ..losses import Loss
 from ..optim import SGD, Adam, Optimizer
 from ..schedules import Schedule
@@ -48,12 +47,30 @@ def _from(low: float, kind: type = Real, closed: str = "left") -> Interval:
     return Interval(kind, low, None, closed=closed)
 
 
+class OfGates(HasMethods):
+    """An object of a class of formulas of `fastbp.gates`, which is imported only to check one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("programs")
+        self.name = name
+
+    def is_satisfied_by(self, val: object) -> bool:
+        if not super().is_satisfied_by(val):
+            return False
+        from .. import gates
+
+        return isinstance(val, getattr(gates, self.name))
+
+    def __str__(self) -> str:
+        return f"an instance of 'fastbp.gates.{self.name}'"
+
+
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """Parameters, network and training; a subclass defines targets, loss and score."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", _from(1, Integral)],
-        "activation": [str, Activation, ActivationFormula, list, tuple],
+        "activation": [str, Activation, OfGates("ActivationFormula"), list, tuple],
         "solver": [StrOptions({"sgd", "adam", "lbfgs"}), Optimizer],
         "alpha": [_from(0)],
         "batch_size": [StrOptions({"auto"}), _from(1, Integral)],
@@ -325,10 +342,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _hidden_layers(self, sizes: Sequence[int]) -> list[Dense]:
         names: Sequence[ActivationSpec]
-        if isinstance(self.activation, (str, Activation, ActivationFormula)):
-            names = [self.activation] * len(sizes)
-        else:
+        if isinstance(self.activation, Sequence) and not isinstance(self.activation, str):
             names = self.activation
+        else:
+            names = [self.activation] * len(sizes)
         if len(names) != len(sizes):
             raise ValueError(
                 f"activation lists {len(names)} names; there are {len(sizes)} hidden layers"

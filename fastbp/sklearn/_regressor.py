@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -13,15 +13,17 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from .._network.dense import Norm
 from .._types import Array
 from ..activations import Spec as ActivationSpec
-from ..gates import LossFormula
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ..optim import Optimizer
 from ..schedules import Schedule
 from ._arrays import SparseMatrix, checked_weights, refuse_masked_elements
 from ._callbacks import only_with_epochs, with_callbacks
-from ._estimator import BaseMLP
+from ._estimator import BaseMLP, OfGates
 from ._fit import fit_estimator
+
+if TYPE_CHECKING:
+    from ..gates import LossFormula
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -147,7 +149,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [str, Loss, LossFormula],
+        "loss": [str, Loss, OfGates("LossFormula")],
     }
     _numeric = True
 

@@ -51,6 +51,23 @@ def test_gates_are_imported_when_they_are_first_used():
     assert output(code) == ["True", "False", "fastbp.gates", "False"]
 
 
+def test_what_needs_gates_is_imported_when_it_is_first_used():
+    code = (
+        "import sys, fastbp; later = '_gates _walk _formulas _c_formulas _torch_formulas'.split();"
+        "print(sum(name.rpartition('.')[2] in later and 'reference' not in name"
+        " for name in sys.modules if name.startswith('fastbp')));"
+        "from fastbp import plot; print('GateDisplay' in dir(plot), plot.walk.__module__,"
+        " plot.GateDisplay.__module__, hasattr(plot, 'gates'))"
+    )
+    assert output(code) == ["0", "True", "fastbp.plot", "fastbp.plot", "False"]
+
+
+def test_the_estimators_import_no_gates():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    code = "import sys, fastbp.sklearn; print('fastbp.gates' in sys.modules)"
+    assert output(code) == ["False"]
+
+
 def test_import_gives_no_warning():
     assert output("import fastbp; print('quiet')", PYTHONWARNINGS="error") == ["quiet"]
 
