@@ -246,11 +246,17 @@ def resolve(spec: Spec) -> Activation:
             return _of_formula(parse_activation(spec))
         if _TABLE.get(name, _OWN).trained:
             return Activation(name, *_trained_options(spec))
+        if re.search(r"\bz\b", spec):
+            raise ValueError(
+                f"unknown activation {spec!r}; write a formula as 'formula({spec.strip()})'"
+            )
     else:
-        from .gates import ActivationFormula
+        from .gates import ActivationFormula, prelu
 
         if isinstance(spec, ActivationFormula):
             return _of_formula(spec)
+        if spec is prelu:
+            raise TypeError("activation is the function gates.prelu; call it: gates.prelu()")
         if callable(spec):
             raise TypeError(
                 f"activation must be a name such as {NAMES[0]!r}; got {type(spec).__name__}: make "

@@ -64,6 +64,21 @@ def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, floa
         ) from None
 
 
+def comma_parts(text: str) -> list[str]:
+    """The parts of a text between commas that are not within brackets.
+
+    >>> comma_parts("tanh,prelu(0.1, per=unit)")
+    ['tanh', 'prelu(0.1, per=unit)']
+    """
+    parts, depth, start = [], 0, 0
+    for i, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [*parts, text[start:]]
+
+
 # ---- numbers ------------------------------------------------------------------------------
 
 
@@ -317,7 +332,9 @@ def as_targets(
     ):
         raise _not_labels(array, loss, n_out)
     if array.ndim == 1:
-        raise ValueError(f"y must be 2-D, (samples, {n_targets}), for {loss.name}; got 1-D")
+        classes = '; for class numbers, make it with targets="classes"'
+        way = classes if loss.name == "formula" else ""
+        raise ValueError(f"y must be 2-D, (samples, {n_targets}), for {loss}; got 1-D{way}")
     if array.ndim == 2 and array.shape[1] != n_targets != n_out:
         raise ValueError(
             f"y has {array.shape[1]} columns; {loss.name} with {n_out} outputs (widths[-1]) takes "

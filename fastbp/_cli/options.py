@@ -167,22 +167,10 @@ def activation(text: str) -> tuple[activations.Activation, ...]:
     ['tanh', 'prelu(0.1, per=unit)']
     """
     try:
-        parts = _split(text)
+        parts = check.comma_parts(text)
         return activations.resolve_layers(len(parts) + 1, parts, "identity")[:-1]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _split(text: str) -> list[str]:
-    """The parts of a text between commas that are not within brackets."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "(") - (character == ")")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
 
 
 def _reader(read: Callable[[str], T], expected: str) -> Callable[[str], T]:

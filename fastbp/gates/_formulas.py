@@ -41,7 +41,8 @@ TARGETS = ("numbers", "classes")
 MAX_CONSTANTS = 8
 _MAX_TEXT = MAX_CHARACTERS + 2000  # of a formula with its options
 # Names that the parameters of a layer and the inputs of formulas have.
-_TAKEN = frozenset({"W", "b", "gain", "shift", "z", "a", "y", "delta", "per", *OPERATIONS})
+_LAYERS = ("W", "b", "gain", "shift")
+_TAKEN = frozenset({*_LAYERS, "z", "a", "y", "delta", "per", *OPERATIONS})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FORMULA = re.compile(r"\s*formula\s*\((.*)\)\s*", re.DOTALL)
 _OPTION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*([A-Za-z0-9_.+-]+)\s*")
@@ -534,7 +535,11 @@ def _checked_constants(constants: Mapping[str, object]) -> dict[str, float]:
         )
     for name in constants:
         if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name in _TAKEN:
-            what = "is taken" if name in _TAKEN else "is no name of ASCII letters"
+            what = "is no name of ASCII letters, digits and _"
+            if name in _TAKEN:
+                what = (
+                    "is a parameter of layers" if name in _LAYERS else "has a meaning in formulas"
+                )
             raise ValueError(f"the constant {name!r} {what}; choose another name, such as beta")
     return {
         name: check.check_real(value, f"the constant {name}") for name, value in constants.items()
@@ -550,7 +555,7 @@ def _split(text: str, kind: str) -> tuple[str, dict[str, str]]:
     match = _FORMULA.fullmatch(text)
     if match is None:
         raise ValueError(f"{kind} as text must be formula(...); got {text[:100]!r}")
-    formula, *rest = _arguments(match[1])
+    formula, *rest = check.comma_parts(match[1])
     options: dict[str, str] = {}
     for part in rest:
         option = _OPTION.fullmatch(part)
@@ -560,17 +565,6 @@ def _split(text: str, kind: str) -> tuple[str, dict[str, str]]:
             raise ValueError(f"{option[1]} stands twice after the formula")
         options[option[1]] = option[2]
     return formula.strip(), options
-
-
-def _arguments(text: str) -> list[str]:
-    """The parts of a text between commas that are outside of brackets."""
-    parts, depth, start = [], 0, 0
-    for i, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if character == "," and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    return [*parts, text[start:]]
 
 
 def _as_number(name: str, text: str) -> float:

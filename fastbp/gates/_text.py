@@ -18,6 +18,7 @@ Nothing is evaluated. A text that was printed is read back as the same gate.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -58,6 +59,8 @@ _COMPARISONS = {"less": "<", "less_equal": "<="}
 _REVERSED = {"<": ">", "<=": ">="}
 FUNCTIONS = tuple(name for name in OPERATIONS if name not in _SIGN_OF and name != "neg")
 """The names that a text may call."""
+_INTERNAL = {"sum_like", "broadcast_like", "less", "less_equal", "equal"}
+_KNOWN = tuple(x for x in FUNCTIONS if x not in _INTERNAL and not x.endswith("_slope"))
 
 # ---- printing -----------------------------------------------------------------------------
 
@@ -456,8 +459,9 @@ class _Parser:
     def _call(self, token: _Token) -> Node:
         """function(argument, ...), from the bracket on."""
         if token.text not in FUNCTIONS:
-            known = ", ".join(FUNCTIONS)
-            message = f"unknown function {token.text!r}; known: {known}"
+            near = difflib.get_close_matches(token.text.lower(), _KNOWN, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            message = f"unknown function {token.text!r}; {hint}known: {', '.join(_KNOWN)}"
             raise self._error(message, token.start, token.stop)
         self._take("(")
         operands = [self._sum_up(SUM)]

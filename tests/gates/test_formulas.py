@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from fastbp import gates
+import fastbp
+from fastbp import activations, gates
 from fastbp.gates import ActivationFormula, LossFormula
 from fastbp.gates._formulas import parse_activation, parse_loss
 
@@ -196,6 +197,34 @@ def test_names_of_constants(name):
     if name == "per":  # the option
         return refused("unknown per 1.0", lambda z: z, per=1.0)
     return refused("choose another name, such as beta", lambda z, **c: z, **{name: 1.0})
+
+
+def test_messages_say_why_a_name_is_taken():
+    refused("the constant 'b' is a parameter of layers; choose", lambda z, b: z * b, b=1.0)
+    refused("the constant 'y' has a meaning in formulas", lambda z, y: z * y, y=1.0)
+    refused("the constant 'β' is no name of ASCII letters", lambda z, β: z * β, β=1.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("z*sigmoid(z)", ValueError, r"write a formula as 'formula\(z\*sigmoid\(z\)\)'"),
+        (gates.prelu, TypeError, r"call it: gates.prelu\(\)"),
+        ("formula(Sigmod(z))", ValueError, "unknown function 'Sigmod'; did you mean sigmoid?"),
+    ],
+)
+def test_activations_that_are_nearly_right(spec, error, message):
+    with pytest.raises(error, match=message) as caught:
+        activations.resolve(spec)
+    assert "sum_like" not in str(caught.value) and "_slope" not in str(caught.value)
+
+
+def test_class_numbers_for_a_loss_of_numbers():
+    loss = gates.loss(lambda a, y: gates.sum((a - y) ** 2))
+    net = fastbp.Network((2, 3), loss=loss, seed=0)
+    message = r'for formula\(sum\(\(a - y\) \*\* 2\)\); got 1-D; .* targets="classes"'
+    with pytest.raises(ValueError, match=message):
+        net.loss(np.ones((2, 2)), [0, 1])
 
 
 def test_values_of_constants():

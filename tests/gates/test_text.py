@@ -257,7 +257,7 @@ def test_texts_of_people_are_read(text, gate):
         ("x * x²", "'x²' is no name", "x²"),
         ("٣ * x", "'٣' is no name", "٣"),
         ("exp * x", r"exp is a function: write exp\(\.\.\.\)", "exp"),
-        ("sinn(x)", "unknown function 'sinn'; known: exp, expm1, ", "sinn"),
+        ("sinn(x)", r"unknown function 'sinn'; did you mean sin\? known: exp, expm1, ", "sinn"),
         ("add(x, y)", "unknown function 'add'", "add"),
         ("__import__(x)", "unknown function '__import__'", "__import__"),
         ("x(y)", "unknown function 'x'", "x"),
