@@ -528,9 +528,10 @@ class CustomLoss(Loss):
         """
         result = self.function(a, y)
         if not isinstance(result, tuple) or len(result) != 2:
+            kind = type(result).__name__
+            way = "; wrap a function of gates: loss=gates.loss(function)" * (kind == "Gate")
             raise TypeError(
-                f"{self} must return (loss of every sample, its gradient); "
-                f"got {type(result).__name__}"
+                f"{self} must return (loss of every sample, its gradient); got {kind}{way}"
             )
         values = as_array(result[0], f"the loss of {self}")
         slopes = as_array(result[1], f"the gradient of {self}")

@@ -227,6 +227,12 @@ def test_class_numbers_for_a_loss_of_numbers():
         net.loss(np.ones((2, 2)), [0, 1])
 
 
+def test_a_function_of_gates_that_is_not_wrapped():
+    net = fastbp.Network((2, 3), loss=lambda a, y: gates.sum((a - y) ** 2), seed=0)
+    with pytest.raises(TypeError, match=r"got Gate; wrap .*: loss=gates.loss\(function\)"):
+        net.loss(np.ones((2, 2)), np.ones((2, 3)))
+
+
 def test_values_of_constants():
     refused("the constant beta must be finite; got nan", swish, beta=math.nan)
     refused("the constant beta must be a number; got '1'", swish, beta="1")
