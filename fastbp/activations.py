@@ -276,12 +276,9 @@ def _of_formula(formula: ActivationFormula) -> Activation:
     return Activation(FORMULA, formula=formula)
 
 
-_TRAINED = re.compile(r"\s*\w+\s*(?:\(([^()]*)\)\s*)?")
-
-
 def _trained_options(spec: str) -> tuple[float | None, str]:
     """(alpha or None, per) of a text such as "prelu(0.1, per=unit)"."""
-    match = _TRAINED.fullmatch(spec)
+    match = re.fullmatch(r"\s*\w+\s*(?:\(([^()]*)\)\s*)?", spec)
     if match is None:
         raise check.unknown_name("activation", spec, NAMES)
     alpha, per = None, "layer"
