@@ -616,11 +616,16 @@ def _explained(error: Exception, function: Callable[..., Gate]) -> str:
     theirs = re.findall(r"no attribute '(\w+)'", str(error))
     theirs += re.findall(r"\b(?:np|numpy|math)\.(\w+)", line)
     theirs.append(getattr(function, "__name__", ""))  # it may be one of theirs
-    name = next((name for name in theirs if name in OPERATIONS), "exp")
+    name = next((name for name in theirs if name in OPERATIONS), None)
     shown = f"\n    {line}" if line else ""
+    tail = "those of numpy and math take no gates"
+    if name is None and str(error).startswith("max()"):
+        tail = "gates.maximum compares two gates, and gates.max takes one"
+    elif name is None and ("operand type" in str(error) or "__round__" in str(error)):
+        tail = "the operators are + - * / ** and comparisons"
     return (
         f"the function fails on gates: {error}. A formula consists of operators and functions of "
-        f"fastbp.gates, such as gates.{name}; those of numpy and math take no gates{shown}"
+        f"fastbp.gates, such as gates.{name or 'exp'}; {tail}{shown}"
     )
 
 

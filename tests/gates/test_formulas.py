@@ -227,6 +227,21 @@ def test_class_numbers_for_a_loss_of_numbers():
         net.loss(np.ones((2, 2)), [0, 1])
 
 
+@pytest.mark.parametrize(
+    ("function", "way"),
+    [
+        (lambda z: gates.max(z, 0), "gates.maximum compares two gates"),
+        (lambda z: z % 1, "the operators are"),
+        (lambda z: z & z, "the operators are"),
+        (lambda z: round(z), "the operators are"),
+    ],
+)
+def test_what_gates_cannot_do(function, way):
+    with pytest.raises(TypeError, match=f"the function fails on gates: .*; {way}") as caught:
+        gates.activation(function)
+    assert "numpy" not in str(caught.value)
+
+
 def test_a_function_of_gates_that_is_not_wrapped():
     net = fastbp.Network((2, 3), loss=lambda a, y: gates.sum((a - y) ** 2), seed=0)
     with pytest.raises(TypeError, match=r"got Gate; wrap .*: loss=gates.loss\(function\)"):
