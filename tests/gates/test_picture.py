@@ -12,6 +12,8 @@ from fastbp.gates._graph import gate_of, leaf
 from fastbp.gates._operations import OPERATIONS, values
 from fastbp.gates._picture import MAX_BOXES, names_of, picture, traced
 
+pytestmark = pytest.mark.once
+
 x, y, z = gates.inputs("x", "y", "z")
 
 

@@ -1,6 +1,7 @@
 """Random formulas: gradients against differences and complex steps, and derivatives as formulas."""
 
 import numpy as np
+import pytest
 from gate_cases import EPS, SMOOTH, TABLE, drift, formulas
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from fastbp.gates import inputs
 from fastbp.gates._derive import adjoints, directional
 from fastbp.gates._operations import OPERATIONS
+
+pytestmark = pytest.mark.once
 
 H = EPS ** (1 / 3)  # of central differences, for values of about 1
 TINY = 1e-100  # of complex steps

@@ -13,6 +13,8 @@ from gate_cases import EPS
 from fastbp import gates
 from fastbp.gates._operations import OPERATIONS, fitted
 
+pytestmark = pytest.mark.once
+
 x, y, z = gates.inputs("x", "y", "z")
 
 
