@@ -116,7 +116,11 @@ def test_a_gradient_of_another_objective_is_found(rng):
 # ---- kinks --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.1)", "leaky_relu(0)", "elu(3)"])
+KINKED = ["relu", "leaky_relu(0.1)", "leaky_relu(0)", "elu(3)", "prelu(0.3, per=unit)"]
+KINKED += ["formula(maximum(z, -0.5 * z))", "formula(abs(z) + beta * z, beta=0.5)"]
+
+
+@pytest.mark.parametrize("activation", KINKED)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_unit_at_exactly_zero(activation, dtype):
     """Its gradient is one of the two one-sided slopes, and both are accepted."""
