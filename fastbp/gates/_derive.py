@@ -290,7 +290,21 @@ class _Builder:
         for rule in rules if OPERATIONS[operation].kind == "elementwise" else ():
             simple = rule(self, operation, operands)
             if simple is not None:
-                return simple
+                return self._repeated(simple, operation, operands)
+        return gate_of(operation, operands)
+
+    def _repeated(self, simple: Node, operation: str, operands: tuple[Node, ...]) -> Node:
+        """What a rule has made of an operation, in the shape to which its operands broadcast.
+
+        A rule may drop the operand that has this shape, as in where(x > 0, 1, 1). A 0 stands for
+        zeros of any shape.
+        """
+        total = self._shapes.union(operands)
+        if _is(simple, 0) or _covers(self._shapes[simple], total):
+            return simple
+        for like in operands:
+            if _covers(self._shapes[like], total):
+                return self("broadcast_like", simple, like)
         return gate_of(operation, operands)
 
     def _folded(self, operation: str, operands: tuple[Node, ...]) -> Node | None:

@@ -304,3 +304,20 @@ def test_adjoints_of_gates_inside_a_formula():
     inner = x * y
     (found,) = adjoints(gates.sin(inner), g, [inner])
     assert found is g * gates.cos(inner)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_a_derivative_keeps_the_shape_of_a_condition(shape):
+    x, y = gates.inputs("x", "y")
+    at = {"x": np.linspace(-1, 2, max(1, int(np.prod(shape)))).reshape(shape), "y": 2.0}
+    for f in (
+        gates.where(gates.sigmoid(x) > 0, x, x),
+        gates.where(y > x, x, x),
+        gates.where(x > 0, y, y) * x,
+    ):
+        slopes = f.trace(**{name: at[name] for name in f.inputs}).gradient()
+        for name in f.inputs:
+            d = f.derivative(name)
+            value = np.asarray(d.trace(**{each: at[each] for each in d.inputs}).value)
+            assert value.shape == np.shape(at[name])
+            np.testing.assert_array_equal(value, slopes[name])
