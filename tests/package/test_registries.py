@@ -18,7 +18,7 @@ from fastbp._checks.arguments import READ
 from fastbp._explain.explanation import PHASES
 from fastbp._network.dense import NORMS, Dense, Norm, draw_parameters
 from fastbp.activations import Activation, resolve_layers
-from fastbp.export import _c, _onnx_functions
+from fastbp.export import _c, _c_formulas, _onnx_functions
 from fastbp.initializers import Initializer, draw
 from fastbp.losses import CustomLoss, Loss
 from fastbp.optim import SGD
@@ -103,7 +103,7 @@ def test_phases_agree_with_the_engine():
 
 PLACES = {
     "ACTIVATIONS of fastbp/reference/_formulas.py": _formulas.ACTIVATIONS,
-    "_EXPRESSIONS of fastbp/export/_c.py": {*_c._EXPRESSIONS, "softmax"},
+    "_EXPRESSIONS of fastbp/export/_c.py": {*_c._EXPRESSIONS, *_c_formulas.TEMPLATES, "softmax"},
     "ACTIVATIONS of fastbp/export/_onnx_functions.py": {*_onnx_functions.ACTIVATIONS},
     "OPERATIONS of tests/error_bounds.py": {*error_bounds.OPERATIONS, "softmax"},
 }
