@@ -2,7 +2,7 @@
 
 Values are compared with float64, those of float64 with long double where NumPy has the function.
 A bound is in ulp of the result: 0.5 for one rounding, the bound of vmath.inc for its functions, and
-1 for functions of libm. Functions of vmath.inc have tests of their own in test_vmath.py.
+up to 2 for functions of libm. Functions of vmath.inc have tests of their own in test_vmath.py.
 """
 
 from itertools import product
@@ -43,7 +43,8 @@ def gelu_tanh_slope(x):
     return s * (1 + x * dv * (1 - s))
 
 
-# operation: (function, ulp, lowest and highest operand). Slopes are bounded in ulp of 1.
+# operation: (function, ulp, lowest and highest operand). Slopes are bounded in ulp of 1, and
+# gelu_tanh in ulp of max(|a|, |x|/8).
 ONE = {
     "copy": (lambda x: x, 0, -3, 3),
     "neg": (lambda x: -x, 0, -3, 3),
@@ -61,8 +62,8 @@ ONE = {
     "arcsin": (np.arcsin, 1, -1, 1),
     "arccos": (np.arccos, 1, -1, 1),
     "arctan": (np.arctan, 1, -99, 99),
-    "sinh": (np.sinh, 1.5, -9, 9),
-    "cosh": (np.cosh, 1.5, -9, 9),
+    "sinh": (np.sinh, 2, -9, 9),
+    "cosh": (np.cosh, 2, -9, 9),
     "tanh": (np.tanh, 2.0, -9, 9),
     "sigmoid": (sigmoid, 1.9, -9, 9),
     "softplus": (softplus, 1.9, -9, 9),
@@ -78,7 +79,7 @@ TWO = {
     "sub": (np.subtract, 0.5),
     "mul": (np.multiply, 0.5),
     "div": (np.divide, 0.5),
-    "pow": (lambda x, y: abs(x) ** y, 1),
+    "pow": (np.power, 1),
     "min": (np.minimum, 0),
     "max": (np.maximum, 0),
     "less": (np.less, 0),
@@ -138,11 +139,14 @@ def test_every_operation_is_in_a_table():
 @pytest.mark.parametrize("operation", ONE)
 def test_operations_of_one_number(operation, dtype, rng):
     function, ulp, low, high = ONE[operation]
-    slope = operation.endswith("_slope")
+    scales = {"gelu_tanh": lambda x: abs(precise(x)) / 8}
+    if operation.endswith("_slope"):
+        scales[operation] = lambda x: 1
     for shape, by_rows in product(SHAPES, (False, True)):
         x = rng.uniform(low, high, shape).astype(dtype)
         got = run(operation, [padded(x)], shape, dtype, by_rows=by_rows)
-        check_close(got, function(precise(x)), ulp, dtype, 1 if slope else None)
+        scale = scales[operation](x) if operation in scales else None
+        check_close(got, function(precise(x)), ulp, dtype, scale)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -153,8 +157,8 @@ def test_operations_of_several_numbers(operation, dtype, rng):
     forms = [form for form in product((False, True), repeat=n) if not all(form)]
     for shape, by_rows in product(SHAPES, (False, True)):
         x = rng.uniform(-3, 3, (n, *shape)).round(1).astype(dtype)
-        if operation == "pow":
-            x[0] = abs(x[0]) + 0.5
+        if operation in ("pow", "div"):
+            x = abs(x) + x.dtype.type(0.5)
         for form in forms:
             operands = [
                 x[k].ravel()[:1].copy() if one else padded(x[k]) for k, one in enumerate(form)
