@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from os import PathLike
@@ -104,9 +103,8 @@ def _typed(source: str, dtype: np.dtype) -> str:
     suffix, digits = ("f", 9) if single else ("", 17)
 
     def constant(found: re.Match[str]) -> str:
-        with np.errstate(over="ignore", under="ignore"):
-            value = float(dtype.type(found[1]))
-        return f"HUGE_VAL{suffix.upper()}" if math.isinf(value) else _number(value, digits) + suffix
+        with np.errstate(under="ignore"):
+            return _number(float(dtype.type(found[1])), digits) + suffix
 
     source = re.sub(r"\bR\(([^()]*)\)", constant, source)
     source = re.sub(r"\bM\((\w+)\)", rf"\g<1>{suffix}", source)
