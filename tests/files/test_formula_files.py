@@ -266,6 +266,7 @@ def loads_or_complains(path):
     net.predict(np.ones((2, net.widths[0])))
 
 
+@pytest.mark.once
 @settings(max_examples=300)
 @given(
     flips=st.lists(st.tuples(st.integers(0, 2**16), st.integers(1, 255)), min_size=1, max_size=4)
@@ -286,6 +287,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.once
 @settings(max_examples=300)
 @given(
     key=st.sampled_from(["activations", "output", "loss"]),
