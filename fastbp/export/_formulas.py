@@ -120,12 +120,14 @@ def emit(
     apply : function
         apply(gate, operands) returns the T of a gate that computes, from those of its operands.
     """
+    from ..gates._graph import number_of
+
     found: dict[Node, _T] = {}
     for each in gate.gates():
         if each.operation == "input":
             found[each] = leaves[str(each.data)]
         elif each.operation == "number":
-            found[each] = number(float(each.data))  # type: ignore[arg-type]
+            found[each] = number(number_of(each))
         else:
             found[each] = apply(each, [found[x] for x in each.operands])
     return found[gate]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ._derive import adjoints, directional
-from ._graph import Node, gate_of, gates_of, leaf
+from ._graph import Node, gate_of, gates_of, leaf, number_of
 from ._lower import Value, lower
 from ._merge import merged, merged_together
 from ._program import Program, assemble
@@ -153,7 +153,7 @@ def _checked_kinds(gate: Node, names: Sequence[str], known: str) -> dict[Node, s
             raise _refused(
                 "a formula of a network has no arrays; use numbers or trained constants", gate, part
             )
-        if part.operation == "number" and not math.isfinite(float(part.data)):  # type: ignore[arg-type]
+        if part.operation == "number" and not math.isfinite(number_of(part)):
             raise _refused(f"the numbers of a formula must be finite; got {part.data}", gate, part)
         if part.operation == "input" and part.data not in names:
             raise _refused(f"the inputs of this formula are {known}; got {part.data}", gate, part)

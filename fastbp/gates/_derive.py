@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ._graph import Node, as_gate, gate_of, gates_of, leaf
+from ._graph import Node, as_gate, gate_of, gates_of, leaf, number_of
 from ._operations import OPERATIONS
 
 # The shapes that a shape is the broadcast of: those of (input, False), those of (array's shape,
@@ -312,7 +312,7 @@ class _Builder:
         if any(x.operation != "number" for x in operands):
             return None
         with np.errstate(all="ignore"):
-            value = OPERATIONS[operation].value(*[np.float64(_value(x)) for x in operands])
+            value = OPERATIONS[operation].value(*[np.float64(number_of(x)) for x in operands])
         return leaf("number", value) if isfinite(value) else None
 
     def _spread(self, operation: str, operands: tuple[Node, ...]) -> Node | None:
@@ -348,11 +348,6 @@ class _Builder:
             if isinstance(part, Node) and not is_reduced:
                 x = part
         return gate_of("broadcast_like", (g, x))
-
-
-def _value(gate: Node) -> float:
-    """The value of a number."""
-    return float(gate.data)  # type: ignore[arg-type]
 
 
 def _is(gate: Node, number: float) -> bool:
@@ -422,7 +417,7 @@ def _split(x: Node) -> tuple[float, Node]:
         number, rest = (first, others[0]) if first.operation == "number" else (others[0], first)
         if number.operation != "number":
             break
-        product = factor * _value(number)
+        product = factor * number_of(number)
         if product == 0 or not isfinite(product):
             break
         factor, x = product, rest
@@ -446,7 +441,7 @@ def _mul(build: _Builder, x: Node, y: Node) -> Node | None:
     (c, a), (d, b) = _split(x), _split(y)
     if a.operation == "number" or b.operation == "number":  # 1 times a number is split no further
         number, rest = (a, b) if a.operation == "number" else (b, a)
-        factor = c * d * _value(number)
+        factor = c * d * number_of(number)
     elif c == d == 1:
         return None
     else:
@@ -479,7 +474,7 @@ def _where(build: _Builder, condition: Node, x: Node, y: Node) -> Node | None:
     if x is y:
         return x
     if condition.operation == "number":
-        return x if _value(condition) else y
+        return x if number_of(condition) else y
     if condition.operation == "equal" and _is(x, 0) and _is(condition.operands[1], 0):
         _, rest = _split(y)
         if rest is condition.operands[0]:  # is 0 as well where the condition holds

@@ -218,6 +218,11 @@ def _interned(operation: str, operands: tuple[Node, ...], data: Data, key: objec
         return gate
 
 
+def number_of(gate: Node) -> float:
+    """The value of a gate that is a number."""
+    return cast(float, gate.data)
+
+
 def leaf(operation: str, data: object) -> Node:
     """The gate of an input's name, a number, or an array with at least one axis."""
     if operation == "input":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._graph import Node, gates_of
+from ._graph import Node, gates_of, number_of
 from ._operations import OPERATIONS as GATES
 from ._program import OPERATIONS, Term, widest
 from ._terms import Terms
@@ -63,7 +63,7 @@ def _value(
     if gate.operation == "input":
         return inputs[str(gate.data)]
     if gate.operation == "number":
-        return Value(terms.number(float(gate.data)), "one")  # type: ignore[arg-type]
+        return Value(terms.number(number_of(gate)), "one")
     return _lowered(terms, gate.operation, [found[x] for x in gate.operands])
 
 

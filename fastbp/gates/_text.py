@@ -24,7 +24,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
-from ._graph import Node, gate_of, leaf
+from ._graph import Node, gate_of, leaf, number_of
 from ._operations import OPERATIONS
 
 # What a text may have at most. Reading takes time in proportion to the characters, and a level of
@@ -93,7 +93,7 @@ def expression_text(gate: Node) -> str:
                 "a formula that is kept as text has no arrays; make each an input or a number\n"
                 + pointer(gate, part)
             )
-        if part.operation == "number" and not math.isfinite(_value(part)):
+        if part.operation == "number" and not math.isfinite(number_of(part)):
             raise ValueError(f"a formula needs finite numbers\n{pointer(gate, part)}")
     text = _Printer(_part_names(gate)).text(gate)
     if len(text) > MAX_CHARACTERS:
@@ -150,12 +150,6 @@ def pointed(text: str, start: int, stop: int) -> str:
     return f"    {before}{line}{after}\n    {' ' * (len(before) + start - first)}{carets}"
 
 
-def _value(gate: Node) -> float:
-    """The value of a gate that is a number."""
-    assert isinstance(gate.data, float)
-    return gate.data
-
-
 def _is_small(gate: Node) -> bool:
     """Whether the formula, written without names, has few gates."""
     waiting, size = [gate], 0
@@ -201,7 +195,7 @@ def _binds(gate: Node) -> int:
     """How strongly the text of a gate binds."""
     if gate.operation in _SIGN_OF:
         return _SIGN_OF[gate.operation][1].binds
-    if gate.operation == "neg" or (gate.operation == "number" and _is_negative(_value(gate))):
+    if gate.operation == "neg" or (gate.operation == "number" and _is_negative(number_of(gate))):
         return SIGNED
     return ATOM
 
@@ -283,7 +277,7 @@ def _comparison(gate: Node) -> list[_Piece]:
 
 def _leaf_text(gate: Node) -> str:
     if gate.operation == "number":
-        return number_text(_value(gate))
+        return number_text(number_of(gate))
     if gate.operation == "array":
         return "<{} array>".format("x".join(map(str, getattr(gate.data, "shape", ()))))
     return str(gate.data)
