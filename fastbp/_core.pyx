@@ -1024,7 +1024,8 @@ def run_program(program, inputs, tuple shape, bint f64=False, *, by_rows=None, s
         to[i], ld[i] = at.at, at.ld
     call.program, call.dtype, call.rows, call.cols = &packed.at, _dtype(f64), rows, cols
     call.by_rows = "row" in kinds if by_rows is None else by_rows
-    call.c_in, call.ld_in, call.out, call.ld_out = to, ld, to + n, ld + n
+    call.c_in, call.ld_in = <const void *const *>to, ld
+    call.out, call.ld_out = to + n, ld + n
     call.scale = _vector_or_null(scale, code, rows)
     call.repeats = repeats
     with nogil:

@@ -74,9 +74,13 @@ static bool decode(const fbp_program_t *program, const fastbp_instruction_t *fro
     const int operands = facts[from->operation].operands, out = program->kinds[from->out];
     const bool full = out == FASTBP_SLOT_FULL;
     int kinds[3];
-    *step = (fbp_step_t){from->operation, from->out, {from->out, from->out, from->out}};
-    step->full = full;
-    step->by_rows = facts[from->operation].reduces;
+    *step = (fbp_step_t){
+        .operation = from->operation,
+        .out = from->out,
+        .in = {from->out, from->out, from->out},
+        .full = full,
+        .by_rows = facts[from->operation].reduces,
+    };
     for (int i = 0; i < 3; ++i) {
         const int in = from->in[i];
         if (i >= operands && in == -1) continue;
