@@ -72,5 +72,7 @@ def _drop_output() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"fastbp: error: {' '.join(message.split())}", file=sys.stderr)
+    """Print a message; lines that are indented by two blanks, a list of problems, stay lines."""
+    lines = (" ".join(line.split()) for line in message.split("\n  "))
+    print("fastbp: error: " + "\n  ".join(lines), file=sys.stderr)
     return code

@@ -20,7 +20,7 @@ from ..errors import DataError, ModelFileError
 from ..io import load
 from ..tabular import Table, from_arrays, read_features
 from ..tabular._csv import Format
-from ..tabular._preprocessing import Preprocessing
+from ..tabular._preprocessing import UNKNOWN, Preprocessing
 from . import options
 from .options import UsageError
 from .sources import test_images
@@ -50,6 +50,13 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
         "--proba", action="store_true", help="write the probability of each class too"
     )
     parser.add_argument(
+        "--unknown",
+        choices=UNKNOWN,
+        default="error",
+        help="what to do with a category that was not in the training file: error (the default), "
+        "or ignore, which sets all inputs of the column to 0 in that row",
+    )
+    parser.add_argument(
         "--matmul-precision",
         choices=NAMES,
         help=f"{options.PRECISIONS} (default: as the model was trained)",
@@ -72,7 +79,10 @@ def run(args: argparse.Namespace) -> int:
     table = _read(args, prep, by_name=net.preprocessing is not None)
     for note in table.notes:
         print(f"fastbp: {note}", file=sys.stderr)
-    outputs = net.predict(prep.inputs(table, net.dtype, max_bytes=args.max_bytes))
+    X = prep.inputs(table, net.dtype, unknown=args.unknown, max_bytes=args.max_bytes)
+    for problem in prep.unknown_categories(table) if args.unknown == "ignore" else ():
+        print(f"fastbp: {problem.column}: {problem.what}; ignored", file=sys.stderr)
+    outputs = net.predict(X)
     _write(args.output, _lines(prep, outputs, args.proba))
     return 0
 

@@ -7,7 +7,7 @@ to all data that the model predicts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,13 +17,19 @@ from .._checks.size_limit import MAX_BYTES, array_bytes
 from .._types import Array
 from ..errors import DataError
 from ._csv import Format
+from ._problems import Problem, counted, data_error, shortened
 from ._table import Table
 
 TASKS = ("classification", "regression")
+UNKNOWN = ("error", "ignore")
 MAX_CATEGORIES = 256  # distinct strings in a column; with more, they probably identify rows
 _MARKS = ("decimal", "thousands")  # fields that a dict may lack
 _BLOCK = 4096  # rows to scale at a time, so that the intermediate float64 array stays small
 _MAX_WHOLE = 2**53  # whole numbers up to this one are exact in float64
+_SHOWN = 8  # categories in a message
+_IGNORE = (
+    "--unknown ignore (in Python, unknown='ignore') sets all inputs of the column to 0 in such rows"
+)
 _MAX_DIGITS = 21  # of a whole number in a message
 
 Class = str | int | bool
@@ -160,26 +166,62 @@ class Preprocessing:
         """The number of outputs: classes, or columns of the target."""
         return len(self.classes) or len(self.target)
 
-    def inputs(self, table: Table, dtype: np.dtype, *, max_bytes: int = MAX_BYTES) -> Array:
+    def inputs(
+        self,
+        table: Table,
+        dtype: np.dtype,
+        *,
+        unknown: str = "error",
+        max_bytes: int = MAX_BYTES,
+    ) -> Array:
         """Return the input X (n, n_inputs) of the network for a table with these features.
 
-        Raises DataError for a category that was not in the training file, and if X would take more
-        than `max_bytes` bytes.
+        Parameters
+        ----------
+        table : Table
+            The rows.
+        dtype : numpy.dtype
+            The dtype of X.
+        unknown : {"error", "ignore"}
+            What to do with a category that was not in the training file. "ignore" sets all inputs
+            of the column to 0 in such rows; `unknown_categories` counts them.
+        max_bytes : int, default 4 GiB
+            The maximum size of X in memory.
+
+        Returns
+        -------
+        ndarray of shape (n, n_inputs)
+            The input.
+
+        Raises
+        ------
+        DataError
+            There is an unknown category with `unknown="error"`, or X would take more than
+            `max_bytes` bytes.
+        ValueError
+            `unknown` is neither "error" nor "ignore".
         """
+        if unknown not in UNKNOWN:
+            raise ValueError(f"unknown must be one of {', '.join(UNKNOWN)}; got {unknown!r}")
         shape = (table.n_rows, self.n_inputs)
         array_bytes(shape, np.dtype(dtype), max_bytes, f"{table.source}: the network's input")
         X = np.zeros(shape, dtype)
         numbers: list[int] = []
         places: list[int] = []
-        at = 0
+        at = n_unknown = 0
         for column, name in enumerate(self.features):
             if name in self.categories:
-                _mark(X[:, at : at + len(self.categories[name])], self, table, column)
+                codes = self._codes(table, column)
+                known = np.flatnonzero(codes >= 0)
+                X[known, at + codes[known]] = 1
+                n_unknown += len(codes) - len(known)
                 at += len(self.categories[name])
             else:
                 numbers.append(column)
                 places.append(at)
                 at += 1
+        if n_unknown and unknown == "error":
+            raise data_error(table.source, self.unknown_categories(table), _IGNORE)
         # NumPy copies a slice several times as fast as a list of columns.
         columns: list[int] | slice = numbers if self.categories else slice(None)
         inputs: list[int] | slice = places if self.categories else slice(None)
@@ -188,6 +230,28 @@ class Preprocessing:
             rows = slice(start, start + _BLOCK)
             X[rows, inputs] = (table.values[rows, columns] - mean) / scale
         return X
+
+    def unknown_categories(self, table: Table) -> list[Problem]:
+        """Return a Problem for each feature of a table that has categories unknown to the model."""
+        problems = []
+        for column, name in enumerate(self.features):
+            if name not in self.categories:
+                continue
+            rows = np.flatnonzero(self._codes(table, column) < 0)
+            if rows.size:
+                texts = list(dict.fromkeys(table.text[column][rows].tolist()))
+                cells = f"{counted(len(rows), 'cell')} with an unknown category"
+                first = f"(first in {table.place(int(rows[0]))})"
+                knows = f"the model knows {_listed(self.categories[name])}"
+                what = f"{cells} {first}: {_listed(map(shortened, texts))}"
+                problems.append(Problem(f"column {name!r}", what, knows))
+        return problems
+
+    def _codes(self, table: Table, column: int) -> Array:
+        """Return the index (n,) of the category of each row; -1 for an unknown one."""
+        index = {text: i for i, text in enumerate(self.categories[self.features[column]])}
+        texts = table.text[column].tolist()
+        return np.fromiter((index.get(text, -1) for text in texts), np.intp, len(texts))
 
     def targets(self, table: Table, dtype: np.dtype) -> Array:
         """Return the targets of a table: class indices (n,), or scaled numbers (n, n_outputs).
@@ -319,26 +383,19 @@ def _written_out(number: float) -> str:
     return f"{number:.0f}" if _MAX_WHOLE <= abs(number) < 10**_MAX_DIGITS else str(number)
 
 
+def _listed(texts: Iterable[str]) -> str:
+    """Return the first texts, and how many more there are."""
+    texts = list(texts)
+    more = f" and {len(texts) - _SHOWN:,} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
+
+
 def _check_categories(table: Table, name: str, texts: list[str]) -> None:
     if len(texts) > MAX_CATEGORIES:
         raise DataError(
             f"{table.source}: column {name!r} has {len(texts)} distinct values of text, more than "
             f"{MAX_CATEGORIES}; leave it out with --drop"
         )
-
-
-def _mark(X: Array, self: Preprocessing, table: Table, column: int) -> None:
-    """One-hot encoding: set the input of each row's category to 1."""
-    name = self.features[column]
-    index = {text: i for i, text in enumerate(self.categories[name])}
-    for row, text in enumerate(table.text[column].tolist()):
-        if text not in index:
-            known = ", ".join(list(index)[:8]) + (", …" if len(index) > 8 else "")
-            raise DataError(
-                f"{table.source}, {table.place(row)}, column {name!r}: unknown category "
-                f"{text!r}; the model knows {known}"
-            )
-        X[row, index[text]] = 1
 
 
 # ---- checks -------------------------------------------------------------------------------

@@ -121,11 +121,44 @@ def test_unknown_categories_and_classes_are_refused(write):
     _, prep = fitted(write("town,y\nKöln,a\nBonn,b\n"), "classification")
     table = read_table(write("town,y\nKöln,c\nRom,a\n", "new.csv"))
     with pytest.raises(
-        DataError, match="line 3, column 'town': unknown category 'Rom'; .* Bonn, K"
+        DataError,
+        match=r"new.csv, column 'town': 1 cell with an unknown category \(first in line 3\): "
+        "'Rom'; the model knows Bonn, Köln; --unknown ignore",
     ):
         prep.inputs(table, F64)
     with pytest.raises(DataError, match="line 2: the class 'c' of 'y' was not in the training"):
         prep.targets(table, F64)
+
+
+def test_unknown_categories_are_counted_in_all_columns_or_ignored(write):
+    _, prep = fitted(write("town,n,kind,y\nKöln,1,a,0\nBonn,3,b,1\n"), "classification")
+    names = [f"town {i}" for i in range(12)]
+    text = "town,n,kind,y\n" + "".join(f"{name},3,a,0\n" for name in names)
+    table = read_table(write(text + "Rom,1,c,0\nBonn,1,c,0\n", "new.csv"))
+    with pytest.raises(DataError) as caught:
+        prep.inputs(table, F64)
+    first, town, kind, remedy = str(caught.value).split("\n")
+    assert first.endswith("new.csv: 2 problems in 2 columns")
+    listed = ", ".join(map(repr, names[:8]))
+    assert town == (
+        f"  column 'town': 13 cells with an unknown category (first in line 2): {listed} and 5 "
+        "more; the model knows Bonn, Köln"
+    )
+    assert kind == (
+        "  column 'kind': 2 cells with an unknown category (first in line 14): 'c'; the model "
+        "knows a, b"
+    )
+    assert remedy.startswith("  --unknown ignore (in Python, unknown='ignore')")
+    X = prep.inputs(table, F64, unknown="ignore")
+    # town Bonn, town Köln, n, kind a, kind b; the others are those of known categories
+    assert X[:, [0, 1, 3, 4]].tolist() == [[0, 0, 1, 0]] * 12 + [[0, 0, 0, 0], [1, 0, 0, 0]]
+    assert X[:, 2].tolist() == [1.0] * 12 + [-1.0] * 2
+    assert [problem.column for problem in prep.unknown_categories(table)] == [
+        "column 'town'",
+        "column 'kind'",
+    ]
+    with pytest.raises(ValueError, match="unknown must be one of error, ignore; got 'skip'"):
+        prep.inputs(table, F64, unknown="skip")
 
 
 @given(X=hnp.arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(1, 4)),

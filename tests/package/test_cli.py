@@ -358,7 +358,10 @@ BAD = {
     "not our model": (["predict", "theirs", "wine.csv"], "theirs: expected the metadata of a fas"),
     "no data": (["predict", "model", "none.csv"], "none.csv: No such file or directory"),
     "other columns": (["predict", "model", "bad.csv"], "bad.csv: the model takes 3 columns"),
-    "category": (["predict", "model", "blue.csv"], "line 2, column 'colour': unknown category 'bl"),
+    "category": (
+        ["predict", "model", "blue.csv"],
+        "(first in line 2): 'blue'; the model knows red, white; --unknown ig",
+    ),
     "images": (["predict", "model", "digits"], "digits: the model takes 3 columns, 1 of them text"),
     "proba": (
         ["predict", "line", "line.csv", "--proba"],
@@ -460,6 +463,19 @@ def test_predict_with_another_precision_of_products(capsys):
         "leave --matmul-precision out"
     )
     assert main(["predict", "wide", "x.csv", "--matmul-precision", "highest"]) == 0
+
+
+def test_unknown_categories_are_ignored_on_request(capsys, models, monkeypatch):
+    monkeypatch.chdir(models)
+    assert main(["predict", "model", "blue.csv", "--unknown", "ignore"]) == 0
+    out, err = capsys.readouterr()
+    assert table(out)[0] == ["kind"] and len(table(out)) == 2
+    assert err == (
+        "fastbp: column 'colour': 1 cell with an unknown category (first in line 2): 'blue'; "
+        "ignored\n"
+    )
+    assert main(["predict", "model", "wine.csv", "--unknown", "ignore"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 # ---- info, help and the process -----------------------------------------------------------
