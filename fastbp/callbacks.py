@@ -88,7 +88,8 @@ class EarlyStopping:
     monitor : str, default "val_loss"
         The name of the quantity in the logs.
     patience : int, default 10
-        The number of epochs without an improvement after which the fit stops.
+        The number of epochs without an improvement after which the fit stops. Like 1, 0 stops at
+        the first one.
     min_delta : float, default 0.0
         An improvement must be larger than this number.
     mode : {"auto", "min", "max"}
@@ -97,6 +98,12 @@ class EarlyStopping:
         `lower_is_better`.
     restore_best : bool, default True
         Whether theta is that of the best epoch after the fit, however the fit ended.
+    baseline : float or None, default None
+        A value that the quantity has to beat by more than `min_delta`. Improvements that do not
+        beat it are the best so far, but patience goes on counting: the fit stops at the first epoch
+        without an improvement after `patience` epochs that did not beat it.
+    start_from_epoch : int, default 0
+        The first epoch that counts. Values and weights of earlier epochs are ignored.
 
     Attributes
     ----------
@@ -106,6 +113,10 @@ class EarlyStopping:
         Its epoch.
     stopped_epoch : int or None
         The epoch after which this callback stopped the fit.
+
+    Notes
+    -----
+    All arguments mean what those of `keras.callbacks.EarlyStopping` mean.
 
     Examples
     --------
@@ -117,6 +128,8 @@ class EarlyStopping:
     """
 
     adds_logs: ClassVar[dict[str, bool | None]] = {}
+    baseline: float | None = None  # pickles of version 0.1 have no value
+    start_from_epoch: int = 0
 
     def __init__(
         self,
@@ -125,10 +138,15 @@ class EarlyStopping:
         min_delta: float = 0.0,
         mode: str = "auto",
         restore_best: bool = True,
+        *,
+        baseline: float | None = None,
+        start_from_epoch: int = 0,
     ) -> None:
         self._monitor = Monitor(monitor, mode, min_delta, type(self).__name__)
-        self.patience = check.check_positive_int(patience, "patience")
+        self.patience = check.check_count(patience, "patience")
         self.restore_best = bool(restore_best)
+        self.baseline = None if baseline is None else check.check_real(baseline, "baseline")
+        self.start_from_epoch = check.check_count(start_from_epoch, "start_from_epoch")
         self.on_fit_begin(None)
 
     @property
@@ -151,12 +169,16 @@ class EarlyStopping:
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> bool:
         """Keep the weights of a better epoch; return whether to stop."""
-        if self._monitor.improves(logs):
-            self.best_epoch, self._waited = epoch, 0
-            if self.restore_best and self._net is not None:
-                self._keep(self._net.theta)
+        if epoch < self.start_from_epoch:
             return False
         self._waited += 1
+        if self._monitor.improves(logs):
+            self.best_epoch = epoch
+            if self.restore_best and self._net is not None:
+                self._keep(self._net.theta)
+            if self.baseline is None or self._monitor.beats(self.best, self.baseline):
+                self._waited = 0
+            return False
         if self._waited < self.patience:
             return False
         self.stopped_epoch = epoch

@@ -136,13 +136,20 @@ class Monitor:
     def improves(self, logs: Mapping[str, float]) -> bool:
         """Whether the entry is better than the best by more than min_delta; if so, store it."""
         value = look_up(self.name, logs, self._owner)
-        if self._higher is None:
-            self._higher = prefers_higher(self.name, self._mode, self._owner)
-        gain = value - self.best if self._higher else self.best - value
-        if math.isnan(value) or (not math.isnan(self.best) and not gain > self.min_delta):
+        if not self.beats(value, self.best):
             return False
         self.best = value
         return True
+
+    def beats(self, value: float, other: float) -> bool:
+        """Whether a value is better than another one by more than min_delta.
+
+        NaN is never better, and any number is better than NaN.
+        """
+        if self._higher is None:
+            self._higher = prefers_higher(self.name, self._mode, self._owner)
+        gain = value - other if self._higher else other - value
+        return not math.isnan(value) and (math.isnan(other) or gain > self.min_delta)
 
 
 def _lacking(name: str, logs: Mapping[str, object], owner: str) -> ValueError:

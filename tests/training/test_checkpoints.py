@@ -103,6 +103,22 @@ def test_a_resumed_fit_is_bit_identical(kind, source, steps, tmp_path):
     assert resumed.net.seed == 3
 
 
+@pytest.mark.parametrize("steps", [4, STEPS, 3 * STEPS + 1, 5 * STEPS])
+def test_patience_continues_to_count_after_a_resume(steps, tmp_path):
+    def run(seed=3):
+        made = Run(epochs=30, seed=seed)
+        made.stop = EarlyStopping(
+            "val_loss", patience=4, min_delta=0.01, baseline=0.5, start_from_epoch=2
+        )
+        return made
+
+    expected = run().fit()
+    with pytest.raises(KeyboardInterrupt):
+        run().fit(StopAt(steps), checkpoint=tmp_path)
+    assert_same(run(seed=99).fit(checkpoint=tmp_path, resume=True), expected)
+    assert expected.history.stopped_by == "callback" and expected.history.epochs > 5
+
+
 def test_a_fit_may_be_interrupted_repeatedly(tmp_path):
     expected = Run(source="stream").fit()
     for turn in range(100):

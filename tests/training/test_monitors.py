@@ -264,6 +264,92 @@ def test_callbacks_run_without_a_fit():
         ]
 
 
+def epochs_as_in_keras(values, patience, min_delta, baseline, start_from_epoch):
+    """(epochs, best epoch) of a fit on these losses, by the rule of keras.callbacks.EarlyStopping:
+
+    an epoch from start_from_epoch on counts; an improvement is never the end, and resets the count
+    if it also improves on the baseline; otherwise the fit ends once the count reaches patience.
+    """
+    best, best_epoch, waited = np.inf, None, 0
+    for epoch, value in enumerate(values):
+        if epoch < start_from_epoch:
+            continue
+        waited += 1
+        if value < best - min_delta:
+            best, best_epoch = value, epoch
+            if baseline is None or value < baseline - min_delta:
+                waited = 0
+        elif waited >= patience:
+            return epoch + 1, best_epoch
+    return len(values), best_epoch
+
+
+def run_early_stopping(stop, values):
+    with CallbackRunner([stop], net=None) as run:
+        for epoch, value in enumerate(values):
+            if run.epoch_end(epoch, {"val_loss": value}):
+                return epoch + 1
+    return len(values)
+
+
+@pytest.mark.parametrize("start_from_epoch", [0, 4])
+@pytest.mark.parametrize("baseline", [None, 2.0, -1.0])
+@pytest.mark.parametrize("patience", [0, 1, 3])
+def test_early_stopping_counts_as_keras_does(patience, baseline, start_from_epoch, rng):
+    ended = set()
+    for _ in range(50):  # quarters, so that differences from min_delta are exact
+        values = (rng.integers(0, 16, 20) / 4 - np.arange(20) // 4 / 4).tolist()
+        rule = {"patience": patience, "min_delta": 0.25, "baseline": baseline}
+        rule["start_from_epoch"] = start_from_epoch
+        stop = EarlyStopping("val_loss", **rule)
+        assert (run_early_stopping(stop, values), stop.best_epoch) == epochs_as_in_keras(
+            values, **rule
+        ), values
+        assert stop.best == values[stop.best_epoch]
+        ended.add(stop.stopped_epoch)
+    assert len(ended) > 1
+
+
+def test_patience_of_0_stops_at_the_first_epoch_without_improvement():
+    stop = EarlyStopping("val_loss", patience=0)
+    assert run_early_stopping(stop, [3.0, 2.0, 1.0, 1.0, 0.5]) == 4
+    assert (stop.best, stop.best_epoch, stop.stopped_epoch) == (1.0, 2, 3)
+
+
+def test_a_fit_that_never_beats_the_baseline_stops():
+    stop = EarlyStopping("val_loss", mode="max", patience=2, baseline=0.9)
+    assert run_early_stopping(stop, [0.1, 0.2, 0.3, 0.4, 0.4, 0.5]) == 5
+    stop = EarlyStopping("val_loss", mode="max", patience=2, baseline=0.35)
+    assert run_early_stopping(stop, [0.1, 0.2, 0.3, 0.4, 0.4, 0.5]) == 6
+
+
+@NETWORKS
+def test_weights_of_epochs_before_the_first_one_that_counts_are_not_restored(network):
+    net, X, y = case(network=network)
+    seen = []
+    watch = LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(net.theta.copy()) or None)
+    losses = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(mine=float(epoch)))
+    losses.adds_logs = {"mine": False}
+    stop = EarlyStopping("mine", patience=2, start_from_epoch=3)
+    assert net.fit(X, y, epochs=20, callbacks=[watch, losses, stop]).epochs == 6
+    assert (stop.best, stop.best_epoch, stop.stopped_epoch) == (3.0, 3, 5)
+    np.testing.assert_array_equal(net.theta, seen[3])
+
+
+def test_arguments_of_early_stopping_are_checked():
+    with pytest.raises(ValueError, match="start_from_epoch must not be negative; got -1"):
+        EarlyStopping(start_from_epoch=-1)
+    with pytest.raises(TypeError, match="start_from_epoch must be a whole number"):
+        EarlyStopping(start_from_epoch=1.5)
+    with pytest.raises(ValueError, match="patience must not be negative; got -1"):
+        EarlyStopping(patience=-1)
+    for baseline in ("0.5", True):
+        with pytest.raises(TypeError, match="baseline must be a number"):
+            EarlyStopping(baseline=baseline)
+    with pytest.raises(ValueError, match="baseline must be finite"):
+        EarlyStopping(baseline=float("nan"))
+
+
 def test_csv_columns_are_compared_before_training(tmp_path):
     net, X, y = case()
     path = tmp_path / "log.csv"
