@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from ._checks import arguments as check
+from ._checks.names import known_name, split_spec, unknown_name
 
 if TYPE_CHECKING:
     from .gates import ActivationFormula
@@ -93,7 +94,7 @@ class Activation:
     Parameters
     ----------
     name : str
-        One of `NAMES`, or "formula".
+        One of `NAMES`, in any case, or "formula".
     alpha : float or None, default None
         The slope of leaky_relu for z < 0 (at least 0, default 0.01), the scale of elu (greater
         than 0, default 1.0), or the initial slope of prelu for z < 0 (default 0.25). None means
@@ -125,8 +126,7 @@ class Activation:
         if self.name == FORMULA:
             self._take_formula()
             return
-        if self.name not in _TABLE:
-            raise check.unknown_name("activation", self.name, NAMES)
+        object.__setattr__(self, "name", known_name("activation", self.name, NAMES))
         entry = self.entry
         if entry.alpha is None:
             if self.alpha not in (None, 0):
@@ -228,8 +228,8 @@ def resolve(spec: Spec) -> Activation:
     """Return the Activation for a text such as "relu" or "leaky_relu(0.1)", or for a formula.
 
     An Activation is returned as it is. A formula comes from `fastbp.gates.activation`, or is its
-    text, such as "formula(z * sigmoid(beta * z), beta=1.0)". Raises ValueError, listing the known
-    names, for an unknown name.
+    text, such as "formula(z * sigmoid(beta * z), beta=1.0)". Names may be in any case. Raises
+    ValueError, listing the known names, for an unknown name.
 
     >>> resolve("leaky_relu(0.1)").alpha
     0.1
@@ -244,7 +244,7 @@ def resolve(spec: Spec) -> Activation:
             from .gates._formulas import parse_activation
 
             return _of_formula(parse_activation(spec))
-        if _TABLE.get(name, _OWN).trained:
+        if _TABLE.get(name.lower(), _OWN).trained:
             return Activation(name, *_trained_options(spec))
         if re.search(r"\bz\b", spec):
             raise ValueError(
@@ -262,7 +262,7 @@ def resolve(spec: Spec) -> Activation:
                 f"activation must be a name such as {NAMES[0]!r}; got {type(spec).__name__}: make "
                 "one of your function with fastbp.gates.activation"
             )
-    return Activation(*check.split_spec(spec, "activation", NAMES))
+    return Activation(*split_spec(spec, "activation", NAMES))
 
 
 def _of_formula(formula: ActivationFormula) -> Activation:
@@ -280,7 +280,7 @@ def _trained_options(spec: str) -> tuple[float | None, str]:
     """(alpha or None, per) of a text such as "prelu(0.1, per=unit)"."""
     match = re.fullmatch(r"\s*\w+\s*(?:\(([^()]*)\)\s*)?", spec)
     if match is None:
-        raise check.unknown_name("activation", spec, NAMES)
+        raise unknown_name("activation", spec, NAMES)
     alpha, per = None, "layer"
     parts = [] if match[1] is None else [part.strip() for part in match[1].split(",")]
     try:

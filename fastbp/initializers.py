@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ._checks import arguments as check
+from ._checks.names import known_name, split_spec
 from ._types import Array
 from .activations import Activation
 
@@ -64,7 +65,7 @@ class Initializer:
     Parameters
     ----------
     name : str
-        One of `NAMES`.
+        One of `NAMES`, in any case.
     std : float or None, default None
         Standard deviation of "normal", greater than 0; None means 0.01. Not for other names.
 
@@ -83,9 +84,8 @@ class Initializer:
     std: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise check.unknown_name("init", self.name, NAMES)
-        object.__setattr__(self, "name", _ALIASES.get(self.name, self.name))
+        name = known_name("init", self.name, NAMES)
+        object.__setattr__(self, "name", _ALIASES.get(name, name))
         if self.name == "normal":
             std = 0.01 if self.std is None else check.check_positive(self.std, "std of normal")
             object.__setattr__(self, "std", std)
@@ -107,7 +107,7 @@ def resolve(spec: str | Initializer | InitFunction) -> Initializer | InitFunctio
     """
     if isinstance(spec, Initializer) or (callable(spec) and not isinstance(spec, str)):
         return spec
-    return Initializer(*check.split_spec(spec, "init", NAMES))
+    return Initializer(*split_spec(spec, "init", NAMES))
 
 
 def draw(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
@@ -31,52 +30,6 @@ READ = frozenset(np.dtype(code) for code in "?bBhHiIlLqQefd")
 _INT32 = np.dtype(np.int32)  # comparing with the type np.int32 itself makes a dtype each time
 _MAX_BYTES = 2**62
 _FEW = 16  # up to 16 elements, Python numbers are faster than a reduction of NumPy
-_SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
-
-
-# ---- names --------------------------------------------------------------------------------
-
-
-def unknown_name(kind: str, got: object, names: Iterable[str]) -> ValueError:
-    """The error for a name that is not in a registry; it lists the known names."""
-    return ValueError(f"unknown {kind} {got!r}; known: {', '.join(names)}")
-
-
-def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, float | None]:
-    """Split "name" or "name(number)"; the name must be one of `names`.
-
-    >>> split_spec("leaky_relu(0.1)", "activation", ("relu", "leaky_relu"))
-    ('leaky_relu', 0.1)
-    """
-    if not isinstance(spec, str):
-        raise TypeError(f"{kind} must be a name such as {names[0]!r}; got {_kind(spec)}")
-    match = _SPEC.fullmatch(spec)
-    if match is None or match[1] not in names:
-        raise unknown_name(kind, spec, names)
-    if match[2] is None:
-        return match[1], None
-    try:
-        return match[1], float(match[2])
-    except ValueError:
-        raise ValueError(
-            f"{kind} {spec!r} must have one number in its brackets, as in {match[1]}(0.1), or no "
-            "brackets"
-        ) from None
-
-
-def comma_parts(text: str) -> list[str]:
-    """The parts of a text between commas that are not within brackets.
-
-    >>> comma_parts("tanh,prelu(0.1, per=unit)")
-    ['tanh', 'prelu(0.1, per=unit)']
-    """
-    parts, depth, start = [], 0, 0
-    for i, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if character == "," and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    return [*parts, text[start:]]
 
 
 # ---- numbers ------------------------------------------------------------------------------

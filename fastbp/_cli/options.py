@@ -8,6 +8,7 @@ from typing import TypeAlias, TypedDict, TypeVar
 
 from .. import activations
 from .._checks import arguments as check
+from .._checks.names import comma_parts
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from ..tabular._csv import DECIMALS, HEADERS, THOUSANDS, Format
 
@@ -167,7 +168,7 @@ def activation(text: str) -> tuple[activations.Activation, ...]:
     ['tanh', 'prelu(0.1, per=unit)']
     """
     try:
-        parts = check.comma_parts(text)
+        parts = comma_parts(text)
         return activations.resolve_layers(len(parts) + 1, parts, "identity")[:-1]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

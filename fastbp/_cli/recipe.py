@@ -94,7 +94,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     """Add the options about batches, optimiser and seed."""
     group = parser.add_argument_group("the training")
     group.add_argument("--batch-size", metavar="N", type=options.whole("--batch-size"))
-    group.add_argument("--optimizer", choices=OPTIMIZERS, default="adam")
+    group.add_argument("--optimizer", type=str.lower, choices=OPTIMIZERS, default="adam")
     group.add_argument(
         "--lr",
         type=options.positive("--lr"),

@@ -75,7 +75,10 @@ def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
     group = recipe.add_training_options(parser)
     group.add_argument("--epochs", metavar="N", type=options.whole("--epochs"))
     group.add_argument(
-        "--schedule", choices=schedules.NAMES, help="schedule of the learning rate (default: none)"
+        "--schedule",
+        type=str.lower,
+        choices=schedules.NAMES,
+        help="schedule of the learning rate (default: none)",
     )
     group.add_argument(
         "--validation-split",

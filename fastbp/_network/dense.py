@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.names import known_name, split_spec
 from .._types import Array
 from ..activations import Activation
 from ..activations import Spec as ActivationSpec
@@ -54,8 +55,7 @@ class Norm:
     eps: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in _NORMS:
-            raise check.unknown_name("norm", self.name, NORMS)
+        object.__setattr__(self, "name", known_name("norm", self.name, NORMS))
         if self.eps is not None:
             object.__setattr__(self, "eps", check.check_positive(self.eps, f"eps of {self.name}"))
         elif self.name == "layer":
@@ -142,7 +142,7 @@ class Dense:
         non_negative: bool = False,
     ) -> None:
         if norm is not None and not isinstance(norm, Norm):
-            norm = Norm(*check.split_spec(norm, "norm", NORMS))
+            norm = Norm(*split_spec(norm, "norm", NORMS))
         checked = {
             "n_out": check.check_positive_int(n_out, "n_out"),
             "activation": resolve_activation(activation),

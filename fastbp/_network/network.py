@@ -129,7 +129,7 @@ class Network(TrainableNetwork):
         from .._explain.measure import explain
 
         kept = self._partial
-        if isinstance(optimizer, str) and kept is not None and kept.spec == optimizer:
+        if isinstance(optimizer, str) and kept is not None and kept.is_for(optimizer):
             optimizer = kept.optimizer
         return explain(
             self,

@@ -33,6 +33,12 @@ class PartialFit:
     optimizer: Optimizer
     epochs: int = 0
 
+    def is_for(self, optimizer: str | Optimizer) -> bool:
+        """Whether a call with this optimiser continues: the same object, or the same name."""
+        if isinstance(self.spec, str) and isinstance(optimizer, str):
+            return self.spec.lower() == optimizer.lower()
+        return self.spec is optimizer
+
 
 class TrainableNetwork(DifferentiableNetwork):
     """The training of a network; see `fastbp.Network`."""
@@ -371,7 +377,7 @@ class TrainableNetwork(DifferentiableNetwork):
         True
         """
         kept = self._partial
-        if kept is None or kept.spec is not optimizer and kept.spec != optimizer:
+        if kept is None or not kept.is_for(optimizer):
             kept = PartialFit(optimizer, resolve_optimizer(optimizer))
         history = self.fit(
             X,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.names import unknown_name
 from .._checks.numbers import as_array
 from .._types import Array
 from ..losses import Loss
@@ -87,7 +88,7 @@ def _classes(y: Array | None, loss: Loss, n_out: int) -> tuple[Array, int]:
 def _factors(class_weight: object, classes: Array, n_classes: int) -> Array:
     if isinstance(class_weight, str):
         if class_weight != "balanced":
-            raise check.unknown_name("class_weight", class_weight, ("balanced",))
+            raise unknown_name("class_weight", class_weight, ("balanced",))
         counts = np.bincount(classes, minlength=n_classes)
         return len(classes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     if isinstance(class_weight, Mapping):

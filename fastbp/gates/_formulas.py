@@ -14,6 +14,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 
 from .._checks import arguments as check
+from .._checks.names import comma_parts, unknown_name
 from .._types import Array
 from ._compile import (
     SEED,
@@ -116,7 +117,7 @@ class ActivationFormula(_Formula):
     def __init__(self, formula: str | Gate, /, *, per: Per = "layer", **constants: float) -> None:
         checked = _checked_constants(constants)
         if per not in PER:
-            raise check.unknown_name("per", per, PER)
+            raise unknown_name("per", per, PER)
         names = ("z", *checked)
         gate = parse_expression(formula, names) if isinstance(formula, str) else formula
         if not isinstance(gate, Gate):
@@ -314,7 +315,7 @@ class LossFormula(_Formula):
 
     def __init__(self, formula: str | Gate, /, *, targets: str = "numbers") -> None:
         if targets not in TARGETS:
-            raise check.unknown_name("targets", targets, TARGETS)
+            raise unknown_name("targets", targets, TARGETS)
         gate = parse_expression(formula, ("a", "y")) if isinstance(formula, str) else formula
         if not isinstance(gate, Gate):
             raise TypeError(f"formula must be a text or a Gate; got {type(formula).__name__}")
@@ -555,7 +556,7 @@ def _split(text: str, kind: str) -> tuple[str, dict[str, str]]:
     match = _FORMULA.fullmatch(text)
     if match is None:
         raise ValueError(f"{kind} as text must be formula(...); got {text[:100]!r}")
-    formula, *rest = check.comma_parts(match[1])
+    formula, *rest = comma_parts(match[1])
     options: dict[str, str] = {}
     for part in rest:
         option = _OPTION.fullmatch(part)

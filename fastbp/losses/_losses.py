@@ -230,7 +230,7 @@ class Loss:
     Parameters
     ----------
     name : str
-        One of `NAMES`. The options can follow in parentheses, as in "huber(0.5)".
+        One of `NAMES`, in any case. The options can follow in parentheses, as in "huber(0.5)".
     *values, **options : float, bool, tuple of float, or None
         The options, in the order of docs/losses.md or by name. The others have their defaults.
 
@@ -398,8 +398,8 @@ def resolve(spec: Spec) -> Loss:
     """Return the Loss for a name, with or without options, or for a loss of the user's.
 
     That is a formula of `fastbp.gates.loss`, its text, such as "formula(sum((a - y) ** 2))", or a
-    function. A Loss is returned as it is. Raises ValueError, listing the known names, for an
-    unknown name.
+    function. A Loss is returned as it is. Names may be in any case. Raises ValueError, listing the
+    known names, for an unknown name.
 
     >>> resolve("mse")
     Loss('mse')

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from .._checks import arguments as check
+from .._checks.names import unknown_name
 
 _LOSS = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\((.*)\)\s*)?", re.DOTALL)
 _ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=)?\s*(\[[^\[\]]*\]|[^,\[\]=]+?)\s*(?:,|$)")
@@ -29,9 +30,9 @@ def options_from_text(
     if not isinstance(spec, str):
         raise TypeError(f"loss must be a name such as {names[0]!r}; got {type(spec).__name__}")
     match = _LOSS.fullmatch(spec)
-    if match is None or match[1] not in names:
-        raise check.unknown_name("loss", spec, names)
-    return match[1], [] if match[2] is None else _arguments(match[2], spec)
+    if match is None or match[1].lower() not in names:
+        raise unknown_name("loss", spec, names)
+    return match[1].lower(), [] if match[2] is None else _arguments(match[2], spec)
 
 
 def _arguments(text: str, spec: str) -> list[tuple[str | None, object]]:

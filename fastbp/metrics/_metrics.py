@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.names import split_spec
 from .._types import Array
 from ..losses import Loss
 from ._declarations import (
@@ -435,9 +436,10 @@ def resolve(
     y_true, as in `sklearn.metrics`, is called with y_true, y_pred and sample_weight by name. y_pred
     is the outputs; for gaussian_nll, quantile and poisson it is the prediction in the outputs.
 
-    Raises ValueError for an unknown name, for a name that occurs twice or that the logs already
-    have, and for a metric that needs targets if the loss has none. Raises TypeError for a function
-    that cannot be called in one of these ways.
+    Names of metrics may be in any case; the result has them in lower case. Raises ValueError for an
+    unknown name, for a name that occurs twice or that the logs already have, and for a metric that
+    needs targets if the loss has none. Raises TypeError for a function that cannot be called in one
+    of these ways.
 
     >>> found = resolve(["accuracy", "top_k_accuracy(3)"], Loss("cross_entropy"))
     >>> list(found), found["accuracy"](np.eye(2), np.array([0, 0]), None)
@@ -457,7 +459,8 @@ def resolve(
 
 
 def _name(spec: object) -> str:
-    return spec if isinstance(spec, str) else getattr(spec, "__name__", type(spec).__name__)
+    """The name of the entry in the logs; a name of a metric is in lower case there."""
+    return spec.lower() if isinstance(spec, str) else getattr(spec, "__name__", type(spec).__name__)
 
 
 def _own(name: str, metric: Metric, loss: Loss) -> Metric:
@@ -470,7 +473,7 @@ def _own(name: str, metric: Metric, loss: Loss) -> Metric:
 
 
 def _by_name(spec: object, loss: Loss) -> Metric:
-    name, number = check.split_spec(spec, "metric", NAMES)
+    name, number = split_spec(spec, "metric", NAMES)
     function, kind = _TABLE[name]
     if number is not None and kind is not _Kind.RANKS:
         raise ValueError(f"metric {name!r} takes no number; got {spec!r}")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from .._checks import arguments as check
+from .._checks.names import unknown_name
 from ._metrics import direction_of
 
 MODES = ("auto", "min", "max")
@@ -52,7 +53,7 @@ def check_name(name: object) -> str:
 def check_mode(mode: object) -> str:
     """Return the mode; ValueError if it is not one of `MODES`."""
     if not isinstance(mode, str) or mode not in MODES:
-        raise check.unknown_name("mode", mode, MODES)
+        raise unknown_name("mode", mode, MODES)
     return mode
 
 

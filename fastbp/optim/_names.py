@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from .._checks import arguments as check
+from .._checks.names import known_name
 from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ._adaptive import Adadelta, Adagrad, RMSprop
 from ._base import Optimizer
@@ -34,16 +34,16 @@ def resolve(spec: str | Optimizer | LBFGS, *, fit: bool) -> Optimizer | LBFGS: .
 def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | LBFGS:
     """Return a new optimiser with default hyper-parameters for a name, or `spec` itself.
 
-    If `fit` is set, "lbfgs" and LBFGS objects are accepted too; they cannot make single steps.
-    Raises ValueError, listing the known names, for an unknown name, and TypeError if `spec` is
-    neither a name nor an optimiser.
+    A name may be in any case. If `fit` is set, "lbfgs" and LBFGS objects are accepted too; they
+    cannot make single steps. Raises ValueError, listing the known names, for an unknown name, and
+    TypeError if `spec` is neither a name nor an optimiser.
 
     >>> resolve("adam")
     Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)
     """
     if isinstance(spec, Optimizer) or (fit and isinstance(spec, LBFGS)):
         return spec
-    if spec == "lbfgs" or isinstance(spec, LBFGS):
+    if isinstance(spec, LBFGS) or (isinstance(spec, str) and spec.lower() == "lbfgs"):
         if fit:
             return LBFGS()
         raise TypeError("LBFGS makes no single steps: pass it to fit, or use another optimizer")
@@ -52,6 +52,4 @@ def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | 
         if isinstance(spec, type):
             got = f"the class {spec.__name__}: write {spec.__name__}()"
         raise TypeError(f"optimizer must be a name or an Optimizer object; got {got}")
-    if spec not in BY_NAME:
-        raise check.unknown_name("optimizer", spec, (*NAMES, "lbfgs") if fit else NAMES)
-    return BY_NAME[spec]()
+    return BY_NAME[known_name("optimizer", spec, (*NAMES, "lbfgs") if fit else NAMES)]()

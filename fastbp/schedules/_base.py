@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.names import unknown_name
 from .._checks.state import any_number, checked_state, counted, from_first_version, optional
 from .._types import Array
 from ..metrics._monitor import ExpectedLogs
@@ -83,7 +84,7 @@ class Schedule(ABC):
 
     def __init__(self, per: str = "epoch") -> None:
         if per not in PER:
-            raise check.unknown_name("per", per, PER)
+            raise unknown_name("per", per, PER)
         self.per = per
         self.reset()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.names import unknown_name
 from .._types import Array
 from ._base import Schedule, ScheduleWithLength
 
@@ -337,7 +338,7 @@ class OneCycleLR(ScheduleWithLength):
         if self.pct_start > 1:
             raise ValueError(f"pct_start must be at most 1; got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
-            raise check.unknown_name("anneal_strategy", anneal_strategy, ("cos", "linear"))
+            raise unknown_name("anneal_strategy", anneal_strategy, ("cos", "linear"))
         self.anneal_strategy = anneal_strategy
         self.cycle_momentum = bool(cycle_momentum)
         self.base_momentum = check.check_fraction(base_momentum, "base_momentum")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.names import unknown_name
 from .._types import Array
 from ..metrics._monitor import ExpectedLogs, check_mode, check_name, look_up, prefers_higher
 from ._base import Schedule
@@ -118,7 +119,7 @@ class ReduceLROnPlateau(_Plateau):
         monitor: str | None = None,
     ) -> None:
         if threshold_mode not in ("rel", "abs"):
-            raise check.unknown_name("threshold_mode", threshold_mode, ("rel", "abs"))
+            raise unknown_name("threshold_mode", threshold_mode, ("rel", "abs"))
         self.threshold_mode = threshold_mode
         self.factor = check.check_fraction(check.check_positive(factor, "factor"), "factor")
         self.patience = check.check_count(patience, "patience")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.names import known_name
 from .._checks.state import check_mapping
 from .._types import Array
 from ..metrics._monitor import ExpectedLogs
@@ -39,8 +40,9 @@ NAMES: tuple[str, ...] = tuple(_BY_NAME)
 def resolve(spec: str | Schedule) -> Schedule:
     """Return a new schedule for a name, or the schedule itself.
 
-    A schedule made from a name lasts the whole fit if it has a length. Raises ValueError, listing
-    the known names, for an unknown name, and TypeError for anything that is neither.
+    A name may be in any case; its schedule lasts the whole fit if it has a length. Raises
+    ValueError, listing the known names, for an unknown name, and TypeError for anything that is
+    neither.
 
     >>> resolve("cosine")
     CosineAnnealingLR(eta_min=0.0, T_max=None, per='epoch')
@@ -52,9 +54,7 @@ def resolve(spec: str | Schedule) -> Schedule:
         if isinstance(spec, type):
             got = f"the class {spec.__name__}: write {spec.__name__}(...)"
         raise TypeError(f"schedule must be a name or a Schedule object; got {got}")
-    if spec not in _BY_NAME:
-        raise check.unknown_name("schedule", spec, NAMES)
-    return _BY_NAME[spec]()
+    return _BY_NAME[known_name("schedule", spec, NAMES)]()
 
 
 class Warmup(Schedule):

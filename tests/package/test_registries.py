@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import operator
 import pickle
 import re
 from pathlib import Path
@@ -13,14 +14,25 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _core, _precision, activations, initializers, losses, metrics, schedules
+from fastbp import (
+    _core,
+    _precision,
+    activations,
+    initializers,
+    losses,
+    metrics,
+    optim,
+    schedules,
+)
 from fastbp._checks.arguments import READ
+from fastbp._checks.names import _ELSEWHERE
 from fastbp._explain.explanation import PHASES
 from fastbp._network.dense import NORMS, Dense, Norm, draw_parameters
 from fastbp.activations import Activation, resolve_layers
 from fastbp.export import _c, _c_formulas, _onnx_functions
 from fastbp.initializers import Initializer, draw
 from fastbp.losses import CustomLoss, Loss
+from fastbp.metrics._metrics import resolve as resolve_metrics
 from fastbp.optim import SGD
 from fastbp.reference import _curves, _formulas, _losses, _updates
 
@@ -356,3 +368,132 @@ def test_every_name_is_on_its_page(page, names):
 
 def test_every_metric_with_a_name_is_public():
     assert set(metrics.NAMES) <= set(metrics.__all__)
+
+
+# ---- names in any case, and hints for those of other libraries ------------------------------
+
+REGISTRIES = {
+    "activation": (activations.NAMES, lambda name: activations.resolve(name)),
+    "loss": (losses.NAMES, lambda name: losses.resolve(name)),
+    "init": (initializers.NAMES, lambda name: initializers.resolve(name)),
+    "schedule": (schedules.NAMES, lambda name: schedules.resolve(name)),
+    "optimizer": ((*optim.NAMES, "lbfgs"), lambda name: optim.resolve(name, fit=True)),
+    "metric": (metrics.NAMES, lambda name: list(resolve_metrics([name], Loss("cross_entropy")))),
+    "norm": (NORMS, lambda name: Dense(2, norm=name).norm),
+}
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_names_are_taken_in_any_case_and_kept_in_lower_case(kind):
+    names, resolve = REGISTRIES[kind]
+    for name in names:
+        assert name == name.lower()
+        for written in (name.upper(), name.title(), f" {name.capitalize()} "[1:-1]):
+            assert repr(resolve(written)) == repr(resolve(name)), written
+
+
+def test_names_with_options_are_taken_in_any_case():
+    assert activations.resolve("Leaky_ReLU(0.1)") == Activation("leaky_relu", 0.1)
+    assert activations.resolve("PReLU(0.1, per=unit)") == Activation("prelu", 0.1, "unit")
+    assert Activation("TANH").name == "tanh"
+    assert losses.resolve("Huber(0.5)") == Loss("huber", 0.5)
+    assert initializers.resolve("Normal(0.5)") == Initializer("normal", 0.5)
+    assert Initializer("He").name == "he_normal"
+    assert Dense(2, norm="RMS(0.5)").norm == Norm("rms", 0.5)
+    assert list(resolve_metrics(["Top_K_Accuracy(3)"], Loss("cross_entropy"))) == [
+        "top_k_accuracy(3)"
+    ]
+    assert list(resolve_metrics({"Mine": "MAE"}, Loss("mse"))) == ["Mine"]
+
+
+@pytest.mark.parametrize("network", [fastbp.Network, fastbp.reference.Network])
+def test_a_network_keeps_one_optimizer_for_its_name_in_any_case(network):
+    X, y = [[0.0], [1.0]], [[1.0], [3.0]]
+    nets = [network((1, 3, 1), activation="Tanh", loss="MSE", seed=0) for _ in range(2)]
+    for net, names in zip(nets, (("Adam", "ADAM"), ("adam", "adam")), strict=True):
+        for name in names:
+            net.partial_fit(X, y, optimizer=name)
+    assert repr(nets[0]) == repr(nets[1])
+    np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
+
+
+HINTS = {
+    "activation": {
+        "swish": "swish is called 'silu' here",
+        "Swish": "Swish is called 'silu' here",
+        "logistic": "'sigmoid'",
+        "linear": "'identity'",
+        "None": "'identity'",
+        "LeakyReLU(0.1)": "LeakyReLU is called 'leaky_relu' here",
+        "leaky-relu": "'leaky_relu'",
+        "Hardtanh": "'hard_tanh'",
+        "gelu_new": "'gelu_tanh'",
+        "sigmiod": "did you mean 'sigmoid'?",
+        "log_softmax": "use output='softmax' with loss='cross_entropy'",
+    },
+    "loss": {
+        "MSELoss": "'mse'",
+        "mean_squared_error": "'mse'",
+        "bce": "'binary_cross_entropy'",
+        "BCEWithLogitsLoss": "'binary_cross_entropy'",
+        "binary_crossentropy": "'binary_cross_entropy'",
+        "crossentropy": "crossentropy is called 'cross_entropy' here",
+        "CrossEntropyLoss": "'cross_entropy'",
+        "sparse_categorical_crossentropy": "'cross_entropy'",
+        "log_loss": "'cross_entropy'",
+        "NLLLoss": "'cross_entropy'",
+        "SmoothL1Loss": "'huber'",
+        "l1": "'mae'",
+        "kl_div": "'kl_divergence'",
+        "hubber": "did you mean 'huber'?",
+    },
+    "optimizer": {
+        "L-BFGS": "'lbfgs'",
+        "adamm": "did you mean 'adam'?",
+        "momentum": "write fastbp.optim.SGD(lr, momentum=0.9)",
+    },
+    "schedule": {
+        "OneCycleLR": "'one_cycle'",
+        "CosineAnnealingLR": "'cosine'",
+        "ReduceLROnPlateau": "'plateau'",
+        "StepLR": "write fastbp.schedules.StepLR(step_size, gamma)",
+    },
+    "init": {"xavier_uniform": "'glorot_uniform'", "kaiming": "'he'", "he_nromal": "'he_normal'"},
+    "metric": {
+        "acc": "'accuracy'",
+        "f1_score": "'f1'",
+        "top_5_accuracy": "'top_k_accuracy(5)'",
+        "roc_auc": "pass the function sklearn.metrics.roc_auc_score",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, names in HINTS.items() for name in names]
+)
+def test_a_name_of_another_library_or_a_slip_gets_a_hint(kind, name):
+    known = ", ".join(REGISTRIES[kind][0])
+    with pytest.raises(ValueError) as error:
+        REGISTRIES[kind][1](name)
+    message, _, hint = str(error.value).rpartition("; ")
+    assert message == f"unknown {kind} {name!r}; known: {known}"
+    assert HINTS[kind][name] in hint
+
+
+def test_what_hints_name_exists():
+    for kind, hints in _ELSEWHERE.items():
+        names, resolve = REGISTRIES[kind]
+        for there, here in hints.items():
+            assert there not in {re.sub("_", "", name) for name in names}, f"{kind} {there} exists"
+            if " " not in here:
+                assert here.partition("(")[0] in names, f"{kind} {there}"
+            for formula in re.findall(r"'(formula\(.*\))'", here):
+                resolve(formula)
+            for dotted in re.findall(r"fastbp\.(\w+\.\w+)", here):
+                operator.attrgetter(dotted)(fastbp)
+
+
+def test_hints_do_not_exist_for_names_far_from_all():
+    for kind in ("activation", "loss", "optimizer", "init", "metric"):
+        with pytest.raises(ValueError, match=rf"known: .*{REGISTRIES[kind][0][-1]}$"):
+            REGISTRIES[kind][1]("magic")
