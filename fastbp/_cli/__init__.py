@@ -1,6 +1,6 @@
 """The subcommands of `fastbp`, in the order in which --help lists them.
 
-Each command is a module with `add_parser(subparsers) -> ArgumentParser` and `run(args) -> int`,
+Each command is a module with `add_parser(subparsers) -> Parser` and `run(args) -> int`,
 which returns the exit code. To add a command, write such a module and add it to COMMANDS.
 """
 

@@ -36,10 +36,11 @@ are computed within a round. Do not run other programs at the same time.
 """
 
 
-def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> options.Parser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "bench",
+        usage="fastbp bench [OPTIONS]",
         help="measure the speed, compared with the peers that are installed",
         description="Measure training steps, epochs and predictions, compared with peers.",
         epilog=_EXAMPLES,

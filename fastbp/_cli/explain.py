@@ -22,10 +22,11 @@ programs at the same time.
 """
 
 
-def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> options.Parser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "explain",
+        usage="fastbp explain [OPTIONS] [DATA]",
         help="measure where the time of a training step is spent",
         description="Measure the phases of a training step in each layer, and compare them with "
         "the limits of this machine. The options for data, network and training are those of "

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from .._files.atomic import naming
 from .._version import __version__
 from ..errors import DivergenceError
+from ..tabular._problems import did_you_mean
 from . import COMMANDS
-from .options import UsageError
+from .options import Parser, UsageError
 
 _STDOUT = "standard output"
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -25,11 +26,16 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and return the exit code.
 
-    Raises SystemExit as argparse does: with 2 for wrong usage, with 0 after --help and --version.
+    Without arguments, it prints the help. Raises SystemExit as argparse does: with 2 for wrong
+    usage, with 0 after --help and --version.
     """
-    args = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        build_parser().print_help()
+        return 0
+    args = _parse(argv)
     command: Callable[[argparse.Namespace], int] = args.run
-    parser: argparse.ArgumentParser = args.parser
+    parser: Parser = args.parser
     try:
         with naming(_STDOUT):  # an error about a file names that file already
             code = command(args)
@@ -53,17 +59,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"not enough memory: {error}", 1)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser with all subcommands; it adds `run` and `parser` to the arguments."""
-    parser = argparse.ArgumentParser(
-        prog="fastbp", description="Train dense networks on a CPU, and predict with them."
+    parser = Parser(
+        prog="fastbp",
+        usage="fastbp COMMAND [OPTIONS]",
+        description="Train dense networks on a CPU, and predict with them.",
+        epilog="fastbp COMMAND --help describes a command and its options.",
     )
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    # without a prog of their own, the commands would repeat the usage of fastbp in theirs
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, prog="fastbp"
+    )
     for command in COMMANDS:
         sub = command.add_parser(subparsers)
         sub.set_defaults(run=command.run, parser=sub)
     return parser
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; errors show the usage of its command."""
+    parser = build_parser()
+    names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+    if not argv[0].startswith("-") and argv[0] not in names:
+        near = did_you_mean(argv[0], names)
+        parser.error(f"unknown command {argv[0]!r}{near} (the commands are {', '.join(names)})")
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        args.parser.refuse(unknown)
+    return args
 
 
 def _drop_output() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TypeAlias, TypedDict, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeAlias, TypedDict, TypeVar
 
 from .. import activations
 from .._checks import arguments as check
 from .._checks.names import comma_parts
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from ..tabular._csv import DECIMALS, HEADERS, THOUSANDS, Format
+from ..tabular._problems import did_you_mean
 
 BUILT_IN = ("digits", "fashion-mnist")
 PRECISIONS = (
@@ -18,7 +19,7 @@ PRECISIONS = (
     "bits (bfloat16); high and medium are slower than highest on some machines"
 )
 
-Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
 T = TypeVar("T")
 
 
@@ -34,6 +35,19 @@ class FileOptions(TypedDict):
 
 class UsageError(Exception):
     """Options that conflict. The error is reported as argparse reports its own errors."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors name the option that the user may have meant."""
+
+    def refuse(self, arguments: Sequence[str]) -> NoReturn:
+        """Exit with an error about arguments that the parser does not know."""
+        for argument in arguments:
+            if argument.startswith("-"):
+                name = argument.partition("=")[0]
+                near = did_you_mean(name, self._option_string_actions)
+                self.error(f"unknown option {name}{near} ({self.prog} --help lists the options)")
+        self.error(f"unexpected argument {arguments[0]!r}")
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:

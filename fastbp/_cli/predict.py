@@ -26,10 +26,11 @@ from .options import UsageError
 from .sources import test_images
 
 
-def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> options.Parser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "predict",
+        usage="fastbp predict [OPTIONS] MODEL DATA",
         help="write a model's predictions for the rows of a file",
         description="Write the predictions of a model as .csv: a header line and one line per row.",
     )

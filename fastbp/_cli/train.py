@@ -46,10 +46,11 @@ training rows is scored instead, and the model is that of the epoch with the bes
 """
 
 
-def add_parser(subparsers: options.Subparsers) -> argparse.ArgumentParser:
+def add_parser(subparsers: options.Subparsers) -> options.Parser:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "train",
+        usage="fastbp train [OPTIONS] [DATA]",
         help="train a network and write it to a file",
         description="Train a network, score it on held-out rows, and write it to a model file.",
         epilog=_EXAMPLES,

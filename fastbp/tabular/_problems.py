@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import DataError
@@ -68,6 +69,17 @@ def counted(n: int, what: str) -> str:
     ('1 empty cell', '4,312 empty cells')
     """
     return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the known name that is closest to an unknown one; "" if none is close.
+
+    >>> did_you_mean("Prise", ["size", "price"])
+    ': did you mean price?'
+    """
+    folded = {text.casefold(): text for text in known}
+    near = difflib.get_close_matches(name.casefold(), folded, 1)
+    return f": did you mean {folded[near[0]]}?" if near else ""
 
 
 def shortened(cell: str) -> str:

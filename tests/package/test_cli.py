@@ -290,8 +290,18 @@ def test_a_diverging_run_keeps_the_old_model(capsys):
 
 
 USAGE = {
-    "no command": ([], "required: COMMAND"),
-    "unknown command": (["fly"], "invalid choice: 'fly'"),
+    "unknown command": (
+        ["fly"],
+        "unknown command 'fly' (the commands are train, predict, explain, bench, info)",
+    ),
+    "misspelt command": (["Trian"], "unknown command 'Trian': did you mean train? (the commands"),
+    "unknown option": (["train", "--zzz", "1"], "fastbp train: error: unknown option --zzz (fastb"),
+    "misspelt option": (
+        ["predict", "m", "x.csv", "--porba"],
+        "fastbp predict: error: unknown option --porba: did you mean --proba? (fastbp predict --h",
+    ),
+    "option with a value": (["train", "--epoch_s=3"], "option --epoch_s: did you mean --epochs?"),
+    "another argument": (["train", "a.csv", "b.csv"], "unexpected argument 'b.csv'"),
     "hidden": (["train", "--hidden", "4,0"], "expected a whole number >= 1; got '0'"),
     "hidden text": (["train", "--hidden", "wide"], "expected a whole number >= 1; got 'wide'"),
     "activation": (["train", "--activation", "magic"], "unknown activation 'magic'; known: ident"),
@@ -339,7 +349,9 @@ def test_bad_arguments_are_refused(capsys, name):
         main(args)
     assert caught.value.code == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("usage: fastbp")
+    command = args[0] if args[0] in ("train", "predict") else "COMMAND"
+    assert out == "" and err.startswith(f"usage: fastbp {command} ")
+    assert err.split("\n")[1].startswith("fastbp")  # the usage is one line, then comes the error
     assert message in " ".join(err.split())
     assert os.listdir() == []
 
@@ -493,12 +505,21 @@ def test_info(capsys):
         (["--version"], f"fastbp {fastbp.__version__}\n"),
         (["-h"], "usage: fastbp"),
         (["train", "-h"], "examples:"),
+        (["train", "-h"], "usage: fastbp train [OPTIONS] [DATA]\n"),
     ],
 )
 def test_version_and_help(capsys, args, text):
     with pytest.raises(SystemExit) as caught:
         main(args)
     assert caught.value.code == 0 and text in capsys.readouterr().out
+
+
+def test_without_arguments_the_command_prints_its_help(capsys):
+    assert main([]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: fastbp COMMAND [OPTIONS]\n") and err == ""
+    for name in ("train", "predict", "explain", "bench", "info"):
+        assert f"\n    {name} " in out, name
 
 
 @contextmanager
