@@ -466,6 +466,35 @@ def looks_finite(array: Array, dtype: np.dtype) -> bool:
     return bool(np.isfinite(np.add.reduce(array, axis=None, dtype=wide)))
 
 
+def validation_set(
+    validation_data: object,
+    X_val: object,
+    y_val: object,
+    sample_weight_val: object,
+    *,
+    has_targets: bool = True,
+) -> tuple[object, object, object] | None:
+    """(X, y, weights or None) from the arguments of `fit`; None if there are no validation data.
+
+    Without `has_targets`, the loss has none, so that there is no y_val.
+    """
+    parts = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+    given = [name for name, value in parts.items() if value is not None]
+    if validation_data is not None:
+        if given:
+            raise ValueError(f"give validation_data or {' and '.join(given)}, not both")
+        return split_validation(validation_data)
+    if not given:
+        return None
+    for name, needed in (("X_val", True), ("y_val", has_targets)):
+        if needed and name not in given:
+            raise ValueError(
+                f"{' and '.join(given)} without {name}: validation data are X_val and y_val, or "
+                "validation_data=(X, y)"
+            )
+    return X_val, y_val, sample_weight_val
+
+
 def split_validation(validation_data: object) -> tuple[object, object, object]:
     """(X, y, weights or None) from the argument validation_data of `fit`."""
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):

@@ -212,6 +212,9 @@ class TrainableNetwork(DifferentiableNetwork):
         class_weight: object = None,
         metrics: Iterable[str | Metric] | Mapping[str, str | Metric] = (),
         validation_data: Sequence[object] | None = None,
+        X_val: object = None,
+        y_val: object = None,
+        sample_weight_val: object = None,
         validation_split: float = 0.0,
         time_budget: float | None = None,
         checkpoint: str | PathLike[str] | None = None,
@@ -262,6 +265,8 @@ class TrainableNetwork(DifferentiableNetwork):
             after each epoch for the training rows and for those held out.
         validation_data : (X, y) or (X, y, sample_weight), or None, default None
             Data to score after every epoch.
+        X_val, y_val, sample_weight_val : array_like or None, default None
+            The same, as separate arguments instead of validation_data.
         validation_split : float, default 0.0
             Instead, the share of the rows to hold out for that, in [0, 1). The seed of the network
             chooses them; with class numbers, every class gives the same share.
@@ -323,6 +328,9 @@ class TrainableNetwork(DifferentiableNetwork):
             class_weight=class_weight,
             metrics=metrics,
             validation_data=validation_data,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
             validation_split=validation_split,
             time_budget=time_budget,
             checkpoint=checkpoint,

@@ -55,6 +55,9 @@ class FitOptions:
     class_weight: object
     metrics: Iterable[str | Metric] | Mapping[str, str | Metric]
     validation_data: Sequence[object] | None
+    X_val: object
+    y_val: object
+    sample_weight_val: object
     validation_split: float
     time_budget: float | None
     checkpoint: str | PathLike[str] | None
@@ -223,10 +226,17 @@ def _split(
 ) -> tuple[Data | Stream, Data | None]:
     """What to train on and what to score on."""
     share = check.check_fraction(options.validation_split, "validation_split")
-    if options.validation_data is not None:
+    given = check.validation_set(
+        options.validation_data,
+        options.X_val,
+        options.y_val,
+        options.sample_weight_val,
+        has_targets=net.criterion.group == 1,
+    )
+    if given is not None:
         if share:
-            raise ValueError("give validation_data or validation_split, not both")
-        given = check.split_validation(options.validation_data)
+            name = "X_val" if options.validation_data is None else "validation_data"
+            raise ValueError(f"give {name} or validation_split, not both")
         return source, data_set(net, *given, "validation X")
     if not share:
         return source, None

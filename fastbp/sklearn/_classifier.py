@@ -24,7 +24,7 @@ from ..optim import Optimizer
 from ..schedules import Schedule
 from ._arrays import SparseMatrix, refuse_masked_elements, with_numpy_dtype
 from ._callbacks import only_with_epochs, with_callbacks
-from ._estimator import BaseMLP
+from ._estimator import BaseMLP, HeldOut
 from ._fit import fit_estimator
 
 
@@ -222,7 +222,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @with_callbacks
     def fit(
-        self, X: object, y: object, sample_weight: object = None, *, validation_data: object = None
+        self,
+        X: object,
+        y: object,
+        sample_weight: object = None,
+        *,
+        validation_data: object = None,
+        X_val: object = None,
+        y_val: object = None,
+        sample_weight_val: object = None,
     ) -> Self:
         """Train the network on X and y.
 
@@ -238,6 +246,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         validation_data : tuple or None, default None
             (X, y) or (X, y, sample_weight), scored after every epoch in `validation_scores_`. With
             early_stopping it replaces the held-out part of X. Not with "lbfgs".
+        X_val, y_val, sample_weight_val : array-like or None, default None
+            The same, as separate arguments. A Pipeline with transform_input=["X_val"] transforms
+            X_val as it does X; see docs/sklearn.md.
 
         Returns
         -------
@@ -249,7 +260,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         TypeError, ValueError
             If an argument or a parameter is invalid; the estimator is then unchanged.
         """
-        fit_estimator(self, X, y, sample_weight, validation_data)
+        held_out = HeldOut(validation_data, X_val, y_val, sample_weight_val)
+        fit_estimator(self, X, y, sample_weight, held_out)
         return self
 
     @only_with_epochs

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import inf, sqrt
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._checks.arguments import MAX_THREADS, split_validation
+from .._checks.arguments import MAX_THREADS, validation_set
 from .._checks.numbers import narrowed
 from .._network.dense import Dense, Norm
 from .._network.network import Network
@@ -45,6 +45,19 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 def _from(low: float, kind: type = Real, closed: str = "left") -> Interval:
     return Interval(kind, low, None, closed=closed)
+
+
+class HeldOut(NamedTuple):
+    """The arguments of `fit` about data to validate on, as they were given."""
+
+    validation_data: object = None
+    X_val: object = None
+    y_val: object = None
+    sample_weight_val: object = None
+
+    def given(self) -> list[str]:
+        """The names of those that are not None."""
+        return [name for name, value in self._asdict().items() if value is not None]
 
 
 class OfGates(HasMethods):
@@ -238,18 +251,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # ---- training -------------------------------------------------------------------------
 
-    def _refuse_epochs(self, validation_data: object) -> None:
+    def _refuse_epochs(self, held_out: HeldOut) -> None:
         """Raise ValueError for an argument or a parameter that needs epochs."""
-        given = {
-            "callbacks": len(self.callbacks) > 0,
-            "validation_data": validation_data is not None,
-        }
-        for name, is_given in given.items():
-            if is_given:
-                raise ValueError(
-                    f"lbfgs has no epochs, which {name} would monitor: "
-                    f"leave {name} out, or use adam"
-                )
+        for name in ["callbacks"] * (len(self.callbacks) > 0) + held_out.given():
+            raise ValueError(
+                f"lbfgs has no epochs, which {name} would monitor: leave {name} out, or use adam"
+            )
         if self.dropout:
             raise ValueError("lbfgs minimises one J, but dropout changes J at every call: use adam")
 
@@ -411,9 +418,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         )
         return validated
 
-    def _validation(self, data: object) -> tuple[Array | SparseMatrix, Array, Array | None]:
-        """validation_data as X, encoded y, and weights or None."""
-        X, y, sample_weight = split_validation(data)
+    def _validation(
+        self, held_out: HeldOut
+    ) -> tuple[Array | SparseMatrix, Array, Array | None] | None:
+        """X, encoded y, and weights or None, to validate on; None if nothing was given."""
+        given = validation_set(*held_out)
+        if given is None:
+            return None
+        X, y, sample_weight = given
         rows, targets = self._validated(X, y, reset=False)
         weights = checked_weights(sample_weight, rows)
         if weights is not None:

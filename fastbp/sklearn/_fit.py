@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from sklearn.utils import check_random_state
 
 from ._arrays import checked_weights, refuse_zero_weights
-from ._estimator import BaseMLP
+from ._estimator import BaseMLP, HeldOut
 from ._state import check_same_network, set_precision, unchanged_if_refused
 from ._tasks import Tasks
 from ._training import Minimization, Training
@@ -18,7 +18,7 @@ def fit_estimator(
     X: object,
     y: object,
     sample_weight: object = None,
-    validation_data: object = None,
+    held_out: HeldOut | None = None,
     *,
     incremental: bool = False,
     classes: object = None,
@@ -32,8 +32,10 @@ def fit_estimator(
     ----------
     est : BaseMLP
         The estimator.
-    X, y, sample_weight, validation_data
+    X, y, sample_weight
         As for `fit` of the estimator.
+    held_out : HeldOut or None, default None
+        The arguments about data to validate on; None for none.
     incremental : bool, default False
         Whether this is `partial_fit`.
     classes : array_like or None, default None
@@ -43,7 +45,9 @@ def fit_estimator(
     with ExitStack() as open_callbacks:
         with unchanged_if_refused(est):
             est._validate_params()
-            training = _prepare(est, X, y, sample_weight, validation_data, incremental, classes)
+            training = _prepare(
+                est, X, y, sample_weight, held_out or HeldOut(), incremental, classes
+            )
             if training is None:
                 return
             open_callbacks.enter_context(training.callbacks)
@@ -59,13 +63,13 @@ def _prepare(
     X: object,
     y: object,
     sample_weight: object,
-    validation_data: object,
+    held_out: HeldOut,
     incremental: bool,
     classes: object,
 ) -> Training | Minimization | None:
     """Check everything and return the training to run; None if all weights are 0."""
     if est.solver == "lbfgs":
-        est._refuse_epochs(validation_data)
+        est._refuse_epochs(held_out)
     if est.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
     sizes = est._hidden_sizes()
@@ -93,4 +97,4 @@ def _prepare(
     est._check_range(targets)
     if est.solver == "lbfgs":
         return Minimization(est, rows, targets, weights)
-    return Training(est, rows, targets, weights, validation_data, incremental)
+    return Training(est, rows, targets, weights, held_out, incremental)

@@ -19,7 +19,7 @@ from ..optim import Optimizer
 from ..schedules import Schedule
 from ._arrays import SparseMatrix, checked_weights, refuse_masked_elements
 from ._callbacks import only_with_epochs, with_callbacks
-from ._estimator import BaseMLP, OfGates
+from ._estimator import BaseMLP, HeldOut, OfGates
 from ._fit import fit_estimator
 
 if TYPE_CHECKING:
@@ -218,7 +218,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @with_callbacks
     def fit(
-        self, X: object, y: object, sample_weight: object = None, *, validation_data: object = None
+        self,
+        X: object,
+        y: object,
+        sample_weight: object = None,
+        *,
+        validation_data: object = None,
+        X_val: object = None,
+        y_val: object = None,
+        sample_weight_val: object = None,
     ) -> Self:
         """Train the network on X and y.
 
@@ -234,6 +242,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         validation_data : tuple or None, default None
             (X, y) or (X, y, sample_weight), scored after every epoch in `validation_scores_`. With
             early_stopping it replaces the held-out part of X. Not with "lbfgs".
+        X_val, y_val, sample_weight_val : array-like or None, default None
+            The same, as separate arguments. A Pipeline with transform_input=["X_val"] transforms
+            X_val as it does X; see docs/sklearn.md.
 
         Returns
         -------
@@ -245,7 +256,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         TypeError, ValueError
             If an argument or a parameter is invalid; the estimator is then unchanged.
         """
-        fit_estimator(self, X, y, sample_weight, validation_data)
+        held_out = HeldOut(validation_data, X_val, y_val, sample_weight_val)
+        fit_estimator(self, X, y, sample_weight, held_out)
         return self
 
     @only_with_epochs

@@ -19,12 +19,12 @@ from ..metrics._monitor import ExpectedLogs
 from ..optim._lbfgs import check_precision, descend
 from ..schedules import Schedule, Span
 from ._arrays import SparseMatrix
-from ._estimator import BaseMLP
+from ._estimator import BaseMLP, HeldOut
 from ._state import kept_optimizer, kept_schedule
 from ._tasks import Tasks
 
-# Validation rows, their encoded targets, and their weights.
-HeldOut = tuple[Array | SparseMatrix, Array, Array | None]
+# Rows, their encoded targets, and their weights.
+Samples = tuple[Array | SparseMatrix, Array, Array | None]
 
 
 class Training:
@@ -43,8 +43,8 @@ class Training:
         Encoded targets.
     weights : array or None, shape (n,)
         Sample weights.
-    validation_data : object
-        The argument of that name of fit; None if there is none.
+    held_out : HeldOut
+        The arguments of fit about data to validate on.
     incremental : bool
         Whether this is partial_fit: one epoch that continues the last training.
     """
@@ -55,14 +55,12 @@ class Training:
         X: Array | SparseMatrix,
         y: Array,
         weights: Array | None,
-        validation_data: object,
+        held_out: HeldOut,
         incremental: bool,
     ) -> None:
         self.est, self.incremental = est, incremental
-        self.held_out: HeldOut | None = None
-        if validation_data is not None:
-            self.held_out = est._validation(validation_data)
-        elif est.early_stopping:
+        self.held_out: Samples | None = est._validation(held_out)
+        if self.held_out is None and est.early_stopping:
             (X, y, weights), self.held_out = self._split(X, y, weights)
         self.n_samples = X.shape[0]
         schedule = kept_schedule(est, incremental=incremental)
@@ -110,7 +108,7 @@ class Training:
 
     def _split(
         self, X: Array | SparseMatrix, y: Array, weights: Array | None
-    ) -> tuple[HeldOut, HeldOut]:
+    ) -> tuple[Samples, Samples]:
         """Training rows and held-out rows; two classes keep their proportions."""
         est = self.est
         arrays = [X, y] if weights is None else [X, y, weights]
@@ -227,7 +225,7 @@ class Training:
             est._optimizer.lr = est._scaled_rate()
         return improved
 
-    def _score(self, held_out: HeldOut) -> bool:
+    def _score(self, held_out: Samples) -> bool:
         """Record the validation score; return whether it is the best so far."""
         est = self.est
         with np.errstate(over="ignore", invalid="ignore"):  # if the fit is about to diverge

@@ -154,6 +154,46 @@ def test_validation_data_given_by_the_user(kind):
 
 
 @pytest.mark.parametrize("kind", BOTH)
+def test_validation_data_in_separate_arguments(kind):
+    X, y = data_for(kind)
+    weights = np.arange(1.0, len(X) - 79)
+    model = kind(hidden_layer_sizes=8, early_stopping=True, max_iter=5, random_state=0)
+    model.fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:], sample_weight_val=weights)
+    twin = clone(model).fit(X[:80], y[:80], validation_data=(X[80:], y[80:], weights))
+    assert model.validation_scores_ == twin.validation_scores_
+    with pytest.raises(ValueError, match="X_val without y_val"):
+        model.fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="validation_data or X_val and y_val, not both"):
+        model.fit(X, y, X_val=X, y_val=y, validation_data=(X, y))
+    assert model.validation_scores_ == twin.validation_scores_
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_pipeline_transforms_the_data_for_early_stopping(kind):
+    """X_val passes the steps before the estimator, as X does, if transform_input names it."""
+    X, y = data_for(kind)
+    X = 100 * X + 1000  # without the scaler, the scores differ
+    train, held = slice(0, 80), slice(80, None)
+    model = kind(hidden_layer_sizes=8, early_stopping=True, max_iter=30, random_state=0)
+    scaler = StandardScaler().fit(X[train])
+    expected = clone(model).fit(
+        scaler.transform(X[train]), y[train], X_val=scaler.transform(X[held]), y_val=y[held]
+    )
+    with config_context(enable_metadata_routing=True):
+        requested = clone(model).set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(StandardScaler(), requested, transform_input=["X_val"])
+        pipeline.fit(X[train], y[train], X_val=X[held], y_val=y[held])
+        fitted = pipeline[-1]
+        assert fitted.t_ == 80 * fitted.n_iter_
+        assert fitted.validation_scores_ == expected.validation_scores_
+        for ours, other in zip(fitted.coefs_, expected.coefs_, strict=True):
+            np.testing.assert_array_equal(ours, other)
+        plain = make_pipeline(StandardScaler(), clone(requested))
+        plain.fit(X[train], y[train], X_val=X[held], y_val=y[held])
+        assert plain[-1].validation_scores_ != expected.validation_scores_
+
+
+@pytest.mark.parametrize("kind", BOTH)
 def test_partial_fit_continues(kind):
     X, y = data_for(kind)
     classes = {"classes": np.unique(y)} if kind is MLPClassifier else {}

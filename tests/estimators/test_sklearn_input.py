@@ -76,6 +76,8 @@ def test_bad_arguments_are_refused(kind):
     lbfgs = kind(hidden_layer_sizes=4, solver="lbfgs", max_iter=1, early_stopping=True)
     with pytest.raises(ValueError, match="no epochs, which validation_data would monitor"):
         lbfgs.fit(X, y, validation_data=("nonsense",))
+    with pytest.raises(ValueError, match="no epochs, which X_val would monitor: leave X_val out"):
+        lbfgs.fit(X, y, X_val=X, y_val=y)
     with pytest.raises(ValueError, match="no epochs, which callbacks would monitor"):
         clone(lbfgs).set_params(callbacks=[print]).fit(X, y)
     assert lbfgs.fit(X, y).n_iter_ == 1  # early_stopping has no effect, as in scikit-learn

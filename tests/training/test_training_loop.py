@@ -284,6 +284,48 @@ def test_validation_split(network):
 
 
 @NETWORKS
+@pytest.mark.parametrize("weighted", [False, True])
+def test_validation_data_in_separate_arguments(network, weighted):
+    weights = np.arange(1.0, N + 1) if weighted else None
+    net, X, y = case(network)
+    twin = case(network)[0]
+    history = net.fit(X, y, epochs=2, X_val=X, y_val=2 * y, sample_weight_val=weights)
+    data = (X, 2 * y, weights) if weighted else (X, 2 * y)
+    expected = twin.fit(X, y, epochs=2, validation_data=data)
+    assert history.val_loss == expected.val_loss
+    assert history.val_score == expected.val_score
+
+
+def test_validation_data_of_a_loss_without_targets_are_an_X_val_alone():
+    X = np.linspace(0, 1, 24).reshape(8, 3)
+    nets = [fastbp.Network((3, 1), loss="margin_ranking", seed=0) for _ in range(2)]
+    history = nets[0].fit(X, epochs=1, X_val=X)
+    assert history.val_loss == nets[1].fit(X, epochs=1, validation_data=(X, None)).val_loss
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("X_val",), "X_val without y_val: validation data are X_val and y_val, or validation_d"),
+        (("y_val",), "y_val without X_val"),
+        (("sample_weight_val",), "sample_weight_val without X_val"),
+        (("y_val", "sample_weight_val"), "y_val and sample_weight_val without X_val"),
+        (("validation_data", "X_val", "y_val"), "validation_data or X_val and y_val, not both"),
+        (("validation_data", "sample_weight_val"), "or sample_weight_val, not both"),
+        (("X_val", "y_val", "validation_split"), "give X_val or validation_split, not both"),
+    ],
+)
+def test_validation_data_that_are_given_twice_or_in_part_are_refused(given, message):
+    net, X, y = case()
+    theta = net.theta.copy()
+    data = {"X_val": X, "y_val": y, "sample_weight_val": np.ones(N)}
+    data |= {"validation_data": (X, y), "validation_split": 0.5}
+    with pytest.raises(ValueError, match=message):
+        net.fit(X, y, epochs=1, **{name: data[name] for name in given})
+    np.testing.assert_array_equal(net.theta, theta)
+
+
+@NETWORKS
 def test_a_split_of_classes_is_stratified(network):
     net = network((1, 3), output="softmax", loss="cross_entropy", seed=0)
     labels = np.repeat([0, 1, 2], [20, 12, 8])
