@@ -284,6 +284,12 @@ class Trainee(Protocol):
     def _inputs(self, X: object, name: str = "X") -> Rows:
         """X as the passes take it."""
 
+    def _names_of(self, X: object) -> tuple[str, ...] | None:
+        """The names that a training on X gives to the inputs."""
+
+    def _remember(self, names: tuple[str, ...] | None) -> None:
+        """Keep the names of the inputs, unless there are some."""
+
     def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array | None:
         """The targets as the loss takes them."""
 

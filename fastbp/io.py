@@ -44,7 +44,7 @@ def save(
         As `open` does.
     """
     preprocessing = net.preprocessing if preprocessing is None else preprocessing
-    write_model(path, net._architecture, net.layers, net.seed, preprocessing)
+    write_model(path, net._architecture, net.layers, net.seed, preprocessing, net.feature_names)
 
 
 def load(path: str | os.PathLike[str]) -> Network:

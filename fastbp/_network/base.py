@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.columns import Names, check_column_names, check_feature_names, column_names
 from .._precision import HIGHEST, described
 from .._precision import settled as settled_precision
 from .._types import Array, Rows
@@ -193,6 +194,7 @@ class NetworkBase:
         """Set every attribute: this is all that a network consists of."""
         self._seed = seed
         self.preprocessing = None
+        self._feature_names: Names | None = None
         self._lock = RLock()
         self._hook: Hook | None = None
         self._in_hook = False
@@ -330,6 +332,26 @@ class NetworkBase:
         return self._architecture.is_plain
 
     @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the inputs, if the network was trained on a data frame; None otherwise.
+
+        `fit` and `train_batch` take them from the first frame of pandas, polars or Arrow whose
+        names are all strings. From then on, each method raises ValueError for a frame with other
+        names, or with these names in another order; arrays, which have no names, are taken as they
+        are. Copies and files keep the names. They can be set, and None forgets them.
+
+        >>> import fastbp
+        >>> net = fastbp.Network((2, 1), seed=0)
+        >>> net.feature_names = ["size", "age"]; net.feature_names
+        ('size', 'age')
+        """
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, names: Iterable[str] | None) -> None:
+        self._feature_names = check_feature_names(names, self.widths[0])
+
+    @property
     def seed(self) -> int:
         """The seed; the one that was drawn, if none was given."""
         return self._seed
@@ -381,7 +403,18 @@ class NetworkBase:
 
     def _inputs(self, X: object, name: str = "X") -> Rows:
         """X (n, n_0) as the backend takes it, finite or not."""
+        if self._feature_names is not None and type(X) is not np.ndarray:
+            check_column_names(X, self._feature_names, name)
         return self._backend.inputs(X, name)
+
+    def _names_of(self, X: object) -> Names | None:
+        """The names that a training on X gives to the inputs."""
+        return column_names(X)
+
+    def _remember(self, names: Names | None) -> None:
+        """Keep the names of the inputs that a training begins with, unless there are some."""
+        if self._feature_names is None:
+            self._feature_names = names
 
     def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array | None:
         """int32 class numbers (n,) or rows (n, n_targets), as the loss takes them."""
@@ -438,7 +471,14 @@ class NetworkBase:
 
         Raises ValueError for parameters that are not finite, OSError if the file cannot be written.
         """
-        write_model(path, self._architecture, self.layers, self.seed, self.preprocessing)
+        write_model(
+            path,
+            self._architecture,
+            self.layers,
+            self.seed,
+            self.preprocessing,
+            self.feature_names,
+        )
 
     def __getstate__(self) -> dict[str, object]:
         net = self._architecture
@@ -453,6 +493,7 @@ class NetworkBase:
             "matmul_precision": net.matmul_precision,
             "seed": self.seed,
             "preprocessing": self.preprocessing,
+            "feature_names": self.feature_names,
             "theta": np.array(self._theta),
             "trainable": tuple(layer.trainable for layer in self.layers),
         }
@@ -466,3 +507,4 @@ class NetworkBase:
         )
         self._build(architecture, state["theta"], state["seed"], state["trainable"])
         self.preprocessing = state["preprocessing"]
+        self._feature_names = state.get("feature_names")  # version 0.1 had none

@@ -55,7 +55,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> fastbp.Network((2, 1), init="zeros").forward([[1, 2], [3, 4]]).shape
         (2, 1)
         """
-        return self._forward(self._backend.inputs(X, "X"), self._theta).copy()
+        return self._forward(self._inputs(X), self._theta).copy()
 
     def _forward(self, X: Rows, theta: Array) -> Array:
         """Store z and a of every layer; returns the stored a^L."""
@@ -296,8 +296,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> net.predict([[1, 2]])
         array([[0.5, 0.5]], dtype=float32)
         """
-        backend = self._backend
-        return backend.predict(self._theta, backend.inputs(X, "X"))
+        return self._backend.predict(self._theta, self._inputs(X))
 
     def loss(self, X: object, y: object, sample_weight: object = None) -> float:
         """J of X and y, penalties included; the stored z, a and delta stay as they are.
@@ -310,7 +309,7 @@ class DifferentiableNetwork(NetworkBase):
         2.0
         """
         backend, theta = self._backend, self._theta
-        rows = backend.inputs(X, "X")
+        rows = self._inputs(X)
         targets = self._targets(y, len(rows))
         s = check.as_weights(sample_weight, len(rows), theta.dtype)
         return backend.cost(theta, rows, targets, s)

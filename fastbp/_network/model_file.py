@@ -8,6 +8,7 @@ written as version 2, with `layers` and `input_dropout` in the architecture, and
 "layers.0.gain" and "layers.0.shift". Version 3 has `matmul_precision` too, and is written if that
 is not "highest". Version 4 has the same fields, and is written if an activation or the loss is a
 formula: the architecture has its text, and a trained constant beta is the tensor "layers.0.beta".
+Version 5 has `feature_names` too, and is written if the network has them.
 Nothing is pickled, and no text is executed.
 """
 
@@ -59,9 +60,11 @@ _FIELDS_1: _Fields = {
 }
 _FIELDS_2: _Fields = {**_FIELDS_1, "layers": _LIST, "input_dropout": _NUMBER}
 _FIELDS_3: _Fields = {**_FIELDS_2, "matmul_precision": _TEXT}
+_FIELDS_5: _Fields = {**_FIELDS_3, "feature_names": _LIST}
 # version: fields of its architecture
-VERSIONS = {"1": _FIELDS_1, "2": _FIELDS_2, "3": _FIELDS_3, "4": _FIELDS_3}
-_WITH_FORMULAS = "4"
+VERSIONS = {"1": _FIELDS_1, "2": _FIELDS_2, "3": _FIELDS_3, "4": _FIELDS_3, "5": _FIELDS_5}
+_WITH_FORMULAS = ("4", "5")
+_WITH_NAMES = "5"
 MAX_FORMULAS = 1_000_000  # characters, so that a forged file cannot keep the reader busy
 _FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
 _LAYER: _Fields = {
@@ -81,6 +84,7 @@ def write_model(
     layers: Sequence[Layer],
     seed: int,
     preprocessing: object,
+    feature_names: Sequence[str] | None = None,
 ) -> None:
     """Write a model file, whole or not at all; see `fastbp.io.save`.
 
@@ -92,6 +96,8 @@ def write_model(
         The architecture, the layers with the parameters, and the seed of the network.
     preprocessing : dict or None
         What a command needs to prepare inputs; stored as JSON.
+    feature_names : sequence of str or None
+        The names of the inputs, if they have some.
     """
     if isinstance(net.criterion, CustomLoss):
         raise TypeError(
@@ -119,9 +125,12 @@ def write_model(
         tensors |= {f"layers.{i}.{name}": view for name, view in layer.parameters().items()}
     metadata = {
         "format": FORMAT,
-        "version": _version(net, layers),
-        "architecture": json.dumps(_described(net, layers, seed), allow_nan=False),
+        "version": _version(net, layers, feature_names is not None),
     }
+    names = None if feature_names is None else list(feature_names)
+    fields = _described(net, layers, seed) | {"feature_names": names}
+    fields = {name: fields[name] for name in VERSIONS[metadata["version"]]}
+    metadata["architecture"] = json.dumps(fields, allow_nan=False)
     if preprocessing is not None:
         if not isinstance(preprocessing, dict):
             raise TypeError(f"preprocessing must be a dict; got {type(preprocessing).__name__}")
@@ -133,6 +142,11 @@ class _Made(Protocol):
     """A network, as a model file fills it in."""
 
     preprocessing: dict[str, object] | None
+
+    @property
+    def feature_names(self) -> Sequence[str] | None: ...
+    @feature_names.setter
+    def feature_names(self, names: Any) -> None: ...
 
     @property
     def layers(self) -> Sequence[Layer]: ...
@@ -175,6 +189,7 @@ def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _N
         keywords["matmul_precision"] = architecture.get("matmul_precision", HIGHEST)
         try:
             net = from_layers(architecture["widths"][0], dense, loss=loss, **keywords)
+            net.feature_names = architecture.get("feature_names")
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"the architecture does not hold: {error}") from error
         net.preprocessing = preprocessing
@@ -187,10 +202,12 @@ def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _N
 # ---- its parts ----------------------------------------------------------------------------
 
 
-def _version(net: Architecture, layers: Sequence[Layer]) -> str:
+def _version(net: Architecture, layers: Sequence[Layer], named: bool) -> str:
     """The lowest version that can hold the network, so that older readers take it."""
+    if named:
+        return _WITH_NAMES
     if _has_formulas(net.dense, net.criterion):
-        return _WITH_FORMULAS
+        return _WITH_FORMULAS[0]
     if net.matmul_precision != HIGHEST:
         return "3"
     return "1" if net.is_plain and all(layer.trainable for layer in layers) else "2"
@@ -205,7 +222,7 @@ def _has_formulas(layers: Sequence[Dense], loss: Loss) -> bool:
 def _described(net: Architecture, layers: Sequence[Layer], seed: int) -> dict[str, object]:
     """The architecture and the seed as JSON has them."""
     *hidden, output = (str(activation) for activation in net.activations)
-    fields = {
+    return {
         "widths": list(net.widths),
         "activations": hidden,
         "output": output,
@@ -218,7 +235,6 @@ def _described(net: Architecture, layers: Sequence[Layer], seed: int) -> dict[st
         "input_dropout": net.input_dropout,
         "matmul_precision": net.matmul_precision,
     }
-    return {name: fields[name] for name in VERSIONS[_version(net, layers)]}
 
 
 def _options(layer: Layer) -> dict[str, object]:
@@ -229,7 +245,6 @@ def _options(layer: Layer) -> dict[str, object]:
 
 
 def _check_format(metadata: dict[str, str]) -> dict[str, str]:
-    known = ("format", "version", "architecture", "preprocessing")
     if metadata.get("format") != FORMAT:
         raise ModelFileError(
             f"expected the metadata of a fastbp model, format {FORMAT!r}; "
@@ -241,6 +256,7 @@ def _check_format(metadata: dict[str, str]) -> dict[str, str]:
             f"expected version {', '.join(others)} or {last} of the fastbp format; got "
             f"{shown(metadata.get('version'))}: a newer fastbp may read it"
         )
+    known = ("format", "version", "architecture", "preprocessing")
     for key in metadata:
         if key not in known:
             raise ModelFileError(f"unknown metadata {shown(key)}; known: {', '.join(known)}")
@@ -315,11 +331,11 @@ def _length_of_formulas(texts: Iterable[str]) -> int:
 
 
 def _check_formulas(version: str, layers: list[Dense], loss: Loss) -> None:
-    """Formulas stand in files of their version only, which older releases refuse at once."""
-    if version != _WITH_FORMULAS and _has_formulas(layers, loss):
+    """Formulas stand in files of their versions only, which older releases refuse at once."""
+    if version not in _WITH_FORMULAS and _has_formulas(layers, loss):
         raise ModelFileError(
             f"the architecture has an activation or a loss that is a formula, which version "
-            f"{version} does not have: expected version {_WITH_FORMULAS}"
+            f"{version} does not have: expected version {' or '.join(_WITH_FORMULAS)}"
         )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import isfinite
 from os import PathLike
 
+import numpy as np
+
 from .._checks import arguments as check
 from .._training.fit import FitOptions, fit
 from .._training.sessions import BatchSession
@@ -116,10 +118,12 @@ class TrainableNetwork(DifferentiableNetwork):
         array([3., 1.], dtype=float32)
         """
         backend = self._backend
-        rows = backend.inputs(X, "X")
+        rows = self._inputs(X)
         targets = self._targets(y, rows.shape[0])
         s = check.as_weights(sample_weight, rows.shape[0], self._theta.dtype)
         hook = self._hook_for(hook)
+        if type(X) is not np.ndarray:
+            self._remember(self._names_of(X))
         if hook is None:
             return backend.train_batch(self._theta, rows, targets, s, optimizer, self._seed)
         self._no_dropout()

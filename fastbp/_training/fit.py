@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.columns import Names, check_column_names
 from .._checks.targets import warn_of_lost_digits
 from .._types import Array, Data, Place, Ran, Session, SessionOptions, Trainee
 from ..errors import DivergenceError
@@ -91,7 +92,8 @@ def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
     progress = ProgressBar(epochs) if options.progress else None
     runner = CallbackRunner(options.callbacks, net, progress)
     record, seed = _open_record(net, source, options, settings, runner)
-    source, validation = _split(net, source, options, seed)
+    names = net._names_of(X)
+    source, validation = _split(net, source, options, seed, names)
     train = None if isinstance(source, Stream) else source
     scoring = Scoring(net, train, validation, settings.metrics)
     source = _weigh(net, options.class_weight, source)
@@ -107,6 +109,7 @@ def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
     session = cast(Session, begun)  # for LBFGS without rates and place, which its fits do not need
     if schedule is not None:
         schedule.bind(span)
+    net._remember(names)
     net._forget()
     with closing(session), record or nullcontext(), runner:
         loop = _Loop(session, optimizer, schedule, span, runner, scoring)
@@ -222,7 +225,7 @@ def _open_record(
 
 
 def _split(
-    net: Trainee, source: Data | Stream, options: FitOptions, seed: int
+    net: Trainee, source: Data | Stream, options: FitOptions, seed: int, names: Names | None
 ) -> tuple[Data | Stream, Data | None]:
     """What to train on and what to score on."""
     share = check.check_fraction(options.validation_split, "validation_split")
@@ -237,6 +240,7 @@ def _split(
         if share:
             name = "X_val" if options.validation_data is None else "validation_data"
             raise ValueError(f"give {name} or validation_split, not both")
+        check_column_names(given[0], names, "validation X")
         return source, data_set(net, *given, "validation X")
     if not share:
         return source, None

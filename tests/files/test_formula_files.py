@@ -181,7 +181,7 @@ FORGED = {
             [m.__setitem__("version", "1")]
             + [a.pop(name) for name in ("layers", "input_dropout", "matmul_precision")]
         ),
-        "a formula, which version 1 does not have: expected version 4",
+        "a formula, which version 1 does not have: expected version 4 or 5",
     ),
     "version 2": (
         lambda t, m, a: (m.__setitem__("version", "2"), a.pop("matmul_precision")),
