@@ -7,7 +7,6 @@ nearest.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -139,16 +138,23 @@ def unknown_name(kind: str, got: object, names: Iterable[str]) -> ValueError:
     unknown activation 'tahn'; known: relu, tanh; did you mean 'tanh'?
     """
     names = tuple(names)
-    hint = _hint(kind, got, names) if isinstance(got, str) else ""
-    return ValueError(f"unknown {kind} {got!r}; known: {', '.join(names)}{hint}")
+    text = hint(got, names, _ELSEWHERE.get(kind, {})) if isinstance(got, str) else ""
+    return ValueError(f"unknown {kind} {got!r}; known: {', '.join(names)}{text}")
 
 
-def _hint(kind: str, got: str, names: Sequence[str]) -> str:
+def hint(got: str, names: Sequence[str], elsewhere: Mapping[str, str]) -> str:
+    """The end of a message about a name that is not in `names`: "" or "; " and a hint.
+
+    The keys of `elsewhere` are names of other libraries, as in `_ELSEWHERE`. A value with a space
+    is the hint itself; any other is a name, which counts if `names` has it.
+
+    >>> hint("verbose", ["epochs", "progress"], {"verbose": "progress"})
+    "; verbose is called 'progress' here"
+    """
     name = got.partition("(")[0].strip()
     bare = _bare(name)
     short = next((bare.removesuffix(end) for end in _ENDINGS if bare.endswith(end)), bare)
     same = {_bare(each): each for each in names}
-    elsewhere: Mapping[str, str] = _ELSEWHERE.get(kind, {})
     for word in filter(None, (bare, short)):
         here = same.get(word, elsewhere.get(word))
         if here is None:
@@ -157,6 +163,8 @@ def _hint(kind: str, got: str, names: Sequence[str]) -> str:
             return f"; {here}"
         if here.partition("(")[0] in names:
             return f"; {name} is called {here!r} here"
+    import difflib  # only here: it would take time of every import of fastbp
+
     near = difflib.get_close_matches(name.lower(), names, 1, 0.7)
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -13,12 +13,13 @@ from dataclasses import replace
 from functools import partial
 from os import PathLike
 from threading import RLock
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.columns import Names, check_column_names, check_feature_names, column_names
+from .._checks.keywords import hinting, missing_attribute
 from .._precision import HIGHEST, described
 from .._precision import settled as settled_precision
 from .._types import Array, Rows
@@ -49,6 +50,7 @@ class NetworkBase:
     preprocessing: dict[str, object] | None
     """A dict that JSON can hold, kept in model files: what to do with inputs and outputs."""
 
+    @hinting("Network", one_sequence=True)
     def __init__(
         self,
         widths: Iterable[int],
@@ -78,6 +80,7 @@ class NetworkBase:
         )
 
     @classmethod
+    @hinting("from_layers")
     def from_layers(
         cls,
         n_in: int,
@@ -398,6 +401,11 @@ class NetworkBase:
         [['W', 'b', 'gain'], ['W', 'b']]
         """
         return self._architecture.blocks(flat)
+
+    if not TYPE_CHECKING:  # which would take every attribute for known
+
+        def __getattr__(self, name):
+            raise missing_attribute(self, name)
 
     # ---- arguments of its methods ---------------------------------------------------------
 

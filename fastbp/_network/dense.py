@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.keywords import hinting
 from .._checks.names import known_name, split_spec
 from .._types import Array
 from ..activations import Activation
@@ -128,6 +129,7 @@ class Dense:
     max_norm: float | None
     non_negative: bool
 
+    @hinting("Dense")
     def __init__(
         self,
         n_out: int,

@@ -10,6 +10,7 @@ from os import PathLike
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.keywords import hinting
 from .._training.fit import FitOptions, fit
 from .._training.sessions import BatchSession
 from .._training.sessions import begin as begin_session
@@ -200,6 +201,7 @@ class TrainableNetwork(DifferentiableNetwork):
 
     # ---- whole data sets ------------------------------------------------------------------
 
+    @hinting("fit")
     def fit(
         self,
         X: object,
@@ -347,6 +349,7 @@ class TrainableNetwork(DifferentiableNetwork):
         with self._fitting():
             return fit(self, X, y, options)
 
+    @hinting("partial_fit")
     def partial_fit(
         self,
         X: object,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, dataclass_transform
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.keywords import unknown_argument
 
 Check = Callable[[object, str], object]
 
@@ -112,10 +113,7 @@ class Declared:
             )
         for name in values:
             if name not in self._fields:
-                raise TypeError(
-                    f"{type(self).__name__}() has no argument {name!r}; known: "
-                    f"{', '.join(self._fields)}"
-                )
+                raise unknown_argument(type(self).__name__, name, self._fields, "optimizer")
             if name in positional[: len(args)]:
                 raise TypeError(f"{type(self).__name__}() got two values for argument {name!r}")
         values |= zip(positional, args, strict=False)

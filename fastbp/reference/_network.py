@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .._checks.keywords import hinting
 from .._network.trainable import TrainableNetwork
 from ..activations import Spec as ActivationSpec
 from ..initializers import InitFunction, Initializer
@@ -45,6 +46,7 @@ class Network(TrainableNetwork):
     _DTYPE = "float64"
     _ROUNDS_FLOAT64 = True
 
+    @hinting("Network", one_sequence=True)
     def __init__(
         self,
         widths: Iterable[int],

@@ -1,0 +1,293 @@
+"""Keyword arguments that a call does not have: errors that say what the argument is called here.
+
+`hinting` decorates a function that users call, which keeps its own signature. The check is made
+once per call, before the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from numbers import Integral
+from typing import ParamSpec, TypeVar
+
+from .names import hint
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+_LEARNING_RATE = (
+    "the learning rate belongs to the optimizer: write fit(…, optimizer=fastbp.optim.Adam(lr))"
+)
+_OF_THE_OPTIMIZER = "it belongs to the optimizer: write fit(…, optimizer=fastbp.optim.Adam(…))"
+_OF_FIT = "it is an argument of fit"
+_OF_THE_NETWORK = "it is an argument of the network: write fastbp.Network(widths, …)"
+_OF_A_LAYER = (
+    "it is an option of a layer: write fastbp.Network.from_layers(n_in, [fastbp.Dense(…), …])"
+)
+_WIDTHS = "widths holds the units of all layers, inputs first: write Network((4, 16, 3))"
+_STOPPING = "write callbacks=[fastbp.callbacks.EarlyStopping(patience=10)]"
+
+_FIT = {
+    "lr": _LEARNING_RATE,
+    "learningrate": _LEARNING_RATE,
+    "learningrateinit": _LEARNING_RATE,
+    "momentum": _OF_THE_OPTIMIZER,
+    "nesterov": _OF_THE_OPTIMIZER,
+    "betas": _OF_THE_OPTIMIZER,
+    "weightdecay": _OF_THE_OPTIMIZER,
+    "clipnorm": _OF_THE_OPTIMIZER,
+    "opt": "optimizer",
+    "optim": "optimizer",
+    "solver": "optimizer",
+    "scheduler": "schedule",
+    "lrscheduler": "schedule",
+    "lrschedule": "schedule",
+    "nepochs": "epochs",
+    "numepochs": "epochs",
+    "nbepoch": "epochs",
+    "maxepochs": "epochs",
+    "maxiter": "epochs",
+    "niter": "epochs",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "accumulategradbatches": "accumulate",
+    "gradientaccumulationsteps": "accumulate",
+    "verbose": "progress",
+    "disp": "progress",
+    "valdata": "validation_data",
+    "validation": "validation_data",
+    "evalset": "validation_data",
+    "valsplit": "validation_split",
+    "validationfraction": "validation_split",
+    "testsize": "validation_split",
+    "earlystopping": _STOPPING,
+    "patience": _STOPPING,
+    "niternochange": _STOPPING,
+    "tol": "write callbacks=[fastbp.callbacks.EarlyStopping(min_delta=1e-4)]",
+    "loss": _OF_THE_NETWORK,
+    "lossfn": _OF_THE_NETWORK,
+    "criterion": _OF_THE_NETWORK,
+    "seed": _OF_THE_NETWORK,
+    "randomstate": "write fastbp.Network(widths, seed=…)",
+    "l1": _OF_THE_NETWORK,
+    "l2": _OF_THE_NETWORK,
+    "alpha": "write fastbp.Network(widths, l2=…)",
+    "dropout": _OF_A_LAYER,
+    "njobs": "n_threads",
+    "workers": "n_threads",
+    "numworkers": "n_threads",
+    "numthreads": "n_threads",
+    "maxtime": "time_budget",
+    "timeout": "time_budget",
+    "hook": "write net.on_delta(hook) before fit",
+}
+_NETWORK = {
+    "hidden": _WIDTHS,
+    "hiddenlayers": _WIDTHS,
+    "hiddenlayersizes": _WIDTHS,
+    "hiddensizes": _WIDTHS,
+    "hiddenunits": _WIDTHS,
+    "units": _WIDTHS,
+    "sizes": "widths",
+    "layersizes": "widths",
+    "nin": _WIDTHS,
+    "inputdim": _WIDTHS,
+    "inputsize": _WIDTHS,
+    "nhidden": _WIDTHS,
+    "nout": _WIDTHS,
+    "outputdim": _WIDTHS,
+    "layers": "write fastbp.Network.from_layers(n_in, [fastbp.Dense(…), …])",
+    "lr": _LEARNING_RATE,
+    "learningrate": _LEARNING_RATE,
+    "learningrateinit": _LEARNING_RATE,
+    **dict.fromkeys(("optimizer", "epochs", "batchsize", "schedule", "metrics"), _OF_FIT),
+    "nthreads": _OF_FIT,
+    "callbacks": _OF_FIT,
+    "solver": "it is an argument of fit: write fit(…, optimizer=…)",
+    "maxiter": "it is an argument of fit: write fit(…, epochs=…)",
+    "dropout": _OF_A_LAYER,
+    "norm": _OF_A_LAYER,
+    "batchnorm": _OF_A_LAYER,
+    "layernorm": _OF_A_LAYER,
+    "bias": _OF_A_LAYER,
+    "residual": _OF_A_LAYER,
+    "outputactivation": "output",
+    "outactivation": "output",
+    "finalactivation": "output",
+    "lastactivation": "output",
+    "hiddenactivation": "activation",
+    "activations": "activation",
+    "randomstate": "seed",
+    "randomseed": "seed",
+    "weightdecay": "l2",
+    "alpha": "l2",
+    "criterion": "loss",
+    "lossfn": "loss",
+    "lossfunction": "loss",
+    "initializer": "init",
+    "weightinit": "init",
+    "kernelinitializer": "init",
+    "precision": "matmul_precision",
+}
+_DENSE = {
+    "units": "n_out",
+    "outfeatures": "n_out",
+    "width": "n_out",
+    "size": "n_out",
+    "nunits": "n_out",
+    "infeatures": "inputs are the units of the layer before: write from_layers(n_in, [Dense(…)])",
+    "nin": "inputs are the units of the layer before: write from_layers(n_in, [Dense(…)])",
+    "inputdim": "inputs are the units of the layer before: write from_layers(n_in, [Dense(…)])",
+    "usebias": "bias",
+    "kernelinitializer": "init",
+    "initializer": "init",
+    "dropoutrate": "dropout",
+    "p": "dropout",
+    "normalization": "norm",
+    "layernorm": "write norm='layer'",
+    "rmsnorm": "write norm='rms'",
+    "kernelconstraint": "write max_norm=… or non_negative=True",
+    "kernelregularizer": "penalties are arguments of the network: from_layers(…, l1=…, l2=…)",
+    "frozen": "write trainable=False",
+}
+_OPTIMIZER = {
+    "learningrate": "lr",
+    "learningrateinit": "lr",
+    "eta": "lr",
+    "beta1": "write betas=(b1, b2)",
+    "beta2": "write betas=(b1, b2)",
+    "epsilon": "eps",
+    "decay": "weight_decay",
+    "l2": "weight_decay",
+    "wd": "weight_decay",
+    "nesterovsmomentum": "nesterov",
+    "globalclipnorm": "clip_global_norm",
+    "maxgradnorm": "clip_global_norm",
+    "lrdecay": "write fit(…, schedule=fastbp.schedules.ExponentialLR(gamma))",
+    "params": "the network passes its parameters: write net.step(optimizer)",
+}
+HINTS: dict[str, Mapping[str, str]] = {
+    "fit": _FIT,
+    "partial_fit": _FIT,
+    "Network": _NETWORK,
+    "from_layers": {name: text for name, text in _NETWORK.items() if name not in ("nin", "layers")}
+    | dict.fromkeys(("activation", "init", "output"), _OF_A_LAYER),
+    "Dense": _DENSE,
+    "optimizer": _OPTIMIZER,
+}
+
+# Methods and attributes that networks of other libraries have.
+_ATTRIBUTES = {
+    "compile": "the loss is an argument of Network(…), the optimizer and the metrics are of fit(…)",
+    "evaluate": "use loss(X, y)",
+    "score": "use loss(X, y)",
+    "predict_proba": "use predict(X), whose outputs are probabilities with output='softmax'",
+    "predict_classes": "use predict(X).argmax(axis=1)",
+    "train_on_batch": "use train_batch(X, y, optimizer)",
+    "train": "use fit(X, y)",
+    "zero_grad": "leave it out: backward(y) replaces the gradient",
+    "parameters": "use theta, a flat vector, or layers[0].W and .b",
+    "weights": "use theta, a flat vector, or layers[0].W and .b",
+    "get_weights": "use theta, or fastbp.export.to_keras_weights(net)",
+    "set_weights": "assign to theta, or use fastbp.export.from_keras_weights",
+    "coefs_": "use layers[0].W",
+    "intercepts_": "use layers[0].b",
+    "state_dict": "use fastbp.export.to_state_dict(net)",
+    "load_state_dict": "use fastbp.export.from_state_dict",
+    "history": "fit(…) returns it",
+}
+
+
+def hinting(
+    call: str, *, kind: str = "", one_sequence: bool = False
+) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+    """Decorate a method with a check of the names of its arguments.
+
+    Parameters
+    ----------
+    call : str
+        The name of the method in messages; that of the class for a constructor.
+    kind : str, default ""
+        The key in `HINTS`, if it is not `call`.
+    one_sequence : bool, default False
+        Whether the first argument is a sequence, which callers may pass as separate arguments.
+
+    Returns
+    -------
+    callable
+        The decorator. TypeError is raised for an argument that the method does not have.
+
+    Examples
+    --------
+    >>> class Trained:
+    ...     @hinting("fit")
+    ...     def fit(self, X, *, epochs=1):
+    ...         return epochs
+    >>> Trained().fit(0, epochs=3)
+    3
+    >>> Trained().fit(0, max_iter=3)
+    Traceback (most recent call last):
+    TypeError: fit() has no argument 'max_iter'; known: X, epochs; max_iter is called 'epochs' here
+    """
+
+    def decorate(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        code = method.__code__
+        assert not code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
+        n_positional = code.co_argcount
+        names = code.co_varnames[1 : n_positional + code.co_kwonlyargcount]  # without self
+        accepted = frozenset(names)
+
+        @wraps(method)
+        def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+            if len(args) > n_positional:
+                raise _too_many(call, args[1:], names, n_positional - 1, one_sequence)
+            if not kwargs.keys() <= accepted:
+                unknown = next(name for name in kwargs if name not in accepted)
+                raise unknown_argument(call, unknown, names, kind or call)
+            return method(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def unknown_argument(call: str, got: str, names: Iterable[str], kind: str) -> TypeError:
+    """The error for an argument that a call does not have; it lists those that it has.
+
+    >>> print(unknown_argument("Adam", "learning_rate", ["lr", "eps"], "optimizer"))
+    Adam() has no argument 'learning_rate'; known: lr, eps; learning_rate is called 'lr' here
+    """
+    names = tuple(names)
+    return TypeError(
+        f"{call}() has no argument {got!r}; known: {', '.join(names)}"
+        f"{hint(got, names, HINTS[kind])}"
+    )
+
+
+def _too_many(
+    call: str, args: tuple[object, ...], names: tuple[str, ...], n: int, one_sequence: bool
+) -> TypeError:
+    if one_sequence and all(isinstance(each, Integral) for each in args):
+        return TypeError(
+            f"{names[0]} is one sequence, in brackets of its own: write {call}({args!r}); got "
+            f"{len(args)} numbers"
+        )
+    few = "1 argument" if n == 1 else f"{n} arguments"
+    return TypeError(
+        f"{call}() takes at most {few} without a name; got {len(args)}: write the others by name, "
+        f"such as {names[n]}=…"
+    )
+
+
+def missing_attribute(owner: object, name: str) -> AttributeError:
+    """The error for an attribute that a network does not have, with what other libraries mean.
+
+    >>> print(missing_attribute(0, "zero_grad"))
+    'int' object has no attribute 'zero_grad': leave it out: backward(y) replaces the gradient
+    """
+    message = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    if name in _ATTRIBUTES:
+        message += f": {_ATTRIBUTES[name]}"
+    return AttributeError(message, name=name, obj=owner)

@@ -1,0 +1,167 @@
+"""Arguments and methods of other libraries: the errors name what is here instead."""
+
+import inspect
+import operator
+import re
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import Dense
+from fastbp._checks import keywords
+
+pytestmark = pytest.mark.once
+
+X, Y = np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)
+NETWORKS = [fastbp.Network, fastbp.reference.Network]
+RATE = "the learning rate belongs to the optimizer: write fit(…, optimizer=fastbp.optim.Adam(lr))"
+
+
+def called(got, here):
+    return f"{got} is called {here!r} here"
+
+
+FIT = {
+    "lr": RATE,
+    "learning_rate": RATE,
+    "n_epochs": called("n_epochs", "epochs"),
+    "max_iter": called("max_iter", "epochs"),
+    "epoch": "did you mean 'epochs'?",
+    "batchsize": called("batchsize", "batch_size"),
+    "lr_scheduler": called("lr_scheduler", "schedule"),
+    "verbose": called("verbose", "progress"),
+    "val_data": called("val_data", "validation_data"),
+    "validation_fraction": called("validation_fraction", "validation_split"),
+    "early_stopping": "write callbacks=[fastbp.callbacks.EarlyStopping(patience=10)]",
+    "loss": "it is an argument of the network: write fastbp.Network(widths, …)",
+    "callback": "did you mean 'callbacks'?",
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", FIT)
+def test_fit_names_its_argument(network, name):
+    net = network((3, 2), seed=0)
+    before = net.theta.copy()
+    with pytest.raises(TypeError, match=rf"^fit\(\) has no argument '{name}'; known: X, y, ") as e:
+        net.fit(X, Y, **{name: 0.1})
+    assert str(e.value).endswith(f"; {FIT[name]}")
+    np.testing.assert_array_equal(net.theta, before)
+
+
+NETWORK = {
+    "hidden": "write Network((4, 16, 3))",
+    "hidden_layer_sizes": "write Network((4, 16, 3))",
+    "layer_sizes": called("layer_sizes", "widths"),
+    "lr": RATE,
+    "optimizer": "it is an argument of fit",
+    "dropout": "write fastbp.Network.from_layers(n_in, [fastbp.Dense(…), …])",
+    "output_activation": called("output_activation", "output"),
+    "random_state": called("random_state", "seed"),
+    "criterion": called("criterion", "loss"),
+    "activatoin": "did you mean 'activation'?",
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", NETWORK)
+def test_the_constructor_names_its_argument(network, name):
+    with pytest.raises(TypeError, match=rf"^Network\(\) has no argument '{name}'; known") as e:
+        network((3, 2), **{name: 1})
+    assert str(e.value).endswith(NETWORK[name])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Dense(units=3), "Dense() has no argument 'units'; known: n_out, "),
+        (lambda: Dense(units=3), called("units", "n_out")),
+        (lambda: Dense(3, use_bias=False), called("use_bias", "bias")),
+        (lambda: Dense(3, rms_norm=True), "write norm='rms'"),
+        (lambda: fastbp.optim.Adam(learning_rate=1), called("learning_rate", "lr")),
+        (lambda: fastbp.optim.Adam(beta_1=0.5), "write betas=(b1, b2)"),
+        (lambda: fastbp.optim.SGD(clipnorm=1), called("clipnorm", "clip_norm")),
+        (
+            lambda: fastbp.Network.from_layers(3, [Dense(2)], activation="relu"),
+            "it is an option of a layer",
+        ),
+        (
+            lambda: fastbp.Network((3, 2)).partial_fit(X, Y, n_jobs=2),
+            called("n_jobs", "n_threads"),
+        ),
+    ],
+)
+def test_layers_and_optimizers_name_their_arguments(call, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        call()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_widths_as_separate_arguments_get_their_brackets(network):
+    for options in ({}, {"activation": "tanh"}):
+        with pytest.raises(TypeError, match=re.escape("write Network((4, 8, 2)); got 3 numbers")):
+            network(4, 8, 2, **options)
+    with pytest.raises(TypeError, match=r"at most 1 argument without a name; got 2.* activation="):
+        network((4, 2), "tanh")
+    with pytest.raises(TypeError, match=r"fit\(\) takes at most 2 .* such as epochs=…"):
+        network((3, 2)).fit(X, Y, 10)
+    with pytest.raises(TypeError, match=r"from_layers\(\) takes at most 2 arguments"):
+        network.from_layers(3, Dense(2), Dense(2))
+
+
+def test_signatures_stay_those_of_the_methods():
+    for method in (fastbp.Network, fastbp.Network.fit, fastbp.Network.from_layers, Dense):
+        kinds = {p.kind for p in inspect.signature(method).parameters.values()}
+        assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+    assert next(iter(inspect.signature(fastbp.Network).parameters)) == "widths"
+    assert "epochs" in inspect.signature(fastbp.Network.fit).parameters
+
+
+# Whose arguments the hints of a table name.
+CALLS = {
+    "fit": [fastbp.Network.fit],
+    "partial_fit": [fastbp.Network.partial_fit],
+    "Network": [fastbp.Network],
+    "from_layers": [fastbp.Network.from_layers],
+    "Dense": [Dense],
+    "optimizer": [getattr(fastbp.optim, name) for name in ("Adam", "SGD", "AdamW", "RMSprop")],
+}
+
+
+def test_what_hints_name_exists():
+    known = {
+        call: {name for each in found for name in inspect.signature(each).parameters}
+        for call, found in CALLS.items()
+    }
+    assert keywords.HINTS.keys() == known.keys()
+    for call, hints in keywords.HINTS.items():
+        for there, here in hints.items():
+            if call != "partial_fit":  # it shares the hints of fit, which has more arguments
+                assert " " in here or here in known[call] | known["Network"], f"{call} {there}"
+            assert there not in {re.sub("_", "", name) for name in known[call]}, f"{call} {there}"
+            for dotted in re.findall(r"fastbp\.([\w.]+\w)", here):
+                operator.attrgetter(dotted)(fastbp)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_methods_of_other_libraries_get_a_hint(network):
+    net = network((3, 2), seed=0)
+    with pytest.raises(
+        AttributeError, match=r"^'Network' object has no attribute 'compile': the l"
+    ):
+        net.compile(optimizer="adam", loss="mse")
+    with pytest.raises(AttributeError, match=r"attribute 'zero_grad': leave it out"):
+        net.zero_grad()
+    with pytest.raises(AttributeError, match=r"^'Network' object has no attribute 'nothing'$") as e:
+        _ = net.nothing
+    assert e.value.name == "nothing" and e.value.obj is net
+    assert not hasattr(net, "coefs_")
+    for name, text in keywords._ATTRIBUTES.items():
+        assert not hasattr(net, name)
+        for dotted in re.findall(r"fastbp\.([\w.]+\w)", text):
+            operator.attrgetter(dotted)(fastbp)
+        for method in re.findall(r"\b(\w+)\(", text):
+            assert hasattr(net, method) or method in {"Network", "argmax"} | set(
+                fastbp.export.__all__
+            ), method
