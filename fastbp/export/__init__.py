@@ -16,7 +16,8 @@ from ._c import c
 from ._keras import from_keras_weights, to_keras_weights
 from ._onnx import onnx
 from ._skl2onnx import register_skl2onnx
-from ._torch import from_state_dict, from_torch, to_state_dict, to_torch
+from ._torch import from_state_dict, to_state_dict, to_torch
+from ._torch_modules import from_torch
 
 __all__ = [
     "c",

@@ -11,6 +11,7 @@ from .._checks.numbers import as_array
 from .._network.finite import check_finite_parameters
 from .._network.network import Network
 from .._types import Array
+from ._pairing import LOGITS, paired
 
 
 def to_keras_weights(net: Network) -> list[Array]:
@@ -38,7 +39,8 @@ def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:
         of "prelu", follow its b.
     **network
         Arguments of `fastbp.Network` other than `widths`, such as `activation`, `output` and
-        `loss`. By default, `dtype` is that of the weights.
+        `loss`. By default, `dtype` is that of the weights, and `output` the activation that the
+        loss pairs with, such as softmax for "cross_entropy", or "identity".
 
     Returns
     -------
@@ -87,9 +89,11 @@ def from_pairs(arrays: Sequence[Array], network: dict[str, Any]) -> Network:
                 f"got {W.shape} and {b.shape}, in the order (in, out)"
             )
         widths = [*(widths or [len(W)]), W.shape[1]]
+    given = network.get("loss", "squared_error"), network.get("output")
+    loss, output = paired(*given, LOGITS, widths[-1])
     wide = any(array.dtype == np.float64 for array in arrays)
     options = {"dtype": "float64" if wide else "float32", "init": "zeros"} | network
-    net = Network(widths, **options)
+    net = Network(widths, **options | {"loss": loss, "output": output})
     for layer, W, b in zip(net.layers, arrays[::2], arrays[1::2], strict=True):
         layer.W, layer.b = W, b
     return finite(net)

@@ -1,4 +1,4 @@
-"""PyTorch: state dicts, which do not need PyTorch, and modules, which do."""
+"""PyTorch: state dicts, which do not need PyTorch, and networks as modules, which do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from .._checks.numbers import as_numbers
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ..activations import NAMES, Activation, resolve
 from ._keras import finite, from_pairs
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # {name in fastbp: (name in torch.nn, arguments)}
-_MODULES: dict[str, tuple[str, dict[str, Any]]] = {
+MODULES: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("Identity", {}),
     "sigmoid": ("Sigmoid", {}),
     "tanh": ("Tanh", {}),
@@ -103,7 +102,8 @@ def from_state_dict(state: Mapping[str, object], **network: Any) -> Network:
         takes, such as PyTorch tensors on the CPU.
     **network
         Arguments of `fastbp.Network` other than `widths`, such as `activation`, `output` and
-        `loss`.
+        `loss`. The loss may be a criterion, as for `from_torch`. By default, `output` is the
+        activation that the loss pairs with, such as softmax for "cross_entropy", or "identity".
 
     Returns
     -------
@@ -177,7 +177,7 @@ def _arrays_of(state: object) -> dict[str, Array]:
     return arrays
 
 
-def _torch() -> Any:
+def import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
@@ -195,7 +195,7 @@ def to_torch(net: Network) -> Any:
     Raises ValueError for residual layers, for a constant with the name of an attribute of modules,
     and for parameters that are not finite. Raises ImportError if PyTorch is not installed.
     """
-    torch = _torch()
+    torch = import_torch()
     modules = []
     for _, kind, layer in _places(net):
         n_in, n_out = layer.W.shape
@@ -224,9 +224,9 @@ def _module(torch: Any, layer: Layer) -> Any:
         return torch.nn.PReLU(len(constants["alpha"]), init=activation.alpha)
     if activation.formula is not None:
         return module_of(torch, activation.formula, constants)
-    if activation.name not in _MODULES:
+    if activation.name not in MODULES:
         return module_of(torch, _formula_of_name(activation.name), constants)
-    name, arguments = _MODULES[activation.name]
+    name, arguments = MODULES[activation.name]
     given = {key: activation.alpha if v == "alpha" else v for key, v in arguments.items()}
     return getattr(torch.nn, name)(**given)
 
@@ -236,168 +236,3 @@ def _formula_of_name(name: str) -> ActivationFormula:
     from ..gates import ActivationFormula
 
     return ActivationFormula(f"{name}(z)")
-
-
-def from_torch(sequential: Any, *, loss: str | Any = "squared_error", **network: Any) -> Network:
-    """Make a network with copies of the layers of a torch.nn.Sequential.
-
-    Each layer is a Linear, which may be followed by LayerNorm or RMSNorm over all its units, one
-    activation, and Dropout, in this order. The dtype is that of the parameters.
-
-    An activation may also be a PReLU with one parameter or one for each unit, or a
-    torch.fx.GraphModule of one input, as `to_torch` and torch.fx.symbolic_trace make them, if it
-    consists of operations of `fastbp.gates`. Its parameters become trained constants, with their
-    present values as the initial ones; of different units, it is the mean.
-
-    Parameters
-    ----------
-    sequential : torch.nn.Sequential
-        The modules.
-    loss : str or Loss, default "squared_error"
-        The loss of the network.
-    **network
-        Further arguments of `Network.from_layers`.
-
-    Returns
-    -------
-    Network
-        The network.
-
-    Raises
-    ------
-    ValueError
-        A module does not fit, which the message names, or a parameter is not finite.
-    ImportError
-        PyTorch is not installed.
-    """
-    from .._network.dense import Dense, Norm
-    from .._network.network import Network
-
-    torch = _torch()
-    layers: list[dict[str, Any]] = []
-    states: list[dict[str, Array]] = []
-    order = 0
-    for place, module in enumerate(sequential):
-        kind = type(module).__name__
-        rank = _rank(torch, module)
-        if rank == 0:
-            layers.append({"n_out": module.out_features, "bias": module.bias is not None})
-            states.append({"W": _array(module.weight).T})
-            if module.bias is not None:
-                states[-1]["b"] = _array(module.bias)
-        elif not layers or rank is None or rank <= order:
-            raise ValueError(
-                f"module {place}, {kind}, does not fit: expected Linear, which may be followed by "
-                "a norm, an activation and Dropout, in this order; torch.fx.symbolic_trace makes a "
-                "module of your own one that can be read as an activation"
-            )
-        elif rank == 1:
-            if list(module.normalized_shape) != [layers[-1]["n_out"]]:
-                raise ValueError(f"module {place}, {kind}, must normalise all units of its layer")
-            name = "layer" if kind == "LayerNorm" else "rms"
-            layers[-1]["norm"] = Norm(name, module.eps)
-            states[-1] |= _norm_state(module, name, layers[-1]["n_out"])
-        elif rank == 2:
-            activation, constants = _activation(torch, module, place, layers[-1]["n_out"])
-            layers[-1]["activation"] = activation
-            states[-1] |= constants
-        else:
-            layers[-1]["dropout"] = module.p
-        order = rank
-    if not layers:
-        raise ValueError("the Sequential is empty; expected at least one Linear")
-    n_in = states[0]["W"].shape[0]
-    dtype = str(states[0]["W"].dtype)
-    built = [Dense(**layer) for layer in layers]
-    options: dict[str, Any] = {"loss": loss, "dtype": dtype} | network
-    net = Network.from_layers(n_in, built, **options)
-    for layer, state in zip(net.layers, states, strict=True):
-        for name, view in layer.parameters().items():
-            view[...] = state[name]
-    return finite(net)
-
-
-def _rank(torch: Any, module: Any) -> int | None:
-    """Return the position in a layer: 0 Linear, 1 norm, 2 activation, 3 Dropout, else None."""
-    nn = torch.nn
-    if isinstance(module, nn.Linear):
-        return 0
-    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
-        return 1
-    if isinstance(module, nn.Dropout):
-        return 3
-    if isinstance(module, (nn.PReLU, torch.fx.GraphModule)):
-        return 2
-    return 2 if type(module).__name__ in {name for name, _ in _MODULES.values()} else None
-
-
-def _array(tensor: Any) -> Array:
-    return np.array(tensor.detach().cpu().numpy())
-
-
-def _norm_state(module: Any, name: str, n: int) -> dict[str, Array]:
-    gain = np.ones(n) if module.weight is None else _array(module.weight)
-    if name == "rms":
-        return {"gain": gain}
-    bias = getattr(module, "bias", None)
-    return {"gain": gain, "shift": np.zeros(n) if bias is None else _array(bias)}
-
-
-def _activation(
-    torch: Any, module: Any, place: int, n_out: int
-) -> tuple[Activation, dict[str, Array]]:
-    """Return an activation, and the values of its trained constants."""
-    from ._torch_formulas import formula_of
-
-    if isinstance(module, torch.nn.PReLU):
-        constants = {"alpha": _array(module.weight)}
-        per = "layer" if module.num_parameters == 1 else "unit"
-        activation = Activation("prelu", float(module.init), per)
-    elif isinstance(module, torch.fx.GraphModule):
-        try:
-            formula, constants = formula_of(torch, module, _name_of)
-        except ValueError as error:
-            raise ValueError(f"module {place} is no activation of fastbp: {error}") from error
-        activation = _named(formula)
-    else:
-        if (found := _built_in(module)) is None:
-            raise ValueError(
-                f"module {place}, {module}, has settings that no activation of fastbp has"
-            )
-        return found, {}
-    for name, values in constants.items():
-        if len(values) not in (1, n_out):
-            raise ValueError(
-                f"module {place}, {module}, must have 1 or {n_out} numbers as {name}, for the "
-                f"{n_out} units of its layer; got {len(values)}"
-            )
-    return activation, constants
-
-
-def _named(formula: ActivationFormula) -> Activation:
-    """The activation of a formula: of a function of z alone, the built-in one, if there is one."""
-    gate = formula.merged_gate
-    if gate.operation in NAMES and [x.operation for x in gate.operands] == ["input"]:
-        return Activation(gate.operation)
-    return resolve(formula)
-
-
-def _name_of(module: Any) -> str:
-    """What fastbp calls a module of torch.nn, or what PyTorch calls it."""
-    activation = _built_in(module)
-    return str(module) if activation is None else activation.name
-
-
-def _built_in(module: Any) -> Activation | None:
-    """The activation that is a module of torch.nn, if fastbp has it."""
-    kind = type(module).__name__
-    for name, (torch_name, arguments) in _MODULES.items():
-        if torch_name != kind:
-            continue
-        fixed = {key: v for key, v in arguments.items() if v != "alpha" and key != "threshold"}
-        if kind == "Softmax" and module.dim == 1:
-            fixed = {}
-        if all(getattr(module, key) == value for key, value in fixed.items()):
-            keys = [key for key, v in arguments.items() if v == "alpha"]
-            return Activation(name, float(getattr(module, keys[0])) if keys else None)
-    return None

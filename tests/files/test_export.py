@@ -150,6 +150,24 @@ def test_state_dict_round_trip():
     np.testing.assert_array_equal(again.predict(rows("float64")), net.predict(rows("float64")))
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "kl_divergence", "binary_cross_entropy", "mse"])
+def test_imported_weights_get_the_output_that_the_loss_pairs_with(loss):
+    net = network("tanh", "float64")
+    pair = fastbp.losses.Loss(loss).pair or "identity"
+    X, y = rows("float64"), np.eye(4)[np.arange(20) % 4]
+    twin = fastbp.Network((5, 7, 4), activation="tanh", output=pair, loss=loss, dtype="float64")
+    twin.theta = net.theta
+    options = {"activation": "tanh", "loss": loss}  # warnings are errors
+    for again in (
+        export.from_state_dict(export.to_state_dict(net), **options),
+        export.from_keras_weights(export.to_keras_weights(net), **options),
+    ):
+        assert again.loss(X, y) == twin.loss(X, y)
+        assert str(again.activations[-1]) == pair
+    named = export.from_state_dict(export.to_state_dict(net), output="sigmoid", **options)
+    assert str(named.activations[-1]) == "sigmoid"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
