@@ -14,6 +14,8 @@ __all__ = ["History"]
 class History:
     """Per-epoch record of a fit; `val_loss` and `val_score` are empty without validation data.
 
+    `val_score` is also empty if the loss is one of your own that names no score.
+
     Metrics have their own names, as `history.val_f1` or `history["val_f1"]`.
 
     Attributes
@@ -22,7 +24,7 @@ class History:
         The mean over the batches of J, penalties included, before the update of each batch. Each
         batch counts by its sum of sample weights.
     val_loss, val_score : list of float
-        J and the default score of the validation data.
+        J and the score of the validation data.
     lr : list of float
         The learning rate of the last step of each epoch.
     samples_per_second : list of float

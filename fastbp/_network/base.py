@@ -31,6 +31,7 @@ from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ..losses._losses import Spec as LossSpec
 from ..losses._losses import check_output, warn_unpaired
+from ..metrics._metrics import check_score
 from ..optim import Optimizer
 from .architecture import Architecture
 from .backend import Backend
@@ -176,6 +177,7 @@ class NetworkBase:
         dense = tuple(settled(layer, checked_dtype) for layer in layers)
         criterion, output = resolve_loss(loss), dense[-1]
         check_output(criterion, output.activation, output.n_out)
+        check_score(criterion, output.n_out)
         architecture = Architecture(
             widths=(n_in, *(layer.n_out for layer in dense)),
             dense=dense,

@@ -36,6 +36,7 @@ from ..errors import ModelFileError
 from ..initializers import Initializer
 from ..losses import CustomLoss, FormulaLoss, Loss
 from ..losses import resolve as resolve_loss
+from ..metrics._metrics import check_score
 from .architecture import Architecture
 from .dense import Dense
 from .finite import check_finite_parameters, first_non_finite
@@ -321,7 +322,9 @@ def _layers(architecture: dict[str, Any]) -> tuple[list[Dense], Loss]:
             Dense(n, activation, init=Initializer("zeros"), **each)
             for n, activation, each in zip(units, activations, options, strict=True)
         ]
-        return dense, resolve_loss(architecture["loss"])
+        loss = resolve_loss(architecture["loss"])
+        check_score(loss, units[-1])
+        return dense, loss
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the architecture does not hold: {error}") from error
 

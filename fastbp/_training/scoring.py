@@ -7,7 +7,7 @@ from typing import cast
 
 from .._types import Array, Data, Trainee
 from ..metrics._declarations import check_weighted, direction
-from ..metrics._metrics import Metric, default_score
+from ..metrics._metrics import Metric, score_of
 from ..metrics._monitor import ExpectedLogs
 
 
@@ -26,6 +26,7 @@ class Scoring:
     ) -> None:
         self._net, self._metrics = net, metrics
         self._train, self._validation = train, validation
+        self._score = score_of(net.criterion)
         data = [each for each in (train, validation) if each is not None]
         check_weighted(metrics, any(weights is not None for _, _, weights in data))
 
@@ -38,7 +39,9 @@ class Scoring:
         if self._train is not None:
             expected |= ways
         if self._validation is not None:
-            expected |= {"val_loss": False, "val_score": direction(default_score)}
+            expected["val_loss"] = False
+            if self._score is not None:
+                expected["val_score"] = direction(self._score)
             expected |= {f"val_{name}": way for name, way in ways.items()}
         expected["samples_per_second"] = None
         return expected
@@ -52,8 +55,9 @@ class Scoring:
         if self._validation is not None:
             X, y, s = self._validation
             J, outputs = self._net._evaluate(X, y, s)
-            score = default_score(self._net.criterion, outputs, cast(Array, y), s)
-            logs |= {"val_loss": J, "val_score": score}
+            logs["val_loss"] = J
+            if self._score is not None:
+                logs["val_score"] = float(self._score(outputs, cast(Array, y), s))
             for name in self._metrics:
                 logs[f"val_{name}"] = self._apply(name, outputs, self._validation)
         return logs

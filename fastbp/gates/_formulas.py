@@ -46,7 +46,8 @@ _LAYERS = ("W", "b", "gain", "shift")
 _TAKEN = frozenset({*_LAYERS, "z", "a", "y", "delta", "per", *OPERATIONS})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FORMULA = re.compile(r"\s*formula\s*\((.*)\)\s*", re.DOTALL)
-_OPTION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*([A-Za-z0-9_.+-]+)\s*")
+_OPTION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*([A-Za-z0-9_.+()-]+)\s*")
+_SCORE = re.compile(r"[A-Za-z0-9_]+(\([0-9]+\))?")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -280,7 +281,7 @@ class LossFormula(_Formula):
     """A loss J_i = f(a, y) of one row as a formula.
 
     `loss` makes it of a function. It goes wherever a loss's name goes. Two formulas are equal if
-    their text and `targets` are.
+    their text, `targets` and `score` are.
 
     Parameters
     ----------
@@ -289,11 +290,13 @@ class LossFormula(_Formula):
         mean, max or logsumexp over the outputs, or a function of such.
     targets : {"numbers", "classes"}
         What y is: one number per output, or a class, of which the formula gets the one-hot row.
+    score : str or None, default None
+        The metric that is `val_score` in the logs of a fit, as in `loss`.
 
     Raises
     ------
     TypeError
-        If the formula is neither a string nor a Gate.
+        If the formula is neither a string nor a Gate, or `score` is not a string.
     ValueError
         If the text is no formula, or if a program cannot compute it. The message shows the place.
 
@@ -312,15 +315,19 @@ class LossFormula(_Formula):
 
     targets: str
     """What y is: "numbers" or "classes"."""
+    score: str | None
+    """The metric that is `val_score`, by name."""
 
-    def __init__(self, formula: str | Gate, /, *, targets: str = "numbers") -> None:
+    def __init__(
+        self, formula: str | Gate, /, *, targets: str = "numbers", score: str | None = None
+    ) -> None:
         if targets not in TARGETS:
             raise unknown_name("targets", targets, TARGETS)
         gate = parse_expression(formula, ("a", "y")) if isinstance(formula, str) else formula
         if not isinstance(gate, Gate):
             raise TypeError(f"formula must be a text or a Gate; got {type(formula).__name__}")
         check_loss(gate)
-        vars(self).update(gate=gate, targets=targets)
+        vars(self).update(gate=gate, targets=targets, score=_checked_score(score))
         _check_text_and_programs(self)
 
     @property
@@ -380,14 +387,19 @@ class LossFormula(_Formula):
     # ---- identity -------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        return f"formula({self.text}{', targets=classes' * (self.targets == 'classes')})"
+        targets = ", targets=classes" * (self.targets == "classes")
+        return f"formula({self.text}{targets}{self._score()})"
 
     def __repr__(self) -> str:
         targets = f", targets={self.targets!r}" * (self.targets != "numbers")
-        return f"LossFormula({self.text!r}{targets})"
+        score = f", score={self.score!r}" * (self.score is not None)
+        return f"LossFormula({self.text!r}{targets}{score})"
+
+    def _score(self) -> str:
+        return "" if self.score is None else f", score={self.score}"
 
     def _key(self) -> tuple[object, ...]:
-        return self.gate, self.targets
+        return self.gate, self.targets, self.score
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LossFormula._from_text, (str(self),)
@@ -395,10 +407,12 @@ class LossFormula(_Formula):
     @classmethod
     def _from_text(cls, text: str) -> LossFormula:
         formula, options = _split(text, "a loss")
-        targets = options.pop("targets", "numbers")
+        targets, score = options.pop("targets", "numbers"), options.pop("score", None)
         if options:
-            raise ValueError(f"a loss takes no {next(iter(options))}; it takes targets=classes")
-        return cls(formula, targets=targets)
+            raise ValueError(
+                f"a loss takes no {next(iter(options))}; it takes targets=classes and score=..."
+            )
+        return cls(formula, targets=targets, score=score)
 
 
 # ---- formulas of functions ----------------------------------------------------------------
@@ -446,7 +460,13 @@ def activation(
     return ActivationFormula(gate, per=per, **checked)
 
 
-def loss(function: Callable[[Gate, Gate], Gate], /, *, targets: str = "numbers") -> LossFormula:
+def loss(
+    function: Callable[[Gate, Gate], Gate],
+    /,
+    *,
+    targets: str = "numbers",
+    score: str | None = None,
+) -> LossFormula:
     """Return a function of outputs and targets as a loss, computed at the engine's speed.
 
     Parameters
@@ -457,6 +477,9 @@ def loss(function: Callable[[Gate, Gate], Gate], /, *, targets: str = "numbers")
         once.
     targets : {"numbers", "classes"}
         What y is: one number per output, or a class, of which the formula gets the one-hot row.
+    score : str or None, default None
+        The metric of `fastbp.metrics` that is `val_score` in the logs of a fit, such as "r2",
+        "accuracy", "binary_accuracy" or "sign_accuracy". None means that there is none.
 
     Returns
     -------
@@ -465,7 +488,8 @@ def loss(function: Callable[[Gate, Gate], Gate], /, *, targets: str = "numbers")
     Raises
     ------
     TypeError
-        If the function does not take two arguments, or does not return a gate.
+        If the function does not take two arguments, or does not return a gate, or if `score` is not
+        a string.
     ValueError
         If a program cannot compute the formula. The message shows the place.
 
@@ -474,9 +498,11 @@ def loss(function: Callable[[Gate, Gate], Gate], /, *, targets: str = "numbers")
     >>> from fastbp import gates
     >>> print(gates.loss(lambda a, y: gates.mean((a - y) ** 2)))
     formula(mean((a - y) ** 2))
+    >>> print(gates.loss(lambda a, y: gates.mean((a - y) ** 2), score="r2"))
+    formula(mean((a - y) ** 2), score=r2)
     """
     gate = _called(function, inputs("a", "y"), {}, "gates.loss(lambda a, y: gates.sum((a - y)**2))")
-    return LossFormula(gate, targets=targets)
+    return LossFormula(gate, targets=targets, score=score)
 
 
 def prelu(alpha: float = 0.25, per: Per = "layer") -> ActivationFormula:
@@ -526,6 +552,20 @@ def _check_text_and_programs(formula: ActivationFormula | LossFormula) -> None:
     """ValueError for a formula that is too large for a text or for a program."""
     expression_text(formula.gate)
     formula.programs()
+
+
+def _checked_score(score: object) -> str | None:
+    """The name of a score, in lower case; networks check that there is a metric of that name."""
+    if score is None:
+        return None
+    if not isinstance(score, str):
+        raise TypeError(
+            f"score must be the name of a metric, such as 'r2', which model files can hold; got "
+            f"{score!r}: pass a function to fit(metrics=...)"
+        )
+    if not _SCORE.fullmatch(score):
+        raise ValueError(f"score must be the name of a metric, such as 'r2'; got {score!r}")
+    return score.lower()
 
 
 def _checked_constants(constants: Mapping[str, object]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 
@@ -339,10 +339,10 @@ def pair_accuracy(a: Array, sample_weight: Array | None = None) -> float:
 
 @higher_is_better
 def default_score(loss: Loss, a: Array, y: Array, sample_weight: Array | None = None) -> float:
-    """The default score of a loss: an accuracy for classes, R² for numbers.
+    """The score of a loss: by default an accuracy for classes, R² for numbers.
 
     R² is computed from the means for gaussian_nll, from the rates for poisson, and from the
-    quantiles nearest to the median for quantile.
+    quantiles nearest to the median for quantile. A loss of the user's has the score that it names.
 
     Parameters
     ----------
@@ -358,15 +358,59 @@ def default_score(loss: Loss, a: Array, y: Array, sample_weight: Array | None = 
     Returns
     -------
     float
-        The score; NaN for a user-defined loss whose targets do not have the shape of the outputs.
+        The score; NaN for a loss of the user's that names none.
 
     Examples
     --------
     >>> default_score(Loss("mse"), np.array([[1.0], [3.0]]), np.array([[1.0], [3.0]]))
     1.0
     """
-    if loss.entry.score != "r2":
-        return _SCORES[loss.entry.score](a, y, sample_weight)
+    score = score_of(loss)
+    return float("nan") if score is None else score(a, y, sample_weight)
+
+
+def score_of(loss: Loss) -> Metric | None:
+    """The score of a loss as a function; None for a loss of the user's that names none.
+
+    Raises TypeError or ValueError for a score that is no metric.
+    """
+    score = loss.score
+    if score is None:
+        return None
+    if callable(score):
+        return _own("score", score, loss)
+    if score == "r2":
+        return partial(_r2_of, loss)
+    own = loss.entry.score is None
+    if score in (SCORES if own else _SCORES):
+        return _SCORES[score]
+    name = split_spec(score, "score", (*NAMES, *SCORES))[0]
+    if name in SCORES:
+        raise ValueError(f"the score {name!r} takes no number; got {score!r}")
+    return _by_name(score, loss)
+
+
+def check_score(loss: Loss, n_out: int) -> None:
+    """Raise TypeError or ValueError if the score that a loss names does not suit a network.
+
+    `n_out` is the number of its outputs.
+    """
+    score_of(loss)
+    named = _TABLE.get(loss.score) if isinstance(loss.score, str) else None
+    if loss.entry.score is not None or named is None or named.kind is not _Kind.NUMBERS:
+        return
+    n_targets = loss.n_targets(n_out)
+    if loss.labels or n_targets != n_out:
+        what = "classes" if loss.labels else f"{n_targets} numbers per row"
+        raise ValueError(
+            f"the score {loss.score!r} compares the {n_out} outputs (widths[-1]) with as many "
+            f"numbers, and the targets of {loss} are {what}: name another score, or none"
+        )
+
+
+@higher_is_better
+def _r2_of(loss: Loss, a: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """R² of the predictions in the outputs; NaN for targets of another shape."""
     predicted = loss.predicted(a)
     return r2(predicted, y, sample_weight) if predicted.shape == y.shape else float("nan")
 
@@ -407,6 +451,9 @@ _TABLE: dict[str, _Named] = {
 
 NAMES: tuple[str, ...] = tuple(_TABLE)
 """The names of all metrics."""
+
+# What a loss of the user's may name as its score, besides these.
+SCORES = ("binary_accuracy", "sign_accuracy")
 
 _RESERVED = ("loss", "lr", "samples_per_second", "epoch", "epochs", "stopped_by", "series", "add")
 
@@ -483,10 +530,10 @@ def _by_name(spec: object, loss: Loss) -> Metric:
         return _pair_accuracy
     if kind is _Kind.RANKS:
         return partial(function, k=_k(number))
-    signs = loss.entry.score == "sign_accuracy"
-    decisions = signs or loss.entry.score == "binary_accuracy"
+    signs = loss.score == "sign_accuracy"
+    decisions = signs or loss.score == "binary_accuracy"
     if kind is _Kind.ACCURACY:
-        return _SCORES[loss.entry.score] if decisions else _accuracy
+        return _SCORES[cast("str", loss.score)] if decisions else _accuracy
     if kind is _Kind.CLASSES:
         return partial(function, threshold=0.0 if signs else 0.5, multilabel=decisions)
 

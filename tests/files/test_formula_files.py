@@ -211,6 +211,7 @@ FORGED = {
     "loss of no row": (as_loss("formula(a - y)"), "one number per row"),
     "loss of z": (as_loss("formula(sum(z))"), "does not hold"),
     "loss of bad targets": (as_loss("formula(sum(a), targets=no)"), "unknown targets 'no'"),
+    "loss of a bad score": (as_loss("formula(sum(a), score=no)"), "unknown score 'no'"),
     "loss with a constant": (as_loss("formula(sum(a * beta), beta=1)"), "does not hold"),
     "missing constants": (lambda t, m, a: t.pop("layers.1.beta"), "'layers.1.beta' is missing"),
     "shape of constants": (
@@ -283,7 +284,17 @@ def test_flipped_bytes_load_or_are_refused(saved, flips):
 PIECES = st.sampled_from(
     ["z", "a", "y", "beta", "alpha", "1", "2.5e3", "1e400", "+", "-", "*", "/", "**", "(", ")", ","]
     + ["sigmoid(", "sum(", "where(", "max(", "exp(", "log(", "<", ">=", "s1 = ", "; ", " ", "\n"]
-    + ["beta=1.0", "per=unit", "per=layer", "targets=classes", "formula(", "é", "\x00", "__"]
+    + [
+        "beta=1.0",
+        "per=unit",
+        "per=layer",
+        "targets=classes",
+        "score=r2",
+        "formula(",
+        "é",
+        "\x00",
+        "__",
+    ]
 )
 
 

@@ -61,6 +61,10 @@ def test_activations_as_text(made, text):
             gates.loss(lambda a, y: gates.logsumexp(a) - gates.sum(a * y), targets="classes"),
             "formula(logsumexp(a) - sum(a * y), targets=classes)",
         ),
+        (
+            gates.loss(lambda a, y: gates.sum(a * y), targets="classes", score="Top_K_Accuracy(3)"),
+            "formula(sum(a * y), targets=classes, score=top_k_accuracy(3))",
+        ),
     ],
 )
 def test_losses_as_text(made, text):
@@ -68,6 +72,7 @@ def test_losses_as_text(made, text):
     for copy in (parse_loss(text), pickle.loads(pickle.dumps(made)), eval(repr(made))):
         assert copy == made and hash(copy) == hash(made)
         assert copy.gate is made.gate and copy.targets == made.targets
+        assert copy.score == made.score
 
 
 def test_formulas_differ_in_text_constants_and_per():
@@ -81,6 +86,7 @@ def test_formulas_differ_in_text_constants_and_per():
     assert len({first, *others}) == 5 and first == gates.activation(swish, beta=1.0)
     loss = LossFormula("sum(abs(a - y))")
     assert loss != LossFormula("sum(abs(a - y))", targets="classes") and loss != first
+    assert loss != LossFormula("sum(abs(a - y))", score="r2")
 
 
 def test_formulas_never_change():
@@ -286,7 +292,7 @@ def test_bad_options_of_texts():
         parse_activation(f"formula({SWISH}, beta=1e999)")
     with pytest.raises(ValueError, match="unknown per 'row'"):
         parse_activation("formula(tanh(z), per=row)")
-    with pytest.raises(ValueError, match="a loss takes no per; it takes targets=classes"):
+    with pytest.raises(ValueError, match="a loss takes no per; it takes targets=classes and score"):
         parse_loss("formula(sum(a), per=unit)")
     with pytest.raises(ValueError, match="unknown targets 'x'"):
         parse_loss("formula(sum(a), targets=x)")
