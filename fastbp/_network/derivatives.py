@@ -81,7 +81,8 @@ class DifferentiableNetwork(NetworkBase):
         y : array_like (batch, n_L), or (batch,) where n_L is 1
             The targets; class numbers (batch,) for losses of classes.
         sample_weight : array_like (batch,) or None, default None
-            Weights of the samples, not negative. None weights all alike.
+            Weights of the samples, not negative; J and the gradients are divided by their sum. None
+            weights all alike.
         hook : callable or None, default None
             A hook for this call, in place of the one that `on_delta` has set.
 
@@ -122,11 +123,18 @@ class DifferentiableNetwork(NetworkBase):
         With δ^L = a^L − y the result is that of `backward` for a paired loss. The penalties of l1
         and l2 are part of grad here too.
 
+        Gradients are weighted means over the samples: db^L = Σ s_i δ^L_i / Σ s_i. Weights that all
+        have the same factor therefore give the same gradients. For Σ w_i δ^L_i / batch, as
+        importance weights need it, pass w_i δ^L_i as delta_L, and no sample_weight.
+
         Parameters
         ----------
         delta_L : array_like (batch, n_L)
             δ^L, per sample; it is copied.
-        sample_weight, hook
+        sample_weight : array_like (batch,) or None, default None
+            s_i, weights of the samples, not negative; the gradients are divided by their sum. None
+            weights all alike.
+        hook : callable or None, default None
             As for `backward`.
 
         Raises
