@@ -49,9 +49,9 @@ class ModelFileError(ValueError):
 
 
 class DataError(ValueError):
-    """Raised when a data file cannot be read as a table or as images.
+    """Raised when data cannot be read as a table or as images, from a file or from Python.
 
-    The message gives the file and, if possible, the line and the column.
+    The message gives the file, or the argument, and, if possible, the line or row and the column.
     """
 
 

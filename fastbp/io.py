@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from ._files.safetensors import read_safetensors, write_safetensors
 from ._network.base import NetworkBase
 from ._network.model_file import read_model, write_model
 from ._network.network import Network
 from ._public import present
+from .errors import ModelFileError
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
 
@@ -61,16 +64,36 @@ def load(path: str | os.PathLike[str]) -> Network:
     Returns
     -------
     Network
-        The network, with its `preprocessing`.
+        The network, with its `preprocessing`. It is a `fastbp.tabular.TableNetwork` if
+        `fastbp train` wrote the file: it takes the rows of a table by name.
 
     Raises
     ------
     ModelFileError
-        If the file is truncated or forged, holds NaN, or is not a fastbp model.
+        If the file is truncated or forged, holds NaN, or is not a fastbp model; and if its
+        `preprocessing` has the fields of `fastbp train` and is invalid.
     OSError
         As `open` does.
     """
-    return read_model(path, Network.from_layers)
+    return read_model(path, _class_for)
+
+
+# Fields of `preprocessing` by which a model of `fastbp train` is recognised.
+_OF_A_TABLE = frozenset({"task", "features", "categories", "mean", "scale", "target"})
+
+
+def _class_for(preprocessing: dict[str, Any] | None, widths: Sequence[int]) -> type[Network]:
+    """The class of the network in a file; ModelFileError for the fields of a table, if invalid."""
+    if preprocessing is None or not preprocessing.keys() >= _OF_A_TABLE:
+        return Network
+    from .tabular import TableNetwork
+    from .tabular._preprocessing import Preprocessing
+
+    try:
+        Preprocessing.of_network(preprocessing, widths)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"invalid preprocessing: {error}") from error
+    return TableNetwork
 
 
 present(__name__, __all__)

@@ -95,7 +95,7 @@ def beyond(
 
 def _from_objects(array: Array, given: object, name: str, hint: str | None) -> Array:
     kinds = set(map(type, array.ravel().tolist()))
-    wrong = {kind for kind in kinds if not _is_number(kind)}
+    wrong = {kind for kind in kinds if not is_number_kind(kind)}
     if wrong:
         raise _not_numbers(array, given, name, hint, wrong)
     if all(issubclass(kind, (bool, np.bool_)) for kind in kinds):
@@ -111,13 +111,14 @@ def _from_objects(array: Array, given: object, name: str, hint: str | None) -> A
         raise ValueError(f"{name} holds a number beyond float64; scale it") from None
 
 
-def _is_number(kind: type) -> bool:
+def is_number_kind(kind: type) -> bool:
+    """Whether objects of a type are real numbers or booleans; Decimal is such a type."""
     if issubclass(kind, (bool, np.bool_, Real)):
         return True
     return issubclass(kind, Number) and not issubclass(kind, Complex)  # such as Decimal
 
 
-def _is_missing(kind: type) -> bool:
+def is_missing_kind(kind: type) -> bool:
     """Whether it is the type of None, or of NA or NaT of pandas; pandas is not imported."""
     return kind is type(None) or kind.__name__ in ("NAType", "NaTType")
 
@@ -129,7 +130,7 @@ def _not_numbers(
     place, element = next(pair for pair in np.ndenumerate(array) if type(pair[1]) in wrong)
     refuse_masked(element, f"row {place[0]} of {name}")
     columns = _columns_with(array, given, wrong)
-    if _is_missing(type(element)):
+    if is_missing_kind(type(element)):
         where = f" in {columns}" if columns else ""
         return ValueError(
             f"{name} has missing values{where}, first {element} in row {place[0]}: fill them or "

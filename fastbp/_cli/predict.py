@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     X = prep.inputs(table, net.dtype, unknown=args.unknown, max_bytes=args.max_bytes)
     for problem in prep.unknown_categories(table) if args.unknown == "ignore" else ():
         print(f"fastbp: {problem.column}: {problem.what}; ignored", file=sys.stderr)
-    outputs = net.predict(X)
+    outputs = Network.predict(net, X)  # of inputs, also if the network takes rows by name
     _write(args.output, _lines(prep, outputs, args.proba))
     return 0
 
@@ -103,15 +103,9 @@ def _preprocessing(net: Network, path: str) -> Preprocessing:
     if net.preprocessing is None:
         return _plain(n_in, n_out, labels=net.criterion.labels)
     try:
-        prep = Preprocessing.from_dict(net.preprocessing)
-        if (prep.n_inputs, prep.n_outputs) != (n_in, n_out):
-            raise ValueError(
-                f"it has {prep.n_inputs} inputs and {prep.n_outputs} outputs; "
-                f"the network has {n_in} and {n_out}"
-            )
+        return Preprocessing.of_network(net.preprocessing, net.widths)
     except ValueError as error:
         raise ModelFileError(f"{path}: invalid preprocessing: {error}") from error
-    return prep
 
 
 def _plain(n_in: int, n_out: int, *, labels: bool) -> Preprocessing:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -156,10 +156,10 @@ class _Made(Protocol):
 _Net_co = TypeVar("_Net_co", bound=_Made, covariant=True)
 
 
-class _Maker(Protocol[_Net_co]):
-    """`Network.from_layers`."""
+class _Class(Protocol[_Net_co]):
+    """A class of networks, such as `fastbp.Network`."""
 
-    def __call__(
+    def from_layers(
         self,
         n_in: int,
         layers: Sequence[Dense],
@@ -174,8 +174,14 @@ class _Maker(Protocol[_Net_co]):
     ) -> _Net_co: ...
 
 
-def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _Net_co:
-    """Read a model file into the network that `from_layers` makes; see `fastbp.io.load`."""
+def read_model(
+    path: str | os.PathLike[str],
+    class_for: Callable[[dict[str, Any] | None, Sequence[int]], _Class[_Net_co]],
+) -> _Net_co:
+    """Read a model file into a network of the class for its preprocessing and widths.
+
+    See `fastbp.io.load`.
+    """
     with open_reader(path) as reader:
         metadata = _check_format(reader.metadata)
         architecture = parse_json(metadata["architecture"], "the architecture")
@@ -188,8 +194,9 @@ def read_model(path: str | os.PathLike[str], from_layers: _Maker[_Net_co]) -> _N
         more = ("dtype", "seed", "l1", "l2", "input_dropout")
         keywords = {name: architecture[name] for name in more if name in architecture}
         keywords["matmul_precision"] = architecture.get("matmul_precision", HIGHEST)
+        kind = class_for(preprocessing, architecture["widths"])
         try:
-            net = from_layers(architecture["widths"][0], dense, loss=loss, **keywords)
+            net = kind.from_layers(architecture["widths"][0], dense, loss=loss, **keywords)
             net.feature_names = architecture.get("feature_names")
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"the architecture does not hold: {error}") from error

@@ -1,11 +1,12 @@
-"""Read tables from .csv, .npz and .npy files.
+"""Read tables from .csv, .npz and .npy files, and predict with models of tables.
 
 A column contains either numbers, or text that stands for categories. Messages and options count
 columns and lines from 1, as cut, sort and spreadsheets do; -1 is the last column.
 """
 
 from .._public import present
+from ._network import TableNetwork
 from ._table import Table, from_arrays, read_features, read_table
 
-__all__ = ["Table", "from_arrays", "read_features", "read_table"]
+__all__ = ["Table", "TableNetwork", "from_arrays", "read_features", "read_table"]
 present(__name__, __all__)

@@ -7,7 +7,7 @@ to all data that the model predicts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -311,6 +311,17 @@ class Preprocessing:
             raise ValueError("categories must map names to lists of strings")
         texts = {name: tuple(texts) for name, texts in categories.items()}
         return cls(**{**value, **lists, "categories": texts})
+
+    @classmethod
+    def of_network(cls, value: Mapping[str, Any], widths: Sequence[int]) -> Preprocessing:
+        """As `from_dict`, for a network; ValueError also if its inputs or outputs do not fit."""
+        prep = cls.from_dict(value)
+        if (prep.n_inputs, prep.n_outputs) != (widths[0], widths[-1]):
+            raise ValueError(
+                f"it has {prep.n_inputs} inputs and {prep.n_outputs} outputs; "
+                f"the network has {widths[0]} and {widths[-1]}"
+            )
+        return prep
 
 
 # ---- statistics ---------------------------------------------------------------------------
