@@ -30,7 +30,7 @@ from ..initializers import InitFunction, Initializer
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ..losses._losses import Spec as LossSpec
-from ..losses._losses import check_output, warn_unpaired
+from ..losses._losses import check_output, warn_unnamed, warn_unpaired
 from ..metrics._metrics import check_score
 from ..optim import Optimizer
 from .architecture import Architecture
@@ -58,7 +58,7 @@ class NetworkBase:
         *,
         activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
         output: ActivationSpec = "identity",
-        loss: LossSpec = "squared_error",
+        loss: LossSpec | None = None,
         dtype: object = "float32",
         init: str | Initializer | InitFunction = "auto",
         seed: int | None = None,
@@ -87,7 +87,7 @@ class NetworkBase:
         n_in: int,
         layers: Sequence[Dense],
         *,
-        loss: LossSpec = "squared_error",
+        loss: LossSpec | None = None,
         dtype: object = None,
         seed: int | None = None,
         l1: float = 0.0,
@@ -109,8 +109,8 @@ class NetworkBase:
         layers : sequence of Dense
             The layers, the first hidden one first. The last one is the output: it has no norm,
             dropout or residual.
-        loss : str, Loss, LossFormula or callable, default "squared_error"
-            See `fastbp.losses.NAMES`, `fastbp.gates.loss` and `fastbp.losses.CustomLoss`.
+        loss : str, Loss, LossFormula, callable or None, default None
+            As for the constructor.
         dtype : {"float32", "float64"} or None, default None
             Of parameters and arithmetic. None takes the default of the constructor.
         seed : int or None, default None
@@ -162,7 +162,7 @@ class NetworkBase:
         n_in: int,
         layers: Sequence[Dense],
         *,
-        loss: LossSpec,
+        loss: LossSpec | None,
         dtype: object,
         seed: int | None,
         l1: float,
@@ -175,7 +175,7 @@ class NetworkBase:
         check.check_size(count_parameters(n_in, layers))
         checked_dtype = check.check_dtype(dtype)
         dense = tuple(settled(layer, checked_dtype) for layer in layers)
-        criterion, output = resolve_loss(loss), dense[-1]
+        criterion, output = resolve_loss("squared_error" if loss is None else loss), dense[-1]
         check_output(criterion, output.activation, output.n_out)
         check_score(criterion, output.n_out)
         architecture = Architecture(
@@ -191,6 +191,8 @@ class NetworkBase:
         seed = check.check_seed(seed)
         theta = draw_parameters(n_in, layers, seed, checked_dtype)
         self._build(architecture, theta, seed, [layer.trainable for layer in layers])
+        if loss is None:
+            warn_unnamed(criterion, output.activation)
         warn_unpaired(criterion, output.activation)
 
     def _build(

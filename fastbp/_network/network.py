@@ -37,8 +37,9 @@ class Network(TrainableNetwork):
         `fastbp.activations.NAMES` and `fastbp.gates.activation`.
     output : str, Activation or ActivationFormula, default "identity"
         The activation of the output layer.
-    loss : str, Loss, LossFormula or callable, default "squared_error"
-        See `fastbp.losses.NAMES`, `fastbp.gates.loss` and `fastbp.losses.CustomLoss`.
+    loss : str, Loss, LossFormula, callable or None, default None
+        See `fastbp.losses.NAMES`, `fastbp.gates.loss` and `fastbp.losses.CustomLoss`. None is
+        "squared_error".
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and arithmetic.
     init : str, Initializer or callable, default "auto"
@@ -61,7 +62,7 @@ class Network(TrainableNetwork):
     Warns
     -----
     UserWarning
-        For a logarithmic loss on outputs beyond (0, 1).
+        For a logarithmic loss on outputs beyond (0, 1), and for softmax without a loss.
 
     Examples
     --------

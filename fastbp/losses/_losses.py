@@ -638,3 +638,16 @@ def warn_unpaired(loss: Loss, output: Activation) -> None:
             f"{loss.name} takes the logarithm of its outputs. Outputs of {output} are clipped to "
             f"(0, 1), and the gradient outside is 0: use output='{loss.pair}'"
         )
+
+
+def warn_unnamed(loss: Loss, output: Activation) -> None:
+    """Issue a UserWarning for softmax with the default loss, which the caller did not name.
+
+    The squared error of softmax learns slowly where a wrong class is nearly certain, since its
+    gradient has the factor a_k (1 - a_k). Who wants it names it.
+    """
+    if output.name == "softmax":
+        warn_caller(
+            f"output='softmax' without a loss trains with loss={loss.name!r}: name the loss, "
+            f"loss='cross_entropy' for classes, or loss={loss.name!r} to keep this one"
+        )

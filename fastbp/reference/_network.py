@@ -53,7 +53,7 @@ class Network(TrainableNetwork):
         *,
         activation: ActivationSpec | Sequence[ActivationSpec] = "relu",
         output: ActivationSpec = "identity",
-        loss: LossSpec = "squared_error",
+        loss: LossSpec | None = None,
         dtype: object = "float64",
         init: str | Initializer | InitFunction = "auto",
         seed: int | None = None,

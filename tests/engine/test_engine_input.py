@@ -1,5 +1,7 @@
 """Input that a Network refuses without changing anything, and input in every layout."""
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,6 +10,7 @@ from engine_cases import DTYPES
 
 import fastbp
 from fastbp import Network
+from fastbp.losses import Loss
 from fastbp.optim import SGD, Adam
 
 N = 12
@@ -233,6 +236,23 @@ def test_a_batch_size_above_the_number_of_samples_is_one_batch(ready):
 def test_bad_arguments_of_the_constructor_are_refused(widths, options, error, message):
     with pytest.raises(error, match=message):
         Network(widths, **options)
+
+
+@pytest.mark.parametrize("network", [fastbp.Network, fastbp.reference.Network])
+def test_softmax_without_a_loss_warns_and_names_the_loss(network, recwarn):
+    message = "loss='cross_entropy' for classes, or loss='squared_error' to keep this one"
+    with pytest.warns(UserWarning, match=message) as caught:
+        net = network((2, 3), output="softmax", seed=0)
+    assert caught[0].filename == __file__
+    assert net.criterion == Loss("squared_error")
+    with pytest.warns(UserWarning, match=message):
+        network.from_layers(2, [fastbp.Dense(3, "softmax")])
+    for loss in ("squared_error", "mse", "cross_entropy"):  # what the caller names stands
+        network((2, 3), output="softmax", loss=loss)
+    for output in ("sigmoid", "identity", "tanh"):
+        assert network((2, 3), output=output).criterion == Loss("squared_error")
+    copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+    assert not recwarn.list
 
 
 def test_unpaired_logarithm_warns_and_names_the_pair():
