@@ -22,3 +22,11 @@ def axes_or_new(ax: Any, **size: Any) -> Any:
 def grid_of_axes(rows: int, columns: int, **options: Any) -> Any:
     """Return the axes of a new figure, an array of shape (rows, columns)."""
     return pyplot().subplots(rows, columns, squeeze=False, layout="constrained", **options)[1]
+
+
+def whole_numbers(*axes: Any) -> None:
+    """Put ticks at whole numbers only, on each axis such as `ax.xaxis`, however short it is."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -76,7 +76,7 @@ def WeightsDisplay():
     X, y = load_digits()
     net = fastbp.Network((64, 16, 10), output="softmax", loss="cross_entropy", seed=0, l2=1e-3)
     net.fit(X / 16, y, epochs=30)
-    return plot.WeightsDisplay.from_network(net, 0, shape=(8, 8)).figure_
+    return plot.WeightsDisplay.from_network(net, shape=(8, 8)).figure_
 
 
 DRAWN = [

@@ -53,7 +53,7 @@ def check_count(value: object, name: str) -> int:
     return _whole(value, name, 0, "not be negative", MAX_COUNT)
 
 
-def _whole(value: object, name: str, least: int, must: str, most: float) -> int:
+def _whole(value: object, name: str, least: float, must: str, most: float) -> int:
     if type(value) is int:  # most are, and an instance check of Integral costs 0.5 µs
         number = value
     elif isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
@@ -65,6 +65,26 @@ def _whole(value: object, name: str, least: int, must: str, most: float) -> int:
     if number > most:
         raise ValueError(f"{name} must be below 2**63; got {value}")
     return number
+
+
+def check_layer(value: object, n_layers: int, name: str) -> int:
+    """The number of a layer, 1 to n_layers, as int.
+
+    >>> check_layer(2, 2, "layer")
+    2
+    >>> check_layer(0, 2, "layer")
+    Traceback (most recent call last):
+    ValueError: layer must be a layer, 1 to 2; got 0: layers count from 1, layer 0 is the inputs
+    """
+    l = _whole(value, name, -math.inf, "", math.inf)
+    if 1 <= l <= n_layers:
+        return l
+    why = "layers count from 1"
+    if l == 0:
+        why += ", layer 0 is the inputs"
+    elif l < 0:
+        why += f", and the last is layer {n_layers}"
+    raise ValueError(f"{name} must be a layer, 1 to {n_layers}; got {value}: {why}")
 
 
 MAX_THREADS = 1024  # of the engine's pool

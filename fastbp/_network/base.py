@@ -365,7 +365,7 @@ class NetworkBase:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers; layers[i] is layer i + 1."""
+        """The layers; layer l, which counts from 1, is layers[l - 1]."""
         return self._layers
 
     @property

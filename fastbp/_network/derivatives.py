@@ -260,9 +260,7 @@ class DifferentiableNetwork(NetworkBase):
         array([[5., 0.]], dtype=float32)
         """
         n = self._rows_forwarded()
-        l = check.check_positive_int(l, "l")
-        if l >= len(self.widths):
-            raise ValueError(f"l must be a layer, 1 to {len(self.widths) - 1}; got {l}")
+        l = check.check_layer(l, len(self._layers), "l")
         context = {"name": "g", "where": f"widths[{l}]", "rows_of": "the last forward"}
         rows = check.as_rows(g, n, self.widths[l], self.dtype, **context)
         return self._backend.pull_back(l, rows)

@@ -25,6 +25,9 @@ class Network(TrainableNetwork):
     `layers[i].z`, `.a` and `.delta` views of the engine's own buffers. δ is per sample: neither
     multiplied by s_i nor divided by S. Rumelhart, Hinton & Williams, Nature 323, 1986.
 
+    Layers count from 1 to L, as in the formulas, wherever a call takes or shows the number of a
+    layer: a^0 is the input. Sequences such as `layers` are of Python: layer l is `layers[l - 1]`.
+
     Threads may share a network: `predict` and `loss` run at the same time, calls that use the
     stored passes wait for each other, and two that change theta at once mix their updates.
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .._checks import arguments as check
-from .._pyplot import grid_of_axes
+from .._pyplot import grid_of_axes, whole_numbers
 from .._types import Array
 
 _BINS = 60
@@ -89,8 +89,8 @@ def _shares(values: Array) -> tuple[Array, float]:
 class SignalsDisplay:
     """Histograms of |a| and |δ| over the epochs, with one row of panels per layer.
 
-    A line shows the median. The titles give the fraction of values that are exactly 0, as for
-    inactive units of ReLU.
+    Epochs and layers count from 1. A line shows the median. The titles give the fraction of values
+    that are exactly 0, as for inactive units of ReLU.
 
     Parameters
     ----------
@@ -139,6 +139,7 @@ class SignalsDisplay:
         self.ax_[0, 0].set_ylim(self._lowest(), _RANGE[1])
         for ax in self.ax_[-1]:
             ax.set_xlabel("epoch")
+            whole_numbers(ax.xaxis)
         for ax in self.ax_[:, 0]:
             ax.set_ylabel("power of ten", fontsize=9)
         return self
@@ -151,7 +152,7 @@ class SignalsDisplay:
 
     def _panel(self, ax: Any, shares: Array, colours: str) -> None:
         """Draw one panel; `shares` has the shape (epochs, bins)."""
-        epochs = np.asarray(self.recorder.epochs)
+        epochs = np.asarray(self.recorder.epochs) + 1  # as in `HistoryDisplay`
         step = self.recorder.every
         extent = (epochs[0] - step / 2, epochs[-1] + step / 2, *_RANGE)
         largest = shares.max() or 1.0

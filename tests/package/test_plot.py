@@ -60,21 +60,56 @@ def test_learning_curves_of_an_estimator():
 
 def test_weights_as_a_matrix():
     net = fastbp.Network((6, 4, 1), seed=0)
-    display = plot.WeightsDisplay.from_network(net, 0)
+    display = plot.WeightsDisplay.from_network(net)
     image = display.ax_.images[0]
     np.testing.assert_allclose(image.get_array(), net.layers[0].W.T)
     low, high = image.get_clim()
     assert -low == high == pytest.approx(np.abs(net.layers[0].W).max())
+    assert display.ax_.get_title() == "W of layer 1"
+    assert plot.WeightsDisplay(net.layers[0].W).plot().ax_.get_title() == ""
+    assert image.get_extent() == [0.5, 6.5, 4.5, 0.5]  # inputs 1 … 6, units 1 … 4 downwards
+
+
+def test_layers_of_weights_count_from_one_as_in_the_formulas():
+    net = fastbp.Network((6, 4, 1), seed=0)
+    for l in (1, np.int64(2)):
+        display = plot.WeightsDisplay.from_network(net, layer=l)
+        np.testing.assert_allclose(display.W, net.layers[l - 1].W)
+        assert display.ax_.get_title() == f"W of layer {l}"
+    for l, why in ((0, ", layer 0 is the inputs"), (3, ""), (-1, ", and the last is layer 2")):
+        message = f"must be a layer, 1 to 2; got {l}: layers count from 1{why}$"
+        with pytest.raises(ValueError, match=f"^layer {message}"):
+            plot.WeightsDisplay.from_network(net, l)
+        net.forward(np.zeros((1, 6)))
+        with pytest.raises(ValueError, match=f"^l {message}"):
+            net.pull_back(l, [[1.0]])
+    with pytest.raises(TypeError, match="layer must be a whole number; got 1.0"):
+        plot.WeightsDisplay.from_network(net, 1.0)
+
+
+def whole_ticks(axis):
+    """The ticks of an axis within its limits, which have to be whole numbers."""
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+    assert ticks and all(tick == round(tick) for tick in ticks)
+    return ticks
+
+
+def test_the_axis_of_one_unit_has_one_tick():
+    ax = plot.WeightsDisplay.from_network(fastbp.Network((1, 1), seed=0)).ax_
+    assert whole_ticks(ax.xaxis) == whole_ticks(ax.yaxis) == [1]
+    ax = plot.WeightsDisplay.from_network(fastbp.Network((3, 2), seed=0)).ax_
+    assert whole_ticks(ax.xaxis) == [1, 2, 3] and whole_ticks(ax.yaxis) == [1, 2]
 
 
 def test_weights_as_images():
     net = fastbp.Network((6, 4, 1), seed=0)
-    display = plot.WeightsDisplay.from_network(net, 0, shape=(2, 3), units=3)
+    display = plot.WeightsDisplay.from_network(net, shape=(2, 3), units=3)
     pictures = [ax.images[0].get_array() for ax in display.ax_.flat if ax.images]
     assert len(pictures) == 3
     np.testing.assert_allclose(pictures[2], net.layers[0].W[:, 2].reshape(2, 3))
     with pytest.raises(ValueError, match=r"6 elements.*2 × 2 is 4"):
-        plot.WeightsDisplay.from_network(net, 0, shape=(2, 2))
+        plot.WeightsDisplay.from_network(net, 1, shape=(2, 2))
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
@@ -109,6 +144,8 @@ def test_signals_during_training():
     display = plot.SignalsDisplay.from_recorder(recorder)
     assert display.ax_.shape == (3, 2)
     assert "are 0" in display.ax_[0, 0].get_title()
+    assert whole_ticks(display.ax_[-1, 0].xaxis)
+    assert display.ax_[0, 0].images[0].get_extent()[:2] == [0, 6]  # epochs 1, 3, 5, each 2 wide
     assert len(np.unique(drawn(display.figure_).reshape(-1, 3), axis=0)) > 20
 
 
