@@ -52,15 +52,16 @@ def _float_type(operator: Any) -> Any:
     return DoubleTensorType if double else FloatTensorType
 
 
-def _columns(model: Any) -> int:
-    """Return the number of columns of `predict` of a regressor."""
+def _predicted_columns(model: Any) -> Array:
+    """Return the numbers of the outputs that `predict` of a regressor returns."""
     net = model.network_
-    return int(net.widths[-1] if net.criterion.entry.all_predicted else model.n_outputs_)
+    columns: Array = net.criterion.predicted(np.arange(net.widths[-1], dtype=np.int64)[None])[0]
+    return columns
 
 
 def _regressor_shapes(operator: Any) -> None:
     n = operator.inputs[0].get_first_dimension()
-    operator.outputs[0].type = _float_type(operator)([n, _columns(operator.raw_operator)])
+    operator.outputs[0].type = _float_type(operator)([n, operator.raw_operator.n_outputs_])
 
 
 def _classifier_shapes(operator: Any) -> None:
@@ -120,9 +121,9 @@ class _Writer:
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     model = operator.raw_operator
     writer = _Writer(scope, operator, container)
-    g, y, k = writer.graph, writer.outputs, _columns(model)
-    if k < model.network_.widths[-1]:
-        y = g("Gather", y, g.array(np.arange(k, dtype=np.int64), "columns"), axis=1)
+    g, y, columns = writer.graph, writer.outputs, _predicted_columns(model)
+    if len(columns) < model.network_.widths[-1]:
+        y = g("Gather", y, g.array(columns, "columns"), axis=1)
     g("Cast", y, to=writer.real, output=operator.outputs[0].full_name)
 
 

@@ -96,6 +96,10 @@ def _means(loss: Loss, a: Array) -> Array:
     return a[:, : a.shape[1] // 2]
 
 
+def _deviations(a: Array) -> Array:
+    return np.exp(a[:, a.shape[1] // 2 :] / 2)
+
+
 def _medians(loss: Loss, a: Array) -> Array:
     taus = np.asarray(_taus(loss))
     return a[:, np.argmin(abs(taus - 0.5)) :: len(taus)]
@@ -111,7 +115,8 @@ class _Entry:
         outputs: the number of outputs per target; 0 for a loss without targets.
         outputs_are: what the outputs of a target are, for messages, if there are several.
         predicted: computes predictions of the targets from the outputs.
-        all_predicted: whether an estimator returns all outputs instead of `predicted`.
+        std: computes standard deviations of the targets from the outputs; None if the outputs do
+            not tell them.
     Targets:
         targets: what they hold, see docs/losses.md; "classes" and "indices" may be labels.
         score: the default score, see `fastbp.metrics.default_score`; None if there is none.
@@ -132,7 +137,7 @@ class _Entry:
     outputs: Callable[[Loss], int] = lambda loss: 1
     outputs_are: str = ""
     predicted: Callable[[Loss, Array], Array] = lambda loss, a: a
-    all_predicted: bool = False
+    std: Callable[[Array], Array] | None = None
     targets: str = "numbers"
     score: str | None = "r2"
     location: bool = False
@@ -201,13 +206,15 @@ _TABLE: dict[str, _Entry] = {
         outputs=lambda loss: len(_taus(loss)),
         outputs_are="one for each tau",
         predicted=_medians,
-        all_predicted=True,
         options={"taus": ((0.5,), check_taus)},
         one_list=True,
         params=lambda loss, n_out: _taus(loss),
     ),
     "gaussian_nll": _Entry(
-        outputs=lambda loss: 2, outputs_are="a mean and a log-variance", predicted=_means
+        outputs=lambda loss: 2,
+        outputs_are="a mean and a log-variance",
+        predicted=_means,
+        std=_deviations,
     ),
     "margin_ranking": _Entry(
         outputs=lambda loss: 0, targets="pairs", score="pair_accuracy", options=_MARGIN
@@ -336,6 +343,15 @@ class Loss:
         array([[1.5]])
         """
         return self.entry.predicted(self, a)
+
+    @property
+    def taus(self) -> tuple[float, ...]:
+        """The levels of the quantiles in the outputs, one after another for each target; or ().
+
+        >>> Loss("quantile(0.1, 0.9)").taus
+        (0.1, 0.9)
+        """
+        return _taus(self) if "taus" in self.options else ()
 
     @cached_property
     def group(self) -> int:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Iterable, Sequence
+from math import isclose
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from .._checks.arguments import check_real
 from .._network.dense import Norm
 from .._types import Array
 from ..activations import Spec as ActivationSpec
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
+from ..metrics._declarations import direction
+from ..metrics._metrics import Metric, score_of
 from ..optim import Optimizer
 from ..schedules import Schedule
 from ._arrays import SparseMatrix, checked_weights, refuse_masked_elements
@@ -133,7 +137,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     best_loss_ : float or None
         Lowest loss; None with early stopping.
     validation_scores_ : list of float or None
-        Validation score of each epoch; None without validation data.
+        Validation score of each epoch, as `score`, but the negative mean pinball loss for several
+        quantiles; None without validation data.
     best_validation_score_ : float or None
         Highest validation score; None without validation data.
 
@@ -291,16 +296,105 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         fit_estimator(self, X, y, sample_weight, incremental=True)
         return self
 
-    def predict(self, X: object) -> Array:
-        """Return the predicted targets (n,), or (n, n_outputs) if there are several."""
-        return self._predicted(self._outputs(X))
+    @overload
+    def predict(
+        self, X: object, return_std: Literal[False] = False, *, quantiles: object = None
+    ) -> Array: ...
+
+    @overload
+    def predict(
+        self, X: object, return_std: Literal[True], *, quantiles: object = None
+    ) -> tuple[Array, Array]: ...
+
+    def predict(
+        self, X: object, return_std: bool = False, *, quantiles: object = None
+    ) -> Array | tuple[Array, Array]:
+        """Return the predicted targets.
+
+        They are the means for the loss "gaussian_nll", and for "quantile" the quantile whose level
+        is nearest to 0.5, the first one of two.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Inputs.
+        return_std : bool, default False
+            Whether to return the standard deviations of the targets too, which a network with the
+            loss "gaussian_nll" has learned.
+        quantiles : "all", float, sequence of float or None, default None
+            Levels of the quantiles to return instead, in this order. They must be among those of
+            the loss "quantile"; "all" means all of these.
+
+        Returns
+        -------
+        y_mean : array, shape (n,), or (n, n_outputs) if there are several targets
+            The predicted targets.
+        y_std : array of the shape of y_mean
+            Standard deviations; only with `return_std`.
+        y_quantiles : array, shape (n, n_quantiles) or (n, n_outputs, n_quantiles)
+            Instead of y_mean, with `quantiles`. Without the last axis for a single number.
+
+        Raises
+        ------
+        ValueError
+            If the network was trained with another loss than these options need, or for a level
+            that it was not trained for.
+
+        Examples
+        --------
+        >>> from fastbp.sklearn import MLPRegressor
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 2.0, 4.0, 6.0]
+        >>> options = {"solver": "lbfgs", "random_state": 0, "max_iter": 5}
+        >>> mean, std = MLPRegressor("gaussian_nll", 4, **options).fit(X, y).predict(X, True)
+        >>> mean.shape, std.shape
+        ((4,), (4,))
+        >>> model = MLPRegressor("quantile(0.1, 0.5, 0.9)", 4, **options).fit(X, y)
+        >>> model.predict(X).shape, model.predict(X, quantiles=[0.1, 0.9]).shape
+        ((4,), (4, 2))
+        """
+        outputs = self._outputs(X)
+        criterion = self.network_.criterion
+        if return_std and criterion.entry.std is None:
+            raise ValueError(
+                f"return_std=True needs a network that learned the variance, with "
+                f"loss='gaussian_nll'; this one was fitted with the loss {criterion}"
+            )
+        if quantiles is not None:
+            return self._quantiles(outputs, quantiles)
+        predicted = self._predicted(outputs)
+        if not return_std or criterion.entry.std is None:
+            return predicted
+        return predicted, self._by_target(criterion.entry.std(outputs))
 
     def _predicted(self, outputs: Array) -> Array:
-        """The predicted targets: the means for gaussian_nll, all outputs for other losses."""
+        """The predicted targets: for some losses a part of the outputs."""
+        return self._by_target(self.network_.criterion.predicted(outputs))
+
+    @staticmethod
+    def _by_target(values: Array) -> Array:
+        """(n,) of (n, 1)."""
+        return values[:, 0] if values.shape[1] == 1 else values
+
+    def _quantiles(self, outputs: Array, quantiles: object) -> Array:
+        """The quantiles of these levels, in the last axis if there may be several."""
         criterion = self.network_.criterion
-        if not criterion.entry.all_predicted:
-            outputs = criterion.predicted(outputs)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        taus = criterion.taus
+        if not taus:
+            raise ValueError(
+                f"quantiles needs a network that learned them, with loss='quantile(0.1, 0.5, 0.9)' "
+                f"or the like; this one was fitted with the loss {criterion}"
+            )
+        by_target = self._by_target(outputs.reshape(len(outputs), -1, len(taus)))
+        if isinstance(quantiles, str):
+            if quantiles != "all":
+                raise ValueError(
+                    f"quantiles must be 'all', a number or a list of numbers; got {quantiles!r}"
+                )
+            return by_target
+        several = isinstance(quantiles, Iterable)
+        levels = quantiles if isinstance(quantiles, Iterable) else [quantiles]
+        places = [_place(level, taus) for level in levels]
+        return by_target[..., places if several else places[0]]
 
     def _criterion(self) -> Loss:
         loss = resolve_loss(self.loss)
@@ -347,23 +441,50 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _score_encoded(
         self, X: Array | SparseMatrix, y: Array, sample_weight: Array | None
     ) -> float:
-        outputs = self.network_.predict(X)
+        outputs, criterion = self.network_.predict(X), self.network_.criterion
         if not np.isfinite(outputs).all():
             return np.nan
-        if outputs.shape[1] > self.n_outputs_ and self.network_.criterion.entry.all_predicted:
+        if len(criterion.taus) > 1:
             return -self.network_.loss(X, y, sample_weight)
+        metric = self._named_score()
+        if metric is not None:
+            return metric(outputs, y, sample_weight)
         predicted = self._predicted(outputs).astype(np.float64)  # sums of float32 lose digits
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 
+    def _named_score(self) -> Metric | None:
+        """The score that a loss of the user's names, as a metric of which more is better."""
+        criterion = self.network_.criterion
+        metric = score_of(criterion) if criterion.entry.score is None else None
+        if metric is None or direction(metric) is not False:
+            return metric
+        lower = metric
+        return lambda a, y, sample_weight: -lower(a, y, sample_weight)
+
     def score(self, X: object, y: object, sample_weight: object = None) -> float:
-        """Return R², as in scikit-learn; for several quantiles, the negative mean pinball loss."""
+        """Return R² of `predict`, as in scikit-learn.
+
+        If the loss is one of your own that names a score, it is that score instead; its negative if
+        less is better.
+        """
         check_is_fitted(self)
         refuse_masked_elements(y=y, sample_weight=sample_weight)
-        criterion = self.network_.criterion
-        if not criterion.entry.all_predicted or criterion.outputs_each == 1:
+        metric = self._named_score()
+        if metric is None:
             predicted = self.predict(X).astype(np.float64)  # sums of float32 lose digits
             return float(r2_score(y, predicted, sample_weight=sample_weight))
         rows, targets = self._validated(X, y, reset=False)
-        rows = self._in_network_dtype(rows)
         weights = checked_weights(sample_weight, rows)
-        return self._score_encoded(rows, self._encode(targets), weights)
+        return float(metric(self._outputs(X), self._encode(targets), weights))
+
+
+def _place(level: object, taus: tuple[float, ...]) -> int:
+    """Where a level is among those that were trained; ValueError if it is not."""
+    number = check_real(level, "a level of quantiles")
+    for place, tau in enumerate(taus):
+        if isclose(number, tau, rel_tol=1e-6):  # 0.1 in float32 is 0.1 too
+            return place
+    raise ValueError(
+        f"the network was not trained for the quantile {number:g}; its levels are "
+        f"{', '.join(f'{tau:g}' for tau in taus)}: name it in the loss, and fit again"
+    )

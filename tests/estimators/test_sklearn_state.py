@@ -434,8 +434,10 @@ def test_a_custom_loss_with_the_same_name_is_another_loss():
 
 def test_scores_use_the_loss_of_the_training():
     model = make("regressor", loss="quantile(0.1, 0.9)", learning_rate_init=0.1).fit(X, NUMBERS)
-    score = model.score(X, NUMBERS)
-    assert model.set_params(loss="squared_error").score(X, NUMBERS) == score < 0
+    score, quantiles = model.score(X, NUMBERS), model.predict(X, quantiles="all")
+    model.set_params(loss="squared_error")
+    assert model.score(X, NUMBERS) == score
+    np.testing.assert_array_equal(model.predict(X, quantiles="all"), quantiles)
 
 
 @pytest.mark.parametrize("precision", ["high", "medium"])
