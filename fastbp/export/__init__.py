@@ -1,10 +1,12 @@
 """Export networks to the formats of other libraries, and import them.
 
     c(net)                 one C99 file with the weights and a predict function
-    onnx(net)              an ONNX model                          pip install "fastbp[onnx]"
+    onnx(net)              an ONNX model, also of a pipeline      pip install "fastbp[onnx]"
     to_state_dict(net)     NumPy arrays with the names and shapes of PyTorch, which is not needed
     to_torch(net)          torch.nn.Sequential                    pip install "fastbp[torch]"
     to_keras_weights(net)  the list that set_weights of Keras takes
+
+`net` is a network, or a fitted estimator of `fastbp.sklearn`.
 
 `from_state_dict`, `from_torch` and `from_keras_weights` make networks of these formats. An exported
 model contains only what is needed for predictions, so neither `net.preprocessing` nor dropout.

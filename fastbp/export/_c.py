@@ -12,6 +12,7 @@ import numpy as np
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
 from .._types import Array
+from ._estimators import Exportable, network_of
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
@@ -55,7 +56,7 @@ static void {name}_softmax(real *v, int n) {{
 """
 
 
-def c(net: Network, path: str | PathLike[str] | None = None, *, name: str = "model") -> str:
+def c(net: Exportable, path: str | PathLike[str] | None = None, *, name: str = "model") -> str:
     """Return C99 source code of a function that predicts, which needs only math.h.
 
     The function is `void {name}_predict(const real x[n_0], real out[n_L])`, where real is float or
@@ -63,8 +64,10 @@ def c(net: Network, path: str | PathLike[str] | None = None, *, name: str = "mod
 
     Parameters
     ----------
-    net : Network
-        The network.
+    net : Network, MLPClassifier or MLPRegressor
+        The network, or the fitted estimator of `fastbp.sklearn` whose `network_` is exported. The
+        outputs for a classifier are the probabilities of `classes_`; for two classes, that of the
+        second one.
     path : str or path-like, optional
         A file to write the source code to, either completely or not at all.
     name : str, default "model"
@@ -77,8 +80,11 @@ def c(net: Network, path: str | PathLike[str] | None = None, *, name: str = "mod
 
     Raises
     ------
+    TypeError
+        `net` is something else.
     ValueError
-        `name` is not an identifier of C, or a parameter of the network is not finite.
+        `name` is not an identifier of C, the estimator is not fitted, or a parameter of the network
+        is not finite.
 
     Examples
     --------
@@ -89,8 +95,9 @@ def c(net: Network, path: str | PathLike[str] | None = None, *, name: str = "mod
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be an identifier of C, such as model; got {name!r}")
-    check_finite_parameters(net.layers, "C source takes finite weights only")
-    source = _typed("".join(_parts(net, name)), net.dtype)
+    network = network_of(net, "c")
+    check_finite_parameters(network.layers, "C source takes finite weights only")
+    source = _typed("".join(_parts(network, name)), network.dtype)
     if path is not None:
         with atomic_write(path) as file:
             file.write(source.encode())

@@ -11,22 +11,25 @@ from .._checks.numbers import as_array
 from .._network.finite import check_finite_parameters
 from .._network.network import Network
 from .._types import Array
+from ._estimators import Exportable, network_of
 from ._pairing import LOGITS, paired
 
 
-def to_keras_weights(net: Network) -> list[Array]:
+def to_keras_weights(net: Exportable) -> list[Array]:
     """Return copies of [W, b, …] of each layer, for `model.set_weights` of a Keras model.
 
     A layer with a norm has W, b, gain, shift, as Dense followed by LayerNormalization or
     RMSNormalization. The trained constants of an activation come last, as in Dense followed by
-    PReLU, or by a layer of your own for a formula. Raises ValueError if a parameter is not finite.
+    PReLU, or by a layer of your own for a formula. Of a fitted estimator of `fastbp.sklearn`, they
+    are those of `network_`. Raises ValueError if it is not fitted or a parameter is not finite.
 
     >>> import fastbp
     >>> [w.shape for w in fastbp.export.to_keras_weights(fastbp.Network((2, 3, 1)))]
     [(2, 3), (3,), (3, 1), (1,)]
     """
-    check_finite_parameters(net.layers, "Keras takes finite weights only")
-    return [np.array(view) for layer in net.layers for view in layer.parameters().values()]
+    layers = network_of(net, "to_keras_weights").layers
+    check_finite_parameters(layers, "Keras takes finite weights only")
+    return [np.array(view) for layer in layers for view in layer.parameters().values()]
 
 
 def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:

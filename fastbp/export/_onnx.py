@@ -1,59 +1,40 @@
-"""Export to ONNX: a network as a graph of standard operators."""
+"""Export to ONNX: a network, an estimator or a pipeline as a graph of standard operators."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
-from .._types import Array
-from ._onnx_graph import DOUBLE, FLOAT, OPSET, Graph
+from ._estimators import Exportable, Pipeline, is_estimator, is_pipeline, network_of
+from ._onnx_estimators import estimator_model
+from ._onnx_graph import Model
+from ._onnx_layers import emit_layers
+from ._skl2onnx import pipeline_model
 
 if TYPE_CHECKING:
-    from .._network.dense import Norm
-    from .._network.layers import Layer
     from .._network.network import Network
 
 
-def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
-    """Add nodes for consecutive layers; return the name of the output of the last one."""
-    from ._onnx_functions import emit_activation
+def onnx(
+    net: Exportable | Pipeline, path: str | PathLike[str] | None = None, *, name: str = "model"
+) -> Any:
+    """Return a network, an estimator or a pipeline as an ONNX model of opset 18.
 
-    for layer in layers:
-        z = g("MatMul", x, g.array(layer.W, "W"))
-        if layer.b is not None:
-            z = g("Add", z, g.array(layer.b, "b"))
-        if layer.dense.norm is not None:
-            z = _norm(g, layer, layer.dense.norm, z)
-        out = emit_activation(g, layer, z)
-        x = g("Add", out, x) if layer.dense.residual else out
-    return x
+    Of a network, the input is "x" (batch, n_0), the output "y" (batch, n_L). The computation has
+    the dtype of the network, except for erf in gelu, which is computed in float32.
 
-
-def _norm(g: Graph, layer: Layer, norm: Norm, z: str) -> str:
-    if norm.name == "layer":
-        z = g("Sub", z, g("ReduceMean", z, g.axis(-1)))
-    square = g("ReduceMean", g("Mul", z, z), g.axis(-1))
-    n = g("Div", z, g("Sqrt", g("Add", square, norm.eps or 0.0)))
-    parameters = layer.parameters()
-    n = g("Mul", n, g.array(parameters["gain"], "gain"))
-    return g("Add", n, g.array(parameters["shift"], "shift")) if norm.shifts else n
-
-
-def onnx(net: Network, path: str | PathLike[str] | None = None, *, name: str = "model") -> Any:
-    """Return the network as an ONNX model of opset 18. Needs the package onnx.
-
-    The input is "x" (batch, n_0), the output "y" (batch, n_L). The computation has the dtype of the
-    network, except for erf in gelu, which is computed in float32.
+    Of an estimator of `fastbp.sklearn`, or a Pipeline of scikit-learn that ends in one, the input
+    is "X" (batch, n_features), and the outputs have the names of skl2onnx: "label" (batch,) and
+    "probabilities" (batch, n_classes) of a classifier, "variable" of a regressor. Numbers have the
+    dtype of `network_`; labels are int64 or strings. skl2onnx, which converts the other steps of a
+    pipeline, may find that an older opset suffices.
 
     Parameters
     ----------
-    net : Network
-        The network.
+    net : Network, MLPClassifier, MLPRegressor or Pipeline
+        The network, or the fitted estimator or pipeline.
     path : str or path-like, optional
         A file to write the model to, either completely or not at all.
     name : str, default "model"
@@ -66,10 +47,13 @@ def onnx(net: Network, path: str | PathLike[str] | None = None, *, name: str = "
 
     Raises
     ------
+    TypeError
+        `net` is something else.
     ValueError
-        A parameter of the network is not finite.
+        A parameter of the network is not finite, the estimator is not fitted, or the pipeline
+        selects columns by name.
     ImportError
-        The package onnx is not installed.
+        The package onnx is not installed, or skl2onnx, which a pipeline needs.
 
     Examples
     --------
@@ -78,38 +62,21 @@ def onnx(net: Network, path: str | PathLike[str] | None = None, *, name: str = "
     >>> model.graph.input[0].name, model.opset_import[0].version
     ('x', 18)
     """
-    check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
-    try:
-        from onnx import checker, helper, numpy_helper
-    except ImportError as error:
-        raise ImportError(
-            'export to ONNX needs the package onnx: run pip install "fastbp[onnx]"'
-        ) from error
-    nodes, constants = [], []
-
-    def add_node(op: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]) -> None:
-        nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
-
-    def add_constant(of: str, values: Array) -> None:
-        constants.append(numpy_helper.from_array(values, of))
-
-    g = Graph(add_node, add_constant, net.dtype)
-    last = emit_layers(g, net.layers, "x")
-    g("Identity", last, output="y")
-    element = FLOAT if net.dtype == np.float32 else DOUBLE
-    ends = [
-        helper.make_tensor_value_info(of, element, ["batch", width])
-        for of, width in (("x", net.widths[0]), ("y", net.widths[-1]))
-    ]
-    graph = helper.make_graph(nodes, name, ends[:1], ends[1:], constants)
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=8,
-        producer_name="fastbp",
-    )
-    checker.check_model(model, full_check=True)
+    if is_pipeline(net):
+        model = pipeline_model(net, name)
+    elif is_estimator(net):
+        model = estimator_model(net, name)
+    else:
+        model = _network_model(network_of(net, "onnx"), name)
     if path is not None:
         with atomic_write(path) as file:
             file.write(model.SerializeToString())
     return model
+
+
+def _network_model(net: Network, name: str) -> Any:
+    check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
+    made = Model(net.dtype)
+    made.graph("Identity", emit_layers(made.graph, net.layers, "x"), output="y")
+    inputs = {"x": (made.element, [net.widths[0]])}
+    return made.finished(name, inputs, {"y": (made.element, [net.widths[-1]])})

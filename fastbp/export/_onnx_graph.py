@@ -1,4 +1,4 @@
-"""A builder of ONNX graphs."""
+"""Builders of ONNX graphs and models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from .._types import Array
 
-FLOAT, DOUBLE = 1, 11  # onnx.TensorProto.FLOAT, DOUBLE
+FLOAT, INT64, STRING, DOUBLE = 1, 7, 8, 11  # as in onnx.TensorProto
 OPSET = 18  # of the default domain; ONNX Runtime supports it since version 1.14
 
 
@@ -71,3 +71,68 @@ class Graph:
         output = self.new_name(op) if output is None else output
         self._add_node(op, names, output, attributes)
         return output
+
+
+class Model:
+    """A builder of a model. Needs the package onnx; raises ImportError if it is not installed.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The dtype of numbers in the model.
+    """
+
+    def __init__(self, dtype: np.dtype) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise ImportError(
+                'export to ONNX needs the package onnx: run pip install "fastbp[onnx]"'
+            ) from error
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self.element = FLOAT if dtype == np.float32 else DOUBLE
+        self.graph = Graph(self._add_node, self._add_constant, dtype)
+
+    def _add_node(
+        self, op: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]
+    ) -> None:
+        make = self._onnx.helper.make_node
+        self._nodes.append(make(op, inputs, [output], name=output, **attributes))
+
+    def _add_constant(self, name: str, values: Array) -> None:
+        values = values.astype(object) if values.dtype.kind == "U" else values
+        self._constants.append(self._onnx.numpy_helper.from_array(values, name))
+
+    def finished(
+        self,
+        name: str,
+        inputs: dict[str, tuple[int, list[int]]],
+        outputs: dict[str, tuple[int, list[int]]],
+    ) -> Any:
+        """Return the checked onnx.ModelProto.
+
+        Parameters
+        ----------
+        name : str
+            The name of the graph.
+        inputs, outputs : dict
+            {name: (element type, the sizes of a row)}; the first axis is "batch".
+        """
+        helper = self._onnx.helper
+        ends = [
+            [
+                helper.make_tensor_value_info(of, element, ["batch", *row])
+                for of, (element, row) in values.items()
+            ]
+            for values in (inputs, outputs)
+        ]
+        model = helper.make_model(
+            helper.make_graph(self._nodes, name, *ends, self._constants),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=8,
+            producer_name="fastbp",
+        )
+        self._onnx.checker.check_model(model, full_check=True)
+        return model

@@ -1,4 +1,4 @@
-"""Converters of the estimators of fastbp.sklearn for skl2onnx."""
+"""Converters of the estimators of fastbp.sklearn for skl2onnx, and pipelines that it converts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ._onnx import emit_layers
+from ._estimators import fitted_network, is_estimator, is_pipeline
+from ._onnx_estimators import emit_classes, emit_predictions, labels_are_integers
 from ._onnx_graph import OPSET, Graph
+from ._onnx_layers import emit_layers
 
 
 def register_skl2onnx() -> None:
@@ -52,13 +54,6 @@ def _float_type(operator: Any) -> Any:
     return DoubleTensorType if double else FloatTensorType
 
 
-def _predicted_columns(model: Any) -> Array:
-    """Return the numbers of the outputs that `predict` of a regressor returns."""
-    net = model.network_
-    columns: Array = net.criterion.predicted(np.arange(net.widths[-1], dtype=np.int64)[None])[0]
-    return columns
-
-
 def _regressor_shapes(operator: Any) -> None:
     n = operator.inputs[0].get_first_dimension()
     operator.outputs[0].type = _float_type(operator)([n, operator.raw_operator.n_outputs_])
@@ -69,8 +64,7 @@ def _classifier_shapes(operator: Any) -> None:
 
     model = operator.raw_operator
     n = operator.inputs[0].get_first_dimension()
-    integers = model.classes_.dtype.kind in "biu"
-    label = Int64TensorType if model._multilabel or integers else StringTensorType
+    label = Int64TensorType if labels_are_integers(model) else StringTensorType
     k = len(model.classes_)
     operator.outputs[0].type = label([n, k] if model._multilabel else [n])
     operator.outputs[1].type = _float_type(operator)([n, k])
@@ -97,14 +91,12 @@ class _Writer:
     def _node(
         self, op: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]
     ) -> None:
-        domain = "ai.onnx.ml" if op == "ArrayFeatureExtractor" else ""
-        latest = 1 if domain else OPSET
         self._container.add_node(
             op,
             list(inputs),
             [output],
-            op_domain=domain,
-            op_version=self._versions.get_schema(op, latest, domain).since_version,
+            op_domain="",
+            op_version=self._versions.get_schema(op, OPSET, "").since_version,
             name=self._scope.get_unique_operator_name(op),
             **attributes,
         )
@@ -119,31 +111,60 @@ class _Writer:
 
 
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
-    model = operator.raw_operator
     writer = _Writer(scope, operator, container)
-    g, y, columns = writer.graph, writer.outputs, _predicted_columns(model)
-    if len(columns) < model.network_.widths[-1]:
-        y = g("Gather", y, g.array(columns, "columns"), axis=1)
-    g("Cast", y, to=writer.real, output=operator.outputs[0].full_name)
+    output = operator.outputs[0].full_name
+    emit_predictions(writer.graph, operator.raw_operator, writer.outputs, output, writer.real)
 
 
 def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
-    model = operator.raw_operator
     writer = _Writer(scope, operator, container)
-    g, p = writer.graph, writer.outputs
     label, probabilities = (output.full_name for output in operator.outputs)
-    integers = writer._types.INT64
-    if model._multilabel:
-        g("Cast", g("Greater", p, 0.5), to=integers, output=label)
-        g("Cast", p, to=writer.real, output=probabilities)
-        return
-    if len(model.classes_) == 1:
-        p = g("Add", g("Mul", p, 0.0), 1.0)
-    elif model.n_outputs_ == 1:
-        p = g("Concat", g("Sub", 1.0, p), p, axis=1)
-    g("Cast", p, to=writer.real, output=probabilities)
-    index = g("ArgMax", p, axis=1, keepdims=0)
-    classes = model.classes_
-    classes = classes.astype(np.int64) if classes.dtype.kind in "biu" else classes.astype(str)
-    found = g("ArrayFeatureExtractor", g.array(classes, "classes"), index)
-    g("Reshape", found, g.array(np.array([-1], np.int64), "shape"), output=label)
+    model = operator.raw_operator
+    emit_classes(writer.graph, model, writer.outputs, label, probabilities, writer.real)
+
+
+def pipeline_model(pipeline: Any, name: str) -> Any:
+    """Return the onnx.ModelProto of a Pipeline that ends in an estimator of fastbp.sklearn."""
+    last = pipeline
+    while is_pipeline(last):
+        last = last.steps[-1][1]
+    if not is_estimator(last):
+        raise TypeError(
+            f"export.onnx takes a Pipeline that ends in an estimator of fastbp.sklearn; this one "
+            f"ends in {type(last).__name__}: convert it with skl2onnx.to_onnx"
+        )
+    net = fitted_network(last, "onnx")
+    register_skl2onnx()
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    if not hasattr(pipeline, "n_features_in_") or _selects_by_name(pipeline):
+        raise ValueError(
+            "the pipeline takes a table with columns of several types, which export.onnx does not "
+            "know: call export.register_skl2onnx(), and then skl2onnx.to_onnx(pipeline, X[:1], "
+            "target_opset=18) with a frame X"
+        )
+    kind = FloatTensorType if net.dtype == np.float32 else DoubleTensorType
+    classifies = hasattr(last, "classes_")
+    return convert_sklearn(
+        pipeline,
+        name,
+        [("X", kind([None, int(pipeline.n_features_in_)]))],
+        target_opset=OPSET,
+        options={id(last): {"zipmap": False}} if classifies else None,
+    )
+
+
+def _selects_by_name(pipeline: Any) -> bool:
+    """Whether a step is a ColumnTransformer that was given names of columns."""
+    for _, step in pipeline.steps:
+        if is_pipeline(step):
+            found = _selects_by_name(step)
+        else:
+            columns = [each[2] for each in getattr(step, "transformers_", ())]
+            found = any(
+                isinstance(c, str) for each in columns for c in np.atleast_1d(each).tolist()
+            )
+        if found:
+            return True
+    return False

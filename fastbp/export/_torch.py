@@ -10,6 +10,7 @@ import numpy as np
 from .._checks.numbers import as_numbers
 from .._network.finite import check_finite_parameters
 from .._types import Array
+from ._estimators import Exportable, network_of
 from ._keras import finite, from_pairs
 
 if TYPE_CHECKING:
@@ -59,20 +60,22 @@ def _places(net: Network) -> Iterator[tuple[int, str, Layer]]:
                 place += 1
 
 
-def to_state_dict(net: Network) -> dict[str, Array]:
+def to_state_dict(net: Exportable) -> dict[str, Array]:
     """Return copies of the parameters, named as in the Sequential of `to_torch`.
 
     Weights have the shape (out, in). PyTorch is not needed. `module.load_state_dict` takes the
-    arrays after torch.from_numpy. Raises ValueError if a parameter is not finite.
+    arrays after torch.from_numpy. Of a fitted estimator of `fastbp.sklearn`, they are those of
+    `network_`. Raises ValueError if it is not fitted or a parameter is not finite.
 
     >>> import fastbp
     >>> state = fastbp.export.to_state_dict(fastbp.Network((2, 3, 1)))
     >>> {name: array.shape for name, array in state.items()}
     {'0.weight': (3, 2), '0.bias': (3,), '2.weight': (1, 3), '2.bias': (1,)}
     """
-    check_finite_parameters(net.layers, "a state dict takes finite weights only")
+    network = network_of(net, "to_state_dict")
+    check_finite_parameters(network.layers, "a state dict takes finite weights only")
     state = {}
-    for place, kind, layer in _places(net):
+    for place, kind, layer in _places(network):
         names: dict[str, Mapping[str, Array | None]] = {
             "linear": {"weight": layer.W.T, "bias": layer.b},
             "norm": {"weight": layer.gain, "bias": layer.shift},
@@ -185,19 +188,24 @@ def import_torch() -> Any:
     return torch
 
 
-def to_torch(net: Network) -> Any:
+def to_torch(net: Exportable) -> Any:
     """Return the network as a torch.nn.Sequential of Linear, norm, activation and Dropout modules.
+
+    Of a fitted estimator of `fastbp.sklearn`, it is `network_`, whose outputs are probabilities for
+    a classifier.
 
     The modules have copies of the parameters. A formula of `fastbp.gates` becomes a
     torch.fx.GraphModule with a parameter for each of its trained constants, which PyTorch can
     train, compile and export like other modules; so do exp and sin, which torch.nn does not have.
 
     Raises ValueError for residual layers, for a constant with the name of an attribute of modules,
-    and for parameters that are not finite. Raises ImportError if PyTorch is not installed.
+    for parameters that are not finite, and for an estimator that is not fitted. Raises ImportError
+    if PyTorch is not installed.
     """
     torch = import_torch()
+    network = network_of(net, "to_torch")
     modules = []
-    for _, kind, layer in _places(net):
+    for _, kind, layer in _places(network):
         n_in, n_out = layer.W.shape
         if layer.dense.residual:
             raise ValueError("a Sequential cannot have residual layers: write your own module")
@@ -210,8 +218,8 @@ def to_torch(net: Network) -> Any:
             modules.append(torch.nn.Dropout(layer.dense.dropout))
         else:
             modules.append(_module(torch, layer))
-    sequential = torch.nn.Sequential(*modules).to(getattr(torch, net.dtype.name))
-    state = {name: torch.from_numpy(array) for name, array in to_state_dict(net).items()}
+    sequential = torch.nn.Sequential(*modules).to(getattr(torch, network.dtype.name))
+    state = {name: torch.from_numpy(array) for name, array in to_state_dict(network).items()}
     sequential.load_state_dict(state)
     return sequential
 

@@ -1,5 +1,8 @@
 """Exports give the predictions of the network in the software that they are for."""
 
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
 from export_cases import DTYPES, compiled, predicted_in_c, predicted_in_onnx, rows
@@ -81,12 +84,12 @@ def test_onnx_gives_the_predictions_of_the_network(name, dtype, tmp_path):
 
 
 def test_the_error_without_onnx_names_the_package(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r'pip install "fastbp\[onnx\]"'):
         export.onnx(network("relu", "float32"))
 
 
-def pipelines():
+def pipelines(dtype="float64"):
     from sklearn.datasets import load_diabetes, load_wine
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -109,6 +112,7 @@ def pipelines():
         "two medians": (MLPRegressor("quantile(0.1, 0.5, 0.9)", **options), X, X[:, :2]),
     }
     for name, (model, inputs, targets) in cases.items():
+        inputs = inputs.astype(dtype)
         yield name, make_pipeline(StandardScaler(), model).fit(inputs, targets), inputs
 
 
@@ -135,6 +139,126 @@ def test_pipelines_can_be_converted_to_onnx(dtype):
             np.testing.assert_array_equal(found[0], predicted, err_msg=name)
             expected = model.predict_proba(inputs)
             np.testing.assert_allclose(found[1], expected, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def check_scores(model, graph, X):
+    """The outputs of an ONNX model against those of the estimator or pipeline."""
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    session = runtime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = [end.name for end in session.get_outputs()]
+    found = dict(zip(names, session.run(None, {"X": X}), strict=True))
+    predicted = model.predict(X)
+    if not hasattr(model, "classes_"):
+        assert names == ["variable"]
+        assert found["variable"].dtype == X.dtype
+        shaped = found["variable"].reshape(predicted.shape)
+        np.testing.assert_allclose(shaped, predicted, rtol=1e-3)
+        return
+    assert names == ["label", "probabilities"]
+    np.testing.assert_array_equal(found["label"], predicted)
+    assert found["probabilities"].dtype == X.dtype
+    expected = model.predict_proba(X)
+    np.testing.assert_allclose(found["probabilities"], expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_onnx_takes_estimators_and_pipelines(dtype, tmp_path, monkeypatch):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    for name, model, X in pipelines(dtype):
+        with monkeypatch.context() as without:  # estimators do not need it
+            without.setitem(sys.modules, "skl2onnx", None)
+            graph = export.onnx(model[-1], tmp_path / "model.onnx", name="own")
+        assert (tmp_path / "model.onnx").read_bytes() == graph.SerializeToString(), name
+        assert graph.graph.name == "own"
+        check_scores(model[-1], graph, model[:-1].transform(X))
+        if importlib.util.find_spec("skl2onnx"):
+            graph = export.onnx(model, name="own")
+            assert graph.graph.name == "own"
+            assert all(each.version <= 18 for each in graph.opset_import)
+            check_scores(model, graph, X)
+
+
+def fitted_classifier():
+    from fastbp.sklearn import MLPClassifier
+
+    X = rows("float64", 30)
+    model = MLPClassifier((4,), solver="lbfgs", max_iter=5, random_state=0)
+    return model.fit(X, np.arange(30) % 2), X
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_other_exports_take_estimators(tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    model, X = fitted_classifier()
+    assert export.c(model) == export.c(model.network_)
+    library = compiled(export.c(model), tmp_path)
+    expected = model.predict_proba(X)[:, 1:]
+    found = predicted_in_c(library, model.network_, X)
+    np.testing.assert_allclose(found, expected, **TOLERANCE["float64"])
+    state, exact = export.to_state_dict(model), export.to_state_dict(model.network_)
+    assert list(state) == list(exact)
+    arrays = [*state.values(), *export.to_keras_weights(model)]
+    exact = [*exact.values(), *export.to_keras_weights(model.network_)]
+    for ours, theirs in zip(arrays, exact, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    p = export.to_torch(model)(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(p, expected, **TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("name", ["c", "onnx", "to_state_dict", "to_torch", "to_keras_weights"])
+def test_what_is_neither_a_network_nor_fitted_is_named(name):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    if name == "to_torch":
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    from sklearn.linear_model import LinearRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+
+    from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+    function = getattr(export, name)
+    with pytest.raises(ValueError, match=f"this MLPRegressor is not fitted.*export.{name}"):
+        function(MLPRegressor())
+    with pytest.raises(TypeError, match=f"export.{name} takes a network.*; got LinearRegression"):
+        function(LinearRegression())
+    with pytest.raises(TypeError, match="got str"):
+        function("net.safetensors")
+    search = GridSearchCV(MLPClassifier(), {})
+    search.best_estimator_ = None
+    with pytest.raises(TypeError, match="got GridSearchCV: pass its best_estimator_"):
+        function(search)
+    if name != "onnx":
+        with pytest.raises(TypeError, match=r"got Pipeline: pass its last step, pipeline\[-1\]"):
+            function(make_pipeline(MLPClassifier()))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_pipelines_that_onnx_cannot_take_are_refused(monkeypatch):
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model, X = fitted_classifier()
+    y = np.arange(30) % 2
+    with pytest.raises(TypeError, match="ends in LinearRegression: convert it with skl2onnx"):
+        export.onnx(make_pipeline(LinearRegression()))
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    columns = make_pipeline(make_column_transformer((StandardScaler(), ["a", "b"])))
+    with pytest.raises(ValueError, match=r"to_onnx\(pipeline, X\[:1\]"):
+        export.onnx(make_pipeline(columns, model).fit(frame, y))
+    by_place = make_pipeline(make_column_transformer((StandardScaler(), [0, 1])), model).fit(X, y)
+    check_scores(by_place, export.onnx(by_place), X)
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    with pytest.raises(ImportError, match=r'pip install "fastbp\[skl2onnx\]"'):
+        export.onnx(by_place)
 
 
 # ---- PyTorch and Keras --------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""Estimators of fastbp.sklearn and pipelines, where an export takes a network."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .._network.base import NetworkBase
+
+if TYPE_CHECKING:
+    from .._network.network import Network
+    from ..sklearn import MLPClassifier, MLPRegressor
+
+# What an export takes, and a Pipeline of scikit-learn, which has no type hints.
+Exportable: TypeAlias = "Network | MLPClassifier | MLPRegressor"
+Pipeline: TypeAlias = Any
+
+
+def network_of(model: Any, export: str) -> Network:
+    """Return the network to export: `model` itself, or that of a fitted estimator.
+
+    Raises TypeError, which names the function `export`, if it is something else, and ValueError for
+    an estimator that is not fitted.
+    """
+    if isinstance(model, NetworkBase):
+        return model  # type: ignore[return-value]  # of either backend
+    if is_estimator(model):
+        return fitted_network(model, export)
+    kind = type(model).__name__
+    way = ""
+    if is_pipeline(model):
+        way = (
+            ": pass its last step, pipeline[-1], which takes what the other steps return; "
+            "export.onnx takes all steps"
+        )
+    elif hasattr(model, "best_estimator_"):
+        way = ": pass its best_estimator_"
+    raise TypeError(
+        f"export.{export} takes a network or a fitted estimator of fastbp.sklearn; got {kind}{way}"
+    )
+
+
+def is_estimator(model: Any) -> bool:
+    """Whether it is an estimator of fastbp.sklearn, which is not imported for this."""
+    module = sys.modules.get("fastbp.sklearn")
+    return module is not None and isinstance(model, (module.MLPClassifier, module.MLPRegressor))
+
+
+def is_pipeline(model: Any) -> bool:
+    """Whether it is a Pipeline of scikit-learn, which is not imported for this."""
+    module = sys.modules.get("sklearn.pipeline")
+    return module is not None and isinstance(model, module.Pipeline)
+
+
+def fitted_network(model: Any, export: str) -> Network:
+    """Return the network of an estimator; ValueError if it is not fitted."""
+    if "network_" not in vars(model):
+        raise ValueError(
+            f"this {type(model).__name__} is not fitted: fit it before export.{export}"
+        )
+    net: Network = model.network_
+    return net

@@ -1,0 +1,37 @@
+"""Layers as nodes of an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ._onnx_graph import Graph
+
+if TYPE_CHECKING:
+    from .._network.dense import Norm
+    from .._network.layers import Layer
+
+
+def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
+    """Add nodes for consecutive layers; return the name of the output of the last one."""
+    from ._onnx_functions import emit_activation
+
+    for layer in layers:
+        z = g("MatMul", x, g.array(layer.W, "W"))
+        if layer.b is not None:
+            z = g("Add", z, g.array(layer.b, "b"))
+        if layer.dense.norm is not None:
+            z = _norm(g, layer, layer.dense.norm, z)
+        out = emit_activation(g, layer, z)
+        x = g("Add", out, x) if layer.dense.residual else out
+    return x
+
+
+def _norm(g: Graph, layer: Layer, norm: Norm, z: str) -> str:
+    if norm.name == "layer":
+        z = g("Sub", z, g("ReduceMean", z, g.axis(-1)))
+    square = g("ReduceMean", g("Mul", z, z), g.axis(-1))
+    n = g("Div", z, g("Sqrt", g("Add", square, norm.eps or 0.0)))
+    parameters = layer.parameters()
+    n = g("Mul", n, g.array(parameters["gain"], "gain"))
+    return g("Add", n, g.array(parameters["shift"], "shift")) if norm.shifts else n
