@@ -163,10 +163,20 @@ def hint(got: str, names: Sequence[str], elsewhere: Mapping[str, str]) -> str:
             return f"; {here}"
         if here.partition("(")[0] in names:
             return f"; {name} is called {here!r} here"
+    return did_you_mean(name, names)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A hint at the one of `names` that is nearest to a misspelt name; "" if none is near.
+
+    >>> did_you_mean("Prise", ["Size", "Price"])
+    "; did you mean 'Price'?"
+    """
     import difflib  # only here: it would take time of every import of fastbp
 
-    near = difflib.get_close_matches(name.lower(), names, 1, 0.7)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    lower = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(name.lower(), lower, 1, 0.7)
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def _bare(name: str) -> str:

@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from .._checks.names import did_you_mean
 from .._files.atomic import naming
 from .._version import __version__
 from ..errors import DivergenceError
-from ..tabular._problems import did_you_mean
 from . import COMMANDS
 from .options import Parser, UsageError
 
@@ -83,8 +83,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = build_parser()
     names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
     if not argv[0].startswith("-") and argv[0] not in names:
-        near = did_you_mean(argv[0], names)
-        parser.error(f"unknown command {argv[0]!r}{near} (the commands are {', '.join(names)})")
+        hint = did_you_mean(argv[0], names)
+        parser.error(f"unknown command {argv[0]!r}; the commands are {', '.join(names)}{hint}")
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         args.parser.refuse(unknown)

@@ -8,10 +8,9 @@ from typing import NoReturn, TypeAlias, TypedDict, TypeVar
 
 from .. import activations
 from .._checks import arguments as check
-from .._checks.names import comma_parts
+from .._checks.names import comma_parts, did_you_mean
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from ..tabular._csv import DECIMALS, HEADERS, THOUSANDS, Format
-from ..tabular._problems import did_you_mean
 
 BUILT_IN = ("digits", "fashion-mnist")
 PRECISIONS = (
@@ -45,8 +44,8 @@ class Parser(argparse.ArgumentParser):
         for argument in arguments:
             if argument.startswith("-"):
                 name = argument.partition("=")[0]
-                near = did_you_mean(name, self._option_string_actions)
-                self.error(f"unknown option {name}{near} ({self.prog} --help lists the options)")
+                hint = did_you_mean(name, self._option_string_actions)
+                self.error(f"unknown option {name}; {self.prog} --help lists the options{hint}")
         self.error(f"unexpected argument {arguments[0]!r}")
 
 

@@ -43,17 +43,17 @@ def add_table_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     group.add_argument("--task", choices=TASKS, help="the task (default: decide by the target)")
     group.add_argument(
         "--drop",
-        metavar="COLUMN",
+        metavar="COLUMN,…",
         action="append",
         default=[],
-        help="column to leave out; may be repeated",
+        help="columns to leave out, by name or number; may be repeated",
     )
     group.add_argument(
         "--categorical",
-        metavar="COLUMN",
+        metavar="COLUMN,…",
         action="append",
         default=[],
-        help="read a column of numbers as categories, as columns of text are; may be repeated",
+        help="read columns of numbers as categories, as columns of text are; may be repeated",
     )
     group.add_argument(
         "--no-standardize", action="store_true", help="leave features and targets unscaled"

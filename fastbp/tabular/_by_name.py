@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from .._checks.columns import column_names
+from .._checks.names import did_you_mean
 from .._checks.numbers import is_missing_kind, is_number_kind
 from .._types import Array
 from ..errors import DataError
-from ._problems import Problem, counted, data_error, did_you_mean, shortened
+from ._problems import Problem, at_first, counted, data_error, shortened
 from ._table import Table
 
 Columns = Mapping[str, object]
@@ -179,10 +180,14 @@ def _check_present(columns: Columns, features: Sequence[str], name: str) -> None
     if not missing:
         return
     spare = [str(column) for column in columns if column not in features]
-    named = [f"{feature!r}{did_you_mean(feature, spare)}" for feature in missing]
+    hints = [did_you_mean(feature, spare).removeprefix("; ") for feature in missing]
+    named = [
+        f"{feature!r} ({hint})" if hint else repr(feature)
+        for feature, hint in zip(missing, hints, strict=True)
+    ]
     raise DataError(
         f"{name}: the model takes {counted(len(features), 'column')}, {_listed(features)}; "
-        f"missing: {'; '.join(named)}; {name} has {_listed([*map(str, columns)]) or 'none'}"
+        f"missing: {', '.join(named)}; {name} has {_listed([*map(str, columns)]) or 'none'}"
     )
 
 
@@ -301,7 +306,8 @@ def _described(faults: _Faults, feature: str, table: Table) -> list[Problem]:
     problems = []
     for kind, (rows, values) in faults.items():
         one, many, remedy = _WORDS[kind]
-        what = f"{len(rows):,} {one if len(rows) == 1 else many} (first in {table.place(rows[0])})"
+        first = at_first(table.place(rows[0]), len(rows))
+        what = f"{counted(len(rows), one, many)} {first}"
         if kind == "text":
             what += f": {shortened(str(values[0]))}"
         elif kind != "missing":

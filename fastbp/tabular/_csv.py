@@ -7,6 +7,7 @@ docs/formats.md has the rules.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ from .._core import CELL_KINDS
 from .._types import Array
 from ..errors import DataError
 from ._header import find_header, is_index
-from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
+from ._notation import is_plain
+from ._problems import is_spec, shortened
 from ._scan import DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
 
 __all__ = ["DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
@@ -25,10 +27,6 @@ __all__ = ["DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
 EMPTY, DIGITS, NUMBER, CODE, ZEROS, PADDED, TEXT = CELL_KINDS.values()
 HEADERS = ("auto", "yes", "no")
 _EXACT = 2.0**53  # smaller whole numbers are exact in float64
-_MISSING = "the value is missing; fill it in, or leave out the row or the column (--drop)"
-_SHOWN = 60  # characters of a cell in a message
-_CATEGORICAL = "--categorical reads a column as text"
-_MODEL = "the model was trained on numbers in this column"
 
 
 @dataclass(frozen=True)
@@ -72,54 +70,30 @@ class Cells:
         return lines
 
     def text_columns(self, columns: Sequence[int]) -> set[int]:
-        """Return those of the columns that contain text, or codes such as 007 or 1E2.
-
-        Raises DataError for a column that contains both numbers and text, or numbers in another
-        notation.
-        """
-        found = {column for column in columns if self._is_text(column)}
-        for column, (texts, _) in self._texts(sorted(found)).items():
-            self._check_text(column, texts)
-        return found
+        """Return those of the columns that contain text, or codes such as 007 or 1E2."""
+        return {column for column in columns if self._is_text(column)}
 
     def codes_among(self, columns: Sequence[int]) -> list[str]:
         """Return a note for each of the columns that contains codes, such as 007 or 1E2."""
         notes = []
         for column in columns:
-            kinds = self._counts(column)
+            kinds = self.counts(column)
             if kinds[TEXT] == 0 and (kinds[CODE] or kinds[ZEROS]):
-                code = self._first(column, (CODE, ZEROS))[1]
+                texts, codes = self.texts([column])[column]
+                code = texts[codes[self.first(column, (CODE, ZEROS))]]
                 notes.append(
-                    f"{_named(self, column)} contains codes such as {code}, which are read as text "
+                    f"{self.called(column)} contains codes such as {code}, which are read as text "
                     f"(a number has no leading zero, and 1E2 is written as 1e+02)"
                 )
         return notes
 
-    def check_numbers(self, columns: Sequence[int], *, model: bool = False) -> None:
-        """Raise DataError for the first cell of the columns that is not a finite plain number.
+    def texts(self, columns: Sequence[int]) -> dict[int, tuple[Array, Array]]:
+        """Return {column: (distinct strings of the rows, index into them for each row)}."""
+        return {c: self._below(*found) for c, found in self.scan.texts(columns).items()}
 
-        `model` says that a model determines which columns are numbers, so that the message does not
-        offer the user a choice.
-        """
-        finite = bool(np.isfinite(self.values).all())  # in one pass, in the order of memory
-        for column in columns:
-            kinds = self._counts(column)
-            if kinds[EMPTY] or kinds[ZEROS] or kinds[PADDED] or kinds[TEXT]:
-                raise self._first_fault(column, _MODEL if model else _CATEGORICAL)
-            if not finite and not np.isfinite(self.values[:, column]).all():
-                row = int(np.flatnonzero(~np.isfinite(self.values[:, column]))[0])
-                cell = self._cell(column, row)
-                raise self._fault(row, column, f"expected a finite number; got {_short(cell)}")
-
-    def texts(self, columns: Sequence[int]) -> dict[int, Array]:
-        """Return {column: its cells as an object array of str}; DataError for an empty cell."""
-        found = {}
-        for column, (texts, codes) in self._texts(columns).items():
-            found[column] = texts[codes]
-            empty = np.flatnonzero(found[column] == "")
-            if empty.size:
-                raise self._fault(int(empty[0]), column, _MISSING)
-        return found
+    def distinct(self, column: int) -> tuple[Array, Array]:
+        """Return the texts of one column, without keeping them for later calls."""
+        return self._below(*self.scan.distinct(column))
 
     def exact(self, column: int) -> Array:
         """Return a column of numbers, as int64 or uint64 if float64 would round whole numbers."""
@@ -127,7 +101,7 @@ class Cells:
         if (abs(values) < _EXACT).all() or (values != np.round(values)).any():
             return values.copy()
         try:
-            texts, codes = self._texts([column])[column]
+            texts, codes = self.texts([column])[column]
             mark = self.scan.format.thousands
             whole = [int(text.replace(mark, "") if mark else text) for text in texts]
             dtype = np.int64 if max(whole) < 2**63 else np.uint64
@@ -137,84 +111,49 @@ class Cells:
 
     # ---- what a column contains --------------------------------------------------------------
 
-    def _counts(self, column: int) -> Array:
-        """Count the cells of each kind in a column."""
+    def counts(self, column: int) -> Array:
+        """Return how many cells of each kind a column contains."""
         counts: Array = self.scan.counts[column].copy()
         if not self.named:
             counts[self.scan.kinds[column]] += 1
         return counts
 
+    def first(self, column: int, kinds: Sequence[int]) -> int:
+        """Return the row of the first cell that has one of these kinds; there must be one."""
+        if not self.named and self.scan.kinds[column] in kinds:
+            return 0
+        return min(
+            int(self.scan.first[column, kind]) - int(self.named)
+            for kind in kinds
+            if self.scan.counts[column, kind]
+        )
+
     def _is_text(self, column: int) -> bool:
         """Whether the counts of a column say that it is text: no numbers, or only codes."""
-        kinds = self._counts(column)
+        kinds = self.counts(column)
         if kinds[TEXT]:
             return not (kinds[DIGITS] or kinds[NUMBER] or kinds[PADDED])
         codes = kinds[CODE] or kinds[ZEROS]
         return bool(codes and not (kinds[NUMBER] or kinds[PADDED]))
 
-    def _check_text(self, column: int, texts: Array) -> None:
-        """Raise DataError if the strings are numbers in another notation, or all are missing."""
-        if self._counts(column)[TEXT] == 0:
-            return
-        number = looks_numeric(texts, self.scan.format)
-        if number is None and not all(map(is_missing, texts)):
-            return
-        raise self._fault_of_text(column, texts[0] if number is None else number)
-
-    # ---- errors ------------------------------------------------------------------------------
-
-    def _first_fault(self, column: int, hint: str) -> DataError:
-        """Return the error for the first cell that is not a plain number."""
-        row, cell, kind = self._first(column, (EMPTY, ZEROS, PADDED, TEXT))
-        if kind in (ZEROS, PADDED):
-            what = f"expected a plain number; got {_short(cell)}, with a leading zero; {hint}"
-            return self._fault(row, column, what)
-        return self._fault(row, column, self._what(cell, hint))
-
-    def _fault_of_text(self, column: int, text: str) -> DataError:
-        texts, codes = self._texts([column])[column]
-        row = int(np.flatnonzero(texts[codes] == text)[0])
-        return self._fault(row, column, self._what(text, _CATEGORICAL))
-
-    def _what(self, cell: str, hint: str) -> str:
-        """Say what is wrong with a cell that is not a number."""
-        if cell == "":
-            return _MISSING
-        if is_missing(cell):
-            return f"{cell!r}: {_MISSING}"
-        if is_infinite(cell):
-            return f"expected a finite number; got {_short(cell)}"
-        other = other_notation(cell, self.scan.format)
-        if other is not None:
-            return f"expected a plain number; got {_short(cell)}: {other}; {hint}"
-        names = "--header says whether line 1 contains names"
-        return f"expected a number; got {_short(cell)}; {hint}; {names}"
-
-    def _first(self, column: int, kinds: Sequence[int]) -> tuple[int, str, int]:
-        """Return row, text and kind of the first cell that has one of these kinds."""
-        if not self.named and self.scan.kinds[column] in kinds:
-            return 0, self.scan.head[column], int(self.scan.kinds[column])
-        first = self.scan.first[column]
-        kind = min((k for k in kinds if self.scan.counts[column, k]), key=first.__getitem__)
-        row = int(first[kind]) - int(self.named)
-        return row, self._cell(column, row), kind
-
-    def _cell(self, column: int, row: int) -> str:
-        texts, codes = self._texts([column])[column]
-        return str(texts[codes[row]])
-
-    def _texts(self, columns: Sequence[int]) -> dict[int, tuple[Array, Array]]:
-        """Return {column: (distinct strings of the rows, index into them for each row)}."""
+    def _below(self, texts: Array, codes: Array) -> tuple[Array, Array]:
+        """Return the distinct strings below the header line, and the index into them."""
         skipped = int(self.named)
-        found = {}
-        for column, (texts, codes) in self.scan.texts(columns).items():
-            only_name = skipped and not (codes[1:] == 0).any()  # string 0 is in line 1
-            found[column] = (texts[1:], codes[1:] - 1) if only_name else (texts, codes[skipped:])
-        return found
+        if skipped and not (codes[1:] == 0).any():  # string 0 is only in line 1
+            return texts[1:], codes[1:] - 1
+        return texts, codes[skipped:]
 
-    def _fault(self, row: int, column: int, what: str) -> DataError:
-        place = f"line {self.lines[row]}, {_named(self, column)}"
-        return DataError(f"{self.source}, {place}: {what}")
+    # ---- in messages -------------------------------------------------------------------------
+
+    def called(self, column: int) -> str:
+        """Return a column as messages call it."""
+        name = f" ({shortened(self.names[column])})" if self.named else ""
+        return f"column {column + 1}{name}"
+
+    def spec(self, column: int) -> str:
+        """Return a column as options such as --drop take it, in a shell."""
+        name = self.names[column]
+        return shlex.quote(name) if is_spec(name) else str(column + 1)
 
 
 def read_csv(
@@ -312,12 +251,3 @@ def _wrong_delimiter(read: Scan, name: str) -> DataError:
         f"{read.source}: the file has only one column, and its cells contain {what}: "
         f"is that the delimiter (--delimiter {name})?"
     )
-
-
-def _short(cell: str) -> str:
-    """Return a cell in quotes, shortened if it is long."""
-    return repr(cell if len(cell) <= _SHOWN else f"{cell[:_SHOWN]}…")
-
-
-def _named(cells: Cells, column: int) -> str:
-    return f"column {column + 1}" + (f" ({cells.names[column]!r})" if cells.named else "")

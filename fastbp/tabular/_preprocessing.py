@@ -7,6 +7,7 @@ to all data that the model predicts.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,12 +18,12 @@ from .._checks.size_limit import MAX_BYTES, array_bytes
 from .._types import Array
 from ..errors import DataError
 from ._csv import Format
-from ._problems import Problem, counted, data_error, shortened
+from ._faults import MAX_CATEGORIES, too_many_categories
+from ._problems import Problem, at_first, counted, data_error, shortened
 from ._table import Table
 
 TASKS = ("classification", "regression")
 UNKNOWN = ("error", "ignore")
-MAX_CATEGORIES = 256  # distinct strings in a column; with more, they probably identify rows
 _MARKS = ("decimal", "thousands")  # fields that a dict may lack
 _BLOCK = 4096  # rows to scale at a time, so that the intermediate float64 array stays small
 _MAX_WHOLE = 2**53  # whole numbers up to this one are exact in float64
@@ -122,11 +123,14 @@ class Preprocessing:
         mean: list[float] = []
         scale: list[float] = []
         categories = {}
+        problems = []
         chosen = slice(None) if rows is None else rows
         for column, name in enumerate(table.names):
             if column in table.text:
                 texts = np.unique(table.text[column]).tolist()
-                _check_categories(table, name, texts)
+                if len(texts) > MAX_CATEGORIES:
+                    called, spec = f"column {shortened(name)}", shlex.quote(name)
+                    problems.append(too_many_categories(called, len(texts), spec))
                 categories[name] = tuple(texts)
                 mean += [0.0] * len(texts)
                 scale += [1.0] * len(texts)
@@ -134,6 +138,8 @@ class Preprocessing:
                 centre, spread = _statistics(table.values[chosen, column], table, name, standardize)
                 mean.append(centre)
                 scale.append(pixel_scale if pixel_scale and standardize else spread)
+        if problems:
+            raise data_error(table.source, problems)
         classes: tuple[Class, ...] = ()
         target_mean: tuple[float, ...] = ()
         target_scale: tuple[float, ...] = ()
@@ -241,7 +247,7 @@ class Preprocessing:
             if rows.size:
                 texts = list(dict.fromkeys(table.text[column][rows].tolist()))
                 cells = f"{counted(len(rows), 'cell')} with an unknown category"
-                first = f"(first in {table.place(int(rows[0]))})"
+                first = at_first(table.place(int(rows[0])), len(rows))
                 knows = f"the model knows {_listed(self.categories[name])}"
                 what = f"{cells} {first}: {_listed(map(shortened, texts))}"
                 problems.append(Problem(f"column {name!r}", what, knows))
@@ -399,14 +405,6 @@ def _listed(texts: Iterable[str]) -> str:
     texts = list(texts)
     more = f" and {len(texts) - _SHOWN:,} more" if len(texts) > _SHOWN else ""
     return ", ".join(texts[:_SHOWN]) + more
-
-
-def _check_categories(table: Table, name: str, texts: list[str]) -> None:
-    if len(texts) > MAX_CATEGORIES:
-        raise DataError(
-            f"{table.source}: column {name!r} has {len(texts)} distinct values of text, more than "
-            f"{MAX_CATEGORIES}; leave it out with --drop"
-        )
 
 
 # ---- checks -------------------------------------------------------------------------------

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import DataError
 
-SHOWN = 10  # problems that a message lists
+SHOWN = 10  # columns whose problems a message lists
 _CELL = 60  # characters of a cell in a message
 
 
@@ -38,48 +36,77 @@ class Problem:
         return f"{self.column}: {self.what}; {self.remedy}"
 
 
-def data_error(source: str, problems: Sequence[Problem], remedy: str = "") -> DataError:
+def data_error(
+    source: str, problems: Sequence[Problem], remedy: str = "", *, n_more: int = 0
+) -> DataError:
     """Return one error for all problems of a file: one line, or one line for each problem.
 
-    `remedy` is what the user can do about all of them.
+    Parameters
+    ----------
+    source : str
+        The name of the file.
+    problems : sequence of Problem
+        The problems. Those of the first SHOWN columns are listed.
+    remedy : str, optional
+        What the user can do about all of them.
+    n_more : int
+        The number of further columns that have problems.
 
     >>> print(data_error("a.csv", [Problem("column 'x'", "2 empty cells", "fill them in")]))
     a.csv, column 'x': 2 empty cells; fill them in
     """
-    if len(problems) == 1:
+    columns = list(dict.fromkeys(problem.column for problem in problems))
+    n_columns = len(columns) + n_more
+    if len(problems) == n_columns == 1:
         return DataError(f"{source}, {problems[0]}" + (f"; {remedy}" if remedy else ""))
-    columns = dict.fromkeys(problem.column for problem in problems)
-    lines = [f"{source}: {len(problems)} problems in {counted(len(columns), 'column')}"]
-    lines += [f"  {problem}" for problem in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        more = len({problem.column for problem in problems[SHOWN:]})
-        lines.append(f"  … and {len(problems) - SHOWN} more, in {counted(more, 'column')}")
+    shown = columns[:SHOWN]
+    lines = [f"{source}: problems in {counted(n_columns, 'column')}"]
+    lines += [f"  {problem}" for problem in problems if problem.column in shown]
+    if n_columns > SHOWN:
+        lines.append(f"  … and in {counted(n_columns - SHOWN, 'more column')}")
     dropped = dict.fromkeys(problem.drop for problem in problems if problem.drop is not None)
-    if len(dropped) > 1 and len(problems) <= SHOWN:
-        lines.append(f"  to leave out these columns: --drop {shlex.quote(','.join(dropped))}")
+    if 1 < len(dropped) and n_columns <= SHOWN:
+        lines.append(f"  --drop {','.join(dropped)} leaves out these columns")
     if remedy:
         lines.append(f"  {remedy}")
     return DataError("\n".join(lines))
 
 
-def counted(n: int, what: str) -> str:
-    """Return a number and its noun.
+def at_first(place: str, n: int) -> str:
+    """Return where the first of n cells is.
+
+    >>> at_first("line 7", 1), at_first("line 7", 2)
+    ('(in line 7)', '(first in line 7)')
+    """
+    return f"({'first ' if n > 1 else ''}in {place})"
+
+
+def counted(n: int, what: str, several: str = "") -> str:
+    """Return a number and its noun; `several` is an irregular plural.
 
     >>> counted(1, "empty cell"), counted(4312, "empty cell")
     ('1 empty cell', '4,312 empty cells')
     """
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
+    return f"{n:,} {what if n == 1 else several or what + 's'}"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the known name that is closest to an unknown one; "" if none is close.
+def alternatives(*remedies: str) -> str:
+    """Join remedies by commas and "or", without empty ones.
 
-    >>> did_you_mean("Prise", ["size", "price"])
-    ': did you mean price?'
+    >>> alternatives("fill it in", "", "leave out the row", "--drop age")
+    'fill it in, leave out the row, or --drop age'
     """
-    folded = {text.casefold(): text for text in known}
-    near = difflib.get_close_matches(name.casefold(), folded, 1)
-    return f": did you mean {folded[near[0]]}?" if near else ""
+    words = [remedy for remedy in remedies if remedy]
+    if len(words) < 3:
+        return " or ".join(words)
+    return f"{', '.join(words[:-1])}, or {words[-1]}"
+
+
+def is_spec(name: str) -> bool:
+    """Whether an option can take a name of a column in a list with commas: short, in one line."""
+    return (
+        0 < len(name) <= _CELL and "," not in name and name.isprintable() and name == name.strip()
+    )
 
 
 def shortened(cell: str) -> str:

@@ -19,9 +19,11 @@ from .._core import CELL_KINDS, MAX_CELL, CsvPass
 from .._files.atomic import naming
 from .._types import Array
 from ..errors import DataError
+from ._problems import counted
 
 BLOCK = 1 << 20  # bytes read at a time
 MAX_COLUMNS = 100_000  # with more columns, names and counts take more memory than the numbers
+_MAX_RAGGED = 1000  # lines with another number of cells are counted up to this number
 _SAMPLE = 1 << 16  # strings at a time
 DECIMALS = (".", ",")
 THOUSANDS = ("", ".", ",", "'", "_", " ")
@@ -116,6 +118,11 @@ class Scan:
             self._known.update(self._read_texts(new))
         return {column: self._known[column] for column in sorted(columns)}
 
+    def distinct(self, column: int) -> tuple[Array, Array]:
+        """Return the texts of one column, without keeping them."""
+        known = self._known.get(column)
+        return self._read_texts((column,))[column] if known is None else known
+
     def _read_texts(self, chosen: tuple[int, ...]) -> dict[int, tuple[Array, Array]]:
         reader = _pass(self.format, len(self.head))
         known: list[dict[bytes, int]] = [{} for _ in chosen]
@@ -174,6 +181,15 @@ def scan(path: str | os.PathLike[str], format: Format, *, max_bytes: int = MAX_B
     return work.result()
 
 
+@dataclass
+class _Ragged:
+    """Records with another number of cells than the first record: the first of them, and all."""
+
+    line: int
+    n_cells: int
+    n: int = 0
+
+
 class _Numbers:
     """The first pass. Its arrays grow by an estimate from the size of the file."""
 
@@ -181,6 +197,7 @@ class _Numbers:
         self.file, self.format, self.max_bytes = file, format, max_bytes
         self.head: tuple[str, ...] = ()
         self.n = 0
+        self.ragged: _Ragged | None = None
 
     def take(self, block: bytearray, start: int, stop: int, last: bool) -> int:
         """Read the complete records of a block; return where the rest of the block begins."""
@@ -195,6 +212,22 @@ class _Numbers:
             rows, used = self._read(block, start, stop, last, self.n, self.counts)
             start += used
         return start
+
+    def _skip(self, block: bytearray, start: int, stop: int, last: bool) -> int:
+        """Count a record of another number of cells; return the number of its bytes."""
+        line, width = self.reader.line, self.reader.n_cells
+        if self.ragged is None:
+            self.ragged = _Ragged(line, width)
+        self.ragged.n += 1
+        if self.ragged.n == _MAX_RAGGED:
+            raise self._fault(self.reader, "ragged")
+        reader, shape = _pass(self.format, width), (width, len(CELL_KINDS))
+        scratch = np.zeros(shape, np.int64)
+        _, used, _ = reader.numbers(
+            *(block, start, stop, last, np.empty((1, width)), np.empty(1, np.int64)),
+            *(scratch, scratch, np.empty(width, np.uint8)),
+        )
+        return used
 
     def _begin(self, block: bytearray, start: int, stop: int, last: bool) -> int:
         """Read the first record, which determines the number of columns."""
@@ -237,9 +270,11 @@ class _Numbers:
             *(block, start, stop, last, self.values[at:], self.lines[at:]),
             *(counts, self.first, self.scratch),
         )
+        self.n += rows
+        if fault == "ragged":
+            return 1, used + self._skip(block, start + used, stop, last)
         if fault:
             raise self._fault(self.reader, fault)
-        self.n += rows
         return rows, used
 
     def _grow(self, n: int) -> None:
@@ -263,15 +298,25 @@ class _Numbers:
             "open": "a quote is not closed before the end of the file",
             "long": f"a cell has more than {MAX_CELL:,} bytes; is a closing quote missing?",
         }
-        if fault == "ragged":
-            what[fault] = f"{reader.n_cells} cells; line {self.lines[0]} has {len(self.head)}"
-            other = other_delimiter(self.head[0], self.format)
-            if len(self.head) == 1 and other is not None:
-                what[fault] += f"; is {other} the delimiter (--delimiter {other})?"
+        if self.ragged is not None:
+            return self._ragged_fault(self.ragged, complete=fault == "")
         return DataError(f"{self.file.source}, line {reader.line}: {what[fault]}")
+
+    def _ragged_fault(self, ragged: _Ragged, *, complete: bool) -> DataError:
+        """Return the error for lines with more or fewer cells; `complete` if all were counted."""
+        what = f"{counted(ragged.n_cells, 'cell')}; line {self.lines[0]} has {len(self.head)}"
+        if ragged.n > 1 or not complete:
+            n = counted(ragged.n, "line") + ("" if complete else " or more")
+            what += f"; {n} differ from line {self.lines[0]}"
+        other = other_delimiter(self.head[0], self.format)
+        if len(self.head) == 1 and other is not None:
+            what += f"; is {other} the delimiter (--delimiter {other})?"
+        return DataError(f"{self.file.source}, line {ragged.line}: {what}")
 
     def result(self) -> Scan:
         """Return what was read; if many rows are unused, copy the others."""
+        if self.ragged is not None:
+            raise self._ragged_fault(self.ragged, complete=True)
         values, lines = self.values[: self.n], self.lines[: self.n]
         if self.n < 7 * len(self.values) // 8:
             values, lines = values.copy(), lines.copy()

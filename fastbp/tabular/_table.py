@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from .._checks.names import did_you_mean
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from .._core import CELL_KINDS
 from .._files.numpy_arrays import open_npz, read_npy
 from .._types import Array
 from ..errors import DataError
 from ._csv import Cells, Format, read_csv
+from ._faults import check_cells
+from ._problems import Problem, at_first, counted, data_error, shortened
 
 # A target of whole numbers with more distinct values than this is a quantity.
 MAX_INFERRED_CLASSES = 20
@@ -170,10 +173,11 @@ def read_table(
         The column to predict, by name or by number: numbers count from 1, and -1, the default, is
         the last column. For a .npz file, the name of the array, by default "y".
     drop : sequence of str
-        Columns to leave out, by name or number (.csv and .npy).
+        Columns to leave out, by name or number (.csv and .npy). "a,b" stands for two columns,
+        unless a column has this name.
     categorical : sequence of str
-        Columns to read as text although they look like numbers (.csv). A column without any number
-        is text in any case.
+        Columns, given as for `drop`, to read as text although they look like numbers (.csv). A
+        column without any number is text in any case.
     header : {"auto", "yes", "no"}
         Whether line 1 of a .csv file contains names. "auto" decides by the content of the file.
     delimiter : str, default ","
@@ -196,7 +200,8 @@ def read_table(
     ------
     DataError
         The file is not a rectangular table of plain numbers and text without missing values, or it
-        needs more than `max_bytes` bytes. The message gives file, line and column.
+        needs more than `max_bytes` bytes. One message counts the faulty cells of all columns, with
+        the first line of each fault and the way out.
     ValueError
         `header`, `delimiter`, `decimal` or `thousands` is invalid, or they conflict.
     OSError
@@ -225,16 +230,18 @@ def read_table(
     format = Format(delimiter, decimal, thousands)
     cells = read_csv(source, header=header, format=format, max_bytes=max_bytes)
     target_index, kept = _split_columns(source, cells.names, target, drop, index=cells.index)
-    forced = {find_column(name, cells.names, source) for name in categorical}
+    forced = find_columns(categorical, cells.names, source)
     used = (*kept, target_index)
     texts = cells.text_columns([column for column in used if column not in forced])
     notes = cells.codes_among(sorted(texts))
-    dropped = (find_column(name, cells.names, source) for name in drop)
+    dropped = find_columns(drop, cells.names, source)
     if cells.index and 0 not in used and 0 not in dropped:
         notes = [_index_note(cells), *notes]
     elif cells.named and cells.scan.head[0] == "" and 0 in kept:
         notes = ["column 1 has no name and is read as a feature (--drop 1 leaves it out)", *notes]
-    return _from_cells(cells, kept, texts | forced, target_index=target_index, notes=notes)
+    return _from_cells(
+        cells, kept, texts | forced, forced=forced, target_index=target_index, notes=notes
+    )
 
 
 def read_features(
@@ -369,7 +376,26 @@ def find_column(spec: str, names: Names, source: str) -> int:
         number = 0
     if 1 <= abs(number) <= len(names):
         return number - 1 if number > 0 else number + len(names)
-    raise DataError(f"{source}: no column {spec!r}; there are {len(names)}: {_listed(names)}")
+    raise DataError(
+        f"{source}: no column {shortened(spec)}; there are {len(names)}: {_listed(names)}"
+        f"{did_you_mean(spec, names)}"
+    )
+
+
+def find_columns(specs: str | Iterable[str], names: Names, source: str) -> set[int]:
+    """Return the indices of columns; each spec is one for `find_column`, or several with commas.
+
+    A name that contains commas is one column.
+
+    >>> sorted(find_columns(["-1,size", "a, b"], ("size", "rooms", "a, b", "price"), "houses.csv"))
+    [0, 2, 3]
+    """
+    specs = (specs,) if isinstance(specs, str) else specs
+    found = set()
+    for spec in specs:
+        parts = [spec] if spec in names else [part.strip() for part in spec.split(",")]
+        found |= {find_column(part, names, source) for part in parts}
+    return found
 
 
 # ---- columns ------------------------------------------------------------------------------
@@ -379,13 +405,18 @@ def _split_columns(
     source: str, names: Names, target: str | None, drop: Sequence[str], *, index: bool = False
 ) -> tuple[int, list[int]]:
     """Return the index of the target and those of the features, without an index column."""
-    dropped = {find_column(name, names, source) for name in drop}
+    dropped = find_columns(drop, names, source)
     if target is None:
         target_index = max((i for i in range(len(names)) if i not in dropped), default=0)
     else:
         target_index = find_column(target, names, source)
     kept = [i for i in range(int(index), len(names)) if i != target_index and i not in dropped]
-    if not kept or target_index in dropped:
+    if target_index in dropped:
+        raise DataError(
+            f"{source}: the target {names[target_index]!r} is among the columns to leave out "
+            f"(--drop {','.join(drop)}); expected another --target, or no --drop of it"
+        )
+    if not kept:
         raise DataError(
             f"{source}: expected a target and at least one feature; of the columns "
             f"{_listed(names)} the target is {names[target_index]!r}, which leaves {len(kept)}"
@@ -399,6 +430,7 @@ def _from_cells(
     columns: Sequence[int],
     texts: set[int],
     *,
+    forced: set[int] | None = None,
     target_index: int | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
@@ -412,15 +444,19 @@ def _from_cells(
         The feature columns.
     texts
         The columns to read as text.
+    forced
+        Those of them that the user wants as text, whatever is in them; by default all.
     target_index
         The target column, if there is one.
     notes
         Notes for the user, in addition to those of `cells`.
     """
-    wanted = [*columns] if target_index is None else [*columns, target_index]
-    numbers = [column for column in wanted if column not in texts]
-    cells.check_numbers(numbers, model=target_index is None)
-    text = cells.texts([column for column in wanted if column in texts])
+    wanted = {*columns} if target_index is None else {*columns, target_index}
+    check_cells(cells, wanted - texts, wanted & texts, forced=forced, target=target_index)
+    text = {
+        column: found[codes]
+        for column, (found, codes) in cells.texts(sorted(wanted & texts)).items()
+    }
     target = None
     if target_index is not None:
         target = text[target_index] if target_index in text else cells.exact(target_index)
@@ -464,14 +500,22 @@ def _choose(
         return list(range(len(found)))
     if not named and len(found) == len(names):
         return list(range(len(found)))
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in set(found)]
     if missing or not (named or len(found) == n_columns):
         raise DataError(
             f"{source}: the model takes {len(names)} columns, {_listed(names)}; "
             f"the file has {len(found)}, {_listed(found)}"
-            + (f": {missing[0]!r} is missing" if missing and named else "")
+            + (f": {_missing(missing, found)}" if missing and named else "")
         )
     return [found.index(name) for name in names]
+
+
+def _missing(missing: Sequence[str], found: Names) -> str:
+    """Say which features are missing, with a hint if the file has a similar name for the first."""
+    hint = did_you_mean(missing[0], found)
+    if len(missing) == 1:
+        return f"{missing[0]!r} is missing{hint}"
+    return f"missing are {_listed(missing)}{hint}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -481,12 +525,18 @@ def _listed(names: Sequence[str]) -> str:
 
 def _check_finite(X: Array, source: str, what: str) -> None:
     finite = np.isfinite(X)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        raise DataError(
-            f"{source}, row {row + 1}, {what} {column + 1}: expected a finite number; "
-            f"got {X[row, column]}"
+    problems = []
+    for column in np.flatnonzero(~finite.all(axis=0)).tolist():
+        rows = np.flatnonzero(~finite[:, column])
+        numbers = counted(len(rows), "number that is not finite", "numbers that are not finite")
+        faults = (
+            f"{numbers}, such as {X[rows[0], column]} {at_first(f'row {rows[0] + 1}', len(rows))}"
         )
+        problems.append(
+            Problem(f"{what} {column + 1}", faults, "leave out such rows or fill in values")
+        )
+    if problems:
+        raise data_error(source, problems)
 
 
 # ---- NumPy files --------------------------------------------------------------------------

@@ -267,7 +267,7 @@ def test_a_file_that_changes_between_passes(tmp_path):
     [
         (b"", {}, "the file is empty"),
         (b" \n\n  \n", {}, "the file is empty"),
-        (b"1,2\n3\n", {}, "line 2: 1 cells; line 1 has 2"),
+        (b"1,2\n3\n", {}, "line 2: 1 cell; line 1 has 2"),
         (b"\n1,2\n\n3,4,5\n", {}, "line 4: 3 cells; line 2 has 2"),
         (b'1,"a"b\n', {}, "line 1: there is text after a closing quote"),
         (b'1,2\n3,"4\n5,6', {}, "line 2: a quote is not closed"),

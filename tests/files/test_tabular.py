@@ -52,7 +52,9 @@ def test_csv_without_names(write):
 
 def test_header_option(write):
     path = write("2001,2002,y\n1,2,3\n4,5,6\n")
-    with pytest.raises(DataError, match=r"line 1, column 3: expected a number; got 'y'"):
+    with pytest.raises(
+        DataError, match=r"column 3: 1 text in a column of numbers, 'y' .in line 1.; --header yes"
+    ):
         read_table(path, header="no")
     assert read_table(path, header="yes").names == ("2001", "2002")
     text = write("a,b\nc,d\n", "text.csv")
@@ -92,17 +94,20 @@ BAD_CSV = {
     "empty file": (b"", "the file is empty"),
     "names only": (b"a,b\n", "there are no rows below the names"),
     "longer line": (b"a,b\n1,2\n3,4,5\n", "line 3: 3 cells; line 1 has 2"),
-    "shorter line": (b"a,b\n1,2\n\n3\n", "line 4: 1 cells; line 1 has 2"),
-    "missing number": (b"a,b\n1,2\n,4\n", r"line 3, column 1 \('a'\): the value is missing"),
-    "missing text": (b"a,b\nx,2\n,4\n", r"line 3, column 1 \('a'\): the value is missing"),
-    "missing target": (b"a,b\n1,2\n3,\n", r"line 3, column 2 \('b'\): the value is missing"),
-    "NaN": (b"a,b\n1,2\nnan,4\n", r"column 1 \('a'\): 'nan': the value is missing"),
-    "infinity": (b"a,b\n1,2\n3,-inf\n", "column 2 .'b'.: expected a finite number; got '-inf'"),
-    "overflow": (b"a,b\n1,2\n3,1e+999\n", "expected a finite number; got '1e\\+999'"),
-    "a text among numbers": (b"a,b\n1,2\n1 kg,4\n", "line 3, column 1 .'a'.*number; got '1 kg'"),
+    "shorter line": (b"a,b\n1,2\n\n3\n", "line 4: 1 cell; line 1 has 2"),
+    "missing number": (b"a,b\n1,2\n,4\n", r"column 1 \('a'\): 1 empty cell \(in line 3\)"),
+    "missing text": (b"a,b\nx,2\n,4\n", r"column 1 \('a'\): 1 empty cell \(in line 3\)"),
+    "missing target": (b"a,b\n1,2\n3,\n", r"column 2 \('b'\): 1 empty cell \(in line 3\)"),
+    "NaN": (b"a,b\n1,2\nnan,4\n", r"column 1 \('a'\): 1 missing value, 'nan' \(in line 3\)"),
+    "infinity": (b"a,b\n1,2\n3,-inf\n", "column 2 .'b'.: 1 infinite number, '-inf'"),
+    "overflow": (b"a,b\n1,2\n3,1e+999\n", "1 infinite number, '1e\\+999'"),
+    "a text among numbers": (
+        b"a,b\n1,2\n1 kg,4\n",
+        "column 1 .'a'.: 1 text in a column of numbers, '1 kg' .in line 3.",
+    ),
     "NA among numbers": (
         b"a,b\n1,2\nNA,4\n",
-        "line 3, column 1 .'a'.: 'NA': the value is missing",
+        "column 1 .'a'.: 1 missing value, 'NA' .in line 3.",
     ),
     "two names alike": (b"a,b,a\n1,2,3\n", "columns 1 and 3 are both named 'a'"),
     "one column": (b"a\n1\n", "at least one feature"),
@@ -125,6 +130,120 @@ def test_bad_csv(write, name):
     assert str(caught.value).startswith(str(path))
 
 
+def test_one_message_has_the_problems_of_all_columns(write):
+    n = 300
+    columns = {
+        "id": [f"c{i}" for i in range(n)],
+        "age": ["" if i % 100 == 32 else i for i in range(n)],
+        "income": [{5: "n/a", 80: "?", 90: '"12,5"', 99: "some"}.get(i, 2.5) for i in range(n)],
+        "plan": ["ab"[i % 2] for i in range(n)],
+        "first name": ["" if i == 7 else "Ann" for i in range(n)],
+        "code": ["01.5" if i == 3 else "1e999" if i == 4 else 2.5 for i in range(n)],
+        "y": ["" if i == 3 else i % 2 for i in range(n)],
+    }
+    rows = zip(*columns.values(), strict=True)
+    path = write("\n".join(",".join(map(str, row)) for row in [columns, *rows]) + "\n")
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    missing = "fill in a value, leave out the row"
+    income, code = "column 3 ('income')", "column 6 ('code')"
+    comma = "a decimal comma (--decimal ,)"
+    text = "--categorical {0} (as text) or --drop {0}"
+    assert str(caught.value).split("\n  ") == [
+        f"{path}: problems in 6 columns",
+        "column 1 ('id'): 300 distinct texts, more than 256: probably names of rows; --drop id",
+        f"column 2 ('age'): 3 empty cells (first in line 34); {missing}s, or --drop age",
+        f"{income}: 2 missing values, such as 'n/a' (first in line 7); {missing}s, or --drop "
+        + "income",
+        f"{income}: 1 number in another notation, '12,5' (in line 92): {comma}; "
+        + text.format("income"),
+        f"{income}: 1 text in a column of numbers, 'some' (in line 101); {text.format('income')}",
+        f"column 5 ('first name'): 1 empty cell (in line 9); {missing}, or --drop 'first name'",
+        f"{code}: 1 infinite number, '1e999' (in line 6); write finite numbers or --drop code",
+        f"{code}: 1 number with a leading zero, '01.5' (in line 5); {text.format('code')}",
+        "column 7 ('y'): 1 empty cell (in line 5); fill in a value or leave out the row",
+        "--drop id,age,income,'first name',code leaves out these columns",
+    ]
+    # for a model, without options that change it
+    with pytest.raises(DataError) as caught:
+        read_features(path, ("code", "plan", "age"), categorical={"plan"})
+    trained = "the model was trained on numbers in this column"
+    assert str(caught.value).split("\n  ") == [
+        f"{path}: problems in 2 columns",
+        "column 2 ('age'): 3 empty cells (first in line 34); fill in a value or leave out the rows",
+        f"{code}: 1 infinite number, '1e999' (in line 6); write finite numbers",
+        f"{code}: 1 number with a leading zero, '01.5' (in line 5); {trained}",
+    ]
+
+
+def test_a_message_lists_the_first_columns(write):
+    names = [f"a{i}" for i in range(40)]
+    text = ",".join([*names, "y"]) + "\n" + "," * 40 + "1\n" + ",".join(map(str, range(41))) + "\n"
+    with pytest.raises(DataError) as caught:
+        read_table(write(text))
+    first, *lines, more = str(caught.value).split("\n")
+    assert first.endswith(": problems in 40 columns") and len(lines) == 10
+    assert lines[9].startswith("  column 10 ('a9'): 1 empty cell (in line 2)")
+    assert more == "  … and in 30 more columns"
+
+
+def test_a_faulty_column_with_very_many_texts(write):
+    """Each cell is counted, however many different texts there are."""
+    cells = ["1", *(f"{i:,}.5" for i in range(1000, 4000)), *(f"{i} kg" for i in range(20_000))]
+    path = write("x,y\n" + "".join(f'"{cell}",{i % 2}\n' for i, cell in enumerate(cells)))
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert "3,000 numbers in another notation, such as '1,000.5'" in str(caught.value)
+    assert "20,000 texts in a column of numbers, such as '0 kg'" in str(caught.value)
+    assert "--categorical" not in str(caught.value)  # with so many categories
+
+
+@pytest.mark.parametrize(
+    ("n", "counted"),
+    [
+        (1, ""),
+        (3, "; 3 lines differ from line 1"),
+        (1500, "; 1,000 lines or more differ from line 1"),
+    ],
+)
+def test_lines_of_another_length_are_counted(write, n, counted):
+    path = write('a,b\n1,2\n\n"1\n",2\n' + "3\n5,6\n" * n + "7,8\n")
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert str(caught.value) == f"{path}, line 6: 1 cell; line 1 has 2{counted}"
+    path = write('a,b\n1,2\n3\n"x"y,2\n')  # the first fault counts
+    with pytest.raises(DataError, match="line 3: 1 cell; line 1 has 2; 1 line or more differ"):
+        read_table(path)
+
+
+def test_columns_to_leave_out_in_a_list(write):
+    path = write('id,"a, b",x,c,y\n1,1,0.5,2,1\n2,2,0.25,3,0\n')
+    for drop in (["id,c", "a, b"], ["1, -2", "2"], ["id", "c", "a, b"]):
+        assert read_table(path, drop=drop).names == ("x",), drop
+    assert read_table(path, drop="id,c").names == ("a, b", "x")
+    assert read_table(path, categorical=["id,c"]).text[3].tolist() == ["2", "3"]
+    with pytest.raises(DataError, match="no column 'C'; there are 5: .*; did you mean 'c'"):
+        read_table(path, drop=["id,C"])
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ({"target": "Prise"}, "'price'"),
+        ({"drop": ["size,romos"]}, "'rooms'"),
+        ({"categorical": "twon"}, "'town'"),
+    ],
+)
+def test_the_error_for_an_unknown_column_has_a_hint(write, option, hint):
+    with pytest.raises(DataError, match=f"no column .*; did you mean {hint}\\?$"):
+        read_table(write(HOUSES), **option)
+
+
+def test_a_missing_feature_with_another_spelling_has_a_hint(write):
+    with pytest.raises(DataError, match=r"'Size' is missing; did you mean 'size'\?$"):
+        read_features(write(HOUSES), ("rooms", "Size"))
+
+
 @pytest.mark.parametrize("option", [{"target": "z"}, {"drop": ["0"]}, {"categorical": ["-4"]}])
 def test_an_option_with_an_unknown_column_is_refused(write, option):
     with pytest.raises(DataError, match="no column .*; there are 3: a, b, c"):
@@ -132,7 +251,7 @@ def test_an_option_with_an_unknown_column_is_refused(write, option):
 
 
 def test_a_dropped_target_is_refused(write):
-    with pytest.raises(DataError, match="expected a target and at least one feature"):
+    with pytest.raises(DataError, match="the target 'a' is among the columns to leave out"):
         read_table(write("a,b,c\n1,2,3\n"), target="a", drop=["a"])
 
 
@@ -201,8 +320,14 @@ def test_npz_with_one_other_array_and_several_targets(tmp_path):
         ({"X": np.eye(2) * 1j, "y": np.ones(2)}, "features have dtype complex128"),
         ({"X": np.array([["a"]]), "y": np.ones(1)}, "features have dtype"),
         ({"X": np.eye(2), "y": np.array([1, 1j])}, "y has dtype complex128"),
-        ({"X": np.array([[1, np.nan]]), "y": np.ones(1)}, "row 1, column 2: .*got nan"),
-        ({"X": np.eye(2), "y": np.array([1, np.inf])}, "row 2, y column 1: .*got inf"),
+        (
+            {"X": np.array([[1, np.nan]]), "y": np.ones(1)},
+            "column 2: 1 number that is not finite, such as nan .in row 1.",
+        ),
+        (
+            {"X": np.eye(2), "y": np.array([1, np.inf])},
+            "y column 1: 1 number that is not finite, such as inf .in row 2.",
+        ),
     ],
 )
 def test_bad_npz(tmp_path, arrays, message):
@@ -302,7 +427,7 @@ def test_numbers_and_texts_are_read_as_the_model_was_trained(write):
     path = write("a,b\n1,2\n3,4\n")
     table = read_features(path, ("a", "b"), categorical={"b"})
     assert table.text[1].tolist() == ["2", "4"]
-    with pytest.raises(DataError, match="expected a number; got 'x'"):
+    with pytest.raises(DataError, match="2 texts in a column of numbers, such as 'x'"):
         read_features(write("a,b\nx,2\ny,3\n"), ("a", "b"))
 
 

@@ -292,15 +292,21 @@ def test_a_diverging_run_keeps_the_old_model(capsys):
 USAGE = {
     "unknown command": (
         ["fly"],
-        "unknown command 'fly' (the commands are train, predict, explain, bench, info)",
+        "unknown command 'fly'; the commands are train, predict, explain, bench, info",
     ),
-    "misspelt command": (["Trian"], "unknown command 'Trian': did you mean train? (the commands"),
-    "unknown option": (["train", "--zzz", "1"], "fastbp train: error: unknown option --zzz (fastb"),
+    "misspelt command": (
+        ["Trian"],
+        "predict, explain, bench, info; did you mean 'train'?",
+    ),
+    "unknown option": (["train", "--zzz", "1"], "fastbp train: error: unknown option --zzz; fastb"),
     "misspelt option": (
         ["predict", "m", "x.csv", "--porba"],
-        "fastbp predict: error: unknown option --porba: did you mean --proba? (fastbp predict --h",
+        "unknown option --porba; fastbp predict --help lists the options; did you mean '--proba'?",
     ),
-    "option with a value": (["train", "--epoch_s=3"], "option --epoch_s: did you mean --epochs?"),
+    "option with a value": (
+        ["train", "--epoch_s=3"],
+        "option --epoch_s; fastbp train --help lists the options; did you mean '--epochs'?",
+    ),
     "another argument": (["train", "a.csv", "b.csv"], "unexpected argument 'b.csv'"),
     "hidden": (["train", "--hidden", "4,0"], "expected a whole number >= 1; got '0'"),
     "hidden text": (["train", "--hidden", "wide"], "expected a whole number >= 1; got 'wide'"),
@@ -359,7 +365,10 @@ def test_bad_arguments_are_refused(capsys, name):
 BAD = {
     "no file": (["train", "none.csv"], "none.csv: No such file or directory"),
     "no ending": (["train", "iris"], "iris: expected a file ending in .csv, .npz or .npy"),
-    "bad cell": (["train", "bad.csv"], "bad.csv, line 3, column 1 ('a'): expected a number"),
+    "bad cell": (
+        ["train", "bad.csv"],
+        "bad.csv, column 1 ('a'): 1 text in a column of numbers, 'x' (in line 3)",
+    ),
     "no column": (["train", "wine.csv", "--target", "price"], "no column 'price'; there are 4"),
     "no folder for the model": (["train", "-o", "none/m"], "none: no such folder"),
     "a folder as model": (["train", "-o", "."], ".: Is a directory"),
@@ -372,7 +381,7 @@ BAD = {
     "other columns": (["predict", "model", "bad.csv"], "bad.csv: the model takes 3 columns"),
     "category": (
         ["predict", "model", "blue.csv"],
-        "(first in line 2): 'blue'; the model knows red, white; --unknown ig",
+        "(in line 2): 'blue'; the model knows red, white; --unknown ignore",
     ),
     "images": (["predict", "model", "digits"], "digits: the model takes 3 columns, 1 of them text"),
     "proba": (
@@ -483,8 +492,7 @@ def test_unknown_categories_are_ignored_on_request(capsys, models, monkeypatch):
     out, err = capsys.readouterr()
     assert table(out)[0] == ["kind"] and len(table(out)) == 2
     assert err == (
-        "fastbp: column 'colour': 1 cell with an unknown category (first in line 2): 'blue'; "
-        "ignored\n"
+        "fastbp: column 'colour': 1 cell with an unknown category (in line 2): 'blue'; ignored\n"
     )
     assert main(["predict", "model", "wine.csv", "--unknown", "ignore"]) == 0
     assert capsys.readouterr().err == ""

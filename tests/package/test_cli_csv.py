@@ -27,19 +27,22 @@ def rows(n=40, columns=3, delimiter=",", seed=0):
     return "".join(delimiter.join(map(repr, row)) + "\n" for row in X.tolist())
 
 
-def refused(capsys, *args):
+def refused(capsys, *args, lines=1):
     """The message of a command that exits with 1 and writes nothing."""
     before = sorted(os.listdir())
     assert main(args) == 1
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and sorted(os.listdir()) == before
+    assert out == "" and err.count("\n") == lines and sorted(os.listdir()) == before
     return err
 
 
 def test_decimal_commas_need_an_option(capsys):
     text = rows(delimiter=";").replace(".", ",")
     path = write("a;b;y\n" + text)
-    assert "a decimal comma (--decimal ,)" in refused(capsys, "train", path, "--delimiter", ";")
+    message = refused(capsys, "train", path, "--delimiter", ";", lines=4)
+    assert message.count("40 numbers in another notation") == 3
+    assert message.count(": a decimal comma (--decimal ,); ") == 3
+    assert "leaves out" not in message  # there would be no feature
     options = ["--delimiter", ";", "--decimal", ","]
     assert main(["train", path, "-o", "m", *options, *QUICK]) == 0
     assert "2 features, regression: y" in capsys.readouterr().out
@@ -50,7 +53,7 @@ def test_decimal_commas_need_an_option(capsys):
     plain = write("a,b,y\n" + rows(), "plain.csv")
     assert "no number contains ','" in refused(capsys, "predict", "m", plain)
     points = write("a;b\n0.5;1", "points.csv")
-    assert "'0.5'" in refused(capsys, "predict", "m", points, "--delimiter", ";")
+    assert "'0.5'" in refused(capsys, "predict", "m", points, "--delimiter", ";", lines=1)
     assert main(["predict", "m", plain, "--decimal", "."]) == 0
     assert capsys.readouterr().out == answers
 
@@ -136,5 +139,5 @@ def test_large_integer_classes_are_printed_exactly(capsys):
 @pytest.mark.parametrize("missing", ["NA", "?", "-", ""])
 def test_a_missing_number_is_an_error(capsys, missing):
     message = refused(capsys, "train", write(f"a,y\n1.5,1\n{missing},2\n"))
-    assert "line 3, column 1 ('a'): " in message and "the value is missing" in message
+    assert "column 1 ('a'): 1 " in message and "(in line 3); fill in a value" in message
     assert "--categorical" not in message

@@ -1,0 +1,213 @@
+"""What is wrong with the cells of the columns that a table takes: counted, with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ._csv import EMPTY, PADDED, TEXT, ZEROS, Cells
+from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
+from ._problems import SHOWN, Problem, alternatives, at_first, counted, data_error, shortened
+from ._scan import Format
+
+MAX_CATEGORIES = 256  # distinct strings in a column; with more, they probably identify rows
+_MODEL = "the model was trained on numbers in this column"
+_MAX_FORMS = 10_000  # forms of cells in a column that are compared with the notations of numbers
+_FORM = str.maketrans("23456789", "11111111")  # the notation of a number depends on 0 and non-0
+
+
+def check_cells(
+    cells: Cells,
+    numbers: AbstractSet[int],
+    texts: AbstractSet[int],
+    *,
+    forced: AbstractSet[int] | None,
+    target: int | None,
+) -> None:
+    """Raise one DataError for all cells that are not what their column takes.
+
+    Parameters
+    ----------
+    cells : Cells
+        The content of the file.
+    numbers : set of int
+        The columns that take finite plain numbers.
+    texts : set of int
+        The columns that take text.
+    forced : set of int or None
+        Those of `texts` that may contain numbers in any notation; None for all.
+    target : int or None
+        The target. None if a model says which columns are numbers; the message then does not offer
+        the user a choice.
+    """
+    odd = set() if forced is None else {c for c in texts - forced if _looks_numeric(cells, c)}
+    numbers, texts = numbers | odd, texts - odd
+    finite = bool(np.isfinite(cells.values).all())  # in one pass, in the order of memory
+    faulty = [column for column in numbers if _is_faulty(cells, column, finite)]
+    faulty += [column for column in texts if _is_incomplete(cells, column)]
+    if not faulty:
+        return
+    problems = {
+        column: [*_problems(cells, column, target, text=column in texts)]
+        for column in sorted(faulty)[:SHOWN]
+    }
+    for column in texts - {target} if target is not None else ():
+        n = len(cells.texts([column])[column][0])
+        if n > MAX_CATEGORIES and (column in problems or column not in faulty):
+            many = too_many_categories(cells.called(column), n, cells.spec(column))
+            problems.setdefault(column, []).append(many)
+    found = [problem for _, each in sorted(problems.items()) for problem in each]
+    if (numbers | texts) - {target} <= problems.keys():  # no feature would be left
+        found = [replace(problem, drop=None) for problem in found]
+    raise data_error(cells.source, found, n_more=len(faulty[SHOWN:]))
+
+
+def _looks_numeric(cells: Cells, column: int) -> bool:
+    """Whether a column without plain numbers holds numbers in another notation, or no value."""
+    if cells.counts(column)[TEXT] == 0:
+        return False
+    texts = cells.texts([column])[column][0]
+    number = looks_numeric(texts, cells.scan.format)
+    return number is not None or all(map(is_missing, texts))
+
+
+def too_many_categories(called: str, n: int, spec: str) -> Problem:
+    """Return the Problem of a column with so many distinct texts that they identify rows."""
+    what = f"{n:,} distinct texts, more than {MAX_CATEGORIES}: probably names of rows"
+    return Problem(called, what, f"--drop {spec}", drop=None if "," in spec else spec)
+
+
+def _is_faulty(cells: Cells, column: int, finite: bool) -> bool:
+    """Whether a column of numbers has a cell that is not a finite plain number."""
+    kinds = cells.counts(column)
+    if kinds[EMPTY] or kinds[ZEROS] or kinds[PADDED] or kinds[TEXT]:
+        return True
+    return not (finite or np.isfinite(cells.values[:, column]).all())
+
+
+def _is_incomplete(cells: Cells, column: int) -> bool:
+    """Whether a column of text has an empty cell."""
+    texts, codes = cells.texts([column])[column]
+    empty = np.flatnonzero(texts == "")
+    return bool(empty.size and np.isin(codes, empty).any())
+
+
+# ---- the cells of a column, by fault ------------------------------------------------------
+
+
+@dataclass
+class _Group:
+    """Cells with the same fault: their number, and the first of them."""
+
+    n: int = 0
+    row: int = -1
+    cell: str = ""
+
+    def add(self, n: int, row: int, cell: str) -> None:
+        """Count more cells."""
+        if self.n == 0 or row < self.row:
+            self.row, self.cell = row, cell
+        self.n += n
+
+
+@dataclass
+class _Faults:
+    """The faulty cells of a column."""
+
+    empty: _Group = field(default_factory=_Group)
+    missing: _Group = field(default_factory=_Group)
+    infinite: _Group = field(default_factory=_Group)
+    zeros: _Group = field(default_factory=_Group)
+    text: _Group = field(default_factory=_Group)
+    notations: dict[str, _Group] = field(default_factory=dict)
+    n_distinct: int = 0
+
+
+def _find(cells: Cells, column: int, *, text: bool) -> _Faults:
+    """Sort the cells of a column into groups; those of a text column are empty or no fault."""
+    texts, codes = cells.distinct(column)
+    found = _Faults(n_distinct=len(texts))
+    rows = np.flatnonzero(~np.isfinite(cells.values[:, column]))
+    if text:
+        rows = np.flatnonzero(np.isin(codes, np.flatnonzero(texts == "")))
+    kinds = cells.counts(column)
+    if not text and kinds[ZEROS] + kinds[PADDED]:
+        row = cells.first(column, (ZEROS, PADDED))
+        found.zeros.add(int(kinds[ZEROS] + kinds[PADDED]), row, texts[codes[row]])
+    forms: dict[str, str | None] = {}
+    distinct, first, counts = np.unique(codes[rows], return_index=True, return_counts=True)
+    for code, i, n in zip(distinct.tolist(), first.tolist(), counts.tolist(), strict=True):
+        cell = texts[code]
+        _group(found, cell, _notation(cell, cells.scan.format, forms)).add(n, int(rows[i]), cell)
+    return found
+
+
+def _group(found: _Faults, cell: str, notation: str | None) -> _Group:
+    """Return the group that a cell belongs to which is no finite number."""
+    if cell == "":
+        return found.empty
+    if is_missing(cell):
+        return found.missing
+    if is_infinite(cell) or (notation is None and is_plain(cell)):
+        return found.infinite
+    if notation is not None:
+        return found.notations.setdefault(notation, _Group())
+    return found.text
+
+
+def _notation(cell: str, format: Format, forms: dict[str, str | None]) -> str | None:
+    """Return `other_notation` of a cell; `forms` remembers that of cells of the same form."""
+    form = cell.translate(_FORM)
+    if form not in forms and len(forms) < _MAX_FORMS:
+        forms[form] = other_notation(cell, format)
+    return forms.get(form)
+
+
+# ---- in words -----------------------------------------------------------------------------
+
+
+def _problems(cells: Cells, column: int, target: int | None, *, text: bool) -> Iterator[Problem]:
+    """Yield the problems of a column: at most one for each kind of fault, and three notations."""
+    found = _find(cells, column, text=text)
+    model, spec = target is None, cells.spec(column)
+    feature = not model and column != target
+    drop = f"--drop {spec}" if feature else ""
+    few = not model and found.n_distinct <= MAX_CATEGORIES
+    as_text = f"--categorical {spec} (as text)" if few else ""
+
+    def problem(what: str, group: _Group, *remedies: str, why: str = "") -> Problem:
+        such = f", {'such as ' if group.n > 1 else ''}{shortened(group.cell)}" if group.cell else ""
+        place = at_first(f"line {cells.lines[group.row]}", group.n)
+        remedy = alternatives(*remedies) or _MODEL
+        called, dropped = cells.called(column), spec if feature else None
+        return Problem(called, f"{what}{such} {place}{why}", remedy, drop=dropped)
+
+    missing, fill = found.missing, "fill in a value"
+    if found.empty.n:
+        what = counted(found.empty.n, "empty cell")
+        rows = f"leave out the row{'s' if found.empty.n > 1 else ''}"
+        yield problem(what, found.empty, fill, rows, drop)
+    if missing.n:
+        rows = f"leave out the row{'s' if missing.n > 1 else ''}"
+        yield problem(counted(missing.n, "missing value"), missing, fill, rows, drop)
+    if found.infinite.n:
+        yield problem(
+            counted(found.infinite.n, "infinite number"),
+            found.infinite,
+            "write finite numbers",
+            drop,
+        )
+    for notation, group in list(found.notations.items())[:3]:
+        what = counted(group.n, "number") + " in another notation"
+        yield problem(what, group, as_text, drop, why=f": {notation}")
+    if found.zeros.n:
+        what = counted(found.zeros.n, "number") + " with a leading zero"
+        yield problem(what, found.zeros, as_text, drop)
+    if found.text.n:
+        names = found.text.row == 0 and not cells.named
+        header = "--header yes if line 1 contains names" if names else ""
+        what = counted(found.text.n, "text") + " in a column of numbers"
+        yield problem(what, found.text, header, as_text, drop)
