@@ -49,7 +49,7 @@ def threads_as_before():
 
 def test_every_right_hand_cell_runs(tmp_path, monkeypatch):
     rows = tables()
-    assert list(rows) == ["scikit-learn", "PyTorch", "JAX", "Keras"]
+    assert list(rows) == ["scikit-learn", "PyTorch", "Training loops of PyTorch", "JAX", "Keras"]
     cells = [right for table in rows.values() for _, right in table]
     names = run(cells, tmp_path, monkeypatch)
     assert len(names["model"].loss_curve_) == 6
@@ -59,8 +59,11 @@ def test_every_right_hand_cell_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("section", "package"), [("scikit-learn", "sklearn"), ("PyTorch", "torch")]
+    ("sections", "package"),
+    [(["scikit-learn"], "sklearn"), (["PyTorch", "Training loops of PyTorch"], "torch")],
 )
-def test_left_hand_cells_run(section, package, tmp_path, monkeypatch):
+def test_left_hand_cells_run(sections, package, tmp_path, monkeypatch):
     pytest.importorskip(package, reason=f"{package} is not installed")
-    run([left for left, _ in tables()[section]], tmp_path, monkeypatch)
+    rows = tables()
+    cells = [left for section in sections for left, _ in rows[section]]
+    run(cells, tmp_path, monkeypatch)
