@@ -1,6 +1,7 @@
 """Models of tables as `fastbp train` writes them, with random weights, and rows for them."""
 
 import numpy as np
+from error_bounds import forward_error, product, sum_rounding
 
 import fastbp
 from fastbp.tabular import from_arrays, read_table
@@ -64,3 +65,22 @@ def network_of(table, folder, dtype="float32", hidden=(6,)):
     net.preprocessing = prep.to_dict()
     net.save(folder / "model.safetensors")
     return fastbp.load(folder / "model.safetensors")
+
+
+def outputs_error(net, X):
+    """How far the outputs of two programs may differ for inputs X, which may differ by rounding."""
+    eps, a = np.finfo(net.dtype).eps, X.astype(np.float64)
+    error = eps * abs(a)
+    net.forward(X)
+    for layer in net.layers:
+        terms = abs(a) @ abs(layer.W) + abs(layer.b)
+        error_z = product(error, a, layer.W) + sum_rounding(len(layer.W), eps) * terms
+        a, name = layer.a.astype(np.float64), layer.activation.name
+        error = forward_error(name, 0.0, layer.z.astype(np.float64), a, error_z, eps)
+    return 2 * error
+
+
+def answers_error(net, X, answers):
+    """The same for answers of a regression, which are scaled and rounded once more."""
+    scale = np.array(net.preprocessing["target_scale"])
+    return outputs_error(net, X) * scale + np.finfo(net.dtype).eps * abs(answers)

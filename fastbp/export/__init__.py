@@ -9,7 +9,9 @@
 `net` is a network, or a fitted estimator of `fastbp.sklearn`.
 
 `from_state_dict`, `from_torch` and `from_keras_weights` make networks of these formats. An exported
-model contains only what is needed for predictions, so neither `net.preprocessing` nor dropout.
+model contains only what is needed for predictions, so no dropout. C and ONNX of a
+`fastbp.tabular.TableNetwork` take the raw columns of its table; all other exports contain the bare
+network, without `net.preprocessing`.
 `net.save` writes safetensors.
 """
 

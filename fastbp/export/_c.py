@@ -12,12 +12,14 @@ import numpy as np
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
 from .._types import Array
+from ._columns import columns_of, without_names
 from ._estimators import Exportable, network_of
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
     from .._network.layers import Layer
     from .._network.network import Network
+    from ..tabular._preprocessing import Preprocessing
 
 # σ(z) as C expressions, of those that are no operation of formulas; `_c_formulas` has these, and
 # says what R(…) and M(…) are.
@@ -56,11 +58,25 @@ static void {name}_softmax(real *v, int n) {{
 """
 
 
-def c(net: Exportable, path: str | PathLike[str] | None = None, *, name: str = "model") -> str:
+def c(
+    net: Exportable,
+    path: str | PathLike[str] | None = None,
+    *,
+    name: str = "model",
+    raw: bool | None = None,
+) -> str:
     """Return C99 source code of a function that predicts, which needs only math.h.
 
     The function is `void {name}_predict(const real x[n_0], real out[n_L])`, where real is float or
     double, as the dtype of the network. All other definitions are static.
+
+    Of a `fastbp.tabular.TableNetwork`, it is `int {name}_predict(const struct {name}_row *row, real
+    out[n_L])` instead. The struct has a member for each column of the table, a double, or a text in
+    UTF-8. The function scales the numbers and encodes the texts. It returns the class, an index of
+    `{name}_classes`, with the probabilities in out; for a regression it returns 0, with the
+    predictions in the units of the target in out. It returns −i if column i, counted from 1, holds
+    a number that is not finite or an unknown category. If the columns have no names, the row is
+    `const double row[n]`.
 
     Parameters
     ----------
@@ -72,6 +88,9 @@ def c(net: Exportable, path: str | PathLike[str] | None = None, *, name: str = "
         A file to write the source code to, either completely or not at all.
     name : str, default "model"
         The prefix of all names in the source code.
+    raw : bool or None, default None
+        Whether the function takes the raw columns of a table; False gives that of the bare network.
+        None stands for True if the network is a `TableNetwork`.
 
     Returns
     -------
@@ -81,10 +100,10 @@ def c(net: Exportable, path: str | PathLike[str] | None = None, *, name: str = "
     Raises
     ------
     TypeError
-        `net` is something else.
+        `net` or `raw` is something else.
     ValueError
-        `name` is not an identifier of C, the estimator is not fitted, or a parameter of the network
-        is not finite.
+        `name` is not an identifier of C, the estimator is not fitted, a parameter of the network is
+        not finite, or `raw` is True and the network knows no table.
 
     Examples
     --------
@@ -97,7 +116,13 @@ def c(net: Exportable, path: str | PathLike[str] | None = None, *, name: str = "
         raise ValueError(f"name must be an identifier of C, such as model; got {name!r}")
     network = network_of(net, "c")
     check_finite_parameters(network.layers, "C source takes finite weights only")
-    source = _typed("".join(_parts(network, name)), network.dtype)
+    prep = columns_of(network, raw)
+    if prep is None:
+        source = _typed(
+            _head(network, name) + "".join(_parts(network, name, "predict")), network.dtype
+        )
+    else:
+        source = _of_table(network, name, prep)
     if path is not None:
         with atomic_write(path) as file:
             file.write(source.encode())
@@ -118,17 +143,37 @@ def _typed(source: str, dtype: np.dtype) -> str:
     return re.sub(r"\breal\b", "float" if single else "double", source)
 
 
-def _parts(net: Network, name: str) -> Iterator[str]:
-    widths = net.widths
-    buffers = _buffers(net)
-    yield _HEAD.format(
+def _of_table(net: Network, name: str, prep: Preprocessing) -> str:
+    """The source of a function that takes the columns of a table."""
+    from ._c_table import function, head
+
+    real = "float" if net.dtype == np.float32 else "double"
+    stack = (sum(_buffers(net)) + net.widths[0]) * net.dtype.itemsize
+    constants = net.theta.nbytes + (16 * prep.n_inputs if without_names(prep) else 0)
+    network = _typed("".join(_parts(net, name, "network")), net.dtype)
+    first = head(prep, name, real, _description(net), (stack, constants))
+    return first + network + function(prep, name, real)
+
+
+def _description(net: Network) -> str:
+    return f"{'-'.join(map(str, net.widths))}, {', '.join(map(str, net.activations))}"
+
+
+def _head(net: Network, name: str) -> str:
+    return _HEAD.format(
         name=name,
-        description=f"{'-'.join(map(str, widths))}, {', '.join(map(str, net.activations))}",
-        n_in=widths[0],
-        n_out=widths[-1],
-        stack=sum(buffers) * net.dtype.itemsize,
+        description=_description(net),
+        n_in=net.widths[0],
+        n_out=net.widths[-1],
+        stack=sum(_buffers(net)) * net.dtype.itemsize,
         constants=net.theta.nbytes,
     )
+
+
+def _parts(net: Network, name: str, function: str) -> Iterator[str]:
+    """The constants, and the function that computes the outputs; static unless it predicts."""
+    widths = net.widths
+    buffers = _buffers(net)
     for number, layer in enumerate(net.layers, 1):
         constants = _constants(layer, f"{name}_", number)
         for key, values in layer.parameters().items():
@@ -136,7 +181,9 @@ def _parts(net: Network, name: str) -> Iterator[str]:
     yield "\n"
     if any(activation.name == "softmax" for activation in net.activations):
         yield _SOFTMAX.format(name=name)
-    yield f"void {name}_predict(const real x[{widths[0]}], real out[{widths[-1]}]) {{\n"
+    static = "" if function == "predict" else "static "
+    parameters = f"const real x[{widths[0]}], real out[{widths[-1]}]"
+    yield f"{static}void {name}_{function}({parameters}) {{\n"
     for which, size in enumerate(buffers):
         yield f"    real h{which}[{size}];\n"
     source = "x"

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
+from ._columns import columns_of
 from ._estimators import Exportable, Pipeline, is_estimator, is_pipeline, network_of
 from ._onnx_estimators import estimator_model
 from ._onnx_graph import Model
 from ._onnx_layers import emit_layers
+from ._onnx_table import table_model
 from ._skl2onnx import pipeline_model
 
 if TYPE_CHECKING:
@@ -18,12 +20,22 @@ if TYPE_CHECKING:
 
 
 def onnx(
-    net: Exportable | Pipeline, path: str | PathLike[str] | None = None, *, name: str = "model"
+    net: Exportable | Pipeline,
+    path: str | PathLike[str] | None = None,
+    *,
+    name: str = "model",
+    raw: bool | None = None,
 ) -> Any:
     """Return a network, an estimator or a pipeline as an ONNX model of opset 18.
 
     Of a network, the input is "x" (batch, n_0), the output "y" (batch, n_L). The computation has
     the dtype of the network, except for erf in gelu, which is computed in float32.
+
+    Of a `fastbp.tabular.TableNetwork`, there is an input (batch, 1) for each column of the table,
+    with the name of the column: numbers in the dtype of the network, or strings. The model scales
+    the numbers and encodes the strings; it fails for an unknown category. The outputs are those of
+    estimators, "variable" in the units of the target. If the columns have no names, there is one
+    input "X" (batch, n_columns).
 
     Of an estimator of `fastbp.sklearn`, or a Pipeline of scikit-learn that ends in one, the input
     is "X" (batch, n_features), and the outputs have the names of skl2onnx: "label" (batch,) and
@@ -39,6 +51,9 @@ def onnx(
         A file to write the model to, either completely or not at all.
     name : str, default "model"
         The name of the graph.
+    raw : bool or None, default None
+        Whether the model takes the raw columns of a table; False gives that of the bare network.
+        None stands for True if the network is a `TableNetwork`.
 
     Returns
     -------
@@ -48,10 +63,10 @@ def onnx(
     Raises
     ------
     TypeError
-        `net` is something else.
+        `net` or `raw` is something else.
     ValueError
-        A parameter of the network is not finite, the estimator is not fitted, or the pipeline
-        selects columns by name.
+        A parameter of the network is not finite, the estimator is not fitted, the pipeline selects
+        columns by name, or `raw` is True and the network knows no table.
     ImportError
         The package onnx is not installed, or skl2onnx, which a pipeline needs.
 
@@ -62,7 +77,10 @@ def onnx(
     >>> model.graph.input[0].name, model.opset_import[0].version
     ('x', 18)
     """
-    if is_pipeline(net):
+    prep = columns_of(net, raw)
+    if prep is not None:
+        model = table_model(network_of(net, "onnx"), prep, name)
+    elif is_pipeline(net):
         model = pipeline_model(net, name)
     elif is_estimator(net):
         model = estimator_model(net, name)

@@ -11,6 +11,8 @@ from .._types import Array
 
 FLOAT, INT64, STRING, DOUBLE = 1, 7, 8, 11  # as in onnx.TensorProto
 OPSET = 18  # of the default domain; ONNX Runtime supports it since version 1.14
+_ML = "ai.onnx.ml", 3  # a further domain, and the opset of it that is used
+_OF_ML = frozenset({"OneHotEncoder"})
 
 
 class Graph:
@@ -80,9 +82,11 @@ class Model:
     ----------
     dtype : dtype
         The dtype of numbers in the model.
+    prefix : str
+        The prefix of all names in the model but those of its inputs and outputs.
     """
 
-    def __init__(self, dtype: np.dtype) -> None:
+    def __init__(self, dtype: np.dtype, prefix: str = "") -> None:
         try:
             import onnx
         except ImportError as error:
@@ -93,12 +97,16 @@ class Model:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self.element = FLOAT if dtype == np.float32 else DOUBLE
-        self.graph = Graph(self._add_node, self._add_constant, dtype)
+        self.graph = Graph(self._add_node, self._add_constant, dtype, prefix)
+        self._opsets = [("", OPSET)]
 
     def _add_node(
         self, op: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]
     ) -> None:
         make = self._onnx.helper.make_node
+        if op in _OF_ML:
+            attributes = attributes | {"domain": _ML[0]}
+            self._opsets = [("", OPSET), _ML]
         self._nodes.append(make(op, inputs, [output], name=output, **attributes))
 
     def _add_constant(self, name: str, values: Array) -> None:
@@ -130,7 +138,7 @@ class Model:
         ]
         model = helper.make_model(
             helper.make_graph(self._nodes, name, *ends, self._constants),
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid(*opset) for opset in self._opsets],
             ir_version=8,
             producer_name="fastbp",
         )
