@@ -32,6 +32,8 @@ class History:
     stopped_by : str or None
         What ended the fit: "callback", "schedule", "time_budget" or "divergence"; None if it
         trained all its epochs.
+    loss_name : str or None
+        The name of the loss in J, such as "cross_entropy".
 
     >>> history = History(); history.add({"loss": 0.5, "samples_per_second": 1e6}); history
     History(epochs=1, loss=0.5)
@@ -43,6 +45,7 @@ class History:
     lr: list[float] = field(default_factory=list)
     samples_per_second: list[float] = field(default_factory=list)
     stopped_by: str | None = None
+    loss_name: str | None = None
 
     @property
     def epochs(self) -> int:

@@ -57,7 +57,7 @@ def HistoryDisplay():
 
 
 def NetworkDisplay():
-    """One sample in a network: activations a in green, errors δ in red, weights as lines."""
+    """One sample in a network: names, z, a, δ, the target y and J, with the weights as lines."""
     net = fastbp.Network((2, 4, 3, 1), activation="tanh", seed=0)
     return plot.NetworkDisplay.from_network(net, [0.5, -1.0], 1.0).figure_
 

@@ -67,18 +67,24 @@ def check_feature_names(value: object, n_in: int) -> Names | None:
     """None, or n_in names of columns as a tuple. Raises TypeError or ValueError for others."""
     if value is None:
         return None
+    why = f"the network takes {n_in} inputs (widths[0])"
+    return check_names(value, n_in, "feature_names", why)
+
+
+def check_names(value: object, n: int, argument: str, why: str) -> Names:
+    """n strings as a tuple. Raises TypeError or ValueError for others; `why` says why n.
+
+    >>> check_names(["size", "age"], 2, "input_names", "the network takes 2 inputs")
+    ('size', 'age')
+    """
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"feature_names must be a sequence of strings or None; got {value!r}")
+        raise TypeError(f"{argument} must be a sequence of strings or None; got {value!r}")
     names = tuple(value)
     for each in names:
         if not isinstance(each, str):
-            raise TypeError(
-                f"feature_names must hold strings; got {each!r} ({type(each).__name__})"
-            )
-    if len(names) != n_in:
-        raise ValueError(
-            f"feature_names has {len(names)} names; the network takes {n_in} inputs (widths[0])"
-        )
+            raise TypeError(f"{argument} must hold strings; got {each!r} ({type(each).__name__})")
+    if len(names) != n:
+        raise ValueError(f"{argument} has {len(names)} names; {why}")
     return tuple(map(str, names))
 
 

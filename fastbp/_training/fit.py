@@ -322,7 +322,7 @@ class _Loop:
         self._schedule, self._span, self._runner = schedule, span, runner
         self._per_batch = runner.per_batch
         self._stopped_by: str | None = None
-        self._history = History()
+        self._history = History(loss_name=scoring.loss_name)
         self._record: Record | None = None
 
     def keep(self, record: Record) -> None:

@@ -30,6 +30,11 @@ class Scoring:
         data = [each for each in (train, validation) if each is not None]
         check_weighted(metrics, any(weights is not None for _, _, weights in data))
 
+    @property
+    def loss_name(self) -> str:
+        """The name of the loss."""
+        return str(self._net.criterion.name)
+
     def expected(self, *, rates: bool) -> ExpectedLogs:
         """The logs of a coming epoch, in their order; rates: whether `lr` is among them."""
         expected = ExpectedLogs(loss=False)

@@ -455,7 +455,17 @@ NAMES: tuple[str, ...] = tuple(_TABLE)
 # What a loss of the user's may name as its score, besides these.
 SCORES = ("binary_accuracy", "sign_accuracy")
 
-_RESERVED = ("loss", "lr", "samples_per_second", "epoch", "epochs", "stopped_by", "series", "add")
+_RESERVED = (
+    "loss",
+    "lr",
+    "samples_per_second",
+    "epoch",
+    "epochs",
+    "stopped_by",
+    "loss_name",
+    "series",
+    "add",
+)
 
 
 def direction_of(name: str) -> bool | None:

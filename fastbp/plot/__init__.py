@@ -8,7 +8,7 @@ is imported when something is drawn. `walk` needs no package.
     SignalsDisplay      histograms of a and δ in each layer during training
     WeightsDisplay      W of a layer, as a matrix or as one picture per unit
     BoundaryDisplay     outputs of a network with two inputs, over the plane
-    NetworkDisplay      units and weights, with a in green and δ in red for one sample
+    NetworkDisplay      units and weights, with names, z, a, δ, y and J of one sample
     GateDisplay         a trace of gates, with values in green and gradients in red
     walk                a page with buttons: one sample through a small network, forward and back
 """

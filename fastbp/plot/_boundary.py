@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from .._checks.columns import column_names
 from .._checks.numbers import as_array
 from .._pyplot import axes_or_new
 from .._types import Array
@@ -29,6 +31,9 @@ class BoundaryDisplay:
         Samples.
     y : ndarray of shape (n,), optional
         Their targets, which determine their colours.
+    names : sequence of two str, optional
+        The names of the two inputs, by default x₁ and x₂; `from_network` takes those of
+        `net.feature_names` or of a frame X.
 
     Attributes
     ----------
@@ -45,9 +50,11 @@ class BoundaryDisplay:
         classes: int = 0,
         X: Array | None = None,
         y: Array | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self.xs, self.ys, self.response = xs, ys, response
         self.classes, self.X, self.y = classes, X, y
+        self.names = ("x₁", "x₂") if names is None else tuple(names)
 
     @classmethod
     def from_network(
@@ -92,6 +99,7 @@ class BoundaryDisplay:
         """
         if net.widths[0] != 2:
             raise ValueError(f"expected a network with 2 inputs; got one with {net.widths[0]}")
+        names = net.feature_names or column_names(X)
         X = as_array(X, "X").astype(float)
         y = None if y is None else as_array(y, "y").reshape(len(X))
         low, high = X.min(axis=0), X.max(axis=0)
@@ -107,7 +115,7 @@ class BoundaryDisplay:
             response = outputs[:, 0]
             classes = 2 if net.activations[-1].in_unit_interval else 0
         response = response.reshape(resolution, resolution)
-        return cls(xs, ys, response, classes=classes, X=X, y=y).plot(ax=ax)
+        return cls(xs, ys, response, classes=classes, X=X, y=y, names=names).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw on `ax`, by default on a new figure."""
@@ -130,5 +138,6 @@ class BoundaryDisplay:
         if self.X is not None:
             shades = {"color": "0.2"} if self.y is None else {"c": self.y, **options}
             ax.scatter(*self.X.T, s=18, edgecolors="k", linewidths=0.4, **shades)
-        ax.set(xlabel="x₁", ylabel="x₂")
+        ax.set_xlabel(self.names[0], parse_math=False)
+        ax.set_ylabel(self.names[1], parse_math=False)
         return self

@@ -39,7 +39,15 @@ def test_learning_curves():
     np.testing.assert_array_equal(display.lines_[1].get_ydata(), history.val_loss)
     np.testing.assert_array_equal(display.lines_[0].get_xdata(), [1, 2, 3, 4])
     assert display.lines_[0].get_color() == display.lines_[1].get_color()
+    assert display.ax_.get_ylabel() == "J (cross_entropy)" and history.loss_name == "cross_entropy"
+    assert whole_ticks(display.ax_.xaxis) == [1, 2, 3, 4]
+    speed = plot.HistoryDisplay.from_history(net.fit(X, y, epochs=1), names=["samples_per_second"])
+    assert speed.ax_.get_ylabel() == "samples per second" and whole_ticks(speed.ax_.xaxis) == [1]
+    assert (
+        plot.HistoryDisplay({"loss": [1.0, 0.5], "f1": [0, 1]}).plot().ax_.get_ylabel() == "J, f1"
+    )
     scores = plot.HistoryDisplay.from_history(history, names=["val_score"], ax=display.ax_)
+    assert scores.ax_.get_ylabel() == "score"
     assert scores.ax_ is display.ax_
     with pytest.raises(KeyError, match="nonsense"):
         plot.HistoryDisplay.from_history(history, names=["nonsense"])
@@ -56,6 +64,7 @@ def test_learning_curves_of_an_estimator():
     display = plot.HistoryDisplay.from_estimator(model)
     np.testing.assert_array_equal(display.lines_[0].get_ydata(), model.loss_curve_)
     np.testing.assert_array_equal(display.lines_[1].get_ydata(), model.validation_scores_)
+    assert display.ax_.get_ylabel() == "J (binary_cross_entropy), score"
 
 
 def test_weights_as_a_matrix():
@@ -175,6 +184,103 @@ def test_the_network_with_a_sample():
     assert len(display.ax_.lines) == 2 * 3 + 3
     pixels = drawn(display.figure_)
     assert np.any((pixels[..., 1] > pixels[..., 0] + 80) & (pixels[..., 1] > pixels[..., 2] + 80))
+
+
+def said(display):
+    """The texts of a picture by their colour; those in black are names, targets and J."""
+    found = {}
+    for text in display.ax_.texts:
+        if text.get_text():
+            found.setdefault(text.get_color(), []).append(text.get_text())
+    return found
+
+
+@pytest.mark.parametrize("network", [fastbp.Network, fastbp.reference.Network])
+def test_the_network_shows_z_names_target_cost_and_a_legend(network):
+    net = network((2, 3, 2), activation="tanh", output="sigmoid", l2=0.1, seed=0)
+    names = {"input_names": ["length", "width $x$"], "output_names": ("yes", "no")}
+    display = plot.NetworkDisplay.from_network(net, [0.5, -1.0], [1.0, 0.25], **names)
+    texts = said(display)
+    z = [*net.layers[0].z[0], *net.layers[1].z[0]]
+    assert texts["tab:purple"] == [f"{value:.3g}" for value in z]
+    J = net.loss([[0.5, -1.0]], [[1.0, 0.25]])
+    expected = [
+        "length",
+        "width $x$",
+        f"J = {J:.3g}\nsquared_error",
+        "yes",
+        "y = 1",
+        "no",
+        "y = 0.25",
+    ]
+    assert texts["black"] == expected
+    assert texts["0.35"] == ["inputs", "layer 1\ntanh", "layer 2\nsigmoid"]
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert legend == ["z", "a", "δ = ∂J/∂z", "w > 0", "w < 0"]
+    drawn(display.figure_)  # $x$ is no formula to be read
+    without = plot.NetworkDisplay.from_network(net, [0.5, -1.0])
+    assert said(without)["black"] == ["x₁", "x₂"]
+    legend = [text.get_text() for text in without.ax_.get_legend().get_texts()]
+    assert legend == ["z", "a", "w > 0", "w < 0"]
+
+
+def test_targets_of_classes_and_of_losses_with_more_outputs():
+    net = fastbp.Network((2, 3), output="softmax", loss="cross_entropy", seed=0)
+    texts = said(plot.NetworkDisplay.from_network(net, [1.0, 2.0], 1))["black"]
+    assert texts[-3:] == ["y = 0", "y = 1", "y = 0"] and texts[2].endswith("\ncross_entropy")
+    net = fastbp.Network((2, 2), loss="gaussian_nll", seed=0)
+    texts = said(plot.NetworkDisplay.from_network(net, [1.0, 2.0], [3.5]))["black"]
+    assert len(texts) == 3 and texts[2].endswith("\ngaussian_nll\ny = [3.5]")
+
+
+def test_inputs_have_the_names_of_the_frame_that_the_network_knows():
+    net = fastbp.Network((2, 1), seed=0)
+    net.feature_names = ["size", "a name of many more letters than fit"]
+    texts = said(plot.NetworkDisplay.from_network(net, [1.0, 2.0]))["black"]
+    assert texts == ["size", "a name of many more let…"]
+    other = plot.NetworkDisplay.from_network(net, [1.0, 2.0], input_names=("a", "b"))
+    assert said(other)["black"] == ["a", "b"]
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame({"width": [1.0], "height": [2.0]})
+    texts = said(plot.NetworkDisplay.from_network(fastbp.Network((2, 1)), frame))
+    assert texts["black"] == ["width", "height"] and texts["tab:green"][:2] == ["1", "2"]
+    boundary = plot.BoundaryDisplay.from_network(net, plane()[0], resolution=4)
+    assert boundary.ax_.get_xlabel() == "size"
+    net.feature_names = None
+    boundary = plot.BoundaryDisplay.from_network(net, plane()[0], resolution=4)
+    assert (boundary.ax_.get_xlabel(), boundary.ax_.get_ylabel()) == ("x₁", "x₂")
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        ({"input_names": ["a"]}, ValueError, "input_names has 1 names; the network has 2 inputs$"),
+        (
+            {"output_names": "ab"},
+            TypeError,
+            "output_names must be a sequence of strings or None; got 'ab'",
+        ),
+        ({"output_names": [3]}, TypeError, r"output_names must hold strings; got 3 \(int\)"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(names, error, message):
+    with pytest.raises(error, match=message):
+        plot.NetworkDisplay.from_network(fastbp.Network((2, 1)), [1.0, 2.0], **names)
+
+
+def test_texts_of_a_picture_lie_within_it():
+    net = fastbp.Network((3, 5, 2), output="softmax", loss="cross_entropy", seed=0)
+    names = {"input_names": ["w" * 24] * 3, "output_names": ["W" * 24] * 2}
+    for options in ({}, names):
+        figure = (
+            display := plot.NetworkDisplay.from_network(net, [1.0, 2, 3], 0, **options)
+        ).figure_
+        figure.canvas.draw()
+        width, height = figure.canvas.get_width_height()
+        for text in [*display.ax_.texts, *display.ax_.get_legend().get_texts()]:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.y0 >= 0, text
+            assert box.x1 <= width and box.y1 <= height, text
 
 
 def test_a_wide_network_is_drawn_partly():
