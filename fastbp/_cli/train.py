@@ -6,8 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable
 
-import numpy as np
-
 from .. import schedules
 from .._config import isa
 from .._files.atomic import check_writable
@@ -17,12 +15,11 @@ from .._training.splits import hold_out
 from .._types import Array
 from ..callbacks import EarlyStopping
 from ..io import save
-from ..metrics import r2
 from ..optim import Optimizer
 from ..tabular import Table
 from ..tabular._preprocessing import Preprocessing
 from ..tabular._table import choose_task
-from . import options, recipe
+from . import options, recipe, score
 from .options import UsageError
 from .sources import Source, open_source
 
@@ -140,7 +137,8 @@ def run(args: argparse.Namespace) -> int:
     )
     save(net, args.output, preprocessing=prep.to_dict())
     if test is not None:
-        report(_score(args, net, prep, test))
+        X = prep.inputs(test, net.dtype, max_bytes=args.max_bytes)
+        report(score.describe(prep, net.predict(X), test, train))
     report(f"model written to {args.output}")
     if interrupted:
         print(
@@ -214,15 +212,3 @@ def _describe(
         f"network {'-'.join(map(str, net.widths))} ({layers}; {net.criterion}, {kind}), "
         f"{optimizer!r}, batches of {batch_size}, on {isa()}"
     )
-
-
-def _score(args: argparse.Namespace, net: Network, prep: Preprocessing, test: Table) -> str:
-    X = prep.inputs(test, net.dtype, max_bytes=args.max_bytes)
-    answers = prep.answers(net.predict(X))
-    if prep.task == "classification":
-        right = int((answers == prep.targets(test, net.dtype)).sum())
-        return f"test accuracy: {100 * right / test.n_rows:.2f} % ({right} of {test.n_rows})"
-    target = test.require_target().reshape(answers.shape).astype(np.float64)
-    error = np.sqrt(((answers - target) ** 2).mean(axis=0))
-    errors = ", ".join(f"{e:.6g} ({name})" for e, name in zip(error, prep.target, strict=True))
-    return f"test R2: {r2(answers, target):.4f}; root mean square error: {errors}"

@@ -1,0 +1,68 @@
+"""The score of a model on held-out rows, beside that of the best constant prediction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._types import Array
+from ..metrics import r2
+from ..tabular import Table
+from ..tabular._preprocessing import Preprocessing
+
+
+def describe(prep: Preprocessing, outputs: Array, test: Table, train: Table) -> str:
+    """Return the score of outputs (n, n_outputs) for the rows of `test`, in words.
+
+    The constant prediction comes from `train`: its most frequent class, or its mean.
+    """
+    answers = prep.answers(outputs)
+    if prep.task == "classification":
+        classes = prep.targets(test, outputs.dtype)
+        counts = np.bincount(prep.targets(train, outputs.dtype), minlength=len(prep.classes))
+        return _accuracy(outputs, answers, classes, most_frequent=int(counts.argmax()))
+    target = test.require_target().reshape(answers.shape).astype(np.float64)
+    of_train = train.require_target().reshape(train.n_rows, -1).astype(np.float64)
+    mean = np.broadcast_to(of_train.mean(axis=0), target.shape)
+    return (
+        f"test R2: {r2(answers, target):.4f}; root mean square error: "
+        f"{_errors(answers, target, prep.target)}; the mean of the training rows has R2 "
+        f"{r2(mean, target):.4f} and {_errors(mean, target, prep.target)}"
+    )
+
+
+def area_under_roc(scores: Array, positive: Array) -> float:
+    """Return the probability that a positive row has a higher score than another one.
+
+    This is the area under the ROC curve; equal scores count half. NaN if all rows are of one kind.
+
+    >>> area_under_roc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
+    0.875
+    """
+    n_positive = int(positive.sum())
+    n_pairs = n_positive * (len(positive) - n_positive)
+    if n_pairs == 0:
+        return float("nan")
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    below = np.cumsum(counts) - counts
+    ranks = (below + (counts + 1) / 2)[place]  # from 1; equal scores share their mean rank
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / n_pairs)
+
+
+def _accuracy(outputs: Array, answers: Array, classes: Array, *, most_frequent: int) -> str:
+    n, right = len(classes), int((answers == classes).sum())
+    share = int((classes == most_frequent).sum()) / n
+    text = (
+        f"test accuracy: {100 * right / n:.2f} % ({right} of {n}); the most frequent class has "
+        f"{100 * share:.2f} %"
+    )
+    if outputs.shape[1] == 2:
+        area = area_under_roc(outputs[:, 1], classes == 1)
+        if not np.isnan(area):
+            text += f"; AUC {area:.4f}"
+    return text
+
+
+def _errors(answers: Array, target: Array, names: tuple[str, ...]) -> str:
+    """Return the root mean square error of each target."""
+    errors = np.sqrt(((answers - target) ** 2).mean(axis=0))
+    return ", ".join(f"{error:.6g} ({name})" for error, name in zip(errors, names, strict=True))
