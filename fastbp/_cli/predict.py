@@ -7,7 +7,7 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TextIO
 
 import numpy as np
@@ -51,6 +51,14 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
         "--proba", action="store_true", help="write the probability of each class too"
     )
     parser.add_argument(
+        "--keep",
+        metavar="COLUMN,…",
+        action="append",
+        default=[],
+        help="columns of DATA, a .csv file, to copy into the output as first columns, by name or "
+        "number, such as an identifier; may be repeated",
+    )
+    parser.add_argument(
         "--unknown",
         choices=UNKNOWN,
         default="error",
@@ -69,6 +77,8 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
 def run(args: argparse.Namespace) -> int:
     """Predict, and write the predictions."""
     options.check_source(args)
+    if args.keep and args.data in options.BUILT_IN:
+        raise UsageError(f"--keep applies to data files only; {args.data} has images")
     if args.output != "-" and not _is_device(args.output):
         check_writable(args.output)
     net = load(args.model)
@@ -84,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     for problem in prep.unknown_categories(table) if args.unknown == "ignore" else ():
         print(f"fastbp: {problem.column}: {problem.what}; ignored", file=sys.stderr)
     outputs = Network.predict(net, X)  # of inputs, also if the network takes rows by name
-    _write(args.output, _lines(prep, outputs, args.proba))
+    _write(args.output, _beside(table.kept, _lines(prep, outputs, args.proba)))
     return 0
 
 
@@ -135,6 +145,7 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
             categorical=prep.categories,
             n_columns=prep.n_columns,
             target=prep.target[0],
+            keep=args.keep,
             **options.file_options(args, Format(decimal=prep.decimal, thousands=prep.thousands)),
         )
     if len(table.names) != len(prep.features) or len(table.text) != len(prep.categories):
@@ -157,6 +168,26 @@ def _lines(prep: Preprocessing, outputs: Array, proba: bool) -> Iterator[list[ob
         yield list(prep.target)
         for row in answers.astype(outputs.dtype):
             yield [*_digits(row)]
+
+
+def _beside(kept: Mapping[str, Array], lines: Iterator[list[object]]) -> Iterator[list[object]]:
+    """Yield lines with the texts of kept columns in front.
+
+    A prediction that has the name of a kept column, which may be the target, is renamed.
+    """
+    if not kept:
+        yield from lines
+        return
+    yield [*kept, *(_renamed(str(name), kept) for name in next(lines))]
+    for *texts, line in zip(*kept.values(), lines, strict=True):
+        yield [*texts, *line]
+
+
+def _renamed(name: str, kept: Iterable[str]) -> str:
+    """Return a name that no kept column has."""
+    while name in kept:
+        name = f"predicted {name}"
+    return name
 
 
 def _digits(row: Array) -> list[str]:

@@ -52,6 +52,8 @@ class Table:
         How a .csv file writes cells and numbers.
     notes : tuple of str
         Decisions about the file that the user may want to change.
+    kept : mapping of str to ndarray
+        The texts (n,) of further columns, by name, as `read_features` returns them for `keep`.
     """
 
     source: str
@@ -64,6 +66,7 @@ class Table:
     n_columns: int = 0
     format: Format = field(default_factory=Format)
     notes: tuple[str, ...] = ()
+    kept: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -88,6 +91,7 @@ class Table:
             text={column: cells[rows] for column, cells in self.text.items()},
             target=None if self.target is None else self.target[rows],
             lines=None if self.lines is None else self.lines[rows],
+            kept={name: cells[rows] for name, cells in self.kept.items()},
         )
 
 
@@ -230,7 +234,7 @@ def read_table(
     format = Format(delimiter, decimal, thousands)
     cells = read_csv(source, header=header, format=format, max_bytes=max_bytes)
     target_index, kept = _split_columns(source, cells.names, target, drop, index=cells.index)
-    forced = find_columns(categorical, cells.names, source)
+    forced = set(find_columns(categorical, cells.names, source))
     used = (*kept, target_index)
     texts = cells.text_columns([column for column in used if column not in forced])
     notes = cells.codes_among(sorted(texts))
@@ -251,6 +255,7 @@ def read_features(
     categorical: Iterable[str] = (),
     n_columns: int = 0,
     target: str = "y",
+    keep: Sequence[str] = (),
     header: str = "auto",
     delimiter: str = ",",
     decimal: str = ".",
@@ -273,6 +278,9 @@ def read_features(
         The number of columns in the training file.
     target : str, default "y"
         In a .npz file, the name of the array that is not the features.
+    keep : sequence of str
+        Columns of a .csv file, given as the `drop` of `read_table`, to return as text in
+        `Table.kept`, such as an identifier. They may contain anything.
     header, delimiter, decimal, thousands, max_bytes
         As for `read_table`.
 
@@ -302,7 +310,10 @@ def read_features(
         texts = {
             column for column, name in zip(chosen, found, strict=True) if name in set(categorical)
         }
-        return _from_cells(cells, chosen, texts, notes=[_index_note(cells)] if index else [])
+        kept = find_columns(keep, cells.names, source)
+        table = _from_cells(cells, chosen, texts, notes=[_index_note(cells)] if index else [])
+        return replace(table, kept=_kept(cells, kept)) if kept else table
+    _refuse(source, keep=keep)
     for name in categorical:
         raise DataError(f"{source}: the model takes text in column {name!r}; give it a .csv file")
     if kind == ".npy":
@@ -382,20 +393,20 @@ def find_column(spec: str, names: Names, source: str) -> int:
     )
 
 
-def find_columns(specs: str | Iterable[str], names: Names, source: str) -> set[int]:
+def find_columns(specs: str | Iterable[str], names: Names, source: str) -> list[int]:
     """Return the indices of columns; each spec is one for `find_column`, or several with commas.
 
-    A name that contains commas is one column.
+    A name that contains commas is one column. No index is returned twice.
 
-    >>> sorted(find_columns(["-1,size", "a, b"], ("size", "rooms", "a, b", "price"), "houses.csv"))
-    [0, 2, 3]
+    >>> find_columns(["-1,size", "a, b", "1"], ("size", "rooms", "a, b", "price"), "houses.csv")
+    [3, 0, 2]
     """
     specs = (specs,) if isinstance(specs, str) else specs
-    found = set()
+    found: dict[int, None] = {}
     for spec in specs:
         parts = [spec] if spec in names else [part.strip() for part in spec.split(",")]
-        found |= {find_column(part, names, source) for part in parts}
-    return found
+        found |= dict.fromkeys(find_column(part, names, source) for part in parts)
+    return list(found)
 
 
 # ---- columns ------------------------------------------------------------------------------
@@ -414,7 +425,7 @@ def _split_columns(
     if target_index in dropped:
         raise DataError(
             f"{source}: the target {names[target_index]!r} is among the columns to leave out "
-            f"(--drop {','.join(drop)}); expected another --target, or no --drop of it"
+            f"(--drop); choose another --target, or do not drop it"
         )
     if not kept:
         raise DataError(
@@ -476,6 +487,12 @@ def _from_cells(
         format=cells.scan.format,
         notes=(*cells.notes, *notes),
     )
+
+
+def _kept(cells: Cells, columns: Sequence[int]) -> dict[str, Array]:
+    """Return {name: texts} of columns, in the order of `columns`."""
+    found = cells.texts(columns)
+    return {cells.names[column]: found[column][0][found[column][1]] for column in columns}
 
 
 def _columns(values: Array, columns: Sequence[int]) -> Array:
@@ -552,7 +569,8 @@ def _kind_of(source: str) -> str:
 def _refuse(source: str, **options: Sequence[str]) -> None:
     for name, value in options.items():
         if value:
-            raise DataError(f"{source}: --{name} {value[0]} does not apply to this kind of file")
+            first = value if isinstance(value, str) else value[0]
+            raise DataError(f"{source}: --{name} {first} does not apply to this kind of file")
 
 
 def _load_matrix(source: str, max_bytes: int) -> Array:

@@ -404,6 +404,24 @@ def test_features_are_found_by_name_and_other_columns_left_out(write):
     assert table.values.tolist() == [[2, 1], [4, 3]] and table.names == ("a", "b")
 
 
+def test_columns_to_keep_are_returned_as_text(write, tmp_path):
+    path = write('id,a,"na, me"\n007,1,"x ""y"""\n1e5,2,\n , 3,NA\n')
+    table = read_features(path, ("a",), keep=["na, me", "1, a"])
+    assert table.names == ("a",) and table.values.tolist() == [[1], [2], [3]]
+    assert {name: texts.tolist() for name, texts in table.kept.items()} == {
+        "na, me": ['x "y"', "", "NA"],
+        "id": ["007", "1e5", ""],
+        "a": ["1", "2", "3"],
+    }
+    assert table.take(np.array([2, 0])).kept["a"].tolist() == ["3", "1"]
+    assert read_features(path, ("a",), keep="id").kept.keys() == {"id"}
+    with pytest.raises(DataError, match="no column 'ID2'; there are 3: id, a, na, me"):
+        read_features(path, ("a",), keep=["ID2"])
+    np.save(tmp_path / "data.npy", np.eye(2))
+    with pytest.raises(DataError, match="data.npy: --keep 1 does not apply to this kind of file"):
+        read_features(tmp_path / "data.npy", keep=["1"])
+
+
 def test_features_are_found_by_position_in_a_file_without_names(write, tmp_path):
     features = {"names": ("2", "3"), "n_columns": 3}
     for text, expected in [("1,2\n", [[1, 2]]), ("9,1,2\n", [[1, 2]])]:

@@ -342,6 +342,7 @@ USAGE = {
         ["train", "--target", "x"],
         "--target applies to data files only; digits has its own",
     ),
+    "keep": (["predict", "m", "digits", "--keep", "1"], "--keep applies to data files only"),
     "folder": (["train", "--folder", "x"], "--folder applies to fashion-mnist only"),
     "fashion": (["train", "fashion-mnist", "--hold-out", "0.1"], "which has test images"),
     "predict": (["predict", "model"], "required: DATA"),
@@ -484,6 +485,54 @@ def test_predict_with_another_precision_of_products(capsys):
         "leave --matmul-precision out"
     )
     assert main(["predict", "wide", "x.csv", "--matmul-precision", "highest"]) == 0
+
+
+def test_predict_keeps_columns_of_the_data(capsys, models, monkeypatch):
+    monkeypatch.chdir(models)
+    with open("named.csv", "w") as file:
+        file.write('id,kind,acid,"first, name",colour,sugar\n')
+        file.write('007,red,1,"Ann ""A""",white,0\n 1_0 ,,9,"B, C",red,0\n')
+    assert main(["predict", "model", "named.csv"]) == 0
+    (_, *answers) = table(capsys.readouterr().out)
+    options = ["--keep", "id,kind", "--keep", "first, name", "--keep", "1,3"]
+    assert main(["predict", "model", "named.csv", *options, "--proba"]) == 0
+    header, *rows = table(capsys.readouterr().out)
+    assert header[:5] == ["id", "kind", "first, name", "acid", "predicted kind"]
+    assert header[5:] == [f"probability of {k}" for k in ("red", "sweet, light", "white")]
+    assert [row[:4] for row in rows] == [
+        ["007", "red", 'Ann "A"', "1"],
+        ["1_0", "", "B, C", "9"],
+    ]
+    assert [row[4:5] for row in rows] == answers
+    # a file without names
+    with open("rows.csv", "w") as file:
+        file.write("0.5,0.25\n1.5,0.75\n")
+    assert main(["predict", "line", "rows.csv", "--keep", "-1"]) == 0
+    header, *rows = table(capsys.readouterr().out)
+    assert header == ["2", "y"] and [row[0] for row in rows] == ["0.25", "0.75"]
+    assert main(["predict", "model", "named.csv", "--keep", "Id,nmae"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "no column 'Id'; there are 6" in err and "did you mean 'id'?" in err
+
+
+def test_dropped_columns_are_not_in_the_model(capsys):
+    rows = [line.split(",", 1) for line in Path(write_wine()).read_text().splitlines()]
+    lines = [
+        f"{'id' if i == 0 else f'c{i}'},{sugar},{rest}" for i, (sugar, rest) in enumerate(rows)
+    ]
+    Path("wine.csv").write_text("\n".join(lines) + "\n")
+    assert main(["train", "wine.csv", "-q", "--drop", "1,sugar", *QUICK]) == 0
+    model = "fastbp-model.safetensors"
+    assert fastbp.load(model).preprocessing["features"] == ["colour", "acid"]
+    assert main(["predict", model, "wine.csv", "--keep", "id"]) == 0
+    header, *answers = table(capsys.readouterr().out)
+    assert header == ["id", "kind"] and [row[0] for row in answers] == [
+        f"c{i + 1}" for i in range(60)
+    ]
+    Path("two.csv").write_text("acid,colour\n1,red\n")
+    assert main(["predict", model, "two.csv"]) == 0
+    args = ["--json", "--seconds", "0.01", "--hidden", "4"]
+    assert main(["explain", "wine.csv", "--drop", "id", "--drop", "sugar", *args]) == 0
 
 
 def test_unknown_categories_are_ignored_on_request(capsys, models, monkeypatch):
