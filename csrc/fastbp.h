@@ -576,6 +576,11 @@ fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
  * can continue from the place of another one. */
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place);
 
+/* For tests: step i of the following runs uses sizes[i % n] threads, whatever the session measures.
+ * Sizes are 1 … threads_planned. sizes = NULL returns to measuring. The session keeps the pointer.
+ */
+fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, long n);
+
 /* ---- Where the time of a session goes ---- */
 
 typedef enum {
@@ -590,8 +595,9 @@ typedef enum {
 } fastbp_phase_t;
 
 /* Starts or stops the clocks for the runs that follow. The first start allocates and may return
- * FASTBP_ERR_MEMORY. Without clocks, a run pays one branch per layer and phase. Results do not
- * depend on the clocks. */
+ * FASTBP_ERR_MEMORY. From then on the session uses all its threads, however busy the machine is.
+ * Without clocks, a run pays one branch per layer and phase. Results do not depend on the clocks.
+ */
 fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on);
 
 /* The number of steps made and the time they took, including shuffling. */
@@ -611,6 +617,8 @@ typedef struct {
     int threads;          /* the most threads that a run has used; 0 before the first run */
     int threads_planned;  /* threads that the work is enough for; a run may have got fewer */
     int threads_allowed;  /* the limit: options.n_threads, or fastbp_get_num_threads */
+    int threads_now;      /* those of the next step: fewer where the threads hinder each other */
+    long threads_changes; /* how often that number has changed */
     double step_work;     /* cost of a full batch in floating-point operations, with the update */
     double thread_work;   /* operations that each thread must get before another one is used */
     long next_rows;       /* rows of a batch that would use one thread more */

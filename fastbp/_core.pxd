@@ -252,13 +252,15 @@ cdef extern from "fastbp.h" nogil:
         double seconds
 
     ctypedef struct fastbp_fit_report_t:
-        int threads, threads_planned, threads_allowed
+        int threads, threads_planned, threads_allowed, threads_now
+        long threads_changes
         double step_work, thread_work
         long next_rows, copies_above, row_blocks, tiles
         const char *products
         size_t bytes
         fastbp_fit_runs_t clocked, plain
 
+    fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, long n)
     fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bint on)
     void fastbp_fit_report(
         const fastbp_fit_t *fit, fastbp_fit_report_t *report, fastbp_layer_report_t *layer)

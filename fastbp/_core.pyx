@@ -764,7 +764,7 @@ cdef class Fit:
     cdef fastbp_optimizer_t state
     cdef Packed packed
     cdef Net net
-    cdef object optimizer
+    cdef object optimizer, teams
     cdef tuple kept, rates
     cdef fastbp_place_t at
 
@@ -809,6 +809,12 @@ cdef class Fit:
         cdef double *mu = <double *>_vector_or_null(momenta, b"d", n)
         _check(fastbp_fit_set_rates(self.fit, lr, mu, n))
         self.rates = (rates, momenta)
+
+    def set_teams(self, sizes):
+        """Let step i use sizes[i % n] threads; sizes is int32 (n,). None: measure instead."""
+        cdef size_t n = 0 if sizes is None else len(sizes)
+        _check(fastbp_fit_set_teams(self.fit, <int *>_vector_or_null(sizes, b"i", n), n))
+        self.teams = sizes
 
     def set_clocks(self, bint on):
         """Start or stop the clocks of the following runs."""

@@ -5,13 +5,16 @@ import multiprocessing
 import os
 import pickle
 import select
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
 import traceback
 import warnings
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from engine_cases import OPTIMIZERS, targets_for
 
 import fastbp
 
+ROOT = Path(__file__).parents[1]
 THREAD_COUNTS = (1, 2, 3, 4, 7)
 LIMIT = 120  # seconds; a call that should take one or two and takes longer counts as hanging
 FORK_LIMIT = LIMIT / 2  # shorter, because the parent of a forked child has a limit itself
@@ -223,3 +227,30 @@ def _count(function, arguments, options):
 def threads_started(function, *arguments, **options):
     """How many threads the engine starts for a call in a forked child, which begins with none."""
     return forked(_count, function, arguments, options)
+
+
+# ---- programs in C ------------------------------------------------------------------------------
+
+
+def program_of(name, sanitizer, folder):
+    """What tests/engine/<name>.c prints, built with csrc/threads/ and with -fsanitize=sanitizer."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler on PATH")
+    flags = ["-std=c11", "-g", "-O1", "-pthread", f"-fsanitize={sanitizer}"]
+    (folder / "empty.c").write_text("int main(void) { return 0; }\n")
+    program = folder / "program"
+    built = subprocess.run(
+        [compiler, *flags, folder / "empty.c", "-o", program], check=False, capture_output=True
+    )
+    if built.returncode or subprocess.run([program], check=False).returncode:
+        pytest.skip(f"no programs with -fsanitize={sanitizer} here")
+    sources = [ROOT / f"tests/engine/{name}.c", *sorted((ROOT / "csrc/threads").glob("*.c"))]
+    include = ["-fno-sanitize-recover=all", f"-I{ROOT / 'csrc'}"]
+    subprocess.run([compiler, *flags, *include, *sources, "-o", program, "-lm"], check=True)
+    environment = os.environ | {"TSAN_OPTIONS": "exitcode=66"}
+    done = subprocess.run(
+        [program], check=False, capture_output=True, text=True, timeout=LIMIT, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout

@@ -61,6 +61,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->batch.drop = true;
     fit->batch.seed = options->seed;
     fit->keep_copies = fbp_uses_copies(&fit->batch);
+    fbp_sizing_init(&fit->sizing, fit->n_workers);
     fit->pool_session = fit->n_workers > 1;
     if (fit->pool_session) fbp_pool_open_session();
     *out = fit;
@@ -128,7 +129,31 @@ fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) 
     return FASTBP_OK;
 }
 
+fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, long n) {
+    if (sizes != NULL && n < 1) return FASTBP_ERR_ARGUMENT;
+    for (long i = 0; sizes != NULL && i < n; ++i)
+        if (sizes[i] < 1 || sizes[i] > fit->n_workers) return FASTBP_ERR_ARGUMENT;
+    fbp_sizing_init(&fit->sizing, fit->n_workers);
+    fit->teams = sizes;
+    fit->n_teams = n;
+    fit->team_step = 0;
+    if (sizes != NULL) fit->sizing.size = sizes[0];
+    return FASTBP_OK;
+}
+
 /* ---- runs ---- */
+
+/* One region of the pool after another, as long as only the number of workers changes. The time in
+ * which the workers end a region counts as part of the next step. */
+static void run_regions(fbp_slice_t *slice) {
+    fastbp_fit_t *fit = slice->fit;
+    slice->last = fbp_seconds() - fit->lag;
+    do {
+        slice->resized = false;
+        fbp_pool_run(fit->sizing.size, fbp_run_steps, slice);
+    } while (slice->resized && !slice->diverged && !slice->loss_failed);
+    fit->lag = fbp_seconds() - slice->last;
+}
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
     if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
@@ -138,7 +163,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
     prepare(fit, seconds <= 0);
     fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
     const long step = fit->place.step;
-    if (fit->place.first < fit->data.rows) fbp_pool_run(fit->n_workers, fbp_run_steps, &slice);
+    if (fit->place.first < fit->data.rows) run_regions(&slice);
     fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
     if (fit->clocks.worker != NULL) {
         runs->steps += fit->place.step - step;
@@ -164,6 +189,7 @@ fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on) {
         const fastbp_status_t status =
             fbp_clocks_init(&fit->clocks, fit->n_workers, fit->plan.net->n_layers);
         if (status != FASTBP_OK) return status;
+        fbp_sizing_init(&fit->sizing, fit->n_workers);
     }
     for (int w = 0; w < fit->n_workers; ++w)
         fit->plan.scratch[w].profile = on ? &fit->clocks.worker[w] : NULL;
@@ -185,6 +211,8 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     *report = (fastbp_fit_report_t){
         .threads = team_size,
         .threads_planned = fit->n_workers,
+        .threads_now = fit->sizing.size,
+        .threads_changes = fit->sizing.changes,
         .threads_allowed = wanted > 0 ? wanted : fbp_thread_limit(),
         .step_work = fbp_work_of(net, plan->capacity, FBP_TRAIN_WORK),
         .thread_work = fbp_work_per_worker(fit->plan.net),

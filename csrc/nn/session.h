@@ -4,6 +4,7 @@
 #ifndef FASTBP_NN_SESSION_H
 #define FASTBP_NN_SESSION_H
 
+#include "../threads/sizing.h"
 #include "batch.h"
 
 struct fastbp_fit {
@@ -25,6 +26,10 @@ struct fastbp_fit {
     bool prepared;        /* order and copies of W are up to date for that place */
     double last_loss;
     int team_size; /* the largest team so far */
+    fbp_sizing_t sizing;
+    double lag;       /* seconds between the last step of a run and its end */
+    const int *teams; /* by step, instead of what sizing says; or NULL */
+    long n_teams, team_step;
     fbp_clocks_t clocks;
     bool clocked;                   /* the clocks run */
     fastbp_fit_runs_t timed, plain; /* runs with clocks, and without since their first start */

@@ -214,6 +214,21 @@ static double objective(const fastbp_fit_t *fit, double losses, double weight) {
     return J;
 }
 
+/* Whether the next step is to have another number of workers than this one, which took `seconds`
+ * for `rows` rows. With clocks, the number stays the same, because they are to be compared. */
+static bool resize(fastbp_fit_t *fit, long rows, double seconds) {
+    fbp_sizing_t *sizing = &fit->sizing;
+    if (fit->clocks.worker != NULL) return false;
+    if (fit->teams == NULL) {
+        const double work = fbp_work_of(fit->plan.net, rows, FBP_TRAIN_WORK);
+        return seconds > 0 && fbp_sizing_note(sizing, work, seconds);
+    }
+    const int before = sizing->size;
+    sizing->size = fit->teams[++fit->team_step % fit->n_teams];
+    sizing->changes += sizing->size != before;
+    return sizing->size != before;
+}
+
 static void record_step(fbp_slice_t *slice, long rows, double weight, double J) {
     fastbp_fit_t *fit = slice->fit;
     fit->place.first += rows;
@@ -224,7 +239,11 @@ static void record_step(fbp_slice_t *slice, long rows, double weight, double J) 
         fit->place.weight_sum += weight;
         fit->optimizer->t += 1;
     }
-    slice->stop = fit->place.first >= fit->data.rows || fbp_seconds() >= slice->deadline;
+    const double now = fbp_seconds();
+    const bool ended = fit->place.first >= fit->data.rows || now >= slice->deadline;
+    slice->resized = fit->n_workers > 1 && resize(fit, rows, now - slice->last) && !ended;
+    slice->stop = ended || slice->resized;
+    slice->last = now;
 }
 
 /* A batch whose weights are all 0 has no gradient: it changes no parameter and no sum. */

@@ -8,11 +8,14 @@
 #include "../threads/pool.h"
 #include "session.h"
 
-/* The steps of one fastbp_fit_run. */
+/* The steps of one fastbp_fit_run, in one region or several. */
 typedef struct {
     fastbp_fit_t *fit;
-    double deadline;
-    bool diverged, loss_failed, stop; /* written by worker 0, read by all after a barrier */
+    double deadline, last; /* last: when the last step ended, or the run began */
+    /* Written by worker 0, read by all after a barrier. */
+    bool diverged, loss_failed;
+    bool stop;    /* the region ends */
+    bool resized; /* … only because the next one is to have another number of workers */
 } fbp_slice_t;
 
 /* The region of the pool; context is an fbp_slice_t. The session must be prepared and have samples

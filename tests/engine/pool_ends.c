@@ -22,13 +22,26 @@ static void region(void *context, fbp_team_t *team, int worker) {
 }
 
 /* Whether every task has been done once; *size receives the number of workers. */
-static bool run(int *size) {
+static bool run_on(int threads, int *size) {
     work_t work = {0};
-    fbp_pool_run(THREADS, region, &work);
+    fbp_pool_run(threads, region, &work);
     long sum = 0;
     for (int i = 0; i < THREADS; ++i) sum += work.done[i];
     *size = work.size;
     return sum == 2 * TASKS;
+}
+
+static bool run(int *size) { return run_on(THREADS, size); }
+
+/* Teams that grow and shrink from region to region, as those of a session do. */
+static bool run_on_changing_teams(void) {
+    bool good = true;
+    for (int turn = 0; turn < TURNS * THREADS; ++turn) {
+        const int wanted = 1 + turn * 3 % THREADS;
+        int size;
+        good = run_on(wanted, &size) && size == wanted && good;
+    }
+    return good;
 }
 
 static void close_inside(void *context, fbp_team_t *team, int worker) {
@@ -63,7 +76,8 @@ int main(void) {
     }
     bool closed = true;
     fbp_pool_run(THREADS, close_inside, &closed);
-    good = good && !closed && run_beside_closing() && run(&size) && size == THREADS;
+    good = good && !closed && run_on_changing_teams() && run_beside_closing() && run(&size) &&
+           size == THREADS;
     good = fbp_pool_close() && good;
     puts(good ? "good" : "bad");
     return good ? 0 : 1;

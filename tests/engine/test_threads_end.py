@@ -1,11 +1,9 @@
 """The end of the threads: on request, when the interpreter ends and around forks; sanitizers."""
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from thread_cases import (
     needs_fork,
     needs_proc,
     problem,
+    program_of,
     result_of,
     start_forked,
     tasks,
@@ -25,8 +24,6 @@ from thread_cases import (
 )
 
 import fastbp
-
-ROOT = Path(__file__).parents[2]
 
 
 def stopped(n_before):
@@ -290,22 +287,4 @@ time.sleep(0.2)
 @pytest.mark.skipif(sys.platform == "win32", reason="the program starts a thread by pthreads")
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
 def test_sanitizers_find_nothing(sanitizer, tmp_path):
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("no C compiler on PATH")
-    flags = ["-std=c11", "-g", "-O1", "-pthread", f"-fsanitize={sanitizer}"]
-    (tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
-    program = tmp_path / "program"
-    built = subprocess.run(
-        [compiler, *flags, tmp_path / "empty.c", "-o", program], check=False, capture_output=True
-    )
-    if built.returncode or subprocess.run([program], check=False).returncode:
-        pytest.skip(f"no programs with -fsanitize={sanitizer} here")
-    sources = [ROOT / "tests/engine/pool_ends.c", *sorted((ROOT / "csrc/threads").glob("*.c"))]
-    include = ["-fno-sanitize-recover=all", f"-I{ROOT / 'csrc'}"]
-    subprocess.run([compiler, *flags, *include, *sources, "-o", program, "-lm"], check=True)
-    environment = os.environ | {"TSAN_OPTIONS": "exitcode=66"}
-    done = subprocess.run(
-        [program], check=False, capture_output=True, text=True, timeout=120, env=environment
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "good\n", "")
+    assert program_of("pool_ends", sanitizer, tmp_path) == "good\n"
