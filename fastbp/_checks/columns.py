@@ -49,8 +49,8 @@ def check_column_names(X: object, names: Names | None, name: str) -> None:
         i = next(i for i, pair in enumerate(zip(found, names, strict=True)) if pair[0] != pair[1])
         raise ValueError(
             f"the columns of {name} are in another order than those the network was trained on: "
-            f"column {i} is {found[i]!r}, and was {names[i]!r}; pass "
-            f"{name}[list(net.feature_names)]; {remedy}"
+            f"column {i} is {found[i]!r}, and was {names[i]!r}; frame[list(net.feature_names)] "
+            f"puts them in order; {remedy}"
         )
     facts = [
         f"{kind} {_listed(each)}"
@@ -59,7 +59,7 @@ def check_column_names(X: object, names: Names | None, name: str) -> None:
     ] or [f"{len(found)} columns, some of them twice"]
     raise ValueError(
         f"{name} has other columns than the network was trained on: {'; '.join(facts)}; "
-        f"{name}[list(net.feature_names)] selects those of the training; {remedy}"
+        f"frame[list(net.feature_names)] selects those of the training; {remedy}"
     )
 
 

@@ -138,8 +138,13 @@ def unknown_name(kind: str, got: object, names: Iterable[str]) -> ValueError:
     unknown activation 'tahn'; known: relu, tanh; did you mean 'tanh'?
     """
     names = tuple(names)
-    text = hint(got, names, _ELSEWHERE.get(kind, {})) if isinstance(got, str) else ""
+    text = hint_of(kind, got, names) if isinstance(got, str) else ""
     return ValueError(f"unknown {kind} {got!r}; known: {', '.join(names)}{text}")
+
+
+def hint_of(kind: str, got: str, names: Sequence[str]) -> str:
+    """The hint of `unknown_name`: "", or "; " and a hint."""
+    return hint(got, names, _ELSEWHERE.get(kind, {}))
 
 
 def hint(got: str, names: Sequence[str], elsewhere: Mapping[str, str]) -> str:

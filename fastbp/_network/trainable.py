@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from os import PathLike
+from signal import Signals
 
 import numpy as np
 
@@ -226,6 +227,7 @@ class TrainableNetwork(DifferentiableNetwork):
         checkpoint: str | PathLike[str] | None = None,
         every: str = "1 epoch",
         resume: bool | str = "auto",
+        on_signal: bool | str | Signals | Sequence[str | Signals] = False,
         callbacks: Iterable[object] = (),
         progress: bool = False,
         n_threads: int | None = None,
@@ -288,6 +290,10 @@ class TrainableNetwork(DifferentiableNetwork):
         resume : {"auto", True, False}, default "auto"
             "auto" continues from the checkpoint in the folder if there is one, True requires one,
             False starts again.
+        on_signal : bool, str or sequence of str, default False
+            Signals at which to write one too: "SIGTERM", "SIGUSR1", or True for both. After that,
+            the handler that the program has for the signal is called. If it has none, SIGTERM ends
+            the process, and training continues after SIGUSR1. Only in the main thread.
         callbacks : iterable, default ()
             See `fastbp.callbacks`.
         progress : bool, default False
@@ -342,6 +348,7 @@ class TrainableNetwork(DifferentiableNetwork):
             checkpoint=checkpoint,
             every=every,
             resume=resume,
+            on_signal=on_signal,
             callbacks=callbacks,
             progress=progress,
             n_threads=n_threads,

@@ -177,6 +177,7 @@ def _checked(net: Trainee, block: Block, store: _Store) -> Data:
     s = block.sample_weight
     if s is not None:
         s = check.as_weights(s, len(X), net.dtype, rows_of=block.name, some=False)
+    net._remember(net._names_of(block.X))
     store.turn()
     y = None if y is None else store.keep("y", y)
     s = None if s is None else store.keep("s", s)

@@ -27,6 +27,7 @@ from ..optim import Optimizer
 from ..schedules import Schedule
 from .checkpoint_file import plain, read, write
 from .runner import CallbackRunner
+from .signals import SignalWatch
 from .streams import Stream
 
 __all__ = ["Checkpoints", "Record", "identity"]
@@ -130,19 +131,27 @@ class Record:
         optimizer: Optimizer,
         schedule: Schedule | None,
         runner: CallbackRunner,
+        signals: SignalWatch,
     ) -> None:
         self._files, self._net, self._optimizer, self._schedule = files, net, optimizer, schedule
-        self._runner = runner
+        self._runner, self._signals = runner, signals
         self._cut_short = False
         self._saved: dict[str, Any] | None = None  # the state that the fit continues from
         # seed, theta, optimiser and schedule before `restore`, until the fit has begun
         self._before: tuple[int, Array, dict[str, Any], dict[str, Any] | None] | None = None
 
     def __enter__(self) -> Self:
+        self._signals.__enter__()
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Undo `restore` if the fit could not begin."""
+        """Undo `restore` if the fit could not begin, and restore the handlers of signals."""
+        try:
+            self._undo()
+        finally:
+            self._signals.__exit__(*raised)
+
+    def _undo(self) -> None:
         if self._before is None:
             return
         seed, theta, optimizer, schedule = self._before
@@ -226,9 +235,10 @@ class Record:
         return stopped_by
 
     def look(self, place: Place) -> None:
-        """Save within an epoch, if a checkpoint is due."""
-        if self._files.due(self._optimizer.t):
+        """Save within an epoch, if a checkpoint is due or a signal has arrived."""
+        if self._signals.arrived or self._files.due(self._optimizer.t):
             self.save(place)
+        self._signals.act()
 
     def cut(self, place: Place) -> None:
         """Save within an epoch that ends here and is to be continued later."""
@@ -236,11 +246,15 @@ class Record:
         self.save(place)
 
     def epoch_end(self, epochs: int, stopped_by: str | None, last: bool) -> None:
-        """Save after `epochs` epochs, if a checkpoint is due or the fit is over."""
-        if self._cut_short:
-            return
-        if last or self._files.due(self._optimizer.t, epochs):
+        """Save after `epochs` epochs, if a checkpoint is due or the fit is over.
+
+        Or if a signal has arrived.
+        """
+        if not self._cut_short and (
+            last or self._signals.arrived or self._files.due(self._optimizer.t, epochs)
+        ):
             self.save(Place(epochs), None if stopped_by == "time_budget" else stopped_by)
+        self._signals.act()
 
     def save(self, place: Place, stopped_by: str | None = None) -> None:
         """Write a checkpoint from which a fit continues at `place`."""

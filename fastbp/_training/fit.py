@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from os import PathLike
+from signal import Signals
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
@@ -64,6 +65,7 @@ class FitOptions:
     checkpoint: str | PathLike[str] | None
     every: str
     resume: bool | str
+    on_signal: bool | str | Signals | Sequence[str | Signals]
     callbacks: Iterable[object]
     progress: bool
     n_threads: int | None
@@ -206,14 +208,19 @@ def _open_record(
     runner: CallbackRunner,
 ) -> tuple[Record | None, int]:
     """The record of a fit with checkpoints, and the seed of the fit."""
+    from .signals import SignalWatch, check_signals
+
+    names = check_signals(options.on_signal)
     if options.checkpoint is None:
+        if names:
+            raise ValueError("on_signal writes a checkpoint: name its folder, checkpoint='...'")
         return None, net.seed
     from .checkpoints import Checkpoints, Record, identity
 
     optimizer = cast(Optimizer, settings.optimizer)  # `check_fit` has refused LBFGS
     schedule = settings.schedule
     files = Checkpoints(options.checkpoint, options.every, options.resume)
-    record = Record(files, net, optimizer, schedule, runner)
+    record = Record(files, net, optimizer, schedule, runner, SignalWatch(names))
     arguments = {
         "batch_size": settings.batch_size,
         "accumulate": settings.accumulate,

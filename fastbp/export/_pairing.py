@@ -14,6 +14,7 @@ from ..activations import Spec as ActivationSpec
 from ..activations import resolve as resolve_activation
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
+from ..losses._losses import is_criterion
 
 LOGITS, LOGARITHMS = "logits", "logarithms"  # what modules end in, if it is no activation
 
@@ -150,11 +151,10 @@ def _loss_of(loss: Any, n_out: int) -> tuple[Loss, str | None]:
             f"torch.nn.functional.{loss.__name__} is a function of tensors: pass the module, such "
             "as torch.nn.CrossEntropyLoss(), or the name of a loss, such as 'cross_entropy'"
         )
-    bases = [base.__module__ for base in type(loss).__mro__]
-    if "torch.nn.modules.module" not in bases:
+    if not is_criterion(loss):
         return resolve_loss(loss), None
     kind = type(loss).__name__
-    if bases[0] != "torch.nn.modules.loss" or kind not in _CRITERIA:
+    if type(loss).__module__ != "torch.nn.modules.loss" or kind not in _CRITERIA:
         way = "a loss of your own is a formula, see fastbp.gates.loss"
         if kind == "GaussianNLLLoss":
             way = "'gaussian_nll' takes outputs that are means and logarithms of variances"

@@ -159,7 +159,7 @@ def _layers_of(arrays: Mapping[str, Array]) -> list[tuple[Array, Array, dict[str
             if array.ndim != 2 or bias is None:
                 raise ValueError(
                     f"{name} must be a matrix (out, in) and have a bias; got shape {array.shape}: "
-                    "for norms and layers without bias, use from_torch"
+                    "for norms and layers without bias, use from_torch with a Sequential"
                 )
             layers.append((array.T, bias, {}))
         elif kind != "bias" or f"{stem}.weight" not in arrays:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from .._checks import arguments as check
 from .._checks.caller import warn_caller
+from .._checks.names import hint_of
 from .._checks.numbers import as_array
 from .._types import Array
 from ..activations import FORMULA, Activation
@@ -440,7 +441,18 @@ def resolve(spec: Spec) -> Loss:
 
     if isinstance(spec, LossFormula):
         return FormulaLoss(spec)
+    if is_criterion(spec):
+        name = type(spec).__name__
+        raise TypeError(
+            f"loss must be one of fastbp; got the criterion {name} of PyTorch, which takes tensors"
+            f"{hint_of('loss', name, NAMES)}; export.from_torch takes criteria"
+        )
     return CustomLoss(spec) if callable(spec) else Loss(spec)
+
+
+def is_criterion(loss: object) -> bool:
+    """Whether it is a torch.nn.Module, which need not be importable."""
+    return any(base.__module__ == "torch.nn.modules.module" for base in type(loss).__mro__)
 
 
 class FormulaLoss(Loss):

@@ -51,5 +51,7 @@ def resolve(spec: str | Optimizer | LBFGS, *, fit: bool = False) -> Optimizer | 
         got = type(spec).__name__
         if isinstance(spec, type):
             got = f"the class {spec.__name__}: write {spec.__name__}()"
+        elif got.lower() in BY_NAME:  # that of another library
+            got = f"{type(spec).__module__}.{got}: write fastbp.optim.{got}(…)"
         raise TypeError(f"optimizer must be a name or an Optimizer object; got {got}")
     return BY_NAME[known_name("optimizer", spec, (*NAMES, "lbfgs") if fit else NAMES)]()

@@ -53,6 +53,8 @@ def resolve(spec: str | Schedule) -> Schedule:
         got = type(spec).__name__
         if isinstance(spec, type):
             got = f"the class {spec.__name__}: write {spec.__name__}(...)"
+        elif (home := type(spec).__module__).startswith("torch."):
+            got = f"{home}.{got}: fastbp.schedules has its own, most under the same names"
         raise TypeError(f"schedule must be a name or a Schedule object; got {got}")
     return _BY_NAME[known_name("schedule", spec, NAMES)]()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any, cast
 
 import numpy as np
@@ -191,7 +192,7 @@ class TableNetwork(Network):
         if not has_names(X):
             raise DataError(f"prepare takes rows by name; X has no names: {self._ways()}")
         table = table_of(X, prep.features, prep.categories)
-        return prep.inputs(table, self.dtype, unknown=unknown)
+        return prep.inputs(table, self.dtype, unknown=unknown, max_bytes=sys.maxsize)
 
     def prepare_targets(self, y: object) -> Array:
         """The targets as `fit` takes them: class numbers (n,), or scaled numbers (n, n_targets).
@@ -261,7 +262,7 @@ class TableNetwork(Network):
         return X
 
     def _inputs(self, X: object, name: str = "X") -> Rows:
-        if type(X) is not np.ndarray and has_names(X):
+        if (type(X) is not np.ndarray or X.dtype.names is not None) and has_names(X):
             raise DataError(
                 f"{name} has names, which predict, predict_proba, score and prepare take; this "
                 "method takes inputs: pass net.prepare(X), and net.prepare_targets(y) for targets"

@@ -256,6 +256,8 @@ def test_other_methods_refuse_names(call, model):
     optimizer = (fastbp.optim.SGD(),) if call == "train_batch" else ()
     with pytest.raises(DataError, match=r"X has names.*pass net.prepare\(X\), and net.prepare_t"):
         getattr(model, call)(rows(), *y, *optimizer)
+    with pytest.raises(DataError, match="X has names"):
+        getattr(model, call)(structured(rows()), *y, *optimizer)
 
 
 # ---- errors -------------------------------------------------------------------------------

@@ -209,6 +209,20 @@ def test_outputs_that_contradict_each_other_are_refused():
         export.from_torch(body(), loss=nn.functional.cross_entropy)
 
 
+def test_objects_of_pytorch_get_a_hint_where_ours_are_taken():
+    net = export.from_torch(body(), loss=nn.CrossEntropyLoss())
+    adam = torch.optim.Adam(body().parameters())
+    with pytest.raises(TypeError, match=r"got torch\.optim\.adam\.Adam: write fastbp.optim.Adam"):
+        net.fit(np.zeros((4, 3)), [0, 1, 2, 3], epochs=1, optimizer=adam)
+    schedule = torch.optim.lr_scheduler.StepLR(adam, 1)
+    with pytest.raises(TypeError, match=r"got torch\..*StepLR: fastbp.schedules has its own"):
+        net.fit(np.zeros((4, 3)), [0, 1, 2, 3], epochs=1, schedule=schedule)
+    with pytest.raises(TypeError, match="CrossEntropyLoss is called 'cross_entropy' here"):
+        fastbp.Network((3, 4), loss=nn.CrossEntropyLoss())
+    with pytest.raises(TypeError, match="criterion OwnLoss of PyTorch"):
+        fastbp.Network((3, 4), loss=OwnLoss())
+
+
 def test_a_state_dict_pairs_too(rng):
     X, y = rng.normal(size=(N, 3)), rng.integers(K, size=N)
     exact = value_in_torch(nn.CrossEntropyLoss(), body(), X, y)

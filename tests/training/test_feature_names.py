@@ -22,7 +22,7 @@ OTHERS = {
     "order": (FRAME[["size", "age", "rent"]], "in another order .* column 0 is 'size', and was 'a"),
     "name": (
         FRAME.rename(columns={"size": "area"}),
-        r"other columns .*: unexpected 'area'; missing 'size'; \w*( X)?\[list\(net.feature_names",
+        r"other columns .*: unexpected 'area'; missing 'size'; frame\[list\(net.feature_names\)\]",
     ),
     "missing": (FRAME[["age", "rent"]], "other columns .*: missing 'size'"),
     "more": (FRAME.assign(id=1.0), "other columns .*: unexpected 'id'"),
@@ -85,6 +85,16 @@ def test_a_fit_that_is_refused_leaves_no_names():
     with pytest.raises(ValueError, match="y has 2 rows"):
         net.train_batch(FRAME, Y[:2], SGD(0.01))
     assert net.feature_names is None
+
+
+@NETWORKS
+def test_a_stream_of_frames_gives_names_and_keeps_to_them(network):
+    net = network((3, 1), seed=0)
+    net.fit(fastbp.stream([(FRAME, Y), (FRAME, Y)]), epochs=1)
+    assert net.feature_names == NAMES
+    net = network((3, 1), seed=0)
+    with pytest.raises(ValueError, match="columns of X of block 1 are in another order"):
+        net.fit(fastbp.stream([(FRAME, Y), (FRAME[["rent", "age", "size"]], Y)]), epochs=1)
 
 
 def test_names_that_are_no_strings_are_ignored():
