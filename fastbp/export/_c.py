@@ -64,6 +64,7 @@ def c(
     *,
     name: str = "model",
     raw: bool | None = None,
+    unknown: str = "error",
 ) -> str:
     """Return C99 source code of a function that predicts, which needs only math.h.
 
@@ -91,6 +92,9 @@ def c(
     raw : bool or None, default None
         Whether the function takes the raw columns of a table; False gives that of the bare network.
         None stands for True if the network is a `TableNetwork`.
+    unknown : {"error", "ignore"}, default "error"
+        What that function does with an unknown category: "ignore" sets all inputs of the column to
+        0, as `predict` of a `TableNetwork` does.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def c(
         `net` or `raw` is something else.
     ValueError
         `name` is not an identifier of C, the estimator is not fitted, a parameter of the network is
-        not finite, or `raw` is True and the network knows no table.
+        not finite, or `raw` or `unknown` does not suit the network.
 
     Examples
     --------
@@ -116,13 +120,13 @@ def c(
         raise ValueError(f"name must be an identifier of C, such as model; got {name!r}")
     network = network_of(net, "c")
     check_finite_parameters(network.layers, "C source takes finite weights only")
-    prep = columns_of(network, raw)
+    prep = columns_of(network, raw, unknown)
     if prep is None:
         source = _typed(
             _head(network, name) + "".join(_parts(network, name, "predict")), network.dtype
         )
     else:
-        source = _of_table(network, name, prep)
+        source = _of_table(network, name, prep, refuse=unknown == "error")
     if path is not None:
         with atomic_write(path) as file:
             file.write(source.encode())
@@ -143,16 +147,16 @@ def _typed(source: str, dtype: np.dtype) -> str:
     return re.sub(r"\breal\b", "float" if single else "double", source)
 
 
-def _of_table(net: Network, name: str, prep: Preprocessing) -> str:
-    """The source of a function that takes the columns of a table."""
+def _of_table(net: Network, name: str, prep: Preprocessing, *, refuse: bool) -> str:
+    """The source of a function that takes the columns of a table, and may refuse categories."""
     from ._c_table import function, head
 
     real = "float" if net.dtype == np.float32 else "double"
     stack = (sum(_buffers(net)) + net.widths[0]) * net.dtype.itemsize
     constants = net.theta.nbytes + (16 * prep.n_inputs if without_names(prep) else 0)
     network = _typed("".join(_parts(net, name, "network")), net.dtype)
-    first = head(prep, name, real, _description(net), (stack, constants))
-    return first + network + function(prep, name, real)
+    first = head(prep, name, real, _description(net), (stack, constants), refuse=refuse)
+    return first + network + function(prep, name, real, refuse=refuse)
 
 
 def _description(net: Network) -> str:

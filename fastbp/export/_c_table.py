@@ -77,7 +77,13 @@ static int {name}_find(const char *text, const char *const *known, int n) {{
 
 
 def head(
-    prep: Preprocessing, name: str, real: str, description: str, sizes: tuple[int, int]
+    prep: Preprocessing,
+    name: str,
+    real: str,
+    description: str,
+    sizes: tuple[int, int],
+    *,
+    refuse: bool,
 ) -> str:
     """The comment at the head, the declarations, and the tables of texts.
 
@@ -93,8 +99,11 @@ def head(
         The network in words.
     sizes : tuple of int
         Bytes of stack, and bytes of constants.
+    refuse : bool
+        Whether an unknown category is invalid.
     """
     classes = prep.task == "classification"
+    faults = ", no text\n * (NULL)" + (", or an unknown category" if refuse else "")
     target = ", ".join(map(_comment, prep.target))
     words = {
         "name": name,
@@ -108,8 +117,7 @@ def head(
         "class in out."
         if classes
         else "Returns 0, with the predictions in out, in the units of the target.",
-        "invalid": "a number that is not finite"
-        + (", or an\n * unknown category or NULL" if prep.categories else ""),
+        "invalid": "a number that is not finite" + (faults if prep.categories else ""),
         "stack": sizes[0],
         "constants": sizes[1],
     }
@@ -135,13 +143,13 @@ def head(
     return "".join(parts)
 
 
-def function(prep: Preprocessing, name: str, real: str) -> str:
+def function(prep: Preprocessing, name: str, real: str, *, refuse: bool) -> str:
     """The definition of the function that predicts, and the end of the file."""
     parameter, n_out = _parameter(prep, name), prep.n_outputs
     lines = [
         f"\nint {name}_predict({parameter}, {real} out[{n_out}]) {{",
         f"    {real} x[{prep.n_inputs}]{' = {0}' if prep.categories else ''};",
-        *_inputs(prep, name, real),
+        *_inputs(prep, name, real, refuse),
         f"    {name}_network(x, out);",
     ]
     if prep.task == "classification":
@@ -159,7 +167,7 @@ def function(prep: Preprocessing, name: str, real: str) -> str:
     return "\n".join([*lines, "}", "#endif", ""])
 
 
-def _inputs(prep: Preprocessing, name: str, real: str) -> Iterator[str]:
+def _inputs(prep: Preprocessing, name: str, real: str, refuse: bool) -> Iterator[str]:
     """The lines that compute the inputs of the network."""
     if without_names(prep):
         yield f"    for (int i = 0; i < {prep.n_inputs}; ++i) {{"
@@ -173,9 +181,13 @@ def _inputs(prep: Preprocessing, name: str, real: str) -> Iterator[str]:
     for i, (feature, member) in enumerate(zip(prep.features, members(prep.features), strict=True)):
         if feature in prep.categories:
             n = len(prep.categories[feature])
+            if not refuse:
+                text = f"row->{member}"
+                yield f"    if ({text} == NULL || {text}[0] == 0) return -{i + 1};"
             yield f"    at = {name}_find(row->{member}, {name}_texts{i + 1}, {n});"
-            yield f"    if (at < 0) return -{i + 1};"
-            yield f"    x[{place} + at] = 1;"
+            if refuse:
+                yield f"    if (at < 0) return -{i + 1};"
+            yield f"    {'' if refuse else 'if (at >= 0) '}x[{place} + at] = 1;"
             place += n
         else:
             mean, scale = _double(prep.mean[place]), _double(prep.scale[place])

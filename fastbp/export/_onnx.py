@@ -25,6 +25,7 @@ def onnx(
     *,
     name: str = "model",
     raw: bool | None = None,
+    unknown: str = "error",
 ) -> Any:
     """Return a network, an estimator or a pipeline as an ONNX model of opset 18.
 
@@ -54,6 +55,9 @@ def onnx(
     raw : bool or None, default None
         Whether the model takes the raw columns of a table; False gives that of the bare network.
         None stands for True if the network is a `TableNetwork`.
+    unknown : {"error", "ignore"}, default "error"
+        What that model does with an unknown category: "ignore" sets all inputs of the column to 0,
+        as `predict` of a `TableNetwork` does.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def onnx(
         `net` or `raw` is something else.
     ValueError
         A parameter of the network is not finite, the estimator is not fitted, the pipeline selects
-        columns by name, or `raw` is True and the network knows no table.
+        columns by name, or `raw` or `unknown` does not suit the network.
     ImportError
         The package onnx is not installed, or skl2onnx, which a pipeline needs.
 
@@ -77,9 +81,9 @@ def onnx(
     >>> model.graph.input[0].name, model.opset_import[0].version
     ('x', 18)
     """
-    prep = columns_of(net, raw)
+    prep = columns_of(net, raw, unknown)
     if prep is not None:
-        model = table_model(network_of(net, "onnx"), prep, name)
+        model = table_model(network_of(net, "onnx"), prep, name, refuse=unknown == "error")
     elif is_pipeline(net):
         model = pipeline_model(net, name)
     elif is_estimator(net):

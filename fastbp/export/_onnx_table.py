@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _Ends = dict[str, tuple[int, list[int]]]
 
 
-def table_model(net: Network, prep: Preprocessing, name: str) -> Any:
+def table_model(net: Network, prep: Preprocessing, name: str, *, refuse: bool) -> Any:
     """Return the onnx.ModelProto of a network for the columns of its table.
 
     Parameters
@@ -34,6 +34,8 @@ def table_model(net: Network, prep: Preprocessing, name: str) -> Any:
         The columns.
     name : str
         The name of the graph.
+    refuse : bool
+        Whether the model fails for an unknown category.
     """
     check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
     columns = ("X",) if without_names(prep) else prep.features
@@ -44,7 +46,7 @@ def table_model(net: Network, prep: Preprocessing, name: str) -> Any:
     }
     if without_names(prep):
         inputs = {"X": (made.element, [len(prep.features)])}
-    y = emit_layers(made.graph, net.layers, _inputs(made, prep, columns))
+    y = emit_layers(made.graph, net.layers, _inputs(made, prep, columns, refuse))
     outputs = _outputs(made, prep, y, columns)
     return made.finished(name, inputs, outputs)
 
@@ -63,13 +65,13 @@ def _free(name: str, columns: Iterable[str]) -> str:
     return name
 
 
-def _inputs(made: Model, prep: Preprocessing, columns: tuple[str, ...]) -> str:
+def _inputs(made: Model, prep: Preprocessing, columns: tuple[str, ...], refuse: bool) -> str:
     """Add nodes that compute the inputs (batch, n_0) of the network; return their name."""
     g, parts, place = made.graph, [], 0
     for text, run in groupby(columns, prep.categories.__contains__):
         if text:
             for column in run:
-                parts.append(_one_hot(made, column, prep.categories[column]))
+                parts.append(_one_hot(made, column, prep.categories[column], refuse))
                 place += len(prep.categories[column])
             continue
         names = list(run)
@@ -83,10 +85,10 @@ def _inputs(made: Model, prep: Preprocessing, columns: tuple[str, ...]) -> str:
     return parts[0] if len(parts) == 1 else g("Concat", *parts, axis=1)
 
 
-def _one_hot(made: Model, column: str, texts: tuple[str, ...]) -> str:
-    """An input for each category, which is 1 in its rows; an unknown one is an error there."""
+def _one_hot(made: Model, column: str, texts: tuple[str, ...], refuse: bool) -> str:
+    """An input for each category, which is 1 in its rows."""
     g = made.graph
-    flags = g("OneHotEncoder", column, cats_strings=list(texts), zeros=0)
+    flags = g("OneHotEncoder", column, cats_strings=list(texts), zeros=int(not refuse))
     flat = g("Reshape", flags, g.array(np.array([-1, len(texts)], np.int64), "shape"))
     return g("Cast", flat, to=made.element)
 

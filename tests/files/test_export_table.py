@@ -17,6 +17,17 @@ from fastbp.tabular import from_arrays
 TARGETS = pytest.mark.parametrize("target", ["left", "price"])
 
 
+def with_unknown(columns):
+    """The columns with categories that the network does not know."""
+    plans, paid = columns["plan"].astype(object), columns["paid"].astype(object)
+    plans[::3], paid[::4] = "silver", "maybe"
+    return columns | {"plan": plans, "paid": paid}
+
+
+def assert_near(found, expected, error):
+    assert (abs(found.astype(np.float64) - expected) <= error).all()
+
+
 def check_answers(net, X, found):
     """The outputs, or the answers of a regression, are those of the network but for rounding."""
     inputs = net.prepare(X)
@@ -25,7 +36,7 @@ def check_answers(net, X, found):
     else:
         expected = net.predict(X).reshape(found.shape)
         error = answers_error(net, inputs, expected)
-    assert (abs(found.astype(np.float64) - expected) <= error).all()
+    assert_near(found, expected, error)
 
 
 # ---- C ------------------------------------------------------------------------------------
@@ -82,6 +93,19 @@ def test_c_says_which_column_it_cannot_take(tmp_path):
             returned, out = called(library, net, row)
             assert returned == -(i + 1), (member, value)
             assert np.isnan(out).all()
+
+
+def test_c_ignores_unknown_categories_on_request(tmp_path):
+    net = table_network(tmp_path)
+    library = compiled(export.c(net, unknown="ignore"), tmp_path)
+    columns = with_unknown(rows())
+    found = [called(library, net, row_of(net, columns, i))[1] for i in range(40)]
+    prepared = net.prepare(columns, unknown="ignore")
+    assert_near(np.array(found), net.forward(prepared), outputs_error(net, prepared))
+    for value in (b"", None):
+        row = row_of(net, columns, 0)
+        row.plan = value
+        assert called(library, net, row)[0] == -2
 
 
 @pytest.mark.parametrize("kind", ["numbers", "flags", "several targets"])
@@ -177,6 +201,11 @@ def test_raw_is_checked(function, tmp_path):
         function(Network((2, 1)), raw=True)
     with pytest.raises(TypeError, match="raw must be True, False or None; got 1"):
         function(table_network(tmp_path), raw=1)
+    with pytest.raises(ValueError, match="unknown must be one of error, ignore; got 'skip'"):
+        function(table_network(tmp_path), unknown="skip")
+    for net, raw in ((Network((2, 1)), None), (table_network(tmp_path), False)):
+        with pytest.raises(ValueError, match="unknown=.ignore. is for exports that take the raw"):
+            function(net, raw=raw, unknown="ignore")
 
 
 def test_a_weight_that_is_not_finite_is_refused(tmp_path):
@@ -247,6 +276,14 @@ def test_onnx_refuses_an_unknown_category(tmp_path):
     columns["plan"][3] = "other"
     with pytest.raises(Exception, match="(?i)unknown category"):
         session.run(None, fed(net, columns))
+
+
+def test_onnx_ignores_unknown_categories_on_request(tmp_path):
+    net = table_network(tmp_path)
+    columns = with_unknown(rows())
+    found = session_of(exported(net, unknown="ignore")).run(None, fed(net, columns))[1]
+    prepared = net.prepare(columns, unknown="ignore")
+    assert_near(found, net.forward(prepared), outputs_error(net, prepared))
 
 
 @pytest.mark.parametrize("kind", ["numbers", "flags", "several targets"])
