@@ -23,7 +23,7 @@ from ..tabular._csv import Format
 from ..tabular._preprocessing import UNKNOWN, Preprocessing
 from . import options
 from .options import UsageError
-from .sources import test_images
+from .sources import check_data, test_images
 
 
 def add_parser(subparsers: options.Subparsers) -> options.Parser:
@@ -139,6 +139,7 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
     if args.data in options.BUILT_IN:
         table = from_arrays(args.data, test_images(args.data, args.folder, args.max_bytes))
     else:
+        check_data(args.data)
         table = read_features(
             args.data,
             prep.features if by_name else None,

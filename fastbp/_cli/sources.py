@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 
 from .. import datasets
+from .._checks.names import did_you_mean
 from .._types import Array
+from ..errors import DataError
 from ..tabular import Table, from_arrays, read_table
-from .options import UsageError, file_options
+from .options import BUILT_IN, UsageError, file_options
 
 SPLIT_SEED = 0  # for files; not --seed, so that models of all seeds are scored on the same rows
 
@@ -76,6 +79,7 @@ def open_source(args: argparse.Namespace) -> Source:
             test=from_arrays("fashion-mnist", X_test, y_test, target="class"),
             pixel_scale=255.0,
         )
+    check_data(args.data)
     table = read_table(
         args.data,
         target=args.target,
@@ -84,6 +88,15 @@ def open_source(args: argparse.Namespace) -> Source:
         **file_options(args),
     )
     return Source(table=table, hidden=(128, 64), epochs=100, batch_size=32, hold_out=0.2)
+
+
+def check_data(data: str) -> None:
+    """Raise DataError if `data` is neither a built-in data set nor can be a file of one."""
+    if data not in BUILT_IN and not os.path.splitext(data)[1] and not os.path.exists(data):
+        raise DataError(
+            f"{data}: expected a file ending in .csv, .npz or .npy, or one of "
+            f"{', '.join(BUILT_IN)}{did_you_mean(data, BUILT_IN)}"
+        )
 
 
 def test_images(name: str, folder: str | None, max_bytes: int) -> Array:

@@ -19,7 +19,7 @@ from .._types import Array
 from ..errors import DataError
 from ._header import find_header, is_index
 from ._notation import is_plain
-from ._problems import is_spec, shortened
+from ._problems import SHOWN, is_spec, shortened
 from ._scan import DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
 
 __all__ = ["DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
@@ -222,13 +222,17 @@ def _place(column: int, names: tuple[str, ...]) -> str:
 
 def _check_unique(names: tuple[str, ...], source: str, line: int) -> None:
     first: dict[str, int] = {}
+    twice = []
     for column, name in enumerate(names):
         if name in first:
-            raise DataError(
-                f"{source}, line {line}: columns {first[name] + 1} and {column + 1} "
-                f"are both named {name!r}; give them different names"
-            )
-        first[name] = column
+            twice.append(f"{first[name] + 1} and {column + 1} are both named {shortened(name)}")
+        first.setdefault(name, column)
+    if twice:
+        more = f", and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
+        raise DataError(
+            f"{source}, line {line}: columns {', '.join(twice[:SHOWN])}{more}; "
+            "give them different names"
+        )
 
 
 def _suspect_delimiter(read: Scan, named: bool) -> None:

@@ -185,14 +185,12 @@ def _problems(cells: Cells, column: int, target: int | None, *, text: bool) -> I
         called, dropped = cells.called(column), spec if feature else None
         return Problem(called, f"{what}{such} {place}{why}", remedy, drop=dropped)
 
-    missing, fill = found.missing, "fill in a value"
-    if found.empty.n:
-        what = counted(found.empty.n, "empty cell")
-        rows = f"leave out the row{'s' if found.empty.n > 1 else ''}"
-        yield problem(what, found.empty, fill, rows, drop)
-    if missing.n:
-        rows = f"leave out the row{'s' if missing.n > 1 else ''}"
-        yield problem(counted(missing.n, "missing value"), missing, fill, rows, drop)
+    for what, group in (("empty cell", found.empty), ("missing value", found.missing)):
+        rows = f"leave out the row{'s' if group.n > 1 else ''}"
+        if group.n == len(cells.lines) > 1 and not model:  # in every row
+            yield problem(f"only {what}s", group, drop or "choose another --target")
+        elif group.n:
+            yield problem(counted(group.n, what), group, "fill in a value", rows, drop)
     if found.infinite.n:
         yield problem(
             counted(found.infinite.n, "infinite number"),

@@ -7,7 +7,6 @@ to all data that the model predicts.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,9 +17,8 @@ from .._checks.size_limit import MAX_BYTES, array_bytes
 from .._types import Array
 from ..errors import DataError
 from ._csv import Format
-from ._faults import MAX_CATEGORIES, too_many_categories
 from ._problems import Problem, at_first, counted, data_error, shortened
-from ._table import Table
+from ._table import Table, identifiers
 
 TASKS = ("classification", "regression")
 UNKNOWN = ("error", "ignore")
@@ -123,14 +121,12 @@ class Preprocessing:
         mean: list[float] = []
         scale: list[float] = []
         categories = {}
-        problems = []
+        if problems := identifiers(table):
+            raise data_error(table.source, problems)
         chosen = slice(None) if rows is None else rows
         for column, name in enumerate(table.names):
             if column in table.text:
                 texts = np.unique(table.text[column]).tolist()
-                if len(texts) > MAX_CATEGORIES:
-                    called, spec = f"column {shortened(name)}", shlex.quote(name)
-                    problems.append(too_many_categories(called, len(texts), spec))
                 categories[name] = tuple(texts)
                 mean += [0.0] * len(texts)
                 scale += [1.0] * len(texts)
@@ -138,8 +134,6 @@ class Preprocessing:
                 centre, spread = _statistics(table.values[chosen, column], table, name, standardize)
                 mean.append(centre)
                 scale.append(pixel_scale if pixel_scale and standardize else spread)
-        if problems:
-            raise data_error(table.source, problems)
         classes: tuple[Class, ...] = ()
         target_mean: tuple[float, ...] = ()
         target_scale: tuple[float, ...] = ()
@@ -390,7 +384,8 @@ def _classes(table: Table) -> tuple[Class, ...]:
     if len(classes) < 2:
         raise DataError(
             f"{table.source}: classification takes at least two classes; "
-            f"{table.target_names[0]!r} is {classes[0]!r} in every row"
+            f"{table.target_names[0]!r} is {classes[0]!r} in every row; choose another column "
+            "(--target)"
         )
     return classes
 

@@ -407,7 +407,8 @@ def other_delimiter(cell: str, format: Format) -> str | None:
 
 def not_utf8(source: str, line: int, column: int, error: ValueError) -> DataError:
     """Return the error for a cell that is not UTF-8 text."""
-    return DataError(f"{source}, line {line}, column {column + 1}: expected UTF-8 text: {error}")
+    what = f"expected UTF-8 text: {error}; save the file as UTF-8"
+    return DataError(f"{source}, line {line}, column {column + 1}: {what}")
 
 
 def _pass(format: Format, n_columns: int) -> CsvPass:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from .._files.numpy_arrays import open_npz, read_npy
 from .._types import Array
 from ..errors import DataError
 from ._csv import Cells, Format, read_csv
-from ._faults import check_cells
+from ._faults import MAX_CATEGORIES, check_cells, too_many_categories
 from ._problems import Problem, at_first, counted, data_error, shortened
 
 # A target of whole numbers with more distinct values than this is a quantity.
@@ -360,14 +361,28 @@ def choose_task(table: Table, task: str | None = None) -> str:
     if target.ndim == 1 and target.dtype.kind in "OU":
         n_classes = len(np.unique(target))
         if n_classes > 2 and _MIN_ROWS_PER_CLASS * n_classes >= len(target):
-            raise DataError(
-                f"{table.source}: the target {table.target_names[0]!r} is text such as "
-                f"{str(target[0])!r}, with {n_classes} distinct values in {len(target)} rows. That "
-                f"is too many for classes, which should be fewer than a tenth of the rows. Choose "
-                f"another column (--target), write numbers as plain numbers, or, if these are "
-                f"classes, use --task classification"
+            what = (
+                f"text such as {shortened(str(target[0]))}, with {n_classes:,} distinct values in "
+                f"{len(target):,} rows; that is too many for classes, which should be fewer than a "
+                "tenth of the rows"
             )
+            remedy = (
+                "choose another column (--target), write numbers as plain numbers, or, if these "
+                "are classes, use --task classification"
+            )
+            found = Problem(f"the target {shortened(table.target_names[0])}", what, remedy)
+            raise data_error(table.source, [*identifiers(table), found])
     return infer_task(target)
+
+
+def identifiers(table: Table) -> list[Problem]:
+    """Return a Problem for each text feature whose texts probably identify the rows."""
+    problems = []
+    for column, cells in sorted(table.text.items()):
+        n, name = len(set(cells.tolist())), table.names[column]
+        if n > MAX_CATEGORIES:
+            problems.append(too_many_categories(f"column {shortened(name)}", n, shlex.quote(name)))
+    return problems
 
 
 def find_column(spec: str, names: Names, source: str) -> int:

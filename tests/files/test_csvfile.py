@@ -145,9 +145,8 @@ def test_missing_values_are_not_categories(write, missing):
     ) as caught:
         read_table(write(column("1.5", missing, "2")))
     assert "--categorical" not in str(caught.value)
-    with pytest.raises(
-        DataError, match="(empty cell|missing value).*; fill in a value, leave"
-    ) as caught:
+    only = r"only (empty cell|missing value)s.* \(first in line 2\); --drop x$"
+    with pytest.raises(DataError, match=only) as caught:
         read_table(write(column(missing, missing)))
     assert "--categorical" not in str(caught.value)
     with pytest.raises(
@@ -199,6 +198,12 @@ def test_a_target_with_many_different_texts_is_refused(write):
     with pytest.raises(DataError, match="10 distinct values in 100 rows.* --task classification"):
         choose_task(table)
     assert choose_task(table, "classification") == "classification"
+    rows = "".join(f"name {i},{i},name {i % 100}\n" for i in range(300))
+    with pytest.raises(DataError) as caught:
+        choose_task(read_table(write("id,x,y\n" + rows)))
+    first, identifier, target = str(caught.value).split("\n  ")
+    assert first.endswith("problems in 2 columns") and "'id': 300 distinct texts" in identifier
+    assert target.startswith("the target 'y': text such as 'name 0', with 100 distinct values")
     more = "".join(f"{i},name {i % 10}\n" for i in range(101))
     assert choose_task(read_table(write("x,y\n" + more))) == "classification"
     with pytest.raises(DataError, match="3 distinct values in 30 rows"):

@@ -366,6 +366,10 @@ def test_bad_arguments_are_refused(capsys, name):
 BAD = {
     "no file": (["train", "none.csv"], "none.csv: No such file or directory"),
     "no ending": (["train", "iris"], "iris: expected a file ending in .csv, .npz or .npy"),
+    "misspelt data set": (
+        ["train", "digit"],
+        "or one of digits, fashion-mnist; did you mean 'digi",
+    ),
     "bad cell": (
         ["train", "bad.csv"],
         "bad.csv, column 1 ('a'): 1 text in a column of numbers, 'x' (in line 3)",

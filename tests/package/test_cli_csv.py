@@ -92,7 +92,7 @@ def test_a_target_with_many_different_texts_needs_a_task(capsys):
     path = write("x,y\n" + text)
     for command in ("train", "explain"):
         message = refused(capsys, command, path)
-        assert "8 distinct values in 64 rows. That is too many for classes" in message, command
+        assert "8 distinct values in 64 rows; that is too many for classes" in message, command
     assert main(["train", path, "--task", "classification", *QUICK]) == 0
     assert "classification: 8 classes" in capsys.readouterr().out
 
