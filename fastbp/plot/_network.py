@@ -9,7 +9,6 @@ import numpy as np
 
 from .._checks.columns import check_names, column_names
 from .._checks.numbers import as_array
-from .._network.walk import low
 from .._page.picture import number_text, values_text
 from .._pyplot import axes_or_new
 from .._types import Array
@@ -77,6 +76,8 @@ class NetworkDisplay:
     ) -> None:
         self.a, self.delta, self.weights, self.z = a, delta, weights, z
         if input_names is None:
+            from .._network.walk import low  # only here: it imports `gates`
+
             input_names = [f"x{low(i)}" for i in range(len(a[0]))]
         self.input_names = _names(input_names, len(a[0]), "inputs")
         self.output_names = None
