@@ -128,12 +128,16 @@ class _Faults:
 
 def _find(cells: Cells, column: int, *, text: bool) -> _Faults:
     """Sort the cells of a column into groups; those of a text column are empty or no fault."""
+    kinds = cells.counts(column)
+    rows = np.flatnonzero(~np.isfinite(cells.values[:, column]))
+    if not text and len(rows) == kinds[EMPTY] and not kinds[ZEROS] + kinds[PADDED]:
+        found = _Faults()  # without the pass over the file that the texts take
+        found.empty.add(len(rows), int(rows[0]), "")
+        return found
     texts, codes = cells.distinct(column)
     found = _Faults(n_distinct=len(texts))
-    rows = np.flatnonzero(~np.isfinite(cells.values[:, column]))
     if text:
         rows = np.flatnonzero(np.isin(codes, np.flatnonzero(texts == "")))
-    kinds = cells.counts(column)
     if not text and kinds[ZEROS] + kinds[PADDED]:
         row = cells.first(column, (ZEROS, PADDED))
         found.zeros.add(int(kinds[ZEROS] + kinds[PADDED]), row, texts[codes[row]])

@@ -1,7 +1,11 @@
 """Columns of .csv files as numbers or texts, refused files, headers and index columns."""
 
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastbp.errors import DataError
 from fastbp.tabular import from_arrays, read_features, read_table
@@ -171,6 +175,51 @@ def test_missing_values_are_not_categories(write, missing):
 def test_columns_that_are_neither_numbers_nor_texts(write, cells, message):
     with pytest.raises(DataError, match=message):
         read_table(write(column(*cells)))
+
+
+CELLS = {
+    "1": "", "2.5": "", "": "empty cell", "NA": "missing value", "?": "missing value",
+    "inf": "infinite number", "1e+999": "infinite number", "01.5": "number with a leading zero",
+    "1,5": "number in another notation: a decimal comma (--decimal ,)",
+    "12%": "number in another notation: a percent sign; remove it",
+    "x": "text in a column of numbers", "y z": "text in a column of numbers",
+}  # fmt: skip
+
+
+@given(st.lists(st.lists(st.sampled_from(list(CELLS)), min_size=2, max_size=2), max_size=30))
+def test_faulty_cells_are_counted(tmp_path_factory, rows):
+    """By column and fault, with the first cell of each, as a loop over the cells counts them."""
+    rows = [["1", "1"], *rows]
+    path = tmp_path_factory.mktemp("csv") / "data.csv"
+    lines = (",".join(f'"{cell}"' for cell in [*row, "0"]) for row in rows)
+    path.write_text("a,b,y\n" + "\n".join(lines) + "\n")
+    expected = set()
+    for column, name in enumerate("ab"):
+        found: dict[str, list[int]] = {}
+        for i, row in enumerate(rows):
+            found.setdefault(CELLS[row[column]], []).append(i)
+        for fault, places in found.items():
+            if fault:
+                what, _, why = fault.partition(": ")
+                n, cell = len(places), rows[places[0]][column]
+                if n > 1:
+                    what = re.sub(
+                        "^(empty cell|missing value|infinite number|number|text)", r"\1s", what
+                    )
+                such = f", {'such as ' if n > 1 else ''}{cell!r}" if cell else ""
+                first = f"({'first ' if n > 1 else ''}in line {places[0] + 2})"
+                why = f": {why}" if why else ""
+                expected.add(f"column {column + 1} ({name!r}): {n} {what}{such} {first}{why}; ")
+    try:
+        read_table(path, target="y")
+    except DataError as error:
+        message = str(error)
+    else:
+        message = ""
+    missing = [each for each in expected if each not in message]
+    assert not missing and message.count("column 1 (") + message.count("column 2 (") == len(
+        expected
+    )
 
 
 @pytest.mark.parametrize("cell", ["1_0", "007", "nan", "1,5", "12%", "x"])
