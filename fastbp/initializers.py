@@ -1,6 +1,7 @@
 """Initial weights, drawn in float64 from one seeded Philox stream, one layer after another.
 
-Biases start at 0. The same seed gives the same weights on every instruction set.
+Biases start at 0, except with "torch", which draws them too. The same seed gives the same weights
+on every instruction set.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ._checks.names import known_name, split_spec
 from ._types import Array
 from .activations import Activation
 
-__all__ = ["NAMES", "InitFunction", "Initializer", "draw", "resolve"]
+__all__ = ["NAMES", "InitFunction", "Initializer", "draw", "draw_bias", "resolve"]
 
 _ALIASES = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
 
@@ -53,6 +54,7 @@ NAMES: tuple[str, ...] = (
     "zeros",
     "normal",
     "orthogonal",
+    "torch",
     *_ALIASES,
 )
 """The names of all initialisers."""
@@ -123,8 +125,9 @@ def draw(
     ----------
     init : str, Initializer or callable
         The initialisation. "auto" depends on the activation: he_normal for relu and similar
-        functions, lecun_normal for selu, he_uniform for sin, and glorot_uniform for the others. A
-        function init(n_in, n_out, rng) must return a finite matrix (n_in, n_out).
+        functions, lecun_normal for selu, he_uniform for sin, and glorot_uniform for the others.
+        "torch" is the default of `torch.nn.Linear`: uniform between ±1/√n_in. A function
+        init(n_in, n_out, rng) must return a finite matrix (n_in, n_out).
     n_in : int
         Number of inputs of the layer.
     n_out : int
@@ -165,11 +168,55 @@ def draw(
         return rng.normal(0.0, init.std, shape)
     if name == "orthogonal":
         return _orthogonal(n_in, n_out, rng)
+    if name == "torch":
+        return _torch(n_in, shape, rng)
     scheme, law = name.split("_")
     variance = _SCALED[scheme](n_in, n_out)
     if law == "normal":
         return rng.normal(0.0, sqrt(variance), shape)
     limit = sqrt(3 * variance)
+    return rng.uniform(-limit, limit, shape)
+
+
+def draw_bias(
+    init: str | Initializer | InitFunction, n_in: int, n_out: int, rng: np.random.Generator
+) -> Array:
+    """Draw the biases of a layer, after its weights.
+
+    They are 0, except with "torch": there they are uniform between ±1/√n_in, as the weights are.
+    Only then are random numbers used.
+
+    Parameters
+    ----------
+    init, n_in, n_out, rng
+        As for `draw`.
+
+    Returns
+    -------
+    array, shape (n_out,), float64
+        The biases.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> rng = np.random.Generator(np.random.Philox(1))
+    >>> draw_bias("he", 3, 2, rng)
+    array([0., 0.])
+    >>> bool(abs(draw_bias("torch", 4, 100, rng)).max() <= 0.5)
+    True
+    """
+    if resolve(init) == Initializer("torch"):
+        return _torch(n_in, (n_out,), rng)
+    return np.zeros(n_out)
+
+
+def _torch(n_in: int, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """U(±1/√n_in): `reset_parameters` of `torch.nn.Linear`, kaiming_uniform with a = √5."""
+    limit = 1 / sqrt(n_in)
     return rng.uniform(-limit, limit, shape)
 
 

@@ -18,7 +18,7 @@ from .._types import Array
 from ..activations import Activation
 from ..activations import Spec as ActivationSpec
 from ..activations import resolve as resolve_activation
-from ..initializers import InitFunction, Initializer, draw
+from ..initializers import InitFunction, Initializer, draw, draw_bias
 from ..initializers import resolve as resolve_init
 
 # name: (code of the C enum, whether it has a shift)
@@ -98,7 +98,7 @@ class Dense:
     residual : bool, default False
         Whether the input is added to the output; needs as many units as inputs.
     init : str, Initializer or callable, default "auto"
-        How W is drawn; see `fastbp.initializers`.
+        How W is drawn, and with "torch" b too; see `fastbp.initializers`.
     trainable : bool, default True
         Whether training changes the layer. `net.layers[i].trainable` can be set later.
     max_norm : float or None, default None
@@ -294,7 +294,7 @@ def unpack(flat: Array, n_in: int, layers: Sequence[Dense]) -> list[dict[str, Ar
 
 
 def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dtype[Any]) -> Array:
-    """The first theta: every W by its init, gains 1, biases and shifts 0, constants as given.
+    """The first theta: every W and b by its init, gains 1, shifts 0, constants as given.
 
     >>> draw_parameters(3, [Dense(4, "relu"), Dense(2)], 7, np.dtype("float32")).shape
     (26,)
@@ -304,6 +304,8 @@ def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dty
     for layer, blocks in zip(layers, unpack(theta, n_in, layers), strict=True):
         n_in, n_out = blocks["W"].shape
         blocks["W"][...] = draw(layer.init, n_in, n_out, rng, layer.activation)
+        if "b" in blocks:
+            blocks["b"][...] = draw_bias(layer.init, n_in, n_out, rng)
         if "gain" in blocks:
             blocks["gain"][...] = 1
         for name, value in layer.activation.constants.items():

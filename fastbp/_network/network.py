@@ -46,7 +46,7 @@ class Network(TrainableNetwork):
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and arithmetic.
     init : str, Initializer or callable, default "auto"
-        How weights are drawn; see `fastbp.initializers`.
+        How weights are drawn, such as "he" or "torch"; see `fastbp.initializers`.
     seed : int or None, default None
         Fixes the initial weights and the order of the samples. None draws one.
     l1, l2 : float, default 0.0

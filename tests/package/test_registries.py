@@ -30,7 +30,7 @@ from fastbp._explain.explanation import PHASES
 from fastbp._network.dense import NORMS, Dense, Norm, draw_parameters
 from fastbp.activations import Activation, resolve_layers
 from fastbp.export import _c, _c_formulas, _onnx_functions
-from fastbp.initializers import Initializer, draw
+from fastbp.initializers import Initializer, draw, draw_bias
 from fastbp.losses import CustomLoss, Loss
 from fastbp.metrics._metrics import resolve as resolve_metrics
 from fastbp.optim import SGD
@@ -276,6 +276,51 @@ def test_normal_zeros_and_aliases():
         ("lecun", "lecun_normal"),
     ]:
         assert initializers.resolve(alias) == Initializer(name), alias
+
+
+def test_torch_is_uniform_and_draws_biases_too():
+    """U(±1/√n_in) for W and b: the default of torch.nn.Linear."""
+    n_in, n_out = 50, 3000
+    rng = philox()
+    W, b = draw("torch", n_in, n_out, rng, RELU), draw_bias("torch", n_in, n_out, rng)
+    limit = 1 / math.sqrt(n_in)
+    for name, drawn in (("W", W), ("b", b)):
+        assert 0.99 * limit < abs(drawn).max() <= limit, name
+        # the kurtosis of a uniform distribution is 1.8
+        error = math.sqrt(0.8 / drawn.size)
+        assert abs((drawn**2).mean() / (limit**2 / 3) - 1) < 5 * error, name
+        assert abs(drawn.mean()) < 5 * limit / math.sqrt(3 * drawn.size), name
+    assert (b != W[0]).all()
+    with pytest.raises(ValueError, match="init 'torch' takes no parameter"):
+        Initializer("torch", 0.5)
+
+
+@pytest.mark.parametrize("name", [name for name in initializers.NAMES if name != "torch"])
+def test_other_initialisers_draw_no_biases(name):
+    rng = philox()
+    assert not draw_bias(name, 4, 3, rng).any()
+    np.testing.assert_array_equal(rng.random(3), philox().random(3))
+    assert not draw_bias(lambda n_in, n_out, rng: np.ones((n_in, n_out)), 4, 3, rng).any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_biases_are_drawn_after_the_weights_of_their_layer(dtype):
+    layers = [Dense(4, RELU, init="torch"), Dense(3, init="torch", bias=False), Dense(2)]
+    theta = draw_parameters(3, layers, 7, np.dtype(dtype))
+    rng = philox(7)
+    first = draw("torch", 3, 4, rng, RELU).ravel(), draw_bias("torch", 3, 4, rng)
+    second = draw("torch", 4, 3, rng, RELU).ravel()
+    last = draw("auto", 3, 2, rng, layers[2].activation).ravel(), np.zeros(2)
+    np.testing.assert_array_equal(theta, np.concatenate([*first, second, *last]).astype(dtype))
+    limit = np.repeat([3**-0.5, 0.5], [16, 12])
+    assert (abs(theta[:28]) <= limit.astype(dtype)).all()
+
+
+def test_both_networks_take_torch_by_name():
+    kinds = fastbp.Network, fastbp.reference.Network
+    nets = [kind((3, 8, 2), init="torch", seed=1, dtype="float64") for kind in kinds]
+    np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
+    assert all(layer.b.all() for layer in nets[0].layers)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (3, 7), (33, 33), (1, 5)])

@@ -156,3 +156,15 @@ def test_twenty_steps(pair, rule, frozen):
             np.testing.assert_allclose(
                 view, expected.T if name == "W" else expected, rtol=1e-7, atol=1e-9
             )
+
+
+def test_init_torch_has_the_distribution_of_nn_linear():
+    """By the Kolmogorov-Smirnov distance of two samples of equal size, at a level of 1e-6."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(50, 4000)
+    layer = fastbp.Network((50, 4000), init="torch", seed=0).layers[0]
+    for name, ours, theirs in (("W", layer.W, linear.weight), ("b", layer.b, linear.bias)):
+        one, two = np.sort(ours.ravel()), np.sort(theirs.detach().numpy().ravel())
+        n = one.size
+        below = np.searchsorted(two, one) / n - np.arange(n) / n
+        assert abs(below).max() < np.sqrt(-np.log(1e-6 / 2) / n), name
