@@ -221,8 +221,8 @@ typedef struct fastbp_net fastbp_net_t;
  * shift of its norm, then the trained constants of its formula, one after another: a number per
  * layer each, or one per unit. With options, a layer computes
  *   z = uW + b      n = norm(z)      a = σ(n)      out = a ⊙ m/(1 − p) + u
- * and its a^l is `out`. The mask m applies in training sessions only. The last layer must have no
- * norm, dropout or residual. docs/layers.md has the formulas. */
+ * and its a^l is `out`. The mask m applies in training sessions and fastbp_forward_training only.
+ * The last layer must have no norm, dropout or residual. docs/layers.md has the formulas. */
 typedef enum {
     FASTBP_NORM_NONE = 0,
     FASTBP_NORM_LAYER = 1, /* (z − mean)/√(var + eps) · gain + shift, per row; gain[n], shift[n] */
@@ -369,6 +369,14 @@ bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t byte
  * what is written to a or δ^l later reaches σ' and gradients of b, but no product. */
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
 
+/* The forward pass of a training step: fastbp_forward with dropout. The masks are those of a
+ * session with this seed when optimizer->t is t, for a batch of these rows. a^l then is the output
+ * of the layer after its dropout, and all that continues the pass goes through the masks:
+ * fastbp_backward and its parts, fastbp_backward_from, fastbp_pull_back and fastbp_input_gradient.
+ * The first call allocates buffers for it in the pass. The next fastbp_forward drops nothing. */
+fastbp_status_t fastbp_forward_training(fastbp_pass_t *pass, const void *theta,
+                                        const fastbp_data_t *data, uint64_t seed, uint64_t t);
+
 /* Backward pass: fills every δ, grad (n_params elements, penalties included; NULL: only δ) and
  * *cost with J = (1/S) Σ s_i J_i + l1 ‖W‖₁ + (l2/2) ‖W‖². data gives the number of rows, the
  * targets and the weights; its x is not read. theta must be the one given to fastbp_forward. */
@@ -397,8 +405,8 @@ fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, l
 fastbp_status_t fastbp_backward_layer(fastbp_pass_t *pass, const void *theta, int layer);
 fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *pass, const void *theta, void *grad);
 
-/* Turns g[rows, n_l] = ∂J_i/∂a^l into ∂J_i/∂z^l = g ⊙ σ'(z^l), in place, with the z and a of the
- * last forward pass. Rows of g are ldg apart. */
+/* Turns g[rows, n_l] = ∂J_i/∂a^l into ∂J_i/∂z^l = g ⊙ σ'(z^l), in place, with the z, a and masks of
+ * the last forward pass. Rows of g are ldg apart. */
 fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long ldg);
 
 /* ∂J_i/∂x after a backward pass: out[rows, n_0] = δ^1 W^{1ᵀ}, plus the share that a residual first
@@ -407,8 +415,9 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
 
 /* ---- Derivatives; theta must be the one given to fastbp_forward ---- */
 
-/* All of them need a network with FASTBP_HIGHEST: FASTBP_ERR_ARGUMENT otherwise. A network with
- * that precision and the rest of the spec takes the same theta. */
+/* All of them need a network with FASTBP_HIGHEST and a forward pass that has dropped nothing:
+ * FASTBP_ERR_ARGUMENT otherwise. A network with that precision and the rest of the spec takes the
+ * same theta. */
 
 /* Products with the Jacobian of the outputs, after a forward pass:
  *   fastbp_vjp       out[rows, n_0] = Σ_k v_k ∂a_k^L/∂x, from v[rows, n_L] with rows ldv apart

@@ -154,6 +154,8 @@ cdef extern from "fastbp.h" nogil:
     void *fastbp_pass_buffer(const fastbp_pass_t *p, fastbp_buffer_t which, int layer, long *ld)
     bint fastbp_pass_overlaps(const fastbp_pass_t *p, const void *at, size_t bytes)
     fastbp_status_t fastbp_forward(fastbp_pass_t *p, const void *theta, const fastbp_data_t *data)
+    fastbp_status_t fastbp_forward_training(
+        fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, uint64_t seed, uint64_t t)
     fastbp_status_t fastbp_backward(
         fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, void *grad, double *cost)
     fastbp_status_t fastbp_backward_from(

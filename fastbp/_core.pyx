@@ -550,12 +550,15 @@ cdef class Pass:
         return fastbp_pass_overlaps(
             self.at, <char *>at.at + first * <long>size, (last - first) * size)
 
-    def forward(self, theta, x):
-        """Compute every z and a for the rows of x, which is kept for the backward pass."""
+    def forward(self, theta, x, masks=None):
+        """Compute every z and a of x, which is kept. masks: (seed, t) of dropout, or None."""
         cdef void *params = self.net.like_theta(theta)
         cdef fastbp_data_t data = self.net.data(x, None, None, x.shape[0])
+        cdef bint drops = masks is not None
+        cdef uint64_t seed = masks[0] if drops else 0, t = masks[1] if drops else 0
         with nogil:
-            _check(fastbp_forward(self.at, params, &data))
+            _check(fastbp_forward_training(self.at, params, &data, seed, t) if drops
+                   else fastbp_forward(self.at, params, &data))
         self.x = x
         self.rows = data.rows
 

@@ -8,13 +8,12 @@ typedef struct {
     fbp_plan_t *plan;
     const void *theta;
     long rows;
-    bool labels;       /* the targets are in plan->label, otherwise in plan->target */
-    bool weighted;     /* plan->weight has a weight for every row */
-    bool fold_weights; /* δ^L is multiplied by s_i; otherwise s_i δ_i is kept in plan->scaled */
-    bool sparse;       /* the rows of x are in plan->sparse, otherwise in plan->a[0].row */
-    bool backward;     /* the loss also computes δ^L, for the recursion */
-    bool drop;         /* dropout is on, with masks from seed and step */
-    uint64_t seed, step;
+    bool labels;         /* the targets are in plan->label, otherwise in plan->target */
+    bool weighted;       /* plan->weight has a weight for every row */
+    bool fold_weights;   /* δ^L is multiplied by s_i; otherwise s_i δ_i is kept in plan->scaled */
+    bool sparse;         /* the rows of x are in plan->sparse, otherwise in plan->a[0].row */
+    bool backward;       /* the loss also computes δ^L, for the recursion */
+    uint64_t seed, step; /* of the masks, if plan->drops */
     long offset; /* place of the first row in the whole batch, of which this may be a part */
     int lowest;  /* the recursion may stop at δ of this layer; 0 or 1: it goes down to layer 1 */
 } fbp_batch_t;

@@ -2,6 +2,7 @@
  * ∂a^L/∂x, the gradient of every J_i and its norm, and a^l ⊙ ∂J_i/∂a^l. The gradient of a sample is
  * a_i^{l−1ᵀ} δ_i^l, so its norm is ‖a_i^{l−1}‖ ‖δ_i^l‖ and needs no gradient (Goodfellow,
  * "Efficient per-example gradient computations", arXiv 1510.01799, 2015). */
+#include "options.h"
 #include "pass.h"
 
 #include <math.h>
@@ -91,6 +92,7 @@ fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long l
     if (layer < 1 || layer > pass->plan.net->n_layers) return FASTBP_ERR_ARGUMENT;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+    fbp_drop_slopes(&pass->batch, layer, g, ldg);
     fbp_pull_back_rows(&pass->batch, &pass->plan.scratch[0], layer, 0, pass->batch.rows, g, ldg,
                        NULL);
     fbp_set_fpmode(callers_mode);

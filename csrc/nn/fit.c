@@ -58,7 +58,6 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->batch.theta = theta;
     fit->batch.fold_weights = fit->batch.backward = true;
     fit->batch.rows = capacity;
-    fit->batch.drop = true;
     fit->batch.seed = options->seed;
     fit->keep_copies = fbp_uses_copies(&fit->batch);
     fbp_sizing_init(&fit->sizing, fit->n_workers);

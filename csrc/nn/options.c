@@ -4,7 +4,7 @@
 #include "activate.h"
 
 static bool drops(const fbp_batch_t *batch, int l) {
-    return batch->drop && batch->plan->net->layer[l - 1].has.dropout > 0;
+    return batch->plan->drops && batch->plan->net->layer[l - 1].has.dropout > 0;
 }
 
 /* The dropout mask of rows row0 … in layer l = 0 … L. It depends only on seed, step, l, the place
@@ -29,6 +29,18 @@ void fbp_drop_input(const fbp_batch_t *batch, long row0, long rows) {
     net->kernels->dropout(&mask, plan->a[0].row + row0, fbp_row_at(plan, &plan->dropped, row0),
                           plan->dropped.ld);
     for (long i = row0; i < row0 + rows; ++i) plan->a[0].row[i] = plan->dropped.row[i];
+}
+
+void fbp_drop_slopes(const fbp_batch_t *batch, int l, void *g, long ldg) {
+    const fastbp_net_t *net = batch->plan->net;
+    const double p = l == 0 ? net->input_dropout : net->layer[l - 1].has.dropout;
+    if (!batch->plan->drops || p == 0) return;
+    for (long i = 0; i < batch->rows; ++i) {
+        const fbp_dropout_t mask = mask_of(batch, l, p, i, 1, fbp_width(net, l));
+        void *row = fbp_at(net, g, (size_t)((ptrdiff_t)i * ldg));
+        const void *from = row;
+        net->kernels->dropout(&mask, &from, row, ldg);
+    }
 }
 
 static fbp_norm_t norm_of(const fbp_batch_t *batch, int l) {

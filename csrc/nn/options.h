@@ -11,6 +11,10 @@
 /* Dropout of the inputs: a[0] = x ⊙ m/(1 − p) of the rows, in a buffer of the plan. */
 void fbp_drop_input(const fbp_batch_t *batch, long row0, long rows);
 
+/* Multiplies g[rows, n_l] = ∂J_i/∂(the output of dropout) of the whole batch by the mask of layer
+ * l, or of the inputs if l = 0, and by 1/(1 − p). Does nothing if that layer drops nothing. */
+void fbp_drop_slopes(const fbp_batch_t *batch, int l, void *g, long ldg);
+
 /* Completes the forward step of a layer that is not plain. Its product has left z, if it has a norm
  * or a formula, or σ(z); the result is `out` in plan->a[l]. */
 void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,

@@ -117,10 +117,16 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
 
 /* ---- forward ---- */
 
-fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data) {
+static fastbp_status_t forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
+                               bool drops, uint64_t seed, uint64_t t) {
     if (data->rows < 1 || data->rows > pass->plan.capacity) return FASTBP_ERR_ARGUMENT;
-    const fastbp_status_t status = fbp_batch_accept(&pass->plan, data);
+    fastbp_status_t status = fbp_batch_accept(&pass->plan, data);
     if (status != FASTBP_OK) return status;
+    pass->batch.rows = 0; /* until there is a forward pass to go back through */
+    status = fbp_plan_set_dropout(&pass->plan, drops);
+    if (status != FASTBP_OK) return status;
+    pass->batch.seed = seed;
+    pass->batch.step = t;
     fbp_batch_describe(&pass->batch, data);
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
@@ -128,9 +134,18 @@ fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fas
     pass->batch.theta = theta;
     fbp_pass_drop_delta(pass);
     pass->has_targets = false;
-    const fastbp_status_t ran = fbp_pass_run(pass, FBP_FORWARD_WORK, run_forward, &pass->batch);
-    if (ran != FASTBP_OK) pass->batch.rows = 0; /* there is no forward pass to go back through */
-    return ran;
+    status = fbp_pass_run(pass, FBP_FORWARD_WORK, run_forward, &pass->batch);
+    if (status != FASTBP_OK) pass->batch.rows = 0;
+    return status;
+}
+
+fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data) {
+    return forward(pass, theta, data, false, 0, 0);
+}
+
+fastbp_status_t fastbp_forward_training(fastbp_pass_t *pass, const void *theta,
+                                        const fastbp_data_t *data, uint64_t seed, uint64_t t) {
+    return forward(pass, theta, data, true, seed, t);
 }
 
 /* ---- backward, as a whole or layer by layer ---- */
@@ -262,6 +277,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
         const fbp_mat_t g = {out, pass->batch.rows, first->n_in, first->n_in};
         net->kernels->add_rows(&g, plan->skip.row, out, first->n_in);
     }
+    fbp_drop_slopes(&pass->batch, 0, out, first->n_in);
     fbp_set_fpmode(callers_mode);
     return FASTBP_OK;
 }

@@ -14,10 +14,10 @@ struct fastbp_pass {
     fbp_plan_t tangent; /* R{z}, R{a}, R{δ} of tangent.c; all zero until they are needed */
 };
 
-/* Whether the products of the pass round no factors, which derivatives other than the gradient
- * need. */
+/* Whether the pass rounds no factors and has dropped nothing, which derivatives other than the
+ * gradient need. */
 FBP_INLINE bool fbp_pass_is_exact(const fastbp_pass_t *pass) {
-    return pass->plan.net->precision == FASTBP_HIGHEST;
+    return pass->plan.net->precision == FASTBP_HIGHEST && !pass->plan.drops;
 }
 
 /* Whether a backward pass has filled every δ since the last forward pass. */

@@ -24,8 +24,8 @@ static void take_constants(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
     else fbp_take_rows(plan->net, arena, &plan->dc[l], layer->n_constants, plan->capacity);
 }
 
-/* The buffers of a layer besides z, a and δ: of its options, and of its constants. Only training
- * sessions use dropout. */
+/* The buffers of a layer besides z, a and δ: of its options, and of its constants. Those of dropout
+ * in an inspection come later (fbp_plan_set_dropout). */
 static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
     const fastbp_layer_options_t *has = &layer->has;
@@ -200,7 +200,8 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
                                                     [FBP_PLAN_PREDICT] = FBP_FOR_PREDICTION};
     const size_t slots = (size_t)net->n_layers + 1, n_forms = sizeof forms / sizeof *forms;
     const size_t state_vectors = 3; /* theta and, with most rules, two moments */
-    *plan = (fbp_plan_t){.net = net, .kind = kind, .capacity = capacity};
+    *plan = (fbp_plan_t){
+        .net = net, .kind = kind, .capacity = capacity, .drops = kind == FBP_PLAN_TRAIN};
     plan->factors = fbp_factors_of(net, batch_rows, factors_for[kind]);
     plan->a = calloc(n_rows * slots, sizeof *plan->a);
     plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
@@ -226,6 +227,7 @@ void fbp_plan_free(fbp_plan_t *plan) {
     fbp_arena_free(&plan->input_arena);
     fbp_arena_free(&plan->factor_arena);
     fbp_arena_free(&plan->copies_arena);
+    fbp_arena_free(&plan->dropout_arena);
     fbp_arena_free(&plan->scratch_arena);
     free(plan->scratch);
     free(plan->a);
@@ -288,6 +290,32 @@ static void carve_copies(fbp_plan_t *plan, fbp_arena_t *arena) {
 fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan) {
     if (plan->copies_arena.base != NULL) return FASTBP_OK;
     return allocate(plan, &plan->copies_arena, carve_copies);
+}
+
+static bool has_dropout(const fastbp_net_t *net) {
+    for (int i = 0; i < net->n_layers; ++i)
+        if (net->layer[i].has.dropout > 0) return true;
+    return net->input_dropout > 0;
+}
+
+static void carve_dropout(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const fastbp_net_t *net = plan->net;
+    if (net->input_dropout > 0) take_rows(plan, arena, &plan->dropped, fbp_width(net, 0));
+    for (int l = 1; l <= net->n_layers; ++l) {
+        const fastbp_layer_options_t *has = &net->layer[l - 1].has;
+        if (has->dropout > 0 && !has->residual)
+            take_rows(plan, arena, &plan->act[l], fbp_width(net, l));
+    }
+}
+
+fastbp_status_t fbp_plan_set_dropout(fbp_plan_t *plan, bool on) {
+    plan->drops = false;
+    if (!on || !has_dropout(plan->net)) return FASTBP_OK;
+    fastbp_status_t status = FASTBP_OK;
+    if (plan->dropout_arena.base == NULL)
+        status = allocate(plan, &plan->dropout_arena, carve_dropout);
+    plan->drops = status == FASTBP_OK;
+    return status;
 }
 
 double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work) {

@@ -31,6 +31,8 @@ typedef struct {
     long capacity;
     fbp_factors_t factors;
     fbp_arena_t arena, scaled_arena, input_arena, factor_arena, sparse_arena, copies_arena;
+    fbp_arena_t dropout_arena;
+    bool drops; /* dropout is on: in training, and in an inspection by fbp_plan_set_dropout */
 
     /* Indexed by layer l = 0 … L. a[0].row lists the input rows of the batch. */
     fbp_rows_t *a, *z, *delta;
@@ -38,7 +40,7 @@ typedef struct {
     fbp_sparse_row_t *sparse; /* sparse rows of x; NULL until fbp_plan_add_sparse */
     fbp_rows_t input;         /* converted rows of x; at is NULL until fbp_plan_add_input */
     /* For layers that are not plain, whose a[l] is their `out`. */
-    fbp_rows_t *act; /* σ(n); at is NULL if a[l] holds it */
+    fbp_rows_t *act; /* σ(n), see fbp_activated; at is NULL if a[l] always holds it */
     fbp_rows_t *dn;  /* ∂J_i/∂n, in layers with a norm */
     fbp_rows_t *n;   /* norm(z), if σ' is computed from it */
     void **stats;    /* (mean, 1/√…) of each row, in layers with a norm */
@@ -86,9 +88,11 @@ FBP_INLINE long fbp_odd_outputs(const fastbp_net_t *net, int i) {
     return rest <= FBP_TURNED_MAX ? rest : 0;
 }
 
-/* The buffer with σ(n) of layer l = 1 … L; in a plain layer it is a[l]. */
+/* The buffer with σ(n) of layer l = 1 … L. It is a[l], unless something follows σ in the layer: a
+ * residual connection, or dropout if it is on. */
 FBP_INLINE const fbp_rows_t *fbp_activated(const fbp_plan_t *plan, int l) {
-    return plan->act[l].at != NULL ? &plan->act[l] : &plan->a[l];
+    const bool apart = plan->drops || plan->net->layer[l - 1].has.residual;
+    return apart && plan->act[l].at != NULL ? &plan->act[l] : &plan->a[l];
 }
 
 /* The buffer from which σ' of layer l is computed: n (z, without a norm) if fbp_act_by_z, otherwise
@@ -111,6 +115,10 @@ fastbp_status_t fbp_plan_add_factors(fbp_plan_t *plan);
 
 /* For predictions from rounded copies of W. */
 fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan);
+
+/* Turns dropout on or off in an inspection, until the next call. Only the first call that turns it
+ * on needs buffers. In a network without dropout, it stays off. */
+fastbp_status_t fbp_plan_set_dropout(fbp_plan_t *plan, bool on);
 
 /* For the scratch of n workers. */
 fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n);

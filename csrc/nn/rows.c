@@ -58,9 +58,10 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
 
 void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
                       long rows) {
-    if (batch->drop && batch->plan->net->input_dropout > 0) fbp_drop_input(batch, row0, rows);
+    const fbp_plan_t *plan = batch->plan;
+    if (plan->drops && plan->net->input_dropout > 0) fbp_drop_input(batch, row0, rows);
     fbp_factor_a(batch, 0, row0, rows);
-    for (int l = 1; l <= batch->plan->net->n_layers; ++l) {
+    for (int l = 1; l <= plan->net->n_layers; ++l) {
         forward_layer(batch, scratch, l, row0, rows);
         fbp_lap(scratch->profile, l, FASTBP_PHASE_FORWARD);
     }

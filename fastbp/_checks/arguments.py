@@ -48,6 +48,13 @@ def check_at_most_all(value: object, name: str) -> int:
     return _whole(value, name, 1, "be at least 1", math.inf)
 
 
+def check_flag(value: object, name: str) -> bool:
+    """True or False, as bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
+
+
 def check_count(value: object, name: str) -> int:
     """A whole number from 0 to 2**63 - 1, as int."""
     return _whole(value, name, 0, "not be negative", MAX_COUNT)

@@ -33,8 +33,14 @@ class Backend(Protocol):
     # ---- the stored pass ------------------------------------------------------------------
     # `forward` comes first; the others continue from what it has stored, with its theta.
 
-    def forward(self, theta: Array, X: Rows) -> list[tuple[Array, Array]]:
-        """Compute (z, a) of every layer; the arrays are valid until the next forward."""
+    def forward(
+        self, theta: Array, X: Rows, masks: tuple[int, int] | None = None
+    ) -> list[tuple[Array, Array]]:
+        """Compute (z, a) of every layer; the arrays are valid until the next forward.
+
+        masks: (seed, t), to drop what a session with this seed drops in step t. All that continues
+        from this pass goes through the masks.
+        """
 
     def backward(self, y: Array | None, s: Array | None, grad: Array) -> float:
         """Compute every δ, and grad; returns J."""

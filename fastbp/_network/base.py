@@ -97,10 +97,10 @@ class NetworkBase:
     ) -> Self:
         """A network of `fastbp.Dense` layers, each with options of its own.
 
-        Plain layers give the same network as the constructor does. Dropout acts in `fit` and
-        `train_batch` only: `forward`, `backward`, `predict` and `loss` drop nothing. A mask is a
-        function of the seed, the optimiser's step count t, the layer, the position of the sample in
-        the batch, and the unit. `docs/layers.md` has the formulas.
+        Plain layers give the same network as the constructor does. Dropout acts in `fit`,
+        `train_batch` and after `forward(X, training=True)` only: `forward(X)`, `predict` and `loss`
+        drop nothing. A mask is a function of the seed, the optimiser's step count t, the layer, the
+        position of the sample in the batch, and the unit. `docs/layers.md` has the formulas.
 
         Parameters
         ----------
@@ -206,6 +206,9 @@ class NetworkBase:
         self._hook: Hook | None = None
         self._in_hook = False
         self._n_fits = 0  # that are running
+        self._dropout_step = 0
+        self._dropped = False  # whether the last forward dropped something
+        self._warned_of_dropout = False
         self._theta = check.aligned_copy(theta, architecture.dtype)
         self._grad = check.aligned_zeros(theta.size, architecture.dtype)
         blocks, gradients = architecture.blocks(self._theta), architecture.blocks(self._grad)
@@ -216,7 +219,7 @@ class NetworkBase:
 
     def _compute_with(self, architecture: Architecture) -> None:
         """Take another architecture with the same parameters, and a backend for it."""
-        self._architecture = architecture
+        self._architecture, self._drops = architecture, architecture.drops
         self._backend = self._BACKEND(architecture)
         for l, layer in enumerate(self._layers, 1):
             layer.report_to(partial(self._backend.set_trainable, l))
@@ -364,6 +367,30 @@ class NetworkBase:
         return self._seed
 
     @property
+    def dropout_step(self) -> int:
+        """The number t of the dropout masks that the next forward pass for training uses.
+
+        `forward(X, training=True)` uses the masks with which a fit makes step t, and adds 1, so
+        each call has new masks. `step`, `train_batch` and `fit` raise it to the step count of their
+        optimiser where that is higher. A loop with one such forward per step therefore has, bit for
+        bit, the masks of `train_batch`. Copies and pickles keep it; model files do not. Set it to
+        use masks again. Raises TypeError or ValueError for anything but a whole number from 0 on.
+
+        >>> import fastbp
+        >>> layers = [fastbp.Dense(8, "relu", dropout=0.5), fastbp.Dense(1)]
+        >>> net = fastbp.Network.from_layers(2, layers, seed=0)
+        >>> first, second = (net.forward([[1, 2]], training=True) for _ in range(2))
+        >>> net.dropout_step = 0
+        >>> bool(first != second), bool(first == net.forward([[1, 2]], training=True))
+        (True, True)
+        """
+        return self._dropout_step
+
+    @dropout_step.setter
+    def dropout_step(self, t: int) -> None:
+        self._dropout_step = check.check_count(t, "dropout_step")
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers; layer l, which counts from 1, is layers[l - 1]."""
         return self._layers
@@ -504,6 +531,7 @@ class NetworkBase:
             "l2": net.l2,
             "matmul_precision": net.matmul_precision,
             "seed": self.seed,
+            "dropout_step": self._dropout_step,
             "preprocessing": self.preprocessing,
             "feature_names": self.feature_names,
             "theta": np.array(self._theta),
@@ -520,3 +548,4 @@ class NetworkBase:
         self._build(architecture, state["theta"], state["seed"], state["trainable"])
         self.preprocessing = state["preprocessing"]
         self._feature_names = state.get("feature_names")  # version 0.1 had none
+        self._dropout_step = state.get("dropout_step", 0)  # which version 0.1 did not have

@@ -160,9 +160,7 @@ class Dense:
             "non_negative": non_negative,
         }
         for name, flag in flags.items():
-            if not isinstance(flag, (bool, np.bool_)):
-                raise TypeError(f"{name} must be True or False; got {flag!r}")
-            checked[name] = bool(flag)
+            checked[name] = check.check_flag(flag, name)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 

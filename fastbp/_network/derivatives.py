@@ -44,28 +44,65 @@ class DifferentiableNetwork(NetworkBase):
     # ---- forward and backward -------------------------------------------------------------
 
     @alone
-    def forward(self, X: object) -> Array:
-        """The outputs a^L (batch, n_L) of X (batch, n_0), a fresh array; fills z and a.
+    def forward(self, X: object, *, training: bool = False) -> Array:
+        """The outputs a^L (batch, n_L) of X; fills z and a of every layer.
 
-        The engine does not copy an X of the network's dtype whose rows are contiguous: leave it
-        unchanged until `backward`. Raises TypeError or ValueError for an X of another kind, rank or
-        width.
+        With training=True, inputs and units are dropped as in a training step, by the masks that
+        `dropout_step` numbers, and the a of a layer is its output after dropout. What continues the
+        pass goes through the same masks: `backward`, `backward_from`, hooks, `pull_back` and
+        `input_gradient`. `predict`, `loss` and all other derivatives drop nothing.
 
+        Parameters
+        ----------
+        X : array_like (batch, n_0)
+            The samples. The engine does not copy an X of the network's dtype whose rows are
+            contiguous: leave it unchanged until `backward`.
+        training : bool, default False
+            Whether dropout is on, as after `net.train()` in PyTorch. In a network without dropout,
+            it changes nothing.
+
+        Returns
+        -------
+        ndarray (batch, n_L)
+            The outputs, a fresh array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an X of another kind, rank or width.
+
+        Examples
+        --------
         >>> import fastbp
-        >>> fastbp.Network((2, 1), init="zeros").forward([[1, 2], [3, 4]]).shape
-        (2, 1)
+        >>> layers = [fastbp.Dense(8, "relu", dropout=0.5), fastbp.Dense(1)]
+        >>> net, adam = fastbp.Network.from_layers(2, layers, seed=0), fastbp.optim.Adam()
+        >>> for step in range(3):
+        ...     a = net.forward([[1, 2], [3, 4]], training=True)
+        ...     J = net.backward([[1], [0]])
+        ...     net.step(adam)
+        >>> a.shape, net.dropout_step
+        ((2, 1), 3)
         """
-        return self._forward(self._inputs(X), self._theta).copy()
+        training = check.check_flag(training, "training")
+        return self._pass(self._inputs(X), self._theta, training).copy()
 
-    def _forward(self, X: Rows, theta: Array) -> Array:
-        """Store z and a of every layer; returns the stored a^L."""
+    def _pass(self, X: Rows, theta: Array, training: bool) -> Array:
+        """`_forward`, with the next masks if it is for training; counts them."""
+        if not (training and self._drops):
+            return self._forward(X, theta)
+        a = self._forward(X, theta, (self._seed, self._dropout_step))
+        self._dropout_step += 1
+        return a
+
+    def _forward(self, X: Rows, theta: Array, masks: tuple[int, int] | None = None) -> Array:
+        """Store z and a of every layer; returns the stored a^L. masks: seed and t of dropout."""
         self._not_in_hook()
         n = len(X)
         if n > self._n_rows:  # then the backend may need larger buffers: let go of the old ones
             for layer in self._layers:
                 layer.forget()
-        passed = self._backend.forward(theta, X)
-        self._n_rows = n
+        passed = self._backend.forward(theta, X, masks)
+        self._n_rows, self._dropped = n, masks is not None
         for layer, (z, a) in zip(self._layers, passed, strict=True):
             layer.show_forward(z, a)
         return passed[-1][1]
@@ -209,8 +246,8 @@ class DifferentiableNetwork(NetworkBase):
     def input_gradient(self) -> Array:
         """∂J_i/∂x = δ^1 W^1ᵀ of the last backward, one row per sample: (batch, n_0), fresh.
 
-        It reads W as it is now, so call it before `step`. Raises RuntimeError if no backward came
-        after the last forward.
+        It reads W as it is now, so call it before `step`. After a forward that dropped inputs, it
+        goes through their mask too. Raises RuntimeError if no backward came after the last forward.
 
         >>> import fastbp
         >>> net = fastbp.Network((1, 1)); net.layers[0].W = [[5.0]]; _ = net.forward([[3.0]])
@@ -251,8 +288,9 @@ class DifferentiableNetwork(NetworkBase):
         """g ⊙ σ_l'(z^l) by the last forward pass: ∂J/∂z^l (batch, n_l) from g = ∂J/∂a^l.
 
         For hooks that compute a δ^l of their own. l = 1 … L; for softmax it is the product with the
-        whole Jacobian. Raises RuntimeError before a forward, TypeError or ValueError for an l or g
-        that does not fit.
+        whole Jacobian. If the pass dropped units of the layer, g goes through their mask first.
+        Raises RuntimeError before a forward, TypeError or ValueError for an l or g that does not
+        fit.
 
         >>> import fastbp
         >>> net = fastbp.Network((1, 2, 1), seed=0); net.layers[0].b = [1.0, -1.0]
@@ -325,36 +363,40 @@ class DifferentiableNetwork(NetworkBase):
         return self._backend.evaluate(self._theta, X, y, s)
 
     @alone
-    def value_and_grad(self, X: object, y: object, theta: object = None) -> tuple[float, Array]:
+    def value_and_grad(
+        self, X: object, y: object, theta: object = None, *, training: bool = False
+    ) -> tuple[float, Array]:
         """(J, a fresh copy of its gradient), at the network's own theta or at the one given.
 
         Without theta it is `forward` and `backward`. With theta (n_params,), the parameters of the
         network stay as they are, and the next backward, step or input_gradient needs a new forward
-        or backward. Raises TypeError or ValueError for arrays that do not fit.
+        or backward. training as for `forward`: with True, J and its gradient are those of the
+        masks. Raises TypeError or ValueError for arrays that do not fit.
 
         >>> import fastbp
         >>> net = fastbp.Network((1, 1), init="zeros")
         >>> net.value_and_grad([[3.0]], [[2.0]], theta=[1.0, 0.0])
         (0.5, array([3., 1.], dtype=float32))
         """
+        training = check.check_flag(training, "training")
         rows = self._inputs(X)
         targets = self._targets(y, len(rows))
         if theta is None:
-            self._forward(rows, self._theta)
+            self._pass(rows, self._theta, training)
             J = self._backward(targets, None, self._grad, self._hook)
             self._show_delta()
             return J, self._grad.copy()
         at = check.as_parameters(theta, self._theta.shape, self.dtype, "theta")
         grad = np.empty_like(self._grad)
         try:
-            self._forward(rows, at)
+            self._pass(rows, at, training)
             return self._backward(targets, None, grad, self._hook), grad
         finally:
             self._forget()
 
     # ---- derivatives beyond the gradient of J ---------------------------------------------
-    # None of these touches the stored z, a and delta, the gradient or the parameters, or runs a
-    # hook.
+    # None of these touches the stored z, a and delta, the gradient or the parameters, runs a hook,
+    # or drops anything: each makes a forward pass of its own.
 
     @alone
     def vjp(self, X: object, v: object) -> Array:

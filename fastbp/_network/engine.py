@@ -65,7 +65,9 @@ class EngineBackend:
 
     # ---- the stored pass ------------------------------------------------------------------
 
-    def forward(self, theta: Array, X: Rows) -> list[tuple[Array, Array]]:
+    def forward(
+        self, theta: Array, X: Rows, masks: tuple[int, int] | None = None
+    ) -> list[tuple[Array, Array]]:
         n = len(X)
         p = self._pass
         if p is None or n > p.capacity or not self._same_products(n, p.capacity):
@@ -78,7 +80,7 @@ class EngineBackend:
             }
         if not isinstance(X, SparseRows) and p.overlaps(X):
             X = X.copy()  # a view of some a, which is about to be overwritten
-        p.forward(theta, X)
+        p.forward(theta, X, masks)
         self._theta, self._n_rows = theta, n
         pairs = zip(self._stored["z"], self._stored["a"], strict=True)
         return [(z[:n], a[:n]) for z, a in pairs]

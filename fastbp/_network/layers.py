@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 
-import numpy as np
-
 from .._checks import arguments as check
 from .._types import Array
 from ..activations import Activation
@@ -140,9 +138,7 @@ class Layer:
 
     @trainable.setter
     def trainable(self, value: object) -> None:
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"trainable must be True or False; got {value!r}")
-        self._trainable = bool(value)
+        self._trainable = check.check_flag(value, "trainable")
         if self._on_trainable is not None:
             self._on_trainable(self._trainable)
 

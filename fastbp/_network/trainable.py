@@ -11,6 +11,7 @@ from signal import Signals
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.caller import warn_caller
 from .._checks.keywords import hinting
 from .._training.fit import FitOptions, fit
 from .._training.sessions import BatchSession
@@ -48,6 +49,7 @@ class TrainableNetwork(DifferentiableNetwork):
     """The training of a network; see `fastbp.Network`."""
 
     _partial: PartialFit | None = None  # of the last partial_fit
+    _fitted_by: Optimizer | None = None  # the optimiser of the session of a fit, while it runs
 
     @alone
     def step(self, optimizer: str | Optimizer) -> None:
@@ -55,7 +57,8 @@ class TrainableNetwork(DifferentiableNetwork):
 
         An optimiser keeps its state between calls, so pass the same object each time. Raises
         RuntimeError before a backward, ValueError for an optimiser that a network of another size
-        has used.
+        has used. Warns once, with a UserWarning, if the network has dropout and the gradient comes
+        from a forward without training=True, which drops nothing.
 
         >>> import fastbp
         >>> from fastbp.optim import SGD
@@ -67,7 +70,25 @@ class TrainableNetwork(DifferentiableNetwork):
         if not self._has_gradient:
             raise RuntimeError(check.NO_BACKWARD)
         self._bind(resolved)
+        if self._drops and not self._dropped:
+            self._warn_of_dropout()
         self._backend.step(self._theta, self._grad, resolved)
+        if self._drops:
+            self._count_steps(resolved)
+
+    def _warn_of_dropout(self) -> None:
+        """Warn if this network has not done so yet."""
+        if self._warned_of_dropout:
+            return
+        self._warned_of_dropout = True
+        warn_caller(
+            "this network has dropout, and a step by hand used none: forward(X) drops nothing. Use "
+            "forward(X, training=True) before backward and step, or train_batch or fit"
+        )
+
+    def _count_steps(self, optimizer: Optimizer) -> None:
+        """Let the next forward for training use the masks of the optimiser's next step."""
+        self._dropout_step = max(self._dropout_step, optimizer.t)
 
     @alone
     def train_batch(
@@ -127,12 +148,16 @@ class TrainableNetwork(DifferentiableNetwork):
         if type(X) is not np.ndarray:
             self._remember(self._names_of(X))
         if hook is None:
-            return backend.train_batch(self._theta, rows, targets, s, optimizer, self._seed)
-        self._no_dropout()
+            J = backend.train_batch(self._theta, rows, targets, s, optimizer, self._seed)
+            if self._drops:
+                self._count_steps(optimizer)
+            return J
         bind(optimizer, self._theta, len(self._layers))
         J = self._hooked_step(rows, targets, s, optimizer, hook)
         if not isfinite(J):
             raise DivergenceError(J, epoch=0, step=optimizer.t)
+        if self._drops:
+            self._count_steps(optimizer)
         return J
 
     @alone
@@ -143,7 +168,7 @@ class TrainableNetwork(DifferentiableNetwork):
 
         There is no step if J is not finite.
         """
-        self._forward(X, self._theta)
+        self._forward(X, self._theta, (self._seed, optimizer.t) if self._drops else None)
         J = self._backend.output_delta(y, s)
         if not isfinite(J):
             return J
@@ -152,21 +177,13 @@ class TrainableNetwork(DifferentiableNetwork):
         self._backend.step(self._theta, self._grad, optimizer)
         return J
 
-    def _no_dropout(self) -> None:
-        if self._architecture.drops:
-            raise ValueError(
-                "training with a hook goes through the stored passes, which drop nothing, and "
-                "this network has dropout: train it without a hook"
-            )
-
     # ---- sessions, for fit and others that drive them -------------------------------------
 
     def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> DataSession:
         """Steps over checked data: the backend's, or with a hook one batch at a time."""
-        hook = self._hook
+        hook, self._fitted_by = self._hook, optimizer
         if hook is None:
             return self._backend.session(self._theta, data, optimizer, options, self._seed)
-        self._no_dropout()
         if options.part_rows > 0:
             raise ValueError(
                 "accumulate adds up gradients where no hook is called: leave accumulate out, or "
@@ -354,7 +371,15 @@ class TrainableNetwork(DifferentiableNetwork):
             n_threads=n_threads,
         )
         with self._fitting():
-            return fit(self, X, y, options)
+            try:
+                return fit(self, X, y, options)
+            finally:
+                self._end_of_fit()
+
+    def _end_of_fit(self) -> None:
+        if self._drops and self._fitted_by is not None:
+            self._count_steps(self._fitted_by)
+        self._fitted_by = None
 
     @hinting("partial_fit")
     def partial_fit(

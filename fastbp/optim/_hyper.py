@@ -10,8 +10,6 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, cleandoc
 from typing import Any, ClassVar, dataclass_transform
 
-import numpy as np
-
 from .._checks import arguments as check
 from .._checks.keywords import unknown_argument
 
@@ -161,11 +159,7 @@ def _documented(doc: str, fields: dict[str, Hyper]) -> str:
 # ---- checks -------------------------------------------------------------------------------
 
 
-def flag(value: object, name: str) -> bool:
-    """The check of a bool."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False; got {value!r}")
-    return bool(value)
+flag = check.check_flag
 
 
 def two_numbers(

@@ -49,8 +49,11 @@ class NumpyBackend:
     # ---- the stored pass ------------------------------------------------------------------
 
     @quiet
-    def forward(self, theta: Array, X: Rows) -> list[tuple[Array, Array]]:
-        self._pass.forward(theta, whole(X))
+    def forward(
+        self, theta: Array, X: Rows, masks: tuple[int, int] | None = None
+    ) -> list[tuple[Array, Array]]:
+        kept = None if masks is None else self._masks(*masks, len(X))
+        self._pass.forward(theta, whole(X), kept)
         return [(trace.z, trace.out) for trace in self._pass.trace.values()]
 
     @quiet

@@ -44,6 +44,7 @@ class Pass:
         self.trace: dict[int, Trace] = {}
         self.delta: dict[int, Array] = {}
         self._s, self._S = np.ones(0), np.float64(0)  # s_i and their sum
+        self._kept: Array | None = None  # the mask of the inputs
 
     def forward(self, theta: Array, X: Array, masks: Masks | None = None) -> Array:
         """z^l and a^l of the rows X (n, n_0), for l = 1 … L; returns a^L.
@@ -52,6 +53,7 @@ class Pass:
         """
         masks = [None] * (self._top + 1) if masks is None else masks
         self._theta, self.parameters = theta, dict(enumerate(self._net.blocks(theta), 1))
+        self._kept = masks[0]
         self.delta = {}
         u = dropped(X, self._net.input_dropout, masks[0])
         for l, layer in self._layer.items():
@@ -98,8 +100,8 @@ class Pass:
         self.gradients(grad)
 
     def input_gradient(self) -> Array:
-        """∂J_i/∂x = δ^1 W^1ᵀ (n, n_0)."""
-        return self._through(1)
+        """∂J_i/∂x = δ^1 W^1ᵀ (n, n_0), through the mask of the inputs."""
+        return dropped(self._through(1), self._net.input_dropout, self._kept)
 
     def _through(self, l: int) -> Array:
         """∂J_i/∂a^{l−1} from δ^l."""

@@ -173,13 +173,6 @@ def test_hooks_with_every_option_of_a_layer(name, kind):
         np.testing.assert_array_equal(net.layers[l].delta, deltas[l], f"layer {l}")
 
 
-@pytest.mark.parametrize("kind", [fastbp.Network, reference.Network], ids=["engine", "reference"])
-def test_hooks_refuse_dropout(kind):
-    net, X, y = case(DROPPING["dropout"], kind=kind)
-    with pytest.raises(ValueError, match="dropout"):
-        net.train_batch(X, y, SGD(0.1), hook=lambda l, delta: None)
-
-
 def test_a_hook_leaves_frozen_layers_unchanged():
     net = fastbp.Network.from_layers(2, [Dense(3, "tanh"), Dense(1)], seed=0)
     net.layers[0].trainable = False

@@ -96,6 +96,10 @@ def train_beside_guards(dtype, precision, output, loss, kind):
         X = guarded(rng.normal(size=(n, widths[0])).astype(dtype))
         y = guarded(targets_for(rng, loss, n, widths[-1]).astype(dtype))
         s = guarded(np.ones(n, dtype))
+        net.forward(X, training=True)
+        net.backward(y, s)
+        net.input_gradient()
+        net.pull_back(1, guarded(np.ones((n, widths[1]), dtype)))
         net.forward(X)
         net.backward(y, s)
         net.backward_from(y, sample_weight=s)
@@ -108,7 +112,7 @@ def train_beside_guards(dtype, precision, output, loss, kind):
             optimizer = make()
             optimizer.bind(net.theta.size, net.dtype)
             optimizer.moments = [guarded(moment) for moment in optimizer.moments]
-            net.value_and_grad(X, y)
+            net.value_and_grad(X, y, training=True)
             net.step(optimizer)
             net.fit(X, y, sample_weight=s, epochs=1, batch_size=9, optimizer=optimizer)
 
@@ -245,6 +249,29 @@ def count_steps(calls, net, theta, data, optimizer, batch_size):
     assert calls == []
 
 
+def pass_and_count(dtype, precision, batch_size):
+    calls = count_allocator_calls(Path(_core.__file__).resolve())
+    net = with_options((7, 40, 3), dtype=dtype, matmul_precision=precision, seed=0)
+    rng, n = np.random.default_rng(3), batch_size
+    X, y = rng.normal(size=(n, 7)).astype(dtype), rng.normal(size=(n, 3)).astype(dtype)
+    s, grad, slopes = rng.uniform(size=n).astype(dtype), np.empty_like(net.theta), np.empty_like(X)
+    p = _core.Pass(net._backend.net, n)
+
+    def run(masks):
+        p.forward(net.theta, X, masks)
+        p.backward(net.theta, y, s, grad)
+        p.input_gradient(net.theta, slopes)
+
+    run(None)
+    calls.clear()
+    run((0, 0))
+    assert calls, "the counter has not seen the buffers of dropout"
+    calls.clear()
+    for masks in ((0, 1), None, (0, 2), None):
+        run(masks)
+    assert calls == []
+
+
 def train_formulas_and_count(dtype, layers, batch_size):
     calls = count_allocator_calls(Path(_core.__file__).resolve())
     rng, activations, widths = np.random.default_rng(3), STACKS["output"], (7, 40, 33, 3)
@@ -263,6 +290,13 @@ def train_formulas_and_count(dtype, layers, batch_size):
 @pytest.mark.parametrize(("dtype", "precision"), ARITHMETIC)
 def test_a_step_allocates_nothing(dtype, precision, kind, batch_size):
     in_child(train_and_count, dtype, precision, kind, batch_size)
+
+
+@needs_elf
+@pytest.mark.parametrize("batch_size", [8, 13])
+@pytest.mark.parametrize(("dtype", "precision"), ARITHMETIC)
+def test_a_training_pass_allocates_only_at_first(dtype, precision, batch_size):
+    in_child(pass_and_count, dtype, precision, batch_size)
 
 
 @needs_elf

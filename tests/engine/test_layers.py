@@ -307,7 +307,7 @@ def test_frozen_layers_do_not_change(frozen, kind, batch_size):
     before = net.blocks(net.theta.copy())
     optimizer = Adam()
     net.fit(X, y, epochs=2, batch_size=batch_size, optimizer=optimizer)
-    net.value_and_grad(X, y)
+    net.value_and_grad(X, y, training=True)
     assert all(view.any() for layer in net.layers for view in layer.gradients().values())
     net.step(optimizer)
     net.train_batch(X, y, optimizer)

@@ -168,3 +168,31 @@ def test_init_torch_has_the_distribution_of_nn_linear():
         n = one.size
         below = np.searchsorted(two, one) / n - np.arange(n) / n
         assert abs(below).max() < np.sqrt(-np.log(1e-6 / 2) / n), name
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5])
+def test_a_training_pass_is_that_of_torch_under_the_same_masks(p):
+    """PyTorch draws other masks, so its graph gets those that a shows."""
+    layers = [Dense(9, "tanh", dropout=p), Dense(9, "tanh", dropout=p), Dense(2)]
+    net = fastbp.Network.from_layers(4, layers, seed=1, dtype="float64")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(7, 4)), rng.normal(size=(7, 2))
+    net.forward(X, training=True)
+    J = net.backward(y)
+    kept = [torch.tensor((layer.a != 0) / (1 - p)) for layer in net.layers[:-1]]
+    theta = [
+        [torch.tensor(each, requires_grad=True) for each in pair] for pair in net.unpack(net.theta)
+    ]
+    a = torch.tensor(X, requires_grad=True)
+    x = a
+    for (W, b), mask in zip(theta, [*kept, None], strict=True):
+        z = a @ W + b
+        a = z if mask is None else torch.tanh(z) * mask
+    cost = ((a - torch.tensor(y)) ** 2).sum() / 2 / 7
+    cost.backward()
+    assert pytest.approx(cost.item(), rel=1e-13) == J
+    close = {"rtol": 1e-11, "atol": 1e-13}
+    for (W, b), (dW, db) in zip(theta, net.unpack(net.grad), strict=True):
+        np.testing.assert_allclose(dW, W.grad.numpy(), **close)
+        np.testing.assert_allclose(db, b.grad.numpy(), **close)
+    np.testing.assert_allclose(net.input_gradient() / 7, x.grad.numpy(), **close)
