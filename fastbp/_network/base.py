@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -504,6 +505,31 @@ class NetworkBase:
         return f"{kind}({self.widths}, {names}, {more})"
 
     # ---- copies and files -----------------------------------------------------------------
+
+    def copy(self) -> Self:
+        """An independent network with the same parameters, such as a target network.
+
+        It has the same layers and options, `trainable` of every layer, seed, `dropout_step`,
+        matmul_precision, `feature_names` and `preprocessing`. It does not have the stored pass and
+        its gradient, the hook and the optimiser of `partial_fit`. `copy.copy`, `copy.deepcopy` and
+        pickles give the same; `copy.copy` shares the dict `preprocessing`.
+
+        Returns
+        -------
+        Network
+            A network of this class.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network((2, 1), seed=0)
+        >>> target = net.copy()
+        >>> net.layers[0].b = [7.0]
+        >>> target.layers[0].b
+        array([0.], dtype=float32)
+        >>> target.theta += 0.01 * (net.theta - target.theta)
+        """
+        return deepcopy(self)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a file in the safetensors layout; see `fastbp.io`.
