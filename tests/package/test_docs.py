@@ -1,20 +1,28 @@
 """Every example in docstrings, the README and docs/ runs and prints what it shows; links work.
 
+On pages, this includes commands of fastbp: the lines that begin with `    $ fastbp`.
+
 The API reference of the documentation site is checked here without the tools of the site.
 """
 
+import contextlib
 import doctest
 import importlib
 import inspect
+import io
+import math
 import pkgutil
 import re
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
 import fastbp
+from fastbp.__main__ import main
+from fastbp._config import isa
 
 ROOT = Path(__file__).parents[2]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -31,6 +39,36 @@ def run(test):
     report = []
     doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(test, out=report.append)
     assert not report, "".join(report)
+
+
+def calls_of_commands(text):
+    """Replace each `$ fastbp …` of an indented block, and its output, by a call of `shell`."""
+    block = re.compile(r"^    \$ fastbp (.+)\n((?:    (?!\$ ).*\n)*)", re.MULTILINE)
+    return block.sub(lambda found: f"    >>> shell({found[1]!r}, {found[2]!r})\n", text)
+
+
+def shell(command, expected):
+    """Run a command of fastbp, and compare what it prints with a page.
+
+    Numbers may differ as they do between instruction sets: by 10 % or by 0.1.
+    """
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            main(shlex.split(command))
+        except SystemExit as error:  # of argparse, for wrong arguments
+            print(error, file=printed)
+    bars = re.compile(r"[^\n]*\r[^\n]*\n?")
+    got, want = bars.sub("", printed.getvalue()), expected.replace("on avx2", f"on {isa()}")
+    assert same_but_for_numbers(got, want), f"fastbp {command} prints:\n{got}"
+
+
+def same_but_for_numbers(got, want):
+    number = r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]\d+)?"
+    values = [[float(n.replace(",", "")) for n in re.findall(number, text)] for text in (got, want)]
+    words = [re.sub(number, "#", text).split() for text in (got, want)]
+    near = (math.isclose(a, b, rel_tol=0.1, abs_tol=0.1) for a, b in zip(*values, strict=False))
+    return words[0] == words[1] and all(near)
 
 
 def names_for_examples(module):
@@ -58,7 +96,8 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
 def test_page_examples(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = re.sub(r"^```.*", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    run(doctest.DocTestParser().get_doctest(text, {}, path.name, str(path), 0))
+    text, names = calls_of_commands(text), {"shell": shell}
+    run(doctest.DocTestParser().get_doctest(text, names, path.name, str(path), 0))
 
 
 def links(path):
