@@ -40,18 +40,37 @@ def push(state, right):
     return state + TAU * np.column_stack([v, move, spin, turn])
 
 
-def play(net, n, rng, greedy=False):
+def upright(state):
+    """Return which of the states (n, 4) are within the limits."""
+    return (np.abs(state[:, 0]) <= X_LIMIT) & (np.abs(state[:, 2]) <= ANGLE_LIMIT)
+
+
+def start(n, rng):
+    """Return n states (n, 4) near the balance."""
+    return rng.uniform(-0.05, 0.05, (n, 4))
+
+
+def score(choose, rng, n=100):
+    """Return the mean length of n episodes with the pushes choose(states)."""
+    state, alive, length = start(n, rng), np.ones(n, bool), 0.0
+    for _ in range(MAX_STEPS):
+        length += alive.mean()
+        state = push(state, choose(state))
+        alive = alive & upright(state)
+    return float(length)
+
+
+def play(net, n, rng):
     """Play n episodes; return states (T, n, 4), pushes (T, n) and who was alive (T, n)."""
-    state, alive = rng.uniform(-0.05, 0.05, (n, 4)), np.ones(n, bool)
+    state, alive = start(n, rng), np.ones(n, bool)
     states, pushes, lives = [], [], []
     while alive.any() and len(states) < MAX_STEPS:
-        p_right = net.predict(state * SCALE)[:, 1]
-        right = p_right > (0.5 if greedy else rng.random(n))
+        right = net.predict(state * SCALE)[:, 1] > rng.random(n)
         states.append(state)
         pushes.append(right)
         lives.append(alive)
         state = push(state, right)
-        alive = alive & (np.abs(state[:, 0]) <= X_LIMIT) & (np.abs(state[:, 2]) <= ANGLE_LIMIT)
+        alive = alive & upright(state)
     return np.array(states), np.array(pushes).astype(int), np.array(lives)
 
 
@@ -89,7 +108,7 @@ def main(seed=0, verbose=True):
         if length > 0.99 * MAX_STEPS:
             break
         improve(net, optimizer, states, pushes, alive)
-    length = float(play(net, 100, rng, greedy=True)[2].sum(axis=0).mean())
+    length = score(lambda state: net.predict(state * SCALE)[:, 1] > 0.5, rng)
     if verbose:
         print(f"after {update} updates, always the better push: {length:.1f} of {MAX_STEPS} steps")
     return length

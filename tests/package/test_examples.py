@@ -43,6 +43,14 @@ def cartpole(length):
     assert length > 195
 
 
+def actor_critic(length):
+    assert length > 180
+
+
+def dqn(length):
+    assert length > 170
+
+
 def direct_feedback_alignment(accuracy):
     assert min(accuracy) > 0.94
 
@@ -52,7 +60,8 @@ def run(name):
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.stem)
-def test_the_result_of_an_example(path, capsys):
+def test_the_result_of_an_example(path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)  # as for `python examples/name.py`
     if path.stem == "word_ranking":
         pytest.importorskip("pydoc_data.topics", reason="this Python has no manual")
     assert path.stem in globals(), (
