@@ -291,7 +291,7 @@ def identity(
     settings : mapping
         Arguments of `fit` that must be the same, by name.
     """
-    ours = ("theta", "preprocessing", "feature_names", "seed")
+    ours = ("theta", "preprocessing", "feature_names", "seed", "dropout_step")
     described = {k: _listed(v) for k, v in net.__getstate__().items() if k not in ours}
     state = optimizer.state_dict()
     hyper = {k: v for k, v in state["hyper"].items() if k != "lr"}

@@ -425,6 +425,20 @@ def test_a_pickle_without_the_count_begins_at_0():
     assert other.dropout_step == 0
 
 
+@KINDS
+def test_a_fit_resumes_whatever_the_count_is(kind, tmp_path):
+    """Fits use the count of the optimiser, which the checkpoint has, not that of the network."""
+    one, two, X, y = pair(DROPPING["dropout"], kind=kind)
+    options = {"batch_size": 9, "optimizer": "sgd", "checkpoint": tmp_path}
+    one.fit(X, y, epochs=1, **options)
+    two.dropout_step = 1
+    two.fit(X, y, epochs=2, resume=True, **options)
+    again, _, _ = case(DROPPING["dropout"], kind=kind)
+    again.fit(X, y, epochs=2, batch_size=9, optimizer="sgd")
+    np.testing.assert_array_equal(two.theta, again.theta)
+    assert two.dropout_step == 6
+
+
 def test_a_pass_that_fails_does_not_count():
     net, X, _ = case(DROPPING["dropout"])
     with pytest.raises(ValueError, match="X has 3 columns"):
