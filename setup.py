@@ -60,6 +60,10 @@ ISAS = {
     },
 }
 
+# Macros that restrict a file of csrc/isa/ to one dtype. These files take the longest, so each is
+# compiled in two halves, at the same time if there are processors for both.
+ONLY = ["FBP_ONLY_F32", "FBP_ONLY_F64"]
+
 # Flags by compiler and kind of file.
 FLAGS = {
     "unix": {
@@ -141,7 +145,7 @@ class BuildEngine(build_ext):
         self.family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         self.isas = [name for name in ISAS if self.can_build(name)]
         (made,) = cythonize(ext, build_dir=self.build_temp, language_level=3, force=self.force)
-        jobs = [*self.engine_jobs(), *((source, ["binding"], []) for source in made.sources)]
+        jobs = [*((source, ["binding"], []) for source in made.sources), *self.engine_jobs()]
         with ThreadPoolExecutor(self.parallel or max(2, os.cpu_count() or 1)) as pool:
             objects = list(pool.map(lambda job: self.compile(ext, *job), jobs))
         ext.sources, ext.extra_objects, ext.depends = [], objects, objects
@@ -169,7 +173,10 @@ class BuildEngine(build_ext):
     def engine_jobs(self):
         """Return (source, kinds of flags, macros) of each file to compile, the slowest first."""
         listed = " ".join(map(entry, self.isas))
-        jobs = [(f"csrc/isa/{isa}.c", ["engine", isa], []) for isa in reversed(self.isas)]
+        jobs = []
+        for isa in reversed(self.isas):
+            units = [[]] if "base" in ISAS[isa] else [[(only, "1")] for only in ONLY]
+            jobs += [(f"csrc/isa/{isa}.c", ["engine", isa], macros) for macros in units]
         for path in sorted(CSRC.rglob("*.c")):
             if path.parent.name != "isa":
                 macros = [("FBP_ISAS", listed)] if path == CSRC / "dispatch.c" else []
@@ -178,7 +185,8 @@ class BuildEngine(build_ext):
 
     def compile(self, ext, source, kinds, macros):
         """Compile one source unless its object file is fresh; return the object file."""
-        (obj,) = self.compiler.object_filenames([source], output_dir=self.build_temp)
+        folder = os.path.join(self.build_temp, *(name for name, _ in macros if name in ONLY))
+        (obj,) = self.compiler.object_filenames([source], output_dir=folder)
         if is_fresh(Path(obj), source) and not self.force:
             return obj
         kinds = [*kinds, "debug" if DEBUG else "release"]
@@ -188,7 +196,7 @@ class BuildEngine(build_ext):
         flags = FLAGS[self.family] | {name: isa.get(self.family) for name, isa in ISAS.items()}
         self.compiler.compile(
             [source],
-            output_dir=self.build_temp,
+            output_dir=folder,
             macros=macros,
             include_dirs=ext.include_dirs,
             extra_postargs=[flag for kind in kinds for flag in flags[kind]],

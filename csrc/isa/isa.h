@@ -6,7 +6,8 @@
  *   FBP_NN_ROWS        the rows of the tallest tile of gemm_nn
  * gemm_nn reads each row of A through a pointer of its own, and FBP_NN_ROWS pointers fit into the
  * general registers. On Zen 4, 14 rows reload three pointers per iteration and reach 90 to 95 % of
- * peak; 11 rows reach 98 %. Included once per translation unit, so it has no include guard. */
+ * peak; 11 rows reach 98 %. Included once per translation unit, so it has no include guard.
+ * FBP_ONLY_F32 or FBP_ONLY_F64 leaves out the other dtype, so that two compilers share a file. */
 
 #include "../kernels/kernels.h"
 
@@ -37,6 +38,7 @@
 
 extern const fbp_kernels_t FBP_ISA_NAME(fbp_kernels_f32), FBP_ISA_NAME(fbp_kernels_f64);
 
+#if !defined(FBP_ONLY_F64)
 #define FBP_SFX f32
 #define FBP_IS_F64 0
 #define FBP_EPSILON FLT_EPSILON
@@ -48,10 +50,13 @@ extern const fbp_kernels_t FBP_ISA_NAME(fbp_kernels_f32), FBP_ISA_NAME(fbp_kerne
 #undef FBP_EPSILON
 #undef FBP_LARGEST
 #undef FBP_SMALLEST
+#endif
 
+#if !defined(FBP_ONLY_F32)
 #define FBP_SFX f64
 #define FBP_IS_F64 1
 #define FBP_EPSILON DBL_EPSILON
 #define FBP_LARGEST DBL_MAX
 #define FBP_SMALLEST DBL_MIN
 #include "../kernels/all.inc"
+#endif
