@@ -616,7 +616,7 @@ def test_the_command_in_a_terminal_with_only_ascii(capsys, empty_folder, monkeyp
         (["--seconds", "0"], "--seconds: expected a number > 0"),
         (["--threads", "0"], "--threads: expected 1 to 1024"),
         (["--threads", "1025"], "--threads: expected 1 to 1024"),
-        (["--epochs", "3"], "unrecognized arguments: --epochs"),
+        (["--epochs", "3"], "unknown option --epochs"),
         (["--momentum", "0.9"], "need --optimizer sgd"),
         (["--target", "x"], "digits has its own"),
     ],
