@@ -67,7 +67,7 @@ def squared(a, y):
         {"l1": 1e-4, "l2": 1e-3, "weighted": True, "rule": "nesterov"},
         {"output": "softmax", "loss": "cross_entropy"},
         {"output": "sigmoid", "loss": "binary_cross_entropy"},
-        {"loss": squared},
+        pytest.param({"loss": squared}, id="a function"),
     ],
     ids=str,
 )
