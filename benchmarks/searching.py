@@ -23,6 +23,13 @@ CASES = {
     "fastbp, n_jobs=1, all threads": ("fastbp.sklearn", "float64", {}, 1, None),
     "fastbp, n_jobs=1, n_threads=1": ("fastbp.sklearn", "float64", {"n_threads": 1}, 1, None),
     "fastbp, n_jobs=cores": ("fastbp.sklearn", "float64", {}, 0, None),
+    "fastbp, n_jobs=cores, n_threads=1, threading": (
+        "fastbp.sklearn",
+        "float64",
+        {"n_threads": 1},
+        0,
+        None,
+    ),
     "fastbp, n_jobs=cores, float32": ("fastbp.sklearn", "float32", {}, 0, None),
     "fastbp, n_jobs=cores, float32, halving": ("fastbp.sklearn", "float32", {}, 0, None),
 }
@@ -63,11 +70,13 @@ if name.endswith("halving"):
 else:
     search = RandomizedSearchCV(network, space, n_iter=candidates, **common)
 begin = time.perf_counter()
+jobs = 1 if name.endswith("threading") else jobs  # processes to measure
 joblib.Parallel(jobs)(joblib.delayed(load)(module) for _ in range(8 * jobs))
 start = time.perf_counter() - begin
 before = all_used()
 begin = time.perf_counter()
-search.fit(X, y)
+with joblib.parallel_config("threading" if name.endswith("threading") else "loky"):
+    search.fit(X, y)
 seconds = time.perf_counter() - begin
 after = all_used()
 processor = sum(after[pid] - before.get(pid, 0) for pid in after)
