@@ -60,6 +60,11 @@ class Training:
     ) -> None:
         self.est, self.incremental = est, incremental
         self.held_out: Samples | None = est._validation(held_out)
+        if self.held_out is not None and self.held_out[1].shape[1:] != y.shape[1:]:
+            got, expected = (
+                1 if each.ndim == 1 else each.shape[1] for each in (self.held_out[1], y)
+            )
+            raise ValueError(f"y_val has {got} columns; y has {expected}")
         if self.held_out is None and est.early_stopping:
             (X, y, weights), self.held_out = self._split(X, y, weights)
         self.n_samples = X.shape[0]

@@ -166,6 +166,12 @@ def test_validation_data_in_separate_arguments(kind):
     with pytest.raises(ValueError, match="validation_data or X_val and y_val, not both"):
         model.fit(X, y, X_val=X, y_val=y, validation_data=(X, y))
     assert model.validation_scores_ == twin.validation_scores_
+    if kind is MLPRegressor:
+        before = model.network_.theta.copy()
+        model.set_params(warm_start=True)
+        with pytest.raises(ValueError, match="y_val has 2 columns; y has 1"):
+            model.fit(X, y, X_val=X, y_val=np.stack([y, y], axis=1))
+        np.testing.assert_array_equal(model.network_.theta, before)
 
 
 @pytest.mark.parametrize("kind", BOTH)
