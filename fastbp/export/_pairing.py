@@ -134,9 +134,10 @@ def paired(
             )
         ending = Activation("softmax")
     elif takes in ("logits", "logarithms"):
+        fitting = "binary_cross_entropy" if str(ending) == "sigmoid" else "cross_entropy"
         raise ValueError(
             f"{kind} takes {_TAKES[takes]}, but the modules end in {ending}: take it out of them, "
-            "or name a loss of fastbp that takes its outputs, such as 'cross_entropy'"
+            f"or name a loss of fastbp that takes its outputs, such as {fitting!r}"
         )
     assert isinstance(ending, Activation)
     if given not in (None, ending):
@@ -153,6 +154,9 @@ def _loss_of(loss: Any, n_out: int) -> tuple[Loss, str | None]:
         )
     if not is_criterion(loss):
         return resolve_loss(loss), None
+    if isinstance(loss, type):
+        name = loss.__name__
+        raise TypeError(f"loss must be a name or an object; got the class {name}: write {name}()")
     kind = type(loss).__name__
     if type(loss).__module__ != "torch.nn.modules.loss" or kind not in _CRITERIA:
         way = "a loss of your own is a formula, see fastbp.gates.loss"

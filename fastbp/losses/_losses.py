@@ -441,18 +441,22 @@ def resolve(spec: Spec) -> Loss:
 
     if isinstance(spec, LossFormula):
         return FormulaLoss(spec)
-    if is_criterion(spec):
-        name = type(spec).__name__
+    if is_criterion(spec) or getattr(spec, "__module__", None) == "torch.nn.functional":
+        name = getattr(spec, "__name__", type(spec).__name__)
         raise TypeError(
             f"loss must be one of fastbp; got the criterion {name} of PyTorch, which takes tensors"
             f"{hint_of('loss', name, NAMES)}; export.from_torch takes criteria"
         )
+    if isinstance(spec, type):
+        name = spec.__name__
+        raise TypeError(f"loss must be a name, a Loss or a function; got the class {name}")
     return CustomLoss(spec) if callable(spec) else Loss(spec)
 
 
 def is_criterion(loss: object) -> bool:
-    """Whether it is a torch.nn.Module, which need not be importable."""
-    return any(base.__module__ == "torch.nn.modules.module" for base in type(loss).__mro__)
+    """Whether it is a torch.nn.Module, or such a class; PyTorch need not be importable."""
+    kind = loss if isinstance(loss, type) else type(loss)
+    return any(base.__module__ == "torch.nn.modules.module" for base in kind.__mro__)
 
 
 class FormulaLoss(Loss):

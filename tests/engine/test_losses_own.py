@@ -145,6 +145,8 @@ def test_a_custom_loss_can_be_pickled_but_not_saved(tmp_path):
     assert not (tmp_path / "net").exists()
     with pytest.raises(TypeError, match="must be callable; got str"):
         CustomLoss("mse")
+    with pytest.raises(TypeError, match="a Loss or a function; got the class Loss"):
+        fastbp.Network((5, 3), loss=Loss)
     assert not net.criterion.pairs_with(Activation("softmax"))
 
 

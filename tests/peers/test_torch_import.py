@@ -207,6 +207,10 @@ def test_outputs_that_contradict_each_other_are_refused():
         export.from_torch(body(nn.Softmax(1)), loss="cross_entropy", output="sigmoid")
     with pytest.raises(TypeError, match="cross_entropy is a function of tensors: pass the module"):
         export.from_torch(body(), loss=nn.functional.cross_entropy)
+    with pytest.raises(TypeError, match=r"got the class MSELoss: write MSELoss\(\)"):
+        export.from_torch(body(), loss=nn.MSELoss)
+    with pytest.raises(ValueError, match="end in sigmoid: .* such as 'binary_cross_entropy'"):
+        export.from_torch(body(nn.Sigmoid()), loss=nn.BCEWithLogitsLoss())
 
 
 def test_objects_of_pytorch_get_a_hint_where_ours_are_taken():
@@ -217,8 +221,9 @@ def test_objects_of_pytorch_get_a_hint_where_ours_are_taken():
     schedule = torch.optim.lr_scheduler.StepLR(adam, 1)
     with pytest.raises(TypeError, match=r"got torch\..*StepLR: fastbp.schedules has its own"):
         net.fit(np.zeros((4, 3)), [0, 1, 2, 3], epochs=1, schedule=schedule)
-    with pytest.raises(TypeError, match="CrossEntropyLoss is called 'cross_entropy' here"):
-        fastbp.Network((3, 4), loss=nn.CrossEntropyLoss())
+    for loss in (nn.CrossEntropyLoss(), nn.CrossEntropyLoss, nn.functional.cross_entropy):
+        with pytest.raises(TypeError, match="PyTorch.* called 'cross_entropy' here"):
+            fastbp.Network((3, 4), loss=loss)
     with pytest.raises(TypeError, match="criterion OwnLoss of PyTorch"):
         fastbp.Network((3, 4), loss=OwnLoss())
 
