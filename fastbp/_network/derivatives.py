@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.columns import check_column_names
 from .._types import Array, Rows
 from ..hooks import Hook
 from .base import NetworkBase
@@ -598,6 +599,7 @@ class DifferentiableNetwork(NetworkBase):
         """
         from .walk_passes import as_sample, as_target, walk
 
+        check_column_names(x, self.feature_names, "x")
         X = self._inputs(as_sample(x, self.widths[0]), "x")
         targets = self._targets(as_target(y, self.criterion), 1, "x")
         assert targets is not None  # only losses of pairs have none

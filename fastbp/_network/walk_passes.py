@@ -23,8 +23,7 @@ def as_sample(x: object, n_in: int) -> Array:
     row = as_array(x, "x")
     if row.shape not in ((n_in,), (1, n_in)):
         raise ValueError(
-            f"x must be one sample, of shape ({n_in},); got shape {row.shape}: a walk shows one "
-            "sample, such as X[0]"
+            f"x must be one sample, of shape ({n_in},), such as X[0]; got shape {row.shape}"
         )
     return row.reshape(1, n_in)
 

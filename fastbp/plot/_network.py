@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from .._checks.columns import check_names, column_names
+from .._checks.columns import check_column_names, check_names, column_names
 from .._checks.numbers import as_array
+from .._network.walk_passes import as_sample
 from .._page.picture import number_text, values_text
 from .._pyplot import axes_or_new
 from .._types import Array
@@ -139,7 +140,8 @@ class NetworkDisplay:
         """
         if input_names is None:
             input_names = net.feature_names or column_names(x)
-        x = as_array(x, "x").astype(net.dtype).reshape(1, -1)
+        check_column_names(x, net.feature_names, "x")
+        x = as_sample(x, net.widths[0]).astype(net.dtype)
         outputs = [x[0].copy()]
         net.forward(x)
         delta = row = J = None

@@ -74,6 +74,7 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
         layer.W, layer.b = W, b
     ours._clear_record()
     _copy_record(estimator, ours)
+    ours.network_.feature_names = getattr(ours, "feature_names_in_", None)
     return ours
 
 

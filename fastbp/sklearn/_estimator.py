@@ -316,6 +316,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             bound = self._initial_bound(n_in, n_out)
             drawn += [rng.uniform(-bound, bound, (n_in, n_out)), rng.uniform(-bound, bound, n_out)]
         net = self._make_network(widths, dtype)
+        net.feature_names = getattr(self, "feature_names_in_", None)
         for layer, W, b in zip(net.layers, drawn[::2], drawn[1::2], strict=True):
             layer.W, layer.b = W, b
         if from_given:

@@ -36,6 +36,7 @@ CALLS = {
     "partial_fit": lambda net, X: net.partial_fit(X, Y),
     "train_batch": lambda net, X: net.train_batch(X, Y, SGD(0.01)),
     "jacobian": lambda net, X: net.jacobian(X),
+    "walk": lambda net, X: net.walk(X[:1], 1.0),
     "validation": lambda net, X: net.fit(FRAME, Y, validation_data=(X, Y), epochs=1),
 }
 
@@ -210,3 +211,16 @@ def test_a_resumed_fit_does_not_compare_names(tmp_path):
     expected = fastbp.Network((3, 1), seed=0)
     expected.fit(FRAME, Y, epochs=3, optimizer=SGD(0.01))
     np.testing.assert_array_equal(again.theta, expected.theta)
+
+
+def test_the_network_of_an_estimator_has_its_names(tmp_path):
+    sklearn = pytest.importorskip("fastbp.sklearn", reason="scikit-learn is not installed")
+    model = sklearn.MLPRegressor(hidden_layer_sizes=4).partial_fit(FRAME, Y)
+    back = sklearn.from_sklearn(sklearn.to_sklearn(model))
+    model.network_.save(tmp_path / "net")
+    for net in (model.network_, back.network_, fastbp.load(tmp_path / "net")):
+        assert net.feature_names == NAMES
+        with pytest.raises(ValueError, match="in another order"):
+            net.predict(FRAME[["size", "age", "rent"]])
+    unnamed = sklearn.MLPRegressor(hidden_layer_sizes=4).partial_fit(FRAME.to_numpy(), Y)
+    assert unnamed.network_.feature_names is None
