@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ._checks import arguments as check
+from ._checks.keywords import hinting
 from ._checks.state import any_number, checked_state, optional, text, vector
 from ._files.atomic import naming
 from ._public import present
@@ -131,6 +132,7 @@ class EarlyStopping:
     baseline: float | None = None  # pickles of version 0.1 have no value
     start_from_epoch: int = 0
 
+    @hinting("EarlyStopping")
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -261,6 +263,7 @@ class ModelCheckpoint:
 
     adds_logs: ClassVar[dict[str, bool | None]] = {}
 
+    @hinting("ModelCheckpoint")
     def __init__(
         self,
         path: str | os.PathLike[str],

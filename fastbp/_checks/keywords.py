@@ -152,6 +152,42 @@ _DENSE = {
     "kernelregularizer": "penalties are arguments of the network: from_layers(…, l1=…, l2=…)",
     "frozen": "write trainable=False",
 }
+_OF_THE_MODULES = "the modules determine it"
+_FROM_TORCH = {
+    **dict.fromkeys(("activation", "init", "norm", "bias", "dropout"), _OF_THE_MODULES),
+    **dict.fromkeys(("optimizer", "epochs", "batchsize", "schedule", "metrics"), _OF_FIT),
+    "lr": _LEARNING_RATE,
+    "learningrate": _LEARNING_RATE,
+    "criterion": "loss",
+    "lossfn": "loss",
+    "outputactivation": "output",
+    "weightdecay": "l2",
+    "randomstate": "seed",
+    "precision": "matmul_precision",
+}
+_MONITORS = {
+    "metric": "monitor",
+    "quantity": "monitor",
+    "verbose": "write fit(…, progress=True), which shows the epochs",
+}
+_EARLY_STOPPING = {
+    **_MONITORS,
+    "restorebestweights": "restore_best",
+    "niternochange": "patience",
+    "tol": "min_delta",
+    "delta": "min_delta",
+    "threshold": "min_delta",
+}
+_MODEL_CHECKPOINT = {
+    **_MONITORS,
+    "filepath": "path",
+    "filename": "path",
+    "file": "path",
+    "savebest": "save_best_only",
+    "saveweightsonly": "the file holds the whole network: layers, weights and loss",
+    "savefreq": "write fit(…, checkpoint=folder, every='5 epochs')",
+    "period": "write fit(…, checkpoint=folder, every='5 epochs')",
+}
 _OPTIMIZER = {
     "learningrate": "lr",
     "learningrateinit": "lr",
@@ -174,8 +210,11 @@ HINTS: dict[str, Mapping[str, str]] = {
     "Network": _NETWORK,
     "from_layers": {name: text for name, text in _NETWORK.items() if name not in ("nin", "layers")}
     | dict.fromkeys(("activation", "init", "output"), _OF_A_LAYER),
+    "from_torch": _FROM_TORCH,
     "Dense": _DENSE,
     "optimizer": _OPTIMIZER,
+    "EarlyStopping": _EARLY_STOPPING,
+    "ModelCheckpoint": _MODEL_CHECKPOINT,
 }
 
 # Methods and attributes that networks of other libraries have.
@@ -189,6 +228,13 @@ _ATTRIBUTES = {
     "train": "use fit(X, y), or in a loop by hand forward(X, training=True)",
     "eval": "leave it out: forward(X) and predict(X) drop nothing",
     "clone": "use copy()",
+    "to": "leave it out: fastbp computes on the CPU; the dtype is an argument of Network(…)",
+    "cpu": "leave it out: fastbp computes on the CPU",
+    "cuda": "leave it out: fastbp computes on the CPU",
+    "double": "write Network(…, dtype='float64')",
+    "add": "fastbp.Network.from_layers takes all layers at once",
+    "optimizer": "it is an argument of fit(…) and step(…)",
+    "load": "use fastbp.load",
     "zero_grad": "leave it out: backward(y) replaces the gradient",
     "parameters": "use theta, a flat vector, or layers[0].W and .b",
     "weights": "use theta, a flat vector, or layers[0].W and .b",
@@ -277,10 +323,8 @@ def _too_many(
             f"{len(args)} numbers"
         )
     few = "1 argument" if n == 1 else f"{n} arguments"
-    return TypeError(
-        f"{call}() takes at most {few} without a name; got {len(args)}: write the others by name, "
-        f"such as {names[n]}=…"
-    )
+    way = f": write the others by name, such as {names[n]}=…" if n < len(names) else ""
+    return TypeError(f"{call}() takes at most {few} without a name; got {len(args)}{way}")
 
 
 def missing_attribute(owner: object, name: str) -> AttributeError:

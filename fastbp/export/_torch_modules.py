@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._checks.keywords import unknown_argument
 from .._types import Array
 from ..activations import NAMES, Activation, resolve
 from ..activations import Spec as ActivationSpec
@@ -75,6 +77,12 @@ def from_torch(
     from .._network.dense import Dense
     from .._network.network import Network
 
+    own = ("sequential", "loss", "output")
+    known = dict.fromkeys((*own, *signature(Network.from_layers).parameters))
+    del known["n_in"], known["layers"]
+    for name in network:
+        if name not in known:
+            raise unknown_argument("from_torch", name, known, "from_torch")
     torch = import_torch()
     reader = _Reader(torch)
     for place, module in _modules_of(torch, sequential):

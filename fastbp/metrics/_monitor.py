@@ -154,12 +154,14 @@ class Monitor:
 
 
 def _lacking(name: str, logs: Mapping[str, object], owner: str) -> ValueError:
-    way = "val_loss needs validation_data or validation_split"
+    way = "val_loss needs X_val and y_val, validation_data or validation_split"
     if name == "val_score" and "val_loss" in logs:  # only a loss of the user's has no score
         way = (
             "the loss names no score: use gates.loss(..., score='r2') or CustomLoss(..., "
             "score='r2'), with a metric that suits it, or monitor val_loss or a metric of the fit"
         )
+    elif "val_loss" in logs:
+        way = "metrics=['accuracy'] of fit, for example, adds accuracy and val_accuracy"
     return ValueError(
         f"{owner} monitors {name!r}, which the logs lack: they hold {', '.join(logs)}; {way}"
     )

@@ -6,7 +6,7 @@ for the engine, and the Parameters section of the class's docstring.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import Parameter, Signature, cleandoc
 from typing import Any, ClassVar, dataclass_transform
 
@@ -109,6 +109,12 @@ class Declared:
                 f"{type(self).__name__}() takes at most {len(positional)} arguments without a "
                 f"name; got {len(args)}"
             )
+        if args and _is_parameters(args[0]):
+            name = type(self).__name__
+            raise TypeError(
+                f"{name}() takes no parameters; got {type(args[0]).__name__}: the network passes "
+                f"them, in fit(…, optimizer={name}(…)) and in step({name}(…))"
+            )
         for name in values:
             if name not in self._fields:
                 raise unknown_argument(type(self).__name__, name, self._fields, "optimizer")
@@ -132,6 +138,12 @@ class Declared:
             if field.shown or getattr(self, name) != field.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _is_parameters(value: object) -> bool:
+    """Whether it is a network, an array or the like, as optimisers of PyTorch take."""
+    listed = isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0
+    return hasattr(value, "theta") or (listed and not isinstance(value, (str, bytes)))
 
 
 def _signature(fields: dict[str, Hyper]) -> Signature:

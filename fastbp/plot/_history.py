@@ -53,6 +53,8 @@ class HistoryDisplay:
         recorded = history.series()
         if names is None:
             names = [name for name in ("loss", "val_loss") if name in recorded]
+        if isinstance(names, str):
+            raise TypeError(f"names must be a sequence: write names=[{names!r}]")
         series = {name: history[name] for name in names}
         return cls(series, loss_name=history.loss_name).plot(ax)
 

@@ -83,6 +83,28 @@ def test_the_constructor_names_its_argument(network, name):
         (lambda: fastbp.optim.Adam(beta_1=0.5), "write betas=(b1, b2)"),
         (lambda: fastbp.optim.SGD(clipnorm=1), called("clipnorm", "clip_norm")),
         (
+            lambda: fastbp.callbacks.EarlyStopping(restore_best_weights=True),
+            called("restore_best_weights", "restore_best"),
+        ),
+        (
+            lambda: fastbp.callbacks.ModelCheckpoint(filepath="best.safetensors"),
+            "ModelCheckpoint() has no argument 'filepath'; known: path, ",
+        ),
+        (
+            lambda: fastbp.callbacks.ModelCheckpoint("best", "loss", False, "min", 1),
+            "ModelCheckpoint() takes at most 4 arguments without a name; got 5",
+        ),
+        (
+            lambda: fastbp.export.from_torch(None, criterion="mse"),
+            "from_torch() has no argument 'criterion'; known: sequential, loss, output, dtype, ",
+        ),
+        (lambda: fastbp.export.from_torch(None, n_in=3), "has no argument 'n_in'"),
+        (
+            lambda: fastbp.optim.Adam(np.zeros(3), lr=0.1),
+            "Adam() takes no parameters; got ndarray: the network passes them, in fit(…, ",
+        ),
+        (lambda: fastbp.optim.SGD(fastbp.Network((3, 2))), "SGD() takes no parameters; got Netw"),
+        (
             lambda: fastbp.Network.from_layers(3, [Dense(2)], activation="relu"),
             "it is an option of a layer",
         ),
@@ -125,6 +147,9 @@ CALLS = {
     "Network": [fastbp.Network],
     "from_layers": [fastbp.Network.from_layers],
     "Dense": [Dense],
+    "from_torch": [fastbp.export.from_torch],
+    "EarlyStopping": [fastbp.callbacks.EarlyStopping],
+    "ModelCheckpoint": [fastbp.callbacks.ModelCheckpoint],
     "optimizer": [getattr(fastbp.optim, name) for name in ("Adam", "SGD", "AdamW", "RMSprop")],
 }
 

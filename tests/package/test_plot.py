@@ -51,6 +51,8 @@ def test_learning_curves():
     assert scores.ax_ is display.ax_
     with pytest.raises(KeyError, match="nonsense"):
         plot.HistoryDisplay.from_history(history, names=["nonsense"])
+    with pytest.raises(TypeError, match=r"write names=\['loss'\]"):
+        plot.HistoryDisplay.from_history(history, names="loss")
 
 
 def test_learning_curves_of_an_estimator():
@@ -266,6 +268,16 @@ def test_inputs_have_the_names_of_the_frame_that_the_network_knows():
 def test_names_that_do_not_fit_are_refused(names, error, message):
     with pytest.raises(error, match=message):
         plot.NetworkDisplay.from_network(fastbp.Network((2, 1)), [1.0, 2.0], **names)
+
+
+def test_only_one_sample_with_the_columns_of_the_training_is_drawn():
+    net = fastbp.Network((2, 1), seed=0)
+    with pytest.raises(ValueError, match=r"x must be one sample, of shape \(2,\), such as X\[0\]"):
+        plot.NetworkDisplay.from_network(net, np.zeros((3, 2)))
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    net.feature_names = ["size", "age"]
+    with pytest.raises(ValueError, match="columns of x are in another order"):
+        plot.NetworkDisplay.from_network(net, pd.DataFrame({"age": [1.0], "size": [2.0]}))
 
 
 def test_texts_of_a_picture_lie_within_it():

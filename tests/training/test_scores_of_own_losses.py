@@ -113,7 +113,7 @@ def test_monitors_of_a_missing_score_say_how_to_name_one(kind, tmp_path):
     ):
         with pytest.raises(ValueError, match=wanted):
             net.fit(X, y, validation_data=(X, y), **options)
-    with pytest.raises(ValueError, match="val_loss needs validation_data"):
+    with pytest.raises(ValueError, match="val_loss needs X_val and y_val, validation_data or"):
         net.fit(X, y, callbacks=[EarlyStopping("val_score")])
     np.testing.assert_array_equal(net.theta, theta)
 
