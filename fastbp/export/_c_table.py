@@ -117,7 +117,8 @@ def head(
         "class in out."
         if classes
         else "Returns 0, with the predictions in out, in the units of the target.",
-        "invalid": "a number that is not finite" + (faults if prep.categories else ""),
+        "invalid": "a number that is not finite when it is scaled"
+        + (faults if prep.categories else ""),
         "stack": sizes[0],
         "constants": sizes[1],
     }
@@ -171,8 +172,8 @@ def _inputs(prep: Preprocessing, name: str, real: str, refuse: bool) -> Iterator
     """The lines that compute the inputs of the network."""
     if without_names(prep):
         yield f"    for (int i = 0; i < {prep.n_inputs}; ++i) {{"
-        yield "        if (!isfinite(row[i])) return -(i + 1);"
         yield f"        x[i] = ({real})((row[i] - {name}_mean[i]) / {name}_scale[i]);"
+        yield "        if (!isfinite(x[i])) return -(i + 1);"
         yield "    }"
         return
     if prep.categories:
@@ -191,8 +192,8 @@ def _inputs(prep: Preprocessing, name: str, real: str, refuse: bool) -> Iterator
             place += n
         else:
             mean, scale = _double(prep.mean[place]), _double(prep.scale[place])
-            yield f"    if (!isfinite(row->{member})) return -{i + 1};"
             yield f"    x[{place}] = ({real})((row->{member} - {mean}) / {scale});"
+            yield f"    if (!isfinite(x[{place}])) return -{i + 1};"
             place += 1
 
 

@@ -196,8 +196,8 @@ class Preprocessing:
         Raises
         ------
         DataError
-            There is an unknown category with `unknown="error"`, or X would take more than
-            `max_bytes` bytes.
+            There is an unknown category with `unknown="error"`, a scaled number is too large for
+            `dtype`, or X would take more than `max_bytes` bytes.
         ValueError
             `unknown` is neither "error" nor "ignore".
         """
@@ -228,8 +228,28 @@ class Preprocessing:
         mean, scale = np.array(self.mean)[inputs], np.array(self.scale)[inputs]
         for start in range(0, table.n_rows, _BLOCK):
             rows = slice(start, start + _BLOCK)
-            X[rows, inputs] = (table.values[rows, columns] - mean) / scale
+            values = table.values[rows, columns]
+            with np.errstate(over="ignore"):
+                scaled = ((values - mean) / scale).astype(X.dtype)
+            if not np.isfinite(scaled).all():
+                self._refuse_overflow(table, values, scaled, start, numbers)
+            X[rows, inputs] = scaled
         return X
+
+    def _refuse_overflow(
+        self, table: Table, values: Array, scaled: Array, start: int, columns: Sequence[int]
+    ) -> None:
+        """Raise DataError for the first finite number that the dtype of `scaled` cannot hold."""
+        lost = np.argwhere(np.isfinite(values) & ~np.isfinite(scaled))
+        if not len(lost):
+            return
+        row, column = lost[0].tolist()
+        wider = "" if scaled.dtype == np.float64 else ", or train a model with dtype float64"
+        raise DataError(
+            f"{table.source}, {table.place(start + row)}, column "
+            f"{self.features[columns[column]]!r}: {values[row, column]:g} is too large; scaled, it "
+            f"is beyond {scaled.dtype}: correct it{wider}"
+        )
 
     def unknown_categories(self, table: Table) -> list[Problem]:
         """Return a Problem for each feature of a table that has categories unknown to the model."""

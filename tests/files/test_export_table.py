@@ -1,6 +1,7 @@
 """Exports of models of tables take raw rows and give the answers of the model in Python."""
 
 import ctypes
+import math
 import shutil
 import subprocess
 
@@ -86,7 +87,7 @@ def test_c_says_which_column_it_cannot_take(tmp_path):
     kind, good = row_type(net), row_of(net, rows(), 0)
     assert called(library, net, good)[0] >= 0
     for i, (member, _) in enumerate(kind._fields_):
-        wrong = (float("nan"), float("inf")) if i in (0, 2, 3) else (b"silver", b"", None)
+        wrong = (math.nan, math.inf, -1e300) if i in (0, 2, 3) else (b"silver", b"", None)
         for value in wrong:
             row = kind.from_buffer_copy(good)
             setattr(row, member, value)

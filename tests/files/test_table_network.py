@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -298,6 +299,15 @@ def test_all_problems_of_values_are_in_one_error(model):
         f"  column 'year': 1 missing value (in row 5); {fill}",
         "  column 'paid': 1 value (in row 4): '3j' (complex); the model takes text here",
     ]
+
+
+def test_a_number_beyond_the_dtype_is_refused(model, tmp_path):
+    X = [one(), one(year=-1e300)]
+    message = "X, row 2, column 'year': -1e+300 is too large; scaled, it is beyond float32: correct"
+    with pytest.raises(DataError, match=re.escape(message)):
+        model.predict(X)
+    wide = table_network(tmp_path, dtype="float64")
+    assert np.isfinite(wide.predict_proba(X)).all()
 
 
 def test_missing_values_of_pandas_and_masks(model):
