@@ -18,6 +18,11 @@ WEIGHT = torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
 ROUNDING = 5 * (9 + 2) * 10 * np.finfo(np.float64).eps
 
 
+def named(value):
+    """The id of a parameter: of functions the name, as their texts differ between processes."""
+    return getattr(value, "__name__", str(value))
+
+
 def indices(rng, k):
     return rng.integers(k, size=N)
 
@@ -106,7 +111,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize(("module", "criterion", "draw", "spec", "output"), CRITERIA, ids=str)
+@pytest.mark.parametrize(("module", "criterion", "draw", "spec", "output"), CRITERIA, ids=named)
 def test_a_training_loop_goes_on_as_in_pytorch(rng, rule, module, criterion, draw, spec, output):
     net = export.from_torch(module, loss=criterion)
     assert net.criterion == fastbp.losses.Loss(spec)
