@@ -163,6 +163,12 @@ def check_widths(widths: Iterable[int]) -> tuple[int, ...]:
         raise TypeError(
             f"widths must be a sequence of whole numbers such as (4, 16, 3); got {_shown(widths)}"
         )
+    widths = tuple(widths)
+    if any(hasattr(each, "n_out") for each in widths):
+        raise TypeError(
+            "widths must hold whole numbers; got layers: write "
+            "fastbp.Network.from_layers(n_in, [fastbp.Dense(…), …])"
+        )
     checked = tuple(check_positive_int(n, f"widths[{i}]") for i, n in enumerate(widths))
     if len(checked) < 2:
         raise ValueError(

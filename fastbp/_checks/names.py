@@ -97,6 +97,14 @@ _ELSEWHERE: dict[str, dict[str, str]] = {
         "gaussian": "normal",
         "randomnormal": "normal",
     },
+    "norm": {
+        "layernorm": "layer",
+        "rmsnorm": "rms",
+        **dict.fromkeys(
+            ("batch", "batchnorm", "batchnorm1d", "batchnormalization"),
+            "no layer computes with the statistics of a batch: use 'layer' or 'rms'",
+        ),
+    },
     "metric": {
         "acc": "accuracy",
         "categoricalaccuracy": "accuracy",

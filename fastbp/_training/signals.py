@@ -62,7 +62,7 @@ def _name(given: object) -> str:
     else:
         raise TypeError(f"on_signal takes names of signals such as 'SIGTERM'; got {given!r}")
     if name not in NAMES:
-        raise unknown_name("signal", name, NAMES)
+        raise unknown_name("signal", given if isinstance(given, str) else name, NAMES)
     if not hasattr(signal, name):
         raise ValueError(f"this system has no {name}, which on_signal names: leave it out")
     return name

@@ -126,6 +126,8 @@ def test_widths_as_separate_arguments_get_their_brackets(network):
             network(4, 8, 2, **options)
     with pytest.raises(TypeError, match=r"at most 1 argument without a name; got 2.* activation="):
         network((4, 2), "tanh")
+    with pytest.raises(TypeError, match=r"got layers: write fastbp.Network.from_layers\(n_in, "):
+        network([Dense(4), Dense(2)])
     with pytest.raises(TypeError, match=r"fit\(\) takes at most 2 .* such as epochs=…"):
         network((3, 2)).fit(X, Y, 10)
     with pytest.raises(TypeError, match=r"from_layers\(\) takes at most 2 arguments"):

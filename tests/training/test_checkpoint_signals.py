@@ -244,7 +244,7 @@ def test_a_process_that_gets_signals_can_be_resumed(kind, n_files, tmp_path):
     ("given", "error", "message"),
     [
         ("SIGKILL", ValueError, "unknown signal 'SIGKILL'; known: SIGTERM, SIGUSR1"),
-        (["SIGTERM", "USR1"], ValueError, "unknown signal 'USR1'"),
+        (["SIGTERM", "usr1"], ValueError, "unknown signal 'usr1'; .* did you mean 'SIGUSR1'"),
         (15, TypeError, r"True, False, or names such as \('SIGTERM', 'SIGUSR1'\); got 15"),
         ([15], TypeError, "names of signals such as 'SIGTERM'; got 15"),
         (None, TypeError, "True, False, or names"),
