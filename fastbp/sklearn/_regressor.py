@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .._checks.arguments import check_real
+from .._checks.arguments import check_flag, check_real
 from .._network.dense import Norm
 from .._types import Array
 from ..activations import Spec as ActivationSpec
@@ -336,9 +336,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Raises
         ------
-        ValueError
-            If the network was trained with another loss than these options need, or for a level
-            that it was not trained for.
+        TypeError, ValueError
+            If the network was trained with another loss than these options need, for a level that
+            it was not trained for, or if `return_std` is neither True nor False.
 
         Examples
         --------
@@ -354,6 +354,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         outputs = self._outputs(X)
         criterion = self.network_.criterion
+        return_std = check_flag(return_std, "return_std")
         if return_std and criterion.entry.std is None:
             raise ValueError(
                 f"return_std=True needs a network that learned the variance, with "
@@ -394,6 +395,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         several = isinstance(quantiles, Iterable)
         levels = quantiles if isinstance(quantiles, Iterable) else [quantiles]
         places = [_place(level, taus) for level in levels]
+        if not places:
+            raise ValueError("quantiles must name at least one level; got none")
         return by_target[..., places if several else places[0]]
 
     def _criterion(self) -> Loss:

@@ -151,6 +151,7 @@ def test_early_stopping_by_several_quantiles_uses_all_of_them():
         ("every", ValueError, "must be 'all', a number or a list of numbers; got 'every'"),
         (True, TypeError, "a level of quantiles must be a number; got True"),
         (["0.1"], TypeError, "a level of quantiles must be a number; got '0.1'"),
+        ([], ValueError, "quantiles must name at least one level"),
     ],
 )
 def test_quantiles_that_are_not_possible(given, error, message):
@@ -163,6 +164,8 @@ def test_quantiles_of_another_loss():
     model, X, _ = fitted("gaussian_nll")
     with pytest.raises(ValueError, match=r"loss='quantile\(0.1, 0.5, 0.9\)' .* loss gaussian_nll"):
         model.predict(X, quantiles="all")
+    with pytest.raises(TypeError, match="return_std must be True or False; got 'yes'"):
+        model.predict(X, return_std="yes")
 
 
 # ---- scores that losses name --------------------------------------------------------------
