@@ -9,7 +9,6 @@ import numpy as np
 
 from .._checks.columns import check_column_names, check_names, column_names
 from .._checks.numbers import as_array
-from .._network.walk_passes import as_sample
 from .._page.picture import number_text, values_text
 from .._pyplot import axes_or_new
 from .._types import Array
@@ -138,6 +137,8 @@ class NetworkDisplay:
         ...     net, [0.5, 1.0], 2.0, **names
         ... )  # doctest: +SKIP
         """
+        from .._network.walk_passes import as_sample  # only here: it imports the gates
+
         if input_names is None:
             input_names = net.feature_names or column_names(x)
         check_column_names(x, net.feature_names, "x")
