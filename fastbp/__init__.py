@@ -27,6 +27,7 @@ from . import (
     testing,
     tracking,
 )
+from ._checks.keywords import missing_name
 from ._config import get_num_threads, isa, set_num_threads, show_config, stop_threads
 from ._network.dense import Dense, Norm
 from ._network.network import Network
@@ -91,7 +92,7 @@ else:
             from ._network.walk import Walk
 
             return Walk
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise missing_name(__name__, name)
 
     def __dir__():
         return sorted({*globals(), *__all__})

@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ._checks import arguments as check
-from ._checks.keywords import hinting
+from ._checks.keywords import hinting, missing_name
 from ._checks.state import any_number, checked_state, optional, text, vector
 from ._files.atomic import naming
 from ._public import present
@@ -485,3 +485,8 @@ class LambdaCallback:
 
 
 present(__name__, __all__)
+
+if not TYPE_CHECKING:  # which would take every name for known
+
+    def __getattr__(name):
+        raise missing_name(__name__, name)

@@ -1,11 +1,13 @@
-"""Keyword arguments that a call does not have: errors that say what the argument is called here.
+"""Arguments, attributes and names that are not there: errors that say what is here instead.
 
 `hinting` decorates a function that users call, which keeps its own signature. The check is made
-once per call, before the body.
+once per call, before the body. `missing_attribute` and `missing_name` are for `__getattr__` of a
+class and of a module.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from inspect import CO_VARARGS, CO_VARKEYWORDS
@@ -21,6 +23,9 @@ _LEARNING_RATE = (
     "the learning rate belongs to the optimizer: write fit(…, optimizer=fastbp.optim.Adam(lr))"
 )
 _OF_THE_OPTIMIZER = "it belongs to the optimizer: write fit(…, optimizer=fastbp.optim.Adam(…))"
+_CLIPPING = (
+    "it belongs to the optimizer: write fit(…, optimizer=fastbp.optim.Adam(clip_global_norm=1.0))"
+)
 _OF_FIT = "it is an argument of fit"
 _OF_THE_NETWORK = "it is an argument of the network: write fastbp.Network(widths, …)"
 _OF_A_LAYER = (
@@ -38,6 +43,7 @@ _FIT = {
     "betas": _OF_THE_OPTIMIZER,
     "weightdecay": _OF_THE_OPTIMIZER,
     "clipnorm": _OF_THE_OPTIMIZER,
+    **dict.fromkeys(("clip", "clipvalue", "clipgrad", "gradclip", "maxgradnorm"), _CLIPPING),
     "opt": "optimizer",
     "optim": "optimizer",
     "solver": "optimizer",
@@ -204,6 +210,23 @@ _OPTIMIZER = {
     "lrdecay": "write fit(…, schedule=fastbp.schedules.ExponentialLR(gamma))",
     "params": "the network passes its parameters: write net.step(optimizer)",
 }
+_MEAN = "J is the mean over the rows of a batch"
+_LOSS = {
+    "fromlogits": (
+        "write Network(…, output='softmax') or output='sigmoid': the loss that pairs with it is "
+        "computed from the logits"
+    ),
+    "reduction": _MEAN,
+    "sizeaverage": _MEAN,
+    "weight": "class_weight",
+    "weights": "class_weight",
+    "ignoreindex": "the class_weight of such a class is 0, as in class_weight=[1, 0, 1]",
+    "smoothing": "label_smoothing",
+    "beta": "delta",
+    "tau": "taus",
+    "q": "taus",
+    "quantiles": "taus",
+}
 HINTS: dict[str, Mapping[str, str]] = {
     "fit": _FIT,
     "partial_fit": _FIT,
@@ -212,6 +235,7 @@ HINTS: dict[str, Mapping[str, str]] = {
     | dict.fromkeys(("activation", "init", "output"), _OF_A_LAYER),
     "from_torch": _FROM_TORCH,
     "Dense": _DENSE,
+    "Loss": _LOSS,
     "optimizer": _OPTIMIZER,
     "EarlyStopping": _EARLY_STOPPING,
     "ModelCheckpoint": _MODEL_CHECKPOINT,
@@ -245,6 +269,47 @@ _ATTRIBUTES = {
     "state_dict": "use fastbp.export.to_state_dict(net)",
     "load_state_dict": "use fastbp.export.from_state_dict",
     "history": "fit(…) returns it",
+}
+# The same of a layer.
+OF_LAYERS = {
+    "weight": "use W (n_in, n_out), the transpose of weight in PyTorch; its gradient is dW",
+    "weights": "use W (n_in, n_out) and b (n_out,)",
+    "kernel": "use W (n_in, n_out)",
+    "coef_": "use W (n_in, n_out)",
+    "bias": "use b (n_out,); its gradient is db",
+    "biases": "use b (n_out,); its gradient is db",
+    "intercept_": "use b (n_out,)",
+    "grad": "use dW (n_in, n_out) and db (n_out,)",
+    "gradient": "use dW (n_in, n_out) and db (n_out,)",
+    "get_weights": "use W and b, which are views: copy them to keep their values",
+    "set_weights": "assign to W and b",
+    "requires_grad": "use trainable",
+    "input": "the inputs of a layer are X, or a of the layer before",
+    "output": "use a, the output of the last forward",
+    "units": "use W.shape, which is (n_in, n_out)",
+    "in_features": "use W.shape, which is (n_in, n_out)",
+    "out_features": "use W.shape, which is (n_in, n_out)",
+}
+# Names that the modules of other libraries have, and modules that `import fastbp` leaves out.
+_NAMES = {
+    **dict.fromkeys(
+        ("sequential", "model", "mlp", "module"),
+        "write fastbp.Network(widths, …), or fastbp.Network.from_layers(n_in, [fastbp.Dense(…)])",
+    ),
+    **dict.fromkeys(("linear", "layer"), "write fastbp.Dense(n_out), without the inputs"),
+    "dropout": "write fastbp.Dense(n_out, dropout=…)",
+    "layernorm": "write fastbp.Dense(n_out, norm='layer')",
+    "tensor": "pass NumPy arrays, which is all that fastbp takes",
+    "nn": "layers are fastbp.Dense, and networks fastbp.Network",
+    "layers": "layers are fastbp.Dense",
+    "optimizers": "write fastbp.optim",
+    "lrscheduler": "write fastbp.schedules",
+    "learningratescheduler": "write fit(…, schedule=…), with a schedule of fastbp.schedules",
+    "mlpclassifier": "import fastbp.sklearn first, and write fastbp.sklearn.MLPClassifier",
+    "mlpregressor": "import fastbp.sklearn first, and write fastbp.sklearn.MLPRegressor",
+    "sklearn": "import fastbp.sklearn first",
+    "tabular": "import fastbp.tabular first",
+    "bench": "import fastbp.bench first",
 }
 
 
@@ -327,13 +392,48 @@ def _too_many(
     return TypeError(f"{call}() takes at most {few} without a name; got {len(args)}{way}")
 
 
-def missing_attribute(owner: object, name: str) -> AttributeError:
+def missing_attribute(
+    owner: object, name: str, elsewhere: Mapping[str, str] = _ATTRIBUTES
+) -> AttributeError:
     """The error for an attribute that a network does not have, with what other libraries mean.
+
+    `elsewhere` are the attributes that get a hint; `OF_LAYERS` are those of a layer.
 
     >>> print(missing_attribute(0, "zero_grad"))
     'int' object has no attribute 'zero_grad': leave it out: backward(y) replaces the gradient
     """
     message = f"{type(owner).__name__!r} object has no attribute {name!r}"
-    if name in _ATTRIBUTES:
-        message += f": {_ATTRIBUTES[name]}"
+    if name in elsewhere:
+        message += f": {elsewhere[name]}"
     return AttributeError(message, name=name, obj=owner)
+
+
+def missing_name(module: str, name: str) -> AttributeError:
+    """The error for a name that a module of fastbp does not have.
+
+    The hint is another public module that has the name, what other libraries mean by it, or the
+    nearest name that the module has.
+
+    >>> import fastbp
+    >>> print(missing_name("fastbp", "Adam"))
+    module 'fastbp' has no attribute 'Adam'; write fastbp.optim.Adam
+    >>> print(missing_name("fastbp.optim", "Adm"))
+    module 'fastbp.optim' has no attribute 'Adm'; did you mean 'Adam'?
+    """
+    message = f"module {module!r} has no attribute {name!r}"
+    if name.startswith("_"):  # asked for by tools, which need no hint
+        return AttributeError(message, name=name)
+    homes = [
+        home
+        for home, each in list(sys.modules.items())
+        if home.partition(".")[0] == "fastbp"
+        and "._" not in home
+        and name in getattr(each, "__all__", ())
+    ]
+    homes = ["fastbp"] if "fastbp" in homes else homes
+    if 1 <= len(homes) <= 2:  # not names such as resolve, which many modules have
+        text = "; write " + " or ".join(f"{home}.{name}" for home in homes)
+    else:
+        text = hint(name, sys.modules[module].__all__, _NAMES)
+    # Without obj, Python adds no suggestion of its own to that of the message.
+    return AttributeError(message + text, name=name)

@@ -119,6 +119,12 @@ _ELSEWHERE: dict[str, dict[str, str]] = {
         "rocauc": "pass the function sklearn.metrics.roc_auc_score",
     },
 }
+# A loss of the user's names its score in a text, so sentences about functions do not help there.
+_ELSEWHERE["score"] = {
+    there: here
+    for there, here in _ELSEWHERE["metric"].items()
+    if " " not in here and there != "binaryaccuracy"  # a score has that name
+}
 
 
 def known_name(kind: str, got: str, names: Iterable[str]) -> str:

@@ -439,6 +439,12 @@ class NetworkBase:
         def __getattr__(self, name):
             raise missing_attribute(self, name)
 
+        def __call__(self, *args, **kwargs):
+            raise TypeError(
+                f"{type(self).__name__!r} object is not callable: write predict(X), or "
+                "forward(X), after which backward(y) gives the gradient"
+            )
+
     # ---- arguments of its methods ---------------------------------------------------------
 
     def _inputs(self, X: object, name: str = "X") -> Rows:

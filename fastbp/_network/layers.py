@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
+from typing import TYPE_CHECKING
 
 from .._checks import arguments as check
+from .._checks.keywords import OF_LAYERS, missing_attribute
 from .._types import Array
 from ..activations import Activation
 from .dense import Dense
@@ -105,11 +107,17 @@ class Layer:
 
     def __setattr__(self, name: str, value: object) -> None:
         if not isinstance(getattr(type(self), name, None), property) and name[0] != "_":
+            hint = f": {OF_LAYERS[name]}" if name in OF_LAYERS else ""
             raise AttributeError(
                 f"a layer has no {name} to set; W, b, gain, shift, constants and trainable may be "
-                "set"
+                f"set{hint}"
             )
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # which would take every attribute for known
+
+        def __getattr__(self, name):
+            raise missing_attribute(self, name, OF_LAYERS)
 
     @property
     def dense(self) -> Dense:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from .._checks import arguments as check
 from .._checks.caller import warn_caller
-from .._checks.names import hint_of
+from .._checks.keywords import HINTS
+from .._checks.names import hint, hint_of
 from .._checks.numbers import as_array
 from .._types import Array
 from ..activations import FORMULA, Activation
@@ -404,14 +405,16 @@ def _merge(
         return {known[0]: tuple(value for _, value in given)}
     merged: dict[str, object] = {}
     for place, (option, value) in enumerate(given):
+        text = "" if option is None else hint(option, known, HINTS["Loss"])
         if not known:
             shown = f"{value:g}" if isinstance(value, float) else value
-            raise ValueError(f"{name} takes no parameter; got {shown}")
+            shown = shown if option is None else f"{option}={value!r}"
+            raise ValueError(f"{name} takes no parameter; got {shown}{text}")
         if option is None and place >= len(known):
             raise ValueError(f"{name} takes {', '.join(known)}; got {len(given)} values")
         option = known[place] if option is None else option
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}; it takes {', '.join(known)}")
+            raise ValueError(f"{name} has no option {option!r}; it takes {', '.join(known)}{text}")
         if option in merged:
             raise ValueError(f"{option} of {name} is given twice")
         merged[option] = value

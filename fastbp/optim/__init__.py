@@ -18,6 +18,9 @@ Rules and defaults are the same as in `torch.optim`, so whole trajectories can b
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from .._checks.keywords import missing_name
 from .._public import present
 from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ._adaptive import Adadelta, Adagrad, RMSprop
@@ -50,3 +53,8 @@ __all__ = [
 ]
 
 present(__name__, __all__)
+
+if not TYPE_CHECKING:  # which would take every name for known
+
+    def __getattr__(name):
+        raise missing_name(__name__, name)

@@ -14,6 +14,9 @@ last fit ended. `reset` sets t to 0, and `state_dict` returns the state.
 [1.0, 1.0, 0.1, 0.1, 0.01]
 """
 
+from typing import TYPE_CHECKING
+
+from .._checks.keywords import missing_name
 from .._public import present
 from ._base import Schedule, Span
 from ._formulas import (
@@ -54,3 +57,8 @@ __all__ = [
 ]
 
 present(__name__, __all__)
+
+if not TYPE_CHECKING:  # which would take every name for known
+
+    def __getattr__(name):
+        raise missing_name(__name__, name)

@@ -10,6 +10,7 @@ import pytest
 import fastbp
 from fastbp import Dense
 from fastbp._checks import keywords
+from fastbp.losses import Loss
 
 pytestmark = pytest.mark.once
 
@@ -36,6 +37,7 @@ FIT = {
     "early_stopping": "write callbacks=[fastbp.callbacks.EarlyStopping(patience=10)]",
     "loss": "it is an argument of the network: write fastbp.Network(widths, …)",
     "callback": "did you mean 'callbacks'?",
+    "clip": "write fit(…, optimizer=fastbp.optim.Adam(clip_global_norm=1.0))",
 }
 
 
@@ -46,7 +48,7 @@ def test_fit_names_its_argument(network, name):
     before = net.theta.copy()
     with pytest.raises(TypeError, match=rf"^fit\(\) has no argument '{name}'; known: X, y, ") as e:
         net.fit(X, Y, **{name: 0.1})
-    assert str(e.value).endswith(f"; {FIT[name]}")
+    assert str(e.value).endswith(FIT[name])
     np.testing.assert_array_equal(net.theta, before)
 
 
@@ -150,6 +152,7 @@ CALLS = {
     "from_layers": [fastbp.Network.from_layers],
     "Dense": [Dense],
     "from_torch": [fastbp.export.from_torch],
+    "Loss": [],  # its options depend on its name
     "EarlyStopping": [fastbp.callbacks.EarlyStopping],
     "ModelCheckpoint": [fastbp.callbacks.ModelCheckpoint],
     "optimizer": [getattr(fastbp.optim, name) for name in ("Adam", "SGD", "AdamW", "RMSprop")],
@@ -161,6 +164,7 @@ def test_what_hints_name_exists():
         call: {name for each in found for name in inspect.signature(each).parameters}
         for call, found in CALLS.items()
     }
+    known["Loss"] = {option for name in fastbp.losses.NAMES for option in Loss(name).options}
     assert keywords.HINTS.keys() == known.keys()
     for call, hints in keywords.HINTS.items():
         for there, here in hints.items():
@@ -192,3 +196,81 @@ def test_methods_of_other_libraries_get_a_hint(network):
             assert hasattr(net, method) or method in {"Network", "argmax"} | set(
                 fastbp.export.__all__
             ), method
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_attributes_of_layers_in_other_libraries_get_a_hint(network):
+    layer = network((3, 2), seed=0).layers[0]
+    for name, text in keywords.OF_LAYERS.items():
+        assert not hasattr(layer, name)
+        for here in re.findall(r"\b(W|b|dW|db|a|trainable)\b", text.replace("a of the layer", "")):
+            getattr(layer, here)
+    with pytest.raises(AttributeError, match=r"^'Layer' object has no attribute 'weight': use W"):
+        _ = layer.weight.grad
+    with pytest.raises(AttributeError, match=r"may be set: use b \(n_out,\)"):
+        layer.bias = np.zeros(2)
+    with pytest.raises(AttributeError, match=r"^'Layer' object has no attribute 'nothing'$"):
+        _ = layer.nothing
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_that_is_called_names_its_passes(network):
+    net = network((3, 2), seed=0)
+    with pytest.raises(TypeError, match=r"not callable: write predict\(X\), or forward\(X\)"):
+        net(X)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "hint"),
+    [
+        (fastbp, "Adam", "; write fastbp.optim.Adam"),
+        (fastbp, "ReduceLROnPlateau", "; write fastbp.schedules.ReduceLROnPlateau"),
+        (fastbp, "save", "; write fastbp.io.save"),
+        (fastbp, "Sequential", "; write fastbp.Network(widths, …), or fastbp.Network.from_layers("),
+        (fastbp, "resolve", ""),  # many modules have one
+        (fastbp, "Nothing", ""),
+        (fastbp, "__wrapped__", ""),
+        (fastbp.callbacks, "ReduceLROnPlateau", "; write fastbp.schedules.ReduceLROnPlateau"),
+        (fastbp.optim, "RMSProp", "; RMSProp is called 'RMSprop' here"),
+        (fastbp.optim, "Network", "; write fastbp.Network"),
+        (fastbp.schedules, "CosineAnnealing", "; did you mean 'CosineAnnealingLR'?"),
+    ],
+)
+def test_names_that_a_module_does_not_have_get_a_hint(module, name, hint):
+    before = dir(module)
+    with pytest.raises(AttributeError) as e:
+        getattr(module, name)
+    text = f"module {module.__name__!r} has no attribute {name!r}{hint}"
+    assert str(e.value).startswith(text) and (hint or str(e.value) == text)
+    assert e.value.name == name
+    assert not hasattr(module, name) and dir(module) == before and name not in before
+
+
+def test_what_hints_of_modules_name_exists():
+    for there, text in keywords._NAMES.items():
+        assert not any(there == re.sub("_", "", name).lower() for name in fastbp.__all__), there
+        for dotted in re.findall(r"fastbp\.([\w.]+\w)", text):
+            if dotted.split(".")[0] not in ("sklearn", "tabular", "bench"):  # need an import
+                operator.attrgetter(dotted)(fastbp)
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda: Loss("cross_entropy", from_logits=True), "computed from the logits"),
+        (lambda: Loss("cross_entropy", weight=[1, 2]), called("weight", "class_weight")),
+        (lambda: Loss("huber", beta=0.5), called("beta", "delta")),
+        (lambda: Loss("huber", detla=0.5), "did you mean 'delta'?"),
+        (lambda: Loss("mse", reduction="sum"), "got reduction='sum'; J is the mean over the rows"),
+        (lambda: Loss("mse", 0.5), "mse takes no parameter; got 0.5"),
+    ],
+)
+def test_losses_name_their_options(make, hint):
+    with pytest.raises(ValueError, match=re.escape(hint)):
+        make()
+
+
+def test_the_score_of_a_formula_gets_a_hint():
+    squared = fastbp.gates.loss(lambda a, y: fastbp.gates.sum((a - y) ** 2), score="acc")
+    with pytest.raises(ValueError, match=r"^unknown score 'acc'; .* is called 'accuracy' here$"):
+        fastbp.Network((3, 2), loss=squared)

@@ -32,6 +32,7 @@ from fastbp.activations import Activation, resolve_layers
 from fastbp.export import _c, _c_formulas, _onnx_functions
 from fastbp.initializers import Initializer, draw, draw_bias
 from fastbp.losses import CustomLoss, Loss
+from fastbp.metrics._metrics import SCORES, score_of
 from fastbp.metrics._metrics import resolve as resolve_metrics
 from fastbp.optim import SGD
 from fastbp.reference import _curves, _formulas, _losses, _updates
@@ -417,6 +418,13 @@ def test_every_metric_with_a_name_is_public():
 
 # ---- names in any case, and hints for those of other libraries ------------------------------
 
+
+def checked_score(name):
+    loss = CustomLoss(np.square, score=name)
+    assert callable(score_of(loss))
+    return loss.score
+
+
 REGISTRIES = {
     "activation": (activations.NAMES, lambda name: activations.resolve(name)),
     "loss": (losses.NAMES, lambda name: losses.resolve(name)),
@@ -424,6 +432,7 @@ REGISTRIES = {
     "schedule": (schedules.NAMES, lambda name: schedules.resolve(name)),
     "optimizer": ((*optim.NAMES, "lbfgs"), lambda name: optim.resolve(name, fit=True)),
     "metric": (metrics.NAMES, lambda name: list(resolve_metrics([name], Loss("cross_entropy")))),
+    "score": ((*metrics.NAMES, *SCORES), lambda name: checked_score(name)),
     "norm": (NORMS, lambda name: Dense(2, norm=name).norm),
 }
 
@@ -511,6 +520,7 @@ HINTS = {
         "top_5_accuracy": "'top_k_accuracy(5)'",
         "roc_auc": "pass the function sklearn.metrics.roc_auc_score",
     },
+    "score": {"acc": "'accuracy'", "sgin_accuracy": "'sign_accuracy'"},
 }
 
 
