@@ -1,8 +1,8 @@
 """Arguments, attributes and names that are not there: errors that say what is here instead.
 
 `hinting` decorates a function that users call, which keeps its own signature. The check is made
-once per call, before the body. `missing_attribute` and `missing_name` are for `__getattr__` of a
-class and of a module.
+once per call, before the body. `hinting_attributes` decorates a class, and `missing_name` is for
+`__getattr__` of a module.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ HINTS: dict[str, Mapping[str, str]] = {
 }
 
 # Methods and attributes that networks of other libraries have.
-_ATTRIBUTES = {
+OF_NETWORKS = {
     "compile": "the loss is an argument of Network(…), the optimizer and the metrics are of fit(…)",
     "evaluate": "use loss(X, y)",
     "score": "use loss(X, y)",
@@ -392,20 +392,56 @@ def _too_many(
     return TypeError(f"{call}() takes at most {few} without a name; got {len(args)}{way}")
 
 
-def missing_attribute(
-    owner: object, name: str, elsewhere: Mapping[str, str] = _ATTRIBUTES
-) -> AttributeError:
-    """The error for an attribute that a network does not have, with what other libraries mean.
+class _Missing:
+    """An attribute that objects of a class do not have: to read it raises AttributeError.
 
-    `elsewhere` are the attributes that get a hint; `OF_LAYERS` are those of a layer.
-
-    >>> print(missing_attribute(0, "zero_grad"))
-    'int' object has no attribute 'zero_grad': leave it out: backward(y) replaces the gradient
+    Python 3.11 reads every attribute of a class with a `__getattr__` by its slow way, which makes a
+    call of a network with one row a fifth slower. A descriptor costs only those who read it.
     """
-    message = f"{type(owner).__name__!r} object has no attribute {name!r}"
-    if name in elsewhere:
-        message += f": {elsewhere[name]}"
-    return AttributeError(message, name=name, obj=owner)
+
+    def __init__(self, of: type, name: str, text: str) -> None:
+        self._of, self._name, self._text = of, name, text
+
+    def __get__(self, owner: object, kind: type) -> object:
+        """The attribute of a class that comes later in the MRO, such as a mixin, if one has it."""
+        for base in kind.__mro__[kind.__mro__.index(self._of) + 1 :]:
+            if self._name in vars(base):
+                found = vars(base)[self._name]
+                bind = getattr(type(found), "__get__", None)
+                return found if bind is None else bind(found, owner, kind)
+        if owner is None:
+            message = f"type object {kind.__name__!r}"
+        else:
+            message = f"{kind.__name__!r} object"
+        message += f" has no attribute {self._name!r}: {self._text}"
+        raise AttributeError(message, name=self._name, obj=kind if owner is None else owner)
+
+
+def hinting_attributes(elsewhere: Mapping[str, str]) -> Callable[[type[_Result]], type[_Result]]:
+    """Decorate a class, so that attributes which it does not have, by name, get a hint.
+
+    They are not in `dir` of its objects.
+
+    >>> @hinting_attributes({"zero_grad": "leave it out"})
+    ... class Network:
+    ...     pass
+    >>> Network().zero_grad()
+    Traceback (most recent call last):
+    AttributeError: 'Network' object has no attribute 'zero_grad': leave it out
+    """
+
+    def listed(self: object) -> list[str]:
+        return [
+            name for name in object.__dir__(self) if name not in elsewhere or hasattr(self, name)
+        ]
+
+    def decorate(kind: type[_Result]) -> type[_Result]:
+        for name, text in elsewhere.items():
+            setattr(kind, name, _Missing(kind, name, text))
+        kind.__dir__ = listed  # type: ignore[method-assign]
+        return kind
+
+    return decorate
 
 
 def missing_name(module: str, name: str) -> AttributeError:

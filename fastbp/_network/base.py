@@ -20,7 +20,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.columns import Names, check_column_names, check_feature_names, column_names
-from .._checks.keywords import hinting, missing_attribute
+from .._checks.keywords import OF_NETWORKS, hinting, hinting_attributes
 from .._precision import HIGHEST, described
 from .._precision import settled as settled_precision
 from .._types import Array, Rows
@@ -42,6 +42,7 @@ from .layers import Layer
 from .model_file import write_model
 
 
+@hinting_attributes(OF_NETWORKS)
 class NetworkBase:
     """The architecture and the parameters of a network; see `fastbp.Network`."""
 
@@ -434,10 +435,7 @@ class NetworkBase:
         """
         return self._architecture.blocks(flat)
 
-    if not TYPE_CHECKING:  # which would take every attribute for known
-
-        def __getattr__(self, name):
-            raise missing_attribute(self, name)
+    if not TYPE_CHECKING:  # which would take a network for callable
 
         def __call__(self, *args, **kwargs):
             raise TypeError(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
-from typing import TYPE_CHECKING
 
 from .._checks import arguments as check
-from .._checks.keywords import OF_LAYERS, missing_attribute
+from .._checks.keywords import OF_LAYERS, hinting_attributes
 from .._types import Array
 from ..activations import Activation
 from .dense import Dense
@@ -71,6 +70,7 @@ class Constants(Mapping[str, Array]):
         return repr(self._views)
 
 
+@hinting_attributes(OF_LAYERS)
 class Layer:
     """One dense layer of a network: views of its parameters and of the last passes.
 
@@ -113,11 +113,6 @@ class Layer:
                 f"set{hint}"
             )
         super().__setattr__(name, value)
-
-    if not TYPE_CHECKING:  # which would take every attribute for known
-
-        def __getattr__(self, name):
-            raise missing_attribute(self, name, OF_LAYERS)
 
     @property
     def dense(self) -> Dense:

@@ -188,7 +188,7 @@ def test_methods_of_other_libraries_get_a_hint(network):
         _ = net.nothing
     assert e.value.name == "nothing" and e.value.obj is net
     assert not hasattr(net, "coefs_")
-    for name, text in keywords._ATTRIBUTES.items():
+    for name, text in keywords.OF_NETWORKS.items():
         assert not hasattr(net, name)
         for dotted in re.findall(r"fastbp\.([\w.]+\w)", text):
             operator.attrgetter(dotted)(fastbp)
@@ -274,3 +274,46 @@ def test_the_score_of_a_formula_gets_a_hint():
     squared = fastbp.gates.loss(lambda a, y: fastbp.gates.sum((a - y) ** 2), score="acc")
     with pytest.raises(ValueError, match=r"^unknown score 'acc'; .* is called 'accuracy' here$"):
         fastbp.Network((3, 2), loss=squared)
+
+
+class Scored:
+    def score(self):
+        return "scored"
+
+    @property
+    def weights(self):
+        return "property"
+
+    history = "plain"
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_hints_for_attributes_are_in_the_way_of_nothing(network):
+    class Mine(network, Scored):
+        def train(self):
+            return super().train()
+
+        def clone(self):
+            return "mine"
+
+    net = Mine((3, 2), seed=0)
+    assert (net.score(), net.weights, net.history, net.clone()) == (
+        *("scored", "property", "plain", "mine"),
+    )
+    net.compile = "set"
+    assert net.compile == "set" and Mine.history == "plain"
+    with pytest.raises(AttributeError, match=r"'Mine' object has no attribute 'train': use fit"):
+        net.train()
+    with pytest.raises(AttributeError, match=r"^type object 'Mine' has no attribute 'eval': leave"):
+        _ = Mine.eval
+    listed = dir(net)
+    assert {"clone", "compile", "fit", "score"} <= set(listed)
+    assert not {"eval", "train_on_batch", "zero_grad"} & set(listed)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_no_network_has_a_hook_that_slows_its_attributes_down(network):
+    """In Python 3.11, a class with `__getattr__` reads every attribute of it by a slow way."""
+    for kind in (network, type(network((3, 2), seed=0).layers[0])):
+        assert not hasattr(kind, "__getattr__")
+        assert kind.__getattribute__ is object.__getattribute__
