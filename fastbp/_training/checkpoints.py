@@ -236,9 +236,10 @@ class Record:
 
     def look(self, place: Place) -> None:
         """Save within an epoch, if a checkpoint is due or a signal has arrived."""
-        if self._signals.arrived or self._files.due(self._optimizer.t):
+        n_signals = self._signals.arrived
+        if n_signals or self._files.due(self._optimizer.t):
             self.save(place)
-        self._signals.act()
+        self._signals.act(n_signals)
 
     def cut(self, place: Place) -> None:
         """Save within an epoch that ends here and is to be continued later."""
@@ -250,11 +251,12 @@ class Record:
 
         Or if a signal has arrived.
         """
+        n_signals = self._signals.arrived
         if not self._cut_short and (
-            last or self._signals.arrived or self._files.due(self._optimizer.t, epochs)
+            last or n_signals or self._files.due(self._optimizer.t, epochs)
         ):
             self.save(Place(epochs), None if stopped_by == "time_budget" else stopped_by)
-        self._signals.act()
+        self._signals.act(n_signals)
 
     def save(self, place: Place, stopped_by: str | None = None) -> None:
         """Write a checkpoint from which a fit continues at `place`."""

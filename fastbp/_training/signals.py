@@ -76,7 +76,7 @@ class SignalWatch:
 
     >>> with SignalWatch(["SIGTERM"]) as watch:
     ...     watch.arrived
-    False
+    0
     """
 
     def __init__(self, names: tuple[str, ...] | list[str] = ()) -> None:
@@ -86,16 +86,19 @@ class SignalWatch:
         self._ends: int | None = None  # the signal by which the process is to end
 
     @property
-    def arrived(self) -> bool:
-        """Whether there are signals that have had no effect yet."""
-        return bool(self._noted)
+    def arrived(self) -> int:
+        """The number of signals that have had no effect yet."""
+        return len(self._noted)
 
-    def act(self) -> None:
-        """Let the signals that have arrived have their effect; it may raise what handlers raise.
+    def act(self, n: int | None = None) -> None:
+        """Let the first n signals that have arrived have their effect, or all of them.
 
-        SystemExit unwinds the fit if the process is to end, which `__exit__` then does.
+        A fit gives the n for which it has written a checkpoint, because another signal may arrive
+        at any moment. It may raise what handlers raise. SystemExit unwinds the fit if the process
+        is to end, which `__exit__` then does.
         """
-        while self._noted:
+        while self._noted and n != 0:
+            n = None if n is None else n - 1
             number, frame = self._noted.pop(0)
             handler = self._before[number]
             if callable(handler):
@@ -106,7 +109,8 @@ class SignalWatch:
 
     def __enter__(self) -> Self:
         for number in self._numbers:
-            self._before[number] = signal.signal(number, self._note)
+            self._before[number] = signal.getsignal(number)  # before _note may be called
+            signal.signal(number, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:

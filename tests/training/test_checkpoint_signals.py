@@ -152,6 +152,27 @@ def test_a_handler_that_interrupts_is_as_ctrl_c(tmp_path):
     assert_same(Run(seed=99).fit(checkpoint=tmp_path, resume=True), Run().fit())
 
 
+@pytest.mark.parametrize("call", [2, STEPS])  # within the first epoch, and at its end
+def test_a_signal_beside_the_decision_to_save_waits_for_a_checkpoint(
+    call, tmp_path, saved, monkeypatch
+):
+    """One that arrives after the fit has looked for signals, and before it lets them act."""
+    calls, due, left = [], Checkpoints.due, [call]
+
+    def due_and_send(self, *args):
+        found = due(self, *args)
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGUSR1)
+        return found
+
+    monkeypatch.setattr(Checkpoints, "due", due_and_send)
+    signal.signal(signal.SIGUSR1, lambda number, frame: calls.append(len(saved)))
+    options = {"checkpoint": tmp_path / "run", "every": NEVER, "on_signal": "SIGUSR1"}
+    assert_same(Run().fit(SendAt(10**9, "SIGUSR1"), **options), Run().fit())
+    assert calls == [1] and len(saved) == 2
+
+
 def test_signals_at_the_very_end_are_not_lost(tmp_path):
     calls = []
     signal.signal(signal.SIGUSR1, lambda number, frame: calls.append(number))
