@@ -102,7 +102,11 @@ class DifferentiableNetwork(NetworkBase):
         if n > self._n_rows:  # then the backend may need larger buffers: let go of the old ones
             for layer in self._layers:
                 layer.forget()
-        passed = self._backend.forward(theta, X, masks)
+        try:
+            passed = self._backend.forward(theta, X, masks)
+        except MemoryError:  # its buffers may hold a part of this pass
+            self._forget()
+            raise
         self._n_rows, self._dropped = n, masks is not None
         for layer, (z, a) in zip(self._layers, passed, strict=True):
             layer.show_forward(z, a)

@@ -305,3 +305,40 @@ def test_a_training_pass_allocates_only_at_first(dtype, precision, batch_size):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_step_of_formulas_allocates_nothing(dtype, layers, batch_size):
     in_child(train_formulas_and_count, dtype, layers, batch_size)
+
+
+# ---- too little memory --------------------------------------------------------------------
+
+
+def run_out_of_memory():
+    import resource
+
+    fastbp.set_num_threads(1)
+    net = fastbp.Network.from_layers(8, [Dense(3000, "tanh", dropout=0.5), Dense(1)], seed=0)
+    X, y = np.ones((2000, 8), np.float32), np.ones((2000, 1), np.float32)  # 24 MB per buffer
+    net.forward(X)
+    net.backward(y)
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**22, hard))
+    with pytest.raises(MemoryError):
+        net.forward(X, training=True)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    for call in (lambda: net.backward(y), lambda: net.pull_back(1, np.ones((2000, 3000)))):
+        with pytest.raises(RuntimeError, match="call forward"):
+            call()
+    for call in (net.input_gradient, lambda: net.step("sgd")):
+        with pytest.raises(RuntimeError, match="call (forward|backward)"):
+            call()
+    assert net.dropout_step == 0
+    other = net.copy()
+    for each in (net, other):
+        each.forward(X, training=True)
+        each.backward(y)
+    np.testing.assert_array_equal(net.grad, other.grad)
+
+
+@needs_elf
+def test_a_pass_without_memory_leaves_none_behind():
+    in_child(run_out_of_memory)
