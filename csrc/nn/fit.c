@@ -143,15 +143,17 @@ fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, long n
 /* ---- runs ---- */
 
 /* One region of the pool after another, as long as only the number of workers changes. The time in
- * which the workers end a region counts as part of the next step. */
+ * which the workers end a region counts as part of the next step. A session of one worker measures
+ * nothing. */
 static void run_regions(fbp_slice_t *slice) {
     fastbp_fit_t *fit = slice->fit;
-    slice->last = fbp_seconds() - fit->lag;
+    const bool measures = fit->n_workers > 1;
+    if (measures) slice->last = fbp_seconds() - fit->lag;
     do {
         slice->resized = false;
         fbp_pool_run(fit->sizing.size, fbp_run_steps, slice);
     } while (slice->resized && !slice->diverged && !slice->loss_failed);
-    fit->lag = fbp_seconds() - slice->last;
+    if (measures) fit->lag = fbp_seconds() - slice->last;
 }
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {

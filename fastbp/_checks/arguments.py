@@ -511,6 +511,8 @@ def validation_set(
 
     Without `has_targets`, the loss has none, so that there is no y_val.
     """
+    if validation_data is X_val is y_val is sample_weight_val is None:
+        return None
     parts = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
     given = [name for name, value in parts.items() if value is not None]
     if validation_data is not None:

@@ -84,6 +84,8 @@ class DifferentiableNetwork(NetworkBase):
         >>> a.shape, net.dropout_step
         ((2, 1), 3)
         """
+        if training is False:  # the fast way for calls with one row
+            return self._forward(self._inputs(X), self._theta).copy()
         training = check.check_flag(training, "training")
         return self._pass(self._inputs(X), self._theta, training).copy()
 
@@ -97,7 +99,8 @@ class DifferentiableNetwork(NetworkBase):
 
     def _forward(self, X: Rows, theta: Array, masks: tuple[int, int] | None = None) -> Array:
         """Store z and a of every layer; returns the stored a^L. masks: seed and t of dropout."""
-        self._not_in_hook()
+        if self._in_hook:
+            self._not_in_hook()
         n = len(X)
         if n > self._n_rows:  # then the backend may need larger buffers: let go of the old ones
             for layer in self._layers:

@@ -70,7 +70,11 @@ class EngineBackend:
     ) -> list[tuple[Array, Array]]:
         n = len(X)
         p = self._pass
-        if p is None or n > p.capacity or not self._same_products(n, p.capacity):
+        if (
+            p is None
+            or n > p.capacity
+            or (n < p.capacity and not self._same_products(n, p.capacity))
+        ):
             self._pass, self._stored, p = None, {}, None  # let go of the old buffers first
             p = self._pass = _core.Pass(self.net, n)
             layers = range(1, len(self._widths))
@@ -87,7 +91,7 @@ class EngineBackend:
 
     def _same_products(self, n: int, m: int) -> bool:
         """Whether n rows make their products as m rows do, so that they may share buffers."""
-        return n == m or self.net.products(n) == self.net.products(m)
+        return self.net.products(n) == self.net.products(m)
 
     @property
     def _passed(self) -> _core.Pass:
@@ -133,7 +137,7 @@ class EngineBackend:
     # ---- data sets ------------------------------------------------------------------------
 
     def predict(self, theta: Array, X: Rows) -> Array:
-        out = np.empty((X.shape[0], self._n_out), self._dtype)
+        out = np.empty((len(X), self._n_out), self._dtype)
         self.net.predict(theta, X, out)
         return out
 
@@ -160,11 +164,11 @@ class EngineBackend:
         optimizer: Optimizer,
         seed: int,
     ) -> float:
-        session, n = self._batches, X.shape[0]
+        session, n = self._batches, len(X)
         if (
             session is None
             or not session.takes(theta, optimizer, n)
-            or not self._same_products(n, session.batch_size)
+            or (n < session.batch_size and not self._same_products(n, session.batch_size))
         ):
             self._batches = None
             options = SessionOptions(batch_size=n, shuffle=False)

@@ -142,8 +142,11 @@ class TrainableNetwork(DifferentiableNetwork):
         """
         backend = self._backend
         rows = self._inputs(X)
-        targets = self._targets(y, rows.shape[0])
-        s = check.as_weights(sample_weight, rows.shape[0], self._theta.dtype)
+        n = len(rows)
+        targets = self._targets(y, n)
+        s = None
+        if sample_weight is not None:
+            s = check.as_weights(sample_weight, n, self._theta.dtype)
         hook = self._hook_for(hook)
         if type(X) is not np.ndarray:
             self._remember(self._names_of(X))

@@ -208,6 +208,8 @@ def _open_record(
     runner: CallbackRunner,
 ) -> tuple[Record | None, int]:
     """The record of a fit with checkpoints, and the seed of the fit."""
+    if options.checkpoint is None and options.on_signal is False:
+        return None, net.seed
     from .signals import SignalWatch, check_signals
 
     names = check_signals(options.on_signal)
