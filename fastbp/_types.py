@@ -290,7 +290,7 @@ class Trainee(Protocol):
     def _remember(self, names: tuple[str, ...] | None) -> None:
         """Keep the names of the inputs, unless there are some."""
 
-    def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array | None:
+    def _targets(self, y: object, n_rows: int, rows_of: str = "X", name: str = "y") -> Array | None:
         """The targets as the loss takes them."""
 
     def _evaluate(

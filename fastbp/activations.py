@@ -15,6 +15,7 @@ import numpy as np
 
 from ._checks import arguments as check
 from ._checks.names import known_name, split_spec, unknown_name
+from ._checks.words import counted
 
 if TYPE_CHECKING:
     from .gates import ActivationFormula
@@ -317,8 +318,8 @@ def resolve_layers(
         layers = [resolve(spec) for spec in hidden]
         if len(layers) != n_hidden:
             raise ValueError(
-                f"activation lists {len(layers)} names; the network has {n_hidden} hidden layers "
-                "(output= sets that of the output layer)"
+                f"activation lists {counted(len(layers), 'name')}; the network has "
+                f"{counted(n_hidden, 'hidden layer')} (output= sets that of the output layer)"
             )
     for activation in layers:
         if activation.entry.output_only:

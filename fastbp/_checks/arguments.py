@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from .numbers import as_numbers, beyond
 from .shapes import check_row_shape
 from .sparse import as_sparse_rows, is_sparse
 from .targets import check_pairs, check_target_values
+from .words import counted
 
 NO_FORWARD = "call forward(X) first: backward works on its z and a"
 NO_BACKWARD = "call backward(y) first: there is no gradient yet"
@@ -31,6 +32,17 @@ _INT32 = np.dtype(np.int32)  # comparing with the type np.int32 itself makes a d
 _MAX_BYTES = 2**62
 _FEW = 16  # up to 16 elements, Python numbers are faster than a reduction of NumPy
 
+
+class DataNames(NamedTuple):
+    """What messages call the arrays of a data set."""
+
+    X: str = "X"
+    y: str = "y"
+    sample_weight: str = "sample_weight"
+
+
+TRAINING = DataNames()
+_PARTS = DataNames(*(f"validation_data[{i}]" for i in range(3)))
 
 # ---- numbers ------------------------------------------------------------------------------
 
@@ -266,7 +278,14 @@ def _as_rows(X: object, n_cols: int, name: str, where: str, verb: str) -> Array:
 
 
 def as_targets(
-    y: object, loss: TargetRules, n_rows: int, n_out: int, dtype: np.dtype, *, rows_of: str = "X"
+    y: object,
+    loss: TargetRules,
+    n_rows: int,
+    n_out: int,
+    dtype: np.dtype,
+    *,
+    name: str = "y",
+    rows_of: str = "X",
 ) -> tuple[str, Array | None]:
     """The targets y as `loss` takes them, with their kind.
 
@@ -284,8 +303,8 @@ def as_targets(
         Rows of X and outputs of the network.
     dtype : numpy.dtype
         The dtype of dense targets.
-    rows_of : str
-        The name of X, for messages.
+    name, rows_of : str
+        The names of y and X, for messages.
 
     Returns
     -------
@@ -301,12 +320,14 @@ def as_targets(
     if type(y) is np.ndarray and y.dtype == _INT32:
         array = y  # the fast way for calls with one row
     else:
-        array = as_numbers(y, "y", hint="encode classes with np.unique(y, return_inverse=True)[1]")
-    _check_rows(array, n_rows, "y", rows_of)
+        array = as_numbers(
+            y, name, hint=f"encode classes with np.unique({name}, return_inverse=True)[1]"
+        )
+    _check_rows(array, n_rows, name, rows_of)
     if loss.labels and array.ndim == 1:
-        labels = _as_labels(array, n_out)
+        labels = _as_labels(array, n_out, name)
         if loss.ignored and loss.ignored.issuperset(labels.tolist()):
-            raise ValueError(f"class_weight of {loss.name} is 0 for every class in y")
+            raise ValueError(f"class_weight of {loss.name} is 0 for every class in {name}")
         return "labels", labels
     n_targets = loss.n_targets(n_out)
     if array.ndim == 1 and n_targets == 1:
@@ -316,19 +337,19 @@ def as_targets(
         and array.ndim == 2
         and (loss.targets == "indices" or array.shape[1] == 1 != n_out)
     ):
-        raise _not_labels(array, loss, n_out)
+        raise _not_labels(array, loss, n_out, name)
     if array.ndim == 1:
         classes = '; for class numbers, make it with targets="classes"'
         way = classes if loss.name == "formula" else ""
-        raise ValueError(f"y must be 2-D, (samples, {n_targets}), for {loss}; got 1-D{way}")
+        raise ValueError(f"{name} must be 2-D, (samples, {n_targets}), for {loss}; got 1-D{way}")
     if array.ndim == 2 and array.shape[1] != n_targets != n_out:
         raise ValueError(
-            f"y has {array.shape[1]} columns; {loss.name} with {n_out} outputs (widths[-1]) takes "
-            f"{n_targets}"
+            f"{name} has {counted(array.shape[1], 'column')}; {loss.name} with "
+            f"{counted(n_out, 'output')} (widths[-1]) takes {n_targets}"
         )
-    dense = as_matrix(array, n_targets, dtype, name="y", where="widths[-1]", verb="has")
-    check_finite(dense, "y", given=array)
-    check_target_values(dense, array.dtype, loss)
+    dense = as_matrix(array, n_targets, dtype, name=name, where="widths[-1]", verb="has")
+    check_finite(dense, name, given=array)
+    check_target_values(dense, array.dtype, loss, name)
     return "dense", dense
 
 
@@ -337,6 +358,7 @@ def as_weights(
     n_rows: int,
     dtype: np.dtype,
     *,
+    name: str = "sample_weight",
     rows_of: str = "X",
     some: bool = True,
 ) -> Array | None:
@@ -350,28 +372,26 @@ def as_weights(
         Rows of X.
     dtype : numpy.dtype
         The dtype of the result.
-    rows_of : str
-        The name of X, for messages.
+    name, rows_of : str
+        The names of the weights and of X, for messages.
     some : bool
         Whether the sum must be positive.
     """
     if sample_weight is None:
         return None
-    array = as_numbers(sample_weight, "sample_weight")
+    array = as_numbers(sample_weight, name)
     if array.ndim != 1:
-        raise ValueError(
-            f"sample_weight must be 1-D, one weight per sample; got shape {array.shape}"
-        )
-    _check_rows(array, n_rows, "sample_weight", rows_of)
+        raise ValueError(f"{name} must be 1-D, one weight per sample; got shape {array.shape}")
+    _check_rows(array, n_rows, name, rows_of)
     weights = _laid_out(array, dtype)
-    check_finite(weights, "sample_weight", given=array)
+    check_finite(weights, name, given=array)
     if weights.min() < 0:
-        raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
+        raise ValueError(f"{name} must not be negative; got {weights.min()}")
     total, info = weights.sum(dtype=np.float64), np.finfo(dtype)
     # the engine takes weights below the smallest normal number as 0
     none = total < len(weights) * info.tiny and weights.max() < info.tiny
     if (some and none) or not 0 <= total <= info.max:
-        raise ValueError(f"sample_weight must have a positive, finite sum; it is {total}")
+        raise ValueError(f"{name} must have a positive, finite sum; it is {total}")
     return weights
 
 
@@ -506,8 +526,8 @@ def validation_set(
     sample_weight_val: object,
     *,
     has_targets: bool = True,
-) -> tuple[object, object, object] | None:
-    """(X, y, weights or None) from the arguments of `fit`; None if there are no validation data.
+) -> tuple[tuple[object, object, object], DataNames] | None:
+    """(X, y, weights or None) from the arguments of `fit`, and their names; None if there are none.
 
     Without `has_targets`, the loss has none, so that there is no y_val.
     """
@@ -518,7 +538,7 @@ def validation_set(
     if validation_data is not None:
         if given:
             raise ValueError(f"give validation_data or {' and '.join(given)}, not both")
-        return split_validation(validation_data)
+        return split_validation(validation_data), _PARTS
     if not given:
         return None
     for name, needed in (("X_val", True), ("y_val", has_targets)):
@@ -527,7 +547,7 @@ def validation_set(
                 f"{' and '.join(given)} without {name}: validation data are X_val and y_val, or "
                 "validation_data=(X, y)"
             )
-    return X_val, y_val, sample_weight_val
+    return (X_val, y_val, sample_weight_val), DataNames(*parts)
 
 
 def split_validation(validation_data: object) -> tuple[object, object, object]:
@@ -571,18 +591,19 @@ def _check_rows(array: Array, n_rows: int, name: str, rows_of: str) -> None:
     if array.ndim == 0:
         raise ValueError(f"{name} must have one entry per sample; got a single value")
     if array.shape[0] != n_rows:
-        raise ValueError(f"{name} has {array.shape[0]} rows; {rows_of} has {n_rows}")
+        raise ValueError(f"{name} has {counted(len(array), 'row')}; {rows_of} has {n_rows:,}")
 
 
-def _as_labels(array: Array, n_out: int) -> Array:
+def _as_labels(array: Array, n_out: int, name: str) -> Array:
     if array.dtype.kind == "f":
         raise TypeError(
-            f"y must hold class indices of an integer dtype; got {array.dtype}: write y.astype(int)"
+            f"{name} must hold class indices of an integer dtype; got {array.dtype}: write "
+            f"{name}.astype(int)"
         )
     if array.dtype.kind == "b" and n_out != 2:
         raise TypeError(
-            f"y of dtype bool names 2 classes; the network has {n_out} (widths[-1]): "
-            "write y.astype(int) if that is meant"
+            f"{name} of dtype bool names 2 classes; the network has {n_out} (widths[-1]): "
+            f"write {name}.astype(int) if that is meant"
         )
     if array.size <= _FEW:
         values = array.tolist()
@@ -591,17 +612,17 @@ def _as_labels(array: Array, n_out: int) -> Array:
         low, high = int(array.min()), int(array.max())
     if low < 0 or high >= n_out:
         raise ValueError(
-            f"y holds class index {low if low < 0 else high}; "
+            f"{name} holds class index {low if low < 0 else high}; "
             f"they run from 0 to {n_out - 1} (widths[-1] is {n_out})"
         )
     return _dense(array, _INT32)
 
 
-def _not_labels(array: Array, loss: TargetRules, n_out: int) -> ValueError:
+def _not_labels(array: Array, loss: TargetRules, n_out: int, name: str) -> ValueError:
     rows = "" if loss.targets == "indices" else f" or rows of {n_out} probabilities"
     columns = array.shape[1]
-    way = "y[:, 0]" if columns == 1 else "y.argmax(axis=1)"
+    way = f"{name}[:, 0]" if columns == 1 else f"{name}.argmax(axis=1)"
     return ValueError(
-        f"y has {columns} column{'s' * (columns != 1)}; {loss.name} takes class indices (n,){rows}"
+        f"{name} has {counted(columns, 'column')}; {loss.name} takes class indices (n,){rows}"
         f": write {way} for class indices"
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from .words import counted
+
 _SHOWN = 5  # names in a message
 
 Names = tuple[str, ...]
@@ -84,7 +86,7 @@ def check_names(value: object, n: int, argument: str, why: str) -> Names:
         if not isinstance(each, str):
             raise TypeError(f"{argument} must hold strings; got {each!r} ({type(each).__name__})")
     if len(names) != n:
-        raise ValueError(f"{argument} has {len(names)} names; {why}")
+        raise ValueError(f"{argument} has {counted(len(names), 'name')}; {why}")
     return tuple(map(str, names))
 
 

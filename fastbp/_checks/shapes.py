@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .words import counted
+
 
 def check_row_shape(
     shape: tuple[int, ...], n_cols: int, name: str, where: str, verb: str = "takes"
@@ -34,6 +36,8 @@ def check_row_shape(
             f"{name} must be 2-D, (samples, {n_cols}); got {len(shape)}-D, shape {shape}"
         )
     if shape[1] != n_cols:
-        raise ValueError(f"{name} has {shape[1]} columns; the network {verb} {n_cols} ({where})")
+        raise ValueError(
+            f"{name} has {counted(shape[1], 'column')}; the network {verb} {n_cols} ({where})"
+        )
     if shape[0] == 0:
         raise ValueError(f"{name} has no rows; give at least one sample")

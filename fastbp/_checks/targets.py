@@ -9,19 +9,21 @@ from collections.abc import Callable
 import numpy as np
 
 from .._types import Array, TargetRules
+from .words import counted
 
 # Rounding to multiples of h adds h²/12 to a variance: 1/3000 of it for a spread of 16 h.
 _LEAST_STEPS = 16
 
 
-def check_target_values(y: Array, given: np.dtype, loss: TargetRules) -> None:
+def check_target_values(y: Array, given: np.dtype, loss: TargetRules, name: str) -> None:
     """ValueError, with a remedy, for finite targets y (n, K) that the loss does not take.
 
     given: the dtype of the targets before conversion, which limits how exactly rows can sum to 1.
+    name: what messages call y.
     """
     check = _CHECKS.get(loss.targets)
     if check is not None:
-        check(y, given, loss.name)
+        check(y, given, loss.name, name)
 
 
 def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
@@ -30,7 +32,8 @@ def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
         raise ValueError(f"{name} has no targets, it compares rows 2i and 2i + 1: give y as None")
     if n_rows % 2:
         raise ValueError(
-            f"{rows_of} has {n_rows} rows; {name} takes pairs of them: true, corrupted, true, …"
+            f"{rows_of} has {counted(n_rows, 'row')}; {name} takes pairs of them: true, "
+            "corrupted, true, …"
         )
 
 
@@ -90,49 +93,51 @@ def _clearly_apart(columns: Array, dtype: np.dtype) -> bool:
     return bool(apart.min() >= step * _least_range(n))
 
 
-def _check_fractions(y: Array, given: np.dtype, name: str) -> None:
+def _check_fractions(y: Array, given: np.dtype, loss: str, name: str) -> None:
     if y.min() < 0 or y.max() > 1:
         raise ValueError(
-            f"y must lie between 0 and 1 for {name}; got values from {y.min()} to {y.max()}"
+            f"{name} must lie between 0 and 1 for {loss}; got values from {y.min()} to {y.max()}"
         )
 
 
-def _check_counts(y: Array, given: np.dtype, name: str) -> None:
+def _check_counts(y: Array, given: np.dtype, loss: str, name: str) -> None:
     if y.min() < 0:
-        raise ValueError(f"y must hold counts, none negative, for {name}; got {y.min()}")
+        raise ValueError(f"{name} must hold counts, none negative, for {loss}; got {y.min()}")
 
 
-def _check_bits(y: Array, given: np.dtype, name: str) -> None:
+def _check_bits(y: Array, given: np.dtype, loss: str, name: str) -> None:
     odd = y[(y != 0) & (y != 1)]
     if odd.size:
-        raise ValueError(f"y must hold 0 and 1 for {name}; got {odd[0]}")
+        raise ValueError(f"{name} must hold 0 and 1 for {loss}; got {odd[0]}")
 
 
-def _check_signs(y: Array, given: np.dtype, name: str) -> None:
+def _check_signs(y: Array, given: np.dtype, loss: str, name: str) -> None:
     odd = y[abs(y) != 1]
     if odd.size:
         raise ValueError(
-            f"y must hold -1 and 1 for {name}; got {odd[0]}: of 0 and 1 make 2 * y - 1"
+            f"{name} must hold -1 and 1 for {loss}; got {odd[0]}: of 0 and 1 make 2 * {name} - 1"
         )
 
 
-def _check_probabilities(y: Array, given: np.dtype, name: str) -> None:
+def _check_probabilities(y: Array, given: np.dtype, loss: str, name: str) -> None:
     """Rows >= 0 that sum to 1, up to the rounding of a row normalised in float32 or coarser.
 
     K additions with a relative error of eps/2 each and a division keep the sum within K * eps.
     """
     if y.min() < 0:
-        raise ValueError(f"y must hold probabilities, none negative; got {y.min()}")
+        raise ValueError(f"{name} must hold probabilities, none negative; got {y.min()}")
     eps = float(np.finfo(np.float32).eps)
     if given.kind == "f":
         eps = max(eps, float(np.finfo(given).eps))
     sums = y.sum(axis=1, dtype=np.float64)
     row = int(np.argmax(np.abs(sums - 1)))
     if abs(sums[row] - 1) > y.shape[1] * eps:
-        raise ValueError(f"each row of y must sum to 1 for {name}; row {row} sums to {sums[row]}")
+        raise ValueError(
+            f"each row of {name} must sum to 1 for {loss}; row {row} sums to {sums[row]}"
+        )
 
 
-_CHECKS: dict[str, Callable[[Array, np.dtype, str], None]] = {
+_CHECKS: dict[str, Callable[[Array, np.dtype, str, str], None]] = {
     "fractions": _check_fractions,
     "counts": _check_counts,
     "bits": _check_bits,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks.words import counted
 from .._network.network import Network
 from .._precision import HIGHEST, NAMES
 from .._types import Array
@@ -146,7 +147,8 @@ def make_network(args: argparse.Namespace, source: Source, prep: Preprocessing) 
     activation = args.activation
     if len(activation) not in (1, len(hidden)):
         raise UsageError(
-            f"--activation lists {len(activation)} names for {len(hidden)} hidden layers"
+            f"--activation lists {counted(len(activation), 'name')} for "
+            f"{counted(len(hidden), 'hidden layer')}"
         )
     classes = prep.task == "classification"
     return Network(

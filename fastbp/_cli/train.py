@@ -173,7 +173,9 @@ def _split(
     table = source.table
     target = table.require_target()
     labels = target if task == "classification" and target.ndim == 1 else None
-    train_rows, rows = hold_out(table.n_rows, fraction, seed=source.split_seed, labels=labels)
+    train_rows, rows = hold_out(
+        table.n_rows, fraction, "--hold-out", seed=source.split_seed, labels=labels
+    )
     return train_rows, table.take(rows)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from textwrap import wrap
 
+from .._checks.words import counted
 from .._core import bf16_rows, fastest_isa, isa_base
 from .._html import shortened
 from .._precision import HIGHEST, NAMES, described
@@ -194,7 +195,7 @@ def _plain(value: object) -> object:
 def _head(e: Explanation) -> list[str]:
     widths, activations = _runs(e.widths, "-"), _runs(tuple(map(shortened, e.activations)), ", ")
     kind = described(e.dtype, e.matmul_precision)
-    t, used = e.threads, _count(e.threads.at_once, "thread")
+    t, used = e.threads, counted(e.threads.at_once, "thread")
     step = f"{_digits(e.plain_step_us)} µs; {_digits(e.step_us)} µs with the clocks of this table"
     speed = f"{e.samples_per_second:,.0f} samples/s, {e.gflops:.4g} GFLOP/s in products: "
     peak = "FMA" if e.bf16_peak is None else "bfloat16"
@@ -203,7 +204,7 @@ def _head(e: Explanation) -> list[str]:
     limits += f", {e.bf16_peak:.4g} in bfloat16; " if e.bf16_peak is not None else "; "
     limits += f"{e.memory_rate:.4g} GB/s on {used}, "
     limits += f"through {_size(e.memory_bytes)}"
-    threads = f"{t.used} of {t.allowed} allowed, {_count(t.cpus, 'CPU')}: {t.why}"
+    threads = f"{t.used} of {t.allowed} allowed, {counted(t.cpus, 'CPU')}: {t.why}"
     facts = {
         "network": f"{widths} ({activations}; {shortened(e.loss)}), {kind}",
         "kernels": f"{e.isa}, tuned for {e.tune}; products in {e.products}",
@@ -212,7 +213,8 @@ def _head(e: Explanation) -> list[str]:
         "speed": speed,
         "limits": limits,
         "threads": f"{threads}; running {_percent(e.cpu_share)} of the time",
-        "tasks": f"{_count(e.row_blocks, 'block')} of rows, {_count(e.weight_tiles, 'tile')} of W",
+        "tasks": f"{counted(e.row_blocks, 'block')} of rows, "
+        f"{counted(e.weight_tiles, 'tile')} of W",
         "copies": e.copies,
         "memory": f"{_size(e.arena_bytes)} and the parameters with their moments",
     }
@@ -291,10 +293,6 @@ def _size(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:.3g} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.3g} kB"
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
 # ---- advice -------------------------------------------------------------------------------
 
 Finding = tuple[float, str] | None  # the share of the step that it concerns, and a sentence
@@ -342,7 +340,7 @@ def _crowded(e: Explanation) -> Finding:
     t = e.threads
     if t.used <= t.cpus:
         return None
-    return 1.0, f"{t.used} threads share {_count(t.cpus, 'CPU')}: n_threads={t.cpus} is faster."
+    return 1.0, f"{t.used} threads share {counted(t.cpus, 'CPU')}: n_threads={t.cpus} is faster."
 
 
 def _waiting(e: Explanation) -> Finding:
@@ -357,7 +355,7 @@ def _idle_threads(e: Explanation) -> Finding:
     t = e.threads
     if t.used == t.allowed or t.next_batch <= e.batch_size:
         return None
-    text = f"{_count(t.used, 'thread')}: a step worth {megaflop(t.work)} is below the threshold "
+    text = f"{counted(t.used, 'thread')}: a step worth {megaflop(t.work)} is below the threshold "
     text += f"of {t.used + 1}; batches of {t.next_batch} would reach it."
     return 1 - t.used / t.allowed, text
 

@@ -87,7 +87,7 @@ def explain(
     seconds: float = 0.5,
 ) -> Explanation:
     """The measured explanation of a step; `fastbp.Network.explain` describes the arguments."""
-    rows, targets, s = data = data_set(net, X, y, sample_weight, "X")
+    rows, targets, s = data = data_set(net, X, y, sample_weight)
     batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")

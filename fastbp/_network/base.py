@@ -460,11 +460,11 @@ class NetworkBase:
         if self._feature_names is None:
             self._feature_names = names
 
-    def _targets(self, y: object, n_rows: int, rows_of: str = "X") -> Array | None:
+    def _targets(self, y: object, n_rows: int, rows_of: str = "X", name: str = "y") -> Array | None:
         """int32 class numbers (n,) or rows (n, n_targets), as the loss takes them."""
         net = self._architecture
         return check.as_targets(
-            y, net.criterion, n_rows, net.widths[-1], net.dtype, rows_of=rows_of
+            y, net.criterion, n_rows, net.widths[-1], net.dtype, name=name, rows_of=rows_of
         )[1]
 
     def _bind(self, optimizer: Optimizer) -> None:

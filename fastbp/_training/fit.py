@@ -142,7 +142,7 @@ def _source(
     if not isinstance(X, Stream):
         if y is None and loss.group == 1:
             raise TypeError("fit takes X and y, or a stream: see fastbp.stream")
-        data = data_set(net, X, y, sample_weight, "X")
+        data = data_set(net, X, y, sample_weight)
         warn_of_lost_digits(y, loss, net.dtype, stacklevel=4)
         return data
     if loss.group > 1:
@@ -158,7 +158,13 @@ def _source(
     return X
 
 
-def data_set(net: Trainee, X: object, y: object, sample_weight: object, name: str) -> Data:
+def data_set(
+    net: Trainee,
+    X: object,
+    y: object,
+    sample_weight: object,
+    names: check.DataNames = check.TRAINING,
+) -> Data:
     """(X, y, weights or None) as sessions take them, finite.
 
     Parameters
@@ -167,8 +173,8 @@ def data_set(net: Trainee, X: object, y: object, sample_weight: object, name: st
         The network, whose widths, loss and dtype the data have to suit.
     X, y, sample_weight
         As for `Network.fit`.
-    name : str
-        The name of X, for messages.
+    names : DataNames
+        The names of the arrays, for messages.
 
     Raises
     ------
@@ -176,12 +182,15 @@ def data_set(net: Trainee, X: object, y: object, sample_weight: object, name: st
         For data that do not suit the network or are not finite.
     """
     given = X if type(X) is np.ndarray else None
-    rows = net._inputs(X, name)
-    check.check_finite(rows, name, net.dtype, given=given)
-    targets = net._targets(y, len(rows), name)
+    rows = net._inputs(X, names.X)
+    check.check_finite(rows, names.X, net.dtype, given=given)
+    targets = net._targets(y, len(rows), names.X, names.y)
     if targets is not None and targets.ndim == 1:
         targets = targets.copy()  # the caller may write a class that does not exist to y meanwhile
-    return rows, targets, check.as_weights(sample_weight, len(rows), net.dtype, rows_of=name)
+    weights = check.as_weights(
+        sample_weight, len(rows), net.dtype, name=names.sample_weight, rows_of=names.X
+    )
+    return rows, targets, weights
 
 
 def _settings(net: Trainee, options: FitOptions) -> _Settings:
@@ -249,8 +258,9 @@ def _split(
         if share:
             name = "X_val" if options.validation_data is None else "validation_data"
             raise ValueError(f"give {name} or validation_split, not both")
-        check_column_names(given[0], names, "validation X")
-        return source, data_set(net, *given, "validation X")
+        data, called = given
+        check_column_names(data[0], names, called.X)
+        return source, data_set(net, *data, called)
     if not share:
         return source, None
     if isinstance(source, Stream):
@@ -261,7 +271,7 @@ def _split(
             f"validation_split would part the pairs of {net.criterion}: give validation_data"
         )
     labels = y if y.ndim == 1 else None
-    train, held = hold_out(len(X), share, seed=seed, labels=labels)
+    train, held = hold_out(len(X), share, "validation_split", seed=seed, labels=labels)
 
     def take(rows: Array) -> Data:
         weights = None if s is None else check.as_weights(s[rows], len(rows), net.dtype)

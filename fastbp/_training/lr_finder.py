@@ -137,7 +137,7 @@ def lr_finder(
     >>> 1e-4 < found.suggestion < 1.0
     True
     """
-    data = data_set(net, X, y, sample_weight, "X")
+    data = data_set(net, X, y, sample_weight)
     lrs = _rates(start_lr, end_lr, steps)
     rule = copy.deepcopy(resolve_optimizer(optimizer))
     batch_size = check.check_at_most_all(batch_size, "batch_size")

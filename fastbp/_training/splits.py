@@ -9,11 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from .._checks.numbers import as_array
+from .._checks.words import counted
 from .._types import Array
 
 
 def hold_out(
-    n_rows: int, fraction: float, *, seed: int = 0, labels: Array | None = None
+    n_rows: int,
+    fraction: float,
+    name: str = "the fraction",
+    *,
+    seed: int = 0,
+    labels: Array | None = None,
 ) -> tuple[Array, Array]:
     """Split `range(n_rows)` into row numbers for training and held-out ones, both ascending.
 
@@ -23,6 +29,8 @@ def hold_out(
         Number of rows, at least 2.
     fraction : float
         Share of the rows to hold out, in [0, 1): round(fraction * n_rows) rows.
+    name : str
+        The argument or option that gives the fraction, for messages.
     seed : int
         Which split. The same seed gives the same split.
     labels : array, shape (n_rows,), optional
@@ -46,7 +54,7 @@ def hold_out(
     (6, 2)
     """
     if not 0.0 <= fraction < 1.0:
-        raise ValueError(f"the hold-out fraction is {fraction}; it must lie in [0, 1)")
+        raise ValueError(f"{name} is {fraction}; it must lie in [0, 1)")
     n_held = round(fraction * n_rows)
     keys = np.random.Philox(key=seed).random_raw(n_rows)
     held = np.zeros(n_rows, dtype=bool)
@@ -57,8 +65,8 @@ def hold_out(
     n_held = int(held.sum())
     if fraction > 0.0 and not 0 < n_held < n_rows:
         raise ValueError(
-            f"a hold-out of {fraction} splits {n_rows} rows into {n_rows - n_held} to train on "
-            f"and {n_held} to score; give another fraction, or 0 for no hold-out"
+            f"{name} {fraction} splits {counted(n_rows, 'row')} into {n_rows - n_held} to train on "
+            f"and {n_held} to score; give another fraction, or 0 to score none"
         )
     return np.flatnonzero(~held), np.flatnonzero(held)
 

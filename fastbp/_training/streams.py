@@ -14,6 +14,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.numbers import refuse_masked
+from .._checks.words import counted
 from .shuffle import STREAM_BLOCKS, permutation
 
 __all__ = ["ArrayStream", "Block", "BlockStream", "Stream", "stream"]
@@ -77,7 +78,7 @@ class ArrayStream(Stream):
             raise ValueError("X has no rows; give at least one sample")
         for name, array in (("y", self._y), ("sample_weight", self._s)):
             if array is not None and len(array) != self.n_rows:
-                raise ValueError(f"{name} has {len(array)} rows; X has {self.n_rows}")
+                raise ValueError(f"{name} has {counted(len(array), 'row')}; X has {self.n_rows:,}")
         if block_rows is None:
             block_rows = self._rows_by_default()
         self.block_rows = check.check_positive_int(block_rows, "block_rows")

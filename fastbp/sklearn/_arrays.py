@@ -43,14 +43,16 @@ def refuse_masked_elements(**arguments: object) -> None:
         refuse_masked(getattr(value, "data", value) if hasattr(value, "tocsr") else value, name)
 
 
-def checked_weights(sample_weight: object, X: Array | SparseMatrix) -> Array | None:
+def checked_weights(
+    sample_weight: object, X: Array | SparseMatrix, name: str = "sample_weight"
+) -> Array | None:
     """The sample weights (n,), none of them negative; all of them may be 0."""
     if sample_weight is None:
         return None
-    refuse_masked_elements(sample_weight=sample_weight)
+    refuse_masked_elements(**{name: sample_weight})
     weights: Array = _check_sample_weight(sample_weight, X, **_MAY_BE_ZERO)
     if weights.min() < 0:
-        raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
+        raise ValueError(f"{name} must not be negative; got {weights.min()}")
     return weights
 
 

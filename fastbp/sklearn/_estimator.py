@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._checks.arguments import MAX_THREADS, validation_set
 from .._checks.numbers import narrowed
+from .._checks.words import counted
 from .._network.dense import Dense, Norm
 from .._network.network import Network
 from .._precision import HIGHEST, NAMES
@@ -356,7 +357,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             names = [self.activation] * len(sizes)
         if len(names) != len(sizes):
             raise ValueError(
-                f"activation lists {len(names)} names; there are {len(sizes)} hidden layers"
+                f"activation lists {counted(len(names), 'name')}; the network has "
+                f"{counted(len(sizes), 'hidden layer')}"
             )
         return [
             Dense(
@@ -426,9 +428,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         given = validation_set(*held_out)
         if given is None:
             return None
-        X, y, sample_weight = given
+        (X, y, sample_weight), names = given
+        refuse_masked_elements(**{names.X: X, names.y: y})
         rows, targets = self._validated(X, y, reset=False)
-        weights = checked_weights(sample_weight, rows)
+        weights = checked_weights(sample_weight, rows, names.sample_weight)
         if weights is not None:
             refuse_zero_weights(weights)
         encoded = self._encode(targets)

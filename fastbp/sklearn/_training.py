@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from .._checks.arguments import as_weights
 from .._checks.targets import warn_of_lost_digits
+from .._checks.words import counted
 from .._training.fit import SLICE
 from .._training.runner import CallbackRunner
 from .._types import Array, Place, Ran, SessionOptions
@@ -64,7 +65,8 @@ class Training:
             got, expected = (
                 1 if each.ndim == 1 else each.shape[1] for each in (self.held_out[1], y)
             )
-            raise ValueError(f"y_val has {got} columns; y has {expected}")
+            name = "y_val" if held_out.validation_data is None else "validation_data[1]"
+            raise ValueError(f"{name} has {counted(got, 'column')}; y has {expected}")
         if self.held_out is None and est.early_stopping:
             (X, y, weights), self.held_out = self._split(X, y, weights)
         self.n_samples = X.shape[0]

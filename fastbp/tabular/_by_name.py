@@ -15,9 +15,10 @@ import numpy as np
 from .._checks.columns import column_names
 from .._checks.names import did_you_mean
 from .._checks.numbers import is_missing_kind, is_number_kind
+from .._checks.words import counted
 from .._types import Array
 from ..errors import DataError
-from ._problems import Problem, at_first, counted, data_error, shortened
+from ._problems import Problem, at_first, data_error, shortened
 from ._table import Table
 
 Columns = Mapping[str, object]

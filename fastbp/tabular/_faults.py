@@ -1,4 +1,4 @@
-"""What is wrong with the cells of the columns that a table takes: counted, with the way out."""
+"""What is wrong with the cells of the columns that a table takes: with the way out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .._checks.words import counted
 from ._csv import EMPTY, PADDED, TEXT, ZEROS, Cells
 from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
-from ._problems import SHOWN, Problem, alternatives, at_first, counted, data_error, shortened
+from ._problems import SHOWN, Problem, alternatives, at_first, data_error, shortened
 from ._scan import Format
 
 MAX_CATEGORIES = 256  # distinct strings in a column; with more, they probably identify rows

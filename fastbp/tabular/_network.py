@@ -10,6 +10,7 @@ import numpy as np
 
 from .._checks.caller import warn_caller
 from .._checks.numbers import as_array
+from .._checks.words import counted
 from .._network.network import Network
 from .._types import Array, Rows
 from ..errors import DataError
@@ -316,7 +317,7 @@ class TableNetwork(Network):
 
 def _check_rows(n_targets: int, n_rows: int) -> None:
     if n_targets != n_rows:
-        raise DataError(f"y has {n_targets} rows; X has {n_rows}")
+        raise DataError(f"y has {counted(n_targets, 'row')}; X has {n_rows:,}")
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .._checks.words import counted
 from ..errors import DataError
 
 SHOWN = 10  # columns whose problems a message lists
@@ -79,15 +80,6 @@ def at_first(place: str, n: int) -> str:
     ('(in line 7)', '(first in line 7)')
     """
     return f"({'first ' if n > 1 else ''}in {place})"
-
-
-def counted(n: int, what: str, several: str = "") -> str:
-    """Return a number and its noun; `several` is an irregular plural.
-
-    >>> counted(1, "empty cell"), counted(4312, "empty cell")
-    ('1 empty cell', '4,312 empty cells')
-    """
-    return f"{n:,} {what if n == 1 else several or what + 's'}"
 
 
 def alternatives(*remedies: str) -> str:

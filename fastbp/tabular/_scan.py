@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES, array_bytes
+from .._checks.words import counted
 from .._core import CELL_KINDS, MAX_CELL, CsvPass
 from .._files.atomic import naming
 from .._types import Array
 from ..errors import DataError
-from ._problems import counted
 
 BLOCK = 1 << 20  # bytes read at a time
 MAX_COLUMNS = 100_000  # with more columns, names and counts take more memory than the numbers

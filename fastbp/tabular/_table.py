@@ -12,13 +12,14 @@ import numpy as np
 
 from .._checks.names import did_you_mean
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
+from .._checks.words import counted
 from .._core import CELL_KINDS
 from .._files.numpy_arrays import open_npz, read_npy
 from .._types import Array
 from ..errors import DataError
 from ._csv import Cells, Format, read_csv
 from ._faults import MAX_CATEGORIES, check_cells, too_many_categories
-from ._problems import Problem, at_first, counted, data_error, shortened
+from ._problems import Problem, at_first, data_error, shortened
 
 # A target of whole numbers with more distinct values than this is a quantity.
 MAX_INFERRED_CLASSES = 20

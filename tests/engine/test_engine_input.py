@@ -148,7 +148,7 @@ def test_bad_weights_are_refused(ready, s, error, message):
         (
             lambda n, X, y: n.fit(X, y, validation_data=(X, y[1:])),
             ValueError,
-            "validation X has 12",
+            r"validation_data\[1\] has 11 rows; validation_data\[0\] has 12",
         ),
         (lambda n, X, y: n.fit(X / 0.0, y), ValueError, "X holds NaN or infinity, first in row 0"),
         (lambda n, X, y: n.fit(X, y, optimizer="ftrl"), ValueError, "unknown optimizer 'ftrl'"),
@@ -221,7 +221,7 @@ def test_a_batch_size_above_the_number_of_samples_is_one_batch(ready):
         ((2**62, 2**62), {}, ValueError, "more than an address space holds; use fewer units"),
         ((2, 3, 2), {"activation": "softmax"}, ValueError, "softmax is for the output layer only"),
         ((2, 3, 2), {"activation": "swish"}, ValueError, "unknown activation 'swish'; known: iden"),
-        ((2, 3, 2), {"activation": ["relu"] * 2}, ValueError, "lists 2 names; .* 1 hidden layers"),
+        ((2, 3, 2), {"activation": ["relu"] * 2}, ValueError, "lists 2 names; .* 1 hidden layer"),
         ((2, 2), {"output": "leaky_relu(-1)"}, ValueError, "alpha of leaky_relu must not be neg"),
         ((2, 2), {"output": "elu(0)"}, ValueError, "alpha of elu must be greater than 0"),
         ((2, 2), {"output": "relu(0.1)"}, ValueError, "relu takes no parameter; got 0.1"),

@@ -130,7 +130,7 @@ def test_targets_may_have_another_width_than_the_outputs(rng, kind):
     history = net.fit(X, y, epochs=5, optimizer="adam", validation_data=(X, y))
     assert history.loss[-1] < history.loss[0] and history.val_score == []
     assert gradcheck(net, X, y)
-    with pytest.raises(ValueError, match="y has 1 columns; custom .* takes 2"):
+    with pytest.raises(ValueError, match="y has 1 column; custom .* takes 2"):
         net.loss(X, y[:, :1])
 
 

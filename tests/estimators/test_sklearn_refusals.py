@@ -55,6 +55,17 @@ def test_estimators_refuse_masked_elements(kind, call):
         call(model, SEVERAL, EACH[kind], np.ones(6))
 
 
+@pytest.mark.parametrize("kind", EACH)
+def test_errors_of_estimators_name_the_validation_array(kind):
+    X, y, s = SEVERAL, EACH[kind], np.ones(6)
+    with pytest.raises(ValueError, match="^X_val holds 1 masked element"):
+        kind(**FEW).fit(X, y, X_val=masked(X, (1, 0)), y_val=y)
+    with pytest.raises(ValueError, match=r"^validation_data\[1\] holds 1 masked element"):
+        kind(**FEW).fit(X, y, validation_data=(X, masked(y, 1)))
+    with pytest.raises(ValueError, match="^sample_weight_val must not be negative"):
+        kind(**FEW).fit(X, y, X_val=X, y_val=y, sample_weight_val=-s)
+
+
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("kind", EACH)
 def test_estimators_take_masked_arrays_without_masked_elements(kind):

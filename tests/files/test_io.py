@@ -235,7 +235,7 @@ FORGED_ARCHITECTURE = {
     "widths with zero": ([3, 0, 4, 2], "positive integers"),
     "widths with true": ([3, True, 4, 2], "positive integers"),
     "widths too short": ([3], "positive integers"),
-    "widths of fewer layers": ([3, 5, 4], "lists 2 names; the network has 1 hidden layers"),
+    "widths of fewer layers": ([3, 5, 4], "lists 2 names; the network has 1 hidden layer"),
     "widths of more layers": ([3, 5, 4, 2, 2], "lists 2 names; the network has 3 hidden layers"),
     "widths as text": ("3", "widths in the architecture must be a list"),
     "activations": (["relu", "magic"], "unknown activation 'magic'; known: identity"),

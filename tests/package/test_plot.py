@@ -256,7 +256,7 @@ def test_inputs_have_the_names_of_the_frame_that_the_network_knows():
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
-        ({"input_names": ["a"]}, ValueError, "input_names has 1 names; the network has 2 inputs$"),
+        ({"input_names": ["a"]}, ValueError, "input_names has 1 name; the network has 2 inputs$"),
         (
             {"output_names": "ab"},
             TypeError,

@@ -191,7 +191,7 @@ def test_sampling_depends_only_on_the_seed(rng):
         ({"max_per_block": 0}, ValueError, "max_per_block must be at least 1; got 0"),
         ({"max_per_block": 2.5}, TypeError, "max_per_block must be a whole number"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
-        ({"sample_weight": [1.0]}, ValueError, "sample_weight has 1 rows; .* has 5"),
+        ({"sample_weight": [1.0]}, ValueError, "sample_weight has 1 row; .* has 5"),
     ],
 )
 def test_bad_arguments_are_refused(rng, options, error, message):

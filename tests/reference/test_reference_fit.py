@@ -159,7 +159,11 @@ def test_fit_leaves_no_pass():
         ({"callbacks": print}, TypeError, r"write callbacks=\[callback\]"),
         ({"callbacks": [3]}, TypeError, "callback 3 is neither callable nor has any of"),
         ({"validation_data": 3}, TypeError, r"validation_data must be \(X, y\)"),
-        ({"validation_data": (np.ones((2, 3)), np.ones((3, 2)))}, ValueError, "y has 3 rows; va"),
+        (
+            {"validation_data": (np.ones((2, 3)), np.ones((3, 2)))},
+            ValueError,
+            r"validation_data\[1\] has 3 rows; validation_data\[0\] has 2",
+        ),
         ({"sample_weight": -np.ones(N)}, ValueError, "sample_weight must not be negative"),
     ],
 )
@@ -176,7 +180,7 @@ def test_data_that_are_not_finite_are_refused():
     X[7, 1] = np.nan
     with pytest.raises(ValueError, match="X holds NaN or infinity, first in row 7"):
         net.fit(X, y)
-    with pytest.raises(ValueError, match="validation X holds NaN"):
+    with pytest.raises(ValueError, match=r"validation_data\[0\] holds NaN"):
         net.fit(np.ones_like(X), y, validation_data=(X, y))
 
 

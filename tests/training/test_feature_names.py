@@ -80,7 +80,7 @@ def test_names_come_from_the_first_frame(network):
 def test_a_fit_that_is_refused_leaves_no_names():
     net = fastbp.Network((3, 1), seed=0)
     for options in ({"batch_size": 0}, {"validation_data": (FRAME[["age", "rent", "size"]], Y)}):
-        with pytest.raises(ValueError, match=r"batch_size|columns of validation X"):
+        with pytest.raises(ValueError, match=r"batch_size|columns of validation_data\[0\]"):
             net.fit(FRAME, Y, **options)
         assert net.feature_names is None
     with pytest.raises(ValueError, match="y has 2 rows"):

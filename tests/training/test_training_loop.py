@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 
 import numpy as np
 import pytest
@@ -325,6 +326,48 @@ def test_validation_data_that_are_given_twice_or_in_part_are_refused(given, mess
     np.testing.assert_array_equal(net.theta, theta)
 
 
+VALIDATION = [
+    (("y_val", lambda X, y, s: y[:3]), "{y} has 3 rows; {X} has 8"),
+    (("y_val", lambda X, y, s: y[:1]), "{y} has 1 row; {X} has 8"),
+    (("y_val", lambda X, y, s: y + 9), "{y} holds class index 11; they run from 0 to 2"),
+    (("y_val", lambda X, y, s: y + 0.5), "{y} must hold class indices .*: write {y}.astype"),
+    (("y_val", lambda X, y, s: y[:, None]), "{y} has 1 column; .*: write {y}\\[:, 0\\]"),
+    (("y_val", lambda X, y, s: np.eye(3)[y] / 2), "each row of {y} must sum to 1"),
+    (("y_val", lambda X, y, s: ["a"] * 8), r"{y} must hold .* np.unique\({y}, return_inv"),
+    (("X_val", lambda X, y, s: X[:, :1]), "{X} has 1 column; the network takes 2"),
+    (("X_val", lambda X, y, s: X * np.nan), "{X} holds NaN"),
+    (("sample_weight_val", lambda X, y, s: s[:3]), "{s} has 3 rows; {X} has 8"),
+    (("sample_weight_val", lambda X, y, s: -s), "{s} must not be negative"),
+    (("sample_weight_val", lambda X, y, s: 0 * s), "{s} must have a positive, finite sum"),
+    (("sample_weight_val", lambda X, y, s: s[:, None]), "{s} must be 1-D"),
+]
+
+
+@NETWORKS
+@pytest.mark.parametrize("as_tuple", [False, True])
+@pytest.mark.parametrize(("change", "message"), VALIDATION)
+def test_errors_name_the_validation_array_that_is_wrong(network, as_tuple, change, message):
+    net = network((2, 3), output="softmax", loss="cross_entropy", seed=0)
+    X, y, s = np.linspace(0, 1, 16).reshape(8, 2), np.arange(8) % 3, np.ones(8)
+    data = {"X_val": X, "y_val": y, "sample_weight_val": s}
+    name, changed = change
+    data[name] = changed(X, y, s)
+    names = [re.escape(f"validation_data[{i}]") for i in range(3)] if as_tuple else [*data]
+    given = {"validation_data": tuple(data.values())} if as_tuple else data
+    expected = message.format(**dict(zip("Xys", names, strict=True)))
+    with pytest.raises((TypeError, ValueError), match=expected):
+        net.fit(X, y, epochs=1, **given)
+
+
+def test_targets_of_numbers_that_are_wrong_are_named():
+    net = fastbp.Network((2, 1), loss="poisson", seed=0)
+    X, y = np.ones((4, 2)), np.ones(4)
+    with pytest.raises(ValueError, match="^y_val must hold counts, none negative, for poisson"):
+        net.fit(X, y, X_val=X, y_val=-y)
+    with pytest.raises(ValueError, match=r"^y_val has 3 columns; the network has 1 \(widths"):
+        net.fit(X, y, X_val=X, y_val=np.ones((4, 3)))
+
+
 @NETWORKS
 def test_a_split_of_classes_is_stratified(network):
     net = network((1, 3), output="softmax", loss="cross_entropy", seed=0)
@@ -342,7 +385,7 @@ def test_splits_that_are_not_possible_are_refused():
         net.fit(X, y, validation_split=1.0)
     with pytest.raises(ValueError, match="validation_data or validation_split, not both"):
         net.fit(X, y, validation_split=0.5, validation_data=(X, y))
-    with pytest.raises(ValueError, match="splits 23 rows into 23 to train on and 0 to score"):
+    with pytest.raises(ValueError, match="^validation_split 0.01 splits 23 rows into 23 to train"):
         net.fit(X, y, validation_split=0.01)
 
 
