@@ -147,6 +147,7 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
             n_columns=prep.n_columns,
             target=prep.target[0],
             keep=args.keep,
+            known=prep.categories if args.unknown == "error" else None,
             **options.file_options(args, Format(decimal=prep.decimal, thousands=prep.thousands)),
         )
     if len(table.names) != len(prep.features) or len(table.text) != len(prep.categories):

@@ -18,7 +18,7 @@ from .._checks.numbers import is_missing_kind, is_number_kind
 from .._checks.words import counted
 from .._types import Array
 from ..errors import DataError
-from ._problems import Problem, at_first, data_error, shortened
+from ._problems import IGNORED, Problem, at_first, data_error, shortened, unknown_category
 from ._table import Table
 
 Columns = Mapping[str, object]
@@ -41,7 +41,12 @@ def has_names(X: object) -> bool:
 
 
 def table_of(
-    X: object, features: Sequence[str], categories: Mapping[str, Sequence[str]], name: str = "X"
+    X: object,
+    features: Sequence[str],
+    categories: Mapping[str, Sequence[str]],
+    name: str = "X",
+    *,
+    only_known: bool = False,
 ) -> Table:
     """The features of a model, as a Table with these columns in this order.
 
@@ -55,6 +60,8 @@ def table_of(
         The categories of those columns that are text.
     name : str
         The name of X, for messages.
+    only_known : bool
+        Whether a text that is not among the categories is a problem.
 
     Returns
     -------
@@ -64,8 +71,9 @@ def table_of(
     Raises
     ------
     DataError
-        A column is missing, or has a value that is missing or is no number where the model takes
-        one. The message names all such columns, with the first row of each; rows count from 1.
+        A column is missing, or has a value that is missing, is no number where the model takes one,
+        or is no category. The message names all such columns, with the first row of each; rows
+        count from 1.
     """
     columns = columns_of(X, features, name)
     _check_present(columns, features, name)
@@ -90,14 +98,18 @@ def table_of(
     )
     text: dict[int, Array] = {}
     problems: list[Problem] = []
+    strange: list[Problem] = []
     for i, feature in enumerate(features):
         if feature in categories:
             text[i], found = _texts(cells[feature], categories[feature])
         else:
             made.values[:, i], found = _numbers(cells[feature])
         problems += _described(found, feature, made)
-    if problems:
-        raise data_error(made.source, problems)
+        if only_known and feature in categories:
+            called = f"column {feature!r}"
+            strange += unknown_category(called, text[i], categories[feature], made.place)
+    if problems or strange:
+        raise data_error(made.source, [*problems, *strange], IGNORED if strange else "")
     return Table(**{**vars(made), "text": text})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +11,16 @@ import numpy as np
 from .._checks.words import counted
 from ._csv import EMPTY, PADDED, TEXT, ZEROS, Cells
 from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
-from ._problems import SHOWN, Problem, alternatives, at_first, data_error, shortened
+from ._problems import (
+    IGNORED_BY_OPTION,
+    SHOWN,
+    Problem,
+    alternatives,
+    at_first,
+    data_error,
+    shortened,
+    unknown_category,
+)
 from ._scan import Format
 
 MAX_CATEGORIES = 256  # distinct strings in a column; with more, they probably identify rows
@@ -27,6 +36,7 @@ def check_cells(
     *,
     forced: AbstractSet[int] | None,
     target: int | None,
+    known: Mapping[int, Collection[str]],
 ) -> None:
     """Raise one DataError for all cells that are not what their column takes.
 
@@ -43,16 +53,23 @@ def check_cells(
     target : int or None
         The target. None if a model says which columns are numbers; the message then does not offer
         the user a choice.
+    known : mapping of int to collection of str
+        The only texts that some of the columns of text may contain.
     """
     odd = set() if forced is None else {c for c in texts - forced if _looks_numeric(cells, c)}
     numbers, texts = numbers | odd, texts - odd
     finite = bool(np.isfinite(cells.values).all())  # in one pass, in the order of memory
     faulty = [column for column in numbers if _is_faulty(cells, column, finite)]
     faulty += [column for column in texts if _is_incomplete(cells, column)]
+    strange = {c: found for c, each in known.items() if (found := _unknown(cells, c, each))}
+    faulty += [column for column in strange if column not in faulty]
     if not faulty:
         return
     problems = {
-        column: [*_problems(cells, column, target, text=column in texts)]
+        column: [
+            *_problems(cells, column, target, text=column in texts),
+            *strange.get(column, ()),
+        ]
         for column in sorted(faulty)[:SHOWN]
     }
     for column in texts - {target} if target is not None else ():
@@ -63,7 +80,8 @@ def check_cells(
     found = [problem for _, each in sorted(problems.items()) for problem in each]
     if (numbers | texts) - {target} <= problems.keys():  # no feature would be left
         found = [replace(problem, drop=None) for problem in found]
-    raise data_error(cells.source, found, n_more=len(faulty[SHOWN:]))
+    remedy = IGNORED_BY_OPTION if strange else ""
+    raise data_error(cells.source, found, remedy, n_more=len(faulty[SHOWN:]))
 
 
 def _looks_numeric(cells: Cells, column: int) -> bool:
@@ -94,6 +112,16 @@ def _is_incomplete(cells: Cells, column: int) -> bool:
     texts, codes = cells.texts([column])[column]
     empty = np.flatnonzero(texts == "")
     return bool(empty.size and np.isin(codes, empty).any())
+
+
+def _unknown(cells: Cells, column: int, known: Collection[str]) -> list[Problem]:
+    """Return a Problem if a column of text has texts that are not among those known."""
+    texts, codes = cells.texts([column])[column]
+    if set(texts.tolist()) <= {"", *known}:
+        return []
+    return unknown_category(
+        cells.called(column), texts[codes], known, lambda row: f"line {cells.lines[row]}"
+    )
 
 
 # ---- the cells of a column, by fault ------------------------------------------------------

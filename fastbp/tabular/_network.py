@@ -192,7 +192,7 @@ class TableNetwork(Network):
         prep = self._prep
         if not has_names(X):
             raise DataError(f"prepare takes rows by name; X has no names: {self._ways()}")
-        table = table_of(X, prep.features, prep.categories)
+        table = table_of(X, prep.features, prep.categories, only_known=unknown == "error")
         return prep.inputs(table, self.dtype, unknown=unknown, max_bytes=sys.maxsize)
 
     def prepare_targets(self, y: object) -> Array:

@@ -7,18 +7,17 @@ to all data that the model predicts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES, array_bytes
-from .._checks.words import counted
 from .._types import Array
 from ..errors import DataError
 from ._csv import Format
-from ._problems import Problem, at_first, data_error, shortened
+from ._problems import IGNORED, Problem, data_error, listed, unknown_category
 from ._table import Table, identifiers
 
 TASKS = ("classification", "regression")
@@ -26,10 +25,6 @@ UNKNOWN = ("error", "ignore")
 _MARKS = ("decimal", "thousands")  # fields that a dict may lack
 _BLOCK = 4096  # rows to scale at a time, so that the intermediate float64 array stays small
 _MAX_WHOLE = 2**53  # whole numbers up to this one are exact in float64
-_SHOWN = 8  # categories in a message
-_IGNORE = (
-    "--unknown ignore (in Python, unknown='ignore') sets all inputs of the column to 0 in such rows"
-)
 _MAX_DIGITS = 21  # of a whole number in a message
 
 Class = str | int | bool
@@ -222,7 +217,7 @@ class Preprocessing:
                 places.append(at)
                 at += 1
         if n_unknown and unknown == "error":
-            raise data_error(table.source, self.unknown_categories(table), _IGNORE)
+            raise data_error(table.source, self.unknown_categories(table), IGNORED)
         # NumPy copies a slice several times as fast as a list of columns.
         columns: list[int] | slice = numbers if self.categories else slice(None)
         inputs: list[int] | slice = places if self.categories else slice(None)
@@ -254,19 +249,14 @@ class Preprocessing:
 
     def unknown_categories(self, table: Table) -> list[Problem]:
         """Return a Problem for each feature of a table that has categories unknown to the model."""
-        problems = []
-        for column, name in enumerate(self.features):
-            if name not in self.categories:
-                continue
-            rows = np.flatnonzero(self._codes(table, column) < 0)
-            if rows.size:
-                texts = list(dict.fromkeys(table.text[column][rows].tolist()))
-                cells = f"{counted(len(rows), 'cell')} with an unknown category"
-                first = at_first(table.place(int(rows[0])), len(rows))
-                knows = f"the model knows {_listed(self.categories[name])}"
-                what = f"{cells} {first}: {_listed(map(shortened, texts))}"
-                problems.append(Problem(f"column {name!r}", what, knows))
-        return problems
+        return [
+            problem
+            for column, name in enumerate(self.features)
+            if name in self.categories
+            for problem in unknown_category(
+                f"column {name!r}", table.text[column], self.categories[name], table.place
+            )
+        ]
 
     def _codes(self, table: Table, column: int) -> Array:
         """Return the index (n,) of the category of each row; -1 for an unknown one."""
@@ -290,7 +280,8 @@ class Preprocessing:
             if label not in index:
                 raise DataError(
                     f"{table.source}, {table.place(row)}: the class {label!r} of "
-                    f"{self.target[0]!r} was not in the training file"
+                    f"{self.target[0]!r} was not in the training file; the model knows "
+                    f"{listed(map(str, self.classes))}"
                 )
         return np.array([index[label] for label in labels])
 
@@ -414,13 +405,6 @@ def _classes(table: Table) -> tuple[Class, ...]:
 def _written_out(number: float) -> str:
     """Format a number; whole numbers get no decimal point."""
     return f"{number:.0f}" if _MAX_WHOLE <= abs(number) < 10**_MAX_DIGITS else str(number)
-
-
-def _listed(texts: Iterable[str]) -> str:
-    """Return the first texts, and how many more there are."""
-    texts = list(texts)
-    more = f" and {len(texts) - _SHOWN:,} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more
 
 
 # ---- checks -------------------------------------------------------------------------------

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from .._checks.words import counted
+from .._types import Array
 from ..errors import DataError
 
 SHOWN = 10  # columns whose problems a message lists
 _CELL = 60  # characters of a cell in a message
+_LISTED = 8  # categories in a message
+
+
+# What a user can do about all unknown categories: in Python, and with the command.
+_IGNORES = "sets all inputs of the column to 0 in such rows"
+IGNORED = f'unknown="ignore" {_IGNORES}'
+IGNORED_BY_OPTION = f"--unknown ignore {_IGNORES}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,32 @@ def data_error(
     return DataError("\n".join(lines))
 
 
+def unknown_category(
+    called: str, texts: Array, known: Collection[str], place: Callable[[int], str]
+) -> list[Problem]:
+    """Return a Problem if some texts are not among the categories that a model knows, else none.
+
+    Parameters
+    ----------
+    called : str
+        The column as messages call it.
+    texts : ndarray of shape (n,)
+        The cells. Those without a text, "" or None, are no category.
+    known : collection of str
+        The categories.
+    place : callable
+        Returns where a row is.
+    """
+    expected = {"", None, *known}
+    rows = [row for row, text in enumerate(texts.tolist()) if text not in expected]
+    if not rows:
+        return []
+    found = dict.fromkeys(texts[rows].tolist())
+    cells = f"{counted(len(rows), 'cell')} with an unknown category"
+    what = f"{cells} {at_first(place(rows[0]), len(rows))}: {listed(map(shortened, found))}"
+    return [Problem(called, what, f"the model knows {listed(known)}")]
+
+
 def at_first(place: str, n: int) -> str:
     """Return where the first of n cells is.
 
@@ -92,6 +126,13 @@ def alternatives(*remedies: str) -> str:
     if len(words) < 3:
         return " or ".join(words)
     return f"{', '.join(words[:-1])}, or {words[-1]}"
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Return the first texts, and how many more there are."""
+    texts = list(texts)
+    more = f" and {len(texts) - _LISTED:,} more" if len(texts) > _LISTED else ""
+    return ", ".join(texts[:_LISTED]) + more
 
 
 def is_spec(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -258,6 +258,7 @@ def read_features(
     n_columns: int = 0,
     target: str = "y",
     keep: Sequence[str] = (),
+    known: Mapping[str, Collection[str]] | None = None,
     header: str = "auto",
     delimiter: str = ",",
     decimal: str = ".",
@@ -283,6 +284,9 @@ def read_features(
     keep : sequence of str
         Columns of a .csv file, given as the `drop` of `read_table`, to return as text in
         `Table.kept`, such as an identifier. They may contain anything.
+    known : mapping of str to collection of str, optional
+        The only texts that columns of `categorical` may contain, such as the categories of the
+        model. By default they may contain any text.
     header, delimiter, decimal, thousands, max_bytes
         As for `read_table`.
 
@@ -294,7 +298,7 @@ def read_features(
     Raises
     ------
     DataError
-        As `read_table` raises it, and if a column is missing.
+        As `read_table` raises it, and if a column is missing or has a text that is not `known`.
     ValueError
         As `read_table` raises it.
     OSError
@@ -313,7 +317,13 @@ def read_features(
             column for column, name in zip(chosen, found, strict=True) if name in set(categorical)
         }
         kept = find_columns(keep, cells.names, source)
-        table = _from_cells(cells, chosen, texts, notes=[_index_note(cells)] if index else [])
+        categories = {
+            column: known[name]
+            for column, name in zip(chosen, found, strict=True)
+            if known is not None and name in known and column in texts
+        }
+        notes = [_index_note(cells)] if index else []
+        table = _from_cells(cells, chosen, texts, known=categories, notes=notes)
         return replace(table, kept=_kept(cells, kept)) if kept else table
     _refuse(source, keep=keep)
     for name in categorical:
@@ -459,6 +469,7 @@ def _from_cells(
     *,
     forced: set[int] | None = None,
     target_index: int | None = None,
+    known: Mapping[int, Collection[str]] | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
     """Make the table of a .csv file.
@@ -475,11 +486,20 @@ def _from_cells(
         Those of them that the user wants as text, whatever is in them; by default all.
     target_index
         The target column, if there is one.
+    known
+        The only texts that some of the text columns may contain.
     notes
         Notes for the user, in addition to those of `cells`.
     """
     wanted = {*columns} if target_index is None else {*columns, target_index}
-    check_cells(cells, wanted - texts, wanted & texts, forced=forced, target=target_index)
+    check_cells(
+        cells,
+        wanted - texts,
+        wanted & texts,
+        forced=forced,
+        target=target_index,
+        known=known or {},
+    )
     text = {
         column: found[codes]
         for column, (found, codes) in cells.texts(sorted(wanted & texts)).items()

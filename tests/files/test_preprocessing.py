@@ -121,10 +121,12 @@ def test_unknown_categories_and_classes_are_refused(write):
     with pytest.raises(
         DataError,
         match=r"new.csv, column 'town': 1 cell with an unknown category \(in line 3\): "
-        "'Rom'; the model knows Bonn, Köln; --unknown ignore",
+        "'Rom'; the model knows Bonn, Köln; unknown=\"ignore\" sets all",
     ):
         prep.inputs(table, F64)
-    with pytest.raises(DataError, match="line 2: the class 'c' of 'y' was not in the training"):
+    with pytest.raises(
+        DataError, match="the class 'c' of 'y' was not in the training file; the model knows a, b$"
+    ):
         prep.targets(table, F64)
 
 
@@ -146,7 +148,7 @@ def test_unknown_categories_are_counted_in_all_columns_or_ignored(write):
         "  column 'kind': 2 cells with an unknown category (first in line 14): 'c'; the model "
         "knows a, b"
     )
-    assert remedy.startswith("  --unknown ignore (in Python, unknown='ignore')")
+    assert remedy == '  unknown="ignore" sets all inputs of the column to 0 in such rows'
     X = prep.inputs(table, F64, unknown="ignore")
     # town Bonn, town Köln, n, kind a, kind b; the others are those of known categories
     assert X[:, [0, 1, 3, 4]].tolist() == [[0, 0, 1, 0]] * 12 + [[0, 0, 0, 0], [1, 0, 0, 0]]

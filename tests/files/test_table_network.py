@@ -334,6 +334,17 @@ def test_missing_values_of_pandas_and_masks(model):
 def test_unknown_categories(model):
     with pytest.raises(DataError, match=r"column 'plan': 2 cells with an unknown .*'silver'"):
         model.predict([one(), one(plan="silver"), one(plan="silver")])
+    with pytest.raises(DataError) as caught:
+        model.predict([one(age=None), one(plan="silver")])
+    assert str(caught.value).splitlines() == [
+        "X: problems in 2 columns",
+        "  column 'age': 1 missing value (in row 1); fill them in, or drop such rows",
+        (
+            "  column 'plan': 1 cell with an unknown category (in row 2): 'silver'; the model "
+            f"knows {', '.join(model.categories['plan'])}"
+        ),
+        '  unknown="ignore" sets all inputs of the column to 0 in such rows',
+    ]
     X = model.prepare(one(plan="silver"), unknown="ignore")
     assert np.count_nonzero(X[0, 1:6]) == 0 and np.count_nonzero(X[0, 8:]) == 1
     np.testing.assert_array_equal(

@@ -386,7 +386,7 @@ BAD = {
     "other columns": (["predict", "model", "bad.csv"], "bad.csv: the model takes 3 columns"),
     "category": (
         ["predict", "model", "blue.csv"],
-        "(in line 2): 'blue'; the model knows red, white; --unknown ignore",
+        "(in line 2): 'blue'; the model knows red, white; --unknown ignore sets all inputs of",
     ),
     "images": (["predict", "model", "digits"], "digits: the model takes 3 columns, 1 of them text"),
     "proba": (
@@ -549,6 +549,30 @@ def test_unknown_categories_are_ignored_on_request(capsys, models, monkeypatch):
     )
     assert main(["predict", "model", "wine.csv", "--unknown", "ignore"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_all_problems_of_a_table_are_in_one_message(capsys, models, tmp_path, monkeypatch):
+    monkeypatch.chdir(models)
+    odd = tmp_path / "odd.csv"
+    odd.write_text("colour,acid,sugar\nred,much,1\nblue,2,3\n,2,3\nblack,2,\n")
+    assert main(["predict", "model", str(odd)]) == 1
+    first, *problems = capsys.readouterr().err.splitlines()
+    assert first.endswith("odd.csv: problems in 3 columns")
+    assert problems == [
+        "  column 1 ('colour'): 1 empty cell (in line 4); fill in a value or leave out the row",
+        (
+            "  column 1 ('colour'): 2 cells with an unknown category (first in line 3): 'blue', "
+            "'black'; the model knows red, white"
+        ),
+        (
+            "  column 2 ('acid'): 1 text in a column of numbers, 'much' (in line 2); the model was "
+            "trained on numbers in this column"
+        ),
+        "  column 3 ('sugar'): 1 empty cell (in line 5); fill in a value or leave out the row",
+        "  --unknown ignore sets all inputs of the column to 0 in such rows",
+    ]
+    assert main(["predict", "model", str(odd), "--unknown", "ignore"]) == 1
+    assert "unknown" not in capsys.readouterr().err
 
 
 # ---- info, help and the process -----------------------------------------------------------
