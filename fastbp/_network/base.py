@@ -31,7 +31,7 @@ from ..initializers import InitFunction, Initializer
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ..losses._losses import Spec as LossSpec
-from ..losses._losses import check_output, warn_unnamed, warn_unpaired
+from ..losses._losses import check_output, warn_constant, warn_unnamed, warn_unpaired
 from ..metrics._metrics import check_score
 from ..optim import Optimizer
 from .architecture import Architecture
@@ -196,6 +196,7 @@ class NetworkBase:
         if loss is None:
             warn_unnamed(criterion, output.activation)
         warn_unpaired(criterion, output.activation)
+        warn_constant(output.activation, output.n_out)
 
     def _build(
         self, architecture: Architecture, theta: Array, seed: int, trainable: Iterable[bool]

@@ -160,11 +160,7 @@ class _Reader:
             self.input_dropout = module.p
             return
         elif not self.layers or position is None or position <= self._position:
-            raise ValueError(
-                f"{what} does not fit: expected Linear, which may be followed by a norm, an "
-                "activation and Dropout, in this order; torch.fx.symbolic_trace makes a module of "
-                "your own one that can be read as an activation"
-            )
+            raise ValueError(f"{what} does not fit: {self._expected(module, position)}")
         else:
             self._add(place, what, module, position)
         self._position = position
@@ -197,6 +193,28 @@ class _Reader:
             return _ACTIVATION
         known = {name for name, _ in MODULES.values()}
         return _ACTIVATION if type(module).__name__ in known else None
+
+    def _expected(self, module: Any, position: int | None) -> str:
+        """What is expected in place of a module that does not fit, for the error about it."""
+        layer = "Linear, which may be followed by a norm, an activation and Dropout, in this order"
+        kind = type(module).__name__
+        if self.layers and position == _NORM:
+            n = self.layers[-1]["n_out"]
+            return (
+                f"expected {layer}; put torch.nn.Linear({n}, {n}) with the identity as weight and "
+                f"the bias 0 before {kind}, or put {kind} directly after the Linear before it"
+            )
+        if self.layers and self._position == _DROPOUT and position is not None:
+            if position == _DROPOUT:
+                return f"expected {layer}; leave one Dropout out"
+            return (
+                f"expected {layer}; put {kind} before Dropout, which does not change the outputs "
+                "in eval mode"
+            )
+        return (
+            f"expected {layer}; torch.fx.symbolic_trace makes a module of your own one that can be "
+            "read as an activation"
+        )
 
     def _units(self) -> int | None:
         """The number of units that the next module gets; None before the first Linear."""
@@ -394,5 +412,22 @@ def _built_in(module: Any) -> Activation | None:
     return None
 
 
+# Modules with settings as functions that `formula_of` reads.
+_WRITTEN: dict[str, str] = {
+    "Softplus": "torch.nn.functional.softplus(z, {0.beta:g})",
+    "Hardtanh": "z.clamp({0.min_val:g}, {0.max_val:g})",
+}
+
+
 def _settings(place: str, module: Any) -> ValueError:
-    return ValueError(f"module {place}, {module}, has settings that no activation of fastbp has")
+    kind = type(module).__name__
+    way = f"write {kind}(1), which is that of the units of a row"
+    if kind not in ("Softmax", "LogSoftmax"):
+        written = _WRITTEN.get(kind, "…").format(module)
+        way = (
+            f"put torch.fx.symbolic_trace(module) in its place, of a module of your own whose "
+            f"forward(self, z) returns {written}"
+        )
+    return ValueError(
+        f"module {place}, {module}, has settings that no activation of fastbp has: {way}"
+    )

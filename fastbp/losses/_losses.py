@@ -675,6 +675,16 @@ def warn_unpaired(loss: Loss, output: Activation) -> None:
         )
 
 
+def warn_constant(output: Activation, n_out: int) -> None:
+    """Issue a UserWarning for softmax of one unit, which learns nothing."""
+    if output.name == "softmax" and n_out == 1:
+        warn_caller(
+            "softmax of one output (widths[-1] = 1) is always 1, so the network learns nothing: "
+            "for two classes, use output='sigmoid' with loss='binary_cross_entropy', which is "
+            "BCEWithLogitsLoss in PyTorch, or two outputs"
+        )
+
+
 def warn_unnamed(loss: Loss, output: Activation) -> None:
     """Issue a UserWarning for softmax with the default loss, which the caller did not name.
 

@@ -264,6 +264,18 @@ def test_unpaired_logarithm_warns_and_names_the_pair():
     assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize("network", [fastbp.Network, fastbp.reference.Network])
+def test_softmax_of_one_output_warns_that_it_is_constant(network, recwarn):
+    with pytest.warns(UserWarning, match="is always 1.*output='sigmoid' with loss=") as caught:
+        net = network((4, 8, 1), output="softmax", loss="cross_entropy", seed=0)
+    assert caught[0].filename == __file__ and len(caught) == 1
+    assert (net.predict(np.ones((3, 4))) == 1).all()
+    with pytest.warns(UserWarning, match="is always 1"):
+        network.from_layers(4, [fastbp.Dense(1, "softmax")], loss="mse")
+    network((4, 8, 1), output="sigmoid", loss="binary_cross_entropy")
+    assert not recwarn.list
+
+
 # ---- layouts that are accepted ------------------------------------------------------------
 
 

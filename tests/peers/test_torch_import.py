@@ -347,12 +347,63 @@ def test_half_precision_becomes_float32():
         ([linear(5), nn.ReLU(), linear(7)], "module 2, Linear, takes 7 inputs; 8 units"),
         ([linear(5), nn.Sequential(nn.ReLU(), nn.Conv1d(1, 1, 1))], "module 1.1, Conv1d"),
         ([nn.Flatten(0), linear(5)], "module 0, Flatten"),
-        ([linear(5), nn.BatchNorm2d(8)], "module 1, BatchNorm2d"),
+        ([linear(5), nn.BatchNorm2d(8)], "module 1, BatchNorm2d.*symbolic_trace"),
+        (
+            [linear(5), batch_norm(), nn.Dropout(0.2), nn.ReLU(), linear()],
+            "module 3, ReLU, does not fit: expected Linear, .*; put ReLU before Dropout, which",
+        ),
+        (
+            [linear(5), nn.Dropout(0.2), nn.Dropout(0.1), linear()],
+            "module 2, Dropout, does not fit: .*; leave one Dropout out$",
+        ),
+        (
+            [linear(5), nn.ReLU(), nn.LayerNorm(8), linear()],
+            r"module 2, LayerNorm, does not fit: .*; put torch.nn.Linear\(8, 8\) with the identity",
+        ),
+        ([linear(5), nn.ReLU(), nn.Tanh()], "module 2, Tanh, does not fit: .*symbolic_trace"),
+        (
+            [linear(5), nn.Softplus(beta=2)],
+            r"module 1, Softplus\(beta=2.*symbolic_trace.*returns .*functional.softplus\(z, 2\)$",
+        ),
+        ([linear(5), nn.Hardtanh(-2, 2)], r"module 1, Hardtanh.*returns z.clamp\(-2, 2\)$"),
+        ([linear(5), nn.Softmax(0)], r"module 1, Softmax.*: write Softmax\(1\)"),
     ],
 )
 def test_modules_that_cannot_be_read_are_named(modules, message):
     with pytest.raises(ValueError, match=message):
         export.from_torch(settled(*modules))
+
+
+class OwnSoftplus(nn.Module):
+    def forward(self, z):
+        return torch.nn.functional.softplus(z, 2)
+
+
+class OwnHardtanh(nn.Module):
+    def forward(self, z):
+        return z.clamp(-2, 2)
+
+
+@pytest.mark.parametrize(
+    ("module", "own"),
+    [(nn.Softplus(beta=2), OwnSoftplus()), (nn.Hardtanh(-2, 2), OwnHardtanh())],
+    ids=["Softplus", "Hardtanh"],
+)
+def test_what_the_errors_propose_computes_the_same(rng, module, own):
+    torch.manual_seed(2)
+    layers = [linear(5).double(), linear(8, 2).double()]
+    net = export.from_torch(nn.Sequential(layers[0], torch.fx.symbolic_trace(own), layers[1]))
+    X = rng.normal(size=(20, 5))
+    exact = nn.Sequential(layers[0], module, layers[1])(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(net.predict(X), exact, rtol=0, atol=ROUNDING * abs(exact).max())
+
+
+def test_cross_entropy_of_one_logit_warns():
+    with pytest.warns(UserWarning, match=r"is always 1, .*BCEWithLogitsLoss in PyTorch") as caught:
+        net = export.from_torch(nn.Sequential(linear(5, 1)), loss=nn.CrossEntropyLoss())
+    assert caught[0].filename == __file__
+    assert (net.predict(np.zeros((2, 5))) == 1).all()
+    export.from_torch(nn.Sequential(linear(5, 1)), loss=nn.BCEWithLogitsLoss())
 
 
 def test_batch_norm_in_training_mode_is_refused():
