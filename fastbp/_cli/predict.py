@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TextIO
@@ -13,6 +14,8 @@ from typing import TextIO
 import numpy as np
 
 from .._files.atomic import atomic_write, check_writable, naming
+from .._files.safetensors import open_reader
+from .._network.model_file import FORMAT
 from .._network.network import Network
 from .._precision import HIGHEST, NAMES
 from .._types import Array
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--keep applies to data files only; {args.data} has images")
     if args.output != "-" and not _is_device(args.output):
         check_writable(args.output)
-    net = load(args.model)
+    net = _load(args)
     if args.matmul_precision is not None:
         _set_precision(net, args.matmul_precision)
     prep = _preprocessing(net, args.model)
@@ -96,6 +99,28 @@ def run(args: argparse.Namespace) -> int:
     outputs = Network.predict(net, X)  # of inputs, also if the network takes rows by name
     _write(args.output, _beside(table.kept, _lines(prep, outputs, args.proba)))
     return 0
+
+
+def _load(args: argparse.Namespace) -> Network:
+    """Load the model. If DATA is one and MODEL is not, the error says that they look swapped."""
+    try:
+        return load(args.model)
+    except (ModelFileError, FileNotFoundError) as error:
+        if args.data in options.BUILT_IN or not _is_model(args.data):
+            raise
+        right = shlex.join([args.data, args.model])
+        raise ModelFileError(
+            f"{args.model} is no model, and {args.data} is one: the arguments look swapped; write "
+            f"fastbp predict {right}"
+        ) from error
+
+
+def _is_model(path: str) -> bool:
+    try:
+        with open_reader(path) as reader:
+            return reader.metadata.get("format") == FORMAT
+    except (ModelFileError, OSError):
+        return False
 
 
 def _set_precision(net: Network, precision: str) -> None:

@@ -219,8 +219,8 @@ def _read_header(file: BufferedReader) -> tuple[bytes, int]:
     length = int.from_bytes(first, "little")
     if length > MAX_HEADER:
         raise ModelFileError(
-            f"the header claims {length} bytes; at most {MAX_HEADER} are allowed "
-            "(is it a safetensors file?)"
+            f"this is no safetensors file, such as net.save writes: it begins with {first!r}, and "
+            f"as the length of a header this is {length}; at most {MAX_HEADER} are allowed"
         )
     if length > size - 8:
         raise ModelFileError(f"the header claims {length} bytes; {size - 8} follow its length")

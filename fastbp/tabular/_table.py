@@ -446,6 +446,7 @@ def _split_columns(
     if target is None:
         target_index = max((i for i in range(len(names)) if i not in dropped), default=0)
     else:
+        _check_one_target(target, names, source)
         target_index = find_column(target, names, source)
     kept = [i for i in range(int(index), len(names)) if i != target_index and i not in dropped]
     if target_index in dropped:
@@ -460,6 +461,17 @@ def _split_columns(
             + (", because column 1 is an index (give it a name to train on it)" if index else "")
         )
     return target_index, kept
+
+
+def _check_one_target(target: str, names: Names, source: str) -> None:
+    """DataError for a target such as "a,b", which lists columns."""
+    parts = [part.strip() for part in target.split(",")]
+    if target not in names and len(parts) > 1 and any(part in names for part in parts):
+        raise DataError(
+            f"{source}: the target (--target) is one column; got {len(parts)}, {target!r}: for "
+            "several targets, all of them numbers, write the arrays X (n, columns) and y "
+            f"(n, {len(parts)}) to a .npz file, with numpy.savez"
+        )
 
 
 def _from_cells(

@@ -375,12 +375,27 @@ BAD = {
         "bad.csv, column 1 ('a'): 1 text in a column of numbers, 'x' (in line 3)",
     ),
     "no column": (["train", "wine.csv", "--target", "price"], "no column 'price'; there are 4"),
+    "columns as target": (
+        ["train", "wine.csv", "--target", "colour, acid"],
+        "the target (--target) is one column; got 2, 'colour, acid': for several targets, all",
+    ),
     "no folder for the model": (["train", "-o", "none/m"], "none: no such folder"),
     "a folder as model": (["train", "-o", "."], ".: Is a directory"),
     "fashion": (["train", "fashion-mnist", "--folder", "."], "apt-get install dataset-fashion-mn"),
     "hold-out": (["train", "wine.csv", "--hold-out", "0.001"], "--hold-out 0.001 splits 60 rows"),
     "no model": (["predict", "none", "wine.csv"], "none: No such file or directory"),
-    "not a model": (["predict", "wine.csv", "wine.csv"], "wine.csv: the header claims"),
+    "not a model": (
+        ["predict", "wine.csv", "wine.csv"],
+        "wine.csv: this is no safetensors file, such as net.save",
+    ),
+    "swapped": (
+        ["predict", "wine.csv", "model"],
+        "the arguments look swapped; write fastbp predict model wine.csv",
+    ),
+    "swapped images": (
+        ["predict", "digits", "model"],
+        "digits is no model, and model is one: the arguments look swapped; write",
+    ),
     "not our model": (["predict", "theirs", "wine.csv"], "theirs: expected the metadata of a fas"),
     "no data": (["predict", "model", "none.csv"], "none.csv: No such file or directory"),
     "other columns": (["predict", "model", "bad.csv"], "bad.csv: the model takes 3 columns"),
