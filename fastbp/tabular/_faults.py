@@ -10,7 +10,7 @@ import numpy as np
 
 from .._checks.words import counted
 from ._csv import EMPTY, PADDED, TEXT, ZEROS, Cells
-from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
+from ._notation import are_dates, is_infinite, is_missing, is_plain, looks_numeric, other_notation
 from ._problems import (
     IGNORED_BY_OPTION,
     SHOWN,
@@ -73,9 +73,9 @@ def check_cells(
         for column in sorted(faulty)[:SHOWN]
     }
     for column in texts - {target} if target is not None else ():
-        n = len(cells.texts([column])[column][0])
-        if n > MAX_CATEGORIES and (column in problems or column not in faulty):
-            many = too_many_categories(cells.called(column), n, cells.spec(column))
+        distinct = cells.texts([column])[column][0].tolist()
+        if len(distinct) > MAX_CATEGORIES and (column in problems or column not in faulty):
+            many = too_many_categories(cells.called(column), distinct, cells.spec(column))
             problems.setdefault(column, []).append(many)
     found = [problem for _, each in sorted(problems.items()) for problem in each]
     if (numbers | texts) - {target} <= problems.keys():  # no feature would be left
@@ -93,10 +93,14 @@ def _looks_numeric(cells: Cells, column: int) -> bool:
     return number is not None or all(map(is_missing, texts))
 
 
-def too_many_categories(called: str, n: int, spec: str) -> Problem:
+def too_many_categories(called: str, distinct: Collection[str], spec: str) -> Problem:
     """Return the Problem of a column with so many distinct texts that they identify rows."""
-    what = f"{n:,} distinct texts, more than {MAX_CATEGORIES}: probably names of rows"
-    return Problem(called, what, f"--drop {spec}", drop=None if "," in spec else spec)
+    what = f"{len(distinct):,} distinct texts, more than {MAX_CATEGORIES}: probably names of rows"
+    remedy = f"--drop {spec}"
+    if are_dates(distinct):
+        what = f"{len(distinct):,} distinct dates, more than {MAX_CATEGORIES} categories"
+        remedy = f"turn them into numbers, such as days, or {remedy}"
+    return Problem(called, what, remedy, drop=None if "," in spec else spec)
 
 
 def _is_faulty(cells: Cells, column: int, finite: bool) -> bool:

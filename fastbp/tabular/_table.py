@@ -19,6 +19,7 @@ from .._types import Array
 from ..errors import DataError
 from ._csv import Cells, Format, read_csv
 from ._faults import MAX_CATEGORIES, check_cells, too_many_categories
+from ._notation import are_dates
 from ._problems import Problem, at_first, data_error, shortened
 
 # A target of whole numbers with more distinct values than this is a quantity.
@@ -245,9 +246,16 @@ def read_table(
         notes = [_index_note(cells), *notes]
     elif cells.named and cells.scan.head[0] == "" and 0 in kept:
         notes = ["column 1 has no name and is read as a feature (--drop 1 leaves it out)", *notes]
-    return _from_cells(
+    table = _from_cells(
         cells, kept, texts | forced, forced=forced, target_index=target_index, notes=notes
     )
+    dates = [
+        f"{cells.called(column)} has dates, which are taken as categories; turn them into numbers, "
+        "such as days"
+        for i, column in enumerate(kept)
+        if i in table.text and column not in forced and are_dates(set(table.text[i].tolist()))
+    ]
+    return replace(table, notes=(*table.notes, *dates))
 
 
 def read_features(
@@ -390,9 +398,10 @@ def identifiers(table: Table) -> list[Problem]:
     """Return a Problem for each text feature whose texts probably identify the rows."""
     problems = []
     for column, cells in sorted(table.text.items()):
-        n, name = len(set(cells.tolist())), table.names[column]
-        if n > MAX_CATEGORIES:
-            problems.append(too_many_categories(f"column {shortened(name)}", n, shlex.quote(name)))
+        distinct, name = set(cells.tolist()), table.names[column]
+        if len(distinct) > MAX_CATEGORIES:
+            called = f"column {shortened(name)}"
+            problems.append(too_many_categories(called, distinct, shlex.quote(name)))
     return problems
 
 

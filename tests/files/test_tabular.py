@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fastbp.errors import DataError
 from fastbp.tabular import read_features, read_table
-from fastbp.tabular._table import choose_task, infer_task
+from fastbp.tabular._table import choose_task, identifiers, infer_task
 
 
 @pytest.fixture
@@ -468,3 +468,44 @@ def test_a_task_needs_a_target(write):
     table = read_features(write("size\n50\n80\n"))
     with pytest.raises(DataError, match=r"data.csv: expected a target; the table has none"):
         choose_task(table)
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2026-05-20", "2025-12-01"],
+        ["2026-05-20 09:30", "2025-12-01 23:59:59"],
+        ["2026-05-20T09:30:00Z", "2025-12-01T09:30:00.25+02:00"],
+    ],
+)
+def test_dates_among_the_categories_get_a_note(write, dates):
+    rows = [f"{i},{dates[i % 2]},{i % 3}.5\n" for i in range(20)]
+    path = write("id,joined,y\n" + "".join(rows))
+    table = read_table(path)
+    (note,) = table.notes
+    assert note.startswith("column 2 ('joined') has dates, which are taken as categories; turn")
+    assert sorted(set(table.text[1].tolist())) == sorted(dates)
+    for options in ({"drop": ["joined"]}, {"categorical": ["joined"]}, {"target": "joined"}):
+        assert read_table(path, **options).notes == ()  # left out, meant, or what is predicted
+    assert read_features(path, ("id", "joined"), categorical={"joined"}).notes == ()
+
+
+@pytest.mark.parametrize("other", ["unknown", "2026-13-01", "2026-05-32", "20260520", "05/20/2026"])
+def test_other_texts_are_not_taken_for_dates(write, other):
+    texts = ["2026-05-20", "2025-12-01", other]
+    rows = [f"{i},d{texts[i % 3]},{texts[i % 3]},{i % 3}.5\n" for i in range(21)]
+    path = write("id,a,b,y\n" + "".join(rows))
+    assert read_table(path, categorical=["b"]).notes == ()
+    if other != "20260520":  # a number among texts is an error
+        assert read_table(path).notes == ()
+
+
+def test_more_dates_than_categories_are_named_as_dates(write):
+    first = np.datetime64("2020-01-01")
+    rows = [f"{first + i},{i % 3}.5,{'' if i == 3 else i}\n" for i in range(300)]
+    message = "300 distinct dates, more than 256 categories; turn them into numbers, such as days,"
+    with pytest.raises(DataError, match=rf"column 1 \('when'\): {message} or --drop when"):
+        read_table(write("when,y,a\n" + "".join(rows)), target="y")
+    full = read_table(write("when,a\n" + "".join(row[: row.rindex(",")] + "\n" for row in rows)))
+    (problem,) = identifiers(full)
+    assert problem.what == "300 distinct dates, more than 256 categories"
