@@ -147,8 +147,8 @@ def gradcheck(
             f"{net.matmul_precision!r}, whose rounding hides small errors: set "
             "net.matmul_precision for the check"
         )
+    net.forward(X)  # before X is converted, so that the names of its columns are checked
     X = check.as_matrix(X, net.widths[0], net.dtype)
-    net.forward(X)
     net.backward(y, sample_weight)
     objective = _Objective(net, X, y, sample_weight)
     rng = np.random.Generator(np.random.Philox(check.check_seed(seed)))

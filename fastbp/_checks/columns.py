@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,35 @@ def column_names(X: object) -> Names | None:
     return None
 
 
-def check_column_names(X: object, names: Names | None, name: str) -> None:
+def is_row(X: object) -> bool:
+    """Whether X is one row, as `frame.iloc[0]` of pandas is: it has keys, all of them strings.
+
+    >>> is_row([1.0, 2.0])
+    False
+    """
+    keys = getattr(X, "keys", None)
+    if not callable(keys) or getattr(X, "ndim", None) != 1:
+        return False
+    names = list(keys())
+    return bool(names) and all(isinstance(name, str) for name in names)
+
+
+def sample_names(x: Any) -> Names | None:
+    """`column_names`, or the names of the values of one row of a frame."""
+    return tuple(map(str, x.keys())) if is_row(x) else column_names(x)
+
+
+def check_column_names(
+    X: object, names: Names | None, name: str, *, one_sample: bool = False
+) -> None:
     """ValueError if X is a frame with other names than these, or with these in another order.
 
     X without names passes, and so does every X if `names` is None. `name` is what messages call X.
+    With `one_sample`, X may also be one row of a frame.
     """
-    found = None if names is None else column_names(X)
+    found = None
+    if names is not None:
+        found = sample_names(X) if one_sample else column_names(X)
     if names is None or found is None or found == names:
         return
     remedy = (

@@ -604,13 +604,19 @@ class DifferentiableNetwork(NetworkBase):
         >>> walk.layers[0].z, walk.layers[0].delta, walk.J
         (array([7.]), array([2.]), 2.0)
         """
-        from .walk_passes import as_sample, as_target, walk
+        from .walk_passes import as_target, walk
 
-        check_column_names(x, self.feature_names, "x")
-        X = self._inputs(as_sample(x, self.widths[0]), "x")
+        X = self._inputs(self._sample(x), "x")
         targets = self._targets(as_target(y, self.criterion), 1, "x")
         assert targets is not None  # only losses of pairs have none
         return walk(type(self._backend), self._architecture, self._theta, X, targets, self._kind)
+
+    def _sample(self, x: object) -> Array:
+        """One sample as a row (1, n_0), whose names are checked."""
+        from .walk_passes import as_sample
+
+        check_column_names(x, self.feature_names, "x", one_sample=True)
+        return as_sample(x, self.widths[0])
 
 
 def _callable(hook: Hook) -> Hook:

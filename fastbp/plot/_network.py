@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .._checks.columns import check_column_names, check_names, column_names
+from .._checks.columns import check_names, sample_names
 from .._checks.numbers import as_array
 from .._page.picture import number_text, values_text
 from .._pyplot import axes_or_new
@@ -111,8 +111,8 @@ class NetworkDisplay:
         y : number, class index, or array-like of shape (n_L,), optional
             Its target; without it, y, J and δ are not drawn.
         input_names : iterable of str, optional
-            Names of the inputs. By default those of `net.feature_names` or of a frame x with one
-            row, or else x₁, x₂, ….
+            Names of the inputs. By default those of `net.feature_names`, or of x, a frame with one
+            row or a row of a frame of pandas, or else x₁, x₂, ….
         output_names : iterable of str, optional
             Names of the outputs, such as the classes; by default none.
         ax : matplotlib.axes.Axes, optional
@@ -137,14 +137,11 @@ class NetworkDisplay:
         ...     net, [0.5, 1.0], 2.0, **names
         ... )  # doctest: +SKIP
         """
-        from .._network.walk_passes import as_sample  # only here: it imports the gates
-
         if input_names is None:
-            input_names = net.feature_names or column_names(x)
-        check_column_names(x, net.feature_names, "x")
-        x = as_sample(x, net.widths[0]).astype(net.dtype)
-        outputs = [x[0].copy()]
-        net.forward(x)
+            input_names = net.feature_names or sample_names(x)
+        sample = net._sample(x).astype(net.dtype)
+        outputs = [sample[0].copy()]
+        net.forward(sample)
         delta = row = J = None
         if y is not None:
             y = as_array(y, "y")

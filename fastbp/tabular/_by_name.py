@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks.columns import column_names
+from .._checks.columns import column_names, is_row
 from .._checks.names import did_you_mean
 from .._checks.numbers import is_missing_kind, is_number_kind
 from .._checks.words import counted
@@ -37,7 +37,7 @@ def has_names(X: object) -> bool:
         return X.dtype.names is not None
     if isinstance(X, (list, tuple)):
         return len(X) > 0 and any(isinstance(row, Mapping) for row in X)
-    return column_names(X) is not None or _is_series(X)
+    return column_names(X) is not None or is_row(X)
 
 
 def table_of(
@@ -122,7 +122,7 @@ def columns_of(X: object, features: Sequence[str], name: str = "X") -> Columns:
         return {column: rows[column] for column in rows.dtype.names or ()}
     if isinstance(X, (list, tuple)):
         return _of_rows(X, name)
-    if isinstance(X, Mapping) or _is_series(X):
+    if isinstance(X, Mapping) or is_row(X):
         return _of_mapping(X, features, name)
     frame: Any = X
     return {column: frame[column] for column in column_names(X) or ()}
@@ -171,15 +171,6 @@ def _of_mapping(X: Any, features: Sequence[str], name: str) -> Columns:
             "same length"
         )
     return {column: [value] for column, value in columns.items()} if single else columns
-
-
-def _is_series(X: object) -> bool:
-    """Whether X is one row, as `frame.iloc[0]` of pandas is: it has keys, all of them strings."""
-    keys = getattr(X, "keys", None)
-    if not callable(keys) or getattr(X, "ndim", None) != 1:
-        return False
-    names = list(keys())
-    return bool(names) and all(isinstance(name, str) for name in names)
 
 
 def _is_single(value: object) -> bool:

@@ -262,11 +262,25 @@ class TableNetwork(Network):
             )
         return X
 
+    def _sample(self, x: object) -> Array:
+        self._refuse_raw(x, "x", "net.prepare_targets([y])[0] for its target")
+        return super()._sample(x)
+
     def _inputs(self, X: object, name: str = "X") -> Rows:
+        self._refuse_raw(X, name, "net.prepare_targets(y) for targets")
+        try:
+            return super()._inputs(X, name)
+        except TypeError as error:  # text, for example
+            if self.preprocessing is None:
+                raise
+            raise TypeError(f"{error}; for the raw columns, {self._ways()}") from None
+
+    def _refuse_raw(self, X: object, name: str, targets: str) -> None:
+        """Raise DataError for what methods of inputs do not take; `targets` says how to pass y."""
         if (type(X) is not np.ndarray or X.dtype.names is not None) and has_names(X):
             raise DataError(
                 f"{name} has names, which predict, predict_proba, score and prepare take; this "
-                "method takes inputs: pass net.prepare(X), and net.prepare_targets(y) for targets"
+                f"method takes inputs: pass net.prepare({name}), and {targets}"
             )
         if isinstance(X, (str, os.PathLike)):
             raise DataError(
@@ -278,12 +292,6 @@ class TableNetwork(Network):
                 f"{name} has {len(self.features)} columns without names, as the table has; the "
                 f"network takes {self.widths[0]} inputs: {self._ways()}"
             )
-        try:
-            return super()._inputs(X, name)
-        except TypeError as error:  # text, for example
-            if self.preprocessing is None:
-                raise
-            raise TypeError(f"{error}; for the raw columns, {self._ways()}") from None
 
     def _looks_raw(self, X: object) -> bool:
         """Whether X without names has the columns of the table, and cannot be inputs."""

@@ -331,6 +331,25 @@ def test_missing_values_of_pandas_and_masks(model):
         model.predict(dates)
 
 
+def test_a_walk_of_a_row_by_name_says_how_to_prepare_it(model):
+    way = r"pass net\.prepare\(x\), and net\.prepare_targets\(\[y\]\)\[0\] for its target$"
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    for x in (one(), [one()], pandas.DataFrame([one()]), pandas.DataFrame([one()]).iloc[0]):
+        with pytest.raises(DataError, match=way):
+            model.walk(x, "yes")
+    with pytest.raises(DataError, match="x has 5 columns without names, as the table has"):
+        model.walk([41, "basic", 2000, 170, "true"], "yes")
+    target = model.prepare_targets(["yes"])[0]
+    walk = model.walk(model.prepare(one()), target)
+    np.testing.assert_array_equal(walk.x, model.prepare(one())[0])
+    np.testing.assert_array_equal(walk.layers[-1].a, model.predict_proba(one())[0])
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed").use("Agg")
+    with pytest.raises(DataError, match=way):
+        fastbp.plot.NetworkDisplay.from_network(model, one(), "yes")
+    display = fastbp.plot.NetworkDisplay.from_network(model, model.prepare(one()), target)
+    assert display.J == pytest.approx(walk.J)
+
+
 def test_unknown_categories(model):
     with pytest.raises(DataError, match=r"column 'plan': 2 cells with an unknown .*'silver'"):
         model.predict([one(), one(plan="silver"), one(plan="silver")])

@@ -246,6 +246,10 @@ def test_inputs_have_the_names_of_the_frame_that_the_network_knows():
     frame = pandas.DataFrame({"width": [1.0], "height": [2.0]})
     texts = said(plot.NetworkDisplay.from_network(fastbp.Network((2, 1)), frame))
     assert texts["black"] == ["width", "height"] and texts["tab:green"][:2] == ["1", "2"]
+    row = said(plot.NetworkDisplay.from_network(fastbp.Network((2, 1)), frame.iloc[0]))
+    assert row["black"] == ["width", "height"]
+    with pytest.raises(ValueError, match="x has other columns .*: unexpected 'width', 'height'"):
+        plot.NetworkDisplay.from_network(net, frame.iloc[0])
     boundary = plot.BoundaryDisplay.from_network(net, plane()[0], resolution=4)
     assert boundary.ax_.get_xlabel() == "size"
     net.feature_names = None

@@ -13,6 +13,7 @@ import fastbp
 from fastbp import reference
 from fastbp._checks.columns import column_names
 from fastbp.optim import SGD
+from fastbp.testing import gradcheck
 
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
 FRAME = pd.DataFrame({"age": [1.0, 2.0, 3.0], "size": [0.5, 0.1, 0.2], "rent": [2.0, 1.0, 0.0]})
@@ -37,6 +38,7 @@ CALLS = {
     "train_batch": lambda net, X: net.train_batch(X, Y, SGD(0.01)),
     "jacobian": lambda net, X: net.jacobian(X),
     "walk": lambda net, X: net.walk(X[:1], 1.0),
+    "gradcheck": lambda net, X: gradcheck(net, X, Y),
     "validation": lambda net, X: net.fit(FRAME, Y, validation_data=(X, Y), epochs=1),
 }
 
@@ -59,6 +61,21 @@ def test_a_frame_with_other_columns_is_refused(network, case, call):
     assert "net.feature_names = None" in str(caught.value)
     CALLS[call](net, FRAME)
     CALLS[call](net, FRAME.to_numpy())  # has no names
+
+
+@NETWORKS
+def test_the_names_of_one_row_are_checked(network):
+    net = trained(network)
+    x = net.walk(FRAME.iloc[1], 1.0).x
+    np.testing.assert_array_equal(x, FRAME.to_numpy()[1].astype(net.dtype))
+    with pytest.raises(ValueError, match="columns of x are in another order .* 0 is 'size'"):
+        net.walk(FRAME[["size", "age", "rent"]].iloc[1], 1.0)
+    with pytest.raises(ValueError, match="x has other columns .*: unexpected 'area'; missing 'si"):
+        net.walk(FRAME.rename(columns={"size": "area"}).iloc[1], 1.0)
+    unnamed = pd.DataFrame(FRAME.to_numpy()).iloc[1]
+    assert net.walk(unnamed, 1.0).J == net.walk(FRAME.iloc[1], 1.0).J
+    net.feature_names = None
+    net.walk(FRAME[["size", "age", "rent"]].iloc[1], 1.0)
 
 
 @NETWORKS
