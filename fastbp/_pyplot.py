@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_LONGEST = 24  # characters of a name
+
 
 def pyplot() -> Any:
     """Import matplotlib.pyplot; the ImportError says how to install it."""
@@ -22,6 +24,15 @@ def axes_or_new(ax: Any, **size: Any) -> Any:
 def grid_of_axes(rows: int, columns: int, **options: Any) -> Any:
     """Return the axes of a new figure, an array of shape (rows, columns)."""
     return pyplot().subplots(rows, columns, squeeze=False, layout="constrained", **options)[1]
+
+
+def short(name: str) -> str:
+    """Return a name, cut if it is too long to be drawn.
+
+    >>> short("a name of a column, with its unit in brackets")
+    'a name of a column, wit…'
+    """
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def whole_numbers(*axes: Any) -> None:

@@ -10,11 +10,10 @@ import numpy as np
 from .._checks.columns import check_names, sample_names
 from .._checks.numbers import as_array
 from .._page.picture import number_text, values_text
-from .._pyplot import axes_or_new
+from .._pyplot import axes_or_new, short
 from .._types import Array
 
 _MAX_UNITS = 16  # of a wider layer, only the first 8 and the last 8 units are drawn
-_LONGEST = 24  # characters of a name
 _BACK = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75}
 _TEXT = {"fontsize": 8, "zorder": 3, "parse_math": False}
 _COLOURS = {"z": "tab:purple", "a": "tab:green", "δ": "tab:red"}
@@ -157,7 +156,7 @@ class NetworkDisplay:
             z=[np.array(layer.z[0]) for layer in net.layers],
             input_names=input_names,
             output_names=output_names,
-            layer_names=[_short(str(layer.activation)) for layer in net.layers],
+            layer_names=[short(str(layer.activation)) for layer in net.layers],
             y=row,
             J=J,
             loss_name=net.criterion.name,
@@ -301,8 +300,4 @@ def _places(column: int, units: Array, tallest: int) -> Array:
 def _names(names: Iterable[str], n: int, of: str) -> list[str]:
     """The names of n inputs or outputs, none of them too long to be drawn."""
     why = f"the network has {n} {of}"
-    return [_short(name) for name in check_names(names, n, f"{of[:-1]}_names", why)]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return [short(name) for name in check_names(names, n, f"{of[:-1]}_names", why)]

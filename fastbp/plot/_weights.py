@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import ceil, sqrt
 from typing import Any, Self
 
 import numpy as np
 
 from .._checks.arguments import check_layer
+from .._checks.columns import check_names
 from .._checks.numbers import as_array
-from .._pyplot import axes_or_new, grid_of_axes, whole_numbers
+from .._pyplot import axes_or_new, grid_of_axes, short, whole_numbers
 from .._types import Array
+
+_MOST_NAMES = 30  # that fit on the axis of the picture
+_MOST_CHARACTERS = 55  # of names side by side on it
 
 
 class WeightsDisplay:
     """The weights of a layer as one matrix, or as one picture for each unit.
 
-    Inputs and units count from 1 on the axes of a matrix: unit k has the weights W[:, k - 1]. The
-    colours range from −max|W| to max|W|, and 0 is white.
+    Inputs and units count from 1 on the axes of a matrix: unit k has the weights W[:, k - 1]. If
+    the inputs have names, these stand on the axis instead; of more than 30 inputs, only some are
+    named. The colours range from −max|W| to max|W|, and 0 is white.
 
     Parameters
     ----------
@@ -29,6 +35,9 @@ class WeightsDisplay:
         The maximum number of pictures; those of the first units are drawn.
     layer : int, optional
         The number of the layer, from 1, for the title.
+    input_names : iterable of str, optional
+        Names of the n_in inputs, for the axis of a matrix; `from_network` takes those of
+        `net.feature_names` for layer 1.
 
     Attributes
     ----------
@@ -40,7 +49,7 @@ class WeightsDisplay:
     Raises
     ------
     ValueError
-        The product of `shape` is not n_in.
+        The product of `shape` or the number of names is not n_in.
     """
 
     def __init__(
@@ -50,6 +59,7 @@ class WeightsDisplay:
         shape: tuple[int, int] | None = None,
         units: int = 25,
         layer: int | None = None,
+        input_names: Iterable[str] | None = None,
     ) -> None:
         self.W = as_array(W, "W").astype(float)
         if shape is not None and shape[0] * shape[1] != len(self.W):
@@ -60,6 +70,10 @@ class WeightsDisplay:
         self.shape = shape
         self.units = min(units, self.W.shape[1])
         self.layer = layer
+        self.input_names: tuple[str, ...] | None = None
+        if input_names is not None:
+            why = f"W has the weights of {len(self.W)} inputs"
+            self.input_names = check_names(input_names, len(self.W), "input_names", why)
 
     @classmethod
     def from_network(
@@ -69,6 +83,7 @@ class WeightsDisplay:
         *,
         shape: tuple[int, int] | None = None,
         units: int = 25,
+        input_names: Iterable[str] | None = None,
         ax: Any = None,
     ) -> Self:
         """Draw the weights of a layer of a network.
@@ -81,6 +96,8 @@ class WeightsDisplay:
             l, from 1 to L: the layer whose W is `net.layers[l - 1].W`.
         shape, units
             As for `WeightsDisplay`.
+        input_names : iterable of str, optional
+            Names of the inputs of the layer. By default those of `net.feature_names` for layer 1.
         ax : matplotlib.axes.Axes, optional
             Where to draw a matrix; by default on a new figure.
 
@@ -92,10 +109,13 @@ class WeightsDisplay:
         Raises
         ------
         TypeError, ValueError
-            The network has no such layer, or `shape` does not fit.
+            The network has no such layer, or `shape` or the names do not fit.
         """
         l = check_layer(layer, len(net.layers), "layer")
-        return cls(net.layers[l - 1].W, shape=shape, units=units, layer=l).plot(ax=ax)
+        if input_names is None and l == 1:
+            input_names = net.feature_names
+        W = net.layers[l - 1].W
+        return cls(W, shape=shape, units=units, layer=l, input_names=input_names).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw a matrix on `ax`, by default on a new figure, or the pictures on a new figure."""
@@ -107,6 +127,7 @@ class WeightsDisplay:
             image = self._image(self.ax_, self.W.T, extent=(0.5, n_in + 0.5, n_out + 0.5, 0.5))
             self.ax_.set(xlabel="input", ylabel="unit", aspect="auto", title=title)
             whole_numbers(self.ax_.xaxis, self.ax_.yaxis)
+            self._name_inputs()
             self.figure_.colorbar(image, ax=self.ax_, label="weight")
             return self
         columns = ceil(sqrt(self.units))
@@ -120,6 +141,17 @@ class WeightsDisplay:
                 image = self._image(each, self.W[:, unit].reshape(self.shape))
         self.figure_.colorbar(image, ax=self.ax_, label="weight")
         return self
+
+    def _name_inputs(self) -> None:
+        """Put the names of the inputs, if they have some, on the axis of a matrix."""
+        if self.input_names is None:
+            return
+        step = ceil(len(self.W) / _MOST_NAMES)
+        names = [short(name) for name in self.input_names[::step]]
+        crowded = len(names) * max(map(len, names)) > _MOST_CHARACTERS
+        self.ax_.set_xticks(
+            range(1, len(self.W) + 1, step), names, rotation=90 if crowded else 0, parse_math=False
+        )
 
     def _image(self, ax: Any, values: Array, **options: Any) -> Any:
         largest = float(np.nanmax(np.abs(self.W))) or 1.0

@@ -1,5 +1,6 @@
 """Pictures contain the numbers that they show."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -111,6 +112,35 @@ def test_the_axis_of_one_unit_has_one_tick():
     assert whole_ticks(ax.xaxis) == whole_ticks(ax.yaxis) == [1]
     ax = plot.WeightsDisplay.from_network(fastbp.Network((3, 2), seed=0)).ax_
     assert whole_ticks(ax.xaxis) == [1, 2, 3] and whole_ticks(ax.yaxis) == [1, 2]
+
+
+@pytest.mark.parametrize("network", [fastbp.Network, fastbp.reference.Network])
+def test_names_of_the_inputs_are_on_the_axis_of_weights(network):
+    net = network((3, 4, 2), seed=0)
+    net.feature_names = ("size", "a $name$ that has more characters than fit", "age")
+    display = plot.WeightsDisplay.from_network(net)
+    labels = display.ax_.get_xticklabels()
+    assert [each.get_text() for each in labels] == ["size", "a $name$ that has more …", "age"]
+    assert not any(each.get_parse_math() for each in labels)
+    assert whole_ticks(display.ax_.xaxis) == [1, 2, 3]
+    assert plot.WeightsDisplay.from_network(net, 2).input_names is None  # its inputs are units
+    named = plot.WeightsDisplay.from_network(net, 2, input_names=list("abcd"))
+    assert named.input_names == tuple("abcd")
+    assert plot.WeightsDisplay.from_network(net, shape=(1, 3)).figure_ is not None
+    with pytest.raises(ValueError, match="input_names has 2 names; W has the weights of 3 inputs"):
+        plot.WeightsDisplay(net.layers[0].W, input_names=["a", "b"])
+
+
+@pytest.mark.parametrize(("n", "named"), [(30, 30), (31, 16), (100, 25)])
+def test_many_names_of_inputs_do_not_overlap(n, named):
+    net = fastbp.Network((n, 2), seed=0)
+    net.feature_names = [f"column{i}" for i in range(n)]
+    display = plot.WeightsDisplay.from_network(net)
+    labels = display.ax_.get_xticklabels()
+    assert len(labels) == named and labels[1].get_text() == f"column{-(-n // 30)}"
+    display.figure_.canvas.draw()
+    boxes = [each.get_window_extent() for each in labels]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_weights_as_images():
