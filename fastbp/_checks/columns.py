@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .words import counted
+from .words import counted, listed
 
 _SHOWN = 5  # names in a message
 
@@ -79,7 +79,7 @@ def check_column_names(
             f"puts them in order; {remedy}"
         )
     facts = [
-        f"{kind} {_listed(each)}"
+        f"{kind} {listed(map(repr, each), _SHOWN)}"
         for kind, each in (("unexpected", unexpected), ("missing", missing))
         if each
     ] or [f"{len(found)} columns, some of them twice"]

@@ -12,6 +12,7 @@ from numbers import Complex, Integral, Number, Real
 import numpy as np
 
 from .._types import Array
+from .words import listed
 
 _SHOWN = 5  # columns that an error names
 
@@ -152,6 +153,5 @@ def _columns_with(array: Array, given: object, wrong: set[type]) -> str:
     names: Sequence[object] = list(getattr(given, "columns", ()))
     if len(names) != array.shape[1]:
         names = range(array.shape[1])
-    shown = ", ".join(repr(names[j]) for j in found[:_SHOWN])
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"column{'s' * (len(found) > 1)} {shown}{more}"
+    shown = listed((repr(names[j]) for j in found), _SHOWN)
+    return f"column{'s' * (len(found) > 1)} {shown}"

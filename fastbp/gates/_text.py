@@ -18,12 +18,12 @@ Nothing is evaluated. A text that was printed is read back as the same gate.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
+from .._checks.names import did_you_mean
 from ._graph import Node, gate_of, leaf, number_of
 from ._operations import OPERATIONS
 
@@ -453,9 +453,8 @@ class _Parser:
     def _call(self, token: _Token) -> Node:
         """function(argument, ...), from the bracket on."""
         if token.text not in FUNCTIONS:
-            near = difflib.get_close_matches(token.text.lower(), _KNOWN, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            message = f"unknown function {token.text!r}; {hint}known: {', '.join(_KNOWN)}"
+            hint = did_you_mean(token.text, _KNOWN)
+            message = f"unknown function {token.text!r}; known: {', '.join(_KNOWN)}{hint}"
             raise self._error(message, token.start, token.stop)
         self._take("(")
         operands = [self._sum_up(SUM)]

@@ -15,14 +15,13 @@ import numpy as np
 from .._checks.columns import column_names, is_row
 from .._checks.names import did_you_mean
 from .._checks.numbers import is_missing_kind, is_number_kind
-from .._checks.words import counted
+from .._checks.words import counted, listed
 from .._types import Array
 from ..errors import DataError
 from ._problems import IGNORED, Problem, at_first, data_error, shortened, unknown_category
 from ._table import Table
 
 Columns = Mapping[str, object]
-_SHOWN = 8  # names in a message
 
 
 def has_names(X: object) -> bool:
@@ -190,14 +189,9 @@ def _check_present(columns: Columns, features: Sequence[str], name: str) -> None
         for feature, hint in zip(missing, hints, strict=True)
     ]
     raise DataError(
-        f"{name}: the model takes {counted(len(features), 'column')}, {_listed(features)}; "
-        f"missing: {', '.join(named)}; {name} has {_listed([*map(str, columns)]) or 'none'}"
+        f"{name}: the model takes {counted(len(features), 'column')}, {listed(features)}; "
+        f"missing: {', '.join(named)}; {name} has {listed(map(str, columns)) or 'none'}"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 # ---- cells --------------------------------------------------------------------------------

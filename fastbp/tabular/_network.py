@@ -10,7 +10,7 @@ import numpy as np
 
 from .._checks.caller import warn_caller
 from .._checks.numbers import as_array
-from .._checks.words import counted
+from .._checks.words import counted, listed
 from .._network.network import Network
 from .._types import Array, Rows
 from ..errors import DataError
@@ -18,8 +18,6 @@ from ..metrics import accuracy, r2
 from ._by_name import columns_of, has_names, table_of
 from ._preprocessing import Preprocessing
 from ._table import Table
-
-_SHOWN = 8  # columns in a description
 
 
 class TableNetwork(Network):
@@ -157,7 +155,7 @@ class TableNetwork(Network):
         """
         if self.task != "classification":
             raise ValueError(
-                f"the network predicts numbers ({_listed(self.target)}), which have no "
+                f"the network predicts numbers ({listed(self.target)}), which have no "
                 "probabilities: use predict"
             )
         if not has_names(X):
@@ -244,7 +242,7 @@ class TableNetwork(Network):
     def _ways(self) -> str:
         """How to pass raw columns."""
         return (
-            f"pass the columns {_listed(self.features)} by name, in a data frame, a dict of "
+            f"pass the columns {listed(self.features)} by name, in a data frame, a dict of "
             "columns, a dict for each row, or a Table"
         )
 
@@ -308,7 +306,7 @@ class TableNetwork(Network):
 
     @property
     def _columns_text(self) -> str:
-        return f"{_listed(self.features)} -> {_listed(self.target)}"
+        return f"{listed(self.features)} -> {listed(self.target)}"
 
     @property
     def _kind(self) -> str:
@@ -326,8 +324,3 @@ class TableNetwork(Network):
 def _check_rows(n_targets: int, n_rows: int) -> None:
     if n_targets != n_rows:
         raise DataError(f"y has {counted(n_targets, 'row')}; X has {n_rows:,}")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

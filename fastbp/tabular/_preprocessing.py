@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES, array_bytes
+from .._checks.words import listed
 from .._types import Array
 from ..errors import DataError
 from ._csv import Format
-from ._problems import IGNORED, Problem, data_error, listed, unknown_category
+from ._problems import IGNORED, Problem, data_error, unknown_category
 from ._table import Table, identifiers
 
 TASKS = ("classification", "regression")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from .._checks.words import counted
+from .._checks.words import counted, listed
 from .._types import Array
 from ..errors import DataError
 
 SHOWN = 10  # columns whose problems a message lists
 _CELL = 60  # characters of a cell in a message
-_LISTED = 8  # categories in a message
 
 
 # What a user can do about all unknown categories: in Python, and with the command.
@@ -126,13 +125,6 @@ def alternatives(*remedies: str) -> str:
     if len(words) < 3:
         return " or ".join(words)
     return f"{', '.join(words[:-1])}, or {words[-1]}"
-
-
-def listed(texts: Iterable[str]) -> str:
-    """Return the first texts, and how many more there are."""
-    texts = list(texts)
-    more = f" and {len(texts) - _LISTED:,} more" if len(texts) > _LISTED else ""
-    return ", ".join(texts[:_LISTED]) + more
 
 
 def is_spec(name: str) -> bool:

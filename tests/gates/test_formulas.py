@@ -216,7 +216,7 @@ def test_messages_say_why_a_name_is_taken():
     [
         ("z*sigmoid(z)", ValueError, r"write a formula as 'formula\(z\*sigmoid\(z\)\)'"),
         (gates.prelu, TypeError, r"call it: gates.prelu\(\)"),
-        ("formula(Sigmod(z))", ValueError, "unknown function 'Sigmod'; did you mean sigmoid?"),
+        ("formula(Sigmod(z))", ValueError, "function 'Sigmod'; known: .*; did you mean 'sigmoid'?"),
     ],
 )
 def test_activations_that_are_nearly_right(spec, error, message):
