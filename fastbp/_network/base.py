@@ -20,7 +20,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.columns import Names, check_column_names, check_feature_names, column_names
-from .._checks.keywords import OF_NETWORKS, hinting, hinting_attributes
+from .._checks.keywords import OF_NETWORKS, hinting, hinting_attributes, not_callable
 from .._precision import HIGHEST, described
 from .._precision import settled as settled_precision
 from .._types import Array, Rows
@@ -437,12 +437,7 @@ class NetworkBase:
         return self._architecture.blocks(flat)
 
     if not TYPE_CHECKING:  # which would take a network for callable
-
-        def __call__(self, *args, **kwargs):
-            raise TypeError(
-                f"{type(self).__name__!r} object is not callable: write predict(X), or "
-                "forward(X), after which backward(y) gives the gradient"
-            )
+        __call__ = not_callable
 
     # ---- arguments of its methods ---------------------------------------------------------
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.columns import check_column_names
+from .._checks.keywords import refuse_network
 from .._types import Array, Rows
 from ..hooks import Hook
 from .base import NetworkBase
@@ -620,6 +621,7 @@ class DifferentiableNetwork(NetworkBase):
 
 
 def _callable(hook: Hook) -> Hook:
+    refuse_network(hook, "a hook")
     if not callable(hook):
         raise TypeError(f"a hook must be a function of (l, delta); got {hook!r}")
     return hook
