@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from numbers import Integral
+from types import FunctionType
 from typing import NoReturn, ParamSpec, TypeVar
 
 from .names import hint
@@ -227,6 +228,73 @@ _LOSS = {
     "q": "taus",
     "quantiles": "taus",
 }
+_RATE_OF_A_STEP = (
+    "the learning rate belongs to the optimizer: make one before the loop, such as "
+    "adam = fastbp.optim.Adam(lr), and pass it in every step"
+)
+_FORWARD = dict.fromkeys(("train", "istraining", "trainmode"), "training")
+_BACKWARD = {
+    "weight": "sample_weight",
+    "weights": "sample_weight",
+    "gradient": "write backward_from(delta_L), which takes δ of the outputs",
+    "grad": "write backward_from(delta_L), which takes δ of the outputs",
+    "training": "it is an argument of forward",
+}
+_STEP = {
+    "lr": _RATE_OF_A_STEP,
+    "learningrate": _RATE_OF_A_STEP,
+    "opt": "optimizer",
+    "optim": "optimizer",
+}
+_ESTIMATOR = {
+    "lr": "learning_rate_init",
+    "eta": "learning_rate_init",
+    "epochs": "max_iter",
+    "nepochs": "max_iter",
+    "numepochs": "max_iter",
+    "maxepochs": "max_iter",
+    "optimizer": "solver",
+    "opt": "solver",
+    "hidden": "hidden_layer_sizes",
+    "hiddenlayers": "hidden_layer_sizes",
+    "hiddensizes": "hidden_layer_sizes",
+    "layers": "hidden_layer_sizes",
+    "widths": "write hidden_layer_sizes, without inputs and outputs, which fit takes from X and y",
+    "l2": "alpha",
+    "weightdecay": "alpha",
+    "seed": "random_state",
+    "randomseed": "random_state",
+    "schedule": "learning_rate",
+    "scheduler": "learning_rate",
+    "patience": "n_iter_no_change",
+    "validationsplit": "validation_fraction",
+    "progress": "verbose",
+    "eps": "epsilon",
+    "betas": "write beta_1=… and beta_2=…",
+    "nesterov": "nesterovs_momentum",
+    "output": "the estimator chooses it: outputs follow from y and the loss",
+    "precision": "matmul_precision",
+    "njobs": "n_threads",
+}
+_FIT_OF_AN_ESTIMATOR = {
+    **dict.fromkeys(
+        ("epochs", "nepochs", "maxiter"), "it is a parameter of the estimator: max_iter"
+    ),
+    **dict.fromkeys(
+        ("lr", "learningrate", "learningrateinit"),
+        "it is a parameter of the estimator: learning_rate_init",
+    ),
+    **dict.fromkeys(("optimizer", "solver"), "it is a parameter of the estimator: solver"),
+    **dict.fromkeys(
+        ("batchsize", "callbacks", "verbose", "shuffle"),
+        "it is a parameter of the estimator",
+    ),
+    "validationsplit": "write early_stopping=True and validation_fraction=… in the constructor",
+    "evalset": "validation_data",
+    "valdata": "validation_data",
+    "weights": "sample_weight",
+    "weight": "sample_weight",
+}
 HINTS: dict[str, Mapping[str, str]] = {
     "fit": _FIT,
     "partial_fit": _FIT,
@@ -239,6 +307,13 @@ HINTS: dict[str, Mapping[str, str]] = {
     "optimizer": _OPTIMIZER,
     "EarlyStopping": _EARLY_STOPPING,
     "ModelCheckpoint": _MODEL_CHECKPOINT,
+    "forward": _FORWARD,
+    "backward": _BACKWARD,
+    "step": _STEP,
+    "train_batch": _STEP
+    | {"weight": "sample_weight", "weights": "sample_weight", "epochs": _OF_FIT},
+    "estimator": _ESTIMATOR,
+    "fit of an estimator": _FIT_OF_AN_ESTIMATOR,
 }
 
 # Methods and attributes that networks of other libraries have.
@@ -375,7 +450,7 @@ def unknown_argument(call: str, got: str, names: Iterable[str], kind: str) -> Ty
     names = tuple(names)
     return TypeError(
         f"{call}() has no argument {got!r}; known: {', '.join(names)}"
-        f"{hint(got, names, HINTS[kind])}"
+        f"{hint(got, names, HINTS.get(kind, {}))}"
     )
 
 
@@ -415,6 +490,44 @@ class _Missing:
             message = f"{kind.__name__!r} object"
         message += f" has no attribute {self._name!r}: {self._text}"
         raise AttributeError(message, name=self._name, obj=kind if owner is None else owner)
+
+
+def refuse_unknown(call: Callable[..., object], kwargs: Mapping[str, object]) -> None:
+    """Raise TypeError, with a hint, for an argument that a method does not have.
+
+    A method whose calls are short looks for the reason of a TypeError in this way, which costs
+    nothing as long as there is none.
+    """
+    code = call.__code__
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]  # without self
+    for got in kwargs:
+        if got not in names:
+            raise unknown_argument(call.__name__, got, names, call.__name__) from None
+
+
+def speaking_as(name: str) -> Callable[[type[_Result]], type[_Result]]:
+    """Decorate a private base of a public class, so that Python's errors name the public one.
+
+    >>> @speaking_as("Network")
+    ... class NetworkBase:
+    ...     def fit(self, X):
+    ...         pass
+    >>> NetworkBase().fit()
+    Traceback (most recent call last):
+    TypeError: Network.fit() missing 1 required positional argument: 'X'
+    """
+
+    def decorate(kind: type[_Result]) -> type[_Result]:
+        for found in vars(kind).values():
+            method = getattr(found, "__func__", found)  # of a class method
+            while isinstance(method, FunctionType):
+                if method.__qualname__ == f"{kind.__qualname__}.{method.__name__}":
+                    method.__module__ = "fastbp"  # pickles look for its name there
+                    method.__qualname__ = f"{name}.{method.__name__}"
+                method = getattr(method, "__wrapped__", None)
+        return kind
+
+    return decorate
 
 
 def hinting_attributes(elsewhere: Mapping[str, str]) -> Callable[[type[_Result]], type[_Result]]:

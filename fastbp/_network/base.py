@@ -20,7 +20,13 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.columns import Names, check_column_names, check_feature_names, column_names
-from .._checks.keywords import OF_NETWORKS, hinting, hinting_attributes, not_callable
+from .._checks.keywords import (
+    OF_NETWORKS,
+    hinting,
+    hinting_attributes,
+    not_callable,
+    speaking_as,
+)
 from .._precision import HIGHEST, described
 from .._precision import settled as settled_precision
 from .._types import Array, Rows
@@ -42,6 +48,7 @@ from .layers import Layer
 from .model_file import write_model
 
 
+@speaking_as("Network")
 @hinting_attributes(OF_NETWORKS)
 class NetworkBase:
     """The architecture and the parameters of a network; see `fastbp.Network`."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.columns import check_column_names
-from .._checks.keywords import refuse_network
+from .._checks.keywords import refuse_network, refuse_unknown, speaking_as
 from .._types import Array, Rows
 from ..hooks import Hook
 from .base import NetworkBase
@@ -34,12 +34,17 @@ def alone(
 
     @wraps(method)
     def call(self: _Net, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        with self._lock:
-            return method(self, *args, **kwargs)
+        try:
+            with self._lock:
+                return method(self, *args, **kwargs)
+        except TypeError:
+            refuse_unknown(method, kwargs)
+            raise
 
     return call
 
 
+@speaking_as("Network")
 class DifferentiableNetwork(NetworkBase):
     """The passes of a network and its derivatives; see `fastbp.Network`."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.caller import warn_caller
-from .._checks.keywords import hinting
+from .._checks.keywords import hinting, speaking_as
 from .._training.fit import FitOptions, fit
 from .._training.sessions import BatchSession
 from .._training.sessions import begin as begin_session
@@ -45,6 +45,7 @@ class PartialFit:
         return self.spec is optimizer
 
 
+@speaking_as("Network")
 class TrainableNetwork(DifferentiableNetwork):
     """The training of a network; see `fastbp.Network`."""
 

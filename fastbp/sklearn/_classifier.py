@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d
 
 from .._checks.arguments import check_nonnegative
+from .._checks.keywords import hinting
 from .._network.dense import Norm
 from .._types import Array
 from ..activations import Spec as ActivationSpec
@@ -157,6 +158,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     }
     _numeric = False
 
+    @hinting("MLPClassifier", kind="estimator")
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] | Array = (100,),
@@ -221,6 +223,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.matmul_precision = matmul_precision
 
     @with_callbacks
+    @hinting("fit", kind="fit of an estimator")
     def fit(
         self,
         X: object,

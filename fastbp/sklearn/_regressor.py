@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._checks.arguments import check_flag, check_real
+from .._checks.keywords import hinting
 from .._network.dense import Norm
 from .._types import Array
 from ..activations import Spec as ActivationSpec
@@ -158,6 +159,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     }
     _numeric = True
 
+    @hinting("MLPRegressor", kind="estimator")
     def __init__(
         self,
         loss: str | Loss | LossFormula = "squared_error",
@@ -222,6 +224,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.matmul_precision = matmul_precision
 
     @with_callbacks
+    @hinting("fit", kind="fit of an estimator")
     def fit(
         self,
         X: object,

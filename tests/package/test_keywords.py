@@ -2,6 +2,7 @@
 
 import inspect
 import operator
+import pickle
 import re
 
 import numpy as np
@@ -13,6 +14,13 @@ from fastbp._checks import keywords
 from fastbp.losses import Loss
 
 pytestmark = pytest.mark.once
+
+try:
+    from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+    ESTIMATORS = [MLPClassifier, MLPRegressor]
+except ImportError:
+    ESTIMATORS = []
 
 X, Y = np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)
 NETWORKS = [fastbp.Network, fastbp.reference.Network]
@@ -144,6 +152,64 @@ def test_signatures_stay_those_of_the_methods():
     assert "epochs" in inspect.signature(fastbp.Network.fit).parameters
 
 
+SHORT = {
+    "forward": (lambda net: net.forward(X, train=True), called("train", "training")),
+    "backward": (lambda net: net.backward(Y, weights=1), called("weights", "sample_weight")),
+    "step": (lambda net: net.step("sgd", lr=0.1), "adam = fastbp.optim.Adam(lr), and pass it in "),
+    "train_batch": (lambda net: net.train_batch(X, Y, opt="sgd"), called("opt", "optimizer")),
+    "jacobian": (lambda net: net.jacobian(x=X), called("x", "X")),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", SHORT)
+def test_short_calls_name_their_arguments(network, name):
+    net = network((3, 2), seed=0)
+    call, hint = SHORT[name]
+    with pytest.raises(TypeError, match=rf"^{name}\(\) has no argument '\w+'; known: ") as e:
+        call(net)
+    assert hint in str(e.value) and e.value.__suppress_context__
+    with pytest.raises(TypeError, match="X must hold real numbers"):  # not about the arguments
+        net.forward(X=[["a", "b", "c"]])
+    net.forward(X)  # the lock is free
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_errors_of_python_name_the_public_class(network):
+    net = network((3, 2), seed=0)
+    calls = {
+        "fit": net.fit,
+        "step": net.step,
+        "predict": net.predict,
+        "train_batch": net.train_batch,
+        "from_layers": network.from_layers,
+        "__init__": network,
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=rf"^Network\.{name}\(\) missing \d required"):
+            call()
+    with pytest.raises(TypeError, match=r"^Network\.predict\(\) got an unexpected .* 'batch'"):
+        net.predict(X, batch=3)
+    for method in (net.fit, network.fit, network.step, network.from_layers, network.predict):
+        assert pickle.loads(pickle.dumps(method)).__qualname__ == f"Network.{method.__name__}"
+    assert pickle.loads(pickle.dumps(network.fit)) is network.fit
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_estimators_name_their_parameters(estimator):
+    name = estimator.__name__
+    start = rf"^{name}\(\) has no argument 'lr'; known: .*; lr is called 'learning_rate_init' here$"
+    with pytest.raises(TypeError, match=start):
+        estimator(lr=0.1)
+    with pytest.raises(
+        TypeError, match=r"^fit\(\) has no argument 'epochs'; .*estimator: max_iter$"
+    ):
+        estimator().fit(X, Y[:, 0], epochs=3)
+    with pytest.raises(TypeError, match=called("eval_set", "validation_data")):
+        estimator().fit(X, Y[:, 0], eval_set=(X, Y))
+    assert "alpha" in estimator().get_params()
+
+
 # Whose arguments the hints of a table name.
 CALLS = {
     "fit": [fastbp.Network.fit],
@@ -155,6 +221,12 @@ CALLS = {
     "Loss": [],  # its options depend on its name
     "EarlyStopping": [fastbp.callbacks.EarlyStopping],
     "ModelCheckpoint": [fastbp.callbacks.ModelCheckpoint],
+    "forward": [fastbp.Network.forward],
+    "backward": [fastbp.Network.backward],
+    "step": [fastbp.Network.step],
+    "train_batch": [fastbp.Network.train_batch],
+    "estimator": ESTIMATORS,
+    "fit of an estimator": [each.fit for each in ESTIMATORS],
     "optimizer": [getattr(fastbp.optim, name) for name in ("Adam", "SGD", "AdamW", "RMSprop")],
 }
 
@@ -167,6 +239,8 @@ def test_what_hints_name_exists():
     known["Loss"] = {option for name in fastbp.losses.NAMES for option in Loss(name).options}
     assert keywords.HINTS.keys() == known.keys()
     for call, hints in keywords.HINTS.items():
+        if not ESTIMATORS and "estimator" in call:
+            continue
         for there, here in hints.items():
             if call != "partial_fit":  # it shares the hints of fit, which has more arguments
                 assert " " in here or here in known[call] | known["Network"], f"{call} {there}"
