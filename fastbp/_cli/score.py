@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .._types import Array
@@ -10,7 +12,14 @@ from ..tabular import Table
 from ..tabular._preprocessing import Preprocessing
 
 
-def describe(prep: Preprocessing, outputs: Array, test: Table, train: Table) -> str:
+class Score(NamedTuple):
+    """A score in words, and the constant prediction if that has a better one, otherwise ""."""
+
+    text: str
+    better: str
+
+
+def describe(prep: Preprocessing, outputs: Array, test: Table, train: Table) -> Score:
     """Return the score of outputs (n, n_outputs) for the rows of `test`, in words.
 
     The constant prediction comes from `train`: its most frequent class, or its mean.
@@ -23,11 +32,13 @@ def describe(prep: Preprocessing, outputs: Array, test: Table, train: Table) -> 
     target = test.require_target().reshape(answers.shape).astype(np.float64)
     of_train = train.require_target().reshape(train.n_rows, -1).astype(np.float64)
     mean = np.broadcast_to(of_train.mean(axis=0), target.shape)
-    return (
-        f"test R2: {r2(answers, target):.4f}; root mean square error: "
+    reached, constant = r2(answers, target), r2(mean, target)
+    text = (
+        f"test R2: {reached:.4f}; root mean square error: "
         f"{_errors(answers, target, prep.target)}; the mean of the training rows has R2 "
-        f"{r2(mean, target):.4f} and {_errors(mean, target, prep.target)}"
+        f"{constant:.4f} and {_errors(mean, target, prep.target)}"
     )
+    return Score(text, "the mean of the training rows" if reached < constant else "")
 
 
 def area_under_roc(scores: Array, positive: Array) -> float:
@@ -48,18 +59,18 @@ def area_under_roc(scores: Array, positive: Array) -> float:
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / n_pairs)
 
 
-def _accuracy(outputs: Array, answers: Array, classes: Array, *, most_frequent: int) -> str:
+def _accuracy(outputs: Array, answers: Array, classes: Array, *, most_frequent: int) -> Score:
     n, right = len(classes), int((answers == classes).sum())
-    share = int((classes == most_frequent).sum()) / n
+    of_constant = int((classes == most_frequent).sum())
     text = (
         f"test accuracy: {100 * right / n:.2f} % ({right} of {n}); the most frequent class has "
-        f"{100 * share:.2f} %"
+        f"{100 * of_constant / n:.2f} %"
     )
     if outputs.shape[1] == 2:
         area = area_under_roc(outputs[:, 1], classes == 1)
         if not np.isnan(area):
             text += f"; AUC {area:.4f}"
-    return text
+    return Score(text, "the most frequent class" if right < of_constant else "")
 
 
 def _errors(answers: Array, target: Array, names: tuple[str, ...]) -> str:

@@ -26,6 +26,9 @@ from .sources import Source, open_source
 MODEL = "fastbp-model.safetensors"
 _SHARE = 0.1  # default of --validation-split with --patience
 
+_PATIENCE = 10  # in the hint, as in those of `fit`
+_HINT = f"more training is not always better: try --patience {_PATIENCE}"
+
 _EXAMPLES = """\
 examples:
   fastbp train                                on the digits that come with fastbp
@@ -136,9 +139,12 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     save(net, args.output, preprocessing=prep.to_dict())
+    better = ""
     if test is not None:
         X = prep.inputs(test, net.dtype, max_bytes=args.max_bytes)
-        report(score.describe(prep, net.predict(X), test, train))
+        found = score.describe(prep, net.predict(X), test, train)
+        report(found.text)
+        better = found.better
     report(f"model written to {args.output}")
     if interrupted:
         print(
@@ -147,6 +153,8 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
+    if better and args.patience is None:
+        report(f"hint: {better} scores better, and {_HINT}")
     return 0
 
 

@@ -28,9 +28,9 @@ def write(columns):
         file.writelines(",".join(map(str, row)) + "\n" for row in [columns, *rows])
 
 
-def trained(capsys, *options):
-    assert main(["train", "data.csv", *QUICK, *options]) == 0
-    return capsys.readouterr().out.splitlines()[-2]
+def trained(capsys, data="data.csv"):
+    assert main(["train", data, *QUICK]) == 0
+    return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("test "))
 
 
 def test_the_score_of_two_classes(capsys, folder, rng):
@@ -86,8 +86,7 @@ def test_the_score_of_numbers(capsys, folder, rng):
 def test_the_score_of_several_targets(capsys, folder, rng):
     X = rng.normal(size=(60, 2))
     np.savez("data.npz", X=X, y=np.column_stack([X.sum(axis=1), X[:, 0]]))
-    assert main(["train", "data.npz", *QUICK]) == 0
-    line = capsys.readouterr().out.splitlines()[-2]
+    line = trained(capsys, data="data.npz")
     error = r"[\d.]+ \(y1\), [\d.]+ \(y2\)"
     assert re.fullmatch(
         rf"test R2: -?[\d.]+; root mean square error: {error}; the mean of the training rows has "
@@ -115,3 +114,42 @@ def test_the_area_under_the_roc_curve_counts_ties_half(rows):
 @pytest.mark.once
 def test_the_area_under_the_roc_curve_needs_both_classes():
     assert np.isnan(area_under_roc(np.array([0.1, 0.2]), np.array([True, True])))
+
+
+HINT = "scores better, and more training is not always better: try --patience 10"
+
+
+@pytest.mark.parametrize(
+    ("y", "constant"),
+    [
+        (np.arange(200) % 5 == 0, "the most frequent class"),
+        (np.arange(200) % 7 + 0.5, "the mean of the training rows"),
+    ],
+)
+def test_a_score_below_that_of_a_constant_ends_with_a_hint(capsys, folder, rng, y, constant):
+    # a network that learns the noise of few rows by heart
+    noise = {f"x{i}": rng.normal(size=200) for i in range(8)}
+    write(noise | {"y": rng.permutation(y)})
+    command = [
+        "train",
+        "data.csv",
+        "--hidden",
+        "64",
+        "--lr",
+        "0.01",
+        "--hold-out",
+        "0.5",
+        "-o",
+        "m",
+    ]
+    assert main([*command, "--epochs", "60"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"hint: {constant} {HINT}"
+    assert main([*command, "--epochs", "60", "-q"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main([*command, "--epochs", "60", "--patience", "5"]) == 0
+    assert "hint" not in capsys.readouterr().out
+    assert main([*command, "--epochs", "5", "--hold-out", "0"]) == 0
+    assert "hint" not in capsys.readouterr().out
+    write({"x": np.arange(200), "y": np.arange(200) > 99})
+    assert main([*command, "--epochs", "60"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "model written to m"
