@@ -13,7 +13,7 @@ from functools import wraps
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from numbers import Integral
 from types import FunctionType
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from .names import hint
 
@@ -586,17 +586,3 @@ def missing_name(module: str, name: str) -> AttributeError:
         text = hint(name, sys.modules[module].__all__, _NAMES)
     # Without obj, Python adds no suggestion of its own to that of the message.
     return AttributeError(message + text, name=name)
-
-
-def not_callable(self: object, *args: object, **kwargs: object) -> NoReturn:
-    """The `__call__` of networks: TypeError, with what to write instead."""
-    raise TypeError(
-        f"{type(self).__name__!r} object is not callable: write predict(X), or forward(X), after "
-        "which backward(y) gives the gradient"
-    )
-
-
-def refuse_network(value: object, name: str) -> None:
-    """TypeError for a network in place of a function: its `__call__` makes `callable` take it."""
-    if any(vars(kind).get("__call__") is not_callable for kind in type(value).__mro__):
-        raise TypeError(f"{name} must be a function, or an object made for it; got a network")

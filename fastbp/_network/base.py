@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from os import PathLike
 from threading import RLock
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from .._checks.keywords import (
     OF_NETWORKS,
     hinting,
     hinting_attributes,
-    not_callable,
     speaking_as,
 )
 from .._precision import HIGHEST, described
@@ -442,9 +441,6 @@ class NetworkBase:
         [['W', 'b', 'gain'], ['W', 'b']]
         """
         return self._architecture.blocks(flat)
-
-    if not TYPE_CHECKING:  # which would take a network for callable
-        __call__ = not_callable
 
     # ---- arguments of its methods ---------------------------------------------------------
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._checks.columns import check_column_names
-from .._checks.keywords import refuse_network, refuse_unknown, speaking_as
+from .._checks.keywords import refuse_unknown, speaking_as
 from .._types import Array, Rows
 from ..hooks import Hook
 from .base import NetworkBase
@@ -626,7 +626,6 @@ class DifferentiableNetwork(NetworkBase):
 
 
 def _callable(hook: Hook) -> Hook:
-    refuse_network(hook, "a hook")
     if not callable(hook):
         raise TypeError(f"a hook must be a function of (l, delta); got {hook!r}")
     return hook

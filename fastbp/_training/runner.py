@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from .._checks.keywords import refuse_network
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 
@@ -35,7 +34,6 @@ class CallbackRunner:
             if isinstance(callback, type):
                 name = callback.__name__
                 raise TypeError(f"callback {name} is a class: write {name}() for an object of it")
-            refuse_network(callback, "a callback")
             if not callable(callback) and not _has_methods(callback):
                 raise TypeError(
                     f"callback {callback!r} is neither callable nor has any of {', '.join(METHODS)}"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from .._checks import arguments as check
 from .._checks.caller import warn_caller
-from .._checks.keywords import HINTS, refuse_network
+from .._checks.keywords import HINTS
 from .._checks.names import hint, hint_of
 from .._checks.numbers import as_array
 from .._types import Array
@@ -453,7 +453,6 @@ def resolve(spec: Spec) -> Loss:
     if isinstance(spec, type):
         name = spec.__name__
         raise TypeError(f"loss must be a name, a Loss or a function; got the class {name}")
-    refuse_network(spec, "loss")
     return CustomLoss(spec) if callable(spec) else Loss(spec)
 
 

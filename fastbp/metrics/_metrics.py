@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeAlias, cast
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.keywords import refuse_network
 from .._checks.names import split_spec
 from .._types import Array
 from ..losses import Loss
@@ -512,7 +511,6 @@ def resolve(
             raise ValueError(f"two metrics are called {name!r}: pass a dict of metrics by name")
         if name in _RESERVED or name.startswith("val_"):
             raise ValueError(f"a metric cannot be called {name!r}: the logs use that name already")
-        refuse_network(spec, "a metric")
         found[name] = _own(name, spec, loss) if callable(spec) else _by_name(spec, loss)
     return found
 

@@ -287,28 +287,6 @@ def test_attributes_of_layers_in_other_libraries_get_a_hint(network):
         _ = layer.nothing
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_network_that_is_called_names_its_passes(network):
-    net = network((3, 2), seed=0)
-    with pytest.raises(TypeError, match=r"not callable: write predict\(X\), or forward\(X\)"):
-        net(X)
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_network_is_refused_where_a_function_is_taken(network):
-    net, other = network((3, 2), seed=0), network((3, 2), seed=1)
-    before = net.theta.copy()
-    with pytest.raises(TypeError, match="^a callback must be a function.*got a network$"):
-        net.fit(X, Y, epochs=1, callbacks=[other])
-    with pytest.raises(TypeError, match="^a metric must be a function.*got a network$"):
-        net.fit(X, Y, epochs=1, metrics=[other])
-    with pytest.raises(TypeError, match="^a hook must be a function.*got a network$"):
-        net.on_delta(other)
-    with pytest.raises(TypeError, match="^loss must be a function.*got a network$"):
-        network((3, 2), loss=other)
-    np.testing.assert_array_equal(net.theta, before)
-
-
 @pytest.mark.parametrize(
     ("module", "name", "hint"),
     [
