@@ -25,6 +25,8 @@ from thread_cases import (
 
 import fastbp
 
+pytestmark = pytest.mark.once
+
 
 def stopped(n_before):
     """Call stop_threads, and wait until the system no longer lists the threads."""

@@ -5,6 +5,7 @@ import os
 import pickle
 import threading
 
+import pytest
 from thread_cases import (
     NARROW,
     fork,
@@ -21,7 +22,7 @@ from thread_cases import (
     trajectory,
 )
 
-pytestmark = needs_fork
+pytestmark = [needs_fork, pytest.mark.once]
 
 
 @contextlib.contextmanager

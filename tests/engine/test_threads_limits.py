@@ -24,6 +24,8 @@ from thread_cases import (
 import fastbp
 from fastbp import _config
 
+pytestmark = pytest.mark.once
+
 NAMES = ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS")
 ASK = "import fastbp; print(fastbp.get_num_threads())"
 

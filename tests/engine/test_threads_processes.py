@@ -9,6 +9,8 @@ from thread_cases import LIMIT, NARROW, isolated, limit_of, problem, trajectory
 
 import fastbp
 
+pytestmark = pytest.mark.once
+
 THREAD_COUNTS = [2, 3]
 SECONDS = LIMIT / 2
 STARTS = multiprocessing.get_all_start_methods()

@@ -11,6 +11,8 @@ from fastbp.errors import DataError
 from fastbp.tabular import from_arrays, read_features, read_table
 from fastbp.tabular._table import choose_task
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def write(tmp_path):

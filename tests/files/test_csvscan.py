@@ -20,6 +20,8 @@ from fastbp.errors import DataError
 from fastbp.tabular import _scan as _csvscan
 from fastbp.tabular._scan import Format, scan
 
+pytestmark = pytest.mark.once
+
 HEADER = Path(__file__).parents[2] / "csrc" / "text" / "cell.h"
 KINDS = list(CELL_KINDS)
 

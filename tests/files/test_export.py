@@ -10,6 +10,8 @@ from export_cases import DTYPES, compiled, predicted_in_c, predicted_in_onnx, ro
 import fastbp
 from fastbp import Dense, activations, export
 
+pytestmark = pytest.mark.once
+
 TOLERANCE = {"float32": {"rtol": 5e-5, "atol": 5e-6}, "float64": {"rtol": 1e-11, "atol": 1e-12}}
 
 

@@ -23,6 +23,8 @@ from fastbp import Dense, activations, export, gates, reference
 from fastbp.export import _c_formulas, _formulas, _onnx_functions, _torch_formulas
 from fastbp.gates._operations import OPERATIONS
 
+pytestmark = pytest.mark.once
+
 # Every operation that an activation may have is in one of them; for |z| < 10, values and slopes are
 # moderate and not close to a pole.
 FORMULAS = {

@@ -15,6 +15,8 @@ from fastbp import Network, export
 from fastbp.export._c_table import members
 from fastbp.tabular import from_arrays
 
+pytestmark = pytest.mark.once
+
 TARGETS = pytest.mark.parametrize("target", ["left", "price"])
 
 

@@ -19,6 +19,8 @@ from fastbp._training.checkpoints import Checkpoints
 from fastbp.callbacks import CSVLogger
 from fastbp.optim import Adam
 
+pytestmark = pytest.mark.once
+
 POSIX = os.name == "posix"
 needs_locks = pytest.mark.skipif(not POSIX, reason="Windows has no flock, so leftover files stay")
 

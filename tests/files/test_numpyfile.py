@@ -13,6 +13,8 @@ from fastbp._cli.main import main
 from fastbp.errors import DataError
 from fastbp.tabular import read_features, read_table
 
+pytestmark = pytest.mark.once
+
 GOOD = np.arange(12.0).reshape(4, 3)
 
 

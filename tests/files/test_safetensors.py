@@ -12,6 +12,8 @@ from fastbp import ModelFileError
 from fastbp._files.safetensors import open_reader
 from fastbp.io import load, read_safetensors, write_safetensors
 
+pytestmark = pytest.mark.once
+
 
 def raw_file(header, data=b"", *, length=None):
     """A safetensors file with any header, given as a dict or as bytes."""

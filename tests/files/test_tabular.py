@@ -9,6 +9,8 @@ from fastbp.errors import DataError
 from fastbp.tabular import read_features, read_table
 from fastbp.tabular._table import choose_task, identifiers, infer_task
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def write(tmp_path):

@@ -30,6 +30,8 @@ from fastbp.bench._runner import _Bench, measure
 from fastbp.bench._suites import CONFIGS, KINDS, SUITES, Config, select
 from fastbp.bench._worker import Bench
 
+pytestmark = pytest.mark.once
+
 TINY = Config("tiny", (3, 4, 2), "tanh", "mse", 2, n_rows=6)
 ALONE = ["bench", "--quick", "--rounds", "1", "--threads", "1", "--peers", "none"]
 FAST = Options(threads=(1, 2), rounds=2, seconds=1e-4, peak_seconds=1e-4)

@@ -14,6 +14,8 @@ from fastbp.bench import Options, measure
 from fastbp.bench._layout import SCHEMA
 from fastbp.bench._suites import CONFIGS
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "compare.py"
 
 

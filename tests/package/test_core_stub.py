@@ -16,6 +16,8 @@ import fastbp
 from fastbp import _core
 from fastbp.optim import SGD
 
+pytestmark = pytest.mark.once
+
 SOURCES = Path(__file__).parents[2] / "fastbp"
 STUB = (SOURCES / "_core.pyi").read_text()
 BINDING = (SOURCES / "_core.pyx").read_text()

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 # All modules of version 0.1.0 without an underscore, by package.
 PACKAGES = {
     "": (

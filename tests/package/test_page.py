@@ -15,6 +15,8 @@ from fastbp._page.layout import HEIGHT, layout, text_width
 from fastbp._page.page import document, escaped, fragment, message
 from fastbp._page.picture import Box, Mark, Picture, Step, Wire, number_text, values_text
 
+pytestmark = pytest.mark.once
+
 
 def picture_of(n, ends, **options):
     """A picture of n boxes with the wires `ends`."""

@@ -10,6 +10,7 @@ from fastbp import gates
 from fastbp._page.page import fragment
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.skipif(installed() is None, reason=MISSING),
     # selenium leaves the closing of its sockets to the garbage collector
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

@@ -9,6 +9,8 @@ import pytest
 from fastbp._cli.main import build_parser
 from fastbp.bench import _file as files
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
 PACKAGE = ROOT / "fastbp"

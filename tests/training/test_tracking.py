@@ -9,6 +9,8 @@ import pytest
 import fastbp
 from fastbp import tracking
 
+pytestmark = pytest.mark.once
+
 
 def fitted(*callbacks, epochs=3):
     X = np.linspace(-1, 1, 20)[:, None]
