@@ -27,7 +27,9 @@ CSRC = Path("csrc")
 # has only products in bfloat16; its other kernels are those of the base. It is left out if the
 # compiler is not listed, or if it or its assembler cannot translate `probe`.
 ISAS = {
-    "scalar": {"machine": "any", "unix": [], "msvc": []},
+    # -O2 halves the time of its translation. With gcc 12, steps in float32 then take 1 to 14 % less
+    # time, and in float64 3 % more.
+    "scalar": {"machine": "any", "unix": ["-O2"], "msvc": []},
     "amx_emulated": {"machine": "emulated", "base": "scalar", "needs": "SCALAR", "unix": []},
     "neon": {"machine": "aarch64", "unix": [], "msvc": []},
     "avx2": {"machine": "x86_64", "unix": ["-mavx2", "-mfma"], "msvc": ["/arch:AVX2"]},
