@@ -12,6 +12,8 @@ from fastbp import gates, losses
 from fastbp.reference import Network, slow_backprop
 from fastbp.testing import gradcheck
 
+pytestmark = pytest.mark.once
+
 
 def case(hidden, output, loss, dtype="float64", seed=4, n=7):
     """A network 3-5-4 whose parameters are all random, n samples and their weights."""

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from fastbp.reference import Network, slow_backprop
 from fastbp.reference._products import bf16, product, split
 
+pytestmark = pytest.mark.once
+
 ROUNDED = ("high", "medium")
 TINY, LARGEST = 2.0**-126, float.fromhex("0x1.fep127")
 FLOATS = st.floats(-(2.0**200), 2.0**200)

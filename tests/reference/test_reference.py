@@ -25,7 +25,10 @@ ANALYTIC = tuple(
 WIDTHS = (3, 4, 2, 3)
 BATCH = 5
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*takes the logarithm:UserWarning")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore:.*takes the logarithm:UserWarning"),
+]
 
 
 def targets_for(loss, rng, n, n_out):

@@ -11,6 +11,8 @@ from fastbp.metrics._metrics import default_score
 from fastbp.optim import SGD, Adam
 from fastbp.reference import Network
 
+pytestmark = pytest.mark.once
+
 N = 11
 
 

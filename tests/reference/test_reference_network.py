@@ -12,7 +12,10 @@ from fastbp.reference import Network
 WIDTHS = (3, 4, 2, 3)
 BATCH = 5
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*takes the logarithm:UserWarning")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore:.*takes the logarithm:UserWarning"),
+]
 
 
 def case(loss="squared_error", output="identity", n=6, **options):
