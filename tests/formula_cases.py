@@ -1,5 +1,6 @@
 """Activations and losses that are formulas: some as their texts, and random ones."""
 
+import numpy as np
 from hypothesis import strategies as st
 
 from fastbp import activations, gates
@@ -31,6 +32,20 @@ WITH_CONSTANTS = tuple(
 
 # ---- random formulas ----------------------------------------------------------------------
 
+_POINTS = np.random.default_rng(0).normal(size=(4, 16, 3))  # of up to four inputs
+
+
+def _ties(x, y):
+    """Whether x and y are equal at some of a few points: then perhaps on a region, as z and relu(z)
+    are. By convention, neither operand of a maximum has a slope at a tie.
+    """
+    if x is y:
+        return True
+    difference = x - y
+    values = dict(zip(sorted(difference.inputs), _POINTS, strict=False))
+    return bool((difference.trace(**values).value == 0).any())
+
+
 # Functions and pairs that are finite for all finite numbers, and grow slowly, so that a formula of
 # many gates has values of moderate size.
 _ONE = (
@@ -49,8 +64,8 @@ _TWO = (
     lambda x, y: x - y,
     lambda x, y: gates.tanh(x) * y,
     lambda x, y: x / (1 + y**2),
-    lambda x, y: x if x is y else gates.maximum(x, y),  # no tie everywhere
-    lambda x, y: x if x is y else gates.minimum(x, y),
+    lambda x, y: x if _ties(x, y) else gates.maximum(x, y),
+    lambda x, y: x if _ties(x, y) else gates.minimum(x, y),
     lambda x, y: x if x is y else gates.where(x > y, x, 0.5 * y),
 )
 _NUMBERS = st.sampled_from([-2.0, -0.5, 0.25, 0.5, 1.0, 3.0])

@@ -171,7 +171,7 @@ def test_copies_have_views_of_their_own_theta(clone):
 def test_bad_arguments_of_the_constructor_are_refused():
     with pytest.raises(ValueError, match="softmax is for the output layer only"):
         Network((2, 3, 2), activation="softmax")
-    with pytest.raises(ValueError, match="lists 1 names; the network has 2 hidden layers"):
+    with pytest.raises(ValueError, match="lists 1 name; the network has 2 hidden layers"):
         Network((2, 3, 3, 2), activation=["relu"])
     with pytest.raises(ValueError, match="unknown loss 'mean'; known: squared_error"):
         Network((2, 1), loss="mean")
