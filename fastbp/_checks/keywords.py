@@ -549,9 +549,9 @@ def hinting_attributes(elsewhere: Mapping[str, str]) -> Callable[[type[_Result]]
         ]
 
     def decorate(kind: type[_Result]) -> type[_Result]:
-        for name, text in elsewhere.items():
-            setattr(kind, name, _Missing(kind, name, text))
-        kind.__dir__ = listed  # type: ignore[method-assign]
+        missing = {name: _Missing(kind, name, text) for name, text in elsewhere.items()}
+        for name, member in (missing | {"__dir__": listed}).items():
+            setattr(kind, name, member)
         return kind
 
     return decorate

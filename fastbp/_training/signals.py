@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 from .._checks.names import unknown_name
 
@@ -81,7 +81,7 @@ class SignalWatch:
 
     def __init__(self, names: tuple[str, ...] | list[str] = ()) -> None:
         self._numbers = [getattr(signal, name) for name in names]
-        self._before: dict[int, object] = {}  # the handlers of the program, while this is open
+        self._before: dict[int, Any] = {}  # the handlers of the program, while this is open
         self._noted: list[tuple[int, FrameType | None]] = []
         self._ends: int | None = None  # the signal by which the process is to end
 
@@ -120,7 +120,7 @@ class SignalWatch:
         """Restore the handlers; what has arrived and had no effect yet has it now."""
         for number, handler in self._before.items():
             if signal.getsignal(number) == self._note:  # else a handler has set another one
-                signal.signal(number, handler)  # type: ignore[arg-type]
+                signal.signal(number, handler)
         try:
             self.act()
         finally:
