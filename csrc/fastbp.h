@@ -261,15 +261,15 @@ typedef enum {
  * that fastbp_predict computes calls it per block of rows, possibly on several threads at the same
  * time. It runs in the caller's floating-point modes. Any status but FASTBP_OK makes the call that
  * needed the loss fail with FASTBP_ERR_CALL. */
-typedef fastbp_status_t (*fastbp_loss_fn)(void *context, long rows, const void *a, long lda,
-                                          const void *const *targets, double *row_loss, void *slope,
-                                          long ld_slope);
+typedef fastbp_status_t (*fastbp_loss_fn)(void *context, ptrdiff_t rows, const void *a,
+                                          ptrdiff_t lda, const void *const *targets,
+                                          double *row_loss, void *slope, ptrdiff_t ld_slope);
 
 typedef struct {
-    int n_layers;           /* L >= 1 */
-    const long *widths;     /* n_0 … n_L: L + 1 numbers of units, each >= 1 */
-    const int *activations; /* L values of fastbp_activation_t */
-    const double *alphas;   /* L parameters of the activations */
+    int n_layers;            /* L >= 1 */
+    const ptrdiff_t *widths; /* n_0 … n_L: L + 1 numbers of units, each >= 1 */
+    const int *activations;  /* L values of fastbp_activation_t */
+    const double *alphas;    /* L parameters of the activations */
     fastbp_loss_t loss;
     fastbp_dtype_t dtype;
     double l1, l2; /* >= 0 */
@@ -278,7 +278,7 @@ typedef struct {
     int n_loss_params;
     /* columns of dense targets: n_L / number of τ, n_L / 2 for gaussian_nll, 0 for margin_ranking,
      * any number for custom, n_L for the rest; labels take the place of one-hot rows for some */
-    long n_targets;
+    ptrdiff_t n_targets;
     fastbp_loss_fn loss_fn; /* for FASTBP_LOSS_CUSTOM, and its context; otherwise NULL */
     void *loss_context;
     const fastbp_layer_options_t *options; /* one per layer, or NULL if all are plain */
@@ -301,11 +301,11 @@ size_t fastbp_net_n_params(const fastbp_net_t *net);
 /* How batches of `rows` rows make their matrix products: "f64"; "f32"; "f32 of rounded
  * factors", if the precision is lower and this machine or so few rows gain nothing from bfloat16;
  * or the name of the ISA whose products in bfloat16 are used. A constant string. */
-const char *fastbp_products(const fastbp_net_t *net, long rows);
+const char *fastbp_products(const fastbp_net_t *net, ptrdiff_t rows);
 
 /* The least number of rows from which an ISA makes the products of a batch in bfloat16 at that
  * precision; 0 if it never does. */
-long fastbp_bf16_rows(const char *isa, fastbp_precision_t precision);
+ptrdiff_t fastbp_bf16_rows(const char *isa, fastbp_precision_t precision);
 
 /* Sets whether updates change the parameters of layer l = 1 … L; in a new network they do. Nothing
  * else about a network may change. Do not call it while another call trains the network. */
@@ -324,10 +324,10 @@ typedef enum {
 } fastbp_element_t;
 
 typedef struct {
-    long rows;
+    ptrdiff_t rows;
     fastbp_element_t x_type;
     const void *x; /* rows of n_0 elements */
-    long ldx;      /* distance between rows of x, in elements; may be negative or zero */
+    ptrdiff_t ldx; /* distance between rows of x, in elements; may be negative or zero */
     /* Compressed sparse rows (CSR), or NULL for dense rows. Row i has the values x[indptr[i]] …
      * x[indptr[i + 1] − 1], of the network's dtype, in the columns `indices` at the same places. In
      * each row the columns ascend and are below n_0. Nothing may write to indptr and indices while
@@ -338,7 +338,7 @@ typedef struct {
     /* Targets: labels, or rows of n_targets elements; both NULL if no targets are needed. */
     const int32_t *labels; /* class indices in 0 … n_L − 1; any other value is read as 0 */
     const void *targets;
-    long ldy;            /* distance between rows of targets, in elements */
+    ptrdiff_t ldy;       /* distance between rows of targets, in elements */
     const void *weights; /* one weight >= 0 per row, with a positive sum; NULL: all are 1 */
 } fastbp_data_t;
 
@@ -349,14 +349,15 @@ typedef struct fastbp_pass fastbp_pass_t;
 
 /* Makes a pass for batches of up to `capacity` rows. The network must outlive it. At a lower
  * precision, all of them make their products as a batch of `capacity` rows does. */
-fastbp_status_t fastbp_pass_new(fastbp_pass_t **pass, const fastbp_net_t *net, long capacity);
+fastbp_status_t fastbp_pass_new(fastbp_pass_t **pass, const fastbp_net_t *net, ptrdiff_t capacity);
 void fastbp_pass_free(fastbp_pass_t *pass);
 
 typedef enum { FASTBP_BUFFER_Z, FASTBP_BUFFER_A, FASTBP_BUFFER_DELTA } fastbp_buffer_t;
 
 /* The matrix (capacity, n_l) of layer l = 1 … L, with its leading dimension in *ld; NULL if the
  * layer is out of range. */
-void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int layer, long *ld);
+void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int layer,
+                         ptrdiff_t *ld);
 
 /* Whether [at, at + bytes) overlaps the memory of the pass. The caller must copy such an input
  * before it hands it to the pass. */
@@ -387,7 +388,7 @@ fastbp_status_t fastbp_backward(fastbp_pass_t *pass, const void *theta, const fa
  * FASTBP_ERR_ARGUMENT if the output layer has trained constants, whose gradient δ^L does not
  * determine. */
 fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
-                                     long ldd, const void *weights, void *grad);
+                                     ptrdiff_t ldd, const void *weights, void *grad);
 
 /* The backward pass in pieces, between which a caller may read or replace a δ through
  * fastbp_pass_buffer. Call them in this order; FASTBP_ERR_STATE if a δ that a call reads has not
@@ -400,14 +401,14 @@ fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, con
  *      steps 1 and 2 have computed, before anybody replaced it. */
 fastbp_status_t fastbp_backward_output(fastbp_pass_t *pass, const void *theta,
                                        const fastbp_data_t *data, double *cost);
-fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, long ldd,
+fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, ptrdiff_t ldd,
                                        const void *weights);
 fastbp_status_t fastbp_backward_layer(fastbp_pass_t *pass, const void *theta, int layer);
 fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *pass, const void *theta, void *grad);
 
 /* Turns g[rows, n_l] = ∂J_i/∂a^l into ∂J_i/∂z^l = g ⊙ σ'(z^l), in place, with the z, a and masks of
  * the last forward pass. Rows of g are ldg apart. */
-fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long ldg);
+fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, ptrdiff_t ldg);
 
 /* ∂J_i/∂x after a backward pass: out[rows, n_0] = δ^1 W^{1ᵀ}, plus the share that a residual first
  * layer passes on. out is dense. */
@@ -424,7 +425,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
  *   fastbp_jacobian  out[rows, n_L, n_0] = ∂a^L/∂x, by n_L recursions
  * z and a stay as they are. δ is overwritten, so anything that needs a backward pass needs a new
  * one. */
-fastbp_status_t fastbp_vjp(fastbp_pass_t *pass, const void *theta, const void *v, long ldv,
+fastbp_status_t fastbp_vjp(fastbp_pass_t *pass, const void *theta, const void *v, ptrdiff_t ldv,
                            void *out);
 fastbp_status_t fastbp_jacobian(fastbp_pass_t *pass, const void *theta, void *out);
 
@@ -444,7 +445,7 @@ fastbp_status_t fastbp_relevance(fastbp_pass_t *pass, const void *theta, void *c
  * dx[rows, n_0], whose rows are lddx apart, and theta moves along dtheta. One of the two may be
  * NULL. To be called after a forward pass over dense rows, none of whose results it changes. The
  * first call on a pass allocates as much memory as the pass has. */
-fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, long lddx,
+fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, ptrdiff_t lddx,
                            const void *dtheta, void *out);
 
 /* out = ∇²J · v, exactly, where out and v have the layout of theta. To be called after
@@ -527,7 +528,7 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
 typedef struct fastbp_fit fastbp_fit_t;
 
 typedef struct {
-    long batch_size; /* rows, >= 1; the last batch of an epoch may be smaller */
+    ptrdiff_t batch_size; /* rows, >= 1; the last batch of an epoch may be smaller */
     bool shuffle;
     uint64_t seed; /* of the permutations and, together with optimizer->t, of dropout's masks */
     int n_threads; /* the most threads; 0 for fastbp_get_num_threads */
@@ -536,7 +537,7 @@ typedef struct {
      * rows, so a large batch needs little memory. At a lower precision, the session makes its
      * products as a batch of min(batch_size, part_rows) rows does, however many rows it is given.
      */
-    long part_rows;
+    ptrdiff_t part_rows;
 } fastbp_fit_options_t;
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void *theta,
@@ -547,14 +548,15 @@ void fastbp_fit_free(fastbp_fit_t *fit);
 /* The place of a session in its training. An epoch may consist of several blocks of samples, which
  * are bound one after another; a data set that is bound as a whole is block 0. */
 typedef struct {
-    long epoch, step;            /* of the next step, from 0; steps count over all blocks */
-    long block, first;           /* the next sample, counted in the shuffled order of the block */
+    ptrdiff_t epoch, step;       /* of the next step, from 0; steps count over all blocks */
+    ptrdiff_t block, first;      /* the next sample, counted in the shuffled order of the block */
     double loss_sum, weight_sum; /* Σ S·J and Σ S over the steps of the epoch so far */
 } fastbp_place_t;
 
 typedef struct {
-    bool epoch_done;  /* the samples bound are used up: the epoch is done, or this block of it */
-    long epoch, step; /* of the next step, from 0; after FASTBP_ERR_DIVERGED, of the failed one */
+    bool epoch_done; /* the samples bound are used up: the epoch is done, or this block of it */
+    ptrdiff_t epoch,
+        step;         /* of the next step, from 0; after FASTBP_ERR_DIVERGED, of the failed one */
     double loss;      /* mean of J over the epoch so far, each batch weighted by its S */
     double last_loss; /* J of the last step */
     fastbp_place_t place; /* after the last step */
@@ -571,7 +573,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
  * NULL returns to the optimizer's own. The session keeps both pointers, so the caller keeps the
  * arrays. */
 fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
-                                     long n);
+                                     ptrdiff_t n);
 
 /* Binds other data to a session, for an epoch of its own or, with fastbp_fit_seek, as the next
  * block of an epoch. Batches must have no more rows than those that the session was made for and,
@@ -588,7 +590,7 @@ fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place);
 /* For tests: step i of the following runs uses sizes[i % n] threads, whatever the session measures.
  * Sizes are 1 … threads_planned. sizes = NULL returns to measuring. The session keeps the pointer.
  */
-fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, long n);
+fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, ptrdiff_t n);
 
 /* ---- Where the time of a session goes ---- */
 
@@ -611,7 +613,7 @@ fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on);
 
 /* The number of steps made and the time they took, including shuffling. */
 typedef struct {
-    long steps;
+    ptrdiff_t steps;
     double seconds;
 } fastbp_fit_runs_t;
 
@@ -623,19 +625,19 @@ typedef struct {
 } fastbp_layer_report_t;
 
 typedef struct {
-    int threads;          /* the most threads that a run has used; 0 before the first run */
-    int threads_planned;  /* threads that the work is enough for; a run may have got fewer */
-    int threads_allowed;  /* the limit: options.n_threads, or fastbp_get_num_threads */
-    int threads_now;      /* those of the next step: fewer where the threads hinder each other */
-    long threads_changes; /* how often that number has changed */
-    double step_work;     /* cost of a full batch in floating-point operations, with the update */
-    double thread_work;   /* operations that each thread must get before another one is used */
-    long next_rows;       /* rows of a batch that would use one thread more */
-    long copies_above;    /* batches with more rows than this use copies of W */
-    const char *products; /* as fastbp_products says */
-    long row_blocks;      /* tasks of the row sweep for a full batch */
-    long tiles;           /* tasks of the weight sweep */
-    size_t bytes;         /* memory of the session itself */
+    int threads;         /* the most threads that a run has used; 0 before the first run */
+    int threads_planned; /* threads that the work is enough for; a run may have got fewer */
+    int threads_allowed; /* the limit: options.n_threads, or fastbp_get_num_threads */
+    int threads_now;     /* those of the next step: fewer where the threads hinder each other */
+    ptrdiff_t threads_changes; /* how often that number has changed */
+    double step_work;       /* cost of a full batch in floating-point operations, with the update */
+    double thread_work;     /* operations that each thread must get before another one is used */
+    ptrdiff_t next_rows;    /* rows of a batch that would use one thread more */
+    ptrdiff_t copies_above; /* batches with more rows than this use copies of W */
+    const char *products;   /* as fastbp_products says */
+    ptrdiff_t row_blocks;   /* tasks of the row sweep for a full batch */
+    ptrdiff_t tiles;        /* tasks of the weight sweep */
+    size_t bytes;           /* memory of the session itself */
     fastbp_fit_runs_t clocked; /* runs with clocks */
     fastbp_fit_runs_t plain;   /* runs without, since the clocks were first started */
 } fastbp_fit_report_t;
@@ -653,17 +655,17 @@ typedef enum { FASTBP_GEMM_NN, FASTBP_GEMM_TN, FASTBP_GEMM_NT } fastbp_gemm_form
 typedef struct {
     fastbp_gemm_form_t form;
     fastbp_dtype_t dtype;
-    long m, n, k;
+    ptrdiff_t m, n, k;
     /* bias and aux may be NULL. aux is the z or the a from which σ' is computed; with it the
      * epilogue is ⊙ σ', without it σ. nt has the σ' epilogue only; tn has none. */
     const void *a, *b, *bias, *aux;
-    long lda, ldb, ldaux;
+    ptrdiff_t lda, ldb, ldaux;
     int activation;
     double alpha;
     bool panels; /* nn: copy B into panels first, as the engine does with Wᵀ */
     int repeats; /* how often the product is computed; the copy is made once */
     void *c, *z; /* z may be NULL */
-    long ldc, ldz;
+    ptrdiff_t ldc, ldz;
 } fastbp_gemm_call_t;
 
 /* Computes one product, `repeats` times. FASTBP_ERR_ARGUMENT if the form lacks what the call asks
@@ -682,24 +684,25 @@ typedef struct {
 
 /* Elements of a factor of a matrix with these sizes, in either order; planes: 1 or 2. 0 if their
  * number does not fit. */
-size_t fastbp_bf16_elems(long rows, long cols, int planes);
+size_t fastbp_bf16_elems(ptrdiff_t rows, ptrdiff_t cols, int planes);
 
 /* Packs x[rows, cols] into the forms wanted, `repeats` times. listed: through a list of pointers to
  * its rows, as a shuffled batch is given. */
-fastbp_status_t fastbp_bf16_pack(const float *x, long ld, long rows, long cols, int planes,
-                                 bool listed, int repeats, const fastbp_bf16_forms_t *forms);
+fastbp_status_t fastbp_bf16_pack(const float *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t cols,
+                                 int planes, bool listed, int repeats,
+                                 const fastbp_bf16_forms_t *forms);
 
 typedef struct {
-    long m, n, k;
+    ptrdiff_t m, n, k;
     int planes; /* 1: factors have 8 bits; 2: 16 bits */
     const float *a, *b;
-    long lda, ldb;
+    ptrdiff_t lda, ldb;
     const float *bias, *aux; /* as in fastbp_gemm_call_t, for form nn */
-    long ldaux;
+    ptrdiff_t ldaux;
     int activation;
     double alpha;
     float *c, *z; /* each may be NULL */
-    long ldc, ldz;
+    ptrdiff_t ldc, ldz;
     fastbp_bf16_forms_t to; /* receives c as factors */
     int repeats;            /* how often the product is computed; factors are packed once */
 } fastbp_bf16_call_t;
@@ -708,30 +711,31 @@ fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call);
 
 /* out[rows, cols] = x, rounded as a factor of products is with that precision, not FASTBP_HIGHEST.
  * Rows are ldx and ldo apart. In f64, the numbers keep 8 or 16 significant bits as in f32. */
-fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision, long rows,
-                             long cols, const void *x, long ldx, void *out, long ldo);
+fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision, ptrdiff_t rows,
+                             ptrdiff_t cols, const void *x, ptrdiff_t ldx, void *out,
+                             ptrdiff_t ldo);
 
 /* out[i] = f(x[i]), f being the function of fastbp_vmath_name(op); op = 0, 1, … */
-fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out);
+fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, ptrdiff_t n, const void *x, void *out);
 
 typedef struct {
     const fastbp_program_t *program;
     fastbp_dtype_t dtype;
-    long rows, cols; /* of the FULL slots; cols >= 1 */
-    bool by_rows;    /* as losses are computed: needed if the program has ROW slots */
+    ptrdiff_t rows, cols; /* of the FULL slots; cols >= 1 */
+    bool by_rows;         /* as losses are computed: needed if the program has ROW slots */
     /* One address and leading dimension per input. FULL: rows × cols, the same row for every row if
      * the leading dimension is 0; ROW: rows elements; ONE: one element. An input that no
      * instruction reads may be NULL. labels: NULL, or one class
      * 0 … cols - 1 per row, whose one-hot rows replace the last input; needs by_rows. */
     const void *const *in;
-    const long *ld_in;
+    const ptrdiff_t *ld_in;
     const int32_t *labels;
     const void *scale; /* by_rows: a factor per row for the FULL outputs, or NULL */
     /* One address per output, NULL if it is not wanted. ROW outputs are double. A FULL output may
      * be the same matrix as a FULL input; otherwise the matrices do not overlap, and no two outputs
      * are the same matrix. */
     void *const *out;
-    const long *ld_out;
+    const ptrdiff_t *ld_out;
     int repeats; /* how often the program runs */
 } fastbp_program_call_t;
 
@@ -756,6 +760,6 @@ double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, dou
 /* Seconds that a region on n_threads threads takes if it has two barriers and no work, averaged
  * over `repeats` regions in an open session: what a step pays for its threads. Returns 0 if
  * n_threads or repeats is below 1. */
-double fastbp_pool_latency(int n_threads, long repeats);
+double fastbp_pool_latency(int n_threads, ptrdiff_t repeats);
 
 #endif

@@ -152,8 +152,8 @@ static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *
     const size_t elem = kernels->elem_size;
     unsigned char *flipped = malloc((size_t)(call->n * call->k) * elem);
     if (flipped == NULL) return false;
-    for (long i = 0; i < call->k; ++i)
-        for (long j = 0; j < call->n; ++j)
+    for (ptrdiff_t i = 0; i < call->k; ++i)
+        for (ptrdiff_t j = 0; j < call->n; ++j)
             memcpy(flipped + (size_t)(j * call->k + i) * elem,
                    (const unsigned char *)call->b + (size_t)(i * call->ldb + j) * elem, elem);
     const fbp_mat_t w = {flipped, call->n, call->k, call->k};
@@ -206,7 +206,7 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(call->dtype);
     const fbp_blocking_t *blocking = fbp_blocking(kernels, fbp_machine());
-    const long n_rows = call->form == FASTBP_GEMM_TN ? call->k : call->m;
+    const ptrdiff_t n_rows = call->form == FASTBP_GEMM_TN ? call->k : call->m;
     gemm_buffers_t buffers = {
         malloc((size_t)n_rows * sizeof(void *)),
         call->panels ? malloc(panel_elems(kernels, call) * kernels->elem_size) : NULL,
@@ -217,7 +217,7 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     if (ready && call->panels)
         ready = buffers.panels != NULL && fill_panels(kernels, call, buffers.panels);
     if (ready) {
-        for (long i = 0; i < n_rows; ++i)
+        for (ptrdiff_t i = 0; i < n_rows; ++i)
             buffers.rows[i] =
                 (const unsigned char *)call->a + (size_t)(i * call->lda) * kernels->elem_size;
         const fbp_gemm_t product = describe(call, kernels, &buffers);
@@ -235,8 +235,9 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
 
 /* ---- one product in bfloat16 ---- */
 
-static fbp_bf16_forms_t dense_forms(const fastbp_bf16_forms_t *forms, long rows, long cols) {
-    const long by_cols = fbp_bf16_tiles(cols), by_rows = fbp_bf16_tiles(rows);
+static fbp_bf16_forms_t dense_forms(const fastbp_bf16_forms_t *forms, ptrdiff_t rows,
+                                    ptrdiff_t cols) {
+    const ptrdiff_t by_cols = fbp_bf16_tiles(cols), by_rows = fbp_bf16_tiles(rows);
     return (fbp_bf16_forms_t){
         .left = {forms->form[0], by_cols},
         .left_t = {forms->form[1], by_rows},
@@ -245,7 +246,7 @@ static fbp_bf16_forms_t dense_forms(const fastbp_bf16_forms_t *forms, long rows,
     };
 }
 
-size_t fastbp_bf16_elems(long rows, long cols, int planes) {
+size_t fastbp_bf16_elems(ptrdiff_t rows, ptrdiff_t cols, int planes) {
     size_t tiles, elems;
     if (rows < 0 || cols < 0 || planes < 1 || planes > 2 || !fbp_bf16_count(rows, cols, &tiles) ||
         !fbp_size_mul(tiles, (size_t)planes * FBP_BF16_TILE, &elems))
@@ -253,14 +254,15 @@ size_t fastbp_bf16_elems(long rows, long cols, int planes) {
     return elems;
 }
 
-fastbp_status_t fastbp_bf16_pack(const float *x, long ld, long rows, long cols, int planes,
-                                 bool listed, int repeats, const fastbp_bf16_forms_t *forms) {
+fastbp_status_t fastbp_bf16_pack(const float *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t cols,
+                                 int planes, bool listed, int repeats,
+                                 const fastbp_bf16_forms_t *forms) {
     const fbp_bf16_t *kernels = fbp_bf16_kernels();
     if (kernels == NULL) return FASTBP_ERR_ISA;
     if (rows < 1 || cols < 1 || planes < 1 || planes > 2) return FASTBP_ERR_ARGUMENT;
     const float **list = malloc((size_t)rows * sizeof *list);
     if (list == NULL) return FASTBP_ERR_MEMORY;
-    for (long i = 0; i < rows; ++i) list[i] = x + i * ld;
+    for (ptrdiff_t i = 0; i < rows; ++i) list[i] = x + i * ld;
     const fbp_bf16_pack_t pack = {
         .at = x,
         .ld = ld,
@@ -280,7 +282,7 @@ fastbp_status_t fastbp_bf16_pack(const float *x, long ld, long rows, long cols, 
 /* Packs the factors into a and b, and computes the product on them. */
 static void run_bf16(const fbp_bf16_t *kernels, const fastbp_bf16_call_t *call, uint16_t *a,
                      uint16_t *b) {
-    const long depth = fbp_bf16_tiles(call->k);
+    const ptrdiff_t depth = fbp_bf16_tiles(call->k);
     const fbp_bf16_pack_t left = {.at = call->a,
                                   .ld = call->lda,
                                   .rows = call->m,
@@ -347,7 +349,7 @@ fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call) {
 
 /* ---- measurements ---- */
 
-fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out) {
+fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, ptrdiff_t n, const void *x, void *out) {
     if (op < 0 || op >= FBP_VMATH_COUNT || dtype > FASTBP_F64 || n < 0) return FASTBP_ERR_ARGUMENT;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     fbp_kernels(dtype)->vmath(op, n, x, out);
@@ -355,15 +357,16 @@ fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x
     return FASTBP_OK;
 }
 
-fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision, long rows,
-                             long cols, const void *x, long ldx, void *out, long ldo) {
+fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision, ptrdiff_t rows,
+                             ptrdiff_t cols, const void *x, ptrdiff_t ldx, void *out,
+                             ptrdiff_t ldo) {
     if (dtype > FASTBP_F64 || rows < 0 || cols < 0 ||
         (precision != FASTBP_HIGH && precision != FASTBP_MEDIUM))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(dtype);
     const size_t elem = kernels->elem_size;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
-    for (long i = 0; i < rows; ++i) {
+    for (ptrdiff_t i = 0; i < rows; ++i) {
         const void *row = (const unsigned char *)x + (size_t)(i * ldx) * elem;
         kernels->round_rows(fbp_planes(precision), &row, 1, cols,
                             (unsigned char *)out + (size_t)(i * ldo) * elem, ldo);
@@ -373,8 +376,8 @@ fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision,
 }
 
 /* The best rate of calls of chains(rounds, factors), in GFLOP/s, `flops` being those of a round. */
-static double best_rate(double (*chains)(long rounds, const void *factors), const void *factors,
-                        long rounds, double flops, double seconds) {
+static double best_rate(double (*chains)(ptrdiff_t rounds, const void *factors),
+                        const void *factors, ptrdiff_t rounds, double flops, double seconds) {
     const double begin = fbp_seconds();
     double best = 0, now = begin;
     do {
@@ -416,23 +419,23 @@ typedef struct {
     const fbp_kernels_t *kernels;
     void *a, *b;
     double *rate; /* one per worker, of the last window */
-    long n;
+    ptrdiff_t n;
     double deadline, best;
     bool stop; /* written by worker 0, read by all after a barrier */
 } stream_t;
 
 /* Bytes per second of one worker, which goes over its share again and again for a millisecond. */
-static double stream_window(const stream_t *stream, long first, long n) {
+static double stream_window(const stream_t *stream, ptrdiff_t first, ptrdiff_t n) {
     enum { MIN_BYTES = 1 << 17 }; /* between two readings of the clock */
     const size_t elem = stream->kernels->elem_size, at = (size_t)first * elem;
     const fbp_update_t update = {.rule = FASTBP_RULE_SGD, .grad_scale = 1, .lr = 0.5};
     const fbp_mat_t b = {(const unsigned char *)stream->b + at, 1, n, n};
     const double bytes = 3.0 * (double)n * (double)elem;
-    const long repeats = 1 + (long)(MIN_BYTES / (bytes + 1));
+    const ptrdiff_t repeats = 1 + (ptrdiff_t)(MIN_BYTES / (bytes + 1));
     const double begin = fbp_seconds();
     double moved = 0, now;
     do {
-        for (long i = 0; i < repeats; ++i)
+        for (ptrdiff_t i = 0; i < repeats; ++i)
             stream->kernels->update(&update, &b, (unsigned char *)stream->a + at, NULL, NULL, n);
         moved += bytes * (double)repeats;
         now = fbp_seconds();
@@ -442,15 +445,15 @@ static double stream_window(const stream_t *stream, long first, long n) {
 
 static void run_stream(void *context, fbp_team_t *team, int worker) {
     stream_t *stream = context;
-    const long size = fbp_team_size(team);
-    const long first = stream->n * worker / size, end = stream->n * (worker + 1) / size;
+    const ptrdiff_t size = fbp_team_size(team);
+    const ptrdiff_t first = stream->n * worker / size, end = stream->n * (worker + 1) / size;
     do {
         fbp_team_barrier(team);
         stream->rate[worker] = stream_window(stream, first, end - first);
         fbp_team_barrier(team);
         if (worker == 0) {
             double sum = 0;
-            for (long w = 0; w < size; ++w) sum += stream->rate[w];
+            for (ptrdiff_t w = 0; w < size; ++w) sum += stream->rate[w];
             stream->best = sum > stream->best ? sum : stream->best;
             stream->stop = fbp_seconds() >= stream->deadline;
         }
@@ -469,7 +472,7 @@ double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, dou
     const size_t n = bytes / 2 / kernels->elem_size;
     if (n < 1 || n > PTRDIFF_MAX / 1024 || n_threads < 0) return 0;
     if (n_threads == 0) n_threads = fbp_thread_limit();
-    stream_t stream = {.kernels = kernels, .n = (long)n};
+    stream_t stream = {.kernels = kernels, .n = (ptrdiff_t)n};
     fbp_arena_t arena = {0};
     carve_stream(&stream, &arena, n_threads);
     if (!fbp_arena_commit(&arena)) return 0;
@@ -486,12 +489,12 @@ static void run_nothing(void *context, fbp_team_t *team, int worker) {
     fbp_team_barrier(team);
 }
 
-double fastbp_pool_latency(int n_threads, long repeats) {
+double fastbp_pool_latency(int n_threads, ptrdiff_t repeats) {
     if (n_threads < 1 || repeats < 1) return 0;
     fbp_pool_open_session();
     fbp_pool_run(n_threads, run_nothing, NULL); /* starts the threads */
     const double begin = fbp_seconds();
-    for (long i = 0; i < repeats; ++i) fbp_pool_run(n_threads, run_nothing, NULL);
+    for (ptrdiff_t i = 0; i < repeats; ++i) fbp_pool_run(n_threads, run_nothing, NULL);
     const double each = (fbp_seconds() - begin) / (double)repeats;
     fbp_pool_close_session();
     return each;

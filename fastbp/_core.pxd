@@ -1,5 +1,6 @@
 """The public interfaces, csrc/fastbp.h and csrc/text/csv.h, as Cython sees them."""
 
+from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 
@@ -92,15 +93,15 @@ cdef extern from "fastbp.h" nogil:
         bint non_negative
 
     ctypedef fastbp_status_t (*fastbp_loss_fn)(
-        void *context, long rows, const void *a, long lda, const void *const *targets,
-        double *row_loss, void *slope, long ld_slope) noexcept
+        void *context, ptrdiff_t rows, const void *a, ptrdiff_t lda, const void *const *targets,
+        double *row_loss, void *slope, ptrdiff_t ld_slope) noexcept
 
     ctypedef enum fastbp_precision_t:
         FASTBP_HIGHEST
 
     ctypedef struct fastbp_spec_t:
         int n_layers
-        const long *widths
+        const ptrdiff_t *widths
         const int *activations
         const double *alphas
         fastbp_loss_t loss
@@ -108,7 +109,7 @@ cdef extern from "fastbp.h" nogil:
         double l1, l2
         const double *loss_params
         int n_loss_params
-        long n_targets
+        ptrdiff_t n_targets
         fastbp_loss_fn loss_fn
         void *loss_context
         const fastbp_layer_options_t *options
@@ -120,8 +121,8 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec)
     void fastbp_net_free(fastbp_net_t *net)
     size_t fastbp_net_n_params(const fastbp_net_t *net)
-    const char *fastbp_products(const fastbp_net_t *net, long rows)
-    long fastbp_bf16_rows(const char *isa, fastbp_precision_t precision)
+    const char *fastbp_products(const fastbp_net_t *net, ptrdiff_t rows)
+    ptrdiff_t fastbp_bf16_rows(const char *isa, fastbp_precision_t precision)
     void fastbp_net_set_trainable(fastbp_net_t *net, int layer, bint trainable)
 
     ctypedef enum fastbp_element_t:
@@ -130,15 +131,15 @@ cdef extern from "fastbp.h" nogil:
         FASTBP_X_I64
 
     ctypedef struct fastbp_data_t:
-        long rows
+        ptrdiff_t rows
         fastbp_element_t x_type
         const void *x
-        long ldx
+        ptrdiff_t ldx
         const int64_t *indptr
         const int32_t *indices
         const int32_t *labels
         const void *targets
-        long ldy
+        ptrdiff_t ldy
         const void *weights
 
     ctypedef struct fastbp_pass_t:
@@ -149,9 +150,10 @@ cdef extern from "fastbp.h" nogil:
         FASTBP_BUFFER_A
         FASTBP_BUFFER_DELTA
 
-    fastbp_status_t fastbp_pass_new(fastbp_pass_t **p, const fastbp_net_t *net, long capacity)
+    fastbp_status_t fastbp_pass_new(fastbp_pass_t **p, const fastbp_net_t *net, ptrdiff_t capacity)
     void fastbp_pass_free(fastbp_pass_t *p)
-    void *fastbp_pass_buffer(const fastbp_pass_t *p, fastbp_buffer_t which, int layer, long *ld)
+    void *fastbp_pass_buffer(
+        const fastbp_pass_t *p, fastbp_buffer_t which, int layer, ptrdiff_t *ld)
     bint fastbp_pass_overlaps(const fastbp_pass_t *p, const void *at, size_t bytes)
     fastbp_status_t fastbp_forward(fastbp_pass_t *p, const void *theta, const fastbp_data_t *data)
     fastbp_status_t fastbp_forward_training(
@@ -159,25 +161,25 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_backward(
         fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, void *grad, double *cost)
     fastbp_status_t fastbp_backward_from(
-        fastbp_pass_t *p, const void *theta, const void *delta, long ldd, const void *weights,
+        fastbp_pass_t *p, const void *theta, const void *delta, ptrdiff_t ldd, const void *weights,
         void *grad)
     fastbp_status_t fastbp_backward_output(
         fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, double *cost)
     fastbp_status_t fastbp_backward_inject(
-        fastbp_pass_t *p, const void *delta, long ldd, const void *weights)
+        fastbp_pass_t *p, const void *delta, ptrdiff_t ldd, const void *weights)
     fastbp_status_t fastbp_backward_layer(fastbp_pass_t *p, const void *theta, int layer)
     fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *p, const void *theta, void *grad)
-    fastbp_status_t fastbp_pull_back(fastbp_pass_t *p, int layer, void *g, long ldg)
+    fastbp_status_t fastbp_pull_back(fastbp_pass_t *p, int layer, void *g, ptrdiff_t ldg)
     fastbp_status_t fastbp_input_gradient(fastbp_pass_t *p, const void *theta, void *out)
 
     fastbp_status_t fastbp_vjp(
-        fastbp_pass_t *p, const void *theta, const void *v, long ldv, void *out)
+        fastbp_pass_t *p, const void *theta, const void *v, ptrdiff_t ldv, void *out)
     fastbp_status_t fastbp_jacobian(fastbp_pass_t *p, const void *theta, void *out)
     fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *p, void *out)
     fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *p, double *out)
     fastbp_status_t fastbp_relevance(fastbp_pass_t *p, const void *theta, void **out)
     fastbp_status_t fastbp_jvp(
-        fastbp_pass_t *p, const void *theta, const void *dx, long lddx, const void *dtheta,
+        fastbp_pass_t *p, const void *theta, const void *dx, ptrdiff_t lddx, const void *dtheta,
         void *out)
     fastbp_status_t fastbp_hvp(fastbp_pass_t *p, const void *theta, const void *v, void *out)
 
@@ -217,11 +219,11 @@ cdef extern from "fastbp.h" nogil:
         pass
 
     ctypedef struct fastbp_fit_options_t:
-        long batch_size
+        ptrdiff_t batch_size
         bint shuffle
         uint64_t seed
         int n_threads
-        long part_rows
+        ptrdiff_t part_rows
 
     fastbp_status_t fastbp_fit_new(
         fastbp_fit_t **fit, const fastbp_net_t *net, void *theta, const fastbp_data_t *data,
@@ -229,18 +231,18 @@ cdef extern from "fastbp.h" nogil:
     void fastbp_fit_free(fastbp_fit_t *fit)
 
     ctypedef struct fastbp_place_t:
-        long epoch, step
-        long block, first
+        ptrdiff_t epoch, step
+        ptrdiff_t block, first
         double loss_sum, weight_sum
 
     ctypedef struct fastbp_progress_t:
         bint epoch_done
-        long epoch, step
+        ptrdiff_t epoch, step
         double loss, last_loss
         fastbp_place_t place
 
     fastbp_status_t fastbp_fit_set_rates(
-        fastbp_fit_t *fit, const double *rates, const double *momenta, long n)
+        fastbp_fit_t *fit, const double *rates, const double *momenta, ptrdiff_t n)
     fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data)
     fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place)
     fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress)
@@ -250,19 +252,19 @@ cdef extern from "fastbp.h" nogil:
         bint panels, transposed, outer
 
     ctypedef struct fastbp_fit_runs_t:
-        long steps
+        ptrdiff_t steps
         double seconds
 
     ctypedef struct fastbp_fit_report_t:
         int threads, threads_planned, threads_allowed, threads_now
-        long threads_changes
+        ptrdiff_t threads_changes
         double step_work, thread_work
-        long next_rows, copies_above, row_blocks, tiles
+        ptrdiff_t next_rows, copies_above, row_blocks, tiles
         const char *products
         size_t bytes
         fastbp_fit_runs_t clocked, plain
 
-    fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, long n)
+    fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, ptrdiff_t n)
     fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bint on)
     void fastbp_fit_report(
         const fastbp_fit_t *fit, fastbp_fit_report_t *report, fastbp_layer_report_t *layer)
@@ -275,19 +277,19 @@ cdef extern from "fastbp.h" nogil:
     ctypedef struct fastbp_gemm_call_t:
         fastbp_gemm_form_t form
         fastbp_dtype_t dtype
-        long m, n, k
+        ptrdiff_t m, n, k
         const void *a
         const void *b
         const void *bias
         const void *aux
-        long lda, ldb, ldaux
+        ptrdiff_t lda, ldb, ldaux
         int activation
         double alpha
         bint panels
         int repeats
         void *c
         void *z
-        long ldc, ldz
+        ptrdiff_t ldc, ldz
 
     fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call)
 
@@ -295,49 +297,50 @@ cdef extern from "fastbp.h" nogil:
         uint16_t *form[4]
 
     ctypedef struct fastbp_bf16_call_t:
-        long m, n, k
+        ptrdiff_t m, n, k
         int planes
         const float *a
         const float *b
-        long lda, ldb
+        ptrdiff_t lda, ldb
         const float *bias
         const float *aux
-        long ldaux
+        ptrdiff_t ldaux
         int activation
         double alpha
         float *c
         float *z
-        long ldc, ldz
+        ptrdiff_t ldc, ldz
         fastbp_bf16_forms_t to
         int repeats
 
-    size_t fastbp_bf16_elems(long rows, long cols, int planes)
+    size_t fastbp_bf16_elems(ptrdiff_t rows, ptrdiff_t cols, int planes)
     fastbp_status_t fastbp_bf16_pack(
-        const float *x, long ld, long rows, long cols, int planes, bint listed, int repeats,
-        const fastbp_bf16_forms_t *forms)
+        const float *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t cols, int planes, bint listed,
+        int repeats, const fastbp_bf16_forms_t *forms)
     fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call)
     fastbp_status_t fastbp_round(
-        fastbp_dtype_t dtype, fastbp_precision_t precision, long rows, long cols, const void *x,
-        long ldx, void *out, long ldo)
-    fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, long n, const void *x, void *out)
+        fastbp_dtype_t dtype, fastbp_precision_t precision, ptrdiff_t rows, ptrdiff_t cols,
+        const void *x, ptrdiff_t ldx, void *out, ptrdiff_t ldo)
+    fastbp_status_t fastbp_vmath(
+        int op, fastbp_dtype_t dtype, ptrdiff_t n, const void *x, void *out)
     ctypedef struct fastbp_program_call_t:
         const fastbp_program_t *program
         fastbp_dtype_t dtype
-        long rows, cols
+        ptrdiff_t rows, cols
         bint by_rows
         const void *const *c_in "in"
-        const long *ld_in
+        const ptrdiff_t *ld_in
         const int32_t *labels
         const void *scale
         void *const *out
-        const long *ld_out
+        const ptrdiff_t *ld_out
         int repeats
 
     fastbp_status_t fastbp_run_program(const fastbp_program_call_t *call)
     double fastbp_fma_peak(fastbp_dtype_t dtype, double seconds)
     double fastbp_bf16_peak(int planes, double seconds)
     double fastbp_memory_rate(fastbp_dtype_t dtype, size_t bytes, int n_threads, double seconds)
-    double fastbp_pool_latency(int n_threads, long repeats)
+    double fastbp_pool_latency(int n_threads, ptrdiff_t repeats)
 
 
 cdef extern from "text/csv.h" nogil:
@@ -356,10 +359,10 @@ cdef extern from "text/csv.h" nogil:
         char delimiter
         char decimal
         char thousands
-        long n_columns
+        ptrdiff_t n_columns
         int64_t line
         int64_t n_rows
-        long n_cells
+        ptrdiff_t n_cells
         int64_t n_marked
 
     ctypedef struct fastbp_csv_block_t:
@@ -378,11 +381,12 @@ cdef extern from "text/csv.h" nogil:
         unsigned char *kinds
 
     fastbp_csv_status_t fastbp_csv_numbers(
-        fastbp_csv_t *csv, const fastbp_csv_block_t *block, long max_rows,
-        const fastbp_csv_columns_t *columns, double *values, int64_t *lines, long *n_rows,
+        fastbp_csv_t *csv, const fastbp_csv_block_t *block, ptrdiff_t max_rows,
+        const fastbp_csv_columns_t *columns, double *values, int64_t *lines, ptrdiff_t *n_rows,
         size_t *used)
     fastbp_csv_status_t fastbp_csv_spans(
-        fastbp_csv_t *csv, const fastbp_csv_block_t *block, long max_rows, const long *chosen,
-        long n_chosen, fastbp_csv_span_t *spans, long *n_rows, size_t *used)
+        fastbp_csv_t *csv, const fastbp_csv_block_t *block, ptrdiff_t max_rows,
+        const ptrdiff_t *chosen, ptrdiff_t n_chosen, fastbp_csv_span_t *spans,
+        ptrdiff_t *n_rows, size_t *used)
     fastbp_csv_status_t fastbp_csv_width(
-        fastbp_csv_t *csv, const fastbp_csv_block_t *block, long *n_columns)
+        fastbp_csv_t *csv, const fastbp_csv_block_t *block, ptrdiff_t *n_columns)

@@ -12,6 +12,7 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -57,6 +58,7 @@ CELL_KINDS = {
     "text": FASTBP_CELL_TEXT,
 }
 MAX_CELL = FASTBP_CSV_MAX_CELL
+cdef str _PTRDIFF = "q" if sizeof(ptrdiff_t) == 8 else "l"  # its letter in an array
 
 
 # ---- pointers and status -------------------------------------------------------------------------
@@ -64,7 +66,7 @@ MAX_CELL = FASTBP_CSV_MAX_CELL
 
 cdef struct Matrix:
     void *at
-    long rows, cols, ld  # ld in elements
+    ptrdiff_t rows, cols, ld  # ld in elements
     fastbp_element_t element
 
 
@@ -254,14 +256,14 @@ cdef class Net:
     cdef fastbp_net_t *net
     cdef readonly size_t n_params
     cdef readonly tuple widths
-    cdef long n_in, n_targets
+    cdef ptrdiff_t n_in, n_targets
     cdef object function
     cdef object error  # the exception that `function` raised
     cdef Packed packed  # of the optimiser of the last step
     cdef char code  # buffer format of the dtype: f or d
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, str loss, bint f64,
-                  double l1, double l2, tuple loss_params, long n_targets, tuple options=(),
+                  double l1, double l2, tuple loss_params, ptrdiff_t n_targets, tuple options=(),
                   double input_dropout=0.0, function=None, int precision=0, tuple formulas=(),
                   loss_formula=None):
         cdef int n = <int>len(widths) - 1
@@ -271,7 +273,7 @@ cdef class Net:
         cdef fastbp_loss_formula_t c_loss
         cdef bytearray programs = _formulas(formulas, kept := [])
         cdef fastbp_spec_t spec
-        c_widths, c_alphas = c_array("l", widths), c_array("d", alphas)
+        c_widths, c_alphas = c_array(_PTRDIFF, widths), c_array("d", alphas)
         c_activations = c_array("i", [
             ACTIVATIONS[name] if formula is None else FASTBP_ACT_FORMULA
             for name, formula in zip(activations, formulas or (None,) * n, strict=True)])
@@ -279,7 +281,8 @@ cdef class Net:
         if not options:
             c_options = NULL
         spec = fastbp_spec_t(
-            n, <long *>_vector(c_widths, b"l", n + 1), <int *>_vector(c_activations, b"i", n),
+            n, <ptrdiff_t *>_vector(c_widths, ord(_PTRDIFF), n + 1),
+            <int *>_vector(c_activations, b"i", n),
             <double *>_vector(c_alphas, b"d", n), FASTBP_LOSS_FORMULA, _dtype(f64),
             l1, l2, <double *>_vector(c_loss_params, b"d", n_loss_params), n_loss_params, n_targets,
             &_call_loss, <void *>self, c_options, input_dropout, <fastbp_precision_t>precision,
@@ -309,7 +312,7 @@ cdef class Net:
         """Address of theta, or of a vector of its shape and dtype."""
         return _vector(array, self.code, self.n_params, writable)
 
-    cdef fastbp_data_t data(self, object x, object y, object weights, long rows) except *:
+    cdef fastbp_data_t data(self, object x, object y, object weights, ptrdiff_t rows) except *:
         """Pointers to a batch. x and y may be None; y holds int32 labels (n,) or dense rows."""
         cdef fastbp_data_t data = fastbp_data_t(
             rows, FASTBP_X_OWN, NULL, 0, NULL, NULL, NULL, NULL, 0,
@@ -343,7 +346,7 @@ cdef class Net:
         """Set whether updates change layer l = 1 ... L."""
         fastbp_net_set_trainable(self.net, layer, trainable)
 
-    def products(self, long rows):
+    def products(self, ptrdiff_t rows):
         """Name how batches of `rows` rows make their matrix products."""
         return fastbp_products(self.net, rows).decode()
 
@@ -426,9 +429,9 @@ cdef bytearray _formulas(tuple layers, list kept):
 # ---- a loss in Python, called by the engine ------------------------------------------------------
 
 
-cdef fastbp_status_t _call_loss(void *context, long rows, const void *a, long lda,
+cdef fastbp_status_t _call_loss(void *context, ptrdiff_t rows, const void *a, ptrdiff_t lda,
                                 const void *const *targets, double *row_loss, void *slope,
-                                long ld_slope) noexcept with gil:
+                                ptrdiff_t ld_slope) noexcept with gil:
     """The fastbp_loss_fn of a Net: calls its `function` with copies of the rows.
 
     An exception is stored in `net.error`; `_check_call` raises it after the engine has returned.
@@ -442,8 +445,9 @@ cdef fastbp_status_t _call_loss(void *context, long rows, const void *a, long ld
         return FASTBP_ERR_CALL
 
 
-cdef int _fill_loss(Net net, long rows, const void *a, long lda, const void *const *targets,
-                    double *row_loss, void *slope, long ld_slope) except -1:
+cdef int _fill_loss(Net net, ptrdiff_t rows, const void *a, ptrdiff_t lda,
+                    const void *const *targets, double *row_loss, void *slope,
+                    ptrdiff_t ld_slope) except -1:
     cdef size_t size = _itemsize(net.code)
     cdef size_t n_out = net.widths[-1], n_targets = net.n_targets, i
     outputs = bytearray(rows * n_out * size)
@@ -505,11 +509,11 @@ cdef class Pass:
 
     cdef fastbp_pass_t *at
     cdef readonly Net net
-    cdef readonly long capacity
-    cdef long rows
+    cdef readonly ptrdiff_t capacity
+    cdef ptrdiff_t rows
     cdef object x, y  # the engine keeps pointers to their rows
 
-    def __cinit__(self, Net net, long capacity):
+    def __cinit__(self, Net net, ptrdiff_t capacity):
         self.net = net
         self.capacity = capacity
         _check(fastbp_pass_new(&self.at, net.net, capacity))
@@ -517,7 +521,7 @@ cdef class Pass:
     def __dealloc__(self):
         fastbp_pass_free(self.at)
 
-    cdef Matrix rows_of(self, object array, long cols, bint writable=False) except *:
+    cdef Matrix rows_of(self, object array, ptrdiff_t cols, bint writable=False) except *:
         """Address of a matrix that must have as many rows as the last forward pass."""
         cdef Matrix found = _locate(array, self.net.code, writable)
         if found.rows != self.rows or found.cols != cols:
@@ -528,7 +532,7 @@ cdef class Pass:
         """The Buffer of "z", "a" or "delta" of layer l = 1 ... L."""
         cdef Buffer buffer = Buffer()
         cdef fastbp_buffer_t kind = _BUFFERS[which]
-        cdef long ld
+        cdef ptrdiff_t ld
         buffer.at = fastbp_pass_buffer(self.at, kind, layer, &ld)
         if buffer.at == NULL:
             raise IndexError(f"there is no layer {layer}")
@@ -544,11 +548,11 @@ cdef class Pass:
     def overlaps(self, array):
         """Whether a 2-D array shares memory with the buffers of this pass."""
         cdef Matrix at = _locate(array, self.net.code, False, True)
-        cdef long first = min(0, (at.rows - 1) * at.ld)
-        cdef long last = max(0, (at.rows - 1) * at.ld) + at.cols
+        cdef ptrdiff_t first = min(0, (at.rows - 1) * at.ld)
+        cdef ptrdiff_t last = max(0, (at.rows - 1) * at.ld) + at.cols
         cdef size_t size = array.itemsize
         return fastbp_pass_overlaps(
-            self.at, <char *>at.at + first * <long>size, (last - first) * size)
+            self.at, <char *>at.at + first * <ptrdiff_t>size, (last - first) * size)
 
     def forward(self, theta, x, masks=None):
         """Compute every z and a of x, which is kept. masks: (seed, t) of dropout, or None."""
@@ -771,8 +775,8 @@ cdef class Fit:
     cdef tuple kept, rates
     cdef fastbp_place_t at
 
-    def __cinit__(self, Net net, theta, x, y, weights, optimizer, long batch_size, bint shuffle,
-                  uint64_t seed, int n_threads=0, long part_rows=0):
+    def __cinit__(self, Net net, theta, x, y, weights, optimizer, ptrdiff_t batch_size,
+                  bint shuffle, uint64_t seed, int n_threads=0, ptrdiff_t part_rows=0):
         cdef fastbp_data_t data = net.data(x, y, weights, x.shape[0])
         cdef fastbp_fit_options_t options = fastbp_fit_options_t(
             batch_size, shuffle, seed, n_threads, part_rows)
@@ -844,8 +848,8 @@ cdef class Fit:
         return (self.at.epoch, self.at.step, self.at.block, self.at.first, self.at.loss_sum,
                 self.at.weight_sum)
 
-    def seek(self, long epoch, long step, long block, long first, double loss_sum,
-             double weight_sum):
+    def seek(self, ptrdiff_t epoch, ptrdiff_t step, ptrdiff_t block, ptrdiff_t first,
+             double loss_sum, double weight_sum):
         """Continue from such a place; the bound data are its block."""
         self.at = fastbp_place_t(epoch, step, block, first, loss_sum, weight_sum)
         _check(fastbp_fit_seek(self.fit, &self.at))
@@ -871,7 +875,7 @@ cdef class CsvPass:
 
     cdef fastbp_csv_t csv
 
-    def __cinit__(self, str delimiter, str decimal, str thousands, long n_columns=0):
+    def __cinit__(self, str delimiter, str decimal, str thousands, ptrdiff_t n_columns=0):
         self.csv.delimiter = <char>ord(delimiter)
         self.csv.decimal = <char>ord(decimal)
         self.csv.thousands = <char>ord(thousands) if thousands else 0
@@ -896,7 +900,7 @@ cdef class CsvPass:
     def width(self, block, size_t start, size_t stop, bint last):
         """(number of cells of the first record, fault); 0 cells if the block ends within it."""
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
-        cdef long found = 0
+        cdef ptrdiff_t found = 0
         cdef fastbp_csv_status_t status
         with nogil:
             status = fastbp_csv_width(&self.csv, &bytes, &found)
@@ -911,7 +915,7 @@ cdef class CsvPass:
         cdef fastbp_csv_columns_t columns
         cdef int64_t *c_lines = _int64s(lines, rows.rows)
         cdef fastbp_csv_status_t status
-        cdef long n_rows = 0
+        cdef ptrdiff_t n_rows = 0
         cdef size_t used = 0
         if rows.cols != self.csv.n_columns or (rows.rows > 1 and rows.ld != rows.cols):
             raise ValueError(f"expected dense rows of {self.csv.n_columns}")
@@ -930,10 +934,10 @@ cdef class CsvPass:
         codes (rows, len(chosen)) is int64.
         """
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
-        cdef long n = <long>len(chosen), n_rows = 0, i, c, max_rows = len(codes)
+        cdef ptrdiff_t n = <ptrdiff_t>len(chosen), n_rows = 0, i, c, max_rows = len(codes)
         cdef int64_t *c_codes = _int64s(codes, max_rows * n)
-        c_chosen = c_array("l", chosen)
-        cdef long *columns = <long *>_vector(c_chosen, b"l", n)
+        c_chosen = c_array(_PTRDIFF, chosen)
+        cdef ptrdiff_t *columns = <ptrdiff_t *>_vector(c_chosen, ord(_PTRDIFF), n)
         cdef bytearray room = bytearray(max_rows * n * sizeof(fastbp_csv_span_t))
         cdef fastbp_csv_span_t *spans = <fastbp_csv_span_t *><char *>room
         cdef fastbp_csv_span_t *span = spans
@@ -962,7 +966,7 @@ def vmath(str name, x, out=None):
     cdef int op = VMATH[name]
     cdef char code = b"d" if x.dtype.itemsize == 8 else b"f"
     out = np.empty_like(x) if out is None else out
-    cdef long n = x.shape[0]
+    cdef ptrdiff_t n = x.shape[0]
     cdef void *source = _vector(x, code, n)
     cdef void *to = _vector(out, code, n, True)
     with nogil:
@@ -1007,9 +1011,10 @@ def run_program(program, inputs, tuple shape, bint f64=False, *, by_rows=None, s
     cdef fastbp_program_call_t call
     cdef Matrix at
     cdef int n = packed.at.n_inputs, i
-    cdef bytearray room = bytearray((n + packed.at.n_outputs) * (sizeof(void *) + sizeof(long)))
+    cdef bytearray room = bytearray(
+        (n + packed.at.n_outputs) * (sizeof(void *) + sizeof(ptrdiff_t)))
     cdef void **to = <void **><char *>room
-    cdef long *ld = <long *>(to + n + packed.at.n_outputs)
+    cdef ptrdiff_t *ld = <ptrdiff_t *>(to + n + packed.at.n_outputs)
     kinds = (*program.inputs, *["one"] * packed.at.n_constants, *program.temporaries)
     rows, cols = shape
     call.labels = NULL
@@ -1092,7 +1097,7 @@ def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alph
         _check(fastbp_gemm(&call))
 
 
-cdef int _bf16_forms(fastbp_bf16_forms_t *to, tuple forms, long rows, long cols,
+cdef int _bf16_forms(fastbp_bf16_forms_t *to, tuple forms, ptrdiff_t rows, ptrdiff_t cols,
                      int planes) except -1:
     """Set the pointers to the buffers of the forms, which are uint16 on a cache line, or None."""
     cdef size_t elems = fastbp_bf16_elems(rows, cols, planes)
@@ -1165,7 +1170,7 @@ def memory_rate(bint f64=False, size_t bytes=1 << 28, int n_threads=0, double se
     return rate
 
 
-def pool_latency(int n_threads, long repeats):
+def pool_latency(int n_threads, ptrdiff_t repeats):
     """Mean seconds of a region of the thread pool with two barriers and no work."""
     cdef double seconds
     with nogil:

@@ -32,10 +32,10 @@
 
 #define FBP_CACHE_LINE 64 /* bytes; every buffer of the engine starts on a cache line */
 
-FBP_INLINE long fbp_min_long(long a, long b) { return a < b ? a : b; }
-FBP_INLINE long fbp_max_long(long a, long b) { return a > b ? a : b; }
-FBP_INLINE long fbp_ceil_div(long a, long b) { return (a + b - 1) / b; }
-FBP_INLINE long fbp_round_up(long a, long b) { return fbp_ceil_div(a, b) * b; }
+FBP_INLINE ptrdiff_t fbp_min_long(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+FBP_INLINE ptrdiff_t fbp_max_long(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+FBP_INLINE ptrdiff_t fbp_ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+FBP_INLINE ptrdiff_t fbp_round_up(ptrdiff_t a, ptrdiff_t b) { return fbp_ceil_div(a, b) * b; }
 
 /* *out = a * b; false, without writing *out, if the product does not fit. */
 FBP_INLINE bool fbp_size_mul(size_t a, size_t b, size_t *out) {

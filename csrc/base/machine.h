@@ -33,13 +33,15 @@ typedef struct {
     const char *name;
     size_t l1d, l2; /* bytes of the caches of a core; blocks of rows and prefetches follow l2 */
     fbp_blocking_t blocking[FBP_VECTOR_WIDTHS];
-    long panels_min_bytes; /* training keeps W in panels if its rows have this many bytes or more */
-    long tile_outputs; /* outputs whose raw sums are computed before the update goes over them */
-    long warm_outputs; /* with more outputs, products prefetch theta and the moments */
+    ptrdiff_t
+        panels_min_bytes; /* training keeps W in panels if its rows have this many bytes or more */
+    ptrdiff_t
+        tile_outputs; /* outputs whose raw sums are computed before the update goes over them */
+    ptrdiff_t warm_outputs; /* with more outputs, products prefetch theta and the moments */
     fbp_prefetch_t prefetch;
-    long block_rows;     /* the fewest rows of a block of the row sweep, if the batch has them */
-    double min_work;     /* floating-point operations per step that each worker must get */
-    fbp_bf16_way_t bf16; /* it decides the default ISA, and only for the machine that was found */
+    ptrdiff_t block_rows; /* the fewest rows of a block of the row sweep, if the batch has them */
+    double min_work;      /* floating-point operations per step that each worker must get */
+    fbp_bf16_way_t bf16;  /* it decides the default ISA, and only for the machine that was found */
 } fbp_machine_t;
 
 /* The machine found by cpuid, with the caches that cpuid reports, or those of the row if the cores

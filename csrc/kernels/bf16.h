@@ -24,7 +24,7 @@ enum {
  * be on cache lines. */
 typedef struct {
     uint16_t *at;
-    long ld; /* tiles from (i, p) to (i + 1, p) */
+    ptrdiff_t ld; /* tiles from (i, p) to (i + 1, p) */
 } fbp_bf16_factor_t;
 
 /* The four forms in which a matrix x[rows, cols] can be a factor. `at` is NULL for those that are
@@ -39,10 +39,10 @@ typedef struct {
 /* A factor of m or n = `size` and k = `depth`, whose ld is fbp_bf16_tiles(depth), takes *tiles
  * tiles of fbp_bf16_tile_bytes bytes; false, without writing *tiles, if their number does not fit.
  */
-FBP_INLINE long fbp_bf16_tiles(long depth) {
+FBP_INLINE ptrdiff_t fbp_bf16_tiles(ptrdiff_t depth) {
     return depth / FBP_BF16_BLOCK + (depth % FBP_BF16_BLOCK != 0);
 }
-FBP_INLINE bool fbp_bf16_count(long size, long depth, size_t *tiles) {
+FBP_INLINE bool fbp_bf16_count(ptrdiff_t size, ptrdiff_t depth, size_t *tiles) {
     return fbp_size_mul(2 * (size_t)fbp_bf16_tiles(size), (size_t)fbp_bf16_tiles(depth), tiles);
 }
 FBP_INLINE size_t fbp_bf16_tile_bytes(int planes) {
@@ -51,7 +51,8 @@ FBP_INLINE size_t fbp_bf16_tile_bytes(int planes) {
 
 /* The factor that begins at row or column 32·block and k = 32·p of f. Writers of several blocks of
  * one matrix use it, and products of a part of it. NULL stays NULL. */
-FBP_INLINE fbp_bf16_factor_t fbp_bf16_part(fbp_bf16_factor_t f, long block, long p, int planes) {
+FBP_INLINE fbp_bf16_factor_t fbp_bf16_part(fbp_bf16_factor_t f, ptrdiff_t block, ptrdiff_t p,
+                                           int planes) {
     if (f.at != NULL) f.at += (2 * block * f.ld + p) * planes * FBP_BF16_TILE;
     return f;
 }
@@ -60,9 +61,9 @@ FBP_INLINE fbp_bf16_factor_t fbp_bf16_part(fbp_bf16_factor_t f, long block, long
  * i·ld` if list is NULL. Whole blocks of 32 × 32 are written. */
 typedef struct {
     const float *at;
-    long ld;
+    ptrdiff_t ld;
     const float *const *list;
-    long rows, cols;
+    ptrdiff_t rows, cols;
     int planes;
     fbp_bf16_forms_t to;
 } fbp_bf16_pack_t;
@@ -72,18 +73,18 @@ typedef struct {
  * anything. `to` receives C as factors, as `pack` would write them, with as many planes. */
 typedef struct {
     float *c; /* NULL: C is wanted in `to` only */
-    long ldc;
+    ptrdiff_t ldc;
     fbp_bf16_factor_t a, b; /* left, right */
     int planes;
-    long m, n, k;
+    ptrdiff_t m, n, k;
     const float *bias; /* n elements, or NULL for 0; not with BACKWARD */
     fbp_epi_t epi;
     int act; /* FORWARD and BACKWARD: FASTBP_ACT_*, not softmax */
     double alpha;
     float *z; /* FORWARD: receives AB + bias; or NULL */
-    long ldz;
+    ptrdiff_t ldz;
     const float *aux; /* BACKWARD */
-    long ldaux;
+    ptrdiff_t ldaux;
     fbp_bf16_forms_t to;
 } fbp_bf16_product_t;
 
@@ -102,8 +103,8 @@ typedef struct {
     /* `rounds` rounds of independent dot operations of a tile with itself, on sums in registers,
      * between `begin` and `end`: the operations of product, without its loads. Returns a sum of
      * them, so that the compiler cannot drop them. */
-    double (*dot_chains)(long rounds, const void *tile);
-    long chain_flops; /* operations of a round, 2 per multiply-add */
+    double (*dot_chains)(ptrdiff_t rounds, const void *tile);
+    ptrdiff_t chain_flops; /* operations of a round, 2 per multiply-add */
 } fbp_bf16_t;
 
 #endif

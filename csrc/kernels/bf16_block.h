@@ -10,10 +10,10 @@
 /* The parts of the factors of one block: two rows of tiles of each. */
 typedef struct {
     const uint16_t *a[2], *b[2];
-    long tiles;
+    ptrdiff_t tiles;
     int planes;
-    long rows, cols; /* of the block that are wanted, 1 … 32; the others may become anything */
-    bool accumulate; /* sums has the sum over earlier k; otherwise they begin at 0 */
+    ptrdiff_t rows, cols; /* of the block that are wanted, 1 … 32; the others may become anything */
+    bool accumulate;      /* sums has the sum over earlier k; otherwise they begin at 0 */
 } fbp_bf16_block_t;
 
 #endif

@@ -21,7 +21,7 @@
 /* A read-only matrix. */
 typedef struct {
     const void *at;
-    long rows, cols, ld;
+    ptrdiff_t rows, cols, ld;
 } fbp_mat_t;
 
 /* The most matrices that a product prefetches for what follows it: fbp_gemm_t.warm. */
@@ -44,27 +44,27 @@ typedef enum {
  */
 typedef struct {
     void *c;
-    long ldc;
+    ptrdiff_t ldc;
     const void *const *a;
-    long a_offset; /* elements added to every row pointer */
+    ptrdiff_t a_offset; /* elements added to every row pointer */
     const void *b;
-    long ldb;
-    long b_panel;
-    long m, n, k;
+    ptrdiff_t ldb;
+    ptrdiff_t b_panel;
+    ptrdiff_t m, n, k;
     const void *bias; /* n elements, or NULL for 0; nn only */
     fbp_epi_t epi;    /* tn: FBP_EPI_NONE */
     int act;          /* FORWARD and BACKWARD: FASTBP_ACT_*, not softmax */
     double alpha;
     void *z; /* FORWARD: receives AB + bias; or NULL */
-    long ldz;
+    ptrdiff_t ldz;
     const void *aux; /* BACKWARD: a[m,n] of the layer of the δ computed, or z if fbp_act_by_z */
-    long ldaux;
+    ptrdiff_t ldaux;
     const fbp_blocking_t *blocking; /* NULL: k in one block, and no copies */
     void *pack; /* nn and tn: scratch of fbp_pack_elems; or NULL: A and B are read in place */
     /* tn: up to FBP_MAX_WARM more m × n matrices, with leading dimension ldwarm, that the caller
      * uses next. They are prefetched into L2 during the product. NULL ends the list. */
     const void *warm[FBP_MAX_WARM];
-    long ldwarm;
+    ptrdiff_t ldwarm;
     bool spread; /* warm: over the loop of a tile, instead of before it */
 } fbp_gemm_t;
 
@@ -87,7 +87,7 @@ typedef struct {
  * and 3 to the units 16 further. So a vector of up to 8 counters stores whole vectors of units. */
 typedef struct {
     fbp_stream_t stream;
-    long row0, rows, cols;
+    ptrdiff_t row0, rows, cols;
     uint32_t drop_below; /* p · 2^32 */
     double scale;        /* 1/(1 − p) */
 } fbp_dropout_t;
@@ -98,17 +98,17 @@ typedef struct {
 typedef struct {
     int loss;   /* FASTBP_LOSS_* */
     bool fused; /* the output activation and the loss are a pair: use z */
-    long rows, cols;
+    ptrdiff_t rows, cols;
     const void *z, *a;
-    long ldz, lda;
+    ptrdiff_t ldz, lda;
     const int32_t *labels;      /* a class index per row, or NULL */
     const void *const *targets; /* a pointer per row to n_targets elements, or NULL */
-    long n_targets;             /* cols, except for quantile, gaussian_nll and margin_ranking (0) */
+    ptrdiff_t n_targets;        /* cols, except for quantile, gaussian_nll and margin_ranking (0) */
     const void *params;         /* n_params elements, see fastbp_spec_t */
-    long n_params;
+    ptrdiff_t n_params;
     const void *scale; /* a factor per row, or NULL */
     void *delta;       /* NULL: only the loss is computed */
-    long ldd;
+    ptrdiff_t ldd;
     double *row_loss;
 } fbp_loss_t;
 
@@ -116,11 +116,11 @@ typedef struct {
 typedef struct {
     int act;
     double alpha;
-    long rows, cols;
+    ptrdiff_t rows, cols;
     const void *z, *a, *rz, *ra, *g;
-    long ldz, lda, ldrz, ldra, ldg;
+    ptrdiff_t ldz, lda, ldrz, ldra, ldg;
     void *delta;
-    long ldd;
+    ptrdiff_t ldd;
 } fbp_curve_t;
 
 /* The R-operator through a norm (norm_curve.inc). z, stats and gain are those of norm_forward;
@@ -128,13 +128,13 @@ typedef struct {
 typedef struct {
     int kind;                                    /* FASTBP_NORM_*, not NONE */
     const void *gain, *moved_gain, *moved_shift; /* cols elements; R{gain}, R{shift}: NULL for 0 */
-    long rows, cols;
+    ptrdiff_t rows, cols;
     const void *z, *stats;
-    long ldz;
+    ptrdiff_t ldz;
     void *moved, *moved_r; /* R{z}, later R{x̂}; R{r}, one element per row */
-    long ldm;
+    ptrdiff_t ldm;
     const void *g; /* ∂J/∂n; norm_curve only */
-    long ldg;
+    ptrdiff_t ldg;
 } fbp_norm_curve_t;
 
 /* The rules that update and update_outer can apply, if no option is set. */
@@ -166,7 +166,7 @@ typedef struct {
     int rule; /* a FASTBP_RULE_* that has a kernel */
     double grad_scale, l1, l2;
     const void *weights; /* write_gradient only: θ for the penalties, with the shape of the sums */
-    long ldw;
+    ptrdiff_t ldw;
     bool options;           /* needs update_rule: update and update_outer do not suffice */
     double clip;            /* update_rule only */
     double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
@@ -180,7 +180,7 @@ typedef struct {
  * rule has fewer) and of the average (or NULL). All of them have the leading dimension ld. */
 typedef struct {
     void *theta, *moment[FASTBP_MOMENTS], *average;
-    long ld;
+    ptrdiff_t ld;
 } fbp_state_tile_t;
 
 enum { FBP_OUTER_MAX = 8 };
@@ -188,7 +188,7 @@ enum { FBP_OUTER_MAX = 8 };
 /* The factors of the raw sums of a batch of few rows: Σ_k a[k][unit0 … unit0 + units − 1]ᵀ δ_k. */
 typedef struct {
     const void *const *a; /* delta.rows pointers to rows of units */
-    long unit0, units;
+    ptrdiff_t unit0, units;
     fbp_mat_t delta; /* at most FBP_OUTER_MAX rows */
 } fbp_outer_t;
 
@@ -197,7 +197,7 @@ typedef struct {
 typedef struct {
     const void *value;
     const int32_t *index;
-    long count;
+    ptrdiff_t count;
 } fbp_sparse_row_t;
 
 enum { FBP_SPARSE_VECTORS = 4 }; /* vectors of z that are in registers at a time */
@@ -258,10 +258,10 @@ typedef struct {
 #include "kernels.def"
 #undef FBP_KERNEL
     size_t elem_size;
-    int lanes;         /* elements of a vector */
-    int tile_rows;     /* rows of the register tile of gemm_nn */
-    int panel_cols;    /* columns of a panel, a multiple of lanes */
-    long narrow_elems; /* elements of scratch for the last few columns of gemm_nn */
+    int lanes;              /* elements of a vector */
+    int tile_rows;          /* rows of the register tile of gemm_nn */
+    int panel_cols;         /* columns of a panel, a multiple of lanes */
+    ptrdiff_t narrow_elems; /* elements of scratch for the last few columns of gemm_nn */
 } fbp_kernels_t;
 
 /* The blocking of these kernels on a machine. */
@@ -275,9 +275,9 @@ enum { FBP_PACK_A_ROW = 128 };
 
 /* The elements of scratch that fbp_gemm_t.pack points to: the last few columns of B, a strip of B,
  * or a block of A with a pointer per row. */
-FBP_INLINE long fbp_pack_elems(const fbp_kernels_t *kernels, const fbp_blocking_t *blocking) {
-    const long pointers = (long)(sizeof(void *) / kernels->elem_size);
-    const long a = blocking->pack_a_outputs > 0 ? FBP_PACK_A_ROW + pointers : 0;
+FBP_INLINE ptrdiff_t fbp_pack_elems(const fbp_kernels_t *kernels, const fbp_blocking_t *blocking) {
+    const ptrdiff_t pointers = (ptrdiff_t)(sizeof(void *) / kernels->elem_size);
+    const ptrdiff_t a = blocking->pack_a_outputs > 0 ? FBP_PACK_A_ROW + pointers : 0;
     return fbp_max_long(fbp_max_long(kernels->narrow_elems, blocking->kc * kernels->panel_cols),
                         blocking->kc_tn * a);
 }
@@ -285,7 +285,7 @@ FBP_INLINE long fbp_pack_elems(const fbp_kernels_t *kernels, const fbp_blocking_
 /* The elements of scratch that fbp_run_t.scratch points to, for matrices with `cols` columns;
  * SIZE_MAX if their number does not fit. by_rows: for run_rows. */
 FBP_INLINE size_t fbp_program_scratch(const fbp_kernels_t *kernels, const fbp_program_t *program,
-                                      bool by_rows, long cols) {
+                                      bool by_rows, ptrdiff_t cols) {
     return fbp_run_elems(program, by_rows, kernels->lanes, kernels->elem_size, cols);
 }
 

@@ -24,10 +24,10 @@ typedef struct {
 /* A program that nn/program.c has checked and copied. Slots are numbered as in fastbp_program_t. */
 typedef struct {
     int n_inputs, n_constants, n_slots, n_code, n_outputs;
-    long n_full, n_row, n_one; /* slots of each kind */
-    uint8_t *kinds;            /* n_slots of FASTBP_SLOT_* */
-    bool *used;                /* n_inputs: whether an instruction reads it */
-    void *constants;           /* n_constants elements of the dtype */
+    ptrdiff_t n_full, n_row, n_one; /* slots of each kind */
+    uint8_t *kinds;                 /* n_slots of FASTBP_SLOT_* */
+    bool *used;                     /* n_inputs: whether an instruction reads it */
+    void *constants;                /* n_constants elements of the dtype */
     fbp_step_t *code;
     fbp_output_t *outputs;
 } fbp_program_t;
@@ -38,7 +38,7 @@ typedef struct {
  * element per row, at `at` ONE   one element, at `at` */
 typedef struct {
     const void *at;
-    long ld;
+    ptrdiff_t ld;
     const void *const *rows;
     const int32_t *labels; /* 0 … cols - 1 */
 } fbp_source_t;
@@ -46,7 +46,7 @@ typedef struct {
 /* Where an output goes: FULL, a matrix; ROW, one double per row. NULL: it is not wanted. */
 typedef struct {
     void *at;
-    long ld;
+    ptrdiff_t ld;
 } fbp_target_t;
 
 /* One run of a program on `rows` rows with `cols` >= 1 columns. A FULL target may be the same
@@ -54,7 +54,7 @@ typedef struct {
  * read nor written. Each row, and in run_elements each element, is computed by itself. */
 typedef struct {
     const fbp_program_t *program;
-    long rows, cols;
+    ptrdiff_t rows, cols;
     const fbp_source_t *source; /* n_inputs */
     const fbp_target_t *target; /* n_outputs */
     const void *scale;          /* run_rows: a factor per row for FULL outputs, or NULL */
@@ -75,10 +75,10 @@ typedef struct {
 #endif
 
 /* The most rows of a block of run_rows, a multiple of the lanes. */
-FBP_INLINE long fbp_block_rows(const fbp_program_t *program, int lanes, size_t elem_size,
-                               long cols) {
-    const long room = FBP_BLOCK_BYTES / (long)elem_size / lanes;
-    const long vectors = room / fbp_max_long(1, program->n_full) / cols;
+FBP_INLINE ptrdiff_t fbp_block_rows(const fbp_program_t *program, int lanes, size_t elem_size,
+                                    ptrdiff_t cols) {
+    const ptrdiff_t room = FBP_BLOCK_BYTES / (ptrdiff_t)elem_size / lanes;
+    const ptrdiff_t vectors = room / fbp_max_long(1, program->n_full) / cols;
     return lanes * fbp_max_long(1, fbp_min_long(vectors, FBP_BLOCK_VECTORS));
 }
 
@@ -86,13 +86,13 @@ FBP_INLINE long fbp_block_rows(const fbp_program_t *program, int lanes, size_t e
  * the slots. In run_elements, FULL slots are a strip and ONE slots a vector; in run_rows, FULL
  * slots are cols × block_rows, the others block_rows. */
 FBP_INLINE size_t fbp_table_bytes(const fbp_program_t *program) {
-    const size_t slots = (size_t)program->n_slots * (2 * sizeof(void *) + sizeof(long));
+    const size_t slots = (size_t)program->n_slots * (2 * sizeof(void *) + sizeof(ptrdiff_t));
     const size_t bytes = slots + (size_t)program->n_outputs * sizeof(bool);
     return (bytes + FBP_CACHE_LINE - 1) / FBP_CACHE_LINE * FBP_CACHE_LINE;
 }
 
 FBP_INLINE size_t fbp_run_elems(const fbp_program_t *program, bool by_rows, int lanes,
-                                size_t elem_size, long cols) {
+                                size_t elem_size, ptrdiff_t cols) {
     const size_t tables = fbp_table_bytes(program) / elem_size;
     size_t full = FBP_STRIP_BYTES / elem_size, narrow = (size_t)lanes, sum, total;
     if (by_rows) {

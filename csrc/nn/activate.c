@@ -13,7 +13,7 @@ typedef struct {
     int count;
 } inputs_t;
 
-static void add_rows(inputs_t *in, const void *at, long ld) {
+static void add_rows(inputs_t *in, const void *at, ptrdiff_t ld) {
     in->source[in->count++] = (fbp_source_t){.at = at, .ld = ld};
 }
 
@@ -25,7 +25,7 @@ static void add_constants(inputs_t *in, const void *first) {
         add_rows(in, fbp_at(in->net, first, (size_t)k * each), 0);
 }
 
-static inputs_t inputs_of(const fbp_batch_t *batch, int l, const void *n, long ldn) {
+static inputs_t inputs_of(const fbp_batch_t *batch, int l, const void *n, ptrdiff_t ldn) {
     const fastbp_net_t *net = batch->plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     inputs_t in = {.net = net, .layer = layer};
@@ -35,7 +35,7 @@ static inputs_t inputs_of(const fbp_batch_t *batch, int l, const void *n, long l
 }
 
 /* The same, with the batch's own n from row0 on. */
-static inputs_t inputs_at(const fbp_batch_t *batch, int l, long row0) {
+static inputs_t inputs_at(const fbp_batch_t *batch, int l, ptrdiff_t row0) {
     const fbp_rows_t *n = fbp_plan_slope_rows(batch->plan, l);
     return inputs_of(batch, l, fbp_row_at(batch->plan, n, row0), n->ld);
 }
@@ -49,7 +49,7 @@ static void add_moved(inputs_t *in, const void *moved, const fbp_scratch_t *scra
 }
 
 static void run(const inputs_t *in, const fbp_scratch_t *scratch, const fbp_program_t *program,
-                long rows, const fbp_target_t *target) {
+                ptrdiff_t rows, const fbp_target_t *target) {
     in->net->kernels->run_elements(&(fbp_run_t){
         .program = program,
         .rows = rows,
@@ -65,11 +65,11 @@ static void run(const inputs_t *in, const fbp_scratch_t *scratch, const fbp_prog
 typedef struct {
     fbp_target_t delta;
     const fbp_rows_t *kept;
-    long row0;
+    ptrdiff_t row0;
 } slopes_t;
 
-static slopes_t slopes_to(const inputs_t *in, void *delta, long ldd, const fbp_rows_t *kept,
-                          long row0) {
+static slopes_t slopes_to(const inputs_t *in, void *delta, ptrdiff_t ldd, const fbp_rows_t *kept,
+                          ptrdiff_t row0) {
     const bool keeps = kept != NULL && in->layer->n_constants > 0;
     return (slopes_t){{delta, ldd}, keeps ? kept : NULL, row0};
 }
@@ -77,8 +77,8 @@ static slopes_t slopes_to(const inputs_t *in, void *delta, long ldd, const fbp_r
 /* One matrix per constant, `each` elements apart from `first` on: a number per row and unit. first
  * NULL: they are not wanted. */
 static void run_by_units(const inputs_t *in, const fbp_scratch_t *scratch,
-                         const fbp_program_t *program, long rows, fbp_target_t delta, void *first,
-                         size_t each, long ld) {
+                         const fbp_program_t *program, ptrdiff_t rows, fbp_target_t delta,
+                         void *first, size_t each, ptrdiff_t ld) {
     fbp_target_t target[1 + FASTBP_MAX_CONSTANTS] = {delta};
     for (int k = 0; first != NULL && k < in->layer->formula->n_constants; ++k)
         target[1 + k] = (fbp_target_t){fbp_at(in->net, first, (size_t)k * each), ld};
@@ -88,12 +88,12 @@ static void run_by_units(const inputs_t *in, const fbp_scratch_t *scratch,
 /* For constants of a whole layer: a few rows at a time, whose numbers are added up over the units.
  */
 static void run_by_layer(inputs_t *in, const fbp_scratch_t *scratch, const fbp_program_t *program,
-                         long rows, slopes_t to) {
+                         ptrdiff_t rows, slopes_t to) {
     const fastbp_net_t *net = in->net;
-    const long n_out = in->layer->n_out, most = fbp_term_rows(n_out);
+    const ptrdiff_t n_out = in->layer->n_out, most = fbp_term_rows(n_out);
     const size_t each = (size_t)most * (size_t)n_out;
-    for (long row = 0; row < rows; row += most) {
-        const long now = fbp_min_long(most, rows - row);
+    for (ptrdiff_t row = 0; row < rows; row += most) {
+        const ptrdiff_t now = fbp_min_long(most, rows - row);
         run_by_units(in, scratch, program, now, to.delta, scratch->terms, each, n_out);
         for (int k = 0; k < in->layer->formula->n_constants; ++k) {
             const fbp_mat_t terms = {fbp_at(net, scratch->terms, (size_t)k * each), now, n_out,
@@ -109,7 +109,7 @@ static void run_by_layer(inputs_t *in, const fbp_scratch_t *scratch, const fbp_p
 }
 
 static void run_slopes(inputs_t *in, const fbp_scratch_t *scratch, const fbp_program_t *program,
-                       long rows, slopes_t to) {
+                       ptrdiff_t rows, slopes_t to) {
     const size_t n_out = (size_t)in->layer->n_out;
     if (to.kept == NULL) run_by_units(in, scratch, program, rows, to.delta, NULL, 0, 0);
     else if (!in->layer->formula->per_unit) run_by_layer(in, scratch, program, rows, to);
@@ -119,7 +119,7 @@ static void run_slopes(inputs_t *in, const fbp_scratch_t *scratch, const fbp_pro
 }
 
 void fbp_activate(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, const fbp_mat_t *n,
-                  void *a, long lda) {
+                  void *a, ptrdiff_t lda) {
     const fbp_layer_t *layer = &batch->plan->net->layer[l - 1];
     if (layer->formula == NULL) {
         batch->plan->net->kernels->act_forward(layer->act, layer->alpha, n, a, lda);
@@ -129,8 +129,9 @@ void fbp_activate(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
     run(&in, scratch, layer->formula->value, n->rows, &(fbp_target_t){a, lda});
 }
 
-void fbp_act_pull_back(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                       long rows, void *delta, long ldd, const fbp_rows_t *kept) {
+void fbp_act_pull_back(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                       ptrdiff_t row0, ptrdiff_t rows, void *delta, ptrdiff_t ldd,
+                       const fbp_rows_t *kept) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
     if (layer->formula == NULL) {
@@ -147,17 +148,17 @@ void fbp_act_pull_back(const fbp_batch_t *batch, const fbp_scratch_t *scratch, i
                slopes_to(&in, delta, ldd, unused ? NULL : kept, row0));
 }
 
-void fbp_formula_push(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                      const void *moved, const fbp_mat_t *rn, void *ra, long ldra) {
+void fbp_formula_push(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, ptrdiff_t row0,
+                      const void *moved, const fbp_mat_t *rn, void *ra, ptrdiff_t ldra) {
     inputs_t in = inputs_at(batch, l, row0);
     add_rows(&in, rn->at, rn->ld);
     add_moved(&in, moved, scratch);
     run(&in, scratch, in.layer->formula->push, rn->rows, &(fbp_target_t){ra, ldra});
 }
 
-void fbp_formula_curve(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                       const void *moved, const fbp_mat_t *rn, const fbp_mat_t *g, void *delta,
-                       long ldd, const fbp_rows_t *kept) {
+void fbp_formula_curve(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                       ptrdiff_t row0, const void *moved, const fbp_mat_t *rn, const fbp_mat_t *g,
+                       void *delta, ptrdiff_t ldd, const fbp_rows_t *kept) {
     inputs_t in = inputs_at(batch, l, row0);
     add_rows(&in, g->at, g->ld);
     add_rows(&in, rn->at, rn->ld);

@@ -41,7 +41,7 @@ bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data) {
 
 /* Converts a sample of x that has another type; the address of the converted row. */
 static const void *input_row(const fbp_plan_t *plan, const fastbp_data_t *data, const void *x,
-                             long i) {
+                             ptrdiff_t i) {
     const fastbp_net_t *net = plan->net;
     void *row = fbp_at(net, plan->input.at, (size_t)i * (size_t)plan->input.ld);
     net->kernels->convert((int)data->x_type, net->layer[0].n_in, x, row);
@@ -51,7 +51,7 @@ static const void *input_row(const fbp_plan_t *plan, const fastbp_data_t *data, 
 static fbp_sparse_row_t sparse_row(const fastbp_data_t *data, size_t elem_size, ptrdiff_t at) {
     const int64_t begin = data->indptr[at];
     return (fbp_sparse_row_t){(const unsigned char *)data->x + (size_t)begin * elem_size,
-                              data->indices + begin, (long)(data->indptr[at + 1] - begin)};
+                              data->indices + begin, (ptrdiff_t)(data->indptr[at + 1] - begin)};
 }
 
 /* The label of a sample, or 0 if it is out of range. It is read only once: another thread may write
@@ -63,14 +63,14 @@ static int32_t label_of(const fbp_batch_t *batch, const fastbp_data_t *data, ptr
 }
 
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
-                    long first, long row0, long rows) {
+                    ptrdiff_t first, ptrdiff_t row0, ptrdiff_t rows) {
     fbp_plan_t *plan = batch->plan;
     const size_t elem_size = plan->net->kernels->elem_size;
     const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)x_size(plan->net, data);
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)elem_size;
     const unsigned char *x = data->x, *y = data->targets, *weights = data->weights;
     unsigned char *weight = plan->weight;
-    for (long i = row0; i < row0 + rows; ++i) {
+    for (ptrdiff_t i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
         if (data->indptr != NULL) plan->sparse[i] = sparse_row(data, elem_size, at);
         else if (x != NULL && data->x_type == FASTBP_X_OWN) plan->a[0].row[i] = x + at * x_stride;
@@ -87,25 +87,25 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
 /* Prefetches a row to the end of its last whole vector: a masked load waits for all of it. */
 static void prefetch_row(const unsigned char *row, size_t bytes) {
     for (size_t at = 0; at < bytes; at += FBP_CACHE_LINE) FBP_PREFETCH_L2(row + at);
-    FBP_PREFETCH_L2(row + (size_t)fbp_round_up((long)bytes, FBP_CACHE_LINE) - 1);
+    FBP_PREFETCH_L2(row + (size_t)fbp_round_up((ptrdiff_t)bytes, FBP_CACHE_LINE) - 1);
 }
 
 void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, const uint32_t *order,
-                        long first, long row0, long rows) {
+                        ptrdiff_t first, ptrdiff_t row0, ptrdiff_t rows) {
     const size_t size = net->kernels->elem_size, of_x = x_size(net, data);
     const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)of_x;
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)size;
     const size_t x_bytes = (size_t)net->layer[0].n_in * of_x;
     const size_t y_bytes = (size_t)net->loss.n_targets * size;
     const unsigned char *x = data->x, *y = data->targets;
-    for (long i = row0; i < row0 + rows; ++i) {
+    for (ptrdiff_t i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
         if (data->indptr == NULL) prefetch_row(x + at * x_stride, x_bytes);
         if (y != NULL) prefetch_row(y + at * y_stride, y_bytes);
     }
 }
 
-static double weight_of(const fbp_batch_t *batch, long i) {
+static double weight_of(const fbp_batch_t *batch, ptrdiff_t i) {
     const void *weight = batch->plan->weight;
     if (!batch->weighted) return 1;
     return batch->plan->net->dtype == FASTBP_F32 ? (double)((const float *)weight)[i]
@@ -116,7 +116,7 @@ static double weight_of(const fbp_batch_t *batch, long i) {
 static double class_weight_sum(const fbp_batch_t *batch) {
     const fastbp_net_t *net = batch->plan->net;
     double sum = 0;
-    for (long i = 0; i < batch->rows; ++i)
+    for (ptrdiff_t i = 0; i < batch->rows; ++i)
         sum +=
             weight_of(batch, i) * fbp_class_weight(&net->loss, net->dtype, batch->plan->label[i]);
     return sum;
@@ -129,25 +129,25 @@ double fbp_weight_sum(const fbp_batch_t *batch) {
     if (batch->labels && fbp_loss_weighs_classes(loss)) return class_weight_sum(batch);
     if (!batch->weighted) return (double)batch->rows / group;
     double sum = 0;
-    for (long i = 0; i < batch->rows; ++i) sum += weight_of(batch, i);
+    for (ptrdiff_t i = 0; i < batch->rows; ++i) sum += weight_of(batch, i);
     return sum / group;
 }
 
 /* Four partial sums, because one chain of additions would take four cycles per row. */
 double fbp_loss_sum(const fbp_batch_t *batch) {
     double part[4] = {0, 0, 0, 0};
-    for (long i = 0; i < batch->rows; ++i)
+    for (ptrdiff_t i = 0; i < batch->rows; ++i)
         part[i % 4] += weight_of(batch, i) * batch->plan->row_loss[i];
     return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
-void fbp_shuffle(const fastbp_net_t *net, uint32_t *order, long rows, uint64_t seed, long epoch,
-                 long block) {
-    const long group = net->loss.group, n = rows / group;
+void fbp_shuffle(const fastbp_net_t *net, uint32_t *order, ptrdiff_t rows, uint64_t seed,
+                 ptrdiff_t epoch, ptrdiff_t block) {
+    const ptrdiff_t group = net->loss.group, n = rows / group;
     const fbp_stream_t stream = {seed, FBP_STREAM_SHUFFLE, (uint32_t)epoch};
-    for (long i = 0; i < n; ++i) order[i] = (uint32_t)i;
+    for (ptrdiff_t i = 0; i < n; ++i) order[i] = (uint32_t)i;
     net->kernels->shuffle(&stream, block, n, order);
     if (group == 1) return;
-    for (long i = rows - 1; i >= 0; --i) /* from the back: order[i / group] is still unread */
+    for (ptrdiff_t i = rows - 1; i >= 0; --i) /* from the back: order[i / group] is still unread */
         order[i] = order[i / group] * (uint32_t)group + (uint32_t)(i % group);
 }

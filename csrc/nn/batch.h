@@ -7,15 +7,15 @@
 typedef struct {
     fbp_plan_t *plan;
     const void *theta;
-    long rows;
+    ptrdiff_t rows;
     bool labels;         /* the targets are in plan->label, otherwise in plan->target */
     bool weighted;       /* plan->weight has a weight for every row */
     bool fold_weights;   /* δ^L is multiplied by s_i; otherwise s_i δ_i is kept in plan->scaled */
     bool sparse;         /* the rows of x are in plan->sparse, otherwise in plan->a[0].row */
     bool backward;       /* the loss also computes δ^L, for the recursion */
     uint64_t seed, step; /* of the masks, if plan->drops */
-    long offset; /* place of the first row in the whole batch, of which this may be a part */
-    int lowest;  /* the recursion may stop at δ of this layer; 0 or 1: it goes down to layer 1 */
+    ptrdiff_t offset; /* place of the first row in the whole batch, of which this may be a part */
+    int lowest; /* the recursion may stop at δ of this layer; 0 or 1: it goes down to layer 1 */
 } fbp_batch_t;
 
 /* Sets the fields that depend on data. The rows are loaded later. */
@@ -32,18 +32,18 @@ bool fbp_targets_fit(const fastbp_net_t *net, const fastbp_data_t *data);
  * NULL, samples first + row0, …. The lists point to the rows of x and of dense targets, without
  * copying them. Rows of x that have another type are converted into the plan. */
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
-                    long first, long row0, long rows);
+                    ptrdiff_t first, ptrdiff_t row0, ptrdiff_t rows);
 
 /* Prefetches x and dense targets of such rows into L2, because no hardware prefetcher can foresee
  * shuffled rows. 6-50-50-50-3 at batch 1000: 500 → 465 µs per step. */
 void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, const uint32_t *order,
-                        long first, long row0, long rows);
+                        ptrdiff_t first, ptrdiff_t row0, ptrdiff_t rows);
 
 /* The order of an epoch: a Fisher-Yates shuffle whose random number for place i depends only on
  * seed, epoch, block and i. Samples of
  * net->loss.group rows stay together; rows is a multiple of that. */
-void fbp_shuffle(const fastbp_net_t *net, uint32_t *order, long rows, uint64_t seed, long epoch,
-                 long block);
+void fbp_shuffle(const fastbp_net_t *net, uint32_t *order, ptrdiff_t rows, uint64_t seed,
+                 ptrdiff_t epoch, ptrdiff_t block);
 
 /* S = Σ s_i over the batch, with the class weights of labels, and Σ s_i J_i from plan->row_loss.
  * Both add up in a fixed order. */

@@ -13,16 +13,16 @@
 typedef struct {
     const fbp_batch_t *batch;
     const void *v; /* rows of n_L elements, ldv apart; NULL: each unit vector in turn */
-    long ldv;
+    ptrdiff_t ldv;
     void *out; /* [rows, vectors, n_0] */
 } pull_t;
 
 /* δ^L of the rows = v, or the unit vector of output k if v is NULL. */
-static void seed_rows(const pull_t *pull, const fbp_block_t *block, long k) {
+static void seed_rows(const pull_t *pull, const fbp_block_t *block, ptrdiff_t k) {
     const fbp_plan_t *plan = pull->batch->plan;
     const fastbp_net_t *net = plan->net;
     const int l = net->n_layers;
-    const long n_out = net->layer[l - 1].n_out, ld = plan->delta[l].ld;
+    const ptrdiff_t n_out = net->layer[l - 1].n_out, ld = plan->delta[l].ld;
     void *delta = fbp_at(net, plan->delta[l].at, (size_t)(block->row0 * ld));
     if (pull->v != NULL) {
         const ptrdiff_t from = (ptrdiff_t)block->row0 * pull->ldv;
@@ -30,7 +30,7 @@ static void seed_rows(const pull_t *pull, const fbp_block_t *block, long k) {
         net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &v, delta, ld);
         return;
     }
-    for (long i = 0; i < block->rows; ++i) {
+    for (ptrdiff_t i = 0; i < block->rows; ++i) {
         void *row = fbp_at(net, delta, (size_t)(i * ld));
         memset(row, 0, (size_t)n_out * net->kernels->elem_size);
         if (net->dtype == FASTBP_F32) ((float *)row)[k] = 1;
@@ -45,12 +45,12 @@ static void run_pull(void *context, fbp_team_t *team, int worker) {
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     const fbp_rows_t *top = &plan->delta[net->n_layers];
-    const long n_in = net->layer[0].n_in;
-    const long vectors = pull->v != NULL ? 1 : net->layer[net->n_layers - 1].n_out;
+    const ptrdiff_t n_in = net->layer[0].n_in;
+    const ptrdiff_t vectors = pull->v != NULL ? 1 : net->layer[net->n_layers - 1].n_out;
     fbp_pass_copy(batch, team, 1, net->n_layers, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
-        for (long k = 0; k < vectors; ++k) {
+        for (ptrdiff_t k = 0; k < vectors; ++k) {
             seed_rows(pull, &block, k);
             fbp_pull_back_rows(batch, scratch, net->n_layers, block.row0, block.rows,
                                fbp_row_at(plan, top, block.row0), top->ld, NULL);
@@ -65,7 +65,7 @@ static void run_pull(void *context, fbp_team_t *team, int worker) {
 }
 
 static fastbp_status_t pull_back(fastbp_pass_t *pass, const void *theta, pull_t *pull) {
-    const long outputs = pass->plan.net->layer[pass->plan.net->n_layers - 1].n_out;
+    const ptrdiff_t outputs = pass->plan.net->layer[pass->plan.net->n_layers - 1].n_out;
     if (!fbp_pass_is_exact(pass)) return FASTBP_ERR_ARGUMENT;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
     fbp_pass_drop_delta(pass);
@@ -76,7 +76,7 @@ static fastbp_status_t pull_back(fastbp_pass_t *pass, const void *theta, pull_t 
     return fbp_pass_run(pass, (fbp_work_t){2 * vectors, 0}, run_pull, pull);
 }
 
-fastbp_status_t fastbp_vjp(fastbp_pass_t *pass, const void *theta, const void *v, long ldv,
+fastbp_status_t fastbp_vjp(fastbp_pass_t *pass, const void *theta, const void *v, ptrdiff_t ldv,
                            void *out) {
     if (v == NULL) return FASTBP_ERR_ARGUMENT;
     pull_t pull = {.v = v, .ldv = ldv, .out = out};
@@ -88,7 +88,7 @@ fastbp_status_t fastbp_jacobian(fastbp_pass_t *pass, const void *theta, void *ou
     return pull_back(pass, theta, &pull);
 }
 
-fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, long ldg) {
+fastbp_status_t fastbp_pull_back(fastbp_pass_t *pass, int layer, void *g, ptrdiff_t ldg) {
     if (layer < 1 || layer > pass->plan.net->n_layers) return FASTBP_ERR_ARGUMENT;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
@@ -107,9 +107,9 @@ typedef struct {
 } samples_t;
 
 /* The gradient of sample i for gain and shift of a norm, [n_out] each: ∂J_i/∂n ⊙ x̂ and ∂J_i/∂n. */
-static void norm_gradient(const fbp_plan_t *plan, int l, long i, void *gain, void *shift) {
+static void norm_gradient(const fbp_plan_t *plan, int l, ptrdiff_t i, void *gain, void *shift) {
     const fastbp_net_t *net = plan->net;
-    const long n_out = net->layer[l - 1].n_out;
+    const ptrdiff_t n_out = net->layer[l - 1].n_out;
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], i, 1, n_out);
     const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], i, 1, n_out);
     net->kernels->norm_gradient(&z, fbp_at(net, plan->stats[l], 2 * (size_t)i), &g, NULL, gain,
@@ -117,21 +117,21 @@ static void norm_gradient(const fbp_plan_t *plan, int l, long i, void *gain, voi
 }
 
 /* The gradient of sample i for the constants of a formula, as they are in theta. */
-static void constants_gradient(const fbp_plan_t *plan, int l, long i, void *out) {
+static void constants_gradient(const fbp_plan_t *plan, int l, ptrdiff_t i, void *out) {
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     const fbp_rows_t *dc = &plan->dc[l];
     const size_t elem = net->kernels->elem_size;
     if (layer->formula->per_unit) memcpy(out, dc->row[i], (size_t)layer->n_constants * elem);
     else
-        for (long k = 0; k < layer->n_constants; ++k)
+        for (ptrdiff_t k = 0; k < layer->n_constants; ++k)
             memcpy(fbp_at(net, out, (size_t)k), fbp_at(net, dc->row[k], (size_t)i), elem);
 }
 
 /* One row of the result, laid out as theta: a_i^{l−1ᵀ} δ_i^l, δ_i^l, the vectors of a norm and the
  * constants of a formula, for every layer. If a norm has no shift, that part goes to
  * scratch->column. */
-static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long i,
+static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t i,
                             void *row) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
@@ -164,7 +164,7 @@ static void run_sample_gradients(void *context, fbp_team_t *team, int worker) {
     const samples_t *samples = context;
     const fbp_plan_t *plan = samples->batch->plan;
     for (fbp_block_t block; fbp_pass_next(samples->batch, team, &block);)
-        for (long i = block.row0; i < block.row0 + block.rows; ++i)
+        for (ptrdiff_t i = block.row0; i < block.row0 + block.rows; ++i)
             sample_gradient(samples->batch, &plan->scratch[worker], i,
                             fbp_at(plan->net, samples->out, (size_t)i * plan->net->n_params));
 }
@@ -176,13 +176,14 @@ fastbp_status_t fastbp_sample_gradients(fastbp_pass_t *pass, void *out) {
     return fbp_pass_run(pass, FBP_FORWARD_WORK, run_sample_gradients, &samples);
 }
 
-static double square_of(const fastbp_net_t *net, const void *row, long n) {
+static double square_of(const fastbp_net_t *net, const void *row, ptrdiff_t n) {
     const fbp_mat_t x = {row, 1, n, n};
     return net->kernels->penalty(&x, 0, 2);
 }
 
 /* ‖∂J_i/∂(parameters of layer l)‖ */
-static double sample_norm(const fbp_plan_t *plan, const fbp_scratch_t *scratch, int l, long i) {
+static double sample_norm(const fbp_plan_t *plan, const fbp_scratch_t *scratch, int l,
+                          ptrdiff_t i) {
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     const double a2 = square_of(net, plan->a[l - 1].row[i], layer->n_in);
@@ -209,7 +210,7 @@ static void run_norms(void *context, fbp_team_t *team, int worker) {
     const int n_layers = plan->net->n_layers;
     double *out = samples->out;
     for (fbp_block_t block; fbp_pass_next(samples->batch, team, &block);)
-        for (long i = block.row0; i < block.row0 + block.rows; ++i)
+        for (ptrdiff_t i = block.row0; i < block.row0 + block.rows; ++i)
             for (int l = 1; l <= n_layers; ++l)
                 out[i * n_layers + l - 1] = sample_norm(plan, &plan->scratch[worker], l, i);
 }
@@ -229,8 +230,9 @@ typedef struct {
 } relevance_t;
 
 /* x += y; both are dense. */
-static void add_to(const fastbp_net_t *net, void *x, const void *y, long rows, long cols) {
-    for (long i = 0; i < rows; ++i) {
+static void add_to(const fastbp_net_t *net, void *x, const void *y, ptrdiff_t rows,
+                   ptrdiff_t cols) {
+    for (ptrdiff_t i = 0; i < rows; ++i) {
         const void *from = fbp_at(net, y, (size_t)(i * cols));
         void *to = fbp_at(net, x, (size_t)(i * cols));
         const fbp_mat_t row = {to, 1, cols, cols};
@@ -248,12 +250,12 @@ static void run_relevance(void *context, fbp_team_t *team, int worker) {
     fbp_pass_copy(batch, team, 1, top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
-        const long row0 = block.row0, rows = block.rows;
-        long units = net->layer[top - 1].n_out;
+        const ptrdiff_t row0 = block.row0, rows = block.rows;
+        ptrdiff_t units = net->layer[top - 1].n_out;
         void *above = fbp_at(net, relevance->out[top], (size_t)(row0 * units));
         if (net->loss.fn == NULL) fbp_loss_slope_rows(batch, scratch, row0, rows, above, units);
         for (int l = top; l >= 1; --l) {
-            const long below = net->layer[l - 1].n_in;
+            const ptrdiff_t below = net->layer[l - 1].n_in;
             void *slope = fbp_at(net, relevance->out[l - 1], (size_t)(row0 * below));
             fbp_slope_rows(batch, scratch, l, row0, rows, slope, below);
             if (net->layer[l - 1].has.residual) add_to(net, slope, above, rows, below);
@@ -269,7 +271,7 @@ static void run_relevance(void *context, fbp_team_t *team, int worker) {
 static bool own_slopes(fastbp_pass_t *pass, void *out) {
     const fastbp_net_t *net = pass->plan.net;
     const int l = net->n_layers;
-    const long rows = pass->batch.rows, n_out = net->layer[l - 1].n_out;
+    const ptrdiff_t rows = pass->batch.rows, n_out = net->layer[l - 1].n_out;
     const fbp_rows_t *delta = &pass->plan.delta[l];
     if (!fbp_custom_loss(&pass->batch, fbp_fpmode())) return false;
     const fbp_mat_t slopes = {delta->at, rows, n_out, delta->ld};

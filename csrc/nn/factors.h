@@ -45,7 +45,7 @@ typedef struct {
 } fbp_factors_t;
 
 /* Chooses how batches of `rows` rows make their products. */
-fbp_factors_t fbp_factors_of(const fastbp_net_t *net, long rows, fbp_factors_use_t use);
+fbp_factors_t fbp_factors_of(const fastbp_net_t *net, ptrdiff_t rows, fbp_factors_use_t use);
 
 /* See fastbp_products. */
 const char *fbp_factors_name(const fbp_factors_t *factors, const fastbp_net_t *net);
@@ -56,19 +56,19 @@ FBP_INLINE bool fbp_factors_copied(const fbp_factors_t *factors) {
 }
 
 /* Blocks of rows begin at multiples of this many rows. */
-FBP_INLINE long fbp_factors_rows(const fbp_factors_t *factors) {
+FBP_INLINE ptrdiff_t fbp_factors_rows(const fbp_factors_t *factors) {
     return factors->kind == FBP_FACTORS_TILES ? FBP_BF16_BLOCK : 1;
 }
 
 /* Carve the factors of a and δ; of x, which predictions keep in the buffers of a; of every W.
  * Copies of W that are not TILES are the plan's panels. */
 void fbp_factors_carve_rows(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
-                            long capacity);
+                            ptrdiff_t capacity);
 void fbp_factors_carve_input(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
-                             long capacity);
+                             ptrdiff_t capacity);
 void fbp_factors_carve_weights(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena);
 
 /* The part of the forms of a matrix that begins at its row `row`, a multiple of FBP_BF16_BLOCK. */
-fbp_bf16_forms_t fbp_forms_from(const fbp_bf16_forms_t *forms, long row, int planes);
+fbp_bf16_forms_t fbp_forms_from(const fbp_bf16_forms_t *forms, ptrdiff_t row, int planes);
 
 #endif

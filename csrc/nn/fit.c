@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 static bool valid_data(const fastbp_net_t *net, const fastbp_data_t *data) {
-    return data->rows >= 1 && data->rows <= (long)INT32_MAX && fbp_targets_fit(net, data);
+    return data->rows >= 1 && data->rows <= (ptrdiff_t)INT32_MAX && fbp_targets_fit(net, data);
 }
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void *theta,
@@ -29,8 +29,8 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
     if (fit == NULL) return FASTBP_ERR_MEMORY;
     const bool in_parts = options->part_rows > 0 && options->part_rows < options->batch_size;
-    const long asked = in_parts ? options->part_rows : options->batch_size;
-    const long capacity = fbp_min_long(asked, data->rows);
+    const ptrdiff_t asked = in_parts ? options->part_rows : options->batch_size;
+    const ptrdiff_t capacity = fbp_min_long(asked, data->rows);
     const bool parts = in_parts && asked < data->rows;
     fit->data = *data;
     fit->optimizer = optimizer;
@@ -68,7 +68,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
 }
 
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) {
-    const long batch = fbp_min_long(fit->options.batch_size, data->rows);
+    const ptrdiff_t batch = fbp_min_long(fit->options.batch_size, data->rows);
     if (!valid_data(fit->plan.net, data) || (fit->sums == NULL && batch > fit->plan.capacity) ||
         (fit->order != NULL && data->rows > fit->order_capacity))
         return FASTBP_ERR_ARGUMENT;
@@ -82,11 +82,11 @@ fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) 
 }
 
 fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
-                                     long n) {
+                                     ptrdiff_t n) {
     if (rates != NULL && n < 1) return FASTBP_ERR_ARGUMENT;
-    for (long i = 0; rates != NULL && i < n; ++i)
+    for (ptrdiff_t i = 0; rates != NULL && i < n; ++i)
         if (!(rates[i] >= 0 && isfinite(rates[i]))) return FASTBP_ERR_ARGUMENT;
-    for (long i = 0; momenta != NULL && i < n; ++i)
+    for (ptrdiff_t i = 0; momenta != NULL && i < n; ++i)
         if (!(momenta[i] >= 0 && momenta[i] < 1)) return FASTBP_ERR_ARGUMENT;
     fit->rates = rates;
     fit->n_rates = n;
@@ -113,7 +113,7 @@ static void prepare(fastbp_fit_t *fit, bool single) {
         fbp_shuffle(net, fit->order, fit->data.rows, fit->options.seed, fit->place.epoch,
                     fit->place.block);
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals(); /* copies may round x − hi */
-    for (long i = 0; copy && i < net->n_tiles; ++i)
+    for (ptrdiff_t i = 0; copy && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->batch, &net->tile[i], FBP_COPY_BOTH);
     fbp_set_fpmode(callers_mode);
     fit->prepared = true;
@@ -121,16 +121,16 @@ static void prepare(fastbp_fit_t *fit, bool single) {
 
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) {
     if (place->epoch < 0 || place->step < 0 || place->block < 0 || place->first < 0 ||
-        place->block > (long)INT32_MAX || place->first > fit->data.rows)
+        place->block > (ptrdiff_t)INT32_MAX || place->first > fit->data.rows)
         return FASTBP_ERR_ARGUMENT;
     fit->place = *place;
     fit->prepared = false;
     return FASTBP_OK;
 }
 
-fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, long n) {
+fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, ptrdiff_t n) {
     if (sizes != NULL && n < 1) return FASTBP_ERR_ARGUMENT;
-    for (long i = 0; sizes != NULL && i < n; ++i)
+    for (ptrdiff_t i = 0; sizes != NULL && i < n; ++i)
         if (sizes[i] < 1 || sizes[i] > fit->n_workers) return FASTBP_ERR_ARGUMENT;
     fbp_sizing_init(&fit->sizing, fit->n_workers);
     fit->teams = sizes;
@@ -163,7 +163,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
     fbp_lap_begin(fit->plan.scratch[0].profile);
     prepare(fit, seconds <= 0);
     fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
-    const long step = fit->place.step;
+    const ptrdiff_t step = fit->place.step;
     if (fit->place.first < fit->data.rows) run_regions(&slice);
     fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
     if (fit->clocks.worker != NULL) {

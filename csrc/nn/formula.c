@@ -102,7 +102,8 @@ void fbp_loss_formula_free(fbp_loss_formula_t *formula) {
 
 static size_t most(size_t x, size_t y) { return x > y ? x : y; }
 
-size_t fbp_formula_scratch(const fbp_formula_t *formula, const fbp_kernels_t *kernels, long cols) {
+size_t fbp_formula_scratch(const fbp_formula_t *formula, const fbp_kernels_t *kernels,
+                           ptrdiff_t cols) {
     return most(most(fbp_program_scratch(kernels, formula->value, false, cols),
                      fbp_program_scratch(kernels, formula->slope, false, cols)),
                 most(fbp_program_scratch(kernels, formula->push, false, cols),
@@ -110,7 +111,7 @@ size_t fbp_formula_scratch(const fbp_formula_t *formula, const fbp_kernels_t *ke
 }
 
 size_t fbp_loss_formula_scratch(const fbp_loss_formula_t *formula, const fbp_kernels_t *kernels,
-                                long cols) {
+                                ptrdiff_t cols) {
     return most(fbp_program_scratch(kernels, formula->value, true, cols),
                 most(fbp_program_scratch(kernels, formula->slope, true, cols),
                      fbp_program_scratch(kernels, formula->curve, true, cols)));

@@ -28,8 +28,9 @@ void fbp_loss_formula_free(fbp_loss_formula_t *formula);
 
 /* The elements of scratch that any of its programs needs for matrices with `cols` columns; SIZE_MAX
  * if their number does not fit. */
-size_t fbp_formula_scratch(const fbp_formula_t *formula, const fbp_kernels_t *kernels, long cols);
+size_t fbp_formula_scratch(const fbp_formula_t *formula, const fbp_kernels_t *kernels,
+                           ptrdiff_t cols);
 size_t fbp_loss_formula_scratch(const fbp_loss_formula_t *formula, const fbp_kernels_t *kernels,
-                                long cols);
+                                ptrdiff_t cols);
 
 #endif

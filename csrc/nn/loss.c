@@ -21,7 +21,7 @@ static bool is_fused(const fastbp_spec_t *spec) {
 }
 
 static bool params_fit(const fastbp_spec_t *spec, const fbp_loss_facts_t *facts) {
-    const long n = spec->n_loss_params, n_out = spec->widths[spec->n_layers];
+    const ptrdiff_t n = spec->n_loss_params, n_out = spec->widths[spec->n_layers];
     if (facts->positive && !(n >= 1 && spec->loss_params[0] > 0)) return false;
     if (facts->params == FBP_SEVERAL) return n >= 1;
     return n == facts->params + facts->params_each * n_out || (facts->params_optional && n == 0);
@@ -29,13 +29,13 @@ static bool params_fit(const fastbp_spec_t *spec, const fbp_loss_facts_t *facts)
 
 bool fbp_loss_valid(const fastbp_spec_t *spec) {
     const fbp_loss_facts_t *facts = fbp_loss_facts(spec->loss);
-    const long n_out = spec->widths[spec->n_layers], targets = spec->n_targets;
+    const ptrdiff_t n_out = spec->widths[spec->n_layers], targets = spec->n_targets;
     if (!params_fit(spec, facts)) return false;
     if ((spec->loss_formula != NULL) != (spec->loss == FASTBP_LOSS_FORMULA)) return false;
     if (spec->loss == FASTBP_LOSS_CUSTOM) return targets >= 1 && spec->loss_fn != NULL;
     if (facts->fused == FBP_MUST && !is_fused(spec)) return false;
     if (facts->outputs == 0) return targets == 0;
-    const long each = facts->outputs == FBP_SEVERAL ? spec->n_loss_params : facts->outputs;
+    const ptrdiff_t each = facts->outputs == FBP_SEVERAL ? spec->n_loss_params : facts->outputs;
     return n_out % each == 0 && targets == n_out / each;
 }
 
@@ -71,7 +71,7 @@ bool fbp_loss_weighs_classes(const fbp_net_loss_t *loss) {
     return fbp_loss_facts(loss->code)->weighs_classes && loss->n_params > 0;
 }
 
-double fbp_class_weight(const fbp_net_loss_t *loss, fastbp_dtype_t dtype, long label) {
+double fbp_class_weight(const fbp_net_loss_t *loss, fastbp_dtype_t dtype, ptrdiff_t label) {
     return dtype == FASTBP_F32 ? (double)((const float *)loss->params)[1 + label]
                                : ((const double *)loss->params)[1 + label];
 }

@@ -31,9 +31,9 @@ typedef struct {
     bool fused;   /* a pair with the output activation: δ^L is computed from z^L directly */
     void *params; /* n_params elements of the network's dtype, or NULL */
     int n_params;
-    long n_targets;    /* elements in a row of dense targets */
-    long group;        /* rows that form one sample and stay together: 2 for pairs, otherwise 1 */
-    fastbp_loss_fn fn; /* the caller's own loss, or NULL */
+    ptrdiff_t n_targets; /* elements in a row of dense targets */
+    ptrdiff_t group;     /* rows that form one sample and stay together: 2 for pairs, otherwise 1 */
+    fastbp_loss_fn fn;   /* the caller's own loss, or NULL */
     void *context;
     fbp_loss_formula_t *formula; /* the loss as programs, or NULL */
 } fbp_net_loss_t;
@@ -48,6 +48,6 @@ void fbp_loss_free(fbp_net_loss_t *loss);
 
 /* Whether a sample counts in S with the weight of its class, and that weight. */
 bool fbp_loss_weighs_classes(const fbp_net_loss_t *loss);
-double fbp_class_weight(const fbp_net_loss_t *loss, fastbp_dtype_t dtype, long label);
+double fbp_class_weight(const fbp_net_loss_t *loss, fastbp_dtype_t dtype, ptrdiff_t label);
 
 #endif

@@ -3,7 +3,6 @@
 #include "net.h"
 
 #include <float.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -62,9 +61,9 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
     const size_t each = formula != NULL && formula->per_unit ? n_out : 1;
     size_t weights, constants;
     if (!fbp_size_mul(formula != NULL ? (size_t)formula->n_constants : 0, each, &constants) ||
-        constants > LONG_MAX / 2) /* they may be a row of a matrix, whose stride is longer */
+        constants > PTRDIFF_MAX / 2) /* they may be a row of a matrix, whose stride is longer */
         return false;
-    layer->n_constants = (long)constants;
+    layer->n_constants = (ptrdiff_t)constants;
     return fbp_size_mul((size_t)layer->n_in, n_out, &weights) &&
            place(net, at, weights, &layer->w) &&
            place(net, at, has->no_bias ? 0 : n_out, &layer->b) &&
@@ -120,15 +119,15 @@ _Static_assert(FBP_TILE_UNITS >= FBP_BF16_BLOCK, "a tile of W has whole blocks i
 /* Cuts every W into tiles of nearly equal height, in whole vectors of units or, if factors are
  * rounded, in whole blocks of products in bfloat16. Returns the number of tiles; with tile == NULL
  * it only counts them. */
-static long cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
+static ptrdiff_t cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
     const bool exact = net->precision == FASTBP_HIGHEST;
-    const long whole = exact ? net->kernels->lanes : FBP_BF16_BLOCK;
-    const long most = FBP_TILE_UNITS / whole * whole;
-    long n = 0;
+    const ptrdiff_t whole = exact ? net->kernels->lanes : FBP_BF16_BLOCK;
+    const ptrdiff_t most = FBP_TILE_UNITS / whole * whole;
+    ptrdiff_t n = 0;
     for (int i = 0; i < net->n_layers; ++i) {
-        const long units = net->layer[i].n_in, parts = fbp_ceil_div(units, most);
-        const long height = fbp_round_up(fbp_ceil_div(units, parts), whole);
-        for (long unit = 0; unit < units; unit += height, ++n)
+        const ptrdiff_t units = net->layer[i].n_in, parts = fbp_ceil_div(units, most);
+        const ptrdiff_t height = fbp_round_up(fbp_ceil_div(units, parts), whole);
+        for (ptrdiff_t unit = 0; unit < units; unit += height, ++n)
             if (tile != NULL) tile[n] = (fbp_tile_t){i, unit, fbp_min_long(units, unit + height)};
     }
     return n;
@@ -203,7 +202,7 @@ fbp_mat_t fbp_tile_weights(const fastbp_net_t *net, const void *theta, const fbp
 
 fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int part) {
     const fbp_layer_t *layer = &net->layer[tile->layer];
-    const long n_out = layer->n_out, vector = tile->unit0 == 0 ? n_out : 0;
+    const ptrdiff_t n_out = layer->n_out, vector = tile->unit0 == 0 ? n_out : 0;
     const bool norm = layer->has.norm != FASTBP_NORM_NONE;
     switch (part) {
     case FBP_PART_W:

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 typedef struct {
-    long n_in, n_out;
+    ptrdiff_t n_in, n_out;
     int act;
     double alpha;
     size_t w, b; /* offsets of W[n_in,n_out] and b[n_out] in theta, in elements */
@@ -16,7 +16,7 @@ typedef struct {
     size_t gain, shift;     /* offsets of the gain and the shift of its norm, [n_out] each */
     fbp_formula_t *formula; /* σ, if act is FASTBP_ACT_FORMULA; otherwise NULL */
     size_t constants;       /* offset of the trained constants of the formula, one after another */
-    long n_constants;       /* elements of all of them */
+    ptrdiff_t n_constants;  /* elements of all of them */
     bool plain;             /* out = σ(uW + b), σ built in: no norm, dropout or residual */
     bool frozen;            /* updates do not change its parameters */
 } fbp_layer_t;
@@ -24,7 +24,7 @@ typedef struct {
 /* One task of the weight sweep: input units unit0 … unit1 − 1 and all outputs of layer[layer]. */
 typedef struct {
     int layer;
-    long unit0, unit1;
+    ptrdiff_t unit0, unit1;
 } fbp_tile_t;
 
 /* FBP_TILE_UNITS: the most input units of a tile. It is a multiple of the lanes of every ISA, so
@@ -56,9 +56,9 @@ struct fastbp_net {
     int n_layers;
     fbp_layer_t *layer; /* n_layers of them; layer[i] is layer l = i + 1 */
     fbp_tile_t *tile;   /* the tiles of every W, layer by layer, units ascending */
-    long n_tiles;
+    ptrdiff_t n_tiles;
     size_t n_params;
-    long max_width;
+    ptrdiff_t max_width;
     fbp_net_loss_t loss;
     double l1, l2;
     double input_dropout;
@@ -78,8 +78,8 @@ enum {
 };
 
 typedef struct {
-    size_t offset; /* in theta, in elements */
-    long count;    /* elements; 0 if the layer or the tile has no such part */
+    size_t offset;   /* in theta, in elements */
+    ptrdiff_t count; /* elements; 0 if the layer or the tile has no such part */
 } fbp_part_t;
 
 /* The rows of W in a tile. */

@@ -9,8 +9,8 @@ static bool drops(const fbp_batch_t *batch, int l) {
 
 /* The dropout mask of rows row0 … in layer l = 0 … L. It depends only on seed, step, l, the place
  * of the row in the batch and the unit, so the backward step can compute it again. */
-static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, long row0, long rows,
-                             long cols) {
+static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, ptrdiff_t row0,
+                             ptrdiff_t rows, ptrdiff_t cols) {
     return (fbp_dropout_t){
         .stream = {batch->seed, FBP_STREAM_DROPOUT + (uint32_t)l, (uint32_t)batch->step},
         .row0 = batch->offset + row0,
@@ -21,21 +21,21 @@ static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, long row
     };
 }
 
-void fbp_drop_input(const fbp_batch_t *batch, long row0, long rows) {
+void fbp_drop_input(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_dropout_t mask =
         mask_of(batch, 0, net->input_dropout, row0, rows, net->layer[0].n_in);
     net->kernels->dropout(&mask, plan->a[0].row + row0, fbp_row_at(plan, &plan->dropped, row0),
                           plan->dropped.ld);
-    for (long i = row0; i < row0 + rows; ++i) plan->a[0].row[i] = plan->dropped.row[i];
+    for (ptrdiff_t i = row0; i < row0 + rows; ++i) plan->a[0].row[i] = plan->dropped.row[i];
 }
 
-void fbp_drop_slopes(const fbp_batch_t *batch, int l, void *g, long ldg) {
+void fbp_drop_slopes(const fbp_batch_t *batch, int l, void *g, ptrdiff_t ldg) {
     const fastbp_net_t *net = batch->plan->net;
     const double p = l == 0 ? net->input_dropout : net->layer[l - 1].has.dropout;
     if (!batch->plan->drops || p == 0) return;
-    for (long i = 0; i < batch->rows; ++i) {
+    for (ptrdiff_t i = 0; i < batch->rows; ++i) {
         const fbp_dropout_t mask = mask_of(batch, l, p, i, 1, fbp_width(net, l));
         void *row = fbp_at(net, g, (size_t)((ptrdiff_t)i * ldg));
         const void *from = row;
@@ -55,17 +55,17 @@ static fbp_norm_t norm_of(const fbp_batch_t *batch, int l) {
     };
 }
 
-static void *stats_at(const fbp_plan_t *plan, int l, long row) {
+static void *stats_at(const fbp_plan_t *plan, int l, ptrdiff_t row) {
     return plan->stats[l] != NULL ? fbp_at(plan->net, plan->stats[l], 2 * (size_t)row) : NULL;
 }
 
-void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                         long rows) {
+void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                         ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
     const fbp_rows_t *out = &plan->a[l], *act = fbp_activated(plan, l);
-    const long n = layer->n_out;
+    const ptrdiff_t n = layer->n_out;
     const fbp_mat_t a = fbp_block_of(plan, act, row0, rows, n);
     const bool normed = layer->has.norm != FASTBP_NORM_NONE;
     const fbp_rows_t *before = plan->z[l].at != NULL ? &plan->z[l] : act, *after = before;
@@ -92,13 +92,13 @@ void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
 }
 
 /* Turns ∂J_i/∂out in plan->delta[l] into δ^l. */
-static void through_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                          long rows) {
+static void through_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                          ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
     const fbp_layer_t *layer = &plan->net->layer[l - 1];
     const fbp_rows_t *delta = &plan->delta[l];
-    const long n = layer->n_out;
+    const ptrdiff_t n = layer->n_out;
     void *at = fbp_row_at(plan, delta, row0);
     if (layer->has.residual) {
         const fbp_mat_t g = fbp_block_of(plan, delta, row0, rows, n);
@@ -115,16 +115,16 @@ static void through_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
                            fbp_row_at(plan, &plan->dn[l], row0), plan->dn[l].ld);
 }
 
-void fbp_norm_pull_back(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
-                        long ldd, void *kept, long ldk) {
+void fbp_norm_pull_back(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows,
+                        void *delta, ptrdiff_t ldd, void *kept, ptrdiff_t ldk) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_norm_t norm = norm_of(batch, l);
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, plan->net->layer[l - 1].n_out);
     plan->net->kernels->norm_backward(&norm, &z, stats_at(plan, l, row0), delta, ldd, kept, ldk);
 }
 
-void fbp_options_backward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                          long rows) {
+void fbp_options_backward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                          ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
     const fbp_rows_t *delta = &plan->delta[l];
@@ -137,7 +137,7 @@ void fbp_options_backward(const fbp_batch_t *batch, const fbp_scratch_t *scratch
 const void *fbp_norm_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    const long n = net->layer[l - 1].n_out;
+    const ptrdiff_t n = net->layer[l - 1].n_out;
     const bool weighted = batch->weighted && !batch->fold_weights;
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], 0, batch->rows, n);
     const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], 0, batch->rows, n);
@@ -158,7 +158,8 @@ void fbp_constrain_tile(const fastbp_net_t *net, void *theta, const fbp_tile_t *
     net->kernels->act_forward(FASTBP_ACT_RELU, 0, &w, at, layer->n_out);
 }
 
-void fbp_constrain_columns(const fastbp_net_t *net, void *theta, int i, long column0, long cols) {
+void fbp_constrain_columns(const fastbp_net_t *net, void *theta, int i, ptrdiff_t column0,
+                           ptrdiff_t cols) {
     const fbp_layer_t *layer = &net->layer[i];
     net->kernels->limit_columns(layer->has.max_norm, layer->n_in, cols,
                                 fbp_at(net, theta, layer->w + (size_t)column0), layer->n_out);

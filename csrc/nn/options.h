@@ -9,25 +9,25 @@
 #include "batch.h"
 
 /* Dropout of the inputs: a[0] = x ⊙ m/(1 − p) of the rows, in a buffer of the plan. */
-void fbp_drop_input(const fbp_batch_t *batch, long row0, long rows);
+void fbp_drop_input(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows);
 
 /* Multiplies g[rows, n_l] = ∂J_i/∂(the output of dropout) of the whole batch by the mask of layer
  * l, or of the inputs if l = 0, and by 1/(1 − p). Does nothing if that layer drops nothing. */
-void fbp_drop_slopes(const fbp_batch_t *batch, int l, void *g, long ldg);
+void fbp_drop_slopes(const fbp_batch_t *batch, int l, void *g, ptrdiff_t ldg);
 
 /* Completes the forward step of a layer that is not plain. Its product has left z, if it has a norm
  * or a formula, or σ(z); the result is `out` in plan->a[l]. */
-void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                         long rows);
+void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                         ptrdiff_t row0, ptrdiff_t rows);
 
 /* Turns δ^{l+1} W^{l+1}ᵀ in plan->delta[l] into δ^l, if layer l or l + 1 is not plain. */
-void fbp_options_backward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                          long rows);
+void fbp_options_backward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                          ptrdiff_t row0, ptrdiff_t rows);
 
 /* Turns delta[rows,n_l] = ∂J_i/∂n into ∂J_i/∂z, in a layer with a norm. kept receives ∂J_i/∂n; it
  * may be delta if nobody needs that. */
-void fbp_norm_pull_back(const fbp_batch_t *batch, int l, long row0, long rows, void *delta,
-                        long ldd, void *kept, long ldk);
+void fbp_norm_pull_back(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows,
+                        void *delta, ptrdiff_t ldd, void *kept, ptrdiff_t ldk);
 
 /* The gradients of a norm, with g = ∂J_i/∂n: writes Σ_i s_i g_i ⊙ x̂_i (gain) to scratch->column
  * and returns the address of Σ_i s_i g_i (shift). */
@@ -41,6 +41,7 @@ FBP_INLINE bool fbp_limits_columns(const fbp_layer_t *layer) {
 /* The constraints of a layer, after an update: W >= 0 for a tile; ‖W[:,k]‖ <= max_norm for `cols`
  * columns of layer[i] from column0 on. */
 void fbp_constrain_tile(const fastbp_net_t *net, void *theta, const fbp_tile_t *tile);
-void fbp_constrain_columns(const fastbp_net_t *net, void *theta, int i, long column0, long cols);
+void fbp_constrain_columns(const fastbp_net_t *net, void *theta, int i, ptrdiff_t column0,
+                           ptrdiff_t cols);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-fastbp_status_t fastbp_pass_new(fastbp_pass_t **out, const fastbp_net_t *net, long capacity) {
+fastbp_status_t fastbp_pass_new(fastbp_pass_t **out, const fastbp_net_t *net, ptrdiff_t capacity) {
     *out = NULL;
     if (capacity < 1) return FASTBP_ERR_ARGUMENT;
     fastbp_pass_t *pass = calloc(1, sizeof *pass);
@@ -29,7 +29,8 @@ void fastbp_pass_free(fastbp_pass_t *pass) {
     free(pass);
 }
 
-void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int layer, long *ld) {
+void *fastbp_pass_buffer(const fastbp_pass_t *pass, fastbp_buffer_t which, int layer,
+                         ptrdiff_t *ld) {
     if (layer < 1 || layer > pass->plan.net->n_layers) return NULL;
     const fbp_rows_t *rows = which == FASTBP_BUFFER_Z   ? &pass->plan.z[layer]
                              : which == FASTBP_BUFFER_A ? &pass->plan.a[layer]
@@ -57,15 +58,15 @@ void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int la
                    fbp_copies_t copies) {
     const fastbp_net_t *net = batch->plan->net;
     if (!fbp_uses_copies(batch)) return;
-    for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
+    for (ptrdiff_t t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         const int l = net->tile[t].layer + 1;
         if (first <= l && l <= last) fbp_copy_tile(batch, &net->tile[t], copies);
     }
 }
 
 bool fbp_pass_next(const fbp_batch_t *batch, fbp_team_t *team, fbp_block_t *block) {
-    const long blocks = fbp_plan_blocks(batch->plan, batch->rows, fbp_team_size(team));
-    const long t = fbp_team_next(team);
+    const ptrdiff_t blocks = fbp_plan_blocks(batch->plan, batch->rows, fbp_team_size(team));
+    const ptrdiff_t t = fbp_team_next(team);
     if (t >= blocks) return false;
     block->row0 = fbp_block_row(batch->plan, batch->rows, t, blocks);
     block->rows = fbp_block_row(batch->plan, batch->rows, t + 1, blocks) - block->row0;
@@ -109,8 +110,8 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
         if (part->grad != NULL) fbp_weigh_rows(batch, block.row0, block.rows);
     }
     fbp_team_barrier(team);
-    const long tiles = part->grad != NULL ? net->n_tiles : 0;
-    for (long t = fbp_team_next(team); t < tiles; t = fbp_team_next(team))
+    const ptrdiff_t tiles = part->grad != NULL ? net->n_tiles : 0;
+    for (ptrdiff_t t = fbp_team_next(team); t < tiles; t = fbp_team_next(team))
         fbp_gradient_tile(batch, scratch, &net->tile[t], part->grad_scale, part->grad);
     fbp_end_products(batch->plan);
 }
@@ -215,7 +216,7 @@ fastbp_status_t fastbp_backward_output(fastbp_pass_t *pass, const void *theta,
     return from_targets(pass, theta, data, pass->plan.net->n_layers, NULL, cost);
 }
 
-fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, long ldd,
+fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, ptrdiff_t ldd,
                                        const void *weights) {
     const fastbp_data_t data = {.rows = pass->batch.rows, .weights = weights};
     fbp_pass_drop_delta(pass);
@@ -244,7 +245,7 @@ fastbp_status_t fastbp_backward_gradient(fastbp_pass_t *pass, const void *theta,
 }
 
 fastbp_status_t fastbp_backward_from(fastbp_pass_t *pass, const void *theta, const void *delta,
-                                     long ldd, const void *weights, void *grad) {
+                                     ptrdiff_t ldd, const void *weights, void *grad) {
     fastbp_status_t status = fastbp_backward_inject(pass, delta, ldd, weights);
     if (status != FASTBP_OK) return status;
     status = recur(pass, theta, false, pass->plan.net->n_layers, 1, grad);
@@ -259,7 +260,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     if (!fbp_pass_has_delta(pass)) return FASTBP_ERR_STATE;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     pass->batch.theta = theta;
-    for (long i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)
+    for (ptrdiff_t i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)
         fbp_copy_tile(&pass->batch, &net->tile[i], FBP_COPY_TRANSPOSED);
     fbp_factor_delta(&pass->batch, 1, 0, pass->batch.rows);
     fbp_gemm_t product = {

@@ -41,7 +41,7 @@ void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int la
 
 /* A task: a block of the batch's rows. */
 typedef struct {
-    long row0, rows;
+    ptrdiff_t row0, rows;
 } fbp_block_t;
 
 /* Takes the next block of the batch that no worker has taken since the last barrier; false if there

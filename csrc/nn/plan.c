@@ -13,7 +13,7 @@ static bool keeps_z(const fbp_layer_t *layer) {
 }
 
 /* Room for a matrix with a row for each row of a batch. */
-static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, long width) {
+static void take_rows(fbp_plan_t *plan, fbp_arena_t *arena, fbp_rows_t *rows, ptrdiff_t width) {
     fbp_take_rows(plan->net, arena, rows, plan->capacity, width);
 }
 
@@ -53,7 +53,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fbp_kernels_t *kernels = net->kernels;
     const bool inspect = plan->kind == FBP_PLAN_INSPECT;
     const fbp_factors_kind_t products = plan->factors.kind;
-    long skip_width = 0;
+    ptrdiff_t skip_width = 0;
     for (int l = 1; l <= net->n_layers; ++l) {
         const fbp_layer_t *layer = &net->layer[l - 1];
         take_rows(plan, arena, &plan->a[l], layer->n_out);
@@ -64,7 +64,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
         if ((l > 1 || inspect) && products != FBP_FACTORS_TILES)
             plan->wt[l - 1] = fbp_take_panels(net, arena, layer->n_in, layer->n_out);
         const bool long_rows =
-            layer->n_out * (long)kernels->elem_size >= net->machine->panels_min_bytes;
+            layer->n_out * (ptrdiff_t)kernels->elem_size >= net->machine->panels_min_bytes;
         if (products == FBP_FACTORS_ROUNDED ||
             (products == FBP_FACTORS_OWN && !inspect && long_rows))
             plan->wp[l - 1] = fbp_take_panels(net, arena, layer->n_out, layer->n_in);
@@ -185,7 +185,7 @@ fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
 }
 
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
-                              long capacity, long batch_rows, int n_workers) {
+                              ptrdiff_t capacity, ptrdiff_t batch_rows, int n_workers) {
     /* Arrays with one slot per l = 0 … L; those of one type share an allocation. */
     fbp_rows_t **const rows[] = {
         &plan->a,  &plan->z, &plan->delta, &plan->scaled,    &plan->act,
@@ -318,18 +318,18 @@ fastbp_status_t fbp_plan_set_dropout(fbp_plan_t *plan, bool on) {
     return status;
 }
 
-double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work) {
+double fbp_work_of(const fastbp_net_t *net, ptrdiff_t rows, fbp_work_t work) {
     return (double)net->n_params * (work.per_row * (double)rows + work.once);
 }
 
 double fbp_work_per_worker(const fastbp_net_t *net) { return net->machine->min_work; }
 
-long fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work) {
+ptrdiff_t fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work) {
     const double each = workers * net->machine->min_work / (double)net->n_params;
-    return fbp_max_long(1, (long)ceil((each - work.once) / work.per_row));
+    return fbp_max_long(1, (ptrdiff_t)ceil((each - work.once) / work.per_row));
 }
 
-int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wanted) {
+int fbp_workers_for(const fastbp_net_t *net, ptrdiff_t rows, fbp_work_t work, int wanted) {
     const double worth = fbp_work_of(net, rows, work) / net->machine->min_work;
     if (wanted == 0) wanted = fbp_thread_limit();
     return worth < 2 ? 1 : worth < wanted ? (int)worth : wanted;
@@ -338,26 +338,26 @@ int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wan
 /* The z, a and δ of a block should fit into half of L2. But each block reads all of W, so it has at
  * least block_rows of the machine: with 256×9-10, one block of 256 rows takes 2 % less time than
  * two of 128. */
-long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size) {
+ptrdiff_t fbp_plan_blocks(const fbp_plan_t *plan, ptrdiff_t rows, int team_size) {
     const fastbp_net_t *net = plan->net;
-    long row_elems = net->layer[0].n_in;
+    ptrdiff_t row_elems = net->layer[0].n_in;
     for (int l = 1; l <= net->n_layers; ++l) {
         row_elems += plan->a[l].ld + plan->delta[l].ld;
         row_elems += plan->act[l].ld + plan->dn[l].ld + plan->n[l].ld;
         row_elems += net->layer[l - 1].n_constants;
         if (keeps_z(&net->layer[l - 1])) row_elems += plan->z[l].ld;
     }
-    const long row_bytes = row_elems * (long)net->kernels->elem_size;
-    const long fit =
-        fbp_max_long((long)(net->machine->l2 / 2) / row_bytes, net->machine->block_rows);
-    const long blocks = fbp_round_up(fbp_max_long(1, rows / fit), team_size);
-    const long least = fbp_max_long(net->kernels->tile_rows, fbp_factors_rows(&plan->factors));
+    const ptrdiff_t row_bytes = row_elems * (ptrdiff_t)net->kernels->elem_size;
+    const ptrdiff_t fit =
+        fbp_max_long((ptrdiff_t)(net->machine->l2 / 2) / row_bytes, net->machine->block_rows);
+    const ptrdiff_t blocks = fbp_round_up(fbp_max_long(1, rows / fit), team_size);
+    const ptrdiff_t least = fbp_max_long(net->kernels->tile_rows, fbp_factors_rows(&plan->factors));
     return fbp_min_long(blocks, fbp_ceil_div(rows, least));
 }
 
 /* Blocks hold whole samples, and whole blocks of products in bfloat16 if those make the products.
  */
-long fbp_block_row(const fbp_plan_t *plan, long rows, long t, long blocks) {
-    const long unit = fbp_max_long(plan->net->loss.group, fbp_factors_rows(&plan->factors));
+ptrdiff_t fbp_block_row(const fbp_plan_t *plan, ptrdiff_t rows, ptrdiff_t t, ptrdiff_t blocks) {
+    const ptrdiff_t unit = fbp_max_long(plan->net->loss.group, fbp_factors_rows(&plan->factors));
     return fbp_min_long(rows, t * fbp_ceil_div(rows, unit) / blocks * unit);
 }

@@ -28,7 +28,7 @@ typedef struct {
 typedef struct {
     const fastbp_net_t *net;
     fbp_plan_kind_t kind;
-    long capacity;
+    ptrdiff_t capacity;
     fbp_factors_t factors;
     fbp_arena_t arena, scaled_arena, input_arena, factor_arena, sparse_arena, copies_arena;
     fbp_arena_t dropout_arena;
@@ -70,7 +70,7 @@ typedef struct {
 /* Buffers for batches of up to `capacity` rows. They make their products as batches of `batch_rows`
  * rows do (fbp_factors_of), so that number must not depend on what was computed before. */
 fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
-                              long capacity, long batch_rows, int n_workers);
+                              ptrdiff_t capacity, ptrdiff_t batch_rows, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
 
 /* FBP_TERM_ELEMS: gradients of the constants of a whole layer are first computed by unit, and then
@@ -80,11 +80,13 @@ void fbp_plan_free(fbp_plan_t *plan);
 #endif
 
 /* The rows of a layer with n_out units that make up that many, at least one. */
-FBP_INLINE long fbp_term_rows(long n_out) { return fbp_max_long(1, FBP_TERM_ELEMS / n_out); }
+FBP_INLINE ptrdiff_t fbp_term_rows(ptrdiff_t n_out) {
+    return fbp_max_long(1, FBP_TERM_ELEMS / n_out);
+}
 
 /* Outputs of layer[i] past the last whole vector, if they are few enough to be summed as δᵀa. */
-FBP_INLINE long fbp_odd_outputs(const fastbp_net_t *net, int i) {
-    const long rest = net->layer[i].n_out % net->kernels->lanes;
+FBP_INLINE ptrdiff_t fbp_odd_outputs(const fastbp_net_t *net, int i) {
+    const ptrdiff_t rest = net->layer[i].n_out % net->kernels->lanes;
     return rest <= FBP_TURNED_MAX ? rest : 0;
 }
 
@@ -139,28 +141,28 @@ typedef struct {
 
 /* How many workers to use for `rows` samples, at most `wanted` (0: fbp_thread_limit). Each gets
  * enough work to repay the time of waking it and of two barriers. */
-int fbp_workers_for(const fastbp_net_t *net, long rows, fbp_work_t work, int wanted);
+int fbp_workers_for(const fastbp_net_t *net, ptrdiff_t rows, fbp_work_t work, int wanted);
 
 /* The operations of such work; how many of them each worker must get; and the fewest rows that are
  * enough work for `workers` workers. */
-double fbp_work_of(const fastbp_net_t *net, long rows, fbp_work_t work);
+double fbp_work_of(const fastbp_net_t *net, ptrdiff_t rows, fbp_work_t work);
 double fbp_work_per_worker(const fastbp_net_t *net);
-long fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work);
+ptrdiff_t fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work);
 
 /* ---- rows and blocks ---- */
 
 /* The address of a row, and n rows from row0 on as a matrix. */
-FBP_INLINE void *fbp_row_at(const fbp_plan_t *plan, const fbp_rows_t *rows, long row) {
+FBP_INLINE void *fbp_row_at(const fbp_plan_t *plan, const fbp_rows_t *rows, ptrdiff_t row) {
     return fbp_at(plan->net, rows->at, (size_t)row * (size_t)rows->ld);
 }
-FBP_INLINE fbp_mat_t fbp_block_of(const fbp_plan_t *plan, const fbp_rows_t *rows, long row0, long n,
-                                  long cols) {
+FBP_INLINE fbp_mat_t fbp_block_of(const fbp_plan_t *plan, const fbp_rows_t *rows, ptrdiff_t row0,
+                                  ptrdiff_t n, ptrdiff_t cols) {
     return (fbp_mat_t){fbp_row_at(plan, rows, row0), n, cols, rows->ld};
 }
 
 /* The number of blocks into which the row sweep divides a batch for a team, and the first row of
  * block t. Blocks hold whole samples: a pair of rows is not divided. */
-long fbp_plan_blocks(const fbp_plan_t *plan, long rows, int team_size);
-long fbp_block_row(const fbp_plan_t *plan, long rows, long t, long blocks);
+ptrdiff_t fbp_plan_blocks(const fbp_plan_t *plan, ptrdiff_t rows, int team_size);
+ptrdiff_t fbp_block_row(const fbp_plan_t *plan, ptrdiff_t rows, ptrdiff_t t, ptrdiff_t blocks);
 
 #endif

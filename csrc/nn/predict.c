@@ -27,7 +27,7 @@ typedef struct {
     double *block_sum;        /* Σ s_i J_i and Σ s_i of each block, or NULL */
     atomic_bool *loss_failed; /* the caller's own loss */
     fbp_plan_t *plan;         /* one per worker; copies of W belong to the first and are shared */
-    long block_rows;
+    ptrdiff_t block_rows;
 } prediction_t;
 
 static fbp_batch_t batch_of(const prediction_t *prediction, fbp_plan_t *plan) {
@@ -36,11 +36,11 @@ static fbp_batch_t batch_of(const prediction_t *prediction, fbp_plan_t *plan) {
     return batch;
 }
 
-static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, long block,
+static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, ptrdiff_t block,
                           fbp_fpmode_t callers_mode) {
     const fastbp_net_t *net = prediction->net;
     const int l = net->n_layers;
-    const long n_out = net->layer[l - 1].n_out, row0 = block * prediction->block_rows;
+    const ptrdiff_t n_out = net->layer[l - 1].n_out, row0 = block * prediction->block_rows;
     fbp_batch_t batch = batch_of(prediction, plan);
     batch.rows = fbp_min_long(prediction->block_rows, prediction->data->rows - row0);
     fbp_batch_load(&batch, prediction->data, NULL, row0, 0, batch.rows);
@@ -65,16 +65,16 @@ static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, long
 static void run_blocks(void *context, fbp_team_t *team, int worker) {
     const prediction_t *prediction = context;
     const fastbp_net_t *net = prediction->net;
-    const long blocks = fbp_ceil_div(prediction->data->rows, prediction->block_rows);
+    const ptrdiff_t blocks = fbp_ceil_div(prediction->data->rows, prediction->block_rows);
     if (fbp_factors_copied(&prediction->plan->factors)) {
         const fbp_batch_t batch = batch_of(prediction, prediction->plan);
-        for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
+        for (ptrdiff_t t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
             fbp_copy_tile(&batch, &net->tile[t], FBP_COPY_FORWARD);
         fbp_team_barrier(team);
     }
     fbp_plan_t *plan = &prediction->plan[worker];
     fbp_begin_products(plan);
-    for (long b = fbp_team_next(team); b < blocks; b = fbp_team_next(team))
+    for (ptrdiff_t b = fbp_team_next(team); b < blocks; b = fbp_team_next(team))
         predict_block(prediction, plan, b, fbp_team_callers_mode(team));
     fbp_end_products(plan);
 }
@@ -82,7 +82,8 @@ static void run_blocks(void *context, fbp_team_t *team, int worker) {
 static double cost_of(const prediction_t *prediction) {
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     double loss = 0, weight = 0;
-    for (long row0 = 0, b = 0; row0 < prediction->data->rows; row0 += prediction->block_rows, ++b) {
+    for (ptrdiff_t row0 = 0, b = 0; row0 < prediction->data->rows;
+         row0 += prediction->block_rows, ++b) {
         loss += prediction->block_sum[2 * b];
         weight += prediction->block_sum[2 * b + 1];
     }
@@ -124,8 +125,9 @@ static bool predict_few(const fastbp_net_t *net, prediction_t *prediction) {
     if (ready) {
         const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
         const fbp_batch_t batch = batch_of(prediction, plan);
-        const long tiles = fbp_factors_copied(&plan->factors) ? net->n_tiles : 0;
-        for (long t = 0; t < tiles; ++t) fbp_copy_tile(&batch, &net->tile[t], FBP_COPY_FORWARD);
+        const ptrdiff_t tiles = fbp_factors_copied(&plan->factors) ? net->n_tiles : 0;
+        for (ptrdiff_t t = 0; t < tiles; ++t)
+            fbp_copy_tile(&batch, &net->tile[t], FBP_COPY_FORWARD);
         predict_block(prediction, plan, 0, callers_mode);
         fbp_set_fpmode(callers_mode);
     }
@@ -140,7 +142,7 @@ static void share_copies(fbp_plan_t *plan, const fbp_plan_t *owner) {
 }
 
 static fastbp_status_t predict_shared(const fastbp_net_t *net, prediction_t *prediction) {
-    const long blocks = fbp_ceil_div(prediction->data->rows, prediction->block_rows);
+    const ptrdiff_t blocks = fbp_ceil_div(prediction->data->rows, prediction->block_rows);
     const int worth = fbp_workers_for(net, prediction->data->rows, FBP_FORWARD_WORK, 0);
     const int workers = (int)fbp_min_long(blocks, worth);
     prediction->plan = calloc((size_t)workers, sizeof *prediction->plan);
@@ -165,7 +167,7 @@ fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost) {
     if (data->rows < 1) return FASTBP_ERR_ARGUMENT;
     if (cost != NULL && !fbp_targets_fit(net, data)) return FASTBP_ERR_ARGUMENT;
-    const long block_rows = fbp_min_long(data->rows, FBP_PREDICT_ROWS);
+    const ptrdiff_t block_rows = fbp_min_long(data->rows, FBP_PREDICT_ROWS);
     double one_block[2];
     atomic_bool loss_failed = false;
     prediction_t prediction = {net, theta, data, out, NULL, &loss_failed, NULL, block_rows};

@@ -37,7 +37,7 @@ void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_
             .at = w.at, .ld = w.ld, .rows = w.rows, .cols = w.cols, .planes = planes, .to = to});
         return;
     }
-    const long panel = kernels->panel_cols, n_in = plan->net->layer[tile->layer].n_in;
+    const ptrdiff_t panel = kernels->panel_cols, n_in = plan->net->layer[tile->layer].n_in;
     void *by_row = plan->wp[tile->layer], *transposed = plan->wt[tile->layer];
     if (by_row != NULL && forward)
         kernels->pack_panels(planes, &w, tile->unit0, n_in * panel, by_row);
@@ -48,13 +48,13 @@ void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_
 /* ---- factors of rows ---- */
 
 static void round_rows(const fbp_plan_t *plan, const fbp_rows_t *from, const fbp_rows_t *to,
-                       long width, long row0, long rows) {
+                       ptrdiff_t width, ptrdiff_t row0, ptrdiff_t rows) {
     plan->net->kernels->round_rows(plan->factors.planes, from->row + row0, rows, width,
                                    fbp_row_at(plan, to, row0), to->ld);
 }
 
 static void pack_rows(const fbp_plan_t *plan, const fbp_rows_t *from, const fbp_bf16_forms_t *to,
-                      long width, long row0, long rows) {
+                      ptrdiff_t width, ptrdiff_t row0, ptrdiff_t rows) {
     const int planes = plan->factors.planes;
     plan->net->bf16->pack(&(fbp_bf16_pack_t){
         .list = (const float *const *)(from->row + row0),
@@ -74,10 +74,10 @@ static fbp_bf16_forms_t forms_of_a(const fbp_plan_t *plan, int l) {
     return forms;
 }
 
-void fbp_factor_a(const fbp_batch_t *batch, int l, long row0, long rows) {
+void fbp_factor_a(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_factors_t *factors = &plan->factors;
-    const long width = fbp_width(plan->net, l);
+    const ptrdiff_t width = fbp_width(plan->net, l);
     if (batch->sparse && l == 0) return;
     if (in_rows(plan)) round_rows(plan, &plan->a[l], &factors->a[l], width, row0, rows);
     if (!in_tiles(plan)) return;
@@ -85,20 +85,20 @@ void fbp_factor_a(const fbp_batch_t *batch, int l, long row0, long rows) {
     pack_rows(plan, &plan->a[l], &forms, width, row0, rows);
 }
 
-void fbp_factor_delta(const fbp_batch_t *batch, int l, long row0, long rows) {
+void fbp_factor_delta(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_factors_t *factors = &plan->factors;
     const fbp_rows_t *delta = &plan->delta[l];
-    const long width = fbp_width(plan->net, l);
+    const ptrdiff_t width = fbp_width(plan->net, l);
     if (in_rows(plan)) round_rows(plan, delta, &factors->delta[l], width, row0, rows);
     if (in_tiles(plan)) pack_rows(plan, delta, &factors->delta_tiles[l], width, row0, rows);
 }
 
-void fbp_factor_scaled(const fbp_batch_t *batch, int l, long row0, long rows) {
+void fbp_factor_scaled(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_factors_t *factors = &plan->factors;
     const fbp_rows_t *scaled = &plan->scaled[l];
-    const long width = fbp_width(plan->net, l);
+    const ptrdiff_t width = fbp_width(plan->net, l);
     if (in_rows(plan)) round_rows(plan, scaled, &factors->delta[l], width, row0, rows);
     if (!in_tiles(plan)) return;
     const fbp_bf16_forms_t to = {.right = factors->delta_tiles[l].right};
@@ -109,7 +109,7 @@ void fbp_factor_scaled(const fbp_batch_t *batch, int l, long row0, long rows) {
 
 /* The product of left rows row0 … and a right factor; `to` receives the result as factors. */
 static void multiply_tiles(const fbp_plan_t *plan, const fbp_gemm_t *g,
-                           const fbp_bf16_forms_t *left, long row0, fbp_bf16_factor_t right,
+                           const fbp_bf16_forms_t *left, ptrdiff_t row0, fbp_bf16_factor_t right,
                            const fbp_bf16_forms_t *to) {
     const int planes = plan->factors.planes;
     fbp_bf16_product_t product = {
@@ -136,14 +136,14 @@ static void multiply_tiles(const fbp_plan_t *plan, const fbp_gemm_t *g,
 
 /* B is a copy of W in panels of `depth` rows. */
 static void set_panels(fbp_gemm_t *product, const fastbp_net_t *net, const void *panels,
-                       long depth) {
+                       ptrdiff_t depth) {
     product->b = panels;
     product->ldb = net->kernels->panel_cols;
     product->b_panel = depth * net->kernels->panel_cols;
 }
 
-void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                          bool final, fbp_gemm_t *product) {
+void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                          ptrdiff_t row0, bool final, fbp_gemm_t *product) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_factors_t *factors = &plan->factors;
@@ -166,7 +166,7 @@ void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch
 }
 
 void fbp_multiply_transposed(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
-                             long row0, bool final, fbp_gemm_t *product) {
+                             ptrdiff_t row0, bool final, fbp_gemm_t *product) {
     const fastbp_net_t *net = batch->plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     product->pack = scratch->pack;
@@ -181,7 +181,7 @@ void fbp_multiply_transposed(const fbp_batch_t *batch, const fbp_scratch_t *scra
     net->kernels->gemm_nt(product);
 }
 
-void fbp_multiply_copy(const fbp_batch_t *batch, int l, long row0, bool final,
+void fbp_multiply_copy(const fbp_batch_t *batch, int l, ptrdiff_t row0, bool final,
                        fbp_gemm_t *product) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_factors_t *factors = &plan->factors;
@@ -217,8 +217,8 @@ const fbp_rows_t *fbp_weighted_delta(const fbp_batch_t *batch, int l) {
 
 bool fbp_sums_from_tiles(const fbp_batch_t *batch) { return in_tiles(batch->plan); }
 
-void fbp_sum_tiles(const fbp_batch_t *batch, const fbp_tile_t *tile, long column, long cols,
-                   void *sums, long lds) {
+void fbp_sum_tiles(const fbp_batch_t *batch, const fbp_tile_t *tile, ptrdiff_t column,
+                   ptrdiff_t cols, void *sums, ptrdiff_t lds) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_factors_t *factors = &plan->factors;
     const fbp_bf16_factor_t a = factors->a_tiles[tile->layer].left_t,
@@ -237,8 +237,8 @@ void fbp_sum_tiles(const fbp_batch_t *batch, const fbp_tile_t *tile, long column
 
 /* ---- sparse rows, whose factors are rounded as they are read ---- */
 
-void fbp_multiply_sparse(const fbp_batch_t *batch, long row0, const fbp_gemm_t *product, void *z,
-                         long ldz) {
+void fbp_multiply_sparse(const fbp_batch_t *batch, ptrdiff_t row0, const fbp_gemm_t *product,
+                         void *z, ptrdiff_t ldz) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_layer_t *layer = &plan->net->layer[0];
     const fbp_mat_t w = {fbp_at(plan->net, batch->theta, layer->w), layer->n_in, layer->n_out,
@@ -247,8 +247,8 @@ void fbp_multiply_sparse(const fbp_batch_t *batch, long row0, const fbp_gemm_t *
                                        product->bias, z, ldz);
 }
 
-void fbp_sum_sparse(const fbp_batch_t *batch, const fbp_tile_t *tile, long column, long cols,
-                    void *sums, long lds) {
+void fbp_sum_sparse(const fbp_batch_t *batch, const fbp_tile_t *tile, ptrdiff_t column,
+                    ptrdiff_t cols, void *sums, ptrdiff_t lds) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_rows_t *delta = fbp_weighted_delta(batch, 1);
     const fbp_mat_t part = {fbp_at(plan->net, delta->at, (size_t)column), batch->rows, cols,

@@ -23,13 +23,13 @@ void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_
 /* ---- factors of rows, to be made when the rows are final and before a product reads them ---- */
 
 /* a^l (x for l = 0) of the rows, for l < L. */
-void fbp_factor_a(const fbp_batch_t *batch, int l, long row0, long rows);
+void fbp_factor_a(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows);
 
 /* δ^l of the rows, for the recursion and the gradient. */
-void fbp_factor_delta(const fbp_batch_t *batch, int l, long row0, long rows);
+void fbp_factor_delta(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows);
 
 /* s_i δ_i^l of the rows, in place of δ^l, for a gradient with weights that are not folded. */
-void fbp_factor_scaled(const fbp_batch_t *batch, int l, long row0, long rows);
+void fbp_factor_scaled(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows);
 
 /* ---- products ---- */
 
@@ -38,19 +38,20 @@ void fbp_factor_scaled(const fbp_batch_t *batch, int l, long row0, long rows);
  * its own factors are made, too. */
 
 /* c = epi(a^{l−1} W^l + bias) */
-void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                          bool final, fbp_gemm_t *product);
+void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                          ptrdiff_t row0, bool final, fbp_gemm_t *product);
 
 /* z = x W^1 + bias, for sparse rows of x. */
-void fbp_multiply_sparse(const fbp_batch_t *batch, long row0, const fbp_gemm_t *product, void *z,
-                         long ldz);
+void fbp_multiply_sparse(const fbp_batch_t *batch, ptrdiff_t row0, const fbp_gemm_t *product,
+                         void *z, ptrdiff_t ldz);
 
 /* c = epi(δ^l W^lᵀ) */
 void fbp_multiply_transposed(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
-                             long row0, bool final, fbp_gemm_t *product);
+                             ptrdiff_t row0, bool final, fbp_gemm_t *product);
 
 /* The same from the copy of W^lᵀ, for any number of rows; the caller sets product->pack. */
-void fbp_multiply_copy(const fbp_batch_t *batch, int l, long row0, bool final, fbp_gemm_t *product);
+void fbp_multiply_copy(const fbp_batch_t *batch, int l, ptrdiff_t row0, bool final,
+                       fbp_gemm_t *product);
 
 /* ---- gradients: sums over all rows of the batch ---- */
 
@@ -59,12 +60,12 @@ void fbp_multiply_copy(const fbp_batch_t *batch, int l, long row0, bool final, f
 bool fbp_sums_from_tiles(const fbp_batch_t *batch);
 
 /* sums[units, cols] = a^{l−1ᵀ}δ^l: the units of a tile of W^l, outputs column … */
-void fbp_sum_tiles(const fbp_batch_t *batch, const fbp_tile_t *tile, long column, long cols,
-                   void *sums, long lds);
+void fbp_sum_tiles(const fbp_batch_t *batch, const fbp_tile_t *tile, ptrdiff_t column,
+                   ptrdiff_t cols, void *sums, ptrdiff_t lds);
 
 /* The same for sparse rows of x. */
-void fbp_sum_sparse(const fbp_batch_t *batch, const fbp_tile_t *tile, long column, long cols,
-                    void *sums, long lds);
+void fbp_sum_sparse(const fbp_batch_t *batch, const fbp_tile_t *tile, ptrdiff_t column,
+                    ptrdiff_t cols, void *sums, ptrdiff_t lds);
 
 /* a^{l−1}, and δ^l or s_i δ_i^l, as factors. */
 const fbp_rows_t *fbp_gradient_a(const fbp_batch_t *batch, int l);

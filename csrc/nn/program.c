@@ -164,7 +164,7 @@ static fbp_program_t *allocate(const fastbp_program_t *from, fastbp_dtype_t dtyp
 }
 
 static void count_slots(fbp_program_t *program) {
-    long count[FASTBP_SLOT_COUNT] = {0};
+    ptrdiff_t count[FASTBP_SLOT_COUNT] = {0};
     for (int k = 0; k < program->n_slots; ++k) ++count[program->kinds[k]];
     program->n_full = count[FASTBP_SLOT_FULL];
     program->n_row = count[FASTBP_SLOT_ROW];
@@ -224,7 +224,7 @@ static bool call_valid(const fastbp_program_call_t *call, const fbp_program_t *p
     if (!call->by_rows && (program->n_row > 0 || call->labels != NULL)) return false;
     if (call->labels == NULL) return true;
     if (last < 0 || program->kinds[last] != FASTBP_SLOT_FULL) return false;
-    for (long i = 0; i < call->rows; ++i)
+    for (ptrdiff_t i = 0; i < call->rows; ++i)
         if (call->labels[i] < 0 || call->labels[i] >= call->cols) return false;
     return true;
 }

@@ -9,11 +9,11 @@
 /* ---- forward ---- */
 
 /* The first layer for sparse rows: the product, and what the epilogue does for dense rows. */
-static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, long row0) {
+static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, ptrdiff_t row0) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_layer_t *layer = &plan->net->layer[0];
     void *const z = product->z != NULL ? product->z : product->c;
-    const long ldz = product->z != NULL ? product->ldz : product->ldc;
+    const ptrdiff_t ldz = product->z != NULL ? product->ldz : product->ldc;
     fbp_multiply_sparse(batch, row0, product, z, ldz);
     if (product->epi == FBP_EPI_NONE) return;
     const fbp_mat_t from = {z, product->m, layer->n_out, ldz};
@@ -23,8 +23,8 @@ static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, 
 /* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b). The product of the output layer is stored
  * as z first, because the loss may need z and softmax needs whole rows; so is that of a layer with
  * a norm or a formula. */
-static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                          long rows) {
+static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                          ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
@@ -56,8 +56,8 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
                               plan->a[l].ld);
 }
 
-void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
-                      long rows) {
+void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                      ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     if (plan->drops && plan->net->input_dropout > 0) fbp_drop_input(batch, row0, rows);
     fbp_factor_a(batch, 0, row0, rows);
@@ -81,7 +81,7 @@ bool fbp_custom_loss(const fbp_batch_t *batch, fbp_fpmode_t callers_mode) {
 }
 
 /* Multiplies ∂J_i/∂a from fbp_custom_loss by s_i. The loss kernels do that themselves. */
-static void weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
+static void weigh_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_rows_t *delta = &plan->delta[net->n_layers];
@@ -92,7 +92,7 @@ static void weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
 }
 
 /* The arguments of the loss kernel for a block of rows. */
-static fbp_loss_t loss_of(const fbp_batch_t *batch, long row0, long rows) {
+static fbp_loss_t loss_of(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const int l = net->n_layers;
@@ -142,15 +142,17 @@ static void run_loss(const fastbp_net_t *net, const fbp_scratch_t *scratch,
                     (fbp_source_t){0}, target);
 }
 
-void fbp_pull_back_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                        long rows, void *delta, long ldd, const fbp_rows_t *kept) {
+void fbp_pull_back_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                        ptrdiff_t row0, ptrdiff_t rows, void *delta, ptrdiff_t ldd,
+                        const fbp_rows_t *kept) {
     const fbp_layer_t *layer = &batch->plan->net->layer[l - 1];
     fbp_act_pull_back(batch, scratch, l, row0, rows, delta, ldd, kept);
     if (layer->has.norm != FASTBP_NORM_NONE)
         fbp_norm_pull_back(batch, l, row0, rows, delta, ldd, delta, ldd);
 }
 
-void fbp_loss_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0, long rows) {
+void fbp_loss_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                   ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const int l = net->n_layers;
@@ -165,8 +167,8 @@ void fbp_loss_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long 
     fbp_pull_back_rows(batch, scratch, l, row0, rows, loss.delta, loss.ldd, &plan->dc[l]);
 }
 
-void fbp_loss_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
-                         long rows, void *out, long ldo) {
+void fbp_loss_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                         ptrdiff_t rows, void *out, ptrdiff_t ldo) {
     fbp_loss_t loss = loss_of(batch, row0, rows);
     loss.fused = false;
     loss.delta = out;
@@ -174,8 +176,8 @@ void fbp_loss_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     run_loss(batch->plan->net, scratch, &loss);
 }
 
-void fbp_loss_curve_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
-                         const fbp_mat_t *rz, const fbp_mat_t *ra, void *out, long ldo) {
+void fbp_loss_curve_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                         const fbp_mat_t *rz, const fbp_mat_t *ra, void *out, ptrdiff_t ldo) {
     const fastbp_net_t *net = batch->plan->net;
     fbp_loss_t loss = loss_of(batch, row0, ra->rows);
     loss.delta = out;
@@ -187,15 +189,16 @@ void fbp_loss_curve_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
 }
 
 /* The product δ^l[rows,n_out] · W^lᵀ into `out`, still without factors and epilogue. */
-static fbp_gemm_t delta_product(const fbp_layer_t *layer, long rows, void *out, long ldo) {
+static fbp_gemm_t delta_product(const fbp_layer_t *layer, ptrdiff_t rows, void *out,
+                                ptrdiff_t ldo) {
     return (fbp_gemm_t){
         .c = out, .ldc = ldo, .m = rows, .n = layer->n_in, .k = layer->n_out, .epi = FBP_EPI_NONE};
 }
 
 /* δ^{l−1}[rows,n_in] = (δ^l[rows,n_out] · W^lᵀ) ⊙ σ'_{l−1}, in one product if both layers allow it.
  * If not, the product comes first and the options of the layers follow row by row. */
-void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                    long rows) {
+void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, ptrdiff_t row0,
+                    ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_layer_t *layer = &plan->net->layer[l - 1], *below = &plan->net->layer[l - 2];
     const fbp_rows_t *aux = fbp_plan_slope_rows(plan, l - 1);
@@ -213,13 +216,13 @@ void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int 
     fbp_factor_delta(batch, l - 1, row0, rows);
 }
 
-void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                    long rows, void *out, long ldo) {
+void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, ptrdiff_t row0,
+                    ptrdiff_t rows, void *out, ptrdiff_t ldo) {
     fbp_gemm_t product = delta_product(&batch->plan->net->layer[l - 1], rows, out, ldo);
     fbp_multiply_transposed(batch, scratch, l, row0, false, &product);
 }
 
-void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
+void fbp_weigh_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     if (!batch->weighted || batch->fold_weights) return;
@@ -232,8 +235,8 @@ void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows) {
     }
 }
 
-void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
-                        long rows) {
+void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                        ptrdiff_t rows) {
     fbp_factor_delta(batch, batch->plan->net->n_layers, row0, rows);
     for (int l = batch->plan->net->n_layers; l > 1 && l > batch->lowest; --l) {
         fbp_delta_rows(batch, scratch, l, row0, rows);

@@ -13,7 +13,8 @@
 /* ---- the sweep; the rows have been loaded ---- */
 
 /* Computes a of every layer, and z where the plan has a buffer for it. */
-void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0, long rows);
+void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                      ptrdiff_t rows);
 
 /* Calls the caller's own loss for all rows of the batch, after their forward: fills plan->row_loss
  * and, if batch->backward, ∂J_i/∂a in plan->delta[L]. The function runs in callers_mode. Returns
@@ -22,41 +23,43 @@ bool fbp_custom_loss(const fbp_batch_t *batch, fbp_fpmode_t callers_mode);
 
 /* Fills plan->row_loss of the rows and, if batch->backward, their δ^L, after their forward and, if
  * the network has a loss of the caller's own, fbp_custom_loss. */
-void fbp_loss_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0, long rows);
+void fbp_loss_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                   ptrdiff_t rows);
 
 /* δ^{L−1} … δ^1 of the rows from their δ^L, by fbp_delta_rows, and s_i δ_i, by fbp_weigh_rows. */
-void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
-                        long rows);
+void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                        ptrdiff_t rows);
 
 /* δ^{l−1} of the rows from their δ^l and its factors (fbp_factor_delta), for l = 2 … L. Makes the
  * factors of δ^{l−1}, too. */
-void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                    long rows);
+void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, ptrdiff_t row0,
+                    ptrdiff_t rows);
 
 /* s_i δ_i of every layer and its factors; nothing if the batch has no weights or folds them into
  * δ^L. */
-void fbp_weigh_rows(const fbp_batch_t *batch, long row0, long rows);
+void fbp_weigh_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows);
 
 /* ---- pieces, for derivatives ---- */
 
 /* Turns delta[rows,n_l] = ∂J_i/∂a^l into ∂J_i/∂z^l, in place: ⊙ σ'_l, or the product with the
  * Jacobian of softmax, and back through the norm if the layer has one. kept: see
  * fbp_act_pull_back. */
-void fbp_pull_back_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                        long rows, void *delta, long ldd, const fbp_rows_t *kept);
+void fbp_pull_back_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                        ptrdiff_t row0, ptrdiff_t rows, void *delta, ptrdiff_t ldd,
+                        const fbp_rows_t *kept);
 
 /* out[rows,n_{l−1}] = δ^l W^lᵀ = ∂J_i/∂a^{l−1}, for l = 1 … L. A batch that uses copies of W needs
  * the one of W^l. */
-void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, long row0,
-                    long rows, void *out, long ldo);
+void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, ptrdiff_t row0,
+                    ptrdiff_t rows, void *out, ptrdiff_t ldo);
 
 /* out[rows,n_L] = ∂J_i/∂a^L, even if loss and output are a pair. */
-void fbp_loss_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
-                         long rows, void *out, long ldo);
+void fbp_loss_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                         ptrdiff_t rows, void *out, ptrdiff_t ldo);
 
 /* out[rows,n_L] = R{∂J_i/∂a^L}, or R{δ^L} if loss and output are a pair, from rz = R{z^L} and
  * ra = R{a^L}; tangent.c explains R. */
-void fbp_loss_curve_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, long row0,
-                         const fbp_mat_t *rz, const fbp_mat_t *ra, void *out, long ldo);
+void fbp_loss_curve_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                         const fbp_mat_t *rz, const fbp_mat_t *ra, void *out, ptrdiff_t ldo);
 
 #endif

@@ -13,13 +13,13 @@ struct fastbp_fit {
     fastbp_data_t data;
     fastbp_optimizer_t *optimizer;
     const double *rates, *momenta; /* by step of the epoch, instead of the optimizer's; or NULL */
-    long n_rates;
+    ptrdiff_t n_rates;
     fastbp_fit_options_t options;
     void *theta;
-    void *sums;          /* the gradients of the parts of a batch, laid out as theta; or NULL */
-    uint32_t *order;     /* the permutation of this epoch, or NULL without shuffling */
-    long order_capacity; /* samples that it can hold */
-    bool keep_copies;    /* batches are large enough for copies of W */
+    void *sums;      /* the gradients of the parts of a batch, laid out as theta; or NULL */
+    uint32_t *order; /* the permutation of this epoch, or NULL without shuffling */
+    ptrdiff_t order_capacity; /* samples that it can hold */
+    bool keep_copies;         /* batches are large enough for copies of W */
     int n_workers;
     bool pool_session;    /* a session of the pool is open, and has to be closed */
     fastbp_place_t place; /* of the next step */
@@ -29,7 +29,7 @@ struct fastbp_fit {
     fbp_sizing_t sizing;
     double lag;       /* seconds between the last step of a run and its end */
     const int *teams; /* by step, instead of what sizing says; or NULL */
-    long n_teams, team_step;
+    ptrdiff_t n_teams, team_step;
     fbp_clocks_t clocks;
     bool clocked;                   /* the clocks run */
     fastbp_fit_runs_t timed, plain; /* runs with clocks, and without since their first start */

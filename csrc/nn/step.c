@@ -22,24 +22,24 @@ typedef enum { FORWARD = 1, BACKWARD = 2, BOTH = 3 } stage_t;
 
 /* Takes the rows of a batch through the network: forward to a^L, backward from a^L, or both. A
  * backward stage also computes the penalties, tile by tile of W, once per step. */
-static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long first, stage_t stage,
-                      fbp_team_t *team, int worker) {
+static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrdiff_t first,
+                      stage_t stage, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     const uint32_t *order = fit->order != NULL ? fit->order + first : NULL;
-    const long blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
+    const ptrdiff_t blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
     const bool penalised = stage != FORWARD && batch->offset == 0 && (net->l1 != 0 || net->l2 != 0);
-    const long tiles = penalised ? net->n_tiles : 0;
-    for (long t = fbp_team_next(team); t < blocks + tiles; t = fbp_team_next(team)) {
+    const ptrdiff_t tiles = penalised ? net->n_tiles : 0;
+    for (ptrdiff_t t = fbp_team_next(team); t < blocks + tiles; t = fbp_team_next(team)) {
         if (t >= blocks) {
             const fbp_tile_t *tile = &net->tile[t - blocks];
             plan->tile_penalty[t - blocks] = fbp_tile_penalty(net, fit->theta, tile);
             fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_LOSS);
             continue;
         }
-        const long row0 = fbp_block_row(plan, batch->rows, t, blocks);
-        const long rows = fbp_block_row(plan, batch->rows, t + 1, blocks) - row0;
+        const ptrdiff_t row0 = fbp_block_row(plan, batch->rows, t, blocks);
+        const ptrdiff_t rows = fbp_block_row(plan, batch->rows, t + 1, blocks) - row0;
         if (stage & FORWARD) {
             fbp_batch_load(batch, &fit->data, order, first, row0, rows);
             fbp_lap(scratch->profile, 0, FASTBP_PHASE_OTHER);
@@ -53,8 +53,8 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long fi
 }
 
 /* Both stages. Between them worker 0 calls the caller's own loss, if any, for the whole batch. */
-static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, long first, fbp_team_t *team,
-                        int worker) {
+static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, ptrdiff_t first,
+                        fbp_team_t *team, int worker) {
     fbp_profile_t *profile = slice->fit->plan.scratch[worker].profile;
     if (batch->plan->net->loss.fn == NULL) {
         row_sweep(slice->fit, batch, first, BOTH, team, worker);
@@ -73,8 +73,8 @@ static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, long first
 }
 
 /* Sets the rate and the momentum that a schedule has for this step of the epoch. */
-static void set_rates(const fastbp_fit_t *fit, long step, fastbp_optimizer_t *now) {
-    const long at = fbp_min_long(step, fit->n_rates - 1);
+static void set_rates(const fastbp_fit_t *fit, ptrdiff_t step, fastbp_optimizer_t *now) {
+    const ptrdiff_t at = fbp_min_long(step, fit->n_rates - 1);
     if (fit->rates != NULL) now->lr = fmax(fit->rates[at], LEAST_RATE);
     if (fit->momenta != NULL) now->momentum = now->beta1 = fit->momenta[at];
 }
@@ -87,7 +87,7 @@ static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
 }
 
 /* Updates every W, tile by tile. Each task also prefetches a share of the next batch's rows. */
-static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long next,
+static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrdiff_t next,
                          const fastbp_optimizer_t *now, double weight, uint64_t t, fbp_team_t *team,
                          int worker) {
     const fbp_plan_t *plan = &fit->plan;
@@ -96,10 +96,10 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, long
     fbp_update_t update = fbp_step_constants(now, t);
     update.grad_scale = 1 / weight;
     const uint32_t *order = fit->order != NULL ? fit->order + next : NULL;
-    const long coming = fbp_min_long(fit->options.batch_size, fit->data.rows - next);
-    for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
+    const ptrdiff_t coming = fbp_min_long(fit->options.batch_size, fit->data.rows - next);
+    for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
-        const long row0 = i * coming / net->n_tiles, end = (i + 1) * coming / net->n_tiles;
+        const ptrdiff_t row0 = i * coming / net->n_tiles, end = (i + 1) * coming / net->n_tiles;
         fbp_batch_prefetch(net, &fit->data, order, next, row0, end - row0);
         fbp_update_tile(batch, scratch, tile, &update, fit->optimizer, fit->theta);
         copy_updated(fit, tile);
@@ -130,7 +130,7 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
     const bool norms = fbp_clips_norms(now);
     fbp_clipping_t unclipped = {.whole_factor = 1};
     void *grad = fit->sums != NULL ? fit->sums : now->grad;
-    for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
+    for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
         const bool frozen = net->layer[tile->layer].frozen;
         if (fit->sums != NULL) fbp_close_tile(net, tile, 1 / weight, fit->theta, grad);
@@ -144,21 +144,21 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
     if (!norms) return;
     wait_for_all(team, scratch->profile);
     fbp_clipping_t clipping = fbp_clipping_of(net, now, grad, plan->tile_square);
-    for (long i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team))
+    for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team))
         update_written(fit, &net->tile[i], &update, now, &clipping, grad, scratch);
 }
 
 /* Processes a batch of `rows` rows from sample `first` on, part by part, and adds up the gradients
  * in fit->sums. Returns Σ s_i J_i and sets *weight to Σ s_i. If the loss of a part fails or is not
  * finite, it stops there, on all workers. */
-static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, long first, long rows,
+static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, ptrdiff_t first, ptrdiff_t rows,
                            double *weight, fbp_team_t *team, int worker) {
     const fastbp_fit_t *fit = slice->fit;
     const fastbp_net_t *net = fit->plan.net;
     const fbp_scratch_t *scratch = &fit->plan.scratch[worker];
     double losses = 0;
     *weight = 0;
-    for (long row = 0; row < rows; row += batch->rows) {
+    for (ptrdiff_t row = 0; row < rows; row += batch->rows) {
         batch->rows = fbp_min_long(fit->plan.capacity, rows - row);
         batch->offset = row;
         whole_sweep(slice, batch, first + row, team, worker);
@@ -169,8 +169,8 @@ static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, long first, l
         *weight += own;
         if (own > 0) losses += fbp_loss_sum(batch);
         if (!isfinite(losses)) return losses;
-        const long tiles = own > 0 ? net->n_tiles : 0;
-        for (long i = fbp_team_next(team); i < tiles; i = fbp_team_next(team)) {
+        const ptrdiff_t tiles = own > 0 ? net->n_tiles : 0;
+        for (ptrdiff_t i = fbp_team_next(team); i < tiles; i = fbp_team_next(team)) {
             fbp_gather_tile(batch, scratch, &net->tile[i], is_first, fit->sums);
             fbp_lap(scratch->profile, net->tile[i].layer + 1, FASTBP_PHASE_GRADIENT);
         }
@@ -186,13 +186,13 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     const fastbp_net_t *net = plan->net;
     fbp_profile_t *profile = plan->scratch[worker].profile;
     wait_for_all(team, profile);
-    long next = fbp_team_next(team), strip = 0;
+    ptrdiff_t next = fbp_team_next(team), strip = 0;
     for (int i = 0; i < net->n_layers; ++i) {
-        const long n_out = net->layer[i].n_out;
-        for (long j = 0; fbp_limits_columns(&net->layer[i]) && j < n_out;
+        const ptrdiff_t n_out = net->layer[i].n_out;
+        for (ptrdiff_t j = 0; fbp_limits_columns(&net->layer[i]) && j < n_out;
              j += net->machine->tile_outputs, ++strip) {
             if (strip != next) continue;
-            const long cols = fbp_min_long(net->machine->tile_outputs, n_out - j);
+            const ptrdiff_t cols = fbp_min_long(net->machine->tile_outputs, n_out - j);
             fbp_constrain_columns(net, fit->theta, i, j, cols);
             fbp_lap(profile, i + 1, FASTBP_PHASE_UPDATE);
             next = fbp_team_next(team);
@@ -200,7 +200,7 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     }
     wait_for_all(team, profile);
     if (!fit->keep_copies) return;
-    for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
+    for (ptrdiff_t t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         if (!fbp_limits_columns(&net->layer[net->tile[t].layer])) continue;
         fbp_copy_tile(&fit->batch, &net->tile[t], FBP_COPY_BOTH);
         fbp_lap(profile, net->tile[t].layer + 1, FASTBP_PHASE_UPDATE);
@@ -210,13 +210,13 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
 /* J of a batch after its row sweep. */
 static double objective(const fastbp_fit_t *fit, double losses, double weight) {
     double J = losses / weight;
-    for (long i = 0; i < fit->plan.net->n_tiles; ++i) J += fit->plan.tile_penalty[i];
+    for (ptrdiff_t i = 0; i < fit->plan.net->n_tiles; ++i) J += fit->plan.tile_penalty[i];
     return J;
 }
 
 /* Whether the next step is to have another number of workers than this one, which took `seconds`
  * for `rows` rows. With clocks, the number stays the same, because they are to be compared. */
-static bool resize(fastbp_fit_t *fit, long rows, double seconds) {
+static bool resize(fastbp_fit_t *fit, ptrdiff_t rows, double seconds) {
     fbp_sizing_t *sizing = &fit->sizing;
     if (fit->clocks.worker != NULL) return false;
     if (fit->teams == NULL) {
@@ -229,7 +229,7 @@ static bool resize(fastbp_fit_t *fit, long rows, double seconds) {
     return sizing->size != before;
 }
 
-static void record_step(fbp_slice_t *slice, long rows, double weight, double J) {
+static void record_step(fbp_slice_t *slice, ptrdiff_t rows, double weight, double J) {
     fastbp_fit_t *fit = slice->fit;
     fit->place.first += rows;
     fit->place.step += 1;
@@ -251,7 +251,7 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
     fastbp_fit_t *fit = slice->fit;
     fbp_batch_t batch = fit->batch;
     fastbp_optimizer_t now = *fit->optimizer;
-    long first = fit->place.first, step = fit->place.step;
+    ptrdiff_t first = fit->place.first, step = fit->place.step;
     uint64_t t = fit->optimizer->t;
     batch.lowest = fbp_lowest_trained(fit->plan.net);
     fbp_profile_t *profile = fit->plan.scratch[worker].profile;
@@ -259,7 +259,7 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
     else fbp_lap_begin(profile);
     wait_for_all(team, profile); /* worker 0 changes the place only after all have read it */
     do {
-        const long rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
+        const ptrdiff_t rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
         double weight, losses;
         batch.step = t;
         if (fit->sums != NULL) {

@@ -45,14 +45,14 @@ static fastbp_status_t make_tangent(fastbp_pass_t *pass) {
 }
 
 /* x += y for a block. */
-static void add_rows(const fbp_plan_t *t, const fbp_rows_t *x, const fbp_block_t *block, long cols,
-                     const fbp_rows_t *y) {
+static void add_rows(const fbp_plan_t *t, const fbp_rows_t *x, const fbp_block_t *block,
+                     ptrdiff_t cols, const fbp_rows_t *y) {
     const fbp_mat_t sum = fbp_block_of(t, x, block->row0, block->rows, cols);
     t->net->kernels->add_rows(&sum, y->row + block->row0, fbp_row_at(t, x, block->row0), x->ld);
 }
 
 static void copy_rows(const fbp_plan_t *t, const fbp_rows_t *from, const fbp_block_t *block,
-                      long cols, const fbp_rows_t *to) {
+                      ptrdiff_t cols, const fbp_rows_t *to) {
     const fbp_mat_t rows = fbp_block_of(t, from, block->row0, block->rows, cols);
     t->net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &rows, fbp_row_at(t, to, block->row0),
                                  to->ld);
@@ -127,7 +127,7 @@ static void forward_layer(const curve_t *c, int l, const fbp_block_t *block,
                           const fbp_scratch_t *scratch) {
     fbp_plan_t *t = c->tangent;
     const fbp_layer_t *layer = &t->net->layer[l - 1];
-    const long n_out = layer->n_out;
+    const ptrdiff_t n_out = layer->n_out;
     const bool carried = l > 1 || c->moved_x; /* R{a^{l−1}} is not 0 */
     const fbp_rows_t *rz = &t->z[l], *ra = &t->a[l];
     if (c->v != NULL)
@@ -158,7 +158,7 @@ static void forward_layer(const curve_t *c, int l, const fbp_block_t *block,
 static void bend_formula(const curve_t *c, int l, const fbp_block_t *block,
                          const fbp_scratch_t *scratch) {
     const fbp_plan_t *t = c->tangent;
-    const long row0 = block->row0, n_out = t->net->layer[l - 1].n_out;
+    const ptrdiff_t row0 = block->row0, n_out = t->net->layer[l - 1].n_out;
     const fbp_rows_t *delta = &t->delta[l];
     const fbp_mat_t rn = fbp_block_of(t, moved_n(t, l), row0, block->rows, n_out);
     const fbp_mat_t g = fbp_block_of(t, &t->scaled[l], row0, block->rows, n_out);
@@ -178,7 +178,7 @@ static void bend_layer(const curve_t *c, int l, const fbp_block_t *block,
     }
     times_slope(c, l, block, &t->delta[l]);
     if (fbp_act_is_straight(layer->act)) return;
-    const long row0 = block->row0;
+    const ptrdiff_t row0 = block->row0;
     const fbp_rows_t *n = plan->n[l].at != NULL ? &plan->n[l] : &plan->z[l]; /* if fbp_act_by_z */
     const fbp_rows_t *rn = moved_n(t, l);
     const fbp_curve_t curve = {
@@ -206,7 +206,7 @@ static void bend_layer(const curve_t *c, int l, const fbp_block_t *block,
 static void bend_norm(const curve_t *c, int l, const fbp_block_t *block) {
     const fbp_plan_t *t = c->tangent, *plan = c->batch->plan;
     const fbp_kernels_t *kernels = t->net->kernels;
-    const long row0 = block->row0, rows = block->rows, n_out = t->net->layer[l - 1].n_out;
+    const ptrdiff_t row0 = block->row0, rows = block->rows, n_out = t->net->layer[l - 1].n_out;
     const fbp_rows_t *delta = &t->delta[l], *kept = &t->dn[l], *rx = &t->z[l];
     const fbp_norm_curve_t norm = norm_of(c, l, block);
     kernels->norm_curve(&norm, fbp_row_at(t, delta, row0), delta->ld, fbp_row_at(t, kept, row0),
@@ -223,7 +223,7 @@ static void output_layer(const curve_t *c, const fbp_block_t *block, const fbp_s
     const fbp_plan_t *t = c->tangent;
     const int l = t->net->n_layers;
     const fbp_rows_t *delta = &t->delta[l], *g = &t->scaled[l];
-    const long n_out = t->net->layer[l - 1].n_out;
+    const ptrdiff_t n_out = t->net->layer[l - 1].n_out;
     const fbp_mat_t rz = fbp_block_of(t, &t->z[l], block->row0, block->rows, n_out);
     const fbp_mat_t ra = fbp_block_of(t, &t->a[l], block->row0, block->rows, n_out);
     void *rows = fbp_row_at(t, delta, block->row0);
@@ -242,7 +242,7 @@ static void recursion_layer(const curve_t *c, int l, const fbp_block_t *block,
     const fbp_layer_t *layer = &t->net->layer[l - 1];
     const fbp_rows_t *delta = &t->delta[l], *spare = &t->scaled[l];
     const bool above_skips = t->net->layer[l].has.residual;
-    const long n_out = layer->n_out;
+    const ptrdiff_t n_out = layer->n_out;
     void *rows = fbp_row_at(t, delta, block->row0), *other = fbp_row_at(t, spare, block->row0);
     fbp_slope_rows(&c->moved, scratch, l + 1, block->row0, block->rows, rows, delta->ld);
     fbp_slope_rows(&c->crossed, scratch, l + 1, block->row0, block->rows, other, spare->ld);
@@ -258,8 +258,8 @@ static void recursion_layer(const curve_t *c, int l, const fbp_block_t *block,
 }
 
 /* Adds raw sums, for W or for gain, to H V. */
-static void add_sums(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
-                     long column) {
+static void add_sums(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, ptrdiff_t row,
+                     ptrdiff_t column) {
     const curve_t *c = context;
     const fastbp_net_t *net = c->tangent->net;
     const fbp_layer_t *layer = &net->layer[tile->layer];
@@ -274,7 +274,7 @@ static void add_sums(void *context, const fbp_tile_t *tile, const fbp_mat_t *sum
 static void add_norm_sums(curve_t *c, const fbp_scratch_t *scratch, const fbp_tile_t *tile) {
     const fbp_plan_t *t = c->tangent;
     const fbp_layer_t *layer = &t->net->layer[tile->layer];
-    const long n_out = layer->n_out;
+    const ptrdiff_t n_out = layer->n_out;
     if (tile->unit0 != 0 || layer->has.norm == FASTBP_NORM_NONE) return;
     const fbp_mat_t all = fbp_block_of(t, &t->z[tile->layer + 1], 0, c->batch->rows, n_out);
     t->net->kernels->column_sums(&all, NULL, scratch->column);
@@ -300,7 +300,7 @@ static void run_curve(void *context, fbp_team_t *team, int worker) {
         fbp_weigh_rows(&c->summed, block.row0, block.rows);
     }
     fbp_team_barrier(team);
-    for (long t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
+    for (ptrdiff_t t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[t];
         fbp_gradient_tile(&c->summed, scratch, tile, c->grad_scale, c->out);
         if (tile->layer > 0) fbp_weight_tile(&c->crossed, scratch, tile, add_sums, c, none);
@@ -317,7 +317,7 @@ static void run_tangent(void *context, fbp_team_t *team, int worker) {
 
 /* ---- calls ---- */
 
-fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, long lddx,
+fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *dx, ptrdiff_t lddx,
                            const void *dtheta, void *out) {
     const fastbp_net_t *net = pass->plan.net;
     if (pass->batch.rows == 0) return FASTBP_ERR_STATE;
@@ -328,12 +328,12 @@ fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *d
     pass->batch.theta = theta;
     fbp_plan_t *tangent = &pass->tangent;
     curve_t c = {.batch = &pass->batch, .tangent = tangent, .v = dtheta, .moved_x = dx != NULL};
-    for (long i = 0; dx != NULL && i < pass->batch.rows; ++i)
+    for (ptrdiff_t i = 0; dx != NULL && i < pass->batch.rows; ++i)
         tangent->a[0].row[i] = fbp_at(net, dx, (size_t)((ptrdiff_t)i * lddx));
     status = fbp_pass_run(pass, (fbp_work_t){4, 0}, run_tangent, &c);
     if (status != FASTBP_OK) return status;
     const fbp_rows_t *ra = &tangent->a[net->n_layers];
-    const long n_out = net->layer[net->n_layers - 1].n_out;
+    const ptrdiff_t n_out = net->layer[net->n_layers - 1].n_out;
     const fbp_mat_t moved = {ra->at, pass->batch.rows, n_out, ra->ld};
     net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &moved, out, n_out);
     return FASTBP_OK;

@@ -13,13 +13,13 @@
  * tile's units of x have to be gathered first, if there is room; that costs as much as some 16
  * products per row. The sums are transposed at the end, once for all rows, which costs as much as
  * some three products per unit. */
-static long turned_outputs(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
-                           const fbp_tile_t *tile) {
+static ptrdiff_t turned_outputs(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                                const fbp_tile_t *tile) {
     const fastbp_net_t *net = batch->plan->net;
     if (tile->layer == 0 && scratch->input.at == NULL) return 0;
-    const long units = tile->unit1 - tile->unit0, rest = fbp_odd_outputs(net, tile->layer);
-    const long cost = rest * fbp_ceil_div(units, net->kernels->lanes);
-    const long saved = units - cost - (tile->layer == 0 ? 16 : 0);
+    const ptrdiff_t units = tile->unit1 - tile->unit0, rest = fbp_odd_outputs(net, tile->layer);
+    const ptrdiff_t cost = rest * fbp_ceil_div(units, net->kernels->lanes);
+    const ptrdiff_t saved = units - cost - (tile->layer == 0 ? 16 : 0);
     return saved * batch->rows > 3 * units ? rest : 0;
 }
 
@@ -28,7 +28,7 @@ static void gather_input(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                          const fbp_tile_t *tile) {
     const fbp_plan_t *plan = batch->plan;
     const size_t bytes = (size_t)(tile->unit1 - tile->unit0) * plan->net->kernels->elem_size;
-    for (long i = 0; i < batch->rows; ++i)
+    for (ptrdiff_t i = 0; i < batch->rows; ++i)
         memcpy(fbp_row_at(plan, &scratch->input, i),
                fbp_at(plan->net, plan->a[0].row[i], (size_t)tile->unit0), bytes);
 }
@@ -36,12 +36,12 @@ static void gather_input(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
 /* Raw sums of whole rows of W are contiguous, as those rows are in W. An update then goes over one
  * long row, without short vectors and without strides that are a power of two. A step of 30-64-32-1
  * at batch 32 takes 7 % less time, one of 784-128-10 at batch 64 3 % less. */
-static long sums_ld(const fastbp_net_t *net, int layer) {
+static ptrdiff_t sums_ld(const fastbp_net_t *net, int layer) {
     return fbp_min_long(net->layer[layer].n_out, net->machine->tile_outputs);
 }
 
 static fbp_mat_t sums_of(const fastbp_net_t *net, int layer, const fbp_scratch_t *scratch,
-                         long units, long cols) {
+                         ptrdiff_t units, ptrdiff_t cols) {
     if (cols == net->layer[layer].n_out)
         return (fbp_mat_t){scratch->tile_sums, 1, units * cols, units * cols};
     return (fbp_mat_t){scratch->tile_sums, units, cols, sums_ld(net, layer)};
@@ -50,19 +50,19 @@ static fbp_mat_t sums_of(const fastbp_net_t *net, int layer, const fbp_scratch_t
 /* tile_sums[units, cols] = aᵀδ for outputs column … of a tile. The last `turned` of them are
  * computed as δᵀa; each sum over the batch has the same bits either way. */
 static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
-                      const fbp_tile_t *tile, long column, long cols, long turned,
+                      const fbp_tile_t *tile, ptrdiff_t column, ptrdiff_t cols, ptrdiff_t turned,
                       const void *const warm[FBP_MAX_WARM]) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[tile->layer];
-    const long units = tile->unit1 - tile->unit0, wide = cols - turned;
+    const ptrdiff_t units = tile->unit1 - tile->unit0, wide = cols - turned;
     const size_t first = layer->w + (size_t)tile->unit0 * (size_t)layer->n_out + (size_t)column;
     const fbp_rows_t *delta = fbp_gradient_delta(batch, tile->layer + 1);
     const fbp_rows_t *a = fbp_gradient_a(batch, tile->layer + 1);
     const bool gathered = turned > 0 && a->at == NULL;
     if (gathered) gather_input(batch, scratch, tile);
     if (gathered) a = &scratch->input;
-    const long unit0 = gathered ? 0 : tile->unit0;
+    const ptrdiff_t unit0 = gathered ? 0 : tile->unit0;
     fbp_gemm_t product = {
         .c = scratch->tile_sums,
         .ldc = sums_ld(net, tile->layer),
@@ -103,11 +103,11 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
     const fastbp_net_t *net = batch->plan->net;
-    const long n_out = net->layer[tile->layer].n_out, units = tile->unit1 - tile->unit0;
-    const long turned = turned_outputs(batch, scratch, tile);
-    const long most = net->machine->tile_outputs;
-    for (long j = 0; j < n_out; j += most) {
-        const long cols = fbp_min_long(most, n_out - j);
+    const ptrdiff_t n_out = net->layer[tile->layer].n_out, units = tile->unit1 - tile->unit0;
+    const ptrdiff_t turned = turned_outputs(batch, scratch, tile);
+    const ptrdiff_t most = net->machine->tile_outputs;
+    for (ptrdiff_t j = 0; j < n_out; j += most) {
+        const ptrdiff_t cols = fbp_min_long(most, n_out - j);
         if (batch->sparse && tile->layer == 0)
             fbp_sum_sparse(batch, tile, j, cols, scratch->tile_sums, sums_ld(net, 0));
         else if (fbp_sums_from_tiles(batch))
@@ -129,15 +129,15 @@ typedef struct {
     void *context;
 } vectors_t;
 
-static void finish_vector(const vectors_t *to, const void *sums, long n, long row) {
+static void finish_vector(const vectors_t *to, const void *sums, ptrdiff_t n, ptrdiff_t row) {
     const fbp_mat_t all = {sums, 1, n, n};
     fbp_lap(to->scratch->profile, to->tile->layer + 1, FASTBP_PHASE_GRADIENT);
     to->finish(to->context, to->tile, &all, row, 0);
 }
 
 /* Sums the columns of a matrix of the batch's rows and hands the sums on. */
-static void finish_columns(const vectors_t *to, const fbp_rows_t *rows, long cols,
-                           const void *factors, long row) {
+static void finish_columns(const vectors_t *to, const fbp_rows_t *rows, ptrdiff_t cols,
+                           const void *factors, ptrdiff_t row) {
     const fbp_plan_t *plan = to->batch->plan;
     const fbp_mat_t all = fbp_block_of(plan, rows, 0, to->batch->rows, cols);
     plan->net->kernels->column_sums(&all, factors, to->scratch->column);
@@ -159,7 +159,7 @@ static void finish_constants(const vectors_t *to, const void *factors) {
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[to->tile->layer];
     const fbp_rows_t *dc = &plan->dc[to->tile->layer + 1];
-    const long n = layer->n_constants, rows = to->batch->rows;
+    const ptrdiff_t n = layer->n_constants, rows = to->batch->rows;
     if (layer->formula->per_unit) {
         finish_columns(to, dc, n, factors, FBP_ROW_CONSTANTS);
         return;
@@ -207,6 +207,6 @@ double fbp_tile_penalty(const fastbp_net_t *net, const void *theta, const fbp_ti
 double fbp_penalty(const fastbp_net_t *net, const void *theta) {
     double sum = 0;
     if (net->l1 == 0 && net->l2 == 0) return 0;
-    for (long i = 0; i < net->n_tiles; ++i) sum += fbp_tile_penalty(net, theta, &net->tile[i]);
+    for (ptrdiff_t i = 0; i < net->n_tiles; ++i) sum += fbp_tile_penalty(net, theta, &net->tile[i]);
     return sum;
 }

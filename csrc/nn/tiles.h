@@ -17,7 +17,7 @@ enum {
 /* Receives the raw sums of a part of a tile: units row … of W and outputs column …, or a vector of
  * the layer. Whole rows of W come as one row with all their elements. */
 typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
-                              long row, long column);
+                              ptrdiff_t row, ptrdiff_t column);
 
 /* Sums aᵀδ of a tile over the batch and hands the sums to `finish`, tile_outputs columns of the
  * machine at a time. warm: vectors laid out as theta that `finish` will use, to be prefetched; NULL

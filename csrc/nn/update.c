@@ -128,11 +128,12 @@ static fbp_update_t scaled(const fbp_update_t *update, const fastbp_optimizer_t 
 /* The place in theta of a strip of raw sums: its offset, and the distance between its rows. */
 typedef struct {
     size_t offset;
-    long ld;
+    ptrdiff_t ld;
     bool penal; /* l1 and l2 apply: in W only */
 } place_t;
 
-static place_t place_of(const fastbp_net_t *net, const fbp_tile_t *tile, long row, long column) {
+static place_t place_of(const fastbp_net_t *net, const fbp_tile_t *tile, ptrdiff_t row,
+                        ptrdiff_t column) {
     const fbp_layer_t *layer = &net->layer[tile->layer];
     if (row < 0) return (place_t){fbp_tile_part(net, tile, (int)-row).offset, layer->n_out, false};
     const size_t offset = layer->w + (size_t)row * (size_t)layer->n_out + (size_t)column;
@@ -147,8 +148,8 @@ typedef struct {
     void *grad;
 } gradient_t;
 
-static void finish_gradient(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
-                            long column) {
+static void finish_gradient(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
+                            ptrdiff_t row, ptrdiff_t column) {
     const gradient_t *to = context;
     const fastbp_net_t *net = to->batch->plan->net;
     const place_t place = place_of(net, tile, row, column);
@@ -178,8 +179,8 @@ typedef struct {
     void *grad;
 } gather_t;
 
-static void finish_gather(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
-                          long column) {
+static void finish_gather(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
+                          ptrdiff_t row, ptrdiff_t column) {
     const gather_t *to = context;
     const place_t place = place_of(to->net, tile, row, column);
     void *grad = fbp_at(to->net, to->grad, place.offset);
@@ -230,7 +231,7 @@ static void *vector_at(const fastbp_net_t *net, void *vector, size_t offset) {
 
 /* Makes the step of `sums` on theta, moments and average, from `offset` on; rows are `ld` apart. */
 static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
-                  void *theta, const fbp_mat_t *sums, size_t offset, long ld) {
+                  void *theta, const fbp_mat_t *sums, size_t offset, ptrdiff_t ld) {
     fbp_state_tile_t state = {.theta = fbp_at(net, theta, offset), .ld = ld};
     for (int i = 0; i < FASTBP_MOMENTS; ++i) state.moment[i] = vector_at(net, o->moment[i], offset);
     state.average = vector_at(net, o->average, offset);
@@ -250,8 +251,8 @@ static void skip_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fas
     }
 }
 
-static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, long row,
-                          long column) {
+static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums,
+                          ptrdiff_t row, ptrdiff_t column) {
     const step_t *step = context;
     const fastbp_net_t *net = step->batch->plan->net;
     const place_t place = place_of(net, tile, row, column);
@@ -359,11 +360,11 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
     for (int i = 0; i < net->n_layers; ++i)
         by_layer |= net->layer[i].frozen || net->layer[i].has.non_negative;
     if (!by_layer) {
-        const fbp_mat_t sums = {grad, 1, (long)net->n_params, (long)net->n_params};
-        apply(net, &update, optimizer, theta, &sums, 0, (long)net->n_params);
+        const fbp_mat_t sums = {grad, 1, (ptrdiff_t)net->n_params, (ptrdiff_t)net->n_params};
+        apply(net, &update, optimizer, theta, &sums, 0, (ptrdiff_t)net->n_params);
     } else {
         fbp_clipping_t clipping = fbp_clipping_of(net, optimizer, grad, NULL);
-        for (long i = 0; i < net->n_tiles; ++i)
+        for (ptrdiff_t i = 0; i < net->n_tiles; ++i)
             fbp_update_written(net, &net->tile[i], &update, optimizer, &clipping, grad, theta);
     }
     constrain_columns(net, theta);

@@ -25,11 +25,11 @@ FBP_INLINE v_t_f64 v_load_f64(const double *p) { return _mm256_loadu_pd(p); }
 FBP_INLINE void v_store_f32(float *p, v_t_f32 v) { _mm256_storeu_ps(p, v); }
 FBP_INLINE void v_store_f64(double *p, v_t_f64 v) { _mm256_storeu_pd(p, v); }
 
-FBP_INLINE m_t_f32 v_first_f32(long n) {
+FBP_INLINE m_t_f32 v_first_f32(ptrdiff_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane));
 }
-FBP_INLINE m_t_f64 v_first_f64(long n) {
+FBP_INLINE m_t_f64 v_first_f64(ptrdiff_t n) {
     const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
     return _mm256_castsi256_pd(_mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lane));
 }
@@ -45,10 +45,18 @@ FBP_INLINE void v_store_m_f32(float *p, v_t_f32 v, m_t_f32 m) {
 FBP_INLINE void v_store_m_f64(double *p, v_t_f64 v, m_t_f64 m) {
     _mm256_maskstore_pd(p, V_INT_F64(m), v);
 }
-FBP_INLINE v_t_f32 v_load_n_f32(const float *p, long n) { return v_load_m_f32(p, v_first_f32(n)); }
-FBP_INLINE v_t_f64 v_load_n_f64(const double *p, long n) { return v_load_m_f64(p, v_first_f64(n)); }
-FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, long n) { v_store_m_f32(p, v, v_first_f32(n)); }
-FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, long n) { v_store_m_f64(p, v, v_first_f64(n)); }
+FBP_INLINE v_t_f32 v_load_n_f32(const float *p, ptrdiff_t n) {
+    return v_load_m_f32(p, v_first_f32(n));
+}
+FBP_INLINE v_t_f64 v_load_n_f64(const double *p, ptrdiff_t n) {
+    return v_load_m_f64(p, v_first_f64(n));
+}
+FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, ptrdiff_t n) {
+    v_store_m_f32(p, v, v_first_f32(n));
+}
+FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, ptrdiff_t n) {
+    v_store_m_f64(p, v, v_first_f64(n));
+}
 
 /* ---- arithmetic ---- */
 FBP_INLINE v_t_f32 v_add_f32(v_t_f32 a, v_t_f32 b) { return _mm256_add_ps(a, b); }
@@ -271,40 +279,40 @@ FBP_INLINE void v_transpose_f64(v_t_f64 r[4]) {
 }
 
 /* The 128 bits at column j of row i, then those of row i + rows, where `rows` fill 128 bits. */
-FBP_INLINE v_t_f32 v_load_parts_f32(const float *const *from, long j) {
+FBP_INLINE v_t_f32 v_load_parts_f32(const float *const *from, ptrdiff_t j) {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from[0] + j)),
                                 _mm_loadu_ps(from[4] + j), 1);
 }
-FBP_INLINE v_t_f64 v_load_parts_f64(const double *const *from, long j) {
+FBP_INLINE v_t_f64 v_load_parts_f64(const double *const *from, ptrdiff_t j) {
     return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(from[0] + j)),
                                 _mm_loadu_pd(from[2] + j), 1);
 }
-FBP_INLINE void v_store_parts_f32(float *const *to, long j, v_t_f32 v) {
+FBP_INLINE void v_store_parts_f32(float *const *to, ptrdiff_t j, v_t_f32 v) {
     _mm_storeu_ps(to[0] + j, _mm256_castps256_ps128(v));
     _mm_storeu_ps(to[4] + j, _mm256_extractf128_ps(v, 1));
 }
-FBP_INLINE void v_store_parts_f64(double *const *to, long j, v_t_f64 v) {
+FBP_INLINE void v_store_parts_f64(double *const *to, ptrdiff_t j, v_t_f64 v) {
     _mm_storeu_pd(to[0] + j, _mm256_castpd256_pd128(v));
     _mm_storeu_pd(to[2] + j, _mm256_extractf128_pd(v, 1));
 }
 enum { V_COLUMNS_f32 = 4, V_COLUMNS_f64 = 2 };
-FBP_INLINE void v_load_columns_f32(const float *const *from, long j, v_t_f32 c[4]) {
+FBP_INLINE void v_load_columns_f32(const float *const *from, ptrdiff_t j, v_t_f32 c[4]) {
     FBP_UNROLL(4)
     for (int i = 0; i < 4; i++) c[i] = v_load_parts_f32(from + i, j);
     v_turn_f32(c);
 }
-FBP_INLINE void v_load_columns_f64(const double *const *from, long j, v_t_f64 c[2]) {
+FBP_INLINE void v_load_columns_f64(const double *const *from, ptrdiff_t j, v_t_f64 c[2]) {
     const v_t_f64 a = v_load_parts_f64(from, j), b = v_load_parts_f64(from + 1, j);
     c[0] = _mm256_unpacklo_pd(a, b);
     c[1] = _mm256_unpackhi_pd(a, b);
 }
-FBP_INLINE void v_store_columns_f32(float *const *to, long j, const v_t_f32 c[4]) {
+FBP_INLINE void v_store_columns_f32(float *const *to, ptrdiff_t j, const v_t_f32 c[4]) {
     v_t_f32 r[4] = {c[0], c[1], c[2], c[3]};
     v_turn_f32(r);
     FBP_UNROLL(4)
     for (int i = 0; i < 4; i++) v_store_parts_f32(to + i, j, r[i]);
 }
-FBP_INLINE void v_store_columns_f64(double *const *to, long j, const v_t_f64 c[2]) {
+FBP_INLINE void v_store_columns_f64(double *const *to, ptrdiff_t j, const v_t_f64 c[2]) {
     v_store_parts_f64(to, j, _mm256_unpacklo_pd(c[0], c[1]));
     v_store_parts_f64(to + 1, j, _mm256_unpackhi_pd(c[0], c[1]));
 }

@@ -22,16 +22,24 @@ FBP_INLINE v_t_f64 v_load_f64(const double *p) { return _mm512_loadu_pd(p); }
 FBP_INLINE void v_store_f32(float *p, v_t_f32 v) { _mm512_storeu_ps(p, v); }
 FBP_INLINE void v_store_f64(double *p, v_t_f64 v) { _mm512_storeu_pd(p, v); }
 
-FBP_INLINE m_t_f32 v_first_f32(long n) { return (m_t_f32)((1u << n) - 1u); }
-FBP_INLINE m_t_f64 v_first_f64(long n) { return (m_t_f64)((1u << n) - 1u); }
+FBP_INLINE m_t_f32 v_first_f32(ptrdiff_t n) { return (m_t_f32)((1u << n) - 1u); }
+FBP_INLINE m_t_f64 v_first_f64(ptrdiff_t n) { return (m_t_f64)((1u << n) - 1u); }
 FBP_INLINE v_t_f32 v_load_m_f32(const float *p, m_t_f32 m) { return _mm512_maskz_loadu_ps(m, p); }
 FBP_INLINE v_t_f64 v_load_m_f64(const double *p, m_t_f64 m) { return _mm512_maskz_loadu_pd(m, p); }
 FBP_INLINE void v_store_m_f32(float *p, v_t_f32 v, m_t_f32 m) { _mm512_mask_storeu_ps(p, m, v); }
 FBP_INLINE void v_store_m_f64(double *p, v_t_f64 v, m_t_f64 m) { _mm512_mask_storeu_pd(p, m, v); }
-FBP_INLINE v_t_f32 v_load_n_f32(const float *p, long n) { return v_load_m_f32(p, v_first_f32(n)); }
-FBP_INLINE v_t_f64 v_load_n_f64(const double *p, long n) { return v_load_m_f64(p, v_first_f64(n)); }
-FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, long n) { v_store_m_f32(p, v, v_first_f32(n)); }
-FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, long n) { v_store_m_f64(p, v, v_first_f64(n)); }
+FBP_INLINE v_t_f32 v_load_n_f32(const float *p, ptrdiff_t n) {
+    return v_load_m_f32(p, v_first_f32(n));
+}
+FBP_INLINE v_t_f64 v_load_n_f64(const double *p, ptrdiff_t n) {
+    return v_load_m_f64(p, v_first_f64(n));
+}
+FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, ptrdiff_t n) {
+    v_store_m_f32(p, v, v_first_f32(n));
+}
+FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, ptrdiff_t n) {
+    v_store_m_f64(p, v, v_first_f64(n));
+}
 
 /* ---- arithmetic ---- */
 FBP_INLINE v_t_f32 v_add_f32(v_t_f32 a, v_t_f32 b) { return _mm512_add_ps(a, b); }
@@ -250,27 +258,27 @@ FBP_INLINE void v_transpose_f64(v_t_f64 r[8]) {
 }
 
 /* The 128 bits at column j of rows i, i + n, i + 2n and i + 3n, where n elements are 128 bits. */
-FBP_INLINE v_t_f32 v_load_parts_f32(const float *const *from, long j) {
+FBP_INLINE v_t_f32 v_load_parts_f32(const float *const *from, ptrdiff_t j) {
     const __m512 a = _mm512_castps128_ps512(_mm_loadu_ps(from[0] + j));
     const __m512 b = _mm512_insertf32x4(a, _mm_loadu_ps(from[4] + j), 1);
     const __m512 c = _mm512_insertf32x4(b, _mm_loadu_ps(from[8] + j), 2);
     return _mm512_insertf32x4(c, _mm_loadu_ps(from[12] + j), 3);
 }
-FBP_INLINE v_t_f64 v_load_parts_f64(const double *const *from, long j) {
+FBP_INLINE v_t_f64 v_load_parts_f64(const double *const *from, ptrdiff_t j) {
     const __m512d a = _mm512_castpd128_pd512(_mm_loadu_pd(from[0] + j));
     const __m512d b = _mm512_insertf64x2(a, _mm_loadu_pd(from[2] + j), 1);
     const __m512d c = _mm512_insertf64x2(b, _mm_loadu_pd(from[4] + j), 2);
     return _mm512_insertf64x2(c, _mm_loadu_pd(from[6] + j), 3);
 }
 /* Storing the upper half of a register of 512 bits takes a shuffle, of 256 bits it does not. */
-FBP_INLINE void v_store_parts_f32(float *const *to, long j, v_t_f32 v) {
+FBP_INLINE void v_store_parts_f32(float *const *to, ptrdiff_t j, v_t_f32 v) {
     const __m256 lo = _mm512_castps512_ps256(v), hi = _mm512_extractf32x8_ps(v, 1);
     _mm_storeu_ps(to[0] + j, _mm256_castps256_ps128(lo));
     _mm_storeu_ps(to[4] + j, _mm256_extractf128_ps(lo, 1));
     _mm_storeu_ps(to[8] + j, _mm256_castps256_ps128(hi));
     _mm_storeu_ps(to[12] + j, _mm256_extractf128_ps(hi, 1));
 }
-FBP_INLINE void v_store_parts_f64(double *const *to, long j, v_t_f64 v) {
+FBP_INLINE void v_store_parts_f64(double *const *to, ptrdiff_t j, v_t_f64 v) {
     const __m256d lo = _mm512_castpd512_pd256(v), hi = _mm512_extractf64x4_pd(v, 1);
     _mm_storeu_pd(to[0] + j, _mm256_castpd256_pd128(lo));
     _mm_storeu_pd(to[2] + j, _mm256_extractf128_pd(lo, 1));
@@ -278,23 +286,23 @@ FBP_INLINE void v_store_parts_f64(double *const *to, long j, v_t_f64 v) {
     _mm_storeu_pd(to[6] + j, _mm256_extractf128_pd(hi, 1));
 }
 enum { V_COLUMNS_f32 = 4, V_COLUMNS_f64 = 2 };
-FBP_INLINE void v_load_columns_f32(const float *const *from, long j, v_t_f32 c[4]) {
+FBP_INLINE void v_load_columns_f32(const float *const *from, ptrdiff_t j, v_t_f32 c[4]) {
     FBP_UNROLL(4)
     for (int i = 0; i < 4; i++) c[i] = v_load_parts_f32(from + i, j);
     v_turn_f32(c);
 }
-FBP_INLINE void v_load_columns_f64(const double *const *from, long j, v_t_f64 c[2]) {
+FBP_INLINE void v_load_columns_f64(const double *const *from, ptrdiff_t j, v_t_f64 c[2]) {
     const v_t_f64 a = v_load_parts_f64(from, j), b = v_load_parts_f64(from + 1, j);
     c[0] = _mm512_unpacklo_pd(a, b);
     c[1] = _mm512_unpackhi_pd(a, b);
 }
-FBP_INLINE void v_store_columns_f32(float *const *to, long j, const v_t_f32 c[4]) {
+FBP_INLINE void v_store_columns_f32(float *const *to, ptrdiff_t j, const v_t_f32 c[4]) {
     v_t_f32 r[4] = {c[0], c[1], c[2], c[3]};
     v_turn_f32(r);
     FBP_UNROLL(4)
     for (int i = 0; i < 4; i++) v_store_parts_f32(to + i, j, r[i]);
 }
-FBP_INLINE void v_store_columns_f64(double *const *to, long j, const v_t_f64 c[2]) {
+FBP_INLINE void v_store_columns_f64(double *const *to, ptrdiff_t j, const v_t_f64 c[2]) {
     v_store_parts_f64(to, j, _mm512_unpacklo_pd(c[0], c[1]));
     v_store_parts_f64(to + 1, j, _mm512_unpackhi_pd(c[0], c[1]));
 }

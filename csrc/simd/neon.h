@@ -23,11 +23,11 @@ FBP_INLINE v_t_f64 v_load_f64(const double *p) { return vld1q_f64(p); }
 FBP_INLINE void v_store_f32(float *p, v_t_f32 v) { vst1q_f32(p, v); }
 FBP_INLINE void v_store_f64(double *p, v_t_f64 v) { vst1q_f64(p, v); }
 
-FBP_INLINE m_t_f32 v_first_f32(long n) {
+FBP_INLINE m_t_f32 v_first_f32(ptrdiff_t n) {
     const uint32_t lane[4] = {0, 1, 2, 3};
     return vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n));
 }
-FBP_INLINE m_t_f64 v_first_f64(long n) {
+FBP_INLINE m_t_f64 v_first_f64(ptrdiff_t n) {
     const uint64_t lane[2] = {0, 1};
     return vcltq_u64(vld1q_u64(lane), vdupq_n_u64((uint64_t)n));
 }
@@ -56,10 +56,18 @@ FBP_INLINE void v_store_m_f64(double *p, v_t_f64 v, m_t_f64 m) {
     if (vgetq_lane_u64(m, 0)) vst1q_lane_f64(p, v, 0);
     if (vgetq_lane_u64(m, 1)) vst1q_lane_f64(p + 1, v, 1);
 }
-FBP_INLINE v_t_f32 v_load_n_f32(const float *p, long n) { return v_load_m_f32(p, v_first_f32(n)); }
-FBP_INLINE v_t_f64 v_load_n_f64(const double *p, long n) { return v_load_m_f64(p, v_first_f64(n)); }
-FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, long n) { v_store_m_f32(p, v, v_first_f32(n)); }
-FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, long n) { v_store_m_f64(p, v, v_first_f64(n)); }
+FBP_INLINE v_t_f32 v_load_n_f32(const float *p, ptrdiff_t n) {
+    return v_load_m_f32(p, v_first_f32(n));
+}
+FBP_INLINE v_t_f64 v_load_n_f64(const double *p, ptrdiff_t n) {
+    return v_load_m_f64(p, v_first_f64(n));
+}
+FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, ptrdiff_t n) {
+    v_store_m_f32(p, v, v_first_f32(n));
+}
+FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, ptrdiff_t n) {
+    v_store_m_f64(p, v, v_first_f64(n));
+}
 
 /* ---- arithmetic ---- */
 FBP_INLINE v_t_f32 v_add_f32(v_t_f32 a, v_t_f32 b) { return vaddq_f32(a, b); }
@@ -221,23 +229,23 @@ FBP_INLINE void v_transpose_f64(v_t_f64 r[2]) {
 }
 
 enum { V_COLUMNS_f32 = 4, V_COLUMNS_f64 = 2 };
-FBP_INLINE void v_load_columns_f32(const float *const *from, long j, v_t_f32 c[4]) {
+FBP_INLINE void v_load_columns_f32(const float *const *from, ptrdiff_t j, v_t_f32 c[4]) {
     FBP_UNROLL(4)
     for (int i = 0; i < 4; i++) c[i] = vld1q_f32(from[i] + j);
     v_transpose_f32(c);
 }
-FBP_INLINE void v_load_columns_f64(const double *const *from, long j, v_t_f64 c[2]) {
+FBP_INLINE void v_load_columns_f64(const double *const *from, ptrdiff_t j, v_t_f64 c[2]) {
     FBP_UNROLL(2)
     for (int i = 0; i < 2; i++) c[i] = vld1q_f64(from[i] + j);
     v_transpose_f64(c);
 }
-FBP_INLINE void v_store_columns_f32(float *const *to, long j, const v_t_f32 c[4]) {
+FBP_INLINE void v_store_columns_f32(float *const *to, ptrdiff_t j, const v_t_f32 c[4]) {
     v_t_f32 r[4] = {c[0], c[1], c[2], c[3]};
     v_transpose_f32(r);
     FBP_UNROLL(4)
     for (int i = 0; i < 4; i++) vst1q_f32(to[i] + j, r[i]);
 }
-FBP_INLINE void v_store_columns_f64(double *const *to, long j, const v_t_f64 c[2]) {
+FBP_INLINE void v_store_columns_f64(double *const *to, ptrdiff_t j, const v_t_f64 c[2]) {
     v_t_f64 r[2] = {c[0], c[1]};
     v_transpose_f64(r);
     FBP_UNROLL(2)

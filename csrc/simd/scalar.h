@@ -24,8 +24,8 @@ FBP_INLINE v_t_f64 v_load_f64(const double *p) { return *p; }
 FBP_INLINE void v_store_f32(float *p, v_t_f32 v) { *p = v; }
 FBP_INLINE void v_store_f64(double *p, v_t_f64 v) { *p = v; }
 
-FBP_INLINE m_t_f32 v_first_f32(long n) { return n > 0; }
-FBP_INLINE m_t_f64 v_first_f64(long n) { return n > 0; }
+FBP_INLINE m_t_f32 v_first_f32(ptrdiff_t n) { return n > 0; }
+FBP_INLINE m_t_f64 v_first_f64(ptrdiff_t n) { return n > 0; }
 FBP_INLINE v_t_f32 v_load_m_f32(const float *p, m_t_f32 m) { return m ? *p : 0.0f; }
 FBP_INLINE v_t_f64 v_load_m_f64(const double *p, m_t_f64 m) { return m ? *p : 0.0; }
 FBP_INLINE void v_store_m_f32(float *p, v_t_f32 v, m_t_f32 m) {
@@ -34,10 +34,10 @@ FBP_INLINE void v_store_m_f32(float *p, v_t_f32 v, m_t_f32 m) {
 FBP_INLINE void v_store_m_f64(double *p, v_t_f64 v, m_t_f64 m) {
     if (m) *p = v;
 }
-FBP_INLINE v_t_f32 v_load_n_f32(const float *p, long n) { return v_load_m_f32(p, n > 0); }
-FBP_INLINE v_t_f64 v_load_n_f64(const double *p, long n) { return v_load_m_f64(p, n > 0); }
-FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, long n) { v_store_m_f32(p, v, n > 0); }
-FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, long n) { v_store_m_f64(p, v, n > 0); }
+FBP_INLINE v_t_f32 v_load_n_f32(const float *p, ptrdiff_t n) { return v_load_m_f32(p, n > 0); }
+FBP_INLINE v_t_f64 v_load_n_f64(const double *p, ptrdiff_t n) { return v_load_m_f64(p, n > 0); }
+FBP_INLINE void v_store_n_f32(float *p, v_t_f32 v, ptrdiff_t n) { v_store_m_f32(p, v, n > 0); }
+FBP_INLINE void v_store_n_f64(double *p, v_t_f64 v, ptrdiff_t n) { v_store_m_f64(p, v, n > 0); }
 
 /* ---- arithmetic ---- */
 FBP_INLINE v_t_f32 v_add_f32(v_t_f32 a, v_t_f32 b) { return a + b; }
@@ -189,13 +189,17 @@ FBP_INLINE void v_transpose_f32(v_t_f32 r[1]) { (void)r; }
 FBP_INLINE void v_transpose_f64(v_t_f64 r[1]) { (void)r; }
 
 enum { V_COLUMNS_f32 = 1, V_COLUMNS_f64 = 1 };
-FBP_INLINE void v_load_columns_f32(const float *const *from, long j, v_t_f32 *c) {
+FBP_INLINE void v_load_columns_f32(const float *const *from, ptrdiff_t j, v_t_f32 *c) {
     *c = from[0][j];
 }
-FBP_INLINE void v_load_columns_f64(const double *const *from, long j, v_t_f64 *c) {
+FBP_INLINE void v_load_columns_f64(const double *const *from, ptrdiff_t j, v_t_f64 *c) {
     *c = from[0][j];
 }
-FBP_INLINE void v_store_columns_f32(float *const *to, long j, const v_t_f32 *c) { to[0][j] = *c; }
-FBP_INLINE void v_store_columns_f64(double *const *to, long j, const v_t_f64 *c) { to[0][j] = *c; }
+FBP_INLINE void v_store_columns_f32(float *const *to, ptrdiff_t j, const v_t_f32 *c) {
+    to[0][j] = *c;
+}
+FBP_INLINE void v_store_columns_f64(double *const *to, ptrdiff_t j, const v_t_f64 *c) {
+    to[0][j] = *c;
+}
 
 #endif

@@ -30,12 +30,12 @@ FBP_INLINE void t_end(void) {}
 FBP_INLINE void t_zero(tiles_t *t, int c) {
     if (tiles_configured) memset(t->tile[c], 0, sizeof t->tile[c]);
 }
-FBP_INLINE void t_load(tiles_t *t, int c, const void *p, long stride) {
+FBP_INLINE void t_load(tiles_t *t, int c, const void *p, ptrdiff_t stride) {
     if (!tiles_configured) return;
-    for (long r = 0; r < 16; ++r) memcpy(t->tile[c][r], (const char *)p + r * stride, 64);
+    for (ptrdiff_t r = 0; r < 16; ++r) memcpy(t->tile[c][r], (const char *)p + r * stride, 64);
 }
-FBP_INLINE void t_store(const tiles_t *t, int c, void *p, long stride) {
-    for (long r = 0; r < 16; ++r) memcpy((char *)p + r * stride, t->tile[c][r], 64);
+FBP_INLINE void t_store(const tiles_t *t, int c, void *p, ptrdiff_t stride) {
+    for (ptrdiff_t r = 0; r < 16; ++r) memcpy((char *)p + r * stride, t->tile[c][r], 64);
 }
 
 /* A tile of a factor as floats. even and odd: the elements 2j and 2j + 1 of row q. */

@@ -154,7 +154,7 @@ static bool find_record(reader_t *r) {
 typedef struct {
     const char *begin;
     int64_t line;
-    long n_cells;
+    ptrdiff_t n_cells;
     next_t next;
 } record_t;
 
@@ -212,15 +212,16 @@ static bool next_plain(reader_t *r, record_t *record, fastbp_cell_kind_t *kind, 
 }
 
 fastbp_csv_status_t fastbp_csv_numbers(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
-                                       long max_rows, const fastbp_csv_columns_t *columns,
-                                       double *values, int64_t *lines, long *n_rows, size_t *used) {
+                                       ptrdiff_t max_rows, const fastbp_csv_columns_t *columns,
+                                       double *values, int64_t *lines, ptrdiff_t *n_rows,
+                                       size_t *used) {
     reader_t r = open_block(csv, block);
     record_t record;
     const bool plain = csv->decimal == '.' && csv->thousands == 0;
     *n_rows = 0;
     while (*n_rows < max_rows && open_record(&r, &record)) {
         int64_t n_marked = 0;
-        for (long j = 0; j < csv->n_columns && record.next == NEXT_CELL; j++) {
+        for (ptrdiff_t j = 0; j < csv->n_columns && record.next == NEXT_CELL; j++) {
             fastbp_cell_kind_t kind;
             if (!plain || !next_plain(&r, &record, &kind, &values[j])) {
                 cell_t cell;
@@ -233,8 +234,8 @@ fastbp_csv_status_t fastbp_csv_numbers(fastbp_csv_t *csv, const fastbp_csv_block
             columns->kinds[j] = (unsigned char)kind;
         }
         if (!close_record(csv, &r, &record)) break;
-        for (long j = 0; j < csv->n_columns; j++) { /* only now: the next block has it again */
-            long at = j * FASTBP_CELL_KINDS + columns->kinds[j];
+        for (ptrdiff_t j = 0; j < csv->n_columns; j++) { /* only now: the next block has it again */
+            ptrdiff_t at = j * FASTBP_CELL_KINDS + columns->kinds[j];
             if (columns->counts[at]++ == 0) columns->first[at] = csv->n_rows - 1;
         }
         csv->n_marked += n_marked;
@@ -245,14 +246,15 @@ fastbp_csv_status_t fastbp_csv_numbers(fastbp_csv_t *csv, const fastbp_csv_block
 }
 
 fastbp_csv_status_t fastbp_csv_spans(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
-                                     long max_rows, const long *chosen, long n_chosen,
-                                     fastbp_csv_span_t *spans, long *n_rows, size_t *used) {
+                                     ptrdiff_t max_rows, const ptrdiff_t *chosen,
+                                     ptrdiff_t n_chosen, fastbp_csv_span_t *spans,
+                                     ptrdiff_t *n_rows, size_t *used) {
     reader_t r = open_block(csv, block);
     record_t record;
     *n_rows = 0;
     while (*n_rows < max_rows && open_record(&r, &record)) {
         cell_t cell;
-        for (long c = 0; c < n_chosen && record.next == NEXT_CELL;) {
+        for (ptrdiff_t c = 0; c < n_chosen && record.next == NEXT_CELL;) {
             if (!next_cell(&r, &record, &cell)) break;
             if (chosen[c] != record.n_cells - 1) continue;
             spans[c++] = (fastbp_csv_span_t){(size_t)(cell.begin - block->bytes),
@@ -266,7 +268,7 @@ fastbp_csv_status_t fastbp_csv_spans(fastbp_csv_t *csv, const fastbp_csv_block_t
 }
 
 fastbp_csv_status_t fastbp_csv_width(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
-                                     long *n_columns) {
+                                     ptrdiff_t *n_columns) {
     reader_t r = open_block(csv, block);
     record_t record;
     cell_t cell;

@@ -27,14 +27,14 @@ typedef enum {
 
 /* The format of a file, and how much of it has been read. */
 typedef struct {
-    char delimiter;   /* an ASCII character; ' ' means any run of blanks and tabs */
-    char decimal;     /* the decimal mark: '.' or ',' */
-    char thousands;   /* between groups of three digits; ' ' also means Unicode's spaces; 0: none */
-    long n_columns;   /* cells per record; 0: as many as the first record has */
-    int64_t line;     /* the line, from 1, where the next record begins, or the faulty one */
-    int64_t n_rows;   /* records read so far */
-    long n_cells;     /* cells of the faulty record, after FASTBP_CSV_RAGGED */
-    int64_t n_marked; /* cells read as numbers with a decimal comma or thousands marks */
+    char delimiter; /* an ASCII character; ' ' means any run of blanks and tabs */
+    char decimal;   /* the decimal mark: '.' or ',' */
+    char thousands; /* between groups of three digits; ' ' also means Unicode's spaces; 0: none */
+    ptrdiff_t n_columns; /* cells per record; 0: as many as the first record has */
+    int64_t line;        /* the line, from 1, where the next record begins, or the faulty one */
+    int64_t n_rows;      /* records read so far */
+    ptrdiff_t n_cells;   /* cells of the faulty record, after FASTBP_CSV_RAGGED */
+    int64_t n_marked;    /* cells read as numbers with a decimal comma or thousands marks */
 } fastbp_csv_t;
 
 typedef struct {
@@ -62,18 +62,20 @@ typedef struct {
  * of record i goes to lines[i]. values has room for max_rows records. Sets *n_rows and *used to the
  * numbers of records and bytes used. After a fault, csv->line is the line of the faulty record. */
 fastbp_csv_status_t fastbp_csv_numbers(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
-                                       long max_rows, const fastbp_csv_columns_t *columns,
-                                       double *values, int64_t *lines, long *n_rows, size_t *used);
+                                       ptrdiff_t max_rows, const fastbp_csv_columns_t *columns,
+                                       double *values, int64_t *lines, ptrdiff_t *n_rows,
+                                       size_t *used);
 
 /* The same, but writes the places of cells instead of their values, for n_chosen columns in
  * ascending order: spans[i·n_chosen + c]. */
 fastbp_csv_status_t fastbp_csv_spans(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
-                                     long max_rows, const long *chosen, long n_chosen,
-                                     fastbp_csv_span_t *spans, long *n_rows, size_t *used);
+                                     ptrdiff_t max_rows, const ptrdiff_t *chosen,
+                                     ptrdiff_t n_chosen, fastbp_csv_span_t *spans,
+                                     ptrdiff_t *n_rows, size_t *used);
 
 /* Sets *n_columns to the number of cells of the first record; to 0 if the block has no whole
  * record. Uses nothing of the block. */
 fastbp_csv_status_t fastbp_csv_width(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
-                                     long *n_columns);
+                                     ptrdiff_t *n_columns);
 
 #endif

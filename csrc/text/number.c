@@ -121,7 +121,7 @@ static bool from_word(uint64_t w, int q, double *out) {
 
 /* The digits p … end, possibly with a point, times 10^exponent. strtod gets an integer and an
  * exponent, which it reads the same way in every locale. */
-static double from_digits(const char *p, const char *end, long exponent) {
+static double from_digits(const char *p, const char *end, ptrdiff_t exponent) {
     char text[KEPT_DIGITS + 16];
     size_t n = 0;
     bool point = false, more = false;
@@ -159,13 +159,13 @@ static double from_digits(const char *p, const char *end, long exponent) {
 static bool is_digit(char c) { return '0' <= c && c <= '9'; }
 
 /* Reads an exponent from its e on, limits its size, and moves *at past it; false if it is none. */
-static bool read_exponent(const char **at, const char *end, long *exponent, bool *sign) {
+static bool read_exponent(const char **at, const char *end, ptrdiff_t *exponent, bool *sign) {
     const char *p = *at + 1;
     *sign = p < end && (*p == '+' || *p == '-');
     bool minus = *sign && *p == '-';
     p += *sign;
     if (p == end || !is_digit(*p)) return false;
-    long e = 0;
+    ptrdiff_t e = 0;
     for (; p < end && is_digit(*p); p++)
         if (e < MAX_EXPONENT) e = 10 * e + (*p - '0');
     *exponent = minus ? -e : e;
@@ -236,12 +236,12 @@ fastbp_cell_kind_t fbp_plain_number(const char *p, const char *end, double *valu
     }
     const char *last = p;
     if (last - first == (point != NULL)) return FASTBP_CELL_TEXT; /* no digit */
-    long exponent = 0;
+    ptrdiff_t exponent = 0;
     bool scaled = p < end && (*p | 0x20) == 'e', e_sign = false;
     if (scaled && !read_exponent(&p, end, &exponent, &e_sign)) return FASTBP_CELL_TEXT;
     *stop = p;
 
-    long q = exponent - (point != NULL ? (long)(last - point - 1) : 0);
+    ptrdiff_t q = exponent - (point != NULL ? (ptrdiff_t)(last - point - 1) : 0);
     bool whole_word = digits.n <= MAX_DIGITS && -MAX_EXPONENT < q && q < MAX_EXPONENT;
     if (!whole_word || !from_word(digits.w, (int)q, value))
         *value = from_digits(first, last, exponent);

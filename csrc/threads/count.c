@@ -30,7 +30,7 @@ int fbp_usable_cpus(void) {
 #if defined(_WIN32)
     const DWORD n = GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
 #else
-    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    const ptrdiff_t n = sysconf(_SC_NPROCESSORS_ONLN);
 #endif
     return n > 0 ? (int)n : 1;
 }

@@ -61,7 +61,7 @@ int fbp_team_size(const fbp_team_t *team) { return team->size; }
 
 fbp_fpmode_t fbp_team_callers_mode(const fbp_team_t *team) { return team->callers_mode; }
 
-long fbp_team_next(fbp_team_t *team) {
+ptrdiff_t fbp_team_next(fbp_team_t *team) {
     return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
 }
 

@@ -31,7 +31,7 @@ fbp_fpmode_t fbp_team_callers_mode(const fbp_team_t *team);
 void fbp_team_barrier(fbp_team_t *team);
 
 /* Takes a task: returns the first of 0, 1, 2, … that was not returned since the last barrier. */
-long fbp_team_next(fbp_team_t *team);
+ptrdiff_t fbp_team_next(fbp_team_t *team);
 
 /* While a session is open, idle workers spin for some tens of microseconds before they sleep. */
 void fbp_pool_open_session(void);

@@ -9,7 +9,7 @@
 
 /* Steps that are measured together, all on the same number of workers. */
 typedef struct {
-    long steps;
+    ptrdiff_t steps;
     double work, seconds;
     double best; /* the highest work per second of a step */
 } fbp_window_t;
@@ -30,7 +30,7 @@ typedef struct {
     int reach_down, reach_up; /* how far the next trial goes */
     int late;                 /* grows with each window that has late steps, falls with others */
     bool went_down;           /* the last trial was of fewer workers */
-    long changes;             /* of `size` */
+    ptrdiff_t changes;        /* of `size` */
 } fbp_sizing_t;
 
 /* Begins with all workers; most >= 1. */

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .checkpoints import Record
 
 _MAX_ROWS = 2**31 - 1  # of a data set, or of a block
-_MAX_EPOCHS = int(np.iinfo("l").max)  # the engine counts them in a C long
+_MAX_EPOCHS = int(np.iinfo(np.intp).max)  # the engine counts them in a ptrdiff_t
 SLICE = 0.05  # seconds of training between two looks at signals and at the clock
 
 

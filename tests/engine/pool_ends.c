@@ -9,7 +9,7 @@
 enum { THREADS = 4, TASKS = 100, TURNS = 20 };
 
 typedef struct {
-    long done[THREADS];
+    ptrdiff_t done[THREADS];
     int size;
 } work_t;
 
@@ -25,7 +25,7 @@ static void region(void *context, fbp_team_t *team, int worker) {
 static bool run_on(int threads, int *size) {
     work_t work = {0};
     fbp_pool_run(threads, region, &work);
-    long sum = 0;
+    ptrdiff_t sum = 0;
     for (int i = 0; i < THREADS; ++i) sum += work.done[i];
     *size = work.size;
     return sum == 2 * TASKS;

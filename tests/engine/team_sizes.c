@@ -5,46 +5,50 @@
 #include <stdio.h>
 
 /* Seconds of the i-th step of work 1 on `size` workers. */
-typedef double (*machine_t)(long i, int size);
+typedef double (*machine_t)(ptrdiff_t i, int size);
 
 enum { FULL = 8 };
 static const double SHORT = 1e-4; /* a step of one worker */
 
-static double quiet(long i, int size) { return SHORT / size * (1 + 0.1 * (double)(i % 3)); }
+static double quiet(ptrdiff_t i, int size) { return SHORT / size * (1 + 0.1 * (double)(i % 3)); }
 
 /* One processor of two is taken in every other 3 ms or so: each barrier waits for it. */
-static double crowded(long i, int size) {
+static double crowded(ptrdiff_t i, int size) {
     if (size == 1) return SHORT;
     return i % 20 == 0 ? 3e-3 : SHORT / size;
 }
 
 /* The same, but the steps are so long that two threads gain nevertheless. */
-static double crowded_and_large(long i, int size) {
+static double crowded_and_large(ptrdiff_t i, int size) {
     return size == 1 ? 0.1 : 0.1 / size + (i % 2 == 0 ? 0.02 : 0.0);
 }
 
 /* A number of processors is free, and a team that needs more waits for those that are not. */
-static double five_free(long i, int size) {
+static double five_free(ptrdiff_t i, int size) {
     return size <= 5 ? SHORT / size : SHORT / 5 + (i % 4 == 0 ? 2e-3 : 0.0);
 }
 
 /* On every number of workers some steps are late, as with rows of different lengths. */
-static double uneven(long i, int size) { return SHORT / size * (i % 4 == 0 ? 4 : 1); }
+static double uneven(ptrdiff_t i, int size) { return SHORT / size * (i % 4 == 0 ? 4 : 1); }
 
 /* So many programs run that a worker waits for half a second to get its processor back. */
-static double overloaded(long i, int size) {
+static double overloaded(ptrdiff_t i, int size) {
     return size == 1 ? SHORT : SHORT / size + (i % 5 == 0 ? 0.5 : 0.0);
 }
 
 /* The process stands still for five seconds, or in every tenth step. */
-static double stopped_once(long i, int size) { return quiet(i, size) + (i == 5000 ? 5.0 : 0.0); }
-static double stopped_often(long i, int size) { return quiet(i, size) + (i % 10 == 0 ? 0.5 : 0.0); }
+static double stopped_once(ptrdiff_t i, int size) {
+    return quiet(i, size) + (i == 5000 ? 5.0 : 0.0);
+}
+static double stopped_often(ptrdiff_t i, int size) {
+    return quiet(i, size) + (i % 10 == 0 ? 0.5 : 0.0);
+}
 
 /* Runs `steps` steps; the seconds that they took. *changes counts how often the size changed. */
-static double run(fbp_sizing_t *sizing, machine_t machine, long steps, long *changes) {
+static double run(fbp_sizing_t *sizing, machine_t machine, ptrdiff_t steps, ptrdiff_t *changes) {
     double seconds = 0;
     *changes = 0;
-    for (long i = 0; i < steps; ++i) {
+    for (ptrdiff_t i = 0; i < steps; ++i) {
         const double taken = machine(i, sizing->size);
         seconds += taken;
         const int before = sizing->size;
@@ -64,15 +68,15 @@ static void demand(bool holds, const char *what) {
 }
 
 /* One size all the time. */
-static double alone(machine_t machine, int size, long steps) {
+static double alone(machine_t machine, int size, ptrdiff_t steps) {
     double seconds = 0;
-    for (long i = 0; i < steps; ++i) seconds += machine(i, size);
+    for (ptrdiff_t i = 0; i < steps; ++i) seconds += machine(i, size);
     return seconds;
 }
 
 static void check_quiet(void) {
     fbp_sizing_t sizing;
-    long changes;
+    ptrdiff_t changes;
     for (int most = 1; most <= FULL; ++most) {
         fbp_sizing_init(&sizing, most);
         (void)run(&sizing, quiet, 100000, &changes);
@@ -82,7 +86,7 @@ static void check_quiet(void) {
 
 static void check_crowded(void) {
     fbp_sizing_t sizing;
-    long changes;
+    ptrdiff_t changes;
     fbp_sizing_init(&sizing, 2);
     const double seconds = run(&sizing, crowded, 300000, &changes);
     demand(sizing.home == 1, "a crowded machine keeps two workers");
@@ -95,7 +99,7 @@ static void check_crowded(void) {
 
 static void check_large(void) {
     fbp_sizing_t sizing;
-    long changes;
+    ptrdiff_t changes;
     fbp_sizing_init(&sizing, 2);
     const double seconds = run(&sizing, crowded_and_large, 10000, &changes);
     demand(sizing.home == 2, "two workers that gain do not stay");
@@ -104,7 +108,7 @@ static void check_large(void) {
 
 static void check_many(void) {
     fbp_sizing_t sizing;
-    long changes;
+    ptrdiff_t changes;
     fbp_sizing_init(&sizing, FULL);
     (void)run(&sizing, five_free, 300000, &changes);
     demand(sizing.home == 5, "not as many workers as processors are free");
@@ -117,7 +121,7 @@ static void check_many(void) {
 
 static void check_gaps(void) {
     fbp_sizing_t sizing;
-    long changes;
+    ptrdiff_t changes;
     fbp_sizing_init(&sizing, 2);
     (void)run(&sizing, stopped_once, 50000, &changes);
     demand(changes == 0, "one gap changes the size");

@@ -23,7 +23,7 @@ STUB = (SOURCES / "_core.pyi").read_text()
 BINDING = (SOURCES / "_core.pyx").read_text()
 # The Python type for a parameter of a C type. Parameters without a C type take any object.
 TYPES = {
-    **dict.fromkeys(("int", "long", "size_t", "uint64_t"), int),
+    **dict.fromkeys(("int", "ptrdiff_t", "size_t", "uint64_t"), int),
     **dict.fromkeys(("bint", "bool"), bool),
     "double": float,
     **{each.__name__: each for each in (str, tuple, list)},

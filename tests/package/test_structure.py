@@ -396,7 +396,7 @@ def test_files_are_short():
         # About 900. The binding has more: every call has its own arguments, and programs are
         # translated, so helpers would not shorten it; a second module would link a second engine,
         # with threads of its own.
-        assert lines <= 1175, f"{path.relative_to(ROOT)} has {lines} lines"
+        assert lines <= 1200, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
 def test_the_version_is_stated_in_one_place():

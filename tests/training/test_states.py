@@ -328,7 +328,7 @@ def test_numbers_of_epochs_above_63_bits_are_refused(network, name, value):
 
 def test_large_epoch_numbers_give_the_same_order_in_both_networks():
     engine, twin = (network((2, 1), dtype="float64", seed=0) for network in NETWORKS)
-    for first in (2**32 - 1, 2**32 + 5, np.iinfo("l").max - 1):
+    for first in (2**32 - 1, 2**32 + 5, np.iinfo(np.intp).max - 1):
         for net in (engine, twin):
             net.fit(X, Y, initial_epoch=first, epochs=first + 1, batch_size=1, optimizer=SGD(0.1))
         np.testing.assert_allclose(engine.theta, twin.theta, 0, 200 * 2.0**-52, err_msg=str(first))
