@@ -109,12 +109,13 @@ def entry(isa):
     return f"BF16({isa}, {needs}, {base})" if base else f"ISA({isa}, {needs})"
 
 
-def is_fresh(obj, source):
-    """Whether an object file is newer than this file and all its inputs.
+def is_fresh(obj, source, command):
+    """Whether an object file was made by this command, and is newer than this file and its inputs.
 
     The inputs are the files that the compiler listed (-MMD), or else the source and all headers.
     """
-    if not obj.exists():
+    made_by = obj.with_suffix(".command")
+    if not (obj.exists() and made_by.exists() and made_by.read_text("utf-8") == command):
         return False
     listed = obj.with_suffix(".d")
     if listed.exists():
@@ -189,20 +190,23 @@ class BuildEngine(build_ext):
         """Compile one source unless its object file is fresh; return the object file."""
         folder = os.path.join(self.build_temp, *(name for name, _ in macros if name in ONLY))
         (obj,) = self.compiler.object_filenames([source], output_dir=folder)
-        if is_fresh(Path(obj), source) and not self.force:
-            return obj
         kinds = [*kinds, "debug" if DEBUG else "release"]
         if WERROR and "engine" in kinds:
             kinds.append("werror")
-        Path(obj).unlink(missing_ok=True)
         flags = FLAGS[self.family] | {name: isa.get(self.family) for name, isa in ISAS.items()}
-        self.compiler.compile(
-            [source],
-            output_dir=folder,
-            macros=macros,
-            include_dirs=ext.include_dirs,
-            extra_postargs=[flag for kind in kinds for flag in flags[kind]],
-        )
+        options = {
+            "macros": macros,
+            "include_dirs": ext.include_dirs,
+            "extra_postargs": [flag for kind in kinds for flag in flags[kind]],
+        }
+        # msvc has no compiler_so; its environment chooses the compiler.
+        compiler = getattr(self.compiler, "compiler_so", self.plat_name)
+        command = f"{compiler} {self.compiler.include_dirs} {options}"
+        if is_fresh(Path(obj), source, command) and not self.force:
+            return obj
+        Path(obj).unlink(missing_ok=True)
+        self.compiler.compile([source], output_dir=folder, **options)
+        Path(obj).with_suffix(".command").write_text(command, "utf-8")
         return obj
 
 
