@@ -5,9 +5,9 @@ FASTBP_EMULATED=1 adds the ISA amx_emulated, with which the products of amx are 
 """
 
 import os
-import platform
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,14 +92,24 @@ FLAGS = {
 }
 
 
-def target_machine():
-    """Return x86_64, aarch64, or another name, for which only the scalar ISA is built."""
-    if sys.maxsize < 2**32:
+def choose_one_architecture():
+    """On macOS, build for one architecture, because an ISA file fits only one, and tag it so."""
+    here = os.uname().machine
+    archs = os.environ.setdefault("ARCHFLAGS", f"-arch {here}").split()[1::2]
+    name = archs[0] if len(archs) == 1 else "universal2"
+    system, version, _ = sysconfig.get_platform().split("-")
+    os.environ.setdefault("_PYTHON_HOST_PLATFORM", f"{system}-{version}-{name}")
+
+
+def target_machine(plat_name):
+    """Return x86_64, aarch64, or another name, for which only the scalar ISA is built.
+
+    plat_name is the platform of the wheel, such as linux-x86_64, macosx-11.0-arm64 or win-amd64. A
+    cross compiler's user sets it by _PYTHON_HOST_PLATFORM, and Visual Studio by its own variables.
+    """
+    if sys.maxsize < 2**32:  # on a 64-bit Linux, the name does not say that Python has 32 bits
         return "32-bit"
-    name = platform.machine().lower()
-    if sys.platform == "darwin":  # build for one architecture, because an ISA file fits only one
-        archs = os.environ.setdefault("ARCHFLAGS", f"-arch {name}").split()[1::2]
-        name = archs[0] if len(archs) == 1 else "several"
+    name = plat_name.rpartition("-")[2]
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
@@ -158,7 +168,8 @@ class BuildEngine(build_ext):
     def can_build(self, name):
         """Whether an ISA is for this machine and system, and the compiler knows it."""
         isa = ISAS[name]
-        machines = {"any", target_machine()} | ({"emulated"} if EMULATED else set())
+        machine = target_machine(self.plat_name)
+        machines = {"any", machine} | ({"emulated"} if EMULATED else set())
         if isa["machine"] not in machines or isa.get("system", sys.platform) != sys.platform:
             return False
         if "base" not in isa or not isa.get(self.family):
@@ -211,6 +222,8 @@ class BuildEngine(build_ext):
 
 
 if __name__ == "__main__":
+    if sys.platform == "darwin":
+        choose_one_architecture()
     setup(
         ext_modules=[Extension("fastbp._core", ["fastbp/_core.pyx"], include_dirs=["csrc"])],
         cmdclass={"build_ext": BuildEngine},
