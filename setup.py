@@ -5,6 +5,7 @@ FASTBP_EMULATED=1 adds the ISA amx_emulated, with which the products of amx are 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -23,9 +24,10 @@ EMULATED = os.environ.get("FASTBP_EMULATED") == "1"
 CSRC = Path("csrc")
 
 # The ISAs, the slowest first. Each has one file in csrc/isa/: the machine that it needs, and its
-# flags by compiler. No other file may use optional features of the processor. An ISA with a base
-# has only products in bfloat16; its other kernels are those of the base. It is left out if the
-# compiler is not listed, or if it or its assembler cannot translate `probe`.
+# flags by family of compilers: those with the options of gcc, and clang-cl. No other file may use
+# optional features of the processor. An ISA with a base has only products in bfloat16; its other
+# kernels are those of the base. It is left out if its family is not listed, or if the compiler or
+# its assembler cannot translate `probe`.
 ISAS = {
     # -O2 halves the time of its translation. With gcc 12, steps in float32 then take 1 to 14 % less
     # time, and in float64 3 % more.
@@ -82,7 +84,10 @@ FLAGS = {
         "link": ["-pthread", "-lm"],
     },
     "msvc": {
-        "engine": ["/std:c11", "/O2", "/fp:precise", "/utf-8", "/W3"],
+        "engine": [
+            *("/std:c11", "/O2", "/clang:-O3", "/clang:-fno-math-errno"),
+            *("/clang:-fno-trapping-math", "/clang:-ffp-contract=off", "/utf-8", "/W3"),
+        ],
         "binding": ["/O2"],
         "werror": ["/WX"],
         "debug": ["/Z7"],
@@ -111,6 +116,27 @@ def target_machine(plat_name):
         return "32-bit"
     name = plat_name.rpartition("-")[2]
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+def use_clang_cl(compiler, plat_name):
+    """Call clang-cl with the libraries and the linker that setuptools has found for cl.
+
+    cl has neither C11's atomics without an experimental option nor the builtins of gcc and clang.
+    """
+    compiler.initialize(plat_name)
+    tools = Path(compiler.cc).parents[5] / "Llvm"  # Tools/MSVC/VERSION/bin/HOST/TARGET/cl.exe
+    programs = os.environ.get("ProgramFiles", "")
+    folders = [os.environ["PATH"], os.path.join(programs, "LLVM", "bin")]
+    folders += [str(tools / name / "bin") for name in ("x64", "ARM64", "")]
+    found = shutil.which("clang-cl", path=os.pathsep.join(folders))
+    if found is None:
+        raise SystemExit(
+            "fastbp needs clang-cl on Windows: install LLVM for Windows, or the component "
+            '"C++ Clang tools for Windows" of Visual Studio'
+        )
+    compiler.cc = found
+    machine = {"32-bit": "i686"}.get(target_machine(plat_name), target_machine(plat_name))
+    compiler.compile_options.append(f"--target={machine}-pc-windows-msvc")
 
 
 def entry(isa):
@@ -156,6 +182,8 @@ class BuildEngine(build_ext):
 
     def build_extension(self, ext):
         self.family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        if self.family == "msvc" and not self.compiler.initialized:
+            use_clang_cl(self.compiler, self.plat_name)
         self.isas = [name for name in ISAS if self.can_build(name)]
         (made,) = cythonize(ext, build_dir=self.build_temp, language_level=3, force=self.force)
         jobs = [*((source, ["binding"], []) for source in made.sources), *self.engine_jobs()]
@@ -210,9 +238,8 @@ class BuildEngine(build_ext):
             "include_dirs": ext.include_dirs,
             "extra_postargs": [flag for kind in kinds for flag in flags[kind]],
         }
-        # msvc has no compiler_so; its environment chooses the compiler.
-        compiler = getattr(self.compiler, "compiler_so", self.plat_name)
-        command = f"{compiler} {self.compiler.include_dirs} {options}"
+        named = "cc" if self.family == "msvc" else "compiler_so"
+        command = f"{getattr(self.compiler, named)} {self.compiler.include_dirs} {options}"
         if is_fresh(Path(obj), source, command) and not self.force:
             return obj
         Path(obj).unlink(missing_ok=True)
