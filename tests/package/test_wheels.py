@@ -4,6 +4,7 @@ import ast
 import base64
 import hashlib
 import importlib.util
+import os
 import re
 import struct
 import sys
@@ -87,6 +88,20 @@ def test_a_build_on_macos_is_for_one_architecture(archs, python, platform):
     build_function("choose_one_architecture", os=System, sysconfig=Config)()
     assert System.environ["_PYTHON_HOST_PLATFORM"] == platform
     assert System.environ["ARCHFLAGS"] == (archs or "-arch arm64")
+
+
+def test_an_object_file_is_fresh_only_for_the_command_that_made_it(tmp_path):
+    is_fresh = build_function("is_fresh", os=os, CSRC=tmp_path, __file__=str(tmp_path / "setup.py"))
+    obj, source = tmp_path / "a.o", tmp_path / "a.c"
+    for path in (tmp_path / "setup.py", source, obj):
+        path.write_text("")
+    os.utime(obj, (2**31, 2**31))
+    assert not is_fresh(obj, str(source), "gcc -O2")  # nobody knows what made it
+    obj.with_suffix(".command").write_text("gcc -O2")
+    assert is_fresh(obj, str(source), "gcc -O2")
+    assert not is_fresh(obj, str(source), "gcc -O2 -Werror")
+    os.utime(source, (2**31 + 1, 2**31 + 1))
+    assert not is_fresh(obj, str(source), "gcc -O2")
 
 
 # ---- the list of wheels --------------------------------------------------------------------------
