@@ -249,7 +249,7 @@ def resolve(spec: Spec) -> Activation:
             return Activation(name, *_trained_options(spec))
         if re.search(r"\bz\b", spec):
             raise ValueError(
-                f"unknown activation {spec!r}; write a formula as 'formula({spec.strip()})'"
+                f"unknown activation {spec!r}; write a formula as {f'formula({spec.strip()})'!r}"
             )
     else:
         from .gates import ActivationFormula, prelu

@@ -1,5 +1,7 @@
 """The exceptions and warnings that fastbp defines."""
 
+from ._messages import readable
+
 __all__ = ["ConvergenceWarning", "DataError", "DivergenceError", "ModelFileError"]
 
 
@@ -44,15 +46,24 @@ def _rebuild(cls: type[DivergenceError], value: float, epoch: int, step: int) ->
 class ModelFileError(ValueError):
     """Raised when a model file is truncated, forged, or was not written by fastbp.
 
-    The message says which file it is, what was expected and what was found.
+    The message says which file it is, what was expected and what was found. What it repeats of the
+    file is shortened, and characters that would control a terminal are escaped.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(readable(str(message)))
 
 
 class DataError(ValueError):
     """Raised when data cannot be read as a table or as images, from a file or from Python.
 
     The message gives the file, or the argument, and, if possible, the line or row and the column.
+    What it repeats of the file is shortened, and characters that would control a terminal are
+    escaped.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(readable(str(message)))
 
 
 class ConvergenceWarning(UserWarning):

@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from .._messages import readable
+
 _SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
 # Words that other libraries append to a name, as in CrossEntropyLoss, StepLR and f1_score.
+_SHOWN = 200  # characters of a name that nobody knows, in a message
 _ENDINGS = ("loss", "lr", "score")
 
 # Names of other libraries by what they name; without punctuation, in lower case, without an ending
@@ -153,7 +156,8 @@ def unknown_name(kind: str, got: object, names: Iterable[str]) -> ValueError:
     """
     names = tuple(names)
     text = hint_of(kind, got, names) if isinstance(got, str) else ""
-    return ValueError(f"unknown {kind} {got!r}; known: {', '.join(names)}{text}")
+    shown = readable(repr(got), _SHOWN)
+    return ValueError(f"unknown {kind} {shown}; known: {', '.join(names)}{text}")
 
 
 def hint_of(kind: str, got: str, names: Sequence[str]) -> str:
@@ -181,7 +185,7 @@ def hint(got: str, names: Sequence[str], elsewhere: Mapping[str, str]) -> str:
         if " " in here:
             return f"; {here}"
         if here.partition("(")[0] in names:
-            return f"; {name} is called {here!r} here"
+            return f"; {readable(name, _SHOWN)} is called {here!r} here"
     return did_you_mean(name, names)
 
 

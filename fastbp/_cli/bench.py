@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from .. import _core
 from .._config import usable_cores
 from .._files.atomic import check_writable
+from .._messages import readable
 from ..bench import Options, measure, select
 from ..bench import _file as files
 from ..bench import _report as report
@@ -116,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json == "-":
         print(files.dumps(found), end="")
     else:
-        print("\n\n".join(map(report.text, found["machines"])))
+        text = "\n\n".join(map(report.text, found["machines"]))
+        print(readable(text, len(text)))  # the file may be that of others
         if args.json is not None:
             files.write(found, args.json)
     if args.merge is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from .._checks.names import did_you_mean
 from .._files.atomic import naming
+from .._messages import readable
 from .._version import __version__
 from ..errors import DivergenceError
 from . import COMMANDS
@@ -98,6 +99,6 @@ def _drop_output() -> None:
 
 def _fail(message: str, code: int) -> int:
     """Print a message; lines that are indented by two blanks, a list of problems, stay lines."""
-    lines = (" ".join(line.split()) for line in message.split("\n  "))
+    lines = (" ".join(line.split()) for line in readable(message).split("\n  "))
     print("fastbp: error: " + "\n  ".join(lines), file=sys.stderr)
     return code

@@ -601,7 +601,7 @@ def _split(text: str, kind: str) -> tuple[str, dict[str, str]]:
     for part in rest:
         option = _OPTION.fullmatch(part)
         if option is None:
-            raise ValueError(f"expected name=value after the formula; got {part.strip()!r}")
+            raise ValueError(f"expected name=value after the formula; got {part.strip()[:100]!r}")
         if option[1] in options:
             raise ValueError(f"{option[1]} stands twice after the formula")
         options[option[1]] = option[2]

@@ -15,6 +15,7 @@ from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from .._checks.words import counted
 from .._core import CELL_KINDS
 from .._files.numpy_arrays import open_npz, read_npy
+from .._messages import readable
 from .._types import Array
 from ..errors import DataError
 from ._csv import Cells, Format, read_csv
@@ -255,7 +256,7 @@ def read_table(
         for i, column in enumerate(kept)
         if i in table.text and column not in forced and are_dates(set(table.text[i].tolist()))
     ]
-    return replace(table, notes=(*table.notes, *dates))
+    return replace(table, notes=(*table.notes, *map(readable, dates)))
 
 
 def read_features(
@@ -542,7 +543,7 @@ def _from_cells(
         lines=cells.lines,
         n_columns=len(cells.names),
         format=cells.scan.format,
-        notes=(*cells.notes, *notes),
+        notes=tuple(map(readable, (*cells.notes, *notes))),
     )
 
 
