@@ -41,8 +41,10 @@ _ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x1, 0x20, 0x40  # flags of a member
 # One field of the header, after white space and quotes are normalised: string, boolean or tuple.
 _ITEM = r" ?'(\w+)' ?: ?(?:'([^']*)'|(True|False)|\(([\dL, ]*)\)) ?"
 _HEADER = re.compile(rf"\{{{_ITEM},{_ITEM},{_ITEM},? ?\}}")
-_DESCR = re.compile(r"[<>|=]?[?a-zA-Z]\d*")
-_SHAPE = re.compile(r"(?:(?:\d{1,20}L?,)+(?:\d{1,20}L?)?)?")
+# Booleans, numbers, strings; objects and raw bytes, which get messages of their own. Not the dtypes
+# whose elements point to other memory, and not "a", an alias that NumPy warns about.
+_DESCR = re.compile(r"[<>|=]?[?bhilqpBHILQPefdgFDGcuSUOV][0-9]*")
+_SHAPE = re.compile(r"(?:(?:[0-9]{1,20}L?,)+(?:[0-9]{1,20}L?)?)?")
 # What zipfile raises for archives that are damaged or of an unknown kind.
 _ZIP_FAULTS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
@@ -240,12 +242,14 @@ def _parse_header(text: str, what: str) -> tuple[np.dtype, tuple[int, ...], bool
 
 def _dtype_of(descr: str | None, what: str) -> np.dtype:
     """Return the dtype; DataError for Python objects, records and elements of size 0."""
+    if not descr or not _DESCR.fullmatch(descr):
+        raise DataError(f"{what} has the dtype {ascii(descr)[:60]}; expected numbers or strings")
     try:
-        dtype = np.dtype(descr) if descr and _DESCR.fullmatch(descr) else None
+        dtype = np.dtype(descr)
     except TypeError:
-        dtype = None
-    if dtype is None:
-        raise DataError(f"{what} has the dtype {ascii(descr)[:60]}, which NumPy does not know")
+        raise DataError(
+            f"{what} has the dtype {ascii(descr)[:60]}, which NumPy does not know"
+        ) from None
     if dtype.kind == "O":
         raise DataError(
             f"{what} holds Python objects, which only pickle can read; expected numbers"
