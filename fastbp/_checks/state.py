@@ -66,10 +66,13 @@ def optional(test: Check) -> Check:
 
 
 def any_number(value: object, name: str) -> float:
-    """A number; NaN and infinity are accepted."""
+    """A number; NaN and infinity are accepted, but no integer beyond the range of a float."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {type(value).__name__}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a float; got a number beyond its range") from None
 
 
 def text(value: object, name: str) -> str:

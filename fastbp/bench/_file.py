@@ -40,7 +40,8 @@ def read(path: str | os.PathLike[str]) -> File:
     with open(path, encoding="utf-8") as stream:
         try:
             found = json.load(stream)
-        except ValueError as error:
+            dumps(found).encode()  # fails for half of a surrogate pair, which JSON can escape
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{os.fspath(path)} is not JSON: {error}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
     if schema not in (_SCHEMA_1, SCHEMA):

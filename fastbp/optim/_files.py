@@ -32,7 +32,10 @@ def load(path: str | os.PathLike[str]) -> Optimizer:
         tensors = {name: reader.read(name) for name in names}
     average = tensors.pop("average", None)
     moments = [tensors[f"moments.{i}"] for i in range(len(tensors))]
-    optimizer.load_state_dict(fields | {"moments": moments, "average": average})
+    try:
+        optimizer.load_state_dict(fields | {"moments": moments, "average": average})
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"{os.fsdecode(path)}: the state is not valid: {error}") from error
     return optimizer
 
 
