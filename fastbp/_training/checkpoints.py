@@ -192,11 +192,12 @@ class Record:
         try:
             self._check(saved)
         except (TypeError, ValueError) as error:
-            raise ModelFileError(
-                f"the checkpoint in {self._files.folder} does not hold: {error}"
-            ) from error
+            raise self._does_not_hold(error) from error
         seed: int = saved["seed"]
         return seed
+
+    def _does_not_hold(self, error: Exception) -> ModelFileError:
+        return ModelFileError(f"the checkpoint in {self._files.folder} does not hold: {error}")
 
     def _check(self, saved: dict[str, Any]) -> None:
         """Check on copies that network, optimiser and schedule accept the saved state."""
@@ -238,7 +239,10 @@ class Record:
         if saved is None:
             return None
         vars(history).update(saved["history"])
-        self._runner.load_states(saved["callbacks"])
+        try:
+            self._runner.load_states(saved["callbacks"])
+        except (TypeError, ValueError) as error:
+            raise self._does_not_hold(error) from error
         self._before = None
         stopped_by: str | None = saved["stopped_by"]
         return stopped_by

@@ -226,10 +226,10 @@ def test_a_forged_checkpoint_changes_nothing(tmp_path, name, network):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (put("callbacks", 0, 1, {}), ValueError, "the state of EarlyStopping has best"),
+        (put("callbacks", 0, 1, {}), ModelFileError, "hold: the state of EarlyStopping has"),
         (put("callbacks", 0, 1, "theta", None), None, None),
-        (put("callbacks", 0, 1, "waited", -1), ValueError, "waited of EarlyStopping must not"),
-        (put("callbacks", 0, 1, "best", "x"), TypeError, "best of EarlyStopping must be a number"),
+        (put("callbacks", 0, 1, "waited", -1), ModelFileError, "waited of EarlyStopping must not"),
+        (put("callbacks", 0, 1, "best", "x"), ModelFileError, "best of EarlyStopping must be"),
         (put("callbacks", 1, 1, "seen", 2), KeyError, "seen"),
     ],
 )  # fmt: skip
