@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .._messages import readable
 
-_SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([^()]*?)\s*\))?\s*")
+# Parts side by side match no character in common, so that no text of a file takes long.
+_SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\)\s*)?")
 # Words that other libraries append to a name, as in CrossEntropyLoss, StepLR and f1_score.
 _SHOWN = 200  # characters of a name that nobody knows, in a message
 _ENDINGS = ("loss", "lr", "score")

@@ -15,7 +15,10 @@ from .._checks import arguments as check
 from .._checks.names import unknown_name
 
 _LOSS = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\((.*)\)\s*)?", re.DOTALL)
-_ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=)?\s*(\[[^\[\]]*\]|[^,\[\]=]+?)\s*(?:,|$)")
+# A value neither begins nor ends with a blank, so that blanks match in one way only: a model file
+# has this text, and must not take long to read.
+_VALUE = r"\[[^\[\]]*\]|[^\s,\[\]=](?:[^,\[\]=]*[^\s,\[\]=])?"
+_ARGUMENT = re.compile(rf"\s*(?:([A-Za-z_]\w*)\s*=\s*)?({_VALUE})\s*(?:,|$)")
 _WORDS = {"true": True, "false": False, "none": None}
 
 
