@@ -125,3 +125,18 @@ def test_an_output_may_replace_an_input_that_is_read_later(shape, dtype, rng):
         found = _core.run_program(code, [own], shape, dtype == "float64", out=[own, *rest])
         for a, value in zip(found, exact, strict=True):
             assert (a == value).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 64), (3, 50), (5, 7), (3, 1000)])
+def test_outputs_may_share_a_slot(shape, dtype, rng):
+    """The rows of each output have a distance of their own."""
+    z = rng.standard_normal(shape).astype(dtype)
+    both = program(("full",), (("neg", 1, 0, -1, -1),), (1, 1))
+    rows, cols = shape
+    wide = [np.full((rows, cols + pad), 7, dtype) for pad in (3, 0, 16)]
+    for first, second in ((0, 1), (1, 2), (2, 0)):
+        out = [wide[first][:, :cols], wide[second][:, :cols]]
+        for each in _core.run_program(both, [z], shape, dtype == "float64", out=out):
+            assert (each == -z).all()
+    assert (wide[0][:, cols:] == 7).all() and (wide[2][:, cols:] == 7).all()
