@@ -118,7 +118,7 @@ _Static_assert(FBP_TILE_UNITS >= FBP_BF16_BLOCK, "a tile of W has whole blocks i
 
 /* Cuts every W into tiles of nearly equal height, in whole vectors of units or, if factors are
  * rounded, in whole blocks of products in bfloat16. Returns the number of tiles; with tile == NULL
- * it only counts them. */
+ * it only counts them, which must not take a time that grows with the widths. */
 static ptrdiff_t cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
     const bool exact = net->precision == FASTBP_HIGHEST;
     const ptrdiff_t whole = exact ? net->kernels->lanes : FBP_BF16_BLOCK;
@@ -127,8 +127,9 @@ static ptrdiff_t cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
     for (int i = 0; i < net->n_layers; ++i) {
         const ptrdiff_t units = net->layer[i].n_in, parts = fbp_ceil_div(units, most);
         const ptrdiff_t height = fbp_round_up(fbp_ceil_div(units, parts), whole);
-        for (ptrdiff_t unit = 0; unit < units; unit += height, ++n)
-            if (tile != NULL) tile[n] = (fbp_tile_t){i, unit, fbp_min_long(units, unit + height)};
+        for (ptrdiff_t unit = 0; tile != NULL && unit < units; unit += height)
+            *tile++ = (fbp_tile_t){i, unit, fbp_min_long(units, unit + height)};
+        n += fbp_ceil_div(units, height);
     }
     return n;
 }
