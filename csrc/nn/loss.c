@@ -24,7 +24,10 @@ static bool params_fit(const fastbp_spec_t *spec, const fbp_loss_facts_t *facts)
     const ptrdiff_t n = spec->n_loss_params, n_out = spec->widths[spec->n_layers];
     if (facts->positive && !(n >= 1 && spec->loss_params[0] > 0)) return false;
     if (facts->params == FBP_SEVERAL) return n >= 1;
-    return n == facts->params + facts->params_each * n_out || (facts->params_optional && n == 0);
+    if (facts->params_optional && n == 0) return true;
+    const ptrdiff_t each = facts->params_each, rest = n - facts->params;
+    return each == 0 ? rest == 0
+                     : rest % each == 0 && rest / each == n_out; /* n_out is of any size */
 }
 
 bool fbp_loss_valid(const fastbp_spec_t *spec) {
