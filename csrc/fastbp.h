@@ -504,7 +504,7 @@ typedef struct {
     const double *lr_factors; /* one factor > 0 of lr per layer, or NULL */
     double average_decay;
     uint64_t average_start; /* t at which the average begins: the next step sets it to θ */
-    uint64_t t;             /* steps taken; advanced by the engine */
+    uint64_t t;             /* steps taken, at most 2^62; advanced by the engine */
     /* Vectors with the layout of theta. */
     void *moment[FASTBP_MOMENTS]; /* as many as the rule has; the others are NULL */
     void *grad;                   /* scratch for clipping by norms, otherwise NULL */
@@ -584,7 +584,8 @@ fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
 /* Moves a session to a place. The data bound is taken to be block place->block, and the next run
  * continues with sample place->first of it; if there is no such sample, the run makes no step and
  * ends the epoch. The order of the samples depends on seed, epoch and block only, so a new session
- * can continue from the place of another one. */
+ * can continue from the place of another one. FASTBP_ERR_ARGUMENT, without a move, if a number is
+ * negative or too large, or if the sample is the second of a pair of margin_ranking. */
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place);
 
 /* For tests: step i of the following runs uses sizes[i % n] threads, whatever the session measures.

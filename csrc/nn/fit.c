@@ -119,9 +119,13 @@ static void prepare(fastbp_fit_t *fit, bool single) {
     fit->prepared = true;
 }
 
+/* Whether a number of epochs or steps is in range: no session gets that far. */
+static bool is_count(ptrdiff_t n) { return n >= 0 && n <= PTRDIFF_MAX / 2; }
+
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) {
-    if (place->epoch < 0 || place->step < 0 || place->block < 0 || place->first < 0 ||
-        place->block > (ptrdiff_t)INT32_MAX || place->first > fit->data.rows)
+    if (!is_count(place->epoch) || !is_count(place->step) || place->block < 0 ||
+        place->block > (ptrdiff_t)INT32_MAX || place->first < 0 || place->first > fit->data.rows ||
+        place->first % fit->plan.net->loss.group != 0)
         return FASTBP_ERR_ARGUMENT;
     fit->place = *place;
     fit->prepared = false;

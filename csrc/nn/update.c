@@ -7,6 +7,9 @@
 
 #include <math.h>
 
+/* A larger t could wrap to 0, for which Adam divides by 0. */
+#define MOST_STEPS (UINT64_C(1) << 62)
+
 static bool is_fraction(double x) { return x >= 0 && x < 1; }
 static bool is_positive(double x) { return x > 0 && isfinite(x); }
 
@@ -41,6 +44,7 @@ static bool divides(fastbp_rule_t rule) {
 }
 
 bool fbp_optimizer_valid(const fastbp_optimizer_t *o) {
+    if (o->t > MOST_STEPS) return false;
     if (o->rule >= FASTBP_RULE_COUNT || !is_positive(o->lr) || !valid_options(o)) return false;
     for (int i = 0; i < rules[o->rule].n_moments; ++i)
         if (o->moment[i] == NULL) return false;

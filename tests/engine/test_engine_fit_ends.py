@@ -242,3 +242,46 @@ def test_progress_is_written_to_stderr(capsys):
     assert captured.out == "" and "3/3" in captured.err
     net.fit(X, y, epochs=3)
     assert capsys.readouterr() == ("", "")
+
+
+# ---- places that cannot be ----------------------------------------------------------------
+
+
+def session(loss, y, optimizer):
+    net = fastbp.Network((3, 4, 2), loss=loss, dtype="float64", seed=5)
+    optimizer.bind(net.theta.size, net.dtype)
+    X = np.random.default_rng(2).normal(size=(4, 3))
+    return _core.Fit(net._backend.net, net.theta, X, y, None, optimizer, 2, False, 0)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (-1, 0, 0, 0),
+        (sys.maxsize, 0, 0, 0),  # the next epoch would overflow
+        (0, sys.maxsize, 0, 0),  # and the next step
+        (0, 0, 2**31, 0),
+        (0, 0, 0, 5),  # 4 samples
+    ],
+)
+def test_a_place_out_of_range_is_refused(place):
+    fit = session("squared_error", np.zeros((4, 2)), SGD(0.1))
+    with pytest.raises(ValueError, match="refused"):
+        fit.seek(*place, 0, 0)
+    fit.seek(1, 2, 3, 4, 0, 0)
+
+
+def test_a_place_in_the_middle_of_a_pair_is_refused():
+    fit = session("margin_ranking", None, SGD(0.1))
+    with pytest.raises(ValueError, match="refused"):
+        fit.seek(0, 0, 0, 1, 0, 0)
+    fit.seek(0, 1, 0, 2, 0, 0)
+    assert fit.run(1e9)[1]  # the epoch is done
+
+
+def test_a_number_of_steps_that_overflows_is_refused():
+    adam = Adam(0.1)
+    fit = session("squared_error", np.zeros((4, 2)), adam)
+    adam._t = 2**64 - 1
+    with pytest.raises(ValueError, match="refused"):
+        fit.run(0)
