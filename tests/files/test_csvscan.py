@@ -224,6 +224,18 @@ def test_the_size_of_blocks_does_not_change_the_result(tmp_path_factory, content
         assert outcome() == whole
 
 
+@pytest.mark.parametrize("delimiter", "5eE-+")
+def test_a_delimiter_that_numbers_also_have_separates_cells(delimiter):
+    """Values are read by a shortcut for plain numbers; places of cells never are."""
+    text = f"1{delimiter}2\n{delimiter}3\n".encode()
+    values, lines, kinds = np.empty((2, 2)), np.empty(2, np.int64), np.empty(2, np.uint8)
+    counts, first = np.zeros((2, 2, len(KINDS)), np.int64)
+    reader = CsvPass(delimiter, ".", "", 2)
+    found = reader.numbers(bytearray(text), 0, len(text), True, values, lines, counts, first, kinds)
+    assert found == (2, len(text), "")
+    assert np.array_equal(values, [[1, 2], [np.nan, 3]], equal_nan=True)
+
+
 def test_spaces_before_and_after_quotes(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text('1.5, "x, y" ,\t"7"\n')
