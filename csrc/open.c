@@ -142,8 +142,16 @@ typedef struct {
     const fbp_blocking_t *blocking;
 } gemm_buffers_t;
 
-static size_t panel_elems(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call) {
-    return (size_t)(fbp_round_up(call->n, kernels->panel_cols) * call->k);
+/* The bytes of the pointers to n_rows rows, and of B in panels; false if one does not fit. */
+static bool gemm_bytes(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call,
+                       ptrdiff_t n_rows, size_t *rows, size_t *panels) {
+    *panels = 0;
+    if (!fbp_size_mul((size_t)n_rows, sizeof(void *), rows)) return false;
+    if (!call->panels) return true;
+    if (call->n > PTRDIFF_MAX - kernels->panel_cols) return false;
+    const size_t cols = (size_t)fbp_round_up(call->n, kernels->panel_cols);
+    return fbp_size_mul(cols, (size_t)call->k, panels) &&
+           fbp_size_mul(*panels, kernels->elem_size, panels) && *panels <= PTRDIFF_MAX;
 }
 
 /* Copies B[k,n] into panels, by the transposing kernel from a transposed copy of B. */
@@ -201,15 +209,17 @@ static bool offered(const fastbp_gemm_call_t *call) {
 
 fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     if (call->m < 1 || call->n < 1 || call->k < 1 || call->repeats < 1 ||
-        call->dtype > FASTBP_F64 || call->activation < 0 ||
-        call->activation >= FASTBP_ACT_SOFTMAX || !offered(call))
+        (unsigned)call->dtype > FASTBP_F64 || (unsigned)call->form > FASTBP_GEMM_NT ||
+        call->activation < 0 || call->activation >= FASTBP_ACT_SOFTMAX || !offered(call))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(call->dtype);
     const fbp_blocking_t *blocking = fbp_blocking(kernels, fbp_machine());
     const ptrdiff_t n_rows = call->form == FASTBP_GEMM_TN ? call->k : call->m;
+    size_t row_bytes, panel_bytes;
+    if (!gemm_bytes(kernels, call, n_rows, &row_bytes, &panel_bytes)) return FASTBP_ERR_MEMORY;
     gemm_buffers_t buffers = {
-        malloc((size_t)n_rows * sizeof(void *)),
-        call->panels ? malloc(panel_elems(kernels, call) * kernels->elem_size) : NULL,
+        malloc(row_bytes),
+        call->panels ? malloc(panel_bytes) : NULL,
         malloc((size_t)fbp_pack_elems(kernels, blocking) * kernels->elem_size),
         blocking,
     };
@@ -260,7 +270,9 @@ fastbp_status_t fastbp_bf16_pack(const float *x, ptrdiff_t ld, ptrdiff_t rows, p
     const fbp_bf16_t *kernels = fbp_bf16_kernels();
     if (kernels == NULL) return FASTBP_ERR_ISA;
     if (rows < 1 || cols < 1 || planes < 1 || planes > 2) return FASTBP_ERR_ARGUMENT;
-    const float **list = malloc((size_t)rows * sizeof *list);
+    size_t bytes;
+    if (!fbp_size_mul((size_t)rows, sizeof(const float *), &bytes)) return FASTBP_ERR_MEMORY;
+    const float **list = malloc(bytes);
     if (list == NULL) return FASTBP_ERR_MEMORY;
     for (ptrdiff_t i = 0; i < rows; ++i) list[i] = x + i * ld;
     const fbp_bf16_pack_t pack = {
@@ -350,7 +362,8 @@ fastbp_status_t fastbp_bf16_product(const fastbp_bf16_call_t *call) {
 /* ---- measurements ---- */
 
 fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, ptrdiff_t n, const void *x, void *out) {
-    if (op < 0 || op >= FBP_VMATH_COUNT || dtype > FASTBP_F64 || n < 0) return FASTBP_ERR_ARGUMENT;
+    if (op < 0 || op >= FBP_VMATH_COUNT || (unsigned)dtype > FASTBP_F64 || n < 0)
+        return FASTBP_ERR_ARGUMENT;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     fbp_kernels(dtype)->vmath(op, n, x, out);
     fbp_set_fpmode(callers_mode);
@@ -360,7 +373,7 @@ fastbp_status_t fastbp_vmath(int op, fastbp_dtype_t dtype, ptrdiff_t n, const vo
 fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision, ptrdiff_t rows,
                              ptrdiff_t cols, const void *x, ptrdiff_t ldx, void *out,
                              ptrdiff_t ldo) {
-    if (dtype > FASTBP_F64 || rows < 0 || cols < 0 ||
+    if ((unsigned)dtype > FASTBP_F64 || rows < 0 || cols < 0 ||
         (precision != FASTBP_HIGH && precision != FASTBP_MEDIUM))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(dtype);
