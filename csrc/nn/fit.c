@@ -224,7 +224,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .next_rows = fbp_rows_for(net, fit->n_workers + 1, FBP_TRAIN_WORK),
         .copies_above = FBP_DOT_MAX_ROWS,
         .products = fbp_factors_name(&plan->factors, net),
-        .row_blocks = fbp_plan_blocks(plan, plan->capacity, fbp_max_long(1, team_size)),
+        .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size > 1 ? team_size : 1),
         .tiles = net->n_tiles,
         .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
                  plan->factor_arena.size + plan->sparse_arena.size + order + sums,

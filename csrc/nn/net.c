@@ -25,7 +25,8 @@ static bool valid_dropout(double p) { return p >= 0 && p < 1; }
 static bool valid_options(const fastbp_spec_t *spec, int i) {
     const fastbp_layer_options_t *has = &spec->options[i];
     const bool last = i == spec->n_layers - 1;
-    if (has->norm >= FASTBP_NORM_COUNT || !valid_dropout(has->dropout) || !(has->max_norm >= 0))
+    if ((unsigned)has->norm >= FASTBP_NORM_COUNT || !valid_dropout(has->dropout) ||
+        !(has->max_norm >= 0))
         return false;
     if (has->norm != FASTBP_NORM_NONE && !(has->norm_eps > 0)) return false;
     if (has->residual && spec->widths[i] != spec->widths[i + 1]) return false;
@@ -33,9 +34,10 @@ static bool valid_options(const fastbp_spec_t *spec, int i) {
 }
 
 static bool valid(const fastbp_spec_t *spec) {
-    if (spec->n_layers < 1 || spec->dtype > FASTBP_F64 || spec->loss >= FASTBP_LOSS_COUNT)
+    if (spec->n_layers < 1 || (unsigned)spec->dtype > FASTBP_F64 ||
+        (unsigned)spec->loss >= FASTBP_LOSS_COUNT)
         return false;
-    if (spec->precision >= FASTBP_PRECISION_COUNT) return false;
+    if ((unsigned)spec->precision >= FASTBP_PRECISION_COUNT) return false;
     if (spec->dtype == FASTBP_F64 && spec->precision != FASTBP_HIGHEST) return false;
     if (!(spec->l1 >= 0) || !(spec->l2 >= 0) || !valid_dropout(spec->input_dropout)) return false;
     for (int i = 0; i < spec->n_layers; ++i)

@@ -265,7 +265,7 @@ static fastbp_status_t run_checked(const fastbp_program_call_t *call,
 
 fastbp_status_t fastbp_run_program(const fastbp_program_call_t *call) {
     fbp_program_t *program;
-    if (call->dtype > FASTBP_F64) return FASTBP_ERR_ARGUMENT;
+    if ((unsigned)call->dtype > FASTBP_F64) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = fbp_program_new(&program, call->program, call->dtype);
     if (status != FASTBP_OK) return status;
     status = call_valid(call, program) ? run_checked(call, program) : FASTBP_ERR_ARGUMENT;

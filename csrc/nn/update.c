@@ -15,7 +15,8 @@ static bool is_positive(double x) { return x > 0 && isfinite(x); }
 
 static bool valid_options(const fastbp_optimizer_t *o) {
     if (!(o->weight_decay >= 0) || !isfinite(o->weight_decay)) return false;
-    if (o->clip > FASTBP_CLIP_GLOBAL_NORM || (o->clip != FASTBP_CLIP_NONE && !(o->limit > 0)))
+    if ((unsigned)o->clip > FASTBP_CLIP_GLOBAL_NORM ||
+        (o->clip != FASTBP_CLIP_NONE && !(o->limit > 0)))
         return false;
     if (fbp_clips_norms(o) && o->grad == NULL) return false;
     return o->average == NULL || is_fraction(o->average_decay);
@@ -45,7 +46,8 @@ static bool divides(fastbp_rule_t rule) {
 
 bool fbp_optimizer_valid(const fastbp_optimizer_t *o) {
     if (o->t > MOST_STEPS) return false;
-    if (o->rule >= FASTBP_RULE_COUNT || !is_positive(o->lr) || !valid_options(o)) return false;
+    if ((unsigned)o->rule >= FASTBP_RULE_COUNT || !is_positive(o->lr) || !valid_options(o))
+        return false;
     for (int i = 0; i < rules[o->rule].n_moments; ++i)
         if (o->moment[i] == NULL) return false;
     if (divides(o->rule) && !(o->eps > 0)) return false;
