@@ -26,7 +26,7 @@ struct fbp_team {
     fbp_fpmode_t callers_mode;
     _Alignas(FBP_CACHE_LINE) atomic_int arrived;
     _Alignas(FBP_CACHE_LINE) atomic_uint generation;
-    _Alignas(FBP_CACHE_LINE) atomic_long next;
+    _Alignas(FBP_CACHE_LINE) atomic_ptrdiff_t next;
     atomic_int sleepers;
     fbp_mutex_t lock;
     fbp_cond_t wake;
