@@ -132,6 +132,14 @@ cdef void *_vector_or_null(object array, char code, size_t n, bint writable=Fals
     return NULL if array is None else _vector(array, code, n, writable)
 
 
+cdef int32_t *_int32s(object array, size_t n) except? NULL:
+    """Address of a dense buffer of n int32, whose letter is i or, on Windows, l."""
+    cdef Matrix found = _locate(array, b"i", False, True)
+    if found.element not in (FASTBP_X_OWN, FASTBP_X_I32):
+        raise TypeError("expected a buffer of int32")
+    return <int32_t *>_dense(found, n)
+
+
 cdef int64_t *_int64s(object array, size_t n) except? NULL:
     """Address of a dense, writable buffer of n int64."""
     cdef Matrix found = _locate(array, 0, True, True)  # its letter depends on the system
@@ -324,7 +332,7 @@ cdef class Net:
             data.x = _vector(x.values, self.code, len(x.values))
             data.indptr = <const int64_t *>_vector(
                 x.indptr, <char>ord(x.indptr.dtype.char), rows + 1)
-            data.indices = <const int32_t *>_vector(x.indices, b"i", len(x.indices))
+            data.indices = _int32s(x.indices, len(x.indices))
         elif x is not None:
             at = _locate(x, self.code, False, True)
             data.x_type = at.element
@@ -333,7 +341,7 @@ cdef class Net:
             data.x = at.at
             data.ldx = at.ld
         if y is not None and y.ndim == 1:
-            data.labels = <const int32_t *>_vector(y, b"i", rows)
+            data.labels = _int32s(y, rows)
         elif y is not None:
             at = _locate(y, self.code)
             if at.rows != rows or at.cols != self.n_targets:
@@ -820,7 +828,8 @@ cdef class Fit:
     def set_teams(self, sizes):
         """Let step i use sizes[i % n] threads; sizes is int32 (n,). None: measure instead."""
         cdef size_t n = 0 if sizes is None else len(sizes)
-        _check(fastbp_fit_set_teams(self.fit, <int *>_vector_or_null(sizes, b"i", n), n))
+        cdef int *c_sizes = NULL if sizes is None else <int *>_int32s(sizes, n)
+        _check(fastbp_fit_set_teams(self.fit, c_sizes, n))
         self.teams = sizes
 
     def set_clocks(self, bint on):
@@ -1021,7 +1030,7 @@ def run_program(program, inputs, tuple shape, bint f64=False, *, by_rows=None, s
     for i, (kind, array) in enumerate(zip(program.inputs, inputs, strict=True)):
         at = _locate(array, code, False, True)
         if at.element == FASTBP_X_I32 and i == n - 1:
-            call.labels = <const int32_t *>_vector(array, b"i", rows)
+            call.labels = _int32s(array, rows)
             continue
         room_of = {"full": (rows if array.ndim == 2 else 1, cols), "row": (1, rows), "one": (1, 1)}
         if at.element != FASTBP_X_OWN or (at.rows, at.cols) != room_of[kind]:

@@ -410,3 +410,17 @@ def test_python_threads_may_share_a_network(rng):
         assert all(pool.map(work, sizes))
     assert np.isfinite(net.theta).all()
     assert optimizer.t == len(sizes)
+
+
+@pytest.mark.parametrize("letter", [c for c in "ilq" if np.dtype(c).itemsize == 4])
+def test_int32_may_have_any_letter(rng, letter):
+    """int32 of NumPy is `int` on most systems and `long` on Windows, where `intc` is `int`."""
+    X, y = rng.normal(size=(30, 4)), rng.integers(3, size=30)
+    sparse = pytest.importorskip("scipy.sparse").csr_array(X * (X > 0))
+    first, second = (
+        fastbp.Network((4, 5, 3), output="softmax", loss="cross_entropy", seed=0) for _ in range(2)
+    )
+    for net, labels in ((first, y), (second, y.astype(letter))):
+        net.fit(X, labels, epochs=2, batch_size=10)
+        net.fit(sparse, labels, epochs=2, batch_size=10)
+    assert first.theta.tobytes() == second.theta.tobytes()
