@@ -78,6 +78,9 @@ FLAGS = {
             *("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wundef"),
         ],
         "binding": ["-O2", "-fvisibility=hidden", "-MMD"],
+        # GCC for Windows does not align the stack for vectors of AVX (GCC bug 54412). The assembler
+        # (binutils 2.40) can replace moves that need an aligned address.
+        "mingw": ["-Wa,-muse-unaligned-vector-move"],
         "werror": ["-Werror"],
         "debug": ["-g"],
         "release": ["-g0"],  # overrides -g in Python's CFLAGS; debug sections make the wheel large
@@ -232,6 +235,8 @@ class BuildEngine(build_ext):
         kinds = [*kinds, "debug" if DEBUG else "release"]
         if WERROR and "engine" in kinds:
             kinds.append("werror")
+        if self.compiler.compiler_type == "mingw32":
+            kinds.append("mingw")
         flags = FLAGS[self.family] | {name: isa.get(self.family) for name, isa in ISAS.items()}
         options = {
             "macros": macros,
