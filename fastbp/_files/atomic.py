@@ -84,9 +84,11 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     target = os.path.realpath(shown)
     _mode_of(target, shown)
     folder = os.path.dirname(target)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(errno.ENOENT, "no such folder", folder)
     with naming(folder):
+        try:
+            os.stat(folder)
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, "no such folder", folder) from None
         descriptor, temporary = _create(folder)
         _close(descriptor)
         _unlink(temporary)

@@ -76,12 +76,13 @@ class EngineBackend:
             or (n < p.capacity and not self._same_products(n, p.capacity))
         ):
             self._pass, self._stored, p = None, {}, None  # let go of the old buffers first
-            p = self._pass = _core.Pass(self.net, n)
+            p = _core.Pass(self.net, n)
             layers = range(1, len(self._widths))
             self._stored = {
-                which: [np.asarray(p.buffer(which, l)) for l in layers]
+                which: [_array_of(p.buffer(which, l)) for l in layers]
                 for which in ("z", "a", "delta")
             }
+            self._pass = p  # last, because there may be no memory for the arrays
         if not isinstance(X, SparseRows) and p.overlaps(X):
             X = X.copy()  # a view of some a, which is about to be overwritten
         p.forward(theta, X, masks)
@@ -309,6 +310,14 @@ class EngineSession:
 
     def close(self) -> None:
         """Nothing to do: buffers and threads end with the session."""
+
+
+def _array_of(buffer: _core.Buffer) -> Array:
+    """A buffer of the engine as an array."""
+    array = np.asarray(buffer)
+    if array.ndim != 2:  # without memory, NumPy takes the buffer for a scalar of dtype object
+        raise MemoryError("not enough memory for the arrays of this network and batch")
+    return array
 
 
 def _engine_network(net: Architecture) -> _core.Net:

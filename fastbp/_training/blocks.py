@@ -8,8 +8,8 @@ free.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import ExitStack
-from queue import SimpleQueue
+from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -22,7 +22,7 @@ from ..optim import Optimizer
 from .streams import Block, Stream
 
 _PIECE = 2**18  # elements that are copied, and then checked while they are in the cache
-_PATIENCE = 1.0  # seconds that a source may take to end
+_PATIENCE = 1.0  # seconds that a source may take to end, and between looks at its thread
 
 Checked = tuple[int, Data]  # the number of a block, and its arrays
 T = TypeVar("T")
@@ -112,16 +112,22 @@ class BlockSession:
 
 
 class Reader(Generic[T]):
-    """Runs a generator on a thread of its own, one item ahead of `take`."""
+    """Runs a generator on a thread of its own, one item ahead of `take`.
+
+    If the system refuses another thread, `take` runs the generator.
+    """
 
     def __init__(self, items: Generator[T, None, None]) -> None:
         self._items = items
         # an item in a list of one; or none, and what was raised
         self._ready: SimpleQueue[tuple[list[T], BaseException | None]] = SimpleQueue()
         self._taken = Semaphore(0)
-        self._closed = False
+        self._closed = self._alone = False
         self._thread = Thread(target=self._work, name="fastbp reader", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._alone = True
 
     def _work(self) -> None:
         with ExitStack() as stack:
@@ -145,8 +151,20 @@ class Reader(Generic[T]):
         return True
 
     def take(self) -> T:
-        """The next item. Raises what the generator raised instead."""
-        items, error = self._ready.get()
+        """The next item. Raises what the generator raised instead.
+
+        Without memory, the thread may end before it can report anything: then MemoryError.
+        """
+        if self._alone:
+            return next(self._items)
+        found = None
+        while found is None:
+            alive = self._thread.is_alive()  # before the look, because it reports before it ends
+            with suppress(Empty):
+                found = self._ready.get(timeout=_PATIENCE if alive else 0)
+            if found is None and not alive:
+                raise MemoryError("not enough memory for the thread that reads the stream")
+        items, error = found
         if error is not None:
             raise error
         self._taken.release()
@@ -155,6 +173,9 @@ class Reader(Generic[T]):
     def close(self) -> None:
         """Stop after the current item, without waiting for long."""
         self._closed = True
+        if self._alone:
+            self._items.close()
+            return
         self._taken.release()
         self._thread.join(_PATIENCE)
 

@@ -342,3 +342,24 @@ def run_out_of_memory():
 @needs_elf
 def test_a_pass_without_memory_leaves_none_behind():
     in_child(run_out_of_memory)
+
+
+@pytest.mark.parametrize("fails", ["asarray", "ndim"])
+def test_a_pass_without_memory_for_its_arrays_leaves_none_behind(fails, monkeypatch):
+    """NumPy raises MemoryError, or returns the buffer as a scalar of dtype object."""
+
+    def no_memory(buffer):
+        if fails == "asarray":
+            raise MemoryError
+        return np.array(None)
+
+    net, X, y = fastbp.Network((3, 4, 1), seed=0), np.ones((5, 3)), np.ones((5, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr("fastbp._network.engine.np.asarray", no_memory)
+        with pytest.raises(MemoryError):
+            net.forward(X.astype(np.float32))
+    with pytest.raises(RuntimeError, match="call forward"):
+        net.backward(y)
+    other = net.copy()
+    np.testing.assert_array_equal(net.forward(X), other.forward(X))
+    assert net.backward(y) == other.backward(y)

@@ -335,6 +335,21 @@ def test_an_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch, 
         check_writable(tmp_path / "model")
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_a_folder_that_cannot_be_looked_at_is_not_called_missing(tmp_path, monkeypatch, code):
+    real = os.stat
+
+    def stat_(path, **options):
+        if path == str(tmp_path):
+            raise OSError(code, os.strerror(code), path)
+        return real(path, **options)
+
+    monkeypatch.setattr("fastbp._files.atomic.os.stat", stat_)
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
+        check_writable(tmp_path / "model")
+    assert (caught.value.errno, caught.value.filename) == (code, str(tmp_path))
+
+
 def test_a_folder_in_place_of_a_checkpoint_is_refused_before_training(tmp_path):
     (tmp_path / "checkpoint-1.safetensors").mkdir()
     optimizer = Adam()

@@ -320,6 +320,31 @@ def test_an_interrupt_ends_the_reader_thread(make, data):
     assert_no_reader()
 
 
+# ---- threads that do not start --------------------------------------------------------------
+
+
+def test_a_stream_is_read_without_another_thread_if_the_system_refuses_one(make, data, monkeypatch):
+    expected, found = make(), make()
+    expected.fit(fastbp.stream(*data, block_rows=20), epochs=3, batch_size=4)
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    found.fit(fastbp.stream(*data, block_rows=20), epochs=3, batch_size=4)
+    np.testing.assert_array_equal(found.theta, expected.theta)
+
+
+def test_a_reader_that_ends_without_memory_is_an_error(make, data, monkeypatch):
+    """Without memory, Python may end a thread before its first line, and can only print that."""
+    monkeypatch.setattr(Reader, "_work", lambda self: None)
+    net = make()
+    theta = net.theta.copy()
+    with pytest.raises(MemoryError, match="for the thread that reads the stream"):
+        net.fit(fastbp.stream(*data, block_rows=20), epochs=3)
+    np.testing.assert_array_equal(net.theta, theta)
+
+
 # ---- errors -------------------------------------------------------------------------------
 
 X, Y = np.ones((6, 4), np.float32), np.zeros(6, int)
