@@ -157,7 +157,11 @@ def _lock(descriptor: int, path: str) -> bool:
         return False
     except OSError:
         return True  # the file system has no locks, so a sweep gets none and removes nothing
-    return os.path.exists(path)
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _remove_unlocked(path: str) -> None:

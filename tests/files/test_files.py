@@ -295,6 +295,25 @@ def test_a_file_removed_by_a_sweep_is_created_again(tmp_path, monkeypatch):
 
 
 @needs_locks
+def test_a_new_file_that_cannot_be_looked_at_is_not_left_behind(tmp_path, monkeypatch):
+    real = os.stat
+
+    def stat_(path, **options):
+        if _files._is_temporary(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, **options)
+
+    monkeypatch.setattr("fastbp._files.atomic.os.stat", stat_)
+    with (
+        pytest.raises(OSError, match=os.strerror(errno.EIO)) as caught,
+        atomic_write(tmp_path / "a"),
+    ):
+        pass
+    assert caught.value.filename == str(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_locks
 def test_a_file_system_without_locks(tmp_path, monkeypatch):
     def flock(descriptor, kind):
         raise OSError(errno.ENOLCK, "No locks available")
