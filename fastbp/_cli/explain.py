@@ -79,5 +79,5 @@ def run(args: argparse.Namespace) -> int:
 
 def _printable(text: str) -> str:
     """Replace characters that standard output cannot show by question marks."""
-    encoding = sys.stdout.encoding or "ascii"
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     return text.encode(encoding, "replace").decode(encoding)

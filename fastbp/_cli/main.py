@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without arguments, it prints the help. Raises SystemExit as argparse does: with 2 for wrong
     usage, with 0 after --help and --version.
     """
+    if sys.stderr is None:  # closed, and then `print` would write messages to stdout
+        sys.stderr = open(os.devnull, "w")
     argv = sys.argv[1:] if argv is None else argv
     if not argv:
         build_parser().print_help()
@@ -40,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with naming(_STDOUT):  # an error about a file names that file already
             code = command(args)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None if it is closed; `print` does nothing then
+                sys.stdout.flush()
         return code
     except UsageError as error:
         parser.error(str(error))
@@ -94,7 +97,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _drop_output() -> None:
     """Redirect stdout to the null device, so that the flush at interpreter exit does not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

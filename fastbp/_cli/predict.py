@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import io
 import os
 import shlex
@@ -223,6 +224,8 @@ def _digits(row: Array) -> list[str]:
 
 def _write(path: str, lines: Iterable[list[object]]) -> None:
     if path == "-":
+        if sys.stdout is None:  # closed
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         _write_lines(sys.stdout, lines)
     elif _is_device(path):
         with naming(path), open(path, "w", encoding="utf-8", newline="") as file:

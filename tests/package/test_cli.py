@@ -674,3 +674,44 @@ def test_a_closed_pipe_ends_predict_without_an_error():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 141
+
+
+def closed(stream, *args):
+    """Run the command with a standard stream closed, as by `>&-` in a shell."""
+    number = {"stdout": 1, "stderr": 2}[stream]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: None}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "fastbp", *args],
+        check=False,
+        timeout=120,
+        text=True,
+        preexec_fn=lambda: os.close(number),
+        **pipes,
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor in the new process")
+@pytest.mark.parametrize("args", [("info",), ("train", *QUICK), ("explain",), ("--help",)])
+def test_a_closed_stdout_loses_only_what_is_printed(args):
+    done = closed("stdout", *args)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor in the new process")
+def test_predictions_for_a_closed_stdout_are_an_error():
+    Network((1, 1), seed=0).save("net")
+    np.save("x.npy", np.ones((3, 1)))
+    done = closed("stdout", "predict", "net", "x.npy")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "fastbp: error: standard output: Bad file descriptor\n",
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor in the new process")
+def test_messages_for_a_closed_stderr_do_not_go_to_stdout():
+    Network((1, 1), seed=0).save("net")
+    done = closed("stderr", "predict", "net", "none.npy")
+    assert (done.returncode, done.stdout) == (1, "")
+    done = closed("stderr", "train", *QUICK)
+    assert done.returncode == 0 and "samples/s" not in done.stdout
