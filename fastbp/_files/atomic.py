@@ -49,13 +49,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     mode = _mode_of(target, shown)
     if folder not in _swept:
         sweep(folder)
-    with naming(shown), contextlib.ExitStack() as held:
+    with naming(shown):
         descriptor, temporary = _create(folder)
+        second = None
         try:
             with os.fdopen(descriptor, "wb") as file:
                 if sys.platform != "win32":
-                    # A second descriptor keeps the lock until the file has been renamed.
-                    held.callback(_close, os.dup(descriptor))
+                    second = os.dup(descriptor)  # keeps the lock until the file has been renamed
                 if mode is not None:
                     os.chmod(temporary, mode)
                 yield file
@@ -65,6 +65,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         except BaseException:
             _unlink(temporary)
             raise
+        finally:
+            if second is not None:
+                _close(second)
     _sync_folder(folder)
 
 
