@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     usage, with 0 after --help and --version.
     """
     if sys.stderr is None:  # closed, and then `print` would write messages to stdout
-        sys.stderr = open(os.devnull, "w")
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 to the end of the process
     argv = sys.argv[1:] if argv is None else argv
     if not argv:
         build_parser().print_help()

@@ -22,6 +22,7 @@ if sys.platform != "win32":  # Windows has no flock, so temporary files left beh
 
 # O_BINARY exists only on Windows
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_CLOSED = -1  # in place of a descriptor
 _PREFIX, _SUFFIX = ".fastbp-", ".tmp"
 _swept: set[str] = set()  # folders in which this process has already removed old temporary files
 
@@ -51,23 +52,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         sweep(folder)
     with naming(shown):
         descriptor, temporary = _create(folder)
-        second = None
+        second = _CLOSED
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                if sys.platform != "win32":
-                    second = os.dup(descriptor)  # keeps the lock until the file has been renamed
+            if sys.platform != "win32":
+                second = os.dup(descriptor)  # keeps the lock until the file has been renamed
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
                 if mode is not None:
                     os.chmod(temporary, mode)
                 yield file
                 file.flush()
                 os.fsync(descriptor)
+            first, descriptor = descriptor, _CLOSED
+            os.close(first)
             os.replace(temporary, target)
         except BaseException:
+            _close(descriptor)
             _unlink(temporary)
             raise
         finally:
-            if second is not None:
-                _close(second)
+            _close(second)
     _sync_folder(folder)
 
 
@@ -178,15 +181,24 @@ def _remove_unlocked(path: str) -> None:
         os.close(descriptor)
 
 
+# These two need no memory, as far as that is possible: they run after a MemoryError, too.
+
+
 def _close(descriptor: int) -> None:
-    """Close a descriptor that was not used for writing."""
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
+    """Close a descriptor, unless it is closed, whose errors do not matter."""
+    try:
+        if descriptor != _CLOSED:
+            os.close(descriptor)
+    except OSError:
+        return
 
 
 def _unlink(path: str) -> None:
-    with contextlib.suppress(OSError):
+    """Remove a file, if that is possible."""
+    try:
         os.unlink(path)
+    except OSError:
+        return
 
 
 # ---- the target ---------------------------------------------------------------------------
