@@ -61,6 +61,20 @@ def tests(session):
 
 
 @nox.session
+def oom(session):
+    """Let each allocation and each system call fail in turn; `-- --seconds 60` is a bound."""
+    session.install(".[test]")
+    session.run("python", "tests/attacks/faults/oom.py", *session.posargs)
+
+
+@nox.session
+def kill(session):
+    """Kill fits and commands at each system call and at any time; `-- --seconds 60` is a bound."""
+    session.install(".[test]")
+    session.run("python", "tests/attacks/faults/kill.py", *session.posargs)
+
+
+@nox.session
 def docs(session):
     """Build the documentation site in build/site; warnings are errors. `-- serve` shows it."""
     session.install(".[docs]")
