@@ -50,18 +50,18 @@ def counts(text, name):
 
 def test_failing_calls_of_the_engine(library):
     script = HERE / "oom.py"
-    *done, faults = counts(run(library, script, "--seconds", 6, "-k", "of the engine"), "oom")
+    *done, faults = counts(run(library, script, "--seconds", 4, "-k", "of the engine"), "oom")
     assert faults == 0 and done[1] > 0
 
 
 def test_failing_calls_of_the_process(library):
-    text = run(library, HERE / "oom.py", "--seconds", 6, "-k", "a file, a system call")
+    text = run(library, HERE / "oom.py", "--seconds", 4, "-k", "a file, a system call")
     *done, faults = counts(text, "oom")
     assert faults == 0 and done[2] > 0
 
 
 def test_kills(library):
-    *done, faults = counts(run(library, HERE / "kill.py", "--seconds", 6), "kill")
+    *done, faults = counts(run(library, HERE / "kill.py", "--seconds", 4), "kill")
     assert faults == 0 and done[0] > 0
 
 
