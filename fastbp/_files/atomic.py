@@ -23,6 +23,7 @@ if sys.platform != "win32":  # Windows has no flock, so temporary files left beh
 # O_BINARY exists only on Windows
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _CLOSED = -1  # in place of a descriptor
+_USUAL, _PRIVATE = 0o666, 0o600  # permissions: as `open` gives them, and for the owner only
 _PREFIX, _SUFFIX = ".fastbp-", ".tmp"
 _swept: set[str] = set()  # folders in which this process has already removed old temporary files
 
@@ -51,14 +52,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     if folder not in _swept:
         sweep(folder)
     with naming(shown):
-        descriptor, temporary = _create(folder)
+        # What will have permissions of its own is private until it has them.
+        descriptor, temporary = _create(folder, _USUAL if mode is None else _PRIVATE)
         second = _CLOSED
         try:
             if sys.platform != "win32":
                 second = os.dup(descriptor)  # keeps the lock until the file has been renamed
             with os.fdopen(descriptor, "wb", closefd=False) as file:
                 if mode is not None:
-                    os.chmod(temporary, mode)
+                    os.chmod(descriptor if os.chmod in os.supports_fd else temporary, mode)
                 yield file
                 file.flush()
                 os.fsync(descriptor)
@@ -95,7 +97,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             os.stat(folder)
         except FileNotFoundError:
             raise FileNotFoundError(errno.ENOENT, "no such folder", folder) from None
-        descriptor, temporary = _create(folder)
+        descriptor, temporary = _create(folder, _PRIVATE)
         _close(descriptor)
         _unlink(temporary)
 
@@ -138,11 +140,14 @@ def _is_temporary(path: object) -> bool:
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
-def _create(folder: str) -> tuple[int, str]:
-    """Create a temporary file, locked if the file system has locks; return (descriptor, path)."""
+def _create(folder: str, mode: int) -> tuple[int, str]:
+    """Create a temporary file, locked if the file system has locks; return (descriptor, path).
+
+    The umask of the process takes permissions from `mode`.
+    """
     while True:
         path = os.path.join(folder, f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
-        descriptor = os.open(path, _NEW_FILE, 0o666)
+        descriptor = os.open(path, _NEW_FILE, mode)
         try:
             if _lock(descriptor, path):
                 return descriptor, path

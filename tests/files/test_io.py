@@ -382,6 +382,20 @@ def test_permissions_and_links_are_kept(tmp_path):
     assert not load(real).theta.any()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permissions of this kind")
+def test_a_private_file_is_replaced_by_one_that_was_never_public(tmp_path, monkeypatch):
+    path, before, chmod = tmp_path / "net", [], os.chmod
+    path.touch(mode=0o600)
+
+    def record(target, mode):
+        before.append(stat.S_IMODE(os.stat(target).st_mode))
+        chmod(target, mode)
+
+    monkeypatch.setattr(os, "chmod", record)
+    save(small_net(), path)
+    assert before == [0o600] and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_paths_may_be_str_bytes_path_or_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     net = small_net()
