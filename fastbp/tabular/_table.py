@@ -322,9 +322,8 @@ def read_features(
         index = cells.index and names is None
         chosen = _choose(source, cells.names, cells.named, names, n_columns)[int(index) :]
         found = [cells.names[column] for column in chosen] if names is None else names
-        texts = {
-            column for column, name in zip(chosen, found, strict=True) if name in set(categorical)
-        }
+        as_text = set(categorical)
+        texts = {column for column, name in zip(chosen, found, strict=True) if name in as_text}
         kept = find_columns(keep, cells.names, source)
         categories = {
             column: known[name]
@@ -575,14 +574,15 @@ def _choose(
         return list(range(len(found)))
     if not named and len(found) == len(names):
         return list(range(len(found)))
-    missing = [name for name in names if name not in set(found)]
+    places = {name: column for column, name in enumerate(found)}
+    missing = [name for name in names if name not in places]
     if missing or not (named or len(found) == n_columns):
         raise DataError(
             f"{source}: the model takes {len(names)} columns, {_listed(names)}; "
             f"the file has {len(found)}, {_listed(found)}"
             + (f": {_missing(missing, found)}" if missing and named else "")
         )
-    return [found.index(name) for name in names]
+    return [places[name] for name in names]
 
 
 def _missing(missing: Sequence[str], found: Names) -> str:
