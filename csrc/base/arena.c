@@ -18,10 +18,28 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
+/* Under AddressSanitizer, bytes that nobody may touch follow each buffer; otherwise it would take
+ * an overrun into the next buffer for a good access. */
+#if defined(__has_feature) /* clang, and gcc from version 14 */
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN
+#endif
+#if defined(HAS_ASAN)
+#include <sanitizer/asan_interface.h>
+enum { RED_ZONE = FBP_CACHE_LINE };
+#define FORBID(at, bytes) ASAN_POISON_MEMORY_REGION(at, bytes)
+#else
+enum { RED_ZONE = 0 };
+#define FORBID(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
 void *fbp_arena_take(fbp_arena_t *arena, size_t count, size_t elem_size) {
-    size_t bytes, end;
-    if (!fbp_size_mul(count, elem_size, &bytes) ||
-        !fbp_size_add(bytes, FBP_CACHE_LINE - 1, &bytes)) {
+    size_t wanted, bytes, end;
+    if (!fbp_size_mul(count, elem_size, &wanted) ||
+        !fbp_size_add(wanted, FBP_CACHE_LINE - 1 + RED_ZONE, &bytes)) {
         arena->overflow = true;
         return NULL;
     }
@@ -30,7 +48,8 @@ void *fbp_arena_take(fbp_arena_t *arena, size_t count, size_t elem_size) {
         arena->overflow = true;
         return NULL;
     }
-    void *taken = arena->base != NULL ? arena->base + arena->used : NULL;
+    unsigned char *taken = arena->base != NULL ? arena->base + arena->used : NULL;
+    if (taken != NULL) FORBID(taken + wanted, bytes - wanted);
     arena->used = end;
     return taken;
 }
