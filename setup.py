@@ -2,6 +2,9 @@
 
 FASTBP_WERROR=1 makes warnings in csrc/ errors. FASTBP_DEBUG=1 keeps debugging symbols.
 FASTBP_EMULATED=1 adds the ISA amx_emulated, with which the products of amx are tested elsewhere.
+FASTBP_SANITIZE=address,undefined (or undefined, or thread) builds with these sanitizers of gcc, as
+the sessions asan, ubsan and tsan of noxfile.py do; tests/attacks/README.md says how to load that.
+FASTBP_ISAS=avx2 builds only the ISAs it lists, their bases, and scalar, which is always there.
 """
 
 import os
@@ -20,6 +23,8 @@ from setuptools.command.build_ext import build_ext
 WERROR = os.environ.get("FASTBP_WERROR") == "1"
 DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
 EMULATED = os.environ.get("FASTBP_EMULATED") == "1"
+SANITIZE = [name for name in os.environ.get("FASTBP_SANITIZE", "").split(",") if name]
+ONLY_ISAS = [name for name in os.environ.get("FASTBP_ISAS", "").split(",") if name]
 
 CSRC = Path("csrc")
 
@@ -85,6 +90,10 @@ FLAGS = {
         "debug": ["-g"],
         "release": ["-g0"],  # overrides -g in Python's CFLAGS; debug sections make the wheel large
         "link": ["-pthread", "-lm"],
+        # A report ends the process. -O1 and calls instead of inline checks: at -O3, gcc would take
+        # minutes for each file of kernels.
+        "sanitize": ["-O1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"],
+        "address": ["--param", "asan-instrumentation-with-call-threshold=0"],
     },
     "msvc": {
         "engine": [
@@ -142,6 +151,27 @@ def use_clang_cl(compiler, plat_name):
     compiler.compile_options.append(f"--target={machine}-pc-windows-msvc")
 
 
+def wanted_isas():
+    """Return the names of FASTBP_ISAS with their bases, or of all ISAs, the slowest first."""
+    unknown = [name for name in ONLY_ISAS if name not in ISAS]
+    if unknown:
+        raise SystemExit(f"FASTBP_ISAS: expected names among {', '.join(ISAS)}; got {unknown[0]}")
+    wanted = {"scalar", *ONLY_ISAS, *(ISAS[name].get("base") for name in ONLY_ISAS)}
+    return [name for name in ISAS if name in wanted or not ONLY_ISAS]
+
+
+def sanitizers():
+    """Return the flags for FASTBP_SANITIZE, for compiling and for linking."""
+    if SANITIZE not in ([], ["address"], ["undefined"], ["address", "undefined"], ["thread"]):
+        raise SystemExit(
+            f"FASTBP_SANITIZE={','.join(SANITIZE)}: expected address, undefined, address,undefined "
+            "or thread"
+        )
+    # gcc leaves float-cast-overflow out of `undefined`: a float converted to an int too small.
+    more = ["float-cast-overflow"] if "undefined" in SANITIZE else []
+    return [f"-fsanitize={','.join(SANITIZE + more)}"] if SANITIZE else []
+
+
 def entry(isa):
     """Return the entry of an ISA in the list of csrc/dispatch.c."""
     needs, base = ISAS[isa].get("needs", isa.upper()), ISAS[isa].get("base")
@@ -177,23 +207,31 @@ class BuildEngine(build_ext):
             self.build_temp += "-emulated"
         if DEBUG:
             self.build_temp += "-debug"
+        if SANITIZE:
+            self.build_temp += "-" + "-".join(SANITIZE)
+        if ONLY_ISAS:
+            self.build_temp += "-" + "-".join(ONLY_ISAS)
 
     def run(self):
         super().run()
-        if not self.inplace:  # Python in this folder imports fastbp/, not the installed package
+        # Python in this folder imports fastbp/, not the installed package. A module with sanitizers
+        # stays away from it, because without LD_PRELOAD its import ends Python.
+        if not self.inplace and not SANITIZE:
             self.copy_extensions_to_source()
 
     def build_extension(self, ext):
         self.family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         if self.family == "msvc" and not self.compiler.initialized:
             use_clang_cl(self.compiler, self.plat_name)
-        self.isas = [name for name in ISAS if self.can_build(name)]
+        self.isas = [name for name in wanted_isas() if self.can_build(name)]
         (made,) = cythonize(ext, build_dir=self.build_temp, language_level=3, force=self.force)
         jobs = [*((source, ["binding"], []) for source in made.sources), *self.engine_jobs()]
         with ThreadPoolExecutor(self.parallel or max(2, os.cpu_count() or 1)) as pool:
             objects = list(pool.map(lambda job: self.compile(ext, *job), jobs))
         ext.sources, ext.extra_objects, ext.depends = [], objects, objects
-        ext.extra_link_args = FLAGS[self.family]["link"]
+        ext.extra_link_args = [*FLAGS[self.family]["link"], *sanitizers()]
+        if not self.inplace:  # it may come from other flags, and be newer than these objects
+            Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
         super().build_extension(ext)
 
     def can_build(self, name):
@@ -232,16 +270,20 @@ class BuildEngine(build_ext):
         """Compile one source unless its object file is fresh; return the object file."""
         folder = os.path.join(self.build_temp, *(name for name, _ in macros if name in ONLY))
         (obj,) = self.compiler.object_filenames([source], output_dir=folder)
-        kinds = [*kinds, "debug" if DEBUG else "release"]
+        kinds = [*kinds, "debug" if DEBUG or SANITIZE else "release"]
         if WERROR and "engine" in kinds:
             kinds.append("werror")
         if self.compiler.compiler_type == "mingw32":
             kinds.append("mingw")
+        if SANITIZE:
+            kinds.append("sanitize")
+        if "address" in SANITIZE:
+            kinds.append("address")
         flags = FLAGS[self.family] | {name: isa.get(self.family) for name, isa in ISAS.items()}
         options = {
             "macros": macros,
             "include_dirs": ext.include_dirs,
-            "extra_postargs": [flag for kind in kinds for flag in flags[kind]],
+            "extra_postargs": [*sanitizers(), *(flag for kind in kinds for flag in flags[kind])],
         }
         named = "cc" if self.family == "msvc" else "compiler_so"
         command = f"{getattr(self.compiler, named)} {self.compiler.include_dirs} {options}"
