@@ -5,6 +5,7 @@ Arguments after `--` are passed to the program of the session: nox -s tests -- -
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -87,6 +88,42 @@ def bench(session):
     """Run `fastbp bench`: times on this machine, compared with other installed libraries."""
     session.install(".[bench]")
     session.run("fastbp", "bench", *session.posargs)
+
+
+@nox.session
+def asan(session):
+    """Run the tests under ASan and LSan, on each instruction set. `-- --quick`: a share."""
+    sanitized(session, "address", "avx512,neon")
+
+
+@nox.session
+def ubsan(session):
+    """Run the tests under UBSan, on each instruction set. `-- --quick`: a share."""
+    sanitized(session, "undefined", "scalar")
+
+
+@nox.session
+def tsan(session):
+    """Run the tests of threads, and a program in C, under TSan. `-- --quick`: a share."""
+    sanitized(session, "thread", "scalar")
+
+
+def sanitized(session, sanitizers, isas_if_quick):
+    """Build the extension with sanitizers, and run tests/attacks/sanitizers/sanitizer_run.py.
+
+    `--quick` also builds fewer instruction sets, and installs only what its tests import.
+    """
+    if sys.platform != "linux" or shutil.which("gcc") is None:
+        session.error("this session needs Linux and gcc; on Debian: apt-get install gcc")
+    environment = {"FASTBP_SANITIZE": sanitizers, "FASTBP_EMULATED": "1"}
+    packages = EXTRAS["test"]
+    if "--quick" in session.posargs:
+        environment["FASTBP_ISAS"] = isas_if_quick
+        packages = [name for name in packages if name.startswith(("pytest", "hypothesis", "scipy"))]
+    session.install(".", *packages, env=environment)
+    session.run(
+        "python", "tests/attacks/sanitizers/sanitizer_run.py", session.name, *session.posargs
+    )
 
 
 @nox.session
