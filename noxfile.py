@@ -4,6 +4,7 @@ Only this file contains the commands. .ci/run and the workflows in .github/ call
 Arguments after `--` are passed to the program of the session: nox -s tests -- -k layers
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -173,3 +174,17 @@ def changelog(session):
     """Write what the changelog says about this version to build/changelog.md."""
     DIST.parent.mkdir(exist_ok=True)
     session.run("python", "tools/changelog.py", "--out", str(DIST.with_name("changelog.md")))
+
+
+@nox.session(venv_backend="none")
+def windows(session):
+    """Build the engine by MinGW, and run its C driver under wine, on the ISAs of this machine."""
+    needs = {"x86_64-w64-mingw32-gcc": "gcc-mingw-w64-x86-64", "wine": "wine wine64"}
+    missing = [packages for program, packages in needs.items() if shutil.which(program) is None]
+    if missing:
+        session.error(f"missing; on Debian: apt-get install {' '.join(missing)}")
+    wine = {"WINEPREFIX": os.path.abspath("build/wine"), "WINEDEBUG": "-all"}
+    command = [sys.executable, "tests/attacks/driver/driver_build.py", "--label", "windows"]
+    command += ["--compiler", "x86_64-w64-mingw32-gcc", "--under", "wine"]
+    arguments = session.posargs or ["--out", "build/driver-windows", "--small"]
+    session.run(*command, *arguments, env=wine)

@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -97,10 +98,20 @@ def knows(compiler, flags, probe):
     return done.returncode == 0
 
 
-def jobs_of(isas, flags):
+def flags_of_target(compiler, flags):
+    """Return the flags that a compiler needs for its target: those of gcc for Windows."""
+    mingw = tables()["FLAGS"]["unix"]["mingw"]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*command_of(compiler), *flags, *mingw, "-x", "c", "-c", os.devnull]
+        command += ["-o", f"{folder}/probe.o"]
+        knows_them = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    return mingw if target_of(compiler, flags)[1] == "win32" and knows_them else []
+
+
+def jobs_of(compiler, isas, flags):
     """Return (source, name of the object file, all flags) of each file, the slowest first."""
     table = tables()
-    engine = [*table["FLAGS"]["unix"]["engine"], f"-I{CSRC}"]
+    engine = [*table["FLAGS"]["unix"]["engine"], *flags_of_target(compiler, flags), f"-I{CSRC}"]
     jobs = []
     for isa in reversed(isas):
         units = [None] if "base" in table["ISAS"][isa] else table["ONLY"]
@@ -171,21 +182,27 @@ def build(compiler, flags, isas, out, jobs=None):
     BuildError
         If there is no such compiler or ISA, or if it fails.
     """
-    flags, out = list(flags), Path(out)
+    flags = list(flags)
     known = buildable(compiler, flags)
     chosen = known if isas is None else ["scalar", *isas]
     if missing := set(chosen) - set(known):
+        known = ", ".join(known)
         raise BuildError(f"{compiler} cannot build {', '.join(missing)}; it can build {known}")
     bases = {tables()["ISAS"][isa].get("base", "scalar") for isa in chosen}
     chosen = [isa for isa in known if isa in bases or isa in chosen]
-    out.mkdir(parents=True, exist_ok=True)
+    return compile_all(compiler, jobs_of(compiler, chosen, flags), out, jobs)
+
+
+def compile_all(compiler, work, out, jobs=None):
+    """Compile (source, name of the object file, all flags) into a folder; return the objects."""
+    Path(out).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-        work = [
-            pool.submit(compile_one, compiler, source, all_flags, out / name)
-            for source, name, all_flags in jobs_of(chosen, flags)
+        begun = [
+            pool.submit(compile_one, compiler, source, flags, Path(out, name))
+            for source, name, flags in work
         ]
         try:
-            return [each.result() for each in work]
+            return [each.result() for each in begun]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
