@@ -191,14 +191,23 @@ def main():
         metavar="FOLDER",
         help="folders with Python.h of further versions; installed ones are found",
     )
+    parser.add_argument(
+        "--pythons", nargs="*", metavar="NUMBER", help="such as 311 or 314t; all that are found"
+    )
     chosen = parser.parse_args()
     versions = {headers.number: headers for headers in installed_headers()}
     versions |= {headers.number: headers for headers in map(Headers, chosen.include)}
+    numbers = sorted(versions) if chosen.pythons is None else chosen.pythons
+    if missing := sorted(set(numbers) - versions.keys()):
+        parser.error(
+            f"there are no headers of {', '.join(missing)}, only of {', '.join(sorted(versions))}: "
+            f"name a folder with Python.h by --include"
+        )
     chosen.out.mkdir(parents=True, exist_ok=True)
     chosen.work.mkdir(parents=True, exist_ok=True)
     work = chosen.work.resolve()
     sources = {target: unpack(chosen.sdist, work / target) for target in chosen.targets}
-    for number in sorted(versions):
+    for number in numbers:
         for target, source in sources.items():
             wheel = build_wheel(source, target, versions[number], work, chosen.out.resolve())
             print(f"{wheel.name}  {wheel.stat().st_size / 1e6:.2f} MB", flush=True)
