@@ -167,7 +167,7 @@ def unpack(sdist, folder):
         elif path.name != "build":
             shutil.rmtree(path)
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder)  # our own file; Python 3.11.2 has no argument `filter`
     return source
 
 
