@@ -7,6 +7,7 @@ the sessions asan, ubsan and tsan of noxfile.py do; tests/attacks/README.md says
 FASTBP_ISAS=avx2 builds only the ISAs it lists, their bases, and scalar, which is always there.
 """
 
+import copy
 import os
 import shutil
 import subprocess
@@ -200,9 +201,9 @@ class BuildEngine(build_ext):
 
     def finalize_options(self):
         super().finalize_options()
-        if self.editable_mode:  # the temporary folder of setuptools would lose the object files
-            name = f"editable.{self.plat_name}-{sys.implementation.cache_tag}"
-            self.build_temp = os.path.join("build", name)
+        # The objects of the engine serve every version of Python, and editable installations, whose
+        # own temporary folder would lose them.
+        self.build_temp = os.path.join("build", f"objects.{self.plat_name}")
         if EMULATED:  # dispatch.c depends on the list of ISAs
             self.build_temp += "-emulated"
         if DEBUG:
@@ -223,6 +224,10 @@ class BuildEngine(build_ext):
         self.family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         if self.family == "msvc" and not self.compiler.initialized:
             use_clang_cl(self.compiler, self.plat_name)
+        # The engine needs no headers of Python, so its objects serve every version of Python.
+        others = [path for path in self.compiler.include_dirs if path not in self.include_dirs]
+        self.engine_compiler = copy.copy(self.compiler)
+        self.engine_compiler.set_include_dirs(others)
         self.isas = [name for name in wanted_isas() if self.can_build(name)]
         (made,) = cythonize(ext, build_dir=self.build_temp, language_level=3, force=self.force)
         jobs = [*((source, ["binding"], []) for source in made.sources), *self.engine_jobs()]
@@ -285,12 +290,13 @@ class BuildEngine(build_ext):
             "include_dirs": ext.include_dirs,
             "extra_postargs": [*sanitizers(), *(flag for kind in kinds for flag in flags[kind])],
         }
-        named = "cc" if self.family == "msvc" else "compiler_so"
-        command = f"{getattr(self.compiler, named)} {self.compiler.include_dirs} {options}"
+        compiler = self.engine_compiler if "engine" in kinds else self.compiler
+        program = compiler.cc if self.family == "msvc" else compiler.compiler_so
+        command = f"{program} {compiler.include_dirs} {options}"
         if is_fresh(Path(obj), source, command) and not self.force:
             return obj
         Path(obj).unlink(missing_ok=True)
-        self.compiler.compile([source], output_dir=folder, **options)
+        compiler.compile([source], output_dir=folder, **options)
         Path(obj).with_suffix(".command").write_text(command, "utf-8")
         return obj
 
