@@ -32,6 +32,7 @@ def tool(name):
 
 
 changelog, check_wheels = tool("changelog"), tool("check_wheels")
+cross_build = tool("cross_build")
 
 
 # ---- setup.py ------------------------------------------------------------------------------------
@@ -203,6 +204,71 @@ def test_the_version_of_the_changelog_is_that_of_the_package():
     known = [heading["version"] for heading in changelog.HEADING.finditer(text)]
     assert known[0] == "Unreleased" or known[0] == fastbp.__version__
     assert fastbp.__version__ in known
+
+
+# ---- cross builds --------------------------------------------------------------------------------
+
+
+def headers_of(folder, minor, config="#define SIZEOF_LONG 8\n"):
+    """A folder with the headers of Python 3.minor, as far as a cross build reads them."""
+    folder.mkdir(parents=True)
+    (folder / "Python.h").write_text("")
+    (folder / "pyconfig.h").write_text(config)
+    (folder / "patchlevel.h").write_text(
+        f"#define PY_MAJOR_VERSION        3\n#define PY_MINOR_VERSION        {minor}\n"
+    )
+    return folder
+
+
+def test_headers_say_for_which_python_they_are(tmp_path):
+    threaded = "#define SIZEOF_LONG 8\n#define Py_GIL_DISABLED 1\n"
+    locked = "#define SIZEOF_LONG 8\n/* #undef Py_GIL_DISABLED */\n"
+    assert cross_build.Headers(headers_of(tmp_path / "a", 11)).number == "311"
+    assert cross_build.Headers(headers_of(tmp_path / "b", 14, locked)).number == "314"
+    assert cross_build.Headers(headers_of(tmp_path / "c", 14, threaded)).number == "314t"
+
+
+def test_headers_have_the_configuration_of_a_64_bit_linux(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysconfig, "get_config_var", {"MULTIARCH": "some-machine"}.get)
+    chooses = "#include <some-machine/python3.13/pyconfig.h>\n"  # as Debian has it
+    folder = headers_of(tmp_path / "python3.13", 13, chooses)
+    with pytest.raises(SystemExit, match="no pyconfig.h of a 64-bit Linux"):
+        cross_build.Headers(folder)
+    headers_of(tmp_path / "some-machine" / "python3.13", 13)
+    copied = cross_build.Headers(folder).copy_to(tmp_path / "copied")
+    assert (copied / "pyconfig.h").read_text() == "#define SIZEOF_LONG 8\n"
+    assert (copied / "Python.h").exists()
+
+
+def test_headers_that_are_missing_or_too_old_are_refused(tmp_path):
+    with pytest.raises(SystemExit, match="has no Python.h: give a folder such as"):
+        cross_build.Headers(tmp_path)
+    with pytest.raises(SystemExit, match="fastbp needs 3.11 or later"):
+        cross_build.Headers(headers_of(tmp_path / "old", 10))
+
+
+@pytest.mark.parametrize(
+    ("found", "target", "fits"),
+    [
+        ("manylinux_2_17_aarch64", "manylinux_2_28_aarch64", True),
+        ("manylinux_2_28_x86_64", "manylinux_2_28_x86_64", True),
+        ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", False),
+        ("manylinux_2_17_aarch64", "manylinux_2_28_x86_64", False),
+        ("manylinux_2_17_x86_64", "musllinux_1_2_x86_64", False),
+        ("musllinux_1_2_x86_64", "musllinux_1_2_x86_64", True),
+        ("linux_x86_64", "manylinux_2_28_x86_64", False),
+    ],
+)
+def test_a_binary_that_needs_more_than_its_platform_has_is_refused(
+    monkeypatch, found, target, fits
+):
+    text = f'a.whl is consistent with the\nfollowing platform tag: "{found}".\n'
+    monkeypatch.setattr(cross_build, "run", lambda *command: text)
+    if fits:
+        cross_build.audit(Path("a.whl"), target)
+    else:
+        with pytest.raises(SystemExit, match=f"a.whl is not for {target}"):
+            cross_build.audit(Path("a.whl"), target)
 
 
 # ---- the checks of wheels ------------------------------------------------------------------------
