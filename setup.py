@@ -200,10 +200,13 @@ class BuildEngine(build_ext):
     """Compile each changed source with its own flags, in parallel, and link the extension."""
 
     def finalize_options(self):
+        chosen = self.build_temp is not None
         super().finalize_options()
-        # The objects of the engine serve every version of Python, and editable installations, whose
-        # own temporary folder would lose them.
-        self.build_temp = os.path.join("build", f"objects.{self.plat_name}")
+        if self.editable_mode:  # the temporary folder of setuptools would lose the object files
+            name = f"editable.{self.plat_name}-{sys.implementation.cache_tag}"
+            self.build_temp = os.path.join("build", name)
+        elif not chosen:  # the objects of the engine serve every version of Python
+            self.build_temp = os.path.join("build", f"objects.{self.plat_name}")
         if EMULATED:  # dispatch.c depends on the list of ISAs
             self.build_temp += "-emulated"
         if DEBUG:
