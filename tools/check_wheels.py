@@ -29,7 +29,7 @@ LIBRARIES = {
         *("libc.so.6", "libm.so.6", "libpthread.so.0"),
         *("ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"),  # the part of glibc that loads it
     },
-    "musllinux": {"libc.so", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"},
+    "musllinux": {"libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"},
 }
 # The numbers of machines in the headers of ELF, PE and Mach-O files.
 MACHINES = {

