@@ -227,9 +227,9 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     if (ready && call->panels)
         ready = buffers.panels != NULL && fill_panels(kernels, call, buffers.panels);
     if (ready) {
+        const ptrdiff_t apart = call->lda * (ptrdiff_t)kernels->elem_size;
         for (ptrdiff_t i = 0; i < n_rows; ++i)
-            buffers.rows[i] =
-                (const unsigned char *)call->a + (size_t)(i * call->lda) * kernels->elem_size;
+            buffers.rows[i] = (const unsigned char *)call->a + i * apart;
         const fbp_gemm_t product = describe(call, kernels, &buffers);
         void (*const form[])(const fbp_gemm_t *) = {kernels->gemm_nn, kernels->gemm_tn,
                                                     kernels->gemm_nt};
@@ -377,12 +377,12 @@ fastbp_status_t fastbp_round(fastbp_dtype_t dtype, fastbp_precision_t precision,
         (precision != FASTBP_HIGH && precision != FASTBP_MEDIUM))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(dtype);
-    const size_t elem = kernels->elem_size;
+    const ptrdiff_t elem = (ptrdiff_t)kernels->elem_size;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     for (ptrdiff_t i = 0; i < rows; ++i) {
-        const void *row = (const unsigned char *)x + (size_t)(i * ldx) * elem;
+        const void *row = (const unsigned char *)x + i * ldx * elem;
         kernels->round_rows(fbp_planes(precision), &row, 1, cols,
-                            (unsigned char *)out + (size_t)(i * ldo) * elem, ldo);
+                            (unsigned char *)out + i * ldo * elem, ldo);
     }
     fbp_set_fpmode(callers_mode);
     return FASTBP_OK;
