@@ -4,7 +4,9 @@ Only this file contains the commands. .ci/run and the workflows in .github/ call
 Arguments after `--` are passed to the program of the session: nox -s tests -- -k layers
 """
 
+import argparse
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -125,6 +127,24 @@ def sanitized(session, sanitizers, isas_if_quick):
     session.run(
         "python", "tests/attacks/sanitizers/sanitizer_run.py", session.name, *session.posargs
     )
+
+
+@nox.session
+def fuzz(session):
+    """Fuzz the C interface and the readers of Python. `-- --seconds 600`: for so long, not 60."""
+    parser = argparse.ArgumentParser(prog="nox -s fuzz --")
+    parser.add_argument("--seconds", type=float, default=60, help="without the compilation")
+    half = parser.parse_args(session.posargs).seconds / 2
+    session.install(".[test]")
+    targets = executions = 0
+    for script in ("c/run.py", "python/run.py"):
+        command = ("python", f"tests/attacks/fuzz/{script}", "--seconds", str(half))
+        text = session.run(*command, silent=True)  # it fails if there is a fault
+        print(text, end="")
+        counts = re.search(r": (\d+) targets, ([\d,]+) executions, 0 faults$", text.rstrip())
+        targets += int(counts[1])
+        executions += int(counts[2].replace(",", ""))
+    print(f"fuzz: {targets} targets, {executions:,} executions, 0 faults")
 
 
 @nox.session

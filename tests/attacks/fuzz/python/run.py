@@ -1,6 +1,6 @@
 """Fuzz the readers of Python: forged files, formulas, names, command lines.
 
-    python tests/attacks/fuzz/python/run.py --seconds 20              # each target in turn
+    python tests/attacks/fuzz/python/run.py --seconds 60              # each target in turn
     python tests/attacks/fuzz/python/run.py --target npz --save /tmp/faults
 
 With the package atheris, coverage of fastbp's Python code guides the search; without it, inputs of
@@ -37,7 +37,7 @@ _GRACE = 300  # seconds for imports, the inputs of the corpus and the last input
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10, help="for each target (default: 10)")
+    parser.add_argument("--seconds", type=float, default=60, help="in total (default: 60)")
     parser.add_argument("--target", action="append", help="only this target; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of the random changes (default: 0)")
     parser.add_argument("--save", type=Path, help="folder for inputs that show a fault")
@@ -57,6 +57,7 @@ def main() -> int:
         parser.error(f"unknown target {min(unknown)}; known: {', '.join(TARGETS)}")
     n_faults = executions = 0
     names = args.target or list(TARGETS)
+    args.seconds /= len(names)
     for name in names:
         n, faults = run(name, args)
         executions, n_faults = executions + n, n_faults + faults
