@@ -41,29 +41,40 @@ class Fault(Exception):
 
 def run_forked(case, folder, prepare=lambda: None):
     """Start a case in a forked process; returns its id."""
+    log = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the child can end by itself
     pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    with open(folder / "stderr", "w") as log:
-        os.dup2(log.fileno(), 2)
+    if pid == 0:
+        code = INTERRUPTED
+        try:
+            os.dup2(log, 2)
+            code = run_here(case, folder, prepare)
+        finally:
+            os._exit(code)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    os.close(log)
+    return pid
+
+
+def run_here(case, folder, prepare):
+    """Run a case in a forked process; returns the exit code."""
     for number in SIGNALS[1:]:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     atomic._swept.clear()  # as in a new process
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
     with Caught() as outcome:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         prepare()
         result = case.act()
         (folder / "digest").write_text(hashlib.sha256(result).hexdigest())
-        code = DONE
-    if isinstance(outcome.error, KeyboardInterrupt):
-        code = INTERRUPTED
-    elif isinstance(outcome.error, CommandFailed):
-        code = outcome.error.code
-    elif outcome.error is not None:
-        os.write(2, text_of(outcome.error).encode())
-    os._exit(code)
+    error = outcome.error
+    if error is None or isinstance(error, KeyboardInterrupt):
+        return DONE if error is None else INTERRUPTED
+    if isinstance(error, CommandFailed):
+        return error.code
+    os.write(2, text_of(error).encode())
+    return 1
 
 
 def status_of(pid):
@@ -149,6 +160,20 @@ class Victim:
             raise Fault(f"left behind by the next run: {', '.join(map(str, left))}")
 
 
+def check_end(number, status, said):
+    """Raise Fault if a command that got a signal has not ended as it should.
+
+    During the imports, before the first line of the command, SIGINT is an exception like any other,
+    which NumPy turns into an ImportError.
+    """
+    if number == signal.SIGINT and "_cli/main.py" not in said and "Traceback" in said:
+        return
+    if status not in {-number, 0, INTERRUPTED if number == signal.SIGINT else 0}:
+        raise Fault(f"exit status {status}\n{said}")
+    if "Traceback" in said:
+        raise Fault(said)
+
+
 class Command:
     """`fastbp train` in a process of its own, killed at random times, startup included."""
 
@@ -182,11 +207,7 @@ class Command:
             time.sleep(after)
             process.send_signal(number)
             said = process.communicate(timeout=PATIENCE)[1]
-            interrupted = INTERRUPTED if number == signal.SIGINT else 0
-            if process.returncode not in {-number, 0, interrupted}:
-                raise Fault(f"exit status {process.returncode}\n{said}")
-            if process.returncode == INTERRUPTED and "Traceback" in said:
-                raise Fault(said)
+            check_end(number, process.returncode, said)
             with Caught() as outcome:
                 found = model_bits(folder / "model")
             if outcome.error is not None:
