@@ -183,8 +183,13 @@ def data_set(
     """
     given = X if type(X) is np.ndarray else None
     rows = net._inputs(X, names.X)
-    check.check_finite(rows, names.X, net.dtype, given=given)
+    if len(rows) > _MAX_ROWS:
+        raise ValueError(
+            f"{names.X} has {len(rows):,} rows; a fit takes at most {_MAX_ROWS:,} at once: give a "
+            "stream of blocks, see fastbp.stream"
+        )
     targets = net._targets(y, len(rows), names.X, names.y)
+    check.check_finite(rows, names.X, net.dtype, given=given)  # last, because it reads everything
     if targets is not None and targets.ndim == 1:
         targets = targets.copy()  # the caller may write a class that does not exist to y meanwhile
     weights = check.as_weights(

@@ -235,3 +235,18 @@ def test_sparse_numbers_too_large_for_float32():
     with pytest.raises(ValueError, match=r"X holds 1e\+39, beyond float32, which ends at"):
         regression().predict(wide)
     assert fastbp.Network((2, 1), dtype="float64").fit(wide, [1.0, 2.0], epochs=1).epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("n", "n_targets", "message"),
+    [
+        (2**31 - 1, 5, "y has 5 rows; X has 2,147,483,647"),
+        (2**31, 2**31, "X has 2,147,483,648 rows; a fit takes at most 2,147,483,647 at once"),
+    ],
+)
+def test_huge_views_are_refused_before_they_are_read(n, n_targets, message):
+    """Views with a stride of zero, which take no memory, and would take minutes to read."""
+    X = np.broadcast_to(np.ones((1, 3), np.float32), (n, 3))
+    y = np.broadcast_to(np.float32(1), (n_targets, 1))
+    with pytest.raises(ValueError, match=f"^{message}"):
+        fastbp.Network((3, 1), seed=0).fit(X, y)
