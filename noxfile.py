@@ -148,6 +148,13 @@ def fuzz(session):
 
 
 @nox.session
+def soak(session):
+    """Train random networks for an hour, and check, kill and resume them: `-- --seconds 60`."""
+    session.install(".[test]")
+    session.run("python", "tests/attacks/soak/run.py", *session.posargs)
+
+
+@nox.session
 def sdist(session):
     """Build the source distribution in build/dist. `-- v1.2.3`: for the release with this tag."""
     session.install(*BUILD, *WHEEL_TOOLS)
