@@ -206,7 +206,7 @@ def check_dtype(dtype: Any) -> np.dtype[Any]:
         raise wrong
     try:
         checked: np.dtype[Any] = np.dtype(dtype)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses some texts as Python
         raise wrong from None
     if checked not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise wrong

@@ -195,7 +195,13 @@ def guided(trial: Trial, seeds: list[bytes], args: argparse.Namespace) -> None:
     for i, seed in enumerate(seeds):
         (corpus / str(i)).write_bytes(seed)
     options = [f"-max_total_time={max(1, int(args.seconds))}", f"-max_len={MAX_INPUT}"]
-    options += [f"-seed={args.seed + 1}", "-timeout=86400", "-rss_limit_mb=0", "-verbosity=0"]
+    options += [
+        f"-seed={args.seed + 1}",
+        "-timeout=86400",
+        "-report_slow_units=86400",
+        "-rss_limit_mb=0",
+        "-verbosity=0",
+    ]
     options += [f"-artifact_prefix={args.save}/"]
     atheris.Setup([sys.argv[0], *options, str(corpus)], trial, custom_mutator=mutate)
     atheris.Fuzz()
