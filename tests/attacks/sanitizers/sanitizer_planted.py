@@ -10,9 +10,9 @@ import sys
 from dataclasses import dataclass
 
 import sanitizer_reports as reports
-import sanitizer_run as run
+from sanitizer_process import FLAGS, HERE, ROOT, TESTS, environment, python
 
-CSRC = run.ROOT / "csrc"
+CSRC = ROOT / "csrc"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,6 @@ PLANTED = {
         ),
     ],
 }
-FLAGS = {"asan": "address", "ubsan": "undefined", "tsan": "thread"}
 
 
 def build(fault, sanitizer, folder):
@@ -123,11 +122,9 @@ def build(fault, sanitizer, folder):
         if text.count(old) != 1:
             sys.exit(f"{old!r} is {text.count(old)} times in csrc/{path}; expected once")
         (sources / path).write_text(text.replace(old, new), "utf-8")
-    (program,) = [
-        p for p in (run.HERE / fault.program, run.TESTS / "engine" / fault.program) if p.exists()
-    ]
+    (program,) = [p for p in (HERE / fault.program, TESTS / "engine" / fault.program) if p.exists()]
     inputs = [program, *(path for name in fault.sources for path in (sources / name).glob("*.c"))]
-    flags = ["-std=c11", "-g", "-O1", "-pthread", f"-fsanitize={FLAGS[sanitizer]}"]
+    flags = ["-std=c11", "-g", "-O1", "-pthread", *FLAGS[sanitizer]]
     flags += ["-fno-sanitize-recover=all", f"-I{sources}", "-lm"]
     subprocess.run(["gcc", *inputs, *flags, "-o", folder / "program"], check=True)
     return folder / "program"
@@ -137,10 +134,10 @@ def report_of(fault, sanitizer, folder):
     """The report of a planted fault, or an empty text."""
     folder.mkdir(parents=True)
     if fault.code:
-        run.python(sanitizer, folder, fault.code, stderr=subprocess.DEVNULL)
+        python(sanitizer, folder, fault.code, stderr=subprocess.DEVNULL)
     else:
         program = build(fault, sanitizer, folder)
-        variables = run.environment(sanitizer, folder)
+        variables = environment(sanitizer, folder)
         del variables["LD_PRELOAD"]
         subprocess.run([program], env=variables, check=False, stdout=subprocess.DEVNULL)
     return "\n".join(text for _, text in reports.faults_of(folder))

@@ -6,18 +6,19 @@ arguments are passed to pytest.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
+import sanitizer_planted
 import sanitizer_reports as reports
+from sanitizer_process import FLAGS, OPTIONS, ROOT, TESTS, check_build, environment
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
-TESTS = HERE.parents[1]
+sys.path.insert(0, str(TESTS / "attacks" / "driver"))
+import driver_build
 
 # Everything that reaches C. The other folders test the reference, pages, documentation and other
 # libraries.
@@ -29,7 +30,7 @@ THREADS = [
     *("engine/test_train_batch.py", "engine/test_network_formulas.py"),
     *("training/test_streaming.py", "training/test_checkpoints.py"),
 ]
-# The bounded share: files that together reach each source file of csrc/.
+# The bounded share: kernels, layers, losses, rules, derivatives, formulas, readers and threads.
 QUICK = [
     *("kernels/test_kernels.py", "kernels/test_vmath.py", "kernels/test_bf16.py"),
     *("kernels/test_programs.py", "engine/test_layers.py", "engine/test_losses.py"),
@@ -42,88 +43,6 @@ QUICK_THREADS = [
     *("engine/test_threads_bits.py", "engine/test_threads_together.py"),
     *("engine/test_threads_end.py", "engine/test_shared_arrays.py"),
 ]
-
-SHARED = {"abort_on_error": 1}
-OPTIONS = {
-    "asan": {
-        "ASAN_OPTIONS": {
-            **SHARED,
-            "allocator_may_return_null": 1,  # tests ask for more memory than there is
-            "alloc_dealloc_mismatch": 0,  # libraries of others, in C++
-            "detect_leaks": 1,
-            "detect_stack_use_after_return": 1,
-            "exitcode": 0,  # leaks are judged by their stacks; an error aborts the process
-        },
-    },
-    "ubsan": {"UBSAN_OPTIONS": {**SHARED, "print_stacktrace": 1}},
-    "tsan": {
-        "TSAN_OPTIONS": {
-            "abort_on_error": 0,
-            "allocator_may_return_null": 1,
-            "die_after_fork": 0,
-            "exitcode": 66,
-            "ignore_noninstrumented_modules": 1,  # only locks of Python and NumPy are seen
-            "suppressions": HERE / "tsan.supp",
-        },
-    },
-}
-LIBRARIES = {"asan": ["libasan.so", "libstdc++.so.6"], "ubsan": [], "tsan": ["libtsan.so"]}
-SYMBOLS = {"asan": b"__asan_init", "ubsan": b"__ubsan_handle", "tsan": b"__tsan_init"}
-
-
-def library(name):
-    """The path of a library of gcc."""
-    gcc = shutil.which("gcc")
-    path = (
-        gcc
-        and subprocess.run(
-            [gcc, f"-print-file-name={name}"], check=True, capture_output=True, text=True
-        ).stdout.strip()
-    )
-    if not path or not os.path.isabs(path):
-        sys.exit(f"there is no {name} of gcc here; on Debian: apt-get install gcc libstdc++6")
-    return os.path.realpath(path)
-
-
-def environment(sanitizer, folder, isa=None):
-    """The variables of a process that loads the extension and writes its reports to a folder."""
-    variables = os.environ | {
-        "SANITIZER": sanitizer,
-        "LD_PRELOAD": " ".join(map(library, LIBRARIES[sanitizer])),
-        "PYTHONMALLOC": "malloc",  # one block of the allocator for each object
-        "PYTHONSAFEPATH": "1",  # the installed package, not fastbp/ in this folder
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(HERE), str(TESTS), os.environ.get("PYTHONPATH")])
-        ),
-    }
-    for name, options in OPTIONS[sanitizer].items():
-        options = options | {"log_path": folder / "report"}
-        variables[name] = ":".join(f"{key}={value}" for key, value in options.items())
-    if isa:
-        variables["FASTBP_ISA"] = isa
-    return variables
-
-
-def python(sanitizer, folder, code, *arguments, isa=None, **options):
-    """Run code in a process with the sanitizer."""
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(
-        command, env=environment(sanitizer, folder, isa), text=True, check=False, **options
-    )
-
-
-def check_build(sanitizer, folder):
-    """End with a message if the installed extension has no sanitizer; return its ISAs."""
-    code = """from fastbp import _core
-isas = _core.available_isas()
-print(_core.__file__, *(f"{isa}:{_core.isa_base(isa)}" for isa in isas))"""
-    done = python(sanitizer, folder, code, stdout=subprocess.PIPE)
-    if done.returncode:
-        sys.exit(f"the extension does not load under {sanitizer}")
-    path, *isas = done.stdout.split()
-    if SYMBOLS[sanitizer] not in Path(path).read_bytes():
-        sys.exit(f"{path} was not built for {sanitizer}; `nox -s {sanitizer}` builds it")
-    return dict(isa.split(":") for isa in isas)
 
 
 def run_tests(sanitizer, isa, paths, folder, arguments):
@@ -167,43 +86,75 @@ def plan(chosen, isas):
     return runs
 
 
-def main():
+def run_driver(sanitizer, folder):
+    """Run the driver, a C program that calls all of fastbp.h; return whether it succeeded."""
+    flags = ["-g", "-O1", *FLAGS[sanitizer], "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+    variables = environment(sanitizer, folder)
+    del variables["LD_PRELOAD"]
+    folder.mkdir()
+    try:
+        program = driver_build.build_driver("gcc", flags, ["scalar"], folder.with_name("objects"))
+        print("--", driver_build.run_driver(program, environment=variables), flush=True)
+    except driver_build.BuildError as error:
+        print(error)
+        return False
+    return True
+
+
+def arguments_of_run():
+    """The arguments, and those that are passed to pytest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sanitizer", choices=OPTIONS)
     parser.add_argument("--quick", action="store_true", help="a share of 60 seconds of tests")
     parser.add_argument("--seconds", type=float, help="of tests, in all; no limit by default")
     parser.add_argument("--folder", action="append", help="of tests/; all that reach C by default")
     parser.add_argument("--isa", action="append", help="an ISA to test; all by default")
-    chosen, arguments = parser.parse_known_args()
-    seconds = chosen.seconds or (60 if chosen.quick else None)
+    parser.add_argument("--driver", action="store_true", help="run the driver in C alone")
+    chosen, others = parser.parse_known_args()
+    chosen.seconds = chosen.seconds or (60 if chosen.quick else None)
+    return chosen, others
 
-    folder = ROOT / "build" / "sanitizers" / chosen.sanitizer
+
+def run_all(chosen, others, isas, folder):
+    """Run the tests of each ISA, and the driver; return the sums of counts and what failed."""
+    total, failed = Counter(), []
+    runs = [] if chosen.driver else plan(chosen, isas)
+    for isa, paths, marked in runs:
+        bound = ["--budget", str(chosen.seconds / len(runs))] if chosen.seconds else []
+        start = time.monotonic()
+        arguments = [*marked, *bound, *others]
+        counts, passed = run_tests(chosen.sanitizer, isa, paths, folder / isa, arguments)
+        failed += [] if passed else [f"tests on {isa}"]
+        listed = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
+        print(f"-- {isa}: {listed}; {time.monotonic() - start:.0f} s", flush=True)
+        total += Counter(counts)
+    if runs and not total["passed"]:
+        failed.append("no test passed: the arguments choose none, or none finished")
+    whole = not (chosen.seconds or chosen.folder or chosen.isa or others)
+    if (chosen.driver or whole) and not run_driver(chosen.sanitizer, folder / "driver"):
+        failed.append("the driver")
+    return total, failed
+
+
+def main():
+    chosen, others = arguments_of_run()
+    name = chosen.sanitizer
+    folder = ROOT / "build" / "sanitizers" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    isas = check_build(chosen.sanitizer, folder)
-    import sanitizer_planted as planted
-
-    n_planted = planted.check(chosen.sanitizer, folder / "planted")
-    runs = plan(chosen, isas)
-    total, failed = {}, []
-    for isa, paths, marked in runs:
-        bound = ["--budget", str(seconds / len(runs))] if seconds else []
-        start, own = time.monotonic(), folder / isa
-        counts, passed = run_tests(chosen.sanitizer, isa, paths, own, [*marked, *bound, *arguments])
-        if not passed:
-            failed.append(isa)
-        listed = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-        print(f"-- {isa}: {listed}; {time.monotonic() - start:.0f} s", flush=True)
-        for name, n in counts.items():
-            total[name] = total.get(name, 0) + n
-    faults = [fault for isa, _, _ in runs for fault in reports.faults_of(folder / isa)]
+    isas = check_build(name, folder)
+    n_planted = sanitizer_planted.check(name, folder / "planted")
+    total, failed = run_all(chosen, others, isas, folder)
+    runs = [path for path in folder.iterdir() if path.is_dir() and path.name != "planted"]
+    faults = [fault for path in runs for fault in reports.faults_of(path)]
     for path, fault in faults:
         print(f"\n{path.relative_to(ROOT)}:\n{fault}")
     if failed:
         print(f"failed: {', '.join(failed)}")
+    n_isas = 0 if chosen.driver else len(chosen.isa or isas)
     print(
-        f"{chosen.sanitizer}: {len(runs)} ISAs, {total.get('passed', 0):,} tests, "
-        f"{n_planted} planted faults found, {len(faults)} reports"
+        f"{name}: {n_isas} ISAs, {total['passed']:,} tests, {n_planted} planted faults found, "
+        f"{len(faults)} reports"
     )
     sys.exit(1 if failed or faults else 0)
 
