@@ -132,12 +132,24 @@ static void check_gaps(void) {
     demand(sizing.home == 1, "gaps in every window prevent a decision");
 }
 
+/* Failures lead farther away; the next search after a success begins nearby, in both directions. */
+static void check_reach(void) {
+    fbp_sizing_t sizing;
+    fbp_sizing_init(&sizing, FULL);
+    sizing.reach_down = sizing.reach_up = 4;
+    for (ptrdiff_t i = 0; i < 100000 && sizing.home == FULL; ++i)
+        (void)fbp_sizing_note(&sizing, 1, five_free(i, sizing.size));
+    demand(sizing.home == FULL - 4, "the first trial is not as far away as failures led");
+    demand(sizing.reach_down == 1 && sizing.reach_up == 1, "a success does not reset the reach");
+}
+
 int main(void) {
     check_quiet();
     check_crowded();
     check_large();
     check_many();
     check_gaps();
+    check_reach();
     puts(bad ? "bad" : "good");
     return bad ? 1 : 0;
 }

@@ -118,6 +118,56 @@ on_linux = pytest.mark.skipif(
 )
 
 
+FOUND = r"""
+#include "base/cpu.h"
+#include <stdio.h>
+
+int main(void) {
+    const fbp_cpu_t *cpu = fbp_cpu();
+    const char *vendors[] = {"other", "AuthenticAMD", "GenuineIntel"};
+    printf("%s|%d|%d|%s|%u|%zu|%zu\n", vendors[cpu->vendor], cpu->family, cpu->model, cpu->name,
+           cpu->features, cpu->l1d, cpu->l2);
+    return 0;
+}
+"""
+FLAGS_OF_LINUX = {
+    AVX2: {"avx2", "fma"},
+    2: {"avx512f", "avx512dq", "avx512bw", "avx512vl"},
+    8: {"avx512_bf16"},
+    16: {"amx_tile", "amx_bf16"},
+}
+
+
+def cache_of_linux(level):
+    """The bytes of a data cache of the first processor, or None where Linux does not say."""
+    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        found = {name: (folder / name).read_text().strip() for name in ("level", "type", "size")}
+        if found["level"] == str(level) and found["type"] in {"Data", "Unified"}:
+            return int(found["size"].removesuffix("K")) << 10
+    return None
+
+
+@on_linux
+def test_the_processor_is_the_one_that_linux_found(tmp_path):
+    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    linux = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
+    vendor, family, model, name, features, *caches = output_of(
+        FOUND, tmp_path, "base/cpu.c"
+    ).rstrip("\n").split("|")  # fmt: skip
+    if linux["vendor_id"] in {"AuthenticAMD", "GenuineIntel"}:
+        assert vendor == linux["vendor_id"]
+    assert (family, model) == (linux["cpu family"], linux["model"])
+    assert name.split() == linux["model name"].split()
+    expected, flags = 0, set(linux["flags"].split())
+    for bit, needed in FLAGS_OF_LINUX.items():  # each needs those before it
+        if not needed <= flags:
+            break
+        expected |= bit
+    assert int(features) & ~4 == expected
+    for level, found in enumerate(caches, 1):
+        assert cache_of_linux(level) in {None, int(found)}, f"L{level}"
+
+
 @on_linux
 def test_tiles_are_requested_once(tmp_path):
     assert output_of(REQUESTS, tmp_path) == ""
