@@ -139,6 +139,37 @@ def test_a_process_may_end_during_a_fit():
     isolated(end_of_the_main_thread)
 
 
+# ---- signals ----------------------------------------------------------------------------------
+
+
+def blocked_signals():
+    """Thread → the signals that it blocks, as a set of numbers."""
+    found = {}
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/status") as file:
+            (mask,) = (int(line.split()[1], 16) for line in file if line.startswith("SigBlk"))
+        found[int(task)] = {n + 1 for n in range(64) if mask >> n & 1}
+    return found
+
+
+def threads_that_block_signals():
+    before = blocked_signals()
+    assert trajectory(4) == trajectory(1)
+    after = blocked_signals()
+    started = after.keys() - before.keys()
+    assert len(started) == 3
+    refused = {signal.SIGKILL, signal.SIGSTOP}  # nobody can block these
+    for task in started:
+        assert set(signal.valid_signals()) - refused <= after[task]
+    assert {task: after[task] for task in before} == before
+
+
+@needs_proc
+def test_threads_of_the_engine_block_signals_and_no_other_thread_does():
+    """A handler of the caller's must not run on a worker, nor wait for one."""
+    isolated(threads_that_block_signals)
+
+
 # ---- Ctrl-C -----------------------------------------------------------------------------------
 
 
