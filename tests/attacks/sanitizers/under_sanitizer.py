@@ -3,6 +3,7 @@
 sanitizer_run.py loads it, and sets SANITIZER to asan, ubsan or tsan.
 """
 
+import inspect
 import json
 import os
 import subprocess
@@ -59,9 +60,13 @@ def pytest_configure(config):
 def patient(method):
     """A method of Popen with SLOWER times its limit of time."""
 
-    def longer(self, *arguments, timeout=None, **options):
-        timeout = None if timeout is None else timeout * SLOWER
-        return method(self, *arguments, timeout=timeout, **options)
+    parameters = inspect.signature(method)
+
+    def longer(*arguments, **options):
+        call = parameters.bind(*arguments, **options)
+        if call.arguments.get("timeout") is not None:
+            call.arguments["timeout"] *= SLOWER
+        return method(*call.args, **call.kwargs)
 
     return longer
 
