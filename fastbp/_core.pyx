@@ -1,4 +1,4 @@
-# cython: embedsignature=True
+# cython: embedsignature=True, freethreading_compatible=True
 """Binding of the C engine: extract pointers, make one call without the GIL, check the status.
 
 There is no arithmetic here and no policy. Arrays are read through the buffer protocol, so the
@@ -6,12 +6,16 @@ binary does not depend on a NumPy ABI. The package checks its arguments before i
 `_locate` and `_dense` again refuse everything that would make C access memory out of bounds.
 """
 
+import os
+from _thread import allocate_lock
 from array import array as c_array
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -246,6 +250,126 @@ def stop_threads():
     return status == FASTBP_OK
 
 
+# ---- locks ---------------------------------------------------------------------------------------
+
+
+cdef int _n_forks = 0
+
+
+def note_fork():
+    """Count the forks that lead to this process; called in the child."""
+    global _n_forks
+    _n_forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=note_fork)
+
+
+cdef class ReadWriteLock:
+    """A lock that several threads hold to read, or one to write, in the order of their requests.
+
+    A with block holds it to write, and may contain others. The child of a fork inherits no lock
+    that another thread holds. The sections are critical where Python has no GIL; elsewhere the GIL
+    protects them, since nothing in them runs Python code.
+    """
+
+    cdef unsigned long writer  # the thread that holds it to write, or 0
+    cdef int depth  # of its with blocks
+    cdef int readers, forks
+    cdef list queue  # (lock, thread), or (lock, 0) of a reader, in the order of their requests
+
+    def __cinit__(self):
+        self.queue = []
+        self.forks = _n_forks
+
+    def __enter__(self):
+        self.acquire(True)
+
+    def __exit__(self, *raised):
+        self.release(True)
+
+    def copy(self, array):
+        """A copy of an array, read under the lock."""
+        self.acquire(False)
+        try:
+            return np.array(array)
+        finally:
+            self.release(False)
+
+    cdef int acquire(self, bint to_write) except -1:
+        cdef unsigned long me = PyThread_get_thread_ident()
+        cdef bint free
+        with cython.critical_section(self):
+            if self.forks != _n_forks:
+                self.forget_others(me)
+            free = self.writer == me or not (
+                self.writer or self.queue or (to_write and self.readers))
+            if free:
+                self.take(me if to_write else 0)
+        return 0 if free else self.wait(me if to_write else 0)
+
+    cdef int release(self, bint to_write) except -1:
+        with cython.critical_section(self):
+            if self.forks != _n_forks:
+                self.forget_others(PyThread_get_thread_ident())
+            if not to_write:
+                self.readers -= 1
+            else:
+                self.depth -= 1
+                if self.depth == 0:
+                    self.writer = 0
+            if self.queue:
+                self.admit()
+        return 0
+
+    cdef void take(self, unsigned long thread) noexcept:
+        if thread:
+            self.writer = thread
+            self.depth += 1
+        else:
+            self.readers += 1
+
+    cdef int wait(self, unsigned long thread) except -1:
+        """Wait in the queue; whoever makes room takes the lock for this thread."""
+        turn = allocate_lock()
+        turn.acquire()
+        entry = (turn, thread)
+        cdef bint waits
+        with cython.critical_section(self):
+            self.queue.append(entry)
+            self.admit()
+        try:
+            turn.acquire()
+        except BaseException:  # KeyboardInterrupt
+            with cython.critical_section(self):
+                waits = entry in self.queue
+                if waits:
+                    self.queue.remove(entry)
+                    self.admit()
+            if not waits:
+                self.release(thread != 0)
+            raise
+        return 0
+
+    cdef int admit(self) except -1:
+        """Give the lock to those at the front of the queue that can hold it now."""
+        while self.queue and not self.writer:
+            turn, thread = <tuple>self.queue[0]
+            if thread and self.readers:
+                break
+            self.queue.pop(0)
+            self.take(thread)
+            turn.release()
+        return 0
+
+    cdef void forget_others(self, unsigned long me) noexcept:
+        """In the child of a fork: only this thread is left."""
+        self.forks, self.readers, self.queue = _n_forks, 0, []
+        if self.writer != me:
+            self.writer, self.depth = 0, 0
+
+
 # ---- networks ------------------------------------------------------------------------------------
 
 
@@ -258,7 +382,9 @@ cdef class Net:
     layers. function is a loss in Python, called with the bytes of a and y; it returns
     (losses, slopes). precision is a value of fastbp_precision_t. formulas has one entry per layer,
     or is empty: None, or (number of constants, per unit, (value, slope, push, curve)) in place of
-    the activation. loss_formula is (value, slope, curve) in place of the loss, or None.
+    the activation. loss_formula is (value, slope, curve) in place of the loss, or None. lock is
+    that of theta: predictions and costs read under it, steps write. One thread at a time may use
+    the passes, and the sessions of one optimiser wait for each other.
     """
 
     cdef fastbp_net_t *net
@@ -266,14 +392,15 @@ cdef class Net:
     cdef readonly tuple widths
     cdef ptrdiff_t n_in, n_targets
     cdef object function
-    cdef object error  # the exception that `function` raised
+    cdef dict errors  # what `function` raised: {whether it computed a cost only: exception}
+    cdef ReadWriteLock lock, judging  # of theta; of costs by `function`
     cdef Packed packed  # of the optimiser of the last step
     cdef char code  # buffer format of the dtype: f or d
 
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, str loss, bint f64,
                   double l1, double l2, tuple loss_params, ptrdiff_t n_targets, tuple options=(),
                   double input_dropout=0.0, function=None, int precision=0, tuple formulas=(),
-                  loss_formula=None):
+                  loss_formula=None, lock=None):
         cdef int n = <int>len(widths) - 1
         cdef int n_loss_params = <int>len(loss_params)
         cdef bytearray room = _layer_options(options)
@@ -307,6 +434,9 @@ cdef class Net:
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
         self.packed = Packed()
+        self.errors = {}
+        self.lock = ReadWriteLock() if lock is None else lock
+        self.judging = ReadWriteLock()
         self.n_in = widths[0]
         self.n_targets = n_targets
         self.function = function
@@ -377,28 +507,51 @@ cdef class Net:
         cdef void *params = self.like_theta(theta)
         cdef fastbp_data_t data = self.data(x, None, None, x.shape[0])
         cdef void *to = _vector(out, self.code, data.rows * <size_t>self.widths[-1], True)
+        cdef fastbp_status_t status
+        self.lock.acquire(False)
         with nogil:
-            _check(fastbp_predict(self.net, params, &data, to, NULL))
+            status = fastbp_predict(self.net, params, &data, to, NULL)
+        self.lock.release(False)
+        _check(status)
 
     def cost(self, theta, x, y, weights, out=None):
         """Return J of a data set; also write a^L into out, unless it is None."""
+        if self.function is not None:  # it may call anything, so nobody must wait for it
+            with self.judging:
+                return self.judged(self.lock.copy(theta), x, y, weights, out)
+        self.lock.acquire(False)
+        try:
+            return self.judged(theta, x, y, weights, out)
+        finally:
+            self.lock.release(False)
+
+    cdef double judged(self, object theta, object x, object y, object weights, object out) except *:
         cdef void *params = self.like_theta(theta)
         cdef fastbp_data_t data = self.data(x, y, weights, x.shape[0])
         cdef void *to = _vector_or_null(out, self.code, data.rows * <size_t>self.widths[-1], True)
         cdef double cost = 0
         with nogil:
-            _check_call(self, fastbp_predict(self.net, params, &data, to, &cost))
+            _check_call(self, fastbp_predict(self.net, params, &data, to, &cost), True)
         return cost
 
     def step(self, theta, grad, optimizer):
-        """Update theta once from grad, with a bound fastbp.optim.Optimizer."""
+        """Update theta once from grad, with a fastbp.optim.Optimizer."""
+        self.lock.acquire(True)
+        try:
+            with optimizer._lock:
+                self.update(theta, grad, optimizer)
+        finally:
+            self.lock.release(True)
+
+    cdef int update(self, object theta, object grad, object optimizer) except -1:
         cdef list kept = []
-        cdef fastbp_optimizer_t state = self.packed.read(self, optimizer, kept)
+        cdef fastbp_optimizer_t state = self.packed.read(self, theta, optimizer, kept)
         cdef void *params = self.like_theta(theta, True)
         cdef void *slope = self.like_theta(grad)
         with nogil:
             _check(fastbp_step(self.net, params, slope, &state))
         optimizer._t = state.t
+        return 0
 
 
 cdef bytearray _layer_options(tuple layers):
@@ -442,14 +595,14 @@ cdef fastbp_status_t _call_loss(void *context, ptrdiff_t rows, const void *a, pt
                                 ptrdiff_t ld_slope) noexcept with gil:
     """The fastbp_loss_fn of a Net: calls its `function` with copies of the rows.
 
-    An exception is stored in `net.error`; `_check_call` raises it after the engine has returned.
+    An exception is stored in `net.errors`; `_check_call` raises it after the engine has returned.
     """
     cdef Net net = <Net>context
     try:
         _fill_loss(net, rows, a, lda, targets, row_loss, slope, ld_slope)
         return FASTBP_OK
     except BaseException as error:
-        net.error = error
+        net.errors[slope == NULL] = error
         return FASTBP_ERR_CALL
 
 
@@ -475,13 +628,12 @@ cdef int _fill_loss(Net net, ptrdiff_t rows, const void *a, ptrdiff_t lda,
     return 0
 
 
-cdef int _check_call(Net net, fastbp_status_t status) except -1 nogil:
+cdef int _check_call(Net net, fastbp_status_t status, bint cost_only=False) except -1 nogil:
     """`_check`, but also raise the exception of a loss in Python."""
     if status != FASTBP_ERR_CALL:
         return _check(status)
     with gil:
-        error, net.error = net.error, None
-        raise error
+        raise net.errors.pop(cost_only)
 
 
 # ---- passes --------------------------------------------------------------------------------------
@@ -724,9 +876,10 @@ cdef class Packed:
     cdef dict last  # the result of `packed` that `options` was read from
     cdef fastbp_optimizer_t options  # rule, hyper-parameters and options; no pointers
 
-    cdef fastbp_optimizer_t read(self, Net net, object optimizer, list kept) except *:
+    cdef fastbp_optimizer_t read(self, Net net, theta, optimizer, list kept) except *:
         """The optimiser as the engine reads it; the arrays it points to are added to `kept`."""
         cdef fastbp_optimizer_t state
+        optimizer.bind(theta.size, theta.dtype)
         cdef dict packed = optimizer.packed()
         cdef int i = 0
         if packed is not self.last:
@@ -792,7 +945,7 @@ cdef class Fit:
         self.net = net
         self.optimizer = optimizer
         self.packed = Packed()
-        self.state = self.packed.read(net, optimizer, [])
+        self.state = self.packed.read(net, theta, optimizer, [])
         self.kept = (theta, x, y, weights)
         _check(fastbp_fit_new(&self.fit, net.net, params, &data, &self.state, &options))
 
@@ -804,10 +957,18 @@ cdef class Fit:
 
         Returns (diverged, epoch done, epoch, step, mean loss so far, last loss).
         """
+        self.net.lock.acquire(True)
+        try:
+            with self.optimizer._lock:  # after the other one, always
+                return self.steps(seconds)
+        finally:
+            self.net.lock.release(True)
+
+    cdef tuple steps(self, double seconds):
         cdef fastbp_progress_t progress
         cdef fastbp_status_t status
-        kept = []  # keeps arrays alive until the call has returned
-        self.state = self.packed.read(self.net, self.optimizer, kept)
+        cdef list kept = []  # keeps arrays alive until the call has returned
+        self.state = self.packed.read(self.net, self.kept[0], self.optimizer, kept)
         with nogil:
             status = fastbp_fit_run(self.fit, seconds, &progress)
         self.optimizer._t = self.state.t

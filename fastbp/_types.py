@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -194,6 +195,19 @@ class TargetRules(Protocol):
         """Columns of dense targets for a network of n_out outputs."""
 
 
+class Lock(Protocol):
+    """The lock of theta and of the stored pass, which a with block holds alone."""
+
+    def __enter__(self) -> None:
+        """Wait for the lock; a thread may hold it several times."""
+
+    def __exit__(self, *raised: object) -> None:
+        """Release it."""
+
+    def copy(self, array: Array) -> Array:
+        """A copy of an array, made under the lock."""
+
+
 class UpdateRule(Protocol):
     """What the engine needs of an optimiser of `fastbp.optim`."""
 
@@ -202,6 +216,10 @@ class UpdateRule(Protocol):
     scratch: Array | None
     average: Array | None
     average_start: int
+    _lock: RLock  # which the engine holds while it makes steps
+
+    def bind(self, n_params: int, dtype: np.dtype[Any]) -> None:
+        """Allocate the state for such a theta, unless it is there."""
 
     def packed(self) -> dict[str, Any]:
         """Rule and hyper-parameters, by the engine's names."""
@@ -280,6 +298,16 @@ class Trainee(Protocol):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become the network of a state."""
+
+    @property
+    def _lock(self) -> Lock:
+        """The lock of theta and of the stored pass."""
+
+    def _copy_of_theta(self) -> Array:
+        """Theta between two steps, whatever other threads do."""
+
+    def _count_steps(self, optimizer: Any) -> None:
+        """Note the steps of the optimiser of a fit that ends."""
 
     def _inputs(self, X: object, name: str = "X") -> Rows:
         """X as the passes take it."""

@@ -131,6 +131,7 @@ class EarlyStopping:
     """
 
     adds_logs: ClassVar[dict[str, bool | None]] = {}
+    one_fit: ClassVar[bool] = True  # at a time
     baseline: float | None = None  # pickles of version 0.1 have no value
     start_from_epoch: int = 0
 
@@ -179,7 +180,7 @@ class EarlyStopping:
         if self._monitor.improves(logs):
             self.best_epoch = epoch
             if self.restore_best and self._net is not None:
-                self._keep(self._net.theta)
+                self._theta = self._net._copy_of_theta()
             if self.baseline is None or self._monitor.beats(self.best, self.baseline):
                 self._waited = 0
             return False
@@ -211,11 +212,6 @@ class EarlyStopping:
         self.best_epoch, self.stopped_epoch = kept["best_epoch"], kept["stopped_epoch"]
         self._waited = kept["waited"]
         self._theta = None if theta is None else np.array(theta)
-
-    def _keep(self, theta: Array) -> None:
-        kept = np.empty_like(theta) if self._theta is None else check.writeable(self._theta)
-        kept[...] = theta
-        self._theta = kept
 
     def on_fit_end(self, net: NetworkBase) -> None:
         """Restore the best weights."""
@@ -264,6 +260,7 @@ class ModelCheckpoint:
     """
 
     adds_logs: ClassVar[dict[str, bool | None]] = {}
+    one_fit: ClassVar[bool] = True  # at a time
 
     @hinting("ModelCheckpoint")
     def __init__(
@@ -348,6 +345,7 @@ class CSVLogger:
     """
 
     adds_logs: ClassVar[dict[str, bool | None]] = {}
+    one_fit: ClassVar[bool] = True  # at a time
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path = os.fspath(path)

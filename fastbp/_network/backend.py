@@ -1,16 +1,18 @@
 """What a network needs of the arithmetic behind it: the Protocol `Backend`.
 
 There are two backends: `engine` in this folder, on the C engine, and `_backend` of
-`fastbp.reference`, in NumPy. Neither knows parameters, hooks or locks. Those belong to the
-network, which passes theta with a call, checks all arrays before it, and lets only one call at a
-time use the stored pass.
+`fastbp.reference`, in NumPy. Neither has parameters or hooks. Those belong to the network, which
+passes theta with a call, checks all arrays before it, and lets only one call at a time use the
+stored pass. A backend holds the lock of theta in the calls for which the network does not: to read
+in those of "data sets", and to write in the steps of a session, together with that of the
+optimiser.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from .._types import Array, Data, DataSession, Rows, SessionOptions
+from .._types import Array, Data, DataSession, Lock, Rows, SessionOptions
 from ..optim import Optimizer
 from .architecture import Architecture
 
@@ -22,7 +24,11 @@ class Backend(Protocol):
     a loss of pairs of rows, s (n,) the sample weights or None. Layers count from l = 1 to L.
     """
 
-    def __init__(self, architecture: Architecture) -> None: ...
+    def __init__(self, architecture: Architecture, lock: Lock | None = None) -> None: ...
+
+    @staticmethod
+    def new_lock() -> Lock:
+        """A lock that backends of this class can hold."""
 
     def inputs(self, X: object, name: str) -> Rows:
         """X as the other methods take it. Raises TypeError or ValueError, which call it `name`."""

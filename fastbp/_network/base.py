@@ -211,7 +211,8 @@ class NetworkBase:
         self._seed = seed
         self.preprocessing = None
         self._feature_names: Names | None = None
-        self._lock = RLock()
+        self._lock = self._BACKEND.new_lock()  # of theta, the stored pass and what is counted below
+        self._partial_lock = RLock()  # of a whole `partial_fit`
         self._hook: Hook | None = None
         self._in_hook = False
         self._n_fits = 0  # that are running
@@ -221,23 +222,33 @@ class NetworkBase:
         self._theta = check.aligned_copy(theta, architecture.dtype)
         self._grad = check.aligned_zeros(theta.size, architecture.dtype)
         blocks, gradients = architecture.blocks(self._theta), architecture.blocks(self._grad)
-        self._layers = tuple(map(Layer, architecture.dense, blocks, gradients))
+        self._layers = self._layers_of(architecture, blocks, gradients)
         for layer, flag in zip(self._layers, trainable, strict=True):
             layer.trainable = flag
         self._compute_with(architecture)
 
+    def _layers_of(
+        self,
+        architecture: Architecture,
+        blocks: list[dict[str, Array]],
+        grads: list[dict[str, Array]],
+    ) -> tuple[Layer, ...]:
+        dense = architecture.dense
+        return tuple(Layer(*each, self._lock) for each in zip(dense, blocks, grads, strict=True))
+
     def _compute_with(self, architecture: Architecture) -> None:
         """Take another architecture with the same parameters, and a backend for it."""
         self._architecture, self._drops = architecture, architecture.drops
-        self._backend = self._BACKEND(architecture)
+        self._backend = self._BACKEND(architecture, self._lock)
         for l, layer in enumerate(self._layers, 1):
             layer.report_to(partial(self._backend.set_trainable, l))
         self._forget()
 
     def _set_l2(self, l2: float) -> None:
         """Set another l2 >= 0. Parameters and their views stay, z, a and delta are forgotten."""
-        if l2 != self.l2:
-            self._compute_with(replace(self._architecture, l2=float(l2)))
+        with self._lock:
+            if l2 != self.l2:
+                self._compute_with(replace(self._architecture, l2=float(l2)))
 
     def _settled_precision(self, name: object, dtype: np.dtype[Any]) -> str:
         return settled_precision(name, dtype, rounds_float64=self._ROUNDS_FLOAT64)
@@ -260,10 +271,11 @@ class NetworkBase:
 
     def _forget(self) -> None:
         """Return to the state before any forward: no z, a, delta, and no gradient for `step`."""
-        self._n_rows = 0
-        self._has_gradient = False
-        for layer in self._layers:
-            layer.forget()
+        with self._lock:
+            self._n_rows = 0
+            self._has_gradient = False
+            for layer in self._layers:
+                layer.forget()
 
     # ---- what it consists of --------------------------------------------------------------
 
@@ -415,7 +427,13 @@ class NetworkBase:
 
     @theta.setter
     def theta(self, value: object) -> None:
-        self._theta[...] = check.as_parameters(value, self._theta.shape, self.dtype, "theta")
+        checked = check.as_parameters(value, self._theta.shape, self.dtype, "theta")
+        with self._lock:
+            self._theta[...] = checked
+
+    def _copy_of_theta(self) -> Array:
+        """Theta between two steps, whatever other threads do."""
+        return self._lock.copy(self._theta)
 
     @property
     def grad(self) -> Array:
@@ -539,10 +557,14 @@ class NetworkBase:
 
         Raises ValueError for parameters that are not finite, OSError if the file cannot be written.
         """
+        blocks = self._architecture.blocks(self._copy_of_theta())
+        layers = self._layers_of(self._architecture, blocks, blocks)
+        for layer, own in zip(layers, self._layers, strict=True):
+            layer.trainable = own.trainable
         write_model(
             path,
             self._architecture,
-            self.layers,
+            layers,
             self.seed,
             self.preprocessing,
             self.feature_names,
@@ -563,7 +585,7 @@ class NetworkBase:
             "dropout_step": self._dropout_step,
             "preprocessing": self.preprocessing,
             "feature_names": self.feature_names,
-            "theta": np.array(self._theta),
+            "theta": self._copy_of_theta(),
             "trainable": tuple(layer.trainable for layer in self.layers),
         }
 

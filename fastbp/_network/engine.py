@@ -11,7 +11,7 @@ import numpy as np
 from .. import _core
 from .._checks import arguments as check
 from .._precision import HIGHEST, NAMES
-from .._types import Array, Data, Place, Rows, SessionOptions, SparseRows
+from .._types import Array, Data, Lock, Place, Rows, SessionOptions, SparseRows
 from ..activations import Activation
 from ..errors import DivergenceError
 from ..losses import FormulaLoss, Loss
@@ -34,18 +34,24 @@ class EngineBackend:
     a network of the engine of their own, unless that is the precision of the architecture.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, lock: Lock | None = None) -> None:
         self._n_in, self._n_out = architecture.widths[0], architecture.widths[-1]
         self._widths, self._dtype = architecture.widths, architecture.dtype
         self._whole_rows = architecture.input_dropout > 0 or architecture.dense[0].residual
-        self.net = self._exact = _engine_network(architecture)
+        lock = self.new_lock() if lock is None else lock
+        assert isinstance(lock, _core.ReadWriteLock)
+        self.net = self._exact = _engine_network(architecture, lock)
         if architecture.matmul_precision != HIGHEST:
-            self._exact = _engine_network(replace(architecture, matmul_precision=HIGHEST))
+            self._exact = _engine_network(replace(architecture, matmul_precision=HIGHEST), lock)
         self._pass: _core.Pass | None = None
         self._stored: dict[str, list[Array]] = {}  # of _pass: "z", "a" and "delta" by layer
         self._theta, self._n_rows = np.empty(0), 0  # of its forward
         self._probe: _core.Pass | None = None
         self._batches: EngineSession | None = None
+
+    @staticmethod
+    def new_lock() -> _core.ReadWriteLock:
+        return _core.ReadWriteLock()
 
     def inputs(self, X: object, name: str) -> Rows:
         """X as the engine reads it: of the network's dtype or another real one, or sparse."""
@@ -277,15 +283,12 @@ class EngineSession:
         self.batch_size, self._n_rows = options.batch_size, len(X)
         self.rebind, self.set_rates = fit.rebind, fit.set_rates
         self.set_clocks, self.report = fit.set_clocks, fit.report
+        self.run = fit.run
 
     def takes(self, theta: Array, optimizer: Optimizer, n_rows: int) -> bool:
         """Whether this session can make a step of theta on n_rows rows with this optimiser."""
         mine = optimizer is self._optimizer and theta is self._theta
         return mine and n_rows <= self.batch_size
-
-    def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]:
-        self._optimizer.bind(self._theta.size, self._theta.dtype)
-        return self._fit.run(seconds)
 
     @property
     def place(self) -> Place:
@@ -320,7 +323,7 @@ def _array_of(buffer: _core.Buffer) -> Array:
     return array
 
 
-def _engine_network(net: Architecture) -> _core.Net:
+def _engine_network(net: Architecture, lock: _core.ReadWriteLock) -> _core.Net:
     return _core.Net(
         net.widths,
         tuple(activation.name for activation in net.activations),
@@ -337,6 +340,7 @@ def _engine_network(net: Architecture) -> _core.Net:
         NAMES.index(net.matmul_precision),
         tuple(_formula(activation, i, net.dtype) for i, activation in enumerate(net.activations)),
         _loss_formula(net.criterion, net.dtype),
+        lock,
     )
 
 

@@ -7,7 +7,7 @@ from numbers import Real
 
 from .._checks import arguments as check
 from .._checks.keywords import OF_LAYERS, hinting_attributes
-from .._types import Array
+from .._types import Array, Lock
 from ..activations import Activation
 from .dense import Dense
 
@@ -36,8 +36,8 @@ class Constants(Mapping[str, Array]):
     array([0.5], dtype=float32)
     """
 
-    def __init__(self, views: Mapping[str, Array]) -> None:
-        self._views = dict(views)
+    def __init__(self, views: Mapping[str, Array], lock: Lock) -> None:
+        self._views, self._lock = dict(views), lock
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
@@ -48,8 +48,9 @@ class Constants(Mapping[str, Array]):
     def assign(self, values: Mapping[str, object]) -> None:
         """Copy the values of some constants: of all of them, or if one is refused, of none."""
         checked = {name: self._checked(name, value) for name, value in values.items()}
-        for name, value in checked.items():
-            self._views[name][...] = value
+        with self._lock:
+            for name, value in checked.items():
+                self._views[name][...] = value
 
     def _checked(self, name: str, value: object) -> Array | float:
         to = self._views.get(name)
@@ -98,8 +99,9 @@ class Layer:
         dense: Dense,
         parameters: Mapping[str, Array],
         gradients: Mapping[str, Array],
+        lock: Lock,
     ) -> None:
-        self._dense = dense
+        self._dense, self._lock = dense, lock
         self._parameters, self._gradients = dict(parameters), dict(gradients)
         self._passed = _Passed()
         self._trainable = True
@@ -141,9 +143,11 @@ class Layer:
 
     @trainable.setter
     def trainable(self, value: object) -> None:
-        self._trainable = check.check_flag(value, "trainable")
-        if self._on_trainable is not None:
-            self._on_trainable(self._trainable)
+        trainable = check.check_flag(value, "trainable")
+        with self._lock:
+            self._trainable = trainable
+            if self._on_trainable is not None:
+                self._on_trainable(trainable)
 
     @property
     def delta(self) -> Array | None:
@@ -197,7 +201,9 @@ class Layer:
         to = self._parameters.get(name)
         if to is None:
             raise AttributeError(f"this layer has no {name}; it is {self._dense!r}")
-        to[...] = check.as_parameters(value, to.shape, to.dtype, name)
+        checked = check.as_parameters(value, to.shape, to.dtype, name)
+        with self._lock:
+            to[...] = checked
 
     @property
     def W(self) -> Array:
@@ -246,7 +252,7 @@ class Layer:
         >>> layer.constants = {"alpha": [0.5, 1.0]}; layer.constants
         {'alpha': array([0.5, 1. ], dtype=float32)}
         """
-        return Constants(self._of_activation(self._parameters))
+        return Constants(self._of_activation(self._parameters), self._lock)
 
     @constants.setter
     def constants(self, values: Mapping[str, object]) -> None:

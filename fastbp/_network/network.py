@@ -150,5 +150,5 @@ class Network(TrainableNetwork):
         self, data: Data, optimizer: Optimizer, options: SessionOptions
     ) -> EngineSession:
         """Steps that have clocks, on a copy of theta."""
-        theta = check.aligned_copy(self._theta, self.dtype)
+        theta = check.aligned_copy(self._copy_of_theta(), self.dtype)
         return self._backend.session(theta, data, optimizer, options, self.seed)

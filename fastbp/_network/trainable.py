@@ -50,7 +50,6 @@ class TrainableNetwork(DifferentiableNetwork):
     """The training of a network; see `fastbp.Network`."""
 
     _partial: PartialFit | None = None  # of the last partial_fit
-    _fitted_by: Optimizer | None = None  # the optimiser of the session of a fit, while it runs
 
     @alone
     def step(self, optimizer: str | Optimizer) -> None:
@@ -74,8 +73,7 @@ class TrainableNetwork(DifferentiableNetwork):
         if self._drops and not self._dropped:
             self._warn_of_dropout()
         self._backend.step(self._theta, self._grad, resolved)
-        if self._drops:
-            self._count_steps(resolved)
+        self._count_steps(resolved)
 
     def _warn_of_dropout(self) -> None:
         """Warn if this network has not done so yet."""
@@ -87,9 +85,11 @@ class TrainableNetwork(DifferentiableNetwork):
             "forward(X, training=True) before backward and step, or train_batch or fit"
         )
 
-    def _count_steps(self, optimizer: Optimizer) -> None:
+    def _count_steps(self, optimizer: Optimizer | LBFGS) -> None:
         """Let the next forward for training use the masks of the optimiser's next step."""
-        self._dropout_step = max(self._dropout_step, optimizer.t)
+        if self._drops and isinstance(optimizer, Optimizer):
+            with self._lock:
+                self._dropout_step = max(self._dropout_step, optimizer.t)
 
     @alone
     def train_batch(
@@ -153,15 +153,13 @@ class TrainableNetwork(DifferentiableNetwork):
             self._remember(self._names_of(X))
         if hook is None:
             J = backend.train_batch(self._theta, rows, targets, s, optimizer, self._seed)
-            if self._drops:
-                self._count_steps(optimizer)
+            self._count_steps(optimizer)
             return J
         bind(optimizer, self._theta, len(self._layers))
         J = self._hooked_step(rows, targets, s, optimizer, hook)
         if not isfinite(J):
             raise DivergenceError(J, epoch=0, step=optimizer.t)
-        if self._drops:
-            self._count_steps(optimizer)
+        self._count_steps(optimizer)
         return J
 
     @alone
@@ -185,7 +183,7 @@ class TrainableNetwork(DifferentiableNetwork):
 
     def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> DataSession:
         """Steps over checked data: the backend's, or with a hook one batch at a time."""
-        hook, self._fitted_by = self._hook, optimizer
+        hook = self._hook
         if hook is None:
             return self._backend.session(self._theta, data, optimizer, options, self._seed)
         if options.part_rows > 0:
@@ -195,8 +193,9 @@ class TrainableNetwork(DifferentiableNetwork):
             )
 
         def step(X: Rows, y: Array | None, s: Array) -> float:
-            J = self._hooked_step(X, y, s, optimizer, hook)
-            self._forget()
+            with self._lock:
+                J = self._hooked_step(X, y, s, optimizer, hook)
+                self._forget()
             return J
 
         return BatchSession(
@@ -208,6 +207,7 @@ class TrainableNetwork(DifferentiableNetwork):
             self._seed,
             self.dtype,
             least_rate=_LEAST_RATE,
+            lock=self._lock,
         )
 
     def _begin(
@@ -332,6 +332,9 @@ class TrainableNetwork(DifferentiableNetwork):
         ------
         TypeError, ValueError
             For arguments that do not fit or hold NaN; nothing has changed then.
+        RuntimeError
+            If another fit that is running has the schedule or a callback with a state, such as
+            EarlyStopping; nothing has changed then.
         DivergenceError
             Before a step whose J is not finite.
         KeyboardInterrupt
@@ -375,15 +378,7 @@ class TrainableNetwork(DifferentiableNetwork):
             n_threads=n_threads,
         )
         with self._fitting():
-            try:
-                return fit(self, X, y, options)
-            finally:
-                self._end_of_fit()
-
-    def _end_of_fit(self) -> None:
-        if self._drops and self._fitted_by is not None:
-            self._count_steps(self._fitted_by)
-        self._fitted_by = None
+            return fit(self, X, y, options)
 
     @hinting("partial_fit")
     def partial_fit(
@@ -427,21 +422,22 @@ class TrainableNetwork(DifferentiableNetwork):
         >>> J[2] < J[0]
         True
         """
-        kept = self._partial
-        if kept is None or not kept.is_for(optimizer):
-            kept = PartialFit(optimizer, resolve_optimizer(optimizer))
-        history = self.fit(
-            X,
-            y,
-            epochs=kept.epochs + 1,
-            initial_epoch=kept.epochs,
-            batch_size=batch_size,
-            optimizer=kept.optimizer,
-            shuffle=shuffle,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            n_threads=n_threads,
-        )
-        kept.epochs += 1
-        self._partial = kept
+        with self._partial_lock:
+            kept = self._partial
+            if kept is None or not kept.is_for(optimizer):
+                kept = PartialFit(optimizer, resolve_optimizer(optimizer))
+            history = self.fit(
+                X,
+                y,
+                epochs=kept.epochs + 1,
+                initial_epoch=kept.epochs,
+                batch_size=batch_size,
+                optimizer=kept.optimizer,
+                shuffle=shuffle,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                n_threads=n_threads,
+            )
+            kept.epochs += 1
+            self._partial = kept
         return history.loss[0]

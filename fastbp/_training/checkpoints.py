@@ -220,7 +220,7 @@ class Record:
         schedule = None if self._schedule is None else self._schedule.state_dict()
         self._before = (
             self._net.seed,
-            self._net.theta.copy(),
+            self._net._copy_of_theta(),
             dict(vars(self._optimizer)),
             schedule,
         )
@@ -276,7 +276,7 @@ class Record:
         state = {
             "identity": self._identity,
             "seed": self._net.seed,
-            "theta": self._net.theta,
+            "theta": self._net._copy_of_theta(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": None if self._schedule is None else self._schedule.state_dict(),
             "place": place,

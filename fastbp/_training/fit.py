@@ -29,7 +29,7 @@ from ..optim import resolve as resolve_optimizer
 from ..schedules import Schedule, Span
 from ..schedules import resolve as resolve_schedule
 from .class_weight import weigh
-from .runner import CallbackRunner, ProgressBar
+from .runner import CallbackRunner, ProgressBar, in_one_fit
 from .scoring import Scoring
 from .splits import hold_out
 from .streams import Stream
@@ -93,6 +93,21 @@ def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
     optimizer.check_fit(checkpoint=options.checkpoint is not None, schedule=schedule is not None)
     progress = ProgressBar(epochs) if options.progress else None
     runner = CallbackRunner(options.callbacks, net, progress)
+    with in_one_fit([*runner.callbacks, schedule]):
+        return _fit(net, X, source, options, settings, runner, (epochs, initial_epoch))
+
+
+def _fit(
+    net: Trainee,
+    X: object,
+    source: Data | Stream,
+    options: FitOptions,
+    settings: _Settings,
+    runner: CallbackRunner,
+    numbers: tuple[int, int],
+) -> History:
+    """The rest of a fit; `numbers` are those of the epochs and of the first one."""
+    (epochs, initial_epoch), optimizer, schedule = numbers, settings.optimizer, settings.schedule
     record, seed = _open_record(net, source, options, settings, runner)
     names = net._names_of(X)
     source, validation = _split(net, source, options, seed, names)
@@ -117,7 +132,10 @@ def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
         loop = _Loop(session, optimizer, schedule, span, runner, scoring)
         if record is not None:
             loop.keep(record)
-        return loop.run(place.epoch, settings.time_budget)
+        try:
+            return loop.run(place.epoch, settings.time_budget)
+        finally:
+            net._count_steps(optimizer)
 
 
 # ---- checks of its arguments --------------------------------------------------------------

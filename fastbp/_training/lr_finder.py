@@ -147,12 +147,13 @@ def lr_finder(
     smoothing = check.check_fraction(smoothing, "smoothing")
     stop_factor = check.check_positive(stop_factor, "stop_factor")
     net._bind(rule)
-    theta = net.theta.copy()
-    try:
-        session = net._session(data, rule, SessionOptions(batch_size, True, n_threads))
-        losses, smoothed = _climb(session, lrs, span.steps, smoothing, stop_factor)
-    finally:
-        net.theta = theta
+    with net._lock:  # nobody sees the parameters of these steps
+        theta = net.theta.copy()
+        try:
+            session = net._session(data, rule, SessionOptions(batch_size, True, n_threads))
+            losses, smoothed = _climb(session, lrs, span.steps, smoothing, stop_factor)
+        finally:
+            net.theta = theta
     if len(losses) < 2:
         raise ValueError(
             f"J is not finite after a step with a rate of {lrs[0]}; give a smaller start_lr, or "

@@ -4,13 +4,45 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 
+_fits: dict[int, object] = {}  # id of an object that one fit at a time can use: that fit
+
 METHODS = ("on_fit_begin", "on_epoch_end", "on_batch_end", "on_divergence", "on_fit_end")
+
+
+@contextmanager
+def in_one_fit(objects: Iterable[object]) -> Iterator[None]:
+    """Keep the objects of a class with `one_fit` for a fit: they hold its state while it runs.
+
+    Raises RuntimeError if another fit has one of them, in this thread or in another.
+
+    >>> from fastbp.callbacks import EarlyStopping
+    >>> stop = EarlyStopping()
+    >>> with in_one_fit([stop]), in_one_fit([stop]):
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    RuntimeError: this EarlyStopping is in use by a fit that is running: make one for each fit
+    """
+    fit, kept = object(), [each for each in objects if getattr(each, "one_fit", False)]
+    try:
+        for each in kept:
+            if _fits.setdefault(id(each), fit) is not fit:
+                raise RuntimeError(
+                    f"this {type(each).__name__} is in use by a fit that is running: make one for "
+                    "each fit"
+                )
+        yield
+    finally:
+        for each in kept:
+            if _fits.get(id(each)) is fit:
+                del _fits[id(each)]
 
 
 class CallbackRunner:
@@ -38,6 +70,7 @@ class CallbackRunner:
                 raise TypeError(
                     f"callback {callback!r} is neither callable nor has any of {', '.join(METHODS)}"
                 )
+        self.callbacks = tuple(self._callbacks)
         self._methods = {name: list(_each(self._callbacks, name)) for name in METHODS}
 
     @property

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .._types import Array, Data, Place, Rows, Session, SessionOptions, Trainee
+from .._types import Array, Data, Lock, Place, Rows, Session, SessionOptions, Trainee
 from ..losses import Loss
 from ..optim import Optimizer
 from .class_weight import weight_sum
@@ -81,6 +81,8 @@ class BatchSession:
         Of the weights that `step` gets where the data have none.
     least_rate : float, default 0.0
         What a learning rate of a schedule is raised to.
+    lock : Lock
+        The lock of theta, which a step holds together with that of the optimiser.
     """
 
     def __init__(
@@ -94,7 +96,9 @@ class BatchSession:
         dtype: np.dtype[Any],
         *,
         least_rate: float = 0.0,
+        lock: Lock,
     ) -> None:
+        self._lock = lock
         self._step, self._optimizer, self._options = step, optimizer, options
         self._loss, self._seed, self._dtype, self._least_rate = loss, seed, dtype, least_rate
         self.place = Place(0)
@@ -164,7 +168,7 @@ class BatchSession:
             at = min(step, len(self._rates) - 1)
             lr = max(float(self._rates[at]), self._least_rate)
             momentum = None if self._momenta is None else float(self._momenta[at])
-        with scheduled(self._optimizer, lr, momentum):
+        with self._lock, self._optimizer._lock, scheduled(self._optimizer, lr, momentum):
             return self._step(self._X[rows], y, s), S
 
 
@@ -173,15 +177,15 @@ def scheduled(optimizer: Optimizer, lr: float | None, momentum: float | None) ->
     """Give an optimiser another rate, which may be 0, and another momentum or β1, for a while."""
     own, kept = vars(optimizer), dict(vars(optimizer))
     betas = next((name for name in ("betas", "_betas") if name in own), None)
+    given: dict[str, object] = {}
     if lr is not None:
-        own["lr"] = lr
+        given["lr"] = lr
     if momentum is not None and betas is not None:
-        own[betas] = (momentum, *own[betas][1:])
+        given[betas] = (momentum, *own[betas][1:])
     elif momentum is not None:
-        own["momentum"] = momentum
-    own["_packed"] = None
+        given["momentum"] = momentum
+    own.update(given, _packed=None)
     try:
         yield
-    finally:
-        own["_packed"] = None
-        own.update((name, kept[name]) for name in ("lr", betas, "momentum") if name in kept)
+    finally:  # a value that another thread has set meanwhile stays
+        own.update({name: kept[name] for name in given if own[name] is given[name]}, _packed=None)

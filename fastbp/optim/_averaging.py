@@ -16,6 +16,9 @@ class _Net(Protocol):
 
     theta: Array
 
+    def _copy_of_theta(self) -> Array:
+        """Theta between two steps, whatever other threads do."""
+
 
 class SWA:
     """Stochastic weight averaging: a callback of `fit` that computes a mean of theta over epochs.
@@ -57,6 +60,7 @@ class SWA:
     """
 
     adds_logs: ClassVar[dict[str, bool | None]] = {}
+    one_fit: ClassVar[bool] = True  # at a time
 
     def __init__(self, start: int = 0, every: int = 1) -> None:
         self.start = check.check_count(start, "start")
@@ -81,9 +85,9 @@ class SWA:
         self.epochs += 1
         if since < 0 or since % self.every != 0:
             return
-        theta = self._net.theta
+        theta = self._net._copy_of_theta()
         if self.average is None:
-            self.average = theta.copy()
+            self.average = theta
         else:
             self.average = check.writeable(self.average)
             self.average += (theta - self.average) / (self.n_averaged + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,9 @@ _STATE = {
     "average": optional(vector),
     "average_start": check.check_count,
 }
+
+
+_OF_PROCESS = ("_lock", "_packed", "_values", "_ready")  # attributes that no pickle keeps
 
 
 def _native(array: Array) -> Array:
@@ -108,6 +112,7 @@ class Optimizer(Declared, ABC):
     t = counted("Number of steps made, 0 to 2**63 − 1.")
 
     def __post_init__(self) -> None:
+        self._lock = RLock()  # of the state, which the steps of several networks may share
         self._clip()
         self.reset()
 
@@ -118,18 +123,19 @@ class Optimizer(Declared, ABC):
         >>> SGD(0.1).t
         0
         """
-        self._t = 0
-        self.moments: list[Array] = []
-        self.average: Array | None = None
-        self.average_start = 0
-        self.scratch: Array | None = None
-        self._packed: dict[str, object] | None = None
-        self._ready = False  # bound, and no hyper-parameter has changed since
-        self._bound: tuple[int, np.dtype[Any]] | None = None
+        with self._lock:
+            self._t = 0
+            self.moments: list[Array] = []
+            self.average: Array | None = None
+            self.average_start = 0
+            self.scratch: Array | None = None
+            self._packed: tuple[object, dict[str, object]] | None = None
+            self._bound: tuple[int, np.dtype[Any]] | None = None
+            self._changed()
 
     def _changed(self) -> None:
-        self._packed = None
-        self._ready = False
+        self._values = object()  # stands for the present values of the hyper-parameters
+        self._ready: object = None  # the values for which the state has been bound
 
     @property
     @abstractmethod
@@ -199,9 +205,10 @@ class Optimizer(Declared, ABC):
         >>> SGD(0.5, clip_norm=2).packed()["rule"], SGD(0.5, clip_norm=2).packed()["limit"]
         ('sgd', 2.0)
         """
-        if self._packed is None:
+        values, packed = self._values, self._packed
+        if packed is None or packed[0] is not values:
             clip, limit = self._clip()
-            self._packed = {
+            found = {
                 "rule": self.rule,
                 "hyper": self.hyper(),
                 "weight_decay": self.weight_decay,
@@ -212,7 +219,8 @@ class Optimizer(Declared, ABC):
                 "lr_factors": None if self.lr_factors is None else np.array(self.lr_factors),
                 "average_decay": self.ema or 0.0,
             }
-        return self._packed
+            packed = self._packed = (values, found)  # of no use if a value has changed meanwhile
+        return packed[1]
 
     def _clip(self) -> tuple[str, float]:
         """(the kind of clipping: "none", "value", "norm" or "global_norm"; the limit)."""
@@ -232,8 +240,13 @@ class Optimizer(Declared, ABC):
         >>> adam = Adam(); adam.bind(5, np.dtype("float32")); len(adam.moments)
         2
         """
-        if self._ready and self._bound == (n_params, dtype):
+        if self._ready is self._values and self._bound == (n_params, dtype):
             return
+        with self._lock:
+            self._bind(n_params, dtype, n_layers)
+
+    def _bind(self, n_params: int, dtype: np.dtype[Any], n_layers: int | None) -> None:
+        values = self._values
         n_factors = None if self.lr_factors is None else len(tuple(self.lr_factors))
         if n_layers is not None and n_factors not in (None, n_layers):
             raise ValueError(
@@ -264,7 +277,7 @@ class Optimizer(Declared, ABC):
             self.average, self.average_start = np.zeros(n_params, dtype), self.t
         else:
             self.average = check.writeable(self.average)
-        self._ready = True
+        self._ready = values
 
     # ---- state ----------------------------------------------------------------------------
 
@@ -277,14 +290,15 @@ class Optimizer(Declared, ABC):
         >>> state = SGD(0.1).state_dict(); state["hyper"]["lr"], state["t"], state["moments"]
         (0.1, 0, [])
         """
-        return {
-            "name": type(self).__name__,
-            "hyper": {name: getattr(self, name) for name in self._fields},
-            "t": self.t,
-            "moments": [moment.copy() for moment in self.moments],
-            "average": None if self.average is None else self.average.copy(),
-            "average_start": self.average_start,
-        }
+        with self._lock:
+            return {
+                "name": type(self).__name__,
+                "hyper": {name: getattr(self, name) for name in self._fields},
+                "t": self.t,
+                "moments": [moment.copy() for moment in self.moments],
+                "average": None if self.average is None else self.average.copy(),
+                "average_start": self.average_start,
+            }
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore what `state_dict` of an optimiser of the same class returned.
@@ -297,16 +311,17 @@ class Optimizer(Declared, ABC):
         SGD(lr=0.5, momentum=0.9, nesterov=False)
         """
         checked = self._checked(state)  # if it raises, nothing has changed
-        for name, value in checked["hyper"].items():
-            setattr(self, name, value)
-        self.reset()
-        self.t, self.average_start = checked["t"], checked["average_start"]
-        self.moments = [_native(moment) for moment in checked["moments"]]
-        if checked["average"] is not None:
-            self.average = _native(checked["average"])
-        kept = [*self.moments, *([] if self.average is None else [self.average])]
-        if kept:
-            self._bound = (kept[0].size, kept[0].dtype)
+        with self._lock:
+            for name, value in checked["hyper"].items():
+                setattr(self, name, value)
+            self.reset()
+            self.t, self.average_start = checked["t"], checked["average_start"]
+            self.moments = [_native(moment) for moment in checked["moments"]]
+            if checked["average"] is not None:
+                self.average = _native(checked["average"])
+            kept = [*self.moments, *([] if self.average is None else [self.average])]
+            if kept:
+                self._bound = (kept[0].size, kept[0].dtype)
 
     def _checked(self, given: object) -> State:
         """A state after the checks of each field and of all fields together."""
@@ -337,9 +352,19 @@ class Optimizer(Declared, ABC):
             raise ValueError(f"{type(self).__name__} has {n_moments} moments; got {len(moments)}")
         return state
 
+    def __getstate__(self) -> dict[str, object]:
+        """All but the lock, and what follows from the hyper-parameters; arrays are copied."""
+        with self._lock:
+            state = {name: x for name, x in vars(self).items() if name not in _OF_PROCESS}
+            state["moments"] = [moment.copy() for moment in self.moments]
+            state["average"] = None if self.average is None else self.average.copy()
+            return state
+
     def __setstate__(self, state: dict[str, object]) -> None:
         """Restore a pickle. Its arrays may be read-only, so `bind` checks them again."""
-        self.__dict__.update(from_first_version(state))
+        self._lock, self._packed = RLock(), None
+        kept = {name: x for name, x in state.items() if name not in _OF_PROCESS}
+        self.__dict__.update(from_first_version(kept))
         self._changed()
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -290,7 +290,8 @@ class LineSearches:
             "ftol": optimizer.ftol,
             "gtol": optimizer.gtol,
         }
-        outcome = descend(net, self._X, self._y, self._s, options)
+        with net._lock:  # nobody sees theta before the end of the run, or uses the stored pass
+            outcome = descend(net, self._X, self._y, self._s, options)
         if outcome is None:
             J = net.loss(self._X, self._y, self._s)
             return True, False, self._epoch, 0, J, J

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isfinite
+from threading import RLock
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .._network.architecture import Architecture
 from .._network.backend import bind
 from .._training.class_weight import weight_sum
 from .._training.sessions import BatchSession
-from .._types import Array, Data, Rows, SessionOptions
+from .._types import Array, Data, Lock, Rows, SessionOptions
 from ..errors import DivergenceError
 from ..optim import Optimizer
 from ._backpropagation import Masks, Pass
@@ -28,13 +29,35 @@ from ._layers import backward, constrain, dropout_mask
 from ._updates import update
 
 
+class PlainLock:
+    """A `Lock` under which readers wait for each other, too."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
+
+    def copy(self, array: Array) -> Array:
+        with self._lock:
+            return np.array(array)
+
+
 class NumpyBackend:
     """The arithmetic of one architecture in NumPy alone."""
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, lock: Lock | None = None) -> None:
         self._net = architecture
+        self._lock = self.new_lock() if lock is None else lock  # of theta
         self._trainable = [True] * len(architecture.dense)
         self._pass = Pass(architecture)
+
+    @staticmethod
+    def new_lock() -> Lock:
+        return PlainLock()
 
     def inputs(self, X: object, name: str) -> Array:
         """X in the dtype of the network, with all its elements."""
@@ -97,7 +120,7 @@ class NumpyBackend:
     # ---- data sets ------------------------------------------------------------------------
 
     def predict(self, theta: Array, X: Rows) -> Array:
-        return outputs(self._net, whole(X), theta)[1]
+        return outputs(self._net, whole(X), self._lock.copy(theta))[1]
 
     def cost(self, theta: Array, X: Rows, y: Array | None, s: Array | None) -> float:
         return self.evaluate(theta, X, y, s)[0]
@@ -105,7 +128,7 @@ class NumpyBackend:
     def evaluate(
         self, theta: Array, X: Rows, y: Array | None, s: Array | None
     ) -> tuple[float, Array]:
-        J, a = cost(self._net, whole(X), y, s, theta)
+        J, a = cost(self._net, whole(X), y, s, self._lock.copy(theta))
         return float(J), a
 
     # ---- training -------------------------------------------------------------------------
@@ -113,6 +136,10 @@ class NumpyBackend:
     @quiet
     def step(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
         """The update rule, without frozen layers, and then the constraints."""
+        with self._lock, optimizer._lock:
+            self._update(theta, grad, optimizer)
+
+    def _update(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
         slices = self._net.slices()
         frozen = [
             part for l, parts in enumerate(slices) if not self._trainable[l] for part in parts
@@ -168,7 +195,8 @@ class NumpyBackend:
                 self.step(theta, grad, optimizer)
             return J
 
-        return BatchSession(step, data, optimizer, options, net.criterion, seed, net.dtype)
+        loss, dtype = net.criterion, net.dtype
+        return BatchSession(step, data, optimizer, options, loss, seed, dtype, lock=self._lock)
 
     def _gradient(
         self, theta: Array, X: Array, y: Array | None, s: Array, masks: Masks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -81,6 +82,8 @@ class Schedule(ABC):
     """
 
     _state: tuple[str, ...] = ("t",)
+
+    one_fit: ClassVar[bool] = True  # at a time
 
     def __init__(self, per: str = "epoch") -> None:
         if per not in PER:

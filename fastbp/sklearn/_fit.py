@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from sklearn.utils import check_random_state
 
+from .._training.runner import in_one_fit
 from ._arrays import checked_weights, refuse_zero_weights
 from ._estimator import BaseMLP, HeldOut
 from ._state import check_same_network, set_precision, unchanged_if_refused
@@ -50,6 +51,7 @@ def fit_estimator(
             )
             if training is None:
                 return
+            open_callbacks.enter_context(in_one_fit(training.callbacks.callbacks))
             open_callbacks.enter_context(training.callbacks)
             epochs = 0 if est.solver == "lbfgs" else 1 if incremental else est.max_iter
             tasks = Tasks(est, epochs, arguments)
