@@ -22,6 +22,7 @@ nox.options.sessions = ["lint", "types", "tests", "docs"]
 nox.options.reuse_venv = "yes"
 SETTINGS = nox.project.load_toml("pyproject.toml")
 PROJECT, BUILD = SETTINGS["project"], SETTINGS["build-system"]["requires"]
+FREETHREADED = ["pytest>=8", "hypothesis>=6.100", "scipy>=1.11", "scikit-learn>=1.6"]
 EXTRAS, DEPENDENCIES = PROJECT["optional-dependencies"], PROJECT["dependencies"]
 
 
@@ -62,6 +63,28 @@ def tests(session):
     """Run the tests on the best instruction set of this machine, or on the one in FASTBP_ISA."""
     session.install(".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def freethreaded(session):
+    """Attack fastbp from many threads in Python without a GIL; `-- --python PATH` names it.
+
+    By default it is python3.14t of the PATH. What else follows `--` is passed to pytest.
+    """
+    parser = argparse.ArgumentParser(prog="nox -s freethreaded --")
+    parser.add_argument("--python", default="python3.14t", help="a free-threaded Python")
+    options, others = parser.parse_known_args(session.posargs)
+    found = shutil.which(options.python)
+    if found is None:
+        session.error(
+            f"there is no {options.python}: install a free-threaded Python, for example by "
+            "`uv python install 3.14t`, or name it: nox -s freethreaded -- --python PATH"
+        )
+    environment = Path(session.cache_dir, "freethreaded").resolve()
+    session.run(found, "-m", "venv", str(environment), external=True)
+    python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "-q", ".", *FREETHREADED, external=True)
+    session.run(python, "-m", "pytest", "-q", "tests/attacks/threads", *others, external=True)
 
 
 @nox.session
