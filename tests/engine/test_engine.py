@@ -101,6 +101,15 @@ def test_many_tiles_blocks_and_chunks(rng, dtype, weighted):
     twins.check_pass(twins.weights() if weighted else None)
 
 
+@pytest.mark.parametrize("wide", [513, 1100])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layers_that_need_several_strips_of_sums(rng, dtype, wide):
+    """A tile of W sums `tile_outputs` columns at a time, which is 512 on all machines known."""
+    options = {"hidden": "tanh", "output": "identity", "loss": "mse", "dtype": dtype}
+    twins = Twins(rng, (5, wide, 3), n=9, l2=0.1, **options)
+    twins.check_pass(None)
+
+
 # ---- other entry points -------------------------------------------------------------------
 
 
