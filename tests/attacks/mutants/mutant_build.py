@@ -48,15 +48,19 @@ SLOW = ["gemm_tn", "gemm_nn", "run_rows", "run_elements"]
 
 # If many kernels reach a function, as those of simd/, these stand for all.
 FEW = ["vmath", "norm_forward", "update", "dropout", "transpose", "act_backward", "convert"]
-# The kernels that call a function of a file, or a function, by macros alone.
+# The kernels that call a function of a file by macros alone, or the kernels of a function. Products
+# call activations, too.
+ACTIVATIONS = ["act_forward", "act_backward", "gemm_nt", "gemm_nn"]
 BY_MACROS = {
-    "kernels/activation.inc": ["act_forward", "act_backward"],
-    "kernels/gates.inc": ["vmath", "act_forward", "act_backward"],
+    "kernels/activation.inc": ACTIVATIONS,
+    "kernels/gates.inc": ["vmath", *ACTIVATIONS],
     "kernels/gemm.inc": ["gemm_nn"],
     **{name: ["gemm_tn"] for name in ("pack_a", "packs_a", "list_warm", "prefetch_warm")},
     "kernels/loss.inc": ["loss_rows"],
     "kernels/loss_terms.inc": ["loss_rows"],
     "kernels/trig.inc": ["vmath"],
+    "m_and_f32": ["gemm_nt", "gemm_nn", "loss_rows", "act_curve"],
+    "m_and_f64": ["gemm_nt", "gemm_nn", "loss_rows", "act_curve"],
 }
 
 
@@ -143,6 +147,8 @@ def slots():
 def kernels_that_reach(function, file):
     """Return kernels that call a function, directly or not, without slow ones if possible. If only
     macros call it, BY_MACROS says which."""
+    if function in BY_MACROS:
+        return BY_MACROS[function]
     reach, graph = {plain(function)}, calls()
     while True:
         more = {name for name, words in graph.items() if words & reach} - reach
@@ -153,7 +159,7 @@ def kernels_that_reach(function, file):
     if not found:
         words = {f.name for f in functions_of(tokens_of((ROOT / "csrc" / file).read_text()))}
         own = [name for name in slots() if name in words]
-        found = BY_MACROS.get(function) or BY_MACROS.get(file) or own or FEW
+        return BY_MACROS.get(file) or own or FEW
     for slow in SLOW:
         if len(found) > 1 and slow in found and function != slow:
             found.remove(slow)
