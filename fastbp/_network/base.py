@@ -13,7 +13,6 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from threading import RLock
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -212,7 +211,7 @@ class NetworkBase:
         self.preprocessing = None
         self._feature_names: Names | None = None
         self._lock = self._BACKEND.new_lock()  # of theta, the stored pass and what is counted below
-        self._partial_lock = RLock()  # of a whole `partial_fit`
+        self._partial_lock = self._BACKEND.new_lock()  # of a whole `partial_fit`
         self._hook: Hook | None = None
         self._in_hook = False
         self._n_fits = 0  # that are running

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from threading import RLock
 from typing import Any
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.state import checked_state, counted, from_first_version, optional, text, vector
+from .._forks import lock_for
 from .._types import Array, Place, Session, SessionOptions, Trainee
 from ._format import State, write_state
 from ._hyper import Declared, flag, hyper, learning_rate
@@ -112,7 +112,7 @@ class Optimizer(Declared, ABC):
     t = counted("Number of steps made, 0 to 2**63 − 1.")
 
     def __post_init__(self) -> None:
-        self._lock = RLock()  # of the state, which the steps of several networks may share
+        self._lock = lock_for(self)  # of the state, which the steps of several networks may share
         self._clip()
         self.reset()
 
@@ -362,7 +362,7 @@ class Optimizer(Declared, ABC):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Restore a pickle. Its arrays may be read-only, so `bind` checks them again."""
-        self._lock, self._packed = RLock(), None
+        self._lock, self._packed = lock_for(self), None
         kept = {name: x for name, x in state.items() if name not in _OF_PROCESS}
         self.__dict__.update(from_first_version(kept))
         self._changed()

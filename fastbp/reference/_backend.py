@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isfinite
-from threading import RLock
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.sparse import as_sparse_rows, is_sparse
+from .._forks import lock_for
 from .._network.architecture import Architecture
 from .._network.backend import bind
 from .._training.class_weight import weight_sum
@@ -33,7 +33,7 @@ class PlainLock:
     """A `Lock` under which readers wait for each other, too."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = lock_for(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()

@@ -1,12 +1,14 @@
 """Optimisers, schedules, callbacks, formulas, files and estimators in many threads."""
 
 import copy
+import os
 import pickle
 import sys
 import threading
 
 import numpy as np
 import pytest
+from thread_cases import forked, isolated, needs_fork
 from together import N_THREADS, beside, together
 
 import fastbp
@@ -108,6 +110,41 @@ def test_rates_may_be_set_during_a_fit():
 
     together(lambda: net.fit(X, y, epochs=50, optimizer=optimizer), set_rates)
     assert optimizer.packed()["hyper"]["lr"] == optimizer.lr == rates[-1]
+
+
+def use_in_child(net, X, y, optimizer):
+    net.partial_fit(X, y, optimizer=optimizer)
+    return copy.deepcopy(optimizer).t, optimizer.state_dict()["t"]
+
+
+def fork_in_the_middle_of_a_step(kind):
+    parent, inside, release = os.getpid(), threading.Event(), threading.Event()
+
+    def loss(a, y):
+        if os.getpid() == parent:
+            inside.set()
+            release.wait(60)
+        return ((a - y) ** 2).sum(axis=1) / 2, a - y
+
+    net, X, y = problem(kind, loss=loss)
+    optimizer = Adam(1e-3)
+    training = threading.Thread(target=lambda: net.partial_fit(X, y, optimizer=optimizer))
+    training.start()
+    assert inside.wait(60)
+    assert forked(use_in_child, net, X, y, optimizer) == (1, 1)
+    release.set()
+    training.join(60)
+    with optimizer._lock:  # as in a hook: the thread that forks holds it in the child, too
+        assert forked(use_in_child, net, X, y, optimizer) == (2, 2)
+    assert optimizer.t == 1
+
+
+@needs_fork
+@pytest.mark.once
+@pytest.mark.parametrize("kind", [fastbp.Network, reference.Network])
+def test_a_child_can_use_what_a_step_of_its_parent_holds(kind):
+    """A thread of the parent is in a step, with the locks of the network and the optimiser."""
+    isolated(fork_in_the_middle_of_a_step, kind)
 
 
 # ---- what belongs to one fit ------------------------------------------------------------------
