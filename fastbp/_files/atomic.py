@@ -52,7 +52,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     if folder not in _swept:
         sweep(folder)
     with naming(shown):
-        # What will have permissions of its own is private until it has them.
+        # A file that gets the permissions of an old one is private until then.
         descriptor, temporary = _create(folder, _USUAL if mode is None else _PRIVATE)
         second = _CLOSED
         try:
@@ -60,7 +60,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 second = os.dup(descriptor)  # keeps the lock until the file has been renamed
             with os.fdopen(descriptor, "wb", closefd=False) as file:
                 if mode is not None:
-                    os.chmod(descriptor if os.chmod in os.supports_fd else temporary, mode)
+                    _set_mode(descriptor, temporary, mode)
                 yield file
                 file.flush()
                 os.fsync(descriptor)
@@ -190,7 +190,7 @@ def _remove_unlocked(path: str) -> None:
 
 
 def _close(descriptor: int) -> None:
-    """Close a descriptor, unless it is closed, whose errors do not matter."""
+    """Close a descriptor, unless it is `_CLOSED`; errors do not matter."""
     try:
         if descriptor != _CLOSED:
             os.close(descriptor)
@@ -222,6 +222,14 @@ def _mode_of(target: str, shown: str) -> int | None:
             f"{shown} is not a regular file; give the name of a regular or of a new file"
         )
     return stat.S_IMODE(mode)
+
+
+def _set_mode(descriptor: int, path: str, mode: int) -> None:
+    """Give an open file permissions; by its path where the system has no other way."""
+    if hasattr(os, "fchmod"):  # whose errors name no file, while those of chmod name a descriptor
+        os.fchmod(descriptor, mode)
+    else:
+        os.chmod(path, mode)
 
 
 def _sync_folder(folder: str) -> None:

@@ -41,7 +41,8 @@ class Failing:
             if len(self._log) == self._at:
                 if name == "close":  # close frees the descriptor even if it fails
                     value(*arguments)
-                names = [each for each in arguments[:1] if isinstance(each, str)]
+                numbered = name == "chmod"  # its error names even a descriptor
+                names = [each for each in arguments[:1] if isinstance(each, str) or numbered]
                 raise OSError(self._code, os.strerror(self._code), *names)
             found = value(*arguments, **keywords)
             return Failing(found, self._at, self._code, self._log) if name == "fdopen" else found
@@ -92,6 +93,7 @@ def test_any_call_may_fail(tmp_path, monkeypatch, name, exists):
         if len(log) < at:
             break
     assert {"open", "write", "flush", "fsync", "close", "replace"} <= set(seen)
+    assert not exists or {"chmod", "fchmod"} & set(seen)
     assert at < 100 and seen.count("fsync") == 1  # an error of fsync of the folder is ignored
 
 
