@@ -45,7 +45,7 @@ from ._checks import arguments as check
 from ._checks.keywords import hinting, missing_name
 from ._checks.state import any_number, checked_state, optional, text, vector
 from ._files.atomic import naming
-from ._messages import readable
+from ._messages import QUOTE, readable
 from ._public import present
 from ._training.runner import CallbackRunner, ProgressBar
 from ._types import Array
@@ -76,7 +76,6 @@ _STOPPING = {
     "waited": check.check_count,
     "theta": optional(vector),
 }
-_SHOWN = 1000  # characters of what a file has, in a message
 _SAVING = {"best": any_number, "last_path": optional(text)}
 
 
@@ -368,13 +367,13 @@ class CSVLogger:
                 return next(csv.reader(file), [])
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(
-                f"{self.path} is no log that could be continued: {error}; write to another file, "
+                f"{self.path} is not a log that can be continued: {error}; write to another file, "
                 "or with append=False"
             ) from error
 
     def _check_names(self, names: list[str]) -> None:
         if self._names and names != self._names:
-            found = readable(", ".join(self._names), _SHOWN)
+            found = readable(", ".join(self._names), QUOTE)
             raise ValueError(
                 f"{self.path} has the columns {found}; the logs have "
                 f"{', '.join(names)}: write to another file, or with append=False"

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from .. import _core
 from .._config import usable_cores
 from .._files.atomic import check_writable
-from .._messages import readable
+from .._messages import printable
 from ..bench import Options, measure, select
 from ..bench import _file as files
 from ..bench import _report as report
@@ -117,8 +117,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json == "-":
         print(files.dumps(found), end="")
     else:
-        text = "\n\n".join(map(report.text, found["machines"]))
-        print(readable(text, len(text)))  # the file may be that of others
+        print(printable("\n\n".join(map(report.text, found["machines"]))))  # a file may be forged
         if args.json is not None:
             files.write(found, args.json)
     if args.merge is not None:

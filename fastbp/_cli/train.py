@@ -9,7 +9,7 @@ from collections.abc import Callable
 from .. import schedules
 from .._config import isa
 from .._files.atomic import check_writable
-from .._messages import readable
+from .._messages import printable
 from .._network.network import Network
 from .._precision import described
 from .._training.splits import hold_out
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(text: str) -> None:
-    print(readable(text), flush=True)
+    print(printable(text), flush=True)
 
 
 def _share(args: argparse.Namespace) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 from .._checks import arguments as check
 from .._checks.caller import warn_caller
 from .._files.atomic import check_writable, sweep
-from .._messages import readable
+from .._messages import QUOTE, readable
 from .._types import Array, Data, Place, SparseRows, Trainee
 from ..errors import ModelFileError
 from ..history import History
@@ -34,7 +34,6 @@ from .streams import Stream
 __all__ = ["Checkpoints", "Record", "identity"]
 
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_SHOWN = 1000  # characters of what a checkpoint has, in a message
 _SAMPLE = 64  # rows by which data sets are told apart
 _SINCE_0_1 = {"network's matmul_precision": "highest"}  # what checkpoints of version 0.1 lack
 _UNITS = ("epoch", "epochs", "step", "steps", *_SECONDS)
@@ -176,7 +175,7 @@ class Record:
         for name, value in self._identity.items():
             stored = saved["identity"].get(name, _SINCE_0_1.get(name))
             if stored != value:
-                shown = readable(str(stored), _SHOWN)
+                shown = readable(str(stored), QUOTE)
                 raise ValueError(
                     f"the checkpoint in {self._files.folder} is of another fit: its {name} is "
                     f"{shown}, here it is {value}; give another folder, or resume=False to begin "
@@ -187,7 +186,7 @@ class Record:
         except ValueError as error:
             raise ValueError(
                 f"the checkpoint in {self._files.folder} is of another fit: "
-                f"{readable(str(error), _SHOWN)}"
+                f"{readable(str(error), QUOTE)}"
             ) from None
         try:
             self._check(saved)

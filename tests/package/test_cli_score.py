@@ -95,6 +95,12 @@ def test_the_score_of_several_targets(capsys, folder, rng):
     )
 
 
+def test_the_score_of_many_targets_has_them_all(capsys, folder, rng):
+    np.savez("data.npz", X=rng.normal(size=(20, 2)), y=rng.normal(size=(20, 300)))
+    line = trained(capsys, data="data.npz")
+    assert re.findall(r"\((y\d+)\)", line) == [f"y{i}" for i in range(1, 301)] * 2
+
+
 @pytest.mark.once
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40).filter(
