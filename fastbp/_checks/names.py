@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .._messages import readable
 
-# Parts side by side match no character in common, so that no text of a file takes long.
+# Adjacent parts match no common character, so no text takes long to match, even from a forged file.
 _SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\)\s*)?")
 # Words that other libraries append to a name, as in CrossEntropyLoss, StepLR and f1_score.
-_SHOWN = 200  # characters of a name that nobody knows, in a message
 _ENDINGS = ("loss", "lr", "score")
+_SHOWN = 200  # characters of an unknown name, in a message
 
 # Names of other libraries by what they name; without punctuation, in lower case, without an ending
 # of `_ENDINGS`. A value is a name of the registry, with options or not, or a sentence.

@@ -207,7 +207,7 @@ def data_set(
             "stream of blocks, see fastbp.stream"
         )
     targets = net._targets(y, len(rows), names.X, names.y)
-    check.check_finite(rows, names.X, net.dtype, given=given)  # last, because it reads everything
+    check.check_finite(rows, names.X, net.dtype, given=given)  # reads all of X, so not first
     if targets is not None and targets.ndim == 1:
         targets = targets.copy()  # the caller may write a class that does not exist to y meanwhile
     weights = check.as_weights(
