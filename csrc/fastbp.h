@@ -504,7 +504,7 @@ typedef struct {
     const double *lr_factors; /* one factor > 0 of lr per layer, or NULL */
     double average_decay;
     uint64_t average_start; /* t at which the average begins: the next step sets it to θ */
-    uint64_t t;             /* steps taken, at most 2^62; advanced by the engine */
+    uint64_t t;             /* steps taken, below 2^63; advanced by the engine */
     /* Vectors with the layout of theta. */
     void *moment[FASTBP_MOMENTS]; /* as many as the rule has; the others are NULL */
     void *grad;                   /* scratch for clipping by norms, otherwise NULL */

@@ -119,12 +119,11 @@ static void prepare(fastbp_fit_t *fit, bool single) {
     fit->prepared = true;
 }
 
-/* Whether a number of epochs or steps is in range: no session gets that far. */
-static bool is_count(ptrdiff_t n) { return n >= 0 && n <= PTRDIFF_MAX / 2; }
-
+/* No epoch has PTRDIFF_MAX / 2 steps, so those after an accepted place stay in range. */
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) {
-    if (!is_count(place->epoch) || !is_count(place->step) || place->block < 0 ||
-        place->block > (ptrdiff_t)INT32_MAX || place->first < 0 || place->first > fit->data.rows ||
+    if (place->epoch < 0 || place->epoch == PTRDIFF_MAX || place->step < 0 ||
+        place->step > PTRDIFF_MAX / 2 || place->block < 0 || place->block > (ptrdiff_t)INT32_MAX ||
+        place->first < 0 || place->first > fit->data.rows ||
         place->first % fit->plan.net->loss.group != 0)
         return FASTBP_ERR_ARGUMENT;
     fit->place = *place;
@@ -160,6 +159,11 @@ static void run_regions(fbp_slice_t *slice) {
     if (measures) fit->lag = fbp_seconds() - slice->last;
 }
 
+/* The number after that of an epoch; the last one has itself. */
+static ptrdiff_t next_epoch(ptrdiff_t epoch) {
+    return epoch < PTRDIFF_MAX ? epoch + 1 : PTRDIFF_MAX;
+}
+
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
     if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
     const double begin = fbp_seconds();
@@ -183,7 +187,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
         .last_loss = fit->last_loss,
         .place = fit->place,
     };
-    if (done) fit->place = (fastbp_place_t){.epoch = fit->place.epoch + 1};
+    if (done) fit->place = (fastbp_place_t){.epoch = next_epoch(fit->place.epoch)};
     if (done || slice.diverged || slice.loss_failed) fit->prepared = false;
     if (slice.loss_failed) return FASTBP_ERR_CALL;
     return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;

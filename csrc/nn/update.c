@@ -8,7 +8,7 @@
 #include <math.h>
 
 /* A larger t could wrap to 0, for which Adam divides by 0. */
-#define MOST_STEPS (UINT64_C(1) << 62)
+#define MOST_STEPS ((uint64_t)INT64_MAX)
 
 static bool is_fraction(double x) { return x >= 0 && x < 1; }
 static bool is_positive(double x) { return x > 0 && isfinite(x); }

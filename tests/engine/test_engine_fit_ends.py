@@ -271,6 +271,12 @@ def test_a_place_out_of_range_is_refused(place):
     fit.seek(1, 2, 3, 4, 0, 0)
 
 
+def test_the_last_epoch_has_no_next_one():
+    fit = session("squared_error", np.zeros((4, 2)), SGD(0.1))
+    fit.seek(sys.maxsize - 1, 0, 0, 0, 0, 0)
+    assert [fit.run(1e9)[2] for _ in range(3)] == [sys.maxsize - 1, sys.maxsize, sys.maxsize]
+
+
 def test_a_place_in_the_middle_of_a_pair_is_refused():
     fit = session("margin_ranking", None, SGD(0.1))
     with pytest.raises(ValueError, match="refused"):
@@ -282,6 +288,10 @@ def test_a_place_in_the_middle_of_a_pair_is_refused():
 def test_a_number_of_steps_that_overflows_is_refused():
     adam = Adam(0.1)
     fit = session("squared_error", np.zeros((4, 2)), adam)
-    adam._t = 2**64 - 1
-    with pytest.raises(ValueError, match="refused"):
-        fit.run(0)
+    for t in (2**63, 2**64 - 1):
+        adam._t = t
+        with pytest.raises(ValueError, match="refused"):
+            fit.run(0)
+    adam.t = 2**63 - 1  # the largest that it takes
+    fit.run(0)
+    assert adam.t == 2**63
