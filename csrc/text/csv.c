@@ -217,8 +217,8 @@ fastbp_csv_status_t fastbp_csv_numbers(fastbp_csv_t *csv, const fastbp_csv_block
                                        size_t *used) {
     reader_t r = open_block(csv, block);
     record_t record;
-    const bool apart = strchr("+-.0123456789eE", csv->delimiter) == NULL; /* not in numbers */
-    const bool plain = apart && csv->decimal == '.' && csv->thousands == 0;
+    const bool clear = strchr("+-.0123456789eE", csv->delimiter) == NULL; /* no part of a number */
+    const bool plain = clear && csv->decimal == '.' && csv->thousands == 0;
     *n_rows = 0;
     while (*n_rows < max_rows && open_record(&r, &record)) {
         int64_t n_marked = 0;
