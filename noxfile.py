@@ -104,7 +104,7 @@ def kill(session):
 @nox.session
 def mutants(session):
     """Change the C engine in one place at a time; some test has to fail. `-- --count 20`."""
-    session.install("setuptools>=77", "cython>=3.0.11", *DEPENDENCIES, *EXTRAS["test"])
+    session.install("setuptools>=77", "cython>=3.1", *DEPENDENCIES, *EXTRAS["test"])
     session.run("python", "tests/attacks/mutants/mutants.py", *session.posargs)
 
 
