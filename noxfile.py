@@ -30,7 +30,8 @@ EXTRAS, DEPENDENCIES = PROJECT["optional-dependencies"], PROJECT["dependencies"]
 def lint(session):
     """Run formatters and linters in the versions of the extra `lint`; change nothing."""
     session.install(*EXTRAS["lint"])
-    sources = [str(p) for p in Path("csrc").rglob("*") if p.suffix in {".c", ".h", ".inc"}]
+    found = (path for folder in ("csrc", "tests") for path in Path(folder).rglob("*"))
+    sources = [str(path) for path in found if path.suffix in {".c", ".h", ".inc"}]
     commands = [
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),

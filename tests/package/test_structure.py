@@ -363,6 +363,11 @@ def sources(*folders):
         yield from (p for p in (ROOT / folder).rglob("*") if p.suffix in suffixes)
 
 
+def all_sources():
+    folders = ("csrc", "fastbp", "tests", "tools", "benchmarks", "examples", "docs")
+    return [*sources(*folders), ROOT / "setup.py", ROOT / "noxfile.py"]
+
+
 def python_functions(path):
     """(name, lines without the docstring) of every function of a Python file."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -385,7 +390,7 @@ def c_functions(path):
 
 
 def test_functions_are_short():
-    for path in sources("csrc", "fastbp", "tests", "benchmarks", "examples", "docs"):
+    for path in all_sources():
         if path.suffix in {".py", ".c", ".h", ".inc"}:
             functions = python_functions if path.suffix == ".py" else c_functions
             for name, lines in functions(path):
@@ -393,7 +398,7 @@ def test_functions_are_short():
 
 
 def test_files_are_short():
-    for path in sources("csrc", "fastbp", "tests", "benchmarks", "examples", "docs"):
+    for path in all_sources():
         lines = len(path.read_text().splitlines())
         # About 900. The binding has more: every call has its own arguments, programs are
         # translated, and its calls hold a lock that only Cython can see, so helpers would not
