@@ -165,14 +165,19 @@ def fuzz(session):
     """Fuzz the C interface and the readers of Python. `-- --seconds 600`: for so long, not 60."""
     parser = argparse.ArgumentParser(prog="nox -s fuzz --")
     parser.add_argument("--seconds", type=float, default=60, help="without the compilation")
-    half = parser.parse_args(session.posargs).seconds / 2
+    parser.add_argument("--save", metavar="FOLDER", help="for inputs that show a fault")
+    chosen = parser.parse_args(session.posargs)
+    options = ["--seconds", str(chosen.seconds / 2)]
+    options += ["--save", chosen.save] if chosen.save else []
     session.install(".[test]")
     targets = executions = 0
     for script in ("c/run.py", "python/run.py"):
-        command = ("python", f"tests/attacks/fuzz/{script}", "--seconds", str(half))
+        command = ("python", f"tests/attacks/fuzz/{script}", *options)
         text = session.run(*command, silent=True)  # it fails if there is a fault
-        print(text, end="")
+        print(text, end="", flush=True)
         counts = re.search(r": (\d+) targets, ([\d,]+) executions, 0 faults$", text.rstrip())
+        if counts is None:
+            session.error(f"the last line of {script} has no counts")
         targets += int(counts[1])
         executions += int(counts[2].replace(",", ""))
     print(f"fuzz: {targets} targets, {executions:,} executions, 0 faults")

@@ -1,5 +1,8 @@
 """All inputs of the corpora of Python's readers, and a short search from them."""
 
+import argparse
+import importlib.util
+import mmap
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +17,12 @@ sys.path.insert(0, str(Path(__file__).parent / "python"))
 from reader_corpus import CORPUS, MAKERS, seeds_of
 from reader_harness import MAX_INPUT, Fault, Target, examine, require
 from reader_targets import TARGETS
+
+spec = importlib.util.spec_from_file_location(
+    "fuzz_readers", Path(__file__).parent / "python" / "run.py"
+)
+fuzz_readers = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fuzz_readers)
 
 pytestmark = pytest.mark.once
 SEEDS = [(name, seed) for name in TARGETS for seed in seeds_of(name)]
@@ -100,3 +109,33 @@ def test_the_oracle_finds_a_hang(tmp_path, monkeypatch):
 def test_the_oracle_accepts_what_is_documented(tmp_path):
     assert examine(BAD, b"good", tmp_path, measure=True) == "loaded"
     assert examine(BAD, b"a clear message", tmp_path, measure=True) == "refused"
+
+
+# ---- the program counts what it finds -------------------------------------------------------
+
+
+def shared_memory():
+    return mmap.mmap(-1, 1 << 20)
+
+
+def test_a_fault_counts_once_and_its_shortest_input_is_kept(tmp_path):
+    for _ in range(2):  # the second time, the folder has the input already
+        shared = shared_memory()
+        trial = fuzz_readers.Trial(BAD, tmp_path, tmp_path, shared)
+        for data in (b"nameless", b"other", b"good", b"other", b"a clear message"):
+            trial(data)
+        n, loaded, refused, faults, size = fuzz_readers._COUNTS.unpack_from(shared)
+        assert (n, loaded, refused, faults, size) == (5, 1, 1, 2, len(b"a clear message"))
+    assert (tmp_path / "KeyError").read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("end", ["os.abort()", "sys.exit(3)", "time.sleep(60)"])
+def test_a_process_that_crashes_or_hangs_is_a_fault(end, tmp_path, monkeypatch, capsys):
+    code = f"import os, sys, time; {end}"
+    monkeypatch.setattr(fuzz_readers, "WORKER", (sys.executable, "-c", code))
+    monkeypatch.setattr(fuzz_readers, "_GRACE", 1.0 if "sleep" in end else 60.0)
+    options = argparse.Namespace(seconds=0.1, seed=0, save=tmp_path, engine="plain")
+    for _ in range(2):
+        assert fuzz_readers.run("npz", options) == (0, 1)
+    assert "npz: 0 executions (0 loaded, 0 refused), 1 faults" in capsys.readouterr().out
+    assert len(list((tmp_path / "npz").glob("ended-with-*"))) == 1

@@ -1,7 +1,7 @@
 """Fuzz the C interface of the engine with libFuzzer.
 
     python tests/attacks/fuzz/c/run.py --seconds 60            # all targets, one after another
-    python tests/attacks/fuzz/c/run.py --target fit --seconds 600 --keep /var/tmp/fit
+    python tests/attacks/fuzz/c/run.py --target fit --seconds 600 --keep found
     python tests/attacks/fuzz/c/run.py --target fit --replay crash-1234
 
 It needs clang with libFuzzer (on Debian: apt-get install clang libclang-rt-14-dev). It prints one
@@ -52,17 +52,17 @@ def main() -> int:
         return 2
     if args.replay:
         return subprocess.run([programs[names[0]], args.replay], check=False).returncode
-    save = args.save or Path(tempfile.mkdtemp(prefix="fuzz-"))
     executions = faults = 0
     for name in names:
-        n, found = fuzz(name, programs[name], args, args.seconds / len(names), save)
+        n, found = fuzz(name, programs[name], args, args.seconds / len(names))
         executions, faults = executions + n, faults + found
     print(f"C interface: {len(names)} targets, {executions:,} executions, {faults} faults")
     return int(faults > 0)
 
 
-def fuzz(name: str, program: Path, args: argparse.Namespace, seconds: float, save: Path):
+def fuzz(name: str, program: Path, args: argparse.Namespace, seconds: float):
     """Run one target; print its line; return its executions and faults."""
+    save = args.save or Path(tempfile.mkdtemp(prefix="fuzz-"))
     save.mkdir(parents=True, exist_ok=True)
     found = args.keep / name if args.keep else Path(tempfile.mkdtemp(prefix="fuzz-"))
     found.mkdir(parents=True, exist_ok=True)
@@ -90,6 +90,8 @@ def fuzz(name: str, program: Path, args: argparse.Namespace, seconds: float, sav
         print(f"the input: {last(r'Test unit written to (.*)', log)}", flush=True)
     if not args.keep:
         shutil.rmtree(found)
+    if not (faults or args.save):
+        shutil.rmtree(save)
     return n, faults
 
 

@@ -1,12 +1,13 @@
 """Fuzz the readers of Python: forged files, formulas, names, command lines.
 
     python tests/attacks/fuzz/python/run.py --seconds 60              # each target in turn
-    python tests/attacks/fuzz/python/run.py --target npz --save /tmp/faults
+    python tests/attacks/fuzz/python/run.py --target npz --save found
 
 With the package atheris, coverage of fastbp's Python code guides the search; without it, inputs of
 the corpus are changed at random, from a seed. Each target runs in a process of its own, whose
 memory is limited, and prints one line: its name, executions, how many inputs were loaded and
-refused, and the number of different faults. The exit status is 1 if there is a fault.
+refused, and the number of different faults. A process that crashes or does not end is a fault, too.
+The exit status is 1 if there is a fault.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ import contextlib
 import importlib.util
 import mmap
 import os
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[3]
-sys.path[:0] = [str(ROOT), str(HERE)]
+WORKER = (sys.executable, __file__)
+sys.path[:0] = [str(HERE)]
 
 _MEMORY = 1 << 30  # bytes of address space that one target may take beyond what it begins with
-_COUNTS = struct.Struct("<QQQQ")  # executions, loaded, refused, bytes of the input in work
+_COUNTS = struct.Struct("<5Q")  # executions, loaded, refused, faults, bytes of the input in work
 _SHARED = 4 << 20
 _GRACE = 300  # seconds for imports, the inputs of the corpus and the last input of a process
 
@@ -39,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=60, help="in total (default: 60)")
     parser.add_argument("--target", action="append", help="only this target; may be repeated")
-    parser.add_argument("--seed", type=int, default=0, help="of the random changes (default: 0)")
+    parser.add_argument("--seed", type=int, help="of the search (default: another each time)")
     parser.add_argument("--save", type=Path, help="folder for inputs that show a fault")
     parser.add_argument("--engine", choices=("auto", "plain", "atheris"), default="auto")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -55,6 +57,9 @@ def main() -> int:
     unknown = set(args.target or ()) - set(TARGETS)
     if unknown:
         parser.error(f"unknown target {min(unknown)}; known: {', '.join(TARGETS)}")
+    if args.seed is None:
+        args.seed = SystemRandom().randrange(10**6)
+    print(f"seed {args.seed}", flush=True)
     n_faults = executions = 0
     names = args.target or list(TARGETS)
     args.seconds /= len(names)
@@ -67,16 +72,14 @@ def main() -> int:
 
 def run(name: str, args: argparse.Namespace) -> tuple[int, int]:
     """Run one target in a process; print its line; return its executions and faults."""
-    save = args.save or Path(tempfile.mkdtemp(prefix="fuzz-"))
-    save = save / name
+    save = (args.save or Path(tempfile.mkdtemp(prefix="fuzz-"))) / name
     save.mkdir(parents=True, exist_ok=True)
-    before = set(save.iterdir())
     fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=fast) as scratch:
         shared = Path(scratch, "shared")
         shared.write_bytes(bytes(_SHARED))
         options = ["--seconds", str(args.seconds), "--seed", str(args.seed), "--save", str(save)]
-        command = [sys.executable, __file__, "--worker", name, "--scratch", scratch, *options]
+        command = [*WORKER, "--worker", name, "--scratch", scratch, *options]
         with open(save / "log", "wb") as log:
             process = subprocess.Popen(
                 [*command, "--engine", args.engine], stdout=log, stderr=subprocess.STDOUT
@@ -87,18 +90,16 @@ def run(name: str, args: argparse.Namespace) -> tuple[int, int]:
                 process.kill()
                 status = process.wait()
         found = shared.read_bytes()
-    n, loaded, refused, size = _COUNTS.unpack_from(found)
+    n, loaded, refused, n_faults, size = _COUNTS.unpack_from(found)
     if status != 0:  # a crash, or no end: the input in work is to blame
         (save / f"ended-with-{status}").write_bytes(found[_COUNTS.size :][:size])
-    faults = sorted(set(save.iterdir()) - before - {save / "log"})
-    print(
-        f"{name}: {n:,} executions ({loaded:,} loaded, {refused:,} refused), {len(faults)} faults"
-    )
-    for path in faults:
-        print(f"  {path}", flush=True)
-    if status != 0:
-        print((save / "log").read_text("utf-8", "replace")[-2000:])
-    return n, len(faults)
+        n_faults += 1
+    print(f"{name}: {n:,} executions ({loaded:,} loaded, {refused:,} refused), {n_faults} faults")
+    if n_faults:
+        print(f"{(save / 'log').read_text('utf-8', 'replace')[-4000:]}in {save}", flush=True)
+    elif args.save is None:
+        shutil.rmtree(save.parent)
+    return n, n_faults
 
 
 # ---- in the process of a target -------------------------------------------------------------
@@ -135,11 +136,15 @@ def work(args: argparse.Namespace) -> None:
 
 
 class Trial:
-    """Examines inputs, counts them where the parent sees it, and saves those that show a fault."""
+    """Examines inputs, counts them where the parent sees it, and saves those that show a fault.
+
+    Of each kind of fault, the shortest input is saved, in a file with the name of the kind.
+    """
 
     def __init__(self, target: Any, folder: Path, save: Path, shared: mmap.mmap) -> None:
         self.target, self.folder, self.save, self.shared = target, folder, save, shared
         self.n = self.loaded = self.refused = 0
+        self.faults: set[str] = set()
 
     def __call__(self, data: bytes) -> str:
         from reader_harness import Fault, examine, signature
@@ -152,11 +157,11 @@ class Trial:
             outcome = "fault"
             name = "".join(c if c.isalnum() else "-" for c in signature(fault))[:80]
             path = self.save / name
-            if not path.exists():
+            if not path.exists() or len(data) < path.stat().st_size:
                 path.write_bytes(data)
+            if name not in self.faults:
+                self.faults.add(name)
                 print(f"{name}: {fault}", flush=True)
-            elif len(data) < path.stat().st_size:
-                path.write_bytes(data)
         self.n += 1
         self.loaded += outcome == "loaded"
         self.refused += outcome == "refused"
@@ -164,7 +169,8 @@ class Trial:
         return outcome
 
     def _count(self, size: int) -> None:
-        _COUNTS.pack_into(self.shared, 0, self.n, self.loaded, self.refused, size)
+        counts = (self.n, self.loaded, self.refused, len(self.faults), size)
+        _COUNTS.pack_into(self.shared, 0, *counts)
 
 
 def at_random(trial: Trial, seeds: list[bytes], args: argparse.Namespace) -> None:
