@@ -46,6 +46,23 @@ def tables():
     return {name: found[name] for name in wanted}
 
 
+def find_compiler():
+    """Return the name of a C compiler of this machine, or None."""
+    return next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+
+
+def can_run(compiler, flags):
+    """Whether a compiler, if there is one, makes programs with these flags that run here."""
+    if compiler is None or shutil.which(compiler) is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "empty")
+        command = [compiler, *flags, "-x", "c", "-", "-o", program]
+        text = b"int main(void) { return 0; }\n"
+        made = subprocess.run(command, input=text, check=False, capture_output=True)
+        return made.returncode == 0 and subprocess.run([program], check=False).returncode == 0
+
+
 def command_of(compiler):
     """Return a compiler, such as "gcc" or "python -m ziglang cc -target …", as a list of words."""
     words = shlex.split(compiler) if isinstance(compiler, str) else [str(word) for word in compiler]

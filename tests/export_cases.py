@@ -1,11 +1,11 @@
 """How exports are run: C source compiled, models of ONNX in ONNX Runtime."""
 
 import ctypes
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from engine_build import find_compiler
 
 DTYPES = ["float32", "float64"]
 
@@ -17,7 +17,7 @@ def rows(dtype, n=20):
 
 def compiled(source, folder):
     """The library of a C file, compiled with warnings as errors."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = find_compiler()
     if compiler is None:
         pytest.skip("no C compiler on PATH to compile the exported file with")
     (folder / "model.c").write_text(source)

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import pickle
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_build import can_run, find_compiler, link
 from engine_cases import OPTIMIZERS, targets_for
 
 import fastbp
@@ -234,20 +234,12 @@ def threads_started(function, *arguments, **options):
 
 def program_of(name, sanitizer, folder):
     """What tests/engine/<name>.c prints, built with csrc/threads/ and with -fsanitize=sanitizer."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("no C compiler on PATH")
-    flags = ["-std=c11", "-g", "-O1", "-pthread", f"-fsanitize={sanitizer}"]
-    (folder / "empty.c").write_text("int main(void) { return 0; }\n")
-    program = folder / "program"
-    built = subprocess.run(
-        [compiler, *flags, folder / "empty.c", "-o", program], check=False, capture_output=True
-    )
-    if built.returncode or subprocess.run([program], check=False).returncode:
-        pytest.skip(f"no programs with -fsanitize={sanitizer} here")
+    compiler = find_compiler()
+    flags = ["-g", "-O1", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
+    if not can_run(compiler, flags):
+        pytest.skip(f"no C compiler on PATH whose programs with -fsanitize={sanitizer} run")
     sources = [ROOT / f"tests/engine/{name}.c", *sorted((ROOT / "csrc/threads").glob("*.c"))]
-    include = ["-fno-sanitize-recover=all", f"-I{ROOT / 'csrc'}"]
-    subprocess.run([compiler, *flags, *include, *sources, "-o", program, "-lm"], check=True)
+    program = link(compiler, flags, sources, folder / "program")
     environment = os.environ | {"TSAN_OPTIONS": "exitcode=66"}
     done = subprocess.run(
         [program], check=False, capture_output=True, text=True, timeout=LIMIT, env=environment

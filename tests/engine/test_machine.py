@@ -2,12 +2,12 @@
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from engine_build import find_compiler
 
 CSRC = Path(__file__).parents[2] / "csrc"
 PROGRAM = r"""
@@ -96,7 +96,7 @@ print(mask.value >> 18 & 1, fastbp._core.machine()[1])
 
 def output_of(text, folder, *others, arguments=()):
     """What a C program prints, compiled with the sources of the engine in the include path."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = find_compiler()
     if compiler is None or not CSRC.is_dir():
         pytest.skip("needs a C compiler and the sources of the engine")
     source, program = folder / "program.c", folder / "program"
