@@ -206,7 +206,7 @@ static void check_bf16(void) {
 
 /* ---- vector functions ---- */
 
-/* NaN: not checked here. */
+/* NaN: this function is not known here. */
 static double right_value(const char *name, double x) {
     if (strcmp(name, "exp") == 0) return exp(x);
     if (strcmp(name, "expm1") == 0) return expm1(x);
@@ -218,6 +218,8 @@ static double right_value(const char *name, double x) {
     if (strcmp(name, "silu") == 0) return x / (1 + exp(-x));
     if (strcmp(name, "mish") == 0) return x * tanh(log1p(exp(x)));
     if (strcmp(name, "gelu") == 0) return x / 2 * erfc(-x / sqrt(2));
+    if (strcmp(name, "gelu_tanh") == 0)
+        return x / 2 * (1 + tanh(sqrt(2 / 3.141592653589793) * (x + 0.044715 * x * x * x)));
     if (strcmp(name, "sin") == 0) return sin(x);
     if (strcmp(name, "cos") == 0) return cos(x);
     return NAN;
@@ -225,7 +227,7 @@ static double right_value(const char *name, double x) {
 
 static void check_vmath(void) {
     enum { N = 103 };
-    int known = 0, op = 0;
+    int op = 0;
     for (const char *name; (name = fastbp_vmath_name(op)) != NULL; ++op)
         for (fastbp_dtype_t dtype = FASTBP_F32; dtype <= FASTBP_F64; ++dtype) {
             void *x = driver_new(N, size_of(dtype)), *out = driver_new(N, size_of(dtype));
@@ -238,14 +240,13 @@ static void check_vmath(void) {
                 const double right = right_value(name, get(dtype, x, i));
                 const double found = get(dtype, out, i);
                 const double eps = dtype == FASTBP_F32 ? 6e-7 : 1.2e-15;
-                known += !isnan(right);
-                CHECK(isnan(right) || fabs(found - right) <= eps * (0.1 + fabs(right)),
-                      "%s(%g) = %.17g", name, get(dtype, x, i), found);
+                CHECK(fabs(found - right) <= eps * (0.1 + fabs(right)), "%s(%g) = %.17g, not %.17g",
+                      name, get(dtype, x, i), found, right);
             }
             free(x);
             free(out);
         }
-    CHECK(known > 0, "no function of fastbp_vmath_name is checked");
+    CHECK(op > 0, "fastbp_vmath_name lists no function");
     CHECK_STATUS(fastbp_vmath(op, FASTBP_F32, 0, NULL, NULL), FASTBP_ERR_ARGUMENT);
     CHECK_STATUS(fastbp_vmath(-1, FASTBP_F32, 0, NULL, NULL), FASTBP_ERR_ARGUMENT);
 }
