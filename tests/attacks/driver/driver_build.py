@@ -60,9 +60,8 @@ def write_calls(folder):
 def build_driver(compiler, flags, isas, folder):
     """Compile the engine and the driver into a folder; return the program.
 
-    The arguments are those of engine_build.build. Warnings are errors.
+    The arguments are those of engine_build.build.
     """
-    flags = [*tables()["FLAGS"]["unix"]["werror"], *flags]
     objects = build(compiler, flags, isas, folder)
     write_calls(folder)
     engine = tables()["FLAGS"]["unix"]["engine"]
@@ -103,12 +102,13 @@ def main():
     parser.add_argument("--under", default="", help='a program that runs the driver, as "wine"')
     parser.add_argument("--label", default="driver", help="first word of the line of counts")
     parser.add_argument("--small", action="store_true", help="a small share of the checks")
-    parser.add_argument("flags", nargs="*", help="further flags of the compiler, after --")
+    parser.add_argument("flags", nargs="*", help="of the compiler, after --, besides -Werror")
     chosen = parser.parse_args()
     isas = chosen.isas.split(",") if chosen.isas else None
     run = chosen.run.split(",") if chosen.run else ()
+    flags = [*tables()["FLAGS"]["unix"]["werror"], *chosen.flags]
     try:
-        program = build_driver(chosen.compiler, chosen.flags, isas, chosen.out)
+        program = build_driver(chosen.compiler, flags, isas, chosen.out)
         counts = run_driver(program, run, chosen.small, shlex.split(chosen.under))
         print(chosen.label + counts.removeprefix("driver"))
     except BuildError as error:

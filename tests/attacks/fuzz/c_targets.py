@@ -4,7 +4,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -12,11 +11,13 @@ ROOT = HERE.parents[2]
 SOURCES, CORPUS = HERE / "c", HERE / "corpus"
 sys.path[:0] = [str(ROOT / "tests")]
 
-from engine_build import build, link
+from engine_build import CSRC, build, can_run, compile_all, link, tables
 
 # Each has a file c/target_NAME.c and a folder corpus/NAME.
 TARGETS = tuple(sorted(path.stem.removeprefix("target_") for path in SOURCES.glob("target_*.c")))
-SHARED = [SOURCES / f"{name}.c" for name in ("fuzz", "csv_reference", "programs", "specs")]
+SHARED = ("fuzz", "csv_reference", "programs", "specs")
+# The build of the tests, which test_driver.py shares: its ISAs and its folder.
+ISAS_OF_TESTS, FOLDER_OF_TESTS = ["scalar", "amx_emulated"], ROOT / "build/engine-sanitized"
 # Not all checks of UndefinedBehaviorSanitizer: those of pointers take the compiler ten times as
 # long, and the sanitizer sessions run the whole suite under them.
 CHECKS = (
@@ -46,14 +47,9 @@ def flags_of(compiler):
 
 
 def has_sanitizers(compiler):
-    """Whether a compiler, if there is one, links and runs programs with the sanitizers."""
-    if shutil.which(compiler) is None:
-        return False
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder, "empty")
-        command = [compiler, *flags_of(compiler), "-x", "c", "-", "-o", program]
-        made = subprocess.run(command, input=b"int main(void) { return 0; }\n", check=False)
-        return made.returncode == 0 and subprocess.run([program], check=False).returncode == 0
+    """Whether a compiler, if there is one, makes programs with the sanitizers that run here."""
+    known = compiler is not None and shutil.which(compiler) is not None
+    return known and can_run(compiler, flags_of(compiler))
 
 
 def build_targets(compiler, isas, out, *, fuzzer, names=TARGETS):
@@ -62,16 +58,19 @@ def build_targets(compiler, isas, out, *, fuzzer, names=TARGETS):
     With `fuzzer`, libFuzzer gives the inputs, which needs clang. Without, the files that the
     program is called with are the inputs.
     """
-    flags = flags_of(compiler)
-    engine_flags = [*flags, *(["-fsanitize=fuzzer-no-link"] if fuzzer else [])]
-    objects = build(compiler, engine_flags, isas, out)
-    own = [*flags, *(["-fsanitize=fuzzer"] if fuzzer else []), "-Wl,--wrap=fbp_machine"]
-    entry = [] if fuzzer else [SOURCES / "replay.c"]
+    flags = [*flags_of(compiler), *(["-fsanitize=fuzzer-no-link"] if fuzzer else [])]
+    objects = build(compiler, flags, isas, out)
+    sources = [*SHARED, *([] if fuzzer else ["replay"]), *(f"target_{name}" for name in names)]
+    own = [*tables()["FLAGS"]["unix"]["engine"], f"-I{CSRC}", *flags]
+    work = [(SOURCES / f"{name}.c", f"fuzz_{name}.o", own) for name in sources]
+    made = dict(zip(sources, compile_all(compiler, work, out), strict=True))
+    shared = [path for name, path in made.items() if not name.startswith("target_")]
+    options = [*flags, *(["-fsanitize=fuzzer"] if fuzzer else []), "-Wl,--wrap=fbp_machine"]
     return {
         name: link(
             compiler,
-            own,
-            [SOURCES / f"target_{name}.c", *SHARED, *entry, *objects],
+            options,
+            [made[f"target_{name}"], *shared, *objects],
             Path(out) / f"target_{name}",
         )
         for name in names

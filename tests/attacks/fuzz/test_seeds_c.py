@@ -4,16 +4,23 @@ The targets are those of libFuzzer, built with a main function that reads files,
 clang. The seeds of faults that were found are among them.
 """
 
-import os
 import subprocess
 import sys
 
 import pytest
-from c_targets import CORPUS, ROOT, SOURCES, TARGETS, build_targets, has_sanitizers
+from c_targets import (
+    CORPUS,
+    FOLDER_OF_TESTS,
+    ISAS_OF_TESTS,
+    SOURCES,
+    TARGETS,
+    build_targets,
+    has_sanitizers,
+)
+from engine_build import find_compiler
 
 pytestmark = pytest.mark.once
 
-COMPILER = os.environ.get("CC", "gcc").split()[-1]
 MOST_SEEDS, MOST_BYTES = 48, 4096
 
 
@@ -21,10 +28,10 @@ MOST_SEEDS, MOST_BYTES = 48, 4096
 def programs():
     if sys.platform != "linux":
         pytest.skip("the targets replace a function of the engine by an option of GNU's linker")
-    if not has_sanitizers(COMPILER):
-        pytest.skip(f"there is no C compiler {COMPILER} with AddressSanitizer, or CC names another")
-    out = ROOT / "build/fuzz-replay"
-    return build_targets(COMPILER, ["scalar", "amx_emulated"], out, fuzzer=False)
+    compiler = find_compiler()
+    if not has_sanitizers(compiler):
+        pytest.skip("there is no C compiler with AddressSanitizer")
+    return build_targets(compiler, ISAS_OF_TESTS, FOLDER_OF_TESTS, fuzzer=False)
 
 
 def replay(program, *files):
