@@ -6,7 +6,7 @@
 import ctypes
 import gc
 import os
-import shutil
+import platform
 import subprocess
 import sys
 import tempfile
@@ -14,6 +14,10 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))  # tests/
+
+from engine_build import find_compiler
+
 ALLOCATION, SYSTEM_CALL = 1, 2  # kinds of calls, as in failing_calls.c
 FAIL, SHORT, SIGNAL = 0, 1, 2  # effects
 ALWAYS = 2**62  # so many calls
@@ -23,13 +27,13 @@ _MARK = "FAILING_CALLS_LIBRARY"
 
 def build(folder):
     """Compile the library into a folder; returns its path. SystemExit if that is not possible."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if sys.platform != "linux" or compiler is None:
+    compiler = find_compiler()
+    if platform.libc_ver()[0] != "glibc" or compiler is None:
         raise SystemExit(
             "failing calls need Linux with glibc and a C compiler: apt-get install gcc libc6-dev"
         )
     library = Path(folder) / "failing_calls.so"
-    flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-shared", "-fPIC"]
     source = HERE / "failing_calls.c"
     subprocess.run([compiler, *flags, source, "-o", library, "-ldl"], check=True)
     return library

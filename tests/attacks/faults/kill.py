@@ -197,6 +197,15 @@ class Command:
             raise Fault(f"it cannot be run again: {done.stderr.decode()}")
         return model_bits(folder / "model")
 
+    def _said_by(self, process):
+        """What a process writes to stderr until it ends."""
+        try:
+            return process.communicate(timeout=PATIENCE)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = process.communicate()[1]
+            raise Fault(f"it has not ended after {PATIENCE} s\n{said}") from None
+
     def kill(self, number, call=None, after=None):
         """See `Victim.kill`."""
         with tempfile.TemporaryDirectory() as place:
@@ -206,7 +215,7 @@ class Command:
             )
             time.sleep(after)
             process.send_signal(number)
-            said = process.communicate(timeout=PATIENCE)[1]
+            said = self._said_by(process)
             check_end(number, process.returncode, said)
             with Caught() as outcome:
                 found = model_bits(folder / "model")

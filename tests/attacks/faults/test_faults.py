@@ -13,6 +13,7 @@ pytestmark = pytest.mark.once
 
 HERE = Path(__file__).parent
 LIMIT = 300  # seconds until a process counts as hanging
+SHARE = ("--seconds", 4, "--seed", 0)
 SHIM = f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
 
 
@@ -50,29 +51,32 @@ def counts(text, name):
 
 def test_failing_calls_of_the_engine(library):
     script = HERE / "oom.py"
-    *done, faults = counts(run(library, script, "--seconds", 4, "-k", "of the engine"), "oom")
+    *done, faults = counts(run(library, script, *SHARE, "-k", "of the engine"), "oom")
     assert faults == 0 and done[1] > 0
 
 
 def test_failing_calls_of_the_process(library):
-    text = run(library, HERE / "oom.py", "--seconds", 4, "-k", "a file, a system call")
+    text = run(library, HERE / "oom.py", *SHARE, "-k", "a file, a system call")
     *done, faults = counts(text, "oom")
     assert faults == 0 and done[2] > 0
 
 
 def test_kills(library):
-    *done, faults = counts(run(library, HERE / "kill.py", "--seconds", 4), "kill")
+    *done, faults = counts(run(library, HERE / "kill.py", *SHARE), "kill")
     assert faults == 0 and done[0] > 0
 
 
 # ---- the attacks find what they look for ----------------------------------------------------
 
-BROKEN = """
-import oom, failing_calls, scenarios, sys
+IN_PLACE = """
+import failing_calls, kill, oom, scenarios, signal, sys
 from pathlib import Path
+from fastbp._files import atomic
 
-for name in ("CommandFailed", "clean", "leftovers", "of_kind"):
-    setattr(oom, name, getattr(scenarios, name))
+for program in (kill, oom):  # what they import after their start with the library
+    for name in ("CommandFailed", "clean", "leftovers", "of_kind"):
+        setattr(program, name, getattr(scenarios, name))
+kill.atomic = atomic
 
 
 def in_place(folder):
@@ -88,8 +92,9 @@ def in_place(folder):
         assert path.read_text() in ("old", "new"), "half a file"
 
     return scenarios.Case(act, whole, (path,))
+"""
 
-
+FAILING = """
 def silent(folder):
     def act():
         try:
@@ -126,6 +131,40 @@ oom.attack(sys.argv[1], make, chosen, 60, 0, tally)
 print("found:", " ".join(text for _, text in tally.faults))
 """
 
+KILLED = """
+def appended(folder):
+    path = folder / "file"
+
+    def act():
+        with open(path, "ab") as file:
+            file.write(b"line")
+        return path.read_bytes()
+
+    return scenarios.Case(act)
+
+
+def interrupted(folder):
+    def act():
+        for i in range(2):
+            try:
+                (folder / "file").write_text(str(i))
+            except KeyboardInterrupt:
+                raise ValueError("an interrupt that becomes another error")
+        return b""
+
+    return scenarios.Case(act)
+
+
+make = {"in place": in_place, "appended": appended, "interrupted": interrupted}[sys.argv[1]]
+victim = kill.Victim(sys.argv[1], make, failing_calls.Shim())
+for call in range(1, victim.calls + 1):
+    for number in (signal.SIGKILL, signal.SIGINT):
+        try:
+            victim.kill(number, call)
+        except kill.Fault as fault:
+            print("found:", fault)
+"""
+
 
 @pytest.mark.parametrize(
     ("broken", "fault"),
@@ -135,9 +174,23 @@ print("found:", " ".join(text for _, text in tally.faults))
         ("cached", "TypeError"),
     ],
 )
-def test_the_attack_finds(broken, fault, library):
+def test_failing_calls_find(broken, fault, library):
     """A file written in place; an error that is hidden; an object that is unusable afterwards."""
-    found = run(library, "-c", SHIM + BROKEN, broken).partition("found:")[2]
+    found = run(library, "-c", SHIM + IN_PLACE + FAILING, broken).partition("found:")[2]
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("broken", "fault"),
+    [
+        ("in place", "half a file"),
+        ("appended", "other bits when it is run again"),
+        ("interrupted", "exit status 1"),
+    ],
+)
+def test_kills_find(broken, fault, library):
+    """A file written in place; one that a second run changes; an interrupt that is lost."""
+    found = run(library, "-c", SHIM + IN_PLACE + KILLED, broken).partition("found:")[2]
     assert fault in found
 
 
