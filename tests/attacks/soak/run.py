@@ -120,6 +120,8 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0, help="of the first case (0)")
     parser.add_argument("--case", type=int, help="run this case only, with kills")
     chosen = parser.parse_args(arguments)
+    if sys.platform != "linux":
+        sys.exit("the soak needs Linux: it reads memory, threads and files from /proc/self")
     warnings.simplefilter("ignore", UserWarning)  # such as that of float32 targets far from 0
     end = reported = time.monotonic()
     end += chosen.seconds

@@ -1,5 +1,7 @@
 """The soak: its checks hold for some cases, and find planted faults."""
 
+import sys
+
 import numpy as np
 import pytest
 import run
@@ -23,6 +25,7 @@ def test_cases_are_drawn_from_their_seed_alone():
     assert {case.layout for case in cases} == set(LAYOUTS)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a soak reads /proc/self")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_short_soak_finds_nothing(tmp_path, capsys):
     soak = run.Soak(tmp_path)
