@@ -384,14 +384,14 @@ def test_permissions_and_links_are_kept(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permissions of this kind")
 def test_a_private_file_is_replaced_by_one_that_was_never_public(tmp_path, monkeypatch):
-    path, before, chmod = tmp_path / "net", [], os.chmod
+    path, before, fchmod = tmp_path / "net", [], os.fchmod
     path.touch(mode=0o600)
 
     def record(target, mode):
         before.append(stat.S_IMODE(os.stat(target).st_mode))
-        chmod(target, mode)
+        fchmod(target, mode)
 
-    monkeypatch.setattr(os, "chmod", record)
+    monkeypatch.setattr(os, "fchmod", record)
     save(small_net(), path)
     assert before == [0o600] and stat.S_IMODE(path.stat().st_mode) == 0o600
 

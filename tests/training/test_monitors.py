@@ -396,7 +396,7 @@ def test_bad_paths_are_refused_before_training(network, path, error, message, tm
 
 
 def test_an_unwritable_folder_is_refused_before_training(tmp_path, monkeypatch):
-    def refuse(folder):  # root may write to every folder
+    def refuse(folder, mode):  # root may write to every folder
         raise PermissionError(errno.EACCES, "Permission denied")
 
     net, X, y = case()
