@@ -71,8 +71,8 @@ class Jittered(reference.Network):
         def step(X, y, s):
             return self._jittered_step(X, y, s, optimizer)
 
-        loss = self.criterion
-        return BatchSession(step, data, optimizer, options, loss, self.seed, self.dtype)
+        settings = self.criterion, self.seed, self.dtype
+        return BatchSession(step, data, optimizer, options, *settings, lock=self._lock)
 
     def _jittered_step(self, X, y, s, optimizer):
         self.forward(X)
