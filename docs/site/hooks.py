@@ -21,6 +21,8 @@ OUTSIDE = [
         "csrc/README.md",
         "fastbp/README.md",
         "tests/README.md",
+        "tests/attacks/README.md",
+        "tools/README.md",
         "benchmarks/README.md",
         "examples/README.md",
     ),
