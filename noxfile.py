@@ -24,6 +24,8 @@ SETTINGS = nox.project.load_toml("pyproject.toml")
 PROJECT, BUILD = SETTINGS["project"], SETTINGS["build-system"]["requires"]
 FREETHREADED = ["pytest>=8", "hypothesis>=6.100", "scipy>=1.11", "scikit-learn>=1.6"]
 EXTRAS, DEPENDENCIES = PROJECT["optional-dependencies"], PROJECT["dependencies"]
+# What the attacks import, and the tests that run under sanitizers with `--quick`.
+ATTACKS = [name for name in EXTRAS["test"] if name.startswith(("hypothesis", "pytest", "scipy"))]
 
 
 @nox.session
@@ -91,15 +93,65 @@ def freethreaded(session):
 @nox.session
 def oom(session):
     """Let each allocation and each system call fail in turn; `-- --seconds 60` is a bound."""
-    session.install(".[test]")
-    session.run("python", "tests/attacks/faults/oom.py", *session.posargs)
+    session.install(".", *ATTACKS)
+    attack(session, "faults/oom.py", *session.posargs)
 
 
 @nox.session
 def kill(session):
     """Kill fits and commands at each system call and at any time; `-- --seconds 60` is a bound."""
-    session.install(".[test]")
-    session.run("python", "tests/attacks/faults/kill.py", *session.posargs)
+    session.install(".", *ATTACKS)
+    attack(session, "faults/kill.py", *session.posargs)
+
+
+@nox.session
+def soak(session):
+    """Train random networks for an hour, and check, kill and resume them: `-- --seconds 60`."""
+    session.install(".", *ATTACKS)
+    attack(session, "soak/run.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session):
+    """Fuzz the C interface and the readers of Python. `-- --seconds 600`: for so long, not 60."""
+    parser = argparse.ArgumentParser(prog="nox -s fuzz --")
+    parser.add_argument("--seconds", type=float, default=60, help="without the compilation")
+    parser.add_argument("--save", metavar="FOLDER", help="for inputs that show a fault")
+    chosen = parser.parse_args(session.posargs)
+    session.install(".", *ATTACKS)
+    fuzz_all(session, chosen.seconds, *(["--save", chosen.save] if chosen.save else []))
+
+
+@nox.session
+def attacks(session):
+    """Run a share of oom, kill, soak and fuzz in one environment. `-- --seconds 30`: of each."""
+    parser = argparse.ArgumentParser(prog="nox -s attacks --")
+    parser.add_argument("--seconds", type=float, default=30, help="of each, without compilation")
+    seconds = parser.parse_args(session.posargs).seconds
+    session.install(".", *ATTACKS)
+    for program in ("faults/oom.py", "faults/kill.py", "soak/run.py"):
+        attack(session, program, "--seconds", str(seconds))
+    fuzz_all(session, seconds)
+
+
+def attack(session, program, *arguments, **options):
+    """Run a program of tests/attacks; return what it prints if `silent=True`."""
+    return session.run("python", f"tests/attacks/{program}", *arguments, **options)
+
+
+def fuzz_all(session, seconds, *options):
+    """Fuzz the C interface and the readers of Python, for half of the time each."""
+    targets = executions = 0
+    for script in ("c/run.py", "python/run.py"):
+        arguments = ("--seconds", str(seconds / 2), *options)
+        text = attack(session, f"fuzz/{script}", *arguments, silent=True)  # it fails at a fault
+        print(text, end="", flush=True)
+        counts = re.search(r": (\d+) targets, ([\d,]+) executions, 0 faults$", text.rstrip())
+        if counts is None:
+            session.error(f"the last line of {script} has no counts")
+        targets += int(counts[1])
+        executions += int(counts[2].replace(",", ""))
+    print(f"fuzz: {targets} targets, {executions:,} executions, 0 faults")
 
 
 @nox.session
@@ -153,41 +205,11 @@ def sanitized(session, sanitizers, isas_if_quick):
     packages = EXTRAS["test"]
     if "--quick" in session.posargs:
         environment["FASTBP_ISAS"] = isas_if_quick
-        packages = [name for name in packages if name.startswith(("pytest", "hypothesis", "scipy"))]
+        packages = ATTACKS
     session.install(".", *packages, env=environment)
     session.run(
         "python", "tests/attacks/sanitizers/sanitizer_run.py", session.name, *session.posargs
     )
-
-
-@nox.session
-def fuzz(session):
-    """Fuzz the C interface and the readers of Python. `-- --seconds 600`: for so long, not 60."""
-    parser = argparse.ArgumentParser(prog="nox -s fuzz --")
-    parser.add_argument("--seconds", type=float, default=60, help="without the compilation")
-    parser.add_argument("--save", metavar="FOLDER", help="for inputs that show a fault")
-    chosen = parser.parse_args(session.posargs)
-    options = ["--seconds", str(chosen.seconds / 2)]
-    options += ["--save", chosen.save] if chosen.save else []
-    session.install(".[test]")
-    targets = executions = 0
-    for script in ("c/run.py", "python/run.py"):
-        command = ("python", f"tests/attacks/fuzz/{script}", *options)
-        text = session.run(*command, silent=True)  # it fails if there is a fault
-        print(text, end="", flush=True)
-        counts = re.search(r": (\d+) targets, ([\d,]+) executions, 0 faults$", text.rstrip())
-        if counts is None:
-            session.error(f"the last line of {script} has no counts")
-        targets += int(counts[1])
-        executions += int(counts[2].replace(",", ""))
-    print(f"fuzz: {targets} targets, {executions:,} executions, 0 faults")
-
-
-@nox.session
-def soak(session):
-    """Train random networks for an hour, and check, kill and resume them: `-- --seconds 60`."""
-    session.install(".[test]")
-    session.run("python", "tests/attacks/soak/run.py", *session.posargs)
 
 
 @nox.session
