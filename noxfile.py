@@ -262,6 +262,12 @@ def changelog(session):
 
 
 @nox.session(venv_backend="none")
+def platforms(session):
+    """Install and test the wheels in build/dist in other systems: `-- ROOT …`. `-- --help`."""
+    session.run(sys.executable, "tests/attacks/platforms/run_in.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def windows(session):
     """Build the engine by MinGW, and run its C driver under wine, on the ISAs of this machine."""
     needs = {"x86_64-w64-mingw32-gcc": "gcc-mingw-w64-x86-64", "wine": "wine wine64"}
