@@ -86,7 +86,7 @@ def main():
     report = Report()
     isa = check_package(report)
     check_commands(report)
-    check_page(Path("README.md"), report)
+    check_page(Path(__file__).parents[3] / "README.md", report)
     about = {
         "system": system_name(),
         "python": sys.version.split()[0] + sys.abiflags,

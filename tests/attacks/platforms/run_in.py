@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-INSTALLED = "tests/attacks/platforms/installed.py"
+INSTALLED = "source/tests/attacks/platforms/installed.py"
 LIMIT = 1800  # seconds for a command, besides the time that it is given for tests
 SEARCH = ("opt/python/bin", "usr/local/bin", "usr/bin")
 VERSIONS = range(30, 10, -1)  # of Python 3, the newest first
@@ -122,18 +122,17 @@ class Place:
 def install(place, wheels, sdist):
     """Make an empty environment with NumPy, and install there the wheel that pip chooses.
 
-    The tests, the README and installed.py are those of the source distribution, so that they are of
-    the same version as the wheels. The package itself is left out.
+    The tests, pages and installed.py are those of the source distribution, so they belong to the
+    wheels. The sources of the package are left out.
     """
     (place.here / "wheels").mkdir()
     for wheel in wheels:
         shutil.copy(wheel, place.here / "wheels")
     with tarfile.open(sdist) as archive:
         archive.extractall(place.here)  # our own file; Python 3.11.2 has no argument `filter`
-    (source,) = place.here.glob("fastbp-*/")
-    for name in ("README.md", "pyproject.toml", "tests"):
-        shutil.move(source / name, place.here)
-    shutil.rmtree(source)
+    (unpacked,) = place.here.glob("fastbp-*/")
+    shutil.rmtree(unpacked / "fastbp")
+    unpacked.rename(place.here / "source")
     place.run(place.python, "-m", "venv", "env")
     pip = ["env/bin/python", "-m", "pip", "install", "-q", "--only-binary=:all:"]
     place.run(*pip, "numpy>=1.24")
@@ -155,12 +154,13 @@ def check(place, wheels, sdist, seconds, paths):
     place.run(*pip, *PACKAGES)
     emulated = about["machine"] != platform.machine()
     environment = {
-        "PYTHONPATH": str(place.inside / "tests/attacks/sanitizers"),
+        "PYTHONPATH": str(place.inside / "source/tests/attacks/sanitizers"),
         "SANITIZER": "qemu" if emulated else "none",
     }
     command = ["env/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not once"]
     command += ["-p", "under_sanitizer", "--counts", "counts.json", "--budget", str(seconds)]
     # pytest ends with 2 when the time is spent.
+    paths = [f"source/{path}" for path in paths]
     text = place.run(*command, *paths, more=environment, limit=seconds + LIMIT, statuses=(0, 1, 2))
     counts = json.loads((place.here / "counts.json").read_text())
     print(f"{place.name}: {text.rstrip().splitlines()[-1]}", flush=True)
