@@ -109,6 +109,10 @@ def run_tests(folder, names, log, limit, environment=None, plugins=(), extra=("-
     return Outcome(verdict, test, how, time.monotonic() - begin)
 
 
+# How a mutant is killed, by the exit status of pytest.
+HOW = {1: "fails", 2: "cannot be imported", 3: "breaks pytest", 4: "the import fails"}
+
+
 def verdict_of(status, stopped, log):
     """Return the verdict and how the tests ended, from the status of their process."""
     if stopped:
@@ -120,6 +124,6 @@ def verdict_of(status, stopped, log):
         return "survived", ""
     if "ERROR: not found:" in log.with_suffix(".txt").read_text(errors="replace"):
         return "missing", ""
-    return "killed", {1: "fails", 2: "cannot be imported", 4: "the import fails"}.get(
-        code, f"exit status {code}"
-    )
+    if code not in HOW:  # no test was run, or `child` itself failed
+        raise SystemExit(f"mutants: the tests ended with status {code}: {log.with_suffix('.txt')}")
+    return "killed", HOW[code]

@@ -93,6 +93,9 @@ def sample(mutants, seed):
             del rooms[room]
 
 
+BASE_TEST = "tests/engine/test_walk.py"
+
+
 # ---- judging ------------------------------------------------------------------------------
 
 
@@ -106,6 +109,17 @@ class Judge:
         self.known = json.loads(KILLERS.read_text()) if KILLERS.exists() else {}
         self.table = {} if options.replay else mutant_map.load_map(self.base, options.map)
         self.killers = defaultdict(list)
+        self.check_base()
+
+    def check_base(self):
+        """Stop if a test fails on the unchanged engine: then, every mutant would seem killed."""
+        mutant_build.link(self.base, {})
+        log = mutant_build.WORK / "base.log"
+        outcome = mutant_run.run_tests(
+            mutant_build.TREE, [BASE_TEST], log, self.options.limit, {"FASTBP_ISA": "scalar"}
+        )
+        if outcome.verdict != "survived":
+            raise SystemExit(f"mutants: {BASE_TEST} fails on the unchanged engine; see {log}")
 
     def rounds(self, mutant):
         """Yield the tests of a mutant: the likely ones, then those that take longer."""
