@@ -266,6 +266,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=note_fork)
 
 
+@cython.final
 cdef class ReadWriteLock:
     """A lock that several threads hold to read, or one to write, in the order of their requests.
 
@@ -297,7 +298,7 @@ cdef class ReadWriteLock:
         finally:
             self.release(False)
 
-    cdef int acquire(self, bint to_write) except -1:
+    cdef inline int acquire(self, bint to_write) except -1:
         cdef unsigned long me = PyThread_get_thread_ident()
         cdef bint free
         with cython.critical_section(self):
@@ -309,7 +310,7 @@ cdef class ReadWriteLock:
                 self.take(me if to_write else 0)
         return 0 if free else self.wait(me if to_write else 0)
 
-    cdef int release(self, bint to_write) except -1:
+    cdef inline int release(self, bint to_write) except -1:
         with cython.critical_section(self):
             if self.forks != _n_forks:
                 self.forget_others(PyThread_get_thread_ident())
@@ -323,7 +324,7 @@ cdef class ReadWriteLock:
                 self.admit()
         return 0
 
-    cdef void take(self, unsigned long thread) noexcept:
+    cdef inline void take(self, unsigned long thread) noexcept:
         if thread:
             self.writer = thread
             self.depth += 1
@@ -536,10 +537,14 @@ cdef class Net:
 
     def step(self, theta, grad, optimizer):
         """Update theta once from grad, with a fastbp.optim.Optimizer."""
+        shared = optimizer._lock  # its methods, because a with block takes longer to begin
         self.lock.acquire(True)
         try:
-            with optimizer._lock:
+            shared.acquire()
+            try:
                 self.update(theta, grad, optimizer)
+            finally:
+                shared.release()
         finally:
             self.lock.release(True)
 
@@ -873,15 +878,18 @@ def hvp(Pass p, theta, v, out):
 cdef class Packed:
     """The options of an optimiser in C, read again only if they have changed."""
 
-    cdef dict last  # the result of `packed` that `options` was read from
+    cdef object last, values  # what `packed` returned; the values whose state has been bound
     cdef fastbp_optimizer_t options  # rule, hyper-parameters and options; no pointers
 
     cdef fastbp_optimizer_t read(self, Net net, theta, optimizer, list kept) except *:
         """The optimiser as the engine reads it; the arrays it points to are added to `kept`."""
         cdef fastbp_optimizer_t state
-        optimizer.bind(theta.size, theta.dtype)
-        cdef dict packed = optimizer.packed()
         cdef int i = 0
+        values = optimizer._values
+        if values is not self.values:
+            optimizer.bind(theta.size, theta.dtype, len(net.widths) - 1)
+            self.values = values
+        cdef dict packed = optimizer.packed()
         if packed is not self.last:
             self.options = _unpacked(packed)
             self.last = packed
@@ -957,10 +965,14 @@ cdef class Fit:
 
         Returns (diverged, epoch done, epoch, step, mean loss so far, last loss).
         """
+        shared = self.optimizer._lock
         self.net.lock.acquire(True)
         try:
-            with self.optimizer._lock:  # after the other one, always
+            shared.acquire()  # after the other one, always
+            try:
                 return self.steps(seconds)
+            finally:
+                shared.release()
         finally:
             self.net.lock.release(True)
 

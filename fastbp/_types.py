@@ -217,8 +217,9 @@ class UpdateRule(Protocol):
     average: Array | None
     average_start: int
     _lock: RLock  # which the engine holds while it makes steps
+    _values: object  # another object after a reset and after each change of a hyper-parameter
 
-    def bind(self, n_params: int, dtype: np.dtype[Any]) -> None:
+    def bind(self, n_params: int, dtype: np.dtype[Any], n_layers: int | None = None) -> None:
         """Allocate the state for such a theta, unless it is there."""
 
     def packed(self) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Backend(Protocol):
     # ---- training -------------------------------------------------------------------------
 
     def step(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
-        """Update theta once, with an optimiser that has been bound to this network."""
+        """Update theta once. Raises ValueError for an optimiser that another network uses."""
 
     def train_batch(
         self,

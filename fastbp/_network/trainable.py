@@ -69,11 +69,12 @@ class TrainableNetwork(DifferentiableNetwork):
         resolved = resolve_optimizer(optimizer)
         if not self._has_gradient:
             raise RuntimeError(check.NO_BACKWARD)
-        self._bind(resolved)
         if self._drops and not self._dropped:
+            self._bind(resolved)  # if that raises, there is nothing to warn of
             self._warn_of_dropout()
         self._backend.step(self._theta, self._grad, resolved)
-        self._count_steps(resolved)
+        if self._drops:
+            self._count_steps(resolved)
 
     def _warn_of_dropout(self) -> None:
         """Warn if this network has not done so yet."""
@@ -153,7 +154,8 @@ class TrainableNetwork(DifferentiableNetwork):
             self._remember(self._names_of(X))
         if hook is None:
             J = backend.train_batch(self._theta, rows, targets, s, optimizer, self._seed)
-            self._count_steps(optimizer)
+            if self._drops:
+                self._count_steps(optimizer)
             return J
         bind(optimizer, self._theta, len(self._layers))
         J = self._hooked_step(rows, targets, s, optimizer, hook)

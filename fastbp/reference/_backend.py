@@ -137,6 +137,7 @@ class NumpyBackend:
     def step(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
         """The update rule, without frozen layers, and then the constraints."""
         with self._lock, optimizer._lock:
+            bind(optimizer, theta, len(self._net.dense))
             self._update(theta, grad, optimizer)
 
     def _update(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
