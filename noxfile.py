@@ -72,7 +72,8 @@ def tests(session):
 def freethreaded(session):
     """Attack fastbp from many threads in Python without a GIL; `-- --python PATH` names it.
 
-    By default it is python3.14t of the PATH. What else follows `--` is passed to pytest.
+    By default it is python3.14t of the PATH. What else follows `--` is passed to pytest. If that
+    Python was built with ThreadSanitizer, so is the extension, and its reports are faults.
     """
     parser = argparse.ArgumentParser(prog="nox -s freethreaded --")
     parser.add_argument("--python", default="python3.14t", help="a free-threaded Python")
@@ -86,8 +87,12 @@ def freethreaded(session):
     environment = Path(session.cache_dir, "freethreaded").resolve()
     session.run(found, "-m", "venv", str(environment), external=True)
     python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
-    session.run(python, "-m", "pip", "install", "-q", ".", *FREETHREADED, external=True)
-    session.run(python, "-m", "pytest", "-q", "tests/attacks/threads", *others, external=True)
+    asked = "import sysconfig; print(sysconfig.get_config_var('CONFIG_ARGS'))"
+    built_with = session.run(python, "-c", asked, external=True, silent=True)
+    sanitized = "--with-thread-sanitizer" in built_with
+    build = {"FASTBP_SANITIZE": "thread", "FASTBP_ISAS": "avx2"} if sanitized else {}
+    session.run(python, "-m", "pip", "install", "-q", ".", *FREETHREADED, env=build, external=True)
+    session.run(python, "tests/attacks/threads/threads_run.py", *others, external=True)
 
 
 @nox.session

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,6 +41,13 @@ FLAGS = {
     "ubsan": ["-fsanitize=undefined,float-cast-overflow"],
     "tsan": ["-fsanitize=thread"],
 }
+# Whether Python itself was built with it, and so brings its library.
+BUILT_WITH = sysconfig.get_config_var("CONFIG_ARGS") or ""
+BUILT_IN = {
+    "asan": "--with-address-sanitizer" in BUILT_WITH,
+    "ubsan": "--with-undefined-behavior-sanitizer" in BUILT_WITH,
+    "tsan": "--with-thread-sanitizer" in BUILT_WITH,
+}
 SYMBOLS = {"asan": b"__asan_init", "ubsan": b"__ubsan_handle", "tsan": b"__tsan_init"}
 
 
@@ -58,13 +66,14 @@ def environment(sanitizer, folder, isa=None):
     """The variables of a process that loads the extension and writes its reports to a folder."""
     variables = os.environ | {
         "SANITIZER": sanitizer,
-        "LD_PRELOAD": " ".join(map(library, LIBRARIES[sanitizer])),
-        "PYTHONMALLOC": "malloc",  # one block of the allocator for each object
+        "LD_PRELOAD": " ".join(map(library, [] if BUILT_IN[sanitizer] else LIBRARIES[sanitizer])),
         "PYTHONSAFEPATH": "1",  # the installed package, not fastbp/ in this folder
         "PYTHONPATH": os.pathsep.join(
             filter(None, [str(HERE), str(TESTS), os.environ.get("PYTHONPATH")])
         ),
     }
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # without a GIL there is only mimalloc
+        variables["PYTHONMALLOC"] = "malloc"  # one block of the allocator for each object
     for name, options in OPTIONS[sanitizer].items():
         options = options | {"log_path": folder / "report"}
         variables[name] = ":".join(f"{key}={value}" for key, value in options.items())
