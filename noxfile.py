@@ -150,6 +150,8 @@ def fuzz_all(session, seconds, *options):
     for script in ("c/run.py", "python/run.py"):
         arguments = ("--seconds", str(seconds / 2), *options)
         text = attack(session, f"fuzz/{script}", *arguments, silent=True)  # it fails at a fault
+        if text is None:  # with --install-only, nothing runs
+            return
         print(text, end="", flush=True)
         counts = re.search(r": (\d+) targets, ([\d,]+) executions, 0 faults$", text.rstrip())
         if counts is None:
