@@ -8,10 +8,34 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from .._forks import lock_for
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 
-_fits: dict[int, object] = {}  # id of an object that one fit at a time can use: that fit
+
+class _Fit:
+    """Who uses objects that one fit at a time can use."""
+
+    __slots__ = ("running",)
+
+    def __init__(self) -> None:
+        self.running = True
+
+
+class _Leftovers:
+    """Removes the entry of a fit that ended without memory to remove it."""
+
+    def __init__(self) -> None:
+        self._lock = lock_for(self)
+
+    def remove(self, key: int, fit: _Fit) -> None:
+        with self._lock:
+            if _fits.get(key) is fit:
+                del _fits[key]
+
+
+_fits: dict[int, _Fit] = {}  # by id of such an object
+_leftovers = _Leftovers()
 
 METHODS = ("on_fit_begin", "on_epoch_end", "on_batch_end", "on_divergence", "on_fit_end")
 
@@ -30,16 +54,19 @@ def in_one_fit(objects: Iterable[object]) -> Iterator[None]:
         ...
     RuntimeError: this EarlyStopping is in use by a fit that is running: make one for each fit
     """
-    fit, kept = object(), [each for each in objects if getattr(each, "one_fit", False)]
+    fit, kept = _Fit(), [each for each in objects if getattr(each, "one_fit", False)]
     try:
         for each in kept:
-            if _fits.setdefault(id(each), fit) is not fit:
-                raise RuntimeError(
-                    f"this {type(each).__name__} is in use by a fit that is running: make one for "
-                    "each fit"
-                )
+            while (other := _fits.setdefault(id(each), fit)) is not fit:
+                if other.running:
+                    raise RuntimeError(
+                        f"this {type(each).__name__} is in use by a fit that is running: make one "
+                        "for each fit"
+                    )
+                _leftovers.remove(id(each), other)
         yield
     finally:
+        fit.running = False  # this needs no memory; the rest may fail without
         for each in kept:
             if _fits.get(id(each)) is fit:
                 del _fits[id(each)]

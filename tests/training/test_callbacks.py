@@ -3,8 +3,10 @@
 import sys
 
 import pytest
+from fit_cases import case
 
-from fastbp.callbacks import CallbackRunner, Progress
+from fastbp._training import runner
+from fastbp.callbacks import CallbackRunner, EarlyStopping, Progress
 
 LOGS = {"loss": 0.5, "val_loss": 0.25, "val_score": 0.875, "samples_per_second": 1234567.8}
 
@@ -86,3 +88,22 @@ def test_with_tqdm_progress_is_a_bar(capsys):
     run_progress()
     err = capsys.readouterr().err
     assert "2/2" in err and "val_score=0.8750" in err and "samples/s=1,234,568" in err
+
+
+def test_a_fit_that_ends_without_memory_does_not_keep_its_callbacks(monkeypatch):
+    class Entries(dict):
+        fails = True
+
+        def __delitem__(self, key):
+            if self.fails:
+                self.fails = False
+                raise MemoryError
+            super().__delitem__(key)
+
+    monkeypatch.setattr(runner, "_fits", Entries())
+    net, X, y = case()
+    stop = EarlyStopping("loss")
+    with pytest.raises(MemoryError):
+        net.fit(X, y, epochs=1, callbacks=[stop])
+    assert net.fit(X, y, epochs=1, callbacks=[stop]).epochs == 1
+    assert runner._fits == {}
