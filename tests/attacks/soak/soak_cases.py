@@ -77,8 +77,9 @@ class Case:
         if self.layout == "sparse":
             X *= rng.uniform(size=X.shape) < 0.3
         y = targets_of(rng, self.network["loss"], self.n, self.layers[-1].n_out)
-        weighted = rng.uniform() < 0.3
-        return X, y, rng.integers(0, 3, self.n) * 0.5 if weighted else None
+        s = rng.integers(0, 3, self.n) * 0.5
+        s[0] = 1.0  # `fit` refuses weights without a positive sum
+        return X, y, s if rng.uniform() < 0.3 else None
 
     def options(self, dtype):
         """The arguments of `fit` after X and y, of which some have a state."""
