@@ -16,7 +16,8 @@ import numpy.random
 import numpy.testing  # noqa: F401
 import pytest
 
-# hypothesis is imported before pytest could rewrite its assertions.
+# Tests run in forks of this process, so what they import is imported here, once; hypothesis before
+# pytest could rewrite its assertions.
 EARLY = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 MEMORY = 16 << 30  # bytes of addresses; a mutant may ask for any size
 
