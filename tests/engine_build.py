@@ -29,10 +29,11 @@ class BuildError(Exception):
     """A compiler is missing or has failed; the message has its command and what it printed."""
 
 
-@cache
-def tables():
-    """Return the tables ISAS, ONLY and FLAGS of setup.py, and its function entry."""
-    wanted = {"ISAS", "ONLY", "FLAGS", "entry"}  # the rest of it needs setuptools and Cython
+def from_setup(*wanted, **names):
+    """Return what setup.py defines by these names, as {name: object}.
+
+    Only that is run, in a module with `names`: the rest of setup.py needs setuptools and Cython.
+    """
     body = [
         node
         for node in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body
@@ -41,9 +42,14 @@ def tables():
         or isinstance(node, ast.Assign)
         and node.targets[0].id in wanted
     ]
-    found = {}
-    exec(compile(ast.Module(body, []), "setup.py", "exec"), found)  # noqa: S102 - our own file
-    return {name: found[name] for name in wanted}
+    exec(compile(ast.Module(body, []), "setup.py", "exec"), names)  # noqa: S102 - our own file
+    return {name: names[name] for name in wanted}
+
+
+@cache
+def tables():
+    """Return the tables ISAS, ONLY and FLAGS of setup.py, and its function entry."""
+    return from_setup("ISAS", "ONLY", "FLAGS", "entry")
 
 
 def find_compiler():

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from engine_build import from_setup
 
 import fastbp
 from fastbp import _core
@@ -40,13 +41,7 @@ cross_build = tool("cross_build")
 
 def build_function(name, **names):
     """A function of setup.py, which can only be imported where Cython is."""
-    (found,) = (
-        node
-        for node in ast.parse((ROOT / "setup.py").read_text("utf-8")).body
-        if isinstance(node, ast.FunctionDef) and node.name == name
-    )
-    exec(compile(ast.Module([found], []), "setup.py", "exec"), names)  # noqa: S102 - our own file
-    return names[name]
+    return from_setup(name, **names)[name]
 
 
 @pytest.mark.parametrize(
