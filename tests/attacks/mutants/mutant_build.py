@@ -115,7 +115,10 @@ def base_objects(folder=None):
     """Return the object files of setup.py by source and macros, and that of the binding; those in
     `folder`, or else of a build that is brought up to date."""
     folder = Path(folder or built_folder())
-    return {str(path.relative_to(folder)): path for path in folder.rglob("*.o")}
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*.o")}
+    if not found:
+        raise SystemExit(f"mutants: there are no object files in {folder}")
+    return found
 
 
 # ---- which kernels a change concerns ------------------------------------------------------
