@@ -203,6 +203,14 @@ def isa_of(file):
     return ISA_OF.get(file, "avx2")
 
 
+def isas_of(file):
+    """Return the ISAs on which a mutant of this file is tested. Those without products in bfloat16
+    do not run all of nn/."""
+    text = (ROOT / "csrc" / file).read_text()
+    tiles = file.startswith("nn/") and ("bf16" in text or "TILES" in text)
+    return [isa_of(file), *(["amx_emulated"] if tiles else [])]
+
+
 def units_of(file, function):
     """Return the compilations that a change of `function` needs: lists of units that are tried one
     after the other, each (object file, source, flags, kernels that it has to contain or None)."""

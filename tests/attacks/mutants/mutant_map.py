@@ -40,7 +40,14 @@ BY_FILE = {
         )
     ],
     "nn/tiles.c": ["tests/engine/test_engine.py::test_layers_that_need_several_strips_of_sums"],
+    "nn/fit.c": [
+        f"tests/package/test_explain.py::test_memory_counts_{what}"
+        for what in ("the_buffers_of_the_session", "what_the_input_needs")
+    ],
     "nn/profile.c": ["tests/package/test_explain.py::test_phases_add_up_to_the_step"],
+    "threads/sizing.c": [
+        "tests/engine/test_threads_teams.py::test_the_size_follows_what_is_measured"
+    ],
     "threads/count.c": ["tests/engine/test_threads_limits.py"],
     "base/machine.c": ["tests/engine/test_machine.py"],
     "base/cpu.c": ["tests/engine/test_machine.py"],
@@ -60,6 +67,7 @@ BY_FILE = {
     "kernels/gemm.inc": ["tests/kernels/test_kernels.py"],
 }
 BF16 = ["tests/kernels/test_bf16.py", "tests/engine/test_rounded_products.py"]
+ROUNDED = ["tests/engine/test_rounded_products.py", "tests/engine/test_matmul_precision.py"]
 # Tests of other processes, which the trace does not see.
 IGNORED = [
     "tests/engine/test_engine_memory.py",

@@ -25,12 +25,13 @@ MEMORY = 16 << 30  # bytes of addresses; a mutant may ask for any size
 @dataclass(frozen=True)
 class Outcome:
     """What the tests said: "survived", "killed", "stopped" (by a limit) or "missing" (a test that
-    does not exist); the test that failed, and how."""
+    does not exist); the test that failed, how, and on which ISA."""
 
     verdict: str
     test: str
     how: str
     seconds: float
+    isa: str = ""
 
 
 class Watch:
@@ -70,7 +71,8 @@ def child(folder, names, environment, log, plugins, extra):
         sys.path[:] = [str(folder), *(p for p in sys.path if p and not p.startswith(str(folder)))]
         sys.argv = ["pytest"]
         arguments = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *EARLY, *extra]
-        arguments += names
+        # Other runs of pytest may clean up the usual folder meanwhile, which is a warning here.
+        arguments += ["--basetemp", str(log.with_name("temporary")), *names]
         code = int(pytest.main(arguments, plugins))
     except BaseException as error:  # noqa: BLE001, because this process must never return
         print(error)

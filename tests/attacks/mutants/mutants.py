@@ -122,19 +122,24 @@ class Judge:
             raise SystemExit(f"mutants: {BASE_TEST} fails on the unchanged engine; see {log}")
 
     def rounds(self, mutant):
-        """Yield the tests of a mutant: the likely ones, then those that take longer."""
-        file, isa = mutant.file, mutant_build.isa_of(mutant.file)
-        killers = self.killers[file][-3:][::-1]
+        """Yield the tests of a mutant, each time with the ISA on which they run."""
+        isas = mutant_build.isas_of(mutant.file)
         if mutant.id in self.known:
-            yield [self.known[mutant.id]]
-        if self.options.replay:
-            return
+            yield from ((isa, [self.known[mutant.id]]) for isa in isas)
+        if not self.options.replay:
+            yield from ((isa, names) for isa in isas for names in self.tests_on(isa, mutant))
+
+    def tests_on(self, isa, mutant):
+        """Yield the tests of a mutant on one ISA: the likely ones, then those that take longer."""
+        file = mutant.file
+        room, killers = file.split("/")[0], self.killers[file][-3:][::-1]
         if isa in {"amx_emulated", "avx512_bf16"}:
-            yield [*killers, *mutant_map.BF16[:1]]
-            yield mutant_map.BF16[1:]
+            first, *others = mutant_map.ROUNDED if room == "nn" else mutant_map.BF16
+            yield [*killers, first]
+            yield others
             return
         yield from mutant_map.rounds_for(mutant, self.table, killers, self.options.budget)
-        yield mutant_map.BY_FILE.get(file) or mutant_map.BY_FILE.get(file.split("/")[0], [])
+        yield mutant_map.BY_FILE.get(file) or mutant_map.BY_FILE.get(room, [])
 
     def judge(self, mutant):
         """Return an Outcome; NotAMutant if there is nothing to test."""
@@ -149,9 +154,10 @@ class Judge:
 
     def test(self, mutant):
         """Return the Outcome of the module that was linked."""
-        isa = mutant_build.isa_of(mutant.file)
         log, spent = mutant_build.WORK / "run.log", 0.0
-        for names in filter(None, self.rounds(mutant)):
+        for isa, names in self.rounds(mutant):
+            if not names:
+                continue
             outcome = mutant_run.run_tests(
                 mutant_build.TREE, names, log, self.options.limit, {"FASTBP_ISA": isa}
             )
@@ -161,7 +167,7 @@ class Judge:
             if outcome.verdict in KILLED:
                 if "::" in outcome.test:
                     self.killers[mutant.file].append(outcome.test)
-                return replace(outcome, seconds=spent)
+                return replace(outcome, isa=isa, seconds=spent)
         return mutant_run.Outcome("survived", "", "", spent)
 
 
@@ -170,7 +176,7 @@ def unsound(judge, results):
     tests = defaultdict(set)
     for r in results:
         if r["verdict"] in KILLED and r["test"]:
-            tests[mutant_build.isa_of(r["file"])].add(r["test"])
+            tests[r["isa"]].add(r["test"])
     mutant_build.link(judge.base, {})
     log, failed = mutant_build.WORK / "sound.log", set()
     for isa, names in tests.items():
@@ -262,6 +268,7 @@ def judge_one(judge, mutant):
     try:
         outcome = judge.judge(mutant)
         result |= {"verdict": outcome.verdict, "test": outcome.test, "how": outcome.how}
+        result |= {"isa": outcome.isa}
     except mutant_build.NotAMutant as why:
         result |= {"verdict": "not counted", "test": "", "how": str(why)}
     result["seconds"] = round(time.monotonic() - begin, 1)
