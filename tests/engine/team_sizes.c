@@ -1,5 +1,5 @@
 /* team_sizes.c: a session's choice of its workers, on simulated machines; `test_threads_teams`
- * builds it with sanitizers. It prints the case that fails, and exits with 1. */
+ * builds it with a sanitizer. It prints the case that fails, and exits with 1. */
 #include "threads/sizing.h"
 
 #include <stdio.h>
@@ -143,6 +143,18 @@ static void check_reach(void) {
     demand(sizing.reach_down == 1 && sizing.reach_up == 1, "a success does not reset the reach");
 }
 
+/* Each failure doubles the windows until the next trial, from 4 to 64. */
+static void check_pauses(void) {
+    static const int windows[] = {4, 8, 16, 32, 64, 64};
+    fbp_sizing_t sizing;
+    fbp_sizing_init(&sizing, 2);
+    int trials = 0;
+    for (ptrdiff_t i = 0; i < 100000 && trials < 6; ++i)
+        if (fbp_sizing_note(&sizing, 1, uneven(i, sizing.size)) && sizing.size == sizing.home)
+            demand(sizing.pause == windows[trials++], "a failure does not double the pause");
+    demand(trials == 6, "too few trials");
+}
+
 int main(void) {
     check_quiet();
     check_crowded();
@@ -150,6 +162,7 @@ int main(void) {
     check_many();
     check_gaps();
     check_reach();
+    check_pauses();
     puts(bad ? "bad" : "good");
     return bad ? 1 : 0;
 }

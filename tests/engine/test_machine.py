@@ -94,6 +94,26 @@ print(mask.value >> 18 & 1, fastbp._core.machine()[1])
 """
 
 
+CACHES = r"""
+#include "base/machine.c"
+#include <stdio.h>
+#include <stdlib.h>
+
+static fbp_cpu_t cpu = {.vendor = FBP_VENDOR_AMD, .family = 0x19, .model = 0x21,
+                        .l1d = 48000, .l2 = 3000000};
+
+const fbp_cpu_t *fbp_cpu(void) { return &cpu; }
+
+int main(int argc, char **argv) {
+    cpu.hybrid = argc > 1 && strcmp(argv[1], "hybrid") == 0;
+    const fbp_machine_t *found = fbp_machine_found(), *row = row_of(&cpu);
+    printf("%d%d", found->l1d == cpu.l1d, found->l2 == cpu.l2);
+    printf("%d%d", found->l1d == row->l1d, found->l2 == row->l2);
+    return 0;
+}
+"""
+
+
 def output_of(text, folder, *others, arguments=()):
     """What a C program prints, compiled with the sources of the engine in the include path."""
     compiler = find_compiler()
@@ -111,6 +131,12 @@ def output_of(text, folder, *others, arguments=()):
 def test_every_processor_gets_its_row(tmp_path):
     arguments = [str(value) for processor in PROCESSORS for value in processor]
     assert output_of(PROGRAM, tmp_path, "base/cpu.c", arguments=arguments) == ""
+
+
+@pytest.mark.parametrize(("cores", "expected"), [("alike", "1100"), ("hybrid", "0011")])
+def test_caches_are_those_of_the_processor_unless_its_cores_differ(tmp_path, cores, expected):
+    """A thread may move to another core, so the row has the caches of hybrid processors."""
+    assert output_of(CACHES, tmp_path, arguments=[cores]) == expected
 
 
 on_linux = pytest.mark.skipif(

@@ -21,9 +21,14 @@ EPS, TINY = (float(getattr(np.finfo(np.float32), name)) for name in ("eps", "tin
 EPS64 = float(np.finfo(np.float64).eps)
 FEW, MANY = 12, 13  # rows: rounded in float32, and in bfloat16 where that is faster
 BATCHES = (1, 7, FEW, MANY, 33, 130)
+BLOCKS = 2000  # rows: several blocks of rows, because their z, a and δ need 3 MB
 WIDTHS = ((5, 9, 17, 3), (64, 31, 32, 33, 10), (1, 1))
 PLAIN = pytest.mark.parametrize(
-    ("precision", "n", "widths"), list(itertools.product(ROUNDED, BATCHES, WIDTHS))
+    ("precision", "n", "widths"),
+    [
+        *itertools.product(ROUNDED, BATCHES, WIDTHS),
+        *((precision, BLOCKS, WIDTHS[1]) for precision in ROUNDED),
+    ],
 )
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp import _core
+from fastbp._checks import arguments as check
 
 sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
 
@@ -229,6 +231,16 @@ def test_bad_sparse_input_is_refused():
     whole = fastbp.Network.from_layers(30, [fastbp.Dense(5)], input_dropout=0.5)
     with pytest.raises(TypeError, match="whole rows"):
         whole.predict(X)
+
+
+@pytest.mark.parametrize(("input_dropout", "residual"), [(0.5, False), (0.0, True)])
+def test_the_engine_alone_refuses_sparse_rows_where_it_needs_whole_ones(input_dropout, residual):
+    """A caller in C has no check of Python before it."""
+    layers = [fastbp.Dense(30, residual=residual), fastbp.Dense(5)]
+    net = fastbp.Network.from_layers(30, layers, input_dropout=input_dropout)
+    X = check.as_inputs(matrix(8, 30, 0.2, net.dtype), 30, net.dtype)
+    with pytest.raises(ValueError, match="the engine refused an argument"):
+        _core.Pass(net._backend.net, 8).forward(net.theta, X)
 
 
 def damaged(part, array):

@@ -145,4 +145,4 @@ def test_a_session_with_clocks_keeps_all_its_threads():
 
 
 def test_the_size_follows_what_is_measured(tmp_path):
-    assert program_of("team_sizes", "address,undefined", tmp_path) == "good\n"
+    assert program_of("team_sizes", "undefined", tmp_path) == "good\n"

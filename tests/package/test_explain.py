@@ -255,6 +255,22 @@ def test_memory_counts_the_buffers_of_the_session():
     assert large.memory_bytes - plain.memory_bytes == 2 * network().theta.nbytes
 
 
+@pytest.mark.products
+def test_memory_counts_what_the_input_needs():
+    X, y = np.abs(data(network())[0]), data(network())[1]
+    sparse = SparseRows(X.ravel(), np.tile(np.arange(5, dtype=np.int32), 27), np.arange(28) * 5, 5)
+
+    def memory(X, precision="highest"):
+        net = network(matmul_precision=precision)
+        return net.explain(X, y, batch_size=BATCH, seconds=SECONDS).arena_bytes
+
+    batch = BATCH * X[0].nbytes
+    assert memory(X.astype("uint8")) >= memory(X) + batch  # rows that are converted
+    places = memory(sparse) - memory(X)  # of sparse rows
+    assert places > 0
+    assert memory(X, "high") >= memory(sparse, "high") - places + batch  # rounded rows
+
+
 # ---- threads ------------------------------------------------------------------------------
 
 

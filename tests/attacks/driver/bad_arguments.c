@@ -140,6 +140,33 @@ static void check_data(void) {
     tear_down(&s);
 }
 
+/* Sparse rows have indices and elements of the network's dtype. Dropout of the inputs and a
+ * residual connection around layer 1 need whole rows. */
+static void check_sparse(void) {
+    case_t of[3];
+    for (int i = 0; i < 3; ++i)
+        of[i] = (case_t){"sparse",        {6, 6, 4},      {FASTBP_ACT_TANH, 0},
+                         FASTBP_LOSS_MSE, .n_targets = 4, .sparse = true};
+    of[1].input_dropout = 0.2;
+    of[2].options[0].residual = true;
+    for (int i = 0; i < 3; ++i) {
+        setup_t s;
+        fastbp_pass_t *pass;
+        set_up(&s, &of[i], FASTBP_F32, ROWS);
+        CHECK_STATUS(fastbp_pass_new(&pass, s.net, ROWS), FASTBP_OK);
+        CHECK_STATUS(fastbp_forward(pass, s.theta, &s.data),
+                     i == 0 ? FASTBP_OK : FASTBP_ERR_ARGUMENT);
+        fastbp_data_t data = s.data;
+        data.x_type = FASTBP_X_U8;
+        CHECK_STATUS(fastbp_forward(pass, s.theta, &data), FASTBP_ERR_ARGUMENT);
+        data = s.data;
+        data.indices = NULL;
+        CHECK_STATUS(fastbp_forward(pass, s.theta, &data), FASTBP_ERR_ARGUMENT);
+        fastbp_pass_free(pass);
+        tear_down(&s);
+    }
+}
+
 /* Labels outside 0 … n_L − 1 are read as 0. */
 static void check_labels(void) {
     const case_t of = {
@@ -238,6 +265,7 @@ void check_bad_arguments(void) {
     check_options();
     check_sizes();
     check_data();
+    check_sparse();
     check_labels();
     check_fits();
     check_kernels();
