@@ -59,11 +59,12 @@ static void carve_turns(fbp_factors_t *factors, const fastbp_net_t *net, fbp_are
 static void take_a(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena, int l,
                    ptrdiff_t capacity) {
     const ptrdiff_t width = fbp_width(net, l);
-    if (factors->kind == FBP_FACTORS_ROUNDED)
+    if (factors->kind == FBP_FACTORS_ROUNDED) {
         fbp_take_rows(net, arena, &factors->a[l], capacity, width);
-    if (factors->kind != FBP_FACTORS_TILES) return;
-    if (l == 0) take_form(factors, arena, &factors->a_tiles[l].left, capacity, width);
-    take_form(factors, arena, &factors->a_tiles[l].left_t, width, capacity);
+    } else if (factors->kind == FBP_FACTORS_TILES) {
+        if (l == 0) take_form(factors, arena, &factors->a_tiles[l].left, capacity, width);
+        take_form(factors, arena, &factors->a_tiles[l].left_t, width, capacity);
+    }
 }
 
 /* δ^l for the gradient of W^l, a right factor. */
@@ -72,8 +73,8 @@ static void take_delta(fbp_factors_t *factors, const fastbp_net_t *net, fbp_aren
     const ptrdiff_t width = fbp_width(net, l);
     if (factors->kind == FBP_FACTORS_ROUNDED)
         fbp_take_rows(net, arena, &factors->delta[l], capacity, width);
-    if (factors->kind != FBP_FACTORS_TILES) return;
-    take_form(factors, arena, &factors->delta_tiles[l].right, width, capacity);
+    else if (factors->kind == FBP_FACTORS_TILES)
+        take_form(factors, arena, &factors->delta_tiles[l].right, width, capacity);
 }
 
 void fbp_factors_carve_rows(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,

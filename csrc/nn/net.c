@@ -73,23 +73,24 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
            place(net, at, constants, &layer->constants);
 }
 
-/* Copies the formulas of the layers and of the loss, and finds the scratch that they need. */
+static void need_scratch(fastbp_net_t *net, size_t elems) {
+    if (elems > net->run_scratch) net->run_scratch = elems;
+}
+
+/* Copies the formulas of the layers, and finds the scratch that they and that of the loss need. */
 static fastbp_status_t copy_formulas(fastbp_net_t *net, const fastbp_spec_t *spec) {
-    fastbp_status_t status = FASTBP_OK;
-    size_t scratch = 0;
-    for (int i = 0; spec->formulas != NULL && i < net->n_layers && status == FASTBP_OK; ++i) {
+    for (int i = 0; spec->formulas != NULL && i < net->n_layers; ++i) {
         fbp_layer_t *layer = &net->layer[i];
         if (spec->formulas[i] == NULL) continue;
-        status = fbp_formula_new(&layer->formula, spec->formulas[i], net->dtype);
-        if (status == FASTBP_OK)
-            scratch = fbp_formula_scratch(layer->formula, net->kernels, spec->widths[i + 1]);
-        if (scratch > net->run_scratch) net->run_scratch = scratch;
+        const fastbp_status_t status =
+            fbp_formula_new(&layer->formula, spec->formulas[i], net->dtype);
+        if (status != FASTBP_OK) return status;
+        need_scratch(net, fbp_formula_scratch(layer->formula, net->kernels, spec->widths[i + 1]));
     }
-    if (status == FASTBP_OK && net->loss.formula != NULL)
-        scratch =
-            fbp_loss_formula_scratch(net->loss.formula, net->kernels, spec->widths[net->n_layers]);
-    if (scratch > net->run_scratch) net->run_scratch = scratch;
-    return status;
+    if (net->loss.formula != NULL)
+        need_scratch(net, fbp_loss_formula_scratch(net->loss.formula, net->kernels,
+                                                   spec->widths[net->n_layers]));
+    return FASTBP_OK;
 }
 
 /* Fills the layers and n_params; false if a size does not fit. */
