@@ -133,20 +133,13 @@ static reader_t open_block(const fastbp_csv_t *csv, const fastbp_csv_block_t *bl
                       csv->delimiter, csv->line,           FASTBP_CSV_OK};
 }
 
-/* Skips lines without a cell. Returns whether a record begins at r->p. */
+/* Skips lines without a cell, and blanks. Returns whether a record begins at r->p. */
 static bool find_record(reader_t *r) {
     for (;;) {
-        const char *begin = r->p;
         skip_blanks(r);
-        if (r->p == r->end || !is_break(*r->p)) {
-            bool found = r->p < r->end;
-            if (found || !r->last) r->p = begin;
-            return found;
-        }
-        if (!skip_break(r)) {
-            r->p = begin;
-            return false;
-        }
+        if (r->p == r->end) return false;
+        if (!is_break(*r->p)) return true;
+        if (!skip_break(r)) return false;
     }
 }
 

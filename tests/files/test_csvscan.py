@@ -236,9 +236,43 @@ def test_a_delimiter_that_numbers_also_have_separates_cells(delimiter):
     assert np.array_equal(values, [[1, 2], [np.nan, 3]], equal_nan=True)
 
 
+def read_numbers(block, stop, *, last):
+    """Read bytes 0 … stop of a block with one column: (lines of the records, bytes used)."""
+    values, lines, kinds = np.empty((9, 1)), np.empty(9, np.int64), np.empty(1, np.uint8)
+    counts, first = np.zeros((2, 1, len(KINDS)), np.int64)
+    reader = CsvPass(",", ".", "", 1)
+    n, used, fault = reader.numbers(
+        bytearray(block), 0, stop, last, values, lines, counts, first, kinds
+    )
+    assert fault == ""
+    return lines[:n].tolist(), used
+
+
+def test_a_carriage_return_ends_the_last_line_but_not_a_block():
+    """What follows in memory is not a part of the block. A block may end within a line break."""
+    assert read_numbers(b"1\r\n", 2, last=True) == ([1], 2)
+    assert read_numbers(b"1\n2\r\n", 4, last=False) == ([1], 2)
+    assert read_numbers(b"1\n\r\n", 3, last=False) == ([1], 2)
+    assert read_numbers(b"1\n\r\n2\n", 6, last=False) == ([1, 3], 6)
+
+
+def test_blanks_before_a_record_are_skipped():
+    assert read_numbers(b"  ", 2, last=False) == ([], 2)
+    assert read_numbers(b"1\n  2\n \n  3", 11, last=False) == ([1, 2], 10)
+    assert read_numbers(b"1\n  2\n \n  3", 11, last=True) == ([1, 2, 4], 11)
+
+
 def test_spaces_before_and_after_quotes(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text('1.5, "x, y" ,\t"7"\n')
+    rows, found = cells(path)
+    assert rows == [["1.5", "x, y", "7"]] and found.values[0, [0, 2]].tolist() == [1.5, 7]
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\v", "\f"])
+def test_blanks_around_cells_are_dropped(tmp_path, blank):
+    path = tmp_path / "data.csv"
+    path.write_text(f'{blank}1.5{blank},{blank}"x, y"{blank},7{blank}\n{blank}\n')
     rows, found = cells(path)
     assert rows == [["1.5", "x, y", "7"]] and found.values[0, [0, 2]].tolist() == [1.5, 7]
 
