@@ -59,9 +59,12 @@ BY_MACROS = {
     "kernels/loss.inc": ["loss_rows"],
     "kernels/loss_terms.inc": ["loss_rows"],
     "kernels/trig.inc": ["vmath"],
+    "kernels/vmath.inc": ["vmath"],
     "m_and_f32": ["gemm_nt", "gemm_nn", "loss_rows", "act_curve"],
     "m_and_f64": ["gemm_nt", "gemm_nn", "loss_rows", "act_curve"],
 }
+# Files whose functions call those of simd/ and of each other by name, and are called by macros.
+TERMS = [f"kernels/{name}.inc" for name in ("vmath", "trig", "activation", "loss_terms")]
 
 
 class NotAMutant(Exception):
@@ -159,16 +162,26 @@ def kernels_that_reach(function, file):
             break
         reach |= more
     found = [name for name in slots() if name in reach]
-    if not found:
-        words = {f.name for f in functions_of(tokens_of((ROOT / "csrc" / file).read_text()))}
-        own = [name for name in slots() if name in words]
-        return BY_MACROS.get(file) or own or FEW
     for slow in SLOW:
         if len(found) > 1 and slow in found and function != slow:
             found.remove(slow)
     if len(found) > 8:
         found = [name for name in found if name in FEW] or found[:8]
+    for place in TERMS if file in TERMS or file.startswith("simd/") else [file]:
+        if not reach.isdisjoint(names_in(place)):
+            kernels = BY_MACROS.get(place, [])
+            found += [name for name in kernels if name not in found + SLOW * bool(found)]
+    if not found:
+        own = names_in(file)
+        return [name for name in slots() if name in own] or FEW
     return found
+
+
+@cache
+def names_in(file):
+    """The names of the functions of a file of csrc/, without _f32 and _f64."""
+    functions = functions_of(tokens_of((ROOT / "csrc" / file).read_text()))
+    return {plain(function.name) for function in functions}
 
 
 def partial_kernels(names):

@@ -56,6 +56,10 @@ BY_FILE = {
         place: ["tests/kernels/test_activations.py"]
         for place in ("kernels/activation.inc", "kernels/gates.inc")
     },
+    **{
+        place: ["tests/engine/test_losses.py"]
+        for place in ("kernels/loss_rows.inc", "kernels/loss_terms.inc")
+    },
     "kernels/curve.inc": ["tests/engine/test_curvature.py"],
     "simd": [
         "tests/kernels/test_vmath.py::test_every_length_and_offset_gives_the_same_bits",
@@ -63,6 +67,7 @@ BY_FILE = {
         "tests/kernels/test_activations.py",
         "tests/kernels/test_programs.py",
         "tests/engine/test_layers.py::test_passes",
+        "tests/training/test_shuffle.py",
     ],
     "kernels/gemm.inc": ["tests/kernels/test_kernels.py"],
 }

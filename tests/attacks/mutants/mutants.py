@@ -7,6 +7,7 @@ result depends on the change; survivors.md says which. README.md in the folder a
 """
 
 import argparse
+import fcntl
 import json
 import random
 import sys
@@ -167,8 +168,18 @@ class Judge:
             if outcome.verdict in KILLED:
                 if "::" in outcome.test:
                     self.killers[mutant.file].append(outcome.test)
+                if self.options.keep and not self.kills_alone(outcome.test, isa):
+                    outcome = replace(outcome, test="", how=f"{outcome.how}, but not alone")
                 return replace(outcome, isa=isa, seconds=spent)
         return mutant_run.Outcome("survived", "", "", spent)
+
+    def kills_alone(self, test, isa):
+        """Whether a test kills the linked mutant three times, each in a process of its own. It may
+        have failed for what earlier tests left in memory, or for bytes behind an array."""
+        log, environment = mutant_build.WORK / "alone.log", {"FASTBP_ISA": isa}
+        options = (log, self.options.limit, environment)
+        runs = (mutant_run.run_tests(mutant_build.TREE, [test], *options) for _ in range(3))
+        return all(outcome.verdict == "killed" for outcome in runs)
 
 
 def unsound(judge, results):
@@ -303,14 +314,25 @@ def explained():
     return {row.split("`")[1] for row in rows if row.startswith("| `")}
 
 
+def lock_folder():
+    """Return an open file that keeps other runs out of WORK; they would change what we compile."""
+    mutant_build.WORK.mkdir(parents=True, exist_ok=True)
+    lock = (mutant_build.WORK / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit(f"mutants: another run uses {mutant_build.WORK}") from None
+    return lock
+
+
 def main():
     options = arguments()
     if options.list:
         for found in all_mutants(source_files()).values():
             print("\n".join(mutant.id for mutant in found))
         return 0
-    mutant_build.WORK.mkdir(parents=True, exist_ok=True)
-    results = [r for r in run(options).values() if r["verdict"] != "not counted"]
+    with lock_folder():
+        results = [r for r in run(options).values() if r["verdict"] != "not counted"]
     table = mutant_build.WORK / f"table-{options.seed}.md"
     if not (options.only or options.replay):
         write_table(results, table)

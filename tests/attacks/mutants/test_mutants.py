@@ -106,6 +106,16 @@ def test_operations_of_vectors_are_operators():
     assert new == {"v_fnma", "_mm256_sub_ps", "v_max_f32"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="mutants are tested in forked processes")
+def test_a_change_of_a_vector_function_is_compiled_into_what_macros_call():
+    pytest.importorskip("setuptools")
+    pytest.importorskip("Cython")
+    from mutant_build import kernels_that_reach
+
+    assert {"vmath", "act_forward"} <= {*kernels_that_reach("v_min_f32", "simd/avx2.h")}
+    assert {"vmath", "loss_rows"} <= {*kernels_that_reach("v_exponent_f64", "simd/avx2.h")}
+
+
 # A project of one C file and one test, judged by the same code as the engine.
 HALF = """int half(const int *x, int n) {
     int sum = 0;
