@@ -80,6 +80,18 @@ def test_class_indices_as_targets(rng, output):
     check_all(twins(rng, output, "cross_entropy", labels=True), rng)
 
 
+@pytest.mark.parametrize("gamma", [0, 0.5, 1, 2])
+@pytest.mark.parametrize("z", [20.0, 800.0])
+def test_focal_is_flat_where_p_is_1(gamma, z):
+    """Where 1 − p is 0, (1 − p)^(γ−1) is infinite for γ < 1, and R{p} is 0 up to rounding."""
+    for module in (fastbp, reference):
+        loss = f"focal({gamma})"
+        net = module.Network((1, 3), output="softmax", loss=loss, dtype="float32", init="zeros")
+        net.layers[0].W = [[z, 0.0, -z]]
+        found = net.hvp([[1.0]], [0], [1.0, -2.0, 3.0, -4.0, 5.0, -6.0])
+        assert abs(found).max() <= 10 * np.exp(-z), module.__name__
+
+
 @settings(max_examples=25)
 @given(**ANY_SHAPE)
 def test_any_shape(widths, n, seed, dtype):
