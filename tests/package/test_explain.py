@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import _core
+from fastbp import _core, gates
 from fastbp._cli.main import main
 from fastbp._explain import explanation as explaining
 from fastbp._explain import measure as measuring
@@ -269,6 +269,17 @@ def test_memory_counts_what_the_input_needs():
     places = memory(sparse) - memory(X)  # of sparse rows
     assert places > 0
     assert memory(X, "high") >= memory(sparse, "high") - places + batch  # rounded rows
+
+
+def test_memory_counts_the_scratch_of_a_loss_that_is_a_formula():
+    """Its programs write there unchecked."""
+    X, y = data(network())[0], np.ones((27, WIDTHS[-1]))
+    losses = "squared_error", gates.loss(lambda a, y: gates.sum((a - y) ** 4))
+    plain, formula = (
+        network(output="identity", loss=loss).explain(X, y, batch_size=BATCH, seconds=SECONDS)
+        for loss in losses
+    )
+    assert formula.arena_bytes > plain.arena_bytes
 
 
 # ---- threads ------------------------------------------------------------------------------
