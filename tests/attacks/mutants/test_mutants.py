@@ -107,6 +107,17 @@ def test_operations_of_vectors_are_operators():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="mutants are tested in forked processes")
+def test_products_in_bfloat16_are_also_tested_where_the_engine_makes_them():
+    pytest.importorskip("setuptools")
+    pytest.importorskip("Cython")
+    from mutant_build import isas_of
+
+    assert isas_of("nn/factors.c") == isas_of("nn/products.c") == ["avx2", "amx_emulated"]
+    assert isas_of("nn/clip.c") == ["avx2"]
+    assert isas_of("kernels/bf16_tiles.inc") == ["amx_emulated"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="mutants are tested in forked processes")
 def test_a_change_of_a_vector_function_is_compiled_into_what_macros_call():
     pytest.importorskip("setuptools")
     pytest.importorskip("Cython")
