@@ -286,7 +286,17 @@ FBP_INLINE ptrdiff_t fbp_pack_elems(const fbp_kernels_t *kernels, const fbp_bloc
  * SIZE_MAX if their number does not fit. by_rows: for run_rows. */
 FBP_INLINE size_t fbp_program_scratch(const fbp_kernels_t *kernels, const fbp_program_t *program,
                                       bool by_rows, ptrdiff_t cols) {
-    return fbp_run_elems(program, by_rows, kernels->lanes, kernels->elem_size, cols);
+    const size_t lanes = (size_t)kernels->lanes, elem_size = kernels->elem_size;
+    size_t full = FBP_STRIP_BYTES / elem_size, narrow = lanes, sum, total;
+    if (by_rows) {
+        const ptrdiff_t vector_bytes = (ptrdiff_t)(lanes * elem_size);
+        narrow = lanes * (size_t)fbp_block_vectors(program, vector_bytes, cols);
+        if (!fbp_size_mul(narrow, (size_t)cols, &full)) return SIZE_MAX;
+    }
+    if (!fbp_size_mul(full, (size_t)program->n_full, &sum)) return SIZE_MAX;
+    const size_t tables = fbp_table_bytes(program) / elem_size;
+    const size_t rest = tables + narrow * (size_t)(program->n_row + program->n_one);
+    return fbp_size_add(sum, rest, &total) ? total : SIZE_MAX;
 }
 
 #endif

@@ -74,34 +74,21 @@ typedef struct {
 #define FBP_BLOCK_VECTORS 8
 #endif
 
-/* The most rows of a block of run_rows, a multiple of the lanes. */
-FBP_INLINE ptrdiff_t fbp_block_rows(const fbp_program_t *program, int lanes, size_t elem_size,
-                                    ptrdiff_t cols) {
-    const ptrdiff_t room = FBP_BLOCK_BYTES / (ptrdiff_t)elem_size / lanes;
-    const ptrdiff_t vectors = room / fbp_max_long(1, program->n_full) / cols;
-    return lanes * fbp_max_long(1, fbp_min_long(vectors, FBP_BLOCK_VECTORS));
+/* The most vectors of rows in a block of run_rows. */
+FBP_INLINE ptrdiff_t fbp_block_vectors(const fbp_program_t *program, ptrdiff_t vector_bytes,
+                                       ptrdiff_t cols) {
+    const ptrdiff_t vectors =
+        FBP_BLOCK_BYTES / vector_bytes / fbp_max_long(1, program->n_full) / cols;
+    return fbp_max_long(1, fbp_min_long(vectors, FBP_BLOCK_VECTORS));
 }
 
 /* Scratch begins with tables: two addresses and a stride per slot, and a flag per output. Then come
  * the slots. In run_elements, FULL slots are a strip and ONE slots a vector; in run_rows, FULL
- * slots are cols × block_rows, the others block_rows. */
+ * slots are cols × the rows of a block, the others the rows of a block. */
 FBP_INLINE size_t fbp_table_bytes(const fbp_program_t *program) {
     const size_t slots = (size_t)program->n_slots * (2 * sizeof(void *) + sizeof(ptrdiff_t));
     const size_t bytes = slots + (size_t)program->n_outputs * sizeof(bool);
     return (bytes + FBP_CACHE_LINE - 1) / FBP_CACHE_LINE * FBP_CACHE_LINE;
-}
-
-FBP_INLINE size_t fbp_run_elems(const fbp_program_t *program, bool by_rows, int lanes,
-                                size_t elem_size, ptrdiff_t cols) {
-    const size_t tables = fbp_table_bytes(program) / elem_size;
-    size_t full = FBP_STRIP_BYTES / elem_size, narrow = (size_t)lanes, sum, total;
-    if (by_rows) {
-        narrow = (size_t)fbp_block_rows(program, lanes, elem_size, cols);
-        if (!fbp_size_mul(narrow, (size_t)cols, &full)) return SIZE_MAX;
-    }
-    if (!fbp_size_mul(full, (size_t)program->n_full, &sum)) return SIZE_MAX;
-    const size_t rest = tables + narrow * (size_t)(program->n_row + program->n_one);
-    return fbp_size_add(sum, rest, &total) ? total : SIZE_MAX;
 }
 
 #endif
