@@ -340,6 +340,9 @@ typedef struct {
     const void *targets;
     ptrdiff_t ldy;       /* distance between rows of targets, in elements */
     const void *weights; /* one weight >= 0 per row, with a positive sum; NULL: all are 1 */
+    /* For sessions: sample i is row chosen[i] of these arrays, which may come several times or
+     * never, and `rows` counts the samples. NULL: it is row i. Not for losses of pairs. */
+    const int32_t *chosen;
 } fastbp_data_t;
 
 /* ---- Passes: forward and backward with every intermediate result ---- */
@@ -526,6 +529,7 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
  * the optimizer until it is freed. The caller may write to theta between epochs and before a run of
  * a single step (seconds = 0), because the session copies W again then; not at any other time. */
 typedef struct fastbp_fit fastbp_fit_t;
+typedef struct fastbp_population fastbp_population_t;
 
 typedef struct {
     ptrdiff_t batch_size; /* rows, >= 1; the last batch of an epoch may be smaller */
@@ -538,6 +542,9 @@ typedef struct {
      * products as a batch of min(batch_size, part_rows) rows does, however many rows it is given.
      */
     ptrdiff_t part_rows;
+    /* The population that alone runs this session, with fastbp_population_run, and whose memory it
+     * uses. It must outlive the session. NULL: the session has its own memory. */
+    fastbp_population_t *population;
 } fastbp_fit_options_t;
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void *theta,
@@ -592,6 +599,32 @@ fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place);
  * Sizes are 1 … threads_planned. sizes = NULL returns to measuring. The session keeps the pointer.
  */
 fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, ptrdiff_t n);
+
+/* ---- Many sessions at the same time ---- */
+
+/* Memory for sessions that take turns in it: as much as the largest needs, once per thread. */
+fastbp_status_t fastbp_population_new(fastbp_population_t **population, int n_threads);
+void fastbp_population_free(fastbp_population_t *population);
+
+/* What a session is to do in a run of its population, and what it did. */
+typedef struct {
+    fastbp_fit_t *fit;
+    double seconds;   /* from the beginning of the run; exactly one step if 0 */
+    ptrdiff_t epochs; /* the most epochs to end, >= 1 */
+    double *loss;     /* for each of them: the mean of J, as in fastbp_progress_t */
+    double *took;     /* … and the seconds that it took within this run */
+    ptrdiff_t ended;  /* how many have ended */
+    fastbp_progress_t progress; /* as after fastbp_fit_run, of the last epoch */
+    fastbp_status_t status;
+} fastbp_turn_t;
+
+/* Runs n sessions of a population, each for `seconds` or `epochs`, whichever ends first. Each is on
+ * one thread, unless there are more threads than sessions, and those with the most work left begin
+ * first. One whose turn has not come when its seconds are over has made no step. The results of a
+ * session are those of fastbp_fit_run. It allocates only if a session needs more memory than all
+ * before. The status is that of the call; each turn has its own. */
+fastbp_status_t fastbp_population_run(fastbp_population_t *population, fastbp_turn_t *turn,
+                                      ptrdiff_t n);
 
 /* ---- Where the time of a session goes ---- */
 

@@ -39,6 +39,7 @@ from ._version import __version__
 from .errors import DivergenceError, ModelFileError
 from .history import History
 from .io import load
+from .population import Population
 
 __all__ = [
     "Dense",
@@ -47,6 +48,7 @@ __all__ = [
     "ModelFileError",
     "Network",
     "Norm",
+    "Population",
     "Walk",
     "__version__",
     "activations",

@@ -141,6 +141,7 @@ cdef extern from "fastbp.h" nogil:
         const void *targets
         ptrdiff_t ldy
         const void *weights
+        const int32_t *chosen
 
     ctypedef struct fastbp_pass_t:
         pass
@@ -218,12 +219,16 @@ cdef extern from "fastbp.h" nogil:
     ctypedef struct fastbp_fit_t:
         pass
 
+    ctypedef struct fastbp_population_t:
+        pass
+
     ctypedef struct fastbp_fit_options_t:
         ptrdiff_t batch_size
         bint shuffle
         uint64_t seed
         int n_threads
         ptrdiff_t part_rows
+        fastbp_population_t *population
 
     fastbp_status_t fastbp_fit_new(
         fastbp_fit_t **fit, const fastbp_net_t *net, void *theta, const fastbp_data_t *data,
@@ -265,6 +270,21 @@ cdef extern from "fastbp.h" nogil:
         fastbp_fit_runs_t clocked, plain
 
     fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, ptrdiff_t n)
+
+    ctypedef struct fastbp_turn_t:
+        fastbp_fit_t *fit
+        double seconds
+        ptrdiff_t epochs
+        double *loss
+        double *took
+        ptrdiff_t ended
+        fastbp_progress_t progress
+        fastbp_status_t status
+
+    fastbp_status_t fastbp_population_new(fastbp_population_t **population, int n_threads)
+    void fastbp_population_free(fastbp_population_t *population)
+    fastbp_status_t fastbp_population_run(
+        fastbp_population_t *population, fastbp_turn_t *turn, ptrdiff_t n)
     fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bint on)
     void fastbp_fit_report(
         const fastbp_fit_t *fit, fastbp_fit_report_t *report, fastbp_layer_report_t *layer)

@@ -455,7 +455,7 @@ cdef class Net:
         """Pointers to a batch. x and y may be None; y holds int32 labels (n,) or dense rows."""
         cdef fastbp_data_t data = fastbp_data_t(
             rows, FASTBP_X_OWN, NULL, 0, NULL, NULL, NULL, NULL, 0,
-            _vector_or_null(weights, self.code, rows))
+            _vector_or_null(weights, self.code, rows), NULL)
         cdef Matrix at
         if isinstance(x, SparseRows):
             if x.shape != (rows, self.widths[0]):
@@ -941,20 +941,29 @@ cdef class Fit:
     cdef Packed packed
     cdef Net net
     cdef object optimizer, teams
+    cdef Population population
     cdef tuple kept, rates
     cdef fastbp_place_t at
 
     def __cinit__(self, Net net, theta, x, y, weights, optimizer, ptrdiff_t batch_size,
-                  bint shuffle, uint64_t seed, int n_threads=0, ptrdiff_t part_rows=0):
+                  bint shuffle, uint64_t seed, int n_threads=0, ptrdiff_t part_rows=0,
+                  population=None, chosen=None):
         cdef fastbp_data_t data = net.data(x, y, weights, x.shape[0])
         cdef fastbp_fit_options_t options = fastbp_fit_options_t(
-            batch_size, shuffle, seed, n_threads, part_rows)
+            batch_size, shuffle, seed, n_threads, part_rows, NULL)
         cdef void *params = net.like_theta(theta, True)
-        self.net = net
+        if population is not None:
+            options.population = (<Population?>population).at
+        if chosen is not None:
+            if not (len(chosen) and 0 <= chosen.min() and chosen.max() < data.rows):
+                raise IndexError("chosen names rows that are not there")
+            data.rows = len(chosen)
+            data.chosen = _int32s(chosen, data.rows)
+        self.net, self.population = net, population
         self.optimizer = optimizer
         self.packed = Packed()
         self.state = self.packed.read(net, theta, optimizer, [])
-        self.kept = (theta, x, y, weights)
+        self.kept = (theta, x, y, weights, chosen)
         _check(fastbp_fit_new(&self.fit, net.net, params, &data, &self.state, &options))
 
     def __dealloc__(self):
@@ -983,6 +992,10 @@ cdef class Fit:
         self.state = self.packed.read(self.net, self.kept[0], self.optimizer, kept)
         with nogil:
             status = fastbp_fit_run(self.fit, seconds, &progress)
+        return self.ran(status, progress)
+
+    cdef tuple ran(self, fastbp_status_t status, fastbp_progress_t progress):
+        """The result of a run; raises what a loss has raised."""
         self.optimizer._t = self.state.t
         if status != FASTBP_ERR_DIVERGED:
             _check_call(self.net, status)
@@ -1022,7 +1035,7 @@ cdef class Fit:
         """Bind other data; ValueError if they have more rows than the session can hold."""
         cdef fastbp_data_t data = self.net.data(x, y, weights, x.shape[0])
         _check(fastbp_fit_rebind(self.fit, &data))
-        self.kept = (self.kept[0], x, y, weights)
+        self.kept = (self.kept[0], x, y, weights, None)
 
     @property
     def place(self):
@@ -1035,6 +1048,64 @@ cdef class Fit:
         """Continue from such a place; the bound data are its block."""
         self.at = fastbp_place_t(epoch, step, block, first, loss_sum, weight_sum)
         _check(fastbp_fit_seek(self.fit, &self.at))
+
+
+cdef class Population:
+    """Memory and threads for sessions that run at the same time."""
+
+    cdef fastbp_population_t *at
+
+    def __cinit__(self, int n_threads=0):
+        _check(fastbp_population_new(&self.at, n_threads))
+
+    def __dealloc__(self):
+        fastbp_population_free(self.at)
+
+    def run(self, list turns):
+        """Run turns (fit, seconds, epochs), until the seconds or so many epochs are over.
+
+        Returns for each ([(mean loss, seconds) of an epoch that ended, ...], what `Fit.run` returns
+        or the exception that it would raise).
+        """
+        fits = [turn[0] for turn in turns]
+        locks = sorted({(<Fit>fit).net.lock for fit in fits}, key=id)
+        locks += sorted({(<Fit>fit).optimizer._lock for fit in fits}, key=id)  # always after those
+        held = []
+        try:
+            for lock in locks:
+                lock.__enter__()
+                held.append(lock)
+            return self.steps(turns)
+        finally:
+            for lock in reversed(held):
+                lock.__exit__(None, None, None)
+
+    cdef list steps(self, list turns):
+        cdef Py_ssize_t n = len(turns), i, first = 0
+        cdef bytearray room = bytearray(n * sizeof(fastbp_turn_t))
+        cdef fastbp_turn_t *turn = <fastbp_turn_t *><char *>room
+        cdef fastbp_status_t status
+        cdef Fit fit
+        cdef list kept = [], results = []
+        times = np.empty((2, sum([epochs for _, _, epochs in turns])))
+        cdef double *loss = <double *>_vector(times[0], b"d", times.shape[1], True)
+        cdef double *took = <double *>_vector(times[1], b"d", times.shape[1], True)
+        for i in range(n):
+            fit, turn[i].seconds, turn[i].epochs = turns[i]
+            fit.state = fit.packed.read(fit.net, fit.kept[0], fit.optimizer, kept)
+            turn[i].fit, turn[i].loss, turn[i].took = fit.fit, loss + first, took + first
+            first += turn[i].epochs
+        with nogil:
+            status = fastbp_population_run(self.at, turn, n)
+        _check(status)
+        for i in range(n):
+            first = turn[i].loss - loss
+            ended = times[:, first:first + turn[i].ended].T.tolist()
+            try:
+                results.append((ended, (<Fit>turns[i][0]).ran(turn[i].status, turn[i].progress)))
+            except Exception as error:
+                results.append((ended, error))
+        return results
 
 
 # ---- .csv files ----------------------------------------------------------------------------------

@@ -136,6 +136,40 @@ class Session(Protocol):
         """End the session; `run` is not called again."""
 
 
+class Turn(NamedTuple):
+    """What a fit asks for: a slice of its training.
+
+    Attributes
+    ----------
+    session : Session
+        What to run.
+    seconds : float
+        For how long.
+    epochs : int
+        How many epochs may end until the fit looks again, and wants a `Stretch`; 0 if it looks at
+        the end of each slice, and wants a `Ran`.
+    """
+
+    session: Session
+    seconds: float
+    epochs: int = 0
+
+
+class Stretch(NamedTuple):
+    """The result of a slice of several epochs.
+
+    Attributes
+    ----------
+    ran : Ran
+        The result of the last one.
+    ended : sequence of (float, float)
+        For each epoch that is complete, the mean of J, and the seconds that it took in this slice.
+    """
+
+    ran: Ran
+    ended: Sequence[Sequence[float]]
+
+
 class DataSession(Session, Protocol):
     """Training steps over a checked data set, or over one block of a stream after another."""
 
@@ -160,12 +194,49 @@ class SessionOptions:
         The most threads to use, 0 for the default.
     part_rows : int
         How many rows of a batch go through the network at once, 0 for all.
+    rows : ndarray (n,) of int32 or None
+        Which rows of the data set are the samples; None for all.
+    population : object or None
+        The memory of the engine that the sessions of a population share, a `_core.Population`.
     """
 
     batch_size: int
     shuffle: bool
     n_threads: int = 0
     part_rows: int = 0
+    rows: Array | None = None
+    population: Any = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The rows of a data set that a fit trains on.
+
+    Attributes
+    ----------
+    data : tuple
+        X, targets and weights, checked.
+    rows : ndarray (n,) of int32 or None
+        The numbers of the rows, in any order, some perhaps several times; None for all.
+    """
+
+    data: Data
+    rows: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.data[0]) if self.rows is None else len(self.rows)
+
+    def take(self, chosen: Array | None = None) -> Data:
+        """Arrays of these samples alone, or of those that `chosen` numbers."""
+        rows = self.rows if chosen is None else self.among(chosen)
+        if rows is None:
+            return self.data
+        X, y, s = self.data
+        return X[rows], None if y is None else y[rows], None if s is None else s[rows]
+
+    def among(self, chosen: Array) -> Array:
+        """The numbers, in the data set, of samples."""
+        return chosen if self.rows is None else self.rows[chosen]
 
 
 class TargetRules(Protocol):

@@ -31,9 +31,11 @@
 #include <sanitizer/asan_interface.h>
 enum { RED_ZONE = FBP_CACHE_LINE };
 #define FORBID(at, bytes) ASAN_POISON_MEMORY_REGION(at, bytes)
+#define ALLOW(at, bytes) ASAN_UNPOISON_MEMORY_REGION(at, bytes)
 #else
 enum { RED_ZONE = 0 };
 #define FORBID(at, bytes) ((void)(at), (void)(bytes))
+#define ALLOW(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
 void *fbp_arena_take(fbp_arena_t *arena, size_t count, size_t elem_size) {
@@ -78,7 +80,22 @@ bool fbp_arena_commit(fbp_arena_t *arena) {
     return true;
 }
 
+bool fbp_arena_count(fbp_arena_t *arena) {
+    arena->borrows = true;
+    arena->size = arena->used;
+    arena->used = 0;
+    return !arena->overflow;
+}
+
+void fbp_arena_lend(fbp_arena_t *arena, void *memory, bool zeros) {
+    ALLOW(memory, arena->size);
+    if (zeros) memset(memory, 0, arena->size);
+    arena->base = memory;
+    arena->used = 0;
+}
+
 void fbp_arena_free(fbp_arena_t *arena) {
+    if (arena->borrows) arena->base = NULL;
 #if defined(_WIN32)
     _aligned_free(arena->base);
 #else

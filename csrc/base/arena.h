@@ -11,6 +11,7 @@ typedef struct {
     size_t used;         /* bytes handed out so far, a multiple of FBP_CACHE_LINE */
     size_t size;         /* bytes owned; 0 while counting */
     bool overflow;       /* a size did not fit size_t, or more was taken than counted */
+    bool borrows;        /* its memory belongs to somebody else */
 } fbp_arena_t;
 
 /* Hands out count * elem_size bytes that start on a cache line; NULL while counting or after an
@@ -19,6 +20,12 @@ void *fbp_arena_take(fbp_arena_t *arena, size_t count, size_t elem_size);
 
 /* Allocates the bytes that were counted, filled with zeros; false if there is no memory. */
 bool fbp_arena_commit(fbp_arena_t *arena);
+
+/* Ends the counting of an arena that never has memory of its own: fbp_arena_lend gives it
+ * arena->size bytes that begin on a cache line, as they are or filled with zeros, in which the same
+ * calls hand out the buffers. false if a size did not fit. */
+bool fbp_arena_count(fbp_arena_t *arena);
+void fbp_arena_lend(fbp_arena_t *arena, void *memory, bool zeros);
 
 void fbp_arena_free(fbp_arena_t *arena);
 

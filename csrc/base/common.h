@@ -32,8 +32,8 @@
 
 #define FBP_CACHE_LINE 64 /* bytes; every buffer of the engine starts on a cache line */
 
-FBP_INLINE ptrdiff_t fbp_min_long(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-FBP_INLINE ptrdiff_t fbp_max_long(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+FBP_INLINE ptrdiff_t fbp_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+FBP_INLINE ptrdiff_t fbp_max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 FBP_INLINE ptrdiff_t fbp_ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 FBP_INLINE ptrdiff_t fbp_round_up(ptrdiff_t a, ptrdiff_t b) { return fbp_ceil_div(a, b) * b; }
 

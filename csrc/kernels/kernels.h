@@ -278,8 +278,8 @@ enum { FBP_PACK_A_ROW = 128 };
 FBP_INLINE ptrdiff_t fbp_pack_elems(const fbp_kernels_t *kernels, const fbp_blocking_t *blocking) {
     const ptrdiff_t pointers = (ptrdiff_t)(sizeof(void *) / kernels->elem_size);
     const ptrdiff_t a = blocking->pack_a_outputs > 0 ? FBP_PACK_A_ROW + pointers : 0;
-    return fbp_max_long(fbp_max_long(kernels->narrow_elems, blocking->kc * kernels->panel_cols),
-                        blocking->kc_tn * a);
+    return fbp_max(fbp_max(kernels->narrow_elems, blocking->kc * kernels->panel_cols),
+                   blocking->kc_tn * a);
 }
 
 /* The elements of scratch that fbp_run_t.scratch points to, for matrices with `cols` columns;

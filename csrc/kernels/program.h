@@ -77,9 +77,8 @@ typedef struct {
 /* The most vectors of rows in a block of run_rows. */
 FBP_INLINE ptrdiff_t fbp_block_vectors(const fbp_program_t *program, ptrdiff_t vector_bytes,
                                        ptrdiff_t cols) {
-    const ptrdiff_t vectors =
-        FBP_BLOCK_BYTES / vector_bytes / fbp_max_long(1, program->n_full) / cols;
-    return fbp_max_long(1, fbp_min_long(vectors, FBP_BLOCK_VECTORS));
+    const ptrdiff_t vectors = FBP_BLOCK_BYTES / vector_bytes / fbp_max(1, program->n_full) / cols;
+    return fbp_max(1, fbp_min(vectors, FBP_BLOCK_VECTORS));
 }
 
 /* Scratch begins with tables: two addresses and a stride per slot, and a flag per output. Then come

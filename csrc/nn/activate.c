@@ -93,7 +93,7 @@ static void run_by_layer(inputs_t *in, const fbp_scratch_t *scratch, const fbp_p
     const ptrdiff_t n_out = in->layer->n_out, most = fbp_term_rows(n_out);
     const size_t each = (size_t)most * (size_t)n_out;
     for (ptrdiff_t row = 0; row < rows; row += most) {
-        const ptrdiff_t now = fbp_min_long(most, rows - row);
+        const ptrdiff_t now = fbp_min(most, rows - row);
         run_by_units(in, scratch, program, now, to.delta, scratch->terms, each, n_out);
         for (int k = 0; k < in->layer->formula->n_constants; ++k) {
             const fbp_mat_t terms = {fbp_at(net, scratch->terms, (size_t)k * each), now, n_out,

@@ -48,7 +48,7 @@ static void carve_turns(fbp_factors_t *factors, const fastbp_net_t *net, fbp_are
     const int first = factors->use == FBP_FOR_PREDICTION ? 0 : 1;
     fbp_bf16_factor_t turn[2] = {{0}, {0}};
     ptrdiff_t width = 0;
-    for (int l = first; l <= net->n_layers; ++l) width = fbp_max_long(width, fbp_width(net, l));
+    for (int l = first; l <= net->n_layers; ++l) width = fbp_max(width, fbp_width(net, l));
     for (int t = 0; t < 2; ++t) take_form(factors, arena, &turn[t], capacity, width);
     for (int l = first; l < net->n_layers; ++l) factors->a_tiles[l].left = turn[l % 2];
     for (int l = factors->use == FBP_FOR_PASSES ? 1 : 2; l <= net->n_layers; ++l)

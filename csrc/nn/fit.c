@@ -1,12 +1,14 @@
 /* fit.c: opens and closes training sessions, binds data to them, moves them, runs their steps and
  * reports on them. The steps themselves are in step.c. */
+#include "fit.h"
+
 #include "../base/clock.h"
 #include "../base/fpmode.h"
 #include "../threads/count.h"
 #include "../threads/pool.h"
 #include "products.h"
+#include "rooms.h"
 #include "rows.h"
-#include "session.h"
 #include "step.h"
 #include "tiles.h"
 #include "update.h"
@@ -15,40 +17,57 @@
 #include <stdlib.h>
 
 static bool valid_data(const fastbp_net_t *net, const fastbp_data_t *data) {
-    return data->rows >= 1 && data->rows <= (ptrdiff_t)INT32_MAX && fbp_targets_fit(net, data);
+    const bool pairs_stay = data->chosen == NULL || net->loss.group == 1;
+    return data->rows >= 1 && data->rows <= (ptrdiff_t)INT32_MAX && fbp_targets_fit(net, data) &&
+           pairs_stay;
+}
+
+static bool valid_options(const fastbp_net_t *net, const fastbp_fit_options_t *options) {
+    return options->batch_size >= 1 && options->batch_size % net->loss.group == 0 &&
+           options->part_rows >= 0 && options->part_rows % net->loss.group == 0 &&
+           options->n_threads >= 0;
+}
+
+/* The buffers of a session: its own, or places in the memory of its population. */
+static fastbp_status_t plan_buffers(fastbp_fit_t *fit, const fastbp_net_t *net, ptrdiff_t asked) {
+    const ptrdiff_t capacity = fbp_min(asked, fit->data.rows);
+    fastbp_status_t status =
+        fit->population != NULL
+            ? fbp_plan_init_borrower(&fit->plan, net, capacity, asked, fit->n_workers)
+            : fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, asked, fit->n_workers);
+    if (status == FASTBP_OK) status = fbp_batch_accept(&fit->plan, &fit->data);
+    if (status != FASTBP_OK) return status;
+    fbp_session_carve(fit, &fit->arena);
+    if (fit->population != NULL) {
+        if (!fbp_arena_count(&fit->arena)) return FASTBP_ERR_MEMORY;
+        fbp_rooms_note(fit->population, fit);
+        return FASTBP_OK;
+    }
+    if (!fbp_arena_commit(&fit->arena)) return FASTBP_ERR_MEMORY;
+    fbp_session_carve(fit, &fit->arena);
+    return FASTBP_OK;
 }
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void *theta,
                                const fastbp_data_t *data, fastbp_optimizer_t *optimizer,
                                const fastbp_fit_options_t *options) {
     *out = NULL;
-    if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) || options->batch_size < 1 ||
-        options->batch_size % net->loss.group != 0 || options->part_rows % net->loss.group != 0 ||
-        options->n_threads < 0 || options->part_rows < 0)
+    if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) || !valid_options(net, options))
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
     if (fit == NULL) return FASTBP_ERR_MEMORY;
     const bool in_parts = options->part_rows > 0 && options->part_rows < options->batch_size;
     const ptrdiff_t asked = in_parts ? options->part_rows : options->batch_size;
-    const ptrdiff_t capacity = fbp_min_long(asked, data->rows);
-    const bool parts = in_parts && asked < data->rows;
+    const ptrdiff_t capacity = fbp_min(asked, data->rows);
     fit->data = *data;
     fit->optimizer = optimizer;
     fit->options = *options;
     fit->theta = theta;
+    fit->population = options->population;
+    fit->in_parts = in_parts && asked < data->rows;
+    fit->order_capacity = options->shuffle || data->chosen != NULL ? data->rows : 0;
     fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
-    fastbp_status_t status =
-        fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, asked, fit->n_workers);
-    if (status == FASTBP_OK) status = fbp_batch_accept(&fit->plan, data);
-    if (status == FASTBP_OK && options->shuffle) {
-        fit->order = malloc((size_t)data->rows * sizeof *fit->order);
-        if (fit->order == NULL) status = FASTBP_ERR_MEMORY;
-        else fit->order_capacity = data->rows;
-    }
-    if (status == FASTBP_OK && parts) {
-        fit->sums = calloc(net->n_params, net->kernels->elem_size);
-        if (fit->sums == NULL) status = FASTBP_ERR_MEMORY;
-    }
+    const fastbp_status_t status = plan_buffers(fit, net, asked);
     if (status != FASTBP_OK) {
         fastbp_fit_free(fit);
         return status;
@@ -61,19 +80,21 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->batch.seed = options->seed;
     fit->keep_copies = fbp_uses_copies(&fit->batch);
     fbp_sizing_init(&fit->sizing, fit->n_workers);
-    fit->pool_session = fit->n_workers > 1;
+    fit->pool_session = fit->n_workers > 1 && fit->population == NULL;
     if (fit->pool_session) fbp_pool_open_session();
     *out = fit;
     return FASTBP_OK;
 }
 
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) {
-    const ptrdiff_t batch = fbp_min_long(fit->options.batch_size, data->rows);
-    if (!valid_data(fit->plan.net, data) || (fit->sums == NULL && batch > fit->plan.capacity) ||
-        (fit->order != NULL && data->rows > fit->order_capacity))
+    const ptrdiff_t batch = fbp_min(fit->options.batch_size, data->rows);
+    const bool ordered = fit->options.shuffle || data->chosen != NULL;
+    if (!valid_data(fit->plan.net, data) || (!fit->in_parts && batch > fit->plan.capacity) ||
+        (ordered && data->rows > fit->order_capacity))
         return FASTBP_ERR_ARGUMENT;
     const fastbp_status_t status = fbp_batch_accept(&fit->plan, data);
     if (status != FASTBP_OK) return status;
+    if (fit->population != NULL) fbp_rooms_note(fit->population, fit);
     fit->data = *data;
     fbp_batch_describe(&fit->batch, data);
     fit->place = (fastbp_place_t){.epoch = fit->place.epoch};
@@ -97,21 +118,27 @@ fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, con
 void fastbp_fit_free(fastbp_fit_t *fit) {
     if (fit == NULL) return;
     if (fit->pool_session) fbp_pool_close_session();
+    if (fit->population != NULL) fbp_rooms_forget(fit->population, fit);
     fbp_plan_free(&fit->plan);
     fbp_clocks_free(&fit->clocks);
-    free(fit->order);
-    free(fit->sums);
+    fbp_arena_free(&fit->arena);
     free(fit);
 }
 
-/* Makes the order of the epoch and copies W. The caller may have changed W between epochs or before
- * a run of a single step. */
-static void prepare(fastbp_fit_t *fit, bool single) {
+/* The samples of an epoch in their order. */
+static void make_order(fastbp_fit_t *fit) {
+    const fastbp_data_t *data = &fit->data;
+    if (fit->options.shuffle)
+        fbp_shuffle(fit->plan.net, fit->order, data->rows, fit->options.seed, fit->place.epoch,
+                    fit->place.block);
+    for (ptrdiff_t i = 0; data->chosen != NULL && i < data->rows; ++i)
+        fit->order[i] = (uint32_t)data->chosen[fit->options.shuffle ? (ptrdiff_t)fit->order[i] : i];
+}
+
+void fbp_fit_prepare(fastbp_fit_t *fit, bool single) {
     const fastbp_net_t *net = fit->plan.net;
     const bool copy = fit->keep_copies && (single || !fit->prepared);
-    if (fit->order != NULL && !fit->prepared)
-        fbp_shuffle(net, fit->order, fit->data.rows, fit->options.seed, fit->place.epoch,
-                    fit->place.block);
+    if (fit->order != NULL && !fit->prepared) make_order(fit);
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals(); /* copies may round x − hi */
     for (ptrdiff_t i = 0; copy && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->batch, &net->tile[i], FBP_COPY_BOTH);
@@ -164,21 +191,10 @@ static ptrdiff_t next_epoch(ptrdiff_t epoch) {
     return epoch < PTRDIFF_MAX ? epoch + 1 : PTRDIFF_MAX;
 }
 
-fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
-    if (!fbp_optimizer_valid(fit->optimizer)) return FASTBP_ERR_ARGUMENT;
-    const double begin = fbp_seconds();
-    fbp_slice_t slice = {.fit = fit, .deadline = begin + seconds};
-    fbp_lap_begin(fit->plan.scratch[0].profile);
-    prepare(fit, seconds <= 0);
-    fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
-    const ptrdiff_t step = fit->place.step;
-    if (fit->place.first < fit->data.rows) run_regions(&slice);
-    fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
-    if (fit->clocks.worker != NULL) {
-        runs->steps += fit->place.step - step;
-        runs->seconds += fbp_seconds() - begin;
-    }
-    const bool done = !slice.diverged && !slice.loss_failed && fit->place.first >= fit->data.rows;
+fastbp_status_t fbp_fit_end_run(fastbp_fit_t *fit, const fbp_slice_t *slice,
+                                fastbp_progress_t *progress) {
+    const bool failed = slice->diverged || slice->loss_failed;
+    const bool done = !failed && fit->place.first >= fit->data.rows;
     *progress = (fastbp_progress_t){
         .epoch_done = done,
         .epoch = fit->place.epoch,
@@ -188,12 +204,30 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
         .place = fit->place,
     };
     if (done) fit->place = (fastbp_place_t){.epoch = next_epoch(fit->place.epoch)};
-    if (done || slice.diverged || slice.loss_failed) fit->prepared = false;
-    if (slice.loss_failed) return FASTBP_ERR_CALL;
-    return slice.diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
+    if (done || failed) fit->prepared = false;
+    if (slice->loss_failed) return FASTBP_ERR_CALL;
+    return slice->diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
+}
+
+fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
+    if (!fbp_optimizer_valid(fit->optimizer) || fit->population != NULL) return FASTBP_ERR_ARGUMENT;
+    const double begin = fbp_seconds();
+    fbp_slice_t slice = {.fit = fit, .deadline = begin + seconds};
+    fbp_lap_begin(fit->plan.scratch[0].profile);
+    fbp_fit_prepare(fit, seconds <= 0);
+    fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
+    const ptrdiff_t step = fit->place.step;
+    if (fit->place.first < fit->data.rows) run_regions(&slice);
+    fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
+    if (fit->clocks.worker != NULL) {
+        runs->steps += fit->place.step - step;
+        runs->seconds += fbp_seconds() - begin;
+    }
+    return fbp_fit_end_run(fit, &slice, progress);
 }
 
 fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on) {
+    if (fit->population != NULL) return FASTBP_ERR_ARGUMENT;
     if (on && fit->clocks.worker == NULL) {
         const fastbp_status_t status =
             fbp_clocks_init(&fit->clocks, fit->n_workers, fit->plan.net->n_layers);
@@ -211,12 +245,10 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const int wanted = fit->options.n_threads, team_size = fit->team_size;
-    const size_t order = (size_t)fit->order_capacity * sizeof *fit->order;
     const fbp_update_t update = fbp_step_constants(fit->optimizer, fit->optimizer->t + 1);
     fbp_batch_t batch = fit->batch;
     batch.rows = plan->capacity;
-    const bool at_once = fit->sums == NULL && !fbp_clips_norms(fit->optimizer);
-    const size_t sums = fit->sums != NULL ? net->n_params * net->kernels->elem_size : 0;
+    const bool at_once = !fit->in_parts && !fbp_clips_norms(fit->optimizer);
     *report = (fastbp_fit_report_t){
         .threads = team_size,
         .threads_planned = fit->n_workers,
@@ -231,7 +263,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size > 1 ? team_size : 1),
         .tiles = net->n_tiles,
         .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
-                 plan->factor_arena.size + plan->sparse_arena.size + order + sums,
+                 plan->factor_arena.size + plan->sparse_arena.size + fit->arena.size,
         .clocked = fit->timed,
         .plain = fit->plain,
     };

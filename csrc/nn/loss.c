@@ -49,7 +49,7 @@ fastbp_status_t fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec) {
         .fused = is_fused(spec),
         .n_params = n,
         .n_targets = spec->n_targets,
-        .group = fbp_max_long(1, fbp_loss_facts(spec->loss)->group),
+        .group = fbp_max(1, fbp_loss_facts(spec->loss)->group),
         .fn = spec->loss == FASTBP_LOSS_CUSTOM ? spec->loss_fn : NULL,
         .context = spec->loss_context,
     };

@@ -110,7 +110,7 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual &&
                        layer->formula == NULL;
         if (!lay_out_layer(net, layer, &at)) return false;
-        net->max_width = fbp_max_long(net->max_width, layer->n_out);
+        net->max_width = fbp_max(net->max_width, layer->n_out);
         net->has_max_norm |= has->max_norm > 0;
     }
     net->n_params = at;
@@ -131,7 +131,7 @@ static ptrdiff_t cut_tiles(const fastbp_net_t *net, fbp_tile_t *tile) {
         const ptrdiff_t units = net->layer[i].n_in, parts = fbp_ceil_div(units, most);
         const ptrdiff_t height = fbp_round_up(fbp_ceil_div(units, parts), whole);
         for (ptrdiff_t unit = 0; tile != NULL && unit < units; unit += height)
-            *tile++ = (fbp_tile_t){i, unit, fbp_min_long(units, unit + height)};
+            *tile++ = (fbp_tile_t){i, unit, fbp_min(units, unit + height)};
         n += fbp_ceil_div(units, height);
     }
     return n;

@@ -69,7 +69,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
             (products == FBP_FACTORS_OWN && !inspect && long_rows))
             plan->wp[l - 1] = fbp_take_panels(net, arena, layer->n_out, layer->n_in);
         carve_options(plan, arena, l);
-        if (layer->has.residual) skip_width = fbp_max_long(skip_width, layer->n_out);
+        if (layer->has.residual) skip_width = fbp_max(skip_width, layer->n_out);
     }
     if (skip_width > 0) take_rows(plan, arena, &plan->skip, skip_width);
     if (!inspect && net->input_dropout > 0)
@@ -110,10 +110,13 @@ static fastbp_status_t allocate(fbp_plan_t *plan, fbp_arena_t *arena,
                                 void (*carver)(fbp_plan_t *, fbp_arena_t *)) {
     *arena = (fbp_arena_t){0};
     carver(plan, arena);
+    if (plan->borrows) return fbp_arena_count(arena) ? FASTBP_OK : FASTBP_ERR_MEMORY;
     if (!fbp_arena_commit(arena)) return FASTBP_ERR_MEMORY;
     carver(plan, arena);
     return FASTBP_OK;
 }
+
+static bool is_there(const fbp_arena_t *arena) { return arena->base != NULL || arena->borrows; }
 
 /* Whether layer 1 has outputs to be summed as δᵀa, and L2 can hold a tile's units of x. */
 static bool gathers_input(const fbp_plan_t *plan) {
@@ -145,26 +148,28 @@ static size_t term_elems(const fastbp_net_t *net) {
     return most;
 }
 
-static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
+static void carve_worker(fbp_plan_t *plan, fbp_arena_t *arena, fbp_scratch_t *scratch) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
     const size_t elem = kernels->elem_size;
     const size_t pack = (size_t)fbp_pack_elems(kernels, net->blocking);
     const size_t sums = FBP_TILE_UNITS * (size_t)net->machine->tile_outputs;
-    for (int w = 0; w < plan->n_workers; ++w) {
-        fbp_scratch_t *scratch = &plan->scratch[w];
-        scratch->profile = NULL;
-        scratch->pack = fbp_arena_take(arena, pack, elem);
-        scratch->run = fbp_arena_take(arena, net->run_scratch, elem);
-        if (plan->kind == FBP_PLAN_PREDICT) continue;
-        scratch->tile_sums = fbp_arena_take(arena, sums, elem);
-        scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
-        scratch->column = fbp_arena_take(arena, column_elems(net), elem);
-        scratch->terms = fbp_arena_take(arena, term_elems(net), elem);
-        if (gathers_input(plan))
-            take_rows(plan, arena, &scratch->input,
-                      fbp_min_long(fbp_width(net, 0), FBP_TILE_UNITS));
-    }
+    scratch->profile = NULL;
+    scratch->pack = fbp_arena_take(arena, pack, elem);
+    scratch->run = fbp_arena_take(arena, net->run_scratch, elem);
+    if (plan->kind == FBP_PLAN_PREDICT) return;
+    scratch->tile_sums = fbp_arena_take(arena, sums, elem);
+    scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
+    scratch->column = fbp_arena_take(arena, column_elems(net), elem);
+    scratch->terms = fbp_arena_take(arena, term_elems(net), elem);
+    if (gathers_input(plan))
+        take_rows(plan, arena, &scratch->input, fbp_min(fbp_width(net, 0), FBP_TILE_UNITS));
+}
+
+/* Of all workers; of one if each lends its own. */
+static void carve_scratch(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const int n = plan->borrows ? 1 : plan->n_workers;
+    for (int w = 0; w < n; ++w) carve_worker(plan, arena, &plan->scratch[w]);
 }
 
 /* The old scratch stays valid if the new one cannot be allocated. */
@@ -184,8 +189,8 @@ fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n) {
     return FASTBP_OK;
 }
 
-fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
-                              ptrdiff_t capacity, ptrdiff_t batch_rows, int n_workers) {
+static fastbp_status_t init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
+                            ptrdiff_t capacity, ptrdiff_t batch_rows, int n_workers, bool borrows) {
     /* Arrays with one slot per l = 0 … L; those of one type share an allocation. */
     fbp_rows_t **const rows[] = {
         &plan->a,  &plan->z, &plan->delta, &plan->scaled,    &plan->act,
@@ -200,8 +205,11 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
                                                     [FBP_PLAN_PREDICT] = FBP_FOR_PREDICTION};
     const size_t slots = (size_t)net->n_layers + 1, n_forms = sizeof forms / sizeof *forms;
     const size_t state_vectors = 3; /* theta and, with most rules, two moments */
-    *plan = (fbp_plan_t){
-        .net = net, .kind = kind, .capacity = capacity, .drops = kind == FBP_PLAN_TRAIN};
+    *plan = (fbp_plan_t){.net = net,
+                         .kind = kind,
+                         .capacity = capacity,
+                         .borrows = borrows,
+                         .drops = kind == FBP_PLAN_TRAIN};
     plan->factors = fbp_factors_of(net, batch_rows, factors_for[kind]);
     plan->a = calloc(n_rows * slots, sizeof *plan->a);
     plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
@@ -218,6 +226,16 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
     }
     if (status != FASTBP_OK) fbp_plan_free(plan);
     return status;
+}
+
+fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_kind_t kind,
+                              ptrdiff_t capacity, ptrdiff_t batch_rows, int n_workers) {
+    return init(plan, net, kind, capacity, batch_rows, n_workers, false);
+}
+
+fastbp_status_t fbp_plan_init_borrower(fbp_plan_t *plan, const fastbp_net_t *net,
+                                       ptrdiff_t capacity, ptrdiff_t batch_rows, int n_workers) {
+    return init(plan, net, FBP_PLAN_TRAIN, capacity, batch_rows, n_workers, true);
 }
 
 void fbp_plan_free(fbp_plan_t *plan) {
@@ -247,7 +265,7 @@ static void carve_scaled(fbp_plan_t *plan, fbp_arena_t *arena) {
 }
 
 fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
-    if (plan->scaled_arena.base != NULL) return FASTBP_OK;
+    if (is_there(&plan->scaled_arena)) return FASTBP_OK;
     return allocate(plan, &plan->scaled_arena, carve_scaled);
 }
 
@@ -256,7 +274,7 @@ static void carve_input(fbp_plan_t *plan, fbp_arena_t *arena) {
 }
 
 fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan) {
-    if (plan->input_arena.base != NULL) return FASTBP_OK;
+    if (is_there(&plan->input_arena)) return FASTBP_OK;
     return allocate(plan, &plan->input_arena, carve_input);
 }
 
@@ -266,7 +284,7 @@ static void carve_factors(fbp_plan_t *plan, fbp_arena_t *arena) {
 
 fastbp_status_t fbp_plan_add_factors(fbp_plan_t *plan) {
     const bool shared = plan->kind == FBP_PLAN_PREDICT;
-    if (!fbp_factors_copied(&plan->factors) || shared || plan->factor_arena.base != NULL)
+    if (!fbp_factors_copied(&plan->factors) || shared || is_there(&plan->factor_arena))
         return FASTBP_OK;
     return allocate(plan, &plan->factor_arena, carve_factors);
 }
@@ -276,7 +294,7 @@ static void carve_sparse(fbp_plan_t *plan, fbp_arena_t *arena) {
 }
 
 fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan) {
-    if (plan->sparse_arena.base != NULL) return FASTBP_OK;
+    if (is_there(&plan->sparse_arena)) return FASTBP_OK;
     return allocate(plan, &plan->sparse_arena, carve_sparse);
 }
 
@@ -288,8 +306,47 @@ static void carve_copies(fbp_plan_t *plan, fbp_arena_t *arena) {
 }
 
 fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan) {
-    if (plan->copies_arena.base != NULL) return FASTBP_OK;
+    if (is_there(&plan->copies_arena)) return FASTBP_OK;
     return allocate(plan, &plan->copies_arena, carve_copies);
+}
+
+/* The buffers that a plan for training can have. */
+static const struct {
+    size_t arena; /* its place in fbp_plan_t */
+    void (*carver)(fbp_plan_t *, fbp_arena_t *);
+} of_training[] = {
+    {offsetof(fbp_plan_t, arena), carve},
+    {offsetof(fbp_plan_t, input_arena), carve_input},
+    {offsetof(fbp_plan_t, factor_arena), carve_factors},
+    {offsetof(fbp_plan_t, sparse_arena), carve_sparse},
+};
+enum { N_OF_TRAINING = sizeof of_training / sizeof *of_training };
+
+size_t fbp_plan_bytes(const fbp_plan_t *plan) {
+    size_t bytes = 0;
+    for (int i = 0; i < N_OF_TRAINING; ++i) {
+        const fbp_arena_t *arena = (const fbp_arena_t *)((const char *)plan + of_training[i].arena);
+        if (!fbp_size_add(bytes, arena->size, &bytes)) return SIZE_MAX;
+    }
+    return bytes;
+}
+
+size_t fbp_scratch_bytes(const fbp_plan_t *plan) { return plan->scratch_arena.size; }
+
+void fbp_plan_lend(fbp_plan_t *plan, void *memory) {
+    unsigned char *at = memory;
+    for (int i = 0; i < N_OF_TRAINING; ++i) {
+        fbp_arena_t *arena = (fbp_arena_t *)((char *)plan + of_training[i].arena);
+        if (!is_there(arena)) continue;
+        fbp_arena_lend(arena, at, true);
+        of_training[i].carver(plan, arena);
+        at += arena->size;
+    }
+}
+
+void fbp_plan_lend_scratch(fbp_plan_t *plan, int worker, void *memory) {
+    fbp_arena_lend(&plan->scratch_arena, memory, false);
+    carve_worker(plan, &plan->scratch_arena, &plan->scratch[worker]);
 }
 
 static bool has_dropout(const fastbp_net_t *net) {
@@ -312,7 +369,7 @@ fastbp_status_t fbp_plan_set_dropout(fbp_plan_t *plan, bool on) {
     plan->drops = false;
     if (!on || !has_dropout(plan->net)) return FASTBP_OK;
     fastbp_status_t status = FASTBP_OK;
-    if (plan->dropout_arena.base == NULL)
+    if (!is_there(&plan->dropout_arena))
         status = allocate(plan, &plan->dropout_arena, carve_dropout);
     plan->drops = status == FASTBP_OK;
     return status;
@@ -326,7 +383,7 @@ double fbp_work_per_worker(const fastbp_net_t *net) { return net->machine->min_w
 
 ptrdiff_t fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work) {
     const double each = workers * net->machine->min_work / (double)net->n_params;
-    return fbp_max_long(1, (ptrdiff_t)ceil((each - work.once) / work.per_row));
+    return fbp_max(1, (ptrdiff_t)ceil((each - work.once) / work.per_row));
 }
 
 int fbp_workers_for(const fastbp_net_t *net, ptrdiff_t rows, fbp_work_t work, int wanted) {
@@ -349,15 +406,15 @@ ptrdiff_t fbp_plan_blocks(const fbp_plan_t *plan, ptrdiff_t rows, int team_size)
     }
     const ptrdiff_t row_bytes = row_elems * (ptrdiff_t)net->kernels->elem_size;
     const ptrdiff_t fit =
-        fbp_max_long((ptrdiff_t)(net->machine->l2 / 2) / row_bytes, net->machine->block_rows);
-    const ptrdiff_t blocks = fbp_round_up(fbp_max_long(1, rows / fit), team_size);
-    const ptrdiff_t least = fbp_max_long(net->kernels->tile_rows, fbp_factors_rows(&plan->factors));
-    return fbp_min_long(blocks, fbp_ceil_div(rows, least));
+        fbp_max((ptrdiff_t)(net->machine->l2 / 2) / row_bytes, net->machine->block_rows);
+    const ptrdiff_t blocks = fbp_round_up(fbp_max(1, rows / fit), team_size);
+    const ptrdiff_t least = fbp_max(net->kernels->tile_rows, fbp_factors_rows(&plan->factors));
+    return fbp_min(blocks, fbp_ceil_div(rows, least));
 }
 
 /* Blocks hold whole samples, and whole blocks of products in bfloat16 if those make the products.
  */
 ptrdiff_t fbp_block_row(const fbp_plan_t *plan, ptrdiff_t rows, ptrdiff_t t, ptrdiff_t blocks) {
-    const ptrdiff_t unit = fbp_max_long(plan->net->loss.group, fbp_factors_rows(&plan->factors));
-    return fbp_min_long(rows, t * fbp_ceil_div(rows, unit) / blocks * unit);
+    const ptrdiff_t unit = fbp_max(plan->net->loss.group, fbp_factors_rows(&plan->factors));
+    return fbp_min(rows, t * fbp_ceil_div(rows, unit) / blocks * unit);
 }

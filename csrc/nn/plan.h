@@ -32,7 +32,8 @@ typedef struct {
     fbp_factors_t factors;
     fbp_arena_t arena, scaled_arena, input_arena, factor_arena, sparse_arena, copies_arena;
     fbp_arena_t dropout_arena;
-    bool drops; /* dropout is on: in training, and in an inspection by fbp_plan_set_dropout */
+    bool borrows; /* its buffers are in memory that fbp_plan_lend gives */
+    bool drops;   /* dropout is on: in training, and in an inspection by fbp_plan_set_dropout */
 
     /* Indexed by layer l = 0 … L. a[0].row lists the input rows of the batch. */
     fbp_rows_t *a, *z, *delta;
@@ -73,6 +74,17 @@ fastbp_status_t fbp_plan_init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_pla
                               ptrdiff_t capacity, ptrdiff_t batch_rows, int n_workers);
 void fbp_plan_free(fbp_plan_t *plan);
 
+/* A plan for training whose buffers are in memory that others use too, one after another. Before a
+ * run it needs fbp_plan_bytes for the rows and, for each worker that takes part,
+ * fbp_scratch_bytes; all of it may hold anything. These numbers may grow when data are accepted;
+ * SIZE_MAX if one does not fit. */
+fastbp_status_t fbp_plan_init_borrower(fbp_plan_t *plan, const fastbp_net_t *net,
+                                       ptrdiff_t capacity, ptrdiff_t batch_rows, int n_workers);
+size_t fbp_plan_bytes(const fbp_plan_t *plan);
+size_t fbp_scratch_bytes(const fbp_plan_t *plan);
+void fbp_plan_lend(fbp_plan_t *plan, void *memory);
+void fbp_plan_lend_scratch(fbp_plan_t *plan, int worker, void *memory);
+
 /* FBP_TERM_ELEMS: gradients of the constants of a whole layer are first computed by unit, and then
  * summed over the units: so many numbers of each constant at a time, which stay in L1. */
 #ifndef FBP_TERM_ELEMS
@@ -80,9 +92,7 @@ void fbp_plan_free(fbp_plan_t *plan);
 #endif
 
 /* The rows of a layer with n_out units that make up that many, at least one. */
-FBP_INLINE ptrdiff_t fbp_term_rows(ptrdiff_t n_out) {
-    return fbp_max_long(1, FBP_TERM_ELEMS / n_out);
-}
+FBP_INLINE ptrdiff_t fbp_term_rows(ptrdiff_t n_out) { return fbp_max(1, FBP_TERM_ELEMS / n_out); }
 
 /* Outputs of layer[i] past the last whole vector, if they are few enough to be summed as δᵀa. */
 FBP_INLINE ptrdiff_t fbp_odd_outputs(const fastbp_net_t *net, int i) {

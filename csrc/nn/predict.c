@@ -42,7 +42,7 @@ static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, ptrd
     const int l = net->n_layers;
     const ptrdiff_t n_out = net->layer[l - 1].n_out, row0 = block * prediction->block_rows;
     fbp_batch_t batch = batch_of(prediction, plan);
-    batch.rows = fbp_min_long(prediction->block_rows, prediction->data->rows - row0);
+    batch.rows = fbp_min(prediction->block_rows, prediction->data->rows - row0);
     fbp_batch_load(&batch, prediction->data, NULL, row0, 0, batch.rows);
     fbp_forward_rows(&batch, &plan->scratch[0], 0, batch.rows);
     if (prediction->out != NULL) {
@@ -144,7 +144,7 @@ static void share_copies(fbp_plan_t *plan, const fbp_plan_t *owner) {
 static fastbp_status_t predict_shared(const fastbp_net_t *net, prediction_t *prediction) {
     const ptrdiff_t blocks = fbp_ceil_div(prediction->data->rows, prediction->block_rows);
     const int worth = fbp_workers_for(net, prediction->data->rows, FBP_FORWARD_WORK, 0);
-    const int workers = (int)fbp_min_long(blocks, worth);
+    const int workers = (int)fbp_min(blocks, worth);
     prediction->plan = calloc((size_t)workers, sizeof *prediction->plan);
     fastbp_status_t status = prediction->plan != NULL ? FASTBP_OK : FASTBP_ERR_MEMORY;
     for (int w = 0; status == FASTBP_OK && w < workers; ++w) {
@@ -167,7 +167,7 @@ fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost) {
     if (data->rows < 1) return FASTBP_ERR_ARGUMENT;
     if (cost != NULL && !fbp_targets_fit(net, data)) return FASTBP_ERR_ARGUMENT;
-    const ptrdiff_t block_rows = fbp_min_long(data->rows, FBP_PREDICT_ROWS);
+    const ptrdiff_t block_rows = fbp_min(data->rows, FBP_PREDICT_ROWS);
     double one_block[2];
     atomic_bool loss_failed = false;
     prediction_t prediction = {net, theta, data, out, NULL, &loss_failed, NULL, block_rows};

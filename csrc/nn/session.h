@@ -16,10 +16,13 @@ struct fastbp_fit {
     ptrdiff_t n_rates;
     fastbp_fit_options_t options;
     void *theta;
-    void *sums;      /* the gradients of the parts of a batch, laid out as theta; or NULL */
-    uint32_t *order; /* the permutation of this epoch, or NULL without shuffling */
-    ptrdiff_t order_capacity; /* samples that it can hold */
-    bool keep_copies;         /* batches are large enough for copies of W */
+    fbp_arena_t arena; /* for sums and order */
+    bool in_parts;     /* batches go through the network in parts */
+    void *sums;        /* the gradients of the parts of a batch, laid out as theta; or NULL */
+    uint32_t *order;   /* the samples of this epoch in their order, or NULL for that of the data */
+    ptrdiff_t order_capacity;        /* samples that it can hold; 0 without an order */
+    fastbp_population_t *population; /* whose memory it uses, or NULL */
+    bool keep_copies;                /* batches are large enough for copies of W */
     int n_workers;
     bool pool_session;    /* a session of the pool is open, and has to be closed */
     fastbp_place_t place; /* of the next step */
@@ -34,5 +37,13 @@ struct fastbp_fit {
     bool clocked;                   /* the clocks run */
     fastbp_fit_runs_t timed, plain; /* runs with clocks, and without since their first start */
 };
+
+/* Hands out the buffers of a session besides those of its plan. */
+void fbp_session_carve(fastbp_fit_t *fit, fbp_arena_t *arena);
+
+/* For a session of a population: what it needs besides scratch, and such memory for its next runs.
+ */
+size_t fbp_session_bytes(const fastbp_fit_t *fit);
+void fbp_session_lend(fastbp_fit_t *fit, void *memory);
 
 #endif

@@ -74,7 +74,7 @@ static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, ptrdiff_t 
 
 /* Sets the rate and the momentum that a schedule has for this step of the epoch. */
 static void set_rates(const fastbp_fit_t *fit, ptrdiff_t step, fastbp_optimizer_t *now) {
-    const ptrdiff_t at = fbp_min_long(step, fit->n_rates - 1);
+    const ptrdiff_t at = fbp_min(step, fit->n_rates - 1);
     if (fit->rates != NULL) now->lr = fmax(fit->rates[at], LEAST_RATE);
     if (fit->momenta != NULL) now->momentum = now->beta1 = fit->momenta[at];
 }
@@ -96,7 +96,7 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrd
     fbp_update_t update = fbp_step_constants(now, t);
     update.grad_scale = 1 / weight;
     const uint32_t *order = fit->order != NULL ? fit->order + next : NULL;
-    const ptrdiff_t coming = fbp_min_long(fit->options.batch_size, fit->data.rows - next);
+    const ptrdiff_t coming = fbp_min(fit->options.batch_size, fit->data.rows - next);
     for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
         const ptrdiff_t row0 = i * coming / net->n_tiles, end = (i + 1) * coming / net->n_tiles;
@@ -159,7 +159,7 @@ static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, ptrdiff_t fir
     double losses = 0;
     *weight = 0;
     for (ptrdiff_t row = 0; row < rows; row += batch->rows) {
-        batch->rows = fbp_min_long(fit->plan.capacity, rows - row);
+        batch->rows = fbp_min(fit->plan.capacity, rows - row);
         batch->offset = row;
         whole_sweep(slice, batch, first + row, team, worker);
         wait_for_all(team, scratch->profile);
@@ -192,7 +192,7 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
         for (ptrdiff_t j = 0; fbp_limits_columns(&net->layer[i]) && j < n_out;
              j += net->machine->tile_outputs, ++strip) {
             if (strip != next) continue;
-            const ptrdiff_t cols = fbp_min_long(net->machine->tile_outputs, n_out - j);
+            const ptrdiff_t cols = fbp_min(net->machine->tile_outputs, n_out - j);
             fbp_constrain_columns(net, fit->theta, i, j, cols);
             fbp_lap(profile, i + 1, FASTBP_PHASE_UPDATE);
             next = fbp_team_next(team);
@@ -241,7 +241,8 @@ static void record_step(fbp_slice_t *slice, ptrdiff_t rows, double weight, doubl
     }
     const double now = fbp_seconds();
     const bool ended = fit->place.first >= fit->data.rows || now >= slice->deadline;
-    slice->resized = fit->n_workers > 1 && resize(fit, rows, now - slice->last) && !ended;
+    const bool measures = fit->n_workers > 1 && !slice->fixed;
+    slice->resized = measures && resize(fit, rows, now - slice->last) && !ended;
     slice->stop = ended || slice->resized;
     slice->last = now;
 }
@@ -255,11 +256,11 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
     uint64_t t = fit->optimizer->t;
     batch.lowest = fbp_lowest_trained(fit->plan.net);
     fbp_profile_t *profile = fit->plan.scratch[worker].profile;
-    if (worker == 0) fit->team_size = (int)fbp_max_long(fit->team_size, fbp_team_size(team));
+    if (worker == 0) fit->team_size = (int)fbp_max(fit->team_size, fbp_team_size(team));
     else fbp_lap_begin(profile);
     wait_for_all(team, profile); /* worker 0 changes the place only after all have read it */
     do {
-        const ptrdiff_t rows = fbp_min_long(fit->options.batch_size, fit->data.rows - first);
+        const ptrdiff_t rows = fbp_min(fit->options.batch_size, fit->data.rows - first);
         double weight, losses;
         batch.step = t;
         if (fit->sums != NULL) {

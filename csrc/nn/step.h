@@ -16,6 +16,7 @@ typedef struct {
     bool diverged, loss_failed;
     bool stop;    /* the region ends */
     bool resized; /* … only because the next one is to have another number of workers */
+    bool fixed;   /* that number stays as it is */
 } fbp_slice_t;
 
 /* The region of the pool; context is an fbp_slice_t. The session must be prepared and have samples

@@ -144,7 +144,7 @@ static double from_digits(const char *p, const char *end, ptrdiff_t exponent) {
         text[n++] = '1';
         exponent--;
     }
-    exponent = fbp_max_long(-MAX_EXPONENT, fbp_min_long(exponent, MAX_EXPONENT));
+    exponent = fbp_max(-MAX_EXPONENT, fbp_min(exponent, MAX_EXPONENT));
     text[n++] = 'e';
     text[n++] = exponent < 0 ? '-' : '+';
     unsigned long size = (unsigned long)(exponent < 0 ? -exponent : exponent);

@@ -1,89 +1,15 @@
-/* pool.c: see pool.h. A thread that waits first spins on one atomic word and then sleeps on a
- * condition variable; if there are more threads than processors, it sleeps immediately. The barrier
- * is central and counts generations: Mellor-Crummey & Scott, ACM TOCS 9(1), 1991, §3. */
+/* pool.c: see pool.h. Workers wait for jobs as they wait at barriers, see wait.h. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* pthread_sigmask */
 #endif
 #include "pool.h"
 
 #include "count.h"
-#include "sys.h"
+#include "team_state.h"
 
 #include <fenv.h>
-#include <stdatomic.h>
-
-/* Iterations of the spin loop, each with a pause instruction: some tens of microseconds. That is
- * longer than most waits at a barrier, and too short to show up as load. The duration of a pause
- * depends on the processor. */
-#ifndef FBP_SPIN_TURNS
-#define FBP_SPIN_TURNS 2000
-#endif
 
 enum { MAX_THREADS = 1024 };
-
-struct fbp_team {
-    int size, spin;
-    fbp_fpmode_t callers_mode;
-    _Alignas(FBP_CACHE_LINE) atomic_int arrived;
-    _Alignas(FBP_CACHE_LINE) atomic_uint generation;
-    _Alignas(FBP_CACHE_LINE) atomic_ptrdiff_t next;
-    atomic_int sleepers;
-    fbp_mutex_t lock;
-    fbp_cond_t wake;
-};
-
-/* Waits until *word differs from `old`: spins, then sleeps. The thread that changes the word must
- * call notify afterwards. Both sides use sequentially consistent order, so either the waiter sees
- * the new word or notify sees the sleeper. */
-static void wait_until_changed(const atomic_uint *word, unsigned old, int spin, fbp_mutex_t *lock,
-                               fbp_cond_t *wake, atomic_int *sleepers) {
-    for (int turn = 0; turn < spin; ++turn) {
-        if (atomic_load_explicit(word, memory_order_acquire) != old) return;
-        fbp_pause();
-    }
-    fbp_lock(lock);
-    atomic_fetch_add(sleepers, 1);
-    while (atomic_load(word) == old) fbp_wait(wake, lock);
-    atomic_fetch_sub(sleepers, 1);
-    fbp_unlock(lock);
-}
-
-static void notify(fbp_mutex_t *lock, fbp_cond_t *wake, atomic_int *sleepers) {
-    if (atomic_load(sleepers) == 0) return;
-    fbp_lock(lock);
-    fbp_wake_all(wake);
-    fbp_unlock(lock);
-}
-
-/* ---- the team ---- */
-
-int fbp_team_size(const fbp_team_t *team) { return team->size; }
-
-fbp_fpmode_t fbp_team_callers_mode(const fbp_team_t *team) { return team->callers_mode; }
-
-ptrdiff_t fbp_team_next(fbp_team_t *team) {
-    return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
-}
-
-void fbp_team_barrier(fbp_team_t *team) {
-    if (team->size == 1) {
-        atomic_store_explicit(&team->next, 0, memory_order_relaxed);
-        return;
-    }
-    const unsigned generation = atomic_load(&team->generation);
-    const int size = team->size, spin = team->spin; /* must not be read after all have arrived */
-    if (atomic_fetch_add(&team->arrived, 1) + 1 < size) {
-        wait_until_changed(&team->generation, generation, spin, &team->lock, &team->wake,
-                           &team->sleepers);
-        return;
-    }
-    atomic_store(&team->arrived, 0);
-    atomic_store_explicit(&team->next, 0, memory_order_relaxed);
-    atomic_store(&team->generation, generation + 1);
-    notify(&team->lock, &team->wake, &team->sleepers);
-}
-
-/* ---- the pool ---- */
 
 typedef struct {
     fbp_region_fn region; /* NULL tells the workers to end */
@@ -119,7 +45,7 @@ FBP_THREAD_ENTRY(worker_main, arg) {
     unsigned seen = pool.born[worker];
     for (;;) {
         const int spin = atomic_load(&pool.sessions) > 0 ? FBP_SPIN_TURNS : 0;
-        wait_until_changed(&pool.posted, seen, spin, &pool.lock, &pool.wake, &pool.sleepers);
+        fbp_wait_until_changed(&pool.posted, seen, spin, &pool.lock, &pool.wake, &pool.sleepers);
         fbp_lock(&pool.lock);
         const job_t job = pool.job;
         const bool member = worker < pool.team.size;
@@ -180,7 +106,7 @@ static void post(const job_t *job, int size, fbp_fpmode_t callers_mode) {
     atomic_store_explicit(&pool.team.next, 0, memory_order_relaxed);
     atomic_store(&pool.posted, pool.job.number);
     fbp_unlock(&pool.lock);
-    notify(&pool.lock, &pool.wake, &pool.sleepers);
+    fbp_notify(&pool.lock, &pool.wake, &pool.sleepers);
 }
 
 static void run_alone(const job_t *job) {

@@ -3,10 +3,7 @@
 #ifndef FASTBP_THREADS_POOL_H
 #define FASTBP_THREADS_POOL_H
 
-#include "../base/fpmode.h"
-
-/* The workers of one region; the caller is worker 0. */
-typedef struct fbp_team fbp_team_t;
+#include "team.h"
 
 typedef void (*fbp_region_fn)(void *context, fbp_team_t *team, int worker);
 
@@ -21,17 +18,6 @@ void fbp_pool_run(int n_threads, fbp_region_fn region, void *context);
  * Returns false, and changes nothing, while a region runs on the threads or another call closes the
  * pool. It never waits for the work of another caller. */
 bool fbp_pool_close(void);
-
-int fbp_team_size(const fbp_team_t *team);
-
-/* The floating-point mode of the caller of fbp_pool_run, for callbacks within a region. */
-fbp_fpmode_t fbp_team_callers_mode(const fbp_team_t *team);
-
-/* Waits for all workers of the team. After it, each worker sees what the others wrote before it. */
-void fbp_team_barrier(fbp_team_t *team);
-
-/* Takes a task: returns the first of 0, 1, 2, … that was not returned since the last barrier. */
-ptrdiff_t fbp_team_next(fbp_team_t *team);
 
 /* While a session is open, idle workers spin for some tens of microseconds before they sleep. */
 void fbp_pool_open_session(void);

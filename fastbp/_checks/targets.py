@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 
 from .._types import Array, TargetRules
+from .caller import warn_caller
 from .words import counted
 
 # Rounding to multiples of h adds h²/12 to a variance: 1/3000 of it for a spread of 16 h.
@@ -37,7 +37,7 @@ def check_pairs(y: object, n_rows: int, name: str, rows_of: str) -> None:
         )
 
 
-def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype, stacklevel: int) -> None:
+def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype) -> None:
     """Warn (UserWarning) if rounding to `dtype` loses most differences between numeric targets.
 
     This is so if a column has a standard deviation below _LEAST_STEPS steps of `dtype`.
@@ -50,8 +50,6 @@ def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype, stackleve
         The loss. Only losses of numbers are checked.
     dtype : numpy.dtype
         The dtype that the targets are converted to.
-    stacklevel : int
-        As for `warnings.warn`, counted from the caller.
     """
     array = np.asarray(y)
     if loss.targets != "numbers" or array.dtype.kind not in "iuf" or dtype.itemsize == 8:
@@ -66,12 +64,10 @@ def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype, stackleve
     for j in np.flatnonzero(close):
         spread = float(columns[:, j].astype(np.float64).std())
         if spread < _LEAST_STEPS * step[j]:
-            warnings.warn(
+            warn_caller(
                 f"y has a standard deviation of {spread:.3g} at numbers of {top[j]:.3g} (column "
                 f"{j}), where {dtype} numbers are {step[j]:.3g} apart: most of what distinguishes "
-                "them is lost. Subtract the mean of y before, or take float64",
-                UserWarning,
-                stacklevel=stacklevel + 1,
+                "them is lost. Subtract the mean of y before, or take float64"
             )
 
 

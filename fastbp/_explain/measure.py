@@ -87,14 +87,14 @@ def explain(
     seconds: float = 0.5,
 ) -> Explanation:
     """The measured explanation of a step; `fastbp.Network.explain` describes the arguments."""
-    rows, targets, s = data = data_set(net, X, y, sample_weight)
+    rows, targets, s = data_set(net, X, y, sample_weight)
     batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     seconds = check.check_positive(seconds, "seconds")
     copied = copy.deepcopy(resolve_optimizer(optimizer))  # its moments matter for the time
     net._bind(copied)
-    batch_size, _ = plan_batches(data, batch_size, 1, copied)
+    batch_size, _ = plan_batches(len(rows), batch_size, 1, copied)
     shown = repr(copied)
     copied.lr = min(copied.lr, _LEAST_LR)  # so that every step is one of the network as it is
     n = len(rows) // batch_size * batch_size

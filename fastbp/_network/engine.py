@@ -278,9 +278,12 @@ class EngineSession:
             seed,
             options.n_threads,
             options.part_rows,
+            options.population,
+            options.rows,
         )
-        self._fit, self._optimizer, self._theta = fit, optimizer, theta
-        self.batch_size, self._n_rows = options.batch_size, len(X)
+        self.fit, self._optimizer, self._theta = fit, optimizer, theta
+        self.batch_size, self.population = options.batch_size, options.population
+        self._n_rows = len(X) if options.rows is None else len(options.rows)
         self.rebind, self.set_rates = fit.rebind, fit.set_rates
         self.set_clocks, self.report = fit.set_clocks, fit.report
         self.run = fit.run
@@ -292,11 +295,11 @@ class EngineSession:
 
     @property
     def place(self) -> Place:
-        return Place(*self._fit.place)
+        return Place(*self.fit.place)
 
     @property
     def rows_done(self) -> int:
-        epoch, _, _, first, _, _ = self._fit.place
+        epoch, _, _, first, _, _ = self.fit.place
         return epoch * self._n_rows + first
 
     def bind(self, data: Data) -> bool:
@@ -309,7 +312,7 @@ class EngineSession:
         return True
 
     def seek(self, place: Place) -> None:
-        self._fit.seek(*place)
+        self.fit.seek(*place)
 
     def close(self) -> None:
         """Nothing to do: buffers and threads end with the session."""

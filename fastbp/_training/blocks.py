@@ -63,20 +63,26 @@ class BlockSession:
 
     def run(self, seconds: float) -> Ran:
         """See `Session.run`; `done` is set at the end of the last block of the epoch."""
+        session = self.ready()
+        return self.end_epoch() if session is None else self.went_on(Ran(*session.run(seconds)))
+
+    def ready(self) -> DataSession | None:
+        """The session that a run goes on with, on its block; None if the epoch has no other one."""
         if self._over:
             self._from, self._over = Place(self._from.epoch + 1), False
         session = self._session if self._bound else self._next()
-        if session is None:
-            if self._from.step == 0:
-                raise ValueError(f"the stream gave no blocks in epoch {self._from.epoch}")
-            return self._end_epoch(float("nan"))
-        ran = Ran(*session.run(seconds))
+        if session is None and self._from.step == 0:
+            raise ValueError(f"the stream gave no blocks in epoch {self._from.epoch}")
+        return session
+
+    def went_on(self, ran: Ran) -> Ran:
+        """The result of a run that went on so in its block."""
         if not ran.done:
             return ran
         self._behind += self._n_rows
         self._from = self.place._replace(turn=self._from.turn + 1, first=0)
         self._bound = False
-        return ran._replace(done=False) if self._next() else self._end_epoch(ran.last_loss)
+        return ran._replace(done=False) if self._next() else self.end_epoch(ran.last_loss)
 
     def _next(self) -> DataSession | None:
         """Wait for the next block and bind it; None at the end of the epoch."""
@@ -93,7 +99,8 @@ class BlockSession:
         self._bound = True
         return session
 
-    def _end_epoch(self, last_loss: float) -> Ran:
+    def end_epoch(self, last_loss: float = float("nan")) -> Ran:
+        """The result of a run after the last block."""
         at = self._from
         if at.weight_sum == 0:
             raise ValueError(f"the sample weights of the stream are all 0 in epoch {at.epoch}")

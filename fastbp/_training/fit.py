@@ -1,14 +1,16 @@
 """`Network.fit`: the checks of its arguments, and the loop over the epochs.
 
 A session makes the steps, in slices of time. Around them are validation, logs, callbacks and
-checkpoints, and the ways in which a fit can end.
+checkpoints, and the ways in which a fit can end. All of that is a generator that asks for each
+slice, so that one fit runs its slices itself, and a population runs those of many fits together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from inspect import GEN_CLOSED, getgeneratorstate
 from os import PathLike
 from signal import Signals
 from time import perf_counter
@@ -19,7 +21,7 @@ import numpy as np
 from .._checks import arguments as check
 from .._checks.columns import Names, check_column_names
 from .._checks.targets import warn_of_lost_digits
-from .._types import Array, Data, Place, Ran, Session, SessionOptions, Trainee
+from .._types import Data, Place, Ran, Samples, Session, SessionOptions, Stretch, Trainee, Turn
 from ..errors import DivergenceError
 from ..history import History
 from ..metrics._metrics import Metric
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 _MAX_ROWS = 2**31 - 1  # of a data set, or of a block
 _MAX_EPOCHS = int(np.iinfo(np.intp).max)  # the engine counts them in a ptrdiff_t
+_MOST_AHEAD = 1024  # epochs
 SLICE = 0.05  # seconds of training between two looks at signals and at the clock
 
 
@@ -84,58 +87,132 @@ class _Settings:
     schedule: Schedule | None
 
 
+# A fit: it asks for turns, the first of them None when all is checked and nothing has changed.
+Training = Generator[Turn | None, Ran | Stretch | None, History]
+
+
 def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
     """Train a network as the options say; see `fastbp.Network.fit`."""
+    return alone(training(net, X, y, options))
+
+
+def alone(steps: Training) -> History:
+    """Run a fit by itself."""
+    ran: Ran | None = None
+    try:
+        while True:
+            turn = steps.send(ran)
+            ran = None if turn is None else Ran(*turn.session.run(turn.seconds))
+    except BaseException as error:
+        if getgeneratorstate(steps) != GEN_CLOSED:  # the fit waits for a turn: let it end in order
+            steps.throw(error)
+        elif isinstance(error, StopIteration):
+            return cast(History, error.value)
+        raise
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a fit that is one of many gets from them.
+
+    Attributes
+    ----------
+    source : Samples or Stream
+        Checked samples, or a stream, in place of the X and y of a fit by itself.
+    engine : object
+        The memory of the engine that their sessions share.
+    """
+
+    source: Samples | Stream
+    engine: object
+
+
+def training(
+    net: Trainee, X: object, y: object, options: FitOptions, member: Member | None = None
+) -> Training:
+    """The fit of a network as the options say."""
     epochs, initial_epoch = _check_epochs(options.epochs, options.initial_epoch)
-    source = _source(net, X, y, options.sample_weight, epochs)
+    if member is None:
+        source = source_of(net, X, y, options.sample_weight, epochs)
+    else:
+        source = member.source
     settings = _settings(net, options)
     optimizer, schedule = settings.optimizer, settings.schedule
     optimizer.check_fit(checkpoint=options.checkpoint is not None, schedule=schedule is not None)
     progress = ProgressBar(epochs) if options.progress else None
     runner = CallbackRunner(options.callbacks, net, progress)
     with in_one_fit([*runner.callbacks, schedule]):
-        return _fit(net, X, source, options, settings, runner, (epochs, initial_epoch))
+        steps = _Steps(net, X, options, settings, runner, member)
+        return (yield from steps.run(source, epochs, initial_epoch))
 
 
-def _fit(
-    net: Trainee,
-    X: object,
-    source: Data | Stream,
-    options: FitOptions,
-    settings: _Settings,
-    runner: CallbackRunner,
-    numbers: tuple[int, int],
-) -> History:
-    """The rest of a fit; `numbers` are those of the epochs and of the first one."""
-    (epochs, initial_epoch), optimizer, schedule = numbers, settings.optimizer, settings.schedule
-    record, seed = _open_record(net, source, options, settings, runner)
-    names = net._names_of(X)
-    source, validation = _split(net, source, options, seed, names)
-    train = None if isinstance(source, Stream) else source
-    scoring = Scoring(net, train, validation, settings.metrics)
-    source = _weigh(net, options.class_weight, source)
-    batch_size = settings.batch_size * settings.accumulate
-    batch_size, span = plan_batches(source, batch_size, epochs, optimizer)
-    _check_logs(scoring, optimizer, schedule, span, runner)
-    place = Place(initial_epoch)
-    if record is not None:  # after all checks, because it changes the network
-        place = record.restore(place)
-    part_rows = 0 if settings.accumulate == 1 else min(settings.batch_size, _MAX_ROWS)
-    batching = SessionOptions(batch_size, bool(options.shuffle), settings.n_threads, part_rows)
-    begun = optimizer.session(net, cast(Data, source), batching, epochs, place)
-    session = cast(Session, begun)  # for LBFGS without rates and place, which its fits do not need
-    if schedule is not None:
-        schedule.bind(span)
-    net._remember(names)
-    net._forget()
-    with closing(session), record or nullcontext(), runner:
-        loop = _Loop(session, optimizer, schedule, span, runner, scoring)
-        if record is not None:
-            loop.keep(record)
-        try:
-            return loop.run(place.epoch, settings.time_budget)
-        finally:
-            net._count_steps(optimizer)
+@dataclass(frozen=True)
+class _Steps:
+    """A fit whose arguments are checked, but for those that concern the data."""
+
+    net: Trainee
+    X: object
+    options: FitOptions
+    settings: _Settings
+    runner: CallbackRunner
+    member: Member | None
+
+    def run(self, source: Samples | Stream, epochs: int, initial_epoch: int) -> Training:
+        net, options, settings = self.net, self.options, self.settings
+        optimizer, schedule, runner = settings.optimizer, settings.schedule, self.runner
+        record, seed = _open_record(net, source, options, settings, runner)
+        names = net._names_of(self.X)
+        in_place = self.member is not None
+        source, validation = _split(net, source, options, seed, names, in_place=in_place)
+        scored = bool(settings.metrics) and isinstance(source, Samples)
+        train = cast(Samples, source).take() if scored else None
+        scoring = Scoring(net, train, validation, settings.metrics)
+        source = _weigh(net, options.class_weight, source)
+        batch_size = settings.batch_size * settings.accumulate
+        n = source if isinstance(source, Stream) else len(source)
+        batch_size, span = plan_batches(n, batch_size, epochs, optimizer)
+        _check_logs(scoring, optimizer, schedule, span, runner)
+        place = Place(initial_epoch)
+        yield None
+        if record is not None:  # after all checks, because it changes the network
+            place = record.restore(place)
+        session = self._session(source, batch_size, epochs, place)
+        if schedule is not None:
+            schedule.bind(span)
+        net._remember(names)
+        net._forget()
+        with closing(session), record or nullcontext(), runner:
+            loop = _Loop(session, optimizer, schedule, span, runner, scoring)
+            loop.among_others = self.member is not None
+            loop.runs_ahead = loop.among_others and isinstance(source, Samples)
+            if record is not None:
+                loop.keep(record)
+            try:
+                return (yield from loop.run(place.epoch, settings.time_budget))
+            finally:
+                net._count_steps(optimizer)
+
+    def _session(
+        self, source: Samples | Stream, batch_size: int, epochs: int, place: Place
+    ) -> Session:
+        settings, optimizer = self.settings, self.settings.optimizer
+        engine = None if self.member is None else self.member.engine
+        if not isinstance(optimizer, Optimizer) or self.net._hook is not None:
+            engine = None  # what makes the steps is in Python
+        rows = None
+        data: object = source
+        if isinstance(source, Samples):
+            data, rows = (source.data, source.rows) if engine is not None else (source.take(), None)
+        batching = SessionOptions(
+            batch_size,
+            bool(self.options.shuffle),
+            settings.n_threads,
+            part_rows=0 if settings.accumulate == 1 else min(settings.batch_size, _MAX_ROWS),
+            rows=rows,
+            population=engine,
+        )
+        begun = optimizer.session(self.net, cast(Data, data), batching, epochs, place)
+        return cast(Session, begun)  # LBFGS lacks rates and place, which its fits do not need
 
 
 # ---- checks of its arguments --------------------------------------------------------------
@@ -152,17 +229,17 @@ def _check_epochs(epochs: object, initial_epoch: object) -> tuple[int, int]:
     return n_epochs, first
 
 
-def _source(
+def source_of(
     net: Trainee, X: object, y: object, sample_weight: object, epochs: int
-) -> Data | Stream:
-    """What to train on: checked arrays, or a stream."""
+) -> Samples | Stream:
+    """What a fit trains on: checked arrays, or a stream."""
     loss = net.criterion
     if not isinstance(X, Stream):
         if y is None and loss.group == 1:
             raise TypeError("fit takes X and y, or a stream: see fastbp.stream")
         data = data_set(net, X, y, sample_weight)
-        warn_of_lost_digits(y, loss, net.dtype, stacklevel=4)
-        return data
+        warn_of_lost_digits(y, loss, net.dtype)
+        return Samples(data)
     if loss.group > 1:
         raise TypeError(f"a stream would part the rows that {loss} takes together")
     for name, value in (("y", y), ("sample_weight", sample_weight)):
@@ -234,7 +311,7 @@ def _settings(net: Trainee, options: FitOptions) -> _Settings:
 
 def _open_record(
     net: Trainee,
-    source: Data | Stream,
+    source: Samples | Stream,
     options: FitOptions,
     settings: _Settings,
     runner: CallbackRunner,
@@ -262,13 +339,20 @@ def _open_record(
         "validation_split": options.validation_split,
         "class_weight": repr(options.class_weight),
     }
-    return record, record.open(identity(net, source, optimizer, schedule, arguments))
+    data = source.take() if isinstance(source, Samples) else source
+    return record, record.open(identity(net, data, optimizer, schedule, arguments))
 
 
 def _split(
-    net: Trainee, source: Data | Stream, options: FitOptions, seed: int, names: Names | None
-) -> tuple[Data | Stream, Data | None]:
-    """What to train on and what to score on."""
+    net: Trainee,
+    source: Samples | Stream,
+    options: FitOptions,
+    seed: int,
+    names: Names | None,
+    *,
+    in_place: bool,
+) -> tuple[Samples | Stream, Data | None]:
+    """What to train on and what to score on; in_place: without a copy of what is trained on."""
     share = check.check_fraction(options.validation_split, "validation_split")
     given = check.validation_set(
         options.validation_data,
@@ -288,35 +372,44 @@ def _split(
         return source, None
     if isinstance(source, Stream):
         raise TypeError("validation_split is for arrays; give validation_data with a stream")
-    X, y, s = source
+    y = source.data[1]
     if y is None:
         raise ValueError(
             f"validation_split would part the pairs of {net.criterion}: give validation_data"
         )
-    labels = y if y.ndim == 1 else None
-    train, held = hold_out(len(X), share, "validation_split", seed=seed, labels=labels)
+    labels = None if y.ndim > 1 else y if source.rows is None else y[source.rows]
+    train, held = hold_out(len(source), share, "validation_split", seed=seed, labels=labels)
+    for part in (train, held):
+        weights = source.data[2]
+        if weights is not None:
+            check.as_weights(weights[source.among(part)], len(part), net.dtype)
+    if in_place:
+        return Samples(source.data, source.among(train).astype(np.int32)), source.take(held)
+    return Samples(source.take(train)), source.take(held)
 
-    def take(rows: Array) -> Data:
-        weights = None if s is None else check.as_weights(s[rows], len(rows), net.dtype)
-        return X[rows], y[rows], weights
 
-    return take(train), take(held)
-
-
-def _weigh(net: Trainee, class_weight: object, source: Data | Stream) -> Data | Stream:
+def _weigh(net: Trainee, class_weight: object, source: Samples | Stream) -> Samples | Stream:
     """The source, with the weights of the classes in those of the samples."""
     if isinstance(source, Stream):
         if class_weight is not None:
             raise TypeError("class_weight is for arrays; a stream has weights in its blocks")
         return source
-    X, y, s = source
-    return X, y, weigh(class_weight, y, s, net.criterion, net.widths[-1], net.dtype)
+    if class_weight is None:
+        return source
+    X, y, s = source.data
+    rows = slice(None) if source.rows is None else source.rows
+    y, s = (None if each is None else each[rows] for each in (y, s))
+    weights = weigh(class_weight, y, s, net.criterion, net.widths[-1], net.dtype)
+    if source.rows is not None:
+        of_samples, weights = weights, np.zeros(len(X), net.dtype)
+        weights[rows] = of_samples
+    return Samples((X, source.data[1], weights), source.rows)
 
 
 def plan_batches(
-    source: Data | Stream, batch_size: int, epochs: int, optimizer: Optimizer | LBFGS
+    source: int | Stream, batch_size: int, epochs: int, optimizer: Optimizer | LBFGS
 ) -> tuple[int, Span]:
-    """The size of a batch, and what the fit consists of."""
+    """The size of a batch, and what the fit consists of; source: a stream or a number of rows."""
     if isinstance(source, Stream):
         if optimizer.full_batch:
             raise TypeError(
@@ -324,7 +417,7 @@ def plan_batches(
             )
         batch_size = min(batch_size, _MAX_ROWS)
         return batch_size, Span(epochs, source.n_rows, batch_size, source.n_steps(batch_size))
-    n_rows = len(source[0])
+    n_rows = source
     batch_size = n_rows if optimizer.full_batch else min(batch_size, n_rows)
     return batch_size, Span(epochs, n_rows, batch_size)
 
@@ -366,21 +459,28 @@ class _Loop:
         self._stopped_by: str | None = None
         self._history = History(loss_name=scoring.loss_name)
         self._record: Record | None = None
+        self.among_others = False  # a divergence is told in the History alone
+        self.runs_ahead = False  # epochs may run on until something has to be looked at
 
     def keep(self, record: Record) -> None:
         """Write checkpoints, and continue from the one that was read."""
         self._record = record
         self._stopped_by = record.begin(self._history)
 
-    def run(self, first: int, time_budget: float | None) -> History:
+    def run(self, first: int, time_budget: float | None) -> Training:
+        """Train, from epoch `first` on."""
         history = self._history
         self._deadline = float("inf") if time_budget is None else perf_counter() + time_budget
         if self._stopped_by is not None:
             first = self._span.epochs
         self._rows_done = self._session.rows_done
+        if self.runs_ahead and self._needs_no_look():
+            yield from self._run_ahead(first)
+            history.stopped_by = self._stopped_by
+            return history
         for epoch in range(first, self._span.epochs):
             self._set_rates()
-            logs = self._epoch(epoch)
+            logs = yield from self._epoch(epoch)
             if logs is None:
                 break
             logs |= self._scoring.logs()
@@ -398,6 +498,44 @@ class _Loop:
         history.stopped_by = self._stopped_by
         return history
 
+    def _needs_no_look(self) -> bool:
+        """Whether nothing happens between two epochs."""
+        return (
+            self._schedule is None
+            and self._record is None
+            and not self._runner.callbacks
+            and not self._scoring.scores
+        )
+
+    def _run_ahead(self, epoch: int) -> Generator[Turn, Ran | Stretch | None, None]:
+        """Run epochs, and look only between two slices."""
+        carried = 0.0  # seconds that the epoch took in slices before
+        while epoch < self._span.epochs and self._stopped_by is None:
+            left = max(self._deadline - perf_counter(), 0.0)
+            ahead = min(self._span.epochs - epoch, _MOST_AHEAD)
+            begun = perf_counter()
+            stretch = yield Turn(self._session, min(SLICE, left), ahead)
+            ran, ended = cast(Stretch, stretch)
+            for loss, seconds in ended:
+                self._add(loss, cast(int, self._span.n_rows), carried + seconds)
+                carried, epoch = 0.0, epoch + 1
+            if ran.diverged:
+                self._diverged(DivergenceError(ran.last_loss, epoch=epoch, step=ran.step))
+            elif perf_counter() >= self._deadline:
+                self._stopped_by = "time_budget"
+                rows = self._session.place.first
+                if not ran.done and rows > 0:
+                    self._add(ran.loss, rows, carried + perf_counter() - begun)
+            carried += perf_counter() - begun
+
+    def _add(self, loss: float, rows: int, seconds: float) -> None:
+        """Add an epoch to the history."""
+        logs = {"loss": loss}
+        if hasattr(self._optimizer, "lr"):
+            logs["lr"] = self._optimizer.lr
+        logs["samples_per_second"] = rows / max(seconds, 1e-9)
+        self._history.add(logs)
+
     def _set_rates(self) -> None:
         if self._schedule is None:
             return
@@ -412,13 +550,14 @@ class _Loop:
             return {"lr": float(self._rates[min(ran.step, len(self._rates)) - 1])}
         return {"lr": self._optimizer.lr} if hasattr(self._optimizer, "lr") else {}
 
-    def _epoch(self, epoch: int) -> dict[str, float] | None:
+    def _epoch(self, epoch: int) -> Generator[Turn, Ran | Stretch | None, dict[str, float] | None]:
         """The logs of an epoch, which may be incomplete; None if it diverged."""
         started, steps = perf_counter(), 0
         try:
             while True:
                 left = max(self._deadline - perf_counter(), 0.0)
-                ran = Ran(*self._session.run(0.0 if self._per_batch else min(SLICE, left)))
+                seconds = 0.0 if self._per_batch else min(SLICE, left)
+                ran = cast(Ran, (yield Turn(self._session, seconds)))
                 steps = ran.step
                 if ran.diverged:
                     self._diverged(DivergenceError(ran.last_loss, epoch=epoch, step=steps))
@@ -430,7 +569,8 @@ class _Loop:
                     self._record.look(self._session.place)
         except KeyboardInterrupt:
             if self._record is not None:
-                self._record.save(self._session.place)
+                place = self._session.place
+                self._record.save(place if place.epoch == epoch else Place(epoch))
             raise
         finally:
             if self._schedule is not None and steps > 0:
@@ -452,6 +592,6 @@ class _Loop:
                 self._record.cut(self._session.place)
 
     def _diverged(self, error: DivergenceError) -> None:
-        if not self._runner.diverged(error):
+        if not self._runner.diverged(error) and not self.among_others:
             raise error
         self._stopped_by = "divergence"

@@ -142,7 +142,7 @@ def lr_finder(
     rule = copy.deepcopy(resolve_optimizer(optimizer))
     batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
-    batch_size, span = plan_batches(data, batch_size, 1, rule)
+    batch_size, span = plan_batches(len(data[0]), batch_size, 1, rule)
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     smoothing = check.check_fraction(smoothing, "smoothing")
     stop_factor = check.check_positive(stop_factor, "stop_factor")

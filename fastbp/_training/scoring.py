@@ -31,6 +31,11 @@ class Scoring:
         check_weighted(metrics, any(weights is not None for _, _, weights in data))
 
     @property
+    def scores(self) -> bool:
+        """Whether there is anything to compute after an epoch."""
+        return self._validation is not None or self._train is not None
+
+    @property
     def loss_name(self) -> str:
         """The name of the loss."""
         return str(self._net.criterion.name)

@@ -82,7 +82,7 @@ class Training:
         self._check_logs(schedule)
         if schedule is not None:
             self.rates = _Rates(schedule, est, Span(est.max_iter, self.n_samples, batch_size))
-        warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
+        warn_of_lost_digits(y, net.criterion, net.dtype)
         rows = net._inputs(X)  # known to be finite
         weights = as_weights(weights, len(rows), net.dtype)
         data = rows, net._targets(y, len(rows)), weights
@@ -309,7 +309,7 @@ class Minimization:
         net = est.network_
         self.est = est
         check_precision(net)
-        warn_of_lost_digits(y, net.criterion, net.dtype, stacklevel=6)
+        warn_of_lost_digits(y, net.criterion, net.dtype)
         rows = net._inputs(X)
         self.data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)
         self.callbacks = CallbackRunner((), net)

@@ -115,6 +115,7 @@ static void run_on(const char *isa) {
     check_rules();
     check_sessions();
     check_threads();
+    check_populations();
     check_programs();
     check_products();
     check_bad_arguments();

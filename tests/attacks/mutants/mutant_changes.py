@@ -20,13 +20,13 @@ OPERATORS = {
 PAIRS = [
     *(("v_add", "v_sub"), ("v_mul", "v_add"), ("v_div", "v_mul"), ("v_quotient", "v_mul")),
     *(("v_fma", "v_fnma"), ("v_min", "v_max"), ("v_lt", "v_gt"), ("v_eq", "v_ne")),
-    *(("fbp_min_long", "fbp_max_long"), ("fmin", "fmax"), ("fminf", "fmaxf"), ("floor", "ceil")),
+    *(("fbp_min", "fbp_max"), ("fmin", "fmax"), ("fminf", "fmaxf"), ("floor", "ceil")),
     *(("add", "sub"), ("mul", "add"), ("div", "mul"), ("min", "max"), ("fmadd", "fnmadd")),
     *(("unpacklo", "unpackhi"), ("and", "or"), ("xor", "or"), ("andnot", "and")),
 ]
 NAMES = {b: a for a, b in PAIRS} | dict(PAIRS)
 # Their arguments may be exchanged.
-COMMUTATIVE = {"v_add", "v_mul", "m_and", "w_mul", "v_eq", "v_ne", "fbp_min_long", "fbp_max_long"}
+COMMUTATIVE = {"v_add", "v_mul", "m_and", "w_mul", "v_eq", "v_ne", "fbp_min", "fbp_max"}
 COMMUTATIVE |= {"add", "mul", "and", "or", "xor", "fbp_size_add", "fbp_size_mul"}
 TYPES = {"const", "static", "enum", "struct", "union", "unsigned", "extern", "typedef", "goto"}
 LEAVING = {"return", "break", "continue"}

@@ -30,15 +30,22 @@ SUITES = [
 ]
 # Tests for code that runs in processes of its own or whose lines the map does not have.
 BY_FILE = {
-    "threads/pool.c": [
-        f"tests/engine/test_threads_{name}"
-        for name in (
-            "end.py::test_a_callback_may_stop_the_threads",
-            "fork.py::test_the_pool_of_a_child_is_free",
-            "limits.py::test_small_work_starts_no_threads",
-            "together.py::test_two_sessions_share_the_pool",
-        )
-    ],
+    **{
+        place: [
+            f"tests/engine/test_threads_{name}"
+            for name in (
+                "end.py::test_a_callback_may_stop_the_threads",
+                "fork.py::test_the_pool_of_a_child_is_free",
+                "limits.py::test_small_work_starts_no_threads",
+                "together.py::test_two_sessions_share_the_pool",
+            )
+        ]
+        for place in ("threads/pool.c", "threads/team.c", "threads/wait.c")
+    },
+    **{
+        place: ["tests/population/test_population_bits.py"]
+        for place in ("nn/population.c", "nn/rooms.c", "nn/session.c")
+    },
     "nn/tiles.c": ["tests/engine/test_engine.py::test_layers_that_need_several_strips_of_sums"],
     "nn/fit.c": [
         f"tests/package/test_explain.py::test_memory_counts_{what}"

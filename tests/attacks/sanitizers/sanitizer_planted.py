@@ -102,7 +102,7 @@ PLANTED = {
             program="pool_ends.c",
             sources=("threads",),
             change=(
-                "threads/pool.c",
+                "threads/team.c",
                 "atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed)",
                 "(*(long *)&team->next)++",
             ),

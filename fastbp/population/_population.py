@@ -1,0 +1,360 @@
+"""`fastbp.Population`: many networks that learn at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Any, overload
+
+import numpy as np
+
+from .._checks import arguments as check
+from .._html import cell, heading, table_of_cells
+from .._network.network import Network
+from .._types import Array
+from ..history import History
+from ..metrics._metrics import Metric
+from ..optim import LBFGS, Optimizer
+from ..schedules import Schedule
+from ._each import spread
+from ._select import select_members
+from ._together import fit_together
+
+_SHOWN = 20  # rows of the table in a notebook
+
+
+class Population:
+    """Networks that are trained in one call, each as it would be trained alone.
+
+    The members may differ in hidden layers, activations, losses, dtype, penalties, dropout, norms
+    and seeds; they have the same inputs and the same number of outputs. They are trained on all
+    threads at the same time, a member on one thread, without waiting for each other, and after a
+    fit each has the parameters that `Network.fit` would have given it, bit for bit.
+
+    The members are the networks themselves, not copies: `population[k]` is one of them.
+
+    Parameters
+    ----------
+    networks : iterable of Network
+        The members, at least one, no two the same object.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For something else than networks, for none, for the same one twice, and for networks whose
+        numbers of inputs or outputs differ.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> nets = [fastbp.Network((2, width, 1), activation="tanh", seed=0) for width in (4, 8)]
+    >>> population = fastbp.Population(nets)
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> histories = population.fit(X, y, epochs=[5, 7], batch_size=4)
+    >>> [history.epochs for history in histories]
+    [5, 7]
+    >>> population.predict(X).shape
+    (2, 4, 1)
+    """
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        members = list(networks)
+        if not members:
+            raise ValueError("a population needs at least one network")
+        for k, net in enumerate(members):
+            if not isinstance(net, Network):
+                raise TypeError(f"member {k} must be a fastbp.Network; got {type(net).__name__}")
+        if len({id(net) for net in members}) < len(members):
+            raise ValueError("the same network is there twice: give a copy, net.copy()")
+        n_in, n_out = members[0].widths[0], members[0].widths[-1]
+        for k, net in enumerate(members):
+            if (net.widths[0], net.widths[-1]) != (n_in, n_out):
+                raise ValueError(
+                    f"member {k} has {net.widths[0]} inputs and {net.widths[-1]} outputs; member 0 "
+                    f"has {n_in} and {n_out}, and all must have the same"
+                )
+        self._members = tuple(members)
+
+    @classmethod
+    def of(
+        cls, n: int, widths: Sequence[int], *, seeds: Iterable[int] | None = None, **options: Any
+    ) -> Population:
+        """Make n networks of the same widths.
+
+        Parameters
+        ----------
+        n : int
+            How many, at least 1.
+        widths : sequence of int
+            As for `Network`.
+        seeds : iterable of int or None, default None
+            The seeds of the members; None is 0 … n - 1.
+        **options
+            As for `Network`: one value for all, or a list with one each. A list of activations for
+            all is a tuple.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> population = fastbp.Population.of(3, (4, 8, 2), activation=["relu", "tanh", "elu"])
+        >>> [net.seed for net in population]
+        [0, 1, 2]
+        """
+        n = check.check_positive_int(n, "n")
+        numbers = list(range(n)) if seeds is None else list(seeds)
+        if len(numbers) != n:
+            raise ValueError(f"seeds has {len(numbers)} numbers; there are {n} members: one each")
+        if "seed" in options:
+            raise TypeError("the members have seeds: give seeds=[...], one each")
+        each = {name: spread(name, value, n) for name, value in options.items()}
+        return cls(
+            Network(widths, seed=numbers[k], **{name: values[k] for name, values in each.items()})
+            for k in range(n)
+        )
+
+    # ---- a sequence of networks -----------------------------------------------------------
+
+    def __len__(self) -> int:
+        """The number of members."""
+        return len(self._members)
+
+    @overload
+    def __getitem__(self, k: int) -> Network: ...
+    @overload
+    def __getitem__(self, k: slice) -> Population: ...
+    def __getitem__(self, k: int | slice) -> Network | Population:
+        """Member k; or a population of those of a slice."""
+        return Population(self._members[k]) if isinstance(k, slice) else self._members[k]
+
+    def __iter__(self) -> Iterator[Network]:
+        """The members in their order."""
+        return iter(self._members)
+
+    # ---- training -------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: object,
+        y: object = None,
+        *,
+        rows: Sequence[object] | None = None,
+        epochs: int | list[int] = 10,
+        initial_epoch: int | list[int] = 0,
+        batch_size: int | list[int] = 64,
+        accumulate: int | list[int] = 1,
+        optimizer: str | Optimizer | LBFGS | list[str | Optimizer | LBFGS] = "adam",
+        schedule: str | Schedule | list[str | Schedule | None] | None = None,
+        shuffle: bool | list[bool] = True,
+        sample_weight: object = None,
+        class_weight: object = None,
+        metrics: Iterable[Any] | Mapping[str, str | Metric] = (),
+        validation_data: Sequence[object] | None = None,
+        X_val: object = None,
+        y_val: object = None,
+        sample_weight_val: object = None,
+        validation_split: float | list[float] = 0.0,
+        time_budget: float | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        every: str | list[str] = "1 epoch",
+        resume: bool | str | list[bool | str] = "auto",
+        callbacks: Iterable[Any] = (),
+        progress: bool = False,
+        n_threads: int | None = None,
+    ) -> list[History]:
+        """Train all members at the same time, each as `Network.fit` would.
+
+        Every argument is one value for all members, or a list with one each. Where a single value
+        may be a list itself, one each is a list of lists: `metrics=[["f1"], ["f1", "accuracy"]]`.
+        An optimiser, a schedule or a callback with a state, such as EarlyStopping, that is given
+        for all is copied for each member, and stays as it is.
+
+        Ctrl-C leaves every member after a whole step. A member whose J is not finite stops before
+        that step, alone: its History says stopped_by "divergence".
+
+        Parameters
+        ----------
+        X, y
+            As for `Network.fit`. All members read the same arrays, which are never copied.
+        rows : list of array_like (n_k,), or None, default None
+            For each member, the numbers of the rows of X that are its samples, in their order, some
+            perhaps several times: a fold, a bootstrap. Or a mask (n,). None for all rows; a member
+            may have None too.
+        epochs, initial_epoch, batch_size, accumulate, optimizer, schedule, shuffle
+            As for `Network.fit`.
+        sample_weight, class_weight
+            As for `Network.fit`. Weights of samples are those of the rows of X, whatever `rows` is;
+            balanced class weights are those of the member's rows.
+        metrics, validation_data, X_val, y_val, sample_weight_val, validation_split
+            As for `Network.fit`; what is split are the member's rows.
+        time_budget, callbacks
+            As for `Network.fit`. A budget begins for all members at the same time.
+        checkpoint, every, resume
+            As for `Network.fit`. In a folder for all, member 7 has the folder "member-0007".
+        progress : bool, default False
+            Whether to show the epochs of all members in one bar, or in lines without tqdm.
+        n_threads : int or None, default None
+            The most threads to use, None for `fastbp.get_num_threads()`.
+
+        Returns
+        -------
+        list of History
+            One for each member.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit, with a note that names the member; nothing has changed
+            then.
+        KeyboardInterrupt
+            When interrupted.
+
+        Examples
+        --------
+        Four networks on bootstraps of the same data:
+
+        >>> import fastbp, numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.standard_normal((100, 3)); y = X.sum(axis=1)
+        >>> population = fastbp.Population.of(4, (3, 8, 1))
+        >>> rows = [rng.integers(0, 100, 100) for _ in population]
+        >>> histories = population.fit(X, y, rows=rows, epochs=20)
+        >>> all(history.loss[-1] < history.loss[0] for history in histories)
+        True
+        """
+        keywords = {
+            name: value
+            for name, value in locals().items()
+            if name not in ("self", "X", "y", "rows")
+        }
+        return fit_together(self._members, X, y, rows, keywords | {"on_signal": False})
+
+    # ---- predictions ----------------------------------------------------------------------
+
+    def predict(self, X: object) -> Array:
+        """The outputs of every member.
+
+        Parameters
+        ----------
+        X : array_like (n, n_0) or sparse matrix
+            The samples.
+
+        Returns
+        -------
+        ndarray (K, n, n_L)
+            Of the widest dtype among the members.
+        """
+        outputs = [net.predict(X) for net in self._members]
+        return np.stack(outputs).astype(np.result_type(*outputs), copy=False)
+
+    def predict_mean(self, X: object, members: Sequence[int] | None = None) -> Array:
+        """The mean of the outputs over the members, (n, n_L).
+
+        Parameters
+        ----------
+        X : array_like (n, n_0) or sparse matrix
+            The samples.
+        members : sequence of int or None, default None
+            Numbers of members, some perhaps several times, as `select` returns them; None for all.
+        """
+        outputs = self.predict(X)
+        chosen = outputs if members is None else outputs[self._numbers(members)]
+        mean: Array = chosen.mean(axis=0, dtype=np.float64).astype(outputs.dtype)
+        return mean
+
+    def predict_spread(self, X: object, members: Sequence[int] | None = None) -> Array:
+        """The standard deviation of the outputs over the members, (n, n_L): how far they disagree.
+
+        Parameters
+        ----------
+        X, members
+            As for `predict_mean`.
+        """
+        outputs = self.predict(X)
+        chosen = outputs if members is None else outputs[self._numbers(members)]
+        spread_of: Array = chosen.std(axis=0, dtype=np.float64).astype(outputs.dtype)
+        return spread_of
+
+    def _numbers(self, members: Sequence[int]) -> list[int]:
+        numbers = [check.check_count(k, "a number in members") for k in members]
+        if not numbers or max(numbers) >= len(self):
+            raise ValueError(
+                f"members must hold numbers from 0 to {len(self) - 1}, at least one; got {members}"
+            )
+        return numbers
+
+    def loss(self, X: object, y: object = None, sample_weight: object = None) -> Array:
+        """J of every member, (K,).
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `Network.loss`.
+        """
+        return np.array([net.loss(X, y, sample_weight) for net in self._members])
+
+    def select(
+        self,
+        X: object,
+        y: object,
+        metric: str | Metric | None = None,
+        size: int = 25,
+    ) -> list[int]:
+        """Choose an ensemble greedily, by the score of its mean on held-out data.
+
+        It begins with the best member, and adds the member with which the mean of all chosen ones
+        scores best, again and again; a member may be chosen several times, which gives it more
+        weight. Of all ensembles on this way, the best is returned. Caruana, Niculescu-Mizil, Crew
+        & Ksikes, ICML 2004.
+
+        Parameters
+        ----------
+        X, y
+            Held-out samples and targets, as for `Network.loss`.
+        metric : str, callable or None, default None
+            A name of `fastbp.metrics`, or a function (outputs, targets, weights) -> number. None is
+            the score of the members' loss.
+        size : int, default 25
+            The most members to choose, at least 1.
+
+        Returns
+        -------
+        list of int
+            Numbers of members, for `predict_mean` and `predict_spread`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit, and for members whose losses differ.
+
+        Examples
+        --------
+        >>> import fastbp, numpy as np
+        >>> X = np.linspace(-1, 1, 40)[:, None]; y = X ** 2
+        >>> population = fastbp.Population.of(5, (1, 8, 1), activation="tanh")
+        >>> histories = population.fit(X, y, epochs=50, batch_size=8)
+        >>> chosen = population.select(X, y, size=4)
+        >>> 1 <= len(chosen) <= 4, population.predict_mean(X, chosen).shape
+        (True, (40, 1))
+        """
+        return select_members(self._members, X, y, metric, check.check_positive_int(size, "size"))
+
+    # ---- how it shows itself --------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        shapes = {net.widths for net in self._members}
+        widths = str(shapes.pop()) if len(shapes) == 1 else f"{len(shapes)} shapes"
+        networks = "1 network" if len(self) == 1 else f"{len(self)} networks"
+        return f"fastbp.Population({networks}, {widths})"
+
+    def _repr_html_(self) -> str:
+        """A table of the members, for notebooks."""
+        lines = []
+        for k, net in enumerate(self._members[:_SHOWN]):
+            names = ", ".join(str(activation) for activation in net.activations)
+            shown = (k, net.widths, names, net.criterion.name, net.dtype, net.theta.size, net.seed)
+            lines.append("".join(cell(str(value)) for value in shown))
+        heads = ("", "widths", "activations", "loss", "dtype", "parameters", "seed")
+        left = len(self) - len(lines)
+        more = "" if left == 0 else f"<p>and {left} more</p>"
+        title = heading("Population", f"of {len(self)}")
+        return f"<div>{title}{table_of_cells(heads, lines)}{more}</div>"

@@ -1,0 +1,320 @@
+"""The fits of many networks at the same time: slices of all of them in one call of the engine."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import _core
+from .._checks import arguments as check
+from .._checks.numbers import as_array
+from .._network.engine import EngineSession
+from .._network.network import Network
+from .._training.blocks import BlockSession
+from .._training.fit import FitOptions, Member, Training, source_of, training
+from .._training.streams import Stream
+from .._types import Array, Data, Ran, Samples, Session, Stretch, Turn
+from ..history import History
+from ..optim import Optimizer
+from ._each import spread
+
+_BETWEEN_LINES = 1.0  # seconds
+T = TypeVar("T")
+
+
+def fit_together(
+    nets: Sequence[Network], X: object, y: object, rows: object, keywords: Mapping[str, object]
+) -> list[History]:
+    """Train networks as `Population.fit` describes it; returns their Histories."""
+    options = _options_of_each(len(nets), keywords)
+    chosen = _rows_of_each(rows, len(nets), X)
+    given = keywords["n_threads"]
+    n_threads = 0 if given is None else check.check_n_threads(given, "n_threads")
+    engine = _core.Population(n_threads)
+    sources = _Sources(X, y)
+    fits: list[Training] = []
+    with ExitStack() as stack:
+        for k, net in enumerate(nets):
+            with _naming(k, len(nets)):
+                stack.enter_context(net._fitting())
+                source = sources.of(net, options[k], chosen[k])
+                fits.append(training(net, X, y, options[k], Member(source, engine)))
+                stack.callback(fits[k].close)
+                next(fits[k])  # all its checks; nothing changes before those of the others
+        progress = Progress([each.epochs for each in options]) if keywords["progress"] else None
+        return _Together(fits, engine, progress).run()
+
+
+class _naming:
+    """Says in an error to which member it belongs."""
+
+    def __init__(self, k: int, n: int) -> None:
+        self._k, self._n = k, n
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            error.add_note(f"in member {self._k} of a population of {self._n}")
+
+
+# ---- the arguments of each member ---------------------------------------------------------
+
+
+def _options_of_each(n: int, keywords: Mapping[str, object]) -> list[FitOptions]:
+    """The arguments of each fit. What only one fit can use is copied for each."""
+    if keywords["on_signal"] is not False:
+        raise ValueError(
+            "on_signal is for one network; a population writes its checkpoints as `every` says, "
+            "and when it is interrupted"
+        )
+    names = [field.name for field in fields(FitOptions)]
+    lists = {name: spread(name, keywords[name], n) for name in names}
+    lists["progress"] = [False] * n
+    copies: dict[str, Callable[[Any, int], object]] = {
+        "optimizer": lambda value, k: copy.deepcopy(value),
+        "schedule": lambda value, k: copy.deepcopy(value),
+        "callbacks": lambda value, k: _own(value),
+        "checkpoint": lambda value, k: os.path.join(os.fsdecode(value), f"member-{k:04d}"),
+    }
+    for name, make in copies.items():
+        shared = keywords[name]
+        if shared is not None and all(value is shared for value in lists[name]):
+            lists[name] = [make(shared, k) for k in range(n)]
+    _refuse_shared(lists["optimizer"])
+    return [FitOptions(**{name: lists[name][k] for name in names}) for k in range(n)]
+
+
+def _own(callbacks: Iterable[Any]) -> list[Any]:
+    """The same callbacks, with copies of those that hold the state of one fit."""
+    return [copy.deepcopy(each) if getattr(each, "one_fit", False) else each for each in callbacks]
+
+
+def _refuse_shared(optimizers: Sequence[object]) -> None:
+    objects = [id(each) for each in optimizers if isinstance(each, Optimizer)]
+    if len(set(objects)) < len(objects):
+        raise ValueError(
+            "optimizer lists the same object twice; it keeps the state of one network: make one "
+            "for each, or give one for all, which is copied"
+        )
+
+
+def _rows_of_each(rows: object, n: int, X: object) -> list[Array | None]:
+    """Checked row numbers for each member."""
+    if rows is None:
+        return [None] * n
+    if isinstance(X, Stream):
+        raise TypeError("rows choose samples of an array X, and a stream has none: omit rows")
+    if not isinstance(rows, (list, tuple)) or len(rows) != n:
+        got = f"a list of {len(rows)}" if isinstance(rows, (list, tuple)) else type(rows).__name__
+        raise ValueError(f"rows must be a list with one array for each of {n} members; got {got}")
+    n_rows = np.shape(X)[0] if hasattr(X, "shape") else len(X)  # type: ignore[arg-type]
+    return [None if each is None else _checked_rows(each, k, n_rows) for k, each in enumerate(rows)]
+
+
+def _checked_rows(rows: object, k: int, n_rows: int) -> Array:
+    array = as_array(rows, f"rows[{k}]")
+    if array.shape == (0,):
+        raise ValueError(f"rows[{k}] is empty: a member needs at least one row")
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        raise TypeError(
+            f"rows[{k}] must be a 1-D array of row numbers, or a mask; got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    if array.dtype.kind == "b":
+        if len(array) != n_rows:
+            raise ValueError(f"rows[{k}] is a mask of {len(array)}; X has {n_rows} rows")
+        array = np.flatnonzero(array)
+    if len(array) == 0:
+        raise ValueError(f"rows[{k}] chooses no row: a member needs at least one")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= n_rows:
+        raise ValueError(
+            f"rows[{k}] names row {low if low < 0 else high}; X has {n_rows} rows, from 0"
+        )
+    return np.ascontiguousarray(array, np.int32)
+
+
+class _Sources:
+    """Checked data for members, which share them if they take them alike."""
+
+    def __init__(self, X: object, y: object) -> None:
+        self._X, self._y = X, y
+        self._known: dict[object, Data] = {}
+
+    def of(self, net: Network, options: FitOptions, rows: Array | None) -> Samples | Stream:
+        """What a member trains on."""
+        key: object = id(net)
+        if type(net) is Network and net.feature_names is None:
+            whole = net.input_dropout > 0 or net.dense[0].residual
+            key = (net.dtype, net.widths[0], net.widths[-1], str(net.criterion), whole)
+        data = self._known.get(key)
+        if data is None:
+            found = source_of(net, self._X, self._y, None, options.epochs)
+            if isinstance(found, Stream):
+                source_of(net, found, self._y, options.sample_weight, options.epochs)
+                return found
+            data = self._known[key] = found.data
+        X, y, _ = data
+        if rows is not None and net.criterion.group > 1:
+            raise TypeError(f"rows would part the rows that {net.criterion} takes together")
+        weights = check.as_weights(options.sample_weight, len(X), net.dtype)
+        if weights is not None and rows is not None:
+            check.as_weights(weights[rows], len(rows), net.dtype)
+        return Samples((X, y, weights), rows)
+
+
+# ---- the slices ---------------------------------------------------------------------------
+
+
+class Progress:
+    """The report of progress=True: a bar of tqdm if it is installed, else lines on stderr."""
+
+    def __init__(self, epochs: Sequence[object]) -> None:
+        self._n, self._total = len(epochs), sum(int(n) for n in epochs if isinstance(n, int))
+        self._done, self._ended, self._shown = 0, 0, perf_counter()
+        try:
+            from tqdm.auto import tqdm
+
+            self._bar: Any = tqdm(total=self._total, unit="epoch", file=sys.stderr)
+        except ImportError:
+            self._bar = None
+
+    def add(self, epochs: int, ended: int) -> None:
+        """Count epochs, and members whose fits have ended."""
+        self._done, self._ended = self._done + epochs, self._ended + ended
+        if self._bar is not None:
+            self._bar.set_postfix(members=f"{self._ended}/{self._n}", refresh=False)
+            self._bar.update(epochs)
+        elif perf_counter() - self._shown > _BETWEEN_LINES or self._ended == self._n:
+            self._shown = perf_counter()
+            print(
+                f"{self._done}/{self._total} epochs  {self._ended}/{self._n} networks",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Together:
+    """Fits that have made their checks, and are driven together."""
+
+    def __init__(
+        self, fits: Sequence[Training], engine: _core.Population, progress: Progress | None
+    ) -> None:
+        self._fits, self._engine, self._progress = fits, engine, progress
+        self._turns: dict[int, Turn] = {}
+        self._histories: dict[int, History] = {}
+
+    def run(self) -> list[History]:
+        try:
+            for k in range(len(self._fits)):
+                self._go_on(k, None)
+            while self._turns:
+                self._run_slices()
+        except KeyboardInterrupt as error:
+            self._interrupt(error)
+            raise
+        finally:
+            if self._progress is not None:
+                self._progress.close()
+        return [self._histories[k] for k in range(len(self._fits))]
+
+    def _go_on(self, k: int, result: Ran | Stretch | Exception | None) -> None:
+        """Let a fit go on with the result of its slice, until it asks for the next one."""
+        fit = self._fits[k]
+        try:
+            with _naming(k, len(self._fits)):
+                turn = fit.throw(result) if isinstance(result, Exception) else fit.send(result)
+                assert turn is not None
+                self._turns[k] = turn
+        except StopIteration as end:
+            self._turns.pop(k, None)
+            self._histories[k] = end.value
+
+    def _run_slices(self) -> None:
+        """One slice of every fit that has not ended."""
+        turns = dict(self._turns)
+        slices: dict[int, tuple[_core.Fit, float, int]] = {}
+        done = 0
+        for k, turn in turns.items():
+            session = self._ready(k, turn)
+            if isinstance(session, EngineSession) and session.population is self._engine:
+                slices[k] = (session.fit, turn.seconds, max(turn.epochs, 1))
+            elif session is not None:
+                done += self._run_alone(k, turn)
+        results = self._engine.run(list(slices.values())) if slices else []
+        for k, (ended, ran) in zip(slices, results, strict=True):
+            done += self._take(k, turns[k], ran, ended)
+        if self._progress is not None:
+            self._progress.add(done, len(turns) - len(self._turns))
+
+    def _guarded(self, k: int, call: Callable[[], T]) -> T | None:
+        """The result of a call, or None after an exception, which the fit gets."""
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the fit has to end in order
+            self._go_on(k, error)
+            return None
+
+    def _ready(self, k: int, turn: Turn) -> Session | None:
+        """The session that is to run; None if that of a stream has ended its epoch or failed."""
+        stream = turn.session
+        if not isinstance(stream, BlockSession):
+            return stream
+        block = self._guarded(k, stream.ready)
+        if block is None and k in self._turns and self._turns[k] is turn:
+            ran = self._guarded(k, stream.end_epoch)
+            if ran is not None:
+                self._go_on(k, ran)
+        return block
+
+    def _take(
+        self, k: int, turn: Turn, ran: tuple[Any, ...] | Exception, ended: Sequence[Sequence[float]]
+    ) -> int:
+        """Let a fit go on after its slice; returns how many epochs have ended."""
+        if isinstance(ran, Exception):
+            self._go_on(k, ran)
+            return 0
+        stream = turn.session
+        if not isinstance(stream, BlockSession):
+            self._go_on(k, Stretch(Ran(*ran), ended) if turn.epochs else Ran(*ran))
+            return len(ended)
+        result = self._guarded(k, partial(stream.went_on, Ran(*ran)))
+        if result is None:
+            return 0
+        self._go_on(k, result)
+        return int(result.done)
+
+    def _run_alone(self, k: int, turn: Turn) -> int:
+        """A slice of a fit whose steps are made in Python; returns how many epochs have ended."""
+        begun = perf_counter()
+        ran = self._guarded(k, partial(turn.session.run, turn.seconds))
+        if ran is None:
+            return 0
+        result = Ran(*ran)
+        ended = [(result.loss, perf_counter() - begun)] if result.done else []
+        self._go_on(k, Stretch(result, ended) if turn.epochs else result)
+        return len(ended)
+
+    def _interrupt(self, error: KeyboardInterrupt) -> None:
+        """Let every fit that has not ended write its checkpoint."""
+        for k in list(self._turns):
+            try:
+                self._fits[k].throw(error)
+            except (KeyboardInterrupt, StopIteration):
+                continue
