@@ -22,13 +22,14 @@ import driver_build
 
 # Everything that reaches C. The other folders test the reference, pages, documentation and other
 # libraries.
-FOLDERS = ["kernels", "engine", "gates", "training", "files", "estimators"]
+FOLDERS = ["kernels", "engine", "gates", "training", "population", "files", "estimators"]
 # Threads of the engine, and sessions that use several of them.
 THREADS = [
     *("engine/test_threads_*.py", "engine/test_shared_arrays.py", "engine/test_accumulate.py"),
     *("engine/test_hooks.py", "engine/test_engine_fit*.py", "engine/test_sparse.py"),
     *("engine/test_train_batch.py", "engine/test_network_formulas.py"),
     *("training/test_streaming.py", "training/test_checkpoints.py"),
+    *("population/test_*.py", "attacks/threads/test_*.py"),
 ]
 # The bounded share: kernels, layers, losses, rules, derivatives, formulas, readers and threads.
 QUICK = [
