@@ -37,8 +37,8 @@ def check_reference(case):
     layout = case.layout if case.layout in ("sparse", "blocks") else "own"
     try:
         exact = trained(case, reference.Network, layout=layout)
-    except DivergenceError as error:
-        return check_divergence(case, str(error), layout)
+    except DivergenceError:
+        return check_divergence(case, layout)
     found = trained(case, dtype=dtype, layout=layout)
     size = (max(exact.widths) + case.n) * float(np.finfo(dtype).eps)
     drift = 0.0
@@ -54,17 +54,26 @@ def check_reference(case):
     return "agrees"
 
 
-def check_divergence(case, message, layout):
-    """The engine stops at the same step with the same message, and keeps a finite theta."""
-    net = case.net()
+def check_divergence(case, layout):
+    """The engine stops as the reference of its dtype does, and keeps a finite theta.
+
+    In float64, which has other limits, a training may diverge some steps later.
+    """
+    wanted, _ = ending(case, reference.Network, layout)
+    found, theta = ending(case, fastbp.Network, layout)
+    assert found == wanted, f"the reference says: {wanted}; the engine: {found}"
+    assert np.isfinite(theta).all(), "theta is not finite after a DivergenceError"
+    return "diverges" if wanted else "undecided"
+
+
+def ending(case, kind, layout):
+    """What a training says when it diverges, or nothing, and theta after it."""
+    net = case.net(kind, dtype=case.network["dtype"])
     try:
         case.train(net, layout=layout)
     except DivergenceError as error:
-        same = str(error).replace("nan", "inf") == message.replace("nan", "inf")
-        assert same, f"the reference says: {message}; the engine: {error}"
-        assert np.isfinite(net.theta).all(), "theta is not finite after a DivergenceError"
-        return "diverges"
-    raise AssertionError(f"the engine does not diverge; the reference says: {message}")
+        return str(error).replace("nan", "inf"), net.theta
+    return "", net.theta
 
 
 def check_threads(case):
