@@ -210,21 +210,27 @@ def test_checkpoints_resume_every_member_to_the_same_bits(tmp_path):
         np.testing.assert_array_equal(other.theta, one.theta)
 
 
-def test_ctrl_c_leaves_every_member_after_a_whole_step(tmp_path):
+@pytest.fixture
+def sigint_interrupts():
+    """SIGINT raises KeyboardInterrupt, even in processes that ignore it, as those of xdist."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_every_member_after_a_whole_step(tmp_path, sigint_interrupts):
     made = population(3)
+    seldom = {"epochs": 10**7, "every": "1000000 epochs"}
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     timer.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            made.fit(X, Y, epochs=10**7, checkpoint=tmp_path, every="1000000 epochs")
+            made.fit(X, Y, checkpoint=tmp_path, time_budget=60, **seldom)
     finally:
         timer.cancel()
-    again = population(3)
-    for k, net in enumerate(again):
-        history = net.fit(
-            X, Y, epochs=10**7, time_budget=1e-6, checkpoint=tmp_path / f"member-{k:04d}",
-            every="1000000 epochs", resume=True,
-        )  # fmt: skip
+    for k, net in enumerate(population(3)):
+        folder = tmp_path / f"member-{k:04d}"
+        history = net.fit(X, Y, checkpoint=folder, resume=True, time_budget=1e-6, **seldom)
         assert history.epochs >= 1
 
 
