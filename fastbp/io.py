@@ -1,4 +1,4 @@
-"""Model files: a Network saved as safetensors, and loaded again bit for bit, without pickle.
+"""Model files: networks saved as safetensors, and loaded again bit for bit, without pickle.
 
 `docs/formats.md` describes the layout.
 """
@@ -9,12 +9,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ._files.safetensors import read_safetensors, write_safetensors
+from ._files.safetensors import open_reader, read_safetensors, write_safetensors
 from ._network.base import NetworkBase
-from ._network.model_file import read_model, write_model
+from ._network.model_file import read_network, write_model
 from ._network.network import Network
 from ._public import present
 from .errors import ModelFileError
+from .population import Population
+from .population._file import is_of_population, read_members
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
 
@@ -50,8 +52,8 @@ def save(
     write_model(path, net._architecture, net.layers, net.seed, preprocessing, net.feature_names)
 
 
-def load(path: str | os.PathLike[str]) -> Network:
-    """Read the network that `save` wrote, or the safetensors package with the same metadata.
+def load(path: str | os.PathLike[str]) -> Network | Population:
+    """Read what `save` or `Population.save` wrote, or the safetensors package with such metadata.
 
     The file may be untrusted: it is checked before memory is allocated for it, and nothing in it is
     executed.
@@ -63,9 +65,10 @@ def load(path: str | os.PathLike[str]) -> Network:
 
     Returns
     -------
-    Network
+    Network or Population
         The network, with its `preprocessing`. It is a `fastbp.tabular.TableNetwork` if
-        `fastbp train` wrote the file: it takes the rows of a table by name.
+        `fastbp train` wrote the file: it takes the rows of a table by name. For a file of
+        `Population.save`, the population of such networks.
 
     Raises
     ------
@@ -75,7 +78,10 @@ def load(path: str | os.PathLike[str]) -> Network:
     OSError
         As `open` does.
     """
-    return read_model(path, _class_for)
+    with open_reader(path) as reader:
+        if is_of_population(reader):
+            return Population(read_members(reader, _class_for))
+        return read_network(reader, _class_for)
 
 
 # Fields of `preprocessing` by which a model of `fastbp train` is recognised.

@@ -22,6 +22,8 @@ from .._precision import HIGHEST, NAMES
 from .._types import Array
 from ..errors import DataError, ModelFileError
 from ..io import load
+from ..population import Population
+from ..population._file import is_of_population
 from ..tabular import Table, from_arrays, read_features
 from ..tabular._csv import Format
 from ..tabular._preprocessing import UNKNOWN, Preprocessing
@@ -105,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace) -> Network:
     """Load the model. If DATA is one and MODEL is not, the error says that they look swapped."""
     try:
-        return load(args.model)
+        model = load(args.model)
     except (ModelFileError, FileNotFoundError) as error:
         if args.data in options.BUILT_IN or not _is_model(args.data):
             raise
@@ -114,12 +116,18 @@ def _load(args: argparse.Namespace) -> Network:
             f"{args.model} is no model, and {args.data} is one: the arguments look swapped; write "
             f"fastbp predict {right}"
         ) from error
+    if isinstance(model, Population):
+        raise ModelFileError(
+            f"{args.model} is a population of {len(model)} networks; predict takes one network: "
+            "save a member of it by itself, fastbp.load(path)[0].save(...)"
+        )
+    return model
 
 
 def _is_model(path: str) -> bool:
     try:
         with open_reader(path) as reader:
-            return reader.metadata.get("format") == FORMAT
+            return reader.metadata.get("format") == FORMAT or is_of_population(reader)
     except (ModelFileError, OSError):
         return False
 

@@ -178,21 +178,21 @@ def parse_json(
     ModelFileError
         The text is not such an object.
     """
-    try:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique_keys(max_entries),
-            parse_constant=_refuse_constant if finite else None,
-            parse_float=_finite if finite else None,
-        )
-    except ModelFileError as error:
-        raise ModelFileError(f"{what}: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{what} is not valid UTF-8 JSON: {error}") from None
+    value = _parse(text, what, finite, max_entries)
     if not isinstance(value, dict):
         raise ModelFileError(f"{what} must be a JSON object; got {_kind(value)}")
+    return value
+
+
+def parse_json_list(text: str, what: str) -> list[Any]:
+    """Parse a JSON list with finite numbers, whose objects have no key twice.
+
+    >>> parse_json_list('[1, {"a": []}]', "the list")
+    [1, {'a': []}]
+    """
+    value = _parse(text, what, True, None)
+    if not isinstance(value, list):
+        raise ModelFileError(f"{what} must be a JSON list; got {_kind(value)}")
     return value
 
 
@@ -203,6 +203,22 @@ def shown(value: object) -> str:
 
 
 # ---- the reader's checks ------------------------------------------------------------------
+
+
+def _parse(text: bytes | str, what: str, finite: bool, max_entries: int | None) -> object:
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        return json.loads(
+            text,
+            object_pairs_hook=_unique_keys(max_entries),
+            parse_constant=_refuse_constant if finite else None,
+            parse_float=_finite if finite else None,
+        )
+    except ModelFileError as error:
+        raise ModelFileError(f"{what}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{what} is not valid UTF-8 JSON: {error}") from None
 
 
 def _read_header(file: BufferedReader) -> tuple[bytes, int]:

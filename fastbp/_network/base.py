@@ -556,18 +556,22 @@ class NetworkBase:
 
         Raises ValueError for parameters that are not finite, OSError if the file cannot be written.
         """
-        blocks = self._architecture.blocks(self._copy_of_theta())
-        layers = self._layers_of(self._architecture, blocks, blocks)
-        for layer, own in zip(layers, self._layers, strict=True):
-            layer.trainable = own.trainable
         write_model(
             path,
             self._architecture,
-            layers,
+            self._copy_of_layers(),
             self.seed,
             self.preprocessing,
             self.feature_names,
         )
+
+    def _copy_of_layers(self) -> tuple[Layer, ...]:
+        """The layers with copies of their parameters, all of the same moment."""
+        blocks = self._architecture.blocks(self._copy_of_theta())
+        layers = self._layers_of(self._architecture, blocks, blocks)
+        for layer, own in zip(layers, self._layers, strict=True):
+            layer.trainable = own.trainable
+        return layers
 
     def __getstate__(self) -> dict[str, object]:
         net = self._architecture

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from .._files.safetensors import (
     MAX_TENSORS,
     Reader,
-    open_reader,
     parse_json,
     shown,
     write_safetensors,
@@ -45,11 +44,11 @@ from .layers import Layer
 FORMAT = "fastbp"
 
 # field of the architecture: (the types it may have in JSON, how to name them)
-_Fields = dict[str, tuple[tuple[type, ...], str]]
+Fields = dict[str, tuple[tuple[type, ...], str]]
 _TEXT = ((str,), "a string")
 _LIST = ((list,), "a list")
 _NUMBER = ((int, float), "a number")
-_FIELDS_1: _Fields = {
+_FIELDS_1: Fields = {
     "widths": _LIST,
     "activations": _LIST,
     "output": _TEXT,
@@ -59,16 +58,16 @@ _FIELDS_1: _Fields = {
     "l2": _NUMBER,
     "seed": ((int,), "an integer"),
 }
-_FIELDS_2: _Fields = {**_FIELDS_1, "layers": _LIST, "input_dropout": _NUMBER}
-_FIELDS_3: _Fields = {**_FIELDS_2, "matmul_precision": _TEXT}
-_FIELDS_5: _Fields = {**_FIELDS_3, "feature_names": _LIST}
+_FIELDS_2: Fields = {**_FIELDS_1, "layers": _LIST, "input_dropout": _NUMBER}
+_FIELDS_3: Fields = {**_FIELDS_2, "matmul_precision": _TEXT}
+_FIELDS_5: Fields = {**_FIELDS_3, "feature_names": _LIST}
 # version: fields of its architecture
 VERSIONS = {"1": _FIELDS_1, "2": _FIELDS_2, "3": _FIELDS_3, "4": _FIELDS_3, "5": _FIELDS_5}
 _WITH_FORMULAS = ("4", "5")
 _WITH_NAMES = "5"
 MAX_FORMULAS = 1_000_000  # characters, so that a forged file cannot keep the reader busy
 _FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
-_LAYER: _Fields = {
+_LAYER: Fields = {
     "bias": _FLAG,
     "dropout": _NUMBER,
     "norm": ((str, _OPTIONAL), "a string or null"),
@@ -77,6 +76,27 @@ _LAYER: _Fields = {
     "max_norm": ((int, float, _OPTIONAL), "a number or null"),
     "non_negative": _FLAG,
 }
+
+
+class Described(NamedTuple):
+    """A network as a file has it: texts, and the parameters as they are at the moment.
+
+    Attributes
+    ----------
+    version : str
+        The version of the format that has all fields.
+    architecture : dict
+        The fields of the architecture.
+    preprocessing : dict or None
+        What prepares inputs.
+    tensors : dict of str to array
+        The parameters.
+    """
+
+    version: str
+    architecture: dict[str, object]
+    preprocessing: dict[str, object] | None
+    tensors: dict[str, Array]
 
 
 def write_model(
@@ -100,6 +120,29 @@ def write_model(
     feature_names : sequence of str or None
         The names of the inputs, if they have some.
     """
+    found = describe_network(path, net, layers, seed, preprocessing, feature_names)
+    metadata = {
+        "format": FORMAT,
+        "version": found.version,
+        "architecture": json.dumps(found.architecture, allow_nan=False),
+    }
+    if found.preprocessing is not None:
+        metadata["preprocessing"] = json.dumps(found.preprocessing, allow_nan=False)
+    write_safetensors(path, found.tensors, metadata)
+
+
+def describe_network(
+    path: str | os.PathLike[str],
+    net: Architecture,
+    layers: Sequence[Layer],
+    seed: int,
+    preprocessing: object,
+    feature_names: Sequence[str] | None,
+) -> Described:
+    """What a file has of a network that can be written to it; arguments as of `write_model`.
+
+    Raises TypeError or ValueError for a network that cannot; `path` is for messages.
+    """
     if isinstance(net.criterion, CustomLoss):
         raise TypeError(
             f"a model file cannot hold the loss {net.criterion}, which is a function; pickle the "
@@ -111,32 +154,32 @@ def write_model(
             f"{net.matmul_precision!r}, which fastbp.Network does not take: set its "
             f"matmul_precision to {HIGHEST!r} first, or pickle it"
         )
-    length = _length_of_formulas(map(str, (*net.activations, net.criterion)))
-    if length > MAX_FORMULAS:
-        raise ValueError(
-            f"a model file can hold formulas of {MAX_FORMULAS} characters; those of the network "
-            f"have {length}: pickle it"
-        )
+    check_formulas_fit([net])
     check_finite_parameters(
         layers,
         f"a model file takes finite weights only: nothing was written to {os.fsdecode(path)}",
     )
+    if preprocessing is not None and not isinstance(preprocessing, dict):
+        raise TypeError(f"preprocessing must be a dict; got {type(preprocessing).__name__}")
     tensors: dict[str, Array] = {}
     for i, layer in enumerate(layers):
         tensors |= {f"layers.{i}.{name}": view for name, view in layer.parameters().items()}
-    metadata = {
-        "format": FORMAT,
-        "version": _version(net, layers, feature_names is not None),
-    }
     names = None if feature_names is None else list(feature_names)
+    version = _version(net, layers, named=names is not None)
     fields = _described(net, layers, seed) | {"feature_names": names}
-    fields = {name: fields[name] for name in VERSIONS[metadata["version"]]}
-    metadata["architecture"] = json.dumps(fields, allow_nan=False)
-    if preprocessing is not None:
-        if not isinstance(preprocessing, dict):
-            raise TypeError(f"preprocessing must be a dict; got {type(preprocessing).__name__}")
-        metadata["preprocessing"] = json.dumps(preprocessing, allow_nan=False)
-    write_safetensors(path, tensors, metadata)
+    architecture = {name: fields[name] for name in VERSIONS[version]}
+    return Described(version, architecture, preprocessing, tensors)
+
+
+def check_formulas_fit(nets: Sequence[Architecture]) -> None:
+    """Raise ValueError if a file cannot hold all formulas of the networks together."""
+    length = sum(_length_of_formulas(map(str, (*net.activations, net.criterion))) for net in nets)
+    if length > MAX_FORMULAS:
+        it, network = ("it", "network") if len(nets) == 1 else ("them", "networks")
+        raise ValueError(
+            f"a model file can hold formulas of {MAX_FORMULAS} characters; those of the {network} "
+            f"have {length}: pickle {it}"
+        )
 
 
 class _Made(Protocol):
@@ -174,43 +217,80 @@ class _Class(Protocol[_Net_co]):
     ) -> _Net_co: ...
 
 
-def read_model(
-    path: str | os.PathLike[str],
-    class_for: Callable[[dict[str, Any] | None, Sequence[int]], _Class[_Net_co]],
-) -> _Net_co:
+# The class of a network, by its preprocessing and widths.
+ClassFor = Callable[[dict[str, Any] | None, Sequence[int]], _Class[_Net_co]]
+
+
+class Planned(NamedTuple):
+    """A network that a file describes, before memory is taken for it."""
+
+    architecture: dict[str, Any]
+    preprocessing: dict[str, Any] | None
+    dense: list[Dense]
+    loss: Loss
+
+    def entries(self, prefix: str = "") -> dict[str, tuple[str, tuple[int, ...]]]:
+        """(dtype, shape) of each of its tensors, by name."""
+        dtype, n_in = self.architecture["dtype"], self.architecture["widths"][0]
+        found = {}
+        for i, layer in enumerate(self.dense):
+            for name, shape in layer.shapes(n_in).items():
+                found[f"{prefix}layers.{i}.{name}"] = (dtype, shape)
+            n_in = layer.n_out
+        return found
+
+
+def read_network(reader: Reader, class_for: ClassFor[_Net_co]) -> _Net_co:
     """Read a model file into a network of the class for its preprocessing and widths.
 
     See `fastbp.io.load`.
     """
-    with open_reader(path) as reader:
-        metadata = _check_format(reader.metadata)
-        architecture = parse_json(metadata["architecture"], "the architecture")
-        _check_architecture(architecture, metadata["version"])
-        text = metadata.get("preprocessing")
-        preprocessing = None if text is None else parse_json(text, "the preprocessing")
-        dense, loss = _layers(architecture)
-        _check_formulas(metadata["version"], dense, loss)
-        _check_tensors(reader, architecture["widths"][0], dense, architecture["dtype"])
-        more = ("dtype", "seed", "l1", "l2", "input_dropout")
-        keywords = {name: architecture[name] for name in more if name in architecture}
-        keywords["matmul_precision"] = architecture.get("matmul_precision", HIGHEST)
-        kind = class_for(preprocessing, architecture["widths"])
-        try:
-            net = kind.from_layers(architecture["widths"][0], dense, loss=loss, **keywords)
-            net.feature_names = architecture.get("feature_names")
-        except (TypeError, ValueError) as error:
-            raise ModelFileError(f"the architecture does not hold: {error}") from error
-        net.preprocessing = preprocessing
-        for i, layer in enumerate(net.layers):
-            for name, view in layer.parameters().items():
-                view[...] = _read_finite(reader, f"layers.{i}.{name}")
+    metadata = _check_format(reader.metadata)
+    architecture = parse_json(metadata["architecture"], "the architecture")
+    check_architecture(architecture, metadata["version"])
+    check_total_formulas([architecture])
+    text = metadata.get("preprocessing")
+    preprocessing = None if text is None else parse_json(text, "the preprocessing")
+    planned = plan_network(architecture, metadata["version"], preprocessing)
+    check_tensors(reader, planned.entries(), f"a network of {len(planned.dense)} layers")
+    return make_network(reader, planned, class_for)
+
+
+def plan_network(
+    architecture: dict[str, Any], version: str, preprocessing: dict[str, Any] | None
+) -> Planned:
+    """A network by its checked architecture; ModelFileError if there can be none such."""
+    dense, loss = _layers(architecture)
+    _check_formulas(version, dense, loss)
+    return Planned(architecture, preprocessing, dense, loss)
+
+
+def make_network(
+    reader: Reader, planned: Planned, class_for: ClassFor[_Net_co], prefix: str = ""
+) -> _Net_co:
+    """The network of a plan, with the parameters of the checked tensors `prefix`layers.0.W…"""
+    architecture = planned.architecture
+    more = ("dtype", "seed", "l1", "l2", "input_dropout")
+    keywords = {name: architecture[name] for name in more if name in architecture}
+    keywords["matmul_precision"] = architecture.get("matmul_precision", HIGHEST)
+    kind = class_for(planned.preprocessing, architecture["widths"])
+    n_in = architecture["widths"][0]
+    try:
+        net = kind.from_layers(n_in, planned.dense, loss=planned.loss, **keywords)
+        net.feature_names = architecture.get("feature_names")
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the architecture does not hold: {error}") from error
+    net.preprocessing = planned.preprocessing
+    for i, layer in enumerate(net.layers):
+        for name, view in layer.parameters().items():
+            view[...] = _read_finite(reader, f"{prefix}layers.{i}.{name}")
     return net
 
 
 # ---- its parts ----------------------------------------------------------------------------
 
 
-def _version(net: Architecture, layers: Sequence[Layer], named: bool) -> str:
+def _version(net: Architecture, layers: Sequence[Layer], *, named: bool) -> str:
     """The lowest version that can hold the network, so that older readers take it."""
     if named:
         return _WITH_NAMES
@@ -273,7 +353,7 @@ def _check_format(metadata: dict[str, str]) -> dict[str, str]:
     return metadata
 
 
-def _check_fields(got: object, fields: _Fields, where: str) -> None:
+def check_fields(got: object, fields: Fields, where: str) -> None:
     """`got` is an object of exactly these fields, each of its type."""
     if not isinstance(got, dict):
         raise ModelFileError(f"{where} must be an object; got {shown(got)}")
@@ -289,8 +369,9 @@ def _check_fields(got: object, fields: _Fields, where: str) -> None:
             raise ModelFileError(f"{key} in {where} must be {kind}; got {shown(got[key])}")
 
 
-def _check_architecture(architecture: dict[str, Any], version: str) -> None:
-    _check_fields(architecture, VERSIONS[version], "the architecture")
+def check_architecture(architecture: dict[str, Any], version: str) -> None:
+    """Raise ModelFileError unless the fields of an architecture are those of the version."""
+    check_fields(architecture, VERSIONS[version], "the architecture")
     widths = architecture["widths"]
     if len(widths) > MAX_TENSORS:  # every layer has a tensor
         raise ModelFileError(
@@ -315,14 +396,8 @@ def _layers(architecture: dict[str, Any]) -> tuple[list[Dense], Loss]:
         )
     for i, each in enumerate(options):
         if "layers" in architecture:
-            _check_fields(each, _LAYER, f"layer {i} of the architecture")
+            check_fields(each, _LAYER, f"layer {i} of the architecture")
     hidden, output = architecture["activations"], architecture["output"]
-    texts = [text for text in (*hidden, output, architecture["loss"]) if isinstance(text, str)]
-    if _length_of_formulas(texts) > MAX_FORMULAS:
-        raise ModelFileError(
-            f"the formulas in the architecture have {_length_of_formulas(texts)} characters; at "
-            f"most {MAX_FORMULAS} are allowed"
-        )
     try:
         activations = resolve_layers(len(units), hidden, output)
         dense = [
@@ -334,6 +409,19 @@ def _layers(architecture: dict[str, Any]) -> tuple[list[Dense], Loss]:
         return dense, loss
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the architecture does not hold: {error}") from error
+
+
+def check_total_formulas(architectures: Iterable[dict[str, Any]]) -> None:
+    """Raise ModelFileError for formulas that are too long together, before they are parsed."""
+    length = 0
+    for fields in architectures:
+        texts = (*fields["activations"], fields["output"], fields["loss"])
+        length += _length_of_formulas(text for text in texts if isinstance(text, str))
+    if length > MAX_FORMULAS:
+        raise ModelFileError(
+            f"the formulas in the architecture have {length} characters; at most {MAX_FORMULAS} "
+            "are allowed"
+        )
 
 
 def _length_of_formulas(texts: Iterable[str]) -> int:
@@ -349,20 +437,27 @@ def _check_formulas(version: str, layers: list[Dense], loss: Loss) -> None:
         )
 
 
-def _check_tensors(reader: Reader, n_in: int, layers: list[Dense], dtype: str) -> None:
-    """The file's tensors are those of the architecture, before any memory is taken for it."""
-    expected: dict[str, tuple[int, ...]] = {}
-    for i, layer in enumerate(layers):
-        shapes = layer.shapes(n_in)
-        expected |= {f"layers.{i}.{name}": shape for name, shape in shapes.items()}
-        n_in = layer.n_out
+def check_tensors(
+    reader: Reader, expected: Mapping[str, tuple[str, tuple[int, ...]]], what: str
+) -> None:
+    """The file's tensors are those of the architecture, before any memory is taken for it.
+
+    Parameters
+    ----------
+    reader : Reader
+        The file.
+    expected : mapping of str to (str, tuple of int)
+        dtype and shape of every tensor.
+    what : str
+        What has these tensors, for messages.
+    """
     for name in reader.entries:
         if name not in expected:
             raise ModelFileError(
-                f"unexpected tensor {shown(name)}; a network of {len(layers)} layers has "
+                f"unexpected tensor {shown(name)}; {what} has "
                 f"{next(iter(expected))} to {list(expected)[-1]}"
             )
-    for name, shape in expected.items():
+    for name, (dtype, shape) in expected.items():
         entry = reader.entries.get(name)
         if entry is None:
             raise ModelFileError(f"tensor {name!r} is missing")

@@ -60,3 +60,17 @@ def spread(name: str, value: object, n: int) -> list[Any]:
             "all, or a list with one each"
         )
     return list(value)
+
+
+class naming_member:
+    """A context that adds a note to an exception: to which member it belongs."""
+
+    def __init__(self, k: int, n: int) -> None:
+        self._k, self._n = k, n
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            error.add_note(f"in member {self._k} of a population of {self._n}")

@@ -17,6 +17,7 @@ from ..metrics._metrics import Metric
 from ..optim import LBFGS, Optimizer
 from ..schedules import Schedule
 from ._each import spread
+from ._file import write_members
 from ._select import select_members
 from ._together import fit_together
 
@@ -337,6 +338,37 @@ class Population:
         (True, (40, 1))
         """
         return select_members(self._members, X, y, metric, check.check_positive_int(size, "size"))
+
+    # ---- files ----------------------------------------------------------------------------
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all members to one file, whole or not at all; `fastbp.load` reads it.
+
+        The members keep their bits, `preprocessing` and `feature_names`. docs/formats.md describes
+        the layout, in which every member has what its own model file would have.
+
+        Parameters
+        ----------
+        path : path
+            The file to write, by convention one that ends in .safetensors.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a member that `Network.save` refuses, with a note that names it, and for more than
+            10,000 members or 65,536 arrays of parameters.
+        OSError
+            As `open` does.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> population = fastbp.Population.of(3, (2, 8, 1))
+        >>> population.save("population.safetensors")
+        >>> fastbp.load("population.safetensors")
+        fastbp.Population(3 networks, (2, 8, 1))
+        """
+        write_members(path, self._members)
 
     # ---- how it shows itself --------------------------------------------------------------
 

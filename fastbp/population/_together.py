@@ -25,7 +25,7 @@ from .._training.streams import Stream
 from .._types import Array, Data, Ran, Samples, Session, Stretch, Turn
 from ..history import History
 from ..optim import Optimizer
-from ._each import spread
+from ._each import naming_member, spread
 
 _BETWEEN_LINES = 1.0  # seconds
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def fit_together(
     fits: list[Training] = []
     with ExitStack() as stack:
         for k, net in enumerate(nets):
-            with _naming(k, len(nets)):
+            with naming_member(k, len(nets)):
                 stack.enter_context(net._fitting())
                 source = sources.of(net, options[k], chosen[k])
                 fits.append(training(net, X, y, options[k], Member(source, engine)))
@@ -52,20 +52,6 @@ def fit_together(
                 next(fits[k])  # all its checks; nothing changes before those of the others
         progress = Progress([each.epochs for each in options]) if keywords["progress"] else None
         return _Together(fits, engine, progress).run()
-
-
-class _naming:
-    """Says in an error to which member it belongs."""
-
-    def __init__(self, k: int, n: int) -> None:
-        self._k, self._n = k, n
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):
-            error.add_note(f"in member {self._k} of a population of {self._n}")
 
 
 # ---- the arguments of each member ---------------------------------------------------------
@@ -238,7 +224,7 @@ class _Together:
         """Let a fit go on with the result of its slice, until it asks for the next one."""
         fit = self._fits[k]
         try:
-            with _naming(k, len(self._fits)):
+            with naming_member(k, len(self._fits)):
                 turn = fit.throw(result) if isinstance(result, Exception) else fit.send(result)
                 assert turn is not None
                 self._turns[k] = turn

@@ -93,7 +93,7 @@ PYTHON_ROOMS = {
     "reference": ["_network", "_forks"],
     "testing": ["_network"],
     "tabular": ["_network"],
-    "io": ["tabular"],
+    "io": ["tabular", "population"],
     "callbacks": ["io"],
     "plot": ["_network"],
     "datasets": ["_training"],

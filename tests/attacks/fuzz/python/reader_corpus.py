@@ -35,7 +35,7 @@ def seeds_of(name: str) -> dict[str, bytes]:
 
 
 def models(folder: Path) -> dict[str, bytes]:
-    """A file of each version, and of the command."""
+    """A file of each version, of the command, and of a population."""
     swish = gates.activation(lambda z, beta: z * gates.sigmoid(beta * z), beta=1.0, per="unit")
     loss = gates.loss(lambda a, y: gates.mean((a - y) ** 2), score="r2")
     dense = fastbp.Dense
@@ -65,6 +65,10 @@ def models(folder: Path) -> dict[str, bytes]:
         found[name] = (folder / "model").read_bytes()
     for name, (text, options) in TABLES.items():
         found[f"valid-table-{name}"] = trained(folder, text, options)
+    fastbp.Population([nets["valid-1"], nets["valid-1-float64"], nets["valid-5"]]).save(
+        folder / "model"
+    )
+    found["valid-population"] = (folder / "model").read_bytes()
     return found
 
 

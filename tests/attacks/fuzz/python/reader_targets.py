@@ -49,15 +49,26 @@ _MIB = 1 << 20
 
 def read_model(data: bytes, folder: Path) -> None:
     (folder / "model").write_bytes(data)
-    net = load(folder / "model")
+    loaded = load(folder / "model")
+    check_text(repr(loaded))
+    if isinstance(loaded, fastbp.Population):
+        loaded.save(folder / "again")
+        nets, again = list(loaded), list(load(folder / "again"))
+        require(len(again) == len(nets), "a saved population has the same members")
+    else:
+        save(loaded, folder / "again")
+        nets, again = [loaded], [load(folder / "again")]
+    for net, twin in zip(nets, again, strict=True):
+        _use_network(net, twin)
+
+
+def _use_network(net: Network, again: Network) -> None:
+    """Predict with a network that was read; `again` is what was saved of it."""
     require(np.isfinite(net.theta).all(), "weights are finite")
     zeros = np.zeros((2, net.widths[0]))
     first = Network.predict(net, zeros)
     require(first.shape == (2, net.widths[-1]), "predictions have a row per row")
     require(first.tobytes() == Network.predict(net, zeros).tobytes(), "the same bits twice")
-    check_text(repr(net))
-    save(net, folder / "again")
-    again = load(folder / "again")
     require(again.theta.tobytes() == net.theta.tobytes(), "a saved network has the same bits")
     require(repr(again) == repr(net), "a saved network has the same architecture")
     require(type(again) is type(net) and again.preprocessing == net.preprocessing, "the same table")
