@@ -1,5 +1,9 @@
 """Populations: many networks trained in one call, each with the bits that it would have alone."""
 
+from .._public import present
+from ._evolve import Evolution
 from ._population import Population
 
-__all__ = ["Population"]
+__all__ = ["Evolution", "Population"]
+
+present(__name__, ["Evolution"])

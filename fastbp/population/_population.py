@@ -11,12 +11,14 @@ import numpy as np
 from .._checks import arguments as check
 from .._html import cell, heading, table_of_cells
 from .._network.network import Network
+from .._training.streams import Stream
 from .._types import Array
 from ..history import History
 from ..metrics._metrics import Metric
 from ..optim import LBFGS, Optimizer
 from ..schedules import Schedule
 from ._each import spread
+from ._evolve import Evolution, check_rules, evolve, own_optimizers
 from ._file import write_members
 from ._select import select_members
 from ._together import fit_together
@@ -228,6 +230,107 @@ class Population:
             if name not in ("self", "X", "y", "rows")
         }
         return fit_together(self._members, X, y, rows, keywords | {"on_signal": False})
+
+    def evolve(
+        self,
+        X: object,
+        y: object,
+        *,
+        validation_data: Sequence[object],
+        rounds: int = 10,
+        epochs: int = 1,
+        optimizer: str | Optimizer | list[str | Optimizer] = "adam",
+        quantile: float = 0.25,
+        factors: Sequence[float] = (0.8, 1.25),
+        metric: str | Metric | None = None,
+        seed: int = 0,
+        rows: Sequence[object] | None = None,
+        batch_size: int | list[int] = 64,
+        shuffle: bool | list[bool] = True,
+        sample_weight: object = None,
+        class_weight: object = None,
+        n_threads: int | None = None,
+    ) -> Evolution:
+        """Train all members, and let the worst continue from the best with other learning rates.
+
+        Population-based training (Jaderberg et al., arXiv:1711.09846, 2017). Members are trained
+        in rounds. After each round but the last, those of the worst quantile take the parameters
+        of members of the best one, and the hyper-parameters and moments of their optimisers, and
+        multiply the copied learning rate by one of the factors. Which member and which factor is
+        drawn, as `seed` says. The results are the same on any number of threads.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`, but no stream.
+        validation_data : (X, y) or (X, y, sample_weight)
+            Held-out data on which the members are compared.
+        rounds : int, default 10
+            How many rounds, at least 1.
+        epochs : int, default 1
+            Epochs of a round, at least 1.
+        optimizer : str, Optimizer or list of them, default "adam"
+            One for all is copied for each. Those of a list are trained themselves, as by `fit`;
+            give them different rates. All are of one class, and not LBFGS.
+        quantile : float, default 0.25
+            The share of members that copy, 0 < quantile <= 0.5; at least one member does. Their
+            number is rounded down.
+        factors : sequence of float, default (0.8, 1.25)
+            Factors of the learning rate, greater than 0.
+        metric : str, callable or None, default None
+            As for `select`.
+        seed : int, default 0
+            Of the random choices.
+        rows, batch_size, shuffle, sample_weight, class_weight, n_threads
+            As for `fit`.
+
+        Returns
+        -------
+        Evolution
+            The scores, the learning rates and the copies of each round.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit, for fewer than two members, and for members that differ
+            in loss, dtype or layers (except for dropout); nothing has changed then.
+        KeyboardInterrupt
+            When interrupted; every member has made a whole step.
+
+        Examples
+        --------
+        >>> import fastbp, numpy as np
+        >>> X = np.linspace(-2, 2, 200)[:, None]; y = np.sin(2 * X)
+        >>> population = fastbp.Population.of(8, (1, 16, 1), activation="tanh")
+        >>> rates = [fastbp.optim.Adam(lr) for lr in np.geomspace(1e-4, 1e-1, 8)]
+        >>> found = population.evolve(
+        ...     X[::2], y[::2], validation_data=(X[1::2], y[1::2]), rounds=5, epochs=4,
+        ...     optimizer=rates,
+        ... )
+        >>> found.scores.shape, int((found.parents[0] != np.arange(8)).sum())
+        ((5, 8), 2)
+        """
+        rules = check_rules(len(self), rounds, epochs, quantile, factors, seed)
+        optimizers = own_optimizers(optimizer, len(self))
+        if isinstance(X, Stream):
+            raise TypeError("evolve takes arrays X and y; got a stream")
+
+        def fit(initial_epoch: int, last: int) -> list[History]:
+            return self.fit(
+                X,
+                y,
+                rows=rows,
+                epochs=last,
+                initial_epoch=initial_epoch,
+                batch_size=batch_size,
+                optimizer=list(optimizers),
+                shuffle=shuffle,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                n_threads=n_threads,
+            )
+
+        return evolve(self._members, rules, X, validation_data, metric, optimizers, fit)
 
     # ---- predictions ----------------------------------------------------------------------
 

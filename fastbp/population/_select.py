@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from .._network.network import Network
 from .._training.fit import data_set
+from .._types import Array
 from ..metrics._declarations import direction
 from ..metrics._metrics import Metric, score_of
 from ..metrics._metrics import resolve as resolve_metrics
@@ -17,15 +19,8 @@ def select_members(
     nets: Sequence[Network], X: object, y: object, metric: str | Metric | None, size: int
 ) -> list[int]:
     """The numbers of the members of the best ensemble on the way; see `Population.select`."""
-    losses = {str(net.criterion) for net in nets}
-    if len(losses) > 1:
-        raise ValueError(
-            f"select compares members of one loss; these have {', '.join(sorted(losses))}"
-        )
-    score, sign = _score(nets[0], metric)
+    score, sign = score_of_members(nets, metric, "select")
     _, targets, _ = data_set(nets[0], X, y, None)
-    if targets is None:
-        raise ValueError(f"select needs targets; {nets[0].criterion} has none")
     outputs = np.stack([net.predict(X).astype(np.float64) for net in nets])
     dtype = nets[0].dtype
     chosen: list[int] = []
@@ -33,7 +28,7 @@ def select_members(
     best, best_score = 0, -np.inf
     for count in range(1, size + 1):
         scores = [
-            sign * float(score(((total + each) / count).astype(dtype), targets, None))
+            sign * float(score(((total + each) / count).astype(dtype), cast(Array, targets), None))
             for each in outputs
         ]
         k = int(np.nanargmax(scores))
@@ -44,12 +39,25 @@ def select_members(
     return chosen[:best]
 
 
-def _score(net: Network, metric: str | Metric | None) -> tuple[Metric, float]:
-    """A score and 1.0, or −1.0 if it is better the lower it is."""
-    found = score_of(net.criterion) if metric is None else None
+def score_of_members(
+    nets: Sequence[Network], metric: str | Metric | None, verb: str
+) -> tuple[Metric, float]:
+    """A score by which members are compared, and 1.0, or −1.0 if it is better the lower it is.
+
+    Raises ValueError for members that no score can compare; `verb` is for messages.
+    """
+    losses = {str(net.criterion) for net in nets}
+    if len(losses) > 1:
+        raise ValueError(
+            f"{verb} compares members of one loss; these have {', '.join(sorted(losses))}"
+        )
+    loss = nets[0].criterion
+    if loss.group > 1:
+        raise ValueError(f"{verb} needs targets; {loss} has none")
+    found = score_of(loss) if metric is None else None
     if metric is not None:
-        (found,) = resolve_metrics([metric], net.criterion).values()
+        (found,) = resolve_metrics([metric], loss).values()
     if found is None:
-        raise ValueError(f"the loss {net.criterion} has no score: name a metric")
+        raise ValueError(f"the loss {loss} has no score: name a metric")
     way = direction(found)
     return found, 1.0 if way in (None, True) else -1.0
