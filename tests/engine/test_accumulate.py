@@ -11,6 +11,7 @@ from fastbp import _core, reference
 from fastbp.optim import SGD, Adam
 
 N = 50
+CACHE_LINE = 64  # bytes, to which buffers are rounded up
 NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
 
 
@@ -93,7 +94,9 @@ def test_buffers_have_the_size_of_a_part():
             net._backend.net, net.theta, X, y, None, adam, batch_size, True, 0, 1, part_rows
         )
         sizes.append(fit.report()["bytes"])
-    assert sizes[2] == sizes[0] + net.theta.nbytes < sizes[1]
+    sums = sizes[2] - sizes[0]
+    assert net.theta.nbytes <= sums < net.theta.nbytes + CACHE_LINE
+    assert sizes[2] < sizes[1]
 
 
 @NETWORKS
