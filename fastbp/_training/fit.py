@@ -14,7 +14,7 @@ from inspect import GEN_CLOSED, getgeneratorstate
 from os import PathLike
 from signal import Signals
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -87,8 +87,11 @@ class _Settings:
     schedule: Schedule | None
 
 
+T = TypeVar("T")
+
 # A fit: it asks for turns, the first of them None when all is checked and nothing has changed.
-Training = Generator[Turn | None, Ran | Stretch | None, History]
+Steps = Generator[Turn | None, Ran | Stretch | None, T]
+Training = Steps[History]
 
 
 def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
@@ -96,7 +99,7 @@ def fit(net: Trainee, X: object, y: object, options: FitOptions) -> History:
     return alone(training(net, X, y, options))
 
 
-def alone(steps: Training) -> History:
+def alone(steps: Steps[T]) -> T:
     """Run a fit by itself."""
     ran: Ran | None = None
     try:
@@ -105,9 +108,12 @@ def alone(steps: Training) -> History:
             ran = None if turn is None else Ran(*turn.session.run(turn.seconds))
     except BaseException as error:
         if getgeneratorstate(steps) != GEN_CLOSED:  # the fit waits for a turn: let it end in order
-            steps.throw(error)
+            try:
+                steps.throw(error)
+            except StopIteration as end:  # it keeps what it has
+                return cast(T, end.value)
         elif isinstance(error, StopIteration):
-            return cast(History, error.value)
+            return cast(T, error.value)
         raise
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .._checks.numbers import as_array
 from .._network.engine import EngineSession
 from .._network.network import Network
 from .._training.blocks import BlockSession
-from .._training.fit import FitOptions, Member, Training, source_of, training
+from .._training.fit import FitOptions, Member, Steps, Training, source_of, training
 from .._training.streams import Stream
 from .._types import Array, Data, Ran, Samples, Session, Stretch, Turn
 from ..history import History
@@ -29,6 +29,7 @@ from ._each import naming_member, spread
 
 _BETWEEN_LINES = 1.0  # seconds
 T = TypeVar("T")
+_End = TypeVar("_End")  # what a fit returns
 
 
 def fit_together(
@@ -51,7 +52,14 @@ def fit_together(
                 stack.callback(fits[k].close)
                 next(fits[k])  # all its checks; nothing changes before those of the others
         progress = Progress([each.epochs for each in options]) if keywords["progress"] else None
-        return _Together(fits, engine, progress).run()
+        return run_together(fits, engine, progress)
+
+
+def run_together(
+    fits: Sequence[Steps[_End]], engine: _core.Population, progress: Progress | None = None
+) -> list[_End]:
+    """Run fits that have made their checks, at the same time; returns what each returns."""
+    return _Together(fits, engine, progress).run()
 
 
 # ---- the arguments of each member ---------------------------------------------------------
@@ -196,17 +204,17 @@ class Progress:
             self._bar.close()
 
 
-class _Together:
+class _Together(Generic[_End]):
     """Fits that have made their checks, and are driven together."""
 
     def __init__(
-        self, fits: Sequence[Training], engine: _core.Population, progress: Progress | None
+        self, fits: Sequence[Steps[_End]], engine: _core.Population, progress: Progress | None
     ) -> None:
         self._fits, self._engine, self._progress = fits, engine, progress
         self._turns: dict[int, Turn] = {}
-        self._histories: dict[int, History] = {}
+        self._ends: dict[int, _End] = {}
 
-    def run(self) -> list[History]:
+    def run(self) -> list[_End]:
         try:
             for k in range(len(self._fits)):
                 self._go_on(k, None)
@@ -218,7 +226,7 @@ class _Together:
         finally:
             if self._progress is not None:
                 self._progress.close()
-        return [self._histories[k] for k in range(len(self._fits))]
+        return [self._ends[k] for k in range(len(self._fits))]
 
     def _go_on(self, k: int, result: Ran | Stretch | Exception | None) -> None:
         """Let a fit go on with the result of its slice, until it asks for the next one."""
@@ -230,7 +238,7 @@ class _Together:
                 self._turns[k] = turn
         except StopIteration as end:
             self._turns.pop(k, None)
-            self._histories[k] = end.value
+            self._ends[k] = end.value
 
     def _run_slices(self) -> None:
         """One slice of every fit that has not ended."""

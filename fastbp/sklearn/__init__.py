@@ -18,7 +18,8 @@ from .._public import present
 from ._classifier import MLPClassifier
 from ._convert import from_sklearn, to_sklearn
 from ._regressor import MLPRegressor
+from ._search import PopulationSearchCV
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "to_sklearn"]
+__all__ = ["MLPClassifier", "MLPRegressor", "PopulationSearchCV", "from_sklearn", "to_sklearn"]
 
 present(__name__, __all__)

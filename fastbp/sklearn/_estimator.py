@@ -400,7 +400,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 f"batch_size is {self.batch_size}, but there are {n_samples} samples: "
                 f"it is clipped to {n_samples}",
                 UserWarning,
-                stacklevel=7,
+                stacklevel=9,
             )
         return min(int(self.batch_size), n_samples)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -12,9 +14,9 @@ from sklearn.model_selection import train_test_split
 from .._checks.arguments import as_weights
 from .._checks.targets import warn_of_lost_digits
 from .._checks.words import counted
-from .._training.fit import SLICE
+from .._training.fit import SLICE, Steps
 from .._training.runner import CallbackRunner
-from .._types import Array, Place, Ran, SessionOptions
+from .._types import Array, Place, Ran, Rows, SessionOptions, Turn
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 from ..optim._lbfgs import check_precision, descend
@@ -26,6 +28,23 @@ from ._tasks import Tasks
 
 # Rows, their encoded targets, and their weights.
 Samples = tuple[Array | SparseMatrix, Array, Array | None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a fit that is one of many shares with them.
+
+    Attributes
+    ----------
+    engine : object
+        The memory of the engine that their sessions share.
+    known : dict
+        The rows of the X of this fit as the engine reads them, for each dtype of a network. The
+        fits on the same X have the same dict.
+    """
+
+    engine: Any
+    known: dict[np.dtype[Any], Rows]
 
 
 class Training:
@@ -48,6 +67,8 @@ class Training:
         The arguments of fit about data to validate on.
     incremental : bool
         Whether this is partial_fit: one epoch that continues the last training.
+    member : Member or None, default None
+        What it shares with other fits that run at the same time.
     """
 
     def __init__(
@@ -58,8 +79,9 @@ class Training:
         weights: Array | None,
         held_out: HeldOut,
         incremental: bool,
+        member: Member | None = None,
     ) -> None:
-        self.est, self.incremental = est, incremental
+        self.est, self.incremental, self.member = est, incremental, member
         self.held_out: Samples | None = est._validation(held_out)
         if self.held_out is not None and self.held_out[1].shape[1:] != y.shape[1:]:
             got, expected = (
@@ -67,31 +89,56 @@ class Training:
             )
             name = "y_val" if held_out.validation_data is None else "validation_data[1]"
             raise ValueError(f"{name} has {counted(got, 'column')}; y has {expected}")
+        part = None
         if self.held_out is None and est.early_stopping:
-            (X, y, weights), self.held_out = self._split(X, y, weights)
-        self.n_samples = X.shape[0]
+            part, self.held_out = self._split(X, y, weights)
+        train = _taken((X, y, weights), part)
+        self.n_samples = len(train[1])
         schedule = kept_schedule(est, incremental=incremental)
         est._optimizer = kept_optimizer(est, incremental=incremental)
         batch_size = est._clipped_batch_size(self.n_samples)
         if est._optimizer.full_batch:
             batch_size = self.n_samples
-        mean_weight = 1.0 if weights is None else float(weights.mean(dtype=np.float64))
+        mean_weight = 1.0 if train[2] is None else float(train[2].mean(dtype=np.float64))
         net = est.network_
         self.callbacks = CallbackRunner(est.callbacks, net)
         self.rates: _Rates | None = None
         self._check_logs(schedule)
         if schedule is not None:
             self.rates = _Rates(schedule, est, Span(est.max_iter, self.n_samples, batch_size))
-        warn_of_lost_digits(y, net.criterion, net.dtype)
-        rows = net._inputs(X)  # known to be finite
-        weights = as_weights(weights, len(rows), net.dtype)
-        data = rows, net._targets(y, len(rows)), weights
+        warn_of_lost_digits(train[1], net.criterion, net.dtype)
         net._bind(est._optimizer)
         net._set_l2(est.alpha / (batch_size * mean_weight))
-        options = SessionOptions(batch_size, bool(est.shuffle), est.n_threads or 0)
+        if member is None:
+            self._open_session(train, batch_size)
+        else:
+            self._open_session((X, y, weights), batch_size, part, member)
+        self._open_record()
+
+    def _open_session(
+        self,
+        samples: Samples,
+        batch_size: int,
+        part: Array | None = None,
+        member: Member | None = None,
+    ) -> None:
+        """Begin a session on the samples, or on a part of them where they are."""
+        est, net = self.est, self.est.network_
+        X, y, weights = samples
+        known = {} if member is None else member.known
+        if net.dtype not in known:
+            known[net.dtype] = net._inputs(X)  # known to be finite
+        rows = known[net.dtype]
+        data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)
+        options = SessionOptions(
+            batch_size,
+            bool(est.shuffle),
+            est.n_threads or 0,
+            rows=part,
+            population=None if member is None else member.engine,
+        )
         self.session = net._session(data, est._optimizer, options)
         self.session.seek(Place(len(est.loss_curve_)))
-        self._open_record()
 
     def _check_logs(self, schedule: Schedule | None) -> None:
         """Check what the schedule and the callbacks monitor against the logs of this fit."""
@@ -115,26 +162,23 @@ class Training:
 
     def _split(
         self, X: Array | SparseMatrix, y: Array, weights: Array | None
-    ) -> tuple[Samples, Samples]:
-        """Training rows and held-out rows; two classes keep their proportions."""
+    ) -> tuple[Array, Samples]:
+        """Numbers of the training rows, and held-out rows; two classes keep their proportions."""
         est = self.est
-        arrays = [X, y] if weights is None else [X, y, weights]
-        parts = train_test_split(
-            *arrays,
+        train, held_out = train_test_split(
+            np.arange(len(y), dtype=np.int32),
             random_state=est._random_state,
             test_size=est.validation_fraction,
             stratify=y > 0.5 if est._stratified(y) else None,
         )
-        train, held_out = parts[::2], parts[1::2]
-        if held_out[0].shape[0] < 2:
+        if len(held_out) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' "
                 "or the size of your dataset."
             )
-        none = [None] if weights is None else []
-        return (*train, *none), (*held_out, *none)
+        return train, _taken((X, y, weights), held_out)
 
-    def run(self, tasks: Tasks, open_callbacks: ExitStack) -> None:
+    def run(self, tasks: Tasks, open_callbacks: ExitStack) -> Steps[None]:
         """Train. With early stopping, the best weights so far remain, however training ends.
 
         `open_callbacks` is closed after the last epoch, which calls `on_fit_end`.
@@ -144,18 +188,18 @@ class Training:
         est.n_iter_ = 0
         try:
             with open_callbacks:
-                self._train(tasks, best)
+                yield from self._train(tasks, best)
         finally:
             if best is not None:
                 est.network_.theta = best
 
-    def _train(self, tasks: Tasks, best: Array | None) -> None:
+    def _train(self, tasks: Tasks, best: Array | None) -> Steps[None]:
         """Run epochs until there is a reason to stop; `best` receives theta at the best score."""
         est = self.est
         try:
             for epoch in range(est.max_iter):
                 tasks.epoch_begin()
-                ran = self._epoch()
+                ran = yield from self._epoch()
                 if ran.diverged:
                     self._diverged(ran)
                     tasks.epoch_end()
@@ -178,18 +222,21 @@ class Training:
                         f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
                         "reached and the optimization hasn't converged yet.",
                         ConvergenceWarning,
-                        stacklevel=6,
+                        stacklevel=8,
                     )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=6)
+            if self.member is not None:  # it is for all of them
+                raise
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=8)
 
-    def _epoch(self) -> Ran:
+    def _epoch(self) -> Steps[Ran]:
         """One pass over the data; it ends early if J is not finite."""
         if self.rates is not None:
             self.session.set_rates(*self.rates.take())
-        ran = Ran(*self.session.run(SLICE))
-        while not (ran.done or ran.diverged):
-            ran = Ran(*self.session.run(SLICE))
+        while True:
+            ran = cast(Ran, (yield Turn(self.session, SLICE)))
+            if ran.done or ran.diverged:
+                break
         if self.rates is not None:
             self.rates.schedule.advance(ran.step)
         return ran
@@ -211,7 +258,7 @@ class Training:
         warnings.warn(
             f"Training diverged; the best weights before that are kept: {why}",
             ConvergenceWarning,
-            stacklevel=7,
+            stacklevel=9,
         )
 
     def _record(self, ran: Ran) -> bool:
@@ -276,6 +323,14 @@ class Training:
         return True
 
 
+def _taken(samples: Samples, part: Array | None) -> Samples:
+    """The samples of these numbers; all for None."""
+    if part is None:
+        return samples
+    X, y, weights = samples
+    return X[part], y[part], None if weights is None else weights[part]
+
+
 class _Rates:
     """The rates of an estimator's schedule; those of the first epoch are computed before the fit.
 
@@ -316,7 +371,7 @@ class Minimization:
         total = len(rows) if weights is None else float(weights.sum(dtype=np.float64))
         net._set_l2(est.alpha / total)
 
-    def run(self, tasks: Tasks, open_callbacks: ExitStack) -> None:
+    def run(self) -> None:
         """Minimise; there are no epochs, so no callbacks are called."""
         est, net = self.est, self.est.network_
         options = {"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol}
@@ -334,7 +389,7 @@ class Minimization:
                 f"(status={outcome.status}): {outcome.message}. Increase max_iter (it is "
                 f"{est.max_iter}) or scale the data."
             )
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            warnings.warn(message, ConvergenceWarning, stacklevel=7)
         if outcome.trouble is not None:
             message = f"lbfgs failed to converge: {outcome.trouble}"
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            warnings.warn(message, ConvergenceWarning, stacklevel=7)

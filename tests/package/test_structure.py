@@ -97,7 +97,7 @@ PYTHON_ROOMS = {
     "callbacks": ["io"],
     "plot": ["_network"],
     "datasets": ["_training"],
-    "sklearn": ["_network"],
+    "sklearn": ["population"],
     "export": ["tabular", "sklearn"],
     "bench": ["reference", "datasets"],
     "_cli": ["bench", "callbacks"],

@@ -1,0 +1,152 @@
+"""Fits of many estimators at the same time: the networks in one population, the rest in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from .. import _core
+from .._training.fit import Steps
+from .._types import Rows
+from ..population._together import run_together
+from ._classifier import MLPClassifier
+from ._estimator import BaseMLP, HeldOut
+from ._fit import fit_steps
+from ._regressor import MLPRegressor
+from ._training import Member
+
+_FITS = (MLPClassifier.fit, MLPRegressor.fit, Pipeline.fit)
+_ARGUMENTS = {"sample_weight", *HeldOut._fields}
+
+
+class Job(NamedTuple):
+    """A fit to be made.
+
+    Attributes
+    ----------
+    estimator : estimator
+        What is to be fitted; it changes.
+    data : tuple
+        Its X and y. Jobs on the same rows share them in memory if they have the same tuple.
+    arguments : mapping
+        Other arguments of its `fit`, by name.
+    steps_key : hashable
+        Equal for Pipelines whose steps before the last one are the same and have the same
+        parameters. With the same data they are fitted once.
+    """
+
+    estimator: Any
+    data: tuple[Any, Any]
+    arguments: Mapping[str, Any]
+    steps_key: Hashable = None
+
+
+def check_has_network(estimator: object, caller: str) -> None:
+    """Raise TypeError for an estimator that has no network to train."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if not isinstance(last, BaseMLP):
+        raise TypeError(
+            f"{caller} takes an MLPClassifier or MLPRegressor of fastbp.sklearn, or a Pipeline "
+            f"that ends with one; got {type(last).__name__}"
+        )
+
+
+def fit_jobs(jobs: Sequence[Job], n_threads: int, *, catch: bool) -> list[Exception | None]:
+    """Fit all estimators; returns for each the exception that its fit raised.
+
+    An estimator that cannot be part of a population is fitted by itself: one of another class,
+    one that scikit-learn's callbacks observe, and a Pipeline whose `fit` gets arguments for other
+    steps than the last one. Without `catch`, an exception is raised, and before any training if the
+    arguments of a network are refused.
+    """
+    data = _Data()
+    engine = _core.Population(n_threads)
+    ends: list[Exception | None] = [None] * len(jobs)
+    waiting: dict[int, Steps[Exception | None]] = {}
+    with ExitStack() as stack:
+        for k, job in enumerate(jobs):
+            steps = _outcome(_fit_of(job, data, engine), catch=catch)
+            stack.callback(steps.close)
+            try:
+                next(steps)  # all its checks
+            except StopIteration as end:
+                ends[k] = end.value
+            else:
+                waiting[k] = steps
+        outcomes = run_together(list(waiting.values()), engine)
+    for k, outcome in zip(waiting, outcomes, strict=True):
+        ends[k] = outcome
+    return ends
+
+
+def _outcome(steps: Steps[None], *, catch: bool) -> Steps[Exception | None]:
+    """A fit that returns its exception, if `catch`."""
+    try:
+        yield from steps
+    except Exception as error:
+        if not catch:
+            raise
+        return error
+    return None
+
+
+def _fit_of(job: Job, data: _Data, engine: _core.Population) -> Steps[None]:
+    """The fit of one job."""
+    est, (X, y) = job.estimator, job.data
+    several = isinstance(est, Pipeline)
+    last = est.steps[-1][1] if several else est
+    arguments = _of_last_step(est, job.arguments) if several else job.arguments
+    if not (_may_join(est) and _may_join(last) and _ARGUMENTS.issuperset(arguments)):
+        yield None
+        est.fit(X, y, **job.arguments)
+        return
+    if several:
+        X = data.transformed(job)
+    held_out = HeldOut(*(arguments.get(name) for name in HeldOut._fields))
+    member = Member(engine, data.known(X))
+    yield from fit_steps(last, X, y, arguments.get("sample_weight"), held_out, member=member)
+
+
+def _may_join(est: Any) -> bool:
+    """Whether nothing belongs to the fit of an estimator but what is done here."""
+    return type(est).fit in _FITS and not hasattr(est, "_skl_callbacks")
+
+
+def _of_last_step(pipeline: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a Pipeline's `fit`; those of its last step by their names there."""
+    if get_config()["enable_metadata_routing"]:  # they go where the steps request them
+        return {f"any step's {name}": value for name, value in arguments.items()}
+    prefix = f"{pipeline.steps[-1][0]}__"
+    return {name.removeprefix(prefix): value for name, value in arguments.items()}
+
+
+class _Data:
+    """What jobs on the same data share."""
+
+    def __init__(self) -> None:
+        # With the objects whose addresses are the keys, so that no other object has these.
+        self._known: dict[int, tuple[object, dict[np.dtype[Any], Rows]]] = {}
+        self._transformed: dict[tuple[int, Hashable], tuple[object, list[Any], Any]] = {}
+
+    def known(self, X: object) -> dict[np.dtype[Any], Rows]:
+        """The rows of X as the engine reads them, for each dtype."""
+        return self._known.setdefault(id(X), (X, {}))[1]
+
+    def transformed(self, job: Job) -> Any:
+        """X after the steps before the last one, which are fitted, and put into the Pipeline."""
+        if len(job.estimator.steps) == 1:
+            return job.data[0]
+        key = (id(job.data), job.steps_key)
+        if key not in self._transformed:
+            before = clone(job.estimator[:-1])
+            X = before.fit_transform(*job.data)
+            self._transformed[key] = job.data, before.steps, X
+        _, steps, X = self._transformed[key]
+        job.estimator.steps[:-1] = steps
+        return X
