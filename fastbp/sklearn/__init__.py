@@ -17,9 +17,17 @@ if find_spec("sklearn") is None:
 from .._public import present
 from ._classifier import MLPClassifier
 from ._convert import from_sklearn, to_sklearn
+from ._cross_val import cross_val_population
 from ._regressor import MLPRegressor
 from ._search import PopulationSearchCV
 
-__all__ = ["MLPClassifier", "MLPRegressor", "PopulationSearchCV", "from_sklearn", "to_sklearn"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "PopulationSearchCV",
+    "cross_val_population",
+    "from_sklearn",
+    "to_sklearn",
+]
 
 present(__name__, __all__)
