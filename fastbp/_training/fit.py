@@ -24,6 +24,7 @@ from .._checks.targets import warn_of_lost_digits
 from .._types import Data, Place, Ran, Samples, Session, SessionOptions, Stretch, Trainee, Turn
 from ..errors import DivergenceError
 from ..history import History
+from ..losses import CustomLoss
 from ..metrics._metrics import Metric
 from ..metrics._metrics import resolve as resolve_metrics
 from ..optim import LBFGS, Optimizer
@@ -203,8 +204,9 @@ class _Steps:
     ) -> Session:
         settings, optimizer = self.settings, self.settings.optimizer
         engine = None if self.member is None else self.member.engine
-        if not isinstance(optimizer, Optimizer) or self.net._hook is not None:
-            engine = None  # what makes the steps is in Python
+        in_python = self.net._hook is not None or isinstance(self.net.criterion, CustomLoss)
+        if in_python or not isinstance(optimizer, Optimizer):
+            engine = None  # a part of each step runs in Python, on the caller's thread
         rows = None
         data: object = source
         if isinstance(source, Samples):

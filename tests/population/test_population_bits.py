@@ -153,6 +153,18 @@ def test_a_loss_of_ones_own_has_the_same_bits():
     assert_same_as_alone(partial(networks, 4, loss=huber), Y, 2, epochs=2)
 
 
+def test_a_loss_may_use_its_own_network():
+    nets = []
+
+    def own(k, a, y):
+        nets[k].predict(X[:2])
+        return 0.5 * ((a - y) ** 2).sum(axis=1), a - y
+
+    nets += [fastbp.Network((6, 4, 2), loss=partial(own, k), seed=k) for k in range(3)]
+    histories = Population(nets).fit(X, Y, epochs=2, n_threads=2)
+    assert [history.epochs for history in histories] == [2, 2, 2]
+
+
 def test_sparse_rows_have_the_same_bits():
     sparse = pytest.importorskip("scipy.sparse")
     thin = np.where(RNG.uniform(size=X.shape) < 0.5, X, 0).astype("f4")

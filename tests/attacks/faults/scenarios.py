@@ -334,6 +334,33 @@ def fit_of_a_stream(folder):
 
 
 @scenario("engine", "python")
+def fit_of_a_population(folder):
+    """Members of several shapes on two threads, each with rows of its own."""
+    shapes = ((5, 19, 3), (5, 3), (5, 40, 30, 3), (5, 7, 7, 3))
+    nets = [problem(widths)[0] for widths in shapes]
+    _, X, y = problem()
+    starts = [net.theta.copy() for net in nets]
+    rows = [None, np.arange(25), np.arange(40) % 3, None]
+
+    def train(**more):
+        for net, start in zip(nets, starts, strict=True):
+            net.theta[...] = start
+        histories = fastbp.Population(nets).fit(
+            X, y, rows=rows, epochs=2, batch_size=7, n_threads=2, **more
+        )
+        return bits(*(net.theta for net in nets), *(history.loss for history in histories))
+
+    steps = [Thetas(net) for net in nets]
+    train(callbacks=[[each] for each in steps])
+
+    def whole():
+        for net, each in zip(nets, steps, strict=True):
+            unchanged(net, *each.found)
+
+    return Case(train, whole)
+
+
+@scenario("engine", "python")
 def single_batches(folder):
     """train_batch with batches that grow, and steps by hand."""
     net, X, y = problem()
