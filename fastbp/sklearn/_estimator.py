@@ -506,6 +506,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _reported(self, J: float) -> float:
         """J as scikit-learn defines it."""
 
+    def _reports_weights(self) -> bool:
+        """Whether `_reported` depends on the weights."""
+        return False
+
     @abstractmethod
     def _weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
         """The sample weights, including class weights, for encoded targets."""

@@ -438,11 +438,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _reported(self, J: float) -> float:
         """In scikit-learn the squared error is the mean over outputs; the penalty is a sum."""
-        net = self.network_
-        if self.n_outputs_ == 1 or not net.criterion.entry.summed:
+        if not self._reports_weights():
             return J
+        net = self.network_
         penalty = net.l2 / 2 * sum(float((W.astype(np.float64) ** 2).sum()) for W in self.coefs_)
         return float((J - penalty) / self.n_outputs_ + penalty)
+
+    def _reports_weights(self) -> bool:
+        return self.n_outputs_ > 1 and self.network_.criterion.entry.summed
 
     def _score_encoded(
         self, X: Array | SparseMatrix, y: Array, sample_weight: Array | None

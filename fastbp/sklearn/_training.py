@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,7 +17,7 @@ from .._checks.targets import warn_of_lost_digits
 from .._checks.words import counted
 from .._training.fit import SLICE, Steps
 from .._training.runner import CallbackRunner
-from .._types import Array, Place, Ran, Rows, SessionOptions, Turn
+from .._types import Array, Place, Ran, Rows, SessionOptions, Stretch, Turn
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 from ..optim._lbfgs import check_precision, descend
@@ -82,6 +83,7 @@ class Training:
         member: Member | None = None,
     ) -> None:
         self.est, self.incremental, self.member = est, incremental, member
+        self._ahead: deque[Ran] = deque()  # epochs that have run and are not recorded yet
         self.held_out: Samples | None = est._validation(held_out)
         if self.held_out is not None and self.held_out[1].shape[1:] != y.shape[1:]:
             got, expected = (
@@ -231,6 +233,10 @@ class Training:
 
     def _epoch(self) -> Steps[Ran]:
         """One pass over the data; it ends early if J is not finite."""
+        if not self._ahead and (epochs := self._unseen()):
+            yield from self._run_ahead(epochs)
+        if self._ahead:
+            return self._ahead.popleft()
         if self.rates is not None:
             self.session.set_rates(*self.rates.take())
         while True:
@@ -240,6 +246,35 @@ class Training:
         if self.rates is not None:
             self.rates.schedule.advance(ran.step)
         return ran
+
+    def _unseen(self) -> int:
+        """How many epochs may run before anything but their losses has to be looked at.
+
+        Training ends when the loss has not improved for more than n_iter_no_change epochs, so it
+        cannot end in any before the last of these.
+        """
+        est = self.est
+        looks = (
+            self.held_out is not None
+            or self.rates is not None
+            or self.callbacks.callbacks
+            or est._scales_by_samples()
+            or est._reports_weights()
+        )
+        if self.member is None or looks:
+            return 0
+        left = est.max_iter - est.n_iter_
+        return int(min(left, max(est.n_iter_no_change + 1 - est._no_improvement_count, 0)))
+
+    def _run_ahead(self, epochs: int) -> Steps[None]:
+        """Run epochs, the last of which may be cut short because J is not finite."""
+        while len(self._ahead) < epochs:
+            left = epochs - len(self._ahead)
+            ran, ended = cast(Stretch, (yield Turn(self.session, SLICE, left)))
+            self._ahead += [ran._replace(diverged=False, loss=loss) for loss, _ in ended]
+            if ran.diverged:
+                self._ahead.append(ran)
+                return
 
     def _diverged(self, ran: Ran) -> None:
         """Raise ValueError; with early stopping, which keeps the best weights, only warn."""

@@ -92,6 +92,41 @@ def test_a_grid_has_the_scores_of_scikit_learns_search(estimator, grid):
     assert search.score(X, y) == expected.score(X, y)
 
 
+def record(est, X, y):
+    """What a fit has left, as scores."""
+    return {
+        "loss": est.loss_,
+        "curve": np.dot(est.loss_curve_, np.arange(1, len(est.loss_curve_) + 1)),
+        "iterations": est.n_iter_,
+        "samples": est.t_,
+        "count": est._no_improvement_count,
+        "best": -1.0 if est.best_loss_ is None else est.best_loss_,
+        "rate": est._optimizer.lr,
+        "weights": np.dot(est.network_.theta, np.arange(est.network_.theta.size)),
+    }
+
+
+RULES = {
+    "a stop by the loss": {"tol": [1e-3, 0.02, 0.5], "n_iter_no_change": [1, 3, float("inf")]},
+    "rates": {"solver": ["sgd"], "learning_rate": ["constant", "adaptive", "invscaling"]},
+    "an adaptive rate": {"solver": ["sgd"], "learning_rate": ["adaptive"], "tol": [0.01, 0.5]},
+    "early stopping": {"early_stopping": [True], "tol": [0.001, 0.5]},
+    "schedules": {"learning_rate": [StepLR(2), StepLR(5)]},
+}
+
+
+@pytest.mark.parametrize("estimator", [CLASSIFIER, REGRESSOR], ids=["classifier", "regressor"])
+@pytest.mark.parametrize("grid", RULES.values(), ids=RULES.keys())
+def test_fits_stop_and_leave_what_they_would_leave_alone(estimator, grid):
+    y = NUMBERS[:, 0] if estimator is REGRESSOR else LABELS
+    estimator = clone(estimator).set_params(max_iter=25, n_iter_no_change=1)
+    options = {"cv": 2, "scoring": record, "refit": False}
+    expected = GridSearchCV(estimator, grid, **options).fit(X, y)
+    search = PopulationSearchCV(estimator, grid, **options).fit(X, y)
+    for name, value in scores(expected).items():
+        np.testing.assert_array_equal(search.cv_results_[name], value, name)
+
+
 def test_a_random_search_has_the_scores_of_scikit_learns_search():
     options = {"n_iter": 4, "random_state": 3, "cv": ShuffleSplit(2, random_state=0)}
     space = {"alpha": [1e-4, 1e-2, 1.0], "learning_rate_init": [0.001, 0.01, 0.1]}
