@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from .. import _core
 from .._training.fit import Steps
 from .._types import Rows
+from ..losses import CustomLoss
 from ..population._together import run_together
 from ._classifier import MLPClassifier
 from ._estimator import BaseMLP, HeldOut
@@ -61,8 +62,8 @@ def fit_jobs(jobs: Sequence[Job], n_threads: int, *, catch: bool) -> list[Except
     """Fit all estimators; returns for each the exception that its fit raised.
 
     An estimator that cannot be part of a population is fitted by itself: one of another class,
-    one that scikit-learn's callbacks observe, and a Pipeline whose `fit` gets arguments for other
-    steps than the last one. Without `catch`, an exception is raised, and before any training if the
+    one that scikit-learn's callbacks observe, one whose loss is a function in Python, and a
+    Pipeline whose `fit` gets arguments for other steps than the last one. Without `catch`, an exception is raised, and before any training if the
     arguments of a network are refused.
     """
     data = _Data()
@@ -115,7 +116,8 @@ def _fit_of(job: Job, data: _Data, engine: _core.Population) -> Steps[None]:
 
 def _may_join(est: Any) -> bool:
     """Whether nothing belongs to the fit of an estimator but what is done here."""
-    return type(est).fit in _FITS and not hasattr(est, "_skl_callbacks")
+    in_python = isinstance(getattr(est, "loss", None), CustomLoss)  # on the caller's thread
+    return type(est).fit in _FITS and not hasattr(est, "_skl_callbacks") and not in_python
 
 
 def _of_last_step(pipeline: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:

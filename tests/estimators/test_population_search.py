@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+from fastbp.losses import CustomLoss
 from fastbp.optim import SGD
 from fastbp.schedules import StepLR
 from fastbp.sklearn import MLPClassifier, MLPRegressor, PopulationSearchCV
@@ -49,6 +50,11 @@ def assert_same_search(search, other):
     assert search.multimetric_ == other.multimetric_
 
 
+def smooth(a, y):
+    """A loss in Python."""
+    return np.sqrt(1 + (a - y) ** 2).sum(axis=1), (a - y) / np.sqrt(1 + (a - y) ** 2)
+
+
 GRIDS = {
     "rates and penalties": (CLASSIFIER, {"alpha": [1e-4, 1.0], "learning_rate_init": [0.01, 0.1]}),
     "early stopping": (CLASSIFIER, {"early_stopping": [True, False], "random_state": [0, 1]}),
@@ -65,6 +71,7 @@ GRIDS = {
     "precisions": (CLASSIFIER, {"matmul_precision": [None, "medium"], "norm": [None, "rms"]}),
     "several targets": (REGRESSOR, {"alpha": [0.1, 1.0], "early_stopping": [True, False]}),
     "losses": (REGRESSOR, {"loss": ["huber", "gaussian_nll", "quantile(0.1, 0.5, 0.9)"]}),
+    "a loss of one's own": (REGRESSOR, {"loss": [CustomLoss(smooth), "huber"]}),
     "a Pipeline": (PIPELINE, {"mlpclassifier__alpha": [1e-4, 1.0]}),
     "steps of a Pipeline": (
         PIPELINE,
