@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
@@ -112,7 +112,8 @@ def _rows_of_each(rows: object, n: int, X: object) -> list[Array | None]:
     if not isinstance(rows, (list, tuple)) or len(rows) != n:
         got = f"a list of {len(rows)}" if isinstance(rows, (list, tuple)) else type(rows).__name__
         raise ValueError(f"rows must be a list with one array for each of {n} members; got {got}")
-    n_rows = np.shape(X)[0] if hasattr(X, "shape") else len(X)  # type: ignore[arg-type]
+    shape = getattr(X, "shape", None)
+    n_rows = len(cast(Sized, X)) if shape is None else shape[0]
     return [None if each is None else _checked_rows(each, k, n_rows) for k, each in enumerate(rows)]
 
 
