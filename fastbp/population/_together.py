@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 

@@ -63,8 +63,8 @@ def fit_jobs(jobs: Sequence[Job], n_threads: int, *, catch: bool) -> list[Except
 
     An estimator that cannot be part of a population is fitted by itself: one of another class,
     one that scikit-learn's callbacks observe, one whose loss is a function in Python, and a
-    Pipeline whose `fit` gets arguments for other steps than the last one. Without `catch`, an exception is raised, and before any training if the
-    arguments of a network are refused.
+    Pipeline whose `fit` gets arguments for other steps than the last one. Without `catch`, an
+    exception is raised, and before any training if the arguments of a network are refused.
     """
     data = _Data()
     engine = _core.Population(n_threads)
