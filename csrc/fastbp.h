@@ -609,11 +609,11 @@ void fastbp_population_free(fastbp_population_t *population);
 /* What a session is to do in a run of its population, and what it did. */
 typedef struct {
     fastbp_fit_t *fit;
-    double seconds;   /* from the beginning of the run; exactly one step if 0 */
-    ptrdiff_t epochs; /* the most epochs to end, >= 1 */
-    double *loss;     /* for each of them: the mean of J, as in fastbp_progress_t */
-    double *took;     /* … and the seconds that it took within this run */
-    ptrdiff_t ended;  /* how many have ended */
+    double seconds;             /* from the beginning of the run; exactly one step if 0 */
+    ptrdiff_t epochs;           /* the most epochs to end, >= 1 */
+    double *loss;               /* for each of them: the mean of J, as in fastbp_progress_t */
+    double *took;               /* … and the seconds that it took within this run */
+    ptrdiff_t ended;            /* how many have ended */
     fastbp_progress_t progress; /* as after fastbp_fit_run, of the last epoch */
     fastbp_status_t status;
 } fastbp_turn_t;
