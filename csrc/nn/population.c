@@ -136,7 +136,7 @@ fastbp_status_t fastbp_population_run(fastbp_population_t *population, fastbp_tu
         if (!valid_turn(population, &turn[i])) return FASTBP_ERR_ARGUMENT;
     if (!fbp_rooms_furnish(population, n)) return FASTBP_ERR_MEMORY;
     fbp_rank_t *rank = population->rank;
-    int workers = 0;
+    ptrdiff_t workers = 0;
     for (ptrdiff_t i = 0; i < n; ++i) {
         begin_turn(&turn[i]);
         rank[i] = (fbp_rank_t){work_of(&turn[i]), i};

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _MAX_ROWS = 2**31 - 1  # of a data set, or of a block
 _MAX_EPOCHS = int(np.iinfo(np.intp).max)  # the engine counts them in a ptrdiff_t
-_MOST_AHEAD = 1024  # epochs
+_MOST_AHEAD = 128  # epochs
 SLICE = 0.05  # seconds of training between two looks at signals and at the clock
 
 
@@ -517,7 +517,7 @@ class _Loop:
 
     def _run_ahead(self, epoch: int) -> Generator[Turn, Ran | Stretch | None, None]:
         """Run epochs, and look only between two slices."""
-        carried = 0.0  # seconds that the epoch took in slices before
+        carried = 0.0  # seconds since the last epoch ended
         while epoch < self._span.epochs and self._stopped_by is None:
             left = max(self._deadline - perf_counter(), 0.0)
             ahead = min(self._span.epochs - epoch, _MOST_AHEAD)
@@ -525,24 +525,21 @@ class _Loop:
             stretch = yield Turn(self._session, min(SLICE, left), ahead)
             ran, ended = cast(Stretch, stretch)
             for loss, seconds in ended:
-                self._add(loss, cast(int, self._span.n_rows), carried + seconds)
+                self._add(ran, loss, cast(int, self._span.n_rows), carried + seconds)
                 carried, epoch = 0.0, epoch + 1
+            carried += perf_counter() - begun - sum(seconds for _, seconds in ended)
             if ran.diverged:
                 self._diverged(DivergenceError(ran.last_loss, epoch=epoch, step=ran.step))
             elif perf_counter() >= self._deadline:
                 self._stopped_by = "time_budget"
                 rows = self._session.place.first
                 if not ran.done and rows > 0:
-                    self._add(ran.loss, rows, carried + perf_counter() - begun)
-            carried += perf_counter() - begun
+                    self._add(ran, ran.loss, rows, carried)
 
-    def _add(self, loss: float, rows: int, seconds: float) -> None:
+    def _add(self, ran: Ran, loss: float, rows: int, seconds: float) -> None:
         """Add an epoch to the history."""
-        logs = {"loss": loss}
-        if hasattr(self._optimizer, "lr"):
-            logs["lr"] = self._optimizer.lr
-        logs["samples_per_second"] = rows / max(seconds, 1e-9)
-        self._history.add(logs)
+        speed = rows / max(seconds, 1e-9)
+        self._history.add({"loss": loss} | self._lr(ran) | {"samples_per_second": speed})
 
     def _set_rates(self) -> None:
         if self._schedule is None:
