@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from damage import replaced_stretches
+from hypothesis import settings
 
 import fastbp
 from fastbp import Dense, ModelFileError, Network, Population
@@ -324,14 +324,7 @@ def test_a_truncated_file_is_refused(saved, tmp_path):
 
 
 @settings(max_examples=200)
-@given(
-    start=st.integers(0, 2**16),
-    length=st.integers(0, 40),
-    new=st.one_of(
-        st.binary(max_size=40),
-        st.sampled_from([b"null", b"-1", b"1e999", b"[]", b"{}", b'"', b"9" * 400, b"\\ud800"]),
-    ),
-)
+@replaced_stretches
 def test_replaced_stretches_load_or_are_refused(saved, start, length, new):
     path, content = saved
     end = 8 + int.from_bytes(content[:8], "little")
