@@ -155,6 +155,18 @@ class Turn(NamedTuple):
     epochs: int = 0
 
 
+class Pause(NamedTuple):
+    """What a fit asks at a rung of successive halving: whether it goes on, True or False.
+
+    Attributes
+    ----------
+    epochs : int
+        How many of its epochs are complete.
+    """
+
+    epochs: int
+
+
 class Stretch(NamedTuple):
     """The result of a slice of several epochs.
 

@@ -30,8 +30,8 @@ class History:
     samples_per_second : list of float
         The speed of each epoch.
     stopped_by : str or None
-        What ended the fit: "callback", "schedule", "time_budget" or "divergence"; None if it
-        trained all its epochs.
+        What ended the fit: "callback", "schedule", "time_budget", "divergence", or "halving" for a
+        member of a population that was not among the best; None if it trained all its epochs.
     loss_name : str or None
         The name of the loss in J, such as "cross_entropy".
 

@@ -7,7 +7,7 @@ slice, so that one fit runs its slices itself, and a population runs those of ma
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from inspect import GEN_CLOSED, getgeneratorstate
@@ -21,7 +21,18 @@ import numpy as np
 from .._checks import arguments as check
 from .._checks.columns import Names, check_column_names
 from .._checks.targets import warn_of_lost_digits
-from .._types import Data, Place, Ran, Samples, Session, SessionOptions, Stretch, Trainee, Turn
+from .._types import (
+    Data,
+    Pause,
+    Place,
+    Ran,
+    Samples,
+    Session,
+    SessionOptions,
+    Stretch,
+    Trainee,
+    Turn,
+)
 from ..errors import DivergenceError
 from ..history import History
 from ..losses import CustomLoss
@@ -90,8 +101,11 @@ class _Settings:
 
 T = TypeVar("T")
 
-# A fit: it asks for turns, the first of them None when all is checked and nothing has changed.
-Steps = Generator[Turn | None, Ran | Stretch | None, T]
+# What a fit asks for; None at first, when all is checked and nothing has changed.
+Request = Turn | Pause | None
+# What it gets.
+Result = Ran | Stretch | bool | None
+Steps = Generator[Request, Result, T]
 Training = Steps[History]
 
 
@@ -105,8 +119,8 @@ def alone(steps: Steps[T]) -> T:
     ran: Ran | None = None
     try:
         while True:
-            turn = steps.send(ran)
-            ran = None if turn is None else Ran(*turn.session.run(turn.seconds))
+            turn = steps.send(ran)  # never a Pause, which is for one of many
+            ran = Ran(*turn.session.run(turn.seconds)) if isinstance(turn, Turn) else None
     except BaseException as error:
         if getgeneratorstate(steps) != GEN_CLOSED:  # the fit waits for a turn: let it end in order
             try:
@@ -128,10 +142,13 @@ class Member:
         Checked samples, or a stream, in place of the X and y of a fit by itself.
     engine : object
         The memory of the engine that their sessions share.
+    rungs : collection of int
+        After how many epochs the fit asks whether it goes on.
     """
 
     source: Samples | Stream
     engine: object
+    rungs: Collection[int] = ()
 
 
 def training(
@@ -192,6 +209,7 @@ class _Steps:
             loop = _Loop(session, optimizer, schedule, span, runner, scoring)
             loop.among_others = self.member is not None
             loop.runs_ahead = loop.among_others and isinstance(source, Samples)
+            loop.rungs = () if self.member is None else self.member.rungs
             if record is not None:
                 loop.keep(record)
             try:
@@ -469,6 +487,7 @@ class _Loop:
         self._record: Record | None = None
         self.among_others = False  # a divergence is told in the History alone
         self.runs_ahead = False  # epochs may run on until something has to be looked at
+        self.rungs: Collection[int] = ()  # after how many epochs it asks whether it goes on
 
     def keep(self, record: Record) -> None:
         """Write checkpoints, and continue from the one that was read."""
@@ -503,8 +522,17 @@ class _Loop:
                 self._record.epoch_end(epoch + 1, self._stopped_by, last)
             if last:
                 break
+            yield from self._pause(epoch + 1)
+            if self._stopped_by is not None:
+                break
         history.stopped_by = self._stopped_by
         return history
+
+    def _pause(self, epochs: int) -> Steps[None]:
+        """Ask at a rung whether to go on."""
+        waits = epochs in self.rungs and epochs < self._span.epochs
+        if waits and not (yield Pause(epochs)):
+            self._stopped_by = "halving"
 
     def _needs_no_look(self) -> bool:
         """Whether nothing happens between two epochs."""
@@ -515,12 +543,13 @@ class _Loop:
             and not self._scoring.scores
         )
 
-    def _run_ahead(self, epoch: int) -> Generator[Turn, Ran | Stretch | None, None]:
+    def _run_ahead(self, epoch: int) -> Steps[None]:
         """Run epochs, and look only between two slices."""
         carried = 0.0  # seconds since the last epoch ended
         while epoch < self._span.epochs and self._stopped_by is None:
             left = max(self._deadline - perf_counter(), 0.0)
-            ahead = min(self._span.epochs - epoch, _MOST_AHEAD)
+            end = min((rung for rung in self.rungs if rung > epoch), default=self._span.epochs)
+            ahead = min(end - epoch, _MOST_AHEAD)
             begun = perf_counter()
             stretch = yield Turn(self._session, min(SLICE, left), ahead)
             ran, ended = cast(Stretch, stretch)
@@ -535,6 +564,8 @@ class _Loop:
                 rows = self._session.place.first
                 if not ran.done and rows > 0:
                     self._add(ran, ran.loss, rows, carried)
+            elif ran.done:
+                yield from self._pause(epoch)
 
     def _add(self, ran: Ran, loss: float, rows: int, seconds: float) -> None:
         """Add an epoch to the history."""
@@ -555,7 +586,7 @@ class _Loop:
             return {"lr": float(self._rates[min(ran.step, len(self._rates)) - 1])}
         return {"lr": self._optimizer.lr} if hasattr(self._optimizer, "lr") else {}
 
-    def _epoch(self, epoch: int) -> Generator[Turn, Ran | Stretch | None, dict[str, float] | None]:
+    def _epoch(self, epoch: int) -> Steps[dict[str, float] | None]:
         """The logs of an epoch, which may be incomplete; None if it diverged."""
         started, steps = perf_counter(), 0
         try:

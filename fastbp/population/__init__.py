@@ -2,8 +2,9 @@
 
 from .._public import present
 from ._evolve import Evolution
+from ._halving import Halving
 from ._population import Population
 
-__all__ = ["Evolution", "Population"]
+__all__ = ["Evolution", "Halving", "Population"]
 
-present(__name__, ["Evolution"])
+present(__name__, ["Evolution", "Halving"])

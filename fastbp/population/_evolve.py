@@ -9,22 +9,18 @@ import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.columns import check_column_names
 from .._network.network import Network
-from .._training.fit import data_set
-from .._types import Array, Data
+from .._types import Array
 from ..history import History
-from ..metrics._declarations import check_weighted
 from ..metrics._metrics import Metric
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from ._each import spread
-from ._select import score_of_members
+from ._select import HeldOut
 
 
 @dataclass(frozen=True)
@@ -121,9 +117,7 @@ def evolve(
     fit(initial_epoch, epochs) trains all members on X with the optimisers, which change in between.
     """
     _check_alike(nets, optimizers)
-    score, sign = score_of_members(nets, metric, "evolve")
-    held_out = _held_out(nets, X, validation_data)
-    check_weighted({"metric": score}, held_out[0][2] is not None)
+    held_out = HeldOut(nets, X, validation_data, metric, "evolve")
     shape = (rules.rounds, len(nets))
     scores, rates = np.empty(shape), np.empty(shape)
     parents = np.tile(np.arange(len(nets)), (rules.rounds, 1))
@@ -132,9 +126,10 @@ def evolve(
         histories = fit(i * rules.epochs, (i + 1) * rules.epochs)
         for k, history in enumerate(histories):
             failed = history.stopped_by == "divergence"
-            scores[i, k] = math.nan if failed else _scored(nets[k], score, held_out[k])
+            scores[i, k] = math.nan if failed else held_out.score(k)
         valid = np.isfinite(scores[i])
-        ranking = np.argsort(np.where(valid, -sign * scores[i], np.inf), kind="stable").tolist()
+        costs = np.where(valid, -held_out.sign * scores[i], np.inf)
+        ranking = np.argsort(costs, kind="stable").tolist()
         if i + 1 < rules.rounds:
             for k, (parent, factor) in rules.successors(i, ranking, int(valid.sum())).items():
                 nets[k].theta = nets[parent]._copy_of_theta()
@@ -170,25 +165,3 @@ def _check_alike(nets: Sequence[Network], optimizers: Sequence[Optimizer]) -> No
 def _layout(net: Network) -> tuple[object, ...]:
     layers = [replace(layer, dropout=0.0) for layer in net.dense]
     return net.dtype, layers, [layer.trainable for layer in net.layers]
-
-
-def _held_out(nets: Sequence[Network], X: object, validation_data: Sequence[object]) -> list[Data]:
-    """The checked data for each member; members that take them alike share them."""
-    given = check.validation_set(validation_data, None, None, None)
-    if given is None:
-        raise TypeError("evolve needs validation_data=(X, y), on which members are compared")
-    data, names = given
-    known: dict[object, Data] = {}
-    found = []
-    for net in nets:
-        key = (type(net), str(net.feature_names), net.input_dropout > 0)
-        if key not in known:
-            check_column_names(data[0], net._names_of(X), names.X)
-            known[key] = data_set(net, *data, names)
-        found.append(known[key])
-    return found
-
-
-def _scored(net: Network, score: Metric, data: Data) -> float:
-    X, y, weights = data
-    return float(score(net._evaluate(X, y, weights)[1], cast(Array, y), weights))

@@ -20,7 +20,8 @@ from ..schedules import Schedule
 from ._each import spread
 from ._evolve import Evolution, check_rules, evolve, own_optimizers
 from ._file import write_members
-from ._select import select_members
+from ._halving import ONLY_OF_FIT, Bracket, Halving, check_factor, halve, plan_rungs
+from ._select import HeldOut, select_members
 from ._together import fit_together
 
 _SHOWN = 20  # rows of the table in a notebook
@@ -331,6 +332,103 @@ class Population:
             )
 
         return evolve(self._members, rules, X, validation_data, metric, optimizers, fit)
+
+    def halve(
+        self,
+        X: object,
+        y: object = None,
+        *,
+        validation_data: Sequence[object],
+        epochs: int = 27,
+        factor: float = 3,
+        min_epochs: int | None = None,
+        metric: str | Metric | None = None,
+        rows: Sequence[object] | None = None,
+        batch_size: int | list[int] = 64,
+        accumulate: int | list[int] = 1,
+        optimizer: str | Optimizer | LBFGS | list[str | Optimizer | LBFGS] = "adam",
+        schedule: str | Schedule | list[str | Schedule | None] | None = None,
+        shuffle: bool | list[bool] = True,
+        sample_weight: object = None,
+        class_weight: object = None,
+        callbacks: Iterable[Any] = (),
+        time_budget: float | None = None,
+        progress: bool = False,
+        n_threads: int | None = None,
+    ) -> Halving:
+        """Train all members for a few epochs, the best of them for more, and so on.
+
+        Successive halving (Jamieson & Talwalkar, AISTATS 2016; Li et al., JMLR 18, 2018). At each
+        rung, a number of epochs, the members are scored on held-out data. The best 1/factor go on
+        with their fits; the fits of the others end. The members that are left at the last rung have
+        the parameters of a whole fit by `fit` or `Network.fit`, bit for bit. A member whose fit has
+        ended by itself, by a callback for example, is compared as it is.
+
+        A schedule is that of the whole fit, so a member that ends early has not seen its end.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+        validation_data : (X, y) or (X, y, sample_weight)
+            Held-out data on which the members are compared.
+        epochs : int, default 27
+            Epochs of a whole fit.
+        factor : float, default 3
+            The best 1/factor go on, rounded up; greater than 1.
+        min_epochs : int or None, default None
+            The first rung; each further one has `factor` times the epochs. None computes the rungs
+            down from `epochs`, so many that at most `factor` members are left for the last one.
+        metric : str, callable or None, default None
+            As for `select`.
+        rows, batch_size, accumulate, optimizer, schedule, shuffle, sample_weight, class_weight
+            As for `fit`.
+        callbacks, progress, n_threads
+            As for `fit`.
+        time_budget : float or None, default None
+            Seconds for the fits of all; those that have not ended then end after a whole step, and
+            the best of them is the result.
+
+        Returns
+        -------
+        Halving
+            The rungs, the scores at each of them, and the best member.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit, and for members whose losses differ; nothing has changed
+            then.
+        KeyboardInterrupt
+            When interrupted; every member has made a whole step.
+
+        Examples
+        --------
+        >>> import fastbp, numpy as np
+        >>> X = np.linspace(-2, 2, 200)[:, None]; y = np.sin(2 * X)
+        >>> population = fastbp.Population.of(9, (1, 16, 1), activation="tanh")
+        >>> rates = [fastbp.optim.Adam(lr) for lr in np.geomspace(1e-4, 1e-1, 9)]
+        >>> found = population.halve(
+        ...     X[::2], y[::2], validation_data=(X[1::2], y[1::2]), epochs=18, optimizer=rates
+        ... )
+        >>> found.rungs, [history.epochs for history in found.histories].count(18)
+        ((2, 6, 18), 1)
+        """
+        keywords = dict(locals())
+        plan = plan_rungs(
+            len(self),
+            check.check_positive_int(epochs, "epochs"),
+            check_factor(factor),
+            None if min_epochs is None else check.check_positive_int(min_epochs, "min_epochs"),
+        )
+        held_out = HeldOut(self._members, X, validation_data, metric, "halve")
+        own = ("self", "X", "y", "rows", "validation_data", "factor", "min_epochs", "metric")
+        options = {name: value for name, value in keywords.items() if name not in own}
+
+        def fit(bracket: Bracket[History]) -> list[History]:
+            return fit_together(self._members, X, y, rows, ONLY_OF_FIT | options, bracket)
+
+        return halve(self._members, plan, held_out, fit)
 
     # ---- predictions ----------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Greedy ensemble selection; see `Population.select`."""
+"""Members compared by a score on held-out data, and greedy selection; see `Population.select`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import cast
 
 import numpy as np
 
+from .._checks import arguments as check
+from .._checks.columns import check_column_names
 from .._network.network import Network
 from .._training.fit import data_set
-from .._types import Array
-from ..metrics._declarations import direction
+from .._types import Array, Data
+from ..metrics._declarations import check_weighted, direction
 from ..metrics._metrics import Metric, score_of
 from ..metrics._metrics import resolve as resolve_metrics
 
@@ -61,3 +63,44 @@ def score_of_members(
         raise ValueError(f"the loss {loss} has no score: name a metric")
     way = direction(found)
     return found, 1.0 if way in (None, True) else -1.0
+
+
+class HeldOut:
+    """Held-out data, and the score by which members are compared on them.
+
+    Raises TypeError or ValueError for data or a metric that do not suit the members; `verb` is for
+    messages.
+
+    Attributes
+    ----------
+    sign : float
+        1.0, or −1.0 if the score is better the lower it is.
+    """
+
+    def __init__(
+        self,
+        nets: Sequence[Network],
+        X: object,
+        validation_data: Sequence[object],
+        metric: str | Metric | None,
+        verb: str,
+    ) -> None:
+        self._score, self.sign = score_of_members(nets, metric, verb)
+        given = check.validation_set(validation_data, None, None, None)
+        if given is None:
+            raise TypeError(f"{verb} needs validation_data=(X, y), on which members are compared")
+        data, names = given
+        known: dict[object, Data] = {}  # members that take the data alike share them
+        self._pairs: list[tuple[Network, Data]] = []
+        for net in nets:
+            key = (type(net), net.dtype, str(net.feature_names), net.input_dropout > 0)
+            if key not in known:
+                check_column_names(data[0], net._names_of(X), names.X)
+                known[key] = data_set(net, *data, names)
+            self._pairs.append((net, known[key]))
+        check_weighted({"metric": self._score}, self._pairs[0][1][2] is not None)
+
+    def score(self, k: int) -> float:
+        """The score of member k as it is now."""
+        net, (X, y, weights) = self._pairs[k]
+        return float(self._score(net._evaluate(X, y, weights)[1], cast(Array, y), weights))

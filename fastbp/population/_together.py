@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 from time import perf_counter
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from .._checks.numbers import as_array
 from .._network.engine import EngineSession
 from .._network.network import Network
 from .._training.blocks import BlockSession
-from .._training.fit import FitOptions, Member, Steps, Training, source_of, training
+from .._training.fit import FitOptions, Member, Result, Steps, Training, source_of, training
 from .._training.streams import Stream
-from .._types import Array, Data, Ran, Samples, Session, Stretch, Turn
+from .._types import Array, Data, Pause, Ran, Samples, Session, Stretch, Turn
 from ..history import History
 from ..optim import Optimizer
 from ._each import naming_member, spread
@@ -30,10 +30,38 @@ from ._each import naming_member, spread
 _BETWEEN_LINES = 1.0  # seconds
 T = TypeVar("T")
 _End = TypeVar("_End")  # what a fit returns
+_End_contra = TypeVar("_End_contra", contravariant=True)
+
+
+class Report(Protocol):
+    """What is told how far fits are that run together."""
+
+    def add(self, epochs: int, ended: int) -> None:
+        """Count epochs, and members whose fits have ended."""
+
+    def close(self) -> None:
+        """All fits have ended, or an exception has ended them."""
+
+
+class Judge(Protocol[_End_contra]):
+    """Who decides which fits go on, each time when all that have not ended wait at a rung."""
+
+    @property
+    def rungs(self) -> Collection[int]:
+        """After how many epochs each fit waits."""
+
+    def judge(self, ended: Mapping[int, _End_contra]) -> Collection[int]:
+        """The numbers of the fits that go on; ended: what those have returned that have ended."""
 
 
 def fit_together(
-    nets: Sequence[Network], X: object, y: object, rows: object, keywords: Mapping[str, object]
+    nets: Sequence[Network],
+    X: object,
+    y: object,
+    rows: object,
+    keywords: Mapping[str, object],
+    judge: Judge[History] | None = None,
+    report: Report | None = None,
 ) -> list[History]:
     """Train networks as `Population.fit` describes it; returns their Histories."""
     options = _options_of_each(len(nets), keywords)
@@ -48,18 +76,23 @@ def fit_together(
             with naming_member(k, len(nets)):
                 stack.enter_context(net._fitting())
                 source = sources.of(net, options[k], chosen[k])
-                fits.append(training(net, X, y, options[k], Member(source, engine)))
+                member = Member(source, engine, () if judge is None else judge.rungs)
+                fits.append(training(net, X, y, options[k], member))
                 stack.callback(fits[k].close)
                 next(fits[k])  # all its checks; nothing changes before those of the others
-        progress = Progress([each.epochs for each in options]) if keywords["progress"] else None
-        return run_together(fits, engine, progress)
+        if keywords["progress"]:
+            report = Progress([each.epochs for each in options])
+        return run_together(fits, engine, judge, report)
 
 
 def run_together(
-    fits: Sequence[Steps[_End]], engine: _core.Population, progress: Progress | None = None
+    fits: Sequence[Steps[_End]],
+    engine: _core.Population,
+    judge: Judge[_End] | None = None,
+    report: Report | None = None,
 ) -> list[_End]:
     """Run fits that have made their checks, at the same time; returns what each returns."""
-    return _Together(fits, engine, progress).run()
+    return _Together(fits, engine, judge, report).run()
 
 
 # ---- the arguments of each member ---------------------------------------------------------
@@ -209,11 +242,17 @@ class _Together(Generic[_End]):
     """Fits that have made their checks, and are driven together."""
 
     def __init__(
-        self, fits: Sequence[Steps[_End]], engine: _core.Population, progress: Progress | None
+        self,
+        fits: Sequence[Steps[_End]],
+        engine: _core.Population,
+        judge: Judge[_End] | None,
+        report: Report | None,
     ) -> None:
-        self._fits, self._engine, self._progress = fits, engine, progress
+        self._fits, self._engine, self._judge, self._report = fits, engine, judge, report
         self._turns: dict[int, Turn] = {}
+        self._waiting: list[int] = []  # at a rung
         self._ends: dict[int, _End] = {}
+        self._told = 0  # how many of them the report knows
 
     def run(self) -> list[_End]:
         try:
@@ -221,25 +260,40 @@ class _Together(Generic[_End]):
                 self._go_on(k, None)
             while self._turns:
                 self._run_slices()
+                if self._waiting and not self._turns:
+                    self._end_rung()
         except KeyboardInterrupt as error:
             self._interrupt(error)
             raise
         finally:
-            if self._progress is not None:
-                self._progress.close()
+            if self._report is not None:
+                self._report.close()
         return [self._ends[k] for k in range(len(self._fits))]
 
-    def _go_on(self, k: int, result: Ran | Stretch | Exception | None) -> None:
+    def _go_on(self, k: int, result: Result | Exception) -> None:
         """Let a fit go on with the result of its slice, until it asks for the next one."""
         fit = self._fits[k]
         try:
             with naming_member(k, len(self._fits)):
-                turn = fit.throw(result) if isinstance(result, Exception) else fit.send(result)
-                assert turn is not None
-                self._turns[k] = turn
+                request = fit.throw(result) if isinstance(result, Exception) else fit.send(result)
         except StopIteration as end:
             self._turns.pop(k, None)
             self._ends[k] = end.value
+            return
+        if isinstance(request, Pause):
+            self._turns.pop(k, None)
+            self._waiting.append(k)
+        else:
+            assert request is not None
+            self._turns[k] = request
+
+    def _end_rung(self) -> None:
+        """Let those go on that the judge chooses, and the other ones end."""
+        assert self._judge is not None
+        chosen = self._judge.judge(self._ends)
+        while self._waiting:
+            k = self._waiting.pop(0)
+            self._go_on(k, k in chosen)
 
     def _run_slices(self) -> None:
         """One slice of every fit that has not ended."""
@@ -255,8 +309,9 @@ class _Together(Generic[_End]):
         results = self._engine.run(list(slices.values())) if slices else []
         for k, (ended, ran) in zip(slices, results, strict=True):
             done += self._take(k, turns[k], ran, ended)
-        if self._progress is not None:
-            self._progress.add(done, len(turns) - len(self._turns))
+        if self._report is not None:
+            self._report.add(done, len(self._ends) - self._told)
+            self._told = len(self._ends)
 
     def _guarded(self, k: int, call: Callable[[], T]) -> T | None:
         """The result of a call, or None after an exception, which the fit gets."""
@@ -308,7 +363,7 @@ class _Together(Generic[_End]):
 
     def _interrupt(self, error: KeyboardInterrupt) -> None:
         """Let every fit that has not ended write its checkpoint."""
-        for k in list(self._turns):
+        for k in [*self._turns, *self._waiting]:
             try:
                 self._fits[k].throw(error)
             except (KeyboardInterrupt, StopIteration):
