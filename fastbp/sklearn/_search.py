@@ -1,11 +1,11 @@
-"""PopulationSearchCV: grid search and random search, all fits in one call."""
+"""PopulationSearchCV: grid search, random search and successive halving in one call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from numbers import Integral
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from numbers import Integral, Real
 from time import perf_counter
-from traceback import format_exception
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,21 +14,17 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.model_selection._validation import (
     _insert_error_scores,
-    _score,
     _warn_or_raise_about_fit_failures,
 )
-from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.validation import _check_method_params, _num_samples
+from sklearn.utils.validation import _check_method_params
 
 from .._checks.arguments import MAX_THREADS
-from .._types import Array
-from ._together import Job, check_has_network, fit_jobs
+from ..population._halving import Plan, plan_rungs
+from ._evaluation import Evaluation, Parameters, epochs_of
+from ._together import check_has_network
 
-Parameters = Mapping[str, Any]
-_Split = tuple[Array, Array]
 _OF_BASE = ("estimator", "scoring", "refit", "cv", "verbose", "error_score", "return_train_score")
 
 
@@ -41,6 +37,13 @@ class PopulationSearchCV(BaseSearchCV):
     networks are trained at the same time, as a `fastbp.Population`: without processes, on one copy
     of the data of each fold. In a Pipeline, the steps before the network are fitted once per fold,
     or once for each of their own candidates.
+
+    With `factor`, it is a successive halving like scikit-learn's `HalvingGridSearchCV` and
+    `HalvingRandomSearchCV` over epochs (Li et al., JMLR 18, 2018): all candidates are trained for
+    a few epochs, the best 1/factor of them, by the mean score over the folds, go on, and so on. A
+    candidate that goes on continues its fits, so at the last iteration its scores are those of the
+    whole fits. A network with early_stopping is scored with its best weights so far. A fit that has
+    ended by itself, or that has no epochs, is compared as it is.
 
     Parameters
     ----------
@@ -57,6 +60,14 @@ class PopulationSearchCV(BaseSearchCV):
         One score or several, as for `GridSearchCV`; None for `score` of the estimator.
     refit : bool, str or callable, default True
         Whether, or by which score, to fit the best candidate to all data at the end.
+    factor : float or None, default None
+        None, or the factor of a successive halving, greater than 1: the best 1/factor of the
+        candidates go on, rounded up. It needs one score to compare them by: if there are several,
+        name one in `refit`.
+    min_epochs : int or None, default None
+        The epochs of the first iteration of a halving; each further one has `factor` times as many,
+        and the last one has the `max_iter` of the estimator. None computes them down from
+        `max_iter`, so many that at most `factor` candidates are left for the last one.
     cv : int, splitter, iterable or None, default None
         The folds; None for 5.
     n_threads : int or None, default None
@@ -76,9 +87,12 @@ class PopulationSearchCV(BaseSearchCV):
     ----------
     cv_results_ : dict of array
         The scores and times of each candidate, as in `GridSearchCV`. The time of a fit is the time
-        of all fits divided by their number.
+        of all fits divided by their number. With `factor`, as in `HalvingGridSearchCV`: a row for
+        each candidate of each iteration, whose number is in `iter`, and its epochs in
+        `n_resources`.
     best_estimator_ : estimator
-        The best candidate, fitted to all data; not if `refit=False`.
+        The best candidate, of the last iteration of a halving, fitted to all data; not if
+        `refit=False`.
     best_score_ : float
         Mean score of the best candidate over the folds.
     best_params_ : dict
@@ -89,6 +103,15 @@ class PopulationSearchCV(BaseSearchCV):
         What computed the scores.
     n_splits_ : int
         Number of folds.
+    n_resources_, n_candidates_ : list of int
+        Epochs and number of candidates of each iteration of a halving.
+    n_iterations_, n_possible_iterations_, n_required_iterations_ : int
+        The number of iterations of a halving; how many there could be with these epochs, and with
+        this number of candidates.
+    n_remaining_candidates_ : int
+        How many candidates would go on after the last iteration.
+    min_resources_, max_resources_ : int
+        Epochs of the first and the last iteration.
     refit_time_ : float
         Seconds of the last fit.
     multimetric_ : bool
@@ -116,6 +139,8 @@ class PopulationSearchCV(BaseSearchCV):
         "param_grid": [dict, list, None],
         "param_distributions": [dict, list, None],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "factor": [Interval(Real, 1, None, closed="neither"), None],
+        "min_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
         "random_state": ["random_state"],
     }
@@ -130,6 +155,8 @@ class PopulationSearchCV(BaseSearchCV):
         *,
         param_distributions: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         n_iter: int = 10,
+        factor: float | None = None,
+        min_epochs: int | None = None,
         scoring: Any = None,
         refit: bool | str | Callable[[dict[str, Any]], int] = True,
         cv: Any = None,
@@ -143,6 +170,8 @@ class PopulationSearchCV(BaseSearchCV):
         self.param_grid = param_grid
         self.param_distributions = param_distributions
         self.n_iter = n_iter
+        self.factor = factor
+        self.min_epochs = min_epochs
         self.scoring = scoring
         self.refit = refit
         self.cv = cv
@@ -181,10 +210,16 @@ class PopulationSearchCV(BaseSearchCV):
         check_has_network(self.estimator, type(self).__name__)
         candidates = self._candidates()
         if any(hasattr(each, "_skl_callbacks") for each in (self, self.estimator)):
+            if self.factor is not None:
+                raise ValueError(
+                    "factor needs the fits of all candidates at the same time, and scikit-learn's "
+                    "callbacks observe one after the other: leave one of the two out"
+                )
             super().fit(X, y, **params)
             return self
         estimators = [self._with(each) for each in candidates]
         scorers, refit_metric = self._get_scorers()
+        plan = self._plan(estimators, scorers)
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
@@ -198,18 +233,64 @@ class PopulationSearchCV(BaseSearchCV):
                 f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling "
                 f"{len(splits) * len(candidates)} fits"
             )
-        evaluation = _Evaluation(self, scorers, routed, X, y, splits)
-        out = evaluation.of(candidates, estimators)
+            for rung in () if plan is None else plan.rungs:
+                print(f"{rung.n_candidates} candidates to {rung.epochs} epochs")
+        evaluation = Evaluation(self, scorers, routed, X, y, splits)
+        more: dict[str, list[int]] = {}
+        if plan is None:
+            out = evaluation.of(candidates, estimators)
+        else:
+            metric = self.refit if isinstance(self.refit, str) else None
+            out, numbers, iterations = evaluation.halved(candidates, estimators, plan, metric)
+            candidates = [candidates[k] for k in numbers]
+            epochs = [plan.rungs[i].epochs for i in iterations]
+            more = {"iter": iterations, "n_resources": epochs}
         _warn_or_raise_about_fit_failures(out, self.error_score)
         if callable(self.scoring):
             _insert_error_scores(out, self.error_score)
-        results = self._format_results(candidates, len(splits), out)
+        results = self._format_results(candidates, len(splits), out, more)
         self._take_results(results, out, refit_metric)
         if self.refit:
             self._refit(X, y, routed.estimator.fit)
         self.scorer_ = getattr(scorers, "_scorers", scorers)
         self.cv_results_ = results
         return self
+
+    def _plan(self, estimators: Sequence[Any], scorers: Any) -> Plan | None:
+        """The iterations of a halving; None without one. Sets the attributes that describe them."""
+        if self.factor is None:
+            if self.min_epochs is not None:
+                raise ValueError("min_epochs is for a halving: give factor too, such as factor=3")
+            return None
+        names = getattr(scorers, "_scorers", None)
+        if names is not None and self.refit not in names:
+            raise ValueError(
+                f"factor compares candidates by one score, and scoring gives {', '.join(names)}: "
+                f"name one of them in refit; got {self.refit!r}"
+            )
+        epochs = [n for n in map(epochs_of, estimators) if n is not None]
+        if not epochs:
+            raise ValueError(
+                "factor needs candidates that are trained by epochs, and none is: lbfgs has none; "
+                "use adam, or leave factor out"
+            )
+        plan = plan_rungs(len(estimators), max(epochs), self.factor, self.min_epochs)
+        self.n_resources_ = [rung.epochs for rung in plan.rungs]
+        self.n_candidates_ = [rung.n_candidates for rung in plan.rungs]
+        self.n_iterations_ = len(plan.rungs)
+        self.n_possible_iterations_ = plan.n_possible
+        self.n_required_iterations_ = plan.n_required
+        self.n_remaining_candidates_ = ceil(self.n_candidates_[-1] / self.factor)
+        self.min_resources_, self.max_resources_ = self.n_resources_[0], self.n_resources_[-1]
+        return plan
+
+    def _best_index(self, refit_metric: str, results: Mapping[str, Any]) -> int:
+        """Where the best candidate is in `cv_results_`: in a halving, at its last iteration."""
+        if self.factor is None or callable(self.refit):
+            return int(self._select_best_index(self.refit, refit_metric, results))
+        (last,) = np.nonzero(results["iter"] == max(results["iter"]))
+        found = results[f"mean_test_{refit_metric}"][last]
+        return int(last[0 if np.isnan(found).all() else np.nanargmax(found)])
 
     def _candidates(self) -> list[Parameters]:
         """The parameters of all candidates; ValueError if there is no way to get any."""
@@ -248,7 +329,7 @@ class PopulationSearchCV(BaseSearchCV):
             self._check_refit_for_multimetric(first)
             refit_metric = self.refit
         if self.refit or not self.multimetric_:
-            self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
+            self.best_index_ = self._best_index(refit_metric, results)
             if not callable(self.refit):
                 self.best_score_ = results[f"mean_test_{refit_metric}"][self.best_index_]
             self.best_params_ = results["params"][self.best_index_]
@@ -262,95 +343,3 @@ class PopulationSearchCV(BaseSearchCV):
         self.best_estimator_ = best
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
-
-
-class _Evaluation:
-    """The scores of candidates on the folds of one data set.
-
-    Parameters
-    ----------
-    search : PopulationSearchCV
-        The search, for its parameters.
-    scorers : callable
-        A scorer of scikit-learn.
-    routed : Bunch
-        The arguments of `fit`, by where they go.
-    X, y : array-like
-        All data.
-    splits : list
-        (training rows, held-out rows) of each fold.
-    """
-
-    def __init__(
-        self,
-        search: PopulationSearchCV,
-        scorers: Any,
-        routed: Any,
-        X: Any,
-        y: Any,
-        splits: Sequence[_Split],
-    ) -> None:
-        self._search, self._scorers, self._routed = search, scorers, routed
-        self._X, self._y, self._splits = X, y, splits
-
-    def of(
-        self, candidates: Sequence[Parameters], estimators: Sequence[Any]
-    ) -> list[dict[str, Any]]:
-        """What scikit-learn's `_format_results` takes: a dict per fit, the folds in a row."""
-        search, splits = self._search, self._splits
-        data = [_safe_split(search.estimator, self._X, self._y, train) for train, _ in splits]
-        arguments = [
-            _check_method_params(self._X, params=self._routed.estimator.fit, indices=train)
-            for train, _ in splits
-        ]
-        jobs = [
-            Job(clone(est), data[fold], arguments[fold], _steps_key(search.estimator, candidate))
-            for candidate, est in zip(candidates, estimators, strict=True)
-            for fold in range(len(splits))
-        ]
-        begun = perf_counter()
-        errors = fit_jobs(jobs, search.n_threads or 0, catch=search.error_score != "raise")
-        seconds = (perf_counter() - begun) / len(jobs)
-        return [
-            self._scored(job, error, k % len(splits)) | {"fit_time": seconds}
-            for k, (job, error) in enumerate(zip(jobs, errors, strict=True))
-        ]
-
-    def _scored(self, job: Job, error: Exception | None, fold: int) -> dict[str, Any]:
-        """The scores of an estimator that was trained on a fold, or failed to be."""
-        search, (train, test) = self._search, self._splits[fold]
-        result: dict[str, Any] = {"fit_error": None, "score_time": 0.0}
-        X, y = _safe_split(search.estimator, self._X, self._y, test, train)
-        result["n_test_samples"] = _num_samples(X)
-        if error is not None:
-            result["fit_error"] = "".join(format_exception(error))
-            names = getattr(self._scorers, "_scorers", None)
-            failed: Any = search.error_score
-            if names is not None:
-                failed = dict.fromkeys(names, search.error_score)
-            return result | dict.fromkeys(self._kinds(), failed)
-        begun = perf_counter()
-        result["test_scores"] = self._score(job.estimator, X, y, test)
-        result["score_time"] = perf_counter() - begun
-        if search.return_train_score:
-            result["train_scores"] = self._score(job.estimator, *job.data, train)
-        return result
-
-    def _kinds(self) -> list[str]:
-        return ["test_scores"] + ["train_scores"] * bool(self._search.return_train_score)
-
-    def _score(self, est: Any, X: Any, y: Any, rows: Array) -> Any:
-        given = _check_method_params(self._X, params=self._routed.scorer.score, indices=rows)
-        return _score(est, X, y, self._scorers, given, self._search.error_score)
-
-
-def _steps_key(estimator: object, candidate: Parameters) -> Hashable:
-    """Equal for candidates that leave the steps before the last one of a Pipeline the same."""
-    if not isinstance(estimator, Pipeline):
-        return None
-    last = estimator.steps[-1][0]
-    return tuple(
-        (name, id(value))
-        for name, value in sorted(candidate.items(), key=lambda each: each[0])
-        if name.partition("__")[0] != last
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from .. import _core
 from .._training.fit import Steps
 from .._types import Rows
 from ..losses import CustomLoss
-from ..population._together import run_together
+from ..population._together import Judge, run_together
 from ._classifier import MLPClassifier
 from ._estimator import BaseMLP, HeldOut
 from ._fit import fit_steps
@@ -58,8 +58,16 @@ def check_has_network(estimator: object, caller: str) -> None:
         )
 
 
-def fit_jobs(jobs: Sequence[Job], n_threads: int, *, catch: bool) -> list[Exception | None]:
+def fit_jobs(
+    jobs: Sequence[Job],
+    n_threads: int,
+    *,
+    catch: bool,
+    judge: Judge[Exception | None] | None = None,
+) -> list[Exception | None]:
     """Fit all estimators; returns for each the exception that its fit raised.
+
+    A judge ends some of the fits at its rungs.
 
     An estimator that cannot be part of a population is fitted by itself: one of another class,
     one that scikit-learn's callbacks observe, one whose loss is a function in Python, and a
@@ -68,22 +76,25 @@ def fit_jobs(jobs: Sequence[Job], n_threads: int, *, catch: bool) -> list[Except
     """
     data = _Data()
     engine = _core.Population(n_threads)
-    ends: list[Exception | None] = [None] * len(jobs)
-    waiting: dict[int, Steps[Exception | None]] = {}
+    rungs = () if judge is None else judge.rungs
+    fits: list[Steps[Exception | None]] = []
     with ExitStack() as stack:
-        for k, job in enumerate(jobs):
-            steps = _outcome(_fit_of(job, data, engine), catch=catch)
+        for job in jobs:
+            steps = _outcome(_fit_of(job, data, engine, rungs), catch=catch)
             stack.callback(steps.close)
             try:
                 next(steps)  # all its checks
             except StopIteration as end:
-                ends[k] = end.value
-            else:
-                waiting[k] = steps
-        outcomes = run_together(list(waiting.values()), engine)
-    for k, outcome in zip(waiting, outcomes, strict=True):
-        ends[k] = outcome
-    return ends
+                steps = _ended(end.value)
+                next(steps)
+            fits.append(steps)
+        return run_together(fits, engine, judge)
+
+
+def _ended(outcome: Exception | None) -> Steps[Exception | None]:
+    """A fit that has ended before it began."""
+    yield None
+    return outcome
 
 
 def _outcome(steps: Steps[None], *, catch: bool) -> Steps[Exception | None]:
@@ -97,7 +108,7 @@ def _outcome(steps: Steps[None], *, catch: bool) -> Steps[Exception | None]:
     return None
 
 
-def _fit_of(job: Job, data: _Data, engine: _core.Population) -> Steps[None]:
+def _fit_of(job: Job, data: _Data, engine: _core.Population, rungs: Collection[int]) -> Steps[None]:
     """The fit of one job."""
     est, (X, y) = job.estimator, job.data
     several = isinstance(est, Pipeline)
@@ -110,7 +121,7 @@ def _fit_of(job: Job, data: _Data, engine: _core.Population) -> Steps[None]:
     if several:
         X = data.transformed(job)
     held_out = HeldOut(*(arguments.get(name) for name in HeldOut._fields))
-    member = Member(engine, data.known(X))
+    member = Member(engine, data.known(X), rungs)
     yield from fit_steps(last, X, y, arguments.get("sample_weight"), held_out, member=member)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,7 +18,7 @@ from .._checks.targets import warn_of_lost_digits
 from .._checks.words import counted
 from .._training.fit import SLICE, Steps
 from .._training.runner import CallbackRunner
-from .._types import Array, Place, Ran, Rows, SessionOptions, Stretch, Turn
+from .._types import Array, Pause, Place, Ran, Rows, SessionOptions, Stretch, Turn
 from ..errors import DivergenceError
 from ..metrics._monitor import ExpectedLogs
 from ..optim._lbfgs import check_precision, descend
@@ -42,10 +43,13 @@ class Member:
     known : dict
         The rows of the X of this fit as the engine reads them, for each dtype of a network. The
         fits on the same X have the same dict.
+    rungs : collection of int
+        After how many epochs the fit asks whether it goes on.
     """
 
     engine: Any
     known: dict[np.dtype[Any], Rows]
+    rungs: Collection[int] = ()
 
 
 class Training:
@@ -83,6 +87,7 @@ class Training:
         member: Member | None = None,
     ) -> None:
         self.est, self.incremental, self.member = est, incremental, member
+        self._rungs: Collection[int] = () if member is None else member.rungs
         self._ahead: deque[Ran] = deque()  # epochs that have run and are not recorded yet
         self.held_out: Samples | None = est._validation(held_out)
         if self.held_out is not None and self.held_out[1].shape[1:] != y.shape[1:]:
@@ -219,6 +224,8 @@ class Training:
                 )
                 if stop or self.incremental:
                     break
+                if not (yield from self._may_go_on(best)):
+                    break
                 if est.n_iter_ == est.max_iter:
                     warnings.warn(
                         f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
@@ -230,6 +237,20 @@ class Training:
             if self.member is not None:  # it is for all of them
                 raise
             warnings.warn("Training interrupted by user.", UserWarning, stacklevel=8)
+
+    def _may_go_on(self, best: Array | None) -> Steps[bool]:
+        """Whether to go on at a rung, where the network is as it would be after the fit."""
+        est = self.est
+        if est.n_iter_ not in self._rungs or est.n_iter_ == est.max_iter:
+            return True
+        if best is None:
+            return bool((yield Pause(est.n_iter_)))
+        current = est.network_.theta.copy()
+        est.network_.theta = best
+        goes_on = bool((yield Pause(est.n_iter_)))
+        if goes_on:
+            est.network_.theta = current
+        return goes_on
 
     def _epoch(self) -> Steps[Ran]:
         """One pass over the data; it ends early if J is not finite."""
@@ -263,7 +284,8 @@ class Training:
         )
         if self.member is None or looks:
             return 0
-        left = est.max_iter - est.n_iter_
+        ends = [rung for rung in self._rungs if rung > est.n_iter_]
+        left = min(est.max_iter, *ends) - est.n_iter_ if ends else est.max_iter - est.n_iter_
         return int(min(left, max(est.n_iter_no_change + 1 - est._no_improvement_count, 0)))
 
     def _run_ahead(self, epochs: int) -> Steps[None]:
