@@ -53,7 +53,14 @@ def is_pipeline(model: Any) -> bool:
 
 
 def fitted_network(model: Any, export: str) -> Network:
-    """Return the network of an estimator; ValueError if it is not fitted."""
+    """Return the network of an estimator; ValueError if it is not fitted, or an ensemble."""
+    members = vars(model).get("estimators_")
+    if members is not None:
+        raise ValueError(
+            f"export.{export} takes one network; this {type(model).__name__} is an ensemble of "
+            f"{len(members)}: export its members, estimators_[0] and so on, and take the mean of "
+            "what they predict"
+        )
     if "network_" not in vars(model):
         raise ValueError(
             f"this {type(model).__name__} is not fitted: fit it before export.{export}"

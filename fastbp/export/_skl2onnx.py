@@ -78,7 +78,7 @@ class _Writer:
 
         self._scope, self._container = scope, container
         self._versions, self._types = defs, TensorProto
-        net = operator.raw_operator.network_
+        net = fitted_network(operator.raw_operator, "onnx")
         check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
         prefix = scope.get_unique_variable_name("fastbp") + "_"
         self.graph = Graph(self._node, self.constant, net.dtype, prefix)

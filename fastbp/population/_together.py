@@ -111,7 +111,7 @@ def _options_of_each(n: int, keywords: Mapping[str, object]) -> list[FitOptions]
     copies: dict[str, Callable[[Any, int], object]] = {
         "optimizer": lambda value, k: copy.deepcopy(value),
         "schedule": lambda value, k: copy.deepcopy(value),
-        "callbacks": lambda value, k: _own(value),
+        "callbacks": lambda value, k: own_callbacks(value),
         "checkpoint": lambda value, k: os.path.join(os.fsdecode(value), f"member-{k:04d}"),
     }
     for name, make in copies.items():
@@ -122,7 +122,7 @@ def _options_of_each(n: int, keywords: Mapping[str, object]) -> list[FitOptions]
     return [FitOptions(**{name: lists[name][k] for name in names}) for k in range(n)]
 
 
-def _own(callbacks: Iterable[Any]) -> list[Any]:
+def own_callbacks(callbacks: Iterable[Any]) -> list[Any]:
     """The same callbacks, with copies of those that hold the state of one fit."""
     return [copy.deepcopy(each) if getattr(each, "one_fit", False) else each for each in callbacks]
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
+import sklearn
 from sklearn.utils.metaestimators import available_if
 
+from .._checks.caller import warn_caller
+
+_SCIKIT_LEARN = os.path.join(os.path.dirname(os.path.abspath(sklearn.__file__)), "")
 _Method = TypeVar("_Method", bound=Callable[..., object])
 
 try:
@@ -19,7 +24,7 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-__all__ = ["PER_FIT", "CallbackSupportMixin", "only_with_epochs", "with_callbacks"]
+__all__ = ["PER_FIT", "CallbackSupportMixin", "only_with_epochs", "warn_user", "with_callbacks"]
 
 # Attributes that scikit-learn sets on an estimator during a fit, and removes itself.
 PER_FIT = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
@@ -35,3 +40,8 @@ def only_with_epochs(method: _Method) -> _Method:
     """Hide a method while the estimator's solver has no epochs."""
     conditional: _Method = available_if(lambda estimator: estimator._has_epochs())(method)
     return conditional
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the innermost line outside this package and scikit-learn, which wraps `fit`."""
+    warn_caller(message, category, past=_SCIKIT_LEARN)

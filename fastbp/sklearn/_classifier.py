@@ -34,8 +34,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     The parameters and attributes are those of `sklearn.neural_network.MLPClassifier`, with these
     additions: more values of `activation`, `solver` and `learning_rate`, and the parameters
-    `dropout`, `norm`, `class_weight`, `callbacks`, `n_threads` and `matmul_precision`.
-    docs/sklearn.md lists the differences.
+    `dropout`, `norm`, `class_weight`, `n_members`, `callbacks`, `n_threads` and
+    `matmul_precision`. docs/sklearn.md lists the differences.
 
     Parameters
     ----------
@@ -97,6 +97,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     class_weight : dict, "balanced" or None, default None
         Weight of each label; a sample's weight is multiplied by it. "balanced" gives all classes
         the same total weight. Not for several labels per sample.
+    n_members : int, default 1
+        Number of networks, at least 1. Several are an ensemble, which predicts their mean; they are
+        trained at the same time, as a `fastbp.Population`. Member 0 is the network of n_members=1;
+        the others have numbers drawn from `random_state` as their own.
     callbacks : sequence, default ()
         Callbacks as described in `fastbp.callbacks`. Not with "lbfgs".
     n_threads : int or None, default None
@@ -116,7 +120,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     intercepts_ : list of array, shape (units,)
         Biases of each layer, as views of the network's parameters.
     network_ : Network
-        The trained `fastbp.Network`.
+        The trained `fastbp.Network`. An ensemble has none; nor has it the weights and the record of
+        training, except `loss_`, the mean over its members, and `n_iter_`, their largest.
+    estimators_ : list of MLPClassifier
+        The members of an ensemble, each an estimator with n_members=1; without those that diverged.
+    population_ : Population
+        The networks of an ensemble, with `save`.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : array of str
@@ -188,6 +197,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         dropout: float = 0.0,
         norm: str | Norm | None = None,
         class_weight: dict[Any, float] | str | None = None,
+        n_members: int = 1,
         callbacks: Sequence[object] = (),
         n_threads: int | None = None,
         matmul_precision: str | None = None,
@@ -218,6 +228,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.dropout = dropout
         self.norm = norm
         self.class_weight = class_weight
+        self.n_members = n_members
         self.callbacks = callbacks
         self.n_threads = n_threads
         self.matmul_precision = matmul_precision

@@ -100,7 +100,8 @@ def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     NotFittedError
         If it is not fitted.
     ValueError
-        If it uses an activation, a loss, a solver or a layer that scikit-learn does not have.
+        If it uses an activation, a loss, a solver or a layer that scikit-learn does not have, or if
+        it is an ensemble.
 
     Examples
     --------
@@ -113,6 +114,11 @@ def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     """
     own, other = _pair_of(estimator, 0, "an estimator of fastbp.sklearn")
     check_is_fitted(estimator)
+    if "estimators_" in vars(estimator):
+        raise ValueError(
+            f"scikit-learn's {other.__name__} has one network; this is an ensemble of "
+            f"{len(estimator.estimators_)}: convert its members, estimators_[0] and so on"
+        )
     theirs = other()
     params = estimator.get_params(deep=False)
     theirs.set_params(**{name: params[name] for name in theirs.get_params(deep=False)})

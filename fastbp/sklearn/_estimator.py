@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import inf, sqrt
-from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._checks.arguments import MAX_THREADS, validation_set
 from .._checks.numbers import narrowed
 from .._checks.words import counted
 from .._network.dense import Dense, Norm
 from .._network.network import Network
-from .._precision import HIGHEST, NAMES
+from .._precision import HIGHEST
 from .._types import Array
-from ..activations import Activation
 from ..activations import Spec as ActivationSpec
 from ..losses import Loss
 from ..optim import SGD, Adam, Optimizer
+from ..population import Population
 from ..schedules import Schedule
 from ._arrays import (
     SparseMatrix,
-    checked_weights,
     in_dtype,
     is_finite,
     refuse_masked_elements,
-    refuse_zero_weights,
     with_numpy_dtype,
 )
-from ._callbacks import CallbackSupportMixin
+from ._callbacks import CallbackSupportMixin, warn_user
+from ._members import mean_of, of_one_network, refuse_ensemble
+from ._parameters import CONSTRAINTS
 from ._weights import Weights
 
 SPARSE = ("csr", "csc")
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-
-
-def _from(low: float, kind: type = Real, closed: str = "left") -> Interval:
-    return Interval(kind, low, None, closed=closed)
 
 
 class HeldOut(NamedTuple):
@@ -61,57 +54,10 @@ class HeldOut(NamedTuple):
         return [name for name, value in self._asdict().items() if value is not None]
 
 
-class OfGates(HasMethods):
-    """An object of a class of formulas of `fastbp.gates`, which is imported only to check one."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__("programs")
-        self.name = name
-
-    def is_satisfied_by(self, val: object) -> bool:
-        if not super().is_satisfied_by(val):
-            return False
-        from .. import gates
-
-        return isinstance(val, getattr(gates, self.name))
-
-    def __str__(self) -> str:
-        return f"an instance of 'fastbp.gates.{self.name}'"
-
-
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """Parameters, network and training; a subclass defines targets, loss and score."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", _from(1, Integral)],
-        "activation": [str, Activation, OfGates("ActivationFormula"), list, tuple],
-        "solver": [StrOptions({"sgd", "adam", "lbfgs"}), Optimizer],
-        "alpha": [_from(0)],
-        "batch_size": [StrOptions({"auto"}), _from(1, Integral)],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
-        "learning_rate_init": [_from(0, closed="neither")],
-        "power_t": [_from(0)],
-        "max_iter": [_from(1, Integral)],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [_from(0)],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [_from(0, closed="neither")],
-        "n_iter_no_change": [_from(1, Integral), Options(Real, {inf})],
-        "max_fun": [_from(1, Integral)],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "norm": [str, Norm, None],
-        "callbacks": ["array-like"],
-        "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
-        "matmul_precision": [StrOptions(set(NAMES)), None],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     # Parameters, which the constructors of the subclasses set.
     hidden_layer_sizes: int | Sequence[int] | Array
@@ -141,26 +87,33 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     norm: str | Norm | None
     callbacks: Sequence[object]
     n_threads: int | None
-    matmul_precision: str | None = None  # estimators that version 0.1 pickled have no value
+    # Estimators that version 0.1 pickled have no value.
+    matmul_precision: str | None = None
+    n_members: int = 1
 
-    # The record of training.
+    # The record of training. An ensemble has only the first two; the others are its members'.
     n_iter_: int
-    t_: int
     loss_: float
-    loss_curve_: list[float]
-    best_loss_: float | None
-    validation_scores_: list[float] | None
-    best_validation_score_: float | None
+    t_: int = of_one_network()
+    loss_curve_: list[float] = of_one_network()
+    best_loss_: float | None = of_one_network()
+    validation_scores_: list[float] | None = of_one_network()
+    best_validation_score_: float | None = of_one_network()
     _no_improvement_count: int
 
     # What a fit leaves for the next one, besides the record.
     n_outputs_: int
-    network_: Network
+    network_: Network = of_one_network()
     _random_state: np.random.RandomState
     _optimizer: Optimizer
     _optimizer_settings: tuple[dict[str, Any], str | None]
     _schedule: Schedule | None
     _schedule_given: Schedule | None
+
+    # An ensemble has its members instead of a network.
+    estimators_: list[Self]
+    _n_begun: int  # how many members it was made with; some may have diverged since
+    _number: int  # of a member of an ensemble, from 0
 
     # ---- the network, by scikit-learn's names ---------------------------------------------
 
@@ -192,7 +145,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def n_layers_(self) -> int:
         """Number of layers, including the input layer."""
         given = self._before_network("n_layers_")
-        return len(self._network().widths) if given is None else int(given)
+        return len(self._some_network().widths) if given is None else int(given)
 
     @n_layers_.setter
     def n_layers_(self, value: int) -> None:
@@ -204,30 +157,47 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         given = self._before_network("out_activation_")
         if given is not None:
             return str(given)
-        name = self._network().activations[-1].name
+        name = self._some_network().activations[-1].name
         return "logistic" if name == "sigmoid" else name
 
     @out_activation_.setter
     def out_activation_(self, value: str) -> None:
         self._give("out_activation_", value)
 
-    def _network(self) -> Network:
-        if "network_" not in self.__dict__:
+    @property
+    def population_(self) -> Population:
+        """The networks of an ensemble, those of `estimators_`, as a `fastbp.Population`."""
+        if "estimators_" not in self.__dict__:
+            way = "network_ is its network" if self._n_fitted() else "call fit first"
+            raise AttributeError(
+                f"this {type(self).__name__} is no fitted ensemble of n_members > 1: {way}"
+            )
+        return Population(member.network_ for member in self.estimators_)
+
+    def _some_network(self) -> Network:
+        """The network, or one of those of an ensemble; all of them are alike but in weights."""
+        known = self.__dict__
+        net: Network | None = known.get("network_")
+        if net is not None:
+            return net
+        if "estimators_" not in known:
             kind = type(self).__name__
             raise AttributeError(f"this {kind} has no weights yet: call fit first")
-        return self.network_
+        return self.estimators_[0].network_
 
     def _weights(self, name: str, parameter: str) -> list[Array]:
         given: list[Array] | None = self._before_network(name)
         if given is not None:
             return given
-        layers = self._network().layers
+        refuse_ensemble(self, name)
+        layers = self._some_network().layers
         return Weights(name, [layer.parameters()[parameter] for layer in layers])
 
     def _set_weights(self, name: str, values: Iterable[object]) -> None:
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise TypeError(f"{name} must be a list of arrays, one per layer; got {values!r}")
         values = list(values)
+        refuse_ensemble(self, name)
         if "network_" in self.__dict__:
             getattr(self, name).assign(values)
         else:
@@ -235,10 +205,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _before_network(self, name: str) -> Any:
         """The value that was set for an attribute before there is a network; None if not set."""
-        return None if "network_" in self.__dict__ else self.__dict__.get("_given", {}).get(name)
+        return None if self._n_fitted() else self.__dict__.get("_given", {}).get(name)
 
     def _give(self, name: str, value: object) -> None:
-        if "network_" in self.__dict__:
+        if self._n_fitted():
             raise AttributeError(f"{name} is determined by the network and cannot be set")
         self.__dict__.setdefault("_given", {})[name] = value
 
@@ -396,11 +366,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if isinstance(self.batch_size, str):  # "auto"
             return min(200, n_samples)
         if self.batch_size > n_samples:
-            warnings.warn(
+            warn_user(
                 f"batch_size is {self.batch_size}, but there are {n_samples} samples: "
-                f"it is clipped to {n_samples}",
-                UserWarning,
-                stacklevel=9,
+                f"it is clipped to {n_samples}"
             )
         return min(int(self.batch_size), n_samples)
 
@@ -421,47 +389,44 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         )
         return validated
 
-    def _validation(
-        self, held_out: HeldOut
-    ) -> tuple[Array | SparseMatrix, Array, Array | None] | None:
-        """X, encoded y, and weights or None, to validate on; None if nothing was given."""
-        given = validation_set(*held_out)
-        if given is None:
-            return None
-        (X, y, sample_weight), names = given
-        refuse_masked_elements(**{names.X: X, names.y: y})
-        rows, targets = self._validated(X, y, reset=False)
-        weights = checked_weights(sample_weight, rows, names.sample_weight)
-        if weights is not None:
-            refuse_zero_weights(weights)
-        encoded = self._encode(targets)
-        self._check_range(encoded)
-        return self._in_network_dtype(rows), encoded, weights
-
     # ---- use ------------------------------------------------------------------------------
 
     def _outputs(self, X: object) -> Array:
-        """a^L (samples, n_units) for X, which is checked; a valid array takes the fast path."""
-        known = self.__dict__
-        if "network_" not in known:
-            check_is_fitted(self)
-        net: Network = known["network_"]
+        """a^L (samples, n_units) for X, which is checked; of an ensemble, the mean over members."""
+        net: Network | None = self.__dict__.get("network_")
+        if net is not None:
+            return net.predict(self._rows(X, net))
+        return mean_of(self._outputs_of_each(X))
+
+    def _outputs_of_each(self, X: object) -> Array:
+        """a^L of every member of an ensemble, (members, samples, n_units)."""
+        check_is_fitted(self)
+        population = self.population_
+        return population.predict(self._rows(X, population[0]))
+
+    def _rows(self, X: object, net: Network) -> Any:
+        """X after its checks; a valid array takes the fast path."""
         valid = (
             type(X) is np.ndarray
             and X.ndim == 2
             and X.dtype in FLOATS
             and X.shape[1] == net.widths[0]
             and len(X) > 0
-            and "feature_names_in_" not in known
+            and "feature_names_in_" not in self.__dict__
             and is_finite(X)
         )
-        if not valid:
-            refuse_masked_elements(X=X)
-            X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
-        return net.predict(X)
+        if valid:
+            return X
+        refuse_masked_elements(X=X)
+        return validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
+
+    def _n_fitted(self) -> int:
+        """With how many networks it was fitted; 0 before a fit."""
+        known = self.__dict__
+        return self._n_begun if "estimators_" in known else int("network_" in known)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return "network_" in self.__dict__
+        return self._n_fitted() > 0
 
     def _has_epochs(self) -> bool:
         if self.solver == "lbfgs":

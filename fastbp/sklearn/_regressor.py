@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from math import isclose
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .._checks.arguments import check_flag, check_real
+from .._checks.arguments import check_flag
 from .._checks.keywords import hinting
 from .._network.dense import Norm
 from .._types import Array
@@ -24,8 +23,11 @@ from ..optim import Optimizer
 from ..schedules import Schedule
 from ._arrays import SparseMatrix, checked_weights, refuse_masked_elements
 from ._callbacks import only_with_epochs, with_callbacks
-from ._estimator import BaseMLP, HeldOut, OfGates
+from ._estimator import BaseMLP, HeldOut
 from ._fit import fit_estimator
+from ._members import mean_of
+from ._parameters import OfGates
+from ._uncertainty import by_target, quantiles_of, std_of
 
 if TYPE_CHECKING:
     from ..gates import LossFormula
@@ -36,8 +38,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     The parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, with these
     additions: more values of `loss`, `activation`, `solver` and `learning_rate`, and the
-    parameters `dropout`, `norm`, `callbacks`, `n_threads` and `matmul_precision`. docs/sklearn.md
-    lists the differences.
+    parameters `dropout`, `norm`, `n_members`, `callbacks`, `n_threads` and `matmul_precision`.
+    docs/sklearn.md lists the differences.
 
     Parameters
     ----------
@@ -99,6 +101,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Dropout rate of every hidden layer, as in `fastbp.Dense`; at least 0 and below 1.
     norm : str, Norm or None, default None
         Normalisation of every hidden layer, as in `fastbp.Dense`.
+    n_members : int, default 1
+        Number of networks, at least 1. Several are an ensemble, which predicts their mean; they are
+        trained at the same time, as a `fastbp.Population`. Member 0 is the network of n_members=1;
+        the others have numbers drawn from `random_state` as their own.
     callbacks : sequence, default ()
         Callbacks as described in `fastbp.callbacks`. Not with "lbfgs".
     n_threads : int or None, default None
@@ -116,7 +122,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     intercepts_ : list of array, shape (units,)
         Biases of each layer, as views of the network's parameters.
     network_ : Network
-        The trained `fastbp.Network`.
+        The trained `fastbp.Network`. An ensemble has none; nor has it the weights and the record of
+        training, except `loss_`, the mean over its members, and `n_iter_`, their largest.
+    estimators_ : list of MLPRegressor
+        The members of an ensemble, each an estimator with n_members=1; without those that diverged.
+    population_ : Population
+        The networks of an ensemble, with `save`.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : array of str
@@ -189,6 +200,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun: int = 15000,
         dropout: float = 0.0,
         norm: str | Norm | None = None,
+        n_members: int = 1,
         callbacks: Sequence[object] = (),
         n_threads: int | None = None,
         matmul_precision: str | None = None,
@@ -219,6 +231,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.dropout = dropout
         self.norm = norm
+        self.n_members = n_members
         self.callbacks = callbacks
         self.n_threads = n_threads
         self.matmul_precision = matmul_precision
@@ -322,11 +335,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X : array-like or sparse matrix, shape (n, n_features)
             Inputs.
         return_std : bool, default False
-            Whether to return the standard deviations of the targets too, which a network with the
-            loss "gaussian_nll" has learned.
+            Whether to return standard deviations too. A network with the loss "gaussian_nll" has
+            learned those of the targets. The members of an ensemble with this loss are a mixture:
+            the variance is the mean of their variances plus the variance of their means. With any
+            other loss, an ensemble has the second part alone: how far its members disagree.
         quantiles : "all", float, sequence of float or None, default None
             Levels of the quantiles to return instead, in this order. They must be among those of
-            the loss "quantile"; "all" means all of these.
+            the loss "quantile"; "all" means all of these. Of an ensemble, they are the means of its
+            members' quantiles.
 
         Returns
         -------
@@ -341,7 +357,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ------
         TypeError, ValueError
             If the network was trained with another loss than these options need, for a level that
-            it was not trained for, or if `return_std` is neither True nor False.
+            it was not trained for, for both options, or if `return_std` is neither True nor False.
 
         Examples
         --------
@@ -355,52 +371,28 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         >>> model.predict(X).shape, model.predict(X, quantiles=[0.1, 0.9]).shape
         ((4,), (4, 2))
         """
-        outputs = self._outputs(X)
-        criterion = self.network_.criterion
         return_std = check_flag(return_std, "return_std")
+        if return_std and "estimators_" in vars(self):
+            if quantiles is not None:
+                raise ValueError("predict takes return_std=True or quantiles, not both")
+            members = self._outputs_of_each(X)
+            criterion = self._some_network().criterion
+            predicted = criterion.predicted(mean_of(members))
+            return by_target(predicted), by_target(std_of(members, criterion))
+        outputs = self._outputs(X)
+        criterion = self._some_network().criterion
         if return_std and criterion.entry.std is None:
             raise ValueError(
-                f"return_std=True needs a network that learned the variance, with "
-                f"loss='gaussian_nll'; this one was fitted with the loss {criterion}"
+                f"return_std=True needs an ensemble, such as n_members=8, or a network that "
+                f"learned the variance, with loss='gaussian_nll'; this one was fitted with the "
+                f"loss {criterion}"
             )
         if quantiles is not None:
-            return self._quantiles(outputs, quantiles)
-        predicted = self._predicted(outputs)
+            return by_target(quantiles_of(outputs, quantiles, criterion))
+        predicted = by_target(criterion.predicted(outputs))
         if not return_std or criterion.entry.std is None:
             return predicted
-        return predicted, self._by_target(criterion.entry.std(outputs))
-
-    def _predicted(self, outputs: Array) -> Array:
-        """The predicted targets: for some losses a part of the outputs."""
-        return self._by_target(self.network_.criterion.predicted(outputs))
-
-    @staticmethod
-    def _by_target(values: Array) -> Array:
-        """(n,) of (n, 1)."""
-        return values[:, 0] if values.shape[1] == 1 else values
-
-    def _quantiles(self, outputs: Array, quantiles: object) -> Array:
-        """The quantiles of these levels, in the last axis if there may be several."""
-        criterion = self.network_.criterion
-        taus = criterion.taus
-        if not taus:
-            raise ValueError(
-                f"quantiles needs a network that learned them, with loss='quantile(0.1, 0.5, 0.9)' "
-                f"or the like; this one was fitted with the loss {criterion}"
-            )
-        by_target = self._by_target(outputs.reshape(len(outputs), -1, len(taus)))
-        if isinstance(quantiles, str):
-            if quantiles != "all":
-                raise ValueError(
-                    f"quantiles must be 'all', a number or a list of numbers; got {quantiles!r}"
-                )
-            return by_target
-        several = isinstance(quantiles, Iterable)
-        levels = quantiles if isinstance(quantiles, Iterable) else [quantiles]
-        places = [_place(level, taus) for level in levels]
-        if not places:
-            raise ValueError("quantiles must name at least one level; got none")
-        return by_target[..., places if several else places[0]]
+        return predicted, by_target(criterion.entry.std(outputs))
 
     def _criterion(self) -> Loss:
         loss = resolve_loss(self.loss)
@@ -458,12 +450,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         metric = self._named_score()
         if metric is not None:
             return metric(outputs, y, sample_weight)
-        predicted = self._predicted(outputs).astype(np.float64)  # sums of float32 lose digits
+        predicted = criterion.predicted(outputs).astype(np.float64)  # sums of float32 lose digits
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def _named_score(self) -> Metric | None:
         """The score that a loss of the user's names, as a metric of which more is better."""
-        criterion = self.network_.criterion
+        criterion = self._some_network().criterion
         metric = score_of(criterion) if criterion.entry.score is None else None
         if metric is None or direction(metric) is not False:
             return metric
@@ -485,15 +477,3 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         rows, targets = self._validated(X, y, reset=False)
         weights = checked_weights(sample_weight, rows)
         return float(metric(self._outputs(X), self._encode(targets), weights))
-
-
-def _place(level: object, taus: tuple[float, ...]) -> int:
-    """Where a level is among those that were trained; ValueError if it is not."""
-    number = check_real(level, "a level of quantiles")
-    for place, tau in enumerate(taus):
-        if isclose(number, tau, rel_tol=1e-6):  # 0.1 in float32 is 0.1 too
-            return place
-    raise ValueError(
-        f"the network was not trained for the quantile {number:g}; its levels are "
-        f"{', '.join(f'{tau:g}' for tau in taus)}: name it in the loss, and fit again"
-    )

@@ -46,6 +46,28 @@ def unchanged_if_refused(est: BaseMLP) -> Iterator[None]:
         raise
 
 
+# What the fits of one network leave, and those of an ensemble.
+_OF_NETWORK = (
+    *("network_", "n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_"),
+    *("best_validation_score_", "_no_improvement_count", "_random_state", "_optimizer"),
+    *("_optimizer_settings", "_schedule", "_schedule_given", "_given"),
+)
+_OF_ENSEMBLE = ("estimators_", "_n_begun", "n_iter_", "loss_")
+
+
+def forget_network(est: BaseMLP) -> None:
+    """Remove what fits of one network have left, before the estimator becomes an ensemble."""
+    for name in _OF_NETWORK:
+        est.__dict__.pop(name, None)
+
+
+def forget_ensemble(est: BaseMLP) -> None:
+    """Remove what fits of an ensemble have left, before the estimator becomes one network."""
+    if "estimators_" in vars(est):
+        for name in _OF_ENSEMBLE:
+            est.__dict__.pop(name, None)
+
+
 def check_same_network(est: BaseMLP, sizes: tuple[int, ...]) -> None:
     """Raise ValueError if a parameter describes another network than the existing one."""
     net = est.network_

@@ -7,7 +7,7 @@ from typing import Any
 
 from ._estimator import BaseMLP
 
-# Attributes that an estimator needs for predictions, besides a copy of its network.
+# Attributes that an estimator needs for predictions, besides a copy of its network or members.
 _FITTED = (
     "classes_",
     "_multilabel",
@@ -15,11 +15,12 @@ _FITTED = (
     "n_features_in_",
     "feature_names_in_",
     "n_iter_",
+    "_n_begun",
 )
 
 
 class Tasks:
-    """A fit as a task of scikit-learn's callbacks, with one subtask per epoch.
+    """A fit as a task of scikit-learn's callbacks, with one subtask per epoch of a network.
 
     It does nothing if no callback was set by `set_callbacks`. `arguments` are the X, y and metadata
     that the caller passed to fit.
@@ -53,5 +54,6 @@ class Tasks:
     def _current_state(self) -> dict[str, object]:
         known = vars(self._est)
         fitted = {name: known[name] for name in _FITTED if name in known}
-        fitted["network_"] = copy.deepcopy(self._est.network_)
+        which = "estimators_" if "estimators_" in known else "network_"
+        fitted[which] = copy.deepcopy(known[which])
         return self._arguments | {"reconstruction_attributes": fitted}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Generator, Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from sklearn import get_config
@@ -17,11 +17,14 @@ from .._types import Rows
 from ..losses import CustomLoss
 from ..population._together import Judge, run_together
 from ._classifier import MLPClassifier
+from ._ensemble import end_of
 from ._estimator import BaseMLP, HeldOut
 from ._fit import fit_steps
 from ._regressor import MLPRegressor
 from ._training import Member
 
+# Of one network, or of an ensemble, whose first value is a list of the fits of its members.
+_AnySteps: TypeAlias = Generator[Any, Any, Any]
 _FITS = (MLPClassifier.fit, MLPRegressor.fit, Pipeline.fit)
 _ARGUMENTS = {"sample_weight", *HeldOut._fields}
 
@@ -77,18 +80,26 @@ def fit_jobs(
     data = _Data()
     engine = _core.Population(n_threads)
     rungs = () if judge is None else judge.rungs
-    fits: list[Steps[Exception | None]] = []
+    fits: list[_AnySteps] = []  # that have made their checks
+    members: dict[int, list[_AnySteps]] = {}  # of those that are ensembles
     with ExitStack() as stack:
         for job in jobs:
             steps = _outcome(_fit_of(job, data, engine, rungs), catch=catch)
             stack.callback(steps.close)
             try:
-                next(steps)  # all its checks
+                of_members = next(steps)  # after all its checks
             except StopIteration as end:
-                steps = _ended(end.value)
+                steps, of_members = _ended(end.value), None
                 next(steps)
+            if of_members is not None:
+                members[len(fits)] = [_outcome(each, catch=catch) for each in of_members]
             fits.append(steps)
-        return run_together(fits, engine, judge)
+        joined = _Joined([members.get(k, [steps]) for k, steps in enumerate(fits)])
+        outcomes = joined.split(run_together(joined.fits, engine, joined.judged_by(judge)))
+        return [
+            end_of(steps, outcomes[k]) if k in members else outcomes[k][0]
+            for k, steps in enumerate(fits)
+        ]
 
 
 def _ended(outcome: Exception | None) -> Steps[Exception | None]:
@@ -97,18 +108,59 @@ def _ended(outcome: Exception | None) -> Steps[Exception | None]:
     return outcome
 
 
-def _outcome(steps: Steps[None], *, catch: bool) -> Steps[Exception | None]:
+def _outcome(steps: _AnySteps, *, catch: bool) -> _AnySteps:
     """A fit that returns its exception, if `catch`."""
     try:
-        yield from steps
+        return (yield from steps)
     except Exception as error:
         if not catch:
             raise
         return error
-    return None
 
 
-def _fit_of(job: Job, data: _Data, engine: _core.Population, rungs: Collection[int]) -> Steps[None]:
+class _Joined:
+    """The fits of jobs in one list, in which an ensemble has one for each member.
+
+    Parameters
+    ----------
+    jobs : list of list of generator
+        The fits of each job.
+    """
+
+    def __init__(self, jobs: Sequence[Sequence[_AnySteps]]) -> None:
+        self.fits = [fit for fits in jobs for fit in fits]
+        numbers = iter(range(len(self.fits)))
+        self._numbers = [[next(numbers) for _ in fits] for fits in jobs]
+        self._judge: Judge[Exception | None] | None = None
+
+    def split(self, outcomes: Sequence[Exception | None]) -> list[list[Exception | None]]:
+        """What the fits of each job returned."""
+        return [[outcomes[k] for k in numbers] for numbers in self._numbers]
+
+    # ---- as a judge of these fits, by one of jobs -----------------------------------------
+
+    def judged_by(self, judge: Judge[Exception | None] | None) -> _Joined | None:
+        """A judge of these fits, which asks one of jobs; None if there is none."""
+        self._judge = judge
+        return None if judge is None else self
+
+    @property
+    def rungs(self) -> Collection[int]:
+        assert self._judge is not None
+        return self._judge.rungs
+
+    def judge(self, ended: Mapping[int, Exception | None]) -> set[int]:
+        """The fits of the jobs that go on. A job has ended, or failed, when all its fits have."""
+        assert self._judge is not None
+        jobs = {
+            i: None if None in (found := [ended[k] for k in numbers]) else found[0]
+            for i, numbers in enumerate(self._numbers)
+            if all(k in ended for k in numbers)
+        }
+        return {k for i in self._judge.judge(jobs) for k in self._numbers[i]}
+
+
+def _fit_of(job: Job, data: _Data, engine: _core.Population, rungs: Collection[int]) -> _AnySteps:
     """The fit of one job."""
     est, (X, y) = job.estimator, job.data
     several = isinstance(est, Pipeline)

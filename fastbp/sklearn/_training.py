@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -15,21 +14,29 @@ from sklearn.model_selection import train_test_split
 
 from .._checks.arguments import as_weights
 from .._checks.targets import warn_of_lost_digits
-from .._checks.words import counted
 from .._training.fit import SLICE, Steps
 from .._training.runner import CallbackRunner
 from .._types import Array, Pause, Place, Ran, Rows, SessionOptions, Stretch, Turn
 from ..errors import DivergenceError
+from ..losses import CustomLoss
 from ..metrics._monitor import ExpectedLogs
 from ..optim._lbfgs import check_precision, descend
 from ..schedules import Schedule, Span
 from ._arrays import SparseMatrix
-from ._estimator import BaseMLP, HeldOut
+from ._callbacks import warn_user
+from ._estimator import BaseMLP
 from ._state import kept_optimizer, kept_schedule
 from ._tasks import Tasks
 
 # Rows, their encoded targets, and their weights.
 Samples = tuple[Array | SparseMatrix, Array, Array | None]
+
+
+class Note(NamedTuple):
+    """A ConvergenceWarning of a member of an ensemble."""
+
+    number: int
+    message: str
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,25 @@ class Member:
         fits on the same X have the same dict.
     rungs : collection of int
         After how many epochs the fit asks whether it goes on.
+    number : int or None
+        Which one of an ensemble it is; None if it is no member of one.
+    notes : list
+        Where a member of an ensemble leaves its warnings.
     """
 
     engine: Any
     known: dict[np.dtype[Any], Rows]
     rungs: Collection[int] = ()
+    number: int | None = None
+    notes: list[Note] = field(default_factory=list)
+
+    def with_other_rows(self) -> Member:
+        """The same for an X that no other fit has."""
+        return replace(self, known={})
+
+    def observed(self, number: int, notes: list[Note]) -> Member:
+        """The same for a member of an ensemble, which leaves its warnings in `notes`."""
+        return replace(self, number=number, notes=notes)
 
 
 class Training:
@@ -68,8 +89,8 @@ class Training:
         Encoded targets.
     weights : array or None, shape (n,)
         Sample weights.
-    held_out : HeldOut
-        The arguments of fit about data to validate on.
+    held_out : Samples or None
+        Checked data to validate on.
     incremental : bool
         Whether this is partial_fit: one epoch that continues the last training.
     member : Member or None, default None
@@ -82,20 +103,15 @@ class Training:
         X: Array | SparseMatrix,
         y: Array,
         weights: Array | None,
-        held_out: HeldOut,
+        held_out: Samples | None,
         incremental: bool,
         member: Member | None = None,
     ) -> None:
         self.est, self.incremental, self.member = est, incremental, member
         self._rungs: Collection[int] = () if member is None else member.rungs
+        self.diverged = False
         self._ahead: deque[Ran] = deque()  # epochs that have run and are not recorded yet
-        self.held_out: Samples | None = est._validation(held_out)
-        if self.held_out is not None and self.held_out[1].shape[1:] != y.shape[1:]:
-            got, expected = (
-                1 if each.ndim == 1 else each.shape[1] for each in (self.held_out[1], y)
-            )
-            name = "y_val" if held_out.validation_data is None else "validation_data[1]"
-            raise ValueError(f"{name} has {counted(got, 'column')}; y has {expected}")
+        self.held_out = held_out
         part = None
         if self.held_out is None and est.early_stopping:
             part, self.held_out = self._split(X, y, weights)
@@ -116,7 +132,7 @@ class Training:
         warn_of_lost_digits(train[1], net.criterion, net.dtype)
         net._bind(est._optimizer)
         net._set_l2(est.alpha / (batch_size * mean_weight))
-        if member is None:
+        if member is None or isinstance(net.criterion, CustomLoss):  # on the caller's thread
             self._open_session(train, batch_size)
         else:
             self._open_session((X, y, weights), batch_size, part, member)
@@ -227,16 +243,15 @@ class Training:
                 if not (yield from self._may_go_on(best)):
                     break
                 if est.n_iter_ == est.max_iter:
-                    warnings.warn(
+                    _warn(
+                        self.member,
                         f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
                         "reached and the optimization hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=8,
                     )
         except KeyboardInterrupt:
             if self.member is not None:  # it is for all of them
                 raise
-            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=8)
+            warn_user("Training interrupted by user.")
 
     def _may_go_on(self, best: Array | None) -> Steps[bool]:
         """Whether to go on at a rung, where the network is as it would be after the fit."""
@@ -282,7 +297,7 @@ class Training:
             or est._scales_by_samples()
             or est._reports_weights()
         )
-        if self.member is None or looks:
+        if self.member is None or looks or self.incremental:
             return 0
         ends = [rung for rung in self._rungs if rung > est.n_iter_]
         left = min(est.max_iter, *ends) - est.n_iter_ if ends else est.max_iter - est.n_iter_
@@ -302,6 +317,7 @@ class Training:
         """Raise ValueError; with early stopping, which keeps the best weights, only warn."""
         est = self.est
         why = DivergenceError(ran.last_loss, epoch=ran.epoch, step=ran.step)
+        self.diverged = True
         if not est.early_stopping:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -312,10 +328,9 @@ class Training:
         est.loss_curve_.append(est.loss_)
         if est.validation_scores_ is not None:
             est.validation_scores_.append(np.nan)
-        warnings.warn(
+        _warn(
+            self.member,
             f"Training diverged; the best weights before that are kept: {why}",
-            ConvergenceWarning,
-            stacklevel=9,
         )
 
     def _record(self, ran: Ran) -> bool:
@@ -326,7 +341,7 @@ class Training:
         est.loss_ = est._reported(ran.loss)
         est.loss_curve_.append(est.loss_)
         if est.verbose:
-            print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+            self._print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
         improved = self._score(self.held_out) if self.held_out is not None else False
         if est.best_loss_ is not None:  # no early stopping
             worse = est.loss_ > est.best_loss_ - est.tol
@@ -346,12 +361,16 @@ class Training:
             est.validation_scores_, best = [], -np.inf
         est.validation_scores_.append(score)
         if est.verbose:
-            print(f"Validation score: {score:f}")
+            self._print(f"Validation score: {score:f}")
         if est.early_stopping:
             worse = score < best + est.tol
             est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
         est.best_validation_score_ = max(best, score)
         return score > best
+
+    def _print(self, text: str) -> None:
+        number = None if self.member is None else self.member.number
+        print(text if number is None else f"Member {number}: {text}")
 
     def _logs(self) -> dict[str, float]:
         logs = {"loss": self.est.loss_}
@@ -373,11 +392,19 @@ class Training:
             est._no_improvement_count = 0
             est._optimizer.lr /= 5
             if est.verbose:
-                print(f"{why} Setting learning rate to {est._optimizer.lr:f}")
+                self._print(f"{why} Setting learning rate to {est._optimizer.lr:f}")
             return False
         if est.verbose:
-            print(f"{why} Stopping.")
+            self._print(f"{why} Stopping.")
         return True
+
+
+def _warn(member: Member | None, message: str) -> None:
+    """Warn that the training has not converged, at once or at the end of an ensemble's."""
+    if member is None or member.number is None:
+        warn_user(message, ConvergenceWarning)
+    else:
+        member.notes.append(Note(member.number, message))
 
 
 def _taken(samples: Samples, part: Array | None) -> Samples:
@@ -416,10 +443,16 @@ class Minimization:
     """Full-batch minimisation of the objective by SciPy's L-BFGS-B."""
 
     def __init__(
-        self, est: BaseMLP, X: Array | SparseMatrix, y: Array, weights: Array | None
+        self,
+        est: BaseMLP,
+        X: Array | SparseMatrix,
+        y: Array,
+        weights: Array | None,
+        member: Member | None = None,
     ) -> None:
         net = est.network_
-        self.est = est
+        self.est, self.member = est, member
+        self.diverged = False
         check_precision(net)
         warn_of_lost_digits(y, net.criterion, net.dtype)
         rows = net._inputs(X)
@@ -434,6 +467,7 @@ class Minimization:
         options = {"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol}
         outcome = descend(net, *self.data, options)
         if outcome is None or not np.isfinite(net.theta).all():
+            self.diverged = True
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
@@ -446,7 +480,7 @@ class Minimization:
                 f"(status={outcome.status}): {outcome.message}. Increase max_iter (it is "
                 f"{est.max_iter}) or scale the data."
             )
-            warnings.warn(message, ConvergenceWarning, stacklevel=7)
+            _warn(self.member, message)
         if outcome.trouble is not None:
             message = f"lbfgs failed to converge: {outcome.trouble}"
-            warnings.warn(message, ConvergenceWarning, stacklevel=7)
+            _warn(self.member, message)

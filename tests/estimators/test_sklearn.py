@@ -32,9 +32,14 @@ since_1_7 = pytest.mark.skipif(
 )
 
 CHECKED = [
-    kind(max_iter=50, matmul_precision=precision)
+    kind(max_iter=50, **options)
     for kind in BOTH
-    for precision in (None, "high", "medium")
+    for options in (
+        {},
+        {"matmul_precision": "high"},
+        {"matmul_precision": "medium"},
+        {"n_members": 3},
+    )
 ]
 
 
