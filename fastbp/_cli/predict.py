@@ -9,7 +9,7 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -27,7 +27,7 @@ from ..population._file import is_of_population
 from ..tabular import Table, from_arrays, read_features
 from ..tabular._csv import Format
 from ..tabular._preprocessing import UNKNOWN, Preprocessing
-from . import options
+from . import members, options
 from .options import UsageError
 from .sources import check_data, test_images
 
@@ -55,6 +55,12 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
     )
     parser.add_argument(
         "--proba", action="store_true", help="write the probability of each class too"
+    )
+    parser.add_argument(
+        "--std",
+        action="store_true",
+        help="write how far the members disagree too, as a standard deviation for each target; for "
+        "a regression that fastbp train --members 8 has written",
     )
     parser.add_argument(
         "--keep",
@@ -87,25 +93,34 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--keep applies to data files only; {args.data} has images")
     if args.output != "-" and not _is_device(args.output):
         check_writable(args.output)
-    net = _load(args)
+    nets = _load(args)
     if args.matmul_precision is not None:
-        _set_precision(net, args.matmul_precision)
-    prep = _preprocessing(net, args.model)
+        _set_precision(nets, args.matmul_precision)
+    prep = _preprocessing(nets[0], args.model)
     if args.proba and prep.task != "classification":
         raise ModelFileError(f"{args.model}: --proba needs a model for classification")
-    table = _read(args, prep, by_name=net.preprocessing is not None)
+    if args.std and (len(nets) == 1 or prep.task != "regression"):
+        raise ModelFileError(
+            f"{args.model}: --std needs a model for regression with several members, as "
+            "fastbp train --members 8 writes it"
+        )
+    table = _read(args, prep, by_name=nets[0].preprocessing is not None)
     for note in table.notes:
         print(f"fastbp: {note}", file=sys.stderr)
-    X = prep.inputs(table, net.dtype, unknown=args.unknown, max_bytes=args.max_bytes)
+    dtype = np.result_type(*(net.dtype for net in nets))
+    X = prep.inputs(table, dtype, unknown=args.unknown, max_bytes=args.max_bytes)
     for problem in prep.unknown_categories(table) if args.unknown == "ignore" else ():
         print(f"fastbp: {problem.column}: {problem.what}; ignored", file=sys.stderr)
-    outputs = Network.predict(net, X)  # of inputs, also if the network takes rows by name
-    _write(args.output, _beside(table.kept, _lines(prep, outputs, args.proba)))
+    lines = _lines(prep, members.outputs_of_each(nets, X), proba=args.proba, std=args.std)
+    _write(args.output, _beside(table.kept, lines))
     return 0
 
 
-def _load(args: argparse.Namespace) -> Network:
-    """Load the model. If DATA is one and MODEL is not, the error says that they look swapped."""
+def _load(args: argparse.Namespace) -> list[Network]:
+    """Load the network, or the members of a population.
+
+    If DATA is a model and MODEL is not, the error says that they look swapped.
+    """
     try:
         model = load(args.model)
     except (ModelFileError, FileNotFoundError) as error:
@@ -116,12 +131,32 @@ def _load(args: argparse.Namespace) -> Network:
             f"{args.model} is no model, and {args.data} is one: the arguments look swapped; write "
             f"fastbp predict {right}"
         ) from error
-    if isinstance(model, Population):
+    if not isinstance(model, Population):
+        return [model]
+    _check_members(model, args.model)
+    return list(model)
+
+
+def _check_members(population: Population, path: str) -> None:
+    """Raise ModelFileError unless the mean of the members' outputs is a prediction."""
+    first = population[0]
+    differ = ""
+    for net in population:
+        if net.criterion != first.criterion or net.activations[-1] != first.activations[-1]:
+            differ = "their losses or their output activations"
+        elif net.preprocessing != first.preprocessing:
+            differ = "their preprocessing"
+    way = "save a member of it by itself, fastbp.load(path)[0].save(...)"
+    if differ:
         raise ModelFileError(
-            f"{args.model} is a population of {len(model)} networks; predict takes one network: "
-            "save a member of it by itself, fastbp.load(path)[0].save(...)"
+            f"{path} is a population of {len(population)} networks that differ in {differ}, so "
+            f"that the mean of their outputs is no prediction: {way}"
         )
-    return model
+    if len(population) > 1 and first.criterion.entry.std is not None:
+        raise ModelFileError(
+            f"{path} is a population of {len(population)} networks with the loss "
+            f"{first.criterion}, whose outputs have no mean that is a prediction: {way}"
+        )
 
 
 def _is_model(path: str) -> bool:
@@ -132,13 +167,14 @@ def _is_model(path: str) -> bool:
         return False
 
 
-def _set_precision(net: Network, precision: str) -> None:
-    if net.dtype == np.float64 and precision != HIGHEST:
-        raise UsageError(
-            f"the model is {net.dtype}, which takes --matmul-precision {HIGHEST} only; "
-            f"got {precision}: leave --matmul-precision out"
-        )
-    net.matmul_precision = precision
+def _set_precision(nets: Sequence[Network], precision: str) -> None:
+    for net in nets:
+        if net.dtype == np.float64 and precision != HIGHEST:
+            raise UsageError(
+                f"the model is {net.dtype}, which takes --matmul-precision {HIGHEST} only; "
+                f"got {precision}: leave --matmul-precision out"
+            )
+        net.matmul_precision = precision
 
 
 def _preprocessing(net: Network, path: str) -> Preprocessing:
@@ -192,18 +228,28 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
     return table
 
 
-def _lines(prep: Preprocessing, outputs: Array, proba: bool) -> Iterator[list[object]]:
-    """Yield the lines of the .csv file; numbers have as many digits as identify them."""
+def _lines(prep: Preprocessing, each: Array, *, proba: bool, std: bool) -> Iterator[list[object]]:
+    """Yield the lines of the .csv file; numbers have as many digits as identify them.
+
+    `each` are the outputs of every member, (members, n, n_L).
+    """
+    outputs = members.mean_of(each)
     answers = prep.answers(outputs)
     if prep.task == "classification":
         names = [f"probability of {label}" for label in prep.classes] if proba else []
         yield [*prep.target, *names]
         for answer, row in zip(answers.tolist(), outputs, strict=True):
             yield [prep.classes[answer], *(_digits(row) if proba else ())]
-    else:
-        yield list(prep.target)
-        for row in answers.astype(outputs.dtype):
-            yield [*_digits(row)]
+        return
+    found = answers.astype(outputs.dtype)
+    names = list(prep.target)
+    if std:
+        spread = np.stack([prep.answers(one) for one in each]).std(axis=0)
+        found = np.concatenate([found, spread.astype(outputs.dtype)], axis=1)
+        names += [f"std of {name}" for name in prep.target]
+    yield [*names]
+    for row in found:
+        yield [*_digits(row)]
 
 
 def _beside(kept: Mapping[str, Array], lines: Iterator[list[object]]) -> Iterator[list[object]]:

@@ -141,8 +141,13 @@ def make_optimizer(args: argparse.Namespace, source: Source) -> Optimizer:
     return optimizer
 
 
-def make_network(args: argparse.Namespace, source: Source, prep: Preprocessing) -> Network:
-    """Return a network for `prep`; UsageError if --activation does not match the layers."""
+def make_network(
+    args: argparse.Namespace, source: Source, prep: Preprocessing, *, seed: int | None = None
+) -> Network:
+    """Return a network for `prep`, with the seed of the options or another one.
+
+    Raises UsageError if --activation does not match the layers.
+    """
     hidden = source.hidden if args.hidden is None else args.hidden
     activation = args.activation
     if len(activation) not in (1, len(hidden)):
@@ -157,7 +162,7 @@ def make_network(args: argparse.Namespace, source: Source, prep: Preprocessing) 
         output="softmax" if classes else "identity",
         loss="cross_entropy" if classes else "squared_error",
         dtype=args.dtype,
-        seed=args.seed,
+        seed=args.seed if seed is None else seed,
         l1=args.l1,
         l2=args.l2,
         matmul_precision=args.matmul_precision,

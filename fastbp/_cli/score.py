@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,26 @@ def describe(prep: Preprocessing, outputs: Array, test: Table, train: Table) -> 
         f"{constant:.4f} and {_errors(mean, target, prep.target)}"
     )
     return Score(text, "the mean of the training rows" if reached < constant else "")
+
+
+def describe_members(prep: Preprocessing, outputs: Array, test: Table, seeds: Sequence[int]) -> str:
+    """Return the range and the mean of the scores of members, from their outputs (K, n, n_L)."""
+    answers = [prep.answers(each) for each in outputs]
+    if prep.task == "classification":
+        classes = prep.targets(test, outputs.dtype)
+        name, unit = "accuracy", " %"
+        found = [100 * float((each == classes).mean()) for each in answers]
+    else:
+        target = test.require_target().reshape(answers[0].shape).astype(np.float64)
+        name, unit = "R2", ""
+        found = [r2(each, target) for each in answers]
+    digits = 2 if unit else 4
+    low, high = int(np.argmin(found)), int(np.argmax(found))
+    return (
+        f"members: test {name} from {found[low]:.{digits}f}{unit} (seed {seeds[low]}) to "
+        f"{found[high]:.{digits}f}{unit} (seed {seeds[high]}), mean "
+        f"{np.mean(found):.{digits}f}{unit}"
+    )
 
 
 def area_under_roc(scores: Array, positive: Array) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import schedules
 from .._config import isa
@@ -14,13 +14,11 @@ from .._network.network import Network
 from .._precision import described
 from .._training.splits import hold_out
 from .._types import Array
-from ..callbacks import EarlyStopping
-from ..io import save
 from ..optim import Optimizer
 from ..tabular import Table
 from ..tabular._preprocessing import Preprocessing
 from ..tabular._table import choose_task
-from . import options, recipe, score
+from . import members, options, recipe, score
 from .options import UsageError
 from .sources import Source, open_source
 
@@ -35,6 +33,7 @@ examples:
   fastbp train                                on the digits that come with fastbp
   fastbp train houses.csv --target price      a regression on a table
   fastbp train iris.csv --hidden 16 -o iris.safetensors
+  fastbp train houses.csv --members 8         an ensemble of 8 networks in one file
   fastbp train fashion-mnist --epochs 15      apt-get install dataset-fashion-mnist first
 
 Without --task, a target that is text, or that has at most 20 distinct whole numbers, implies a
@@ -95,6 +94,14 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
         type=options.whole("--patience"),
         help="stop after N epochs without a better loss on that fraction, and keep the best model",
     )
+    group.add_argument(
+        "--members",
+        metavar="N",
+        type=options.whole("--members"),
+        default=1,
+        help="train N networks at the same time, with the seeds from --seed on, and write them to "
+        "one file; fastbp predict takes the mean of their outputs (default: 1)",
+    )
     return parser
 
 
@@ -102,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, write the model, and print its score."""
     report = (lambda text: None) if args.quiet else _print
     recipe.check_options(args)
+    members.check_members(args)
     split = _share(args)
     check_writable(args.output)
     source = open_source(args)
@@ -117,39 +125,33 @@ def run(args: argparse.Namespace) -> int:
         standardize=not args.no_standardize,
         pixel_scale=source.pixel_scale,
     )
-    net = recipe.make_network(args, source, prep)
+    nets = members.make_networks(args, source, prep)
     train = source.table if train_rows is None else source.table.take(train_rows)
     batch_size = args.batch_size or source.batch_size
-    _describe(report, net, prep, train, test, optimizer, batch_size)
-    data = recipe.arrays(args, prep, train, net.dtype)
-    validation_data = (
-        None if test is None or split > 0 else recipe.arrays(args, prep, test, net.dtype)
+    _describe(report, nets, prep, train, test, optimizer, batch_size)
+    dtype = nets[0].dtype
+    held_out = test if split == 0 else None
+    trained = members.train(
+        nets,
+        recipe.arrays(args, prep, train, dtype),
+        args.patience,
+        validation_data=held_out and recipe.arrays(args, prep, held_out, dtype),
+        validation_split=split,
+        schedule=args.schedule,
+        epochs=args.epochs or source.epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        progress=not args.quiet,
     )
-    stopping = [] if args.patience is None else [EarlyStopping(patience=args.patience)]
-    n_epochs, interrupted = _count_epochs(
-        lambda count: net.fit(
-            *data,
-            validation_data=validation_data,
-            validation_split=split,
-            callbacks=[count, *stopping],
-            schedule=args.schedule,
-            epochs=args.epochs or source.epochs,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            progress=not args.quiet,
-        )
-    )
-    save(net, args.output, preprocessing=prep.to_dict())
+    members.write(trained.nets, args.output, prep, as_population=len(nets) > 1)
     better = ""
     if test is not None:
-        X = prep.inputs(test, net.dtype, max_bytes=args.max_bytes)
-        found = score.describe(prep, net.predict(X), test, train)
-        report(found.text)
-        better = found.better
+        X = prep.inputs(test, dtype, max_bytes=args.max_bytes)
+        better = _report_score(report, trained.nets, prep, X, test, train)
     report(f"model written to {args.output}")
-    if interrupted:
+    if trained.interrupted:
         print(
-            f"fastbp: interrupted after {n_epochs} complete epochs; "
+            f"fastbp: interrupted after {trained.epochs} complete epochs; "
             f"the model trained so far is in {args.output}",
             file=sys.stderr,
         )
@@ -188,26 +190,26 @@ def _split(
     return train_rows, table.take(rows)
 
 
-def _count_epochs(
-    fit: Callable[[Callable[[int, dict[str, float]], None]], object],
-) -> tuple[int, bool]:
-    """Call `fit` with a callback; return the number of complete epochs, and whether Ctrl-C came."""
-    done = 0
-
-    def count(epoch: int, logs: dict[str, float]) -> None:
-        nonlocal done
-        done = epoch + 1
-
-    try:
-        fit(count)
-    except KeyboardInterrupt:
-        return done, True
-    return done, False
+def _report_score(
+    report: Callable[[str], None],
+    nets: Sequence[Network],
+    prep: Preprocessing,
+    X: Array,
+    test: Table,
+    train: Table,
+) -> str:
+    """Report scores for X, the inputs of `test`; return what is better than the model, or ""."""
+    outputs = members.outputs_of_each(nets, X)
+    found = score.describe(prep, members.mean_of(outputs), test, train)
+    if len(nets) > 1:
+        report(score.describe_members(prep, outputs, test, [net.seed for net in nets]))
+    report(f"ensemble: {found.text}" if len(nets) > 1 else found.text)
+    return found.better
 
 
 def _describe(
     report: Callable[[str], None],
-    net: Network,
+    nets: Sequence[Network],
     prep: Preprocessing,
     train: Table,
     test: Table | None,
@@ -217,9 +219,11 @@ def _describe(
     rows = f"{train.n_rows} rows to train on" + ("" if test is None else f", {test.n_rows} to test")
     targets = f"{prep.n_outputs} classes" if prep.classes else ", ".join(prep.target)
     report(f"{train.source}: {rows}; {len(prep.features)} features, {prep.task}: {targets}")
+    net = nets[0]
     layers = ", ".join(str(activation) for activation in net.activations)
     kind = described(net.dtype, net.matmul_precision)
+    network = "network" if len(nets) == 1 else f"{len(nets)} networks"
     report(
-        f"network {'-'.join(map(str, net.widths))} ({layers}; {net.criterion}, {kind}), "
+        f"{network} {'-'.join(map(str, net.widths))} ({layers}; {net.criterion}, {kind}), "
         f"{optimizer!r}, batches of {batch_size}, on {isa()}"
     )

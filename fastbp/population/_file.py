@@ -35,20 +35,31 @@ from ._each import naming_member
 
 _FORMAT = "fastbp-population"
 _VERSION = "1"
-_MAX_MEMBERS = 10_000  # so that a forged file cannot keep the reader busy
+MAX_MEMBERS = 10_000  # so that a forged file cannot keep the reader busy
 _KNOWN = ("format", "version", "members")
 _FIELDS: Fields = {"version": ((str,), "a string"), "architecture": ((dict,), "an object")}
 _WITH_PREPROCESSING: Fields = {**_FIELDS, "preprocessing": ((dict,), "an object")}
 
 
-def write_members(path: str | os.PathLike[str], nets: Sequence[Network]) -> None:
-    """Write networks to one file, whole or not at all; see `fastbp.Population.save`."""
-    if len(nets) > _MAX_MEMBERS:
+def check_fit_in_file(nets: Sequence[Network]) -> None:
+    """Raise ValueError for more members, arrays or formulas than one file takes."""
+    if len(nets) > MAX_MEMBERS:
         raise ValueError(
-            f"a file takes at most {_MAX_MEMBERS} members; the population has {len(nets)}: save "
+            f"a file takes at most {MAX_MEMBERS} members; the population has {len(nets)}: save "
             "slices of it"
         )
+    n_arrays = sum(len(layer.parameters()) for net in nets for layer in net.layers)
+    if n_arrays > MAX_TENSORS:
+        raise ValueError(
+            f"a file takes at most {MAX_TENSORS} arrays of parameters; the population has "
+            f"{n_arrays}: save slices of it"
+        )
     check_formulas_fit([net._architecture for net in nets])
+
+
+def write_members(path: str | os.PathLike[str], nets: Sequence[Network]) -> None:
+    """Write networks to one file, whole or not at all; see `fastbp.Population.save`."""
+    check_fit_in_file(nets)
     texts: list[str] = []
     tensors: dict[str, Array] = {}
     for k, net in enumerate(nets):
@@ -117,9 +128,9 @@ def _check_metadata(metadata: dict[str, str]) -> None:
 
 def _check_members(members: list[Any]) -> None:
     """Check the fields of all members, and what they have together, before any of it is made."""
-    if not 1 <= len(members) <= _MAX_MEMBERS:
+    if not 1 <= len(members) <= MAX_MEMBERS:
         raise ModelFileError(
-            f"a file has 1 to {_MAX_MEMBERS} members; this one lists {len(members)}"
+            f"a file has 1 to {MAX_MEMBERS} members; this one lists {len(members)}"
         )
     n_layers = 0
     for k, fields in enumerate(members):

@@ -458,9 +458,8 @@ class Population:
         members : sequence of int or None, default None
             Numbers of members, some perhaps several times, as `select` returns them; None for all.
         """
-        outputs = self.predict(X)
-        chosen = outputs if members is None else outputs[self._numbers(members)]
-        mean: Array = chosen.mean(axis=0, dtype=np.float64).astype(outputs.dtype)
+        chosen = self._numbers_of(X, members)
+        mean: Array = chosen.mean(axis=0, dtype=np.float64).astype(chosen.dtype)
         return mean
 
     def predict_spread(self, X: object, members: Sequence[int] | None = None) -> Array:
@@ -471,10 +470,19 @@ class Population:
         X, members
             As for `predict_mean`.
         """
-        outputs = self.predict(X)
-        chosen = outputs if members is None else outputs[self._numbers(members)]
-        spread_of: Array = chosen.std(axis=0, dtype=np.float64).astype(outputs.dtype)
+        chosen = self._numbers_of(X, members)
+        spread_of: Array = chosen.std(axis=0, dtype=np.float64).astype(chosen.dtype)
         return spread_of
+
+    def _numbers_of(self, X: object, members: Sequence[int] | None) -> Array:
+        """The outputs of the chosen members; TypeError for the classes of rows by name."""
+        outputs = self.predict(X)
+        if outputs.dtype.kind != "f":
+            raise TypeError(
+                "the members answer rows by name with classes, which have no mean; that of their "
+                "probabilities is np.mean([net.predict_proba(X) for net in population], axis=0)"
+            )
+        return outputs if members is None else outputs[self._numbers(members)]
 
     def _numbers(self, members: Sequence[int]) -> list[int]:
         numbers = [check.check_count(k, "a number in members") for k in members]

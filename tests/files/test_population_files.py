@@ -162,7 +162,7 @@ def test_a_loss_that_is_a_function_is_refused(tmp_path):
 
 
 def test_more_members_than_a_file_takes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastbp.population._file._MAX_MEMBERS", 4)
+    monkeypatch.setattr("fastbp.population._file.MAX_MEMBERS", 4)
     with pytest.raises(ValueError, match="at most 4 members; the population has 5: save slices"):
         small_population().save(tmp_path / "population")
     assert os.listdir(tmp_path) == []
@@ -374,8 +374,9 @@ def test_the_command_says_how_to_predict_with_a_member(tmp_path, monkeypatch, ca
     (tmp_path / "rows.csv").write_text("1,2,3\n")
     assert main(["predict", "population", "rows.csv"]) == 1
     assert capsys.readouterr().err == (
-        "fastbp: error: population is a population of 5 networks; predict takes one network: save "
-        "a member of it by itself, fastbp.load(path)[0].save(...)\n"
+        "fastbp: error: population is a population of 5 networks that differ in their "
+        "preprocessing, so that the mean of their outputs is no prediction: save a member of it by "
+        "itself, fastbp.load(path)[0].save(...)\n"
     )
     assert main(["predict", "rows.csv", "population"]) == 1
     assert "the arguments look swapped" in capsys.readouterr().err
