@@ -204,11 +204,10 @@ def test_probabilities_are_the_mean_over_the_members(capsys):
     each = np.stack([net.predict_proba(given) for net in population])
     np.testing.assert_array_equal(p, each.mean(axis=0, dtype=np.float64).astype(np.float32))
     assert [row[1] for row in rows] == [names[k] for k in p.argmax(axis=1)]
-    np.testing.assert_array_equal(population.predict_mean(population[0].prepare(given)), p)
-    with pytest.raises(
-        TypeError, match=r"have no mean: pass their inputs, population\[0\].prepare"
-    ):
-        population.predict_mean(given)
+    assert population.predict(given).shape == (3, 60)
+    for mean in (population.predict_mean, population.predict_spread):
+        with pytest.raises(TypeError, match="with classes, which have no mean; that of their prob"):
+            mean(given)
 
 
 def test_numbers_and_standard_deviations_have_the_units_of_the_target(capsys):
