@@ -42,7 +42,7 @@ def ensemble_steps(est: BaseMLP, request: Request, shared: Member) -> EnsembleSt
     with ExitStack() as open_fits:
         with unchanged_if_refused(est), ExitStack() as undo:
             est._validate_params()
-            data = check_request(est, request)
+            data = check_request(est, request, shared)
             if not data.all_rows:
                 shared = shared.with_other_rows()
             ensemble = _Ensemble(est, data, request, shared)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import pairwise
 from math import inf, sqrt
 from numbers import Integral
@@ -114,6 +115,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     estimators_: list[Self]
     _n_begun: int  # how many members it was made with; some may have diverged since
     _number: int  # of a member of an ensemble, from 0
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> Any:
+        """The names of the parameters, which scikit-learn reads from the signature at each call."""
+        return super()._get_param_names()
 
     # ---- the network, by scikit-learn's names ---------------------------------------------
 
@@ -309,7 +316,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """A network with weights of 0; its seed depends on the random state, which is unchanged."""
         output, loss = self._objective()
         layers = [*self._hidden_layers(widths[1:-1]), Dense(widths[-1], output, init="zeros")]
-        seed = int(copy.deepcopy(self._random_state).randint(np.iinfo(np.int32).max))
+        state = self._random_state.get_state()
+        seed = int(self._random_state.randint(np.iinfo(np.int32).max))
+        self._random_state.set_state(state)
         return Network.from_layers(
             widths[0],
             layers,

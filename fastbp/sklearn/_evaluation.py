@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.metrics._scorer import _PassthroughScorer
 from sklearn.model_selection._validation import _score
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
@@ -17,6 +18,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 
 from .._types import Array
 from ..population._halving import Bracket, Plan
+from ._classifier import MLPClassifier
 from ._estimator import BaseMLP
 from ._together import Job, fit_jobs
 
@@ -70,6 +72,9 @@ class Evaluation:
     ) -> None:
         self._search, self._scorers, self._routed = search, scorers, routed
         self._X, self._y, self._splits = X, y, splits
+        self._held_out = [
+            _safe_split(search.estimator, X, y, test, train) for train, test in splits
+        ]
         self._n_threads, self._catch = search.n_threads or 0, search.error_score != "raise"
 
     def of(
@@ -151,7 +156,7 @@ class Evaluation:
         """The scores of an estimator that was trained on a fold, or failed to be."""
         search, (train, test) = self._search, self._splits[fold]
         result: dict[str, Any] = {"fit_error": None, "score_time": 0.0}
-        X, y = _safe_split(search.estimator, self._X, self._y, test, train)
+        X, y = self._held_out[fold]
         result["n_test_samples"] = _num_samples(X)
         if error is not None:
             result["fit_error"] = "".join(format_exception(error))
@@ -172,7 +177,23 @@ class Evaluation:
 
     def _score(self, est: Any, X: Any, y: Any, rows: Array) -> Any:
         given = _check_method_params(self._X, params=self._routed.scorer.score, indices=rows)
-        return _score(est, X, y, self._scorers, given, self._search.error_score)
+        scorers = self._scorers
+        if isinstance(scorers, _PassthroughScorer) and not given and _has_accuracy(est, y):
+            scorers = _accuracy
+        return _score(est, X, y, scorers, given, self._search.error_score)
+
+
+def _has_accuracy(est: Any, y: Any) -> bool:
+    """Whether `score` of an estimator is the accuracy, for labels that need no further check."""
+    several = type(est) is Pipeline
+    last = est.steps[-1][1] if several else est
+    plain = type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biuU"
+    return type(last) is MLPClassifier and plain and y.dtype.kind == last.classes_.dtype.kind
+
+
+def _accuracy(est: Any, X: Any, y: Array) -> float:
+    """What `score` returns, number for number, without scikit-learn's checks of the labels."""
+    return float(np.average(est.predict(X) == y))
 
 
 def _steps_key(estimator: object, candidate: Parameters) -> Hashable:

@@ -15,7 +15,7 @@ from ._ensemble import EnsembleSteps, end_of, ensemble_steps, is_ensemble
 from ._estimator import BaseMLP, HeldOut
 from ._prepare import Request, check_request, prepare, training_steps
 from ._state import forget_ensemble, unchanged_if_refused
-from ._training import Member
+from ._training import Member, Shared
 
 
 def fit_estimator(
@@ -76,7 +76,7 @@ def _fit_steps(est: BaseMLP, request: Request, member: Member | None) -> Steps[N
     """The fit of one network."""
     with unchanged_if_refused(est):
         est._validate_params()
-        data = check_request(est, request)
+        data = check_request(est, request, member)
         if data.first:
             forget_ensemble(est)
         if member is not None and not data.all_rows:
@@ -95,7 +95,7 @@ def _fit_ensemble(est: BaseMLP, request: Request) -> None:
     """Fit an ensemble by itself. After Ctrl-C, every member keeps what it has."""
     est._validate_params()  # of which n_threads is used now
     engine = _core.Population(est.n_threads or 0)
-    with closing(ensemble_steps(est, request, Member(engine, {}))) as steps:
+    with closing(ensemble_steps(est, request, Member(engine, Shared()))) as steps:
         fits = next(steps, None)
         if fits is None:
             return

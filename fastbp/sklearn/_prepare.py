@@ -22,7 +22,7 @@ from ._arrays import (
 from ._estimator import BaseMLP, HeldOut
 from ._state import check_same_network, set_precision
 from ._tasks import Tasks
-from ._training import Member, Minimization, Samples, Training
+from ._training import Known, Member, Minimization, Samples, Shared, Training
 
 
 class Request(NamedTuple):
@@ -68,7 +68,7 @@ class Checked:
     all_rows: bool
 
 
-def check_request(est: BaseMLP, request: Request) -> Checked:
+def check_request(est: BaseMLP, request: Request, member: Member | None) -> Checked:
     """Check the arguments, and set the attributes that depend on the data alone."""
     incremental = request.incremental
     if est.solver == "lbfgs":
@@ -77,9 +77,10 @@ def check_request(est: BaseMLP, request: Request) -> Checked:
         raise ValueError("partial_fit does not support early_stopping=True")
     sizes = est._hidden_sizes()
     first = not est._n_fitted() or not (est.warm_start or incremental)
-    rows, targets = est._validated(request.X, request.y, reset=first)
-    est._take_targets(targets, new=first, incremental=incremental, classes=request.classes)
-    targets = est._encode(targets)
+    if member is not None and first:
+        rows, targets = _known(est, request, member.shared)
+    else:
+        rows, targets = _checked_data(est, request, new=first)
     weights = est._weighted(targets, checked_weights(request.sample_weight, rows))
     if weights is not None and not incremental:
         refuse_zero_weights(weights)
@@ -94,6 +95,35 @@ def check_request(est: BaseMLP, request: Request) -> Checked:
         kept = weights != 0
         rows, targets, weights = rows[kept], targets[kept], weights[kept]
     return Checked(rows, targets, weights, sizes, first, all_rows)
+
+
+def _checked_data(
+    est: BaseMLP, request: Request, *, new: bool
+) -> tuple[Array | SparseMatrix, Array]:
+    """Checked inputs and encoded targets."""
+    rows, targets = est._validated(request.X, request.y, reset=new)
+    est._take_targets(targets, new=new, incremental=request.incremental, classes=request.classes)
+    return rows, est._encode(targets)
+
+
+def _known(est: BaseMLP, request: Request, shared: Shared) -> tuple[Array | SparseMatrix, Array]:
+    """The same for a first fit; another one with an estimator of the class may have checked them.
+
+    The checks depend on the class and the data, and on no parameter.
+    """
+    data = shared.data
+    if data is None or data.kind is not type(est):
+        before = dict(vars(est))
+        rows, targets = _checked_data(est, request, new=True)
+        found = {
+            name: value
+            for name, value in vars(est).items()
+            if name not in before or before[name] is not value
+        }
+        data = shared.data = Known(type(est), rows, targets, found)
+    for name, value in data.attributes.items():
+        setattr(est, name, value)
+    return data.rows, data.targets
 
 
 def prepare(

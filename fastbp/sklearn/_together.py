@@ -6,14 +6,12 @@ from collections.abc import Collection, Generator, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from .. import _core
 from .._training.fit import Steps
-from .._types import Rows
 from ..losses import CustomLoss
 from ..population._together import Judge, run_together
 from ._classifier import MLPClassifier
@@ -21,7 +19,7 @@ from ._ensemble import end_of
 from ._estimator import BaseMLP, HeldOut
 from ._fit import fit_steps
 from ._regressor import MLPRegressor
-from ._training import Member
+from ._training import Member, Shared
 
 # Of one network, or of an ensemble, whose first value is a list of the fits of its members.
 _AnySteps: TypeAlias = Generator[Any, Any, Any]
@@ -173,7 +171,7 @@ def _fit_of(job: Job, data: _Data, engine: _core.Population, rungs: Collection[i
     if several:
         X = data.transformed(job)
     held_out = HeldOut(*(arguments.get(name) for name in HeldOut._fields))
-    member = Member(engine, data.known(X), rungs)
+    member = Member(engine, data.shared(X, y), rungs)
     yield from fit_steps(last, X, y, arguments.get("sample_weight"), held_out, member=member)
 
 
@@ -196,12 +194,15 @@ class _Data:
 
     def __init__(self) -> None:
         # With the objects whose addresses are the keys, so that no other object has these.
-        self._known: dict[int, tuple[object, dict[np.dtype[Any], Rows]]] = {}
+        self._shared: dict[tuple[int, int], tuple[object, object, Shared]] = {}
         self._transformed: dict[tuple[int, Hashable], tuple[object, list[Any], Any]] = {}
 
-    def known(self, X: object) -> dict[np.dtype[Any], Rows]:
-        """The rows of X as the engine reads them, for each dtype."""
-        return self._known.setdefault(id(X), (X, {}))[1]
+    def shared(self, X: object, y: object) -> Shared:
+        """What the fits on X and y share."""
+        key = id(X), id(y)
+        if key not in self._shared:
+            self._shared[key] = X, y, Shared()
+        return self._shared[key][2]
 
     def transformed(self, job: Job) -> Any:
         """X after the steps before the last one, which are fitted, and put into the Pipeline."""

@@ -32,6 +32,43 @@ from ._tasks import Tasks
 Samples = tuple[Array | SparseMatrix, Array, Array | None]
 
 
+class Known(NamedTuple):
+    """Data that have passed the checks of a first fit, and what its estimator has from them.
+
+    Attributes
+    ----------
+    kind : type
+        The class of the estimator.
+    rows : array or sparse matrix, shape (n, n_features)
+        Inputs.
+    targets : array, shape (n,) or (n, n_units)
+        Encoded targets.
+    attributes : dict
+        The attributes that the estimator has from them, by name.
+    """
+
+    kind: type
+    rows: Array | SparseMatrix
+    targets: Array
+    attributes: dict[str, object]
+
+
+class Shared:
+    """What fits on the same X and y share.
+
+    Attributes
+    ----------
+    data : Known or None
+        X and y as one of them has found them; None at first.
+    rows : dict
+        The rows of X as the engine reads them, for each dtype of a network.
+    """
+
+    def __init__(self) -> None:
+        self.data: Known | None = None
+        self.rows: dict[np.dtype[Any], Rows] = {}
+
+
 class Note(NamedTuple):
     """A ConvergenceWarning of a member of an ensemble."""
 
@@ -47,9 +84,8 @@ class Member:
     ----------
     engine : object
         The memory of the engine that their sessions share.
-    known : dict
-        The rows of the X of this fit as the engine reads them, for each dtype of a network. The
-        fits on the same X have the same dict.
+    shared : Shared
+        What the fits on the same X and y share.
     rungs : collection of int
         After how many epochs the fit asks whether it goes on.
     number : int or None
@@ -59,14 +95,14 @@ class Member:
     """
 
     engine: Any
-    known: dict[np.dtype[Any], Rows]
+    shared: Shared
     rungs: Collection[int] = ()
     number: int | None = None
     notes: list[Note] = field(default_factory=list)
 
     def with_other_rows(self) -> Member:
         """The same for an X that no other fit has."""
-        return replace(self, known={})
+        return replace(self, shared=Shared())
 
     def observed(self, number: int, notes: list[Note]) -> Member:
         """The same for a member of an ensemble, which leaves its warnings in `notes`."""
@@ -148,7 +184,7 @@ class Training:
         """Begin a session on the samples, or on a part of them where they are."""
         est, net = self.est, self.est.network_
         X, y, weights = samples
-        known = {} if member is None else member.known
+        known = {} if member is None else member.shared.rows
         if net.dtype not in known:
             known[net.dtype] = net._inputs(X)  # known to be finite
         rows = known[net.dtype]

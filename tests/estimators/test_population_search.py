@@ -207,6 +207,42 @@ def test_steps_before_the_network_are_fitted_once_per_fold():
     assert CountingScaler.fits == 4
 
 
+def test_the_data_of_a_fold_are_checked_once(monkeypatch):
+    calls = []
+    validated = MLPClassifier._validated
+
+    def counted(self, *args, **keywords):
+        calls.append(keywords)
+        return validated(self, *args, **keywords)
+
+    monkeypatch.setattr(MLPClassifier, "_validated", counted)
+    PopulationSearchCV(CLASSIFIER, {"alpha": [1e-4, 0.1, 1.0]}, cv=4, refit=False).fit(X, LABELS)
+    assert len(calls) == 4
+
+
+KINDS = {
+    "text": lambda y: np.array(["low", "middle", "higher"])[y],
+    "objects": lambda y: np.array(["low", "middle", "higher"], object)[y],
+    "two classes": lambda y: y > 0,
+    "numbers that are not whole": lambda y: y.astype(float),
+    "a list": lambda y: y.tolist(),
+    "several labels": lambda y: np.column_stack([y > 0, y > 1]).astype(int),
+    "a column": lambda y: y[:, None],
+}
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+@pytest.mark.parametrize("estimator", [CLASSIFIER, PIPELINE], ids=["alone", "Pipeline"])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_every_kind_of_labels_has_the_same_scores(estimator, kind):
+    y = kind(LABELS)
+    grid = {("mlpclassifier__" if estimator is PIPELINE else "") + "alpha": [1e-4, 1.0]}
+    options = {"cv": ShuffleSplit(2, random_state=0), "return_train_score": True}
+    expected = GridSearchCV(estimator, grid, **options).fit(X, y)
+    search = PopulationSearchCV(estimator, grid, **options).fit(X, y)
+    assert_same_search(search, expected)
+
+
 class Epochs:
     """Keeps in which order the epochs of all copies ended."""
 
