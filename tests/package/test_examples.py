@@ -35,6 +35,13 @@ def uncertainty(found):
     assert max(share["gaussian"] + share["quantile"]) < 0.97 and sigma_error < 0.2
 
 
+def ensemble(found):
+    accuracy, log_loss, mistakes, pairs = found
+    assert accuracy["ensemble"] > 0.97 and accuracy["ensemble"] > accuracy["members"]
+    assert log_loss["ensemble"] < log_loss["members"] and mistakes > 0.5
+    assert pairs["upside down"] > 0.7 and pairs["on their side"] < 0.5
+
+
 def word_ranking(share):
     assert share > 0.78
 
