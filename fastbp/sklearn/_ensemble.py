@@ -6,7 +6,6 @@ Deep Ensembles", NIPS 2017.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from numbers import Integral
@@ -97,13 +96,10 @@ class _Ensemble:
         given = est.random_state
         if isinstance(given, Integral):
             self._draw_seeds(members, np.random.RandomState(given))
-        with warnings.catch_warnings():
-            for i, member in enumerate(members):
-                self._prepare_member(member)
-                if i == 0:
-                    warnings.simplefilter("ignore")  # the others would warn of the same
-                    if self.data.first and not isinstance(given, Integral):
-                        self._draw_seeds(members, member._random_state)  # after its own draws
+        for i, member in enumerate(members):
+            self._prepare_member(member)
+            if i == 0 and self.data.first and not isinstance(given, Integral):
+                self._draw_seeds(members, member._random_state)  # after its own draws
 
     def _refuse_given_weights(self) -> None:
         """Raise ValueError for weights that were set to begin with, which would be those of all."""
@@ -140,7 +136,7 @@ class _Ensemble:
         known = self.trainings[0] if self.trainings else None
         given = isinstance(known, Training) and len(self.request.held_out.given()) > 0
         validation = known.held_out if isinstance(known, Training) and given else None
-        shared = self.shared.observed(member._number, self.notes)
+        shared = self.shared.observed(member._number, self.notes, quiet=known is not None)
         training = prepare(member, self.data, self.request, shared, validation)
         if training is not None:
             self.trainings.append(training)

@@ -371,10 +371,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _scaled_rate(self) -> float:
         return float(self.learning_rate_init / (self.t_ + 1) ** self.power_t)
 
-    def _clipped_batch_size(self, n_samples: int) -> int:
+    def _clipped_batch_size(self, n_samples: int, *, quiet: bool) -> int:
         if isinstance(self.batch_size, str):  # "auto"
             return min(200, n_samples)
-        if self.batch_size > n_samples:
+        if self.batch_size > n_samples and not quiet:
             warn_user(
                 f"batch_size is {self.batch_size}, but there are {n_samples} samples: "
                 f"it is clipped to {n_samples}"

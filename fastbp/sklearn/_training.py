@@ -92,6 +92,8 @@ class Member:
         Which one of an ensemble it is; None if it is no member of one.
     notes : list
         Where a member of an ensemble leaves its warnings.
+    quiet : bool
+        Whether another member of the ensemble has given the warnings about data and parameters.
     """
 
     engine: Any
@@ -99,14 +101,15 @@ class Member:
     rungs: Collection[int] = ()
     number: int | None = None
     notes: list[Note] = field(default_factory=list)
+    quiet: bool = False
 
     def with_other_rows(self) -> Member:
         """The same for an X that no other fit has."""
         return replace(self, shared=Shared())
 
-    def observed(self, number: int, notes: list[Note]) -> Member:
+    def observed(self, number: int, notes: list[Note], *, quiet: bool) -> Member:
         """The same for a member of an ensemble, which leaves its warnings in `notes`."""
-        return replace(self, number=number, notes=notes)
+        return replace(self, number=number, notes=notes, quiet=quiet)
 
 
 class Training:
@@ -155,7 +158,8 @@ class Training:
         self.n_samples = len(train[1])
         schedule = kept_schedule(est, incremental=incremental)
         est._optimizer = kept_optimizer(est, incremental=incremental)
-        batch_size = est._clipped_batch_size(self.n_samples)
+        quiet = member is not None and member.quiet
+        batch_size = est._clipped_batch_size(self.n_samples, quiet=quiet)
         if est._optimizer.full_batch:
             batch_size = self.n_samples
         mean_weight = 1.0 if train[2] is None else float(train[2].mean(dtype=np.float64))
@@ -165,7 +169,8 @@ class Training:
         self._check_logs(schedule)
         if schedule is not None:
             self.rates = _Rates(schedule, est, Span(est.max_iter, self.n_samples, batch_size))
-        warn_of_lost_digits(train[1], net.criterion, net.dtype)
+        if not quiet:
+            warn_of_lost_digits(train[1], net.criterion, net.dtype)
         net._bind(est._optimizer)
         net._set_l2(est.alpha / (batch_size * mean_weight))
         if member is None or isinstance(net.criterion, CustomLoss):  # on the caller's thread
@@ -490,7 +495,8 @@ class Minimization:
         self.est, self.member = est, member
         self.diverged = False
         check_precision(net)
-        warn_of_lost_digits(y, net.criterion, net.dtype)
+        if member is None or not member.quiet:
+            warn_of_lost_digits(y, net.criterion, net.dtype)
         rows = net._inputs(X)
         self.data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)
         self.callbacks = CallbackRunner((), net)

@@ -448,6 +448,14 @@ def test_one_warning_for_all_members(solver):
     assert {each.filename for each in caught} == {__file__}
 
 
+def test_one_warning_for_data_that_float32_rounds():
+    for options, rows in (({}, X.astype(np.float32)), ({"n_members": 1}, X.astype(np.float32))):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            regressor(**options).fit(rows, 1e9 + X[:, 0])
+        assert sum("float32" in str(each.message) for each in caught) == 1
+
+
 class Fails:
     """A callback that raises an exception in the second epoch of one member."""
 
