@@ -54,16 +54,23 @@ def is_pipeline(model: Any) -> bool:
 
 def fitted_network(model: Any, export: str) -> Network:
     """Return the network of an estimator; ValueError if it is not fitted, or an ensemble."""
-    members = vars(model).get("estimators_")
-    if members is not None:
+    nets = fitted_networks(model, export)
+    if len(nets) > 1:
         raise ValueError(
             f"export.{export} takes one network; this {type(model).__name__} is an ensemble of "
-            f"{len(members)}: export its members, estimators_[0] and so on, and take the mean of "
-            "what they predict"
+            f"{len(nets)}: export its members, estimators_[0] and so on, and take the mean of what "
+            "they predict; export.onnx takes all of them"
         )
-    if "network_" not in vars(model):
+    return nets[0]
+
+
+def fitted_networks(model: Any, export: str) -> list[Network]:
+    """Return the network of an estimator, or those of an ensemble; ValueError if not fitted."""
+    known = vars(model)
+    if "estimators_" in known:
+        return [member.network_ for member in known["estimators_"]]
+    if "network_" not in known:
         raise ValueError(
             f"this {type(model).__name__} is not fitted: fit it before export.{export}"
         )
-    net: Network = model.network_
-    return net
+    return [known["network_"]]

@@ -40,9 +40,10 @@ def onnx(
 
     Of an estimator of `fastbp.sklearn`, or a Pipeline of scikit-learn that ends in one, the input
     is "X" (batch, n_features), and the outputs have the names of skl2onnx: "label" (batch,) and
-    "probabilities" (batch, n_classes) of a classifier, "variable" of a regressor. Numbers have the
-    dtype of `network_`; labels are int64 or strings. skl2onnx, which converts the other steps of a
-    pipeline, may find that an older opset suffices.
+    "probabilities" (batch, n_classes) of a classifier, "variable" of a regressor. An ensemble is
+    one model, which computes the means. Numbers have the dtype of the networks; labels are int64 or
+    strings. skl2onnx, which converts the other steps of a pipeline, may find that an older opset
+    suffices.
 
     Parameters
     ----------

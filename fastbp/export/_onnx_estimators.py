@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 
 from .._network.finite import check_finite_parameters
-from ._estimators import fitted_network
+from ._estimators import fitted_networks
 from ._onnx_graph import INT64, STRING, Graph, Model
-from ._onnx_layers import emit_layers
+from ._onnx_layers import emit_mean
 
 
 def estimator_model(model: Any, name: str) -> Any:
     """Return the onnx.ModelProto of a fitted estimator, with the names of skl2onnx."""
-    net = fitted_network(model, "onnx")
-    check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
+    nets = fitted_networks(model, "onnx")
+    for net in nets:
+        check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
     made = Model(net.dtype)
     g, real = made.graph, made.element
-    y = emit_layers(g, net.layers, "X")
+    y = emit_mean(g, nets, "X")
     inputs = {"X": (real, [net.widths[0]])}
     if not hasattr(model, "classes_"):
         emit_predictions(g, model, y, "variable", real)
@@ -47,13 +48,13 @@ def emit_predictions(g: Graph, model: Any, y: str, output: str, real: int) -> No
     model : MLPRegressor
         The estimator.
     y : str
-        The outputs of its network.
+        The outputs of its network, or their mean in an ensemble.
     output : str
         The name of the predictions.
     real : int
         Their element type.
     """
-    net = model.network_
+    net = fitted_networks(model, "onnx")[0]
     columns = net.criterion.predicted(np.arange(net.widths[-1], dtype=np.int64)[None])[0]
     if len(columns) < net.widths[-1]:
         y = g("Gather", y, g.array(columns, "columns"), axis=1)

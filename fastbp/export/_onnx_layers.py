@@ -10,6 +10,7 @@ from ._onnx_graph import Graph
 if TYPE_CHECKING:
     from .._network.dense import Norm
     from .._network.layers import Layer
+    from .._network.network import Network
 
 
 def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
@@ -25,6 +26,12 @@ def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
         out = emit_activation(g, layer, z)
         x = g("Add", out, x) if layer.dense.residual else out
     return x
+
+
+def emit_mean(g: Graph, nets: Sequence[Network], x: str) -> str:
+    """Add nodes for networks and the mean of their outputs; return its name."""
+    outputs = [emit_layers(g, net.layers, x) for net in nets]
+    return outputs[0] if len(outputs) == 1 else g("Div", g("Sum", *outputs), float(len(outputs)))
 
 
 def _norm(g: Graph, layer: Layer, norm: Norm, z: str) -> str:

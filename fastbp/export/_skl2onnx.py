@@ -9,10 +9,10 @@ import numpy as np
 
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ._estimators import fitted_network, is_estimator, is_pipeline
+from ._estimators import fitted_networks, is_estimator, is_pipeline
 from ._onnx_estimators import emit_classes, emit_predictions, labels_are_integers
 from ._onnx_graph import OPSET, Graph
-from ._onnx_layers import emit_layers
+from ._onnx_layers import emit_mean
 
 
 def register_skl2onnx() -> None:
@@ -78,13 +78,14 @@ class _Writer:
 
         self._scope, self._container = scope, container
         self._versions, self._types = defs, TensorProto
-        net = fitted_network(operator.raw_operator, "onnx")
-        check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
+        nets = fitted_networks(operator.raw_operator, "onnx")
+        for net in nets:
+            check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
         prefix = scope.get_unique_variable_name("fastbp") + "_"
         self.graph = Graph(self._node, self.constant, net.dtype, prefix)
         own = TensorProto.FLOAT if net.dtype == np.float32 else TensorProto.DOUBLE
         x = self.graph("Cast", operator.inputs[0].full_name, to=own)
-        self.outputs = emit_layers(self.graph, net.layers, x)
+        self.outputs = emit_mean(self.graph, nets, x)
         double = _float_type(operator).__name__ == "DoubleTensorType"
         self.real = TensorProto.DOUBLE if double else TensorProto.FLOAT
 
@@ -133,7 +134,7 @@ def pipeline_model(pipeline: Any, name: str) -> Any:
             f"export.onnx takes a Pipeline that ends in an estimator of fastbp.sklearn; this one "
             f"ends in {type(last).__name__}: convert it with skl2onnx.to_onnx"
         )
-    net = fitted_network(last, "onnx")
+    net = fitted_networks(last, "onnx")[0]
     register_skl2onnx()
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastbp
-from fastbp import export, optim
+from fastbp import optim
 from fastbp.callbacks import EarlyStopping
 from fastbp.losses import CustomLoss
 from fastbp.schedules import StepLR
@@ -285,14 +285,11 @@ def test_one_file(tmp_path):
     np.testing.assert_array_equal(loaded.predict_spread(X)[:, 0], model.predict(X, True)[1])
 
 
-def test_conversions_and_exports_name_the_members(tmp_path):
+def test_the_conversion_to_scikit_learn_names_the_members():
     model = regressor().fit(X, NUMBERS)
-    with pytest.raises(
-        ValueError, match=r"an ensemble of 3: convert its members, estimators_\[0\]"
-    ):
+    match = r"an ensemble of 3: convert its members, estimators_\[0\]"
+    with pytest.raises(ValueError, match=match):
         to_sklearn(model)
-    with pytest.raises(ValueError, match=r"an ensemble of 3: export its members, estimators_\[0\]"):
-        export.c(model, tmp_path / "model.c")
     theirs = to_sklearn(model.estimators_[1])
     np.testing.assert_allclose(theirs.predict(X), model.estimators_[1].predict(X), rtol=1e-9)
 

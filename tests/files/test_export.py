@@ -112,6 +112,9 @@ def pipelines(dtype="float64"):
         "two means": (MLPRegressor("gaussian_nll", **options), X, X[:, :2]),
         "median": (MLPRegressor("quantile(0.1, 0.5, 0.9)", **options), X, X[:, 0]),
         "two medians": (MLPRegressor("quantile(0.1, 0.5, 0.9)", **options), X, X[:, :2]),
+        "ensemble": (MLPClassifier(n_members=3, **options), X, y),
+        "ensemble of two classes": (MLPClassifier(n_members=2, **options), X, y == 1),
+        "means of an ensemble": (MLPRegressor("gaussian_nll", n_members=3, **options), X, X[:, :2]),
     }
     for name, (model, inputs, targets) in cases.items():
         inputs = inputs.astype(dtype)
@@ -210,6 +213,20 @@ def test_other_exports_take_estimators(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     p = export.to_torch(model)(torch.from_numpy(X)).detach().numpy()
     np.testing.assert_allclose(p, expected, **TOLERANCE["float64"])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["c", "to_state_dict", "to_torch", "to_keras_weights"])
+def test_exports_of_one_network_name_the_members_of_an_ensemble(name):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    if name == "to_torch":
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    model, X = fitted_classifier()
+    model.set_params(n_members=2).fit(X, np.arange(30) % 2)
+    match = rf"export\.{name} takes one network; this MLPClassifier is an ensemble of 2: export its"
+    with pytest.raises(ValueError, match=match):
+        getattr(export, name)(model)
+    assert getattr(export, name)(model.estimators_[1]) is not None
 
 
 @pytest.mark.parametrize("name", ["c", "onnx", "to_state_dict", "to_torch", "to_keras_weights"])
