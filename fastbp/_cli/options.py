@@ -136,6 +136,25 @@ def fraction(name: str) -> Callable[[str], float]:
     return _reader(lambda text: check.check_fraction(float(text), name), "at least 0 and below 1")
 
 
+def duration(text: str) -> float:
+    """Parse a time in seconds; s, min (or m) and h are units, the default is s.
+
+    >>> duration("60s"), duration("1.5 min"), duration("2h"), duration("90")
+    (60.0, 90.0, 7200.0, 90.0)
+    """
+    read = _reader(_seconds, "a time greater than 0, such as 60s, 10min or 2h")
+    return read(text)
+
+
+def _seconds(text: str) -> float:
+    number = text.strip().rstrip("smihn")
+    unit = text.strip()[len(number) :]
+    units = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+    if unit not in units:
+        raise ValueError(unit)
+    return check.check_positive(float(number) * units[unit], "the time")
+
+
 def size(text: str) -> int:
     """Parse a number of bytes; K, M, G and T stand for powers of 1024.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._checks.words import counted
+from .._network.dense import Dense
 from .._network.network import Network
 from .._precision import HIGHEST, NAMES
 from .._types import Array
@@ -18,6 +19,9 @@ from ..tabular._preprocessing import TASKS, Preprocessing
 from . import options
 from .options import UsageError
 from .sources import Source
+
+_DRAWN = " (default: searched)"
+_RATE = " (default: that of the optimiser; 0.0002 for fashion-mnist with adam)"
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
@@ -62,11 +66,14 @@ def add_table_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     return group
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options about layers, dtype and penalties."""
+def add_network_options(parser: argparse.ArgumentParser, *, searched: bool = False) -> None:
+    """Add the options about layers, dtype and penalties; searched: some are drawn by default."""
     group = parser.add_argument_group("the network")
     group.add_argument(
-        "--hidden", metavar="N,N", type=options.hidden, help="units of the hidden layers, or none"
+        "--hidden",
+        metavar="N,N",
+        type=options.hidden,
+        help=f"units of the hidden layers, or none{_DRAWN * searched}",
     )
     group.add_argument(
         "--activation",
@@ -87,19 +94,31 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--l1", type=options.nonnegative("--l1"), default=0.0, help="penalty on |W| (default: 0)"
     )
     group.add_argument(
-        "--l2", type=options.nonnegative("--l2"), default=0.0, help="penalty on W^2/2 (default: 0)"
+        "--l2",
+        type=options.nonnegative("--l2"),
+        default=None if searched else 0.0,
+        help=f"penalty on W^2/2{_DRAWN if searched else ' (default: 0)'}",
+    )
+    group.add_argument(
+        "--dropout",
+        type=options.fraction("--dropout"),
+        default=None if searched else 0.0,
+        help="share of the hidden units that a training step leaves out"
+        f"{_DRAWN if searched else ' (default: 0)'}",
     )
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add the options about batches, optimiser and seed."""
+def add_training_options(
+    parser: argparse.ArgumentParser, *, searched: bool = False
+) -> argparse._ArgumentGroup:
+    """Add the options about batches, optimiser and seed; searched: the rate is drawn by default."""
     group = parser.add_argument_group("the training")
     group.add_argument("--batch-size", metavar="N", type=options.whole("--batch-size"))
     group.add_argument("--optimizer", type=str.lower, choices=OPTIMIZERS, default="adam")
     group.add_argument(
         "--lr",
         type=options.positive("--lr"),
-        help="learning rate (default: that of the optimiser; 0.0002 for fashion-mnist with adam)",
+        help=f"learning rate{_DRAWN if searched else _RATE}",
     )
     group.add_argument(
         "--momentum",
@@ -123,6 +142,8 @@ def check_options(args: argparse.Namespace) -> None:
         raise UsageError("--momentum and --nesterov need --optimizer sgd")
     if args.nesterov and not args.momentum:
         raise UsageError("--nesterov needs --momentum above 0")
+    if args.dropout and args.hidden == ():
+        raise UsageError("--dropout leaves out hidden units, and with --hidden none there are none")
     if args.dtype == "float64" and args.matmul_precision != HIGHEST:
         raise UsageError(f"--matmul-precision {args.matmul_precision} needs --dtype float32")
 
@@ -142,7 +163,11 @@ def make_optimizer(args: argparse.Namespace, source: Source) -> Optimizer:
 
 
 def make_network(
-    args: argparse.Namespace, source: Source, prep: Preprocessing, *, seed: int | None = None
+    args: argparse.Namespace,
+    source: Source,
+    prep: Preprocessing,
+    *,
+    seed: int | None = None,
 ) -> Network:
     """Return a network for `prep`, with the seed of the options or another one.
 
@@ -156,10 +181,11 @@ def make_network(
             f"{counted(len(hidden), 'hidden layer')}"
         )
     classes = prep.task == "classification"
-    return Network(
-        (prep.n_inputs, *hidden, prep.n_outputs),
-        activation=activation[0] if len(activation) == 1 else activation,
-        output="softmax" if classes else "identity",
+    each = activation * len(hidden) if len(activation) == 1 else activation
+    layers = [Dense(n, name, dropout=args.dropout) for n, name in zip(hidden, each, strict=True)]
+    return Network.from_layers(
+        prep.n_inputs,
+        [*layers, Dense(prep.n_outputs, "softmax" if classes else "identity")],
         loss="cross_entropy" if classes else "squared_error",
         dtype=args.dtype,
         seed=args.seed if seed is None else seed,

@@ -22,7 +22,7 @@ from . import members, options, recipe, score
 from .options import UsageError
 from .sources import Source, open_source
 
-MODEL = "fastbp-model.safetensors"
+MODEL = "fastbp-model.safetensors"  # the default of --output
 _SHARE = 0.1  # default of --validation-split with --patience
 
 _PATIENCE = 10  # in the hint, as in those of `fit`
@@ -107,7 +107,7 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the model, and print its score."""
-    report = (lambda text: None) if args.quiet else _print
+    report = (lambda text: None) if args.quiet else show
     recipe.check_options(args)
     members.check_members(args)
     split = _share(args)
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         report(f"{source.table.source}: {note}")
     optimizer = recipe.make_optimizer(args, source)
     task = choose_task(source.table, args.task)
-    train_rows, test = _split(source, args, task)
+    train_rows, test = split_rows(source, args, task)
     prep = Preprocessing.fit(
         source.table,
         task,
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     better = ""
     if test is not None:
         X = prep.inputs(test, dtype, max_bytes=args.max_bytes)
-        better = _report_score(report, trained.nets, prep, X, test, train)
+        better = report_score(report, trained.nets, prep, X, test, train)
     report(f"model written to {args.output}")
     if trained.interrupted:
         print(
@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(text: str) -> None:
+def show(text: str) -> None:
     print(printable(text), flush=True)
 
 
@@ -174,7 +174,7 @@ def _share(args: argparse.Namespace) -> float:
     return args.validation_split or _SHARE
 
 
-def _split(
+def split_rows(
     source: Source, args: argparse.Namespace, task: str
 ) -> tuple[Array | None, Table | None]:
     """Return the indices of the training rows (None for all of them), and the table to score."""
@@ -190,7 +190,7 @@ def _split(
     return train_rows, table.take(rows)
 
 
-def _report_score(
+def report_score(
     report: Callable[[str], None],
     nets: Sequence[Network],
     prep: Preprocessing,

@@ -292,7 +292,7 @@ def test_a_diverging_run_keeps_the_old_model(capsys):
 USAGE = {
     "unknown command": (
         ["fly"],
-        "unknown command 'fly'; the commands are train, predict, explain, bench, info",
+        "unknown command 'fly'; the commands are train, search, predict, explain, bench, info",
     ),
     "misspelt command": (
         ["Trian"],
@@ -618,7 +618,7 @@ def test_without_arguments_the_command_prints_its_help(capsys):
     assert main([]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("usage: fastbp COMMAND [OPTIONS]\n") and err == ""
-    for name in ("train", "predict", "explain", "bench", "info"):
+    for name in ("train", "search", "predict", "explain", "bench", "info"):
         assert f"\n    {name} " in out, name
 
 

@@ -145,10 +145,12 @@ def test_members_that_diverge_are_left_out(capsys, monkeypatch):
     class Rising(Network):
         """Only the member with the seed 6 has weights from which the loss is not finite."""
 
-        def __init__(self, *args, seed, **options):
-            super().__init__(*args, seed=seed, **options)
+        @classmethod
+        def from_layers(cls, *args, seed, **options):
+            net = super().from_layers(*args, seed=seed, **options)
             if seed == 6:
-                self.layers[0].W[:] = 1e30
+                net.layers[0].W[:] = 1e30
+            return net
 
     monkeypatch.setattr("fastbp._cli.recipe.Network", Rising)
     write_line()
