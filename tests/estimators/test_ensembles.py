@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,6 +136,31 @@ def test_a_random_generator_gives_the_first_member_what_it_gives_one_network():
 def test_the_threads_do_not_change_the_bits(n_threads):
     model = regressor(n_threads=n_threads).fit(X, NUMBERS)
     np.testing.assert_array_equal(thetas(model), thetas(regressor().fit(X, NUMBERS)))
+
+
+def test_fits_in_several_threads_have_the_same_bits():
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda _: regressor().fit(X, NUMBERS), range(8)))
+    expected = thetas(regressor().fit(X, NUMBERS))
+    for model in models:
+        np.testing.assert_array_equal(thetas(model), expected)
+    assert warnings.filters == filters
+
+
+class OwnConstructor(MLPRegressor):
+    """A subclass whose constructor has other parameters."""
+
+    def __init__(self, units=5):
+        super().__init__(hidden_layer_sizes=units, n_members=2, max_iter=3, random_state=0)
+        self.units = units
+
+
+def test_members_of_a_subclass():
+    model = OwnConstructor(4).fit(X, NUMBERS)
+    assert [type(member) for member in model.estimators_] == [OwnConstructor] * 2
+    alone = MLPRegressor(hidden_layer_sizes=4, max_iter=3, random_state=0).fit(X, NUMBERS)
+    np.testing.assert_array_equal(model.estimators_[0].predict(X), alone.predict(X))
 
 
 # ---- predictions --------------------------------------------------------------------------
