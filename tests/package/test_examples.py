@@ -19,6 +19,11 @@ def own_activation(found):
     assert accuracy > 0.95 and 0.9 < beta[0] < beta[-1] < 1.9
 
 
+def search(found):
+    (best, median), cost = found
+    assert best > 0.95 and median < best and 0.10 < cost < 0.12
+
+
 def spiral(accuracy):
     assert min(accuracy) > 0.95
 
