@@ -1,8 +1,8 @@
 """Search for hyper-parameters: 81 networks begin on the digits, and few of them reach the end.
 
 Data: the 1,797 images of 8 × 8 pixels that come with fastbp (`fastbp.datasets.load_digits`; UCI,
-Alpaydin & Kaynak 1998, CC BY 4.0). A quarter is held out as the test set, and a fifth of the rest for
-the comparison of networks.
+Alpaydin & Kaynak 1998, CC BY 4.0). A quarter is held out as the test set, and a fifth of the rest
+for the comparison of networks.
 
 The networks differ in the number and the width of their hidden layers, in the dropout, the penalty
 and the learning rate, which are drawn at random. `Population.halve` trains all of them for two
