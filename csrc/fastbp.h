@@ -606,6 +606,15 @@ fastbp_status_t fastbp_fit_set_teams(fastbp_fit_t *fit, const int *sizes, ptrdif
 fastbp_status_t fastbp_population_new(fastbp_population_t **population, int n_threads);
 void fastbp_population_free(fastbp_population_t *population);
 
+/* Whether sessions of one shape run side by side, one in each lane of the vectors, which does not
+ * change a result: where that is faster by an estimate, wherever it is possible, or nowhere. */
+typedef enum {
+    FASTBP_INTERLEAVE_AUTO = 0,
+    FASTBP_INTERLEAVE_ALWAYS = 1,
+    FASTBP_INTERLEAVE_NEVER = 2
+} fastbp_interleaving_t;
+void fastbp_population_interleave(fastbp_population_t *population, fastbp_interleaving_t choice);
+
 /* What a session is to do in a run of its population, and what it did. */
 typedef struct {
     fastbp_fit_t *fit;
@@ -616,13 +625,16 @@ typedef struct {
     ptrdiff_t ended;            /* how many have ended */
     fastbp_progress_t progress; /* as after fastbp_fit_run, of the last epoch */
     fastbp_status_t status;
+    int beside; /* how many other sessions ran side by side with it */
 } fastbp_turn_t;
 
 /* Runs n sessions of a population, each for `seconds` or `epochs`, whichever ends first. Each is on
  * one thread, unless there are more threads than sessions, and those with the most work left begin
- * first. One whose turn has not come when its seconds are over has made no step. The results of a
- * session are those of fastbp_fit_run. It allocates only if a session needs more memory than all
- * before. The status is that of the call; each turn has its own. */
+ * first. Sessions that run side by side stop together: when one of them has ended its epochs, the
+ * others may have ended fewer than they were asked for. One whose turn has not come when its
+ * seconds are over has made no step. The results of a session are those of fastbp_fit_run. It
+ * allocates only if a session needs more memory than all before. The status is that of the call;
+ * each turn has its own. */
 fastbp_status_t fastbp_population_run(fastbp_population_t *population, fastbp_turn_t *turn,
                                       ptrdiff_t n);
 

@@ -280,9 +280,17 @@ cdef extern from "fastbp.h" nogil:
         ptrdiff_t ended
         fastbp_progress_t progress
         fastbp_status_t status
+        int beside
+
+    ctypedef enum fastbp_interleaving_t:
+        FASTBP_INTERLEAVE_AUTO
+        FASTBP_INTERLEAVE_ALWAYS
+        FASTBP_INTERLEAVE_NEVER
 
     fastbp_status_t fastbp_population_new(fastbp_population_t **population, int n_threads)
     void fastbp_population_free(fastbp_population_t *population)
+    void fastbp_population_interleave(
+        fastbp_population_t *population, fastbp_interleaving_t choice)
     fastbp_status_t fastbp_population_run(
         fastbp_population_t *population, fastbp_turn_t *turn, ptrdiff_t n)
     fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bint on)

@@ -182,11 +182,13 @@ class Packed: ...
 
 class Population:
     def __init__(self, n_threads: int = 0) -> None: ...
+    def interleave(self, choice: bool | None) -> None: ...
     def run(
         self, turns: list[tuple[Any, float, int]]
     ) -> list[tuple[list[list[float]], tuple[bool, bool, int, int, float, float] | Exception]]: ...
 
 class Fit:
+    beside: int
     def __init__(
         self,
         net: Net,

@@ -936,6 +936,7 @@ cdef fastbp_optimizer_t _unpacked(dict packed) except *:
 cdef class Fit:
     """A training session; it keeps its arrays alive."""
 
+    cdef readonly int beside  # how many others ran side by side with it, in the last run
     cdef fastbp_fit_t *fit
     cdef fastbp_optimizer_t state
     cdef Packed packed
@@ -1058,6 +1059,13 @@ cdef class Population:
     def __cinit__(self, int n_threads=0):
         _check(fastbp_population_new(&self.at, n_threads))
 
+    def interleave(self, choice):
+        """Whether sessions run side by side: None where it is faster, True or False."""
+        fastbp_population_interleave(
+            self.at,
+            FASTBP_INTERLEAVE_AUTO if choice is None
+            else FASTBP_INTERLEAVE_ALWAYS if choice else FASTBP_INTERLEAVE_NEVER)
+
     def __dealloc__(self):
         fastbp_population_free(self.at)
 
@@ -1100,6 +1108,7 @@ cdef class Population:
         _check(status)
         for i in range(n):
             first = turn[i].loss - loss
+            (<Fit>turns[i][0]).beside = turn[i].beside
             ended = times[:, first:first + turn[i].ended].T.tolist()
             try:
                 results.append((ended, (<Fit>turns[i][0]).ran(turn[i].status, turn[i].progress)))

@@ -11,6 +11,8 @@
 #define FBP_MR_2 6
 #define FBP_MR_4 3
 #define FBP_MR_8 1
+#define FBP_SIDE_ROWS 3
+#define FBP_SIDE_HEIGHTS(X) X(1) X(2) X(3)
 #define FBP_NN_ROWS 11
 #include "../simd/avx2.h"
 #include "isa.h"

@@ -4,6 +4,9 @@
  *   FBP_TALL_TILES(X)  the same for the tiles that only gemm_tn uses
  *   FBP_MR_<vectors>   the rows of the tallest tile of that width
  *   FBP_NN_ROWS        the rows of the tallest tile of gemm_nn
+ *   FBP_SIDE_HEIGHTS(X)  X(rows) for every tile of interleaved products, which has up to
+ *                      FBP_SIDE_COLS columns of vectors
+ *   FBP_SIDE_ROWS      the rows of the tallest of them
  * gemm_nn reads each row of A through a pointer of its own, and FBP_NN_ROWS pointers fit into the
  * general registers. On Zen 4, 14 rows reload three pointers per iteration and reach 90 to 95 % of
  * peak; 11 rows reach 98 %. Included once per translation unit, so it has no include guard.
@@ -34,6 +37,8 @@
 #define FBP_PANEL_VECTORS 2
 #define FBP_NARROW_ELEMS (384 * FBP_PANEL_VECTORS * V_LANES)
 #define FBP_MR_MAX 14
+#define FBP_SIDE_COLS 4
+#define FBP_SIDE_SAMPLES 32
 #define FBP_NV_MAX 8
 
 extern const fbp_kernels_t FBP_ISA_NAME(fbp_kernels_f32), FBP_ISA_NAME(fbp_kernels_f64);

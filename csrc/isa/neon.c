@@ -12,6 +12,8 @@
 #define FBP_MR_2 12
 #define FBP_MR_4 6
 #define FBP_MR_8 3
+#define FBP_SIDE_ROWS 6
+#define FBP_SIDE_HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define FBP_NN_ROWS 12
 #include "../simd/neon.h"
 #include "isa.h"

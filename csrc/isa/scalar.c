@@ -9,6 +9,8 @@
 #define FBP_MR_2 4
 #define FBP_MR_4 2
 #define FBP_MR_8 1
+#define FBP_SIDE_ROWS 2
+#define FBP_SIDE_HEIGHTS(X) X(1) X(2)
 #define FBP_NN_ROWS 4
 #include "../simd/scalar.h"
 #include "isa.h"

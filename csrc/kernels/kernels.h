@@ -209,6 +209,60 @@ FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
     return precision == FASTBP_HIGHEST ? 0 : precision == FASTBP_HIGH ? 2 : 1;
 }
 
+/* ---- networks side by side ----
+ *
+ * In an interleaved matrix a vector stands where an ordinary one has an element: its lane q is the
+ * element of network q. Strides and leading dimensions count such vectors. */
+
+/* Which product of one network alone has the same bits. */
+typedef enum {
+    FBP_AS_NN, /* gemm_nn with scratch, so that its last columns may be dot products */
+    FBP_AS_TN,
+    FBP_AS_NT
+} fbp_as_t;
+
+/* C[m,n] = A[m,k] · B[k,n] + bias: element (i,k) of A is vector i·a_row + k·a_k, element (k,j) of B
+ * vector k·b_k + j·b_col. */
+typedef struct {
+    void *c;
+    ptrdiff_t ldc;
+    const void *a;
+    ptrdiff_t a_row, a_k;
+    const void *b;
+    ptrdiff_t b_k, b_col;
+    ptrdiff_t m, n, k;
+    const void *bias; /* n vectors, or NULL for 0 */
+    bool accumulate;  /* C holds the sum over earlier k; TN only */
+    fbp_as_t as;
+} fbp_interleaved_gemm_t;
+
+/* A loss that is a sum of terms of single outputs, against dense targets. */
+typedef struct {
+    int loss;   /* FASTBP_LOSS_*: one whose terms alone are listed, or BINARY_CROSS_ENTROPY */
+    bool fused; /* as in fbp_loss_t */
+    ptrdiff_t rows, cols;
+    const void *z, *a, *y; /* with one leading dimension; z is read only if fused */
+    ptrdiff_t ld;
+    const void *params; /* as in fbp_loss_t, the same for all networks */
+    ptrdiff_t n_params;
+    const void *scale; /* a vector per row, or NULL */
+    void *delta;
+    ptrdiff_t ldd;
+    double *const *row_loss; /* of each network */
+} fbp_interleaved_loss_t;
+
+/* The step of one layer: the product aᵀδ as by gemm_tn, and the rule. Row i of the product is input
+ * unit i; b is one more row, whose unit is 1 in every sample. θ and the moments have the layout of
+ * the product, without gaps. */
+typedef struct {
+    fbp_interleaved_gemm_t product; /* c: room for FBP_SIDE_ROWS_MAX rows of n vectors; ldc = n */
+    ptrdiff_t units;                /* rows of W, the others are b */
+    const fbp_update_t *each;       /* the update of each network, alike but for their constants */
+    fbp_state_tile_t state;
+} fbp_interleaved_update_t;
+
+enum { FBP_SIDE_ROWS_MAX = 8, FBP_MOST_LANES = 16 };
+
 /* The remaining slots; P = panel_cols, and `planes` is that of fbp_planes:
  * pack_transposed  transposes the tile w, rows row0 … of W, into panels of P input units: unit i,
  *                  output j goes to panels[(i/P)·panel_stride + j·P + i%P]. row0 is a multiple of
@@ -252,6 +306,10 @@ FBP_INLINE int fbp_planes(fastbp_precision_t precision) {
  * update_rule      every rule with every option, see rules.inc. Without options it gives the same
  *                  bits as update, except for Adam, where update folds grad_scale into constants.
  * penalty          l1·Σ|w| + (l2/2)·Σw². A row is summed in the dtype; rows are added in double.
+ * interleave       to[i,j] = element j of row i of each network, to which lists[q][i] points; ld
+ *                  counts vectors.
+ * deinterleave     the reverse; a network whose list is NULL is left out.
+ * interleaved_penalty  total[q] = penalty of the q-th W, with its own l1 and l2.
  * vmath            out[i] = f(x[i]), f given by FBP_VMATH_*; vmath.inc states the errors. */
 typedef struct {
 #define FBP_KERNEL(type, name, params) type(*name) params;
@@ -262,6 +320,7 @@ typedef struct {
     int tile_rows;          /* rows of the register tile of gemm_nn */
     int panel_cols;         /* columns of a panel, a multiple of lanes */
     ptrdiff_t narrow_elems; /* elements of scratch for the last few columns of gemm_nn */
+    int side_rows;          /* rows of the register tile of interleaved products */
 } fbp_kernels_t;
 
 /* The blocking of these kernels on a machine. */

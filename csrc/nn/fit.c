@@ -125,9 +125,9 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
     free(fit);
 }
 
-/* The samples of an epoch in their order. */
-static void make_order(fastbp_fit_t *fit) {
+void fbp_fit_order(fastbp_fit_t *fit) {
     const fastbp_data_t *data = &fit->data;
+    if (fit->order == NULL) return;
     if (fit->options.shuffle)
         fbp_shuffle(fit->plan.net, fit->order, data->rows, fit->options.seed, fit->place.epoch,
                     fit->place.block);
@@ -138,7 +138,7 @@ static void make_order(fastbp_fit_t *fit) {
 void fbp_fit_prepare(fastbp_fit_t *fit, bool single) {
     const fastbp_net_t *net = fit->plan.net;
     const bool copy = fit->keep_copies && (single || !fit->prepared);
-    if (fit->order != NULL && !fit->prepared) make_order(fit);
+    if (!fit->prepared) fbp_fit_order(fit);
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals(); /* copies may round x − hi */
     for (ptrdiff_t i = 0; copy && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->batch, &net->tile[i], FBP_COPY_BOTH);

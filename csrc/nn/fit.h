@@ -4,7 +4,10 @@
 
 #include "step.h"
 
-/* Makes the order of the epoch and copies W. The caller may have changed W between epochs or before
+/* Makes the order of the epoch's samples, if it is not that of the data. */
+void fbp_fit_order(fastbp_fit_t *fit);
+
+/* The same, and copies W. The caller may have changed W between epochs or before
  * a run of a single step. */
 void fbp_fit_prepare(fastbp_fit_t *fit, bool single);
 

@@ -36,15 +36,20 @@ static void empty_rooms(fastbp_population_t *population) {
     for (int w = 0; w < population->n_rooms; ++w) {
         fbp_arena_free(&population->room[w].rows);
         fbp_arena_free(&population->room[w].scratch);
+        fbp_arena_free(&population->room[w].group);
         population->room[w].occupant = NULL;
     }
+}
+
+void fastbp_population_interleave(fastbp_population_t *population, fastbp_interleaving_t choice) {
+    population->interleaving = choice;
 }
 
 void fastbp_population_free(fastbp_population_t *population) {
     if (population == NULL) return;
     fbp_pool_close_session();
     empty_rooms(population);
-    fbp_arena_free(&population->rank_arena);
+    fbp_arena_free(&population->list_arena);
     fbp_arena_free(&population->arena);
     free(population);
 }
@@ -68,9 +73,23 @@ static bool has_bytes(fbp_arena_t *arena, size_t bytes) {
     return fbp_arena_commit(arena);
 }
 
+static bool has_lists(fastbp_population_t *population, ptrdiff_t n) {
+    const size_t pointers = (size_t)n * sizeof *population->order;
+    const size_t tasks = (size_t)n * sizeof *population->task;
+    if (!has_bytes(&population->list_arena, pointers + tasks)) return false;
+    population->task = (fbp_task_t *)population->list_arena.base;
+    population->order = (fastbp_turn_t **)(population->task + n);
+    return true;
+}
+
+bool fbp_rooms_furnish_groups(fastbp_population_t *population, size_t bytes) {
+    for (int w = 0; w < population->n_rooms; ++w)
+        if (!has_bytes(&population->room[w].group, bytes)) return false;
+    return true;
+}
+
 bool fbp_rooms_furnish(fastbp_population_t *population, ptrdiff_t n) {
-    if (!has_bytes(&population->rank_arena, (size_t)n * sizeof *population->rank)) return false;
-    population->rank = (fbp_rank_t *)population->rank_arena.base;
+    if (!has_lists(population, n)) return false;
     for (int w = 0; w < population->n_rooms; ++w) {
         fbp_room_t *room = &population->room[w];
         const size_t before = room->rows.size + room->scratch.size;

@@ -72,8 +72,7 @@ static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, ptrdiff_t 
     if (!slice->loss_failed) row_sweep(slice->fit, batch, first, BACKWARD, team, worker);
 }
 
-/* Sets the rate and the momentum that a schedule has for this step of the epoch. */
-static void set_rates(const fastbp_fit_t *fit, ptrdiff_t step, fastbp_optimizer_t *now) {
+void fbp_set_rates(const fastbp_fit_t *fit, ptrdiff_t step, fastbp_optimizer_t *now) {
     const ptrdiff_t at = fbp_min(step, fit->n_rates - 1);
     if (fit->rates != NULL) now->lr = fmax(fit->rates[at], LEAST_RATE);
     if (fit->momenta != NULL) now->momentum = now->beta1 = fit->momenta[at];
@@ -207,8 +206,7 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     }
 }
 
-/* J of a batch after its row sweep. */
-static double objective(const fastbp_fit_t *fit, double losses, double weight) {
+double fbp_objective(const fastbp_fit_t *fit, double losses, double weight) {
     double J = losses / weight;
     for (ptrdiff_t i = 0; i < fit->plan.net->n_tiles; ++i) J += fit->plan.tile_penalty[i];
     return J;
@@ -229,7 +227,7 @@ static bool resize(fastbp_fit_t *fit, ptrdiff_t rows, double seconds) {
     return sizing->size != before;
 }
 
-static void record_step(fbp_slice_t *slice, ptrdiff_t rows, double weight, double J) {
+void fbp_record_step(fbp_slice_t *slice, ptrdiff_t rows, double weight, double J, double now) {
     fastbp_fit_t *fit = slice->fit;
     fit->place.first += rows;
     fit->place.step += 1;
@@ -239,7 +237,6 @@ static void record_step(fbp_slice_t *slice, ptrdiff_t rows, double weight, doubl
         fit->place.weight_sum += weight;
         fit->optimizer->t += 1;
     }
-    const double now = fbp_seconds();
     const bool ended = fit->place.first >= fit->data.rows || now >= slice->deadline;
     const bool measures = fit->n_workers > 1 && !slice->fixed;
     slice->resized = measures && resize(fit, rows, now - slice->last) && !ended;
@@ -273,20 +270,20 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
             losses = fbp_loss_sum(&batch);
         }
         if (slice->loss_failed) return;
-        const double J = weight > 0 ? objective(fit, losses, weight) : 0;
+        const double J = weight > 0 ? fbp_objective(fit, losses, weight) : 0;
         if (!isfinite(J)) {
             if (worker == 0) fit->last_loss = J;
             if (worker == 0) slice->diverged = true;
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
-        set_rates(fit, step++, &now);
+        fbp_set_rates(fit, step++, &now);
         if (weight > 0 && (fit->sums != NULL || fbp_clips_norms(&now)))
             written_sweep(fit, &batch, &now, weight, ++t, team, worker);
         else if (weight > 0)
             weight_sweep(fit, &batch, first + rows, &now, weight, ++t, team, worker);
         if (weight > 0 && fit->plan.net->has_max_norm) constraint_sweep(fit, team, worker);
-        if (worker == 0) record_step(slice, rows, weight, J);
+        if (worker == 0) fbp_record_step(slice, rows, weight, J, fbp_seconds());
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         first += rows;
         wait_for_all(team, profile);

@@ -40,7 +40,8 @@ NN_FLOORS = [
     ["profile", "program", "formula", "loss", "net"],
     ["buffers", "factors", "plan", "batch"],
     ["activate", "options", "products", "rows", "tiles", "clip", "update"],
-    ["pass", "derive", "tangent", "predict", "session", "step", "rooms", "fit", "population"],
+    ["pass", "derive", "tangent", "predict", "session", "step", "rooms", "fit"]
+    + ["alike", "group", "interleave", "population"],
 ]
 FORBIDDEN_IN_KERNELS = re.compile(
     r"\b(malloc|calloc|realloc|aligned_alloc|posix_memalign|free|\w*printf|puts|fopen|abort|exit"

@@ -95,10 +95,11 @@ static void train_alone(member_t *at) {
     }
 }
 
-static void check_bits(int n, int threads, double seconds) {
+static void check_bits(int n, int threads, double seconds, fastbp_interleaving_t interleaving) {
     fastbp_population_t *population;
     member_t member[MEMBERS];
     if (!CHECK_STATUS(fastbp_population_new(&population, threads), FASTBP_OK)) return;
+    fastbp_population_interleave(population, interleaving);
     for (int i = 0; i < n; ++i) open_member(&member[i], i, population);
     train_together(member, n, population, seconds);
     for (int i = 0; i < n; ++i) {
@@ -161,10 +162,14 @@ static void check_bad_turns(void) {
 
 void check_populations(void) {
     for (int threads = 1; threads <= 4; ++threads) {
-        check_bits(MEMBERS, threads, 1e9);
-        check_bits(MEMBERS, threads, 1e-4);
-        check_bits(MEMBERS, threads, 0);
-        check_bits(2, threads, 1e-4);
+        /* members 0 and 6 have one shape */
+        const fastbp_interleaving_t all[] = {FASTBP_INTERLEAVE_ALWAYS, FASTBP_INTERLEAVE_NEVER};
+        for (int i = 0; i < 2; ++i) {
+            check_bits(MEMBERS, threads, 1e9, all[i]);
+            check_bits(MEMBERS, threads, 1e-4, all[i]);
+        }
+        check_bits(MEMBERS, threads, 0, FASTBP_INTERLEAVE_ALWAYS);
+        check_bits(2, threads, 1e-4, FASTBP_INTERLEAVE_AUTO);
     }
     check_divergence();
     check_bad_turns();

@@ -1,0 +1,255 @@
+"""Members of one shape side by side in the lanes of vectors: the bits of each alone."""
+
+import copy
+
+import numpy as np
+import pytest
+from population_cases import LABELS, OPTIONS, WEIGHTS, X, Y, numbers
+
+import fastbp
+from fastbp import Dense, Population, _core
+from fastbp._training import fit as training_loop
+from fastbp.optim import LBFGS, SGD, Adam
+
+N = 19  # more than the lanes of any vector
+
+
+def networks(n=N, widths=(6, 9, 5, 2), **options):
+    """Networks of one shape whose seeds and penalties differ."""
+    given = {"activation": "tanh"} | options
+    return [fastbp.Network(widths, l2=0.001 * (k + 1), seed=k, **given) for k in range(n)]
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    """Forces members side by side; lists with how many others each session ran."""
+    seen = []
+
+    class Forced(_core.Population):
+        def __init__(self, n_threads=0):
+            self.interleave(True)
+
+        def run(self, turns):
+            results = super().run(turns)
+            seen.extend(fit.beside for fit, _, _ in turns)
+            return results
+
+    monkeypatch.setattr(_core, "Population", Forced)
+    return seen
+
+
+@pytest.fixture
+def lanes():
+    """How many networks of float32 are side by side on this ISA: at least 2."""
+    found = {"scalar": 1, "neon": 4, "avx2": 8}.get(_core.isa_base(_core.isa()) or _core.isa(), 16)
+    if found == 1:
+        pytest.skip("a vector of the scalar kernels has one lane, so nothing is side by side")
+    return found
+
+
+def assert_same_as_alone(make, y, *, n_threads=1, **options):
+    """Fits a population and each member alone; returns the Histories of the population."""
+    alone, together = make(), make()
+    expected = []
+    for k, net in enumerate(alone):
+        own = {
+            name: value[k] if isinstance(value, list) and len(value) == len(alone) else value
+            for name, value in options.items()
+        }
+        expected.append(net.fit(X, y, **copy.deepcopy(own)))
+    found = Population(together).fit(X, y, n_threads=n_threads, **options)
+    for k, (one, other) in enumerate(zip(alone, together, strict=True)):
+        np.testing.assert_array_equal(other.theta, one.theta, f"member {k}")
+        assert numbers(found[k]) == numbers(expected[k]), f"member {k}"
+        assert found[k].stopped_by == expected[k].stopped_by, f"member {k}"
+    return found
+
+
+ALONE = ("batches in parts", "clipping", "L-BFGS")  # never side by side
+
+
+@pytest.mark.parametrize("name", OPTIONS.keys())
+def test_options_of_fits(beside, lanes, name):
+    options = dict(OPTIONS[name])
+    if isinstance(options.get("optimizer"), LBFGS):
+        pytest.importorskip("scipy")
+    if isinstance(options.get("epochs"), list):
+        options["epochs"] = [1 + k % 5 for k in range(N)]
+    assert_same_as_alone(networks, Y, n_threads=2, **options)
+    if beside:
+        assert (max(beside) > 0) == (name not in ALONE)
+
+
+@pytest.mark.parametrize("rule", sorted(set(fastbp.optim.NAMES) - {"lbfgs"}))
+def test_rules(beside, lanes, rule):
+    optimizers = [fastbp.optim.resolve(rule) for _ in range(N)]
+    for k, each in enumerate(optimizers):
+        each.lr = each.lr * (1 + k % 3)
+    assert_same_as_alone(networks, Y, optimizer=optimizers, epochs=3, batch_size=40)
+    assert max(beside) > 0
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.05, momentum=0.9, dampening=0.2),
+        SGD(0.05, weight_decay=0.01, maximize=False),
+        SGD(0.05, nesterov=True, momentum=0.8, clip_value=0.02),
+        Adam(weight_decay=0.1),
+        Adam(ema=0.9),
+    ],
+    ids=["dampening", "decay", "clip", "Adam with decay", "average"],
+)
+def test_options_of_rules(beside, lanes, optimizer):
+    assert_same_as_alone(networks, Y, optimizer=optimizer, epochs=3)
+    assert max(beside) > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("widths", [(6, 2), (6, 1, 2), (6, 33, 2), (6, 20, 100, 9, 2)], ids=str)
+@pytest.mark.parametrize("batch_size", [1, 7, 13, 64])
+def test_shapes(beside, lanes, widths, dtype, batch_size):
+    """Narrow columns, last batches of few rows, and tiles that are not full."""
+
+    def make():
+        return networks(N, widths, dtype=dtype)
+
+    assert_same_as_alone(make, Y, epochs=1 if batch_size == 1 else 2, batch_size=batch_size)
+    assert max(beside) > 0
+
+
+BUILT_IN = sorted(set(fastbp.activations.NAMES) - {"softmax", "prelu"})
+
+
+@pytest.mark.parametrize("activation", BUILT_IN)
+def test_activations(beside, lanes, activation):
+    def make():
+        return networks(5, (6, 12, 2), activation=activation)
+
+    assert_same_as_alone(make, Y, epochs=2, optimizer=SGD(0.01))
+    assert max(beside) == min(4, lanes - 1)
+
+
+def of_layers(loss, last, n=5, bias=True):
+    """Networks with this loss and output layer."""
+    return [
+        fastbp.Network.from_layers(
+            6, [Dense(7, "relu", bias=bias), Dense(*last, bias=bias)], loss=loss, seed=k
+        )
+        for k in range(n)
+    ]
+
+
+ZERO_ONE = (Y > 0).astype("f4")
+LOSSES = {
+    "mse": ("mse", (2, "identity"), Y),
+    "mse of a curve": ("mse", (2, "silu"), Y),
+    "squared_error": ("squared_error", (2, "tanh"), Y),
+    "mae": ("mae", (2, "identity"), Y),
+    "huber": ("huber", (2, "identity"), Y),
+    "log_cosh": ("log_cosh", (2, "identity"), Y),
+    "poisson": ("poisson", (2, "softplus"), np.abs(Y)),
+    "logits": ("binary_cross_entropy", (2, "sigmoid"), ZERO_ONE),
+    "probabilities": ("binary_cross_entropy", (2, "hard_sigmoid"), ZERO_ONE),
+    "labels": ("cross_entropy", (2, "softmax"), LABELS),
+    "hinge": ("hinge", (2, "identity"), 2 * ZERO_ONE - 1),
+    "gaussian_nll": ("gaussian_nll", (4, "identity"), Y),
+}
+
+
+@pytest.mark.filterwarnings("ignore:binary_cross_entropy takes the logarithm")
+@pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
+@pytest.mark.parametrize("case", LOSSES.values(), ids=LOSSES.keys())
+def test_losses(beside, lanes, case, bias):
+    loss, last, y = case
+
+    def make():
+        return of_layers(loss, last, bias=bias)
+
+    for weights in (None, WEIGHTS):
+        assert_same_as_alone(make, y, epochs=2, batch_size=16, sample_weight=weights)
+    assert max(beside) == min(4, lanes - 1)
+
+
+def test_losses_may_differ(beside, lanes):
+    def make():
+        return [*of_layers("mse", (2, "identity"), 3), *of_layers("mae", (2, "tanh"), 3)]
+
+    assert_same_as_alone(make, Y, epochs=2)
+    assert max(beside) == min(5, lanes - 1)
+
+
+def test_batches_without_weight_change_nothing(beside, lanes):
+    weights = [np.where(np.arange(len(X)) // 10 % 3 == k % 3, 0.0, 1.0) for k in range(N)]
+    assert_same_as_alone(networks, Y, epochs=3, batch_size=10, shuffle=False, sample_weight=weights)
+    assert max(beside) > 0
+
+
+def test_a_divergence_ends_one_lane(beside, lanes):
+    rates = [SGD(1e30 if k == 3 else 0.01) for k in range(6)]
+
+    def make():
+        return networks(6, (6, 5, 2), activation="relu")
+
+    alone, together = make(), make()
+    for k, net in enumerate(alone):
+        if k != 3:
+            net.fit(X, Y, epochs=4, optimizer=copy.deepcopy(rates[k]))
+    with pytest.raises(fastbp.DivergenceError):
+        alone[3].fit(X, Y, epochs=4, optimizer=copy.deepcopy(rates[3]))
+    histories = Population(together).fit(X, Y, epochs=4, optimizer=rates)
+    for k, (one, other) in enumerate(zip(alone, together, strict=True)):
+        np.testing.assert_array_equal(other.theta, one.theta, f"member {k}")
+    assert [history.stopped_by is None for history in histories] == [True] * 3 + [False] + [
+        True
+    ] * 2
+    assert max(beside) > 0
+
+
+def test_slices_of_one_step(beside, lanes, monkeypatch):
+    """A run may end anywhere in an epoch, and goes on in other groups."""
+    monkeypatch.setattr(training_loop, "SLICE", 1e-9)
+    assert_same_as_alone(networks, Y, epochs=[1 + k % 3 for k in range(N)], batch_size=20)
+    assert max(beside) > 0
+
+
+def test_shapes_are_not_mixed(beside, lanes):
+    def make():
+        some = [networks(1, (6, 3 + k % 2, 2))[0] for k in range(6)]
+        return [*some, *networks(2, (6, 3, 2), activation="relu")]
+
+    assert_same_as_alone(make, Y, epochs=2)
+    assert sorted(beside)[-8:] == [1, 1, 2, 2, 2, 2, 2, 2]
+
+
+def counted(monkeypatch, choice, nets, **options):
+    """How many others each session ran beside, by the choice of `interleave`."""
+    seen = []
+
+    class Counting(_core.Population):
+        def __init__(self, n_threads=0):
+            self.interleave(choice)
+
+        def run(self, turns):
+            results = super().run(turns)
+            seen.extend(fit.beside for fit, _, _ in turns)
+            return results
+
+    monkeypatch.setattr(_core, "Population", Counting)
+    Population(nets).fit(X, Y, epochs=1, n_threads=1, **options)
+    return set(seen)
+
+
+def test_who_runs_side_by_side_is_chosen_by_shape(lanes, monkeypatch):
+    assert counted(monkeypatch, None, networks(lanes, (6, 4, 2))) == {lanes - 1}
+    assert counted(monkeypatch, None, networks(4, (6, 512, 256, 2)), batch_size=100) == {0}
+    assert counted(monkeypatch, False, networks(lanes, (6, 4, 2))) == {0}
+
+
+def test_layers_with_options_run_alone(beside, lanes):
+    def make():
+        layers = [Dense(8, "tanh", norm="layer"), Dense(2)]
+        return [fastbp.Network.from_layers(6, layers, seed=k) for k in range(4)]
+
+    assert_same_as_alone(make, Y, epochs=2)
+    assert set(beside) == {0}
