@@ -18,10 +18,11 @@ from .._training.fit import Steps
 from ..population._together import own_callbacks
 from ._callbacks import warn_user
 from ._estimator import BaseMLP
+from ._member import Member, Note
 from ._prepare import Checked, Request, check_request, prepare, training_steps
 from ._state import forget_network, unchanged_if_refused
 from ._tasks import Tasks
-from ._training import Member, Minimization, Note, Training
+from ._training import Minimization, Training
 
 # The fit of a member returns the exception by which its training diverged, or None.
 MemberSteps: TypeAlias = Steps[Exception | None]

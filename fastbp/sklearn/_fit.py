@@ -13,9 +13,9 @@ from ..population._together import run_together
 from ._callbacks import warn_user
 from ._ensemble import EnsembleSteps, end_of, ensemble_steps, is_ensemble
 from ._estimator import BaseMLP, HeldOut
+from ._member import Member, Shared
 from ._prepare import Request, check_request, prepare, training_steps
 from ._state import forget_ensemble, unchanged_if_refused
-from ._training import Member, Shared
 
 
 def fit_estimator(

@@ -20,9 +20,10 @@ from ._arrays import (
     refuse_zero_weights,
 )
 from ._estimator import BaseMLP, HeldOut
+from ._member import Known, Member, Shared
 from ._state import check_same_network, set_precision
 from ._tasks import Tasks
-from ._training import Known, Member, Minimization, Samples, Shared, Training
+from ._training import Minimization, Samples, Training
 
 
 class Request(NamedTuple):

@@ -18,8 +18,8 @@ from ._classifier import MLPClassifier
 from ._ensemble import end_of
 from ._estimator import BaseMLP, HeldOut
 from ._fit import fit_steps
+from ._member import Member, Shared
 from ._regressor import MLPRegressor
-from ._training import Member, Shared
 
 # Of one network, or of an ensemble, whose first value is a list of the fits of its members.
 _AnySteps: TypeAlias = Generator[Any, Any, Any]
