@@ -40,7 +40,7 @@ OURS = ("fastbp.Population", "PopulationSearchCV")
 ALWAYS = (*OURS, "loop of Network.fit")
 NAMES = (*(name for name in JOBS if name != "memory"), "search", "memory")
 CANDIDATES = 48
-LONGEST = 60.0  # seconds of a round, after which a program is left out
+LONGEST = 20.0  # seconds of a round, after which a program is left out
 SETTLE = 0.01  # seconds for the threads of the program before to stop spinning
 PACKAGES = sorted({each.package for each in PROGRAMS.values()} - {""})
 INSTALL = {"sklearn": "scikit-learn"}  # names on the package index, where they differ

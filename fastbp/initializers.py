@@ -209,7 +209,8 @@ def draw_bias(
     >>> bool(abs(draw_bias("torch", 4, 100, rng)).max() <= 0.5)
     True
     """
-    if resolve(init) == Initializer("torch"):
+    known = resolve(init)
+    if isinstance(known, Initializer) and known.name == "torch":
         return _torch(n_in, (n_out,), rng)
     return np.zeros(n_out)
 

@@ -119,6 +119,8 @@ def check_n_threads(value: object, name: str) -> int:
 
 def check_real(value: object, name: str) -> float:
     """A finite real number, as float."""
+    if type(value) is float and math.isfinite(value):  # most are
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {_shown(value)}")
     try:

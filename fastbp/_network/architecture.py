@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Architecture:
         """
         found, start, n_in = [], 0, self.widths[0]
         for layer in self.dense:
-            sizes = {name: int(np.prod(shape)) for name, shape in layer.shapes(n_in).items()}
+            sizes = {name: prod(shape) for name, shape in layer.shapes(n_in).items()}
             constants = [sizes.pop(name) for name in layer.activation.constants]
             parts = [*sizes.values(), *([sum(constants)] if constants else [])]
             ends = list(accumulate(parts, initial=start))

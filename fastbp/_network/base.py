@@ -8,7 +8,6 @@ the arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -32,6 +31,7 @@ from ..activations import Activation, resolve_layers
 from ..activations import Spec as ActivationSpec
 from ..hooks import Hook
 from ..initializers import InitFunction, Initializer
+from ..initializers import resolve as resolve_init
 from ..losses import Loss
 from ..losses import resolve as resolve_loss
 from ..losses._losses import Spec as LossSpec
@@ -44,6 +44,23 @@ from .dense import Dense, check_layers, count_parameters, draw_parameters, settl
 from .describe import network_html, summary
 from .layers import Layer
 from .model_file import write_model
+
+
+class _Fitting:
+    """A context in which a network counts one more fit."""
+
+    __slots__ = ("_net",)
+
+    def __init__(self, net: NetworkBase) -> None:
+        self._net = net
+
+    def __enter__(self) -> None:
+        with self._net._lock:
+            self._net._n_fits += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._net._lock:
+            self._net._n_fits -= 1
 
 
 @speaking_as("Network")
@@ -203,6 +220,18 @@ class NetworkBase:
         warn_unpaired(criterion, output.activation)
         warn_constant(output.activation, output.n_out)
 
+    def _siblings(
+        self, seeds: Iterable[int], init: str | Initializer | InitFunction
+    ) -> Iterator[Self]:
+        """Networks as the constructor makes them: of this architecture, one for each seed."""
+        architecture, initializer = self._architecture, resolve_init(init)
+        layers = [replace(layer, init=initializer) for layer in architecture.dense]
+        for given in seeds:
+            seed, net = check.check_seed(given), type(self).__new__(type(self))
+            theta = draw_parameters(architecture.widths[0], layers, seed, architecture.dtype)
+            net._build(architecture, theta, seed, [True] * len(layers))
+            yield net
+
     def _build(
         self, architecture: Architecture, theta: Array, seed: int, trainable: Iterable[bool]
     ) -> None:
@@ -252,16 +281,9 @@ class NetworkBase:
     def _settled_precision(self, name: object, dtype: np.dtype[Any]) -> str:
         return settled_precision(name, dtype, rounds_float64=self._ROUNDS_FLOAT64)
 
-    @contextmanager
-    def _fitting(self) -> Iterator[None]:
+    def _fitting(self) -> _Fitting:
         """Around a fit, in which matmul_precision cannot be set."""
-        with self._lock:
-            self._n_fits += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_fits -= 1
+        return _Fitting(self)
 
     def _restore(self, theta: object, seed: int) -> None:
         """Take the parameters and the seed of a checkpoint."""

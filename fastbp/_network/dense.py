@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -195,8 +196,10 @@ class Dense:
             shapes["gain"] = (n_out,)
             if self.norm.shifts:
                 shapes["shift"] = (n_out,)
-        each = (n_out,) if self.activation.per == "unit" else (1,)
-        return shapes | dict.fromkeys(self.activation.constants, each)
+        if constants := self.activation.constants:
+            each = (n_out,) if self.activation.per == "unit" else (1,)
+            shapes |= dict.fromkeys(constants, each)
+        return shapes
 
     def __repr__(self) -> str:
         given = [f"{self.n_out}, {str(self.activation)!r}"]
@@ -208,12 +211,13 @@ class Dense:
         return f"Dense({', '.join(given)})"
 
 
+_AUTO = Initializer("auto")
 _DEFAULTS = {
     "bias": True,
     "dropout": 0.0,
     "norm": None,
     "residual": False,
-    "init": Initializer("auto"),
+    "init": _AUTO,
     "trainable": True,
     "max_norm": None,
     "non_negative": False,
@@ -253,10 +257,12 @@ def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
 
 def settled(layer: Dense, dtype: np.dtype[Any]) -> Dense:
     """The layer as a network keeps it: without what may change, and with a number for its eps."""
-    norm = layer.norm
+    norm, init = layer.norm, _AUTO
     if norm is not None and norm.eps is None:
         norm = Norm(norm.name, float(np.finfo(dtype).eps))
-    return replace(layer, init=Initializer("auto"), norm=norm, trainable=True)
+    if layer.trainable and norm is layer.norm and layer.init == init:
+        return layer
+    return replace(layer, init=init, norm=norm, trainable=True)
 
 
 def count_parameters(n_in: int, layers: Sequence[Dense]) -> int:
@@ -267,7 +273,7 @@ def count_parameters(n_in: int, layers: Sequence[Dense]) -> int:
     """
     total = 0
     for layer in layers:
-        total += sum(int(np.prod(shape, dtype=object)) for shape in layer.shapes(n_in).values())
+        total += sum(map(prod, layer.shapes(n_in).values()))
         n_in = layer.n_out
     return total
 
@@ -283,7 +289,7 @@ def unpack(flat: Array, n_in: int, layers: Sequence[Dense]) -> list[dict[str, Ar
     for layer in layers:
         blocks = {}
         for name, shape in layer.shapes(n_in).items():
-            end = start + int(np.prod(shape))
+            end = start + prod(shape)
             blocks[name] = flat[start:end].reshape(shape)
             start = end
         found.append(blocks)

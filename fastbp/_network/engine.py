@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -284,9 +284,19 @@ class EngineSession:
         self.fit, self._optimizer, self._theta = fit, optimizer, theta
         self.batch_size, self.population = options.batch_size, options.population
         self._n_rows = len(X) if options.rows is None else len(options.rows)
-        self.rebind, self.set_rates = fit.rebind, fit.set_rates
-        self.set_clocks, self.report = fit.set_clocks, fit.report
         self.run = fit.run
+
+    def rebind(self, X: Rows, y: Array | None, s: Array | None) -> None:
+        self.fit.rebind(X, y, s)
+
+    def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
+        self.fit.set_rates(rates, momenta)
+
+    def set_clocks(self, on: bool) -> None:
+        self.fit.set_clocks(on)
+
+    def report(self) -> Mapping[str, Any]:
+        return self.fit.report()
 
     def takes(self, theta: Array, optimizer: Optimizer, n_rows: int) -> bool:
         """Whether this session can make a step of theta on n_rows rows with this optimiser."""

@@ -108,7 +108,7 @@ class Layer:
         self._on_trainable: Callable[[bool], object] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
-        if not isinstance(getattr(type(self), name, None), property) and name[0] != "_":
+        if name[0] != "_" and not isinstance(getattr(type(self), name, None), property):
             hint = f": {OF_LAYERS[name]}" if name in OF_LAYERS else ""
             raise AttributeError(
                 f"a layer has no {name} to set; W, b, gain, shift, constants and trainable may be "

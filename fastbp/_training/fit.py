@@ -165,7 +165,8 @@ def training(
     optimizer.check_fit(checkpoint=options.checkpoint is not None, schedule=schedule is not None)
     progress = ProgressBar(epochs) if options.progress else None
     runner = CallbackRunner(options.callbacks, net, progress)
-    with in_one_fit([*runner.callbacks, schedule]):
+    held = [*runner.callbacks, *([] if schedule is None else [schedule])]
+    with in_one_fit(held) if held else nullcontext():
         steps = _Steps(net, X, options, settings, runner, member)
         return (yield from steps.run(source, epochs, initial_epoch))
 

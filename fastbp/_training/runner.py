@@ -38,6 +38,7 @@ _fits: dict[int, _Fit] = {}  # by id of such an object
 _leftovers = _Leftovers()
 
 METHODS = ("on_fit_begin", "on_epoch_end", "on_batch_end", "on_divergence", "on_fit_end")
+_NO_METHODS: dict[str, tuple[Callable[..., object], ...]] = dict.fromkeys(METHODS, ())
 
 
 @contextmanager
@@ -98,7 +99,9 @@ class CallbackRunner:
                     f"callback {callback!r} is neither callable nor has any of {', '.join(METHODS)}"
                 )
         self.callbacks = tuple(self._callbacks)
-        self._methods = {name: list(_each(self._callbacks, name)) for name in METHODS}
+        self._methods = _NO_METHODS
+        if self._callbacks:
+            self._methods = {name: tuple(_each(self._callbacks, name)) for name in METHODS}
 
     @property
     def per_batch(self) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -48,6 +49,7 @@ _STATE = {
 }
 
 
+_NEVER_CHANGE = frozenset((bool, float, int, str, type(None)))  # as attributes that are copied
 _OF_PROCESS = ("_lock", "_packed", "_values", "_ready")  # attributes that no pickle keeps
 
 
@@ -156,9 +158,10 @@ class Optimizer(Declared, ABC):
         """
         numbers: dict[str, float] = {}
         for name, field in self._fields.items():
-            value = getattr(self, name)
-            values = value if isinstance(value, tuple) else (value,)
-            numbers |= zip(field.engine, values, strict=False)  # engine may be ()
+            if field.engine:
+                value = getattr(self, name)
+                values = value if isinstance(value, tuple) else (value,)
+                numbers |= zip(field.engine, values, strict=False)
         return numbers
 
     def _first_value(self, moment: int) -> float:
@@ -366,6 +369,26 @@ class Optimizer(Declared, ABC):
         kept = {name: x for name, x in state.items() if name not in _OF_PROCESS}
         self.__dict__.update(from_first_version(kept))
         self._changed()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy with a state of its own."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        state = self.__getstate__()
+        for name, value in state.items():
+            if type(value) not in _NEVER_CHANGE:
+                state[name] = copy.deepcopy(value, memo)
+        twin.__setstate__(state)
+        return twin
+
+    def _copies(self, n: int) -> list[Self]:
+        """Return n copies, which share what the engine reads until a value of one changes."""
+        first = copy.deepcopy(self)
+        first.packed()
+        copies = [first, *(copy.deepcopy(first) for _ in range(n - 1))]
+        for each in copies:
+            each._values, each._packed = first._values, first._packed
+        return copies
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write hyper-parameters and state to a file, which `fastbp.optim.load` reads.

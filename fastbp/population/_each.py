@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
+
+from .._network.network import Network
 
 # A list is one value of these arguments; one each is then a list of what such a test accepts.
 _Test = Callable[[object], bool]
@@ -60,6 +63,26 @@ def spread(name: str, value: object, n: int) -> list[Any]:
             "all, or a list with one each"
         )
     return list(value)
+
+
+def made_alike(
+    widths: Sequence[int], seeds: Sequence[int], options: Sequence[Mapping[str, Any]]
+) -> Iterator[Network]:
+    """Networks with a seed and options each; those with the same options share an architecture.
+
+    >>> first, second, third = made_alike((2, 1), [3, 4, 5], [{"l2": 0.1}, {"l2": 0.1}, {}])
+    >>> first.dense is second.dense, first.dense is third.dense
+    (True, False)
+    """
+    for _, members in groupby(range(len(seeds)), lambda k: _identities(options[k])):
+        k, *others = members
+        net = Network(widths, seed=seeds[k], **options[k])
+        yield net
+        yield from net._siblings([seeds[j] for j in others], options[k].get("init", "auto"))
+
+
+def _identities(options: Mapping[str, Any]) -> list[int]:
+    return [id(value) for value in options.values()]
 
 
 class naming_member:

@@ -17,7 +17,7 @@ from ..history import History
 from ..metrics._metrics import Metric
 from ..optim import LBFGS, Optimizer
 from ..schedules import Schedule
-from ._each import spread
+from ._each import made_alike, spread
 from ._evolve import Evolution, check_rules, evolve, own_optimizers
 from ._file import write_members
 from ._halving import ONLY_OF_FIT, Bracket, Halving, check_factor, halve, plan_rungs
@@ -111,10 +111,8 @@ class Population:
         if "seed" in options:
             raise TypeError("the members have seeds: give seeds=[...], one each")
         each = {name: spread(name, value, n) for name, value in options.items()}
-        return cls(
-            Network(widths, seed=numbers[k], **{name: values[k] for name, values in each.items()})
-            for k in range(n)
-        )
+        chosen = [{name: values[k] for name, values in each.items()} for k in range(n)]
+        return cls(made_alike(widths, numbers, chosen))
 
     # ---- a sequence of networks -----------------------------------------------------------
 

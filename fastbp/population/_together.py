@@ -24,7 +24,8 @@ from .._training.fit import FitOptions, Member, Result, Steps, Training, source_
 from .._training.streams import Stream
 from .._types import Array, Data, Pause, Ran, Samples, Session, Stretch, Turn
 from ..history import History
-from ..optim import Optimizer
+from ..optim import LBFGS, Optimizer
+from ..optim import resolve as resolve_optimizer
 from ._each import naming_member, spread
 
 _BETWEEN_LINES = 1.0  # seconds
@@ -108,18 +109,29 @@ def _options_of_each(n: int, keywords: Mapping[str, object]) -> list[FitOptions]
     names = [field.name for field in fields(FitOptions)]
     lists = {name: spread(name, keywords[name], n) for name in names}
     lists["progress"] = [False] * n
-    copies: dict[str, Callable[[Any, int], object]] = {
-        "optimizer": lambda value, k: copy.deepcopy(value),
-        "schedule": lambda value, k: copy.deepcopy(value),
-        "callbacks": lambda value, k: own_callbacks(value),
-        "checkpoint": lambda value, k: os.path.join(os.fsdecode(value), f"member-{k:04d}"),
+    copies: dict[str, Callable[[Any], list[Any]]] = {
+        "optimizer": lambda value: _own_optimizers(value, n),
+        "schedule": lambda value: [copy.deepcopy(value) for _ in range(n)],
+        "callbacks": lambda value: [own_callbacks(value) for _ in range(n)],
+        "checkpoint": lambda value: [
+            os.path.join(os.fsdecode(value), f"member-{k:04d}") for k in range(n)
+        ],
     }
     for name, make in copies.items():
         shared = keywords[name]
         if shared is not None and all(value is shared for value in lists[name]):
-            lists[name] = [make(shared, k) for k in range(n)]
+            lists[name] = make(shared)
     _refuse_shared(lists["optimizer"])
     return [FitOptions(**{name: lists[name][k] for name in names}) for k in range(n)]
+
+
+def _own_optimizers(shared: str | Optimizer | LBFGS, n: int) -> list[Optimizer | LBFGS]:
+    """An optimiser for each member, from a name or an optimiser for all."""
+    with naming_member(0, n):  # the first that it does not suit
+        optimizer = resolve_optimizer(shared, fit=True)
+        if isinstance(optimizer, Optimizer):
+            return list(optimizer._copies(n))
+    return [copy.deepcopy(optimizer) for _ in range(n)]
 
 
 def own_callbacks(callbacks: Iterable[Any]) -> list[Any]:

@@ -44,6 +44,34 @@ def test_of_gives_each_member_its_options():
     assert {str(net.activations[0]) for net in made} == {"tanh"}
 
 
+def draw_small(n_in, n_out, rng):
+    return rng.normal(0.0, 0.1, (n_in, n_out))
+
+
+@pytest.mark.parametrize("init", ["auto", "torch", "normal(0.5)", "orthogonal", draw_small])
+def test_members_of_one_architecture_are_those_of_the_constructor(init):
+    options = {"activation": "prelu", "l1": 0.1, "init": init, "dtype": "float64"}
+    for k, net in enumerate(Population.of(3, (3, 4, 2, 1), seeds=[7, 8, 2**63], **options)):
+        alone = fastbp.Network((3, 4, 2, 1), seed=[7, 8, 2**63][k], **options)
+        np.testing.assert_array_equal(net.theta, alone.theta)
+        assert net.dense == alone.dense and net.seed == alone.seed
+        assert net.__getstate__().keys() == alone.__getstate__().keys()
+        assert [layer.trainable for layer in net.layers] == [True] * 3
+
+
+def test_options_that_alternate_stay_with_their_members():
+    made = Population.of(4, (3, 4, 1), l2=[0.0, 0.5, 0.5, 0.0], init=["zeros", "he", "he", "he"])
+    assert [net.l2 for net in made] == [0.0, 0.5, 0.5, 0.0]
+    assert [bool(net.layers[0].W.any()) for net in made] == [False, True, True, True]
+
+
+def test_what_one_member_is_set_to_stays_its_own():
+    first, second = population(2)
+    first.matmul_precision = "medium"
+    first.layers[0].trainable = False
+    assert second.matmul_precision == "highest" and second.layers[0].trainable
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -169,6 +197,28 @@ def test_an_optimiser_for_all_is_copied_for_each():
     made = population()
     made.fit(X, Y, epochs=2, optimizer=optimizer)
     assert optimizer.t == 0
+
+
+def test_copies_of_an_optimiser_change_alone():
+    optimizer = Adam(lr=0.01, betas=(0.8, 0.9))
+    optimizer.bind(5, np.dtype("float32"))
+    optimizer.moments[0][:] = 3
+    first, second = optimizer._copies(2)
+    assert first.packed() is second.packed()  # until a value changes
+    first.lr = 0.5
+    first.moments[0][:] = 4
+    assert [each.packed()["hyper"]["lr"] for each in (first, second, optimizer)] == [
+        0.5,
+        0.01,
+        0.01,
+    ]
+    assert [each.moments[0][0] for each in (first, second, optimizer)] == [4, 3, 3]
+
+
+def test_an_unknown_optimiser_for_all_is_refused():
+    with pytest.raises(ValueError, match="unknown optimizer 'adams'") as caught:
+        population().fit(X, Y, optimizer="adams")
+    assert caught.value.__notes__ == ["in member 0 of a population of 3"]
 
 
 def test_a_callback_that_fails_ends_all_fits():

@@ -134,6 +134,18 @@ def test_state_copies_and_reset():
     assert adam.t == 0 and not adam.moments[0].any() and adam.moments[0].dtype == np.float32
 
 
+def test_a_deep_copy_has_its_own_attributes_of_a_subclass():
+    class Counting(SGD):
+        def __post_init__(self):
+            super().__post_init__()
+            self.seen = [1]
+
+    rule = Counting(0.5)
+    twin = copy.deepcopy(rule)
+    twin.seen.append(2)
+    assert rule.seen == [1] and twin.lr == 0.5 and twin._lock is not rule._lock
+
+
 def test_momentum_may_be_switched_on_later():
     sgd = SGD(0.5)
     theta = np.zeros(2)
