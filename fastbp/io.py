@@ -16,13 +16,13 @@ from ._network.network import Network
 from ._public import present
 from .errors import ModelFileError
 from .population import Population
-from .population._file import is_of_population, read_members
+from .population._file import is_of_population, read_members, write_members
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
 
 
 def save(
-    net: NetworkBase,
+    net: NetworkBase | Population,
     path: str | os.PathLike[str],
     *,
     preprocessing: dict[str, object] | None = None,
@@ -31,23 +31,33 @@ def save(
 
     Parameters
     ----------
-    net : Network
-        The network; its weights must be finite.
+    net : Network or Population
+        The network, or the population, all members of which go into one file. The weights must be
+        finite.
     path : path
         The file to write, by convention one that ends in .safetensors.
     preprocessing : dict or None, default None
-        What to do with inputs and outputs, as a dict that JSON can hold. None stands for
-        `net.preprocessing`.
+        What to do with inputs and outputs, as a dict that JSON can hold; of a population, for
+        every member. None stands for `preprocessing` of the network, or of each member.
 
     Raises
     ------
     ValueError
         For a NaN or an infinity in a weight, or in `preprocessing`.
     TypeError
-        For `preprocessing` that JSON cannot hold, and for a loss that is a function.
+        For something else than a network or a population, for `preprocessing` that JSON cannot
+        hold, and for a loss that is a function.
     OSError
         As `open` does.
     """
+    if isinstance(net, Population):
+        write_members(path, list(net), preprocessing)
+        return
+    if not isinstance(net, NetworkBase):
+        raise TypeError(
+            f"save takes a fastbp.Network or a fastbp.Population; got {type(net).__name__}: give "
+            "a list of networks as fastbp.Population(networks)"
+        )
     preprocessing = net.preprocessing if preprocessing is None else preprocessing
     write_model(path, net._architecture, net.layers, net.seed, preprocessing, net.feature_names)
 

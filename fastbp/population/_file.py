@@ -57,8 +57,15 @@ def check_fit_in_file(nets: Sequence[Network]) -> None:
     check_formulas_fit([net._architecture for net in nets])
 
 
-def write_members(path: str | os.PathLike[str], nets: Sequence[Network]) -> None:
-    """Write networks to one file, whole or not at all; see `fastbp.Population.save`."""
+def write_members(
+    path: str | os.PathLike[str],
+    nets: Sequence[Network],
+    preprocessing: dict[str, Any] | None = None,
+) -> None:
+    """Write networks to one file, whole or not at all; see `fastbp.Population.save`.
+
+    Where preprocessing is None, each has its own.
+    """
     check_fit_in_file(nets)
     texts: list[str] = []
     tensors: dict[str, Array] = {}
@@ -69,7 +76,7 @@ def write_members(path: str | os.PathLike[str], nets: Sequence[Network]) -> None
                 net._architecture,
                 net._copy_of_layers(),
                 net.seed,
-                net.preprocessing,
+                net.preprocessing if preprocessing is None else preprocessing,
                 net.feature_names,
             )
             fields: dict[str, object] = {

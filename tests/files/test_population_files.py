@@ -13,7 +13,7 @@ from hypothesis import settings
 import fastbp
 from fastbp import Dense, ModelFileError, Network, Population
 from fastbp._cli.main import main
-from fastbp.io import load, read_safetensors, write_safetensors
+from fastbp.io import load, read_safetensors, save, write_safetensors
 
 pytestmark = pytest.mark.once
 
@@ -71,6 +71,24 @@ def test_a_saved_population_has_the_same_bits(tmp_path):
         assert [each.trainable for each in twin.layers] == [each.trainable for each in net.layers]
     X = np.linspace(-1, 1, 12).reshape(4, 3)
     assert loaded.predict(X).tobytes() == population.predict(X).tobytes()
+
+
+def test_the_function_writes_what_the_method_writes(tmp_path, saved):
+    save(small_population(), tmp_path / "population")
+    assert (tmp_path / "population").read_bytes() == saved[1]
+
+
+def test_the_function_gives_every_member_its_preprocessing(tmp_path):
+    population = small_population()
+    save(population, tmp_path / "population", preprocessing={"mean": [1.5]})
+    assert [net.preprocessing for net in load(tmp_path / "population")] == [{"mean": [1.5]}] * 5
+    assert population[1].preprocessing is None
+
+
+def test_the_function_refuses_a_list_of_networks(tmp_path):
+    with pytest.raises(TypeError, match=r"got list: give a list of networks as fastbp.Population"):
+        save(list(small_population()), tmp_path / "population")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_loaded_population_is_saved_to_the_same_bytes(tmp_path, saved):
