@@ -362,7 +362,9 @@ class Population:
         the parameters of a whole fit by `fit` or `Network.fit`, bit for bit. A member whose fit has
         ended by itself, by a callback for example, is compared as it is.
 
-        A schedule is that of the whole fit, so a member that ends early has not seen its end.
+        A schedule is that of the whole fit, so a member that ends early has not seen its end. A
+        callback that restores parameters at the end of a fit, such as EarlyStopping, has not done
+        so at a rung: the member is compared with those that it has then.
 
         Parameters
         ----------

@@ -159,7 +159,11 @@ def _rows_of_each(rows: object, n: int, X: object) -> list[Array | None]:
         raise ValueError(f"rows must be a list with one array for each of {n} members; got {got}")
     shape = getattr(X, "shape", None)
     n_rows = len(cast(Sized, X)) if shape is None else shape[0]
-    return [None if each is None else _checked_rows(each, k, n_rows) for k, each in enumerate(rows)]
+    known: dict[int, Array] = {}  # members often have the same, as the candidates of a search
+    for k, each in enumerate(rows):
+        if each is not None and id(each) not in known:
+            known[id(each)] = _checked_rows(each, k, n_rows)
+    return [None if each is None else known[id(each)] for each in rows]
 
 
 def _checked_rows(rows: object, k: int, n_rows: int) -> Array:

@@ -48,6 +48,14 @@ SEARCHES = {
     "early stopping": (clone(CLASSIFIER).set_params(early_stopping=True, tol=0.01), GRID),
     "stops by the loss": (clone(CLASSIFIER).set_params(n_iter_no_change=1, tol=0.02), GRID),
     "sgd": (clone(CLASSIFIER).set_params(solver="sgd", learning_rate="invscaling"), GRID),
+    "early stopping at another precision": (
+        clone(CLASSIFIER).set_params(early_stopping=True, tol=0.01, matmul_precision="medium"),
+        GRID,
+    ),
+    "early stopping of ensembles": (
+        clone(CLASSIFIER).set_params(early_stopping=True, tol=0.01, n_members=2),
+        GRID,
+    ),
     "several targets": (REGRESSOR, GRID),
     "a Pipeline": (PIPELINE, of_pipeline(GRID)),
 }
