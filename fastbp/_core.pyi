@@ -188,7 +188,8 @@ class Population:
     ) -> list[tuple[list[list[float]], tuple[bool, bool, int, int, float, float] | Exception]]: ...
 
 class Fit:
-    beside: int
+    @property
+    def beside(self) -> int: ...
     def __init__(
         self,
         net: Net,

@@ -933,6 +933,7 @@ cdef fastbp_optimizer_t _unpacked(dict packed) except *:
     return state
 
 
+@cython.no_gc_clear  # a population outlives its sessions, in a cycle too
 cdef class Fit:
     """A training session; it keeps its arrays alive."""
 
@@ -1061,13 +1062,8 @@ cdef class Population:
 
     def interleave(self, choice):
         """Whether sessions run side by side: None where it is faster, True or False."""
-        fastbp_population_interleave(
-            self.at,
-            FASTBP_INTERLEAVE_AUTO if choice is None
-            else FASTBP_INTERLEAVE_ALWAYS if choice else FASTBP_INTERLEAVE_NEVER)
-
-    def __dealloc__(self):
-        fastbp_population_free(self.at)
+        forced = FASTBP_INTERLEAVE_ALWAYS if choice else FASTBP_INTERLEAVE_NEVER
+        fastbp_population_interleave(self.at, FASTBP_INTERLEAVE_AUTO if choice is None else forced)
 
     def run(self, list turns):
         """Run turns (fit, seconds, epochs), until the seconds or so many epochs are over.

@@ -2,9 +2,10 @@
 
 from .._public import present
 from ._evolve import Evolution
+from ._explain import PopulationExplanation, ShapeTime
 from ._halving import Halving
 from ._population import Population
 
-__all__ = ["Evolution", "Halving", "Population"]
+__all__ = ["Evolution", "Halving", "Population", "PopulationExplanation", "ShapeTime"]
 
-present(__name__, ["Evolution", "Halving"])
+present(__name__, ["Evolution", "Halving", "PopulationExplanation", "ShapeTime"])

@@ -19,6 +19,7 @@ from ..optim import LBFGS, Optimizer
 from ..schedules import Schedule
 from ._each import made_alike, spread
 from ._evolve import Evolution, check_rules, evolve, own_optimizers
+from ._explain import PopulationExplanation, explain
 from ._file import write_members
 from ._halving import ONLY_OF_FIT, Bracket, Halving, check_factor, halve, plan_rungs
 from ._select import HeldOut, select_members
@@ -549,6 +550,52 @@ class Population:
         return select_members(self._members, X, y, metric, check.check_positive_int(size, "size"))
 
     # ---- files ----------------------------------------------------------------------------
+
+    def explain(
+        self,
+        X: object,
+        y: object,
+        *,
+        batch_size: int = 64,
+        optimizer: str | Optimizer = "adam",
+        n_threads: int | None = None,
+        seconds: float = 0.5,
+    ) -> PopulationExplanation:
+        """Measure how fast the members learn, and say which are trained side by side.
+
+        The engine trains narrow members of one shape side by side, one in each lane of its vectors,
+        if it expects that to be faster; their parameters get the same bits either way. The steps
+        run on copies, shape by shape, so the members and the optimiser stay as they are.
+
+        Parameters
+        ----------
+        X, y, n_threads
+            As for `fit`, but no stream.
+        batch_size : int, default 64
+            Samples of a batch.
+        optimizer : str or Optimizer, default "adam"
+            It is copied for each; not LBFGS.
+        seconds : float, default 0.5
+            How long to run steps, more than 0.
+
+        Returns
+        -------
+        PopulationExplanation
+            The times, with a table as its `str`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit` does, and for members whose steps do not run in the engine.
+
+        Examples
+        --------
+        >>> population = Population.of(16, (4, 8, 1), activation="tanh")
+        >>> found = population.explain([[0.5] * 4] * 64, [0.5] * 64, seconds=0.1)
+        >>> found.shapes[0].widths, found.shapes[0].members
+        ((4, 8, 1), 16)
+        """
+        return explain(self._members, X, y, batch_size, optimizer, n_threads, seconds)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write all members to one file, whole or not at all; `fastbp.load` reads it.

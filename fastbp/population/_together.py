@@ -63,13 +63,17 @@ def fit_together(
     keywords: Mapping[str, object],
     judge: Judge[History] | None = None,
     report: Report | None = None,
+    engine: _core.Population | None = None,
 ) -> list[History]:
-    """Train networks as `Population.fit` describes it; returns their Histories."""
+    """Train networks as `Population.fit` describes it; returns their Histories.
+
+    engine: one with as many threads as the keywords say, or None to make it.
+    """
     options = _options_of_each(len(nets), keywords)
     chosen = _rows_of_each(rows, len(nets), X)
     given = keywords["n_threads"]
     n_threads = 0 if given is None else check.check_n_threads(given, "n_threads")
-    engine = _core.Population(n_threads)
+    engine = _core.Population(n_threads) if engine is None else engine
     sources = _Sources(X, y)
     fits: list[Training] = []
     with ExitStack() as stack:

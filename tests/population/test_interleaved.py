@@ -1,6 +1,7 @@
 """Members of one shape side by side in the lanes of vectors: the bits of each alone."""
 
 import copy
+import gc
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import fastbp
 from fastbp import Dense, Population, _core
 from fastbp._training import fit as training_loop
 from fastbp.optim import LBFGS, SGD, Adam
+from fastbp.population._halving import ONLY_OF_FIT
+from fastbp.population._together import fit_together
 
 N = 19  # more than the lanes of any vector
 
@@ -65,6 +68,20 @@ def assert_same_as_alone(make, y, *, n_threads=1, **options):
     return found
 
 
+KEYWORDS = ONLY_OF_FIT | {
+    "epochs": 1,
+    "batch_size": 50,
+    "accumulate": 1,
+    "optimizer": "sgd",
+    "schedule": None,
+    "shuffle": True,
+    "sample_weight": None,
+    "class_weight": None,
+    "time_budget": None,
+    "callbacks": (),
+    "progress": False,
+    "n_threads": 1,
+}
 ALONE = ("batches in parts", "clipping", "L-BFGS")  # never side by side
 
 
@@ -253,3 +270,57 @@ def test_layers_with_options_run_alone(beside, lanes):
 
     assert_same_as_alone(make, Y, epochs=2)
     assert set(beside) == {0}
+
+
+def test_explain_says_what_runs_side_by_side(lanes):
+    nets = [*networks(lanes, (6, 4, 2)), *networks(2, (6, 512, 256, 2))]
+    before = [net.theta.copy() for net in nets]
+    optimizer = Adam()
+    found = Population(nets).explain(
+        X, Y, batch_size=64, optimizer=optimizer, n_threads=1, seconds=0.2
+    )
+    assert [each.widths for each in found.shapes] == [(6, 4, 2), (6, 512, 256, 2)]
+    assert [each.members for each in found.shapes] == [lanes, 2]
+    assert [each.together for each in found.shapes] == [lanes, 1]
+    assert all(each.alone_us > 0 and each.chosen_us > 0 for each in found.shapes)
+    assert all(0 < each.of_peak < 1.5 for each in found.shapes)
+    assert "6-512-256-2 float32" in str(found)
+    assert found.to_dict()["shapes"][0]["members"] == lanes
+    assert optimizer.t == 0
+    for net, theta in zip(nets, before, strict=True):
+        np.testing.assert_array_equal(net.theta, theta)
+
+
+def test_explain_refuses_what_does_not_run_in_the_engine():
+    population = Population(networks(2))
+    with pytest.raises(TypeError, match="stream"):
+        population.explain(fastbp.stream(X, Y), Y)
+    with pytest.raises(TypeError, match="LBFGS makes no single steps"):
+        population.explain(X, Y, optimizer=LBFGS())
+    with pytest.raises(ValueError, match="seconds must be greater than 0"):
+        population.explain(X, Y, seconds=0)
+    with pytest.raises(ValueError, match="batch_size"):
+        population.explain(X, Y, batch_size=0)
+
+    def own(a, y):
+        return 0.5 * ((a - y) ** 2).sum(axis=1), a - y
+
+    with pytest.raises(ValueError, match="a loss in Python"):
+        Population(networks(2, loss=own)).explain(X, Y)
+
+
+def test_a_population_outlives_its_sessions_in_a_cycle():
+    """The collector of cycles may end a session after the population it belongs to."""
+    net = fastbp.Network((6, 4, 2), seed=0)
+
+    class Keeping(_core.Population):
+        def run(self, turns):
+            self.kept = [fit for fit, _, _ in turns]
+            return super().run(turns)
+
+    for _ in range(20):
+        keeping = Keeping(1)
+        fit_together([net], X, Y, None, KEYWORDS, engine=keeping)
+        assert len(keeping.kept) == 1
+        del keeping
+        gc.collect()
