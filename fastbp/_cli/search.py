@@ -256,7 +256,7 @@ class _Search:
             raise ValueError(
                 f"all {len(self._trials)} trials diverged: give a smaller --lr, or scale the data"
             )
-        if not self.interrupted:
+        if not (self.interrupted or self.out_of_time):
             self._board.ranked()
         return best
 

@@ -248,8 +248,9 @@ def test_the_time_ends_the_search_and_the_best_is_written(capsys):
     write_table()
     args = ["--trials", "4", "--epochs", "10000000", "--min-epochs", "1", "--time", "0.5s"]
     assert main(["search", "rings.csv", *args, "--table", "t.csv"]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert re.search(r"--time ended the training at epoch \d+ of 10000000", out)
+    assert re.findall(r"^(\d) trials? to epoch (\d+):", err, re.MULTILINE) == [("4", "1")]
     found = rows_of("t.csv")
     assert found[0]["stopped_by"] == "time_budget"
     assert int(found[0]["epochs"]) > 1
