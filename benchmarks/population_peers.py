@@ -34,11 +34,12 @@ class Job:
     activation: str
     batch: int
     epochs: int
+    rows: int = ROWS
 
     @property
     def config(self):
         """The training of one member."""
-        return Config(self.name, self.widths, self.activation, "mse", self.batch, n_rows=ROWS)
+        return Config(self.name, self.widths, self.activation, "mse", self.batch, n_rows=self.rows)
 
 
 JOBS = {
@@ -47,7 +48,7 @@ JOBS = {
         Job("tab", 64, (30, 64, 32, 1), "relu", 32, 20),
         Job("small", 256, (8, 16, 16, 1), "tanh", 32, 20),
         Job("wide", 64, (14, 384, 384, 384, 2), "relu", 256, 1),
-        Job("memory", 1000, (8, 16, 16, 1), "tanh", 32, 1),
+        Job("memory", 1000, (8, 16, 16, 1), "tanh", 32, 1, rows=64),
     )
 }
 
@@ -396,8 +397,8 @@ def data(job):
     """X and y of a job, the same numbers in every process."""
     rng = np.random.default_rng(0)
     kind = np.float32
-    X = rng.standard_normal((ROWS, job.widths[0]), kind)
-    return X, rng.standard_normal((ROWS, job.widths[-1]), kind)
+    X = rng.standard_normal((job.rows, job.widths[0]), kind)
+    return X, rng.standard_normal((job.rows, job.widths[-1]), kind)
 
 
 def serve(replies, program, job, members, threads, peak):

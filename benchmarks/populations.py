@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from population_peers import FOLDS, JOBS, PROGRAMS, ROWS, SEARCH_EPOCHS
+from population_peers import FOLDS, JOBS, PROGRAMS, SEARCH_EPOCHS
 
 from fastbp._config import config
 from fastbp.bench._conditions import watch
@@ -174,14 +174,14 @@ def steps(name, options):
     job = JOBS[name]
     members, epochs = options.members or job.members, options.epochs or job.epochs
     about = f"{members} × {join_widths(job.widths)} {job.activation}, batch {job.batch}"
-    print(f"\n### {name}: {about}, {epochs} epochs of {ROWS} rows\n")
+    print(f"\n### {name}: {about}, {epochs} epochs of {job.rows} rows\n")
     lanes = started(name, members, options.peers, epochs)
     try:
         found = measure(lanes, options.rounds, epochs)
     finally:
         for lane in lanes:
             lane.end()
-    n_steps = members * epochs * (ROWS // job.batch)
+    n_steps = members * epochs * (job.rows // job.batch)
     ours = min((lane for lane in lanes if lane.program in OURS), key=median)
     peaks = next(lane.peaks for lane in lanes if lane.peaks)
     flops = job.config.flops_per_sample * job.batch * n_steps
@@ -263,7 +263,8 @@ def memory(options):
     """Print the table of the memory of many members."""
     job = JOBS["memory"]
     members = options.members or job.members
-    print(f"\n### memory: {members} × {join_widths(job.widths)} {job.activation}\n")
+    about = f"{members} × {join_widths(job.widths)} {job.activation}, {job.rows} rows"
+    print(f"\n### memory: {about}\n")
     lanes = started("memory", members, options.peers)
     for lane in lanes:
         lane.end()
