@@ -28,7 +28,7 @@ from ..optim import Optimizer
 from ..schedules import Schedule
 from .checkpoint_file import plain, read, write
 from .runner import CallbackRunner
-from .signals import SignalWatch
+from .signals import SharedSignals, SignalWatch
 from .streams import Stream
 
 __all__ = ["Checkpoints", "Record", "identity"]
@@ -132,7 +132,7 @@ class Record:
         optimizer: Optimizer,
         schedule: Schedule | None,
         runner: CallbackRunner,
-        signals: SignalWatch,
+        signals: SignalWatch | SharedSignals,
     ) -> None:
         self._files, self._net, self._optimizer, self._schedule = files, net, optimizer, schedule
         self._runner, self._signals = runner, signals

@@ -50,6 +50,7 @@ from .streams import Stream
 
 if TYPE_CHECKING:
     from .checkpoints import Record
+    from .signals import SharedSignals
 
 _MAX_ROWS = 2**31 - 1  # of a data set, or of a block
 _MAX_EPOCHS = int(np.iinfo(np.intp).max)  # the engine counts them in a ptrdiff_t
@@ -144,11 +145,14 @@ class Member:
         The memory of the engine that their sessions share.
     rungs : collection of int
         After how many epochs the fit asks whether it goes on.
+    signals : SharedSignals or None
+        What the fits look at instead of watches of their own.
     """
 
     source: Samples | Stream
     engine: object
     rungs: Collection[int] = ()
+    signals: SharedSignals | None = None
 
 
 def training(
@@ -185,7 +189,7 @@ class _Steps:
     def run(self, source: Samples | Stream, epochs: int, initial_epoch: int) -> Training:
         net, options, settings = self.net, self.options, self.settings
         optimizer, schedule, runner = settings.optimizer, settings.schedule, self.runner
-        record, seed = _open_record(net, source, options, settings, runner)
+        record, seed = _open_record(net, source, options, settings, runner, self.member)
         names = net._names_of(self.X)
         in_place = self.member is not None
         source, validation = _split(net, source, options, seed, names, in_place=in_place)
@@ -342,23 +346,25 @@ def _open_record(
     options: FitOptions,
     settings: _Settings,
     runner: CallbackRunner,
+    member: Member | None,
 ) -> tuple[Record | None, int]:
     """The record of a fit with checkpoints, and the seed of the fit."""
     if options.checkpoint is None and options.on_signal is False:
         return None, net.seed
-    from .signals import SignalWatch, check_signals
+    from .signals import NEEDS_CHECKPOINT, SignalWatch, check_signals
 
     names = check_signals(options.on_signal)
     if options.checkpoint is None:
         if names:
-            raise ValueError("on_signal writes a checkpoint: name its folder, checkpoint='...'")
+            raise ValueError(NEEDS_CHECKPOINT)
         return None, net.seed
     from .checkpoints import Checkpoints, Record, identity
 
     optimizer = cast(Optimizer, settings.optimizer)  # `check_fit` has refused LBFGS
     schedule = settings.schedule
     files = Checkpoints(options.checkpoint, options.every, options.resume)
-    record = Record(files, net, optimizer, schedule, runner, SignalWatch(names))
+    signals = SignalWatch(names) if member is None or member.signals is None else member.signals
+    record = Record(files, net, optimizer, schedule, runner, signals)
     arguments = {
         "batch_size": settings.batch_size,
         "accumulate": settings.accumulate,

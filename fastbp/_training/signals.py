@@ -14,9 +14,10 @@ from typing import Any, Self
 
 from .._checks.names import unknown_name
 
-__all__ = ["NAMES", "SignalWatch", "check_signals"]
+__all__ = ["NAMES", "NEEDS_CHECKPOINT", "SharedSignals", "SignalWatch", "check_signals"]
 
 NAMES = ("SIGTERM", "SIGUSR1")
+NEEDS_CHECKPOINT = "on_signal writes a checkpoint: name its folder, checkpoint='...'"
 
 
 def check_signals(on_signal: object) -> tuple[str, ...]:
@@ -126,3 +127,40 @@ class SignalWatch:
         finally:
             if self._ends is not None:
                 signal.raise_signal(self._ends)
+
+
+class SharedSignals:
+    """The signals of one watch for many fits, which look at them in turn.
+
+    To each fit it is like a watch of its own. But a signal has its effect only when all of them
+    have written their checkpoints: the caller lets them look between `look` and `act_for_all`.
+
+    >>> with SignalWatch() as watch:
+    ...     shared = SharedSignals(watch)
+    ...     shared.look()
+    ...     shared.arrived
+    0
+    """
+
+    def __init__(self, watch: SignalWatch) -> None:
+        self._watch = watch
+        self.arrived = 0  # when the caller looked
+
+    def look(self) -> None:
+        """Let the fits see what has arrived until now."""
+        self.arrived = self._watch.arrived
+
+    def act_for_all(self) -> None:
+        """Let what the fits have seen have its effect; see `SignalWatch.act`."""
+        n, self.arrived = self.arrived, 0
+        if n:
+            self._watch.act(n)
+
+    def act(self, n: int | None = None) -> None:
+        """Do nothing yet: other fits may have to write their checkpoints."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Do nothing: the watch is open for all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
+from signal import Signals
 from typing import Any, overload
 
 import numpy as np
@@ -160,6 +161,7 @@ class Population:
         checkpoint: str | PathLike[str] | None = None,
         every: str | list[str] = "1 epoch",
         resume: bool | str | list[bool | str] = "auto",
+        on_signal: bool | str | Signals | Sequence[str | Signals] = False,
         callbacks: Iterable[Any] = (),
         progress: bool = False,
         n_threads: int | None = None,
@@ -193,6 +195,9 @@ class Population:
             As for `Network.fit`. A budget begins for all members at the same time.
         checkpoint, every, resume
             As for `Network.fit`. In a folder for all, member 7 has the folder "member-0007".
+        on_signal : bool, str or sequence of str, default False
+            As for `Network.fit`, for all members: they write their checkpoints, each after a whole
+            step, and then the signal has its effect.
         progress : bool, default False
             Whether to show the epochs of all members in one bar, or in lines without tqdm.
         n_threads : int or None, default None
@@ -229,7 +234,7 @@ class Population:
             for name, value in locals().items()
             if name not in ("self", "X", "y", "rows")
         }
-        return fit_together(self._members, X, y, rows, keywords | {"on_signal": False})
+        return fit_together(self._members, X, y, rows, keywords)
 
     def evolve(
         self,

@@ -21,6 +21,7 @@ from .._network.engine import EngineSession
 from .._network.network import Network
 from .._training.blocks import BlockSession
 from .._training.fit import FitOptions, Member, Result, Steps, Training, source_of, training
+from .._training.signals import NEEDS_CHECKPOINT, SharedSignals, SignalWatch, check_signals
 from .._training.streams import Stream
 from .._types import Array, Data, Pause, Ran, Samples, Session, Stretch, Turn
 from ..history import History
@@ -76,18 +77,21 @@ def fit_together(
     engine = _core.Population(n_threads) if engine is None else engine
     sources = _Sources(X, y)
     fits: list[Training] = []
-    with ExitStack() as stack:
+    watch = SignalWatch(_signals_of_all(keywords["on_signal"], options))
+    signals = SharedSignals(watch)
+    with watch, ExitStack() as stack:
         for k, net in enumerate(nets):
             with naming_member(k, len(nets)):
                 stack.enter_context(net._fitting())
                 source = sources.of(net, options[k], chosen[k])
-                member = Member(source, engine, () if judge is None else judge.rungs)
+                rungs = () if judge is None else judge.rungs
+                member = Member(source, engine, rungs, signals)
                 fits.append(training(net, X, y, options[k], member))
                 stack.callback(fits[k].close)
                 next(fits[k])  # all its checks; nothing changes before those of the others
         if keywords["progress"]:
             report = Progress([each.epochs for each in options])
-        return run_together(fits, engine, judge, report)
+        return run_together(fits, engine, judge, report, signals)
 
 
 def run_together(
@@ -95,9 +99,10 @@ def run_together(
     engine: _core.Population,
     judge: Judge[_End] | None = None,
     report: Report | None = None,
+    signals: SharedSignals | None = None,
 ) -> list[_End]:
     """Run fits that have made their checks, at the same time; returns what each returns."""
-    return _Together(fits, engine, judge, report).run()
+    return _Together(fits, engine, judge, report, signals).run()
 
 
 # ---- the arguments of each member ---------------------------------------------------------
@@ -105,14 +110,9 @@ def run_together(
 
 def _options_of_each(n: int, keywords: Mapping[str, object]) -> list[FitOptions]:
     """The arguments of each fit. What only one fit can use is copied for each."""
-    if keywords["on_signal"] is not False:
-        raise ValueError(
-            "on_signal is for one network; a population writes its checkpoints as `every` says, "
-            "and when it is interrupted"
-        )
     names = [field.name for field in fields(FitOptions)]
-    lists = {name: spread(name, keywords[name], n) for name in names}
-    lists["progress"] = [False] * n
+    of_all: dict[str, object] = {"progress": False, "on_signal": False}  # what all share
+    lists = {name: spread(name, of_all.get(name, keywords[name]), n) for name in names}
     copies: dict[str, Callable[[Any], list[Any]]] = {
         "optimizer": lambda value: _own_optimizers(value, n),
         "schedule": lambda value: [copy.deepcopy(value) for _ in range(n)],
@@ -127,6 +127,16 @@ def _options_of_each(n: int, keywords: Mapping[str, object]) -> list[FitOptions]
             lists[name] = make(shared)
     _refuse_shared(lists["optimizer"])
     return [FitOptions(**{name: lists[name][k] for name in names}) for k in range(n)]
+
+
+def _signals_of_all(on_signal: object, options: Sequence[FitOptions]) -> tuple[str, ...]:
+    """The names of the signals at which all members write their checkpoints."""
+    names = check_signals(on_signal)
+    for k, each in enumerate(options):
+        if names and each.checkpoint is None:
+            with naming_member(k, len(options)):
+                raise ValueError(NEEDS_CHECKPOINT)
+    return names
 
 
 def _own_optimizers(shared: str | Optimizer | LBFGS, n: int) -> list[Optimizer | LBFGS]:
@@ -267,8 +277,10 @@ class _Together(Generic[_End]):
         engine: _core.Population,
         judge: Judge[_End] | None,
         report: Report | None,
+        signals: SharedSignals | None,
     ) -> None:
         self._fits, self._engine, self._judge, self._report = fits, engine, judge, report
+        self._signals = signals
         self._turns: dict[int, Turn] = {}
         self._waiting: list[int] = []  # at a rung
         self._ends: dict[int, _End] = {}
@@ -279,7 +291,11 @@ class _Together(Generic[_End]):
             for k in range(len(self._fits)):
                 self._go_on(k, None)
             while self._turns:
+                if self._signals is not None:
+                    self._signals.look()
                 self._run_slices()
+                if self._signals is not None:
+                    self._signals.act_for_all()
                 if self._waiting and not self._turns:
                     self._end_rung()
         except KeyboardInterrupt as error:
