@@ -15,17 +15,12 @@ from . import (
     callbacks,
     datasets,
     errors,
-    export,
     initializers,
     io,
     losses,
     metrics,
     optim,
-    plot,
-    reference,
     schedules,
-    testing,
-    tracking,
 )
 from ._checks.keywords import missing_name
 from ._config import get_num_threads, isa, set_num_threads, show_config, stop_threads
@@ -79,17 +74,19 @@ __all__ = [
     "tracking",
 ]
 
+# Imported when they are first used, so that `import fastbp` is quick and takes little memory.
+_LATER = frozenset({"export", "gates", "plot", "reference", "testing", "tracking"})
+
 if TYPE_CHECKING:
-    from . import gates
+    from . import export, gates, plot, reference, testing, tracking
     from ._network.walk import Walk
 else:
 
     def __getattr__(name):
-        """Import `gates` and `Walk` when they are first used, so that `import fastbp` is quick."""
-        if name == "gates":
+        if name in _LATER:
             from importlib import import_module
 
-            return import_module(".gates", __name__)
+            return import_module(f".{name}", __name__)
         if name == "Walk":
             from ._network.walk import Walk
 
@@ -100,5 +97,5 @@ else:
         return sorted({*globals(), *__all__})
 
 
-present(__name__, (name for name in __all__ if name not in ("gates", "Walk")))
+present(__name__, (name for name in __all__ if name not in _LATER | {"Walk"}))
 _older_names.install()
