@@ -37,6 +37,7 @@ from fastbp.bench._timing import paired_ratio, summary
 
 PEERS = Path(__file__).with_name("population_peers.py")
 OURS = ("fastbp.Population", "PopulationSearchCV")
+PROCESSES = ("joblib, Network.fit",)  # whose processor time is that of other processes
 ALWAYS = (*OURS, "loop of Network.fit")
 NAMES = (*(name for name in JOBS if name != "memory"), "search", "memory")
 CANDIDATES = 48
@@ -60,6 +61,7 @@ class Lane:
     errors: object = None
     first: dict = None  # the reply when it was ready
     seconds: list = field(default_factory=list)
+    cpu: list = field(default_factory=list)  # processor seconds of all threads
     peaks: list = field(default_factory=list)
     score: float = None
 
@@ -100,6 +102,7 @@ class Lane:
             self.process.stdin.flush()
         found = self.reply()
         self.seconds.append(found["seconds"])
+        self.cpu.append(found["cpu"])
         self.score = found["score"]
         if found["peak"]:
             self.peaks.append(found["peak"])
@@ -194,10 +197,11 @@ def steps(name, options):
             share = f"{100 * statistics.median(shares):.0f} %"
         ratio = paired_ratio(lane.seconds, ours.seconds)["median"]
         least = f"{us['min']:.2f}"
+        cpu = "" if lane.program in PROCESSES else f"{1e6 * min(lane.cpu) / n_steps:.2f}"
         first = f"{lane.first['first']:.1f}"
-        cells = (f"{us['median']:.2f}", least, share, first, f"{ratio:.2f}")
+        cells = (f"{us['median']:.2f}", least, cpu, share, first, f"{ratio:.2f}")
         rows.append([lane.program, str(lane.threads), *cells])
-    heads = ("program", "threads", "µs per step and member", "least", "of FMA peak")
+    heads = ("program", "threads", "µs per step and member", "least", "CPU µs", "of FMA peak")
     print()
     print_table((*heads, "first run, s", "over fastbp.Population"), rows)
     print(f"\nOne core peaks at {statistics.median(peaks):.0f} GFLOP/s. {conditions(found)}")
@@ -223,7 +227,11 @@ def findings(lanes, ours):
                 ratio = paired_ratio(best.seconds, mine.seconds)["median"]
                 where = "on one thread" if threads else "at their best"
                 which = f"{best.program}, {best.threads} threads"
-                yield f"- over {what} {where}: {ratio:.2f} ({which})"
+                by_cpu = ""
+                if threads:
+                    least = min(min(lane.cpu) for lane in some) / min(one.cpu)
+                    by_cpu = f", by processor time {least:.2f}"
+                yield f"- over {what} {where}: {ratio:.2f} ({which}){by_cpu}"
 
 
 def conditions(found):
