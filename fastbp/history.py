@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ._html import cell, curve, heading, table_of_cells
@@ -56,6 +56,15 @@ class History:
         """Append the values of one epoch, by name."""
         for name, value in logs.items():
             vars(self).setdefault(name, []).append(value)
+
+    def extend(self, series: Mapping[str, Iterable[float]]) -> None:
+        """Append the values of several epochs, by name.
+
+        >>> history = History(); history.extend({"loss": [0.5, 0.25]}); history
+        History(epochs=2, loss=0.25)
+        """
+        for name, values in series.items():
+            vars(self).setdefault(name, []).extend(values)
 
     def __getitem__(self, name: str) -> list[float]:
         """The values of that name. Raises KeyError, which lists the names, for another one."""

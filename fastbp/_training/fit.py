@@ -560,24 +560,27 @@ class _Loop:
             begun = perf_counter()
             stretch = yield Turn(self._session, min(SLICE, left), ahead)
             ran, ended = cast(Stretch, stretch)
-            for loss, seconds in ended:
-                self._add(ran, loss, cast(int, self._span.n_rows), carried + seconds)
-                carried, epoch = 0.0, epoch + 1
-            carried += perf_counter() - begun - sum(seconds for _, seconds in ended)
+            took = [seconds for _, seconds in ended]
+            since = perf_counter() - begun - sum(took)
+            if took:
+                took[0], carried, epoch = took[0] + carried, 0.0, epoch + len(took)
+                self._add(ran, [loss for loss, _ in ended], cast(int, self._span.n_rows), took)
+            carried += since
             if ran.diverged:
                 self._diverged(DivergenceError(ran.last_loss, epoch=epoch, step=ran.step))
             elif perf_counter() >= self._deadline:
                 self._stopped_by = "time_budget"
                 rows = self._session.place.first
                 if not ran.done and rows > 0:
-                    self._add(ran, ran.loss, rows, carried)
+                    self._add(ran, [ran.loss], rows, [carried])
             elif ran.done:
                 yield from self._pause(epoch)
 
-    def _add(self, ran: Ran, loss: float, rows: int, seconds: float) -> None:
-        """Add an epoch to the history."""
-        speed = rows / max(seconds, 1e-9)
-        self._history.add({"loss": loss} | self._lr(ran) | {"samples_per_second": speed})
+    def _add(self, ran: Ran, losses: list[float], rows: int, took: list[float]) -> None:
+        """Add epochs of so many rows to the history, with the seconds that each took."""
+        rates = {name: [rate] * len(losses) for name, rate in self._lr(ran).items()}
+        speeds = [rows / max(seconds, 1e-9) for seconds in took]
+        self._history.extend({"loss": losses} | rates | {"samples_per_second": speeds})
 
     def _set_rates(self) -> None:
         if self._schedule is None:
