@@ -68,7 +68,7 @@ int fbp_compare_shapes(const fastbp_fit_t *a, const fastbp_fit_t *b) {
     return order_of((ptrdiff_t)a->plan.net->kernels, (ptrdiff_t)b->plan.net->kernels);
 }
 
-bool fbp_has_terms(const fastbp_fit_t *fit) {
+static bool has_terms(const fastbp_fit_t *fit) {
     const fbp_net_loss_t *loss = &fit->plan.net->loss;
     const int act = fit->plan.net->layer[fit->plan.net->n_layers - 1].act;
     if (fit->batch.labels || loss->formula != NULL || act == FASTBP_ACT_SOFTMAX) return false;
@@ -93,7 +93,7 @@ bool fbp_same_terms(const fastbp_fit_t *a, const fastbp_fit_t *b) {
     const fbp_layer_t *last = &a->plan.net->layer[a->plan.net->n_layers - 1];
     const fbp_layer_t *other = &b->plan.net->layer[b->plan.net->n_layers - 1];
     const size_t bytes = (size_t)x->n_params * a->plan.net->kernels->elem_size;
-    return fbp_has_terms(b) && x->code == y->code && x->fused == y->fused &&
+    return has_terms(b) && x->code == y->code && x->fused == y->fused &&
            x->n_params == y->n_params && (bytes == 0 || memcmp(x->params, y->params, bytes) == 0) &&
            last->act == other->act && last->alpha == other->alpha;
 }

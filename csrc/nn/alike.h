@@ -12,9 +12,8 @@ bool fbp_can_interleave(const fastbp_fit_t *fit);
 /* Orders sessions that can be in a group; 0 if both may be in the same one. */
 int fbp_compare_shapes(const fastbp_fit_t *a, const fastbp_fit_t *b);
 
-/* Whether the loss is a sum of terms against dense targets, which has a kernel for groups; and
- * whether that of b is the same one. */
-bool fbp_has_terms(const fastbp_fit_t *fit);
+/* Whether the loss of both is the same sum of terms against dense targets, which has a kernel for
+ * groups. */
 bool fbp_same_terms(const fastbp_fit_t *a, const fastbp_fit_t *b);
 
 /* Estimates, in seconds: of a step of the session alone, and of a step of so many of them side by

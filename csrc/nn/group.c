@@ -4,7 +4,6 @@
 #include "../base/clock.h"
 #include "alike.h"
 #include "fit.h"
-#include "rooms.h"
 
 #include <string.h>
 
@@ -65,14 +64,23 @@ static fbp_group_t new_group(const fastbp_fit_t *fit, double begin) {
                          .begin = begin};
 }
 
+/* The buffers of one session: as many bytes for each as the largest needs. */
+static size_t session_bytes(fastbp_turn_t *const *turn, int n) {
+    size_t most = 0;
+    for (int q = 0; q < n; ++q) {
+        const size_t bytes = fbp_session_bytes(turn[q]->fit);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
 /* First the buffers of each session, then those of the group. */
-size_t fbp_group_bytes(const fastbp_fit_t *fit) {
+size_t fbp_group_bytes(fastbp_turn_t *const *turn, int n) {
     fbp_arena_t arena = {0};
-    fbp_group_t group = new_group(fit, 0);
+    fbp_group_t group = new_group(turn[0]->fit, 0);
     size_t sessions, all;
-    carve(&group, fit, &arena);
-    if (!fbp_arena_count(&arena) ||
-        !fbp_size_mul(fit->population->rows_bytes, (size_t)group.lanes, &sessions) ||
+    carve(&group, turn[0]->fit, &arena);
+    if (!fbp_arena_count(&arena) || !fbp_size_mul(session_bytes(turn, n), (size_t)n, &sessions) ||
         !fbp_size_add(sessions, arena.size, &all))
         return SIZE_MAX;
     return all;
@@ -142,14 +150,13 @@ void fbp_begin_epoch(const fbp_group_t *group, fbp_member_t *member) {
     fbp_fit_order(member->fit);
 }
 
-static void enter_member(fbp_group_t *group, int q, fastbp_turn_t *turn, bool active,
-                         unsigned char *memory, void *scratch) {
+static void enter_member(fbp_group_t *group, int q, fastbp_turn_t *turn, void *memory,
+                         void *scratch) {
     fbp_member_t *member = &group->member[q];
     fastbp_fit_t *fit = turn->fit;
     const fastbp_net_t *net = fit->plan.net;
     *member =
-        (fbp_member_t){.turn = turn, .fit = fit, .active = active, .l1 = net->l1, .l2 = net->l2};
-    if (!active) return;
+        (fbp_member_t){.turn = turn, .fit = fit, .active = true, .l1 = net->l1, .l2 = net->l2};
     fbp_session_lend(fit, memory);
     fbp_plan_lend_scratch(&fit->plan, 0, scratch);
     member->batch = fit->batch;
@@ -184,17 +191,19 @@ fbp_group_t fbp_group_open(fastbp_turn_t *const *turn, int n, double begin, void
     const fastbp_fit_t *fit = turn[0]->fit;
     fbp_group_t group = new_group(fit, begin);
     fbp_arena_t arena = {0};
-    const size_t each = fit->population->rows_bytes; /* sessions may need memory of several sizes */
+    const size_t each = session_bytes(turn, n);
     unsigned char *sessions = memory;
     carve(&group, fit, &arena);
     (void)fbp_arena_count(&arena); /* it fits: fbp_group_bytes has counted it */
-    fbp_arena_lend(&arena, sessions + each * (size_t)group.lanes, false);
+    fbp_arena_lend(&arena, sessions + each * (size_t)n, false);
     carve(&group, fit, &arena);
     group.n = n;
-    group.terms = fbp_has_terms(fit);
-    for (int q = 0; q < group.lanes; ++q)
-        enter_member(&group, q, turn[q < n ? q : 0], q < n, sessions + each * (size_t)q, scratch);
-    for (int q = 1; q < n; ++q) group.terms = group.terms && fbp_same_terms(fit, turn[q]->fit);
+    group.terms = true;
+    for (int q = 0; q < n; ++q) {
+        enter_member(&group, q, turn[q], sessions + each * (size_t)q, scratch);
+        group.terms = group.terms && fbp_same_terms(fit, turn[q]->fit);
+    }
+    for (int q = n; q < group.lanes; ++q) group.member[q] = (fbp_member_t){.fit = turn[0]->fit};
     enter_lanes(&group);
     set_ones(&group);
     return group;

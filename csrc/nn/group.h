@@ -32,8 +32,8 @@ typedef struct {
     int n, lanes;
     ptrdiff_t capacity;
     double begin;
-    fbp_member_t
-        *member; /* one per lane; those after the n-th are copies of the first, not active */
+    fbp_member_t *member; /* one per lane; those after the n-th have the parameters of the first,
+                             and are not active */
     void *theta, *moment[FASTBP_MOMENTS], *average; /* interleaved; NULL if there is none */
     fbp_side_rows_t *a, *z,
         *delta; /* by layer; a[l] has one more unit, which is 1, before layer l + 1 */
@@ -44,8 +44,8 @@ typedef struct {
     bool terms;           /* the loss has a kernel for the group */
 } fbp_group_t;
 
-/* The memory that a group of sessions like this one needs; SIZE_MAX if it does not fit. */
-size_t fbp_group_bytes(const fastbp_fit_t *fit);
+/* The memory that a group of the sessions of these turns needs; SIZE_MAX if it does not fit. */
+size_t fbp_group_bytes(fastbp_turn_t *const *turn, int n);
 
 /* Opens a group in such memory: at most as many sessions as there are lanes, which may be in the
  * same group. begin: when the run began; scratch: that of the worker. */

@@ -182,7 +182,7 @@ static ptrdiff_t make_tasks(fastbp_population_t *population, fastbp_turn_t *turn
         const ptrdiff_t tasks = groups > 0 ? groups : end - i;
         for (ptrdiff_t left = tasks, k = i; left > 0; --left) {
             const ptrdiff_t size = fbp_ceil_div(end - k, left);
-            const size_t group = size > 1 ? fbp_group_bytes(order[k]->fit) : 0;
+            const size_t group = size > 1 ? fbp_group_bytes(&order[k], (int)size) : 0;
             task[n_tasks++] = task_of(&order[k], size);
             if (group > *bytes) *bytes = group;
             k += size;
