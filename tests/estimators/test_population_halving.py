@@ -20,7 +20,10 @@ from fastbp.losses import CustomLoss
 from fastbp.schedules import CosineAnnealingLR
 from fastbp.sklearn import MLPClassifier, MLPRegressor, PopulationSearchCV
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4))

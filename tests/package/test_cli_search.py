@@ -17,6 +17,7 @@ from fastbp._cli import search, trials
 from fastbp._cli.main import main
 from fastbp._cli.options import duration
 
+pytestmark = pytest.mark.once
 MODEL = "fastbp-model.safetensors"
 QUICK = ["--trials", "9", "--epochs", "9"]
 

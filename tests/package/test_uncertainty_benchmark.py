@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "uncertainty.py"
 
