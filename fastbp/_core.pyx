@@ -1060,6 +1060,9 @@ cdef class Population:
     def __cinit__(self, int n_threads=0):
         _check(fastbp_population_new(&self.at, n_threads))
 
+    def __dealloc__(self):
+        fastbp_population_free(self.at)
+
     def interleave(self, choice):
         """Whether sessions run side by side: None where it is faster, True or False."""
         forced = FASTBP_INTERLEAVE_ALWAYS if choice else FASTBP_INTERLEAVE_NEVER

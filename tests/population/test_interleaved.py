@@ -2,9 +2,12 @@
 
 import copy
 import gc
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_cases import in_child
 from population_cases import LABELS, OPTIONS, WEIGHTS, X, Y, numbers
 
 import fastbp
@@ -307,6 +310,40 @@ def test_explain_refuses_what_does_not_run_in_the_engine():
 
     with pytest.raises(ValueError, match="a loss in Python"):
         Population(networks(2, loss=own)).explain(X, Y)
+
+
+def peak():
+    """The most memory that this process has had, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+ROWS, WIDE = 4000, 1000
+LARGE = 2 * 4 * ROWS * WIDE  # bytes of a and δ of a large session
+
+
+def session(population, large, seed=0):
+    """A session of the engine on one thread, large or small."""
+    net = fastbp.Network((1, WIDE if large else 2, 1), seed=seed)
+    optimizer = SGD()
+    optimizer.bind(net.theta.size, net.theta.dtype)
+    data = np.zeros((ROWS, 1), np.float32), np.zeros((ROWS, 1), np.float32), None
+    options = ROWS if large else 32, True, seed, 1, 0, population
+    return _core.Fit(net._backend.net, net.theta, *data, optimizer, *options)
+
+
+def train_many_populations():
+    for k in range(12):
+        population = _core.Population(1)
+        population.run([(session(population, True), 1e9, 1)])
+        if k == 0:
+            before = peak()
+    assert peak() - before < 4 * LARGE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_population_returns_its_memory():
+    in_child(train_many_populations)
 
 
 def test_a_population_outlives_its_sessions_in_a_cycle():
