@@ -332,6 +332,16 @@ def session(population, large, seed=0):
     return _core.Fit(net._backend.net, net.theta, *data, optimizer, *options)
 
 
+def train_beside_a_large_session():
+    population = _core.Population(1)
+    population.interleave(True)
+    fits = [session(population, k == 0, k) for k in range(5)]
+    before = peak()
+    population.run([(fit, 1e9, 1) for fit in fits])
+    assert [fit.beside for fit in fits] == [0, 3, 3, 3, 3]
+    assert peak() - before < 2 * LARGE
+
+
 def train_many_populations():
     for k in range(12):
         population = _core.Population(1)
@@ -339,6 +349,11 @@ def train_many_populations():
         if k == 0:
             before = peak()
     assert peak() - before < 4 * LARGE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_group_needs_no_room_for_other_sessions(lanes):
+    in_child(train_beside_a_large_session)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
