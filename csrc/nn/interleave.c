@@ -379,8 +379,11 @@ void fbp_run_group(fastbp_turn_t *const *turn, int n, double begin, void *memory
     ptrdiff_t first = fit->place.first;
     fbp_group_t group = fbp_group_open(turn, n, begin, memory, scratch);
     for (bool again = true; again; first = 0) {
-        for (bool goes_on = first < total; goes_on; first += batch)
-            goes_on = step(&group, first, fbp_min(batch, total - first));
+        for (bool goes_on = first < total; goes_on;) {
+            const ptrdiff_t rows = fbp_min(batch, total - first);
+            goes_on = step(&group, first, rows);
+            first += rows;
+        }
         again = end_epoch(&group);
         for (int q = 0; again && q < n; ++q)
             if (group.member[q].active) fbp_begin_epoch(&group, &group.member[q]);

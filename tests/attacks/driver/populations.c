@@ -115,6 +115,50 @@ static void check_bits(int n, int threads, double seconds, fastbp_interleaving_t
     fastbp_population_free(population);
 }
 
+/* Side by side from the middle of an epoch, in batches that have as many rows as there can be. */
+static void check_largest_batch(void) {
+    enum { N = 2, FIRST = 10 };
+    const fastbp_place_t place = {.step = 1, .first = FIRST};
+    fastbp_population_t *population;
+    setup_t s;
+    set_up(&s, &shapes[0], FASTBP_F32, ROWS);
+    if (!CHECK_STATUS(fastbp_population_new(&population, 1), FASTBP_OK)) return;
+    fastbp_population_interleave(population, FASTBP_INTERLEAVE_ALWAYS);
+    fastbp_turn_t turn[N];
+    void *theta[N + 1];
+    optimizer_t optimizer[N + 1];
+    fastbp_fit_t *fit[N + 1];
+    double loss[N], took[N];
+    for (int i = 0; i <= N; ++i) {
+        const fastbp_fit_options_t options = {.batch_size = PTRDIFF_MAX,
+                                              .shuffle = true,
+                                              .n_threads = 1,
+                                              .population = i < N ? population : NULL};
+        new_optimizer(&optimizer[i], &s, FASTBP_RULE_ADAM);
+        theta[i] = vector_of(&s, s.theta);
+        CHECK_STATUS(fastbp_fit_new(&fit[i], s.net, theta[i], &s.data, &optimizer[i].o, &options),
+                     FASTBP_OK);
+        CHECK_STATUS(fastbp_fit_seek(fit[i], &place), FASTBP_OK);
+        if (i < N)
+            turn[i] = (fastbp_turn_t){
+                .fit = fit[i], .seconds = 1e9, .epochs = 1, .loss = &loss[i], .took = &took[i]};
+    }
+    fastbp_progress_t progress;
+    CHECK_STATUS(fastbp_population_run(population, turn, N), FASTBP_OK);
+    CHECK_STATUS(fastbp_fit_run(fit[N], 1e9, &progress), FASTBP_OK);
+    for (int i = 0; i < N; ++i)
+        CHECK(turn[i].ended == 1 && loss[i] == progress.loss &&
+                  memcmp(theta[i], theta[N], s.n_params * size_of(s.dtype)) == 0,
+              "member %d", i);
+    for (int i = 0; i <= N; ++i) {
+        fastbp_fit_free(fit[i]);
+        free_optimizer(&optimizer[i]);
+        free(theta[i]);
+    }
+    fastbp_population_free(population);
+    tear_down(&s);
+}
+
 /* A step that diverges changes nothing, and stops its own session alone. */
 static void check_divergence(void) {
     fastbp_population_t *population;
@@ -171,6 +215,7 @@ void check_populations(void) {
         check_bits(MEMBERS, threads, 0, FASTBP_INTERLEAVE_ALWAYS);
         check_bits(2, threads, 1e-4, FASTBP_INTERLEAVE_AUTO);
     }
+    check_largest_batch();
     check_divergence();
     check_bad_turns();
 }
