@@ -4,6 +4,7 @@
 #include "../base/clock.h"
 #include "alike.h"
 #include "fit.h"
+#include "rooms.h"
 
 #include <string.h>
 
@@ -203,6 +204,8 @@ fbp_group_t fbp_group_open(fastbp_turn_t *const *turn, int n, double begin, void
         enter_member(&group, q, turn[q], sessions + each * (size_t)q, scratch);
         group.terms = group.terms && fbp_same_terms(fit, turn[q]->fit);
     }
+    /* the sessions use the scratch in turn, and may divide it differently */
+    fbp_arena_lend(&(fbp_arena_t){.size = fit->population->scratch_bytes}, scratch, false);
     for (int q = n; q < group.lanes; ++q) group.member[q] = (fbp_member_t){.fit = turn[0]->fit};
     enter_lanes(&group);
     set_ones(&group);
