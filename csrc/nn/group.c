@@ -30,6 +30,9 @@ static void carve(fbp_group_t *group, const fastbp_fit_t *fit, fbp_arena_t *aren
     group->member = fbp_arena_take(arena, lanes, sizeof *group->member);
     group->update = fbp_arena_take(arena, lanes, sizeof *group->update);
     group->loss = fbp_arena_take(arena, (size_t)group->capacity, sizeof *group->loss);
+    group->idle = fbp_arena_take(arena, (size_t)group->capacity, sizeof *group->idle);
+    void *idle = fbp_arena_take(arena, (size_t)fbp_width(net, last), net->kernels->elem_size);
+    for (ptrdiff_t i = 0; group->idle != NULL && i < group->capacity; ++i) group->idle[i] = idle;
     fbp_side_rows_t *a = fbp_arena_take(arena, layers, sizeof *a);
     fbp_side_rows_t *z = fbp_arena_take(arena, layers, sizeof *z);
     fbp_side_rows_t *delta = fbp_arena_take(arena, layers, sizeof *delta);
@@ -161,6 +164,7 @@ static void enter_member(fbp_group_t *group, int q, fastbp_turn_t *turn, void *m
     fbp_session_lend(fit, memory);
     fbp_plan_lend_scratch(&fit->plan, 0, scratch);
     member->batch = fit->batch;
+    fit->team_size = (int)fbp_max(fit->team_size, 1);
     member->now = *fit->optimizer;
     member->t = fit->optimizer->t;
     fbp_begin_epoch(group, member);

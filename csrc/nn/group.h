@@ -40,7 +40,8 @@ typedef struct {
     fbp_side_rows_t y;
     void *scale, *sums;
     fbp_update_t *update; /* one per lane */
-    double *loss;         /* for the lanes without a session */
+    double *loss;         /* for the lanes without a session: losses of the rows */
+    void **idle;          /* … and for each row a place for its outputs */
     bool terms;           /* the loss has a kernel for the group */
 } fbp_group_t;
 

@@ -180,7 +180,7 @@ static void loss_by_sessions(const fbp_group_t *group, ptrdiff_t rows) {
     const ptrdiff_t n_out = fbp_width(net, last);
     void *const *lists[FBP_MOST_LANES];
     for (int q = 0; q < group->lanes; ++q)
-        lists[q] = q < group->n ? (void *const *)z_rows(&group->member[q]) : NULL;
+        lists[q] = q < group->n ? (void *const *)z_rows(&group->member[q]) : group->idle;
     kernels->deinterleave(group->z[last].at, group->z[last].ld, rows, n_out, lists);
     for (int q = 0; q < group->n; ++q) {
         const fbp_member_t *member = &group->member[q];

@@ -145,15 +145,15 @@ static int by_work(const void *left, const void *right) {
 /* In how many groups n sessions like this one should run; 0: each alone. The last thread to end
  * counts: a group is on one thread, and however few it has, it takes as long. */
 static ptrdiff_t groups_for(const fastbp_population_t *population, const fastbp_fit_t *fit,
-                            ptrdiff_t n) {
+                            ptrdiff_t n, fastbp_interleaving_t choice) {
     const ptrdiff_t groups = fbp_ceil_div(n, fit->plan.net->kernels->lanes);
     const double alone = fbp_alone_seconds(fit);
     const double group = fbp_group_seconds(fit, fbp_ceil_div(n, groups));
     const double workers = population->n_rooms;
     const double all_alone = fmax((double)n / workers, 1) * alone;
     const double all_groups = fmax((double)groups / workers, 1) * group;
-    if (population->interleaving == FASTBP_INTERLEAVE_ALWAYS) return groups;
-    if (population->interleaving == FASTBP_INTERLEAVE_NEVER) return 0;
+    if (choice == FASTBP_INTERLEAVE_ALWAYS) return groups;
+    if (choice == FASTBP_INTERLEAVE_NEVER) return 0;
     return n > 1 && all_groups < all_alone ? groups : 0;
 }
 
@@ -166,7 +166,7 @@ static fbp_task_t task_of(fastbp_turn_t *const *turn, ptrdiff_t n) {
 
 /* Puts the turns of a run in order and makes its tasks; how many. *bytes: what a group needs. */
 static ptrdiff_t make_tasks(fastbp_population_t *population, fastbp_turn_t *turn, ptrdiff_t n,
-                            size_t *bytes) {
+                            fastbp_interleaving_t choice, size_t *bytes) {
     fastbp_turn_t **order = population->order;
     fbp_task_t *task = population->task;
     ptrdiff_t n_tasks = 0;
@@ -178,7 +178,8 @@ static ptrdiff_t make_tasks(fastbp_population_t *population, fastbp_turn_t *turn
         while (can_interleave(order[i]) && end < n && can_interleave(order[end]) &&
                fbp_compare_shapes(order[i]->fit, order[end]->fit) == 0)
             ++end;
-        const ptrdiff_t groups = end > i + 1 ? groups_for(population, order[i]->fit, end - i) : 0;
+        const ptrdiff_t groups =
+            end > i + 1 ? groups_for(population, order[i]->fit, end - i, choice) : 0;
         const ptrdiff_t tasks = groups > 0 ? groups : end - i;
         for (ptrdiff_t left = tasks, k = i; left > 0; --left) {
             const ptrdiff_t size = fbp_ceil_div(end - k, left);
@@ -221,8 +222,9 @@ fastbp_status_t fastbp_population_run(fastbp_population_t *population, fastbp_tu
         workers += turn[i].fit->n_workers;
     }
     size_t bytes;
-    const ptrdiff_t n_tasks = make_tasks(population, turn, n, &bytes);
-    if (!fbp_rooms_furnish_groups(population, bytes)) return FASTBP_ERR_MEMORY;
+    ptrdiff_t n_tasks = make_tasks(population, turn, n, population->interleaving, &bytes);
+    if (!fbp_rooms_furnish_groups(population, bytes)) /* without that memory, each runs alone */
+        n_tasks = make_tasks(population, turn, n, FASTBP_INTERLEAVE_NEVER, &bytes);
     run_t run = {population, population->task, n_tasks, fbp_seconds()};
     fbp_pool_run((int)fbp_min(workers, population->n_rooms), run_region, &run);
     return FASTBP_OK;

@@ -87,14 +87,17 @@ def plan(chosen, isas):
     return runs
 
 
-def run_driver(sanitizer, folder):
-    """Run the driver, a C program that calls all of fastbp.h; return whether it succeeded."""
+def run_driver(sanitizer, folder, isas):
+    """Run the driver, a C program that calls all of fastbp.h; return whether it succeeded.
+
+    isas: those to build.
+    """
     flags = ["-g", "-O1", *FLAGS[sanitizer], "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
     variables = environment(sanitizer, folder)
     del variables["LD_PRELOAD"]
     folder.mkdir()
     try:
-        program = driver_build.build_driver("gcc", flags, ["scalar"], folder.with_name("objects"))
+        program = driver_build.build_driver("gcc", flags, isas, folder.with_name("objects"))
         print("--", driver_build.run_driver(program, environment=variables), flush=True)
     except driver_build.BuildError as error:
         print(error)
@@ -132,7 +135,8 @@ def run_all(chosen, others, isas, folder):
     if runs and not total["passed"]:
         failed.append("no test passed: the arguments choose none, or none finished")
     whole = not (chosen.seconds or chosen.folder or chosen.isa or others)
-    if (chosen.driver or whole) and not run_driver(chosen.sanitizer, folder / "driver"):
+    own = [isa for isa, base in isas.items() if isa == base]
+    if (chosen.driver or whole) and not run_driver(chosen.sanitizer, folder / "driver", own):
         failed.append("the driver")
     return total, failed
 
