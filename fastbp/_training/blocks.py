@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread
+from threading import Thread
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -128,7 +128,8 @@ class Reader(Generic[T]):
         self._items = items
         # an item in a list of one; or none, and what was raised
         self._ready: SimpleQueue[tuple[list[T], BaseException | None]] = SimpleQueue()
-        self._taken = Semaphore(0)
+        # None for each item taken. A Semaphore can be left locked where there is no memory.
+        self._taken: SimpleQueue[None] = SimpleQueue()
         self._closed = self._alone = False
         self._thread = Thread(target=self._work, name="fastbp reader", daemon=True)
         try:
@@ -141,7 +142,7 @@ class Reader(Generic[T]):
             stack.push(self._report)
             for item in self._items:
                 self._ready.put(([item], None))
-                self._taken.acquire()
+                self._taken.get()
                 if self._closed:
                     break
         self._items.close()
@@ -174,7 +175,7 @@ class Reader(Generic[T]):
         items, error = found
         if error is not None:
             raise error
-        self._taken.release()
+        self._taken.put(None)
         return items[0]
 
     def close(self) -> None:
@@ -183,7 +184,7 @@ class Reader(Generic[T]):
         if self._alone:
             self._items.close()
             return
-        self._taken.release()
+        self._taken.put(None)
         self._thread.join(_PATIENCE)
 
 
