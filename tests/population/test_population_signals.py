@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from signal_cases import SendAt, handlers_restored
 from thread_cases import eventually
 
 import fastbp
@@ -25,25 +26,10 @@ STEPS = 12  # of an epoch
 NEVER = "1000000 epochs"
 
 
-class SendAt:
-    """Sends a signal after some steps of a member."""
-
-    def __init__(self, steps, number=signal.SIGUSR1):
-        self.left, self.number = steps, number
-
-    def on_batch_end(self, step, logs):
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(self.number)
-
-
 @pytest.fixture(autouse=True)
 def handlers_as_before():
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+    with handlers_restored():
+        yield
 
 
 @pytest.fixture
@@ -123,7 +109,7 @@ def test_a_handler_that_ends_the_program_leaves_what_resumes_to_the_same_bits(
         train(
             made,
             source,
-            callbacks=[[Sender(STEPS + 4 + k, signal.SIGTERM)] for k in range(K)],
+            callbacks=[[Sender(STEPS + 4 + k, "SIGTERM")] for k in range(K)],
             checkpoint=tmp_path,
             every=NEVER,
             on_signal="SIGTERM",

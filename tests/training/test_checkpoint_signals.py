@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from signal_cases import SendAt, handlers_restored
 from test_checkpoints import KINDS, STEPS, Run, assert_same
 from thread_cases import eventually
 
@@ -23,25 +24,10 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows 
 NEVER = "1000000 epochs"
 
 
-class SendAt:
-    """Sends a signal after some steps."""
-
-    def __init__(self, steps, name):
-        self.left, self.number = steps, getattr(signal, name)
-
-    def on_batch_end(self, step, logs):
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(self.number)
-
-
 @pytest.fixture(autouse=True)
 def handlers_as_before():
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+    with handlers_restored():
+        yield
 
 
 def state_of(path):
