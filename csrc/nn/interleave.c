@@ -235,7 +235,8 @@ static void objectives(fbp_group_t *group) {
 
 /* ---- updates ---- */
 
-/* Whether there is a session a, and the step of b has the constants of its step. */
+/* Whether there is a session a, and the step of b has the constants of its step. The options that
+ * are on or off are those of the whole group. */
 static bool same_constants(const fbp_member_t *a, const fbp_member_t *b) {
     if (a == NULL || a->t != b->t) return false;
     const fastbp_optimizer_t *x = &a->now, *y = &b->now;
