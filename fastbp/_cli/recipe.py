@@ -1,4 +1,4 @@
-"""Make data, optimiser and network from the command line, for `train` and `explain`."""
+"""Make data, optimiser and network from the command line, for `train`, `search` and `explain`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import schedules
 from .._checks.words import counted
 from .._network.dense import Dense
 from .._network.network import Network
@@ -20,6 +21,7 @@ from . import options
 from .options import UsageError
 from .sources import Source
 
+_MODEL = "fastbp-model.safetensors"
 _DRAWN = " (default: searched)"
 _RATE = " (default: that of the optimiser; 0.0002 for fashion-mnist with adam)"
 
@@ -33,6 +35,18 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
         default="digits",
         help="digits (the default), fashion-mnist, or a .csv, .npz or .npy file",
     )
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options about the model file and about what is printed."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="MODEL",
+        default=_MODEL,
+        help=f"model file to write (default: {_MODEL})",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -133,6 +147,17 @@ def add_training_options(
         help="seed of the initial weights and of the order of the rows (default: 0)",
     )
     return group
+
+
+def add_length_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options about the epochs."""
+    group.add_argument("--epochs", metavar="N", type=options.whole("--epochs"))
+    group.add_argument(
+        "--schedule",
+        type=str.lower,
+        choices=schedules.NAMES,
+        help="schedule of the learning rate over all epochs (default: none)",
+    )
 
 
 def check_options(args: argparse.Namespace) -> None:

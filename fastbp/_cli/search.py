@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from .. import metrics, schedules
+from .. import metrics
 from .._files.atomic import check_writable, write_text
 from .._network.network import Network
 from .._training.splits import hold_out
@@ -23,7 +23,7 @@ from . import members, options, recipe
 from .board import Board
 from .options import UsageError
 from .sources import open_source
-from .train import MODEL, report_score, show, split_rows
+from .train import report_score, show, split_rows
 from .trials import Trial, as_csv, as_text, make_trials, ranked
 
 _TRIALS = 100
@@ -63,15 +63,8 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     recipe.add_data_argument(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="MODEL",
-        default=MODEL,
-        help=f"model file to write (default: {MODEL})",
-    )
+    recipe.add_output_options(parser)
     parser.add_argument("--table", metavar="CSV", help="file to write all trials to")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     _add_search_options(parser)
     recipe.add_table_options(parser).add_argument(
         "--hold-out",
@@ -81,14 +74,7 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
         "0.2; 0.25 for digits)",
     )
     recipe.add_network_options(parser, searched=True)
-    group = recipe.add_training_options(parser, searched=True)
-    group.add_argument("--epochs", metavar="N", type=options.whole("--epochs"))
-    group.add_argument(
-        "--schedule",
-        type=str.lower,
-        choices=schedules.NAMES,
-        help="schedule of the learning rate over all epochs (default: none)",
-    )
+    recipe.add_length_options(recipe.add_training_options(parser, searched=True))
     return parser
 
 

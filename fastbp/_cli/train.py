@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .. import schedules
 from .._config import isa
 from .._files.atomic import check_writable
 from .._messages import printable
@@ -22,7 +21,6 @@ from . import members, options, recipe, score
 from .options import UsageError
 from .sources import Source, open_source
 
-MODEL = "fastbp-model.safetensors"  # the default of --output
 _SHARE = 0.1  # default of --validation-split with --patience
 
 _PATIENCE = 10  # in the hint, as in those of `fit`
@@ -57,14 +55,7 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     recipe.add_data_argument(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="MODEL",
-        default=MODEL,
-        help=f"model file to write (default: {MODEL})",
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    recipe.add_output_options(parser)
     recipe.add_table_options(parser).add_argument(
         "--hold-out",
         metavar="FRACTION",
@@ -74,13 +65,7 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
     )
     recipe.add_network_options(parser)
     group = recipe.add_training_options(parser)
-    group.add_argument("--epochs", metavar="N", type=options.whole("--epochs"))
-    group.add_argument(
-        "--schedule",
-        type=str.lower,
-        choices=schedules.NAMES,
-        help="schedule of the learning rate (default: none)",
-    )
+    recipe.add_length_options(group)
     group.add_argument(
         "--validation-split",
         metavar="FRACTION",
