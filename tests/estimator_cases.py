@@ -1,5 +1,7 @@
 """Data and pairs of estimators that the tests of fastbp.sklearn share."""
 
+from typing import ClassVar
+
 import numpy as np
 from sklearn import neural_network
 from sklearn.datasets import load_diabetes, load_wine
@@ -31,3 +33,12 @@ def pair(kind, X, y, fit_params=None, **params):
     params = {"hidden_layer_sizes": (12, 8), "random_state": 3, "shuffle": False, **params}
     params.setdefault("epsilon", 1e-14)
     return [each(**params).fit(X, y, **(fit_params or {})) for each in (kind, THEIRS[kind])]
+
+
+class Epochs:
+    """Keeps in which order the epochs of all copies ended."""
+
+    ended: ClassVar = []
+
+    def on_epoch_end(self, epoch, logs):
+        Epochs.ended.append(epoch)

@@ -1,12 +1,11 @@
 """PopulationSearchCV(factor=…): a halving, each iteration with the scores of fits of its length."""
 
-from typing import ClassVar
-
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from estimator_cases import Epochs
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -160,15 +159,6 @@ def test_what_is_fitted_by_itself_is_fitted_whole():
     search = PopulationSearchCV(REGRESSOR, grid, factor=2, cv=2, refit=False).fit(X, NUMBERS)
     whole = GridSearchCV(REGRESSOR, grid, cv=2, refit=False).fit(X, NUMBERS)
     assert search.cv_results_["mean_test_score"][0] == whole.cv_results_["mean_test_score"][0]
-
-
-class Epochs:
-    """Counts the epochs of all copies."""
-
-    ended: ClassVar = []
-
-    def on_epoch_end(self, epoch, logs):
-        Epochs.ended.append(epoch)
 
 
 def test_losers_are_not_trained_any_further():

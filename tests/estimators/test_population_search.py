@@ -1,12 +1,11 @@
 """PopulationSearchCV: the scores of scikit-learn's searches, from fits in one call."""
 
-from typing import ClassVar
-
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from estimator_cases import Epochs
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
@@ -241,15 +240,6 @@ def test_every_kind_of_labels_has_the_same_scores(estimator, kind):
     expected = GridSearchCV(estimator, grid, **options).fit(X, y)
     search = PopulationSearchCV(estimator, grid, **options).fit(X, y)
     assert_same_search(search, expected)
-
-
-class Epochs:
-    """Keeps in which order the epochs of all copies ended."""
-
-    ended: ClassVar = []
-
-    def on_epoch_end(self, epoch, logs):
-        Epochs.ended.append(epoch)
 
 
 def test_all_candidates_and_folds_are_trained_at_the_same_time():

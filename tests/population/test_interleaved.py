@@ -18,6 +18,7 @@ from fastbp.population._halving import ONLY_OF_FIT
 from fastbp.population._together import fit_together
 
 N = 19  # more than the lanes of any vector
+REAL = _core.Population
 
 
 def networks(n=N, widths=(6, 9, 5, 2), **options):
@@ -26,22 +27,27 @@ def networks(n=N, widths=(6, 9, 5, 2), **options):
     return [fastbp.Network(widths, l2=0.001 * (k + 1), seed=k, **given) for k in range(n)]
 
 
-@pytest.fixture
-def beside(monkeypatch):
-    """Forces members side by side; lists with how many others each session ran."""
+def recorded(monkeypatch, choice):
+    """A list that gets, from now on, how many others each session ran beside."""
     seen = []
 
-    class Forced(_core.Population):
+    class Recorder(REAL):
         def __init__(self, n_threads=0):
-            self.interleave(True)
+            self.interleave(choice)
 
         def run(self, turns):
             results = super().run(turns)
             seen.extend(fit.beside for fit, _, _ in turns)
             return results
 
-    monkeypatch.setattr(_core, "Population", Forced)
+    monkeypatch.setattr(_core, "Population", Recorder)
     return seen
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    """Forces members side by side; lists with how many others each session ran."""
+    return recorded(monkeypatch, True)
 
 
 @pytest.fixture
@@ -248,18 +254,7 @@ def test_shapes_are_not_mixed(beside, lanes):
 
 def counted(monkeypatch, choice, nets, **options):
     """How many others each session ran beside, by the choice of `interleave`."""
-    seen = []
-
-    class Counting(_core.Population):
-        def __init__(self, n_threads=0):
-            self.interleave(choice)
-
-        def run(self, turns):
-            results = super().run(turns)
-            seen.extend(fit.beside for fit, _, _ in turns)
-            return results
-
-    monkeypatch.setattr(_core, "Population", Counting)
+    seen = recorded(monkeypatch, choice)
     Population(nets).fit(X, Y, epochs=1, n_threads=1, **options)
     return set(seen)
 
