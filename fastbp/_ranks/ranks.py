@@ -1,0 +1,120 @@
+"""The ranks of an MPI communicator, as fits use them.
+
+A communicator of mpi4py comes from the caller, so nothing here imports mpi4py. All methods but
+the properties are collective: every rank calls them, in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+_NEEDED = ("Get_rank", "Get_size", "Dup", "Free", "allgather", "bcast", "Iallgather", "Abort")
+
+
+class Ranks:
+    """A private copy of a communicator, whose messages never mix with those of the caller.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+        The communicator. Every one of its ranks makes a `Ranks` of it.
+
+    Raises
+    ------
+    TypeError
+        If it is not a communicator.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        check_comm(comm)
+        self.comm = comm.Dup()
+        self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0, which talks, calls callbacks and writes files."""
+        return self.rank == 0
+
+    def close(self) -> None:
+        """Free the copy."""
+        self.comm.Free()
+
+    # ---- values and errors ----------------------------------------------------------------
+
+    def agree(self, make: Callable[[], T]) -> list[T]:
+        """What a function returns on each rank, by rank.
+
+        If it raises an error on any rank, every rank raises that of the lowest one, with the rank
+        and its host in the message unless all ranks have the same error.
+        """
+        value, error = None, None
+        try:
+            value = make()
+        except Exception as raised:  # noqa: BLE001 - whatever it is, all ranks must learn of it
+            error = raised
+        told = self.comm.allgather((value, _portable(error), socket.gethostname()))
+        errors = [(rank, why, host) for rank, (_, why, host) in enumerate(told) if why is not None]
+        if errors:
+            rank, why, host = errors[0]
+            if len(errors) == self.size and len({str(each) for _, each, _ in errors}) == 1:
+                raise error if error is not None else why
+            raise _renamed(why, f"rank {rank} of {self.size} ({host}): {why}") from error
+        return [value for value, _, _ in told]
+
+    def lead(self, make: Callable[[], T]) -> T:
+        """What a function returns on rank 0, where alone it is called; its error on all ranks."""
+        value: Any = None
+        error: BaseException | None = None
+        if self.leads:
+            try:
+                value = make()
+            except BaseException as raised:  # noqa: BLE001 - as above
+                error = raised
+        value, why = self.comm.bcast((value, _portable(error)))
+        if why is not None:
+            raise error if error is not None else why
+        return cast(T, value)
+
+    def wait(self, *requests: Any) -> None:
+        """Wait for requests, and let other processes run meanwhile."""
+        for request in requests:
+            while not request.Test():
+                _yield()
+
+
+def check_comm(comm: object) -> None:
+    """TypeError if comm is not a communicator of mpi4py."""
+    if any(not callable(getattr(comm, name, None)) for name in _NEEDED):
+        raise TypeError(
+            f"comm must be a communicator of mpi4py, such as mpi4py.MPI.COMM_WORLD; got {comm!r}. "
+            'To install mpi4py and an MPI: pip install "fastbp[mpi]"'
+        )
+
+
+_yield = getattr(os, "sched_yield", lambda: None)
+
+
+def _portable(error: BaseException | None) -> BaseException | None:
+    """An error that another process can read: itself, or a RuntimeError with its text."""
+    if error is None:
+        return None
+    try:
+        again = pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - any class may refuse
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return again if type(again) is type(error) else RuntimeError(str(error))
+
+
+def _renamed(error: BaseException, message: str) -> BaseException:
+    """An error of the same type, if that takes one message, with this one."""
+    try:
+        again = type(error)(message)
+    except Exception:  # noqa: BLE001 - any class may refuse
+        return RuntimeError(message)
+    return again if str(again) == message else RuntimeError(message)
