@@ -87,7 +87,7 @@ PYTHON_ROOMS = {
     "optim": ["losses", "_files", "_forks"],
     "history": ["_html"],
     "hooks": ["_checks"],
-    "_ranks": ["errors", "_messages"],
+    "_ranks": ["_checks", "_messages"],
     "_training": ["optim", "schedules", "history", "_pyplot", "_ranks"],
     "_explain": ["_training", "_config"],
     "_network": ["_explain", "_training", "_precision", "initializers", "hooks"],
