@@ -116,5 +116,8 @@ def _renamed(error: BaseException, message: str) -> BaseException:
     try:
         again = type(error)(message)
     except Exception:  # noqa: BLE001 - any class may refuse
-        return RuntimeError(message)
-    return again if str(again) == message else RuntimeError(message)
+        again = RuntimeError(message)
+    again = again if str(again) == message else RuntimeError(message)
+    for note in getattr(error, "__notes__", ()):
+        again.add_note(note)
+    return again

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._network.network import Network
+from .._ranks.team import Team
 from .._types import Array
 from ..history import History
 from ._select import HeldOut
@@ -193,14 +194,22 @@ def halve(
     plan: Plan,
     held_out: HeldOut,
     fit: Callable[[Bracket[History]], list[History]],
+    team: Team | None = None,
 ) -> Halving:
-    """Train members with the fits that a bracket judges; see `Population.halve`."""
+    """Train members with the fits that a bracket judges; see `Population.halve`.
+
+    team: ranks that score members of their own.
+    """
     scores = np.full((len(plan.rungs), len(nets)), np.nan)
 
     def score(rung: int, candidates: Sequence[int], ended: Mapping[int, History]) -> list[float]:
-        for k in candidates:
-            if k not in ended or ended[k].stopped_by != "divergence":
-                scores[rung, k] = held_out.score(k)
+        def score_own() -> dict[int, float]:
+            own = [k for k in candidates if team is None or team.has(k)]
+            diverged = {k for k in own if k in ended and ended[k].stopped_by == "divergence"}
+            return {k: held_out.score(k) for k in own if k not in diverged}
+
+        found = score_own() if team is None else team.gather(score_own)
+        scores[rung, list(found)] = list(found.values())
         return [held_out.sign * float(scores[rung, k]) for k in candidates]
 
     bracket = Bracket(plan, score)

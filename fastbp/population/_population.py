@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from os import PathLike
 from signal import Signals
 from typing import Any, overload
@@ -12,6 +13,7 @@ import numpy as np
 from .._checks import arguments as check
 from .._html import cell, heading, table_of_cells
 from .._network.network import Network
+from .._ranks.team import Team
 from .._training.streams import Stream
 from .._types import Array
 from ..history import History
@@ -22,7 +24,8 @@ from ._each import made_alike, spread
 from ._evolve import Evolution, check_rules, evolve, own_optimizers
 from ._explain import PopulationExplanation, explain
 from ._file import write_members
-from ._halving import ONLY_OF_FIT, Bracket, Halving, check_factor, halve, plan_rungs
+from ._halving import ONLY_OF_FIT, Bracket, Halving, Plan, check_factor, halve, plan_rungs
+from ._over_ranks import fit_over_ranks
 from ._select import HeldOut, select_members
 from ._together import fit_together
 
@@ -165,6 +168,7 @@ class Population:
         callbacks: Iterable[Any] = (),
         progress: bool = False,
         n_threads: int | None = None,
+        comm: Any = None,
     ) -> list[History]:
         """Train all members at the same time, each as `Network.fit` would.
 
@@ -202,6 +206,12 @@ class Population:
             Whether to show the epochs of all members in one bar, or in lines without tqdm.
         n_threads : int or None, default None
             The most threads to use, None for `fastbp.get_num_threads()`.
+        comm : mpi4py.MPI.Comm or None, default None
+            Spread the members over the ranks of a communicator. Every rank calls `fit` with the
+            same population, the same X and y and the same arguments, and has all members and
+            histories afterwards, with the bits of a fit without `comm`. Parameters, seeds and
+            optimisers are those of rank 0. Callbacks are called on the rank that has the member.
+            See docs/populations.md.
 
         Returns
         -------
@@ -211,10 +221,10 @@ class Population:
         Raises
         ------
         TypeError, ValueError
-            For arguments that do not fit, with a note that names the member; nothing has changed
-            then.
+            For arguments that do not fit, with a note that names the member, and with `comm` for
+            what differs between the ranks; nothing has changed then.
         KeyboardInterrupt
-            When interrupted.
+            When interrupted, with `comm` on any rank.
 
         Examples
         --------
@@ -232,9 +242,12 @@ class Population:
         keywords = {
             name: value
             for name, value in locals().items()
-            if name not in ("self", "X", "y", "rows")
+            if name not in ("self", "X", "y", "rows", "comm")
         }
-        return fit_together(self._members, X, y, rows, keywords)
+        if comm is None:
+            return fit_together(self._members, X, y, rows, keywords)
+        with Team(comm) as team:
+            return fit_over_ranks(team, self._members, X, y, rows, keywords)
 
     def evolve(
         self,
@@ -359,6 +372,7 @@ class Population:
         time_budget: float | None = None,
         progress: bool = False,
         n_threads: int | None = None,
+        comm: Any = None,
     ) -> Halving:
         """Train all members for a few epochs, the best of them for more, and so on.
 
@@ -389,7 +403,7 @@ class Population:
             As for `select`.
         rows, batch_size, accumulate, optimizer, schedule, shuffle, sample_weight, class_weight
             As for `fit`.
-        callbacks, progress, n_threads
+        callbacks, progress, n_threads, comm
             As for `fit`.
         time_budget : float or None, default None
             Seconds for the fits of all; those that have not ended then end after a whole step, and
@@ -421,20 +435,28 @@ class Population:
         ((2, 6, 18), 1)
         """
         keywords = dict(locals())
-        plan = plan_rungs(
-            len(self),
-            check.check_positive_int(epochs, "epochs"),
-            check_factor(factor),
-            None if min_epochs is None else check.check_positive_int(min_epochs, "min_epochs"),
-        )
-        held_out = HeldOut(self._members, X, validation_data, metric, "halve")
-        own = ("self", "X", "y", "rows", "validation_data", "factor", "min_epochs", "metric")
-        options = {name: value for name, value in keywords.items() if name not in own}
+        of_halving = ("validation_data", "factor", "min_epochs", "metric")
+        others = ("self", "X", "y", "rows", "comm", *of_halving)
+        options = ONLY_OF_FIT | {k: value for k, value in keywords.items() if k not in others}
+        given = {name: keywords[name] for name in of_halving}
+
+        def begin() -> tuple[Plan, HeldOut]:
+            plan = plan_rungs(
+                len(self),
+                check.check_positive_int(epochs, "epochs"),
+                check_factor(factor),
+                None if min_epochs is None else check.check_positive_int(min_epochs, "min_epochs"),
+            )
+            return plan, HeldOut(self._members, X, validation_data, metric, "halve")
 
         def fit(bracket: Bracket[History]) -> list[History]:
-            return fit_together(self._members, X, y, rows, ONLY_OF_FIT | options, bracket)
+            if team is None:
+                return fit_together(self._members, X, y, rows, options, bracket)
+            return fit_over_ranks(team, self._members, X, y, rows, options, bracket, given)
 
-        return halve(self._members, plan, held_out, fit)
+        with nullcontext() if comm is None else Team(comm) as team:
+            plan, held_out = begin() if team is None else team.alike(begin)
+            return halve(self._members, plan, held_out, fit, team)
 
     # ---- predictions ----------------------------------------------------------------------
 

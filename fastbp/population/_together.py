@@ -5,8 +5,17 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
-from contextlib import ExitStack
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Sized,
+)
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from functools import partial
 from time import perf_counter
@@ -21,6 +30,7 @@ from .._network.engine import EngineSession
 from .._network.network import Network
 from .._training.blocks import BlockSession
 from .._training.fit import FitOptions, Member, Result, Steps, Training, source_of, training
+from .._training.runner import in_one_fit
 from .._training.signals import NEEDS_CHECKPOINT, SharedSignals, SignalWatch, check_signals
 from .._training.streams import Stream
 from .._types import Array, Data, Pause, Ran, Samples, Session, Stretch, Turn
@@ -70,28 +80,12 @@ def fit_together(
 
     engine: one with as many threads as the keywords say, or None to make it.
     """
-    options = _options_of_each(len(nets), keywords)
-    chosen = _rows_of_each(rows, len(nets), X)
-    given = keywords["n_threads"]
-    n_threads = 0 if given is None else check.check_n_threads(given, "n_threads")
-    engine = _core.Population(n_threads) if engine is None else engine
-    sources = _Sources(X, y)
-    fits: list[Training] = []
-    watch = SignalWatch(_signals_of_all(keywords["on_signal"], options))
-    signals = SharedSignals(watch)
-    with watch, ExitStack() as stack:
-        for k, net in enumerate(nets):
-            with naming_member(k, len(nets)):
-                stack.enter_context(net._fitting())
-                source = sources.of(net, options[k], chosen[k])
-                rungs = () if judge is None else judge.rungs
-                member = Member(source, engine, rungs, signals)
-                fits.append(training(net, X, y, options[k], member))
-                stack.callback(fits[k].close)
-                next(fits[k])  # all its checks; nothing changes before those of the others
+    fits = Fits(nets, X, y, rows, keywords)
+    engine = fits.engine() if engine is None else engine
+    with fits.prepared(range(len(nets)), engine, judge) as (ready, signals):
         if keywords["progress"]:
-            report = Progress([each.epochs for each in options])
-        return run_together(fits, engine, judge, report, signals)
+            report = Progress([each.epochs for each in fits.options])
+        return list(run_own(ready, len(nets), engine, judge, report, signals).values())
 
 
 def run_together(
@@ -102,7 +96,88 @@ def run_together(
     signals: SharedSignals | None = None,
 ) -> list[_End]:
     """Run fits that have made their checks, at the same time; returns what each returns."""
-    return _Together(fits, engine, judge, report, signals).run()
+    ready = dict(enumerate(fits))
+    return list(_Together(ready, len(fits), engine, judge, report, signals).run().values())
+
+
+class Fits:
+    """The fits of a population, before any of them has made its checks.
+
+    Parameters
+    ----------
+    nets, X, y, rows, keywords
+        As for `fit_together`.
+
+    Attributes
+    ----------
+    options : list of FitOptions
+        The arguments of each member.
+    rows : list
+        Checked row numbers of each member, or None for all rows.
+    sources : Sources
+        The data.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For lists of another length, and for rows that are not there.
+    """
+
+    def __init__(
+        self,
+        nets: Sequence[Network],
+        X: object,
+        y: object,
+        rows: object,
+        keywords: Mapping[str, object],
+    ) -> None:
+        self.nets, self.X, self.y, self.keywords = nets, X, y, keywords
+        self.options = _options_of_each(len(nets), keywords)
+        self.rows = _rows_of_each(rows, len(nets), X)
+        self.sources = Sources(X, y)
+
+    def engine(self) -> _core.Population:
+        """An engine with as many threads as the keywords say."""
+        given = self.keywords["n_threads"]
+        return _core.Population(0 if given is None else check.check_n_threads(given, "n_threads"))
+
+    @contextmanager
+    def prepared(
+        self, own: Container[int], engine: _core.Population, judge: Judge[History] | None
+    ) -> Iterator[tuple[dict[int, Training], SharedSignals]]:
+        """The fits of some members, by number, after all their checks, and what ends them early.
+
+        Nothing has changed by then. The other members are kept from other fits meanwhile.
+        """
+        n, rungs = len(self.nets), () if judge is None else judge.rungs
+        ready: dict[int, Training] = {}
+        watch = SignalWatch(_signals_of_all(self.keywords["on_signal"], self.options))
+        signals = SharedSignals(watch)
+        with watch, ExitStack() as stack:
+            for k, net in enumerate(self.nets):
+                with naming_member(k, n):
+                    stack.enter_context(net._fitting())
+                    if k not in own:
+                        stack.enter_context(in_one_fit(_state_of_one_fit(self.options[k])))
+                        continue
+                    source = self.sources.of(net, self.options[k], self.rows[k])
+                    member = Member(source, engine, rungs, signals)
+                    ready[k] = training(net, self.X, self.y, self.options[k], member)
+                    stack.callback(ready[k].close)
+                    next(ready[k])  # all its checks; nothing changes before those of the others
+            yield ready, signals
+
+
+def run_own(
+    ready: Mapping[int, Training],
+    n: int,
+    engine: _core.Population,
+    judge: Judge[History] | None,
+    report: Report | None,
+    signals: SharedSignals,
+) -> dict[int, History]:
+    """Run the fits of some of n members, as `Fits.prepared` gives them."""
+    return _Together(ready, n, engine, judge, report, signals).run()
 
 
 # ---- the arguments of each member ---------------------------------------------------------
@@ -151,6 +226,12 @@ def _own_optimizers(shared: str | Optimizer | LBFGS, n: int) -> list[Optimizer |
 def own_callbacks(callbacks: Iterable[Any]) -> list[Any]:
     """The same callbacks, with copies of those that hold the state of one fit."""
     return [copy.deepcopy(each) if getattr(each, "one_fit", False) else each for each in callbacks]
+
+
+def _state_of_one_fit(options: FitOptions) -> list[object]:
+    """The schedule and the callbacks of a member."""
+    callbacks = options.callbacks
+    return [options.schedule, *(callbacks if isinstance(callbacks, (list, tuple)) else ())]
 
 
 def _refuse_shared(optimizers: Sequence[object]) -> None:
@@ -203,7 +284,7 @@ def _checked_rows(rows: object, k: int, n_rows: int) -> Array:
     return np.ascontiguousarray(array, np.int32)
 
 
-class _Sources:
+class Sources:
     """Checked data for members, which share them if they take them alike."""
 
     def __init__(self, X: object, y: object) -> None:
@@ -236,15 +317,21 @@ class _Sources:
 
 
 class Progress:
-    """The report of progress=True: a bar of tqdm if it is installed, else lines on stderr."""
+    """The report of progress=True: a bar of tqdm if it is installed, else lines on stderr.
 
-    def __init__(self, epochs: Sequence[object]) -> None:
+    `label` says whose epochs these are.
+    """
+
+    def __init__(self, epochs: Sequence[object], label: str = "") -> None:
         self._n, self._total = len(epochs), sum(int(n) for n in epochs if isinstance(n, int))
+        self._label = f"{label}: " if label else ""
         self._done, self._ended, self._shown = 0, 0, perf_counter()
         try:
             from tqdm.auto import tqdm
 
-            self._bar: Any = tqdm(total=self._total, unit="epoch", file=sys.stderr)
+            self._bar: Any = tqdm(
+                desc=label or None, total=self._total, unit="epoch", file=sys.stderr
+            )
         except ImportError:
             self._bar = None
 
@@ -257,7 +344,7 @@ class Progress:
         elif perf_counter() - self._shown > _BETWEEN_LINES or self._ended == self._n:
             self._shown = perf_counter()
             print(
-                f"{self._done}/{self._total} epochs  {self._ended}/{self._n} networks",
+                f"{self._label}{self._done}/{self._total} epochs  {self._ended}/{self._n} networks",
                 file=sys.stderr,
                 flush=True,
             )
@@ -269,26 +356,28 @@ class Progress:
 
 
 class _Together(Generic[_End]):
-    """Fits that have made their checks, and are driven together."""
+    """Fits that have made their checks, and are driven together: some of n members, by number."""
 
     def __init__(
         self,
-        fits: Sequence[Steps[_End]],
+        fits: Mapping[int, Steps[_End]],
+        n: int,
         engine: _core.Population,
         judge: Judge[_End] | None,
         report: Report | None,
         signals: SharedSignals | None,
     ) -> None:
-        self._fits, self._engine, self._judge, self._report = fits, engine, judge, report
+        self._fits, self._n = fits, n
+        self._engine, self._judge, self._report = engine, judge, report
         self._signals = signals
         self._turns: dict[int, Turn] = {}
         self._waiting: list[int] = []  # at a rung
         self._ends: dict[int, _End] = {}
         self._told = 0  # how many of them the report knows
 
-    def run(self) -> list[_End]:
+    def run(self) -> dict[int, _End]:
         try:
-            for k in range(len(self._fits)):
+            for k in self._fits:
                 self._go_on(k, None)
             while self._turns:
                 if self._signals is not None:
@@ -304,13 +393,13 @@ class _Together(Generic[_End]):
         finally:
             if self._report is not None:
                 self._report.close()
-        return [self._ends[k] for k in range(len(self._fits))]
+        return {k: self._ends[k] for k in self._fits}
 
     def _go_on(self, k: int, result: Result | Exception) -> None:
         """Let a fit go on with the result of its slice, until it asks for the next one."""
         fit = self._fits[k]
         try:
-            with naming_member(k, len(self._fits)):
+            with naming_member(k, self._n):
                 request = fit.throw(result) if isinstance(result, Exception) else fit.send(result)
         except StopIteration as end:
             self._turns.pop(k, None)

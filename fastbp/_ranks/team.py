@@ -1,0 +1,165 @@
+"""Ranks that share independent pieces of work, and meet when theirs are done."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from .ranks import Ranks, check_comm
+
+T = TypeVar("T")
+_PAUSE = 0.002  # seconds between two looks whether the other ranks have come
+_Stop = KeyboardInterrupt | SystemExit
+
+
+class Team:
+    """Ranks that work on their own and meet at some points, the same for all of them.
+
+    A rank may come to a meeting with an error instead of its result, also before its work is done:
+    the meeting then raises the error on all ranks, so that all are at the same point again. All
+    methods but `has` are collective. As a context manager, it closes itself.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+        The communicator. Every one of its ranks makes a `Team` of it.
+
+    Attributes
+    ----------
+    owners : sequence of int
+        The rank that has each piece; empty until they are shared out.
+    failed : bool
+        Whether a meeting has raised an error.
+
+    Raises
+    ------
+    TypeError
+        If it is not a communicator.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        check_comm(comm)
+        self.ranks = Ranks(comm)
+        self.owners: Sequence[int] = ()
+        self.failed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.ranks.close()
+
+    def has(self, k: int) -> bool:
+        """Whether piece k is of this rank."""
+        return self.owners[k] == self.ranks.rank
+
+    def meet(self, make: Callable[[], T]) -> list[T]:
+        """What a function returns on each rank, by rank; see `Ranks.agree`.
+
+        KeyboardInterrupt and SystemExit of one rank are raised on all, too.
+        """
+        stop = self._wait()
+
+        def guarded() -> tuple[T | None, _Stop | None]:
+            if stop is not None:
+                return None, stop
+            try:
+                return make(), None
+            except (KeyboardInterrupt, SystemExit) as raised:
+                return None, raised
+
+        try:
+            told: list[Any] = self.ranks.agree(guarded)
+            for _, raised in told:
+                if raised is not None:
+                    raise raised
+        except BaseException:
+            self.failed = True
+            raise
+        return [value for value, _ in told]
+
+    def alike(self, make: Callable[[], T]) -> T:
+        """What a function returns on this rank; its error on any of them is raised on all."""
+        made: list[T] = []
+        self.meet(lambda: made.append(make()))
+        return made[0]
+
+    def gather(self, make: Callable[[], Mapping[int, T]]) -> dict[int, T]:
+        """What a function returns of some pieces on each rank, of all of them in their order."""
+        found = {k: value for of_rank in self.meet(make) for k, value in of_rank.items()}
+        return dict(sorted(found.items()))
+
+    def spread(
+        self,
+        owners: Sequence[int],
+        make: Callable[[int], object],
+        take: Callable[[int, Any], None],
+    ) -> None:
+        """Let every rank take, one after the other, what the owner of each piece makes of it.
+
+        Owners do not take their own. Raises what `make` and `take` raise, on all ranks.
+        """
+        if self.ranks.size == 1:
+            return
+        made: dict[int, bytes] = {}
+        errors: list[Exception] = []
+
+        def make_own() -> None:
+            mine = (k for k, owner in enumerate(owners) if owner == self.ranks.rank)
+            made.update((k, pickle.dumps(make(k), protocol=5)) for k in mine)
+
+        self.meet(make_own)
+        for k, owner in enumerate(owners):
+            sent = self.ranks.comm.bcast(made.pop(k, None), root=owner)
+            if owner != self.ranks.rank and not errors:
+                try:
+                    take(k, pickle.loads(sent))
+                except Exception as error:  # noqa: BLE001 - the other ranks go on sending
+                    errors.append(error)
+        self.meet(lambda: _raise_first(errors))
+
+    def _wait(self) -> KeyboardInterrupt | None:
+        """Wait for the other ranks, which may work for hours, without keeping a core busy.
+
+        A first Ctrl-C meanwhile is returned, because the others have to learn of it.
+        """
+        stop: KeyboardInterrupt | None = None
+        request = self.ranks.comm.Ibarrier()
+        while True:
+            try:
+                while not request.Test():
+                    time.sleep(_PAUSE)
+                return stop
+            except KeyboardInterrupt as error:
+                if stop is not None:
+                    raise
+                stop = error
+
+
+def share_out(work: Iterable[float], size: int) -> list[int]:
+    """The rank of each piece of work: the longest first, each to the rank with the least so far.
+
+    Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 17, 1969.
+
+    >>> share_out([1, 1, 4, 2], 2)
+    [1, 1, 0, 1]
+    """
+    costs = list(work)
+    loads, owners = [0.0] * size, [0] * len(costs)
+    for k in sorted(range(len(costs)), key=lambda k: (-costs[k], k)):
+        owners[k] = loads.index(min(loads))
+        loads[owners[k]] += costs[k]
+    return owners
+
+
+def _raise_first(errors: Sequence[Exception]) -> None:
+    if errors:
+        raise errors[0]
