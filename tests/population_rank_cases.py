@@ -66,3 +66,16 @@ def halve(population, **given):
     ends = [(history.loss, history.stopped_by) for history in found.histories]
     after = [net.theta.tobytes() for net in population]
     return found.rungs, found.scores.tobytes(), ends, found.best, after
+
+
+def evolve(population, **given):
+    """What an evolution finds and leaves."""
+    rates = [Adam(lr) for lr in np.geomspace(1e-4, 1e-1, len(population))]
+    found = population.evolve(
+        X, Y, validation_data=(X[:50], Y[:50]), rounds=4, optimizer=rates, batch_size=8, **given
+    )
+    numbers = [each.tobytes() for each in (found.scores, found.rates, found.parents)]
+    after = [
+        (net.theta.tobytes(), each.lr, each.t) for net, each in zip(population, rates, strict=True)
+    ]
+    return numbers, found.best, after

@@ -14,9 +14,9 @@ import numpy as np
 
 from .._checks import arguments as check
 from .._network.network import Network
+from .._ranks.team import Team
 from .._types import Array
 from ..history import History
-from ..metrics._metrics import Metric
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from ._each import spread
@@ -95,38 +95,37 @@ def check_rules(
     )
 
 
-def own_optimizers(optimizer: object, n: int) -> list[Optimizer]:
-    """An optimiser for each of n members: copies of a single one, or those of a list themselves."""
-    given = spread("optimizer", optimizer, n)
-    if isinstance(optimizer, list):
-        return [resolve_optimizer(each) for each in given]
-    return [deepcopy(resolve_optimizer(each)) for each in given]
+def own_optimizers(optimizer: object, nets: Sequence[Network]) -> list[Optimizer]:
+    """An optimiser for each member: copies of a single one, or those of a list themselves.
+
+    Raises ValueError if a member could not take the parameters or the state of another.
+    """
+    given = [resolve_optimizer(each) for each in spread("optimizer", optimizer, len(nets))]
+    optimizers = given if isinstance(optimizer, list) else [deepcopy(each) for each in given]
+    _check_alike(nets, optimizers)
+    return optimizers
 
 
 def evolve(
     nets: Sequence[Network],
     rules: Rules,
-    X: object,
-    validation_data: Sequence[object],
-    metric: str | Metric | None,
+    held_out: HeldOut,
     optimizers: Sequence[Optimizer],
     fit: Callable[[int, int], list[History]],
+    team: Team | None = None,
 ) -> Evolution:
     """Run the rounds; see `Population.evolve`.
 
-    fit(initial_epoch, epochs) trains all members on X with the optimisers, which change in between.
+    fit(initial_epoch, epochs) trains all members with the optimisers, which change in between.
+    team: ranks that score members of their own.
     """
-    _check_alike(nets, optimizers)
-    held_out = HeldOut(nets, X, validation_data, metric, "evolve")
     shape = (rules.rounds, len(nets))
     scores, rates = np.empty(shape), np.empty(shape)
     parents = np.tile(np.arange(len(nets)), (rules.rounds, 1))
     for i in range(rules.rounds):
-        rates[i] = [optimizer.lr for optimizer in optimizers]
         histories = fit(i * rules.epochs, (i + 1) * rules.epochs)
-        for k, history in enumerate(histories):
-            failed = history.stopped_by == "divergence"
-            scores[i, k] = math.nan if failed else held_out.score(k)
+        rates[i] = [optimizer.lr for optimizer in optimizers]
+        scores[i] = _scores(held_out, histories, team)
         valid = np.isfinite(scores[i])
         costs = np.where(valid, -held_out.sign * scores[i], np.inf)
         ranking = np.argsort(costs, kind="stable").tolist()
@@ -140,6 +139,18 @@ def evolve(
 
 
 # ---- its parts ----------------------------------------------------------------------------
+
+
+def _scores(held_out: HeldOut, histories: Sequence[History], team: Team | None) -> list[float]:
+    """The scores of the members, NaN for those that have diverged."""
+
+    def of_own() -> dict[int, float]:
+        own = [k for k in range(len(histories)) if team is None or team.has(k)]
+        failed = [history.stopped_by == "divergence" for history in histories]
+        return {k: math.nan if failed[k] else held_out.score(k) for k in own}
+
+    found = of_own() if team is None else team.gather(of_own)
+    return list(found.values())
 
 
 def _check_alike(nets: Sequence[Network], optimizers: Sequence[Optimizer]) -> None:

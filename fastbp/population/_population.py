@@ -21,7 +21,7 @@ from ..metrics._metrics import Metric
 from ..optim import LBFGS, Optimizer
 from ..schedules import Schedule
 from ._each import made_alike, spread
-from ._evolve import Evolution, check_rules, evolve, own_optimizers
+from ._evolve import Evolution, Rules, check_rules, evolve, own_optimizers
 from ._explain import PopulationExplanation, explain
 from ._file import write_members
 from ._halving import ONLY_OF_FIT, Bracket, Halving, Plan, check_factor, halve, plan_rungs
@@ -244,10 +244,23 @@ class Population:
             for name, value in locals().items()
             if name not in ("self", "X", "y", "rows", "comm")
         }
-        if comm is None:
-            return fit_together(self._members, X, y, rows, keywords)
-        with Team(comm) as team:
-            return fit_over_ranks(team, self._members, X, y, rows, keywords)
+        with nullcontext() if comm is None else Team(comm) as team:
+            return self._trained(team, X, y, rows, keywords)
+
+    def _trained(
+        self,
+        team: Team | None,
+        X: object,
+        y: object,
+        rows: object,
+        keywords: Mapping[str, object],
+        judge: Bracket[History] | None = None,
+        given: Mapping[str, object] | None = None,
+    ) -> list[History]:
+        """Train here, or on the ranks of a team; see `fit_over_ranks`."""
+        if team is None:
+            return fit_together(self._members, X, y, rows, keywords, judge)
+        return fit_over_ranks(team, self._members, X, y, rows, keywords, judge, given)
 
     def evolve(
         self,
@@ -268,6 +281,7 @@ class Population:
         sample_weight: object = None,
         class_weight: object = None,
         n_threads: int | None = None,
+        comm: Any = None,
     ) -> Evolution:
         """Train all members, and let the worst continue from the best with other learning rates.
 
@@ -275,7 +289,7 @@ class Population:
         in rounds. After each round but the last, those of the worst quantile take the parameters
         of members of the best one, and the hyper-parameters and moments of their optimisers, and
         multiply the copied learning rate by one of the factors. Which member and which factor is
-        drawn, as `seed` says. The results are the same on any number of threads.
+        drawn, as `seed` says. The results are the same on any number of threads and ranks.
 
         Parameters
         ----------
@@ -299,7 +313,7 @@ class Population:
             As for `select`.
         seed : int, default 0
             Of the random choices.
-        rows, batch_size, shuffle, sample_weight, class_weight, n_threads
+        rows, batch_size, shuffle, sample_weight, class_weight, n_threads, comm
             As for `fit`.
 
         Returns
@@ -328,27 +342,28 @@ class Population:
         >>> found.scores.shape, int((found.parents[0] != np.arange(8)).sum())
         ((5, 8), 2)
         """
-        rules = check_rules(len(self), rounds, epochs, quantile, factors, seed)
-        optimizers = own_optimizers(optimizer, len(self))
-        if isinstance(X, Stream):
-            raise TypeError("evolve takes arrays X and y; got a stream")
+        keywords = dict(locals())
+        of_fit = ("batch_size", "shuffle", "sample_weight", "class_weight", "n_threads")
+        others = ("validation_data", "rounds", "quantile", "factors", "metric", "seed")
+        given = {name: keywords[name] for name in others}
+
+        def begin() -> tuple[Rules, list[Optimizer], HeldOut]:
+            rules = check_rules(len(self), rounds, epochs, quantile, factors, seed)
+            optimizers = own_optimizers(optimizer, self._members)
+            if isinstance(X, Stream):
+                raise TypeError("evolve takes arrays X and y; got a stream")
+            return rules, optimizers, HeldOut(self._members, X, validation_data, metric, "evolve")
 
         def fit(initial_epoch: int, last: int) -> list[History]:
-            return self.fit(
-                X,
-                y,
-                rows=rows,
-                epochs=last,
-                initial_epoch=initial_epoch,
-                batch_size=batch_size,
-                optimizer=list(optimizers),
-                shuffle=shuffle,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                n_threads=n_threads,
-            )
+            options = ONLY_OF_FIT | {name: keywords[name] for name in of_fit}
+            options |= {"initial_epoch": initial_epoch, "epochs": last, "accumulate": 1}
+            options |= {"optimizer": list(optimizers), "schedule": None, "callbacks": ()}
+            options |= {"time_budget": None, "progress": False}
+            return self._trained(team, X, y, rows, options, None, given)
 
-        return evolve(self._members, rules, X, validation_data, metric, optimizers, fit)
+        with nullcontext() if comm is None else Team(comm) as team:
+            rules, optimizers, held_out = begin() if team is None else team.alike(begin)
+            return evolve(self._members, rules, held_out, optimizers, fit, team)
 
     def halve(
         self,
@@ -450,9 +465,7 @@ class Population:
             return plan, HeldOut(self._members, X, validation_data, metric, "halve")
 
         def fit(bracket: Bracket[History]) -> list[History]:
-            if team is None:
-                return fit_together(self._members, X, y, rows, options, bracket)
-            return fit_over_ranks(team, self._members, X, y, rows, options, bracket, given)
+            return self._trained(team, X, y, rows, options, bracket, given)
 
         with nullcontext() if comm is None else Team(comm) as team:
             plan, held_out = begin() if team is None else team.alike(begin)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from population_rank_cases import X, Y, halve, keywords, left, members
+from population_rank_cases import X, Y, evolve, halve, keywords, left, members
 from rank_cases import on_ranks, outcomes_on_ranks
 
 import fastbp
@@ -245,7 +245,18 @@ def test_a_fit_is_resumed_on_another_number_of_ranks(tmp_path):
     assert thetas(resumed) == thetas(whole)
 
 
-# ---- halving -------------------------------------------------------------------------------
+# ---- evolution and halving -----------------------------------------------------------------
+
+EVOLVE = """
+def main(comm):
+    return evolve(Population.of(5, (3, 8, 1), seeds=range(comm.rank, 5 + comm.rank)), comm=comm)
+"""
+
+
+def test_evolution_over_ranks(tmp_path):
+    expected = evolve(Population.of(5, (3, 8, 1)))
+    assert on_ranks(3, SCRIPT + EVOLVE, tmp_path, PYTHONPATH=CASES) == [expected] * 3
+
 
 HALVE = """
 def main(comm):
