@@ -45,6 +45,7 @@ class Team:
         self.ranks = Ranks(comm)
         self.owners: Sequence[int] = ()
         self.failed = False
+        self._coming: Any = None  # a request that is complete when all ranks have come
 
     def __enter__(self) -> Self:
         return self
@@ -61,12 +62,25 @@ class Team:
         """Whether piece k is of this rank."""
         return self.owners[k] == self.ranks.rank
 
+    def come(self, look: Callable[[], None]) -> None:
+        """Wait until all ranks have come to the next meeting, without keeping a core busy.
+
+        They may work for hours, so `look` is called again and again meanwhile. If it raises an
+        exception, `meet` goes on waiting.
+        """
+        if self._coming is None:
+            self._coming = self.ranks.comm.Ibarrier()
+        while not self._coming.Test():
+            look()
+            time.sleep(_PAUSE)
+
     def meet(self, make: Callable[[], T]) -> list[T]:
         """What a function returns on each rank, by rank; see `Ranks.agree`.
 
         KeyboardInterrupt and SystemExit of one rank are raised on all, too.
         """
-        stop = self._wait()
+        stop = self._come_in_spite_of_ctrl_c()
+        self._coming = None
 
         def guarded() -> tuple[T | None, _Stop | None]:
             if stop is not None:
@@ -126,22 +140,14 @@ class Team:
                     errors.append(error)
         self.meet(lambda: _raise_first(errors))
 
-    def _wait(self) -> KeyboardInterrupt | None:
-        """Wait for the other ranks, which may work for hours, without keeping a core busy.
-
-        A first Ctrl-C meanwhile is returned, because the others have to learn of it.
-        """
-        stop: KeyboardInterrupt | None = None
-        request = self.ranks.comm.Ibarrier()
-        while True:
-            try:
-                while not request.Test():
-                    time.sleep(_PAUSE)
-                return stop
-            except KeyboardInterrupt as error:
-                if stop is not None:
-                    raise
-                stop = error
+    def _come_in_spite_of_ctrl_c(self) -> KeyboardInterrupt | None:
+        """Wait for the others. A first Ctrl-C is returned: they have to learn of it."""
+        try:
+            self.come(_nothing)
+        except KeyboardInterrupt as stop:
+            self.come(_nothing)
+            return stop
+        return None
 
 
 def share_out(work: Iterable[float], size: int) -> list[int]:
@@ -158,6 +164,10 @@ def share_out(work: Iterable[float], size: int) -> list[int]:
         owners[k] = loads.index(min(loads))
         loads[owners[k]] += costs[k]
     return owners
+
+
+def _nothing() -> None:
+    pass
 
 
 def _raise_first(errors: Sequence[Exception]) -> None:

@@ -12,10 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
 from numbers import Integral
+from time import monotonic, sleep
 from typing import Any
 
 from .._network.network import Network
 from .._ranks.team import Team, share_out
+from .._training.signals import SharedSignals, SignalWatch
 from .._training.streams import Stream
 from ..history import History
 from ..optim import LBFGS, Optimizer
@@ -28,6 +30,8 @@ from ._together import Fits, Progress, run_own
 _OWN = ("progress", "n_threads", "optimizer")  # keywords that may differ between ranks
 _CHANGES = ("theta", "seed", "dropout_step", "preprocessing")  # what a structure does not have
 _STATEFUL = ("optimizer", "schedule")
+_GRACE = 10.0  # seconds for the other ranks to get a signal, and to write checkpoints
+_PAUSE = 0.002  # seconds between two looks whether they have
 
 
 def fit_over_ranks(
@@ -73,6 +77,10 @@ class _Call:
             self._prepare(stack)
             error = self._train(stack)
         team.spread(team.owners, self._outcome, self._take_outcome)
+        try:
+            team.spread(team.owners, self._callback_states, self._take_callback_states)
+        except Exception as failed:  # noqa: BLE001 - an error of the training comes first
+            error = error or failed
         if error is not None:
             raise error
         return [self._histories[k] for k in numbers]
@@ -114,10 +122,15 @@ class _Call:
         """
         numbers, leads = range(len(self._nets)), self._team.ranks.leads
         kept = [] if leads else [self._state(k) for k in numbers]
+        signals_comm = None
+        if self._keywords["on_signal"]:
+            signals_comm = self._team.ranks.comm.Dup()
+            stack.callback(signals_comm.Free)
 
         def prepare() -> None:
             self._engine = self._fits.engine()
-            fits = self._fits.prepared(self._own, self._engine, self._judge)
+            signals_of = partial(_Signals, comm=signals_comm)
+            fits = self._fits.prepared(self._own, self._engine, self._judge, signals_of)
             self._ready, self._signals = stack.enter_context(fits)
 
         try:
@@ -152,6 +165,8 @@ class _Call:
                 self._histories = run_own(self._ready, len(self._nets), *arguments)
                 if self._judge is not None:
                     self._judge.finish(self._histories)
+                else:
+                    self._team.come(self._look_at_signals)
         except BaseException as raised:  # noqa: BLE001 - the others must learn of it
             error = raised
         if self._team.failed:  # at a meeting of the judge, so that the others know
@@ -162,20 +177,27 @@ class _Call:
             return told
         return None
 
+    def _look_at_signals(self) -> None:
+        """Give signals their effect while this rank waits for the others."""
+        self._signals.look()
+        self._signals.act_for_all()
+
     def _outcome(self, k: int) -> dict[str, Any]:
         """What a fit has left of a member, for the ranks that have not trained it."""
         given = {name for name in _STATEFUL if isinstance(self._keywords[name], list)}
-        return self._state(k, given) | {
-            "history": self._histories.get(k),
-            "callbacks": [each.state_dict() for each in self._callbacks_of(k)],
-        }
+        return self._state(k, given) | {"history": self._histories.get(k)}
 
     def _take_outcome(self, k: int, outcome: dict[str, Any]) -> None:
         self._take(k, outcome)
         self._nets[k]._forget()
         if outcome["history"] is not None:
             self._histories[k] = outcome["history"]
-        for callback, state in zip(self._callbacks_of(k), outcome["callbacks"], strict=True):
+
+    def _callback_states(self, k: int) -> list[Any]:
+        return [each.state_dict() for each in self._callbacks_of(k)]
+
+    def _take_callback_states(self, k: int, states: list[Any]) -> None:
+        for callback, state in zip(self._callbacks_of(k), states, strict=True):
             callback.load_state_dict(state)
 
     def _callbacks_of(self, k: int) -> list[Any]:
@@ -215,6 +237,32 @@ class _Call:
             layer.trainable = flag
         for name, found in state["objects"].items():
             _set_state(getattr(self._fits.options[k], name), found)
+
+
+class _Signals(SharedSignals):
+    """Signals that have their effect when the members of all ranks have written checkpoints.
+
+    Launchers send them to all ranks. A rank that gets one alone does not wait for the others long.
+
+    Parameters
+    ----------
+    watch : SignalWatch
+        The signals of this rank.
+    comm : mpi4py.MPI.Comm or None
+        A communicator for them alone; None if there are none to watch.
+    """
+
+    def __init__(self, watch: SignalWatch, comm: Any) -> None:
+        super().__init__(watch)
+        self._comm = comm
+
+    def act_for_all(self) -> None:
+        """Let what the fits have seen have its effect; see `SignalWatch.act`."""
+        if self.arrived:
+            request, until = self._comm.Ibarrier(), monotonic() + _GRACE
+            while not request.Test() and monotonic() < until:
+                sleep(_PAUSE)
+        super().act_for_all()
 
 
 def _state_of(given: object) -> Any:

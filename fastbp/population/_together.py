@@ -143,16 +143,20 @@ class Fits:
 
     @contextmanager
     def prepared(
-        self, own: Container[int], engine: _core.Population, judge: Judge[History] | None
+        self,
+        own: Container[int],
+        engine: _core.Population,
+        judge: Judge[History] | None,
+        signals_of: Callable[[SignalWatch], SharedSignals] = SharedSignals,
     ) -> Iterator[tuple[dict[int, Training], SharedSignals]]:
-        """The fits of some members, by number, after all their checks, and what ends them early.
+        """The fits of some members, by number, after all their checks, and their signals.
 
         Nothing has changed by then. The other members are kept from other fits meanwhile.
         """
         n, rungs = len(self.nets), () if judge is None else judge.rungs
         ready: dict[int, Training] = {}
         watch = SignalWatch(_signals_of_all(self.keywords["on_signal"], self.options))
-        signals = SharedSignals(watch)
+        signals = signals_of(watch)
         with watch, ExitStack() as stack:
             for k, net in enumerate(self.nets):
                 with naming_member(k, n):

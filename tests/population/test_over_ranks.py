@@ -1,15 +1,17 @@
 """Populations whose members are spread over the ranks of a communicator."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from population_rank_cases import X, Y, evolve, halve, keywords, left, members
-from rank_cases import on_ranks, outcomes_on_ranks
+from rank_cases import command, environment, on_ranks, outcomes_on_ranks
 
 import fastbp
 from fastbp import Population
 from fastbp._ranks.team import share_out
+from fastbp.callbacks import LambdaCallback
 
 pytestmark = pytest.mark.once
 
@@ -158,7 +160,41 @@ def test_what_ends_the_fits_of_one_rank_is_raised_on_all(error, tmp_path):
     assert after[4] != members()[4].theta.tobytes()
 
 
-WAITING = """
+STATES = """
+class Keeper:
+    def __init__(self, state):
+        self.state = state
+    def on_fit_end(self, net):
+        pass
+    def state_dict(self):
+        return self.state
+    def load_state_dict(self, state):
+        raise ValueError("no such state")
+
+def main(comm):
+    found = []
+    for state in (3, lambda: 3):
+        population = members()[:2]
+        try:
+            population.fit(X, Y, callbacks=[[Keeper(state)], []], epochs=2, comm=comm)
+        except Exception as error:
+            found.append((str(error), population[1].theta.tobytes()))
+    return found
+"""
+
+
+def test_states_of_callbacks_that_cannot_be_passed_on(tmp_path):
+    found = on_ranks(2, SCRIPT + STATES, tmp_path, PYTHONPATH=CASES)
+    assert found[0] == found[1]
+    (first, theta), (second, _) = found[0]
+    assert first.startswith("rank 0 of 2 (") and first.endswith("no such state")
+    assert second.startswith("rank 1 of 2 (") and "pickle" in second
+    whole = members()[:2]
+    whole.fit(X, Y, epochs=2)
+    assert theta == whole[1].theta.tobytes()
+
+
+IDLE = """
 import os, signal, threading, time
 
 class Interrupt:
@@ -179,7 +215,7 @@ def main(comm):
 def test_ctrl_c_of_a_rank_that_waits(tmp_path):
     whole = members()[:2]
     whole.fit(X, Y, epochs=3, batch_size=8)
-    assert on_ranks(2, SCRIPT + WAITING, tmp_path, PYTHONPATH=CASES) == [thetas(whole)] * 2
+    assert on_ranks(2, SCRIPT + IDLE, tmp_path, PYTHONPATH=CASES) == [thetas(whole)] * 2
 
 
 BUDGET = """
@@ -242,6 +278,62 @@ def test_a_fit_is_resumed_on_another_number_of_ranks(tmp_path):
     )
     resumed = members()
     resumed.fit(X, Y, epochs=5, batch_size=8, checkpoint=folder, callbacks=[lambda e, logs: None])
+    assert thetas(resumed) == thetas(whole)
+
+
+SIGNALLED = """
+import os, signal, time
+from mpi4py import MPI
+
+comm = MPI.COMM_WORLD
+processes = comm.allgather(os.getpid())
+population = members()[:2]  # the first one is on rank 1
+
+class Sender:
+    def __init__(self, to, pause):
+        self.to, self.pause = to, pause
+
+    def on_batch_end(self, step, logs):
+        if step == 4 and logs["epoch"] == 1:
+            time.sleep(self.pause)
+            for process in self.to:
+                os.kill(process, signal.{name})
+            time.sleep(self.pause)
+
+if "{name}" == "SIGUSR1":
+    signal.signal(signal.SIGUSR1, lambda number, frame: print("handled", flush=True))
+callbacks = {callbacks}
+population.fit(X, Y, epochs=3, batch_size=8, callbacks=callbacks, checkpoint="{folder}",
+               every="9 epochs", on_signal="{name}", comm=comm)
+print("ended", flush=True)
+"""
+TRAINING = "[[Sender([os.getpid()], 0.3)], [Sender([os.getpid()], 0.0)]]"
+WAITING = "[[], [Sender(processes, 0.3)]]"
+
+
+@pytest.mark.parametrize("callbacks", [TRAINING, WAITING], ids=["training", "waiting"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_has_its_effect_when_all_ranks_have_written(name, callbacks, tmp_path):
+    folder, script = tmp_path / "kept", tmp_path / "script.py"
+    text = SIGNALLED.replace("{name}", name).replace("{folder}", str(folder))
+    script.write_text(SCRIPT + text.replace("{callbacks}", callbacks))
+    done = subprocess.run(
+        command(2, script),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(PYTHONPATH=CASES),
+        check=False,
+    )
+    assert (done.returncode == 0) == (name == "SIGUSR1")
+    assert done.stdout.count("handled") == done.stdout.count("ended") == 2 * (name == "SIGUSR1")
+    files = [path.parent.name for path in folder.glob("*/checkpoint-*.safetensors")]
+    n_each = [1 + (name == "SIGUSR1" and callbacks == TRAINING), 1 + (name == "SIGUSR1")]
+    assert [files.count(f"member-000{k}") for k in (0, 1)] == n_each
+    resumed, whole = members()[:2], members()[:2]
+    each_step = [LambdaCallback(on_batch_end=lambda step, logs: None)]
+    resumed.fit(X, Y, epochs=3, batch_size=8, checkpoint=folder, callbacks=each_step)
+    whole.fit(X, Y, epochs=3, batch_size=8)
     assert thetas(resumed) == thetas(whole)
 
 
