@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from .lifeline import Lifeline
 from .ranks import Ranks, check_comm
 
 T = TypeVar("T")
@@ -20,7 +21,8 @@ class Team:
 
     A rank may come to a meeting with an error instead of its result, also before its work is done:
     the meeting then raises the error on all ranks, so that all are at the same point again. All
-    methods but `has` are collective. As a context manager, it closes itself.
+    methods but `has` are collective. As a context manager, it closes itself. The job ends if a rank
+    ends meanwhile, or leaves the context by an error that no meeting has raised.
 
     Parameters
     ----------
@@ -32,16 +34,19 @@ class Team:
     owners : sequence of int
         The rank that has each piece; empty until they are shared out.
     failed : bool
-        Whether a meeting has raised an error.
+        Whether all ranks know of an error: a meeting has raised it.
 
     Raises
     ------
     TypeError
         If it is not a communicator.
+    OSError
+        As `Lifeline` does.
     """
 
     def __init__(self, comm: Any) -> None:
         check_comm(comm)
+        self._lifeline = Lifeline(comm)
         self.ranks = Ranks(comm)
         self.owners: Sequence[int] = ()
         self.failed = False
@@ -56,6 +61,9 @@ class Team:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and not self.failed:
+            self._lifeline.give_up(f"{type(error).__name__}: {error}")
+        self._lifeline.close()
         self.ranks.close()
 
     def has(self, k: int) -> bool:

@@ -38,6 +38,7 @@ def check_same(team: Team, make: Callable[[], dict[str, str]]) -> None:
         for name in [*first, *found]:
             here, there = first.get(name, "missing"), found.get(name, "missing")
             if here != there:
+                team.failed = True  # all ranks raise this
                 raise ValueError(
                     f"all ranks must call fit with the same members, data and arguments; {name} "
                     f"differs: {here} on rank 0, {there} on rank {rank}"

@@ -3,7 +3,6 @@
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from population_rank_cases import X, Y, evolve, halve, keywords, left, members
 from rank_cases import command, environment, on_ranks, outcomes_on_ranks
@@ -21,6 +20,18 @@ from fastbp import stream
 from population_rank_cases import *
 """
 CASES = str(Path(__file__).parents[1])
+
+
+def run(script):
+    """A script on two ranks, which may end as it likes."""
+    return subprocess.run(
+        command(2, script),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(PYTHONPATH=CASES),
+        check=False,
+    )
 
 
 def thetas(population):
@@ -218,6 +229,29 @@ def test_ctrl_c_of_a_rank_that_waits(tmp_path):
     assert on_ranks(2, SCRIPT + IDLE, tmp_path, PYTHONPATH=CASES) == [thetas(whole)] * 2
 
 
+LOST = """
+import os, signal, time
+from mpi4py import MPI
+
+def end(epoch, logs):
+    {how}
+
+callbacks = [[end] if net.widths[1] == 16 else [] for net in members()]
+rates = [Adam(0.01) for _ in callbacks]
+try:
+    members().fit(X, Y, epochs=3, callbacks=callbacks, optimizer=rates, comm=MPI.COMM_WORLD)
+finally:
+    time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("how", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)"])
+def test_the_job_ends_when_a_rank_is_lost(how, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT + LOST.replace("{how}", how))
+    assert run(script).returncode != 0
+
+
 BUDGET = """
 def main(comm):
     population = members()[:3]
@@ -317,14 +351,7 @@ def test_a_signal_has_its_effect_when_all_ranks_have_written(name, callbacks, tm
     folder, script = tmp_path / "kept", tmp_path / "script.py"
     text = SIGNALLED.replace("{name}", name).replace("{folder}", str(folder))
     script.write_text(SCRIPT + text.replace("{callbacks}", callbacks))
-    done = subprocess.run(
-        command(2, script),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(PYTHONPATH=CASES),
-        check=False,
-    )
+    done = run(script)
     assert (done.returncode == 0) == (name == "SIGUSR1")
     assert done.stdout.count("handled") == done.stdout.count("ended") == 2 * (name == "SIGUSR1")
     files = [path.parent.name for path in folder.glob("*/checkpoint-*.safetensors")]
@@ -391,14 +418,3 @@ def main(comm):
 def test_held_out_data_that_one_rank_refuses(tmp_path):
     first, second = on_ranks(2, SCRIPT + SCORES, tmp_path, PYTHONPATH=CASES)
     assert first == second and first.startswith("rank 1 of 2 (")
-
-
-# ---- its parts -----------------------------------------------------------------------------
-
-
-def test_work_is_shared_out_evenly():
-    assert share_out([1.0] * 6, 3) == [0, 1, 2, 0, 1, 2]
-    assert share_out([], 2) == []
-    costs = np.random.default_rng(0).uniform(1, 10, 200)
-    loads = np.bincount(share_out(costs, 7), costs)
-    assert loads.max() - loads.min() <= costs.max()
