@@ -189,7 +189,7 @@ def run_own(
 
 def _options_of_each(n: int, keywords: Mapping[str, object]) -> list[FitOptions]:
     """The arguments of each fit. What only one fit can use is copied for each."""
-    names = [field.name for field in fields(FitOptions)]
+    names = [field.name for field in fields(FitOptions) if field.name in keywords]
     of_all: dict[str, object] = {"progress": False, "on_signal": False}  # what all share
     lists = {name: spread(name, of_all.get(name, keywords[name]), n) for name in names}
     copies: dict[str, Callable[[Any], list[Any]]] = {
