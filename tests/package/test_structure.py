@@ -56,6 +56,7 @@ OPTIONAL = {
     "tqdm": {"fastbp._training.runner", "fastbp.population"},
     "torch": {"fastbp.bench._peers._pytorch", "fastbp.export"},
     "jax": {"fastbp.bench._peers._jax_cpu"},
+    "mpi4py": {"fastbp._ranks.mpi"},
     "matplotlib": {"fastbp._pyplot", "fastbp.bench._plot", "fastbp.plot"},
 }
 # What the modules of each room of fastbp/ may import besides their own room, the lowest rooms
@@ -98,6 +99,7 @@ PYTHON_ROOMS = {
     "io": ["tabular", "population"],
     "callbacks": ["io"],
     "plot": ["_network"],
+    "distributed": ["_network"],
     "datasets": ["_training"],
     "sklearn": ["population"],
     "export": ["tabular", "sklearn"],
@@ -106,7 +108,7 @@ PYTHON_ROOMS = {
     "__main__": ["_cli"],
 }
 # fastbp/__init__.py may import every room except those that users import themselves.
-ASKED_FOR = {"__main__", "_cli", "bench", "sklearn"}
+ASKED_FOR = {"__main__", "_cli", "bench", "distributed", "sklearn"}
 
 
 def engine_files():
