@@ -597,6 +597,7 @@ def test_info(capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert fastbp.__version__ in out and fastbp.isa() in out and np.__version__ in out
+    assert out.splitlines()[-1].split()[:2] in (["mpi", "mpi4py"], ["mpi", "not"])
 
 
 @pytest.mark.parametrize(
