@@ -85,24 +85,31 @@ class Team:
     def meet(self, make: Callable[[], T]) -> list[T]:
         """What a function returns on each rank, by rank; see `Ranks.agree`.
 
-        KeyboardInterrupt and SystemExit of one rank are raised on all, too.
+        KeyboardInterrupt and SystemExit of one rank are raised on all, too. The function may take
+        long: ranks come to the meeting when it has returned.
         """
-        stop = self._come_in_spite_of_ctrl_c()
-        self._coming = None
-
-        def guarded() -> tuple[T | None, _Stop | None]:
-            if stop is not None:
-                return None, stop
-            try:
-                return make(), None
-            except (KeyboardInterrupt, SystemExit) as raised:
-                return None, raised
-
+        value: T | None = None
+        error: Exception | None = None
+        stop: _Stop | None = None
         try:
-            told: list[Any] = self.ranks.agree(guarded)
-            for _, raised in told:
-                if raised is not None:
-                    raise raised
+            value = make()
+        except (KeyboardInterrupt, SystemExit) as raised:
+            stop = raised
+        except Exception as raised:  # noqa: BLE001 - whatever it is, all ranks must learn of it
+            error = raised
+
+        def outcome() -> tuple[T | None, _Stop | None]:
+            if error is not None:
+                raise error
+            return value, stop
+
+        stop = self._come_in_spite_of_ctrl_c() or stop
+        self._coming = None
+        try:
+            told: list[Any] = self.ranks.agree(outcome)
+            for _, of_rank in told:
+                if of_rank is not None:
+                    raise of_rank
         except BaseException:
             self.failed = True
             raise
