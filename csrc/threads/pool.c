@@ -25,7 +25,8 @@ static struct {
     unsigned born[MAX_THREADS]; /* number of the last job before a worker was started */
     fbp_thread_t threads[MAX_THREADS];
     atomic_int sessions;
-    fbp_mutex_t lock; /* guards job and the team's size, which change together */
+    atomic_int callers; /* inside of fbp_pool_run, those alone included */
+    fbp_mutex_t lock;   /* guards job and the team's size, which change together */
     fbp_cond_t wake;
     atomic_int sleepers;
     job_t job;
@@ -67,6 +68,7 @@ FBP_THREAD_ENTRY(worker_main, arg) {
 static void forget_threads(void) {
     atomic_flag_clear(&pool.busy);
     pool.n_started = 0;
+    atomic_store(&pool.callers, 0);
     atomic_store(&pool.posted, pool.job.number); /* a fork can happen between the two */
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.team.sleepers, 0);
@@ -77,7 +79,7 @@ static void forget_threads(void) {
     pthread_cond_init(&pool.team.wake, NULL);
 }
 
-/* Must be called before `busy` is first set; otherwise it could stay set forever in a child. */
+/* Must be called before `busy` or `callers` first change; otherwise a child could keep them. */
 static void watch_forks(void) {
     static atomic_flag watching = ATOMIC_FLAG_INIT;
     if (!atomic_flag_test_and_set(&watching)) (void)pthread_atfork(NULL, NULL, forget_threads);
@@ -115,27 +117,40 @@ static void run_alone(const job_t *job) {
     fbp_set_fpmode(alone.callers_mode);
 }
 
-void fbp_pool_run(int n_threads, fbp_region_fn region, void *context) {
-    job_t job = {.region = region, .context = context};
-    if (n_threads > 1) watch_forks();
+/* The team of a caller beside `others`: all of them together have the threads that one may have. */
+static int share_of(int n_threads, int others) {
+    const int limit = fbp_thread_limit(), all = n_threads > limit ? n_threads : limit;
+    const int left = others < all ? all - others : 1;
+    return n_threads < left ? n_threads : left;
+}
+
+static void run(int n_threads, job_t *job) {
     if (n_threads <= 1 || atomic_flag_test_and_set(&pool.busy)) {
-        run_alone(&job);
+        run_alone(job);
         return;
     }
     const int wanted = (n_threads < MAX_THREADS ? n_threads : MAX_THREADS) - 1;
     if (pool.n_started < wanted) start_threads(wanted);
     const int size = 1 + (wanted < pool.n_started ? wanted : pool.n_started);
     if (size == 1) {
-        run_alone(&job);
+        run_alone(job);
     } else {
-        fegetenv(&job.modes);
+        fegetenv(&job->modes);
         const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
-        post(&job, size, callers_mode);
-        region(context, &pool.team, 0);
+        post(job, size, callers_mode);
+        job->region(job->context, &pool.team, 0);
         fbp_team_barrier(&pool.team);
         fbp_set_fpmode(callers_mode);
     }
     atomic_flag_clear(&pool.busy);
+}
+
+void fbp_pool_run(int n_threads, fbp_region_fn region, void *context) {
+    job_t job = {.region = region, .context = context};
+    watch_forks();
+    const int others = atomic_fetch_add(&pool.callers, 1);
+    run(share_of(n_threads, others), &job);
+    atomic_fetch_sub(&pool.callers, 1);
 }
 
 bool fbp_pool_close(void) {

@@ -1,5 +1,6 @@
 /* pool_ends.c: runs regions of the pool and ends it, in turns; `test_threads_end` builds it with
  * sanitizers. It exits with 1 if a result is wrong. */
+#include "threads/count.h"
 #include "threads/pool.h"
 
 #include <pthread.h>
@@ -67,6 +68,47 @@ static bool run_beside_closing(void) {
     return good;
 }
 
+typedef struct {
+    atomic_bool inside, leave;
+} stay_t;
+
+static void stay_inside(void *context, fbp_team_t *team, int worker) {
+    (void)team, (void)worker;
+    stay_t *stay = context;
+    atomic_store(&stay->inside, true);
+    while (!atomic_load(&stay->leave)) {
+    }
+}
+
+static void *stay_alone(void *context) {
+    fbp_pool_run(1, stay_inside, context);
+    return NULL;
+}
+
+/* Beside callers that have a thread each, a team is smaller by so many, but at least the caller. */
+static bool run_beside_others(void) {
+    stay_t stay[THREADS] = {0};
+    pthread_t others[THREADS];
+    bool good = true;
+    int size;
+    fbp_set_thread_limit(THREADS);
+    for (int i = 0; i < THREADS; ++i) {
+        if (pthread_create(&others[i], NULL, stay_alone, &stay[i]) != 0) return false;
+        while (!atomic_load(&stay[i].inside)) {
+        }
+        const int left = THREADS - 1 - i;
+        good = run(&size) && size == (left > 1 ? left : 1) && good;
+        good = run_on(2, &size) && size == (left > 1 ? 2 : 1) && good;
+    }
+    for (int i = 0; i < THREADS; ++i) {
+        atomic_store(&stay[i].leave, true);
+        pthread_join(others[i], NULL);
+    }
+    good = run(&size) && size == THREADS && good;
+    fbp_set_thread_limit(0);
+    return good;
+}
+
 int main(void) {
     int size;
     bool good = fbp_pool_close() && fbp_pool_close(); /* no thread has been started */
@@ -76,8 +118,8 @@ int main(void) {
     }
     bool closed = true;
     fbp_pool_run(THREADS, close_inside, &closed);
-    good = good && !closed && run_on_changing_teams() && run_beside_closing() && run(&size) &&
-           size == THREADS;
+    good = good && !closed && run_on_changing_teams() && run_beside_others() &&
+           run_beside_closing() && run(&size) && size == THREADS;
     good = fbp_pool_close() && good;
     puts(good ? "good" : "bad");
     return good ? 0 : 1;
