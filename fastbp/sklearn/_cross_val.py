@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 from .._checks.arguments import check_n_threads
 from .._types import Array
 from ._together import Job, check_has_network, fit_jobs
+from ._workers import Workers
 
 _METHODS = ("predict", "predict_proba", "predict_log_proba")
 
@@ -29,12 +30,14 @@ def cross_val_population(
     cv: Any = None,
     method: str = "predict",
     params: Mapping[str, Any] | None = None,
+    n_jobs: int | None = None,
     n_threads: int | None = None,
 ) -> Array:
     """Predict every sample by a network that was trained without it, all networks in one call.
 
     It is scikit-learn's `cross_val_predict`, with the same predictions where `random_state` of the
-    estimator is a number. The networks of all folds are trained at the same time.
+    estimator is a number. The networks of all folds are trained at the same time. With `n_jobs`, or
+    inside `joblib.parallel_config`, each of joblib's workers trains a part of them.
 
     Parameters
     ----------
@@ -53,8 +56,13 @@ def cross_val_population(
     params : dict or None, default None
         Arguments of the estimator's `fit`, such as `sample_weight`. Those that have one element per
         sample are split as X is.
+    n_jobs : int or None, default None
+        Among how many workers of joblib the folds are divided, for example those of a cluster; -1
+        for all. None is the number of `joblib.parallel_config`, and outside of it 1: all fits in
+        this process. No result depends on it.
     n_threads : int or None, default None
-        The most threads to use, None for `fastbp.get_num_threads()`. No result depends on it.
+        The most threads to use in a process, None for `fastbp.get_num_threads()` there. No result
+        depends on it.
 
     Returns
     -------
@@ -65,7 +73,7 @@ def cross_val_population(
     Raises
     ------
     TypeError, ValueError
-        If an argument or a parameter is invalid, before any training.
+        If an argument or a parameter is invalid, before any training in the same process.
 
     Examples
     --------
@@ -87,25 +95,48 @@ def cross_val_population(
     held_out = np.concatenate([test for _, test in splits]) if splits else np.empty(0, int)
     if not np.array_equal(np.sort(held_out), np.arange(_num_samples(X))):
         raise ValueError(f"cv must hold out every sample exactly once; {splitter!r} does not")
+    workers = Workers(n_jobs)
+    given = dict(params or {})
+    if workers.several:
+        found = workers.run(
+            _predictions, splits, lambda part: (estimator, X, y, part, method, given, threads)
+        )
+    else:
+        found = _predictions(estimator, X, y, splits, method, given, threads)
+    classes = np.unique(y) if method != "predict" and np.ndim(y) == 1 else None
+    joined: Array = np.concatenate(
+        [
+            values if classes is None else _by_class(values, known, classes, method)
+            for values, known in found
+        ]
+    )
+    return joined[np.argsort(held_out)]
+
+
+def _predictions(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    splits: Sequence[tuple[Array, Array]],
+    method: str,
+    params: Mapping[str, Any],
+    n_threads: int,
+) -> list[tuple[Array, Any]]:
+    """For each split, what was predicted for its held-out rows, and the known classes if any."""
     jobs = [
         Job(
             clone(estimator),
             _safe_split(estimator, X, y, train),
-            _check_method_params(X, params=params or {}, indices=train),
+            _check_method_params(X, params=params, indices=train),
         )
         for train, _ in splits
     ]
-    fit_jobs(jobs, threads, catch=False)
-    predictions = []
-    classes = np.unique(y) if method != "predict" and np.ndim(y) == 1 else None
-    for job, (train, test) in zip(jobs, splits, strict=True):
+    fit_jobs(jobs, n_threads, catch=False)
+    found = []
+    for (fitted, *_), (train, test) in zip(jobs, splits, strict=True):
         rows, _ = _safe_split(estimator, X, y, test, train)
-        found = getattr(job.estimator, method)(rows)
-        if classes is not None:
-            found = _by_class(found, job.estimator.classes_, classes, method)
-        predictions.append(found)
-    joined: Array = np.concatenate(predictions)
-    return joined[np.argsort(held_out)]
+        found.append((getattr(fitted, method)(rows), getattr(fitted, "classes_", None)))
+    return found
 
 
 def _by_class(found: Array, known: Array, classes: Array, method: str) -> Array:

@@ -22,7 +22,7 @@ from sklearn.utils.validation import _check_method_params
 
 from .._checks.arguments import MAX_THREADS
 from ..population._halving import Plan, plan_rungs
-from ._evaluation import Evaluation, Parameters, epochs_of
+from ._evaluation import Evaluation, Parameters, Settings, epochs_of
 from ._together import check_has_network
 
 _OF_BASE = ("estimator", "scoring", "refit", "cv", "verbose", "error_score", "return_train_score")
@@ -35,8 +35,9 @@ class PopulationSearchCV(BaseSearchCV):
     gets `param_distributions`, with their methods, attributes and `cv_results_`. Where
     `random_state` of the estimator is a number, the scores are theirs, number for number. But all
     networks are trained at the same time, as a `fastbp.Population`: without processes, on one copy
-    of the data of each fold. In a Pipeline, the steps before the network are fitted once per fold,
-    or once for each of their own candidates.
+    of the data of each fold. With `n_jobs`, or inside `joblib.parallel_config`, each of joblib's
+    workers trains a part of them in this way. In a Pipeline, the steps before the network are
+    fitted once per fold, or once for each of their own candidates, by each worker.
 
     With `factor`, it is a successive halving like scikit-learn's `HalvingGridSearchCV` and
     `HalvingRandomSearchCV` over epochs (Li et al., JMLR 18, 2018): all candidates are trained for
@@ -70,8 +71,13 @@ class PopulationSearchCV(BaseSearchCV):
         `max_iter`, so many that at most `factor` candidates are left for the last one.
     cv : int, splitter, iterable or None, default None
         The folds; None for 5.
+    n_jobs : int or None, default None
+        Among how many workers of joblib the fits are divided, for example those of a cluster; -1
+        for all. None is the number of `joblib.parallel_config`, and outside of it 1: all fits in
+        this process. No result depends on it.
     n_threads : int or None, default None
-        The most threads to use, None for `fastbp.get_num_threads()`. No result depends on it.
+        The most threads to use in a process, None for `fastbp.get_num_threads()` there. No result
+        depends on it.
     verbose : int, default 0
         Whether to print the number of fits.
     random_state : int, RandomState or None, default None
@@ -79,7 +85,7 @@ class PopulationSearchCV(BaseSearchCV):
         estimator.
     error_score : "raise" or float, default nan
         The score of a fit that fails. "raise" raises its exception; if arguments or parameters are
-        refused, that is before any training.
+        refused, that is before any training in the same process.
     return_train_score : bool, default False
         Whether to compute scores of the training rows too.
 
@@ -141,11 +147,11 @@ class PopulationSearchCV(BaseSearchCV):
         "n_iter": [Interval(Integral, 1, None, closed="left")],
         "factor": [Interval(Real, 1, None, closed="neither"), None],
         "min_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Integral, None],
         "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
         "random_state": ["random_state"],
     }
-    # Parameters of scikit-learn's own loop, which runs for its callbacks.
-    n_jobs = None
+    # A parameter of scikit-learn's own loop, which runs for its callbacks.
     pre_dispatch = "2*n_jobs"
 
     def __init__(
@@ -160,6 +166,7 @@ class PopulationSearchCV(BaseSearchCV):
         scoring: Any = None,
         refit: bool | str | Callable[[dict[str, Any]], int] = True,
         cv: Any = None,
+        n_jobs: int | None = None,
         n_threads: int | None = None,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -175,6 +182,7 @@ class PopulationSearchCV(BaseSearchCV):
         self.scoring = scoring
         self.refit = refit
         self.cv = cv
+        self.n_jobs = n_jobs
         self.n_threads = n_threads
         self.verbose = verbose
         self.random_state = random_state
@@ -235,7 +243,16 @@ class PopulationSearchCV(BaseSearchCV):
             )
             for rung in () if plan is None else plan.rungs:
                 print(f"{rung.n_candidates} candidates to {rung.epochs} epochs")
-        evaluation = Evaluation(self, scorers, routed, X, y, splits)
+        settings = Settings(
+            estimator=self.estimator,
+            scorers=scorers,
+            fit_arguments=routed.estimator.fit,
+            score_arguments=routed.scorer.score,
+            error_score=self.error_score,
+            return_train_score=self.return_train_score,
+            n_threads=self.n_threads or 0,
+        )
+        evaluation = Evaluation(settings, X, y, splits, self.n_jobs)
         more: dict[str, list[int]] = {}
         if plan is None:
             out = evaluation.of(candidates, estimators)

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, cross_val_predict
@@ -44,6 +45,9 @@ def test_predictions_are_those_of_cross_val_predict(case, method):
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
     assert not hasattr(estimator, "n_features_in_")
+    with parallel_config("threading", n_jobs=3):
+        by_workers = cross_val_population(estimator, X, y, cv=4, method=method)
+    np.testing.assert_array_equal(by_workers, expected)
 
 
 @pytest.mark.parametrize("method", ["predict_proba", "predict_log_proba"])

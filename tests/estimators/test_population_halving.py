@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from estimator_cases import Epochs
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -61,6 +62,22 @@ SEARCHES = {
     "several targets": (REGRESSOR, GRID),
     "a Pipeline": (PIPELINE, of_pipeline(GRID)),
 }
+
+
+@pytest.mark.parametrize(("estimator", "grid"), SEARCHES.values(), ids=SEARCHES.keys())
+def test_several_workers_find_the_same(estimator, grid):
+    y = NUMBERS if estimator is REGRESSOR else LABELS
+    options = {"factor": 3, "cv": 3, "return_train_score": True}
+    expected = PopulationSearchCV(estimator, grid, **options).fit(X, y)
+    search = PopulationSearchCV(estimator, grid, n_jobs=2, **options)
+    with parallel_config("threading"):
+        search.fit(X, y)
+    assert list(search.cv_results_) == list(expected.cv_results_)
+    for name, value in expected.cv_results_.items():
+        if "time" not in name:
+            np.testing.assert_array_equal(search.cv_results_[name], value, name)
+    assert search.best_index_ == expected.best_index_
+    np.testing.assert_array_equal(search.predict(X), expected.predict(X))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -1,17 +1,20 @@
 """PopulationSearchCV: the scores of scikit-learn's searches, from fits in one call."""
 
+import threading
+
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from estimator_cases import Epochs
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, RandomizedSearchCV, ShuffleSplit
 from sklearn.naive_bayes import GaussianNB
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -96,6 +99,63 @@ def test_a_grid_has_the_scores_of_scikit_learns_search(estimator, grid):
     assert_same_search(search, expected)
     np.testing.assert_array_equal(search.predict(X), expected.predict(X))
     assert search.score(X, y) == expected.score(X, y)
+
+
+@pytest.mark.parametrize(("estimator", "grid"), GRIDS.values(), ids=GRIDS.keys())
+def test_several_workers_find_the_same(estimator, grid):
+    """On threads here; test_clusters has processes."""
+    y = NUMBERS if estimator is REGRESSOR else LABELS
+    options = {"cv": 3, "return_train_score": True}
+    expected = PopulationSearchCV(estimator, grid, **options).fit(X, y, **of_last(estimator))
+    search = PopulationSearchCV(estimator, grid, n_jobs=3, **options)
+    with parallel_config("threading"):
+        search.fit(X, y, **of_last(estimator))
+    assert_same_search(search, expected)
+    np.testing.assert_array_equal(search.predict(X), expected.predict(X))
+
+
+def of_last(estimator):
+    """Weights, as an argument of `fit` of an estimator of GRIDS."""
+    several = isinstance(estimator, Pipeline)
+    return {f"{estimator.steps[-1][0]}__sample_weight" if several else "sample_weight": WEIGHTS}
+
+
+def test_the_number_of_workers_may_come_from_joblib():
+    def thread(est, X, y):
+        return float(threading.get_ident())
+
+    grid = {"alpha": [1e-4, 1e-3, 1e-2, 1e-1]}
+    search = PopulationSearchCV(CLASSIFIER, grid, cv=3, scoring=thread, refit=False)
+    here = {float(threading.get_ident())}
+    names = [f"split{k}_test_score" for k in range(3)]
+
+    def threads():
+        return {number for name in names for number in search.fit(X, LABELS).cv_results_[name]}
+
+    assert threads() == here
+    with parallel_config("threading", n_jobs=2):
+        assert not threads() & here
+        search.set_params(n_jobs=1)
+        assert threads() == here
+
+
+@pytest.mark.parametrize("factor", [None, 2])
+def test_a_fit_that_fails_in_a_worker_has_the_error_score(factor):
+    """test_clusters has one that raises: on threads, the other fits would outlive the search."""
+    grid = {"learning_rate_init": [0.1, 0.01, -1.0, 1.0]}
+    options = {"cv": 2, "factor": factor, "n_jobs": 2, "error_score": -1.0}
+    search = PopulationSearchCV(CLASSIFIER, grid, **options)
+    with parallel_config("threading"), pytest.warns(FitFailedWarning, match="2 fits failed"):
+        search.fit(X, LABELS)
+    assert search.best_params_["learning_rate_init"] > 0
+
+
+def test_n_jobs_is_a_number_of_workers():
+    search = PopulationSearchCV(CLASSIFIER, {"alpha": [0.1]}, n_jobs="all")
+    with pytest.raises(ValueError, match="'n_jobs' parameter"):
+        search.fit(X, LABELS)
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        search.set_params(n_jobs=0).fit(X, LABELS)
 
 
 def record(est, X, y):

@@ -50,6 +50,7 @@ FORBIDDEN_IN_KERNELS = re.compile(
 # Packages that only the named files may import; all other imports are NumPy or part of Python.
 OPTIONAL = {
     "sklearn": {"fastbp.sklearn", "fastbp.bench._peers._scikit"},
+    "joblib": {"fastbp.sklearn._workers"},
     "scipy": {"fastbp.optim._lbfgs", "fastbp.sklearn"},
     "onnx": {"fastbp.export"},
     "skl2onnx": {"fastbp.export"},
