@@ -22,7 +22,7 @@ from ..population._halving import Bracket, Plan
 from ._classifier import MLPClassifier
 from ._estimator import BaseMLP
 from ._together import Job, fit_jobs
-from ._workers import Workers
+from ._workers import RankWorkers, Workers
 
 Parameters = Mapping[str, Any]
 Split = tuple[Array, Array]
@@ -223,15 +223,20 @@ class Evaluation:
         All data.
     splits : list
         (training rows, held-out rows) of each fold.
-    n_jobs : int or None
-        The number of joblib's workers, as it takes it. With one, all fits are in this process.
+    workers : Workers or RankWorkers
+        Who trains the fits. If they are not several, all fits are in this process.
     """
 
     def __init__(
-        self, settings: Settings, X: Any, y: Any, splits: Sequence[Split], n_jobs: int | None
+        self,
+        settings: Settings,
+        X: Any,
+        y: Any,
+        splits: Sequence[Split],
+        workers: Workers | RankWorkers,
     ) -> None:
         self._settings, self._X, self._y, self._splits = settings, X, y, splits
-        self._workers = Workers(n_jobs)
+        self._workers = workers
 
     def of(self, candidates: Sequence[Parameters], estimators: Sequence[Any]) -> list[Result]:
         """What scikit-learn's `_format_results` takes: a dict per fit, the folds in a row."""
@@ -315,7 +320,7 @@ class Evaluation:
         return Folds(self._settings, self._X, self._y, dict(enumerate(self._splits)))
 
     def _by_workers(self, fits: Sequence[Fit], epochs: int | None) -> list[Result]:
-        """The results of fits that joblib's workers train."""
+        """The results of fits that workers train."""
 
         def arguments(group: Sequence[Fit]) -> tuple[object, ...]:
             splits = {fold: self._splits[fold] for fold in sorted({fit.fold for fit in group})}

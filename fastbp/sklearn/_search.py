@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import ceil
 from numbers import Integral, Real
 from time import perf_counter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -18,14 +19,29 @@ from sklearn.model_selection._validation import (
 )
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_method_params
 
 from .._checks.arguments import MAX_THREADS
+from .._ranks.team import Team
+from ..population._fingerprint import check_same, described
 from ..population._halving import Plan, plan_rungs
-from ._evaluation import Evaluation, Parameters, Settings, epochs_of
+from ._evaluation import Evaluation, Parameters, Settings, Split, epochs_of
 from ._together import check_has_network
+from ._workers import RankWorkers, Workers
 
 _OF_BASE = ("estimator", "scoring", "refit", "cv", "verbose", "error_score", "return_train_score")
+
+
+class _Begun(NamedTuple):
+    """Checked arguments of a fit, what they draw, and where `fit` routes the rest."""
+
+    candidates: list[Parameters]
+    estimators: list[Any]
+    splits: list[Split]
+    X: Any
+    y: Any
+    routed: Any
 
 
 class PopulationSearchCV(BaseSearchCV):
@@ -151,6 +167,8 @@ class PopulationSearchCV(BaseSearchCV):
         "n_threads": [Interval(Integral, 1, MAX_THREADS, closed="both"), None],
         "random_state": ["random_state"],
     }
+    # No argument that is routed to another estimator.
+    __metadata_request__fit: ClassVar[dict[str, str]] = {"comm": UNUSED}
     # A parameter of scikit-learn's own loop, which runs for its callbacks.
     pre_dispatch = "2*n_jobs"
 
@@ -189,7 +207,7 @@ class PopulationSearchCV(BaseSearchCV):
         self.error_score = error_score
         self.return_train_score = return_train_score
 
-    def fit(self, X: object, y: object = None, **params: Any) -> Self:
+    def fit(self, X: object, y: object = None, *, comm: Any = None, **params: Any) -> Self:
         """Train every candidate on every fold, score them, and fit the best one to all data.
 
         Parameters
@@ -201,6 +219,10 @@ class PopulationSearchCV(BaseSearchCV):
         **params
             Arguments of the estimator's `fit`, such as `sample_weight`; and `groups` for `cv`.
             Those that have one element per sample are split as X is.
+        comm : mpi4py.MPI.Comm or None, default None
+            Divide the fits among the ranks of a communicator. Every rank calls `fit` with the same
+            search and data, and has the whole result afterwards; candidates that are drawn, folds
+            and the best estimator are those of rank 0. See docs/populations.md.
 
         Returns
         -------
@@ -214,29 +236,26 @@ class PopulationSearchCV(BaseSearchCV):
         KeyboardInterrupt
             When interrupted.
         """
-        self._validate_params()
-        check_has_network(self.estimator, type(self).__name__)
-        candidates = self._candidates()
+        if comm is None:
+            return self._fit(X, y, params, None)
+        with Team(comm) as team:
+            try:
+                return self._fit(X, y, params, team)
+            except (TypeError, ValueError):
+                team.failed = True  # what follows from results of all ranks is raised on all
+                raise
+
+    def _fit(self, X: Any, y: Any, params: dict[str, Any], team: Team | None) -> Self:
+        """The fit, perhaps by the ranks of a team."""
         if any(hasattr(each, "_skl_callbacks") for each in (self, self.estimator)):
-            if self.factor is not None:
-                raise ValueError(
-                    "factor needs the fits of all candidates at the same time, and scikit-learn's "
-                    "callbacks observe one after the other: leave one of the two out"
-                )
-            super().fit(X, y, **params)
-            return self
-        estimators = [self._with(each) for each in candidates]
+            return self._fit_observed(X, y, params, team)
+        begin = partial(self._begin, X, y, params)
+        begun = begin() if team is None else self._begin_alike(begin, team)
+        candidates, estimators, splits, X, y, routed = begun
         scorers, refit_metric = self._get_scorers()
         plan = self._plan(estimators, scorers)
-        X, y = indexable(X, y)
-        params = _check_method_params(X, params=params)
-        routed = self._get_routed_params_for_fit(params)
-        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        splits = list(cv.split(X, y, **routed.splitter.split))
-        if not splits:
-            raise ValueError(f"cv gives no folds; got {self.cv!r}")
         self.n_splits_ = len(splits)
-        if self.verbose > 0:
+        if self.verbose > 0 and (team is None or team.ranks.leads):
             print(
                 f"Fitting {len(splits)} folds for each of {len(candidates)} candidates, totalling "
                 f"{len(splits) * len(candidates)} fits"
@@ -252,7 +271,8 @@ class PopulationSearchCV(BaseSearchCV):
             return_train_score=self.return_train_score,
             n_threads=self.n_threads or 0,
         )
-        evaluation = Evaluation(settings, X, y, splits, self.n_jobs)
+        workers = Workers(self.n_jobs) if team is None else RankWorkers(team)
+        evaluation = Evaluation(settings, X, y, splits, workers)
         more: dict[str, list[int]] = {}
         if plan is None:
             out = evaluation.of(candidates, estimators)
@@ -268,10 +288,79 @@ class PopulationSearchCV(BaseSearchCV):
         results = self._format_results(candidates, len(splits), out, more)
         self._take_results(results, out, refit_metric)
         if self.refit:
-            self._refit(X, y, routed.estimator.fit)
+            self._refit_once(partial(self._refit, X, y, routed.estimator.fit), team)
         self.scorer_ = getattr(scorers, "_scorers", scorers)
         self.cv_results_ = results
         return self
+
+    def _begin(self, X: Any, y: Any, params: dict[str, Any]) -> _Begun:
+        """The checks of all arguments."""
+        self._validate_params()
+        check_has_network(self.estimator, type(self).__name__)
+        candidates = self._candidates()
+        estimators = [self._with(each) for each in candidates]
+        scorers, _ = self._get_scorers()
+        self._plan(estimators, scorers)
+        X, y = indexable(X, y)
+        params = _check_method_params(X, params=params)
+        routed = self._get_routed_params_for_fit(params)
+        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        splits = list(cv.split(X, y, **routed.splitter.split))
+        if not splits:
+            raise ValueError(f"cv gives no folds; got {self.cv!r}")
+        return _Begun(candidates, estimators, splits, X, y, routed)
+
+    def _begin_alike(self, begin: Callable[[], _Begun], team: Team) -> _Begun:
+        """The same on all ranks, with what is drawn on rank 0; ValueError if they differ."""
+        begun = team.alike(begin)
+        drawn = begun.candidates if self.param_grid is None else None
+        told = team.meet(lambda: (drawn, begun.splits) if team.ranks.leads else None)
+        assert told[0] is not None
+        drawn, splits = told[0]
+        begun = begun._replace(splits=splits)
+        if drawn is not None:
+            estimators = [self._with(each) for each in drawn]
+            begun = begun._replace(candidates=drawn, estimators=estimators)
+
+        def given() -> dict[str, str]:
+            own = ("estimator", "n_threads", "n_jobs", "verbose", "random_state", "cv")
+            found = {
+                name: described(value)
+                for name, value in self.get_params(deep=False).items()
+                if name not in own
+            }
+            found["estimator"] = described(self.estimator)
+            return found | {"X": described(begun.X), "y": described(begun.y)}
+
+        check_same(team, given)
+        return begun
+
+    def _fit_observed(self, X: Any, y: Any, params: dict[str, Any], team: Team | None) -> Self:
+        """The fit that scikit-learn's callbacks observe."""
+        self._validate_params()
+        check_has_network(self.estimator, type(self).__name__)
+        self._candidates()
+        for name, given in (("factor", self.factor), ("comm", team)):
+            if given is not None:
+                raise ValueError(
+                    f"{name} needs the fits of all candidates at the same time, and scikit-learn's "
+                    "callbacks observe one after the other: leave one of the two out"
+                )
+        super().fit(X, y, **params)
+        return self
+
+    def _refit_once(self, refit: Callable[[], None], team: Team | None) -> None:
+        """Fit the best candidate here, or on rank 0 for all ranks."""
+        names = ("best_estimator_", "refit_time_", "feature_names_in_")
+
+        def make(_: int) -> dict[str, Any]:
+            refit()
+            return {name: vars(self)[name] for name in names if name in vars(self)}
+
+        if team is None or team.ranks.size == 1:
+            refit()
+        else:
+            team.spread([0], make, lambda _, found: self.__dict__.update(found))
 
     def _plan(self, estimators: Sequence[Any], scorers: Any) -> Plan | None:
         """The iterations of a halving; None without one. Sets the attributes that describe them."""

@@ -1,4 +1,4 @@
-"""Fits divided among the workers of joblib: processes, or the nodes of a cluster."""
+"""Fits divided among workers: those of joblib, processes or a cluster, or the ranks of MPI."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
+
+from .._ranks.team import Team, share_out
 
 _PER_WORKER = 2  # groups; the next one of a worker makes up for slower fits in other groups
 T = TypeVar("T")
@@ -60,3 +62,42 @@ class Workers:
         order = np.random.RandomState(0).permutation(n)
         groups = np.array_split(order, min(n, _PER_WORKER * self._n))
         return [sorted(group.tolist()) for group in groups]
+
+
+class RankWorkers:
+    """The ranks of a communicator as workers; each of them has the data, and gets all results.
+
+    Parameters
+    ----------
+    team : Team
+        The ranks.
+
+    Attributes
+    ----------
+    several : bool
+        As for `Workers`; always True.
+    """
+
+    several = True
+
+    def __init__(self, team: Team) -> None:
+        self._team = team
+
+    def run(
+        self,
+        function: Callable[..., Sequence[R]],
+        items: Sequence[T],
+        arguments: Callable[[Sequence[T]], tuple[Any, ...]],
+    ) -> list[R]:
+        """A result for each item, in their order; see `Workers.run`."""
+        team = self._team
+        team.owners = share_out([1.0] * len(items), team.ranks.size)
+        own = [k for k in range(len(items)) if team.has(k)]
+
+        def results() -> dict[int, R]:
+            if not own:
+                return {}
+            found = function(*arguments([items[k] for k in own]))
+            return dict(zip(own, found, strict=True))
+
+        return list(team.gather(results).values())
