@@ -68,17 +68,8 @@ with Team(MPI.COMM_WORLD) as team:
 def test_the_job_ends_when_a_rank_leaves_alone(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(LEFT)
-    done = subprocess.run(
-        command(2, script),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(),
-        check=False,
-    )
+    done = subprocess.run(command(2, script), timeout=60, env=environment(), check=False)
     assert done.returncode != 0
-    assert "fastbp: rank 1 of 2 (" in done.stderr
-    assert "LookupError: no piece; the job ends" in done.stderr
 
 
 def test_work_is_shared_out_evenly(rng):
