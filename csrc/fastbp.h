@@ -226,7 +226,7 @@ typedef struct fastbp_net fastbp_net_t;
 typedef enum {
     FASTBP_NORM_NONE = 0,
     FASTBP_NORM_LAYER = 1, /* (z − mean)/√(var + eps) · gain + shift, per row; gain[n], shift[n] */
-    FASTBP_NORM_RMS = 2,   /* z/√(mean z² + eps) · gain; gain[n] */
+    FASTBP_NORM_RMS = 2, /* z/√(mean z² + eps) · gain; gain[n] */
     FASTBP_NORM_COUNT
 } fastbp_norm_t;
 
@@ -343,6 +343,9 @@ typedef struct {
     /* For sessions: sample i is row chosen[i] of these arrays, which may come several times or
      * never, and `rows` counts the samples. NULL: it is row i. Not for losses of pairs. */
     const int32_t *chosen;
+    /* For sessions with parts: the rows of every part, those of other sessions included. The rows
+     * of these arrays are those of the session's parts, one part after the other. */
+    const ptrdiff_t *part_rows;
 } fastbp_data_t;
 
 /* ---- Passes: forward and backward with every intermediate result ---- */
@@ -482,7 +485,7 @@ typedef enum {
     X(lr)                                                                                          \
     X(momentum)                                                                                    \
     X(beta1)                                                                                       \
-    X(beta2) /* also ρ of Adadelta and α of RMSprop */                                             \
+    X(beta2) /* also ρ of Adadelta and α of RMSprop */                                           \
     X(eps)                                                                                         \
     X(dampening)      /* of momentum */                                                            \
     X(lr_decay)       /* of Adagrad */                                                             \
@@ -508,7 +511,10 @@ typedef struct {
     double average_decay;
     uint64_t average_start; /* t at which the average begins: the next step sets it to θ */
     uint64_t t;             /* steps taken, below 2^63; advanced by the engine */
-    /* Vectors with the layout of theta. */
+    /* Vectors with the layout of theta. In a session with parts, moments and average may hold only
+     * the elements that fastbp_fit_share names: then state_first is the first of them, otherwise 0.
+     */
+    size_t state_first;
     void *moment[FASTBP_MOMENTS]; /* as many as the rule has; the others are NULL */
     void *grad;                   /* scratch for clipping by norms, otherwise NULL */
     void *average;                /* the running mean of theta with average_decay, or NULL */
@@ -531,6 +537,38 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
 typedef struct fastbp_fit fastbp_fit_t;
 typedef struct fastbp_population fastbp_population_t;
 
+/* What a session with parts asks of the caller, who connects it with those of the other ranks. All
+ * ranks ask the same in the same order. */
+typedef enum {
+    FASTBP_EXCHANGE_SUMS, /* heads and sums: fastbp_share_t.head and .sums to .heads and .received
+                           */
+    FASTBP_EXCHANGE_SQUARES,    /* each rank's own squares to .squares of all */
+    FASTBP_EXCHANGE_PARAMETERS, /* each rank's own elements of theta to theta of all */
+    FASTBP_EXCHANGE_AVERAGE,    /* heads, and theta becomes an average over the ranks */
+} fastbp_exchange_t;
+
+/* Called by worker 0, which is the caller's thread, in the caller's floating-point modes. Any
+ * status but FASTBP_OK ends the run with FASTBP_ERR_CALL. */
+typedef fastbp_status_t (*fastbp_exchange_fn)(void *context, fastbp_exchange_t what);
+
+enum { FASTBP_MOST_PARTS = 1024 };
+
+/* A data set in parts. Every batch takes its share of each part, and is shuffled within it. The
+ * gradients of the parts are added up along one binary tree over the parts, so the parameters have
+ * the same bits for any number of ranks. A caller's own loss is called once for each part of a
+ * batch. At a lower precision, products are made in f32, of rounded factors. */
+typedef struct {
+    ptrdiff_t n; /* parts of the whole data set: a power of two up to FASTBP_MOST_PARTS */
+    int rank,
+        n_ranks; /* this session has the parts rank·n / n_ranks … (rank + 1)·n / n_ranks − 1 */
+    /* 0: a step is one of all ranks. Otherwise every rank makes steps by itself, on its share of a
+     * batch, and after so many steps and at the end of an epoch or block the parameters become an
+     * average over the ranks. */
+    ptrdiff_t sync_every;
+    fastbp_exchange_fn exchange; /* for n_ranks > 1 */
+    void *context;
+} fastbp_parts_t;
+
 typedef struct {
     ptrdiff_t batch_size; /* rows, >= 1; the last batch of an epoch may be smaller */
     bool shuffle;
@@ -545,6 +583,7 @@ typedef struct {
     /* The population that alone runs this session, with fastbp_population_run, and whose memory it
      * uses. It must outlive the session. NULL: the session has its own memory. */
     fastbp_population_t *population;
+    const fastbp_parts_t *parts; /* NULL: the data are one set; not with part_rows or population */
 } fastbp_fit_options_t;
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void *theta,
@@ -567,6 +606,7 @@ typedef struct {
     double loss;      /* mean of J over the epoch so far, each batch weighted by its S */
     double last_loss; /* J of the last step */
     fastbp_place_t place; /* after the last step */
+    unsigned flags;       /* of fastbp_fit_raise, if they ended the run; otherwise 0 */
 } fastbp_progress_t;
 
 /* Runs whole steps until the epoch ends or `seconds` have passed, whichever comes first. It runs at
@@ -594,6 +634,35 @@ fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data);
  * can continue from the place of another one. FASTBP_ERR_ARGUMENT, without a move, if a number is
  * negative or too large, or if the sample is the second of a pair of margin_ranking. */
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place);
+
+/* What the ranks of a session with parts exchange. Pointers are valid as long as the session. */
+typedef struct {
+    size_t n_params;
+    const size_t
+        *first; /* n_ranks + 1 places in theta: rank r updates first[r] … first[r + 1] − 1 */
+    int slots, most_slots; /* vectors of sums of this rank, and the most of any rank */
+    const int *rank_slots; /* … of each rank */
+    /* head: 2 + 2·most_slots numbers of this rank: its flags, one that is not used, and Σ s_i and
+     * Σ s_i J_i of each slot. heads: those of all ranks. */
+    double *head, *heads;
+    ptrdiff_t head_size;
+    void *sums; /* slots vectors of n_params elements */
+    /* One vector of this rank's elements for each slot of each rank, ranks ascending. */
+    void *received;
+    double *squares;        /* one for each piece of theta, in order */
+    const ptrdiff_t *piece; /* n_ranks + 1: the pieces of each rank */
+} fastbp_share_t;
+
+/* Writes the n_ranks + 1 places of fastbp_share_t.first to `first`. */
+fastbp_status_t fastbp_shares(const fastbp_net_t *net, int n_ranks, size_t *first);
+
+/* FASTBP_ERR_ARGUMENT if the session has no parts. */
+fastbp_status_t fastbp_fit_share(const fastbp_fit_t *fit, fastbp_share_t *share);
+
+/* Flags for the other ranks. All runs end before the next step of all ranks, or with sync_every
+ * after the next average, and fastbp_progress_t.flags has those of all ranks together. They are
+ * cleared then. */
+fastbp_status_t fastbp_fit_raise(fastbp_fit_t *fit, unsigned flags);
 
 /* For tests: step i of the following runs uses sizes[i % n] threads, whatever the session measures.
  * Sizes are 1 … threads_planned. sizes = NULL returns to measuring. The session keeps the pointer.
@@ -709,6 +778,10 @@ typedef struct {
     int activation;
     double alpha;
     bool panels; /* nn: copy B into panels first, as the engine does with Wᵀ */
+    /* tn: k in n_parts parts of part_rows[i] ≥ 0 rows, whose sums are added along a binary tree;
+     * NULL: in one. */
+    const ptrdiff_t *part_rows;
+    ptrdiff_t n_parts;
     int repeats; /* how often the product is computed; the copy is made once */
     void *c, *z; /* z may be NULL */
     ptrdiff_t ldc, ldz;

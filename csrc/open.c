@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/machine.h"
+#include "base/tree.h"
 #include "dispatch.h"
 #include "threads/count.h"
 #include "threads/pool.h"
@@ -138,8 +139,11 @@ double *fastbp_hyper_at(fastbp_optimizer_t *optimizer, int i) {
 
 typedef struct {
     const void **rows;
-    void *panels, *pack;
+    void *panels, *pack, *stack;
     const fbp_blocking_t *blocking;
+    ptrdiff_t part_rows[FBP_TREE_PARTS];
+    int pops[FBP_TREE_PARTS];
+    fbp_gemm_parts_t parts;
 } gemm_buffers_t;
 
 /* The bytes of the pointers to n_rows rows, and of B in panels; false if one does not fit. */
@@ -170,6 +174,23 @@ static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *
     return true;
 }
 
+/* Lists the parts that have rows. False if they are not the rows of k, or there is no memory. */
+static bool list_parts(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call,
+                       gemm_buffers_t *buffers) {
+    const size_t tile = (size_t)fbp_max(call->m * call->n, kernels->tile_elems);
+    fbp_tree_t tree = {.depth = 0};
+    ptrdiff_t n = 0;
+    for (ptrdiff_t i = 0, next; i < call->n_parts; i = next) {
+        for (next = i + 1; next < call->n_parts && call->part_rows[next] == 0;) ++next;
+        if (call->part_rows[i] == 0) continue;
+        buffers->part_rows[n] = call->part_rows[i];
+        buffers->pops[n++] = fbp_tree_add(&tree, i, next, 0);
+    }
+    buffers->stack = malloc(FBP_TREE_DEPTH * tile * kernels->elem_size);
+    buffers->parts = (fbp_gemm_parts_t){n, buffers->part_rows, buffers->pops, buffers->stack};
+    return buffers->stack != NULL;
+}
+
 static fbp_gemm_t describe(const fastbp_gemm_call_t *call, const fbp_kernels_t *kernels,
                            const gemm_buffers_t *buffers) {
     const fbp_epi_t epi = call->aux != NULL ? FBP_EPI_BACKWARD
@@ -196,7 +217,21 @@ static fbp_gemm_t describe(const fastbp_gemm_call_t *call, const fbp_kernels_t *
         .ldaux = call->ldaux,
         .blocking = buffers->blocking,
         .pack = call->form != FASTBP_GEMM_NT ? buffers->pack : NULL,
+        .parts = call->part_rows != NULL ? &buffers->parts : NULL,
     };
+}
+
+/* Whether the parts are those of all rows of k. */
+static bool whole_parts(const fastbp_gemm_call_t *call) {
+    ptrdiff_t rows = 0;
+    if (call->part_rows == NULL) return true;
+    if (call->form != FASTBP_GEMM_TN || call->n_parts < 1 || call->n_parts > FBP_TREE_PARTS)
+        return false;
+    for (ptrdiff_t i = 0; i < call->n_parts; ++i) {
+        if (call->part_rows[i] < 0 || call->part_rows[i] > call->k - rows) return false;
+        rows += call->part_rows[i];
+    }
+    return rows == call->k;
 }
 
 /* Whether the form offers what the call asks for: nn offers all, tn the bare product only. */
@@ -210,7 +245,8 @@ static bool offered(const fastbp_gemm_call_t *call) {
 fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     if (call->m < 1 || call->n < 1 || call->k < 1 || call->repeats < 1 ||
         (unsigned)call->dtype > FASTBP_F64 || (unsigned)call->form > FASTBP_GEMM_NT ||
-        call->activation < 0 || call->activation >= FASTBP_ACT_SOFTMAX || !offered(call))
+        call->activation < 0 || call->activation >= FASTBP_ACT_SOFTMAX || !offered(call) ||
+        !whole_parts(call))
         return FASTBP_ERR_ARGUMENT;
     const fbp_kernels_t *kernels = fbp_kernels(call->dtype);
     const fbp_blocking_t *blocking = fbp_blocking(kernels, fbp_machine());
@@ -218,14 +254,15 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     size_t row_bytes, panel_bytes;
     if (!gemm_bytes(kernels, call, n_rows, &row_bytes, &panel_bytes)) return FASTBP_ERR_MEMORY;
     gemm_buffers_t buffers = {
-        malloc(row_bytes),
-        call->panels ? malloc(panel_bytes) : NULL,
-        malloc((size_t)fbp_pack_elems(kernels, blocking) * kernels->elem_size),
-        blocking,
+        .rows = malloc(row_bytes),
+        .panels = call->panels ? malloc(panel_bytes) : NULL,
+        .pack = malloc((size_t)fbp_pack_elems(kernels, blocking) * kernels->elem_size),
+        .blocking = blocking,
     };
     bool ready = buffers.rows != NULL && buffers.pack != NULL;
     if (ready && call->panels)
         ready = buffers.panels != NULL && fill_panels(kernels, call, buffers.panels);
+    if (ready && call->part_rows != NULL) ready = list_parts(kernels, call, &buffers);
     if (ready) {
         const ptrdiff_t apart = call->lda * (ptrdiff_t)kernels->elem_size;
         for (ptrdiff_t i = 0; i < n_rows; ++i)
@@ -240,6 +277,7 @@ fastbp_status_t fastbp_gemm(const fastbp_gemm_call_t *call) {
     free(buffers.rows);
     free(buffers.panels);
     free(buffers.pack);
+    free(buffers.stack);
     return ready ? FASTBP_OK : FASTBP_ERR_MEMORY;
 }
 

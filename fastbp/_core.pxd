@@ -142,6 +142,7 @@ cdef extern from "fastbp.h" nogil:
         ptrdiff_t ldy
         const void *weights
         const int32_t *chosen
+        const ptrdiff_t *part_rows
 
     ctypedef struct fastbp_pass_t:
         pass
@@ -205,6 +206,7 @@ cdef extern from "fastbp.h" nogil:
         double average_decay
         uint64_t average_start
         uint64_t t
+        size_t state_first
         void *moment[3]
         void *grad
         void *average
@@ -222,6 +224,32 @@ cdef extern from "fastbp.h" nogil:
     ctypedef struct fastbp_population_t:
         pass
 
+    ctypedef enum fastbp_exchange_t:
+        pass
+
+    ctypedef fastbp_status_t (*fastbp_exchange_fn)(
+        void *context, fastbp_exchange_t what) noexcept
+
+    ctypedef struct fastbp_parts_t:
+        ptrdiff_t n
+        int rank, n_ranks
+        ptrdiff_t sync_every
+        fastbp_exchange_fn exchange
+        void *context
+
+    ctypedef struct fastbp_share_t:
+        size_t n_params
+        const size_t *first
+        int slots, most_slots
+        const int *rank_slots
+        double *head
+        double *heads
+        ptrdiff_t head_size
+        void *sums
+        void *received
+        double *squares
+        const ptrdiff_t *piece
+
     ctypedef struct fastbp_fit_options_t:
         ptrdiff_t batch_size
         bint shuffle
@@ -229,6 +257,7 @@ cdef extern from "fastbp.h" nogil:
         int n_threads
         ptrdiff_t part_rows
         fastbp_population_t *population
+        const fastbp_parts_t *parts
 
     fastbp_status_t fastbp_fit_new(
         fastbp_fit_t **fit, const fastbp_net_t *net, void *theta, const fastbp_data_t *data,
@@ -245,7 +274,11 @@ cdef extern from "fastbp.h" nogil:
         ptrdiff_t epoch, step
         double loss, last_loss
         fastbp_place_t place
+        unsigned flags
 
+    fastbp_status_t fastbp_fit_share(const fastbp_fit_t *fit, fastbp_share_t *share)
+    fastbp_status_t fastbp_shares(const fastbp_net_t *net, int n_ranks, size_t *first)
+    fastbp_status_t fastbp_fit_raise(fastbp_fit_t *fit, unsigned flags)
     fastbp_status_t fastbp_fit_set_rates(
         fastbp_fit_t *fit, const double *rates, const double *momenta, ptrdiff_t n)
     fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data)
@@ -314,6 +347,8 @@ cdef extern from "fastbp.h" nogil:
         int activation
         double alpha
         bint panels
+        const ptrdiff_t *part_rows
+        ptrdiff_t n_parts
         int repeats
         void *c
         void *z

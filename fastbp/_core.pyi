@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ._types import SparseRows, UpdateRule
+from ._types import BoundParts, SparseRows, UpdateRule
 
 # float32 or float64; the dtype of the network if one is involved.
 _Floats: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -146,6 +146,16 @@ class Net:
 class Buffer:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+class _Share(TypedDict):
+    first: tuple[int, ...]
+    piece: tuple[int, ...]
+    slots: tuple[int, ...]
+    head: Any
+    heads: Any
+    squares: Any
+    sums: Any
+    received: Any
+
 class Pass:
     def __init__(self, net: Net, capacity: int) -> None: ...
     @property
@@ -190,6 +200,8 @@ class Population:
 class Fit:
     @property
     def beside(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
     def __init__(
         self,
         net: Net,
@@ -205,18 +217,30 @@ class Fit:
         part_rows: int = 0,
         population: Population | None = None,
         chosen: npt.NDArray[np.int32] | None = None,
+        parts: BoundParts | None = None,
+        rows_of_parts: npt.NDArray[np.intp] | None = None,
     ) -> None: ...
     def run(self, seconds: float) -> tuple[bool, bool, int, int, float, float]: ...
     def set_rates(self, rates: _Float64s | None, momenta: _Float64s | None = None) -> None: ...
     def set_teams(self, sizes: npt.NDArray[np.int32] | None) -> None: ...
     def set_clocks(self, on: bool) -> None: ...
     def report(self) -> _Report: ...
-    def rebind(self, x: _Rows, y: _Targets, weights: _Floats | None) -> None: ...
+    def raise_flags(self, flags: int) -> None: ...
+    def share(self) -> _Share: ...
+    def rebind(
+        self,
+        x: _Rows,
+        y: _Targets,
+        weights: _Floats | None,
+        rows_of_parts: npt.NDArray[np.intp] | None = None,
+    ) -> None: ...
     @property
     def place(self) -> tuple[int, int, int, int, float, float]: ...
     def seek(
         self, epoch: int, step: int, block: int, first: int, loss_sum: float, weight_sum: float
     ) -> None: ...
+
+def shares(net: Net, n_ranks: int) -> tuple[int, ...]: ...
 
 class CsvPass:
     def __init__(
@@ -281,6 +305,7 @@ def gemm(
     aux: _Floats | None = None,
     z: _Floats | None = None,
     panels: bool = False,
+    part_rows: npt.NDArray[np.intp] | None = None,
     repeats: int = 1,
 ) -> None: ...
 def bf16_pack(

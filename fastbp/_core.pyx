@@ -447,15 +447,15 @@ cdef class Net:
     def __dealloc__(self):
         fastbp_net_free(self.net)
 
-    cdef void *like_theta(self, object array, bint writable=False) except? NULL:
-        """Address of theta, or of a vector of its shape and dtype."""
-        return _vector(array, self.code, self.n_params, writable)
+    cdef void *like_theta(self, object array, bint writable=False, size_t n=0) except? NULL:
+        """Address of theta, or of a vector of its dtype with n elements, or 0 for its shape."""
+        return _vector(array, self.code, n or self.n_params, writable)
 
     cdef fastbp_data_t data(self, object x, object y, object weights, ptrdiff_t rows) except *:
         """Pointers to a batch. x and y may be None; y holds int32 labels (n,) or dense rows."""
         cdef fastbp_data_t data = fastbp_data_t(
             rows, FASTBP_X_OWN, NULL, 0, NULL, NULL, NULL, NULL, 0,
-            _vector_or_null(weights, self.code, rows), NULL)
+            _vector_or_null(weights, self.code, rows), NULL, NULL)
         cdef Matrix at
         if isinstance(x, SparseRows):
             if x.shape != (rows, self.widths[0]):
@@ -645,7 +645,7 @@ cdef int _check_call(Net net, fastbp_status_t status, bint cost_only=False) exce
 
 
 cdef class Buffer:
-    """The z, a or delta of one layer of a pass, (capacity, units); it keeps the pass alive."""
+    """A matrix of the engine, such as the z of one layer; it keeps its owner alive."""
 
     cdef object owner
     cdef void *at
@@ -667,6 +667,16 @@ cdef class Buffer:
         view.strides = self.strides
         view.suboffsets = NULL
         view.internal = NULL
+
+
+cdef Buffer _buffer(owner, void *at, char code, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld=-1):
+    cdef Buffer buffer = Buffer.__new__(Buffer)
+    buffer.owner, buffer.at = owner, at
+    buffer.format[0], buffer.format[1] = code, 0
+    buffer.shape[0], buffer.shape[1] = rows, cols
+    buffer.strides[1] = _itemsize(code)
+    buffer.strides[0] = (cols if ld < 0 else ld) * buffer.strides[1]
+    return buffer
 
 
 cdef class Pass:
@@ -695,20 +705,12 @@ cdef class Pass:
 
     def buffer(self, str which, int layer):
         """The Buffer of "z", "a" or "delta" of layer l = 1 ... L."""
-        cdef Buffer buffer = Buffer()
         cdef fastbp_buffer_t kind = _BUFFERS[which]
         cdef ptrdiff_t ld
-        buffer.at = fastbp_pass_buffer(self.at, kind, layer, &ld)
-        if buffer.at == NULL:
+        cdef void *at = fastbp_pass_buffer(self.at, kind, layer, &ld)
+        if at == NULL:
             raise IndexError(f"there is no layer {layer}")
-        buffer.owner = self
-        buffer.format[0] = self.net.code
-        buffer.format[1] = 0
-        buffer.shape[0] = self.capacity
-        buffer.shape[1] = self.net.widths[layer]
-        buffer.strides[1] = _itemsize(self.net.code)
-        buffer.strides[0] = ld * buffer.strides[1]
-        return buffer
+        return _buffer(self, at, self.net.code, self.capacity, self.net.widths[layer], ld)
 
     def overlaps(self, array):
         """Whether a 2-D array shares memory with the buffers of this pass."""
@@ -879,6 +881,7 @@ cdef class Packed:
     """The options of an optimiser in C, read again only if they have changed."""
 
     cdef object last, values  # what `packed` returned; the values whose state has been bound
+    cdef size_t first, count  # the elements of theta whose state it has; count 0: all of them
     cdef fastbp_optimizer_t options  # rule, hyper-parameters and options; no pointers
 
     cdef fastbp_optimizer_t read(self, Net net, theta, optimizer, list kept) except *:
@@ -887,28 +890,28 @@ cdef class Packed:
         cdef int i = 0
         values = optimizer._values
         if values is not self.values:
-            optimizer.bind(theta.size, theta.dtype, len(net.widths) - 1)
+            optimizer.bind(self.count or theta.size, theta.dtype, len(net.widths) - 1)
             self.values = values
         cdef dict packed = optimizer.packed()
         if packed is not self.last:
             self.options = _unpacked(packed)
             self.last = packed
         state = self.options
-        state.t = optimizer._t
+        state.t, state.state_first = optimizer._t, self.first
         factors = packed["lr_factors"]
         if factors is not None:
             state.lr_factors = <const double *>_vector(factors, b"d", len(net.widths) - 1)
             kept.append(factors)
         for moment in optimizer.moments:
             if i < 3:
-                state.moment[i] = net.like_theta(moment, True)
+                state.moment[i] = net.like_theta(moment, True, self.count)
             kept.append(moment)
             i += 1
         if optimizer.scratch is not None:
-            state.grad = net.like_theta(optimizer.scratch, True)
+            state.grad = net.like_theta(optimizer.scratch, True, self.count)
             kept.append(optimizer.scratch)
         if optimizer.average is not None:
-            state.average = net.like_theta(optimizer.average, True)
+            state.average = net.like_theta(optimizer.average, True, self.count)
             state.average_start = optimizer.average_start
             kept.append(optimizer.average)
         return state
@@ -937,22 +940,25 @@ cdef fastbp_optimizer_t _unpacked(dict packed) except *:
 cdef class Fit:
     """A training session; it keeps its arrays alive."""
 
+    cdef int rank, n_ranks
+    cdef readonly unsigned flags  # of all ranks, if they ended the last run
     cdef readonly int beside  # how many others ran side by side with it, in the last run
     cdef fastbp_fit_t *fit
     cdef fastbp_optimizer_t state
     cdef Packed packed
     cdef Net net
-    cdef object optimizer, teams
+    cdef object optimizer, teams, exchange
     cdef Population population
     cdef tuple kept, rates
     cdef fastbp_place_t at
 
     def __cinit__(self, Net net, theta, x, y, weights, optimizer, ptrdiff_t batch_size,
                   bint shuffle, uint64_t seed, int n_threads=0, ptrdiff_t part_rows=0,
-                  population=None, chosen=None):
+                  population=None, chosen=None, parts=None, rows_of_parts=None):
         cdef fastbp_data_t data = net.data(x, y, weights, x.shape[0])
         cdef fastbp_fit_options_t options = fastbp_fit_options_t(
-            batch_size, shuffle, seed, n_threads, part_rows, NULL)
+            batch_size, shuffle, seed, n_threads, part_rows, NULL, NULL)
+        cdef fastbp_parts_t divided
         cdef void *params = net.like_theta(theta, True)
         if population is not None:
             options.population = (<Population?>population).at
@@ -961,9 +967,17 @@ cdef class Fit:
                 raise IndexError("chosen names rows that are not there")
             data.rows = len(chosen)
             data.chosen = _int32s(chosen, data.rows)
+        if parts is not None:
+            self.exchange, self.rank, self.n_ranks = parts.exchange, parts.rank, parts.n_ranks
+            divided = fastbp_parts_t(parts.n, parts.rank, parts.n_ranks, parts.sync_every,
+                                     _call_exchange, <void *>self)
+            options.parts = &divided
+            data.part_rows = _rows_of_parts(rows_of_parts, parts.n)
         self.net, self.population = net, population
         self.optimizer = optimizer
         self.packed = Packed()
+        if parts is not None:
+            self.packed.first, self.packed.count = parts.state
         self.state = self.packed.read(net, theta, optimizer, [])
         self.kept = (theta, x, y, weights, chosen)
         _check(fastbp_fit_new(&self.fit, net.net, params, &data, &self.state, &options))
@@ -1002,6 +1016,7 @@ cdef class Fit:
         if status != FASTBP_ERR_DIVERGED:
             _check_call(self.net, status)
         self.at = progress.place
+        self.flags = progress.flags
         return (status == FASTBP_ERR_DIVERGED, progress.epoch_done, progress.epoch, progress.step,
                 progress.loss, progress.last_loss)
 
@@ -1033,9 +1048,11 @@ cdef class Fit:
         return dict(report, products=report.products.decode(),
                     layers=[layers[i] for i in range(len(self.net.widths))])
 
-    def rebind(self, x, y, weights):
+    def rebind(self, x, y, weights, rows_of_parts=None):
         """Bind other data; ValueError if they have more rows than the session can hold."""
         cdef fastbp_data_t data = self.net.data(x, y, weights, x.shape[0])
+        if rows_of_parts is not None:
+            data.part_rows = _rows_of_parts(rows_of_parts, len(rows_of_parts))
         _check(fastbp_fit_rebind(self.fit, &data))
         self.kept = (self.kept[0], x, y, weights, None)
 
@@ -1050,6 +1067,54 @@ cdef class Fit:
         """Continue from such a place; the bound data are its block."""
         self.at = fastbp_place_t(epoch, step, block, first, loss_sum, weight_sum)
         _check(fastbp_fit_seek(self.fit, &self.at))
+
+
+    def raise_flags(self, unsigned flags):
+        """End the runs of all ranks before their next step; then `flags` has those of all."""
+        _check(fastbp_fit_raise(self.fit, flags))
+
+    def share(self):
+        """What the ranks exchange: fastbp_share_t as a dict of tuples and buffers."""
+        cdef fastbp_share_t share
+        cdef int n = self.n_ranks
+        _check(fastbp_fit_share(self.fit, &share))
+        slots = tuple(share.rank_slots[r] for r in range(n))
+        first = tuple(share.first[r] for r in range(n + 1))
+        piece = tuple(share.piece[r] for r in range(n + 1))
+        own = first[self.rank + 1] - first[self.rank]
+        return dict(
+            first=first, piece=piece, slots=slots,
+            head=_buffer(self, share.head, b"d", 1, share.head_size),
+            heads=_buffer(self, share.heads, b"d", n, share.head_size),
+            squares=_buffer(self, share.squares, b"d", 1, piece[n]),
+            sums=_buffer(self, share.sums, self.net.code, slots[self.rank], share.n_params),
+            received=_buffer(self, share.received, self.net.code, sum(slots), own))
+
+
+def shares(Net net, int n_ranks):
+    """Where each of n_ranks ranks begins in theta, and the end: which updates what."""
+    cdef bytearray room = bytearray((n_ranks + 1) * sizeof(size_t))
+    cdef size_t *first = <size_t *><char *>room
+    _check(fastbp_shares(net.net, n_ranks, first))
+    return tuple(first[r] for r in range(n_ranks + 1))
+
+
+cdef const ptrdiff_t *_rows_of_parts(rows, size_t n) except NULL:
+    cdef const ptrdiff_t[::1] at = rows
+    if <size_t>len(at) != n:
+        raise ValueError("not the number of parts")
+    return &at[0]
+
+
+cdef fastbp_status_t _call_exchange(void *context, fastbp_exchange_t what) noexcept with gil:
+    """The fastbp_exchange_fn of a Fit; an exception is stored as that of a loss is."""
+    cdef Fit fit = <Fit>context
+    try:
+        fit.exchange(<int>what)
+        return FASTBP_OK
+    except BaseException as error:
+        fit.net.errors[False] = error
+        return FASTBP_ERR_CALL
 
 
 cdef class Population:
@@ -1324,13 +1389,15 @@ def round_factor(x, int precision, out=None):
 
 
 def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alpha=0.0, aux=None,
-         z=None, bint panels=False, int repeats=1):
+         z=None, bint panels=False, part_rows=None, int repeats=1):
     """Compute c by one of the engine's products: "nn" A B, "tn" A^T B or "nt" A B^T.
 
     With aux, which is the a or the z that SLOPES[activation] names, c = (product) * sigma'.
     Otherwise z = product + bias, unless it is None, and c = sigma(product + bias). panels: whether
-    "nn" copies B into panels first. repeats: how often the product is computed.
+    "nn" copies B into panels first. part_rows, intp (n,): "tn" sums such parts of the rows by
+    themselves. repeats: how often the product is computed.
     """
+    cdef const ptrdiff_t[::1] parts = part_rows
     cdef char code = b"d" if a.dtype.itemsize == 8 else b"f"
     cdef Matrix at_a = _locate(a, code), at_b = _locate(b, code), at_c = _locate(c, code, True)
     cdef Matrix at_z = _locate_or_null(z, code, True), at_aux = _locate_or_null(aux, code)
@@ -1354,6 +1421,8 @@ def gemm(str form, a, b, c, *, bias=None, str activation="identity", double alph
     call.bias = _vector_or_null(bias, code, call.n)
     call.activation, call.alpha = ACTIVATIONS[activation], alpha
     call.panels, call.repeats = panels, repeats
+    call.part_rows = NULL if part_rows is None or len(parts) == 0 else &parts[0]
+    call.n_parts = 0 if part_rows is None else len(parts)
     with nogil:
         _check(fastbp_gemm(&call))
 

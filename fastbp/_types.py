@@ -126,6 +126,13 @@ class Session(Protocol):
         that diverges changes nothing.
         """
 
+    @property
+    def flags(self) -> int:
+        """Those of all ranks, if they ended the last run."""
+
+    def raise_flags(self, flags: int) -> None:
+        """End the runs of all ranks before their next step."""
+
     def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
         """Set the learning rates, and the momenta or β1, of the steps of the coming epoch.
 
@@ -210,6 +217,8 @@ class SessionOptions:
         Which rows of the data set are the samples; None for all.
     population : object or None
         The memory of the engine that the sessions of a population share, a `_core.Population`.
+    parts : object or None
+        The parts of the data and their ranks, a `_training.divided.Divided`.
     """
 
     batch_size: int
@@ -218,6 +227,7 @@ class SessionOptions:
     part_rows: int = 0
     rows: Array | None = None
     population: Any = None
+    parts: Any = None
 
 
 @dataclass(frozen=True)
@@ -291,6 +301,27 @@ class Lock(Protocol):
         """A copy of an array, made under the lock."""
 
 
+class BoundParts(NamedTuple):
+    """The parts of the data of a session, as the engine reads them: fastbp_parts_t.
+
+    Attributes
+    ----------
+    n, rank, n_ranks, sync_every : int
+        The parts of all ranks, this rank, how many there are, and steps between averages or 0.
+    exchange : callable or None
+        Called with the kind of each exchange.
+    state : tuple of int
+        The first element of theta whose state the optimiser has, and how many; (0, 0) for all.
+    """
+
+    n: int
+    rank: int
+    n_ranks: int
+    sync_every: int
+    exchange: Any
+    state: tuple[int, int]
+
+
 class UpdateRule(Protocol):
     """What the engine needs of an optimiser of `fastbp.optim`."""
 
@@ -361,6 +392,12 @@ class Trainee(Protocol):
     @property
     def _hook(self) -> object:
         """The hook of `on_delta`, or None."""
+
+    @property
+    def _arithmetic(self) -> str:
+        """What computes: the ISA of the engine, or NumPy."""
+
+    _dropout_step: int  # of the masks of the next forward for training
 
     def forward(self, X: object) -> Array:
         """The outputs, with z and a of every layer kept for `backward`."""

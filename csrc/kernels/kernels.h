@@ -34,14 +34,24 @@ typedef enum {
     FBP_EPI_BACKWARD, /* C = (AB) ⊙ σ', where σ' is computed from aux: the layer's a or z */
 } fbp_epi_t;
 
+/* The rows of a product's k in parts, whose sums are added along a binary tree: each part has its
+ * own sum, and after part i the latest pops[i] sums on a stack are taken off it and added, one
+ * after another, before the result is put on it. In the end one sum is left. */
+typedef struct {
+    ptrdiff_t n;           /* at least 1 */
+    const ptrdiff_t *rows; /* of each part, at least 1; k of them together */
+    const int *pops;
+    void *stack; /* for as many sums as can be on it: m × n elements each, at least tile_elems */
+} fbp_gemm_parts_t;
+
 /* One product. A is given by pointers to its rows, so that a shuffled batch needs no copy:
  *   gemm_nn  C[m,n] = epi(A[m,k] · B[k,n] + bias)   a: m pointers to rows of k elements
  *   gemm_tn  C[m,n] = A[k,m]ᵀ · B[k,n]              a: k pointers to rows, columns a_offset … + m
  *   gemm_nt  C[m,n] = epi(A[m,k] · B[n,k]ᵀ)         as nn; B dense, epi NONE or BACKWARD
  * B is dense (b_panel = 0) or in panels of the table's panel_cols columns: row k of panel p is at
  * b + p·b_panel + k·panel_cols, and the last panel is padded with zeros. Sums run over k in order,
- * except those of nt and of the last few columns of nn, which run in the lanes of a vector first.
- */
+ * except those of nt and of the last few columns of nn, which run in the lanes of a vector first,
+ * and those of tn with parts. */
 typedef struct {
     void *c;
     ptrdiff_t ldc;
@@ -65,7 +75,8 @@ typedef struct {
      * uses next. They are prefetched into L2 during the product. NULL ends the list. */
     const void *warm[FBP_MAX_WARM];
     ptrdiff_t ldwarm;
-    bool spread; /* warm: over the loop of a tile, instead of before it */
+    bool spread;                   /* warm: over the loop of a tile, instead of before it */
+    const fbp_gemm_parts_t *parts; /* tn: or NULL */
 } fbp_gemm_t;
 
 /* n = (z − mean) · r · gain + shift, row by row, r = 1/√(var + eps); RMS: mean = 0, no shift. */
@@ -319,6 +330,7 @@ typedef struct {
     int lanes;              /* elements of a vector */
     int tile_rows;          /* rows of the register tile of gemm_nn */
     int panel_cols;         /* columns of a panel, a multiple of lanes */
+    int tile_elems;         /* the most elements of a register tile */
     ptrdiff_t narrow_elems; /* elements of scratch for the last few columns of gemm_nn */
     int side_rows;          /* rows of the register tile of interleaved products */
 } fbp_kernels_t;

@@ -116,7 +116,7 @@ static double weight_of(const fbp_batch_t *batch, ptrdiff_t i) {
 static double class_weight_sum(const fbp_batch_t *batch) {
     const fastbp_net_t *net = batch->plan->net;
     double sum = 0;
-    for (ptrdiff_t i = 0; i < batch->rows; ++i)
+    for (ptrdiff_t i = batch->from; i < batch->from + batch->rows; ++i)
         sum +=
             weight_of(batch, i) * fbp_class_weight(&net->loss, net->dtype, batch->plan->label[i]);
     return sum;
@@ -129,15 +129,16 @@ double fbp_weight_sum(const fbp_batch_t *batch) {
     if (batch->labels && fbp_loss_weighs_classes(loss)) return class_weight_sum(batch);
     if (!batch->weighted) return (double)batch->rows / group;
     double sum = 0;
-    for (ptrdiff_t i = 0; i < batch->rows; ++i) sum += weight_of(batch, i);
+    for (ptrdiff_t i = 0; i < batch->rows; ++i) sum += weight_of(batch, batch->from + i);
     return sum / group;
 }
 
 /* Four partial sums, because one chain of additions would take four cycles per row. */
 double fbp_loss_sum(const fbp_batch_t *batch) {
     double part[4] = {0, 0, 0, 0};
+    const double *loss = batch->plan->row_loss + batch->from;
     for (ptrdiff_t i = 0; i < batch->rows; ++i)
-        part[i % 4] += weight_of(batch, i) * batch->plan->row_loss[i];
+        part[i % 4] += weight_of(batch, batch->from + i) * loss[i];
     return (part[0] + part[1]) + (part[2] + part[3]);
 }
 

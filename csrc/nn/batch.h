@@ -4,6 +4,14 @@
 
 #include "plan.h"
 
+/* The rows of a batch by the parts of the data that they are from: sums over the batch are those of
+ * fbp_gemm_parts_t. */
+typedef struct {
+    ptrdiff_t n;
+    const ptrdiff_t *rows; /* at least 1 each */
+    const int *pops;
+} fbp_segments_t;
+
 typedef struct {
     fbp_plan_t *plan;
     const void *theta;
@@ -15,6 +23,10 @@ typedef struct {
     bool backward;       /* the loss also computes δ^L, for the recursion */
     uint64_t seed, step; /* of the masks, if plan->drops */
     ptrdiff_t offset; /* place of the first row in the whole batch, of which this may be a part */
+    ptrdiff_t whole_rows; /* those of the whole batch, if it chooses the kernels, otherwise 0 */
+    bool first;           /* penalties are computed with these rows, once per step */
+    ptrdiff_t from;       /* sums over the batch begin with this row of the plan */
+    const fbp_segments_t *segments; /* or NULL: sums go over the rows in their order */
     int lowest; /* the recursion may stop at δ of this layer; 0 or 1: it goes down to layer 1 */
 } fbp_batch_t;
 
@@ -45,8 +57,8 @@ void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, cons
 void fbp_shuffle(const fastbp_net_t *net, uint32_t *order, ptrdiff_t rows, uint64_t seed,
                  ptrdiff_t epoch, ptrdiff_t block);
 
-/* S = Σ s_i over the batch, with the class weights of labels, and Σ s_i J_i from plan->row_loss.
- * Both add up in a fixed order. */
+/* S = Σ s_i over the rows from `from` on, with the class weights of labels, and Σ s_i J_i from
+ * plan->row_loss. Both add up in a fixed order. */
 double fbp_weight_sum(const fbp_batch_t *batch);
 double fbp_loss_sum(const fbp_batch_t *batch);
 

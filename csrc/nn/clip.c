@@ -23,8 +23,7 @@ static double square_of(const fbp_clipping_t *c, ptrdiff_t tile, int part) {
     return fbp_tile_sum_squares(c->net, c->grad, &c->net->tile[tile], part);
 }
 
-/* If the square is NaN, so is the factor. */
-static double factor_of(double limit, double square) {
+double fbp_norm_factor(double limit, double square) {
     const double factor = limit / (sqrt(square) + 1e-6);
     return factor > 1 ? 1 : factor;
 }
@@ -42,7 +41,7 @@ fbp_clipping_t fbp_clipping_of(const fastbp_net_t *net, const fastbp_optimizer_t
     double sum = 0;
     for (ptrdiff_t i = 0; i < net->n_tiles; ++i)
         for (int part = 0; part < FBP_PARTS; ++part) sum += square_of(&c, i, part);
-    c.whole_factor = factor_of(c.limit, sum);
+    c.whole_factor = fbp_norm_factor(c.limit, sum);
     return c;
 }
 
@@ -50,10 +49,11 @@ double fbp_clip_factor(fbp_clipping_t *c, int layer, int part) {
     if (c->clip != FASTBP_CLIP_NORM) return c->whole_factor;
     if (c->layer == layer) return c->own[part];
     double sum[FBP_PARTS] = {0};
-    for (ptrdiff_t i = 0; i < c->net->n_tiles; ++i)
+    if (c->add_squares != NULL) c->add_squares(c->context, layer, sum);
+    for (ptrdiff_t i = 0; c->add_squares == NULL && i < c->net->n_tiles; ++i)
         for (int p = 0; c->net->tile[i].layer == layer && p < FBP_PARTS; ++p)
             sum[p] += square_of(c, i, p);
-    for (int p = 0; p < FBP_PARTS; ++p) c->own[p] = factor_of(c->limit, sum[p]);
+    for (int p = 0; p < FBP_PARTS; ++p) c->own[p] = fbp_norm_factor(c->limit, sum[p]);
     c->layer = layer;
     return c->own[part];
 }

@@ -24,9 +24,15 @@ typedef struct {
     double whole_factor; /* the factor of every part, unless clip is FASTBP_CLIP_NORM */
     const void *grad;
     const double *squares; /* FBP_PARTS sums Σ g² per tile; NULL: computed from grad */
-    int layer;             /* the layer whose factors are in `own`; -1: none yet */
+    /* Instead of both: adds up Σ g² of each part of a layer. */
+    void (*add_squares)(const void *context, int layer, double sum[FBP_PARTS]);
+    const void *context;
+    int layer; /* the layer whose factors are in `own`; -1: none yet */
     double own[FBP_PARTS];
 } fbp_clipping_t;
+
+/* The factor for a gradient with this Σ g². If the square is NaN, so is the factor. */
+double fbp_norm_factor(double limit, double square);
 
 fbp_clipping_t fbp_clipping_of(const fastbp_net_t *net, const fastbp_optimizer_t *optimizer,
                                const void *grad, const double *squares);

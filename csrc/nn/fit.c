@@ -9,6 +9,7 @@
 #include "products.h"
 #include "rooms.h"
 #include "rows.h"
+#include "share.h"
 #include "step.h"
 #include "tiles.h"
 #include "update.h"
@@ -18,23 +19,32 @@
 
 static bool valid_data(const fastbp_net_t *net, const fastbp_data_t *data) {
     const bool pairs_stay = data->chosen == NULL || net->loss.group == 1;
-    return data->rows >= 1 && data->rows <= (ptrdiff_t)INT32_MAX && fbp_targets_fit(net, data) &&
-           pairs_stay;
+    const ptrdiff_t least = data->part_rows != NULL ? 0 : 1;
+    return data->rows >= least && data->rows <= (ptrdiff_t)INT32_MAX &&
+           fbp_targets_fit(net, data) && pairs_stay;
 }
 
-static bool valid_options(const fastbp_net_t *net, const fastbp_fit_options_t *options) {
+static bool valid_options(const fastbp_net_t *net, const fastbp_data_t *data,
+                          const fastbp_fit_options_t *options) {
+    const fastbp_parts_t *parts = options->parts;
+    if ((parts == NULL) != (data->part_rows == NULL)) return false;
+    if (parts != NULL && (options->part_rows > 0 || options->population != NULL ||
+                          !fbp_parts_valid(parts) || !fbp_parts_fit(net, parts, data)))
+        return false;
     return options->batch_size >= 1 && options->batch_size % net->loss.group == 0 &&
            options->part_rows >= 0 && options->part_rows % net->loss.group == 0 &&
            options->n_threads >= 0;
 }
 
 /* The buffers of a session: its own, or places in the memory of its population. */
-static fastbp_status_t plan_buffers(fastbp_fit_t *fit, const fastbp_net_t *net, ptrdiff_t asked) {
-    const ptrdiff_t capacity = fbp_min(asked, fit->data.rows);
+static fastbp_status_t plan_buffers(fastbp_fit_t *fit, const fastbp_net_t *net, ptrdiff_t capacity,
+                                    ptrdiff_t asked) {
     fastbp_status_t status =
         fit->population != NULL
             ? fbp_plan_init_borrower(&fit->plan, net, capacity, asked, fit->n_workers)
             : fbp_plan_init(&fit->plan, net, FBP_PLAN_TRAIN, capacity, asked, fit->n_workers);
+    if (status == FASTBP_OK && fit->divided)
+        status = fbp_plan_add_stack(&fit->plan, FBP_TREE_DEPTH);
     if (status == FASTBP_OK) status = fbp_batch_accept(&fit->plan, &fit->data);
     if (status != FASTBP_OK) return status;
     fbp_session_carve(fit, &fit->arena);
@@ -48,26 +58,65 @@ static fastbp_status_t plan_buffers(fastbp_fit_t *fit, const fastbp_net_t *net, 
     return FASTBP_OK;
 }
 
+/* What follows from the options of a session with parts, before it has memory. */
+static void divide(fastbp_fit_t *fit, const fastbp_net_t *net, const fastbp_parts_t *options) {
+    fit->divided = options != NULL;
+    if (!fit->divided) return;
+    fbp_parts_init(&fit->parts, net, options);
+    fit->shared = options->n_ranks > 1 && !fit->parts.apart;
+    fit->order_capacity = fbp_max(1, fit->data.rows);
+}
+
+/* … and once it has. */
+static void describe_share(fastbp_fit_t *fit) {
+    const fastbp_net_t *net = fit->plan.net;
+    const fastbp_parts_t *options = &fit->parts.options;
+    fastbp_share_t *share = &fit->share;
+    fbp_parts_bind(&fit->parts, fit->data.part_rows);
+    fbp_pieces_cut(&fit->pieces, net, fit->shared ? options->rank : 0,
+                   fit->shared ? options->n_ranks : 1);
+    for (int rank = 0; rank < options->n_ranks; ++rank) {
+        fit->first[rank] = fit->shared ? fbp_pieces_begin(&fit->pieces, net, rank) : 0;
+        fit->rank_slots[rank] = fit->shared ? fbp_parts_slots(options, rank) : 0;
+    }
+    fit->first[options->n_ranks] = net->n_params;
+    share->n_params = net->n_params;
+    share->first = fit->first;
+    share->slots = fit->parts.slots;
+    share->most_slots = fit->parts.most_slots;
+    share->rank_slots = fit->rank_slots;
+    share->head_size = 2 + 2 * fit->parts.most_slots;
+    share->squares = fit->pieces.square;
+    share->piece = fit->pieces.first;
+}
+
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void *theta,
                                const fastbp_data_t *data, fastbp_optimizer_t *optimizer,
                                const fastbp_fit_options_t *options) {
     *out = NULL;
-    if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) || !valid_options(net, options))
+    if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) ||
+        !valid_options(net, data, options))
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
     if (fit == NULL) return FASTBP_ERR_MEMORY;
     const bool in_parts = options->part_rows > 0 && options->part_rows < options->batch_size;
     const ptrdiff_t asked = in_parts ? options->part_rows : options->batch_size;
-    const ptrdiff_t capacity = fbp_min(asked, data->rows);
+    const ptrdiff_t capacity = options->parts != NULL
+                                   ? fbp_parts_capacity(net, options->parts, data, asked)
+                                   : fbp_min(asked, data->rows);
     fit->data = *data;
     fit->optimizer = optimizer;
     fit->options = *options;
+    fit->options.parts = NULL; /* fit->parts has a copy */
     fit->theta = theta;
     fit->population = options->population;
     fit->in_parts = in_parts && asked < data->rows;
     fit->order_capacity = options->shuffle || data->chosen != NULL ? data->rows : 0;
+    divide(fit, net, options->parts);
     fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
-    const fastbp_status_t status = plan_buffers(fit, net, asked);
+    /* Parts of a batch do not begin at whole tiles of bfloat16. */
+    const ptrdiff_t like = fit->divided ? fbp_min(asked, FBP_ROUNDED_MAX_ROWS) : asked;
+    const fastbp_status_t status = plan_buffers(fit, net, capacity, like);
     if (status != FASTBP_OK) {
         fastbp_fit_free(fit);
         return status;
@@ -76,7 +125,12 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->batch.plan = &fit->plan;
     fit->batch.theta = theta;
     fit->batch.fold_weights = fit->batch.backward = true;
+    fit->batch.first = true;
     fit->batch.rows = capacity;
+    if (fit->divided) describe_share(fit);
+    if (fit->divided) /* the largest batch of all ranks, for which copies of W may be needed */
+        fit->batch.whole_rows =
+            fbp_min(asked + fit->parts.options.n * fit->parts.group, fbp_session_rows(fit));
     fit->batch.seed = options->seed;
     fit->keep_copies = fbp_uses_copies(&fit->batch);
     fbp_sizing_init(&fit->sizing, fit->n_workers);
@@ -87,16 +141,23 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
 }
 
 fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data) {
-    const ptrdiff_t batch = fbp_min(fit->options.batch_size, data->rows);
-    const bool ordered = fit->options.shuffle || data->chosen != NULL;
-    if (!valid_data(fit->plan.net, data) || (!fit->in_parts && batch > fit->plan.capacity) ||
+    const fastbp_net_t *net = fit->plan.net;
+    const fastbp_parts_t *options = fit->divided ? &fit->parts.options : NULL;
+    const ptrdiff_t asked = fit->options.batch_size;
+    const bool ordered = fit->options.shuffle || data->chosen != NULL || fit->divided;
+    if (fit->divided != (data->part_rows != NULL) || !valid_data(net, data) ||
+        (fit->divided && !fbp_parts_fit(net, options, data)) ||
         (ordered && data->rows > fit->order_capacity))
         return FASTBP_ERR_ARGUMENT;
+    const ptrdiff_t batch =
+        fit->divided ? fbp_parts_capacity(net, options, data, asked) : fbp_min(asked, data->rows);
+    if (!fit->in_parts && batch > fit->plan.capacity) return FASTBP_ERR_ARGUMENT;
     const fastbp_status_t status = fbp_batch_accept(&fit->plan, data);
     if (status != FASTBP_OK) return status;
     if (fit->population != NULL) fbp_rooms_note(fit->population, fit);
     fit->data = *data;
     fbp_batch_describe(&fit->batch, data);
+    if (fit->divided) fbp_parts_bind(&fit->parts, data->part_rows);
     fit->place = (fastbp_place_t){.epoch = fit->place.epoch};
     fit->prepared = false;
     return FASTBP_OK;
@@ -128,7 +189,10 @@ void fastbp_fit_free(fastbp_fit_t *fit) {
 void fbp_fit_order(fastbp_fit_t *fit) {
     const fastbp_data_t *data = &fit->data;
     if (fit->order == NULL) return;
-    if (fit->options.shuffle)
+    if (fit->divided)
+        fbp_parts_order(&fit->parts, fit->plan.net, fit->options.shuffle, fit->options.seed,
+                        fit->place.epoch, fit->place.block, fit->options.batch_size, fit->order);
+    else if (fit->options.shuffle)
         fbp_shuffle(fit->plan.net, fit->order, data->rows, fit->options.seed, fit->place.epoch,
                     fit->place.block);
     for (ptrdiff_t i = 0; data->chosen != NULL && i < data->rows; ++i)
@@ -139,6 +203,8 @@ void fbp_fit_prepare(fastbp_fit_t *fit, bool single) {
     const fastbp_net_t *net = fit->plan.net;
     const bool copy = fit->keep_copies && (single || !fit->prepared);
     if (!fit->prepared) fbp_fit_order(fit);
+    if (fit->divided && fit->place.first < fbp_session_rows(fit))
+        fbp_parts_locate(&fit->parts, fit->place.first, fit->options.batch_size);
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals(); /* copies may round x − hi */
     for (ptrdiff_t i = 0; copy && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->batch, &net->tile[i], FBP_COPY_BOTH);
@@ -150,8 +216,12 @@ void fbp_fit_prepare(fastbp_fit_t *fit, bool single) {
 fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place) {
     if (place->epoch < 0 || place->epoch == PTRDIFF_MAX || place->step < 0 ||
         place->step > PTRDIFF_MAX / 2 || place->block < 0 || place->block > (ptrdiff_t)INT32_MAX ||
-        place->first < 0 || place->first > fit->data.rows ||
+        place->first < 0 || place->first > fbp_session_rows(fit) ||
         place->first % fit->plan.net->loss.group != 0)
+        return FASTBP_ERR_ARGUMENT;
+    if (fit->divided &&
+        (place->block > INT32_MAX / fit->parts.options.n ||
+         (place->first % fit->options.batch_size != 0 && place->first != fbp_session_rows(fit))))
         return FASTBP_ERR_ARGUMENT;
     fit->place = *place;
     fit->prepared = false;
@@ -182,7 +252,7 @@ static void run_regions(fbp_slice_t *slice) {
     do {
         slice->resized = false;
         fbp_pool_run(fit->sizing.size, fbp_run_steps, slice);
-    } while (slice->resized && !slice->diverged && !slice->loss_failed);
+    } while (slice->resized && !slice->diverged && !slice->loss_failed && slice->flags == 0);
     if (measures) fit->lag = fbp_seconds() - slice->last;
 }
 
@@ -194,7 +264,7 @@ static ptrdiff_t next_epoch(ptrdiff_t epoch) {
 fastbp_status_t fbp_fit_end_run(fastbp_fit_t *fit, const fbp_slice_t *slice,
                                 fastbp_progress_t *progress) {
     const bool failed = slice->diverged || slice->loss_failed;
-    const bool done = !failed && fit->place.first >= fit->data.rows;
+    const bool done = !failed && fit->place.first >= fbp_session_rows(fit);
     *progress = (fastbp_progress_t){
         .epoch_done = done,
         .epoch = fit->place.epoch,
@@ -202,7 +272,9 @@ fastbp_status_t fbp_fit_end_run(fastbp_fit_t *fit, const fbp_slice_t *slice,
         .loss = fit->place.loss_sum / fit->place.weight_sum,
         .last_loss = fit->last_loss,
         .place = fit->place,
+        .flags = slice->flags,
     };
+    if (slice->flags != 0) fit->flags = 0;
     if (done) fit->place = (fastbp_place_t){.epoch = next_epoch(fit->place.epoch)};
     if (done || failed) fit->prepared = false;
     if (slice->loss_failed) return FASTBP_ERR_CALL;
@@ -217,13 +289,26 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
     fbp_fit_prepare(fit, seconds <= 0);
     fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
     const ptrdiff_t step = fit->place.step;
-    if (fit->place.first < fit->data.rows) run_regions(&slice);
+    if (fit->place.first < fbp_session_rows(fit)) run_regions(&slice);
     fastbp_fit_runs_t *runs = fit->clocked ? &fit->timed : &fit->plain;
     if (fit->clocks.worker != NULL) {
         runs->steps += fit->place.step - step;
         runs->seconds += fbp_seconds() - begin;
     }
     return fbp_fit_end_run(fit, &slice, progress);
+}
+
+fastbp_status_t fastbp_fit_share(const fastbp_fit_t *fit, fastbp_share_t *share) {
+    if (!fit->divided) return FASTBP_ERR_ARGUMENT;
+    *share = fit->share;
+    return FASTBP_OK;
+}
+
+fastbp_status_t fastbp_fit_raise(fastbp_fit_t *fit, unsigned flags) {
+    if (!fit->divided || (flags & (FBP_FLAG_FAILED | FBP_FLAG_DIVERGED)) != 0)
+        return FASTBP_ERR_ARGUMENT;
+    fit->flags |= flags;
+    return FASTBP_OK;
 }
 
 fastbp_status_t fastbp_fit_set_clocks(fastbp_fit_t *fit, bool on) {
@@ -248,7 +333,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     const fbp_update_t update = fbp_step_constants(fit->optimizer, fit->optimizer->t + 1);
     fbp_batch_t batch = fit->batch;
     batch.rows = plan->capacity;
-    const bool at_once = !fit->in_parts && !fbp_clips_norms(fit->optimizer);
+    const bool at_once = !fit->in_parts && !fit->divided && !fbp_clips_norms(fit->optimizer);
     *report = (fastbp_fit_report_t){
         .threads = team_size,
         .threads_planned = fit->n_workers,

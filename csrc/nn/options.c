@@ -139,10 +139,11 @@ const void *fbp_norm_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     const fastbp_net_t *net = plan->net;
     const ptrdiff_t n = net->layer[l - 1].n_out;
     const bool weighted = batch->weighted && !batch->fold_weights;
-    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], 0, batch->rows, n);
-    const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], 0, batch->rows, n);
+    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], batch->from, batch->rows, n);
+    const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], batch->from, batch->rows, n);
+    const void *weight = fbp_at(net, plan->weight, (size_t)batch->from);
     void *shift = fbp_at(net, scratch->column, (size_t)net->max_width);
-    net->kernels->norm_gradient(&z, plan->stats[l], &g, weighted ? plan->weight : NULL,
+    net->kernels->norm_gradient(&z, stats_at(plan, l, batch->from), &g, weighted ? weight : NULL,
                                 scratch->column, shift);
     return shift;
 }

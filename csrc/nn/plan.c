@@ -247,6 +247,7 @@ void fbp_plan_free(fbp_plan_t *plan) {
     fbp_arena_free(&plan->copies_arena);
     fbp_arena_free(&plan->dropout_arena);
     fbp_arena_free(&plan->scratch_arena);
+    fbp_arena_free(&plan->stack_arena);
     free(plan->scratch);
     free(plan->a);
     free(plan->wt);
@@ -308,6 +309,24 @@ static void carve_copies(fbp_plan_t *plan, fbp_arena_t *arena) {
 fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan) {
     if (is_there(&plan->copies_arena)) return FASTBP_OK;
     return allocate(plan, &plan->copies_arena, carve_copies);
+}
+
+/* All vectors of a layer have a stack each, side by side; a tile of W uses the same memory. */
+static void carve_stack(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const fastbp_net_t *net = plan->net;
+    const size_t depth = (size_t)plan->stack_depth;
+    for (int w = 0; w < plan->n_workers; ++w)
+        plan->scratch[w].stack =
+            fbp_arena_take(arena, depth * plan->stack_elems, net->kernels->elem_size);
+}
+
+fastbp_status_t fbp_plan_add_stack(fbp_plan_t *plan, int depth) {
+    const fastbp_net_t *net = plan->net;
+    const ptrdiff_t tile = FBP_TILE_UNITS * net->machine->tile_outputs;
+    const ptrdiff_t vectors = 3 * net->max_width + (ptrdiff_t)column_elems(net);
+    plan->stack_depth = depth;
+    plan->stack_elems = (size_t)fbp_max(fbp_max(tile, vectors), net->kernels->tile_elems);
+    return allocate(plan, &plan->stack_arena, carve_stack);
 }
 
 /* The buffers that a plan for training can have. */

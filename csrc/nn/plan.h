@@ -20,6 +20,7 @@ typedef struct {
     void *turned;           /* raw sums of the last few outputs of a tile, output by output */
     fbp_rows_t input;       /* a tile's units of x; at is NULL if x is read in place */
     void *column;           /* sums of the vectors of a layer: of b, of gain and shift, … */
+    void *stack;            /* sums of parts of the rows, see fbp_plan_add_stack */
     void *run;              /* for fbp_run_t.scratch */
     void *terms;            /* ∂J_i/∂c by unit, of fbp_term_rows rows, one c after another */
     fbp_profile_t *profile; /* the worker's clock, or NULL */
@@ -48,7 +49,7 @@ typedef struct {
     /* ∂J_i/∂c for the trained constants. Per unit: a row for each i, laid out as in theta. Per
      * layer: a row for each c, with a number for each i, so that whole vectors add up. */
     fbp_rows_t *dc;
-    fbp_rows_t skip;    /* ∂J_i/∂out of the last residual layer that the recursion went through */
+    fbp_rows_t skip; /* ∂J_i/∂out of the last residual layer that the recursion went through */
     fbp_rows_t dropped; /* the inputs after dropout */
     /* Indexed by i = 0 … L − 1: copies of W^{i+1} in panels, row by row and transposed; or NULL. */
     void **wp, **wt;
@@ -65,7 +66,9 @@ typedef struct {
 
     int n_workers;
     fbp_scratch_t *scratch; /* one per worker */
-    fbp_arena_t scratch_arena;
+    fbp_arena_t scratch_arena, stack_arena;
+    size_t stack_elems; /* of one sum of every kind on scratch->stack */
+    int stack_depth;
 } fbp_plan_t;
 
 /* Buffers for batches of up to `capacity` rows. They make their products as batches of `batch_rows`
@@ -115,6 +118,9 @@ const fbp_rows_t *fbp_plan_slope_rows(const fbp_plan_t *plan, int l);
 
 /* For s_i δ_i of every layer. */
 fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan);
+
+/* Scratch for batches with segments: room for `depth` sums on each stack. */
+fastbp_status_t fbp_plan_add_stack(fbp_plan_t *plan, int depth);
 
 /* For rows of x that must be converted to the network's dtype. */
 fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan);

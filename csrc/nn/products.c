@@ -16,7 +16,8 @@ void fbp_end_products(const fbp_plan_t *plan) {
 /* ---- copies of W ---- */
 
 bool fbp_uses_copies(const fbp_batch_t *batch) {
-    return batch->rows > FBP_DOT_MAX_ROWS || fbp_factors_copied(&batch->plan->factors);
+    return fbp_max(batch->rows, batch->whole_rows) > FBP_DOT_MAX_ROWS ||
+           fbp_factors_copied(&batch->plan->factors);
 }
 
 /* Products of sparse rows read W in place. */
@@ -251,8 +252,8 @@ void fbp_sum_sparse(const fbp_batch_t *batch, const fbp_tile_t *tile, ptrdiff_t 
                     ptrdiff_t cols, void *sums, ptrdiff_t lds) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_rows_t *delta = fbp_weighted_delta(batch, 1);
-    const fbp_mat_t part = {fbp_at(plan->net, delta->at, (size_t)column), batch->rows, cols,
-                            delta->ld};
-    plan->net->kernels->sparse_sums(plan->factors.planes, plan->sparse, &part, tile->unit0,
-                                    tile->unit1, sums, lds);
+    const fbp_mat_t part = {fbp_at(plan->net, fbp_row_at(plan, delta, batch->from), (size_t)column),
+                            batch->rows, cols, delta->ld};
+    plan->net->kernels->sparse_sums(plan->factors.planes, plan->sparse + batch->from, &part,
+                                    tile->unit0, tile->unit1, sums, lds);
 }

@@ -73,9 +73,11 @@ bool fbp_custom_loss(const fbp_batch_t *batch, fbp_fpmode_t callers_mode) {
     const int l = net->n_layers;
     const fbp_fpmode_t ours = fbp_fpmode();
     fbp_set_fpmode(callers_mode);
-    const fastbp_status_t status =
-        net->loss.fn(net->loss.context, batch->rows, plan->a[l].at, plan->a[l].ld, plan->target,
-                     plan->row_loss, batch->backward ? plan->delta[l].at : NULL, plan->delta[l].ld);
+    const ptrdiff_t from = batch->from;
+    const fastbp_status_t status = net->loss.fn(
+        net->loss.context, batch->rows, fbp_row_at(plan, &plan->a[l], from), plan->a[l].ld,
+        plan->target + from, plan->row_loss + from,
+        batch->backward ? fbp_row_at(plan, &plan->delta[l], from) : NULL, plan->delta[l].ld);
     fbp_set_fpmode(ours);
     return status == FASTBP_OK;
 }

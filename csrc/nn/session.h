@@ -5,7 +5,7 @@
 #define FASTBP_NN_SESSION_H
 
 #include "../threads/sizing.h"
-#include "batch.h"
+#include "pieces.h"
 
 struct fastbp_fit {
     fbp_plan_t plan;
@@ -36,7 +36,21 @@ struct fastbp_fit {
     fbp_clocks_t clocks;
     bool clocked;                   /* the clocks run */
     fastbp_fit_runs_t timed, plain; /* runs with clocks, and without since their first start */
+    /* With parts. */
+    bool divided; /* the data are in parts */
+    bool shared;  /* … of several ranks that make their steps together */
+    fbp_parts_t parts;
+    fbp_pieces_t pieces;
+    fastbp_share_t share;
+    size_t *first; /* of share */
+    int *rank_slots;
+    void **sums_at;  /* of each node, for its update */
+    unsigned flags;  /* for the other ranks */
+    ptrdiff_t since; /* steps since the last average */
 };
+
+/* The rows of an epoch or block, those of other ranks included. */
+ptrdiff_t fbp_session_rows(const fastbp_fit_t *fit);
 
 /* Hands out the buffers of a session besides those of its plan. */
 void fbp_session_carve(fastbp_fit_t *fit, fbp_arena_t *arena);

@@ -5,6 +5,7 @@
 #include "options.h"
 #include "products.h"
 #include "rows.h"
+#include "share.h"
 #include "update.h"
 
 #include <math.h>
@@ -29,7 +30,7 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrdiff
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     const uint32_t *order = fit->order != NULL ? fit->order + first : NULL;
     const ptrdiff_t blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
-    const bool penalised = stage != FORWARD && batch->offset == 0 && (net->l1 != 0 || net->l2 != 0);
+    const bool penalised = stage != FORWARD && batch->first && (net->l1 != 0 || net->l2 != 0);
     const ptrdiff_t tiles = penalised ? net->n_tiles : 0;
     for (ptrdiff_t t = fbp_team_next(team); t < blocks + tiles; t = fbp_team_next(team)) {
         if (t >= blocks) {
@@ -52,7 +53,23 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrdiff
     }
 }
 
-/* Both stages. Between them worker 0 calls the caller's own loss, if any, for the whole batch. */
+/* Calls the caller's own loss for the whole batch, or for each part of the data in it. */
+static bool call_loss(const fastbp_fit_t *fit, const fbp_batch_t *batch, fbp_fpmode_t mode) {
+    const ptrdiff_t nodes = fit->divided ? fit->parts.own_nodes : 0;
+    if (!fit->divided) return fbp_custom_loss(batch, mode);
+    for (ptrdiff_t k = 0; k < nodes; ++k) {
+        fbp_segments_t segments;
+        fbp_batch_t rows = fbp_node_batch(fit, batch, k, &segments);
+        for (ptrdiff_t i = 0; i < segments.n; ++i) {
+            rows.rows = segments.rows[i];
+            if (!fbp_custom_loss(&rows, mode)) return false;
+            rows.from += rows.rows;
+        }
+    }
+    return true;
+}
+
+/* Both stages. Between them worker 0 calls the caller's own loss, if any. */
 static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, ptrdiff_t first,
                         fbp_team_t *team, int worker) {
     fbp_profile_t *profile = slice->fit->plan.scratch[worker].profile;
@@ -64,7 +81,7 @@ static void whole_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, ptrdiff_t 
     wait_for_all(team, profile);
     if (worker == 0) {
         fbp_end_products(batch->plan);
-        slice->loss_failed = !fbp_custom_loss(batch, fbp_team_callers_mode(team));
+        slice->loss_failed = !call_loss(slice->fit, batch, fbp_team_callers_mode(team));
         fbp_begin_products(batch->plan);
         fbp_lap(profile, batch->plan->net->n_layers, FASTBP_PHASE_LOSS);
     }
@@ -95,7 +112,8 @@ static void weight_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrd
     fbp_update_t update = fbp_step_constants(now, t);
     update.grad_scale = 1 / weight;
     const uint32_t *order = fit->order != NULL ? fit->order + next : NULL;
-    const ptrdiff_t coming = fbp_min(fit->options.batch_size, fit->data.rows - next);
+    const ptrdiff_t most = fit->divided ? batch->rows : fit->options.batch_size;
+    const ptrdiff_t coming = fbp_min(most, fit->data.rows - next);
     for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
         const fbp_tile_t *tile = &net->tile[i];
         const ptrdiff_t row0 = i * coming / net->n_tiles, end = (i + 1) * coming / net->n_tiles;
@@ -160,6 +178,7 @@ static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, ptrdiff_t fir
     for (ptrdiff_t row = 0; row < rows; row += batch->rows) {
         batch->rows = fbp_min(fit->plan.capacity, rows - row);
         batch->offset = row;
+        batch->first = row == 0;
         whole_sweep(slice, batch, first + row, team, worker);
         wait_for_all(team, scratch->profile);
         if (slice->loss_failed) return losses;
@@ -237,11 +256,190 @@ void fbp_record_step(fbp_slice_t *slice, ptrdiff_t rows, double weight, double J
         fit->place.weight_sum += weight;
         fit->optimizer->t += 1;
     }
-    const bool ended = fit->place.first >= fit->data.rows || now >= slice->deadline;
+    const bool over = fit->place.first >= fbp_session_rows(fit);
+    const bool ended = over || now >= slice->deadline || slice->flags != 0;
+    if (fit->divided && !over)
+        fbp_parts_locate(&fit->parts, fit->place.first, fit->options.batch_size);
     const bool measures = fit->n_workers > 1 && !slice->fixed;
     slice->resized = measures && resize(fit, rows, now - slice->last) && !ended;
     slice->stop = ended || slice->resized;
     slice->last = now;
+}
+
+/* ---- steps with parts ---- */
+
+/* Worker 0 asks the caller to exchange something with the other ranks. */
+static void exchange(fbp_slice_t *slice, fastbp_exchange_t what, fbp_team_t *team) {
+    fastbp_fit_t *fit = slice->fit;
+    const fastbp_parts_t *options = &fit->parts.options;
+    const fbp_fpmode_t ours = fbp_fpmode();
+    fbp_end_products(&fit->plan);
+    fbp_set_fpmode(fbp_team_callers_mode(team));
+    slice->loss_failed |= options->exchange(options->context, what) != FASTBP_OK;
+    fbp_set_fpmode(ours);
+    fbp_begin_products(&fit->plan);
+}
+
+/* The sums of the batch of this rank, by node. */
+static void sums_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, void *sums,
+                       fbp_team_t *team, int worker) {
+    const fastbp_net_t *net = fit->plan.net;
+    const fbp_scratch_t *scratch = &fit->plan.scratch[worker];
+    for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
+        fbp_share_tile(fit, batch, scratch, &net->tile[i], sums);
+        fbp_lap(scratch->profile, net->tile[i].layer + 1, FASTBP_PHASE_GRADIENT);
+    }
+}
+
+/* Takes a batch through the network and tells the other ranks of it. Afterwards the books are those
+ * of all ranks. False, on all workers, if this step is not to be made. */
+static bool sweep_parts(fbp_slice_t *slice, fbp_batch_t *batch, fbp_books_t *books,
+                        fbp_team_t *team, int worker) {
+    fastbp_fit_t *fit = slice->fit;
+    fbp_profile_t *profile = fit->plan.scratch[worker].profile;
+    const bool asked = fit->shared && fit->flags != 0;
+    fbp_share_batch(fit, batch);
+    if (!asked) whole_sweep(slice, batch, fit->parts.at, team, worker);
+    wait_for_all(team, profile);
+    if (fit->shared) {
+        if (!asked && !slice->loss_failed) sums_sweep(fit, batch, fit->share.sums, team, worker);
+        if (worker == 0)
+            fbp_share_head(fit, batch, fit->flags | (slice->loss_failed ? FBP_FLAG_FAILED : 0));
+        wait_for_all(team, profile);
+        if (worker == 0) {
+            exchange(slice, FASTBP_EXCHANGE_SUMS, team);
+            slice->flags = slice->loss_failed ? 0 : fbp_share_flags(fit);
+        }
+        wait_for_all(team, profile);
+    }
+    if (slice->flags != 0 || slice->loss_failed) return false;
+    *books = fbp_share_books(fit, batch);
+    return true;
+}
+
+/* Copies all of W, after the constraints of single weights, when others have changed theta. */
+static void copy_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int worker) {
+    const fastbp_net_t *net = fit->plan.net;
+    fbp_profile_t *profile = fit->plan.scratch[worker].profile;
+    for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
+        fbp_constrain_tile(net, fit->theta, &net->tile[i]);
+        copy_updated(fit, &net->tile[i]);
+        fbp_lap(profile, net->tile[i].layer + 1, FASTBP_PHASE_UPDATE);
+    }
+}
+
+typedef void (*share_fn)(const fbp_shares_t *, ptrdiff_t, ptrdiff_t);
+
+/* Runs a function of pieces.h on all pieces of this rank, some at a time. */
+static void pieces_sweep(const fbp_shares_t *shares, share_fn first, share_fn second,
+                         fbp_team_t *team) {
+    const ptrdiff_t n = shares->pieces->own;
+    const ptrdiff_t each = fbp_max(1, n / (8 * fbp_team_size(team)));
+    for (ptrdiff_t t = fbp_team_next(team); t * each < n; t = fbp_team_next(team)) {
+        const ptrdiff_t end = fbp_min(n, (t + 1) * each);
+        first(shares, t * each, end);
+        if (second != NULL) second(shares, t * each, end);
+    }
+}
+
+/* The update from sums in memory: of several ranks, or of one that clips by norms. */
+static void share_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, const fastbp_optimizer_t *now,
+                        double weight, uint64_t t, fbp_team_t *team, int worker) {
+    fastbp_fit_t *fit = slice->fit;
+    fbp_profile_t *profile = fit->plan.scratch[worker].profile;
+    const fbp_update_t update = fbp_step_constants(now, t);
+    fbp_clipping_t clipping;
+    fbp_shares_t shares = {.net = fit->plan.net,
+                           .pieces = &fit->pieces,
+                           .parts = &fit->parts,
+                           .sums = fit->sums_at,
+                           .update = &update,
+                           .optimizer = now,
+                           .grad_scale = 1 / weight,
+                           .theta = fit->theta};
+    if (!fit->shared) sums_sweep(fit, batch, now->grad, team, worker);
+    if (worker == 0) fbp_share_places(fit, now->grad, fit->sums_at);
+    wait_for_all(team, profile);
+    if (!fbp_clips_norms(now)) {
+        pieces_sweep(&shares, fbp_share_add, fbp_share_update, team);
+    } else {
+        pieces_sweep(&shares, fbp_share_add, fbp_share_close, team);
+        wait_for_all(team, profile);
+        if (fit->shared && worker == 0) exchange(slice, FASTBP_EXCHANGE_SQUARES, team);
+        if (fit->shared) wait_for_all(team, profile);
+        if (slice->loss_failed) return;
+        clipping = fbp_clipping_of_pieces(fit->plan.net, now, &fit->pieces);
+        shares.clipping = &clipping;
+        pieces_sweep(&shares, fbp_share_update, NULL, team);
+    }
+    fbp_lap(profile, 0, FASTBP_PHASE_UPDATE);
+    wait_for_all(team, profile);
+    if (fit->shared && worker == 0) exchange(slice, FASTBP_EXCHANGE_PARAMETERS, team);
+    if (fit->shared) wait_for_all(team, profile);
+    if (!slice->loss_failed) copy_sweep(fit, team, worker);
+}
+
+/* With sync_every: the average over the ranks, if it is time for one or this rank has failed. */
+static void average_sweep(fbp_slice_t *slice, ptrdiff_t first, unsigned failure, fbp_team_t *team,
+                          int worker) {
+    fastbp_fit_t *fit = slice->fit;
+    fbp_profile_t *profile = fit->plan.scratch[worker].profile;
+    const bool due = fit->since + 1 >= fit->parts.options.sync_every;
+    if (!due && failure == 0 && first < fbp_session_rows(fit)) {
+        wait_for_all(team, profile);
+        if (worker == 0) fit->since += 1;
+        return;
+    }
+    wait_for_all(team, profile);
+    if (worker == 0) {
+        fit->since = 0;
+        fbp_share_head(fit, &fit->batch, fit->flags | failure);
+        exchange(slice, FASTBP_EXCHANGE_AVERAGE, team);
+        slice->flags = slice->loss_failed ? 0 : fbp_share_flags(fit);
+    }
+    wait_for_all(team, profile);
+    if (failure != 0 || slice->loss_failed) return;
+    copy_sweep(fit, team, worker);
+    if (fit->plan.net->has_max_norm) constraint_sweep(fit, team, worker);
+}
+
+/* ---- steps ---- */
+
+/* Takes a batch through the network; books: S and Σ s_i J_i of all of it. False, on all workers, if
+ * there is no step to be made of it. */
+static bool sweep_batch(fbp_slice_t *slice, fbp_batch_t *batch, ptrdiff_t first, ptrdiff_t rows,
+                        fbp_books_t *books, fbp_team_t *team, int worker) {
+    fastbp_fit_t *fit = slice->fit;
+    if (fit->divided) return sweep_parts(slice, batch, books, team, worker);
+    if (fit->sums != NULL) {
+        books->losses = gather_parts(slice, batch, first, rows, &books->weight, team, worker);
+        return !slice->loss_failed;
+    }
+    batch->rows = rows;
+    whole_sweep(slice, batch, first, team, worker);
+    wait_for_all(team, fit->plan.scratch[worker].profile);
+    *books = (fbp_books_t){fbp_weight_sum(batch), fbp_loss_sum(batch)};
+    return !slice->loss_failed;
+}
+
+/* Updates theta; `next` is the first row of the next batch. */
+static void update_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, ptrdiff_t next,
+                         const fastbp_optimizer_t *now, double weight, uint64_t t, fbp_team_t *team,
+                         int worker) {
+    fastbp_fit_t *fit = slice->fit;
+    const bool norms = fbp_clips_norms(now);
+    fbp_segments_t segments;
+    if (fit->divided && (fit->shared || norms)) {
+        share_sweep(slice, batch, now, weight, t, team, worker);
+    } else if (fit->divided) {
+        const fbp_batch_t whole = fbp_node_batch(fit, batch, 0, &segments);
+        weight_sweep(fit, &whole, fit->parts.at + batch->rows, now, weight, t, team, worker);
+    } else if (fit->sums != NULL || norms) {
+        written_sweep(fit, batch, now, weight, t, team, worker);
+    } else {
+        weight_sweep(fit, batch, next, now, weight, t, team, worker);
+    }
+    if (fit->plan.net->has_max_norm && !slice->loss_failed) constraint_sweep(fit, team, worker);
 }
 
 /* A batch whose weights are all 0 has no gradient: it changes no parameter and no sum. */
@@ -257,35 +455,29 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
     else fbp_lap_begin(profile);
     wait_for_all(team, profile); /* worker 0 changes the place only after all have read it */
     do {
-        const ptrdiff_t rows = fbp_min(fit->options.batch_size, fit->data.rows - first);
-        double weight, losses;
+        const ptrdiff_t rows = fbp_min(fit->options.batch_size, fbp_session_rows(fit) - first);
+        fbp_books_t books;
         batch.step = t;
-        if (fit->sums != NULL) {
-            losses = gather_parts(slice, &batch, first, rows, &weight, team, worker);
-        } else {
-            batch.rows = rows;
-            whole_sweep(slice, &batch, first, team, worker);
-            wait_for_all(team, profile);
-            weight = fbp_weight_sum(&batch);
-            losses = fbp_loss_sum(&batch);
-        }
-        if (slice->loss_failed) return;
-        const double J = weight > 0 ? fbp_objective(fit, losses, weight) : 0;
+        if (!sweep_batch(slice, &batch, first, rows, &books, team, worker)) return;
+        const double J = books.weight > 0 ? fbp_objective(fit, books.losses, books.weight) : 0;
         if (!isfinite(J)) {
             if (worker == 0) fit->last_loss = J;
             if (worker == 0) slice->diverged = true;
+            if (fit->divided && fit->parts.apart)
+                average_sweep(slice, first, FBP_FLAG_DIVERGED, team, worker);
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         fbp_set_rates(fit, step++, &now);
-        if (weight > 0 && (fit->sums != NULL || fbp_clips_norms(&now)))
-            written_sweep(fit, &batch, &now, weight, ++t, team, worker);
-        else if (weight > 0)
-            weight_sweep(fit, &batch, first + rows, &now, weight, ++t, team, worker);
-        if (weight > 0 && fit->plan.net->has_max_norm) constraint_sweep(fit, team, worker);
-        if (worker == 0) fbp_record_step(slice, rows, weight, J, fbp_seconds());
-        fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
+        if (books.weight > 0)
+            update_sweep(slice, &batch, first + rows, &now, books.weight, ++t, team, worker);
+        if (slice->loss_failed) return;
         first += rows;
+        if (fit->divided && fit->parts.apart && fit->parts.options.n_ranks > 1)
+            average_sweep(slice, first, 0, team, worker);
+        if (slice->loss_failed) return;
+        if (worker == 0) fbp_record_step(slice, rows, books.weight, J, fbp_seconds());
+        fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
         wait_for_all(team, profile);
     } while (!slice->stop);
 }

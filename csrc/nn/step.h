@@ -14,9 +14,10 @@ typedef struct {
     double deadline, last; /* last: when the last step ended, or the run began */
     /* Written by worker 0, read by all after a barrier. */
     bool diverged, loss_failed;
-    bool stop;    /* the region ends */
-    bool resized; /* … only because the next one is to have another number of workers */
-    bool fixed;   /* that number stays as it is */
+    unsigned flags; /* of all ranks, when one has raised some */
+    bool stop;      /* the region ends */
+    bool resized;   /* … only because the next one is to have another number of workers */
+    bool fixed;     /* that number stays as it is */
 } fbp_slice_t;
 
 /* The region of the pool; context is an fbp_slice_t. The session must be prepared and have samples

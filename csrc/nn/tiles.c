@@ -30,7 +30,7 @@ static void gather_input(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     const size_t bytes = (size_t)(tile->unit1 - tile->unit0) * plan->net->kernels->elem_size;
     for (ptrdiff_t i = 0; i < batch->rows; ++i)
         memcpy(fbp_row_at(plan, &scratch->input, i),
-               fbp_at(plan->net, plan->a[0].row[i], (size_t)tile->unit0), bytes);
+               fbp_at(plan->net, plan->a[0].row[batch->from + i], (size_t)tile->unit0), bytes);
 }
 
 /* Raw sums of whole rows of W are contiguous, as those rows are in W. An update then goes over one
@@ -62,13 +62,17 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     const bool gathered = turned > 0 && a->at == NULL;
     if (gathered) gather_input(batch, scratch, tile);
     if (gathered) a = &scratch->input;
-    const ptrdiff_t unit0 = gathered ? 0 : tile->unit0;
+    const ptrdiff_t unit0 = gathered ? 0 : tile->unit0, row0 = gathered ? 0 : batch->from;
+    const fbp_segments_t *segments = batch->segments;
+    fbp_gemm_parts_t parts = {.stack = scratch->stack};
+    if (segments != NULL)
+        parts = (fbp_gemm_parts_t){segments->n, segments->rows, segments->pops, scratch->stack};
     fbp_gemm_t product = {
         .c = scratch->tile_sums,
         .ldc = sums_ld(net, tile->layer),
-        .a = a->row,
+        .a = a->row + row0,
         .a_offset = unit0,
-        .b = fbp_at(net, delta->at, (size_t)column),
+        .b = fbp_at(net, fbp_row_at(plan, delta, batch->from), (size_t)column),
         .ldb = delta->ld,
         .m = units,
         .n = wide,
@@ -77,6 +81,7 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
         .pack = scratch->pack,
         .ldwarm = layer->n_out,
         .spread = net->machine->prefetch == FBP_PREFETCH_SPREAD,
+        .parts = segments != NULL ? &parts : NULL,
     };
     for (int w = 0; w < FBP_MAX_WARM && warm[w] != NULL; ++w)
         product.warm[w] = fbp_at(net, warm[w], first);
@@ -85,19 +90,70 @@ static void tile_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     const fbp_gemm_t across = {
         .c = scratch->turned,
         .ldc = FBP_TILE_UNITS,
-        .a = delta->row,
+        .a = delta->row + batch->from,
         .a_offset = column + wide,
-        .b = fbp_at(net, a->at, (size_t)unit0),
+        .b = fbp_at(net, fbp_row_at(plan, a, row0), (size_t)unit0),
         .ldb = a->ld,
         .m = turned,
         .n = units,
         .k = batch->rows,
         .blocking = net->blocking,
+        .parts = segments != NULL ? &parts : NULL,
     };
     net->kernels->gemm_tn(&across);
     const fbp_mat_t sums = {scratch->turned, turned, units, FBP_TILE_UNITS};
     net->kernels->transpose(&sums, fbp_at(net, scratch->tile_sums, (size_t)wide),
                             sums_ld(net, tile->layer));
+}
+
+/* ---- sums of segments, which are not summed by gemm_tn ---- */
+
+/* Adds `sums` of one segment to those on a stack that belong to it, and puts the result on the
+ * stack, unless it is the last: then it stays in `sums`. */
+static void fold(const fastbp_net_t *net, const fbp_mat_t *sums, void *stack, size_t level,
+                 int *depth, int pops, bool last) {
+    const fbp_mat_t to = {.rows = sums->rows, .cols = sums->cols, .ld = sums->cols};
+    void *own = (void *)(uintptr_t)sums->at; /* which its owner lets us change */
+    for (; pops > 0; --pops) {
+        const unsigned char *below = fbp_at(net, stack, (size_t)-- * depth * level);
+        for (ptrdiff_t i = 0; i < sums->rows; ++i) {
+            const size_t at = (size_t)(i * sums->ld);
+            const void *row = fbp_at(net, below, (size_t)(i * to.ld));
+            const fbp_mat_t each = {fbp_at(net, own, at), 1, sums->cols, sums->cols};
+            net->kernels->add_rows(&each, &row, fbp_at(net, own, at), sums->cols);
+        }
+    }
+    if (last) return;
+    void *top = fbp_at(net, stack, (size_t)(*depth)++ * level);
+    net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, sums, top, to.ld);
+}
+
+/* The rows of segment i of a batch, as a batch without segments. */
+static fbp_batch_t segment_of(const fbp_batch_t *batch, ptrdiff_t i, ptrdiff_t from) {
+    fbp_batch_t segment = *batch;
+    segment.segments = NULL;
+    segment.from = from;
+    segment.rows = batch->segments->rows[i];
+    return segment;
+}
+
+static void sum_sparse(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                       const fbp_tile_t *tile, ptrdiff_t column, ptrdiff_t cols) {
+    const fbp_plan_t *plan = batch->plan;
+    const ptrdiff_t ld = sums_ld(plan->net, 0);
+    if (batch->segments == NULL) {
+        fbp_sum_sparse(batch, tile, column, cols, scratch->tile_sums, ld);
+        return;
+    }
+    const fbp_mat_t sums = {scratch->tile_sums, tile->unit1 - tile->unit0, cols, ld};
+    int depth = 0;
+    for (ptrdiff_t i = 0, from = batch->from; i < batch->segments->n; ++i) {
+        const fbp_batch_t segment = segment_of(batch, i, from);
+        fbp_sum_sparse(&segment, tile, column, cols, scratch->tile_sums, ld);
+        fold(plan->net, &sums, scratch->stack, plan->stack_elems, &depth, batch->segments->pops[i],
+             i == batch->segments->n - 1);
+        from += segment.rows;
+    }
 }
 
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
@@ -108,8 +164,7 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     const ptrdiff_t most = net->machine->tile_outputs;
     for (ptrdiff_t j = 0; j < n_out; j += most) {
         const ptrdiff_t cols = fbp_min(most, n_out - j);
-        if (batch->sparse && tile->layer == 0)
-            fbp_sum_sparse(batch, tile, j, cols, scratch->tile_sums, sums_ld(net, 0));
+        if (batch->sparse && tile->layer == 0) sum_sparse(batch, scratch, tile, j, cols);
         else if (fbp_sums_from_tiles(batch))
             fbp_sum_tiles(batch, tile, j, cols, scratch->tile_sums, sums_ld(net, tile->layer));
         else tile_sums(batch, scratch, tile, j, cols, j + cols == n_out ? turned : 0, warm);
@@ -139,7 +194,7 @@ static void finish_vector(const vectors_t *to, const void *sums, ptrdiff_t n, pt
 static void finish_columns(const vectors_t *to, const fbp_rows_t *rows, ptrdiff_t cols,
                            const void *factors, ptrdiff_t row) {
     const fbp_plan_t *plan = to->batch->plan;
-    const fbp_mat_t all = fbp_block_of(plan, rows, 0, to->batch->rows, cols);
+    const fbp_mat_t all = fbp_block_of(plan, rows, to->batch->from, to->batch->rows, cols);
     plan->net->kernels->column_sums(&all, factors, to->scratch->column);
     finish_vector(to, to->scratch->column, cols, row);
 }
@@ -160,19 +215,20 @@ static void finish_constants(const vectors_t *to, const void *factors) {
     const fbp_layer_t *layer = &net->layer[to->tile->layer];
     const fbp_rows_t *dc = &plan->dc[to->tile->layer + 1];
     const ptrdiff_t n = layer->n_constants, rows = to->batch->rows;
+    const void *terms = dc->at != NULL ? fbp_at(net, dc->at, (size_t)to->batch->from) : NULL;
     if (layer->formula->per_unit) {
         finish_columns(to, dc, n, factors, FBP_ROW_CONSTANTS);
         return;
     }
     if (factors == NULL) {
-        const fbp_mat_t all = {dc->at, n, rows, dc->ld};
+        const fbp_mat_t all = {terms, n, rows, dc->ld};
         net->kernels->row_sums(&all, to->scratch->column, 1);
     } else {
         net->kernels->gemm_nt(&(fbp_gemm_t){
             .c = to->scratch->column,
             .ldc = n,
             .a = &factors,
-            .b = dc->at,
+            .b = terms,
             .ldb = dc->ld,
             .m = 1,
             .n = n,
@@ -183,18 +239,55 @@ static void finish_constants(const vectors_t *to, const void *factors) {
     finish_vector(to, to->scratch->column, n, FBP_ROW_CONSTANTS);
 }
 
-void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
-                     fbp_finish_fn finish, void *context) {
+static void finish_vectors(const vectors_t *to) {
+    const fbp_batch_t *batch = to->batch;
     const fbp_plan_t *plan = batch->plan;
+    const fbp_tile_t *tile = to->tile;
     const fbp_layer_t *layer = &plan->net->layer[tile->layer];
     const bool unfolded = batch->weighted && !batch->fold_weights;
+    if (!layer->has.no_bias)
+        finish_columns(to, fbp_weighted_delta(batch, tile->layer + 1), layer->n_out, NULL,
+                       FBP_ROW_BIAS);
+    if (layer->has.norm != FASTBP_NORM_NONE) finish_norm(to);
+    if (layer->n_constants > 0) finish_constants(to, unfolded ? plan->weight : NULL);
+}
+
+/* The vectors of one segment on their way to those of the batch. */
+typedef struct {
+    const vectors_t *whole;
+    int depth, pops; /* of every stack */
+    bool last;
+} folding_t;
+
+static void finish_fold(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, ptrdiff_t row,
+                        ptrdiff_t column) {
+    const folding_t *to = context;
+    const fbp_plan_t *plan = to->whole->batch->plan;
+    const size_t kind = (size_t)(-row - FBP_PART_B), width = (size_t)plan->net->max_width;
+    void *stack = fbp_at(plan->net, to->whole->scratch->stack, kind * width);
+    int depth = to->depth;
+    fold(plan->net, sums, stack, plan->stack_elems, &depth, to->pops, to->last);
+    if (to->last) to->whole->finish(to->whole->context, tile, sums, row, column);
+}
+
+void fbp_vector_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
+                     fbp_finish_fn finish, void *context) {
     const vectors_t to = {batch, scratch, tile, finish, context};
     if (tile->unit0 != 0) return;
-    if (!layer->has.no_bias)
-        finish_columns(&to, fbp_weighted_delta(batch, tile->layer + 1), layer->n_out, NULL,
-                       FBP_ROW_BIAS);
-    if (layer->has.norm != FASTBP_NORM_NONE) finish_norm(&to);
-    if (layer->n_constants > 0) finish_constants(&to, unfolded ? plan->weight : NULL);
+    if (batch->segments == NULL) {
+        finish_vectors(&to);
+        return;
+    }
+    folding_t folding = {.whole = &to};
+    for (ptrdiff_t i = 0, from = batch->from; i < batch->segments->n; ++i) {
+        const fbp_batch_t segment = segment_of(batch, i, from);
+        const vectors_t part = {&segment, scratch, tile, finish_fold, &folding};
+        folding.pops = batch->segments->pops[i];
+        folding.last = i == batch->segments->n - 1;
+        finish_vectors(&part);
+        folding.depth += 1 - folding.pops;
+        from += segment.rows;
+    }
 }
 
 /* ---- penalties ---- */

@@ -231,29 +231,38 @@ typedef struct {
     void *theta;
 } step_t;
 
-static void *vector_at(const fastbp_net_t *net, void *vector, size_t offset) {
-    return vector != NULL ? fbp_at(net, vector, offset) : NULL;
+/* The place of element `offset` of theta in a moment or the average. */
+static void *vector_at(const fastbp_net_t *net, const fastbp_optimizer_t *o, void *vector,
+                       size_t offset) {
+    return vector != NULL ? fbp_at(net, vector, offset - o->state_first) : NULL;
 }
 
 /* Makes the step of `sums` on theta, moments and average, from `offset` on; rows are `ld` apart. */
 static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
                   void *theta, const fbp_mat_t *sums, size_t offset, ptrdiff_t ld) {
     fbp_state_tile_t state = {.theta = fbp_at(net, theta, offset), .ld = ld};
-    for (int i = 0; i < FASTBP_MOMENTS; ++i) state.moment[i] = vector_at(net, o->moment[i], offset);
-    state.average = vector_at(net, o->average, offset);
+    for (int i = 0; i < FASTBP_MOMENTS; ++i)
+        state.moment[i] = vector_at(net, o, o->moment[i], offset);
+    state.average = vector_at(net, o, o->average, offset);
     if (update->options) net->kernels->update_rule(update, sums, &state);
     else
         net->kernels->update(update, sums, state.theta, state.moment[0], state.moment[1], state.ld);
 }
 
-/* Handles a tile of a frozen layer: theta does not change, so its average is theta. */
+/* Handles elements of a frozen layer: theta does not change, so its average is theta. */
+static void skip_run(const fastbp_net_t *net, const fastbp_optimizer_t *o, const void *theta,
+                     size_t offset, ptrdiff_t count) {
+    const fbp_mat_t own = {fbp_at(net, theta, offset), 1, count, count};
+    if (o->average != NULL)
+        net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &own,
+                                  vector_at(net, o, o->average, offset), count);
+}
+
 static void skip_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fastbp_optimizer_t *o,
                       const void *theta) {
-    for (int part = 0; o->average != NULL && part < FBP_PARTS; ++part) {
+    for (int part = 0; part < FBP_PARTS; ++part) {
         const fbp_part_t at = fbp_tile_part(net, tile, part);
-        const fbp_mat_t own = {fbp_at(net, theta, at.offset), 1, at.count, at.count};
-        net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &own, fbp_at(net, o->average, at.offset),
-                                  at.count);
+        if (at.count > 0) skip_run(net, o, theta, at.offset, at.count);
     }
 }
 
@@ -272,7 +281,7 @@ bool fbp_updates_from_rows(const fbp_batch_t *batch, const fbp_update_t *update,
     const bool sparse = batch->sparse && layer == 0;
     const bool wide = net->layer[layer].n_out >= net->kernels->lanes;
     const bool few = batch->rows <= FBP_OUTER_MAX && !fbp_sums_from_tiles(batch);
-    return few && !update->options && !sparse && wide;
+    return few && !update->options && !sparse && wide && batch->segments == NULL;
 }
 
 /* Updates a tile of W from the few rows of a batch directly, without raw sums in memory. */
@@ -291,8 +300,8 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile) {
     step->update->l1 = net->l1;
     step->update->l2 = net->l2;
     net->kernels->update_outer(step->update, &outer, fbp_at(net, step->theta, place.offset),
-                               vector_at(net, o->moment[0], place.offset),
-                               vector_at(net, o->moment[1], place.offset), place.ld);
+                               vector_at(net, o, o->moment[0], place.offset),
+                               vector_at(net, o, o->moment[1], place.offset), place.ld);
 }
 
 /* If a tile takes several runs of outputs, which no hardware prefetcher follows, the products
@@ -330,7 +339,19 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     fbp_constrain_tile(plan->net, theta, tile);
 }
 
-/* ---- from a gradient in memory to new parameters ---- */
+/* ---- from sums or a gradient in memory to new parameters ---- */
+
+void fbp_update_run(const fastbp_net_t *net, int i, const fbp_update_t *update,
+                    const fastbp_optimizer_t *o, const void *sums, void *theta, size_t offset,
+                    ptrdiff_t count) {
+    if (net->layer[i].frozen) {
+        skip_run(net, o, theta, offset, count);
+        return;
+    }
+    fbp_update_t own = o->lr_factors != NULL ? scaled(update, o, i) : *update;
+    const fbp_mat_t all = {sums, 1, count, count};
+    apply(net, &own, o, theta, &all, offset, count);
+}
 
 void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
                         const fastbp_optimizer_t *o, fbp_clipping_t *clipping, const void *grad,

@@ -26,6 +26,9 @@ class Backend(Protocol):
 
     def __init__(self, architecture: Architecture, lock: Lock | None = None) -> None: ...
 
+    arithmetic: str
+    """What computes: the ISA of the engine, or NumPy."""
+
     @staticmethod
     def new_lock() -> Lock:
         """A lock that backends of this class can hold."""

@@ -452,6 +452,11 @@ class NetworkBase:
         with self._lock:
             self._theta[...] = checked
 
+    @property
+    def _arithmetic(self) -> str:
+        """What computes its passes: the ISA of the engine, or NumPy."""
+        return self._backend.arithmetic
+
     def _copy_of_theta(self) -> Array:
         """Theta between two steps, whatever other threads do."""
         return self._lock.copy(self._theta)

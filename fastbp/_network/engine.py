@@ -11,7 +11,9 @@ import numpy as np
 from .. import _core
 from .._checks import arguments as check
 from .._precision import HIGHEST, NAMES
-from .._types import Array, Data, Lock, Place, Rows, SessionOptions, SparseRows
+from .._training.divided import Divided
+from .._training.exchange import Exchange
+from .._types import Array, BoundParts, Data, Lock, Place, Rows, SessionOptions, SparseRows
 from ..activations import Activation
 from ..errors import DivergenceError
 from ..losses import FormulaLoss, Loss
@@ -37,6 +39,7 @@ class EngineBackend:
     def __init__(self, architecture: Architecture, lock: Lock | None = None) -> None:
         self._n_in, self._n_out = architecture.widths[0], architecture.widths[-1]
         self._widths, self._dtype = architecture.widths, architecture.dtype
+        self.arithmetic = _core.isa()
         self._whole_rows = architecture.input_dropout > 0 or architecture.dense[0].residual
         lock = self.new_lock() if lock is None else lock
         assert isinstance(lock, _core.ReadWriteLock)
@@ -266,6 +269,9 @@ class EngineSession:
         seed: int,
     ) -> None:
         X, y, s = data
+        parts: Divided | None = options.parts
+        self._exchange: Exchange | None = None
+        bound = None if parts is None else self._bind_parts(net, theta, optimizer, parts)
         fit = _core.Fit(
             net,
             theta,
@@ -280,14 +286,49 @@ class EngineSession:
             options.part_rows,
             options.population,
             options.rows,
+            bound,
+            None if parts is None else parts.rows,
         )
+        if self._exchange is not None:
+            self._exchange.bind(fit.share())
+        self._parts = parts
         self.fit, self._optimizer, self._theta = fit, optimizer, theta
         self.batch_size, self.population = options.batch_size, options.population
         self._n_rows = len(X) if options.rows is None else len(options.rows)
+        if parts is not None:
+            self._n_rows = int(parts.rows.sum())
         self.run = fit.run
 
+    def _bind_parts(
+        self, net: _core.Net, theta: Array, optimizer: Optimizer, parts: Divided
+    ) -> BoundParts:
+        """The parts as the engine reads them; the optimiser keeps its share of the state."""
+        share = 0, 0
+        if parts.ranks is not None:
+            outer = parts.outer
+            self._exchange = Exchange(
+                parts, theta, lambda grad: net.step(theta, grad, outer) if outer else None
+            )
+        if parts.shared:
+            cuts = _core.shares(net, parts.size)
+            parts.narrow(optimizer, cuts)
+            share = cuts[parts.rank], max(cuts[parts.rank + 1] - cuts[parts.rank], 1)
+        return BoundParts(parts.n, parts.rank, parts.size, parts.sync_every, self._exchange, share)
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """What the ranks send each other, if there are several."""
+        return self._exchange
+
+    @property
+    def flags(self) -> int:
+        return self.fit.flags
+
+    def raise_flags(self, flags: int) -> None:
+        self.fit.raise_flags(flags)
+
     def rebind(self, X: Rows, y: Array | None, s: Array | None) -> None:
-        self.fit.rebind(X, y, s)
+        self.fit.rebind(X, y, s, None if self._parts is None else self._parts.rows)
 
     def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
         self.fit.set_rates(rates, momenta)
@@ -318,7 +359,7 @@ class EngineSession:
             self.rebind(X, y, s)
         except ValueError:  # more rows than it has room for
             return False
-        self._n_rows = len(X)
+        self._n_rows = len(X) if self._parts is None else int(self._parts.rows.sum())
         return True
 
     def seek(self, place: Place) -> None:

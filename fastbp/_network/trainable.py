@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from math import isfinite
 from os import PathLike
 from signal import Signals
+from typing import Any
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.caller import warn_caller
 from .._checks.keywords import hinting, speaking_as
-from .._training.fit import FitOptions, fit
+from .._training.fit import fit
+from .._training.options import FitOptions
 from .._training.sessions import BatchSession
 from .._training.sessions import begin as begin_session
 from .._types import Array, Data, DataSession, Place, Rows, Session, SessionOptions
@@ -254,6 +256,10 @@ class TrainableNetwork(DifferentiableNetwork):
         callbacks: Iterable[object] = (),
         progress: bool = False,
         n_threads: int | None = None,
+        parts: int | None = None,
+        comm: Any = None,
+        sync_every: int | None = None,
+        outer: Optimizer | None = None,
     ) -> History:
         """Train by mini-batches.
 
@@ -378,9 +384,17 @@ class TrainableNetwork(DifferentiableNetwork):
             callbacks=callbacks,
             progress=progress,
             n_threads=n_threads,
+            parts=parts,
+            comm=comm,
+            sync_every=sync_every,
+            outer=outer,
         )
         with self._fitting():
-            return fit(self, X, y, options)
+            if comm is None:
+                return fit(self, X, y, options)
+            from .._training.over_ranks import fit_over_ranks
+
+            return fit_over_ranks(self, X, y, options)
 
     @hinting("partial_fit")
     def partial_fit(

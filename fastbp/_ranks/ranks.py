@@ -35,6 +35,7 @@ class Ranks:
         check_comm(comm)
         self.comm = comm.Dup()
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+        self._told: list[BaseException] = []
 
     @property
     def leads(self) -> bool:
@@ -58,14 +59,7 @@ class Ranks:
             value = make()
         except Exception as raised:  # noqa: BLE001 - whatever it is, all ranks must learn of it
             error = raised
-        told = self.comm.allgather((value, _portable(error), socket.gethostname()))
-        errors = [(rank, why, host) for rank, (_, why, host) in enumerate(told) if why is not None]
-        if errors:
-            rank, why, host = errors[0]
-            if len(errors) == self.size and len({str(each) for _, each, _ in errors}) == 1:
-                raise error if error is not None else why
-            raise _renamed(why, f"rank {rank} of {self.size} ({host}): {why}") from error
-        return [value for value, _, _ in told]
+        return cast(list[T], self._tell(value, error))
 
     def lead(self, make: Callable[[], T]) -> T:
         """What a function returns on rank 0, where alone it is called; its error on all ranks."""
@@ -76,10 +70,34 @@ class Ranks:
                 value = make()
             except BaseException as raised:  # noqa: BLE001 - as above
                 error = raised
-        value, why = self.comm.bcast((value, _portable(error)))
-        if why is not None:
-            raise error if error is not None else why
-        return cast(T, value)
+        return cast(T, self._tell(value, error, names=False)[0])
+
+    def _tell(self, value: Any, error: BaseException | None, *, names: bool = True) -> list[Any]:
+        """The values of all ranks, or an error of one of them; names: with the rank in its message.
+
+        All calls that exchange values do it here, so that a rank can come to the next one with an
+        error, whichever call the others make.
+        """
+        told = self.comm.allgather((value, _portable(error), socket.gethostname(), names))
+        errors = [(rank, why) for rank, (_, why, _, _) in enumerate(told) if why is not None]
+        if not errors:
+            return [each[0] for each in told]
+        rank, why = errors[0]
+        same = len(errors) == self.size and len({str(each) for _, each in errors}) == 1
+        if same or not told[rank][3]:
+            found = error if error is not None else why
+        else:
+            found = _renamed(why, f"rank {rank} of {self.size} ({told[rank][2]}): {why}")
+        self.note_told(found)
+        raise found from (None if found is error else error)
+
+    def note_told(self, error: BaseException) -> None:
+        """Note that all ranks raise this error."""
+        self._told.append(error)
+
+    def has_told(self, error: BaseException) -> bool:
+        """Whether all ranks raise this error."""
+        return any(each is error for each in self._told)
 
     def wait(self, *requests: Any) -> None:
         """Wait for requests, and let other processes run meanwhile."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from .streams import Block, Stream
 _PIECE = 2**18  # elements that are copied, and then checked while they are in the cache
 _PATIENCE = 1.0  # seconds that a source may take to end, and between looks at its thread
 
-Checked = tuple[int, Data]  # the number of a block, and its arrays
+# The number of a block, its arrays, and the rows of each part in it, where several were joined
+Checked = tuple[int, Data, "list[int] | None"]
 T = TypeVar("T")
 
 
@@ -43,7 +44,8 @@ class BlockSession:
         self._net, self._optimizer, self._options = net, optimizer, options
         self._session: DataSession | None = None
         self._rates: tuple[Array | None, Array | None] = (None, None)
-        self._bound = self._over = False
+        self._bound = self._over = self._ended = False
+        self._last: Checked | None = None  # of a rank with parts
         self._from = place  # where the current block begins or continues; without one, what follows
         self._behind = -place.first  # rows of blocks that are done
         items = _epochs(net, stream, options.shuffle, range(place.epoch, epochs), place.turn)
@@ -86,11 +88,12 @@ class BlockSession:
 
     def _next(self) -> DataSession | None:
         """Wait for the next block and bind it; None at the end of the epoch."""
-        block = self._reader.take()
+        block = self._reader.take() if self._options.parts is None else self._of_all_ranks()
         if block is None:
             return None
-        number, data = block
-        self._n_rows = len(data[0])
+        number, data, _ = block
+        parts = self._options.parts
+        self._n_rows = len(data[0]) if parts is None else int(parts.rows.sum())
         session = self._session
         if session is None or not session.bind(data):
             session = self._session = self._net._session(data, self._optimizer, self._options)
@@ -99,6 +102,33 @@ class BlockSession:
         self._bound = True
         return session
 
+    def _of_all_ranks(self) -> Checked | None:
+        """The next block, whose rows all ranks know; None if no rank has another one.
+
+        A rank whose stream has ended before those of others has no rows until the next epoch.
+        """
+        taken: list[Checked | None] = []
+
+        def count() -> tuple[int | None, list[int] | None]:
+            block = None if self._ended else self._reader.take()
+            self._ended = block is None
+            if block is None and self._last is None:
+                raise ValueError("the stream gave no blocks")
+            taken.append(block)
+            return (None, None) if block is None else (len(block[1][0]), block[2])
+
+        parts = self._options.parts
+        if not parts.measure(count, self._net.criterion.group):
+            self._ended = False
+            return None
+        block = taken[0]
+        if block is None:
+            X, y, s = cast(Checked, self._last)[1]
+            data = X[:0], None if y is None else y[:0], None if s is None else s[:0]
+            return 0, data, None
+        self._last = block
+        return block
+
     def end_epoch(self, last_loss: float = float("nan")) -> Ran:
         """The result of a run after the last block."""
         at = self._from
@@ -106,6 +136,15 @@ class BlockSession:
             raise ValueError(f"the sample weights of the stream are all 0 in epoch {at.epoch}")
         self._over = True
         return Ran(False, True, at.epoch, at.step, at.loss_sum / at.weight_sum, last_loss)
+
+    @property
+    def flags(self) -> int:
+        """See `Session.flags`."""
+        return 0 if self._session is None else self._session.flags
+
+    def raise_flags(self, flags: int) -> None:
+        """See `Session.raise_flags`."""
+        cast(DataSession, self._session).raise_flags(flags)
 
     def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
         """See `Session.set_rates`."""
@@ -195,7 +234,7 @@ def _epochs(
     store = _Store()
     for epoch in epochs:
         for block in stream.blocks(net.seed, epoch, shuffle, skip):
-            yield block.number, _checked(net, block, store)
+            yield block.number, _checked(net, block, store), block.sizes
         skip = 0
         yield None
 

@@ -31,7 +31,7 @@ from .runner import CallbackRunner
 from .signals import SharedSignals, SignalWatch
 from .streams import Stream
 
-__all__ = ["Checkpoints", "Record", "identity"]
+__all__ = ["Checkpoints", "Record", "identity", "sample_of"]
 
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _SAMPLE = 64  # rows by which data sets are told apart
@@ -270,13 +270,29 @@ class Record:
             self.save(Place(epochs), None if stopped_by == "time_budget" else stopped_by)
         self._signals.act(n_signals)
 
-    def save(self, place: Place, stopped_by: str | None = None) -> None:
-        """Write a checkpoint from which a fit continues at `place`."""
+    def due(self, epochs: int | None = None) -> bool:
+        """Whether a checkpoint is due; `epochs` are complete, or None within an epoch."""
+        return not self._cut_short and self._files.due(self._optimizer.t, epochs)
+
+    def save(
+        self,
+        place: Place,
+        stopped_by: str | None = None,
+        *,
+        whole: Mapping[str, object] | None = None,
+        cut: bool = False,
+    ) -> None:
+        """Write a checkpoint from which a fit continues at `place`.
+
+        whole: the moments and the average, where the optimiser has only a share of them. cut: the
+        epoch ends here, and is to be continued later.
+        """
+        self._cut_short = self._cut_short or cut
         state = {
             "identity": self._identity,
             "seed": self._net.seed,
             "theta": self._net._copy_of_theta(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": {**self._optimizer.state_dict(), **(whole or {})},
             "schedule": None if self._schedule is None else self._schedule.state_dict(),
             "place": place,
             "history": self._history.series(),
@@ -288,7 +304,7 @@ class Record:
 
 def identity(
     net: Trainee,
-    source: Data | Stream,
+    sample: str,
     optimizer: Optimizer,
     schedule: Schedule | None,
     settings: Mapping[str, object],
@@ -300,8 +316,8 @@ def identity(
 
     Parameters
     ----------
-    net, source, optimizer, schedule
-        What the fit trains, on what, and how.
+    net, sample, optimizer, schedule
+        What the fit trains, on what, as `sample_of` describes it, and how.
     settings : mapping
         Arguments of `fit` that must be the same, by name.
     """
@@ -312,14 +328,15 @@ def identity(
     found: dict[str, object] = {f"network's {name}": value for name, value in described.items()}
     found |= {"optimizer": state["name"], "optimizer's settings": hyper}
     found |= {"schedule": None if schedule is None else type(schedule).__name__, **settings}
-    return found | {"data": _sample(net, source)}
+    return found | {"data": sample}
 
 
 def _listed(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _sample(net: Trainee, source: Data | Stream) -> str:
+def sample_of(net: Trainee, source: Data | Stream) -> str:
+    """The number of rows of data, and a checksum over at most 64 of them."""
     arrays = source.arrays() if isinstance(source, Stream) else source
     if arrays is None:
         return repr(type(source).__name__)

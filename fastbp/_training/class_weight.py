@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ def weigh(
     loss: Loss,
     n_out: int,
     dtype: np.dtype[Any],
+    sum_counts: Callable[[Array], Array] | None = None,
 ) -> Array | None:
     """The weight of each sample times the weight of its class.
 
@@ -36,6 +37,8 @@ def weigh(
         Checked weights.
     loss, n_out, dtype
         Of the network.
+    sum_counts : callable or None
+        Adds the numbers of rows of each class to those of other processes, for "balanced".
 
     Raises TypeError or ValueError for a class_weight that does not fit.
 
@@ -46,7 +49,7 @@ def weigh(
     if class_weight is None:
         return sample_weight
     classes, n_classes = _classes(y, loss, n_out)
-    factors = _factors(class_weight, classes, n_classes)[classes]
+    factors = _factors(class_weight, classes, n_classes, sum_counts)[classes]
     if sample_weight is not None:
         factors = factors * sample_weight
     return check.as_weights(factors, len(classes), dtype)
@@ -85,12 +88,19 @@ def _classes(y: Array | None, loss: Loss, n_out: int) -> tuple[Array, int]:
     )
 
 
-def _factors(class_weight: object, classes: Array, n_classes: int) -> Array:
+def _factors(
+    class_weight: object,
+    classes: Array,
+    n_classes: int,
+    sum_counts: Callable[[Array], Array] | None,
+) -> Array:
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise unknown_name("class_weight", class_weight, ("balanced",))
         counts = np.bincount(classes, minlength=n_classes)
-        return len(classes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        counts = counts if sum_counts is None else sum_counts(counts)
+        n: int = counts.sum()
+        return n / (np.count_nonzero(counts) * np.maximum(counts, 1))
     if isinstance(class_weight, Mapping):
         factors = np.ones(n_classes)
         for name, weight in class_weight.items():

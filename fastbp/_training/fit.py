@@ -7,12 +7,10 @@ slice, so that one fit runs its slices itself, and a population runs those of ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import GEN_CLOSED, getgeneratorstate
-from os import PathLike
-from signal import Signals
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -43,12 +41,23 @@ from ..optim import resolve as resolve_optimizer
 from ..schedules import Schedule, Span
 from ..schedules import resolve as resolve_schedule
 from .class_weight import weigh
+from .divided import (
+    Divided,
+    check_divided,
+    divided,
+    hold_out_of_parts,
+    sample_of_parts,
+    take_state_of_first,
+)
+from .options import FitOptions
+from .part_source import PartSource
 from .runner import CallbackRunner, ProgressBar, in_one_fit
 from .scoring import Scoring
 from .splits import hold_out
 from .streams import Stream
 
 if TYPE_CHECKING:
+    from .._ranks.ranks import Ranks
     from .checkpoints import Record
     from .signals import SharedSignals
 
@@ -56,35 +65,6 @@ _MAX_ROWS = 2**31 - 1  # of a data set, or of a block
 _MAX_EPOCHS = int(np.iinfo(np.intp).max)  # the engine counts them in a ptrdiff_t
 _MOST_AHEAD = 128  # epochs
 SLICE = 0.05  # seconds of training between two looks at signals and at the clock
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    """The keywords of `Network.fit`, which describes them, as they were given."""
-
-    epochs: int
-    initial_epoch: int
-    batch_size: int
-    accumulate: int
-    optimizer: str | Optimizer | LBFGS
-    schedule: str | Schedule | None
-    shuffle: bool
-    sample_weight: object
-    class_weight: object
-    metrics: Iterable[str | Metric] | Mapping[str, str | Metric]
-    validation_data: Sequence[object] | None
-    X_val: object
-    y_val: object
-    sample_weight_val: object
-    validation_split: float
-    time_budget: float | None
-    checkpoint: str | PathLike[str] | None
-    every: str
-    resume: bool | str
-    on_signal: bool | str | Signals | Sequence[str | Signals]
-    callbacks: Iterable[object]
-    progress: bool
-    n_threads: int | None
 
 
 @dataclass(frozen=True)
@@ -156,10 +136,21 @@ class Member:
 
 
 def training(
-    net: Trainee, X: object, y: object, options: FitOptions, member: Member | None = None
+    net: Trainee,
+    X: object,
+    y: object,
+    options: FitOptions,
+    member: Member | None = None,
+    ranks: Ranks | None = None,
+    loop: type[Loop] | None = None,
 ) -> Training:
-    """The fit of a network as the options say."""
+    """The fit of a network as the options say; with the ranks of `options.comm`, by their loop."""
     epochs, initial_epoch = _check_epochs(options.epochs, options.initial_epoch)
+    parts = divided(options.parts, ranks, options.sync_every, options.outer)
+    sizes: list[int] | None = None
+    if isinstance(X, PartSource):
+        given, sizes = X.read(parts, y, options.sample_weight)
+        X, y, options = given[0], given[1], replace(options, sample_weight=given[2])
     if member is None:
         source = source_of(net, X, y, options.sample_weight, epochs)
     else:
@@ -167,11 +158,15 @@ def training(
     settings = _settings(net, options)
     optimizer, schedule = settings.optimizer, settings.schedule
     optimizer.check_fit(checkpoint=options.checkpoint is not None, schedule=schedule is not None)
+    if parts is not None:
+        check_divided(net, options, settings.optimizer, parts)
+    if parts is not None and not parts.leads:
+        options = replace(options, callbacks=(), progress=False)
     progress = ProgressBar(epochs) if options.progress else None
     runner = CallbackRunner(options.callbacks, net, progress)
     held = [*runner.callbacks, *([] if schedule is None else [schedule])]
     with in_one_fit(held) if held else nullcontext():
-        steps = _Steps(net, X, options, settings, runner, member)
+        steps = _Steps(net, X, options, settings, runner, member, parts, sizes, loop or Loop)
         return (yield from steps.run(source, epochs, initial_epoch))
 
 
@@ -185,42 +180,63 @@ class _Steps:
     settings: _Settings
     runner: CallbackRunner
     member: Member | None
+    parts: Divided | None
+    sizes: list[int] | None  # the rows of each part, if the caller has cut them
+    loop: type[Loop]
 
     def run(self, source: Samples | Stream, epochs: int, initial_epoch: int) -> Training:
         net, options, settings = self.net, self.options, self.settings
         optimizer, schedule, runner = settings.optimizer, settings.schedule, self.runner
-        record, seed = _open_record(net, source, options, settings, runner, self.member)
+        parts = self.parts
+        if parts is not None and isinstance(source, Samples):
+            n_rows = len(source)
+            parts.measure(lambda: (n_rows, self.sizes), net.criterion.group)
+        record, seed = _open_record(net, source, options, settings, runner, self.member, parts)
         names = net._names_of(self.X)
         in_place = self.member is not None
-        source, validation = _split(net, source, options, seed, names, in_place=in_place)
+        source, validation = _split(net, source, options, seed, names, parts, in_place=in_place)
         scored = bool(settings.metrics) and isinstance(source, Samples)
         train = cast(Samples, source).take() if scored else None
-        scoring = Scoring(net, train, validation, settings.metrics)
-        source = _weigh(net, options.class_weight, source)
+        scoring = Scoring(net, train, validation, settings.metrics, parts)
+        source = _weigh(net, options.class_weight, source, parts)
         batch_size = settings.batch_size * settings.accumulate
         n = source if isinstance(source, Stream) else len(source)
+        if parts is not None and not isinstance(n, Stream):
+            n = int(parts.rows.sum())
         batch_size, span = plan_batches(n, batch_size, epochs, optimizer)
+        if parts is not None and isinstance(source, Stream):
+            span = Span(epochs, None, batch_size)
         _check_logs(scoring, optimizer, schedule, span, runner)
         place = Place(initial_epoch)
         yield None
         if record is not None:  # after all checks, because it changes the network
             place = record.restore(place)
+        if parts is not None and parts.ranks is not None:
+            place = parts.lead(lambda: place)
+            take_state_of_first(parts, net, cast(Optimizer, optimizer), schedule)
         session = self._session(source, batch_size, epochs, place)
         if schedule is not None:
             schedule.bind(span)
         net._remember(names)
         net._forget()
         with closing(session), record or nullcontext(), runner:
-            loop = _Loop(session, optimizer, schedule, span, runner, scoring)
+            loop = self._loop(session, span, scoring)
             loop.among_others = self.member is not None
             loop.runs_ahead = loop.among_others and isinstance(source, Samples)
             loop.rungs = () if self.member is None else self.member.rungs
-            if record is not None:
-                loop.keep(record)
+            loop.begin(record)
             try:
                 return (yield from loop.run(place.epoch, settings.time_budget))
             finally:
                 net._count_steps(optimizer)
+
+    def _loop(self, session: Session, span: Span, scoring: Scoring) -> Loop:
+        settings = self.settings
+        optimizer, schedule = settings.optimizer, settings.schedule
+        loop = self.loop(session, optimizer, schedule, span, self.runner, scoring)
+        if self.parts is not None:
+            loop.take_parts(self.parts, self.net, self.options)
+        return loop
 
     def _session(
         self, source: Samples | Stream, batch_size: int, epochs: int, place: Place
@@ -241,7 +257,10 @@ class _Steps:
             part_rows=0 if settings.accumulate == 1 else min(settings.batch_size, _MAX_ROWS),
             rows=rows,
             population=engine,
+            parts=self.parts,
         )
+        if self.parts is not None and self.parts.shared:  # the state is that of a share of theta
+            return self.net._begin(data, cast(Optimizer, optimizer), batching, epochs, place)
         begun = optimizer.session(self.net, cast(Data, data), batching, epochs, place)
         return cast(Session, begun)  # LBFGS lacks rates and place, which its fits do not need
 
@@ -347,6 +366,7 @@ def _open_record(
     settings: _Settings,
     runner: CallbackRunner,
     member: Member | None,
+    parts: Divided | None,
 ) -> tuple[Record | None, int]:
     """The record of a fit with checkpoints, and the seed of the fit."""
     if options.checkpoint is None and options.on_signal is False:
@@ -358,13 +378,13 @@ def _open_record(
         if names:
             raise ValueError(NEEDS_CHECKPOINT)
         return None, net.seed
-    from .checkpoints import Checkpoints, Record, identity
+    from .checkpoints import Checkpoints, Record, identity, sample_of
 
     optimizer = cast(Optimizer, settings.optimizer)  # `check_fit` has refused LBFGS
     schedule = settings.schedule
-    files = Checkpoints(options.checkpoint, options.every, options.resume)
-    signals = SignalWatch(names) if member is None or member.signals is None else member.signals
-    record = Record(files, net, optimizer, schedule, runner, signals)
+    shared = parts is not None and parts.ranks is not None  # then the loop watches the signals
+    watch = SignalWatch(() if shared else names)
+    signals = watch if member is None or member.signals is None else member.signals
     arguments = {
         "batch_size": settings.batch_size,
         "accumulate": settings.accumulate,
@@ -372,8 +392,27 @@ def _open_record(
         "validation_split": options.validation_split,
         "class_weight": repr(options.class_weight),
     }
+    if parts is not None:
+        arguments |= parts.settings
     data = source.take() if isinstance(source, Samples) else source
-    return record, record.open(identity(net, data, optimizer, schedule, arguments))
+    sample = sample_of(net, data) if parts is None else sample_of_parts(net, data, parts)
+
+    def open_it() -> tuple[Record, int]:
+        files = Checkpoints(cast(str, options.checkpoint), options.every, options.resume)
+        record = Record(files, net, optimizer, schedule, runner, signals)
+        return record, record.open(identity(net, sample, optimizer, schedule, arguments))
+
+    if parts is None or parts.ranks is None:
+        return open_it()
+    opened: list[Record] = []
+
+    def seed_of_record() -> int:
+        record, seed = open_it()
+        opened.append(record)
+        return seed
+
+    seed = parts.lead(seed_of_record)
+    return (opened[0] if opened else None), seed
 
 
 def _split(
@@ -382,10 +421,14 @@ def _split(
     options: FitOptions,
     seed: int,
     names: Names | None,
+    parts: Divided | None,
     *,
     in_place: bool,
 ) -> tuple[Samples | Stream, Data | None]:
-    """What to train on and what to score on; in_place: without a copy of what is trained on."""
+    """What to train on and what to score on; in_place: without a copy of what is trained on.
+
+    With parts, it measures what is trained on.
+    """
     share = check.check_fraction(options.validation_split, "validation_split")
     given = check.validation_set(
         options.validation_data,
@@ -411,7 +454,10 @@ def _split(
             f"validation_split would part the pairs of {net.criterion}: give validation_data"
         )
     labels = None if y.ndim > 1 else y if source.rows is None else y[source.rows]
-    train, held = hold_out(len(source), share, "validation_split", seed=seed, labels=labels)
+    if parts is None:
+        train, held = hold_out(len(source), share, "validation_split", seed=seed, labels=labels)
+    else:
+        train, held = hold_out_of_parts(parts, share, seed, labels)
     for part in (train, held):
         weights = source.data[2]
         if weights is not None:
@@ -421,7 +467,9 @@ def _split(
     return Samples(source.take(train)), source.take(held)
 
 
-def _weigh(net: Trainee, class_weight: object, source: Samples | Stream) -> Samples | Stream:
+def _weigh(
+    net: Trainee, class_weight: object, source: Samples | Stream, parts: Divided | None
+) -> Samples | Stream:
     """The source, with the weights of the classes in those of the samples."""
     if isinstance(source, Stream):
         if class_weight is not None:
@@ -432,7 +480,8 @@ def _weigh(net: Trainee, class_weight: object, source: Samples | Stream) -> Samp
     X, y, s = source.data
     rows = slice(None) if source.rows is None else source.rows
     y, s = (None if each is None else each[rows] for each in (y, s))
-    weights = weigh(class_weight, y, s, net.criterion, net.widths[-1], net.dtype)
+    count = None if parts is None else parts.sum
+    weights = weigh(class_weight, y, s, net.criterion, net.widths[-1], net.dtype, count)
     if source.rows is not None:
         of_samples, weights = weights, np.zeros(len(X), net.dtype)
         weights[rows] = of_samples
@@ -474,7 +523,7 @@ def _check_logs(
 # ---- the loop -----------------------------------------------------------------------------
 
 
-class _Loop:
+class Loop:
     """The epochs of one fit."""
 
     def __init__(
@@ -496,10 +545,14 @@ class _Loop:
         self.runs_ahead = False  # epochs may run on until something has to be looked at
         self.rungs: Collection[int] = ()  # after how many epochs it asks whether it goes on
 
-    def keep(self, record: Record) -> None:
-        """Write checkpoints, and continue from the one that was read."""
-        self._record = record
-        self._stopped_by = record.begin(self._history)
+    def take_parts(self, parts: Divided, net: Trainee, options: FitOptions) -> None:
+        """Take the parts of the data; one process with all of them needs nothing of them."""
+
+    def begin(self, record: Record | None) -> None:
+        """Write checkpoints, if there is a record, and continue from the one that was read."""
+        if record is not None:
+            self._record = record
+            self._stopped_by = record.begin(self._history)
 
     def run(self, first: int, time_budget: float | None) -> Training:
         """Train, from epoch `first` on."""
@@ -519,21 +572,25 @@ class _Loop:
                 break
             logs |= self._scoring.logs()
             logs["samples_per_second"] = self._speed
-            history.add(logs)
-            if self._schedule is not None and self._schedule.observe(logs):
-                self._stopped_by = self._stopped_by or "schedule"
-            if self._runner.epoch_end(epoch, logs):
-                self._stopped_by = self._stopped_by or "callback"
-            last = self._stopped_by is not None or epoch + 1 == self._span.epochs
-            if self._record is not None:
-                self._record.epoch_end(epoch + 1, self._stopped_by, last)
-            if last:
+            if self._end_epoch(epoch, logs):
                 break
             yield from self._pause(epoch + 1)
             if self._stopped_by is not None:
                 break
         history.stopped_by = self._stopped_by
         return history
+
+    def _end_epoch(self, epoch: int, logs: dict[str, float]) -> bool:
+        """What happens after an epoch with these logs; whether it was the last one."""
+        self._history.add(logs)
+        if self._schedule is not None and self._schedule.observe(logs):
+            self._stopped_by = self._stopped_by or "schedule"
+        if self._runner.epoch_end(epoch, logs):
+            self._stopped_by = self._stopped_by or "callback"
+        last = self._stopped_by is not None or epoch + 1 == self._span.epochs
+        if self._record is not None:
+            self._record.epoch_end(epoch + 1, self._stopped_by, last)
+        return last
 
     def _pause(self, epochs: int) -> Steps[None]:
         """Ask at a rung whether to go on."""

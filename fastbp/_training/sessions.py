@@ -114,13 +114,38 @@ class BatchSession:
         self._s = np.ones(len(self._X), self._dtype) if s is None else s
         return True
 
+    flags = 0  # it has no ranks
+
+    def raise_flags(self, flags: int) -> None:
+        """Nothing to do: it has no ranks."""
+
     def seek(self, place: Place) -> None:
         n, group = len(self._X), self._loss.group
         self._order = np.arange(n)
-        if self._options.shuffle:  # the rows of one sample stay together
+        if self._options.parts is not None:
+            self._batches = self._of_parts(place)
+        elif self._options.shuffle:  # the rows of one sample stay together
             order = permutation(self._seed, place.epoch, n // group, block=place.turn)
             self._order = (order[:, None] * group + np.arange(group)).ravel()
         self.place, self._last, self._over = place, 0.0, False
+
+    def _of_parts(self, place: Place) -> list[Array]:
+        """The batches of an epoch or block, each with its share of every part."""
+        from .divided import batches
+
+        parts, options = self._options.parts, self._options
+        if parts.ranks is not None:
+            raise TypeError("comm needs the engine: the reference trains in one process")
+        group, shuffle = self._loss.group, options.shuffle
+        return batches(
+            parts.rows,
+            options.batch_size,
+            self._seed,
+            place.epoch,
+            place.turn,
+            group,
+            shuffle=shuffle,
+        )
 
     @property
     def rows_done(self) -> int:
@@ -142,7 +167,11 @@ class BatchSession:
         epoch, step, turn, first, total, weight = self.place
         while first < n:
             end = min(first + self._options.batch_size, n)
-            J, S = self._batch(self._order[first:end], step)
+            if self._options.parts is None:
+                chosen = self._order[first:end]
+            else:
+                chosen = self._batches[first // self._options.batch_size]
+            J, S = self._batch(chosen, step)
             diverged = not isfinite(J)
             if S > 0:
                 self._last = J

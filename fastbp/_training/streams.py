@@ -40,6 +40,7 @@ class Block(NamedTuple):
     X: Any
     y: Any
     sample_weight: Any
+    sizes: list[int] | None = None  # the rows of each part in it, where several were joined
 
 
 class Stream(ABC):

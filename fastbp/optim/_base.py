@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -281,6 +281,18 @@ class Optimizer(Declared, ABC):
         else:
             self.average = check.writeable(self.average)
         self._ready = values
+
+    def _keep(self, change: Callable[[Array], Array]) -> None:
+        """Replace the vectors of the state, for a fit in which each rank updates a share of theta.
+
+        Not the scratch, which `bind` allocates again.
+        """
+        self.moments = [check.aligned_copy(change(m), m.dtype) for m in self.moments]
+        if self.average is not None:
+            self.average = check.aligned_copy(change(self.average), self.average.dtype)
+        kept = [*self.moments, *([] if self.average is None else [self.average])]
+        self._bound = (kept[0].size, kept[0].dtype) if kept else None
+        self.scratch = self._ready = None
 
     # ---- state ----------------------------------------------------------------------------
 

@@ -29,7 +29,8 @@ from .._checks.numbers import as_array
 from .._network.engine import EngineSession
 from .._network.network import Network
 from .._training.blocks import BlockSession
-from .._training.fit import FitOptions, Member, Result, Steps, Training, source_of, training
+from .._training.fit import Member, Result, Steps, Training, source_of, training
+from .._training.options import FitOptions
 from .._training.runner import in_one_fit
 from .._training.signals import NEEDS_CHECKPOINT, SharedSignals, SignalWatch, check_signals
 from .._training.streams import Stream

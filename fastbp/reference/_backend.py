@@ -51,6 +51,7 @@ class NumpyBackend:
 
     def __init__(self, architecture: Architecture, lock: Lock | None = None) -> None:
         self._net = architecture
+        self.arithmetic = "NumPy"
         self._lock = self.new_lock() if lock is None else lock  # of theta
         self._trainable = [True] * len(architecture.dense)
         self._pass = Pass(architecture)

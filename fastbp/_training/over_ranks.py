@@ -1,0 +1,300 @@
+"""`Network.fit(comm=…)`: the loop over the epochs on every rank of a communicator.
+
+All ranks make the same steps and the same decisions. Rank 0 alone calls callbacks, looks at the
+clock and writes files. Whoever wants something within an epoch raises a flag, which the engines
+exchange with the next step: all ranks then end their runs at the same step and meet.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+from .._ranks.lifeline import Lifeline
+from .._ranks.ranks import Ranks, check_comm
+from .._types import Array, Place, Ran, Trainee, Turn
+from ..errors import DivergenceError
+from ..history import History
+from ..optim import Optimizer
+from .divided import Divided
+from .exchange import DIVERGED, FAILED, PROGRAM_FLAG
+from .fit import SLICE, Loop, Steps, Training, alone, training
+from .options import FitOptions
+from .signals import SignalWatch, check_signals
+
+if TYPE_CHECKING:
+    from .checkpoints import Record
+
+
+def fit_over_ranks(net: Trainee, X: object, y: object, options: FitOptions) -> History:
+    """Train a network on every rank of `options.comm`; see `fastbp.Network.fit`."""
+    check_comm(options.comm)
+    ranks = Ranks(options.comm)
+    try:
+        with Lifeline(ranks.comm) as lifeline:
+            try:
+                steps = training(net, X, y, options, ranks=ranks, loop=SharedLoop)
+                _check_together(ranks, steps)
+                history = alone(steps)
+                _share_end(ranks, net)
+            except BaseException as error:
+                if not ranks.has_told(error):
+                    lifeline.give_up(f"{type(error).__name__}: {error}")
+                raise
+            return history
+    finally:
+        ranks.close()
+
+
+def _check_together(ranks: Ranks, steps: Any) -> None:
+    """Make all checks of a fit; an error of any rank is raised on all, and nothing has changed."""
+    failure: Exception | None = None
+    try:
+        next(steps)
+    except Exception as error:
+        if ranks.has_told(error):
+            raise
+        failure = error
+    ranks.agree(_raising(failure))
+
+
+def _share_end(ranks: Ranks, net: Trainee) -> None:
+    """Take what callbacks of rank 0 have done to the parameters at the end of the fit."""
+    theta = net._copy_of_theta()
+    digest = hashlib.sha256(theta.tobytes()).digest()
+    if len(set(ranks.agree(lambda: digest))) > 1:
+        net.theta = ranks.comm.bcast(theta)
+
+
+def _raising(error: BaseException | None) -> Callable[[], None]:
+    """A function that raises an error, if there is one."""
+
+    def make() -> None:
+        if error is not None:
+            raise error
+
+    return make
+
+
+# ---- the loop -----------------------------------------------------------------------------
+
+
+class SharedLoop(Loop):
+    """The epochs of one fit on one of several ranks."""
+
+    def take_parts(self, parts: Divided, net: Trainee, options: FitOptions) -> None:
+        """Take the ranks, and watch the signals that would end one rank alone."""
+        self._divided, self._net = parts, net
+        self._records = options.checkpoint is not None
+        main = threading.current_thread() is threading.main_thread()
+        names = check_signals(options.on_signal)
+        self._watch = SignalWatch(("SIGINT", *names) if main else ())
+        self._stepping = False  # the engines of the others wait for this one
+
+    def begin(self, record: Record | None) -> None:
+        """Write checkpoints, if there is a record, and continue from the one that was read."""
+        super().begin(record)
+        told = self._divided.lead(lambda: (vars(self._history), self._stopped_by))
+        if not self._divided.leads:
+            vars(self._history).update(told[0])
+            self._stopped_by = told[1]
+
+    def run(self, first: int, time_budget: float | None) -> Training:
+        """Train, from epoch `first` on."""
+        divided, optimizer = self._divided, cast(Optimizer, self._optimizer)
+        with self._watch:
+            try:
+                history = yield from super().run(first, time_budget if divided.leads else None)
+            except Exception as error:
+                try:
+                    self._tell(error)
+                finally:
+                    divided.widen(optimizer)
+                raise
+            divided.widen(optimizer)
+        return history
+
+    def _tell(self, error: Exception) -> None:
+        """Let all ranks raise an error of this one, unless they do already."""
+        if self._divided.has_told(error):
+            return
+        if self._stepping:  # the others learn of it with their next step
+            self._session.raise_flags(PROGRAM_FLAG)
+            self._session.run(0.0)
+        self._divided.agree(_raising(error))
+
+    def _epoch(self, epoch: int) -> Steps[dict[str, float] | None]:
+        started, steps = perf_counter(), 0
+        wish: Callable[[], str] | None = None
+        try:
+            while True:
+                left = max(self._deadline - perf_counter(), 0.0)
+                seconds = 0.0 if self._per_batch else min(SLICE, left)
+                ran = yield from self._turn(seconds)
+                steps, flags = ran.step, self._session.flags
+                if ran.diverged or flags & DIVERGED:
+                    self._diverged(DivergenceError(ran.last_loss, epoch=epoch, step=steps))
+                    return None
+                if flags:
+                    self._meet(wish)
+                    wish = None
+                if ran.done or self._stopped_by is not None:
+                    break
+                if wish is None:
+                    wish = self._wish(epoch, ran)
+                    if wish is not None:
+                        self._session.raise_flags(PROGRAM_FLAG)
+        finally:
+            if self._schedule is not None and steps > 0:
+                self._schedule.advance(steps)
+        if self._divided.sync_every:
+            self._divided.average_state(cast(Optimizer, self._optimizer))
+        before, self._rows_done = self._rows_done, self._session.rows_done
+        self._speed = (self._rows_done - before) / max(perf_counter() - started, 1e-9)
+        return {"loss": self._mean(ran)} | self._lr(ran)
+
+    def _mean(self, ran: Ran) -> float:
+        """The mean of J; with sync_every, over the steps of all ranks."""
+        if not self._divided.sync_every:
+            return ran.loss
+        place = self._session.place
+        told = self._divided.agree(lambda: (place.loss_sum, place.weight_sum))
+        return sum(loss for loss, _ in told) / sum(weight for _, weight in told)
+
+    def _turn(self, seconds: float) -> Steps[Ran]:
+        """A slice of steps, after which the others wait for this rank unless all have stopped."""
+        self._stepping = False  # if the engine fails, it tells the others
+        ran = cast(Ran, (yield Turn(self._session, seconds)))
+        flags = self._session.flags
+        if flags & FAILED:
+            self._divided.agree(lambda: None)  # raises the error of the rank that has one
+        self._stepping = not (ran.done or ran.diverged or flags)
+        return ran
+
+    def _wish(self, epoch: int, ran: Ran) -> Callable[[], str] | None:
+        """What this rank wants within an epoch, as a function that names it or raises."""
+        if self._watch.arrived:
+            return lambda: "signal"
+        if not self._divided.leads:
+            return None
+        try:
+            if self._per_batch:
+                logs = {"epoch": epoch, "loss": ran.last_loss} | self._lr(ran)
+                if self._runner.batch_end(ran.step - 1, logs):
+                    return lambda: "callback"
+        except BaseException as error:  # noqa: BLE001 - all ranks raise it
+            return _failing(error)
+        if perf_counter() >= self._deadline:
+            return lambda: "time_budget"
+        if self._record is not None and self._record.due():
+            return lambda: "save"
+        return None
+
+    def _meet(self, wish: Callable[[], str] | None) -> None:
+        """All ranks stand before the same step: do what they want."""
+        wishes = self._divided.agree(lambda: None if wish is None else wish())
+        stops = [each for each in wishes if each in ("callback", "time_budget")]
+        if stops:
+            self._stopped_by = stops[0]
+        saves = any(each in ("signal", "save", "time_budget") for each in wishes)
+        if saves and self._records:
+            self._save(self._session.place, cut="time_budget" in stops)
+        if "signal" in wishes:
+            self._act()
+
+    def _save(self, place: Place, stopped_by: str | None = None, *, cut: bool = False) -> None:
+        """Write a checkpoint on rank 0, with the whole state of the optimiser."""
+        divided, optimizer = self._divided, cast(Optimizer, self._optimizer)
+        if divided.sync_every and place.step > 0:
+            divided.average_state(optimizer)
+        whole = divided.whole(optimizer)
+
+        def write() -> None:
+            assert self._record is not None
+            self._record.save(place, stopped_by, whole=whole, cut=cut)
+
+        divided.lead(write)
+
+    def _act(self) -> None:
+        """Let signals have their effect; if one ends a rank, all end."""
+        ended: BaseException | None = None
+        try:
+            self._watch.act()
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises
+            ended = error
+        told = self._divided.agree(lambda: None if ended is None else type(ended).__name__)
+        if ended is not None:
+            self._divided.told(ended)
+            raise ended
+        kinds = {"KeyboardInterrupt": KeyboardInterrupt, "SystemExit": SystemExit}
+        for name in told:
+            if name is not None:
+                other = kinds.get(name, RuntimeError)(f"another rank has ended by {name}")
+                self._divided.told(other)
+                raise other
+
+    def _end_epoch(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Add the logs to the history and decide; whether this was the last epoch."""
+        divided = self._divided
+        arrived = self._watch.arrived
+        told = divided.agree(lambda: (logs, arrived))
+        logs, signals = told[0][0], any(n for _, n in told)
+        self._history.add(logs)
+        if self._schedule is not None and self._schedule.observe(logs):
+            self._stopped_by = self._stopped_by or "schedule"
+        before = _changeable(self._net, self._optimizer) if self._divided.leads else None
+
+        def decide() -> tuple[str | None, bool, Any]:
+            stopped_by = self._stopped_by
+            if self._runner.epoch_end(epoch, logs):
+                stopped_by = stopped_by or "callback"
+            last = stopped_by is not None or epoch + 1 == self._span.epochs
+            saves = self._record is not None and (last or signals or self._record.due(epoch + 1))
+            after = _changeable(self._net, self._optimizer)
+            return stopped_by, saves, None if _same(before, after) else after
+
+        self._stopped_by, saves, changed = divided.lead(decide)
+        if changed is not None and not divided.leads:
+            _change(self._net, self._optimizer, changed)
+        if saves:
+            stopped_by = None if self._stopped_by == "time_budget" else self._stopped_by
+            self._save(Place(epoch + 1), stopped_by)
+        if signals:
+            self._act()
+        return self._stopped_by is not None or epoch + 1 == self._span.epochs
+
+    def _diverged(self, error: DivergenceError) -> None:
+        stops = self._divided.lead(lambda: self._runner.diverged(error))
+        if not stops:
+            self._divided.told(error)
+            raise error
+        self._stopped_by = "divergence"
+
+
+def _failing(error: BaseException) -> Callable[[], str]:
+    def wish() -> str:
+        raise error
+
+    return wish
+
+
+def _changeable(net: Trainee, optimizer: object) -> tuple[Array, dict[str, Any]]:
+    """What callbacks may change: the parameters, and the numbers of the optimiser."""
+    fields = getattr(optimizer, "_fields", ())
+    return net._copy_of_theta(), {name: copy.copy(getattr(optimizer, name)) for name in fields}
+
+
+def _same(before: Any, after: Any) -> bool:
+    return bool(before[1] == after[1]) and before[0].tobytes() == after[0].tobytes()
+
+
+def _change(net: Trainee, optimizer: Any, changed: tuple[Array, dict[str, Any]]) -> None:
+    theta, hyper = changed
+    net.theta = theta
+    for name, value in hyper.items():
+        if getattr(optimizer, name) != value:
+            setattr(optimizer, name, value)
