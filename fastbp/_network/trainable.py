@@ -261,17 +261,24 @@ class TrainableNetwork(DifferentiableNetwork):
         sync_every: int | None = None,
         outer: Optimizer | None = None,
     ) -> History:
-        """Train by mini-batches.
+        """Train by mini-batches, on one machine or on many.
 
         Each epoch visits the samples in an order that the seed and the number of the epoch
         determine, in batches of batch_size; the last batch of an epoch may be smaller. A batch
         whose weights are all 0 is left out. Afterwards z, a and delta are forgotten.
 
+        With `comm`, every rank of a communicator of MPI calls `fit` with the same arguments and
+        its own rows, and all make each step together. Parameters, seed and the states of optimiser
+        and schedule are those of rank 0; afterwards every rank has the same network, optimiser and
+        History. Rank 0 alone calls callbacks, looks at the clock and writes files. The bits are
+        those of `fit(parts=parts)` in one process on all rows. See docs/many_machines.md.
+
         Parameters
         ----------
         X : array_like (n, n_0), sparse matrix or Stream
-            The samples, of any real dtype, or a stream of blocks of samples: see `fastbp.stream`
-            and docs/data.md.
+            The samples, of any real dtype, a stream of blocks of samples: see `fastbp.stream`
+            and docs/data.md, or data in parts of `fastbp.distributed.parts`. With `comm`, those of
+            this rank.
         y : array_like (n, n_L) or (n,), or None, default None
             The targets: (n,) where n_L is 1, or class numbers (n,) for losses of classes. None with
             a stream, which has its own.
@@ -330,6 +337,28 @@ class TrainableNetwork(DifferentiableNetwork):
         n_threads : int or None, default None
             The most threads to use, None for `fastbp.get_num_threads()`, which LBFGS always uses.
             Small work uses fewer. The results do not depend on it.
+        parts : int or None, default None
+            In how many parts to cut the rows, a power of two of at most 1024; None means 16 with
+            `comm`, and no parts otherwise. The results depend on it, and not on the number of
+            ranks. Part p of P has the rows p·n // P to (p+1)·n // P − 1. Rows are shuffled within
+            their part, and every batch takes its share of each part; if parts differ in size,
+            batches differ by up to P rows. Sums over a batch are added along a binary tree of the
+            parts. With a matmul_precision of "high" or "medium", the factors of products are
+            rounded and multiplied in float32.
+        comm : mpi4py.MPI.Comm or None, default None
+            Train on all ranks of this communicator, at most as many as there are parts. X, y, the
+            weights and the validation data of each rank are its own; `fastbp.distributed.share`
+            says which rows those are. Ranks with other numbers of rows cut them evenly into their
+            own parts, and the results then depend on the number of ranks.
+        sync_every : int or None, default None
+            With `comm`: every rank makes this many steps by itself on batches of its own rows,
+            which have its share of batch_size, and then all take the average of their parameters.
+            For slow networks. This is another algorithm, whose results depend on the number of
+            ranks.
+        outer : Optimizer or None, default None
+            With sync_every: an optimiser that takes the difference from the last average to the
+            new one as a gradient, in place of the new average, as in DiLoCo (Douillard et al. 2023,
+            arXiv:2311.08105): SGD(0.7, momentum=0.9, nesterov=True).
 
         Returns
         -------
@@ -339,14 +368,19 @@ class TrainableNetwork(DifferentiableNetwork):
         Raises
         ------
         TypeError, ValueError
-            For arguments that do not fit or hold NaN; nothing has changed then.
+            For arguments that do not fit or hold NaN; nothing has changed then. With `parts` or
+            `comm`: for LBFGS, for accumulate and for a network with a hook. With `comm`, all ranks
+            raise the error of one of them, also if networks or arguments differ between ranks.
+        OSError
+            If a rank cannot connect with rank 0.
         RuntimeError
             If another fit that is running has the schedule or a callback with a state, such as
             EarlyStopping; nothing has changed then.
         DivergenceError
             Before a step whose J is not finite.
         KeyboardInterrupt
-            When interrupted; the network is in the state after a whole step.
+            When interrupted, with `comm` on any rank; the network is in the state after a whole
+            step.
 
         Warns
         -----
