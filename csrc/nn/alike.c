@@ -74,8 +74,7 @@ static bool has_terms(const fastbp_fit_t *fit) {
     if (fit->batch.labels || loss->formula != NULL || act == FASTBP_ACT_SOFTMAX) return false;
     switch (loss->code) {
 #define TERM(CODE)                                                                                 \
-    case FASTBP_LOSS_##CODE:                                                                       \
-        return true;
+    case FASTBP_LOSS_##CODE: return true;
 #define ROWS(CODE)
 #define BOTH ROWS
 #define CASE(CODE, name, value, ...) value(CODE)

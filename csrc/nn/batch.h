@@ -26,7 +26,8 @@ typedef struct {
     ptrdiff_t whole_rows; /* those of the whole batch, if it chooses the kernels, otherwise 0 */
     bool first;           /* penalties are computed with these rows, once per step */
     ptrdiff_t from;       /* sums over the batch begin with this row of the plan */
-    const fbp_segments_t *segments; /* or NULL: sums go over the rows in their order */
+    const struct fbp_portion *portion; /* of data in parts, see parts.h */
+    const fbp_segments_t *segments;    /* or NULL: sums go over the rows in their order */
     int lowest; /* the recursion may stop at δ of this layer; 0 or 1: it goes down to layer 1 */
 } fbp_batch_t;
 

@@ -204,7 +204,7 @@ void fbp_fit_prepare(fastbp_fit_t *fit, bool single) {
     const bool copy = fit->keep_copies && (single || !fit->prepared);
     if (!fit->prepared) fbp_fit_order(fit);
     if (fit->divided && fit->place.first < fbp_session_rows(fit))
-        fbp_parts_locate(&fit->parts, fit->place.first, fit->options.batch_size);
+        fbp_parts_locate(&fit->parts, fit->place.step, fit->place.first, fit->options.batch_size);
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals(); /* copies may round x − hi */
     for (ptrdiff_t i = 0; copy && i < net->n_tiles; ++i)
         fbp_copy_tile(&fit->batch, &net->tile[i], FBP_COPY_BOTH);

@@ -57,9 +57,12 @@ void fbp_parts_init(fbp_parts_t *parts, const fastbp_net_t *net, const fastbp_pa
 void fbp_parts_carve(fbp_parts_t *parts, fbp_arena_t *arena, ptrdiff_t capacity) {
     const size_t n = (size_t)parts->options.n;
     parts->size = fbp_arena_take(arena, n, sizeof *parts->size);
-    parts->segment_rows = fbp_arena_take(arena, n, sizeof *parts->segment_rows);
-    parts->pops = fbp_arena_take(arena, n, sizeof *parts->pops);
-    parts->node = fbp_arena_take(arena, n, sizeof *parts->node);
+    for (int i = 0; i < 2; ++i) {
+        fbp_portion_t *portion = &parts->portion[i];
+        portion->segment_rows = fbp_arena_take(arena, n, sizeof *portion->segment_rows);
+        portion->pops = fbp_arena_take(arena, n, sizeof *portion->pops);
+        portion->node = fbp_arena_take(arena, n, sizeof *portion->node);
+    }
     parts->shuffled = fbp_arena_take(arena, (size_t)capacity, sizeof *parts->shuffled);
 }
 
@@ -133,11 +136,12 @@ static ptrdiff_t next_part(const fbp_parts_t *parts, ptrdiff_t p, ptrdiff_t end,
 }
 
 /* Lists the nodes of a rank. For the session's own rank it lists the segments, too. */
-static void list_nodes(fbp_parts_t *parts, int rank, ptrdiff_t T, ptrdiff_t next) {
+static void list_nodes(const fbp_parts_t *parts, fbp_portion_t *portion, int rank, ptrdiff_t T,
+                       ptrdiff_t next) {
     const bool own = rank == parts->options.rank, apart = parts->apart;
     const ptrdiff_t begin = fbp_parts_begin(&parts->options, rank);
     const ptrdiff_t end = fbp_parts_begin(&parts->options, rank + 1);
-    const ptrdiff_t from = parts->n_nodes;
+    const ptrdiff_t from = portion->n_nodes;
     fbp_tree_t tree = {.depth = 0};
     ptrdiff_t row = 0, segment = 0, slot_end = begin;
     int slot = -1;
@@ -149,8 +153,8 @@ static void list_nodes(fbp_parts_t *parts, int rank, ptrdiff_t T, ptrdiff_t next
         ptrdiff_t n = 1, first_row = row;
         for (; slot_end <= p; ++slot) slot_end = subtree_end(slot_end, end);
         if (own) {
-            parts->segment_rows[segment] = rows;
-            parts->pops[segment] = pops;
+            portion->segment_rows[segment] = rows;
+            portion->pops[segment] = pops;
         }
         fbp_node_t node = {.rank = rank,
                            .slot = apart ? 0 : slot,
@@ -160,39 +164,40 @@ static void list_nodes(fbp_parts_t *parts, int rank, ptrdiff_t T, ptrdiff_t next
                            .segment = segment,
                            .n = n};
         for (int i = 0; i < pops; ++i) { /* the node grows to the left */
-            const fbp_node_t *below = &parts->node[--parts->n_nodes];
+            const fbp_node_t *below = &portion->node[--portion->n_nodes];
             node.start = below->start;
             node.from = below->from;
             node.rows += below->rows;
             node.segment = below->segment;
             node.n += below->n;
         }
-        parts->node[parts->n_nodes++] = node;
+        portion->node[portion->n_nodes++] = node;
         row += rows;
         segment += 1;
         p = after;
     }
     if (!own) return;
-    parts->first_node = from;
-    parts->own_nodes = parts->n_nodes - from;
-    parts->rows = row;
+    portion->first_node = from;
+    portion->own_nodes = portion->n_nodes - from;
+    portion->rows = row;
 }
 
-void fbp_parts_locate(fbp_parts_t *parts, ptrdiff_t first, ptrdiff_t batch_size) {
+void fbp_parts_locate(fbp_parts_t *parts, ptrdiff_t step, ptrdiff_t first, ptrdiff_t batch_size) {
+    fbp_portion_t *portion = &parts->portion[step % 2];
     const ptrdiff_t T = first / parts->group;
     const ptrdiff_t next = fbp_min(T + batch_size / parts->group, parts->samples);
     const fastbp_parts_t *options = &parts->options;
-    parts->n_nodes = parts->at = parts->whole = parts->offset = 0;
+    portion->n_nodes = portion->at = portion->whole = portion->offset = 0;
     for (ptrdiff_t p = 0; p < options->n; ++p) {
         const ptrdiff_t before = given(parts, p, T), rows = given(parts, p, next) - before;
-        parts->whole += rows * parts->group;
-        if (p < parts->first) parts->offset += rows * parts->group;
-        else if (p < parts->first + parts->own) parts->at += before * parts->group;
+        portion->whole += rows * parts->group;
+        if (p < parts->first) portion->offset += rows * parts->group;
+        else if (p < parts->first + parts->own) portion->at += before * parts->group;
     }
-    for (int rank = 0; rank < options->n_ranks; ++rank) list_nodes(parts, rank, T, next);
+    for (int rank = 0; rank < options->n_ranks; ++rank) list_nodes(parts, portion, rank, T, next);
     fbp_tree_t tree = {.depth = 0};
-    for (ptrdiff_t i = 0; i < parts->n_nodes; ++i) {
-        const ptrdiff_t after = i + 1 < parts->n_nodes ? parts->node[i + 1].start : options->n;
-        parts->node[i].pops = fbp_tree_add(&tree, parts->node[i].start, after, 0);
+    for (ptrdiff_t i = 0; i < portion->n_nodes; ++i) {
+        const ptrdiff_t after = i + 1 < portion->n_nodes ? portion->node[i + 1].start : options->n;
+        portion->node[i].pops = fbp_tree_add(&tree, portion->node[i].start, after, 0);
     }
 }

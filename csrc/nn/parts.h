@@ -19,6 +19,18 @@ typedef struct {
     ptrdiff_t segment, n; /* … and its segments */
 } fbp_node_t;
 
+/* What the parts give to one batch. */
+typedef struct fbp_portion {
+    ptrdiff_t at;     /* its first place in the order of the session's rows */
+    ptrdiff_t rows;   /* of this session */
+    ptrdiff_t whole;  /* of all sessions */
+    ptrdiff_t offset; /* of the parts before those of this session */
+    ptrdiff_t *segment_rows;
+    int *pops;
+    fbp_node_t *node; /* of all ranks, parts ascending */
+    ptrdiff_t n_nodes, first_node, own_nodes;
+} fbp_portion_t;
+
 typedef struct {
     fastbp_parts_t options;
     ptrdiff_t first, own; /* the parts of this session */
@@ -29,13 +41,9 @@ typedef struct {
     ptrdiff_t samples;    /* of all parts */
     ptrdiff_t *size;      /* samples of each part */
     uint32_t *shuffled;   /* the samples of the session's parts, each in its order, as rows */
-    /* The next batch. */
-    ptrdiff_t at;                  /* its first place in the order of the session's rows */
-    ptrdiff_t rows, whole, offset; /* of this session, of all, of all parts before this session's */
-    ptrdiff_t *segment_rows;
-    int *pops;
-    fbp_node_t *node; /* of all ranks, parts ascending */
-    ptrdiff_t n_nodes, first_node, own_nodes;
+    /* Of the batch of step i: portion[i % 2], because worker 0 finds the next one while others
+     * still use this one. */
+    fbp_portion_t portion[2];
 } fbp_parts_t;
 
 /* Whether options and, unless it is NULL, data are valid. */
@@ -63,7 +71,8 @@ ptrdiff_t fbp_parts_capacity(const fastbp_net_t *net, const fastbp_parts_t *opti
 void fbp_parts_order(const fbp_parts_t *parts, const fastbp_net_t *net, bool shuffle, uint64_t seed,
                      ptrdiff_t epoch, ptrdiff_t block, ptrdiff_t batch_size, uint32_t *order);
 
-/* Goes to the batch that begins with row `first` of the epoch or block, counted over all parts. */
-void fbp_parts_locate(fbp_parts_t *parts, ptrdiff_t first, ptrdiff_t batch_size);
+/* Finds the portions of the batch of a step, which begins with row `first` of the epoch or block,
+ * counted over all parts. */
+void fbp_parts_locate(fbp_parts_t *parts, ptrdiff_t step, ptrdiff_t first, ptrdiff_t batch_size);
 
 #endif

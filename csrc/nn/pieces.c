@@ -105,12 +105,12 @@ static fbp_piece_t run_of(const fbp_shares_t *shares, ptrdiff_t *i, ptrdiff_t en
 
 static void add_run(const fbp_shares_t *shares, size_t offset, ptrdiff_t count) {
     const fastbp_net_t *net = shares->net;
-    const fbp_parts_t *parts = shares->parts;
+    const fbp_portion_t *portion = shares->portion;
     ptrdiff_t stack[FBP_TREE_DEPTH];
     int depth = 0;
-    for (ptrdiff_t k = 0; k < parts->n_nodes; ++k) {
+    for (ptrdiff_t k = 0; k < portion->n_nodes; ++k) {
         ptrdiff_t above = k;
-        for (int pops = parts->node[k].pops; pops > 0; --pops) {
+        for (int pops = portion->node[k].pops; pops > 0; --pops) {
             const ptrdiff_t below = stack[--depth];
             void *to = sums_at(shares, below, offset);
             const void *more = sums_at(shares, above, offset);

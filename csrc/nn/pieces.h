@@ -37,11 +37,11 @@ void fbp_pieces_cut(fbp_pieces_t *pieces, const fastbp_net_t *net, int rank, int
 /* The place in theta where the pieces of a rank begin; that of n_ranks is the end. */
 size_t fbp_pieces_begin(const fbp_pieces_t *pieces, const fastbp_net_t *net, int rank);
 
-/* What an update of pieces needs. sums[i] are those of parts->node[i], from pieces->begin on. */
+/* What an update of pieces needs. sums[i] are those of portion->node[i], from pieces->begin on. */
 typedef struct {
     const fastbp_net_t *net;
     fbp_pieces_t *pieces;
-    const fbp_parts_t *parts;
+    const fbp_portion_t *portion;
     void *const *sums;
     const fbp_update_t *update;
     const fastbp_optimizer_t *optimizer;

@@ -49,7 +49,7 @@ typedef struct {
     /* ∂J_i/∂c for the trained constants. Per unit: a row for each i, laid out as in theta. Per
      * layer: a row for each c, with a number for each i, so that whole vectors add up. */
     fbp_rows_t *dc;
-    fbp_rows_t skip; /* ∂J_i/∂out of the last residual layer that the recursion went through */
+    fbp_rows_t skip;    /* ∂J_i/∂out of the last residual layer that the recursion went through */
     fbp_rows_t dropped; /* the inputs after dropout */
     /* Indexed by i = 0 … L − 1: copies of W^{i+1} in panels, row by row and transposed; or NULL. */
     void **wp, **wt;

@@ -10,12 +10,11 @@
 #define FBP_FLAG_FAILED 0x80000000U   /* the loss of the caller has failed on a rank */
 #define FBP_FLAG_DIVERGED 0x40000000U /* J of a rank is not finite; only with sync_every */
 
-/* Describes the batch at the session's place. */
-void fbp_share_batch(const fastbp_fit_t *fit, fbp_batch_t *batch);
+/* Describes the batch of a step, whose portion has been found. */
+void fbp_share_batch(const fastbp_fit_t *fit, ptrdiff_t step, fbp_batch_t *batch);
 
 /* The rows of one of the session's nodes, with their segments. */
-fbp_batch_t fbp_node_batch(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrdiff_t node,
-                           fbp_segments_t *segments);
+fbp_batch_t fbp_node_batch(const fbp_batch_t *batch, ptrdiff_t node, fbp_segments_t *segments);
 
 /* Σ s_i and Σ s_i J_i over the batch: of this rank, by node, along the tree of its parts; and of
  * all ranks, from their heads. A rank that trains by itself has one node, or none without rows. */
@@ -36,6 +35,6 @@ void fbp_share_tile(const fastbp_fit_t *fit, const fbp_batch_t *batch, const fbp
                     const fbp_tile_t *tile, void *sums);
 
 /* Where the sums of each node are, from the session's first piece on, into at[n_nodes]. */
-void fbp_share_places(const fastbp_fit_t *fit, void *sums, void **at);
+void fbp_share_places(const fastbp_fit_t *fit, const fbp_batch_t *batch, void *sums, void **at);
 
 #endif

@@ -55,11 +55,10 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrdiff
 
 /* Calls the caller's own loss for the whole batch, or for each part of the data in it. */
 static bool call_loss(const fastbp_fit_t *fit, const fbp_batch_t *batch, fbp_fpmode_t mode) {
-    const ptrdiff_t nodes = fit->divided ? fit->parts.own_nodes : 0;
     if (!fit->divided) return fbp_custom_loss(batch, mode);
-    for (ptrdiff_t k = 0; k < nodes; ++k) {
+    for (ptrdiff_t k = 0; k < batch->portion->own_nodes; ++k) {
         fbp_segments_t segments;
-        fbp_batch_t rows = fbp_node_batch(fit, batch, k, &segments);
+        fbp_batch_t rows = fbp_node_batch(batch, k, &segments);
         for (ptrdiff_t i = 0; i < segments.n; ++i) {
             rows.rows = segments.rows[i];
             if (!fbp_custom_loss(&rows, mode)) return false;
@@ -259,7 +258,7 @@ void fbp_record_step(fbp_slice_t *slice, ptrdiff_t rows, double weight, double J
     const bool over = fit->place.first >= fbp_session_rows(fit);
     const bool ended = over || now >= slice->deadline || slice->flags != 0;
     if (fit->divided && !over)
-        fbp_parts_locate(&fit->parts, fit->place.first, fit->options.batch_size);
+        fbp_parts_locate(&fit->parts, fit->place.step, fit->place.first, fit->options.batch_size);
     const bool measures = fit->n_workers > 1 && !slice->fixed;
     slice->resized = measures && resize(fit, rows, now - slice->last) && !ended;
     slice->stop = ended || slice->resized;
@@ -293,13 +292,13 @@ static void sums_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, void *
 
 /* Takes a batch through the network and tells the other ranks of it. Afterwards the books are those
  * of all ranks. False, on all workers, if this step is not to be made. */
-static bool sweep_parts(fbp_slice_t *slice, fbp_batch_t *batch, fbp_books_t *books,
+static bool sweep_parts(fbp_slice_t *slice, ptrdiff_t step, fbp_batch_t *batch, fbp_books_t *books,
                         fbp_team_t *team, int worker) {
     fastbp_fit_t *fit = slice->fit;
     fbp_profile_t *profile = fit->plan.scratch[worker].profile;
     const bool asked = fit->shared && fit->flags != 0;
-    fbp_share_batch(fit, batch);
-    if (!asked) whole_sweep(slice, batch, fit->parts.at, team, worker);
+    fbp_share_batch(fit, step, batch);
+    if (!asked) whole_sweep(slice, batch, batch->portion->at, team, worker);
     wait_for_all(team, profile);
     if (fit->shared) {
         if (!asked && !slice->loss_failed) sums_sweep(fit, batch, fit->share.sums, team, worker);
@@ -351,14 +350,14 @@ static void share_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, const fast
     fbp_clipping_t clipping;
     fbp_shares_t shares = {.net = fit->plan.net,
                            .pieces = &fit->pieces,
-                           .parts = &fit->parts,
+                           .portion = batch->portion,
                            .sums = fit->sums_at,
                            .update = &update,
                            .optimizer = now,
                            .grad_scale = 1 / weight,
                            .theta = fit->theta};
     if (!fit->shared) sums_sweep(fit, batch, now->grad, team, worker);
-    if (worker == 0) fbp_share_places(fit, now->grad, fit->sums_at);
+    if (worker == 0) fbp_share_places(fit, batch, now->grad, fit->sums_at);
     wait_for_all(team, profile);
     if (!fbp_clips_norms(now)) {
         pieces_sweep(&shares, fbp_share_add, fbp_share_update, team);
@@ -407,10 +406,10 @@ static void average_sweep(fbp_slice_t *slice, ptrdiff_t first, unsigned failure,
 
 /* Takes a batch through the network; books: S and Σ s_i J_i of all of it. False, on all workers, if
  * there is no step to be made of it. */
-static bool sweep_batch(fbp_slice_t *slice, fbp_batch_t *batch, ptrdiff_t first, ptrdiff_t rows,
-                        fbp_books_t *books, fbp_team_t *team, int worker) {
+static bool sweep_batch(fbp_slice_t *slice, ptrdiff_t step, fbp_batch_t *batch, ptrdiff_t first,
+                        ptrdiff_t rows, fbp_books_t *books, fbp_team_t *team, int worker) {
     fastbp_fit_t *fit = slice->fit;
-    if (fit->divided) return sweep_parts(slice, batch, books, team, worker);
+    if (fit->divided) return sweep_parts(slice, step, batch, books, team, worker);
     if (fit->sums != NULL) {
         books->losses = gather_parts(slice, batch, first, rows, &books->weight, team, worker);
         return !slice->loss_failed;
@@ -432,8 +431,8 @@ static void update_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, ptrdiff_t
     if (fit->divided && (fit->shared || norms)) {
         share_sweep(slice, batch, now, weight, t, team, worker);
     } else if (fit->divided) {
-        const fbp_batch_t whole = fbp_node_batch(fit, batch, 0, &segments);
-        weight_sweep(fit, &whole, fit->parts.at + batch->rows, now, weight, t, team, worker);
+        const fbp_batch_t whole = fbp_node_batch(batch, 0, &segments);
+        weight_sweep(fit, &whole, batch->portion->at + batch->rows, now, weight, t, team, worker);
     } else if (fit->sums != NULL || norms) {
         written_sweep(fit, batch, now, weight, t, team, worker);
     } else {
@@ -458,7 +457,7 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
         const ptrdiff_t rows = fbp_min(fit->options.batch_size, fbp_session_rows(fit) - first);
         fbp_books_t books;
         batch.step = t;
-        if (!sweep_batch(slice, &batch, first, rows, &books, team, worker)) return;
+        if (!sweep_batch(slice, step, &batch, first, rows, &books, team, worker)) return;
         const double J = books.weight > 0 ? fbp_objective(fit, books.losses, books.weight) : 0;
         if (!isfinite(J)) {
             if (worker == 0) fit->last_loss = J;

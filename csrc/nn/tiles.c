@@ -115,7 +115,7 @@ static void fold(const fastbp_net_t *net, const fbp_mat_t *sums, void *stack, si
     const fbp_mat_t to = {.rows = sums->rows, .cols = sums->cols, .ld = sums->cols};
     void *own = (void *)(uintptr_t)sums->at; /* which its owner lets us change */
     for (; pops > 0; --pops) {
-        const unsigned char *below = fbp_at(net, stack, (size_t)-- * depth * level);
+        const unsigned char *below = fbp_at(net, stack, (size_t)--*depth * level);
         for (ptrdiff_t i = 0; i < sums->rows; ++i) {
             const size_t at = (size_t)(i * sums->ld);
             const void *row = fbp_at(net, below, (size_t)(i * to.ld));
