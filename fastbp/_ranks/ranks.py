@@ -61,6 +61,27 @@ class Ranks:
             error = raised
         return cast(list[T], self._tell(value, error))
 
+    def together(self, make: Callable[[], T]) -> T:
+        """What a function returns on this rank, which may exchange values with the others.
+
+        If it raises an error on any rank, every rank raises it.
+        """
+        made: list[T] = []
+        failure: Exception | None = None
+        try:
+            made.append(make())
+        except Exception as error:
+            if self.has_told(error):
+                raise
+            failure = error
+
+        def outcome() -> None:
+            if failure is not None:
+                raise failure
+
+        self.agree(outcome)
+        return made[0]
+
     def lead(self, make: Callable[[], T]) -> T:
         """What a function returns on rank 0, where alone it is called; its error on all ranks."""
         value: Any = None

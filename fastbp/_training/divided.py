@@ -279,7 +279,7 @@ def check_divided(
             "with net.on_delta(None), or leave out parts and comm"
         )
     if divided.ranks is not None:
-        _check_same(divided, lambda: _described(net, options, optimizer, divided))
+        check_same(divided, lambda: _described(net, options, optimizer, divided))
 
 
 # Arguments that may differ between ranks, and those that are data.
@@ -325,7 +325,7 @@ def _text(value: object) -> str:
     return getattr(value, "__name__", None) or re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
-def _check_same(divided: Divided, describe: Callable[[], dict[str, str]]) -> None:
+def check_same(divided: Divided, describe: Callable[[], dict[str, str]]) -> None:
     """ValueError, on all ranks, if these texts by name are not the same on all of them."""
     told = divided.agree(describe)
     for rank, other in enumerate(told):
@@ -387,13 +387,17 @@ def sample_of_parts(net: Trainee, data: Data | Stream, divided: Divided) -> str:
 
 
 def hold_out_of_parts(
-    divided: Divided, share: float, seed: int, labels: Array | None
+    divided: Divided,
+    share: float,
+    seed: int,
+    labels: Array | None,
+    argument: str = "validation_split",
 ) -> tuple[Array, Array]:
     """As `hold_out`, in each part of this rank by itself; measures what is left to train on."""
     train, held, sizes = [], [], []
     for p, rows in divided.slices(divided.rows):
         n, own = rows.stop - rows.start, None if labels is None else labels[rows]
-        name = f"validation_split, in part {p} of {divided.n},"
+        name = f"{argument}, in part {p} of {divided.n},"
         kept, out = hold_out(n, share, name, seed=seed + ((p + 1) << 64), labels=own)
         train.append(kept + rows.start)
         held.append(out + rows.start)

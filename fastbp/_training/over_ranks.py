@@ -14,8 +14,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-from .._ranks.lifeline import Lifeline
-from .._ranks.ranks import Ranks, check_comm
+from .._ranks.job import joined
+from .._ranks.ranks import Ranks
 from .._types import Array, Place, Ran, Trainee, Turn
 from ..errors import DivergenceError
 from ..history import History
@@ -32,34 +32,12 @@ if TYPE_CHECKING:
 
 def fit_over_ranks(net: Trainee, X: object, y: object, options: FitOptions) -> History:
     """Train a network on every rank of `options.comm`; see `fastbp.Network.fit`."""
-    check_comm(options.comm)
-    ranks = Ranks(options.comm)
-    try:
-        with Lifeline(ranks.comm) as lifeline:
-            try:
-                steps = training(net, X, y, options, ranks=ranks, loop=SharedLoop)
-                _check_together(ranks, steps)
-                history = alone(steps)
-                _share_end(ranks, net)
-            except BaseException as error:
-                if not ranks.has_told(error):
-                    lifeline.give_up(f"{type(error).__name__}: {error}")
-                raise
-            return history
-    finally:
-        ranks.close()
-
-
-def _check_together(ranks: Ranks, steps: Any) -> None:
-    """Make all checks of a fit; an error of any rank is raised on all, and nothing has changed."""
-    failure: Exception | None = None
-    try:
-        next(steps)
-    except Exception as error:
-        if ranks.has_told(error):
-            raise
-        failure = error
-    ranks.agree(_raising(failure))
+    with joined(options.comm) as ranks:
+        steps = training(net, X, y, options, ranks=ranks, loop=SharedLoop)
+        ranks.together(lambda: next(steps))  # all checks: nothing has changed if one fails
+        history = alone(steps)
+        _share_end(ranks, net)
+        return history
 
 
 def _share_end(ranks: Ranks, net: Trainee) -> None:

@@ -44,6 +44,10 @@ class Scoring:
         data = [each for each in (train, validation) if each is not None]
         check_weighted(metrics, any(weights is not None for _, _, weights in data))
 
+    def score_by(self, score: Metric) -> None:
+        """Take another function for `val_score` than that of the loss."""
+        self._score = score
+
     @property
     def scores(self) -> bool:
         """Whether there is anything to compute after an epoch."""

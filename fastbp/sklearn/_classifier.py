@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.multiclass import (
     check_classification_targets,
     type_of_target,
@@ -19,6 +20,7 @@ from sklearn.utils.validation import column_or_1d
 from .._checks.arguments import check_nonnegative
 from .._checks.keywords import hinting
 from .._network.dense import Norm
+from .._training.divided import Divided
 from .._types import Array
 from ..activations import Spec as ActivationSpec
 from ..optim import Optimizer
@@ -26,7 +28,7 @@ from ..schedules import Schedule
 from ._arrays import SparseMatrix, refuse_masked_elements, with_numpy_dtype
 from ._callbacks import only_with_epochs, with_callbacks
 from ._estimator import BaseMLP, HeldOut
-from ._fit import fit_estimator
+from ._fit import fit_estimator, fit_in_parts
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -165,6 +167,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
+    __metadata_request__fit: ClassVar = {"parts": UNUSED, "comm": UNUSED}
     _numeric = False
 
     @hinting("MLPClassifier", kind="estimator")
@@ -245,6 +248,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         X_val: object = None,
         y_val: object = None,
         sample_weight_val: object = None,
+        parts: int | None = None,
+        comm: Any = None,
     ) -> Self:
         """Train the network on X and y.
 
@@ -263,6 +268,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         X_val, y_val, sample_weight_val : array-like or None, default None
             The same, as separate arguments. A Pipeline with transform_input=["X_val"] transforms
             X_val as it does X; see docs/sklearn.md.
+        parts : int or None, default None
+            In how many parts to cut the rows, as for `Network.fit`: a power of two; None means 16
+            with `comm`, and no parts otherwise. Not for "lbfgs" or n_members > 1. The rows that
+            early_stopping holds out are chosen within each part.
+        comm : mpi4py.MPI.Comm or None, default None
+            Train on all ranks of this communicator: each calls `fit` with the same parameters and
+            its own rows, weights and validation data. The classes are
+            those of all ranks. The random state is that
+            of rank 0, which alone calls callbacks, warns and prints. Afterwards all ranks are
+            fitted alike, with the bits of `parts` on one rank; see docs/many_machines.md.
 
         Returns
         -------
@@ -272,10 +287,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter is invalid; the estimator is then unchanged.
+            If an argument or a parameter is invalid; the estimator is then unchanged. With `comm`,
+            on all ranks, also if parameters or columns differ between ranks.
         """
         held_out = HeldOut(validation_data, X_val, y_val, sample_weight_val)
-        fit_estimator(self, X, y, sample_weight, held_out)
+        if parts is None and comm is None:
+            fit_estimator(self, X, y, sample_weight, held_out)
+        else:
+            fit_in_parts(self, X, y, sample_weight, held_out, parts, comm)
         return self
 
     @only_with_epochs
@@ -326,7 +345,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if incremental:
             self._declare(classes, n_labels=y.shape[1] if several else 0)
         else:
-            labels = np.arange(y.shape[1]) if several else unique_labels(y)
+            if several:
+                labels = np.arange(y.shape[1])
+            else:
+                labels = unique_labels(y) if classes is None else np.asarray(classes)
             if new:
                 self._multilabel, self.classes_ = several, labels
             elif set(labels) != set(self.classes_):
@@ -368,7 +390,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         indices = np.searchsorted(self.classes_, labels).astype(np.int32)
         return indices if self.n_outputs_ > 1 else indices[:, None].astype(np.float32)
 
-    def _weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
+    def _weighted(
+        self, y: Array, sample_weight: Array | None, divided: Divided | None = None
+    ) -> Array | None:
         if self.class_weight is None:
             return sample_weight
         if self._multilabel:
@@ -377,6 +401,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             for label, weight in self.class_weight.items():
                 check_nonnegative(weight, f"class_weight[{label!r}]")
         indices = y.ravel().astype(np.intp)
+        if self.class_weight == "balanced" and divided is not None:
+            return self._balanced(indices, divided) * (
+                1 if sample_weight is None else sample_weight
+            )
         # A class may be missing from a batch of partial_fit; a dict gives its weight anyway.
         known = np.unique(indices) if self.class_weight == "balanced" else slice(None)
         weights = np.ones(len(self.classes_))
@@ -384,6 +412,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self.class_weight, classes=self.classes_[known], y=self.classes_[indices]
         )
         return weights[indices] * (1 if sample_weight is None else sample_weight)
+
+    def _balanced(self, indices: Array, divided: Divided) -> Array:
+        """The weight of each sample by the numbers of rows of all ranks."""
+        counts = divided.sum(np.bincount(indices, minlength=len(self.classes_)))
+        weights: Array = counts.sum() / (len(counts) * counts)
+        return weights[indices]
 
     def _stratified(self, y: Array) -> bool:
         """Only two classes, as in scikit-learn, where y is one-hot encoded for more classes."""
@@ -440,11 +474,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _reported(self, J: float) -> float:
         return J
 
-    def _score_encoded(
-        self, X: Array | SparseMatrix, y: Array, sample_weight: Array | None
-    ) -> float:
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
         """Fraction of samples with every label correct."""
-        outputs = self.network_.predict(X)
         if not np.isfinite(outputs).all():
             return np.nan
         if len(self.classes_) == 1 and not self._multilabel:

@@ -20,6 +20,7 @@ from .._checks.words import counted
 from .._network.dense import Dense, Norm
 from .._network.network import Network
 from .._precision import HIGHEST
+from .._training.divided import Divided
 from .._types import Array
 from ..activations import Spec as ActivationSpec
 from ..losses import Loss
@@ -485,11 +486,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return False
 
     @abstractmethod
-    def _weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
-        """The sample weights, including class weights, for encoded targets."""
+    def _weighted(
+        self, y: Array, sample_weight: Array | None, divided: Divided | None = None
+    ) -> Array | None:
+        """The sample weights, including class weights, for encoded targets; perhaps of a rank."""
 
-    @abstractmethod
     def _score_encoded(
         self, X: Array | SparseMatrix, y: Array, sample_weight: Array | None
     ) -> float:
         """The validation score for encoded targets."""
+        return self._score_outputs(self.network_.predict(X), y, sample_weight)
+
+    @abstractmethod
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
+        """The same for outputs of the network."""

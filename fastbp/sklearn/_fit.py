@@ -5,14 +5,18 @@ So is the fit of a network; that of an ensemble asks for the fits of its members
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
+from typing import Any
 
 from .. import _core
+from .._ranks.job import joined
+from .._training.divided import divided
 from .._training.fit import Steps, alone
 from ..population._together import run_together
 from ._callbacks import warn_user
 from ._ensemble import EnsembleSteps, end_of, ensemble_steps, is_ensemble
 from ._estimator import BaseMLP, HeldOut
+from ._in_parts import read_parts
 from ._member import Member, Shared
 from ._prepare import Request, check_request, prepare, training_steps
 from ._state import forget_ensemble, unchanged_if_refused
@@ -34,6 +38,27 @@ def fit_estimator(
         _fit_ensemble(est, request)
     else:
         alone(_fit_steps(est, request, None))
+
+
+def fit_in_parts(
+    est: BaseMLP,
+    X: object,
+    y: object,
+    sample_weight: object,
+    held_out: HeldOut,
+    parts: int | None,
+    comm: Any,
+) -> None:
+    """Run `fit` of an estimator in parts, on this rank of a communicator if there is one."""
+    with nullcontext() if comm is None else joined(comm) as ranks:
+
+        def request() -> Request:
+            cut = divided(parts, ranks, None, None)
+            assert cut is not None
+            given, sizes = read_parts(X, y, sample_weight, cut)
+            return Request(*given, held_out, False, None, cut, sizes)
+
+        alone(_fit_steps(est, request() if ranks is None else ranks.together(request), None))
 
 
 def fit_steps(
@@ -74,21 +99,33 @@ def fit_steps(
 
 def _fit_steps(est: BaseMLP, request: Request, member: Member | None) -> Steps[None]:
     """The fit of one network."""
+    ranks = None if request.divided is None else request.divided.ranks
     with unchanged_if_refused(est):
-        est._validate_params()
-        data = check_request(est, request, member)
-        if data.first:
-            forget_ensemble(est)
-        if member is not None and not data.all_rows:
-            member = member.with_other_rows()
-        training = prepare(est, data, request, member)
-        if training is None:
-            return
-        steps = training_steps(est, training, request)
-        next(steps)
+        if ranks is None:
+            steps = _begun(est, request, member)
+        else:
+            steps = ranks.together(lambda: _begun(est, request, member))
+    if steps is None:
+        return
     with closing(steps):
         yield None
         yield from steps
+
+
+def _begun(est: BaseMLP, request: Request, member: Member | None) -> Steps[None] | None:
+    """A training that is checked and begins with the next step; None without any weight."""
+    est._validate_params()
+    data = check_request(est, request, member)
+    if data.first:
+        forget_ensemble(est)
+    if member is not None and not data.all_rows:
+        member = member.with_other_rows()
+    training = prepare(est, data, request, member)
+    if training is None:
+        return None
+    steps = training_steps(est, training, request)
+    next(steps)
+    return steps
 
 
 def _fit_ensemble(est: BaseMLP, request: Request) -> None:

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from .._checks.arguments import validation_set
 from .._checks.words import counted
+from .._training.divided import Divided
 from .._training.fit import Steps
 from .._training.runner import in_one_fit
 from .._types import Array
@@ -20,6 +21,14 @@ from ._arrays import (
     refuse_zero_weights,
 )
 from ._estimator import BaseMLP, HeldOut
+from ._in_parts import (
+    PartTraining,
+    all_labels,
+    check_alike,
+    check_parameters,
+    state_of_first,
+    without_zeros,
+)
 from ._member import Known, Member, Shared
 from ._state import check_same_network, set_precision
 from ._tasks import Tasks
@@ -35,6 +44,8 @@ class Request(NamedTuple):
     held_out: HeldOut
     incremental: bool
     classes: object
+    divided: Divided | None = None
+    sizes: list[int] | None = None  # the rows of each part, if the caller has cut them
 
     def for_tasks(self) -> dict[str, object]:
         """The arguments as scikit-learn's callbacks get them."""
@@ -71,7 +82,9 @@ class Checked:
 
 def check_request(est: BaseMLP, request: Request, member: Member | None) -> Checked:
     """Check the arguments, and set the attributes that depend on the data alone."""
-    incremental = request.incremental
+    incremental, divided = request.incremental, request.divided
+    if divided is not None:
+        check_parameters(est)
     if est.solver == "lbfgs":
         est._refuse_epochs(request.held_out)
     if est.early_stopping and incremental:
@@ -82,9 +95,12 @@ def check_request(est: BaseMLP, request: Request, member: Member | None) -> Chec
         rows, targets = _known(est, request, member.shared)
     else:
         rows, targets = _checked_data(est, request, new=first)
-    weights = est._weighted(targets, checked_weights(request.sample_weight, rows))
+    weights = est._weighted(targets, checked_weights(request.sample_weight, rows), divided)
     if weights is not None and not incremental:
         refuse_zero_weights(weights)
+    if divided is not None:
+        n = rows.shape[0]
+        divided.measure(lambda: (n, request.sizes))
     if not first and est._n_fitted() != est.n_members:
         raise ValueError(
             f"n_members is now {est.n_members}; the estimator was fitted with {est._n_fitted()}, "
@@ -94,6 +110,8 @@ def check_request(est: BaseMLP, request: Request, member: Member | None) -> Chec
     all_rows = weights is None or bool(weights.all())
     if weights is not None and not all_rows:
         kept = weights != 0
+        if divided is not None:
+            without_zeros(kept, divided)
         rows, targets, weights = rows[kept], targets[kept], weights[kept]
     return Checked(rows, targets, weights, sizes, first, all_rows)
 
@@ -103,7 +121,12 @@ def _checked_data(
 ) -> tuple[Array | SparseMatrix, Array]:
     """Checked inputs and encoded targets."""
     rows, targets = est._validated(request.X, request.y, reset=new)
-    est._take_targets(targets, new=new, incremental=request.incremental, classes=request.classes)
+    classes, divided = request.classes, request.divided
+    if divided is not None:
+        data = {"sample_weight": request.sample_weight, **request.held_out._asdict()}
+        check_alike(est, rows, targets, divided, **data)
+        classes = None if est._numeric else all_labels(targets, divided)
+    est._take_targets(targets, new=new, incremental=request.incremental, classes=classes)
     return rows, est._encode(targets)
 
 
@@ -140,6 +163,8 @@ def prepare(
     """
     rows, incremental = data.X, request.incremental
     est._random_state = check_random_state(est.random_state)
+    if request.divided is not None:
+        est._random_state = state_of_first(est._random_state, request.divided)
     if data.first:
         widths = (rows.shape[1], *data.sizes, est._n_units())
         dtype = est._network_dtype(rows.dtype)
@@ -155,6 +180,8 @@ def prepare(
         return Minimization(est, rows, data.y, data.weights, member)
     if validation is None:
         validation = _validation(est, request.held_out, data.y)
+    if request.divided is not None:
+        return PartTraining(est, rows, data.y, data.weights, validation, request.divided)
     return Training(est, rows, data.y, data.weights, validation, incremental, member)
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._checks.arguments import check_flag
 from .._checks.keywords import hinting
 from .._network.dense import Norm
+from .._training.divided import Divided
 from .._types import Array
 from ..activations import Spec as ActivationSpec
 from ..losses import Loss
@@ -24,7 +26,7 @@ from ..schedules import Schedule
 from ._arrays import SparseMatrix, checked_weights, refuse_masked_elements
 from ._callbacks import only_with_epochs, with_callbacks
 from ._estimator import BaseMLP, HeldOut
-from ._fit import fit_estimator
+from ._fit import fit_estimator, fit_in_parts
 from ._members import mean_of
 from ._parameters import OfGates
 from ._uncertainty import by_target, quantiles_of, std_of
@@ -168,6 +170,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         **BaseMLP._parameter_constraints,
         "loss": [str, Loss, OfGates("LossFormula")],
     }
+    __metadata_request__fit: ClassVar = {"parts": UNUSED, "comm": UNUSED}
     _numeric = True
 
     @hinting("MLPRegressor", kind="estimator")
@@ -248,6 +251,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X_val: object = None,
         y_val: object = None,
         sample_weight_val: object = None,
+        parts: int | None = None,
+        comm: Any = None,
     ) -> Self:
         """Train the network on X and y.
 
@@ -266,6 +271,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X_val, y_val, sample_weight_val : array-like or None, default None
             The same, as separate arguments. A Pipeline with transform_input=["X_val"] transforms
             X_val as it does X; see docs/sklearn.md.
+        parts : int or None, default None
+            In how many parts to cut the rows, as for `Network.fit`: a power of two; None means 16
+            with `comm`, and no parts otherwise. Not for "lbfgs" or n_members > 1. The rows that
+            early_stopping holds out are chosen within each part.
+        comm : mpi4py.MPI.Comm or None, default None
+            Train on all ranks of this communicator: each calls `fit` with the same parameters and
+            its own rows, weights and validation data. The random state is that
+            of rank 0, which alone calls callbacks, warns and prints. Afterwards all ranks are
+            fitted alike, with the bits of `parts` on one rank; see docs/many_machines.md.
 
         Returns
         -------
@@ -275,10 +289,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter is invalid; the estimator is then unchanged.
+            If an argument or a parameter is invalid; the estimator is then unchanged. With `comm`,
+            on all ranks, also if parameters or columns differ between ranks.
         """
         held_out = HeldOut(validation_data, X_val, y_val, sample_weight_val)
-        fit_estimator(self, X, y, sample_weight, held_out)
+        if parts is None and comm is None:
+            fit_estimator(self, X, y, sample_weight, held_out)
+        else:
+            fit_in_parts(self, X, y, sample_weight, held_out, parts, comm)
         return self
 
     @only_with_epochs
@@ -422,7 +440,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         return y[:, None] if y.ndim == 1 else y
 
-    def _weighted(self, y: Array, sample_weight: Array | None) -> Array | None:
+    def _weighted(
+        self, y: Array, sample_weight: Array | None, divided: Divided | None = None
+    ) -> Array | None:
         return sample_weight
 
     def _stratified(self, y: Array) -> bool:
@@ -442,11 +462,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _score_encoded(
         self, X: Array | SparseMatrix, y: Array, sample_weight: Array | None
     ) -> float:
-        outputs, criterion = self.network_.predict(X), self.network_.criterion
+        if len(self.network_.criterion.taus) > 1:
+            J = self.network_.loss(X, y, sample_weight)
+            return -J if np.isfinite(J) else np.nan
+        return super()._score_encoded(X, y, sample_weight)
+
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
+        criterion = self.network_.criterion
         if not np.isfinite(outputs).all():
             return np.nan
-        if len(criterion.taus) > 1:
-            return -self.network_.loss(X, y, sample_weight)
+        if len(criterion.taus) > 1:  # by J instead
+            return np.nan
         metric = self._named_score()
         if metric is not None:
             return metric(outputs, y, sample_weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from typing import cast
 
@@ -28,6 +28,11 @@ from ._member import Member, Note
 from ._state import kept_optimizer, kept_schedule
 from ._tasks import Tasks
 
+# What a training records in its estimator.
+RECORD = (
+    *("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_"),
+    *("best_validation_score_", "_no_improvement_count"),
+)
 # Rows, their encoded targets, and their weights.
 Samples = tuple[Array | SparseMatrix, Array, Array | None]
 
@@ -75,20 +80,19 @@ class Training:
         if self.held_out is None and est.early_stopping:
             part, self.held_out = self._split(X, y, weights)
         train = _taken((X, y, weights), part)
-        self.n_samples = len(train[1])
+        self.n_samples = self._count(train[1])
         schedule = kept_schedule(est, incremental=incremental)
         est._optimizer = kept_optimizer(est, incremental=incremental)
         quiet = member is not None and member.quiet
         batch_size = est._clipped_batch_size(self.n_samples, quiet=quiet)
         if est._optimizer.full_batch:
             batch_size = self.n_samples
-        mean_weight = 1.0 if train[2] is None else float(train[2].mean(dtype=np.float64))
+        mean_weight = self._mean_weight(train[2])
         net = est.network_
-        self.callbacks = CallbackRunner(est.callbacks, net)
+        self.callbacks = CallbackRunner(self._callbacks(), net)
         self.rates: _Rates | None = None
         self._check_logs(schedule)
-        if schedule is not None:
-            self.rates = _Rates(schedule, est, Span(est.max_iter, self.n_samples, batch_size))
+        self._make_rates(schedule, batch_size)
         if not quiet:
             warn_of_lost_digits(train[1], net.criterion, net.dtype)
         net._bind(est._optimizer)
@@ -98,6 +102,22 @@ class Training:
         else:
             self._open_session((X, y, weights), batch_size, part, member)
         self._open_record()
+
+    def _count(self, y: Array) -> int:
+        """How many rows there are to train on."""
+        return len(y)
+
+    def _mean_weight(self, weights: Array | None) -> float:
+        return 1.0 if weights is None else float(weights.mean(dtype=np.float64))
+
+    def _callbacks(self) -> Sequence[object]:
+        return self.est.callbacks
+
+    def _make_rates(self, schedule: Schedule | None, batch_size: int) -> None:
+        """Compute the first rates of a schedule."""
+        if schedule is not None:
+            span = Span(self.est.max_iter, self.n_samples, batch_size)
+            self.rates = _Rates(schedule, self.est, span)
 
     def _open_session(
         self,
@@ -188,31 +208,27 @@ class Training:
                     self._diverged(ran)
                     tasks.epoch_end()
                     break
-                improved = self._record(ran)
-                if improved and best is not None:
-                    best[...] = est.network_.theta
-                logs = self._logs()
-                observed = self.rates is not None and self.rates.schedule.observe(logs)
-                stop = (
-                    self.callbacks.epoch_end(epoch, logs)
-                    | self._finished()
-                    | observed
-                    | tasks.epoch_end()
-                )
-                if stop or self.incremental:
+                if self._end_epoch(epoch, ran.loss, tasks, best) or self.incremental:
                     break
                 if not (yield from self._may_go_on(best)):
                     break
                 if est.n_iter_ == est.max_iter:
-                    _warn(
-                        self.member,
-                        f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
-                        "reached and the optimization hasn't converged yet.",
-                    )
+                    warn_of_max_iter(est, self.member)
         except KeyboardInterrupt:
             if self.member is not None:  # it is for all of them
                 raise
             warn_user("Training interrupted by user.")
+
+    def _end_epoch(self, epoch: int, loss: float, tasks: Tasks, best: Array | None) -> bool:
+        """Record a complete epoch; whether there is a reason to stop."""
+        improved = self._record(loss)
+        if improved and best is not None:
+            best[...] = self.est.network_.theta
+        logs = self._logs()
+        observed = self.rates is not None and self.rates.schedule.observe(logs)
+        return (
+            self.callbacks.epoch_end(epoch, logs) | self._finished() | observed | tasks.epoch_end()
+        )
 
     def _may_go_on(self, best: Array | None) -> Steps[bool]:
         """Whether to go on at a rung, where the network is as it would be after the fit."""
@@ -276,16 +292,24 @@ class Training:
 
     def _diverged(self, ran: Ran) -> None:
         """Raise ValueError; with early stopping, which keeps the best weights, only warn."""
-        est = self.est
         why = DivergenceError(ran.last_loss, epoch=ran.epoch, step=ran.step)
         self.diverged = True
-        if not est.early_stopping:
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                f"values and need to be preprocessed: {why}"
-            )
+        if not self.est.early_stopping:
+            raise self.refusal(why)
+        self.keep_best(why)
+
+    def refusal(self, why: DivergenceError) -> ValueError:
+        """The error by which a fit without early stopping ends."""
+        return ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large "
+            f"values and need to be preprocessed: {why}"
+        )
+
+    def keep_best(self, why: DivergenceError) -> None:
+        """Record an epoch that has diverged, and warn."""
+        est = self.est
         est.n_iter_ += 1
-        est.loss_ = ran.last_loss
+        est.loss_ = why.value
         est.loss_curve_.append(est.loss_)
         if est.validation_scores_ is not None:
             est.validation_scores_.append(np.nan)
@@ -294,12 +318,12 @@ class Training:
             f"Training diverged; the best weights before that are kept: {why}",
         )
 
-    def _record(self, ran: Ran) -> bool:
+    def _record(self, loss: float) -> bool:
         """Record a completed epoch; return whether its validation score is the best so far."""
         est = self.est
         est.n_iter_ += 1
         est.t_ += self.n_samples
-        est.loss_ = est._reported(ran.loss)
+        est.loss_ = est._reported(loss)
         est.loss_curve_.append(est.loss_)
         if est.verbose:
             self._print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
@@ -315,8 +339,7 @@ class Training:
     def _score(self, held_out: Samples) -> bool:
         """Record the validation score; return whether it is the best so far."""
         est = self.est
-        with np.errstate(over="ignore", invalid="ignore"):  # if the fit is about to diverge
-            score = est._score_encoded(*held_out)
+        score = self._validation_score(held_out)
         best = est.best_validation_score_
         if est.validation_scores_ is None or best is None:
             est.validation_scores_, best = [], -np.inf
@@ -328,6 +351,10 @@ class Training:
             est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
         est.best_validation_score_ = max(best, score)
         return score > best
+
+    def _validation_score(self, held_out: Samples) -> float:
+        with np.errstate(over="ignore", invalid="ignore"):  # if the fit is about to diverge
+            return self.est._score_encoded(*held_out)
 
     def _print(self, text: str) -> None:
         number = None if self.member is None else self.member.number
@@ -358,6 +385,14 @@ class Training:
         if est.verbose:
             self._print(f"{why} Stopping.")
         return True
+
+
+def warn_of_max_iter(est: BaseMLP, member: Member | None) -> None:
+    _warn(
+        member,
+        f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
+        "reached and the optimization hasn't converged yet.",
+    )
 
 
 def _warn(member: Member | None, message: str) -> None:
