@@ -17,6 +17,7 @@ from .._messages import readable
 from .._version import __version__
 from ..errors import DivergenceError
 from . import COMMANDS
+from .launcher import Launched, communicator, launched, talking
 from .options import Parser, UsageError
 
 _STDOUT = "standard output"
@@ -33,13 +34,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # closed, and then `print` would write messages to stdout
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 to the end of the process
     argv = sys.argv[1:] if argv is None else argv
-    if not argv:
-        build_parser().print_help()
-        return 0
-    args = _parse(argv)
+    launch = launched()
+    with talking(launch):
+        if not argv:
+            build_parser().print_help()
+            return 0
+        return _run(_parse(argv), launch)
+
+
+def _run(args: argparse.Namespace, launch: Launched | None) -> int:
+    """Run a command, report its errors, and return the exit code; all ranks return the same."""
     command: Callable[[argparse.Namespace], int] = args.run
     parser: Parser = args.parser
+    args.comm = None
     try:
+        if launch is not None:
+            if not hasattr(args, "parts"):
+                raise UsageError(
+                    f"a launcher has started {launch.size} processes, and this command is for one: "
+                    "run it without the launcher"
+                )
+            args.comm = communicator(launch)
         with naming(_STDOUT):  # an error about a file names that file already
             code = command(args)
             if sys.stdout is not None:  # None if it is closed; `print` does nothing then

@@ -54,6 +54,11 @@ def check_members(args: argparse.Namespace) -> None:
             f"--members {n} takes the seeds from --seed on, which must be at most 2**64 - {n}; got "
             f"{args.seed}"
         )
+    if n > 1 and args.parts is not None:
+        raise UsageError(
+            "--parts cuts the rows of one network, and --members trains whole networks, which "
+            "several ranks share: leave --parts out"
+        )
 
 
 def make_networks(args: argparse.Namespace, source: Source, prep: Preprocessing) -> list[Network]:
@@ -130,6 +135,13 @@ class _Watch:
     def __init__(self) -> None:
         self.epochs = 0
         self.error: DivergenceError | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the ranks that have not trained this member get."""
+        return {"epochs": self.epochs, "error": self.error}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epochs, self.error = state["epochs"], state["error"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self.epochs = epoch + 1

@@ -10,6 +10,8 @@ from .. import activations
 from .._checks import arguments as check
 from .._checks.names import comma_parts, did_you_mean
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
+from .._ranks.cuts import check_parts
+from .._training.divided import MOST_PARTS
 from ..tabular._csv import DECIMALS, HEADERS, THOUSANDS, Format
 
 BUILT_IN = ("digits", "fashion-mnist")
@@ -173,6 +175,16 @@ def _bytes(text: str) -> int:
 def threads(text: str) -> int:
     """Parse a number of threads, 1 to 1024."""
     read = _reader(lambda text: check.check_n_threads(int(text), "--threads"), "1 to 1024")
+    return read(text)
+
+
+def parts(text: str) -> int:
+    """Parse a number of parts, a power of two.
+
+    >>> parts("16")
+    16
+    """
+    read = _reader(lambda text: check_parts(int(text)), f"a power of two of at most {MOST_PARTS}")
     return read(text)
 
 

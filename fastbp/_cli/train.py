@@ -5,14 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from .._config import isa
 from .._files.atomic import check_writable
 from .._messages import printable
 from .._network.network import Network
 from .._precision import described
+from .._ranks.cuts import cut, own_parts
+from .._ranks.ranks import Ranks
+from .._training.divided import PARTS
 from .._training.splits import hold_out
 from .._types import Array
+from ..errors import DataError
 from ..optim import Optimizer
 from ..tabular import Table
 from ..tabular._preprocessing import Preprocessing
@@ -33,6 +41,7 @@ examples:
   fastbp train iris.csv --hidden 16 -o iris.safetensors
   fastbp train houses.csv --members 8         an ensemble of 8 networks in one file
   fastbp train fashion-mnist --epochs 15      apt-get install dataset-fashion-mnist first
+  mpiexec -n 4 fastbp train houses.csv        on 4 ranks of MPI: pip install "fastbp[mpi]"
 
 Without --task, a target that is text, or that has at most 20 distinct whole numbers, implies a
 classification; any other target implies a regression. A text target is refused if it has more than
@@ -87,16 +96,70 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
         help="train N networks at the same time, with the seeds from --seed on, and write them to "
         "one file; fastbp predict takes the mean of their outputs (default: 1)",
     )
+    group.add_argument(
+        "--parts",
+        metavar="P",
+        type=options.parts,
+        help="cut the training rows into P parts, a power of two; the model depends on P, and not "
+        "on the number of MPI ranks that share the parts (default: none; 16 with several ranks)",
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, write the model, and print its score."""
-    report = (lambda text: None) if args.quiet else show
+    """Train, write the model, and print its score; on all ranks, if there are several."""
+    if args.comm is None:
+        return _run(args, None)
+    ranks = Ranks(args.comm)
+    try:
+        return _run(args, ranks)
+    finally:
+        ranks.close()
+
+
+class _Plan(NamedTuple):
+    """What is known before the training; the same on all ranks."""
+
+    prep: Preprocessing
+    nets: list[Network]
+    train: Table
+    test: Table | None
+    split: float  # of the training rows, to score after each epoch
+    keywords: dict[str, Any]  # of `fit`
+
+
+def _run(args: argparse.Namespace, ranks: Ranks | None) -> int:
+    leads = ranks is None or ranks.leads
+    report = (lambda text: None) if args.quiet or not leads else show
+    if ranks is None:
+        plan = _plan(args, report, leads)
+    else:
+        plan = ranks.together(lambda: _plan(args, report, leads))
+        _check_same_data(ranks, plan)
+    read = partial(_own_rows, args, plan, ranks)
+    data, held_out = read() if ranks is None else ranks.together(read)
+    trained = members.train(
+        plan.nets,
+        data,
+        args.patience,
+        validation_data=held_out,
+        validation_split=plan.split,
+        progress=not args.quiet,
+        comm=args.comm,
+        **plan.keywords,
+    )
+    if ranks is None:
+        return _finish(args, report, plan, trained)
+    return ranks.lead(lambda: _finish(args, report, plan, trained))
+
+
+def _plan(args: argparse.Namespace, report: Callable[[str], None], leads: bool) -> _Plan:
+    """Read and check everything; rank 0 will write the model."""
     recipe.check_options(args)
     members.check_members(args)
     split = _share(args)
-    check_writable(args.output)
+    if leads:
+        check_writable(args.output)
     source = open_source(args)
     for note in source.table.notes:
         report(f"{source.table.source}: {note}")
@@ -114,25 +177,60 @@ def run(args: argparse.Namespace) -> int:
     train = source.table if train_rows is None else source.table.take(train_rows)
     batch_size = args.batch_size or source.batch_size
     _describe(report, nets, prep, train, test, optimizer, batch_size)
-    dtype = nets[0].dtype
-    held_out = test if split == 0 else None
-    trained = members.train(
-        nets,
-        recipe.arrays(args, prep, train, dtype),
-        args.patience,
-        validation_data=held_out and recipe.arrays(args, prep, held_out, dtype),
-        validation_split=split,
-        schedule=args.schedule,
-        epochs=args.epochs or source.epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        progress=not args.quiet,
-    )
-    members.write(trained.nets, args.output, prep, as_population=len(nets) > 1)
+    keywords = {
+        "schedule": args.schedule,
+        "epochs": args.epochs or source.epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+    }
+    if len(nets) == 1:
+        keywords["parts"] = PARTS if args.parts is None and args.comm is not None else args.parts
+    return _Plan(prep, nets, train, test, split, keywords)
+
+
+def _check_same_data(ranks: Ranks, plan: _Plan) -> None:
+    """DataError if the ranks have read different files."""
+    table = plan.train
+    seen = table.n_rows, plan.test and plan.test.n_rows, table.values.sum(), plan.prep.to_dict()
+    told = ranks.agree(lambda: repr(seen))
+    if len(set(told)) > 1:
+        error = DataError(f"{table.source}: not all ranks read the same content")
+        ranks.note_told(error)
+        raise error
+
+
+def _own_rows(
+    args: argparse.Namespace, plan: _Plan, ranks: Ranks | None
+) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+    """(X, y) to train on, and to score after each epoch: all rows, or the share of this rank."""
+    train, held_out = plan.train, None if plan.split else plan.test
+    if ranks is not None and len(plan.nets) == 1:
+        parts = plan.keywords["parts"]
+        train = _share_of(train, parts, ranks)
+        held_out = None if held_out is None else _share_of(held_out, parts, ranks)
+    dtype = plan.nets[0].dtype
+    data = recipe.arrays(args, plan.prep, train, dtype)
+    return data, None if held_out is None else recipe.arrays(args, plan.prep, held_out, dtype)
+
+
+def _share_of(table: Table, parts: int, ranks: Ranks) -> Table:
+    """The rows of a rank, as `fastbp.distributed.share` gives them."""
+    ends, own = cut(table.n_rows, parts), own_parts(ranks.rank, ranks.size, parts)
+    return table.take(np.arange(ends[own.start], ends[own.stop]))
+
+
+def _finish(
+    args: argparse.Namespace,
+    report: Callable[[str], None],
+    plan: _Plan,
+    trained: members.Trained,
+) -> int:
+    """Write the model, print its score, and return the exit code."""
+    members.write(trained.nets, args.output, plan.prep, as_population=len(plan.nets) > 1)
     better = ""
-    if test is not None:
-        X = prep.inputs(test, dtype, max_bytes=args.max_bytes)
-        better = report_score(report, trained.nets, prep, X, test, train)
+    if plan.test is not None:
+        X = plan.prep.inputs(plan.test, plan.nets[0].dtype, max_bytes=args.max_bytes)
+        better = report_score(report, trained.nets, plan.prep, X, plan.test, plan.train)
     report(f"model written to {args.output}")
     if trained.interrupted:
         print(
