@@ -177,7 +177,8 @@ static bool fill_panels(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *
 /* Lists the parts that have rows. False if they are not the rows of k, or there is no memory. */
 static bool list_parts(const fbp_kernels_t *kernels, const fastbp_gemm_call_t *call,
                        gemm_buffers_t *buffers) {
-    const size_t tile = (size_t)fbp_max(call->m * call->n, kernels->tile_elems);
+    const ptrdiff_t sums = call->m * fbp_round_up(call->n, kernels->lanes);
+    const size_t tile = (size_t)(sums + kernels->tile_elems);
     fbp_tree_t tree = {.depth = 0};
     ptrdiff_t n = 0;
     for (ptrdiff_t i = 0, next; i < call->n_parts; i = next) {

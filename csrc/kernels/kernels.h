@@ -13,6 +13,7 @@
 #include "../base/common.h"
 #include "../base/machine.h"
 #include "../base/rng.h"
+#include "../base/tree.h"
 #include "../fastbp.h"
 #include "activations.h"
 #include "program.h"
@@ -41,7 +42,7 @@ typedef struct {
     ptrdiff_t n;           /* at least 1 */
     const ptrdiff_t *rows; /* of each part, at least 1; k of them together */
     const int *pops;
-    void *stack; /* for as many sums as can be on it: m × n elements each, at least tile_elems */
+    void *stack; /* scratch of FBP_TREE_DEPTH · (tile_elems + m · n rounded up to whole vectors) */
 } fbp_gemm_parts_t;
 
 /* One product. A is given by pointers to its rows, so that a shuffled batch needs no copy:

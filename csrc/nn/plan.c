@@ -325,7 +325,7 @@ fastbp_status_t fbp_plan_add_stack(fbp_plan_t *plan, int depth) {
     const ptrdiff_t tile = FBP_TILE_UNITS * net->machine->tile_outputs;
     const ptrdiff_t vectors = 3 * net->max_width + (ptrdiff_t)column_elems(net);
     plan->stack_depth = depth;
-    plan->stack_elems = (size_t)fbp_max(fbp_max(tile, vectors), net->kernels->tile_elems);
+    plan->stack_elems = (size_t)fbp_max(tile + net->kernels->tile_elems, vectors);
     return allocate(plan, &plan->stack_arena, carve_stack);
 }
 

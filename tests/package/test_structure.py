@@ -26,7 +26,7 @@ ROOMS = {
     "fastbp.h": ["lists"],
     "base": [],
     "simd": ["base/common.h"],
-    "kernels": ["simd", "base/rng.h", "base/machine.h", PUBLIC],
+    "kernels": ["simd", "base/rng.h", "base/machine.h", "base/tree.h", PUBLIC],
     "isa": ["kernels"],
     "dispatch": ["isa", "base/cpu.h", "base/machine.h"],
     "threads": ["base"],
