@@ -647,7 +647,8 @@ typedef struct {
     double *head, *heads;
     ptrdiff_t head_size;
     void *sums; /* slots vectors of n_params elements */
-    /* One vector of this rank's elements for each slot of each rank, ranks ascending. */
+    /* One vector of this rank's elements for each slot of each rank, ranks ascending. Its own sums
+     * stay where they are. */
     void *received;
     double *squares;        /* one for each piece of theta, in order */
     const ptrdiff_t *piece; /* n_ranks + 1: the pieces of each rank */

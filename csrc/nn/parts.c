@@ -194,7 +194,8 @@ void fbp_parts_locate(fbp_parts_t *parts, ptrdiff_t step, ptrdiff_t first, ptrdi
         if (p < parts->first) portion->offset += rows * parts->group;
         else if (p < parts->first + parts->own) portion->at += before * parts->group;
     }
-    for (int rank = 0; rank < options->n_ranks; ++rank) list_nodes(parts, portion, rank, T, next);
+    for (int rank = 0; rank < options->n_ranks; ++rank)
+        if (!parts->apart || rank == options->rank) list_nodes(parts, portion, rank, T, next);
     fbp_tree_t tree = {.depth = 0};
     for (ptrdiff_t i = 0; i < portion->n_nodes; ++i) {
         const ptrdiff_t after = i + 1 < portion->n_nodes ? portion->node[i + 1].start : options->n;

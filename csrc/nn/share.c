@@ -112,7 +112,8 @@ void fbp_share_places(const fastbp_fit_t *fit, const fbp_batch_t *batch, void *s
         const fbp_node_t *node = &portion->node[i];
         for (; rank < node->rank; ++rank) before += (size_t)fit->share.rank_slots[rank];
         const size_t slot = before + (size_t)node->slot;
-        at[i] = fit->shared ? fbp_at(net, fit->share.received, slot * fit->pieces.elems)
-                            : fbp_at(net, sums, fit->pieces.begin);
+        const bool own = node->rank == fit->parts.options.rank; /* these are not sent */
+        at[i] = own ? fbp_at(net, sums, (size_t)node->slot * net->n_params + fit->pieces.begin)
+                    : fbp_at(net, fit->share.received, slot * fit->pieces.elems);
     }
 }

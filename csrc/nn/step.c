@@ -14,6 +14,10 @@
  * unless the parameter is as small itself. */
 #define LEAST_RATE 1e-30
 
+/* Elements of theta that one task of a rank updates: sums, theta and moments of them fit into L2.
+ */
+enum { TASK_ELEMS = 8192 };
+
 static void wait_for_all(fbp_team_t *team, fbp_profile_t *profile) {
     fbp_team_barrier(team);
     fbp_lap(profile, 0, FASTBP_PHASE_WAITING);
@@ -329,11 +333,11 @@ static void copy_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int worker) {
 
 typedef void (*share_fn)(const fbp_shares_t *, ptrdiff_t, ptrdiff_t);
 
-/* Runs a function of pieces.h on all pieces of this rank, some at a time. */
+/* Runs functions of pieces.h on all pieces of this rank, some at a time. */
 static void pieces_sweep(const fbp_shares_t *shares, share_fn first, share_fn second,
                          fbp_team_t *team) {
-    const ptrdiff_t n = shares->pieces->own;
-    const ptrdiff_t each = fbp_max(1, n / (8 * fbp_team_size(team)));
+    const ptrdiff_t n = shares->pieces->own, elems = (ptrdiff_t)shares->pieces->elems;
+    const ptrdiff_t each = fbp_max(1, TASK_ELEMS * n / fbp_max(1, elems));
     for (ptrdiff_t t = fbp_team_next(team); t * each < n; t = fbp_team_next(team)) {
         const ptrdiff_t end = fbp_min(n, (t + 1) * each);
         first(shares, t * each, end);
@@ -357,7 +361,8 @@ static void share_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, const fast
                            .grad_scale = 1 / weight,
                            .theta = fit->theta};
     if (!fit->shared) sums_sweep(fit, batch, now->grad, team, worker);
-    if (worker == 0) fbp_share_places(fit, batch, now->grad, fit->sums_at);
+    if (worker == 0)
+        fbp_share_places(fit, batch, fit->shared ? fit->share.sums : now->grad, fit->sums_at);
     wait_for_all(team, profile);
     if (!fbp_clips_norms(now)) {
         pieces_sweep(&shares, fbp_share_add, fbp_share_update, team);

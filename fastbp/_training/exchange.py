@@ -62,11 +62,11 @@ class Exchange:
             return
         sums, received = np.asarray(share["sums"]), np.asarray(share["received"])
         before = np.cumsum([0, *slots[:-1]])
-        nothing = np.zeros(size, int)
+        others = np.arange(size) != rank  # a rank keeps its own sums where they are
         for k in range(max(slots)):
             mine = k < slots[rank]
-            sent = [sums[k if mine else 0], (counts if mine else nothing, self._first)]
-            given = np.array([own if k < slots[r] else 0 for r in range(size)])
+            sent = [sums[k if mine else 0], (counts * (others & mine), self._first)]
+            given = np.array([own if k < slots[r] else 0 for r in range(size)]) * others
             places = np.array([(before[r] + k) * own for r in range(size)])
             self._sums.append(
                 (sent, [received.reshape(-1), (given, np.where(given > 0, places, 0))])
@@ -80,11 +80,8 @@ class Exchange:
         heads = self._comm.Iallgather(self._head, self._heads)
         vectors = [self._comm.Ialltoallv(sent, received) for sent, received in self._sums]
         self._ranks.wait(heads, *vectors)
-        others = self._divided.size - 1
-        own, all_of_it = self._counts[self._divided.rank], self._theta.size
-        mine = sum(1 for sent, _ in self._sums if sent[1][0].any())
-        self._count(others * self._head.nbytes)
-        self._count(mine * int(all_of_it - own) * self._theta.itemsize)
+        self._count((self._divided.size - 1) * self._head.nbytes)
+        self._count(sum(int(sent[1][0].sum()) for sent, _ in self._sums) * self._theta.itemsize)
 
     def _exchange_squares(self) -> None:
         self._gather_into(self._squares, *self._pieces)
@@ -94,10 +91,9 @@ class Exchange:
 
     def _gather_into(self, vector: Array, counts: Array, first: Array) -> None:
         """Each rank has its part of a vector, and gets those of the others."""
-        own = self._divided.rank
-        part = vector[first[own] : first[own] + counts[own]].copy()
-        self._ranks.wait(self._comm.Iallgatherv(part, [vector, (counts, first)]))
-        self._count((self._divided.size - 1) * part.nbytes)
+        self._ranks.wait(self._comm.Iallgatherv(None, [vector, (counts, first)]))  # in place
+        own = int(counts[self._divided.rank])
+        self._count((self._divided.size - 1) * own * vector.itemsize)
 
     def _average(self) -> None:
         """The average of theta over the ranks, or the step of `outer` towards it."""
