@@ -116,6 +116,7 @@ static void run_on(const char *isa) {
     check_sessions();
     check_threads();
     check_populations();
+    check_ranks_of_parts();
     check_programs();
     check_products();
     check_bad_arguments();

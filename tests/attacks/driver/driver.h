@@ -132,6 +132,7 @@ void check_rules(void);
 void check_sessions(void);
 void check_threads(void);
 void check_populations(void);
+void check_ranks_of_parts(void);
 void check_programs(void);
 void check_products(void);
 void check_bad_arguments(void);
