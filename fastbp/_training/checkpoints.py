@@ -264,15 +264,20 @@ class Record:
         Or if a signal has arrived.
         """
         n_signals = self._signals.arrived
-        if not self._cut_short and (
-            last or n_signals or self._files.due(self._optimizer.t, epochs)
-        ):
+        if self.due_after(epochs, last=last or n_signals > 0):
             self.save(Place(epochs), None if stopped_by == "time_budget" else stopped_by)
         self._signals.act(n_signals)
 
-    def due(self, epochs: int | None = None) -> bool:
-        """Whether a checkpoint is due; `epochs` are complete, or None within an epoch."""
-        return not self._cut_short and self._files.due(self._optimizer.t, epochs)
+    def due(self) -> bool:
+        """Whether a checkpoint is due within an epoch."""
+        return not self._cut_short and self._files.due(self._optimizer.t)
+
+    def due_after(self, epochs: int, *, last: bool) -> bool:
+        """Whether one is due after `epochs` epochs; last: also if the files do not say so.
+
+        Not after an epoch that was cut short: its checkpoint has been written.
+        """
+        return not self._cut_short and (last or self._files.due(self._optimizer.t, epochs))
 
     def save(
         self,

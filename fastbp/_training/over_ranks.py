@@ -231,7 +231,8 @@ class SharedLoop(Loop):
             if self._runner.epoch_end(epoch, logs):
                 stopped_by = stopped_by or "callback"
             last = stopped_by is not None or epoch + 1 == self._span.epochs
-            saves = self._record is not None and (last or signals or self._record.due(epoch + 1))
+            record = self._record
+            saves = record is not None and record.due_after(epoch + 1, last=last or signals)
             after = _changeable(self._net, self._optimizer)
             return stopped_by, saves, None if _same(before, after) else after
 
