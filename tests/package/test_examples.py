@@ -8,7 +8,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
 PROGRAMS = sorted(FOLDER.glob("*.py"))
-ON_RANKS = {"many_machines"}  # need a launcher
+ON_RANKS = {"many_machines"}  # tests/ranks/test_many_machines_page.py runs it with a launcher
 
 
 def digits(accuracy):
