@@ -100,7 +100,7 @@ class SharedLoop(Loop):
         """Let all ranks raise an error of this one, unless they do already."""
         if self._divided.has_told(error):
             return
-        if self._stepping:  # the others learn of it with their next step
+        if self._stepping and self._divided.size > 1:  # they learn of it with their next step
             self._session.raise_flags(PROGRAM_FLAG)
             self._session.run(0.0)
         self._divided.agree(_raising(error))
@@ -124,8 +124,13 @@ class SharedLoop(Loop):
                     break
                 if wish is None:
                     wish = self._wish(epoch, ran)
-                    if wish is not None:
+                    if wish is not None and self._divided.size > 1:
                         self._session.raise_flags(PROGRAM_FLAG)
+                    elif wish is not None:  # a rank alone exchanges no flags
+                        self._meet(wish)
+                        wish = None
+                        if self._stopped_by is not None:
+                            break
         finally:
             if self._schedule is not None and steps > 0:
                 self._schedule.advance(steps)
