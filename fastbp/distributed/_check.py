@@ -20,6 +20,7 @@ from .._config import config
 from .._network.network import Network
 from .._ranks.mpi import versions, world
 from .._ranks.ranks import Ranks
+from ._share import share
 
 _MESSAGES = 200  # small messages in a measurement
 _LARGE = 4 * 2**20  # bytes of a large message
@@ -126,7 +127,7 @@ class Check:
         lines += ["", *(f"DIFFERENCE  {each}" for each in self.differences)]
         lines += [f"warning     {each}" for each in self.warnings]
         if self.ok:
-            lines += [f"bits agree  {self.ranks[0].digest} on all ranks, after a short training"]
+            lines += [f"bits agree  {self.ranks[0].digest} on all ranks, alone and together"]
         return "\n".join(lines)
 
     def _speed(self) -> list[str]:
@@ -155,7 +156,8 @@ def check(comm: Any = None) -> Check:
 
     Every rank calls it, and gets the same result. It takes some seconds. The ranks may train
     together if they have the same version of fastbp, the same instruction set and the same library
-    of MPI, and compute the same bits: each trains the same small network.
+    of MPI, and compute the same bits: each trains the same small network by itself, and then all
+    train it together.
 
     Parameters
     ----------
@@ -185,9 +187,13 @@ def check(comm: Any = None) -> Check:
     """
     ranks = Ranks(world() if comm is None else comm)
     try:
-        infos = tuple(ranks.agree(lambda: _info(ranks.rank)))
+        infos = tuple(ranks.agree(lambda: _info(ranks.rank, ranks.size)))
         speed = ranks.agree(lambda: (_allgather(ranks.comm), _alltoallv(ranks.comm)))
         links = [_ping_pong(ranks, infos, *pair) for pair in _pairs(infos)]
+        differences = list(_differences(infos))
+        if not differences:
+            digests = ranks.agree(lambda: _trained(ranks.size, ranks.comm))
+            differences = [*_other_bits(infos[0].digest, digests)]
     finally:
         ranks.close()
     return Check(
@@ -195,7 +201,7 @@ def check(comm: Any = None) -> Check:
         allgather=max(seconds for seconds, _ in speed),
         alltoallv=min(rate for _, rate in speed),
         links=tuple(links),
-        differences=tuple(_differences(infos)),
+        differences=tuple(differences),
         warnings=tuple(_warnings(infos)),
     )
 
@@ -203,7 +209,7 @@ def check(comm: Any = None) -> Check:
 # ---- the ranks ----------------------------------------------------------------------------
 
 
-def _info(rank: int) -> RankInfo:
+def _info(rank: int, size: int) -> RankInfo:
     found = config()
     mpi4py, mpi = versions()
     affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
@@ -220,20 +226,31 @@ def _info(rank: int) -> RankInfo:
         mpi=mpi,
         threads=_core.get_num_threads(),
         cores=tuple(sorted(affinity(0))),
-        digest=_trained(),
+        digest=_trained(size),
     )
 
 
-def _trained() -> str:
-    """A digest of the parameters after a training that is the same everywhere.
+def _trained(size: int, comm: Any = None) -> str:
+    """A digest of the parameters after a training, alone or on all ranks; the same everywhere.
 
     The data are quotients of whole numbers, which all machines round alike.
     """
+    parts = max(16, 1 << (size - 1).bit_length())
     X = (np.arange(600 * 8).reshape(600, 8) * 7919 % 1009 / 1009).astype(np.float32)
     y = np.arange(600) * 31 % 3
     net = Network((8, 64, 48, 3), output="softmax", loss="cross_entropy", seed=1)
-    net.fit(X, y, epochs=3, batch_size=32)
+    rows = slice(None) if comm is None else share(len(X), comm, parts)
+    net.fit(X[rows], y[rows], epochs=3, batch_size=32, parts=parts, comm=comm)
     return hashlib.sha256(net.theta.tobytes()).hexdigest()[:16]
+
+
+def _other_bits(alone: str, together: Sequence[str]) -> Iterable[str]:
+    for rank, digest in enumerate(together):
+        if digest != alone:
+            yield (
+                f"rank {rank} has other bits after a training of all ranks ({digest}) than after "
+                f"one by itself ({alone}): a message was wrong, or fastbp has a fault"
+            )
 
 
 def _differences(infos: Sequence[RankInfo]) -> Iterable[str]:

@@ -71,7 +71,9 @@ def test_the_command_prints_one_report():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("2 ranks on 1 host") == 1
-    assert re.search(r"^bits agree  \w{16} on all ranks", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^bits agree  \w{16} on all ranks, alone and together", done.stdout, re.MULTILINE
+    )
 
 
 DIFFERENT = """
@@ -80,7 +82,7 @@ from fastbp.distributed import _check as checks
 def main(comm):
     config = checks.config
     if comm.rank == 1:
-        checks._trained = lambda: "other"
+        checks._trained = lambda size, comm=None: "other"
         checks.config = lambda: config() | {"isa": "scalar"}
     from fastbp.distributed.__main__ import main
     return main(["--check"])
@@ -89,6 +91,19 @@ def main(comm):
 
 def test_different_bits_are_a_failure(tmp_path):
     assert on_ranks(2, DIFFERENT, tmp_path) == [1, 1]
+
+
+def test_other_bits_of_all_ranks_together_are_a_failure(tmp_path):
+    script = """
+from fastbp.distributed import _check as checks, check
+
+def main(comm):
+    alone = checks._trained(comm.size)
+    checks._trained = lambda size, comm=None: alone if comm is None else "other"
+    return check(comm).differences
+"""
+    for found in on_ranks(2, script, tmp_path):
+        assert len(found) == 2 and "rank 1 has other bits after a training of all" in found[1]
 
 
 def test_the_command_without_options_shows_its_usage(capsys):
