@@ -173,9 +173,13 @@ class Divided:
         if self.cuts is not None:
             return
         self.cuts = np.array(cuts)
-        share = slice(cuts[self.rank], max(cuts[self.rank + 1], cuts[self.rank] + 1))
+        share = slice(cuts[self.rank], cuts[self.rank + 1])
+
+        def own(vector: Array) -> Array:  # one element for a rank that updates none
+            return vector[share] if share.start < share.stop else np.zeros(1, vector.dtype)
+
         with optimizer._lock:
-            optimizer._keep(lambda vector: vector[share])
+            optimizer._keep(own)
 
     def widen(self, optimizer: Optimizer) -> None:
         """Give every rank the whole state again."""

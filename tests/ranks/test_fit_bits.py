@@ -115,6 +115,32 @@ def main(comm):
     assert found[0][2] < found[0][1]
 
 
+AGAIN = """
+import numpy as np
+import fastbp
+from fastbp import optim
+
+def fits(X, y, **where):
+    net, adam = fastbp.Network((1, 1), seed=1), optim.Adam(ema=0.9)
+    for _ in range(3):
+        net.fit(X, y, optimizer=adam, epochs=2, batch_size=16, **where)
+    state = [net.theta, *adam.moments, adam.average]
+    return [array.tobytes() for array in state], adam.t
+
+def main(comm):
+    X = np.random.default_rng(0).normal(size=(64, 1)).astype(np.float32)
+    n = len(X) // comm.size
+    rows = slice(comm.rank * n, (comm.rank + 1) * n)
+    return fits(X[rows], 2 * X[rows], comm=comm) == fits(X, 2 * X, parts=16)
+"""
+
+
+@pytest.mark.once
+def test_a_second_fit_continues_with_the_state_of_the_first(tmp_path):
+    """Also for ranks that update no parameter, because there are only two."""
+    assert on_ranks(4, AGAIN, tmp_path) == [True] * 4
+
+
 APART = """
 import numpy as np
 import fastbp
