@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from .._checks.names import did_you_mean
 from .._files.atomic import naming
 from .._messages import readable
+from .._ranks.launcher import Launched, launched
 from .._version import __version__
 from ..errors import DivergenceError
 from . import COMMANDS
-from .launcher import Launched, communicator, launched, talking
+from .launcher import communicator, talking
 from .options import Parser, UsageError
 
 _STDOUT = "standard output"

@@ -31,11 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        comm = world()
+        comm = world()  # for the error if there is none
     except ImportError as error:
         print(f"fastbp: error: {error}", file=sys.stderr)
         return 1
-    found = check(comm)
+    found = check()
     if comm.Get_rank() == 0:
         print(found, flush=True)
     comm.Barrier()  # a launcher may end the others when one ends with an error

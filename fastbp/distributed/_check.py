@@ -18,6 +18,7 @@ from .. import _core
 from .._checks.words import counted
 from .._config import config
 from .._network.network import Network
+from .._ranks.launcher import launched, mismatch
 from .._ranks.mpi import versions, world
 from .._ranks.ranks import Ranks
 from ._share import share
@@ -162,7 +163,8 @@ def check(comm: Any = None) -> Check:
     Parameters
     ----------
     comm : mpi4py.MPI.Comm or None, default None
-        The communicator, by default `mpi4py.MPI.COMM_WORLD`.
+        The communicator, by default `mpi4py.MPI.COMM_WORLD`, which then has to have
+        all processes that the launcher has started.
 
     Returns
     -------
@@ -186,11 +188,12 @@ def check(comm: Any = None) -> Check:
     TypeError: comm must be a communicator of mpi4py, such as mpi4py.MPI.COMM_WORLD; got 'all'. ...
     """
     ranks = Ranks(world() if comm is None else comm)
+    wrong = mismatch(launched(), ranks.size) if comm is None else ""
     try:
         infos = tuple(ranks.agree(lambda: _info(ranks.rank, ranks.size)))
         speed = ranks.agree(lambda: (_allgather(ranks.comm), _alltoallv(ranks.comm)))
         links = [_ping_pong(ranks, infos, *pair) for pair in _pairs(infos)]
-        differences = list(_differences(infos))
+        differences = [*([wrong] if wrong else []), *_differences(infos)]
         if not differences:
             digests = ranks.agree(lambda: _trained(ranks.size, ranks.comm))
             differences = [*_other_bits(infos[0].digest, digests)]

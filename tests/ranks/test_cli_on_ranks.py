@@ -13,6 +13,7 @@ from rank_cases import command, environment
 import fastbp
 from fastbp._cli import launcher
 from fastbp._cli.main import main
+from fastbp._ranks.launcher import launched
 
 pytestmark = pytest.mark.once
 
@@ -131,7 +132,7 @@ def test_a_launcher_of_another_mpi(monkeypatch, capsys):
     ],
 )
 def test_what_launchers_say(environ, expected):
-    assert launcher.launched(environ) == expected
+    assert launched(environ) == expected
 
 
 def test_members_take_no_parts(capsys):

@@ -208,3 +208,20 @@ def test_a_report_of_two_hosts():
     ):
         assert line in report.splitlines()
     assert "bits agree" not in report
+
+
+def test_the_launcher_of_another_mpi():
+    pytest.importorskip("mpi4py", reason='needs MPI: pip install "fastbp[mpi]"')
+    done = subprocess.run(
+        [sys.executable, "-m", "fastbp.distributed", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(OMPI_COMM_WORLD_SIZE="4", OMPI_COMM_WORLD_RANK="0"),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert (
+        "DIFFERENCE  a launcher has started 4 processes, but the MPI of mpi4py sees 1"
+        in done.stdout
+    )
