@@ -116,10 +116,15 @@ def leads(report, precision):
 
 def replaced(text, reports):
     """Return the text of a page with the part between the comments written again."""
-    pattern = f"(?<={re.escape(BEGIN)}\n).*(?={re.escape(END)})"
-    found, count = re.subn(pattern, lambda _: f"\n{markdown(reports)}\n\n", text, flags=re.DOTALL)
+    return replaced_between(text, BEGIN, END, markdown(reports))
+
+
+def replaced_between(text, begin, end, part):
+    """Return a text with another part between two lines, which it must have once."""
+    pattern = f"(?<={re.escape(begin)}\n).*(?={re.escape(end)})"
+    found, count = re.subn(pattern, lambda _: f"\n{part}\n\n", text, flags=re.DOTALL)
     if count != 1:
-        raise ValueError(f"expected one part between {BEGIN} and {END}, got {count}")
+        raise ValueError(f"expected one part between {begin} and {end}, got {count}")
     return found
 
 
