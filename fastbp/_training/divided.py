@@ -397,12 +397,28 @@ def hold_out_of_parts(
     labels: Array | None,
     argument: str = "validation_split",
 ) -> tuple[Array, Array]:
-    """As `hold_out`, in each part of this rank by itself; measures what is left to train on."""
+    """As `hold_out`, in each part of this rank by itself; measures what is left to train on.
+
+    Part p has the held-out rows that a cut of all rows in proportion gives it, perhaps none.
+    """
+    ends = np.cumsum([0, *divided.rows])
+    wanted = np.minimum(np.diff(np.rint(share * ends)).astype(int), divided.rows)
+    if not 0 < wanted.sum() < ends[-1]:
+        hold_out(int(ends[-1]), share, argument)  # raises
     train, held, sizes = [], [], []
     for p, rows in divided.slices(divided.rows):
         n, own = rows.stop - rows.start, None if labels is None else labels[rows]
-        name = f"{argument}, in part {p} of {divided.n},"
-        kept, out = hold_out(n, share, name, seed=seed + ((p + 1) << 64), labels=own)
+        kept, out = np.arange(n), np.arange(n)
+        if wanted[p] == 0:
+            out = out[:0]
+        elif wanted[p] == n:
+            kept = kept[:0]
+        else:
+            if own is not None and len(np.unique(own)) == n:
+                own = None  # no class has a row to spare
+            kept, out = hold_out(
+                n, wanted[p] / n, argument, seed=seed + ((p + 1) << 64), labels=own
+            )
         train.append(kept + rows.start)
         held.append(out + rows.start)
         sizes.append(len(kept))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fit_cases import StopAt, case
+from fit_cases import StopAt, case, classes
 
 import fastbp
 from fastbp import reference
@@ -72,6 +72,20 @@ def test_every_row_comes_once_and_each_part_gives_its_share(rows, batch, group):
 def test_equal_parts_give_batches_of_their_size():
     found = batches(np.full(16, 10), 24, 1, 0, 0, 1, shuffle=True)
     assert [len(chosen) for chosen in found] == [24] * 6 + [16]
+
+
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_rows_are_held_out_of_parts_that_are_small(labels, share):
+    net, X, y = classes() if labels else case()
+    history = net.fit(X, y, parts=16, epochs=2, batch_size=8, validation_split=share)
+    assert len(history["val_loss"]) == 2
+
+
+def test_a_share_that_holds_out_no_row():
+    net, X, y = case()
+    with pytest.raises(ValueError, match="into 23 to train on and 0 to score"):
+        net.fit(X, y, parts=4, validation_split=0.01)
 
 
 def test_data_by_a_function_of_the_part():
