@@ -14,7 +14,17 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
-_NEEDED = ("Get_rank", "Get_size", "Dup", "Free", "allgather", "bcast", "Iallgather", "Abort")
+_NEEDED = (
+    "Get_rank",
+    "Get_size",
+    "Dup",
+    "Free",
+    "allgather",
+    "bcast",
+    "Iallgather",
+    "Ibarrier",
+    "Abort",
+)
 
 
 class Ranks:
@@ -99,6 +109,7 @@ class Ranks:
         All calls that exchange values do it here, so that a rank can come to the next one with an
         error, whichever call the others make.
         """
+        self.wait(self.comm.Ibarrier())  # without keeping a processor busy, as allgather would
         told = self.comm.allgather((value, _portable(error), socket.gethostname(), names))
         errors = [(rank, why) for rank, (_, why, _, _) in enumerate(told) if why is not None]
         if not errors:
