@@ -30,11 +30,9 @@ def alone():
 @pytest.mark.parametrize(
     "n_ranks, all_cases",
     [
-        (1, False),
         (2, True),
         pytest.param(3, False, marks=pytest.mark.once),
-        pytest.param(4, False, marks=pytest.mark.once),
-        pytest.param(8, True, marks=pytest.mark.once),
+        pytest.param(8, False, marks=pytest.mark.once),
     ],
 )
 def test_all_ranks_end_with_the_bits_of_one_process(n_ranks, all_cases, alone, tmp_path):
