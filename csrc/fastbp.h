@@ -226,7 +226,7 @@ typedef struct fastbp_net fastbp_net_t;
 typedef enum {
     FASTBP_NORM_NONE = 0,
     FASTBP_NORM_LAYER = 1, /* (z − mean)/√(var + eps) · gain + shift, per row; gain[n], shift[n] */
-    FASTBP_NORM_RMS = 2, /* z/√(mean z² + eps) · gain; gain[n] */
+    FASTBP_NORM_RMS = 2,   /* z/√(mean z² + eps) · gain; gain[n] */
     FASTBP_NORM_COUNT
 } fastbp_norm_t;
 
@@ -485,7 +485,7 @@ typedef enum {
     X(lr)                                                                                          \
     X(momentum)                                                                                    \
     X(beta1)                                                                                       \
-    X(beta2) /* also ρ of Adadelta and α of RMSprop */                                           \
+    X(beta2) /* also ρ of Adadelta and α of RMSprop */                                             \
     X(eps)                                                                                         \
     X(dampening)      /* of momentum */                                                            \
     X(lr_decay)       /* of Adagrad */                                                             \
@@ -779,8 +779,8 @@ typedef struct {
     int activation;
     double alpha;
     bool panels; /* nn: copy B into panels first, as the engine does with Wᵀ */
-    /* tn: k in n_parts parts of part_rows[i] ≥ 0 rows, whose sums are added along a binary tree;
-     * NULL: in one. */
+    /* tn: k in n_parts parts, a power of two, of part_rows[i] ≥ 0 rows, whose sums are added along
+     * a binary tree; NULL: in one. */
     const ptrdiff_t *part_rows;
     ptrdiff_t n_parts;
     int repeats; /* how often the product is computed; the copy is made once */

@@ -226,7 +226,8 @@ static fbp_gemm_t describe(const fastbp_gemm_call_t *call, const fbp_kernels_t *
 static bool whole_parts(const fastbp_gemm_call_t *call) {
     ptrdiff_t rows = 0;
     if (call->part_rows == NULL) return true;
-    if (call->form != FASTBP_GEMM_TN || call->n_parts < 1 || call->n_parts > FBP_TREE_PARTS)
+    const ptrdiff_t n = call->n_parts;
+    if (call->form != FASTBP_GEMM_TN || n < 1 || n > FBP_TREE_PARTS || (n & (n - 1)) != 0)
         return false;
     for (ptrdiff_t i = 0; i < call->n_parts; ++i) {
         if (call->part_rows[i] < 0 || call->part_rows[i] > call->k - rows) return false;

@@ -128,9 +128,9 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->batch.first = true;
     fit->batch.rows = capacity;
     if (fit->divided) describe_share(fit);
-    if (fit->divided) /* the largest batch of all ranks, for which copies of W may be needed */
-        fit->batch.whole_rows =
-            fbp_min(asked + fit->parts.options.n * fit->parts.group, fbp_session_rows(fit));
+    /* The largest batch of all ranks, in any block, for which copies of W may be needed. */
+    if (fit->divided)
+        fit->batch.whole_rows = fbp_min(asked, INT32_MAX) + fit->parts.options.n * fit->parts.group;
     fit->batch.seed = options->seed;
     fit->keep_copies = fbp_uses_copies(&fit->batch);
     fbp_sizing_init(&fit->sizing, fit->n_workers);
@@ -347,8 +347,9 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .products = fbp_factors_name(&plan->factors, net),
         .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size > 1 ? team_size : 1),
         .tiles = net->n_tiles,
-        .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
-                 plan->factor_arena.size + plan->sparse_arena.size + fit->arena.size,
+        .bytes = plan->arena.size + plan->scratch_arena.size + plan->stack_arena.size +
+                 plan->input_arena.size + plan->factor_arena.size + plan->sparse_arena.size +
+                 fit->arena.size,
         .clocked = fit->timed,
         .plain = fit->plain,
     };

@@ -150,7 +150,6 @@ static void list_nodes(const fbp_parts_t *parts, fbp_portion_t *portion, int ran
         const ptrdiff_t rows = (given(parts, p, next) - given(parts, p, T)) * parts->group;
         const bool last = apart && after == end;
         const int pops = fbp_tree_add(&tree, p, last ? parts->options.n : after, apart ? 0 : begin);
-        ptrdiff_t n = 1, first_row = row;
         for (; slot_end <= p; ++slot) slot_end = subtree_end(slot_end, end);
         if (own) {
             portion->segment_rows[segment] = rows;
@@ -159,10 +158,10 @@ static void list_nodes(const fbp_parts_t *parts, fbp_portion_t *portion, int ran
         fbp_node_t node = {.rank = rank,
                            .slot = apart ? 0 : slot,
                            .start = p,
-                           .from = first_row,
+                           .from = row,
                            .rows = rows,
                            .segment = segment,
-                           .n = n};
+                           .n = 1};
         for (int i = 0; i < pops; ++i) { /* the node grows to the left */
             const fbp_node_t *below = &portion->node[--portion->n_nodes];
             node.start = below->start;

@@ -6,7 +6,7 @@
 /* About so many pieces, so that shares differ by little, but none below a cache line. */
 enum { PIECES = 2048, LEAST_ELEMS = 16 };
 
-/* The first element past part `part` of layer[i], and the elements of its rows. */
+/* Where part `part` of layer[i] is in theta, and how many elements its rows have. */
 static fbp_part_t part_of(const fastbp_net_t *net, int i, int part, ptrdiff_t *cols) {
     const fbp_layer_t *layer = &net->layer[i];
     const fbp_tile_t all = {i, 0, layer->n_in};

@@ -5,7 +5,7 @@ ptrdiff_t fbp_session_rows(const fastbp_fit_t *fit) {
     return fit->divided ? fit->parts.samples * fit->parts.group : fit->data.rows;
 }
 
-/* What ranks exchange. Two ranks of a session with sync_every exchange heads alone. */
+/* What ranks exchange. With sync_every these are heads and theta alone. */
 static void carve_share(fastbp_fit_t *fit, fbp_arena_t *arena) {
     const fastbp_net_t *net = fit->plan.net;
     const size_t elem = net->kernels->elem_size, n_ranks = (size_t)fit->parts.options.n_ranks;

@@ -8,7 +8,7 @@ void fbp_share_batch(const fastbp_fit_t *fit, ptrdiff_t step, fbp_batch_t *batch
     batch->portion = portion;
     batch->rows = portion->rows;
     batch->whole_rows = fit->parts.apart ? 0 : portion->whole;
-    batch->offset = fit->parts.apart ? 0 : portion->offset;
+    batch->offset = portion->offset;
     batch->first = true;
     batch->from = 0;
     batch->segments = NULL;

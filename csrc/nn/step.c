@@ -453,6 +453,7 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
     fastbp_optimizer_t now = *fit->optimizer;
     ptrdiff_t first = fit->place.first, step = fit->place.step;
     uint64_t t = fit->optimizer->t;
+    const bool averages = fit->divided && fit->parts.apart && fit->parts.options.n_ranks > 1;
     batch.lowest = fbp_lowest_trained(fit->plan.net);
     fbp_profile_t *profile = fit->plan.scratch[worker].profile;
     if (worker == 0) fit->team_size = (int)fbp_max(fit->team_size, fbp_team_size(team));
@@ -462,13 +463,16 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
         const ptrdiff_t rows = fbp_min(fit->options.batch_size, fbp_session_rows(fit) - first);
         fbp_books_t books;
         batch.step = t;
-        if (!sweep_batch(slice, step, &batch, first, rows, &books, team, worker)) return;
+        if (!sweep_batch(slice, step, &batch, first, rows, &books, team, worker)) {
+            if (averages && slice->loss_failed)
+                average_sweep(slice, first, FBP_FLAG_FAILED, team, worker);
+            return;
+        }
         const double J = books.weight > 0 ? fbp_objective(fit, books.losses, books.weight) : 0;
         if (!isfinite(J)) {
             if (worker == 0) fit->last_loss = J;
             if (worker == 0) slice->diverged = true;
-            if (fit->divided && fit->parts.apart)
-                average_sweep(slice, first, FBP_FLAG_DIVERGED, team, worker);
+            if (averages) average_sweep(slice, first, FBP_FLAG_DIVERGED, team, worker);
             return;
         }
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);
@@ -477,8 +481,7 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
             update_sweep(slice, &batch, first + rows, &now, books.weight, ++t, team, worker);
         if (slice->loss_failed) return;
         first += rows;
-        if (fit->divided && fit->parts.apart && fit->parts.options.n_ranks > 1)
-            average_sweep(slice, first, 0, team, worker);
+        if (averages) average_sweep(slice, first, 0, team, worker);
         if (slice->loss_failed) return;
         if (worker == 0) fbp_record_step(slice, rows, books.weight, J, fbp_seconds());
         fbp_lap(profile, 0, FASTBP_PHASE_OTHER);

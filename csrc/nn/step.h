@@ -1,7 +1,7 @@
 /* step.h: training steps on an open session. One region of the pool runs all steps of a slice.
  * Every worker goes through the same batches, has its own description of them and makes the same
  * decisions; only worker 0 changes the session. A step has two barriers: one after the row sweep
- * and one after the weight sweep. */
+ * and one after the weight sweep; with several ranks or norms of gradients there are more. */
 #ifndef FASTBP_NN_STEP_H
 #define FASTBP_NN_STEP_H
 

@@ -45,6 +45,7 @@ class BlockSession:
         self._session: DataSession | None = None
         self._rates: tuple[Array | None, Array | None] = (None, None)
         self._bound = self._over = self._ended = False
+        self.flags = self._raised = 0
         self._last: Checked | None = None  # of a rank with parts
         self._from = place  # where the current block begins or continues; without one, what follows
         self._behind = -place.first  # rows of blocks that are done
@@ -66,7 +67,14 @@ class BlockSession:
     def run(self, seconds: float) -> Ran:
         """See `Session.run`; `done` is set at the end of the last block of the epoch."""
         session = self.ready()
-        return self.end_epoch() if session is None else self.went_on(Ran(*session.run(seconds)))
+        if session is None:
+            return self.end_epoch()
+        if self._raised:
+            session.raise_flags(self._raised)
+        ran = Ran(*session.run(seconds))
+        self.flags = session.flags
+        self._raised = 0 if self.flags else self._raised
+        return self.went_on(ran)
 
     def ready(self) -> DataSession | None:
         """The session that a run goes on with, on its block; None if the epoch has no other one."""
@@ -131,20 +139,17 @@ class BlockSession:
 
     def end_epoch(self, last_loss: float = float("nan")) -> Ran:
         """The result of a run after the last block."""
-        at = self._from
-        if at.weight_sum == 0:
+        at, parts = self._from, self._options.parts
+        apart = parts is not None and parts.sync_every > 0  # others may have weights
+        if at.weight_sum == 0 and not apart:
             raise ValueError(f"the sample weights of the stream are all 0 in epoch {at.epoch}")
         self._over = True
-        return Ran(False, True, at.epoch, at.step, at.loss_sum / at.weight_sum, last_loss)
-
-    @property
-    def flags(self) -> int:
-        """See `Session.flags`."""
-        return 0 if self._session is None else self._session.flags
+        mean = at.loss_sum / at.weight_sum if at.weight_sum > 0 else float("nan")
+        return Ran(False, True, at.epoch, at.step, mean, last_loss)
 
     def raise_flags(self, flags: int) -> None:
-        """See `Session.raise_flags`."""
-        cast(DataSession, self._session).raise_flags(flags)
+        """See `Session.raise_flags`; they stay for the session of the next block."""
+        self._raised |= flags
 
     def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
         """See `Session.set_rates`."""

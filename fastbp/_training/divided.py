@@ -62,6 +62,7 @@ class Divided:
         self.rank, self.size = (0, 1) if ranks is None else (ranks.rank, ranks.size)
         self.own = own_parts(self.rank, self.size, parts)
         self.rows = np.zeros(parts, np.intp)
+        self.held_sizes: list[int] | None = None  # rows held out of each part of this rank
         self.cuts: Array | None = None  # of theta, while the optimiser has a share of its state
 
     @property
@@ -126,7 +127,7 @@ class Divided:
         group : int
             How many rows stay together.
         """
-        told = self.agree(count)
+        told = self.agree(lambda: _whole_groups(count(), group))
         if all(n is None for n, _ in told):
             return None
         total = sum(n or 0 for n, _ in told)
@@ -190,7 +191,7 @@ class Divided:
         self.cuts = None
 
     def whole(self, optimizer: Optimizer) -> dict[str, object]:
-        """The moments and the average of a narrowed state, whole, on rank 0."""
+        """The moments and the average of a narrowed state, whole; {} if it is not narrowed."""
         if self.cuts is None:
             return {}
         moments = [self._joined(vector) for vector in optimizer.moments]
@@ -264,7 +265,13 @@ def divided(
 
 
 def check_divided(
-    net: Trainee, options: FitOptions, optimizer: Optimizer | LBFGS, divided: Divided
+    net: Trainee,
+    options: FitOptions,
+    optimizer: Optimizer | LBFGS,
+    schedule: Schedule | None,
+    divided: Divided,
+    *,
+    streams: bool,
 ) -> None:
     """Raise ValueError for what does not go with `parts` and `comm`, or differs between ranks."""
     if isinstance(optimizer, LBFGS):
@@ -282,11 +289,26 @@ def check_divided(
             "a hook sees every δ of a batch, and with parts no process has them all: take it away "
             "with net.on_delta(None), or leave out parts and comm"
         )
-    if divided.ranks is not None:
-        check_same(divided, lambda: _described(net, options, optimizer, divided))
+    if divided.outer is not None and options.checkpoint is not None:
+        raise ValueError(
+            "a checkpoint does not hold the state of outer: leave checkpoint out, or average "
+            "without outer"
+        )
+    if divided.ranks is None:
+        return
+    check_same(
+        divided,
+        lambda: (
+            _described(net, options, optimizer, divided)
+            | {
+                "schedule": "none" if schedule is None else _settings_of(schedule),
+                "data": "a stream" if streams else "arrays",
+            }
+        ),
+    )
 
 
-# Arguments that may differ between ranks, and those that are data.
+# Arguments that may differ between ranks or are described apart, and those that are data.
 _OWN = {
     "n_threads",
     "progress",
@@ -296,6 +318,9 @@ _OWN = {
     "resume",
     "time_budget",
     "checkpoint",
+    "optimizer",
+    "schedule",
+    "outer",
 }
 _DATA = {"sample_weight", "validation_data", "X_val", "y_val", "sample_weight_val"}
 _OF_FIRST = {"theta", "seed", "dropout_step", "preprocessing", "feature_names"}
@@ -313,11 +338,16 @@ def _described(
         value = getattr(options, field.name)
         if field.name in _DATA:
             found[field.name] = "none" if value is None else "data"
-        elif field.name not in _OWN | {"optimizer", "schedule", "outer", "checkpoint"}:
+        elif field.name not in _OWN:
             found[field.name] = _text(value)
-    found["schedule"] = type(options.schedule).__name__
     found["checkpoint"] = "none" if options.checkpoint is None else "a folder"
     return found | {"parts": str(divided.n), "outer": repr(options.outer)}
+
+
+def _settings_of(schedule: Schedule) -> str:
+    """Its class and settings, without its state, which is that of rank 0."""
+    public = sorted((name, x) for name, x in vars(schedule).items() if name[0] != "_")
+    return f"{type(schedule).__name__}({', '.join(f'{name}={_text(x)}' for name, x in public)})"
 
 
 def _text(value: object) -> str:
@@ -423,7 +453,16 @@ def hold_out_of_parts(
         held.append(out + rows.start)
         sizes.append(len(kept))
     divided.measure(lambda: (sum(sizes), sizes))
+    divided.held_sizes = [len(rows) for rows in held]
     return np.concatenate(train), np.concatenate(held)
+
+
+def _whole_groups(count: Count, group: int) -> Count:
+    """The count itself, if each part has whole samples."""
+    for size in count[1] or ():
+        if size % group:
+            raise ValueError(f"rows come in groups of {group}, and a part has {size}")
+    return count
 
 
 def _cut_evenly(n: int, parts: int, group: int) -> list[int]:

@@ -159,7 +159,8 @@ def training(
     optimizer, schedule = settings.optimizer, settings.schedule
     optimizer.check_fit(checkpoint=options.checkpoint is not None, schedule=schedule is not None)
     if parts is not None:
-        check_divided(net, options, settings.optimizer, parts)
+        streams = isinstance(source, Stream)
+        check_divided(net, options, optimizer, schedule, parts, streams=streams)
     if parts is not None and not parts.leads:
         options = replace(options, callbacks=(), progress=False)
     progress = ProgressBar(epochs) if options.progress else None

@@ -41,7 +41,7 @@ class PartSource:
                 )
         whole = [(*each, None)[:3] for each in found]
         columns = [[each[i] for each in whole] for i in range(3)]
-        sizes = [len(X) if hasattr(X, "__len__") else X.shape[0] for X in columns[0]]
+        sizes = [_n_rows(X) for X in columns[0]]
         return (join(columns[0]), join(columns[1]), join(columns[2])), sizes
 
     def __repr__(self) -> str:
@@ -69,9 +69,13 @@ class PartStream(Stream):
 def _joined(number: int, found: Sequence[Block | None]) -> Block:
     """The next blocks of some parts as one."""
     blocks = [block for block in found if block is not None]
-    sizes = [0 if block is None else block.X.shape[0] for block in found]
+    sizes = [0 if block is None else _n_rows(block.X) for block in found]
     X, y, s = (join([block[i] for block in blocks]) for i in (2, 3, 4))
     return Block(number, f"X of block {number} of the parts", X, y, s, sizes)
+
+
+def _n_rows(X: Any) -> int:
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
 
 
 def join(blocks: Sequence[Any]) -> Any:
@@ -93,6 +97,9 @@ def _stack_sparse(blocks: Sequence[Any]) -> Any:
     ends = np.cumsum([0, *(len(each.data) for each in csr)])
     above = [each.indptr[1:] + at for each, at in zip(csr, ends[:-1], strict=True)]
     indptr = np.concatenate([[0], *above])
+    widths = sorted({each.shape[1] for each in csr})
+    if len(widths) > 1:
+        raise ValueError(f"all parts must have the same columns; got {widths} of them")
     shape = (sum(each.shape[0] for each in csr), csr[0].shape[1])
     data = np.concatenate([each.data for each in csr])
     indices = np.concatenate([each.indices for each in csr])

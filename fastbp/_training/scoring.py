@@ -38,8 +38,8 @@ class Scoring:
         self._train, self._validation = train, validation
         self._of_train = self._of_validation = None
         if parts is not None:
-            self._of_train = _of_parts(net, train, parts)
-            self._of_validation = _of_parts(net, validation, parts)
+            self._of_train = _of_parts(net, train, parts, [int(parts.rows[p]) for p in parts.own])
+            self._of_validation = _of_parts(net, validation, parts, parts.held_sizes)
         self._score = score_of(net.criterion)
         data = [each for each in (train, validation) if each is not None]
         check_weighted(metrics, any(weights is not None for _, _, weights in data))
@@ -104,16 +104,22 @@ class Scoring:
         return float(self._metrics[name](outputs, cast(Array, y), s))
 
 
-def _of_parts(net: Trainee, data: Data | None, parts: Divided) -> ScoredParts | None:
-    return None if data is None else ScoredParts(net, data, parts)
+def _of_parts(
+    net: Trainee, data: Data | None, parts: Divided, sizes: list[int] | None
+) -> ScoredParts | None:
+    return None if data is None else ScoredParts(net, data, parts, sizes)
 
 
 class ScoredParts:
-    """Rows to score, in parts: J is added up along their tree, and rank 0 gets all outputs."""
+    """Rows to score, in parts: J is added up along their tree, and rank 0 gets all outputs.
 
-    def __init__(self, net: Trainee, data: Data, divided: Divided) -> None:
+    sizes: the rows of each part of this rank; None: they are cut evenly.
+    """
+
+    def __init__(self, net: Trainee, data: Data, divided: Divided, sizes: list[int] | None) -> None:
         self._net, self._data, self._divided = net, data, divided
-        self._rows = cast(Array, divided.rows_of(lambda: (len(data[0]), None), net.criterion.group))
+        n_rows, group = len(data[0]), net.criterion.group
+        self._rows = cast(Array, divided.rows_of(lambda: (n_rows, sizes), group))
         self._known: tuple[Array | None, Array | None] | None = None  # targets and weights of all
 
     def evaluated(self) -> Scored | None:

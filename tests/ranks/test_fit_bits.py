@@ -113,6 +113,34 @@ def main(comm):
     assert found[0][2] < found[0][1]
 
 
+GROWING = """
+import numpy as np
+import fastbp
+from fastbp.distributed import parts
+
+def blocks(p):
+    rng = np.random.default_rng(p)
+    for n in (2, 100 if p else 2, 100 if p else 2):
+        X = rng.normal(size=(n, 5))
+        yield X, np.sin(X[:, :2])
+
+def fit(**where):
+    net = fastbp.Network((5, 40, 30, 2), seed=0)
+    source = parts(lambda p: fastbp.stream(lambda: blocks(p)))
+    history = net.fit(source, epochs=2, batch_size=64, **where)
+    return net.theta.tobytes(), history.loss
+
+def main(comm):
+    return fit(parts=2, comm=comm) == fit(parts=2)
+"""
+
+
+@pytest.mark.once
+def test_blocks_that_grow_on_another_rank(tmp_path):
+    """Large batches need copies of W, which small ones of the first block did not."""
+    assert on_ranks(2, GROWING, tmp_path) == [True] * 2
+
+
 AGAIN = """
 import numpy as np
 import fastbp
