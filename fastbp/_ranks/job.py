@@ -24,7 +24,7 @@ def joined(comm: Any) -> Iterator[Ranks]:
                 yield ranks
             except BaseException as error:
                 if not ranks.has_told(error):
-                    lifeline.give_up(f"{type(error).__name__}: {error}")
+                    lifeline.fail(error)
                 raise
     finally:
         ranks.close()

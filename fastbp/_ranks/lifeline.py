@@ -20,6 +20,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self
 from weakref import WeakSet
@@ -110,6 +111,12 @@ class Lifeline:
         for peer in self._peers.values():
             _send(peer, _BYE)
         self._drop()
+
+    def fail(self, error: BaseException) -> None:
+        """End the job because of an error that no other rank knows, with its traceback first."""
+        if self._size > 1:
+            traceback.print_exception(error)
+        self.give_up(f"{type(error).__name__}: {error}")
 
     def give_up(self, message: str) -> None:
         """End the job because of an error of this rank; with more than one rank, never return.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -46,6 +48,7 @@ class Ranks:
         self.comm = comm.Dup()
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self._told: list[BaseException] = []
+        _say_once()
 
     @property
     def leads(self) -> bool:
@@ -120,12 +123,14 @@ class Ranks:
             found = error if error is not None else why
         else:
             found = _renamed(why, f"rank {rank} of {self.size} ({told[rank][2]}): {why}")
-        self.note_told(found)
+        self.note_told(found, rank)
         raise found from (None if found is error else error)
 
-    def note_told(self, error: BaseException) -> None:
-        """Note that all ranks raise this error."""
+    def note_told(self, error: BaseException, speaker: int = 0) -> None:
+        """Note that all ranks raise this error; if nothing catches it, one rank alone prints it."""
         self._told.append(error)
+        with suppress(AttributeError, TypeError):  # a class may refuse
+            setattr(error, _SILENT, self.rank != speaker)
 
     def has_told(self, error: BaseException) -> bool:
         """Whether all ranks raise this error."""
@@ -145,6 +150,33 @@ def check_comm(comm: object) -> None:
             f"comm must be a communicator of mpi4py, such as mpi4py.MPI.COMM_WORLD; got {comm!r}. "
             'To install mpi4py and an MPI: pip install "fastbp[mpi]"'
         )
+    if not comm:  # as mpi4py has it for null handles
+        raise ValueError(
+            "comm is MPI.COMM_NULL, which a process gets that is no rank of a new communicator: "
+            "call this on the ranks of the communicator only"
+        )
+
+
+_SILENT = "_fastbp_said_by_another_rank"
+
+
+def _say_once() -> None:
+    """Let an error that all ranks raise be printed by one of them, if no program catches it.
+
+    The rank that has had it prints its traceback; the others end with the same status, silently.
+    The hook stays, because errors are printed when the program ends, long after a fit. It passes
+    everything else on to the one that was there.
+    """
+    before = sys.excepthook
+    if getattr(before, "_says_once", False):
+        return
+
+    def print_error(kind: Any, error: BaseException, trace: Any) -> None:
+        if not getattr(error, _SILENT, False):
+            before(kind, error, trace)
+
+    print_error._says_once = True  # type: ignore[attr-defined]
+    sys.excepthook = print_error
 
 
 _yield = getattr(os, "sched_yield", lambda: None)

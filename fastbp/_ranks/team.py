@@ -62,7 +62,7 @@ class Team:
         trace: TracebackType | None,
     ) -> None:
         if error is not None and not self.failed:
-            self._lifeline.give_up(f"{type(error).__name__}: {error}")
+            self._lifeline.fail(error)
         self._lifeline.close()
         self.ranks.close()
 

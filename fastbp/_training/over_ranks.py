@@ -211,14 +211,20 @@ class SharedLoop(Loop):
             ended = error
         told = self._divided.agree(lambda: None if ended is None else type(ended).__name__)
         if ended is not None:
-            self._divided.told(ended)
+            self._note(ended, told)
             raise ended
         kinds = {"KeyboardInterrupt": KeyboardInterrupt, "SystemExit": SystemExit}
         for name in told:
             if name is not None:
                 other = kinds.get(name, RuntimeError)(f"another rank has ended by {name}")
-                self._divided.told(other)
+                self._note(other, told)
                 raise other
+
+    def _note(self, error: BaseException, told: list[str | None]) -> None:
+        """Note that all ranks end; the lowest one that a signal has ended prints the error."""
+        ranks = self._divided.ranks
+        assert ranks is not None
+        ranks.note_told(error, next(rank for rank, name in enumerate(told) if name is not None))
 
     def _end_epoch(self, epoch: int, logs: dict[str, float]) -> bool:
         """Add the logs to the history and decide; whether this was the last epoch."""
