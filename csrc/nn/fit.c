@@ -276,7 +276,7 @@ fastbp_status_t fbp_fit_end_run(fastbp_fit_t *fit, const fbp_slice_t *slice,
     };
     if (slice->flags != 0) fit->flags = 0;
     if (done) fit->place = (fastbp_place_t){.epoch = next_epoch(fit->place.epoch)};
-    if (done || failed) fit->prepared = false;
+    if (done || failed || slice->flags != 0) fit->prepared = false; /* theta may be changed now */
     if (slice->loss_failed) return FASTBP_ERR_CALL;
     return slice->diverged ? FASTBP_ERR_DIVERGED : FASTBP_OK;
 }

@@ -67,10 +67,11 @@ class Ranks:
         If it raises an error on any rank, every rank raises that of the lowest one, with the rank
         and its host in the message unless all ranks have the same error.
         """
-        value, error = None, None
+        value: T | None = None
+        error: BaseException | None = None
         try:
             value = make()
-        except Exception as raised:  # noqa: BLE001 - whatever it is, all ranks must learn of it
+        except BaseException as raised:  # noqa: BLE001 - whatever it is, all ranks must learn of it
             error = raised
         return cast(list[T], self._tell(value, error))
 
@@ -112,14 +113,14 @@ class Ranks:
         All calls that exchange values do it here, so that a rank can come to the next one with an
         error, whichever call the others make.
         """
-        self.wait(self.comm.Ibarrier())  # without keeping a processor busy, as allgather would
+        self.wait(self.comm.Ibarrier())  # which lets other processes run meanwhile
         told = self.comm.allgather((value, _portable(error), socket.gethostname(), names))
         errors = [(rank, why) for rank, (_, why, _, _) in enumerate(told) if why is not None]
         if not errors:
             return [each[0] for each in told]
         rank, why = errors[0]
         same = len(errors) == self.size and len({str(each) for _, each in errors}) == 1
-        if same or not told[rank][3]:
+        if same or not told[rank][3] or not isinstance(why, Exception):
             found = error if error is not None else why
         else:
             found = _renamed(why, f"rank {rank} of {self.size} ({told[rank][2]}): {why}")

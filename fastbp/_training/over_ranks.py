@@ -72,6 +72,7 @@ class SharedLoop(Loop):
         names = check_signals(options.on_signal)
         self._watch = SignalWatch(("SIGINT", *names) if main else ())
         self._stepping = False  # the engines of the others wait for this one
+        self._changed: tuple[Array, dict[str, Any]] | None = None  # by a callback after a batch
 
     def begin(self, record: Record | None) -> None:
         """Write checkpoints, if there is a record, and continue from the one that was read."""
@@ -87,22 +88,25 @@ class SharedLoop(Loop):
         with self._watch:
             try:
                 history = yield from super().run(first, time_budget if divided.leads else None)
-            except Exception as error:
-                try:
-                    self._tell(error)
-                finally:
-                    divided.widen(optimizer)
+            except BaseException as error:
+                if isinstance(error, Exception) or divided.has_told(error):
+                    try:
+                        self._tell(error)
+                    finally:
+                        divided.widen(optimizer)
                 raise
             divided.widen(optimizer)
         return history
 
-    def _tell(self, error: Exception) -> None:
+    def _tell(self, error: BaseException) -> None:
         """Let all ranks raise an error of this one, unless they do already."""
         if self._divided.has_told(error):
             return
-        if self._stepping and self._divided.size > 1:  # they learn of it with their next step
+        if self._stepping and self._divided.size > 1:  # they learn of it with their next meeting
             self._session.raise_flags(PROGRAM_FLAG)
-            self._session.run(0.0)
+            ran = None
+            while ran is None or not (self._session.flags or ran.done or ran.diverged):
+                ran = Ran(*self._session.run(0.0))
         self._divided.agree(_raising(error))
 
     def _epoch(self, epoch: int) -> Steps[dict[str, float] | None]:
@@ -113,7 +117,7 @@ class SharedLoop(Loop):
                 left = max(self._deadline - perf_counter(), 0.0)
                 seconds = 0.0 if self._per_batch else min(SLICE, left)
                 ran = yield from self._turn(seconds)
-                steps, flags = ran.step, self._session.flags
+                made, steps, flags = ran.step > steps, ran.step, self._session.flags
                 if ran.diverged or flags & DIVERGED:
                     self._diverged(DivergenceError(ran.last_loss, epoch=epoch, step=steps))
                     return None
@@ -123,7 +127,7 @@ class SharedLoop(Loop):
                 if ran.done or self._stopped_by is not None:
                     break
                 if wish is None:
-                    wish = self._wish(epoch, ran)
+                    wish = self._wish(epoch, ran, stepped=made)
                     if wish is not None and self._divided.size > 1:
                         self._session.raise_flags(PROGRAM_FLAG)
                     elif wish is not None:  # a rank alone exchanges no flags
@@ -158,17 +162,26 @@ class SharedLoop(Loop):
         self._stepping = not (ran.done or ran.diverged or flags)
         return ran
 
-    def _wish(self, epoch: int, ran: Ran) -> Callable[[], str] | None:
-        """What this rank wants within an epoch, as a function that names it or raises."""
+    def _wish(self, epoch: int, ran: Ran, *, stepped: bool) -> Callable[[], str] | None:
+        """What this rank wants within an epoch, as a function that names it or raises.
+
+        stepped: whether the run has made a step, which callbacks are told of.
+        """
         if self._watch.arrived:
             return lambda: "signal"
         if not self._divided.leads:
             return None
         try:
-            if self._per_batch:
+            if self._per_batch and stepped:
                 logs = {"epoch": epoch, "loss": ran.last_loss} | self._lr(ran)
-                if self._runner.batch_end(ran.step - 1, logs):
+                before = _changeable(self._net, self._optimizer)
+                stops = self._runner.batch_end(ran.step - 1, logs)
+                after = _changeable(self._net, self._optimizer)
+                self._changed = None if _same(before, after) else after
+                if stops:
                     return lambda: "callback"
+                if self._changed is not None:
+                    return lambda: "change"
         except BaseException as error:  # noqa: BLE001 - all ranks raise it
             return _failing(error)
         if perf_counter() >= self._deadline:
@@ -180,6 +193,10 @@ class SharedLoop(Loop):
     def _meet(self, wish: Callable[[], str] | None) -> None:
         """All ranks stand before the same step: do what they want."""
         wishes = self._divided.agree(lambda: None if wish is None else wish())
+        if "change" in wishes or "callback" in wishes:
+            changed = self._divided.lead(lambda: self._changed)
+            if changed is not None and not self._divided.leads:
+                _change(self._net, self._optimizer, changed)
         stops = [each for each in wishes if each in ("callback", "time_budget")]
         if stops:
             self._stopped_by = stops[0]

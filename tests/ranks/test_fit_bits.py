@@ -113,6 +113,45 @@ def main(comm):
     assert found[0][2] < found[0][1]
 
 
+CALLBACKS = """
+import numpy as np
+import fastbp
+from fastbp import optim
+
+class Bounds:
+    def __init__(self, net, adam):
+        self.net, self.adam, self.steps = net, adam, []
+
+    def on_batch_end(self, step, logs):
+        self.steps.append(step)
+        np.clip(self.net.theta, -0.2, 0.2, out=self.net.theta)
+        self.adam.lr *= 0.99
+
+def main(comm):
+    X = np.random.default_rng(0).normal(size=(128, 3)).astype(np.float32)
+    n = len(X) // comm.size
+    rows = slice(comm.rank * n, (comm.rank + 1) * n)
+    found = []
+    for where in ({"comm": comm}, {"parts": 16}):
+        net, adam = fastbp.Network((3, 16, 1), seed=1), optim.Adam(0.1)
+        own = rows if "comm" in where else slice(None)
+        bounds = Bounds(net, adam)
+        net.fit(X[own], X[own, :1] * 3, epochs=2, batch_size=32, optimizer=adam,
+                callbacks=[bounds], **where)
+        found.append((net.theta.tobytes(), adam.lr, bounds.steps))
+    return found
+"""
+
+
+@pytest.mark.once
+def test_what_a_callback_changes_after_a_batch(tmp_path):
+    first, second = on_ranks(2, CALLBACKS, tmp_path)
+    assert first[0] == first[1]
+    assert first[0][2] == [0, 1, 2, 3] * 2
+    assert second[0][:2] == first[0][:2]
+    assert second[0][2] == []  # callbacks are called on rank 0
+
+
 GROWING = """
 import numpy as np
 import fastbp
