@@ -124,6 +124,8 @@ class SharedLoop(Loop):
                 if flags:
                     self._meet(wish)
                     wish = None
+                if ran.done:  # of the last step, too; the rest is for the end of the epoch
+                    self._meet(self._wish(epoch, ran, stepped=made), saves=False)
                 if ran.done or self._stopped_by is not None:
                     break
                 if wish is None:
@@ -190,8 +192,8 @@ class SharedLoop(Loop):
             return lambda: "save"
         return None
 
-    def _meet(self, wish: Callable[[], str] | None) -> None:
-        """All ranks stand before the same step: do what they want."""
+    def _meet(self, wish: Callable[[], str] | None, *, saves: bool = True) -> None:
+        """All ranks stand before the same step: do what they want, perhaps without checkpoints."""
         wishes = self._divided.agree(lambda: None if wish is None else wish())
         if "change" in wishes or "callback" in wishes:
             changed = self._divided.lead(lambda: self._changed)
@@ -200,8 +202,9 @@ class SharedLoop(Loop):
         stops = [each for each in wishes if each in ("callback", "time_budget")]
         if stops:
             self._stopped_by = stops[0]
-        saves = any(each in ("signal", "save", "time_budget") for each in wishes)
-        if saves and self._records:
+        if not saves:
+            return
+        if self._records and any(each in ("signal", "save", "time_budget") for each in wishes):
             self._save(self._session.place, cut="time_budget" in stops)
         if "signal" in wishes:
             self._act()
