@@ -110,6 +110,13 @@ def kill(session):
 
 
 @nox.session
+def rank_kills(session):
+    """Kill random ranks of fits over MPI, and continue on other numbers: `-- --kills 50`."""
+    session.install(".[mpi]", *ATTACKS)
+    attack(session, "faults/rank_kills.py", *session.posargs)
+
+
+@nox.session
 def soak(session):
     """Train random networks for an hour, and check, kill and resume them: `-- --seconds 60`."""
     session.install(".", *ATTACKS)

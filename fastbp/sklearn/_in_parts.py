@@ -192,7 +192,7 @@ class PartTraining(Training):
         )
         base = Loop if divided.ranks is None else SharedLoop
         loop = _scoring_by(est, base)
-        rows = _Cut(samples, [int(divided.rows[p]) for p in divided.own])
+        rows = _Cut(samples, divided)
         self._steps = training(est.network_, rows, None, options, ranks=divided.ranks, loop=loop)
         next(self._steps)
 
@@ -279,15 +279,17 @@ class _Rules:
 
 
 class _Cut(PartSource):
-    """Checked rows of some parts, and how many each part has."""
+    """Checked rows of some parts, and how many each part has, and had held out."""
 
-    def __init__(self, samples: Samples, sizes: list[int]) -> None:
-        self._samples, self._sizes = samples, sizes
+    def __init__(self, samples: Samples, cut: Divided) -> None:
+        self._samples, self._cut = samples, cut
 
     def read(
         self, divided: Divided | None, y: object, sample_weight: object
     ) -> tuple[tuple[Any, Any, Any], list[int] | None]:
-        return self._samples, self._sizes
+        if divided is not None:
+            divided.held_sizes = self._cut.held_sizes
+        return self._samples, [int(self._cut.rows[p]) for p in self._cut.own]
 
 
 def _scoring_by(est: BaseMLP, base: type[Loop]) -> type[Loop]:

@@ -172,6 +172,7 @@ def test_a_refused_fit_changes_nothing(names):
         warnings.simplefilter("ignore")
         model = MLPClassifier(**names["OPTIONS"]).fit(names["X"], names["y"], parts=2)
     before = dict(vars(model))
-    with pytest.raises(ValueError, match="validation_fraction, in part 0 of 256"):
-        model.set_params(early_stopping=True).fit(names["X"], names["y"], parts=256)
-    assert vars(model.set_params(early_stopping=False)) == before
+    model.set_params(early_stopping=True, validation_fraction=0.001)
+    with pytest.raises(ValueError, match="validation_fraction.* 0 to score"):
+        model.fit(names["X"], names["y"], parts=2)
+    assert vars(model.set_params(early_stopping=False, validation_fraction=0.1)) == before
