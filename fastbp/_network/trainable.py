@@ -358,7 +358,8 @@ class TrainableNetwork(DifferentiableNetwork):
         outer : Optimizer or None, default None
             With sync_every: an optimiser that takes the difference from the last average to the
             new one as a gradient, in place of the new average, as in DiLoCo (Douillard et al. 2023,
-            arXiv:2311.08105): SGD(0.7, momentum=0.9, nesterov=True).
+            arXiv:2311.08105): SGD(0.7, momentum=0.9, nesterov=True). Not with a checkpoint, which
+            would lack its state.
 
         Returns
         -------
