@@ -1068,7 +1068,6 @@ cdef class Fit:
         self.at = fastbp_place_t(epoch, step, block, first, loss_sum, weight_sum)
         _check(fastbp_fit_seek(self.fit, &self.at))
 
-
     def raise_flags(self, unsigned flags):
         """End the runs of all ranks before their next step; then `flags` has those of all."""
         _check(fastbp_fit_raise(self.fit, flags))

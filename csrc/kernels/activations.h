@@ -52,7 +52,7 @@ FBP_INLINE bool fbp_act_takes(int act, double value) {
 /* The epilogues of a product (fbp_epi_t) that are cheap enough to run on its accumulators, as the
  * column `fused` of lists.h says; the others run over the stored tile, in L1. X(epi, act) for each
  * of an activation, and a code for `switch`. */
-#define FBP_EPI_CODE(epi, act) ((epi)*FASTBP_ACT_COUNT + (act))
+#define FBP_EPI_CODE(epi, act) ((epi) * FASTBP_ACT_COUNT + (act))
 #define FBP_FUSED_NONE(X, act)
 #define FBP_FUSED_SLOPE(X, act) X(FBP_EPI_BACKWARD, act)
 #define FBP_FUSED_BOTH(X, act) X(FBP_EPI_FORWARD, act) X(FBP_EPI_BACKWARD, act)
