@@ -22,7 +22,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
 ROOT = Path(__file__).resolve().parents[1]
-MAX_BYTES = 2_000_000
+MAX_BYTES = 2_500_000
 MAX_GLIBC = (2, 28)  # manylinux_2_28
 LIBRARIES = {
     "manylinux": {

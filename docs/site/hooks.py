@@ -25,6 +25,7 @@ OUTSIDE = [
         "tools/README.md",
         "benchmarks/README.md",
         "examples/README.md",
+        "examples/slurm.sh",
     ),
 ]
 GALLERY = "gallery"

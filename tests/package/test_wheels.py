@@ -327,7 +327,7 @@ WITHOUT = {"fastbp/__init__.py": b""}
         (PACKAGE | {EXTENSION: binary(isas=("scalar", "avx2"))}, {}, "lacks the ISA avx512"),
         (PACKAGE | {EXTENSION: binary() + b"\0" * 10}, {"spoil": EXTENSION}, "another hash"),
         (PACKAGE | {EXTENSION: binary()}, {"tag": "cp312-cp312-win_amd64"}, "other tags"),
-        (PACKAGE | {EXTENSION: binary() + bytes(2_000_000)}, {}, "2000000 are the limit"),
+        (PACKAGE | {EXTENSION: binary() + bytes(2_500_000)}, {}, "2500000 are the limit"),
     ],
 )
 def test_a_fault_of_a_wheel_is_found(tmp_path, files, options, fault):
