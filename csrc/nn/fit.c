@@ -347,9 +347,9 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         .products = fbp_factors_name(&plan->factors, net),
         .row_blocks = fbp_plan_blocks(plan, plan->capacity, team_size > 1 ? team_size : 1),
         .tiles = net->n_tiles,
-        .bytes = plan->arena.size + plan->scratch_arena.size + plan->stack_arena.size +
-                 plan->input_arena.size + plan->factor_arena.size + plan->sparse_arena.size +
-                 fit->arena.size,
+        .bytes = plan->arena.size + plan->scratch_arena.size + plan->input_arena.size +
+                 plan->factor_arena.size + plan->sparse_arena.size + fit->arena.size +
+                 plan->stack_arena.size,
         .clocked = fit->timed,
         .plain = fit->plain,
     };
