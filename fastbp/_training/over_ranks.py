@@ -14,6 +14,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from .._ranks.job import joined
 from .._ranks.ranks import Ranks
 from .._types import Array, Place, Ran, Trainee, Turn
@@ -24,6 +26,7 @@ from .divided import Divided
 from .exchange import DIVERGED, FAILED, PROGRAM_FLAG
 from .fit import SLICE, Loop, Steps, Training, alone, training
 from .options import FitOptions
+from .runner import ProgressBar
 from .signals import SignalWatch, check_signals
 
 if TYPE_CHECKING:
@@ -255,7 +258,9 @@ class SharedLoop(Loop):
         self._history.add(logs)
         if self._schedule is not None and self._schedule.observe(logs):
             self._stopped_by = self._stopped_by or "schedule"
-        before = _changeable(self._net, self._optimizer) if self._divided.leads else None
+        # the bar of progress=True changes nothing
+        asks = any(not isinstance(each, ProgressBar) for each in self._runner.callbacks)
+        before = _changeable(self._net, self._optimizer) if asks else None
 
         def decide() -> tuple[str | None, bool, Any]:
             stopped_by = self._stopped_by
@@ -264,7 +269,7 @@ class SharedLoop(Loop):
             last = stopped_by is not None or epoch + 1 == self._span.epochs
             record = self._record
             saves = record is not None and record.due_after(epoch + 1, last=last or signals)
-            after = _changeable(self._net, self._optimizer)
+            after = None if before is None else _changeable(self._net, self._optimizer)
             return stopped_by, saves, None if _same(before, after) else after
 
         self._stopped_by, saves, changed = divided.lead(decide)
@@ -299,7 +304,10 @@ def _changeable(net: Trainee, optimizer: object) -> tuple[Array, dict[str, Any]]
 
 
 def _same(before: Any, after: Any) -> bool:
-    return bool(before[1] == after[1]) and before[0].tobytes() == after[0].tobytes()
+    if before is None:
+        return True
+    bits = [each[0].view(np.uint8) for each in (before, after)]
+    return bool(before[1] == after[1]) and np.array_equal(*bits)
 
 
 def _change(net: Trainee, optimizer: Any, changed: tuple[Array, dict[str, Any]]) -> None:
