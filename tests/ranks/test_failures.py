@@ -122,12 +122,15 @@ except LookupError as error:
     assert f"rank {who} of 3" in str(error)
 options.clear()
 net = fastbp.Network((4, 8, 1), seed=0)
-print(comm.rank, fit().epochs, file=sys.stderr)
-try:
-    raise ValueError("of each rank by itself")
-except ValueError as error:
-    sys.excepthook(ValueError, error, error.__traceback__)
-comm.Barrier()  # or the launcher ends ranks that have not printed it yet
+assert fit().epochs == 4
+for rank in range(comm.size):  # one after another, or the launcher mixes what they print
+    if rank == comm.rank:
+        try:
+            raise ValueError("of each rank by itself")
+        except ValueError as error:
+            sys.excepthook(ValueError, error, error.__traceback__)
+        time.sleep(0.1)
+    comm.Barrier()
 sys.exit(1)
 """
     status, said = run(tmp_path, script, 1, "loss")
