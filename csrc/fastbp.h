@@ -642,8 +642,8 @@ typedef struct {
         *first; /* n_ranks + 1 places in theta: rank r updates first[r] … first[r + 1] − 1 */
     int slots, most_slots; /* vectors of sums of this rank, and the most of any rank */
     const int *rank_slots; /* … of each rank */
-    /* head: 2 + 2·most_slots numbers of this rank: its flags, one that is not used, and Σ s_i and
-     * Σ s_i J_i of each slot. heads: those of all ranks. */
+    /* head: 1 + 2·most_slots numbers of this rank: its flags, and Σ s_i and Σ s_i J_i of each slot.
+     * heads: those of all ranks. */
     double *head, *heads;
     ptrdiff_t head_size;
     void *sums; /* slots vectors of n_params elements */

@@ -85,7 +85,7 @@ static void describe_share(fastbp_fit_t *fit) {
     share->slots = fit->parts.slots;
     share->most_slots = fit->parts.most_slots;
     share->rank_slots = fit->rank_slots;
-    share->head_size = 2 + 2 * fit->parts.most_slots;
+    share->head_size = 1 + 2 * fit->parts.most_slots;
     share->squares = fit->pieces.square;
     share->piece = fit->pieces.first;
 }

@@ -46,7 +46,7 @@ typedef struct {
     fbp_portion_t portion[2];
 } fbp_parts_t;
 
-/* Whether options and, unless it is NULL, data are valid. */
+/* Whether the options are valid, and whether data are those of such parts. */
 bool fbp_parts_valid(const fastbp_parts_t *options);
 bool fbp_parts_fit(const fastbp_net_t *net, const fastbp_parts_t *options,
                    const fastbp_data_t *data);

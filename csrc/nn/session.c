@@ -9,7 +9,7 @@ ptrdiff_t fbp_session_rows(const fastbp_fit_t *fit) {
 static void carve_share(fastbp_fit_t *fit, fbp_arena_t *arena) {
     const fastbp_net_t *net = fit->plan.net;
     const size_t elem = net->kernels->elem_size, n_ranks = (size_t)fit->parts.options.n_ranks;
-    const size_t head = 2 + 2 * (size_t)fit->parts.most_slots;
+    const size_t head = 1 + 2 * (size_t)fit->parts.most_slots;
     fastbp_share_t *share = &fit->share;
     size_t slots = 0;
     fbp_parts_carve(&fit->parts, arena, fit->order_capacity);

@@ -62,7 +62,7 @@ fbp_books_t fbp_share_books(const fastbp_fit_t *fit, const fbp_batch_t *batch) {
     if (!fit->shared) return portion->own_nodes > 0 ? node_books(batch, 0) : stack[0];
     for (ptrdiff_t i = 0; i < portion->n_nodes; ++i) {
         const fbp_node_t *node = &portion->node[i];
-        const double *head = head_of(fit, node->rank) + 2 + 2 * node->slot;
+        const double *head = head_of(fit, node->rank) + 1 + 2 * node->slot;
         push(stack, &depth, node->pops, (fbp_books_t){head[0], head[1]});
     }
     return stack[0];
@@ -75,7 +75,7 @@ void fbp_share_head(fastbp_fit_t *fit, const fbp_batch_t *batch, unsigned flags)
     head[0] = flags;
     for (ptrdiff_t i = 0; flags == 0 && !fit->parts.apart && i < portion->own_nodes; ++i) {
         const fbp_books_t books = node_books(batch, i);
-        double *at = head + 2 + 2 * portion->node[portion->first_node + i].slot;
+        double *at = head + 1 + 2 * portion->node[portion->first_node + i].slot;
         at[0] = books.weight;
         at[1] = books.losses;
     }

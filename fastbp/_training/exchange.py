@@ -2,7 +2,7 @@
 
 Every rank owns a slice of theta. It gets the sums of the gradient of that slice from all others,
 the engine adds them along the tree of the parts and updates the slice, and all get the new
-parameters: 2 (R − 1)/R vectors like theta per step and rank.
+parameters: 2 (R − 1)/R vectors like theta per step and rank, if R is a power of two.
 """
 
 from __future__ import annotations
