@@ -210,10 +210,13 @@ class _Steps:
         _check_logs(scoring, optimizer, schedule, span, runner)
         place = Place(initial_epoch)
         yield None
-        if record is not None:  # after all checks, because it changes the network
-            place = record.restore(place)
+        begin = place
+
+        def restore() -> Place:  # after all checks, because it changes the network
+            return begin if record is None else record.restore(begin)
+
+        place = restore() if parts is None else parts.lead(restore)
         if parts is not None and parts.ranks is not None:
-            place = parts.lead(lambda: place)
             take_state_of_first(parts, net, cast(Optimizer, optimizer), schedule)
         session = self._session(source, batch_size, epochs, place)
         if schedule is not None:

@@ -51,16 +51,6 @@ def _share_end(ranks: Ranks, net: Trainee) -> None:
         net.theta = ranks.comm.bcast(theta)
 
 
-def _raising(error: BaseException | None) -> Callable[[], None]:
-    """A function that raises an error, if there is one."""
-
-    def make() -> None:
-        if error is not None:
-            raise error
-
-    return make
-
-
 # ---- the loop -----------------------------------------------------------------------------
 
 
@@ -110,7 +100,7 @@ class SharedLoop(Loop):
             ran = None
             while ran is None or not (self._session.flags or ran.done or ran.diverged):
                 ran = Ran(*self._session.run(0.0))
-        self._divided.agree(_raising(error))
+        self._divided.agree(_failing(error))
 
     def _epoch(self, epoch: int) -> Steps[dict[str, float] | None]:
         started, steps = perf_counter(), 0
@@ -291,6 +281,8 @@ class SharedLoop(Loop):
 
 
 def _failing(error: BaseException) -> Callable[[], str]:
+    """A wish that raises an error."""
+
     def wish() -> str:
         raise error
 
