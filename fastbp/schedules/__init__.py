@@ -4,7 +4,7 @@ A schedule computes the learning rate at t = 0, 1, … from the optimiser's `lr`
 change. `per` says whether t counts epochs or steps. The engine receives the rates of an epoch's
 steps as one array, so no Python code runs between steps. Names, formulas and defaults are those of
 `torch.optim.lr_scheduler`, with one exception: a length of None means the whole fit.
-`InverseScaling` and `Adaptive` follow scikit-learn.
+`InverseScaling` and `Adaptive` follow scikit-learn, `CosLog4` follows Holzmüller et al. 2024.
 
 A schedule has a state, like an optimiser. A fit with the same object continues at the t where the
 last fit ended. `reset` sets t to 0, and `state_dict` returns the state.
@@ -23,6 +23,7 @@ from ._formulas import (
     ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
+    CosLog4,
     ExponentialLR,
     InverseScaling,
     LambdaLR,
@@ -39,6 +40,7 @@ __all__ = [
     "NAMES",
     "Adaptive",
     "ConstantLR",
+    "CosLog4",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
     "ExponentialLR",

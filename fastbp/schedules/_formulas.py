@@ -274,6 +274,35 @@ class CosineAnnealingWarmRestarts(Schedule):
         return _cosine(lr, self.eta_min, since / (self.T_0 * float(self.T_mult) ** cycle))
 
 
+class CosLog4(ScheduleWithLength):
+    """lr · (½ − ½ cos(2π log₂(1 + 15 p))) with p = min(t, T)/T and T = total_iters.
+
+    Four cycles from 0 to lr and back to 0, each about twice as long as the one before. The rate is
+    lr at p = (2^(k + ½) − 1)/15 for k = 0, 1, 2, 3. From t = T on, it is 0. Holzmüller et al.,
+    "Better by default", 2024 (arXiv:2407.04491), appendix A.
+
+    Parameters
+    ----------
+    total_iters : int or None, default None
+        Length T in epochs or steps; None for the whole fit.
+    per : {"epoch", "step"}, default "step"
+        What t counts. The rate at t = 0 is 0, so with "epoch" nothing is learned in the first
+        epoch.
+
+    Examples
+    --------
+    >>> CosLog4(15).rates(1.0, np.arange(9)).round(3).tolist()
+    [0.0, 0.0, 0.93, 0.0, 0.718, 0.93, 0.324, 0.0, 0.259]
+    """
+
+    def __init__(self, total_iters: int | None = None, *, per: str = "step") -> None:
+        super().__init__(total_iters, "total_iters", per)
+
+    def rates(self, lr: float, t: Array) -> Array:
+        progress = np.minimum(t, self.length()) / self.length()
+        return _cosine(0.0, lr, 2 * np.log2(1 + 15 * progress))
+
+
 class OneCycleLR(ScheduleWithLength):
     """The rate rises from max_lr/div_factor to max_lr, then falls to a very small value.
 

@@ -15,6 +15,7 @@ from ._base import Schedule, Span
 from ._formulas import (
     ConstantLR,
     CosineAnnealingLR,
+    CosLog4,
     InverseScaling,
     LinearLR,
     OneCycleLR,
@@ -27,6 +28,7 @@ _BY_NAME: dict[str, Callable[[], Schedule]] = {
     "linear": lambda: LinearLR(1.0, 0.0, None),
     "polynomial": lambda: PolynomialLR(None),
     "cosine": CosineAnnealingLR,
+    "coslog4": CosLog4,
     "one_cycle": OneCycleLR,
     "invscaling": InverseScaling,
     "plateau": ReduceLROnPlateau,

@@ -16,6 +16,7 @@ from fastbp.schedules import (
     ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
+    CosLog4,
     ExponentialLR,
     InverseScaling,
     LambdaLR,
@@ -39,6 +40,7 @@ EVERY = {
     "polynomial": lambda per: PolynomialLR(None, 2.0, per=per),
     "cosine": lambda per: CosineAnnealingLR(eta_min=1e-4, per=per),
     "restarts": lambda per: CosineAnnealingWarmRestarts(2, 2, per=per),
+    "coslog4": lambda per: CosLog4(per=per),
     "one cycle": lambda per: OneCycleLR(0.03, per=per),
     "invscaling": lambda per: InverseScaling(0.3, per=per),
     "lambda": lambda per: LambdaLR(lambda t: 1 / (t + 1), per=per),
@@ -61,6 +63,23 @@ def test_schedules_that_depend_only_on_t():
     assert rates(ExponentialLR(0.5), 4, 4.0) == [4, 2, 1, 0.5]
     assert rates(PolynomialLR(4, 2.0), 6) == [1, 0.5625, 0.25, 0.0625, 0, 0]
     assert rates(CosineAnnealingLR(2, eta_min=0.5), 5) == pytest.approx([1, 0.75, 0.5, 0.75, 1])
+
+
+def test_coslog4_has_four_cycles_that_double():
+    t = np.arange(15 * 128 + 5)
+    found = CosLog4(15 * 128).rates(0.3, t)
+    expected = [
+        0.3 * (0.5 - 0.5 * math.cos(2 * math.pi * math.log2(1 + 15 * min(i / (15 * 128), 1))))
+        for i in t
+    ]
+    # rounding of an argument up to 8π, of a cosine and of a few operations on numbers up to 1
+    np.testing.assert_allclose(found, expected, rtol=0, atol=16 * math.pi * np.finfo(float).eps)
+    assert found[[0, 128, 3 * 128, 7 * 128]] == pytest.approx([0] * 4)
+    assert found[15 * 128 :] == pytest.approx([0] * 5)
+    peaks = np.flatnonzero((found[1:-1] > found[:-2]) & (found[1:-1] >= found[2:])) + 1
+    assert peaks.tolist() == [round(128 * (2 ** (k + 0.5) - 1)) for k in range(4)]
+    assert found[peaks] == pytest.approx([0.3] * 4, rel=1e-3)
+    assert CosLog4().per == "step"
 
 
 @pytest.mark.parametrize("T_mult", [1, 2, 3])
