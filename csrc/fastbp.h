@@ -480,6 +480,15 @@ typedef enum {
     FASTBP_CLIP_GLOBAL_NORM = 3, /* the norm of the whole gradient of the trainable layers */
 } fastbp_clip_t;
 
+/* The groups of parameters of a layer, which may have rates and decays of their own. */
+typedef enum {
+    FASTBP_GROUP_WEIGHTS = 0,
+    FASTBP_GROUP_BIAS = 1,
+    FASTBP_GROUP_NORM = 2, /* gain and shift */
+    FASTBP_GROUP_CONSTANTS = 3,
+    FASTBP_GROUPS
+} fastbp_group_t;
+
 /* Every hyper-parameter of a rule, X(name): a double of that name in fastbp_optimizer_t. */
 #define FASTBP_HYPERS(X)                                                                           \
     X(lr)                                                                                          \
@@ -506,8 +515,12 @@ typedef struct {
     bool decoupled; /* θ ← (1 − lr·weight_decay) θ instead of g ← g + weight_decay·θ */
     bool maximize;
     fastbp_clip_t clip;
-    double limit;             /* for clip */
-    const double *lr_factors; /* one factor > 0 of lr per layer, or NULL */
+    double limit; /* for clip */
+    /* [n_layers, FASTBP_GROUPS]: factors > 0 of lr and factors >= 0 of weight_decay, each layer's
+     * by group; both or neither. A decoupled decay is multiplied by lr itself, not by lr · its
+     * factor.
+     */
+    const double *lr_factors, *decay_factors;
     double average_decay;
     uint64_t average_start; /* t at which the average begins: the next step sets it to θ */
     uint64_t t;             /* steps taken, below 2^63; advanced by the engine */

@@ -189,6 +189,8 @@ cdef extern from "fastbp.h" nogil:
         const fastbp_net_t *net, const void *theta, const fastbp_data_t *data, void *out,
         double *cost)
 
+    int FASTBP_GROUPS
+
     ctypedef enum fastbp_clip_t:
         FASTBP_CLIP_NONE
         FASTBP_CLIP_VALUE
@@ -203,6 +205,7 @@ cdef extern from "fastbp.h" nogil:
         fastbp_clip_t clip
         double limit
         const double *lr_factors
+        const double *decay_factors
         double average_decay
         uint64_t average_start
         uint64_t t

@@ -898,9 +898,11 @@ cdef class Packed:
             self.last = packed
         state = self.options
         state.t, state.state_first = optimizer._t, self.first
-        factors = packed["lr_factors"]
+        factors = optimizer.factors(net.widths)
         if factors is not None:
-            state.lr_factors = <const double *>_vector(factors, b"d", len(net.widths) - 1)
+            n = (len(net.widths) - 1) * <size_t>FASTBP_GROUPS
+            state.lr_factors = <const double *>_vector(factors[0], b"d", n)
+            state.decay_factors = <const double *>_vector(factors[1], b"d", n)
             kept.append(factors)
         for moment in optimizer.moments:
             if i < 3:

@@ -339,6 +339,9 @@ class UpdateRule(Protocol):
     def packed(self) -> dict[str, Any]:
         """Rule and hyper-parameters, by the engine's names."""
 
+    def factors(self, widths: tuple[int, ...]) -> Array | None:
+        """Factors of lr and of weight_decay, by layer and group of parameters."""
+
 
 class Trainee(Protocol):
     """What training needs of a network: `fastbp.Network`, or `fastbp.reference.Network`.

@@ -48,6 +48,11 @@ CASES = {
     "norms": {"optimizer": lambda: optim.SGD(0.1, momentum=0.9, clip_norm=0.05)},
     "average": {"optimizer": lambda: optim.AdamW(ema=0.9, weight_decay=0.1)},
     "rates by layer": {"optimizer": lambda: optim.Adam(lr_factors=(0.1, 1.0, 2.0))},
+    "rates by group": {
+        "optimizer": lambda: optim.AdamW(
+            lr_factors={"bias": 0.1}, decay_factors={"bias": 0.0}, fan_in_scaling=True
+        )
+    },
     "dropout": {"layers": _layers(Dense(20, "relu", dropout=0.3), Dense(17, "tanh", dropout=0.5))},
     "norm": {"layers": _layers(Dense(20, norm="layer"), Dense(17, "tanh", norm="rms", bias=False))},
     "limits": {"layers": _layers(Dense(20, max_norm=0.5), Dense(17, non_negative=True))},

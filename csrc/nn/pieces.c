@@ -162,8 +162,8 @@ void fbp_share_update(const fbp_shares_t *shares, ptrdiff_t i, ptrdiff_t end) {
         update.grad_scale = shares->clipping == NULL
                                 ? shares->grad_scale
                                 : fbp_clip_factor(shares->clipping, run.layer, run.part);
-        fbp_update_run(net, run.layer, &update, shares->optimizer, sums_at(shares, 0, run.offset),
-                       shares->theta, run.offset, run.count);
+        fbp_update_run(net, run.layer, run.part, &update, shares->optimizer,
+                       sums_at(shares, 0, run.offset), shares->theta, run.offset, run.count);
     }
 }
 

@@ -45,6 +45,7 @@ static bool divides(fastbp_rule_t rule) {
 }
 
 bool fbp_optimizer_valid(const fastbp_optimizer_t *o) {
+    if ((o->lr_factors == NULL) != (o->decay_factors == NULL)) return false;
     if (o->t > MOST_STEPS) return false;
     if ((unsigned)o->rule >= FASTBP_RULE_COUNT || !is_positive(o->lr) || !valid_options(o))
         return false;
@@ -122,12 +123,22 @@ fbp_update_t fbp_step_constants(const fastbp_optimizer_t *o, uint64_t t) {
     return update;
 }
 
-/* The constants for a layer with its own learning rate. */
-static fbp_update_t scaled(const fbp_update_t *update, const fastbp_optimizer_t *o, int layer) {
+/* The constants for a part of a layer, whose group may have its own rate and decay. */
+static fbp_update_t update_of(const fbp_update_t *update, const fastbp_optimizer_t *o, int layer,
+                              int part) {
+    static const int group[FBP_PARTS] = {
+        [FBP_PART_W] = FASTBP_GROUP_WEIGHTS,           [FBP_PART_B] = FASTBP_GROUP_BIAS,
+        [FBP_PART_GAIN] = FASTBP_GROUP_NORM,           [FBP_PART_SHIFT] = FASTBP_GROUP_NORM,
+        [FBP_PART_CONSTANTS] = FASTBP_GROUP_CONSTANTS,
+    };
+    if (o->lr_factors == NULL) return *update;
     fbp_update_t own = *update;
-    own.lr *= o->lr_factors[layer];
-    own.step_size *= o->lr_factors[layer];
-    if (o->decoupled) own.keep = 1 - own.lr * o->weight_decay;
+    const int i = layer * FASTBP_GROUPS + group[part];
+    const double decay = o->weight_decay * o->decay_factors[i];
+    own.lr *= o->lr_factors[i];
+    own.step_size *= o->lr_factors[i];
+    if (o->decoupled) own.keep = 1 - update->lr * decay;
+    else own.decay = decay;
     return own;
 }
 
@@ -226,9 +237,10 @@ void fbp_close_tile(const fastbp_net_t *net, const fbp_tile_t *tile, double grad
 
 typedef struct {
     const fbp_batch_t *batch;
-    fbp_update_t *update;
+    fbp_update_t *update; /* of W; of every part, if there are no factors */
     const fastbp_optimizer_t *optimizer;
     void *theta;
+    const fbp_update_t *shared; /* without factors; NULL if there are none */
 } step_t;
 
 /* The place of element `offset` of theta in a moment or the average. */
@@ -271,9 +283,14 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
     const step_t *step = context;
     const fastbp_net_t *net = step->batch->plan->net;
     const place_t place = place_of(net, tile, row, column);
-    step->update->l1 = place.penal ? net->l1 : 0;
-    step->update->l2 = place.penal ? net->l2 : 0;
-    apply(net, step->update, step->optimizer, step->theta, sums, place.offset, place.ld);
+    fbp_update_t *update = step->update, own;
+    if (row < 0 && step->shared != NULL) {
+        own = update_of(step->shared, step->optimizer, tile->layer, (int)-row);
+        update = &own;
+    }
+    update->l1 = place.penal ? net->l1 : 0;
+    update->l2 = place.penal ? net->l2 : 0;
+    apply(net, update, step->optimizer, step->theta, sums, place.offset, place.ld);
 }
 
 bool fbp_updates_from_rows(const fbp_batch_t *batch, const fbp_update_t *update, int layer) {
@@ -310,11 +327,12 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile) {
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta) {
     static const void *const none[FBP_MAX_WARM] = {NULL};
-    step_t step = {batch, update, optimizer, theta};
+    step_t step = {batch, update, optimizer, theta, NULL};
     fbp_update_t own;
     if (optimizer->lr_factors != NULL) {
-        own = scaled(update, optimizer, tile->layer);
+        own = update_of(update, optimizer, tile->layer, FBP_PART_W);
         step.update = &own;
+        step.shared = update;
     }
     const fbp_plan_t *plan = batch->plan;
     if (plan->net->layer[tile->layer].frozen) {
@@ -341,14 +359,14 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
 
 /* ---- from sums or a gradient in memory to new parameters ---- */
 
-void fbp_update_run(const fastbp_net_t *net, int i, const fbp_update_t *update,
+void fbp_update_run(const fastbp_net_t *net, int i, int part, const fbp_update_t *update,
                     const fastbp_optimizer_t *o, const void *sums, void *theta, size_t offset,
                     ptrdiff_t count) {
     if (net->layer[i].frozen) {
         skip_run(net, o, theta, offset, count);
         return;
     }
-    fbp_update_t own = o->lr_factors != NULL ? scaled(update, o, i) : *update;
+    const fbp_update_t own = update_of(update, o, i, part);
     const fbp_mat_t all = {sums, 1, count, count};
     apply(net, &own, o, theta, &all, offset, count);
 }
@@ -356,7 +374,6 @@ void fbp_update_run(const fastbp_net_t *net, int i, const fbp_update_t *update,
 void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
                         const fastbp_optimizer_t *o, fbp_clipping_t *clipping, const void *grad,
                         void *theta) {
-    fbp_update_t own = o->lr_factors != NULL ? scaled(update, o, tile->layer) : *update;
     if (net->layer[tile->layer].frozen) {
         skip_tile(net, tile, o, theta);
         return;
@@ -365,6 +382,7 @@ void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const f
         const fbp_part_t at = fbp_tile_part(net, tile, part);
         if (at.count == 0) continue;
         const fbp_mat_t sums = {fbp_at(net, grad, at.offset), 1, at.count, at.count};
+        fbp_update_t own = update_of(update, o, tile->layer, part);
         own.grad_scale = fbp_clip_factor(clipping, tile->layer, part);
         apply(net, &own, o, theta, &sums, at.offset, at.count);
     }

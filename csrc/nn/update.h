@@ -37,9 +37,9 @@ void fbp_close_tile(const fastbp_net_t *net, const fbp_tile_t *tile, double grad
 void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_update_t *update, const fastbp_optimizer_t *optimizer, void *theta);
 
-/* Updates `count` elements of theta from `offset` on, of one part of layer[i], from raw sums (or a
- * gradient) that begin there; the penalties are those in `update`. */
-void fbp_update_run(const fastbp_net_t *net, int i, const fbp_update_t *update,
+/* Updates `count` elements of theta from `offset` on, of one part (FBP_PART_*) of layer[i], from
+ * raw sums (or a gradient) that begin there; the penalties are those in `update`. */
+void fbp_update_run(const fastbp_net_t *net, int i, int part, const fbp_update_t *update,
                     const fastbp_optimizer_t *optimizer, const void *sums, void *theta,
                     size_t offset, ptrdiff_t count);
 

@@ -70,7 +70,7 @@ class Architecture:
         """Views of a flat vector laid out as theta, by layer; see `Dense.shapes` for the names."""
         return unpack(flat, self.widths[0], self.dense)
 
-    def slices(self) -> list[tuple[slice, ...]]:
+    def slices(self) -> list[dict[str, slice]]:
         """Where W, b, gain, shift and constants of each layer are in theta, as far as it has them.
 
         All the trained constants of a layer are one part.
@@ -79,8 +79,11 @@ class Architecture:
         for layer in self.dense:
             sizes = {name: prod(shape) for name, shape in layer.shapes(n_in).items()}
             constants = [sizes.pop(name) for name in layer.activation.constants]
-            parts = [*sizes.values(), *([sum(constants)] if constants else [])]
-            ends = list(accumulate(parts, initial=start))
-            found.append(tuple(slice(*pair) for pair in pairwise(ends)))
+            if constants:
+                sizes["constants"] = sum(constants)
+            ends = list(accumulate(sizes.values(), initial=start))
+            found.append(
+                {name: slice(*pair) for name, pair in zip(sizes, pairwise(ends), strict=True)}
+            )
             start, n_in = ends[-1], layer.n_out
         return found

@@ -1,6 +1,7 @@
 """Optimisers: their hyper-parameters and their state. The engine or the reference does the steps.
 
     _base.py      what all optimisers share: options, state, what fit and the engine read
+    _factors.py   factors of rate and decay by layer and group of parameters
     _hyper.py     how a class declares its hyper-parameters
     _sgd.py       SGD, Lion, Rprop
     _adam.py      Adam, AdamW, NAdam, RAdam, Adamax

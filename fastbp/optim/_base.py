@@ -14,16 +14,9 @@ from .._checks import arguments as check
 from .._checks.state import checked_state, counted, from_first_version, optional, text, vector
 from .._forks import lock_for
 from .._types import Array, Place, Session, SessionOptions, Trainee
+from ._factors import count_layers, decay_factors, factor_tables, plain, rate_factors
 from ._format import State, write_state
 from ._hyper import Declared, flag, hyper, learning_rate
-
-
-def _factors(value: object, name: str) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be one number per layer, such as (0.1, 1.0); got {value!r}")
-    return tuple(check.check_positive(x, f"{name}[{i}]") for i, x in enumerate(value))
 
 
 def _settings(value: object, name: str) -> dict[str, object]:
@@ -50,7 +43,13 @@ _STATE = {
 
 
 _NEVER_CHANGE = frozenset((bool, float, int, str, type(None)))  # as attributes that are copied
-_OF_PROCESS = ("_lock", "_packed", "_values", "_ready")  # attributes that no pickle keeps
+_OF_PROCESS = (
+    "_lock",
+    "_packed",
+    "_tables",
+    "_values",
+    "_ready",
+)  # attributes that no pickle keeps
 
 
 def _native(array: Array) -> Array:
@@ -94,10 +93,23 @@ class Optimizer(Declared, ABC):
         doc="Limit of the norm of the whole g, greater than 0.",
         kw_only=True,
     )
-    lr_factors: Iterable[float] | None = hyper(
+    lr_factors: Iterable[float] | Mapping[str, Any] | None = hyper(
         default=None,
-        test=_factors,
-        doc="One factor of the learning rate per layer, greater than 0.",
+        test=rate_factors,
+        doc="Factors of the learning rate, greater than 0: one per layer, or a dict of factors by "
+        "group, 'weights', 'bias', 'norm', 'constants', with 'layers' for one per layer.",
+        kw_only=True,
+    )
+    decay_factors: Iterable[float] | Mapping[str, Any] | None = hyper(
+        default=None,
+        test=decay_factors,
+        doc="Factors of weight_decay in the same form, at least 0.",
+        kw_only=True,
+    )
+    fan_in_scaling: bool = hyper(
+        default=False,
+        test=flag,
+        doc="Whether W of a layer with n inputs is trained as V/√n; see docs/optimizers.md.",
         kw_only=True,
     )
     ema: float | None = hyper(
@@ -110,6 +122,7 @@ class Optimizer(Declared, ABC):
     weight_decay = 0.0
     decoupled_weight_decay = False
     full_batch = False
+    fan_in_power = 0.5  # of 1/n in the rate of W; 1 where a step grows with the gradient
 
     t = counted("Number of steps made, 0 to 2**63 − 1.")
 
@@ -132,6 +145,7 @@ class Optimizer(Declared, ABC):
             self.average_start = 0
             self.scratch: Array | None = None
             self._packed: tuple[object, dict[str, object]] | None = None
+            self._tables: tuple[object, tuple[int, ...], Array] | None = None
             self._bound: tuple[int, np.dtype[Any]] | None = None
             self._changed()
 
@@ -219,11 +233,39 @@ class Optimizer(Declared, ABC):
                 "maximize": self.maximize,
                 "clip": clip,
                 "limit": limit,
-                "lr_factors": None if self.lr_factors is None else np.array(self.lr_factors),
                 "average_decay": self.ema or 0.0,
             }
             packed = self._packed = (values, found)  # of no use if a value has changed meanwhile
         return packed[1]
+
+    def factors(self, widths: tuple[int, ...]) -> Array | None:
+        """Return the factors of lr and of weight_decay, (2, n_layers, groups), or None if 1.
+
+        Parameters
+        ----------
+        widths : tuple of int
+            The units of every layer of the network, inputs first.
+
+        Examples
+        --------
+        >>> from fastbp.optim import SGD
+        >>> SGD(lr_factors={"bias": 0.5}).factors((3, 2)).tolist()
+        [[[1.0, 0.5, 1.0, 1.0]], [[1.0, 1.0, 1.0, 1.0]]]
+        """
+        if self.lr_factors is None and self.decay_factors is None and not self.fan_in_scaling:
+            return None
+        values, kept = self._values, self._tables
+        if kept is None or kept[0] is not values or kept[1] != widths:
+            found = factor_tables(
+                self.lr_factors,  # type: ignore[arg-type]  # checked
+                self.decay_factors,  # type: ignore[arg-type]
+                widths[:-1] if self.fan_in_scaling else None,
+                self.fan_in_power,
+                self.decoupled_weight_decay,
+                len(widths) - 1,
+            )
+            kept = self._tables = (values, widths, found)
+        return kept[2]
 
     def _clip(self) -> tuple[str, float]:
         """(the kind of clipping: "none", "value", "norm" or "global_norm"; the limit)."""
@@ -237,7 +279,7 @@ class Optimizer(Declared, ABC):
         """Allocate the state for a theta of this size and dtype, unless it exists already.
 
         Raises ValueError if the state belongs to a theta of another size or dtype, or if the number
-        of lr_factors is not n_layers.
+        of lr_factors or decay_factors is not n_layers.
 
         >>> from fastbp.optim import Adam
         >>> adam = Adam(); adam.bind(5, np.dtype("float32")); len(adam.moments)
@@ -250,12 +292,13 @@ class Optimizer(Declared, ABC):
 
     def _bind(self, n_params: int, dtype: np.dtype[Any], n_layers: int | None) -> None:
         values = self._values
-        n_factors = None if self.lr_factors is None else len(tuple(self.lr_factors))
-        if n_layers is not None and n_factors not in (None, n_layers):
-            raise ValueError(
-                f"lr_factors has {n_factors} numbers; the network has {n_layers} layers: "
-                "give one per layer"
-            )
+        for name in ("lr_factors", "decay_factors"):
+            n_factors = count_layers(getattr(self, name))
+            if n_layers is not None and n_factors not in (None, n_layers):
+                raise ValueError(
+                    f"{name} has {n_factors} numbers; the network has {n_layers} layers: "
+                    "give one per layer"
+                )
         wanted: tuple[int, np.dtype[Any]] = (n_params, np.dtype(dtype))
         if self._bound is not None and self._bound != wanted:
             raise ValueError(
@@ -308,7 +351,7 @@ class Optimizer(Declared, ABC):
         with self._lock:
             return {
                 "name": type(self).__name__,
-                "hyper": {name: getattr(self, name) for name in self._fields},
+                "hyper": {name: plain(getattr(self, name)) for name in self._fields},
                 "t": self.t,
                 "moments": [moment.copy() for moment in self.moments],
                 "average": None if self.average is None else self.average.copy(),
@@ -377,7 +420,7 @@ class Optimizer(Declared, ABC):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Restore a pickle. Its arrays may be read-only, so `bind` checks them again."""
-        self._lock, self._packed = lock_for(self), None
+        self._lock, self._packed, self._tables = lock_for(self), None, None
         kept = {name: x for name, x in state.items() if name not in _OF_PROCESS}
         self.__dict__.update(from_first_version(kept))
         self._changed()
@@ -400,6 +443,7 @@ class Optimizer(Declared, ABC):
         copies = [first, *(copy.deepcopy(first) for _ in range(n - 1))]
         for each in copies:
             each._values, each._packed = first._values, first._packed
+            each._tables = first._tables
         return copies
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -53,6 +53,8 @@ class SGD(Optimizer):
         if self.nesterov and self.dampening != 0:
             raise ValueError(f"nesterov needs dampening 0; got {self.dampening}")
 
+    fan_in_power = 1.0
+
     @property
     def rule(self) -> str:
         if self.momentum == 0:
@@ -124,8 +126,8 @@ class Rprop(Optimizer):
 
     p is the last g. The step sizes s start at lr, which is not used again. Signs are reliable only
     for gradients of the whole data set, so `fit` makes one batch of all rows and ignores
-    batch_size. There is no option lr_factors, because it would have no effect. Source: Riedmiller &
-    Braun, ICNN 1993.
+    batch_size. There are no factors of rate and decay, because they would have no effect. Source:
+    Riedmiller & Braun, ICNN 1993.
 
     >>> Rprop()
     Rprop(lr=0.01, etas=(0.5, 1.2), step_sizes=(1e-06, 50.0))
@@ -134,7 +136,8 @@ class Rprop(Optimizer):
     rule = "rprop"
     n_moments = 2
     full_batch = True
-    lr_factors = None
+    lr_factors = decay_factors = None
+    fan_in_scaling = False
 
     lr: float = hyper(
         default=0.01,

@@ -144,14 +144,17 @@ class NumpyBackend:
     def _update(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
         slices = self._net.slices()
         frozen = [
-            part for l, parts in enumerate(slices) if not self._trainable[l] for part in parts
+            part
+            for l, parts in enumerate(slices)
+            if not self._trainable[l]
+            for part in parts.values()
         ]
         state = (theta, *optimizer.moments)
         before = [[twin[part].copy() for part in frozen] for twin in state]
         g = grad.copy()
         for part in frozen:
             g[part] = 0
-        update(optimizer, theta, g, slices)
+        update(optimizer, theta, g, slices, self._net.widths)
         for twin, kept in zip(state, before, strict=True):
             for part, values in zip(frozen, kept, strict=True):
                 twin[part] = values

@@ -7,7 +7,7 @@ the options that all optimisers share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod, sqrt
 from types import SimpleNamespace as Hyper
 
@@ -15,9 +15,10 @@ import numpy as np
 
 from .._types import Array
 from ..optim import Optimizer
+from ..optim._factors import CONSTANTS, GROUPS
 
 Rule = Callable[[Array, Array, list[Array], int, Hyper], None]
-Blocks = Sequence[Sequence[slice]]  # per layer, the parts of theta: W, b, …
+Blocks = Sequence[Mapping[str, slice]]  # per layer, the parts of theta: "W", "b", …
 
 
 RULES: dict[str, Rule] = {}
@@ -183,7 +184,7 @@ def _clip(optimizer: Optimizer, grad: Array, blocks: Blocks) -> Array:
     if optimizer.clip_norm is None:
         return grad
     clipped = np.empty_like(grad)
-    for part in (part for layer in blocks for part in layer):
+    for part in (part for layer in blocks for part in layer.values()):
         clipped[part] = grad[part] * _factor(optimizer.clip_norm, grad[part])
     return clipped
 
@@ -193,7 +194,11 @@ def _factor(limit: float, g: Array) -> float:
 
 
 def update(
-    optimizer: Optimizer, theta: Array, grad: Array, blocks: Blocks = ((slice(None),),)
+    optimizer: Optimizer,
+    theta: Array,
+    grad: Array,
+    blocks: Blocks = ({"W": slice(None)},),
+    widths: Sequence[int] = (1, 1),
 ) -> None:
     """Take one step: change theta and the optimiser's moments in place, and increase t by 1.
 
@@ -205,8 +210,11 @@ def update(
         Parameters.
     grad : array, shape (n,)
         Gradient of J.
-    blocks : sequence of sequences of slice
-        The parts of theta, per layer, for clip_norm and lr_factors. The default is one part.
+    blocks : sequence of mappings of slice
+        The parts of theta by name, per layer, for clip_norm and for factors of lr and weight_decay.
+        The default is one part.
+    widths : sequence of int, default (1, 1)
+        The units of every layer, inputs first, for fan_in_scaling.
 
     Raises
     ------
@@ -224,17 +232,21 @@ def update(
     optimizer.t += 1
     g = _clip(optimizer, grad, blocks)
     g = -g if optimizer.maximize else g
-    if optimizer.weight_decay != 0 and not optimizer.decoupled_weight_decay:
-        g = g + optimizer.weight_decay * theta
-    factors = optimizer.lr_factors or (1.0,) * len(blocks)
-    for layer, factor in zip(blocks, factors, strict=True):
-        part = slice(layer[0].start, layer[-1].stop)
+    factors = optimizer.factors(tuple(widths))
+    groups = {name: i for i, names in enumerate(GROUPS.values()) for name in names}
+    parts = [(l, name, part) for l, layer in enumerate(blocks) for name, part in layer.items()]
+    for l, name, part in parts:
+        lr, decay = (1.0, 1.0) if factors is None else factors[:, l, groups.get(name, CONSTANTS)]
+        decay *= optimizer.weight_decay
         hyper = Hyper(**optimizer.hyper())
-        hyper.lr *= factor
-        if optimizer.weight_decay != 0 and optimizer.decoupled_weight_decay:
-            theta[part] *= 1 - hyper.lr * optimizer.weight_decay
+        own = g[part]
+        if optimizer.decoupled_weight_decay:
+            theta[part] *= 1 - hyper.lr * decay
+        else:
+            own = own + decay * theta[part]
+        hyper.lr *= lr
         moments = [moment[part] for moment in optimizer.moments]
-        RULES[optimizer.rule](theta[part], g[part], moments, optimizer.t, hyper)
+        RULES[optimizer.rule](theta[part], own, moments, optimizer.t, hyper)
     if optimizer.average is not None:
         first = optimizer.t == optimizer.average_start + 1
         weight = 1.0 if first or optimizer.ema is None else 1 - optimizer.ema

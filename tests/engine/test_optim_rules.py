@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ RULES = {
     "nadam": lambda **o: NAdam(0.01, **o),
     "nadam of a fast decay": lambda **o: NAdam(0.01, betas=(0.99, 0.9), momentum_decay=100, **o),
     "adamax": lambda **o: Adamax(0.01, betas=(0.9, 0.9), **o),
-    "adagrad": lambda **o: Adagrad(0.1, lr_decay=0.1, initial_accumulator_value=0.5, **o),
+    "adagrad": lambda **o: Adagrad(0.1, **{"lr_decay": 0.1, "initial_accumulator_value": 0.5} | o),
     "adadelta": lambda **o: Adadelta(0.5, **o),
     "rmsprop": lambda **o: RMSprop(0.01, **o),
     "rmsprop with momentum": lambda **o: RMSprop(0.01, momentum=0.9, **o),
@@ -130,6 +131,18 @@ OPTIONS = {
     "layers": {"lr_factors": (0.5, 1.0, 2.0), "weight_decay": 0.1},
     "layers and norms": {"lr_factors": (0.5, 1.0, 2.0), "clip_norm": 20.0, "ema": 0.5},
     "mean": {"ema": 0.75},
+    "groups": {
+        "lr_factors": {"bias": 0.1, "weights": 2.0, "layers": (0.5, 1.0, 2.0)},
+        "decay_factors": {"bias": 0.0, "layers": (1.0, 0.5, 2.0)},
+        "weight_decay": 0.1,
+    },
+    "groups and norms": {
+        "lr_factors": {"bias": 0.1},
+        "decay_factors": (0.5, 0.0, 2.0),
+        "weight_decay": 0.1,
+        "clip_norm": 20.0,
+    },
+    "fan-in": {"fan_in_scaling": True, "lr_factors": {"bias": 0.1}, "weight_decay": 0.1},
 }
 
 
@@ -199,7 +212,8 @@ def trained(optimizer, epochs, net=None):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_loaded_optimizer_continues_with_the_same_bits(rule, tmp_path):
-    options = {} if rule == "rprop" else {"clip_norm": 1.0, "lr_factors": (0.5, 2)}
+    options = {"clip_norm": 1.0, "lr_factors": {"bias": 0.5}, "decay_factors": (0.5, 2)}
+    options = {} if rule == "rprop" else options
     whole, first = RULES[rule](ema=0.9, **options), RULES[rule](ema=0.9, **options)
     expected = trained(whole, 4)
     net = trained(first, 2)
@@ -316,6 +330,16 @@ def test_files_and_classes_without_a_known_optimizer_are_refused(tmp_path):
         (lambda: SGD(clip=1), TypeError, r"SGD\(\) has no argument 'clip'; known: lr, momentum"),
         (lambda: Rprop(weight_decay=1), TypeError, "has no argument 'weight_decay'"),
         (lambda: Rprop(lr_factors=(1,)), TypeError, "has no argument 'lr_factors'"),
+        (lambda: Rprop(fan_in_scaling=True), TypeError, "has no argument 'fan_in_scaling'"),
+        (lambda: SGD(lr_factors={"bias": 0}), ValueError, r"lr_factors\['bias'\] must be greater"),
+        (lambda: SGD(lr_factors={"biases": 1}), ValueError, "unknown group in lr_factors 'biases'"),
+        (lambda: SGD(lr_factors={"layers": 2}), TypeError, r"lr_factors\['layers'\] must be one n"),
+        (lambda: SGD(decay_factors=(-1,)), ValueError, r"decay_factors\[0\] must not be negative"),
+        (
+            lambda: trained(SGD(decay_factors={"layers": (1,)}), 1),
+            ValueError,
+            "factors has 1",
+        ),
         (lambda: Rprop(etas=(1.5, 2)), ValueError, "etas must be one number below 1 and one above"),
         (lambda: Rprop(step_sizes=(2, 1)), ValueError, r"step_sizes must be \(least, most\)"),
         (lambda: AdamW(weight_decay=-1), ValueError, "weight_decay must not be negative; got -1"),
@@ -366,6 +390,60 @@ def test_single_steps_by_hand():
     assert after(SGD(1.0, clip_value=0.25), 3.0) == 0.75
     assert after(SGD(1.0, clip_norm=0.25), 3.0) == pytest.approx(0.75)
     assert after(AdamW(0.5, weight_decay=1.0, eps=1e-30), 3.0) == pytest.approx(0.0)
+
+
+SCALE_FREE = {"adam", "adamw", "amsgrad", "nadam", "adamax", "adagrad", "rmsprop", "lion"}
+
+
+@pytest.mark.parametrize("rule", ["sgd", "dampened", "nesterov", *sorted(SCALE_FREE)])
+def test_fan_in_scaling_trains_w_as_v_over_root_n(rule):
+    """A network of V with u/√n instead of u, by hand, beside W = V/√n with fan_in_scaling."""
+    options = {"weight_decay": 0.01, "lr_factors": {"bias": 0.5}}
+    if rule in {"adam", "adamw", "amsgrad", "nadam", "adamax", "adagrad", "rmsprop"}:
+        options["eps"] = 1e-30  # V and W would need different ones
+    if rule == "adagrad":
+        options["initial_accumulator_value"] = 0.0  # likewise
+    rng = np.random.default_rng(2)
+    X, y, n = rng.normal(size=(12, 7)), rng.normal(size=(12, 3)), 7
+    made, by_hand = (fastbp.Network((n, 3), dtype="float64", seed=0) for _ in range(2))
+    by_hand.layers[0].W = made.layers[0].W * np.sqrt(n)
+    first, second = RULES[rule](fan_in_scaling=True, **options), RULES[rule](**options)
+    for _ in range(5):
+        made.train_batch(X, y, first)
+        by_hand.train_batch(X / np.sqrt(n), y, second)
+    moved = made.layers[0].W
+    np.testing.assert_allclose(moved, by_hand.layers[0].W / np.sqrt(n), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(made.layers[0].b, by_hand.layers[0].b, rtol=1e-9, atol=1e-12)
+
+
+def test_factors_of_groups_by_hand():
+    net = fastbp.Network.from_layers(
+        3, [fastbp.Dense(4, "prelu", norm="layer"), fastbp.Dense(2)], dtype="float64", seed=0
+    )
+    before = [{k: v.copy() for k, v in layer.parameters().items()} for layer in net.layers]
+    net.forward(np.ones((1, 3)))
+    net.backward(np.ones((1, 2)))
+    net.grad[...] = 1.0
+    rates = {"weights": 2.0, "bias": 3.0, "norm": 5.0, "constants": 7.0, "layers": (1.0, 11.0)}
+    decays = {"bias": 0.0, "norm": 2.0}
+    net.step(SGD(0.5, weight_decay=0.25, lr_factors=rates, decay_factors=decays))
+    factor = {"W": 2, "b": 3, "gain": 5, "shift": 5, "alpha": 7}
+    decay = {"W": 1, "b": 0, "gain": 2, "shift": 2, "alpha": 1}
+    for l, layer in enumerate(net.layers):
+        for name, value in layer.parameters().items():
+            x, rate = before[l][name], 0.5 * factor[name] * (1, 11)[l]
+            np.testing.assert_allclose(value, x - rate * (1 + 0.25 * decay[name] * x), rtol=1e-14)
+
+
+def test_factors_do_not_change_and_survive_copies():
+    adam = Adam(lr_factors={"Bias": 0.5, "layers": [1, 2]})
+    assert repr(adam).endswith("lr_factors={'bias': 0.5, 'layers': (1.0, 2.0)})")
+    with pytest.raises(TypeError):
+        adam.lr_factors["bias"] = 2.0
+    for twin in (copy.deepcopy(adam), pickle.loads(pickle.dumps(adam))):
+        assert twin.lr_factors == adam.lr_factors == {"bias": 0.5, "layers": (1.0, 2.0)}
+    adam.load_state_dict(Adam(0.5, decay_factors={"bias": 0}).state_dict())
+    assert adam.lr_factors is None and adam.decay_factors == {"bias": 0.0}
 
 
 # ---- averages -----------------------------------------------------------------------------

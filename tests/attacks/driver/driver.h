@@ -114,7 +114,7 @@ fastbp_status_t own_loss(void *context, ptrdiff_t rows, const void *a, ptrdiff_t
 typedef struct {
     fastbp_optimizer_t o;
     void *vectors[FASTBP_MOMENTS + 2];
-    double factors[MAX_LAYERS];
+    double factors[MAX_LAYERS * FASTBP_GROUPS];
 } optimizer_t;
 
 /* A rule with hyper-parameters that train the networks of the driver, and its state of zeros. */

@@ -332,7 +332,7 @@ void new_optimizer(optimizer_t *made, const setup_t *s, fastbp_rule_t rule) {
                                    .most = 50};
     for (int i = 0; i < FASTBP_MOMENTS + 2; ++i) made->vectors[i] = vector_of(s, NULL);
     for (int i = 0; i < FASTBP_MOMENTS; ++i) made->o.moment[i] = made->vectors[i];
-    for (int i = 0; i < MAX_LAYERS; ++i) made->factors[i] = 1 + 0.25 * i;
+    for (int i = 0; i < MAX_LAYERS * FASTBP_GROUPS; ++i) made->factors[i] = 1 + 0.0625 * i;
 }
 
 void free_optimizer(optimizer_t *made) {

@@ -155,7 +155,9 @@ static void decay_apart(optimizer_t *optimizer) {
     decay_weights(optimizer);
     optimizer->o.decoupled = true;
 }
-static void vary_rates(optimizer_t *optimizer) { optimizer->o.lr_factors = optimizer->factors; }
+static void vary_rates(optimizer_t *optimizer) {
+    optimizer->o.lr_factors = optimizer->o.decay_factors = optimizer->factors;
+}
 static void take_average(optimizer_t *optimizer) {
     optimizer->o.average = optimizer->vectors[FASTBP_MOMENTS + 1];
     optimizer->o.average_decay = 0.5;

@@ -58,10 +58,10 @@ static void take_optimizer(input_t *in, run_t *run) {
     o->limit = o->clip != FASTBP_CLIP_NONE ? take_byte(in) / 16.0 : 0;
     if (!take_rarely(in)) o->grad = take_state(in, run);
     if (flags & 16) {
-        const size_t n = (size_t)run->made->spec.n_layers;
+        const size_t n = (size_t)run->made->spec.n_layers * FASTBP_GROUPS;
         double *factors = exact(n, sizeof *factors);
         for (size_t i = 0; i < n; ++i) factors[i] = (1 + take_byte(in)) / 64.0;
-        o->lr_factors = factors;
+        o->lr_factors = o->decay_factors = factors;
     }
     if (flags & 32) {
         o->average = take_state(in, run);
