@@ -5,8 +5,9 @@ columns and lines from 1, as cut, sort and spreadsheets do; -1 is the last colum
 """
 
 from .._public import present
+from ._encoder import TableEncoder
 from ._network import TableNetwork
 from ._table import Table, from_arrays, read_features, read_table
 
-__all__ = ["Table", "TableNetwork", "from_arrays", "read_features", "read_table"]
+__all__ = ["Table", "TableEncoder", "TableNetwork", "from_arrays", "read_features", "read_table"]
 present(__name__, __all__)

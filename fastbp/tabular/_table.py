@@ -41,9 +41,13 @@ class Table:
     names : tuple of str
         The names of the feature columns.
     values : ndarray of shape (n, columns)
-        The features; NaN in text columns.
+        The features; NaN in text and date columns. Where holes are kept, NaN is a hole.
     text : mapping of int to ndarray
-        The cells (n,) of each text column, by the index of the column.
+        The cells (n,) of each text column, by the index of the column. Where holes are kept, None
+        is a hole.
+    dates : mapping of int to ndarray
+        The cells (n,) of each date column as datetime64[us], by the index of the column. NaT is a
+        hole.
     target_names : tuple of str
         The names of the target columns.
     target : ndarray of shape (n,) or (n, k), optional
@@ -64,6 +68,7 @@ class Table:
     names: Names
     values: Array
     text: Mapping[int, Array] = field(default_factory=dict)
+    dates: Mapping[int, Array] = field(default_factory=dict)
     target_names: Names = ()
     target: Array | None = None
     lines: Array | None = None
@@ -93,6 +98,7 @@ class Table:
             self,
             values=self.values[rows],
             text={column: cells[rows] for column, cells in self.text.items()},
+            dates={column: cells[rows] for column, cells in self.dates.items()},
             target=None if self.target is None else self.target[rows],
             lines=None if self.lines is None else self.lines[rows],
             kept={name: cells[rows] for name, cells in self.kept.items()},

@@ -51,7 +51,9 @@ FORBIDDEN_IN_KERNELS = re.compile(
 OPTIONAL = {
     "sklearn": {"fastbp.sklearn", "fastbp.bench._peers._scikit"},
     "joblib": {"fastbp.sklearn._workers"},
-    "scipy": {"fastbp.optim._lbfgs", "fastbp.sklearn"},
+    "scipy": {"fastbp.optim._lbfgs", "fastbp.sklearn", "fastbp.tabular"},
+    "pandas": {"fastbp.tabular"},
+    "polars": {"fastbp.tabular"},
     "onnx": {"fastbp.export"},
     "skl2onnx": {"fastbp.export"},
     "tqdm": {"fastbp._training.runner", "fastbp.population"},

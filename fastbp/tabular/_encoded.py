@@ -1,0 +1,281 @@
+"""What a fitted encoder knows of a column, and the inputs that the column becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from .._checks.words import counted, listed
+from .._types import Array
+from ._calendar import cycles, days
+from ._normal import ranked
+
+MISSING, RARE = "(missing)", "(rare)"  # what groups of texts are called
+_CLIP = 3.0  # the bound of a number after smooth clipping
+_HUGE = 1e100  # a scaled number beyond it is clipped like this one; its square is finite
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers become an input: ((x or median) − centre)·scale, clipped; or ranks.
+
+    Parameters
+    ----------
+    median : float
+        What stands for a hole.
+    centre, scale : float
+        The scale is 0 if the numbers do not vary; they have no input then.
+    clipped : bool
+        Whether z becomes z/√(1 + (z/3)²), which lies within ±3.
+    quantiles : tuple of float
+        If not empty, x becomes the normal quantile of its rank among them instead.
+    """
+
+    median: float
+    centre: float
+    scale: float
+    clipped: bool
+    quantiles: tuple[float, ...] = ()
+
+    def inputs(self, numbers: Array) -> Array:
+        """The input float64 (n,) for numbers (n,); NaN is a hole."""
+        filled = np.where(np.isnan(numbers), self.median, numbers)
+        if self.quantiles:
+            return ranked(filled, np.array(self.quantiles))
+        with np.errstate(over="ignore"):
+            scaled = (filled - self.centre) * self.scale
+        return clip(scaled) if self.clipped else scaled
+
+    def suits(self, method: str) -> bool:
+        """Whether it scales by a method, as far as that can be seen."""
+        ranks = method == "quantile" and self.scale != 0
+        return self.clipped == (method == "robust") and bool(self.quantiles) == ranks
+
+    def __str__(self) -> str:
+        if not self.scale:
+            return "constant"
+        if self.quantiles:
+            return f"normal quantiles, {counted(len(self.quantiles), 'step')}"
+        text = f"(x - {self.centre:.6g})*{self.scale:.6g}"
+        return f"{text}, clipped to ±{_CLIP:g}" if self.clipped else text
+
+
+def clip(scaled: Array) -> Array:
+    """z/√(1 + (z/3)²), of D. Holzmüller et al., "Better by Default" (2024)."""
+    z = np.clip(scaled, -_HUGE, _HUGE)
+    return np.asarray(z / np.sqrt(1 + (z / _CLIP) ** 2))
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """A column of numbers.
+
+    Parameters
+    ----------
+    name : str
+        The name of the column.
+    scale : Scale
+        How the numbers are scaled.
+    indicator : bool
+        Whether holes have an input, which is 1 there.
+    """
+
+    name: str
+    scale: Scale
+    indicator: bool
+    kind: ClassVar[str] = "number"
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The names of the inputs that are numbers."""
+        return (self.name,) if self.scale.scale else ()
+
+    @property
+    def other_names(self) -> tuple[str, ...]:
+        """The names of the other inputs."""
+        return (f"{self.name}={MISSING}",) if self.indicator else ()
+
+    def numbers(self, cells: Array) -> Array:
+        """The inputs (n, k) that are numbers."""
+        return self.scale.inputs(cells)[:, None]
+
+    def others(self, cells: Array) -> Array:
+        """The other inputs (n, k)."""
+        return np.isnan(cells)[:, None]
+
+    def __str__(self) -> str:
+        return str(self.scale) + ("; 1 where missing" if self.indicator else "")
+
+
+@dataclass(frozen=True)
+class DateColumn:
+    """A column of dates.
+
+    Parameters
+    ----------
+    name : str
+        The name of the column.
+    scale : Scale
+        How the days since 1970 are scaled.
+    indicator : bool
+        Whether holes have an input, which is 1 there.
+    cycles : tuple of str
+        The cycles of the calendar that have a sine and a cosine.
+    """
+
+    name: str
+    scale: Scale
+    indicator: bool
+    cycles: tuple[str, ...]
+    kind: ClassVar[str] = "date"
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The names of the inputs that are numbers."""
+        return (f"{self.name} days",) if self.scale.scale else ()
+
+    @property
+    def other_names(self) -> tuple[str, ...]:
+        """The names of the other inputs."""
+        waves = [f"{self.name} {each} {of}" for each in self.cycles for of in ("sin", "cos")]
+        return (*waves, *((f"{self.name}={MISSING}",) if self.indicator else ()))
+
+    def numbers(self, cells: Array) -> Array:
+        """The inputs (n, k) that are numbers."""
+        return self.scale.inputs(days(cells))[:, None]
+
+    def others(self, cells: Array) -> Array:
+        """The other inputs (n, k)."""
+        waves = cycles(cells, self.cycles)
+        return np.column_stack([waves, np.isnat(cells)]) if self.indicator else waves
+
+    def __str__(self) -> str:
+        text = f"days {self.scale}"
+        if self.cycles:
+            text += f"; sin and cos of {', '.join(self.cycles)}"
+        return text + ("; 1 where missing" if self.indicator else "")
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column of text, whose cells belong to groups: one for each level, holes, and rare texts.
+
+    Parameters
+    ----------
+    name : str
+        The name of the column.
+    encoding : {"none", "two", "one-hot", "means"}
+        No input; −1 for the first group and 1 for the second; an input for each group; or the
+        means of the target.
+    n_levels : int
+        The number of levels in the training rows.
+    levels : tuple of str
+        The levels that are groups of their own.
+    rare : tuple of str
+        The levels that are one group together, which is the last.
+    hole : {"", "level", "rare"}
+        Whether holes are no group, a group of their own, or rare.
+    means : tuple of tuple of float
+        For each group, its inputs, if they are means of the target.
+    targets : tuple of str
+        What the means are means of, such as the classes.
+    """
+
+    name: str
+    encoding: str
+    n_levels: int
+    levels: tuple[str, ...] = ()
+    rare: tuple[str, ...] = ()
+    hole: str = ""
+    means: tuple[tuple[float, ...], ...] = ()
+    targets: tuple[str, ...] = ()
+    kind: ClassVar[str] = "text"
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups."""
+        missing = (MISSING,) if self.hole == "level" else ()
+        pooled = (RARE,) if self.rare or self.hole == "rare" else ()
+        return (*self.levels, *missing, *pooled)
+
+    @cached_property
+    def index(self) -> dict[object, int]:
+        """The number of the group of each cell; "" and None are holes."""
+        found: dict[object, int] = {level: i for i, level in enumerate(self.levels)}
+        found |= dict.fromkeys(self.rare, len(self.groups) - 1)
+        if self.hole:
+            place = len(self.levels) if self.hole == "level" else len(self.groups) - 1
+            found |= {None: place, "": place}
+        return found
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The names of the inputs that are numbers."""
+        if self.encoding != "means":
+            return ()
+        if len(self.targets) == 1:
+            return (f"{self.name} mean",)
+        return tuple(f"{self.name} mean of {target}" for target in self.targets)
+
+    @property
+    def other_names(self) -> tuple[str, ...]:
+        """The names of the other inputs."""
+        if self.encoding not in ("two", "one-hot"):
+            return ()
+        named = self.groups[1:] if self.encoding == "two" else self.groups
+        return tuple(f"{self.name}={group}" for group in named)
+
+    def codes(self, cells: Array) -> Array:
+        """The number of the group of each cell, intp (n,); −1 if it has none."""
+        texts, find = cells.tolist(), self.index.get
+        return np.fromiter((find(text, -1) for text in texts), np.intp, len(texts))
+
+    def numbers(self, cells: Array) -> Array:
+        """The inputs (n, k) that are numbers; 0 for a cell without a group."""
+        return self.values[self.codes(cells)]
+
+    def others(self, cells: Array) -> Array:
+        """The other inputs (n, k), if they are not one-hot."""
+        return self.values[self.codes(cells)]
+
+    @cached_property
+    def values(self) -> Array:
+        """The inputs of each group, if they are not one-hot; the last row is for no group."""
+        rows = self.means if self.encoding == "means" else ((-1.0,), (1.0,))
+        return np.array([*rows, (0.0,) * len(rows[0])])
+
+    def __str__(self) -> str:
+        levels = counted(self.n_levels, "level")
+        if self.encoding == "none":
+            return "constant" if self.n_levels < 2 else f"no input: {levels}, too rare or left out"
+        if self.encoding == "two":
+            return f"-1 for {self.groups[0]!r}, 1 for {self.groups[1]!r}"
+        parts = [listed(self.levels, 4)]
+        if self.hole == "level":
+            parts.append("missing")
+        if self.rare or self.hole == "rare":
+            parts.append(f"{counted(len(self.rare) + (self.hole == 'rare'), 'rare level')} as one")
+        what = "mean of the target for each of" if self.encoding == "means" else "one-hot"
+        return f"{what} {levels}: {'; '.join(part for part in parts if part)}"
+
+
+Column = NumberColumn | DateColumn | TextColumn
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The same names; one that has occurred gets a number.
+
+    >>> distinct(["a", "b", "a", "a_2"])
+    ['a', 'b', 'a_2', 'a_2_2']
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        unique, number = name, 2
+        while unique in found:
+            unique, number = f"{name}_{number}", number + 1
+        found[unique] = None
+    return list(found)
