@@ -274,6 +274,7 @@ class CsvPass:
         chosen: tuple[int, ...],
         known: list[dict[bytes, int]],
         codes: _Int64s,
+        wanted: npt.NDArray[np.uint8] | None = None,
     ) -> tuple[int, int, str]: ...
 
 def vmath(name: str, x: _FloatsT, out: _FloatsT | None = None) -> _FloatsT: ...

@@ -1254,15 +1254,19 @@ cdef class CsvPass:
                                         <double *>rows.at, c_lines, &n_rows, &used)
         return n_rows, used, _CSV_FAULTS[status]
 
-    def texts(self, block, size_t start, size_t stop, bint last, tuple chosen, list known, codes):
+    def texts(self, block, size_t start, size_t stop, bint last, tuple chosen, list known, codes,
+              wanted=None):
         """Read the texts of the columns `chosen`, in ascending order, of at most len(codes) rows.
 
         known has one dict {bytes of a text: its code} per column, to which new texts are added.
-        codes (rows, len(chosen)) is int64.
+        codes (rows, len(chosen)) is int64. With wanted, uint8 of the same shape, cells where it is
+        0 are passed over: their code is -1.
         """
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
         cdef ptrdiff_t n = <ptrdiff_t>len(chosen), n_rows = 0, i, c, max_rows = len(codes)
         cdef int64_t *c_codes = _int64s(codes, max_rows * n)
+        cdef const unsigned char *c_wanted = <const unsigned char *>_vector_or_null(
+            wanted, b"B", max_rows * n)
         c_chosen = c_array(_PTRDIFF, chosen)
         cdef ptrdiff_t *columns = <ptrdiff_t *>_vector(c_chosen, ord(_PTRDIFF), n)
         cdef bytearray room = bytearray(max_rows * n * sizeof(fastbp_csv_span_t))
@@ -1276,6 +1280,10 @@ cdef class CsvPass:
                                       &used)
         for i in range(n_rows):
             for c in range(n):
+                if c_wanted != NULL and not c_wanted[i * n + c]:
+                    c_codes[i * n + c] = -1
+                    span += 1
+                    continue
                 texts = <dict>known[c]
                 text = (<const char *>bytes.bytes)[span.at:span.at + span.size]
                 if span.doubled:

@@ -7,7 +7,8 @@ columns and lines from 1, as cut, sort and spreadsheets do; -1 is the last colum
 from .._public import present
 from ._encoder import TableEncoder
 from ._network import TableNetwork
-from ._table import Table, from_arrays, read_features, read_table
+from ._read import read_features, read_table
+from ._table import Table, from_arrays
 
 __all__ = ["Table", "TableEncoder", "TableNetwork", "from_arrays", "read_features", "read_table"]
 present(__name__, __all__)

@@ -5,21 +5,22 @@ Columns are found by name, so their order does not matter, and further columns a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite, isnan
-from numbers import Real
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .._checks.columns import column_names, is_row
 from .._checks.names import did_you_mean
-from .._checks.numbers import is_missing_kind, is_number_kind
 from .._checks.words import counted, listed
 from .._types import Array
 from ..errors import DataError
-from ._problems import IGNORED, Problem, at_first, data_error, shortened, unknown_category
-from ._table import Table
+from ._cells import Part, Rules, cells_of, described, read_cells, read_column, read_target
+from ._csv import Format
+from ._dates import check_format
+from ._problems import IGNORED, Problem, data_error, unknown_category
+from ._table import Table, check_rules
 
 Columns = Mapping[str, object]
 
@@ -41,31 +42,45 @@ def has_names(X: object) -> bool:
 
 def table_of(
     X: object,
-    features: Sequence[str],
-    categories: Mapping[str, Sequence[str]],
+    features: Sequence[str] | None = None,
+    categories: Mapping[str, Sequence[str]] | None = None,
     name: str = "X",
     *,
+    dated: Collection[str] = (),
     only_known: bool = False,
+    missing: str = "error",
+    dates: str = "text",
+    na: Sequence[str] = (),
+    date_formats: Sequence[str] = (),
+    target: str | None = None,
 ) -> Table:
-    """The features of a model, as a Table with these columns in this order.
+    """Columns in memory as a Table: those of a model, or those to train on.
 
     Parameters
     ----------
-    X : Table, frame, mapping, list of mappings, or structured array
-        The rows; `has_names` is true for it.
-    features : sequence of str
-        The names of the columns.
-    categories : mapping of str to sequence of str
-        The categories of those columns that are text.
+    X : Table, frame, mapping, list of mappings, or array
+        The rows. The columns of an array without names are called "1", "2", ….
+    features : sequence of str, optional
+        The names of the columns, in order; by default all.
+    categories : mapping of str to sequence of str, optional
+        The categories of those columns that are text; all others hold numbers. By default the type
+        of each column, or what its cells are, says whether it is numbers, text or dates. Truth
+        values and categories of pandas and Arrow are text, durations are numbers of seconds.
     name : str
         The name of X, for messages.
+    dated : collection of str
+        The columns that are dates, if `categories` is given.
     only_known : bool
         Whether a text that is not among the categories is a problem.
+    missing, dates, na, date_formats
+        As for `read_table`. Empty strings are missing too.
+    target : str, optional
+        The name of the target column, if X has one.
 
     Returns
     -------
     Table
-        The table, without a target.
+        The table.
 
     Raises
     ------
@@ -74,48 +89,96 @@ def table_of(
         or is no category. The message names all such columns, with the first row of each; rows
         count from 1.
     """
+    holes, parsed = check_rules(missing, dates, na, date_formats)
+    rules = Rules(holes, parsed, frozenset(na), tuple(map(check_format, date_formats)))
     columns = columns_of(X, features, name)
-    _check_present(columns, features, name)
-    cells = {feature: _cells(columns[feature], feature, name) for feature in features}
-    sizes = {feature: len(each) for feature, each in cells.items()}
-    n_rows = next(iter(sizes.values()))
-    for feature, size in sizes.items():
-        if size != n_rows:
-            raise DataError(
-                f"{name}: column {features[0]!r} has {counted(n_rows, 'row')}, and column "
-                f"{feature!r} has {size:,}; all columns must have the same length"
-            )
-    if n_rows == 0:
-        raise DataError(f"{name} has no rows; expected at least one")
+    if features is None:
+        features = tuple(column for column in columns if column != target)
+    _check_present(columns, [*features, *([] if target is None else [target])], name)
+    used = {column: columns[column] for column in (*features, target) if column is not None}
+    cells = {column: cells_of(each, column, name) for column, each in used.items()}
+    n_rows = _check_sizes(cells, name)
     made = Table(
         source=X.source if isinstance(X, Table) else name,
         names=tuple(features),
         values=np.full((n_rows, len(features)), np.nan),
         text={},
         lines=X.lines if isinstance(X, Table) else None,
-        n_columns=len(features),
+        n_columns=len(used),
+        format=Format(na=tuple(na), date_formats=tuple(date_formats)),
     )
-    text: dict[int, Array] = {}
-    problems: list[Problem] = []
-    strange: list[Problem] = []
+    found = _Found()
     for i, feature in enumerate(features):
-        if feature in categories:
-            text[i], found = _texts(cells[feature], categories[feature])
+        if categories is not None:
+            known = categories.get(feature)
+            kind = "date" if feature in dated else "number" if known is None else "text"
+            part = read_cells(cells[feature], kind, rules, known)
         else:
-            made.values[:, i], found = _numbers(cells[feature])
-        problems += _described(found, feature, made)
-        if only_known and feature in categories:
+            part = read_column(used[feature], cells[feature], rules)
+        found.add(i, part, feature, made, training=categories is None)
+        if only_known and categories is not None and feature in categories:
             called = f"column {feature!r}"
-            strange += unknown_category(called, text[i], categories[feature], made.place)
-    if problems or strange:
-        raise data_error(made.source, [*problems, *strange], IGNORED if strange else "")
-    return Table(**{**vars(made), "text": text})
+            found.strange += unknown_category(called, part.cells, categories[feature], made.place)
+    y = None
+    if target is not None:
+        y = read_target(used[target], cells[target])
+        found.problems += described(y.faults, target, made, training=True)
+    if found.problems or found.strange:
+        remedy = IGNORED if found.strange else ""
+        raise data_error(made.source, [*found.problems, *found.strange], remedy)
+    for i, numbers in found.numbers.items():
+        made.values[:, i] = numbers
+    return replace(
+        made,
+        text=found.text,
+        dates=found.dates,
+        notes=tuple(found.notes),
+        target_names=() if target is None else (target,),
+        target=None if y is None else y.cells,
+    )
 
 
-def columns_of(X: object, features: Sequence[str], name: str = "X") -> Columns:
-    """{name: column} of what `has_names` is true for; those of one row have one element."""
+class _Found:
+    """The columns that were read, by index, what is wrong with some, and what the user is told."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[int, Array] = {}
+        self.text: dict[int, Array] = {}
+        self.dates: dict[int, Array] = {}
+        self.problems: list[Problem] = []
+        self.strange: list[Problem] = []
+        self.notes: list[str] = []
+
+    def add(self, i: int, part: Part, feature: str, table: Table, *, training: bool) -> None:
+        """Add a column."""
+        place = {"number": self.numbers, "text": self.text, "date": self.dates}
+        place[part.kind][i] = part.cells
+        self.problems += described(part.faults, feature, table, training=training)
+        self.problems += [Problem(f"column {feature!r}", *each) for each in part.problems]
+        self.notes += [f"column {feature!r} {note}" for note in part.notes] if training else []
+
+
+def _check_sizes(cells: Mapping[str, Array], name: str) -> int:
+    """Return the number of rows. DataError if columns differ in it, or if it is 0."""
+    sizes = {feature: len(each) for feature, each in cells.items()}
+    first = next(iter(sizes))
+    for feature, size in sizes.items():
+        if size != sizes[first]:
+            raise DataError(
+                f"{name}: column {first!r} has {counted(sizes[first], 'row')}, and column "
+                f"{feature!r} has {size:,}; all columns must have the same length"
+            )
+    if sizes[first] == 0:
+        raise DataError(f"{name} has no rows; expected at least one")
+    return sizes[first]
+
+
+def columns_of(X: object, features: Sequence[str] | None = None, name: str = "X") -> Columns:
+    """{name: column} of a table, frame or array; those of one row have one element."""
     if isinstance(X, Table):
         return _of_table(X, features)
+    if not has_names(X):
+        return _without_names(X, name)
     if isinstance(X, (np.ndarray, np.void)):
         rows = np.atleast_1d(np.asarray(X))
         return {column: rows[column] for column in rows.dtype.names or ()}
@@ -127,13 +190,29 @@ def columns_of(X: object, features: Sequence[str], name: str = "X") -> Columns:
     return {column: frame[column] for column in column_names(X) or ()}
 
 
-def _of_table(table: Table, features: Sequence[str]) -> Columns:
+def _without_names(X: Any, name: str) -> Columns:
+    """The columns of an array or a list of rows, named "1", "2", …, or of another frame."""
+    names = getattr(X, "columns", None)
+    if names is not None and hasattr(X, "iloc"):  # of pandas, whose names are not all strings
+        return {str(column): X.iloc[:, i] for i, column in enumerate(names)}
+    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise DataError(
+            f"{name}: expected a data frame, a dict of columns, or a 2-D array (rows, columns); "
+            f"got {type(X).__name__} of shape {array.shape}"
+        )
+    return {str(i + 1): array[:, i] for i in range(array.shape[1])}
+
+
+def _of_table(table: Table, features: Sequence[str] | None) -> Columns:
     columns = {
-        column: table.text[i] if i in table.text else table.values[:, i]
+        column: table.dates.get(i, table.text.get(i, table.values[:, i]))
         for i, column in enumerate(table.names)
     }
-    unnamed = tuple(str(i + 1) for i in range(len(features)))
-    if table.names == unnamed != tuple(features):  # of an array: its columns have only numbers
+    unnamed = tuple(str(i + 1) for i in range(len(features or ())))
+    if features and table.names == unnamed != tuple(
+        features
+    ):  # of an array: its columns have only numbers
         columns = dict(zip(features, columns.values(), strict=True))
     if table.target is not None:
         targets = table.target.reshape(table.n_rows, -1).T
@@ -157,10 +236,10 @@ def _of_rows(rows: Sequence[object], name: str) -> Columns:
     }
 
 
-def _of_mapping(X: Any, features: Sequence[str], name: str) -> Columns:
+def _of_mapping(X: Any, features: Sequence[str] | None, name: str) -> Columns:
     """The columns of a dict: one row if its values are single ones."""
     columns = {column: X[column] for column in X.keys()}  # noqa: SIM118 a Series iterates values
-    used = [feature for feature in features if feature in columns]
+    used = [feature for feature in columns if features is None or feature in features]
     single = [feature for feature in used if _is_single(columns[feature])]
     if single and len(single) < len(used):
         other = next(feature for feature in used if feature not in single)
@@ -192,123 +271,3 @@ def _check_present(columns: Columns, features: Sequence[str], name: str) -> None
         f"{name}: the model takes {counted(len(features), 'column')}, {listed(features)}; "
         f"missing: {', '.join(named)}; {name} has {listed(map(str, columns)) or 'none'}"
     )
-
-
-# ---- cells --------------------------------------------------------------------------------
-
-# what is wrong: the rows where it is, and what stands there
-_Faults = dict[str, tuple[list[int], list[object]]]
-
-
-def _cells(column: object, feature: str, name: str) -> Array:
-    """A column as an array (n,), of objects if it is a list, in which None stands for a mask."""
-    array: Array
-    if isinstance(column, np.ma.MaskedArray):
-        array = np.asarray(column.astype(object))
-        array[np.ma.getmaskarray(column)] = None
-    elif isinstance(column, (list, tuple)):
-        array = np.empty(len(column), object)
-        for i, value in enumerate(column):
-            array[i] = value
-    else:
-        array = np.asarray(column)
-    if array.ndim == 2 and array.shape[1] == 1:
-        return array[:, 0]
-    if array.ndim != 1:
-        twice = ": do two columns have this name?" if array.ndim == 2 else ""
-        raise DataError(
-            f"{name}: column {feature!r} has shape {array.shape}; expected one value for each "
-            f"row{twice}"
-        )
-    return array
-
-
-def _numbers(cells: Array) -> tuple[Array, _Faults]:
-    """The cells as float64, and what is wrong with some."""
-    faults: _Faults = {}
-    if cells.dtype.kind in "biuf":
-        numbers = cells.astype(np.float64)
-        for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
-            missing = bool(np.isnan(numbers[row]))
-            _note(faults, "missing" if missing else "infinite", row, cells[row])
-        return numbers, faults
-    numbers = np.full(len(cells), np.nan)
-    for row, value in enumerate(cells.tolist() if cells.dtype.kind in "OUS" else list(cells)):
-        if _is_missing(value):
-            _note(faults, "missing", row, value)
-        elif not is_number_kind(type(value)):
-            _note(faults, "text" if isinstance(value, str) else "other", row, value)
-        else:
-            try:
-                numbers[row] = float(value)
-            except (OverflowError, ValueError):
-                numbers[row] = np.inf
-            if not isfinite(numbers[row]):
-                _note(faults, "infinite", row, value)
-    return numbers, faults
-
-
-def _texts(cells: Array, known: Iterable[str]) -> tuple[Array, _Faults]:
-    """The cells as strings, and what is wrong with some."""
-    faults: _Faults = {}
-    categories = frozenset(known)
-    texts = np.empty(len(cells), object)
-    for row, value in enumerate(cells.tolist() if cells.dtype.kind not in "mM" else list(cells)):
-        if _is_missing(value):
-            _note(faults, "missing", row, value)
-        elif isinstance(value, str):
-            texts[row] = value
-        elif isinstance(value, (bool, np.bool_, Real)):
-            texts[row] = _category(value, categories)
-        else:
-            _note(faults, "no text", row, value)
-    return texts, faults
-
-
-def _category(value: Any, known: frozenset[str]) -> str:
-    """A number or truth value as a .csv file may have it: as a category, if there is such a one."""
-    if isinstance(value, (bool, np.bool_)):
-        written = [str(value), str(value).lower(), str(value).upper()]
-    elif float(value).is_integer():
-        written = [str(int(value)), str(value)]
-    else:
-        written = [str(value)]
-    return next((text for text in written if text in known), written[0])
-
-
-def _is_missing(value: object) -> bool:
-    if isinstance(value, (float, np.floating)):
-        return isnan(value)
-    if isinstance(value, (np.datetime64, np.timedelta64)):
-        return bool(np.isnat(value))
-    return value == "" if isinstance(value, str) else is_missing_kind(type(value))
-
-
-def _note(faults: _Faults, kind: str, row: int, value: object) -> None:
-    rows, values = faults.setdefault(kind, ([], []))
-    rows.append(row)
-    values.append(value)
-
-
-# kind of fault: (one cell, several cells, the way out)
-_WORDS = {
-    "missing": ("missing value", "missing values", "fill them in, or drop such rows"),
-    "infinite": ("number that is not finite", "numbers that are not finite", "drop such rows"),
-    "text": ("text", "texts", "the model takes numbers in this column: convert text with float"),
-    "other": ("value", "values", "the model takes numbers here"),
-    "no text": ("value", "values", "the model takes text here"),
-}
-
-
-def _described(faults: _Faults, feature: str, table: Table) -> list[Problem]:
-    problems = []
-    for kind, (rows, values) in faults.items():
-        one, many, remedy = _WORDS[kind]
-        first = at_first(table.place(rows[0]), len(rows))
-        what = f"{counted(len(rows), one, many)} {first}"
-        if kind == "text":
-            what += f": {shortened(str(values[0]))}"
-        elif kind != "missing":
-            what += f": {shortened(str(values[0]))} ({type(values[0]).__name__})"
-        problems.append(Problem(f"column {feature!r}", what, remedy))
-    return problems

@@ -18,7 +18,7 @@ from .._core import CELL_KINDS
 from .._types import Array
 from ..errors import DataError
 from ._header import find_header, is_index
-from ._notation import is_plain
+from ._notation import is_missing, is_plain
 from ._problems import SHOWN, is_spec, shortened
 from ._scan import DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
 
@@ -48,6 +48,8 @@ class Cells:
         Decisions about the file that the user may want to change.
     scan : Scan
         All records, including the header line.
+    holes : bool
+        Whether missing values are holes of the table, and no faults.
     """
 
     source: str
@@ -56,6 +58,7 @@ class Cells:
     index: bool
     notes: tuple[str, ...]
     scan: Scan
+    holes: bool = False
 
     @property
     def values(self) -> Array:
@@ -78,7 +81,7 @@ class Cells:
         notes = []
         for column in columns:
             kinds = self.counts(column)
-            if kinds[TEXT] == 0 and (kinds[CODE] or kinds[ZEROS]):
+            if self.n_words(column) == 0 and (kinds[CODE] or kinds[ZEROS]):
                 texts, codes = self.texts([column])[column]
                 code = texts[codes[self.first(column, (CODE, ZEROS))]]
                 notes.append(
@@ -90,6 +93,10 @@ class Cells:
     def texts(self, columns: Sequence[int]) -> dict[int, tuple[Array, Array]]:
         """Return {column: (distinct strings of the rows, index into them for each row)}."""
         return {c: self._below(*found) for c, found in self.scan.texts(columns).items()}
+
+    def others(self, columns: Sequence[int]) -> dict[int, tuple[Array, Array]]:
+        """The same for cells that are no numbers; the index of a number is -1."""
+        return {c: self._below(*found) for c, found in self.scan.others(columns).items()}
 
     def distinct(self, column: int) -> tuple[Array, Array]:
         """Return the texts of one column, without keeping them for later calls."""
@@ -109,6 +116,11 @@ class Cells:
         except (ValueError, OverflowError):  # an exponent, a point, or more than 64 bits
             return values.copy()
 
+    def read_ahead(self, columns: Sequence[int]) -> None:
+        """Read the cells of several columns that are no numbers in one pass over the file."""
+        if self.holes:
+            self.scan.others([column for column in columns if self.counts(column)[TEXT]])
+
     # ---- what a column contains --------------------------------------------------------------
 
     def counts(self, column: int) -> Array:
@@ -117,6 +129,27 @@ class Cells:
         if not self.named:
             counts[self.scan.kinds[column]] += 1
         return counts
+
+    def n_words(self, column: int) -> int:
+        """Return how many cells are text, without missing values if these are holes."""
+        n = int(self.counts(column)[TEXT])
+        return n - int(self.missing(column).sum()) if self.holes and n else n
+
+    def missing(self, column: int) -> Array:
+        """Mark the rows of a column whose cell is no number, and a word for a missing value."""
+        if not self.counts(column)[TEXT]:
+            return np.zeros(len(self.lines), bool)
+        texts, codes = self.others([column])[column]
+        words = np.array([text != "" and self.is_missing(text) for text in texts], bool)
+        return np.append(words, False)[codes]  # the code of a number is -1
+
+    def is_missing(self, text: str) -> bool:
+        """Whether a cell of a column of numbers or dates stands for a missing value."""
+        return is_missing(text) or text in self.scan.format.na
+
+    def is_hole(self, texts: Array) -> Array:
+        """Mark the strings that stand for a missing value in a column of text."""
+        return np.isin(texts.astype(str), ("", *self.scan.format.na))
 
     def first(self, column: int, kinds: Sequence[int]) -> int:
         """Return the row of the first cell that has one of these kinds; there must be one."""
@@ -131,7 +164,7 @@ class Cells:
     def _is_text(self, column: int) -> bool:
         """Whether the counts of a column say that it is text: no numbers, or only codes."""
         kinds = self.counts(column)
-        if kinds[TEXT]:
+        if self.n_words(column):
             return not (kinds[DIGITS] or kinds[NUMBER] or kinds[PADDED])
         codes = kinds[CODE] or kinds[ZEROS]
         return bool(codes and not (kinds[NUMBER] or kinds[PADDED]))
@@ -139,8 +172,9 @@ class Cells:
     def _below(self, texts: Array, codes: Array) -> tuple[Array, Array]:
         """Return the distinct strings below the header line, and the index into them."""
         skipped = int(self.named)
-        if skipped and not (codes[1:] == 0).any():  # string 0 is only in line 1
-            return texts[1:], codes[1:] - 1
+        if skipped and codes[0] == 0 and not (codes[1:] == 0).any():  # string 0 is only in line 1
+            below = codes[1:]
+            return texts[1:], below - (below > 0)
         return texts, codes[skipped:]
 
     # ---- in messages -------------------------------------------------------------------------
@@ -162,6 +196,7 @@ def read_csv(
     header: str = "auto",
     format: Format | None = None,
     wanted: tuple[str, ...] | None = None,
+    holes: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Cells:
     """Read a .csv file in UTF-8. Empty lines are ignored.
@@ -177,6 +212,8 @@ def read_csv(
         The delimiter, and the marks in numbers. By default commas separate cells.
     wanted : tuple of str, optional
         Names that the file should have; if line 1 contains all of them, it is a header line.
+    holes : bool
+        Whether missing values are holes of the table, and no faults.
     max_bytes : int, default 4 GiB
         The maximum size of the numbers in memory; each cell takes 8 bytes.
 
@@ -211,7 +248,7 @@ def read_csv(
         index = is_index(read)
     if width == 1:
         _suspect_delimiter(read, named)
-    return Cells(source, names, named, index, notes, read)
+    return Cells(source, names, named, index, notes, read, holes)
 
 
 def _place(column: int, names: tuple[str, ...]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from .._checks.words import counted
 from ._csv import EMPTY, PADDED, TEXT, ZEROS, Cells
-from ._notation import are_dates, is_infinite, is_missing, is_plain, looks_numeric, other_notation
+from ._dates import are_dates
+from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
 from ._problems import (
     IGNORED_BY_OPTION,
     SHOWN,
@@ -37,8 +39,11 @@ def check_cells(
     forced: AbstractSet[int] | None,
     target: int | None,
     known: Mapping[int, Collection[str]],
+    others: Mapping[int, list[Problem]],
 ) -> None:
     """Raise one DataError for all cells that are not what their column takes.
+
+    If missing values are holes of the table, only those of the target are faults.
 
     Parameters
     ----------
@@ -55,24 +60,34 @@ def check_cells(
         the user a choice.
     known : mapping of int to collection of str
         The only texts that some of the columns of text may contain.
+    others : mapping of int to list of Problem
+        What is wrong with further columns, such as those of dates.
     """
     odd = set() if forced is None else {c for c in texts - forced if _looks_numeric(cells, c)}
     numbers, texts = numbers | odd, texts - odd
     finite = bool(np.isfinite(cells.values).all())  # in one pass, in the order of memory
-    faulty = [column for column in numbers if _is_faulty(cells, column, finite)]
-    faulty += [column for column in texts if _is_incomplete(cells, column)]
+    taken = {target} if cells.holes else numbers | texts  # that must not miss a value
+    faulty = [c for c in numbers if _is_faulty(cells, c, finite, holes=c not in taken)]
+    faulty += [column for column in texts & taken if _is_incomplete(cells, column)]
+    faulty += others
     strange = {c: found for c, each in known.items() if (found := _unknown(cells, c, each))}
     faulty += [column for column in strange if column not in faulty]
     if not faulty:
         return
     problems = {
         column: [
-            *_problems(cells, column, target, text=column in texts),
+            *(
+                _problems(cells, column, target, text=column in texts, holes=column not in taken)
+                if column in numbers | texts
+                else ()
+            ),
+            *others.get(column, ()),
             *strange.get(column, ()),
         ]
         for column in sorted(faulty)[:SHOWN]
     }
-    for column in texts - {target} if target is not None else ():
+    limited = target is not None and not cells.holes
+    for column in texts - {target} if limited else ():
         distinct = cells.texts([column])[column][0].tolist()
         if len(distinct) > MAX_CATEGORIES and (column in problems or column not in faulty):
             many = too_many_categories(cells.called(column), distinct, cells.spec(column))
@@ -86,7 +101,7 @@ def check_cells(
 
 def _looks_numeric(cells: Cells, column: int) -> bool:
     """Whether a column without plain numbers holds numbers in another notation, or no value."""
-    if cells.counts(column)[TEXT] == 0:
+    if cells.n_words(column) == 0:
         return False
     texts = cells.texts([column])[column][0]
     number = looks_numeric(texts, cells.scan.format)
@@ -103,10 +118,14 @@ def too_many_categories(called: str, distinct: Collection[str], spec: str) -> Pr
     return Problem(called, what, remedy, drop=None if "," in spec else spec)
 
 
-def _is_faulty(cells: Cells, column: int, finite: bool) -> bool:
-    """Whether a column of numbers has a cell that is not a finite plain number."""
+def _is_faulty(cells: Cells, column: int, finite: bool, *, holes: bool) -> bool:
+    """Whether a column of numbers has a cell that is not a finite plain number, or a hole."""
     kinds = cells.counts(column)
-    if kinds[EMPTY] or kinds[ZEROS] or kinds[PADDED] or kinds[TEXT]:
+    if kinds[ZEROS] or kinds[PADDED] or cells.n_words(column):
+        return True
+    if holes:
+        return not finite and bool(np.isinf(cells.values[:, column]).any())
+    if kinds[EMPTY] or kinds[TEXT]:
         return True
     return not (finite or np.isfinite(cells.values[:, column]).all())
 
@@ -114,7 +133,7 @@ def _is_faulty(cells: Cells, column: int, finite: bool) -> bool:
 def _is_incomplete(cells: Cells, column: int) -> bool:
     """Whether a column of text has an empty cell."""
     texts, codes = cells.texts([column])[column]
-    empty = np.flatnonzero(texts == "")
+    empty = np.flatnonzero(cells.is_hole(texts))
     return bool(empty.size and np.isin(codes, empty).any())
 
 
@@ -170,7 +189,7 @@ def _find(cells: Cells, column: int, *, text: bool) -> _Faults:
     texts, codes = cells.distinct(column)
     found = _Faults(n_distinct=len(texts))
     if text:
-        rows = np.flatnonzero(np.isin(codes, np.flatnonzero(texts == "")))
+        rows = np.flatnonzero(np.isin(codes, np.flatnonzero(cells.is_hole(texts))))
     if not text and kinds[ZEROS] + kinds[PADDED]:
         row = cells.first(column, (ZEROS, PADDED))
         found.zeros.add(int(kinds[ZEROS] + kinds[PADDED]), row, texts[codes[row]])
@@ -178,15 +197,18 @@ def _find(cells: Cells, column: int, *, text: bool) -> _Faults:
     distinct, first, counts = np.unique(codes[rows], return_index=True, return_counts=True)
     for code, i, n in zip(distinct.tolist(), first.tolist(), counts.tolist(), strict=True):
         cell = texts[code]
-        _group(found, cell, _notation(cell, cells.scan.format, forms)).add(n, int(rows[i]), cell)
+        notation = _notation(cell, cells.scan.format, forms)
+        _group(found, cell, notation, cells.is_missing).add(n, int(rows[i]), cell)
     return found
 
 
-def _group(found: _Faults, cell: str, notation: str | None) -> _Group:
+def _group(
+    found: _Faults, cell: str, notation: str | None, missing: Callable[[str], bool]
+) -> _Group:
     """Return the group that a cell belongs to which is no finite number."""
     if cell == "":
         return found.empty
-    if is_missing(cell):
+    if missing(cell):
         return found.missing
     if is_infinite(cell) or (notation is None and is_plain(cell)):
         return found.infinite
@@ -206,7 +228,9 @@ def _notation(cell: str, format: Format, forms: dict[str, str | None]) -> str | 
 # ---- in words -----------------------------------------------------------------------------
 
 
-def _problems(cells: Cells, column: int, target: int | None, *, text: bool) -> Iterator[Problem]:
+def _problems(
+    cells: Cells, column: int, target: int | None, *, text: bool, holes: bool
+) -> Iterator[Problem]:
     """Yield the problems of a column: at most one for each kind of fault, and three notations."""
     found = _find(cells, column, text=text)
     model, spec = target is None, cells.spec(column)
@@ -224,17 +248,16 @@ def _problems(cells: Cells, column: int, target: int | None, *, text: bool) -> I
 
     for what, group in (("empty cell", found.empty), ("missing value", found.missing)):
         rows = f"leave out the row{'s' if group.n > 1 else ''}"
+        if holes:
+            continue
         if group.n == len(cells.lines) > 1 and not model:  # in every row
             yield problem(f"only {what}s", group, drop or "choose another --target")
         elif group.n:
             yield problem(counted(group.n, what), group, "fill in a value", rows, drop)
     if found.infinite.n:
-        yield problem(
-            counted(found.infinite.n, "infinite number"),
-            found.infinite,
-            "write finite numbers",
-            drop,
-        )
+        as_hole = f"--na {shlex.quote(found.infinite.cell)} (as missing)" if holes else ""
+        what = counted(found.infinite.n, "infinite number")
+        yield problem(what, found.infinite, "write finite numbers", as_hole, drop)
     for notation, group in list(found.notations.items())[:3]:
         what = counted(group.n, "number") + " in another notation"
         yield problem(what, group, as_text, drop, why=f": {notation}")
@@ -245,4 +268,5 @@ def _problems(cells: Cells, column: int, target: int | None, *, text: bool) -> I
         names = found.text.row == 0 and not cells.named
         header = "--header yes if line 1 contains names" if names else ""
         what = counted(found.text.n, "text") + " in a column of numbers"
-        yield problem(what, found.text, header, as_text, drop)
+        as_hole = f"--na {shlex.quote(found.text.cell)} (as missing)" if holes else ""
+        yield problem(what, found.text, header, as_hole, as_text, drop)

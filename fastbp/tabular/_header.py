@@ -13,6 +13,7 @@ from ._scan import Scan
 EMPTY, DIGITS, TEXT = (CELL_KINDS[kind] for kind in ("empty", "digits", "text"))
 NUMBERS = [CELL_KINDS[kind] for kind in ("digits", "number", "code")]
 _FEW = 10  # with fewer rows, the range of a column says little
+_MOSTLY = 2  # how many times as many numbers as texts a column of numbers has
 _FAR = 10.0  # with few rows: how many times the largest number (at least 1) counts as far
 
 _NO = "--header no if it is a row"
@@ -26,7 +27,7 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
 
     - Line 1 contains names if all of `wanted`, the names that a model takes, are in it. This does
       not count if `wanted` are only numbers of columns, as they are for a file without names.
-    - Text above a column of numbers is a name.
+    - Text above a column of numbers is a name; the column may have holes.
     - A line of numbers contains names if they are 0, 1, … n - 1, if they increase in equal steps
       above fractions, or if they are far from the numbers below.
     - A line of text above text contains names unless a string appears in its column again.
@@ -100,9 +101,14 @@ def _are_places(wanted: tuple[str, ...], scan: Scan) -> bool:
 
 
 def _numeric_below(scan: Scan) -> Array:
-    """Mark the columns that contain only plain numbers, at least one, below the first record."""
-    below = scan.counts.sum(axis=1)
-    return np.asarray((scan.counts[:, NUMBERS].sum(axis=1) == below) & (below > 0))
+    """Mark the columns that contain plain numbers below the first record, and beside them no text.
+
+    Empty cells do not count; nor do a few texts, such as NA, where most cells are numbers.
+    """
+    numbers = scan.counts[:, NUMBERS].sum(axis=1)
+    others = scan.counts.sum(axis=1) - numbers - scan.counts[:, EMPTY]
+    only_text = others == scan.counts[:, TEXT]
+    return np.asarray((numbers > 0) & only_text & (numbers >= _MOSTLY * others))
 
 
 def _is_word(scan: Scan, column: int) -> bool:
@@ -179,11 +185,11 @@ def _far_from_below(scan: Scan, compared: Array) -> bool:
     head, below = scan.values[0, compared], scan.values[1:, compared]
     if not 2 <= len(head) == len(np.unique(head)) == (~np.isin(scan.kinds, (EMPTY, TEXT))).sum():
         return False  # names are distinct, and each of them must be compared
-    low, high = below.min(axis=0), below.max(axis=0)
+    low, high = np.fmin.reduce(below), np.fmax.reduce(below)  # without holes
     with np.errstate(over="ignore", invalid="ignore"):
         distance = np.maximum(low - head, head - high)
         if len(below) < _FEW:
-            return bool((distance > _FAR * np.maximum(1, abs(below).max(axis=0))).all())
+            return bool((distance > _FAR * np.maximum(1, np.fmax.reduce(abs(below)))).all())
         return bool((distance > 0).all() and 2 * (distance > high - low).sum() > len(head))
 
 
@@ -194,11 +200,11 @@ def _steps_above_fractions(scan: Scan, compared: Array) -> bool:
     if not 3 <= len(names) == len(kinds) or (kinds != DIGITS).any():
         return False
     steps = np.diff(names)
-    whole = scan.counts[compared, DIGITS]
+    whole, empty = scan.counts[compared, DIGITS], scan.counts[compared, EMPTY]
     return bool(
         steps[0] > 0
         and (steps == steps[0]).all()
-        and (2 * whole < scan.counts[compared].sum(axis=1)).all()
+        and (2 * whole < scan.counts[compared].sum(axis=1) - empty).all()
     )
 
 

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from ._scan import Format
 
-_MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "?", "-", "--", "."}
+_MISSING = {
+    "",
+    "na",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "nan",
+    "nat",
+    "null",
+    "none",
+    "nil",
+    "?",
+    "-",
+    "--",
+    ".",
+}
 _INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LIKE = re.compile(r"[+-]?[\d.,' _\u00a0\u2009\u202f\u2019]*\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
-_DATE = re.compile(
-    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
-    r"([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?",
-    re.ASCII,
-)
 _LONGEST = 64  # characters of a number in another notation; patterns can be very slow on long text
 _SAMPLE = 1000  # distinct strings of a column that are examined
 
@@ -67,15 +77,6 @@ def is_infinite(text: str) -> bool:
 def is_plain(text: str) -> bool:
     """Whether a cell is a plain number; leading zeros are allowed."""
     return _PLAIN.fullmatch(text) is not None
-
-
-def are_dates(texts: Collection[str]) -> bool:
-    """Whether all texts are dates as ISO 8601 writes them, with or without a time.
-
-    >>> are_dates(["2026-05-20", "2026-05-20 09:30", "2026-05-20T09:30:00Z"]), are_dates(["2026"])
-    (True, False)
-    """
-    return bool(texts) and all(map(_DATE.fullmatch, texts))
 
 
 def other_notation(text: str, format: Format) -> str | None:

@@ -20,6 +20,7 @@ from .._core import CELL_KINDS, MAX_CELL, CsvPass
 from .._files.atomic import naming
 from .._types import Array
 from ..errors import DataError
+from ._dates import check_format
 
 BLOCK = 1 << 20  # bytes read at a time
 MAX_COLUMNS = 100_000  # with more columns, names and counts take more memory than the numbers
@@ -41,6 +42,10 @@ class Format:
         The decimal mark, "." or ",".
     thousands : str, default ""
         The mark between groups of three digits: one of `. , ' _`, a blank, or "" for none.
+    na : tuple of str
+        Further texts that stand for a missing value, in all columns.
+    date_formats : tuple of str
+        Formats of dates other than ISO 8601, as `datetime.strptime` takes them.
 
     Raises
     ------
@@ -51,6 +56,8 @@ class Format:
     delimiter: str = ","
     decimal: str = "."
     thousands: str = ""
+    na: tuple[str, ...] = ()
+    date_formats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         one = isinstance(self.delimiter, str) and len(self.delimiter) == 1
@@ -69,6 +76,11 @@ class Format:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}")
         if self.thousands == self.delimiter == " ":
             raise ValueError("a blank cannot be both delimiter and thousands")
+        for word in self.na:
+            if not isinstance(word, str) or word != word.strip():
+                raise ValueError(f"na must be texts without blanks around them; got {word!r}")
+        for each in self.date_formats:
+            check_format(each)
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,7 @@ class Scan:
     first: Array
     file: _File
     _known: dict[int, tuple[Array, Array]] = field(default_factory=dict)
+    _known_others: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
     def texts(self, columns: Collection[int]) -> dict[int, tuple[Array, Array]]:
         """Return {column: (its distinct strings, index into them for each record)}.
@@ -123,18 +136,33 @@ class Scan:
         known = self._known.get(column)
         return self._read_texts((column,))[column] if known is None else known
 
-    def _read_texts(self, chosen: tuple[int, ...]) -> dict[int, tuple[Array, Array]]:
+    def others(self, columns: Collection[int]) -> dict[int, tuple[Array, Array]]:
+        """The same for cells that are no numbers; the index of a number is -1."""
+        new = tuple(sorted(column for column in columns if column not in self._known_others))
+        if new:
+            self._known_others.update(self._read_texts(new, others=True))
+        return {column: self._known_others[column] for column in sorted(columns)}
+
+    def _read_texts(
+        self, chosen: tuple[int, ...], *, others: bool = False
+    ) -> dict[int, tuple[Array, Array]]:
         reader = _pass(self.format, len(self.head))
         known: list[dict[bytes, int]] = [{} for _ in chosen]
         codes = np.empty((len(self.lines), len(chosen)), np.int32)
         batch = np.empty((max(1, _SAMPLE // len(chosen)), len(chosen)), np.int64)
+        wanted = np.zeros(batch.shape, np.uint8) if others else None
         n = 0
 
         def take(block: bytearray, start: int, stop: int, last: bool) -> int:
             nonlocal n
             rows = -1
             while rows != 0:
-                rows, used, fault = reader.texts(block, start, stop, last, chosen, known, batch)
+                if wanted is not None:
+                    rest = np.isnan(self.values[n : n + len(batch), chosen])
+                    wanted[: len(rest)] = rest
+                rows, used, fault = reader.texts(
+                    block, start, stop, last, chosen, known, batch, wanted
+                )
                 if fault or n + rows > len(codes):
                     raise self.file.changed()
                 codes[n : n + rows] = batch[:rows]
