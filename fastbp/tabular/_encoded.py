@@ -266,6 +266,15 @@ class TextColumn:
 Column = NumberColumn | DateColumn | TextColumn
 
 
+def names_of(columns: Iterable[Column]) -> tuple[list[str], list[str]]:
+    """The names of the inputs of columns: those of numbers, and all others."""
+    columns = list(columns)
+    return (
+        [name for column in columns for name in column.number_names],
+        [name for column in columns for name in column.other_names],
+    )
+
+
 def distinct(names: Iterable[str]) -> list[str]:
     """The same names; one that has occurred gets a number.
 

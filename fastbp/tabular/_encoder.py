@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,20 @@ from .._checks.arguments import (
     check_nonnegative,
     check_positive_int,
 )
-from .._checks.names import did_you_mean
 from .._checks.numbers import as_array
 from .._checks.words import counted, listed
 from .._types import Array
 from ..errors import DataError
-from ._encoded import Column, NumberColumn, Scale, TextColumn, clip, distinct
+from ._encoded import Column, TextColumn, distinct, names_of
 from ._encoder_state import column_from_dict, column_to_dict
+from ._inputs import (
+    columns_in,
+    dense_inputs,
+    is_one_hot,
+    kind_of,
+    refuse_infinite,
+    sparse_inputs,
+)
 from ._learned import (
     Target,
     cross_fitted,
@@ -33,14 +40,12 @@ from ._learned import (
     target_of,
     text_column,
 )
-from ._problems import Problem, at_first, data_error
 from ._table import Table, infer_task
 
 NUMBERS = ("robust", "quantile", "standard", "none")
 HIGH_CARDINALITY = ("auto", "target", "frequent", "one-hot", "drop")
 TASKS = (None, "classification", "regression")
 MAX_INPUTS = 2**31 - 1  # the engine's indices of sparse rows are int32
-_BLOCK = 4096  # rows to scale at a time, so that the intermediate float64 array stays small
 _SPARSE_INPUTS, _SPARSE_SHARE = 256, 0.1  # from where on sparse="auto" makes sparse rows
 _MIN_COUNT, _ROWS_PER_COUNT = 4, 50  # the default of min_count
 _FORMAT = 1
@@ -234,8 +239,9 @@ class TableEncoder:
         """
         table, dtype = _as_table(X), check_dtype(dtype)
         chosen, target = self._fit(table, y, rows)
+        columns = self._used()
+        table = columns_in(table, columns)
         crossed: dict[int, Array] = {}
-        columns = self._known()
         for i, column in enumerate(columns):
             if isinstance(column, TextColumn) and column.encoding == "means" and target is not None:
                 codes = column.codes(table.text[i])
@@ -243,7 +249,7 @@ class TableEncoder:
                 found = column.values[codes]
                 found[chosen] = cross_fitted(column, codes[chosen], target, self.smooth, folds)
                 crossed[i] = found
-        return self._returned(self._inputs(table, dtype, crossed), X)
+        return self._returned(self._inputs(columns, table, dtype, crossed), X)
 
     def _fit(self, table: Table, y: Any, rows: Any) -> tuple[Array, Target | None]:
         """Learn from a table; return the indices of the training rows, and their target."""
@@ -256,8 +262,8 @@ class TableEncoder:
         chosen = _rows_of(rows, table)
         target = None if y is None else self._target(y, table, chosen)
         beyond = self._beyond(target)
-        numeric = [i for i in range(len(table.names)) if i not in {*table.text, *table.dates}]
-        _refuse_infinite(table, numeric)
+        numeric = [i for i in range(len(table.names)) if kind_of(table, i) == "number"]
+        refuse_infinite(table, numeric)
         found: dict[int, Column] = dict(
             zip(
                 numeric,
@@ -350,49 +356,51 @@ class TableEncoder:
             raise ValueError("the encoder is not fitted: call fit first")
         return self._columns
 
+    def _used(self) -> list[Column]:
+        """The columns that have inputs."""
+        return [c for c in self._known() if c.number_names or c.other_names]
+
     def __sklearn_is_fitted__(self) -> bool:
         return self._columns is not None
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The names of the columns that `transform` takes."""
-        return tuple(column.name for column in self._known())
+        """The names of the columns that `transform` takes: those that have inputs."""
+        return tuple(column.name for column in self._used())
 
     @property
     def kinds(self) -> dict[str, str]:
-        """For each column what it holds: "number", "date" or "text"."""
-        return {column.name: column.kind for column in self._known()}
+        """For each of `features` what it holds: "number", "date" or "text"."""
+        return {column.name: column.kind for column in self._used()}
 
     @property
     def categories(self) -> dict[str, tuple[str, ...]]:
-        """For each column of text the texts that have an input or share one, without holes."""
+        """For each of `features` that is text, the texts that `fit` saw, without holes."""
         return {
             column.name: (*column.levels, *column.rare)
-            for column in self._known()
+            for column in self._used()
             if isinstance(column, TextColumn)
         }
 
     @property
     def n_numbers(self) -> int:
         """The number of inputs of numbers, days and means, which are the first ones."""
-        return sum(len(column.number_names) for column in self._known())
+        return len(names_of(self._known())[0])
 
     @property
     def n_inputs(self) -> int:
         """The number of inputs."""
-        return self.n_numbers + sum(len(column.other_names) for column in self._known())
+        return sum(map(len, names_of(self._known())))
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """The names of the inputs, an ndarray of str (n_inputs,), all different.
 
         `input_features` may be the names of the columns, as scikit-learn passes them.
         """
-        columns = self._known()
-        if input_features is not None and tuple(input_features) != self.features:
+        numbers, others = names_of(self._known())
+        if input_features is not None and list(input_features) != self.feature_names_in_.tolist():
             raise ValueError("input_features is not equal to feature_names_in_")
-        names = [name for column in columns for name in column.number_names]
-        names += [name for column in columns for name in column.other_names]
-        return np.array(distinct(names), object)
+        return np.array(distinct([*numbers, *others]), object)
 
     def describe(self) -> str:
         """What becomes of each column, a line for each."""
@@ -435,7 +443,8 @@ class TableEncoder:
         Parameters
         ----------
         X : Table
-            The table. Its columns are found by name; further columns are left out.
+            The table. Its columns are found by name. It needs those that have inputs, `features`;
+            all others are left out.
         dtype : {"float32", "float64"}
             The dtype of the inputs.
 
@@ -454,167 +463,40 @@ class TableEncoder:
         ValueError
             The encoder is not fitted, or `dtype` is invalid.
         """
-        columns = self._known()
-        table = self._chosen(_as_table(X), columns)
-        return self._returned(self._inputs(table, check_dtype(dtype), {}), X)
+        columns = self._used()
+        table = columns_in(_as_table(X), columns)
+        return self._returned(self._inputs(columns, table, check_dtype(dtype), {}), X)
 
     def unseen(self, X: Any) -> dict[str, dict[str, int]]:
         """For each column of text the texts that `fit` did not see, and in how many rows they are.
 
-        X and the errors are those of `transform`. Columns without such texts, and those that have
-        no input, are left out.
+        X and the errors are those of `transform`. Columns without such texts are left out.
         """
-        columns = self._known()
-        table = self._chosen(_as_table(X), columns)
+        columns = self._used()
+        table = columns_in(_as_table(X), columns)
         found = {}
         for i, column in enumerate(columns):
-            if isinstance(column, TextColumn) and column.encoding != "none":
+            if isinstance(column, TextColumn):
                 counts = Counter(table.text[i].tolist())
                 new = {t: n for t, n in counts.items() if t not in {None, "", *column.index}}
                 if new:
                     found[column.name] = new
         return found
 
-    def _chosen(self, table: Table, columns: Sequence[Column]) -> Table:
-        """A table with the columns of `fit` in their order, each of its kind."""
-        places = {name: i for i, name in enumerate(table.names)}
-        missing = [column.name for column in columns if column.name not in places]
-        if missing:
-            raise DataError(
-                f"{table.source}: the encoder takes {counted(len(columns), 'column')}, "
-                f"{listed(self.features)}; missing: {listed(map(repr, missing))}"
-                f"{did_you_mean(missing[0], table.names)}"
-            )
-        chosen = [places[column.name] for column in columns]
-        text, dates, problems = {}, {}, []
-        for i, (place, column) in enumerate(zip(chosen, columns, strict=True)):
-            kind = "text" if place in table.text else "date" if place in table.dates else "number"
-            if kind != column.kind and not _all_holes(table, place):
-                what = f"it holds {_KINDS[kind]}; the encoder takes {_KINDS[column.kind]}"
-                problems.append(Problem(f"column {column.name!r}", what, "read it as such"))
-            elif column.kind == "text":
-                text[i] = table.text.get(place, np.full(table.n_rows, None))
-            elif column.kind == "date":
-                empty = np.full(table.n_rows, "NaT", "datetime64[us]")
-                dates[i] = table.dates.get(place, empty)
-        if problems:
-            raise data_error(table.source, problems)
-        values = table.values if chosen == [*range(len(table.names))] else table.values[:, chosen]
-        found = Table(table.source, self.features, values, text, dates, lines=table.lines)
-        _refuse_infinite(found, [i for i, each in enumerate(columns) if each.kind == "number"])
-        return found
-
-    def _inputs(self, table: Table, dtype: np.dtype, crossed: Mapping[int, Array]) -> Any:
-        """The inputs for a table of `_chosen`; `crossed` has the means of some columns instead."""
-        if self._makes_sparse():
-            return self._sparse_inputs(table, dtype, crossed)
-        columns = self._known()
-        X = np.zeros((table.n_rows, self.n_inputs), dtype)
-        self._scale_into(X, table)
-        at = 0
-        for i, column in enumerate(columns):
-            n = len(column.number_names)
-            if n and _plain_scale(column) is None:
-                found = crossed[i] if i in crossed else column.numbers(_cells(table, i, column))
-                X[:, at : at + n] = found
-            at += n
-        for i, column in enumerate(columns):
-            n = len(column.other_names)
-            if n and isinstance(column, TextColumn) and column.encoding == "one-hot":
-                codes = column.codes(table.text[i])
-                known = np.flatnonzero(codes >= 0)
-                X[known, at + codes[known]] = 1
-            elif n:
-                X[:, at : at + n] = column.others(_cells(table, i, column))
-            at += n
-        self._refuse_overflow(X, table)
-        return X
-
-    def _scale_into(self, X: Array, table: Table) -> None:
-        """Write the inputs of numbers that are scaled, all columns at once."""
-        columns = self._known()
-        scales = {i: each for i, each in enumerate(map(_plain_scale, columns)) if each is not None}
-        if not scales:
-            return
-        plain = list(scales)
-        ends = np.cumsum([len(column.number_names) for column in columns])
-        places = (ends[plain] - 1).tolist()
-        median, centre, scale = (
-            np.array([getattr(each, name) for each in scales.values()])
-            for name in ("median", "centre", "scale")
-        )
-        # NumPy copies a slice several times as fast as a list of columns.
-        source = slice(None) if plain == [*range(len(columns))] else plain
-        target = slice(0, len(places)) if places == [*range(len(places))] else places
-        clipped = self.numbers == "robust"
-        for start in range(0, table.n_rows, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            values = table.values[block, source].astype(np.float64, copy=False)
-            filled = np.where(np.isnan(values), median, values)
-            with np.errstate(over="ignore"):
-                scaled = (filled - centre) * scale
-                X[block, target] = clip(scaled) if clipped else scaled
-
-    def _refuse_overflow(self, X: Array, table: Table) -> None:
-        """Raise DataError for the first number that the dtype of X cannot hold."""
-        if self.numbers in ("robust", "quantile"):  # of which none is large
-            return
-        lost = np.argwhere(~np.isfinite(X[:, : self.n_numbers]))
-        if len(lost):
-            row, place = lost[0].tolist()
-            name = self.get_feature_names_out()[place]
-            wider = "" if X.dtype == np.float64 else ", or use dtype float64"
-            raise DataError(
-                f"{table.source}, {table.place(row)}, column {name!r}: the number is too large; "
-                f'scaled, it is beyond {X.dtype}: correct it, use numbers="robust"{wider}'
-            )
-
-    # ---- sparse rows ----------------------------------------------------------------------
+    def _inputs(
+        self, columns: Sequence[Column], table: Table, dtype: np.dtype, crossed: dict[int, Array]
+    ) -> Any:
+        """The inputs for a table of `columns_in`; `crossed` has the means of some columns."""
+        make = sparse_inputs if self._makes_sparse() else dense_inputs
+        return make(columns, table, dtype, crossed)
 
     def _makes_sparse(self) -> bool:
         if self.sparse != "auto":
             return self.sparse is True
-        columns = self._known()
-        hot = [c for c in columns if isinstance(c, TextColumn) and c.encoding == "one-hot"]
+        hot = [column for column in self._known() if is_one_hot(column)]
         full = self.n_inputs - sum(len(column.other_names) for column in hot) + len(hot)
         few = self.n_inputs > _SPARSE_INPUTS and full <= _SPARSE_SHARE * self.n_inputs
         return few and importlib.util.find_spec("scipy") is not None
-
-    def _sparse_inputs(self, table: Table, dtype: np.dtype, crossed: Mapping[int, Array]) -> Any:
-        """The inputs as a CSR array: each column of text that is one-hot has one place in a row."""
-        try:
-            from scipy.sparse import csr_array
-        except ImportError as error:
-            raise ImportError(
-                'sparse=True makes arrays of SciPy: run pip install "fastbp[sklearn]"'
-            ) from error
-        parts = list(self._parts(table, crossed))
-        values = np.concatenate([values for values, _ in parts], axis=1).astype(dtype)
-        places = np.concatenate([places for _, places in parts], axis=1)
-        self._refuse_overflow(values, table)
-        stored = values != 0
-        indptr = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
-        index = np.int32 if indptr[-1] <= MAX_INPUTS else np.int64
-        arrays = (values[stored], places[stored].astype(index), indptr.astype(index))
-        return csr_array(arrays, shape=(table.n_rows, self.n_inputs))
-
-    def _parts(self, table: Table, crossed: Mapping[int, Array]) -> Iterator[tuple[Array, Array]]:
-        """Values (n, k) and the inputs (n, k) where they belong, in the order of the inputs."""
-        columns, at, n = self._known(), 0, table.n_rows
-        for i, column in enumerate(columns):
-            if k := len(column.number_names):
-                found = crossed[i] if i in crossed else column.numbers(_cells(table, i, column))
-                yield found, np.broadcast_to(np.arange(at, at + k), (n, k))
-                at += k
-        for i, column in enumerate(columns):
-            k = len(column.other_names)
-            if k and isinstance(column, TextColumn) and column.encoding == "one-hot":
-                codes = column.codes(table.text[i])[:, None]
-                yield (codes >= 0).astype(np.float64), at + codes
-            elif k:
-                found = column.others(_cells(table, i, column)).astype(np.float64)
-                yield found, np.broadcast_to(np.arange(at, at + k), (n, k))
-            at += k
 
     # ---- as a transformer of scikit-learn ----------------------------------------------------
 
@@ -741,7 +623,6 @@ _CHECKS: dict[str, Callable[[Any, str], object]] = {
     "n_folds": check_positive_int,
     "seed": check_count,
 }
-_KINDS = {"number": "numbers", "date": "dates", "text": "text"}
 
 
 # ---- columns ------------------------------------------------------------------------------
@@ -776,20 +657,6 @@ def _rows_of(rows: Any, table: Table) -> Array:
     return found
 
 
-def _refuse_infinite(table: Table, columns: Sequence[int]) -> None:
-    """Raise DataError if a number is infinite."""
-    problems = []
-    values = table.values if len(columns) == len(table.names) else table.values[:, columns]
-    for place in np.flatnonzero(np.isinf(values).any(axis=0)).tolist():
-        rows = np.flatnonzero(np.isinf(values[:, place]))
-        numbers = counted(len(rows), "infinite number")
-        what = f"{numbers} {at_first(table.place(rows[0]), len(rows))}"
-        name = table.names[columns[place]]
-        problems.append(Problem(f"column {name!r}", what, "correct it, or leave the cell empty"))
-    if problems:
-        raise data_error(table.source, problems)
-
-
 def _check_inputs(columns: Sequence[Column], source: str, n_rows: int) -> None:
     n = sum(len(column.number_names) + len(column.other_names) for column in columns)
     if n == 0:
@@ -800,27 +667,3 @@ def _check_inputs(columns: Sequence[Column], source: str, n_rows: int) -> None:
         )
     if n > MAX_INPUTS:
         raise DataError(f"{source}: {n:,} inputs are more than {MAX_INPUTS:,}")
-
-
-def _all_holes(table: Table, place: int) -> bool:
-    if place in table.text:
-        return set(table.text[place].tolist()) <= {None, ""}
-    if place in table.dates:
-        return bool(np.isnat(table.dates[place]).all())
-    return bool(np.isnan(table.values[:, place]).all())
-
-
-def _cells(table: Table, place: int, column: Column) -> Array:
-    """The cells (n,) of a column, of its kind."""
-    if column.kind == "text":
-        return table.text[place]
-    if column.kind == "date":
-        return table.dates[place]
-    return table.values[:, place].astype(np.float64, copy=False)
-
-
-def _plain_scale(column: Column) -> Scale | None:
-    """The scale of a column of numbers that is scaled, which all such columns are at once."""
-    if isinstance(column, NumberColumn) and column.scale.scale and not column.scale.quantiles:
-        return column.scale
-    return None

@@ -423,6 +423,11 @@ def test_columns_are_found_by_name():
     np.testing.assert_array_equal(
         encoder.transform(made(shuffled)), encoder.transform(made(columns))
     )
+    del shuffled["constant"]  # which has no input
+    assert "constant" not in encoder.features
+    np.testing.assert_array_equal(
+        encoder.transform(made(shuffled)), encoder.transform(made(columns))
+    )
     del shuffled["city"], shuffled["age"]
     shuffled["citi"] = columns["city"]
     with pytest.raises(DataError, match="missing: 'age', 'city'"):
