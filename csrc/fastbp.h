@@ -635,6 +635,13 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
 fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, const double *momenta,
                                      ptrdiff_t n);
 
+/* Sets a label smoothing and the shares p of units to drop for each step of an epoch, as
+ * fastbp_fit_set_rates sets rates; NULL stands for those of the network. dropout has n_layers + 1
+ * numbers for each step: of the inputs, and of each layer. smoothing in [0, 1] needs a
+ * cross_entropy with parameters; dropout in [0, 1) must be 0 where the network has none. */
+fastbp_status_t fastbp_fit_set_smoothing(fastbp_fit_t *fit, const double *smoothing,
+                                         const double *dropout, ptrdiff_t n);
+
 /* Binds other data to a session, for an epoch of its own or, with fastbp_fit_seek, as the next
  * block of an epoch. Batches must have no more rows than those that the session was made for and,
  * if it shuffles, neither must the data; otherwise FASTBP_ERR_ARGUMENT. Allocates only if x has to

@@ -284,6 +284,8 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_fit_raise(fastbp_fit_t *fit, unsigned flags)
     fastbp_status_t fastbp_fit_set_rates(
         fastbp_fit_t *fit, const double *rates, const double *momenta, ptrdiff_t n)
+    fastbp_status_t fastbp_fit_set_smoothing(
+        fastbp_fit_t *fit, const double *smoothing, const double *dropout, ptrdiff_t n)
     fastbp_status_t fastbp_fit_rebind(fastbp_fit_t *fit, const fastbp_data_t *data)
     fastbp_status_t fastbp_fit_seek(fastbp_fit_t *fit, const fastbp_place_t *place)
     fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress)

@@ -951,7 +951,7 @@ cdef class Fit:
     cdef Net net
     cdef object optimizer, teams, exchange
     cdef Population population
-    cdef tuple kept, rates
+    cdef tuple kept, rates, smoothing
     cdef fastbp_place_t at
 
     def __cinit__(self, Net net, theta, x, y, weights, optimizer, ptrdiff_t batch_size,
@@ -1029,6 +1029,13 @@ cdef class Fit:
         cdef double *mu = <double *>_vector_or_null(momenta, b"d", n)
         _check(fastbp_fit_set_rates(self.fit, lr, mu, n))
         self.rates = (rates, momenta)
+
+    def set_smoothing(self, size_t n, smoothing, dropout):
+        """Set the label smoothing (n,) and dropout (n·(L + 1),) of n steps, float64, or None."""
+        cdef double *epsilon = <double *>_vector_or_null(smoothing, b"d", n)
+        cdef double *p = <double *>_vector_or_null(dropout, b"d", n * len(self.net.widths))
+        _check(fastbp_fit_set_smoothing(self.fit, epsilon, p, n))
+        self.smoothing = (smoothing, dropout)
 
     def set_teams(self, sizes):
         """Let step i use sizes[i % n] threads; sizes is int32 (n,). None: measure instead."""

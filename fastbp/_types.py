@@ -108,6 +108,27 @@ class Place(NamedTuple):
     weight_sum: float = 0.0
 
 
+class StepSettings(NamedTuple):
+    """What a schedule sets for each of the n steps of an epoch; None leaves what is there.
+
+    Attributes
+    ----------
+    rates : ndarray (n,) or None
+        Learning rates, instead of that of the optimiser.
+    momenta : ndarray (n,) or None
+        Momenta or β1.
+    smoothing : ndarray (n,) or None
+        Label smoothing, instead of that of the loss.
+    dropout : ndarray (n, L + 1) or None
+        p of the inputs and of each layer, instead of those of the network.
+    """
+
+    rates: Array | None = None
+    momenta: Array | None = None
+    smoothing: Array | None = None
+    dropout: Array | None = None
+
+
 class Session(Protocol):
     """Training steps, as `fit` drives them."""
 
@@ -133,11 +154,8 @@ class Session(Protocol):
     def raise_flags(self, flags: int) -> None:
         """End the runs of all ranks before their next step."""
 
-    def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
-        """Set the learning rates, and the momenta or β1, of the steps of the coming epoch.
-
-        None stands for those of the optimiser.
-        """
+    def set_steps(self, settings: StepSettings) -> None:
+        """Set what a schedule has computed for the steps of the coming epoch."""
 
     def close(self) -> None:
         """End the session; `run` is not called again."""

@@ -44,6 +44,14 @@ CASES = {
     "all rows": {"batch_size": 10**6},
     "scores": {"validation_split": 0.2, "metrics": ["accuracy"], "class_weight": "balanced"},
     "schedule": {"schedule": "one_cycle"},
+    "schedule of smoothing": {
+        "loss": "cross_entropy(0.2)",
+        "schedule": {"label_smoothing": "linear"},
+    },
+    "schedule of dropout": {
+        "layers": _layers(Dense(20, "relu", dropout=0.3), Dense(17, "tanh", dropout=0.5)),
+        "schedule": {"lr": "cosine", "dropout": "coslog4"},
+    },
     "global norm": {"optimizer": lambda: optim.Adam(clip_global_norm=0.05)},
     "norms": {"optimizer": lambda: optim.SGD(0.1, momentum=0.9, clip_norm=0.05)},
     "average": {"optimizer": lambda: optim.AdamW(ema=0.9, weight_decay=0.1)},

@@ -118,8 +118,9 @@ typedef struct {
     ptrdiff_t n_targets;        /* cols, except for quantile, gaussian_nll and margin_ranking (0) */
     const void *params;         /* n_params elements, see fastbp_spec_t */
     ptrdiff_t n_params;
-    const void *scale; /* a factor per row, or NULL */
-    void *delta;       /* NULL: only the loss is computed */
+    const double *smoothing; /* of cross_entropy with parameters: ε instead of the first; or NULL */
+    const void *scale;       /* a factor per row, or NULL */
+    void *delta;             /* NULL: only the loss is computed */
     ptrdiff_t ldd;
     double *row_loss;
 } fbp_loss_t;

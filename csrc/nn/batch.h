@@ -28,6 +28,9 @@ typedef struct {
     ptrdiff_t from;       /* sums over the batch begin with this row of the plan */
     const struct fbp_portion *portion; /* of data in parts, see parts.h */
     const fbp_segments_t *segments;    /* or NULL: sums go over the rows in their order */
+    /* Of this step: the label smoothing of the loss, and the dropout of the inputs and of each
+     * layer, instead of those of the network; or NULL. */
+    const double *smoothing, *dropout;
     int lowest; /* the recursion may stop at δ of this layer; 0 or 1: it goes down to layer 1 */
 } fbp_batch_t;
 

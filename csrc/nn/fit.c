@@ -176,6 +176,30 @@ fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, con
     return FASTBP_OK;
 }
 
+/* Whether p[n_layers + 1] are shares of units to drop, 0 where the network has no dropout. */
+static bool valid_dropout(const fastbp_net_t *net, const double *p) {
+    for (int l = 0; l <= net->n_layers; ++l) {
+        const double own = l == 0 ? net->input_dropout : net->layer[l - 1].has.dropout;
+        if (!(p[l] >= 0 && p[l] < 1) || (own == 0 && p[l] != 0)) return false;
+    }
+    return true;
+}
+
+fastbp_status_t fastbp_fit_set_smoothing(fastbp_fit_t *fit, const double *smoothing,
+                                         const double *dropout, ptrdiff_t n) {
+    const fastbp_net_t *net = fit->plan.net;
+    if ((smoothing != NULL || dropout != NULL) && n < 1) return FASTBP_ERR_ARGUMENT;
+    if (smoothing != NULL && !fbp_loss_weighs_classes(&net->loss)) return FASTBP_ERR_ARGUMENT;
+    for (ptrdiff_t i = 0; smoothing != NULL && i < n; ++i)
+        if (!(smoothing[i] >= 0 && smoothing[i] <= 1)) return FASTBP_ERR_ARGUMENT;
+    for (ptrdiff_t i = 0; dropout != NULL && i < n; ++i)
+        if (!valid_dropout(net, dropout + i * (net->n_layers + 1))) return FASTBP_ERR_ARGUMENT;
+    fit->smoothing = smoothing;
+    fit->dropout = dropout;
+    fit->n_smoothing = n;
+    return FASTBP_OK;
+}
+
 void fastbp_fit_free(fastbp_fit_t *fit) {
     if (fit == NULL) return;
     if (fit->pool_session) fbp_pool_close_session();

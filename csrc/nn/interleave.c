@@ -42,6 +42,7 @@ static void load_rows(fbp_group_t *group, ptrdiff_t first, ptrdiff_t rows) {
         const uint32_t *order = fit->order != NULL ? fit->order + first : NULL;
         member->batch.rows = rows;
         member->batch.step = member->t;
+        fbp_set_smoothing(fit, fit->place.step, &member->batch);
         fbp_batch_load(&member->batch, &fit->data, order, first, 0, rows);
     }
     enter_rows(group, x_rows, rows, fbp_width(net, 0), &group->a[0]);

@@ -7,10 +7,13 @@ static bool drops(const fbp_batch_t *batch, int l) {
     return batch->plan->drops && batch->plan->net->layer[l - 1].has.dropout > 0;
 }
 
-/* The dropout mask of rows row0 … in layer l = 0 … L. It depends only on seed, step, l, the place
- * of the row in the batch and the unit, so the backward step can compute it again. */
-static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, ptrdiff_t row0,
-                             ptrdiff_t rows, ptrdiff_t cols) {
+/* The dropout mask of rows row0 … in layer l = 0 … L. It depends only on seed, step, p, l, the
+ * place of the row in the batch and the unit, so the backward step can compute it again. */
+static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t rows,
+                             ptrdiff_t cols) {
+    const fastbp_net_t *net = batch->plan->net;
+    const double own = l == 0 ? net->input_dropout : net->layer[l - 1].has.dropout;
+    const double p = batch->dropout != NULL ? batch->dropout[l] : own;
     return (fbp_dropout_t){
         .stream = {batch->seed, FBP_STREAM_DROPOUT + (uint32_t)l, (uint32_t)batch->step},
         .row0 = batch->offset + row0,
@@ -24,8 +27,7 @@ static fbp_dropout_t mask_of(const fbp_batch_t *batch, int l, double p, ptrdiff_
 void fbp_drop_input(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
-    const fbp_dropout_t mask =
-        mask_of(batch, 0, net->input_dropout, row0, rows, net->layer[0].n_in);
+    const fbp_dropout_t mask = mask_of(batch, 0, row0, rows, net->layer[0].n_in);
     net->kernels->dropout(&mask, plan->a[0].row + row0, fbp_row_at(plan, &plan->dropped, row0),
                           plan->dropped.ld);
     for (ptrdiff_t i = row0; i < row0 + rows; ++i) plan->a[0].row[i] = plan->dropped.row[i];
@@ -36,7 +38,7 @@ void fbp_drop_slopes(const fbp_batch_t *batch, int l, void *g, ptrdiff_t ldg) {
     const double p = l == 0 ? net->input_dropout : net->layer[l - 1].has.dropout;
     if (!batch->plan->drops || p == 0) return;
     for (ptrdiff_t i = 0; i < batch->rows; ++i) {
-        const fbp_dropout_t mask = mask_of(batch, l, p, i, 1, fbp_width(net, l));
+        const fbp_dropout_t mask = mask_of(batch, l, i, 1, fbp_width(net, l));
         void *row = fbp_at(net, g, (size_t)((ptrdiff_t)i * ldg));
         const void *from = row;
         net->kernels->dropout(&mask, &from, row, ldg);
@@ -82,7 +84,7 @@ void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     }
     const bool dropped = drops(batch, l);
     if (dropped) {
-        const fbp_dropout_t mask = mask_of(batch, l, layer->has.dropout, row0, rows, n);
+        const fbp_dropout_t mask = mask_of(batch, l, row0, rows, n);
         kernels->dropout(&mask, act->row + row0, fbp_row_at(plan, out, row0), out->ld);
     }
     if (layer->has.residual) {
@@ -106,7 +108,7 @@ static void through_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
                              plan->skip.ld);
     }
     if (drops(batch, l)) {
-        const fbp_dropout_t mask = mask_of(batch, l, layer->has.dropout, row0, rows, n);
+        const fbp_dropout_t mask = mask_of(batch, l, row0, rows, n);
         kernels->dropout(&mask, delta->row + row0, at, delta->ld);
     }
     fbp_act_pull_back(batch, scratch, l, row0, rows, at, delta->ld, &plan->dc[l]);

@@ -112,6 +112,7 @@ static fbp_loss_t loss_of(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t ro
         .n_targets = net->loss.n_targets,
         .params = net->loss.params,
         .n_params = net->loss.n_params,
+        .smoothing = batch->smoothing,
         .row_loss = plan->row_loss + row0,
     };
 }

@@ -14,6 +14,8 @@ struct fastbp_fit {
     fastbp_optimizer_t *optimizer;
     const double *rates, *momenta; /* by step of the epoch, instead of the optimizer's; or NULL */
     ptrdiff_t n_rates;
+    const double *smoothing, *dropout; /* by step, instead of those of the network; or NULL */
+    ptrdiff_t n_smoothing;             /* steps that both have */
     fastbp_fit_options_t options;
     void *theta;
     fbp_arena_t arena; /* for sums and order */

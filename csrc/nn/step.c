@@ -98,6 +98,12 @@ void fbp_set_rates(const fastbp_fit_t *fit, ptrdiff_t step, fastbp_optimizer_t *
     if (fit->momenta != NULL) now->momentum = now->beta1 = fit->momenta[at];
 }
 
+void fbp_set_smoothing(const fastbp_fit_t *fit, ptrdiff_t step, fbp_batch_t *batch) {
+    const ptrdiff_t at = fbp_min(step, fit->n_smoothing - 1), n = fit->plan.net->n_layers + 1;
+    batch->smoothing = fit->smoothing != NULL ? fit->smoothing + at : NULL;
+    batch->dropout = fit->dropout != NULL ? fit->dropout + at * n : NULL;
+}
+
 /* Copies a tile of W after its update, unless constraint_sweep has still to limit its columns. */
 static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
     const fbp_layer_t *layer = &fit->plan.net->layer[tile->layer];
@@ -463,6 +469,7 @@ static void run_steps(fbp_slice_t *slice, fbp_team_t *team, int worker) {
         const ptrdiff_t rows = fbp_min(fit->options.batch_size, fbp_session_rows(fit) - first);
         fbp_books_t books;
         batch.step = t;
+        fbp_set_smoothing(fit, step, &batch);
         if (!sweep_batch(slice, step, &batch, first, rows, &books, team, worker)) {
             if (averages && slice->loss_failed)
                 average_sweep(slice, first, FBP_FLAG_FAILED, team, worker);

@@ -25,10 +25,11 @@ typedef struct {
  * sweeps, before any parameter has changed. */
 void fbp_run_steps(void *context, fbp_team_t *team, int worker);
 
-/* What a step consists of besides its sweeps. The rate and the momentum that a schedule has for a
- * step of the epoch; J of a batch, from Σ s_i J_i, Σ s_i and plan->tile_penalty; and the books of
- * the session and its slice, at the time `now`. */
+/* What a step consists of besides its sweeps. The rate and the momentum, and the label smoothing
+ * and the dropout, that a schedule has for a step of the epoch; J of a batch, from Σ s_i J_i, Σ s_i
+ * and plan->tile_penalty; and the books of the session and its slice, at the time `now`. */
 void fbp_set_rates(const fastbp_fit_t *fit, ptrdiff_t step, fastbp_optimizer_t *now);
+void fbp_set_smoothing(const fastbp_fit_t *fit, ptrdiff_t step, fbp_batch_t *batch);
 double fbp_objective(const fastbp_fit_t *fit, double losses, double weight);
 void fbp_record_step(fbp_slice_t *slice, ptrdiff_t rows, double weight, double J, double now);
 

@@ -13,7 +13,17 @@ from .._checks import arguments as check
 from .._precision import HIGHEST, NAMES
 from .._training.divided import Divided
 from .._training.exchange import Exchange
-from .._types import Array, BoundParts, Data, Lock, Place, Rows, SessionOptions, SparseRows
+from .._types import (
+    Array,
+    BoundParts,
+    Data,
+    Lock,
+    Place,
+    Rows,
+    SessionOptions,
+    SparseRows,
+    StepSettings,
+)
 from ..activations import Activation
 from ..errors import DivergenceError
 from ..losses import FormulaLoss, Loss
@@ -330,8 +340,11 @@ class EngineSession:
     def rebind(self, X: Rows, y: Array | None, s: Array | None) -> None:
         self.fit.rebind(X, y, s, None if self._parts is None else self._parts.rows)
 
-    def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
+    def set_steps(self, settings: StepSettings) -> None:
+        rates, momenta, smoothing, dropout = settings
         self.fit.set_rates(rates, momenta)
+        n = max((len(each) for each in (smoothing, dropout) if each is not None), default=0)
+        self.fit.set_smoothing(n, smoothing, None if dropout is None else dropout.ravel())
 
     def set_clocks(self, on: bool) -> None:
         self.fit.set_clocks(on)

@@ -25,7 +25,7 @@ from ..hooks import Hook
 from ..metrics._metrics import Metric
 from ..optim import LBFGS, Optimizer
 from ..optim import resolve as resolve_optimizer
-from ..schedules import Schedule
+from ..schedules._registry import Spec as ScheduleSpec
 from .backend import bind
 from .derivatives import DifferentiableNetwork, alone
 
@@ -196,7 +196,10 @@ class TrainableNetwork(DifferentiableNetwork):
                 "take the hook away with net.on_delta(None)"
             )
 
-        def step(X: Rows, y: Array | None, s: Array) -> float:
+        def step(
+            X: Rows, y: Array | None, s: Array, smoothing: float | None, dropout: Array | None
+        ) -> float:
+            assert smoothing is None and dropout is None  # `Together` refuses hooks
             with self._lock:
                 J = self._hooked_step(X, y, s, optimizer, hook)
                 self._forget()
@@ -238,7 +241,7 @@ class TrainableNetwork(DifferentiableNetwork):
         batch_size: int = 64,
         accumulate: int = 1,
         optimizer: str | Optimizer | LBFGS = "adam",
-        schedule: str | Schedule | None = None,
+        schedule: ScheduleSpec | None = None,
         shuffle: bool = True,
         sample_weight: object = None,
         class_weight: object = None,
@@ -294,9 +297,10 @@ class TrainableNetwork(DifferentiableNetwork):
             of a batch_size that is `accumulate` times as large, in the memory of one batch.
         optimizer : str, Optimizer or LBFGS, default "adam"
             A name or an object of `fastbp.optim`. The state of an object continues where it was.
-        schedule : str, Schedule or None, default None
+        schedule : str, Schedule, dict or None, default None
             A name or an object of `fastbp.schedules`, which computes the learning rates from that
-            of the optimiser. The state of an object continues where it was.
+            of the optimiser. The state of an object continues where it was. A dict of them has the
+            arguments of `fastbp.schedules.Together`: "lr", "label_smoothing" and "dropout".
         shuffle : bool, default True
             Whether to visit the samples in another order in each epoch; False keeps their order.
         sample_weight : array_like (n,) or None, default None

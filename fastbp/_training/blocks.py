@@ -17,7 +17,17 @@ from typing import Generic, TypeVar, cast
 import numpy as np
 
 from .._checks import arguments as check
-from .._types import Array, Data, DataSession, Place, Ran, SessionOptions, SparseRows, Trainee
+from .._types import (
+    Array,
+    Data,
+    DataSession,
+    Place,
+    Ran,
+    SessionOptions,
+    SparseRows,
+    StepSettings,
+    Trainee,
+)
 from ..optim import Optimizer
 from .streams import Block, Stream
 
@@ -43,7 +53,7 @@ class BlockSession:
     ) -> None:
         self._net, self._optimizer, self._options = net, optimizer, options
         self._session: DataSession | None = None
-        self._rates: tuple[Array | None, Array | None] = (None, None)
+        self._settings = StepSettings()
         self._bound = self._over = self._ended = False
         self.flags = self._raised = 0
         self._last: Checked | None = None  # of a rank with parts
@@ -105,7 +115,7 @@ class BlockSession:
         session = self._session
         if session is None or not session.bind(data):
             session = self._session = self._net._session(data, self._optimizer, self._options)
-            session.set_rates(*self._rates)
+            session.set_steps(self._settings)
         session.seek(self._from._replace(turn=number))
         self._bound = True
         return session
@@ -151,11 +161,11 @@ class BlockSession:
         """See `Session.raise_flags`; they stay for the session of the next block."""
         self._raised |= flags
 
-    def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
-        """See `Session.set_rates`."""
-        self._rates = (rates, momenta)
+    def set_steps(self, settings: StepSettings) -> None:
+        """See `Session.set_steps`."""
+        self._settings = settings
         if self._session is not None:
-            self._session.set_rates(rates, momenta)
+            self._session.set_steps(settings)
 
     def close(self) -> None:
         """End the reader."""

@@ -332,7 +332,7 @@ def identity(
     hyper = {k: v for k, v in state["hyper"].items() if k != "lr"}
     found: dict[str, object] = {f"network's {name}": value for name, value in described.items()}
     found |= {"optimizer": state["name"], "optimizer's settings": hyper}
-    found |= {"schedule": None if schedule is None else type(schedule).__name__, **settings}
+    found |= {"schedule": None if schedule is None else schedule._kind, **settings}
     return found | {"data": sample}
 
 

@@ -20,6 +20,7 @@ from .._checks import arguments as check
 from .._checks.columns import Names, check_column_names
 from .._checks.targets import warn_of_lost_digits
 from .._types import (
+    Array,
     Data,
     Pause,
     Place,
@@ -158,6 +159,8 @@ def training(
     settings = _settings(net, options)
     optimizer, schedule = settings.optimizer, settings.schedule
     optimizer.check_fit(checkpoint=options.checkpoint is not None, schedule=schedule is not None)
+    if schedule is not None:
+        schedule._check_network(net)
     if parts is not None:
         streams = isinstance(source, Stream)
         check_divided(net, options, optimizer, schedule, parts, streams=streams)
@@ -237,9 +240,9 @@ class _Steps:
     def _loop(self, session: Session, span: Span, scoring: Scoring) -> Loop:
         settings = self.settings
         optimizer, schedule = settings.optimizer, settings.schedule
-        loop = self.loop(session, optimizer, schedule, span, self.runner, scoring)
+        loop = self.loop(self.net, session, optimizer, schedule, span, self.runner, scoring)
         if self.parts is not None:
-            loop.take_parts(self.parts, self.net, self.options)
+            loop.take_parts(self.parts, self.options)
         return loop
 
     def _session(
@@ -532,6 +535,7 @@ class Loop:
 
     def __init__(
         self,
+        net: Trainee,
         session: Session,
         optimizer: Optimizer | LBFGS,
         schedule: Schedule | None,
@@ -539,7 +543,7 @@ class Loop:
         runner: CallbackRunner,
         scoring: Scoring,
     ) -> None:
-        self._session, self._optimizer, self._scoring = session, optimizer, scoring
+        self._net, self._session, self._optimizer, self._scoring = net, session, optimizer, scoring
         self._schedule, self._span, self._runner = schedule, span, runner
         self._per_batch = runner.per_batch
         self._stopped_by: str | None = None
@@ -549,7 +553,7 @@ class Loop:
         self.runs_ahead = False  # epochs may run on until something has to be looked at
         self.rungs: Collection[int] = ()  # after how many epochs it asks whether it goes on
 
-    def take_parts(self, parts: Divided, net: Trainee, options: FitOptions) -> None:
+    def take_parts(self, parts: Divided, options: FitOptions) -> None:
         """Take the parts of the data; one process with all of them needs nothing of them."""
 
     def begin(self, record: Record | None) -> None:
@@ -648,8 +652,9 @@ class Loop:
             return
         optimizer = cast(Optimizer, self._optimizer)  # `check_fit` has refused LBFGS
         n_steps = self._span.steps
-        self._rates = self._schedule.epoch_rates(optimizer.lr, n_steps)
-        self._session.set_rates(self._rates, self._schedule.epoch_momenta(optimizer, n_steps))
+        settings = self._schedule.epoch_settings(optimizer, self._net, n_steps)
+        self._rates = cast(Array, settings.rates)
+        self._session.set_steps(settings)
 
     def _lr(self, ran: Ran) -> dict[str, float]:
         """The learning rate of the last step, if the optimiser has one."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import arguments as check
-from .._types import Array, Ran, Session, SessionOptions, Trainee
+from .._types import Array, Ran, Session, SessionOptions, StepSettings, Trainee
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
 from .fit import data_set, plan_batches
@@ -184,7 +184,8 @@ def _climb(
     for i in range(len(lrs)):
         if done:
             coming = lrs[i : i + per_epoch]
-            session.set_rates(np.pad(coming, (0, per_epoch - len(coming)), "edge"))
+            rates = np.pad(coming, (0, per_epoch - len(coming)), "edge")
+            session.set_steps(StepSettings(rates))
         ran = Ran(*session.run(0.0))
         done = ran.done
         if ran.diverged:

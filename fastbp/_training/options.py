@@ -10,7 +10,7 @@ from typing import Any
 
 from ..metrics._metrics import Metric
 from ..optim import LBFGS, Optimizer
-from ..schedules import Schedule
+from ..schedules._registry import Spec as ScheduleSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class FitOptions:
     batch_size: int
     accumulate: int
     optimizer: str | Optimizer | LBFGS
-    schedule: str | Schedule | None
+    schedule: ScheduleSpec | None
     shuffle: bool
     sample_weight: object
     class_weight: object

@@ -57,9 +57,9 @@ def _share_end(ranks: Ranks, net: Trainee) -> None:
 class SharedLoop(Loop):
     """The epochs of one fit on one of several ranks."""
 
-    def take_parts(self, parts: Divided, net: Trainee, options: FitOptions) -> None:
+    def take_parts(self, parts: Divided, options: FitOptions) -> None:
         """Take the ranks, and watch the signals that would end one rank alone."""
-        self._divided, self._net = parts, net
+        self._divided = parts
         self._records = options.checkpoint is not None
         main = threading.current_thread() is threading.main_thread()
         names = check_signals(options.on_signal)

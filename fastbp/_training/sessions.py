@@ -15,15 +15,26 @@ from typing import Any, cast
 
 import numpy as np
 
-from .._types import Array, Data, Lock, Place, Rows, Session, SessionOptions, Trainee
+from .._types import (
+    Array,
+    Data,
+    Lock,
+    Place,
+    Rows,
+    Session,
+    SessionOptions,
+    StepSettings,
+    Trainee,
+)
 from ..losses import Loss
 from ..optim import Optimizer
 from .class_weight import weight_sum
 from .shuffle import permutation
 from .streams import Stream
 
-# J of a batch (X, targets, weights) before its update, which is left out if J is not finite
-Step = Callable[[Rows, Array | None, Array], float]
+# J of a batch (X, targets, weights) before its update, which is left out if J is not finite. The
+# last two, if not None, are the label smoothing and (L + 1,) the dropout of the step.
+Step = Callable[[Rows, Array | None, Array, float | None, Array | None], float]
 
 
 def begin(
@@ -102,12 +113,12 @@ class BatchSession:
         self._step, self._optimizer, self._options = step, optimizer, options
         self._loss, self._seed, self._dtype, self._least_rate = loss, seed, dtype, least_rate
         self.place = Place(0)
-        self.set_rates(None)
+        self.set_steps(StepSettings())
         self.bind(data)
         self.seek(Place(0))
 
-    def set_rates(self, rates: Array | None, momenta: Array | None = None) -> None:
-        self._rates, self._momenta = rates, momenta
+    def set_steps(self, settings: StepSettings) -> None:
+        self._settings = settings
 
     def bind(self, data: Data) -> bool:
         self._X, self._y, s = data
@@ -192,13 +203,13 @@ class BatchSession:
         S = float(weight_sum(self._loss, y, s))
         if S == 0:
             return 0.0, S
-        lr = momentum = None
-        if self._rates is not None:
-            at = min(step, len(self._rates) - 1)
-            lr = max(float(self._rates[at]), self._least_rate)
-            momentum = None if self._momenta is None else float(self._momenta[at])
+        rate, momentum, smoothing, dropout = (
+            None if each is None else each[min(step, len(each) - 1)] for each in self._settings
+        )
+        lr = None if rate is None else max(float(rate), self._least_rate)
+        momentum = None if momentum is None else float(momentum)
         with self._lock, self._optimizer._lock, scheduled(self._optimizer, lr, momentum):
-            return self._step(self._X[rows], y, s), S
+            return self._step(self._X[rows], y, s, smoothing, dropout), S
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from .._types import Array
 from ..history import History
 from ..metrics._metrics import Metric
 from ..optim import LBFGS, Optimizer
-from ..schedules import Schedule
+from ..schedules._registry import Spec as ScheduleSpec
 from ._each import made_alike, spread
 from ._evolve import Evolution, Rules, check_rules, evolve, own_optimizers
 from ._explain import PopulationExplanation, explain
@@ -150,7 +150,7 @@ class Population:
         batch_size: int | list[int] = 64,
         accumulate: int | list[int] = 1,
         optimizer: str | Optimizer | LBFGS | list[str | Optimizer | LBFGS] = "adam",
-        schedule: str | Schedule | list[str | Schedule | None] | None = None,
+        schedule: ScheduleSpec | list[ScheduleSpec | None] | None = None,
         shuffle: bool | list[bool] = True,
         sample_weight: object = None,
         class_weight: object = None,
@@ -379,7 +379,7 @@ class Population:
         batch_size: int | list[int] = 64,
         accumulate: int | list[int] = 1,
         optimizer: str | Optimizer | LBFGS | list[str | Optimizer | LBFGS] = "adam",
-        schedule: str | Schedule | list[str | Schedule | None] | None = None,
+        schedule: ScheduleSpec | list[ScheduleSpec | None] | None = None,
         shuffle: bool | list[bool] = True,
         sample_weight: object = None,
         class_weight: object = None,

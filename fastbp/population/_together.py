@@ -38,6 +38,7 @@ from .._types import Array, Data, Pause, Ran, Samples, Session, Stretch, Turn
 from ..history import History
 from ..optim import LBFGS, Optimizer
 from ..optim import resolve as resolve_optimizer
+from ..schedules import resolve as resolve_schedule
 from ._each import naming_member, spread
 
 _BETWEEN_LINES = 1.0  # seconds
@@ -205,6 +206,9 @@ def _options_of_each(n: int, keywords: Mapping[str, object]) -> list[FitOptions]
         shared = keywords[name]
         if shared is not None and all(value is shared for value in lists[name]):
             lists[name] = make(shared)
+    lists["schedule"] = [
+        resolve_schedule(each) if isinstance(each, Mapping) else each for each in lists["schedule"]
+    ]
     _refuse_shared(lists["optimizer"])
     return [FitOptions(**{name: lists[name][k] for name in names}) for k in range(n)]
 

@@ -20,6 +20,7 @@ from .._training.class_weight import weight_sum
 from .._training.sessions import BatchSession
 from .._types import Array, Data, Lock, Rows, SessionOptions
 from ..errors import DivergenceError
+from ..losses import Loss
 from ..optim import Optimizer
 from ._backpropagation import Masks, Pass
 from ._cost import cost, outputs, whole
@@ -76,7 +77,7 @@ class NumpyBackend:
     def forward(
         self, theta: Array, X: Rows, masks: tuple[int, int] | None = None
     ) -> list[tuple[Array, Array]]:
-        kept = None if masks is None else self._masks(*masks, len(X))
+        kept = None if masks is None else _masks(self._net, *masks, len(X))
         self._pass.forward(theta, whole(X), kept)
         return [(trace.z, trace.out) for trace in self._pass.trace.values()]
 
@@ -190,57 +191,21 @@ class NumpyBackend:
         net, part_rows = self._net, options.part_rows
 
         @quiet
-        def step(X: Rows, y: Array | None, s: Array) -> float:
-            rows, optimizer_t = whole(X), optimizer.t
+        def step(
+            X: Rows, y: Array | None, s: Array, smoothing: float | None, dropout: Array | None
+        ) -> float:
+            now = _with(net, smoothing, dropout)
+            rows, masks = whole(X), _masks(now, seed, optimizer.t, len(X))
             if 0 < part_rows < len(rows):
-                J, grad = self._in_parts(theta, rows, y, s, part_rows, seed, optimizer_t)
+                J, grad = _in_parts(now, theta, rows, y, s, part_rows, masks)
             else:
-                J, grad = self._gradient(theta, rows, y, s, self._masks(seed, optimizer_t, len(X)))
+                J, grad = _gradient(now, theta, rows, y, s, masks)
             if isfinite(J):
                 self.step(theta, grad, optimizer)
             return J
 
         loss, dtype = net.criterion, net.dtype
         return BatchSession(step, data, optimizer, options, loss, seed, dtype, lock=self._lock)
-
-    def _gradient(
-        self, theta: Array, X: Array, y: Array | None, s: Array, masks: Masks
-    ) -> tuple[float, Array]:
-        """(J, grad) of a batch, by a pass of its own."""
-        grad, one = np.empty_like(theta), Pass(self._net)
-        one.forward(theta, X, masks)
-        J = one.output(y, s)
-        one.backward(grad)
-        return J, grad
-
-    def _in_parts(
-        self, theta: Array, X: Array, y: Array | None, s: Array, size: int, seed: int, t: int
-    ) -> tuple[float, Array]:
-        """(J, grad) of a batch: the means of those of its parts, weighted by S of each."""
-        loss = self._net.criterion
-        J, S, total = 0.0, 0.0, np.zeros_like(theta)
-        masks = self._masks(seed, t, len(X))  # those of the whole batch
-        for first in range(0, len(X), size):
-            part = slice(first, first + size)
-            targets = None if y is None else y[part]
-            weight = float(weight_sum(loss, targets, s[part]))
-            if weight == 0:
-                continue
-            kept = [None if mask is None else mask[part] for mask in masks]
-            J_part, grad = self._gradient(theta, X[part], targets, s[part], kept)
-            J += weight * J_part
-            total += weight * grad
-            S += weight
-        return J / float(weight_sum(loss, y, s)), total / S
-
-    def _masks(self, seed: int, t: int, n: int) -> list[Array | None]:
-        """What dropout keeps of the inputs and of every layer, after t updates."""
-        net = self._net
-        shares = (net.input_dropout, *(layer.dropout for layer in net.dense))
-        return [
-            dropout_mask(seed, l, t, (n, width), p) if p > 0 else None
-            for l, (width, p) in enumerate(zip(net.widths, shares, strict=True))
-        ]
 
     # ---- derivatives ----------------------------------------------------------------------
 
@@ -264,3 +229,64 @@ class NumpyBackend:
 
     def hvp(self, theta: Array, X: Rows, y: Array | None, s: Array | None, v: Array) -> Array:
         return Derivatives(self._net, theta).hvp(whole(X), y, s, v)
+
+
+def _with(net: Architecture, smoothing: float | None, dropout: Array | None) -> Architecture:
+    """The network with another label smoothing, and with other shares (L + 1,) to drop."""
+    if smoothing is not None:
+        options = net.criterion.options | {"label_smoothing": float(smoothing)}
+        net = replace(net, criterion=Loss(net.criterion.name, **options))
+    if dropout is not None:
+        shares = map(float, dropout[1:])
+        layers = [replace(layer, dropout=p) for layer, p in zip(net.dense, shares, strict=True)]
+        net = replace(net, input_dropout=float(dropout[0]), dense=tuple(layers))
+    return net
+
+
+def _gradient(
+    net: Architecture, theta: Array, X: Array, y: Array | None, s: Array, masks: Masks
+) -> tuple[float, Array]:
+    """(J, grad) of a batch, by a pass of its own."""
+    grad, one = np.empty_like(theta), Pass(net)
+    one.forward(theta, X, masks)
+    J = one.output(y, s)
+    one.backward(grad)
+    return J, grad
+
+
+def _in_parts(
+    net: Architecture,
+    theta: Array,
+    X: Array,
+    y: Array | None,
+    s: Array,
+    size: int,
+    masks: Masks,
+) -> tuple[float, Array]:
+    """(J, grad) of a batch: the means of those of its parts, weighted by S of each.
+
+    masks: those of the whole batch.
+    """
+    loss = net.criterion
+    J, S, total = 0.0, 0.0, np.zeros_like(theta)
+    for first in range(0, len(X), size):
+        part = slice(first, first + size)
+        targets = None if y is None else y[part]
+        weight = float(weight_sum(loss, targets, s[part]))
+        if weight == 0:
+            continue
+        kept = [None if mask is None else mask[part] for mask in masks]
+        J_part, grad = _gradient(net, theta, X[part], targets, s[part], kept)
+        J += weight * J_part
+        total += weight * grad
+        S += weight
+    return J / float(weight_sum(loss, y, s)), total / S
+
+
+def _masks(net: Architecture, seed: int, t: int, n: int) -> list[Array | None]:
+    """What dropout keeps of the inputs and of every layer, after t updates."""
+    shares = (net.input_dropout, *(layer.dropout for layer in net.dense))
+    return [
+        dropout_mask(seed, l, t, (n, width), p) if p > 0 else None
+        for l, (width, p) in enumerate(zip(net.widths, shares, strict=True))
+    ]

@@ -34,7 +34,7 @@ from ._formulas import (
     StepLR,
 )
 from ._plateau import Adaptive, ReduceLROnPlateau
-from ._registry import NAMES, Warmup, resolve
+from ._registry import NAMES, Together, Warmup, resolve
 
 __all__ = [
     "NAMES",
@@ -54,6 +54,7 @@ __all__ = [
     "Schedule",
     "Span",
     "StepLR",
+    "Together",
     "Warmup",
     "resolve",
 ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .._checks import arguments as check
 from .._checks.names import unknown_name
 from .._checks.state import any_number, checked_state, counted, from_first_version, optional
-from .._types import Array
+from .._types import Array, StepSettings, Trainee
 from ..metrics._monitor import ExpectedLogs
 
 PER = ("epoch", "step")
@@ -126,16 +126,23 @@ class Schedule(ABC):
         >>> StepLR(2, per="step").epoch_rates(1.0, 3).tolist()
         [1.0, 1.0, 0.1]
         """
+        return self._values(lr, n_steps, "learning rate", "lr = ")
+
+    def _values(self, base: float, n_steps: int, what: str, origin: str = "") -> Array:
+        """The rates of the coming epoch's steps for a base value; ValueError if one is not finite.
+
+        what, origin: what they are and what the base is, for the message.
+        """
         t = self.counts(n_steps)
         with np.errstate(over="ignore", invalid="ignore"):
-            rates = np.ascontiguousarray(self.rates(lr, t), np.float64)
-        if not np.isfinite(rates).all():
-            bad = int(np.argmin(np.isfinite(rates)))
+            values = np.ascontiguousarray(self.rates(base, t), np.float64)
+        if not np.isfinite(values).all():
+            bad = int(np.argmin(np.isfinite(values)))
             raise ValueError(
-                f"{type(self).__name__} gives a learning rate of {rates[bad]} at t = {t[bad]}, "
-                f"from lr = {lr}; it must stay finite"
+                f"{type(self).__name__} gives a {what} of {values[bad]} at t = {t[bad]}, "
+                f"from {origin}{base}; it must stay finite"
             )
-        return rates
+        return values
 
     def epoch_momenta(self, optimizer: object, n_steps: int) -> Array | None:
         """Return momentum or β1 at the coming epoch's steps (n_steps,), or None for no change.
@@ -150,6 +157,44 @@ class Schedule(ABC):
         if getattr(optimizer, "momentum", 0) == 0 and not hasattr(optimizer, "betas"):
             return None
         return self.momenta(self.counts(n_steps))
+
+    def epoch_settings(self, optimizer: Any, net: Trainee, n_steps: int) -> StepSettings:
+        """Return all that changes in the coming epoch's steps.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+            Whose `lr` the rates are computed from.
+        net : Network
+            The network that is trained.
+        n_steps : int
+            Steps of the epoch.
+
+        Returns
+        -------
+        StepSettings
+            Named arrays: `rates` and `momenta`, see `epoch_rates` and `epoch_momenta`, and
+            `smoothing` and `dropout`, which only `Together` sets.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> from fastbp.schedules import StepLR
+        >>> net = fastbp.Network((1, 1))
+        >>> StepLR(1).epoch_settings(fastbp.optim.SGD(0.5), net, 2).rates.tolist()
+        [0.5, 0.5]
+        """
+        rates = self.epoch_rates(optimizer.lr, n_steps)
+        return StepSettings(rates, self.epoch_momenta(optimizer, n_steps))
+
+    def _check_network(self, net: Trainee) -> bool:
+        """Return True; raise ValueError if the network has nothing that this could change."""
+        return True
+
+    @property
+    def _kind(self) -> str:
+        """What it is, for checkpoints, which only continue a fit with the same kind."""
+        return type(self).__name__
 
     @property
     def _is_for_one_fit(self) -> bool:

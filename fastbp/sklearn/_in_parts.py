@@ -19,7 +19,7 @@ from .._training.options import FitOptions
 from .._training.over_ranks import SharedLoop
 from .._training.part_source import PartSource
 from .._training.streams import Stream
-from .._types import Array, Trainee
+from .._types import Array
 from ..errors import DivergenceError
 from ..schedules import Schedule
 from ._arrays import SparseMatrix
@@ -296,8 +296,8 @@ def _scoring_by(est: BaseMLP, base: type[Loop]) -> type[Loop]:
     """A loop whose `val_score` is the score of an estimator."""
 
     class ScoredLoop(base):  # type: ignore[misc, valid-type]
-        def take_parts(self, parts: Divided, net: Trainee, options: FitOptions) -> None:
-            super().take_parts(parts, net, options)
+        def take_parts(self, parts: Divided, options: FitOptions) -> None:
+            super().take_parts(parts, options)
             self._scoring.score_by(est._score_outputs)
 
     return ScoredLoop

@@ -15,7 +15,7 @@ from .._checks.arguments import as_weights
 from .._checks.targets import warn_of_lost_digits
 from .._training.fit import SLICE, Steps
 from .._training.runner import CallbackRunner
-from .._types import Array, Pause, Place, Ran, SessionOptions, Stretch, Turn
+from .._types import Array, Pause, Place, Ran, SessionOptions, StepSettings, Stretch, Turn
 from ..errors import DivergenceError
 from ..losses import CustomLoss
 from ..metrics._monitor import ExpectedLogs
@@ -116,6 +116,7 @@ class Training:
     def _make_rates(self, schedule: Schedule | None, batch_size: int) -> None:
         """Compute the first rates of a schedule."""
         if schedule is not None:
+            schedule._check_network(self.est.network_)
             span = Span(self.est.max_iter, self.n_samples, batch_size)
             self.rates = _Rates(schedule, self.est, span)
 
@@ -251,7 +252,7 @@ class Training:
         if self._ahead:
             return self._ahead.popleft()
         if self.rates is not None:
-            self.session.set_rates(*self.rates.take())
+            self.session.set_steps(self.rates.take())
         while True:
             ran = cast(Ran, (yield Turn(self.session, SLICE)))
             if ran.done or ran.diverged:
@@ -421,18 +422,17 @@ class _Rates:
         schedule.bind(span)
         self.schedule = schedule
         self._est, self._n_steps = est, span.steps
-        self._first: tuple[Array, Array | None] | None = self._compute()
+        self._first: StepSettings | None = self._compute()
 
-    def take(self) -> tuple[Array, Array | None]:
-        """Rates and momenta of the coming epoch's steps."""
-        rates = self._first or self._compute()
+    def take(self) -> StepSettings:
+        """What changes in the coming epoch's steps."""
+        settings = self._first or self._compute()
         self._first = None
-        return rates
+        return settings
 
-    def _compute(self) -> tuple[Array, Array | None]:
-        optimizer = self._est._optimizer
-        rates = self.schedule.epoch_rates(optimizer.lr, self._n_steps)
-        return rates, self.schedule.epoch_momenta(optimizer, self._n_steps)
+    def _compute(self) -> StepSettings:
+        est = self._est
+        return self.schedule.epoch_settings(est._optimizer, est.network_, self._n_steps)
 
 
 class Minimization:
