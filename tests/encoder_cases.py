@@ -38,7 +38,7 @@ def mixed(n=400, seed=0):
         "age": np.where(rng.random(n) < 0.1, np.nan, age),
         "plan": plan,
         "joined": joined,
-        "paid": rng.choice(["true", "false"], n).astype(object),
+        "paid": rng.choice(["yes", "no"], n).astype(object),
         "price": price,
         "city": city,
         "constant": np.ones(n),

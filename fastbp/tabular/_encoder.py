@@ -21,6 +21,7 @@ from .._checks.numbers import as_array
 from .._checks.words import counted, listed
 from .._types import Array
 from ..errors import DataError
+from ._by_name import table_of
 from ._encoded import Column, TextColumn, distinct, names_of
 from ._encoder_state import column_from_dict, column_to_dict
 from ._inputs import (
@@ -186,8 +187,9 @@ class TableEncoder:
 
         Parameters
         ----------
-        X : Table
-            The table. Its target is not used.
+        X : Table, frame, mapping of columns, list of mappings, or array
+            The rows. Of a Table, the target is not used. Of anything else, the types of the columns
+            say what they hold; texts are dates if all of them are.
         y : array_like of shape (n,) or (n, k), optional
             The target of each row of X: classes or numbers. Only means of the target need it; NaN
             among numbers counts for nothing.
@@ -202,10 +204,9 @@ class TableEncoder:
         Raises
         ------
         DataError
-            The table has no row, no column, or no column that varies; or a number is infinite.
-        TypeError
-            X is no table.
-        ValueError
+            The table has no row, no column, or no column that varies; a number is infinite; or a
+            column holds cells of several kinds.
+        TypeError, ValueError
             An option, y or `rows` is invalid.
         """
         self._fit(_as_table(X), y, rows)
@@ -442,9 +443,9 @@ class TableEncoder:
 
         Parameters
         ----------
-        X : Table
-            The table. Its columns are found by name. It needs those that have inputs, `features`;
-            all others are left out.
+        X : Table, frame, mapping of columns, list of mappings, or array
+            The rows. Columns are found by name. Those that have inputs, `features`, are needed; all
+            others are left out. A mapping of single values is one row.
         dtype : {"float32", "float64"}
             The dtype of the inputs.
 
@@ -458,13 +459,10 @@ class TableEncoder:
         DataError
             A column is missing, holds another kind of cells than in `fit`, or has a number that is
             infinite, or, scaled, too large for `dtype`.
-        TypeError
-            X is no table.
-        ValueError
+        TypeError, ValueError
             The encoder is not fitted, or `dtype` is invalid.
         """
-        columns = self._used()
-        table = columns_in(_as_table(X), columns)
+        columns, table = self._used(), self._chosen(X)
         return self._returned(self._inputs(columns, table, check_dtype(dtype), {}), X)
 
     def unseen(self, X: Any) -> dict[str, dict[str, int]]:
@@ -472,8 +470,7 @@ class TableEncoder:
 
         X and the errors are those of `transform`. Columns without such texts are left out.
         """
-        columns = self._used()
-        table = columns_in(_as_table(X), columns)
+        columns, table = self._used(), self._chosen(X)
         found = {}
         for i, column in enumerate(columns):
             if isinstance(column, TextColumn):
@@ -482,6 +479,15 @@ class TableEncoder:
                 if new:
                     found[column.name] = new
         return found
+
+    def _chosen(self, X: Any) -> Table:
+        """A table with the columns that have inputs, in their order, each of its kind."""
+        if isinstance(X, Table):
+            return columns_in(X, self._used())
+        dated = [name for name, kind in self.kinds.items() if kind == "date"]
+        return table_of(
+            X, self.features, self.categories, dated=dated, missing="keep", dates="parse"
+        )
 
     def _inputs(
         self, columns: Sequence[Column], table: Table, dtype: np.dtype, crossed: dict[int, Array]
@@ -629,9 +635,8 @@ _CHECKS: dict[str, Callable[[Any, str], object]] = {
 
 
 def _as_table(X: Any) -> Table:
-    if not isinstance(X, Table):
-        raise TypeError(f"X must be a fastbp.tabular.Table; got {type(X).__name__}")
-    return X
+    """The table to learn from: X itself, or what a frame or an array holds."""
+    return X if isinstance(X, Table) else table_of(X, missing="keep", dates="parse")
 
 
 def _rows_of(rows: Any, table: Table) -> Array:

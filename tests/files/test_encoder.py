@@ -384,7 +384,7 @@ def test_numbers_come_first():
         "plan=pro",
         "plan=(missing)",
     ]
-    assert names[-2:] == ["joined=(missing)", "paid=true"]
+    assert names[-2:] == ["joined=(missing)", "paid=yes"]
     assert encoder.n_features_in_ == 7
     assert encoder.kinds["joined"] == "date"
 
@@ -665,7 +665,7 @@ AGE, PLAN, JOINED, PAID, CITY = 0, 1, 2, 3, 5
         (["columns", PLAN, "targets"], ["y"]),
         (["columns", JOINED, "cycles"], ["moon"]),
         (["columns", JOINED, "cycles"], ["weekday", "weekday"]),
-        (["columns", PAID, "levels"], ["false"]),
+        (["columns", PAID, "levels"], ["no"]),
         (["columns", CITY, "means"], [[1.0]]),
         (["columns", CITY, "means"], 7),
         (["columns", CITY, "means", 0], [1.0, 2.0]),
@@ -710,7 +710,7 @@ def test_repr_and_description():
     assert "clipped to ±3; 1 where missing" in lines[1]
     assert "one-hot 3 levels: basic, größer, pro; missing" in lines[2]
     assert "sin and cos of day of year, day of month, weekday" in lines[3]
-    assert "-1 for 'false', 1 for 'true'" in lines[4]
+    assert "-1 for 'no', 1 for 'yes'" in lines[4]
     assert "mean of the target for each of 12 levels" in lines[6]
     assert lines[7].split() == ["constant", "number", "0", "inputs", "constant"]
 
@@ -764,3 +764,70 @@ def test_frames_on_request(kind):
     pytest.importorskip("scipy")
     with pytest.raises(ValueError, match="is not sparse: use sparse=False"):
         TableEncoder(sparse=True).set_output(transform=kind).fit_transform(table)
+
+
+# ---- frames -------------------------------------------------------------------------------
+
+
+def frame_of(kind, columns):
+    module = pytest.importorskip({"arrow": "pyarrow"}.get(kind, kind))
+    if kind == "arrow":
+        return module.table(
+            {name: module.array(c, from_pandas=True) for name, c in columns.items()}
+        )
+    if kind == "polars":
+        columns = {name: module.Series(c.tolist()) for name, c in columns.items()}
+        holes = module.col("age").fill_nan(None)
+        return module.DataFrame(columns).with_columns(holes)
+    return module.DataFrame(columns)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_frames_give_the_same_inputs(kind):
+    columns = mixed() | {"joined": mixed()["joined"].astype("datetime64[us]")}
+    frame, y = frame_of(kind, columns), columns["price"]
+    found = TableEncoder(max_one_hot=5).fit(frame, y)
+    assert found.to_dict() == ENCODER.to_dict()
+    np.testing.assert_array_equal(found.transform(frame), ENCODER.transform(made(columns)))
+
+
+def test_a_pipeline_takes_frames_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    sklearn = pytest.importorskip("sklearn.pipeline")
+    from fastbp.sklearn import MLPClassifier
+
+    frame = pandas.DataFrame(mixed())
+    y = np.where(frame["price"] > 20, "dear", "cheap")
+    network = MLPClassifier((8,), solver="lbfgs", random_state=0)
+    model = sklearn.make_pipeline(TableEncoder(), network).fit(frame, y)
+    assert model.score(frame, y) > 0.9
+    new = pandas.DataFrame(mixed(5, seed=2)).drop(columns=["constant"])
+    new.loc[0, "plan"], new.loc[1, "city"] = "unheard of", None
+    assert model.predict(new[new.columns[::-1]]).tolist() == model.predict(new).tolist()
+    with pytest.raises(DataError, match="missing: 'age'"):
+        model.predict(new.drop(columns=["age"]))
+
+
+def test_rows_of_python_and_arrays():
+    encoder = TableEncoder(min_count=1).fit({"x": [1.0, 2, None, 4], "t": ["a", "b", "a", None]})
+    assert encoder.get_feature_names_out().tolist() == [
+        "x",
+        "x=(missing)",
+        "t=a",
+        "t=b",
+        "t=(missing)",
+    ]
+    one = encoder.transform({"x": 3, "t": "b"}, "float64")
+    np.testing.assert_array_equal(one[0, 1:], [0, 0, 1, 0])
+    rows = encoder.transform([{"x": None, "t": "c"}, {"t": None, "x": 2.0}])
+    np.testing.assert_array_equal(rows, [[0, 1, 0, 0, 0], [0, 0, 0, 0, 1]])
+    X = np.array([[1.0, np.nan], [2, 5], [4, 7]])
+    array = TableEncoder().fit(X)
+    assert array.get_feature_names_out().tolist() == ["1", "2", "2=(missing)"]
+    assert array.transform(X).shape == (3, 3)
+
+
+def test_truth_values_are_one_input():
+    flags = TableEncoder().fit({"paid": [True, False, True], "n": [1, 2, 3]})
+    found = flags.transform({"paid": [False, True], "n": [1, 1]})
+    np.testing.assert_array_equal(found[:, 1], [-1, 1])
