@@ -1,8 +1,11 @@
 """Tables with numbers, text, dates and holes, for the encoder and its exports."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
-from fastbp.tabular import Table
+from fastbp import Network
+from fastbp.tabular import Table, TableEncoder
 
 CITIES = [f"city {i}" for i in range(12)]
 
@@ -46,3 +49,50 @@ def mixed(n=400, seed=0):
     columns["plan"][rng.random(n) < 0.05] = None
     columns["joined"][rng.random(n) < 0.05] = "NaT"
     return columns
+
+
+def model_of(table, target, dtype="float32", n_networks=1, **options):
+    """A model as exports take it: an encoder and networks with random weights.
+
+    The target is "classes", "two" for classes with one output, or "numbers".
+    """
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, table.n_rows) if target == "classes" else rng.normal(size=table.n_rows)
+    encoder = TableEncoder(max_one_hot=5, **options).fit(table, y)
+    outputs = {
+        "classes": (3, "softmax", "cross_entropy"),
+        "two": (1, "sigmoid", "binary_cross_entropy"),
+    }
+    n, output, loss = outputs.get(target, (2, "identity", "squared_error"))
+    networks = [
+        Network(
+            (encoder.n_inputs, 9, 7, n),
+            activation="tanh",
+            output=output,
+            loss=loss,
+            dtype=dtype,
+            seed=seed,
+        )
+        for seed in range(n_networks)
+    ]
+    numbers = target == "numbers"
+    return SimpleNamespace(
+        encoder=encoder,
+        networks=networks,
+        target=("a", "b") if numbers else ("kind",),
+        classes={"classes": ("no", "yes", "größer"), "two": (7, -3)}.get(target, ()),
+        target_mean=(100.0, -1.0) if numbers else (),
+        target_scale=(7.0, 0.5) if numbers else (),
+        temperature=1.0 if numbers else 1.5,
+    )
+
+
+def answers(model, X):
+    """Probabilities, or numbers in the units of the target, for inputs X."""
+    a = np.mean([net.predict(X).astype(np.float64) for net in model.networks], axis=0)
+    if not model.classes:
+        return a * model.target_scale + model.target_mean
+    if a.shape[1] < len(model.classes):
+        a = np.concatenate([1 - a, a], axis=1)
+    powers = a ** (1 / model.temperature)
+    return powers / powers.sum(axis=1, keepdims=True)

@@ -14,6 +14,7 @@ from .._network.finite import check_finite_parameters
 from .._types import Array
 from ._columns import columns_of, without_names
 from ._estimators import Exportable, network_of
+from ._table_model import TableParts, table_parts
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
@@ -79,12 +80,19 @@ def c(
     a number that is not finite or an unknown category. If the columns have no names, the row is
     `const double row[n]`.
 
+    Of a model with a `fastbp.tabular.TableEncoder`, the row has a member for each of the encoder's
+    `features`: a double, NAN if it is missing; a text, NULL or "" if it is missing; or a date as
+    long long, in microseconds since 1970, `{NAME}_NO_DATE` if it is missing. Texts that the
+    training rows did not have are treated as the encoder does. The answers come from the mean of
+    the outputs of all networks.
+
     Parameters
     ----------
-    net : Network, MLPClassifier or MLPRegressor
+    net : Network, MLPClassifier, MLPRegressor or model with an encoder
         The network, or the fitted estimator of `fastbp.sklearn` whose `network_` is exported. The
         outputs for a classifier are the probabilities of `classes_`; for two classes, that of the
-        second one.
+        second one. A model with an encoder has the attributes `encoder`, `networks`, `target`,
+        `classes`, `target_mean`, `target_scale` and `temperature`.
     path : str or path-like, optional
         A file to write the source code to, either completely or not at all.
     name : str, default "model"
@@ -118,19 +126,38 @@ def c(
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be an identifier of C, such as model; got {name!r}")
-    network = network_of(net, "c")
-    check_finite_parameters(network.layers, "C source takes finite weights only")
-    prep = columns_of(network, raw, unknown)
-    if prep is None:
-        source = _typed(
-            _head(network, name) + "".join(_parts(network, name, "predict")), network.dtype
-        )
-    else:
-        source = _of_table(network, name, prep, refuse=unknown == "error")
+    parts = table_parts(net, raw, unknown)
+    source = _of_network(net, name, raw, unknown) if parts is None else _of_parts(parts, name)
     if path is not None:
         with atomic_write(path) as file:
             file.write(source.encode())
     return source
+
+
+def _of_network(net: Exportable, name: str, raw: bool | None, unknown: str) -> str:
+    """The source of a network, or of one that knows the columns of a table."""
+    network = network_of(net, "c")
+    check_finite_parameters(network.layers, "C source takes finite weights only")
+    prep = columns_of(network, raw, unknown)
+    if prep is not None:
+        return _of_table(network, name, prep, refuse=unknown == "error")
+    return _typed(_head(network, name) + "".join(_parts(network, name, "predict")), network.dtype)
+
+
+def _of_parts(parts: TableParts, name: str) -> str:
+    """The source of a model with an encoder."""
+    from ._c_encoder import source_of
+
+    nets = parts.networks
+    dtype = nets[0].dtype
+    sources = [
+        _typed("".join(_parts(net, f"{name}_{k}", "network")), dtype)
+        for k, net in enumerate(nets, 1)
+    ]
+    values = max(sum(_buffers(net)) for net in nets) + parts.encoder.n_inputs + parts.n_outputs
+    sizes = (values * dtype.itemsize, sum(net.theta.nbytes for net in nets))
+    real = "float" if dtype == np.float32 else "double"
+    return source_of(parts, name, real, "".join(sources), sizes)
 
 
 def _typed(source: str, dtype: np.dtype) -> str:

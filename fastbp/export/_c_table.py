@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._columns import without_names
 
 if TYPE_CHECKING:
-    from ..tabular._preprocessing import Preprocessing
+    from ..tabular._preprocessing import Class, Preprocessing
 
 _LISTED = 8  # categories in a comment
 _WIDEST = 60  # characters of a text in a comment
@@ -76,6 +76,76 @@ static int {name}_find(const char *text, const char *const *known, int n) {{
 """
 
 
+class Declarations(NamedTuple):
+    """What a function of rows of a table takes and gives.
+
+    Parameters
+    ----------
+    name : str
+        The prefix of all names.
+    real : str
+        The type of the outputs.
+    row : str
+        The declaration of the first parameter.
+    n_out : int
+        The number of outputs.
+    target : tuple of str
+        The names of the columns that it predicts.
+    classes : tuple of str, int or bool
+        The classes, or () if it predicts numbers.
+    """
+
+    name: str
+    real: str
+    row: str
+    n_out: int
+    target: tuple[str, ...]
+    classes: tuple[Class, ...]
+
+
+def opening(
+    d: Declarations, description: str, invalid: str, sizes: tuple[int, int], struct: str
+) -> str:
+    """The comment at the head, the declarations, and the table of classes.
+
+    Parameters
+    ----------
+    d : Declarations
+        The function.
+    description : str
+        The network in words.
+    invalid : str
+        What the function does not take, in words.
+    sizes : tuple of int
+        Bytes of stack, and bytes of constants.
+    struct : str
+        The declaration of a row, or "".
+    """
+    words = {
+        **d._asdict(),
+        "upper": d.name.upper(),
+        "answer": f"{'the class' if d.classes else 'a prediction'} "
+        f"({', '.join(map(comment, d.target))})",
+        "description": description,
+        "returns": f"Returns the class, an index of {d.name}_classes, with the probability of each "
+        "class in out."
+        if d.classes
+        else "Returns 0, with the predictions in out, in the units of the target.",
+        "invalid": invalid,
+        "stack": sizes[0],
+        "constants": sizes[1],
+    }
+    parts = [_HEAD.format(**words), struct]
+    if d.classes:
+        parts.append(f"extern {_classes(d)};\n")
+    parts.append("int {name}_predict({row}, {real} out[{n_out}]);\n\n".format(**words))
+    parts.append(_DECLARED.format(**words))
+    if d.classes:
+        values = ", ".join(map(_value, d.classes))
+        parts.append(f"{_classes(d)} = {{{values}}};\n")
+    return "".join(parts)
+
+
 def head(
     prep: Preprocessing,
     name: str,
@@ -102,43 +172,21 @@ def head(
     refuse : bool
         Whether an unknown category is invalid.
     """
-    classes = prep.task == "classification"
     faults = ", no text\n * (NULL)" + (", or an unknown category" if refuse else "")
-    target = ", ".join(map(_comment, prep.target))
-    words = {
-        "name": name,
-        "upper": name.upper(),
-        "answer": f"{'the class' if classes else 'a prediction'} ({target})",
-        "description": description,
-        "row": _parameter(prep, name),
-        "real": real,
-        "n_out": prep.n_outputs,
-        "returns": f"Returns the class, an index of {name}_classes, with the probability of each "
-        "class in out."
-        if classes
-        else "Returns 0, with the predictions in out, in the units of the target.",
-        "invalid": "a number that is not finite when it is scaled"
-        + (faults if prep.categories else ""),
-        "stack": sizes[0],
-        "constants": sizes[1],
-    }
-    parts = [_HEAD.format(**words), *_struct(prep, name)]
-    if classes:
-        parts.append(f"extern {_classes(prep, name)};\n")
-    parts.append("int {name}_predict({row}, {real} out[{n_out}]);\n\n".format(**words))
-    parts.append(_DECLARED.format(**words))
-    if classes:
-        values = ", ".join(map(_value, prep.classes))
-        parts.append(f"{_classes(prep, name)} = {{{values}}};\n")
+    declarations = Declarations(
+        name, real, _parameter(prep, name), prep.n_outputs, prep.target, prep.classes
+    )
+    invalid = "a number that is not finite when it is scaled" + (faults if prep.categories else "")
+    parts = [opening(declarations, description, invalid, sizes, "".join(_struct(prep, name)))]
     for i, feature in enumerate(prep.features):
         if feature in prep.categories:
             texts = prep.categories[feature]
-            lines = ",\n    ".join(map(_literal, texts))
+            lines = ",\n    ".join(map(literal, texts))
             parts.append(
                 f"static const char *const {name}_texts{i + 1}[{len(texts)}] = {{\n    {lines}}};\n"
             )
     if without_names(prep):
-        parts += _doubles(f"{name}_mean", prep.mean), _doubles(f"{name}_scale", prep.scale)
+        parts += doubles(f"{name}_mean", prep.mean), doubles(f"{name}_scale", prep.scale)
     if prep.categories:
         parts.append("\n" + _FIND.format(name=name))
     return "".join(parts)
@@ -154,18 +202,29 @@ def function(prep: Preprocessing, name: str, real: str, *, refuse: bool) -> str:
         f"    {name}_network(x, out);",
     ]
     if prep.task == "classification":
-        lines += [
-            "    int best = 0;",
-            f"    for (int j = 1; j < {n_out}; ++j)",
-            "        if (out[j] > out[best]) best = j;",
-            "    return best;",
-        ]
+        lines += best_class(n_out)
     else:
-        for j, (mean, scale) in enumerate(zip(prep.target_mean, prep.target_scale, strict=True)):
-            value = f"out[{j}] * {_double(scale)} + {_double(mean)}"
-            lines.append(f"    out[{j}] = ({real})({value});")
-        lines.append("    return 0;")
+        lines += unscaled(prep.target_mean, prep.target_scale, real)
     return "\n".join([*lines, "}", "#endif", ""])
+
+
+def best_class(n_out: int) -> list[str]:
+    """Lines that return the class of the largest output."""
+    return [
+        "    int best = 0;",
+        f"    for (int j = 1; j < {n_out}; ++j)",
+        "        if (out[j] > out[best]) best = j;",
+        "    return best;",
+    ]
+
+
+def unscaled(mean: Sequence[float], scale: Sequence[float], real: str) -> list[str]:
+    """Lines that put outputs into the units of the target, and return 0."""
+    lines = [
+        f"    out[{j}] = ({real})(out[{j}] * {double(s)} + {double(m)});"
+        for j, (m, s) in enumerate(zip(mean, scale, strict=True))
+    ]
+    return [*lines, "    return 0;"]
 
 
 def _inputs(prep: Preprocessing, name: str, real: str, refuse: bool) -> Iterator[str]:
@@ -191,7 +250,7 @@ def _inputs(prep: Preprocessing, name: str, real: str, refuse: bool) -> Iterator
             yield f"    {'' if refuse else 'if (at >= 0) '}x[{place} + at] = 1;"
             place += n
         else:
-            mean, scale = _double(prep.mean[place]), _double(prep.scale[place])
+            mean, scale = double(prep.mean[place]), double(prep.scale[place])
             yield f"    x[{place}] = ({real})((row->{member} - {mean}) / {scale});"
             yield f"    if (!isfinite(x[{place}])) return -{i + 1};"
             place += 1
@@ -211,22 +270,22 @@ def _struct(prep: Preprocessing, name: str) -> Iterator[str]:
         return
     yield f"struct {name}_row {{\n"
     for feature, member in zip(prep.features, members(prep.features), strict=True):
-        comment = _comment(feature)
+        shown = comment(feature)
         if feature in prep.categories:
             texts = prep.categories[feature]
-            comment += ": " + ", ".join(_comment(text) for text in texts[:_LISTED])
-            comment += f", and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
+            shown += ": " + ", ".join(comment(text) for text in texts[:_LISTED])
+            shown += f", and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
         kind = "const char *" if feature in prep.categories else "double "
-        yield f"    {kind}{member}; /* {comment} */\n"
+        yield f"    {kind}{member}; /* {shown} */\n"
     yield "};\n\n"
 
 
-def _classes(prep: Preprocessing, name: str) -> str:
+def _classes(d: Declarations) -> str:
     """The declaration of the table of classes, whose type is that of the classes."""
     kinds = {str: "const char *const ", bool: "const int "}
-    large = any(type(label) is int and label >= 2**63 for label in prep.classes)
+    large = any(type(label) is int and label >= 2**63 for label in d.classes)
     whole = "const unsigned long long " if large else "const long long "
-    return f"{kinds.get(type(prep.classes[0]), whole)}{name}_classes[{len(prep.classes)}]"
+    return f"{kinds.get(type(d.classes[0]), whole)}{d.name}_classes[{len(d.classes)}]"
 
 
 def members(names: Sequence[str]) -> list[str]:
@@ -252,7 +311,7 @@ def members(names: Sequence[str]) -> list[str]:
 # ---- constants ----------------------------------------------------------------------------
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """A string literal of C; bytes of UTF-8 beyond ASCII, and ?, are octal escapes."""
     if "\0" in text:
         raise ValueError(f"a text of C ends at a zero byte, which is in the category {text!r}")
@@ -262,7 +321,7 @@ def _literal(text: str) -> str:
     return '"' + "".join(written.get(b, f"\\{b:03o}") for b in text.encode()) + '"'
 
 
-def _comment(text: str) -> str:
+def comment(text: str) -> str:
     """A text within a comment, which it cannot end or begin."""
     shown = text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"
     shown = "".join(c if c.isprintable() else " " for c in shown)
@@ -271,7 +330,7 @@ def _comment(text: str) -> str:
 
 def _value(label: object) -> str:
     if isinstance(label, str):
-        return _literal(label)
+        return literal(label)
     if isinstance(label, bool):
         return str(int(label))
     number = int(str(label))
@@ -280,12 +339,12 @@ def _value(label: object) -> str:
     return f"{number}{'ULL' if number >= 2**63 else 'LL'}"
 
 
-def _double(value: float) -> str:
+def double(value: float) -> str:
     text = repr(float(value))
     return f"({text})" if value < 0 else text
 
 
-def _doubles(name: str, values: Sequence[float]) -> str:
+def doubles(name: str, values: Sequence[float]) -> str:
     lines = [", ".join(repr(float(v)) for v in values[i : i + 4]) for i in range(0, len(values), 4)]
     body = ",\n    ".join(lines)
     return f"static const double {name}[{len(values)}] = {{\n    {body}}};\n"

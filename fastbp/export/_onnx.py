@@ -9,11 +9,13 @@ from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
 from ._columns import columns_of
 from ._estimators import Exportable, Pipeline, is_estimator, is_pipeline, network_of
+from ._onnx_encoder import encoded_model
 from ._onnx_estimators import estimator_model
 from ._onnx_graph import Model
 from ._onnx_layers import emit_layers
 from ._onnx_table import table_model
 from ._skl2onnx import pipeline_model
+from ._table_model import table_parts
 
 if TYPE_CHECKING:
     from .._network.network import Network
@@ -38,6 +40,12 @@ def onnx(
     estimators, "variable" in the units of the target. If the columns have no names, there is one
     input "X" (batch, n_columns).
 
+    Of a model with a `fastbp.tabular.TableEncoder`, there is an input (batch, 1) for each of the
+    encoder's `features`: numbers in the dtype of the networks, NaN if missing; strings, "" if
+    missing; or dates as int64, in microseconds since 1970, the smallest int64 if missing, as in the
+    datetime64[us] of NumPy. Infinite numbers are not refused. The outputs are those of estimators,
+    from the mean of the outputs of all networks.
+
     Of an estimator of `fastbp.sklearn`, or a Pipeline of scikit-learn that ends in one, the input
     is "X" (batch, n_features), and the outputs have the names of skl2onnx: "label" (batch,) and
     "probabilities" (batch, n_classes) of a classifier, "variable" of a regressor. An ensemble is
@@ -47,8 +55,9 @@ def onnx(
 
     Parameters
     ----------
-    net : Network, MLPClassifier, MLPRegressor or Pipeline
-        The network, or the fitted estimator or pipeline.
+    net : Network, MLPClassifier, MLPRegressor, Pipeline or model with an encoder
+        The network, or the fitted estimator or pipeline. A model with an encoder has the attributes
+        `encoder`, `networks`, `target`, `classes`, `target_mean`, `target_scale` and `temperature`.
     path : str or path-like, optional
         A file to write the model to, either completely or not at all.
     name : str, default "model"
@@ -82,8 +91,11 @@ def onnx(
     >>> model.graph.input[0].name, model.opset_import[0].version
     ('x', 18)
     """
-    prep = columns_of(net, raw, unknown)
-    if prep is not None:
+    parts = table_parts(net, raw, unknown)
+    prep = columns_of(net, raw, unknown) if parts is None else None
+    if parts is not None:
+        model = encoded_model(parts, name)
+    elif prep is not None:
         model = table_model(network_of(net, "onnx"), prep, name, refuse=unknown == "error")
     elif is_pipeline(net):
         model = pipeline_model(net, name)

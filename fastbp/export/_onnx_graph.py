@@ -12,7 +12,7 @@ from .._types import Array
 FLOAT, INT64, STRING, DOUBLE = 1, 7, 8, 11  # as in onnx.TensorProto
 OPSET = 18  # of the default domain; ONNX Runtime supports it since version 1.14
 _ML = "ai.onnx.ml", 3  # a further domain, and the opset of it that is used
-_OF_ML = frozenset({"OneHotEncoder"})
+_OF_ML = frozenset({"LabelEncoder", "OneHotEncoder"})
 
 
 class Graph:

@@ -5,7 +5,7 @@ Numbers are scaled in float64, as in Python: the year 2020 less a mean has fewer
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,9 @@ from ._onnx_layers import emit_layers
 
 if TYPE_CHECKING:
     from .._network.network import Network
-    from ..tabular._preprocessing import Preprocessing
+    from ..tabular._preprocessing import Class, Preprocessing
 
-_Ends = dict[str, tuple[int, list[int]]]
+Ends = dict[str, tuple[int, list[int]]]
 
 
 def table_model(net: Network, prep: Preprocessing, name: str, *, refuse: bool) -> Any:
@@ -39,8 +39,8 @@ def table_model(net: Network, prep: Preprocessing, name: str, *, refuse: bool) -
     """
     check_finite_parameters(net.layers, "an ONNX model takes finite weights only")
     columns = ("X",) if without_names(prep) else prep.features
-    made = Model(net.dtype, prefix=_apart("fastbp/", columns))
-    inputs: _Ends = {
+    made = Model(net.dtype, prefix=apart("fastbp/", columns))
+    inputs: Ends = {
         column: (STRING, [1]) if column in prep.categories else (made.element, [1])
         for column in columns
     }
@@ -51,7 +51,7 @@ def table_model(net: Network, prep: Preprocessing, name: str, *, refuse: bool) -
     return made.finished(name, inputs, outputs)
 
 
-def _apart(stem: str, names: Iterable[str]) -> str:
+def apart(stem: str, names: Iterable[str]) -> str:
     """A prefix that none of the names has."""
     while any(name.startswith(stem) for name in names):
         stem = f"_{stem}"
@@ -78,8 +78,8 @@ def _inputs(made: Model, prep: Preprocessing, columns: tuple[str, ...], refuse: 
         end = place + (len(prep.features) if without_names(prep) else len(names))
         joined = names[0] if len(names) == 1 else g("Concat", *names, axis=1)
         wide = g("Cast", joined, to=DOUBLE)
-        shifted = g("Sub", wide, _doubles(g, prep.mean[place:end]))
-        scaled = g("Div", shifted, _doubles(g, prep.scale[place:end]))
+        shifted = g("Sub", wide, doubles(g, prep.mean[place:end]))
+        scaled = g("Div", shifted, doubles(g, prep.scale[place:end]))
         parts.append(g("Cast", scaled, to=made.element))
         place = end
     return parts[0] if len(parts) == 1 else g("Concat", *parts, axis=1)
@@ -93,30 +93,38 @@ def _one_hot(made: Model, column: str, texts: tuple[str, ...], refuse: bool) -> 
     return g("Cast", flat, to=made.element)
 
 
-def _doubles(g: Graph, values: tuple[float, ...]) -> str:
+def doubles(g: Graph, values: Sequence[float]) -> str:
     return g.array(np.array(values, np.float64))
 
 
-def _outputs(made: Model, prep: Preprocessing, y: str, columns: tuple[str, ...]) -> _Ends:
+def _outputs(made: Model, prep: Preprocessing, y: str, columns: tuple[str, ...]) -> Ends:
     """Add nodes that compute the answers from the outputs of the network; return their names."""
-    g = made.graph
     if prep.task == "regression":
-        scaled = g("Mul", g("Cast", y, to=DOUBLE), _doubles(g, prep.target_scale))
-        answers, output = (
-            g("Add", scaled, _doubles(g, prep.target_mean)),
-            _free("variable", columns),
-        )
-        g("Cast", answers, to=made.element, output=output)
-        return {output: (made.element, [prep.n_outputs])}
-    text = isinstance(prep.classes[0], str)
-    if not text and max(map(int, prep.classes)) >= 2**63:
+        return unscaled(made, y, prep.target_mean, prep.target_scale, columns)
+    return labelled(made, y, prep.classes, columns)
+
+
+def unscaled(
+    made: Model, y: str, mean: Sequence[float], scale: Sequence[float], columns: Iterable[str]
+) -> Ends:
+    """Add nodes that put outputs y into the units of the target; return them as an output."""
+    g, output = made.graph, _free("variable", columns)
+    scaled = g("Mul", g("Cast", y, to=DOUBLE), doubles(g, scale))
+    g("Cast", g("Add", scaled, doubles(g, mean)), to=made.element, output=output)
+    return {output: (made.element, [len(mean)])}
+
+
+def labelled(made: Model, y: str, classes: Sequence[Class], columns: Iterable[str]) -> Ends:
+    """Add nodes for the label of each row, from its probabilities y; return both as outputs."""
+    g, text = made.graph, isinstance(classes[0], str)
+    if not text and max(map(int, classes)) >= 2**63:
         raise ValueError(
             f"the labels of an ONNX model are int64, which ends at 2**63 − 1; the network has the "
-            f"class {max(map(int, prep.classes))}: pass raw=False for the outputs alone"
+            f"class {max(map(int, classes))}: pass raw=False for the outputs alone"
         )
     label, probabilities = _free("label", columns), _free("probabilities", columns)
-    classes = np.array(prep.classes) if text else np.array(prep.classes).astype(np.int64)
-    g("Gather", g.array(classes, "classes"), g("ArgMax", y, axis=1, keepdims=0), output=label)
+    values = np.array(classes) if text else np.array(classes).astype(np.int64)
+    g("Gather", g.array(values, "classes"), g("ArgMax", y, axis=1, keepdims=0), output=label)
     g("Identity", y, output=probabilities)
     kind = STRING if text else INT64
-    return {label: (kind, []), probabilities: (made.element, [prep.n_outputs])}
+    return {label: (kind, []), probabilities: (made.element, [len(classes)])}

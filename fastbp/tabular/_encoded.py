@@ -16,7 +16,7 @@ from ._normal import ranked
 
 MISSING, RARE = "(missing)", "(rare)"  # what groups of texts are called
 _CLIP = 3.0  # the bound of a number after smooth clipping
-_HUGE = 1e100  # a scaled number beyond it is clipped like this one; its square is finite
+HUGE = 1e100  # a scaled number beyond it is clipped like this one; its square is finite
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Scale:
 
 def clip(scaled: Array) -> Array:
     """z/√(1 + (z/3)²), of D. Holzmüller et al., "Better by Default" (2024)."""
-    z = np.clip(scaled, -_HUGE, _HUGE)
+    z = np.clip(scaled, -HUGE, HUGE)
     return np.asarray(z / np.sqrt(1 + (z / _CLIP) ** 2))
 
 

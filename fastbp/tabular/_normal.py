@@ -9,7 +9,7 @@ from .._types import Array
 # Coefficients of the rational functions of M. J. Wichura, algorithm AS 241 (PPND16), Applied
 # Statistics 37 (1988), from the constant on: numerator and denominator in the middle, between the
 # middle and the tails, and in the far tails.
-_MIDDLE = (
+MIDDLE = (
     (3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3)
     + (1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4)
     + (3.3430575583588128105e4, 2.5090809287301226727e3),
@@ -17,7 +17,7 @@ _MIDDLE = (
     + (2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4)
     + (5.2264952788528545610e3,),
 )
-_TAIL = (
+TAIL = (
     (1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0)
     + (3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1)
     + (2.27238449892691845833e-2, 7.74545014278341407640e-4),
@@ -25,7 +25,7 @@ _TAIL = (
     + (1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4)
     + (1.05075007164441684324e-9,),
 )
-_FAR = (
+FAR = (
     (6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0)
     + (2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3)
     + (2.71155556874348757815e-5, 2.01033439929228813265e-7),
@@ -46,9 +46,9 @@ def normal_quantile(p: Array) -> Array:
     q = p - 0.5
     with np.errstate(divide="ignore", invalid="ignore"):
         r = 0.180625 - q * q
-        middle = q * _ratio(_MIDDLE, r)
+        middle = q * _ratio(MIDDLE, r)
         r = np.sqrt(-np.log(np.minimum(p, 1 - p)))
-        tail = np.where(r <= 5, _ratio(_TAIL, r - 1.6), _ratio(_FAR, r - 5))
+        tail = np.where(r <= 5, _ratio(TAIL, r - 1.6), _ratio(FAR, r - 5))
     return np.where(abs(q) <= 0.425, middle, np.copysign(tail, q))
 
 
