@@ -70,7 +70,9 @@ def kind_of(cells: Array) -> str:
     """
     if cells.dtype.kind != "O":
         return _KINDS.get(cells.dtype.kind, "mixed")
-    types = {type(value) for value in cells.tolist() if not is_missing(value)}
+    values = cells.tolist()
+    each: Iterable[object] = set(values) if _are_texts(values) else values
+    types = {type(value) for value in each if not is_missing(value)}
     kinds = {_kind_of_type(kind) for kind in types} or {"number"}
     if kinds == {"number", "truth"}:
         return "number"
@@ -164,8 +166,15 @@ def texts_of(cells: Array, known: Iterable[str]) -> tuple[Array, Faults]:
     """The cells as strings, and what is wrong with some."""
     faults: Faults = {}
     categories = frozenset(known)
-    texts = np.empty(len(cells), object)
-    for row, value in enumerate(objects_of(cells)):
+    texts, values = np.empty(len(cells), object), objects_of(cells)
+    if _are_texts(values):  # each text is examined once
+        blank = {text for text in set(values) if is_missing(text)}
+        texts[:] = values
+        for row in [row for row, text in enumerate(values) if text in blank] if blank else ():
+            texts[row] = None
+            _note(faults, "missing", row, values[row])
+        return texts, faults
+    for row, value in enumerate(values):
         if is_missing(value):
             _note(faults, "missing", row, value)
         elif isinstance(value, str):
@@ -175,6 +184,11 @@ def texts_of(cells: Array, known: Iterable[str]) -> tuple[Array, Faults]:
         else:
             _note(faults, "no text", row, value)
     return texts, faults
+
+
+def _are_texts(values: Sequence[object]) -> bool:
+    """Whether all cells are strings or None."""
+    return set(map(type, values)) <= {str, type(None)}
 
 
 def text_of(value: Any, known: frozenset[str] = frozenset()) -> str:
@@ -272,8 +286,10 @@ def read_cells(cells: Array, kind: str, rules: Rules, known: Iterable[str] | Non
 def _stripped(texts: Array, na: Collection[str]) -> Array:
     """Texts without blanks around them, as those of a .csv file, and None for those of `na`."""
     plain = {text: text.strip() for text in set(texts.tolist()) if text is not None}
-    made = np.empty(len(texts), object)
-    made[:] = [plain.get(text) for text in texts.tolist()]
+    made = texts
+    if any(text != stripped for text, stripped in plain.items()):
+        made = np.empty(len(texts), object)
+        made[:] = [plain.get(text) for text in texts.tolist()]
     if na:
         made[np.isin(made.astype(str), list(na))] = None
     return made
@@ -322,7 +338,7 @@ def _told(texts: Array, distinct: Sequence[str]) -> Iterator[str]:
         yield f"has {counted(n, 'cell')} {shown}, read as text (na=[{shown}] reads them as missing)"
     if distinct and all(map(is_plain, distinct)):
         yield f"is text, whose cells are numbers such as {distinct[0]!r} (convert it with float)"
-    filled = sum(text is not None for text in texts.tolist())
+    filled = len(texts) - texts.tolist().count(None)
     if names_rows(len(distinct), filled):
         yield f"has {len(distinct):,} distinct texts in {filled:,} rows: probably names of rows"
 

@@ -43,7 +43,7 @@ def as_booleans(texts: Array, known: Collection[str] = ()) -> Array:
     ['True', None, 'False']
     """
     named = {text.lower(): text for text in BOOLEANS}
-    low = {text.lower() for text in texts.tolist() if text is not None}
+    low = {text.lower() for text in set(texts.tolist()) if text is not None}
     if not low or not (low <= named.keys() or (known and set(known) <= set(BOOLEANS))):
         return texts
     made = np.empty(len(texts), object)

@@ -160,6 +160,13 @@ class DateColumn:
         return text + ("; 1 where missing" if self.indicator else "")
 
 
+class Index(dict[object, int]):
+    """Numbers of groups; −1 for what has none."""
+
+    def __missing__(self, key: object) -> int:
+        return -1
+
+
 @dataclass(frozen=True)
 class TextColumn:
     """A column of text, whose cells belong to groups: one for each level, holes, and rare texts.
@@ -203,9 +210,9 @@ class TextColumn:
         return (*self.levels, *missing, *pooled)
 
     @cached_property
-    def index(self) -> dict[object, int]:
+    def index(self) -> Index:
         """The number of the group of each cell; "" and None are holes."""
-        found: dict[object, int] = {level: i for i, level in enumerate(self.levels)}
+        found = Index({level: i for i, level in enumerate(self.levels)})
         found |= dict.fromkeys(self.rare, len(self.groups) - 1)
         if self.hole:
             place = len(self.levels) if self.hole == "level" else len(self.groups) - 1
@@ -231,8 +238,8 @@ class TextColumn:
 
     def codes(self, cells: Array) -> Array:
         """The number of the group of each cell, intp (n,); −1 if it has none."""
-        texts, find = cells.tolist(), self.index.get
-        return np.fromiter((find(text, -1) for text in texts), np.intp, len(texts))
+        texts = cells.tolist()
+        return np.fromiter(map(self.index.__getitem__, texts), np.intp, len(texts))
 
     def numbers(self, cells: Array) -> Array:
         """The inputs (n, k) that are numbers; 0 for a cell without a group."""

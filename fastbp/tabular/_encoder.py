@@ -315,6 +315,9 @@ class TableEncoder:
             raise ValueError(f"classes must have shape (n,); y has shape {array.shape}")
         elif array.dtype.kind == "f" and np.isnan(array).any():
             raise ValueError("y has a NaN, which is no class: drop such rows")
+        elif array.dtype.kind == "O" and len({*map(type, array.tolist())}) > 1:
+            kinds = sorted({kind.__name__ for kind in map(type, array.tolist())})
+            raise ValueError(f"y has labels of several types, {', '.join(kinds)}: use one")
         return target_of(array, task == "classification")
 
     def _beyond(self, target: Target | None) -> str:
@@ -529,7 +532,7 @@ class TableEncoder:
         ----------
         transform : {"default", "pandas", "polars"} or None
             An array; a frame of pandas with the index of X, if that is one; or a frame of polars.
-            None leaves the choice as it is.
+            None leaves the choice as it is. Without any, `sklearn.set_config` decides.
 
         Returns
         -------
@@ -554,16 +557,19 @@ class TableEncoder:
         return tags
 
     def _returned(self, inputs: Any, X: Any) -> Any:
-        """The inputs in the form that `set_output` asks for."""
-        if self._output in (None, "default"):
+        """The inputs in the form that `set_output` or the settings of scikit-learn ask for."""
+        output = self._output
+        if output is None and "sklearn" in sys.modules:
+            output = sys.modules["sklearn"].get_config()["transform_output"]
+        if output in (None, "default"):
             return inputs
         if self._makes_sparse():
             raise ValueError(
-                f"a frame of {self._output} is not sparse: use sparse=False, or "
+                f"a frame of {output} is not sparse: use sparse=False, or "
                 'set_output(transform="default")'
             )
         names = self.get_feature_names_out().tolist()
-        if self._output == "pandas":
+        if output == "pandas":
             import pandas
 
             index = X.index if isinstance(X, pandas.DataFrame) else None

@@ -365,6 +365,8 @@ def test_targets_are_checked():
         TableEncoder().fit(table, np.where(y > 1, np.inf, y))
     with pytest.raises(ValueError, match="NaN, which is no class"):
         TableEncoder(task="classification").fit(table, np.where(y > 1, np.nan, 1))
+    with pytest.raises(ValueError, match="labels of several types, NoneType, str"):
+        TableEncoder().fit(table, texts(*["a", None] * 300))
     with pytest.raises(ValueError, match="must be finite numbers; y has dtype"):
         TableEncoder(task="regression").fit(table, city)
 
@@ -759,6 +761,11 @@ def test_frames_on_request(kind):
     np.testing.assert_array_equal(found.to_numpy(), ENCODER.transform(table))
     plain = encoder.set_output(transform="default").set_output()
     np.testing.assert_array_equal(crossed.to_numpy(), plain.fit_transform(table, y))
+    assert isinstance(plain.transform(table), np.ndarray)
+    sklearn = pytest.importorskip("sklearn")
+    with sklearn.config_context(transform_output=kind):
+        assert isinstance(TableEncoder().fit_transform(table), module.DataFrame)
+        assert isinstance(plain.transform(table), np.ndarray)
     with pytest.raises(ValueError, match="default, pandas, polars or None; got 'numpy'"):
         encoder.set_output(transform="numpy")
     pytest.importorskip("scipy")
