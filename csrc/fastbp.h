@@ -218,26 +218,39 @@ typedef struct fastbp_net fastbp_net_t;
 
 /* What a layer has besides σ(uW + b), where u is the output of the layer below. All zero is a plain
  * layer. The parameters of layer l in theta are W, then b unless no_bias, then the gain and the
- * shift of its norm, then the trained constants of its formula, one after another: a number per
- * layer each, or one per unit. With options, a layer computes
+ * shift of its norm, then the running mean and variance of FASTBP_NORM_BATCH, then the trained
+ * constants of its formula, one after another: a number per layer each, or one per unit. With
+ * options, a layer computes
  *   z = uW + b      n = norm(z)      a = σ(n)      out = a ⊙ m/(1 − p) + u
  * and its a^l is `out`. The mask m applies in training sessions and fastbp_forward_training only.
- * The last layer must have no norm, dropout or residual. docs/layers.md has the formulas. */
+ * The last layer must have no norm, dropout or residual. docs/layers.md has the formulas.
+ *
+ * FASTBP_NORM_BATCH has two kinds of statistics. Training sessions and fastbp_forward_training take
+ * the mean and the variance of the batch, unless the layer is not trainable; everything else takes
+ * the running ones in theta. A training step moves those towards the statistics of its batch,
+ *   running = (1 − norm_momentum) · running + norm_momentum · of the batch
+ * with the variance divided by the rows − 1 there, and by the rows in z's norm. No gradient and no
+ * optimiser changes them; their gradient is 0, their average of an optimiser is they themselves. A
+ * batch of one row, or such a part of a batch, has no variance: a session leaves it out. */
 typedef enum {
     FASTBP_NORM_NONE = 0,
     FASTBP_NORM_LAYER = 1, /* (z − mean)/√(var + eps) · gain + shift, per row; gain[n], shift[n] */
     FASTBP_NORM_RMS = 2,   /* z/√(mean z² + eps) · gain; gain[n] */
+    /* (z − mean)/√(var + eps) · gain + shift, unit by unit; gain[n], shift[n], and the statistics
+     * mean[n] and var[n], which are running means: see below */
+    FASTBP_NORM_BATCH = 3,
     FASTBP_NORM_COUNT
 } fastbp_norm_t;
 
 typedef struct {
     bool no_bias;
     fastbp_norm_t norm;
-    double norm_eps;   /* > 0 if the layer has a norm */
-    double dropout;    /* p, 0 <= p < 1 */
-    bool residual;     /* requires n_in = n_out */
-    double max_norm;   /* > 0: limit of every ‖W[:,k]‖ after an update; 0: no limit */
-    bool non_negative; /* W >= 0 after an update */
+    double norm_eps;      /* > 0 if the layer has a norm */
+    double norm_momentum; /* of FASTBP_NORM_BATCH, 0 < norm_momentum <= 1 */
+    double dropout;       /* p, 0 <= p < 1 */
+    bool residual;        /* requires n_in = n_out */
+    double max_norm;      /* > 0: limit of every ‖W[:,k]‖ after an update; 0: no limit */
+    bool non_negative;    /* W >= 0 after an update */
 } fastbp_layer_options_t;
 
 /* How exact the factors of matrix products are: W, the a of the layer below (x in layer 1) and δ,
@@ -376,13 +389,24 @@ bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t byte
  * what is written to a or δ^l later reaches σ' and gradients of b, but no product. */
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
 
-/* The forward pass of a training step: fastbp_forward with dropout. The masks are those of a
+/* The forward pass of a training step: fastbp_forward with dropout and, in layers with
+ * FASTBP_NORM_BATCH, with the statistics of the batch. The masks are those of a
  * session with this seed when optimizer->t is t, for a batch of these rows. a^l then is the output
- * of the layer after its dropout, and all that continues the pass goes through the masks:
+ * of the layer after its dropout, and all that continues the pass goes through the masks and the
+ * statistics:
  * fastbp_backward and its parts, fastbp_backward_from, fastbp_pull_back and fastbp_input_gradient.
- * The first call allocates buffers for it in the pass. The next fastbp_forward drops nothing. */
+ * The first call allocates buffers for it in the pass. The next fastbp_forward drops nothing.
+ * FASTBP_ERR_ARGUMENT for one row, if it would need the variance of the batch.
+ *
+ * With statistics of the batch, J_i depends on every row. Then δ^l = ∂(Σ_k s_k J_k)/∂z^l, a row
+ * per sample, with the weights in it, whatever is said about δ^l elsewhere. */
 fastbp_status_t fastbp_forward_training(fastbp_pass_t *pass, const void *theta,
                                         const fastbp_data_t *data, uint64_t seed, uint64_t t);
+
+/* Moves the running statistics in theta as a training step moves them, by those of the batch of
+ * fastbp_forward_training. Nothing changes if it used none, or if another forward pass came after
+ * it. */
+void fastbp_move_statistics(const fastbp_pass_t *pass, void *theta);
 
 /* Backward pass: fills every δ, grad (n_params elements, penalties included; NULL: only δ) and
  * *cost with J = (1/S) Σ s_i J_i + l1 ‖W‖₁ + (l2/2) ‖W‖². data gives the number of rows, the
@@ -422,9 +446,9 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
 
 /* ---- Derivatives; theta must be the one given to fastbp_forward ---- */
 
-/* All of them need a network with FASTBP_HIGHEST and a forward pass that has dropped nothing:
- * FASTBP_ERR_ARGUMENT otherwise. A network with that precision and the rest of the spec takes the
- * same theta. */
+/* All of them need a network with FASTBP_HIGHEST and a forward pass that has dropped nothing and
+ * used no statistics of its batch: FASTBP_ERR_ARGUMENT otherwise. A network with that precision and
+ * the rest of the spec takes the same theta. */
 
 /* Products with the Jacobian of the outputs, after a forward pass:
  *   fastbp_vjp       out[rows, n_0] = Σ_k v_k ∂a_k^L/∂x, from v[rows, n_L] with rows ldv apart
@@ -591,12 +615,13 @@ typedef struct {
      * processed in parts of that many rows, whose gradients are added up. Buffers hold part_rows
      * rows, so a large batch needs little memory. At a lower precision, the session makes its
      * products as a batch of min(batch_size, part_rows) rows does, however many rows it is given.
-     */
+     * With FASTBP_NORM_BATCH, each part of a batch has its own statistics. */
     ptrdiff_t part_rows;
     /* The population that alone runs this session, with fastbp_population_run, and whose memory it
      * uses. It must outlive the session. NULL: the session has its own memory. */
     fastbp_population_t *population;
-    const fastbp_parts_t *parts; /* NULL: the data are one set; not with part_rows or population */
+    /* NULL: the data are one set. Not with part_rows, a population or FASTBP_NORM_BATCH. */
+    const fastbp_parts_t *parts;
 } fastbp_fit_options_t;
 
 fastbp_status_t fastbp_fit_new(fastbp_fit_t **fit, const fastbp_net_t *net, void *theta,

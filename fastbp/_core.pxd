@@ -87,6 +87,7 @@ cdef extern from "fastbp.h" nogil:
         bint no_bias
         fastbp_norm_t norm
         double norm_eps
+        double norm_momentum
         double dropout
         bint residual
         double max_norm
@@ -160,6 +161,7 @@ cdef extern from "fastbp.h" nogil:
     fastbp_status_t fastbp_forward(fastbp_pass_t *p, const void *theta, const fastbp_data_t *data)
     fastbp_status_t fastbp_forward_training(
         fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, uint64_t seed, uint64_t t)
+    void fastbp_move_statistics(const fastbp_pass_t *p, void *theta)
     fastbp_status_t fastbp_backward(
         fastbp_pass_t *p, const void *theta, const fastbp_data_t *data, void *grad, double *cost)
     fastbp_status_t fastbp_backward_from(

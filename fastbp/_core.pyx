@@ -563,9 +563,11 @@ cdef bytearray _layer_options(tuple layers):
     """An array of fastbp_layer_options_t, made from one tuple of fields per layer."""
     cdef bytearray room = bytearray(len(layers) * sizeof(fastbp_layer_options_t))
     cdef fastbp_layer_options_t *options = <fastbp_layer_options_t *><char *>room
-    for i, (no_bias, norm, eps, dropout, residual, max_norm, non_negative) in enumerate(layers):
+    for i, layer in enumerate(layers):
+        no_bias, norm, eps, momentum, dropout, residual, max_norm, non_negative = layer
         options[i] = fastbp_layer_options_t(
-            no_bias, <fastbp_norm_t><int>norm, eps, dropout, residual, max_norm, non_negative)
+            no_bias, <fastbp_norm_t><int>norm, eps, momentum, dropout, residual, max_norm,
+            non_negative)
     return room
 
 
@@ -722,7 +724,10 @@ cdef class Pass:
             self.at, <char *>at.at + first * <ptrdiff_t>size, (last - first) * size)
 
     def forward(self, theta, x, masks=None):
-        """Compute every z and a of x, which is kept. masks: (seed, t) of dropout, or None."""
+        """Compute every z and a of x, which is kept.
+
+        masks: (seed, t) of dropout, for training; or None.
+        """
         cdef void *params = self.net.like_theta(theta)
         cdef fastbp_data_t data = self.net.data(x, None, None, x.shape[0])
         cdef bint drops = masks is not None
@@ -773,6 +778,11 @@ def backward_output(Pass p, theta, y, weights):
         _check_call(p.net, fastbp_backward_output(p.at, params, &data, &cost))
     p.y = y
     return cost
+
+
+def move_statistics(Pass p, theta):
+    """Move the running statistics in theta by those of the last forward pass for training."""
+    fastbp_move_statistics(p.at, p.net.like_theta(theta, True))
 
 
 def backward_inject(Pass p, delta, weights):

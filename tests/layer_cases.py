@@ -4,6 +4,7 @@ import numpy as np
 
 import fastbp
 from fastbp import Dense, reference
+from fastbp._network.dense import STATISTICS
 
 OUTPUTS = {"squared_error": "identity", "cross_entropy": "softmax"}
 
@@ -12,6 +13,10 @@ STACKS = {
     "no bias": [Dense(33, "tanh", bias=False), Dense(7, "softplus", bias=False)],
     "layer": [Dense(33, "tanh", norm="layer"), Dense(7, "softplus", norm="layer(1e-3)")],
     "rms": [Dense(33, "tanh", norm="rms(1e-5)"), Dense(7, "softplus", norm="rms(0.1)")],
+    "batch": [
+        Dense(33, "tanh", norm="batch"),
+        Dense(7, "softplus", norm="batch(0.1, momentum=0.3)"),
+    ],
     "residual": [
         Dense(17, "tanh", residual=True),
         Dense(33, "sigmoid"),
@@ -23,6 +28,15 @@ STACKS = {
         Dense(130, "silu", norm="rms(1e-5)"),
         Dense(130, "softplus", residual=True, norm="layer"),
         Dense(5, "tanh"),
+    ],
+}
+NORMED = {  # by the batch, in training
+    "batch": [Dense(33, "tanh", norm="batch"), Dense(300, "softplus", norm="batch(0.1)")],
+    "all": [
+        Dense(17, "tanh", residual=True, norm="batch", dropout=0.3),
+        Dense(130, "silu", norm="batch(1e-3, momentum=0.5)", bias=False),
+        Dense(130, "softplus", residual=True, norm="layer"),
+        Dense(130, "prelu", residual=True, norm="batch", max_norm=0.8),
     ],
 }
 DROPPING = {
@@ -47,6 +61,9 @@ def case(hidden, *, kind=fastbp.Network, dtype="float64", n=23, loss="cross_entr
     net = kind.from_layers(17, [*hidden, top], loss=loss, dtype=dtype, seed=3, **more)
     theta = net.theta + 0.2 * rng.normal(size=net.theta.size)
     net.theta = theta.astype(np.float32)
+    for layer in net.layers:
+        if layer.running_var is not None:
+            layer.running_var = np.float32(0.1) + np.abs(layer.running_var)
     net.layers[-1].W *= 0.125  # else softmax gives 0 and 1, and a − y is only rounding
     X = rng.normal(size=(n, 17)).astype(np.float32)
     y = rng.integers(3, size=n)
@@ -80,6 +97,14 @@ def check(run, hidden, dtype, **options):
         error = np.abs(np.asarray(found[name], np.float64) - value).max()
         assert error <= allowed, f"{name}: off by {error}, allowed {allowed}"
     return found
+
+
+def trained(net, v):
+    """v, laid out as theta, but 0 for running statistics, along which there are no derivatives."""
+    for blocks in net.blocks(v):
+        for name in STATISTICS:
+            blocks.get(name, np.empty(0))[...] = 0
+    return v
 
 
 def passes(net, X, y, s=None):

@@ -8,8 +8,26 @@ from engine_cases import within
 
 from fastbp import _core
 
-PLAIN = (False, 0, 0.0, 0.0, False, 0.0, False)  # the options of a layer, as `_core.Net` takes them
-OPTION_NAMES = ("no_bias", "norm", "eps", "dropout", "residual", "max_norm", "non_negative")
+PLAIN = (
+    False,
+    0,
+    0.0,
+    0.0,
+    0.0,
+    False,
+    0.0,
+    False,
+)  # the options of a layer, as `_core.Net` takes them
+OPTION_NAMES = (
+    "no_bias",
+    "norm",
+    "eps",
+    "momentum",
+    "dropout",
+    "residual",
+    "max_norm",
+    "non_negative",
+)
 
 
 class Draft:

@@ -80,11 +80,17 @@ typedef struct {
     const fbp_gemm_parts_t *parts; /* tn: or NULL */
 } fbp_gemm_t;
 
-/* n = (z − mean) · r · gain + shift, row by row, r = 1/√(var + eps); RMS: mean = 0, no shift. */
+/* n = (z − mean) · r · gain + shift, row by row, r = 1/√(var + eps); RMS: mean = 0, no shift.
+ * BATCH: mean and var are given, unit by unit. */
 typedef struct {
     int kind; /* FASTBP_NORM_*, not NONE */
     double eps;
     const void *gain, *shift; /* cols elements each; shift NULL for RMS */
+    const void *mean, *var;   /* BATCH: cols elements each */
+    /* BATCH, norm_backward: the results of norm_gradient for the whole batch, whose rows they are
+     * the sums of, if mean and var are those of the batch; NULL if they are constants. */
+    const void *gain_sums, *shift_sums;
+    ptrdiff_t batch_rows;
 } fbp_norm_t;
 
 /* Random words: philox(seed, number, step, ·) of base/rng.h. */
@@ -141,6 +147,8 @@ typedef struct {
 typedef struct {
     int kind;                                    /* FASTBP_NORM_*, not NONE */
     const void *gain, *moved_gain, *moved_shift; /* cols elements; R{gain}, R{shift}: NULL for 0 */
+    double eps;
+    const void *mean, *var; /* BATCH: constants, instead of stats and moved_r; with eps */
     ptrdiff_t rows, cols;
     const void *z, *stats;
     ptrdiff_t ldz;
@@ -297,8 +305,13 @@ enum { FBP_SIDE_ROWS_MAX = 8, FBP_MOST_LANES = 16 };
  * limit_columns    multiplies each column of W whose norm exceeds `most` by most/(norm + 1e-7), as
  *                  torch.renorm does.
  * norm_forward     out = n, and stats[i] = (mean, r) of row i unless stats is NULL; out may be z.
- * norm_backward    replaces delta = ∂J/∂n by ∂J/∂z; kept receives ∂J/∂n.
- * norm_gradient    gain[j] = Σ_i f_i g[i,j] x̂[i,j], shift[j] = Σ_i f_i g[i,j], i ascending,
+ *                  BATCH does not use stats.
+ * norm_backward    replaces delta = ∂J/∂n by ∂J/∂z; kept receives ∂J/∂n, and may be delta if nobody
+ *                  needs that.
+ * norm_moments     mean[j] = Σ_i z[i,j]/rows, var[j] = Σ_i (z[i,j] − mean[j])²/rows; the sums go
+ *                  over 64 rows at a time, i ascending, and then over those sums in order.
+ * norm_gradient    gain[j] = Σ_i f_i g[i,j] x̂[i,j], shift[j] = Σ_i f_i g[i,j], i ascending; BATCH:
+ *                  in the order of norm_moments;
  *                  x̂ = (z − mean) r; f_i = factors[i], or 1 if factors is NULL.
  * norm_push        out = R{n}; replaces moved = R{z} by R{x̂}; moved_r = R{r}.
  * norm_curve       replaces delta = R{∂J/∂n} by R{∂J/∂z}; kept receives R{∂J/∂n}.

@@ -2,6 +2,7 @@
  * ∂a^L/∂x, the gradient of every J_i and its norm, and a^l ⊙ ∂J_i/∂a^l. The gradient of a sample is
  * a_i^{l−1ᵀ} δ_i^l, so its norm is ‖a_i^{l−1}‖ ‖δ_i^l‖ and needs no gradient (Goodfellow,
  * "Efficient per-example gradient computations", arXiv 1510.01799, 2015). */
+#include "batch_norm.h"
 #include "options.h"
 #include "pass.h"
 
@@ -49,12 +50,12 @@ static void run_pull(void *context, fbp_team_t *team, int worker) {
     const ptrdiff_t vectors = pull->v != NULL ? 1 : net->layer[net->n_layers - 1].n_out;
     fbp_pass_copy(batch, team, 1, net->n_layers, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
-    for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
+    for (fbp_block_t block; fbp_next_block(batch, team, &block);)
         for (ptrdiff_t k = 0; k < vectors; ++k) {
             seed_rows(pull, &block, k);
             fbp_pull_back_rows(batch, scratch, net->n_layers, block.row0, block.rows,
                                fbp_row_at(plan, top, block.row0), top->ld, NULL);
-            fbp_recursion_rows(batch, scratch, block.row0, block.rows);
+            fbp_recursion_rows(batch, scratch, net->n_layers, 1, block.row0, block.rows);
             const size_t first = (size_t)(block.row0 * vectors + k) * (size_t)n_in;
             void *out = fbp_at(net, pull->out, first);
             fbp_slope_rows(batch, scratch, 1, block.row0, block.rows, out, vectors * n_in);
@@ -106,16 +107,6 @@ typedef struct {
     void *out;
 } samples_t;
 
-/* The gradient of sample i for gain and shift of a norm, [n_out] each: ∂J_i/∂n ⊙ x̂ and ∂J_i/∂n. */
-static void norm_gradient(const fbp_plan_t *plan, int l, ptrdiff_t i, void *gain, void *shift) {
-    const fastbp_net_t *net = plan->net;
-    const ptrdiff_t n_out = net->layer[l - 1].n_out;
-    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], i, 1, n_out);
-    const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], i, 1, n_out);
-    net->kernels->norm_gradient(&z, fbp_at(net, plan->stats[l], 2 * (size_t)i), &g, NULL, gain,
-                                shift);
-}
-
 /* The gradient of sample i for the constants of a formula, as they are in theta. */
 static void constants_gradient(const fbp_plan_t *plan, int l, ptrdiff_t i, void *out) {
     const fastbp_net_t *net = plan->net;
@@ -153,17 +144,18 @@ static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scrat
             memcpy(fbp_at(net, row, layer->b), plan->delta[l].row[i], (size_t)layer->n_out * elem);
         if (layer->n_constants > 0)
             constants_gradient(plan, l, i, fbp_at(net, row, layer->constants));
-        const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
+        const bool shifts = fbp_norm_shifts(layer);
         if (layer->has.norm != FASTBP_NORM_NONE)
-            norm_gradient(plan, l, i, fbp_at(net, row, layer->gain),
-                          shifts ? fbp_at(net, row, layer->shift) : scratch->column);
+            fbp_sample_norm_sums(batch, l, i, fbp_at(net, row, layer->gain),
+                                 shifts ? fbp_at(net, row, layer->shift) : scratch->column);
+        fbp_clear_statistics(net, l, row);
     }
 }
 
 static void run_sample_gradients(void *context, fbp_team_t *team, int worker) {
     const samples_t *samples = context;
     const fbp_plan_t *plan = samples->batch->plan;
-    for (fbp_block_t block; fbp_pass_next(samples->batch, team, &block);)
+    for (fbp_block_t block; fbp_next_block(samples->batch, team, &block);)
         for (ptrdiff_t i = block.row0; i < block.row0 + block.rows; ++i)
             sample_gradient(samples->batch, &plan->scratch[worker], i,
                             fbp_at(plan->net, samples->out, (size_t)i * plan->net->n_params));
@@ -182,8 +174,9 @@ static double square_of(const fastbp_net_t *net, const void *row, ptrdiff_t n) {
 }
 
 /* ‖∂J_i/∂(parameters of layer l)‖ */
-static double sample_norm(const fbp_plan_t *plan, const fbp_scratch_t *scratch, int l,
+static double sample_norm(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
                           ptrdiff_t i) {
+    const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     const double a2 = square_of(net, plan->a[l - 1].row[i], layer->n_in);
@@ -198,9 +191,9 @@ static double sample_norm(const fbp_plan_t *plan, const fbp_scratch_t *scratch, 
     }
     if (!norm) return sqrt(delta2 * (a2 + bias) + rest);
     void *gain = scratch->column, *shift = fbp_at(net, gain, (size_t)net->max_width);
-    norm_gradient(plan, l, i, gain, shift);
+    fbp_sample_norm_sums(batch, l, i, gain, shift);
     rest += square_of(net, gain, layer->n_out);
-    if (layer->has.norm == FASTBP_NORM_LAYER) rest += square_of(net, shift, layer->n_out);
+    if (fbp_norm_shifts(layer)) rest += square_of(net, shift, layer->n_out);
     return sqrt(delta2 * (a2 + bias) + rest);
 }
 
@@ -209,10 +202,11 @@ static void run_norms(void *context, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = samples->batch->plan;
     const int n_layers = plan->net->n_layers;
     double *out = samples->out;
-    for (fbp_block_t block; fbp_pass_next(samples->batch, team, &block);)
+    for (fbp_block_t block; fbp_next_block(samples->batch, team, &block);)
         for (ptrdiff_t i = block.row0; i < block.row0 + block.rows; ++i)
             for (int l = 1; l <= n_layers; ++l)
-                out[i * n_layers + l - 1] = sample_norm(plan, &plan->scratch[worker], l, i);
+                out[i * n_layers + l - 1] =
+                    sample_norm(samples->batch, &plan->scratch[worker], l, i);
 }
 
 fastbp_status_t fastbp_gradient_norms(fastbp_pass_t *pass, double *out) {
@@ -249,7 +243,7 @@ static void run_relevance(void *context, fbp_team_t *team, int worker) {
     const int top = net->n_layers;
     fbp_pass_copy(batch, team, 1, top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
-    for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
+    for (fbp_block_t block; fbp_next_block(batch, team, &block);) {
         const ptrdiff_t row0 = block.row0, rows = block.rows;
         ptrdiff_t units = net->layer[top - 1].n_out;
         void *above = fbp_at(net, relevance->out[top], (size_t)(row0 * units));

@@ -6,6 +6,7 @@
 #include "../base/fpmode.h"
 #include "../threads/count.h"
 #include "../threads/pool.h"
+#include "batch_norm.h"
 #include "products.h"
 #include "rooms.h"
 #include "rows.h"
@@ -28,6 +29,7 @@ static bool valid_options(const fastbp_net_t *net, const fastbp_data_t *data,
                           const fastbp_fit_options_t *options) {
     const fastbp_parts_t *parts = options->parts;
     if ((parts == NULL) != (data->part_rows == NULL)) return false;
+    if (parts != NULL && net->has_batch_norm) return false; /* a rank sees a share of a batch */
     if (parts != NULL && (options->part_rows > 0 || options->population != NULL ||
                           !fbp_parts_valid(parts) || !fbp_parts_fit(net, parts, data)))
         return false;
@@ -226,6 +228,7 @@ void fbp_fit_order(fastbp_fit_t *fit) {
 void fbp_fit_prepare(fastbp_fit_t *fit, bool single) {
     const fastbp_net_t *net = fit->plan.net;
     const bool copy = fit->keep_copies && (single || !fit->prepared);
+    fbp_choose_statistics(&fit->batch, true); /* layers may have been frozen since the last run */
     if (!fit->prepared) fbp_fit_order(fit);
     if (fit->divided && fit->place.first < fbp_session_rows(fit))
         fbp_parts_locate(&fit->parts, fit->place.step, fit->place.first, fit->options.batch_size);

@@ -1,5 +1,6 @@
 /* net.c: checks a specification and lays out theta as W^1, b^1, W^2, b^2, …, with the gain and the
- * shift of a norm and the trained constants of an activation after the b of their layer. */
+ * shift of a norm, its running statistics and the trained constants of an activation after the b of
+ * their layer. */
 #include "net.h"
 
 #include <float.h>
@@ -29,6 +30,8 @@ static bool valid_options(const fastbp_spec_t *spec, int i) {
         !(has->max_norm >= 0))
         return false;
     if (has->norm != FASTBP_NORM_NONE && !(has->norm_eps > 0)) return false;
+    if (has->norm == FASTBP_NORM_BATCH && !(has->norm_momentum > 0 && has->norm_momentum <= 1))
+        return false;
     if (has->residual && spec->widths[i] != spec->widths[i + 1]) return false;
     return !last || (has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual);
 }
@@ -58,7 +61,8 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
     const fastbp_layer_options_t *has = &layer->has;
     const size_t n_out = (size_t)layer->n_out;
     const size_t gains = has->norm != FASTBP_NORM_NONE ? n_out : 0;
-    const size_t shifts = has->norm == FASTBP_NORM_LAYER ? n_out : 0;
+    const size_t shifts = fbp_norm_shifts(layer) ? n_out : 0;
+    const size_t statistics = has->norm == FASTBP_NORM_BATCH ? n_out : 0;
     const fbp_formula_t *formula = layer->formula;
     const size_t each = formula != NULL && formula->per_unit ? n_out : 1;
     size_t weights, constants;
@@ -70,6 +74,7 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
            place(net, at, weights, &layer->w) &&
            place(net, at, has->no_bias ? 0 : n_out, &layer->b) &&
            place(net, at, gains, &layer->gain) && place(net, at, shifts, &layer->shift) &&
+           place(net, at, statistics, &layer->mean) && place(net, at, statistics, &layer->var) &&
            place(net, at, constants, &layer->constants);
 }
 
@@ -112,6 +117,7 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         if (!lay_out_layer(net, layer, &at)) return false;
         net->max_width = fbp_max(net->max_width, layer->n_out);
         net->has_max_norm |= has->max_norm > 0;
+        net->has_batch_norm |= has->norm == FASTBP_NORM_BATCH;
     }
     net->n_params = at;
     return true;
@@ -214,8 +220,7 @@ fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int pa
                             (tile->unit1 - tile->unit0) * n_out};
     case FBP_PART_B: return (fbp_part_t){layer->b, layer->has.no_bias ? 0 : vector};
     case FBP_PART_GAIN: return (fbp_part_t){layer->gain, norm ? vector : 0};
-    case FBP_PART_SHIFT:
-        return (fbp_part_t){layer->shift, layer->has.norm == FASTBP_NORM_LAYER ? vector : 0};
+    case FBP_PART_SHIFT: return (fbp_part_t){layer->shift, fbp_norm_shifts(layer) ? vector : 0};
     default: return (fbp_part_t){layer->constants, vector > 0 ? layer->n_constants : 0};
     }
 }

@@ -14,6 +14,7 @@ typedef struct {
     size_t w, b; /* offsets of W[n_in,n_out] and b[n_out] in theta, in elements */
     fastbp_layer_options_t has;
     size_t gain, shift;     /* offsets of the gain and the shift of its norm, [n_out] each */
+    size_t mean, var;       /* offsets of the running statistics of batch norm, [n_out] each */
     fbp_formula_t *formula; /* σ, if act is FASTBP_ACT_FORMULA; otherwise NULL */
     size_t constants;       /* offset of the trained constants of the formula, one after another */
     ptrdiff_t n_constants;  /* elements of all of them */
@@ -62,8 +63,9 @@ struct fastbp_net {
     fbp_net_loss_t loss;
     double l1, l2;
     double input_dropout;
-    bool has_max_norm;  /* some layer has this constraint */
-    size_t run_scratch; /* elements for fbp_run_t.scratch of every program; 0: there are none */
+    bool has_max_norm;   /* some layer has this constraint */
+    bool has_batch_norm; /* some layer has FASTBP_NORM_BATCH */
+    size_t run_scratch;  /* elements for fbp_run_t.scratch of every program; 0: there are none */
 };
 
 /* The parts of a layer in theta: W, divided into tiles, and vectors, which belong to the tile of
@@ -74,8 +76,13 @@ enum {
     FBP_PART_GAIN,
     FBP_PART_SHIFT,
     FBP_PART_CONSTANTS, /* all of a layer together */
-    FBP_PARTS
+    FBP_PARTS           /* running statistics are none of them: no gradient changes them */
 };
+
+/* Whether the norm of a layer has a shift. */
+FBP_INLINE bool fbp_norm_shifts(const fbp_layer_t *layer) {
+    return layer->has.norm == FASTBP_NORM_LAYER || layer->has.norm == FASTBP_NORM_BATCH;
+}
 
 typedef struct {
     size_t offset;   /* in theta, in elements */

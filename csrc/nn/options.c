@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include "activate.h"
+#include "batch_norm.h"
 
 static bool drops(const fbp_batch_t *batch, int l) {
     return batch->plan->drops && batch->plan->net->layer[l - 1].has.dropout > 0;
@@ -48,17 +49,21 @@ void fbp_drop_slopes(const fbp_batch_t *batch, int l, void *g, ptrdiff_t ldg) {
 static fbp_norm_t norm_of(const fbp_batch_t *batch, int l) {
     const fastbp_net_t *net = batch->plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
-    const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
-    return (fbp_norm_t){
+    fbp_norm_t norm = {
         .kind = (int)layer->has.norm,
         .eps = layer->has.norm_eps,
         .gain = fbp_at(net, batch->theta, layer->gain),
-        .shift = shifts ? fbp_at(net, batch->theta, layer->shift) : NULL,
+        .shift = fbp_norm_shifts(layer) ? fbp_at(net, batch->theta, layer->shift) : NULL,
     };
+    if (layer->has.norm == FASTBP_NORM_BATCH) fbp_set_statistics(batch, l, &norm);
+    return norm;
 }
 
+/* (mean, r) of a row; batch norm has none. */
 static void *stats_at(const fbp_plan_t *plan, int l, ptrdiff_t row) {
-    return plan->stats[l] != NULL ? fbp_at(plan->net, plan->stats[l], 2 * (size_t)row) : NULL;
+    const bool by_row = plan->net->layer[l - 1].has.norm != FASTBP_NORM_BATCH;
+    void *stats = plan->stats[l];
+    return stats != NULL && by_row ? fbp_at(plan->net, stats, 2 * (size_t)row) : NULL;
 }
 
 void fbp_options_forward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
@@ -112,7 +117,7 @@ static void through_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
         kernels->dropout(&mask, delta->row + row0, at, delta->ld);
     }
     fbp_act_pull_back(batch, scratch, l, row0, rows, at, delta->ld, &plan->dc[l]);
-    if (layer->has.norm != FASTBP_NORM_NONE)
+    if (layer->has.norm != FASTBP_NORM_NONE && !plan->by_batch[l])
         fbp_norm_pull_back(batch, l, row0, rows, at, delta->ld,
                            fbp_row_at(plan, &plan->dn[l], row0), plan->dn[l].ld);
 }
@@ -123,6 +128,21 @@ void fbp_norm_pull_back(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff
     const fbp_norm_t norm = norm_of(batch, l);
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, plan->net->layer[l - 1].n_out);
     plan->net->kernels->norm_backward(&norm, &z, stats_at(plan, l, row0), delta, ldd, kept, ldk);
+}
+
+void fbp_norm_pull_back_batch(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                              void *delta, ptrdiff_t ldd) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const ptrdiff_t n = net->layer[l - 1].n_out;
+    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], 0, batch->rows, n);
+    const fbp_mat_t g = {delta, batch->rows, n, ldd};
+    void *gains = scratch->column, *shifts = fbp_at(net, scratch->column, (size_t)net->max_width);
+    fbp_norm_t norm = norm_of(batch, l);
+    net->kernels->norm_gradient(&norm, &z, NULL, &g, NULL, gains, shifts);
+    norm.gain_sums = gains;
+    norm.shift_sums = shifts;
+    net->kernels->norm_backward(&norm, &z, NULL, delta, ldd, delta, ldd);
 }
 
 void fbp_options_backward(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
@@ -144,10 +164,20 @@ const void *fbp_norm_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], batch->from, batch->rows, n);
     const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], batch->from, batch->rows, n);
     const void *weight = fbp_at(net, plan->weight, (size_t)batch->from);
+    const fbp_norm_t norm = norm_of(batch, l);
     void *shift = fbp_at(net, scratch->column, (size_t)net->max_width);
-    net->kernels->norm_gradient(&z, stats_at(plan, l, batch->from), &g, weighted ? weight : NULL,
-                                scratch->column, shift);
+    net->kernels->norm_gradient(&norm, &z, stats_at(plan, l, batch->from), &g,
+                                weighted ? weight : NULL, scratch->column, shift);
     return shift;
+}
+
+void fbp_sample_norm_sums(const fbp_batch_t *batch, int l, ptrdiff_t row, void *gain, void *shift) {
+    const fbp_plan_t *plan = batch->plan;
+    const ptrdiff_t n = plan->net->layer[l - 1].n_out;
+    const fbp_norm_t norm = norm_of(batch, l);
+    const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row, 1, n);
+    const fbp_mat_t g = fbp_block_of(plan, &plan->dn[l], row, 1, n);
+    plan->net->kernels->norm_gradient(&norm, &z, stats_at(plan, l, row), &g, NULL, gain, shift);
 }
 
 /* ---- constraints ---- */

@@ -1,6 +1,7 @@
 /* pass.c: forward and backward passes that keep every z, a and δ for the caller. */
 #include "pass.h"
 
+#include "batch_norm.h"
 #include "options.h"
 #include "update.h"
 
@@ -64,15 +65,6 @@ void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int la
     }
 }
 
-bool fbp_pass_next(const fbp_batch_t *batch, fbp_team_t *team, fbp_block_t *block) {
-    const ptrdiff_t blocks = fbp_plan_blocks(batch->plan, batch->rows, fbp_team_size(team));
-    const ptrdiff_t t = fbp_team_next(team);
-    if (t >= blocks) return false;
-    block->row0 = fbp_block_row(batch->plan, batch->rows, t, blocks);
-    block->rows = fbp_block_row(batch->plan, batch->rows, t + 1, blocks) - block->row0;
-    return true;
-}
-
 /* What the workers of a backward pass, or of a part of it, share. */
 typedef struct {
     const fbp_batch_t *batch;
@@ -88,9 +80,11 @@ static void run_forward(void *context, fbp_team_t *team, int worker) {
         fbp_pass_copy(batch, team, 1, batch->plan->net->n_layers, FBP_COPY_FORWARD);
         fbp_team_barrier(team);
     }
+    const fbp_scratch_t *scratch = &batch->plan->scratch[worker];
     fbp_begin_products(batch->plan);
-    for (fbp_block_t block; fbp_pass_next(batch, team, &block);)
-        fbp_forward_rows(batch, &batch->plan->scratch[worker], block.row0, block.rows);
+    const int from = fbp_forward_stages(batch, scratch, NULL, team);
+    for (fbp_block_t block; fbp_next_block(batch, team, &block);)
+        fbp_forward_block(batch, scratch, NULL, from, &block);
     fbp_end_products(batch->plan);
 }
 
@@ -102,13 +96,12 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
     fbp_begin_products(batch->plan);
     fbp_pass_copy(batch, team, part->bottom + 1, part->top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
-    for (fbp_block_t block; fbp_pass_next(batch, team, &block);) {
+    for (fbp_block_t block; fbp_next_block(batch, team, &block);) {
         if (part->loss) fbp_loss_rows(batch, scratch, block.row0, block.rows);
-        fbp_factor_delta(batch, part->top, block.row0, block.rows); /* the caller may have set it */
-        for (int l = part->top; l > part->bottom; --l)
-            fbp_delta_rows(batch, scratch, l, block.row0, block.rows);
+        fbp_recursion_rows(batch, scratch, part->top, part->bottom, block.row0, block.rows);
         if (part->grad != NULL) fbp_weigh_rows(batch, block.row0, block.rows);
     }
+    fbp_backward_stages(batch, scratch, part->top, part->bottom, team);
     fbp_team_barrier(team);
     const ptrdiff_t tiles = part->grad != NULL ? net->n_tiles : 0;
     for (ptrdiff_t t = fbp_team_next(team); t < tiles; t = fbp_team_next(team))
@@ -119,20 +112,24 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
 /* ---- forward ---- */
 
 static fastbp_status_t forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
-                               bool drops, uint64_t seed, uint64_t t) {
+                               bool training, uint64_t seed, uint64_t t) {
     if (data->rows < 1 || data->rows > pass->plan.capacity) return FASTBP_ERR_ARGUMENT;
     fastbp_status_t status = fbp_batch_accept(&pass->plan, data);
     if (status != FASTBP_OK) return status;
     pass->batch.rows = 0; /* until there is a forward pass to go back through */
-    status = fbp_plan_set_dropout(&pass->plan, drops);
+    status = fbp_plan_set_dropout(&pass->plan, training);
     if (status != FASTBP_OK) return status;
+    pass->batch.theta = theta;
+    fbp_choose_statistics(&pass->batch, training);
+    /* With statistics of the batch, δ of a row depends on the weights of all rows. */
+    pass->batch.fold_weights = fbp_is_by_batch(&pass->plan);
+    if (data->rows == 1 && fbp_is_by_batch(&pass->plan)) return FASTBP_ERR_ARGUMENT;
     pass->batch.seed = seed;
     pass->batch.step = t;
     fbp_batch_describe(&pass->batch, data);
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     fbp_batch_load(&pass->batch, data, NULL, 0, 0, data->rows);
     fbp_set_fpmode(callers_mode);
-    pass->batch.theta = theta;
     fbp_pass_drop_delta(pass);
     pass->has_targets = false;
     status = fbp_pass_run(pass, FBP_FORWARD_WORK, run_forward, &pass->batch);
@@ -149,6 +146,13 @@ fastbp_status_t fastbp_forward_training(fastbp_pass_t *pass, const void *theta,
     return forward(pass, theta, data, true, seed, t);
 }
 
+void fastbp_move_statistics(const fastbp_pass_t *pass, void *theta) {
+    const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
+    for (int l = 1; pass->batch.rows > 0 && l <= pass->plan.net->n_layers; ++l)
+        fbp_move_statistics(&pass->batch, l, theta, theta);
+    fbp_set_fpmode(callers_mode);
+}
+
 /* ---- backward, as a whole or layer by layer ---- */
 
 /* Computes δ^L from targets if `loss`, then δ^{top−1} … δ^bottom, then the gradient unless grad is
@@ -158,7 +162,7 @@ static fastbp_status_t recur(fastbp_pass_t *pass, const void *theta, bool loss, 
     fbp_batch_t *batch = &pass->batch;
     batch->theta = theta;
     batch->backward = true;
-    if (batch->weighted && grad != NULL) {
+    if (batch->weighted && !batch->fold_weights && grad != NULL) {
         const fastbp_status_t status = fbp_plan_add_scaled(&pass->plan);
         if (status != FASTBP_OK) return status;
     }
@@ -227,6 +231,10 @@ fastbp_status_t fastbp_backward_inject(fastbp_pass_t *pass, const void *delta, p
     const fbp_rows_t *into = &pass->plan.delta[net->n_layers];
     const fbp_mat_t from = {delta, data.rows, net->layer[net->n_layers - 1].n_out, ldd};
     net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &from, into->at, into->ld);
+    if (pass->batch.weighted && pass->batch.fold_weights) {
+        const fbp_mat_t own = {into->at, from.rows, from.cols, into->ld};
+        net->kernels->scale_rows(&own, pass->plan.weight, into->at, into->ld);
+    }
     pass->lowest = net->n_layers;
     return FASTBP_OK;
 }

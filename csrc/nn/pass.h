@@ -4,7 +4,7 @@
 
 #include "../threads/pool.h"
 #include "products.h"
-#include "rows.h"
+#include "stages.h"
 
 struct fastbp_pass {
     fbp_plan_t plan;
@@ -14,10 +14,11 @@ struct fastbp_pass {
     fbp_plan_t tangent; /* R{z}, R{a}, R{δ} of tangent.c; all zero until they are needed */
 };
 
-/* Whether the pass rounds no factors and has dropped nothing, which derivatives other than the
- * gradient need. */
+/* Whether the pass rounds no factors, has dropped nothing and is normed by no batch, which
+ * derivatives other than the gradient need. */
 FBP_INLINE bool fbp_pass_is_exact(const fastbp_pass_t *pass) {
-    return pass->plan.net->precision == FASTBP_HIGHEST && !pass->plan.drops;
+    const fbp_plan_t *plan = &pass->plan;
+    return plan->net->precision == FASTBP_HIGHEST && !plan->drops && !fbp_is_by_batch(plan);
 }
 
 /* Whether a backward pass has filled every δ since the last forward pass. */
@@ -38,14 +39,5 @@ fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn
  * follow, and before another call. */
 void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last,
                    fbp_copies_t copies);
-
-/* A task: a block of the batch's rows. */
-typedef struct {
-    ptrdiff_t row0, rows;
-} fbp_block_t;
-
-/* Takes the next block of the batch that no worker has taken since the last barrier; false if there
- * is none. */
-bool fbp_pass_next(const fbp_batch_t *batch, fbp_team_t *team, fbp_block_t *block);
 
 #endif

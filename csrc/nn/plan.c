@@ -36,8 +36,10 @@ static void carve_options(fbp_plan_t *plan, fbp_arena_t *arena, int l) {
     if (has->norm == FASTBP_NORM_NONE) return;
     take_rows(plan, arena, &plan->dn[l], layer->n_out);
     if (fbp_act_by_z(layer->act)) take_rows(plan, arena, &plan->n[l], layer->n_out);
-    plan->stats[l] =
-        fbp_arena_take(arena, 2 * (size_t)plan->capacity, plan->net->kernels->elem_size);
+    const size_t of_rows = 2 * (size_t)plan->capacity;
+    const size_t of_units = FBP_BATCH_STATS * (size_t)layer->n_out;
+    plan->stats[l] = fbp_arena_take(arena, has->norm == FASTBP_NORM_BATCH ? of_units : of_rows,
+                                    plan->net->kernels->elem_size);
 }
 
 /* Whether z and a of the output layer are one buffer, because they are equal. Callers may write
@@ -214,10 +216,12 @@ static fastbp_status_t init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_
     plan->a = calloc(n_rows * slots, sizeof *plan->a);
     plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
     plan->factors.a_tiles = calloc(n_forms * slots, sizeof *plan->factors.a_tiles);
+    plan->by_batch = calloc(slots, sizeof *plan->by_batch);
     plan->state_is_cold =
         state_vectors * net->n_params * net->kernels->elem_size > net->machine->l2;
     fastbp_status_t status = FASTBP_ERR_MEMORY;
-    if (plan->a != NULL && plan->wt != NULL && plan->factors.a_tiles != NULL) {
+    if (plan->a != NULL && plan->wt != NULL && plan->factors.a_tiles != NULL &&
+        plan->by_batch != NULL) {
         for (size_t i = 1; i < n_rows; ++i) *rows[i] = plan->a + i * slots;
         for (size_t i = 1; i < n_pointers; ++i) *pointers[i] = plan->wt + i * slots;
         for (size_t i = 1; i < n_forms; ++i) *forms[i] = plan->factors.a_tiles + i * slots;
@@ -252,7 +256,20 @@ void fbp_plan_free(fbp_plan_t *plan) {
     free(plan->a);
     free(plan->wt);
     free(plan->factors.a_tiles);
+    free(plan->by_batch);
     *plan = (fbp_plan_t){0};
+}
+
+int fbp_next_by_batch(const fbp_plan_t *plan, int l) {
+    do ++l;
+    while (l <= plan->net->n_layers && !plan->by_batch[l]);
+    return l;
+}
+
+int fbp_last_by_batch(const fbp_plan_t *plan, int l) {
+    do --l;
+    while (l > 0 && !plan->by_batch[l]);
+    return l;
 }
 
 const fbp_rows_t *fbp_plan_slope_rows(const fbp_plan_t *plan, int l) {

@@ -7,6 +7,9 @@
 #include "factors.h"
 #include "profile.h"
 
+/* Vectors of n_l elements in the stats of a layer with batch norm: batch_norm.h. */
+enum { FBP_BATCH_STATS = 4 };
+
 typedef enum {
     FBP_PLAN_TRAIN, /* a and δ of every layer; z of the output and wherever σ' or a norm needs it */
     FBP_PLAN_INSPECT, /* also z of every layer, and W^1ᵀ for the input gradient */
@@ -35,6 +38,8 @@ typedef struct {
     fbp_arena_t dropout_arena;
     bool borrows; /* its buffers are in memory that fbp_plan_lend gives */
     bool drops;   /* dropout is on: in training, and in an inspection by fbp_plan_set_dropout */
+    /* By l = 0 … L: the layer is normed by the batch, see fbp_choose_statistics. */
+    bool *by_batch;
 
     /* Indexed by layer l = 0 … L. a[0].row lists the input rows of the batch. */
     fbp_rows_t *a, *z, *delta;
@@ -45,7 +50,7 @@ typedef struct {
     fbp_rows_t *act; /* σ(n), see fbp_activated; at is NULL if a[l] always holds it */
     fbp_rows_t *dn;  /* ∂J_i/∂n, in layers with a norm */
     fbp_rows_t *n;   /* norm(z), if σ' is computed from it */
-    void **stats;    /* (mean, 1/√…) of each row, in layers with a norm */
+    void **stats; /* (mean, 1/√…) of each row, in layers with a norm; of batch norm: batch_norm.h */
     /* ∂J_i/∂c for the trained constants. Per unit: a row for each i, laid out as in theta. Per
      * layer: a row for each c, with a number for each i, so that whole vectors add up. */
     fbp_rows_t *dc;
@@ -137,6 +142,14 @@ fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan);
 /* Turns dropout on or off in an inspection, until the next call. Only the first call that turns it
  * on needs buffers. In a network without dropout, it stays off. */
 fastbp_status_t fbp_plan_set_dropout(fbp_plan_t *plan, bool on);
+
+/* The lowest layer above l whose batch norm uses the statistics of the batch, L + 1 if there is
+ * none; and the highest one below l, 0 if there is none. */
+int fbp_next_by_batch(const fbp_plan_t *plan, int l);
+int fbp_last_by_batch(const fbp_plan_t *plan, int l);
+FBP_INLINE bool fbp_is_by_batch(const fbp_plan_t *plan) {
+    return fbp_next_by_batch(plan, 0) <= plan->net->n_layers;
+}
 
 /* For the scratch of n workers. */
 fastbp_status_t fbp_plan_add_workers(fbp_plan_t *plan, int n);

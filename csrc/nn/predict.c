@@ -44,7 +44,7 @@ static void predict_block(const prediction_t *prediction, fbp_plan_t *plan, ptrd
     fbp_batch_t batch = batch_of(prediction, plan);
     batch.rows = fbp_min(prediction->block_rows, prediction->data->rows - row0);
     fbp_batch_load(&batch, prediction->data, NULL, row0, 0, batch.rows);
-    fbp_forward_rows(&batch, &plan->scratch[0], 0, batch.rows);
+    fbp_forward_rows(&batch, &plan->scratch[0], 0, 0, batch.rows);
     if (prediction->out != NULL) {
         const fbp_mat_t a = {plan->a[l].at, batch.rows, n_out, plan->a[l].ld};
         net->kernels->act_forward(FASTBP_ACT_IDENTITY, 0, &a,

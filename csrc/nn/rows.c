@@ -20,9 +20,16 @@ static void forward_sparse(const fbp_batch_t *batch, const fbp_gemm_t *product, 
     plan->net->kernels->act_forward(layer->act, layer->alpha, &from, product->c, product->ldc);
 }
 
+/* What follows the product, in a layer that is not plain: the options, and the factors of a. */
+static void finish_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                         ptrdiff_t row0, ptrdiff_t rows) {
+    fbp_options_forward(batch, scratch, l, row0, rows);
+    if (l < batch->plan->net->n_layers) fbp_factor_a(batch, l, row0, rows);
+}
+
 /* a[rows,n_out] = σ(a_in[rows,n_in] · W[n_in,n_out] + b). The product of the output layer is stored
  * as z first, because the loss may need z and softmax needs whole rows; so is that of a layer with
- * a norm or a formula. */
+ * a norm or a formula. A layer that is normed by the batch ends with its z. */
 static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
                           ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
@@ -48,20 +55,29 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     const bool sparse = batch->sparse && l == 1, final = layer->plain && !output && !sparse;
     if (sparse) forward_sparse(batch, &product, row0);
     else fbp_multiply_weights(batch, scratch, l, row0, final, &product);
-    if (!layer->plain) fbp_options_forward(batch, scratch, l, row0, rows);
-    if (!output && !final) fbp_factor_a(batch, l, row0, rows);
+    if (plan->by_batch[l]) return;
+    if (!layer->plain) finish_layer(batch, scratch, l, row0, rows);
+    else if (!output && !final) fbp_factor_a(batch, l, row0, rows);
     if (!output || !layer->plain || plan->z[l].at == plan->a[l].at) return;
     const fbp_mat_t z = fbp_block_of(plan, &plan->z[l], row0, rows, layer->n_out);
     net->kernels->act_forward(layer->act, layer->alpha, &z, fbp_row_at(plan, &plan->a[l], row0),
                               plan->a[l].ld);
 }
 
-void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
-                      ptrdiff_t rows) {
+/* The inputs of the rows, as the first product reads them. */
+static void begin_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     if (plan->drops && plan->net->input_dropout > 0) fbp_drop_input(batch, row0, rows);
     fbp_factor_a(batch, 0, row0, rows);
-    for (int l = 1; l <= plan->net->n_layers; ++l) {
+}
+
+void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int from,
+                      ptrdiff_t row0, ptrdiff_t rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const int end = (int)fbp_min(fbp_next_by_batch(plan, from), plan->net->n_layers);
+    if (from == 0) begin_rows(batch, row0, rows);
+    else finish_layer(batch, scratch, from, row0, rows);
+    for (int l = from + 1; l <= end; ++l) {
         forward_layer(batch, scratch, l, row0, rows);
         fbp_lap(scratch->profile, l, FASTBP_PHASE_FORWARD);
     }
@@ -150,7 +166,8 @@ void fbp_pull_back_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, 
                         const fbp_rows_t *kept) {
     const fbp_layer_t *layer = &batch->plan->net->layer[l - 1];
     fbp_act_pull_back(batch, scratch, l, row0, rows, delta, ldd, kept);
-    if (layer->has.norm != FASTBP_NORM_NONE)
+    if (batch->plan->by_batch[l]) fbp_norm_pull_back_batch(batch, scratch, l, delta, ldd);
+    else if (layer->has.norm != FASTBP_NORM_NONE)
         fbp_norm_pull_back(batch, l, row0, rows, delta, ldd, delta, ldd);
 }
 
@@ -216,7 +233,7 @@ void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int 
     fbp_multiply_transposed(batch, scratch, l, row0, fused, &product);
     if (fused) return;
     fbp_options_backward(batch, scratch, l - 1, row0, rows);
-    fbp_factor_delta(batch, l - 1, row0, rows);
+    if (!plan->by_batch[l - 1]) fbp_factor_delta(batch, l - 1, row0, rows);
 }
 
 void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, ptrdiff_t row0,
@@ -238,12 +255,12 @@ void fbp_weigh_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     }
 }
 
-void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
-                        ptrdiff_t rows) {
-    fbp_factor_delta(batch, batch->plan->net->n_layers, row0, rows);
-    for (int l = batch->plan->net->n_layers; l > 1 && l > batch->lowest; --l) {
+void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int from, int to,
+                        ptrdiff_t row0, ptrdiff_t rows) {
+    const int end = (int)fbp_max(to, fbp_last_by_batch(batch->plan, from));
+    fbp_factor_delta(batch, from, row0, rows);
+    for (int l = from; l > end; --l) {
         fbp_delta_rows(batch, scratch, l, row0, rows);
         fbp_lap(scratch->profile, l, FASTBP_PHASE_DELTA);
     }
-    fbp_weigh_rows(batch, row0, rows);
 }

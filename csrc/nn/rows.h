@@ -12,9 +12,15 @@
 
 /* ---- the sweep; the rows have been loaded ---- */
 
-/* Computes a of every layer, and z where the plan has a buffer for it. */
-void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
-                      ptrdiff_t rows);
+/* A layer that is normed by the batch interrupts the sweep, forward and backward: the sums of all
+ * rows have to be made before any row goes on. So the next two functions stop within such a layer,
+ * and are called again to go on from it (stages.h). */
+
+/* Computes a of the layers above `from`, from the inputs on if that is 0, and z where the plan has
+ * a buffer for it: up to a^L, or to z of the next layer that is normed by the batch. If `from` is
+ * not 0, it is such a layer, whose moments are there: its a comes first. */
+void fbp_forward_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int from,
+                      ptrdiff_t row0, ptrdiff_t rows);
 
 /* Calls the caller's own loss for all rows of the batch, after their forward: fills plan->row_loss
  * and, if batch->backward, ∂J_i/∂a in plan->delta[L]. The function runs in callers_mode. Returns
@@ -26,12 +32,13 @@ bool fbp_custom_loss(const fbp_batch_t *batch, fbp_fpmode_t callers_mode);
 void fbp_loss_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
                    ptrdiff_t rows);
 
-/* δ^{L−1} … δ^1 of the rows from their δ^L, by fbp_delta_rows, and s_i δ_i, by fbp_weigh_rows. */
-void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
-                        ptrdiff_t rows);
+/* δ^{from−1} … δ^to of the rows from their δ^from, by fbp_delta_rows: down to δ^to, or to ∂J/∂n of
+ * the next layer that is normed by the batch. The factors of δ^from are made, too. */
+void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int from, int to,
+                        ptrdiff_t row0, ptrdiff_t rows);
 
 /* δ^{l−1} of the rows from their δ^l and its factors (fbp_factor_delta), for l = 2 … L. Makes the
- * factors of δ^{l−1}, too. */
+ * factors of δ^{l−1}, too. If layer l − 1 is normed by the batch: ∂J/∂n^{l−1}, without factors. */
 void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, ptrdiff_t row0,
                     ptrdiff_t rows);
 
@@ -42,8 +49,8 @@ void fbp_weigh_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows);
 /* ---- pieces, for derivatives ---- */
 
 /* Turns delta[rows,n_l] = ∂J_i/∂a^l into ∂J_i/∂z^l, in place: ⊙ σ'_l, or the product with the
- * Jacobian of softmax, and back through the norm if the layer has one. kept: see
- * fbp_act_pull_back. */
+ * Jacobian of softmax, and back through the norm if the layer has one. If that is batch norm by the
+ * batch, the rows are all of the batch. kept: see fbp_act_pull_back. */
 void fbp_pull_back_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
                         ptrdiff_t row0, ptrdiff_t rows, void *delta, ptrdiff_t ldd,
                         const fbp_rows_t *kept);

@@ -2,10 +2,11 @@
 #include "step.h"
 
 #include "../base/clock.h"
+#include "batch_norm.h"
 #include "options.h"
 #include "products.h"
-#include "rows.h"
 #include "share.h"
+#include "stages.h"
 #include "update.h"
 
 #include <math.h>
@@ -26,35 +27,36 @@ static void wait_for_all(fbp_team_t *team, fbp_profile_t *profile) {
 typedef enum { FORWARD = 1, BACKWARD = 2, BOTH = 3 } stage_t;
 
 /* Takes the rows of a batch through the network: forward to a^L, backward from a^L, or both. A
- * backward stage also computes the penalties, tile by tile of W, once per step. */
+ * backward stage also computes the penalties, tile by tile of W, once per step. Layers that are
+ * normed by the batch divide the sweep by barriers; without them it is one loop. */
 static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrdiff_t first,
                       stage_t stage, fbp_team_t *team, int worker) {
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
     const uint32_t *order = fit->order != NULL ? fit->order + first : NULL;
+    const fbp_source_rows_t source = {&fit->data, order, first};
     const ptrdiff_t blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
     const bool penalised = stage != FORWARD && batch->first && (net->l1 != 0 || net->l2 != 0);
     const ptrdiff_t tiles = penalised ? net->n_tiles : 0;
+    const int lowest = (int)fbp_max(1, batch->lowest);
+    int from = 0;
+    if (stage & FORWARD) from = fbp_forward_stages(batch, scratch, &source, team);
     for (ptrdiff_t t = fbp_team_next(team); t < blocks + tiles; t = fbp_team_next(team)) {
-        if (t >= blocks) {
+        fbp_block_t block;
+        if (!fbp_block_of_batch(batch, team, t, &block)) {
             const fbp_tile_t *tile = &net->tile[t - blocks];
             plan->tile_penalty[t - blocks] = fbp_tile_penalty(net, fit->theta, tile);
             fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_LOSS);
             continue;
         }
-        const ptrdiff_t row0 = fbp_block_row(plan, batch->rows, t, blocks);
-        const ptrdiff_t rows = fbp_block_row(plan, batch->rows, t + 1, blocks) - row0;
-        if (stage & FORWARD) {
-            fbp_batch_load(batch, &fit->data, order, first, row0, rows);
-            fbp_lap(scratch->profile, 0, FASTBP_PHASE_OTHER);
-            fbp_forward_rows(batch, scratch, row0, rows);
-        }
+        if (stage & FORWARD) fbp_forward_block(batch, scratch, &source, from, &block);
         if (!(stage & BACKWARD)) continue;
-        fbp_loss_rows(batch, scratch, row0, rows);
+        fbp_loss_rows(batch, scratch, block.row0, block.rows);
         fbp_lap(scratch->profile, net->n_layers, FASTBP_PHASE_LOSS);
-        fbp_recursion_rows(batch, scratch, row0, rows);
+        fbp_recursion_rows(batch, scratch, net->n_layers, lowest, block.row0, block.rows);
     }
+    if (stage & BACKWARD) fbp_backward_stages(batch, scratch, net->n_layers, lowest, team);
 }
 
 /* Calls the caller's own loss for the whole batch, or for each part of the data in it. */
@@ -143,6 +145,14 @@ static void update_written(const fastbp_fit_t *fit, const fbp_tile_t *tile,
     fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
 }
 
+/* The new running statistics of layer l: those of this batch, or those to which its parts have led.
+ */
+static void take_statistics(const fastbp_fit_t *fit, const fbp_batch_t *batch, int l) {
+    if (!batch->plan->by_batch[l]) return;
+    if (fit->sums == NULL) fbp_move_statistics(batch, l, fit->theta, fit->theta);
+    else fbp_copy_statistics(batch->plan->net, l, fit->sums, fit->theta);
+}
+
 /* The same, but the gradient is written to memory first, which batches in parts and clipping by
  * norms need. Clipping takes two rounds: tiles of the gradient with their sums of squares and,
  * after a barrier, tiles of θ. */
@@ -161,6 +171,7 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
         const bool frozen = net->layer[tile->layer].frozen;
         if (fit->sums != NULL) fbp_close_tile(net, tile, 1 / weight, fit->theta, grad);
         else if (!frozen) fbp_gradient_tile(batch, scratch, tile, 1 / weight, grad);
+        if (tile->unit0 == 0) take_statistics(fit, batch, tile->layer + 1);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
         if (!norms) update_written(fit, tile, &update, now, &unclipped, grad, scratch);
         for (int part = 0; norms && part < FBP_PARTS; ++part)
@@ -191,7 +202,7 @@ static double gather_parts(fbp_slice_t *slice, fbp_batch_t *batch, ptrdiff_t fir
         whole_sweep(slice, batch, first + row, team, worker);
         wait_for_all(team, scratch->profile);
         if (slice->loss_failed) return losses;
-        const double own = fbp_weight_sum(batch);
+        const double own = fbp_leaves_out(batch) ? 0 : fbp_weight_sum(batch);
         const bool is_first = *weight == 0;
         *weight += own;
         if (own > 0) losses += fbp_loss_sum(batch);
@@ -428,7 +439,7 @@ static bool sweep_batch(fbp_slice_t *slice, ptrdiff_t step, fbp_batch_t *batch, 
     batch->rows = rows;
     whole_sweep(slice, batch, first, team, worker);
     wait_for_all(team, fit->plan.scratch[worker].profile);
-    *books = (fbp_books_t){fbp_weight_sum(batch), fbp_loss_sum(batch)};
+    *books = (fbp_books_t){fbp_leaves_out(batch) ? 0 : fbp_weight_sum(batch), fbp_loss_sum(batch)};
     return !slice->loss_failed;
 }
 

@@ -11,6 +11,7 @@
  * A norm n = norm(z) comes between z and σ in both directions, by norm_curve.inc. With d = ∂J_i/∂n,
  * H V for its gain is (1/S) Σ s_i (R{d} ⊙ x̂ + d ⊙ R{x̂}), for its shift (1/S) Σ s_i R{d}. */
 #include "activate.h"
+#include "batch_norm.h"
 #include "pass.h"
 #include "update.h"
 
@@ -79,8 +80,11 @@ static fbp_norm_curve_t norm_of(const curve_t *c, int l, const fbp_block_t *bloc
     const fastbp_net_t *net = t->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     const size_t row0 = (size_t)block->row0;
-    const bool shifts = layer->has.norm == FASTBP_NORM_LAYER;
+    const bool shifts = fbp_norm_shifts(layer), by_unit = layer->has.norm == FASTBP_NORM_BATCH;
     return (fbp_norm_curve_t){
+        .eps = layer->has.norm_eps,
+        .mean = by_unit ? fbp_stats_mean(plan, l) : NULL,
+        .var = by_unit ? fbp_stats_var(plan, l) : NULL,
         .kind = (int)layer->has.norm,
         .gain = fbp_at(net, c->batch->theta, layer->gain),
         .moved_gain = c->v != NULL ? fbp_at(net, c->v, layer->gain) : NULL,
@@ -88,10 +92,10 @@ static fbp_norm_curve_t norm_of(const curve_t *c, int l, const fbp_block_t *bloc
         .rows = block->rows,
         .cols = layer->n_out,
         .z = fbp_row_at(plan, &plan->z[l], block->row0),
-        .stats = fbp_at(net, plan->stats[l], 2 * row0),
+        .stats = by_unit ? NULL : fbp_at(net, plan->stats[l], 2 * row0),
         .ldz = plan->z[l].ld,
         .moved = fbp_row_at(t, &t->z[l], block->row0),
-        .moved_r = fbp_at(net, t->stats[l], row0),
+        .moved_r = by_unit ? NULL : fbp_at(net, t->stats[l], row0),
         .ldm = t->z[l].ld,
         .g = fbp_row_at(plan, &plan->dn[l], block->row0),
         .ldg = plan->dn[l].ld,
@@ -292,7 +296,7 @@ static void run_curve(void *context, fbp_team_t *team, int worker) {
     fbp_team_barrier(team);
     fbp_pass_copy(&c->crossed, team, 2, top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
-    for (fbp_block_t block; fbp_pass_next(c->batch, team, &block);) {
+    for (fbp_block_t block; fbp_next_block(c->batch, team, &block);) {
         for (int l = 1; l <= top; ++l) forward_layer(c, l, &block, scratch);
         output_layer(c, &block, scratch);
         for (int l = top - 1; l >= 1; --l) recursion_layer(c, l, &block, scratch);
@@ -310,7 +314,7 @@ static void run_curve(void *context, fbp_team_t *team, int worker) {
 
 static void run_tangent(void *context, fbp_team_t *team, int worker) {
     const curve_t *c = context;
-    for (fbp_block_t block; fbp_pass_next(c->batch, team, &block);)
+    for (fbp_block_t block; fbp_next_block(c->batch, team, &block);)
         for (int l = 1; l <= c->tangent->net->n_layers; ++l)
             forward_layer(c, l, &block, &c->batch->plan->scratch[worker]);
 }

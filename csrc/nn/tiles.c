@@ -1,6 +1,7 @@
 /* tiles.c: see tiles.h. For the gradient aᵀδ: Rumelhart, Hinton, Williams, Nature 323, 1986. */
 #include "tiles.h"
 
+#include "batch_norm.h"
 #include "options.h"
 #include "products.h"
 
@@ -199,12 +200,35 @@ static void finish_columns(const vectors_t *to, const fbp_rows_t *rows, ptrdiff_
     finish_vector(to, to->scratch->column, cols, row);
 }
 
+/* The recursion has already summed them if the layer is normed by the batch. */
 static void finish_norm(const vectors_t *to) {
-    const fbp_layer_t *layer = &to->batch->plan->net->layer[to->tile->layer];
-    const void *shifts = fbp_norm_sums(to->batch, to->scratch, to->tile->layer + 1);
-    finish_vector(to, to->scratch->column, layer->n_out, FBP_ROW_GAIN);
-    if (layer->has.norm == FASTBP_NORM_LAYER)
-        finish_vector(to, shifts, layer->n_out, FBP_ROW_SHIFT);
+    const fbp_plan_t *plan = to->batch->plan;
+    const int l = to->tile->layer + 1;
+    const fbp_layer_t *layer = &plan->net->layer[l - 1];
+    const void *gains = to->scratch->column, *shifts;
+    if (plan->by_batch[l]) {
+        gains = fbp_gain_sums(plan, l);
+        shifts = fbp_shift_sums(plan, l);
+    } else {
+        shifts = fbp_norm_sums(to->batch, to->scratch, l);
+    }
+    finish_vector(to, gains, layer->n_out, FBP_ROW_GAIN);
+    if (fbp_norm_shifts(layer)) finish_vector(to, shifts, layer->n_out, FBP_ROW_SHIFT);
+}
+
+/* Batch norm subtracts b with the mean, so its gradient is 0 then; the sums of δ would be rounding
+ * errors, which rules such as Adam turn into whole steps. */
+static void finish_bias(const vectors_t *to) {
+    const fbp_batch_t *batch = to->batch;
+    const fastbp_net_t *net = batch->plan->net;
+    const int l = to->tile->layer + 1;
+    const ptrdiff_t n = net->layer[l - 1].n_out;
+    if (!batch->plan->by_batch[l]) {
+        finish_columns(to, fbp_weighted_delta(batch, l), n, NULL, FBP_ROW_BIAS);
+        return;
+    }
+    memset(to->scratch->column, 0, (size_t)n * net->kernels->elem_size);
+    finish_vector(to, to->scratch->column, n, FBP_ROW_BIAS);
 }
 
 /* The sums of plan->dc; factors: a weight per sample, or NULL. Those of the constants of a whole
@@ -245,9 +269,7 @@ static void finish_vectors(const vectors_t *to) {
     const fbp_tile_t *tile = to->tile;
     const fbp_layer_t *layer = &plan->net->layer[tile->layer];
     const bool unfolded = batch->weighted && !batch->fold_weights;
-    if (!layer->has.no_bias)
-        finish_columns(to, fbp_weighted_delta(batch, tile->layer + 1), layer->n_out, NULL,
-                       FBP_ROW_BIAS);
+    if (!layer->has.no_bias) finish_bias(to);
     if (layer->has.norm != FASTBP_NORM_NONE) finish_norm(to);
     if (layer->n_constants > 0) finish_constants(to, unfolded ? plan->weight : NULL);
 }

@@ -2,6 +2,7 @@
 #include "update.h"
 
 #include "../base/fpmode.h"
+#include "batch_norm.h"
 #include "options.h"
 #include "products.h"
 
@@ -186,6 +187,7 @@ void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     const void *const warm[FBP_MAX_WARM] = {batch->plan->state_is_cold ? grad : NULL};
     fbp_weight_tile(batch, scratch, tile, finish_gradient, &to, warm);
     fbp_vector_tile(batch, scratch, tile, finish_gradient, &to);
+    if (tile->unit0 == 0) fbp_clear_statistics(batch->plan->net, tile->layer + 1, grad);
 }
 
 /* ---- from sums to the gradient of a batch in parts ---- */
@@ -206,6 +208,8 @@ static void finish_gather(void *context, const fbp_tile_t *tile, const fbp_mat_t
     to->net->kernels->write_gradient(&add, sums, grad, place.ld);
 }
 
+/* grad has no gradient of running statistics, but the statistics themselves, as the parts move
+ * them. */
 void fbp_gather_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      bool first, void *grad) {
     gather_t to = {batch->plan->net, first, grad};
@@ -213,6 +217,8 @@ void fbp_gather_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     const void *const warm[FBP_MAX_WARM] = {batch->plan->state_is_cold ? grad : NULL};
     fbp_weight_tile(batch, scratch, tile, finish_gather, &to, warm);
     fbp_vector_tile(batch, scratch, tile, finish_gather, &to);
+    if (tile->unit0 == 0)
+        fbp_move_statistics(batch, tile->layer + 1, first ? batch->theta : grad, grad);
 }
 
 void fbp_close_tile(const fastbp_net_t *net, const fbp_tile_t *tile, double grad_scale,
@@ -270,8 +276,16 @@ static void skip_run(const fastbp_net_t *net, const fastbp_optimizer_t *o, const
                                   vector_at(net, o, o->average, offset), count);
 }
 
+/* The average of running statistics is they themselves, as in PyTorch's AveragedModel. */
+static void average_statistics(const fastbp_net_t *net, const fbp_tile_t *tile,
+                               const fastbp_optimizer_t *o, const void *theta) {
+    if (o->average != NULL && tile->unit0 == 0)
+        fbp_copy_statistics(net, tile->layer + 1, theta, o->average);
+}
+
 static void skip_tile(const fastbp_net_t *net, const fbp_tile_t *tile, const fastbp_optimizer_t *o,
                       const void *theta) {
+    average_statistics(net, tile, o, theta);
     for (int part = 0; part < FBP_PARTS; ++part) {
         const fbp_part_t at = fbp_tile_part(net, tile, part);
         if (at.count > 0) skip_run(net, o, theta, at.offset, at.count);
@@ -321,6 +335,15 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile) {
                                vector_at(net, o, o->moment[1], place.offset), place.ld);
 }
 
+/* What remains of a tile after its update: the running statistics and the constraints. */
+static void finish_tile(const step_t *step, const fbp_tile_t *tile) {
+    const fastbp_net_t *net = step->batch->plan->net;
+    if (tile->unit0 == 0)
+        fbp_move_statistics(step->batch, tile->layer + 1, step->theta, step->theta);
+    average_statistics(net, tile, step->optimizer, step->theta);
+    fbp_constrain_tile(net, step->theta, tile);
+}
+
 /* If a tile takes several runs of outputs, which no hardware prefetcher follows, the products
  * prefetch theta and the moments. A tile of whole rows is one contiguous piece of each and needs
  * none. */
@@ -343,7 +366,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         update_from_rows(&step, tile);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
         fbp_vector_tile(batch, scratch, tile, finish_update, &step);
-        fbp_constrain_tile(plan->net, theta, tile);
+        finish_tile(&step, tile);
         return;
     }
     const bool runs = plan->net->layer[tile->layer].n_out > plan->net->machine->warm_outputs;
@@ -354,7 +377,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     };
     fbp_weight_tile(batch, scratch, tile, finish_update, &step, runs ? warm : none);
     fbp_vector_tile(batch, scratch, tile, finish_update, &step);
-    fbp_constrain_tile(plan->net, theta, tile);
+    finish_tile(&step, tile);
 }
 
 /* ---- from sums or a gradient in memory to new parameters ---- */
@@ -378,6 +401,7 @@ void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const f
         skip_tile(net, tile, o, theta);
         return;
     }
+    average_statistics(net, tile, o, theta);
     for (int part = 0; part < FBP_PARTS; ++part) {
         const fbp_part_t at = fbp_tile_part(net, tile, part);
         if (at.count == 0) continue;
@@ -401,7 +425,8 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
     if (!fbp_optimizer_valid(optimizer)) return FASTBP_ERR_ARGUMENT;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     const fbp_update_t update = fbp_step_constants(optimizer, optimizer->t + 1);
-    bool by_layer = optimizer->lr_factors != NULL || fbp_clips_norms(optimizer);
+    bool by_layer =
+        optimizer->lr_factors != NULL || fbp_clips_norms(optimizer) || net->has_batch_norm;
     for (int i = 0; i < net->n_layers; ++i)
         by_layer |= net->layer[i].frozen || net->layer[i].has.non_negative;
     if (!by_layer) {

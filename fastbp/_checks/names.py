@@ -104,10 +104,7 @@ _ELSEWHERE: dict[str, dict[str, str]] = {
     "norm": {
         "layernorm": "layer",
         "rmsnorm": "rms",
-        **dict.fromkeys(
-            ("batch", "batchnorm", "batchnorm1d", "batchnormalization"),
-            "no layer computes with the statistics of a batch: use 'layer' or 'rms'",
-        ),
+        **dict.fromkeys(("batchnorm", "batchnorm1d", "batchnormalization"), "batch"),
     },
     "metric": {
         "acc": "accuracy",

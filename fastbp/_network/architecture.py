@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
@@ -12,7 +13,7 @@ import numpy as np
 from .._types import Array
 from ..activations import Activation
 from ..losses import Loss
-from .dense import Dense, count_parameters, unpack
+from .dense import STATISTICS, Dense, count_parameters, unpack
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,33 @@ class Architecture:
         """Whether training drops inputs or units."""
         return self.input_dropout > 0 or any(layer.dropout > 0 for layer in self.dense)
 
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether some layer has running statistics."""
+        return any(layer.norm is not None and layer.norm.by_batch for layer in self.dense)
+
+    def normed_by_batch(self, trainable: Sequence[bool]) -> bool:
+        """Whether training takes statistics of the batch, if these layers are trained."""
+        return any(
+            trained and layer.norm is not None and layer.norm.by_batch
+            for layer, trained in zip(self.dense, trainable, strict=True)
+        )
+
+    def statistics(self) -> list[slice]:
+        """Where running statistics are in theta, for each layer that has them."""
+        first, last = STATISTICS
+        return [
+            slice(parts[first].start, parts[last].stop) for parts in self.slices() if first in parts
+        ]
+
     def blocks(self, flat: Array) -> list[dict[str, Array]]:
         """Views of a flat vector laid out as theta, by layer; see `Dense.shapes` for the names."""
         return unpack(flat, self.widths[0], self.dense)
 
     def slices(self) -> list[dict[str, slice]]:
-        """Where W, b, gain, shift and constants of each layer are in theta, as far as it has them.
+        """Where W, b, gain, shift, statistics and constants of each layer are in theta.
 
-        All the trained constants of a layer are one part.
+        Each has the parts that it needs. All its trained constants are one part.
         """
         found, start, n_in = [], 0, self.widths[0]
         for layer in self.dense:

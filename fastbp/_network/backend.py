@@ -47,9 +47,13 @@ class Backend(Protocol):
     ) -> list[tuple[Array, Array]]:
         """Compute (z, a) of every layer; the arrays are valid until the next forward.
 
-        masks: (seed, t), to drop what a session with this seed drops in step t. All that continues
-        from this pass goes through the masks.
+        masks: (seed, t), for a pass as in training: to drop what a session with this seed drops in
+        step t, and to norm by the batch. All that continues from this pass goes through the masks
+        and the statistics of the batch.
         """
+
+    def move_statistics(self, theta: Array) -> None:
+        """Move the running statistics in theta by those of the last forward, if it had masks."""
 
     def backward(self, y: Array | None, s: Array | None, grad: Array) -> float:
         """Compute every δ, and grad; returns J."""

@@ -245,8 +245,8 @@ class NetworkBase:
         self._in_hook = False
         self._n_fits = 0  # that are running
         self._dropout_step = 0
-        self._dropped = False  # whether the last forward dropped something
-        self._warned_of_dropout = False
+        self._trained = False  # whether the last forward was one for training
+        self._warned_of_evaluation = False
         self._theta = check.aligned_copy(theta, architecture.dtype)
         self._grad = check.aligned_zeros(theta.size, architecture.dtype)
         blocks, gradients = architecture.blocks(self._theta), architecture.blocks(self._grad)
@@ -267,6 +267,7 @@ class NetworkBase:
     def _compute_with(self, architecture: Architecture) -> None:
         """Take another architecture with the same parameters, and a backend for it."""
         self._architecture, self._drops = architecture, architecture.drops
+        self._has_batch_norm = architecture.has_batch_norm
         self._backend = self._BACKEND(architecture, self._lock)
         for l, layer in enumerate(self._layers, 1):
             layer.report_to(partial(self._backend.set_trainable, l))
@@ -441,8 +442,9 @@ class NetworkBase:
     def theta(self) -> Array:
         """All parameters, flat: W^1 row by row, b^1, W^2, b^2, …; assignment copies values.
 
-        The gain and the shift of a norm follow the b of their layer, and then come the trained
-        constants of its activation.
+        The gain and the shift of a norm follow the b of their layer, then come the running mean and
+        variance of batch norm, which are not trained, and then the trained constants of its
+        activation.
         """
         return self._theta
 
@@ -474,10 +476,11 @@ class NetworkBase:
         return [(blocks["W"], blocks.get("b")) for blocks in self.blocks(flat)]
 
     def blocks(self, flat: Array) -> list[dict[str, Array]]:
-        """Views of a flat vector laid out as theta, by layer: "W", "b", "gain", "shift".
+        """Views of a flat vector laid out as theta, by layer: "W", "b", "gain", "shift", …
 
-        Each layer has those that it needs, in the order of theta, and then the trained constants
-        of its activation, by their names.
+        Each layer has those that it needs, in the order of theta: after "shift" come
+        "running_mean" and "running_var" of batch norm, and then the trained constants of its
+        activation, by their names.
 
         >>> import fastbp
         >>> net = fastbp.Network.from_layers(2, [fastbp.Dense(3, norm="rms"), fastbp.Dense(1)])

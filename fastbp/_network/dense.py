@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -22,46 +23,66 @@ from ..activations import resolve as resolve_activation
 from ..initializers import InitFunction, Initializer, draw, draw_bias
 from ..initializers import resolve as resolve_init
 
-# name: (code of the C enum, whether it has a shift)
-_NORMS = {"layer": (1, True), "rms": (2, False)}
+# name: (code of the C enum, whether it has a shift, default of eps)
+_NORMS = {"layer": (1, True, 1e-5), "rms": (2, False, None), "batch": (3, True, 1e-5)}
+_MOMENTUM = 0.1
+
+# What the running statistics of batch norm are called in `Dense.shapes`. They are part of theta, so
+# that all that copies and keeps parameters has them too, but no gradient changes them.
+STATISTICS = ("running_mean", "running_var")
 
 NORMS: tuple[str, ...] = tuple(_NORMS)
 
 
 @dataclass(frozen=True)
 class Norm:
-    """A normalisation of the pre-activations of every sample.
+    """A normalisation of pre-activations: of every sample by itself, or of every unit by the batch.
 
     Parameters
     ----------
     name : str
-        "layer" or "rms".
+        "layer", "rms" or "batch"; docs/layers.md has the formulas.
     eps : float or None, default None
         A number > 0 that is added to the variance, or to the mean square. None is PyTorch's
-        default: 1e-5 for "layer", the machine epsilon of the network's dtype for "rms".
+        default: 1e-5 for "layer" and "batch", the machine epsilon of the network's dtype for "rms".
+    momentum : float or None, default None
+        Of "batch" only, 0 < momentum <= 1: the share of a batch in the running statistics, as in
+        PyTorch. In Keras it is 1 − momentum. None is PyTorch's default for it, 0.1.
 
     Raises
     ------
-    ValueError
-        For an unknown name, or an eps that is not positive.
+    TypeError, ValueError
+        For an unknown name, an eps that is not positive, a momentum outside its range, and a
+        momentum of another norm.
 
     Examples
     --------
-    >>> Norm("layer")
-    Norm(name='layer', eps=1e-05)
-    >>> str(Norm("rms", 1e-6))
-    'rms(1e-06)'
+    >>> Norm("layer").eps
+    1e-05
+    >>> str(Norm("rms", 1e-6)), str(Norm("batch", momentum=0.01))
+    ('rms(1e-06)', 'batch(1e-05, momentum=0.01)')
     """
 
     name: str
     eps: float | None = None
+    momentum: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", known_name("norm", self.name, NORMS))
-        if self.eps is not None:
-            object.__setattr__(self, "eps", check.check_positive(self.eps, f"eps of {self.name}"))
-        elif self.name == "layer":
-            object.__setattr__(self, "eps", 1e-5)
+        eps, momentum = self.eps, self.momentum
+        if eps is None:
+            eps = _NORMS[self.name][2]
+        else:
+            eps = check.check_positive(eps, f"eps of {self.name}")
+        if self.by_batch:
+            momentum = _checked_momentum(_MOMENTUM if momentum is None else momentum)
+        elif momentum is not None:
+            raise ValueError(
+                f"momentum is of norm 'batch', which has running statistics; got "
+                f"{momentum!r} for {self.name!r}: leave it out"
+            )
+        object.__setattr__(self, "eps", eps)
+        object.__setattr__(self, "momentum", momentum)
 
     @property
     def code(self) -> int:
@@ -73,8 +94,23 @@ class Norm:
         """Whether it has a trained shift beside its gain."""
         return _NORMS[self.name][1]
 
+    @property
+    def by_batch(self) -> bool:
+        """Whether training takes mean and variance of the batch, and keeps running ones."""
+        return self.name == "batch"
+
     def __str__(self) -> str:
-        return self.name if self.eps is None else f"{self.name}({self.eps!r})"
+        if self.eps is None:
+            return self.name
+        more = "" if self.momentum in (None, _MOMENTUM) else f", momentum={self.momentum!r}"
+        return f"{self.name}({self.eps!r}{more})"
+
+
+def _checked_momentum(momentum: object) -> float:
+    value = check.check_positive(momentum, "momentum of batch norm")
+    if value > 1:
+        raise ValueError(f"momentum of batch norm must be at most 1; got {momentum!r}")
+    return value
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -95,7 +131,8 @@ class Dense:
     dropout : float, default 0.0
         p, 0 <= p < 1: the share of units that a training step drops.
     norm : str, Norm or None, default None
-        "layer", "rms", either with its eps as in "layer(1e-6)", or a `fastbp.Norm`.
+        "layer", "rms" or "batch", each with its eps if wanted, as in "layer(1e-6)", or a
+        `fastbp.Norm`.
     residual : bool, default False
         Whether the input is added to the output; needs as many units as inputs.
     init : str, Initializer or callable, default "auto"
@@ -145,7 +182,7 @@ class Dense:
         non_negative: bool = False,
     ) -> None:
         if norm is not None and not isinstance(norm, Norm):
-            norm = Norm(*split_spec(norm, "norm", NORMS))
+            norm = _norm_of(norm)
         checked = {
             "n_out": check.check_positive_int(n_out, "n_out"),
             "activation": resolve_activation(activation),
@@ -196,6 +233,8 @@ class Dense:
             shapes["gain"] = (n_out,)
             if self.norm.shifts:
                 shapes["shift"] = (n_out,)
+            if self.norm.by_batch:
+                shapes |= dict.fromkeys(STATISTICS, (n_out,))
         if constants := self.activation.constants:
             each = (n_out,) if self.activation.per == "unit" else (1,)
             shapes |= dict.fromkeys(constants, each)
@@ -222,6 +261,20 @@ _DEFAULTS = {
     "max_norm": None,
     "non_negative": False,
 }
+
+
+def _norm_of(spec: str) -> Norm:
+    """A norm by its text, as `str` gives it."""
+    text, momentum = spec, None
+    if isinstance(spec, str) and (found := _WITH_MOMENTUM.fullmatch(spec)):
+        text, momentum = found["rest"] + ")", float(found["momentum"])
+    name, eps = split_spec(text, "norm", NORMS)
+    return Norm(name, eps, momentum)
+
+
+_WITH_MOMENTUM = re.compile(
+    r"(?P<rest>[^,]*), *momentum=(?P<momentum>\d+(\.\d*)?([eE][+-]?\d+)?)\)"
+)
 
 
 def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
@@ -259,7 +312,7 @@ def settled(layer: Dense, dtype: np.dtype[Any]) -> Dense:
     """The layer as a network keeps it: without what may change, and with a number for its eps."""
     norm, init = layer.norm, _AUTO
     if norm is not None and norm.eps is None:
-        norm = Norm(norm.name, float(np.finfo(dtype).eps))
+        norm = replace(norm, eps=float(np.finfo(dtype).eps))
     if layer.trainable and norm is layer.norm and layer.init == init:
         return layer
     return replace(layer, init=init, norm=norm, trainable=True)
@@ -298,7 +351,7 @@ def unpack(flat: Array, n_in: int, layers: Sequence[Dense]) -> list[dict[str, Ar
 
 
 def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dtype[Any]) -> Array:
-    """The first theta: every W and b by its init, gains 1, shifts 0, constants as given.
+    """The first theta: W and b by init, gains 1, shifts 0, constants as given, statistics 0 and 1.
 
     >>> draw_parameters(3, [Dense(4, "relu"), Dense(2)], 7, np.dtype("float32")).shape
     (26,)
@@ -312,6 +365,8 @@ def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dty
             blocks["b"][...] = draw_bias(layer.init, n_in, n_out, rng)
         if "gain" in blocks:
             blocks["gain"][...] = 1
+        if "running_var" in blocks:
+            blocks["running_var"][...] = 1
         for name, value in layer.activation.constants.items():
             if abs(value) > float(np.finfo(dtype).max):
                 raise ValueError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.batch_norm import check_rows
 from .._checks.columns import check_column_names
 from .._checks.keywords import refuse_unknown, speaking_as
 from .._types import Array, Rows
@@ -55,9 +56,11 @@ class DifferentiableNetwork(NetworkBase):
         """The outputs a^L (batch, n_L) of X; fills z and a of every layer.
 
         With training=True, inputs and units are dropped as in a training step, by the masks that
-        `dropout_step` numbers, and the a of a layer is its output after dropout. What continues the
-        pass goes through the same masks: `backward`, `backward_from`, hooks, `pull_back` and
-        `input_gradient`. `predict`, `loss` and all other derivatives drop nothing.
+        `dropout_step` numbers, and the a of a layer is its output after dropout. Batch norm takes
+        the statistics of X, and moves its running ones towards them. What continues the
+        pass goes through the same masks and statistics: `backward`, `backward_from`, hooks,
+        `pull_back` and `input_gradient`. `predict`, `loss` and all other derivatives drop nothing
+        and use the running statistics.
 
         Parameters
         ----------
@@ -65,8 +68,8 @@ class DifferentiableNetwork(NetworkBase):
             The samples. The engine does not copy an X of the network's dtype whose rows are
             contiguous: leave it unchanged until `backward`.
         training : bool, default False
-            Whether dropout is on, as after `net.train()` in PyTorch. In a network without dropout,
-            it changes nothing.
+            Whether dropout is on and batch norm takes the statistics of the batch, as after
+            `net.train()` in PyTorch. In a network without either, it changes nothing.
 
         Returns
         -------
@@ -76,7 +79,8 @@ class DifferentiableNetwork(NetworkBase):
         Raises
         ------
         TypeError, ValueError
-            For an X of another kind, rank or width.
+            For an X of another kind, rank or width, and for one row if batch norm needs its
+            variance.
 
         Examples
         --------
@@ -96,15 +100,30 @@ class DifferentiableNetwork(NetworkBase):
         return self._pass(self._inputs(X), self._theta, training).copy()
 
     def _pass(self, X: Rows, theta: Array, training: bool) -> Array:
-        """`_forward`, with the next masks if it is for training; counts them."""
-        if not (training and self._drops):
+        """`_forward`, with the next masks if it is for training; counts them.
+
+        It moves the running statistics of the network, if theta is that of the network.
+        """
+        if not (training and self._trains_apart):
             return self._forward(X, theta)
+        check_rows(self._layers, len(X), "X")
         a = self._forward(X, theta, (self._seed, self._dropout_step))
-        self._dropout_step += 1
+        if self._drops:
+            self._dropout_step += 1
+        if self._has_batch_norm and theta is self._theta:
+            self._backend.move_statistics(theta)
         return a
 
+    @property
+    def _trains_apart(self) -> bool:
+        """Whether a forward for training computes something else than one for evaluation."""
+        return self._drops or self._has_batch_norm
+
     def _forward(self, X: Rows, theta: Array, masks: tuple[int, int] | None = None) -> Array:
-        """Store z and a of every layer; returns the stored a^L. masks: seed and t of dropout."""
+        """Store z and a of every layer; returns the stored a^L.
+
+        masks: seed and t of dropout, for a pass as in training.
+        """
         if self._in_hook:
             self._not_in_hook()
         n = len(X)
@@ -116,7 +135,7 @@ class DifferentiableNetwork(NetworkBase):
         except MemoryError:  # its buffers may hold a part of this pass
             self._forget()
             raise
-        self._n_rows, self._dropped = n, masks is not None
+        self._n_rows, self._trained = n, masks is not None
         for layer, (z, a) in zip(self._layers, passed, strict=True):
             layer.show_forward(z, a)
         return passed[-1][1]
@@ -385,7 +404,8 @@ class DifferentiableNetwork(NetworkBase):
         Without theta it is `forward` and `backward`. With theta (n_params,), the parameters of the
         network stay as they are, and the next backward, step or input_gradient needs a new forward
         or backward. training as for `forward`: with True, J and its gradient are those of the
-        masks. Raises TypeError or ValueError for arrays that do not fit.
+        masks and of the statistics of X; only without theta do running statistics move. Raises
+        TypeError or ValueError for arrays that do not fit.
 
         >>> import fastbp
         >>> net = fastbp.Network((1, 1), init="zeros")
@@ -506,8 +526,9 @@ class DifferentiableNetwork(NetworkBase):
         """The change of the outputs as inputs and parameters move: (batch, n_L), in one forward.
 
         Σ_j ∂a^L/∂x_j dX_j + Σ_k ∂a^L/∂theta_k dtheta_k of each sample, for dX like X, dtheta like
-        theta, or both. It is `torch.func.jvp(f, (theta, X), (dtheta, dX))[1]`. Raises TypeError
-        or ValueError for arrays that do not fit, or without either.
+        theta, or both. It is `torch.func.jvp(f, (theta, X), (dtheta, dX))[1]`. Running statistics
+        of batch norm are constants here and in all other derivatives. Raises TypeError or
+        ValueError for arrays that do not fit, or without either.
 
         >>> import fastbp
         >>> net = fastbp.Network((2, 1)); net.layers[0].W = [[3.0], [4.0]]

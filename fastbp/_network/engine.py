@@ -135,6 +135,9 @@ class EngineBackend:
         """delta, or a copy if it is a view of a buffer that is about to be overwritten."""
         return delta.copy() if self._passed.overlaps(delta) else delta
 
+    def move_statistics(self, theta: Array) -> None:
+        _core.move_statistics(self._passed, theta)
+
     def hidden_delta(self, l: int) -> None:
         _core.backward_layer(self._passed, self._theta, l)
 
@@ -443,14 +446,17 @@ def _check_numbers(programs: Iterable[Program], what: str, dtype: np.dtype[Any])
             )
 
 
-def _options(layer: Dense) -> tuple[bool, int, float, float, bool, float, bool]:
+def _options(layer: Dense) -> tuple[bool, int, float, float, float, bool, float, bool]:
     """The fields of the engine's fastbp_layer_options_t."""
-    code, eps = (0, 0.0) if layer.norm is None else (layer.norm.code, layer.norm.eps or 0.0)
+    norm = layer.norm
+    code, eps = (0, 0.0) if norm is None else (norm.code, norm.eps or 0.0)
+    momentum = 0.0 if norm is None else norm.momentum or 0.0
     limit = layer.max_norm or 0.0
     return (
         not layer.bias,
         code,
         eps,
+        momentum,
         layer.dropout,
         layer.residual,
         limit,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 
+import numpy as np
+
 from .._checks import arguments as check
 from .._checks.keywords import OF_LAYERS, hinting_attributes
 from .._types import Array, Lock
@@ -77,7 +79,8 @@ class Layer:
 
     W (n_in, n_out) and b (n_out,) are views of theta, dW and db are views of grad. Writing into
     them changes the network. Assigning an array to W or b copies its values; ValueError for another
-    shape. gain and shift (n_out,) of a norm, with dgain and dshift, behave likewise. Those that the
+    shape. gain and shift (n_out,) of a norm, with dgain and dshift, behave likewise, and so do
+    running_mean and running_var (n_out,) of batch norm, which no gradient changes. Those that the
     layer does not have are None. `constants` are the trained constants of the activation by name,
     (1,) each or (n_out,), and `dconstants` their gradients.
 
@@ -87,7 +90,8 @@ class Layer:
     `backward_from` to inject an error signal.
 
     `trainable` is True at first. Training and `step` do not change a layer where it is False. Only
-    W, b, gain, shift, constants and trainable can be set; AttributeError for anything else.
+    W, b, gain, shift, running_mean, running_var, constants and trainable can be set;
+    AttributeError for anything else.
 
     >>> from fastbp import Network
     >>> layer = Network((2, 3), seed=0).layers[0]; layer.b = [1, 2, 3]; layer.b
@@ -111,8 +115,8 @@ class Layer:
         if name[0] != "_" and not isinstance(getattr(type(self), name, None), property):
             hint = f": {OF_LAYERS[name]}" if name in OF_LAYERS else ""
             raise AttributeError(
-                f"a layer has no {name} to set; W, b, gain, shift, constants and trainable may be "
-                f"set{hint}"
+                f"a layer has no {name} to set; W, b, gain, shift, running_mean, running_var, "
+                f"constants and trainable may be set{hint}"
             )
         super().__setattr__(name, value)
 
@@ -194,7 +198,7 @@ class Layer:
         return dict(self._parameters)
 
     def gradients(self) -> dict[str, Array]:
-        """The views of grad, by the same names."""
+        """The views of grad, by the same names; those of running statistics are 0."""
         return dict(self._gradients)
 
     def _set(self, name: str, value: object) -> None:
@@ -240,6 +244,26 @@ class Layer:
     @shift.setter
     def shift(self, value: object) -> None:
         self._set("shift", value)
+
+    @property
+    def running_mean(self) -> Array | None:
+        """Running mean (n_out,) of z of batch norm, which evaluation uses."""
+        return self._parameters.get("running_mean")
+
+    @running_mean.setter
+    def running_mean(self, value: object) -> None:
+        self._set("running_mean", value)
+
+    @property
+    def running_var(self) -> Array | None:
+        """Running variance (n_out,) of z of batch norm, which evaluation uses."""
+        return self._parameters.get("running_var")
+
+    @running_var.setter
+    def running_var(self, value: object) -> None:
+        if "running_var" in self._parameters and not (np.asarray(value) >= 0).all():
+            raise ValueError(f"running_var must not be negative; got {value!r}")
+        self._set("running_var", value)
 
     @property
     def constants(self) -> Constants:

@@ -8,7 +8,9 @@ written as version 2, with `layers` and `input_dropout` in the architecture, and
 "layers.0.gain" and "layers.0.shift". Version 3 has `matmul_precision` too, and is written if that
 is not "highest". Version 4 has the same fields, and is written if an activation or the loss is a
 formula: the architecture has its text, and a trained constant beta is the tensor "layers.0.beta".
-Version 5 has `feature_names` too, and is written if the network has them.
+Version 5 has `feature_names` too, and is written if the network has them. Version 6 is written if
+a layer has batch norm, whose statistics are the tensors "layers.0.running_mean" and
+"layers.0.running_var"; `feature_names` may be null there.
 Nothing is pickled, and no text is executed.
 """
 
@@ -61,10 +63,19 @@ _FIELDS_1: Fields = {
 _FIELDS_2: Fields = {**_FIELDS_1, "layers": _LIST, "input_dropout": _NUMBER}
 _FIELDS_3: Fields = {**_FIELDS_2, "matmul_precision": _TEXT}
 _FIELDS_5: Fields = {**_FIELDS_3, "feature_names": _LIST}
+_FIELDS_6: Fields = {**_FIELDS_3, "feature_names": ((list, type(None)), "a list or null")}
 # version: fields of its architecture
-VERSIONS = {"1": _FIELDS_1, "2": _FIELDS_2, "3": _FIELDS_3, "4": _FIELDS_3, "5": _FIELDS_5}
-_WITH_FORMULAS = ("4", "5")
+VERSIONS = {
+    "1": _FIELDS_1,
+    "2": _FIELDS_2,
+    "3": _FIELDS_3,
+    "4": _FIELDS_3,
+    "5": _FIELDS_5,
+    "6": _FIELDS_6,
+}
+_WITH_FORMULAS = ("4", "5", "6")
 _WITH_NAMES = "5"
+_WITH_BATCH_NORM = "6"
 MAX_FORMULAS = 1_000_000  # characters, so that a forged file cannot keep the reader busy
 _FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
 _LAYER: Fields = {
@@ -262,6 +273,7 @@ def plan_network(
     """A network by its checked architecture; ModelFileError if there can be none such."""
     dense, loss = _layers(architecture)
     _check_formulas(version, dense, loss)
+    _check_batch_norm(version, dense)
     return Planned(architecture, preprocessing, dense, loss)
 
 
@@ -292,6 +304,8 @@ def make_network(
 
 def _version(net: Architecture, layers: Sequence[Layer], *, named: bool) -> str:
     """The lowest version that can hold the network, so that older readers take it."""
+    if net.has_batch_norm:
+        return _WITH_BATCH_NORM
     if named:
         return _WITH_NAMES
     if _has_formulas(net.dense, net.criterion):
@@ -435,6 +449,16 @@ def _check_formulas(version: str, layers: list[Dense], loss: Loss) -> None:
             f"the architecture has an activation or a loss that is a formula, which version "
             f"{version} does not have: expected version {' or '.join(_WITH_FORMULAS)}"
         )
+
+
+def _check_batch_norm(version: str, layers: list[Dense]) -> None:
+    """Batch norm stands in files of its version only, which older releases refuse at once."""
+    for i, layer in enumerate(layers):
+        if layer.norm is not None and layer.norm.by_batch and version != _WITH_BATCH_NORM:
+            raise ModelFileError(
+                f"layer {i} of the architecture has batch norm, which version {version} does not "
+                f"have: expected version {_WITH_BATCH_NORM}"
+            )
 
 
 def check_tensors(

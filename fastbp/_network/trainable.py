@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.batch_norm import check_rows, normed_by_batch
 from .._checks.caller import warn_caller
 from .._checks.keywords import hinting, speaking_as
 from .._training.fit import fit
@@ -59,8 +60,9 @@ class TrainableNetwork(DifferentiableNetwork):
 
         An optimiser keeps its state between calls, so pass the same object each time. Raises
         RuntimeError before a backward, ValueError for an optimiser that a network of another size
-        has used. Warns once, with a UserWarning, if the network has dropout and the gradient comes
-        from a forward without training=True, which drops nothing.
+        has used. Warns once, with a UserWarning, if the network has dropout or batch norm and the
+        gradient comes from a forward without training=True, which drops nothing and uses running
+        statistics.
 
         >>> import fastbp
         >>> from fastbp.optim import SGD
@@ -71,20 +73,24 @@ class TrainableNetwork(DifferentiableNetwork):
         resolved = resolve_optimizer(optimizer)
         if not self._has_gradient:
             raise RuntimeError(check.NO_BACKWARD)
-        if self._drops and not self._dropped:
+        if self._trains_apart and not self._trained:
             self._bind(resolved)  # if that raises, there is nothing to warn of
-            self._warn_of_dropout()
+            self._warn_of_evaluation()
         self._backend.step(self._theta, self._grad, resolved)
         if self._drops:
             self._count_steps(resolved)
 
-    def _warn_of_dropout(self) -> None:
-        """Warn if this network has not done so yet."""
-        if self._warned_of_dropout:
+    def _warn_of_evaluation(self) -> None:
+        """Warn of a step by hand after a forward for evaluation, if there was no warning yet."""
+        if self._warned_of_evaluation or not (self._drops or normed_by_batch(self._layers)):
             return
-        self._warned_of_dropout = True
+        self._warned_of_evaluation = True
+        if self._drops:
+            what = "dropout, and a step by hand used none: forward(X) drops nothing"
+        else:
+            what = "batch norm, and a step by hand used running statistics, as forward(X) does"
         warn_caller(
-            "this network has dropout, and a step by hand used none: forward(X) drops nothing. Use "
+            f"this network has {what}. Use "
             "forward(X, training=True) before backward and step, or train_batch or fit"
         )
 
@@ -130,7 +136,7 @@ class TrainableNetwork(DifferentiableNetwork):
         Raises
         ------
         TypeError, ValueError
-            For arrays that do not fit.
+            For arrays that do not fit, and for one row if batch norm needs its variance.
         DivergenceError
             If J is not finite; no parameter has changed then.
 
@@ -147,6 +153,8 @@ class TrainableNetwork(DifferentiableNetwork):
         backend = self._backend
         rows = self._inputs(X)
         n = len(rows)
+        if self._has_batch_norm:
+            check_rows(self._layers, n, "X")
         targets = self._targets(y, n)
         s = None
         if sample_weight is not None:
@@ -174,10 +182,12 @@ class TrainableNetwork(DifferentiableNetwork):
 
         There is no step if J is not finite.
         """
-        self._forward(X, self._theta, (self._seed, optimizer.t) if self._drops else None)
+        self._forward(X, self._theta, (self._seed, optimizer.t) if self._trains_apart else None)
         J = self._backend.output_delta(y, s)
         if not isfinite(J):
             return J
+        if self._has_batch_norm:
+            self._backend.move_statistics(self._theta)
         self._recur(self._grad, hook)
         self._show_delta()
         self._backend.step(self._theta, self._grad, optimizer)
@@ -215,6 +225,7 @@ class TrainableNetwork(DifferentiableNetwork):
             self.dtype,
             least_rate=_LEAST_RATE,
             lock=self._lock,
+            by_batch=lambda: normed_by_batch(self._layers),
         )
 
     def _begin(
@@ -268,7 +279,8 @@ class TrainableNetwork(DifferentiableNetwork):
 
         Each epoch visits the samples in an order that the seed and the number of the epoch
         determine, in batches of batch_size; the last batch of an epoch may be smaller. A batch
-        whose weights are all 0 is left out. Afterwards z, a and delta are forgotten.
+        whose weights are all 0 is left out, and so is a last batch of one row if a layer has batch
+        norm. Afterwards z, a and delta are forgotten.
 
         With `comm`, every rank of a communicator of MPI calls `fit` with the same arguments and
         its own rows, and all make each step together. Parameters, seed and the states of optimiser

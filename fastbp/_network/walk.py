@@ -17,13 +17,13 @@ from .._types import Array
 from ..activations import Activation
 from ..gates import ActivationFormula, LossFormula
 from ..losses import FormulaLoss, Loss
-from .dense import Dense
+from .dense import STATISTICS, Dense
 
 _UNITS = 16  # units of a layer that are shown one by one
 _GRADIENTS = 144  # weights of a layer whose gradients are shown one by one
 _TERMS = 8  # terms of a sum that are shown
 _LONGEST = 80  # characters of a formula that is filled in
-_NOT_OF_ACTIVATION = {"W", "b", "gain", "shift"}
+_NOT_OF_ACTIVATION = ("W", "b", "gain", "shift", *STATISTICS)
 _HIGH = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -186,13 +186,21 @@ class Walk:
 Walk.__module__ = "fastbp"  # which imports it when it is first used
 
 
-def norm_numbers(dense: Dense, z: Array) -> tuple[float, float]:
-    """The mean that a norm takes away and the factor 1/√(mean square + eps) that follows."""
-    if dense.norm is None or dense.norm.eps is None:
+def norm_numbers(dense: Dense, z: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
+    """The mean that a norm takes away and the factor 1/√(mean square + eps) that follows.
+
+    One of each per unit, (n,); those of the other norms are all alike.
+    """
+    norm = dense.norm
+    if norm is None or norm.eps is None:
         raise ValueError("the layer has no norm")
     wide = z.astype(np.float64)
-    mean = float(wide.mean()) if dense.norm.shifts else 0.0
-    return mean, float(1 / np.sqrt(np.square(wide - mean).mean() + dense.norm.eps))
+    if norm.by_batch:
+        mean, var = (parameters[name].astype(np.float64) for name in STATISTICS)
+        return mean, 1 / np.sqrt(var + norm.eps)
+    middle = wide.mean() if norm.shifts else 0.0
+    factor = 1 / np.sqrt(np.square(wide - middle).mean() + norm.eps)
+    return np.full(z.shape, middle), np.full(z.shape, factor)
 
 
 # ---- the steps as text ------------------------------------------------------------------------
@@ -364,19 +372,21 @@ def _z(layer: LayerWalk) -> Part:
 def _n(layer: LayerWalk) -> Part:
     l, norm, n = high(layer.number), layer.dense.norm, layer.n
     assert norm is not None and n is not None
-    mean, r = norm_numbers(layer.dense, layer.z)
+    mean, r = norm_numbers(layer.dense, layer.z, layer.parameters)
     shift = layer.parameters.get("shift")
     gain = layer.parameters["gain"]
 
     def line(j: int) -> str:
         centred = factor(layer.z[j])
         if shift is not None:
-            centred = f"({number_text(float(layer.z[j]))} {MINUS} {factor(mean)})"
+            centred = f"({number_text(float(layer.z[j]))} {MINUS} {factor(mean[j])})"
         more = f" + {factor(shift[j])}" if shift is not None else ""
-        product = f"{factor(gain[j])} · {centred} · {number_text(r)}{more}"
+        product = f"{factor(gain[j])} · {centred} · {number_text(float(r[j]))}{more}"
         return f"n{l}{low(j)} = {product} = {number_text(float(n[j]))}"
 
-    if shift is not None:
+    if norm.by_batch:
+        formula = f"n{l} = gain (z{l} {MINUS} running mean) / √(running variance + eps) + shift"
+    elif shift is not None:
         formula = f"n{l} = gain (z{l} {MINUS} mean) / √(variance + eps) + shift"
     else:
         formula = f"n{l} = gain z{l} / √(mean square + eps)"
@@ -651,7 +661,7 @@ def _gradients(walk: Walk, layer: LayerWalk) -> Part:
         formula += f",  db{l} = δ{l}{by}"
     lines = _weights(walk, layer, by)
     for name, gradient in layer.gradients.items():
-        if name != "W":
+        if name != "W" and name not in STATISTICS:
             lines.append(Line(f"d{name}{l} = {values_text(gradient)}"))
     return Part("gradients", layer.number, formula, tuple(lines))
 

@@ -109,7 +109,7 @@ def _normed(dense: Dense, z: Array, parameters: Mapping[str, Array]) -> Array | 
     """norm(z) with gain and shift; docs/layers.md has the formula."""
     if dense.norm is None:
         return None
-    mean, r = norm_numbers(dense, z)
+    mean, r = norm_numbers(dense, z, parameters)
     n: Array = (z - mean) * r * parameters["gain"]
     return (n + parameters["shift"] if dense.norm.shifts else n).astype(z.dtype)
 

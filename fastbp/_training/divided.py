@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.batch_norm import check_one_machine
 from .._ranks.cuts import check_parts, cut, own_parts
 from .._ranks.ranks import Ranks
 from .._types import Array, Data, Trainee
@@ -279,6 +280,7 @@ def check_divided(
             "LBFGS searches along lines over all rows, not in parts: take another optimizer, or "
             "leave out parts and comm"
         )
+    check_one_machine(net.layers)
     if options.accumulate != 1:
         raise ValueError(
             "accumulate and parts both divide a batch: leave accumulate out, and give the whole "

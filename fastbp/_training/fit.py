@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.batch_norm import check_rows
 from .._checks.columns import Names, check_column_names
 from .._checks.targets import warn_of_lost_digits
 from .._types import (
@@ -207,6 +208,8 @@ class _Steps:
         n = source if isinstance(source, Stream) else len(source)
         if parts is not None and not isinstance(n, Stream):
             n = int(parts.rows.sum())
+        rows_of_part = settings.batch_size if isinstance(n, Stream) else min(settings.batch_size, n)
+        check_rows(net.layers, rows_of_part, "a batch")
         batch_size, span = plan_batches(n, batch_size, epochs, optimizer)
         if parts is not None and isinstance(source, Stream):
             span = Span(epochs, None, batch_size)

@@ -94,6 +94,9 @@ class BatchSession:
         What a learning rate of a schedule is raised to.
     lock : Lock
         The lock of theta, which a step holds together with that of the optimiser.
+    by_batch : callable, optional
+        Whether layers are normed by the batch at the moment: then a batch of one row, or such a
+        part of one, is left out. By default they are not.
     """
 
     def __init__(
@@ -108,8 +111,9 @@ class BatchSession:
         *,
         least_rate: float = 0.0,
         lock: Lock,
+        by_batch: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._lock = lock
+        self._lock, self._by_batch = lock, by_batch
         self._step, self._optimizer, self._options = step, optimizer, options
         self._loss, self._seed, self._dtype, self._least_rate = loss, seed, dtype, least_rate
         self.place = Place(0)
@@ -199,6 +203,9 @@ class BatchSession:
 
     def _batch(self, rows: Array, step: int) -> tuple[float, float]:
         """J before the update and S of a batch; no update if J is not finite or S is 0."""
+        part = self._options.part_rows or len(rows)
+        if (len(rows) - 1) % part == 0 and self._by_batch():  # its last part is one row
+            rows = rows[:-1]
         s, y = self._s[rows], None if self._y is None else self._y[rows]
         S = float(weight_sum(self._loss, y, s))
         if S == 0:

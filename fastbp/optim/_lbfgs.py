@@ -35,8 +35,8 @@ class LBFGS(Declared):
     `fit` issues `fastbp.errors.ConvergenceWarning` if the line search failed, if a float32 network
     cannot represent the result, or if a run stopped although J could clearly be lowered;
     docs/optimizers.md has the exact conditions. It raises ImportError if SciPy is not installed,
-    and ValueError for networks with dropout, for trained layers with a max_norm, and for a
-    matmul_precision other than "highest". After a run, `n_iterations` and `n_evaluations` are
+    and ValueError for networks with dropout or batch norm, for trained layers with a max_norm, and
+    for a matmul_precision other than "highest". After a run, `n_iterations` and `n_evaluations` are
     SciPy's counts, and `message` says why it ended.
 
     Source: Byrd, Lu, Nocedal & Zhu, SIAM J. Sci. Comput. 16, 1995.
@@ -93,8 +93,8 @@ class LBFGS(Declared):
         """Return the training session that `fit` runs.
 
         Raises ImportError if SciPy is not installed, and ValueError for a network with dropout,
-        whose J changes from call to call, with a max_norm, which SciPy cannot enforce, or with a
-        matmul_precision other than "highest", which is the only one in float64.
+        whose J changes from call to call, with batch norm, with a max_norm, which SciPy cannot
+        enforce, or with a matmul_precision other than "highest", which is the only one in float64.
 
         Parameters
         ----------
@@ -110,6 +110,11 @@ class LBFGS(Declared):
                 "LBFGS cannot use dropout, because it minimises one fixed J: use another optimiser"
             )
         check_precision(net)
+        if any(layer.norm is not None and layer.norm.by_batch for layer in net.dense):
+            raise ValueError(
+                "LBFGS cannot use batch norm, whose running statistics move from step to step: use "
+                "norm='layer', or another optimizer"
+            )
         _scipy_minimize()
         for number, layer in enumerate(net.layers, 1):
             if layer.dense.max_norm is not None and layer.trainable:

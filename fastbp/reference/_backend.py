@@ -6,6 +6,7 @@ goes beyond the gradient of J.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
@@ -78,8 +79,11 @@ class NumpyBackend:
         self, theta: Array, X: Rows, masks: tuple[int, int] | None = None
     ) -> list[tuple[Array, Array]]:
         kept = None if masks is None else _masks(self._net, *masks, len(X))
-        self._pass.forward(theta, whole(X), kept)
+        self._pass.forward(theta, whole(X), kept, None if masks is None else self._trainable)
         return [(trace.z, trace.out) for trace in self._pass.trace.values()]
+
+    def move_statistics(self, theta: Array) -> None:
+        self._pass.move_statistics(theta)
 
     @quiet
     def backward(self, y: Array | None, s: Array | None, grad: Array) -> float:
@@ -150,6 +154,7 @@ class NumpyBackend:
             if not self._trainable[l]
             for part in parts.values()
         ]
+        frozen += self._net.statistics()
         state = (theta, *optimizer.moments)
         before = [[twin[part].copy() for part in frozen] for twin in state]
         g = grad.copy()
@@ -196,16 +201,28 @@ class NumpyBackend:
         ) -> float:
             now = _with(net, smoothing, dropout)
             rows, masks = whole(X), _masks(now, seed, optimizer.t, len(X))
+            batch = _Batch(now, theta, self._trainable)
             if 0 < part_rows < len(rows):
-                J, grad = _in_parts(now, theta, rows, y, s, part_rows, masks)
+                J, grad = batch.in_parts(rows, y, s, part_rows, masks)
             else:
-                J, grad = _gradient(now, theta, rows, y, s, masks)
+                J, grad = batch.gradient(rows, y, s, masks)
             if isfinite(J):
+                theta[...] = batch.moved
                 self.step(theta, grad, optimizer)
             return J
 
         loss, dtype = net.criterion, net.dtype
-        return BatchSession(step, data, optimizer, options, loss, seed, dtype, lock=self._lock)
+        return BatchSession(
+            step,
+            data,
+            optimizer,
+            options,
+            loss,
+            seed,
+            dtype,
+            lock=self._lock,
+            by_batch=lambda: net.normed_by_batch(self._trainable),
+        )
 
     # ---- derivatives ----------------------------------------------------------------------
 
@@ -243,44 +260,43 @@ def _with(net: Architecture, smoothing: float | None, dropout: Array | None) -> 
     return net
 
 
-def _gradient(
-    net: Architecture, theta: Array, X: Array, y: Array | None, s: Array, masks: Masks
-) -> tuple[float, Array]:
-    """(J, grad) of a batch, by a pass of its own."""
-    grad, one = np.empty_like(theta), Pass(net)
-    one.forward(theta, X, masks)
-    J = one.output(y, s)
-    one.backward(grad)
-    return J, grad
+class _Batch:
+    """J and its gradient for one batch; `moved` is theta with the running statistics after it."""
 
+    def __init__(self, net: Architecture, theta: Array, trainable: Sequence[bool]) -> None:
+        self._net, self._theta, self._trainable = net, theta, trainable
+        self.moved = theta.copy()
 
-def _in_parts(
-    net: Architecture,
-    theta: Array,
-    X: Array,
-    y: Array | None,
-    s: Array,
-    size: int,
-    masks: Masks,
-) -> tuple[float, Array]:
-    """(J, grad) of a batch: the means of those of its parts, weighted by S of each.
+    def gradient(self, X: Array, y: Array | None, s: Array, masks: Masks) -> tuple[float, Array]:
+        """(J, grad) of rows, by a pass of its own."""
+        grad, one = np.empty_like(self._theta), Pass(self._net)
+        one.forward(self._theta, X, masks, self._trainable)
+        J = one.output(y, s)
+        one.backward(grad)
+        one.move_statistics(self.moved)
+        return J, grad
 
-    masks: those of the whole batch.
-    """
-    loss = net.criterion
-    J, S, total = 0.0, 0.0, np.zeros_like(theta)
-    for first in range(0, len(X), size):
-        part = slice(first, first + size)
-        targets = None if y is None else y[part]
-        weight = float(weight_sum(loss, targets, s[part]))
-        if weight == 0:
-            continue
-        kept = [None if mask is None else mask[part] for mask in masks]
-        J_part, grad = _gradient(net, theta, X[part], targets, s[part], kept)
-        J += weight * J_part
-        total += weight * grad
-        S += weight
-    return J / float(weight_sum(loss, y, s)), total / S
+    def in_parts(
+        self, X: Array, y: Array | None, s: Array, size: int, masks: Masks
+    ) -> tuple[float, Array]:
+        """(J, grad) of the batch: the means of those of its parts, weighted by S of each.
+
+        Each part has its own statistics. masks: those of the whole batch.
+        """
+        loss = self._net.criterion
+        J, S, total = 0.0, 0.0, np.zeros_like(self._theta)
+        for first in range(0, len(X), size):
+            part = slice(first, first + size)
+            targets = None if y is None else y[part]
+            weight = float(weight_sum(loss, targets, s[part]))
+            if weight == 0:
+                continue
+            kept = [None if mask is None else mask[part] for mask in masks]
+            J_part, grad = self.gradient(X[part], targets, s[part], kept)
+            J += weight * J_part
+            total += weight * grad
+            S += weight
+        return J / float(weight_sum(loss, y, s)), total / S
 
 
 def _masks(net: Architecture, seed: int, t: int, n: int) -> list[Array | None]:

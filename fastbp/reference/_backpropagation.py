@@ -8,8 +8,9 @@
 
 with S = Σ s_i; `weight_sum` has class weights. Rumelhart, Hinton & Williams, "Learning
 representations by back-propagating errors", Nature 323, 1986. δ is per sample: neither multiplied
-by s_i nor divided by S. `_layers` has what norm, dropout and residual add to a layer, `_products`
-how the factors of the three products are rounded.
+by s_i nor divided by S; with batch norm by the batch, where J_i depends on every row, it is
+∂(Σ_k s_k J_k)/∂z^l instead. `_layers` has what norm, dropout and residual add to a layer,
+`_products` how the factors of the three products are rounded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .._training.class_weight import weight_sum
 from .._types import Array
 from ._cost import dense_targets, penalty
 from ._formulas import constants_of, output_slopes, sample_losses
-from ._layers import Trace, backward, dropped, forward, gradients, through
+from ._layers import Trace, backward, dropped, forward, gradients, move_statistics, through
 from ._losses import mean_loss, sample_weights
 
 Masks = Sequence[Array | None]
@@ -46,10 +47,17 @@ class Pass:
         self._s, self._S = np.ones(0), np.float64(0)  # s_i and their sum
         self._kept: Array | None = None  # the mask of the inputs
 
-    def forward(self, theta: Array, X: Array, masks: Masks | None = None) -> Array:
+    def forward(
+        self,
+        theta: Array,
+        X: Array,
+        masks: Masks | None = None,
+        by_batch: Sequence[bool] | None = None,
+    ) -> Array:
         """z^l and a^l of the rows X (n, n_0), for l = 1 … L; returns a^L.
 
         masks: the units that dropout keeps, of the inputs and of every layer; None drops nothing.
+        by_batch: the layers whose batch norm takes the statistics of X; None for none.
         """
         masks = [None] * (self._top + 1) if masks is None else masks
         self._theta, self.parameters = theta, dict(enumerate(self._net.blocks(theta), 1))
@@ -57,9 +65,24 @@ class Pass:
         self.delta = {}
         u = dropped(X, self._net.input_dropout, masks[0])
         for l, layer in self._layer.items():
-            self.trace[l] = forward(layer, self.parameters[l], u, masks[l], self._precision)
+            taken = by_batch is not None and by_batch[l - 1]
+            self.trace[l] = forward(
+                layer, self.parameters[l], u, masks[l], self._precision, by_batch=taken
+            )
             u = self.trace[l].out
         return u
+
+    @property
+    def _by_batch(self) -> bool:
+        """Whether δ of a row depends on the other rows."""
+        return any(trace.of is not None and trace.of.of_batch for trace in self.trace.values())
+
+    def move_statistics(self, theta: Array) -> None:
+        """Move the running statistics in theta towards those that the forward pass took."""
+        for l, blocks in enumerate(self._net.blocks(theta), 1):
+            norm, trace = self._layer[l].norm, self.trace[l]
+            if norm is not None and trace.of is not None and trace.of.of_batch:
+                move_statistics(norm, blocks, trace.of, len(trace.z))
 
     def output(self, y: Array | None, s: Array | None) -> float:
         """δ^L for the targets y and the sample weights s; returns J."""
@@ -70,6 +93,7 @@ class Pass:
         delta, *top.dc = output_slopes(loss, activation, top.z, top.a, targets, constants)
         self.delta[self._top] = delta
         self._s, self._S = sample_weights(loss, weights), weight_sum(loss, y, weights)
+        self._fold()
         return float(mean_loss(loss, y, weights, J_i) + penalty(net, self._theta))
 
     def inject(self, delta: Array, s: Array | None) -> None:
@@ -77,6 +101,15 @@ class Pass:
         self.delta[self._top] = delta.copy()
         self._s = self._weights(s)
         self._S = self._s.sum(dtype=np.float64)
+        self._fold()
+
+    def _fold(self) -> None:
+        """Multiply δ^L by s_i, where the rows depend on each other."""
+        if self._by_batch:
+            top = self.trace[self._top]
+            self.delta[self._top] = self._s[:, None] * self.delta[self._top]
+            top.dc = [self._s[:, None] * each for each in top.dc]
+            self._s = np.ones_like(self._s)
 
     def recursion(self, l: int) -> None:
         """δ^l from δ^{l+1}."""

@@ -34,7 +34,9 @@ from ._losses import (
 
 
 def normalise_push(norm: Norm, rz: Array, x: Array, r: Array) -> tuple[Array, Array]:
-    """(R{x̂}, R{r}) from R{z}."""
+    """(R{x̂}, R{r}) from R{z}; batch norm with its running statistics is an affine map."""
+    if norm.by_batch:
+        return r * rz, np.zeros_like(r)
     q = _mean(x * rz)
     return r * (_centred(norm, rz) - q * x), -(r**2) * q
 
@@ -42,7 +44,12 @@ def normalise_push(norm: Norm, rz: Array, x: Array, r: Array) -> tuple[Array, Ar
 def normalise_curve(
     norm: Norm, h: Array, rh: Array, x: Array, r: Array, rx: Array, rr: Array
 ) -> Array:
-    """R{∂J/∂z}, where ∂J/∂z = r k with k = h − mean h − x̂ mean(h ⊙ x̂) and h = ∂J/∂x̂."""
+    """R{∂J/∂z}, where ∂J/∂z = r k with k = h − mean h − x̂ mean(h ⊙ x̂) and h = ∂J/∂x̂.
+
+    Batch norm: k = h.
+    """
+    if norm.by_batch:
+        return r * rh
     hx = _mean(h * x)
     k = _centred(norm, h) - x * hx
     rk = _centred(norm, rh) - rx * hx - x * _mean(rh * x + h * rx)

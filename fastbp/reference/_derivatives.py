@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from .._network.architecture import Architecture
-from .._network.dense import Dense
+from .._network.dense import STATISTICS, Dense
 from .._training.class_weight import weight_sum
 from .._types import Array
 from ._cost import dense_targets
@@ -165,6 +165,7 @@ class Derivatives:
             if layer.norm is not None:
                 sums["gain"] = (by * (rdn * trace.x + trace.dn * m.x)).sum(axis=0)
                 sums["shift"] = (by * rdn).sum(axis=0)
+                sums |= dict.fromkeys(STATISTICS, np.zeros_like(sums["shift"]))
             for name, each in of_constants(layer, rdc).items():
                 sums[name] = (by * each).sum(axis=0)
             for name, block in net.blocks(out)[i].items():
@@ -186,8 +187,10 @@ class Derivatives:
 
 
 def _other_gradients(layer: Dense, trace: Trace) -> dict[str, Array]:
-    """∂J_i of gain and shift of a norm, (batch, n), and of trained constants."""
+    """∂J_i of gain and shift of a norm, (batch, n), 0 for statistics, and of trained constants."""
     of_norm = {} if trace.x is None else {"gain": trace.dn * trace.x, "shift": trace.dn}
+    if trace.of is not None:
+        of_norm |= dict.fromkeys(STATISTICS, np.zeros_like(trace.dn))
     return of_norm | of_constants(layer, trace.dc)
 
 

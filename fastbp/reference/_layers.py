@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._network.dense import Dense, Norm
+from .._network.dense import STATISTICS, Dense, Norm
 from .._precision import HIGHEST
 from .._training.shuffle import random_words
 from .._types import Array
@@ -69,19 +69,54 @@ def dropped(x: Array, p: float, kept: Array | None) -> Array:
     return x if kept is None else x * np.where(kept, x.dtype.type(1 / (1 - p)), 0)
 
 
-def normalise(norm: Norm, z: Array) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class Statistics:
+    """What batch norm subtracts and divides by: mean and var, (n,), of a batch or running ones."""
+
+    mean: Array
+    var: Array
+    of_batch: bool
+
+
+def statistics(blocks: dict[str, Array], z: Array, by_batch: bool) -> Statistics:
+    """Those of z (batch, n) if by_batch, or the running ones of the layer.
+
+    The variance of the batch is divided by its rows. Ioffe & Szegedy, ICML 2015.
+    """
+    if not by_batch:
+        return Statistics(blocks["running_mean"], blocks["running_var"], False)
+    return Statistics(z.mean(axis=0), z.var(axis=0), True)
+
+
+def move_statistics(norm: Norm, blocks: dict[str, Array], of: Statistics, rows: int) -> None:
+    """Move the running statistics towards those of a batch, as torch.nn.BatchNorm1d does."""
+    share = norm.momentum or 0.0
+    for name, new in (("running_mean", of.mean), ("running_var", of.var * (rows / (rows - 1)))):
+        blocks[name][...] = (1 - share) * blocks[name] + share * new
+
+
+def normalise(norm: Norm, z: Array, of: Statistics | None = None) -> tuple[Array, Array]:
     """x̂ (batch, n) and r (batch, 1) of z: x̂ = (z − mean) r with r = 1/√(var + eps).
 
-    For "rms" the mean is taken to be 0. Ba, Kiros & Hinton, arXiv:1607.06450; Zhang & Sennrich,
-    arXiv:1910.07467.
+    For "rms" the mean is taken to be 0. Batch norm has the statistics `of`, and r is (1, n). Ba,
+    Kiros & Hinton, arXiv:1607.06450; Zhang & Sennrich, arXiv:1910.07467.
     """
+    if of is not None:
+        scale = 1 / np.sqrt(of.var + z.dtype.type(norm.eps))[None]
+        return (z - of.mean) * scale, scale
     centred = z - z.mean(axis=1, keepdims=True) if norm.name == "layer" else z
     r = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + norm.eps)
     return centred * r, r
 
 
-def normalise_backward(norm: Norm, h: Array, x: Array, r: Array) -> Array:
+def normalise_backward(
+    norm: Norm, h: Array, x: Array, r: Array, of: Statistics | None = None
+) -> Array:
     """∂J/∂z from h = ∂J/∂x̂, (batch, n)."""
+    if of is not None and not of.of_batch:  # an affine map
+        return r * h
+    if of is not None:
+        return r * (h - h.mean(axis=0) - x * (h * x).mean(axis=0))
     mean = h.mean(axis=1, keepdims=True) if norm.name == "layer" else 0
     return r * (h - mean - x * (h * x).mean(axis=1, keepdims=True))
 
@@ -90,8 +125,9 @@ def normalise_backward(norm: Norm, h: Array, x: Array, r: Array) -> Array:
 class Trace:
     """The values of one layer in a forward pass.
 
-    x is x̂; x and r are None without a norm, and kept is None without dropout. `backward` adds
-    g = ∂J_i/∂out, dn = ∂J_i/∂n, and dc, ∂J_i/∂a ⊙ ∂σ/∂c (batch, n) for each trained constant c.
+    x is x̂; x and r are None without a norm, kept is None without dropout, and `of` are the
+    statistics of batch norm. `backward` adds g = ∂J_i/∂out, dn = ∂J_i/∂n, and dc, ∂J_i/∂a ⊙ ∂σ/∂c
+    (batch, n) for each trained constant c.
     """
 
     u: Array
@@ -102,6 +138,7 @@ class Trace:
     a: Array
     kept: Array | None
     out: Array
+    of: Statistics | None
     g: Array = field(init=False, repr=False)
     dn: Array = field(init=False, repr=False)
     dc: list[Array] = field(init=False, repr=False, default_factory=list)
@@ -119,14 +156,21 @@ def forward(
     u: Array,
     kept: Array | None = None,
     precision: str = HIGHEST,
+    *,
+    by_batch: bool = False,
 ) -> Trace:
-    """Compute one layer; `blocks` are its parameters by name, `kept` is its mask."""
+    """Compute one layer; `blocks` are its parameters by name, `kept` is its mask.
+
+    by_batch: whether batch norm takes the statistics of the batch.
+    """
     z = product(u, blocks["W"], precision)
     if dense.bias:
         z = z + blocks["b"]
-    n, x, r = z, None, None
+    n, x, r, of = z, None, None, None
     if dense.norm is not None:
-        x, r = normalise(dense.norm, z)
+        if dense.norm.by_batch:
+            of = statistics(blocks, z, by_batch)
+        x, r = normalise(dense.norm, z, of)
         n = x * blocks["gain"]
         if dense.norm.shifts:
             n = n + blocks["shift"]
@@ -134,7 +178,7 @@ def forward(
     out = dropped(a, dense.dropout, kept)
     if dense.residual:
         out = out + u
-    return Trace(u, z, x, r, n, a, kept, out)
+    return Trace(u, z, x, r, n, a, kept, out, of)
 
 
 def backward(dense: Dense, blocks: dict[str, Array], trace: Trace, g: Array) -> Array:
@@ -145,7 +189,7 @@ def backward(dense: Dense, blocks: dict[str, Array], trace: Trace, g: Array) -> 
     trace.dn, *trace.dc = slopes(dense.activation, g, trace.n, trace.a, constants)
     if dense.norm is None:
         return trace.dn
-    return normalise_backward(dense.norm, trace.dn * blocks["gain"], *trace.normed())
+    return normalise_backward(dense.norm, trace.dn * blocks["gain"], *trace.normed(), trace.of)
 
 
 def through(
@@ -163,10 +207,16 @@ def through(
 def gradients(
     dense: Dense, trace: Trace, delta: Array, s: Array, precision: str = HIGHEST
 ) -> dict[str, Array]:
-    """Σ_i s_i ∂J_i of each parameter, by name."""
+    """Σ_i s_i ∂J_i of each parameter, by name; 0 for running statistics.
+
+    Norm by the batch takes b away with the mean, so its gradient is 0.
+    """
     sums = {"W": product(trace.u.T, s[:, None] * delta, precision)}
     if dense.bias:
-        sums["b"] = s @ delta
+        constant = trace.of is not None and trace.of.of_batch
+        sums["b"] = np.zeros_like(delta[0]) if constant else s @ delta
+    if trace.of is not None:
+        sums |= dict.fromkeys(STATISTICS, np.zeros_like(delta[0]))
     if dense.norm is not None:
         sums["gain"] = s @ (trace.dn * trace.x)
         if dense.norm.shifts:

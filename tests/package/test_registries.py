@@ -512,7 +512,7 @@ HINTS = {
         "ReduceLROnPlateau": "'plateau'",
         "StepLR": "write fastbp.schedules.StepLR(step_size, gamma)",
     },
-    "norm": {"LayerNorm": "'layer'", "batch": "use 'layer' or 'rms'", "BatchNorm1d": "'rms'"},
+    "norm": {"LayerNorm": "'layer'", "RMSNorm": "'rms'", "BatchNorm1d": "'batch'"},
     "init": {"xavier_uniform": "'glorot_uniform'", "kaiming": "'he'", "he_nromal": "'he_normal'"},
     "metric": {
         "acc": "'accuracy'",

@@ -1,0 +1,43 @@
+"""What batch normalisation asks of a training: batches of two rows or more, on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def normed_by_batch(layers: Sequence[Any]) -> bool:
+    """Whether training takes statistics of the batch in some of the layers.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The layers of a network, each with `dense` and `trainable`. A frozen layer uses its running
+        statistics.
+    """
+    return any(
+        layer.trainable and layer.dense.norm is not None and layer.dense.norm.by_batch
+        for layer in layers
+    )
+
+
+def check_rows(layers: Sequence[Any], n: int, what: str) -> None:
+    """Raise ValueError if `what` has one row, and some layer needs the variance of the batch.
+
+    PyTorch's BatchNorm1d refuses such a batch in training mode, too.
+    """
+    if n == 1 and normed_by_batch(layers):
+        raise ValueError(
+            f"batch norm needs at least 2 rows in training, since a single row has no variance; "
+            f"{what} has 1: give more rows, set trainable = False on the layers with batch norm, "
+            "which then use their running statistics, or use norm='layer'"
+        )
+
+
+def check_one_machine(layers: Sequence[Any]) -> None:
+    """Raise ValueError for a fit in parts: no rank would see all rows of a batch."""
+    if any(layer.dense.norm is not None and layer.dense.norm.by_batch for layer in layers):
+        raise ValueError(
+            "parts and comm need a loss of each sample by itself; with batch norm it depends on "
+            "the whole batch: leave them out, or use norm='layer'"
+        )
