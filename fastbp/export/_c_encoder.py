@@ -87,7 +87,7 @@ static double {name}_ranked(double v, const double *q, int n) {{
     if (below == n) p = n - 1;
     if (upto == 0) p = 0;
     if (0 < below && below == upto && upto < n)
-        p = upto - 1 + (v - q[upto - 1]) / (q[upto] - q[upto - 1]);
+        p = upto - 1 + (v / 2 - q[upto - 1] / 2) / (q[upto] / 2 - q[upto - 1] / 2);
     p /= n - 1;
     p = p < {least} ? {least} : p > 1 - {least} ? 1 - {least} : p;
     const double d = p - 0.5, tail = sqrt(-log(p < 1 - p ? p : 1 - p));

@@ -124,13 +124,15 @@ def _ranked(g: Graph, x: str, quantiles: Array) -> str:
     )
     last = g("Sub", upto, _whole(g, 1))
     # Between two quantiles, below is last + 1, and the rank is last + a fraction.
-    left, right = g("Gather", row, last), g("Gather", row, below)
-    between = g("Less", left, right)
+    half = _double(g, 0.5)  # since a difference of huge numbers may overflow
+    ends = [g("Gather", row, last), g("Gather", row, below)]
+    between = g("Less", *ends)
+    left, right, at = (g("Mul", each, half) for each in (*ends, inside))
     width = g("Where", between, g("Sub", right, left), _double(g, 1))
-    fraction = g("Div", g("Sub", inside, left), width)
-    ends = [g("Cast", end, to=DOUBLE) for end in (below, last)]
-    middle = g("Div", g("Add", *ends), _double(g, 2))
-    rank = g("Where", between, g("Add", ends[1], fraction), middle)
+    fraction = g("Div", g("Sub", at, left), width)
+    first, end = (g("Cast", each, to=DOUBLE) for each in (below, last))
+    middle = g("Mul", g("Add", first, end), half)
+    rank = g("Where", between, g("Add", end, fraction), middle)
     rank = g("Where", g("Less", x, low), _double(g, 0), rank)
     rank = g("Where", g("Less", high, x), _double(g, n - 1), rank)
     p = g("Div", rank, _double(g, n - 1))

@@ -69,7 +69,12 @@ def ranked(numbers: Array, quantiles: Array) -> Array:
 
     Equal quantiles give the middle of their ranks.
     """
-    ranks = np.linspace(0, 1, len(quantiles))
-    low = np.interp(numbers, quantiles, ranks)
-    high = -np.interp(-numbers, -quantiles[::-1], -ranks[::-1])
-    return normal_quantile(np.clip((low + high) / 2, LEAST, 1 - LEAST))
+    n = len(quantiles)
+    below, upto = (np.searchsorted(quantiles, numbers, side) for side in ("left", "right"))
+    # Halves, since a difference of huge numbers may overflow.
+    left, right = (quantiles[np.clip(at, 0, n - 1)] / 2 for at in (upto - 1, upto))
+    between = (below == upto) & (0 < below) & (below < n)
+    fraction = (numbers / 2 - left) / np.where(between, right - left, np.inf)
+    rank = np.where(between, upto - 1 + fraction, (below + upto - 1) / 2)
+    rank = np.clip(np.where(below == n, n - 1, rank), 0, n - 1)
+    return normal_quantile(np.clip(rank / (n - 1), LEAST, 1 - LEAST))

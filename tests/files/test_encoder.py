@@ -68,6 +68,14 @@ def test_quantiles_are_those_of_scikit_learn():
     np.testing.assert_allclose(beyond, [-5.19933758, 5.19933758])
 
 
+@pytest.mark.parametrize("size", [1e308, 5e-324])
+def test_ranks_of_huge_and_tiny_numbers(size):
+    x = np.array([-1.0, 0.0, 0.0, 1.0, 1.0]) * size
+    expected = encoded({"x": np.array([-1.0, 0.0, 0.0, 1.0, 1.0])}, numbers="quantile")["x"]
+    found = encoded({"x": x, "y": np.arange(5.0)}, numbers="quantile")["x"]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_equal_numbers_have_the_middle_of_their_ranks():
     found = encoded({"x": np.array([0.0] * 501 + [1.0] * 500)}, numbers="quantile")["x"]
     np.testing.assert_allclose(np.unique(found), [-0.67, 0.67], atol=0.01)
