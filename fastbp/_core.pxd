@@ -429,6 +429,7 @@ cdef extern from "text/csv.h" nogil:
         char delimiter
         char decimal
         char thousands
+        char comment
         ptrdiff_t n_columns
         int64_t line
         int64_t n_rows

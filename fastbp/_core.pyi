@@ -248,7 +248,12 @@ def shares(net: Net, n_ranks: int) -> tuple[int, ...]: ...
 
 class CsvPass:
     def __init__(
-        self, delimiter: str, decimal: str, thousands: str, n_columns: int = 0
+        self,
+        delimiter: str,
+        decimal: str,
+        thousands: str,
+        n: int = 0,
+        comment: str = "",
     ) -> None: ...
     @property
     def line(self) -> int: ...

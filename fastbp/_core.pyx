@@ -1219,11 +1219,12 @@ cdef class CsvPass:
 
     cdef fastbp_csv_t csv
 
-    def __cinit__(self, str delimiter, str decimal, str thousands, ptrdiff_t n_columns=0):
+    def __cinit__(self, str delimiter, str decimal, str thousands, ptrdiff_t n=0, str comment=""):
         self.csv.delimiter = <char>ord(delimiter)
         self.csv.decimal = <char>ord(decimal)
         self.csv.thousands = <char>ord(thousands) if thousands else 0
-        self.csv.n_columns = n_columns
+        self.csv.comment = <char>ord(comment) if comment else 0
+        self.csv.n_columns = n
         self.csv.line = 1
 
     @property
@@ -1276,14 +1277,12 @@ cdef class CsvPass:
         """Read the texts of the columns `chosen`, in ascending order, of at most len(codes) rows.
 
         known has one dict {bytes of a text: its code} per column, to which new texts are added.
-        codes (rows, len(chosen)) is int64. With wanted, uint8 of the same shape, cells where it is
-        0 are passed over: their code is -1.
+        codes (rows, len(chosen)) is int64: -1 where wanted, uint8 of the same shape or None, is 0.
         """
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
         cdef ptrdiff_t n = <ptrdiff_t>len(chosen), n_rows = 0, i, c, max_rows = len(codes)
         cdef int64_t *c_codes = _int64s(codes, max_rows * n)
-        cdef const unsigned char *c_wanted = <const unsigned char *>_vector_or_null(
-            wanted, b"B", max_rows * n)
+        cdef unsigned char *use = <unsigned char *>_vector_or_null(wanted, b"B", max_rows * n)
         c_chosen = c_array(_PTRDIFF, chosen)
         cdef ptrdiff_t *columns = <ptrdiff_t *>_vector(c_chosen, ord(_PTRDIFF), n)
         cdef bytearray room = bytearray(max_rows * n * sizeof(fastbp_csv_span_t))
@@ -1291,21 +1290,18 @@ cdef class CsvPass:
         cdef fastbp_csv_span_t *span = spans
         cdef fastbp_csv_status_t status
         cdef size_t used = 0
-        cdef dict texts
         with nogil:
             status = fastbp_csv_spans(&self.csv, &bytes, max_rows, columns, n, spans, &n_rows,
                                       &used)
         for i in range(n_rows):
             for c in range(n):
-                if c_wanted != NULL and not c_wanted[i * n + c]:
-                    c_codes[i * n + c] = -1
-                    span += 1
-                    continue
-                texts = <dict>known[c]
-                text = (<const char *>bytes.bytes)[span.at:span.at + span.size]
-                if span.doubled:
-                    text = text.replace(b'""', b'"')
-                c_codes[i * n + c] = texts.setdefault(text, len(texts))
+                code = -1
+                if use == NULL or use[i * n + c]:
+                    text = (<const char *>bytes.bytes)[span.at:span.at + span.size]
+                    if span.doubled:
+                        text = text.replace(b'""', b'"')
+                    code = (<dict>known[c]).setdefault(text, len(<dict>known[c]))
+                c_codes[i * n + c] = code
                 span += 1
         return n_rows, used, _CSV_FAULTS[status]
 

@@ -15,7 +15,7 @@ typedef enum {
 typedef struct {
     const char *p, *end;
     bool last;
-    char delimiter;
+    char delimiter, comment;
     int64_t line;
     fastbp_csv_status_t fault;
 } reader_t;
@@ -129,14 +129,26 @@ static next_t read_cell(reader_t *r, cell_t *cell) {
 
 static reader_t open_block(const fastbp_csv_t *csv, const fastbp_csv_block_t *block) {
     const char *bytes = block->size > 0 ? block->bytes : "";
-    return (reader_t){bytes,          bytes + block->size, block->last,
-                      csv->delimiter, csv->line,           FASTBP_CSV_OK};
+    return (reader_t){bytes,        bytes + block->size, block->last,  csv->delimiter,
+                      csv->comment, csv->line,           FASTBP_CSV_OK};
 }
 
-/* Skips lines without a cell, and blanks. Returns whether a record begins at r->p. */
+/* Moves to the end of a comment; false, with nothing read, if it does not end in this block. */
+static bool skip_comment(reader_t *r) {
+    const char *p = r->p;
+    while (p < r->end && !is_break(*p)) p++;
+    if ((size_t)(p - r->p) > FASTBP_CSV_MAX_CELL) r->fault = FASTBP_CSV_LONG;
+    if (r->fault != FASTBP_CSV_OK || (p == r->end && !r->last)) return false;
+    r->p = p;
+    return true;
+}
+
+/* Skips lines without a cell, comments, and blanks. Returns whether a record begins at r->p. */
 static bool find_record(reader_t *r) {
     for (;;) {
         skip_blanks(r);
+        if (r->p == r->end) return false;
+        if (r->comment != 0 && *r->p == r->comment && !skip_comment(r)) return false;
         if (r->p == r->end) return false;
         if (!is_break(*r->p)) return true;
         if (!skip_break(r)) return false;

@@ -2,8 +2,9 @@
  * and cells, determines the kind of each cell, and reads plain numbers to the nearest double. It
  * knows nothing of networks or files, allocates nothing, and is safe on any bytes.
  *
- * Cells are separated by a delimiter, records by \n, \r or \r\n. Lines with blanks only are
- * skipped. Blanks around a cell are dropped. A cell in "…" may hold delimiters and line breaks, and
+ * Cells are separated by a delimiter, records by \n, \r or \r\n. Lines with blanks only, and
+ * comments, are skipped. Blanks around a cell are dropped. A cell in "…" may hold delimiters and
+ * line breaks, and
  * "" in it is one quote. The caller hands in blocks that begin at a record; what one call leaves
  * unused, the caller hands in again at the start of the next block. */
 #ifndef FASTBP_TEXT_CSV_H
@@ -30,6 +31,7 @@ typedef struct {
     char delimiter; /* an ASCII character; ' ' means any run of blanks and tabs */
     char decimal;   /* the decimal mark: '.' or ',' */
     char thousands; /* between groups of three digits; ' ' also means Unicode's spaces; 0: none */
+    char comment;   /* a line that begins with it is skipped; 0: none */
     ptrdiff_t n_columns; /* cells per record; 0: as many as the first record has */
     int64_t line;        /* the line, from 1, where the next record begins, or the faulty one */
     int64_t n_rows;      /* records read so far */

@@ -20,6 +20,9 @@ enum {
     MAX_EXPONENT = 100000,
 };
 
+static const char MINUS[] = "\xe2\x88\x92"; /* U+2212 */
+enum { MINUS_SIZE = sizeof MINUS - 1 };
+
 /* ---- digits to double ---- */
 
 #if defined(__SIZEOF_INT128__)
@@ -316,11 +319,25 @@ static size_t without_marks(const char *p, const char *end, char decimal, char t
     return n;
 }
 
+/* Reads a number after the minus sign of Unicode, U+2212, as after a hyphen. */
+static fastbp_cell_kind_t after_minus(const char *p, const char *end, char decimal, char thousands,
+                                      double *value, bool *marked) {
+    char text[MAX_MARKED];
+    size_t size = (size_t)(end - p) - MINUS_SIZE;
+    if (size == 0 || size + 1 > MAX_MARKED || p[MINUS_SIZE] == '-' || p[MINUS_SIZE] == '+')
+        return FASTBP_CELL_TEXT;
+    text[0] = '-';
+    memcpy(text + 1, p + MINUS_SIZE, size);
+    return fbp_cell(text, text + 1 + size, decimal, thousands, value, marked);
+}
+
 fastbp_cell_kind_t fbp_cell(const char *p, const char *end, char decimal, char thousands,
                             double *value, bool *marked) {
     *value = NAN;
     *marked = false;
     if (p == end) return FASTBP_CELL_EMPTY;
+    if (end - p >= MINUS_SIZE && memcmp(p, MINUS, MINUS_SIZE) == 0)
+        return after_minus(p, end, decimal, thousands, value, marked);
     if (decimal == '.' && thousands == 0) return plain_number(p, end, value);
     char text[MAX_MARKED];
     size_t n = without_marks(p, end, decimal, thousands, text);

@@ -12,7 +12,7 @@ from .._checks.names import comma_parts, did_you_mean
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from .._ranks.cuts import check_parts
 from .._training.divided import MOST_PARTS
-from ..tabular._csv import DECIMALS, HEADERS, THOUSANDS, Format
+from ..tabular._csv import AUTO, DECIMALS, HEADERS, THOUSANDS, Format
 
 BUILT_IN = ("digits", "fashion-mnist")
 PRECISIONS = (
@@ -31,6 +31,10 @@ class FileOptions(TypedDict):
     delimiter: str
     decimal: str
     thousands: str
+    units: list[str]
+    comment: str
+    encoding: str
+    sheet: str | None
     max_bytes: int
 
 
@@ -62,9 +66,10 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--delimiter",
-        type=_character,
-        default=",",
-        help="separator of the cells in a .csv: one character, tab, or ' ' for blanks (default: ,)",
+        type=_delimiter,
+        default=AUTO,
+        help="separator of the cells in a .csv: one character, tab, or ' ' for blanks (default: "
+        "that of , ; | and tab which the first lines have equally often)",
     )
     group.add_argument(
         "--decimal",
@@ -78,6 +83,29 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
         choices=THOUSANDS,
         help="mark between groups of three digits in a .csv: one of . , ' _ or a blank, or '' for "
         "none (default: that of the model for predict, otherwise none)",
+    )
+    group.add_argument(
+        "--units",
+        metavar="LIST",
+        type=lambda text: text.split(","),
+        action="extend",
+        default=[],
+        help="what may stand before or after numbers and does not count, such as %%,EUR",
+    )
+    group.add_argument(
+        "--comment",
+        metavar="CHAR",
+        default="",
+        help="character that begins lines to skip, such as '#'",
+    )
+    group.add_argument(
+        "--encoding",
+        default="utf-8",
+        help="encoding of a text file, such as cp1252 (default: that of its byte order mark, or "
+        "utf-8)",
+    )
+    group.add_argument(
+        "--sheet", help="name of a sheet of an Excel file, or its number from 1 (default: 1)"
     )
     group.add_argument(
         "--max-bytes",
@@ -100,7 +128,12 @@ def file_options(args: argparse.Namespace, known: Format | None = None) -> FileO
     decimal = known.decimal if args.decimal is None else args.decimal
     thousands = known.thousands if args.thousands is None else args.thousands
     try:
-        Format(args.delimiter, decimal, thousands)
+        Format(
+            *(args.delimiter, decimal, thousands),
+            units=tuple(args.units),
+            comment=args.comment,
+            encoding=args.encoding,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None
     return {
@@ -108,6 +141,10 @@ def file_options(args: argparse.Namespace, known: Format | None = None) -> FileO
         "delimiter": args.delimiter,
         "decimal": decimal,
         "thousands": thousands,
+        "units": args.units,
+        "comment": args.comment,
+        "encoding": args.encoding,
+        "sheet": args.sheet,
         "max_bytes": args.max_bytes,
     }
 
@@ -228,7 +265,9 @@ def _reader(read: Callable[[str], T], expected: str) -> Callable[[str], T]:
     return parse
 
 
-def _character(text: str) -> str:
+def _delimiter(text: str) -> str:
+    if text == AUTO:
+        return text
     text = {"\\t": "\t", "tab": "\t"}.get(text, text)
     if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
         raise argparse.ArgumentTypeError(f"expected one character (ASCII), or tab; got {text!r}")

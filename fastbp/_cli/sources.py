@@ -11,6 +11,7 @@ from .._checks.names import did_you_mean
 from .._types import Array
 from ..errors import DataError
 from ..tabular import Table, from_arrays, read_table
+from ..tabular._read import ENDINGS
 from .options import BUILT_IN, UsageError, file_options
 
 SPLIT_SEED = 0  # for files; not --seed, so that models of all seeds are scored on the same rows
@@ -94,7 +95,7 @@ def check_data(data: str) -> None:
     """Raise DataError if `data` is neither a built-in data set nor can be a file of one."""
     if data not in BUILT_IN and not os.path.splitext(data)[1] and not os.path.exists(data):
         raise DataError(
-            f"{data}: expected a file ending in .csv, .npz or .npy, or one of "
+            f"{data}: expected a file ending in {', '.join(ENDINGS)}, or one of "
             f"{', '.join(BUILT_IN)}{did_you_mean(data, BUILT_IN)}"
         )
 

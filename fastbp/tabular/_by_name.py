@@ -47,6 +47,7 @@ def table_of(
     name: str = "X",
     *,
     dated: Collection[str] = (),
+    categorical: Collection[str] = (),
     only_known: bool = False,
     missing: str = "error",
     dates: str = "text",
@@ -70,6 +71,8 @@ def table_of(
         The name of X, for messages.
     dated : collection of str
         The columns that are dates, if `categories` is given.
+    categorical : collection of str
+        Columns to read as text, whatever is in them, if `categories` is not given.
     only_known : bool
         Whether a text that is not among the categories is a problem.
     missing, dates, na, date_formats
@@ -114,14 +117,15 @@ def table_of(
             kind = "date" if feature in dated else "number" if known is None else "text"
             part = read_cells(cells[feature], kind, rules, known)
         else:
-            part = read_column(used[feature], cells[feature], rules)
+            as_text = feature in categorical
+            part = read_column(used[feature], cells[feature], rules, text=as_text)
         found.add(i, part, feature, made, training=categories is None)
         if only_known and categories is not None and feature in categories:
             called = f"column {feature!r}"
             found.strange += unknown_category(called, part.cells, categories[feature], made.place)
     y = None
     if target is not None:
-        y = read_target(used[target], cells[target])
+        y = read_target(used[target], cells[target], text=target in categorical)
         found.problems += described(y.faults, target, made, training=True)
     if found.problems or found.strange:
         remedy = IGNORED if found.strange else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from math import isfinite, isnan
@@ -211,6 +211,13 @@ def is_missing(value: object) -> bool:
     return not value.strip() if isinstance(value, str) else is_missing_kind(type(value))
 
 
+def plain_texts(column: object, name: str, source: str) -> Array:
+    """The cells of a column as strings, for the user to read; "" where there is none."""
+    part = read_column(column, cells_of(column, name, source), Rules(holes=True), text=True)
+    part.cells[part.cells == None] = ""
+    return part.cells
+
+
 def objects_of(cells: Array) -> list[Any]:
     """The cells as objects of Python, or those of NumPy where Python would lose their type."""
     return cells.tolist() if cells.dtype.kind not in "mM" else list(cells)
@@ -274,8 +281,7 @@ def read_cells(cells: Array, kind: str, rules: Rules, known: Iterable[str] | Non
         if sentinels:
             part.cells[np.isin(part.cells, sentinels)] = np.nan
     else:
-        iso = rules.holes and kind_of(cells) == "date"
-        part = Part("text", *texts_of(_as_iso(cells) if iso else cells, known or ()))
+        part = Part("text", *texts_of(_as_iso(cells) if kind == "date" else cells, known or ()))
         if rules.holes:
             part.cells = as_booleans(_stripped(part.cells, rules.na), tuple(known or ()))
     if rules.holes:
@@ -304,15 +310,20 @@ def _as_iso(cells: Array) -> Array:
     return texts
 
 
-def read_column(column: object, cells: Array, rules: Rules) -> Part:
-    """Read a column to train on: its type, or what its cells are, says what it is."""
-    kind = "text" if has_categories(column) else kind_of(cells)
+def read_column(column: object, cells: Array, rules: Rules, *, text: bool = False) -> Part:
+    """Read a column to train on: its type, or what its cells are, says what it is.
+
+    With `text`, it is text, whatever is in it.
+    """
+    kind = kind_of(cells)
+    if text or has_categories(column):
+        return read_cells(cells, "date" if kind == "date" else "text", replace(rules, parsed=False))
     if kind == "mixed":
         return _mixed(cells)
     part = read_cells(cells, {"duration": "number", "truth": "text"}.get(kind, kind), rules)
     if kind == "duration":
         part.notes.append("has durations, which are read in seconds")
-    if part.kind != "text" or kind == "date" or has_categories(column):
+    if part.kind != "text" or kind == "date":
         return part
     distinct = [text for text in dict.fromkeys(part.cells.tolist()) if text is not None]
     if rules.parsed:
@@ -363,9 +374,9 @@ def _mixed(cells: Array) -> Part:
     return Part("text", np.full(len(cells), None, object), faults)
 
 
-def read_target(column: object, cells: Array) -> Part:
+def read_target(column: object, cells: Array, *, text: bool = False) -> Part:
     """Read a target: numbers, or text; a missing value is a fault."""
-    part = read_column(column, cells, Rules())
+    part = read_column(column, cells, Rules(), text=text)
     if part.kind == "number" and cells.dtype.kind in "iu":
         part.cells = cells.astype(np.int64 if cells.dtype.kind == "i" else np.uint64)
     return part

@@ -20,9 +20,10 @@ from ..errors import DataError
 from ._header import find_header, is_index
 from ._notation import is_missing, is_plain
 from ._problems import SHOWN, is_spec, shortened
-from ._scan import DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
+from ._scan import AUTO, DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
+from ._units import with_units
 
-__all__ = ["DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
+__all__ = ["AUTO", "DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
 
 EMPTY, DIGITS, NUMBER, CODE, ZEROS, PADDED, TEXT = CELL_KINDS.values()
 HEADERS = ("auto", "yes", "no")
@@ -196,10 +197,11 @@ def read_csv(
     header: str = "auto",
     format: Format | None = None,
     wanted: tuple[str, ...] | None = None,
+    content: bytes | None = None,
     holes: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Cells:
-    """Read a .csv file in UTF-8. Empty lines are ignored.
+    """Read a .csv file. Empty lines are ignored.
 
     Parameters
     ----------
@@ -212,6 +214,8 @@ def read_csv(
         The delimiter, and the marks in numbers. By default commas separate cells.
     wanted : tuple of str, optional
         Names that the file should have; if line 1 contains all of them, it is a header line.
+    content : bytes, optional
+        Text in UTF-8 that is read instead of the file.
     holes : bool
         Whether missing values are holes of the table, and no faults.
     max_bytes : int, default 4 GiB
@@ -234,10 +238,12 @@ def read_csv(
     """
     if header not in HEADERS:
         raise ValueError(f"header must be one of {', '.join(HEADERS)}; got {header!r}")
-    read = scan(path, Format() if format is None else format, max_bytes=max_bytes)
+    format = Format() if format is None else format
+    read = scan(path, format, content=content, max_bytes=max_bytes)
+    read = with_units(read) if format.units else read
     source, width = read.source, len(read.head)
     named, note = (header == "yes", None) if header != "auto" else find_header(read, wanted)
-    notes = () if note is None else (note,)
+    notes = read.notes if note is None else (*read.notes, note)
     names = tuple(str(i + 1) for i in range(width))
     index = False
     if named:

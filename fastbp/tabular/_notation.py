@@ -7,6 +7,7 @@ is an error. Otherwise such cells could become wrong numbers or hundreds of clas
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable
 
@@ -28,6 +29,7 @@ _MISSING = {
     "--",
     ".",
 }
+MINUS = "\u2212"  # read as a hyphen is
 _INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LIKE = re.compile(r"[+-]?[\d.,' _\u00a0\u2009\u202f\u2019]*\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
@@ -83,8 +85,9 @@ def other_notation(text: str, format: Format) -> str | None:
     """Describe the notation of a number that is not plain, and the remedy; None if it is no number.
 
     >>> other_notation("12%", Format()), other_notation("twelve", Format())
-    ('a percent sign; remove it', None)
+    ('a percent sign (--units % reads it without)', None)
     """
+    text = f"-{text[1:]}" if text[:1] == MINUS else text
     if is_plain(text):
         marks = f"--decimal {format.decimal}" + (
             f" --thousands {format.thousands!r}" if format.thousands else ""
@@ -118,16 +121,17 @@ def looks_numeric(texts: Iterable[str], format: Format) -> str | None:
 
 def _signs(text: str) -> str | None:
     """Recognise signs around a number (minus, percent, currency), and digits of other scripts."""
-    if text[:1] in ("\u2212", "\u2013", "\ufe63", "\uff0d") and _LIKE.fullmatch(text[1:]):
+    if text[:1] in ("\u2013", "\ufe63", "\uff0d") and _LIKE.fullmatch(text[1:]):
         return f"the minus sign U+{ord(text[0]):04X}; write -"
     if text[-1:] in ("%", "\u2030") and _LIKE.fullmatch(text[:-1].strip()):
-        return "a percent sign; remove it" if text[-1] == "%" else "a per-mille sign; remove it"
+        return f"a percent sign (--units {text[-1]} reads it without)"
     bare = text
     for code in _CURRENCIES:
         bare = bare.removeprefix(code).removesuffix(code)
     bare = "".join(c for c in bare if unicodedata.category(c) != "Sc").strip()
     if bare != text and _LIKE.fullmatch(bare):
-        return "a currency sign; remove it"
+        sign = next(c for c in (*_CURRENCIES, *text) if c in text and c not in bare)
+        return f"a currency sign (--units {shlex.quote(sign)} reads it without)"
     if re.fullmatch(r"[+-]?\d+[.,]?\d*", text) and not text.isascii():
         return "digits other than 0 … 9"
     return None

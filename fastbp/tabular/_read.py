@@ -1,27 +1,31 @@
-"""Read a Table from a file: from .csv, .npz and .npy files."""
+"""Read a Table from a file: text such as .csv, Parquet, Arrow, Excel, .npz and .npy."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from .._checks.names import did_you_mean
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
-from .._core import CELL_KINDS
 from .._files.numpy_arrays import open_npz, read_npy
-from .._messages import readable
 from .._types import Array
 from ..errors import DataError
-from ._columns import digits_that_are_dates, find_dates, hole_notes, set_holes, texts_with_holes
-from ._csv import Cells, Format, read_csv
-from ._dates import are_dates
-from ._faults import check_cells
-from ._problems import Problem, shortened, unknown_category
+from ._arrow import ARROW, read_arrow
+from ._by_name import table_of
+from ._bytes import COMPRESSED, without_compression
+from ._cells import plain_texts
+from ._csv import AUTO, Cells, Format, read_csv
+from ._excel import EXCEL, read_sheet
+from ._select import choose_columns, find_columns, split_columns
 from ._table import Names, Table, check_rules, from_arrays
+from ._text_table import Taken, index_note, inferred_table, kept_texts, table_of_cells
+
+TEXT = (".csv", ".tsv", ".tab", ".txt", ".data")
+NUMPY = (".npz", ".npy")
+ENDINGS = (*TEXT, *NUMPY, *ARROW, *EXCEL)  # and those of compressed text
+_INDEX = "__index_level_"  # how pandas calls an index without a name in a Parquet file
 
 
 def read_table(
@@ -31,16 +35,20 @@ def read_table(
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
     header: str = "auto",
-    delimiter: str = ",",
+    delimiter: str = AUTO,
     decimal: str = ".",
     thousands: str = "",
     missing: str = "error",
     dates: str = "text",
     na: Sequence[str] = (),
     date_formats: Sequence[str] = (),
+    units: Sequence[str] = (),
+    comment: str = "",
+    encoding: str = "utf-8",
+    sheet: str | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Table:
-    """Read features and target from a .csv, .npz or .npy file.
+    """Read features and target from a file: text, Parquet, Arrow, Excel, or NumPy's.
 
     A column of a .csv file contains numbers if each of its cells is a plain number, and text if
     none of them is; docs/formats.md has the rules.
@@ -48,8 +56,10 @@ def read_table(
     Parameters
     ----------
     path : str or path-like
-        The file; its extension determines the format. A .npz file contains the arrays X and y, a
-        .npy file one 2-D array.
+        The file; its extension determines the format. Text is .csv, .tsv, .tab, .txt or .data, also
+        with .gz, .bz2, .xz or .zst; Parquet .parquet or .pq; Arrow (Feather) .feather, .arrow or
+        .ipc; Excel .xlsx, .xlsm, .xlsb, .xls or .ods, whose sheets are read by the rules of .csv
+        files. A .npz file contains the arrays X and y, a .npy file one 2-D array.
     target : str, optional
         The column to predict, by name or by number: numbers count from 1, and -1, the default, is
         the last column. For a .npz file, the name of the array, by default "y".
@@ -61,8 +71,10 @@ def read_table(
         column without any number is text in any case.
     header : {"auto", "yes", "no"}
         Whether line 1 of a .csv file contains names. "auto" decides by the content of the file.
-    delimiter : str, default ","
-        The character between the cells of a .csv file; " " stands for one or more blanks.
+    delimiter : str, default "auto"
+        The character between the cells of a .csv file; " " stands for one or more blanks. "auto"
+        takes the one of `, ; |` and tab that the first lines have equally often, and tells which if
+        it is no comma. A tab is certain in a .tsv file.
     decimal : str, default "."
         The decimal mark of the numbers in a .csv file, "." or ",".
     thousands : str, default ""
@@ -80,6 +92,16 @@ def read_table(
         `missing="keep"`. Numbers such as "-999" are among them too.
     date_formats : sequence of str
         Formats of dates in a .csv file, as `datetime.strptime` takes them: "%d.%m.%Y".
+    units : sequence of str
+        What may stand before or after the numbers of a .csv file and does not count, such as "%",
+        "$" or "kg": 12 % is read as 12.
+    comment : str, default ""
+        The character that begins lines of a .csv file to skip, such as "#".
+    encoding : str, default "utf-8"
+        The encoding of a .csv file, such as "cp1252". A byte order mark counts first, so that
+        UTF-16 files need no option.
+    sheet : str, optional
+        The name of a sheet of an Excel file, or its number from 1; by default the first.
     max_bytes : int, default 4 GiB
         The maximum size of an array in memory. Without a limit, a small compressed file could claim
         more memory than the machine has.
@@ -97,78 +119,28 @@ def read_table(
         the first line of each fault and the way out.
     ValueError
         An option is invalid, or two of them conflict.
+    ImportError
+        A package is missing that the file needs: pyarrow, python-calamine or zstandard.
     OSError
         As `open` raises it.
     """
-    source = os.fspath(path)
-    max_bytes = check_max_bytes(max_bytes)
-    holes, parsed = check_rules(missing, dates, na, date_formats)
-    kind = _kind_of(source)
+    check_rules(missing, dates, na, date_formats)
+    options = _Options(
+        *(os.fspath(path), header, sheet, missing, dates, check_max_bytes(max_bytes)),
+        Format(
+            *(delimiter, decimal, thousands, tuple(na), tuple(date_formats)),
+            *(tuple(units), comment, encoding),
+        ),
+    )
+    kind = _kind_of(options.source)
     if kind == ".npz":
-        _refuse(source, drop=drop, categorical=categorical)
-        key = target or "y"
-        with open_npz(source, max_bytes=max_bytes) as archive:
-            if key not in archive.names:
-                known = ", ".join(archive.names) or "none"
-                raise DataError(f"no array {key!r}; the file contains {known}")
-            X = archive.read(_features_of(archive.names, key))
-            y = archive.read(key)
-        return from_arrays(source, X, y, target=key, missing=missing)
+        _refuse(options.source, drop=drop, categorical=categorical)
+        return _table_of_npz(options, target or "y")
     if kind == ".npy":
-        _refuse(source, categorical=categorical)
-        X = _load_matrix(source, max_bytes)
-        names = tuple(str(i + 1) for i in range(X.shape[1]))
-        target_index, kept = _split_columns(source, names, target, drop)
-        y = X[:, target_index]
-        table = from_arrays(source, X[:, kept], y, target=names[target_index], missing=missing)
-        return replace(table, names=tuple(names[i] for i in kept), n_columns=len(names))
-    format = Format(delimiter, decimal, thousands, tuple(na), tuple(date_formats))
-    cells = read_csv(source, header=header, format=format, holes=holes, max_bytes=max_bytes)
-    target_index, kept = _split_columns(source, cells.names, target, drop, index=cells.index)
-    forced = set(find_columns(categorical, cells.names, source))
-    used = (*kept, target_index)
-    dropped = find_columns(drop, cells.names, source)
-    notes = []
-    if cells.index and 0 not in used and 0 not in dropped:
-        notes = [_index_note(cells)]
-    elif cells.named and cells.scan.head[0] == "" and 0 in kept:
-        notes = ["column 1 has no name and is read as a feature (--drop 1 leaves it out)"]
-    return _inferred(cells, kept, forced, target_index, parsed=parsed, notes=notes)
-
-
-def _inferred(
-    cells: Cells,
-    columns: Sequence[int],
-    forced: set[int],
-    target_index: int | None,
-    *,
-    parsed: bool,
-    notes: Sequence[str],
-) -> Table:
-    """Make the table of a .csv file, whose cells say what is a number, a text or a date."""
-    used = [*columns] if target_index is None else [*columns, target_index]
-    cells.read_ahead(used)
-    texts = cells.text_columns([column for column in used if column not in forced])
-    codes = cells.codes_among(sorted(texts))
-    taken = Taken(texts | forced, forced=forced, target=target_index)
-    if parsed:
-        candidates = texts - {target_index}
-        candidates |= digits_that_are_dates(cells, {*columns} - texts - forced)
-        taken = taken.with_dates(cells, candidates)
-    table = _from_cells(cells, columns, taken, notes=[*notes, *codes])
-    if parsed:
-        return table
-    found = [
-        f"{cells.called(column)} has dates, which are taken as categories; turn them into numbers, "
-        "such as days"
-        for i, column in enumerate(columns)
-        if i in table.text and column not in forced and are_dates(_distinct(table.text[i]))
-    ]
-    return replace(table, notes=(*table.notes, *map(readable, found)))
-
-
-def _distinct(texts: Array) -> list[str]:
-    return [text for text in set(texts.tolist()) if text is not None]
+        _refuse(options.source, categorical=categorical)
+        return _table_of_npy(options, target, drop)
+    read = _table_of_arrow if kind in ARROW else _table_of_text
+    return read(options, kind, target, drop, categorical)
 
 
 def read_features(
@@ -182,13 +154,17 @@ def read_features(
     keep: Sequence[str] = (),
     known: Mapping[str, Collection[str]] | None = None,
     header: str = "auto",
-    delimiter: str = ",",
+    delimiter: str = AUTO,
     decimal: str = ".",
     thousands: str = "",
     missing: str = "error",
     dates: str = "text",
     na: Sequence[str] = (),
     date_formats: Sequence[str] = (),
+    units: Sequence[str] = (),
+    comment: str = "",
+    encoding: str = "utf-8",
+    sheet: str | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Table:
     """Read the columns that a model takes. A file with names may have further columns.
@@ -211,12 +187,14 @@ def read_features(
     target : str, default "y"
         In a .npz file, the name of the array that is not the features.
     keep : sequence of str
-        Columns of a .csv file, given as the `drop` of `read_table`, to return as text in
+        Columns, but not of NumPy's files, given as the `drop` of `read_table`, to return as text in
         `Table.kept`, such as an identifier. They may contain anything.
     known : mapping of str to collection of str, optional
         The only texts that columns of `categorical` may contain, such as the categories of the
         model. By default they may contain any text.
-    header, delimiter, decimal, thousands, missing, dates, na, date_formats, max_bytes
+    header, delimiter, decimal, thousands, missing, dates, na, date_formats
+        As for `read_table`.
+    units, comment, encoding, sheet, max_bytes
         As for `read_table`.
 
     Returns
@@ -230,276 +208,241 @@ def read_features(
         As `read_table` raises it, and if a column is missing or has a text that is not `known`.
     ValueError
         As `read_table` raises it.
-    OSError
-        As `open` raises it.
+    ImportError, OSError
+        As `read_table` raises them.
     """
-    source = os.fspath(path)
-    max_bytes = check_max_bytes(max_bytes)
-    holes, parsed = check_rules(missing, dates, na, date_formats)
-    categorical, dated = set(categorical), set(dated)
-    kind = _kind_of(source)
-    if kind == ".csv":
-        format = Format(delimiter, decimal, thousands, tuple(na), tuple(date_formats))
-        cells = read_csv(
-            *(source,), header=header, format=format, wanted=names, holes=holes, max_bytes=max_bytes
-        )
-        index = cells.index and names is None
-        chosen = _choose(source, cells.names, cells.named, names, n_columns)[int(index) :]
-        found = [cells.names[column] for column in chosen] if names is None else names
-        kept = find_columns(keep, cells.names, source)
-        notes = [_index_note(cells)] if index else []
-        places = dict(zip(chosen, found, strict=True))
-        if names is None and holes and not categorical | dated:
-            table = _inferred(cells, chosen, set(), None, parsed=parsed, notes=notes)
-        else:
-            text = categorical if parsed else categorical | dated
-            taken = Taken(
-                {column for column, name in places.items() if name in text},
-                known={
-                    c: known[n] for c, n in places.items() if known and n in known and n in text
-                },
-            ).with_dates(cells, {c for c, name in places.items() if parsed and name in dated})
-            table = _from_cells(cells, chosen, taken, notes=notes)
-        return replace(table, kept=_kept(cells, kept)) if kept else table
-    _refuse(source, keep=keep)
-    for name in sorted(categorical | dated):
-        raise DataError(f"{source}: the model takes text in column {name!r}; give it a .csv file")
-    if kind == ".npy":
-        X = _load_matrix(source, max_bytes)
-    else:
-        with open_npz(source, max_bytes=max_bytes) as archive:
-            X = archive.read(_features_of(archive.names, target))
-    table = from_arrays(source, X, missing=missing)
-    chosen = _choose(source, table.names, False, names, n_columns)
-    found = tuple(table.names[column] for column in chosen)
-    return replace(table, values=table.values[:, chosen], names=found)
-
-
-def find_column(spec: str, names: Names, source: str) -> int:
-    """Return the index of a column, given by its name or by its number.
-
-    Numbers count from 1, and from -1 backwards. Raises DataError if there is no such column; the
-    message lists the names.
-
-    >>> find_column("price", ("size", "price"), "houses.csv"), find_column("-2", ("a", "b"), "")
-    (1, 0)
-    """
-    if spec in names:
-        return names.index(spec)
-    try:
-        number = int(spec)
-    except ValueError:
-        number = 0
-    if 1 <= abs(number) <= len(names):
-        return number - 1 if number > 0 else number + len(names)
-    raise DataError(
-        f"{source}: no column {shortened(spec)}; there are {len(names)}: {_listed(names)}"
-        f"{did_you_mean(spec, names)}"
+    check_rules(missing, dates, na, date_formats)
+    options = _Options(
+        *(os.fspath(path), header, sheet, missing, dates, check_max_bytes(max_bytes)),
+        Format(
+            *(delimiter, decimal, thousands, tuple(na), tuple(date_formats)),
+            *(tuple(units), comment, encoding),
+        ),
     )
-
-
-def find_columns(specs: str | Iterable[str], names: Names, source: str) -> list[int]:
-    """Return the indices of columns; each spec is one for `find_column`, or several with commas.
-
-    A name that contains commas is one column. No index is returned twice.
-
-    >>> find_columns(["-1,size", "a, b", "1"], ("size", "rooms", "a, b", "price"), "houses.csv")
-    [3, 0, 2]
-    """
-    specs = (specs,) if isinstance(specs, str) else specs
-    found: dict[int, None] = {}
-    for spec in specs:
-        parts = [spec] if spec in names else [part.strip() for part in spec.split(",")]
-        found |= dict.fromkeys(find_column(part, names, source) for part in parts)
-    return list(found)
-
-
-# ---- columns ------------------------------------------------------------------------------
-
-
-def _split_columns(
-    source: str, names: Names, target: str | None, drop: Sequence[str], *, index: bool = False
-) -> tuple[int, list[int]]:
-    """Return the index of the target and those of the features, without an index column."""
-    dropped = find_columns(drop, names, source)
-    if target is None:
-        target_index = max((i for i in range(len(names)) if i not in dropped), default=0)
-    else:
-        _check_one_target(target, names, source)
-        target_index = find_column(target, names, source)
-    kept = [i for i in range(int(index), len(names)) if i != target_index and i not in dropped]
-    if target_index in dropped:
-        raise DataError(
-            f"{source}: the target {names[target_index]!r} is among the columns to leave out "
-            f"(--drop); choose another --target, or do not drop it"
-        )
-    if not kept:
-        raise DataError(
-            f"{source}: expected a target and at least one feature; of the columns "
-            f"{_listed(names)} the target is {names[target_index]!r}, which leaves {len(kept)}"
-            + (", because column 1 is an index (give it a name to train on it)" if index else "")
-        )
-    return target_index, kept
-
-
-def _check_one_target(target: str, names: Names, source: str) -> None:
-    """DataError for a target such as "a,b", which lists columns."""
-    parts = [part.strip() for part in target.split(",")]
-    if target not in names and len(parts) > 1 and any(part in names for part in parts):
-        raise DataError(
-            f"{source}: the target (--target) is one column; got {len(parts)}, {target!r}: for "
-            "several targets, all of them numbers, write the arrays X (n, columns) and y "
-            f"(n, {len(parts)}) to a .npz file, with numpy.savez"
-        )
+    wanted = _Wanted(names, set(categorical), set(dated), n_columns, keep, known)
+    kind = _kind_of(options.source)
+    if kind in NUMPY:
+        _refuse(options.source, keep=keep)
+        return _features_of_numpy(options, kind, wanted, target)
+    read = _features_of_arrow if kind in ARROW else _features_of_text
+    return read(options, kind, wanted)
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What the columns of a .csv file are taken for; those that are not here hold numbers.
+class _Options:
+    """How a file is read."""
 
-    Attributes
-    ----------
-    texts : set of int
-        The columns of text.
-    forced : set of int or None
-        Those of them that the user wants as text, whatever is in them; None for all.
-    target : int or None
-        The target column, if there is one.
-    known : mapping of int to collection of str
-        The only texts that some of the text columns may contain.
-    dates : mapping of int to ndarray
-        The dates (n,) of the columns of dates.
-    problems : mapping of int to list of Problem
-        What is wrong with columns of dates.
-    notes : tuple of str
-        Notes about dates.
-    """
+    source: str
+    header: str
+    sheet: str | None
+    missing: str
+    dates: str
+    max_bytes: int
+    format: Format
 
-    texts: set[int]
-    forced: set[int] | None = None
-    target: int | None = None
-    known: Mapping[int, Collection[str]] = field(default_factory=dict)
-    dates: Mapping[int, Array] = field(default_factory=dict)
-    problems: Mapping[int, list[Problem]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    @property
+    def holes(self) -> bool:
+        return self.missing == "keep"
 
-    def with_dates(self, cells: Cells, columns: set[int]) -> Taken:
-        """The same, with those of the columns as dates that are such; for a model, all of them."""
-        dates, problems, notes = find_dates(cells, columns, required=self.forced is None)
-        texts = self.texts - dates.keys()
-        return replace(self, texts=texts, dates=dates, problems=problems, notes=tuple(notes))
+    @property
+    def parsed(self) -> bool:
+        return self.dates == "parse"
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The keywords of `table_of`."""
+        na, formats = self.format.na, self.format.date_formats
+        return {"missing": self.missing, "dates": self.dates, "na": na, "date_formats": formats}
 
 
-def _from_cells(
-    cells: Cells, columns: Sequence[int], taken: Taken, *, notes: Sequence[str] = ()
+@dataclass(frozen=True)
+class _Wanted:
+    """The columns that a model takes, as the arguments of `read_features`."""
+
+    names: Names | None
+    categorical: set[str]
+    dated: set[str]
+    n_columns: int
+    keep: Sequence[str]
+    known: Mapping[str, Collection[str]] | None
+
+    @property
+    def given(self) -> bool:
+        """Whether a model says what the columns are."""
+        return self.names is not None or bool(self.categorical | self.dated)
+
+
+# ---- text and sheets ----------------------------------------------------------------------
+
+
+def _read_cells(options: _Options, kind: str, wanted: Names | None = None) -> Cells:
+    """Read the cells of a text file, or of a sheet as the text of a .csv file."""
+    source, format, content = options.source, options.format, None
+    notes: list[str] = []
+    if kind in EXCEL:
+        content, notes = read_sheet(source, options.sheet, options.max_bytes)
+        format = replace(format, delimiter=",", decimal=".", thousands="", comment="")
+        format = replace(format, encoding="utf-8")
+    elif options.sheet is not None:
+        raise DataError(f"{source}: --sheet {options.sheet} does not apply to this kind of file")
+    cells = read_csv(
+        source,
+        header=options.header,
+        format=format,
+        wanted=wanted,
+        content=content,
+        holes=options.holes,
+        max_bytes=options.max_bytes,
+    )
+    return replace(cells, notes=(*notes, *cells.notes))
+
+
+def _table_of_text(
+    options: _Options,
+    kind: str,
+    target: str | None,
+    drop: Sequence[str],
+    categorical: Sequence[str],
 ) -> Table:
-    """Make the table of the feature columns of a .csv file, and of its target if it has one."""
-    features, target_index = set(columns), taken.target
-    wanted = features if target_index is None else features | {target_index}
-    holes = wanted & taken.texts - {target_index} if cells.holes else set()
-    text = {c: texts_with_holes(cells, c, taken.known.get(c, ())) for c in sorted(holes)}
-    problems = dict(taken.problems)
-    for column, known in taken.known.items() if holes else ():
-        called, texts = cells.called(column), text[column]
-        strange = unknown_category(called, texts, known, lambda row: f"line {cells.lines[row]}")
-        problems |= {column: strange} if strange else {}
-    check_cells(
-        cells,
-        wanted - taken.texts - taken.dates.keys() - problems.keys(),
-        wanted & taken.texts - problems.keys(),
-        forced=taken.forced,
-        target=target_index,
-        known={} if cells.holes else taken.known,
-        others=problems,
+    source, cells = options.source, _read_cells(options, kind)
+    target_index, kept = split_columns(source, cells.names, target, drop, index=cells.index)
+    forced = set(find_columns(categorical, cells.names, source))
+    notes = []
+    if cells.index and 0 not in (*kept, target_index, *find_columns(drop, cells.names, source)):
+        notes = [index_note(cells)]
+    elif cells.named and cells.scan.head[0] == "" and 0 in kept:
+        notes = ["column 1 has no name and is read as a feature (--drop 1 leaves it out)"]
+    return inferred_table(cells, kept, forced, target_index, parsed=options.parsed, notes=notes)
+
+
+def _features_of_text(options: _Options, kind: str, wanted: _Wanted) -> Table:
+    source, names = options.source, wanted.names
+    cells = _read_cells(options, kind, names)
+    index = cells.index and names is None
+    chosen = choose_columns(source, cells.names, cells.named, names, wanted.n_columns)[int(index) :]
+    notes = [index_note(cells)] if index else []
+    if options.holes and not wanted.given:
+        table = inferred_table(cells, chosen, set(), None, parsed=options.parsed, notes=notes)
+    else:
+        found = [cells.names[column] for column in chosen] if names is None else names
+        places = dict(zip(chosen, found, strict=True))
+        dated, known = wanted.dated if options.parsed else set(), wanted.known or {}
+        texts = (wanted.categorical | wanted.dated) - dated
+        taken = Taken(
+            {column for column, name in places.items() if name in texts},
+            known={c: known[name] for c, name in places.items() if name in texts & known.keys()},
+        ).with_dates(cells, {column for column, name in places.items() if name in dated})
+        table = table_of_cells(cells, chosen, taken, notes=notes)
+    kept = find_columns(wanted.keep, cells.names, source)
+    return replace(table, kept=kept_texts(cells, kept)) if kept else table
+
+
+# ---- Parquet and Arrow --------------------------------------------------------------------
+
+
+def _table_of_arrow(
+    options: _Options,
+    kind: str,
+    target: str | None,
+    drop: Sequence[str],
+    categorical: Sequence[str],
+) -> Table:
+    source = options.source
+    columns = read_arrow(source, kind, options.max_bytes)
+    names = tuple(columns)
+    index, notes = _index_of(names)
+    dropped = [*drop, names[index]] if index is not None and target != names[index] else drop
+    target_index, kept = split_columns(source, names, target, dropped)
+    table = table_of(
+        columns,
+        [names[i] for i in kept],
+        name=source,
+        categorical={names[i] for i in find_columns(categorical, names, source)},
+        target=names[target_index],
+        **options.rules,
     )
-    for column, (found, codes) in cells.texts(sorted(wanted & taken.texts - holes)).items():
-        text[column] = found[codes]
-    numbers = features - taken.texts - taken.dates.keys()
-    if cells.holes:
-        here = {column: text[column] for column in text if column != target_index}
-        notes = [*notes, *taken.notes, *hole_notes(cells, numbers, taken.dates, here)]
-        set_holes(cells, numbers)
-    target = None
-    if target_index is not None:
-        target = text[target_index] if target_index in text else cells.exact(target_index)
-    values = _columns(cells.values, columns)
-    for i, column in enumerate(columns):
-        if column not in numbers:
-            values[:, i] = np.nan  # codes that consist of digits were also read as numbers
-    return Table(
-        source=cells.source,
-        names=tuple(cells.names[column] for column in columns),
-        values=values,
-        text={i: text[column] for i, column in enumerate(columns) if column in text},
-        dates={i: taken.dates[c] for i, c in enumerate(columns) if c in taken.dates},
-        target_names=() if target_index is None else (cells.names[target_index],),
-        target=target,
-        lines=cells.lines,
-        n_columns=len(cells.names),
-        format=cells.scan.format,
-        notes=tuple(map(readable, (*cells.notes, *notes))),
-    )
+    return replace(table, n_columns=len(names), notes=(*notes, *table.notes))
 
 
-def _kept(cells: Cells, columns: Sequence[int]) -> dict[str, Array]:
-    """Return {name: texts} of columns, in the order of `columns`."""
-    found = cells.texts(columns)
-    return {cells.names[column]: found[column][0][found[column][1]] for column in columns}
-
-
-def _columns(values: Array, columns: Sequence[int]) -> Array:
-    """Return some columns of a matrix, without a copy if they are adjacent."""
-    first, n = columns[0], len(columns)
-    if list(columns) == list(range(first, first + n)):
-        return values[:, first : first + n]
-    return values[:, columns]
-
-
-def _index_note(cells: Cells) -> str:
-    name = repr(cells.scan.head[0]) if cells.scan.head[0] else "without a name"
-    does = "names" if cells.scan.counts[0, CELL_KINDS["text"]] else "numbers"
-    return f"column 1, {name}, {does} the rows and is left out (give it a name to train on it)"
-
-
-def _choose(
-    source: str, found: Names, named: bool, names: Names | None, n_columns: int
-) -> list[int]:
-    """Return the indices of the features `names` among the columns `found` of a file."""
+def _features_of_arrow(options: _Options, kind: str, wanted: _Wanted) -> Table:
+    source, names = options.source, wanted.names
+    notes: list[str] = []
+    columns = read_arrow(source, kind, options.max_bytes)
+    kept = {
+        name: plain_texts(columns[name], name, source)
+        for name in (tuple(columns)[i] for i in find_columns(wanted.keep, tuple(columns), source))
+    }
     if names is None:
-        return list(range(len(found)))
-    if not named and len(found) == len(names):
-        return list(range(len(found)))
-    places = {name: column for column, name in enumerate(found)}
-    missing = [name for name in names if name not in places]
-    if missing or not (named or len(found) == n_columns):
-        raise DataError(
-            f"{source}: the model takes {len(names)} columns, {_listed(names)}; "
-            f"the file has {len(found)}, {_listed(found)}"
-            + (f": {_missing(missing, found)}" if missing and named else "")
-        )
-    return [places[name] for name in names]
+        index, notes = _index_of(tuple(columns))
+        names = tuple(name for i, name in enumerate(columns) if i != index)
+    known = wanted.known or {}
+    categories = {name: tuple(known.get(name, ())) for name in wanted.categorical}
+    table = table_of(
+        columns,
+        names,
+        categories if wanted.given else None,
+        source,
+        dated=wanted.dated,
+        only_known=wanted.known is not None,
+        **options.rules,
+    )
+    return replace(table, n_columns=len(columns), kept=kept, notes=(*notes, *table.notes))
 
 
-def _missing(missing: Sequence[str], found: Names) -> str:
-    """Say which features are missing, with a hint if the file has a similar name for the first."""
-    hint = did_you_mean(missing[0], found)
-    if len(missing) == 1:
-        return f"{missing[0]!r} is missing{hint}"
-    return f"missing are {_listed(missing)}{hint}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:8])
-    return shown if len(names) <= 8 else f"{shown}, … {names[-1]}"
+def _index_of(names: Names) -> tuple[int | None, list[str]]:
+    """Return the column of an index that pandas wrote, if there is one, and a note about it."""
+    for i, name in enumerate(names):
+        if name.startswith(_INDEX):
+            return i, [f"column {i + 1} ({name!r}) is an index of pandas and is left out"]
+    return None, []
 
 
 # ---- NumPy files --------------------------------------------------------------------------
 
 
+def _table_of_npz(options: _Options, target: str) -> Table:
+    with open_npz(options.source, max_bytes=options.max_bytes) as archive:
+        if target not in archive.names:
+            known = ", ".join(archive.names) or "none"
+            raise DataError(f"no array {target!r}; the file contains {known}")
+        X = archive.read(_features_of(archive.names, target))
+        y = archive.read(target)
+    return from_arrays(options.source, X, y, target=target, missing=options.missing)
+
+
+def _table_of_npy(options: _Options, target: str | None, drop: Sequence[str]) -> Table:
+    X = _load_matrix(options.source, options.max_bytes)
+    names = tuple(str(i + 1) for i in range(X.shape[1]))
+    index, kept = split_columns(options.source, names, target, drop)
+    table = from_arrays(
+        *(options.source, X[:, kept], X[:, index]), target=names[index], missing=options.missing
+    )
+    return replace(table, names=tuple(names[i] for i in kept), n_columns=len(names))
+
+
+def _features_of_numpy(options: _Options, kind: str, wanted: _Wanted, target: str) -> Table:
+    source = options.source
+    for name in sorted(wanted.categorical | wanted.dated):
+        raise DataError(f"{source}: the model takes text in column {name!r}; give it a .csv file")
+    if kind == ".npy":
+        X = _load_matrix(source, options.max_bytes)
+    else:
+        with open_npz(source, max_bytes=options.max_bytes) as archive:
+            X = archive.read(_features_of(archive.names, target))
+    table = from_arrays(source, X, missing=options.missing)
+    chosen = choose_columns(source, table.names, False, wanted.names, wanted.n_columns)
+    found = tuple(table.names[column] for column in chosen)
+    return replace(table, values=table.values[:, chosen], names=found)
+
+
 def _kind_of(source: str) -> str:
-    kind = Path(source).suffix.lower()
-    if kind not in (".csv", ".npz", ".npy"):
-        raise DataError(f"{source}: expected a file ending in .csv, .npz or .npy")
+    plain = without_compression(source)
+    kind = Path(plain).suffix.lower()
+    if kind not in TEXT and (plain != source or kind not in (*EXCEL, *ARROW, *NUMPY)):
+        raise DataError(
+            f"{source}: expected a file ending in {', '.join(ENDINGS)}, or text that ends in "
+            f"{', '.join(COMPRESSED)}"
+        )
     return kind
 
 

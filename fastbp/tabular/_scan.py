@@ -6,27 +6,29 @@ that of one block.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+import re
+import shlex
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES, array_bytes
 from .._checks.words import counted
 from .._core import CELL_KINDS, MAX_CELL, CsvPass
-from .._files.atomic import naming
 from .._types import Array
 from ..errors import DataError
+from ._bytes import TextFile, check_encoding
 from ._dates import check_format
+from ._delimiter import TAB, find_delimiter, is_tsv
 
-BLOCK = 1 << 20  # bytes read at a time
 MAX_COLUMNS = 100_000  # with more columns, names and counts take more memory than the numbers
 _MAX_RAGGED = 1000  # lines with another number of cells are counted up to this number
 _SAMPLE = 1 << 16  # strings at a time
 DECIMALS = (".", ",")
+AUTO = "auto"
+_NO_COMMENT = '"\r\n\0 \t+-.0123456789'
 THOUSANDS = ("", ".", ",", "'", "_", " ")
 
 
@@ -37,7 +39,8 @@ class Format:
     Parameters
     ----------
     delimiter : str, default ","
-        The character between cells, which must be ASCII; " " stands for one or more blanks.
+        The character between cells, which must be ASCII; " " stands for one or more blanks. With
+        "auto", the first lines of a file say which of `, ; |` and tab it is.
     decimal : str, default "."
         The decimal mark, "." or ",".
     thousands : str, default ""
@@ -46,6 +49,12 @@ class Format:
         Further texts that stand for a missing value, in all columns.
     date_formats : tuple of str
         Formats of dates other than ISO 8601, as `datetime.strptime` takes them.
+    units : tuple of str
+        What may stand before or after a number and does not count, such as "%" or "EUR".
+    comment : str, default ""
+        The character that begins lines to skip, or "" if there are none.
+    encoding : str, default "utf-8"
+        The encoding of the file. A mark at the start of the file counts first.
 
     Raises
     ------
@@ -58,10 +67,29 @@ class Format:
     thousands: str = ""
     na: tuple[str, ...] = ()
     date_formats: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    comment: str = ""
+    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
+        self._check_marks()
+        for word in self.na:
+            if not isinstance(word, str) or word != word.strip():
+                raise ValueError(f"na must be texts without blanks around them; got {word!r}")
+        for each in self.date_formats:
+            check_format(each)
+        for unit in self.units:
+            if not isinstance(unit, str) or re.fullmatch(r"[^\s\d+\-.,]+", unit) is None:
+                raise ValueError(
+                    f"units must be texts without digits, blanks, signs and marks; got {unit!r}"
+                )
+        check_encoding(self.encoding)
+
+    def _check_marks(self) -> None:
         one = isinstance(self.delimiter, str) and len(self.delimiter) == 1
-        if not one or not self.delimiter.isascii() or self.delimiter in '"\r\n\0':
+        if self.delimiter == AUTO:
+            pass
+        elif not one or not self.delimiter.isascii() or self.delimiter in '"\r\n\0':
             raise ValueError(
                 f"delimiter must be one ASCII character other than a quote or a line break; "
                 f"got {self.delimiter!r}"
@@ -76,11 +104,11 @@ class Format:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}")
         if self.thousands == self.delimiter == " ":
             raise ValueError("a blank cannot be both delimiter and thousands")
-        for word in self.na:
-            if not isinstance(word, str) or word != word.strip():
-                raise ValueError(f"na must be texts without blanks around them; got {word!r}")
-        for each in self.date_formats:
-            check_format(each)
+        comment = self.comment
+        if not isinstance(comment, str) or len(comment) > 1 or not comment.isascii():
+            raise ValueError(f"comment must be one ASCII character, or empty; got {comment!r}")
+        if comment and (comment in _NO_COMMENT or comment == self.delimiter):
+            raise ValueError(f"comment cannot be {comment!r}, which may begin a cell")
 
 
 @dataclass(frozen=True)
@@ -105,8 +133,10 @@ class Scan:
         How many cells of each kind are below the first record.
     first : ndarray of shape (columns, kinds)
         The index of the first record that has a cell of the kind, not counting record 0.
-    file : _File
+    file : TextFile
         The bytes of the file, for further passes.
+    notes : tuple of str
+        Decisions about the file that the user may want to change.
     """
 
     source: str
@@ -117,7 +147,8 @@ class Scan:
     kinds: Array
     counts: Array
     first: Array
-    file: _File
+    file: TextFile
+    notes: tuple[str, ...] = ()
     _known: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     _known_others: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
@@ -191,8 +222,14 @@ class Scan:
         return found
 
 
-def scan(path: str | os.PathLike[str], format: Format, *, max_bytes: int = MAX_BYTES) -> Scan:
-    """Read all records of a file.
+def scan(
+    path: str | os.PathLike[str],
+    format: Format,
+    *,
+    content: bytes | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Scan:
+    """Read all records of a file, or of `content` under its name.
 
     Raises
     ------
@@ -202,11 +239,22 @@ def scan(path: str | os.PathLike[str], format: Format, *, max_bytes: int = MAX_B
     OSError
         As `open` raises it.
     """
-    work = _Numbers(_File(os.fspath(path)), format, max_bytes)
-    work.file.read(work.take)
+    source = os.fspath(path)
+    file = TextFile(source, format.encoding, content)
+    notes: list[str] = []
+    if format.delimiter == AUTO:
+        found = TAB if is_tsv(source) else find_delimiter(file, format.comment)
+        format = replace(format, delimiter=found)
+        if found != "," and not is_tsv(source):
+            shown = {TAB: "tabs"}.get(found, repr(found))
+            notes.append(f"cells are separated by {shown} (--delimiter names another character)")
+    work = _Numbers(file, format, max_bytes)
+    file.read(work.take)
     if not work.head:
-        raise DataError(f"{work.file.source}: the file is empty")
-    return work.result()
+        raise DataError(f"{source}: the file is empty")
+    if file.recoded:
+        notes.append(f"the file is {file.recoded.upper()} by its first bytes")
+    return work.result(notes)
 
 
 @dataclass
@@ -221,7 +269,7 @@ class _Ragged:
 class _Numbers:
     """The first pass. Its arrays grow by an estimate from the size of the file."""
 
-    def __init__(self, file: _File, format: Format, max_bytes: int) -> None:
+    def __init__(self, file: TextFile, format: Format, max_bytes: int) -> None:
         self.file, self.format, self.max_bytes = file, format, max_bytes
         self.head: tuple[str, ...] = ()
         self.n = 0
@@ -339,9 +387,12 @@ class _Numbers:
         other = other_delimiter(self.head[0], self.format)
         if len(self.head) == 1 and other is not None:
             what += f"; is {other} the delimiter (--delimiter {other})?"
+        elif self.head[0][:1] in ("#", "%", ";", "!") and not self.format.comment:
+            mark = self.head[0][0]
+            what += f"; is line {self.lines[0]} a comment (--comment {shlex.quote(mark)})?"
         return DataError(f"{self.file.source}, line {ragged.line}: {what}")
 
-    def result(self) -> Scan:
+    def result(self, notes: Sequence[str] = ()) -> Scan:
         """Return what was read; if many rows are unused, copy the others."""
         if self.ragged is not None:
             raise self._ragged_fault(self.ragged, complete=True)
@@ -352,7 +403,7 @@ class _Numbers:
             self._check_marks()
         kinds, counts = self.kinds, self.counts
         return Scan(self.file.source, self.format, self.head, values, lines, kinds, counts,
-                    self.first, self.file)  # fmt: skip
+                    self.first, self.file, tuple(notes))  # fmt: skip
 
     def _check_marks(self) -> None:
         """If numbers contain the delimiter, at least one quoted number must contain it."""
@@ -364,80 +415,17 @@ class _Numbers:
             )
 
 
-class _File:
-    """The bytes of a file, which can be read several times; those of a pipe stay in memory."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self._kept: bytes | None = None
-        self._state: tuple[int, int] | None = None
-        self._done = 0
-
-    def read(self, take: Callable[[bytearray, int, int, bool], int]) -> None:
-        """Pass blocks to `take`, which returns where the unused part of the block begins."""
-        with naming(self.source), self._open() as file:
-            self._skip_mark(file)
-            block, stop, last = bytearray(BLOCK), 0, False
-            self._done = 0
-            while not last:
-                with memoryview(block) as view, view[stop:] as free:
-                    n = file.readinto(free) or 0
-                last = n == 0
-                stop += n
-                self._done += n
-                start = take(block, 0, stop, last)
-                if start > 0:
-                    block[: stop - start] = block[start:stop]
-                    stop -= start
-                if stop == len(block):
-                    block.extend(bytes(len(block)))
-
-    def expected(self, n: int) -> int:
-        """Estimate the number of records in the file, after n records."""
-        size = len(self._kept or b"") if self._state is None else self._state[0]
-        share = size / max(self._done, 1)
-        return n + n // 2 + 16 if share < 1 else max(int(1.02 * share * n), n) + 16
-
-    def changed(self) -> DataError:
-        """Return the error for a second pass that differs from the first one."""
-        return DataError(f"{self.source}: the file changed while it was read")
-
-    def _open(self) -> io.RawIOBase | io.BytesIO:
-        if self._kept is not None:
-            return io.BytesIO(self._kept)
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(open(self.source, "rb", buffering=0))
-            if not file.seekable():
-                self._kept = file.readall()
-                return io.BytesIO(self._kept)
-            status = os.fstat(file.fileno())
-            state = (status.st_size, status.st_mtime_ns)
-            if self._state not in (None, state):
-                raise self.changed()
-            self._state = state
-            stack.pop_all()
-            return file
-
-    def _skip_mark(self, file: io.RawIOBase | io.BytesIO) -> None:
-        """Skip a byte order mark; raise DataError for that of UTF-16."""
-        mark = file.read(3) or b""
-        if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise DataError(f"{self.source}: expected UTF-8 text; this is UTF-16: save it as UTF-8")
-        if mark != b"\xef\xbb\xbf":
-            file.seek(0)
-
-
 def other_delimiter(cell: str, format: Format) -> str | None:
     """Find a possible delimiter in the only cell of a line; return it as --delimiter takes it."""
-    marks = ((";", "';'"), ("\t", "tab"), ("|", "'|'"))
+    marks = ((";", "';'"), ("\t", "tab"), ("|", "'|'"), *([(",", ",")] * (format.delimiter == TAB)))
     return next((name for mark, name in marks if mark in cell and mark != format.delimiter), None)
 
 
 def not_utf8(source: str, line: int, column: int, error: ValueError) -> DataError:
     """Return the error for a cell that is not UTF-8 text."""
-    what = f"expected UTF-8 text: {error}; save the file as UTF-8"
+    what = f"expected UTF-8 text: {error}; name its encoding (such as --encoding cp1252)"
     return DataError(f"{source}, line {line}, column {column + 1}: {what}")
 
 
 def _pass(format: Format, n_columns: int) -> CsvPass:
-    return CsvPass(format.delimiter, format.decimal, format.thousands, n_columns)
+    return CsvPass(format.delimiter, format.decimal, format.thousands, n_columns, format.comment)

@@ -87,11 +87,14 @@ NOTATIONS = {
     "swiss": (["1'200", "1'300"], 'a thousands separator .--thousands "\'".'),
     "blanks": (["1 200", "1 300"], "blanks between groups of digits .--thousands ' '."),
     "no-break": (["1\u00a0200,5", "1\u202f300,5"], "blanks between groups of digits"),
-    "dollar": (["$1200", "$1300"], "a currency sign; remove it"),
-    "euro": (["\u20ac 5", "\u20ac 6"], "a currency sign; remove it"),
-    "EUR": (["5 EUR", "6 EUR"], "a currency sign; remove it"),
-    "percent": (["12%", "13 %"], "a percent sign; remove it"),
-    "minus": (["\u22125", "\u22126"], r"the minus sign U\+2212; write -"),
+    "dollar": (["$1200", "$1300"], r"a currency sign .--units '.' reads it"),
+    "euro": (
+        ["\u20ac 5", "\u20ac 6"],
+        r"a currency sign \(--units '?(\$|€|EUR)'? reads it without\)",
+    ),
+    "EUR": (["5 EUR", "6 EUR"], r"a currency sign .--units EUR reads it"),
+    "percent": (["12%", "13 %"], r"a percent sign \(--units % reads it without\)"),
+    "dash": (["\u20135", "\u20136"], r"the minus sign U\+2013; write -"),
     "parentheses": (["(12.5)", "(13.5)"], "parentheses for a negative number"),
     "hexadecimal": (["0x1F", "0x2F"], "hexadecimal digits"),
     "Fortran": (["1.5D+03", "2.5D+03"], "a Fortran exponent"),
@@ -183,7 +186,7 @@ CELLS = {
     "1": "", "2.5": "", "": "empty cell", "NA": "missing value", "?": "missing value",
     "inf": "infinite number", "1e+999": "infinite number", "01.5": "number with a leading zero",
     "1,5": "number in another notation: a decimal comma (--decimal ,)",
-    "12%": "number in another notation: a percent sign; remove it",
+    "12%": "number in another notation: a percent sign (--units % reads it without)",
     "x": "text in a column of numbers", "y z": "text in a column of numbers",
 }  # fmt: skip
 
@@ -474,7 +477,7 @@ def test_spaces_as_delimiter(write):
 
 def test_an_error_suggests_the_delimiter_of_a_ragged_file(write):
     with pytest.raises(DataError, match="line 2: 2 cells; line 1 has 1; is ';' the delimiter"):
-        read_table(write("a;b;c\n1,5;2;3\n"))
+        read_table(write("a;b;c\n1,5;2;3\n"), delimiter=",")
 
 
 def test_spaces_before_quotes(write):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fastbp._core import CELL_KINDS, CsvPass
 from fastbp.errors import DataError
-from fastbp.tabular import _scan as _csvscan
+from fastbp.tabular import _bytes
 from fastbp.tabular._scan import Format, scan
 
 pytestmark = pytest.mark.once
@@ -62,7 +62,8 @@ GRAMMAR = {
     "code": "1E2 34e10 0e5 1e999",
     "zeros": "007 00 0123",
     "padded": "-007 01.5 00e1 +00",
-    "text": "1_0 nan inf Infinity 0x1F 1e 1e+ e5 . - + .e5 1.2.3 1-2 --1 1,5 12% $3 1e5.0 \u22125",
+    "text": "1_0 nan inf Infinity 0x1F 1e 1e+ e5 . - + .e5 1.2.3 1-2 --1 1,5 12% $3 1e5.0 "
+    "\u20135 \u2212 \u2212-5 \u2212\u22125",
 }
 
 
@@ -72,6 +73,18 @@ def test_the_grammar_of_numbers(kind):
         found, value = read_cell(text)
         assert found == kind, text
         assert np.isnan(value) if kind == "text" else bits(value) == bits(float(text)), text
+
+
+@pytest.mark.parametrize(
+    ("text", "format", "value"),
+    [
+        ("\u22125", {}, -5.0),
+        ("\u22120.5e-3", {}, -0.5e-3),
+        ("\u22121.234,5", {"decimal": ",", "thousands": "."}, -1234.5),
+    ],
+)
+def test_the_minus_sign_of_unicode_is_read(text, format, value):
+    assert read_cell(text, **format) == ("number", value)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 25))
@@ -198,7 +211,7 @@ def test_cells_agree_with_the_csv_module(tmp_path_factory, rows, delimiter, quot
     text.seek(0)
     expected = [[c.strip() for c in row] for row in csv.reader(text, delimiter=delimiter)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_csvscan, "BLOCK", block)
+        patch.setattr(_bytes, "BLOCK", block)
         assert cells(path, delimiter=delimiter)[0] == expected
 
 
@@ -220,7 +233,7 @@ def test_the_size_of_blocks_does_not_change_the_result(tmp_path_factory, content
 
     whole = outcome()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_csvscan, "BLOCK", block)
+        patch.setattr(_bytes, "BLOCK", block)
         assert outcome() == whole
 
 
@@ -254,6 +267,19 @@ def test_a_carriage_return_ends_the_last_line_but_not_a_block():
     assert read_numbers(b"1\n2\r\n", 4, last=False) == ([1], 2)
     assert read_numbers(b"1\n\r\n", 3, last=False) == ([1], 2)
     assert read_numbers(b"1\n\r\n2\n", 6, last=False) == ([1, 3], 6)
+
+
+def test_comments_are_skipped(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_bytes(b'# 1,2\n 1,"# 3"\r\n  #\n\n2,#x\n#" \r3,c\n#')
+    rows, found = cells(path, comment="#")
+    assert rows == [["1", "# 3"], ["2", "#x"], ["3", "c"]] and found.lines.tolist() == [2, 5, 7]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_bytes, "BLOCK", 1)
+        assert cells(path, comment="#")[0] == rows
+    path.write_bytes(b"1\n#" + b"x" * 200_000 + b"\n2\n")
+    with pytest.raises(DataError, match="line 2: a cell has more than 131,072 bytes"):
+        cells(path, comment="#")
 
 
 def test_blanks_before_a_record_are_skipped():
@@ -322,7 +348,7 @@ def test_a_file_that_changes_between_passes(tmp_path):
         (b'1,2\n"' + b"3,4\n" * 40_000, {}, "line 2: a cell has more than 131,072 bytes"),
         (b"1,2\n" + b"3" * 131_073 + b",4\n", {}, "line 2: a cell has more than 131,072 bytes"),
         (b"1," * 100_000 + b"1", {}, "100,001 columns; at most 100,000"),
-        (b"\xff\xfe1\x00", {}, "UTF-16"),
+        (b"\xff\xfe1\x00\x00\xd8", {}, "line 1: expected utf-16 text: unexpected end"),
         (b"a\0b,2\n", {}, "line 1, column 1: .*NUL"),
         (b"a,2\n\xe9,3\n", {}, "line 2, column 1: expected UTF-8 text"),
         (b"1,5,2,5\n", {"decimal": ","}, "no number contains ',', which also separates cells"),
@@ -361,4 +387,4 @@ def test_a_file_needs_the_memory_of_its_numbers(tmp_path, content, width):
     tracemalloc.stop()
     arrays = 8 * n_rows * (width + 1)
     of_columns = 600 * width  # names and counts of the columns
-    assert peak <= 2.5 * arrays + of_columns + 2 * _csvscan.BLOCK
+    assert peak <= 2.5 * arrays + of_columns + 2 * _bytes.BLOCK

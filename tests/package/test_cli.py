@@ -365,7 +365,7 @@ def test_bad_arguments_are_refused(capsys, name):
 
 BAD = {
     "no file": (["train", "none.csv"], "none.csv: No such file or directory"),
-    "no ending": (["train", "iris"], "iris: expected a file ending in .csv, .npz or .npy"),
+    "no ending": (["train", "iris"], "iris: expected a file ending in .csv, .tsv"),
     "misspelt data set": (
         ["train", "digit"],
         "or one of digits, fashion-mnist; did you mean 'digi",

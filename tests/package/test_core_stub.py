@@ -187,7 +187,7 @@ WRONG = {
     "another type": ("def run(self, seconds: float)", "def run(self, seconds: int)"),
     "no type": ("def run(self, seconds: float)", "def run(self, seconds)"),
     "a parameter of a constructor is missing": ("        f64: bool,\n", ""),
-    "another default of a constructor": ("n_columns: int = 0", "n_columns: int = 1"),
+    "another default of a constructor": ('comment: str = ""', 'comment: str = "#"'),
     "another type of a constructor": ("shuffle: bool", "shuffle: int"),
     "no constructor": ("def __init__(self, net: Net, capacity", "def __f(self, net: Net, capacity"),
     "no buffer protocol": ("def __buffer__", "def __f"),

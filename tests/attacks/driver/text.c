@@ -46,7 +46,7 @@ static void check_numbers(void) {
     const double values[] = {1, 2.5, -300, 4, 5, NAN, 7, NAN, 100, 8, 9, NAN};
     const int64_t lines[] = {1, 2, 4, 5};
     for (size_t size = 1; size <= strlen(text); ++size) {
-        fastbp_csv_t csv = {',', '.', 0, COLUMNS, 1, 0, 0, 0};
+        fastbp_csv_t csv = {',', '.', 0, 0, COLUMNS, 1, 0, 0, 0};
         table_t table = {0};
         CHECK(read_by(text, size, &csv, &table) == FASTBP_CSV_OK, "blocks of %d", (int)size);
         CHECK(csv.n_rows == 4, "blocks of %d: %d rows", (int)size, (int)csv.n_rows);
@@ -68,7 +68,7 @@ static fastbp_csv_status_t status_of(const char *text, fastbp_csv_t csv) {
 }
 
 static void check_faults(void) {
-    const fastbp_csv_t plain = {',', '.', 0, COLUMNS, 1, 0, 0, 0};
+    const fastbp_csv_t plain = {',', '.', 0, 0, COLUMNS, 1, 0, 0, 0};
     CHECK(status_of("", plain) == FASTBP_CSV_OK, "no bytes");
     CHECK(status_of("1,2,3", plain) == FASTBP_CSV_OK, "no line break at the end");
     CHECK(status_of("1,2\n", plain) == FASTBP_CSV_RAGGED, "two cells");
@@ -85,12 +85,12 @@ static void check_faults(void) {
 
 static void check_formats(void) {
     table_t table = {0};
-    fastbp_csv_t german = {';', ',', '.', COLUMNS, 1, 0, 0, 0};
+    fastbp_csv_t german = {';', ',', '.', 0, COLUMNS, 1, 0, 0, 0};
     CHECK(read_by("1.234,5;-0,25;7\n", 64, &german, &table) == FASTBP_CSV_OK, "decimal commas");
     CHECK(table.values[0] == 1234.5 && table.values[1] == -0.25 && table.values[2] == 7, "%g, %g",
           table.values[0], table.values[1]);
     CHECK(german.n_marked == 2, "%d cells", (int)german.n_marked);
-    fastbp_csv_t blanks = {' ', '.', 0, COLUMNS, 1, 0, 0, 0};
+    fastbp_csv_t blanks = {' ', '.', 0, 0, COLUMNS, 1, 0, 0, 0};
     CHECK(read_by("  1 \t 2   3  \n", 64, &blanks, &table) == FASTBP_CSV_OK, "blanks");
     CHECK(table.values[0] == 1 && table.values[1] == 2 && table.values[2] == 3, "blanks");
 }
@@ -101,7 +101,7 @@ static void check_rounding(void) {
                                         "5e-324,2.2250738585072011e-308,1e-400\n",
                                         "123456789012345678901234567890,1e23,-0\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; ++i) {
-        fastbp_csv_t csv = {',', '.', 0, COLUMNS, 1, 0, 0, 0};
+        fastbp_csv_t csv = {',', '.', 0, 0, COLUMNS, 1, 0, 0, 0};
         table_t table = {0};
         CHECK(read_by(texts[i], 64, &csv, &table) == FASTBP_CSV_OK, "%s", texts[i]);
         const char *at = texts[i];
@@ -117,7 +117,7 @@ static void check_rounding(void) {
 static void check_spans(void) {
     static const char text[] = "a,\"b\"\"c\",d\ne,f,g\n";
     const fastbp_csv_block_t block = {text, sizeof text - 1, true};
-    fastbp_csv_t csv = {',', '.', 0, 0, 1, 0, 0, 0};
+    fastbp_csv_t csv = {',', '.', 0, 0, 0, 1, 0, 0, 0};
     const ptrdiff_t chosen[] = {1, 2};
     fastbp_csv_span_t spans[4];
     ptrdiff_t rows, columns = 0;
