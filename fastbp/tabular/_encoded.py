@@ -33,6 +33,8 @@ class Scale:
         Whether z becomes z/√(1 + (z/3)²), which lies within ±3.
     quantiles : tuple of float
         If not empty, x becomes the normal quantile of its rank among them instead.
+    edges : tuple of float
+        The ascending edges of the pieces, each of which is a further input.
     """
 
     median: float
@@ -40,6 +42,7 @@ class Scale:
     scale: float
     clipped: bool
     quantiles: tuple[float, ...] = ()
+    edges: tuple[float, ...] = ()
 
     def inputs(self, numbers: Array) -> Array:
         """The input float64 (n,) for numbers (n,); NaN is a hole."""
@@ -50,6 +53,13 @@ class Scale:
             scaled = (filled - self.centre) * self.scale
         return clip(scaled) if self.clipped else scaled
 
+    def pieces(self, numbers: Array) -> Array:
+        """The inputs (n, len(edges) − 1) of the pieces, −½ below a piece and ½ above it."""
+        filled = np.where(np.isnan(numbers), self.median, numbers)[:, None]
+        low, high = np.array(self.edges[:-1]), np.array(self.edges[1:])
+        with np.errstate(over="ignore"):
+            return np.asarray(np.clip((filled - low) / (high - low), 0, 1) - 0.5)
+
     def suits(self, method: str) -> bool:
         """Whether it scales by a method, as far as that can be seen."""
         ranks = method == "quantile" and self.scale != 0
@@ -58,10 +68,17 @@ class Scale:
     def __str__(self) -> str:
         if not self.scale:
             return "constant"
-        if self.quantiles:
-            return f"normal quantiles, {counted(len(self.quantiles), 'step')}"
         text = f"(x - {self.centre:.6g})*{self.scale:.6g}"
-        return f"{text}, clipped to ±{_CLIP:g}" if self.clipped else text
+        if self.quantiles:
+            text = f"normal quantiles, {counted(len(self.quantiles), 'step')}"
+        elif self.clipped:
+            text += f", clipped to ±{_CLIP:g}"
+        return f"{text}; {len(self.edges) - 1} pieces" if self.edges else text
+
+
+def names_of_pieces(name: str, edges: tuple[float, ...]) -> tuple[str, ...]:
+    """The names of the inputs of pieces: "age>18", where the piece begins at 18."""
+    return tuple(f"{name}>{edge:.6g}" for edge in edges[:-1])
 
 
 def clip(scaled: Array) -> Array:
@@ -97,7 +114,8 @@ class NumberColumn:
     @property
     def other_names(self) -> tuple[str, ...]:
         """The names of the other inputs."""
-        return (f"{self.name}={MISSING}",) if self.indicator else ()
+        missing = (f"{self.name}={MISSING}",) if self.indicator else ()
+        return (*names_of_pieces(self.name, self.scale.edges), *missing)
 
     def numbers(self, cells: Array) -> Array:
         """The inputs (n, k) that are numbers."""
@@ -105,7 +123,11 @@ class NumberColumn:
 
     def others(self, cells: Array) -> Array:
         """The other inputs (n, k)."""
-        return np.isnan(cells)[:, None]
+        missing = np.isnan(cells)[:, None]
+        if not self.scale.edges:
+            return missing
+        pieces = self.scale.pieces(cells)
+        return np.column_stack([pieces, missing]) if self.indicator else pieces
 
     def __str__(self) -> str:
         return str(self.scale) + ("; 1 where missing" if self.indicator else "")
@@ -141,8 +163,9 @@ class DateColumn:
     @property
     def other_names(self) -> tuple[str, ...]:
         """The names of the other inputs."""
+        pieces = names_of_pieces(f"{self.name} days", self.scale.edges)
         waves = [f"{self.name} {each} {of}" for each in self.cycles for of in ("sin", "cos")]
-        return (*waves, *((f"{self.name}={MISSING}",) if self.indicator else ()))
+        return (*pieces, *waves, *((f"{self.name}={MISSING}",) if self.indicator else ()))
 
     def numbers(self, cells: Array) -> Array:
         """The inputs (n, k) that are numbers."""
@@ -150,8 +173,12 @@ class DateColumn:
 
     def others(self, cells: Array) -> Array:
         """The other inputs (n, k)."""
-        waves = cycles(cells, self.cycles)
-        return np.column_stack([waves, np.isnat(cells)]) if self.indicator else waves
+        found = [cycles(cells, self.cycles)]
+        if self.scale.edges:
+            found.insert(0, self.scale.pieces(days(cells)))
+        if self.indicator:
+            found.append(np.isnat(cells)[:, None])
+        return np.concatenate(found, axis=1)
 
     def __str__(self) -> str:
         text = f"days {self.scale}"

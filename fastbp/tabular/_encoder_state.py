@@ -66,9 +66,12 @@ def _scale(value: Any, name: str) -> Scale:
         raise ValueError(f"column {name!r}: quantiles must be 2 to {MAX_QUANTILES}, or none")
     if any(high < low for low, high in pairwise(quantiles)):
         raise ValueError(f"column {name!r}: quantiles must ascend")
+    edges = _numbers(given["edges"], f"column {name!r}: edges")
+    if edges and (len(edges) < 3 or not given["scale"] or any(a >= b for a, b in pairwise(edges))):
+        raise ValueError(f"column {name!r}: edges must be 3 or more, ascend, and be for numbers")
     if quantiles and (given["clipped"] or not given["scale"] or quantiles[0] == quantiles[-1]):
         raise ValueError(f"column {name!r}: quantiles are for numbers that vary, not clipped")
-    return Scale(**{**given, "quantiles": quantiles})
+    return Scale(**{**given, "quantiles": quantiles, "edges": edges})
 
 
 def _text(given: dict[str, Any]) -> TextColumn:

@@ -21,7 +21,7 @@ _QUARTILES = (0.25, 0.5, 0.75)
 
 
 def number_columns(
-    names: Sequence[str], values: Array, method: str, *, indicators: bool
+    names: Sequence[str], values: Array, method: str, *, indicators: bool, pieces: int
 ) -> list[NumberColumn]:
     """What the training rows say of columns of numbers.
 
@@ -35,6 +35,8 @@ def number_columns(
         How numbers are scaled.
     indicators : bool
         Whether holes get an input.
+    pieces : int
+        The largest number of pieces of a number.
     """
     missing = np.isnan(values)
     n_missing = missing.sum(axis=0).tolist()
@@ -43,17 +45,34 @@ def number_columns(
     for i, n in enumerate(n_missing):
         if n:
             scales[i] = scales_of(values[~missing[:, i], i : i + 1], method)[0]
+    if pieces:
+        for i, scale in scales.items():
+            scales[i] = _with_edges(scale, values[~missing[:, i], i], pieces)
     return [
         NumberColumn(name, scales[i], indicators and 0 < n_missing[i] < len(values))
         for i, name in enumerate(names)
     ]
 
 
-def date_column(name: str, dates: Array, method: str, *, indicators: bool) -> DateColumn:
+def _with_edges(scale: Scale, numbers: Array, pieces: int) -> Scale:
+    """The same scale with the edges of pieces, each of which has as many of the numbers."""
+    if not scale.scale:
+        return scale
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, pieces + 1), method="lower"))
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(1 / np.diff(edges)).all() and np.isfinite(edges[-1] - edges[0])
+    return replace(scale, edges=tuple(edges.tolist())) if len(edges) > 2 and finite else scale
+
+
+def date_column(
+    name: str, dates: Array, method: str, *, indicators: bool, pieces: int
+) -> DateColumn:
     """What the training rows say of a column of dates (n,); see `number_columns`."""
     since = days(dates)
     missing = np.isnan(since)
     scale = scales_of(since[~missing, None], method)[0]
+    if pieces:
+        scale = _with_edges(scale, since[~missing], pieces)
     n_missing = int(missing.sum())
     return DateColumn(name, scale, indicators and 0 < n_missing < len(dates), varying(dates))
 

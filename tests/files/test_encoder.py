@@ -1,6 +1,7 @@
 """`TableEncoder`: what columns of a table become, and what it refuses."""
 
 import copy
+import itertools
 import json
 import pickle
 
@@ -53,6 +54,44 @@ def test_standard_and_none():
     found = encoded(columns, numbers="standard")
     np.testing.assert_allclose(found["y"], (x**2 - (x**2).mean()) / (x**2).std(), rtol=1e-12)
     np.testing.assert_array_equal(encoded(columns, numbers="none")["x"], x)
+
+
+def test_pieces_are_the_piecewise_linear_encoding():
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal(200)
+    x[7] = np.nan
+    days = np.datetime64("2024-01-01", "us") + rng.integers(0, 900, 200).astype("timedelta64[D]")
+    table = made({"x": x, "n": np.arange(200.0) % 3, "day": days})
+    found = inputs(TableEncoder(pieces=4).fit(table), table)
+    filled = np.where(np.isnan(x), np.nanmedian(x), x)
+    edges = np.quantile(x[~np.isnan(x)], [0, 0.25, 0.5, 0.75, 1], method="lower")
+    for low, high in itertools.pairwise(edges):
+        expected = np.interp(filled, [low, high], [-0.5, 0.5])
+        np.testing.assert_allclose(found[f"x>{low:.6g}"], expected, atol=1e-12)
+    assert found["x=(missing)"].sum() == 1
+    np.testing.assert_array_equal(found["n>1"], np.where(np.arange(200) % 3 == 2, 0.5, -0.5))
+    assert sum(name.startswith("day days>") for name in found) == 4
+
+
+def test_pieces_need_a_range():
+    columns = {"two": np.array([0.0, 1.0] * 9), "same": np.ones(18), "three": np.arange(18.0) % 3}
+    assert list(encoded(columns, pieces=8)) == ["two", "three", "three>0", "three>1"]
+    huge = {"x": np.array([-1.7e308, 0.0, 1.7e308])}
+    assert list(encoded(huge, pieces=8)) == ["x"]
+    assert np.isfinite(encoded({"x": np.array([-8e307, 0.0, 8e307])}, pieces=8)["x>0"]).all()
+
+
+def test_pieces_are_saved_and_forged_ones_refused():
+    table = made({"x": np.arange(9.0), "y": np.arange(9.0) ** 2})
+    encoder = TableEncoder(pieces=3).fit(table)
+    told = json.loads(json.dumps(encoder.to_dict()))
+    again = TableEncoder.from_dict(told)
+    np.testing.assert_array_equal(again.transform(table), encoder.transform(table))
+    for edges in ([0.0, 1.0], [0.0, 2.0, 2.0], [0.0, 1.0, 2.0, 3.0, 4.0], [0.0, "1", 2.0]):
+        forged = copy.deepcopy(told)
+        forged["columns"][0]["scale"]["edges"] = edges
+        with pytest.raises(ValueError, match="edges"):
+            TableEncoder.from_dict(forged)
 
 
 def test_quantiles_are_those_of_scikit_learn():
