@@ -185,8 +185,11 @@ def _tables(columns: Sequence[Column], name: str) -> Iterator[str]:
             if column.encoding == "means":
                 means = [mean for row in column.means for mean in row]
                 yield doubles(f"{name}_means{i}", means)
-        elif column.scale.quantiles:
+            continue
+        if column.scale.quantiles:
             yield doubles(f"{name}_quantiles{i}", column.scale.quantiles)
+        if column.scale.edges:
+            yield doubles(f"{name}_edges{i}", column.scale.edges)
     if any(_scale(column).quantiles for column in columns):
         yield doubles(f"{name}_above", [x for pair in (MIDDLE, TAIL, FAR) for x in pair[0]])
         yield doubles(f"{name}_under", [x for pair in (MIDDLE, TAIL, FAR) for x in pair[1]])
@@ -196,8 +199,9 @@ def _bytes(columns: Sequence[Column]) -> int:
     """The bytes of the tables, without texts."""
     means = [mean for c in columns if isinstance(c, TextColumn) for row in c.means for mean in row]
     groups = [text for c in columns if isinstance(c, TextColumn) for text in _known(c)]
-    quantiles = [quantile for column in columns for quantile in _scale(column).quantiles]
-    return 8 * (len(means) + len(quantiles)) + 4 * len(groups)
+    scales = map(_scale, columns)
+    n_numbers = len(means) + sum(len(scale.quantiles) + len(scale.edges) for scale in scales)
+    return 8 * n_numbers + 4 * len(groups)
 
 
 def _known(column: TextColumn) -> list[str]:
@@ -314,6 +318,13 @@ def _number_lines(
         yield f"x[{number}] = ({real})({scaled});"
         if not scale.quantiles and not scale.clipped:
             yield f"if (isinf(x[{number}])) return -{i};"
+    if n_pieces := max(len(scale.edges) - 1, 0):
+        yield f"for (int j = 0; j < {n_pieces}; ++j) {{"
+        yield f"    const double low = {name}_edges{i}[j], high = {name}_edges{i}[j + 1];"
+        yield "    const double share = (known - low) / (high - low);"
+        yield f"    x[{other} + j] = ({real})((share < 0 ? 0 : share > 1 ? 1 : share) - 0.5);"
+        yield "}"
+        other += n_pieces
     for k, cycle in enumerate(dates):
         turn = f"{name}_turn(v, {list(CYCLES).index(cycle)})"
         yield "if (!missing) {"
@@ -321,7 +332,7 @@ def _number_lines(
         yield f"    x[{other + 2 * k}] = ({real})sin(angle);"
         yield f"    x[{other + 2 * k + 1}] = ({real})cos(angle);"
         yield "}"
-    if len(column.other_names) > 2 * len(dates):
+    if column.indicator:
         yield f"x[{other + 2 * len(dates)}] = ({real})missing;"
 
 

@@ -73,6 +73,8 @@ def _inputs(made: Model, columns: Sequence[Column]) -> str:
             if column.other_names:
                 parts.append(g("Cast", value, to=made.element))
             continue
+        if column.scale.edges:
+            parts.append(g("Cast", _pieces(g, value, column.scale.edges), to=made.element))
         if isinstance(column, DateColumn) and column.cycles:
             parts.append(g("Cast", _waves(g, column, missing), to=made.element))
         if column.indicator:
@@ -110,6 +112,14 @@ def _scaled(g: Graph, scale: Scale, x: str) -> str:
     z = g("Max", g("Min", z, _double(g, HUGE)), _double(g, -HUGE))
     third = g("Div", z, _double(g, 3))
     return g("Div", z, g("Sqrt", g("Add", _double(g, 1), g("Mul", third, third))))
+
+
+def _pieces(g: Graph, x: str, edges: tuple[float, ...]) -> str:
+    """The inputs (batch, k) of the pieces of numbers (batch, 1), as `Scale.pieces`."""
+    low, high = np.array(edges[:-1]), np.array(edges[1:])
+    share = g("Div", g("Sub", x, g.array(low)), g.array(high - low))
+    within = g("Max", g("Min", share, _double(g, 1)), _double(g, 0))
+    return g("Sub", within, _double(g, 0.5))
 
 
 def _ranked(g: Graph, x: str, quantiles: Array) -> str:

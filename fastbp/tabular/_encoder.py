@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .._checks.arguments import (
     check_nonnegative,
     check_positive_int,
 )
+from .._checks.names import did_you_mean
 from .._checks.numbers import as_array
 from .._checks.words import counted, listed
 from .._types import Array
@@ -25,6 +27,7 @@ from ._by_name import table_of
 from ._encoded import Column, TextColumn, distinct, names_of
 from ._encoder_state import column_from_dict, column_to_dict
 from ._inputs import (
+    column_of,
     columns_in,
     dense_inputs,
     is_one_hot,
@@ -76,6 +79,8 @@ class TableEncoder:
 
     Parameters
     ----------
+    categorical : sequence of str, default ()
+        The names of columns that are text, whatever they hold, such as codes that are numbers.
     numbers : {"robust", "quantile", "standard", "none"}, default "robust"
         How numbers are scaled: as above, where 2/(max − min) stands for 1/(q75 − q25) if that is
         not finite; by rank, as normal quantiles, as the QuantileTransformer of scikit-learn does;
@@ -151,6 +156,7 @@ class TableEncoder:
     def __init__(
         self,
         *,
+        categorical: Sequence[str] = (),
         numbers: str = "robust",
         pieces: int = 0,
         indicators: bool = True,
@@ -163,6 +169,7 @@ class TableEncoder:
         sparse: bool | str = False,
         task: str | None = None,
     ) -> None:
+        self.categorical = categorical
         self.numbers = numbers
         self.pieces = pieces
         self.indicators = indicators
@@ -184,6 +191,9 @@ class TableEncoder:
                 raise ValueError(
                     f"{name} must be one of {', '.join(map(str, known))}; got {value!r}"
                 )
+        names = self.categorical
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"categorical must be names of columns, in a list; got {names!r}")
         for name, check in _CHECKS.items():
             check(getattr(self, name), name)
         if self.n_folds < 2:
@@ -218,7 +228,7 @@ class TableEncoder:
         TypeError, ValueError
             An option, y or `rows` is invalid.
         """
-        self._fit(_as_table(X), y, rows)
+        self._fit(self._as_table(X), y, rows)
         return self
 
     def fit_transform(
@@ -247,7 +257,7 @@ class TableEncoder:
         DataError, TypeError, ValueError
             As `fit` and `transform` raise them.
         """
-        table, dtype = _as_table(X), check_dtype(dtype)
+        table, dtype = self._as_table(X), check_dtype(dtype)
         chosen, target = self._fit(table, y, rows)
         columns = self._used()
         table = columns_in(table, columns)
@@ -260,6 +270,20 @@ class TableEncoder:
                 found[chosen] = cross_fitted(column, codes[chosen], target, self.smooth, folds)
                 crossed[i] = found
         return self._returned(self._inputs(columns, table, dtype, crossed), X)
+
+    def _as_table(self, X: Any) -> Table:
+        """The table to learn from: X itself, or what a frame or an array holds."""
+        if isinstance(X, Table):
+            table = X
+        else:
+            table = table_of(X, missing="keep", dates="parse", categorical=self.categorical)
+        for name in self.categorical:
+            if name not in table.names:
+                raise DataError(
+                    f"{table.source}: categorical has {name!r}, which is no column"
+                    f"{did_you_mean(name, table.names)}"
+                )
+        return _texts_of(table, self.categorical)
 
     def _fit(self, table: Table, y: Any, rows: Any) -> tuple[Array, Target | None]:
         """Learn from a table; return the indices of the training rows, and their target."""
@@ -613,7 +637,9 @@ class TableEncoder:
         if not isinstance(options, Mapping) or set(options) != set(_DEFAULTS):
             raise ValueError(f"options must be a dict with {', '.join(_DEFAULTS)}")
         try:
-            encoder = cls(**options)
+            names = options["categorical"]
+            names = tuple(names) if isinstance(names, list) else names
+            encoder = cls(**{**options, "categorical": names})
         except TypeError as error:
             raise ValueError(str(error)) from None
         if not isinstance(columns, (list, tuple)) or not columns:
@@ -660,9 +686,16 @@ _CHECKS: dict[str, Callable[[Any, str], object]] = {
 # ---- columns ------------------------------------------------------------------------------
 
 
-def _as_table(X: Any) -> Table:
-    """The table to learn from: X itself, or what a frame or an array holds."""
-    return X if isinstance(X, Table) else table_of(X, missing="keep", dates="parse")
+def _texts_of(table: Table, names: Sequence[str]) -> Table:
+    """A table in which some columns of numbers or dates are text, as a .csv file would have it."""
+    text, dates = dict(table.text), dict(table.dates)
+    for name in names:
+        place = table.names.index(name)
+        if place not in text:
+            part = table_of(column_of(table, place), missing="keep", categorical=[name])
+            text[place] = part.text[0]
+            dates.pop(place, None)
+    return replace(table, text=text, dates=dates)
 
 
 def _rows_of(rows: Any, table: Table) -> Array:

@@ -11,11 +11,11 @@ from .._checks.names import did_you_mean
 from .._checks.words import counted, listed
 from .._types import Array
 from ..errors import DataError
+from ._by_name import table_of
 from ._encoded import Column, NumberColumn, Scale, TextColumn, clip, names_of
 from ._problems import Problem, at_first, data_error
 from ._table import Table
 
-_KINDS = {"number": "numbers", "date": "dates", "text": "text"}
 _BLOCK = 4096  # rows to scale at a time, so that the intermediate float64 array stays small
 
 # The inputs (n, k) of numbers of some columns, by the index of the column, in place of their own.
@@ -28,8 +28,8 @@ Instead = Mapping[int, Array]
 def columns_in(table: Table, columns: Sequence[Column]) -> Table:
     """A table with these columns in this order, each of its kind.
 
-    A column that has only holes is of every kind. Raises DataError if a column is missing or of
-    another kind, or has an infinite number.
+    A column that has only holes is of every kind, and numbers are text as a .csv file has them.
+    Raises DataError if a column is missing or of another kind, or has an infinite number.
     """
     places = {name: i for i, name in enumerate(table.names)}
     missing = [column.name for column in columns if column.name not in places]
@@ -40,37 +40,53 @@ def columns_in(table: Table, columns: Sequence[Column]) -> Table:
             f"{listed(map(repr, missing))}{did_you_mean(missing[0], table.names)}"
         )
     chosen = [places[column.name] for column in columns]
-    text, dates, problems = {}, {}, []
-    for i, (place, column) in enumerate(zip(chosen, columns, strict=True)):
-        kind = kind_of(table, place)
-        if kind != column.kind and not _all_holes(table, place):
-            what = f"it holds {_KINDS[kind]}; the encoder takes {_KINDS[column.kind]}"
-            problems.append(Problem(f"column {column.name!r}", what, "read it as such"))
-        elif column.kind == "text":
-            text[i] = table.text.get(place, np.full(table.n_rows, None))
-        elif column.kind == "date":
-            empty = np.full(table.n_rows, "NaT", "datetime64[us]")
-            dates[i] = table.dates.get(place, empty)
-    if problems:
-        raise data_error(table.source, problems)
     names = tuple(column.name for column in columns)
     values = table.values if names == table.names else table.values[:, chosen]
+    parts = {
+        i: _of_kind(table, place, column)
+        for i, (place, column) in enumerate(zip(chosen, columns, strict=True))
+        if column.kind != "number" or kind_of(table, place) != "number"
+    }
+    text = {i: part.text[0] for i, part in parts.items() if 0 in part.text}
+    dates = {i: part.dates[0] for i, part in parts.items() if 0 in part.dates}
+    numbers = [i for i, column in enumerate(columns) if column.kind == "number"]
+    if changed := [i for i in numbers if i in parts]:
+        values = values.astype(np.float64)
+        for i in changed:
+            values[:, i] = parts[i].values[:, 0]
     found = Table(table.source, names, values, text, dates, lines=table.lines)
-    refuse_infinite(found, [i for i, column in enumerate(columns) if column.kind == "number"])
+    refuse_infinite(found, numbers)
     return found
+
+
+def _of_kind(table: Table, place: int, column: Column) -> Table:
+    """A table of one column, which is of the kind that an encoder takes, if it can be."""
+    kind = kind_of(table, place)
+    part = column_of(table, place)
+    if kind == column.kind:
+        return part
+    known = {column.name: (*column.levels, *column.rare)} if isinstance(column, TextColumn) else {}
+    if kind == "date" and known:
+        return table_of(part, missing="keep", categorical=part.names)
+    dated = [column.name] if column.kind == "date" else []
+    return table_of(part, part.names, known, dated=dated, missing="keep", dates="parse")
+
+
+def column_of(table: Table, place: int) -> Table:
+    """A table of one column of another."""
+    return Table(
+        table.source,
+        (table.names[place],),
+        table.values[:, place : place + 1],
+        {0: table.text[place]} if place in table.text else {},
+        {0: table.dates[place]} if place in table.dates else {},
+        lines=table.lines,
+    )
 
 
 def kind_of(table: Table, place: int) -> str:
     """What a column holds: "number", "date" or "text"."""
     return "text" if place in table.text else "date" if place in table.dates else "number"
-
-
-def _all_holes(table: Table, place: int) -> bool:
-    if place in table.text:
-        return set(table.text[place].tolist()) <= {None, ""}
-    if place in table.dates:
-        return bool(np.isnat(table.dates[place]).all())
-    return bool(np.isnan(table.values[:, place]).all())
 
 
 def refuse_infinite(table: Table, columns: Sequence[int]) -> None:

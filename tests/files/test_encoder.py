@@ -487,11 +487,37 @@ def test_a_column_of_another_kind_is_refused():
     columns = mixed()
     encoder = TableEncoder().fit(made(columns))
     wrong = columns | {"age": columns["plan"], "plan": columns["price"]}
-    with pytest.raises(DataError, match=r"'age': it holds text; the encoder takes numbers"):
+    with pytest.raises(DataError, match=r"^made, column 'age': .* model takes numbers"):
         encoder.transform(made(wrong))
     dated = columns | {"age": columns["joined"]}
-    with pytest.raises(DataError, match=r"'age': it holds dates; the encoder takes numbers"):
+    with pytest.raises(DataError, match=r"^made, column 'age': .* model takes numbers"):
         encoder.transform(made(dated))
+    undated = columns | {"joined": columns["price"]}
+    with pytest.raises(DataError, match=r"^made, column 'joined': .* model takes dates"):
+        encoder.transform(made(undated))
+
+
+def test_codes_are_text_on_request():
+    codes = np.resize([1.0, 2, 7, np.nan], 40)
+    table = made({"code": codes, "x": np.arange(40.0)})
+    encoder = TableEncoder(categorical=["code"]).fit(table)
+    names = ["x", "code=1", "code=2", "code=7", "code=(missing)"]
+    assert encoder.get_feature_names_out().tolist() == names
+    assert encoder.kinds["code"] == "text"
+    found = encoder.transform(made({"code": np.array([7, np.nan, 3.0]), "x": np.zeros(3)}))
+    np.testing.assert_array_equal(found[:, 1:], [[0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+    frame = TableEncoder(categorical=["code"]).fit({"code": codes, "x": np.arange(40.0)})
+    assert frame.to_dict()["columns"] == encoder.to_dict()["columns"]
+    one = frame.transform({"code": 7, "x": 1.0})
+    np.testing.assert_array_equal(one, encoder.transform({"code": "7", "x": 1.0}))
+    again = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
+    assert again.get_params()["categorical"] == ("code",)
+    dates = made({"at": np.resize(np.array(["2020-01-31", "2021-05-01"], "M8[D]"), 20)})
+    assert list(inputs(TableEncoder(categorical=["at"]).fit(dates), dates)) == ["at=2021-05-01"]
+    with pytest.raises(DataError, match="categorical has 'cod', which is no column.*'code'"):
+        TableEncoder(categorical=["cod"]).fit(table)
+    with pytest.raises(TypeError, match="names of columns, in a list; got 'code'"):
+        TableEncoder(categorical="code")
 
 
 def test_a_column_of_holes_has_any_kind():
@@ -681,6 +707,9 @@ AGE, PLAN, JOINED, PAID, CITY = 0, 1, 2, 3, 5
         (["options", "numbers"], "standard"),
         (["options", "numbers"], ["robust"]),
         (["options", "min_count"], "4"),
+        (["options", "categorical"], "age"),
+        (["options", "categorical"], [3]),
+        (["options", "categorical"], 3),
         (["options", "seed"], KeyError),
         (["columns"], []),
         (["columns"], {}),
@@ -791,7 +820,7 @@ def test_a_pipeline_crosses_the_means():
     assert names == ENCODER.get_feature_names_out().tolist()
     model.set_params(tableencoder__numbers="standard").fit(table, y)
     assert model[0].numbers == "standard"
-    with pytest.raises(ValueError, match="no option 'number'; it has numbers, "):
+    with pytest.raises(ValueError, match="no option 'number'; it has categorical, "):
         model[0].set_params(number="standard")
     with pytest.raises(ValueError, match="not equal to feature_names_in_"):
         ENCODER.get_feature_names_out(["a"])

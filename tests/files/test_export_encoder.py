@@ -40,6 +40,7 @@ def every_encoding(numbers, high_cardinality):
     columns = mixed() | {"tied": tied, "huge": 1e308 * (tied - 1)}
     columns["tied"][::3] = np.nan
     options = {"numbers": numbers, "high_cardinality": high_cardinality, "min_count": 20}
+    options["pieces"] = 6 * (high_cardinality != "target")
     model = model_of(made(columns), "numbers", "float64", **options)
     n = model.encoder.n_inputs
     net = Network((n, n), activation="identity", output="identity", dtype="float64", seed=0)
