@@ -106,12 +106,26 @@ def _scaled(g: Graph, scale: Scale, x: str) -> str:
     """Numbers (batch, 1) as `Scale.inputs` scales them."""
     if scale.quantiles:
         return _ranked(g, x, np.array(scale.quantiles))
-    z = g("Mul", g("Sub", x, _double(g, scale.centre)), _double(g, scale.scale))
+    z = _standardized(g, scale, x)
     if not scale.clipped:
         return z
     z = g("Max", g("Min", z, _double(g, HUGE)), _double(g, -HUGE))
     third = g("Div", z, _double(g, 3))
     return g("Div", z, g("Sqrt", g("Add", _double(g, 1), g("Mul", third, third))))
+
+
+def _standardized(g: Graph, scale: Scale, x: str) -> str:
+    """(x − centre)·scale, for numbers x (batch, 1).
+
+    ONNX Runtime 1.32 leaves out a subtraction if the float32 nearest to the double is 0, and a
+    product if it is 1. Neither may occur where it matters.
+    """
+    centre, factor = scale.centre, scale.scale
+    if 0 < abs(factor - 1) < 1e-6:
+        x, centre, factor = g("Mul", x, _double(g, 0.5)), centre / 2, 2 * factor
+    if abs(centre) < 1e-37:
+        return g("Sub", g("Mul", x, _double(g, factor)), _double(g, centre * factor))
+    return g("Mul", g("Sub", x, _double(g, centre)), _double(g, factor))
 
 
 def _pieces(g: Graph, x: str, edges: tuple[float, ...]) -> str:

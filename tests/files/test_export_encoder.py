@@ -37,7 +37,8 @@ def near(dtype):
 def every_encoding(numbers, high_cardinality):
     """New rows, and a model that predicts its inputs: huge numbers, ties, levels of all kinds."""
     tied = np.repeat([0.0, 0.0, 1.0, 2.0], 100)
-    columns = mixed() | {"tied": tied, "huge": 1e308 * (tied - 1)}
+    columns = mixed() | {"tied": tied, "huge": 1e308 * (tied - 1), "tiny": 1e-200 * (tied + 1)}
+    columns["near"] = (tied - 0.3) / (1 + 1e-9)  # whose scale is nearly 1
     columns["tied"][::3] = np.nan
     options = {"numbers": numbers, "high_cardinality": high_cardinality, "min_count": 20}
     options["pieces"] = 6 * (high_cardinality != "target")
@@ -48,7 +49,8 @@ def every_encoding(numbers, high_cardinality):
     model.networks, model.target = [net], model.encoder.get_feature_names_out()
     model.target_mean, model.target_scale = np.zeros(n), np.ones(n)
     new = np.resize([0, 1, 2, 0.5, -1, 3, np.nan], 80)
-    return new_rows() | {"tied": new, "huge": new * 1e307}, model
+    shifted = {"huge": new * 1e307, "tiny": (new + 1) * 1e-200, "near": new - 0.3}
+    return new_rows() | {"tied": new, **shifted}, model
 
 
 # ---- C ------------------------------------------------------------------------------------
