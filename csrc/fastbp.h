@@ -251,6 +251,7 @@ typedef struct {
     bool residual;        /* requires n_in = n_out */
     double max_norm;      /* > 0: limit of every ‖W[:,k]‖ after an update; 0: no limit */
     bool non_negative;    /* W >= 0 after an update */
+    bool scale;           /* a trained factor for each input: z = (u ⊙ scale) W + b, scale[n_in] */
 } fastbp_layer_options_t;
 
 /* How exact the factors of matrix products are: W, the a of the layer below (x in layer 1) and δ,
@@ -510,6 +511,7 @@ typedef enum {
     FASTBP_GROUP_BIAS = 1,
     FASTBP_GROUP_NORM = 2, /* gain and shift */
     FASTBP_GROUP_CONSTANTS = 3,
+    FASTBP_GROUP_SCALE = 4,
     FASTBP_GROUPS
 } fastbp_group_t;
 
@@ -593,7 +595,8 @@ enum { FASTBP_MOST_PARTS = 1024 };
 /* A data set in parts. Every batch takes its share of each part, and is shuffled within it. The
  * gradients of the parts are added up along one binary tree over the parts, so the parameters have
  * the same bits for any number of ranks. A caller's own loss is called once for each part of a
- * batch. At a lower precision, products are made in f32, of rounded factors. */
+ * batch. At a lower precision, products are made in f32, of rounded factors. No layer may have a
+ * scale, whose sums need all of those of W. */
 typedef struct {
     ptrdiff_t n; /* parts of the whole data set: a power of two up to FASTBP_MOST_PARTS */
     int rank,

@@ -92,6 +92,7 @@ cdef extern from "fastbp.h" nogil:
         bint residual
         double max_norm
         bint non_negative
+        bint scale
 
     ctypedef fastbp_status_t (*fastbp_loss_fn)(
         void *context, ptrdiff_t rows, const void *a, ptrdiff_t lda, const void *const *targets,

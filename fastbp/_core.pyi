@@ -26,7 +26,7 @@ _Rows: TypeAlias = npt.NDArray[Any] | SparseRows
 _Targets: TypeAlias = _Floats | npt.NDArray[np.int32] | None
 _Loss: TypeAlias = Callable[[bytearray, bytearray], tuple[_Float64s, _Floats]]
 # no_bias, norm, norm_eps, dropout, residual, max_norm, non_negative
-_LayerOptions: TypeAlias = tuple[bool, int, float, float, float, bool, float, bool]
+_LayerOptions: TypeAlias = tuple[bool, int, float, float, float, bool, float, bool, bool]
 
 class _Program(Protocol):
     @property

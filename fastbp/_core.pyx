@@ -564,10 +564,10 @@ cdef bytearray _layer_options(tuple layers):
     cdef bytearray room = bytearray(len(layers) * sizeof(fastbp_layer_options_t))
     cdef fastbp_layer_options_t *options = <fastbp_layer_options_t *><char *>room
     for i, layer in enumerate(layers):
-        no_bias, norm, eps, momentum, dropout, residual, max_norm, non_negative = layer
+        no_bias, norm, eps, momentum, dropout, residual, max_norm, non_negative, scale = layer
         options[i] = fastbp_layer_options_t(
             no_bias, <fastbp_norm_t><int>norm, eps, momentum, dropout, residual, max_norm,
-            non_negative)
+            non_negative, scale)
     return room
 
 

@@ -23,9 +23,11 @@ STACKS = {
         Dense(33, "tanh", residual=True),
         Dense(33, "softplus", residual=True),
     ],
+    "scale": [Dense(33, "tanh", scale=True), Dense(7, "softplus", scale=True, bias=False)],
+    "scale of long rows": [Dense(9, "tanh"), Dense(1100, "tanh", scale=True), Dense(5, "tanh")],
     "all": [
         Dense(17, "tanh", residual=True, norm="layer", bias=False),
-        Dense(130, "silu", norm="rms(1e-5)"),
+        Dense(130, "silu", norm="rms(1e-5)", scale=True),
         Dense(130, "softplus", residual=True, norm="layer"),
         Dense(5, "tanh"),
     ],
@@ -34,7 +36,7 @@ NORMED = {  # by the batch, in training
     "batch": [Dense(33, "tanh", norm="batch"), Dense(300, "softplus", norm="batch(0.1)")],
     "all": [
         Dense(17, "tanh", residual=True, norm="batch", dropout=0.3),
-        Dense(130, "silu", norm="batch(1e-3, momentum=0.5)", bias=False),
+        Dense(130, "silu", norm="batch(1e-3, momentum=0.5)", bias=False, scale=True),
         Dense(130, "softplus", residual=True, norm="layer"),
         Dense(130, "prelu", residual=True, norm="batch", max_norm=0.8),
     ],
@@ -43,7 +45,7 @@ DROPPING = {
     "dropout": [Dense(33, "tanh", dropout=0.5), Dense(300, "softplus", dropout=0.1)],
     "all": [
         Dense(17, "tanh", residual=True, norm="layer", dropout=0.3),
-        Dense(130, "softplus", norm="rms(1e-5)", dropout=0.5, bias=False),
+        Dense(130, "softplus", norm="rms(1e-5)", dropout=0.5, bias=False, scale=True),
         Dense(130, "silu", residual=True, dropout=0.25),
     ],
 }
@@ -51,6 +53,7 @@ CONSTRAINED = {
     "max_norm": [Dense(33, "tanh", max_norm=0.8), Dense(300, "softplus", max_norm=0.5)],
     "non_negative": [Dense(33, "tanh", non_negative=True), Dense(7, "tanh", norm="layer")],
     "both": [Dense(33, "tanh", non_negative=True, max_norm=0.7, norm="layer")],
+    "scale": [Dense(33, "tanh", scale=True, max_norm=0.7), Dense(7, scale=True, non_negative=True)],
 }
 
 

@@ -8,16 +8,8 @@ from engine_cases import within
 
 from fastbp import _core
 
-PLAIN = (
-    False,
-    0,
-    0.0,
-    0.0,
-    0.0,
-    False,
-    0.0,
-    False,
-)  # the options of a layer, as `_core.Net` takes them
+# the options of a layer, as `_core.Net` takes them
+PLAIN = (False, 0, 0.0, 0.0, 0.0, False, 0.0, False, False)
 OPTION_NAMES = (
     "no_bias",
     "norm",
@@ -27,6 +19,7 @@ OPTION_NAMES = (
     "residual",
     "max_norm",
     "non_negative",
+    "scale",
 )
 
 

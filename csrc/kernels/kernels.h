@@ -296,6 +296,8 @@ enum { FBP_SIDE_ROWS_MAX = 8, FBP_MOST_LANES = 16 };
  * column_sums      sums[j] = Σ_i f_i x[i,j], i ascending, with f_i as in norm_gradient.
  * row_sums         sums[i·lds] = Σ_j x[i,j], each lane of a vector in order, then the lanes.
  * scale_rows       out[i,j] = x[i,j] · factors[i].
+ * scale_sums       slopes[i·lanes + q] += Σ_j w[i,j] sums[i,j] over the j of lane q, j ascending;
+ *                  then sums[i,j] *= factors[i].
  * convert          out[i] = x[i], rounded once; x has n elements of the type FASTBP_X_*, not OWN.
  * sparse_forward   z[i] = x_i W + bias for `rows` sparse rows x_i and a dense W; bias may be NULL.
  * sparse_sums      sums[u − unit0,:] = Σ_i x_iu δ_i for units unit0 … unit1 − 1, i ascending. x and

@@ -15,6 +15,7 @@ typedef struct {
 typedef struct {
     fbp_plan_t *plan;
     const void *theta;
+    const void *around; /* if theta is a direction: the parameters that move along it; or NULL */
     ptrdiff_t rows;
     bool labels;         /* the targets are in plan->label, otherwise in plan->target */
     bool weighted;       /* plan->weight has a weight for every row */

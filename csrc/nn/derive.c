@@ -119,6 +119,27 @@ static void constants_gradient(const fbp_plan_t *plan, int l, ptrdiff_t i, void 
             memcpy(fbp_at(net, out, (size_t)k), fbp_at(net, dc->row[k], (size_t)i), elem);
 }
 
+/* Turns a_i^{l−1ᵀ} δ_i^l, which is in w, into the gradient of W of a layer with a scale, and
+ * computes that of the scale. */
+static void scale_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, void *w,
+                           void *out) {
+    const fastbp_net_t *net = batch->plan->net;
+    const fbp_kernels_t *kernels = net->kernels;
+    const ptrdiff_t n_out = net->layer[l - 1].n_out, lanes = kernels->lanes;
+    const size_t bytes = (size_t)lanes * kernels->elem_size;
+    for (ptrdiff_t i = 0; i < net->n_tiles; ++i) {
+        const fbp_tile_t *tile = &net->tile[i];
+        if (tile->layer != l - 1) continue;
+        const fbp_mat_t weights = fbp_tile_weights(net, batch->theta, tile);
+        const size_t unit0 = (size_t)tile->unit0;
+        const fbp_mat_t slopes = {scratch->slopes, weights.rows, lanes, lanes};
+        memset(scratch->slopes, 0, (size_t)weights.rows * bytes);
+        kernels->scale_sums(&weights, fbp_at(net, batch->theta, net->layer[l - 1].scale + unit0),
+                            fbp_at(net, w, unit0 * (size_t)n_out), n_out, scratch->slopes);
+        kernels->row_sums(&slopes, fbp_at(net, out, unit0), 1);
+    }
+}
+
 /* One row of the result, laid out as theta: a_i^{l−1ᵀ} δ_i^l, δ_i^l, the vectors of a norm and the
  * constants of a formula, for every layer. If a norm has no shift, that part goes to
  * scratch->column. */
@@ -140,6 +161,9 @@ static void sample_gradient(const fbp_batch_t *batch, const fbp_scratch_t *scrat
             .k = 1,
         };
         net->kernels->gemm_tn(&outer);
+        if (layer->has.scale)
+            scale_gradient(batch, scratch, l, fbp_at(net, row, layer->w),
+                           fbp_at(net, row, layer->scale));
         if (!layer->has.no_bias)
             memcpy(fbp_at(net, row, layer->b), plan->delta[l].row[i], (size_t)layer->n_out * elem);
         if (layer->n_constants > 0)
@@ -173,21 +197,56 @@ static double square_of(const fastbp_net_t *net, const void *row, ptrdiff_t n) {
     return net->kernels->penalty(&x, 0, 2);
 }
 
+/* ‖a_i^{l−1} ⊙ scale‖² */
+static double scaled_square(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                            ptrdiff_t i) {
+    const fastbp_net_t *net = batch->plan->net;
+    const ptrdiff_t n_in = net->layer[l - 1].n_in;
+    const void *a = batch->plan->a[l - 1].row[i];
+    memcpy(scratch->column, fbp_at(net, batch->theta, net->layer[l - 1].scale),
+           (size_t)n_in * net->kernels->elem_size);
+    net->kernels->multiply_rows(&a, 1, n_in, scratch->column, n_in);
+    return square_of(net, scratch->column, n_in);
+}
+
+/* ‖∂J_i/∂scale‖² = ‖a_i^{l−1} ⊙ (δ_i^l Wᵀ)‖² */
+static double slope_square(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
+                           ptrdiff_t i) {
+    const fastbp_net_t *net = batch->plan->net;
+    const fbp_layer_t *layer = &net->layer[l - 1];
+    const void *a = batch->plan->a[l - 1].row[i];
+    net->kernels->gemm_nt(&(fbp_gemm_t){
+        .c = scratch->column,
+        .ldc = layer->n_in,
+        .a = batch->plan->delta[l].row + i,
+        .b = fbp_at(net, batch->theta, layer->w),
+        .ldb = layer->n_out,
+        .m = 1,
+        .n = layer->n_in,
+        .k = layer->n_out,
+        .epi = FBP_EPI_NONE,
+    });
+    net->kernels->multiply_rows(&a, 1, layer->n_in, scratch->column, layer->n_in);
+    return square_of(net, scratch->column, layer->n_in);
+}
+
 /* ‖∂J_i/∂(parameters of layer l)‖ */
 static double sample_norm(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
                           ptrdiff_t i) {
     const fbp_plan_t *plan = batch->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
-    const double a2 = square_of(net, plan->a[l - 1].row[i], layer->n_in);
+    const bool scaled = layer->has.scale;
+    const double a2 = scaled ? scaled_square(batch, scratch, l, i)
+                             : square_of(net, plan->a[l - 1].row[i], layer->n_in);
     const double delta2 = square_of(net, plan->delta[l].row[i], layer->n_out);
     const double bias = layer->has.no_bias ? 0 : 1;
     const bool norm = layer->has.norm != FASTBP_NORM_NONE;
-    if (!norm && layer->n_constants == 0) return sqrt(delta2) * sqrt(a2 + bias);
-    double rest = 0;
+    if (!norm && !scaled && layer->n_constants == 0) return sqrt(delta2) * sqrt(a2 + bias);
+    double rest = scaled ? slope_square(batch, scratch, l, i) : 0;
     if (layer->n_constants > 0) {
         constants_gradient(plan, l, i, scratch->column);
-        rest = square_of(net, scratch->column, layer->n_constants);
+        rest += square_of(net, scratch->column, layer->n_constants);
     }
     if (!norm) return sqrt(delta2 * (a2 + bias) + rest);
     void *gain = scratch->column, *shift = fbp_at(net, gain, (size_t)net->max_width);

@@ -30,7 +30,7 @@ static bool valid_options(const fastbp_net_t *net, const fastbp_data_t *data,
     const fastbp_parts_t *parts = options->parts;
     if ((parts == NULL) != (data->part_rows == NULL)) return false;
     if (parts != NULL && net->has_batch_norm) return false; /* a rank sees a share of a batch */
-    if (parts != NULL && (options->part_rows > 0 || options->population != NULL ||
+    if (parts != NULL && (options->part_rows > 0 || options->population != NULL || net->has_scale ||
                           !fbp_parts_valid(parts) || !fbp_parts_fit(net, parts, data)))
         return false;
     return options->batch_size >= 1 && options->batch_size % net->loss.group == 0 &&
@@ -134,7 +134,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     if (fit->divided)
         fit->batch.whole_rows = fbp_min(asked, INT32_MAX) + fit->parts.options.n * fit->parts.group;
     fit->batch.seed = options->seed;
-    fit->keep_copies = fbp_uses_copies(&fit->batch);
+    fit->keep_copies = fbp_uses_copies(&fit->batch) || net->has_scale;
     fbp_sizing_init(&fit->sizing, fit->n_workers);
     fit->pool_session = fit->n_workers > 1 && fit->population == NULL;
     if (fit->pool_session) fbp_pool_open_session();
@@ -234,7 +234,7 @@ void fbp_fit_prepare(fastbp_fit_t *fit, bool single) {
         fbp_parts_locate(&fit->parts, fit->place.step, fit->place.first, fit->options.batch_size);
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals(); /* copies may round x − hi */
     for (ptrdiff_t i = 0; copy && i < net->n_tiles; ++i)
-        fbp_copy_tile(&fit->batch, &net->tile[i], FBP_COPY_BOTH);
+        fbp_renew_tile(&fit->batch, &net->tile[i], FBP_COPY_BOTH);
     fbp_set_fpmode(callers_mode);
     fit->prepared = true;
 }
@@ -384,7 +384,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
         fbp_clocks_sum(&fit->clocks, l, layer[l].seconds);
         layer[l].outer = l > 0 && at_once && fbp_updates_from_rows(&batch, &update, l - 1);
         layer[l].panels = layer[l].transposed = false;
-        if (l == 0 || !fit->keep_copies) continue;
+        if (l == 0 || !fbp_uses_copies(&fit->batch)) continue;
         const fbp_bf16_forms_t *tiles = &plan->factors.w_tiles[l - 1];
         const bool sparse = fit->batch.sparse && l == 1;
         layer[l].panels = !sparse && (plan->wp[l - 1] != NULL || tiles->right.at != NULL);

@@ -1,6 +1,6 @@
 /* net.c: checks a specification and lays out theta as W^1, b^1, W^2, b^2, …, with the gain and the
- * shift of a norm, its running statistics and the trained constants of an activation after the b of
- * their layer. */
+ * shift of a norm, its running statistics, the trained constants of an activation and the scale of
+ * the inputs after the b of their layer. */
 #include "net.h"
 
 #include <float.h>
@@ -75,7 +75,8 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
            place(net, at, has->no_bias ? 0 : n_out, &layer->b) &&
            place(net, at, gains, &layer->gain) && place(net, at, shifts, &layer->shift) &&
            place(net, at, statistics, &layer->mean) && place(net, at, statistics, &layer->var) &&
-           place(net, at, constants, &layer->constants);
+           place(net, at, constants, &layer->constants) &&
+           place(net, at, has->scale ? (size_t)layer->n_in : 0, &layer->scale);
 }
 
 static void need_scratch(fastbp_net_t *net, size_t elems) {
@@ -118,6 +119,7 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         net->max_width = fbp_max(net->max_width, layer->n_out);
         net->has_max_norm |= has->max_norm > 0;
         net->has_batch_norm |= has->norm == FASTBP_NORM_BATCH;
+        net->has_scale |= has->scale;
     }
     net->n_params = at;
     return true;
@@ -221,6 +223,9 @@ fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int pa
     case FBP_PART_B: return (fbp_part_t){layer->b, layer->has.no_bias ? 0 : vector};
     case FBP_PART_GAIN: return (fbp_part_t){layer->gain, norm ? vector : 0};
     case FBP_PART_SHIFT: return (fbp_part_t){layer->shift, fbp_norm_shifts(layer) ? vector : 0};
+    case FBP_PART_SCALE:
+        return (fbp_part_t){layer->scale + (size_t)tile->unit0,
+                            layer->has.scale ? tile->unit1 - tile->unit0 : 0};
     default: return (fbp_part_t){layer->constants, vector > 0 ? layer->n_constants : 0};
     }
 }

@@ -18,6 +18,7 @@ typedef struct {
     fbp_formula_t *formula; /* σ, if act is FASTBP_ACT_FORMULA; otherwise NULL */
     size_t constants;       /* offset of the trained constants of the formula, one after another */
     ptrdiff_t n_constants;  /* elements of all of them */
+    size_t scale;           /* offset of the factors of the inputs, [n_in], if it has them */
     bool plain;             /* out = σ(uW + b), σ built in: no norm, dropout or residual */
     bool frozen;            /* updates do not change its parameters */
 } fbp_layer_t;
@@ -65,18 +66,20 @@ struct fastbp_net {
     double input_dropout;
     bool has_max_norm;   /* some layer has this constraint */
     bool has_batch_norm; /* some layer has FASTBP_NORM_BATCH */
+    bool has_scale;      /* some layer has factors of its inputs */
     size_t run_scratch;  /* elements for fbp_run_t.scratch of every program; 0: there are none */
 };
 
-/* The parts of a layer in theta: W, divided into tiles, and vectors, which belong to the tile of
- * unit 0. */
+/* The parts of a layer in theta: W and scale, divided into tiles, and vectors, which belong to the
+ * tile of unit 0. */
 enum {
     FBP_PART_W,
     FBP_PART_B,
     FBP_PART_GAIN,
     FBP_PART_SHIFT,
     FBP_PART_CONSTANTS, /* all of a layer together */
-    FBP_PARTS           /* running statistics are none of them: no gradient changes them */
+    FBP_PART_SCALE,
+    FBP_PARTS /* running statistics are none of them: no gradient changes them */
 };
 
 /* Whether the norm of a layer has a shift. */
@@ -97,9 +100,13 @@ fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int pa
 /* The lowest layer l that updates change; L + 1 if there is none. */
 int fbp_lowest_trained(const fastbp_net_t *net);
 
-/* The address of element `offset` of a vector of the network's dtype. */
+/* The address of element `offset` of a vector of the network's dtype, and the element. */
 FBP_INLINE void *fbp_at(const fastbp_net_t *net, const void *base, size_t offset) {
     return (void *)((uintptr_t)base + offset * net->kernels->elem_size);
+}
+FBP_INLINE double fbp_element(const fastbp_net_t *net, const void *base, size_t offset) {
+    return net->dtype == FASTBP_F32 ? ((const float *)base)[offset]
+                                    : ((const double *)base)[offset];
 }
 
 #endif

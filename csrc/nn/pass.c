@@ -58,10 +58,10 @@ fastbp_status_t fbp_pass_run(fastbp_pass_t *pass, fbp_work_t work, fbp_region_fn
 void fbp_pass_copy(const fbp_batch_t *batch, fbp_team_t *team, int first, int last,
                    fbp_copies_t copies) {
     const fastbp_net_t *net = batch->plan->net;
-    if (!fbp_uses_copies(batch)) return;
+    if (!fbp_uses_copies(batch) && !net->has_scale) return;
     for (ptrdiff_t t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         const int l = net->tile[t].layer + 1;
-        if (first <= l && l <= last) fbp_copy_tile(batch, &net->tile[t], copies);
+        if (first <= l && l <= last) fbp_renew_tile(batch, &net->tile[t], copies);
     }
 }
 
@@ -76,7 +76,7 @@ typedef struct {
 
 static void run_forward(void *context, fbp_team_t *team, int worker) {
     const fbp_batch_t *batch = context;
-    if (fbp_factors_copied(&batch->plan->factors)) {
+    if (fbp_plan_reads_copies(batch->plan)) {
         fbp_pass_copy(batch, team, 1, batch->plan->net->n_layers, FBP_COPY_FORWARD);
         fbp_team_barrier(team);
     }

@@ -49,6 +49,16 @@ static bool output_is_z(const fbp_plan_t *plan) {
     return act == FASTBP_ACT_IDENTITY && plan->kind != FBP_PLAN_INSPECT;
 }
 
+static void carve_scaled_weights(fbp_plan_t *plan, fbp_arena_t *arena) {
+    const fastbp_net_t *net = plan->net;
+    for (int i = 0; i < net->n_layers; ++i) {
+        const fbp_layer_t *layer = &net->layer[i];
+        if (!layer->has.scale) continue;
+        const size_t elems = (size_t)layer->n_in * (size_t)layer->n_out; /* as in theta */
+        plan->scaled_w[i] = fbp_arena_take(arena, elems, net->kernels->elem_size);
+    }
+}
+
 /* The buffers of a pass forward and backward, for training or for inspection. */
 static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
@@ -74,6 +84,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
         if (layer->has.residual) skip_width = fbp_max(skip_width, layer->n_out);
     }
     if (skip_width > 0) take_rows(plan, arena, &plan->skip, skip_width);
+    carve_scaled_weights(plan, arena);
     if (!inspect && net->input_dropout > 0)
         take_rows(plan, arena, &plan->dropped, fbp_width(net, 0));
     plan->tile_penalty = fbp_arena_take(arena, (size_t)net->n_tiles, sizeof *plan->tile_penalty);
@@ -161,6 +172,8 @@ static void carve_worker(fbp_plan_t *plan, fbp_arena_t *arena, fbp_scratch_t *sc
     scratch->run = fbp_arena_take(arena, net->run_scratch, elem);
     if (plan->kind == FBP_PLAN_PREDICT) return;
     scratch->tile_sums = fbp_arena_take(arena, sums, elem);
+    if (net->has_scale)
+        scratch->slopes = fbp_arena_take(arena, FBP_TILE_UNITS * (size_t)kernels->lanes, elem);
     scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
     scratch->column = fbp_arena_take(arena, column_elems(net), elem);
     scratch->terms = fbp_arena_take(arena, term_elems(net), elem);
@@ -197,7 +210,7 @@ static fastbp_status_t init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_
     fbp_rows_t **const rows[] = {
         &plan->a,  &plan->z, &plan->delta, &plan->scaled,    &plan->act,
         &plan->dn, &plan->n, &plan->dc,    &plan->factors.a, &plan->factors.delta};
-    void ***const pointers[] = {&plan->wt, &plan->wp, &plan->stats};
+    void ***const pointers[] = {&plan->wt, &plan->wp, &plan->stats, &plan->scaled_w};
     const size_t n_rows = sizeof rows / sizeof *rows,
                  n_pointers = sizeof pointers / sizeof *pointers;
     fbp_bf16_forms_t **const forms[] = {&plan->factors.a_tiles, &plan->factors.delta_tiles,
@@ -318,6 +331,7 @@ fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan) {
 
 static void carve_copies(fbp_plan_t *plan, fbp_arena_t *arena) {
     const fastbp_net_t *net = plan->net;
+    carve_scaled_weights(plan, arena);
     fbp_factors_carve_weights(&plan->factors, net, arena);
     for (int i = 0; i < net->n_layers && plan->factors.kind == FBP_FACTORS_ROUNDED; ++i)
         plan->wp[i] = fbp_take_panels(net, arena, net->layer[i].n_out, net->layer[i].n_in);

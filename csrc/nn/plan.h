@@ -22,6 +22,7 @@ typedef struct {
     void *tile_sums;        /* raw sums of a weight tile */
     void *turned;           /* raw sums of the last few outputs of a tile, output by output */
     fbp_rows_t input;       /* a tile's units of x; at is NULL if x is read in place */
+    void *slopes;           /* of the scale of a tile, by lane of its sums; or NULL */
     void *column;           /* sums of the vectors of a layer: of b, of gain and shift, … */
     void *stack;            /* sums of parts of the rows, see fbp_plan_add_stack */
     void *run;              /* for fbp_run_t.scratch */
@@ -58,6 +59,8 @@ typedef struct {
     fbp_rows_t dropped; /* the inputs after dropout */
     /* Indexed by i = 0 … L − 1: copies of W^{i+1} in panels, row by row and transposed; or NULL. */
     void **wp, **wt;
+    /* Likewise: scale ⊙ W^{i+1}, which products read instead of W; NULL without a scale. */
+    void **scaled_w;
 
     bool state_is_cold; /* theta and the moments do not fit L2, so each step reads them again */
 
@@ -119,6 +122,11 @@ FBP_INLINE const fbp_rows_t *fbp_activated(const fbp_plan_t *plan, int l) {
  * σ(n). */
 const fbp_rows_t *fbp_plan_slope_rows(const fbp_plan_t *plan, int l);
 
+/* Whether forward products read copies of W or of scale ⊙ W, even those of few rows. */
+FBP_INLINE bool fbp_plan_reads_copies(const fbp_plan_t *plan) {
+    return fbp_factors_copied(&plan->factors) || plan->net->has_scale;
+}
+
 /* ---- buffers that only some calls need; a second call does nothing ---- */
 
 /* For s_i δ_i of every layer. */
@@ -136,7 +144,7 @@ fastbp_status_t fbp_plan_add_sparse(fbp_plan_t *plan);
 /* For the factors of dense rows of x, if the plan has rounded factors. */
 fastbp_status_t fbp_plan_add_factors(fbp_plan_t *plan);
 
-/* For predictions from rounded copies of W. */
+/* For predictions from rounded copies of W, or with the scale of a layer. */
 fastbp_status_t fbp_plan_add_copies(fbp_plan_t *plan);
 
 /* Turns dropout on or off in an inspection, until the next call. Only the first call that turns it

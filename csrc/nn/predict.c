@@ -66,7 +66,7 @@ static void run_blocks(void *context, fbp_team_t *team, int worker) {
     const prediction_t *prediction = context;
     const fastbp_net_t *net = prediction->net;
     const ptrdiff_t blocks = fbp_ceil_div(prediction->data->rows, prediction->block_rows);
-    if (fbp_factors_copied(&prediction->plan->factors)) {
+    if (fbp_plan_reads_copies(prediction->plan)) {
         const fbp_batch_t batch = batch_of(prediction, prediction->plan);
         for (ptrdiff_t t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team))
             fbp_copy_tile(&batch, &net->tile[t], FBP_COPY_FORWARD);
@@ -104,8 +104,7 @@ static fbp_plan_t *kept_plan(const fastbp_net_t *net) {
     fbp_plan_t *plan = malloc(sizeof *plan);
     if (plan == NULL) return NULL;
     fastbp_status_t status = fbp_plan_init(plan, net, FBP_PLAN_PREDICT, KEPT_ROWS, KEPT_ROWS, 1);
-    if (status == FASTBP_OK && fbp_factors_copied(&plan->factors))
-        status = fbp_plan_add_copies(plan);
+    if (status == FASTBP_OK && fbp_plan_reads_copies(plan)) status = fbp_plan_add_copies(plan);
     if (status != FASTBP_OK) {
         free_plan(plan);
         return NULL;
@@ -125,7 +124,7 @@ static bool predict_few(const fastbp_net_t *net, prediction_t *prediction) {
     if (ready) {
         const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
         const fbp_batch_t batch = batch_of(prediction, plan);
-        const ptrdiff_t tiles = fbp_factors_copied(&plan->factors) ? net->n_tiles : 0;
+        const ptrdiff_t tiles = fbp_plan_reads_copies(plan) ? net->n_tiles : 0;
         for (ptrdiff_t t = 0; t < tiles; ++t)
             fbp_copy_tile(&batch, &net->tile[t], FBP_COPY_FORWARD);
         predict_block(prediction, plan, 0, callers_mode);
@@ -138,6 +137,7 @@ static bool predict_few(const fastbp_net_t *net, prediction_t *prediction) {
 /* Lets a plan read the copies of W that another one owns. */
 static void share_copies(fbp_plan_t *plan, const fbp_plan_t *owner) {
     plan->wp = owner->wp;
+    plan->scaled_w = owner->scaled_w;
     plan->factors.w_tiles = owner->factors.w_tiles;
 }
 
@@ -153,7 +153,7 @@ static fastbp_status_t predict_shared(const fastbp_net_t *net, prediction_t *pre
                                prediction->data->rows, 1);
         if (status == FASTBP_OK) status = fbp_batch_accept(plan, prediction->data);
         if (w > 0) share_copies(plan, prediction->plan);
-        else if (status == FASTBP_OK && fbp_factors_copied(&plan->factors))
+        else if (status == FASTBP_OK && fbp_plan_reads_copies(plan))
             status = fbp_plan_add_copies(plan);
     }
     if (status == FASTBP_OK) fbp_pool_run(workers, run_blocks, prediction);

@@ -20,12 +20,55 @@ bool fbp_uses_copies(const fbp_batch_t *batch) {
            fbp_factors_copied(&batch->plan->factors);
 }
 
+/* The derivative of scale ⊙ W along a direction: dscale ⊙ W + scale ⊙ dW. */
+static void scale_along(const fbp_batch_t *batch, const fbp_tile_t *tile, void *out) {
+    const fastbp_net_t *net = batch->plan->net;
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    for (ptrdiff_t i = tile->unit0; i < tile->unit1; ++i) {
+        const size_t in_w = (size_t)((i - tile->unit0) * layer->n_out);
+        const fbp_tile_t unit = {tile->layer, i, i + 1};
+        const fbp_mat_t w = fbp_tile_weights(net, batch->around, &unit);
+        const fbp_update_t add = {
+            .grad_scale = fbp_element(net, batch->theta, layer->scale + (size_t)i),
+            .l2 = fbp_element(net, batch->around, layer->scale + (size_t)i),
+            .weights = fbp_tile_weights(net, batch->theta, &unit).at,
+            .ldw = layer->n_out,
+        };
+        net->kernels->write_gradient(&add, &w, fbp_at(net, out, in_w), layer->n_out);
+    }
+}
+
+void fbp_scale_tile(const fbp_batch_t *batch, const fbp_tile_t *tile) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    if (!layer->has.scale) return;
+    void *out =
+        fbp_at(net, plan->scaled_w[tile->layer], (size_t)tile->unit0 * (size_t)layer->n_out);
+    if (batch->around != NULL) {
+        scale_along(batch, tile, out);
+        return;
+    }
+    const fbp_mat_t w = fbp_tile_weights(net, batch->theta, tile);
+    const void *scale = fbp_at(net, batch->theta, layer->scale + (size_t)tile->unit0);
+    net->kernels->scale_rows(&w, scale, out, layer->n_out);
+}
+
+const void *fbp_weights_of(const fbp_batch_t *batch, int l) {
+    const fbp_layer_t *layer = &batch->plan->net->layer[l - 1];
+    return layer->has.scale ? batch->plan->scaled_w[l - 1]
+                            : fbp_at(batch->plan->net, batch->theta, layer->w);
+}
+
 /* Products of sparse rows read W in place. */
 void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_t copies) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_kernels_t *kernels = plan->net->kernels;
     const int planes = plan->factors.planes;
-    const fbp_mat_t w = fbp_tile_weights(plan->net, batch->theta, tile);
+    fbp_mat_t w = fbp_tile_weights(plan->net, batch->theta, tile);
+    fbp_scale_tile(batch, tile);
+    w.at = fbp_at(plan->net, fbp_weights_of(batch, tile->layer + 1),
+                  (size_t)tile->unit0 * (size_t)w.cols);
     const bool in_place = batch->sparse && tile->layer == 0;
     const bool forward = (copies & FBP_COPY_FORWARD) != 0 && !in_place;
     const bool recursion = (copies & FBP_COPY_TRANSPOSED) != 0;
@@ -44,6 +87,11 @@ void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_
         kernels->pack_panels(planes, &w, tile->unit0, n_in * panel, by_row);
     if (transposed != NULL && recursion)
         kernels->pack_transposed(planes, &w, tile->unit0, w.cols * panel, transposed);
+}
+
+void fbp_renew_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_t copies) {
+    if (fbp_uses_copies(batch)) fbp_copy_tile(batch, tile, copies);
+    else fbp_scale_tile(batch, tile);
 }
 
 /* ---- factors of rows ---- */
@@ -157,7 +205,7 @@ void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch
     }
     const void *panels = fbp_uses_copies(batch) ? plan->wp[l - 1] : NULL;
     product->a = fbp_gradient_a(batch, l)->row + row0;
-    product->b = fbp_at(net, batch->theta, layer->w);
+    product->b = fbp_weights_of(batch, l);
     product->ldb = layer->n_out;
     if (panels != NULL) set_panels(product, net, panels, layer->n_in);
     product->blocking = net->blocking;
@@ -176,7 +224,7 @@ void fbp_multiply_transposed(const fbp_batch_t *batch, const fbp_scratch_t *scra
         return;
     }
     product->a = batch->plan->delta[l].row + row0;
-    product->b = fbp_at(net, batch->theta, layer->w);
+    product->b = fbp_weights_of(batch, l);
     product->ldb = layer->n_out;
     product->blocking = net->blocking;
     net->kernels->gemm_nt(product);
@@ -242,8 +290,7 @@ void fbp_multiply_sparse(const fbp_batch_t *batch, ptrdiff_t row0, const fbp_gem
                          void *z, ptrdiff_t ldz) {
     const fbp_plan_t *plan = batch->plan;
     const fbp_layer_t *layer = &plan->net->layer[0];
-    const fbp_mat_t w = {fbp_at(plan->net, batch->theta, layer->w), layer->n_in, layer->n_out,
-                         layer->n_out};
+    const fbp_mat_t w = {fbp_weights_of(batch, 1), layer->n_in, layer->n_out, layer->n_out};
     plan->net->kernels->sparse_forward(plan->factors.planes, plan->sparse + row0, product->m, &w,
                                        product->bias, z, ldz);
 }

@@ -20,6 +20,16 @@ typedef enum { FBP_COPY_FORWARD = 1, FBP_COPY_TRANSPOSED = 2, FBP_COPY_BOTH = 3 
  * thread flush subnormals, as every region does. */
 void fbp_copy_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_t copies);
 
+/* The same if products of the batch read copies; otherwise fbp_scale_tile alone. */
+void fbp_renew_tile(const fbp_batch_t *batch, const fbp_tile_t *tile, fbp_copies_t copies);
+
+/* Makes plan->scaled_w of a tile: scale ⊙ W, or its derivative along batch->theta. Nothing if the
+ * layer has no scale. */
+void fbp_scale_tile(const fbp_batch_t *batch, const fbp_tile_t *tile);
+
+/* W^l as products read it, n_out apart: in theta, or multiplied by the scale of the layer. */
+const void *fbp_weights_of(const fbp_batch_t *batch, int l);
+
 /* ---- factors of rows, to be made when the rows are final and before a product reads them ---- */
 
 /* a^l (x for l = 0) of the rows, for l < L. */

@@ -24,7 +24,7 @@ struct fastbp_fit {
     uint32_t *order;   /* the samples of this epoch in their order, or NULL for that of the data */
     ptrdiff_t order_capacity;        /* samples that it can hold; 0 without an order */
     fastbp_population_t *population; /* whose memory it uses, or NULL */
-    bool keep_copies;                /* batches are large enough for copies of W */
+    bool keep_copies;                /* products read copies of W */
     int n_workers;
     bool pool_session;    /* a session of the pool is open, and has to be closed */
     fastbp_place_t place; /* of the next step */

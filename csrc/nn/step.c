@@ -110,7 +110,7 @@ void fbp_set_smoothing(const fastbp_fit_t *fit, ptrdiff_t step, fbp_batch_t *bat
 static void copy_updated(const fastbp_fit_t *fit, const fbp_tile_t *tile) {
     const fbp_layer_t *layer = &fit->plan.net->layer[tile->layer];
     if (fit->keep_copies && !layer->frozen && !fbp_limits_columns(layer))
-        fbp_copy_tile(&fit->batch, tile, FBP_COPY_BOTH);
+        fbp_renew_tile(&fit->batch, tile, FBP_COPY_BOTH);
 }
 
 /* Updates every W, tile by tile. Each task also prefetches a share of the next batch's rows. */
@@ -240,7 +240,7 @@ static void constraint_sweep(const fastbp_fit_t *fit, fbp_team_t *team, int work
     if (!fit->keep_copies) return;
     for (ptrdiff_t t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
         if (!fbp_limits_columns(&net->layer[net->tile[t].layer])) continue;
-        fbp_copy_tile(&fit->batch, &net->tile[t], FBP_COPY_BOTH);
+        fbp_renew_tile(&fit->batch, &net->tile[t], FBP_COPY_BOTH);
         fbp_lap(profile, net->tile[t].layer + 1, FASTBP_PHASE_UPDATE);
     }
 }

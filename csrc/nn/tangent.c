@@ -8,11 +8,14 @@
  * R{z}, R{a} and R{δ} are in a plan like that of z, a and δ; its copies of weights are those of V.
  * A formula f has trained constants c, which move too: R{a} = ∂f/∂n R{n} + ∂f/∂c R{c}, and likewise
  * R{δ^l} and R{∂J_i/∂c}; all by its programs. H V for c is (1/S) Σ s_i R{∂J_i/∂c}.
+ * With a scale s, W stands for s ⊙ W, whose derivative is v^s ⊙ W + s ⊙ V, and sums G of W are
+ * s ⊙ G for W and Σ_k W_jk G_jk for s; so H V has the sums of G = aᵀδ with V instead of W, too.
  * A norm n = norm(z) comes between z and σ in both directions, by norm_curve.inc. With d = ∂J_i/∂n,
  * H V for its gain is (1/S) Σ s_i (R{d} ⊙ x̂ + d ⊙ R{x̂}), for its shift (1/S) Σ s_i R{d}. */
 #include "activate.h"
 #include "batch_norm.h"
 #include "pass.h"
+#include "products.h"
 #include "update.h"
 
 /* The pass, its tangent, and mixtures of both, which combine the δ of one with the weights of the
@@ -27,6 +30,7 @@ typedef struct {
     fbp_batch_t moved;   /* W with R{δ}: R{δ} Wᵀ */
     fbp_batch_t summed;  /* a with R{δ}, V for the penalty: aᵀ R{δ} + l2 V */
     fbp_batch_t crossed; /* R{a} and V with δ: δ Vᵀ and R{a}ᵀ δ */
+    fbp_batch_t pulled;  /* a and δ with the scale and W of V, for layers with a scale */
     fastbp_net_t smooth; /* the network without l1, whose second derivative is 0 */
     double grad_scale;
     void *out;
@@ -104,8 +108,8 @@ static fbp_norm_curve_t norm_of(const curve_t *c, int l, const fbp_block_t *bloc
 
 /* ---- forward ---- */
 
-/* out[rows,n_out] = a[rows,n_in] · W^l (+ bias), W^l from theta */
-static void times_weights(const curve_t *c, const fbp_rows_t *a, const void *theta, bool bias,
+/* out[rows,n_out] = a[rows,n_in] · W^l (+ bias), W^l as the products of a batch read it */
+static void times_weights(const curve_t *c, const fbp_rows_t *a, const fbp_batch_t *from, bool bias,
                           int l, const fbp_block_t *block, const fbp_scratch_t *scratch,
                           const fbp_rows_t *out) {
     const fastbp_net_t *net = c->tangent->net;
@@ -114,12 +118,12 @@ static void times_weights(const curve_t *c, const fbp_rows_t *a, const void *the
         .c = fbp_row_at(c->tangent, out, block->row0),
         .ldc = out->ld,
         .a = a->row + block->row0,
-        .b = fbp_at(net, theta, layer->w),
+        .b = fbp_weights_of(from, l),
         .ldb = layer->n_out,
         .m = block->rows,
         .n = layer->n_out,
         .k = layer->n_in,
-        .bias = bias && !layer->has.no_bias ? fbp_at(net, theta, layer->b) : NULL,
+        .bias = bias && !layer->has.no_bias ? fbp_at(net, from->theta, layer->b) : NULL,
         .blocking = net->blocking,
         .pack = scratch->pack,
     };
@@ -135,10 +139,9 @@ static void forward_layer(const curve_t *c, int l, const fbp_block_t *block,
     const bool carried = l > 1 || c->moved_x; /* R{a^{l−1}} is not 0 */
     const fbp_rows_t *rz = &t->z[l], *ra = &t->a[l];
     if (c->v != NULL)
-        times_weights(c, &c->batch->plan->a[l - 1], c->v, true, l, block, scratch, rz);
+        times_weights(c, &c->batch->plan->a[l - 1], &c->crossed, true, l, block, scratch, rz);
     if (carried)
-        times_weights(c, &t->a[l - 1], c->batch->theta, false, l, block, scratch,
-                      c->v != NULL ? ra : rz);
+        times_weights(c, &t->a[l - 1], c->batch, false, l, block, scratch, c->v != NULL ? ra : rz);
     if (carried && c->v != NULL) add_rows(t, rz, block, n_out, ra);
     if (layer->has.norm != FASTBP_NORM_NONE) {
         const fbp_norm_curve_t norm = norm_of(c, l, block);
@@ -261,14 +264,15 @@ static void recursion_layer(const curve_t *c, int l, const fbp_block_t *block,
     if (layer->has.norm != FASTBP_NORM_NONE) bend_norm(c, l, block);
 }
 
-/* Adds raw sums, for W or for gain, to H V. */
+/* Adds raw sums, for W, gain or scale, to H V. */
 static void add_sums(void *context, const fbp_tile_t *tile, const fbp_mat_t *sums, ptrdiff_t row,
                      ptrdiff_t column) {
     const curve_t *c = context;
     const fastbp_net_t *net = c->tangent->net;
     const fbp_layer_t *layer = &net->layer[tile->layer];
     const size_t in_w = layer->w + (size_t)row * (size_t)layer->n_out + (size_t)column;
-    void *out = fbp_at(net, c->out, row == FBP_ROW_GAIN ? layer->gain : in_w);
+    const size_t at = row < 0 ? fbp_tile_part(net, tile, (int)-row).offset : in_w;
+    void *out = fbp_at(net, c->out, at);
     const fbp_update_t add = {
         .grad_scale = c->grad_scale, .l2 = 1, .weights = out, .ldw = layer->n_out};
     net->kernels->write_gradient(&add, sums, out, layer->n_out);
@@ -286,6 +290,17 @@ static void add_norm_sums(curve_t *c, const fbp_scratch_t *scratch, const fbp_ti
     add_sums(c, tile, &sums, FBP_ROW_GAIN, 0);
 }
 
+/* scale ⊙ W and its derivative along V, which the products read in layers with a scale. */
+static void scale_weights(const curve_t *c, fbp_team_t *team) {
+    const fastbp_net_t *net = c->tangent->net;
+    if (!net->has_scale) return;
+    for (ptrdiff_t t = fbp_team_next(team); t < net->n_tiles; t = fbp_team_next(team)) {
+        fbp_scale_tile(c->batch, &net->tile[t]);
+        if (c->v != NULL) fbp_scale_tile(&c->crossed, &net->tile[t]);
+    }
+    fbp_team_barrier(team);
+}
+
 static void run_curve(void *context, fbp_team_t *team, int worker) {
     static const void *const none[FBP_MAX_WARM] = {NULL};
     curve_t *c = context;
@@ -296,6 +311,7 @@ static void run_curve(void *context, fbp_team_t *team, int worker) {
     fbp_team_barrier(team);
     fbp_pass_copy(&c->crossed, team, 2, top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
+    scale_weights(c, team);
     for (fbp_block_t block; fbp_next_block(c->batch, team, &block);) {
         for (int l = 1; l <= top; ++l) forward_layer(c, l, &block, scratch);
         output_layer(c, &block, scratch);
@@ -308,12 +324,15 @@ static void run_curve(void *context, fbp_team_t *team, int worker) {
         const fbp_tile_t *tile = &net->tile[t];
         fbp_gradient_tile(&c->summed, scratch, tile, c->grad_scale, c->out);
         if (tile->layer > 0) fbp_weight_tile(&c->crossed, scratch, tile, add_sums, c, none);
+        if (net->layer[tile->layer].has.scale)
+            fbp_weight_tile(&c->pulled, scratch, tile, add_sums, c, none);
         add_norm_sums(c, scratch, tile);
     }
 }
 
 static void run_tangent(void *context, fbp_team_t *team, int worker) {
     const curve_t *c = context;
+    scale_weights(c, team);
     for (fbp_block_t block; fbp_next_block(c->batch, team, &block);)
         for (int l = 1; l <= c->tangent->net->n_layers; ++l)
             forward_layer(c, l, &block, &c->batch->plan->scratch[worker]);
@@ -332,6 +351,10 @@ fastbp_status_t fastbp_jvp(fastbp_pass_t *pass, const void *theta, const void *d
     pass->batch.theta = theta;
     fbp_plan_t *tangent = &pass->tangent;
     curve_t c = {.batch = &pass->batch, .tangent = tangent, .v = dtheta, .moved_x = dx != NULL};
+    c.crossed = pass->batch;
+    c.crossed.plan = tangent;
+    c.crossed.theta = dtheta;
+    c.crossed.around = theta;
     for (ptrdiff_t i = 0; dx != NULL && i < pass->batch.rows; ++i)
         tangent->a[0].row[i] = fbp_at(net, dx, (size_t)((ptrdiff_t)i * lddx));
     status = fbp_pass_run(pass, (fbp_work_t){4, 0}, run_tangent, &c);
@@ -369,9 +392,10 @@ fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v
     c.crossed_plan = *tangent;
     c.crossed_plan.delta = plan->delta;
     c.crossed_plan.scaled = plan->scaled;
-    c.moved = c.summed = c.crossed = pass->batch;
+    c.moved = c.summed = c.crossed = c.pulled = pass->batch;
     c.moved.plan = c.summed.plan = &c.moved_plan;
     c.crossed.plan = &c.crossed_plan;
-    c.summed.theta = c.crossed.theta = v;
+    c.summed.theta = c.crossed.theta = c.pulled.theta = v;
+    c.summed.around = c.crossed.around = theta;
     return fbp_pass_run(pass, (fbp_work_t){12, 8}, run_curve, &c);
 }

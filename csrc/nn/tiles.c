@@ -157,6 +157,33 @@ static void sum_sparse(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     }
 }
 
+/* Turns the sums G of outputs column … of a tile, whose layer is (u ⊙ scale) W, into those of W,
+ * scale_j G_jk, and adds up those of scale, Σ_k W_jk G_jk, in scratch->slopes. */
+static void scale_sums(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                       const fbp_tile_t *tile, ptrdiff_t column, ptrdiff_t cols) {
+    const fastbp_net_t *net = batch->plan->net;
+    const void *theta = batch->around != NULL ? batch->around : batch->theta;
+    const size_t bytes = (size_t)net->kernels->lanes * net->kernels->elem_size;
+    fbp_mat_t w = fbp_tile_weights(net, theta, tile);
+    w.at = fbp_at(net, w.at, (size_t)column);
+    w.cols = cols;
+    if (column == 0) memset(scratch->slopes, 0, (size_t)w.rows * bytes);
+    net->kernels->scale_sums(&w,
+                             fbp_at(net, theta, fbp_tile_part(net, tile, FBP_PART_SCALE).offset),
+                             scratch->tile_sums, sums_ld(net, tile->layer), scratch->slopes);
+}
+
+/* Hands on the sums of scale that are in scratch->slopes, lane by lane. */
+static void finish_scale(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                         const fbp_tile_t *tile, fbp_finish_fn finish, void *context) {
+    const fbp_kernels_t *kernels = batch->plan->net->kernels;
+    const ptrdiff_t units = tile->unit1 - tile->unit0;
+    const fbp_mat_t slopes = {scratch->slopes, units, kernels->lanes, kernels->lanes};
+    kernels->row_sums(&slopes, scratch->column, 1);
+    const fbp_mat_t sums = {scratch->column, 1, units, units};
+    finish(context, tile, &sums, FBP_ROW_SCALE, 0);
+}
+
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
     const fastbp_net_t *net = batch->plan->net;
@@ -169,11 +196,13 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         else if (fbp_sums_from_tiles(batch))
             fbp_sum_tiles(batch, tile, j, cols, scratch->tile_sums, sums_ld(net, tile->layer));
         else tile_sums(batch, scratch, tile, j, cols, j + cols == n_out ? turned : 0, warm);
+        if (net->layer[tile->layer].has.scale) scale_sums(batch, scratch, tile, j, cols);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
         const fbp_mat_t sums = sums_of(net, tile->layer, scratch, units, cols);
         finish(context, tile, &sums, tile->unit0, j);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
     }
+    if (net->layer[tile->layer].has.scale) finish_scale(batch, scratch, tile, finish, context);
 }
 
 /* A tile whose vectors are summed and handed on. */

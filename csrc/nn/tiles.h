@@ -6,12 +6,14 @@
 
 #include "batch.h"
 
-/* Values of `row` below that stand for b, gain, shift and constants instead of a row of W. */
+/* Values of `row` below that stand for b, gain, shift, constants and scale instead of a row of W.
+ */
 enum {
     FBP_ROW_BIAS = -FBP_PART_B,
     FBP_ROW_GAIN = -FBP_PART_GAIN,
     FBP_ROW_SHIFT = -FBP_PART_SHIFT,
-    FBP_ROW_CONSTANTS = -FBP_PART_CONSTANTS
+    FBP_ROW_CONSTANTS = -FBP_PART_CONSTANTS,
+    FBP_ROW_SCALE = -FBP_PART_SCALE
 };
 
 /* Receives the raw sums of a part of a tile: units row … of W and outputs column …, or a vector of
@@ -20,8 +22,8 @@ typedef void (*fbp_finish_fn)(void *context, const fbp_tile_t *tile, const fbp_m
                               ptrdiff_t row, ptrdiff_t column);
 
 /* Sums aᵀδ of a tile over the batch and hands the sums to `finish`, tile_outputs columns of the
- * machine at a time. warm: vectors laid out as theta that `finish` will use, to be prefetched; NULL
- * ends the list. */
+ * machine at a time; and those of the tile's part of scale, if the layer has one. warm: vectors
+ * laid out as theta that `finish` will use, to be prefetched; NULL ends the list. */
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]);
 

@@ -130,7 +130,7 @@ static fbp_update_t update_of(const fbp_update_t *update, const fastbp_optimizer
     static const int group[FBP_PARTS] = {
         [FBP_PART_W] = FASTBP_GROUP_WEIGHTS,           [FBP_PART_B] = FASTBP_GROUP_BIAS,
         [FBP_PART_GAIN] = FASTBP_GROUP_NORM,           [FBP_PART_SHIFT] = FASTBP_GROUP_NORM,
-        [FBP_PART_CONSTANTS] = FASTBP_GROUP_CONSTANTS,
+        [FBP_PART_CONSTANTS] = FASTBP_GROUP_CONSTANTS, [FBP_PART_SCALE] = FASTBP_GROUP_SCALE,
     };
     if (o->lr_factors == NULL) return *update;
     fbp_update_t own = *update;
@@ -309,10 +309,10 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
 
 bool fbp_updates_from_rows(const fbp_batch_t *batch, const fbp_update_t *update, int layer) {
     const fastbp_net_t *net = batch->plan->net;
-    const bool sparse = batch->sparse && layer == 0;
+    const bool whole = (batch->sparse && layer == 0) || net->layer[layer].has.scale;
     const bool wide = net->layer[layer].n_out >= net->kernels->lanes;
     const bool few = batch->rows <= FBP_OUTER_MAX && !fbp_sums_from_tiles(batch);
-    return few && !update->options && !sparse && wide && batch->segments == NULL;
+    return few && !update->options && !whole && wide && batch->segments == NULL;
 }
 
 /* Updates a tile of W from the few rows of a batch directly, without raw sums in memory. */

@@ -91,7 +91,7 @@ class Architecture:
         return unpack(flat, self.widths[0], self.dense)
 
     def slices(self) -> list[dict[str, slice]]:
-        """Where W, b, gain, shift, statistics and constants of each layer are in theta.
+        """Where the parameters of each layer are in theta: W, b, gain, shift, statistics, ….
 
         Each has the parts that it needs. All its trained constants are one part.
         """
@@ -99,8 +99,10 @@ class Architecture:
         for layer in self.dense:
             sizes = {name: prod(shape) for name, shape in layer.shapes(n_in).items()}
             constants = [sizes.pop(name) for name in layer.activation.constants]
+            scale = {"scale": sizes.pop("scale")} if layer.scale else {}
             if constants:
                 sizes["constants"] = sum(constants)
+            sizes |= scale
             ends = list(accumulate(sizes.values(), initial=start))
             found.append(
                 {name: slice(*pair) for name, pair in zip(sizes, pairwise(ends), strict=True)}

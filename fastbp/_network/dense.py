@@ -118,7 +118,7 @@ class Dense:
     """A fully connected layer, for `Network.from_layers`.
 
     With u the input of the layer, z = uW + b, n = norm(z) and a = σ(n), its output is a, or with
-    `dropout` p and `residual` a ⊙ m/(1 − p) + u.
+    `dropout` p and `residual` a ⊙ m/(1 − p) + u. With a `scale` s, z = (u ⊙ s)W + b.
 
     Parameters
     ----------
@@ -144,6 +144,8 @@ class Dense:
         ‖W[:, k]‖ <= max_norm. None sets no limit.
     non_negative : bool, default False
         Whether negative weights become 0 after every update.
+    scale : bool, default False
+        Whether each input has a trained factor s, which is 1 at first.
 
     Raises
     ------
@@ -166,6 +168,7 @@ class Dense:
     trainable: bool
     max_norm: float | None
     non_negative: bool
+    scale: bool
 
     @hinting("Dense")
     def __init__(
@@ -180,6 +183,7 @@ class Dense:
         trainable: bool = True,
         max_norm: float | None = None,
         non_negative: bool = False,
+        scale: bool = False,
     ) -> None:
         if norm is not None and not isinstance(norm, Norm):
             norm = _norm_of(norm)
@@ -196,15 +200,21 @@ class Dense:
             "residual": residual,
             "trainable": trainable,
             "non_negative": non_negative,
+            "scale": scale,
         }
         for name, flag in flags.items():
             checked[name] = check.check_flag(flag, name)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        if self.scale and "scale" in self.activation.constants:
+            raise ValueError(
+                f"a layer with scale=True has a parameter named scale; the activation "
+                f"{self.activation} has a constant of that name: rename it"
+            )
 
     @property
     def is_plain(self) -> bool:
-        """Whether the output is σ(uW + b), without norm, dropout or residual."""
+        """Whether the output is σ(z), without norm, dropout or residual."""
         return self.norm is None and self.dropout == 0 and not self.residual
 
     def options(self) -> list[str]:
@@ -220,6 +230,7 @@ class Dense:
             "residual": self.residual,
             f"max_norm {self.max_norm}": self.max_norm is not None,
             "non-negative": self.non_negative,
+            "scaled inputs": self.scale,
         }
         return [word for word, holds in words.items() if holds]
 
@@ -238,6 +249,8 @@ class Dense:
         if constants := self.activation.constants:
             each = (n_out,) if self.activation.per == "unit" else (1,)
             shapes |= dict.fromkeys(constants, each)
+        if self.scale:
+            shapes["scale"] = (n_in,)
         return shapes
 
     def __repr__(self) -> str:
@@ -260,6 +273,7 @@ _DEFAULTS = {
     "trainable": True,
     "max_norm": None,
     "non_negative": False,
+    "scale": False,
 }
 
 
@@ -351,7 +365,9 @@ def unpack(flat: Array, n_in: int, layers: Sequence[Dense]) -> list[dict[str, Ar
 
 
 def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dtype[Any]) -> Array:
-    """The first theta: W and b by init, gains 1, shifts 0, constants as given, statistics 0 and 1.
+    """The first theta: W and b by init, gains and scales 1, shifts 0, statistics 0 and 1.
+
+    Constants are as given.
 
     >>> draw_parameters(3, [Dense(4, "relu"), Dense(2)], 7, np.dtype("float32")).shape
     (26,)
@@ -367,6 +383,8 @@ def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dty
             blocks["gain"][...] = 1
         if "running_var" in blocks:
             blocks["running_var"][...] = 1
+        if layer.scale:
+            blocks["scale"][...] = 1
         for name, value in layer.activation.constants.items():
             if abs(value) > float(np.finfo(dtype).max):
                 raise ValueError(

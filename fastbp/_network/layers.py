@@ -79,18 +79,19 @@ class Layer:
 
     W (n_in, n_out) and b (n_out,) are views of theta, dW and db are views of grad. Writing into
     them changes the network. Assigning an array to W or b copies its values; ValueError for another
-    shape. gain and shift (n_out,) of a norm, with dgain and dshift, behave likewise, and so do
-    running_mean and running_var (n_out,) of batch norm, which no gradient changes. Those that the
-    layer does not have are None. `constants` are the trained constants of the activation by name,
-    (1,) each or (n_out,), and `dconstants` their gradients.
+    shape. gain and shift (n_out,) of a norm, with dgain and dshift, and the scale (n_in,) of the
+    inputs, with dscale, behave likewise, and so do running_mean and running_var (n_out,) of batch
+    norm, which no gradient changes. Those that the layer does not have are None. `constants` are
+    the trained constants of the activation by name, (1,) each or (n_out,), and `dconstants` their
+    gradients.
 
     z, a and delta, all (batch, n_out), belong to the last forward and backward, and are None
-    before: z = uW + b, a is the output of the layer, delta = ∂J_i/∂z. Writing into delta changes
-    only the result of `input_gradient`, and only in the first layer, until the next backward; use
-    `backward_from` to inject an error signal.
+    before: z = uW + b, or (u ⊙ scale)W + b, a is the output of the layer, delta = ∂J_i/∂z. Writing
+    into delta changes only the result of `input_gradient`, and only in the first layer, until the
+    next backward; use `backward_from` to inject an error signal.
 
     `trainable` is True at first. Training and `step` do not change a layer where it is False. Only
-    W, b, gain, shift, running_mean, running_var, constants and trainable can be set;
+    W, b, gain, shift, scale, running_mean, running_var, constants and trainable can be set;
     AttributeError for anything else.
 
     >>> from fastbp import Network
@@ -115,8 +116,8 @@ class Layer:
         if name[0] != "_" and not isinstance(getattr(type(self), name, None), property):
             hint = f": {OF_LAYERS[name]}" if name in OF_LAYERS else ""
             raise AttributeError(
-                f"a layer has no {name} to set; W, b, gain, shift, running_mean, running_var, "
-                f"constants and trainable may be set{hint}"
+                f"a layer has no {name} to set; W, b, gain, shift, scale, running_mean, "
+                f"running_var, constants and trainable may be set{hint}"
             )
         super().__setattr__(name, value)
 
@@ -266,6 +267,17 @@ class Layer:
         self._set("running_var", value)
 
     @property
+    def scale(self) -> Array | None:
+        """Trained factors (n_in,) of the inputs, if `dense.scale`."""
+        return self._parameters.get("scale") if self._dense.scale else None
+
+    @scale.setter
+    def scale(self, value: object) -> None:
+        if not self._dense.scale:
+            raise AttributeError(f"this layer has no scale; it is {self._dense!r}")
+        self._set("scale", value)
+
+    @property
     def constants(self) -> Constants:
         """The trained constants of the activation by name; {} if it has none.
 
@@ -306,6 +318,11 @@ class Layer:
     def dshift(self) -> Array | None:
         """Gradient of J with respect to the norm's shift (n_out,)."""
         return self._gradients.get("shift")
+
+    @property
+    def dscale(self) -> Array | None:
+        """Gradient of J with respect to the scale of the inputs (n_in,)."""
+        return self._gradients.get("scale") if self._dense.scale else None
 
     @property
     def dconstants(self) -> dict[str, Array]:

@@ -10,7 +10,8 @@ is not "highest". Version 4 has the same fields, and is written if an activation
 formula: the architecture has its text, and a trained constant beta is the tensor "layers.0.beta".
 Version 5 has `feature_names` too, and is written if the network has them. Version 6 is written if
 a layer has batch norm, whose statistics are the tensors "layers.0.running_mean" and
-"layers.0.running_var"; `feature_names` may be null there.
+"layers.0.running_var"; `feature_names` may be null there. Version 7 also says of each layer whether
+it has the tensor "layers.0.scale", and is written if one has.
 Nothing is pickled, and no text is executed.
 """
 
@@ -72,10 +73,12 @@ VERSIONS = {
     "4": _FIELDS_3,
     "5": _FIELDS_5,
     "6": _FIELDS_6,
+    "7": _FIELDS_6,
 }
-_WITH_FORMULAS = ("4", "5", "6")
+_WITH_FORMULAS = ("4", "5", "6", "7")
 _WITH_NAMES = "5"
-_WITH_BATCH_NORM = "6"
+_WITH_BATCH_NORM = ("6", "7")
+_WITH_SCALES = "7"
 MAX_FORMULAS = 1_000_000  # characters, so that a forged file cannot keep the reader busy
 _FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
 _LAYER: Fields = {
@@ -87,6 +90,7 @@ _LAYER: Fields = {
     "max_norm": ((int, float, _OPTIONAL), "a number or null"),
     "non_negative": _FLAG,
 }
+_LAYER_7: Fields = {**_LAYER, "scale": _FLAG}
 
 
 class Described(NamedTuple):
@@ -178,6 +182,8 @@ def describe_network(
     names = None if feature_names is None else list(feature_names)
     version = _version(net, layers, named=names is not None)
     fields = _described(net, layers, seed) | {"feature_names": names}
+    if version == _WITH_SCALES:
+        fields["layers"] = [_options(layer, _LAYER_7) for layer in layers]
     architecture = {name: fields[name] for name in VERSIONS[version]}
     return Described(version, architecture, preprocessing, tensors)
 
@@ -271,7 +277,7 @@ def plan_network(
     architecture: dict[str, Any], version: str, preprocessing: dict[str, Any] | None
 ) -> Planned:
     """A network by its checked architecture; ModelFileError if there can be none such."""
-    dense, loss = _layers(architecture)
+    dense, loss = _layers(architecture, version)
     _check_formulas(version, dense, loss)
     _check_batch_norm(version, dense)
     return Planned(architecture, preprocessing, dense, loss)
@@ -304,8 +310,10 @@ def make_network(
 
 def _version(net: Architecture, layers: Sequence[Layer], *, named: bool) -> str:
     """The lowest version that can hold the network, so that older readers take it."""
+    if any(layer.scale for layer in net.dense):
+        return _WITH_SCALES
     if net.has_batch_norm:
-        return _WITH_BATCH_NORM
+        return _WITH_BATCH_NORM[0]
     if named:
         return _WITH_NAMES
     if _has_formulas(net.dense, net.criterion):
@@ -333,15 +341,15 @@ def _described(net: Architecture, layers: Sequence[Layer], seed: int) -> dict[st
         "l1": net.l1,
         "l2": net.l2,
         "seed": seed,
-        "layers": [_options(layer) for layer in layers],
+        "layers": [_options(layer, _LAYER) for layer in layers],
         "input_dropout": net.input_dropout,
         "matmul_precision": net.matmul_precision,
     }
 
 
-def _options(layer: Layer) -> dict[str, object]:
+def _options(layer: Layer, fields: Fields) -> dict[str, object]:
     dense = layer.dense
-    options = {name: getattr(dense, name) for name in _LAYER}
+    options = {name: getattr(dense, name) for name in fields}
     norm = None if dense.norm is None else str(dense.norm)
     return options | {"norm": norm, "trainable": layer.trainable}
 
@@ -400,8 +408,9 @@ def check_architecture(architecture: dict[str, Any], version: str) -> None:
         )
 
 
-def _layers(architecture: dict[str, Any]) -> tuple[list[Dense], Loss]:
+def _layers(architecture: dict[str, Any], version: str) -> tuple[list[Dense], Loss]:
     """The layers and the loss of a checked architecture; no parameters are drawn for them."""
+    fields = _LAYER_7 if version == _WITH_SCALES else _LAYER
     units = architecture["widths"][1:]
     options = architecture.get("layers", [{}] * len(units))
     if len(options) != len(units):
@@ -410,7 +419,7 @@ def _layers(architecture: dict[str, Any]) -> tuple[list[Dense], Loss]:
         )
     for i, each in enumerate(options):
         if "layers" in architecture:
-            check_fields(each, _LAYER, f"layer {i} of the architecture")
+            check_fields(each, fields, f"layer {i} of the architecture")
     hidden, output = architecture["activations"], architecture["output"]
     try:
         activations = resolve_layers(len(units), hidden, output)
@@ -454,10 +463,10 @@ def _check_formulas(version: str, layers: list[Dense], loss: Loss) -> None:
 def _check_batch_norm(version: str, layers: list[Dense]) -> None:
     """Batch norm stands in files of its version only, which older releases refuse at once."""
     for i, layer in enumerate(layers):
-        if layer.norm is not None and layer.norm.by_batch and version != _WITH_BATCH_NORM:
+        if layer.norm is not None and layer.norm.by_batch and version not in _WITH_BATCH_NORM:
             raise ModelFileError(
                 f"layer {i} of the architecture has batch norm, which version {version} does not "
-                f"have: expected version {_WITH_BATCH_NORM}"
+                f"have: expected version {' or '.join(_WITH_BATCH_NORM)}"
             )
 
 

@@ -23,7 +23,6 @@ _UNITS = 16  # units of a layer that are shown one by one
 _GRADIENTS = 144  # weights of a layer whose gradients are shown one by one
 _TERMS = 8  # terms of a sum that are shown
 _LONGEST = 80  # characters of a formula that is filled in
-_NOT_OF_ACTIVATION = ("W", "b", "gain", "shift", *STATISTICS)
 _HIGH = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -52,7 +51,8 @@ class LayerWalk:
     slope : ndarray (n_out,) or None
         σ'(z). None for a layer with a norm and for softmax, where each delta depends on every g.
     parameters, gradients : dict of str to ndarray
-        W, b, gain, shift and trained constants, as far as the layer has them, and ∂J of each.
+        W, b, gain, shift, trained constants and scale, as far as the layer has them, and ∂J of
+        each.
     """
 
     number: int
@@ -85,7 +85,17 @@ class LayerWalk:
     @property
     def constants(self) -> dict[str, Array]:
         """The trained constants of the activation by name, as far as it has some."""
-        return {name: a for name, a in self.parameters.items() if name not in _NOT_OF_ACTIVATION}
+        return {name: self.parameters[name] for name in self.activation.constants}
+
+    @property
+    def scale(self) -> Array | None:
+        """Factors (n_in,) of the inputs, or None."""
+        return self.parameters["scale"] if self.dense.scale else None
+
+    @property
+    def v(self) -> Array:
+        """What W is multiplied by (n_in,): u, or u ⊙ scale."""
+        return self.u if self.scale is None else self.u * self.scale
 
     @property
     def dW(self) -> Array:
@@ -220,7 +230,7 @@ class Part:
     Attributes
     ----------
     kind : str
-        "z", "n", "a", "loss", "delta" or "gradients".
+        "v" (u ⊙ scale), "z", "n", "a", "loss", "delta" or "gradients".
     layer : int
         l; 0 for the loss.
     formula : str
@@ -278,6 +288,8 @@ def heading(layer: LayerWalk) -> str:
 def parts(walk: Walk) -> Iterator[Part]:
     """The steps of the walk in their order."""
     for layer in walk.layers:
+        if layer.scale is not None:
+            yield _v(layer)
         yield _z(layer)
         if layer.n is not None:
             yield _n(layer)
@@ -355,8 +367,24 @@ def _function(layer: LayerWalk) -> str:
 # ---- forward ------------------------------------------------------------------------------------
 
 
+def _factor_name(layer: LayerWalk) -> str:
+    """What the lines call the input that W is multiplied by."""
+    return _input_name(layer) if layer.scale is None else f"v{high(layer.number)}"
+
+
+def _v(layer: LayerWalk) -> Part:
+    l, scale = high(layer.number), layer.scale
+    assert scale is not None
+
+    def line(i: int) -> str:
+        product = f"{factor(layer.u[i])}·{factor(scale[i])}"
+        return f"v{l}{low(i)} = {product} = {number_text(float(layer.v[i]))}"
+
+    return Part("v", layer.number, f"v{l} = {_input_name(layer)} scale", _rows(len(scale), line))
+
+
 def _z(layer: LayerWalk) -> Part:
-    l, u = high(layer.number), layer.u
+    l, u = high(layer.number), layer.v
     bias = f" + b{l}" if layer.b is not None else ""
 
     def line(j: int) -> str:
@@ -365,7 +393,7 @@ def _z(layer: LayerWalk) -> Part:
             total += f" + {factor(layer.b[j])}"
         return f"z{l}{low(j)} = {total} = {number_text(float(layer.z[j]))}"
 
-    formula = f"z{l} = {_input_name(layer)} W{l}{bias}"
+    formula = f"z{l} = {_factor_name(layer)} W{l}{bias}"
     return Part("z", layer.number, formula, _rows(len(layer.z), line))
 
 
@@ -641,16 +669,19 @@ def _slope_above(walk: Walk, layer: LayerWalk) -> tuple[str, Filled]:
 
     def filled(j: int) -> str:
         total = _sum(len(delta), lambda k: f"{factor(W[j, k])}·{factor(delta[k])}")
+        if above.scale is not None:
+            total = f"{factor(above.scale[j])}·({total})"
         if around and above.g is not None:
             total += f" + {factor(above.g[j])}"
         return total
 
-    name = f"W{high(l + 1)} δ{high(l + 1)}" + (f" + ∂J/∂a{high(l + 1)}" if around else "")
+    scale = "scale " if above.scale is not None else ""
+    name = f"{scale}W{high(l + 1)} δ{high(l + 1)}" + (f" + ∂J/∂a{high(l + 1)}" if around else "")
     return name, filled
 
 
 def _gradients(walk: Walk, layer: LayerWalk) -> Part:
-    l, u = high(layer.number), _input_name(layer)
+    l, u = high(layer.number), _factor_name(layer)
     by = f" / {number_text(walk.weight)}" if walk.weight != 1 else ""
     formula = f"dW{l} = {u}ᵀ δ{l}{by}"
     if walk.l1 > 0:
@@ -659,6 +690,8 @@ def _gradients(walk: Walk, layer: LayerWalk) -> Part:
         formula += f" + {number_text(walk.l2)} W{l}"
     if layer.b is not None:
         formula += f",  db{l} = δ{l}{by}"
+    if layer.scale is not None:
+        formula += f",  dscale{l} = {_input_name(layer)} W{l} δ{l}{by}"
     lines = _weights(walk, layer, by)
     for name, gradient in layer.gradients.items():
         if name != "W" and name not in STATISTICS:
@@ -673,7 +706,7 @@ def _weights(walk: Walk, layer: LayerWalk, by: str) -> list[Line]:
         return [Line(f"dW{l} = {values_text(dW, edge=2)}")]
 
     def line(i: int, j: int) -> Line:
-        total = f"{factor(layer.u[i])}·{factor(layer.delta[j])}{by}"
+        total = f"{factor(layer.v[i])}·{factor(layer.delta[j])}{by}"
         if walk.l1 > 0:
             total += f" + {number_text(walk.l1)}·{factor(np.sign(W[i, j]))}"
         if walk.l2 > 0:

@@ -149,6 +149,8 @@ def _slopes_of_outputs(
     found: list[Array | None] = [slope_of_loss]
     for l in range(len(deltas) - 1, 0, -1):
         g, above = deltas[l] @ parameters[l]["W"].T, found[0]
+        if net.dense[l].scale:
+            g = g * parameters[l]["scale"]
         if net.dense[l].residual and above is not None:
             g = g + above
         found.insert(0, g)

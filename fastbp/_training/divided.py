@@ -281,6 +281,11 @@ def check_divided(
             "leave out parts and comm"
         )
     check_one_machine(net.layers)
+    if any(layer.scale for layer in net.dense):
+        raise ValueError(
+            "the gradient of a scale needs the sums of all parts at once, which ranks divide among "
+            "them: train layers with scale=True without parts and comm"
+        )
     if options.accumulate != 1:
         raise ValueError(
             "accumulate and parts both divide a batch: leave accumulate out, and give the whole "

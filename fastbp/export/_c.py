@@ -14,6 +14,7 @@ from .._network.finite import check_finite_parameters
 from .._types import Array
 from ._columns import columns_of, without_names
 from ._estimators import Exportable, network_of
+from ._folded import folded
 from ._table_model import TableParts, table_parts
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _of_parts(parts: TableParts, name: str) -> str:
         for k, net in enumerate(nets, 1)
     ]
     values = max(sum(_buffers(net)) for net in nets) + parts.encoder.n_inputs + parts.n_outputs
-    sizes = (values * dtype.itemsize, sum(net.theta.nbytes for net in nets))
+    sizes = (values * dtype.itemsize, sum(map(_constant_bytes, nets)))
     real = "float" if dtype == np.float32 else "double"
     return source_of(parts, name, real, "".join(sources), sizes)
 
@@ -180,7 +181,7 @@ def _of_table(net: Network, name: str, prep: Preprocessing, *, refuse: bool) -> 
 
     real = "float" if net.dtype == np.float32 else "double"
     stack = (sum(_buffers(net)) + net.widths[0]) * net.dtype.itemsize
-    constants = net.theta.nbytes + (16 * prep.n_inputs if without_names(prep) else 0)
+    constants = _constant_bytes(net) + (16 * prep.n_inputs if without_names(prep) else 0)
     network = _typed("".join(_parts(net, name, "network")), net.dtype)
     first = head(prep, name, real, _description(net), (stack, constants), refuse=refuse)
     return first + network + function(prep, name, real, refuse=refuse)
@@ -197,8 +198,12 @@ def _head(net: Network, name: str) -> str:
         n_in=net.widths[0],
         n_out=net.widths[-1],
         stack=sum(_buffers(net)) * net.dtype.itemsize,
-        constants=net.theta.nbytes,
+        constants=_constant_bytes(net),
     )
+
+
+def _constant_bytes(net: Network) -> int:
+    return sum(each.nbytes for layer in net.layers for each in folded(layer).values())
 
 
 def _parts(net: Network, name: str, function: str) -> Iterator[str]:
@@ -207,7 +212,7 @@ def _parts(net: Network, name: str, function: str) -> Iterator[str]:
     buffers = _buffers(net)
     for number, layer in enumerate(net.layers, 1):
         constants = _constants(layer, f"{name}_", number)
-        for key, values in layer.parameters().items():
+        for key, values in folded(layer).items():
             yield _array(constants.get(key, f"{name}_{key}{number}"), values)
     yield "\n"
     if any(activation.name == "softmax" for activation in net.activations):

@@ -12,6 +12,7 @@ from .._network.finite import check_finite_parameters
 from .._network.network import Network
 from .._types import Array
 from ._estimators import Exportable, network_of
+from ._folded import folded
 from ._pairing import LOGITS, paired
 
 
@@ -20,8 +21,9 @@ def to_keras_weights(net: Exportable) -> list[Array]:
 
     A layer with a norm has W, b, gain, shift, as Dense followed by LayerNormalization or
     RMSNormalization. The trained constants of an activation come last, as in Dense followed by
-    PReLU, or by a layer of your own for a formula. Of a fitted estimator of `fastbp.sklearn`, they
-    are those of `network_`. Raises ValueError if it is not fitted or a parameter is not finite.
+    PReLU, or by a layer of your own for a formula. A scale of the inputs is part of W. Of a fitted
+    estimator of `fastbp.sklearn`, they are those of `network_`. Raises ValueError if it is not
+    fitted or a parameter is not finite.
 
     >>> import fastbp
     >>> [w.shape for w in fastbp.export.to_keras_weights(fastbp.Network((2, 3, 1)))]
@@ -29,7 +31,7 @@ def to_keras_weights(net: Exportable) -> list[Array]:
     """
     layers = network_of(net, "to_keras_weights").layers
     check_finite_parameters(layers, "Keras takes finite weights only")
-    return [np.array(view) for layer in layers for view in layer.parameters().values()]
+    return [np.array(view) for layer in layers for view in folded(layer).values()]
 
 
 def from_keras_weights(weights: Sequence[object], **network: Any) -> Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ._folded import weights
 from ._onnx_graph import Graph
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
     from ._onnx_functions import emit_activation
 
     for layer in layers:
-        z = g("MatMul", x, g.array(layer.W, "W"))
+        z = g("MatMul", x, g.array(weights(layer), "W"))
         if layer.b is not None:
             z = g("Add", z, g.array(layer.b, "b"))
         if layer.dense.norm is not None:

@@ -11,6 +11,7 @@ from .._checks.numbers import as_numbers
 from .._network.finite import check_finite_parameters
 from .._types import Array
 from ._estimators import Exportable, network_of
+from ._folded import weights
 from ._keras import finite, from_pairs
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def to_state_dict(net: Exportable) -> dict[str, Array]:
     state = {}
     for place, kind, layer in _places(network):
         names: dict[str, Mapping[str, Array | None]] = {
-            "linear": {"weight": layer.W.T, "bias": layer.b},
+            "linear": {"weight": weights(layer).T, "bias": layer.b},
             "norm": {"weight": layer.gain, "bias": layer.shift},
             "act": _parameters_of(layer),
         }

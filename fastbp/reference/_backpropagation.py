@@ -121,7 +121,8 @@ class Pass:
         net = self._net
         for l, into in enumerate(net.blocks(grad), 1):
             W = self.parameters[l]["W"]
-            sums = gradients(self._layer[l], self.trace[l], self.delta[l], self._s, self._precision)
+            layer, parameters, trace = self._layer[l], self.parameters[l], self.trace[l]
+            sums = gradients(layer, parameters, trace, self.delta[l], self._s, self._precision)
             for name, total in sums.items():
                 into[name][...] = total / self._S
             into["W"][...] += net.l1 * np.sign(W) + net.l2 * W

@@ -22,7 +22,16 @@ from ._curves import (
     push,
 )
 from ._formulas import constants_of, output_slopes, pull_back, quiet
-from ._layers import Trace, backward, forward, of_constants, through
+from ._layers import (
+    Trace,
+    backward,
+    forward,
+    of_constants,
+    through,
+    through_weights,
+    weights,
+    weights_along,
+)
 from ._losses import sample_weights
 
 
@@ -99,8 +108,12 @@ class Derivatives:
         traces, deltas, _ = self._passes(X, y)
         out = np.empty((len(X), self._net.n_params), self._net.dtype)
         for l, (trace, delta) in enumerate(zip(traces, deltas, strict=True)):
+            layer, parameters = self._layers[l]
             of_W = trace.u[:, :, None] * delta[:, None, :]
-            gradients = {"W": of_W, "b": delta, **_other_gradients(self._net.dense[l], trace)}
+            if layer.scale:
+                of_W *= parameters["scale"][:, None]
+            others = _other_gradients(layer, parameters, trace, delta)
+            gradients = {"W": of_W, "b": delta, **others}
             for i, row in enumerate(out):
                 for name, block in self._net.blocks(row)[l].items():
                     block[...] = gradients[name][i]
@@ -111,9 +124,10 @@ class Derivatives:
         traces, deltas, _ = self._passes(X, y)
         squares = []
         for (layer, parameters), trace, delta in zip(self._layers, traces, deltas, strict=True):
-            ways_in = (trace.u**2).sum(axis=1) + layer.bias
+            u = trace.u * parameters["scale"] if layer.scale else trace.u
+            ways_in = (u**2).sum(axis=1) + layer.bias
             square = (delta**2).sum(axis=1) * ways_in
-            for name, gradient in _other_gradients(layer, trace).items():
+            for name, gradient in _other_gradients(layer, parameters, trace, delta).items():
                 if name in parameters:
                     square = square + (gradient**2).sum(axis=1)
             squares.append(square)
@@ -125,7 +139,11 @@ class Derivatives:
         along = self._net.blocks(np.zeros(self._net.n_params, self._net.dtype) if v is None else v)
         ru, moved = np.zeros_like(traces[0].u) if dX is None else dX, list[Moved]()
         for (layer, parameters), trace, V in zip(self._layers, traces, along, strict=True):
-            rz = ru @ parameters["W"] + trace.u @ V["W"] + V.get("b", 0)
+            rz = (
+                ru @ weights(layer, parameters)
+                + trace.u @ weights_along(layer, parameters, V)
+                + V.get("b", 0)
+            )
             rn, rx, rr = rz, np.empty(0), np.empty(0)
             if layer.norm is not None:
                 x, r = trace.normed()
@@ -158,10 +176,14 @@ class Derivatives:
         for i in reversed(range(len(traces))):
             (layer, parameters), trace, m, V = self._layers[i], traces[i], moved[i], along[i]
             r = _through_norm(layer, parameters, V, trace, m, rdn)
-            sums = {
-                "W": trace.u.T @ (by * r) + m.u.T @ (by * deltas[i]) + net.l2 * V["W"],
-                "b": (by * r).sum(axis=0),
-            }
+            sums = through_weights(
+                layer, parameters, trace.u.T @ (by * r) + m.u.T @ (by * deltas[i])
+            )
+            if layer.scale:
+                for name, each in through_weights(layer, V, trace.u.T @ (by * deltas[i])).items():
+                    sums[name] += each
+            sums["W"] += net.l2 * V["W"]
+            sums["b"] = (by * r).sum(axis=0)
             if layer.norm is not None:
                 sums["gain"] = (by * (rdn * trace.x + trace.dn * m.x)).sum(axis=0)
                 sums["shift"] = (by * rdn).sum(axis=0)
@@ -172,7 +194,8 @@ class Derivatives:
                 block[...] = sums[name]
             if i > 0:
                 skipped = rg if layer.residual else 0
-                rg = r @ parameters["W"].T + deltas[i] @ V["W"].T + skipped
+                along_W = weights_along(layer, parameters, V)
+                rg = r @ weights(layer, parameters).T + deltas[i] @ along_W.T + skipped
                 below, m = traces[i - 1], moved[i - 1]
                 constants = _moved_constants(*self._layers[i - 1], along[i - 1])
                 activation = self._layers[i - 1][0].activation
@@ -186,12 +209,15 @@ class Derivatives:
         return [a * slope for a, slope in zip(activity, slopes, strict=True)]
 
 
-def _other_gradients(layer: Dense, trace: Trace) -> dict[str, Array]:
-    """∂J_i of gain and shift of a norm, (batch, n), 0 for statistics, and of trained constants."""
+def _other_gradients(
+    layer: Dense, parameters: dict[str, Array], trace: Trace, delta: Array
+) -> dict[str, Array]:
+    """∂J_i of gain and shift of a norm, (batch, n), 0 for statistics, of constants and scale."""
     of_norm = {} if trace.x is None else {"gain": trace.dn * trace.x, "shift": trace.dn}
     if trace.of is not None:
         of_norm |= dict.fromkeys(STATISTICS, np.zeros_like(trace.dn))
-    return of_norm | of_constants(layer, trace.dc)
+    of_scale = {"scale": trace.u * (delta @ parameters["W"].T)} if layer.scale else {}
+    return of_norm | of_constants(layer, trace.dc) | of_scale
 
 
 def _moved_constants(

@@ -2,7 +2,8 @@
 
     z = uW + b    n = norm(z)    a = σ(n)    out = a ⊙ m/(1 − p) + u
 
-Norm, dropout and residual are optional. docs/layers.md has the sources and the names in PyTorch.
+Norm, dropout and residual are optional. With a scale s, z = (u ⊙ s)W + b = u (s ⊙ W) + b.
+docs/layers.md has the sources and the names in PyTorch.
 """
 
 from __future__ import annotations
@@ -150,6 +151,26 @@ class Trace:
         return self.x, self.r
 
 
+def weights(dense: Dense, blocks: dict[str, Array]) -> Array:
+    """What u is multiplied by: W, or s ⊙ W with a scale s of the inputs."""
+    W = blocks["W"]
+    return blocks["scale"][:, None] * W if dense.scale else W
+
+
+def weights_along(dense: Dense, blocks: dict[str, Array], along: dict[str, Array]) -> Array:
+    """R{·} of `weights`; along: R{·} of the parameters of the layer."""
+    if not dense.scale:
+        return along["W"]
+    return along["scale"][:, None] * blocks["W"] + blocks["scale"][:, None] * along["W"]
+
+
+def through_weights(dense: Dense, blocks: dict[str, Array], G: Array) -> dict[str, Array]:
+    """The gradients of W and of a scale from G, that of `weights`."""
+    if not dense.scale:
+        return {"W": G}
+    return {"W": blocks["scale"][:, None] * G, "scale": (blocks["W"] * G).sum(axis=1)}
+
+
 def forward(
     dense: Dense,
     blocks: dict[str, Array],
@@ -163,7 +184,7 @@ def forward(
 
     by_batch: whether batch norm takes the statistics of the batch.
     """
-    z = product(u, blocks["W"], precision)
+    z = product(u, weights(dense, blocks), precision)
     if dense.bias:
         z = z + blocks["b"]
     n, x, r, of = z, None, None, None
@@ -200,18 +221,23 @@ def through(
     precision: str = HIGHEST,
 ) -> Array:
     """∂J_i/∂u from δ, including the path through the residual."""
-    g = product(delta, blocks["W"].T, precision)
+    g = product(delta, weights(dense, blocks).T, precision)
     return g + trace.g if dense.residual else g
 
 
 def gradients(
-    dense: Dense, trace: Trace, delta: Array, s: Array, precision: str = HIGHEST
+    dense: Dense,
+    blocks: dict[str, Array],
+    trace: Trace,
+    delta: Array,
+    s: Array,
+    precision: str = HIGHEST,
 ) -> dict[str, Array]:
     """Σ_i s_i ∂J_i of each parameter, by name; 0 for running statistics.
 
     Norm by the batch takes b away with the mean, so its gradient is 0.
     """
-    sums = {"W": product(trace.u.T, s[:, None] * delta, precision)}
+    sums = through_weights(dense, blocks, product(trace.u.T, s[:, None] * delta, precision))
     if dense.bias:
         constant = trace.of is not None and trace.of.of_batch
         sums["b"] = np.zeros_like(delta[0]) if constant else s @ delta

@@ -20,8 +20,8 @@ def network(name, dtype):
     loss = "cross_entropy" if name in ("softmax", "all kinds") else "squared_error"
     if name == "all kinds":
         layers = [
-            Dense(6, "relu", norm="layer", dropout=0.2),
-            Dense(6, "silu", norm="rms", residual=True, bias=False),
+            Dense(6, "relu", norm="layer", dropout=0.2, scale=True),
+            Dense(6, "silu", norm="rms", residual=True, bias=False, scale=True),
             Dense(6, "elu(0.3)", residual=True),
             Dense(3, "softmax"),
         ]

@@ -415,7 +415,7 @@ def test_files_are_short():
         # About 900. The binding has more: every call has its own arguments, programs are
         # translated, and its calls hold a lock that only Cython can see, so helpers would not
         # shorten it; a second module would link a second engine, with threads of its own.
-        assert lines <= 1560, f"{path.relative_to(ROOT)} has {lines} lines"
+        assert lines <= 1600, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
 def test_the_version_is_stated_in_one_place():
