@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -641,6 +642,13 @@ def test_the_engine_trains_on_sparse_rows():
     nets[0].fit(X, y, epochs=2)
     nets[1].fit(X.toarray(), y, epochs=2)
     np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-3, atol=1e-5)
+
+
+def test_sparse_rows_need_scipy(monkeypatch):
+    for name in ("scipy", "scipy.sparse"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r'pip install "fastbp\[sklearn\]"'):
+        TableEncoder(sparse=True).fit_transform(made(mixed()))
 
 
 def test_sparse_auto():
