@@ -4,6 +4,6 @@ Each command is a module with `add_parser(subparsers) -> Parser` and `run(args) 
 which returns the exit code. To add a command, write such a module and add it to COMMANDS.
 """
 
-from . import bench, explain, info, predict, search, train
+from . import bench, explain, info, inspect, predict, search, train
 
-COMMANDS = (train, search, predict, explain, bench, info)
+COMMANDS = (train, search, predict, inspect, explain, bench, info)

@@ -73,11 +73,5 @@ def run(args: argparse.Namespace) -> int:
         n_threads=args.threads,
         seconds=args.seconds,
     )
-    print(json.dumps(found.to_dict(), indent=2) if args.json else _printable(str(found)))
+    print(json.dumps(found.to_dict(), indent=2) if args.json else options.encodable(str(found)))
     return 0
-
-
-def _printable(text: str) -> str:
-    """Replace characters that standard output cannot show by question marks."""
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    return text.encode(encoding, "replace").decode(encoding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeAlias, TypedDict, TypeVar
 
@@ -13,6 +14,7 @@ from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from .._ranks.cuts import check_parts
 from .._training.divided import MOST_PARTS
 from ..tabular._csv import AUTO, DECIMALS, HEADERS, THOUSANDS, Format
+from ..tabular._dates import check_format
 
 BUILT_IN = ("digits", "fashion-mnist")
 PRECISIONS = (
@@ -119,6 +121,29 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_hole_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options about missing values and dates."""
+    group = parser.add_argument_group("missing values and dates")
+    group.add_argument(
+        "--na",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="a text, or a number such as -999, that stands for a missing value in all columns, "
+        "besides an empty cell; may be given several times",
+    )
+    group.add_argument(
+        "--date-format",
+        metavar="FORMAT",
+        dest="date_formats",
+        type=_date_format,
+        action="append",
+        default=[],
+        help="how dates are written that are not ISO 8601, such as %%d.%%m.%%Y; may be given "
+        "several times",
+    )
+
+
 def file_options(args: argparse.Namespace, known: Format | None = None) -> FileOptions:
     """Return the keywords of `read_table` that say how to read a file.
 
@@ -153,6 +178,12 @@ def check_source(args: argparse.Namespace) -> None:
     """Raise UsageError for --folder without fashion-mnist."""
     if args.folder is not None and args.data != "fashion-mnist":
         raise UsageError("--folder applies to fashion-mnist only")
+
+
+def encodable(text: str) -> str:
+    """Replace characters that standard output cannot show by question marks."""
+    encoding = getattr(sys.stdout, "encoding", None)
+    return text if encoding is None else text.encode(encoding, "replace").decode(encoding)
 
 
 def whole(name: str) -> Callable[[str], int]:
@@ -263,6 +294,13 @@ def _reader(read: Callable[[str], T], expected: str) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(f"expected {expected}; got {text!r}") from None
 
     return parse
+
+
+def _date_format(text: str) -> str:
+    try:
+        return check_format(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _delimiter(text: str) -> str:

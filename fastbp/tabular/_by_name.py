@@ -16,7 +16,17 @@ from .._checks.names import did_you_mean
 from .._checks.words import counted, listed
 from .._types import Array
 from ..errors import DataError
-from ._cells import Part, Rules, cells_of, described, read_cells, read_column, read_target
+from ._cells import (
+    Part,
+    Rules,
+    as_strings,
+    cells_of,
+    described,
+    read_cells,
+    read_column,
+    read_target,
+    type_of,
+)
 from ._csv import Format
 from ._dates import check_format
 from ._problems import IGNORED, Problem, data_error, unknown_category
@@ -140,6 +150,35 @@ def table_of(
         target_names=() if target is None else (target,),
         target=None if y is None else y.cells,
     )
+
+
+def survey_columns(
+    X: object, name: str, rules: Rules, categorical: Collection[str] = ()
+) -> tuple[Table, dict[int, list[Problem]], list[str]]:
+    """Make a table of all columns that can be read, and say what is wrong with the others.
+
+    Those columns are text in the table. Also returns what the types of the columns are.
+    """
+    columns = columns_of(X, None, name)
+    cells = {column: cells_of(each, column, name) for column, each in columns.items()}
+    n_rows = _check_sizes(cells, name) if cells else 0
+    names = tuple(columns)
+    made = Table(name, names, np.full((n_rows, len(names)), np.nan), n_columns=len(names))
+    found, problems, types = _Found(), {}, []
+    for i, column in enumerate(names):
+        part = read_column(columns[column], cells[column], rules, text=column in categorical)
+        wrong = _Found()
+        wrong.add(i, part, column, made, training=True)
+        if wrong.problems:
+            problems[i] = wrong.problems
+            found.text[i] = as_strings(cells[column])
+        else:
+            found.add(i, part, column, made, training=True)
+        types.append(type_of(columns[column], cells[column]))
+    for i, numbers in found.numbers.items():
+        made.values[:, i] = numbers
+    table = replace(made, text=found.text, dates=found.dates, notes=tuple(found.notes))
+    return table, problems, types
 
 
 class _Found:

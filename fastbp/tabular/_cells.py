@@ -218,6 +218,22 @@ def plain_texts(column: object, name: str, source: str) -> Array:
     return part.cells
 
 
+def as_strings(cells: Array) -> Array:
+    """The cells as str writes them, and None where there is none."""
+    texts = np.empty(len(cells), object)
+    texts[:] = [None if is_missing(value) else str(value) for value in objects_of(cells)]
+    return texts
+
+
+def type_of(column: Any, cells: Array) -> str:
+    """The type of a column as its library calls it, or the types of its cells."""
+    found = getattr(column, "dtype", None) or getattr(column, "type", None)
+    if found is not None and str(found) not in ("object", "Object"):
+        return str(found)
+    types = {type(value).__name__ for value in objects_of(cells) if not is_missing(value)}
+    return ", ".join(sorted(types)) or "nothing"
+
+
 def objects_of(cells: Array) -> list[Any]:
     """The cells as objects of Python, or those of NumPy where Python would lose their type."""
     return cells.tolist() if cells.dtype.kind not in "mM" else list(cells)

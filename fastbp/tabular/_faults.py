@@ -63,40 +63,66 @@ def check_cells(
     others : mapping of int to list of Problem
         What is wrong with further columns, such as those of dates.
     """
-    odd = set() if forced is None else {c for c in texts - forced if _looks_numeric(cells, c)}
-    numbers, texts = numbers | odd, texts - odd
-    finite = bool(np.isfinite(cells.values).all())  # in one pass, in the order of memory
-    taken = {target} if cells.holes else numbers | texts  # that must not miss a value
-    faulty = [c for c in numbers if _is_faulty(cells, c, finite, holes=c not in taken)]
-    faulty += [column for column in texts & taken if _is_incomplete(cells, column)]
-    faulty += others
     strange = {c: found for c, each in known.items() if (found := _unknown(cells, c, each))}
-    faulty += [column for column in strange if column not in faulty]
-    if not faulty:
+    problems, n_more = find_problems(
+        *(cells, numbers, texts),
+        forced=forced,
+        target=target,
+        others={c: [*others.get(c, ()), *strange.get(c, ())] for c in {**others, **strange}},
+        most=SHOWN,
+    )
+    if not problems:
         return
-    problems = {
-        column: [
-            *(
-                _problems(cells, column, target, text=column in texts, holes=column not in taken)
-                if column in numbers | texts
-                else ()
-            ),
-            *others.get(column, ()),
-            *strange.get(column, ()),
-        ]
-        for column in sorted(faulty)[:SHOWN]
-    }
+    odd = _odd(cells, texts, forced)
     limited = target is not None and not cells.holes
-    for column in texts - {target} if limited else ():
+    for column in texts - odd - {target} if limited else ():
         distinct = cells.texts([column])[column][0].tolist()
-        if len(distinct) > MAX_CATEGORIES and (column in problems or column not in faulty):
+        listed = column in problems or n_more == 0 or not _is_incomplete(cells, column)
+        if len(distinct) > MAX_CATEGORIES and listed:
             many = too_many_categories(cells.called(column), distinct, cells.spec(column))
             problems.setdefault(column, []).append(many)
     found = [problem for _, each in sorted(problems.items()) for problem in each]
     if (numbers | texts) - {target} <= problems.keys():  # no feature would be left
         found = [replace(problem, drop=None) for problem in found]
     remedy = IGNORED_BY_OPTION if strange else ""
-    raise data_error(cells.source, found, remedy, n_more=len(faulty[SHOWN:]))
+    raise data_error(cells.source, found, remedy, n_more=n_more)
+
+
+def find_problems(
+    cells: Cells,
+    numbers: AbstractSet[int],
+    texts: AbstractSet[int],
+    *,
+    forced: AbstractSet[int] | None,
+    target: int | None,
+    others: Mapping[int, list[Problem]],
+    most: int | None = None,
+) -> tuple[dict[int, list[Problem]], int]:
+    """Return what is wrong with the first `most` columns, and the number of further ones.
+
+    The arguments are those of `check_cells`.
+    """
+    odd = _odd(cells, texts, forced)
+    numbers, texts = numbers | odd, texts - odd
+    finite = bool(np.isfinite(cells.values).all())  # in one pass, in the order of memory
+    taken = {target} if cells.holes else numbers | texts  # that must not miss a value
+    faulty = {c for c in numbers if _is_faulty(cells, c, finite, holes=c not in taken)}
+    faulty |= {column for column in texts & taken if _is_incomplete(cells, column)} | others.keys()
+    shown = sorted(faulty)[:most]
+    problems = {}
+    for column in shown:
+        text, holes = column in texts, column not in taken
+        found = _problems(cells, column, target, text=text, holes=holes)
+        problems[column] = [
+            *(found if column in numbers | texts else ()),
+            *others.get(column, ()),
+        ]
+    return problems, len(faulty) - len(shown)
+
+
+def _odd(cells: Cells, texts: AbstractSet[int], forced: AbstractSet[int] | None) -> set[int]:
+    """Return the columns of text that hold numbers in another notation."""
+    return set() if forced is None else {c for c in texts - forced if _looks_numeric(cells, c)}
 
 
 def _looks_numeric(cells: Cells, column: int) -> bool:

@@ -8,19 +8,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .._checks.size_limit import MAX_BYTES, check_max_bytes
 from .._files.numpy_arrays import open_npz, read_npy
 from .._types import Array
 from ..errors import DataError
 from ._arrow import ARROW, read_arrow
-from ._by_name import table_of
+from ._by_name import survey_columns, table_of
 from ._bytes import COMPRESSED, without_compression
-from ._cells import plain_texts
+from ._cells import Rules, plain_texts
 from ._csv import AUTO, Cells, Format, read_csv
 from ._excel import EXCEL, read_sheet
+from ._problems import Problem
 from ._select import choose_columns, find_columns, split_columns
 from ._table import Names, Table, check_rules, from_arrays
-from ._text_table import Taken, index_note, inferred_table, kept_texts, table_of_cells
+from ._text_table import (
+    Taken,
+    index_note,
+    inferred_table,
+    kept_texts,
+    survey_cells,
+    table_of_cells,
+)
 
 TEXT = (".csv", ".tsv", ".tab", ".txt", ".data")
 NUMPY = (".npz", ".npy")
@@ -270,6 +280,55 @@ class _Wanted:
     def given(self) -> bool:
         """Whether a model says what the columns are."""
         return self.names is not None or bool(self.categorical | self.dated)
+
+
+def survey_file(
+    path: str | os.PathLike[str],
+    format: Format,
+    header: str,
+    sheet: str | None,
+    categorical: Sequence[str],
+    max_bytes: int,
+) -> tuple[Table, dict[int, list[Problem]], list[str], Cells | None]:
+    """Read all columns of a file that can be read, and say what is wrong with the others.
+
+    Returns the table, in which the other columns are text; their problems, by index; the types of
+    the columns, unless the file is text; and the cells of a text file.
+    """
+    source = os.fspath(path)
+    options = _Options(source, header, sheet, "keep", "parse", check_max_bytes(max_bytes), format)
+    kind = _kind_of(source)
+    if kind in TEXT or kind in EXCEL:
+        cells = _read_cells(options, kind)
+        forced = set(find_columns(categorical, cells.names, source))
+        columns = list(range(int(cells.index), len(cells.names)))
+        table, problems = survey_cells(cells, columns, forced)
+        notes = [index_note(cells)] if cells.index else []
+        found = {column - int(cells.index): each for column, each in problems.items()}
+        return replace(table, notes=(*notes, *table.notes)), found, [], cells
+    columns_of: Any
+    if kind in ARROW:
+        columns_of = read_arrow(source, kind, options.max_bytes)
+    elif kind == ".npy":
+        columns_of = _load_matrix(source, options.max_bytes)
+    else:
+        columns_of = _columns_of_npz(options)
+    rules = Rules(True, True, frozenset(format.na), format.date_formats)
+    names = tuple(columns_of) if kind in ARROW else ()
+    forced_names = {names[i] for i in find_columns(categorical, names, source)}
+    return *survey_columns(columns_of, source, rules, forced_names), None
+
+
+def _columns_of_npz(options: _Options) -> dict[str, Array]:
+    """The columns of the array X of a .npz file, and those of the others that are targets."""
+    with open_npz(options.source, max_bytes=options.max_bytes) as archive:
+        X = archive.read(_features_of(archive.names, "y"))
+        y = archive.read("y") if "y" in archive.names else np.empty((len(X), 0))
+    X = X.reshape(len(X), -1)
+    columns = {str(i + 1): X[:, i] for i in range(X.shape[1])}
+    targets = y.reshape(len(y), -1)
+    named = ["y"] if targets.shape[1] == 1 else [f"y{i + 1}" for i in range(targets.shape[1])]
+    return columns | {name: targets[:, i] for i, name in enumerate(named)}
 
 
 # ---- text and sheets ----------------------------------------------------------------------

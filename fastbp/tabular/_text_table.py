@@ -13,9 +13,11 @@ from .._types import Array
 from ._columns import digits_that_are_dates, find_dates, hole_notes, set_holes, texts_with_holes
 from ._csv import Cells
 from ._dates import are_dates
-from ._faults import check_cells
+from ._faults import check_cells, find_problems
 from ._problems import Problem, unknown_category
 from ._table import Table
+
+_NO_TARGET = -1  # of a table whose columns are all features
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,32 @@ def inferred_table(
         if i in table.text and column not in forced and are_dates(_distinct(table.text[i]))
     ]
     return replace(table, notes=(*table.notes, *map(readable, found)))
+
+
+def survey_cells(
+    cells: Cells, columns: Sequence[int], forced: set[int]
+) -> tuple[Table, dict[int, list[Problem]]]:
+    """Make a table of all that can be read, and say what is wrong with the columns that cannot.
+
+    Those columns are text in the table. The target is one of the features.
+    """
+    cells.read_ahead(columns)
+    texts = cells.text_columns([column for column in columns if column not in forced])
+    candidates = texts | digits_that_are_dates(cells, {*columns} - texts - forced)
+    taken = Taken(texts | forced, forced=forced).with_dates(cells, candidates)
+    problems, _ = find_problems(
+        cells,
+        {*columns} - taken.texts - taken.dates.keys() - taken.problems.keys(),
+        taken.texts - taken.problems.keys(),
+        forced=forced,
+        target=_NO_TARGET,
+        others=taken.problems,
+    )
+    everything = taken.texts | problems.keys()
+    dates = {column: days for column, days in taken.dates.items() if column not in problems}
+    taken = replace(taken, texts=everything, forced=everything, dates=dates, problems={})
+    notes = cells.codes_among(sorted(texts - problems.keys()))
+    return table_of_cells(cells, columns, taken, notes=notes), problems
 
 
 def table_of_cells(

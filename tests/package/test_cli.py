@@ -292,11 +292,11 @@ def test_a_diverging_run_keeps_the_old_model(capsys):
 USAGE = {
     "unknown command": (
         ["fly"],
-        "unknown command 'fly'; the commands are train, search, predict, explain, bench, info",
+        "unknown command 'fly'; the commands are train, search, predict, inspect, explain, bench, in",
     ),
     "misspelt command": (
         ["Trian"],
-        "predict, explain, bench, info; did you mean 'train'?",
+        "predict, inspect, explain, bench, info; did you mean 'train'?",
     ),
     "unknown option": (["train", "--zzz", "1"], "fastbp train: error: unknown option --zzz; fastb"),
     "misspelt option": (
