@@ -292,7 +292,7 @@ def test_a_diverging_run_keeps_the_old_model(capsys):
 USAGE = {
     "unknown command": (
         ["fly"],
-        "unknown command 'fly'; the commands are train, search, predict, inspect, explain, bench, in",
+        "unknown command 'fly'; the commands are train, search, predict, inspect, explain, bench",
     ),
     "misspelt command": (
         ["Trian"],
