@@ -14,7 +14,7 @@ from .._network.finite import check_finite_parameters
 from .._types import Array
 from ._columns import columns_of, without_names
 from ._estimators import Exportable, network_of
-from ._folded import folded
+from ._folded import exported
 from ._table_model import TableParts, table_parts
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _head(net: Network, name: str) -> str:
 
 
 def _constant_bytes(net: Network) -> int:
-    return sum(each.nbytes for layer in net.layers for each in folded(layer).values())
+    return sum(values.nbytes for layer in net.layers for values in exported(layer).values())
 
 
 def _parts(net: Network, name: str, function: str) -> Iterator[str]:
@@ -212,7 +212,7 @@ def _parts(net: Network, name: str, function: str) -> Iterator[str]:
     buffers = _buffers(net)
     for number, layer in enumerate(net.layers, 1):
         constants = _constants(layer, f"{name}_", number)
-        for key, values in folded(layer).items():
+        for key, values in exported(layer).items():
             yield _array(constants.get(key, f"{name}_{key}{number}"), values)
     yield "\n"
     if any(activation.name == "softmax" for activation in net.activations):
@@ -251,13 +251,15 @@ def _number(value: float, digits: int) -> str:
 
 def _layer(layer: Layer, prefix: str, number: int, source: str, target: str) -> Iterator[str]:
     n_in, n_out = layer.W.shape
-    bias = f"{prefix}b{number}[j]" if layer.b is not None else "0"
+    norm = layer.dense.norm
+    folded = norm is not None and norm.by_batch
+    bias = f"{prefix}b{number}[j]" if layer.b is not None or folded else "0"
     yield f"    for (int j = 0; j < {n_out}; ++j) {target}[j] = {bias};\n"
     yield f"    for (int i = 0; i < {n_in}; ++i)\n"
     yield f"        for (int j = 0; j < {n_out}; ++j)\n"
     yield f"            {target}[j] += {source}[i] * {prefix}W{number}[i * {n_out} + j];\n"
-    if layer.dense.norm is not None:
-        yield from _norm(layer, layer.dense.norm, prefix, number, target)
+    if norm is not None and not folded:
+        yield from _norm(layer, norm, prefix, number, target)
     if layer.activation.name == "softmax":
         yield f"    {prefix}softmax({target}, {n_out});\n"
         return

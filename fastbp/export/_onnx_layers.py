@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ._folded import weights
+from ._folded import exported
 from ._onnx_graph import Graph
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
     from ._onnx_functions import emit_activation
 
     for layer in layers:
-        z = g("MatMul", x, g.array(weights(layer), "W"))
-        if layer.b is not None:
-            z = g("Add", z, g.array(layer.b, "b"))
-        if layer.dense.norm is not None:
-            z = _norm(g, layer, layer.dense.norm, z)
+        parameters, norm = exported(layer), layer.dense.norm
+        z = g("MatMul", x, g.array(parameters["W"], "W"))
+        if "b" in parameters:
+            z = g("Add", z, g.array(parameters["b"], "b"))
+        if norm is not None and not norm.by_batch:
+            z = _norm(g, layer, norm, z)
         out = emit_activation(g, layer, z)
         x = g("Add", out, x) if layer.dense.residual else out
     return x

@@ -15,6 +15,7 @@ from ._folded import weights
 from ._keras import finite, from_pairs
 
 if TYPE_CHECKING:
+    from .._network.dense import Norm
     from .._network.layers import Layer
     from .._network.network import Network
     from ..gates import ActivationFormula
@@ -79,7 +80,12 @@ def to_state_dict(net: Exportable) -> dict[str, Array]:
     for place, kind, layer in _places(network):
         names: dict[str, Mapping[str, Array | None]] = {
             "linear": {"weight": weights(layer).T, "bias": layer.b},
-            "norm": {"weight": layer.gain, "bias": layer.shift},
+            "norm": {
+                "weight": layer.gain,
+                "bias": layer.shift,
+                "running_mean": layer.running_mean,
+                "running_var": layer.running_var,
+            },
             "act": _parameters_of(layer),
         }
         for name, view in names.get(kind, {}).items():
@@ -195,8 +201,9 @@ def to_torch(net: Exportable) -> Any:
     Of a fitted estimator of `fastbp.sklearn`, it is `network_`, whose outputs are probabilities for
     a classifier.
 
-    The modules have copies of the parameters. A formula of `fastbp.gates` becomes a
-    torch.fx.GraphModule with a parameter for each of its trained constants, which PyTorch can
+    The modules have copies of the parameters, and are in training mode, as all new modules of
+    PyTorch: call eval() to predict with Dropout or BatchNorm1d. A formula of `fastbp.gates` becomes
+    a torch.fx.GraphModule with a parameter for each of its trained constants, which PyTorch can
     train, compile and export like other modules; so do exp and sin, which torch.nn does not have.
 
     Raises ValueError for residual layers, for a constant with the name of an attribute of modules,
@@ -213,8 +220,7 @@ def to_torch(net: Exportable) -> Any:
         if kind == "linear":
             modules.append(torch.nn.Linear(n_in, n_out, bias=layer.b is not None))
         elif kind == "norm" and (norm := layer.dense.norm) is not None:
-            cls = torch.nn.LayerNorm if norm.name == "layer" else torch.nn.RMSNorm
-            modules.append(cls(n_out, eps=norm.eps))
+            modules.append(_norm_module(torch, norm, n_out))
         elif kind == "dropout":
             modules.append(torch.nn.Dropout(layer.dense.dropout))
         else:
@@ -223,6 +229,13 @@ def to_torch(net: Exportable) -> Any:
     state = {name: torch.from_numpy(array) for name, array in to_state_dict(network).items()}
     sequential.load_state_dict(state)
     return sequential
+
+
+def _norm_module(torch: Any, norm: Norm, n: int) -> Any:
+    if norm.by_batch:
+        return torch.nn.BatchNorm1d(n, eps=norm.eps, momentum=norm.momentum)
+    kind = torch.nn.LayerNorm if norm.name == "layer" else torch.nn.RMSNorm
+    return kind(n, eps=norm.eps)
 
 
 def _module(torch: Any, layer: Layer) -> Any:

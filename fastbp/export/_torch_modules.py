@@ -12,6 +12,7 @@ from .._checks.keywords import unknown_argument
 from .._types import Array
 from ..activations import NAMES, Activation, resolve
 from ..activations import Spec as ActivationSpec
+from ._folded import fold, scale_and_shift
 from ._keras import finite
 from ._pairing import LOGARITHMS, LOGITS, paired
 from ._torch import MODULES, import_torch
@@ -33,12 +34,15 @@ def from_torch(
 ) -> Network:
     """Make a network with copies of the layers of a torch.nn.Sequential.
 
-    Each layer is a Linear, which may be followed by LayerNorm or RMSNorm over all its units, one
-    activation, and Dropout, in this order. Dropout may also come first. A Sequential may contain
-    others, Identity and Flatten(). The dtype is that of the parameters; float32 for half precision.
+    Each layer is a Linear, which may be followed by LayerNorm or RMSNorm over all its units or by
+    BatchNorm1d, one activation, and Dropout, in this order. Dropout may also come first. A
+    Sequential may contain others, Identity and Flatten(). The dtype is that of the parameters;
+    float32 for half precision.
 
-    A BatchNorm1d in eval mode is folded: into the Linear or LayerNorm directly before it, otherwise
-    into the Linear after it. The network then computes the same and has no such layer.
+    A BatchNorm1d directly after the Linear of a hidden layer becomes norm="batch", with its
+    statistics, and can be trained on. Elsewhere, and if it has no weight, no momentum or no
+    statistics, it must be in eval mode and is folded: into the Linear or norm directly before it,
+    otherwise into the Linear after it. The network then computes the same.
 
     An activation may also be a PReLU with one parameter or one for each unit, or a
     torch.fx.GraphModule of one input, as `to_torch` and torch.fx.symbolic_trace make them, if it
@@ -137,6 +141,7 @@ class _Reader:
         self._position = _INPUTS
         self._folded: _Folded | None = None
         self._ends_in = ""  # the place of LogSoftmax
+        self._kept_in_training = ""  # the last BatchNorm1d that is a norm, if it is in that mode
 
     def read(self, place: str, module: Any) -> None:
         """Read the next module; ValueError if it does not fit."""
@@ -154,6 +159,9 @@ class _Reader:
             return
         if self._folded is not None and position != _LINEAR:
             self._check_passes(self._folded, what, position)
+        if position == _NORM and self._position == _NORM and self._batch_normed():
+            self._fold_norm()  # for a norm that cannot follow it in one layer
+            self._position = _LINEAR
         if position == _LINEAR:
             self._linear(what, module)
         elif position == _DROPOUT and self._position == _INPUTS and not self.input_dropout:
@@ -171,6 +179,8 @@ class _Reader:
             raise ValueError("the Sequential is empty; expected at least one Linear")
         if self._folded is not None:
             raise _cannot_fold(self._folded, "is followed by no module")
+        if self._batch_normed():  # which the output layer cannot have
+            self._fold_norm()
         return self.layers, self.states
 
     def ending(self) -> Activation | str:
@@ -263,8 +273,11 @@ class _Reader:
             raise ValueError(
                 f"{what} has {module.num_features} features; {self._units()} units come before it"
             )
-        scale, shift = _scale_and_shift(what, module)
         state = self.states[-1] if self.states else {}
+        if self._position == _LINEAR and _can_be_trained(module):
+            self._keep(what, module)
+            return
+        scale, shift = _scale_and_shift(what, module)
         if self._folded is not None:
             shift = scale * self._folded.shift + shift
             self._folded = _Folded(place, scale * self._folded.scale, shift)
@@ -276,6 +289,34 @@ class _Reader:
             state |= {"gain": scale * state["gain"], "shift": scale * state["shift"] + shift}
         else:
             self._folded = _Folded(place, scale, shift)
+
+    def _keep(self, what: str, module: Any) -> None:
+        """Make it the norm of the last layer."""
+        from .._network.dense import Norm
+
+        names = {
+            "gain": "weight",
+            "shift": "bias",
+            "running_mean": "running_mean",
+            "running_var": "running_var",
+        }
+        self.states[-1] |= {own: _array(getattr(module, theirs)) for own, theirs in names.items()}
+        self.layers[-1]["norm"] = Norm("batch", module.eps, module.momentum)
+        self._kept_in_training = what if module.training else ""
+        self._position = _NORM
+
+    def _batch_normed(self) -> bool:
+        """Whether the last layer has batch norm."""
+        norm = self.layers[-1].get("norm")
+        return norm is not None and norm.by_batch
+
+    def _fold_norm(self) -> None:
+        """Fold the batch norm of the last layer into its W and b."""
+        layer = self.layers[-1]
+        if self._kept_in_training:
+            raise _in_training(self._kept_in_training)
+        self.states[-1] = fold(self.states[-1], layer.pop("norm").eps, np.float64)
+        layer["bias"] = True
 
     def _check_passes(self, folded: _Folded, what: str, position: int | None) -> None:
         """ValueError if a BatchNorm1d that waits for a Linear cannot pass the module before it."""
@@ -312,29 +353,33 @@ def _array(tensor: Any) -> Array:
 
 
 def _scale_and_shift(what: str, module: Any) -> tuple[Array, Array]:
-    """γ/√(σ² + ε) and β − μ γ/√(σ² + ε) of a BatchNorm1d, in float64.
-
-    Source: Ioffe & Szegedy, "Batch Normalization", ICML 2015, algorithm 2.
-    """
+    """γ/√(σ² + ε) and β − μ γ/√(σ² + ε) of a BatchNorm1d, in float64."""
     if module.running_mean is None:
         raise ValueError(
             f"{what} has no running statistics (track_running_stats=False), so its outputs depend "
             "on the batch: use LayerNorm, or train it with running statistics"
         )
     if module.training:
-        raise ValueError(
-            f"{what} is in training mode, in which its outputs depend on the batch: call "
-            "net.eval() first, and it is folded with its running statistics; for a network to be "
-            "trained from the start, use LayerNorm"
-        )
-    mean, variance = (
-        _array(each).astype(np.float64) for each in (module.running_mean, module.running_var)
-    )
-    scale = 1 / np.sqrt(variance + module.eps)
+        raise _in_training(what)
+    mean, var = _array(module.running_mean), _array(module.running_var)
+    scale, shift = scale_and_shift(mean, var, module.eps)
     if module.weight is not None:
-        scale = scale * _array(module.weight)
-    shift = -mean * scale
+        weight = _array(module.weight)
+        scale, shift = scale * weight, shift * weight
     return scale, shift if module.bias is None else shift + _array(module.bias)
+
+
+def _in_training(what: str) -> ValueError:
+    return ValueError(
+        f"{what} is in training mode, in which its outputs depend on the batch: call "
+        "net.eval() first, and it is folded with its running statistics; for a network to be "
+        "trained from the start, put it directly after the Linear of a hidden layer"
+    )
+
+
+def _can_be_trained(module: Any) -> bool:
+    """Whether a BatchNorm1d has all that norm="batch" has."""
+    return module.affine and module.running_mean is not None and bool(module.momentum)
 
 
 # ---- norms and activations ----------------------------------------------------------------

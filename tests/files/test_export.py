@@ -8,7 +8,7 @@ import pytest
 from export_cases import DTYPES, compiled, predicted_in_c, predicted_in_onnx, rows
 
 import fastbp
-from fastbp import Dense, activations, export
+from fastbp import Dense, Norm, activations, export
 
 pytestmark = pytest.mark.once
 
@@ -26,6 +26,13 @@ def network(name, dtype):
             Dense(3, "softmax"),
         ]
         net = fastbp.Network.from_layers(5, layers, loss=loss, dtype=dtype, seed=1)
+    elif name == "batch norm":
+        layers = [
+            Dense(7, "tanh", norm=Norm("batch", 1e-3, 0.2)),
+            Dense(6, "relu", norm="batch", bias=False),
+            Dense(4),
+        ]
+        net = fastbp.Network.from_layers(5, layers, dtype=dtype, seed=1)
     else:
         hidden = "tanh" if name == "softmax" else name
         net = fastbp.Network(
@@ -33,10 +40,13 @@ def network(name, dtype):
         )
     rng = np.random.default_rng(0)
     net.theta = net.theta + rng.normal(0, 0.1, net.theta.size).astype(dtype)
+    for layer in net.layers:
+        if layer.running_var is not None:
+            layer.running_mean = rng.normal(0, 0.5, layer.running_mean.shape)
     return net
 
 
-CASES = [*activations.NAMES, "all kinds"]
+CASES = [*activations.NAMES, "all kinds", "batch norm"]
 
 
 # ---- C ------------------------------------------------------------------------------------
@@ -334,7 +344,7 @@ def test_torch_round_trip(name):
         with pytest.raises(ValueError, match="cannot have residual"):
             export.to_torch(net)
         return
-    module = export.to_torch(net)
+    module = export.to_torch(net).eval()
     X = rows("float64")
     predicted = module(torch.from_numpy(X)).detach().numpy()
     np.testing.assert_allclose(predicted, net.predict(X), rtol=1e-9, atol=1e-12)
@@ -361,6 +371,59 @@ def test_torch_with_norms_and_dropout():
             export.from_torch(nn.Sequential(*wrong))
     with pytest.raises(ValueError, match="settings"):
         export.from_torch(nn.Sequential(nn.Linear(2, 3), nn.Softplus(beta=2)))
+
+
+def test_torch_with_batch_norm():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    net = network("batch norm", "float64")
+    module = export.to_torch(net)
+    norms = [each for each in module if isinstance(each, torch.nn.BatchNorm1d)]
+    assert [(each.eps, each.momentum) for each in norms] == [(1e-3, 0.2), (1e-5, 0.1)]
+    X = rows("float64")
+    predicted = module.eval()(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(predicted, net.predict(X), rtol=1e-12, atol=1e-12)
+    again = export.from_torch(module.train())  # in either mode
+    np.testing.assert_array_equal(again.theta, net.theta)
+    assert [layer.dense for layer in again.layers] == [layer.dense for layer in net.layers]
+
+
+def test_batch_norm_trains_as_in_torch():
+    """Five steps of both: outputs of the batch, loss, and running statistics, float64."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    net = network("batch norm", "float64")
+    module, X = export.to_torch(net).train(), rows("float64")
+    y = np.random.default_rng(2).normal(size=(len(X), 4))
+    sgd, optimizer = fastbp.optim.SGD(0.1), torch.optim.SGD(module.parameters(), 0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        error = ((module(torch.from_numpy(X)) - torch.from_numpy(y)) ** 2).sum(dim=1).mean() / 2
+        error.backward()
+        optimizer.step()
+        assert net.train_batch(X, y, sgd) == pytest.approx(error.item(), rel=1e-10)
+    for name, array in export.to_state_dict(net).items():
+        theirs = module.state_dict()[name].numpy()
+        np.testing.assert_allclose(array, theirs, rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_keras_weights_with_batch_norm():
+    net = network("batch norm", "float64")
+    weights = export.to_keras_weights(net)
+    assert [len(w) for w in weights if w.ndim == 1] == [7] * 5 + [6] * 4 + [4]
+    norms = ["batch(0.001, momentum=0.2)", "batch(1e-05)"]
+    options = {"activation": ["tanh", "relu"]}
+    first, second = (
+        export.from_keras_weights(weights, batch_norm=norm, **options) for norm in norms
+    )
+    np.testing.assert_array_equal(first.theta, net.theta)
+    assert first.layers[0].dense == net.layers[0].dense
+    assert second.layers[1].dense == net.layers[1].dense
+    assert str(export.from_keras_weights(weights).layers[0].dense.norm).endswith("momentum=0.01)")
+    with pytest.raises(ValueError, match="layer 1 must have W, b, .*; got 4 arrays"):
+        export.from_keras_weights([*weights[:4], *weights[6:]])
+    with pytest.raises(ValueError, match="of a layer with 7 units must have"):
+        export.from_keras_weights([*weights[:4], weights[4][:6], *weights[5:]])
+    with pytest.raises(ValueError, match="batch_norm must be a norm such as"):
+        export.from_keras_weights(weights, batch_norm="layer")
 
 
 def test_keras_weights_round_trip():
@@ -393,6 +456,19 @@ def test_weights_in_keras(monkeypatch):
     )
     normed.set_weights(export.to_keras_weights(net))
     np.testing.assert_allclose(normed.predict(X, verbose=0), net.predict(X), rtol=1e-3, atol=1e-5)
+    batch = keras.Sequential(
+        [
+            keras.Input((5,)),
+            layers.Dense(7, use_bias=False),
+            layers.BatchNormalization(),
+            layers.Activation("tanh"),
+            layers.Dense(4),
+        ]
+    )
+    values = [np.abs(w) + 0.1 for w in batch.get_weights()]
+    batch.set_weights(values)
+    found = export.from_keras_weights(values, activation="tanh").predict(X)
+    np.testing.assert_allclose(batch.predict(X, verbose=0), found, rtol=1e-4, atol=1e-6)
 
 
 # ---- without copies -----------------------------------------------------------------------

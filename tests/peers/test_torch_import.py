@@ -291,7 +291,7 @@ FOLDED = {
 
 
 @pytest.mark.parametrize("name", FOLDED)
-def test_batch_norms_are_folded(rng, name):
+def test_batch_norms_are_read(rng, name):
     module = settled(*FOLDED[name]())
     net = export.from_torch(module)
     X = rng.normal(size=(50, 5))
@@ -303,8 +303,17 @@ def test_batch_norms_are_folded(rng, name):
     assert [layer.dense.dropout for layer in net.layers if layer.dense.dropout] == dropped
 
 
+def test_which_batch_norms_stay():
+    """Those with parameters that directly follow a hidden Linear."""
+    stay = {"after Linear", "after Linear without bias", "two", "before and after"}
+    stay |= {"with Dropout", "nested"}
+    for name, make in FOLDED.items():
+        norm = export.from_torch(settled(*make())).layers[0].dense.norm
+        assert (norm is not None and norm.by_batch) == (name in stay), name
+
+
 def test_folding_rounds_once_to_the_dtype_of_the_module():
-    module = settled(*FOLDED["after Linear"]())
+    module = settled(*FOLDED["before Linear"]())
     exact = export.from_torch(module).theta
     net = export.from_torch(module.float())
     assert net.dtype == np.float32
@@ -406,11 +415,18 @@ def test_cross_entropy_of_one_logit_warns():
     export.from_torch(nn.Sequential(linear(5, 1)), loss=nn.BCEWithLogitsLoss())
 
 
-def test_batch_norm_in_training_mode_is_refused():
-    module = nn.Sequential(linear(5), batch_norm(), nn.ReLU(), linear())
-    with pytest.raises(ValueError, match=r"module 1, BatchNorm1d, is in training.*net.eval\(\)"):
-        export.from_torch(module)
-    export.from_torch(module.eval())
+def test_batch_norm_in_training_mode_cannot_be_folded():
+    for modules, place in (
+        ([linear(5), nn.ReLU(), batch_norm(), linear()], 2),
+        ([linear(5), batch_norm()], 1),
+        ([linear(5), batch_norm(momentum=None), nn.ReLU(), linear()], 1),
+        ([linear(5), batch_norm(), nn.LayerNorm(8), linear()], 1),
+    ):
+        module = nn.Sequential(*modules)
+        message = rf"module {place}, BatchNorm1d, is in training mode.*net.eval\(\)"
+        with pytest.raises(ValueError, match=message):
+            export.from_torch(module)
+        export.from_torch(module.eval())
 
 
 def test_modules_that_are_no_sequential_are_refused():
