@@ -38,7 +38,7 @@ NORMED = {  # by the batch, in training
         Dense(17, "tanh", residual=True, norm="batch", dropout=0.3),
         Dense(130, "silu", norm="batch(1e-3, momentum=0.5)", bias=False, scale=True),
         Dense(130, "softplus", residual=True, norm="layer"),
-        Dense(130, "prelu", residual=True, norm="batch", max_norm=0.8),
+        Dense(130, "prelu", residual=True, norm="batch", max_norm=0.8, scale=True),
     ],
 }
 DROPPING = {

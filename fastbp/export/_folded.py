@@ -48,7 +48,7 @@ def fold(parameters: Mapping[str, Array], eps: float, dtype: Any) -> dict[str, A
 
 
 def exported(layer: Layer) -> dict[str, Array]:
-    """The parameters of a layer as a program that predicts needs them: without scale and batch norm.
+    """The parameters of a layer for a program that predicts: without scale and batch norm.
 
     >>> import numpy as np
     >>> from fastbp import Dense, Network

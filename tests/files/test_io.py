@@ -263,7 +263,10 @@ def test_a_forged_architecture_is_refused(tmp_path, name):
 
 
 FORGED_METADATA = {
-    "version": ("6", "expected version '1', '2', '3', '4' or '5' .* got '6': a newer fastbp"),
+    "version": (
+        "8",
+        "expected version '1', '2', '3', '4', '5', '6' or '7' .* got '8': a newer fastbp",
+    ),
     "author": ("me", "unknown metadata 'author'"),
     "architecture": ("[1]", "the architecture must be a JSON object; got a list"),
     "architecture infinite": ('{"l1": 1e999}', "'1e999' is beyond the range of a double"),
