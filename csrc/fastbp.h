@@ -528,10 +528,19 @@ typedef enum {
     X(shrink)         /* of Rprop: factors and limits of a step */                                 \
     X(grow)                                                                                        \
     X(least)                                                                                       \
-    X(most)
+    X(most)                                                                                        \
+    X(warmup)     /* of schedule-free rules: steps in which lr rises */                            \
+    X(iterations) /* of Muon: of Newton and Schulz, and the coefficients of their polynomial */    \
+    X(linear)                                                                                      \
+    X(cubic)                                                                                       \
+    X(quintic)                                                                                     \
+    X(rms) /* of Muon: lr times rms·√max(n_in, n_out); 0: times √max(1, n_out/n_in) */
 
-/* An update rule with its hyper-parameters, options and state. Hyper-parameters that the rule does
- * not use are 0. An option that is 0 or NULL is off. */
+/* An update rule with its hyper-parameters, options and state. The schedule-free rules (FREE_SGD,
+ * FREE_ADAM) take gradients at a point y and return a point x. theta is x, and moment[1] is y;
+ * during a step or a run they are exchanged. The first step begins with x = y = z = theta. Their
+ * sessions have no ranks that share a step; neither have those of Muon. Hyper-parameters that the
+ * rule does not use are 0. An option that is 0 or NULL is off. */
 typedef struct {
     fastbp_rule_t rule;
 #define FASTBP_HYPER_FIELD(name) double name;
@@ -555,7 +564,7 @@ typedef struct {
      */
     size_t state_first;
     void *moment[FASTBP_MOMENTS]; /* as many as the rule has; the others are NULL */
-    void *grad;                   /* scratch for clipping by norms, otherwise NULL */
+    void *grad;                   /* scratch for clipping by norms and for Muon, otherwise NULL */
     void *average;                /* the running mean of theta with average_decay, or NULL */
 } fastbp_optimizer_t;
 

@@ -102,7 +102,11 @@
     X(RMSPROP_CENTERED, rmsprop_centered, 2, RMSPROP_CENTERED)                                     \
     X(RMSPROP_CENTERED_MOMENTUM, rmsprop_centered_momentum, 3, RMSPROP_CENTERED_MOMENTUM)          \
     X(LION, lion, 1, LION)                                                                         \
-    X(RPROP, rprop, 2, RPROP)
+    X(RPROP, rprop, 2, RPROP)                                                                      \
+    X(FREE_SGD, free_sgd, 2, FREE_SGD)                                                             \
+    X(FREE_ADAM, free_adam, 3, FREE_ADAM)                                                          \
+    X(MUON, muon, 2, MUON)                                                                         \
+    X(MUON_NESTEROV, muon_nesterov, 2, MUON)
 
 /* Element types of X other than that of the network: X(CODE, name, ctype, value). name: the kind
  * and the number of bytes, as in NumPy. value: the element itself (AS_IS), or a HALF to convert. */

@@ -67,7 +67,8 @@ CASES = {
     "residual": {"layers": _layers(Dense(20), Dense(20, residual=True, dropout=0.1))},
     "constants": {"layers": _layers(Dense(20, "prelu"), Dense(17, "prelu"))},
 }
-CASES |= {f"optimizer {name}": {"optimizer": name} for name in optim.NAMES}
+_WHOLE = {name for name in optim.NAMES if optim.resolve(name).needs_whole}  # not over ranks
+CASES |= {f"optimizer {name}": {"optimizer": name} for name in optim.NAMES if name not in _WHOLE}
 CASES |= {f"loss {spec}": {"loss": spec} for spec in SPECS}
 CASES |= {"loss custom": {"loss": "custom"}, "loss margin_ranking": {"loss": "margin_ranking"}}
 

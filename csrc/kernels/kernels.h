@@ -176,11 +176,13 @@ FBP_INLINE bool fbp_rule_is_fused(int rule) {
  *   sign, decay     g ← clamp(g, ±clip)·sign + decay·θ
  *   keep            then θ ← keep·θ
  *   gain            momentum: factor of g
- *   ahead           NAdam: factor of m relative to that of g
- *   step_size       Adam: lr / (1 − β1^t)
+ *   ahead           NAdam: factor of m relative to that of g; Muon: the weight of m against g
+ *   step_size       Adam: lr / (1 − β1^t); FREE_ADAM: lr
+ *   pull            FREE_ADAM: lr·weight_decay, a factor of y
+ *   share           FREE_SGD, FREE_ADAM: the weight of z in x
  *   average_weight  average ← average + average_weight (θ − average) */
 #define FBP_STEP_CONSTANTS(X)                                                                      \
-    X(sign) X(decay) X(keep) X(gain) X(ahead) X(step_size) X(average_weight)
+    X(sign) X(decay) X(keep) X(gain) X(ahead) X(step_size) X(pull) X(share) X(average_weight)
 
 /* One update. From the raw sums G = aᵀδ, g = G·grad_scale + l2·θ + l1·sign(θ); then the rule. */
 typedef struct {
@@ -191,6 +193,7 @@ typedef struct {
     bool options;           /* needs update_rule: update and update_outer do not suffice */
     double clip;            /* update_rule only */
     double root_correction; /* Adam: 1 / sqrt(1 − β2^t) */
+    void *direction; /* Muon: receives the direction of every W, laid out as theta; or NULL */
 #define FBP_FIELD(name) double name;
     FASTBP_HYPERS(FBP_FIELD)
     FBP_STEP_CONSTANTS(FBP_FIELD)

@@ -1,7 +1,7 @@
 /* alike.c: see alike.h. */
 #include "alike.h"
 
-#include "clip.h"
+#include "update.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,7 +21,7 @@ bool fbp_can_interleave(const fastbp_fit_t *fit) {
     const int lanes = net->kernels->lanes;
     return lanes > 1 && lanes <= FBP_MOST_LANES && plain_layers(net) && net->loss.fn == NULL &&
            fit->plan.factors.kind == FBP_FACTORS_OWN && !fit->batch.sparse && !fit->in_parts &&
-           !fbp_clips_norms(o) && o->lr_factors == NULL && fit->teams == NULL;
+           !fbp_needs_gradient(o) && o->lr_factors == NULL && fit->teams == NULL;
 }
 
 static int order_of(ptrdiff_t a, ptrdiff_t b) { return (a > b) - (a < b); }

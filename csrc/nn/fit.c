@@ -38,6 +38,12 @@ static bool valid_options(const fastbp_net_t *net, const fastbp_data_t *data,
            options->n_threads >= 0;
 }
 
+/* Muon and the schedule-free rules need all of theta and of their state. */
+static bool valid_rule(const fastbp_optimizer_t *optimizer, const fastbp_parts_t *parts) {
+    const bool whole = fbp_is_muon(optimizer) || fbp_is_free(optimizer);
+    return parts == NULL || parts->n_ranks == 1 || !whole;
+}
+
 /* The buffers of a session: its own, or places in the memory of its population. */
 static fastbp_status_t plan_buffers(fastbp_fit_t *fit, const fastbp_net_t *net, ptrdiff_t capacity,
                                     ptrdiff_t asked) {
@@ -97,7 +103,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
                                const fastbp_fit_options_t *options) {
     *out = NULL;
     if (!valid_data(net, data) || !fbp_optimizer_valid(optimizer) ||
-        !valid_options(net, data, options))
+        !valid_options(net, data, options) || !valid_rule(optimizer, options->parts))
         return FASTBP_ERR_ARGUMENT;
     fastbp_fit_t *fit = calloc(1, sizeof *fit);
     if (fit == NULL) return FASTBP_ERR_MEMORY;
@@ -113,6 +119,7 @@ fastbp_status_t fastbp_fit_new(fastbp_fit_t **out, const fastbp_net_t *net, void
     fit->theta = theta;
     fit->population = options->population;
     fit->in_parts = in_parts && asked < data->rows;
+    fit->turns = fbp_is_muon(optimizer);
     fit->order_capacity = options->shuffle || data->chosen != NULL ? data->rows : 0;
     divide(fit, net, options->parts);
     fit->n_workers = fbp_workers_for(net, capacity, FBP_TRAIN_WORK, options->n_threads);
@@ -176,6 +183,10 @@ fastbp_status_t fastbp_fit_set_rates(fastbp_fit_t *fit, const double *rates, con
     fit->n_rates = n;
     fit->momenta = rates != NULL ? momenta : NULL;
     return FASTBP_OK;
+}
+
+bool fbp_fit_can_run(const fastbp_fit_t *fit) {
+    return fbp_optimizer_valid(fit->optimizer) && fbp_is_muon(fit->optimizer) == fit->turns;
 }
 
 /* Whether p[n_layers + 1] are shares of units to drop, 0 where the network has no dropout. */
@@ -309,10 +320,11 @@ fastbp_status_t fbp_fit_end_run(fastbp_fit_t *fit, const fbp_slice_t *slice,
 }
 
 fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progress_t *progress) {
-    if (!fbp_optimizer_valid(fit->optimizer) || fit->population != NULL) return FASTBP_ERR_ARGUMENT;
+    if (!fbp_fit_can_run(fit) || fit->population != NULL) return FASTBP_ERR_ARGUMENT;
     const double begin = fbp_seconds();
     fbp_slice_t slice = {.fit = fit, .deadline = begin + seconds};
     fbp_lap_begin(fit->plan.scratch[0].profile);
+    fbp_enter_steps(fit->plan.net, fit->optimizer, fit->theta);
     fbp_fit_prepare(fit, seconds <= 0);
     fbp_lap(fit->plan.scratch[0].profile, 0, FASTBP_PHASE_OTHER);
     const ptrdiff_t step = fit->place.step;
@@ -322,6 +334,7 @@ fastbp_status_t fastbp_fit_run(fastbp_fit_t *fit, double seconds, fastbp_progres
         runs->steps += fit->place.step - step;
         runs->seconds += fbp_seconds() - begin;
     }
+    fbp_leave_steps(fit->plan.net, fit->optimizer, fit->theta);
     return fbp_fit_end_run(fit, &slice, progress);
 }
 
@@ -360,7 +373,7 @@ void fastbp_fit_report(const fastbp_fit_t *fit, fastbp_fit_report_t *report,
     const fbp_update_t update = fbp_step_constants(fit->optimizer, fit->optimizer->t + 1);
     fbp_batch_t batch = fit->batch;
     batch.rows = plan->capacity;
-    const bool at_once = !fit->in_parts && !fit->divided && !fbp_clips_norms(fit->optimizer);
+    const bool at_once = !fit->in_parts && !fit->divided && !fbp_needs_gradient(fit->optimizer);
     *report = (fastbp_fit_report_t){
         .threads = team_size,
         .threads_planned = fit->n_workers,

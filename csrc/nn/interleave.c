@@ -379,6 +379,8 @@ void fbp_run_group(fastbp_turn_t *const *turn, int n, double begin, void *memory
     const fastbp_fit_t *fit = turn[0]->fit;
     const ptrdiff_t batch = fit->options.batch_size, total = fit->data.rows;
     ptrdiff_t first = fit->place.first;
+    for (int q = 0; q < n; ++q)
+        fbp_enter_steps(turn[q]->fit->plan.net, turn[q]->fit->optimizer, turn[q]->fit->theta);
     fbp_group_t group = fbp_group_open(turn, n, begin, memory, scratch);
     for (bool again = true; again; first = 0) {
         for (bool goes_on = first < total; goes_on;) {
@@ -391,4 +393,6 @@ void fbp_run_group(fastbp_turn_t *const *turn, int n, double begin, void *memory
             if (group.member[q].active) fbp_begin_epoch(&group, &group.member[q]);
     }
     fbp_leave_lanes(&group);
+    for (int q = 0; q < n; ++q)
+        fbp_leave_steps(turn[q]->fit->plan.net, turn[q]->fit->optimizer, turn[q]->fit->theta);
 }

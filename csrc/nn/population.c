@@ -27,10 +27,12 @@ static void begin_epoch(const run_t *run, const fastbp_turn_t *turn, fbp_room_t 
     room->slice = (fbp_slice_t){.fit = fit, .deadline = run->begin + turn->seconds, .fixed = true};
     room->begun = fbp_seconds();
     fbp_room_enter(room, fit, team_size);
+    fbp_enter_steps(fit->plan.net, fit->optimizer, fit->theta);
     fbp_fit_prepare(fit, turn->seconds <= 0);
 }
 
 static void end_epoch(fastbp_turn_t *turn, fbp_room_t *room) {
+    fbp_leave_steps(turn->fit->plan.net, turn->fit->optimizer, turn->fit->theta);
     turn->status = fbp_fit_end_run(turn->fit, &room->slice, &turn->progress);
     room->again = false;
     if (!turn->progress.epoch_done) return;
@@ -195,7 +197,7 @@ static ptrdiff_t make_tasks(fastbp_population_t *population, fastbp_turn_t *turn
 
 static bool valid_turn(const fastbp_population_t *population, const fastbp_turn_t *turn) {
     return turn->fit != NULL && turn->fit->population == population && turn->epochs >= 1 &&
-           fbp_optimizer_valid(turn->fit->optimizer);
+           fbp_fit_can_run(turn->fit);
 }
 
 /* The result of a turn that has not begun. */

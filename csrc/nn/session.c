@@ -33,6 +33,7 @@ void fbp_session_carve(fastbp_fit_t *fit, fbp_arena_t *arena) {
         fit->order = fbp_arena_take(arena, (size_t)fit->order_capacity, sizeof *fit->order);
     fit->sums =
         fit->in_parts ? fbp_arena_take(arena, net->n_params, net->kernels->elem_size) : NULL;
+    if (fit->turns) fbp_muon_carve(&fit->muon, net, arena);
     if (fit->divided) carve_share(fit, arena);
 }
 

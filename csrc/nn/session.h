@@ -5,6 +5,7 @@
 #define FASTBP_NN_SESSION_H
 
 #include "../threads/sizing.h"
+#include "muon.h"
 #include "pieces.h"
 
 struct fastbp_fit {
@@ -20,8 +21,10 @@ struct fastbp_fit {
     void *theta;
     fbp_arena_t arena; /* for sums and order */
     bool in_parts;     /* batches go through the network in parts */
-    void *sums;        /* the gradients of the parts of a batch, laid out as theta; or NULL */
-    uint32_t *order;   /* the samples of this epoch in their order, or NULL for that of the data */
+    bool turns;        /* the rule is Muon, whose buffers are in `muon` */
+    fbp_muon_t muon;
+    void *sums;      /* the gradients of the parts of a batch, laid out as theta; or NULL */
+    uint32_t *order; /* the samples of this epoch in their order, or NULL for that of the data */
     ptrdiff_t order_capacity;        /* samples that it can hold; 0 without an order */
     fastbp_population_t *population; /* whose memory it uses, or NULL */
     bool keep_copies;                /* products read copies of W */

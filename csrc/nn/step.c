@@ -141,7 +141,7 @@ static void update_written(const fastbp_fit_t *fit, const fbp_tile_t *tile,
                            const fbp_scratch_t *scratch) {
     const fbp_plan_t *plan = &fit->plan;
     fbp_update_written(plan->net, tile, update, optimizer, clipping, grad, fit->theta);
-    copy_updated(fit, tile);
+    if (!fit->turns) copy_updated(fit, tile);
     fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
 }
 
@@ -153,8 +153,40 @@ static void take_statistics(const fastbp_fit_t *fit, const fbp_batch_t *batch, i
     else fbp_copy_statistics(batch->plan->net, l, fit->sums, fit->theta);
 }
 
-/* The same, but the gradient is written to memory first, which batches in parts and clipping by
- * norms need. Clipping takes two rounds: tiles of the gradient with their sums of squares and,
+/* The constants of a step, with Muon's directions if it is one of Muon. */
+static fbp_update_t constants_of(const fastbp_fit_t *fit, const fastbp_optimizer_t *now,
+                                 uint64_t t) {
+    fbp_update_t update = fbp_step_constants(now, t);
+    if (fit->turns) update.direction = fit->muon.direction;
+    return update;
+}
+
+/* Muon: when all directions are written, makes them orthogonal, and updates every W. */
+static void turn_sweep(const fastbp_fit_t *fit, const fastbp_optimizer_t *now,
+                       const fbp_update_t *update, fbp_team_t *team, int worker) {
+    const fbp_plan_t *plan = &fit->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_scratch_t *scratch = &plan->scratch[worker];
+    const int iterations = (int)now->iterations;
+    for (int phase = 0; phase < fbp_muon_phases(iterations); ++phase) {
+        wait_for_all(team, scratch->profile);
+        const ptrdiff_t tasks = fbp_muon_tasks(&fit->muon, phase, iterations);
+        for (ptrdiff_t i = fbp_team_next(team); i < tasks; i = fbp_team_next(team))
+            fbp_muon_task(&fit->muon, phase, i, now, scratch->pack);
+        fbp_lap(scratch->profile, 0, FASTBP_PHASE_UPDATE);
+    }
+    wait_for_all(team, scratch->profile);
+    for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team)) {
+        const fbp_tile_t *tile = &net->tile[i];
+        fbp_update_along(net, tile, update, now,
+                         fbp_muon_result(&fit->muon, tile->layer, iterations), fit->theta);
+        copy_updated(fit, tile);
+        fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
+    }
+}
+
+/* The same, but the gradient is written to memory first, which batches in parts, clipping by norms
+ * and Muon need. Clipping takes two rounds: tiles of the gradient with their sums of squares and,
  * after a barrier, tiles of θ. */
 static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
                           const fastbp_optimizer_t *now, double weight, uint64_t t,
@@ -162,7 +194,7 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
     const fbp_plan_t *plan = &fit->plan;
     const fastbp_net_t *net = plan->net;
     const fbp_scratch_t *scratch = &plan->scratch[worker];
-    const fbp_update_t update = fbp_step_constants(now, t);
+    const fbp_update_t update = constants_of(fit, now, t);
     const bool norms = fbp_clips_norms(now);
     fbp_clipping_t unclipped = {.whole_factor = 1};
     void *grad = fit->sums != NULL ? fit->sums : now->grad;
@@ -178,11 +210,13 @@ static void written_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch,
             plan->tile_square[FBP_PARTS * i + part] = fbp_tile_sum_squares(net, grad, tile, part);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_GRADIENT);
     }
-    if (!norms) return;
-    wait_for_all(team, scratch->profile);
-    fbp_clipping_t clipping = fbp_clipping_of(net, now, grad, plan->tile_square);
-    for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team))
-        update_written(fit, &net->tile[i], &update, now, &clipping, grad, scratch);
+    if (norms) {
+        wait_for_all(team, scratch->profile);
+        fbp_clipping_t clipping = fbp_clipping_of(net, now, grad, plan->tile_square);
+        for (ptrdiff_t i = fbp_team_next(team); i < net->n_tiles; i = fbp_team_next(team))
+            update_written(fit, &net->tile[i], &update, now, &clipping, grad, scratch);
+    }
+    if (fit->turns) turn_sweep(fit, now, &update, team, worker);
 }
 
 /* Processes a batch of `rows` rows from sample `first` on, part by part, and adds up the gradients
@@ -362,12 +396,12 @@ static void pieces_sweep(const fbp_shares_t *shares, share_fn first, share_fn se
     }
 }
 
-/* The update from sums in memory: of several ranks, or of one that clips by norms. */
+/* The update from sums in memory: of several ranks, or of one that clips by norms or is Muon's. */
 static void share_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, const fastbp_optimizer_t *now,
                         double weight, uint64_t t, fbp_team_t *team, int worker) {
     fastbp_fit_t *fit = slice->fit;
     fbp_profile_t *profile = fit->plan.scratch[worker].profile;
-    const fbp_update_t update = fbp_step_constants(now, t);
+    const fbp_update_t update = constants_of(fit, now, t);
     fbp_clipping_t clipping;
     fbp_shares_t shares = {.net = fit->plan.net,
                            .pieces = &fit->pieces,
@@ -394,6 +428,7 @@ static void share_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, const fast
         pieces_sweep(&shares, fbp_share_update, NULL, team);
     }
     fbp_lap(profile, 0, FASTBP_PHASE_UPDATE);
+    if (fit->turns) turn_sweep(fit, now, &update, team, worker);
     wait_for_all(team, profile);
     if (fit->shared && worker == 0) exchange(slice, FASTBP_EXCHANGE_PARAMETERS, team);
     if (fit->shared) wait_for_all(team, profile);
@@ -448,14 +483,14 @@ static void update_sweep(fbp_slice_t *slice, const fbp_batch_t *batch, ptrdiff_t
                          const fastbp_optimizer_t *now, double weight, uint64_t t, fbp_team_t *team,
                          int worker) {
     fastbp_fit_t *fit = slice->fit;
-    const bool norms = fbp_clips_norms(now);
+    const bool written = fbp_needs_gradient(now);
     fbp_segments_t segments;
-    if (fit->divided && (fit->shared || norms)) {
+    if (fit->divided && (fit->shared || written)) {
         share_sweep(slice, batch, now, weight, t, team, worker);
     } else if (fit->divided) {
         const fbp_batch_t whole = fbp_node_batch(batch, 0, &segments);
         weight_sweep(fit, &whole, batch->portion->at + batch->rows, now, weight, t, team, worker);
-    } else if (fit->sums != NULL || norms) {
+    } else if (fit->sums != NULL || written) {
         written_sweep(fit, batch, now, weight, t, team, worker);
     } else {
         weight_sweep(fit, batch, next, now, weight, t, team, worker);

@@ -3,13 +3,21 @@
 
 #include "../base/fpmode.h"
 #include "batch_norm.h"
+#include "muon.h"
 #include "options.h"
 #include "products.h"
 
 #include <math.h>
+#include <string.h>
 
 /* A larger t could wrap to 0, for which Adam divides by 0. */
 #define MOST_STEPS ((uint64_t)INT64_MAX)
+
+/* Of Newton and Schulz: far more than any use. */
+#define MOST_ITERATIONS 1000
+
+/* Steps of a warm-up, whose square must not overflow. */
+#define MOST_WARMUP 0x1p53
 
 static bool is_fraction(double x) { return x >= 0 && x < 1; }
 static bool is_positive(double x) { return x > 0 && isfinite(x); }
@@ -19,8 +27,22 @@ static bool valid_options(const fastbp_optimizer_t *o) {
     if ((unsigned)o->clip > FASTBP_CLIP_GLOBAL_NORM ||
         (o->clip != FASTBP_CLIP_NONE && !(o->limit > 0)))
         return false;
-    if (fbp_clips_norms(o) && o->grad == NULL) return false;
+    if (fbp_needs_gradient(o) && o->grad == NULL) return false;
+    if (!(o->warmup >= 0 && o->warmup <= MOST_WARMUP)) return false;
+    if (!(o->iterations >= 0 && o->iterations <= MOST_ITERATIONS && o->rms >= 0)) return false;
     return o->average == NULL || is_fraction(o->average_decay);
+}
+
+bool fbp_is_muon(const fastbp_optimizer_t *o) {
+    return o->rule == FASTBP_RULE_MUON || o->rule == FASTBP_RULE_MUON_NESTEROV;
+}
+
+bool fbp_needs_gradient(const fastbp_optimizer_t *o) {
+    return fbp_clips_norms(o) || fbp_is_muon(o);
+}
+
+bool fbp_is_free(const fastbp_optimizer_t *o) {
+    return o->rule == FASTBP_RULE_FREE_SGD || o->rule == FASTBP_RULE_FREE_ADAM;
 }
 
 /* The number of moments of each rule, and the rule whose kernel makes its steps. */
@@ -40,6 +62,7 @@ static bool divides(fastbp_rule_t rule) {
     case FASTBP_RULE_MOMENTUM:
     case FASTBP_RULE_NESTEROV:
     case FASTBP_RULE_LION:
+    case FASTBP_RULE_FREE_SGD:
     case FASTBP_RULE_RPROP: return false;
     default: return true;
     }
@@ -95,6 +118,18 @@ static void set_radam(fbp_update_t *update, const fastbp_optimizer_t *o, double 
     else update->eps = 1;
 }
 
+/* The schedule-free rules (Defazio et al., 2024): lr rises linearly to step `warmup`, and z_t has
+ * the weight w_t = min(1, t/warmup)², over the sum of the weights so far, in x. */
+static void set_free(fbp_update_t *update, const fastbp_optimizer_t *o, double t) {
+    const double rising = fmin(t, o->warmup), rise = t < o->warmup ? t / o->warmup : 1;
+    double sum = t - rising;
+    if (rising > 0) sum += rising * (rising + 1) * (2 * rising + 1) / (6 * o->warmup * o->warmup);
+    update->lr = update->step_size = o->lr * rise;
+    update->share = rise * rise / sum;
+    update->keep = 1;
+    update->pull = o->decoupled ? update->lr * o->weight_decay : 0;
+}
+
 /* 1 − β^t. */
 static double gathered(double beta, double t) { return beta > 0 ? 1 - pow(beta, t) : 1; }
 
@@ -118,13 +153,16 @@ fbp_update_t fbp_step_constants(const fastbp_optimizer_t *o, uint64_t t) {
     };
     if (o->rule == FASTBP_RULE_NADAM) set_nadam(&update, o, steps);
     if (o->rule == FASTBP_RULE_RADAM) set_radam(&update, o, steps);
+    if (fbp_is_free(o)) set_free(&update, o, steps);
+    if (fbp_is_muon(o)) update.ahead = o->rule == FASTBP_RULE_MUON ? 1 : o->momentum;
     if (o->rule == FASTBP_RULE_ADAGRAD) update.step_size = o->lr / (1 + (steps - 1) * o->lr_decay);
     update.options = !fbp_rule_is_fused(update.rule) || o->weight_decay != 0 || o->maximize ||
                      o->clip == FASTBP_CLIP_VALUE || update.gain != 1 || o->average != NULL;
     return update;
 }
 
-/* The constants for a part of a layer, whose group may have its own rate and decay. */
+/* The constants for a part of a layer, whose group may have its own rate and decay. Of Muon, only W
+ * has its own rule; the rest has that of Adam. */
 static fbp_update_t update_of(const fbp_update_t *update, const fastbp_optimizer_t *o, int layer,
                               int part) {
     static const int group[FBP_PARTS] = {
@@ -132,13 +170,15 @@ static fbp_update_t update_of(const fbp_update_t *update, const fastbp_optimizer
         [FBP_PART_GAIN] = FASTBP_GROUP_NORM,           [FBP_PART_SHIFT] = FASTBP_GROUP_NORM,
         [FBP_PART_CONSTANTS] = FASTBP_GROUP_CONSTANTS, [FBP_PART_SCALE] = FASTBP_GROUP_SCALE,
     };
-    if (o->lr_factors == NULL) return *update;
     fbp_update_t own = *update;
+    if (fbp_is_muon(o) && part != FBP_PART_W) own.rule = FASTBP_RULE_ADAM;
+    if (o->lr_factors == NULL) return own;
     const int i = layer * FASTBP_GROUPS + group[part];
     const double decay = o->weight_decay * o->decay_factors[i];
     own.lr *= o->lr_factors[i];
     own.step_size *= o->lr_factors[i];
-    if (o->decoupled) own.keep = 1 - update->lr * decay;
+    if (fbp_is_free(o) && o->decoupled) own.pull = update->lr * decay;
+    else if (o->decoupled) own.keep = 1 - update->lr * decay;
     else own.decay = decay;
     return own;
 }
@@ -255,13 +295,20 @@ static void *vector_at(const fastbp_net_t *net, const fastbp_optimizer_t *o, voi
     return vector != NULL ? fbp_at(net, vector, offset - o->state_first) : NULL;
 }
 
-/* Makes the step of `sums` on theta, moments and average, from `offset` on; rows are `ld` apart. */
+/* Makes the step of `sums` on theta, moments and average, from `offset` on; rows are `ld` apart.
+ * For W of Muon, whose sums are one run, it writes the direction to a copy of theta. */
 static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
                   void *theta, const fbp_mat_t *sums, size_t offset, ptrdiff_t ld) {
     fbp_state_tile_t state = {.theta = fbp_at(net, theta, offset), .ld = ld};
     for (int i = 0; i < FASTBP_MOMENTS; ++i)
         state.moment[i] = vector_at(net, o, o->moment[i], offset);
     state.average = vector_at(net, o, o->average, offset);
+    if (update->rule == FASTBP_RULE_MUON) {
+        state.theta = fbp_at(net, update->direction, offset);
+        state.average = NULL;
+        memcpy(state.theta, fbp_at(net, theta, offset),
+               (size_t)sums->cols * net->kernels->elem_size);
+    }
     if (update->options) net->kernels->update_rule(update, sums, &state);
     else
         net->kernels->update(update, sums, state.theta, state.moment[0], state.moment[1], state.ld);
@@ -410,8 +457,61 @@ void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const f
         own.grad_scale = fbp_clip_factor(clipping, tile->layer, part);
         apply(net, &own, o, theta, &sums, at.offset, at.count);
     }
+    if (update->direction == NULL) fbp_constrain_tile(net, theta, tile);
+}
+
+void fbp_update_along(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
+                      const fastbp_optimizer_t *o, const void *direction, void *theta) {
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    if (layer->frozen) return;
+    const fbp_part_t at = fbp_tile_part(net, tile, FBP_PART_W);
+    const fbp_mat_t along = {fbp_at(net, direction, at.offset), 1, at.count, at.count};
+    const double n_in = (double)layer->n_in, n_out = (double)layer->n_out;
+    fbp_update_t own = update_of(update, o, tile->layer, FBP_PART_W);
+    own.rule = FASTBP_RULE_SGD;
+    own.lr *= o->rms > 0 ? o->rms * sqrt(fmax(n_in, n_out)) : sqrt(fmax(1, n_out / n_in));
+    own.clip = INFINITY;
+    own.grad_scale = own.sign = 1;
+    own.l1 = own.l2 = own.decay = 0;
+    apply(net, &own, o, theta, &along, at.offset, at.count);
     fbp_constrain_tile(net, theta, tile);
 }
+
+/* ---- schedule-free rules: theta is x outside steps, and y in them ---- */
+
+/* Exchanges two runs of bytes. */
+static void exchange_bytes(unsigned char *a, unsigned char *b, size_t bytes) {
+    unsigned char held[4096];
+    for (size_t at = 0, n; at < bytes; at += n) {
+        n = bytes - at < sizeof held ? bytes - at : sizeof held;
+        memcpy(held, a + at, n);
+        memcpy(a + at, b + at, n);
+        memcpy(b + at, held, n);
+    }
+}
+
+static void exchange_layers(const fastbp_net_t *net, void *theta, void *other) {
+    for (int i = 0; i < net->n_layers; ++i) {
+        const size_t begin = net->layer[i].w;
+        const size_t end = i + 1 < net->n_layers ? net->layer[i + 1].w : net->n_params;
+        if (!net->layer[i].frozen)
+            exchange_bytes(fbp_at(net, theta, begin), fbp_at(net, other, begin),
+                           (end - begin) * net->kernels->elem_size);
+    }
+}
+
+void fbp_enter_steps(const fastbp_net_t *net, const fastbp_optimizer_t *o, void *theta) {
+    if (!fbp_is_free(o)) return;
+    for (int i = 0; o->t == 0 && i < 2; ++i)
+        memcpy(o->moment[i], theta, net->n_params * net->kernels->elem_size);
+    exchange_layers(net, theta, o->moment[1]);
+}
+
+void fbp_leave_steps(const fastbp_net_t *net, const fastbp_optimizer_t *o, void *theta) {
+    if (fbp_is_free(o)) exchange_layers(net, theta, o->moment[1]);
+}
+
+/* ---- a step from a gradient ---- */
 
 static void constrain_columns(const fastbp_net_t *net, void *theta) {
     for (int i = 0; i < net->n_layers; ++i) {
@@ -420,13 +520,43 @@ static void constrain_columns(const fastbp_net_t *net, void *theta) {
     }
 }
 
+/* Muon's buffers for one step; FASTBP_ERR_MEMORY if there is no memory. */
+static fastbp_status_t open_muon(const fastbp_net_t *net, fbp_muon_t *muon, void **pack,
+                                 fbp_arena_t *arena) {
+    const size_t elems = (size_t)fbp_pack_elems(net->kernels, net->blocking);
+    fbp_muon_carve(muon, net, arena);
+    *pack = fbp_arena_take(arena, elems, net->kernels->elem_size);
+    if (!fbp_arena_commit(arena)) return FASTBP_ERR_MEMORY;
+    fbp_muon_carve(muon, net, arena);
+    *pack = fbp_arena_take(arena, elems, net->kernels->elem_size);
+    return FASTBP_OK;
+}
+
+static void step_along(const fastbp_net_t *net, const fbp_muon_t *muon, const fbp_update_t *update,
+                       const fastbp_optimizer_t *o, void *theta, void *pack) {
+    const int iterations = (int)o->iterations;
+    for (int phase = 0; phase < fbp_muon_phases(iterations); ++phase)
+        for (ptrdiff_t i = 0; i < fbp_muon_tasks(muon, phase, iterations); ++i)
+            fbp_muon_task(muon, phase, i, o, pack);
+    for (ptrdiff_t i = 0; i < net->n_tiles; ++i)
+        fbp_update_along(net, &net->tile[i], update, o,
+                         fbp_muon_result(muon, net->tile[i].layer, iterations), theta);
+}
+
 fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *grad,
                             fastbp_optimizer_t *optimizer) {
+    const bool is_muon = fbp_is_muon(optimizer);
+    fbp_arena_t arena = {0};
+    fbp_muon_t muon = {0};
+    void *pack = NULL;
     if (!fbp_optimizer_valid(optimizer)) return FASTBP_ERR_ARGUMENT;
+    if (is_muon && open_muon(net, &muon, &pack, &arena) != FASTBP_OK) return FASTBP_ERR_MEMORY;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
-    const fbp_update_t update = fbp_step_constants(optimizer, optimizer->t + 1);
+    fbp_update_t update = fbp_step_constants(optimizer, optimizer->t + 1);
+    update.direction = muon.direction;
     bool by_layer =
-        optimizer->lr_factors != NULL || fbp_clips_norms(optimizer) || net->has_batch_norm;
+        optimizer->lr_factors != NULL || fbp_needs_gradient(optimizer) || net->has_batch_norm;
+    fbp_enter_steps(net, optimizer, theta);
     for (int i = 0; i < net->n_layers; ++i)
         by_layer |= net->layer[i].frozen || net->layer[i].has.non_negative;
     if (!by_layer) {
@@ -437,8 +567,11 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
         for (ptrdiff_t i = 0; i < net->n_tiles; ++i)
             fbp_update_written(net, &net->tile[i], &update, optimizer, &clipping, grad, theta);
     }
+    if (is_muon) step_along(net, &muon, &update, optimizer, theta, pack);
     constrain_columns(net, theta);
+    fbp_leave_steps(net, optimizer, theta);
     fbp_set_fpmode(callers_mode);
+    fbp_arena_free(&arena);
     optimizer->t += 1;
     return FASTBP_OK;
 }

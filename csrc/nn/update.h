@@ -9,6 +9,18 @@
 /* Whether the rule is known, its hyper-parameters are in range and its moments are not NULL. */
 bool fbp_optimizer_valid(const fastbp_optimizer_t *optimizer);
 
+/* Whether its rule is one of Muon, which needs the whole gradient of every W, or one of the
+ * schedule-free rules; and whether the whole gradient must be in memory before the first update,
+ * for that or for clipping by norms. */
+bool fbp_is_muon(const fastbp_optimizer_t *optimizer);
+bool fbp_is_free(const fastbp_optimizer_t *optimizer); /* schedule-free */
+bool fbp_needs_gradient(const fastbp_optimizer_t *optimizer);
+
+/* Exchanges theta and y of schedule-free rules in layers that are trained, before a step or a run
+ * and after it. Does nothing for other rules. */
+void fbp_enter_steps(const fastbp_net_t *net, const fastbp_optimizer_t *optimizer, void *theta);
+void fbp_leave_steps(const fastbp_net_t *net, const fastbp_optimizer_t *optimizer, void *theta);
+
 /* The constants of step t >= 1 of an optimiser. */
 fbp_update_t fbp_step_constants(const fastbp_optimizer_t *optimizer, uint64_t t);
 
@@ -47,5 +59,10 @@ void fbp_update_run(const fastbp_net_t *net, int i, int part, const fbp_update_t
 void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
                         const fastbp_optimizer_t *optimizer, fbp_clipping_t *clipping,
                         const void *grad, void *theta);
+
+/* Muon: the step of one tile of W along `direction`, which is laid out as theta. The updates above
+ * have only written the directions of all W to update->direction. */
+void fbp_update_along(const fastbp_net_t *net, const fbp_tile_t *tile, const fbp_update_t *update,
+                      const fastbp_optimizer_t *optimizer, const void *direction, void *theta);
 
 #endif

@@ -73,12 +73,32 @@ class TrainableNetwork(DifferentiableNetwork):
         resolved = resolve_optimizer(optimizer)
         if not self._has_gradient:
             raise RuntimeError(check.NO_BACKWARD)
+        self._check_rule(resolved)
         if self._trains_apart and not self._trained:
             self._bind(resolved)  # if that raises, there is nothing to warn of
             self._warn_of_evaluation()
         self._backend.step(self._theta, self._grad, resolved)
         if self._drops:
             self._count_steps(resolved)
+
+    def _check_rule(self, optimizer: Optimizer, hook: Hook | None = None) -> None:
+        """Raise TypeError if a rule does not go with a hook or with the constraints of a layer."""
+        if optimizer.extrapolates and hook is not None:
+            raise TypeError(
+                f"{type(optimizer).__name__} takes gradients at a point of its own, and a hook is "
+                "called at the parameters: take the hook away with net.on_delta(None)"
+            )
+        if optimizer.extrapolates and normed_by_batch(self._layers):
+            raise TypeError(
+                f"{type(optimizer).__name__} trains at another point than it returns, whose "
+                "running statistics would be unknown: take another optimizer, or norm='layer'"
+            )
+        limited = any(each.max_norm is not None or each.non_negative for each in self.dense)
+        if optimizer.extrapolates and limited:
+            raise TypeError(
+                f"{type(optimizer).__name__} returns a mean of points that max_norm and "
+                "non_negative do not limit: take another optimizer, or layers without them"
+            )
 
     def _warn_of_evaluation(self) -> None:
         """Warn of a step by hand after a forward for evaluation, if there was no warning yet."""
@@ -160,6 +180,7 @@ class TrainableNetwork(DifferentiableNetwork):
         if sample_weight is not None:
             s = check.as_weights(sample_weight, n, self._theta.dtype)
         hook = self._hook_for(hook)
+        self._check_rule(optimizer, hook)
         if type(X) is not np.ndarray:
             self._remember(self._names_of(X))
         if hook is None:
@@ -198,6 +219,7 @@ class TrainableNetwork(DifferentiableNetwork):
     def _session(self, data: Data, optimizer: Optimizer, options: SessionOptions) -> DataSession:
         """Steps over checked data: the backend's, or with a hook one batch at a time."""
         hook = self._hook
+        self._check_rule(optimizer, hook)
         if hook is None:
             return self._backend.session(self._theta, data, optimizer, options, self._seed)
         if options.part_rows > 0:

@@ -257,7 +257,7 @@ def divided(
         raise ValueError("sync_every is for fits on several ranks: pass comm")
     if outer is not None and not steps:
         raise ValueError("outer makes steps between averages: pass sync_every")
-    if outer is not None and not isinstance(outer, Optimizer):
+    if outer is not None and (not isinstance(outer, Optimizer) or outer.needs_whole):
         raise TypeError(
             f"outer must be an optimiser that makes steps, such as SGD(0.7, momentum=0.9, "
             f"nesterov=True); got {outer!r}"
@@ -285,6 +285,11 @@ def check_divided(
         raise ValueError(
             "the gradient of a scale needs the sums of all parts at once, which ranks divide among "
             "them: train layers with scale=True without parts and comm"
+        )
+    if optimizer.needs_whole and divided.size > 1:
+        raise TypeError(
+            f"{type(optimizer).__name__} needs all parameters and their state at once, and each "
+            "rank updates its share of them: take another optimizer, or leave out comm"
         )
     if options.accumulate != 1:
         raise ValueError(

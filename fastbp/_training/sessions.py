@@ -229,7 +229,7 @@ def scheduled(optimizer: Optimizer, lr: float | None, momentum: float | None) ->
         given["lr"] = lr
     if momentum is not None and betas is not None:
         given[betas] = (momentum, *own[betas][1:])
-    elif momentum is not None:
+    if momentum is not None and (betas is None or "momentum" in own):
         given["momentum"] = momentum
     own.update(given, _packed=None)
     try:

@@ -6,6 +6,8 @@
     _sgd.py       SGD, Lion, Rprop
     _adam.py      Adam, AdamW, NAdam, RAdam, Adamax
     _adaptive.py  Adagrad, Adadelta, RMSprop
+    _schedule_free.py  ScheduleFree
+    _muon.py      Muon
     _averaging.py averages of theta: SWA, and the context manager `averaged`
     _names.py     the optimisers by name
     _format.py    the file format of optimisers: writing, and reading its metadata
@@ -29,7 +31,9 @@ from ._averaging import SWA, averaged
 from ._base import Optimizer
 from ._files import load
 from ._lbfgs import LBFGS
+from ._muon import Muon
 from ._names import NAMES, resolve
+from ._schedule_free import ScheduleFree, extrapolated
 from ._sgd import SGD, Lion, Rprop
 
 __all__ = [
@@ -43,12 +47,15 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Lion",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFree",
     "averaged",
+    "extrapolated",
     "load",
     "resolve",
 ]

@@ -11,7 +11,7 @@ from .._types import Array
 from ._base import Optimizer
 
 
-class _Net(Protocol):
+class Net(Protocol):
     """What an average needs of a network."""
 
     theta: Array
@@ -68,9 +68,9 @@ class SWA:
         self.average: Array | None = None
         self.n_averaged = 0
         self.epochs = 0
-        self._net: _Net | None = None  # while a fit runs
+        self._net: Net | None = None  # while a fit runs
 
-    def on_fit_begin(self, net: _Net) -> None:
+    def on_fit_begin(self, net: Net) -> None:
         if self.average is not None and self.average.shape != net.theta.shape:
             raise ValueError(
                 f"this SWA holds the average of {self.average.size} parameters; the network has "
@@ -93,7 +93,7 @@ class SWA:
             self.average += (theta - self.average) / (self.n_averaged + 1)
         self.n_averaged += 1
 
-    def on_fit_end(self, net: _Net) -> None:
+    def on_fit_end(self, net: Net) -> None:
         self._net = None
 
     def __repr__(self) -> str:
@@ -101,7 +101,7 @@ class SWA:
 
 
 @contextmanager
-def averaged(net: _Net, source: Optimizer | SWA) -> Iterator[_Net]:
+def averaged(net: Net, source: Optimizer | SWA) -> Iterator[Net]:
     """Return a context manager in whose block `net` has the averaged parameters.
 
     `source` is an optimiser with `ema`, or an SWA. After the block, the network has its own

@@ -122,6 +122,9 @@ class Optimizer(Declared, ABC):
     weight_decay = 0.0
     decoupled_weight_decay = False
     full_batch = False
+    needs_whole = False  # theta and its state, so no rank may have a share of them
+    needs_gradient = False  # all of g before the first update
+    extrapolates = False  # gradients are those at moments[1], which a session exchanges with theta
     fan_in_power = 0.5  # of 1/n in the rate of W; 1 where a step grows with the gradient
 
     t = counted("Number of steps made, 0 to 2**63 − 1.")
@@ -315,7 +318,8 @@ class Optimizer(Declared, ABC):
                 moment[...] = first
             self.moments.append(moment)
         self.scratch = None if self.scratch is None else check.writeable(self.scratch)
-        if self.scratch is None and self._clip()[0].endswith("norm"):
+        clips_norms = self._clip()[0].endswith("norm")
+        if self.scratch is None and (clips_norms or self.needs_gradient):
             self.scratch = np.zeros(n_params, dtype)
         if self.ema is None:
             self.average = None

@@ -9,13 +9,15 @@ from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ._adaptive import Adadelta, Adagrad, RMSprop
 from ._base import Optimizer
 from ._lbfgs import LBFGS
+from ._muon import Muon
+from ._schedule_free import ScheduleFree
 from ._sgd import SGD, Lion, Rprop
 
 BY_NAME: dict[str, type[Optimizer]] = {
     kind.__name__.lower(): kind
     for kind in (
         *(SGD, Adam, AdamW, NAdam, RAdam, Adamax),
-        *(RMSprop, Adagrad, Adadelta, Lion, Rprop),
+        *(RMSprop, Adagrad, Adadelta, Lion, Rprop, ScheduleFree, Muon),
     )
 }
 

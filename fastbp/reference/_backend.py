@@ -7,6 +7,7 @@ goes beyond the gradient of J.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import isfinite
 
@@ -28,7 +29,7 @@ from ._cost import cost, outputs, whole
 from ._derivatives import Derivatives
 from ._formulas import quiet
 from ._layers import backward, constrain, dropout_mask
-from ._updates import update
+from ._updates import stepping, update
 
 
 class PlainLock:
@@ -144,7 +145,16 @@ class NumpyBackend:
         """The update rule, without frozen layers, and then the constraints."""
         with self._lock, optimizer._lock:
             bind(optimizer, theta, len(self._net.dense))
-            self._update(theta, grad, optimizer)
+            with self._stepping(theta, optimizer):
+                self._update(theta, grad, optimizer)
+
+    def _stepping(self, theta: Array, optimizer: Optimizer) -> AbstractContextManager[None]:
+        """In its block, theta of the trained layers is the point of the gradient."""
+        slices = self._net.slices()
+        trained = [
+            part for l, parts in enumerate(slices) if self._trainable[l] for part in parts.values()
+        ]
+        return stepping(optimizer, theta, trained)
 
     def _update(self, theta: Array, grad: Array, optimizer: Optimizer) -> None:
         slices = self._net.slices()
@@ -201,14 +211,16 @@ class NumpyBackend:
         ) -> float:
             now = _with(net, smoothing, dropout)
             rows, masks = whole(X), _masks(now, seed, optimizer.t, len(X))
-            batch = _Batch(now, theta, self._trainable)
-            if 0 < part_rows < len(rows):
-                J, grad = batch.in_parts(rows, y, s, part_rows, masks)
-            else:
-                J, grad = batch.gradient(rows, y, s, masks)
-            if isfinite(J):
-                theta[...] = batch.moved
-                self.step(theta, grad, optimizer)
+            bind(optimizer, theta, len(net.dense))
+            with self._stepping(theta, optimizer):
+                batch = _Batch(now, theta, self._trainable)
+                if 0 < part_rows < len(rows):
+                    J, grad = batch.in_parts(rows, y, s, part_rows, masks)
+                else:
+                    J, grad = batch.gradient(rows, y, s, masks)
+                if isfinite(J):
+                    theta[...] = batch.moved
+                    self._update(theta, grad, optimizer)
             return J
 
         loss, dtype = net.criterion, net.dtype

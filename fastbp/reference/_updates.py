@@ -7,7 +7,8 @@ the options that all optimisers share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import prod, sqrt
 from types import SimpleNamespace as Hyper
 
@@ -175,6 +176,80 @@ def rprop(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> Non
     theta -= np.sign(last) * step
 
 
+def _free(theta: Array, step: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """From y = theta along z − step: Defazio et al., 2024 (arXiv:2405.15682), equations 8 to 10."""
+    z, x = moments[:2]
+    weights = [min(1.0, i / h.warmup) ** 2 if h.warmup > 0 else 1.0 for i in range(1, t + 1)]
+    z -= step
+    x += weights[-1] / sum(weights) * (z - x)
+    theta[...] = (1 - h.beta1) * z + h.beta1 * x
+
+
+def _warm(t: int, h: Hyper) -> float:
+    return min(1.0, t / h.warmup) if h.warmup > 0 else 1.0
+
+
+@_rule
+def free_sgd(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """SGD without a schedule."""
+    _free(theta, _warm(t, h) * h.lr * g, moments, t, h)
+
+
+@_rule
+def free_adam(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+    """AdamW without a schedule; the decay is that of y."""
+    v = moments[2]
+    v[...] = h.beta2 * v + (1 - h.beta2) * g * g
+    d = h.lr * g / (np.sqrt(v) / sqrt(1 - h.beta2**t) + h.eps)
+    _free(theta, _warm(t, h) * (d + h.pull * theta), moments, t, h)
+
+
+def _muon(nesterov: bool) -> Rule:
+    """Jordan et al., 2024 (kellerjordan.github.io/posts/muon); AdamW for all but W."""
+
+    def rule(theta: Array, g: Array, moments: list[Array], t: int, h: Hyper) -> None:
+        if h.shape is None:
+            adam(theta, g, moments, t, h)
+            return
+        n_in, n_out = h.shape
+        m = moments[0]
+        m += (1 - h.momentum) * (g - m)
+        X = (g + h.momentum * (m - g) if nesterov else m).reshape(n_in, n_out)
+        X = X / max(np.sqrt((X.astype(np.float64) ** 2).sum()), 1e-7)
+        for _ in range(int(h.iterations)):
+            A = X @ X.T if n_in <= n_out else X.T @ X
+            P = h.cubic * A + h.quintic * (A @ A)
+            X = h.linear * X + (P @ X if n_in <= n_out else X @ P)
+        scale = h.rms * sqrt(max(h.shape)) if h.rms > 0 else sqrt(max(1, n_out / n_in))
+        theta -= h.lr * scale * X.ravel()
+
+    return rule
+
+
+RULES |= {"muon": _muon(False), "muon_nesterov": _muon(True)}
+
+
+@contextmanager
+def stepping(optimizer: Optimizer, theta: Array, trained: Sequence[slice]) -> Iterator[None]:
+    """In its block, theta is y of a schedule-free rule, in the parts that are trained."""
+    if not optimizer.extrapolates:
+        yield
+        return
+    z, other = optimizer.moments[:2]
+    if optimizer.t == 0:
+        z[...] = other[...] = theta
+
+    def exchange() -> None:
+        for part in trained:
+            theta[part], other[part] = other[part].copy(), theta[part].copy()
+
+    exchange()
+    try:
+        yield
+    finally:
+        exchange()
+
+
 def _clip(optimizer: Optimizer, grad: Array, blocks: Blocks) -> Array:
     """The gradient, limited by clip_value, clip_norm or clip_global_norm."""
     if optimizer.clip_value is not None:
@@ -238,9 +313,12 @@ def update(
     for l, name, part in parts:
         lr, decay = (1.0, 1.0) if factors is None else factors[:, l, groups.get(name, CONSTANTS)]
         decay *= optimizer.weight_decay
-        hyper = Hyper(**optimizer.hyper())
+        hyper = Hyper(**optimizer.hyper(), pull=0.0)
+        hyper.shape = (widths[l], widths[l + 1]) if name == "W" else None
         own = g[part]
-        if optimizer.decoupled_weight_decay:
+        if optimizer.decoupled_weight_decay and optimizer.extrapolates:
+            hyper.pull = hyper.lr * decay
+        elif optimizer.decoupled_weight_decay:
             theta[part] *= 1 - hyper.lr * decay
         else:
             own = own + decay * theta[part]

@@ -19,11 +19,13 @@ from fastbp.optim import (
     Adamax,
     AdamW,
     Lion,
+    Muon,
     NAdam,
     Optimizer,
     RAdam,
     RMSprop,
     Rprop,
+    ScheduleFree,
 )
 from fastbp.reference._updates import update
 
@@ -47,6 +49,12 @@ RULES = {
     "rmsprop centred with momentum": lambda **o: RMSprop(0.01, centered=True, momentum=0.9, **o),
     "lion": lambda **o: Lion(0.01, **o),
     "rprop": lambda **o: Rprop(0.01, **o),
+    "schedule-free": lambda **o: ScheduleFree(0.01, warmup_steps=3, **o),
+    "schedule-free sgd": lambda **o: ScheduleFree(0.1, "sgd", **o),
+    "muon": lambda **o: Muon(0.01, **o),
+    "muon without nesterov": lambda **o: Muon(
+        0.01, nesterov=False, adjust_lr_fn="match_rms_adamw", **o
+    ),
 }
 # a new class is tested with its defaults until it has its own cases
 _HAVE_CASES = {type(make()) for make in RULES.values()}
@@ -161,7 +169,8 @@ def test_nan_stays_in_its_element(rule, dtype):
     net.grad[...] = 1.0
     net.grad[[2, 17, 26]] = np.nan
     net.step(RULES[rule]())
-    assert np.flatnonzero(np.isnan(net.theta)).tolist() == [2, 17, 26]
+    w = range(21) if rule.startswith("muon") else [2, 17]  # which turns the whole W
+    assert np.flatnonzero(np.isnan(net.theta)).tolist() == [*w, 26]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -214,7 +223,8 @@ def trained(optimizer, epochs, net=None):
 def test_a_loaded_optimizer_continues_with_the_same_bits(rule, tmp_path):
     options = {"clip_norm": 1.0, "lr_factors": {"bias": 0.5}, "decay_factors": (0.5, 2)}
     options = {} if rule == "rprop" else options
-    whole, first = RULES[rule](ema=0.9, **options), RULES[rule](ema=0.9, **options)
+    options |= {} if rule.startswith("schedule-free") else {"ema": 0.9}
+    whole, first = RULES[rule](**options), RULES[rule](**options)
     expected = trained(whole, 4)
     net = trained(first, 2)
     first.save(tmp_path / "state.safetensors")
@@ -229,7 +239,7 @@ def test_a_loaded_optimizer_continues_with_the_same_bits(rule, tmp_path):
         np.testing.assert_array_equal(state.average, whole.average, source)
         for moment, exact in zip(state.moments, whole.moments, strict=True):
             np.testing.assert_array_equal(moment, exact, source)
-    fresh = trained(RULES[rule](ema=0.9, **options), 2, copy.deepcopy(expected))
+    fresh = trained(RULES[rule](**options), 2, copy.deepcopy(expected))
     trained(whole, 2, expected)
     assert rule == "sgd" or not np.array_equal(fresh.theta, expected.theta)
 

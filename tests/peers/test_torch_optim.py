@@ -12,7 +12,7 @@ WIDTHS, STEPS = (4, 7, 2), 20
 # the name of the class, which is the same in PyTorch, and its keywords; the lr of SGD differs
 CLASSES = [type(optim.resolve(name)).__name__ for name in optim.NAMES]
 CASES = [
-    *((name, {}) for name in CLASSES if hasattr(torch.optim, name) and name != "SGD"),
+    *((name, {}) for name in CLASSES if hasattr(torch.optim, name) and name not in ("SGD", "Muon")),
     ("SGD", {"lr": 0.1}),
     ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1}),
     ("SGD", {"lr": 0.001, "momentum": 0.9, "nesterov": True, "maximize": True}),
@@ -126,3 +126,44 @@ def test_defaults_are_those_of_pytorch(name):
     for key in ours._fields.keys() & theirs.keys():
         if (name, key) != ("SGD", "lr"):  # 0.01 in fastbp, 0.001 in PyTorch
             assert getattr(ours, key) == theirs[key], key
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {},
+        {"lr": 0.02, "nesterov": False, "weight_decay": 0.0},
+        {"lr": 0.02, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3, "momentum": 0.5},
+        {"lr": 0.02, "ns_coefficients": (2.0, -1.5, 0.5), "weight_decay": 0.5},
+    ],
+)
+def test_muon(keywords, monkeypatch):
+    """Muon of PyTorch for the matrices, which are (out, in) there, and its AdamW for the rest."""
+    # the iteration in float64, on a copy
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor.double().clone())
+    given = {"lr": 0.001, "weight_decay": 0.1} | keywords
+
+    class Both:
+        def __init__(self, parameters):
+            self.W, self.b = parameters[::2], parameters[1::2]
+            self.turned = [torch.nn.Parameter(W.detach().T.clone()) for W in self.W]
+            self.muon = torch.optim.Muon(self.turned, **keywords)
+            own = {"lr": given["lr"], "weight_decay": given["weight_decay"]}
+            self.adamw = torch.optim.AdamW(self.b, **own)
+
+        def zero_grad(self):
+            for parameter in (*self.W, *self.b):
+                parameter.grad = None
+
+        def step(self):
+            for W, turned in zip(self.W, self.turned, strict=True):
+                turned.grad = W.grad.T.clone()
+            self.muon.step()
+            self.adamw.step()
+            for W, turned in zip(self.W, self.turned, strict=True):
+                W.data.copy_(turned.detach().T)
+
+    ours, theirs = side_by_side(Both, optim.Muon(**keywords))
+    # 20 steps, each of which multiplies rounding errors of small singular values by up to 3.4445^5
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)

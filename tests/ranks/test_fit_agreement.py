@@ -35,6 +35,8 @@ def main(comm):
         ("X = X if first else X[:, :2]", "rank 1 of 2 .*X has 2 columns"),
         ("y[3] = 0.0 if first else np.nan", "rank 1 of 2"),
         ("X, y = (fastbp.stream(X, y), None) if first else (X, y)", "same data"),
+        ("options['optimizer'] = 'muon'", "Muon needs all parameters and their state at once"),
+        ("options['optimizer'] = optim.ScheduleFree()", "ScheduleFree needs all parameters and"),
     ],
 )
 def test_what_differs_between_ranks(differs, message, tmp_path):

@@ -173,7 +173,7 @@ def test_resolve():
     assert isinstance(resolve("sgd"), SGD) and isinstance(resolve("adam"), Adam)
     adam = Adam()
     assert resolve(adam) is adam
-    with pytest.raises(ValueError, match="unknown optimizer 'ftrl'; known: sgd, adam, .*, rprop$"):
+    with pytest.raises(ValueError, match="unknown optimizer 'ftrl'; known: sgd, adam, .*, muon$"):
         resolve("ftrl")
     with pytest.raises(ValueError, match="unknown optimizer 'ftrl'; known: .*, lbfgs$"):
         resolve("ftrl", fit=True)

@@ -25,7 +25,9 @@ def test_threads_change_no_bit():
     assert one == two == three
 
 
-@pytest.mark.parametrize("optimizer", ["adam", fastbp.optim.SGD(0.1, clip_global_norm=0.1)])
+@pytest.mark.parametrize(
+    "optimizer", ["adam", fastbp.optim.SGD(0.1, clip_global_norm=0.1), "muon", "schedulefree"]
+)
 def test_threads_change_no_bit_with_norms(optimizer):
     thetas = []
     for n in (1, 2):
@@ -40,12 +42,14 @@ def test_one_part_is_a_fit_without_parts():
 
 
 @pytest.mark.parametrize("parts", [2, 16, 64])
-def test_it_agrees_with_the_reference(parts):
+@pytest.mark.parametrize("rule", ["sgd", "muon", "schedulefree"])
+def test_it_agrees_with_the_reference(parts, rule):
     """The same rows in every batch: sums differ by rounding alone."""
     thetas = []
     for network in (fastbp.Network, reference.Network):
         net, X, y = case(network)
-        net.fit(X, y, parts=parts, epochs=3, batch_size=5, optimizer=fastbp.optim.SGD(0.1))
+        optimizer = fastbp.optim.SGD(0.1) if rule == "sgd" else rule
+        net.fit(X, y, parts=parts, epochs=3, batch_size=5, optimizer=optimizer)
         thetas.append(net.theta)
     np.testing.assert_allclose(thetas[0], thetas[1], rtol=1e-12, atol=1e-13)
 

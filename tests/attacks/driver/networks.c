@@ -329,9 +329,16 @@ void new_optimizer(optimizer_t *made, const setup_t *s, fastbp_rule_t rule) {
                                    .shrink = 0.5,
                                    .grow = 1.2,
                                    .least = 1e-6,
-                                   .most = 50};
+                                   .most = 50,
+                                   .warmup = 3,
+                                   .iterations = 5,
+                                   .linear = 3.4445,
+                                   .cubic = -4.775,
+                                   .quintic = 2.0315};
     for (int i = 0; i < FASTBP_MOMENTS + 2; ++i) made->vectors[i] = vector_of(s, NULL);
     for (int i = 0; i < FASTBP_MOMENTS; ++i) made->o.moment[i] = made->vectors[i];
+    if (rule == FASTBP_RULE_MUON || rule == FASTBP_RULE_MUON_NESTEROV)
+        made->o.grad = made->vectors[FASTBP_MOMENTS];
     for (int i = 0; i < MAX_LAYERS * FASTBP_GROUPS; ++i) made->factors[i] = 1 + 0.0625 * i;
 }
 

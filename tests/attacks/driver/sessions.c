@@ -116,6 +116,22 @@ static void check_threads_of_sessions(void) {
 
 /* ---- rates, other data and places ---- */
 
+static void check_smoothing(void) {
+    const double none[2 * (MAX_LAYERS + 1)] = {0}, half[] = {0.5, 0.5};
+    const double all[2 * (MAX_LAYERS + 1)] = {1}, some[2 * (MAX_LAYERS + 1)] = {0.1};
+    const fastbp_fit_options_t options = {.batch_size = BATCH, .n_threads = 1};
+    session_t at;
+    open_session(&at, &wide_case, FASTBP_F32, &options);
+    CHECK_STATUS(fastbp_fit_set_smoothing(at.fit, NULL, none, 0), FASTBP_ERR_ARGUMENT);
+    CHECK_STATUS(fastbp_fit_set_smoothing(at.fit, NULL, all, 2), FASTBP_ERR_ARGUMENT);
+    CHECK_STATUS(fastbp_fit_set_smoothing(at.fit, NULL, some, 2), FASTBP_ERR_ARGUMENT);
+    CHECK_STATUS(fastbp_fit_set_smoothing(at.fit, half, NULL, 2), FASTBP_ERR_ARGUMENT);
+    CHECK_STATUS(fastbp_fit_set_smoothing(at.fit, NULL, none, 2), FASTBP_OK);
+    run_epoch(&at);
+    CHECK_STATUS(fastbp_fit_set_smoothing(at.fit, NULL, NULL, 0), FASTBP_OK);
+    close_session(&at);
+}
+
 static void check_rates(void) {
     const double none[] = {0, 0}, rates[] = {0.01, 0.02}, momenta[] = {0.5, 0.9};
     const double bad[] = {0.1, NAN};
@@ -240,6 +256,7 @@ static void check_failing_loss(void) {
 void check_sessions(void) {
     check_threads_of_sessions();
     check_rates();
+    check_smoothing();
     check_blocks();
     check_clocks();
     check_divergence();

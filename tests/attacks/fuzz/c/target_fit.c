@@ -39,6 +39,11 @@ static void take_hypers(input_t *in, fastbp_optimizer_t *o) {
     o->grow = 1.2;
     o->least = 1e-6;
     o->most = 50;
+    o->warmup = take_byte(in) % 8;
+    o->iterations = take_byte(in) % 4;
+    o->linear = 3.4445;
+    o->cubic = -4.775;
+    o->quintic = 2.0315;
     if (o->rule == FASTBP_RULE_MOMENTUM) o->dampening = take_byte(in) / 256.0;
     if (o->rule == FASTBP_RULE_ADAGRAD) o->lr_decay = take_byte(in) / 256.0;
     if (o->rule == FASTBP_RULE_NADAM) o->momentum_decay = take_byte(in) / 1024.0;
@@ -70,7 +75,7 @@ static void take_optimizer(input_t *in, run_t *run) {
     }
     if (flags & 64) o->t = take_flag(in) ? (uint64_t)take_byte(in) : (uint64_t)take_word(in);
     if (flags & 128) { /* one number of any value */
-        double *hyper = fastbp_hyper_at(o, take_code(in, 12));
+        double *hyper = fastbp_hyper_at(o, take_code(in, 18));
         if (hyper != NULL) *hyper = take_number(in);
     }
 }

@@ -1,0 +1,226 @@
+"""ScheduleFree: its steps by a literal implementation, the points x and y, bits, and refusals."""
+
+import copy
+
+import numpy as np
+import pytest
+from engine_cases import DTYPES
+from fit_cases import StopAt, case
+
+import fastbp
+from fastbp import Dense, optim, reference
+from fastbp.optim import SGD, Adam, ScheduleFree
+
+NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
+BOTH = {
+    "adamw": lambda **o: ScheduleFree(**{"lr": 0.05, "betas": (0.9, 0.99)} | o),
+    "sgd": lambda **o: ScheduleFree(**{"lr": 0.3, "base": "sgd", "betas": (0.8, 0.0)} | o),
+}
+BASES = pytest.mark.parametrize("base", BOTH)
+
+
+class Literal:
+    """The published step, which keeps y and z alone: x = y + (1 − 1/β)(z − y)."""
+
+    def __init__(self, free, theta):
+        self.free, self.y, self.z = free, theta.copy(), theta.copy()
+        self.v, self.k, self.sum = np.zeros_like(theta), 0, 0.0
+
+    def step(self, grad):
+        free, k = self.free, self.k
+        beta, beta2 = free.betas
+        warm = free.warmup_steps
+        lr = free.lr * ((k + 1) / warm if k < warm else 1.0)
+        self.largest = max(lr, getattr(self, "largest", 0.0))
+        weight = self.largest**2
+        self.sum += weight
+        c = weight / self.sum
+        if free.base == "adamw":
+            self.v = beta2 * self.v + (1 - beta2) * grad * grad
+            grad = grad / (np.sqrt(self.v / (1 - beta2 ** (k + 1))) + free.eps)
+        grad = grad + free.weight_decay * self.y
+        self.y = self.y + c * (self.z - self.y) + lr * (beta * (1 - c) - 1) * grad
+        self.z = self.z - lr * grad
+        self.k += 1
+
+    @property
+    def x(self):
+        return self.y + (1 - 1 / self.free.betas[0]) * (self.z - self.y)
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"warmup_steps": 7}])
+@pytest.mark.parametrize("dtype", DTYPES)
+@BASES
+@NETWORKS
+def test_a_fit_makes_the_published_steps(network, base, dtype, options):
+    net, X, y = case(network, dtype)
+    free = BOTH[base](**options)
+    literal = Literal(free, net.theta.astype(np.float64))
+    twin = case(reference.Network)[0]
+    net.fit(X, y, epochs=5, batch_size=8, optimizer=free, shuffle=False)
+    for i in range(15):
+        rows = slice(8 * (i % 3), 8 * (i % 3) + 8)
+        twin.theta = literal.y
+        twin.value_and_grad(X[rows].astype(np.float64), y[rows])
+        literal.step(twin.grad)
+    # 15 steps, each with a gradient of up to 8 + 5 terms; x is recovered from y by a factor of 1/β
+    tolerance = 15 * 13 * np.finfo(dtype).eps * 10
+    np.testing.assert_allclose(net.theta, literal.x, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(free.moments[1], literal.y, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(free.moments[0], literal.z, rtol=0, atol=tolerance)
+    assert abs(literal.x - literal.y).max() > 20 * tolerance
+
+
+@BASES
+@NETWORKS
+def test_validation_and_callbacks_see_x(network, base):
+    net, X, y = case(network)
+    seen = []
+
+    def look(epoch, logs):
+        seen.append((net.theta.copy(), logs["val_loss"], net.loss(X, y)))
+
+    free = BOTH[base]()
+    net.fit(X, y, epochs=4, batch_size=8, optimizer=free, X_val=X, y_val=y, callbacks=[look])
+    assert all(val == pytest.approx(own, rel=1e-12) for _, val, own in seen)
+    np.testing.assert_array_equal(seen[-1][0], net.theta)
+    with optim.extrapolated(net, free):
+        np.testing.assert_array_equal(net.theta, free.moments[1])
+    np.testing.assert_array_equal(seen[-1][0], net.theta)
+    with pytest.raises(TypeError, match="optimizer must be a ScheduleFree; got Adam"):
+        optim.extrapolated(net, Adam()).__enter__()
+    with pytest.raises(ValueError, match="holds the state of 32 parameters; the network has 2"):
+        optim.extrapolated(network((1, 1)), free).__enter__()
+
+
+@BASES
+@NETWORKS
+def test_steps_by_hand_equal_those_of_train_batch(network, base):
+    one, X, y = case(network)
+    two, three = case(network)[0], case(network)[0]
+    frees = [BOTH[base](warmup_steps=3) for _ in range(3)]
+    for i in range(6):
+        rows = slice(i, i + 8)
+        with optim.extrapolated(one, frees[0]):
+            J = one.value_and_grad(X[rows], y[rows])[0]
+        one.step(frees[0])
+        assert two.train_batch(X[rows], y[rows], frees[1]) == pytest.approx(J, rel=1e-13)
+        three.fit(X[rows], y[rows], epochs=1, batch_size=8, optimizer=frees[2], shuffle=False)
+    # six steps whose raw sums are scaled before or in the update
+    np.testing.assert_allclose(one.theta, two.theta, rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(two.theta, three.theta)
+
+
+@BASES
+@NETWORKS
+def test_two_fits_equal_one(network, base):
+    whole, X, y = case(network)
+    parts = case(network)[0]
+    kept = BOTH[base]()
+    whole.fit(X, y, epochs=6, batch_size=8, optimizer=BOTH[base]())
+    parts.fit(X, y, epochs=2, batch_size=8, optimizer=kept)
+    kept = copy.deepcopy(kept)
+    parts.fit(X, y, epochs=6, initial_epoch=2, batch_size=8, optimizer=kept)
+    np.testing.assert_array_equal(whole.theta, parts.theta)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 7])
+@BASES
+def test_a_resumed_fit_is_bit_identical(base, steps, tmp_path):
+    nets = [case()[0] for _ in range(3)]
+    _, X, y = case()
+    options = {"epochs": 4, "batch_size": 8, "X_val": X, "y_val": y}
+    one = nets[0].fit(X, y, optimizer=BOTH[base](), **options)
+    with pytest.raises(KeyboardInterrupt):
+        stop = [StopAt(steps)]
+        nets[1].fit(X, y, optimizer=BOTH[base](), checkpoint=tmp_path, callbacks=stop, **options)
+    two = nets[2].fit(X, y, optimizer=BOTH[base](), checkpoint=tmp_path, **options)
+    np.testing.assert_array_equal(nets[0].theta, nets[2].theta)
+    assert one.loss == two.loss and one.val_loss == two.val_loss
+
+
+@BASES
+def test_the_state_is_saved(base, tmp_path):
+    net, X, y = case()
+    free = BOTH[base]()
+    net.fit(X, y, epochs=2, optimizer=free)
+    free.save(tmp_path / "free.safetensors")
+    other = optim.load(tmp_path / "free.safetensors")
+    assert repr(other) == repr(free) and other.base == base and other.t == 2
+    twin = case()[0]
+    twin.theta = net.theta
+    net.fit(X, y, epochs=4, initial_epoch=2, optimizer=free)
+    twin.fit(X, y, epochs=4, initial_epoch=2, optimizer=other)
+    np.testing.assert_array_equal(net.theta, twin.theta)
+
+
+@BASES
+def test_threads_do_not_change_the_bits(base):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 30)).astype("f4"), rng.normal(size=(600, 3)).astype("f4")
+    nets = [fastbp.Network((30, 200, 3), seed=1) for _ in range(3)]
+    for net, threads in zip(nets, (1, 2, 4), strict=True):
+        net.fit(X, y, epochs=2, batch_size=300, optimizer=BOTH[base](), n_threads=threads)
+    np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
+    np.testing.assert_array_equal(nets[0].theta, nets[2].theta)
+
+
+@BASES
+@NETWORKS
+def test_frozen_layers_keep_their_parameters(network, base):
+    net, X, y = case(network)
+    free = BOTH[base]()
+    net.fit(X, y, epochs=1, optimizer=free)
+    net.layers[0].trainable = False
+    net.layers[0].W = np.full(net.layers[0].W.shape, 0.25)
+    b = net.layers[0].b.copy()
+    net.fit(X, y, epochs=3, optimizer=free)
+    assert (net.layers[0].W == 0.25).all() and (net.layers[0].b == b).all()
+
+
+def test_a_diverging_step_changes_nothing():
+    net, X, y = case()
+    free = ScheduleFree(0.1)
+    net.fit(X, y, epochs=2, optimizer=free)
+    before, state = net.theta.copy(), [moment.copy() for moment in free.moments]
+    with pytest.raises(fastbp.DivergenceError), np.errstate(over="ignore"):
+        net.train_batch(X[:4] * 1e308, y[:4] * 1e300, free)
+    np.testing.assert_array_equal(net.theta, before)
+    for moment, kept in zip(free.moments, state, strict=True):
+        np.testing.assert_array_equal(moment, kept)
+
+
+def test_it_reaches_the_minimum_without_a_schedule():
+    """A constant rate leaves SGD at the noise of its batches; the mean x goes below it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 5))
+    y = X @ rng.normal(size=(5, 1)) + rng.normal(size=(400, 1))
+    best = np.linalg.lstsq(np.c_[X, np.ones(400)], y, rcond=None)[1][0] / 800
+    found = {}
+    for name, optimizer in (("sgd", SGD(0.1)), ("free", ScheduleFree(0.1, "sgd"))):
+        net = fastbp.Network((5, 1), dtype="float64", init="zeros")
+        net.fit(X, y, epochs=50, batch_size=8, optimizer=optimizer)
+        found[name] = net.loss(X, y) - best
+    assert 0 < found["free"] < 0.1 * found["sgd"]
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="unknown base 'adam'; known: adamw, sgd"):
+        ScheduleFree(base="adam")
+    with pytest.raises(TypeError, match="has no argument 'ema'"):
+        ScheduleFree(ema=0.9)
+    net, X, y = case()
+    net.on_delta(lambda l, delta: None)
+    for train in (
+        lambda: net.fit(X, y, optimizer="schedulefree"),
+        lambda: net.train_batch(X, y, ScheduleFree()),
+    ):
+        with pytest.raises(TypeError, match="a hook is called at the parameters"):
+            train()
+    for option in ({"max_norm": 1.0}, {"non_negative": True}):
+        limited = fastbp.Network.from_layers(3, [Dense(4, **option), Dense(2)])
+        with pytest.raises(TypeError, match="max_norm and non_negative do not limit"):
+            limited.fit(X, y, optimizer="schedulefree")
+    normed = fastbp.Network.from_layers(3, [Dense(4, norm="batch"), Dense(2)])
+    with pytest.raises(TypeError, match="whose running statistics would be unknown"):
+        normed.train_batch(X, y, ScheduleFree())
