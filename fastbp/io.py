@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._files.safetensors import open_reader, read_safetensors, write_safetensors
 from ._network.base import NetworkBase
@@ -17,6 +17,9 @@ from ._public import present
 from .errors import ModelFileError
 from .population import Population
 from .population._file import is_of_population, read_members, write_members
+
+if TYPE_CHECKING:
+    from .tabular import TableModel
 
 __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
 
@@ -62,8 +65,8 @@ def save(
     write_model(path, net._architecture, net.layers, net.seed, preprocessing, net.feature_names)
 
 
-def load(path: str | os.PathLike[str]) -> Network | Population:
-    """Read what `save` or `Population.save` wrote, or the safetensors package with such metadata.
+def load(path: str | os.PathLike[str]) -> Network | Population | TableModel:
+    """Read what `save` wrote, or the method of that name, or safetensors with such metadata.
 
     The file may be untrusted: it is checked before memory is allocated for it, and nothing in it is
     executed.
@@ -75,10 +78,11 @@ def load(path: str | os.PathLike[str]) -> Network | Population:
 
     Returns
     -------
-    Network or Population
-        The network, with its `preprocessing`. It is a `fastbp.tabular.TableNetwork` if
-        `fastbp train` wrote the file: it takes the rows of a table by name. For a file of
-        `Population.save`, the population of such networks.
+    Network, Population or TableModel
+        A `fastbp.tabular.TableModel`, which takes the rows of a table by name, of a file of
+        `fastbp train TABLE`. A network with its `preprocessing`; one that `fastbp train` has made
+        without an ensemble is a `fastbp.tabular.TableNetwork`. For a file of `Population.save`,
+        the population of such networks.
 
     Raises
     ------
@@ -90,8 +94,22 @@ def load(path: str | os.PathLike[str]) -> Network | Population:
     """
     with open_reader(path) as reader:
         if is_of_population(reader):
-            return Population(read_members(reader, _class_for))
+            nets = read_members(reader, _class_for)
+            known = nets[0].preprocessing
+            if known is not None and known.get("kind") == "table":
+                return _table_model(nets, known)
+            return Population(nets)
         return read_network(reader, _class_for)
+
+
+def _table_model(nets: Sequence[Network], known: dict[str, Any]) -> TableModel:
+    """The model of a table; ModelFileError for invalid fields."""
+    from .tabular import TableModel
+
+    try:
+        return TableModel.from_networks(nets, known)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"invalid preprocessing: {error}") from error
 
 
 # Fields of `preprocessing` by which a model of `fastbp train` is recognised.

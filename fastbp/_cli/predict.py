@@ -24,10 +24,10 @@ from ..errors import DataError, ModelFileError
 from ..io import load
 from ..population import Population
 from ..population._file import is_of_population
-from ..tabular import Table, from_arrays, read_features
+from ..tabular import Table, TableModel, from_arrays, read_features
 from ..tabular._csv import Format
 from ..tabular._preprocessing import UNKNOWN, Preprocessing
-from . import members, options
+from . import members, options, tables
 from .options import UsageError
 from .sources import check_data, test_images
 
@@ -73,9 +73,9 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
     parser.add_argument(
         "--unknown",
         choices=UNKNOWN,
-        default="error",
-        help="what to do with a category that was not in the training file: error (the default), "
-        "or ignore, which sets all inputs of the column to 0 in that row",
+        help="what to do with a category that was not in the training file: error, or ignore, "
+        "which sets all inputs of the column to 0 in that row (default: ignore, and say so, for a "
+        "model of a preset; otherwise error)",
     )
     parser.add_argument(
         "--matmul-precision",
@@ -83,6 +83,7 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
         help=f"{options.PRECISIONS} (default: as the model was trained)",
     )
     options.add_file_options(parser)
+    options.add_hole_options(parser)
     return parser
 
 
@@ -93,7 +94,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--keep applies to data files only; {args.data} has images")
     if args.output != "-" and not _is_device(args.output):
         check_writable(args.output)
-    nets = _load(args)
+    model = _load(args)
+    if isinstance(model, TableModel):
+        return _with_table(args, model)
+    nets = [model] if isinstance(model, Network) else list(model)
     if args.matmul_precision is not None:
         _set_precision(nets, args.matmul_precision)
     prep = _preprocessing(nets[0], args.model)
@@ -108,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     for note in table.notes:
         print(f"fastbp: {note}", file=sys.stderr)
     dtype = np.result_type(*(net.dtype for net in nets))
-    X = prep.inputs(table, dtype, unknown=args.unknown, max_bytes=args.max_bytes)
+    X = prep.inputs(table, dtype, unknown=args.unknown or "error", max_bytes=args.max_bytes)
     for problem in prep.unknown_categories(table) if args.unknown == "ignore" else ():
         print(f"fastbp: {problem.column}: {problem.what}; ignored", file=sys.stderr)
     lines = _lines(prep, members.outputs_of_each(nets, X), proba=args.proba, std=args.std)
@@ -116,8 +120,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(args: argparse.Namespace) -> list[Network]:
-    """Load the network, or the members of a population.
+def _with_table(args: argparse.Namespace, model: TableModel) -> int:
+    """Predict with a model of a table, and write the predictions."""
+    tables.check(args, model)
+    if args.matmul_precision is not None:
+        _set_precision(model.networks, args.matmul_precision)
+    table = tables.read(args, model)
+    for note in table.notes:
+        print(f"fastbp: {note}", file=sys.stderr)
+    _write(args.output, _beside(table.kept, tables.lines(args, model, table)))
+    return 0
+
+
+def _load(args: argparse.Namespace) -> Network | Population | TableModel:
+    """Load the model.
 
     If DATA is a model and MODEL is not, the error says that they look swapped.
     """
@@ -131,10 +147,9 @@ def _load(args: argparse.Namespace) -> list[Network]:
             f"{args.model} is no model, and {args.data} is one: the arguments look swapped; write "
             f"fastbp predict {right}"
         ) from error
-    if not isinstance(model, Population):
-        return [model]
-    _check_members(model, args.model)
-    return list(model)
+    if isinstance(model, Population):
+        _check_members(model, args.model)
+    return model
 
 
 def _check_members(population: Population, path: str) -> None:
@@ -217,7 +232,7 @@ def _read(args: argparse.Namespace, prep: Preprocessing, *, by_name: bool) -> Ta
             n_columns=prep.n_columns,
             target=prep.target[0],
             keep=args.keep,
-            known=prep.categories if args.unknown == "error" else None,
+            known=None if args.unknown == "ignore" else prep.categories,
             **options.file_options(args, Format(decimal=prep.decimal, thousands=prep.thousands)),
         )
     if len(table.names) != len(prep.features) or len(table.text) != len(prep.categories):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._training.splits import hold_out
 from .._types import Array
 from ..metrics import r2
 from ..tabular import Table
@@ -27,19 +28,33 @@ def describe(prep: Preprocessing, outputs: Array, test: Table, train: Table) -> 
     """
     answers = prep.answers(outputs)
     if prep.task == "classification":
-        classes = prep.targets(test, outputs.dtype)
-        counts = np.bincount(prep.targets(train, outputs.dtype), minlength=len(prep.classes))
-        return _accuracy(outputs, answers, classes, most_frequent=int(counts.argmax()))
+        classes, of_train = (prep.targets(each, outputs.dtype) for each in (test, train))
+        return of_classes(outputs, answers, classes, of_train)
+    return of_numbers(answers, test, train, prep.target)
+
+
+def of_numbers(answers: Array, test: Table, train: Table, names: tuple[str, ...]) -> Score:
+    """Return the score of a regression whose answers (n, k) for `test` are in its units."""
     target = test.require_target().reshape(answers.shape).astype(np.float64)
     of_train = train.require_target().reshape(train.n_rows, -1).astype(np.float64)
     mean = np.broadcast_to(of_train.mean(axis=0), target.shape)
     reached, constant = r2(answers, target), r2(mean, target)
     text = (
         f"test R2: {reached:.4f}; root mean square error: "
-        f"{_errors(answers, target, prep.target)}; the mean of the training rows has R2 "
-        f"{constant:.4f} and {_errors(mean, target, prep.target)}"
+        f"{_errors(answers, target, names)}; the mean of the training rows has R2 "
+        f"{constant:.4f} and {_errors(mean, target, names)}"
     )
     return Score(text, "the mean of the training rows" if reached < constant else "")
+
+
+def split(table: Table, fraction: float, task: str, seed: int) -> tuple[Array | None, Table | None]:
+    """Return the indices of the training rows (None for all of them), and the held-out rows."""
+    if fraction == 0:
+        return None, None
+    target = table.require_target()
+    labels = target if task == "classification" and target.ndim == 1 else None
+    train_rows, rows = hold_out(table.n_rows, fraction, "--hold-out", seed=seed, labels=labels)
+    return train_rows, table.take(rows)
 
 
 def describe_members(prep: Preprocessing, outputs: Array, test: Table, seeds: Sequence[int]) -> str:
@@ -80,7 +95,9 @@ def area_under_roc(scores: Array, positive: Array) -> float:
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / n_pairs)
 
 
-def _accuracy(outputs: Array, answers: Array, classes: Array, *, most_frequent: int) -> Score:
+def of_classes(outputs: Array, answers: Array, classes: Array, of_train: Array) -> Score:
+    """Return the score of a classification: all are numbers of classes, outputs probabilities."""
+    most_frequent = int(np.bincount(of_train, minlength=outputs.shape[1]).argmax())
     n, right = len(classes), int((answers == classes).sum())
     of_constant = int((classes == most_frequent).sum())
     text = (

@@ -18,14 +18,13 @@ from .._precision import described
 from .._ranks.cuts import cut, own_parts
 from .._ranks.ranks import Ranks
 from .._training.divided import PARTS
-from .._training.splits import hold_out
 from .._types import Array
 from ..errors import DataError
 from ..optim import Optimizer
 from ..tabular import Table
 from ..tabular._preprocessing import Preprocessing
 from ..tabular._table import choose_task
-from . import members, options, recipe, score
+from . import members, options, recipe, score, tables
 from .options import UsageError
 from .sources import Source, open_source
 
@@ -65,6 +64,7 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
     )
     recipe.add_data_argument(parser)
     recipe.add_output_options(parser)
+    tables.add_options(parser)
     recipe.add_table_options(parser).add_argument(
         "--hold-out",
         metavar="FRACTION",
@@ -92,9 +92,9 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
         "--members",
         metavar="N",
         type=options.whole("--members"),
-        default=1,
         help="train N networks at the same time, with the seeds from --seed on, and write them to "
-        "one file; fastbp predict takes the mean of their outputs (default: 1)",
+        "one file; fastbp predict takes the mean of their outputs (default: that of the preset, 1 "
+        "for plain)",
     )
     group.add_argument(
         "--parts",
@@ -108,6 +108,10 @@ def add_parser(subparsers: options.Subparsers) -> options.Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the model, and print its score; on all ranks, if there are several."""
+    preset = tables.preset_of(args)
+    if preset != tables.PLAIN:
+        return tables.train(args, preset, (lambda text: None) if args.quiet else show)
+    args.members = args.members or 1
     if args.comm is None:
         return _run(args, None)
     ranks = Ranks(args.comm)
@@ -262,15 +266,9 @@ def split_rows(
 ) -> tuple[Array | None, Table | None]:
     """Return the indices of the training rows (None for all of them), and the table to score."""
     fraction = source.hold_out if args.hold_out is None else args.hold_out
-    if source.test is not None or fraction == 0:
+    if source.test is not None:
         return None, source.test
-    table = source.table
-    target = table.require_target()
-    labels = target if task == "classification" and target.ndim == 1 else None
-    train_rows, rows = hold_out(
-        table.n_rows, fraction, "--hold-out", seed=source.split_seed, labels=labels
-    )
-    return train_rows, table.take(rows)
+    return score.split(source.table, fraction, task, source.split_seed)
 
 
 def report_score(

@@ -1,12 +1,13 @@
-"""Read tables from files of text, Parquet, Arrow, Excel and NumPy, and predict with their models.
+"""Read tables from files, turn their columns into inputs, and predict one column by the others.
 
-A column contains either numbers, or text that stands for categories. Messages and options count
-columns and lines from 1, as cut, sort and spreadsheets do; -1 is the last column.
+A column contains either numbers, dates, or text that stands for categories. Messages and options
+count columns and lines from 1, as cut, sort and spreadsheets do; -1 is the last column.
 """
 
 from .._public import present
 from ._encoder import TableEncoder
 from ._inspect import ColumnReport, TableReport, inspect
+from ._model import TableModel
 from ._network import TableNetwork
 from ._read import read_features, read_table
 from ._table import Table, from_arrays
@@ -15,6 +16,7 @@ __all__ = [
     "ColumnReport",
     "Table",
     "TableEncoder",
+    "TableModel",
     "TableNetwork",
     "TableReport",
     "from_arrays",

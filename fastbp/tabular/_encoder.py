@@ -434,6 +434,18 @@ class TableEncoder:
         """The number of inputs."""
         return sum(map(len, names_of(self._known())))
 
+    @property
+    def places(self) -> dict[str, Array]:
+        """For each of `features` the indices of its inputs."""
+        columns = self._used()
+        numbers, others = 0, self.n_numbers
+        found = {}
+        for column in columns:
+            n, m = len(column.number_names), len(column.other_names)
+            found[column.name] = np.r_[numbers : numbers + n, others : others + m]
+            numbers, others = numbers + n, others + m
+        return found
+
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """The names of the inputs, an ndarray of str (n_inputs,), all different.
 

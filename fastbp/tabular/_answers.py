@@ -1,0 +1,156 @@
+"""The target of a `TableModel`: from classes and quantities to numbers, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._checks.words import counted, listed
+from .._types import Array
+from ..errors import DataError
+
+Class = str | int | float | bool
+_KINDS: dict[str, type[Any]] = {"b": bool, "i": int, "u": int, "f": float, "U": str}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the outputs of networks mean.
+
+    Parameters
+    ----------
+    target : tuple of str
+        The names of the target columns.
+    classes : tuple of str, int, float or bool
+        The classes in the order of the outputs; () for a regression.
+    mean, scale : tuple of float
+        For a regression: output a of column j is a·scale[j] + mean[j].
+
+    Raises
+    ------
+    ValueError
+        The fields do not fit together.
+    """
+
+    target: tuple[str, ...]
+    classes: tuple[Class, ...] = ()
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.target or any(type(name) is not str for name in self.target):
+            raise ValueError("target must be at least one name")
+        if self.classes:
+            kinds = {type(each) for each in self.classes}
+            if len(kinds) > 1 or not kinds <= {str, int, float, bool}:
+                raise ValueError("classes must all be strings, numbers or truth values")
+            if len(set(self.classes)) < len(self.classes) or len(self.classes) < 2:
+                raise ValueError("classes must be two or more, all different")
+            fits = len(self.target) == 1 and not self.mean and not self.scale
+        else:
+            fits = len(self.mean) == len(self.scale) == len(self.target)
+        if not fits:
+            raise ValueError("a classification has one target, a regression a scale for each")
+        numbers = (*self.mean, *self.scale)
+        if any(type(each) is not float or not math.isfinite(each) for each in numbers):
+            raise ValueError("mean and scale must be finite numbers")
+        if any(each <= 0 for each in self.scale):
+            raise ValueError("scales must be greater than 0")
+
+    @classmethod
+    def of(cls, y: Array, task: str, names: tuple[str, ...], source: str) -> Answers:
+        """What a target (n,) or (n, k) of training rows says. DataError if it cannot be used."""
+        if task == "classification":
+            if y.ndim > 1:
+                raise DataError(
+                    f"{source}: classes must be one column; the target has {y.shape[1]}"
+                )
+            try:
+                found = np.unique(y).tolist()
+            except TypeError:
+                kinds = sorted({type(each).__name__ for each in y.tolist()})
+                raise DataError(
+                    f"{source}: the target has values of several kinds ({listed(kinds)}), which "
+                    "have no order: make them all strings"
+                ) from None
+            classes = tuple(
+                each if type(each) in (str, bool, int, float) else str(each) for each in found
+            )
+            if len(classes) < 2:
+                raise DataError(
+                    f"{source}: the target has only one class, {found[0]!r}; there is nothing to "
+                    "tell apart"
+                )
+            return cls(names, classes)
+        if y.dtype.kind not in "biuf":
+            raise DataError(
+                f"{source}: a regression takes numbers; the target holds {y.reshape(-1)[0]!r}"
+            )
+        columns = y.reshape(len(y), -1).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, spread = columns.mean(axis=0), columns.std(axis=0)
+        if not np.isfinite(spread).all():
+            raise DataError(f"{source}: the target has numbers whose square overflows; scale them")
+        spread[(spread == 0) | (columns.min(axis=0) == columns.max(axis=0))] = 1
+        return cls(names, (), tuple(mean.tolist()), tuple(spread.tolist()))
+
+    @property
+    def task(self) -> str:
+        """The task."""
+        return "classification" if self.classes else "regression"
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs of a network."""
+        return len(self.classes) or len(self.target)
+
+    def numbers(self, y: Array, place: Callable[[int], str]) -> Array:
+        """The numbers of classes, int32 (n,), or scaled numbers, float32 (n, k).
+
+        Raises DataError for an unknown class; `place` says where a row is.
+        """
+        if not self.classes:
+            columns = y.reshape(len(y), -1).astype(np.float64)
+            return np.asarray((columns - self.mean) / self.scale, np.float32)
+        index = {label: i for i, label in enumerate(self.classes)}
+        labels = y.tolist()
+        codes = np.fromiter((index.get(label, -1) for label in labels), np.int32, len(labels))
+        unknown = np.flatnonzero(codes < 0)
+        if len(unknown):
+            raise DataError(
+                f"{counted(len(unknown), 'target')} of no known class, the first in "
+                f"{place(int(unknown[0]))}: {labels[unknown[0]]!r}; the model knows "
+                f"{listed(map(repr, self.classes))}"
+            )
+        return codes
+
+    def values(self, outputs: Array) -> Array:
+        """The predictions for outputs (n, n_outputs): classes (n,), or numbers (n,) or (n, k)."""
+        if self.classes:
+            return np.asarray(np.array(self.classes)[outputs.argmax(axis=1)])
+        found = outputs.astype(np.float64) * self.scale + self.mean
+        return np.asarray(found[:, 0] if len(self.target) == 1 else found)
+
+
+def refuse_holes(y: Array, place: Callable[[int], str], source: str) -> None:
+    """Raise DataError if a target (n,) or (n, k) has a hole or is infinite."""
+    if y.dtype.kind in "biu":
+        return
+    if y.dtype.kind == "f":
+        wrong = ~np.isfinite(y).reshape(len(y), -1).all(axis=1)
+    else:
+        wrong = np.array([_is_hole(each) for each in y.tolist()])
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        raise DataError(
+            f"{source}: {counted(len(rows), 'row')} without a finite target (the first is "
+            f"{place(int(rows[0]))}): leave out such rows, or fill in the target"
+        )
+
+
+def _is_hole(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))

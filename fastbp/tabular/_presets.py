@@ -1,0 +1,60 @@
+"""The presets of `TableModel`: how large the ensemble is, and how it is trained.
+
+The recipe follows Holzmüller et al. 2024 (RealMLP) in the scaling of the inputs, the initial
+weights, the activations, the label smoothing and the schedule, and Gorishniy et al. 2022 in the
+piecewise linear encoding of numbers. `benchmarks/tables.py` measures each preset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._checks.names import known_name
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a `TableModel` is made.
+
+    Parameters
+    ----------
+    members : int
+        The number of networks.
+    hidden : tuple of int
+        The units of each hidden layer.
+    epochs : int
+        The number of epochs.
+    min_steps : int
+        The least number of steps; small tables get more epochs.
+    batch_size : int
+        Rows per step.
+    pieces : int
+        The pieces of each number; see `TableEncoder`.
+    """
+
+    members: int
+    hidden: tuple[int, ...]
+    epochs: int
+    min_steps: int
+    batch_size: int
+    pieces: int
+
+
+PRESETS: dict[str, Preset] = {
+    "fast": Preset(4, (64,), 16, 300, 64, 32),
+    "default": Preset(8, (128, 128), 48, 1000, 64, 64),
+    "best": Preset(24, (128, 128), 64, 1500, 48, 64),
+}
+NAMES: tuple[str, ...] = tuple(PRESETS)
+
+# Of all presets, by whether the task is a classification.
+ACTIVATION = {True: "selu", False: "mish"}
+RATE = {True: 0.04, False: 0.07}
+SCALE_RATE = 1.0  # the factor of the rate of the trained scale of the inputs
+SMOOTHING = 0.1  # of the labels
+BETAS = (0.9, 0.95)
+
+
+def preset_of(name: str) -> Preset:
+    """The preset of a name. Raises ValueError for another value."""
+    return PRESETS[known_name("preset", name, NAMES)]
