@@ -18,7 +18,7 @@ from cpython.buffer cimport (
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 import numpy as np
 
@@ -1210,6 +1210,24 @@ cdef fastbp_csv_block_t _block(object block, size_t start, size_t stop, bint las
     return fastbp_csv_block_t(<const char *>found.at + start, stop - start, last)
 
 
+cdef enum:
+    SEEN = 512  # texts of a column, and columns, that are found without making an object of them
+
+ctypedef struct Seen:
+    const char *text  # in a key of a dict, which keeps it
+    size_t size
+    int64_t code
+
+
+cdef inline size_t _slot(const char *text, size_t size) noexcept nogil:
+    """Where a text is among those seen: a hash of its size, its first and its last bytes."""
+    cdef uint64_t first = size, last = 0
+    memcpy(&first, text, min(size, 8))
+    memcpy(&last, text + size - min(size, 8), min(size, 8))
+    first = (first + 31 * size) * 0x9E3779B97F4A7C15ULL + last * 0xC2B2AE3D27D4EB4FULL
+    return <size_t>(first >> 55)
+
+
 cdef class CsvPass:
     """One pass over a .csv file, block by block. Each method reads the bytes start ... stop.
 
@@ -1218,6 +1236,8 @@ cdef class CsvPass:
     """
 
     cdef fastbp_csv_t csv
+    cdef list known  # of the last call of texts; what `seen` points to are keys of its dicts
+    cdef bytearray seen
 
     def __cinit__(self, str delimiter, str decimal, str thousands, ptrdiff_t n=0, str comment=""):
         self.csv.delimiter = <char>ord(delimiter)
@@ -1287,22 +1307,38 @@ cdef class CsvPass:
         cdef ptrdiff_t *columns = <ptrdiff_t *>_vector(c_chosen, ord(_PTRDIFF), n)
         cdef bytearray room = bytearray(max_rows * n * sizeof(fastbp_csv_span_t))
         cdef fastbp_csv_span_t *spans = <fastbp_csv_span_t *><char *>room
-        cdef fastbp_csv_span_t *span = spans
+        cdef fastbp_csv_span_t *span
         cdef fastbp_csv_status_t status
         cdef size_t used = 0
+        cdef Seen *seen
+        cdef int64_t *code
+        cdef dict texts
+        if self.known is not known:
+            self.known, self.seen = known, bytearray((n if n < SEEN else 0) * SEEN * sizeof(Seen))
+        cdef Seen *slots = <Seen *><char *>self.seen if n < SEEN else NULL
         with nogil:
             status = fastbp_csv_spans(&self.csv, &bytes, max_rows, columns, n, spans, &n_rows,
                                       &used)
         for i in range(n_rows):
             for c in range(n):
-                code = -1
-                if use == NULL or use[i * n + c]:
-                    text = (<const char *>bytes.bytes)[span.at:span.at + span.size]
-                    if span.doubled:
-                        text = text.replace(b'""', b'"')
-                    code = (<dict>known[c]).setdefault(text, len(<dict>known[c]))
-                c_codes[i * n + c] = code
-                span += 1
+                span, code = &spans[i * n + c], &c_codes[i * n + c]
+                code[0] = -1
+                if use != NULL and not use[i * n + c]:
+                    continue
+                seen = NULL
+                if slots != NULL and not span.doubled:
+                    seen = slots + c * SEEN + _slot(bytes.bytes + span.at, span.size)
+                    if (seen.text != NULL and seen.size == span.size
+                            and memcmp(seen.text, bytes.bytes + span.at, span.size) == 0):
+                        code[0] = seen.code
+                        continue
+                text = (<const char *>bytes.bytes)[span.at:span.at + span.size]
+                if span.doubled:
+                    text = text.replace(b'""', b'"')
+                texts = <dict>known[c]
+                code[0] = texts.setdefault(text, len(texts))
+                if seen != NULL and seen.text == NULL and code[0] == <int64_t>len(texts) - 1:
+                    seen.text, seen.size, seen.code = text, span.size, code[0]
         return n_rows, used, _CSV_FAULTS[status]
 
 

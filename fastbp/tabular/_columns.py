@@ -17,23 +17,24 @@ from .._checks.words import counted
 from .._types import Array
 from ._csv import DIGITS, EMPTY, TEXT, Cells
 from ._dates import Dates, other_formats, read_dates
-from ._notation import is_missing, is_plain
+from ._notation import is_plain
 from ._problems import Problem, alternatives, at_first, shortened
 
 BOOLEANS = ("False", "True")
+_LONGEST = 5  # letters of a truth value
 _MANY = 256  # distinct texts of a column that probably names the rows, if nearly all are distinct
 _DIGITS_ALONE = re.compile(r"(%[YmdHMS])+")  # formats of dates that look like whole numbers
 
 
-def texts_with_holes(cells: Cells, column: int, known: Collection[str] = ()) -> Array:
-    """Return the texts (n,) of a column, with None for holes.
+def texts_with_holes(cells: Cells, column: int, known: Collection[str] = ()) -> tuple[Array, Array]:
+    """Return the distinct texts of a column, with None for a hole, and the index into them (n,).
 
     If all of them are "true" or "false" in any case, or `known` are BOOLEANS, they become BOOLEANS.
     """
     texts, codes = cells.texts([column])[column]
     made = texts.copy()
     made[cells.is_hole(texts)] = None
-    return as_booleans(made, known)[codes]
+    return as_booleans(made, known), codes
 
 
 def as_booleans(texts: Array, known: Collection[str] = ()) -> Array:
@@ -43,8 +44,11 @@ def as_booleans(texts: Array, known: Collection[str] = ()) -> Array:
     ['True', None, 'False']
     """
     named = {text.lower(): text for text in BOOLEANS}
+    by_name = known and set(known) <= set(BOOLEANS)
+    if not by_name and len(texts) > 0 and texts[-1] is not None and len(texts[-1]) > _LONGEST:
+        return texts
     low = {text.lower() for text in set(texts.tolist()) if text is not None}
-    if not low or not (low <= named.keys() or (known and set(known) <= set(BOOLEANS))):
+    if not low or not (low <= named.keys() or by_name):
         return texts
     made = np.empty(len(texts), object)
     made[:] = [text and named.get(text.lower(), text) for text in texts.tolist()]
@@ -79,8 +83,10 @@ def find_dates(
     notes: list[str] = []
     for column in sorted(columns):
         texts, codes = cells.texts([column])[column]
-        chosen = [i for i, text in enumerate(texts.tolist()) if not cells.is_missing(text)]
-        distinct = texts[chosen].tolist()
+        filled = np.ones(len(texts), bool)
+        filled[cells.which_missing(texts)] = False
+        chosen = np.flatnonzero(filled).tolist()
+        distinct = texts[filled].tolist()
         found = read_dates(distinct, cells.scan.format.date_formats)
         if found is None and not required:
             if formats := other_formats(distinct):
@@ -138,7 +144,10 @@ def set_holes(cells: Cells, columns: AbstractSet[int]) -> dict[int, int]:
 
 
 def hole_notes(
-    cells: Cells, numbers: Collection[int], dates: Collection[int], texts: Mapping[int, Array]
+    cells: Cells,
+    numbers: Collection[int],
+    dates: Collection[int],
+    texts: Mapping[int, tuple[Array, Array]],
 ) -> list[str]:
     """Say which words are read as missing, and which columns have no value or name the rows."""
     notes: list[str] = []
@@ -146,9 +155,12 @@ def hole_notes(
         notes += _words_as_holes(cells, column) if cells.counts(column)[TEXT] else ()
         if column in numbers and np.isnan(cells.values[:, column]).all():
             notes.append(f"{cells.called(column)} has no value (--drop {cells.spec(column)})")
-    for column, found in sorted(texts.items()):
-        notes += _words_as_text(cells, column, found)
-        notes += _names_of_rows(cells, column, found)
+    for column in sorted(texts):
+        distinct, codes = texts[column]
+        counts = np.bincount(codes, minlength=len(distinct))
+        counts[[text is None for text in distinct.tolist()]] = 0
+        notes += _words_as_text(cells, column, distinct, counts)
+        notes += _names_of_rows(cells, column, counts)
     return notes
 
 
@@ -156,7 +168,7 @@ def _words_as_holes(cells: Cells, column: int) -> Iterator[str]:
     """Say which words of a column of numbers or dates are read as missing, without those of na."""
     texts, codes = cells.others([column])[column]
     named = ("", *cells.scan.format.na)
-    words = [i for i, text in enumerate(texts) if text not in named and is_missing(text)]
+    words = [i for i in cells.missing_words(column) if texts[i] not in named]
     rows = np.flatnonzero(np.isin(codes, words))
     if len(rows):
         word = f"{'such as ' if len(rows) > 1 else ''}{texts[codes[rows[0]]]!r}"
@@ -165,17 +177,17 @@ def _words_as_holes(cells: Cells, column: int) -> Iterator[str]:
         yield f"{cells.called(column)}: {counted(len(rows), 'cell')}, {word} {place}, {read}"
 
 
-def _words_as_text(cells: Cells, column: int, texts: Array) -> Iterator[str]:
+def _words_as_text(cells: Cells, column: int, texts: Array, counts: Array) -> Iterator[str]:
     """Say which words of a column of text are read as categories, and may mean a missing value."""
-    found = [text for text in texts.tolist() if text is not None and is_missing(text)]
-    if found:
-        words = list(dict.fromkeys(found))[:3]
-        shown, way = ", ".join(map(repr, words)), " ".join(f"--na {shlex.quote(w)}" for w in words)
-        one = len(found) == 1
-        read = "is read as a category" if one else "are read as categories"
+    found = [i for i in cells.which_missing(cells.texts([column])[column][0]) if counts[i]]
+    words, n = [texts[i] for i in found[:3]], int(counts[found].sum())
+    if n:
+        shown = ", ".join(map(repr, words))
+        way = " ".join(f"--na {shlex.quote(word)}" for word in words)
+        read = "is read as a category" if n == 1 else "are read as categories"
         yield (
-            f"{cells.called(column)}: {counted(len(found), 'cell')} {shown} {read} ({way} reads "
-            f"{'it' if one else 'them'} as missing)"
+            f"{cells.called(column)}: {counted(n, 'cell')} {shown} {read} ({way} reads "
+            f"{'it' if n == 1 else 'them'} as missing)"
         )
 
 
@@ -184,13 +196,11 @@ def names_rows(n_distinct: int, n: int) -> bool:
     return n_distinct > _MANY and 10 * n_distinct >= 9 * n
 
 
-def _names_of_rows(cells: Cells, column: int, texts: Array) -> list[str]:
-    values = [text for text in texts.tolist() if text is not None]
-    n = len(set(values))
-    if not names_rows(n, len(values)):
-        return []
-    what = f"{n:,} distinct texts in {len(values):,} rows: probably names of rows"
-    return [f"{cells.called(column)} has {what} (--drop {cells.spec(column)} leaves it out)"]
+def _names_of_rows(cells: Cells, column: int, counts: Array) -> Iterator[str]:
+    n, n_distinct = int(counts.sum()), int((counts > 0).sum())
+    if names_rows(n_distinct, n):
+        what = f"{n_distinct:,} distinct texts in {n:,} rows: probably names of rows"
+        yield f"{cells.called(column)} has {what} (--drop {cells.spec(column)} leaves it out)"
 
 
 def _no_date(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .._core import CELL_KINDS
 from .._types import Array
 from ..errors import DataError
 from ._header import find_header, is_index
-from ._notation import is_missing, is_plain
+from ._notation import LONGEST_MISSING, is_missing, is_plain
 from ._problems import SHOWN, is_spec, shortened
 from ._scan import AUTO, DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
 from ._units import with_units
@@ -60,6 +60,8 @@ class Cells:
     notes: tuple[str, ...]
     scan: Scan
     holes: bool = False
+    _n_words: dict[int, int] = field(default_factory=dict)
+    _missing: dict[int, list[int]] = field(default_factory=dict)
 
     @property
     def values(self) -> Array:
@@ -118,9 +120,11 @@ class Cells:
             return values.copy()
 
     def read_ahead(self, columns: Sequence[int]) -> None:
-        """Read the cells of several columns that are no numbers in one pass over the file."""
+        """Read the texts that are needed of several columns, in one pass over the file."""
         if self.holes:
-            self.scan.others([column for column in columns if self.counts(column)[TEXT]])
+            words = [column for column in columns if self.counts(column)[TEXT]]
+            codes = [c for c in columns if c not in words and self._is_text(c)]
+            self.scan.read_ahead(codes, words)
 
     # ---- what a column contains --------------------------------------------------------------
 
@@ -134,15 +138,25 @@ class Cells:
     def n_words(self, column: int) -> int:
         """Return how many cells are text, without missing values if these are holes."""
         n = int(self.counts(column)[TEXT])
-        return n - int(self.missing(column).sum()) if self.holes and n else n
+        if not (self.holes and n):
+            return n
+        if column not in self._n_words:
+            codes = self.others([column])[column][1]
+            self._n_words[column] = n - int(np.isin(codes, self.missing_words(column)).sum())
+        return self._n_words[column]
 
-    def missing(self, column: int) -> Array:
-        """Mark the rows of a column whose cell is no number, and a word for a missing value."""
-        if not self.counts(column)[TEXT]:
-            return np.zeros(len(self.lines), bool)
-        texts, codes = self.others([column])[column]
-        words = np.array([text != "" and self.is_missing(text) for text in texts], bool)
-        return np.append(words, False)[codes]  # the code of a number is -1
+    def missing_words(self, column: int) -> list[int]:
+        """Return which of the strings of `others` stand for a missing value, but the empty one."""
+        if column not in self._missing:
+            texts = self.others([column])[column][0]
+            self._missing[column] = [i for i in self.which_missing(texts) if texts[i]]
+        return self._missing[column]
+
+    def which_missing(self, texts: Array) -> list[int]:
+        """Return which strings stand for a missing value in a column of numbers or dates."""
+        most = max(map(len, (LONGEST_MISSING, *self.scan.format.na)))
+        short = [i for i, text in enumerate(texts.tolist()) if len(text) <= most]
+        return [i for i in short if self.is_missing(texts[i])]
 
     def is_missing(self, text: str) -> bool:
         """Whether a cell of a column of numbers or dates stands for a missing value."""
@@ -150,7 +164,8 @@ class Cells:
 
     def is_hole(self, texts: Array) -> Array:
         """Mark the strings that stand for a missing value in a column of text."""
-        return np.isin(texts.astype(str), ("", *self.scan.format.na))
+        holes = {"", *self.scan.format.na}
+        return np.fromiter((text in holes for text in texts.tolist()), bool, len(texts))
 
     def first(self, column: int, kinds: Sequence[int]) -> int:
         """Return the row of the first cell that has one of these kinds; there must be one."""
@@ -184,6 +199,10 @@ class Cells:
         """Return a column as messages call it."""
         name = f" ({shortened(self.names[column])})" if self.named else ""
         return f"column {column + 1}{name}"
+
+    def place(self, row: int) -> str:
+        """Return where a row is."""
+        return f"line {self.lines[row]}"
 
     def spec(self, column: int) -> str:
         """Return a column as options such as --drop take it, in a shell."""

@@ -36,7 +36,10 @@ _DAYS = (
     ("%B %d, %Y", "names of months"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-_MAYBE = re.compile(r"[\w.,/\-: ]{6,40}")  # and a digit; anything else is no date
+_MAYBE = re.compile(  # what is worth a try
+    r"(\d{1,4}[/.-]\d{1,2}([/.-]\d{1,4})?|\d{1,2}[ -][^\W\d]{3,9}[ -]\d{2,4}"
+    r"|[^\W\d]{3,9} \d{1,2}, \d{4})([ T]\d{1,2}:[\d:.]+( [AaPp][Mm])?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def check_format(format: object) -> str:
 
 
 def _may_be_date(text: str) -> bool:
-    return _MAYBE.fullmatch(text) is not None and any(map(str.isdigit, text))
+    return _MAYBE.fullmatch(text) is not None
 
 
 def _strptime(text: str, format: str) -> datetime | None:

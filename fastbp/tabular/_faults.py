@@ -12,7 +12,7 @@ import numpy as np
 from .._checks.words import counted
 from ._csv import EMPTY, PADDED, TEXT, ZEROS, Cells
 from ._dates import are_dates
-from ._notation import is_infinite, is_missing, is_plain, looks_numeric, other_notation
+from ._notation import FORM, is_infinite, is_missing, is_plain, looks_numeric, other_notation
 from ._problems import (
     IGNORED_BY_OPTION,
     SHOWN,
@@ -28,7 +28,6 @@ from ._scan import Format
 MAX_CATEGORIES = 256  # distinct strings in a column; with more, they probably identify rows
 _MODEL = "the model was trained on numbers in this column"
 _MAX_FORMS = 10_000  # forms of cells in a column that are compared with the notations of numbers
-_FORM = str.maketrans("23456789", "11111111")  # the notation of a number depends on 0 and non-0
 
 
 def check_cells(
@@ -245,7 +244,7 @@ def _group(
 
 def _notation(cell: str, format: Format, forms: dict[str, str | None]) -> str | None:
     """Return `other_notation` of a cell; `forms` remembers that of cells of the same form."""
-    form = cell.translate(_FORM)
+    form = cell.translate(FORM)
     if form not in forms and len(forms) < _MAX_FORMS:
         forms[form] = other_notation(cell, format)
     return forms.get(form)

@@ -29,11 +29,13 @@ _MISSING = {
     "--",
     ".",
 }
+LONGEST_MISSING = max(_MISSING, key=len)
 MINUS = "\u2212"  # read as a hyphen is
 _INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LIKE = re.compile(r"[+-]?[\d.,' _\u00a0\u2009\u202f\u2019]*\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
 _LONGEST = 64  # characters of a number in another notation; patterns can be very slow on long text
+FORM = str.maketrans("23456789", "11111111")  # the notation of a number depends on 0 and non-0
 _SAMPLE = 1000  # distinct strings of a column that are examined
 
 _DECIMAL = "a decimal comma (--decimal ,)"
@@ -68,7 +70,7 @@ _CURRENCIES = ("USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD")
 
 def is_missing(text: str) -> bool:
     """Whether a cell says that its value is missing: empty, NA, nan, ?, - …"""
-    return text.lower() in _MISSING
+    return len(text) <= len(LONGEST_MISSING) and text.lower() in _MISSING
 
 
 def is_infinite(text: str) -> bool:
@@ -109,11 +111,15 @@ def looks_numeric(texts: Iterable[str], format: Format) -> str | None:
     not counting missing values, are numbers in some notation.
     """
     found, like, n = None, 0, 0
+    forms: dict[str, bool] = {}
     for text, _ in zip(texts, range(_SAMPLE), strict=False):
         if is_missing(text):
             continue
         n += 1
-        other = other_notation(text, format) is not None
+        form = text.translate(FORM)
+        if form not in forms:
+            forms[form] = other_notation(text, format) is not None
+        other = forms[form]
         like += other or is_plain(text)
         found = text if other and found is None else found
     return found if 2 * like >= n else None

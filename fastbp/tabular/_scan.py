@@ -157,10 +157,22 @@ class Scan:
 
         Columns that were not requested before are read in one more pass over the file.
         """
+        for column in columns:
+            found = self._known_others.get(column)
+            if column not in self._known and found is not None and (found[1] >= 0).all():
+                self._known[column] = found
         new = tuple(sorted(column for column in columns if column not in self._known))
         if new:
             self._known.update(self._read_texts(new))
         return {column: self._known[column] for column in sorted(columns)}
+
+    def read_ahead(self, texts: Collection[int], others: Collection[int]) -> None:
+        """Read the texts of some columns, and those that are no numbers of others, in one pass."""
+        chosen = tuple(sorted({*texts, *others}))
+        if chosen:
+            found = self._read_texts(chosen, others={*others} - {*texts})
+            self._known.update({column: found[column] for column in texts})
+            self._known_others.update({c: found[c] for c in others if c not in texts})
 
     def distinct(self, column: int) -> tuple[Array, Array]:
         """Return the texts of one column, without keeping them."""
@@ -171,17 +183,20 @@ class Scan:
         """The same for cells that are no numbers; the index of a number is -1."""
         new = tuple(sorted(column for column in columns if column not in self._known_others))
         if new:
-            self._known_others.update(self._read_texts(new, others=True))
+            self._known_others.update(self._read_texts(new, others={*new}))
         return {column: self._known_others[column] for column in sorted(columns)}
 
     def _read_texts(
-        self, chosen: tuple[int, ...], *, others: bool = False
+        self, chosen: tuple[int, ...], *, others: Collection[int] = ()
     ) -> dict[int, tuple[Array, Array]]:
+        """Read the texts of columns; of `others` among them, those of cells that are no numbers."""
         reader = _pass(self.format, len(self.head))
         known: list[dict[bytes, int]] = [{} for _ in chosen]
         codes = np.empty((len(self.lines), len(chosen)), np.int32)
         batch = np.empty((max(1, _SAMPLE // len(chosen)), len(chosen)), np.int64)
-        wanted = np.zeros(batch.shape, np.uint8) if others else None
+        wanted = np.ones(batch.shape, np.uint8) if others else None
+        masked = [i for i, column in enumerate(chosen) if column in others]
+        values = [chosen[i] for i in masked]
         n = 0
 
         def take(block: bytearray, start: int, stop: int, last: bool) -> int:
@@ -189,8 +204,8 @@ class Scan:
             rows = -1
             while rows != 0:
                 if wanted is not None:
-                    rest = np.isnan(self.values[n : n + len(batch), chosen])
-                    wanted[: len(rest)] = rest
+                    rest = np.isnan(self.values[n : n + len(batch), values])
+                    wanted[: len(rest), masked] = rest
                 rows, used, fault = reader.texts(
                     block, start, stop, last, chosen, known, batch, wanted
                 )
@@ -211,15 +226,22 @@ class Scan:
 
     def _decoded(self, texts: list[bytes], column: int, codes: Array) -> Array:
         found = np.empty(len(texts), object)
-        for i, text in enumerate(texts):
-            try:
-                if 0 in text:
-                    raise ValueError("it contains a NUL byte")
-                found[i] = text.decode().strip()
-            except ValueError as error:
-                line = self.lines[np.flatnonzero(codes == i)[0]]
-                raise not_utf8(self.source, line, column, error) from None
+        try:
+            found[:] = [_decode(text) for text in texts]
+        except ValueError:
+            for i, text in enumerate(texts):
+                try:
+                    _decode(text)
+                except ValueError as error:
+                    line = self.lines[np.flatnonzero(codes == i)[0]]
+                    raise not_utf8(self.source, line, column, error) from None
         return found
+
+
+def _decode(text: bytes) -> str:
+    if 0 in text:
+        raise ValueError("it contains a NUL byte")
+    return text.decode().strip()
 
 
 def scan(

@@ -121,11 +121,13 @@ def table_of_cells(
     features, target_index = set(columns), taken.target
     wanted = features if target_index is None else features | {target_index}
     holes = wanted & taken.texts - {target_index} if cells.holes else set()
-    text = {c: texts_with_holes(cells, c, taken.known.get(c, ())) for c in sorted(holes)}
+    known = taken.known
+    here = {c: texts_with_holes(cells, c, known.get(c, ())) for c in sorted(holes)}
+    text = {column: distinct[codes] for column, (distinct, codes) in here.items()}
     problems = dict(taken.problems)
-    for column, known in taken.known.items() if holes else ():
-        called, texts = cells.called(column), text[column]
-        strange = unknown_category(called, texts, known, lambda row: f"line {cells.lines[row]}")
+    for column in known if holes else ():
+        called = cells.called(column)
+        strange = unknown_category(called, text[column], known[column], cells.place)
         problems |= {column: strange} if strange else {}
     check_cells(
         cells,
@@ -133,14 +135,13 @@ def table_of_cells(
         wanted & taken.texts - problems.keys(),
         forced=taken.forced,
         target=target_index,
-        known={} if cells.holes else taken.known,
+        known={} if cells.holes else known,
         others=problems,
     )
     for column, (found, codes) in cells.texts(sorted(wanted & taken.texts - holes)).items():
         text[column] = found[codes]
     numbers = features - taken.texts - taken.dates.keys()
     if cells.holes:
-        here = {column: text[column] for column in text if column != target_index}
         notes = [*notes, *taken.notes, *hole_notes(cells, numbers, taken.dates, here)]
         set_holes(cells, numbers)
     target = None
