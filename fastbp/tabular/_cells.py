@@ -22,10 +22,10 @@ from .._types import Array
 from ..errors import DataError
 from ._columns import as_booleans, names_rows
 from ._dates import other_formats, read_dates
-from ._notation import is_missing as is_missing_word
-from ._notation import is_plain
 from ._problems import Problem, alternatives, at_first, shortened
 from ._table import Table
+from ._words import is_missing as is_missing_word
+from ._words import is_plain
 
 # what is wrong: the rows where it is, and what stands there
 Faults = dict[str, tuple[list[int], list[object]]]

@@ -17,7 +17,6 @@ from .._checks.words import counted
 from .._types import Array
 from ._csv import DIGITS, EMPTY, TEXT, Cells
 from ._dates import Dates, other_formats, read_dates
-from ._notation import is_plain
 from ._problems import Problem, alternatives, at_first, shortened
 
 BOOLEANS = ("False", "True")
@@ -131,18 +130,6 @@ def _are_written(values: Array, format: str, texts: Sequence[str]) -> bool:
     )
 
 
-def set_holes(cells: Cells, columns: AbstractSet[int]) -> dict[int, int]:
-    """Turn the numbers that `na` names, such as -999, into holes; return their count by column."""
-    sentinels = [float(word) for word in cells.scan.format.na if is_plain(word)]
-    counts: dict[int, int] = {}
-    for column in sorted(columns) if sentinels else ():
-        values = cells.values[:, column]
-        found = np.isin(values, sentinels)
-        counts[column] = int(found.sum())
-        values[found] = np.nan
-    return counts
-
-
 def hole_notes(
     cells: Cells,
     numbers: Collection[int],
@@ -167,8 +154,8 @@ def hole_notes(
 def _words_as_holes(cells: Cells, column: int) -> Iterator[str]:
     """Say which words of a column of numbers or dates are read as missing, without those of na."""
     texts, codes = cells.others([column])[column]
-    named = ("", *cells.scan.format.na)
-    words = [i for i in cells.missing_words(column) if texts[i] not in named]
+    format = cells.scan.format
+    words = [i for i in cells.missing_words(column) if not format.is_na(texts[i])]
     rows = np.flatnonzero(np.isin(codes, words))
     if len(rows):
         word = f"{'such as ' if len(rows) > 1 else ''}{texts[codes[rows[0]]]!r}"

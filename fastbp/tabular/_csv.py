@@ -18,10 +18,10 @@ from .._core import CELL_KINDS
 from .._types import Array
 from ..errors import DataError
 from ._header import find_header, is_index
-from ._notation import LONGEST_MISSING, is_missing, is_plain
 from ._problems import SHOWN, is_spec, shortened
 from ._scan import AUTO, DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
-from ._units import with_units
+from ._units import with_units, without_sentinels
+from ._words import LONGEST_MISSING, is_missing, is_plain
 
 __all__ = ["AUTO", "DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
 
@@ -154,18 +154,21 @@ class Cells:
 
     def which_missing(self, texts: Array) -> list[int]:
         """Return which strings stand for a missing value in a column of numbers or dates."""
-        most = max(map(len, (LONGEST_MISSING, *self.scan.format.na)))
+        if self.scan.format.na:
+            return [i for i, text in enumerate(texts.tolist()) if self.is_missing(text)]
+        most = len(LONGEST_MISSING)
         short = [i for i, text in enumerate(texts.tolist()) if len(text) <= most]
-        return [i for i in short if self.is_missing(texts[i])]
+        return [i for i in short if is_missing(texts[i])]
 
     def is_missing(self, text: str) -> bool:
         """Whether a cell of a column of numbers or dates stands for a missing value."""
-        return is_missing(text) or text in self.scan.format.na
+        return is_missing(text) or self.scan.format.is_na(text)
 
     def is_hole(self, texts: Array) -> Array:
         """Mark the strings that stand for a missing value in a column of text."""
-        holes = {"", *self.scan.format.na}
-        return np.fromiter((text in holes for text in texts.tolist()), bool, len(texts))
+        format = self.scan.format
+        holes = (text == "" or format.is_na(text) for text in texts.tolist())
+        return np.fromiter(holes, bool, len(texts))
 
     def first(self, column: int, kinds: Sequence[int]) -> int:
         """Return the row of the first cell that has one of these kinds; there must be one."""
@@ -260,6 +263,7 @@ def read_csv(
     format = Format() if format is None else format
     read = scan(path, format, content=content, max_bytes=max_bytes)
     read = with_units(read) if format.units else read
+    read = without_sentinels(read) if holes and format.sentinels else read
     source, width = read.source, len(read.head)
     named, note = (header == "yes", None) if header != "auto" else find_header(read, wanted)
     notes = read.notes if note is None else (*read.notes, note)

@@ -12,7 +12,7 @@ import numpy as np
 from .._checks.words import counted
 from ._csv import EMPTY, PADDED, TEXT, ZEROS, Cells
 from ._dates import are_dates
-from ._notation import FORM, is_infinite, is_missing, is_plain, looks_numeric, other_notation
+from ._notation import FORM, looks_numeric, other_notation
 from ._problems import (
     IGNORED_BY_OPTION,
     SHOWN,
@@ -24,6 +24,7 @@ from ._problems import (
     unknown_category,
 )
 from ._scan import Format
+from ._words import is_infinite, is_missing, is_plain
 
 MAX_CATEGORIES = 256  # distinct strings in a column; with more, they probably identify rows
 _MODEL = "the model was trained on numbers in this column"

@@ -7,8 +7,9 @@ import numpy as np
 from .._core import CELL_KINDS
 from .._types import Array
 from ..errors import DataError
-from ._notation import is_missing, other_notation
+from ._notation import other_notation
 from ._scan import Scan
+from ._words import is_missing
 
 EMPTY, DIGITS, TEXT = (CELL_KINDS[kind] for kind in ("empty", "digits", "text"))
 NUMBERS = [CELL_KINDS[kind] for kind in ("digits", "number", "code")]

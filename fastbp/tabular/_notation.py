@@ -12,27 +12,9 @@ import unicodedata
 from collections.abc import Iterable
 
 from ._scan import Format
+from ._words import is_missing, is_plain
 
-_MISSING = {
-    "",
-    "na",
-    "n/a",
-    "#n/a",
-    "<na>",
-    "nan",
-    "nat",
-    "null",
-    "none",
-    "nil",
-    "?",
-    "-",
-    "--",
-    ".",
-}
-LONGEST_MISSING = max(_MISSING, key=len)
 MINUS = "\u2212"  # read as a hyphen is
-_INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
-_PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LIKE = re.compile(r"[+-]?[\d.,' _\u00a0\u2009\u202f\u2019]*\d[\d.,]*([eE][+-]?\d+)?", re.ASCII)
 _LONGEST = 64  # characters of a number in another notation; patterns can be very slow on long text
 FORM = str.maketrans("23456789", "11111111")  # the notation of a number depends on 0 and non-0
@@ -47,7 +29,7 @@ _EXPONENT = r"([eE][+-]?\d+)?"
 _NOTATIONS = [
     (re.compile(pattern, re.ASCII), what)
     for pattern, what in [
-        (r"[+-]?\d+(_\d+)+(\.\d*)?", "underscores between digits (--thousands _)"),
+        (_GROUP.format(mark="_") + r"(\.\d*)?", "underscores between digits (--thousands _)"),
         (r"[+-]?0[xX][0-9a-fA-F]+", "hexadecimal digits; write decimal ones"),
         (r"[+-]?[\d.]*\d[\d.]*[dD][+-]?\d+", "a Fortran exponent; write e for d"),
         (r"\([\d.,]*\d[\d.,]*\)", "parentheses for a negative number; write -"),
@@ -66,21 +48,6 @@ _NOTATIONS = [
     ]
 ]
 _CURRENCIES = ("USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD")
-
-
-def is_missing(text: str) -> bool:
-    """Whether a cell says that its value is missing: empty, NA, nan, ?, - …"""
-    return len(text) <= len(LONGEST_MISSING) and text.lower() in _MISSING
-
-
-def is_infinite(text: str) -> bool:
-    """Whether a cell means infinity."""
-    return _INFINITE.fullmatch(text) is not None
-
-
-def is_plain(text: str) -> bool:
-    """Whether a cell is a plain number; leading zeros are allowed."""
-    return _PLAIN.fullmatch(text) is not None
 
 
 def other_notation(text: str, format: Format) -> str | None:

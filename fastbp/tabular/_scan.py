@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from ..errors import DataError
 from ._bytes import TextFile, check_encoding
 from ._dates import check_format
 from ._delimiter import TAB, find_delimiter, is_tsv
+from ._words import is_plain
 
 MAX_COLUMNS = 100_000  # with more columns, names and counts take more memory than the numbers
 _MAX_RAGGED = 1000  # lines with another number of cells are counted up to this number
@@ -84,6 +86,22 @@ class Format:
                     f"units must be texts without digits, blanks, signs and marks; got {unit!r}"
                 )
         check_encoding(self.encoding)
+
+    @cached_property
+    def sentinels(self) -> list[float]:
+        """The numbers among the texts of `na`."""
+        found = (self.number(word) for word in self.na)
+        return [number for number in found if number is not None]
+
+    def number(self, text: str) -> float | None:
+        """A plain number, in the marks of this format; None for another text."""
+        plain = text.replace(self.thousands, "") if self.thousands else text
+        plain = plain.replace(self.decimal, ".")
+        return float(plain) if is_plain(plain) else None
+
+    def is_na(self, text: str) -> bool:
+        """Whether `na` names a text, or a number of the same value."""
+        return text in self.na or (bool(self.na) and self.number(text) in self.sentinels)
 
     def _check_marks(self) -> None:
         one = isinstance(self.delimiter, str) and len(self.delimiter) == 1

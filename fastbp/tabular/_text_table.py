@@ -10,7 +10,7 @@ import numpy as np
 from .._core import CELL_KINDS
 from .._messages import readable
 from .._types import Array
-from ._columns import digits_that_are_dates, find_dates, hole_notes, set_holes, texts_with_holes
+from ._columns import digits_that_are_dates, find_dates, hole_notes, texts_with_holes
 from ._csv import Cells
 from ._dates import are_dates
 from ._faults import check_cells, find_problems
@@ -143,7 +143,6 @@ def table_of_cells(
     numbers = features - taken.texts - taken.dates.keys()
     if cells.holes:
         notes = [*notes, *taken.notes, *hole_notes(cells, numbers, taken.dates, here)]
-        set_holes(cells, numbers)
     target = None
     if target_index is not None:
         target = text[target_index] if target_index in text else cells.exact(target_index)

@@ -1,4 +1,4 @@
-"""Numbers with a unit before or after them, such as 12 % or EUR 5: read without it, if asked to."""
+"""Numbers that are read otherwise if asked to: those with a unit, and those that mean a hole."""
 
 from __future__ import annotations
 
@@ -10,13 +10,37 @@ import numpy as np
 
 from .._core import CELL_KINDS, CsvPass
 from .._types import Array
-from ._notation import is_missing
 from ._scan import Format, Scan
+from ._words import is_missing
 
-_NUMBER, _TEXT = CELL_KINDS["number"], CELL_KINDS["text"]
+_DIGITS_KIND, _NUMBER, _CODE, _TEXT = map(CELL_KINDS.get, ("digits", "number", "code", "text"))
 _BETWEEN = "\x1f"  # the delimiter of cells that are read as numbers; no number has it
 _LONGEST = 64  # characters of a number with its unit
 _DIGITS = r"[+-]?[\d.,' _\u00a0\u2009\u202f\u2019]*\d[\d.,]*(?:[eE][+-]?\d+)?"
+
+
+def without_sentinels(scan: Scan) -> Scan:
+    """Take the numbers that `na` names, such as -999, for text, which then is a missing value."""
+    sentinels = scan.format.sentinels
+    changed = replace(scan, kinds=scan.kinds.copy(), counts=scan.counts.copy())
+    changed = replace(changed, first=scan.first.copy(), _known_others={})
+    for column in range(len(scan.head)):
+        found = np.isin(scan.values[:, column], sentinels)
+        rows = np.flatnonzero(found[1:]) + 1
+        values = scan.values[:, column].copy()
+        scan.values[found, column] = np.nan
+        if found[0]:
+            changed.kinds[column] = _TEXT
+        if len(rows):
+            counts, first = changed.counts[column], changed.first[column]
+            first[_TEXT] = min(rows[0], first[_TEXT]) if counts[_TEXT] else rows[0]
+            counts[_TEXT] += len(rows)
+            whole, left = int((values[rows] >= 0).sum()), len(rows)
+            for kind, most in ((_DIGITS_KIND, whole), (_NUMBER, left), (_CODE, left)):
+                n = min(most, left, int(counts[kind]))
+                counts[kind] -= n
+                left -= n
+    return changed
 
 
 def with_units(scan: Scan) -> Scan:
