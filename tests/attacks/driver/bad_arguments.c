@@ -63,15 +63,18 @@ static void check_specs(void) {
 }
 
 static void check_options(void) {
-    const fastbp_layer_options_t bad[] = {{.norm = FASTBP_NORM_COUNT, .norm_eps = 1},
-                                          {.norm = FASTBP_NORM_RMS},
-                                          {.norm = FASTBP_NORM_RMS, .norm_eps = NAN},
-                                          {.dropout = 1},
-                                          {.dropout = -0.1},
-                                          {.dropout = NAN},
-                                          {.residual = true},
-                                          {.max_norm = -1},
-                                          {.max_norm = NAN}};
+    const fastbp_layer_options_t bad[] = {
+        {.norm = FASTBP_NORM_COUNT, .norm_eps = 1},
+        {.norm = FASTBP_NORM_RMS},
+        {.norm = FASTBP_NORM_RMS, .norm_eps = NAN},
+        {.norm = FASTBP_NORM_BATCH, .norm_eps = 1},
+        {.norm = FASTBP_NORM_BATCH, .norm_eps = 1, .norm_momentum = 1.5},
+        {.dropout = 1},
+        {.dropout = -0.1},
+        {.dropout = NAN},
+        {.residual = true},
+        {.max_norm = -1},
+        {.max_norm = NAN}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
         const fastbp_layer_options_t first[] = {bad[i], {0}, {0}};
         REFUSE(spec.options = first);

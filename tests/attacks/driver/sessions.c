@@ -92,6 +92,14 @@ static void check_threads_of_sessions(void) {
     of.options[0] = (fastbp_layer_options_t){.norm = FASTBP_NORM_LAYER, .norm_eps = 1e-5};
     of.options[1] = (fastbp_layer_options_t){.dropout = 0.2, .max_norm = 1};
     check_bits(&of, FASTBP_F32, 0);
+    of.name = "batch norms";
+    for (int i = 0; i < 2; ++i) {
+        of.options[i].norm = FASTBP_NORM_BATCH;
+        of.options[i].norm_eps = 1e-5;
+        of.options[i].norm_momentum = 0.1;
+    }
+    check_bits(&of, FASTBP_F32, 0);
+    check_bits(&of, FASTBP_F64, 0);
     of = wide_case;
     of.name = "formulas";
     of.activations[1] = FASTBP_ACT_FORMULA;
@@ -253,7 +261,41 @@ static void check_failing_loss(void) {
     close_session(&at);
 }
 
+/* A pass for training moves the running statistics as a step does, and one for evaluation does not.
+ */
+static void check_statistics(fastbp_dtype_t dtype) {
+    case_t of = wide_case;
+    of.options[0] = (fastbp_layer_options_t){
+        .norm = FASTBP_NORM_BATCH, .norm_eps = 1e-5, .norm_momentum = 0.25};
+    const fastbp_fit_options_t options = {.batch_size = ROWS};
+    const size_t width = (size_t)of.widths[1], size = size_of(dtype);
+    const size_t first = ((size_t)of.widths[0] + 3) * width * size; /* after W, b, gain, shift */
+    const size_t bytes = 2 * width * size;
+    session_t at;
+    fastbp_pass_t *pass;
+    open_session(&at, &of, dtype, &options);
+    if (!CHECK_STATUS(fastbp_pass_new(&pass, at.s.net, ROWS), FASTBP_OK)) abort();
+    char *theta = vector_of(&at.s, at.s.theta);
+    CHECK_STATUS(fastbp_forward(pass, theta, &at.s.data), FASTBP_OK);
+    fastbp_move_statistics(pass, theta);
+    CHECK(memcmp(theta, at.s.theta, at.s.n_params * size) == 0, "after an evaluation");
+    CHECK_STATUS(fastbp_forward_training(pass, theta, &at.s.data, 0, 0), FASTBP_OK);
+    fastbp_move_statistics(pass, theta);
+    run_epoch(&at);
+    CHECK(memcmp(theta + first, (char *)at.theta + first, bytes) == 0, "by hand and by a step");
+    CHECK(memcmp(theta + first, (char *)at.s.theta + first, bytes) != 0, "nothing has moved");
+    fastbp_data_t one = at.s.data;
+    one.rows = 1;
+    CHECK_STATUS(fastbp_forward_training(pass, theta, &one, 0, 0), FASTBP_ERR_ARGUMENT);
+    CHECK_STATUS(fastbp_forward(pass, theta, &one), FASTBP_OK);
+    free(theta);
+    fastbp_pass_free(pass);
+    close_session(&at);
+}
+
 void check_sessions(void) {
+    check_statistics(FASTBP_F32);
+    check_statistics(FASTBP_F64);
     check_threads_of_sessions();
     check_rates();
     check_smoothing();

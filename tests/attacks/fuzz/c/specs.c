@@ -51,8 +51,10 @@ static void take_options(input_t *in, made_t *made) {
         if (byte & 16 && !last) has->dropout = take_fraction(in);
         if (byte & 32 && !last) has->norm = (fastbp_norm_t)take_code(in, FASTBP_NORM_COUNT);
         has->norm_eps = 1e-5;
+        has->norm_momentum = 0.1;
         if (byte >= 240) {
             has->norm_eps = take_number(in);
+            has->norm_momentum = take_number(in);
             has->max_norm = take_number(in);
             has->residual = take_flag(in);
         }
