@@ -238,6 +238,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         if self.dropout:
             raise ValueError("lbfgs minimises one J, but dropout changes J at every call: use adam")
+        norm = Dense(1, norm=self.norm).norm
+        if norm is not None and norm.by_batch:
+            raise ValueError(
+                "lbfgs takes no steps that could move the statistics of batch norm: use adam"
+            )
 
     def _network_dtype(self, given: np.dtype[Any]) -> np.dtype[Any]:
         """The dtype of a new network for inputs of the dtype `given`.

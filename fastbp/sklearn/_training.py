@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from .._checks.arguments import as_weights
+from .._checks.batch_norm import check_rows
 from .._checks.targets import warn_of_lost_digits
 from .._training.fit import SLICE, Steps
 from .._training.runner import CallbackRunner
@@ -135,6 +136,7 @@ class Training:
             known[net.dtype] = net._inputs(X)  # known to be finite
         rows = known[net.dtype]
         data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)
+        check_rows(net.layers, min(batch_size, len(rows if part is None else part)), "a batch")
         options = SessionOptions(
             batch_size,
             bool(est.shuffle),

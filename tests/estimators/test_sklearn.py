@@ -360,6 +360,23 @@ def test_dropout_norm_and_schedules(kind):
     np.testing.assert_array_equal(plain.predict(X), plain.predict(X))
 
 
+@pytest.mark.parametrize("kind", BOTH)
+def test_batch_norm(kind):
+    """Also with a last batch of one row, and with early stopping; one row alone is refused."""
+    X, y = data_for(kind)
+    options = {"norm": fastbp.Norm("batch", momentum=0.3), "max_iter": 5, "random_state": 0}
+    size = next(size for size in range(2, len(X)) if len(X) % size == 1)
+    model = kind(hidden_layer_sizes=(8, 6), batch_size=size, **options).fit(X, y)
+    layer = model.network_.layers[0]
+    assert (layer.running_var != 1).all()
+    stopped = kind(hidden_layer_sizes=(8,), early_stopping=True, batch_size=size, **options)
+    assert np.isfinite(stopped.fit(X, y).best_validation_score_)
+    before = layer.running_var.copy()
+    with pytest.raises(ValueError, match="batch norm needs at least 2 rows in training"):
+        model.set_params(batch_size="auto").partial_fit(X[:1], y[:1])
+    np.testing.assert_array_equal(layer.running_var, before)
+
+
 @pytest.mark.parametrize("optimizer", [fastbp.optim.SGD(0.05, momentum=0.8), fastbp.optim.Adam()])
 @pytest.mark.parametrize("cycle_momentum", [True, False])
 def test_one_cycle_equals_that_of_a_network(optimizer, cycle_momentum):

@@ -73,6 +73,8 @@ def test_bad_arguments_are_refused(kind):
         kind(solver="lbfgs").partial_fit(X, y)
     with pytest.raises(ValueError, match="lbfgs minimises one J, but dropout"):
         kind(solver="lbfgs", dropout=0.5).fit(X, y)
+    with pytest.raises(ValueError, match="lbfgs takes no steps that could move the statistics"):
+        kind(solver="lbfgs", norm="batch").fit(X, y)
     lbfgs = kind(hidden_layer_sizes=4, solver="lbfgs", max_iter=1, early_stopping=True)
     with pytest.raises(ValueError, match="no epochs, which validation_data would monitor"):
         lbfgs.fit(X, y, validation_data=("nonsense",))
