@@ -18,7 +18,7 @@ import fastbp
 from fastbp import Dense, Norm, reference
 from fastbp.callbacks import EarlyStopping
 from fastbp.errors import DivergenceError
-from fastbp.optim import SGD, Adam, AdamW
+from fastbp.optim import SGD, Adam, AdamW, Muon
 
 KINDS = pytest.mark.parametrize(
     "kind", [fastbp.Network, reference.Network], ids=["engine", "reference"]
@@ -164,6 +164,8 @@ RULES = {
     "norm": lambda: SGD(0.1, clip_norm=0.05),
     "global norm": lambda: SGD(0.1, clip_global_norm=0.1),
     "average": lambda: SGD(0.01, ema=0.5),
+    "factors": lambda: AdamW(0.01, eps=1e-2, lr_factors={"bias": 0.1, "norm": 2.0}),
+    "muon": lambda: Muon(0.01, eps=1e-2),
 }
 
 
