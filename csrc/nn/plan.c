@@ -274,12 +274,14 @@ void fbp_plan_free(fbp_plan_t *plan) {
 }
 
 int fbp_next_by_batch(const fbp_plan_t *plan, int l) {
+    if (!plan->net->has_batch_norm) return plan->net->n_layers + 1;
     do ++l;
     while (l <= plan->net->n_layers && !plan->by_batch[l]);
     return l;
 }
 
 int fbp_last_by_batch(const fbp_plan_t *plan, int l) {
+    if (!plan->net->has_batch_norm) return 0;
     do --l;
     while (l > 0 && !plan->by_batch[l]);
     return l;

@@ -5,18 +5,12 @@
 #include "batch_norm.h"
 #include "options.h"
 
-bool fbp_block_of_batch(const fbp_batch_t *batch, const fbp_team_t *team, ptrdiff_t t,
-                        fbp_block_t *block) {
-    const fbp_plan_t *plan = batch->plan;
-    const ptrdiff_t blocks = fbp_plan_blocks(plan, batch->rows, fbp_team_size(team));
-    if (t >= blocks) return false;
-    block->row0 = fbp_block_row(plan, batch->rows, t, blocks);
-    block->rows = fbp_block_row(plan, batch->rows, t + 1, blocks) - block->row0;
-    return true;
-}
-
 bool fbp_next_block(const fbp_batch_t *batch, fbp_team_t *team, fbp_block_t *block) {
-    return fbp_block_of_batch(batch, team, fbp_team_next(team), block);
+    const ptrdiff_t blocks = fbp_plan_blocks(batch->plan, batch->rows, fbp_team_size(team));
+    const ptrdiff_t t = fbp_team_next(team);
+    if (t >= blocks) return false;
+    *block = fbp_block_at(batch, t, blocks);
+    return true;
 }
 
 void fbp_forward_block(const fbp_batch_t *batch, const fbp_scratch_t *scratch,

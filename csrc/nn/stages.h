@@ -11,9 +11,11 @@ typedef struct {
     ptrdiff_t row0, rows;
 } fbp_block_t;
 
-/* Block `t` of the batch for a team. False if there are not so many. */
-bool fbp_block_of_batch(const fbp_batch_t *batch, const fbp_team_t *team, ptrdiff_t t,
-                        fbp_block_t *block);
+/* Block `t` of fbp_plan_blocks. */
+FBP_INLINE fbp_block_t fbp_block_at(const fbp_batch_t *batch, ptrdiff_t t, ptrdiff_t blocks) {
+    const ptrdiff_t row0 = fbp_block_row(batch->plan, batch->rows, t, blocks);
+    return (fbp_block_t){row0, fbp_block_row(batch->plan, batch->rows, t + 1, blocks) - row0};
+}
 
 /* Takes the next block of the batch that no worker has taken since the last barrier; false if there
  * is none. */

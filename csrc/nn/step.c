@@ -43,13 +43,13 @@ static void row_sweep(const fastbp_fit_t *fit, const fbp_batch_t *batch, ptrdiff
     int from = 0;
     if (stage & FORWARD) from = fbp_forward_stages(batch, scratch, &source, team);
     for (ptrdiff_t t = fbp_team_next(team); t < blocks + tiles; t = fbp_team_next(team)) {
-        fbp_block_t block;
-        if (!fbp_block_of_batch(batch, team, t, &block)) {
+        if (t >= blocks) {
             const fbp_tile_t *tile = &net->tile[t - blocks];
             plan->tile_penalty[t - blocks] = fbp_tile_penalty(net, fit->theta, tile);
             fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_LOSS);
             continue;
         }
+        const fbp_block_t block = fbp_block_at(batch, t, blocks);
         if (stage & FORWARD) fbp_forward_block(batch, scratch, &source, from, &block);
         if (!(stage & BACKWARD)) continue;
         fbp_loss_rows(batch, scratch, block.row0, block.rows);

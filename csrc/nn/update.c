@@ -385,9 +385,10 @@ static void update_from_rows(const step_t *step, const fbp_tile_t *tile) {
 /* What remains of a tile after its update: the running statistics and the constraints. */
 static void finish_tile(const step_t *step, const fbp_tile_t *tile) {
     const fastbp_net_t *net = step->batch->plan->net;
-    if (tile->unit0 == 0)
+    if (net->has_batch_norm && tile->unit0 == 0) {
         fbp_move_statistics(step->batch, tile->layer + 1, step->theta, step->theta);
-    average_statistics(net, tile, step->optimizer, step->theta);
+        average_statistics(net, tile, step->optimizer, step->theta);
+    }
     fbp_constrain_tile(net, step->theta, tile);
 }
 
