@@ -25,6 +25,7 @@ from . import (
 from ._checks.keywords import missing_name
 from ._config import get_num_threads, isa, set_num_threads, show_config, stop_threads
 from ._network.dense import Dense, Norm
+from ._network.embedding import Periodic
 from ._network.network import Network
 from ._precision import get_float32_matmul_precision, set_float32_matmul_precision
 from ._public import present
@@ -43,6 +44,7 @@ __all__ = [
     "ModelFileError",
     "Network",
     "Norm",
+    "Periodic",
     "Population",
     "Walk",
     "__version__",

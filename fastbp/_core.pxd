@@ -93,6 +93,9 @@ cdef extern from "fastbp.h" nogil:
         double max_norm
         bint non_negative
         bint scale
+        ptrdiff_t numbers
+        int n_frequencies, width
+        bint rectified, keeps
 
     ctypedef fastbp_status_t (*fastbp_loss_fn)(
         void *context, ptrdiff_t rows, const void *a, ptrdiff_t lda, const void *const *targets,

@@ -25,8 +25,11 @@ _Rows: TypeAlias = npt.NDArray[Any] | SparseRows
 # Dense targets, class numbers, or None for a loss of pairs of rows.
 _Targets: TypeAlias = _Floats | npt.NDArray[np.int32] | None
 _Loss: TypeAlias = Callable[[bytearray, bytearray], tuple[_Float64s, _Floats]]
-# no_bias, norm, norm_eps, dropout, residual, max_norm, non_negative
-_LayerOptions: TypeAlias = tuple[bool, int, float, float, float, bool, float, bool, bool]
+# no_bias, norm, norm_eps, dropout, residual, max_norm, non_negative, scale;
+# numbers, n_frequencies, width, rectified, keeps
+_LayerOptions: TypeAlias = tuple[
+    bool, int, float, float, float, bool, float, bool, bool, int, int, int, bool, bool
+]
 
 class _Program(Protocol):
     @property

@@ -391,6 +391,7 @@ cdef class Net:
     cdef fastbp_net_t *net
     cdef readonly size_t n_params
     cdef readonly tuple widths
+    cdef tuple fan_in  # widths, where the first counts what an embedding makes of the inputs
     cdef ptrdiff_t n_in, n_targets
     cdef object function
     cdef dict errors  # what `function` raised: {whether it computed a cost only: exception}
@@ -434,6 +435,8 @@ cdef class Net:
             spec.loss_formula = &c_loss
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
+        more = c_options[0].numbers * (c_options[0].width - 1) if options else 0
+        self.fan_in = (widths[0] + more, *widths[1:])
         self.packed = Packed()
         self.errors = {}
         self.lock = ReadWriteLock() if lock is None else lock
@@ -564,10 +567,11 @@ cdef bytearray _layer_options(tuple layers):
     cdef bytearray room = bytearray(len(layers) * sizeof(fastbp_layer_options_t))
     cdef fastbp_layer_options_t *options = <fastbp_layer_options_t *><char *>room
     for i, layer in enumerate(layers):
-        no_bias, norm, eps, momentum, dropout, residual, max_norm, non_negative, scale = layer
+        no_bias, norm, eps, momentum, dropout, residual, max_norm, non_negative, scale = layer[:9]
+        numbers, n_frequencies, width, rectified, keeps = layer[9:]
         options[i] = fastbp_layer_options_t(
             no_bias, <fastbp_norm_t><int>norm, eps, momentum, dropout, residual, max_norm,
-            non_negative, scale)
+            non_negative, scale, numbers, n_frequencies, width, rectified, keeps)
     return room
 
 
@@ -908,7 +912,7 @@ cdef class Packed:
             self.last = packed
         state = self.options
         state.t, state.state_first = optimizer._t, self.first
-        factors = optimizer.factors(net.widths)
+        factors = optimizer.factors(net.fan_in)
         if factors is not None:
             n = (len(net.widths) - 1) * <size_t>FASTBP_GROUPS
             state.lr_factors = <const double *>_vector(factors[0], b"d", n)

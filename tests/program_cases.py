@@ -9,7 +9,7 @@ from engine_cases import within
 from fastbp import _core
 
 # the options of a layer, as `_core.Net` takes them
-PLAIN = (False, 0, 0.0, 0.0, 0.0, False, 0.0, False, False)
+PLAIN = (False, 0, 0.0, 0.0, 0.0, False, 0.0, False, False, 0, 0, 0, False, False)
 OPTION_NAMES = (
     "no_bias",
     "norm",
@@ -20,6 +20,11 @@ OPTION_NAMES = (
     "max_norm",
     "non_negative",
     "scale",
+    "numbers",
+    "n_frequencies",
+    "width",
+    "rectified",
+    "keeps",
 )
 
 

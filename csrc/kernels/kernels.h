@@ -93,6 +93,19 @@ typedef struct {
     ptrdiff_t batch_rows;
 } fbp_norm_t;
 
+/* Numbers first … first + numbers − 1 of rows of x, and the parameters of the first of them:
+ * frequency and phase [numbers, frequencies], weight [numbers, frequencies, outputs], bias
+ * [numbers, outputs]. Each number becomes itself, if `keeps`, and `outputs` more. */
+typedef struct {
+    ptrdiff_t frequencies, outputs; /* outputs <= FBP_PERIODIC_OUTPUTS */
+    bool rectified, keeps;
+    const void *frequency, *phase, *weight, *bias;
+    const void *const *x;
+    ptrdiff_t rows, first, numbers;
+} fbp_periodic_t;
+
+enum { FBP_PERIODIC_OUTPUTS = 64 };
+
 /* Random words: philox(seed, number, step, ·) of base/rng.h. */
 typedef struct {
     uint64_t seed;
@@ -302,6 +315,9 @@ enum { FBP_SIDE_ROWS_MAX = 8, FBP_MOST_LANES = 16 };
  * scale_sums       slopes[i·lanes + q] += Σ_j w[i,j] sums[i,j] over the j of lane q, j ascending;
  *                  then sums[i,j] *= factors[i].
  * convert          out[i] = x[i], rounded once; x has n elements of the type FASTBP_X_*, not OWN.
+ * periodic_forward  writes what the numbers become to columns (outputs + keeps)·first … of out.
+ * periodic_sums    sums of the gradients of frequency, phase, weight and bias from rows of
+ *                  ∂J_i/∂out, times factors[i] unless it is NULL; scratch: fbp_periodic_elems.
  * sparse_forward   z[i] = x_i W + bias for `rows` sparse rows x_i and a dense W; bias may be NULL.
  * sparse_sums      sums[u − unit0,:] = Σ_i x_iu δ_i for units unit0 … unit1 − 1, i ascending. x and
  *                  delta have the same number of rows.
@@ -354,6 +370,12 @@ typedef struct {
     ptrdiff_t narrow_elems; /* elements of scratch for the last few columns of gemm_nn */
     int side_rows;          /* rows of the register tile of interleaved products */
 } fbp_kernels_t;
+
+/* The elements of scratch of periodic_sums. */
+FBP_INLINE size_t fbp_periodic_elems(const fbp_kernels_t *kernels, ptrdiff_t frequencies,
+                                     ptrdiff_t outputs) {
+    return (size_t)kernels->lanes * (size_t)(frequencies * (outputs + 3) + outputs);
+}
 
 /* The blocking of these kernels on a machine. */
 FBP_INLINE const fbp_blocking_t *fbp_blocking(const fbp_kernels_t *kernels,

@@ -12,7 +12,7 @@ static bool plain_layers(const fastbp_net_t *net) {
         const bool hidden_rows = i < net->n_layers - 1 && layer->act == FASTBP_ACT_SOFTMAX;
         if (!layer->plain || layer->frozen || layer->has.non_negative || hidden_rows) return false;
     }
-    return !net->has_max_norm && !net->has_scale && net->input_dropout == 0;
+    return !net->has_max_norm && !net->has_scale && !net->has_embedding && net->input_dropout == 0;
 }
 
 bool fbp_can_interleave(const fastbp_fit_t *fit) {

@@ -13,7 +13,8 @@ void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data) {
 fastbp_status_t fbp_batch_accept(fbp_plan_t *plan, const fastbp_data_t *data) {
     if (data->x == NULL || (unsigned)data->x_type >= FASTBP_X_COUNT) return FASTBP_ERR_ARGUMENT;
     if (data->indptr != NULL) {
-        const bool whole_rows = plan->net->input_dropout > 0 || plan->net->layer[0].has.residual;
+        const bool whole_rows = plan->net->input_dropout > 0 || plan->net->layer[0].has.residual ||
+                                plan->net->has_embedding;
         if (data->x_type != FASTBP_X_OWN || data->indices == NULL || whole_rows)
             return FASTBP_ERR_ARGUMENT;
         return fbp_plan_add_sparse(plan);
@@ -44,7 +45,7 @@ static const void *input_row(const fbp_plan_t *plan, const fastbp_data_t *data, 
                              ptrdiff_t i) {
     const fastbp_net_t *net = plan->net;
     void *row = fbp_at(net, plan->input.at, (size_t)i * (size_t)plan->input.ld);
-    net->kernels->convert((int)data->x_type, net->layer[0].n_in, x, row);
+    net->kernels->convert((int)data->x_type, net->n_x, x, row);
     return row;
 }
 
@@ -70,11 +71,12 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)elem_size;
     const unsigned char *x = data->x, *y = data->targets, *weights = data->weights;
     unsigned char *weight = plan->weight;
+    const void **x_row = plan->x_row != NULL ? plan->x_row : plan->a[0].row;
     for (ptrdiff_t i = row0; i < row0 + rows; ++i) {
         const ptrdiff_t at = order != NULL ? (ptrdiff_t)order[i] : (ptrdiff_t)(first + i);
         if (data->indptr != NULL) plan->sparse[i] = sparse_row(data, elem_size, at);
-        else if (x != NULL && data->x_type == FASTBP_X_OWN) plan->a[0].row[i] = x + at * x_stride;
-        else if (x != NULL) plan->a[0].row[i] = input_row(plan, data, x + at * x_stride, i);
+        else if (x != NULL && data->x_type == FASTBP_X_OWN) x_row[i] = x + at * x_stride;
+        else if (x != NULL) x_row[i] = input_row(plan, data, x + at * x_stride, i);
         if (y != NULL) plan->target[i] = y + at * y_stride;
         if (data->labels != NULL) plan->label[i] = label_of(batch, data, at);
         if (weights != NULL) {
@@ -95,7 +97,7 @@ void fbp_batch_prefetch(const fastbp_net_t *net, const fastbp_data_t *data, cons
     const size_t size = net->kernels->elem_size, of_x = x_size(net, data);
     const ptrdiff_t x_stride = (ptrdiff_t)data->ldx * (ptrdiff_t)of_x;
     const ptrdiff_t y_stride = (ptrdiff_t)data->ldy * (ptrdiff_t)size;
-    const size_t x_bytes = (size_t)net->layer[0].n_in * of_x;
+    const size_t x_bytes = (size_t)net->n_x * of_x;
     const size_t y_bytes = (size_t)net->loss.n_targets * size;
     const unsigned char *x = data->x, *y = data->targets;
     for (ptrdiff_t i = row0; i < row0 + rows; ++i) {

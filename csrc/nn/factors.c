@@ -40,9 +40,14 @@ static void take_form(const fbp_factors_t *factors, fbp_arena_t *arena, fbp_bf16
     else form->at = fbp_arena_take(arena, tiles, fbp_bf16_tile_bytes(factors->planes));
 }
 
+/* Whether δ^1 is taken through W^1: by passes, and in training for an embedding of the inputs. */
+static bool takes_first_delta(const fbp_factors_t *factors, const fastbp_net_t *net) {
+    return factors->use == FBP_FOR_PASSES ||
+           (factors->use == FBP_FOR_TRAINING && net->has_embedding);
+}
+
 /* Left factors that only the next product reads: the layers use two buffers in turn, which stay in
- * L2. With one per layer, 256×9-10 at batch 256 takes 4 % more time (Zen 4). Passes take δ^1
- * through W^1, too. */
+ * L2. With one per layer, 256×9-10 at batch 256 takes 4 % more time (Zen 4). */
 static void carve_turns(fbp_factors_t *factors, const fastbp_net_t *net, fbp_arena_t *arena,
                         ptrdiff_t capacity) {
     const int first = factors->use == FBP_FOR_PREDICTION ? 0 : 1;
@@ -51,7 +56,7 @@ static void carve_turns(fbp_factors_t *factors, const fastbp_net_t *net, fbp_are
     for (int l = first; l <= net->n_layers; ++l) width = fbp_max(width, fbp_width(net, l));
     for (int t = 0; t < 2; ++t) take_form(factors, arena, &turn[t], capacity, width);
     for (int l = first; l < net->n_layers; ++l) factors->a_tiles[l].left = turn[l % 2];
-    for (int l = factors->use == FBP_FOR_PASSES ? 1 : 2; l <= net->n_layers; ++l)
+    for (int l = takes_first_delta(factors, net) ? 1 : 2; l <= net->n_layers; ++l)
         factors->delta_tiles[l].left = turn[l % 2];
 }
 
@@ -101,7 +106,7 @@ void fbp_factors_carve_weights(fbp_factors_t *factors, const fastbp_net_t *net,
     for (int i = 0; i < net->n_layers && factors->kind == FBP_FACTORS_TILES; ++i) {
         const ptrdiff_t n_in = net->layer[i].n_in, n_out = net->layer[i].n_out;
         const bool recursion =
-            i > 0 ? factors->use != FBP_FOR_PREDICTION : factors->use == FBP_FOR_PASSES;
+            i > 0 ? factors->use != FBP_FOR_PREDICTION : takes_first_delta(factors, net);
         take_form(factors, arena, &factors->w_tiles[i].right, n_out, n_in);
         if (recursion) take_form(factors, arena, &factors->w_tiles[i].right_t, n_in, n_out);
     }

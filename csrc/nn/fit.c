@@ -30,8 +30,9 @@ static bool valid_options(const fastbp_net_t *net, const fastbp_data_t *data,
     const fastbp_parts_t *parts = options->parts;
     if ((parts == NULL) != (data->part_rows == NULL)) return false;
     if (parts != NULL && net->has_batch_norm) return false; /* a rank sees a share of a batch */
-    if (parts != NULL && (options->part_rows > 0 || options->population != NULL || net->has_scale ||
-                          !fbp_parts_valid(parts) || !fbp_parts_fit(net, parts, data)))
+    if (parts != NULL &&
+        (options->part_rows > 0 || options->population != NULL || net->has_scale ||
+         net->has_embedding || !fbp_parts_valid(parts) || !fbp_parts_fit(net, parts, data)))
         return false;
     return options->batch_size >= 1 && options->batch_size % net->loss.group == 0 &&
            options->part_rows >= 0 && options->part_rows % net->loss.group == 0 &&

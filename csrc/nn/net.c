@@ -10,6 +10,8 @@
 /* Sizes beyond this many bytes could not be indexed by a signed 64-bit stride. */
 #define MAX_BYTES ((size_t)PTRDIFF_MAX / 4)
 
+enum { MOST_FREQUENCIES = 4096 };
+
 static bool valid_layer(const fastbp_spec_t *spec, int i) {
     const int act = spec->activations[i];
     const double alpha = spec->alphas[i];
@@ -22,6 +24,16 @@ static bool valid_layer(const fastbp_spec_t *spec, int i) {
 
 static bool valid_dropout(double p) { return p >= 0 && p < 1; }
 
+static bool valid_embedding(const fastbp_spec_t *spec, int i) {
+    const fastbp_layer_options_t *has = &spec->options[i];
+    if (has->numbers == 0) return true;
+    const ptrdiff_t outputs = fbp_embedding_outputs(has), n_x = spec->widths[0];
+    return i == 0 && has->numbers > 0 && has->numbers <= n_x && has->n_frequencies >= 1 &&
+           outputs >= 1 && outputs <= FBP_PERIODIC_OUTPUTS && !has->residual &&
+           has->n_frequencies <= MOST_FREQUENCIES && spec->input_dropout == 0 &&
+           n_x <= PTRDIFF_MAX / (FBP_PERIODIC_OUTPUTS + 2);
+}
+
 /* A loss may be computed from z of the last layer, so that layer must be plain. */
 static bool valid_options(const fastbp_spec_t *spec, int i) {
     const fastbp_layer_options_t *has = &spec->options[i];
@@ -33,6 +45,7 @@ static bool valid_options(const fastbp_spec_t *spec, int i) {
     if (has->norm == FASTBP_NORM_BATCH && !(has->norm_momentum > 0 && has->norm_momentum <= 1))
         return false;
     if (has->residual && spec->widths[i] != spec->widths[i + 1]) return false;
+    if (!valid_embedding(spec, i)) return false;
     return !last || (has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual);
 }
 
@@ -57,6 +70,19 @@ static bool place(const fastbp_net_t *net, size_t *at, size_t count, size_t *off
            bytes <= MAX_BYTES;
 }
 
+static bool lay_out_embedding(const fastbp_net_t *net, fbp_layer_t *layer, size_t *at) {
+    size_t each[4];
+    if (layer->has.numbers == 0) return true;
+    fbp_embedding_sizes(&layer->has, each);
+    for (int i = 0; i < 4; ++i) {
+        size_t count;
+        if (!fbp_size_mul((size_t)layer->has.numbers, each[i], &count) ||
+            !place(net, at, count, &layer->embedding[i]))
+            return false;
+    }
+    return true;
+}
+
 static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *at) {
     const fastbp_layer_options_t *has = &layer->has;
     const size_t n_out = (size_t)layer->n_out;
@@ -76,7 +102,8 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
            place(net, at, gains, &layer->gain) && place(net, at, shifts, &layer->shift) &&
            place(net, at, statistics, &layer->mean) && place(net, at, statistics, &layer->var) &&
            place(net, at, constants, &layer->constants) &&
-           place(net, at, has->scale ? (size_t)layer->n_in : 0, &layer->scale);
+           place(net, at, has->scale ? (size_t)layer->n_in : 0, &layer->scale) &&
+           lay_out_embedding(net, layer, at);
 }
 
 static void need_scratch(fastbp_net_t *net, size_t elems) {
@@ -103,23 +130,26 @@ static fastbp_status_t copy_formulas(fastbp_net_t *net, const fastbp_spec_t *spe
 static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
     const double smallest = net->dtype == FASTBP_F32 ? (double)FLT_MIN : DBL_MIN;
     size_t at = 0;
-    net->max_width = spec->widths[0];
     for (int i = 0; i < net->n_layers; ++i) {
         fbp_layer_t *layer = &net->layer[i];
         layer->n_in = spec->widths[i];
+        if (i == 0) net->n_x = layer->n_in;
         layer->n_out = spec->widths[i + 1];
         layer->act = spec->activations[i];
         layer->alpha = spec->alphas[i];
         if (spec->options != NULL) layer->has = spec->options[i];
         fastbp_layer_options_t *has = &layer->has;
+        if (has->numbers > 0) layer->n_in += has->numbers * (has->width - 1);
         has->norm_eps = fmax(has->norm_eps, smallest); /* a subnormal eps would be read as 0 */
         layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual &&
                        layer->formula == NULL;
         if (!lay_out_layer(net, layer, &at)) return false;
+        net->max_width = fbp_max(net->max_width, layer->n_in);
         net->max_width = fbp_max(net->max_width, layer->n_out);
         net->has_max_norm |= has->max_norm > 0;
         net->has_batch_norm |= has->norm == FASTBP_NORM_BATCH;
         net->has_scale |= has->scale;
+        net->has_embedding |= has->numbers > 0;
     }
     net->n_params = at;
     return true;
@@ -212,6 +242,24 @@ fbp_mat_t fbp_tile_weights(const fastbp_net_t *net, const void *theta, const fbp
                        layer->n_out};
 }
 
+ptrdiff_t fbp_tile_numbers(const fastbp_net_t *net, const fbp_tile_t *tile, ptrdiff_t *first) {
+    const fastbp_layer_options_t *has = &net->layer[tile->layer].has;
+    if (has->numbers == 0) return 0;
+    *first = fbp_min(has->numbers, fbp_ceil_div(tile->unit0, has->width));
+    return fbp_min(has->numbers, fbp_ceil_div(tile->unit1, has->width)) - *first;
+}
+
+static fbp_part_t part_of_embedding(const fastbp_net_t *net, const fbp_tile_t *tile, int part) {
+    const fbp_layer_t *layer = &net->layer[tile->layer];
+    const int i = part - FBP_PART_FREQUENCIES;
+    ptrdiff_t first = 0;
+    size_t each[4];
+    const ptrdiff_t count = fbp_tile_numbers(net, tile, &first);
+    if (count == 0) return (fbp_part_t){0};
+    fbp_embedding_sizes(&layer->has, each);
+    return (fbp_part_t){layer->embedding[i] + (size_t)first * each[i], count * (ptrdiff_t)each[i]};
+}
+
 fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int part) {
     const fbp_layer_t *layer = &net->layer[tile->layer];
     const ptrdiff_t n_out = layer->n_out, vector = tile->unit0 == 0 ? n_out : 0;
@@ -226,6 +274,10 @@ fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int pa
     case FBP_PART_SCALE:
         return (fbp_part_t){layer->scale + (size_t)tile->unit0,
                             layer->has.scale ? tile->unit1 - tile->unit0 : 0};
+    case FBP_PART_FREQUENCIES:
+    case FBP_PART_PHASES:
+    case FBP_PART_PROJECTIONS:
+    case FBP_PART_OFFSETS: return part_of_embedding(net, tile, part);
     default: return (fbp_part_t){layer->constants, vector > 0 ? layer->n_constants : 0};
     }
 }

@@ -18,6 +18,7 @@ typedef struct {
     fbp_formula_t *formula; /* σ, if act is FASTBP_ACT_FORMULA; otherwise NULL */
     size_t constants;       /* offset of the trained constants of the formula, one after another */
     ptrdiff_t n_constants;  /* elements of all of them */
+    size_t embedding[4];    /* offsets of the arrays of its embedding, in the order of FBP_PART_* */
     size_t scale;           /* offset of the factors of the inputs, [n_in], if it has them */
     bool plain;             /* out = σ(uW + b), σ built in: no norm, dropout or residual */
     bool frozen;            /* updates do not change its parameters */
@@ -66,6 +67,8 @@ struct fastbp_net {
     double input_dropout;
     bool has_max_norm;   /* some layer has this constraint */
     bool has_batch_norm; /* some layer has FASTBP_NORM_BATCH */
+    bool has_embedding;  /* layer 1 has one */
+    ptrdiff_t n_x;       /* columns of X; those of a^0 are layer[0].n_in */
     bool has_scale;      /* some layer has factors of its inputs */
     size_t run_scratch;  /* elements for fbp_run_t.scratch of every program; 0: there are none */
 };
@@ -79,6 +82,10 @@ enum {
     FBP_PART_SHIFT,
     FBP_PART_CONSTANTS, /* all of a layer together */
     FBP_PART_SCALE,
+    FBP_PART_FREQUENCIES, /* of an embedding: numbers that begin in the tile */
+    FBP_PART_PHASES,
+    FBP_PART_PROJECTIONS,
+    FBP_PART_OFFSETS,
     FBP_PARTS /* running statistics are none of them: no gradient changes them */
 };
 
@@ -91,6 +98,22 @@ typedef struct {
     size_t offset;   /* in theta, in elements */
     ptrdiff_t count; /* elements; 0 if the layer or the tile has no such part */
 } fbp_part_t;
+
+/* The outputs of each number of an embedding. */
+FBP_INLINE ptrdiff_t fbp_embedding_outputs(const fastbp_layer_options_t *has) {
+    return has->width - (has->keeps ? 1 : 0);
+}
+
+/* Elements per number of the arrays of an embedding. */
+FBP_INLINE void fbp_embedding_sizes(const fastbp_layer_options_t *has, size_t size[4]) {
+    const size_t k = (size_t)has->n_frequencies, outputs = (size_t)fbp_embedding_outputs(has);
+    size[0] = size[1] = k;
+    size[2] = k * outputs;
+    size[3] = outputs;
+}
+
+/* The numbers of an embedding whose first unit is in a tile: numbers first … first + count − 1. */
+ptrdiff_t fbp_tile_numbers(const fastbp_net_t *net, const fbp_tile_t *tile, ptrdiff_t *first);
 
 /* The rows of W in a tile. */
 fbp_mat_t fbp_tile_weights(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile);

@@ -94,7 +94,8 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
     const fastbp_net_t *net = batch->plan->net;
     const fbp_scratch_t *scratch = &batch->plan->scratch[worker];
     fbp_begin_products(batch->plan);
-    fbp_pass_copy(batch, team, part->bottom + 1, part->top, FBP_COPY_TRANSPOSED);
+    const bool whole = net->has_embedding && part->bottom == 1; /* down to a^0 */
+    fbp_pass_copy(batch, team, whole ? 1 : part->bottom + 1, part->top, FBP_COPY_TRANSPOSED);
     fbp_team_barrier(team);
     for (fbp_block_t block; fbp_next_block(batch, team, &block);) {
         if (part->loss) fbp_loss_rows(batch, scratch, block.row0, block.rows);
@@ -266,6 +267,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
     const fastbp_net_t *net = plan->net;
     const fbp_layer_t *first = &net->layer[0];
     if (!fbp_pass_has_delta(pass)) return FASTBP_ERR_STATE;
+    if (net->has_embedding) return FASTBP_ERR_ARGUMENT;
     const fbp_fpmode_t callers_mode = fbp_flush_subnormals();
     pass->batch.theta = theta;
     for (ptrdiff_t i = 0; i < net->n_tiles && net->tile[i].layer == 0; ++i)

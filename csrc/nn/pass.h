@@ -14,11 +14,12 @@ struct fastbp_pass {
     fbp_plan_t tangent; /* R{z}, R{a}, R{δ} of tangent.c; all zero until they are needed */
 };
 
-/* Whether the pass rounds no factors, has dropped nothing and is normed by no batch, which
- * derivatives other than the gradient need. */
+/* Whether the pass rounds no factors, has dropped nothing, is normed by no batch and embeds no
+ * numbers, which derivatives other than the gradient need. */
 FBP_INLINE bool fbp_pass_is_exact(const fastbp_pass_t *pass) {
     const fbp_plan_t *plan = &pass->plan;
-    return plan->net->precision == FASTBP_HIGHEST && !plan->drops && !fbp_is_by_batch(plan);
+    return plan->net->precision == FASTBP_HIGHEST && !plan->drops && !fbp_is_by_batch(plan) &&
+           !plan->net->has_embedding;
 }
 
 /* Whether a backward pass has filled every δ since the last forward pass. */

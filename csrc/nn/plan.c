@@ -73,7 +73,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
         if (l == net->n_layers && output_is_z(plan)) plan->z[l] = plan->a[l];
         else if (inspect || l == net->n_layers || keeps_z(layer))
             take_rows(plan, arena, &plan->z[l], layer->n_out);
-        if ((l > 1 || inspect) && products != FBP_FACTORS_TILES)
+        if ((l > 1 || inspect || net->has_embedding) && products != FBP_FACTORS_TILES)
             plan->wt[l - 1] = fbp_take_panels(net, arena, layer->n_in, layer->n_out);
         const bool long_rows =
             layer->n_out * (ptrdiff_t)kernels->elem_size >= net->machine->panels_min_bytes;
@@ -85,6 +85,7 @@ static void carve_passes(fbp_plan_t *plan, fbp_arena_t *arena) {
     }
     if (skip_width > 0) take_rows(plan, arena, &plan->skip, skip_width);
     carve_scaled_weights(plan, arena);
+    if (net->has_embedding) take_rows(plan, arena, &plan->delta[0], fbp_width(net, 0));
     if (!inspect && net->input_dropout > 0)
         take_rows(plan, arena, &plan->dropped, fbp_width(net, 0));
     plan->tile_penalty = fbp_arena_take(arena, (size_t)net->n_tiles, sizeof *plan->tile_penalty);
@@ -107,7 +108,12 @@ static void carve_prediction(fbp_plan_t *plan, fbp_arena_t *arena) {
 static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     const size_t capacity = (size_t)plan->capacity;
     const fbp_kernels_t *kernels = plan->net->kernels;
-    plan->a[0].row = fbp_arena_take(arena, capacity, sizeof *plan->a[0].row);
+    if (plan->net->has_embedding) {
+        plan->x_row = fbp_arena_take(arena, capacity, sizeof *plan->x_row);
+        take_rows(plan, arena, &plan->a[0], fbp_width(plan->net, 0));
+    } else {
+        plan->a[0].row = fbp_arena_take(arena, capacity, sizeof *plan->a[0].row);
+    }
     plan->target = fbp_arena_take(arena, capacity, sizeof *plan->target);
     plan->label = fbp_arena_take(arena, capacity, sizeof *plan->label);
     plan->weight = fbp_arena_take(arena, capacity, kernels->elem_size);
@@ -161,6 +167,16 @@ static size_t term_elems(const fastbp_net_t *net) {
     return most;
 }
 
+/* Scratch for the sums of an embedding: of as many numbers as can begin in a tile. */
+static size_t embedding_elems(const fastbp_net_t *net) {
+    const fastbp_layer_options_t *has = &net->layer[0].has;
+    const size_t numbers = (size_t)fbp_ceil_div(FBP_TILE_UNITS, has->width) + 1;
+    size_t each[4];
+    fbp_embedding_sizes(has, each);
+    return fbp_periodic_elems(net->kernels, has->n_frequencies, fbp_embedding_outputs(has)) +
+           numbers * (each[0] + each[1] + each[2] + each[3]);
+}
+
 static void carve_worker(fbp_plan_t *plan, fbp_arena_t *arena, fbp_scratch_t *scratch) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
@@ -172,6 +188,7 @@ static void carve_worker(fbp_plan_t *plan, fbp_arena_t *arena, fbp_scratch_t *sc
     scratch->run = fbp_arena_take(arena, net->run_scratch, elem);
     if (plan->kind == FBP_PLAN_PREDICT) return;
     scratch->tile_sums = fbp_arena_take(arena, sums, elem);
+    if (net->has_embedding) scratch->embedding = fbp_arena_take(arena, embedding_elems(net), elem);
     if (net->has_scale)
         scratch->slopes = fbp_arena_take(arena, FBP_TILE_UNITS * (size_t)kernels->lanes, elem);
     scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);
@@ -303,7 +320,7 @@ fastbp_status_t fbp_plan_add_scaled(fbp_plan_t *plan) {
 }
 
 static void carve_input(fbp_plan_t *plan, fbp_arena_t *arena) {
-    take_rows(plan, arena, &plan->input, fbp_width(plan->net, 0));
+    take_rows(plan, arena, &plan->input, plan->net->n_x);
 }
 
 fastbp_status_t fbp_plan_add_input(fbp_plan_t *plan) {

@@ -22,6 +22,7 @@ typedef struct {
     void *tile_sums;        /* raw sums of a weight tile */
     void *turned;           /* raw sums of the last few outputs of a tile, output by output */
     fbp_rows_t input;       /* a tile's units of x; at is NULL if x is read in place */
+    void *embedding;        /* sums of the numbers of a tile, and scratch for them; or NULL */
     void *slopes;           /* of the scale of a tile, by lane of its sums; or NULL */
     void *column;           /* sums of the vectors of a layer: of b, of gain and shift, … */
     void *stack;            /* sums of parts of the rows, see fbp_plan_add_stack */
@@ -46,6 +47,7 @@ typedef struct {
     fbp_rows_t *a, *z, *delta;
     fbp_rows_t *scaled;       /* s_i δ_i; at is NULL until fbp_plan_add_scaled */
     fbp_sparse_row_t *sparse; /* sparse rows of x; NULL until fbp_plan_add_sparse */
+    const void **x_row;       /* rows of x that are embedded into a[0]; NULL without an embedding */
     fbp_rows_t input;         /* converted rows of x; at is NULL until fbp_plan_add_input */
     /* For layers that are not plain, whose a[l] is their `out`. */
     fbp_rows_t *act; /* σ(n), see fbp_activated; at is NULL if a[l] always holds it */

@@ -3,6 +3,7 @@
 #include "rows.h"
 
 #include "activate.h"
+#include "embed.h"
 #include "options.h"
 #include "products.h"
 
@@ -68,6 +69,7 @@ static void forward_layer(const fbp_batch_t *batch, const fbp_scratch_t *scratch
 static void begin_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     const fbp_plan_t *plan = batch->plan;
     if (plan->drops && plan->net->input_dropout > 0) fbp_drop_input(batch, row0, rows);
+    if (plan->net->has_embedding) fbp_embed_rows(batch, row0, rows);
     fbp_factor_a(batch, 0, row0, rows);
 }
 
@@ -263,4 +265,9 @@ void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, 
         fbp_delta_rows(batch, scratch, l, row0, rows);
         fbp_lap(scratch->profile, l, FASTBP_PHASE_DELTA);
     }
+    const fbp_plan_t *plan = batch->plan;
+    if (!plan->net->has_embedding || to > 1 || fbp_last_by_batch(plan, from) >= 1) return;
+    fbp_slope_rows(batch, scratch, 1, row0, rows, fbp_row_at(plan, &plan->delta[0], row0),
+                   plan->delta[0].ld);
+    fbp_lap(scratch->profile, 1, FASTBP_PHASE_DELTA);
 }

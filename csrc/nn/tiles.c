@@ -2,6 +2,7 @@
 #include "tiles.h"
 
 #include "batch_norm.h"
+#include "embed.h"
 #include "options.h"
 #include "products.h"
 
@@ -184,6 +185,18 @@ static void finish_scale(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
     finish(context, tile, &sums, FBP_ROW_SCALE, 0);
 }
 
+static void finish_embedding(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                             const fbp_tile_t *tile, fbp_finish_fn finish, void *context) {
+    const fastbp_net_t *net = batch->plan->net;
+    void *sums[4];
+    if (fbp_embedding_sums(batch, scratch, tile, sums) == 0) return;
+    for (int i = 0; i < 4; ++i) {
+        const ptrdiff_t n = fbp_tile_part(net, tile, FBP_PART_FREQUENCIES + i).count;
+        const fbp_mat_t all = {sums[i], 1, n, n};
+        finish(context, tile, &all, FBP_ROW_FREQUENCIES - i, 0);
+    }
+}
+
 void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, const fbp_tile_t *tile,
                      fbp_finish_fn finish, void *context, const void *const warm[FBP_MAX_WARM]) {
     const fastbp_net_t *net = batch->plan->net;
@@ -203,6 +216,8 @@ void fbp_weight_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
     }
     if (net->layer[tile->layer].has.scale) finish_scale(batch, scratch, tile, finish, context);
+    if (net->layer[tile->layer].has.numbers > 0)
+        finish_embedding(batch, scratch, tile, finish, context);
 }
 
 /* A tile whose vectors are summed and handed on. */

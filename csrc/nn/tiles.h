@@ -13,7 +13,8 @@ enum {
     FBP_ROW_GAIN = -FBP_PART_GAIN,
     FBP_ROW_SHIFT = -FBP_PART_SHIFT,
     FBP_ROW_CONSTANTS = -FBP_PART_CONSTANTS,
-    FBP_ROW_SCALE = -FBP_PART_SCALE
+    FBP_ROW_SCALE = -FBP_PART_SCALE,
+    FBP_ROW_FREQUENCIES = -FBP_PART_FREQUENCIES /* and the other parts of an embedding below it */
 };
 
 /* Receives the raw sums of a part of a tile: units row … of W and outputs column …, or a vector of

@@ -166,9 +166,16 @@ fbp_update_t fbp_step_constants(const fastbp_optimizer_t *o, uint64_t t) {
 static fbp_update_t update_of(const fbp_update_t *update, const fastbp_optimizer_t *o, int layer,
                               int part) {
     static const int group[FBP_PARTS] = {
-        [FBP_PART_W] = FASTBP_GROUP_WEIGHTS,           [FBP_PART_B] = FASTBP_GROUP_BIAS,
-        [FBP_PART_GAIN] = FASTBP_GROUP_NORM,           [FBP_PART_SHIFT] = FASTBP_GROUP_NORM,
-        [FBP_PART_CONSTANTS] = FASTBP_GROUP_CONSTANTS, [FBP_PART_SCALE] = FASTBP_GROUP_SCALE,
+        [FBP_PART_W] = FASTBP_GROUP_WEIGHTS,
+        [FBP_PART_B] = FASTBP_GROUP_BIAS,
+        [FBP_PART_GAIN] = FASTBP_GROUP_NORM,
+        [FBP_PART_SHIFT] = FASTBP_GROUP_NORM,
+        [FBP_PART_CONSTANTS] = FASTBP_GROUP_CONSTANTS,
+        [FBP_PART_SCALE] = FASTBP_GROUP_SCALE,
+        [FBP_PART_FREQUENCIES] = FASTBP_GROUP_EMBEDDING,
+        [FBP_PART_PHASES] = FASTBP_GROUP_EMBEDDING,
+        [FBP_PART_PROJECTIONS] = FASTBP_GROUP_EMBEDDING,
+        [FBP_PART_OFFSETS] = FASTBP_GROUP_EMBEDDING,
     };
     fbp_update_t own = *update;
     if (fbp_is_muon(o) && part != FBP_PART_W) own.rule = FASTBP_RULE_ADAM;
@@ -356,7 +363,8 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
 
 bool fbp_updates_from_rows(const fbp_batch_t *batch, const fbp_update_t *update, int layer) {
     const fastbp_net_t *net = batch->plan->net;
-    const bool whole = (batch->sparse && layer == 0) || net->layer[layer].has.scale;
+    const fastbp_layer_options_t *has = &net->layer[layer].has;
+    const bool whole = (batch->sparse && layer == 0) || has->scale || has->numbers > 0;
     const bool wide = net->layer[layer].n_out >= net->kernels->lanes;
     const bool few = batch->rows <= FBP_OUTER_MAX && !fbp_sums_from_tiles(batch);
     return few && !update->options && !whole && wide && batch->segments == NULL;

@@ -14,6 +14,7 @@ from .._types import Array
 from ..activations import Activation
 from ..losses import Loss
 from .dense import STATISTICS, Dense, count_parameters, unpack
+from .embedding import EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,11 @@ class Architecture:
         for layer in self.dense:
             sizes = {name: prod(shape) for name, shape in layer.shapes(n_in).items()}
             constants = [sizes.pop(name) for name in layer.activation.constants]
-            scale = {"scale": sizes.pop("scale")} if layer.scale else {}
+            own = (*(("scale",) if layer.scale else ()), *(EMBEDDED if layer.embedding else ()))
+            later = {name: sizes.pop(name) for name in own}
             if constants:
                 sizes["constants"] = sum(constants)
-            sizes |= scale
+            sizes |= later
             ends = list(accumulate(sizes.values(), initial=start))
             found.append(
                 {name: slice(*pair) for name, pair in zip(sizes, pairwise(ends), strict=True)}

@@ -196,6 +196,11 @@ class NetworkBase:
     ) -> None:
         """Check what both constructors take, and draw the parameters."""
         layers = check_layers(n_in, layers)
+        if layers[0].embedding is not None and input_dropout > 0:
+            raise ValueError(
+                "input_dropout does not go together with an embedding of the inputs: put dropout "
+                "on layers[0]"
+            )
         check.check_size(count_parameters(n_in, layers))
         checked_dtype = check.check_dtype(dtype)
         dense = tuple(settled(layer, checked_dtype) for layer in layers)

@@ -22,6 +22,7 @@ from ..activations import Spec as ActivationSpec
 from ..activations import resolve as resolve_activation
 from ..initializers import InitFunction, Initializer, draw, draw_bias
 from ..initializers import resolve as resolve_init
+from .embedding import EMBEDDED, Periodic
 
 # name: (code of the C enum, whether it has a shift, default of eps)
 _NORMS = {"layer": (1, True, 1e-5), "rms": (2, False, None), "batch": (3, True, 1e-5)}
@@ -146,6 +147,8 @@ class Dense:
         Whether negative weights become 0 after every update.
     scale : bool, default False
         Whether each input has a trained factor s, which is 1 at first.
+    embedding : Periodic or None, default None
+        Of the first layer: what it makes of the inputs before W; see `fastbp.Periodic`.
 
     Raises
     ------
@@ -169,6 +172,7 @@ class Dense:
     max_norm: float | None
     non_negative: bool
     scale: bool
+    embedding: Periodic | None
 
     @hinting("Dense")
     def __init__(
@@ -184,9 +188,14 @@ class Dense:
         max_norm: float | None = None,
         non_negative: bool = False,
         scale: bool = False,
+        embedding: Periodic | None = None,
     ) -> None:
         if norm is not None and not isinstance(norm, Norm):
             norm = _norm_of(norm)
+        if embedding is not None and not isinstance(embedding, Periodic):
+            raise TypeError(
+                f"embedding must be a fastbp.Periodic, such as Periodic(4); got {embedding!r}"
+            )
         checked = {
             "n_out": check.check_positive_int(n_out, "n_out"),
             "activation": resolve_activation(activation),
@@ -194,6 +203,7 @@ class Dense:
             "norm": norm,
             "init": resolve_init(init),
             "max_norm": None if max_norm is None else check.check_positive(max_norm, "max_norm"),
+            "embedding": embedding,
         }
         flags = {
             "bias": bias,
@@ -206,11 +216,13 @@ class Dense:
             checked[name] = check.check_flag(flag, name)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        if self.scale and "scale" in self.activation.constants:
-            raise ValueError(
-                f"a layer with scale=True has a parameter named scale; the activation "
-                f"{self.activation} has a constant of that name: rename it"
-            )
+        own = (*(("scale",) if scale else ()), *(EMBEDDED if embedding is not None else ()))
+        for name in own:
+            if name in self.activation.constants:
+                raise ValueError(
+                    f"a layer with such options has a parameter named {name}; the activation "
+                    f"{self.activation} has a constant of that name: rename it"
+                )
 
     @property
     def is_plain(self) -> bool:
@@ -231,12 +243,17 @@ class Dense:
             f"max_norm {self.max_norm}": self.max_norm is not None,
             "non-negative": self.non_negative,
             "scaled inputs": self.scale,
+            f"{self.embedding.n_numbers if self.embedding else 0} embedded inputs": bool(
+                self.embedding
+            ),
         }
         return [word for word, holds in words.items() if holds]
 
     def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         """The shape of each of its parameters, in the order in which theta holds them."""
         n_out = self.n_out
+        if self.embedding is not None:
+            n_in = self.embedding.n_outputs(n_in)
         shapes: dict[str, tuple[int, ...]] = {"W": (n_in, n_out)}
         if self.bias:
             shapes["b"] = (n_out,)
@@ -251,6 +268,8 @@ class Dense:
             shapes |= dict.fromkeys(constants, each)
         if self.scale:
             shapes["scale"] = (n_in,)
+        if self.embedding is not None:
+            shapes |= self.embedding.shapes()
         return shapes
 
     def __repr__(self) -> str:
@@ -274,6 +293,7 @@ _DEFAULTS = {
     "max_norm": None,
     "non_negative": False,
     "scale": False,
+    "embedding": None,
 }
 
 
@@ -313,6 +333,8 @@ def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
             raise ValueError(
                 f"{layer.activation.name} is for the output layer only; layers[{i}] is a hidden one"
             )
+        if layer.embedding is not None:
+            _check_embedding(i, n_in, layer, layer.embedding)
         n_in = layer.n_out
     if not layers[-1].is_plain:
         raise ValueError(
@@ -320,6 +342,21 @@ def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
             f"got {layers[-1]!r}: put them on the layer before"
         )
     return layers
+
+
+def _check_embedding(i: int, n_in: int, layer: Dense, embedding: Periodic) -> None:
+    if i > 0:
+        raise ValueError(
+            f"layers[{i}] has an embedding, which is for the inputs of a network: put it on "
+            "layers[0]"
+        )
+    if layer.residual:
+        raise ValueError("layers[0] has an embedding, so it cannot be residual: take one of them")
+    if embedding.n_numbers > n_in:
+        raise ValueError(
+            f"the embedding of layers[0] is for {embedding.n_numbers} numbers, and the network has "
+            f"{n_in} inputs: lower n_numbers"
+        )
 
 
 def settled(layer: Dense, dtype: np.dtype[Any]) -> Dense:
@@ -392,4 +429,6 @@ def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dty
                     f"{dtype}; got {value}. Make the network with dtype='float64'"
                 )
             blocks[name][...] = value
+        if layer.embedding is not None:
+            layer.embedding.draw(blocks, rng)
     return theta.astype(dtype)

@@ -287,6 +287,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> net.backward_from([[2.0]]); net.input_gradient()
         array([[10.]], dtype=float32)
         """
+        self._refuse_embedding("input_gradient")
         if self._layers[0].delta is None:
             raise RuntimeError(check.NO_BACKWARD)
         return self._backend.input_gradient()
@@ -445,6 +446,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> net.vjp([[1.0, 1.0]], [[2.0]])
         array([[6., 8.]], dtype=float32)
         """
+        self._refuse_embedding("vjp")
         rows = self._inputs(X)
         context = {"name": "v", "where": "widths[-1]", "verb": "has"}
         vectors = check.as_rows(v, len(rows), self.widths[-1], self.dtype, **context)
@@ -463,6 +465,7 @@ class DifferentiableNetwork(NetworkBase):
         array([[[1., 3.],
                 [2., 4.]]], dtype=float32)
         """
+        self._refuse_embedding("jacobian")
         return self._backend.jacobian(self._theta, self._inputs(X))
 
     @alone
@@ -481,6 +484,7 @@ class DifferentiableNetwork(NetworkBase):
         array([[-6., -2.],
                [ 1.,  1.]], dtype=float32)
         """
+        self._refuse_embedding("per_sample_gradients")
         rows = self._inputs(X)
         return self._backend.sample_gradients(self._theta, rows, self._targets(y, len(rows)))
 
@@ -498,6 +502,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> net.gradient_norms([[0.75]], [[4.0]])
         array([5.], dtype=float32)
         """
+        self._refuse_embedding("gradient_norms")
         rows = self._inputs(X)
         norms = self._backend.layer_norms(self._theta, rows, self._targets(y, len(rows)))
         if not per_layer:
@@ -518,6 +523,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> net.relevance([[3.0, 0.5]], [[2.0]])[0]
         array([[6., 2.]], dtype=float32)
         """
+        self._refuse_embedding("relevance")
         rows = self._inputs(X)
         return self._backend.relevance(self._theta, rows, self._targets(y, len(rows)))
 
@@ -537,6 +543,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> net.jvp([[1.0, 2.0]], dtheta=[1.0, 0.0, 0.5])
         array([[1.5]], dtype=float32)
         """
+        self._refuse_embedding("jvp")
         if dX is None and dtheta is None:
             raise ValueError("jvp needs a direction: dX like X, dtheta= like theta, or both")
         rows, moved, turned = self._inputs(X), None, None
@@ -589,11 +596,19 @@ class DifferentiableNetwork(NetworkBase):
                 f"hvp needs the second derivative of the loss, which {self.criterion} does not "
                 "give: use differences of value_and_grad"
             )
+        self._refuse_embedding("hvp")
         rows = self._inputs(X)
         targets = self._targets(y, len(rows))
         s = check.as_weights(sample_weight, len(rows), self.dtype)
         direction = check.as_parameters(v, self._theta.shape, self.dtype, "v")
         return self._backend.hvp(self._theta, rows, targets, s, direction)
+
+    def _refuse_embedding(self, name: str) -> None:
+        if self._architecture.dense[0].embedding is not None:
+            raise ValueError(
+                f"{name} does not go through an embedding of numbers, which the first layer has: "
+                "only the gradient of J is computed for such a network"
+            )
 
     # ---- one sample, step by step ---------------------------------------------------------
 
@@ -631,6 +646,7 @@ class DifferentiableNetwork(NetworkBase):
         >>> walk.layers[0].z, walk.layers[0].delta, walk.J
         (array([7.]), array([2.]), 2.0)
         """
+        self._refuse_embedding("walk")
         from .walk_passes import as_target, walk
 
         X = self._inputs(self._sample(x), "x")

@@ -50,7 +50,10 @@ class EngineBackend:
         self._n_in, self._n_out = architecture.widths[0], architecture.widths[-1]
         self._widths, self._dtype = architecture.widths, architecture.dtype
         self.arithmetic = _core.isa()
-        self._whole_rows = architecture.input_dropout > 0 or architecture.dense[0].residual
+        first = architecture.dense[0]
+        self._whole_rows = (
+            architecture.input_dropout > 0 or first.residual or first.embedding is not None
+        )
         lock = self.new_lock() if lock is None else lock
         assert isinstance(lock, _core.ReadWriteLock)
         self.net = self._exact = _engine_network(architecture, lock)
@@ -73,8 +76,8 @@ class EngineBackend:
         rows = check.as_inputs(X, self._n_in, self._dtype, name=name)
         if self._whole_rows and isinstance(rows, SparseRows):
             raise TypeError(
-                f"{name} is sparse, and the first layer needs whole rows for its input dropout or "
-                f"residual: write {name}.toarray()"
+                f"{name} is sparse, and the first layer needs whole rows for its input dropout, "
+                f"embedding or residual: write {name}.toarray()"
             )
         return rows
 
@@ -446,12 +449,18 @@ def _check_numbers(programs: Iterable[Program], what: str, dtype: np.dtype[Any])
             )
 
 
-def _options(layer: Dense) -> tuple[bool, int, float, float, float, bool, float, bool, bool]:
+def _options(
+    layer: Dense,
+) -> tuple[bool, int, float, float, float, bool, float, bool, bool, int, int, int, bool, bool]:
     """The fields of the engine's fastbp_layer_options_t."""
     norm = layer.norm
     code, eps = (0, 0.0) if norm is None else (norm.code, norm.eps or 0.0)
     momentum = 0.0 if norm is None else norm.momentum or 0.0
     limit = layer.max_norm or 0.0
+    of = layer.embedding
+    embedding = (0, 0, 0, False, False)
+    if of is not None:
+        embedding = (of.n_numbers, of.frequencies, of.width, of.relu, of.keep)
     return (
         not layer.bias,
         code,
@@ -462,4 +471,5 @@ def _options(layer: Dense) -> tuple[bool, int, float, float, float, bool, float,
         limit,
         layer.non_negative,
         layer.scale,
+        *embedding,
     )

@@ -12,6 +12,7 @@ from .._checks.keywords import OF_LAYERS, hinting_attributes
 from .._types import Array, Lock
 from ..activations import Activation
 from .dense import Dense
+from .embedding import EMBEDDED
 
 
 class _Passed:
@@ -276,6 +277,24 @@ class Layer:
         if not self._dense.scale:
             raise AttributeError(f"this layer has no scale; it is {self._dense!r}")
         self._set("scale", value)
+
+    @property
+    def embedding(self) -> Constants:
+        """The trained parameters of the embedding of the inputs by name; {} if there is none.
+
+        They are views: frequencies and phases (n, k), projections (n, k, outputs) and offsets
+        (n, outputs). `fastbp.Periodic` has the formula.
+        """
+        return Constants(self._of_embedding(self._parameters), self._lock)
+
+    @property
+    def dembedding(self) -> dict[str, Array]:
+        """Gradients of J with respect to the parameters of the embedding, by name."""
+        return self._of_embedding(self._gradients)
+
+    def _of_embedding(self, views: Mapping[str, Array]) -> dict[str, Array]:
+        names = EMBEDDED if self._dense.embedding is not None else ()
+        return {name: views[name] for name in names}
 
     @property
     def constants(self) -> Constants:

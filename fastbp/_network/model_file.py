@@ -11,7 +11,9 @@ formula: the architecture has its text, and a trained constant beta is the tenso
 Version 5 has `feature_names` too, and is written if the network has them. Version 6 is written if
 a layer has batch norm, whose statistics are the tensors "layers.0.running_mean" and
 "layers.0.running_var"; `feature_names` may be null there. Version 7 also says of each layer whether
-it has the tensor "layers.0.scale", and is written if one has.
+it has the tensor "layers.0.scale", and is written if one has. Version 8 also says how the
+first layer embeds numbers, and is written if it does; the parameters are "layers.0.frequencies" and
+so on.
 Nothing is pickled, and no text is executed.
 """
 
@@ -20,6 +22,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -41,6 +44,7 @@ from ..losses import resolve as resolve_loss
 from ..metrics._metrics import check_score
 from .architecture import Architecture
 from .dense import Dense
+from .embedding import Periodic
 from .finite import check_finite_parameters, first_non_finite
 from .layers import Layer
 
@@ -74,11 +78,12 @@ VERSIONS = {
     "5": _FIELDS_5,
     "6": _FIELDS_6,
     "7": _FIELDS_6,
+    "8": _FIELDS_6,
 }
-_WITH_FORMULAS = ("4", "5", "6", "7")
+_WITH_FORMULAS = ("4", "5", "6", "7", "8")
 _WITH_NAMES = "5"
-_WITH_BATCH_NORM = ("6", "7")
-_WITH_SCALES = "7"
+_WITH_BATCH_NORM = ("6", "7", "8")
+_WITH_SCALES, _WITH_EMBEDDING = "7", "8"
 MAX_FORMULAS = 1_000_000  # characters, so that a forged file cannot keep the reader busy
 _FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
 _LAYER: Fields = {
@@ -91,6 +96,16 @@ _LAYER: Fields = {
     "non_negative": _FLAG,
 }
 _LAYER_7: Fields = {**_LAYER, "scale": _FLAG}
+_LAYER_8: Fields = {**_LAYER_7, "embedding": ((dict, _OPTIONAL), "an object or null")}
+_LAYERS = {"7": _LAYER_7, "8": _LAYER_8}
+_PERIODIC: Fields = {
+    "n_numbers": ((int,), "an integer"),
+    "frequencies": ((int,), "an integer"),
+    "width": ((int,), "an integer"),
+    "std": _NUMBER,
+    "relu": _FLAG,
+    "keep": _FLAG,
+}
 
 
 class Described(NamedTuple):
@@ -182,8 +197,8 @@ def describe_network(
     names = None if feature_names is None else list(feature_names)
     version = _version(net, layers, named=names is not None)
     fields = _described(net, layers, seed) | {"feature_names": names}
-    if version == _WITH_SCALES:
-        fields["layers"] = [_options(layer, _LAYER_7) for layer in layers]
+    if version in _LAYERS:
+        fields["layers"] = [_options(layer, _LAYERS[version]) for layer in layers]
     architecture = {name: fields[name] for name in VERSIONS[version]}
     return Described(version, architecture, preprocessing, tensors)
 
@@ -310,6 +325,8 @@ def make_network(
 
 def _version(net: Architecture, layers: Sequence[Layer], *, named: bool) -> str:
     """The lowest version that can hold the network, so that older readers take it."""
+    if net.dense[0].embedding is not None:
+        return _WITH_EMBEDDING
     if any(layer.scale for layer in net.dense):
         return _WITH_SCALES
     if net.has_batch_norm:
@@ -351,7 +368,10 @@ def _options(layer: Layer, fields: Fields) -> dict[str, object]:
     dense = layer.dense
     options = {name: getattr(dense, name) for name in fields}
     norm = None if dense.norm is None else str(dense.norm)
-    return options | {"norm": norm, "trainable": layer.trainable}
+    options |= {"norm": norm, "trainable": layer.trainable}
+    if "embedding" in fields and dense.embedding is not None:
+        options["embedding"] = asdict(dense.embedding)
+    return options
 
 
 def _check_format(metadata: dict[str, str]) -> dict[str, str]:
@@ -410,7 +430,7 @@ def check_architecture(architecture: dict[str, Any], version: str) -> None:
 
 def _layers(architecture: dict[str, Any], version: str) -> tuple[list[Dense], Loss]:
     """The layers and the loss of a checked architecture; no parameters are drawn for them."""
-    fields = _LAYER_7 if version == _WITH_SCALES else _LAYER
+    fields = _LAYERS.get(version, _LAYER)
     units = architecture["widths"][1:]
     options = architecture.get("layers", [{}] * len(units))
     if len(options) != len(units):
@@ -421,7 +441,14 @@ def _layers(architecture: dict[str, Any], version: str) -> tuple[list[Dense], Lo
         if "layers" in architecture:
             check_fields(each, fields, f"layer {i} of the architecture")
     hidden, output = architecture["activations"], architecture["output"]
+    for i, each in enumerate(options):
+        if each.get("embedding") is not None:
+            check_fields(each["embedding"], _PERIODIC, f"the embedding of layer {i}")
     try:
+        options = [
+            each | {"embedding": Periodic(**each["embedding"])} if each.get("embedding") else each
+            for each in options
+        ]
         activations = resolve_layers(len(units), hidden, output)
         dense = [
             Dense(n, activation, init=Initializer("zeros"), **each)

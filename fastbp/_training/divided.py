@@ -286,6 +286,10 @@ def check_divided(
             "the gradient of a scale needs the sums of all parts at once, which ranks divide among "
             "them: train layers with scale=True without parts and comm"
         )
+    if net.dense[0].embedding is not None:
+        raise ValueError(
+            "embeddings of numbers are not trained in parts: leave out parts and comm, or embedding"
+        )
     if optimizer.needs_whole and divided.size > 1:
         raise TypeError(
             f"{type(optimizer).__name__} needs all parameters and their state at once, and each "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import pi
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from ._table_model import TableParts, table_parts
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
+    from .._network.embedding import Periodic
     from .._network.layers import Layer
     from .._network.network import Network
     from ..tabular._preprocessing import Preprocessing
@@ -155,7 +157,7 @@ def _of_parts(parts: TableParts, name: str) -> str:
         _typed("".join(_parts(net, f"{name}_{k}", "network")), dtype)
         for k, net in enumerate(nets, 1)
     ]
-    values = max(sum(_buffers(net)) for net in nets) + parts.encoder.n_inputs + parts.n_outputs
+    values = max(map(_stack, nets)) + parts.encoder.n_inputs + parts.n_outputs
     sizes = (values * dtype.itemsize, sum(map(_constant_bytes, nets)))
     real = "float" if dtype == np.float32 else "double"
     return source_of(parts, name, real, "".join(sources), sizes)
@@ -180,7 +182,7 @@ def _of_table(net: Network, name: str, prep: Preprocessing, *, refuse: bool) -> 
     from ._c_table import function, head
 
     real = "float" if net.dtype == np.float32 else "double"
-    stack = (sum(_buffers(net)) + net.widths[0]) * net.dtype.itemsize
+    stack = (_stack(net) + net.widths[0]) * net.dtype.itemsize
     constants = _constant_bytes(net) + (16 * prep.n_inputs if without_names(prep) else 0)
     network = _typed("".join(_parts(net, name, "network")), net.dtype)
     first = head(prep, name, real, _description(net), (stack, constants), refuse=refuse)
@@ -197,7 +199,7 @@ def _head(net: Network, name: str) -> str:
         description=_description(net),
         n_in=net.widths[0],
         n_out=net.widths[-1],
-        stack=sum(_buffers(net)) * net.dtype.itemsize,
+        stack=_stack(net) * net.dtype.itemsize,
         constants=_constant_bytes(net),
     )
 
@@ -223,6 +225,9 @@ def _parts(net: Network, name: str, function: str) -> Iterator[str]:
     for which, size in enumerate(buffers):
         yield f"    real h{which}[{size}];\n"
     source = "x"
+    if (periodic := net.dense[0].embedding) is not None:
+        yield from _embedding(net, periodic, f"{name}_")
+        source = "e"
     for number, layer in enumerate(net.layers, 1):
         last = number == len(net.layers)
         target = "out" if last else f"h{(number - 1) % 2}"
@@ -235,6 +240,12 @@ def _buffers(net: Network) -> list[int]:
     """Return the sizes of the buffers that hidden layers use in turn."""
     hidden = net.widths[1:-1]
     return [max(hidden[which::2]) for which in range(min(2, len(hidden)))]
+
+
+def _stack(net: Network) -> int:
+    """Return how many numbers the function keeps on the stack."""
+    embedded = 0 if net.dense[0].embedding is None else len(net.layers[0].W)
+    return sum(_buffers(net)) + embedded
 
 
 def _array(name: str, values: Array) -> str:
@@ -271,6 +282,32 @@ def _layer(layer: Layer, prefix: str, number: int, source: str, target: str) -> 
     for line in (f"const real z = {target}[j];", *before):
         yield f"        {line}\n"
     yield f"        {target}[j] = {f'({value}){residual}' if residual else value};\n    }}\n"
+
+
+def _embedding(net: Network, periodic: Periodic, prefix: str) -> Iterator[str]:
+    """The inputs of the first layer: what each number becomes, and the other inputs."""
+    n, K, outputs, kept = periodic.n_numbers, periodic.frequencies, periodic.outputs, periodic.keep
+    at = f"e[i * {periodic.width} + {int(kept)} + o]"
+    yield f"    real e[{net.layers[0].W.shape[0]}];\n"
+    yield f"    for (int i = 0; i < {n}; ++i) {{\n"
+    if kept:
+        yield f"        e[i * {periodic.width}] = x[i];\n"
+    yield f"        for (int o = 0; o < {outputs}; ++o)\n"
+    yield f"            {at} = {prefix}offsets1[i * {outputs} + o];\n"
+    yield f"        for (int k = 0; k < {K}; ++k) {{\n"
+    yield f"            const int c = i * {K} + k;\n"
+    turn = f"R({2 * pi!r}) * {prefix}frequencies1[c] * x[i] + {prefix}phases1[c]"
+    yield f"            const real h = M(cos)({turn});\n"
+    yield f"            for (int o = 0; o < {outputs}; ++o)\n"
+    yield f"                {at} += h * {prefix}projections1[c * {outputs} + o];\n"
+    yield "        }\n"
+    if periodic.relu:
+        yield f"        for (int o = 0; o < {outputs}; ++o)\n"
+        yield f"            if ({at} < 0) {at} = 0;\n"
+    yield "    }\n"
+    if net.widths[0] > n:
+        yield f"    for (int i = {n}; i < {net.widths[0]}; ++i)\n"
+        yield f"        e[{n * periodic.width - n} + i] = x[i];\n"
 
 
 def _activation(layer: Layer, prefix: str, number: int) -> tuple[list[str], str]:

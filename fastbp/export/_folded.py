@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 def weights(layer: Layer) -> Array:
     """W, with the scale of the inputs in it: the engine computes u (scale ⊙ W), too."""
     return layer.W if layer.scale is None else layer.scale[:, None] * layer.W
+
+
+def refuse_embedding(layers: Iterable[Layer], what: str) -> None:
+    """Raise ValueError if the first layer embeds numbers, which the software cannot hold."""
+    for layer in layers:
+        if layer.dense.embedding is not None:
+            raise ValueError(
+                f"{what} cannot hold an embedding of numbers, which the first layer has: export to "
+                "ONNX or C, or train without it"
+            )
 
 
 def folded(layer: Layer) -> dict[str, Array]:

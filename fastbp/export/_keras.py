@@ -14,7 +14,7 @@ from .._network.finite import check_finite_parameters
 from .._network.network import Network
 from .._types import Array
 from ._estimators import Exportable, network_of
-from ._folded import folded
+from ._folded import folded, refuse_embedding
 from ._pairing import LOGITS, paired
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def to_keras_weights(net: Exportable) -> list[Array]:
     """
     layers = network_of(net, "to_keras_weights").layers
     check_finite_parameters(layers, "Keras takes finite weights only")
+    refuse_embedding(layers, "weights of Keras layers")
     return [np.array(view) for layer in layers for view in folded(layer).values()]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ._folded import exported
 from ._onnx_graph import Graph
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
+    from .._network.embedding import Periodic
     from .._network.layers import Layer
     from .._network.network import Network
 
@@ -19,6 +22,8 @@ def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
     from ._onnx_functions import emit_activation
 
     for layer in layers:
+        if layer.dense.embedding is not None:
+            x = _embedding(g, layer, layer.dense.embedding, x)
         parameters, norm = exported(layer), layer.dense.norm
         z = g("MatMul", x, g.array(parameters["W"], "W"))
         if "b" in parameters:
@@ -28,6 +33,28 @@ def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
         out = emit_activation(g, layer, z)
         x = g("Add", out, x) if layer.dense.residual else out
     return x
+
+
+def _embedding(g: Graph, layer: Layer, periodic: Periodic, x: str) -> str:
+    """The inputs of W: of each number, x itself and Σ_k cos(2π c_k x + φ_k) P_k + offsets."""
+    n, own = periodic.n_numbers, layer.embedding
+    numbers = g("Unsqueeze", _columns(g, x, 0, n), g.axis(-1))  # (batch, n, 1)
+    turns = g.array((2 * np.pi * own["frequencies"]).astype(own["frequencies"].dtype), "c")
+    quarter = np.asarray(own["phases"] + np.pi / 2, own["phases"].dtype)  # cos t = sin(t + π/2):
+    t = g("Add", g("Mul", numbers, turns), g.array(quarter, "phi"))  # Cos may lack float64
+    by_output = g("Mul", g("Unsqueeze", g("Sin", t), g.axis(-1)), g.array(own["projections"], "P"))
+    y = g("ReduceSum", by_output, g.axis(2), keepdims=0)  # (batch, n, outputs)
+    y = g("Add", y, g.array(own["offsets"], "offsets"))
+    y = g("Relu", y) if periodic.relu else y
+    y = g("Concat", numbers, y, axis=2) if periodic.keep else y
+    y = g("Reshape", y, g.array(np.array([-1, n * periodic.width], np.int64), "shape"))
+    rest = layer.W.shape[0] - n * periodic.width
+    return g("Concat", y, _columns(g, x, n, n + rest), axis=1) if rest else y
+
+
+def _columns(g: Graph, x: str, start: int, stop: int) -> str:
+    ends = (g.array(np.array([end], np.int64), "column") for end in (start, stop))
+    return g("Slice", x, *ends, g.axis(1))
 
 
 def emit_mean(g: Graph, nets: Sequence[Network], x: str) -> str:

@@ -11,7 +11,7 @@ from .._checks.numbers import as_numbers
 from .._network.finite import check_finite_parameters
 from .._types import Array
 from ._estimators import Exportable, network_of
-from ._folded import weights
+from ._folded import refuse_embedding, weights
 from ._keras import finite, from_pairs
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def to_state_dict(net: Exportable) -> dict[str, Array]:
     """
     network = network_of(net, "to_state_dict")
     check_finite_parameters(network.layers, "a state dict takes finite weights only")
+    refuse_embedding(network.layers, "a Sequential of PyTorch")
     state = {}
     for place, kind, layer in _places(network):
         names: dict[str, Mapping[str, Array | None]] = {
@@ -213,6 +214,7 @@ def to_torch(net: Exportable) -> Any:
     torch = import_torch()
     network = network_of(net, "to_torch")
     modules = []
+    refuse_embedding(network.layers, "a Sequential of PyTorch")
     for _, kind, layer in _places(network):
         n_in, n_out = layer.W.shape
         if layer.dense.residual:

@@ -97,7 +97,8 @@ class Optimizer(Declared, ABC):
         default=None,
         test=rate_factors,
         doc="Factors of the learning rate, greater than 0: one per layer, or a dict of factors by "
-        "group, 'weights', 'bias', 'norm', 'constants', 'scale', with 'layers' for one per layer.",
+        "group, 'weights', 'bias', 'norm', 'constants', 'scale', 'embedding', with 'layers' for "
+        "one per layer.",
         kw_only=True,
     )
     decay_factors: Iterable[float] | Mapping[str, Any] | None = hyper(
@@ -253,7 +254,7 @@ class Optimizer(Declared, ABC):
         --------
         >>> from fastbp.optim import SGD
         >>> SGD(lr_factors={"bias": 0.5}).factors((3, 2)).tolist()
-        [[[1.0, 0.5, 1.0, 1.0, 1.0]], [[1.0, 1.0, 1.0, 1.0, 1.0]]]
+        [[[1.0, 0.5, 1.0, 1.0, 1.0, 1.0]], [[1.0, 1.0, 1.0, 1.0, 1.0, 1.0]]]
         """
         if self.lr_factors is None and self.decay_factors is None and not self.fan_in_scaling:
             return None

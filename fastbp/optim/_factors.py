@@ -18,6 +18,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "norm": ("gain", "shift"),
     "constants": (),
     "scale": ("scale",),
+    "embedding": ("frequencies", "phases", "projections", "offsets"),
 }
 CONSTANTS = list(GROUPS).index("constants")
 _LAYERS = "layers"
@@ -98,7 +99,7 @@ def table(factors: tuple[float, ...] | Factors | None, n_layers: int) -> Array:
     """The factor of each group of each layer, (n_layers, len(GROUPS)), float64.
 
     >>> table(Factors({"bias": 0.5, "layers": (1.0, 3.0)}), 2).tolist()
-    [[1.0, 0.5, 1.0, 1.0, 1.0], [3.0, 1.5, 3.0, 3.0, 3.0]]
+    [[1.0, 0.5, 1.0, 1.0, 1.0, 1.0], [3.0, 1.5, 3.0, 3.0, 3.0, 3.0]]
     """
     if not isinstance(factors, Factors):
         factors = Factors({} if factors is None else {_LAYERS: factors})

@@ -16,6 +16,7 @@ from .._network.dense import STATISTICS, Dense, Norm
 from .._precision import HIGHEST
 from .._training.shuffle import random_words
 from .._types import Array
+from ._embedding import embed, embedding_gradients
 from ._formulas import activate, constants_of, slopes
 from ._products import product
 
@@ -143,6 +144,7 @@ class Trace:
     g: Array = field(init=False, repr=False)
     dn: Array = field(init=False, repr=False)
     dc: list[Array] = field(init=False, repr=False, default_factory=list)
+    before: Array | None = None  # the inputs of an embedding, which makes u of them
 
     def normed(self) -> tuple[Array, Array]:
         """(x̂, r) of a layer with a norm."""
@@ -184,6 +186,9 @@ def forward(
 
     by_batch: whether batch norm takes the statistics of the batch.
     """
+    before = u
+    if dense.embedding is not None:
+        u = embed(dense.embedding, blocks, before)
     z = product(u, weights(dense, blocks), precision)
     if dense.bias:
         z = z + blocks["b"]
@@ -199,7 +204,7 @@ def forward(
     out = dropped(a, dense.dropout, kept)
     if dense.residual:
         out = out + u
-    return Trace(u, z, x, r, n, a, kept, out, of)
+    return Trace(u, z, x, r, n, a, kept, out, of, before=before)
 
 
 def backward(dense: Dense, blocks: dict[str, Array], trace: Trace, g: Array) -> Array:
@@ -238,6 +243,9 @@ def gradients(
     Norm by the batch takes b away with the mean, so its gradient is 0.
     """
     sums = through_weights(dense, blocks, product(trace.u.T, s[:, None] * delta, precision))
+    if dense.embedding is not None and trace.before is not None:
+        g = s[:, None] * product(delta, weights(dense, blocks).T, precision)
+        sums |= embedding_gradients(dense.embedding, blocks, trace.before, g)
     if dense.bias:
         constant = trace.of is not None and trace.of.of_batch
         sums["b"] = np.zeros_like(delta[0]) if constant else s @ delta

@@ -39,8 +39,8 @@ ROOMS = {
 NN_FLOORS = [
     ["profile", "program", "formula", "loss", "net"],
     ["buffers", "factors", "plan", "batch", "parts"],
-    ["activate", "batch_norm", "options", "products", "rows", "stages", "tiles", "clip", "muon"]
-    + ["update", "pieces"],
+    ["activate", "batch_norm", "embed", "options", "products", "rows", "stages", "tiles", "clip"]
+    + ["muon", "update", "pieces"],
     ["pass", "derive", "tangent", "predict", "session", "share", "step", "rooms", "fit"]
     + ["alike", "group", "interleave", "population"],
 ]
