@@ -21,6 +21,7 @@ from .._checks.words import counted
 from .._types import Array
 from ..errors import DataError
 from ._columns import as_booleans, names_rows
+from ._csv import TEXT_SHARE, is_few
 from ._dates import other_formats, read_dates
 from ._problems import Problem, alternatives, at_first, shortened
 from ._table import Table
@@ -334,8 +335,12 @@ def read_column(column: object, cells: Array, rules: Rules, *, text: bool = Fals
     kind = kind_of(cells)
     if text or has_categories(column):
         return read_cells(cells, "date" if kind == "date" else "text", replace(rules, parsed=False))
-    if kind == "mixed":
+    if kind == "mixed" and not (rules.holes and _is_mostly_text(cells)):
         return _mixed(cells)
+    if kind == "mixed":
+        part = read_cells(cells, "text", rules)
+        part.notes.append("has numbers and text, and is read as text")
+        return part
     part = read_cells(cells, {"duration": "number", "truth": "text"}.get(kind, kind), rules)
     if kind == "duration":
         part.notes.append("has durations, which are read in seconds")
@@ -354,6 +359,17 @@ def read_column(column: object, cells: Array, rules: Rules, *, text: bool = Fals
             part.problems.append((such, alternatives(*reads, "convert them to dates")))
     part.notes += _told(part.cells, distinct)
     return part
+
+
+def _is_mostly_text(cells: Array) -> bool:
+    """Whether a column has numbers and so much text that it is one of text, as in a .csv file."""
+    filled = [value for value in objects_of(cells) if not is_missing(value)]
+    texts = [value for value in filled if isinstance(value, str)]
+    numbers = [value for value in filled if not isinstance(value, str)]
+    if any(_kind_of_type(type(value)) != "number" for value in numbers):
+        return False
+    words = len(set(texts)) > 1 or is_few(np.array(numbers, float))
+    return words and len(texts) >= TEXT_SHARE * len(filled)
 
 
 def _told(texts: Array, distinct: Sequence[str]) -> Iterator[str]:

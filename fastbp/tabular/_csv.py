@@ -18,6 +18,7 @@ from .._core import CELL_KINDS
 from .._types import Array
 from ..errors import DataError
 from ._header import find_header, is_index
+from ._notation import looks_numeric
 from ._problems import SHOWN, is_spec, shortened
 from ._scan import AUTO, DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
 from ._units import with_units, without_sentinels
@@ -27,6 +28,8 @@ __all__ = ["AUTO", "DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_
 
 EMPTY, DIGITS, NUMBER, CODE, ZEROS, PADDED, TEXT = CELL_KINDS.values()
 HEADERS = ("auto", "yes", "no")
+TEXT_SHARE = 0.1  # of the cells of a column; with fewer, two words are mistakes among numbers
+_FEW_NUMBERS = 10  # distinct ones beside one word that are levels, as 1, 2, 3 are beside K
 _EXACT = 2.0**53  # smaller whole numbers are exact in float64
 
 
@@ -78,6 +81,20 @@ class Cells:
     def text_columns(self, columns: Sequence[int]) -> set[int]:
         """Return those of the columns that contain text, or codes such as 007 or 1E2."""
         return {column for column in columns if self._is_text(column)}
+
+    def mixed_among(self, columns: Sequence[int]) -> list[str]:
+        """Return a note for each of the columns of text that contains numbers too."""
+        notes = []
+        for column in columns:
+            kinds = self.counts(column)
+            if self.n_words(column) and (kinds[DIGITS] or kinds[NUMBER] or kinds[PADDED]):
+                texts, codes = self.others([column])[column]
+                missing = {-1, *self.missing_words(column), *np.flatnonzero(texts == "").tolist()}
+                row = next(i for i, code in enumerate(codes.tolist()) if code not in missing)
+                such = f"such as {shortened(texts[codes[row]])} (in {self.place(row)})"
+                what = f"has numbers and {self.n_words(column):,} cells of text, {such}"
+                notes.append(f"{self.called(column)} {what}, and is read as text")
+        return notes
 
     def codes_among(self, columns: Sequence[int]) -> list[str]:
         """Return a note for each of the columns that contains codes, such as 007 or 1E2."""
@@ -183,10 +200,25 @@ class Cells:
     def _is_text(self, column: int) -> bool:
         """Whether the counts of a column say that it is text: no numbers, or only codes."""
         kinds = self.counts(column)
-        if self.n_words(column):
-            return not (kinds[DIGITS] or kinds[NUMBER] or kinds[PADDED])
+        if n := self.n_words(column):
+            numbers = int(kinds[DIGITS] + kinds[NUMBER] + kinds[PADDED])
+            return not numbers or (self.holes and self._is_mostly_text(column, n))
         codes = kinds[CODE] or kinds[ZEROS]
         return bool(codes and not (kinds[NUMBER] or kinds[PADDED]))
+
+    def _is_mostly_text(self, column: int, n_words: int) -> bool:
+        """Whether the words of a column with numbers are so many that it is one of text."""
+        kinds = self.counts(column)
+        if kinds[ZEROS] and not (kinds[NUMBER] or kinds[PADDED]):
+            return True  # codes, such as 007 and 7a
+        if n_words < TEXT_SHARE * int(kinds.sum() - kinds[EMPTY]):
+            return False
+        texts, codes = self.others([column])[column]
+        missing = {*self.missing_words(column), *np.flatnonzero(texts == "").tolist()}
+        words = [i for i in np.unique(codes).tolist() if i >= 0 and i not in missing]
+        if looks_numeric(texts[words].tolist(), self.scan.format) is not None:
+            return False
+        return len(words) > 1 or is_few(self.values[:, column])
 
     def _below(self, texts: Array, codes: Array) -> tuple[Array, Array]:
         """Return the distinct strings below the header line, and the index into them."""
@@ -211,6 +243,17 @@ class Cells:
         """Return a column as options such as --drop take it, in a shell."""
         name = self.names[column]
         return shlex.quote(name) if is_spec(name) else str(column + 1)
+
+
+def is_few(numbers: Array) -> bool:
+    """Whether the numbers beside a word are so few, again and again, that all are levels.
+
+    >>> is_few(np.array([1, 2] * 5)), is_few(np.arange(10.0))
+    (True, False)
+    """
+    found = numbers[~np.isnan(numbers)]
+    n_distinct = len(np.unique(found))
+    return n_distinct <= _FEW_NUMBERS and len(found) >= 3 * n_distinct
 
 
 def read_csv(

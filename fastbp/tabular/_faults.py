@@ -262,7 +262,7 @@ def _problems(
     model, spec = target is None, cells.spec(column)
     feature = not model and column != target
     drop = f"--drop {spec}" if feature else ""
-    few = not model and found.n_distinct <= MAX_CATEGORIES
+    few = not model and (holes or found.n_distinct <= MAX_CATEGORIES)
     as_text = f"--categorical {spec} (as text)" if few else ""
 
     def problem(what: str, group: _Group, *remedies: str, why: str = "") -> Problem:

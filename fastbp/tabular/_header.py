@@ -13,6 +13,7 @@ from ._words import is_missing
 
 EMPTY, DIGITS, TEXT = (CELL_KINDS[kind] for kind in ("empty", "digits", "text"))
 NUMBERS = [CELL_KINDS[kind] for kind in ("digits", "number", "code")]
+_YEARS = (1800, 2100)
 _FEW = 10  # with fewer rows, the range of a column says little
 _MOSTLY = 2  # how many times as many numbers as texts a column of numbers has
 _FAR = 10.0  # with few rows: how many times the largest number (at least 1) counts as far
@@ -30,7 +31,7 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
       not count if `wanted` are only numbers of columns, as they are for a file without names.
     - Text above a column of numbers is a name; the column may have holes.
     - A line of numbers contains names if they are 0, 1, … n - 1, if they increase in equal steps
-      above fractions, or if they are far from the numbers below.
+      above fractions, if they are consecutive years, or if they are far from the numbers below.
     - A line of text above text contains names unless a string appears in its column again.
     - For a model of a file without names, the last two kinds of line are rows.
 
@@ -70,6 +71,8 @@ def find_header(scan: Scan, wanted: tuple[str, ...] | None = None) -> tuple[bool
         reason = "its numbers are far from the numbers below"
     elif _steps_above_fractions(scan, numbers & above_numbers):
         reason = "it counts up in equal steps above fractions"
+    elif _are_years(scan, 0) and not _are_years(scan, 1) and all(np.array(words) | numbers):
+        reason = "its numbers are consecutive years"
     if reason is None or _recurs(scan):
         return False, None
     return True, f"{line} is read as names, because {reason}: {shown} ({_NO})"
@@ -164,17 +167,27 @@ def _refuse_0_1(scan: Scan) -> None:
 def _name_like(scan: Scan, numbers: Array) -> bool:
     """Whether the numbers of the first record can be names, if a word above numbers is a name.
 
-    They can if they count up from 0, or if they are distinct whole numbers outside the range of the
-    numbers below.
+    They can if they count up from 0, if they are consecutive years, or if they are distinct whole
+    numbers outside the range of the numbers below.
     """
     if (scan.kinds[numbers] != DIGITS).any():
         return False
     names, below = scan.values[0, numbers], scan.values[1:, numbers]
     if len(names) > 1 and (names == np.arange(len(names))).all():
         return True
+    if len(names) > 1 and _YEARS[0] <= names[0] <= _YEARS[1] and (np.diff(names) == 1).all():
+        return True
     low, high = np.fmin.reduce(below), np.fmax.reduce(below)  # NaN above text
     inside = (low <= names) & (names <= high)
     return len(np.unique(names)) == len(names) and not inside.any()
+
+
+def _are_years(scan: Scan, record: int) -> bool:
+    """Whether at least three numbers of a record are all of its numbers, and consecutive years."""
+    years = scan.values[record]
+    years = years[~np.isnan(years)]
+    inside = len(years) > 2 and _YEARS[0] <= years[0] <= years[-1] <= _YEARS[1]
+    return bool(inside and (np.diff(years) == 1).all())
 
 
 def _far_from_below(scan: Scan, compared: Array) -> bool:

@@ -70,7 +70,7 @@ def inferred_table(
     used = [*columns] if target_index is None else [*columns, target_index]
     cells.read_ahead(used)
     texts = cells.text_columns([column for column in used if column not in forced])
-    codes = cells.codes_among(sorted(texts))
+    codes = [*cells.codes_among(sorted(texts)), *cells.mixed_among(sorted(texts))]
     taken = Taken(texts | forced, forced=forced, target=target_index)
     if parsed:
         candidates = texts - {target_index}
@@ -110,7 +110,8 @@ def survey_cells(
     everything = taken.texts | problems.keys()
     dates = {column: days for column, days in taken.dates.items() if column not in problems}
     taken = replace(taken, texts=everything, forced=everything, dates=dates, problems={})
-    notes = cells.codes_among(sorted(texts - problems.keys()))
+    clean = sorted(texts - problems.keys())
+    notes = [*cells.codes_among(clean), *cells.mixed_among(clean)]
     return table_of_cells(cells, columns, taken, notes=notes), problems
 
 
@@ -134,7 +135,7 @@ def table_of_cells(
         wanted - taken.texts - taken.dates.keys() - problems.keys(),
         wanted & taken.texts - problems.keys(),
         forced=taken.forced,
-        target=target_index,
+        target=_NO_TARGET if target_index is None and taken.forced is not None else target_index,
         known={} if cells.holes else known,
         others=problems,
     )

@@ -116,6 +116,21 @@ def test_numbers_and_words_that_na_names(write):
     assert table.notes == ()
 
 
+def test_a_column_of_words_with_some_numbers_is_text(write):
+    table = read_table(write(column("f", "4", "r", "", "f", "NA")), **KEEP)
+    assert table.text[0].tolist() == ["f", "4", "r", None, "f", "NA"]
+    what = "has numbers and 3 cells of text, such as 'f' (in line 2), and is read as text"
+    assert table.notes[0] == f"column 1 ('x') {what}"
+    same = table_of({"x": ["f", 4, "r", None, "f", "NA"]}, **KEEP)
+    assert same.text[0].tolist() == ["f", "4", "r", None, "f", "NA"]
+    assert same.notes[0] == "column 'x' has numbers and text, and is read as text"
+    few = [str(i) for i in range(30)]
+    with pytest.raises(DataError, match="2 texts in a column of numbers.*--categorical x .as"):
+        read_table(write(column(*few, "f", "r")), **KEEP)
+    with pytest.raises(DataError, match="--na f .as missing., --categorical x .as text., or"):
+        read_features(write(column(*few, "f", "r")), **KEEP)
+
+
 def test_a_column_without_a_value(write):
     table = read_table(write("x,z,y\n1,,0\n2,NA,1\n"), **KEEP)
     assert np.isnan(table.values[:, 1]).all() and not table.text

@@ -62,6 +62,16 @@ RIGHT = {
     "days first": ("x,y\n31/05/2026,0\n01/06/2026,1\n", {"date_formats": ["%d/%m/%Y"]},
                    {"x": np.array(["2026-05-31", "2026-06-01"], "M8[us]")}),
     "times of the day": ("x,y\n10:30,0\n11:30,1\n", {}, {"x": ["10:30", "11:30"]}),
+    "text with numbers in it": ("x,y\nf,0\n4,1\nr,0\n4,1\n", {}, {"x": ["f", "4", "r", "4"]}),
+    "codes with letters": ("x,y\n001,0\n136A,1\n204,0\n", {}, {"x": ["001", "136A", "204"]}),
+    "K beside grades": ("x,y\n" + "K,0\n1,1\n2,0\n3,1\n" * 3, {}, {"x": ["K", "1", "2", "3"] * 3}),
+    "years above counts": ("land,1970,1971,1972\nDE,1970,5,0\nFR,1960,7,1\n", {},
+                           {"land": ["DE", "FR"], "1970": [1970.0, 1960.0], "1971": [5.0, 7.0]}),
+    "rows of years": ("1970,1971,0\n1980,1981,1\n", {},
+                      {"1": [1970.0, 1980.0], "2": [1971.0, 1981.0]}),
+    "years beside words": ("no,land,1999,2000\n5,DE,745,0\n7,FR,2666,1\n7,IT,2000,0\n", {},
+                           {"no": [5.0, 7.0, 7.0], "land": ["DE", "FR", "IT"],
+                            "1999": [745.0, 2666.0, 2000.0]}),
     "versions": ("x,y\n1.2.3,0\n1.10.0,1\n", {}, {"x": ["1.2.3", "1.10.0"]}),
     "Namibia": ("x,y\nDE,0\nNA,1\n,0\n", {}, {"x": ["DE", "NA", NONE]}),
     "a missing value by name": ("x,y\nDE,0\n-9,1\n,0\n", {"na": ["-9"]}, {"x": ["DE", NONE, NONE]}),
@@ -104,6 +114,10 @@ REFUSED = {
     "a word among numbers": (
         "x,y\n1,0\nfew,1\n",
         "'few' .in line 3.; --na few .as missing.",
+    ),
+    "one word among numbers": (
+        "x,y\n*,0\n*,1\n" + "".join(f"{i},0\n" for i in range(11)),
+        "2 texts in a column of numbers.*--na '.' ",
     ),
     "a leading zero among numbers": (
         "x,y\n1.5,0\n01.5,1\n",
