@@ -310,6 +310,10 @@ typedef struct {
     /* L pointers, one for each FASTBP_ACT_FORMULA, the others NULL; NULL if there is none */
     const fastbp_formula_t *const *formulas;
     const fastbp_loss_formula_t *loss_formula; /* for FASTBP_LOSS_FORMULA, otherwise NULL */
+    /* NaN in dense targets stands for a target that is not known: it has no loss and no gradient,
+     * and a row counts in S with the share of its targets that are known. For losses that are sums
+     * or means over the targets. */
+    bool ignore_nan;
 } fastbp_spec_t;
 
 /* Makes a network from a copy of the spec. FASTBP_ERR_ARGUMENT if a value is out of range or a

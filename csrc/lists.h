@@ -43,28 +43,28 @@
  * facts: fields of fbp_loss_facts_t in nn/loss.h; the others are 0. */
 #define FASTBP_LOSSES(X)                                                                           \
     /* ½ Σ_k (a_k − y_k)² */                                                                       \
-    X(SQUARED_ERROR, squared_error, TERM, TERM, .outputs = 1)                                      \
+    X(SQUARED_ERROR, squared_error, TERM, TERM, .masks = true, .outputs = 1)                       \
     /* mean over k of (a_k − y_k)² */                                                              \
-    X(MSE, mse, TERM, TERM, .outputs = 1)                                                          \
+    X(MSE, mse, TERM, TERM, .masks = true, .outputs = 1)                                           \
     /* −Σ_k w_k y_k log a_k + (1 − y_k) log(1 − a_k); parameters: none, or every w_k */            \
-    X(BINARY_CROSS_ENTROPY, binary_cross_entropy, BOTH, BOTH, .outputs = 1,                        \
+    X(BINARY_CROSS_ENTROPY, binary_cross_entropy, BOTH, BOTH, .masks = true, .outputs = 1,         \
       .pair = FASTBP_ACT_SIGMOID, .fused = FBP_MAY, .params_each = 1, .params_optional = true)     \
     /* −Σ_k w_k y_k log a_k; parameters: none, or label smoothing and every w_k */                 \
     X(CROSS_ENTROPY, cross_entropy, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX,          \
       .fused = FBP_MAY, .labels = FBP_MAY, .params = 1, .params_each = 1, .params_optional = true, \
       .weighs_classes = true)                                                                      \
     /* mean over k of |e|, where e = a_k − y_k */                                                  \
-    X(MAE, mae, TERM, STRAIGHT, .outputs = 1)                                                      \
+    X(MAE, mae, TERM, STRAIGHT, .masks = true, .outputs = 1)                                       \
     /* mean over k of ½ e² to |e| = δ, then δ (|e| − ½ δ); e as for mae; parameter: δ */           \
-    X(HUBER, huber, TERM, TERM, .outputs = 1, .params = 1, .positive = true)                       \
+    X(HUBER, huber, TERM, TERM, .masks = true, .outputs = 1, .params = 1, .positive = true)        \
     /* mean over k of log cosh e; e as for mae */                                                  \
-    X(LOG_COSH, log_cosh, TERM, TERM, .outputs = 1)                                                \
+    X(LOG_COSH, log_cosh, TERM, TERM, .masks = true, .outputs = 1)                                 \
     /* mean over k of e^{a_k} − y_k a_k (parameter 1) or a_k − y_k log(a_k + 1e-8) (0) */          \
-    X(POISSON, poisson, BOTH, BOTH, .outputs = 1, .params = 1)                                     \
+    X(POISSON, poisson, BOTH, BOTH, .masks = true, .outputs = 1, .params = 1)                      \
     /* mean over k of max(0, 1 − y_k a_k) */                                                       \
-    X(HINGE, hinge, TERM, STRAIGHT, .outputs = 1)                                                  \
+    X(HINGE, hinge, TERM, STRAIGHT, .masks = true, .outputs = 1)                                   \
     /* mean over k of max(0, 1 − y_k a_k)² */                                                      \
-    X(SQUARED_HINGE, squared_hinge, TERM, TERM, .outputs = 1)                                      \
+    X(SQUARED_HINGE, squared_hinge, TERM, TERM, .masks = true, .outputs = 1)                       \
     /* Σ_k y_k (log y_k − log a_k) */                                                              \
     X(KL_DIVERGENCE, kl_divergence, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX,          \
       .fused = FBP_MAY)                                                                            \
@@ -72,14 +72,15 @@
     X(FOCAL, focal, ROWS, ROWS, .outputs = 1, .pair = FASTBP_ACT_SOFTMAX, .fused = FBP_MUST,       \
       .labels = FBP_MAY, .params = 1, .params_each = 1)                                            \
     /* mean over k of the focal loss of {a_k, 1 − a_k}; parameters: γ, α of y = 0, α of y = 1 */   \
-    X(BINARY_FOCAL, binary_focal, BOTH, BOTH, .outputs = 1, .pair = FASTBP_ACT_SIGMOID,            \
-      .fused = FBP_MUST, .params = 3)                                                              \
+    X(BINARY_FOCAL, binary_focal, BOTH, BOTH, .masks = true, .outputs = 1,                         \
+      .pair = FASTBP_ACT_SIGMOID, .fused = FBP_MUST, .params = 3)                                  \
     /* mean over k of max(0, margin − a_label + a_k), k ≠ label; parameter: the margin */          \
     X(MULTI_MARGIN, multi_margin, ROWS, STRAIGHT, .outputs = 1, .labels = FBP_MUST, .params = 1)   \
     /* mean of max(τ (y − a), (τ − 1)(y − a)); y-major outputs; parameters: every τ */             \
-    X(QUANTILE, quantile, ROWS, STRAIGHT, .outputs = FBP_SEVERAL, .params = FBP_SEVERAL)           \
+    X(QUANTILE, quantile, ROWS, STRAIGHT, .masks = true, .outputs = FBP_SEVERAL,                   \
+      .params = FBP_SEVERAL)                                                                       \
     /* mean of ½ (s + (y − m)² e^{−s}); outputs m…, then s… */                                     \
-    X(GAUSSIAN_NLL, gaussian_nll, ROWS, ROWS, .outputs = 2)                                        \
+    X(GAUSSIAN_NLL, gaussian_nll, ROWS, ROWS, .masks = true, .outputs = 2)                         \
     /* mean over k of max(0, Δ + a'_k − a_k); a and a' are rows 2i, 2i + 1; parameter: Δ */        \
     X(MARGIN_RANKING, margin_ranking, ROWS, STRAIGHT, .outputs = 0, .params = 1, .group = 2)
 

@@ -122,6 +122,7 @@ cdef extern from "fastbp.h" nogil:
         fastbp_precision_t precision
         const fastbp_formula_t *const *formulas
         const fastbp_loss_formula_t *loss_formula
+        bint ignore_nan
 
     fastbp_status_t fastbp_net_new(fastbp_net_t **net, const fastbp_spec_t *spec)
     void fastbp_net_free(fastbp_net_t *net)

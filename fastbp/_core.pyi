@@ -127,6 +127,7 @@ class Net:
         formulas: tuple[_Formula | None, ...] = (),
         loss_formula: tuple[_Program, _Program, _Program] | None = None,
         lock: ReadWriteLock | None = None,
+        ignore_nan: bool = False,
     ) -> None: ...
     @property
     def n_params(self) -> int: ...

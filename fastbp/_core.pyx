@@ -402,7 +402,7 @@ cdef class Net:
     def __cinit__(self, tuple widths, tuple activations, tuple alphas, str loss, bint f64,
                   double l1, double l2, tuple loss_params, ptrdiff_t n_targets, tuple options=(),
                   double input_dropout=0.0, function=None, int precision=0, tuple formulas=(),
-                  loss_formula=None, lock=None):
+                  loss_formula=None, lock=None, bint ignore_nan=False):
         cdef int n = <int>len(widths) - 1
         cdef int n_loss_params = <int>len(loss_params)
         cdef bytearray room = _layer_options(options)
@@ -423,7 +423,7 @@ cdef class Net:
             <double *>_vector(c_alphas, b"d", n), FASTBP_LOSS_FORMULA, _dtype(f64),
             l1, l2, <double *>_vector(c_loss_params, b"d", n_loss_params), n_loss_params, n_targets,
             &_call_loss, <void *>self, c_options, input_dropout, <fastbp_precision_t>precision,
-            NULL, NULL)
+            NULL, NULL, ignore_nan)
         if formulas:
             spec.formulas = <const fastbp_formula_t *const *><char *>programs
         if loss_formula is None:

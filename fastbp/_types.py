@@ -302,6 +302,10 @@ class TargetRules(Protocol):
     def ignored(self) -> frozenset[int]:
         """The classes of weight 0."""
 
+    @property
+    def ignore_nan(self) -> bool:
+        """Whether NaN stands for a target that is not known."""
+
     def n_targets(self, n_out: int) -> int:
         """Columns of dense targets for a network of n_out outputs."""
 
@@ -460,7 +464,15 @@ class Trainee(Protocol):
     def _remember(self, names: tuple[str, ...] | None) -> None:
         """Keep the names of the inputs, unless there are some."""
 
-    def _targets(self, y: object, n_rows: int, rows_of: str = "X", name: str = "y") -> Array | None:
+    def _targets(
+        self,
+        y: object,
+        n_rows: int,
+        rows_of: str = "X",
+        name: str = "y",
+        *,
+        some: bool = True,
+    ) -> Array | None:
         """The targets as the loss takes them."""
 
     def _evaluate(

@@ -137,6 +137,7 @@ typedef struct {
     ptrdiff_t n_targets;        /* cols, except for quantile, gaussian_nll and margin_ranking (0) */
     const void *params;         /* n_params elements, see fastbp_spec_t */
     ptrdiff_t n_params;
+    bool masked;             /* NaN in targets: no part of the loss, and no slope */
     const double *smoothing; /* of cross_entropy with parameters: ε instead of the first; or NULL */
     const void *scale;       /* a factor per row, or NULL */
     void *delta;             /* NULL: only the loss is computed */

@@ -71,7 +71,8 @@ int fbp_compare_shapes(const fastbp_fit_t *a, const fastbp_fit_t *b) {
 static bool has_terms(const fastbp_fit_t *fit) {
     const fbp_net_loss_t *loss = &fit->plan.net->loss;
     const int act = fit->plan.net->layer[fit->plan.net->n_layers - 1].act;
-    if (fit->batch.labels || loss->formula != NULL || act == FASTBP_ACT_SOFTMAX) return false;
+    if (fit->batch.labels || loss->masked || loss->formula != NULL || act == FASTBP_ACT_SOFTMAX)
+        return false;
     switch (loss->code) {
 #define TERM(CODE)                                                                                 \
     case FASTBP_LOSS_##CODE: return true;

@@ -1,6 +1,7 @@
 /* batch.c: see batch.h. */
 #include "batch.h"
 
+#include <math.h>
 #include <string.h>
 
 void fbp_batch_describe(fbp_batch_t *batch, const fastbp_data_t *data) {
@@ -63,6 +64,17 @@ static int32_t label_of(const fbp_batch_t *batch, const fastbp_data_t *data, ptr
     return label >= 0 && label < net->layer[net->n_layers - 1].n_out ? label : 0;
 }
 
+/* The share of a row's targets that are not NaN. */
+static double known_share(const fastbp_net_t *net, const void *targets) {
+    const ptrdiff_t n = net->loss.n_targets;
+    ptrdiff_t known = 0;
+    if (net->dtype == FASTBP_F32)
+        for (ptrdiff_t k = 0; k < n; ++k) known += !isnan(((const float *)targets)[k]);
+    else
+        for (ptrdiff_t k = 0; k < n; ++k) known += !isnan(((const double *)targets)[k]);
+    return (double)known / (double)n;
+}
+
 void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const uint32_t *order,
                     ptrdiff_t first, ptrdiff_t row0, ptrdiff_t rows) {
     fbp_plan_t *plan = batch->plan;
@@ -78,6 +90,8 @@ void fbp_batch_load(const fbp_batch_t *batch, const fastbp_data_t *data, const u
         else if (x != NULL && data->x_type == FASTBP_X_OWN) x_row[i] = x + at * x_stride;
         else if (x != NULL) x_row[i] = input_row(plan, data, x + at * x_stride, i);
         if (y != NULL) plan->target[i] = y + at * y_stride;
+        if (y != NULL && plan->known != NULL)
+            plan->known[i] = known_share(plan->net, plan->target[i]);
         if (data->labels != NULL) plan->label[i] = label_of(batch, data, at);
         if (weights != NULL) {
             const size_t of = (size_t)(at - at % plan->net->loss.group); /* a sample's first row */
@@ -124,11 +138,20 @@ static double class_weight_sum(const fbp_batch_t *batch) {
     return sum;
 }
 
+/* Σ s_i with the shares of the targets that are known. */
+static double known_weight_sum(const fbp_batch_t *batch) {
+    double sum = 0;
+    for (ptrdiff_t i = batch->from; i < batch->from + batch->rows; ++i)
+        sum += weight_of(batch, i) * batch->plan->known[i];
+    return sum;
+}
+
 /* Both rows of a pair have the weight of the pair. */
 double fbp_weight_sum(const fbp_batch_t *batch) {
     const fbp_net_loss_t *loss = &batch->plan->net->loss;
     const double group = (double)loss->group;
     if (batch->labels && fbp_loss_weighs_classes(loss)) return class_weight_sum(batch);
+    if (loss->masked) return known_weight_sum(batch);
     if (!batch->weighted) return (double)batch->rows / group;
     double sum = 0;
     for (ptrdiff_t i = 0; i < batch->rows; ++i) sum += weight_of(batch, batch->from + i);

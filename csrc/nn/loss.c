@@ -33,7 +33,7 @@ static bool params_fit(const fastbp_spec_t *spec, const fbp_loss_facts_t *facts)
 bool fbp_loss_valid(const fastbp_spec_t *spec) {
     const fbp_loss_facts_t *facts = fbp_loss_facts(spec->loss);
     const ptrdiff_t n_out = spec->widths[spec->n_layers], targets = spec->n_targets;
-    if (!params_fit(spec, facts)) return false;
+    if (!params_fit(spec, facts) || (spec->ignore_nan && !facts->masks)) return false;
     if ((spec->loss_formula != NULL) != (spec->loss == FASTBP_LOSS_FORMULA)) return false;
     if (spec->loss == FASTBP_LOSS_CUSTOM) return targets >= 1 && spec->loss_fn != NULL;
     if (facts->fused == FBP_MUST && !is_fused(spec)) return false;
@@ -49,6 +49,7 @@ fastbp_status_t fbp_loss_init(fbp_net_loss_t *loss, const fastbp_spec_t *spec) {
         .fused = is_fused(spec),
         .n_params = n,
         .n_targets = spec->n_targets,
+        .masked = spec->ignore_nan,
         .group = fbp_max(1, fbp_loss_facts(spec->loss)->group),
         .fn = spec->loss == FASTBP_LOSS_CUSTOM ? spec->loss_fn : NULL,
         .context = spec->loss_context,

@@ -21,6 +21,7 @@ typedef struct {
     int params_each;         /* number of further parameters per output */
     bool params_optional;    /* there may also be no parameters */
     bool positive;           /* the first parameter must be > 0 */
+    bool masks;              /* it is a sum over targets, so NaN may stand for one */
     bool weighs_classes;     /* parameters 1 … n_L are the weights of the classes in S */
 } fbp_loss_facts_t;
 
@@ -33,6 +34,7 @@ typedef struct {
     int n_params;
     ptrdiff_t n_targets; /* elements in a row of dense targets */
     ptrdiff_t group;     /* rows that form one sample and stay together: 2 for pairs, otherwise 1 */
+    bool masked;         /* NaN in dense targets stands for a target that is not known */
     fastbp_loss_fn fn;   /* the caller's own loss, or NULL */
     void *context;
     fbp_loss_formula_t *formula; /* the loss as programs, or NULL */

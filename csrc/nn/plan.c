@@ -118,6 +118,7 @@ static void carve(fbp_plan_t *plan, fbp_arena_t *arena) {
     plan->label = fbp_arena_take(arena, capacity, sizeof *plan->label);
     plan->weight = fbp_arena_take(arena, capacity, kernels->elem_size);
     plan->row_loss = fbp_arena_take(arena, capacity, sizeof *plan->row_loss);
+    if (plan->net->loss.masked) plan->known = fbp_arena_take(arena, capacity, sizeof *plan->known);
     if (plan->kind == FBP_PLAN_PREDICT) carve_prediction(plan, arena);
     else carve_passes(plan, arena);
     fbp_factors_carve_rows(&plan->factors, plan->net, arena, plan->capacity);

@@ -70,6 +70,7 @@ typedef struct {
     int32_t *label;
     void *weight; /* elements of the net's dtype */
     double *row_loss;
+    double *known; /* the share of each row's targets that are known; NULL if all are */
 
     double *tile_penalty; /* one per tile of the network */
     double *tile_square;  /* FBP_PARTS sums Σ g² per tile, for clipping by norms */

@@ -131,6 +131,7 @@ static fbp_loss_t loss_of(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t ro
         .params = net->loss.params,
         .n_params = net->loss.n_params,
         .smoothing = batch->smoothing,
+        .masked = net->loss.masked,
         .row_loss = plan->row_loss + row0,
     };
 }

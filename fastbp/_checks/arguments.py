@@ -288,6 +288,7 @@ def as_targets(
     *,
     name: str = "y",
     rows_of: str = "X",
+    some: bool = True,
 ) -> tuple[str, Array | None]:
     """The targets y as `loss` takes them, with their kind.
 
@@ -307,6 +308,8 @@ def as_targets(
         The dtype of dense targets.
     name, rows_of : str
         The names of y and X, for messages.
+    some : bool
+        Whether some target must be known, if NaN stands for one that is not.
 
     Returns
     -------
@@ -350,8 +353,12 @@ def as_targets(
             f"{counted(n_out, 'output')} (widths[-1]) takes {n_targets}"
         )
     dense = as_matrix(array, n_targets, dtype, name=name, where="widths[-1]", verb="has")
-    check_finite(dense, name, given=array)
-    check_target_values(dense, array.dtype, loss, name)
+    if some:
+        check_known(dense, loss, name)
+    known = _known(dense) if loss.ignore_nan else dense
+    check_finite(known, name, given=array)
+    if len(known):
+        check_target_values(known, array.dtype, loss, name)
     return "dense", dense
 
 
@@ -594,6 +601,20 @@ def _check_rows(array: Array, n_rows: int, name: str, rows_of: str) -> None:
         raise ValueError(f"{name} must have one entry per sample; got a single value")
     if array.shape[0] != n_rows:
         raise ValueError(f"{name} has {counted(len(array), 'row')}; {rows_of} has {n_rows:,}")
+
+
+def check_known(y: Array | None, loss: TargetRules, name: str = "y") -> None:
+    """ValueError if NaN stands for a target that is not known, and none is known."""
+    if loss.ignore_nan and y is not None and y.size and np.isnan(y).all():
+        raise ValueError(f"{name} is NaN everywhere: no target is known")
+
+
+def _known(dense: Array) -> Array:
+    """The targets with one that is known in place of those that are NaN; 0 rows if none is."""
+    missing = np.isnan(dense)
+    if missing.all():
+        return dense[:0]
+    return np.where(missing, dense.flat[missing.argmin()], dense) if missing.any() else dense
 
 
 def _as_labels(array: Array, n_out: int, name: str) -> Array:

@@ -55,7 +55,13 @@ def warn_of_lost_digits(y: object, loss: TargetRules, dtype: np.dtype) -> None:
     if loss.targets != "numbers" or array.dtype.kind not in "iuf" or dtype.itemsize == 8:
         return
     columns = array.reshape(len(array), -1)
-    if _clearly_apart(columns, dtype):
+    if loss.ignore_nan:  # a target that is not known is like the first one of its column that is
+        missing = np.isnan(columns)
+        columns = np.where(
+            missing, columns[missing.argmin(axis=0), np.arange(missing.shape[1])], columns
+        )
+        columns = columns[:, np.isfinite(columns).all(axis=0)]
+    if columns.size == 0 or _clearly_apart(columns, dtype):
         return
     low, high = columns.min(axis=0).astype(np.float64), columns.max(axis=0).astype(np.float64)
     top = np.maximum(abs(low), abs(high))

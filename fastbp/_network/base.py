@@ -511,11 +511,19 @@ class NetworkBase:
         if self._feature_names is None:
             self._feature_names = names
 
-    def _targets(self, y: object, n_rows: int, rows_of: str = "X", name: str = "y") -> Array | None:
+    def _targets(
+        self,
+        y: object,
+        n_rows: int,
+        rows_of: str = "X",
+        name: str = "y",
+        *,
+        some: bool = True,
+    ) -> Array | None:
         """int32 class numbers (n,) or rows (n, n_targets), as the loss takes them."""
-        net = self._architecture
+        net, n_out = self._architecture, self._architecture.widths[-1]
         return check.as_targets(
-            y, net.criterion, n_rows, net.widths[-1], net.dtype, name=name, rows_of=rows_of
+            y, net.criterion, n_rows, n_out, net.dtype, name=name, rows_of=rows_of, some=some
         )[1]
 
     def _bind(self, optimizer: Optimizer) -> None:

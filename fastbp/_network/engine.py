@@ -414,6 +414,7 @@ def _engine_network(net: Architecture, lock: _core.ReadWriteLock) -> _core.Net:
         tuple(_formula(activation, i, net.dtype) for i, activation in enumerate(net.activations)),
         _loss_formula(net.criterion, net.dtype),
         lock,
+        net.criterion.ignore_nan,
     )
 
 

@@ -256,7 +256,7 @@ def _epochs(
 
 def _checked(net: Trainee, block: Block, store: _Store) -> Data:
     X = net._inputs(block.X, block.name)
-    y = net._targets(block.y, len(X), block.name)
+    y = net._targets(block.y, len(X), block.name, some=False)
     s = block.sample_weight
     if s is not None:
         s = check.as_weights(s, len(X), net.dtype, rows_of=block.name, some=False)

@@ -58,11 +58,15 @@ def weigh(
 def weight_sum(loss: Loss, y: Array | None, s: Array) -> np.float64:
     """S = Σ s_i, with the class weights of the loss where y holds class numbers (n,).
 
-    A pair of rows counts once.
+    A pair of rows counts once. With ignore_nan, a row counts with the share of its targets that are
+    known.
 
     >>> float(weight_sum(Loss("cross_entropy", class_weight=[1, 3]), np.array([0, 1]), np.ones(2)))
     4.0
     """
+    if loss.ignore_nan and y is not None:
+        shares = np.count_nonzero(~np.isnan(y), axis=1) / y.shape[1]
+        return np.float64(s.astype(np.float64) @ shares)
     weight = loss.options.get("class_weight")
     if not isinstance(weight, tuple) or y is None or y.ndim > 1:
         return np.float64(s[:: loss.group].sum(dtype=np.float64))

@@ -472,6 +472,7 @@ def _split(
         weights = source.data[2]
         if weights is not None:
             check.as_weights(weights[source.among(part)], len(part), net.dtype)
+        check.check_known(y[source.among(part)], net.criterion)
     if in_place:
         return Samples(source.data, source.among(train).astype(np.int32)), source.take(held)
     return Samples(source.take(train)), source.take(held)

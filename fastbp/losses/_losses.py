@@ -132,6 +132,8 @@ class _Entry:
         one_list: whether several values without a name are the elements of one list.
         params: computes the parameters for the engine, see csrc/lists.h, from the number of
             outputs.
+        maskable: whether J_i is a sum or mean over the targets, so that NaN may stand for one that
+            is not known.
     """
 
     pair: str | None = None
@@ -151,14 +153,16 @@ class _Entry:
     )
     one_list: bool = False
     params: Callable[[Loss, int], tuple[float, ...]] = _numbers
+    maskable: bool = False
 
 
 _GAMMA = (2.0, check.check_nonnegative)
 _MARGIN = {"margin": (1.0, check.check_positive)}
 _TABLE: dict[str, _Entry] = {
-    "squared_error": _Entry(location=True, summed=True),
-    "mse": _Entry(location=True),
+    "squared_error": _Entry(maskable=True, location=True, summed=True),
+    "mse": _Entry(maskable=True, location=True),
     "binary_cross_entropy": _Entry(
+        maskable=True,
         pair="sigmoid",
         targets="fractions",
         score="binary_accuracy",
@@ -174,17 +178,18 @@ _TABLE: dict[str, _Entry] = {
         options={"label_smoothing": (0.0, check_smoothing), "class_weight": (None, check_weights)},
         params=_cross_entropy_params,
     ),
-    "mae": _Entry(location=True),
-    "huber": _Entry(location=True, options={"delta": (1.0, check.check_positive)}),
-    "log_cosh": _Entry(location=True),
+    "mae": _Entry(maskable=True, location=True),
+    "huber": _Entry(maskable=True, location=True, options={"delta": (1.0, check.check_positive)}),
+    "log_cosh": _Entry(maskable=True, location=True),
     "poisson": _Entry(
+        maskable=True,
         predicted=_rates,
         targets="counts",
         positive=("exp", {"log_input": False}),
         options={"log_input": (True, check_flag)},
     ),
-    "hinge": _Entry(targets="signs", score="sign_accuracy"),
-    "squared_hinge": _Entry(targets="signs", score="sign_accuracy"),
+    "hinge": _Entry(maskable=True, targets="signs", score="sign_accuracy"),
+    "squared_hinge": _Entry(maskable=True, targets="signs", score="sign_accuracy"),
     "kl_divergence": _Entry(pair="softmax", targets="probabilities", score="accuracy", summed=True),
     "focal": _Entry(
         pair="softmax",
@@ -196,6 +201,7 @@ _TABLE: dict[str, _Entry] = {
         params=_focal_params,
     ),
     "binary_focal": _Entry(
+        maskable=True,
         pair="sigmoid",
         alone=False,
         targets="bits",
@@ -205,6 +211,7 @@ _TABLE: dict[str, _Entry] = {
     ),
     "multi_margin": _Entry(targets="indices", score="accuracy", options=_MARGIN),
     "quantile": _Entry(
+        maskable=True,
         outputs=lambda loss: len(_taus(loss)),
         outputs_are="one for each tau",
         predicted=_medians,
@@ -213,6 +220,7 @@ _TABLE: dict[str, _Entry] = {
         params=lambda loss, n_out: _taus(loss),
     ),
     "gaussian_nll": _Entry(
+        maskable=True,
         outputs=lambda loss: 2,
         outputs_are="a mean and a log-variance",
         predicted=_means,
@@ -231,6 +239,7 @@ _FORMULAS = {  # by their targets
 NAMES: tuple[str, ...] = tuple(_TABLE)
 """The names of all losses."""
 
+_IGNORE = "ignore_nan"
 _MAY_BE_NONE = ("pos_weight", "class_weight", "alpha")  # no weights
 
 
@@ -244,6 +253,9 @@ class Loss:
         One of `NAMES`, in any case. The options can follow in parentheses, as in "huber(0.5)".
     *values, **options : float, bool, tuple of float, or None
         The options, in the order of docs/losses.md or by name. The others have their defaults.
+    ignore_nan : bool, default False
+        Whether NaN in the targets stands for a target that is not known: it has no loss, no
+        gradient, and no part in S. For losses that are sums or means over the targets of a sample.
 
     Raises
     ------
@@ -258,13 +270,21 @@ class Loss:
     True
     >>> Loss("cross_entropy", class_weight=[1, 3]).options
     {'label_smoothing': 0.0, 'class_weight': (1.0, 3.0)}
+    >>> Loss("mse", ignore_nan=True)
+    Loss('mse(ignore_nan=true)')
     """
 
     name: str
     values: tuple[Option, ...]  # of all options, in the order of the table
+    ignore_nan: bool = field(default=False, kw_only=True)
 
-    def __init__(self, name: str, *values: Option, **options: Option) -> None:
+    def __init__(
+        self, name: str, *values: Option, ignore_nan: Option = None, **options: Option
+    ) -> None:
         name, given = options_from_text(name, NAMES)
+        named = [value for option, value in given if option == _IGNORE]
+        given = [(option, value) for option, value in given if option != _IGNORE]
+        named += [] if ignore_nan is None else [ignore_nan]
         table = _TABLE[name].options
         if given and (values or options):
             raise ValueError(f"give the options of {name!r} in its text or as arguments, not both")
@@ -278,6 +298,7 @@ class Loss:
             checked.append(value)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "values", tuple(checked))
+        object.__setattr__(self, _IGNORE, _ignores(name, named))
 
     @property
     def options(self) -> dict[str, Option]:
@@ -338,6 +359,17 @@ class Loss:
         """
         return self.entry.outputs(self)
 
+    def outputs_of(self, target: int, n_targets: int) -> Array:
+        """Return the numbers of the outputs of a target, for a loss with `ignore_nan`.
+
+        >>> Loss("quantile(0.1, 0.9)").outputs_of(1, 2), Loss("gaussian_nll").outputs_of(1, 2)
+        (array([2, 3]), array([1, 3]))
+        """
+        each = self.outputs_each
+        if self.taus:
+            return target * each + np.arange(each)
+        return target + n_targets * np.arange(each)
+
     def predicted(self, a: Array) -> Array:
         """Return predictions (n, n_targets) of the targets from the outputs a (n, n_out).
 
@@ -391,10 +423,24 @@ class Loss:
             for (option, (default, _)), value in zip(table.items(), self.values, strict=True)
             if value != default
         ]
+        shown += [f"{_IGNORE}=true"] if self.ignore_nan else []
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
     def __repr__(self) -> str:
         return f"Loss({str(self)!r})"
+
+
+def _ignores(name: str, values: list[object]) -> bool:
+    """The value of ignore_nan; ValueError for a loss whose targets of a sample belong together."""
+    if len(values) > 1:
+        raise ValueError(f"{_IGNORE} of {name} is given twice")
+    ignores = check_flag(values[0], f"{_IGNORE} of {name}") if values else False
+    if ignores and not _TABLE[name].maskable:
+        known = ", ".join(other for other, entry in _TABLE.items() if entry.maskable)
+        raise ValueError(
+            f"{name} needs all targets of a sample, so it takes no {_IGNORE}; these do: {known}"
+        )
+    return ignores
 
 
 def _merge(

@@ -130,6 +130,32 @@ class TrueFirst:
         return self._function(**arguments)
 
 
+class ByTarget:
+    """A metric of targets that may be NaN: the mean of its values for each target.
+
+    Each is computed over the rows in which the target is known; a target without any is left out.
+    `outputs_of` names the outputs of a target: from its number, and the number of targets.
+    """
+
+    def __init__(self, metric: AnyMetric, outputs_of: Callable[[int, int], Array]) -> None:
+        self._metric, self._outputs_of = metric, outputs_of
+        self.takes_weights = getattr(metric, "takes_weights", True)
+        self.greater_is_better = direction(metric)
+
+    def __call__(self, a: Array, y: Array, sample_weight: Array | None) -> float:
+        known = ~np.isnan(y)
+        if known.all():
+            return self._metric(a, y, sample_weight)
+        found = []
+        for j in range(y.shape[1]):
+            rows = np.flatnonzero(known[:, j])
+            s = None if sample_weight is None else sample_weight[rows]
+            if len(rows) and (s is None or s.any()):
+                outputs = a[rows][:, self._outputs_of(j, y.shape[1])]
+                found.append(self._metric(outputs, y[rows, j : j + 1], s))
+        return float(np.mean(found)) if found else float("nan")
+
+
 def check_weighted(metrics: Mapping[str, AnyMetric], weighted: bool) -> None:
     """Raise ValueError for a metric without sample_weight if the samples have weights."""
     for name, metric in metrics.items():

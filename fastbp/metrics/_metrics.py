@@ -17,6 +17,7 @@ from .._checks.names import split_spec
 from .._types import Array
 from ..losses import Loss
 from ._declarations import (
+    ByTarget,
     TrueFirst,
     declare,
     direction,
@@ -374,6 +375,16 @@ def score_of(loss: Loss) -> Metric | None:
 
     Raises TypeError or ValueError for a score that is no metric.
     """
+    found = _score_of(loss)
+    return found if found is None else _masked(found, loss)
+
+
+def _masked(metric: Metric, loss: Loss) -> Metric:
+    """The metric itself, or that of the targets that are known."""
+    return ByTarget(metric, loss.outputs_of) if loss.ignore_nan else metric
+
+
+def _score_of(loss: Loss) -> Metric | None:
     score = loss.score
     if score is None:
         return None
@@ -511,7 +522,8 @@ def resolve(
             raise ValueError(f"two metrics are called {name!r}: pass a dict of metrics by name")
         if name in _RESERVED or name.startswith("val_"):
             raise ValueError(f"a metric cannot be called {name!r}: the logs use that name already")
-        found[name] = _own(name, spec, loss) if callable(spec) else _by_name(spec, loss)
+        metric = _own(name, spec, loss) if callable(spec) else _by_name(spec, loss)
+        found[name] = _masked(metric, loss)
     return found
 
 

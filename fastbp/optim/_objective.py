@@ -42,7 +42,8 @@ class Objective:
         self.spread: float | None = None
         self.accept(self.start)
         self.J = self._cost(self.start)
-        if self._y is not None and self._follows_targets() and np.isfinite(self.J):
+        complete = self._y is not None and not np.isnan(self._y).any()
+        if self._y is not None and complete and self._follows_targets() and np.isfinite(self.J):
             self._take_units(self._y)
 
     @property

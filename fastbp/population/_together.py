@@ -319,6 +319,8 @@ class Sources:
         weights = check.as_weights(options.sample_weight, len(X), net.dtype)
         if weights is not None and rows is not None:
             check.as_weights(weights[rows], len(rows), net.dtype)
+        if rows is not None and y is not None:
+            check.check_known(y[rows], net.criterion)
         return Samples((X, y, weights), rows)
 
 

@@ -15,7 +15,7 @@ from .._network.dense import Norm
 from .._types import Array
 from ..activations import Activation
 from ..losses import FormulaLoss, Loss
-from ._formulas import ACTIVATIONS, alpha_of, loss_gradient, pull_back
+from ._formulas import ACTIVATIONS, alpha_of, by_target, loss_gradient, pull_back
 from ._losses import (
     _POISSON_EPS,
     FROM_LOGITS,
@@ -271,9 +271,30 @@ def output_curve(
         The trained constants of layer L, and their R{c}.
     """
     if loss.pairs_with(output):
-        return [PAIR_CURVES[loss.name](z, a, y, (rz, ra), **loss_options(loss))]
+        return [_pair_curve(loss, z, a, y, (rz, ra))]
     if isinstance(loss, FormulaLoss):
         rg = loss.formula.curve(a, y, ra)
     else:
-        rg = CURVES[loss.name](a, y, ra, **loss_options(loss))
+        rg = _loss_curve(loss, a, y, ra)
     return curve(output, g, rg, z, a, rz, ra, moved)
+
+
+def _pair_curve(loss: Loss, z: Array, a: Array, y: Array, r: tuple[Array, Array]) -> Array:
+    """R{δ} of a loss that is paired with the output."""
+    if not loss.ignore_nan:
+        return PAIR_CURVES[loss.name](z, a, y, r, **loss_options(loss))
+    return by_target(
+        loss,
+        y,
+        a.shape[1],
+        lambda own, at, y_j: _pair_curve(own, z[:, at], a[:, at], y_j, (r[0][:, at], r[1][:, at])),
+    )
+
+
+def _loss_curve(loss: Loss, a: Array, y: Array, ra: Array) -> Array:
+    """R{∂J_i/∂a}."""
+    if not loss.ignore_nan:
+        return CURVES[loss.name](a, y, ra, **loss_options(loss))
+    return by_target(
+        loss, y, a.shape[1], lambda own, at, y_j: _loss_curve(own, a[:, at], y_j, ra[:, at])
+    )

@@ -16,7 +16,7 @@ constants are arrays (1,), or (n,) with one number for each unit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -331,6 +331,39 @@ def pull_back(
 
 def sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array | None) -> Array:
     """J_i of every sample, (batch,), from z and a of the output layer; y is None for pairs."""
+    if not loss.ignore_nan or y is None:
+        return _sample_losses(loss, output, z, a, y)
+    total = np.zeros(len(y), a.dtype)
+    for own, at, known, y_j in targets_of(loss, y):
+        total += np.where(known, _sample_losses(own, output, z[:, at], a[:, at], y_j), 0)
+    return total if loss.entry.summed else total / y.shape[1]
+
+
+def targets_of(loss: Loss, y: Array) -> Iterator[tuple[Loss, Array, Array, Array]]:
+    """Every target of a loss with ignore_nan, as if it were the only one.
+
+    (The loss of this target, the numbers of its outputs, in which rows it is known, its column with
+    0 where it is not.)
+    """
+    for j in range(y.shape[1]):
+        options = loss.options
+        weights = options.get("pos_weight")
+        if isinstance(weights, tuple) and len(weights) > 1:
+            options |= {"pos_weight": weights[j : j + 1]}
+        known = ~np.isnan(y[:, j])
+        column = np.where(known, y[:, j], 0)[:, None].astype(y.dtype)
+        yield Loss(loss.name, **options), loss.outputs_of(j, y.shape[1]), known, column
+
+
+def by_target(loss: Loss, y: Array, n_out: int, slope: Callable[..., Array]) -> Array:
+    """slope(loss, outputs, targets) of every target in the columns of its outputs, 0 where NaN."""
+    found = np.zeros((len(y), n_out), y.dtype)
+    for own, at, known, y_j in targets_of(loss, y):
+        found[:, at] = np.where(known[:, None], slope(own, at, y_j), 0)
+    return found if loss.entry.summed else found / y.shape[1]
+
+
+def _sample_losses(loss: Loss, output: Activation, z: Array, a: Array, y: Array | None) -> Array:
     if loss.pairs_with(output):
         value, _ = FROM_LOGITS[loss.name]
         return value(z, y, **loss_options(loss))
@@ -357,12 +390,22 @@ def output_slopes(
     """
     if loss.pairs_with(output):
         _, delta = FROM_LOGITS[loss.name]
+        if loss.ignore_nan and y is not None:
+
+            def of_target(own: Loss, at: Array, y_j: Array) -> Array:
+                return delta(z[:, at], a[:, at], y_j, **loss_options(own))
+
+            return [by_target(loss, y, a.shape[1], of_target)]
         return [delta(z, a, y, **loss_options(loss))]
     return slopes(output, loss_gradient(loss, a, y), z, a, constants)
 
 
 def loss_gradient(loss: Loss, a: Array, y: Array | None) -> Array:
     """∂J_i/∂a^L, (batch, n_L), of a loss that is defined on outputs."""
+    if loss.ignore_nan and y is not None:
+        return by_target(
+            loss, y, a.shape[1], lambda own, at, y_j: loss_gradient(own, a[:, at], y_j)
+        )
     if isinstance(loss, CustomLoss) and y is not None:
         return loss.evaluate(a, y)[1]
     if isinstance(loss, FormulaLoss) and y is not None:

@@ -158,6 +158,8 @@ def _samples(net: Network, X: object, y: object, sample_weight: object) -> list[
         raise ValueError(
             f"slow_backprop does not support {net.criterion}, whose samples are pairs of rows"
         )
+    if net.criterion.ignore_nan and np.isnan(targets).any():
+        raise ValueError("slow_backprop takes complete targets; y has NaN")
     weights = check.as_weights(sample_weight, len(rows), float64)
     s = [1.0] * len(rows) if weights is None else weights.tolist()
     if kind != "labels":

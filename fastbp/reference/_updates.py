@@ -314,7 +314,8 @@ def update(
         lr, decay = (1.0, 1.0) if factors is None else factors[:, l, groups.get(name, CONSTANTS)]
         decay *= optimizer.weight_decay
         hyper = Hyper(**optimizer.hyper(), pull=0.0)
-        hyper.shape = (widths[l], widths[l + 1]) if name == "W" else None
+        n_out = widths[l + 1]  # W has a row for each output of an embedding
+        hyper.shape = (theta[part].size // n_out, n_out) if name == "W" else None
         own = g[part]
         if optimizer.decoupled_weight_decay and optimizer.extrapolates:
             hyper.pull = hyper.lr * decay

@@ -9,7 +9,13 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metadata_routing import UNUSED
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from .._checks.arguments import check_flag
 from .._checks.keywords import hinting
@@ -23,9 +29,9 @@ from ..metrics._declarations import direction
 from ..metrics._metrics import Metric, score_of
 from ..optim import Optimizer
 from ..schedules import Schedule
-from ._arrays import SparseMatrix, checked_weights, refuse_masked_elements
+from ._arrays import SparseMatrix, checked_weights, refuse_masked_elements, with_numpy_dtype
 from ._callbacks import only_with_epochs, with_callbacks
-from ._estimator import BaseMLP, HeldOut
+from ._estimator import FLOATS, SPARSE, BaseMLP, HeldOut
 from ._fit import fit_estimator, fit_in_parts
 from ._members import mean_of
 from ._parameters import OfGates
@@ -47,7 +53,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ----------
     loss : str or Loss, default "squared_error"
         "squared_error", "poisson", or any regression loss of `fastbp.losses`, by name or as an
-        object, or a formula of `fastbp.gates.loss` whose targets are numbers.
+        object, or a formula of `fastbp.gates.loss` whose targets are numbers. With its option
+        `ignore_nan`, y may have NaN for targets that are not known.
     hidden_layer_sizes : int or array-like of int, default (100,)
         Number of units of each hidden layer.
     activation : str, Activation, ActivationFormula or list, default "relu"
@@ -415,10 +422,27 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _criterion(self) -> Loss:
         loss = resolve_loss(self.loss)
         if loss.entry.positive is not None:
-            return Loss(loss.name, **loss.entry.positive[1])
+            return Loss(loss.name, ignore_nan=loss.ignore_nan, **loss.entry.positive[1])
         if loss.targets != "numbers":
             raise ValueError(f"{loss} is not a regression loss: its targets are {loss.targets}")
         return loss
+
+    def _validated(
+        self, X: object, y: object, *, reset: bool
+    ) -> tuple[Array | SparseMatrix, Array]:
+        if not resolve_loss(self.loss).ignore_nan:
+            return super()._validated(X, y, reset=reset)
+        refuse_masked_elements(X=X, y=y)
+        rows = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=reset)
+        targets = check_array(
+            with_numpy_dtype(y),
+            ensure_2d=False,
+            dtype=FLOATS,
+            ensure_all_finite="allow-nan",
+            input_name="y",
+        )
+        check_consistent_length(rows, targets)
+        return rows, targets
 
     def _objective(self) -> tuple[str, Loss]:
         loss = self._criterion()
@@ -480,9 +504,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def _named_score(self) -> Metric | None:
-        """The score that a loss of the user's names, as a metric of which more is better."""
+        """The score that a loss of the user's names, as a metric of which more is better.
+
+        With targets that may be missing, it is R² over those that are known.
+        """
         criterion = self._some_network().criterion
-        metric = score_of(criterion) if criterion.entry.score is None else None
+        own = criterion.entry.score is None or criterion.ignore_nan
+        metric = score_of(criterion) if own else None
         if metric is None or direction(metric) is not False:
             return metric
         lower = metric
@@ -492,7 +520,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """Return R² of `predict`, as in scikit-learn.
 
         If the loss is one of your own that names a score, it is that score instead; its negative if
-        less is better.
+        less is better. With a loss that has `ignore_nan`, R² of each target is over the rows in
+        which it is known.
         """
         check_is_fitted(self)
         refuse_masked_elements(y=y, sample_weight=sample_weight)

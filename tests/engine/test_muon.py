@@ -190,6 +190,19 @@ def test_layers_with_options(network):
     np.testing.assert_allclose(net.theta, other.theta, rtol=0, atol=1e-9)
 
 
+def test_an_embedding_is_trained_by_adam():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
+    layers = [Dense(7, "tanh", embedding=fastbp.Periodic(3)), Dense(2)]
+    nets = [
+        network.from_layers(3, layers, dtype="float64", seed=0)
+        for network in (fastbp.Network, reference.Network)
+    ]
+    for net in nets:
+        net.fit(X, y, epochs=3, batch_size=10, optimizer=Muon(0.02))
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=0, atol=1e-9)
+
+
 def test_gradients_of_zero_and_of_rank_one():
     """A W without a gradient only decays; that of one row or column moves along it."""
     net = fastbp.Network((1, 4, 1), dtype="float64", seed=0)
