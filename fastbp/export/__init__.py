@@ -6,7 +6,9 @@
     to_torch(net)          torch.nn.Sequential                    pip install "fastbp[torch]"
     to_keras_weights(net)  the list that set_weights of Keras takes
 
-`net` is a network, or a fitted estimator of `fastbp.sklearn`.
+`net` is a network, or a fitted estimator of `fastbp.sklearn`. C and ONNX of a
+`fastbp.tabular.TableModel`, a `TabularClassifier` or a `TabularRegressor` take the raw columns of
+the table: the encoder and all networks are in the file.
 
 `from_state_dict`, `from_torch` and `from_keras_weights` make networks of these formats. An exported
 model contains only what is needed for predictions, so no dropout. C and ONNX of a

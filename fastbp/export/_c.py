@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from math import pi
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
 from .._types import Array
 from ._columns import columns_of, without_names
-from ._estimators import Exportable, network_of
+from ._estimators import Exportable, OfTable, network_of
 from ._folded import exported
 from ._table_model import TableParts, table_parts
 
@@ -63,7 +63,7 @@ static void {name}_softmax(real *v, int n) {{
 
 
 def c(
-    net: Exportable,
+    net: Exportable | OfTable,
     path: str | PathLike[str] | None = None,
     *,
     name: str = "model",
@@ -83,19 +83,20 @@ def c(
     a number that is not finite or an unknown category. If the columns have no names, the row is
     `const double row[n]`.
 
-    Of a model with a `fastbp.tabular.TableEncoder`, the row has a member for each of the encoder's
-    `features`: a double, NAN if it is missing; a text, NULL or "" if it is missing; or a date as
-    long long, in microseconds since 1970, `{NAME}_NO_DATE` if it is missing. Texts that the
-    training rows did not have are treated as the encoder does. The answers come from the mean of
-    the outputs of all networks.
+    Of a `fastbp.tabular.TableModel`, or another model with a `TableEncoder`, the row has a member
+    for each of the encoder's `features`: a double, NAN if it is missing; a text, NULL or "" if it
+    is missing; or a date as long long, in microseconds since 1970, `{NAME}_NO_DATE` if it is
+    missing. Texts that the training rows did not have are treated as the encoder does. The answers
+    come from the mean of the outputs of all networks.
 
     Parameters
     ----------
-    net : Network, MLPClassifier, MLPRegressor or model with an encoder
+    net : Network, MLPClassifier, MLPRegressor, or model with an encoder
         The network, or the fitted estimator of `fastbp.sklearn` whose `network_` is exported. The
         outputs for a classifier are the probabilities of `classes_`; for two classes, that of the
-        second one. A model with an encoder has the attributes `encoder`, `networks`, `target`,
-        `classes`, `target_mean`, `target_scale` and `temperature`.
+        second one. A model with an encoder is a fitted `fastbp.tabular.TableModel`,
+        `TabularClassifier` or `TabularRegressor`, or has the attributes `encoder`, `networks`,
+        `target`, `classes`, `target_mean`, `target_scale` and `temperature`.
     path : str or path-like, optional
         A file to write the source code to, either completely or not at all.
     name : str, default "model"
@@ -117,7 +118,7 @@ def c(
     TypeError
         `net` or `raw` is something else.
     ValueError
-        `name` is not an identifier of C, the estimator is not fitted, a parameter of the network is
+        `name` is not an identifier of C, the model is not fitted, a parameter of the network is
         not finite, or `raw` or `unknown` does not suit the network.
 
     Examples
@@ -137,7 +138,7 @@ def c(
     return source
 
 
-def _of_network(net: Exportable, name: str, raw: bool | None, unknown: str) -> str:
+def _of_network(net: Any, name: str, raw: bool | None, unknown: str) -> str:
     """The source of a network, or of one that knows the columns of a table."""
     network = network_of(net, "c")
     check_finite_parameters(network.layers, "C source takes finite weights only")

@@ -9,10 +9,12 @@ from .._network.base import NetworkBase
 
 if TYPE_CHECKING:
     from .._network.network import Network
-    from ..sklearn import MLPClassifier, MLPRegressor
+    from ..sklearn import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor
+    from ..tabular import TableModel
 
 # What an export takes, and a Pipeline of scikit-learn, which has no type hints.
 Exportable: TypeAlias = "Network | MLPClassifier | MLPRegressor"
+OfTable: TypeAlias = "TableModel | TabularClassifier | TabularRegressor"
 Pipeline: TypeAlias = Any
 
 
@@ -35,6 +37,8 @@ def network_of(model: Any, export: str) -> Network:
         )
     elif hasattr(model, "best_estimator_"):
         way = ": pass its best_estimator_"
+    elif is_of_table(model):
+        way = ", which has several networks and an encoder: export.c and export.onnx take all of it"
     raise TypeError(
         f"export.{export} takes a network or a fitted estimator of fastbp.sklearn; got {kind}{way}"
     )
@@ -44,6 +48,15 @@ def is_estimator(model: Any) -> bool:
     """Whether it is an estimator of fastbp.sklearn, which is not imported for this."""
     module = sys.modules.get("fastbp.sklearn")
     return module is not None and isinstance(model, (module.MLPClassifier, module.MLPRegressor))
+
+
+def is_of_table(model: Any) -> bool:
+    """Whether it is a TableModel, or an estimator with one; nothing is imported for this."""
+    tabular, estimators = map(sys.modules.get, ("fastbp.tabular", "fastbp.sklearn"))
+    return (tabular is not None and isinstance(model, tabular.TableModel)) or (
+        estimators is not None
+        and isinstance(model, (estimators.TabularClassifier, estimators.TabularRegressor))
+    )
 
 
 def is_pipeline(model: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .._files.atomic import atomic_write
 from .._network.finite import check_finite_parameters
 from ._columns import columns_of
-from ._estimators import Exportable, Pipeline, is_estimator, is_pipeline, network_of
+from ._estimators import Exportable, OfTable, Pipeline, is_estimator, is_pipeline, network_of
 from ._onnx_encoder import encoded_model
 from ._onnx_estimators import estimator_model
 from ._onnx_graph import Model
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def onnx(
-    net: Exportable | Pipeline,
+    net: Exportable | OfTable | Pipeline,
     path: str | PathLike[str] | None = None,
     *,
     name: str = "model",
@@ -40,11 +40,11 @@ def onnx(
     estimators, "variable" in the units of the target. If the columns have no names, there is one
     input "X" (batch, n_columns).
 
-    Of a model with a `fastbp.tabular.TableEncoder`, there is an input (batch, 1) for each of the
-    encoder's `features`: numbers in the dtype of the networks, NaN if missing; strings, "" if
-    missing; or dates as int64, in microseconds since 1970, the smallest int64 if missing, as in the
-    datetime64[us] of NumPy. Infinite numbers are not refused. The outputs are those of estimators,
-    from the mean of the outputs of all networks.
+    Of a `fastbp.tabular.TableModel`, or another model with a `TableEncoder`, there is an input
+    (batch, 1) for each of the encoder's `features`: numbers in the dtype of the networks, NaN if
+    missing; strings, "" if missing; or dates as int64, in microseconds since 1970, the smallest
+    int64 if missing, as in the datetime64[us] of NumPy. Infinite numbers are not refused. The
+    outputs are those of estimators, from the mean of the outputs of all networks.
 
     Of an estimator of `fastbp.sklearn`, or a Pipeline of scikit-learn that ends in one, the input
     is "X" (batch, n_features), and the outputs have the names of skl2onnx: "label" (batch,) and
@@ -56,8 +56,10 @@ def onnx(
     Parameters
     ----------
     net : Network, MLPClassifier, MLPRegressor, Pipeline or model with an encoder
-        The network, or the fitted estimator or pipeline. A model with an encoder has the attributes
-        `encoder`, `networks`, `target`, `classes`, `target_mean`, `target_scale` and `temperature`.
+        The network, or the fitted estimator or pipeline. A model with an encoder is a fitted
+        `fastbp.tabular.TableModel`, `TabularClassifier` or `TabularRegressor`, or has the
+        attributes `encoder`, `networks`, `target`, `classes`, `target_mean`, `target_scale` and
+        `temperature`.
     path : str or path-like, optional
         A file to write the model to, either completely or not at all.
     name : str, default "model"
@@ -79,7 +81,7 @@ def onnx(
     TypeError
         `net` or `raw` is something else.
     ValueError
-        A parameter of the network is not finite, the estimator is not fitted, the pipeline selects
+        A parameter of the network is not finite, the model is not fitted, the pipeline selects
         columns by name, or `raw` or `unknown` does not suit the network.
     ImportError
         The package onnx is not installed, or skl2onnx, which a pipeline needs.

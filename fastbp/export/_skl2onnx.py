@@ -9,7 +9,7 @@ import numpy as np
 
 from .._network.finite import check_finite_parameters
 from .._types import Array
-from ._estimators import fitted_networks, is_estimator, is_pipeline
+from ._estimators import fitted_networks, is_estimator, is_of_table, is_pipeline
 from ._onnx_estimators import emit_classes, emit_predictions, labels_are_integers
 from ._onnx_graph import OPSET, Graph
 from ._onnx_layers import emit_mean
@@ -130,9 +130,12 @@ def pipeline_model(pipeline: Any, name: str) -> Any:
     while is_pipeline(last):
         last = last.steps[-1][1]
     if not is_estimator(last):
+        way = "convert it with skl2onnx.to_onnx"
+        if is_of_table(last):
+            way = "pass its last step, pipeline[-1], which takes what the other steps return"
         raise TypeError(
-            f"export.onnx takes a Pipeline that ends in an estimator of fastbp.sklearn; this one "
-            f"ends in {type(last).__name__}: convert it with skl2onnx.to_onnx"
+            f"export.onnx takes a Pipeline that ends in an MLPClassifier or MLPRegressor of "
+            f"fastbp.sklearn; this one ends in {type(last).__name__}: {way}"
         )
     net = fitted_networks(last, "onnx")[0]
     register_skl2onnx()

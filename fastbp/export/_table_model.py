@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._network.finite import check_finite_parameters
+from ._estimators import is_of_table
 
 if TYPE_CHECKING:
     from .._network.network import Network
@@ -71,6 +72,11 @@ class TableParts:
             check_finite_parameters(net.layers, "an export takes finite weights only")
         if not self.classes and not len(self.target_mean) == len(self.target_scale) == n_outputs:
             raise ValueError(f"target_mean and target_scale must have {n_outputs} numbers each")
+        if any(type(label) is float for label in self.classes):
+            raise ValueError(
+                "an export takes classes that are texts, whole numbers or truth values; the model "
+                f"has {next(label for label in self.classes if type(label) is float)}"
+            )
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be positive; got {self.temperature}")
 
@@ -88,9 +94,14 @@ class TableParts:
 def table_parts(model: Any, raw: object, unknown: object) -> TableParts | None:
     """The parts of a model of a table with an encoder; None for anything else.
 
-    Raises ValueError for options that do not suit it: its exports take the raw columns, and treat
-    texts that the training rows did not have as the encoder does.
+    Raises ValueError if it is not fitted, and for options that do not suit it: its exports take the
+    raw columns, and treat texts that the training rows did not have as the encoder does.
     """
+    if is_of_table(model):
+        fitted = getattr(model, "model_", model)
+        if not getattr(fitted, "networks", None):
+            raise ValueError(f"this {type(model).__name__} is not fitted: fit it before the export")
+        model = fitted
     module = sys.modules.get("fastbp.tabular")  # which has been imported if there is an encoder
     if module is None or not isinstance(getattr(model, "encoder", None), module.TableEncoder):
         return None
