@@ -166,7 +166,7 @@ def file_options(args: argparse.Namespace, known: Format | None = None) -> FileO
         "delimiter": args.delimiter,
         "decimal": decimal,
         "thousands": thousands,
-        "units": args.units,
+        "units": args.units or list(known.units),
         "comment": args.comment,
         "encoding": args.encoding,
         "sheet": args.sheet,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks.words import listed
+from .._checks.words import counted, listed
 from .._files.atomic import check_writable
 from .._types import Array
 from ..errors import DataError, ModelFileError
@@ -202,8 +202,8 @@ def read(args: argparse.Namespace, model: TableModel) -> Table:
     )
     for name, texts in model.encoder.unseen(table).items():
         print(
-            f"fastbp: column {name!r}: {sum(texts.values())} cells with texts that the model does "
-            f"not know: {listed(map(repr, texts))}; all inputs of the column are 0 there",
+            f"fastbp: column {name!r}: {counted(sum(texts.values()), 'cell')} with a text that the "
+            f"model does not know: {listed(map(repr, texts))}; all inputs of the column are then 0",
             file=sys.stderr,
         )
     return table
