@@ -27,7 +27,13 @@ from .._types import Array
 from ..history import History
 from ..tabular import TableEncoder, TableModel
 from ..tabular._presets import NAMES
-from ._arrays import checked_weights, refuse_masked_elements, refuse_zero_weights
+from ._arrays import (
+    checked_weights,
+    refuse_masked_elements,
+    refuse_zero_weights,
+    with_numpy_dtype,
+)
+from ._callbacks import warn_user
 
 _MAX_SEED = 2**31
 
@@ -87,9 +93,15 @@ class BaseTabular(BaseEstimator):
             n_threads=self.n_threads,
             verbose=bool(self.verbose),
         )
-        self.model_ = model.fit(X, y, sample_weight=weights, validation_data=held_out)
+        try:
+            model.fit(X, y, sample_weight=weights, validation_data=held_out)
+        except KeyboardInterrupt:
+            if not model.networks:
+                raise
+            warn_user("Training interrupted by user.")
+        self.model_ = model
         self.histories_: list[History] = model.histories
-        self.n_iter_ = max(history.epochs for history in self.histories_)
+        self.n_iter_ = max((history.epochs for history in model.histories), default=0)
         self._importances = model.importances()
         if self.importance_type == "permutation":
             self._importances = model.importances(X, y)
@@ -163,7 +175,7 @@ class BaseTabular(BaseEstimator):
 
 def _one_pair(eval_set: Any) -> tuple[Any, Any]:
     """X and y of an eval_set: a pair, or a list with one pair."""
-    if isinstance(eval_set, list) and len(eval_set) == 1:
+    if isinstance(eval_set, (list, tuple)) and len(eval_set) == 1:
         eval_set = eval_set[0]
     if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
         raise ValueError(
@@ -206,7 +218,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     Attributes
     ----------
     classes_ : array, shape (n_classes,)
-        The class labels.
+        The class labels, of samples with a positive weight.
     model_ : TableModel
         The fitted model, with its encoder and networks.
     feature_importances_ : array, shape (n_features_in_,)
@@ -306,23 +318,27 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         X = self._rows(X, reset=True)
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        y = with_numpy_dtype(y)
         check_classification_targets(y)
         y = self._checked_target(y)
         check_consistent_length(X, y)
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
+        classes = np.unique(y)
+        if len(classes) < 2:
             raise ValueError(
-                f"y has only 1 class, {self.classes_[0]!r}; a classifier needs at least 2 classes"
+                f"y has only 1 class, {classes[0]!r}; a classifier needs at least 2 classes"
             )
         weights = checked_weights(sample_weight, X)
         if self.class_weight is not None:
             of_class = compute_sample_weight(self.class_weight, y)
             weights = of_class if weights is None else weights * of_class
         held_out = self._checked_held_out(X_val, y_val, sample_weight_val, eval_set)
-        return self._fit(X, y, weights, held_out)
+        self._fit(X, y, weights, held_out)
+        learned = set(self.model_.classes)  # of rows whose weight is not 0
+        self.classes_ = classes[[label in learned for label in classes.tolist()]]
+        return self
 
     def _checked_target(self, y: Any) -> Array:
-        return np.asarray(column_or_1d(y, warn=True))
+        return np.asarray(column_or_1d(with_numpy_dtype(y), warn=True))
 
     def predict_proba(self, X: Any) -> Array:
         """Return the calibrated probabilities (n, n_classes), in the order of classes_."""
