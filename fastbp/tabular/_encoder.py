@@ -257,7 +257,13 @@ class TableEncoder:
         DataError, TypeError, ValueError
             As `fit` and `transform` raise them.
         """
-        table, dtype = self._as_table(X), check_dtype(dtype)
+        return self._returned(self._learned_inputs(self._as_table(X), y, rows, dtype), X)
+
+    def _learned_inputs(
+        self, table: Table, y: Any, rows: Any = None, dtype: Any = "float32"
+    ) -> Any:
+        """What `fit_transform` returns, always as an array."""
+        dtype = check_dtype(dtype)
         chosen, target = self._fit(table, y, rows)
         columns = self._used()
         table = columns_in(table, columns)
@@ -269,7 +275,7 @@ class TableEncoder:
                 found = column.values[codes]
                 found[chosen] = cross_fitted(column, codes[chosen], target, self.smooth, folds)
                 crossed[i] = found
-        return self._returned(self._inputs(columns, table, dtype, crossed), X)
+        return self._inputs(columns, table, dtype, crossed)
 
     def _as_table(self, X: Any) -> Table:
         """The table to learn from: X itself, or what a frame or an array holds."""
@@ -515,8 +521,12 @@ class TableEncoder:
         TypeError, ValueError
             The encoder is not fitted, or `dtype` is invalid.
         """
+        return self._returned(self._inputs_for(X, dtype), X)
+
+    def _inputs_for(self, X: Any, dtype: Any = "float32") -> Any:
+        """What `transform` returns, always as an array."""
         columns, table = self._used(), self._chosen(X)
-        return self._returned(self._inputs(columns, table, check_dtype(dtype), {}), X)
+        return self._inputs(columns, table, check_dtype(dtype), {})
 
     def unseen(self, X: Any) -> dict[str, dict[str, int]]:
         """For each column of text the texts that `fit` did not see, and in how many rows they are.

@@ -23,6 +23,7 @@ from ..population import Population
 from ..schedules import CosLog4
 from ._presets import ACTIVATION, BETAS, RATE, SCALE_RATE, SMOOTHING, Preset
 
+_MIN_FOLDS = 4
 _MIN_VALIDATED = 5  # rows; with fewer, nothing is held out
 _MIN_CALIBRATED = 50  # rows; with fewer, the temperature stays 1
 _TEMPERATURES = np.exp(np.linspace(math.log(0.25), math.log(4.0), 129))
@@ -93,7 +94,7 @@ class Plan:
         ]
         last = Dense(self.n_outputs, "softmax" if self.classifies else "identity", init="zeros")
         loss = f"cross_entropy(label_smoothing={SMOOTHING})" if self.classifies else "squared_error"
-        seed = self.seed + k
+        seed = (self.seed + k) % 2**64
         return Network.from_layers(n_inputs, [*hidden, last], loss=loss, seed=seed)
 
     def optimizer(self) -> Adam:
@@ -117,11 +118,11 @@ class Plan:
 def folds_of(samples: Samples, plan: Plan) -> list[tuple[Array, Array]]:
     """For each member its rows to train on and those held out; none if there are too few rows.
 
-    Every row is held out by as many members as every other, give or take one; of a classification,
-    each fold has its share of every class.
+    There are as many folds as members, but at least four, so that a member is trained on three
+    quarters of the rows or more. Of a classification, each fold has its share of every class.
     """
     n, members = len(samples.y), plan.preset.members
-    n_folds = min(max(members, 2), n)
+    n_folds = _n_folds(n, plan)
     if n < _MIN_VALIDATED:
         return []
     order = np.random.default_rng(plan.seed).permutation(n)
@@ -133,6 +134,10 @@ def folds_of(samples: Samples, plan: Plan) -> list[tuple[Array, Array]]:
         (np.flatnonzero(fold != k % n_folds), np.flatnonzero(fold == k % n_folds))
         for k in range(members)
     ]
+
+
+def _n_folds(n: int, plan: Plan) -> int:
+    return min(max(plan.preset.members, _MIN_FOLDS), n)
 
 
 # ---- time ---------------------------------------------------------------------------------
@@ -160,7 +165,7 @@ def seconds_per_member(samples: Samples, plan: Plan) -> float:
 
 def _trained_rows(n: int, plan: Plan) -> int:
     """The rows that a member is trained on, of n."""
-    return n if n < _MIN_VALIDATED else n - n // min(max(plan.preset.members, 2), n)
+    return n if n < _MIN_VALIDATED else n - n // _n_folds(n, plan)
 
 
 def forecast(per_member: float, plan: Plan) -> float:

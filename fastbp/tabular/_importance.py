@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ def by_gradient(encoder: TableEncoder, nets: Sequence[Network], inputs: Array) -
 
 def _gradients(encoder: TableEncoder, net: Network, inputs: Array) -> Array:
     """The mean of |Σ (∂a/∂u)·(u − ū)| over rows and outputs, for each column."""
+    inputs = _dense(inputs)
     deviations = inputs - inputs.mean(axis=0)
     found = np.zeros(len(encoder.features))
     places = list(encoder.places.values())
@@ -37,6 +39,12 @@ def _gradients(encoder: TableEncoder, net: Network, inputs: Array) -> Array:
         v[:, k] = 1
         products = net.vjp(inputs, v) * deviations
         found += [abs(products[:, place].sum(axis=1)).mean() for place in places]
+    return found
+
+
+def _dense(inputs: Any) -> Array:
+    """The inputs as an array, which may have been sparse rows."""
+    found: Array = inputs.toarray() if hasattr(inputs, "toarray") else inputs
     return found
 
 
@@ -53,6 +61,7 @@ def by_permutation(
 
     L. Breiman, "Random Forests", Machine Learning 45 (2001).
     """
+    inputs = _dense(inputs)
     least = error(inputs)
     rng = np.random.default_rng(seed)
     found = {}

@@ -11,13 +11,13 @@ from typing import Any, Self
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.numbers import as_array
 from .._checks.words import counted, listed
 from .._network.network import Network
 from .._types import Array
+from ..errors import DataError
 from ..metrics import accuracy, r2
 from ..population import Population
-from ._answers import Answers, Class, refuse_holes
+from ._answers import Answers, Class, target_of
 from ._by_name import table_of
 from ._csv import Format
 from ._encoder import TableEncoder
@@ -135,7 +135,7 @@ class TableModel:
         if epochs is not None:
             changes["epochs"] = check.check_positive_int(epochs, "epochs")
             changes["min_steps"] = 1
-        self._preset = replace(preset_of(preset), **changes)
+        self._preset, self._name = replace(preset_of(preset), **changes), preset
         if task is not None and task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)} or None; got {task!r}")
         if encoder is not None and not isinstance(encoder, TableEncoder):
@@ -202,9 +202,9 @@ class TableModel:
         answers = Answers.of(
             target, choose_task(table, self._asked), table.target_names, table.source
         )
-        encoder = self._encoder_for(table)
-        inputs = encoder.fit_transform(table, target)
-        samples = Samples(inputs, answers.numbers(target, table.place), weights)
+        encoder = self._encoder_for(table, answers.task)
+        inputs = encoder._learned_inputs(encoder._as_table(table), target)
+        samples = Samples(inputs, answers.numbers(target, table.place, table.source), weights)
         held_out = None
         if validation_data is not None:
             held_out = _held_out(validation_data, encoder, answers)
@@ -224,29 +224,21 @@ class TableModel:
     def _table(self, X: object, y: object) -> Table:
         """The rows with their target."""
         table = X if isinstance(X, Table) else table_of(X, missing="keep", dates="parse")
+        target, names = _target_of(X, y, table), table.target_names
         if y is not None:
-            target = as_array(y, "y")
-            if target.ndim == 2 and target.shape[1] == 1:
-                target = target[:, 0]
-            if target.ndim not in (1, 2) or len(target) != table.n_rows or target.size == 0:
-                raise ValueError(
-                    f"y has shape {target.shape}; expected ({table.n_rows},), a target for each "
-                    f"row of {table.source}"
-                )
-            names = (
-                ("y",) if target.ndim == 1 else tuple(f"y{i + 1}" for i in range(target.shape[1]))
-            )
-            table = replace(table, target=target, target_names=names)
-        refuse_holes(table.require_target(), table.place, table.source)
-        return table
+            n = target.shape[1] if target.ndim > 1 else 1
+            names = ("y",) if n == 1 else tuple(f"y{i + 1}" for i in range(n))
+        return replace(table, target=target, target_names=names)
 
-    def _encoder_for(self, table: Table) -> TableEncoder:
+    def _encoder_for(self, table: Table, task: str) -> TableEncoder:
         """An encoder that is not fitted."""
         if self._given is not None:
-            return TableEncoder(**self._given.get_params())
+            options = self._given.get_params()
+            return TableEncoder(**{**options, "task": options["task"] or task})
         n_numbers = max(len(table.names) - len(table.text), 1)
         fitting = _MAX_PIECE_BYTES // (4 * n_numbers * table.n_rows)
-        return TableEncoder(pieces=min(self._preset.pieces, max(fitting, _MIN_PIECES)))
+        pieces = min(self._preset.pieces, max(fitting, _MIN_PIECES))
+        return TableEncoder(pieces=pieces, task=task)
 
     def _left(self, start: float) -> float:
         """The seconds that are left since `start`."""
@@ -353,10 +345,12 @@ class TableModel:
         X and y are as for `fit`.
         """
         answers = self._fitted()
-        table = self._table(X, y)
-        target, outputs = table.require_target(), self._outputs(table)
+        table = self._chosen(X)
+        target = _target_of(X, y, table)
+        numbers = answers.numbers(target, table.place, table.source)
+        outputs = self._outputs(table)
         if answers.classes:
-            return float(accuracy(outputs, answers.numbers(target, table.place)))
+            return float(accuracy(outputs, numbers))
         return float(r2(answers.values(outputs), target.astype(np.float64)))
 
     def _outputs_of_each(self, X: object) -> list[Array]:
@@ -366,7 +360,7 @@ class TableModel:
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def _forwarded(self, table: Table) -> list[Array]:
-        inputs = self.encoder.transform(table)
+        inputs = self.encoder._inputs_for(table)
         return [net.predict(inputs) for net in self.networks]
 
     def _outputs(self, X: object) -> Array:
@@ -421,12 +415,13 @@ class TableModel:
         if X is None:
             return dict(self._importance)
         if kind == "gradient":
-            return by_gradient(self.encoder, self.networks, self.encoder.transform(self._chosen(X)))
+            return by_gradient(self.encoder, self.networks, self.encoder._inputs_for(X))
         if kind != "permutation":
             raise ValueError(f"kind must be permutation or gradient; got {kind!r}")
-        table = self._table(X, y)
-        numbers = self._answers.numbers(table.require_target(), table.place)
-        inputs = self.encoder.transform(self._chosen(table))
+        table = self._chosen(X)
+        target = _target_of(X, y, table)
+        numbers = self._answers.numbers(target, table.place, table.source)
+        inputs = self.encoder._inputs_for(table)
         return by_permutation(self.encoder, self._error_of(numbers), inputs, seed)
 
     def _error_of(self, numbers: Array) -> Callable[[Array], float]:
@@ -511,7 +506,8 @@ class TableModel:
 
     def __repr__(self) -> str:
         if not self.networks:
-            return f"TableModel({self._preset})"
+            members = counted(self._preset.members, "network")
+            return f"TableModel({self._name!r}: {members}, not fitted)"
         sizes = "-".join(map(str, self.networks[0].widths))
         columns = counted(len(self.features), "column")
         return (
@@ -524,20 +520,26 @@ class TableModel:
 
 
 def _blocks(n: int) -> list[Array]:
-    return [np.arange(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)]
+    return [np.arange(start, min(start + _BLOCK, n)) for start in range(0, max(n, 1), _BLOCK)]
+
+
+def _target_of(X: object, y: object, table: Table, name: str = "y") -> Array:
+    """The checked target of a table of X: y, or by default that of X, if it is a Table."""
+    if y is None:
+        if not isinstance(X, Table):
+            raise DataError(f"{table.source}: expected a target: pass it as {name}")
+        y, name = X.require_target(), "the target"
+    return target_of(y, name, table.n_rows, table.place, table.source)
 
 
 def _held_out(data: Sequence[object], encoder: TableEncoder, answers: Answers) -> Samples:
     """The samples of validation data."""
     X, y, weights = check.split_validation(data)
-    table = encoder._chosen(X)
-    target = as_array(y, "y of validation_data")
-    if len(target) != table.n_rows:
-        raise ValueError(f"validation_data has {table.n_rows} rows of X and {len(target)} of y")
-    refuse_holes(target, table.place, "validation_data")
+    table = replace(encoder._chosen(X), source="validation_data")
+    target = _target_of(X, y, table, "y of validation_data")
     return Samples(
-        encoder.transform(table),
-        answers.numbers(target, table.place),
+        encoder._inputs_for(table),
+        answers.numbers(target, table.place, table.source),
         check.as_weights(
             weights, table.n_rows, np.dtype(np.float32), name="sample_weight of validation_data"
         ),
