@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -224,8 +226,9 @@ def lines(args: argparse.Namespace, model: TableModel, table: Table) -> Iterator
         columns.append(model.predict_std(table).reshape(table.n_rows, -1))
         names += [f"std of {name}" for name in model.target]
     yield [*names]
-    for row in np.concatenate(columns, axis=1).astype(np.float32):
-        yield [*_digits(row)]
+    places = [7 - math.floor(math.log10(scale)) for scale in model.target_scale]
+    for row in np.concatenate(columns, axis=1).tolist():
+        yield [str(round(number, n)) for number, n in zip(row, itertools.cycle(places))]
 
 
 def check(args: argparse.Namespace, model: TableModel) -> None:
