@@ -17,6 +17,7 @@ from ._cells import is_missing
 
 Class = str | int | float | bool
 Place = Callable[[int], str]
+_EXACT = 2.0**53  # smaller whole numbers are exact in float64
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Answers:
                     f"{source}: classes must be one column; the target has {y.shape[1]}"
                 )
             found = np.unique(y)
-            if found.dtype.kind == "f" and (found == np.round(found)).all():
+            whole = found.dtype.kind == "f" and (found == np.round(found)).all()
+            if whole and abs(found).max() < _EXACT:
                 classes = tuple(map(int, found.tolist()))
             else:
                 classes = tuple(found.tolist())
@@ -85,11 +87,18 @@ class Answers:
                 )
             return cls(names, classes)
         columns = _numbers(y, source)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, spread = columns.mean(axis=0), columns.std(axis=0)
-        if not np.isfinite(spread).all():
-            raise DataError(f"{source}: the target has numbers whose square overflows; scale them")
-        spread[(spread == 0) | (columns.min(axis=0) == columns.max(axis=0))] = 1
+        least, most = columns.min(axis=0), columns.max(axis=0)
+        with np.errstate(over="ignore", under="ignore"):
+            if not np.isfinite(most - least).all():
+                raise DataError(
+                    f"{source}: the numbers of the target are too far apart; scale them"
+                )
+            exponents = np.frexp(np.maximum(abs(least), abs(most)))[1]
+            moderate = np.ldexp(columns, -exponents)  # exact, and has squares
+            mean, spread = (
+                np.ldexp(each, exponents) for each in (moderate.mean(axis=0), moderate.std(axis=0))
+            )
+        spread[(spread == 0) | (least == most)] = 1
         return cls(names, (), tuple(mean.tolist()), tuple(spread.tolist()))
 
     @property
@@ -159,7 +168,9 @@ def target_of(value: object, name: str, n_rows: int, place: Place, source: str) 
             each.item() if isinstance(each, np.generic) else each for each in y.reshape(-1).tolist()
         ]
         if all(isinstance(each, str) for each in values):
-            return y.astype(object)
+            texts = np.empty(len(values), object)
+            texts[:] = [str(each) for each in values]
+            return texts.reshape(y.shape)
         if all(isinstance(each, Real) for each in values):
             found = np.array(values)  # truth values, or numbers
             if found.dtype.kind in "biuf":

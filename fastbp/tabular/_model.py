@@ -498,7 +498,8 @@ class TableModel:
         if not isinstance(reading, Mapping) or set(reading) != set(_READING):
             raise ValueError(f"reading has the fields {', '.join(_READING)}")
         marks: dict[str, Any] = {
-            name: tuple(each) if isinstance(each, list) else each for name, each in reading.items()
+            name: each if name in ("decimal", "thousands") else _list(each, name)
+            for name, each in reading.items()
         }
         model.reading = Format(**marks)
         model.n_columns = check.check_count(known["n_columns"], "n_columns")
