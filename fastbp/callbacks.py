@@ -268,6 +268,7 @@ class TerminateOnNaN:
     >>> hot = fastbp.optim.SGD(1e6)
     >>> net.fit([[3.0]], [[2.0]], epochs=99, optimizer=hot, callbacks=[end]).stopped_by
     'divergence'
+    >>> import numpy as np
     >>> end.error.epoch > 0 and bool(np.isfinite(net.theta).all())
     True
     """

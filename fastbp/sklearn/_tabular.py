@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -177,7 +177,8 @@ def _one_pair(eval_set: Any) -> tuple[Any, Any]:
     """X and y of an eval_set: a pair, or a list with one pair."""
     if isinstance(eval_set, (list, tuple)) and len(eval_set) == 1:
         eval_set = eval_set[0]
-    if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
+    of_pairs = isinstance(eval_set, list) and all(isinstance(each, tuple) for each in eval_set)
+    if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2 or of_pairs:
         raise ValueError(
             "eval_set must be [(X, y)] or (X, y): one pair, by which the best epochs are chosen"
         )
@@ -319,13 +320,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         y = with_numpy_dtype(y)
+        assert_all_finite(np.asarray(y), input_name="y")
         check_classification_targets(y)
         y = self._checked_target(y)
         check_consistent_length(X, y)
         classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
-                f"y has only 1 class, {classes[0]!r}; a classifier needs at least 2 classes"
+                f"y has only 1 class, {classes.tolist()[0]!r}; a classifier needs at least 2"
             )
         weights = checked_weights(sample_weight, X)
         if self.class_weight is not None:
@@ -343,7 +345,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def predict_proba(self, X: Any) -> Array:
         """Return the calibrated probabilities (n, n_classes), in the order of classes_."""
         check_is_fitted(self)
-        return self.model_.predict_proba(self._rows(X, reset=False)).astype(np.float64)
+        found = self.model_.predict_proba(self._rows(X, reset=False)).astype(np.float64)
+        return np.asarray(found / found.sum(axis=1, keepdims=True))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of predict_proba."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.numbers import as_array
 from .._checks.words import counted, listed
 from .._network.network import Network
 from .._types import Array
@@ -18,7 +19,7 @@ from ..errors import DataError
 from ..metrics import accuracy, r2
 from ..population import Population
 from ._answers import Answers, Class, target_of
-from ._by_name import table_of
+from ._by_name import columns_of, has_names, table_of
 from ._csv import Format
 from ._encoder import TableEncoder
 from ._ensemble import (
@@ -342,11 +343,11 @@ class TableModel:
     def score(self, X: object, y: object = None) -> float:
         """The accuracy of a classification, or R² of a regression.
 
-        X and y are as for `fit`.
+        X and y are as for `fit`; without y, the columns `target` of X are the target.
         """
         answers = self._fitted()
         table = self._chosen(X)
-        target = _target_of(X, y, table)
+        target = _target_of(X, y, table, columns=answers.target)
         numbers = answers.numbers(target, table.place, table.source)
         outputs = self._outputs(table)
         if answers.classes:
@@ -391,8 +392,8 @@ class TableModel:
         Parameters
         ----------
         X, y
-            Rows and their targets, as for `fit`; best such that the model has not seen. None takes
-            what `fit` has found by gradients on rows that members held out.
+            Rows and their targets, as for `score`; best such that the model has not seen. No X
+            takes what `fit` has found by gradients on rows that members held out.
         kind : {"permutation", "gradient"}, default "permutation"
             "permutation" is by how much the log loss or 1 − R² grows when the cells of the column
             are shuffled (Breiman 2001). "gradient" is the mean of |Σ (∂a/∂u)·(u − ū)| over rows and
@@ -419,7 +420,7 @@ class TableModel:
         if kind != "permutation":
             raise ValueError(f"kind must be permutation or gradient; got {kind!r}")
         table = self._chosen(X)
-        target = _target_of(X, y, table)
+        target = _target_of(X, y, table, columns=self.target)
         numbers = self._answers.numbers(target, table.place, table.source)
         inputs = self.encoder._inputs_for(table)
         return by_permutation(self.encoder, self._error_of(numbers), inputs, seed)
@@ -524,12 +525,18 @@ def _blocks(n: int) -> list[Array]:
     return [np.arange(start, min(start + _BLOCK, n)) for start in range(0, max(n, 1), _BLOCK)]
 
 
-def _target_of(X: object, y: object, table: Table, name: str = "y") -> Array:
-    """The checked target of a table of X: y, or by default that of X, if it is a Table."""
-    if y is None:
-        if not isinstance(X, Table):
-            raise DataError(f"{table.source}: expected a target: pass it as {name}")
+def _target_of(
+    X: object, y: object, table: Table, name: str = "y", columns: Sequence[str] = ()
+) -> Array:
+    """The checked target of a table of X: y, or by default what X has in these columns."""
+    if y is None and isinstance(X, Table):
         y, name = X.require_target(), "the target"
+    elif y is None:
+        found = columns_of(X) if columns and has_names(X) else {}
+        if not columns or not set(columns) <= set(found):
+            raise DataError(f"{table.source}: expected a target: pass it as {name}")
+        arrays = [as_array(found[column], column).reshape(-1) for column in columns]
+        y, name = np.stack(arrays, axis=1), "the target"
     return target_of(y, name, table.n_rows, table.place, table.source)
 
 
@@ -537,7 +544,7 @@ def _held_out(data: Sequence[object], encoder: TableEncoder, answers: Answers) -
     """The samples of validation data."""
     X, y, weights = check.split_validation(data)
     table = replace(encoder._chosen(X), source="validation_data")
-    target = _target_of(X, y, table, "y of validation_data")
+    target = _target_of(X, y, table, "y of validation_data", answers.target)
     return Samples(
         encoder._inputs_for(table),
         answers.numbers(target, table.place, table.source),

@@ -395,6 +395,19 @@ def test_a_target_that_a_table_has(models):
         model.score(made(columns))
     with pytest.raises(DataError, match="pass it as y"):
         model.score(columns)
+    assert model.score({**columns, "left": y}) == model.score(columns, y)
+    assert model.importances({**columns, "left": y}) == model.importances(columns, y)
+
+
+def test_several_targets_that_the_rows_have(models):
+    X, y = learned()[0], target_for("numbers")
+    frame = {**X, "y1": y[:, 0], "y2": y[:, 1]}
+    assert models["numbers"].score(frame) == models["numbers"].score(X, y)
+    with pytest.raises(DataError, match="pass it as y"):
+        models["numbers"].score({**X, "y1": y[:, 0]})
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(DataError, match="120 rows without a finite target"):
+            models["numbers"].score(frame | {"y2": np.full(N, wrong)})
 
 
 def test_targets_of_scores_and_importances_are_checked(models):
