@@ -48,6 +48,13 @@ CASES = {
         "loss": "cross_entropy(0.2)",
         "schedule": {"label_smoothing": "linear"},
     },
+    "targets that are missing": {"loss": "huber(ignore_nan=true)", "holes": True, "weights": True},
+    "scores of missing targets": {
+        "loss": "mse(ignore_nan=true)",
+        "holes": True,
+        "validation_split": 0.2,
+        "metrics": ["mae"],
+    },
     "schedule of dropout": {
         "layers": _layers(Dense(20, "relu", dropout=0.3), Dense(17, "tanh", dropout=0.5)),
         "schedule": {"lr": "cosine", "dropout": "coslog4"},
@@ -102,6 +109,8 @@ def data_of(spec, case):
         X, y = X[: N - 1], None
     else:
         y = targets_of(rng, spec, N, WIDTH)
+    if case.get("holes"):
+        y = np.where(rng.random(y.shape) < 0.4, np.nan, y)
     return X, y, rng.uniform(0.5, 2, len(X)) if case.get("weights") else None
 
 

@@ -76,6 +76,8 @@ _ELSEWHERE: dict[str, dict[str, str]] = {
         "momentum": "write fastbp.optim.SGD(lr, momentum=0.9)",
         "nesterov": "write fastbp.optim.SGD(lr, momentum=0.9, nesterov=True)",
         "amsgrad": "write fastbp.optim.Adam(amsgrad=True)",
+        "adamwschedulefree": "schedulefree",
+        "sgdschedulefree": "write fastbp.optim.ScheduleFree(lr, 'sgd')",
     },
     "schedule": {
         "none": "write schedule=None",

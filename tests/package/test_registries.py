@@ -505,6 +505,8 @@ HINTS = {
         "L-BFGS": "'lbfgs'",
         "adamm": "did you mean 'adam'?",
         "momentum": "write fastbp.optim.SGD(lr, momentum=0.9)",
+        "AdamWScheduleFree": "'schedulefree'",
+        "SGDScheduleFree": "write fastbp.optim.ScheduleFree(lr, 'sgd')",
     },
     "schedule": {
         "OneCycleLR": "'one_cycle'",
