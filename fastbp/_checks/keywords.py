@@ -155,6 +155,7 @@ _DENSE = {
     "normalization": "norm",
     "layernorm": "write norm='layer'",
     "rmsnorm": "write norm='rms'",
+    "batchnorm": "write norm='batch'",
     "kernelconstraint": "write max_norm=… or non_negative=True",
     "kernelregularizer": "penalties are arguments of the network: from_layers(…, l1=…, l2=…)",
     "frozen": "write trainable=False",
@@ -359,6 +360,8 @@ OF_LAYERS = {
     "get_weights": "use W and b, which are views: copy them to keep their values",
     "set_weights": "assign to W and b",
     "requires_grad": "use trainable",
+    "moving_mean": "use running_mean (n_out,)",
+    "moving_variance": "use running_var (n_out,)",
     "input": "the inputs of a layer are X, or a of the layer before",
     "output": "use a, the output of the last forward",
     "units": "use W.shape, which is (n_in, n_out)",
@@ -374,6 +377,9 @@ _NAMES = {
     **dict.fromkeys(("linear", "layer"), "write fastbp.Dense(n_out), without the inputs"),
     "dropout": "write fastbp.Dense(n_out, dropout=…)",
     "layernorm": "write fastbp.Dense(n_out, norm='layer')",
+    **dict.fromkeys(
+        ("batchnorm1d", "batchnormalization"), "write fastbp.Dense(n_out, norm='batch')"
+    ),
     "tensor": "pass NumPy arrays, which is all that fastbp takes",
     "nn": "layers are fastbp.Dense, and networks fastbp.Network",
     "layers": "layers are fastbp.Dense",
