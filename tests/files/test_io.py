@@ -264,8 +264,8 @@ def test_a_forged_architecture_is_refused(tmp_path, name):
 
 FORGED_METADATA = {
     "version": (
-        "8",
-        "expected version '1', '2', '3', '4', '5', '6' or '7' .* got '8': a newer fastbp",
+        "9",
+        "expected version '1', '2', '3', '4', '5', '6', '7' or '8' .* got '9': a newer fastbp",
     ),
     "author": ("me", "unknown metadata 'author'"),
     "architecture": ("[1]", "the architecture must be a JSON object; got a list"),

@@ -252,7 +252,7 @@ FORGED = {
     ),
     "a version that no network has": (
         lambda t, m, members: members[0].update(version="9"),
-        "member 0: expected version 1, 2, 3, 4, 5, 6, 7 of a network; got '9'",
+        "member 0: expected version 1, 2, 3, 4, 5, 6, 7, 8 of a network; got '9'",
     ),
     "a version of other fields": (
         lambda t, m, members: members[0].update(version="2"),
