@@ -18,7 +18,8 @@ from .._files.atomic import naming
 from ..errors import DataError
 
 BLOCK = 1 << 20  # bytes read at a time
-_CHUNK = 1 << 11  # bytes of a .zst file that are decompressed at once, to 90 MB at most
+_CHUNK = 1 << 11  # bytes of a frame that are decompressed at once, to 90 MB at most
+_XZ_MEMORY = 1 << 28  # for the dictionary of a file; xz -9 needs a quarter of it
 _MARKS = {  # the first bytes of a file that say its encoding; the longer ones first
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -44,11 +45,14 @@ class Reader(Protocol):
 # ---- compressed files ---------------------------------------------------------------------
 
 
-class _Zstd:
-    """A reader of a .zst file by the package zstandard, that notices where a file is cut off."""
+class _Frames:
+    """A reader of a compressed file of one or more frames, that notices where a file is cut off.
 
-    def __init__(self, file: Any, module: Any) -> None:
-        self._file, self._new = file, module.ZstdDecompressor().decompressobj
+    `new` makes an object that decompresses one frame.
+    """
+
+    def __init__(self, file: Any, new: Callable[[], Any]) -> None:
+        self._file, self._new = file, new
         self._frame: Any = None
         self._ahead = self._left = b""
 
@@ -63,7 +67,7 @@ class _Zstd:
             self._frame = self._frame or self._new()
             self._left = self._frame.decompress(chunk)
             if self._frame.eof:
-                self._ahead, self._frame = self._frame.unused_data, None
+                self._ahead, self._frame = self._frame.unused_data.lstrip(b"\0"), None  # padding
         n = min(len(buffer), len(self._left))
         buffer[:n] = self._left[:n]
         self._left = self._left[n:]
@@ -81,13 +85,17 @@ def _open_zstd(file: Any) -> Reader:
         raise ImportError(
             'reading .zst files needs zstandard: run pip install "fastbp[table]"'
         ) from error
-    return _Zstd(file, zstandard)
+    return _Frames(file, zstandard.ZstdDecompressor().decompressobj)
+
+
+def _open_xz(file: Any) -> Reader:
+    return _Frames(file, lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY))
 
 
 COMPRESSED: dict[str, Callable[[Any], Reader]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
+    ".xz": _open_xz,
     ".zst": _open_zstd,
 }
 

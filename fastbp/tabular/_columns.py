@@ -17,7 +17,7 @@ from .._checks.words import counted
 from .._types import Array
 from ._csv import DIGITS, EMPTY, TEXT, Cells
 from ._dates import Dates, other_formats, read_dates
-from ._problems import Problem, alternatives, at_first, shortened
+from ._problems import Problem, alternatives, as_missing, at_first, shortened
 
 BOOLEANS = ("False", "True")
 _LONGEST = 5  # letters of a truth value
@@ -212,7 +212,7 @@ def _ways(cells: Cells, column: int, required: bool, cell: str | None = None) ->
     spec = cells.spec(column)
     if required:
         return _TRAINED
-    as_hole = f"--na {shlex.quote(cell)} (as missing)" if cell is not None else ""
+    as_hole = as_missing(cell) if cell is not None else ""
     return alternatives(as_hole, f"--categorical {spec} (as text)", f"--drop {spec}")
 
 

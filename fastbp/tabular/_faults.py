@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from ._problems import (
     SHOWN,
     Problem,
     alternatives,
+    as_missing,
     at_first,
     data_error,
     shortened,
@@ -281,7 +281,7 @@ def _problems(
         elif group.n:
             yield problem(counted(group.n, what), group, "fill in a value", rows, drop)
     if found.infinite.n:
-        as_hole = f"--na {shlex.quote(found.infinite.cell)} (as missing)" if holes else ""
+        as_hole = as_missing(found.infinite.cell) if holes else ""
         what = counted(found.infinite.n, "infinite number")
         yield problem(what, found.infinite, "write finite numbers", as_hole, drop)
     for notation, group in list(found.notations.items())[:3]:
@@ -294,5 +294,5 @@ def _problems(
         names = found.text.row == 0 and not cells.named
         header = "--header yes if line 1 contains names" if names else ""
         what = counted(found.text.n, "text") + " in a column of numbers"
-        as_hole = f"--na {shlex.quote(found.text.cell)} (as missing)" if holes else ""
+        as_hole = as_missing(found.text.cell) if holes else ""
         yield problem(what, found.text, header, as_hole, as_text, drop)

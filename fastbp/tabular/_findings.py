@@ -10,6 +10,7 @@ import numpy as np
 from .._checks.words import counted, listed
 from .._types import Array
 from ._columns import names_rows
+from ._problems import shortened
 from ._table import Table
 
 _NEARLY_ALL = 0.95  # the share of missing cells that leaves little to learn from
@@ -50,7 +51,7 @@ def missing_in(table: Table, i: int) -> Array:
 def _of_texts(texts: Sequence[str], drop: str) -> Iterator[str]:
     distinct = Counter(texts)
     if len(distinct) == 1:
-        yield f"is constant: {texts[0]!r}{drop}"
+        yield f"is constant: {shortened(texts[0])}{drop}"
     if names_rows(len(distinct), len(texts)):
         n = f"{len(distinct):,} distinct texts in {len(texts):,} rows"
         yield f"probably names the rows: {n}{drop}"
@@ -59,7 +60,8 @@ def _of_texts(texts: Sequence[str], drop: str) -> Iterator[str]:
     for text in distinct:
         alike.setdefault(" ".join(text.lower().split()), []).append(text)
     for each in [each for each in alike.values() if len(each) > 1][:3]:
-        yield f"has levels that differ only in case or blanks: {listed(map(repr, sorted(each)), 4)}"
+        shown = listed(map(shortened, sorted(each)), 4)
+        yield f"has levels that differ only in case or blanks: {shown}"
 
 
 def _of_numbers(values: Array, n_missing: int, spec: str, drop: str) -> Iterator[str]:
@@ -178,7 +180,7 @@ def target_findings(table: Table, i: int) -> Iterator[str]:
         return
     rare = sorted(name for name, n in counts.items() if n < _ROWS_OF_CLASS)
     if rare:
-        yield f"classes with fewer than {_ROWS_OF_CLASS} rows: {listed(map(repr, rare), 4)}"
+        yield f"classes with fewer than {_ROWS_OF_CLASS} rows: {listed(map(shortened, rare), 4)}"
 
 
 def n_equal_rows(codes: Mapping[int, Array], most: int = 50_000_000) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -125,6 +126,12 @@ def alternatives(*remedies: str) -> str:
     if len(words) < 3:
         return " or ".join(words)
     return f"{', '.join(words[:-1])}, or {words[-1]}"
+
+
+def as_missing(cell: str) -> str:
+    """How a user says that a text means a missing value; "" if an option cannot take it."""
+    takes = 0 < len(cell) <= _CELL and cell.isprintable()
+    return f"--na {shlex.quote(cell)} (as missing)" if takes else ""
 
 
 def is_spec(name: str) -> bool:

@@ -257,6 +257,16 @@ def test_damaged_compressed_text_is_refused(write, ending, fault):
         read_table(write(damaged, "data.csv" + ending))
 
 
+def test_padding_and_memory_of_xz_files(write):
+    first, second = (lzma.compress(part.encode()) for part in (ROWS[:20], ROWS[20:]))
+    padded = first + bytes(8) + second + bytes(4)
+    same_as_rows(read_table(write(padded, "data.csv.xz")))
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 28}]
+    greedy = lzma.compress(ROWS.encode(), filters=filters)
+    with pytest.raises(DataError, match="damaged: Memory usage limit exceeded"):
+        read_table(write(greedy, "data.csv.xz"))
+
+
 @given(st.binary(max_size=60), st.sampled_from(list(COMPRESS)), st.integers(0, 60))
 def test_any_bytes_in_compressed_files(tmp_path_factory, content, ending, at):
     path = tmp_path_factory.mktemp("any") / f"data.csv{ending}"

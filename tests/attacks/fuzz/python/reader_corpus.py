@@ -167,6 +167,22 @@ def tables(folder: Path) -> dict[str, bytes]:
     return {f"valid-{i}": bytes([i]) + text.encode() for i, text in enumerate(texts)}
 
 
+def tables_with_holes(folder: Path) -> dict[str, bytes]:
+    texts = (
+        b"a,b,y\n1,NA,0\n,x,1\nnan,,0\n",
+        b"1,-9,0\nx,3,1\n1.5,5,0\n",
+        b"#n\na,b,y\n5%,$1,0\n-3 %,EUR 2,1\n",
+        b'a;b;y\n"1.234,5 kg";-9;0\n2kg;;1\n',
+        b"d,e,y\n31.12.2026,20260531,0\n,20260601,1\n",
+        "a;y\n\u00e4;0\n\u20ac;1\n".encode("cp1252"),
+        "a,y\n1,0\n2,1\n".encode("utf-16-le"),
+        b"d\tt\ty\n2026-05-31\ttrue\t0\n2026-06-01T10:00Z\tFALSE\t1\n",
+        b"f,y\nf,0\n4,1\nr,0\nf,1\n",
+        b"land,1970,1971,1972\nDE,1,2,3\n001,4,,6\n",
+    )
+    return {f"valid-{i}": bytes([i]) + text for i, text in enumerate(texts)}
+
+
 def _npy(array: np.ndarray, **options: object) -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array(file, array, **options)
@@ -253,6 +269,7 @@ MAKERS = {
     "formula": formulas,
     "names": names,
     "table": tables,
+    "holes": tables_with_holes,
     "npy": arrays,
     "npz": archives,
     "idx": images,

@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import io
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from fastbp.datasets import read_idx
 from fastbp.errors import DataError, DivergenceError, ModelFileError
 from fastbp.gates._formulas import parse_activation, parse_loss
 from fastbp.io import load, save
-from fastbp.tabular import TableNetwork, read_table
+from fastbp.tabular import TableNetwork, inspect, read_features, read_table
 from fastbp.tabular._preprocessing import Preprocessing
 from fastbp.tabular._table import choose_task
 
@@ -210,6 +211,58 @@ def read_csv_table(data: bytes, folder: Path) -> None:
     prep.targets(table, np.dtype(np.float32))
     stored = json.loads(json.dumps(prep.to_dict(), allow_nan=False))
     require(Preprocessing.from_dict(stored) == prep, "a stored preprocessing is the same")
+
+
+# What read_table is called with for a table with holes, in the same way.
+HOLE_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (".csv", {}),
+    (".csv", {"na": ["-9", "x", "1.50"], "header": "no"}),
+    (".csv", {"units": ["%", "EUR", "$"], "comment": "#"}),
+    (".csv", {"units": ["kg"], "decimal": ",", "thousands": ".", "na": ["-9"]}),
+    (".csv", {"date_formats": ["%d.%m.%Y", "%Y%m%d", "%H:%M %Y"]}),
+    (".csv", {"encoding": "cp1252", "delimiter": ";"}),
+    (".csv", {"encoding": "utf-16-le"}),
+    (".tsv", {"categorical": ["1"]}),
+    (".csv.gz", {}),
+    (".csv.xz", {"comment": "%"}),
+)
+
+
+def _xz(text: bytes) -> bytes:
+    return lzma.compress(text, preset=0)  # others take 90 MB
+
+
+def read_table_with_holes(data: bytes, folder: Path) -> None:
+    ending, options = HOLE_OPTIONS[data[0] % len(HOLE_OPTIONS)] if data else (".csv", {})
+    path = folder / f"table{ending}"
+    compress = {".csv.gz": gzip.compress, ".csv.xz": _xz}.get(ending, bytes)
+    # of a compressed file, either the text or the file is forged
+    path.write_bytes(compress(data[1:]) if len(data) % 2 else data[1:])
+    limits: dict[str, Any] = {"max_bytes": _MAX_BYTES}
+    report = inspect(path, target="1", **options, **limits)
+    check_text(str(report), _MIB)
+    for column in report.columns:
+        for each in (*column.warnings, *column.notes):
+            check_text(each)
+    json.dumps(report.to_dict(), allow_nan=False)
+    require(report.n_rows > 0, "a table has rows")
+    table = read_table(path, missing="keep", dates="parse", **options, **limits)
+    require(not np.isinf(table.values).any(), "numbers of a table are finite")
+    for note in table.notes:
+        check_text(note)
+    for i in range(len(table.names)):
+        texts, days = table.text.get(i), table.dates.get(i)
+        if texts is not None:
+            require(all(t is None or t == t.strip() != "" for t in texts.tolist()), "no empty text")
+        if texts is not None or days is not None:
+            require(np.isnan(table.values[:, i]).all(), "a column has one kind of cells")
+    kinds = {
+        "categorical": [table.names[i] for i in table.text],
+        "dated": [table.names[i] for i in table.dates],
+    }
+    options = {**options, **limits, **kinds}
+    again = read_features(path, table.names, missing="keep", dates="parse", **options)
+    require(np.array_equal(again.values, table.values, equal_nan=True), "new rows are the same")
 
 
 def read_array(data: bytes, folder: Path) -> None:
@@ -568,6 +621,8 @@ _TARGETS = (
     Target("names", read_names, (ValueError, TypeError, DivergenceError, ImportError),
            _s(NAME_WORDS, NAME_WORDS, _b), memory=(16 * _MIB, 200)),
     Target("table", read_csv_table, (DataError,), _s(CSV_WORDS, CSV_WORDS, _b), "table.csv",
+           memory=(16 * _MIB, 500)),
+    Target("holes", read_table_with_holes, (DataError,), _s(CSV_WORDS, CSV_WORDS, _b), "table.",
            memory=(16 * _MIB, 500)),
     Target("npy", read_array, (DataError,), _s(change.of_npy), "array.npy"),
     Target("npz", read_archive, (DataError,), _s(change.of_npz), "arrays.npz"),
