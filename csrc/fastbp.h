@@ -235,7 +235,7 @@ typedef struct fastbp_net fastbp_net_t;
 typedef enum {
     FASTBP_NORM_NONE = 0,
     FASTBP_NORM_LAYER = 1, /* (z − mean)/√(var + eps) · gain + shift, per row; gain[n], shift[n] */
-    FASTBP_NORM_RMS = 2, /* z/√(mean z² + eps) · gain; gain[n] */
+    FASTBP_NORM_RMS = 2,   /* z/√(mean z² + eps) · gain; gain[n] */
     /* (z − mean)/√(var + eps) · gain + shift, unit by unit; gain[n], shift[n], and the statistics
      * mean[n] and var[n], which are running means: see below */
     FASTBP_NORM_BATCH = 3,
@@ -251,7 +251,7 @@ typedef struct {
     bool residual;        /* requires n_in = n_out */
     double max_norm;      /* > 0: limit of every ‖W[:,k]‖ after an update; 0: no limit */
     bool non_negative;    /* W >= 0 after an update */
-    bool scale; /* a trained factor for each input: z = (u ⊙ scale) W + b, scale[n_in] */
+    bool scale;           /* a trained factor for each input: z = (u ⊙ scale) W + b, scale[n_in] */
     /* Layer 1: its first inputs are `numbers` numbers x, each of which becomes `width` inputs of W:
      * x itself, if `keeps`, and y_o = offset_o + Σ_k cos(2π frequency_k x + phase_k) projection_ko,
      * or max(0, y_o) if `rectified`; the other inputs follow. 0: no embedding. Trained: frequencies
@@ -534,7 +534,7 @@ typedef enum {
     X(lr)                                                                                          \
     X(momentum)                                                                                    \
     X(beta1)                                                                                       \
-    X(beta2) /* also ρ of Adadelta and α of RMSprop */                                           \
+    X(beta2) /* also ρ of Adadelta and α of RMSprop */                                             \
     X(eps)                                                                                         \
     X(dampening)      /* of momentum */                                                            \
     X(lr_decay)       /* of Adagrad */                                                             \
