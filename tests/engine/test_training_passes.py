@@ -331,7 +331,8 @@ def test_pull_back_goes_through_the_masks(name, kind):
     def recur(l, delta):
         if l < len(net.layers):
             above, residual = net.layers[l], net.dense[l].residual
-            g = above.delta @ above.W.T + (slopes[l + 1] if residual else 0)
+            W = above.W if above.scale is None else above.scale[:, None] * above.W
+            g = above.delta @ W.T + (slopes[l + 1] if residual else 0)
             slopes[l] = g
             return net.pull_back(l, g)
 
