@@ -39,7 +39,7 @@ void check_names(void) {
     CHECK(fastbp_slope_from_z(FASTBP_ACT_SILU) && !fastbp_slope_from_z(FASTBP_ACT_TANH), "slopes");
     fastbp_optimizer_t optimizer = {0};
     for (int i = 0; i < hypers; ++i) *fastbp_hyper_at(&optimizer, i) = i + 1;
-    CHECK(optimizer.lr == 1 && optimizer.most == hypers, "hyper-parameters by name");
+    CHECK(optimizer.lr == 1 && optimizer.rms == hypers, "hyper-parameters by name");
     CHECK(fastbp_hyper_at(&optimizer, hypers) == NULL, "past the end");
 }
 

@@ -122,13 +122,21 @@ static void check_falls(const case_t *of) {
 
 /* ---- a step by hand ---- */
 
+/* Where the rule takes its gradients: theta or, if it is schedule-free, y. */
+static const void *point_of(const state_t *state) {
+    const fastbp_optimizer_t *o = &state->optimizer.o;
+    const bool is_free = o->rule == FASTBP_RULE_FREE_SGD || o->rule == FASTBP_RULE_FREE_ADAM;
+    return is_free && o->t > 0 ? o->moment[1] : state->theta;
+}
+
 static void take_step(const setup_t *s, state_t *state) {
     fastbp_pass_t *pass;
+    const void *point = point_of(state);
     double cost;
     void *grad = vector_of(s, NULL);
     if (!CHECK_STATUS(fastbp_pass_new(&pass, s->net, s->rows), FASTBP_OK)) abort();
-    CHECK_STATUS(fastbp_forward(pass, state->theta, &s->data), FASTBP_OK);
-    CHECK_STATUS(fastbp_backward(pass, state->theta, &s->data, grad, &cost), FASTBP_OK);
+    CHECK_STATUS(fastbp_forward(pass, point, &s->data), FASTBP_OK);
+    CHECK_STATUS(fastbp_backward(pass, point, &s->data, grad, &cost), FASTBP_OK);
     CHECK_STATUS(fastbp_step(s->net, state->theta, grad, &state->optimizer.o), FASTBP_OK);
     fastbp_pass_free(pass);
     free(grad);
