@@ -73,6 +73,12 @@ static void check_options(void) {
         {.dropout = -0.1},
         {.dropout = NAN},
         {.residual = true},
+        {.numbers = -1, .n_frequencies = 2, .width = 2},
+        {.numbers = 100, .n_frequencies = 2, .width = 2},
+        {.numbers = 1, .n_frequencies = 0, .width = 2},
+        {.numbers = 1, .n_frequencies = 2, .width = 1, .keeps = true},
+        {.numbers = 1, .n_frequencies = 2, .width = 65},
+        {.numbers = 1, .n_frequencies = 1 << 20, .width = 2},
         {.max_norm = -1},
         {.max_norm = NAN}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
@@ -80,6 +86,7 @@ static void check_options(void) {
         REFUSE(spec.options = first);
     }
     const fastbp_layer_options_t last[] = {{.dropout = 0.1},
+                                           {.numbers = 1, .n_frequencies = 2, .width = 2},
                                            {.norm = FASTBP_NORM_RMS, .norm_eps = 1}};
     for (size_t i = 0; i < sizeof last / sizeof *last; ++i) {
         const fastbp_layer_options_t options[] = {{0}, {0}, last[i]};
