@@ -25,7 +25,7 @@ __all__ = ["load", "read_safetensors", "save", "write_safetensors"]
 
 
 def save(
-    net: NetworkBase | Population,
+    net: NetworkBase | Population | TableModel,
     path: str | os.PathLike[str],
     *,
     preprocessing: dict[str, object] | None = None,
@@ -34,19 +34,21 @@ def save(
 
     Parameters
     ----------
-    net : Network or Population
-        The network, or the population, all members of which go into one file. The weights must be
-        finite.
+    net : Network, Population or TableModel
+        The network, or the population, all members of which go into one file, or the model of a
+        table, as its method `save` writes it. The weights must be finite.
     path : path
         The file to write, by convention one that ends in .safetensors.
     preprocessing : dict or None, default None
         What to do with inputs and outputs, as a dict that JSON can hold; of a population, for
-        every member. None stands for `preprocessing` of the network, or of each member.
+        every member. None stands for `preprocessing` of the network, or of each member. A
+        TableModel has its own.
 
     Raises
     ------
     ValueError
-        For a NaN or an infinity in a weight, or in `preprocessing`.
+        For a NaN or an infinity in a weight, or in `preprocessing`; for a TableModel that is not
+        fitted, or one with `preprocessing`.
     TypeError
         For something else than a network or a population, for `preprocessing` that JSON cannot
         hold, and for a loss that is a function.
@@ -57,12 +59,26 @@ def save(
         write_members(path, list(net), preprocessing)
         return
     if not isinstance(net, NetworkBase):
-        raise TypeError(
-            f"save takes a fastbp.Network or a fastbp.Population; got {type(net).__name__}: give "
-            "a list of networks as fastbp.Population(networks)"
-        )
+        _save_table_model(net, path, preprocessing)
+        return
     preprocessing = net.preprocessing if preprocessing is None else preprocessing
     write_model(path, net._architecture, net.layers, net.seed, preprocessing, net.feature_names)
+
+
+def _save_table_model(
+    model: object, path: str | os.PathLike[str], preprocessing: dict[str, object] | None
+) -> None:
+    """Write the model of a table; TypeError for anything else."""
+    from .tabular import TableModel
+
+    if not isinstance(model, TableModel):
+        raise TypeError(
+            f"save takes a fastbp.Network, a fastbp.Population or a TableModel; got "
+            f"{type(model).__name__}: give a list of networks as fastbp.Population(networks)"
+        )
+    if preprocessing is not None:
+        raise ValueError("a TableModel has its own preprocessing: leave out preprocessing")
+    model.save(path)
 
 
 def load(path: str | os.PathLike[str]) -> Network | Population | TableModel:

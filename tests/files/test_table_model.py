@@ -791,7 +791,7 @@ def test_files_give_the_same_bits(kind, models, tmp_path):
         model.n_columns,
     )
     assert repr(loaded) == repr(model)
-    loaded.save(tmp_path / "again")
+    fastbp.io.save(loaded, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
     loaded.fit(learned()[0], target_for(kind))
 
@@ -901,6 +901,14 @@ def test_a_forged_encoder_is_refused(models, tmp_path):
             forged = known | {"encoder": {**known["encoder"], field: value}}
             with pytest.raises(ModelFileError):
                 fastbp.load(written(models["classes"], tmp_path / "forged", forged))
+
+
+def test_save_takes_no_other_preprocessing(models, tmp_path):
+    with pytest.raises(ValueError, match="leave out preprocessing"):
+        fastbp.io.save(models["number"], tmp_path / "model", preprocessing={})
+    with pytest.raises(ValueError, match="not fitted"):
+        fastbp.io.save(quick(), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_networks_that_do_not_fit_are_refused(models, tmp_path):
