@@ -142,7 +142,8 @@ class Answers:
         """The predictions for outputs (n, n_outputs): classes (n,), or numbers (n,) or (n, k)."""
         if self.classes:
             return np.asarray(np.array(self.classes)[outputs.argmax(axis=1)])
-        found = outputs.astype(np.float64) * self.scale + self.mean
+        with np.errstate(over="ignore"):
+            found = outputs.astype(np.float64) * self.scale + self.mean
         return np.asarray(found[:, 0] if len(self.target) == 1 else found)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from .._checks import arguments as check
 from .._checks.numbers import as_array
 from .._checks.words import counted, listed
+from .._messages import printable
 from .._network.network import Network
 from .._types import Array
 from ..errors import DataError
@@ -513,7 +514,7 @@ class TableModel:
         sizes = "-".join(map(str, self.networks[0].widths))
         columns = counted(len(self.features), "column")
         return (
-            f"TableModel({self.task}: {columns} -> {listed(self.target)}; "
+            f"TableModel({self.task}: {columns} -> {printable(listed(self.target))}; "
             f"{counted(len(self.networks), 'network')} {sizes})"
         )
 

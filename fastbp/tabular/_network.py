@@ -11,6 +11,7 @@ import numpy as np
 from .._checks.caller import warn_caller
 from .._checks.numbers import as_array
 from .._checks.words import counted, listed
+from .._messages import printable
 from .._network.network import Network
 from .._types import Array, Rows
 from ..errors import DataError
@@ -208,7 +209,8 @@ class TableNetwork(Network):
         answers = self._prep.answers(outputs)
         if self.task == "classification":
             return np.array(self.classes)[answers]
-        numbers = answers.astype(self.dtype)
+        with np.errstate(over="ignore"):
+            numbers = answers.astype(self.dtype)
         return numbers[:, 0] if len(self.target) == 1 else numbers
 
     def _target_of(self, y: object) -> Table:
@@ -306,7 +308,7 @@ class TableNetwork(Network):
 
     @property
     def _columns_text(self) -> str:
-        return f"{listed(self.features)} -> {listed(self.target)}"
+        return printable(f"{listed(self.features)} -> {listed(self.target)}")
 
     @property
     def _kind(self) -> str:
