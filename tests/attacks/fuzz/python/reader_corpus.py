@@ -22,6 +22,7 @@ import fastbp
 from fastbp import gates, optim
 from fastbp._cli.main import main as command
 from fastbp.io import save
+from fastbp.tabular import TableEncoder, TableModel
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 
@@ -69,7 +70,29 @@ def models(folder: Path) -> dict[str, bytes]:
         folder / "model"
     )
     found["valid-population"] = (folder / "model").read_bytes()
+    for name, y in (("classes", ["a", "b", "b", "a"] * 5), ("numbers", np.arange(20) / 8)):
+        found[f"valid-table-model-{name}"] = table_model(folder, y)
     return found
+
+
+def table_model(folder: Path, y: object) -> bytes:
+    """The file of a small TableModel, whose table has columns of all kinds, with holes."""
+    days = np.datetime64("2020-01-01") + np.arange(20) * 40
+    days[3] = "NaT"
+    columns = {
+        "size": [1.5, None, 2.0, 4.0] * 5,
+        "colour": ["red", "blue", "red", None, "green"] * 4,
+        "day": days,
+        "word": [f"w{i % 10}" for i in range(20)],
+    }
+    encoder = TableEncoder(pieces=2, max_one_hot=3)
+    model = TableModel("fast", n_members=2, epochs=1, encoder=encoder, seed=1).fit(columns, y)
+    widths = (model.encoder.n_inputs, 2, model.networks[0].widths[-1])
+    output = model.networks[0].activations[-1].name
+    loss = "cross_entropy" if output == "softmax" else "squared_error"
+    model.networks = [fastbp.Network(widths, output=output, loss=loss, seed=k) for k in (1, 2)]
+    model.save(folder / "model")
+    return (folder / "model").read_bytes()
 
 
 # What the command trains models of: the text of a table, and options.

@@ -34,7 +34,7 @@ from fastbp.datasets import read_idx
 from fastbp.errors import DataError, DivergenceError, ModelFileError
 from fastbp.gates._formulas import parse_activation, parse_loss
 from fastbp.io import load, save
-from fastbp.tabular import TableNetwork, inspect, read_features, read_table
+from fastbp.tabular import TableModel, TableNetwork, inspect, read_features, read_table
 from fastbp.tabular._preprocessing import Preprocessing
 from fastbp.tabular._table import choose_task
 
@@ -52,6 +52,12 @@ def read_model(data: bytes, folder: Path) -> None:
     (folder / "model").write_bytes(data)
     loaded = load(folder / "model")
     check_text(repr(loaded))
+    if isinstance(loaded, TableModel):
+        save(loaded, folder / "again")
+        again = load(folder / "again")
+        require(again._to_dict() == loaded._to_dict(), "a saved model knows the same")
+        _ask_table_model(loaded)
+        return
     if isinstance(loaded, fastbp.Population):
         loaded.save(folder / "again")
         nets, again = list(loaded), list(load(folder / "again"))
@@ -75,6 +81,16 @@ def _use_network(net: Network, again: Network) -> None:
     require(type(again) is type(net) and again.preprocessing == net.preprocessing, "the same table")
     if isinstance(net, TableNetwork):
         _ask_for_rows(net)
+
+
+def _ask_table_model(model: TableModel) -> None:
+    """Predict rows: one with holes only, and one with a cell that each column may have."""
+    cells = {"number": 1.0, "date": np.datetime64("2020-02-29"), "text": "?"}
+    row = {name: cells[kind] for name, kind in model.encoder.kinds.items()}
+    for rows in ([dict.fromkeys(row)], [row]):
+        with contextlib.suppress(DataError):
+            require(len(model.predict(rows)) == 1, "one answer per row")
+            require(model.predict(rows).tobytes() == model.predict(rows).tobytes(), "same bits")
 
 
 def _ask_for_rows(net: TableNetwork) -> None:
