@@ -35,7 +35,7 @@ from ._ensemble import (
     within,
 )
 from ._importance import by_gradient, by_permutation, of_ensemble
-from ._presets import preset_of
+from ._presets import MAX_ONE_HOT, preset_of
 from ._table import Table, choose_task
 
 KIND = "table"  # in `preprocessing`
@@ -44,8 +44,10 @@ _LISTS = ("target", "classes", "mean", "scale", "importance")
 _FIELDS = frozenset({"kind", "encoder", "temperature", "reading", "n_columns", *_LISTS})
 _READING = ("decimal", "thousands", "na", "date_formats", "units")  # what cells mean
 _BLOCK = 16_384  # rows whose inputs are in memory at a time when predicting
-_MAX_PIECE_BYTES = 2**30  # of the inputs; with more, numbers have fewer pieces, but at least
-_MIN_PIECES = 4
+# The most inputs that are pieces, and their memory; with many numbers or rows, each number has
+# fewer pieces, but at least _MIN_PIECES.
+_MAX_PIECES, _MAX_PIECE_BYTES = 2048, 2**30
+_MIN_PIECES = 8
 _MIN_BUDGET = 0.01  # s
 
 
@@ -238,9 +240,9 @@ class TableModel:
             options = self._given.get_params()
             return TableEncoder(**{**options, "task": options["task"] or task})
         n_numbers = max(len(table.names) - len(table.text), 1)
-        fitting = _MAX_PIECE_BYTES // (4 * n_numbers * table.n_rows)
+        fitting = min(_MAX_PIECES, _MAX_PIECE_BYTES // (4 * table.n_rows)) // n_numbers
         pieces = min(self._preset.pieces, max(fitting, _MIN_PIECES))
-        return TableEncoder(pieces=pieces, task=task)
+        return TableEncoder(pieces=pieces, max_one_hot=MAX_ONE_HOT, task=task)
 
     def _left(self, start: float) -> float:
         """The seconds that are left since `start`."""

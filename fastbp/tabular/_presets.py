@@ -29,7 +29,7 @@ class Preset:
     batch_size : int
         Rows per step.
     pieces : int
-        The pieces of each number; see `TableEncoder`.
+        The most pieces of a number; see `TableEncoder`.
     """
 
     members: int
@@ -41,17 +41,18 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "fast": Preset(4, (64,), 16, 300, 64, 32),
-    "default": Preset(8, (128, 128), 48, 1000, 64, 64),
-    "best": Preset(24, (128, 128), 64, 1500, 48, 64),
+    "fast": Preset(4, (64,), 16, 300, 32, 32),
+    "default": Preset(8, (64, 64), 48, 1000, 32, 128),
+    "best": Preset(16, (128, 128), 64, 1000, 32, 128),
 }
 NAMES: tuple[str, ...] = tuple(PRESETS)
 
 # Of all presets, by whether the task is a classification.
 ACTIVATION = {True: "selu", False: "mish"}
-RATE = {True: 0.04, False: 0.07}
+RATE = {True: 0.03, False: 0.05}
 SCALE_RATE = 1.0  # the factor of the rate of the trained scale of the inputs
 SMOOTHING = 0.1  # of the labels
+MAX_ONE_HOT = 256  # levels of a text, with an input each
 BETAS = (0.9, 0.95)
 
 
