@@ -263,7 +263,7 @@ class TerminateOnNaN:
 
     Examples
     --------
-    >>> import fastbp
+    >>> import fastbp, numpy as np
     >>> end = TerminateOnNaN(); net = fastbp.Network((1, 1), dtype="float64", seed=0)
     >>> hot = fastbp.optim.SGD(1e6)
     >>> net.fit([[3.0]], [[2.0]], epochs=99, optimizer=hot, callbacks=[end]).stopped_by

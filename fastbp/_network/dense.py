@@ -224,6 +224,10 @@ class Dense:
                     f"{self.activation} has a constant of that name: rename it"
                 )
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickle; those of version 0.1 have no scale and no embedding."""
+        self.__dict__.update({"scale": False, "embedding": None, **state})
+
     @property
     def is_plain(self) -> bool:
         """Whether the output is σ(z), without norm, dropout or residual."""

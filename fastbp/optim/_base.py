@@ -31,6 +31,9 @@ def _vectors(value: object, name: str) -> list[Array]:
     return [vector(each, f"{name}[{i}]") for i, each in enumerate(value)]
 
 
+# Hyper-parameters that version 0.1 did not have. A state has them only if they are not the default.
+_ADDED: dict[str, object] = {"decay_factors": None, "fan_in_scaling": False}
+
 # The fields of state_dict() with their checks.
 _STATE = {
     "name": text,
@@ -356,7 +359,11 @@ class Optimizer(Declared, ABC):
         with self._lock:
             return {
                 "name": type(self).__name__,
-                "hyper": {name: plain(getattr(self, name)) for name in self._fields},
+                "hyper": {
+                    name: plain(value)
+                    for name, value in ((name, getattr(self, name)) for name in self._fields)
+                    if name not in _ADDED or value != _ADDED[name]
+                },
                 "t": self.t,
                 "moments": [moment.copy() for moment in self.moments],
                 "average": None if self.average is None else self.average.copy(),
@@ -375,7 +382,7 @@ class Optimizer(Declared, ABC):
         """
         checked = self._checked(state)  # if it raises, nothing has changed
         with self._lock:
-            for name, value in checked["hyper"].items():
+            for name, value in (self._added() | checked["hyper"]).items():
                 setattr(self, name, value)
             self.reset()
             self.t, self.average_start = checked["t"], checked["average_start"]
@@ -427,8 +434,12 @@ class Optimizer(Declared, ABC):
         """Restore a pickle. Its arrays may be read-only, so `bind` checks them again."""
         self._lock, self._packed, self._tables = lock_for(self), None, None
         kept = {name: x for name, x in state.items() if name not in _OF_PROCESS}
-        self.__dict__.update(from_first_version(kept))
+        self.__dict__.update(self._added() | from_first_version(kept))
         self._changed()
+
+    def _added(self) -> dict[str, object]:
+        """The defaults of those of its hyper-parameters that version 0.1 did not have."""
+        return {name: value for name, value in _ADDED.items() if name in self._fields}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy with a state of its own."""

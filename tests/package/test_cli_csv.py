@@ -9,6 +9,7 @@ import fastbp
 from fastbp._cli.main import main
 
 QUICK = ["--epochs", "3", "--hidden", "4"]
+PLAIN = ["--preset", "plain"]
 
 
 @pytest.fixture(autouse=True)
@@ -133,11 +134,11 @@ def test_large_integer_classes_are_printed_exactly(capsys):
     assert answers <= {str(label) for label in labels}
     assert fastbp.load("m").preprocessing["classes"] == labels
     path = write(f"x,y\n1,{2**64 + 2**20}\n2,3\n3,3\n")
-    assert f"'y' is {2**64 + 2**20}" in refused(capsys, "train", path)
+    assert f"'y' is {2**64 + 2**20}" in refused(capsys, "train", path, *PLAIN)
 
 
 @pytest.mark.parametrize("missing", ["NA", "?", "-", ""])
 def test_a_missing_number_is_an_error(capsys, missing):
-    message = refused(capsys, "train", write(f"a,y\n1.5,1\n{missing},2\n"))
+    message = refused(capsys, "train", write(f"a,y\n1.5,1\n{missing},2\n"), *PLAIN)
     assert "column 1 ('a'): 1 " in message and "(in line 3); fill in a value" in message
     assert "--categorical" not in message
