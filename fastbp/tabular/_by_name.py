@@ -204,6 +204,8 @@ class _Found:
 def _check_sizes(cells: Mapping[str, Array], name: str) -> int:
     """Return the number of rows. DataError if columns differ in it, or if it is 0."""
     sizes = {feature: len(each) for feature, each in cells.items()}
+    if not sizes:
+        raise DataError(f"{name} has no columns; expected at least one")
     first = next(iter(sizes))
     for feature, size in sizes.items():
         if size != sizes[first]:

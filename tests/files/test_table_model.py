@@ -255,6 +255,12 @@ def test_names_that_repeat_are_refused():
         quick().fit(pandas.DataFrame(values, columns=["a", "a"]), values[:, 0])
 
 
+@pytest.mark.parametrize("X", [{}, [{}], np.empty((60, 0)), "data.csv", np.ones((3, 3, 3)), 3.0])
+def test_what_is_no_table(X):
+    with pytest.raises(DataError, match=r"has no columns|expected a data frame"):
+        quick().fit(X, np.arange(60) / 7)
+
+
 def test_a_table_of_no_rows_is_refused(models):
     with pytest.raises(ValueError, match="no rows"):
         models["number"].predict(made(learned(3)[0]).take(np.arange(0)))

@@ -348,6 +348,21 @@ def test_options_of_predict(capsys):
     )
 
 
+def test_cells_of_another_kind_are_refused(capsys):
+    write_customers()
+    assert main(["train", "customers.csv", "-q", *QUICK]) == 0
+    good = {"age": ["30"] * 9, "plan": ["pro"] * 9, "joined": ["2021-01-02"] * 9}
+    for name, cell in (("age", "thirty"), ("joined", "someday"), ("joined", "31.12.2020")):
+        cells = good[name].copy()
+        cells[4] = cell
+        write("new.csv", good | {name: cells})
+        err = refused(capsys, "predict", FILE, "new.csv")
+        assert err.startswith("fastbp: error: new.csv")
+        assert repr(name) in err
+        assert "line 6" in err
+        assert cell in err
+
+
 def test_arguments_in_the_wrong_order(capsys):
     write_customers()
     assert main(["train", "customers.csv", "-q", *QUICK]) == 0
