@@ -588,7 +588,10 @@ def test_the_task_of_means_is_that_of_the_model(kind):
     cells = [f"level {i % 80}" for i in range(400)]
     X, y = {"text": cells, "x": np.arange(400.0)}, np.arange(400) % 5
     task = "classification" if kind == "classes" else "regression"
-    model = quick(task=task).fit(X, np.stack([y, y], 1) if kind == "numbers" else y)
+    encoder = TableEncoder(max_one_hot=20)
+    model = quick(task=task, encoder=encoder).fit(
+        X, np.stack([y, y], 1) if kind == "numbers" else y
+    )
     means = [name for name in model.encoder.get_feature_names_out() if name.startswith("text mean")]
     assert len(means) == {"classes": 5, "number": 1, "numbers": 2}[kind]
 
