@@ -101,7 +101,7 @@ class BaseTabular(BaseEstimator):
             warn_user("Training interrupted by user.")
         self.model_ = model
         self.histories_: list[History] = model.histories
-        self.n_iter_ = max((history.epochs for history in model.histories), default=0)
+        self.n_iter_ = model._epochs
         self._importances = model.importances()
         if self.importance_type == "permutation":
             self._importances = model.importances(X, y)
@@ -227,7 +227,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     histories_ : list of History
         The record of the training of each member.
     n_iter_ : int
-        The largest number of epochs of a member.
+        The largest number of complete epochs of a member.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : array of str

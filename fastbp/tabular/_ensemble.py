@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -207,6 +207,8 @@ class Ensemble:
         The record of each; empty if Ctrl-C has ended the training.
     interrupted : bool
         Whether it has.
+    epochs : int
+        The largest number of complete epochs of a member.
     """
 
     networks: list[Network]
@@ -214,13 +216,18 @@ class Ensemble:
     shared: bool
     histories: list[History]
     interrupted: bool = False
+    epochs: int = 0
 
 
 class _Watch:
-    """A callback that keeps the error of a divergence."""
+    """A callback that counts epochs, and keeps the error of a divergence."""
 
     def __init__(self) -> None:
+        self.epochs = 0
         self.error: DivergenceError | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        self.epochs = epoch + 1
 
     def on_divergence(self, error: DivergenceError) -> None:
         self.error = error
@@ -290,6 +297,7 @@ def train(
         )
     except KeyboardInterrupt:
         ensemble.interrupted = True
+    ensemble.epochs = max(watch.epochs for watch in watches)
     _leave_out(ensemble, [watch.error for watch in watches])
     return ensemble
 

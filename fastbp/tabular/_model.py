@@ -220,7 +220,7 @@ class TableModel:
         ensemble = train(samples, held_out, plan, time_budget=budget, progress=self._verbose)
         self._take(encoder, answers, ensemble, temperature_of(ensemble) if classifies else 1.0)
         self.reading, self.n_columns = table.format, table.n_columns
-        self._importance = of_ensemble(encoder, ensemble)
+        self._importance, self._epochs = of_ensemble(encoder, ensemble), ensemble.epochs
         if ensemble.interrupted:
             raise KeyboardInterrupt
         return self

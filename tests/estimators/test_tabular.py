@@ -430,6 +430,7 @@ def test_ctrl_c_keeps_the_model(kind, monkeypatch):
         model = quick(kind).fit(data[0], target_of(kind, data))
     assert model.predict(data[0]).shape == (150,)
     assert model.feature_importances_.shape == (7,)
+    assert 2 <= model.n_iter_ <= 4
 
 
 @KINDS
