@@ -13,6 +13,7 @@ from ._encoder import TableEncoder
 from ._ensemble import Ensemble
 
 _ROWS = 1000  # of each member, for gradients after a fit
+_BLOCK = 4096  # rows whose gradients are in memory at a time
 
 
 def of_ensemble(encoder: TableEncoder, ensemble: Ensemble) -> dict[str, float]:
@@ -30,16 +31,17 @@ def by_gradient(encoder: TableEncoder, nets: Sequence[Network], inputs: Array) -
 
 def _gradients(encoder: TableEncoder, net: Network, inputs: Array) -> Array:
     """The mean of |Σ (∂a/∂u)·(u − ū)| over rows and outputs, for each column."""
-    inputs = _dense(inputs)
-    deviations = inputs - inputs.mean(axis=0)
+    mean, n = inputs.mean(axis=0), inputs.shape[0]
     found = np.zeros(len(encoder.features))
     places = list(encoder.places.values())
-    for k in range(net.widths[-1]):
-        v = np.zeros((len(inputs), net.widths[-1]), inputs.dtype)
-        v[:, k] = 1
-        products = net.vjp(inputs, v) * deviations
-        found += [abs(products[:, place].sum(axis=1)).mean() for place in places]
-    return found
+    for start in range(0, n, _BLOCK):
+        part = _dense(inputs[start : start + _BLOCK])
+        for k in range(net.widths[-1]):
+            v = np.zeros((len(part), net.widths[-1]), part.dtype)
+            v[:, k] = 1
+            products = net.vjp(part, v) * (part - mean)
+            found += [abs(products[:, place].sum(axis=1)).sum(dtype=np.float64) for place in places]
+    return np.asarray(found / n)
 
 
 def _dense(inputs: Any) -> Array:

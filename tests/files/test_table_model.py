@@ -756,7 +756,7 @@ def test_if_all_members_diverge_there_is_no_model(monkeypatch):
 # ---- importances --------------------------------------------------------------------------
 
 
-def test_importances():
+def test_importances(monkeypatch):
     rng = np.random.default_rng(0)
     X = {name: rng.normal(size=300) for name in "abc"}
     y = 3 * X["b"] + X["a"]
@@ -771,6 +771,8 @@ def test_importances():
     assert grown["b"] == pytest.approx(2 * 9 / 10, rel=0.2)  # the variance of b, twice
     assert grown == model.importances(X, y)
     assert grown != model.importances(X, y, seed=1)
+    monkeypatch.setattr("fastbp.tabular._importance._BLOCK", 7)
+    assert model.importances(X, kind="gradient") == pytest.approx(shares)
     fitted["a"] = 7.0
     assert model.importances()["a"] != 7.0
     with pytest.raises(ValueError, match="kind must be permutation or gradient"):
