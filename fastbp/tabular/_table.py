@@ -206,7 +206,7 @@ def choose_task(table: Table, task: str | None = None) -> str:
             )
             remedy = (
                 "choose another column (--target), write numbers as plain numbers, or, if these "
-                "are classes, use --task classification"
+                'are classes, use --task classification, or task="classification" in Python'
             )
             found = Problem(f"the target {shortened(table.target_names[0])}", what, remedy)
             raise data_error(table.source, [*identifiers(table), found])

@@ -371,6 +371,10 @@ def test_tasks_that_the_target_does_not_suit():
         quick(task="regression").fit(X60, ["a", "b"] * 30)
     with pytest.raises(DataError, match="classes must be one column; the target has 2"):
         quick(task="classification").fit(X60, np.eye(2)[[0, 1] * 30])
+    few, texts = {"x": np.arange(20.0)}, list("abcb") * 5
+    with pytest.raises(DataError, match='too many for classes.* task="classification" in Python'):
+        quick().fit(few, texts)
+    assert quick(task="classification").fit(few, texts).classes == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-200, 1.0, 1e150, 8e307])
