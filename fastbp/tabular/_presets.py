@@ -41,7 +41,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "fast": Preset(4, (64,), 16, 300, 32, 32),
+    "fast": Preset(4, (64,), 16, 800, 32, 32),
     "default": Preset(8, (64, 64), 48, 1000, 32, 128),
     "best": Preset(16, (128, 128), 64, 1000, 32, 128),
 }
