@@ -170,7 +170,10 @@ class NumpyBackend:
         g = grad.copy()
         for part in frozen:
             g[part] = 0
-        update(optimizer, theta, g, slices, self._net.widths)
+        widths, embedding = self._net.widths, self._net.dense[0].embedding
+        if embedding is not None:
+            widths = (embedding.n_outputs(widths[0]), *widths[1:])
+        update(optimizer, theta, g, slices, widths)
         for twin, kept in zip(state, before, strict=True):
             for part, values in zip(frozen, kept, strict=True):
                 twin[part] = values

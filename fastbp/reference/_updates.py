@@ -289,7 +289,8 @@ def update(
         The parts of theta by name, per layer, for clip_norm and for factors of lr and weight_decay.
         The default is one part.
     widths : sequence of int, default (1, 1)
-        The units of every layer, inputs first, for fan_in_scaling.
+        The units of every layer, for fan_in_scaling; first the inputs, or what an embedding makes
+        of them.
 
     Raises
     ------
@@ -314,8 +315,7 @@ def update(
         lr, decay = (1.0, 1.0) if factors is None else factors[:, l, groups.get(name, CONSTANTS)]
         decay *= optimizer.weight_decay
         hyper = Hyper(**optimizer.hyper(), pull=0.0)
-        n_out = widths[l + 1]  # W has a row for each output of an embedding
-        hyper.shape = (theta[part].size // n_out, n_out) if name == "W" else None
+        hyper.shape = (theta[part].size // widths[l + 1], widths[l + 1]) if name == "W" else None
         own = g[part]
         if optimizer.decoupled_weight_decay and optimizer.extrapolates:
             hyper.pull = hyper.lr * decay

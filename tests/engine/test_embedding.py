@@ -11,7 +11,7 @@ from layer_cases import check, training
 
 import fastbp
 from fastbp import Dense, Network, Periodic, Population, export, reference
-from fastbp.optim import LBFGS, SGD, Adam, AdamW
+from fastbp.optim import LBFGS, SGD, Adam, AdamW, Muon
 from fastbp.reference import objective
 from fastbp.testing import gradcheck
 
@@ -119,6 +119,22 @@ def test_bits_do_not_depend_on_threads(n_threads):
         return net.theta.tobytes()
 
     assert train(n_threads) == train(1)
+
+
+@pytest.mark.parametrize("rule", [SGD, AdamW, Muon])
+def test_fan_in_scaling_counts_what_the_embedding_makes(rule):
+    """A step with lr is one with 1/√n or 1/n of it for W, where W has n rows."""
+    X, y = data()
+    moved = []
+    for kind in KINDS:
+        for scaled in (True, False):
+            net = network("PLR", kind)
+            start = net.layers[0].W.copy()
+            net.train_batch(X, y, optimizer=rule(0.01, weight_decay=0.0, fan_in_scaling=scaled))
+            moved.append(net.layers[0].W - start)
+        scaled, plain = moved[-2:]
+        np.testing.assert_allclose(scaled, plain * len(start) ** -rule.fan_in_power, 1e-6, 1e-12)
+    np.testing.assert_allclose(*moved[::2], 1e-6, 1e-12)
 
 
 def test_rows_of_another_type_and_order_give_the_same_bits():
