@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.batch_norm import check_rows
 from .._types import Array, Ran, Session, SessionOptions, StepSettings, Trainee
 from ..optim import Optimizer
 from ..optim import resolve as resolve_optimizer
@@ -143,6 +144,7 @@ def lr_finder(
     batch_size = check.check_at_most_all(batch_size, "batch_size")
     net.criterion.check_batch_size(batch_size)
     batch_size, span = plan_batches(len(data[0]), batch_size, 1, rule)
+    check_rows(net.layers, batch_size, "a batch")
     n_threads = 0 if n_threads is None else check.check_n_threads(n_threads, "n_threads")
     smoothing = check.check_fraction(smoothing, "smoothing")
     stop_factor = check.check_positive(stop_factor, "stop_factor")

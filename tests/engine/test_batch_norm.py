@@ -511,6 +511,8 @@ def test_a_single_row_is_refused(kind):
         lambda: net.fit(X, y, batch_size=1),
         lambda: net.fit(X, y, batch_size=1, accumulate=4),
         lambda: net.partial_fit(X[:1], y[:1]),
+        lambda: fastbp.lr_finder(net, X, y, batch_size=1),
+        lambda: fastbp.lr_finder(net, X[:1], y[:1]),
     ):
         with pytest.raises(ValueError, match=ONE_ROW):
             call()
