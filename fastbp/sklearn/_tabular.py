@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -140,8 +141,9 @@ class BaseTabular(BaseEstimator):
         check_consistent_length(X_val, y_val)
         return X_val, self._checked_target(y_val), checked_weights(sample_weight_val, X_val)
 
+    @abstractmethod
     def _checked_target(self, y: Any) -> Array:
-        raise NotImplementedError
+        """The target as an array, after scikit-learn's checks."""
 
     @property
     def feature_importances_(self) -> Array:
