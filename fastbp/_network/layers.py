@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 
-import numpy as np
-
 from .._checks import arguments as check
 from .._checks.keywords import OF_LAYERS, hinting_attributes
 from .._types import Array, Lock
@@ -263,8 +261,11 @@ class Layer:
 
     @running_var.setter
     def running_var(self, value: object) -> None:
-        if "running_var" in self._parameters and not (np.asarray(value) >= 0).all():
-            raise ValueError(f"running_var must not be negative; got {value!r}")
+        to = self._parameters.get("running_var")
+        if to is not None:
+            value = check.as_parameters(value, to.shape, to.dtype, "running_var")
+            if not (value >= 0).all():
+                raise ValueError(f"running_var must not be negative; got {value!r}")
         self._set("running_var", value)
 
     @property

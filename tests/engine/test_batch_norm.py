@@ -359,6 +359,9 @@ def test_views_are_of_theta():
     assert net.layers[1].running_mean is None
     with pytest.raises(ValueError, match="running_var must not be negative"):
         layer.running_var = [1, 1, -1, 1]
+    for other in (None, "wide", ["1", "2", "3", "4"]):
+        with pytest.raises(TypeError, match="running_var must hold real numbers"):
+            layer.running_var = other
     with pytest.raises(AttributeError, match="this layer has no running_mean"):
         net.layers[1].running_mean = [0]
 
