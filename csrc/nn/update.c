@@ -580,7 +580,7 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
     constrain_columns(net, theta);
     fbp_leave_steps(net, optimizer, theta);
     fbp_set_fpmode(callers_mode);
-    fbp_arena_free(&arena);
+    if (is_muon) fbp_arena_free(&arena);
     optimizer->t += 1;
     return FASTBP_OK;
 }

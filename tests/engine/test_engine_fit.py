@@ -68,7 +68,8 @@ class Jittered(reference.Network):
         return self._rng.uniform(-1, 1, size.shape) * size
 
     def _session(self, data, optimizer, options):
-        def step(X, y, s):
+        def step(X, y, s, smoothing, dropout):
+            assert smoothing is dropout is None
             return self._jittered_step(X, y, s, optimizer)
 
         settings = self.criterion, self.seed, self.dtype

@@ -112,7 +112,7 @@ def test_rules(beside, lanes, rule):
     for k, each in enumerate(optimizers):
         each.lr = each.lr * (1 + k % 3)
     assert_same_as_alone(networks, Y, optimizer=optimizers, epochs=3, batch_size=40)
-    assert max(beside) > 0
+    assert (max(beside) > 0) == (rule != "muon")  # whose steps are products of whole matrices
 
 
 @pytest.mark.parametrize(
