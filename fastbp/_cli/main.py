@@ -73,7 +73,7 @@ def _run(args: argparse.Namespace, launch: Launched | None) -> int:
             _drop_output()
         named = error.filename is not None and error.strerror
         return _fail(f"{error.filename}: {error.strerror}" if named else str(error), 1)
-    except (ValueError, DivergenceError) as error:
+    except (ValueError, DivergenceError, ImportError) as error:  # of a package that is not there
         return _fail(str(error), 1)
     except MemoryError as error:
         return _fail(f"not enough memory: {error}", 1)

@@ -4,6 +4,7 @@ import csv
 import ctypes
 import io
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -511,3 +512,12 @@ def test_the_options_of_a_preset_are_those_that_exist():
     args = build_parser().parse_args(["train", "x.csv"])
     known = set(vars(args)) - {"parser", "run", "command", "comm"}
     assert known == taken | set(module._OF_PLAIN)
+
+
+def test_a_package_that_is_not_there_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    Path("table.parquet").write_bytes(b"PAR1")
+    assert main(["train", "table.parquet"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("fastbp: error: table.parquet: ")
+    assert err.count("\n") == 1 and 'pip install "fastbp[table]"' in err
