@@ -603,10 +603,16 @@ def _check_rows(array: Array, n_rows: int, name: str, rows_of: str) -> None:
         raise ValueError(f"{name} has {counted(len(array), 'row')}; {rows_of} has {n_rows:,}")
 
 
-def check_known(y: Array | None, loss: TargetRules, name: str = "y") -> None:
-    """ValueError if NaN stands for a target that is not known, and none is known."""
-    if loss.ignore_nan and y is not None and y.size and np.isnan(y).all():
+def check_known(
+    y: Array | None, loss: TargetRules, name: str = "y", *, weights: Array | None = None
+) -> None:
+    """ValueError if NaN stands for a target that is not known, and none with a weight is known."""
+    if not loss.ignore_nan or y is None or not y.size:
+        return
+    if np.isnan(y).all():
         raise ValueError(f"{name} is NaN everywhere: no target is known")
+    if weights is not None and np.isnan(y[weights > 0]).all():
+        raise ValueError(f"{name} is NaN wherever the weight is not 0: no target counts")
 
 
 def _known(dense: Array) -> Array:

@@ -180,6 +180,7 @@ class DifferentiableNetwork(NetworkBase):
         n, rows_of = self._rows_forwarded(), "the last forward"
         targets = self._targets(y, n, rows_of)
         s = check.as_weights(sample_weight, n, self._theta.dtype, rows_of=rows_of)
+        check.check_known(targets, self.criterion, weights=s)
         J = self._backward(targets, s, self._grad, self._hook_for(hook))
         self._show_delta()
         return J
@@ -390,6 +391,7 @@ class DifferentiableNetwork(NetworkBase):
         rows = self._inputs(X)
         targets = self._targets(y, len(rows))
         s = check.as_weights(sample_weight, len(rows), theta.dtype)
+        check.check_known(targets, self.criterion, weights=s)
         return backend.cost(theta, rows, targets, s)
 
     def _evaluate(self, X: Rows, y: Array | None, s: Array | None) -> tuple[float, Array]:
@@ -600,6 +602,7 @@ class DifferentiableNetwork(NetworkBase):
         rows = self._inputs(X)
         targets = self._targets(y, len(rows))
         s = check.as_weights(sample_weight, len(rows), self.dtype)
+        check.check_known(targets, self.criterion, weights=s)
         direction = check.as_parameters(v, self._theta.shape, self.dtype, "v")
         return self._backend.hvp(self._theta, rows, targets, s, direction)
 

@@ -181,6 +181,7 @@ class TrainableNetwork(DifferentiableNetwork):
         s = None
         if sample_weight is not None:
             s = check.as_weights(sample_weight, n, self._theta.dtype)
+            check.check_known(targets, self.criterion, weights=s)
         hook = self._hook_for(hook)
         self._check_rule(optimizer, hook)
         if type(X) is not np.ndarray:

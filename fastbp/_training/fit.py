@@ -350,6 +350,7 @@ def data_set(
     weights = check.as_weights(
         sample_weight, len(rows), net.dtype, name=names.sample_weight, rows_of=names.X
     )
+    check.check_known(targets, net.criterion, names.y, weights=weights)
     return rows, targets, weights
 
 
@@ -471,8 +472,8 @@ def _split(
     for part in (train, held):
         weights = source.data[2]
         if weights is not None:
-            check.as_weights(weights[source.among(part)], len(part), net.dtype)
-        check.check_known(y[source.among(part)], net.criterion)
+            weights = check.as_weights(weights[source.among(part)], len(part), net.dtype)
+        check.check_known(y[source.among(part)], net.criterion, weights=weights)
     if in_place:
         return Samples(source.data, source.among(train).astype(np.int32)), source.take(held)
     return Samples(source.take(train)), source.take(held)

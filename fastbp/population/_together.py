@@ -317,10 +317,12 @@ class Sources:
         if rows is not None and net.criterion.group > 1:
             raise TypeError(f"rows would part the rows that {net.criterion} takes together")
         weights = check.as_weights(options.sample_weight, len(X), net.dtype)
-        if weights is not None and rows is not None:
-            check.as_weights(weights[rows], len(rows), net.dtype)
-        if rows is not None and y is not None:
-            check.check_known(y[rows], net.criterion)
+        if rows is None:
+            check.check_known(y, net.criterion, weights=weights)
+        else:
+            own = None if weights is None else weights[rows]
+            own = check.as_weights(own, len(rows), net.dtype)
+            check.check_known(None if y is None else y[rows], net.criterion, weights=own)
         return Samples((X, y, weights), rows)
 
 

@@ -299,3 +299,30 @@ def test_bad_arguments(kind, rng):
     bits = network(kind, Loss("binary_cross_entropy", ignore_nan=True), "sigmoid")
     with pytest.raises(ValueError, match="y must lie between 0 and 1"):
         bits.fit(X, np.where(np.isnan(y), np.nan, 2.0))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_no_known_target_with_a_weight(kind, rng):
+    """J would be 0/0."""
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal((20, WIDTH))
+    y[10:] = np.nan
+    s = np.repeat([0.0, 1.0], 10)
+    net = network(kind, "mse(ignore_nan=true)", "identity")
+    before, optimizer = net.theta.copy(), fastbp.optim.Adam()
+    net.forward(X)
+    calls = (
+        lambda: net.fit(X, y, sample_weight=s, epochs=1),
+        lambda: net.fit(X, y, epochs=1, X_val=X, y_val=y, sample_weight_val=s),
+        lambda: net.train_batch(X, y, optimizer, sample_weight=s),
+        lambda: net.loss(X, y, sample_weight=s),
+        lambda: net.backward(y, sample_weight=s),
+        lambda: net.hvp(X, y, before, sample_weight=s),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="is NaN wherever the weight is not 0"):
+            call()
+    np.testing.assert_array_equal(net.theta, before)
+    if kind is fastbp.Network:
+        for rows in (None, [np.arange(20)]):
+            with pytest.raises(ValueError, match="is NaN wherever the weight is not 0"):
+                Population([net]).fit(X, y, rows=rows, sample_weight=s, epochs=1)
