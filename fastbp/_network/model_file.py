@@ -317,6 +317,10 @@ def make_network(
     for i, layer in enumerate(net.layers):
         for name, view in layer.parameters().items():
             view[...] = _read_finite(reader, f"{prefix}layers.{i}.{name}")
+            if name == "running_var" and view.min() < 0:
+                raise ModelFileError(
+                    f"{prefix}layers.{i}.running_var is a variance, and has {view.min():g}"
+                )
     return net
 
 

@@ -17,7 +17,7 @@ from thread_cases import assert_same_bits_on_any_number_of_threads
 import fastbp
 from fastbp import Dense, Norm, reference
 from fastbp.callbacks import EarlyStopping
-from fastbp.errors import DivergenceError
+from fastbp.errors import DivergenceError, ModelFileError
 from fastbp.optim import SGD, Adam, AdamW, Muon
 
 KINDS = pytest.mark.parametrize(
@@ -389,6 +389,16 @@ def test_a_file_keeps_the_names_of_inputs(tmp_path):
     net.feature_names = list("abcde")
     net.save(tmp_path / "net")
     assert fastbp.load(tmp_path / "net").feature_names == tuple("abcde")
+
+
+def test_a_file_with_a_negative_variance_is_refused(tmp_path):
+    net_of().save(tmp_path / "net")
+    tensors, metadata = fastbp.io.read_safetensors(tmp_path / "net")
+    name = next(name for name in tensors if name.endswith("running_var"))
+    forged = {**tensors, name: tensors[name] - 2}
+    fastbp.io.write_safetensors(tmp_path / "forged", forged, metadata)
+    with pytest.raises(ModelFileError, match=f"{name} is a variance, and has -1"):
+        fastbp.load(tmp_path / "forged")
 
 
 def test_a_population_file(tmp_path):
