@@ -90,9 +90,8 @@ def count_layers(factors: tuple[float, ...] | Factors | None) -> int | None:
     >>> count_layers((0.5, 1.0)), count_layers(Factors({"bias": 0.5}))
     (2, None)
     """
-    if isinstance(factors, Factors):
-        factors = factors.get(_LAYERS)  # type: ignore[assignment]
-    return None if factors is None else len(factors)
+    by_layer = factors.get(_LAYERS) if isinstance(factors, Factors) else factors
+    return len(by_layer) if isinstance(by_layer, tuple) else None
 
 
 def table(factors: tuple[float, ...] | Factors | None, n_layers: int) -> Array:

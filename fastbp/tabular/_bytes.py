@@ -132,9 +132,10 @@ def _decompressing(source: str) -> Iterator[None]:
 
 def check_encoding(encoding: object) -> str:
     """Return the name of an encoding of text that Python knows. Raises ValueError for another."""
-    with contextlib.suppress(LookupError, UnicodeError, ValueError, TypeError):
-        "a".encode(encoding)  # type: ignore[arg-type]  # no error: an encoding of text
-        return str(encoding)
+    if isinstance(encoding, str):
+        with contextlib.suppress(LookupError, UnicodeError, ValueError):
+            "a".encode(encoding)  # no error: an encoding of text
+            return encoding
     raise ValueError(
         f"encoding must be one that Python knows, such as utf-8, cp1252 or utf-16; got {encoding!r}"
     )

@@ -90,7 +90,7 @@ def _text(given: dict[str, Any]) -> TextColumn:
     if len(set(texts)) != len(texts) or "" in texts:
         raise ValueError(f"{what}: levels must be distinct, and not empty")
     given["means"] = tuple(
-        _numbers(each, f"{what}: means") for each in _list(given["means"], f"{what}: means")
+        _numbers(each, f"{what}: means") for each in list_of(given["means"], f"{what}: means")
     )
     column = TextColumn(**given)
     n = len(column.groups)
@@ -106,21 +106,22 @@ def _text(given: dict[str, Any]) -> TextColumn:
     return column
 
 
-def _list(value: Any, what: str) -> tuple[Any, ...]:
+def list_of(value: Any, what: str) -> tuple[Any, ...]:
+    """The elements of a list of a file. Raises ValueError for any other value."""
     if isinstance(value, (list, tuple)):
         return tuple(value)
     raise ValueError(f"{what} must be a list")
 
 
 def _texts(value: Any, what: str) -> tuple[str, ...]:
-    found = _list(value, what)
+    found = list_of(value, what)
     if any(type(each) is not str for each in found):
         raise ValueError(f"{what} must hold strings")
     return found
 
 
 def _numbers(value: Any, what: str) -> tuple[float, ...]:
-    return tuple(_number(each, what) for each in _list(value, what))
+    return tuple(_number(each, what) for each in list_of(value, what))
 
 
 def _number(value: Any, what: str) -> float:

@@ -23,6 +23,7 @@ from ._answers import Answers, Class, target_of
 from ._by_name import columns_of, has_names, table_of
 from ._csv import Format
 from ._encoder import TableEncoder
+from ._encoder_state import list_of
 from ._ensemble import (
     Ensemble,
     Plan,
@@ -478,7 +479,7 @@ class TableModel:
         if set(known) != _FIELDS or known["kind"] != KIND:
             raise ValueError(f"a model of a table has the fields {', '.join(sorted(_FIELDS))}")
         encoder = TableEncoder.from_dict(known["encoder"])
-        lists = {name: _list(known[name], name) for name in _LISTS}
+        lists = {name: list_of(known[name], name) for name in _LISTS}
         importance = lists.pop("importance")
         answers = Answers(**lists)
         temperature = known["temperature"]
@@ -502,7 +503,7 @@ class TableModel:
         if not isinstance(reading, Mapping) or set(reading) != set(_READING):
             raise ValueError(f"reading has the fields {', '.join(_READING)}")
         marks: dict[str, Any] = {
-            name: each if name in ("decimal", "thousands") else _list(each, name)
+            name: each if name in ("decimal", "thousands") else list_of(each, name)
             for name, each in reading.items()
         }
         model.reading = Format(**marks)
@@ -555,12 +556,6 @@ def _held_out(data: Sequence[object], encoder: TableEncoder, answers: Answers) -
             weights, table.n_rows, np.dtype(np.float32), name="sample_weight of validation_data"
         ),
     )
-
-
-def _list(value: object, name: str) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{name} must be a list")  # noqa: TRY004  of a file, so no TypeError
-    return tuple(value)
 
 
 def _seconds(number: float) -> str:
