@@ -108,6 +108,15 @@ class BaseTabular(BaseEstimator):
             self._importances = model.importances(X, y)
         return self
 
+    def _begin(self, X: Any, y: Any) -> Any:
+        """Check the parameters, that there is a target, and X, which is returned."""
+        self._validate_params()
+        refuse_masked_elements(y=y)
+        rows = self._rows(X, reset=True)
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        return rows
+
     def _rows(self, X: Any, *, reset: bool) -> Any:
         """X after scikit-learn's checks of names and numbers of columns; frames stay frames."""
         refuse_masked_elements(X=X)
@@ -316,11 +325,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         TypeError, ValueError
             If an argument or a parameter is invalid.
         """
-        self._validate_params()
-        refuse_masked_elements(y=y)
-        X = self._rows(X, reset=True)
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
+        X = self._begin(X, y)
         y = with_numpy_dtype(y)
         assert_all_finite(np.asarray(y), input_name="y")
         check_classification_targets(y)
@@ -446,11 +451,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         TypeError, ValueError
             If an argument or a parameter is invalid.
         """
-        self._validate_params()
-        refuse_masked_elements(y=y)
-        X = self._rows(X, reset=True)
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
+        X = self._begin(X, y)
         y = self._checked_target(y)
         check_consistent_length(X, y)
         held_out = self._checked_held_out(X_val, y_val, sample_weight_val, eval_set)
