@@ -483,6 +483,9 @@ class Trainee(Protocol):
     def _bind(self, optimizer: Any) -> None:
         """Allocate the optimiser's state for this network, or check that it belongs to it."""
 
+    def _check_rule(self, optimizer: Any, hook: Any = None) -> None:
+        """Raise an error if the rule of an optimiser does not go with the network or its hook."""
+
     def _session(self, data: Data, optimizer: Any, options: SessionOptions) -> DataSession:
         """A session over a checked data set."""
 

@@ -61,6 +61,7 @@ def save(
     if not isinstance(net, NetworkBase):
         _save_table_model(net, path, preprocessing)
         return
+    net._check_at_x("save")
     preprocessing = net.preprocessing if preprocessing is None else preprocessing
     write_model(path, net._architecture, net.layers, net.seed, preprocessing, net.feature_names)
 

@@ -56,6 +56,7 @@ class _Fitting:
 
     def __enter__(self) -> None:
         with self._net._lock:
+            self._net._check_at_x("fit")
             self._net._n_fits += 1
 
     def __exit__(self, *raised: object) -> None:
@@ -249,6 +250,8 @@ class NetworkBase:
         self._hook: Hook | None = None
         self._in_hook = False
         self._n_fits = 0  # that are running
+        self._at: object = None  # the optimiser in whose block of `extrapolated` theta is y
+        self._gradient_at: object = None  # that of the last backward
         self._dropout_step = 0
         self._trained = False  # whether the last forward was one for training
         self._warned_of_evaluation = False
@@ -290,6 +293,14 @@ class NetworkBase:
     def _fitting(self) -> _Fitting:
         """Around a fit, in which matmul_precision cannot be set."""
         return _Fitting(self)
+
+    def _check_at_x(self, call: str) -> None:
+        """Raise RuntimeError for a call in a block of `optim.extrapolated`."""
+        if self._at is not None:
+            raise RuntimeError(
+                f"in a block of extrapolated the network has the point y of {self._at!r}, and its "
+                f"own parameters x come back at the end: call {call} after the block"
+            )
 
     def _restore(self, theta: object, seed: int) -> None:
         """Take the parameters and the seed of a checkpoint."""
@@ -599,6 +610,7 @@ class NetworkBase:
 
         Raises ValueError for parameters that are not finite, OSError if the file cannot be written.
         """
+        self._check_at_x("save")
         write_model(
             path,
             self._architecture,

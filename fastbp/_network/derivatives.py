@@ -268,7 +268,7 @@ class DifferentiableNetwork(NetworkBase):
         delta = self._backend.delta
         for l, layer in enumerate(self._layers, 1):
             layer.show_delta(delta(l))
-        self._has_gradient = True
+        self._has_gradient, self._gradient_at = True, self._at
 
     def _rows_forwarded(self) -> int:
         """Rows of the last forward; RuntimeError if there was none."""

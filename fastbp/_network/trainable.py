@@ -24,7 +24,7 @@ from ..errors import DivergenceError
 from ..history import History
 from ..hooks import Hook
 from ..metrics._metrics import Metric
-from ..optim import LBFGS, Optimizer
+from ..optim import LBFGS, Optimizer, ScheduleFree
 from ..optim import resolve as resolve_optimizer
 from ..schedules._registry import Spec as ScheduleSpec
 from .backend import bind
@@ -59,8 +59,9 @@ class TrainableNetwork(DifferentiableNetwork):
         """Apply an optimiser to theta, with the gradient of the last backward.
 
         An optimiser keeps its state between calls, so pass the same object each time. Raises
-        RuntimeError before a backward, ValueError for an optimiser that a network of another size
-        has used. Warns once, with a UserWarning, if the network has dropout or batch norm and the
+        RuntimeError before a backward, and for a ScheduleFree whose gradient was not taken in
+        `optim.extrapolated`; ValueError for an optimiser that a network of another size has used.
+        Warns once, with a UserWarning, if the network has dropout or batch norm and the
         gradient comes from a forward without training=True, which drops nothing and uses running
         statistics.
 
@@ -74,6 +75,7 @@ class TrainableNetwork(DifferentiableNetwork):
         if not self._has_gradient:
             raise RuntimeError(check.NO_BACKWARD)
         self._check_rule(resolved)
+        self._check_gradient(resolved)
         if self._trains_apart and not self._trained:
             self._bind(resolved)  # if that raises, there is nothing to warn of
             self._warn_of_evaluation()
@@ -82,7 +84,11 @@ class TrainableNetwork(DifferentiableNetwork):
             self._count_steps(resolved)
 
     def _check_rule(self, optimizer: Optimizer, hook: Hook | None = None) -> None:
-        """Raise TypeError if a rule does not go with a hook or with the constraints of a layer."""
+        """Raise TypeError if a rule does not go with a hook or with the constraints of a layer.
+
+        RuntimeError in a block of `extrapolated`, ValueError for the points of another network.
+        """
+        self._check_at_x("step, train_batch and fit")
         if not isinstance(optimizer, Optimizer):  # which the step refuses
             return
         if optimizer.extrapolates and hook is not None:
@@ -100,6 +106,18 @@ class TrainableNetwork(DifferentiableNetwork):
             raise TypeError(
                 f"{type(optimizer).__name__} returns a mean of points that max_norm and "
                 "non_negative do not limit: take another optimizer, or layers without them"
+            )
+        if isinstance(optimizer, ScheduleFree):
+            optimizer.check_owner(self._theta)
+
+    def _check_gradient(self, optimizer: Optimizer) -> None:
+        """Raise RuntimeError if the gradient was not taken where the rule of a step needs it."""
+        elsewhere = self._gradient_at is not optimizer
+        if optimizer.extrapolates and optimizer.t > 0 and elsewhere:
+            raise RuntimeError(
+                f"{type(optimizer).__name__} steps by the gradient at its point y, and the last "
+                "backward was not there: run forward and backward in a block of "
+                "extrapolated(net, optimizer), and step after it"
             )
 
     def _warn_of_evaluation(self) -> None:

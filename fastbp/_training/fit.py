@@ -214,6 +214,8 @@ class _Steps:
         if parts is not None and isinstance(source, Stream):
             span = Span(epochs, None, batch_size)
         _check_logs(scoring, optimizer, schedule, span, runner)
+        if record is None:  # which may restore the state of the optimiser
+            net._check_rule(optimizer, net._hook)
         place = Place(initial_epoch)
         yield None
         begin = place

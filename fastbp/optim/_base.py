@@ -52,6 +52,7 @@ _OF_PROCESS = (
     "_tables",
     "_values",
     "_ready",
+    "_owner",
 )  # attributes that no pickle keeps
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Protocol, cast
+from weakref import ReferenceType, ref
+
+import numpy as np
 
 from .._checks.arguments import check_count, check_nonnegative, check_positive
 from .._checks.names import known_name
+from .._types import Array
 from ._averaging import Net
 from ._base import Optimizer
 from ._hyper import fractions, hyper, learning_rate
@@ -77,6 +81,33 @@ class ScheduleFree(Optimizer):
     ema = None  # x is the average
     needs_whole = True
     extrapolates = True
+    # the theta that x is, and how many steps there were when it was first seen
+    _owner: tuple[ReferenceType[Array], int] | None = None
+
+    def reset(self) -> None:
+        super().reset()
+        self._owner = None
+
+    def check_owner(self, theta: Array) -> None:
+        """Raise ValueError if the state belongs to another network; else take this one for it.
+
+        Copies of the network and of the optimiser, and states from files, go with any network
+        until they have made a step.
+
+        >>> free = ScheduleFree(); free.check_owner(np.zeros(3))
+        """
+        if self._bound is not None and self._bound[0] != theta.size:
+            return  # `bind` refuses it
+        of, since = (None, 0) if self._owner is None else (self._owner[0](), self._owner[1])
+        if of is theta:
+            return
+        known = of is not None and self._t > since
+        if known and not np.array_equal(cast(Array, of), theta, equal_nan=True):
+            raise ValueError(
+                "this ScheduleFree holds the points y and z of another network: use another "
+                "optimiser, or reset() this one"
+            )
+        self._owner = ref(theta), self._t
 
     @property
     def rule(self) -> str:
@@ -95,13 +126,23 @@ class ScheduleFree(Optimizer):
         return 0.5 if self.base == "adamw" else 1.0
 
 
+class Extrapolated(Net, Protocol):
+    """What `extrapolated` needs of a network."""
+
+    _at: object  # the ScheduleFree at whose point y it is
+
+    def _check_at_x(self, call: str) -> None:
+        """Raise RuntimeError for a call in a block of `extrapolated`."""
+
+
 @contextmanager
-def extrapolated(net: Net, optimizer: ScheduleFree) -> Iterator[Net]:
+def extrapolated(net: Extrapolated, optimizer: ScheduleFree) -> Iterator[Extrapolated]:
     """Return a context manager in whose block `net` has the point y of a ScheduleFree.
 
     A loop by hand computes its gradients there, and calls `step` outside the block, where the
-    network has x again. Raises TypeError for another optimiser, and ValueError if the optimiser
-    belongs to another network.
+    network has x again. In the block, `step`, `train_batch`, `fit`, `save` and another block raise
+    RuntimeError. Raises TypeError for another optimiser, and ValueError if the optimiser belongs to
+    another network.
 
     >>> import fastbp
     >>> net, free = fastbp.Network((1, 1), init="zeros"), ScheduleFree(0.25, "sgd")
@@ -114,6 +155,7 @@ def extrapolated(net: Net, optimizer: ScheduleFree) -> Iterator[Net]:
     """
     if not isinstance(optimizer, ScheduleFree):
         raise TypeError(f"optimizer must be a ScheduleFree; got {type(optimizer).__name__}")
+    net._check_at_x("extrapolated")
     own = net.theta.copy()
     if optimizer.t > 0:
         y = optimizer.moments[1]
@@ -122,8 +164,11 @@ def extrapolated(net: Net, optimizer: ScheduleFree) -> Iterator[Net]:
                 f"this ScheduleFree holds the state of {y.size} parameters; the network has "
                 f"{own.size}"
             )
+        optimizer.check_owner(net.theta)
         net.theta = y
+    net._at = optimizer
     try:
         yield net
     finally:
+        net._at = None
         net.theta = own

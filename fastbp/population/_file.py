@@ -71,6 +71,7 @@ def write_members(
     tensors: dict[str, Array] = {}
     for k, net in enumerate(nets):
         with naming_member(k, len(nets)):
+            net._check_at_x("save")
             found = describe_network(
                 path,
                 net._architecture,

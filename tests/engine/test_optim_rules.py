@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,10 @@ def walk(net, optimizer, noise=None):
     """theta after STEPS steps with fixed gradients, which do not depend on the loss."""
     theta = np.sin(np.arange(net.theta.size)).astype(np.float32)
     net.theta = theta
-    net.forward(np.zeros((1, WIDTHS[0])))
-    net.backward(np.zeros((1, WIDTHS[-1])))
+    at = optim.extrapolated(net, optimizer) if optimizer.extrapolates else nullcontext()
+    with at:
+        net.forward(np.zeros((1, WIDTHS[0])))
+        net.backward(np.zeros((1, WIDTHS[-1])))
     for g in gradients(net.theta.size):
         net.grad[...] = g
         if noise is not None:

@@ -111,6 +111,92 @@ def test_steps_by_hand_equal_those_of_train_batch(network, base):
     np.testing.assert_array_equal(two.theta, three.theta)
 
 
+@pytest.mark.parametrize("steps", [0, 2])
+@NETWORKS
+def test_training_and_saving_at_y_are_refused(network, steps, tmp_path):
+    net, X, y = case(network)
+    free, adam = ScheduleFree(0.05), Adam()
+    for _ in range(steps):
+        net.train_batch(X, y, free)
+    before = net.theta.copy()
+    calls = {
+        "fit": lambda: net.fit(X, y, epochs=1),
+        "partial_fit": lambda: net.partial_fit(X, y),
+        "LBFGS": lambda: net.fit(X, y, epochs=1, optimizer="lbfgs"),
+        "train_batch": lambda: net.train_batch(X, y, adam),
+        "step": lambda: net.step(free),
+        "save": lambda: net.save(tmp_path / "net"),
+        "io.save": lambda: fastbp.io.save(net, tmp_path / "net"),
+        "block": lambda: optim.extrapolated(net, free).__enter__(),
+    }
+    with optim.extrapolated(net, free):
+        net.value_and_grad(X, y)
+        here = net.theta.copy()
+        for call in calls.values():
+            with pytest.raises(RuntimeError, match="in a block of extrapolated the network has"):
+                call()
+        np.testing.assert_array_equal(net.theta, here)
+    assert free.t == steps and adam.t == 0 and not any(tmp_path.iterdir())
+    np.testing.assert_array_equal(net.theta, before)
+    net.step(free)
+    net.save(tmp_path / "net")
+
+
+def test_a_population_is_not_saved_at_y(tmp_path):
+    population = fastbp.Population.of(2, (1, 1))
+    with (
+        optim.extrapolated(population[1], ScheduleFree()),
+        pytest.raises(RuntimeError, match="call save after the block"),
+    ):
+        population.save(tmp_path / "nets")
+
+
+@NETWORKS
+def test_a_step_with_a_gradient_at_x_is_refused(network):
+    net, X, y = case(network)
+    free, other = ScheduleFree(0.05), ScheduleFree(0.05)
+    net.value_and_grad(X, y)
+    net.step(free)  # at first x, y and z are one
+    before = net.theta.copy()
+    net.value_and_grad(X, y)
+    with pytest.raises(RuntimeError, match="the last backward was not there: run forward and"):
+        net.step(free)
+    with optim.extrapolated(net, free):
+        net.value_and_grad(X, y)
+    other.load_state_dict(free.state_dict())
+    with pytest.raises(RuntimeError, match="the last backward was not there"):
+        net.step(other)
+    assert free.t == 1 and (net.theta == before).all()
+    net.step(free)
+    assert free.t == 2
+
+
+@NETWORKS
+def test_the_points_of_another_network_are_refused(network):
+    net, X, y = case(network)
+    free = ScheduleFree(0.05)
+    net.fit(X, y, epochs=2, optimizer=free)
+    other = case(network)[0]
+    before, t = other.theta.copy(), free.t
+    other.value_and_grad(X, y)
+    for call in (
+        lambda: other.fit(X, y, epochs=1, optimizer=free),
+        lambda: other.fit(fastbp.stream(X, y), epochs=1, optimizer=free),
+        lambda: other.train_batch(X, y, free),
+        lambda: other.step(free),
+        lambda: optim.extrapolated(other, free).__enter__(),
+    ):
+        with pytest.raises(ValueError, match="holds the points y and z of another network"):
+            call()
+    assert free.t == t and (other.theta == before).all()
+    twin = net.copy()  # which has the same x
+    twin.train_batch(X, y, free)
+    with pytest.raises(ValueError, match="of another network"):
+        net.train_batch(X, y, free)
+    free.reset()
+    other.train_batch(X, y, free)
+
+
 @BASES
 @NETWORKS
 def test_two_fits_equal_one(network, base):
