@@ -452,6 +452,9 @@ class Trainee(Protocol):
     def _copy_of_theta(self) -> Array:
         """Theta between two steps, whatever other threads do."""
 
+    def _non_finite(self) -> tuple[str, float] | None:
+        """The name and the value of the first parameter that is not finite, or None."""
+
     def _count_steps(self, optimizer: Any) -> None:
         """Note the steps of the optimiser of a fit that ends."""
 

@@ -9,16 +9,19 @@ class DivergenceError(ArithmeticError):
     """Raised by `fit` when the objective J is no longer finite.
 
     The step that found it does not update the parameters, so training can continue from them with a
-    lower learning rate.
+    lower learning rate. After the last step of a fit, no J is computed any more: then it is raised
+    for a parameter that is not finite, and the parameters stay as that step has left them.
 
     Parameters
     ----------
     value : float
-        The value of J.
+        The value of J, or of the parameter.
     epoch : int
         The epoch, counted from 0.
     step : int
         The step (batch) within the epoch, counted from 0.
+    parameter : str or None, default None
+        The parameter that the last step has spoilt, such as "layers[0].W"; None for J.
 
     Examples
     --------
@@ -26,21 +29,27 @@ class DivergenceError(ArithmeticError):
     12
     """
 
-    def __init__(self, value: float, *, epoch: int, step: int) -> None:
+    def __init__(
+        self, value: float, *, epoch: int, step: int, parameter: str | None = None
+    ) -> None:
+        what = f"the loss is {value} at" if parameter is None else f"{parameter} has {value} after"
         super().__init__(
-            f"the loss is {value} at epoch {epoch}, step {step} (counted from 0); "
+            f"{what} epoch {epoch}, step {step} (counted from 0); "
             "lower the learning rate, or scale the inputs and targets"
         )
         self.value = value
         self.epoch = epoch
         self.step = step
+        self.parameter = parameter
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.value, self.epoch, self.step)
+        return _rebuild, (type(self), self.value, self.epoch, self.step, self.parameter)
 
 
-def _rebuild(cls: type[DivergenceError], value: float, epoch: int, step: int) -> DivergenceError:
-    return cls(value, epoch=epoch, step=step)
+def _rebuild(
+    cls: type[DivergenceError], value: float, epoch: int, step: int, parameter: str | None = None
+) -> DivergenceError:
+    return cls(value, epoch=epoch, step=step, parameter=parameter)
 
 
 class ModelFileError(ValueError):

@@ -42,6 +42,7 @@ from .architecture import Architecture
 from .backend import Backend
 from .dense import Dense, check_layers, count_parameters, draw_parameters, settled
 from .describe import network_html, summary
+from .finite import first_lost
 from .layers import Layer
 from .model_file import write_model
 
@@ -478,6 +479,14 @@ class NetworkBase:
     def _copy_of_theta(self) -> Array:
         """Theta between two steps, whatever other threads do."""
         return self._lock.copy(self._theta)
+
+    def _non_finite(self) -> tuple[str, float] | None:
+        """The first parameter that is not finite, such as "layers[0].W", and its value, or None."""
+        with self._lock:
+            if check.looks_finite(self._theta, self.dtype):
+                return None
+            lost = first_lost(self._layers)
+        return None if lost is None else (f"layers[{lost[0]}].{lost[1]}", lost[3])
 
     @property
     def grad(self) -> Array:

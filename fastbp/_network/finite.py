@@ -17,17 +17,25 @@ def first_non_finite(array: np.ndarray) -> tuple[int, ...] | None:
     return None if finite.all() else tuple(np.argwhere(~finite)[0].tolist())
 
 
+def first_lost(layers: Iterable[Layer]) -> tuple[int, str, tuple[int, ...], float] | None:
+    """The layer, name, index and value of the first NaN or infinity in the parameters, or None."""
+    for i, layer in enumerate(layers):
+        for name, view in layer.parameters().items():
+            index = first_non_finite(view)
+            if index is not None:
+                return i, name, index, float(view[index])
+    return None
+
+
 def check_finite_parameters(layers: Iterable[Layer], why: str) -> None:
     """Raise ValueError for a parameter that is not finite; `why` says why it has to be.
 
     >>> import fastbp
     >>> check_finite_parameters(fastbp.Network((2, 1)).layers, "it is to be saved")
     """
-    for i, layer in enumerate(layers):
-        for name, view in layer.parameters().items():
-            index = first_non_finite(view)
-            if index is not None:
-                raise ValueError(
-                    f"layers.{i}.{name} holds {view[index]} at {list(index)}, which is not finite; "
-                    f"{why}"
-                )
+    lost = first_lost(layers)
+    if lost is not None:
+        i, name, index, value = lost
+        raise ValueError(
+            f"layers.{i}.{name} holds {value} at {list(index)}, which is not finite; {why}"
+        )

@@ -576,6 +576,7 @@ class Loop:
         if self._stopped_by is not None:
             first = self._span.epochs
         self._rows_done = self._session.rows_done
+        self._begun_finite = self._net._non_finite() is None
         if self.runs_ahead and self._needs_no_look():
             yield from self._run_ahead(first)
             history.stopped_by = self._stopped_by
@@ -603,9 +604,24 @@ class Loop:
         if self._runner.epoch_end(epoch, logs):
             self._stopped_by = self._stopped_by or "callback"
         last = self._stopped_by is not None or epoch + 1 == self._span.epochs
+        if last and self._ends_spoilt(epoch, self._steps - 1):
+            return True
         if self._record is not None:
             self._record.epoch_end(epoch + 1, self._stopped_by, last)
         return last
+
+    def _ends_spoilt(self, epoch: int, step: int) -> bool:
+        """Whether this last step, whose J was finite, has left parameters that are not."""
+        lost = self._spoilt() if self._begun_finite else None
+        if lost is None:
+            return False
+        parameter, value = lost
+        self._diverged(DivergenceError(value, epoch=epoch, step=step, parameter=parameter))
+        return True
+
+    def _spoilt(self) -> tuple[str, float] | None:
+        """A parameter that is not finite, and its value."""
+        return self._net._non_finite()
 
     def _pause(self, epochs: int) -> Steps[None]:
         """Ask at a rung whether to go on."""
@@ -625,6 +641,7 @@ class Loop:
     def _run_ahead(self, epoch: int) -> Steps[None]:
         """Run epochs, and look only between two slices."""
         carried = 0.0  # seconds since the last epoch ended
+        ran: Ran | None = None
         while epoch < self._span.epochs and self._stopped_by is None:
             left = max(self._deadline - perf_counter(), 0.0)
             end = min((rung for rung in self.rungs if rung > epoch), default=self._span.epochs)
@@ -647,6 +664,8 @@ class Loop:
                     self._add(ran, [ran.loss], rows, [carried])
             elif ran.done:
                 yield from self._pause(epoch)
+        if ran is not None and self._stopped_by in (None, "time_budget"):
+            self._ends_spoilt(epoch - ran.done, ran.step - 1)
 
     def _add(self, ran: Ran, losses: list[float], rows: int, took: list[float]) -> None:
         """Add epochs of so many rows to the history, with the seconds that each took."""
@@ -694,6 +713,7 @@ class Loop:
         finally:
             if self._schedule is not None and steps > 0:
                 self._schedule.advance(steps)
+        self._steps = steps
         before, self._rows_done = self._rows_done, self._session.rows_done
         self._speed = (self._rows_done - before) / max(perf_counter() - started, 1e-9)
         return {"loss": ran.loss} | self._lr(ran)

@@ -135,6 +135,7 @@ class SharedLoop(Loop):
                 self._schedule.advance(steps)
         if self._divided.sync_every:
             self._divided.average_state(cast(Optimizer, self._optimizer))
+        self._steps = steps
         before, self._rows_done = self._rows_done, self._session.rows_done
         self._speed = (self._rows_done - before) / max(perf_counter() - started, 1e-9)
         return {"loss": self._mean(ran)} | self._lr(ran)
@@ -265,12 +266,18 @@ class SharedLoop(Loop):
         self._stopped_by, saves, changed = divided.lead(decide)
         if changed is not None and not divided.leads:
             _change(self._net, self._optimizer, changed)
+        last = self._stopped_by is not None or epoch + 1 == self._span.epochs
+        if last and self._ends_spoilt(epoch, self._steps - 1):
+            return True
         if saves:
             stopped_by = None if self._stopped_by == "time_budget" else self._stopped_by
             self._save(Place(epoch + 1), stopped_by)
         if signals:
             self._act()
-        return self._stopped_by is not None or epoch + 1 == self._span.epochs
+        return last
+
+    def _spoilt(self) -> tuple[str, float] | None:
+        return cast("tuple[str, float] | None", self._divided.lead(self._net._non_finite))
 
     def _diverged(self, error: DivergenceError) -> None:
         stops = self._divided.lead(lambda: self._runner.diverged(error))

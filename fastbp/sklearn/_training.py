@@ -199,6 +199,15 @@ class Training:
         finally:
             if best is not None:
                 est.network_.theta = best
+        lost = est.network_._non_finite()
+        if lost is not None:
+            place = self.session.place
+            self.diverged = True
+            raise self.refusal(
+                DivergenceError(
+                    lost[1], epoch=place.epoch, step=place.step - 1, parameter=lost[0]
+                )
+            )
 
     def _train(self, tasks: Tasks, best: Array | None) -> Steps[None]:
         """Run epochs until there is a reason to stop; `best` receives theta at the best score."""

@@ -483,6 +483,15 @@ def test_a_diverging_step_moves_nothing(kind):
 
 
 @KINDS
+def test_a_running_variance_that_overflows_is_divergence(kind):
+    """Two updates of a variance of (1e20)² are beyond float32; PyTorch keeps an infinity."""
+    net, (X, y) = net_of(kind, dtype="float32"), samples(dtype="float32")
+    X[0, 0] = 1e20
+    with pytest.raises(DivergenceError, match=r"layers\[0\].running_var has inf after epoch 1"):
+        net.fit(X, y, epochs=2)
+
+
+@KINDS
 def test_a_frozen_layer_uses_and_keeps_its_running_statistics(kind):
     net, (X, y) = net_of(kind), samples()
     net.fit(X, y, epochs=2, batch_size=5)

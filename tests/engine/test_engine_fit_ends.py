@@ -3,6 +3,7 @@
 import _thread
 import copy
 import gc
+import pickle
 import signal
 import sys
 import threading
@@ -15,8 +16,9 @@ import pytest
 from engine_cases import DTYPES
 
 import fastbp
-from fastbp import _core
+from fastbp import _core, reference
 from fastbp._training.shuffle import permutation
+from fastbp.callbacks import EarlyStopping, TerminateOnNaN
 from fastbp.optim import SGD, Adam
 
 N, BATCH = 11, 4
@@ -97,6 +99,73 @@ def test_an_infinite_penalty_is_divergence(penalty):
     with pytest.raises(fastbp.DivergenceError, match="the loss is inf at epoch 0, step 0 "):
         net.fit(X, y, epochs=1)
     np.testing.assert_array_equal(net.theta, before)
+
+
+# ---- what the last step spoils -------------------------------------------------------------
+
+NETWORKS = pytest.mark.parametrize("network", [fastbp.Network, reference.Network])
+
+
+def spoils(optimizer, epoch, step):
+    """A callback that makes one step too large for float32."""
+
+    class Spoil:
+        def on_batch_end(self, made, logs):
+            if (logs["epoch"], made + 1) == (epoch, step):
+                optimizer.lr = 1e40
+
+    return Spoil()
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@NETWORKS
+def test_a_parameter_that_the_last_step_spoils_is_divergence(network, streams):
+    _, X, y = case("float32")
+    net = network((3, 4, 2), activation="tanh", dtype="float32", seed=5)
+    options = {"epochs": 2, "batch_size": BATCH, "optimizer": SGD(0.1)}
+    data = (fastbp.stream(X, y),) if streams else (X, y)
+    with pytest.raises(fastbp.DivergenceError, match=r"layers\[0\].W has .* after epoch 1") as info:
+        net.fit(*data, callbacks=[spoils(options["optimizer"], 1, 2)], **options)
+    error = pickle.loads(pickle.dumps(info.value))
+    assert (error.epoch, error.step, error.parameter) == (1, 2, "layers[0].W")
+    assert not np.isfinite(error.value) and str(error) == str(info.value)
+    assert options["optimizer"].t == 6
+
+
+def test_callbacks_and_checkpoints_at_a_spoilt_end(tmp_path):
+    net, X, y = case("float32")
+    sgd, end = SGD(0.1), TerminateOnNaN()
+    calls = [spoils(sgd, 1, 2), end, EarlyStopping("loss")]
+    options = {"epochs": 2, "batch_size": BATCH, "optimizer": sgd}
+    history = net.fit(X, y, callbacks=calls, checkpoint=tmp_path, **options)
+    assert history.stopped_by == "divergence" and history.epochs == 2
+    assert end.error.parameter == "layers[0].W"
+    assert not np.isfinite(net.theta).all()  # the loss of epoch 1 is from before its last step
+    other = case("float32")[0]
+    options["optimizer"] = SGD(0.1)
+    seen = []
+    resumed = other.fit(
+        X, y, checkpoint=tmp_path, callbacks=[EarlyStopping("loss"), lambda *e: seen.append(e)],
+        **options,
+    )  # fmt: skip
+    assert len(seen) == 1 and resumed.epochs == 2 and np.isfinite(other.theta).all()
+
+
+def test_a_member_that_its_last_step_spoils():
+    _, X, y = case("float32")
+    nets = [case("float32")[0] for _ in range(3)]
+    rates = [SGD(0.1), SGD(1e40), SGD(0.1)]
+    histories = fastbp.Population(nets).fit(X, y, epochs=1, optimizer=rates)
+    assert [each.stopped_by for each in histories] == [None, "divergence", None]
+    assert [each.epochs for each in histories] == [1, 1, 1]
+
+
+def test_a_parameter_that_was_infinite_before_may_stay():
+    net = fastbp.Network((3, 4, 2), activation="relu", dtype="float32", seed=5)
+    _, X, y = case("float32")
+    net.layers[0].b[1] = -np.inf  # a unit that is switched off
+    assert net.fit(X, y, epochs=2, optimizer=SGD(0.1)).epochs == 2
+    assert net.layers[0].b[1] == -np.inf
 
 
 def test_a_nan_of_another_output_than_the_label_is_divergence():

@@ -1,6 +1,7 @@
 """Weights of estimators that the user sets, and weights after a diverging fit."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -111,6 +112,19 @@ def test_a_diverging_fit_ends_with_the_best_weights_so_far():
     assert np.isfinite(model.predict(X)).all()
     with pytest.raises(ValueError, match="non-finite parameter weights.*the loss is (inf|nan) at"):
         model.set_params(early_stopping=False).fit(X, Y)
+
+
+def test_weights_that_the_last_step_spoils_are_refused():
+    options = {"solver": "sgd", "learning_rate_init": 1e40, "max_iter": 1, "momentum": 0}
+    model = MLPRegressor(hidden_layer_sizes=3, random_state=0, batch_size=len(X), **options)
+    match = r"non-finite parameter weights.*: layers\[0\].W has .* after epoch 0, step 0"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        with pytest.raises(ValueError, match=match):
+            model.fit(X.astype("float32"), Y)
+        # the best weights, which are those from before the first step, remain
+        model.set_params(early_stopping=True, batch_size=36).fit(X.astype("float32"), Y)
+    assert np.isfinite(model.predict(X)).all()
 
 
 def test_a_class_of_one_member_cannot_be_held_out():

@@ -55,6 +55,8 @@ elif what == "columns" and here:
     X = X[:, :3]
 elif what == "divergence":
     options["optimizer"] = fastbp.optim.SGD(1e30)
+elif what == "spoilt":
+    options |= {"optimizer": fastbp.optim.SGD(1e40), "time_budget": 1e-9}
 elif what == "folder":
     options["checkpoint"] = sys.executable + "/folder"
 fit = lambda: net.fit(X, y, comm=comm, epochs=4, batch_size=32, **options)
@@ -95,6 +97,7 @@ def test_an_error_of_one_rank_is_printed_once(tmp_path, what, who):
     [
         ("columns", 1, "X has 3 columns; the network takes 4 (widths[0])"),
         ("divergence", 0, "DivergenceError: the loss is"),
+        ("spoilt", 0, "DivergenceError: layers[0].W has"),
         ("folder", 0, "NotADirectoryError: "),
     ],
 )
