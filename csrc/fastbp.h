@@ -28,6 +28,7 @@ typedef enum {
     FASTBP_ERR_STATE = 4,    /* called in the wrong order, such as backward before forward */
     FASTBP_ERR_DIVERGED = 5, /* J is not finite; theta is as before that step */
     FASTBP_ERR_CALL = 6,     /* the caller's loss function failed; theta is as before that step */
+    FASTBP_ERR_VARIANCE = 7, /* theta has a negative running variance of batch norm */
 } fastbp_status_t;
 
 typedef enum { FASTBP_F32 = 0, FASTBP_F64 = 1 } fastbp_dtype_t;
@@ -400,7 +401,8 @@ bool fastbp_pass_overlaps(const fastbp_pass_t *pass, const void *at, size_t byte
  * which must not change until the backward pass and the derivatives are done. At a lower precision,
  * the factors of the gradient are x and a as this call left them, and δ^l as it is when the
  * recursion leaves layer l (fastbp_backward_layer for l − 1, fastbp_backward_gradient for l = 1):
- * what is written to a or δ^l later reaches σ' and gradients of b, but no product. */
+ * what is written to a or δ^l later reaches σ' and gradients of b, but no product.
+ * FASTBP_ERR_VARIANCE for a negative running variance. */
 fastbp_status_t fastbp_forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data);
 
 /* The forward pass of a training step: fastbp_forward with dropout and, in layers with
@@ -502,7 +504,7 @@ fastbp_status_t fastbp_hvp(fastbp_pass_t *pass, const void *theta, const void *v
 
 /* Writes a^L of data->rows rows to out (dense) and J, penalties included, to *cost. Either out or
  * cost may be NULL. Works through blocks of rows and keeps no intermediate results. May be called
- * from several threads at the same time. */
+ * from several threads at the same time. FASTBP_ERR_VARIANCE for a negative running variance. */
 fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost);
 

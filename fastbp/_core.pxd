@@ -13,6 +13,7 @@ cdef extern from "fastbp.h" nogil:
         FASTBP_ERR_STATE
         FASTBP_ERR_DIVERGED
         FASTBP_ERR_CALL
+        FASTBP_ERR_VARIANCE
 
     ctypedef enum fastbp_dtype_t:
         FASTBP_F32

@@ -172,6 +172,11 @@ cdef int _check(fastbp_status_t status) except -1 nogil:
             raise RuntimeError("called out of order")
         if status == FASTBP_ERR_ISA:
             raise ValueError(f"the ISA {isa()} has no products in bfloat16")
+        if status == FASTBP_ERR_VARIANCE:
+            raise ValueError(
+                "a running_var has a negative number, and a variance is not negative: "
+                "give it values of at least 0"
+            )
         raise ValueError("the engine refused an argument")
 
 

@@ -129,6 +129,18 @@ void fbp_move_statistics(const fbp_batch_t *batch, int l, const void *from, void
         vector_of(plan, l, VAR, 0), fbp_at(net, to, layer->var));
 }
 
+bool fbp_variances_fit(const fastbp_net_t *net, const void *theta) {
+    const bool f64 = net->dtype == FASTBP_F64;
+    bool negative = false;
+    for (const fbp_layer_t *layer = net->layer; layer < net->layer + net->n_layers; ++layer) {
+        if (layer->has.norm != FASTBP_NORM_BATCH) continue;
+        const void *var = fbp_at(net, theta, layer->var);
+        for (ptrdiff_t k = 0; k < layer->n_out; ++k)
+            negative |= f64 ? ((const double *)var)[k] < 0 : ((const float *)var)[k] < 0;
+    }
+    return !negative;
+}
+
 static size_t bytes_of(const fastbp_net_t *net, int l) {
     const fbp_layer_t *layer = &net->layer[l - 1];
     if (layer->has.norm != FASTBP_NORM_BATCH) return 0;

@@ -43,6 +43,9 @@ FBP_INLINE bool fbp_leaves_out(const fbp_batch_t *batch) {
  * normed by the batch. from and to are laid out as theta and may be the same. */
 void fbp_move_statistics(const fbp_batch_t *batch, int l, const void *from, void *to);
 
+/* Whether no running variance in theta is negative; NaN and infinity are not. */
+bool fbp_variances_fit(const fastbp_net_t *net, const void *theta);
+
 /* Copies them from one such vector to another, or makes them 0. */
 void fbp_copy_statistics(const fastbp_net_t *net, int l, const void *from, void *to);
 void fbp_clear_statistics(const fastbp_net_t *net, int l, void *to);

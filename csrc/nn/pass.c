@@ -115,6 +115,7 @@ static void run_backward(void *context, fbp_team_t *team, int worker) {
 static fastbp_status_t forward(fastbp_pass_t *pass, const void *theta, const fastbp_data_t *data,
                                bool training, uint64_t seed, uint64_t t) {
     if (data->rows < 1 || data->rows > pass->plan.capacity) return FASTBP_ERR_ARGUMENT;
+    if (!training && !fbp_variances_fit(pass->plan.net, theta)) return FASTBP_ERR_VARIANCE;
     fastbp_status_t status = fbp_batch_accept(&pass->plan, data);
     if (status != FASTBP_OK) return status;
     pass->batch.rows = 0; /* until there is a forward pass to go back through */

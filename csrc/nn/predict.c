@@ -2,6 +2,7 @@
  * its blocks through two buffers of its own and keeps no intermediate results. */
 #include "../base/fpmode.h"
 #include "../threads/pool.h"
+#include "batch_norm.h"
 #include "products.h"
 #include "rows.h"
 #include "tiles.h"
@@ -167,6 +168,7 @@ fastbp_status_t fastbp_predict(const fastbp_net_t *net, const void *theta,
                                const fastbp_data_t *data, void *out, double *cost) {
     if (data->rows < 1) return FASTBP_ERR_ARGUMENT;
     if (cost != NULL && !fbp_targets_fit(net, data)) return FASTBP_ERR_ARGUMENT;
+    if (!fbp_variances_fit(net, theta)) return FASTBP_ERR_VARIANCE;
     const ptrdiff_t block_rows = fbp_min(data->rows, FBP_PREDICT_ROWS);
     double one_block[2];
     atomic_bool loss_failed = false;

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from .._types import Array
 
 
 def normed_by_batch(layers: Sequence[Any]) -> bool:
@@ -40,4 +42,31 @@ def check_one_machine(layers: Sequence[Any]) -> None:
         raise ValueError(
             "parts and comm need a loss of each sample by itself; with batch norm it depends on "
             "the whole batch: leave them out, or use norm='layer'"
+        )
+
+
+def variances(blocks: Sequence[Mapping[str, Array]]) -> tuple[tuple[int, Array], ...]:
+    """The running variances in the parameters of a network, each with the index of its layer.
+
+    Parameters
+    ----------
+    blocks : sequence of mappings of ndarray
+        The parameters of every layer, by name.
+    """
+    found = ((i, views.get("running_var")) for i, views in enumerate(blocks))
+    return tuple((i, var) for i, var in found if var is not None)
+
+
+def check_variances(found: Sequence[tuple[int, Array]], where: str = "") -> None:
+    """Raise ValueError for a negative one; `where` is what the message begins with."""
+    for i, var in found:
+        check_variance(var, f"{where}layers[{i}].running_var")
+
+
+def check_variance(var: Array, name: str) -> None:
+    """Raise ValueError for a running variance with a negative number."""
+    least = var.min()
+    if least < 0:
+        raise ValueError(
+            f"{name} has {least:g}, and a variance is not negative: give it values of at least 0"
         )

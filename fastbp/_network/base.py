@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.batch_norm import check_variances, variances
 from .._checks.columns import Names, check_column_names, check_feature_names, column_names
 from .._checks.keywords import (
     OF_NETWORKS,
@@ -58,6 +59,7 @@ class _Fitting:
     def __enter__(self) -> None:
         with self._net._lock:
             self._net._check_at_x("fit")
+            self._net._check_variances()
             self._net._n_fits += 1
 
     def __exit__(self, *raised: object) -> None:
@@ -260,6 +262,7 @@ class NetworkBase:
         self._grad = check.aligned_zeros(theta.size, architecture.dtype)
         blocks, gradients = architecture.blocks(self._theta), architecture.blocks(self._grad)
         self._layers = self._layers_of(architecture, blocks, gradients)
+        self._variances = variances(blocks)
         for layer, flag in zip(self._layers, trainable, strict=True):
             layer.trainable = flag
         self._compute_with(architecture)
@@ -467,9 +470,21 @@ class NetworkBase:
 
     @theta.setter
     def theta(self, value: object) -> None:
-        checked = check.as_parameters(value, self._theta.shape, self.dtype, "theta")
+        checked = self._as_theta(value)
         with self._lock:
             self._theta[...] = checked
+
+    def _as_theta(self, value: object) -> Array:
+        """A value for theta; ValueError for another shape or a negative running variance."""
+        checked = check.as_parameters(value, self._theta.shape, self.dtype, "theta")
+        if self._variances:
+            check_variances(variances(self._architecture.blocks(checked)), "theta: ")
+        return checked
+
+    def _check_variances(self) -> None:
+        """Raise ValueError if somebody has written a negative running variance into a view."""
+        if self._variances:
+            check_variances(self._variances)
 
     @property
     def _arithmetic(self) -> str:

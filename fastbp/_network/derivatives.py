@@ -423,7 +423,7 @@ class DifferentiableNetwork(NetworkBase):
             J = self._backward(targets, None, self._grad, self._hook)
             self._show_delta()
             return J, self._grad.copy()
-        at = check.as_parameters(theta, self._theta.shape, self.dtype, "theta")
+        at = self._as_theta(theta)
         grad = np.empty_like(self._grad)
         try:
             self._pass(rows, at, training)

@@ -277,7 +277,7 @@ class SharedLoop(Loop):
         return last
 
     def _spoilt(self) -> tuple[str, float] | None:
-        return cast("tuple[str, float] | None", self._divided.lead(self._net._non_finite))
+        return self._divided.lead(self._net._non_finite)
 
     def _diverged(self, error: DivergenceError) -> None:
         stops = self._divided.lead(lambda: self._runner.diverged(error))

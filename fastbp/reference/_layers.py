@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .._checks.batch_norm import check_variance
 from .._network.dense import STATISTICS, Dense, Norm
 from .._precision import HIGHEST
 from .._training.shuffle import random_words
@@ -86,6 +87,7 @@ def statistics(blocks: dict[str, Array], z: Array, by_batch: bool) -> Statistics
     The variance of the batch is divided by its rows. Ioffe & Szegedy, ICML 2015.
     """
     if not by_batch:
+        check_variance(blocks["running_var"], "a running_var")
         return Statistics(blocks["running_mean"], blocks["running_var"], False)
     return Statistics(z.mean(axis=0), z.var(axis=0), True)
 

@@ -204,9 +204,7 @@ class Training:
             place = self.session.place
             self.diverged = True
             raise self.refusal(
-                DivergenceError(
-                    lost[1], epoch=place.epoch, step=place.step - 1, parameter=lost[0]
-                )
+                DivergenceError(lost[1], epoch=place.epoch, step=place.step - 1, parameter=lost[0])
             )
 
     def _train(self, tasks: Tasks, best: Array | None) -> Steps[None]:

@@ -482,6 +482,45 @@ def test_a_diverging_step_moves_nothing(kind):
         np.testing.assert_array_equal(net.theta, before)
 
 
+@pytest.mark.parametrize("value", [-1.0, -1e-30])
+@KINDS
+def test_a_negative_running_variance_is_refused_where_it_is_used(kind, value):
+    net, (X, y) = net_of(kind), samples()
+    before, bad = net.theta.copy(), net.theta.copy()
+    net.blocks(bad)[0]["running_var"][1] = value
+    message = f"layers\\[0\\].running_var has {value:g}, and a variance is not negative"
+    for call in (
+        lambda: setattr(net, "theta", bad),
+        lambda: net.value_and_grad(X, y, theta=bad),
+    ):
+        with pytest.raises(ValueError, match=f"theta: {message}"):
+            call()
+    np.testing.assert_array_equal(net.theta, before)
+    net.layers[0].running_var[1] = value
+    adam = Adam()
+    for call in (
+        lambda: net.predict(X),
+        lambda: net.predict(X[:1]),
+        lambda: net.forward(X),
+        lambda: net.value_and_grad(X, y),
+        lambda: net.loss(X, y),
+        lambda: net.jacobian(X),
+        lambda: net.hvp(X, y, net.theta),
+    ):
+        with pytest.raises(ValueError, match="running_var has .*, and a variance is not negative"):
+            call()
+    for call in (
+        lambda: net.fit(X, y, optimizer=adam),
+        lambda: net.fit(fastbp.stream(X, y), epochs=1, optimizer=adam),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    np.testing.assert_array_equal(net.theta, bad)
+    assert adam.t == 0
+    net.layers[0].running_var[1] = 0.0
+    assert np.isfinite(net.predict(X)).all()
+
+
 @KINDS
 def test_a_running_variance_that_overflows_is_divergence(kind):
     """Two updates of a variance of (1e20)² are beyond float32; PyTorch keeps an infinity."""

@@ -178,7 +178,7 @@ void fault(const char *file, int line, const char *text, const char *format, ...
 }
 
 bool succeeded(fastbp_status_t status) {
-    REQUIRE(status <= FASTBP_ERR_CALL, "unknown status %u", (unsigned)status);
+    REQUIRE(status <= FASTBP_ERR_VARIANCE, "unknown status %u", (unsigned)status);
     return status == FASTBP_OK;
 }
 
