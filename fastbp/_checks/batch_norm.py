@@ -36,9 +36,14 @@ def check_rows(layers: Sequence[Any], n: int, what: str) -> None:
         )
 
 
+def has_batch_norm(layers: Sequence[Any]) -> bool:
+    """Whether some of the layers have batch norm, frozen or not."""
+    return any(layer.dense.norm is not None and layer.dense.norm.by_batch for layer in layers)
+
+
 def check_one_machine(layers: Sequence[Any]) -> None:
     """Raise ValueError for a fit in parts: no rank would see all rows of a batch."""
-    if any(layer.dense.norm is not None and layer.dense.norm.by_batch for layer in layers):
+    if has_batch_norm(layers):
         raise ValueError(
             "parts and comm need a loss of each sample by itself; with batch norm it depends on "
             "the whole batch: leave them out, or use norm='layer'"

@@ -7,9 +7,10 @@ slice, so that one fit runs its slices itself, and a population runs those of ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import GEN_CLOSED, getgeneratorstate
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.batch_norm import check_rows
+from .._checks.batch_norm import check_rows, has_batch_norm
 from .._checks.columns import Names, check_column_names
 from .._checks.targets import warn_of_lost_digits
 from .._types import (
@@ -233,6 +234,8 @@ class _Steps:
         net._forget()
         with closing(session), record or nullcontext(), runner:
             loop = self._loop(session, span, scoring)
+            if has_batch_norm(net.layers):  # whose trainable may be set while the fit runs
+                loop.check = partial(self._check_layers, rows_of_part)
             loop.among_others = self.member is not None
             loop.runs_ahead = loop.among_others and isinstance(source, Samples)
             loop.rungs = () if self.member is None else self.member.rungs
@@ -241,6 +244,11 @@ class _Steps:
                 return (yield from loop.run(place.epoch, settings.time_budget))
             finally:
                 net._count_steps(optimizer)
+
+    def _check_layers(self, rows_of_part: int) -> None:
+        """Raise an error for layers that cannot be trained as they are now."""
+        check_rows(self.net.layers, rows_of_part, "a batch")
+        self.net._check_rule(self.settings.optimizer, self.net._hook)
 
     def _loop(self, session: Session, span: Span, scoring: Scoring) -> Loop:
         settings = self.settings
@@ -558,6 +566,7 @@ class Loop:
         self._record: Record | None = None
         self.among_others = False  # a divergence is told in the History alone
         self.runs_ahead = False  # epochs may run on until something has to be looked at
+        self.check: Callable[[], None] | None = None  # before every slice
         self.rungs: Collection[int] = ()  # after how many epochs it asks whether it goes on
 
     def take_parts(self, parts: Divided, options: FitOptions) -> None:
@@ -693,6 +702,8 @@ class Loop:
         started, steps = perf_counter(), 0
         try:
             while True:
+                if self.check is not None:
+                    self.check()
                 left = max(self._deadline - perf_counter(), 0.0)
                 seconds = 0.0 if self._per_batch else min(SLICE, left)
                 ran = cast(Ran, (yield Turn(self._session, seconds)))

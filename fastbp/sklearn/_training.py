@@ -136,7 +136,8 @@ class Training:
             known[net.dtype] = net._inputs(X)  # known to be finite
         rows = known[net.dtype]
         data = rows, net._targets(y, len(rows)), as_weights(weights, len(rows), net.dtype)
-        check_rows(net.layers, min(batch_size, len(rows if part is None else part)), "a batch")
+        self.batch_rows = min(batch_size, len(rows if part is None else part))
+        check_rows(net.layers, self.batch_rows, "a batch")
         options = SessionOptions(
             batch_size,
             bool(est.shuffle),
@@ -212,6 +213,8 @@ class Training:
         est = self.est
         try:
             for epoch in range(est.max_iter):
+                # a callback may have set trainable
+                check_rows(est.network_.layers, self.batch_rows, "a batch")
                 tasks.epoch_begin()
                 ran = yield from self._epoch()
                 if ran.diverged:

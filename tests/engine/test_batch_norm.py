@@ -18,7 +18,7 @@ import fastbp
 from fastbp import Dense, Norm, reference
 from fastbp.callbacks import EarlyStopping
 from fastbp.errors import DivergenceError, ModelFileError
-from fastbp.optim import SGD, Adam, AdamW, Muon
+from fastbp.optim import SGD, Adam, AdamW, Muon, ScheduleFree
 
 KINDS = pytest.mark.parametrize(
     "kind", [fastbp.Network, reference.Network], ids=["engine", "reference"]
@@ -543,6 +543,34 @@ def test_a_frozen_layer_uses_and_keeps_its_running_statistics(kind):
     first = net.layers[1].W.size + 1
     np.testing.assert_array_equal(net.theta[:-first], before[:-first])
     assert (net.theta[-first:] != before[-first:]).all()
+
+
+def thaws(net, method):
+    """A callback that lets a layer with batch norm be trained from then on."""
+
+    def thaw(*of_callback):
+        net.layers[0].trainable = True
+
+    return type("Thaw", (), {method: staticmethod(thaw)})()
+
+
+@pytest.mark.parametrize("method", ["on_fit_begin", "on_batch_end", "on_epoch_end"])
+@pytest.mark.parametrize("streams", [False, True])
+@KINDS
+def test_a_layer_that_a_callback_thaws_is_checked_again(kind, streams, method):
+    net, (X, y) = net_of(kind), samples()
+    data = (fastbp.stream(X, y),) if streams else (X, y)
+    for options, epoch, optimizer, error, message in (
+        ({"batch_size": 1}, 12, SGD(0.1), ValueError, ONE_ROW),
+        ({"batch_size": 1, "accumulate": 4}, 3, SGD(0.1), ValueError, ONE_ROW),
+        ({"batch_size": 4}, 3, ScheduleFree(0.1), TypeError, "running statistics would be unknown"),
+    ):
+        net.layers[0].trainable = False
+        statistics = net.layers[0].running_var.copy()
+        with pytest.raises(error, match=message):
+            net.fit(*data, optimizer=optimizer, callbacks=[thaws(net, method)], **options)
+        np.testing.assert_array_equal(net.layers[0].running_var, statistics)
+        assert optimizer.t == {"on_fit_begin": 0, "on_batch_end": 1, "on_epoch_end": epoch}[method]
 
 
 def test_freezing_after_the_forward_changes_nothing_in_its_backward():

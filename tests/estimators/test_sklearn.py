@@ -375,6 +375,15 @@ def test_batch_norm(kind):
     with pytest.raises(ValueError, match="batch norm needs at least 2 rows in training"):
         model.set_params(batch_size="auto").partial_fit(X[:1], y[:1])
     np.testing.assert_array_equal(layer.running_var, before)
+    for each in model.network_.layers:
+        each.trainable = False
+
+    def thaw(epoch, logs):
+        layer.trainable = True
+
+    with pytest.raises(ValueError, match="batch norm needs at least 2 rows in training"):
+        model.set_params(batch_size=1, warm_start=True, callbacks=[thaw]).fit(X, y)
+    assert len(model.loss_curve_) == 6
 
 
 @pytest.mark.parametrize("optimizer", [fastbp.optim.SGD(0.05, momentum=0.8), fastbp.optim.Adam()])
