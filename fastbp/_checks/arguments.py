@@ -309,7 +309,8 @@ def as_targets(
     name, rows_of : str
         The names of y and X, for messages.
     some : bool
-        Whether some target must be known, if NaN stands for one that is not.
+        Whether some target must count: be known, if NaN stands for one that is not, and be of a
+        class whose weight is not 0.
 
     Returns
     -------
@@ -331,8 +332,8 @@ def as_targets(
     _check_rows(array, n_rows, name, rows_of)
     if loss.labels and array.ndim == 1:
         labels = _as_labels(array, n_out, name)
-        if loss.ignored and loss.ignored.issuperset(labels.tolist()):
-            raise ValueError(f"class_weight of {loss.name} is 0 for every class in {name}")
+        if some and loss.ignored:
+            check_known(labels, loss, name)
         return "labels", labels
     n_targets = loss.n_targets(n_out)
     if array.ndim == 1 and n_targets == 1:
@@ -606,13 +607,25 @@ def _check_rows(array: Array, n_rows: int, name: str, rows_of: str) -> None:
 def check_known(
     y: Array | None, loss: TargetRules, name: str = "y", *, weights: Array | None = None
 ) -> None:
-    """ValueError if NaN stands for a target that is not known, and none with a weight is known."""
-    if not loss.ignore_nan or y is None or not y.size:
+    """ValueError if no target with a weight counts: all are NaN, or of classes of weight 0."""
+    if y is None or not y.size:
+        return
+    if loss.ignored and y.ndim == 1:
+        _check_classes(y, loss, name, weights)
+    if not loss.ignore_nan:
         return
     if np.isnan(y).all():
         raise ValueError(f"{name} is NaN everywhere: no target is known")
     if weights is not None and np.isnan(y[weights > 0]).all():
         raise ValueError(f"{name} is NaN wherever the weight is not 0: no target counts")
+
+
+def _check_classes(y: Array, loss: TargetRules, name: str, weights: Array | None) -> None:
+    """ValueError if the class of every row with a weight has the weight 0."""
+    counting = y if weights is None else y[weights > 0]
+    if loss.ignored.issuperset(counting.tolist()):
+        where = "" if weights is None else " whose sample weight is not 0"
+        raise ValueError(f"class_weight of {loss.name} is 0 for every class in {name}{where}")
 
 
 def _known(dense: Array) -> Array:

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar, cast
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.batch_norm import normed_by_batch
 from .._types import (
     Array,
     Data,
@@ -56,6 +57,7 @@ class BlockSession:
         self._settings = StepSettings()
         self._bound = self._over = self._ended = False
         self.flags = self._raised = 0
+        self._weighted = self._single = False  # whether a block had weights, or one row
         self._last: Checked | None = None  # of a rank with parts
         self._from = place  # where the current block begins or continues; without one, what follows
         self._behind = -place.first  # rows of blocks that are done
@@ -112,6 +114,8 @@ class BlockSession:
         number, data, _ = block
         parts = self._options.parts
         self._n_rows = len(data[0]) if parts is None else int(parts.rows.sum())
+        self._weighted |= data[2] is not None
+        self._single |= self._n_rows == 1
         session = self._session
         if session is None or not session.bind(data):
             session = self._session = self._net._session(data, self._optimizer, self._options)
@@ -152,10 +156,23 @@ class BlockSession:
         at, parts = self._from, self._options.parts
         apart = parts is not None and parts.sync_every > 0  # others may have weights
         if at.weight_sum == 0 and not apart:
-            raise ValueError(f"the sample weights of the stream are all 0 in epoch {at.epoch}")
+            raise ValueError(f"no row of the stream counts in epoch {at.epoch}: {self._why_none()}")
         self._over = True
         mean = at.loss_sum / at.weight_sum if at.weight_sum > 0 else float("nan")
         return Ran(False, True, at.epoch, at.step, mean, last_loss)
+
+    def _why_none(self) -> str:
+        """The reasons for which rows of the stream do not count."""
+        loss = self._net.criterion
+        reasons = {
+            "its sample weights are all 0": self._weighted,
+            "its targets are all NaN": loss.ignore_nan,
+            f"the class_weight of {loss.name} is 0 for its classes": bool(loss.ignored),
+            "its blocks have 1 row, and batch norm needs at least 2 in training": (
+                self._single and normed_by_batch(self._net.layers)
+            ),
+        }
+        return ", or ".join(reason for reason, holds in reasons.items() if holds)
 
     def raise_flags(self, flags: int) -> None:
         """See `Session.raise_flags`; they stay for the session of the next block."""

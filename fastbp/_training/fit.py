@@ -504,6 +504,7 @@ def _weigh(
     y, s = (None if each is None else each[rows] for each in (y, s))
     count = None if parts is None else parts.sum
     weights = weigh(class_weight, y, s, net.criterion, net.widths[-1], net.dtype, count)
+    check.check_known(y, net.criterion, weights=weights)
     if source.rows is not None:
         of_samples, weights = weights, np.zeros(len(X), net.dtype)
         weights[rows] = of_samples

@@ -335,6 +335,35 @@ def test_targets_whose_classes_all_have_weight_0_are_refused(kind, method):
     assert np.isfinite(net.loss(np.zeros((2, 2)), [0, 2]))
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_no_class_with_a_weight_in_rows_with_a_weight_is_refused(kind):
+    """S would be 0, and J NaN."""
+    net = kind((2, 3), output="softmax", loss="cross_entropy(class_weight=[0, 0, 1])", seed=0)
+    X, y, s = np.zeros((4, 2)), [0, 1, 2, 2], [1, 1, 0, 0]
+    sgd, before = fastbp.optim.SGD(0.1), net.theta.copy()
+    net.forward(X)
+    calls = (
+        lambda: net.loss(X, y, s),
+        lambda: net.backward(y, s),
+        lambda: net.hvp(X, y, net.theta, s),
+        lambda: net.train_batch(X, y, sgd, sample_weight=s),
+        lambda: net.fit(X, y, sample_weight=s, optimizer=sgd),
+        lambda: net.fit(X, y, class_weight={2: 0}, optimizer=sgd),
+        lambda: net.fit(X, y, validation_data=(X, y, s), optimizer=sgd),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="is 0 for every class in .* weight is not 0"):
+            call()
+    assert sgd.t == 0 and (net.theta == before).all()
+    assert np.isfinite(net.loss(X, y, [1, 1, 1, 0]))
+
+
+def test_a_member_whose_rows_have_no_class_with_a_weight_is_refused():
+    net = fastbp.Network((2, 2), output="softmax", loss="cross_entropy(class_weight=[0, 1])")
+    with pytest.raises(ValueError, match="is 0 for every class in y\n"):
+        fastbp.Population([net]).fit(np.zeros((4, 2)), [0, 0, 1, 1], rows=[[0, 1]])
+
+
 @pytest.mark.parametrize(
     ("spec", "output", "n_out", "message"),
     [

@@ -221,8 +221,48 @@ def test_blocks_with_zero_weights_are_skipped(make, data):
     rest = [blocks[0], blocks[2]]
     assert loss == other.fit(fastbp.stream(rest), epochs=1, batch_size=64, shuffle=False).loss
     np.testing.assert_array_equal(some.theta, other.theta)
-    with pytest.raises(ValueError, match="weights of the stream are all 0 in epoch 0"):
+    none = "no row of the stream counts in epoch 0: its sample weights are all 0$"
+    with pytest.raises(ValueError, match=none):
         make().fit(fastbp.stream(blocks[1:2]))
+
+
+def test_blocks_of_unknown_targets_are_skipped(make, data):
+    X = data[0]
+    y = X[:, :3].copy()
+    options = {"output": "identity", "loss": "mse(ignore_nan=True)"}
+    some, other = make(**options), make(**options)
+    unknown = (X[20:30], np.full((10, 3), np.nan))
+    rest = [(X[:20], y[:20]), (X[30:], y[30:])]
+    for net, blocks in ((some, [rest[0], unknown, rest[1]]), (other, rest)):
+        net.fit(fastbp.stream(blocks), epochs=2, batch_size=64, shuffle=False)
+    np.testing.assert_array_equal(some.theta, other.theta)
+    with pytest.raises(ValueError, match="counts in epoch 0: its targets are all NaN$"):
+        make(**options).fit(fastbp.stream([unknown]))
+    weighted = (*unknown, np.zeros(10))
+    with pytest.raises(ValueError, match="sample weights are all 0, or its targets are all NaN$"):
+        make(**options).fit(fastbp.stream([weighted]))
+
+
+def test_blocks_of_classes_without_weight_are_skipped(make, data):
+    X, y, s = data
+    options = {"loss": "cross_entropy(class_weight=[1, 2, 0])"}
+    some, other = make(**options), make(**options)
+    ignored = (X[20:30], np.full(10, 2), s[20:30])
+    rest = [(X[:20], y[:20], s[:20]), (X[30:], y[30:], s[30:])]
+    for net, blocks in ((some, [rest[0], ignored, rest[1]]), (other, rest)):
+        net.fit(fastbp.stream(blocks), epochs=2, batch_size=64, shuffle=False)
+    np.testing.assert_array_equal(some.theta, other.theta)
+    with pytest.raises(ValueError, match="the class_weight of cross_entropy is 0 for its classes$"):
+        make(**options).fit(fastbp.stream([ignored[:2]]))
+
+
+def test_blocks_of_one_row_give_batch_norm_nothing(make, data):
+    X = data[0]
+    layers = [fastbp.Dense(9, "relu", norm="batch"), fastbp.Dense(3)]
+    net = type(make()).from_layers(4, layers, seed=0)
+    blocks = [(X[i : i + 1], X[i : i + 1, :3]) for i in range(5)]
+    with pytest.raises(ValueError, match="its blocks have 1 row, and batch norm needs at least 2"):
+        net.fit(fastbp.stream(blocks))
 
 
 def test_divergence_names_the_step_of_the_epoch(make):
