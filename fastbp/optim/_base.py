@@ -108,7 +108,8 @@ class Optimizer(Declared, ABC):
     decay_factors: Iterable[float] | Mapping[str, Any] | None = hyper(
         default=None,
         test=decay_factors,
-        doc="Factors of weight_decay in the same form, at least 0.",
+        doc="Factors of weight_decay in the same form, at least 0. Where weight_decay is 0 by "
+        "default, give it, too.",
         kw_only=True,
     )
     fan_in_scaling: bool = hyper(
@@ -133,6 +134,14 @@ class Optimizer(Declared, ABC):
     fan_in_power = 0.5  # of 1/n in the rate of W; 1 where a step grows with the gradient
 
     t = counted("Number of steps made, 0 to 2**63 − 1.")
+
+    def _check_given(self, given: Mapping[str, object]) -> None:
+        factors = given.get("decay_factors")
+        if factors is not None and "weight_decay" not in given and self.weight_decay == 0:
+            raise ValueError(
+                "decay_factors multiply weight_decay, which is 0 by default in "
+                f"{type(self).__name__}: give weight_decay, too"
+            )
 
     def __post_init__(self) -> None:
         self._lock = lock_for(self)  # of the state, which the steps of several networks may share

@@ -6,7 +6,7 @@ for the engine, and the Parameters section of the class's docstring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, Signature, cleandoc
 from typing import Any, ClassVar, dataclass_transform
 
@@ -123,7 +123,11 @@ class Declared:
         values |= zip(positional, args, strict=False)
         for name, field in self._fields.items():
             setattr(self, name, values.get(name, field.default))
+        self._check_given(values)
         self.__post_init__()
+
+    def _check_given(self, given: Mapping[str, object]) -> None:
+        """Raise ValueError for arguments that need others; all are valid by themselves."""
 
     def __post_init__(self) -> None:
         """Complete the construction; all hyper-parameters have their values."""

@@ -225,6 +225,7 @@ def trained(optimizer, epochs, net=None):
 @pytest.mark.parametrize("rule", RULES)
 def test_a_loaded_optimizer_continues_with_the_same_bits(rule, tmp_path):
     options = {"clip_norm": 1.0, "lr_factors": {"bias": 0.5}, "decay_factors": (0.5, 2)}
+    options["weight_decay"] = 0.1
     options = {} if rule == "rprop" else options
     options |= {} if rule.startswith("schedule-free") else {"ema": 0.9}
     whole, first = RULES[rule](**options), RULES[rule](**options)
@@ -349,7 +350,7 @@ def test_files_and_classes_without_a_known_optimizer_are_refused(tmp_path):
         (lambda: SGD(lr_factors={"layers": 2}), TypeError, r"lr_factors\['layers'\] must be one n"),
         (lambda: SGD(decay_factors=(-1,)), ValueError, r"decay_factors\[0\] must not be negative"),
         (
-            lambda: trained(SGD(decay_factors={"layers": (1,)}), 1),
+            lambda: trained(SGD(weight_decay=0.1, decay_factors={"layers": (1,)}), 1),
             ValueError,
             "factors has 1",
         ),
@@ -455,8 +456,21 @@ def test_factors_do_not_change_and_survive_copies():
         adam.lr_factors["bias"] = 2.0
     for twin in (copy.deepcopy(adam), pickle.loads(pickle.dumps(adam))):
         assert twin.lr_factors == adam.lr_factors == {"bias": 0.5, "layers": (1.0, 2.0)}
-    adam.load_state_dict(Adam(0.5, decay_factors={"bias": 0}).state_dict())
+    adam.load_state_dict(Adam(0.5, weight_decay=0, decay_factors={"bias": 0}).state_dict())
     assert adam.lr_factors is None and adam.decay_factors == {"bias": 0.0}
+
+
+def test_factors_of_no_weight_decay_are_refused():
+    for make in (SGD, Adam, RMSprop, ScheduleFree):
+        message = f"multiply weight_decay, which is 0 by default in {make.__name__}: give weight_de"
+        with pytest.raises(ValueError, match=message):
+            make(decay_factors={"bias": 0})
+        chosen = make(decay_factors={"bias": 0}, weight_decay=0)  # as one of several in a search
+        chosen.weight_decay = 0.1
+        twin = make()
+        twin.load_state_dict(chosen.state_dict())
+        assert twin.decay_factors == {"bias": 0} and twin.weight_decay == 0.1
+    assert AdamW(decay_factors={"bias": 0}).weight_decay > 0
 
 
 # ---- averages -----------------------------------------------------------------------------
