@@ -24,6 +24,27 @@ class _Passed:
         self.delta: Array | None = None
 
 
+def _views(name: str, key: str = "") -> str:
+    at = f"[{key!r}]" if key else ""
+    return f"write into the view, layer.{name}{at}[...] = …"
+
+
+_FIXED = "it belongs to the architecture: make a network with other layers"
+# What the properties without a setter say.
+_READ_ONLY = {
+    "z": "forward makes it",
+    "a": "forward makes it",
+    "delta": "backward makes it: inject an error signal with net.backward_from(delta_L), or "
+    + _views("delta"),
+    **{f"d{name}": _views(f"d{name}") for name in ("W", "b", "gain", "shift", "scale")},
+    "dconstants": _views("dconstants", "alpha"),
+    "embedding": _views("embedding", "phases"),
+    "dembedding": _views("dembedding", "phases"),
+    "dense": _FIXED,
+    "activation": _FIXED,
+}
+
+
 class Constants(Mapping[str, Array]):
     """The trained constants of a layer by name: views of theta, (1,) each or (n_out,).
 
@@ -112,6 +133,8 @@ class Layer:
         self._on_trainable: Callable[[bool], object] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
+        if name in _READ_ONLY:
+            raise AttributeError(f"{name} of a layer cannot be set: {_READ_ONLY[name]}")
         if name[0] != "_" and not isinstance(getattr(type(self), name, None), property):
             hint = f": {OF_LAYERS[name]}" if name in OF_LAYERS else ""
             raise AttributeError(
@@ -157,13 +180,6 @@ class Layer:
     def delta(self) -> Array | None:
         """Errors (batch, n_out) of the last backward, or None; per sample."""
         return self._passed.delta
-
-    @delta.setter
-    def delta(self, value: object) -> None:
-        raise AttributeError(
-            "delta is made by backward: inject an error signal with net.backward_from(delta_L), "
-            "or write into the array, layer.delta[...] = …"
-        )
 
     def report_to(self, on_trainable: Callable[[bool], object]) -> None:
         """Call a function, now and at every change, with the value of `trainable`."""

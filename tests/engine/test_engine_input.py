@@ -378,9 +378,24 @@ def test_attributes_of_a_network_are_read_only(name):
 
 def test_attributes_of_a_layer_are_read_only():
     layer = fastbp.Network((3, 4, 2), seed=0).layers[0]
-    for name in ("dW", "db", "z", "a", "activation", "dense"):
-        with pytest.raises(AttributeError, match=name):
+    ways = {
+        "dW": r"write into the view, layer.dW\[...\] = …",
+        "db": r"write into the view, layer.db\[...\] = …",
+        "dscale": r"write into the view, layer.dscale\[...\] = …",
+        "dconstants": r"layer.dconstants\['alpha'\]\[...\] = …",
+        "embedding": r"write into the view, layer.embedding\['phases'\]\[...\] = …",
+        "dembedding": r"layer.dembedding\['phases'\]\[...\] = …",
+        "z": "forward makes it",
+        "a": "forward makes it",
+        "activation": "make a network with other layers",
+        "dense": "make a network with other layers",
+    }
+    for name, way in ways.items():
+        with pytest.raises(AttributeError, match=f"^{name} of a layer cannot be set: .*{way}"):
             setattr(layer, name, None)
+    members = {name: getattr(type(layer), name, None) for name in dir(type(layer))}
+    fixed = {name for name, of in members.items() if isinstance(of, property) and of.fset is None}
+    assert fixed == {*ways, "dgain", "dshift", "delta"}
     with pytest.raises(AttributeError, match="backward_from"):
         layer.delta = np.zeros((1, 4))
     for name in ("w", "bias", "forget"):
