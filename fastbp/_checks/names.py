@@ -207,8 +207,12 @@ def _bare(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, float | None]:
+def split_spec(
+    spec: object, kind: str, names: Sequence[str], way: str = ""
+) -> tuple[str, float | None]:
     """Split "name" or "name(number)"; the name must be one of `names`, in any case.
+
+    `way` is what else may be written; it ends the message about brackets with something else.
 
     >>> split_spec("Leaky_ReLU(0.1)", "activation", ("relu", "leaky_relu"))
     ('leaky_relu', 0.1)
@@ -226,7 +230,7 @@ def split_spec(spec: object, kind: str, names: Sequence[str]) -> tuple[str, floa
     except ValueError:
         raise ValueError(
             f"{kind} {spec!r} must have one number in its brackets, as in {name}(0.1), or no "
-            "brackets"
+            f"brackets{way}"
         ) from None
 
 

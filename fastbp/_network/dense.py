@@ -306,10 +306,14 @@ def _norm_of(spec: str) -> Norm:
     text, momentum = spec, None
     if isinstance(spec, str) and (found := _WITH_MOMENTUM.fullmatch(spec)):
         text, momentum = found["rest"] + ")", float(found["momentum"])
-    name, eps = split_spec(text, "norm", NORMS)
+    name, eps = split_spec(text, "norm", NORMS, _MOMENTUM_TEXT if "momentum" in str(text) else "")
     return Norm(name, eps, momentum)
 
 
+_MOMENTUM_TEXT = (
+    "; a momentum follows eps, as in batch(1e-05, momentum=0.1), or write fastbp.Norm('batch', "
+    "momentum=0.1)"
+)
 _WITH_MOMENTUM = re.compile(
     r"(?P<rest>[^,]*), *momentum=(?P<momentum>\d+(\.\d*)?([eE][+-]?\d+)?)\)"
 )

@@ -437,7 +437,8 @@ class TrainableNetwork(DifferentiableNetwork):
             If another fit that is running has the schedule or a callback with a state, such as
             EarlyStopping; nothing has changed then.
         DivergenceError
-            Before a step whose J is not finite.
+            Before a step whose J is not finite, and after a last step that leaves a parameter which
+            is not.
         KeyboardInterrupt
             When interrupted, with `comm` on any rank; the network is in the state after a whole
             step.

@@ -27,7 +27,7 @@ class _Plateau(Schedule):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Restore the object from a pickle; in version 0.1 lower values were always better."""
-        super().__setstate__({"mode": "min"} | state)
+        super().__setstate__(state | {"mode": state.get("mode", "min")})
 
     def reset(self) -> None:
         super().reset()

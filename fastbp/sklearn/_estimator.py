@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._checks.numbers import narrowed
@@ -36,7 +37,7 @@ from ._arrays import (
 )
 from ._callbacks import CallbackSupportMixin, warn_user
 from ._members import mean_of, of_one_network, refuse_ensemble
-from ._parameters import CONSTRAINTS
+from ._parameters import CONSTRAINTS, as_object
 from ._weights import Weights
 
 SPARSE = ("csr", "csc")
@@ -60,6 +61,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """Parameters, network and training; a subclass defines targets, loss and score."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+
+    def _validate_params(self) -> None:
+        """Check all parameters; the error shows the object for a name that `Network.fit` takes."""
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            for name in ("solver", "learning_rate"):
+                way = as_object(name, getattr(self, name))
+                if way is not None and f"The '{name}' parameter" in str(error):
+                    raise InvalidParameterError(f"{error} Write {name}={way}.") from None
+            raise
 
     # Parameters, which the constructors of the subclasses set.
     hidden_layer_sizes: int | Sequence[int] | Array

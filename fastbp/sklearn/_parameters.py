@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from numbers import Integral, Real
 from typing import Any
 
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 
+from .. import optim, schedules
 from .._checks.arguments import MAX_THREADS
 from .._network.dense import Norm
 from .._precision import NAMES
@@ -36,6 +38,26 @@ class OfGates(HasMethods):
 
 def _from(low: float, kind: type = Real, closed: str = "left") -> Interval:
     return Interval(kind, low, None, closed=closed)
+
+
+def as_object(name: str, value: object) -> str | None:
+    """The object with the meaning of a name or a dict that `Network.fit` takes, if there is one.
+
+    >>> as_object("solver", "muon")
+    'fastbp.optim.Muon()'
+    >>> as_object("learning_rate", {"lr": "cosine"})
+    "fastbp.schedules.Together(lr='cosine')"
+    """
+    if name == "solver" and isinstance(value, str) and value.lower() in optim.NAMES:
+        return f"fastbp.optim.{type(optim.resolve(value)).__name__}()"
+    if name != "learning_rate":
+        return None
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{key}={of!r}" for key, of in value.items())
+        return f"fastbp.schedules.Together({inside})"
+    if isinstance(value, str) and value.lower() in schedules.NAMES:
+        return f"fastbp.schedules.{schedules.resolve(value)!r}"
+    return None
 
 
 CONSTRAINTS: dict[str, list[Any]] = {

@@ -78,6 +78,16 @@ BAD_OPTIONS = [
     ({"n_out": 0}, ValueError, "n_out must be at least 1"),
     ({"dropout": 1.0}, ValueError, "dropout must be at least 0 and below 1"),
     ({"norm": "group"}, ValueError, "unknown norm 'group'; known: layer, rms, batch"),
+    (
+        {"norm": "batch(momentum=0.3)"},
+        ValueError,
+        r"or no brackets; a momentum follows eps, as in batch\(1e-05, momentum=0.1\), or write",
+    ),
+    (
+        {"norm": "batch(eps=0.3)"},
+        ValueError,
+        r"as in batch\(0.1\), or no brackets$",
+    ),
     ({"norm": "batch(1e-3, momentum=2)"}, ValueError, "momentum of batch norm must be at most 1"),
     ({"norm": "layer(1e-3, momentum=0.5)"}, ValueError, "momentum is of norm 'batch'"),
     ({"norm": "layer(0)"}, ValueError, "eps of layer must be greater than 0"),

@@ -1,5 +1,7 @@
 """Estimators refuse masked elements, numbers too large for float32 and impossible monitors."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from scipy import sparse
 
+import fastbp
 from fastbp.callbacks import EarlyStopping, ModelCheckpoint
 from fastbp.schedules import ReduceLROnPlateau
 from fastbp.sklearn import MLPClassifier, MLPRegressor
@@ -73,6 +76,37 @@ def test_estimators_take_masked_arrays_without_masked_elements(kind):
     plain, same = kind(**FEW).fit(SEVERAL, y), kind(**FEW).fit(ma(SEVERAL), ma(y), ma(np.ones(6)))
     np.testing.assert_array_equal(same.predict(ma(SEVERAL)), plain.predict(SEVERAL))
     assert same.score(ma(SEVERAL), ma(y)) == plain.score(SEVERAL, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "way"),
+    [
+        ({"solver": "muon"}, "solver=fastbp.optim.Muon()"),
+        ({"solver": "AdamW"}, "solver=fastbp.optim.AdamW()"),
+        (
+            {"learning_rate": {"lr": "cosine", "dropout": "linear"}},
+            "learning_rate=fastbp.schedules.Together(lr='cosine', dropout='linear')",
+        ),
+        (
+            {"learning_rate": "coslog4"},
+            "learning_rate=fastbp.schedules.CosLog4(total_iters=None, per='step')",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("kind", EACH)
+def test_names_of_fit_get_the_object_to_write(kind, parameters, way):
+    y, dropout = EACH[kind], {"dropout": 0.1}
+    with pytest.raises(ValueError, match=re.escape(f" instead. Write {way}.")):
+        kind(**FEW | dropout | parameters).fit(SEVERAL, y)
+    name, _, text = way.partition("=")
+    kind(**FEW | dropout | {name: eval(text, {"fastbp": fastbp})}).fit(SEVERAL, y)
+
+
+@pytest.mark.parametrize("parameters", [{"solver": "muo"}, {"alpha": -1, "learning_rate": {}}])
+def test_other_wrong_parameters_get_no_object(parameters):
+    with pytest.raises(ValueError, match=r"Got \S+ instead\.$"):
+        MLPClassifier(**parameters).fit(SEVERAL, EACH[MLPClassifier])
 
 
 def test_masked_classes_are_refused():

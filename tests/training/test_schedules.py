@@ -1,5 +1,6 @@
 """Learning rates during a fit: closed forms, state, and steps of both networks with them."""
 
+import copy
 import math
 import pickle
 
@@ -261,6 +262,18 @@ def test_a_rate_of_zero_does_not_change_the_parameters(network, rule, dtype):
     np.testing.assert_array_equal(net.theta, before)
     assert own.t == 3 and history.lr == [0.0, 0.0]
     assert all(np.isfinite(moment).all() for moment in own.moments)
+
+
+@pytest.mark.parametrize("kind", [ReduceLROnPlateau, Adaptive])
+def test_a_pickle_shows_itself_as_the_original(kind):
+    plateau = kind(patience=3, mode="max", monitor="val_score")
+    twin = pickle.loads(pickle.dumps(plateau))
+    assert repr(twin) == repr(plateau) == repr(copy.deepcopy(twin))
+    state = plateau.__getstate__()
+    del state["mode"]  # as in version 0.1
+    older = kind()
+    older.__setstate__(state)
+    assert older.mode == "min"
 
 
 @pytest.mark.parametrize("per", ["epoch", "step"])
