@@ -267,9 +267,8 @@ class SharedLoop(Loop):
         if changed is not None and not divided.leads:
             _change(self._net, self._optimizer, changed)
         last = self._stopped_by is not None or epoch + 1 == self._span.epochs
-        if last and self._ends_spoilt(epoch, self._steps - 1):
-            return True
-        if saves:
+        spoilt = last and self._ends_spoilt(epoch, self._steps - 1)
+        if saves and not spoilt:
             stopped_by = None if self._stopped_by == "time_budget" else self._stopped_by
             self._save(Place(epoch + 1), stopped_by)
         if signals:

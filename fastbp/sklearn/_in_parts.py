@@ -260,8 +260,9 @@ class PartTraining(Training):
         """Whether the best weights before remain, with a warning."""
         if not self.est.early_stopping:
             return False
-        self.diverged = True
-        self.keep_best(error)
+        if error.parameter is None:  # else the epoch is complete, and recorded
+            self.diverged = True
+            self.keep_best(error)
         return True
 
 

@@ -114,17 +114,20 @@ def test_a_diverging_fit_ends_with_the_best_weights_so_far():
         model.set_params(early_stopping=False).fit(X, Y)
 
 
-def test_weights_that_the_last_step_spoils_are_refused():
+@pytest.mark.parametrize("parts", [None, 4])
+def test_weights_that_the_last_step_spoils_are_refused(parts):
     options = {"solver": "sgd", "learning_rate_init": 1e40, "max_iter": 1, "momentum": 0}
     model = MLPRegressor(hidden_layer_sizes=3, random_state=0, batch_size=len(X), **options)
     match = r"non-finite parameter weights.*: layers\[0\].W has .* after epoch 0, step 0"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         with pytest.raises(ValueError, match=match):
-            model.fit(X.astype("float32"), Y)
+            model.fit(X.astype("float32"), Y, parts=parts)
         # the best weights, which are those from before the first step, remain
-        model.set_params(early_stopping=True, batch_size=36).fit(X.astype("float32"), Y)
+        model.set_params(early_stopping=True, batch_size=36)
+        model.fit(X.astype("float32"), Y, parts=parts)
     assert np.isfinite(model.predict(X)).all()
+    assert model.n_iter_ == len(model.loss_curve_) == 1
 
 
 def test_a_class_of_one_member_cannot_be_held_out():
