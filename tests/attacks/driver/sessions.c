@@ -275,7 +275,18 @@ static void check_statistics(fastbp_dtype_t dtype) {
     fastbp_pass_t *pass;
     open_session(&at, &of, dtype, &options);
     if (!CHECK_STATUS(fastbp_pass_new(&pass, at.s.net, ROWS), FASTBP_OK)) abort();
+    const size_t var = first / size + width;
+    double cost = 0;
+    put(dtype, at.s.theta, var, -1e-30);
+    CHECK_STATUS(fastbp_forward(pass, at.s.theta, &at.s.data), FASTBP_ERR_VARIANCE);
+    CHECK_STATUS(fastbp_predict(at.s.net, at.s.theta, &at.s.data, NULL, &cost),
+                 FASTBP_ERR_VARIANCE);
+    for (size_t k = 0; k < width; ++k) {
+        put(dtype, at.s.theta, var + k, (double)k);
+        put(dtype, at.theta, var + k, (double)k);
+    }
     char *theta = vector_of(&at.s, at.s.theta);
+    CHECK_STATUS(fastbp_predict(at.s.net, theta, &at.s.data, NULL, &cost), FASTBP_OK);
     CHECK_STATUS(fastbp_forward(pass, theta, &at.s.data), FASTBP_OK);
     fastbp_move_statistics(pass, theta);
     CHECK(memcmp(theta, at.s.theta, at.s.n_params * size) == 0, "after an evaluation");
