@@ -1,4 +1,4 @@
-"""The public interfaces, csrc/fastbp.h and csrc/text/csv.h, as Cython sees them."""
+"""The public interfaces, csrc/fastbp.h and csrc/text/, as Cython sees them."""
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
@@ -419,6 +419,19 @@ cdef extern from "fastbp.h" nogil:
     double fastbp_pool_latency(int n_threads, ptrdiff_t repeats)
 
 
+cdef extern from "text/texts.h" nogil:
+    ctypedef struct fastbp_texts_t:
+        pass
+
+    fastbp_texts_t *fastbp_texts_new(
+        ptrdiff_t n_columns, size_t max_bytes, uint64_t key0, uint64_t key1)
+    void fastbp_texts_free(fastbp_texts_t *texts)
+    void fastbp_texts_close(fastbp_texts_t *texts, ptrdiff_t column)
+    int64_t fastbp_texts_count(const fastbp_texts_t *texts, ptrdiff_t column)
+    const char *fastbp_texts_at(
+        const fastbp_texts_t *texts, ptrdiff_t column, int64_t code, size_t *size)
+
+
 cdef extern from "text/csv.h" nogil:
     int FASTBP_CELL_EMPTY, FASTBP_CELL_DIGITS, FASTBP_CELL_NUMBER, FASTBP_CELL_CODE
     int FASTBP_CELL_ZEROS, FASTBP_CELL_PADDED, FASTBP_CELL_TEXT, FASTBP_CELL_KINDS
@@ -430,6 +443,7 @@ cdef extern from "text/csv.h" nogil:
         FASTBP_CSV_QUOTE
         FASTBP_CSV_OPEN
         FASTBP_CSV_LONG
+        FASTBP_CSV_CLOSED
 
     ctypedef struct fastbp_csv_t:
         char delimiter
@@ -447,23 +461,21 @@ cdef extern from "text/csv.h" nogil:
         size_t size
         bint last
 
-    ctypedef struct fastbp_csv_span_t:
-        size_t at
-        size_t size
-        bint doubled
-
     ctypedef struct fastbp_csv_columns_t:
         int64_t *counts
         int64_t *first
         unsigned char *kinds
+        fastbp_texts_t *texts
 
+    ptrdiff_t fastbp_csv_codes(
+        int32_t *codes, const double *values, ptrdiff_t n_rows, ptrdiff_t stride, int32_t empty)
     fastbp_csv_status_t fastbp_csv_numbers(
         fastbp_csv_t *csv, const fastbp_csv_block_t *block, ptrdiff_t max_rows,
         const fastbp_csv_columns_t *columns, double *values, int64_t *lines, ptrdiff_t *n_rows,
         size_t *used)
-    fastbp_csv_status_t fastbp_csv_spans(
+    fastbp_csv_status_t fastbp_csv_texts(
         fastbp_csv_t *csv, const fastbp_csv_block_t *block, ptrdiff_t max_rows,
-        const ptrdiff_t *chosen, ptrdiff_t n_chosen, fastbp_csv_span_t *spans,
-        ptrdiff_t *n_rows, size_t *used)
+        const ptrdiff_t *chosen, ptrdiff_t n_chosen, const unsigned char *wanted,
+        fastbp_texts_t *texts, int64_t *codes, ptrdiff_t *n_rows, size_t *used)
     fastbp_csv_status_t fastbp_csv_width(
         fastbp_csv_t *csv, const fastbp_csv_block_t *block, ptrdiff_t *n_columns)

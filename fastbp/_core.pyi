@@ -250,6 +250,16 @@ class Fit:
 
 def shares(net: Net, n_ranks: int) -> tuple[int, ...]: ...
 
+class CsvTexts:
+    def __init__(self, n: int, max_bytes: int = -1) -> None: ...
+    def take(
+        self,
+        column: int,
+        values: _Float64s | None = None,
+        codes: npt.NDArray[np.int32] | None = None,
+        few: int = 0,
+    ) -> tuple[list[str] | None, ValueError | None, list[int]]: ...
+
 class CsvPass:
     def __init__(
         self,
@@ -277,6 +287,7 @@ class CsvPass:
         counts: _Int64s,
         first: _Int64s,
         kinds: npt.NDArray[np.uint8],
+        texts: CsvTexts | None = None,
     ) -> tuple[int, int, str]: ...
     def texts(
         self,
@@ -285,7 +296,7 @@ class CsvPass:
         stop: int,
         last: bool,
         chosen: tuple[int, ...],
-        known: list[dict[bytes, int]],
+        texts: CsvTexts,
         codes: _Int64s,
         wanted: npt.NDArray[np.uint8] | None = None,
     ) -> tuple[int, int, str]: ...

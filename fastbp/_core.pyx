@@ -18,7 +18,7 @@ from cpython.buffer cimport (
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcpy, memset
 
 import numpy as np
 
@@ -55,7 +55,8 @@ cdef dict _SLOTS = {"full": FASTBP_SLOT_FULL, "row": FASTBP_SLOT_ROW, "one": FAS
 cdef dict _BUFFERS = {"z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTBP_BUFFER_DELTA}
 cdef dict _GEMM_FORMS = {"nn": FASTBP_GEMM_NN, "tn": FASTBP_GEMM_TN, "nt": FASTBP_GEMM_NT}
 cdef dict _CSV_FAULTS = {FASTBP_CSV_OK: "", FASTBP_CSV_RAGGED: "ragged", FASTBP_CSV_QUOTE: "quote",
-                         FASTBP_CSV_OPEN: "open", FASTBP_CSV_LONG: "long"}
+                         FASTBP_CSV_OPEN: "open", FASTBP_CSV_LONG: "long",
+                         FASTBP_CSV_CLOSED: "memory"}
 CELL_KINDS = {
     "empty": FASTBP_CELL_EMPTY, "digits": FASTBP_CELL_DIGITS, "number": FASTBP_CELL_NUMBER,
     "code": FASTBP_CELL_CODE, "zeros": FASTBP_CELL_ZEROS, "padded": FASTBP_CELL_PADDED,
@@ -1219,22 +1220,66 @@ cdef fastbp_csv_block_t _block(object block, size_t start, size_t stop, bint las
     return fastbp_csv_block_t(<const char *>found.at + start, stop - start, last)
 
 
-cdef enum:
-    SEEN = 512  # texts of a column, and columns, that are found without making an object of them
+cdef class CsvTexts:
+    """The distinct texts of n columns, each with a code, in the order in which they came first.
 
-ctypedef struct Seen:
-    const char *text  # in a key of a dict, which keeps it
-    size_t size
-    int64_t code
+    A column for which all of them would take more than max_bytes bytes, unless it is -1, is closed:
+    it has no texts.
+    """
 
+    cdef fastbp_texts_t *texts
+    cdef ptrdiff_t n
 
-cdef inline size_t _slot(const char *text, size_t size) noexcept nogil:
-    """Where a text is among those seen: a hash of its size, its first and its last bytes."""
-    cdef uint64_t first = size, last = 0
-    memcpy(&first, text, min(size, 8))
-    memcpy(&last, text + size - min(size, 8), min(size, 8))
-    first = (first + 31 * size) * 0x9E3779B97F4A7C15ULL + last * 0xC2B2AE3D27D4EB4FULL
-    return <size_t>(first >> 55)
+    def __cinit__(self, ptrdiff_t n, ptrdiff_t max_bytes=-1):
+        key = c_array("Q", os.urandom(16))
+        self.texts = fastbp_texts_new(n, <size_t>max_bytes, key[0], key[1])
+        if self.texts == NULL:
+            raise MemoryError
+        self.n = n
+
+    def __dealloc__(self):
+        fastbp_texts_free(self.texts)
+
+    def take(self, ptrdiff_t column, values=None, codes=None, ptrdiff_t few=0):
+        """Return the texts of a column, stripped, and close it; None if it is closed.
+
+        Then what is wrong with the last text, or None, and the codes of texts with at most `few`
+        characters. With the values of `CsvPass.numbers`, (rows, n), also read codes (rows,), int32:
+        the number of texts where there is none, and -1 where there is a number.
+        """
+        cdef int64_t code, n_texts = -1
+        cdef Matrix rows, to
+        cdef list found = [], short = []
+        cdef size_t size = 0
+        cdef const char *at
+        cdef str text
+        if 0 <= column < self.n:
+            n_texts = fastbp_texts_count(self.texts, column)
+        error = None
+        for code in range(n_texts):
+            at = fastbp_texts_at(self.texts, column, code, &size)
+            try:
+                text = at[:size].decode()
+            except UnicodeDecodeError as caught:
+                error, text = caught, at[:size].decode(errors="replace")
+            if memchr(at, 0, size) != NULL:
+                error = ValueError("it contains a NUL byte")
+            # most have no blank of Unicode, or 0x1c ... 0x1f, at an end
+            ends = size == 0 or (32 < at[0] < 127 and 32 < at[size - 1] < 127)
+            found.append(text if ends else text.strip())
+            if len(<str>found[code]) <= few:
+                short.append(code)
+            if error is not None:
+                break
+        if values is not None and n_texts >= 0:
+            rows, to = _locate(values, b"d"), _locate(codes, b"i", True, True)
+            if to.element not in (FASTBP_X_OWN, FASTBP_X_I32) or rows.cols != self.n:
+                raise ValueError(f"expected values of {self.n} columns, and int32 codes")
+            fastbp_csv_codes(<int32_t *>_dense(to, rows.rows), <double *>rows.at + column,
+                             rows.rows, rows.ld, <int32_t>n_texts)
+        if n_texts >= 0:
+            fastbp_texts_close(self.texts, column)
+        return None if n_texts < 0 else found, error, short
 
 
 cdef class CsvPass:
@@ -1245,8 +1290,6 @@ cdef class CsvPass:
     """
 
     cdef fastbp_csv_t csv
-    cdef list known  # of the last call of texts; what `seen` points to are keys of its dicts
-    cdef bytearray seen
 
     def __cinit__(self, str delimiter, str decimal, str thousands, ptrdiff_t n=0, str comment=""):
         self.csv.delimiter = <char>ord(delimiter)
@@ -1281,7 +1324,7 @@ cdef class CsvPass:
         return found, _CSV_FAULTS[status]
 
     def numbers(self, block, size_t start, size_t stop, bint last, values, lines, counts, first,
-                kinds):
+                kinds, texts=None):
         """Read as many records as fit into values (rows, columns) and lines (rows,)."""
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
         cdef Matrix rows = _locate(values, b"d", True)
@@ -1296,58 +1339,35 @@ cdef class CsvPass:
         columns.counts = _int64s(counts, n_counts)
         columns.first = _int64s(first, n_counts)
         columns.kinds = <unsigned char *>_vector(kinds, b"B", self.csv.n_columns, True)
+        cdef CsvTexts into = texts
+        columns.texts = NULL if into is None else into.texts
+        if into is not None and into.n != self.csv.n_columns:
+            raise ValueError(f"expected the texts of {self.csv.n_columns} columns")
         with nogil:
             status = fastbp_csv_numbers(&self.csv, &bytes, rows.rows, &columns,
                                         <double *>rows.at, c_lines, &n_rows, &used)
         return n_rows, used, _CSV_FAULTS[status]
 
-    def texts(self, block, size_t start, size_t stop, bint last, tuple chosen, list known, codes,
-              wanted=None):
+    def texts(self, block, size_t start, size_t stop, bint last, tuple chosen, CsvTexts texts,
+              codes, wanted=None):
         """Read the texts of the columns `chosen`, in ascending order, of at most len(codes) rows.
 
-        known has one dict {bytes of a text: its code} per column, to which new texts are added.
-        codes (rows, len(chosen)) is int64: -1 where wanted, uint8 of the same shape or None, is 0.
+        texts has len(chosen) columns. codes (rows, len(chosen)) is int64: -1 where wanted, uint8 of
+        the same shape or None, is 0. The fault "memory" means that a column of texts is closed.
         """
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
-        cdef ptrdiff_t n = <ptrdiff_t>len(chosen), n_rows = 0, i, c, max_rows = len(codes)
+        cdef ptrdiff_t n = <ptrdiff_t>len(chosen), n_rows = 0, max_rows = len(codes)
         cdef int64_t *c_codes = _int64s(codes, max_rows * n)
         cdef unsigned char *use = <unsigned char *>_vector_or_null(wanted, b"B", max_rows * n)
         c_chosen = c_array(_PTRDIFF, chosen)
         cdef ptrdiff_t *columns = <ptrdiff_t *>_vector(c_chosen, ord(_PTRDIFF), n)
-        cdef bytearray room = bytearray(max_rows * n * sizeof(fastbp_csv_span_t))
-        cdef fastbp_csv_span_t *spans = <fastbp_csv_span_t *><char *>room
-        cdef fastbp_csv_span_t *span
         cdef fastbp_csv_status_t status
         cdef size_t used = 0
-        cdef Seen *seen
-        cdef int64_t *code
-        cdef dict texts
-        if self.known is not known:
-            self.known, self.seen = known, bytearray((n if n < SEEN else 0) * SEEN * sizeof(Seen))
-        cdef Seen *slots = <Seen *><char *>self.seen if n < SEEN else NULL
+        if texts is None or texts.n != n:
+            raise ValueError(f"expected the texts of {n} columns")
         with nogil:
-            status = fastbp_csv_spans(&self.csv, &bytes, max_rows, columns, n, spans, &n_rows,
-                                      &used)
-        for i in range(n_rows):
-            for c in range(n):
-                span, code = &spans[i * n + c], &c_codes[i * n + c]
-                code[0] = -1
-                if use != NULL and not use[i * n + c]:
-                    continue
-                seen = NULL
-                if slots != NULL and not span.doubled:
-                    seen = slots + c * SEEN + _slot(bytes.bytes + span.at, span.size)
-                    if (seen.text != NULL and seen.size == span.size
-                            and memcmp(seen.text, bytes.bytes + span.at, span.size) == 0):
-                        code[0] = seen.code
-                        continue
-                text = (<const char *>bytes.bytes)[span.at:span.at + span.size]
-                if span.doubled:
-                    text = text.replace(b'""', b'"')
-                texts = <dict>known[c]
-                code[0] = texts.setdefault(text, len(texts))
-                if seen != NULL and seen.text == NULL and code[0] == <int64_t>len(texts) - 1:
-                    seen.text, seen.size, seen.code = text, span.size, code[0]
+            status = fastbp_csv_texts(&self.csv, &bytes, max_rows, columns, n, use, texts.texts,
+                                      c_codes, &n_rows, &used)
         return n_rows, used, _CSV_FAULTS[status]
 
 

@@ -1,7 +1,9 @@
 /* csv.c: splits blocks of bytes into records and cells. Every read is bounded by the end of the
  * block. A record that is not whole in this block is left for the next one. */
 #include "csv.h"
+#include "../base/common.h"
 #include "number.h"
+#include <math.h>
 #include <string.h>
 
 /* What follows a cell. */
@@ -30,6 +32,31 @@ typedef struct {
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\v' || c == '\f'; }
 
 static bool is_break(char c) { return c == '\n' || c == '\r'; }
+
+/* The first byte from p on that is one of two marks or a line break; `end` if there is none. */
+static const char *find_mark(const char *p, const char *end, char mark, char other) {
+#if defined(_WIN32) || (defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+    /* Eight bytes at once: the lowest high bit of `found` is that of the first byte which is the
+     * mark or less than 14, as line breaks are, and few other characters. */
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    const uint64_t marks = ones * (unsigned char)mark;
+    while (end - p >= 8 && other == mark) {
+        uint64_t x;
+        memcpy(&x, p, sizeof x);
+        const uint64_t y = x ^ marks;
+        const uint64_t found = (((x - 14 * ones) & ~x) | ((y - ones) & ~y)) & high;
+        if (found == 0) {
+            p += 8;
+            continue;
+        }
+        p += ((((found & (0 - found)) - 1) & ones) * ones >> 56) - 1;
+        if (*p == mark || is_break(*p)) return p;
+        p++;
+    }
+#endif
+    while (p < end && *p != mark && *p != other && !is_break(*p)) p++;
+    return p;
+}
 
 /* Skips blanks that are not delimiters. */
 static void skip_blanks(reader_t *r) {
@@ -115,9 +142,8 @@ static next_t read_cell(reader_t *r, cell_t *cell) {
         r->p++;
         return quoted_cell(r, cell);
     }
-    const char *p = r->p, *end = r->end;
-    const char delimiter = r->delimiter, other = delimiter == ' ' ? '\t' : delimiter;
-    while (p < end && *p != delimiter && *p != other && *p != '\n' && *p != '\r') p++;
+    const char *p =
+        find_mark(r->p, r->end, r->delimiter, r->delimiter == ' ' ? '\t' : r->delimiter);
     *cell = (cell_t){r->p, p, false};
     if ((size_t)(p - r->p) > FASTBP_CSV_MAX_CELL) return fault(r, FASTBP_CSV_LONG);
     r->p = p;
@@ -201,18 +227,69 @@ static fastbp_csv_status_t close_block(fastbp_csv_t *csv, const fastbp_csv_block
     return r->fault;
 }
 
-/* Reads the next cell if it is a plain number with nothing around it: most are, and their end need
- * not be looked for. False, with nothing read, for all others, and at the end of the block. */
-static bool next_plain(reader_t *r, record_t *record, fastbp_cell_kind_t *kind, double *value) {
+/* What the first bytes of a cell say. */
+typedef enum {
+    UNKNOWN,
+    PLAIN_NUMBER, /* with nothing around it; it is read */
+    CERTAIN_TEXT, /* without quotes; it is not read */
+} shape_t;
+
+/* Most cells are plain numbers, whose end need not be looked for, or begin as no number does. */
+static shape_t next_shape(reader_t *r, record_t *record, fastbp_cell_kind_t *kind, double *value) {
     const char *begin = r->p, *stop;
-    if (begin == r->end) return false;
+    if (begin == r->end) return UNKNOWN;
+    const unsigned char lower = *begin | 0x20;
+    if ('a' <= lower && lower <= 'z') return *begin == r->delimiter ? UNKNOWN : CERTAIN_TEXT;
     *kind = fbp_plain_number(begin, r->end, value, &stop);
-    if (*kind == FASTBP_CELL_TEXT || stop == r->end) return false;
-    if (*stop != r->delimiter && !is_break(*stop)) return false;
-    if ((size_t)(stop - begin) > FASTBP_CSV_MAX_CELL) return false;
+    if (*kind == FASTBP_CELL_TEXT || stop == r->end) return UNKNOWN;
+    if (*stop != r->delimiter && !is_break(*stop))
+        return is_blank(*stop) ? UNKNOWN : CERTAIN_TEXT; /* as in 2026-05-31 */
+    if ((size_t)(stop - begin) > FASTBP_CSV_MAX_CELL) return UNKNOWN;
     r->p = stop;
     record->next = after_cell(r, begin);
     record->n_cells++;
+    return PLAIN_NUMBER;
+}
+
+/* A quiet NaN with a number, 0 to 2^32 - 1, in its lowest bits. */
+static double numbered_nan(uint32_t number) {
+    const uint64_t bits = 0x7ff8000000000000u | number;
+    double nan;
+    memcpy(&nan, &bits, sizeof nan);
+    return nan;
+}
+
+/* Hands in the text of a cell, which is settled when the record is whole. */
+static void wait_for(fastbp_texts_t *texts, ptrdiff_t column, const reader_t *r,
+                     const cell_t *cell) {
+    const size_t size = (size_t)(cell->end - cell->begin), ahead = (size_t)(r->end - cell->begin);
+    fbp_texts_wait(texts, column, cell->begin, size, ahead, cell->doubled);
+}
+
+/* Reads the cells of a record; false if it does not end in this block or has a fault. Texts wait,
+ * since a record that is not whole comes again in the next block. */
+static bool read_values(fastbp_csv_t *csv, reader_t *r, record_t *record,
+                        const fastbp_csv_columns_t *columns, bool plain, double *values) {
+    int64_t n_marked = 0;
+    for (ptrdiff_t j = 0; j < csv->n_columns && record->next == NEXT_CELL; j++) {
+        fastbp_cell_kind_t kind = FASTBP_CELL_TEXT;
+        const shape_t shape = plain ? next_shape(r, record, &kind, &values[j]) : UNKNOWN;
+        if (shape != PLAIN_NUMBER) {
+            cell_t cell;
+            bool marked = false;
+            if (!next_cell(r, record, &cell)) break;
+            values[j] = NAN;
+            kind = shape == CERTAIN_TEXT ? FASTBP_CELL_TEXT
+                                         : fbp_cell(cell.begin, cell.end, csv->decimal,
+                                                    csv->thousands, &values[j], &marked);
+            n_marked += marked;
+            if (columns->texts != NULL && kind == FASTBP_CELL_TEXT)
+                wait_for(columns->texts, j, r, &cell);
+        }
+        columns->kinds[j] = (unsigned char)kind;
+    }
+    if (!close_record(csv, r, record)) return false;
+    csv->n_marked += n_marked;
     return true;
 }
 
@@ -226,49 +303,59 @@ fastbp_csv_status_t fastbp_csv_numbers(fastbp_csv_t *csv, const fastbp_csv_block
     const bool plain = clear && csv->decimal == '.' && csv->thousands == 0;
     *n_rows = 0;
     while (*n_rows < max_rows && open_record(&r, &record)) {
-        int64_t n_marked = 0;
-        for (ptrdiff_t j = 0; j < csv->n_columns && record.next == NEXT_CELL; j++) {
-            fastbp_cell_kind_t kind;
-            if (!plain || !next_plain(&r, &record, &kind, &values[j])) {
-                cell_t cell;
-                bool marked;
-                if (!next_cell(&r, &record, &cell)) break;
-                kind = fbp_cell(cell.begin, cell.end, csv->decimal, csv->thousands, &values[j],
-                                &marked);
-                n_marked += marked;
-            }
-            columns->kinds[j] = (unsigned char)kind;
-        }
-        if (!close_record(csv, &r, &record)) break;
-        for (ptrdiff_t j = 0; j < csv->n_columns; j++) { /* only now: the next block has it again */
+        if (!read_values(csv, &r, &record, columns, plain, values)) break;
+        for (ptrdiff_t j = 0; j < csv->n_columns; j++) {
             ptrdiff_t at = j * FASTBP_CELL_KINDS + columns->kinds[j];
             if (columns->counts[at]++ == 0) columns->first[at] = csv->n_rows - 1;
+            if (columns->texts != NULL && columns->kinds[j] == FASTBP_CELL_TEXT)
+                values[j] = numbered_nan((uint32_t)(fbp_texts_settle(columns->texts, j) + 1));
         }
-        csv->n_marked += n_marked;
         lines[(*n_rows)++] = record.line;
         values += csv->n_columns;
     }
     return close_block(csv, block, &r, used);
 }
 
-fastbp_csv_status_t fastbp_csv_spans(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
+ptrdiff_t fastbp_csv_codes(int32_t *codes, const double *values, ptrdiff_t n_rows, ptrdiff_t stride,
+                           int32_t empty) {
+    ptrdiff_t n_empty = 0;
+    for (ptrdiff_t i = 0; i < n_rows; i++) {
+        uint64_t bits;
+        memcpy(&bits, &values[i * stride], sizeof bits);
+        const uint32_t number = (uint32_t)bits;
+        const bool none = isnan(values[i * stride]), bare = none && number == 0;
+        codes[i] = bare ? empty : none ? (int32_t)(number - 1) : -1;
+        n_empty += bare;
+    }
+    return n_empty;
+}
+
+fastbp_csv_status_t fastbp_csv_texts(fastbp_csv_t *csv, const fastbp_csv_block_t *block,
                                      ptrdiff_t max_rows, const ptrdiff_t *chosen,
-                                     ptrdiff_t n_chosen, fastbp_csv_span_t *spans,
-                                     ptrdiff_t *n_rows, size_t *used) {
+                                     ptrdiff_t n_chosen, const unsigned char *wanted,
+                                     fastbp_texts_t *texts, int64_t *codes, ptrdiff_t *n_rows,
+                                     size_t *used) {
     reader_t r = open_block(csv, block);
     record_t record;
     *n_rows = 0;
-    while (*n_rows < max_rows && open_record(&r, &record)) {
+    while (*n_rows < max_rows && r.fault == FASTBP_CSV_OK && open_record(&r, &record)) {
         cell_t cell;
         for (ptrdiff_t c = 0; c < n_chosen && record.next == NEXT_CELL;) {
             if (!next_cell(&r, &record, &cell)) break;
             if (chosen[c] != record.n_cells - 1) continue;
-            spans[c++] = (fastbp_csv_span_t){(size_t)(cell.begin - block->bytes),
-                                             (size_t)(cell.end - cell.begin), cell.doubled};
+            if (wanted == NULL || wanted[c]) wait_for(texts, c, &r, &cell);
+            c++;
         }
         if (!close_record(csv, &r, &record)) break;
+        for (ptrdiff_t c = 0; c < n_chosen; c++) {
+            codes[c] = -1;
+            if (wanted != NULL && !wanted[c]) continue;
+            codes[c] = fbp_texts_settle(texts, c);
+            if (codes[c] < 0) r.fault = FASTBP_CSV_CLOSED;
+        }
         (*n_rows)++;
-        spans += n_chosen;
+        codes += n_chosen;
+        if (wanted != NULL) wanted += n_chosen;
     }
     return close_block(csv, block, &r, used);
 }

@@ -231,17 +231,19 @@ class TextFile:
         self._compressed = content is None and without_compression(source) != source
         self._state: tuple[int, int] | None = None
         self._done: Callable[[], int] = lambda: 0
+        self._given = 0  # bytes of text in this pass
 
     def read(self, take: Callable[[bytearray, int, int, bool], int]) -> None:
         """Pass blocks to `take`, which returns where the unused part of the block begins."""
         with naming(self.source), self._open() as file, _decompressing(self.source):
             reader = self._text(file)
-            block, stop, last = bytearray(BLOCK), 0, False
+            block, stop, last, self._given = bytearray(BLOCK), 0, False, 0
             while not last:
                 with memoryview(block) as view, view[stop:] as free:
                     n = reader.readinto(free) or 0
                 last = n == 0
                 stop += n
+                self._given += n
                 start = take(block, 0, stop, last)
                 if start > 0:
                     block[: stop - start] = block[start:stop]
@@ -254,11 +256,18 @@ class TextFile:
         with naming(self.source), self._open() as file, _decompressing(self.source):
             return _first(self._text(file), n)
 
-    def expected(self, n: int) -> int:
-        """Estimate the number of records in the file, after n records."""
-        size = len(self._kept or b"") if self._state is None else self._state[0]
-        share = size / max(self._done(), 1)
+    def expected(self, n: int, left: int) -> int:
+        """Estimate the number of records in the file, after n records.
+
+        `left` bytes of the text that was read are behind these.
+        """
+        share = self.size / max(self._done() * (1 - left / max(self._given, 1)), 1)
         return n + n // 2 + 16 if share < 1 else max(int(1.02 * share * n), n) + 16
+
+    @property
+    def size(self) -> int:
+        """The bytes of the file, while it is read; compressed ones if it is compressed."""
+        return len(self._kept or b"") if self._state is None else self._state[0]
 
     def changed(self) -> DataError:
         """Return the error for a second pass that differs from the first one."""

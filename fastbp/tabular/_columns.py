@@ -20,7 +20,6 @@ from ._dates import Dates, other_formats, read_dates
 from ._problems import Problem, alternatives, as_missing, at_first, shortened
 
 BOOLEANS = ("False", "True")
-_LONGEST = 5  # letters of a truth value
 _MANY = 256  # distinct texts of a column that probably names the rows, if nearly all are distinct
 _DIGITS_ALONE = re.compile(r"(%[YmdHMS])+")  # formats of dates that look like whole numbers
 
@@ -31,9 +30,11 @@ def texts_with_holes(cells: Cells, column: int, known: Collection[str] = ()) -> 
     If all of them are "true" or "false" in any case, or `known` are BOOLEANS, they become BOOLEANS.
     """
     texts, codes = cells.texts([column])[column]
-    made = texts.copy()
-    made[cells.is_hole(texts)] = None
-    return as_booleans(made, known), codes
+    holes = cells.is_hole(column, texts)
+    if holes.any():
+        texts = texts.copy()
+        texts[holes] = None
+    return as_booleans(texts, known), codes
 
 
 def as_booleans(texts: Array, known: Collection[str] = ()) -> Array:
@@ -44,10 +45,8 @@ def as_booleans(texts: Array, known: Collection[str] = ()) -> Array:
     """
     named = {text.lower(): text for text in BOOLEANS}
     by_name = known and set(known) <= set(BOOLEANS)
-    if not by_name and len(texts) > 0 and texts[-1] is not None and len(texts[-1]) > _LONGEST:
-        return texts
-    low = {text.lower() for text in set(texts.tolist()) if text is not None}
-    if not low or not (low <= named.keys() or by_name):
+    filled = (text for text in texts.tolist() if text is not None)
+    if not by_name and not all(text.lower() in named for text in filled):
         return texts
     made = np.empty(len(texts), object)
     made[:] = [text and named.get(text.lower(), text) for text in texts.tolist()]
@@ -83,7 +82,7 @@ def find_dates(
     for column in sorted(columns):
         texts, codes = cells.texts([column])[column]
         filled = np.ones(len(texts), bool)
-        filled[cells.which_missing(texts)] = False
+        filled[cells.which_missing(column, texts)] = False
         chosen = np.flatnonzero(filled).tolist()
         distinct = texts[filled].tolist()
         found = read_dates(distinct, cells.scan.format.date_formats)
@@ -145,7 +144,7 @@ def hole_notes(
     for column in sorted(texts):
         distinct, codes = texts[column]
         counts = np.bincount(codes, minlength=len(distinct))
-        counts[[text is None for text in distinct.tolist()]] = 0
+        counts[cells.is_hole(column, cells.texts([column])[column][0])] = 0
         notes += _words_as_text(cells, column, distinct, counts)
         notes += _names_of_rows(cells, column, counts)
     return notes
@@ -166,7 +165,8 @@ def _words_as_holes(cells: Cells, column: int) -> Iterator[str]:
 
 def _words_as_text(cells: Cells, column: int, texts: Array, counts: Array) -> Iterator[str]:
     """Say which words of a column of text are read as categories, and may mean a missing value."""
-    found = [i for i in cells.which_missing(cells.texts([column])[column][0]) if counts[i]]
+    missing = cells.which_missing(column, cells.texts([column])[column][0])
+    found = [i for i in missing if counts[i]]
     words, n = [texts[i] for i in found[:3]], int(counts[found].sum())
     if n:
         shown = ", ".join(map(repr, words))

@@ -10,6 +10,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ._notation import looks_numeric
 from ._problems import SHOWN, is_spec, shortened
 from ._scan import AUTO, DECIMALS, THOUSANDS, Format, Scan, other_delimiter, scan
 from ._units import with_units, without_sentinels
-from ._words import LONGEST_MISSING, is_missing, is_plain
+from ._words import is_missing, is_plain
 
 __all__ = ["AUTO", "DECIMALS", "HEADERS", "THOUSANDS", "Cells", "Format", "read_csv"]
 
@@ -65,6 +66,7 @@ class Cells:
     holes: bool = False
     _n_words: dict[int, int] = field(default_factory=dict)
     _missing: dict[int, list[int]] = field(default_factory=dict)
+    _below_of: dict[int, tuple[Any, tuple[Array, Array]]] = field(default_factory=dict)
 
     @property
     def values(self) -> Array:
@@ -90,7 +92,10 @@ class Cells:
             if self.n_words(column) and (kinds[DIGITS] or kinds[NUMBER] or kinds[PADDED]):
                 texts, codes = self.others([column])[column]
                 missing = {-1, *self.missing_words(column), *np.flatnonzero(texts == "").tolist()}
-                row = next(i for i, code in enumerate(codes.tolist()) if code not in missing)
+                rows = (i for i, code in enumerate(codes.tolist()) if code not in missing)
+                row = next(rows, None)
+                if row is None:  # its only words are blanks of Unicode
+                    continue
                 such = f"such as {shortened(texts[codes[row]])} (in {self.place(row)})"
                 what = f"has numbers and {self.n_words(column):,} cells of text, {such}"
                 notes.append(f"{self.called(column)} {what}, and is read as text")
@@ -112,15 +117,16 @@ class Cells:
 
     def texts(self, columns: Sequence[int]) -> dict[int, tuple[Array, Array]]:
         """Return {column: (distinct strings of the rows, index into them for each row)}."""
-        return {c: self._below(*found) for c, found in self.scan.texts(columns).items()}
+        return {c: self._below(found) for c, found in self.scan.texts(columns).items()}
 
     def others(self, columns: Sequence[int]) -> dict[int, tuple[Array, Array]]:
         """The same for cells that are no numbers; the index of a number is -1."""
-        return {c: self._below(*found) for c, found in self.scan.others(columns).items()}
+        return {c: self._below(found) for c, found in self.scan.others(columns).items()}
 
     def distinct(self, column: int) -> tuple[Array, Array]:
         """Return the texts of one column, without keeping them for later calls."""
-        return self._below(*self.scan.distinct(column))
+        found = self.scan.distinct(column)
+        return _without_first(*found) if self.named else found
 
     def exact(self, column: int) -> Array:
         """Return a column of numbers, as int64 or uint64 if float64 would round whole numbers."""
@@ -166,26 +172,25 @@ class Cells:
         """Return which of the strings of `others` stand for a missing value, but the empty one."""
         if column not in self._missing:
             texts = self.others([column])[column][0]
-            self._missing[column] = [i for i in self.which_missing(texts) if texts[i]]
+            self._missing[column] = [i for i in self.which_missing(column, texts) if texts[i]]
         return self._missing[column]
 
-    def which_missing(self, texts: Array) -> list[int]:
-        """Return which strings stand for a missing value in a column of numbers or dates."""
+    def which_missing(self, column: int, texts: Array) -> list[int]:
+        """Return which of its strings stand for a missing value in a column of numbers or dates."""
         if self.scan.format.na:
             return [i for i, text in enumerate(texts.tolist()) if self.is_missing(text)]
-        most = len(LONGEST_MISSING)
-        short = [i for i, text in enumerate(texts.tolist()) if len(text) <= most]
-        return [i for i in short if is_missing(texts[i])]
+        return [i for i in self.scan.short(column, texts) if is_missing(texts[i])]
 
     def is_missing(self, text: str) -> bool:
         """Whether a cell of a column of numbers or dates stands for a missing value."""
         return is_missing(text) or self.scan.format.is_na(text)
 
-    def is_hole(self, texts: Array) -> Array:
-        """Mark the strings that stand for a missing value in a column of text."""
-        format = self.scan.format
-        holes = (text == "" or format.is_na(text) for text in texts.tolist())
-        return np.fromiter(holes, bool, len(texts))
+    def is_hole(self, column: int, texts: Array) -> Array:
+        """Mark those of its strings that stand for a missing value in a column of text."""
+        format, holes = self.scan.format, np.zeros(len(texts), bool)
+        some = range(len(texts)) if format.na else self.scan.short(column, texts)
+        holes[[i for i in some if texts[i] == "" or format.is_na(texts[i])]] = True
+        return holes
 
     def first(self, column: int, kinds: Sequence[int]) -> int:
         """Return the row of the first cell that has one of these kinds; there must be one."""
@@ -220,13 +225,14 @@ class Cells:
             return False
         return len(words) > 1 or is_few(self.values[:, column])
 
-    def _below(self, texts: Array, codes: Array) -> tuple[Array, Array]:
+    def _below(self, found: tuple[Array, Array]) -> tuple[Array, Array]:
         """Return the distinct strings below the header line, and the index into them."""
-        skipped = int(self.named)
-        if skipped and codes[0] == 0 and not (codes[1:] == 0).any():  # string 0 is only in line 1
-            below = codes[1:]
-            return texts[1:], below - (below > 0)
-        return texts, codes[skipped:]
+        if not self.named:
+            return found
+        known = self._below_of.get(id(found))
+        if known is None:
+            known = self._below_of[id(found)] = found, _without_first(*found)
+        return known[1]
 
     # ---- in messages -------------------------------------------------------------------------
 
@@ -243,6 +249,14 @@ class Cells:
         """Return a column as options such as --drop take it, in a shell."""
         name = self.names[column]
         return shlex.quote(name) if is_spec(name) else str(column + 1)
+
+
+def _without_first(texts: Array, codes: Array) -> tuple[Array, Array]:
+    """Leave out the first record, and its string if no other has it."""
+    below = codes[1:]
+    if codes[0] != 0 or (below == 0).any():
+        return texts, below
+    return texts[1:], below - (below > 0)
 
 
 def is_few(numbers: Array) -> bool:

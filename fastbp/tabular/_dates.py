@@ -16,6 +16,7 @@ _ISO = re.compile(
     r"(?:[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s?(?:(Z)|([+-])(\d\d)(?::?(\d\d))?)?)?",
     re.ASCII,
 )
+_PLAIN = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?)?", re.ASCII)  # as NumPy reads it
 _SAMPLE = 1000  # distinct strings of a column that decide whether it has dates
 _UNIT = "datetime64[us]"
 
@@ -70,7 +71,21 @@ def are_dates(texts: Collection[str]) -> bool:
     >>> are_dates(["2026-05-20", "2026-05-20 09:30", "2026-05-20T09:30:00Z"]), are_dates(["2026"])
     (True, False)
     """
-    return bool(texts) and all(map(_ISO.fullmatch, texts))
+    return bool(texts) and (_are_alike([*texts]) or all(map(_ISO.fullmatch, texts)))
+
+
+def _are_alike(texts: Sequence[str]) -> bool:
+    """Whether all texts are dates in the very form of the first one, which is soon seen."""
+    first, joined = texts[0], "".join(texts)
+    if _ISO.fullmatch(first) is None or not joined.isascii() or {*map(len, texts)} != {len(first)}:
+        return False
+    cells = np.frombuffer(joined.encode(), np.uint8).reshape(len(texts), len(first))
+    marks = np.array([not character.isdigit() for character in first])
+    digits = cells - np.uint8(ord("0"))  # other characters are above 9
+    if (cells[:, marks] != cells[0, marks]).any() or (digits[:, ~marks] > 9).any():
+        return False
+    months, days = (10 * digits[:, i] + digits[:, i + 1] for i in (5, 8))
+    return bool(((months > 0) & (months <= 12) & (days > 0) & (days <= 31)).all())
 
 
 def read_dates(texts: Sequence[str], formats: Sequence[str] = ()) -> Dates | None:
@@ -150,6 +165,8 @@ def _strptime(text: str, format: str) -> datetime | None:
 
 
 def _iso_dates(texts: Sequence[str]) -> Dates:
+    if _PLAIN.fullmatch(texts[0]) and _are_alike(texts):
+        return Dates(_parsed([*texts]))
     plain: list[str] = []
     minutes = np.zeros(len(texts), np.int64)
     zoned = bare = 0

@@ -159,7 +159,7 @@ def _is_faulty(cells: Cells, column: int, finite: bool, *, holes: bool) -> bool:
 def _is_incomplete(cells: Cells, column: int) -> bool:
     """Whether a column of text has an empty cell."""
     texts, codes = cells.texts([column])[column]
-    empty = np.flatnonzero(cells.is_hole(texts))
+    empty = np.flatnonzero(cells.is_hole(column, texts))
     return bool(empty.size and np.isin(codes, empty).any())
 
 
@@ -215,7 +215,7 @@ def _find(cells: Cells, column: int, *, text: bool) -> _Faults:
     texts, codes = cells.distinct(column)
     found = _Faults(n_distinct=len(texts))
     if text:
-        rows = np.flatnonzero(np.isin(codes, np.flatnonzero(cells.is_hole(texts))))
+        rows = np.flatnonzero(np.isin(codes, np.flatnonzero(cells.is_hole(column, texts))))
     if not text and kinds[ZEROS] + kinds[PADDED]:
         row = cells.first(column, (ZEROS, PADDED))
         found.zeros.add(int(kinds[ZEROS] + kinds[PADDED]), row, texts[codes[row]])

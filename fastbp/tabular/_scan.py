@@ -1,7 +1,9 @@
 """Read a .csv file block by block: first all columns as numbers, then some of them as text.
 
-The engine splits blocks into cells. The memory in use is that of the numbers, 8 bytes per cell, and
-that of one block.
+The engine splits blocks into cells, and finds the distinct texts of each column in the first pass:
+a cell that is text is a NaN which holds the code of its text. The memory in use is that of the
+numbers, 8 bytes per cell, that of one block, and that of the texts, which is limited. Columns that
+have more texts, and those of texts and numbers, take another pass.
 """
 
 from __future__ import annotations
@@ -17,17 +19,18 @@ import numpy as np
 
 from .._checks.size_limit import MAX_BYTES, array_bytes
 from .._checks.words import counted
-from .._core import CELL_KINDS, MAX_CELL, CsvPass
+from .._core import CELL_KINDS, MAX_CELL, CsvPass, CsvTexts
 from .._types import Array
 from ..errors import DataError
 from ._bytes import TextFile, check_encoding
 from ._dates import check_format
 from ._delimiter import TAB, find_delimiter, is_tsv
-from ._words import is_plain
+from ._words import LONGEST_MISSING, is_plain
 
 MAX_COLUMNS = 100_000  # with more columns, names and counts take more memory than the numbers
 _MAX_RAGGED = 1000  # lines with another number of cells are counted up to this number
 _SAMPLE = 1 << 16  # strings at a time
+_TEXTS = 1 << 26  # bytes for the texts of the first pass, besides the size of the file
 DECIMALS = (".", ",")
 AUTO = "auto"
 _NO_COMMENT = '"\r\n\0 \t+-.0123456789'
@@ -142,7 +145,7 @@ class Scan:
     head : tuple of str
         The cells of the first record.
     values : ndarray of shape (n, columns), float64
-        All cells; NaN for cells that are not numbers.
+        All cells; NaN for cells that are not numbers, with the code of a text.
     lines : ndarray of shape (n,), int64
         The line where each record begins.
     kinds : ndarray of shape (columns,)
@@ -153,6 +156,10 @@ class Scan:
         The index of the first record that has a cell of the kind, not counting record 0.
     file : TextFile
         The bytes of the file, for further passes.
+    found : CsvTexts
+        The texts of the first pass, until they are asked for.
+    coded : ndarray of shape (columns,), bool
+        The columns whose NaN still have the codes of these texts.
     notes : tuple of str
         Decisions about the file that the user may want to change.
     """
@@ -166,15 +173,20 @@ class Scan:
     counts: Array
     first: Array
     file: TextFile
+    found: CsvTexts
+    coded: Array
     notes: tuple[str, ...] = ()
     _known: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     _known_others: dict[int, tuple[Array, Array]] = field(default_factory=dict)
+    _short: dict[int, tuple[Array, list[int]]] = field(default_factory=dict)
 
     def texts(self, columns: Collection[int]) -> dict[int, tuple[Array, Array]]:
         """Return {column: (its distinct strings, index into them for each record)}.
 
-        Columns that were not requested before are read in one more pass over the file.
+        Columns of texts and numbers that were not requested before take one more pass over the
+        file.
         """
+        self._decode_coded(columns)
         for column in columns:
             found = self._known_others.get(column)
             if column not in self._known and found is not None and (found[1] >= 0).all():
@@ -186,11 +198,13 @@ class Scan:
 
     def read_ahead(self, texts: Collection[int], others: Collection[int]) -> None:
         """Read the texts of some columns, and those that are no numbers of others, in one pass."""
-        chosen = tuple(sorted({*texts, *others}))
+        self._decode_coded(others)
+        rest = {column for column in others if column not in self._known_others} - {*texts}
+        chosen = tuple(sorted({*texts} | rest))
         if chosen:
-            found = self._read_texts(chosen, others={*others} - {*texts})
+            found = self._read_texts(chosen, others=rest)
             self._known.update({column: found[column] for column in texts})
-            self._known_others.update({c: found[c] for c in others if c not in texts})
+            self._known_others.update({column: found[column] for column in rest})
 
     def distinct(self, column: int) -> tuple[Array, Array]:
         """Return the texts of one column, without keeping them."""
@@ -199,18 +213,57 @@ class Scan:
 
     def others(self, columns: Collection[int]) -> dict[int, tuple[Array, Array]]:
         """The same for cells that are no numbers; the index of a number is -1."""
+        self._decode_coded(columns)
         new = tuple(sorted(column for column in columns if column not in self._known_others))
         if new:
             self._known_others.update(self._read_texts(new, others={*new}))
         return {column: self._known_others[column] for column in sorted(columns)}
 
+    def forget(self, columns: Collection[int]) -> None:
+        """Forget the texts of columns whose values change."""
+        for column in columns:
+            self.coded[column] = False
+            self._known_others.pop(column, None)
+
+    def short(self, column: int, texts: Array) -> list[int]:
+        """Return which of the strings of a column are so short that they may mean a missing value.
+
+        `texts` are those of `texts` or `others`, or of these all but the first.
+        """
+        known, found = self._short.get(column, (None, []))
+        if known is not None and (known is texts or known is texts.base):
+            skipped = len(known) - len(texts)
+            return [i - skipped for i in found if i >= skipped]
+        return [i for i, text in enumerate(texts.tolist()) if len(text) <= LONGEST_MISSING]
+
+    def _decode_coded(self, columns: Collection[int]) -> None:
+        """Take the texts that the first pass found in columns, unless they were too many.
+
+        That of an empty cell comes last, because the pass does not take it for a text.
+        """
+        for column in columns:
+            if column in self._known_others or not self.coded[column]:
+                continue
+            codes = np.empty(len(self.lines), np.int32)
+            texts, error, short = self.found.take(column, self.values, codes, LONGEST_MISSING)
+            if texts is None:
+                self.coded[column] = False
+                continue
+            self._check_text(column, codes, texts, error)
+            empty = CELL_KINDS["empty"]
+            if self.counts[column, empty] or self.kinds[column] == empty:
+                short.append(len(texts))
+                texts.append("")
+            made = _object_array(texts)
+            self._known_others[column] = made, codes
+            self._short[column] = made, short
+
     def _read_texts(
         self, chosen: tuple[int, ...], *, others: Collection[int] = ()
     ) -> dict[int, tuple[Array, Array]]:
         """Read the texts of columns; of `others` among them, those of cells that are no numbers."""
-        reader = _pass(self.format, len(self.head))
-        known: list[dict[bytes, int]] = [{} for _ in chosen]
-        codes = np.empty((len(self.lines), len(chosen)), np.int32)
+        reader, found = _pass(self.format, len(self.head)), CsvTexts(len(chosen))
+        codes = np.empty((len(chosen), len(self.lines)), np.int32)
         batch = np.empty((max(1, _SAMPLE // len(chosen)), len(chosen)), np.int64)
         wanted = np.ones(batch.shape, np.uint8) if others else None
         masked = [i for i, column in enumerate(chosen) if column in others]
@@ -225,41 +278,41 @@ class Scan:
                     rest = np.isnan(self.values[n : n + len(batch), values])
                     wanted[: len(rest), masked] = rest
                 rows, used, fault = reader.texts(
-                    block, start, stop, last, chosen, known, batch, wanted
+                    block, start, stop, last, chosen, found, batch, wanted
                 )
-                if fault or n + rows > len(codes):
+                if fault == "memory":
+                    raise MemoryError(f"{self.source}: there is no memory for its texts")
+                if fault or n + rows > len(self.lines):
                     raise self.file.changed()
-                codes[n : n + rows] = batch[:rows]
+                codes[:, n : n + rows] = batch[:rows].T
                 n += rows
                 start += used
             return start
 
         self.file.read(take)
-        if n != len(codes):
+        if n != len(self.lines):
             raise self.file.changed()
-        return {
-            column: (self._decoded(list(texts), column, codes[:, i]), codes[:, i])
-            for i, (column, texts) in enumerate(zip(chosen, known, strict=True))
-        }
+        read = {}
+        for i, column in enumerate(chosen):
+            texts, error, _ = found.take(i)
+            texts = texts or []
+            self._check_text(column, codes[i], texts, error)
+            read[column] = _object_array(texts), codes[i]
+        return read
 
-    def _decoded(self, texts: list[bytes], column: int, codes: Array) -> Array:
-        found = np.empty(len(texts), object)
-        try:
-            found[:] = [_decode(text) for text in texts]
-        except ValueError:
-            for i, text in enumerate(texts):
-                try:
-                    _decode(text)
-                except ValueError as error:
-                    line = self.lines[np.flatnonzero(codes == i)[0]]
-                    raise not_utf8(self.source, line, column, error) from None
-        return found
+    def _check_text(
+        self, column: int, codes: Array, texts: list[str], error: ValueError | None
+    ) -> None:
+        """Raise DataError if the last of the texts is wrong."""
+        if error is not None:
+            row = np.flatnonzero(codes == len(texts) - 1)[0]
+            raise not_utf8(self.source, self.lines[row], column, error)
 
 
-def _decode(text: bytes) -> str:
-    if 0 in text:
-        raise ValueError("it contains a NUL byte")
-    return text.decode().strip()
+def _object_array(texts: Sequence[str]) -> Array:
+    made = np.empty(len(texts), object)
+    made[:] = texts
+    return made
 
 
 def scan(
@@ -324,7 +377,8 @@ class _Numbers:
         rows = -1
         while rows != 0:
             if self.n == len(self.values):
-                self._grow(self.file.expected(self.n))
+                n = self.file.expected(self.n, stop - start)
+                self._grow(max(n, (stop - start) // (2 * len(self.head))) if self.n == 1 else n)
             rows, used = self._read(block, start, stop, last, self.n, self.counts)
             start += used
         return start
@@ -360,21 +414,21 @@ class _Numbers:
                 f"(a .npy or .npz file may have more)"
             )
         self.reader = _pass(self.format, width)
-        known: list[dict[bytes, int]] = [{} for _ in range(width)]
-        codes = np.empty((1, width), np.int64)
-        _pass(self.format, width).texts(block, start, stop, last, tuple(range(width)), known, codes)
-        head = []
+        cells, codes = CsvTexts(width), np.empty((1, width), np.int64)
+        _pass(self.format, width).texts(block, start, stop, last, tuple(range(width)), cells, codes)
+        head: list[str] = []
         self.values, self.lines = np.empty((1, width)), np.empty(1, np.int64)
         shape = (width, len(CELL_KINDS))
         self.counts, self.first = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self.scratch = np.empty(width, np.uint8)
+        self.found = CsvTexts(width, _TEXTS + self.file.size)
         _, used = self._read(block, start, stop, last, 0, np.zeros(shape, np.int64))
         self.kinds = self.scratch.copy()
-        for column, (text,) in enumerate(known):
-            try:
-                head.append(text.decode().strip())
-            except UnicodeDecodeError as error:
-                raise not_utf8(source, self.lines[0], column, error) from None
+        for column in range(width):
+            texts, error, _ = cells.take(column)
+            if isinstance(error, UnicodeDecodeError):
+                raise not_utf8(source, self.lines[0], column, error)
+            head += texts or []
         self.head = tuple(head)
         return start + used
 
@@ -384,7 +438,7 @@ class _Numbers:
         """Read records into the rows from `at` on; return their number and their bytes."""
         rows, used, fault = self.reader.numbers(
             *(block, start, stop, last, self.values[at:], self.lines[at:]),
-            *(counts, self.first, self.scratch),
+            *(counts, self.first, self.scratch, self.found),
         )
         self.n += rows
         if fault == "ragged":
@@ -443,7 +497,8 @@ class _Numbers:
             self._check_marks()
         kinds, counts = self.kinds, self.counts
         return Scan(self.file.source, self.format, self.head, values, lines, kinds, counts,
-                    self.first, self.file, tuple(notes))  # fmt: skip
+                    self.first, self.file, self.found, np.ones(len(self.head), bool),
+                    tuple(notes))  # fmt: skip
 
     def _check_marks(self) -> None:
         """If numbers contain the delimiter, at least one quoted number must contain it."""

@@ -11,7 +11,7 @@ from .._core import CELL_KINDS
 from .._messages import readable
 from .._types import Array
 from ._columns import digits_that_are_dates, find_dates, hole_notes, texts_with_holes
-from ._csv import Cells
+from ._csv import TEXT, Cells
 from ._dates import are_dates
 from ._faults import check_cells, find_problems
 from ._problems import Problem, unknown_category
@@ -83,7 +83,7 @@ def inferred_table(
         f"{cells.called(column)} has dates, which are taken as categories; turn them into numbers, "
         "such as days"
         for i, column in enumerate(columns)
-        if i in table.text and column not in forced and are_dates(_distinct(table.text[i]))
+        if i in table.text and column not in forced and _has_dates(cells, column)
     ]
     return replace(table, notes=(*table.notes, *map(readable, found)))
 
@@ -151,6 +151,9 @@ def table_of_cells(
     for i, column in enumerate(columns):
         if column not in numbers:
             values[:, i] = np.nan  # codes that consist of digits were also read as numbers
+        elif cells.counts(column)[TEXT]:
+            values[np.isnan(values[:, i]), i] = np.nan  # without the codes of texts
+        cells.scan.coded[column] = False  # the values may be those of the scan
     return Table(
         source=cells.source,
         names=tuple(cells.names[column] for column in columns),
@@ -172,8 +175,10 @@ def kept_texts(cells: Cells, columns: Sequence[int]) -> dict[str, Array]:
     return {cells.names[column]: found[column][0][found[column][1]] for column in columns}
 
 
-def _distinct(texts: Array) -> list[str]:
-    return [text for text in set(texts.tolist()) if text is not None]
+def _has_dates(cells: Cells, column: int) -> bool:
+    """Whether all texts of a column are dates, besides holes."""
+    texts = cells.texts([column])[column][0]
+    return are_dates(texts[~cells.is_hole(column, texts)].tolist())
 
 
 def _columns(values: Array, columns: Sequence[int]) -> Array:

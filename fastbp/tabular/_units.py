@@ -23,9 +23,12 @@ def without_sentinels(scan: Scan) -> Scan:
     """Take the numbers that `na` names, such as -999, for text, which then is a missing value."""
     sentinels = scan.format.sentinels
     changed = replace(scan, kinds=scan.kinds.copy(), counts=scan.counts.copy())
-    changed = replace(changed, first=scan.first.copy(), _known_others={})
+    changed = replace(changed, first=scan.first.copy())
     for column in range(len(scan.head)):
         found = np.isin(scan.values[:, column], sentinels)
+        if not found.any():
+            continue
+        scan.forget([column])
         rows = np.flatnonzero(found[1:]) + 1
         values = scan.values[:, column].copy()
         scan.values[found, column] = np.nan
@@ -46,13 +49,8 @@ def without_sentinels(scan: Scan) -> Scan:
 def with_units(scan: Scan) -> Scan:
     """Read numbers with units in the columns where most cells that are no numbers are such."""
     columns = np.flatnonzero(scan.counts[:, _TEXT]).tolist()
-    changed = replace(
-        scan,
-        kinds=scan.kinds.copy(),
-        counts=scan.counts.copy(),
-        first=scan.first.copy(),
-        _known_others={},
-    )
+    changed = replace(scan, kinds=scan.kinds.copy(), counts=scan.counts.copy())
+    changed = replace(changed, first=scan.first.copy())
     for column, (texts, codes) in scan.others(columns).items():
         numbers = numbers_with_units(texts.tolist(), scan.format)
         words = np.array([not is_missing(text) for text in texts.tolist()], bool)
@@ -65,6 +63,7 @@ def with_units(scan: Scan) -> Scan:
 def _convert(scan: Scan, column: int, numbers: Array) -> None:
     """Put finite numbers (n,) into a column, and count their cells as numbers."""
     found = np.isfinite(numbers)
+    scan.forget([column])
     scan.values[found, column] = numbers[found]
     if found[0]:
         scan.kinds[column] = _NUMBER

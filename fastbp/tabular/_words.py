@@ -20,14 +20,14 @@ _MISSING = {
     "--",
     ".",
 }
-LONGEST_MISSING = max(_MISSING, key=len)
+LONGEST_MISSING = max(map(len, _MISSING))
 _INFINITE = re.compile(r"[+-]?(inf|infinity)", re.IGNORECASE)
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def is_missing(text: str) -> bool:
     """Whether a cell says that its value is missing: empty, NA, nan, ?, - …"""
-    return len(text) <= len(LONGEST_MISSING) and text.lower() in _MISSING
+    return len(text) <= LONGEST_MISSING and text.lower() in _MISSING
 
 
 def is_infinite(text: str) -> bool:

@@ -131,6 +131,13 @@ def test_a_column_of_words_with_some_numbers_is_text(write):
         read_features(write(column(*few, "f", "r")), **KEEP)
 
 
+def test_a_blank_of_unicode_among_codes_is_a_hole(tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text("a,b\n007,1\n8,2\n\u2003,3\n009,1\n", encoding="utf-8")
+    table = read_table(path, missing="keep")
+    assert table.text[0].tolist() == ["007", "8", None, "009"] and table.notes == ()
+
+
 def test_a_column_without_a_value(write):
     table = read_table(write("x,z,y\n1,,0\n2,NA,1\n"), **KEEP)
     assert np.isnan(table.values[:, 1]).all() and not table.text

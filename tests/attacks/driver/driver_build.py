@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 from engine_build import CSRC, BuildError, build, compile_all, link, tables
 
-HEADERS = ("fastbp.h", "text/csv.h")
+HEADERS = ("fastbp.h", "text/csv.h", "text/texts.h")
 LIMIT = 1800  # seconds, for emulated machines
 # Sanitizers end the program unless they are told that it asks for too much memory on purpose.
 SANITIZERS = {

@@ -41,7 +41,7 @@ def test_driver_reports_faults(driver):
 
 def test_functions_are_those_of_the_headers():
     names = functions()
-    assert {"fastbp_net_new", "fastbp_fit_run", "fastbp_pool_latency", "fastbp_csv_spans"} < {
+    assert {"fastbp_net_new", "fastbp_fit_run", "fastbp_pool_latency", "fastbp_csv_texts"} < {
         *names
     }
     assert not [name for name in names if name.endswith(("_t", "_fn"))]

@@ -1,7 +1,8 @@
-/* text.c: the reader of .csv files: numbers, places of cells, faults, and blocks of any size. */
+/* text.c: the reader of .csv files: numbers, texts, faults, and blocks of any size. */
 #include "driver.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ typedef struct {
  * leaves unused begins the next one. */
 static fastbp_csv_status_t read_by(const char *text, size_t size, fastbp_csv_t *csv,
                                    table_t *table) {
-    const fastbp_csv_columns_t columns = {table->counts, table->first, table->kinds};
+    const fastbp_csv_columns_t columns = {table->counts, table->first, table->kinds, NULL};
     const size_t length = strlen(text);
     size_t at = 0, asked = size;
     for (;;) {
@@ -114,25 +115,98 @@ static void check_rounding(void) {
     }
 }
 
-static void check_spans(void) {
-    static const char text[] = "a,\"b\"\"c\",d\ne,f,g\n";
+static bool is_text(const fastbp_texts_t *texts, ptrdiff_t column, int64_t code,
+                    const char *expected) {
+    size_t size;
+    const char *text = fastbp_texts_at(texts, column, code, &size);
+    return size == strlen(expected) && memcmp(text, expected, size) == 0;
+}
+
+/* The texts of two columns, and the codes that their cells have among the numbers. */
+static void check_columns_of_texts(void) {
+    static const char text[] = "a,\"b\"\"c\",7\ne,f,7\na,,x\n";
     const fastbp_csv_block_t block = {text, sizeof text - 1, true};
     fastbp_csv_t csv = {',', '.', 0, 0, 0, 1, 0, 0, 0};
     const ptrdiff_t chosen[] = {1, 2};
-    fastbp_csv_span_t spans[4];
+    const unsigned char wanted[] = {1, 1, 1, 0, 1, 1};
+    int64_t codes[6];
+    int32_t found[3];
     ptrdiff_t rows, columns = 0;
     size_t used;
     CHECK(fastbp_csv_width(&csv, &block, &columns) == FASTBP_CSV_OK && columns == 3, "%d columns",
           (int)columns);
     csv.n_columns = columns;
-    CHECK(fastbp_csv_spans(&csv, &block, 2, chosen, 2, spans, &rows, &used) == FASTBP_CSV_OK,
-          "spans");
-    CHECK(rows == 2 && used == sizeof text - 1, "%d rows", (int)rows);
-    CHECK(spans[0].doubled && strncmp(text + spans[0].at, "b\"\"c", spans[0].size) == 0, "a quote");
-    CHECK(spans[3].size == 1 && text[spans[3].at] == 'g' && !spans[3].doubled, "the last cell");
+    fastbp_csv_t again = csv;
+    fastbp_texts_t *texts = fastbp_texts_new(2, SIZE_MAX, 1, 2);
+    CHECK(fastbp_csv_texts(&csv, &block, 3, chosen, 2, wanted, texts, codes, &rows, &used) ==
+              FASTBP_CSV_OK,
+          "texts");
+    CHECK(rows == 3 && used == sizeof text - 1, "%d rows", (int)rows);
+    CHECK(codes[0] == 0 && codes[2] == 1 && codes[4] == 2 && codes[3] == -1, "codes");
+    CHECK(codes[1] == 0 && codes[5] == 1, "codes of the last column");
+    CHECK(is_text(texts, 0, 0, "b\"c") && is_text(texts, 0, 2, ""), "texts of column 1");
+    CHECK(is_text(texts, 1, 0, "7") && is_text(texts, 1, 1, "x"), "texts of column 2");
+    fastbp_texts_free(texts);
+
+    table_t table = {0};
+    texts = fastbp_texts_new(COLUMNS, SIZE_MAX, 1, 2);
+    const fastbp_csv_columns_t all = {table.counts, table.first, table.kinds, texts};
+    CHECK(fastbp_csv_numbers(&again, &block, 3, &all, table.values, table.lines, &rows, &used) ==
+              FASTBP_CSV_OK,
+          "numbers");
+    CHECK(fastbp_csv_codes(found, table.values + 1, 3, COLUMNS, 9) == 1, "one empty cell");
+    CHECK(found[0] == 0 && found[1] == 1 && found[2] == 9, "codes of column 1");
+    CHECK(fastbp_csv_codes(found, table.values + 2, 3, COLUMNS, 9) == 0, "no empty cell");
+    CHECK(found[0] == -1 && found[1] == -1 && found[2] == 0, "codes of column 2");
+    fastbp_texts_free(texts);
     const fastbp_csv_block_t part = {"1,2", 3, false}, none = {NULL, 0, true};
     CHECK(fastbp_csv_width(&csv, &part, &columns) == FASTBP_CSV_OK && columns == 0, "no record");
     CHECK(fastbp_csv_width(&csv, &none, &columns) == FASTBP_CSV_OK && columns == 0, "no bytes");
+}
+
+/* Many texts of all sizes up to one longer than the longest that lies in the list. */
+static void check_many_texts(void) {
+    enum { MANY = 5000 };
+    char text[40];
+    fastbp_texts_t *texts = fastbp_texts_new(1, SIZE_MAX, 3, 4);
+    for (int round = 0; round < 2; ++round)
+        for (int i = 0; i < MANY; ++i) {
+            const int size = snprintf(text, sizeof text, "%0*d", 1 + i % 25, i);
+            const int64_t code = fastbp_texts_code(texts, 0, text, (size_t)size, false);
+            CHECK(code == i, "text %s has the code %d", text, (int)code);
+        }
+    CHECK(fastbp_texts_count(texts, 0) == MANY, "%d texts", (int)fastbp_texts_count(texts, 0));
+    CHECK(is_text(texts, 0, 24, "0000000000000000000000024") && is_text(texts, 0, 3, "0003"),
+          "two texts");
+    fastbp_texts_close(texts, 0);
+    CHECK(fastbp_texts_count(texts, 0) == -1 && fastbp_texts_code(texts, 0, "a", 1, false) == -1,
+          "a closed column");
+    fastbp_texts_free(texts);
+    fastbp_texts_free(NULL);
+    CHECK(fastbp_texts_new(PTRDIFF_MAX, SIZE_MAX, 0, 0) == NULL, "more columns than memory");
+}
+
+/* A column that would need more memory is closed; another one may use what it gives back. */
+static void check_limit_of_texts(void) {
+    fastbp_texts_t *texts = fastbp_texts_new(2, 3000, 5, 6);
+    char text[8];
+    int64_t code = 0, n = 0;
+    for (; n < 1000 && code >= 0; ++n) {
+        const int size = snprintf(text, sizeof text, "%d", (int)n);
+        code = fastbp_texts_code(texts, 0, text, (size_t)size, false);
+    }
+    CHECK(10 < n && n < 200 && fastbp_texts_count(texts, 0) == -1, "%d texts", (int)n);
+    CHECK(fastbp_texts_code(texts, 1, "a", 1, false) == 0, "the other column");
+    const fastbp_csv_block_t block = {"a,b\n", 4, true};
+    fastbp_csv_t csv = {',', '.', 0, 0, 2, 1, 0, 0, 0};
+    const ptrdiff_t chosen[] = {0, 1};
+    int64_t codes[2];
+    ptrdiff_t rows;
+    size_t used;
+    CHECK(fastbp_csv_texts(&csv, &block, 1, chosen, 2, NULL, texts, codes, &rows, &used) ==
+              FASTBP_CSV_CLOSED,
+          "a closed column");
+    fastbp_texts_free(texts);
 }
 
 void check_csv(void) {
@@ -140,5 +214,7 @@ void check_csv(void) {
     check_faults();
     check_formats();
     check_rounding();
-    check_spans();
+    check_columns_of_texts();
+    check_many_texts();
+    check_limit_of_texts();
 }

@@ -1,5 +1,5 @@
 /* target_csv.c: the reader of .csv files in blocks that are cut anywhere, against csv_reference.c:
- * cells, lines, kinds, values, counts and faults.
+ * texts, lines, kinds, values, counts and faults.
  *
  * Input: the format, how the text is cut, then the text. */
 #include "csv_reference.h"
@@ -90,13 +90,6 @@ static void check_end(const fastbp_csv_t *csv, const ref_file_t *expected, const
 
 /* ---- values ---- */
 
-static void check_cells(const ref_record_t *record, const double *values, ptrdiff_t n_columns) {
-    REQUIRE(record->n_cells == n_columns, "%td cells taken for %td", record->n_cells, n_columns);
-    for (ptrdiff_t j = 0; j < n_columns; ++j)
-        REQUIRE(same_bits(FASTBP_F64, &values[j], &record->cells[j].value, 1),
-                "column %td is %a, not %a", j, values[j], record->cells[j].value);
-}
-
 static void check_counts(const fastbp_csv_t *csv, const ref_file_t *expected,
                          const fastbp_csv_columns_t *columns) {
     int64_t marked = 0;
@@ -118,12 +111,59 @@ static void check_counts(const fastbp_csv_t *csv, const ref_file_t *expected,
     REQUIRE(csv->n_marked == marked, "%lld marked", (long long)csv->n_marked);
 }
 
+/* That a code stands for the text of a cell. */
+static void check_text(const fastbp_texts_t *texts, ptrdiff_t column, int64_t code,
+                       const ref_cell_t *cell, const char *file) {
+    size_t size, at = 0;
+    REQUIRE(code >= 0 && code < fastbp_texts_count(texts, column), "code %lld", (long long)code);
+    const char *text = fastbp_texts_at(texts, column, code, &size);
+    for (size_t i = 0; i < cell->size; ++i, ++at) {
+        const char byte = file[cell->at + i];
+        REQUIRE(at < size && text[at] == byte, "byte %zu of a text of %zu bytes", at, size);
+        if (cell->doubled && byte == '"' && i + 1 < cell->size && file[cell->at + i + 1] == '"')
+            ++i;
+    }
+    REQUIRE(at == size, "%zu bytes, not %zu", size, at);
+}
+
+/* That no two codes of a column stand for one text. */
+static void check_distinct(const fastbp_texts_t *texts, ptrdiff_t column) {
+    const int64_t n =
+        fastbp_texts_count(texts, column) < 64 ? fastbp_texts_count(texts, column) : 64;
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t k = 0; k < i; ++k) {
+            size_t one, other;
+            const char *p = fastbp_texts_at(texts, column, i, &one);
+            const char *q = fastbp_texts_at(texts, column, k, &other);
+            REQUIRE(one != other || memcmp(p, q, one) != 0, "codes %lld and %lld are one text",
+                    (long long)i, (long long)k);
+        }
+}
+
+static void check_cells(const fastbp_texts_t *texts, const ref_record_t *record,
+                        const double *values, ptrdiff_t n_columns, const char *file) {
+    REQUIRE(record->n_cells == n_columns, "%td cells taken for %td", record->n_cells, n_columns);
+    for (ptrdiff_t j = 0; j < n_columns; ++j) {
+        const ref_cell_t *cell = &record->cells[j];
+        int32_t code;
+        fastbp_csv_codes(&code, &values[j], 1, n_columns, INT32_MAX);
+        if (cell->kind == FASTBP_CELL_TEXT) {
+            check_text(texts, j, code, cell, file);
+        } else {
+            REQUIRE(same_bits(FASTBP_F64, &values[j], &cell->value, 1), "column %td is %a, not %a",
+                    j, values[j], cell->value);
+            REQUIRE(code == (cell->kind == FASTBP_CELL_EMPTY ? INT32_MAX : -1), "code %d", code);
+        }
+    }
+}
+
 static void read_numbers(fastbp_csv_t csv, cutter_t cut, ptrdiff_t max_rows,
                          const ref_file_t *expected) {
     const size_t cells = (size_t)csv.n_columns * FASTBP_CELL_KINDS;
-    const fastbp_csv_columns_t columns = {exact(cells, sizeof(int64_t)),
-                                          exact(cells, sizeof(int64_t)),
-                                          exact((size_t)csv.n_columns, 1)};
+    const fastbp_csv_columns_t columns = {
+        exact(cells, sizeof(int64_t)), exact(cells, sizeof(int64_t)),
+        exact((size_t)csv.n_columns, 1), fastbp_texts_new(csv.n_columns, SIZE_MAX, 1, 2)};
+    REQUIRE(columns.texts != NULL, "texts of %td columns", csv.n_columns);
     double *values = exact((size_t)(max_rows * csv.n_columns), sizeof *values);
     int64_t *lines = exact((size_t)max_rows, sizeof *lines);
     ptrdiff_t n = 0, done = 0;
@@ -134,10 +174,14 @@ static void read_numbers(fastbp_csv_t csv, cutter_t cut, ptrdiff_t max_rows,
             fastbp_csv_numbers(&csv, &block, max_rows, &columns, values, lines, &n, &used);
         REQUIRE(n >= 0 && n <= max_rows && used <= block.size, "%td rows, %zu bytes", n, used);
         cut.used += used;
-        if (expected->has_long && done + n >= expected->n_records - 1) return;
+        if (expected->has_long && done + n >= expected->n_records - 1) {
+            fastbp_texts_free(columns.texts);
+            return;
+        }
         for (ptrdiff_t i = 0; i < n; ++i, ++done) {
             REQUIRE(done < expected->n_records, "record %td is one too many", done);
-            check_cells(&expected->records[done], values + i * csv.n_columns, csv.n_columns);
+            check_cells(columns.texts, &expected->records[done], values + i * csv.n_columns,
+                        csv.n_columns, cut.text);
             REQUIRE(lines[i] == expected->records[done].line, "record %td in line %lld", done,
                     (long long)lines[i]);
         }
@@ -145,53 +189,61 @@ static void read_numbers(fastbp_csv_t csv, cutter_t cut, ptrdiff_t max_rows,
         if (status != FASTBP_CSV_OK) {
             check_fault(&csv, status, expected, done);
             check_counts(&csv, expected, &columns);
+            fastbp_texts_free(columns.texts);
             return;
         }
         if (block.last && n < max_rows) break;
     }
     check_end(&csv, expected, &cut);
     check_counts(&csv, expected, &columns);
+    for (ptrdiff_t j = 0; j < csv.n_columns; ++j) check_distinct(columns.texts, j);
+    fastbp_texts_free(columns.texts);
 }
 
-/* ---- places ---- */
+/* ---- texts ---- */
 
-static void check_spans(const ref_record_t *record, const ptrdiff_t *chosen, ptrdiff_t n_chosen,
-                        const fastbp_csv_span_t *spans, size_t offset) {
-    for (ptrdiff_t c = 0; c < n_chosen; ++c) {
-        const ref_cell_t *cell = &record->cells[chosen[c]];
-        REQUIRE(spans[c].size == cell->size && spans[c].doubled == cell->doubled,
-                "cell %td has %zu bytes, not %zu", chosen[c], spans[c].size, cell->size);
-        REQUIRE(cell->size == 0 || offset + spans[c].at == cell->at, "cell %td is at %zu, not %zu",
-                chosen[c], offset + spans[c].at, cell->at);
-    }
-}
-
-static void read_spans(fastbp_csv_t csv, cutter_t cut, ptrdiff_t max_rows, unsigned which,
+static void read_texts(fastbp_csv_t csv, cutter_t cut, ptrdiff_t max_rows, unsigned which,
                        const ref_file_t *expected) {
     ptrdiff_t *chosen = exact((size_t)csv.n_columns, sizeof *chosen), n_chosen = 0;
     for (ptrdiff_t j = 0; j < csv.n_columns; ++j)
         if (which >> (j % 8) & 1) chosen[n_chosen++] = j;
-    fastbp_csv_span_t *spans = exact((size_t)(max_rows * n_chosen), sizeof *spans);
+    fastbp_texts_t *texts = fastbp_texts_new(n_chosen, SIZE_MAX, which, cut.random);
+    REQUIRE(texts != NULL, "texts of %td columns", n_chosen);
+    int64_t *codes = exact((size_t)(max_rows * n_chosen), sizeof *codes);
+    unsigned char *wanted = exact((size_t)(max_rows * n_chosen), 1);
+    for (ptrdiff_t i = 0; i < max_rows * n_chosen; ++i) wanted[i] = which >> (i % 7) & 1;
     ptrdiff_t n = 0, done = 0;
     for (bool more = true;; more = n < max_rows) {
         const fastbp_csv_block_t block = next_block(&cut, more);
         size_t used;
         const fastbp_csv_status_t status =
-            fastbp_csv_spans(&csv, &block, max_rows, chosen, n_chosen, spans, &n, &used);
+            fastbp_csv_texts(&csv, &block, max_rows, chosen, n_chosen, which & 128 ? wanted : NULL,
+                             texts, codes, &n, &used);
         REQUIRE(n >= 0 && n <= max_rows && used <= block.size, "%td rows, %zu bytes", n, used);
-        if (expected->has_long && done + n >= expected->n_records - 1) return;
+        if (expected->has_long && done + n >= expected->n_records - 1) break;
         for (ptrdiff_t i = 0; i < n; ++i, ++done) {
             REQUIRE(done < expected->n_records, "record %td is one too many", done);
-            check_spans(&expected->records[done], chosen, n_chosen, spans + i * n_chosen, cut.used);
+            for (ptrdiff_t c = 0; c < n_chosen; ++c) {
+                const int64_t code = codes[i * n_chosen + c];
+                if (which & 128 && !wanted[i * n_chosen + c]) {
+                    REQUIRE(code == -1, "code %lld of a cell that is not wanted", (long long)code);
+                    continue;
+                }
+                check_text(texts, c, code, &expected->records[done].cells[chosen[c]], cut.text);
+            }
         }
         cut.used += used;
         if (status != FASTBP_CSV_OK) {
             check_fault(&csv, status, expected, done);
-            return;
+            break;
         }
-        if (block.last && n < max_rows) break;
+        if (block.last && n < max_rows) {
+            check_end(&csv, expected, &cut);
+            break;
+        }
     }
-    check_end(&csv, expected, &cut);
+    for (ptrdiff_t c = 0; c < n_chosen; ++c) check_distinct(texts, c);
+    fastbp_texts_free(texts);
 }
 
 /* ---- the target ---- */
@@ -228,5 +280,5 @@ void target(input_t *in) {
     format.n_columns = find_width(&format, cut, &expected);
     if (columns < 16) format.n_columns = 1 + columns;
     read_numbers(format, cut, max_rows, &expected);
-    read_spans(format, cut, max_rows, which, &expected);
+    read_texts(format, cut, max_rows, which, &expected);
 }
