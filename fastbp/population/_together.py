@@ -227,6 +227,11 @@ def _own_optimizers(shared: str | Optimizer | LBFGS, n: int) -> list[Optimizer |
     """An optimiser for each member, from a name or an optimiser for all."""
     with naming_member(0, n):  # the first that it does not suit
         optimizer = resolve_optimizer(shared, fit=True)
+        if n > 1 and isinstance(optimizer, Optimizer) and optimizer.extrapolates and optimizer.t:
+            raise ValueError(
+                f"this {type(optimizer).__name__} holds the points y and z of one network: give a "
+                "list with one optimiser for each member, or reset() this one"
+            )
         if isinstance(optimizer, Optimizer):
             return list(optimizer._copies(n))
     return [copy.deepcopy(optimizer) for _ in range(n)]

@@ -197,6 +197,20 @@ def test_the_points_of_another_network_are_refused(network):
     other.train_batch(X, y, free)
 
 
+def test_a_population_refuses_the_points_of_one_network():
+    net, X, y = case()
+    free, nets = ScheduleFree(0.05), [case()[0] for _ in range(2)]
+    for _ in range(2):  # each fit copies it
+        fastbp.Population(nets).fit(X, y, epochs=1, optimizer=free)
+    net.fit(X, y, epochs=1, optimizer=free)
+    before = [each.theta.copy() for each in nets]
+    with pytest.raises(ValueError, match="y and z of one network: give a list with one optimiser"):
+        fastbp.Population(nets).fit(X, y, epochs=1, optimizer=free)
+    for each, kept in zip(nets, before, strict=True):
+        np.testing.assert_array_equal(each.theta, kept)
+    fastbp.Population([net]).fit(X, y, epochs=1, optimizer=free)
+
+
 @BASES
 @NETWORKS
 def test_two_fits_equal_one(network, base):
