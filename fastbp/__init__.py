@@ -25,7 +25,7 @@ from . import (
 from ._checks.keywords import missing_name
 from ._config import get_num_threads, isa, set_num_threads, show_config, stop_threads
 from ._network.dense import Dense, Norm
-from ._network.embedding import Periodic
+from ._network.embedding import Categories, Periodic
 from ._network.network import Network
 from ._precision import get_float32_matmul_precision, set_float32_matmul_precision
 from ._public import present
@@ -38,6 +38,7 @@ from .io import load
 from .population import Population
 
 __all__ = [
+    "Categories",
     "Dense",
     "DivergenceError",
     "History",

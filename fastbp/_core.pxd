@@ -97,6 +97,9 @@ cdef extern from "fastbp.h" nogil:
         ptrdiff_t numbers
         int n_frequencies, width
         bint rectified, keeps
+        int n_categories
+        const ptrdiff_t *levels
+        const ptrdiff_t *level_widths
 
     ctypedef fastbp_status_t (*fastbp_loss_fn)(
         void *context, ptrdiff_t rows, const void *a, ptrdiff_t lda, const void *const *targets,

@@ -26,9 +26,24 @@ _Rows: TypeAlias = npt.NDArray[Any] | SparseRows
 _Targets: TypeAlias = _Floats | npt.NDArray[np.int32] | None
 _Loss: TypeAlias = Callable[[bytearray, bytearray], tuple[_Float64s, _Floats]]
 # no_bias, norm, norm_eps, dropout, residual, max_norm, non_negative, scale;
-# numbers, n_frequencies, width, rectified, keeps
+# numbers, n_frequencies, width, rectified, keeps, levels, level_widths
 _LayerOptions: TypeAlias = tuple[
-    bool, int, float, float, float, bool, float, bool, bool, int, int, int, bool, bool
+    bool,
+    int,
+    float,
+    float,
+    float,
+    bool,
+    float,
+    bool,
+    bool,
+    int,
+    int,
+    int,
+    bool,
+    bool,
+    tuple[int, ...],
+    tuple[int, ...],
 ]
 
 class _Program(Protocol):

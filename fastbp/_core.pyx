@@ -411,7 +411,8 @@ cdef class Net:
                   loss_formula=None, lock=None, bint ignore_nan=False):
         cdef int n = <int>len(widths) - 1
         cdef int n_loss_params = <int>len(loss_params)
-        cdef bytearray room = _layer_options(options)
+        cdef list lists = []
+        cdef bytearray room = _layer_options(options, lists)
         cdef fastbp_layer_options_t *c_options = <fastbp_layer_options_t *><char *>room
         cdef fastbp_loss_formula_t c_loss
         cdef bytearray programs = _formulas(formulas, kept := [])
@@ -442,6 +443,8 @@ cdef class Net:
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
         more = c_options[0].numbers * (c_options[0].width - 1) if options else 0
+        if options:
+            more += sum(options[0][15]) - len(options[0][15])
         self.fan_in = (widths[0] + more, *widths[1:])
         self.packed = Packed()
         self.errors = {}
@@ -568,16 +571,23 @@ cdef class Net:
         return 0
 
 
-cdef bytearray _layer_options(tuple layers):
-    """An array of fastbp_layer_options_t, made from one tuple of fields per layer."""
+cdef bytearray _layer_options(tuple layers, list kept):
+    """An array of fastbp_layer_options_t, made from one tuple of fields per layer.
+
+    What they point to is added to `kept`.
+    """
     cdef bytearray room = bytearray(len(layers) * sizeof(fastbp_layer_options_t))
     cdef fastbp_layer_options_t *options = <fastbp_layer_options_t *><char *>room
     for i, layer in enumerate(layers):
         no_bias, norm, eps, momentum, dropout, residual, max_norm, non_negative, scale = layer[:9]
-        numbers, n_frequencies, width, rectified, keeps = layer[9:]
+        numbers, n_frequencies, width, rectified, keeps, levels, widths = layer[9:]
+        n = len(levels)
+        kept += c_array(_PTRDIFF, levels), c_array(_PTRDIFF, widths)
         options[i] = fastbp_layer_options_t(
             no_bias, <fastbp_norm_t><int>norm, eps, momentum, dropout, residual, max_norm,
-            non_negative, scale, numbers, n_frequencies, width, rectified, keeps)
+            non_negative, scale, numbers, n_frequencies, width, rectified, keeps, n,
+            <ptrdiff_t *>_vector(kept[-2], ord(_PTRDIFF), n),
+            <ptrdiff_t *>_vector(kept[-1], ord(_PTRDIFF), n))
     return room
 
 

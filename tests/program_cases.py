@@ -9,7 +9,7 @@ from engine_cases import within
 from fastbp import _core
 
 # the options of a layer, as `_core.Net` takes them
-PLAIN = (False, 0, 0.0, 0.0, 0.0, False, 0.0, False, False, 0, 0, 0, False, False)
+PLAIN = (False, 0, 0.0, 0.0, 0.0, False, 0.0, False, False, 0, 0, 0, False, False, (), ())
 OPTION_NAMES = (
     "no_bias",
     "norm",
@@ -25,6 +25,8 @@ OPTION_NAMES = (
     "width",
     "rectified",
     "keeps",
+    "levels",
+    "level_widths",
 )
 
 

@@ -106,6 +106,15 @@ typedef struct {
 
 enum { FBP_PERIODIC_OUTPUTS = 64 };
 
+/* Codes of categories in one column of rows of x, and the vectors of the categories:
+ * table[levels, width]. A code that is none of 0 … levels − 1 stands for no category. */
+typedef struct {
+    const void *const *x;
+    ptrdiff_t rows, column;
+    const void *table;
+    ptrdiff_t levels, width; /* levels <= INT32_MAX */
+} fbp_category_t;
+
 /* Random words: philox(seed, number, step, ·) of base/rng.h. */
 typedef struct {
     uint64_t seed;
@@ -319,6 +328,11 @@ enum { FBP_SIDE_ROWS_MAX = 8, FBP_MOST_LANES = 16 };
  * periodic_forward  writes what the numbers become to columns (outputs + keeps)·first … of out.
  * periodic_sums    sums of the gradients of frequency, phase, weight and bias from rows of
  *                  ∂J_i/∂out, times factors[i] unless it is NULL; scratch: fbp_periodic_elems.
+ * category_codes   code[i] = the code of row i, −1 for none.
+ * category_rows    own[i,:] = table[code[i],:], or the reverse if `back`; both have `width`
+ * columns. category_forward  writes the vector of row i, 0 without a category, to out + i·ldo.
+ * category_sums    sums[group[i],:] += f_i delta[i][column:column + width] for the rows with a
+ *                  group >= 0, i ascending, with f_i as in norm_gradient; sums[·, width].
  * sparse_forward   z[i] = x_i W + bias for `rows` sparse rows x_i and a dense W; bias may be NULL.
  * sparse_sums      sums[u − unit0,:] = Σ_i x_iu δ_i for units unit0 … unit1 − 1, i ascending. x and
  *                  delta have the same number of rows.

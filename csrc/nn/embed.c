@@ -1,6 +1,8 @@
 /* embed.c: see embed.h. */
 #include "embed.h"
 
+#include "categories.h"
+
 #include <string.h>
 
 /* The numbers first … first + numbers − 1 of the batch's rows from row0 on, as the kernels take
@@ -35,10 +37,14 @@ void fbp_embed_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
     const fastbp_net_t *net = plan->net;
     const fastbp_layer_options_t *has = &net->layer[0].has;
     const fbp_rows_t *out = &plan->a[0];
-    const fbp_periodic_t p = numbers_of(batch, row0, rows, 0, has->numbers);
     const size_t to = (size_t)(has->numbers * has->width), from = (size_t)has->numbers;
-    const size_t bytes = (size_t)(net->n_x - has->numbers) * net->kernels->elem_size;
-    net->kernels->periodic_forward(&p, fbp_row_at(plan, out, row0), out->ld);
+    const size_t bytes =
+        (size_t)(net->n_x - has->numbers - net->n_tables) * net->kernels->elem_size;
+    if (has->numbers > 0) {
+        const fbp_periodic_t p = numbers_of(batch, row0, rows, 0, has->numbers);
+        net->kernels->periodic_forward(&p, fbp_row_at(plan, out, row0), out->ld);
+    }
+    fbp_embed_categories(batch, row0, rows);
     for (ptrdiff_t i = row0; i < row0 + rows; ++i)
         memcpy(fbp_at(net, fbp_row_at(plan, out, i), to), fbp_at(net, plan->x_row[i], from), bytes);
 }

@@ -1,4 +1,5 @@
-/* embed.h: the periodic embedding of numbers, which makes a^0 from rows of x, and its gradients. */
+/* embed.h: embeddings make a^0 from rows of x: periodic ones of numbers, whose gradients are here,
+ * and those of categories. */
 #ifndef FASTBP_NN_EMBED_H
 #define FASTBP_NN_EMBED_H
 

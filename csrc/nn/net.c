@@ -10,7 +10,7 @@
 /* Sizes beyond this many bytes could not be indexed by a signed 64-bit stride. */
 #define MAX_BYTES ((size_t)PTRDIFF_MAX / 4)
 
-enum { MOST_FREQUENCIES = 4096 };
+enum { MOST_FREQUENCIES = 4096, MOST_VECTOR = 4096 };
 
 static bool valid_layer(const fastbp_spec_t *spec, int i) {
     const int act = spec->activations[i];
@@ -24,14 +24,29 @@ static bool valid_layer(const fastbp_spec_t *spec, int i) {
 
 static bool valid_dropout(double p) { return p >= 0 && p < 1; }
 
+static bool valid_numbers(const fastbp_layer_options_t *has) {
+    const ptrdiff_t outputs = fbp_embedding_outputs(has);
+    return has->numbers == 0 ||
+           (has->n_frequencies >= 1 && outputs >= 1 && outputs <= FBP_PERIODIC_OUTPUTS &&
+            has->n_frequencies <= MOST_FREQUENCIES);
+}
+
+static bool valid_categories(const fastbp_layer_options_t *has) {
+    for (int c = 0; c < has->n_categories; ++c)
+        if (has->levels[c] < 1 || has->levels[c] > INT32_MAX || has->level_widths[c] < 1 ||
+            has->level_widths[c] > MOST_VECTOR)
+            return false;
+    return true;
+}
+
 static bool valid_embedding(const fastbp_spec_t *spec, int i) {
     const fastbp_layer_options_t *has = &spec->options[i];
-    if (has->numbers == 0) return true;
-    const ptrdiff_t outputs = fbp_embedding_outputs(has), n_x = spec->widths[0];
-    return i == 0 && has->numbers > 0 && has->numbers <= n_x && has->n_frequencies >= 1 &&
-           outputs >= 1 && outputs <= FBP_PERIODIC_OUTPUTS && !has->residual &&
-           has->n_frequencies <= MOST_FREQUENCIES && spec->input_dropout == 0 &&
-           n_x <= PTRDIFF_MAX / (FBP_PERIODIC_OUTPUTS + 2);
+    const ptrdiff_t n_x = spec->widths[0];
+    if (has->numbers == 0 && has->n_categories == 0) return true;
+    return i == 0 && has->numbers >= 0 && has->n_categories >= 0 && !has->residual &&
+           spec->input_dropout == 0 && n_x <= PTRDIFF_MAX / (2 * MOST_VECTOR) &&
+           has->numbers <= n_x && has->n_categories <= n_x - has->numbers && valid_numbers(has) &&
+           valid_categories(has);
 }
 
 /* A loss may be computed from z of the last layer, so that layer must be plain. */
@@ -70,7 +85,7 @@ static bool place(const fastbp_net_t *net, size_t *at, size_t count, size_t *off
            bytes <= MAX_BYTES;
 }
 
-static bool lay_out_embedding(const fastbp_net_t *net, fbp_layer_t *layer, size_t *at) {
+static bool lay_out_numbers(const fastbp_net_t *net, fbp_layer_t *layer, size_t *at) {
     size_t each[4];
     if (layer->has.numbers == 0) return true;
     fbp_embedding_sizes(&layer->has, each);
@@ -83,7 +98,25 @@ static bool lay_out_embedding(const fastbp_net_t *net, fbp_layer_t *layer, size_
     return true;
 }
 
-static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *at) {
+/* The tables follow the numbers and the other inputs, in theta and among the inputs of W. */
+static bool lay_out_tables(fastbp_net_t *net, const fbp_layer_t *layer, size_t *at) {
+    if (layer->has.n_categories == 0) return true;
+    ptrdiff_t unit = layer->n_in;
+    for (int c = net->n_tables - 1; c >= 0; --c) {
+        unit -= net->table[c].width;
+        net->table[c].unit = unit;
+    }
+    for (int c = 0; c < net->n_tables; ++c) {
+        fbp_table_t *table = &net->table[c];
+        size_t count;
+        if (!fbp_size_mul((size_t)table->levels, (size_t)table->width, &count) ||
+            !place(net, at, count, &table->at))
+            return false;
+    }
+    return true;
+}
+
+static bool lay_out_layer(fastbp_net_t *net, fbp_layer_t *layer, size_t *at) {
     const fastbp_layer_options_t *has = &layer->has;
     const size_t n_out = (size_t)layer->n_out;
     const size_t gains = has->norm != FASTBP_NORM_NONE ? n_out : 0;
@@ -103,7 +136,18 @@ static bool lay_out_layer(const fastbp_net_t *net, fbp_layer_t *layer, size_t *a
            place(net, at, statistics, &layer->mean) && place(net, at, statistics, &layer->var) &&
            place(net, at, constants, &layer->constants) &&
            place(net, at, has->scale ? (size_t)layer->n_in : 0, &layer->scale) &&
-           lay_out_embedding(net, layer, at);
+           lay_out_numbers(net, layer, at) && lay_out_tables(net, layer, at);
+}
+
+/* Copies the lists of the categories, so that nothing of the caller's is kept. */
+static bool copy_categories(fastbp_net_t *net, const fastbp_spec_t *spec) {
+    if (spec->options == NULL || spec->options[0].n_categories == 0) return true;
+    const fastbp_layer_options_t *has = &spec->options[0];
+    net->n_tables = has->n_categories;
+    net->table = calloc((size_t)net->n_tables, sizeof *net->table);
+    for (int c = 0; net->table != NULL && c < net->n_tables; ++c)
+        net->table[c] = (fbp_table_t){has->levels[c], has->level_widths[c], 0, 0};
+    return net->table != NULL;
 }
 
 static void need_scratch(fastbp_net_t *net, size_t elems) {
@@ -139,7 +183,10 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         layer->alpha = spec->alphas[i];
         if (spec->options != NULL) layer->has = spec->options[i];
         fastbp_layer_options_t *has = &layer->has;
+        has->levels = has->level_widths = NULL; /* net->table has them */
         if (has->numbers > 0) layer->n_in += has->numbers * (has->width - 1);
+        for (int c = 0; has->n_categories > 0 && c < net->n_tables; ++c)
+            layer->n_in += net->table[c].width - 1;
         has->norm_eps = fmax(has->norm_eps, smallest); /* a subnormal eps would be read as 0 */
         layer->plain = has->norm == FASTBP_NORM_NONE && has->dropout == 0 && !has->residual &&
                        layer->formula == NULL;
@@ -149,7 +196,7 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         net->has_max_norm |= has->max_norm > 0;
         net->has_batch_norm |= has->norm == FASTBP_NORM_BATCH;
         net->has_scale |= has->scale;
-        net->has_embedding |= has->numbers > 0;
+        net->has_embedding |= has->numbers > 0 || has->n_categories > 0;
     }
     net->n_params = at;
     return true;
@@ -182,7 +229,7 @@ static fastbp_status_t fill(fastbp_net_t *net, const fastbp_spec_t *spec) {
     fastbp_status_t status = fbp_loss_init(&net->loss, spec);
     if (status == FASTBP_OK) status = copy_formulas(net, spec);
     if (status != FASTBP_OK) return status;
-    if (!lay_out(net, spec)) return FASTBP_ERR_MEMORY;
+    if (!copy_categories(net, spec) || !lay_out(net, spec)) return FASTBP_ERR_MEMORY;
     net->n_tiles = cut_tiles(net, NULL);
     net->tile = calloc((size_t)net->n_tiles, sizeof *net->tile);
     if (net->tile == NULL) return FASTBP_ERR_MEMORY;
@@ -225,6 +272,7 @@ void fastbp_net_free(fastbp_net_t *net) {
         fbp_formula_free(net->layer[i].formula);
     fbp_loss_free(&net->loss);
     free(net->tile);
+    free(net->table);
     free(net->layer);
     free(net);
 }
@@ -247,6 +295,25 @@ ptrdiff_t fbp_tile_numbers(const fastbp_net_t *net, const fbp_tile_t *tile, ptrd
     if (has->numbers == 0) return 0;
     *first = fbp_min(has->numbers, fbp_ceil_div(tile->unit0, has->width));
     return fbp_min(has->numbers, fbp_ceil_div(tile->unit1, has->width)) - *first;
+}
+
+int fbp_tile_tables(const fastbp_net_t *net, const fbp_tile_t *tile, int *first) {
+    int begin = 0;
+    if (tile->layer > 0) return 0;
+    while (begin < net->n_tables && net->table[begin].unit < tile->unit0) ++begin;
+    int end = begin;
+    while (end < net->n_tables && net->table[end].unit < tile->unit1) ++end;
+    *first = begin;
+    return end - begin;
+}
+
+static fbp_part_t part_of_tables(const fastbp_net_t *net, const fbp_tile_t *tile) {
+    int first = 0;
+    const int count = fbp_tile_tables(net, tile, &first);
+    if (count == 0) return (fbp_part_t){0};
+    const fbp_table_t *last = &net->table[first + count - 1];
+    const size_t begin = net->table[first].at;
+    return (fbp_part_t){begin, (ptrdiff_t)(last->at - begin) + last->levels * last->width};
 }
 
 static fbp_part_t part_of_embedding(const fastbp_net_t *net, const fbp_tile_t *tile, int part) {
@@ -278,6 +345,7 @@ fbp_part_t fbp_tile_part(const fastbp_net_t *net, const fbp_tile_t *tile, int pa
     case FBP_PART_PHASES:
     case FBP_PART_PROJECTIONS:
     case FBP_PART_OFFSETS: return part_of_embedding(net, tile, part);
+    case FBP_PART_VECTORS: return part_of_tables(net, tile);
     default: return (fbp_part_t){layer->constants, vector > 0 ? layer->n_constants : 0};
     }
 }

@@ -24,6 +24,13 @@ typedef struct {
     bool frozen;            /* updates do not change its parameters */
 } fbp_layer_t;
 
+/* The vectors of the categories of one input: [levels, width], from `at` in theta; they are inputs
+ * unit … unit + width − 1 of W. */
+typedef struct {
+    ptrdiff_t levels, width, unit;
+    size_t at;
+} fbp_table_t;
+
 /* One task of the weight sweep: input units unit0 … unit1 − 1 and all outputs of layer[layer]. */
 typedef struct {
     int layer;
@@ -67,10 +74,12 @@ struct fastbp_net {
     double input_dropout;
     bool has_max_norm;   /* some layer has this constraint */
     bool has_batch_norm; /* some layer has FASTBP_NORM_BATCH */
-    bool has_embedding;  /* layer 1 has one */
+    bool has_embedding;  /* layer 1 has one, of numbers or of categories */
     ptrdiff_t n_x;       /* columns of X; those of a^0 are layer[0].n_in */
-    bool has_scale;      /* some layer has factors of its inputs */
-    size_t run_scratch;  /* elements for fbp_run_t.scratch of every program; 0: there are none */
+    int n_tables;
+    fbp_table_t *table; /* of the categories, which are the last columns of X */
+    bool has_scale;     /* some layer has factors of its inputs */
+    size_t run_scratch; /* elements for fbp_run_t.scratch of every program; 0: there are none */
 };
 
 /* The parts of a layer in theta: W and scale, divided into tiles, and vectors, which belong to the
@@ -86,7 +95,8 @@ enum {
     FBP_PART_PHASES,
     FBP_PART_PROJECTIONS,
     FBP_PART_OFFSETS,
-    FBP_PARTS /* running statistics are none of them: no gradient changes them */
+    FBP_PART_VECTORS, /* of categories: tables whose first unit is in the tile */
+    FBP_PARTS         /* running statistics are none of them: no gradient changes them */
 };
 
 /* Whether the norm of a layer has a shift. */
@@ -114,6 +124,9 @@ FBP_INLINE void fbp_embedding_sizes(const fastbp_layer_options_t *has, size_t si
 
 /* The numbers of an embedding whose first unit is in a tile: numbers first … first + count − 1. */
 ptrdiff_t fbp_tile_numbers(const fastbp_net_t *net, const fbp_tile_t *tile, ptrdiff_t *first);
+
+/* The tables of categories whose first unit is in a tile: tables first … first + count − 1. */
+int fbp_tile_tables(const fastbp_net_t *net, const fbp_tile_t *tile, int *first);
 
 /* The rows of W in a tile. */
 fbp_mat_t fbp_tile_weights(const fastbp_net_t *net, const void *theta, const fbp_tile_t *tile);

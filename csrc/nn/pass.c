@@ -283,7 +283,7 @@ fastbp_status_t fastbp_input_gradient(fastbp_pass_t *pass, const void *theta, vo
         .epi = FBP_EPI_NONE,
     };
     fbp_begin_products(plan);
-    fbp_multiply_copy(&pass->batch, 1, 0, false, &product);
+    fbp_multiply_copy(&pass->batch, 1, 0, 0, false, &product);
     fbp_end_products(plan);
     if (first->has.residual) {
         const fbp_mat_t g = {out, pass->batch.rows, first->n_in, first->n_in};

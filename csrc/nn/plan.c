@@ -178,6 +178,42 @@ static size_t embedding_elems(const fastbp_net_t *net) {
            numbers * (each[0] + each[1] + each[2] + each[3]);
 }
 
+enum { STRIP_ELEMS = 2048 }; /* that an update gathers at a time: they stay in L1 */
+
+ptrdiff_t fbp_table_strip(const fbp_table_t *table) {
+    return fbp_max(1, STRIP_ELEMS / table->width);
+}
+
+int fbp_slot_bits(const fbp_table_t *table, ptrdiff_t rows) {
+    const size_t groups = (size_t)fbp_min(table->levels, rows);
+    int bits = 1;
+    while ((size_t)1 << bits < 2 * groups) ++bits;
+    return bits;
+}
+
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+static void carve_categories(fbp_category_scratch_t *scratch, const fastbp_net_t *net,
+                             fbp_arena_t *arena, ptrdiff_t capacity) {
+    const size_t elem = net->kernels->elem_size;
+    size_t sums = 0, state = 0, slots = 0;
+    for (int c = 0; c < net->n_tables; ++c) {
+        const fbp_table_t *table = &net->table[c];
+        const size_t width = (size_t)table->width;
+        size_t own;
+        if (!fbp_size_mul((size_t)fbp_min(table->levels, capacity), width, &own)) own = SIZE_MAX;
+        sums = most(sums, own);
+        state = most(state, (size_t)fbp_table_strip(table) * width);
+        slots = most(slots, (size_t)1 << fbp_slot_bits(table, capacity));
+    }
+    scratch->slot = fbp_arena_take(arena, slots, sizeof *scratch->slot);
+    scratch->group = fbp_arena_take(arena, (size_t)capacity, sizeof *scratch->group);
+    scratch->code = fbp_arena_take(arena, (size_t)capacity, sizeof *scratch->code);
+    scratch->sums = fbp_arena_take(arena, sums, elem);
+    for (int i = 0; i <= FASTBP_MOMENTS; ++i)
+        scratch->state[i] = fbp_arena_take(arena, state, elem);
+}
+
 static void carve_worker(fbp_plan_t *plan, fbp_arena_t *arena, fbp_scratch_t *scratch) {
     const fastbp_net_t *net = plan->net;
     const fbp_kernels_t *kernels = net->kernels;
@@ -189,7 +225,9 @@ static void carve_worker(fbp_plan_t *plan, fbp_arena_t *arena, fbp_scratch_t *sc
     scratch->run = fbp_arena_take(arena, net->run_scratch, elem);
     if (plan->kind == FBP_PLAN_PREDICT) return;
     scratch->tile_sums = fbp_arena_take(arena, sums, elem);
-    if (net->has_embedding) scratch->embedding = fbp_arena_take(arena, embedding_elems(net), elem);
+    if (net->layer[0].has.numbers > 0)
+        scratch->embedding = fbp_arena_take(arena, embedding_elems(net), elem);
+    if (net->n_tables > 0) carve_categories(&scratch->categories, net, arena, plan->capacity);
     if (net->has_scale)
         scratch->slopes = fbp_arena_take(arena, FBP_TILE_UNITS * (size_t)kernels->lanes, elem);
     scratch->turned = fbp_arena_take(arena, FBP_TURNED_MAX * FBP_TILE_UNITS, elem);

@@ -16,13 +16,28 @@ typedef enum {
     FBP_PLAN_PREDICT, /* two buffers of a, which layers use in turn */
 } fbp_plan_kind_t;
 
+/* For the rows of a table of categories: see categories.c. */
+typedef struct {
+    int32_t *slot;         /* of a hash table of codes */
+    int32_t *group, *code; /* of each row of the batch, and of each group of rows with one code */
+    void *sums;
+    void *state[1 + FASTBP_MOMENTS]; /* rows of theta and the moments, gathered for an update */
+} fbp_category_scratch_t;
+
+/* The rows of a table that an update gathers at a time; and the power of 2 that is the number of
+ * slots for batches of `rows` rows: at least twice that of the groups, so that a search ends after
+ * few. */
+ptrdiff_t fbp_table_strip(const fbp_table_t *table);
+int fbp_slot_bits(const fbp_table_t *table, ptrdiff_t rows);
+
 /* Memory that one worker alone writes to while it runs a task. */
 typedef struct {
-    void *pack;             /* for fbp_gemm_t.pack */
-    void *tile_sums;        /* raw sums of a weight tile */
-    void *turned;           /* raw sums of the last few outputs of a tile, output by output */
-    fbp_rows_t input;       /* a tile's units of x; at is NULL if x is read in place */
-    void *embedding;        /* sums of the numbers of a tile, and scratch for them; or NULL */
+    void *pack;       /* for fbp_gemm_t.pack */
+    void *tile_sums;  /* raw sums of a weight tile */
+    void *turned;     /* raw sums of the last few outputs of a tile, output by output */
+    fbp_rows_t input; /* a tile's units of x; at is NULL if x is read in place */
+    void *embedding;  /* sums of the numbers of a tile, and scratch for them; or NULL */
+    fbp_category_scratch_t categories;
     void *slopes;           /* of the scale of a tile, by lane of its sums; or NULL */
     void *column;           /* sums of the vectors of a layer: of b, of gain and shift, … */
     void *stack;            /* sums of parts of the rows, see fbp_plan_add_stack */

@@ -215,25 +215,27 @@ void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch
 }
 
 void fbp_multiply_transposed(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
-                             ptrdiff_t row0, bool final, fbp_gemm_t *product) {
+                             ptrdiff_t row0, ptrdiff_t unit0, bool final, fbp_gemm_t *product) {
     const fastbp_net_t *net = batch->plan->net;
     const fbp_layer_t *layer = &net->layer[l - 1];
     product->pack = scratch->pack;
     if (fbp_uses_copies(batch)) {
-        fbp_multiply_copy(batch, l, row0, final, product);
+        fbp_multiply_copy(batch, l, row0, unit0, final, product);
         return;
     }
     product->a = batch->plan->delta[l].row + row0;
-    product->b = fbp_weights_of(batch, l);
+    product->b = fbp_at(net, fbp_weights_of(batch, l), (size_t)(unit0 * layer->n_out));
     product->ldb = layer->n_out;
     product->blocking = net->blocking;
     net->kernels->gemm_nt(product);
 }
 
-void fbp_multiply_copy(const fbp_batch_t *batch, int l, ptrdiff_t row0, bool final,
+void fbp_multiply_copy(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t unit0, bool final,
                        fbp_gemm_t *product) {
     const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
     const fbp_factors_t *factors = &plan->factors;
+    const size_t before = (size_t)(unit0 * net->layer[l - 1].n_out); /* of whole panels */
     if (in_tiles(plan)) {
         multiply_tiles(plan, product, &factors->delta_tiles[l], row0,
                        factors->w_tiles[l - 1].right_t,
@@ -241,9 +243,9 @@ void fbp_multiply_copy(const fbp_batch_t *batch, int l, ptrdiff_t row0, bool fin
         return;
     }
     product->a = (in_rows(plan) ? factors->delta[l].row : plan->delta[l].row) + row0;
-    set_panels(product, plan->net, plan->wt[l - 1], plan->net->layer[l - 1].n_out);
-    product->blocking = plan->net->blocking;
-    plan->net->kernels->gemm_nn(product);
+    set_panels(product, net, fbp_at(net, plan->wt[l - 1], before), net->layer[l - 1].n_out);
+    product->blocking = net->blocking;
+    net->kernels->gemm_nn(product);
     if (final) fbp_factor_delta(batch, l - 1, row0, product->m);
 }
 

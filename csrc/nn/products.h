@@ -55,12 +55,13 @@ void fbp_multiply_weights(const fbp_batch_t *batch, const fbp_scratch_t *scratch
 void fbp_multiply_sparse(const fbp_batch_t *batch, ptrdiff_t row0, const fbp_gemm_t *product,
                          void *z, ptrdiff_t ldz);
 
-/* c = epi(δ^l W^lᵀ) */
+/* c = epi(δ^l W^lᵀ), where rows of W^l begin with unit unit0, a multiple of the columns of a panel;
+ * unit0 is 0 if fbp_sums_from_tiles. */
 void fbp_multiply_transposed(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l,
-                             ptrdiff_t row0, bool final, fbp_gemm_t *product);
+                             ptrdiff_t row0, ptrdiff_t unit0, bool final, fbp_gemm_t *product);
 
 /* The same from the copy of W^lᵀ, for any number of rows; the caller sets product->pack. */
-void fbp_multiply_copy(const fbp_batch_t *batch, int l, ptrdiff_t row0, bool final,
+void fbp_multiply_copy(const fbp_batch_t *batch, int l, ptrdiff_t row0, ptrdiff_t unit0, bool final,
                        fbp_gemm_t *product);
 
 /* ---- gradients: sums over all rows of the batch ---- */

@@ -233,7 +233,7 @@ void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int 
     product.alpha = below->alpha;
     product.aux = fbp_row_at(plan, aux, row0);
     product.ldaux = aux->ld;
-    fbp_multiply_transposed(batch, scratch, l, row0, fused, &product);
+    fbp_multiply_transposed(batch, scratch, l, row0, 0, fused, &product);
     if (fused) return;
     fbp_options_backward(batch, scratch, l - 1, row0, rows);
     if (!plan->by_batch[l - 1]) fbp_factor_delta(batch, l - 1, row0, rows);
@@ -242,7 +242,22 @@ void fbp_delta_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int 
 void fbp_slope_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, int l, ptrdiff_t row0,
                     ptrdiff_t rows, void *out, ptrdiff_t ldo) {
     fbp_gemm_t product = delta_product(&batch->plan->net->layer[l - 1], rows, out, ldo);
-    fbp_multiply_transposed(batch, scratch, l, row0, false, &product);
+    fbp_multiply_transposed(batch, scratch, l, row0, 0, false, &product);
+}
+
+/* ∂J_i/∂a^0 of the units that are embedded: all of them, or the last ones, whole panels of W^1ᵀ. */
+static void slope_embedded(const fbp_batch_t *batch, const fbp_scratch_t *scratch, ptrdiff_t row0,
+                           ptrdiff_t rows) {
+    const fbp_plan_t *plan = batch->plan;
+    const fastbp_net_t *net = plan->net;
+    const fbp_rows_t *out = &plan->delta[0];
+    const bool all = net->layer[0].has.numbers > 0 || fbp_sums_from_tiles(batch);
+    const ptrdiff_t panel = net->kernels->panel_cols;
+    const ptrdiff_t unit0 = all ? 0 : net->table[0].unit / panel * panel;
+    void *to = fbp_at(net, fbp_row_at(plan, out, row0), (size_t)unit0);
+    fbp_gemm_t product = delta_product(&net->layer[0], rows, to, out->ld);
+    product.n -= unit0;
+    fbp_multiply_transposed(batch, scratch, 1, row0, unit0, false, &product);
 }
 
 void fbp_weigh_rows(const fbp_batch_t *batch, ptrdiff_t row0, ptrdiff_t rows) {
@@ -268,7 +283,6 @@ void fbp_recursion_rows(const fbp_batch_t *batch, const fbp_scratch_t *scratch, 
     }
     const fbp_plan_t *plan = batch->plan;
     if (!plan->net->has_embedding || to > 1 || fbp_last_by_batch(plan, from) >= 1) return;
-    fbp_slope_rows(batch, scratch, 1, row0, rows, fbp_row_at(plan, &plan->delta[0], row0),
-                   plan->delta[0].ld);
+    slope_embedded(batch, scratch, row0, rows);
     fbp_lap(scratch->profile, 1, FASTBP_PHASE_DELTA);
 }

@@ -3,6 +3,7 @@
 
 #include "../base/fpmode.h"
 #include "batch_norm.h"
+#include "categories.h"
 #include "muon.h"
 #include "options.h"
 #include "products.h"
@@ -176,6 +177,7 @@ static fbp_update_t update_of(const fbp_update_t *update, const fastbp_optimizer
         [FBP_PART_PHASES] = FASTBP_GROUP_EMBEDDING,
         [FBP_PART_PROJECTIONS] = FASTBP_GROUP_EMBEDDING,
         [FBP_PART_OFFSETS] = FASTBP_GROUP_EMBEDDING,
+        [FBP_PART_VECTORS] = FASTBP_GROUP_EMBEDDING,
     };
     fbp_update_t own = *update;
     if (fbp_is_muon(o) && part != FBP_PART_W) own.rule = FASTBP_RULE_ADAM;
@@ -228,12 +230,38 @@ static void finish_gradient(void *context, const fbp_tile_t *tile, const fbp_mat
     net->kernels->write_gradient(&update, sums, fbp_at(net, to->grad, place.offset), place.ld);
 }
 
+/* Writes the raw sums of rows of the tables of a tile to a gradient, or adds them; the gradient of
+ * other rows is 0. */
+static void write_tables(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
+                         const fbp_tile_t *tile, double scale, bool first, void *grad) {
+    const fastbp_net_t *net = batch->plan->net;
+    const fbp_part_t all = fbp_tile_part(net, tile, FBP_PART_VECTORS);
+    int from = 0;
+    const int n = fbp_tile_tables(net, tile, &from);
+    if (first && n > 0)
+        memset(fbp_at(net, grad, all.offset), 0, (size_t)all.count * net->kernels->elem_size);
+    for (int c = from; c < from + n; ++c) {
+        const fbp_table_t *table = &net->table[c];
+        const fbp_table_rows_t rows = fbp_table_sums(batch, scratch, c);
+        const size_t width = (size_t)table->width;
+        for (ptrdiff_t i = 0; i < rows.n; ++i) {
+            void *to = fbp_at(net, grad, table->at + (size_t)rows.code[i] * width);
+            const fbp_mat_t sums = {fbp_at(net, rows.sums, (size_t)i * width), 1, table->width,
+                                    table->width};
+            const fbp_update_t write = {
+                .grad_scale = scale, .l2 = first ? 0 : 1, .weights = to, .ldw = table->width};
+            net->kernels->write_gradient(&write, &sums, to, table->width);
+        }
+    }
+}
+
 void fbp_gradient_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
                        const fbp_tile_t *tile, double grad_scale, void *grad) {
     gradient_t to = {batch, grad_scale, grad};
     const void *const warm[FBP_MAX_WARM] = {batch->plan->state_is_cold ? grad : NULL};
     fbp_weight_tile(batch, scratch, tile, finish_gradient, &to, warm);
     fbp_vector_tile(batch, scratch, tile, finish_gradient, &to);
+    write_tables(batch, scratch, tile, grad_scale, true, grad);
     if (tile->unit0 == 0) fbp_clear_statistics(batch->plan->net, tile->layer + 1, grad);
 }
 
@@ -264,6 +292,7 @@ void fbp_gather_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     const void *const warm[FBP_MAX_WARM] = {batch->plan->state_is_cold ? grad : NULL};
     fbp_weight_tile(batch, scratch, tile, finish_gather, &to, warm);
     fbp_vector_tile(batch, scratch, tile, finish_gather, &to);
+    write_tables(batch, scratch, tile, 1, first, grad);
     if (tile->unit0 == 0)
         fbp_move_statistics(batch, tile->layer + 1, first ? batch->theta : grad, grad);
 }
@@ -302,8 +331,17 @@ static void *vector_at(const fastbp_net_t *net, const fastbp_optimizer_t *o, voi
     return vector != NULL ? fbp_at(net, vector, offset - o->state_first) : NULL;
 }
 
+static void make_step(const fastbp_net_t *net, const fbp_update_t *update, const fbp_mat_t *sums,
+                      const fbp_state_tile_t *state) {
+    if (update->options) net->kernels->update_rule(update, sums, state);
+    else
+        net->kernels->update(update, sums, state->theta, state->moment[0], state->moment[1],
+                             state->ld);
+}
+
 /* Makes the step of `sums` on theta, moments and average, from `offset` on; rows are `ld` apart.
  * For W of Muon, whose sums are one run, it writes the direction to a copy of theta. */
+
 static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
                   void *theta, const fbp_mat_t *sums, size_t offset, ptrdiff_t ld) {
     fbp_state_tile_t state = {.theta = fbp_at(net, theta, offset), .ld = ld};
@@ -316,9 +354,7 @@ static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fas
         memcpy(state.theta, fbp_at(net, theta, offset),
                (size_t)sums->cols * net->kernels->elem_size);
     }
-    if (update->options) net->kernels->update_rule(update, sums, &state);
-    else
-        net->kernels->update(update, sums, state.theta, state.moment[0], state.moment[1], state.ld);
+    make_step(net, update, sums, &state);
 }
 
 /* Handles elements of a frozen layer: theta does not change, so its average is theta. */
@@ -359,6 +395,134 @@ static void finish_update(void *context, const fbp_tile_t *tile, const fbp_mat_t
     update->l1 = place.penal ? net->l1 : 0;
     update->l2 = place.penal ? net->l2 : 0;
     apply(net, update, step->optimizer, step->theta, sums, place.offset, place.ld);
+}
+
+/* ---- rows of tables: one whose gradient is 0 stays as it is ---- */
+
+static bool is_zero(const fastbp_net_t *net, const void *sums, ptrdiff_t n) {
+    const float *f = sums;
+    const double *d = sums;
+    ptrdiff_t i = 0;
+    if (net->dtype == FASTBP_F32)
+        while (i < n && f[i] == 0) ++i;
+    else
+        while (i < n && d[i] == 0) ++i;
+    return i == n;
+}
+
+/* Moves the average of tables, whose rows may not have been in the step, to theta: a step of
+ * gradient descent by 0. */
+static void average_tables(const fastbp_net_t *net, const fbp_tile_t *tile,
+                           const fbp_update_t *update, const fastbp_optimizer_t *o, void *theta) {
+    static const double zeros[512];
+    const fbp_part_t all = fbp_tile_part(net, tile, FBP_PART_VECTORS);
+    const ptrdiff_t most = (ptrdiff_t)(sizeof zeros / net->kernels->elem_size);
+    if (o->average == NULL) return;
+    fbp_update_t stay = *update;
+    stay.rule = FASTBP_RULE_SGD;
+    stay.lr = stay.l1 = stay.l2 = stay.decay = 0;
+    stay.keep = stay.grad_scale = 1;
+    for (ptrdiff_t i = 0; i < all.count; i += most) {
+        const ptrdiff_t n = fbp_min(most, all.count - i);
+        const size_t at = all.offset + (size_t)i;
+        const fbp_mat_t sums = {zeros, 1, n, n};
+        const fbp_state_tile_t state = {
+            .theta = fbp_at(net, theta, at), .average = vector_at(net, o, o->average, at), .ld = n};
+        make_step(net, &stay, &sums, &state);
+    }
+}
+
+typedef struct {
+    const fbp_category_scratch_t *scratch;
+    const fbp_update_t *update;
+    const fastbp_optimizer_t *optimizer;
+    void *theta;
+    const fbp_table_t *table;
+} table_step_t;
+
+/* Copies rows of theta and of the moments into scratch, or back. */
+static void move_rows(const table_step_t *step, const fastbp_net_t *net, const int32_t *code,
+                      ptrdiff_t n, bool back) {
+    const fbp_table_t *table = step->table;
+    const fastbp_optimizer_t *o = step->optimizer;
+    for (int i = 0; i <= FASTBP_MOMENTS; ++i) {
+        void *rows = i == 0 ? fbp_at(net, step->theta, table->at)
+                            : vector_at(net, o, o->moment[i - 1], table->at);
+        if (rows != NULL)
+            net->kernels->category_rows(code, n, table->width, rows, step->scratch->state[i], back);
+    }
+}
+
+/* The step of rows of a table, a strip of them at a time, which is one run in scratch. */
+static void update_rows(const table_step_t *step, const fastbp_net_t *net, const int32_t *code,
+                        void *sums, ptrdiff_t n) {
+    const ptrdiff_t width = step->table->width, most = fbp_table_strip(step->table);
+    fbp_state_tile_t state = {.theta = step->scratch->state[0]};
+    for (int i = 0; i < FASTBP_MOMENTS; ++i)
+        state.moment[i] = step->optimizer->moment[i] != NULL ? step->scratch->state[i + 1] : NULL;
+    for (ptrdiff_t from = 0; from < n; from += most) {
+        const ptrdiff_t rows = fbp_min(most, n - from), elems = rows * width;
+        const fbp_mat_t run = {fbp_at(net, sums, (size_t)(from * width)), 1, elems, elems};
+        state.ld = elems;
+        move_rows(step, net, code + from, rows, false);
+        make_step(net, step->update, &run, &state);
+        move_rows(step, net, code + from, rows, true);
+    }
+}
+
+/* Moves the rows with a gradient to the front; returns how many there are. */
+static ptrdiff_t keep_rows(const fastbp_net_t *net, const fbp_table_rows_t *rows, ptrdiff_t width,
+                           int32_t *code) {
+    const size_t bytes = (size_t)width * net->kernels->elem_size;
+    ptrdiff_t n = 0;
+    for (ptrdiff_t i = 0; i < rows->n; ++i) {
+        const void *from = fbp_at(net, rows->sums, (size_t)(i * width));
+        if (is_zero(net, from, width)) continue;
+        if (i > n) memcpy(fbp_at(net, rows->sums, (size_t)(n * width)), from, bytes);
+        code[n++] = rows->code[i];
+    }
+    return n;
+}
+
+static void update_tables(const step_t *step, const fbp_scratch_t *scratch,
+                          const fbp_tile_t *tile) {
+    const fastbp_net_t *net = step->batch->plan->net;
+    int from = 0;
+    const int n = fbp_tile_tables(net, tile, &from);
+    if (n == 0) return;
+    const fbp_update_t *shared = step->shared != NULL ? step->shared : step->update;
+    fbp_update_t update = update_of(shared, step->optimizer, tile->layer, FBP_PART_VECTORS);
+    update.l1 = update.l2 = 0;
+    for (int c = from; c < from + n; ++c) {
+        const table_step_t own = {&scratch->categories, &update, step->optimizer, step->theta,
+                                  &net->table[c]};
+        const fbp_table_rows_t rows = fbp_table_sums(step->batch, scratch, c);
+        const ptrdiff_t kept = keep_rows(net, &rows, own.table->width, scratch->categories.code);
+        update_rows(&own, net, rows.code, rows.sums, kept);
+    }
+    average_tables(net, tile, &update, step->optimizer, step->theta);
+    fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
+}
+
+/* The same from a gradient in memory. */
+static void update_written_tables(const fastbp_net_t *net, const fbp_tile_t *tile,
+                                  const fbp_update_t *update, const fastbp_optimizer_t *o,
+                                  const void *grad, void *theta) {
+    int from = 0;
+    const int n = fbp_tile_tables(net, tile, &from);
+    fastbp_optimizer_t rows = *o;
+    rows.average = NULL;
+    for (int c = from; c < from + n; ++c) {
+        const fbp_table_t *table = &net->table[c];
+        const size_t width = (size_t)table->width;
+        for (ptrdiff_t i = 0; i < table->levels; ++i) {
+            const size_t at = table->at + (size_t)i * width;
+            const fbp_mat_t sums = {fbp_at(net, grad, at), 1, table->width, table->width};
+            if (!is_zero(net, sums.at, table->width))
+                apply(net, update, &rows, theta, &sums, at, table->width);
+        }
+    }
+    average_tables(net, tile, update, o, theta);
 }
 
 bool fbp_updates_from_rows(const fbp_batch_t *batch, const fbp_update_t *update, int layer) {
@@ -422,6 +586,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
         update_from_rows(&step, tile);
         fbp_lap(scratch->profile, tile->layer + 1, FASTBP_PHASE_UPDATE);
         fbp_vector_tile(batch, scratch, tile, finish_update, &step);
+        update_tables(&step, scratch, tile);
         finish_tile(&step, tile);
         return;
     }
@@ -433,6 +598,7 @@ void fbp_update_tile(const fbp_batch_t *batch, const fbp_scratch_t *scratch, con
     };
     fbp_weight_tile(batch, scratch, tile, finish_update, &step, runs ? warm : none);
     fbp_vector_tile(batch, scratch, tile, finish_update, &step);
+    update_tables(&step, scratch, tile);
     finish_tile(&step, tile);
 }
 
@@ -464,7 +630,8 @@ void fbp_update_written(const fastbp_net_t *net, const fbp_tile_t *tile, const f
         const fbp_mat_t sums = {fbp_at(net, grad, at.offset), 1, at.count, at.count};
         fbp_update_t own = update_of(update, o, tile->layer, part);
         own.grad_scale = fbp_clip_factor(clipping, tile->layer, part);
-        apply(net, &own, o, theta, &sums, at.offset, at.count);
+        if (part == FBP_PART_VECTORS) update_written_tables(net, tile, &own, o, grad, theta);
+        else apply(net, &own, o, theta, &sums, at.offset, at.count);
     }
     if (update->direction == NULL) fbp_constrain_tile(net, theta, tile);
 }
@@ -565,6 +732,7 @@ fastbp_status_t fastbp_step(const fastbp_net_t *net, void *theta, const void *gr
     update.direction = muon.direction;
     bool by_layer =
         optimizer->lr_factors != NULL || fbp_needs_gradient(optimizer) || net->has_batch_norm;
+    by_layer |= net->n_tables > 0;
     fbp_enter_steps(net, optimizer, theta);
     for (int i = 0; i < net->n_layers; ++i)
         by_layer |= net->layer[i].frozen || net->layer[i].has.non_negative;

@@ -14,7 +14,6 @@ from .._types import Array
 from ..activations import Activation
 from ..losses import Loss
 from .dense import STATISTICS, Dense, count_parameters, unpack
-from .embedding import EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,7 @@ class Architecture:
         for layer in self.dense:
             sizes = {name: prod(shape) for name, shape in layer.shapes(n_in).items()}
             constants = [sizes.pop(name) for name in layer.activation.constants]
-            own = (*(("scale",) if layer.scale else ()), *(EMBEDDED if layer.embedding else ()))
-            later = {name: sizes.pop(name) for name in own}
+            later = {name: sizes.pop(name) for name in layer.later}
             if constants:
                 sizes["constants"] = sum(constants)
             sizes |= later

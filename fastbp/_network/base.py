@@ -27,7 +27,7 @@ from .._checks.keywords import (
 )
 from .._precision import HIGHEST, described
 from .._precision import settled as settled_precision
-from .._types import Array, Rows
+from .._types import Array, Rows, SparseRows
 from ..activations import Activation, resolve_layers
 from ..activations import Spec as ActivationSpec
 from ..hooks import Hook
@@ -200,13 +200,15 @@ class NetworkBase:
     ) -> None:
         """Check what both constructors take, and draw the parameters."""
         layers = check_layers(n_in, layers)
-        if layers[0].embedding is not None and input_dropout > 0:
+        if layers[0].embeds and input_dropout > 0:
             raise ValueError(
                 "input_dropout does not go together with an embedding of the inputs: put dropout "
                 "on layers[0]"
             )
         check.check_size(count_parameters(n_in, layers))
         checked_dtype = check.check_dtype(dtype)
+        if layers[0].categories is not None:
+            layers[0].categories.check_dtype(checked_dtype)
         dense = tuple(settled(layer, checked_dtype) for layer in layers)
         criterion, output = resolve_loss("squared_error" if loss is None else loss), dense[-1]
         check_output(criterion, output.activation, output.n_out)
@@ -535,7 +537,11 @@ class NetworkBase:
         """X (n, n_0) as the backend takes it, finite or not."""
         if self._feature_names is not None and type(X) is not np.ndarray:
             check_column_names(X, self._feature_names, name)
-        return self._backend.inputs(X, name)
+        rows = self._backend.inputs(X, name)
+        categories = self._architecture.dense[0].categories
+        if categories is not None and not isinstance(rows, SparseRows):
+            categories.check_codes(rows, name)
+        return rows
 
     def _names_of(self, X: object) -> Names | None:
         """The names that a training on X gives to the inputs."""

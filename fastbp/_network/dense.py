@@ -22,7 +22,7 @@ from ..activations import Spec as ActivationSpec
 from ..activations import resolve as resolve_activation
 from ..initializers import InitFunction, Initializer, draw, draw_bias
 from ..initializers import resolve as resolve_init
-from .embedding import EMBEDDED, Periodic
+from .embedding import EMBEDDED, VECTORS, Categories, Periodic
 
 # name: (code of the C enum, whether it has a shift, default of eps)
 _NORMS = {"layer": (1, True, 1e-5), "rms": (2, False, None), "batch": (3, True, 1e-5)}
@@ -148,7 +148,10 @@ class Dense:
     scale : bool, default False
         Whether each input has a trained factor s, which is 1 at first.
     embedding : Periodic or None, default None
-        Of the first layer: what it makes of the inputs before W; see `fastbp.Periodic`.
+        Of the first layer: what it makes of its first inputs before W; see `fastbp.Periodic`.
+    categories : Categories or None, default None
+        Of the first layer: what it makes of its last inputs, which are codes of categories; see
+        `fastbp.Categories`.
 
     Raises
     ------
@@ -173,6 +176,7 @@ class Dense:
     non_negative: bool
     scale: bool
     embedding: Periodic | None
+    categories: Categories | None
 
     @hinting("Dense")
     def __init__(
@@ -189,12 +193,18 @@ class Dense:
         non_negative: bool = False,
         scale: bool = False,
         embedding: Periodic | None = None,
+        categories: Categories | None = None,
     ) -> None:
         if norm is not None and not isinstance(norm, Norm):
             norm = _norm_of(norm)
         if embedding is not None and not isinstance(embedding, Periodic):
             raise TypeError(
                 f"embedding must be a fastbp.Periodic, such as Periodic(4); got {embedding!r}"
+            )
+        if categories is not None and not isinstance(categories, Categories):
+            raise TypeError(
+                f"categories must be a fastbp.Categories, such as Categories([12, 300]); got "
+                f"{categories!r}"
             )
         checked = {
             "n_out": check.check_positive_int(n_out, "n_out"),
@@ -204,6 +214,7 @@ class Dense:
             "init": resolve_init(init),
             "max_norm": None if max_norm is None else check.check_positive(max_norm, "max_norm"),
             "embedding": embedding,
+            "categories": categories,
         }
         flags = {
             "bias": bias,
@@ -216,8 +227,7 @@ class Dense:
             checked[name] = check.check_flag(flag, name)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        own = (*(("scale",) if scale else ()), *(EMBEDDED if embedding is not None else ()))
-        for name in own:
+        for name in self.later:
             if name in self.activation.constants:
                 raise ValueError(
                     f"a layer with such options has a parameter named {name}; the activation "
@@ -225,13 +235,34 @@ class Dense:
                 )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickle; those of version 0.1 have no scale and no embedding."""
-        self.__dict__.update({"scale": False, "embedding": None, **state})
+        """Restore a pickle; those of version 0.1 have no scale and no embeddings."""
+        self.__dict__.update({"scale": False, "embedding": None, "categories": None, **state})
 
     @property
     def is_plain(self) -> bool:
         """Whether the output is σ(z), without norm, dropout or residual."""
         return self.norm is None and self.dropout == 0 and not self.residual
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the inputs of W are not those of the layer."""
+        return self.embedding is not None or self.categories is not None
+
+    @property
+    def later(self) -> tuple[str, ...]:
+        """The names of the parameters that follow the constants of the activation."""
+        return (
+            *(("scale",) if self.scale else ()),
+            *(EMBEDDED if self.embedding is not None else ()),
+            *((VECTORS,) if self.categories is not None else ()),
+        )
+
+    def n_weighted(self, n_in: int) -> int:
+        """How many inputs W has, of n_in inputs of the layer."""
+        for embedding in (self.embedding, self.categories):
+            if embedding is not None:
+                n_in = embedding.n_outputs(n_in)
+        return n_in
 
     def options(self) -> list[str]:
         """What the layer has besides units and activation, in words.
@@ -250,14 +281,15 @@ class Dense:
             f"{self.embedding.n_numbers if self.embedding else 0} embedded inputs": bool(
                 self.embedding
             ),
+            f"{len(self.categories.levels) if self.categories else 0} categories": bool(
+                self.categories
+            ),
         }
         return [word for word, holds in words.items() if holds]
 
     def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         """The shape of each of its parameters, in the order in which theta holds them."""
-        n_out = self.n_out
-        if self.embedding is not None:
-            n_in = self.embedding.n_outputs(n_in)
+        n_in, n_out = self.n_weighted(n_in), self.n_out
         shapes: dict[str, tuple[int, ...]] = {"W": (n_in, n_out)}
         if self.bias:
             shapes["b"] = (n_out,)
@@ -274,6 +306,8 @@ class Dense:
             shapes["scale"] = (n_in,)
         if self.embedding is not None:
             shapes |= self.embedding.shapes()
+        if self.categories is not None:
+            shapes |= self.categories.shapes()
         return shapes
 
     def __repr__(self) -> str:
@@ -298,6 +332,7 @@ _DEFAULTS = {
     "non_negative": False,
     "scale": False,
     "embedding": None,
+    "categories": None,
 }
 
 
@@ -341,8 +376,8 @@ def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
             raise ValueError(
                 f"{layer.activation.name} is for the output layer only; layers[{i}] is a hidden one"
             )
-        if layer.embedding is not None:
-            _check_embedding(i, n_in, layer, layer.embedding)
+        if layer.embeds:
+            _check_embedding(i, n_in, layer)
         n_in = layer.n_out
     if not layers[-1].is_plain:
         raise ValueError(
@@ -352,7 +387,7 @@ def check_layers(n_in: int, layers: object) -> tuple[Dense, ...]:
     return layers
 
 
-def _check_embedding(i: int, n_in: int, layer: Dense, embedding: Periodic) -> None:
+def _check_embedding(i: int, n_in: int, layer: Dense) -> None:
     if i > 0:
         raise ValueError(
             f"layers[{i}] has an embedding, which is for the inputs of a network: put it on "
@@ -360,10 +395,18 @@ def _check_embedding(i: int, n_in: int, layer: Dense, embedding: Periodic) -> No
         )
     if layer.residual:
         raise ValueError("layers[0] has an embedding, so it cannot be residual: take one of them")
-    if embedding.n_numbers > n_in:
+    numbers = layer.embedding.n_numbers if layer.embedding is not None else 0
+    if numbers > n_in:
         raise ValueError(
-            f"the embedding of layers[0] is for {embedding.n_numbers} numbers, and the network has "
+            f"the embedding of layers[0] is for {numbers} numbers, and the network has "
             f"{n_in} inputs: lower n_numbers"
+        )
+    categories = len(layer.categories.levels) if layer.categories is not None else 0
+    if numbers + categories > n_in:
+        raise ValueError(
+            f"the categories of layers[0] are {categories} inputs"
+            f"{f', after {numbers} embedded numbers' if numbers else ''}, and the network has "
+            f"{n_in} inputs: the number of inputs counts one for each category"
         )
 
 
@@ -439,4 +482,6 @@ def draw_parameters(n_in: int, layers: Sequence[Dense], seed: int, dtype: np.dty
             blocks[name][...] = value
         if layer.embedding is not None:
             layer.embedding.draw(blocks, rng)
+        if layer.categories is not None:
+            layer.categories.draw(blocks, rng)
     return theta.astype(dtype)

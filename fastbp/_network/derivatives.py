@@ -607,9 +607,9 @@ class DifferentiableNetwork(NetworkBase):
         return self._backend.hvp(self._theta, rows, targets, s, direction)
 
     def _refuse_embedding(self, name: str) -> None:
-        if self._architecture.dense[0].embedding is not None:
+        if self._architecture.dense[0].embeds:
             raise ValueError(
-                f"{name} does not go through an embedding of numbers, which the first layer has: "
+                f"{name} does not go through an embedding of inputs, which the first layer has: "
                 "only the gradient of J is computed for such a network"
             )
 

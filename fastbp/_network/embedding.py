@@ -1,8 +1,8 @@
-"""Periodic embeddings of numbers: what a first layer makes of its inputs before its weights."""
+"""Embeddings of numbers and of categories: what a first layer makes of its inputs before W."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import pi
 
@@ -13,7 +13,10 @@ from .._types import Array
 
 # The names of the trained parameters in `Dense.shapes`, in the order of theta.
 EMBEDDED = ("frequencies", "phases", "projections", "offsets")
+VECTORS = "vectors"
 _MOST_OUTPUTS, _MOST_FREQUENCIES = 64, 4096  # of the engine
+_MOST_LEVELS, _MOST_WIDTH = 2**31 - 1, 4096
+_CHUNK = 65536  # rows whose codes are checked at a time
 
 
 @dataclass(frozen=True)
@@ -104,3 +107,149 @@ class Periodic:
         blocks["phases"][...] = rng.uniform(-pi, pi, blocks["phases"].shape)
         for name in ("projections", "offsets"):
             blocks[name][...] = rng.uniform(-bound, bound, blocks[name].shape)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Categories:
+    """Embeddings of categories, the last inputs of a network, for `Dense(…, categories=…)`.
+
+    An input that is a category is given by its code, 0 to n − 1 of n levels, and becomes `width`
+    inputs of W: the row of a trained table (n, width). The code −1 stands for no category, such as
+    a hole or a level that training has not seen, and becomes zeros. As `torch.nn.Embedding` has it,
+    this is W times a one-hot vector, read instead of multiplied.
+
+    Gradients are sparse: a step reads and changes only the rows whose categories are in its batch,
+    so its time does not grow with the number of levels. A row whose gradient is 0 in all elements
+    keeps its values and its moments, and has no weight decay in that step, as with `SparseAdam` of
+    PyTorch; an average of the parameters moves all rows.
+
+    Parameters
+    ----------
+    levels : sequence of int
+        How many levels each category has, 1 to 2³¹ − 1; those of a float32 network at most 2²⁴,
+        since its inputs hold larger codes only roughly.
+    width : int or sequence of int, default 8
+        How many inputs of W each becomes, 1 to 4096: one number for all, or one each.
+    std : float, default 1.0
+        Standard deviation of the first tables, whose mean is 0; greater than 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments outside these ranges.
+
+    Examples
+    --------
+    Three numbers, a country (one of 200) and a product (one of 5,000):
+
+    >>> from fastbp import Dense, Network
+    >>> Categories([200, 5000])
+    Categories([200, 5000], width=8)
+    >>> first = Dense(64, "relu", categories=Categories([200, 5000], width=[4, 16]))
+    >>> net = Network.from_layers(5, [first, Dense(1)], seed=0)
+    >>> net.layers[0].W.shape, [table.shape for table in net.layers[0].tables]
+    ((23, 64), [(200, 4), (5000, 16)])
+    >>> net.predict([[0.5, 1.0, -2.0, 17, 4999], [0.5, 1.0, -2.0, -1, -1]]).shape
+    (2, 1)
+    """
+
+    levels: tuple[int, ...]
+    widths: tuple[int, ...]
+    std: float
+
+    def __init__(
+        self, levels: Iterable[int], width: int | Iterable[int] = 8, std: float = 1.0
+    ) -> None:
+        if isinstance(levels, (str, bytes)) or not isinstance(levels, Iterable):
+            raise TypeError(f"levels must be a list with one number each; got {levels!r}")
+        found = tuple(_whole(n, f"levels[{i}]", _MOST_LEVELS) for i, n in enumerate(levels))
+        if not found:
+            raise ValueError("levels is empty; leave out categories if there are none")
+        if isinstance(width, Iterable) and not isinstance(width, (str, bytes)):
+            widths = tuple(_whole(w, f"width[{i}]", _MOST_WIDTH) for i, w in enumerate(width))
+        else:
+            widths = (_whole(width, "width", _MOST_WIDTH),) * len(found)
+        if len(widths) != len(found):
+            raise ValueError(
+                f"width has {len(widths)} numbers, and levels has {len(found)}: give one number "
+                "for all or one each"
+            )
+        for name, value in (
+            ("levels", found),
+            ("widths", widths),
+            ("std", check.check_positive(std, "std")),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        same = len(set(self.widths)) == 1
+        width = self.widths[0] if same else list(self.widths)
+        std = "" if self.std == 1 else f", std={self.std}"
+        return f"Categories({list(self.levels)}, width={width}{std})"
+
+    def n_outputs(self, n_in: int) -> int:
+        """How many inputs W has, of n_in inputs of which the last are categories."""
+        return n_in - len(self.levels) + sum(self.widths)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of the tables, one after another in one vector of theta."""
+        return {VECTORS: (sum(n * w for n, w in zip(self.levels, self.widths, strict=True)),)}
+
+    def rows(self) -> Array:
+        """Where each row of the tables begins in that vector.
+
+        >>> Categories([3, 2], [2, 4]).rows()
+        array([ 0,  2,  4,  6, 10])
+        """
+        sizes = np.repeat(self.widths, self.levels)
+        starts: Array = np.cumsum(sizes) - sizes
+        return starts
+
+    def tables(self, vectors: Array) -> list[Array]:
+        """Views (levels, width) of the tables in such a vector.
+
+        >>> [table.tolist() for table in Categories([2, 1], [1, 2]).tables(np.arange(4))]
+        [[[0], [1]], [[2, 3]]]
+        """
+        found, start = [], 0
+        for n, width in zip(self.levels, self.widths, strict=True):
+            found.append(vectors[start : start + n * width].reshape(n, width))
+            start += n * width
+        return found
+
+    def draw(self, blocks: Mapping[str, Array], rng: np.random.Generator) -> None:
+        """Draw the first values ~ N(0, std²)."""
+        blocks[VECTORS][...] = rng.normal(0, self.std, blocks[VECTORS].shape)
+
+    def check_dtype(self, dtype: np.dtype[np.floating]) -> None:
+        """ValueError if inputs of this dtype cannot hold every code."""
+        most = 2 ** (np.finfo(dtype).nmant + 1)
+        if max(self.levels) > most:
+            raise ValueError(
+                f"levels of categories must be at most {most} for a network of {dtype}, whose "
+                f"inputs cannot hold larger codes; got {max(self.levels)}. Make the network with "
+                "dtype='float64'"
+            )
+
+    def check_codes(self, X: Array, name: str) -> None:
+        """ValueError if the last columns of X are not codes, or −1."""
+        first = X.shape[1] - len(self.levels)
+        levels = np.array(self.levels)
+        for start in range(0, len(X), _CHUNK):
+            codes = X[start : start + _CHUNK, first:]
+            good = (codes >= -1) & (codes < levels) & (codes == np.floor(codes))
+            if good.all():
+                continue
+            row, c = np.argwhere(~good)[0]
+            raise ValueError(
+                f"{name} has {codes[row, c].item()!r} in row {start + row}, column {first + c}, "
+                f"which is a category: expected a code from 0 to {self.levels[c] - 1}, or −1 for "
+                "no category"
+            )
+
+
+def _whole(value: object, name: str, most: int) -> int:
+    found = check.check_positive_int(value, name)
+    if found > most:
+        raise ValueError(f"{name} must be at most {most}; got {found}")
+    return found

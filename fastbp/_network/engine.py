@@ -51,9 +51,7 @@ class EngineBackend:
         self._widths, self._dtype = architecture.widths, architecture.dtype
         self.arithmetic = _core.isa()
         first = architecture.dense[0]
-        self._whole_rows = (
-            architecture.input_dropout > 0 or first.residual or first.embedding is not None
-        )
+        self._whole_rows = architecture.input_dropout > 0 or first.residual or first.embeds
         lock = self.new_lock() if lock is None else lock
         assert isinstance(lock, _core.ReadWriteLock)
         self.net = self._exact = _engine_network(architecture, lock)
@@ -452,7 +450,24 @@ def _check_numbers(programs: Iterable[Program], what: str, dtype: np.dtype[Any])
 
 def _options(
     layer: Dense,
-) -> tuple[bool, int, float, float, float, bool, float, bool, bool, int, int, int, bool, bool]:
+) -> tuple[
+    bool,
+    int,
+    float,
+    float,
+    float,
+    bool,
+    float,
+    bool,
+    bool,
+    int,
+    int,
+    int,
+    bool,
+    bool,
+    tuple[int, ...],
+    tuple[int, ...],
+]:
     """The fields of the engine's fastbp_layer_options_t."""
     norm = layer.norm
     code, eps = (0, 0.0) if norm is None else (norm.code, norm.eps or 0.0)
@@ -462,6 +477,8 @@ def _options(
     embedding = (0, 0, 0, False, False)
     if of is not None:
         embedding = (of.n_numbers, of.frequencies, of.width, of.relu, of.keep)
+    categories = layer.categories
+    tables = ((), ()) if categories is None else (categories.levels, categories.widths)
     return (
         not layer.bias,
         code,
@@ -473,4 +490,5 @@ def _options(
         layer.non_negative,
         layer.scale,
         *embedding,
+        *tables,
     )

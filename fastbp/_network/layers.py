@@ -10,7 +10,7 @@ from .._checks.keywords import OF_LAYERS, hinting_attributes
 from .._types import Array, Lock
 from ..activations import Activation
 from .dense import Dense
-from .embedding import EMBEDDED
+from .embedding import EMBEDDED, VECTORS
 
 
 class _Passed:
@@ -297,21 +297,38 @@ class Layer:
 
     @property
     def embedding(self) -> Constants:
-        """The trained parameters of the embedding of the inputs by name; {} if there is none.
+        """The trained parameters of the embedding of numbers by name; {} if there is none.
 
         They are views: frequencies and phases (n, k), projections (n, k, outputs) and offsets
-        (n, outputs). `fastbp.Periodic` has the formula.
+        (n, outputs). `fastbp.Periodic` has the formula. The tables of categories are in `tables`.
         """
         return Constants(self._of_embedding(self._parameters), self._lock)
 
     @property
     def dembedding(self) -> dict[str, Array]:
-        """Gradients of J with respect to the parameters of the embedding, by name."""
+        """Gradients of J with respect to the parameters of the embedding of numbers, by name."""
         return self._of_embedding(self._gradients)
 
     def _of_embedding(self, views: Mapping[str, Array]) -> dict[str, Array]:
         names = EMBEDDED if self._dense.embedding is not None else ()
         return {name: views[name] for name in names}
+
+    @property
+    def tables(self) -> list[Array]:
+        """The trained vectors (levels, width) of each category; [] if there are none.
+
+        They are views: `layer.tables[0][3] = 0` sets the vector of level 3 of the first category.
+        """
+        return self._tables(self._parameters)
+
+    @property
+    def dtables(self) -> list[Array]:
+        """Gradients of J with respect to `tables`; rows that no sample has read are 0."""
+        return self._tables(self._gradients)
+
+    def _tables(self, views: Mapping[str, Array]) -> list[Array]:
+        categories = self._dense.categories
+        return [] if categories is None else categories.tables(views[VECTORS])
 
     @property
     def constants(self) -> Constants:

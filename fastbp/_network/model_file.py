@@ -44,7 +44,7 @@ from ..losses import resolve as resolve_loss
 from ..metrics._metrics import check_score
 from .architecture import Architecture
 from .dense import Dense
-from .embedding import Periodic
+from .embedding import Categories, Periodic
 from .finite import check_finite_parameters, first_non_finite
 from .layers import Layer
 
@@ -79,11 +79,12 @@ VERSIONS = {
     "6": _FIELDS_6,
     "7": _FIELDS_6,
     "8": _FIELDS_6,
+    "9": _FIELDS_6,
 }
-_WITH_FORMULAS = ("4", "5", "6", "7", "8")
+_WITH_FORMULAS = ("4", "5", "6", "7", "8", "9")
 _WITH_NAMES = "5"
-_WITH_BATCH_NORM = ("6", "7", "8")
-_WITH_SCALES, _WITH_EMBEDDING = "7", "8"
+_WITH_BATCH_NORM = ("6", "7", "8", "9")
+_WITH_SCALES, _WITH_EMBEDDING, _WITH_CATEGORIES = "7", "8", "9"
 MAX_FORMULAS = 1_000_000  # characters, so that a forged file cannot keep the reader busy
 _FLAG, _OPTIONAL = ((bool,), "true or false"), type(None)
 _LAYER: Fields = {
@@ -97,7 +98,8 @@ _LAYER: Fields = {
 }
 _LAYER_7: Fields = {**_LAYER, "scale": _FLAG}
 _LAYER_8: Fields = {**_LAYER_7, "embedding": ((dict, _OPTIONAL), "an object or null")}
-_LAYERS = {"7": _LAYER_7, "8": _LAYER_8}
+_LAYER_9: Fields = {**_LAYER_8, "categories": ((dict, _OPTIONAL), "an object or null")}
+_LAYERS = {"7": _LAYER_7, "8": _LAYER_8, "9": _LAYER_9}
 _PERIODIC: Fields = {
     "n_numbers": ((int,), "an integer"),
     "frequencies": ((int,), "an integer"),
@@ -105,6 +107,11 @@ _PERIODIC: Fields = {
     "std": _NUMBER,
     "relu": _FLAG,
     "keep": _FLAG,
+}
+_CATEGORIES: Fields = {
+    "levels": ((list,), "a list of integers"),
+    "width": ((list,), "a list of integers"),
+    "std": _NUMBER,
 }
 
 
@@ -329,6 +336,8 @@ def make_network(
 
 def _version(net: Architecture, layers: Sequence[Layer], *, named: bool) -> str:
     """The lowest version that can hold the network, so that older readers take it."""
+    if net.dense[0].categories is not None:
+        return _WITH_CATEGORIES
     if net.dense[0].embedding is not None:
         return _WITH_EMBEDDING
     if any(layer.scale for layer in net.dense):
@@ -375,6 +384,8 @@ def _options(layer: Layer, fields: Fields) -> dict[str, object]:
     options |= {"norm": norm, "trainable": layer.trainable}
     if "embedding" in fields and dense.embedding is not None:
         options["embedding"] = asdict(dense.embedding)
+    if "categories" in fields and (of := dense.categories) is not None:
+        options["categories"] = {"levels": of.levels, "width": of.widths, "std": of.std}
     return options
 
 
@@ -448,11 +459,10 @@ def _layers(architecture: dict[str, Any], version: str) -> tuple[list[Dense], Lo
     for i, each in enumerate(options):
         if each.get("embedding") is not None:
             check_fields(each["embedding"], _PERIODIC, f"the embedding of layer {i}")
+        if each.get("categories") is not None:
+            check_fields(each["categories"], _CATEGORIES, f"the categories of layer {i}")
     try:
-        options = [
-            each | {"embedding": Periodic(**each["embedding"])} if each.get("embedding") else each
-            for each in options
-        ]
+        options = [each | _embeddings(each) for each in options]
         activations = resolve_layers(len(units), hidden, output)
         dense = [
             Dense(n, activation, init=Initializer("zeros"), **each)
@@ -463,6 +473,15 @@ def _layers(architecture: dict[str, Any], version: str) -> tuple[list[Dense], Lo
         return dense, loss
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the architecture does not hold: {error}") from error
+
+
+def _embeddings(options: dict[str, Any]) -> dict[str, Periodic | Categories]:
+    found: dict[str, Periodic | Categories] = {}
+    if options.get("embedding") is not None:
+        found["embedding"] = Periodic(**options["embedding"])
+    if options.get("categories") is not None:
+        found["categories"] = Categories(**options["categories"])
+    return found
 
 
 def check_total_formulas(architectures: Iterable[dict[str, Any]]) -> None:

@@ -286,9 +286,10 @@ def check_divided(
             "the gradient of a scale needs the sums of all parts at once, which ranks divide among "
             "them: train layers with scale=True without parts and comm"
         )
-    if net.dense[0].embedding is not None:
+    if net.dense[0].embeds:
         raise ValueError(
-            "embeddings of numbers are not trained in parts: leave out parts and comm, or embedding"
+            "embeddings of inputs are not trained in parts: leave out parts and comm, or embedding "
+            "and categories"
         )
     if optimizer.needs_whole and divided.size > 1:
         raise TypeError(

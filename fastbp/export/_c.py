@@ -20,7 +20,7 @@ from ._table_model import TableParts, table_parts
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
-    from .._network.embedding import Periodic
+    from .._network.embedding import Categories, Periodic
     from .._network.layers import Layer
     from .._network.network import Network
     from ..tabular._preprocessing import Preprocessing
@@ -226,8 +226,8 @@ def _parts(net: Network, name: str, function: str) -> Iterator[str]:
     for which, size in enumerate(buffers):
         yield f"    real h{which}[{size}];\n"
     source = "x"
-    if (periodic := net.dense[0].embedding) is not None:
-        yield from _embedding(net, periodic, f"{name}_")
+    if net.dense[0].embeds:
+        yield from _embeddings(net, f"{name}_")
         source = "e"
     for number, layer in enumerate(net.layers, 1):
         last = number == len(net.layers)
@@ -245,7 +245,7 @@ def _buffers(net: Network) -> list[int]:
 
 def _stack(net: Network) -> int:
     """Return how many numbers the function keeps on the stack."""
-    embedded = 0 if net.dense[0].embedding is None else len(net.layers[0].W)
+    embedded = len(net.layers[0].W) if net.dense[0].embeds else 0
     return sum(_buffers(net)) + embedded
 
 
@@ -285,11 +285,40 @@ def _layer(layer: Layer, prefix: str, number: int, source: str, target: str) -> 
     yield f"        {target}[j] = {f'({value}){residual}' if residual else value};\n    }}\n"
 
 
-def _embedding(net: Network, periodic: Periodic, prefix: str) -> Iterator[str]:
-    """The inputs of the first layer: what each number becomes, and the other inputs."""
+def _embeddings(net: Network, prefix: str) -> Iterator[str]:
+    """The inputs of the first layer: what numbers and categories become, and the other inputs."""
+    first, last, before = 0, net.widths[0], 0
+    periodic, categories = net.dense[0].embedding, net.dense[0].categories
+    yield f"    real e[{net.layers[0].W.shape[0]}];\n"
+    if periodic is not None:
+        first, before = periodic.n_numbers, periodic.n_numbers * periodic.width
+        yield from _numbers(periodic, prefix)
+    if categories is not None:
+        last -= len(categories.levels)
+        yield from _categories(categories, last, before + last - first, prefix)
+    if last > first:
+        yield f"    for (int i = {first}; i < {last}; ++i)\n"
+        yield f"        e[{before - first} + i] = x[i];\n"
+
+
+def _categories(categories: Categories, column: int, unit: int, prefix: str) -> Iterator[str]:
+    """The vectors of the categories from column x[column] on, which are e[unit] and so on."""
+    start = 0
+    for n, width in zip(categories.levels, categories.widths, strict=True):
+        yield "    {\n"
+        yield f"        const real code = x[{column}];\n"
+        yield f"        const long k = code >= 0 && code < R({n}) ? (long)code : -1;\n"
+        yield f"        for (int o = 0; o < {width}; ++o)\n"
+        value = f"{prefix}vectors1[{start} + k * {width} + o]"
+        yield f"            e[{unit} + o] = k < 0 ? 0 : {value};\n"
+        yield "    }\n"
+        column, unit, start = column + 1, unit + width, start + n * width
+
+
+def _numbers(periodic: Periodic, prefix: str) -> Iterator[str]:
+    """What each embedded number becomes."""
     n, K, outputs, kept = periodic.n_numbers, periodic.frequencies, periodic.outputs, periodic.keep
     at = f"e[i * {periodic.width} + {int(kept)} + o]"
-    yield f"    real e[{net.layers[0].W.shape[0]}];\n"
     yield f"    for (int i = 0; i < {n}; ++i) {{\n"
     if kept:
         yield f"        e[i * {periodic.width}] = x[i];\n"
@@ -306,9 +335,6 @@ def _embedding(net: Network, periodic: Periodic, prefix: str) -> Iterator[str]:
         yield f"        for (int o = 0; o < {outputs}; ++o)\n"
         yield f"            if ({at} < 0) {at} = 0;\n"
     yield "    }\n"
-    if net.widths[0] > n:
-        yield f"    for (int i = {n}; i < {net.widths[0]}; ++i)\n"
-        yield f"        e[{n * periodic.width - n} + i] = x[i];\n"
 
 
 def _activation(layer: Layer, prefix: str, number: int) -> tuple[list[str], str]:

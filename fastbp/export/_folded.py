@@ -19,11 +19,11 @@ def weights(layer: Layer) -> Array:
 
 
 def refuse_embedding(layers: Iterable[Layer], what: str) -> None:
-    """Raise ValueError if the first layer embeds numbers, which the software cannot hold."""
+    """Raise ValueError if the first layer embeds inputs, which the software cannot hold."""
     for layer in layers:
-        if layer.dense.embedding is not None:
+        if layer.dense.embeds:
             raise ValueError(
-                f"{what} cannot hold an embedding of numbers, which the first layer has: export to "
+                f"{what} cannot hold an embedding of inputs, which the first layer has: export to "
                 "ONNX or C, or train without it"
             )
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._types import Array
 from ._folded import exported
-from ._onnx_graph import Graph
+from ._onnx_graph import INT64, Graph
 
 if TYPE_CHECKING:
     from .._network.dense import Norm
@@ -22,8 +23,8 @@ def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
     from ._onnx_functions import emit_activation
 
     for layer in layers:
-        if layer.dense.embedding is not None:
-            x = _embedding(g, layer, layer.dense.embedding, x)
+        if layer.dense.embeds:
+            x = _embeddings(g, layer, x)
         parameters, norm = exported(layer), layer.dense.norm
         z = g("MatMul", x, g.array(parameters["W"], "W"))
         if "b" in parameters:
@@ -35,8 +36,32 @@ def emit_layers(g: Graph, layers: Sequence[Layer], x: str) -> str:
     return x
 
 
-def _embedding(g: Graph, layer: Layer, periodic: Periodic, x: str) -> str:
-    """The inputs of W: of each number, x itself and Σ_k cos(2π c_k x + φ_k) P_k + offsets."""
+def _embeddings(g: Graph, layer: Layer, x: str) -> str:
+    """The inputs of W: what numbers become, the other inputs, and the vectors of categories."""
+    dense, parts, first = layer.dense, [], 0
+    last = layer.W.shape[0]
+    if dense.categories is not None:
+        last -= sum(dense.categories.widths)
+    if dense.embedding is not None:
+        first = dense.embedding.n_numbers
+        last -= first * (dense.embedding.width - 1)
+        parts.append(_numbers(g, layer, dense.embedding, x))
+    if last > first:
+        parts.append(_columns(g, x, first, last))
+    for i, table in enumerate(layer.tables):
+        parts.append(_vectors(g, table, _columns(g, x, last + i, last + i + 1)))
+    return parts[0] if len(parts) == 1 else g("Concat", *parts, axis=1)
+
+
+def _vectors(g: Graph, table: Array, code: str) -> str:
+    """The rows of a table by their codes (batch, 1); the code −1 is the last row, of zeros."""
+    rows = g.array(np.concatenate([table, np.zeros_like(table[:1])]), "table")
+    codes = g("Squeeze", g("Cast", code, to=INT64), g.axis(1))
+    return g("Gather", rows, codes, axis=0)
+
+
+def _numbers(g: Graph, layer: Layer, periodic: Periodic, x: str) -> str:
+    """What numbers become: of each, x itself and Σ_k cos(2π c_k x + φ_k) P_k + offsets."""
     n, own = periodic.n_numbers, layer.embedding
     numbers = g("Unsqueeze", _columns(g, x, 0, n), g.axis(-1))  # (batch, n, 1)
     turns = g.array((2 * np.pi * own["frequencies"]).astype(own["frequencies"].dtype), "c")
@@ -47,9 +72,7 @@ def _embedding(g: Graph, layer: Layer, periodic: Periodic, x: str) -> str:
     y = g("Add", y, g.array(own["offsets"], "offsets"))
     y = g("Relu", y) if periodic.relu else y
     y = g("Concat", numbers, y, axis=2) if periodic.keep else y
-    y = g("Reshape", y, g.array(np.array([-1, n * periodic.width], np.int64), "shape"))
-    rest = layer.W.shape[0] - n * periodic.width
-    return g("Concat", y, _columns(g, x, n, n + rest), axis=1) if rest else y
+    return g("Reshape", y, g.array(np.array([-1, n * periodic.width], np.int64), "shape"))
 
 
 def _columns(g: Graph, x: str, start: int, stop: int) -> str:

@@ -18,7 +18,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "norm": ("gain", "shift"),
     "constants": (),
     "scale": ("scale",),
-    "embedding": ("frequencies", "phases", "projections", "offsets"),
+    "embedding": ("frequencies", "phases", "projections", "offsets", "vectors"),
 }
 CONSTANTS = list(GROUPS).index("constants")
 _LAYERS = "layers"

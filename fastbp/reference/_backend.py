@@ -170,10 +170,10 @@ class NumpyBackend:
         g = grad.copy()
         for part in frozen:
             g[part] = 0
-        widths, embedding = self._net.widths, self._net.dense[0].embedding
-        if embedding is not None:
-            widths = (embedding.n_outputs(widths[0]), *widths[1:])
-        update(optimizer, theta, g, slices, widths)
+        widths, first = self._net.widths, self._net.dense[0]
+        widths = (first.n_weighted(widths[0]), *widths[1:])
+        rows = () if first.categories is None else first.categories.rows()
+        update(optimizer, theta, g, slices, widths, rows)
         for twin, kept in zip(state, before, strict=True):
             for part, values in zip(frozen, kept, strict=True):
                 twin[part] = values

@@ -1,4 +1,4 @@
-"""The periodic embedding of a first layer; `fastbp.Periodic` has the formulas and their sources."""
+"""Embeddings of a first layer; `fastbp.Periodic` and `fastbp.Categories` have the formulas."""
 
 from __future__ import annotations
 
@@ -6,24 +6,64 @@ from math import pi
 
 import numpy as np
 
-from .._network.embedding import Periodic
+from .._network.dense import Dense
+from .._network.embedding import VECTORS, Categories, Periodic
 from .._types import Array
 
 
-def embed(periodic: Periodic, blocks: dict[str, Array], X: Array) -> Array:
-    """The inputs of W (batch, n_outputs) for the inputs X of the network."""
+def embed(dense: Dense, blocks: dict[str, Array], X: Array) -> Array:
+    """The inputs of W (batch, n) for the inputs X of the network."""
+    first, last, parts = 0, X.shape[1], []
+    if dense.embedding is not None:
+        first = dense.embedding.n_numbers
+        parts.append(_numbers(dense.embedding, blocks, X))
+    if dense.categories is not None:
+        last -= len(dense.categories.levels)
+    parts.append(X[:, first:last])
+    if dense.categories is not None:
+        for table, codes in zip(*_categories(dense.categories, blocks, X), strict=True):
+            parts.append(np.where((codes >= 0)[:, None], table[codes], 0))
+    return np.concatenate(parts, axis=1)
+
+
+def embedding_gradients(
+    dense: Dense, blocks: dict[str, Array], X: Array, g: Array
+) -> dict[str, Array]:
+    """The sums of the gradients of the parameters from g, s_i ∂J_i of what `embed` returns."""
+    sums: dict[str, Array] = {}
+    if dense.embedding is not None:
+        sums |= _number_gradients(dense.embedding, blocks, X, g)
+    if dense.categories is not None:
+        sums[VECTORS] = np.zeros_like(blocks[VECTORS])
+        tables = dense.categories.tables(sums[VECTORS])
+        start = g.shape[1] - sum(dense.categories.widths)
+        codes = _categories(dense.categories, blocks, X)[1]
+        for table, own in zip(tables, codes, strict=True):
+            known = own >= 0
+            np.add.at(table, own[known], g[known, start : start + table.shape[1]])
+            start += table.shape[1]
+    return sums
+
+
+def _categories(
+    categories: Categories, blocks: dict[str, Array], X: Array
+) -> tuple[list[Array], list[Array]]:
+    """The tables, and the codes (batch,) of each."""
+    codes = X[:, -len(categories.levels) :].real.astype(np.int64).T
+    return categories.tables(blocks[VECTORS]), list(codes)
+
+
+def _numbers(periodic: Periodic, blocks: dict[str, Array], X: Array) -> Array:
     n = periodic.n_numbers
     y = _outputs(periodic, blocks, X)[1]
     y = np.maximum(0, y) if periodic.relu else y
     kept = [X[:, :n, None]] if periodic.keep else []
-    embedded = np.concatenate([*kept, y], axis=2).reshape(len(X), -1)
-    return np.concatenate([embedded, X[:, n:]], axis=1)
+    return np.concatenate([*kept, y], axis=2).reshape(len(X), -1)
 
 
-def embedding_gradients(
+def _number_gradients(
     periodic: Periodic, blocks: dict[str, Array], X: Array, g: Array
 ) -> dict[str, Array]:
-    """The sums of the gradients of the parameters from g, s_i ∂J_i of what `embed` returns."""
     n = periodic.n_numbers
     t, y = _outputs(periodic, blocks, X)
     gy = g[:, : n * periodic.width].reshape(len(X), n, periodic.width)[:, :, int(periodic.keep) :]

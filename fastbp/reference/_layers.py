@@ -189,8 +189,8 @@ def forward(
     by_batch: whether batch norm takes the statistics of the batch.
     """
     before = u
-    if dense.embedding is not None:
-        u = embed(dense.embedding, blocks, before)
+    if dense.embeds:
+        u = embed(dense, blocks, before)
     z = product(u, weights(dense, blocks), precision)
     if dense.bias:
         z = z + blocks["b"]
@@ -245,9 +245,9 @@ def gradients(
     Norm by the batch takes b away with the mean, so its gradient is 0.
     """
     sums = through_weights(dense, blocks, product(trace.u.T, s[:, None] * delta, precision))
-    if dense.embedding is not None and trace.before is not None:
+    if dense.embeds and trace.before is not None:
         g = s[:, None] * product(delta, weights(dense, blocks).T, precision)
-        sums |= embedding_gradients(dense.embedding, blocks, trace.before, g)
+        sums |= embedding_gradients(dense, blocks, trace.before, g)
     if dense.bias:
         constant = trace.of is not None and trace.of.of_batch
         sums["b"] = np.zeros_like(delta[0]) if constant else s @ delta

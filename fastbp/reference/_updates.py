@@ -14,6 +14,7 @@ from types import SimpleNamespace as Hyper
 
 import numpy as np
 
+from .._network.embedding import VECTORS
 from .._types import Array
 from ..optim import Optimizer
 from ..optim._factors import CONSTANTS, GROUPS
@@ -268,12 +269,21 @@ def _factor(limit: float, g: Array) -> float:
     return min(limit / (float(np.linalg.norm(g)) + 1e-6), 1.0)
 
 
+def _still(grad: Array, rows: Sequence[int] | Array) -> Array:
+    """Which elements a step leaves as they are: of `rows` whose gradient is 0."""
+    if not len(rows):
+        return np.zeros(grad.shape, bool)
+    sizes = np.diff(rows, append=len(grad))
+    return np.repeat(~np.logical_or.reduceat(grad != 0, rows), sizes)
+
+
 def update(
     optimizer: Optimizer,
     theta: Array,
     grad: Array,
     blocks: Blocks = ({"W": slice(None)},),
     widths: Sequence[int] = (1, 1),
+    rows: Sequence[int] | Array = (),
 ) -> None:
     """Take one step: change theta and the optimiser's moments in place, and increase t by 1.
 
@@ -291,6 +301,9 @@ def update(
     widths : sequence of int, default (1, 1)
         The units of every layer, for fan_in_scaling; first the inputs, or what an embedding makes
         of them.
+    rows : sequence of int, default ()
+        Where each row begins in the part "vectors", the tables of categories: rows whose gradient
+        is 0 stay as they are.
 
     Raises
     ------
@@ -314,6 +327,8 @@ def update(
     for l, name, part in parts:
         lr, decay = (1.0, 1.0) if factors is None else factors[:, l, groups.get(name, CONSTANTS)]
         decay *= optimizer.weight_decay
+        still = _still(grad[part], rows if name == VECTORS else ())
+        before = [(twin, twin[part][still]) for twin in (theta, *optimizer.moments)]
         hyper = Hyper(**optimizer.hyper(), pull=0.0)
         hyper.shape = (theta[part].size // widths[l + 1], widths[l + 1]) if name == "W" else None
         own = g[part]
@@ -326,6 +341,8 @@ def update(
         hyper.lr *= lr
         moments = [moment[part] for moment in optimizer.moments]
         RULES[optimizer.rule](theta[part], own, moments, optimizer.t, hyper)
+        for twin, kept in before:
+            twin[part][still] = kept
     if optimizer.average is not None:
         first = optimizer.t == optimizer.average_start + 1
         weight = 1.0 if first or optimizer.ema is None else 1 - optimizer.ema

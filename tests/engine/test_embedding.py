@@ -228,8 +228,8 @@ def test_the_first_values_and_their_views():
         ),
         (lambda: network().jacobian(data()[0]), "jacobian does not go through an embedding"),
         (lambda: network().walk(data()[0][0], 1), "walk does not go through an embedding"),
-        (lambda: export.to_state_dict(network()), "cannot hold an embedding of numbers"),
-        (lambda: export.to_keras_weights(network()), "cannot hold an embedding of numbers"),
+        (lambda: export.to_state_dict(network()), "cannot hold an embedding of inputs"),
+        (lambda: export.to_keras_weights(network()), "cannot hold an embedding of inputs"),
     ],
 )
 def test_what_does_not_go_together_is_refused(make, message):

@@ -16,7 +16,7 @@ from engine_cases import DTYPES, OPTIMIZERS, in_child, targets_for
 from program_cases import STACKS, core_net, logistic_programs, samples, theta_for
 
 import fastbp
-from fastbp import Dense, _core
+from fastbp import Categories, Dense, Periodic, _core
 
 ARITHMETIC = [(dtype, "highest") for dtype in DTYPES]
 ARITHMETIC += [
@@ -92,6 +92,26 @@ def with_batch_norm(widths, *, output="identity", **more):
     return fastbp.Network.from_layers(n_in, [*layers, Dense(n_out, output)], **more)
 
 
+def with_embeddings(widths, *, output="identity", **more):
+    """A network that embeds its inputs: the last one or two are categories."""
+    n_in, *hidden, n_out = widths
+    first = {"categories": Categories([300], 20), "scale": True}
+    if n_in > 2:
+        first = {"categories": Categories([5, 300], [7, 20]), "embedding": Periodic(1, 3)}
+    layers = [Dense(n, "tanh", **(first if i == 0 else {})) for i, n in enumerate(hidden)]
+    layers += [Dense(n_out, output, **({} if hidden else first))]
+    return fastbp.Network.from_layers(n_in, layers, **more)
+
+
+def inputs_for(rng, net, n):
+    """Random inputs of a network, and codes of its categories."""
+    X = rng.normal(size=(n, net.widths[0]))
+    if (categories := net.dense[0].categories) is not None:
+        m = len(categories.levels)
+        X[:, -m:] = rng.integers(-1, categories.levels, size=(n, m))
+    return X.astype(net.dtype)
+
+
 def train_beside_guards(dtype, precision, output, loss, kind):
     rng = np.random.default_rng(3)
     shapes = product(((1, 1), (3, 5, 2), (17, 33, 9), (15, 16, 7, 31)), (1, 8, 9, 17))
@@ -103,17 +123,19 @@ def train_beside_guards(dtype, precision, output, loss, kind):
         options = {"dtype": dtype, "matmul_precision": precision, "seed": 0}
         net = kind(widths, output=output, loss=loss, l1=0.1, **options)
         net._theta, net._grad = guarded(net._theta), guarded(net._grad)
-        X = guarded(rng.normal(size=(n, widths[0])).astype(dtype))
+        X = guarded(inputs_for(rng, net, n))
         y = guarded(targets_for(rng, loss, n, widths[-1]).astype(dtype))
         s = guarded(np.ones(n, dtype))
         net.forward(X, training=True)
         net.backward(y, s)
-        net.input_gradient()
+        if not net.dense[0].embeds:
+            net.input_gradient()
         net.pull_back(1, guarded(np.ones((n, widths[1]), dtype)))
         net.forward(X)
         net.backward(y, s)
         net.backward_from(y, sample_weight=s)
-        net.input_gradient()
+        if not net.dense[0].embeds:
+            net.input_gradient()
         net.predict(X)
         net.loss(X, y, s)
         if loss == "cross_entropy":
@@ -166,7 +188,7 @@ def test_products_stay_inside_their_operands(dtype, form):
 
 
 @needs_mprotect
-@pytest.mark.parametrize("kind", [fastbp.Network, with_options, with_batch_norm])
+@pytest.mark.parametrize("kind", [fastbp.Network, with_options, with_batch_norm, with_embeddings])
 @pytest.mark.parametrize(("dtype", "precision"), ARITHMETIC)
 @pytest.mark.parametrize(
     ("output", "loss"),
@@ -237,7 +259,7 @@ def train_and_count(dtype, precision, kind, batch_size):
     rng = np.random.default_rng(3)
     for name, weighted in product(OPTIMIZERS, (False, True)):
         net = kind((7, 40, 3), dtype=dtype, matmul_precision=precision, l2=0.1, seed=0)
-        X, y = rng.normal(size=(50, 7)).astype(dtype), rng.normal(size=(50, 3)).astype(dtype)
+        X, y = inputs_for(rng, net, 50), rng.normal(size=(50, 3)).astype(dtype)
         s = rng.uniform(size=50).astype(dtype) if weighted else None
         print(f"{name=} {weighted=}", flush=True)
         count_steps(calls, net._backend.net, net.theta, (X, y, s), OPTIMIZERS[name](), batch_size)
@@ -296,7 +318,7 @@ def train_formulas_and_count(dtype, layers, batch_size):
 
 @needs_elf
 @pytest.mark.parametrize("batch_size", [8, 13])  # few rows, and many
-@pytest.mark.parametrize("kind", [fastbp.Network, with_options, with_batch_norm])
+@pytest.mark.parametrize("kind", [fastbp.Network, with_options, with_batch_norm, with_embeddings])
 @pytest.mark.parametrize(("dtype", "precision"), ARITHMETIC)
 def test_a_step_allocates_nothing(dtype, precision, kind, batch_size):
     in_child(train_and_count, dtype, precision, kind, batch_size)

@@ -264,8 +264,8 @@ def test_a_forged_architecture_is_refused(tmp_path, name):
 
 FORGED_METADATA = {
     "version": (
-        "9",
-        "expected version '1', '2', '3', '4', '5', '6', '7' or '8' .* got '9': a newer fastbp",
+        "10",
+        "expected version '1', '2', .* '8' or '9' of the fastbp format; got '10': a newer fastbp",
     ),
     "author": ("me", "unknown metadata 'author'"),
     "architecture": ("[1]", "the architecture must be a JSON object; got a list"),

@@ -39,7 +39,18 @@ ROOMS = {
 NN_FLOORS = [
     ["profile", "program", "formula", "loss", "net"],
     ["buffers", "factors", "plan", "batch", "parts"],
-    ["activate", "batch_norm", "embed", "options", "products", "rows", "stages", "tiles", "clip"]
+    [
+        "activate",
+        "batch_norm",
+        "categories",
+        "embed",
+        "options",
+        "products",
+        "rows",
+        "stages",
+        "tiles",
+        "clip",
+    ]
     + ["muon", "update", "pieces"],
     ["pass", "derive", "tangent", "predict", "session", "share", "step", "rooms", "fit"]
     + ["alike", "group", "interleave", "population"],
