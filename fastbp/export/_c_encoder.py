@@ -239,18 +239,20 @@ def _function(
     name, real, n_out, n_nets = made.name, made.real, parts.n_outputs, len(parts.networks)
     yield f"\nint {name}_predict({made.row}, {real} out[{made.n_out}]) {{"
     yield f"    {real} x[{parts.encoder.n_inputs}] = {{0}};"
-    number, other = 0, len(names_of(columns)[0])
+    sizes = [*map(len, names_of(columns))]
+    number, other, code = 0, sizes[0], sizes[0] + sizes[1]
     for i, (column, member) in enumerate(zip(columns, names, strict=True), 1):
         yield f"    {{ /* {comment(column.name)} */"
-        where = (f"row->{member}", i, number, other, made)
+        cell = f"row->{member}"
         if isinstance(column, TextColumn):
-            lines = _text_lines(column, *where)
+            lines = _text_lines(column, cell, i, (number, other, code), made)
         else:
-            lines = _number_lines(column, *where)
+            lines = _number_lines(column, cell, i, number, other, made)
         yield from (f"        {line}" for line in lines)
         yield "    }"
         number += len(column.number_names)
         other += len(column.other_names)
+        code += len(column.code_names)
     single = n_out < made.n_out  # the probability of the second of two classes
     target = "a" if single else "out"
     if single:
@@ -337,10 +339,11 @@ def _number_lines(
 
 
 def _text_lines(
-    column: TextColumn, cell: str, i: int, number: int, other: int, made: Declarations
+    column: TextColumn, cell: str, i: int, places: tuple[int, int, int], made: Declarations
 ) -> Iterator[str]:
-    """The lines that compute the inputs of a column of text."""
+    """The lines that compute the inputs of a column of text, at its place among their kind."""
     name, real, texts = made.name, made.real, _known(column)
+    number, other, code = places
     yield f"const char *const v = {cell};"
     yield f"int group = {column.index.get(None, -1)};"
     yield "if (v != NULL && v[0] != 0) {"
@@ -352,6 +355,8 @@ def _text_lines(
         yield f"if (group >= 0) x[{other} + group] = 1;"
     elif column.encoding == "two":
         yield f"x[{other}] = ({real})(group < 0 ? 0 : group == 0 ? -1 : 1);"
+    elif column.encoding == "codes":
+        yield f"x[{code}] = ({real})group;"
     else:
         k = len(column.targets)
         yield f"for (int j = 0; j < {k} && group >= 0; ++j)"

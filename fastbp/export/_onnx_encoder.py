@@ -79,6 +79,9 @@ def _inputs(made: Model, columns: Sequence[Column]) -> str:
             parts.append(g("Cast", _waves(g, column, missing), to=made.element))
         if column.indicator:
             parts.append(g("Cast", missing, to=made.element))
+    for column, (value, _) in zip(columns, cells, strict=True):
+        if column.code_names:
+            parts.append(g("Cast", value, to=made.element))
     return parts[0] if len(parts) == 1 else g("Concat", *parts, axis=1)
 
 
@@ -252,6 +255,8 @@ def _text(g: Graph, column: TextColumn) -> str:
         values_int64s=list(groups.values()),
         default_int64=-1,
     )
+    if column.encoding == "codes":
+        return g("Cast", codes, to=DOUBLE)
     if column.encoding == "one-hot":
         each = g.array(np.arange(len(column.groups), dtype=np.int64))
         return g("Cast", g("Equal", codes, each), to=DOUBLE)

@@ -105,6 +105,7 @@ class NumberColumn:
     scale: Scale
     indicator: bool
     kind: ClassVar[str] = "number"
+    code_names: ClassVar[tuple[str, ...]] = ()
 
     @property
     def number_names(self) -> tuple[str, ...]:
@@ -154,6 +155,7 @@ class DateColumn:
     indicator: bool
     cycles: tuple[str, ...]
     kind: ClassVar[str] = "date"
+    code_names: ClassVar[tuple[str, ...]] = ()
 
     @property
     def number_names(self) -> tuple[str, ...]:
@@ -202,9 +204,9 @@ class TextColumn:
     ----------
     name : str
         The name of the column.
-    encoding : {"none", "two", "one-hot", "means"}
-        No input; −1 for the first group and 1 for the second; an input for each group; or the
-        means of the target.
+    encoding : {"none", "two", "one-hot", "means", "codes"}
+        No input; −1 for the first group and 1 for the second; an input for each group; the means of
+        the target; or the number of the group, −1 for none.
     n_levels : int
         The number of levels in the training rows.
     levels : tuple of str
@@ -263,6 +265,11 @@ class TextColumn:
         named = self.groups[1:] if self.encoding == "two" else self.groups
         return tuple(f"{self.name}={group}" for group in named)
 
+    @property
+    def code_names(self) -> tuple[str, ...]:
+        """The name of the input that is a code."""
+        return (self.name,) if self.encoding == "codes" else ()
+
     def codes(self, cells: Array) -> Array:
         """The number of the group of each cell, intp (n,); −1 if it has none."""
         texts = cells.tolist()
@@ -293,20 +300,28 @@ class TextColumn:
             parts.append("missing")
         if self.rare or self.hole == "rare":
             parts.append(f"{counted(len(self.rare) + (self.hole == 'rare'), 'rare level')} as one")
-        what = "mean of the target for each of" if self.encoding == "means" else "one-hot"
-        return f"{what} {levels}: {'; '.join(part for part in parts if part)}"
+        return f"{_WORDS[self.encoding]} {levels}: {'; '.join(part for part in parts if part)}"
+
+
+_WORDS = {"one-hot": "one-hot", "means": "mean of the target for each of", "codes": "code of"}
 
 
 Column = NumberColumn | DateColumn | TextColumn
 
 
-def names_of(columns: Iterable[Column]) -> tuple[list[str], list[str]]:
-    """The names of the inputs of columns: those of numbers, and all others."""
+def names_of(columns: Iterable[Column]) -> tuple[list[str], list[str], list[str]]:
+    """The names of the inputs of columns: those of numbers, others, and codes."""
     columns = list(columns)
     return (
         [name for column in columns for name in column.number_names],
         [name for column in columns for name in column.other_names],
+        [name for column in columns for name in column.code_names],
     )
+
+
+def n_inputs_of(column: Column) -> int:
+    """The number of inputs of a column."""
+    return sum(map(len, names_of([column])))
 
 
 def distinct(names: Iterable[str]) -> list[str]:

@@ -24,12 +24,13 @@ from .._checks.words import counted, listed
 from .._types import Array
 from ..errors import DataError
 from ._by_name import table_of
-from ._encoded import Column, TextColumn, distinct, names_of
+from ._encoded import Column, TextColumn, distinct, n_inputs_of, names_of
 from ._encoder_state import column_from_dict, column_to_dict
 from ._inputs import (
     column_of,
     columns_in,
     dense_inputs,
+    is_coded,
     is_one_hot,
     kind_of,
     refuse_infinite,
@@ -47,7 +48,7 @@ from ._learned import (
 from ._table import Table, infer_task
 
 NUMBERS = ("robust", "quantile", "standard", "none")
-HIGH_CARDINALITY = ("auto", "target", "frequent", "one-hot", "drop")
+HIGH_CARDINALITY = ("auto", "target", "frequent", "codes", "one-hot", "drop")
 TASKS = (None, "classification", "regression")
 MAX_INPUTS = 2**31 - 1  # the engine's indices of sparse rows are int32
 _SPARSE_INPUTS, _SPARSE_SHARE = 256, 0.1  # from where on sparse="auto" makes sparse rows
@@ -67,13 +68,13 @@ class TableEncoder:
       is a level too, if the training rows have holes in the column. Two levels are one input, −1
       and 1. Of more levels, those in fewer than `min_count` training rows are one level together,
       "(rare)", if there are several of them. With a text that the training rows do not have, all
-      inputs of the column are 0; so they are with a hole, if there was none.
+      inputs of the column are 0; so they are with a hole, if there was none. A code is −1 then.
     - A text of more than `max_one_hot` levels becomes the mean of the target in its level; see
       `high_cardinality`.
     - A column that does not vary in the training rows has no input.
 
     The inputs of numbers, days and means come first, in the order of the columns; there are
-    `n_numbers` of them. All other inputs follow, column by column.
+    `n_numbers` of them. All other inputs follow, column by column, and codes of levels come last.
 
     It has the methods of a transformer of scikit-learn, which is not needed.
 
@@ -97,12 +98,13 @@ class TableEncoder:
         training rows, it is a fiftieth of them, and at least 2.
     max_one_hot : int, default 64
         The largest number of levels of a text that become inputs.
-    high_cardinality : {"auto", "target", "frequent", "one-hot", "drop"}, default "auto"
+    high_cardinality : {"auto", "target", "frequent", "codes", "one-hot", "drop"}, default "auto"
         What becomes of a text with more levels: the mean of the target ("target", which needs y),
         of each class if there are more than two; an input for each of the most frequent levels,
-        `max_one_hot` in all, the last of which stands for all others; an input for each level all
-        the same; or nothing. "auto" is "one-hot" if the rows are sparse, "target" if y is given,
-        and otherwise "frequent".
+        `max_one_hot` in all, the last of which stands for all others; the code of the level, which
+        a network with `Dense(…, categories=fastbp.Categories(encoder.code_levels))` embeds; an
+        input for each level all the same; or nothing. "auto" is "one-hot" if the rows are sparse,
+        "target" if y is given, and otherwise "frequent".
     smooth : float, default 10
         The mean of a level with m rows is (their sum + smooth·mean of all)/(m + smooth).
     n_folds : int, default 5
@@ -112,7 +114,8 @@ class TableEncoder:
         The seed of the folds.
     sparse : bool or "auto", default False
         Whether `transform` returns sparse rows, a CSR array of SciPy. "auto" does so for more than
-        256 inputs, of which at most a tenth is not 0, if SciPy is installed.
+        256 inputs, of which at most a tenth is not 0, if SciPy is installed, and never for codes,
+        which sparse rows do not have.
     task : {None, "classification", "regression"}, default None
         What y is for the means: classes, or numbers. None takes text, booleans, and whole numbers
         with at most 20 distinct values as classes.
@@ -196,6 +199,11 @@ class TableEncoder:
             raise TypeError(f"categorical must be names of columns, in a list; got {names!r}")
         for name, check in _CHECKS.items():
             check(getattr(self, name), name)
+        if self.sparse is True and self.high_cardinality == "codes":
+            raise ValueError(
+                'high_cardinality="codes" makes codes, of which 0 is one, and sparse rows leave '
+                'out zeros: use sparse=False, or high_cardinality="one-hot"'
+            )
         if self.n_folds < 2:
             raise ValueError(f"n_folds must be at least 2; got {self.n_folds}")
 
@@ -406,7 +414,7 @@ class TableEncoder:
 
     def _used(self) -> list[Column]:
         """The columns that have inputs."""
-        return [c for c in self._known() if c.number_names or c.other_names]
+        return [column for column in self._known() if n_inputs_of(column)]
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._columns is not None
@@ -441,15 +449,33 @@ class TableEncoder:
         return sum(map(len, names_of(self._known())))
 
     @property
+    def codes(self) -> dict[str, tuple[str, ...]]:
+        """For each of `features` that is a code what code 0, 1 and so on stand for.
+
+        These are levels, and "(missing)" and "(rare)" if there are such groups.
+        """
+        return {column.name: column.groups for column in self._known() if is_coded(column)}
+
+    @property
+    def code_levels(self) -> tuple[int, ...]:
+        """The number of levels of each input that is a code, which are the last inputs.
+
+        A code is 0 to levels − 1, or −1 for a text that `fit` did not see, and for a hole, if
+        there was none. `fastbp.Categories` takes these numbers.
+        """
+        return tuple(map(len, self.codes.values()))
+
+    @property
     def places(self) -> dict[str, Array]:
         """For each of `features` the indices of its inputs."""
-        columns = self._used()
-        numbers, others = 0, self.n_numbers
+        sizes = list(map(len, names_of(self._known())))
+        next_of = np.cumsum([0, *sizes[:-1]])
         found = {}
-        for column in columns:
-            n, m = len(column.number_names), len(column.other_names)
-            found[column.name] = np.r_[numbers : numbers + n, others : others + m]
-            numbers, others = numbers + n, others + m
+        for column in self._used():
+            counts = list(map(len, names_of([column])))
+            ranges = map(np.arange, next_of, next_of + counts)
+            found[column.name] = np.concatenate(list(ranges))
+            next_of += counts
         return found
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
@@ -457,10 +483,10 @@ class TableEncoder:
 
         `input_features` may be the names of the columns, as scikit-learn passes them.
         """
-        numbers, others = names_of(self._known())
+        names = [name for part in names_of(self._known()) for name in part]
         if input_features is not None and list(input_features) != self.feature_names_in_.tolist():
             raise ValueError("input_features is not equal to feature_names_in_")
-        return np.array(distinct([*numbers, *others]), object)
+        return np.array(distinct(names), object)
 
     def describe(self) -> str:
         """What becomes of each column, a line for each."""
@@ -469,7 +495,7 @@ class TableEncoder:
             (
                 column.name,
                 column.kind,
-                counted(len(column.number_names) + len(column.other_names), "input"),
+                counted(n_inputs_of(column), "input"),
                 str(column),
             )
             for column in columns
@@ -479,6 +505,8 @@ class TableEncoder:
             f"{counted(len(columns), 'column')}, {counted(self.n_inputs, 'input')}, "
             f"{self.n_numbers:,} of them numbers"
         )
+        if self.code_levels:
+            head += f", {len(self.code_levels):,} of them codes"
         lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
@@ -560,7 +588,7 @@ class TableEncoder:
         return make(columns, table, dtype, crossed)
 
     def _makes_sparse(self) -> bool:
-        if self.sparse != "auto":
+        if self.sparse != "auto" or self.code_levels:
             return self.sparse is True
         hot = [column for column in self._known() if is_one_hot(column)]
         full = self.n_inputs - sum(len(column.other_names) for column in hot) + len(hot)
@@ -680,6 +708,8 @@ class TableEncoder:
                     f"column {column.name!r}: {len(column.scale.edges)} edges are too many for "
                     f"pieces={encoder.pieces}"
                 )
+            if is_coded(column) and encoder.sparse is True:
+                raise ValueError(f"column {column.name!r}: sparse rows have no codes")
         _check_inputs(found, "the encoder", 0)
         encoder._take(found)
         return encoder
@@ -744,7 +774,7 @@ def _rows_of(rows: Any, table: Table) -> Array:
 
 
 def _check_inputs(columns: Sequence[Column], source: str, n_rows: int) -> None:
-    n = sum(len(column.number_names) + len(column.other_names) for column in columns)
+    n = sum(map(n_inputs_of, columns))
     if n == 0:
         where = f" in {counted(n_rows, 'training row')}" if n_rows else ""
         raise DataError(

@@ -12,7 +12,7 @@ from ._calendar import CYCLES
 from ._encoded import Column, DateColumn, NumberColumn, Scale, TextColumn
 from ._normal import MAX_QUANTILES
 
-_ENCODINGS = ("none", "two", "one-hot", "means")
+_ENCODINGS = ("none", "two", "one-hot", "means", "codes")
 _HOLES = ("", "level", "rare")
 _MAX_LEVELS = 2**53
 _SHOWN = 40  # characters of a value in a message
@@ -94,8 +94,8 @@ def _text(given: dict[str, Any]) -> TextColumn:
     )
     column = TextColumn(**given)
     n = len(column.groups)
-    fits = {"none": n == 0, "two": n == 2, "one-hot": n > 2, "means": n > 1}[encoding]
-    if not fits:
+    fits = {"none": n == 0, "two": n == 2, "one-hot": n > 2, "means": n > 1, "codes": n > 2}
+    if not fits[encoding]:
         raise ValueError(f"{what}: {n} groups do not fit the encoding {encoding!r}")
     k = len(column.targets)
     if encoding != "means":

@@ -118,7 +118,8 @@ def _cells(table: Table, place: int) -> Array:
 def dense_inputs(
     columns: Sequence[Column], table: Table, dtype: np.dtype, instead: Instead
 ) -> Array:
-    """The inputs (n, n_inputs) for a table of `columns_in`: those of numbers, then all others."""
+    """The inputs (n, n_inputs) for a table of `columns_in`: of numbers, others, and codes."""
+    _refuse_codes(columns, dtype)
     n_inputs = sum(len(names) for names in names_of(columns))
     X = np.zeros((table.n_rows, n_inputs), dtype)
     _scale_into(X, columns, table)
@@ -137,6 +138,10 @@ def dense_inputs(
         elif n:
             X[:, at : at + n] = column.others(_cells(table, i))
         at += n
+    for i, column in enumerate(columns):
+        if is_coded(column):
+            X[:, at] = column.codes(table.text[i])
+            at += 1
     _refuse_overflow(X, columns, table)
     return X
 
@@ -180,6 +185,22 @@ def _plain_scale(column: Column) -> Scale | None:
 def is_one_hot(column: Column) -> TypeGuard[TextColumn]:
     """Whether each group of the column has an input."""
     return isinstance(column, TextColumn) and column.encoding == "one-hot"
+
+
+def is_coded(column: Column) -> TypeGuard[TextColumn]:
+    """Whether the input of the column is a code."""
+    return isinstance(column, TextColumn) and column.encoding == "codes"
+
+
+def _refuse_codes(columns: Sequence[Column], dtype: np.dtype) -> None:
+    """Raise DataError if a column has more levels than a dtype holds exactly."""
+    most = 2 ** (np.finfo(dtype).nmant + 1)
+    for column in filter(is_coded, columns):
+        if len(column.groups) > most:
+            raise DataError(
+                f"column {column.name!r} has codes of {len(column.groups):,} levels, and {dtype} "
+                f"holds only {most:,} exactly: use dtype float64, or a larger min_count"
+            )
 
 
 def _refuse_overflow(X: Array, columns: Sequence[Column], table: Table) -> None:

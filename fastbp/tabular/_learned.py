@@ -130,7 +130,7 @@ def text_column(
         are one group.
     max_one_hot : int
         The largest number of groups that have an input each. Two groups are one input anyway.
-    beyond : {"target", "frequent", "one-hot", "drop"}
+    beyond : {"target", "frequent", "codes", "one-hot", "drop"}
         What becomes of a column with more groups.
 
     Returns
@@ -151,6 +151,8 @@ def text_column(
             return replace(column, encoding="none")
         if beyond == "target":
             column = replace(column, encoding="means")
+        elif beyond == "codes":
+            column = replace(column, encoding="codes")
         elif beyond == "frequent":
             ordered = sorted(counts, key=lambda level: (level in rare, -counts[level], level or ""))
             n_groups = max(max_one_hot, 2)

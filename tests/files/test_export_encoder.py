@@ -107,7 +107,7 @@ def test_c_takes_rows_of_the_table(target, dtype, n_networks, tmp_path):
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)
-@pytest.mark.parametrize("high_cardinality", ["target", "one-hot", "frequent"])
+@pytest.mark.parametrize("high_cardinality", ["target", "one-hot", "frequent", "codes"])
 def test_c_of_every_encoding(numbers, high_cardinality, tmp_path):
     new, model = every_encoding(numbers, high_cardinality)
     library = compiled(export.c(model), tmp_path)
@@ -201,7 +201,7 @@ def test_onnx_takes_columns_of_the_table(target, dtype, n_networks, tmp_path):
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)
-@pytest.mark.parametrize("high_cardinality", ["target", "one-hot", "frequent"])
+@pytest.mark.parametrize("high_cardinality", ["target", "one-hot", "frequent", "codes"])
 def test_onnx_of_every_encoding(numbers, high_cardinality):
     new, model = every_encoding(numbers, high_cardinality)
     found = onnx_answers(model, new)["variable"]
