@@ -16,6 +16,7 @@ from .._files.atomic import check_writable
 from .._types import Array
 from ..errors import DataError, ModelFileError
 from ..tabular import Table, TableModel, read_features, read_table
+from ..tabular._encoder import HIGH_CARDINALITY
 from ..tabular._presets import NAMES
 from ..tabular._table import choose_task
 from . import options, score
@@ -47,6 +48,14 @@ _OF_PLAIN = (
     "no_standardize",
 )
 
+# Options of `fastbp train` that only a preset has, and their names.
+_OF_PRESETS = {
+    "--time": "time",
+    "--high-cardinality": "high_cardinality",
+    "--na": "na",
+    "--date-format": "date_formats",
+}
+
 
 def add_options(parser: options.Parser) -> None:
     """Add the options of `fastbp train` about tables with a preset."""
@@ -65,6 +74,12 @@ def add_options(parser: options.Parser) -> None:
         help="limit of the training of a preset, such as 60s, 10min or 2h, with fewer epochs and "
         "networks if it must be (default: none)",
     )
+    group.add_argument(
+        "--high-cardinality",
+        choices=HIGH_CARDINALITY,
+        help="what becomes of a text with more than 256 levels in a preset: codes are embedded in "
+        "the first layer, target is the mean of the target in each level (default: auto)",
+    )
     options.add_hole_options(parser)
 
 
@@ -80,11 +95,10 @@ def preset_of(args: argparse.Namespace) -> str:
         "default" if is_table and not given and args.comm is None else PLAIN
     )
     if preset == PLAIN:
-        wants = [name for name in ("time", "na", "date_formats") if getattr(args, name)]
+        wants = [option for option, name in _OF_PRESETS.items() if getattr(args, name)]
         if wants:
-            option = {"time": "--time", "na": "--na", "date_formats": "--date-format"}[wants[0]]
             why = f"; {given[0]} makes a plain network" if given and args.preset is None else ""
-            raise UsageError(f"{option} needs a table and a --preset: {listed(NAMES)}{why}")
+            raise UsageError(f"{wants[0]} needs a table and a --preset: {listed(NAMES)}{why}")
         return PLAIN
     if not is_table:
         raise UsageError(f"--preset {preset} is for tables; {args.data} takes --preset {PLAIN}")
@@ -127,6 +141,7 @@ def train(args: argparse.Namespace, preset: str, report: Callable[[str], None]) 
         task=task,
         n_members=args.members,
         epochs=args.epochs,
+        high_cardinality=args.high_cardinality,
         seed=args.seed,
         time_limit=args.time,
         verbose=not args.quiet,
@@ -202,10 +217,12 @@ def read(args: argparse.Namespace, model: TableModel) -> Table:
         date_formats=[*known.date_formats, *args.date_formats],
         **options.file_options(args, known),
     )
+    coded = model.encoder.codes
     for name, texts in model.encoder.unseen(table).items():
+        effect = "its vector is" if name in coded else "all inputs of the column are"
         print(
             f"fastbp: column {name!r}: {counted(sum(texts.values()), 'cell')} with a text that the "
-            f"model does not know: {listed(map(repr, texts))}; all inputs of the column are then 0",
+            f"model does not know: {listed(map(repr, texts))}; {effect} then 0",
             file=sys.stderr,
         )
     return table

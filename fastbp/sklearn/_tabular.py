@@ -27,6 +27,7 @@ from .._checks.keywords import hinting
 from .._types import Array
 from ..history import History
 from ..tabular import TableEncoder, TableModel
+from ..tabular._encoder import HIGH_CARDINALITY
 from ..tabular._presets import NAMES
 from ._arrays import (
     checked_weights,
@@ -46,6 +47,8 @@ class BaseTabular(BaseEstimator):
     n_members: int | None
     max_iter: int | None
     encoder: TableEncoder | None
+    high_cardinality: str | None
+    embedding_width: int | None
     time_limit: float | None
     importance_type: str
     random_state: int | np.random.RandomState | None
@@ -57,6 +60,8 @@ class BaseTabular(BaseEstimator):
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "encoder": [TableEncoder, None],
+        "high_cardinality": [StrOptions(set(HIGH_CARDINALITY)), None],
+        "embedding_width": [Interval(Integral, 1, None, closed="left"), None],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "importance_type": [StrOptions({"gradient", "permutation"})],
         "random_state": ["random_state"],
@@ -89,6 +94,8 @@ class BaseTabular(BaseEstimator):
             n_members=self.n_members,
             epochs=self.max_iter,
             encoder=self.encoder,
+            high_cardinality=self.high_cardinality,
+            embedding_width=self.embedding_width,
             seed=int(rng.randint(_MAX_SEED)),
             time_limit=self.time_limit,
             n_threads=self.n_threads,
@@ -214,6 +221,11 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         The number of epochs; None for that of the preset.
     encoder : TableEncoder or None, default None
         How columns become inputs; a copy of it is fitted. None for that of the preset.
+    high_cardinality : {"auto", "target", "frequent", "codes", "one-hot", "drop"} or None
+        What becomes of a text with more than 256 levels, as `TableEncoder` has it; "codes" are
+        embedded in the first layer. None, the default, takes that of `encoder` or "auto".
+    embedding_width : int or None, default None
+        How many inputs of the first layer a code becomes; None for min(16, 1.6·levels^0.56).
     class_weight : dict, "balanced" or None, default None
         Weight of each label; a sample's weight is multiplied by it.
     time_limit : float or None, default None
@@ -269,6 +281,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         n_members: int | None = None,
         max_iter: int | None = None,
         encoder: TableEncoder | None = None,
+        high_cardinality: str | None = None,
+        embedding_width: int | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         time_limit: float | None = None,
         importance_type: str = "gradient",
@@ -280,6 +294,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.n_members = n_members
         self.max_iter = max_iter
         self.encoder = encoder
+        self.high_cardinality = high_cardinality
+        self.embedding_width = embedding_width
         self.class_weight = class_weight
         self.time_limit = time_limit
         self.importance_type = importance_type
@@ -373,9 +389,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     Parameters
     ----------
-    preset, n_members, max_iter, encoder, time_limit, importance_type, random_state
+    preset, n_members, max_iter, encoder, high_cardinality, embedding_width, time_limit
         As for `TabularClassifier`.
-    n_threads, verbose
+    importance_type, random_state, n_threads, verbose
         As for `TabularClassifier`.
 
     Attributes
@@ -403,6 +419,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         n_members: int | None = None,
         max_iter: int | None = None,
         encoder: TableEncoder | None = None,
+        high_cardinality: str | None = None,
+        embedding_width: int | None = None,
         time_limit: float | None = None,
         importance_type: str = "gradient",
         random_state: int | np.random.RandomState | None = None,
@@ -413,6 +431,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.n_members = n_members
         self.max_iter = max_iter
         self.encoder = encoder
+        self.high_cardinality = high_cardinality
+        self.embedding_width = embedding_width
         self.time_limit = time_limit
         self.importance_type = importance_type
         self.random_state = random_state

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._config import get_num_threads
 from .._network.dense import Dense
+from .._network.embedding import Categories
 from .._network.network import Network
 from .._training.early_stopping import EarlyStopping
 from .._types import Array
@@ -21,7 +22,16 @@ from ..metrics import lower_is_better
 from ..optim import Adam
 from ..population import Population
 from ..schedules import CosLog4
-from ._presets import ACTIVATION, BETAS, RATE, SCALE_RATE, SMOOTHING, Preset
+from ._presets import (
+    ACTIVATION,
+    BETAS,
+    EMBEDDING_RATE,
+    PROBE,
+    RATE,
+    SCALE_RATE,
+    SMOOTHING,
+    Preset,
+)
 
 _MIN_FOLDS = 4
 _MIN_VALIDATED = 5  # rows; with fewer, nothing is held out
@@ -77,6 +87,8 @@ class Plan:
         Of folds, weights and order of rows.
     n_threads : int, optional
         The most threads to use.
+    categories : Categories, optional
+        The embeddings of the last inputs, if these are codes.
     """
 
     preset: Preset
@@ -84,13 +96,16 @@ class Plan:
     classifies: bool
     seed: int
     n_threads: int | None = None
+    categories: Categories | None = None
 
     def network(self, n_inputs: int, k: int) -> Network:
         """Member k."""
         activation = ACTIVATION[self.classifies]
+        first, *others = self.preset.hidden
+        init, categories = "lecun_normal", self.categories
         hidden = [
-            Dense(n, activation, init="lecun_normal", scale=i == 0)
-            for i, n in enumerate(self.preset.hidden)
+            Dense(first, activation, init=init, scale=True, categories=categories),
+            *(Dense(n, activation, init=init) for n in others),
         ]
         last = Dense(self.n_outputs, "softmax" if self.classifies else "identity", init="zeros")
         loss = f"cross_entropy(label_smoothing={SMOOTHING})" if self.classifies else "squared_error"
@@ -103,8 +118,16 @@ class Plan:
             RATE[self.classifies],
             betas=BETAS,
             fan_in_scaling=True,
-            lr_factors={"scale": SCALE_RATE},
+            lr_factors={"scale": SCALE_RATE, "embedding": EMBEDDING_RATE},
         )
+
+    @property
+    def monitor(self) -> str:
+        """The record of a member that is least in its best epoch.
+
+        The loss of classes has smoothed labels, which are not what matters.
+        """
+        return "val_log_loss" if self.classifies else "val_loss"
 
     def epochs(self, n_rows: int) -> int:
         """The epochs of a member that is trained on so many rows."""
@@ -272,11 +295,10 @@ def train(
     callbacks: list[list[Any]] = [[watch] for watch in watches]
     options: dict[str, Any] = {}
     if judges:
-        monitor = "val_loss"
-        if plan.classifies:  # the loss has smoothed labels, which are not what matters
-            monitor, options["metrics"] = "val_log_loss", {"log_loss": _scored}
+        if plan.classifies:
+            options["metrics"] = {"log_loss": _scored}
         for each in callbacks:
-            each.append(EarlyStopping(monitor, patience=epochs))
+            each.append(EarlyStopping(plan.monitor, patience=epochs))
     ensemble = Ensemble(nets, judges, held_out is not None, [])
     try:
         ensemble.histories = Population(nets).fit(
@@ -300,6 +322,23 @@ def train(
     ensemble.epochs = max(watch.epochs for watch in watches)
     _leave_out(ensemble, [watch.error for watch in watches])
     return ensemble
+
+
+def least_error(
+    samples: Samples, held_out: Samples | None, plan: Plan, time_budget: float | None
+) -> float:
+    """The least error on held-out rows of one small network, by which inputs are compared.
+
+    The arguments are those of `train`; of the preset, only the task counts. It is infinite if the
+    network diverges or completes no epoch. Raises KeyboardInterrupt when interrupted.
+    """
+    try:
+        ensemble = train(samples, held_out, replace(plan, preset=PROBE), time_budget=time_budget)
+    except DivergenceError:
+        return math.inf
+    if ensemble.interrupted:
+        raise KeyboardInterrupt
+    return min(ensemble.histories[0][plan.monitor], default=math.inf)
 
 
 def _leave_out(ensemble: Ensemble, errors: Sequence[DivergenceError | None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,15 @@ def by_gradient(encoder: TableEncoder, nets: Sequence[Network], inputs: Array) -
 
 
 def _gradients(encoder: TableEncoder, net: Network, inputs: Array) -> Array:
-    """The mean of |Σ (∂a/∂u)·(u − ū)| over rows and outputs, for each column."""
-    mean, n = inputs.mean(axis=0), inputs.shape[0]
-    found = np.zeros(len(encoder.features))
+    """The mean of |Σ (∂a/∂u)·(u − ū)| over rows and outputs, for each column.
+
+    The u of a column of codes are the elements of their vectors.
+    """
     places = list(encoder.places.values())
+    if encoder.code_levels:
+        net, inputs, places = _with_vectors(net, inputs, places)
+    mean, n = inputs.mean(axis=0), inputs.shape[0]
+    found = np.zeros(len(places))
     for start in range(0, n, _BLOCK):
         part = _dense(inputs[start : start + _BLOCK])
         for k in range(net.widths[-1]):
@@ -42,6 +48,36 @@ def _gradients(encoder: TableEncoder, net: Network, inputs: Array) -> Array:
             products = net.vjp(part, v) * (part - mean)
             found += [abs(products[:, place].sum(axis=1)).sum(dtype=np.float64) for place in places]
     return np.asarray(found / n)
+
+
+def _with_vectors(
+    net: Network, inputs: Array, places: list[Array]
+) -> tuple[Network, Array, list[Array]]:
+    """The same network, inputs and places of columns with vectors in place of codes."""
+    categories = net.dense[0].categories
+    assert categories is not None  # the encoder has codes
+    first = inputs.shape[1] - len(categories.levels)
+    plain = Network.from_layers(
+        categories.n_outputs(inputs.shape[1]),
+        [replace(net.dense[0], categories=None), *net.dense[1:]],
+        loss=net.criterion,
+        dtype=net.dtype,
+    )
+    for layer, same in zip(plain.layers, net.layers, strict=True):
+        for name, values in layer.parameters().items():
+            values[...] = same.parameters()[name]
+    codes = inputs[:, first:].astype(np.intp).T
+    vectors = [
+        np.where(of[:, None] < 0, 0, table[of])
+        for of, table in zip(codes, net.layers[0].tables, strict=True)
+    ]
+    starts = np.cumsum([first, *categories.widths])
+    ranges = [*map(np.arange, starts[:-1], starts[1:])]
+    moved = [
+        np.concatenate([place[place < first], *(ranges[i - first] for i in place if i >= first)])
+        for place in places
+    ]
+    return plain, np.concatenate([inputs[:, :first], *vectors], axis=1), moved
 
 
 def _dense(inputs: Any) -> Array:

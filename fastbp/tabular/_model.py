@@ -6,14 +6,16 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.names import known_name
 from .._checks.numbers import as_array
 from .._checks.words import counted, listed
 from .._messages import printable
+from .._network.embedding import Categories
 from .._network.network import Network
 from .._types import Array
 from ..errors import DataError
@@ -22,13 +24,14 @@ from ..population import Population
 from ._answers import Answers, Class, target_of
 from ._by_name import columns_of, has_names, table_of
 from ._csv import Format
-from ._encoder import TableEncoder
+from ._encoder import HIGH_CARDINALITY, TableEncoder
 from ._encoder_state import list_of
 from ._ensemble import (
     Ensemble,
     Plan,
     Samples,
     forecast,
+    least_error,
     seconds_per_member,
     sharpened,
     temperature_of,
@@ -36,7 +39,7 @@ from ._ensemble import (
     within,
 )
 from ._importance import by_gradient, by_permutation, of_ensemble
-from ._presets import MAX_ONE_HOT, preset_of
+from ._presets import EMBEDDING_STD, MAX_ONE_HOT, preset_of, width_of
 from ._table import Table, choose_task
 
 KIND = "table"  # in `preprocessing`
@@ -50,6 +53,16 @@ _BLOCK = 16_384  # rows whose inputs are in memory at a time when predicting
 _MAX_PIECES, _MAX_PIECE_BYTES = 2048, 2**30
 _MIN_PIECES = 8
 _MIN_BUDGET = 0.01  # s
+_PROBED_SHARE = 0.1  # of a time limit, for each of two networks that compare inputs
+
+
+class _Prepared(NamedTuple):
+    """An encoder, what it makes of the rows, and the ensemble that is trained on it."""
+
+    encoder: TableEncoder
+    samples: Samples
+    held_out: Samples | None
+    plan: Plan
 
 
 class TableModel:
@@ -78,6 +91,11 @@ class TableModel:
     encoder : TableEncoder or None, default None
         How columns become inputs, as an encoder that need not be fitted. None makes one with the
         pieces of the preset.
+    high_cardinality : {"auto", "target", "frequent", "codes", "one-hot", "drop"} or None
+        What becomes of a text with more than 256 levels, as `TableEncoder` has it; "codes" are
+        embedded in the first layer. None, the default, takes that of `encoder` or "auto".
+    embedding_width : int or None, default None
+        How many inputs of the first layer a code becomes; None for min(16, 1.6·levels^0.56).
     seed : int, default 0
         Of the folds, the weights and the order of the rows.
     time_limit : float or None, default None
@@ -129,6 +147,8 @@ class TableModel:
         n_members: int | None = None,
         epochs: int | None = None,
         encoder: TableEncoder | None = None,
+        high_cardinality: str | None = None,
+        embedding_width: int | None = None,
         seed: int = 0,
         time_limit: float | None = None,
         n_threads: int | None = None,
@@ -145,6 +165,18 @@ class TableModel:
             raise ValueError(f"task must be one of {', '.join(TASKS)} or None; got {task!r}")
         if encoder is not None and not isinstance(encoder, TableEncoder):
             raise TypeError(f"encoder must be a TableEncoder; got {type(encoder).__name__}")
+        if high_cardinality is not None:
+            known_name("high_cardinality", high_cardinality, HIGH_CARDINALITY)
+            if encoder is not None:
+                raise ValueError(
+                    "give either encoder or high_cardinality, which is an option of TableEncoder"
+                )
+        self._beyond = high_cardinality or "auto"
+        self._width = (
+            None
+            if embedding_width is None
+            else check.check_positive_int(embedding_width, "embedding_width")
+        )
         self._seed = check.check_seed(seed)
         self._limit = None if time_limit is None else check.check_positive(time_limit, "time_limit")
         self._n_threads = (
@@ -207,19 +239,17 @@ class TableModel:
         answers = Answers.of(
             target, choose_task(table, self._asked), table.target_names, table.source
         )
-        encoder = self._encoder_for(table, answers.task)
-        inputs = encoder._learned_inputs(encoder._as_table(table), target)
-        samples = Samples(inputs, answers.numbers(target, table.place, table.source), weights)
-        held_out = None
-        if validation_data is not None:
-            held_out = _held_out(validation_data, encoder, answers)
-        classifies = answers.task == "classification"
-        plan = Plan(self._preset, answers.n_outputs, classifies, self._seed, self._n_threads)
+        encoder, samples, held_out, plan = self._chosen_inputs(
+            lambda beyond: self._prepared(beyond, table, answers, weights, validation_data),
+            start,
+            say,
+        )
         if self._limit is not None or self._verbose:
             plan = self._announced(samples, plan, start, say)
         budget = None if self._limit is None else self._left(start)
         ensemble = train(samples, held_out, plan, time_budget=budget, progress=self._verbose)
-        self._take(encoder, answers, ensemble, temperature_of(ensemble) if classifies else 1.0)
+        temperature = temperature_of(ensemble) if plan.classifies else 1.0
+        self._take(encoder, answers, ensemble, temperature)
         self.reading, self.n_columns = table.format, table.n_columns
         self._importance, self._epochs = of_ensemble(encoder, ensemble), ensemble.epochs
         if ensemble.interrupted:
@@ -235,7 +265,61 @@ class TableModel:
             names = ("y",) if n == 1 else tuple(f"y{i + 1}" for i in range(n))
         return replace(table, target=target, target_names=names)
 
-    def _encoder_for(self, table: Table, task: str) -> TableEncoder:
+    def _prepared(
+        self,
+        beyond: str,
+        table: Table,
+        answers: Answers,
+        weights: Array | None,
+        validation_data: Sequence[object] | None,
+    ) -> _Prepared:
+        """What is trained on, if `beyond` becomes of texts with many levels."""
+        target = table.require_target()
+        encoder = self._encoder_for(table, answers.task, beyond)
+        inputs = encoder._learned_inputs(encoder._as_table(table), target)
+        samples = Samples(inputs, answers.numbers(target, table.place, table.source), weights)
+        held_out = None
+        if validation_data is not None:
+            held_out = _held_out(validation_data, encoder, answers)
+        plan = Plan(
+            self._preset,
+            answers.n_outputs,
+            answers.task == "classification",
+            self._seed,
+            self._n_threads,
+            self._categories(encoder.code_levels),
+        )
+        return _Prepared(encoder, samples, held_out, plan)
+
+    def _chosen_inputs(
+        self, prepare: Callable[[str], _Prepared], start: float, say: Callable[[str], None]
+    ) -> _Prepared:
+        """What is trained on: of texts with many levels, codes or means of the target.
+
+        Means do better where levels have few rows and say little, codes where they say much. So
+        the error of a small network on held-out rows decides.
+        """
+        means = prepare(self._beyond)
+        if self._beyond != "auto" or self._given is not None:
+            return means
+        names = [c.name for c in means.encoder._known() if c.number_names and c.kind == "text"]
+        if not names:
+            return means
+        codes = prepare("codes")
+        errors = []
+        for each in (means, codes):
+            budget = None if self._limit is None else _PROBED_SHARE * self._left(start)
+            errors.append(least_error(each.samples, each.held_out, each.plan, budget))
+        chosen = codes if errors[1] < errors[0] else means
+        if self._verbose:
+            what = "embedded codes" if chosen is codes else "means of the target"
+            say(
+                f"{listed(names)}: {what}; the held-out error of a small network is "
+                f"{errors[1]:.4g} with codes, {errors[0]:.4g} with means"
+            )
+        return chosen
+
+    def _encoder_for(self, table: Table, task: str, beyond: str) -> TableEncoder:
         """An encoder that is not fitted."""
         if self._given is not None:
             options = self._given.get_params()
@@ -243,7 +327,16 @@ class TableModel:
         n_numbers = max(len(table.names) - len(table.text), 1)
         fitting = min(_MAX_PIECES, _MAX_PIECE_BYTES // (4 * table.n_rows)) // n_numbers
         pieces = min(self._preset.pieces, max(fitting, _MIN_PIECES))
-        return TableEncoder(pieces=pieces, max_one_hot=MAX_ONE_HOT, task=task)
+        return TableEncoder(
+            pieces=pieces, max_one_hot=MAX_ONE_HOT, high_cardinality=beyond, task=task
+        )
+
+    def _categories(self, levels: tuple[int, ...]) -> Categories | None:
+        """The embeddings of codes with so many levels."""
+        if not levels:
+            return None
+        widths = [self._width or width_of(n) for n in levels]
+        return Categories(levels, widths, EMBEDDING_STD)
 
     def _left(self, start: float) -> float:
         """The seconds that are left since `start`."""
@@ -494,6 +587,13 @@ class TableModel:
                     f"the columns are {encoder.n_inputs} inputs and the target "
                     f"{answers.n_outputs} outputs; a network has {net.widths[0]} and "
                     f"{net.widths[-1]}"
+                )
+            categories = net.dense[0].categories
+            levels = () if categories is None else categories.levels
+            if levels != encoder.code_levels:
+                raise ValueError(
+                    f"the columns have codes of {list(encoder.code_levels)} levels, and a network "
+                    f"takes {list(levels)}"
                 )
         model = cls()
         model.encoder, model._answers, model.temperature = encoder, answers, temperature

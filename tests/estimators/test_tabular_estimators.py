@@ -207,6 +207,23 @@ def test_class_weights():
 
 
 @KINDS
+def test_texts_of_many_levels_are_embedded_on_request(kind):
+    rng = np.random.default_rng(0)
+    shop = rng.permutation(1500) % 300
+    frame = pytest.importorskip("pandas").DataFrame
+    X = frame({"x": rng.normal(size=1500), "shop": [f"shop {i}" for i in shop]})
+    y = rng.normal(size=300)[shop] + X["x"].to_numpy()
+    y = y if kind is TabularRegressor else y > 0
+    options = {"high_cardinality": "codes", "embedding_width": 3}
+    model = quick(kind, **options).fit(X, y)
+    assert model.model_.encoder.code_levels == (300,)
+    assert model.model_.networks[0].dense[0].categories.widths == (3,)
+    assert model.feature_importances_.sum() == pytest.approx(1)
+    assert clone(model).get_params()["embedding_width"] == 3
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+
+
+@KINDS
 def test_arguments_that_are_refused(kind):
     X = np.random.default_rng(0).normal(size=(60, 2))
     y = X[:, 0] if kind is TabularRegressor else (X[:, 0] > 0).astype(int)
@@ -219,6 +236,8 @@ def test_arguments_that_are_refused(kind):
     refused("n_members", X, y, options={"n_members": 0})
     refused("max_iter", X, y, options={"max_iter": 1.5})
     refused("encoder", X, y, options={"encoder": "robust"})
+    refused("high_cardinality", X, y, options={"high_cardinality": "hash"})
+    refused("embedding_width", X, y, options={"embedding_width": 0})
     refused("importance_type", X, y, options={"importance_type": "gain"})
     refused("time_limit", X, y, options={"time_limit": 0})
     refused("y cannot be None|y to be passed", X, None)

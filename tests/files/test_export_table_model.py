@@ -10,7 +10,7 @@ from export_cases import compiled
 from test_export_encoder import called, in_single, new_rows, onnx_answers, row_of
 
 from fastbp import export
-from fastbp.tabular import TableModel
+from fastbp.tabular import TableEncoder, TableModel
 
 pytestmark = pytest.mark.once
 
@@ -80,6 +80,22 @@ def test_onnx_gives_the_answers_of_python(task, tmp_path):
     assert_near(model, found["probabilities" if model.classes else "variable"], expected)
     if model.classes:
         assert found["label"].tolist() == model.predict(made(columns)).tolist()
+
+
+@pytest.mark.parametrize("task", ["classes", "one"])
+@pytest.mark.parametrize("numbers", ["robust", "quantile"])
+def test_codes_are_embedded_in_exports(task, numbers, tmp_path):
+    encoder = TableEncoder(
+        numbers=numbers, pieces=6, max_one_hot=2, min_count=20, high_cardinality="codes"
+    )
+    model, columns = trained(task, encoder=encoder), in_single(new_rows())
+    assert model.encoder.code_levels == (4, 8)  # of plan with holes, and of city
+    expected = expected_of(model, columns)
+    library = compiled(export.c(model), tmp_path)
+    outputs = np.array([called(library, model, row_of(model, columns, i))[1] for i in range(80)])
+    assert_near(model, outputs, expected)
+    found = onnx_answers(model, columns, tmp_path / "model.onnx")
+    assert_near(model, found["probabilities" if model.classes else "variable"], expected)
 
 
 @pytest.mark.parametrize("task", ["classes", "one"])

@@ -255,6 +255,8 @@ def test_a_plain_network_refuses_holes(capsys):
         (["--preset", "plain", "--time", "5s"], "--time needs a table and a --preset"),
         (["--hidden", "8", "--time", "5s"], "--hidden makes a plain network"),
         (["--preset", "plain", "--na", "?"], "--na needs a table and a --preset"),
+        (["--lr", "1", "--high-cardinality", "codes"], "--high-cardinality needs a table"),
+        (["--high-cardinality", "hash"], "invalid choice: 'hash'"),
         (["--lr", "0.1", "--date-format", "%d.%m.%Y"], "--date-format needs a table"),
         (["--preset", "slow"], "invalid choice: 'slow'"),
         (["--members", "0"], "--members"),
@@ -347,6 +349,29 @@ def test_options_of_predict(capsys):
     assert "--proba needs a model for classification" in refused(
         capsys, "predict", FILE, "new.csv", "--proba"
     )
+
+
+def test_texts_of_many_levels_are_embedded_on_request(capsys):
+    rng = np.random.default_rng(0)
+    shop, x = rng.permutation(2100) % 300, rng.normal(size=2100)
+    numbers = {"x": x, "y": x * rng.normal(size=300)[shop]}
+    columns = {name: [f"{each:.6f}" for each in of] for name, of in numbers.items()}
+    write("sales.csv", {"shop": [f"shop {i}" for i in shop], **columns})
+    quick = ["--preset", "fast", "--members", "2", "--epochs", "6", "--hold-out", "0"]
+    for option, levels, what in (
+        (["--high-cardinality", "codes"], (300,), ""),
+        (["--high-cardinality", "target"], (), ""),
+        ([], (300,), "\nshop: embedded codes; the held-out error of a small network is "),
+    ):
+        assert main(["train", "sales.csv", *quick, *option]) == 0
+        assert what in capsys.readouterr().out
+        assert fastbp.load(FILE).encoder.code_levels == levels
+    write("more.csv", {"shop": ["shop 7", "new", ""], "x": ["1", "1", "1"]})
+    assert main(["predict", FILE, "more.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    assert "column 'shop': 1 cell with a text that the model does not know: 'new'" in err
+    assert "; its vector is then 0" in err
 
 
 def test_cells_of_another_kind_are_refused(capsys):
@@ -488,6 +513,7 @@ def test_the_options_of_a_preset_are_those_that_exist():
         "quiet",
         "preset",
         "time",
+        "high_cardinality",
         "na",
         "date_formats",
         "target",
