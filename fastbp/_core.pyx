@@ -443,8 +443,8 @@ cdef class Net:
         _check(fastbp_net_new(&self.net, &spec))
         self.widths = widths
         more = c_options[0].numbers * (c_options[0].width - 1) if options else 0
-        if options:
-            more += sum(options[0][15]) - len(options[0][15])
+        for i in range(c_options[0].n_categories if options else 0):
+            more += c_options[0].level_widths[i] - 1
         self.fan_in = (widths[0] + more, *widths[1:])
         self.packed = Packed()
         self.errors = {}

@@ -448,26 +448,7 @@ def _check_numbers(programs: Iterable[Program], what: str, dtype: np.dtype[Any])
             )
 
 
-def _options(
-    layer: Dense,
-) -> tuple[
-    bool,
-    int,
-    float,
-    float,
-    float,
-    bool,
-    float,
-    bool,
-    bool,
-    int,
-    int,
-    int,
-    bool,
-    bool,
-    tuple[int, ...],
-    tuple[int, ...],
-]:
+def _options(layer: Dense) -> _core._LayerOptions:
     """The fields of the engine's fastbp_layer_options_t."""
     norm = layer.norm
     code, eps = (0, 0.0) if norm is None else (norm.code, norm.eps or 0.0)
