@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
@@ -66,6 +66,17 @@ class Architecture:
     def drops(self) -> bool:
         """Whether training drops inputs or units."""
         return self.input_dropout > 0 or any(layer.dropout > 0 for layer in self.dense)
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether the first layer needs all elements of a row, which sparse rows do not have."""
+        first = self.dense[0]
+        return self.input_dropout > 0 or first.residual or first.embeds
+
+    @property
+    def inputs(self) -> tuple[Hashable, ...]:
+        """All on which it depends which X is accepted, and as what."""
+        return self.dtype, self.widths[0], self.whole_rows, self.dense[0].categories
 
     @property
     def has_batch_norm(self) -> bool:

@@ -50,8 +50,7 @@ class EngineBackend:
         self._n_in, self._n_out = architecture.widths[0], architecture.widths[-1]
         self._widths, self._dtype = architecture.widths, architecture.dtype
         self.arithmetic = _core.isa()
-        first = architecture.dense[0]
-        self._whole_rows = architecture.input_dropout > 0 or first.residual or first.embeds
+        self._whole_rows = architecture.whole_rows
         lock = self.new_lock() if lock is None else lock
         assert isinstance(lock, _core.ReadWriteLock)
         self.net = self._exact = _engine_network(architecture, lock)

@@ -40,6 +40,8 @@ _READ_ONLY = {
     "dconstants": _views("dconstants", "alpha"),
     "embedding": _views("embedding", "phases"),
     "dembedding": _views("dembedding", "phases"),
+    "tables": "write into a view, layer.tables[0][...] = …",
+    "dtables": "write into a view, layer.dtables[0][...] = …",
     "dense": _FIXED,
     "activation": _FIXED,
 }

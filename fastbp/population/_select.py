@@ -93,7 +93,7 @@ class HeldOut:
         known: dict[object, Data] = {}  # members that take the data alike share them
         self._pairs: list[tuple[Network, Data]] = []
         for net in nets:
-            key = (type(net), net.dtype, str(net.feature_names), net.input_dropout > 0)
+            key = (type(net), str(net.feature_names), net._architecture.inputs)
             if key not in known:
                 check_column_names(data[0], net._names_of(X), names.X)
                 known[key] = data_set(net, *data, names)

@@ -309,8 +309,7 @@ class Sources:
         """What a member trains on."""
         key: object = id(net)
         if type(net) is Network and net.feature_names is None:
-            whole = net.input_dropout > 0 or net.dense[0].residual
-            key = (net.dtype, net.widths[0], net.widths[-1], str(net.criterion), whole)
+            key = (net._architecture.inputs, net.widths[-1], str(net.criterion))
         data = self._known.get(key)
         if data is None:
             found = source_of(net, self._X, self._y, None, options.epochs)

@@ -225,6 +225,17 @@ def test_members_of_a_population_have_their_own_bits():
         assert net.theta.tobytes() == member.theta.tobytes()
 
 
+def test_members_with_other_levels_check_the_codes_on_their_own():
+    X, y = data()
+    fewer = {"categories": Categories([4, 1000, 2], WIDTHS)}
+    members = Population([network(), network(first=fewer)])
+    with pytest.raises(ValueError, match=r"column 6, which is a category: expected .* 0 to 3"):
+        members.fit(X, y, epochs=1)
+    with pytest.raises(ValueError, match=r"column 6, which is a category: expected .* 0 to 3"):
+        good = np.where(np.arange(N_IN) == 6, 0, X)
+        members.fit(good, y, epochs=1, validation_data=(X, y))
+
+
 def test_accumulated_batches_frozen_layers_and_line_searches():
     X, y = data(n=48)
     nets = [network(kind=kind) for kind in KINDS]
