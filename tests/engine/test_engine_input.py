@@ -385,6 +385,8 @@ def test_attributes_of_a_layer_are_read_only():
         "dconstants": r"layer.dconstants\['alpha'\]\[...\] = …",
         "embedding": r"write into the view, layer.embedding\['phases'\]\[...\] = …",
         "dembedding": r"layer.dembedding\['phases'\]\[...\] = …",
+        "tables": r"write into a view, layer.tables\[0\]\[...\] = …",
+        "dtables": r"write into a view, layer.dtables\[0\]\[...\] = …",
         "z": "forward makes it",
         "a": "forward makes it",
         "activation": "make a network with other layers",

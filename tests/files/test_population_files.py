@@ -251,8 +251,8 @@ FORGED = {
         "member 2: the member lacks 'architecture'",
     ),
     "a version that no network has": (
-        lambda t, m, members: members[0].update(version="9"),
-        "member 0: expected version 1, 2, 3, 4, 5, 6, 7, 8 of a network; got '9'",
+        lambda t, m, members: members[0].update(version="10"),
+        "member 0: expected version 1, 2, 3, 4, 5, 6, 7, 8, 9 of a network; got '10'",
     ),
     "a version of other fields": (
         lambda t, m, members: members[0].update(version="2"),
