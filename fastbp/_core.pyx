@@ -137,9 +137,9 @@ cdef void *_vector_or_null(object array, char code, size_t n, bint writable=Fals
     return NULL if array is None else _vector(array, code, n, writable)
 
 
-cdef int32_t *_int32s(object array, size_t n) except? NULL:
+cdef int32_t *_int32s(object array, size_t n, bint writable=False) except? NULL:
     """Address of a dense buffer of n int32, whose letter is i or, on Windows, l."""
-    cdef Matrix found = _locate(array, b"i", False, True)
+    cdef Matrix found = _locate(array, b"i", writable, True)
     if found.element not in (FASTBP_X_OWN, FASTBP_X_I32):
         raise TypeError("expected a buffer of int32")
     return <int32_t *>_dense(found, n)
@@ -1258,7 +1258,7 @@ cdef class CsvTexts:
         the number of texts where there is none, and -1 where there is a number.
         """
         cdef int64_t code, n_texts = -1
-        cdef Matrix rows, to
+        cdef Matrix rows
         cdef list found = [], short = []
         cdef size_t size = 0
         cdef const char *at
@@ -1271,7 +1271,7 @@ cdef class CsvTexts:
             try:
                 text = at[:size].decode()
             except UnicodeDecodeError as caught:
-                error, text = caught, at[:size].decode(errors="replace")
+                error, text = caught, ""
             if memchr(at, 0, size) != NULL:
                 error = ValueError("it contains a NUL byte")
             # most have no blank of Unicode, or 0x1c ... 0x1f, at an end
@@ -1282,10 +1282,10 @@ cdef class CsvTexts:
             if error is not None:
                 break
         if values is not None and n_texts >= 0:
-            rows, to = _locate(values, b"d"), _locate(codes, b"i", True, True)
-            if to.element not in (FASTBP_X_OWN, FASTBP_X_I32) or rows.cols != self.n:
-                raise ValueError(f"expected values of {self.n} columns, and int32 codes")
-            fastbp_csv_codes(<int32_t *>_dense(to, rows.rows), <double *>rows.at + column,
+            rows = _locate(values, b"d")
+            if rows.cols != self.n:
+                raise ValueError(f"expected values of {self.n} columns")
+            fastbp_csv_codes(_int32s(codes, rows.rows, True), <double *>rows.at + column,
                              rows.rows, rows.ld, <int32_t>n_texts)
         if n_texts >= 0:
             fastbp_texts_close(self.texts, column)

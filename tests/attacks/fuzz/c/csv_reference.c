@@ -100,10 +100,18 @@ static void read_copy(const fastbp_csv_t *format, const char *text, size_t size,
     if (cell->marked && cell->kind == FASTBP_CELL_DIGITS) cell->kind = FASTBP_CELL_NUMBER;
 }
 
+/* A minus sign, U+2212, counts as a hyphen, but for a number that is too long for marks. */
 void reference_cell(const fastbp_csv_t *format, const char *text, size_t size, ref_cell_t *cell) {
-    char *own = exact(size + 2, 1);
-    read_copy(format, text, size, own, cell);
+    char *own = exact(size + 2, 1), *hyphen = exact(size + 2, 1);
+    const bool minus = size > 3 && size - 2 <= 128 && memcmp(text, "\xe2\x88\x92", 3) == 0 &&
+                       text[3] != '+' && text[3] != '-';
+    if (minus) {
+        hyphen[0] = '-';
+        memcpy(hyphen + 1, text + 3, size - 3);
+    }
+    read_copy(format, minus ? hyphen : text, minus ? size - 2 : size, own, cell);
     drop(own);
+    drop(hyphen);
 }
 
 /* ---- records ---- */
