@@ -1231,11 +1231,7 @@ cdef fastbp_csv_block_t _block(object block, size_t start, size_t stop, bint las
 
 
 cdef class CsvTexts:
-    """The distinct texts of n columns, each with a code, in the order in which they came first.
-
-    A column for which all of them would take more than max_bytes bytes, unless it is -1, is closed:
-    it has no texts.
-    """
+    """The distinct texts of n columns, by their codes; max_bytes as in texts.h, or -1 for any."""
 
     cdef fastbp_texts_t *texts
     cdef ptrdiff_t n
@@ -1251,20 +1247,18 @@ cdef class CsvTexts:
         fastbp_texts_free(self.texts)
 
     def take(self, ptrdiff_t column, values=None, codes=None, ptrdiff_t few=0):
-        """Return the texts of a column, stripped, and close it; None if it is closed.
+        """Close a column; return (its texts, what is wrong with the last, codes of short ones).
 
-        Then what is wrong with the last text, or None, and the codes of texts with at most `few`
-        characters. With the values of `CsvPass.numbers`, (rows, n), also read codes (rows,), int32:
-        the number of texts where there is none, and -1 where there is a number.
+        The texts are stripped, or None if it is closed; short ones have at most `few` characters.
+        With the values of `CsvPass.numbers`, (rows, n), also read codes (rows,), int32: the number
+        of texts where there is none, -1 where there is a number.
         """
-        cdef int64_t code, n_texts = -1
+        cdef int64_t code, n_texts = fastbp_texts_count(self.texts, column)
         cdef Matrix rows
         cdef list found = [], short = []
         cdef size_t size = 0
         cdef const char *at
         cdef str text
-        if 0 <= column < self.n:
-            n_texts = fastbp_texts_count(self.texts, column)
         error = None
         for code in range(n_texts):
             at = fastbp_texts_at(self.texts, column, code, &size)
@@ -1287,8 +1281,7 @@ cdef class CsvTexts:
                 raise ValueError(f"expected values of {self.n} columns")
             fastbp_csv_codes(_int32s(codes, rows.rows, True), <double *>rows.at + column,
                              rows.rows, rows.ld, <int32_t>n_texts)
-        if n_texts >= 0:
-            fastbp_texts_close(self.texts, column)
+        fastbp_texts_close(self.texts, column)
         return None if n_texts < 0 else found, error, short
 
 
@@ -1349,9 +1342,8 @@ cdef class CsvPass:
         columns.counts = _int64s(counts, n_counts)
         columns.first = _int64s(first, n_counts)
         columns.kinds = <unsigned char *>_vector(kinds, b"B", self.csv.n_columns, True)
-        cdef CsvTexts into = texts
-        columns.texts = NULL if into is None else into.texts
-        if into is not None and into.n != self.csv.n_columns:
+        columns.texts = NULL if texts is None else (<CsvTexts?>texts).texts
+        if texts is not None and (<CsvTexts>texts).n != self.csv.n_columns:
             raise ValueError(f"expected the texts of {self.csv.n_columns} columns")
         with nogil:
             status = fastbp_csv_numbers(&self.csv, &bytes, rows.rows, &columns,

@@ -173,7 +173,12 @@ fastbp_texts_t *fastbp_texts_new(ptrdiff_t n_columns, size_t max_bytes, uint64_t
     return texts;
 }
 
+static bool is_column(const fastbp_texts_t *texts, ptrdiff_t column) {
+    return 0 <= column && column < texts->n_columns;
+}
+
 void fastbp_texts_close(fastbp_texts_t *texts, ptrdiff_t column) {
+    if (!is_column(texts, column)) return;
     column_t *c = &texts->columns[column];
     const size_t most = c->n_slots / FILLED * 3;
     texts->used -= c->n_slots * sizeof *c->slots + most * sizeof *c->texts + c->room;
@@ -192,8 +197,8 @@ void fastbp_texts_free(fastbp_texts_t *texts) {
 /* ---- texts ---- */
 
 int64_t fastbp_texts_count(const fastbp_texts_t *texts, ptrdiff_t column) {
-    const column_t *c = &texts->columns[column];
-    return c->closed ? -1 : (int64_t)c->count;
+    if (!is_column(texts, column) || texts->columns[column].closed) return -1;
+    return (int64_t)texts->columns[column].count;
 }
 
 static const char *bytes_of(const column_t *c, const text_t *text) {

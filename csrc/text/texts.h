@@ -23,7 +23,7 @@ fastbp_texts_t *fastbp_texts_new(ptrdiff_t n_columns, size_t max_bytes, uint64_t
 
 void fastbp_texts_free(fastbp_texts_t *texts);
 
-/* Closes a column, and gives its memory back. */
+/* Closes a column, if there is such a one, and gives its memory back. */
 void fastbp_texts_close(fastbp_texts_t *texts, ptrdiff_t column);
 
 /* The code of a text of `size` bytes, which is added if it is new; -1 if the column is closed. If
@@ -31,7 +31,7 @@ void fastbp_texts_close(fastbp_texts_t *texts, ptrdiff_t column);
 int64_t fastbp_texts_code(fastbp_texts_t *texts, ptrdiff_t column, const char *text, size_t size,
                           bool doubled);
 
-/* The number of texts of a column; -1 if it is closed. */
+/* The number of texts of a column; -1 if it is closed or there is none. */
 int64_t fastbp_texts_count(const fastbp_texts_t *texts, ptrdiff_t column);
 
 /* The text with a code from 0 to the number of texts less 1, and its size. The pointer is valid
