@@ -92,8 +92,10 @@ class TableModel:
         How columns become inputs, as an encoder that need not be fitted. None makes one with the
         pieces of the preset.
     high_cardinality : {"auto", "target", "frequent", "codes", "one-hot", "drop"} or None
-        What becomes of a text with more than 256 levels, as `TableEncoder` has it; "codes" are
-        embedded in the first layer. None, the default, takes that of `encoder` or "auto".
+        What becomes of a text with more than 256 levels, as `TableEncoder` has it; the first layer
+        embeds "codes". "auto" trains a small network on means of the target and one on codes, and
+        takes what has less error on held-out rows. None, the default, is "auto", or the option of
+        `encoder`.
     embedding_width : int or None, default None
         How many inputs of the first layer a code becomes; None for min(16, 1.6·levels^0.56).
     seed : int, default 0
@@ -494,8 +496,8 @@ class TableModel:
         kind : {"permutation", "gradient"}, default "permutation"
             "permutation" is by how much the log loss or 1 − R² grows when the cells of the column
             are shuffled (Breiman 2001). "gradient" is the mean of |Σ (∂a/∂u)·(u − ū)| over rows and
-            outputs, with u the inputs of the column and ū their means, as shares of their sum. It
-            needs no y.
+            outputs, with u the inputs of the column and ū their means, as shares of their sum; of
+            a code, u is its vector. It needs no y.
         seed : int, default 0
             Of the shuffling.
 
