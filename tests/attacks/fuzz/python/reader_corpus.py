@@ -13,6 +13,7 @@ import io
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import reader_mutations as change
@@ -72,10 +73,11 @@ def models(folder: Path) -> dict[str, bytes]:
     found["valid-population"] = (folder / "model").read_bytes()
     for name, y in (("classes", ["a", "b", "b", "a"] * 5), ("numbers", np.arange(20) / 8)):
         found[f"valid-table-model-{name}"] = table_model(folder, y)
+    found["valid-table-model-codes"] = table_model(folder, y, high_cardinality="codes")
     return found
 
 
-def table_model(folder: Path, y: object) -> bytes:
+def table_model(folder: Path, y: object, **options: Any) -> bytes:
     """The file of a small TableModel, whose table has columns of all kinds, with holes."""
     days = np.datetime64("2020-01-01") + np.arange(20) * 40
     days[3] = "NaT"
@@ -85,12 +87,17 @@ def table_model(folder: Path, y: object) -> bytes:
         "day": days,
         "word": [f"w{i % 10}" for i in range(20)],
     }
-    encoder = TableEncoder(pieces=2, max_one_hot=3)
+    encoder = TableEncoder(pieces=2, max_one_hot=3, **options)
     model = TableModel("fast", n_members=2, epochs=1, encoder=encoder, seed=1).fit(columns, y)
-    widths = (model.encoder.n_inputs, 2, model.networks[0].widths[-1])
+    n_outputs, levels = model.networks[0].widths[-1], model.encoder.code_levels
     output = model.networks[0].activations[-1].name
     loss = "cross_entropy" if output == "softmax" else "squared_error"
-    model.networks = [fastbp.Network(widths, output=output, loss=loss, seed=k) for k in (1, 2)]
+    categories = fastbp.Categories(levels, 2) if levels else None
+    layers = [fastbp.Dense(2, "relu", categories=categories), fastbp.Dense(n_outputs, output)]
+    model.networks = [
+        fastbp.Network.from_layers(model.encoder.n_inputs, layers, loss=loss, seed=k)
+        for k in (1, 2)
+    ]
     model.save(folder / "model")
     return (folder / "model").read_bytes()
 
