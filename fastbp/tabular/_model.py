@@ -167,18 +167,16 @@ class TableModel:
             raise ValueError(f"task must be one of {', '.join(TASKS)} or None; got {task!r}")
         if encoder is not None and not isinstance(encoder, TableEncoder):
             raise TypeError(f"encoder must be a TableEncoder; got {type(encoder).__name__}")
+        if high_cardinality is not None and encoder is not None:
+            raise ValueError(
+                "give either encoder or high_cardinality, which is an option of TableEncoder"
+            )
+        self._beyond = "auto"
         if high_cardinality is not None:
-            known_name("high_cardinality", high_cardinality, HIGH_CARDINALITY)
-            if encoder is not None:
-                raise ValueError(
-                    "give either encoder or high_cardinality, which is an option of TableEncoder"
-                )
-        self._beyond = high_cardinality or "auto"
-        self._width = (
-            None
-            if embedding_width is None
-            else check.check_positive_int(embedding_width, "embedding_width")
-        )
+            self._beyond = known_name("high_cardinality", high_cardinality, HIGH_CARDINALITY)
+        self._width = None
+        if embedding_width is not None:
+            self._width = check.check_positive_int(embedding_width, "embedding_width")
         self._seed = check.check_seed(seed)
         self._limit = None if time_limit is None else check.check_positive(time_limit, "time_limit")
         self._n_threads = (
