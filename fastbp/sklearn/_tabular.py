@@ -223,8 +223,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         How columns become inputs; a copy of it is fitted. None for that of the preset.
     high_cardinality : {"auto", "target", "frequent", "codes", "one-hot", "drop"} or None
         What becomes of a text with more than 256 levels, as `TableEncoder` has it; the first layer
-        embeds "codes". "auto" trains a small network on means of the target and one on codes, and
-        takes what has less error on held-out rows. None, the default, is "auto", or the option of
+        embeds "codes". "auto" trains a network on means of the target and one on codes, and takes
+        what has less error on held-out rows. None, the default, is "auto", or the option of
         `encoder`.
     embedding_width : int or None, default None
         How many inputs of the first layer a code becomes; None for min(16, 1.6·levels^0.56).

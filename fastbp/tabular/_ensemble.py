@@ -26,11 +26,11 @@ from ._presets import (
     ACTIVATION,
     BETAS,
     EMBEDDING_RATE,
-    PROBE,
     RATE,
     SCALE_RATE,
     SMOOTHING,
     Preset,
+    probe_of,
 )
 
 _MIN_FOLDS = 4
@@ -327,13 +327,14 @@ def train(
 def least_error(
     samples: Samples, held_out: Samples | None, plan: Plan, time_budget: float | None
 ) -> float:
-    """The least error on held-out rows of one small network, by which inputs are compared.
+    """The least error on held-out rows of one network, by which inputs are compared.
 
-    The arguments are those of `train`; of the preset, only the task counts. It is infinite if the
-    network diverges or completes no epoch. Raises KeyboardInterrupt when interrupted.
+    The arguments are those of `train`. It is infinite if the network diverges or completes no
+    epoch. Raises KeyboardInterrupt when interrupted.
     """
+    probe = replace(plan, preset=probe_of(plan.preset))
     try:
-        ensemble = train(samples, held_out, replace(plan, preset=PROBE), time_budget=time_budget)
+        ensemble = train(samples, held_out, probe, time_budget=time_budget)
     except DivergenceError:
         return math.inf
     if ensemble.interrupted:

@@ -93,8 +93,8 @@ class TableModel:
         pieces of the preset.
     high_cardinality : {"auto", "target", "frequent", "codes", "one-hot", "drop"} or None
         What becomes of a text with more than 256 levels, as `TableEncoder` has it; the first layer
-        embeds "codes". "auto" trains a small network on means of the target and one on codes, and
-        takes what has less error on held-out rows. None, the default, is "auto", or the option of
+        embeds "codes". "auto" trains a network on means of the target and one on codes, and takes
+        what has less error on held-out rows. None, the default, is "auto", or the option of
         `encoder`.
     embedding_width : int or None, default None
         How many inputs of the first layer a code becomes; None for min(16, 1.6·levels^0.56).
@@ -297,7 +297,7 @@ class TableModel:
         """What is trained on: of texts with many levels, codes or means of the target.
 
         Means do better where levels have few rows and say little, codes where they say much. So
-        the error of a small network on held-out rows decides.
+        the error of a network on held-out rows decides.
         """
         means = prepare(self._beyond)
         if self._beyond != "auto" or self._given is not None:
@@ -314,7 +314,7 @@ class TableModel:
         if self._verbose:
             what = "embedded codes" if chosen is codes else "means of the target"
             say(
-                f"{listed(names)}: {what}; the held-out error of a small network is "
+                f"{listed(names)}: {what}; the held-out error of a network is "
                 f"{errors[1]:.4g} with codes, {errors[0]:.4g} with means"
             )
         return chosen

@@ -137,7 +137,7 @@ def chosen(columns, y, **options):
 def test_held_out_rows_decide_for_codes():
     encoder, said = chosen(*sales())
     assert encoder.code_levels == (300,)
-    assert said[0].startswith("shop: embedded codes; the held-out error of a small network is 0.")
+    assert said[0].startswith("shop: embedded codes; the held-out error of a network is 0.")
     assert len(said) == 2
 
 

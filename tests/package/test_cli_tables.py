@@ -361,7 +361,7 @@ def test_texts_of_many_levels_are_embedded_on_request(capsys):
     for option, levels, what in (
         (["--high-cardinality", "codes"], (300,), ""),
         (["--high-cardinality", "target"], (), ""),
-        ([], (300,), "\nshop: embedded codes; the held-out error of a small network is "),
+        ([], (300,), "\nshop: embedded codes; the held-out error of a network is "),
     ):
         assert main(["train", "sales.csv", *quick, *option]) == 0
         assert what in capsys.readouterr().out
