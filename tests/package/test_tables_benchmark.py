@@ -36,6 +36,7 @@ def test_a_short_run(tmp_path, monkeypatch, capsys):
 def test_the_page_has_the_figures_of_the_file():
     module = runpy.run_path(str(PROGRAM))
     found = json.loads((ROOT / "docs/tables.json").read_text())["tables"]
-    names = [name for name in module["PROGRAMS"] if name in found["OJ"]]
-    table = module["markdown"](found, names, module["TABLES"])
-    assert table in (ROOT / "docs/table.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/table.md").read_text(encoding="utf-8")
+    for item, entries in (("OJ", module["TABLES"]), ("InstEval", module["LEVELS"])):
+        names = [name for name in module["PROGRAMS"] if name in found[item]]
+        assert module["markdown"](found, names, entries) in page
