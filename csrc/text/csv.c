@@ -230,7 +230,7 @@ static fastbp_csv_status_t close_block(fastbp_csv_t *csv, const fastbp_csv_block
 /* What the first bytes of a cell say. */
 typedef enum {
     UNKNOWN,
-    PLAIN_NUMBER, /* with nothing around it; it is read */
+    WHOLE,        /* a plain number, or nothing, and no blanks around it; it is read */
     CERTAIN_TEXT, /* without quotes; it is not read */
 } shape_t;
 
@@ -240,15 +240,22 @@ static shape_t next_shape(reader_t *r, record_t *record, fastbp_cell_kind_t *kin
     if (begin == r->end) return UNKNOWN;
     const unsigned char lower = *begin | 0x20;
     if ('a' <= lower && lower <= 'z') return *begin == r->delimiter ? UNKNOWN : CERTAIN_TEXT;
-    *kind = fbp_plain_number(begin, r->end, value, &stop);
-    if (*kind == FASTBP_CELL_TEXT || stop == r->end) return UNKNOWN;
+    if (*begin == '"') return UNKNOWN;
+    if (*begin == r->delimiter && *begin != ' ') {
+        *kind = FASTBP_CELL_EMPTY;
+        *value = NAN;
+        stop = begin;
+    } else {
+        *kind = fbp_plain_number(begin, r->end, value, &stop);
+        if (*kind == FASTBP_CELL_TEXT || stop == r->end) return UNKNOWN;
+    }
     if (*stop != r->delimiter && !is_break(*stop))
         return is_blank(*stop) ? UNKNOWN : CERTAIN_TEXT; /* as in 2026-05-31 */
     if ((size_t)(stop - begin) > FASTBP_CSV_MAX_CELL) return UNKNOWN;
     r->p = stop;
     record->next = after_cell(r, begin);
     record->n_cells++;
-    return PLAIN_NUMBER;
+    return WHOLE;
 }
 
 /* A quiet NaN with a number, 0 to 2^32 - 1, in its lowest bits. */
@@ -274,7 +281,7 @@ static bool read_values(fastbp_csv_t *csv, reader_t *r, record_t *record,
     for (ptrdiff_t j = 0; j < csv->n_columns && record->next == NEXT_CELL; j++) {
         fastbp_cell_kind_t kind = FASTBP_CELL_TEXT;
         const shape_t shape = plain ? next_shape(r, record, &kind, &values[j]) : UNKNOWN;
-        if (shape != PLAIN_NUMBER) {
+        if (shape != WHOLE) {
             cell_t cell;
             bool marked = false;
             if (!next_cell(r, record, &cell)) break;
