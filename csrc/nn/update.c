@@ -420,7 +420,7 @@ static void average_tables(const fastbp_net_t *net, const fbp_tile_t *tile,
     if (o->average == NULL) return;
     fbp_update_t stay = *update;
     stay.rule = FASTBP_RULE_SGD;
-    stay.lr = stay.l1 = stay.l2 = stay.decay = 0;
+    stay.l1 = stay.l2 = stay.decay = 0;
     stay.keep = stay.grad_scale = 1;
     for (ptrdiff_t i = 0; i < all.count; i += most) {
         const ptrdiff_t n = fbp_min(most, all.count - i);

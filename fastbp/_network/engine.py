@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -447,28 +447,44 @@ def _check_numbers(programs: Iterable[Program], what: str, dtype: np.dtype[Any])
             )
 
 
-def _options(layer: Dense) -> _core._LayerOptions:
-    """The fields of the engine's fastbp_layer_options_t."""
-    norm = layer.norm
-    code, eps = (0, 0.0) if norm is None else (norm.code, norm.eps or 0.0)
-    momentum = 0.0 if norm is None else norm.momentum or 0.0
-    limit = layer.max_norm or 0.0
-    of = layer.embedding
-    embedding = (0, 0, 0, False, False)
-    if of is not None:
-        embedding = (of.n_numbers, of.frequencies, of.width, of.relu, of.keep)
-    categories = layer.categories
-    tables = ((), ()) if categories is None else (categories.levels, categories.widths)
-    return (
-        not layer.bias,
-        code,
-        eps,
-        momentum,
-        layer.dropout,
-        layer.residual,
-        limit,
-        layer.non_negative,
-        layer.scale,
-        *embedding,
-        *tables,
+class _LayerOptions(NamedTuple):
+    """The fields of the engine's fastbp_layer_options_t, which `_core.Net` takes."""
+
+    no_bias: bool
+    norm: int
+    norm_eps: float
+    norm_momentum: float
+    dropout: float
+    residual: bool
+    max_norm: float
+    non_negative: bool
+    scale: bool
+    numbers: int
+    n_frequencies: int
+    width: int
+    rectified: bool
+    keeps: bool
+    levels: tuple[int, ...]
+    level_widths: tuple[int, ...]
+
+
+def _options(layer: Dense) -> _LayerOptions:
+    norm, of, categories = layer.norm, layer.embedding, layer.categories
+    return _LayerOptions(
+        no_bias=not layer.bias,
+        norm=0 if norm is None else norm.code,
+        norm_eps=0.0 if norm is None else norm.eps or 0.0,
+        norm_momentum=0.0 if norm is None else norm.momentum or 0.0,
+        dropout=layer.dropout,
+        residual=layer.residual,
+        max_norm=layer.max_norm or 0.0,
+        non_negative=layer.non_negative,
+        scale=layer.scale,
+        numbers=0 if of is None else of.n_numbers,
+        n_frequencies=0 if of is None else of.frequencies,
+        width=0 if of is None else of.width,
+        rectified=of is not None and of.relu,
+        keeps=of is not None and of.keep,
+        levels=() if categories is None else categories.levels,
+        level_widths=() if categories is None else categories.widths,
     )

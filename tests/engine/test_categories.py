@@ -26,12 +26,16 @@ FIRST = {  # what the first layer has besides, on 9 inputs of which the last 3 a
     },
     "alone": {"categories": Categories([3, 40, 2, 9, 300, 1, 2, 5, 6], 16), "scale": True},
     "wide": {"categories": Categories([12, 5], [300, 40]), "norm": "layer"},
+    # 128 units, of which a tile of W has 64: one table ends where the next tile begins
+    "tiles": {"categories": Categories([4] * 8, [15, *[16] * 7])},
 }
 RULES = {
     "sgd": lambda: SGD(0.01, momentum=0.9, weight_decay=0.1),
-    "adamw": lambda: AdamW(0.01, weight_decay=0.3, lr_factors={"embedding": 0.5}),
+    "adamw": lambda: AdamW(0.01, weight_decay=0.3, lr_factors={"embedding": 0.5, "weights": 2.0}),
     "amsgrad": lambda: Adam(0.01, amsgrad=True),
-    "averaged": lambda: Adam(0.01, ema=0.9),
+    "averaged": lambda: Adam(0.01, ema=0.9, weight_decay=0.1),
+    "averaged, decoupled": lambda: AdamW(0.01, ema=0.9, weight_decay=0.3),
+    "averaged, clipped": lambda: AdamW(0.01, ema=0.9, weight_decay=0.3, clip_norm=0.05),
     "clipped": lambda: Adam(0.01, clip_norm=0.05),
     "clipped together": lambda: SGD(0.1, clip_global_norm=0.05),
     "clipped by value": lambda: SGD(0.1, clip_value=0.001, maximize=True),
@@ -102,6 +106,16 @@ def test_gradcheck(name, kind):
     gradcheck(network(name, kind, l2=0.01), *data(name, 7), max_per_block=10)
 
 
+@pytest.mark.parametrize("name", FIRST)
+def test_trainings_agree_with_the_reference(name):
+    X, y = data(name)
+    nets = [network(name, kind) for kind in KINDS]
+    for net in nets:
+        s = np.linspace(0, 1, len(X))
+        net.fit(X, y, sample_weight=s, epochs=2, batch_size=16, optimizer=Adam(0.01))
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 60])
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_agree_with_the_reference(rule, batch_size):
@@ -117,9 +131,10 @@ def test_rules_agree_with_the_reference(rule, batch_size):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("by_hand", [False, True], ids=["train_batch", "step"])
-def test_rows_that_a_batch_does_not_read_stay(rule, by_hand):
-    """… with their moments; those that it reads move."""
+def test_rows_without_a_gradient_stay(rule, by_hand):
+    """… with their moments: those that no sample of the batch reads, or only one with weight 0."""
     net, (X, y) = network(), data(n=12)
+    s = np.arange(12) % 3  # the first sample has no weight, so later rows have to move up
     optimizer = RULES[rule]()
     net.fit(*data(), epochs=1, batch_size=20, optimizer=optimizer)
     before = [net.layers[0].tables[1].copy()]
@@ -131,14 +146,16 @@ def test_rows_that_a_batch_does_not_read_stay(rule, by_hand):
     before += [rows(moment).copy() for moment in optimizer.moments]
     if by_hand and optimizer.extrapolates:
         with optim.extrapolated(net, optimizer):
-            net.value_and_grad(X, y)
+            net.forward(X)
+            net.backward(y, s)
         net.step(optimizer)
     elif by_hand:
-        net.value_and_grad(X, y)
+        net.forward(X)
+        net.backward(y, s)
         net.step(optimizer)
     else:
-        net.train_batch(X, y, optimizer=optimizer)
-    read = np.isin(np.arange(1000), X[:, -2])
+        net.train_batch(X, y, sample_weight=s, optimizer=optimizer)
+    read = np.isin(np.arange(1000), X[s > 0, -2])
     after = [net.layers[0].tables[1], *map(rows, optimizer.moments)]
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old[~read], new[~read])
