@@ -77,7 +77,7 @@ def add_options(parser: options.Parser) -> None:
     group.add_argument(
         "--high-cardinality",
         choices=HIGH_CARDINALITY,
-        help="what becomes of a text with more than 256 levels in a preset: codes are embedded in "
+        help="what becomes of a text with more than 32 levels in a preset: codes are embedded in "
         "the first layer, target is the mean of the target in each level (default: auto)",
     )
     options.add_hole_options(parser)

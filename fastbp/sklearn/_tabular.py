@@ -222,7 +222,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     encoder : TableEncoder or None, default None
         How columns become inputs; a copy of it is fitted. None for that of the preset.
     high_cardinality : {"auto", "target", "frequent", "codes", "one-hot", "drop"} or None
-        What becomes of a text with more than 256 levels, as `TableEncoder` has it; the first layer
+        What becomes of a text with more than 32 levels, as `TableEncoder` has it; the first layer
         embeds "codes". "auto" trains a network on means of the target and one on codes, and takes
         what has less error on held-out rows. None, the default, is "auto", or the option of
         `encoder`.

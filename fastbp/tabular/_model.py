@@ -92,7 +92,7 @@ class TableModel:
         How columns become inputs, as an encoder that need not be fitted. None makes one with the
         pieces of the preset.
     high_cardinality : {"auto", "target", "frequent", "codes", "one-hot", "drop"} or None
-        What becomes of a text with more than 256 levels, as `TableEncoder` has it; the first layer
+        What becomes of a text with more than 32 levels, as `TableEncoder` has it; the first layer
         embeds "codes". "auto" trains a network on means of the target and one on codes, and takes
         what has less error on held-out rows. None, the default, is "auto", or the option of
         `encoder`.
