@@ -266,7 +266,8 @@ typedef struct {
      * 0 … levels[c] − 1, and any other for no category. It becomes level_widths[c] inputs of W: the
      * row of vectors[c][levels[c], level_widths[c]], which are trained, or 0. The engine copies
      * both lists. An update leaves a row of vectors and its moments as they are if all of the
-     * row's gradient is 0; only its average still moves to it. What is refused is as for numbers.
+     * row's gradient is 0; only its running average still moves toward it. What is refused is as
+     * for numbers.
      */
     int n_categories;
     const ptrdiff_t *levels, *level_widths; /* 1 … INT32_MAX, and 1 … 4096 */

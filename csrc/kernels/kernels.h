@@ -329,8 +329,9 @@ enum { FBP_SIDE_ROWS_MAX = 8, FBP_MOST_LANES = 16 };
  * periodic_sums    sums of the gradients of frequency, phase, weight and bias from rows of
  *                  ∂J_i/∂out, times factors[i] unless it is NULL; scratch: fbp_periodic_elems.
  * category_codes   code[i] = the code of row i, −1 for none.
- * category_rows    own[i,:] = table[code[i],:], or the reverse if `back`; both have `width`
- * columns. category_forward  writes the vector of row i, 0 without a category, to out + i·ldo.
+ * category_rows    own[i,:] = table[code[i],:], or the reverse if `back`; rows of both have `width`
+ *                  elements.
+ * category_forward  the vector of row i, 0 without a category, goes to out + i·ldo.
  * category_sums    sums[group[i],:] += f_i delta[i][column:column + width] for the rows with a
  *                  group >= 0, i ascending, with f_i as in norm_gradient; sums[·, width].
  * sparse_forward   z[i] = x_i W + bias for `rows` sparse rows x_i and a dense W; bias may be NULL.

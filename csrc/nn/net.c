@@ -32,6 +32,7 @@ static bool valid_numbers(const fastbp_layer_options_t *has) {
 }
 
 static bool valid_categories(const fastbp_layer_options_t *has) {
+    if (has->n_categories > 0 && (has->levels == NULL || has->level_widths == NULL)) return false;
     for (int c = 0; c < has->n_categories; ++c)
         if (has->levels[c] < 1 || has->levels[c] > INT32_MAX || has->level_widths[c] < 1 ||
             has->level_widths[c] > MOST_VECTOR)
@@ -198,7 +199,9 @@ static bool lay_out(fastbp_net_t *net, const fastbp_spec_t *spec) {
         net->has_scale |= has->scale;
         net->has_embedding |= has->numbers > 0 || has->n_categories > 0;
     }
-    net->n_params = at;
+    net->n_params = net->n_read = at;
+    for (int c = 0; c < net->n_tables; ++c)
+        net->n_read -= (size_t)(net->table[c].levels - 1) * (size_t)net->table[c].width;
     return true;
 }
 

@@ -68,6 +68,7 @@ struct fastbp_net {
     fbp_tile_t *tile;   /* the tiles of every W, layer by layer, units ascending */
     ptrdiff_t n_tiles;
     size_t n_params;
+    size_t n_read; /* parameters that a row reads: all but the other rows of tables */
     ptrdiff_t max_width;
     fbp_net_loss_t loss;
     double l1, l2;

@@ -286,8 +286,7 @@ static fastbp_status_t init(fbp_plan_t *plan, const fastbp_net_t *net, fbp_plan_
     plan->wt = calloc(n_pointers * slots, sizeof *plan->wt);
     plan->factors.a_tiles = calloc(n_forms * slots, sizeof *plan->factors.a_tiles);
     plan->by_batch = calloc(slots, sizeof *plan->by_batch);
-    plan->state_is_cold =
-        state_vectors * net->n_params * net->kernels->elem_size > net->machine->l2;
+    plan->state_is_cold = state_vectors * net->n_read * net->kernels->elem_size > net->machine->l2;
     fastbp_status_t status = FASTBP_ERR_MEMORY;
     if (plan->a != NULL && plan->wt != NULL && plan->factors.a_tiles != NULL &&
         plan->by_batch != NULL) {
@@ -484,13 +483,13 @@ fastbp_status_t fbp_plan_set_dropout(fbp_plan_t *plan, bool on) {
 }
 
 double fbp_work_of(const fastbp_net_t *net, ptrdiff_t rows, fbp_work_t work) {
-    return (double)net->n_params * (work.per_row * (double)rows + work.once);
+    return (double)net->n_read * (work.per_row * (double)rows + work.once);
 }
 
 double fbp_work_per_worker(const fastbp_net_t *net) { return net->machine->min_work; }
 
 ptrdiff_t fbp_rows_for(const fastbp_net_t *net, int workers, fbp_work_t work) {
-    const double each = workers * net->machine->min_work / (double)net->n_params;
+    const double each = workers * net->machine->min_work / (double)net->n_read;
     return fbp_max(1, (ptrdiff_t)ceil((each - work.once) / work.per_row));
 }
 

@@ -24,10 +24,11 @@ typedef struct {
     void *state[1 + FASTBP_MOMENTS]; /* rows of theta and the moments, gathered for an update */
 } fbp_category_scratch_t;
 
-/* The rows of a table that an update gathers at a time; and the power of 2 that is the number of
- * slots for batches of `rows` rows: at least twice that of the groups, so that a search ends after
- * few. */
+/* The rows of a table that an update gathers at a time. */
 ptrdiff_t fbp_table_strip(const fbp_table_t *table);
+
+/* b for batches of `rows` rows, where 2^b is the number of slots: at least twice that of the
+ * groups, so that a search ends after few. */
 int fbp_slot_bits(const fbp_table_t *table, ptrdiff_t rows);
 
 /* Memory that one worker alone writes to while it runs a task. */

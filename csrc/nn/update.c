@@ -248,6 +248,7 @@ static void write_tables(const fbp_batch_t *batch, const fbp_scratch_t *scratch,
             void *to = fbp_at(net, grad, table->at + (size_t)rows.code[i] * width);
             const fbp_mat_t sums = {fbp_at(net, rows.sums, (size_t)i * width), 1, table->width,
                                     table->width};
+            /* to = scale·sums + l2·to: with l2 = 1 it adds */
             const fbp_update_t write = {
                 .grad_scale = scale, .l2 = first ? 0 : 1, .weights = to, .ldw = table->width};
             net->kernels->write_gradient(&write, &sums, to, table->width);
@@ -331,6 +332,7 @@ static void *vector_at(const fastbp_net_t *net, const fastbp_optimizer_t *o, voi
     return vector != NULL ? fbp_at(net, vector, offset - o->state_first) : NULL;
 }
 
+/* The step of one tile of sums and of the state that belongs to them. */
 static void make_step(const fastbp_net_t *net, const fbp_update_t *update, const fbp_mat_t *sums,
                       const fbp_state_tile_t *state) {
     if (update->options) net->kernels->update_rule(update, sums, state);
@@ -341,7 +343,6 @@ static void make_step(const fastbp_net_t *net, const fbp_update_t *update, const
 
 /* Makes the step of `sums` on theta, moments and average, from `offset` on; rows are `ld` apart.
  * For W of Muon, whose sums are one run, it writes the direction to a copy of theta. */
-
 static void apply(const fastbp_net_t *net, const fbp_update_t *update, const fastbp_optimizer_t *o,
                   void *theta, const fbp_mat_t *sums, size_t offset, ptrdiff_t ld) {
     fbp_state_tile_t state = {.theta = fbp_at(net, theta, offset), .ld = ld};

@@ -138,6 +138,14 @@ _NETWORK = {
     "kernelinitializer": "init",
     "precision": "matmul_precision",
 }
+_CATEGORIES = {
+    "numembeddings": "levels",
+    "cardinalities": "levels",
+    "inputdim": "levels",
+    "embeddingdim": "width",
+    "outputdim": "width",
+    "widths": "width",
+}
 _DENSE = {
     "units": "n_out",
     "outfeatures": "n_out",
@@ -304,6 +312,7 @@ HINTS: dict[str, Mapping[str, str]] = {
     | dict.fromkeys(("activation", "init", "output"), _OF_A_LAYER),
     "from_torch": _FROM_TORCH,
     "Dense": _DENSE,
+    "Categories": _CATEGORIES,
     "Loss": _LOSS,
     "optimizer": _OPTIMIZER,
     "EarlyStopping": _EARLY_STOPPING,

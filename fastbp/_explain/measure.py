@@ -345,7 +345,12 @@ class _Step:
     def _bytes(self, l: int, phase: str) -> int:
         """The bytes of a phase: every operand read once, every result written once."""
         (n_in, n_out), batch = self.net.layers[l - 1].W.shape, self.batch
-        sizes = [block.size for block in self.net.layers[l - 1].parameters().values()]
+        parameters, categories = (
+            self.net.layers[l - 1].parameters(),
+            self.net.dense[l - 1].categories,
+        )
+        tables = {} if categories is None else categories.shapes()
+        sizes = [self._rows_read(l) if n in tables else x.size for n, x in parameters.items()]
         W, b, x, out = n_in * n_out, sum(sizes[1:]), batch * n_in, batch * n_out
         output = out if l == len(self.net.layers) else 0
         copies = self._layer(l)["panels"] + self._layer(l)["transposed"]
@@ -363,6 +368,12 @@ class _Step:
         if self._layer(l)["outer"]:
             n_bytes["update"] += n_bytes["gradient"]
         return int(n_bytes[phase])
+
+    def _rows_read(self, l: int) -> int:
+        """The elements of tables that a batch reads, at most."""
+        of = self.net.dense[l - 1].categories
+        pairs = () if of is None else zip(of.levels, of.widths, strict=True)
+        return sum(min(n, self.batch) * width for n, width in pairs)
 
     def _kernel(self, l: int, phase: str) -> str:
         layer = self._layer(l)

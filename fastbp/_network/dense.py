@@ -198,13 +198,14 @@ class Dense:
         if norm is not None and not isinstance(norm, Norm):
             norm = _norm_of(norm)
         if embedding is not None and not isinstance(embedding, Periodic):
+            other = ": write categories=" if isinstance(embedding, Categories) else ""
             raise TypeError(
-                f"embedding must be a fastbp.Periodic, such as Periodic(4); got {embedding!r}"
+                f"embedding must be a fastbp.Periodic, such as Periodic(4); got {embedding!r}{other}"
             )
         if categories is not None and not isinstance(categories, Categories):
             raise TypeError(
                 f"categories must be a fastbp.Categories, such as Categories([12, 300]); got "
-                f"{categories!r}"
+                f"{categories!r}{': write embedding=' if isinstance(categories, Periodic) else ''}"
             )
         checked = {
             "n_out": check.check_positive_int(n_out, "n_out"),

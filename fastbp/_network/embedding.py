@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from math import pi
 
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.keywords import hinting
 from .._types import Array
 
 # The names of the trained parameters in `Dense.shapes`, in the order of theta.
@@ -119,7 +120,8 @@ class Categories:
     this is W times a one-hot vector, read instead of multiplied.
 
     Gradients are sparse: a step reads and changes only the rows whose categories are in its batch,
-    so its time does not grow with the number of levels. A row whose gradient is 0 in all elements
+    so its time does not grow with the number of levels; docs/layers.md names the options with which
+    it does. A row whose gradient is 0 in all elements
     keeps its values and its moments, and has no weight decay in that step, as with `SparseAdam` of
     PyTorch; an average of the parameters moves all rows.
 
@@ -157,11 +159,15 @@ class Categories:
     widths: tuple[int, ...]
     std: float
 
+    @hinting("Categories")
     def __init__(
         self, levels: Iterable[int], width: int | Iterable[int] = 8, std: float = 1.0
     ) -> None:
-        if isinstance(levels, (str, bytes)) or not isinstance(levels, Iterable):
-            raise TypeError(f"levels must be a list with one number each; got {levels!r}")
+        if isinstance(levels, (str, bytes, Set, Mapping)) or not isinstance(levels, Iterable):
+            raise TypeError(
+                "levels must be a list with one number for each category, such as [200] for one "
+                f"with 200 levels; got {levels!r}"
+            )
         found = tuple(_whole(n, f"levels[{i}]", _MOST_LEVELS) for i, n in enumerate(levels))
         if not found:
             raise ValueError("levels is empty; leave out categories if there are none")

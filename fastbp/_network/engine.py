@@ -74,7 +74,7 @@ class EngineBackend:
         if self._whole_rows and isinstance(rows, SparseRows):
             raise TypeError(
                 f"{name} is sparse, and the first layer needs whole rows for its input dropout, "
-                f"embedding or residual: write {name}.toarray()"
+                f"categories, embedding or residual: write {name}.toarray()"
             )
         return rows
 

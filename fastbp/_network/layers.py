@@ -316,21 +316,21 @@ class Layer:
         return {name: views[name] for name in names}
 
     @property
-    def tables(self) -> list[Array]:
-        """The trained vectors (levels, width) of each category; [] if there are none.
+    def tables(self) -> tuple[Array, ...]:
+        """The trained vectors (levels, width) of each category; () if there are none.
 
         They are views: `layer.tables[0][3] = 0` sets the vector of level 3 of the first category.
         """
         return self._tables(self._parameters)
 
     @property
-    def dtables(self) -> list[Array]:
+    def dtables(self) -> tuple[Array, ...]:
         """Gradients of J with respect to `tables`; rows that no sample has read are 0."""
         return self._tables(self._gradients)
 
-    def _tables(self, views: Mapping[str, Array]) -> list[Array]:
+    def _tables(self, views: Mapping[str, Array]) -> tuple[Array, ...]:
         categories = self._dense.categories
-        return [] if categories is None else categories.tables(views[VECTORS])
+        return () if categories is None else tuple(categories.tables(views[VECTORS]))
 
     @property
     def constants(self) -> Constants:

@@ -54,7 +54,10 @@ def _embeddings(g: Graph, layer: Layer, x: str) -> str:
 
 
 def _vectors(g: Graph, table: Array, code: str) -> str:
-    """The rows of a table by their codes (batch, 1); the code −1 is the last row, of zeros."""
+    """The rows of a table by their codes (batch, 1); any other code is the last row, of zeros."""
+    n = float(len(table))
+    known = g("And", g("GreaterOrEqual", code, 0.0), g("Less", code, n))
+    code = g("Where", known, code, n)
     rows = g.array(np.concatenate([table, np.zeros_like(table[:1])]), "table")
     codes = g("Squeeze", g("Cast", code, to=INT64), g.axis(1))
     return g("Gather", rows, codes, axis=0)

@@ -287,12 +287,14 @@ def test_the_first_values_and_their_views():
     net = network("with embedded numbers")
     first = net.layers[0]
     assert [table.shape for table in first.tables] == list(zip(LEVELS, WIDTHS, strict=True))
+    with pytest.raises(TypeError):  # else nothing would be set
+        first.tables[0] = first.tables[0]
     assert first.W.shape == (9 - 3 + 4 * 3 + sum(WIDTHS), 33) and net.widths[0] == 9
     assert first.tables[1].std() == pytest.approx(0.5, rel=0.05)
     assert list(first.embedding) == ["frequencies", "phases", "projections", "offsets"]
     first.tables[0][...] = 0.25
     assert (first.parameters()["vectors"][:35] == 0.25).all()
-    assert net.layers[1].tables == net.layers[1].dtables == []
+    assert net.layers[1].tables == net.layers[1].dtables == ()
     assert "3 categories" in net.summary()
     X, y = data()
     net.value_and_grad(X, y)
@@ -304,7 +306,11 @@ def test_the_first_values_and_their_views():
     ("make", "error", "message"),
     [
         (lambda: Categories([]), ValueError, "levels is empty"),
-        (lambda: Categories(7), TypeError, "levels must be a list with one number each; got 7"),
+        (lambda: Categories(7), TypeError, r"such as \[200\] for one with 200 levels; got 7"),
+        (lambda: Categories({3, 4}), TypeError, "levels must be a list"),
+        (lambda: Categories([7], embedding_dim=8), TypeError, "width"),
+        (lambda: Dense(2, embedding=Categories([3])), TypeError, "write categories="),
+        (lambda: Dense(2, categories=Periodic(3)), TypeError, "write embedding="),
         (lambda: Categories([3, 0]), ValueError, r"levels\[1\] must be at least 1"),
         (lambda: Categories([2**31]), ValueError, r"levels\[0\] must be at most 2147483647"),
         (lambda: Categories([3], 0), ValueError, "width must be at least 1"),
@@ -369,6 +375,18 @@ def test_wrong_codes_are_refused_before_anything_changes(kind, code):
     np.testing.assert_array_equal(net.theta, before)
 
 
+def test_the_work_of_a_step_does_not_grow_with_the_levels():
+    """… so that small steps do not wake threads, and explain does not count what nobody reads."""
+    found = []
+    for n in (1000, 100_000):
+        layers = [Dense(16, "relu", categories=Categories([n])), Dense(1)]
+        net = Network.from_layers(3, layers, seed=0)
+        X, y = np.zeros((64, 3), np.float32), np.zeros((64, 1), np.float32)
+        text = str(net.explain(X, y, batch_size=64, seconds=0.01))
+        found.append(text.partition("MFLOP")[0].split()[-1])
+    assert found[0] == found[1]
+
+
 def test_the_engine_itself_reads_nothing_for_codes_out_of_range():
     """Another thread may change X after it was checked."""
     net, (X, _) = network(), data(n=8)
@@ -424,6 +442,19 @@ def test_c_gives_the_predictions_of_the_network(dtype, tmp_path):
         np.testing.assert_allclose(
             predicted_in_c(library, net, X, key), net.predict(X), **TOLERANCE[dtype]
         )
+
+
+@pytest.mark.once
+def test_exports_take_codes_that_are_none_as_no_category(tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    net, (X, _) = network(dtype="float32"), data(n=5, dtype="float32")
+    X[:, 6] = -1
+    expected = net.predict(X)
+    model, library = export.onnx(net), compiled(export.c(net, name="net"), tmp_path)
+    for code in (7, -2, -8, 100, np.nan):
+        X[:, 6] = code
+        for found in (predicted_in_onnx(model, X), predicted_in_c(library, net, X, "net")):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.once
