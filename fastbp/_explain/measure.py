@@ -345,12 +345,10 @@ class _Step:
     def _bytes(self, l: int, phase: str) -> int:
         """The bytes of a phase: every operand read once, every result written once."""
         (n_in, n_out), batch = self.net.layers[l - 1].W.shape, self.batch
-        parameters, categories = (
-            self.net.layers[l - 1].parameters(),
-            self.net.dense[l - 1].categories,
-        )
+        categories = self.net.dense[l - 1].categories
         tables = {} if categories is None else categories.shapes()
-        sizes = [self._rows_read(l) if n in tables else x.size for n, x in parameters.items()]
+        parameters = self.net.layers[l - 1].parameters().items()
+        sizes = [self._rows_read(l) if name in tables else x.size for name, x in parameters]
         W, b, x, out = n_in * n_out, sum(sizes[1:]), batch * n_in, batch * n_out
         output = out if l == len(self.net.layers) else 0
         copies = self._layer(l)["panels"] + self._layer(l)["transposed"]

@@ -198,9 +198,9 @@ class Dense:
         if norm is not None and not isinstance(norm, Norm):
             norm = _norm_of(norm)
         if embedding is not None and not isinstance(embedding, Periodic):
-            other = ": write categories=" if isinstance(embedding, Categories) else ""
+            way = ": write categories=" if isinstance(embedding, Categories) else ""
             raise TypeError(
-                f"embedding must be a fastbp.Periodic, such as Periodic(4); got {embedding!r}{other}"
+                f"embedding must be a fastbp.Periodic, such as Periodic(4); got {embedding!r}{way}"
             )
         if categories is not None and not isinstance(categories, Categories):
             raise TypeError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import pi
 
@@ -163,7 +164,8 @@ class Categories:
     def __init__(
         self, levels: Iterable[int], width: int | Iterable[int] = 8, std: float = 1.0
     ) -> None:
-        if isinstance(levels, (str, bytes, Set, Mapping)) or not isinstance(levels, Iterable):
+        unordered = isinstance(levels, (str, bytes, AbstractSet, Mapping))
+        if unordered or not isinstance(levels, Iterable):
             raise TypeError(
                 "levels must be a list with one number for each category, such as [200] for one "
                 f"with 200 levels; got {levels!r}"

@@ -217,6 +217,7 @@ CALLS = {
     "Network": [fastbp.Network],
     "from_layers": [fastbp.Network.from_layers],
     "Dense": [Dense],
+    "Categories": [fastbp.Categories],
     "from_torch": [fastbp.export.from_torch],
     "Loss": [],  # its options depend on its name
     "EarlyStopping": [fastbp.callbacks.EarlyStopping],
