@@ -370,7 +370,7 @@ class _Step:
     def _rows_read(self, l: int) -> int:
         """The elements of tables that a batch reads, at most."""
         of = self.net.dense[l - 1].categories
-        pairs = () if of is None else zip(of.levels, of.widths, strict=True)
+        pairs = () if of is None else zip(of.levels, of.width, strict=True)
         return sum(min(n, self.batch) * width for n, width in pairs)
 
     def _kernel(self, l: int, phase: str) -> str:

@@ -132,7 +132,8 @@ class Categories:
         How many levels each category has, 1 to 2³¹ − 1; those of a float32 network at most 2²⁴,
         since its inputs hold larger codes only roughly.
     width : int or sequence of int, default 8
-        How many inputs of W each becomes, 1 to 4096: one number for all, or one each.
+        How many inputs of W each becomes, 1 to 4096: one number for all, or one each. The attribute
+        has one each.
     std : float, default 1.0
         Standard deviation of the first tables, whose mean is 0; greater than 0.
 
@@ -157,7 +158,7 @@ class Categories:
     """
 
     levels: tuple[int, ...]
-    widths: tuple[int, ...]
+    width: tuple[int, ...]
     std: float
 
     @hinting("Categories")
@@ -184,24 +185,24 @@ class Categories:
             )
         for name, value in (
             ("levels", found),
-            ("widths", widths),
+            ("width", widths),
             ("std", check.check_positive(std, "std")),
         ):
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        same = len(set(self.widths)) == 1
-        width = self.widths[0] if same else list(self.widths)
+        same = len(set(self.width)) == 1
+        width = self.width[0] if same else list(self.width)
         std = "" if self.std == 1 else f", std={self.std}"
         return f"Categories({list(self.levels)}, width={width}{std})"
 
     def n_outputs(self, n_in: int) -> int:
         """How many inputs W has, of n_in inputs of which the last are categories."""
-        return n_in - len(self.levels) + sum(self.widths)
+        return n_in - len(self.levels) + sum(self.width)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of the tables, one after another in one vector of theta."""
-        return {VECTORS: (sum(n * w for n, w in zip(self.levels, self.widths, strict=True)),)}
+        return {VECTORS: (sum(n * w for n, w in zip(self.levels, self.width, strict=True)),)}
 
     def rows(self) -> Array:
         """Where each row of the tables begins in that vector.
@@ -209,7 +210,7 @@ class Categories:
         >>> Categories([3, 2], [2, 4]).rows()
         array([ 0,  2,  4,  6, 10])
         """
-        sizes = np.repeat(self.widths, self.levels)
+        sizes = np.repeat(self.width, self.levels)
         starts: Array = np.cumsum(sizes) - sizes
         return starts
 
@@ -220,7 +221,7 @@ class Categories:
         [[[0], [1]], [[2, 3]]]
         """
         found, start = [], 0
-        for n, width in zip(self.levels, self.widths, strict=True):
+        for n, width in zip(self.levels, self.width, strict=True):
             found.append(vectors[start : start + n * width].reshape(n, width))
             start += n * width
         return found
@@ -242,6 +243,10 @@ class Categories:
     def check_codes(self, X: Array, name: str) -> None:
         """ValueError if the last columns of X are not codes, or −1."""
         first = X.shape[1] - len(self.levels)
+        if len(X) == 1:  # then the calls of NumPy take longer than all the rest
+            pairs = zip(X[0, first:].tolist(), self.levels, strict=True)
+            if all(-1 <= code < n and code % 1 == 0 for code, n in pairs):
+                return
         levels = np.array(self.levels)
         for start in range(0, len(X), _CHUNK):
             codes = X[start : start + _CHUNK, first:]

@@ -486,5 +486,5 @@ def _options(layer: Dense) -> _LayerOptions:
         rectified=of is not None and of.relu,
         keeps=of is not None and of.keep,
         levels=() if categories is None else categories.levels,
-        level_widths=() if categories is None else categories.widths,
+        level_widths=() if categories is None else categories.width,
     )

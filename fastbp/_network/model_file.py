@@ -385,7 +385,7 @@ def _options(layer: Layer, fields: Fields) -> dict[str, object]:
     if "embedding" in fields and dense.embedding is not None:
         options["embedding"] = asdict(dense.embedding)
     if "categories" in fields and (of := dense.categories) is not None:
-        options["categories"] = {"levels": of.levels, "width": of.widths, "std": of.std}
+        options["categories"] = {"levels": of.levels, "width": of.width, "std": of.std}
     return options
 
 

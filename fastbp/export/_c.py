@@ -304,7 +304,7 @@ def _embeddings(net: Network, prefix: str) -> Iterator[str]:
 def _categories(categories: Categories, column: int, unit: int, prefix: str) -> Iterator[str]:
     """The vectors of the categories from column x[column] on, which are e[unit] and so on."""
     start = 0
-    for n, width in zip(categories.levels, categories.widths, strict=True):
+    for n, width in zip(categories.levels, categories.width, strict=True):
         yield "    {\n"
         yield f"        const real code = x[{column}];\n"
         yield f"        const long k = code >= 0 && code < R({n}) ? (long)code : -1;\n"

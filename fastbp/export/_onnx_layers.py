@@ -41,7 +41,7 @@ def _embeddings(g: Graph, layer: Layer, x: str) -> str:
     dense, parts, first = layer.dense, [], 0
     last = layer.W.shape[0]
     if dense.categories is not None:
-        last -= sum(dense.categories.widths)
+        last -= sum(dense.categories.width)
     if dense.embedding is not None:
         first = dense.embedding.n_numbers
         last -= first * (dense.embedding.width - 1)

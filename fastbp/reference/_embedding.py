@@ -36,7 +36,7 @@ def embedding_gradients(
     if dense.categories is not None:
         sums[VECTORS] = np.zeros_like(blocks[VECTORS])
         tables = dense.categories.tables(sums[VECTORS])
-        start = g.shape[1] - sum(dense.categories.widths)
+        start = g.shape[1] - sum(dense.categories.width)
         codes = _categories(dense.categories, blocks, X)[1]
         for table, own in zip(tables, codes, strict=True):
             known = own >= 0

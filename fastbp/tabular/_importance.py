@@ -71,7 +71,7 @@ def _with_vectors(
         np.where(of[:, None] < 0, 0, table[of])
         for of, table in zip(codes, net.layers[0].tables, strict=True)
     ]
-    starts = np.cumsum([first, *categories.widths])
+    starts = np.cumsum([first, *categories.width])
     ranges = [*map(np.arange, starts[:-1], starts[1:])]
     moved = [
         np.concatenate([place[place < first], *(ranges[i - first] for i in place if i >= first)])

@@ -370,6 +370,8 @@ def test_wrong_codes_are_refused_before_anything_changes(kind, code):
     for call in (net.predict, net.forward, lambda X: net.fit(X, y), lambda X: net.loss(X, y)):
         with pytest.raises(ValueError, match=message):
             call(X)
+    with pytest.raises(ValueError, match="in row 0, column 6"):
+        net.predict(X[31:32])
     with pytest.raises(ValueError, match=message):
         net.train_batch(X, y, optimizer=SGD(0.1))
     np.testing.assert_array_equal(net.theta, before)

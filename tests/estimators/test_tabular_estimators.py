@@ -217,7 +217,7 @@ def test_texts_of_many_levels_are_embedded_on_request(kind):
     options = {"high_cardinality": "codes", "embedding_width": 3}
     model = quick(kind, **options).fit(X, y)
     assert model.model_.encoder.code_levels == (300,)
-    assert model.model_.networks[0].dense[0].categories.widths == (3,)
+    assert model.model_.networks[0].dense[0].categories.width == (3,)
     assert model.feature_importances_.sum() == pytest.approx(1)
     assert clone(model).get_params()["embedding_width"] == 3
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))

@@ -55,7 +55,7 @@ def test_the_first_layer_embeds_the_codes(option, width):
     model = quick(**option).fit(*sales())
     for net in model.networks:
         assert net.dense[0].categories.levels == (300,)
-        assert net.dense[0].categories.widths == (width,)
+        assert net.dense[0].categories.width == (width,)
         assert net.dense[1].categories is None
         assert [table.shape for table in net.layers[0].tables] == [(300, width)]
 
