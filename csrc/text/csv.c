@@ -234,6 +234,9 @@ typedef enum {
     CERTAIN_TEXT, /* without quotes; it is not read */
 } shape_t;
 
+/* Whether a blank of ASCII or Unicode may begin with a byte. */
+static bool may_be_blank(char c) { return (unsigned char)c <= ' ' || (unsigned char)c >= 0x80; }
+
 /* Most cells are plain numbers, whose end need not be looked for, or begin as no number does. */
 static shape_t next_shape(reader_t *r, record_t *record, fastbp_cell_kind_t *kind, double *value) {
     const char *begin = r->p, *stop;
@@ -250,7 +253,7 @@ static shape_t next_shape(reader_t *r, record_t *record, fastbp_cell_kind_t *kin
         if (*kind == FASTBP_CELL_TEXT || stop == r->end) return UNKNOWN;
     }
     if (*stop != r->delimiter && !is_break(*stop))
-        return is_blank(*stop) ? UNKNOWN : CERTAIN_TEXT; /* as in 2026-05-31 */
+        return may_be_blank(*stop) ? UNKNOWN : CERTAIN_TEXT; /* the latter as in 2026-05-31 */
     if ((size_t)(stop - begin) > FASTBP_CSV_MAX_CELL) return UNKNOWN;
     r->p = stop;
     record->next = after_cell(r, begin);

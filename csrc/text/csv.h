@@ -4,10 +4,10 @@
  * texts, and is safe on any bytes.
  *
  * Cells are separated by a delimiter, records by \n, \r or \r\n. Lines with blanks only, and
- * comments, are skipped. Blanks around a cell are dropped. A cell in "…" may hold delimiters and
- * line breaks, and
- * "" in it is one quote. The caller hands in blocks that begin at a record; what one call leaves
- * unused, the caller hands in again at the start of the next block. */
+ * comments, are skipped. Blanks around a cell are dropped; those of Unicode only say nothing about
+ * its kind. A cell in "…" may hold delimiters and line breaks, and "" in it is one quote. The
+ * caller hands in blocks that begin at a record; what one call leaves unused, the caller hands in
+ * again at the start of the next block. */
 #ifndef FASTBP_TEXT_CSV_H
 #define FASTBP_TEXT_CSV_H
 

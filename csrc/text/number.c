@@ -331,10 +331,38 @@ static fastbp_cell_kind_t after_minus(const char *p, const char *end, char decim
     return fbp_cell(text, text + 1 + size, decimal, thousands, value, marked);
 }
 
+/* ---- blanks ---- */
+
+/* The bytes of the blank at p < end, 0 if there is none: those that str.strip of Python removes. */
+static size_t blank_at(const char *p, const char *end) {
+    const unsigned char c = (unsigned char)p[0];
+    if (c < 0x80) return (0x09 <= c && c <= 0x0d) || (0x1c <= c && c <= 0x20);
+    if (end - p < 2) return 0;
+    const unsigned char d = (unsigned char)p[1];
+    if (c == 0xc2) return d == 0x85 || d == 0xa0 ? 2 : 0; /* U+0085, U+00a0 */
+    if (end - p < 3) return 0;
+    const unsigned char e = (unsigned char)p[2];
+    bool found = (c == 0xe1 && d == 0x9a && e == 0x80) ||              /* U+1680 */
+                 (c == 0xe2 && d == 0x80 && 0x80 <= e && e <= 0x8a) || /* U+2000 … U+200a */
+                 (c == 0xe2 && d == 0x80 && (e == 0xa8 || e == 0xa9 || e == 0xaf)) ||
+                 (c == 0xe2 && d == 0x81 && e == 0x9f) || /* U+205f */
+                 (c == 0xe3 && d == 0x80 && e == 0x80);   /* U+3000 */
+    return found ? 3 : 0;
+}
+
+/* The bytes of the blank that ends at end > p, 0 if there is none. */
+static size_t blank_before(const char *p, const char *end) {
+    for (size_t size = 1; size <= 3 && size <= (size_t)(end - p); size++)
+        if (blank_at(end - size, end) == size) return size;
+    return 0;
+}
+
 fastbp_cell_kind_t fbp_cell(const char *p, const char *end, char decimal, char thousands,
                             double *value, bool *marked) {
     *value = NAN;
     *marked = false;
+    for (size_t size; p < end && (size = blank_at(p, end)) > 0;) p += size;
+    for (size_t size; p < end && (size = blank_before(p, end)) > 0;) end -= size;
     if (p == end) return FASTBP_CELL_EMPTY;
     if (end - p >= MINUS_SIZE && memcmp(p, MINUS, MINUS_SIZE) == 0)
         return after_minus(p, end, decimal, thousands, value, marked);

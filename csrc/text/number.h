@@ -12,8 +12,9 @@
 fastbp_cell_kind_t fbp_plain_number(const char *p, const char *end, double *value,
                                     const char **stop);
 
-/* The kind of the cell [p, end). Sets *value, NaN for EMPTY and TEXT and infinity for numbers
- * beyond double, and *marked to whether a decimal comma or a thousands mark was read. */
+/* The kind of the cell [p, end), without blanks of Unicode around it. Sets *value, NaN for EMPTY
+ * and TEXT and infinity for numbers beyond double, and *marked to whether a decimal comma or a
+ * thousands mark was read. */
 fastbp_cell_kind_t fbp_cell(const char *p, const char *end, char decimal, char thousands,
                             double *value, bool *marked);
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .._checks.size_limit import MAX_BYTES
+from .._checks.words import counted
 from .._core import CELL_KINDS
 from .._types import Array
 from ..errors import DataError
@@ -93,11 +94,9 @@ class Cells:
                 texts, codes = self.others([column])[column]
                 missing = {-1, *self.missing_words(column), *np.flatnonzero(texts == "").tolist()}
                 rows = (i for i, code in enumerate(codes.tolist()) if code not in missing)
-                row = next(rows, None)
-                if row is None:  # its only words are blanks of Unicode
-                    continue
+                row = next(rows)
                 such = f"such as {shortened(texts[codes[row]])} (in {self.place(row)})"
-                what = f"has numbers and {self.n_words(column):,} cells of text, {such}"
+                what = f"has numbers and {counted(self.n_words(column), 'cell')} of text, {such}"
                 notes.append(f"{self.called(column)} {what}, and is read as text")
         return notes
 

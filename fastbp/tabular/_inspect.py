@@ -342,7 +342,7 @@ def _why(cells: Cells, table: Table, i: int) -> str:
             return "codes: leading zeros, or an exponent without a sign or point"
         mixed = numbers + kinds["zeros"] + kinds["padded"]
         if mixed:
-            return f"numbers ({mixed:,} cells) and text ({cells.n_words(column):,})"
+            return f"numbers ({counted(mixed, 'cell')}) and text ({cells.n_words(column):,})"
         return "no cell is a plain number"
     if numbers == 0:
         return "no cell has a value"

@@ -306,7 +306,7 @@ class Scan:
         """Raise DataError if the last of the texts is wrong."""
         if error is not None:
             row = np.flatnonzero(codes == len(texts) - 1)[0]
-            raise not_utf8(self.source, self.lines[row], column, error)
+            raise _no_text(self.file, self.lines[row], column, error)
 
 
 def _object_array(texts: Sequence[str]) -> Array:
@@ -427,7 +427,7 @@ class _Numbers:
         for column in range(width):
             texts, error, _ = cells.take(column)
             if isinstance(error, UnicodeDecodeError):
-                raise not_utf8(source, self.lines[0], column, error)
+                raise _no_text(self.file, self.lines[0], column, error)
             head += texts or []
         self.head = tuple(head)
         return start + used
@@ -516,10 +516,14 @@ def other_delimiter(cell: str, format: Format) -> str | None:
     return next((name for mark, name in marks if mark in cell and mark != format.delimiter), None)
 
 
-def not_utf8(source: str, line: int, column: int, error: ValueError) -> DataError:
-    """Return the error for a cell that is not UTF-8 text."""
+def _no_text(file: TextFile, line: int, column: int, error: ValueError) -> DataError:
+    """Return the error for a cell that is not UTF-8 text, or has a NUL byte."""
     what = f"expected UTF-8 text: {error}; name its encoding (such as --encoding cp1252)"
-    return DataError(f"{source}, line {line}, column {column + 1}: {what}")
+    if not isinstance(error, UnicodeDecodeError):
+        what = f"{error}, which no table of text has"
+        if file.encoding == "utf-8" and not file.recoded:
+            what += "; is it in another encoding (such as --encoding utf-16-le)?"
+    return DataError(f"{file.source}, line {line}, column {column + 1}: {what}")
 
 
 def _pass(format: Format, n_columns: int) -> CsvPass:

@@ -87,6 +87,25 @@ def test_the_minus_sign_of_unicode_is_read(text, format, value):
     assert read_cell(text, **format) == ("number", value)
 
 
+def test_blanks_of_unicode_around_a_number_do_not_count():
+    """All that str.strip removes, and no other character."""
+    blanks = [chr(c) for c in range(0x110000) if chr(c).isspace()]
+    for blank in blanks:
+        inside = blank if blank not in "\r\n" else ""  # which would end the cell
+        assert read_cell(f"{inside}27{inside}") == ("digits", 27.0), ascii(blank)
+        assert read_cell(f"7\u2003{inside}a")[0] == "text"
+        assert read_cell(f'"{blank}"')[0] == "empty", ascii(blank)
+    assert read_cell("\u00a0 \u2212007\u3000\u2003") == ("padded", -7.0)
+    assert read_cell("\u00a01.234,5\u00a0", ",", ".") == ("number", 1234.5)
+    assert read_cell("\u00a01\u00a0234\u00a0", ".", " ") == ("number", 1234.0)
+    others = ["\0", "\x1b", "\x7f", "\x84", "\u167f", "\u1681", "\u180e", "\u200b", "\u2027"]
+    others += ["\u202e", "\u2030", "\u2060", "\u2fff", "\u3001", "\ufeff", "\u00e9"]
+    for other in others:
+        assert not other.isspace()
+        for text in (other, f"27{other}", f"{other}27"):
+            assert read_cell(text)[0] == "text", ascii(text)
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 25))
 def test_doubles_are_read_as_by_python(number, digits):
     for text in (repr(number), f"{number:.{digits}e}", f"{number:.{digits}f}"):
@@ -429,7 +448,9 @@ def test_a_file_that_changes_between_passes(tmp_path):
         (b"1,2\n" + b"3" * 131_073 + b",4\n", {}, "line 2: a cell has more than 131,072 bytes"),
         (b"1," * 100_000 + b"1", {}, "100,001 columns; at most 100,000"),
         (b"\xff\xfe1\x00\x00\xd8", {}, "line 1: expected utf-16 text: unexpected end"),
-        (b"a\0b,2\n", {}, "line 1, column 1: .*NUL"),
+        (b"a\0b,2\n", {}, "line 1, column 1: it contains a NUL byte, .*--encoding utf-16-le"),
+        (b"a,2\nb\0,2\n", {"encoding": "latin-1"}, "line 2, column 1: it contains a NUL .* has$"),
+        ("a,2\nb\0,2\n".encode("utf-16"), {}, "line 2, column 1: it contains a NUL byte, .* has$"),
         (b"a,2\n\xe9,3\n", {}, "line 2, column 1: expected UTF-8 text"),
         (b"1,5,2,5\n", {"decimal": ","}, "no number contains ',', which also separates cells"),
     ],

@@ -121,6 +121,8 @@ def test_a_column_of_words_with_some_numbers_is_text(write):
     assert table.text[0].tolist() == ["f", "4", "r", None, "f", "NA"]
     what = "has numbers and 3 cells of text, such as 'f' (in line 2), and is read as text"
     assert table.notes[0] == f"column 1 ('x') {what}"
+    one = read_table(write(column("1", "1", "2", "2", "1", "2", "f")), **KEEP)
+    assert one.notes[0].startswith("column 1 ('x') has numbers and 1 cell of text, such as 'f'")
     same = table_of({"x": ["f", 4, "r", None, "f", "NA"]}, **KEEP)
     assert same.text[0].tolist() == ["f", "4", "r", None, "f", "NA"]
     assert same.notes[0] == "column 'x' has numbers and text, and is read as text"
@@ -135,7 +137,27 @@ def test_a_blank_of_unicode_among_codes_is_a_hole(tmp_path):
     path = tmp_path / "codes.csv"
     path.write_text("a,b\n007,1\n8,2\n\u2003,3\n009,1\n", encoding="utf-8")
     table = read_table(path, missing="keep")
-    assert table.text[0].tolist() == ["007", "8", None, "009"] and table.notes == ()
+    assert table.text[0].tolist() == ["007", "8", None, "009"]
+    assert len(table.notes) == 1 and "contains codes such as 007" in table.notes[0]
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\x1c", "\u3000\u2003"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_blank_of_unicode_among_numbers_is_a_hole(tmp_path, blank, encoding):
+    path = tmp_path / "numbers.csv"
+    path.write_text(f"a,b\n{blank},1\n5,2\n{blank}6{blank},3\n,1\n", encoding=encoding)
+    table = read_table(path, missing="keep", encoding=encoding)
+    np.testing.assert_array_equal(table.values[:, 0], [np.nan, 5, 6, np.nan])
+    assert not table.text
+    with pytest.raises(DataError, match="2 empty cells .first in line 2."):
+        read_table(path, encoding=encoding)
+
+
+def test_a_no_break_space_of_latin_1_is_a_hole(tmp_path):
+    path = tmp_path / "numbers.csv"
+    path.write_bytes(b"a,b\n\xa0,1\n5\xa0,2\n")
+    table = read_table(path, missing="keep", encoding="latin-1")
+    np.testing.assert_array_equal(table.values[:, 0], [np.nan, 5])
 
 
 def test_a_column_without_a_value(write):

@@ -52,6 +52,11 @@ KINDS = {
 }
 
 
+def test_a_number_among_texts(write):
+    report = inspect(write("x,y\na,1\nb,0\n3,1\n"))
+    assert report["x"].why == "numbers (1 cell) and text (2)"
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_kinds(write, name):
     cell, kind, why = KINDS[name]

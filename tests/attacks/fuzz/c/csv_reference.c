@@ -100,8 +100,32 @@ static void read_copy(const fastbp_csv_t *format, const char *text, size_t size,
     if (cell->marked && cell->kind == FASTBP_CELL_DIGITS) cell->kind = FASTBP_CELL_NUMBER;
 }
 
+/* The blanks around a number that do not count: those of str.strip in Python. */
+static const char *const blanks[] = {
+    "\t",           "\n",           "\v",           "\f",           "\r",
+    "\x1c",         "\x1d",         "\x1e",         "\x1f",         " ",
+    "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
+    "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
+    "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
+    "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
+
+/* Takes one blank from the start or else the end of a cell; false if there is none. */
+static bool strip_one(const char **text, size_t *size) {
+    for (size_t i = 0; i < sizeof blanks / sizeof blanks[0]; ++i) {
+        const size_t n = strlen(blanks[i]);
+        if (*size < n) continue;
+        const bool starts = memcmp(*text, blanks[i], n) == 0;
+        if (!starts && memcmp(*text + *size - n, blanks[i], n) != 0) continue;
+        *text += starts ? n : 0;
+        *size -= n;
+        return true;
+    }
+    return false;
+}
+
 /* A minus sign, U+2212, counts as a hyphen, but for a number that is too long for marks. */
 void reference_cell(const fastbp_csv_t *format, const char *text, size_t size, ref_cell_t *cell) {
+    while (strip_one(&text, &size)) continue;
     char *own = exact(size + 2, 1), *hyphen = exact(size + 2, 1);
     const bool minus = size > 3 && size - 2 <= 128 && memcmp(text, "\xe2\x88\x92", 3) == 0 &&
                        text[3] != '+' && text[3] != '-';
