@@ -46,6 +46,7 @@ from ._learned import (
     text_column,
 )
 from ._table import Table, infer_task
+from ._unseen import warn_of_unseen
 
 NUMBERS = ("robust", "quantile", "standard", "none")
 HIGH_CARDINALITY = ("auto", "target", "frequent", "codes", "one-hot", "drop")
@@ -548,6 +549,13 @@ class TableEncoder:
             infinite, or, scaled, too large for `dtype`.
         TypeError, ValueError
             The encoder is not fitted, or `dtype` is invalid.
+
+        Warns
+        -----
+        UserWarning
+            X is no Table, and a column that was text in training holds numbers, at least half of
+            which are no levels of the training rows; or it has at least 20 texts, and none of them
+            is such a level.
         """
         return self._returned(self._inputs_for(X, dtype), X)
 
@@ -576,9 +584,11 @@ class TableEncoder:
         if isinstance(X, Table):
             return columns_in(X, self._used())
         dated = [name for name, kind in self.kinds.items() if kind == "date"]
-        return table_of(
+        table = table_of(
             X, self.features, self.categories, dated=dated, missing="keep", dates="parse"
         )
+        warn_of_unseen(self._used(), table, X)
+        return table
 
     def _inputs(
         self, columns: Sequence[Column], table: Table, dtype: np.dtype, crossed: dict[int, Array]

@@ -413,7 +413,8 @@ class TableModel:
         """The class of each row (n,), or the numbers, (n,) or (n, k), in float64.
 
         X is as for `fit`. Columns are found by name, further ones are left out. Raises DataError
-        if a column is missing, or holds another kind of cells than in `fit`.
+        if a column is missing, or holds another kind of cells than in `fit`. Warns as
+        `TableEncoder.transform` does.
         """
         return self._fitted().values(self._outputs(X))
 
