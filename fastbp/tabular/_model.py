@@ -305,6 +305,10 @@ class TableModel:
         names = [c.name for c in means.encoder._known() if c.number_names and c.kind == "text"]
         if not names:
             return means
+        if self._limit is not None and time.perf_counter() - start > self._limit / 2:
+            if self._verbose:
+                say(f"{listed(names)}: means of the target; time_limit leaves no time to compare")
+            return means
         codes = prepare("codes")
         errors = []
         for each in (means, codes):

@@ -185,6 +185,12 @@ def test_a_time_limit_that_is_too_short_takes_means():
     assert chosen(*sales(), time_limit=1e-6)[0].code_levels == ()
 
 
+def test_a_time_limit_that_is_half_used_up_compares_nothing():
+    encoder, said = chosen(*sales(), time_limit=1e-6)
+    assert "shop mean" in encoder.get_feature_names_out()
+    assert said[0] == "shop: means of the target; time_limit leaves no time to compare"
+
+
 def test_ctrl_c_while_inputs_are_compared_keeps_no_model(monkeypatch):
     def interrupted(*_, **__):
         return Ensemble([], [], shared=False, histories=[], interrupted=True)
