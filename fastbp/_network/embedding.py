@@ -17,7 +17,7 @@ from .._types import Array
 EMBEDDED = ("frequencies", "phases", "projections", "offsets")
 VECTORS = "vectors"
 _MOST_OUTPUTS, _MOST_FREQUENCIES = 64, 4096  # of the engine
-_MOST_LEVELS, _MOST_WIDTH = 2**31 - 1, 4096
+_MOST_LEVELS, MOST_WIDTH = 2**31 - 1, 4096
 _CHUNK = 65536  # rows whose codes are checked at a time
 
 
@@ -175,9 +175,9 @@ class Categories:
         if not found:
             raise ValueError("levels is empty; leave out categories if there are none")
         if isinstance(width, Iterable) and not isinstance(width, (str, bytes)):
-            widths = tuple(_whole(w, f"width[{i}]", _MOST_WIDTH) for i, w in enumerate(width))
+            widths = tuple(_whole(w, f"width[{i}]", MOST_WIDTH) for i, w in enumerate(width))
         else:
-            widths = (_whole(width, "width", _MOST_WIDTH),) * len(found)
+            widths = (_whole(width, "width", MOST_WIDTH),) * len(found)
         if len(widths) != len(found):
             raise ValueError(
                 f"width has {len(widths)} numbers, and levels has {len(found)}: give one number "

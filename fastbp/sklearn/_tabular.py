@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
 
 from .._checks.columns import column_names
 from .._checks.keywords import hinting
+from .._network.embedding import MOST_WIDTH
 from .._types import Array
 from ..history import History
 from ..tabular import TableEncoder, TableModel
@@ -38,6 +39,13 @@ from ._arrays import (
 from ._callbacks import warn_user
 
 _MAX_SEED = 2**31
+
+
+class _Number(Interval):
+    """An interval without True and False, which Python has as numbers."""
+
+    def is_satisfied_by(self, val: object) -> bool:
+        return not isinstance(val, (bool, np.bool_)) and bool(super().is_satisfied_by(val))
 
 
 class BaseTabular(BaseEstimator):
@@ -57,15 +65,15 @@ class BaseTabular(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "preset": [StrOptions(set(NAMES))],
-        "n_members": [Interval(Integral, 1, None, closed="left"), None],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "n_members": [_Number(Integral, 1, None, closed="left"), None],
+        "max_iter": [_Number(Integral, 1, None, closed="left"), None],
         "encoder": [TableEncoder, None],
         "high_cardinality": [StrOptions(set(HIGH_CARDINALITY)), None],
-        "embedding_width": [Interval(Integral, 1, None, closed="left"), None],
-        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "embedding_width": [_Number(Integral, 1, MOST_WIDTH, closed="both"), None],
+        "time_limit": [_Number(Real, 0, None, closed="neither"), None],
         "importance_type": [StrOptions({"gradient", "permutation"})],
         "random_state": ["random_state"],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "n_threads": [_Number(Integral, 1, None, closed="left"), None],
         "verbose": ["verbose"],
     }
     _task: ClassVar[str]

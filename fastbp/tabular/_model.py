@@ -15,7 +15,7 @@ from .._checks.names import known_name
 from .._checks.numbers import as_array
 from .._checks.words import counted, listed
 from .._messages import printable
-from .._network.embedding import Categories
+from .._network.embedding import MOST_WIDTH, Categories
 from .._network.network import Network
 from .._types import Array
 from ..errors import DataError
@@ -177,6 +177,8 @@ class TableModel:
         self._width = None
         if embedding_width is not None:
             self._width = check.check_positive_int(embedding_width, "embedding_width")
+            if self._width > MOST_WIDTH:
+                raise ValueError(f"embedding_width must be at most {MOST_WIDTH}; got {self._width}")
         self._seed = check.check_seed(seed)
         self._limit = None if time_limit is None else check.check_positive(time_limit, "time_limit")
         self._n_threads = (

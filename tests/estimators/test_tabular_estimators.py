@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_s
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import fastbp
@@ -239,6 +240,9 @@ def test_arguments_that_are_refused(kind):
     refused("encoder", X, y, options={"encoder": "robust"})
     refused("high_cardinality", X, y, options={"high_cardinality": "hash"})
     refused("embedding_width", X, y, options={"embedding_width": 0})
+    refused("embedding_width", X, y, options={"embedding_width": 4097})
+    for name in ("n_members", "max_iter", "embedding_width", "time_limit", "n_threads"):
+        refused(name, X, y, options={name: True}, error=InvalidParameterError)
     refused("importance_type", X, y, options={"importance_type": "gain"})
     refused("time_limit", X, y, options={"time_limit": 0})
     refused("y cannot be None|y to be passed", X, None)

@@ -117,6 +117,7 @@ def _std(model):
         ({"high_cardinality": "hash"}, ValueError, "unknown high_cardinality 'hash'; known: auto"),
         ({"embedding_width": 0}, ValueError, "embedding_width"),
         ({"embedding_width": 2.5}, TypeError, "embedding_width"),
+        ({"embedding_width": 4097}, ValueError, "embedding_width must be at most 4096; got 4097"),
     ],
 )
 def test_options_that_are_refused(options, error, match):
