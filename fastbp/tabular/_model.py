@@ -233,7 +233,7 @@ class TableModel:
         """
         start = time.perf_counter()
         table = self._table(X, y)
-        weights = check.as_weights(sample_weight, table.n_rows, np.dtype(np.float32))
+        weights = _weights_of(sample_weight, table.n_rows, "sample_weight")
         if weights is not None and not weights.all():
             kept = np.flatnonzero(weights)
             table, weights = table.take(kept), weights[kept]
@@ -659,10 +659,21 @@ def _held_out(data: Sequence[object], encoder: TableEncoder, answers: Answers) -
     return Samples(
         encoder._inputs_for(table),
         answers.numbers(target, table.place, table.source),
-        check.as_weights(
-            weights, table.n_rows, np.dtype(np.float32), name="sample_weight of validation_data"
-        ),
+        _weights_of(weights, table.n_rows, "sample_weight of validation_data"),
     )
+
+
+def _weights_of(sample_weight: object, n_rows: int, name: str) -> Array | None:
+    """Weights in float32, times the power of two with which their mean is 1 to 2.
+
+    Their scale does not matter, and the power of two changes no bit of the results, but the squares
+    of gradients that are very large or small are no numbers of float32.
+    """
+    weights = check.as_weights(sample_weight, n_rows, np.dtype(np.float64), name=name)
+    if weights is None:
+        return None
+    exponent = int(np.frexp(weights.mean())[1])
+    return np.ldexp(weights, 1 - exponent).astype(np.float32)
 
 
 def _seconds(number: float) -> str:

@@ -512,6 +512,20 @@ def test_weights_that_are_refused(weights, match):
         quick().fit(X60, X60["x"] / 2, sample_weight=weights)
 
 
+@pytest.mark.parametrize("scale", [2.0**60, 2.0**-100, 1e18, 1e-25, 1e300])
+def test_the_scale_of_the_weights_does_not_matter(scale):
+    y = X60["x"] / 2
+    given = np.linspace(0.5, 1.5, 60)
+    plain = quick().fit(X60, y, sample_weight=given, validation_data=(X60, y, given))
+    scaled = quick().fit(
+        X60, y, sample_weight=given * scale, validation_data=(X60, y, given * scale)
+    )
+    assert np.isfinite(scaled.predict(X60)).all()
+    if np.frexp(scale)[0] == 0.5:
+        np.testing.assert_array_equal(scaled.predict(X60), plain.predict(X60))
+    np.testing.assert_allclose(scaled.predict(X60), plain.predict(X60), atol=1e-4)
+
+
 def test_validation_data_choose_the_best_epochs():
     columns, y, _ = learned()
     new, expected, _ = learned(80, 4)
