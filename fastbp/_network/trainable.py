@@ -80,6 +80,7 @@ class TrainableNetwork(DifferentiableNetwork):
             self._bind(resolved)  # if that raises, there is nothing to warn of
             self._warn_of_evaluation()
         self._backend.step(self._theta, self._grad, resolved)
+        self._gradient_at = None  # it was for one step of a ScheduleFree
         if self._drops:
             self._count_steps(resolved)
 
@@ -115,8 +116,8 @@ class TrainableNetwork(DifferentiableNetwork):
         elsewhere = self._gradient_at is not optimizer
         if optimizer.extrapolates and optimizer.t > 0 and elsewhere:
             raise RuntimeError(
-                f"{type(optimizer).__name__} steps by the gradient at its point y, and the last "
-                "backward was not there: run forward and backward in a block of "
+                f"{type(optimizer).__name__} steps by the gradient at its point y, and since the "
+                "last step there was no backward there: run forward and backward in a block of "
                 "extrapolated(net, optimizer), and step after it"
             )
 

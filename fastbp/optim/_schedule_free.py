@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, cast
-from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -81,8 +80,8 @@ class ScheduleFree(Optimizer):
     ema = None  # x is the average
     needs_whole = True
     extrapolates = True
-    # the theta that x is, and how many steps there were when it was first seen
-    _owner: tuple[ReferenceType[Array], int] | None = None
+    # the theta that x is, which outlives its network here, and t when it was first seen
+    _owner: tuple[Array, int] | None = None
 
     def reset(self) -> None:
         super().reset()
@@ -98,16 +97,15 @@ class ScheduleFree(Optimizer):
         """
         if self._bound is not None and self._bound[0] != theta.size:
             return  # `bind` refuses it
-        of, since = (None, 0) if self._owner is None else (self._owner[0](), self._owner[1])
+        of, since = self._owner or (None, 0)
         if of is theta:
             return
-        known = of is not None and self._t > since
-        if known and not np.array_equal(cast(Array, of), theta, equal_nan=True):
+        if of is not None and self._t > since and not np.array_equal(of, theta, equal_nan=True):
             raise ValueError(
                 "this ScheduleFree holds the points y and z of another network: use another "
                 "optimiser, or reset() this one"
             )
-        self._owner = ref(theta), self._t
+        self._owner = theta, self._t
 
     @property
     def rule(self) -> str:
@@ -134,15 +132,19 @@ class Extrapolated(Net, Protocol):
     def _check_at_x(self, call: str) -> None:
         """Raise RuntimeError for a call in a block of `extrapolated`."""
 
+    def _forget(self) -> None:
+        """Return to the state before any forward."""
+
 
 @contextmanager
 def extrapolated(net: Extrapolated, optimizer: ScheduleFree) -> Iterator[Extrapolated]:
     """Return a context manager in whose block `net` has the point y of a ScheduleFree.
 
     A loop by hand computes its gradients there, and calls `step` outside the block, where the
-    network has x again. In the block, `step`, `train_batch`, `fit`, `save` and another block raise
-    RuntimeError. Raises TypeError for another optimiser, and ValueError if the optimiser belongs to
-    another network.
+    network has x again. At the beginning of the block, z, a and delta are forgotten. In it, `step`,
+    `train_batch`, `fit`, `save` and another block raise RuntimeError. Raises TypeError for another
+    optimiser, and for what is not a network, and ValueError if the optimiser belongs to another
+    network.
 
     >>> import fastbp
     >>> net, free = fastbp.Network((1, 1), init="zeros"), ScheduleFree(0.25, "sgd")
@@ -155,6 +157,10 @@ def extrapolated(net: Extrapolated, optimizer: ScheduleFree) -> Iterator[Extrapo
     """
     if not isinstance(optimizer, ScheduleFree):
         raise TypeError(f"optimizer must be a ScheduleFree; got {type(optimizer).__name__}")
+    if not hasattr(net, "_check_at_x"):
+        raise TypeError(
+            f"net must be a Network, such as a member of a Population; got {type(net).__name__}"
+        )
     net._check_at_x("extrapolated")
     own = net.theta.copy()
     if optimizer.t > 0:
@@ -166,6 +172,7 @@ def extrapolated(net: Extrapolated, optimizer: ScheduleFree) -> Iterator[Extrapo
             )
         optimizer.check_owner(net.theta)
         net.theta = y
+    net._forget()
     net._at = optimizer
     try:
         yield net

@@ -1,6 +1,7 @@
 """ScheduleFree: its steps by a literal implementation, the points x and y, bits, and refusals."""
 
 import copy
+import gc
 
 import numpy as np
 import pytest
@@ -159,16 +160,31 @@ def test_a_step_with_a_gradient_at_x_is_refused(network):
     net.step(free)  # at first x, y and z are one
     before = net.theta.copy()
     net.value_and_grad(X, y)
-    with pytest.raises(RuntimeError, match="the last backward was not there: run forward and"):
+    with pytest.raises(RuntimeError, match="there was no backward there: run forward and"):
         net.step(free)
     with optim.extrapolated(net, free):
         net.value_and_grad(X, y)
     other.load_state_dict(free.state_dict())
-    with pytest.raises(RuntimeError, match="the last backward was not there"):
+    with pytest.raises(RuntimeError, match="there was no backward there"):
         net.step(other)
     assert free.t == 1 and (net.theta == before).all()
     net.step(free)
+    with pytest.raises(RuntimeError, match="since the last step there was no backward there"):
+        net.step(free)
     assert free.t == 2
+
+
+@NETWORKS
+def test_a_forward_at_x_has_no_backward_at_y(network):
+    net, X, y = case(network)
+    free = ScheduleFree(0.05)
+    net.train_batch(X, y, free)
+    net.forward(X)
+    with (
+        optim.extrapolated(net, free),
+        pytest.raises(RuntimeError, match=r"call forward\(X\) first"),
+    ):
+        net.backward(y)
 
 
 @NETWORKS
@@ -195,6 +211,32 @@ def test_the_points_of_another_network_are_refused(network):
         net.train_batch(X, y, free)
     free.reset()
     other.train_batch(X, y, free)
+
+
+@NETWORKS
+def test_the_points_of_a_network_that_is_gone_are_refused(network):
+    net, X, y = case(network)
+    free = ScheduleFree(0.05)
+    net.fit(X, y, epochs=2, optimizer=free)
+    twin, other, t = net.copy(), case(network)[0], free.t
+    before = other.theta.copy()
+    del net
+    gc.collect()
+    for call in (
+        lambda: other.fit(X, y, epochs=1, optimizer=free),
+        lambda: other.train_batch(X, y, free),
+        lambda: optim.extrapolated(other, free).__enter__(),
+    ):
+        with pytest.raises(ValueError, match="holds the points y and z of another network"):
+            call()
+    assert free.t == t and (other.theta == before).all()
+    twin.fit(X, y, epochs=1, optimizer=free)
+
+
+@pytest.mark.parametrize("net", [3, None, fastbp.Population.of(2, (1, 1))])
+def test_only_a_network_is_extrapolated(net):
+    with pytest.raises(TypeError, match=f"net must be a Network, .*; got {type(net).__name__}$"):
+        optim.extrapolated(net, ScheduleFree()).__enter__()
 
 
 def test_a_population_refuses_the_points_of_one_network():
