@@ -4,6 +4,10 @@ from __future__ import annotations
 
 MESSAGE = 4_000  # characters of a message: ten lines of problems, each with names and cells
 QUOTE = 1_000  # characters of what a message repeats of a file
+RESET_STATISTICS = (
+    "set layer.running_mean[:] = 0 and layer.running_var[:] = 1 for the layers with batch norm, "
+    "or make a new network"
+)
 
 
 def printable(text: str) -> str:

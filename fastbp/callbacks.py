@@ -74,7 +74,8 @@ class ModelCheckpoint:
 
     Before training, `fit` raises ValueError for an unknown field in `path`, and, with
     `save_best_only`, if the logs will not have `monitor` or the mode is unknown. It raises OSError
-    if the folder does not exist or is not writable.
+    if the folder does not exist or is not writable. If training has left a parameter that is not
+    finite, nothing is saved, and the fit ends with a DivergenceError.
 
     Parameters
     ----------
@@ -124,6 +125,7 @@ class ModelCheckpoint:
         self._monitor = Monitor(monitor, mode, 0.0, type(self).__name__)
         self.last_path: str | None = None
         self._net: NetworkBase | None = None
+        self._begun_finite = True
 
     @property
     def best(self) -> float:
@@ -142,18 +144,22 @@ class ModelCheckpoint:
         """Reset the best value."""
         self._monitor.reset()
         self._net = net
+        self._begun_finite = net._non_finite() is None
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Save the network."""
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        """Save the network; true, which ends the fit, if training has spoilt its parameters."""
         from ._training.path_pattern import fill
         from .io import save
 
         if self.save_best_only and not self._monitor.improves(logs):
-            return
+            return False
         assert self._net is not None  # on_fit_begin has set it
+        if self._begun_finite and self._net._non_finite() is not None:
+            return True  # `fit` looks at the parameters at its end, and reports the divergence
         path = fill(self.path, {"epoch": epoch, **logs})
         save(self._net, path)
         self.last_path = path
+        return False
 
     def on_fit_end(self, net: NetworkBase) -> None:
         """Forget the network."""

@@ -1,6 +1,6 @@
 """The exceptions and warnings that fastbp defines."""
 
-from ._messages import readable
+from ._messages import RESET_STATISTICS, readable
 
 __all__ = ["ConvergenceWarning", "DataError", "DivergenceError", "ModelFileError"]
 
@@ -33,10 +33,10 @@ class DivergenceError(ArithmeticError):
         self, value: float, *, epoch: int, step: int, parameter: str | None = None
     ) -> None:
         what = f"the loss is {value} at" if parameter is None else f"{parameter} has {value} after"
-        super().__init__(
-            f"{what} epoch {epoch}, step {step} (counted from 0); "
-            "lower the learning rate, or scale the inputs and targets"
-        )
+        hint = "lower the learning rate, or scale the inputs and targets"
+        if parameter is not None and ".running_" in parameter:
+            hint += f", and before another fit {RESET_STATISTICS}"
+        super().__init__(f"{what} epoch {epoch}, step {step} (counted from 0); {hint}")
         self.value = value
         self.epoch = epoch
         self.step = step

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from .._messages import RESET_STATISTICS
 from .._types import Array
 
 
@@ -66,6 +69,29 @@ def check_variances(found: Sequence[tuple[int, Array]], where: str = "") -> None
     """Raise ValueError for a negative one; `where` is what the message begins with."""
     for i, var in found:
         check_variance(var, f"{where}layers[{i}].running_var")
+
+
+def check_statistics(blocks: Sequence[Mapping[str, Array]]) -> None:
+    """Raise ValueError for running statistics with which no training can begin.
+
+    Those are negative variances, and NaN and infinities, which further batches do not change.
+
+    Parameters
+    ----------
+    blocks : sequence of mappings of ndarray
+        The parameters of every layer, by name.
+    """
+    check_variances(variances(blocks))
+    for i, views in enumerate(blocks):
+        for name in ("running_mean", "running_var"):
+            values = views.get(name)
+            if values is None or np.isfinite(values).all():
+                continue
+            value = values[np.argmin(np.isfinite(values))]
+            raise ValueError(
+                f"layers[{i}].{name} has {value:g}, which no training makes finite again: "
+                f"{RESET_STATISTICS}"
+            )
 
 
 def check_variance(var: Array, name: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .._checks import arguments as check
-from .._checks.batch_norm import check_variances, variances
+from .._checks.batch_norm import check_statistics, check_variances, variances
 from .._checks.columns import Names, check_column_names, check_feature_names, column_names
 from .._checks.keywords import (
     OF_NETWORKS,
@@ -59,7 +59,7 @@ class _Fitting:
     def __enter__(self) -> None:
         with self._net._lock:
             self._net._check_at_x("fit")
-            self._net._check_variances()
+            self._net._check_statistics()
             self._net._n_fits += 1
 
     def __exit__(self, *raised: object) -> None:
@@ -483,10 +483,10 @@ class NetworkBase:
             check_variances(variances(self._architecture.blocks(checked)), "theta: ")
         return checked
 
-    def _check_variances(self) -> None:
-        """Raise ValueError if somebody has written a negative running variance into a view."""
-        if self._variances:
-            check_variances(self._variances)
+    def _check_statistics(self) -> None:
+        """Raise ValueError for running statistics with which no training can begin."""
+        if self._has_batch_norm:
+            check_statistics(self._architecture.blocks(self._theta))
 
     @property
     def _arithmetic(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _core
 from .._checks import arguments as check
+from .._checks.batch_norm import check_statistics
 from .._precision import HIGHEST, NAMES
 from .._training.divided import Divided
 from .._training.exchange import Exchange
@@ -48,6 +49,7 @@ class EngineBackend:
 
     def __init__(self, architecture: Architecture, lock: Lock | None = None) -> None:
         self._n_in, self._n_out = architecture.widths[0], architecture.widths[-1]
+        self._architecture = architecture
         self._widths, self._dtype = architecture.widths, architecture.dtype
         self.arithmetic = _core.isa()
         self._whole_rows = architecture.whole_rows
@@ -194,6 +196,8 @@ class EngineBackend:
             or (n < session.batch_size and not self._same_products(n, session.batch_size))
         ):
             self._batches = None
+            if self._architecture.has_batch_norm:
+                check_statistics(self._architecture.blocks(theta))
             options = SessionOptions(batch_size=n, shuffle=False)
             bind(optimizer, theta, len(self._widths) - 1)
             session = self.session(theta, (X, y, s), optimizer, options, seed)

@@ -177,7 +177,8 @@ class TrainableNetwork(DifferentiableNetwork):
         Raises
         ------
         TypeError, ValueError
-            For arrays that do not fit, and for one row if batch norm needs its variance.
+            For arrays that do not fit, and for one row if batch norm needs its variance. At the
+            first step with an optimiser, also for running statistics that are not finite.
         DivergenceError
             If J is not finite; no parameter has changed then.
 
@@ -210,6 +211,7 @@ class TrainableNetwork(DifferentiableNetwork):
             if self._drops:
                 self._count_steps(optimizer)
             return J
+        self._check_statistics()
         bind(optimizer, self._theta, len(self._layers))
         J = self._hooked_step(rows, targets, s, optimizer, hook)
         if not isfinite(J):

@@ -60,13 +60,14 @@ class Rules:
     ) -> dict[int, tuple[int, float]]:
         """Which member copies which other one, and the factor of the rate.
 
-        `ranking` has the members, the best first, of which the first n_valid have a score.
+        `ranking` has the members, the best first, of which the first n_valid have a score. All
+        others copy, even if they are more than the quantile.
 
         >>> Rules(2, 1, 0.25, (0.8, 1.25), 0).successors(0, [2, 0, 1, 3], 4)
         {3: (2, 1.25)}
         """
         n = max(1, int(self.quantile * len(ranking)))
-        best, worst = ranking[: min(n, n_valid)], ranking[-n:]
+        best, worst = ranking[: min(n, n_valid)], ranking[min(len(ranking) - n, n_valid) :]
         if not best:
             return {}
         rng = np.random.default_rng([self.seed, round_number])

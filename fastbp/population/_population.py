@@ -306,7 +306,7 @@ class Population:
             give them different rates. All are of one class, and not LBFGS.
         quantile : float, default 0.25
             The share of members that copy, 0 < quantile <= 0.5; at least one member does. Their
-            number is rounded down.
+            number is rounded down. All members that diverged copy.
         factors : sequence of float, default (0.8, 1.25)
             Factors of the learning rate, greater than 0.
         metric : str, callable or None, default None

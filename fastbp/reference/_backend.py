@@ -14,6 +14,7 @@ from math import isfinite
 import numpy as np
 
 from .._checks import arguments as check
+from .._checks.batch_norm import check_statistics
 from .._checks.sparse import as_sparse_rows, is_sparse
 from .._forks import lock_for
 from .._network.architecture import Architecture
@@ -195,6 +196,7 @@ class NumpyBackend:
         optimizer: Optimizer,
         seed: int,
     ) -> float:
+        check_statistics(self._net.blocks(theta))
         bind(optimizer, theta, len(self._net.dense))
         options = SessionOptions(batch_size=len(X), shuffle=False)
         session = self.session(theta, (X, y, s), optimizer, options, seed)

@@ -16,7 +16,7 @@ from thread_cases import assert_same_bits_on_any_number_of_threads
 
 import fastbp
 from fastbp import Dense, Norm, reference
-from fastbp.callbacks import EarlyStopping
+from fastbp.callbacks import EarlyStopping, ModelCheckpoint, TerminateOnNaN
 from fastbp.errors import DivergenceError, ModelFileError
 from fastbp.optim import SGD, Adam, AdamW, Muon, ScheduleFree
 
@@ -526,8 +526,52 @@ def test_a_running_variance_that_overflows_is_divergence(kind):
     """Two updates of a variance of (1e20)² are beyond float32; PyTorch keeps an infinity."""
     net, (X, y) = net_of(kind, dtype="float32"), samples(dtype="float32")
     X[0, 0] = 1e20
-    with pytest.raises(DivergenceError, match=r"layers\[0\].running_var has inf after epoch 1"):
+    with pytest.raises(
+        DivergenceError, match=r"\[0\].running_var has inf after epoch 1.*_var\[:\] ="
+    ):
         net.fit(X, y, epochs=2)
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+@KINDS
+def test_a_divergence_reaches_a_fit_that_saves(kind, epochs, tmp_path):
+    X, y = samples(dtype="float32")
+    X[0, 0] = 1e20
+    nets = [net_of(kind, dtype="float32") for _ in range(2)]
+    keep = ModelCheckpoint(tmp_path / "net{epoch}")
+    with pytest.raises(DivergenceError, match="running_var has inf after epoch 0"):
+        nets[0].fit(X, y, epochs=epochs, callbacks=[keep])
+    history = nets[1].fit(X, y, epochs=epochs, callbacks=[keep, TerminateOnNaN()])
+    assert history.stopped_by == "divergence" and len(history.loss) == 1
+    assert keep.last_path is None and not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@KINDS
+def test_no_training_begins_with_statistics_that_are_not_finite(kind, value, name):
+    net, (X, y) = net_of(kind), samples()
+    statistics = getattr(net.layers[0], name)
+    statistics[1] = value
+    before, adam = net.theta.copy(), Adam()
+    calls = {
+        "fit": lambda: net.fit(X, y, epochs=1, optimizer=adam),
+        "stream": lambda: net.fit(fastbp.stream(X, y), epochs=1, optimizer=adam),
+        "partial_fit": lambda: net.partial_fit(X, y, optimizer=adam),
+        "train_batch": lambda: net.train_batch(X, y, adam),
+        "hook": lambda: net.train_batch(X, y, adam, hook=lambda l, delta: None),
+    }
+    if kind is fastbp.Network:
+        calls["population"] = lambda: fastbp.Population([net]).fit(X, y, epochs=1, optimizer=adam)
+    message = rf"layers\[0\].{name} has {value:g}, .*running_var\[:\] = 1 .* or make a new network"
+    for call in calls.values():
+        with pytest.raises(ValueError, match=message):
+            call()
+    np.testing.assert_array_equal(net.theta, before)
+    assert adam.t == 0
+    statistics[:] = 1
+    for call in calls.values():
+        call()
 
 
 @KINDS

@@ -102,6 +102,13 @@ def test_a_member_that_diverged_copies_one_that_did_not():
     assert found.rates[1, 0] < 1
 
 
+def test_more_members_than_the_quantile_copy_if_they_diverged():
+    rates = [SGD(1e30), SGD(1e30), SGD(0.02), SGD(1e30)]
+    found = evolve(population(4), optimizer=rates, rounds=2)
+    assert found.parents[0].tolist() == [2, 2, 2, 2]
+    assert np.isfinite(found.scores[1]).all()
+
+
 def test_nobody_copies_where_all_diverged():
     made = population(4)
     found = evolve(made, optimizer=[SGD(1e30) for _ in made], rounds=2)
