@@ -447,6 +447,7 @@ cdef extern from "text/csv.h" nogil:
         FASTBP_CSV_OPEN
         FASTBP_CSV_LONG
         FASTBP_CSV_CLOSED
+        FASTBP_CSV_LIMITED
 
     ctypedef struct fastbp_csv_t:
         char delimiter

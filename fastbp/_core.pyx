@@ -56,7 +56,7 @@ cdef dict _BUFFERS = {"z": FASTBP_BUFFER_Z, "a": FASTBP_BUFFER_A, "delta": FASTB
 cdef dict _GEMM_FORMS = {"nn": FASTBP_GEMM_NN, "tn": FASTBP_GEMM_TN, "nt": FASTBP_GEMM_NT}
 cdef dict _CSV_FAULTS = {FASTBP_CSV_OK: "", FASTBP_CSV_RAGGED: "ragged", FASTBP_CSV_QUOTE: "quote",
                          FASTBP_CSV_OPEN: "open", FASTBP_CSV_LONG: "long",
-                         FASTBP_CSV_CLOSED: "memory"}
+                         FASTBP_CSV_CLOSED: "memory", FASTBP_CSV_LIMITED: "limit"}
 CELL_KINDS = {
     "empty": FASTBP_CELL_EMPTY, "digits": FASTBP_CELL_DIGITS, "number": FASTBP_CELL_NUMBER,
     "code": FASTBP_CELL_CODE, "zeros": FASTBP_CELL_ZEROS, "padded": FASTBP_CELL_PADDED,
@@ -1355,7 +1355,7 @@ cdef class CsvPass:
         """Read the texts of the columns `chosen`, in ascending order, of at most len(codes) rows.
 
         texts has len(chosen) columns. codes (rows, len(chosen)) is int64: -1 where wanted, uint8 of
-        the same shape or None, is 0. The fault "memory" means that a column of texts is closed.
+        the same shape or None, is 0. A closed column of texts is the fault "memory" or "limit".
         """
         cdef fastbp_csv_block_t bytes = _block(block, start, stop, last)
         cdef ptrdiff_t n = <ptrdiff_t>len(chosen), n_rows = 0, max_rows = len(codes)

@@ -361,7 +361,8 @@ fastbp_csv_status_t fastbp_csv_texts(fastbp_csv_t *csv, const fastbp_csv_block_t
             codes[c] = -1;
             if (wanted != NULL && !wanted[c]) continue;
             codes[c] = fbp_texts_settle(texts, c);
-            if (codes[c] < 0) r.fault = FASTBP_CSV_CLOSED;
+            if (codes[c] < 0)
+                r.fault = fastbp_texts_limited(texts) ? FASTBP_CSV_LIMITED : FASTBP_CSV_CLOSED;
         }
         (*n_rows)++;
         codes += n_chosen;

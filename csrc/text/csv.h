@@ -22,11 +22,12 @@
 
 typedef enum {
     FASTBP_CSV_OK = 0,
-    FASTBP_CSV_RAGGED = 1, /* a record has n_cells cells, not n_columns */
-    FASTBP_CSV_QUOTE = 2,  /* text after a closing quote */
-    FASTBP_CSV_OPEN = 3,   /* the last block ends within quotes */
-    FASTBP_CSV_LONG = 4,   /* a cell has more than FASTBP_CSV_MAX_CELL bytes */
-    FASTBP_CSV_CLOSED = 5, /* there is no memory for a text, and its column is closed */
+    FASTBP_CSV_RAGGED = 1,  /* a record has n_cells cells, not n_columns */
+    FASTBP_CSV_QUOTE = 2,   /* text after a closing quote */
+    FASTBP_CSV_OPEN = 3,    /* the last block ends within quotes */
+    FASTBP_CSV_LONG = 4,    /* a cell has more than FASTBP_CSV_MAX_CELL bytes */
+    FASTBP_CSV_CLOSED = 5,  /* there is no memory for a text, and its column is closed */
+    FASTBP_CSV_LIMITED = 6, /* the same, since the texts reached their limit */
 } fastbp_csv_status_t;
 
 /* The format of a file, and how much of it has been read. */

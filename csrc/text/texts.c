@@ -42,6 +42,7 @@ typedef struct {
 struct fastbp_texts {
     uint64_t key0, key1;
     size_t used, max_bytes; /* of all columns */
+    bool limited;           /* some could not take more */
     ptrdiff_t n_columns;
     column_t columns[];
 };
@@ -110,8 +111,10 @@ static uint32_t hash_of(const fastbp_texts_t *texts, const text_t *text, const c
 /* ---- memory ---- */
 
 /* Whether the columns may take so many bytes more. */
-static bool may_take(const fastbp_texts_t *texts, size_t more) {
-    return more <= texts->max_bytes - texts->used;
+static bool may_take(fastbp_texts_t *texts, size_t more) {
+    const bool may = more <= texts->max_bytes - texts->used;
+    texts->limited = texts->limited || !may;
+    return may;
 }
 
 /* How many texts a table takes. Where slots cost little, more of them are free, so that most texts
@@ -199,6 +202,8 @@ void fastbp_texts_free(fastbp_texts_t *texts) {
 }
 
 /* ---- texts ---- */
+
+bool fastbp_texts_limited(const fastbp_texts_t *texts) { return texts->limited; }
 
 int64_t fastbp_texts_count(const fastbp_texts_t *texts, ptrdiff_t column) {
     if (!is_column(texts, column) || texts->columns[column].closed) return -1;

@@ -34,6 +34,9 @@ int64_t fastbp_texts_code(fastbp_texts_t *texts, ptrdiff_t column, const char *t
 /* The number of texts of a column; -1 if it is closed or there is none. */
 int64_t fastbp_texts_count(const fastbp_texts_t *texts, ptrdiff_t column);
 
+/* Whether a column was closed because of max_bytes. */
+bool fastbp_texts_limited(const fastbp_texts_t *texts);
+
 /* The text with a code from 0 to the number of texts less 1, and its size. The pointer is valid
  * until the column gets another text. */
 const char *fastbp_texts_at(const fastbp_texts_t *texts, ptrdiff_t column, int64_t code,

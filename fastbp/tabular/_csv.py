@@ -297,7 +297,8 @@ def read_csv(
     holes : bool
         Whether missing values are holes of the table, and no faults.
     max_bytes : int, default 4 GiB
-        The maximum size of the numbers in memory; each cell takes 8 bytes.
+        The maximum size of the numbers in memory, of which each takes 8 bytes, and that of the
+        texts.
 
     Returns
     -------

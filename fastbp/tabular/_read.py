@@ -113,8 +113,8 @@ def read_table(
     sheet : str, optional
         The name of a sheet of an Excel file, or its number from 1; by default the first.
     max_bytes : int, default 4 GiB
-        The maximum size of an array in memory. Without a limit, a small compressed file could claim
-        more memory than the machine has.
+        The maximum size of an array in memory, and of the texts of a .csv file. Without a limit, a
+        small compressed file could claim more memory than the machine has.
 
     Returns
     -------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from .._checks.words import counted
 from .._core import CELL_KINDS, MAX_CELL, CsvPass, CsvTexts
 from .._types import Array
 from ..errors import DataError
-from ._bytes import TextFile, check_encoding
+from ._bytes import BLOCK, TextFile, check_encoding
 from ._dates import check_format
 from ._delimiter import TAB, find_delimiter, is_tsv
 from ._words import LONGEST_MISSING, is_plain
@@ -160,6 +161,8 @@ class Scan:
         The texts of the first pass, until they are asked for.
     coded : ndarray of shape (columns,), bool
         The columns whose NaN still have the codes of these texts.
+    max_bytes : int
+        The maximum size of the texts of one pass.
     notes : tuple of str
         Decisions about the file that the user may want to change.
     """
@@ -175,6 +178,7 @@ class Scan:
     file: TextFile
     found: CsvTexts
     coded: Array
+    max_bytes: int
     notes: tuple[str, ...] = ()
     _known: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     _known_others: dict[int, tuple[Array, Array]] = field(default_factory=dict)
@@ -262,7 +266,8 @@ class Scan:
         self, chosen: tuple[int, ...], *, others: Collection[int] = ()
     ) -> dict[int, tuple[Array, Array]]:
         """Read the texts of columns; of `others` among them, those of cells that are no numbers."""
-        reader, found = _pass(self.format, len(self.head)), CsvTexts(len(chosen))
+        reader = _pass(self.format, len(self.head))
+        found = CsvTexts(len(chosen), min(self.max_bytes, sys.maxsize))
         codes = np.empty((len(chosen), len(self.lines)), np.int32)
         batch = np.empty((max(1, _SAMPLE // len(chosen)), len(chosen)), np.int64)
         wanted = np.ones(batch.shape, np.uint8) if others else None
@@ -280,6 +285,8 @@ class Scan:
                 rows, used, fault = reader.texts(
                     block, start, stop, last, chosen, found, batch, wanted
                 )
+                if fault == "limit":
+                    raise _too_large(self.source, "its texts", self.max_bytes)
                 if fault == "memory":
                     raise MemoryError(f"{self.source}: there is no memory for its texts")
                 if fault or n + rows > len(self.lines):
@@ -328,7 +335,8 @@ def scan(
     ------
     DataError
         The file is empty, a line has more or fewer cells than the first, a quote is in the wrong
-        place, a cell has more than 131,072 bytes, or the numbers take more than `max_bytes` bytes.
+        place, a cell has more than 131,072 bytes, or the numbers or a line take more than
+        `max_bytes` bytes.
     OSError
         As `open` raises it.
     """
@@ -373,6 +381,7 @@ class _Numbers:
         if not self.head:
             start = self._begin(block, start, stop, last)
             if not self.head:
+                self._check_line("its first line", stop - start)
                 return start
         rows = -1
         while rows != 0:
@@ -381,7 +390,13 @@ class _Numbers:
                 self._grow(max(n, (stop - start) // (2 * len(self.head))) if self.n == 1 else n)
             rows, used = self._read(block, start, stop, last, self.n, self.counts)
             start += used
+        self._check_line(f"line {self.reader.line}", stop - start)
         return start
+
+    def _check_line(self, called: str, n_bytes: int) -> None:
+        """Raise DataError if the part of a line that is in a block is too large."""
+        if n_bytes > max(self.max_bytes, BLOCK):
+            raise _too_large(self.file.source, called, self.max_bytes)
 
     def _skip(self, block: bytearray, start: int, stop: int, last: bool) -> int:
         """Count a record of another number of cells; return the number of its bytes."""
@@ -421,7 +436,7 @@ class _Numbers:
         shape = (width, len(CELL_KINDS))
         self.counts, self.first = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self.scratch = np.empty(width, np.uint8)
-        self.found = CsvTexts(width, _TEXTS + self.file.size)
+        self.found = CsvTexts(width, min(_TEXTS + self.file.size, self.max_bytes))
         _, used = self._read(block, start, stop, last, 0, np.zeros(shape, np.int64))
         self.kinds = self.scratch.copy()
         for column in range(width):
@@ -498,7 +513,7 @@ class _Numbers:
         kinds, counts = self.kinds, self.counts
         return Scan(self.file.source, self.format, self.head, values, lines, kinds, counts,
                     self.first, self.file, self.found, np.ones(len(self.head), bool),
-                    tuple(notes))  # fmt: skip
+                    self.max_bytes, tuple(notes))  # fmt: skip
 
     def _check_marks(self) -> None:
         """If numbers contain the delimiter, at least one quoted number must contain it."""
@@ -524,6 +539,15 @@ def _no_text(file: TextFile, line: int, column: int, error: ValueError) -> DataE
         if file.encoding == "utf-8" and not file.recoded:
             what += "; is it in another encoding (such as --encoding utf-16-le)?"
     return DataError(f"{file.source}, line {line}, column {column + 1}: {what}")
+
+
+def _too_large(source: str, what: str, max_bytes: int) -> DataError:
+    """Return the error for text that does not fit into a limit."""
+    return DataError(
+        f"{source}: {what} would take more than {max_bytes} bytes in memory, the limit: if the "
+        f"machine has them, raise it, such as by max_bytes={2 * max_bytes}, or "
+        f"--max-bytes {2 * max_bytes} on the command line"
+    )
 
 
 def _pass(format: Format, n_columns: int) -> CsvPass:

@@ -1,12 +1,14 @@
 """The .csv reader of the engine: cells against the csv module, numbers against float()."""
 
 import csv
+import gzip
 import io
 import os
 import re
 import struct
 import threading
 import tracemalloc
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from fastbp._core import CELL_KINDS, CsvPass, CsvTexts
 from fastbp.errors import DataError
-from fastbp.tabular import _bytes, _scan
+from fastbp.tabular import _bytes, _scan, read_table
 from fastbp.tabular._scan import Format, scan
 
 pytestmark = pytest.mark.once
@@ -283,7 +285,13 @@ def test_texts_without_memory_are_a_memory_error(tmp_path, monkeypatch):
     path = tmp_path / "data.csv"
     path.write_text("1\na\n")
     found = scan(path, Format())
-    monkeypatch.setattr(_scan, "CsvTexts", lambda n: CsvTexts(n, 0))
+
+    def closed(n, _):
+        texts = CsvTexts(n)
+        texts.take(0)
+        return texts
+
+    monkeypatch.setattr(_scan, "CsvTexts", closed)
     with pytest.raises(MemoryError, match=r"data\.csv: there is no memory for its texts"):
         found.texts([0])
 
@@ -471,6 +479,37 @@ def test_the_memory_limit(tmp_path, n):
     with pytest.raises(DataError, match=r"rows or more, float64 of shape .* --max-bytes") as caught:
         scan(path, Format(), max_bytes=24 * n - 1)
     assert str(path) in str(caught.value)
+
+
+def test_texts_count_against_the_memory_limit(tmp_path):
+    """A small compressed file can have many of them."""
+    path = tmp_path / "data.csv.gz"
+    rows = b"".join(b"%s%d,%d\n" % (b"y" * 10_000, i, i) for i in range(300))
+    path.write_bytes(gzip.compress(b"a,b\n" + rows))
+    assert path.stat().st_size < 100_000
+    found = scan(path, Format(), max_bytes=1_000_000)
+    assert np.array_equal(found.values[1:, 1], range(300))  # the texts are not asked for
+    message = "its texts would take more than 1000000 bytes in memory, .* --max-bytes 2000000 on"
+    for ask in (found.texts, found.others):
+        with pytest.raises(DataError, match=message) as caught:
+            ask([0])
+        assert str(caught.value).startswith(f"{path}: ")
+    with pytest.raises(DataError, match=message):
+        read_table(path, max_bytes=1_000_000)
+    for enough in (10_000_000, 10**30):
+        assert len(scan(path, Format(), max_bytes=enough).texts([0])[0][0]) == 301
+
+
+@pytest.mark.parametrize("before, called", [("\n\n", "its first line"), ("1,2\n", "line 2")])
+def test_a_line_counts_against_the_memory_limit(tmp_path, before, called):
+    path = tmp_path / "data.csv"
+    path.write_text(before + ",".join(["x" * 100_000] * 30))
+    with pytest.raises(DataError, match=f": {called} would take more than 1000 bytes in memory"):
+        scan(path, Format(), max_bytes=1000)
+    with (
+        pytest.raises(DataError, match="30 cells; line 1 has 2") if "2" in called else nullcontext()
+    ):
+        scan(path, Format(), max_bytes=4_000_000)
 
 
 @pytest.mark.parametrize(

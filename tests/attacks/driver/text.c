@@ -175,6 +175,7 @@ static void check_many_texts(void) {
             const int64_t code = fastbp_texts_code(texts, 0, text, (size_t)size, false);
             CHECK(code == i, "text %s has the code %d", text, (int)code);
         }
+    CHECK(!fastbp_texts_limited(texts), "there is no limit");
     CHECK(fastbp_texts_count(texts, 0) == MANY, "%d texts", (int)fastbp_texts_count(texts, 0));
     CHECK(is_text(texts, 0, 24, "0000000000000000000000024") && is_text(texts, 0, 3, "0003"),
           "two texts");
@@ -196,6 +197,7 @@ static void check_limit_of_texts(void) {
         code = fastbp_texts_code(texts, 0, text, (size_t)size, false);
     }
     CHECK(10 < n && n < 200 && fastbp_texts_count(texts, 0) == -1, "%d texts", (int)n);
+    CHECK(fastbp_texts_limited(texts), "the limit closed the column");
     CHECK(fastbp_texts_code(texts, 1, "a", 1, false) == 0, "the other column");
     const fastbp_csv_block_t block = {"a,b\n", 4, true};
     fastbp_csv_t csv = {',', '.', 0, 0, 2, 1, 0, 0, 0};
@@ -204,7 +206,7 @@ static void check_limit_of_texts(void) {
     ptrdiff_t rows;
     size_t used;
     CHECK(fastbp_csv_texts(&csv, &block, 1, chosen, 2, NULL, texts, codes, &rows, &used) ==
-              FASTBP_CSV_CLOSED,
+              FASTBP_CSV_LIMITED,
           "a closed column");
     fastbp_texts_free(texts);
 }
