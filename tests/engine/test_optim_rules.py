@@ -78,11 +78,11 @@ def walk(net, optimizer, noise=None):
     """theta after STEPS steps with fixed gradients, which do not depend on the loss."""
     theta = np.sin(np.arange(net.theta.size)).astype(np.float32)
     net.theta = theta
-    at = optim.extrapolated(net, optimizer) if optimizer.extrapolates else nullcontext()
-    with at:
-        net.forward(np.zeros((1, WIDTHS[0])))
-        net.backward(np.zeros((1, WIDTHS[-1])))
     for g in gradients(net.theta.size):
+        at = optim.extrapolated(net, optimizer) if optimizer.extrapolates else nullcontext()
+        with at:
+            net.forward(np.zeros((1, WIDTHS[0])))
+            net.backward(np.zeros((1, WIDTHS[-1])))
         net.grad[...] = g
         if noise is not None:
             for array in (net.grad, net.theta, *optimizer.moments):
