@@ -441,9 +441,11 @@ class _Numbers:
         self.kinds = self.scratch.copy()
         for column in range(width):
             texts, error, _ = cells.take(column)
+            if texts is None:
+                raise MemoryError(f"{source}: the system gives no memory for its first line")
             if isinstance(error, UnicodeDecodeError):
                 raise _no_text(self.file, self.lines[0], column, error)
-            head += texts or []
+            head += texts
         self.head = tuple(head)
         return start + used
 

@@ -37,6 +37,7 @@ def test_the_page_has_the_figures_of_the_file():
     module = runpy.run_path(str(PROGRAM))
     found = json.loads((ROOT / "docs/tables.json").read_text())["tables"]
     page = (ROOT / "docs/table.md").read_text(encoding="utf-8")
-    for item, entries in (("OJ", module["TABLES"]), ("InstEval", module["LEVELS"])):
-        names = [name for name in module["PROGRAMS"] if name in found[item]]
+    for entries in (module["TABLES"], module["LEVELS"]):
+        of_all = set.intersection(*(set(found[entry.item]) for entry in entries))
+        names = [name for name in module["PROGRAMS"] if name in of_all]
         assert module["markdown"](found, names, entries) in page
