@@ -125,6 +125,13 @@ def passes(net, X, y, s=None):
     return found | {"predict": net.predict(X), "loss": np.array([net.loss(X, y, s)])}
 
 
+def embedded_passes(net, X, y, s=None):
+    """The results of forward and backward that a network with embedded inputs has."""
+    found = {"out": net.forward(X), "J": np.array([net.backward(y, s)])}
+    found |= {f"d{name}": each for name, each in net.layers[0].gradients().items()}
+    return found | {"delta": net.layers[0].delta, "predict": net.predict(X)}
+
+
 def training(optimizer, **options):
     """A function run for `check`: how far a fit moves theta, and its losses."""
 

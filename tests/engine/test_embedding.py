@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from engine_cases import DTYPES
 from export_cases import compiled, predicted_in_c, predicted_in_onnx
-from layer_cases import check, training
+from layer_cases import check, embedded_passes, training
 
 import fastbp
 from fastbp import Dense, Network, Periodic, Population, export, reference
@@ -42,20 +42,13 @@ def stack(name):
     return [Dense(33, "tanh", embedding=EMBEDDINGS[name], scale=True), Dense(7, "softplus")]
 
 
-def both_passes(net, X, y, s=None):
-    """The results of forward and backward that such a network has."""
-    found = {"out": net.forward(X), "J": np.array([net.backward(y, s)])}
-    found |= {f"d{name}": each for name, each in net.layers[0].gradients().items()}
-    return found | {"delta": net.layers[0].delta, "predict": net.predict(X)}
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 5, 16, 61])
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_passes_agree_with_the_reference(name, n, dtype):
     s = np.linspace(0.5, 1.5, n)
-    check(lambda *case: both_passes(*case, s), stack(name), dtype, n=n, loss="squared_error")
-    check(both_passes, stack(name), dtype, n=n, l2=0.01)
+    check(lambda *case: embedded_passes(*case, s), stack(name), dtype, n=n, loss="squared_error")
+    check(embedded_passes, stack(name), dtype, n=n, l2=0.01)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
