@@ -122,9 +122,9 @@ class Categories:
 
     Gradients are sparse: a step reads and changes only the rows whose categories are in its batch,
     so its time does not grow with the number of levels; docs/layers.md names the options with which
-    it does. A row whose gradient is 0 in all elements
-    keeps its values and its moments, and has no weight decay in that step, as with `SparseAdam` of
-    PyTorch; an average of the parameters moves all rows.
+    it does. A row whose gradient is 0 in all elements keeps its values and its moments, and has no
+    weight decay in that step, as with `SparseAdam` of PyTorch; an average of the parameters moves
+    all rows.
 
     Parameters
     ----------
