@@ -1,5 +1,7 @@
 """Networks of layers with options, and how closely engine and reference must agree."""
 
+import copy
+
 import numpy as np
 
 import fastbp
@@ -130,6 +132,16 @@ def embedded_passes(net, X, y, s=None):
     found = {"out": net.forward(X), "J": np.array([net.backward(y, s)])}
     found |= {f"d{name}": each for name, each in net.layers[0].gradients().items()}
     return found | {"delta": net.layers[0].delta, "predict": net.predict(X)}
+
+
+def alone_and_together(alone, X, y):
+    """The bits of theta of some networks after a fit: each alone, and all as a population."""
+    together = fastbp.Population(copy.deepcopy(alone))
+    options = {"epochs": 3, "batch_size": 16}
+    for net in alone:
+        net.fit(X, y, optimizer=fastbp.optim.Adam(0.01), **options)
+    together.fit(X, y, optimizer=fastbp.optim.Adam(0.01), **options)
+    return tuple([net.theta.tobytes() for net in nets] for nets in (alone, together))
 
 
 def training(optimizer, **options):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from engine_cases import DTYPES
 from export_cases import compiled, predicted_in_c, predicted_in_onnx
-from layer_cases import check, embedded_passes, training
+from layer_cases import alone_and_together, check, embedded_passes, training
 
 import fastbp
 from fastbp import Categories, Dense, Network, Periodic, Population, export, optim, reference
@@ -225,14 +225,8 @@ def test_lower_precision_trains(precision):
 
 
 def test_members_of_a_population_have_their_own_bits():
-    X, y = data()
-    alone = [network(seed=i) for i in range(3)]
-    together = Population(copy.deepcopy(alone))
-    for net in alone:
-        net.fit(X, y, epochs=3, batch_size=16, optimizer=Adam(0.01))
-    together.fit(X, y, epochs=3, batch_size=16, optimizer=Adam(0.01))
-    for net, member in zip(alone, together, strict=True):
-        assert net.theta.tobytes() == member.theta.tobytes()
+    alone, together = alone_and_together([network(seed=i) for i in range(3)], *data())
+    assert alone == together
 
 
 def test_members_with_other_levels_check_the_codes_on_their_own():

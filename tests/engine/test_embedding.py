@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from engine_cases import DTYPES
 from export_cases import compiled, predicted_in_c, predicted_in_onnx
-from layer_cases import check, embedded_passes, training
+from layer_cases import alone_and_together, check, embedded_passes, training
 
 import fastbp
-from fastbp import Dense, Network, Periodic, Population, export, reference
+from fastbp import Dense, Network, Periodic, export, reference
 from fastbp.optim import LBFGS, SGD, Adam, AdamW, Muon
 from fastbp.reference import objective
 from fastbp.testing import gradcheck
@@ -148,14 +148,8 @@ def test_lower_precision_trains(precision):
 
 
 def test_members_of_a_population_have_their_own_bits():
-    X, y = data()
-    alone = [network(seed=i) for i in range(3)]
-    together = Population(copy.deepcopy(alone))
-    for net in alone:
-        net.fit(X, y, epochs=3, batch_size=16, optimizer=Adam(0.01))
-    together.fit(X, y, epochs=3, batch_size=16, optimizer=Adam(0.01))
-    for net, member in zip(alone, together, strict=True):
-        assert net.theta.tobytes() == member.theta.tobytes()
+    alone, together = alone_and_together([network(seed=i) for i in range(3)], *data())
+    assert alone == together
 
 
 def test_accumulated_batches_frozen_layers_and_line_searches():

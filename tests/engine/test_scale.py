@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 from engine_cases import DTYPES
+from layer_cases import alone_and_together
 
 import fastbp
-from fastbp import Dense, Network, Population, reference
+from fastbp import Dense, Network, reference
 from fastbp.gates import activation, tanh
 from fastbp.optim import LBFGS, SGD, Adam, AdamW
 
@@ -162,16 +163,11 @@ def test_it_has_a_rate_and_a_decay_of_its_own(lr_factors):
 
 
 def test_members_of_a_population_have_their_own_bits():
-    X, y = data()
-    alone = [network() for _ in range(3)]
-    for i, net in enumerate(alone):
+    nets = [network() for _ in range(3)]
+    for i, net in enumerate(nets):
         net.theta *= 1 + 0.1 * i
-    together = Population(copy.deepcopy(alone))
-    for net in alone:
-        net.fit(X, y, epochs=3, batch_size=16, optimizer=Adam(0.01))
-    together.fit(X, y, epochs=3, batch_size=16, optimizer=Adam(0.01))
-    for net, member in zip(alone, together, strict=True):
-        assert net.theta.tobytes() == member.theta.tobytes()
+    alone, together = alone_and_together(nets, *data())
+    assert alone == together
 
 
 def test_accumulated_batches_and_line_searches():
